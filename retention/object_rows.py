@@ -28,11 +28,15 @@ class Database(Protocol):
 
     def change(self, sql: str, values: Sequence[object] = ()) -> None: ...
 
+    def change_many(self, sql: str, every: Sequence[Sequence[object]]) -> None: ...
+
 
 UNSURE = timedelta(minutes=16)
 """How long a put without an answer may still arrive: a store takes a signature that is 15 minutes old."""
 
 _PAGE = 500  # names in one statement
+_IDS = 5000  # in one answer
+_WHOLE = 3  # objects of a recording that is kept: key, sound, metadata
 
 
 class State(StrEnum):
@@ -89,14 +93,20 @@ class ObjectRows:
 
     def intend(self, rows: Iterable[ObjectRow]) -> None:
         """Write them, in one transaction, before anything is put."""
-        self._write([(_INSERT, [*_columns(row).values()]) for row in rows])
+        self._write_many(_INSERT, [[*_columns(row).values()] for row in rows])
 
     def done(self, answers: Iterable[tuple[ObjectRow, str | None]]) -> None:
         """They are there, each with its version and what its row says; one that must go by now still must."""
-        self._write(
-            (_DONE, [version or "", row.bytes, row.sha256, int(row.held), row.put])
-            for row, version in answers
+        self._write_many(
+            _DONE,
+            [[version or "", row.bytes, row.sha256, int(row.held), row.put] for row, version in answers],
         )
+
+    def give_up(self, row: ObjectRow, version: str | None) -> None:
+        """This version must go, unless it has been said by now that it is there: by a transaction of which
+        nobody knew whether it was done."""
+        values: list[object] = [version or "", int(row.held), self._now(), row.put]
+        self._write([(_GIVE_UP, values)])
 
     def set_held(self, puts: Iterable[str], *, held: bool) -> None:
         """The store holds these now, or no longer."""
@@ -149,10 +159,11 @@ class ObjectRows:
         (row,) = self._store.read(sql, [to_text(before), to_text(before - UNSURE)])
         return Removals(recordings=row["n"], since=row["since"] and from_text(row["since"]))
 
-    def is_held(self, id: str) -> bool:
-        """Whether the store holds anything of this recording that is not to go."""
-        sql = "SELECT 1 FROM objects WHERE held = 1 AND id = ? AND state <> 'removing' LIMIT 1"
-        return bool(self._store.read(sql, [id]))
+    def held_of(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these recordings of which the store holds anything that is not to go."""
+        sql = "SELECT DISTINCT id FROM objects WHERE held = 1 AND id IN ({}) AND state <> 'removing'"
+        pages = (self._store.read(sql.format(_marks(some)), some) for some in _pages(ids))
+        return frozenset(row["id"] for page in pages for row in page)
 
     def held(self) -> list[ObjectRow]:
         """Those that the store holds."""
@@ -168,6 +179,18 @@ class ObjectRows:
         while page := self._store.read(sql, [after, *kinds]):
             yield from ((row["name"], row["id"]) for row in page)
             after = page[-1]["name"]
+
+    def crowded(self) -> Iterator[str]:
+        """Recordings of which more is there than key, sound and metadata, or some in pieces; a page at a
+        time."""
+        after = ""
+        sql = (
+            "SELECT id, count(*) AS n, sum(CASE kind WHEN 'part' THEN 1 ELSE 0 END) AS pieces FROM objects "
+            f"WHERE state IN ('putting', 'there') AND id > ? GROUP BY id ORDER BY id LIMIT {_IDS}"
+        )
+        while page := self._store.read(sql, [after]):
+            yield from (row["id"] for row in page if row["n"] > _WHOLE or row["pieces"])
+            after = page[-1]["id"]
 
     # where hosts share a database
 
@@ -216,6 +239,11 @@ class ObjectRows:
                 for sql, values in whole:
                     self._store.change(sql, values)
 
+    def _write_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        if every:
+            with self._store.write():
+                self._store.change_many(sql, every)
+
     def _each(self, sql: str, first: list[object], names: Iterable[str]) -> None:
         self._write((sql.format(_marks(some)), [*first, *some]) for some in _pages([*names]))
 
@@ -228,6 +256,10 @@ _INSERT = f"INSERT INTO objects ({', '.join(_NAMES)}, told) VALUES ({', '.join('
 _DONE = (
     "UPDATE objects SET version = ?, bytes = ?, sha256 = ?, held = ?, told = 0, "
     "state = CASE state WHEN 'putting' THEN 'there' ELSE state END WHERE put = ?"
+)
+_GIVE_UP = (
+    "UPDATE objects SET version = ?, held = ?, since = coalesce(since, ?), told = 0, state = 'removing' "
+    "WHERE put = ? AND state IN ('putting', 'removing')"
 )
 _REMOVE = (
     "UPDATE objects SET state = 'removing', since = ?, told = 0 WHERE state IN ('putting', 'there') AND "

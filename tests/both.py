@@ -1,7 +1,7 @@
 """Stores for tests that run over both databases: SQLite, and PostgreSQL.
 
-A module of such tests says `OVER = BOTH`; each of its tests then runs twice, but for those that are marked
-`in_sqlite`. What it opens here, or by `kept.archive`, is of the database whose turn it is.
+A module of such tests says `DATABASES = BOTH`; each of its tests then runs twice, but for those that are
+marked `in_sqlite`. What it opens here, or by `kept.archive`, is of the database whose turn it is.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.rows.pages import Row
 from retention.rows.rows import Rows
 from retention.rows.store import Store
@@ -28,6 +31,12 @@ Clock = Callable[[], datetime]
 class _Sqlite:
     def open(self, path: Path | None, clock: Clock, worker: int | None) -> Rows:
         return Store(":memory:" if path is None else path, clock, worker)
+
+    def accounts(self, path: Path, clock: Clock, seconds: Callable[[], float]) -> Accounts:
+        return FileAccounts(path, clock, seconds=seconds)
+
+    def url(self, path: Path) -> str | None:
+        return None
 
 
 class _Postgres:
@@ -53,6 +62,17 @@ class _Postgres:
             store._export(store.head())  # its tables were made elsewhere
         return store
 
+    def accounts(self, path: Path, clock: Clock, seconds: Callable[[], float]) -> Accounts:
+        from retention.accounts.shared import SharedAccounts
+
+        key = Places(path).accounts_key
+        return SharedAccounts(self.url(path), None, key, clock, seconds=seconds)
+
+    def url(self, path: Path) -> str:
+        if path not in self._databases:
+            self._databases[path] = self._fresh()
+        return self._databases[path]
+
     def _fresh(self) -> str:
         from tests.postgres import fresh
         from tests.shared import prepare
@@ -68,6 +88,18 @@ def opened(
 ) -> Rows:
     """The store at a path, or one of its own; of the database whose turn it is."""
     return _opening[-1].open(path, clock, worker)
+
+
+def accounts(
+    path: Path, clock: Clock = lambda: datetime.now(UTC), seconds: Callable[[], float] = monotonic
+) -> Accounts:
+    """The accounts at a path; of the database whose turn it is."""
+    return _opening[-1].accounts(path, clock, seconds)
+
+
+def url(path: Path) -> str | None:
+    """The database that stands for a path; None where it is a file."""
+    return _opening[-1].url(path)
 
 
 @contextmanager

@@ -112,8 +112,8 @@ def database(postgres: Server) -> Iterator[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says `OVER = BOTH` has each of its tests run over both databases."""
-    databases = getattr(metafunc.module, "OVER", None)
+    """A module that says `DATABASES = BOTH` has each of its tests run over both databases."""
+    databases = getattr(metafunc.module, "DATABASES", None)
     if databases is not None:
         alone = metafunc.definition.get_closest_marker("in_sqlite")
         metafunc.parametrize("rows_in", [both.SQLITE] if alone else databases, indirect=True)

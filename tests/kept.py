@@ -10,7 +10,7 @@ from retention.archive.archive import Archive
 from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
 from retention.rows.rows import Rows
 from retention.rows.store import Store
-from retention.rules.purge import finish
+from retention.rules.removing import finish
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
 from retention.storage.recording_files import FileKind, format_of

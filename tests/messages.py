@@ -29,6 +29,7 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
     "retention/accounts/schema.py",
+    "retention/accounts/shared_schema.py",
     "retention/journal/journal.py",  # its one word is for a programmer
     "retention/journal/lost.py",
     "retention/journal/merging.py",

@@ -81,8 +81,8 @@ def _as_user() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _run(program: str, *arguments: str | Path) -> None:
-    done = subprocess.run(
+def _run(program: str, *arguments: str | Path) -> str:
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [programs() / program, *arguments],
         capture_output=True,
         text=True,
@@ -94,6 +94,7 @@ def _run(program: str, *arguments: str | Path) -> None:
     )
     if done.returncode:
         raise PeerError(f"{program}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def _own_folder(prefix: str) -> Path:
@@ -307,6 +308,10 @@ class Server:
             if time.monotonic() > deadline:
                 raise PeerError(f"not at {wanted} within {timeout:g} s\n{self.child.tail()}")
             time.sleep(0.02)  # nothing tells
+
+    def dump(self, database: str) -> str:
+        """All of its rows, as SQL."""
+        return _run("pg_dump", "-h", self.folder, "-p", str(self.port), "-U", "postgres", database)
 
     def base_backup(self) -> Path:
         """A copy of all that the server has, with its WAL, in a folder of its own; the caller removes it."""

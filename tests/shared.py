@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from retention.accounts.shared import TURN
+from retention.accounts.shared_rows import SharedRows
+from retention.accounts.shared_schema import ACCOUNTS_SCHEMA
 from retention.postgres.store import SharedStore
 from retention.postgres.tables import SEALED
 from retention.rows.pages import Query, Row
@@ -60,8 +63,12 @@ def shared_store(conninfo: str, **how: Any) -> SharedStore:
 
 
 def prepare(conninfo: str) -> None:
-    """Make the tables, for databases that are copies of this one."""
+    """Make the tables, for databases that are copies of this one. No key of accounts is there yet."""
     shared_store(conninfo).close()
+    rows = SharedRows(conninfo, None, lambda new: None)
+    with rows.transaction(TURN) as connection:
+        ACCOUNTS_SCHEMA.take(connection)
+    rows.close()
 
 
 def _has_part(caller: str | None, forms: tuple[str, ...]) -> bool:

@@ -16,9 +16,13 @@ import sqlite_utils
 from retention.accounts.account import Account, AccountError, folded, tidy
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import new_totp
+from retention.accounts.file import FileAccounts
 from retention.rows.faults import StoreError
 from retention.storage.keys import Identity
+from tests.both import BOTH
+from tests.both import accounts as opened
 
+OVER = BOTH
 PASSWORD = "a long walk by the sea"
 BEGAN = datetime(2026, 11, 27, 20, 0, 0, tzinfo=UTC)
 KEY = Identity(bytes([1]) * 32, "Ann").public
@@ -44,7 +48,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def accounts(tmp_path: Path, clock: Clock) -> Iterator[Accounts]:
-    with Accounts(tmp_path / "accounts.db", clock) as accounts:
+    with opened(tmp_path / "accounts.db", clock) as accounts:
+        yield accounts
+
+
+@pytest.fixture
+def file(tmp_path: Path, clock: Clock) -> Iterator[FileAccounts]:
+    with FileAccounts(tmp_path / "accounts.db", clock) as accounts:
         yield accounts
 
 
@@ -66,38 +76,39 @@ def raised(act: Callable[[], object]) -> str:
 # --- the file ---
 
 
-def test_it_is_private_and_opens_again(accounts: Accounts, tmp_path: Path) -> None:
-    assert stat.S_IMODE(accounts.path.stat().st_mode) == 0o600
-    accounts.add("Ann", ["listener"])
-    with Accounts(accounts.path) as again:
+@pytest.mark.in_sqlite
+def test_it_is_private_and_opens_again(file: FileAccounts, tmp_path: Path) -> None:
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    file.add("Ann", ["listener"])
+    with FileAccounts(file.path) as again:
         assert [one.name for one in again.all()] == ["Ann"]
 
 
-def test_no_secret_stands_in_it(accounts: Accounts, clock: Clock) -> None:
-    account, code = accounts.add("Ann", ["listener"])
-    _, token = accounts.add_token("Robot", ["listener"])
-    assert (
-        code.encode() not in accounts.path.read_bytes() and token.encode() not in accounts.path.read_bytes()
-    )
+@pytest.mark.in_sqlite
+def test_no_secret_stands_in_it(file: FileAccounts, clock: Clock) -> None:
+    account, code = file.add("Ann", ["listener"])
+    _, token = file.add_token("Robot", ["listener"])
+    assert code.encode() not in file.path.read_bytes() and token.encode() not in file.path.read_bytes()
     totp = pyotp.TOTP(new_totp())
-    accounts.enrol(code, PASSWORD, totp.secret, totp.at(clock.now))
-    assert PASSWORD.encode() not in accounts.path.read_bytes()
-    accounts.remove(account.id)
-    assert totp.secret.encode() not in accounts.path.read_bytes()  # secure_delete
+    file.enrol(code, PASSWORD, totp.secret, totp.at(clock.now))
+    assert PASSWORD.encode() not in file.path.read_bytes()
+    file.remove(account.id)
+    assert totp.secret.encode() not in file.path.read_bytes()  # secure_delete
 
 
-def test_one_of_a_newer_version_or_none_at_all_is_refused(accounts: Accounts, tmp_path: Path) -> None:
+@pytest.mark.in_sqlite
+def test_one_of_a_newer_version_or_none_at_all_is_refused(file: FileAccounts, tmp_path: Path) -> None:
     db = sqlite_utils.Database(tmp_path / "accounts.db")
     db["_sqlite_migrations"].insert(  # type: ignore[union-attr]
         {"migration_set": "sipagent-accounts", "name": "0099_later", "applied_at": "2030-01-01"}
     )
     with pytest.raises(StoreError, match="written by a newer sipagent"):
-        Accounts(tmp_path / "accounts.db")
+        FileAccounts(tmp_path / "accounts.db")
     (tmp_path / "text.db").write_text("not a database at all, but longer than its header is " * 20)
     with pytest.raises(StoreError, match=r"text\.db: file is not a database"):
-        Accounts(tmp_path / "text.db")
+        FileAccounts(tmp_path / "text.db")
     with pytest.raises(StoreError, match="No such file"):
-        Accounts(tmp_path / "nowhere" / "accounts.db")
+        FileAccounts(tmp_path / "nowhere" / "accounts.db")
 
 
 def test_what_is_changed_is_undone_as_a_whole(accounts: Accounts) -> None:
@@ -233,14 +244,16 @@ def test_a_code_ends_after_three_days_or_by_another(accounts: Accounts, clock: C
     assert accounts.of_code(second) is None and accounts.of_code(third)
 
 
-def test_of_many_who_use_a_code_at_once_one_comes_in(accounts: Accounts, clock: Clock) -> None:
+def test_of_many_who_use_a_code_at_once_one_comes_in(
+    accounts: Accounts, clock: Clock, tmp_path: Path
+) -> None:
     """Each over a connection of its own, as another process has."""
     _, code = accounts.add("Ann", ["listener"])
     totp = pyotp.TOTP(new_totp())
     outcomes, gate = list[str](), threading.Barrier(4)
 
     def use(number: int) -> None:
-        with Accounts(accounts.path, clock) as own:
+        with opened(tmp_path / "accounts.db", clock) as own:
             gate.wait()
             try:
                 own.enrol(code, f"{PASSWORD} {number}", totp.secret, totp.at(clock.now))
@@ -308,12 +321,14 @@ def test_digits_are_good_once_and_never_backwards(accounts: Accounts, clock: Clo
     assert accounts.check("Ann", PASSWORD, totp.at(clock.now))
 
 
-def test_of_many_who_show_the_same_digits_at_once_one_comes_in(accounts: Accounts, clock: Clock) -> None:
+def test_of_many_who_show_the_same_digits_at_once_one_comes_in(
+    accounts: Accounts, clock: Clock, tmp_path: Path
+) -> None:
     _, totp = enrolled(accounts, clock)
     digits, let_in, gate = totp.at(clock.now), list[bool](), threading.Barrier(4)
 
     def log_in() -> None:
-        with Accounts(accounts.path, clock) as own:
+        with opened(tmp_path / "accounts.db", clock) as own:
             gate.wait()
             let_in.append(own.check("Ann", PASSWORD, digits) is not None)
 

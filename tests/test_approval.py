@@ -32,7 +32,7 @@ from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, 
 from tests.tampering import HOLD as HELD
 from tests.tampering import past_guards
 
-OVER = BOTH
+DATABASES = BOTH
 
 RULES = Rules(
     grounds=("criminal", "disciplinary"),

@@ -17,7 +17,7 @@ from retention.storage.recording_files import FileKind
 from tests.both import BOTH
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 
-OVER = BOTH
+DATABASES = BOTH
 
 LATER = START + timedelta(minutes=5)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.archive import erasure
 from retention.archive.archive import Archive
 from retention.archive.reserve import Reserve
@@ -156,7 +156,7 @@ def test_all_of_it_comes_back_and_is_as_it_was_written(
 def test_who_may_log_in_is_in_no_backup(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
     """Who was removed since must not come back."""
     assert live.store.places is not None
-    with Accounts(live.store.places.accounts) as accounts:
+    with FileAccounts(live.store.places.accounts) as accounts:
         accounts.add("Zacharie", ["listener"])
     assert live.store.places.accounts.exists()
     backup = backed_up(live, tmp_path / "backups")

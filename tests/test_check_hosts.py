@@ -102,11 +102,13 @@ def test_a_note_that_cannot_be_read(tmp_path: Path) -> None:
     assert finding.level == "error"
 
 
-def test_accounts_of_one_host_are_told(tmp_path: Path) -> None:
+def test_accounts_of_one_host_that_are_left_are_told(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     shared = '[retention]\ndatabase = "postgresql://127.0.0.1:1/x"\n[cluster]\nhost = "a"\n'
     file.write_text(f'{CONFIG}{shared}[web]\nlisten = "127.0.0.1:8080"\n')
     assert [*page_findings(load(file))] == []
     (tmp_path / "accounts.db").touch(0o600)
     (finding,) = page_findings(load(file))
-    assert "who may log in is known to this host alone; accepted: the page on one host" in finding.detail
+    assert finding.detail == (
+        "not used any more: who may log in is in the database that hosts share; accepted: removed"
+    )

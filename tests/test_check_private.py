@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from sipagent.check.check import page_findings
 from sipagent.check.private import others_may_read
 from tests.configured import SMALL, read, with_keys
@@ -33,7 +33,7 @@ def test_who_else_reads_what_the_page_keeps_for_itself(tmp_path: Path) -> None:
     text = with_keys("web", 'certificate = "web.pem"\nprivate_key = "web.key"', SMALL)
     config = read(text, tmp_path / "config.toml")
     assert list(page_findings(config)) == []
-    with Accounts(config.places.accounts) as accounts:
+    with FileAccounts(config.places.accounts) as accounts:
         accounts.add("Ann", ["listener"])
     (tmp_path / "web.key").touch(0o600)
     assert list(page_findings(config)) == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.recording import to_text
 from tests.office import PARIS, Office, make_office
 from tests.sealing import make_pair
@@ -20,7 +21,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 
 def accounts(office: Office) -> Accounts:
-    return Accounts(office.folder / "accounts.db")
+    return FileAccounts(office.folder / "accounts.db")
 
 
 def listed(office: Office) -> list[dict[str, Any]]:

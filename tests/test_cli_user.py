@@ -10,6 +10,7 @@ import pytest
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import new_totp
+from retention.accounts.file import FileAccounts
 from retention.accounts.passkeys import NewPasskey
 from retention.recording import Access
 from tests.office import Office, make_office
@@ -28,7 +29,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 
 def accounts(office: Office) -> Accounts:
-    return Accounts(office.folder / "accounts.db")
+    return FileAccounts(office.folder / "accounts.db")
 
 
 def trace(office: Office) -> list[Access]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from base64 import b64encode
-from typing import Any
+from signal import SIGTERM
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import numpy as np
 from nacl.public import PrivateKey, PublicKey, SealedBox
@@ -13,9 +17,11 @@ from media.recording.chunks import PartWriter, create_part
 from media.recording.seal import Sealer
 from sipagent.softphone.rtp import RATE
 from tests.cluster import judging, plan
+from tests.cluster.faults import DRAIN_S, Going
 from tests.cluster.judging import Harm, Kept, Known
 from tests.cluster.phones import Attempt, Told
 from tests.cluster.searching import Found, Place, search, words_in
+from tests.cluster.site import Site
 from tests.cluster.sound import Marked
 
 PRIVATE, KEY = bytes([7]) * 32, bytes([3]) * 32
@@ -134,7 +140,10 @@ def test_what_must_not_lie_there_and_what_must() -> None:
         wrong = judging.stores([known(**{gone: True})], Kept({ID: row(status="erased")}, there))
         assert len(wrong) == 3 and gone in wrong[0], wrong
     assert "held" in judging.stores([known(held=True)], Kept({ID: row(status="purged")}, Found()))[0]
-    assert "nothing can be heard" in judging.stores([known()], Kept({ID: row()}, Found()))[0]
+    short = known(talked_s=0.5)
+    assert "nothing can be heard" in judging.stores([short], Kept({ID: row()}, Found()))[0]
+    gone_before = known(talked_s=-0.4)  # its BYE was lost, and what was recorded is the wait for its end
+    assert judging.stores([gone_before], Kept({ID: row()}, Found())) == []
     silent = judging.stores([known(talked_s=3)], Kept({ID: row(status="failed")}, Found()))
     assert "talked 3.0 s: failed" in silent[0]
     assert judging.stores([known(talked_s=3)], Kept({ID: row()}, there)) == []
@@ -145,3 +154,37 @@ def test_what_must_not_lie_there_and_what_must() -> None:
 def test_an_operator_is_in_one_call_at_a_time() -> None:
     assert judging.operators({"desk0": [(0, 5), (5, 9)], "desk1": [(0, 9)]}) == []
     assert "desk0" in judging.operators({"desk0": [(0, 5), (4, 9)]})[0]
+
+
+def test_a_host_that_drains_is_told_so_once() -> None:
+    """A second signal ends it at once: where it is just ending, by that signal."""
+    seen: list[object] = []
+
+    def noted(what: object, code: int = 0) -> int:
+        seen.append(what)
+        return code
+
+    child = SimpleNamespace(signal=noted, wait=noted, tail=str)
+    host = SimpleNamespace(
+        name="c",
+        up=False,
+        agent=SimpleNamespace(child=child, stop=lambda timeout: noted("stop", -15)),
+        start=lambda wait: noted("start"),
+        wait_ready=lambda: None,
+        burn=None,
+        lines=MagicMock(),
+    )
+    site = SimpleNamespace(hosts={"c": host}, engines=MagicMock())
+    drain = plan.Fault("drain", "c", 0, 0, False)
+    going = Going(cast(Site, site), drain, 0.0, random.Random(1))
+    going.end()
+    assert going.wrong == [] and seen == [SIGTERM, DRAIN_S, "start"]
+
+
+def test_what_no_row_names_is_found() -> None:
+    there = [("a.json", "v1"), ("a.json", "v2"), ("b.json", "v3"), ("rows/x/1", "v4"), ("rows/x/2", "v5")]
+    rows = [("a.json", "v2"), ("b.json", None)]
+    assert judging.unnamed(there, rows, ["rows/x/2"]) == [
+        "no row names a.json v1",
+        "no row names rows/x/1 v4",
+    ]

@@ -12,7 +12,7 @@ from retention.rules.copies import Copy, known_copies, told, told_of_download
 from tests.both import BOTH
 from tests.kept import START, keep, recording
 
-OVER = BOTH
+DATABASES = BOTH
 
 ROW = recording()
 

@@ -14,7 +14,7 @@ from retention.rules import counts
 from tests import kept
 from tests.both import BOTH, by_hand, drop_guard, opened
 
-OVER = BOTH
+DATABASES = BOTH
 
 
 @pytest.fixture

@@ -240,6 +240,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_nothing_of_a_merge_is_left_in_a_document(document: Path) -> None:
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text_of(name(document)), re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_no_document_has_two_headings_of_one_name(document: Path) -> None:
     """A link to the second one would lead to the first."""
     told = titles(text_of(document))

@@ -26,7 +26,7 @@ from tests.full_disk import fill
 from tests.kept import SOUND, START, Paths, archive_of, keep, receipt, recording
 from tests.read_only import read_only
 
-OVER = BOTH
+DATABASES = BOTH
 
 ANN = Identity(bytes([1]) * 32, "Ann")
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")

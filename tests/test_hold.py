@@ -33,7 +33,7 @@ from tests.both import BOTH, by_hand
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 from tests.tampering import use_of
 
-OVER = BOTH
+DATABASES = BOTH
 
 GROUNDS = ("disciplinary", "criminal")
 TODAY, REVIEW = date(2026, 11, 25), date(2027, 3, 1)

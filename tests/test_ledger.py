@@ -19,7 +19,7 @@ from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 
-OVER = BOTH
+DATABASES = BOTH
 
 
 class Clock:

@@ -16,7 +16,7 @@ from tests.both import BOTH, opened, raw
 from tests.kept import receipt, recording
 from tests.office import Office, make_office
 
-OVER = BOTH
+DATABASES = BOTH
 
 SAID = ("--reason", "request 2026-118", "--by", "Durand")
 USE = ("--purpose", "quality", "--by", "Durand")

@@ -18,6 +18,7 @@ from sipagent.agent.recorder.recorder import TapFault
 from sipagent.call import events as e
 from sipagent.config.load import HostPort
 from sipagent.service.hosts.shipping import ShippingFigures
+from sipagent.service.hosts.storing import StoringFigures
 from sipagent.service.metrics import Metrics
 from sipagent.service.purging import Purging
 from sipagent.service.scrape import serving
@@ -82,6 +83,14 @@ class Ships:
     """In place of the thread that ships."""
 
     figures = ShippingFigures(up=True, rows=3, lag_s=1.5, used=0.25, failures=2)
+
+
+class Stores:
+    """In place of the threads that put into the object store and remove from it."""
+
+    figures = StoringFigures(
+        away=True, behind_s=2.5, waiting=4000, sent=9000, upload_failures=5, removal_failures=6, unremoved=1
+    )
 
 
 @pytest.fixture
@@ -350,3 +359,16 @@ def test_what_waits_for_a_shared_database_is_told(service: Service) -> None:
     assert told["sipagent_journal_lag_seconds"] == 1.5
     assert told["sipagent_journal_used_ratio"] == 0.25
     assert told["sipagent_shipping_failures_total"] == 2.0
+
+
+def test_what_waits_for_an_object_store_is_told(service: Service) -> None:
+    assert "upload" not in service.scraped()
+    service.metrics._stored = Stores()  # type: ignore[assignment]
+    told = {name: value for (name, _), value in service.figures().items()}
+    assert told["sipagent_object_store_up"] == 0.0
+    assert told["sipagent_uploads_behind_seconds"] == 2.5
+    assert told["sipagent_uploads_waiting_bytes"] == 4000.0
+    assert told["sipagent_uploaded_bytes_total"] == 9000.0
+    assert told["sipagent_upload_failures_total"] == 5.0
+    assert told["sipagent_removal_failures_total"] == 6.0
+    assert told["sipagent_removals_pending"] == 1.0

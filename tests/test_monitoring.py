@@ -15,9 +15,9 @@ import pytest
 
 from sipagent.config.load import HostPort
 from sipagent.service.scrape import serving
-from tests.driving import staged
+from tests.driving import Stage, staged
 from tests.tapping import PATIENCE_S
-from tests.test_metrics import Service, SharedOrNot, Ships
+from tests.test_metrics import Service, SharedOrNot, Ships, Stores
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus/sipagent.rules.yml"
@@ -49,6 +49,9 @@ FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
     "SipagentDiskLow": ("90m", {"sipagent_disk_free_bytes": "1e9x120"}, "5e10x120"),
     "SipagentPurgeOverdue": ("15m", {"sipagent_recordings_overdue": "1x60"}, "0x60"),
     "SipagentErasurePending": ("5m", {"sipagent_erasures_pending": "1x60"}, "0x60"),
+    "SipagentRemovalPending": ("5m", {"sipagent_removals_pending": "1x60"}, "0x60"),
+    "SipagentObjectStoreAway": ("5m", {"sipagent_object_store_up": "0x60"}, "1x60"),
+    "SipagentUploadsBehind": ("10m", {"sipagent_uploads_behind_seconds": "90x60"}, "30x60"),
     "SipagentPurgeSuspended": ("1m", {"sipagent_purge_suspended": "1x60"}, "0x60"),
     "SipagentHoldReviewOverdue": ("1m", {"sipagent_holds_review_overdue": "2x60"}, "0x60"),
     "SipagentReceiptsWaiting": ("5m", {"sipagent_receipts_waiting": "3x60"}, "0x60"),
@@ -96,15 +99,22 @@ def asked(file: Path) -> list[str]:
 EXPRESSIONS = [expr for _, expr in rules()] + asked(DASHBOARDS[0])
 
 
+def one_of_several(stage: Stage, folder: Path) -> Service:
+    """A service that shares its database with other hosts, and has an object store."""
+    service = Service(stage, folder)
+    service.watch._try()
+    service.metrics._board = SharedOrNot(True)
+    service.metrics._shipping = Ships()  # type: ignore[assignment]
+    service.metrics._stored = Stores()  # type: ignore[assignment]
+    return service
+
+
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of all that a service tells."""
     folder = tmp_path_factory.mktemp("service")
     with pytest.MonkeyPatch.context() as patch, staged(folder, patch, registers=True) as stage:
-        service = Service(stage, folder)
-        service.watch._try()
-        service.metrics._board = SharedOrNot(True)
-        service.metrics._shipping = Ships()  # type: ignore[assignment]
+        service = one_of_several(stage, folder)
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)
         return {name for name, _ in service.figures()}
@@ -224,8 +234,7 @@ def test_no_panel_covers_another(file: Path) -> None:
 def prometheus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real one, that scrapes a service of a test and has the rules; its address."""
     with staged(tmp_path, monkeypatch, registers=True) as stage:
-        service = Service(stage, tmp_path)
-        service.watch._try()
+        service = one_of_several(stage, tmp_path)
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)
         with serving(HostPort("127.0.0.1", 0), service.metrics) as (_, port):

@@ -7,7 +7,7 @@ from retention.storage.recording_files import FileKind
 from tests.both import BOTH
 from tests.kept import SOUND, START, Paths, archive, keep, recording
 
-OVER = BOTH
+DATABASES = BOTH
 
 
 def problems(folder: Path) -> dict[str, str]:

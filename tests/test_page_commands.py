@@ -96,7 +96,8 @@ def test_a_printed_command_is_one_that_there_is(
     for word in rest:
         if word.startswith(str(tmp_path)):
             Path(word).mkdir(parents=True)
-        elif not word.startswith("-") and "/" not in word:
+        elif not word.startswith(("-", "/")) and "://" not in word:
+            (tmp_path / word).parent.mkdir(exist_ok=True)
             (tmp_path / word).mkdir() if word in FOLDERS_OF else (tmp_path / word).touch()
     command.make_context("sipagent", rest)
 

@@ -11,16 +11,20 @@ import sqlite_utils
 
 from retention.accounts.account import AccountError
 from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.accounts.passkeys import CountedBack, NewPasskey, Passkey
 from retention.accounts.schema import MIGRATIONS, STEPS
+from tests.both import BOTH
+from tests.both import accounts as opened
 
 NOW = datetime(2026, 11, 27, 20, 0, 0, tzinfo=UTC)
+OVER = BOTH
 MADE = NewPasskey(credential=b"credential", public_key=b"key", sign_count=5, transports=("usb", "nfc"))
 
 
 @pytest.fixture
 def accounts(tmp_path: Path) -> Iterator[Accounts]:
-    with Accounts(tmp_path / "accounts.db", lambda: NOW) as accounts:
+    with opened(tmp_path / "accounts.db", lambda: NOW) as accounts:
         yield accounts
 
 
@@ -106,6 +110,7 @@ def test_it_goes_with_its_account_or_a_reset(accounts: Accounts, passkey: Passke
     assert accounts.passkey(b"credential") is None and accounts.passkeys_of(passkey.account) == []
 
 
+@pytest.mark.in_sqlite
 def test_accounts_from_before_can_have_them(tmp_path: Path) -> None:
     path = tmp_path / "accounts.db"
     old = sqlite_utils.Database(path)
@@ -120,7 +125,7 @@ def test_accounts_from_before_can_have_them(tmp_path: Path) -> None:
         for name in ("Ann", "Bob")
     )
     old.close()
-    with Accounts(path) as accounts:
+    with FileAccounts(path) as accounts:
         ann, bob = accounts.all()
         assert ann.passkeys == 0 and len({accounts.handle_of(one.id) for one in (ann, bob)}) == 2
         assert accounts.add_passkey(bob.id, "usb key", MADE).account == bob.id

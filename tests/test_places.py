@@ -15,6 +15,7 @@ NAMES = {
     "seed": "office.seed",
     "rota": "round_robin.json",
     "accounts": "accounts.db",
+    "accounts_key": "accounts.key",
     "vault": "vault",
     "stamps": "stamps",
     "edge": "edge",

@@ -1,5 +1,6 @@
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
@@ -37,7 +38,7 @@ from tests.kept import (
     sqlite,
 )
 
-OVER = BOTH
+DATABASES = BOTH
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")
@@ -428,13 +429,13 @@ def test_a_hold_that_comes_between_plan_and_purge_is_told(
     kept: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = keep(kept, recording())
-    begin = kept.begin_purge
+    begin = kept.begin_purges
 
-    def holds_first(id: str) -> bool:
+    def holds_first(ids: Sequence[str]) -> list[str]:
         kept.change(replace(row, hold={"ground": "criminal", "review": "2027-06-01"}))
-        return begin(id)
+        return begin(ids)
 
-    monkeypatch.setattr(kept, "begin_purge", holds_first)
+    monkeypatch.setattr(kept, "begin_purges", holds_first)
     report = purge(kept, DUE, TERMS)
     assert (report.removed, [stay.why for stay in report.held]) == (
         (),

@@ -73,6 +73,10 @@ CHANGES = {
     "retention.purposes": '["quality"]',
     "retention.hold_grounds": '["criminal"]',
     "retention.timestamp_url": '"https://tsa.example.net"',
+    "retention.database": '"postgresql://db-1.ville.fr,db-2.ville.fr/sipagent"',
+    "objects.url": '"s3://calls/office"',
+    "objects.endpoint": '"https://objects.ville.fr"',
+    "objects.region": '"eu-west-3"',
     "web.listen": '""',
     "web.certificate": '""\nprivate_key = ""\nurl = ""',
     "web.trusted_proxies": '["192.0.2.10"]',
@@ -82,18 +86,24 @@ CHANGES = {
 }
 # Keys that count only where another is set.
 NEEDED = {
-    "refusal.accept_digit": ("refusal", 'mode = "opt_in"'),
-    "refusal.keywords": ("refusal", 'engine = "embedding"'),
-    "refusal.accept_keywords": ("refusal", 'engine = "embedding"\nmode = "opt_in"'),
-    "refusal.in_call": ("refusal", 'engine = "embedding"'),
-    "refusal.in_call_keywords": ("refusal", 'engine = "embedding"\nin_call = "key+voice"'),
-    "retention.timestamp_url": ("retention", 'timestamp_ca = "tsa.pem"'),
-    "prompts.choices": ("prompts", 'choose = "choose.wav"\nchoices = { "2" = "fr" }'),
-    "web.trusted_proxies": ("web", IN_CLEAR),
-    "web.oidc_roles": ("web", BY_PROVIDER),
+    "refusal.accept_digit": (("refusal", 'mode = "opt_in"'),),
+    "refusal.keywords": (("refusal", 'engine = "embedding"'),),
+    "refusal.accept_keywords": (("refusal", 'engine = "embedding"\nmode = "opt_in"'),),
+    "refusal.in_call": (("refusal", 'engine = "embedding"'),),
+    "refusal.in_call_keywords": (("refusal", 'engine = "embedding"\nin_call = "key+voice"'),),
+    "retention.timestamp_url": (("retention", 'timestamp_ca = "tsa.pem"'),),
+    "prompts.choices": (("prompts", 'choose = "choose.wav"\nchoices = { "2" = "fr" }'),),
+    "retention.database": (
+        ("retention", 'database = "postgresql://localhost/sipagent"'),
+        ("cluster", 'host = "a"'),
+    ),
+    "objects.endpoint": (("objects", 'url = "s3://calls"'),),
+    "objects.region": (("objects", 'url = "s3://calls"'),),
+    "web.trusted_proxies": (("web", IN_CLEAR),),
+    "web.oidc_roles": (("web", BY_PROVIDER),),
     **dict.fromkeys(
         (f"recording.window.{key}" for key in ("days", "hours", "share")),
-        ("recording", 'window = [{ days = "mon", hours = "09:00-10:00", share = 0.5 }]'),
+        (("recording", 'window = [{ days = "mon", hours = "09:00-10:00", share = 0.5 }]'),),
     ),
 }
 # What says nothing of who, what for, how long and how protected. A key of neither list is to be decided.
@@ -124,11 +134,19 @@ SILENT = {
         "capacity.media_timeout_s",
         "metrics.listen",
     ),
-    *("retention.database", "retention.timestamp_ca"),
+    *("retention.database_password_file", "retention.timestamp_ca", "objects.credentials_file"),
+    *("cluster.host", "cluster.journal", "cluster.lease_s"),
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
     *("edge.certificate", "edge.private_key", "edge.ca"),
     *("web.url", "web.private_key", "web.oidc_client_id", "web.oidc_client_secret_file"),
 }
+
+
+def with_what_it_needs(key: str) -> str:
+    text = COMPLETE
+    for table, needed in NEEDED.get(key, ()):
+        text = with_keys(table, needed, text)
+    return text
 
 
 def changed(key: str, value: str, text: str = COMPLETE) -> str:
@@ -188,8 +206,7 @@ def test_every_key_is_either_of_the_entry_or_not() -> None:
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_a_key_that_has_moved_on_is_named(key: str) -> None:
-    table, needed = NEEDED.get(key, ("service", ""))
-    before = with_keys(table, needed, COMPLETE) if needed else COMPLETE
+    before = with_what_it_needs(key)
     now = made(changed(key, CHANGES[key], before))
     for file in written(made(before)):
         named = {named for difference in differences(file, now) for named in difference.keys}
@@ -237,8 +254,7 @@ def variants() -> Iterator[str]:
     """Configurations that between them say all there is to say."""
     yield COMPLETE
     for key, value in CHANGES.items():
-        table, needed = NEEDED.get(key, ("service", ""))
-        yield changed(key, value, with_keys(table, needed, COMPLETE) if needed else COMPLETE)
+        yield changed(key, value, with_what_it_needs(key))
     for srtp in ("off", "optional", "required"):
         for transport in ("udp", "tls"):
             yield with_keys("trunk", f'srtp = "{srtp}"\ntransport = "{transport}"', COMPLETE)
@@ -358,6 +374,10 @@ PAGELESS = changed("web.listen", '""')
     ("keys", "claimed"),
     [
         ({}, {"sealing", "four_eyes"}),
+        (
+            {"cluster.host": '"a"', "retention.database": '"postgresql:///a"'},
+            {"sealing", "four_eyes", "sealed_rows"},
+        ),
         ({"recording.recipients": "[]"}, {"four_eyes"}),
         ({"retention.hold_grounds": "[]"}, {"sealing"}),
         ({"trunk.srtp": '"optional"', "trunk.transport": '"tls"'}, {"sealing", "four_eyes", "signalling"}),
@@ -379,7 +399,7 @@ def test_only_what_is_on_is_claimed(keys: dict[str, str], claimed: set[str]) -> 
     assert on(text) == ALWAYS | claimed
     for language, words in LANGUAGES.items():
         before, after = markdown(made(text), language).split(words.headings["security/off"])
-        assert after.count("\n- **") == 5 - len(claimed)
+        assert after.count("\n- **") == 6 - len(claimed)
         assert before.split(words.headings["security"])[1].count("\n- **") == len(ALWAYS | claimed)
 
 

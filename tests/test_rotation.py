@@ -119,7 +119,7 @@ def test_a_call_that_goes_on_is_for_the_new_ones_once_it_is_kept(kept: Archive) 
     assert reads_json(kept, row.id, BEN) and not reads_json(kept, row.id, ANN)
 
 
-@pytest.mark.parametrize("step", ["reseal", "change"])
+@pytest.mark.parametrize("step", ["resealed", "rewriting"])
 def test_a_run_that_is_killed_is_finished_by_the_next(
     kept: Archive, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(kept.vault if step == "reseal" else kept, step, kill)
+        patch.setattr(kept.vault if step == "resealed" else kept, step, kill)
         with pytest.raises(Killed):
             rotate(kept, ANN, keys(BEN))
     done = rotate(kept, ANN, keys(BEN))

@@ -16,7 +16,7 @@ from tests.both import BOTH, opened
 from tests.kept import START, receipt, recording
 from tests.tampering import HOLD
 
-OVER = BOTH
+DATABASES = BOTH
 
 NUMBERS = ("+33612345678", "+33323063001", "+4930123456", "%", "_", "anonymous", None)
 OPERATORS = (

@@ -9,7 +9,7 @@ import pytest
 from retention.archive.verify import verify
 from retention.postgres import schema
 from retention.postgres.guards import GUARDS
-from retention.postgres.schema import Step
+from retention.postgres.steps import Step, Steps
 from retention.postgres.store import SharedStore
 from retention.rows.chain import TABLES
 from retention.rows.faults import StoreError, TryAgain
@@ -168,14 +168,15 @@ def test_a_step_is_taken_once_and_those_of_before_go_on(
     """A host of the version before works beside one of the next."""
     before = recording()
     store.add_recording(before)
-    monkeypatch.setattr("retention.postgres.database.STEPS", (*schema.STEPS, NEWER))
+    steps = Steps("schema_steps", (*schema.STEPS, NEWER))
+    monkeypatch.setattr("retention.postgres.database.SCHEMA", steps)
     with shared_store(conninfo) as upgraded, shared_store(conninfo):
         monkeypatch.undo()
         store.add_receipt(receipt(before))
         upgraded.add_receipt(receipt(recording(1)))
         assert len(store.receipts()) == len(upgraded.receipts()) == 2
-        steps = raw(store, "SELECT number FROM schema_steps ORDER BY number")
-        assert [step["number"] for step in steps] == [step.number for step in (*schema.STEPS, NEWER)]
+        taken = raw(store, "SELECT number FROM schema_steps ORDER BY number")
+        assert [step["number"] for step in taken] == [step.number for step in (*schema.STEPS, NEWER)]
     with shared_store(conninfo) as restarted:  # it doesn't know the step, and need not
         assert len(restarted.receipts(Selection())) == 2
 
@@ -196,7 +197,8 @@ def test_a_step_that_is_not_for_those_of_before_is_refused(
 
 def test_a_step_that_fails_changes_nothing(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Step(number=99, name="x", gentle=True, statements=(*NEWER.statements, "ALTER TABLE nowhere"))
-    monkeypatch.setattr("retention.postgres.database.STEPS", (*schema.STEPS, broken))
+    steps = Steps("schema_steps", (*schema.STEPS, broken))
+    monkeypatch.setattr("retention.postgres.database.SCHEMA", steps)
     with pytest.raises(StoreError):
         shared_store(conninfo)
     monkeypatch.undo()

@@ -14,7 +14,7 @@ from retention.rows.store import StoreError, UnknownId
 from tests.both import BOTH, opened
 from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 
-OVER = BOTH
+DATABASES = BOTH
 
 
 @pytest.fixture

@@ -163,20 +163,22 @@ def test_strange_files_are_passed_over_and_what_a_crash_left_is_not(vault: Vault
 
 def test_a_recording_is_sealed_to_others_from_now_on(vault: Vault) -> None:
     key = vault.create(ID, [ANN.public])
-    assert vault.reseal(ID, ANN, [BEN.public, EVE.public])
+    resealed = vault.resealed(ID, ANN, [BEN.public, EVE.public])
+    assert resealed is not None and vault.key(ID, ANN) == key
+    Paths(vault).key(ID).write_bytes(resealed)
     assert vault.key(ID, BEN) == vault.key(ID, EVE) == key
     with pytest.raises(KeysError, match="is not for Ann"):
         vault.key(ID, ANN)
-    assert not vault.reseal(ID, BEN, [EVE.public, BEN.public])
+    assert vault.resealed(ID, BEN, [EVE.public, BEN.public]) is None
 
 
 def test_only_who_can_open_it_can_seal_it_to_others(vault: Vault) -> None:
     vault.create(ID, [ANN.public])
     before = Paths(vault).key(ID).read_bytes()
     with pytest.raises(KeysError, match="is not for Eve"):
-        vault.reseal(ID, EVE, [EVE.public])
+        vault.resealed(ID, EVE, [EVE.public])
     with pytest.raises(KeysError, match="no recipient"):
-        vault.reseal(ID, ANN, [])
+        vault.resealed(ID, ANN, [])
     assert Paths(vault).key(ID).read_bytes() == before
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from retention.accounts.account import Account, AccountError, folded, tidy
 from retention.accounts.columns import common, key_text, moment, roles_text
+from retention.accounts.copying import Copying
 from retention.accounts.credentials import code_hash, fits, hashed, new_code, step_of, why_not
 from retention.accounts.database import Row
 from retention.accounts.passkeys import Passkey, Passkeys
@@ -21,10 +22,11 @@ _ACCOUNT = (
 )
 
 
-class Accounts(Tokens, Passkeys):
+class Accounts(Tokens, Passkeys, Copying):
     """All of the database: accounts, their codes and passkeys, and tokens.
 
-    Raises StoreError where the database cannot be used, AccountError where what is asked for cannot be.
+    Of one host it is a `FileAccounts`, of several `SharedAccounts`. Raises StoreError where the database
+    cannot be used, AccountError where what is asked for cannot be.
     """
 
     # --- accounts ---
@@ -43,7 +45,8 @@ class Accounts(Tokens, Passkeys):
 
     def named(self, name: str) -> Account | None:
         """The account of this name, in whatever case."""
-        return next(map(_account, self._read(f"{_ACCOUNT} WHERE accounts.folded = ?", folded(name))), None)
+        sql = f"{_ACCOUNT} WHERE accounts.folded = ?"
+        return next(map(_account, self._read(sql, self._folded(name))), None)
 
     def meant(self, name: str) -> Account:
         """The account of this name. Raises AccountError without one."""
@@ -80,7 +83,7 @@ class Accounts(Tokens, Passkeys):
                 "epoch = epoch + 1 WHERE id = ?",
                 id,
             )
-            self._db.execute("DELETE FROM passkeys WHERE account_id = ?", (id,))
+            self._run("DELETE FROM passkeys WHERE account_id = ?", id)
             return self._coded(id)
 
     def set_roles(self, id: int, roles: Sequence[str]) -> None:
@@ -91,7 +94,7 @@ class Accounts(Tokens, Passkeys):
     def set_key(self, id: int, key: PublicKey | None) -> None:
         """Set the key that the person listens with."""
         with self.write():
-            self._change("UPDATE accounts SET key = ? WHERE id = ?", key_text(key), id)
+            self._change("UPDATE accounts SET key = ? WHERE id = ?", self._kept("key", key_text(key)), id)
 
     def set_language(self, id: int, language: str | None) -> None:
         """Set the language that the person reads; None: what the browser says."""
@@ -114,7 +117,7 @@ class Accounts(Tokens, Passkeys):
         with self.write():
             used = "DELETE FROM codes WHERE hash = ? AND account_id = ? AND until > ?"
             values = code_hash(code), account.id, to_text(self._clock())
-            if self._db.execute(used, values).rowcount != 1:  # somebody was faster
+            if self._run(used, *values) != 1:  # somebody was faster
                 raise AccountError("the code is not good, or no longer")
             self._equip(account.id, kept, secret, step)
             return self._account(account.id)
@@ -124,7 +127,7 @@ class Accounts(Tokens, Passkeys):
         account = self._account(id)
         if (reason := why_not(password, account.name)) is not None:
             raise AccountError(reason)
-        kept = hashed(password)
+        kept = self._kept("password", hashed(password))
         with self.write():
             self._change("UPDATE accounts SET password = ?, epoch = epoch + 1 WHERE id = ?", kept, id)
             return self._account(id)
@@ -133,12 +136,8 @@ class Accounts(Tokens, Passkeys):
         """Change the authenticator, which shows these digits now; all sessions end."""
         step = self._step(secret, digits)
         with self.write():
-            self._change(
-                "UPDATE accounts SET totp = ?, totp_step = ?, epoch = epoch + 1 WHERE id = ?",
-                secret,
-                step,
-                id,
-            )
+            sql = "UPDATE accounts SET totp = ?, totp_step = ?, epoch = epoch + 1 WHERE id = ?"
+            self._change(sql, self._kept("totp", secret), step, id)
             return self._account(id)
 
     # --- logging in ---
@@ -148,7 +147,9 @@ class Accounts(Tokens, Passkeys):
 
         An unknown name takes as long as a known one. `failures` are those since the login before.
         """
-        rows = self._read("SELECT id, password, totp FROM accounts WHERE folded = ?", folded(name))
+        rows = self._read(
+            "SELECT id, password, totp, epoch FROM accounts WHERE folded = ?", self._folded(name)
+        )
         row = rows[0] if rows else {"id": None, "password": None, "totp": None}
         right = fits(password, row["password"])
         step = step_of(digits, row["totp"] or _NO_SECRET, self._clock())
@@ -157,11 +158,11 @@ class Accounts(Tokens, Passkeys):
             return None
         with self.write():
             let_in = (
-                "UPDATE accounts SET totp_step = :step, last_login_at = :now WHERE id = :id "
-                "AND (totp_step IS NULL OR totp_step < :step) AND password = :password AND totp = :totp"
+                "UPDATE accounts SET totp_step = ?, last_login_at = ? WHERE id = ? "
+                "AND (totp_step IS NULL OR totp_step < ?) AND epoch = ?"  # which grows with each secret
             )
-            values = row | {"step": step, "now": to_text(self._clock())}
-            if self._db.execute(let_in, values).rowcount != 1:  # these digits came before
+            values = step, to_text(self._clock()), row["id"], step, row["epoch"]
+            if self._run(let_in, *values) != 1:  # these digits came before
                 self._fail(row["id"])
                 return None
             account = self._account(row["id"])  # with the failures before
@@ -183,7 +184,7 @@ class Accounts(Tokens, Passkeys):
     def count_refused(self, id: int) -> None:
         """Count a refused login of this account, if it is still there."""
         with self.write():
-            self._db.execute("UPDATE accounts SET failures = failures + 1 WHERE id = ?", (id,))
+            self._run("UPDATE accounts SET failures = failures + 1 WHERE id = ?", id)
 
     def vouched_for(self, subject: str, name: str, roles: Sequence[str]) -> Account:
         """The account of a person whom somebody else has let in as `subject`, with these roles from now on.
@@ -198,10 +199,11 @@ class Accounts(Tokens, Passkeys):
             return self._account(id)
 
     def _of_subject(self, subject: str, name: str, roles: Sequence[str]) -> int:
+        subject = self._kept("subject", subject)
         rows = self._read("SELECT id FROM accounts WHERE subject = ?", subject)
         if not rows:
             unused = "SELECT id FROM accounts WHERE folded = ? AND subject IS NULL AND password IS NULL"
-            rows = self._read(unused, folded(name))
+            rows = self._read(unused, self._folded(name))
             id = int(rows[0]["id"]) if rows else self._add(name, roles, None)
             self._change("UPDATE accounts SET subject = ? WHERE id = ?", subject, id)
             return id
@@ -216,17 +218,15 @@ class Accounts(Tokens, Passkeys):
 
     def _add(self, name: str, roles: Sequence[str], key: PublicKey | None) -> int:
         name = self._free(name)
-        sql = "INSERT INTO accounts (name, folded, roles, key, created_at) VALUES (?, ?, ?, ?, ?)"
-        values = (name, folded(name), roles_text(roles), key_text(key), to_text(self._clock()))
-        made = self._db.execute(sql, values)
-        assert made.lastrowid is not None
-        return made.lastrowid
+        row = {"name": name, "folded": folded(name), "roles": roles_text(roles), "key": key_text(key)}
+        return self._insert("accounts", row | {"created_at": to_text(self._clock())})
 
     def _coded(self, id: int) -> tuple[Account, str]:
         """Give it a new one-time code; an earlier one ends."""
         code, until = new_code(), self._clock() + timedelta(days=CODE_DAYS)
-        sql = "INSERT OR REPLACE INTO codes (hash, account_id, until) VALUES (?, ?, ?)"
-        self._db.execute(sql, (code_hash(code), id, to_text(until)))
+        self._run("DELETE FROM codes WHERE account_id = ?", id)
+        sql = "INSERT INTO codes (hash, account_id, until) VALUES (?, ?, ?)"
+        self._run(sql, code_hash(code), id, to_text(until))
         return self._account(id), code
 
     def _checked(self, password: str, name: str, secret: str, digits: str) -> tuple[str, int]:
@@ -246,7 +246,7 @@ class Accounts(Tokens, Passkeys):
         self._change(
             "UPDATE accounts SET password = ?, totp = ?, totp_step = ?, failures = 0, epoch = epoch + 1 "
             "WHERE id = ?",
-            *(password, secret, step, id),
+            *(self._kept("password", password), self._kept("totp", secret), step, id),
         )
 
     def _fail(self, id: int | None) -> None:

@@ -1,51 +1,44 @@
-"""The database of accounts and tokens, and its transactions.
+"""What is kept of accounts and tokens, whichever database that is, and its transactions.
 
-It is apart from the recordings' database so that it is in no backup: who was removed must not come back with
-one. What the rows mean is in `accounts` and `tokens`.
+It is apart from the rows of calls, so that it is in no backup of ours: who was removed must not come back
+with one. What the rows mean is in `accounts` and `tokens`; where they are is for `file` and `shared`.
 """
 
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from retention.accounts.account import AccountError, folded, tidy
-from retention.accounts.schema import MIGRATIONS, STEPS
-from retention.rows.faults import StoreError
-from retention.sqlite.connection import connect
-
-BUSY_S = 15.0  # how long to wait for another process's transaction
+from retention.accounts.hiding import HIDDEN, Hiding
+from retention.accounts.memory import Memory
 
 Row = dict[str, Any]
 
 
-class AccountsDatabase:
-    """The database at `path`, mode 0600, made if missing; safe from several threads.
+def gone(name: str, to: str) -> str:
+    """The line about accounts that nobody looks for here any more."""
+    return f"{name}: its accounts have moved to {to}; accepted: a configuration that names that"
 
-    Each write is one short transaction. Raises StoreError where the database cannot be used.
+
+class AccountsDatabase(ABC):
+    """Safe from several threads. Each write is one short transaction. Raises StoreError where the database
+    cannot be used, TryAgain where it does not answer.
+
+    `where`: what people call it. `memory`: what the pages remember of who is there. `secret`: 32 bytes that
+    all of them know, and nobody else.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.path = path
+    def __init__(
+        self, where: str, clock: Callable[[], datetime], hiding: Hiding, memory: Memory, secret: bytes
+    ) -> None:
+        self.where = where
         self._clock = clock
-        self._lock = threading.RLock()
-        with self._faults():
-            try:
-                database = connect(path, BUSY_S)
-            except OSError as error:
-                raise StoreError(f"{path}: {error.strerror}") from error
-            self._db: sqlite3.Connection = database.conn
-            newer = [step.name for step in MIGRATIONS.applied(database) if step.name not in STEPS]
-            if newer:
-                database.close()
-                raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
-            if MIGRATIONS.pending(database):
-                with self.write():  # taken first, so that two processes do not both migrate
-                    MIGRATIONS.apply(database)
+        self._hiding = hiding
+        self.memory = memory
+        self.secret = secret
 
     def __enter__(self) -> Self:
         return self
@@ -55,35 +48,49 @@ class AccountsDatabase:
     ) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
+        """Let go of the database."""
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
+    @abstractmethod
+    def write(self) -> AbstractContextManager[None]:
         """One transaction for all that is changed inside; an exception undoes all of it."""
-        with self._lock, self._faults():
-            if self._db.in_transaction:
-                yield
-                return
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.commit()
-            except BaseException:
-                self._db.rollback()
-                raise
+
+    @abstractmethod
+    def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
+        """The rows of a statement, as they are kept; its placeholders are `?`."""
+
+    @abstractmethod
+    def _run(self, sql: str, *values: object) -> int:
+        """Run a statement within a transaction; how many rows it has changed."""
 
     def _read(self, sql: str, *values: object) -> list[Row]:
-        with self._lock, self._faults():
-            found = self._db.execute(sql, values)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found]
+        """The rows of a query."""
+        return [
+            {name: self._shown(name, value) for name, value in row.items()} for row in self._rows(sql, values)
+        ]
+
+    def _insert(self, table: str, row: Row) -> int:
+        """Add a row to a table that numbers them; its number. `row` is as it is read."""
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        values = [self._kept(name, value) for name, value in row.items()]
+        (made,) = self._rows(f"INSERT INTO {table} ({columns}) VALUES ({marks}) RETURNING id", values)
+        return int(made["id"])
+
+    def _kept(self, column: str, value: Any) -> Any:
+        """A value as it is kept, and compared with."""
+        return self._hiding.kept(column, value) if column in HIDDEN and value is not None else value
+
+    def _shown(self, column: str, value: Any) -> Any:
+        return self._hiding.shown(value) if column in HIDDEN and value is not None else value
+
+    def _folded(self, name: str) -> str:
+        """What accounts and tokens are found by."""
+        return str(self._kept("folded", folded(name)))
 
     def _change(self, sql: str, *values: object) -> None:
         """Change the one row that is meant. Raises AccountError if it is gone."""
-        if self._db.execute(sql, values).rowcount != 1:
+        if self._run(sql, *values) != 1:
             raise AccountError("the account was removed")
 
     def _free(self, name: str) -> str:
@@ -94,14 +101,6 @@ class AccountsDatabase:
             ("accounts", "", "an account"),
             ("tokens", " AND revoked_at IS NULL", "a token"),
         ):
-            if self._read(f"SELECT 1 FROM {table} WHERE folded = ?{among}", folded(name)):
+            if self._read(f"SELECT 1 FROM {table} WHERE folded = ?{among}", self._folded(name)):
                 raise AccountError(f"{name!r}: there is {what} of this name")
         return name
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """SQLite's errors, as one that names the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error

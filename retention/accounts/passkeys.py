@@ -79,18 +79,19 @@ class Passkeys(AccountsDatabase):
 
     def add_passkey(self, account: int, name: str, made: NewPasskey) -> Passkey:
         """Keep a new one. Raises AccountError for a name, or a passkey, that is there already."""
-        values = made.credential, made.public_key, made.sign_count, json.dumps(made.transports)
+        values = {
+            "credential": made.credential,
+            "public_key": made.public_key,
+            "sign_count": made.sign_count,
+            "transports": json.dumps(made.transports),
+        }
         with self.write():
             self.handle_of(account)
             name = self.passkey_name(account, name)
             if self.passkey(made.credential) is not None:
                 raise AccountError("this passkey is there already")
-            self._db.execute(
-                "INSERT INTO passkeys "
-                "(account_id, name, created_at, credential, public_key, sign_count, transports) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (account, name, to_text(self._clock()), *values),
-            )
+            row = {"account_id": account, "name": name, "created_at": to_text(self._clock())}
+            self._insert("passkeys", row | values)
             added = self.passkey(made.credential)
             assert added is not None
             return added
@@ -101,7 +102,7 @@ class Passkeys(AccountsDatabase):
             found = [one for one in self.passkeys_of(account) if one.id == id]
             if not found:
                 raise AccountError("the passkey was removed")
-            self._db.execute("DELETE FROM passkeys WHERE id = ?", (id,))
+            self._run("DELETE FROM passkeys WHERE id = ?", id)
             self._change("UPDATE accounts SET epoch = epoch + 1 WHERE id = ?", account)
             return found[0]
 
@@ -111,11 +112,10 @@ class Passkeys(AccountsDatabase):
         Raises AccountError, for a counter that did not go forward CountedBack.
         """
         used = (
-            "UPDATE passkeys SET sign_count = :count, last_used_at = :now WHERE id = :id "
-            "AND (sign_count < :count OR (sign_count = 0 AND :count = 0))"
+            "UPDATE passkeys SET sign_count = ?, last_used_at = ? WHERE id = ? "
+            "AND (sign_count < ? OR (sign_count = 0 AND CAST(? AS bigint) = 0))"
         )
-        values = {"id": id, "count": sign_count, "now": to_text(self._clock())}
-        moved = self._db.execute(used, values).rowcount
+        moved = self._run(used, sign_count, to_text(self._clock()), id, sign_count, sign_count)
         rows = self._read("SELECT account_id FROM passkeys WHERE id = ?", id)
         if not rows:
             raise AccountError("the passkey was removed")

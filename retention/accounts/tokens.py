@@ -25,22 +25,22 @@ class Tokens(AccountsDatabase):
             raise AccountError("a token has to end in the future")
         with self.write():
             name = self._free(name)
-            values = (name, folded(name), token_hash(shown), roles_text(roles), key_text(key))
-            made = self._db.execute(
-                "INSERT INTO tokens (name, folded, hash, roles, key, created_at, until) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, to_text(self._clock()), until and to_text(until)),
-            )
-            return _token(self._read("SELECT * FROM tokens WHERE id = ?", made.lastrowid)[0]), shown
+            row: Row = {"name": name, "folded": folded(name), "hash": token_hash(shown)}
+            row |= {"roles": roles_text(roles), "key": key_text(key)}
+            times = {"created_at": to_text(self._clock()), "until": until and to_text(until)}
+            made = self._insert("tokens", row | times)
+            return _token(self._read("SELECT * FROM tokens WHERE id = ?", made)[0]), shown
 
     def tokens(self) -> list[Token]:
         """Every token, also those revoked, by name."""
-        return list(map(_token, self._read("SELECT * FROM tokens ORDER BY folded, id")))
+        found = map(_token, self._read("SELECT * FROM tokens ORDER BY id"))
+        return sorted(found, key=lambda one: folded(one.name))
 
     def revoke(self, name: str) -> Token:
         """End a token; it stays in the list."""
         with self.write():
-            rows = self._read("SELECT * FROM tokens WHERE folded = ? AND revoked_at IS NULL", folded(name))
+            sql = "SELECT * FROM tokens WHERE folded = ? AND revoked_at IS NULL"
+            rows = self._read(sql, self._folded(name))
             if not rows:
                 raise AccountError(f"{name!r}: no such token")
             self._change(

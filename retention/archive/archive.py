@@ -4,14 +4,16 @@ A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `
 either, `ID.refused` says that the recording must be erased: see `marks`.
 
 - open: the row first, then the file, so that no file is without its row;
-- close: the file is in place, then `ID.json`, then the row, the last two in one transaction;
+- close: the file is in place, then `ID.json` and the row, both in one transaction; a store has its copy of
+  the JSON before that begins, and the transaction says that it is the one that counts;
 - erase and purge: the sealed key is unlinked first (without it no copy of the file can be read), then the
   audio, then `ID.json` (sound must never outlive the file that says when it must be erased), then the row. A
   row still `open` after a crash is decided again: see `unfinished`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,12 +21,11 @@ from pathlib import Path
 
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.rows.chain import PERSONAL, personal_text, public
-from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.rows.store import Damaged, UnknownId
 from retention.storage import marks
-from retention.storage.keys import KeysError
+from retention.storage.keys import KeysError, PublicKey
 from retention.storage.marks import Marks
 from retention.storage.places import Places
 from retention.storage.recording_files import Area, FileKind, RecordingFiles, sha256
@@ -32,16 +33,17 @@ from retention.storage.vault import Vault
 
 ArchiveError = marks.ArchiveError
 
+_TRIES = 5  # of what another process changes at the same time
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
-CLOSED = Listing(
-    table="recordings",
-    order=("started_at", "id"),
-    columns="id, sha256, bytes, hold",
-    indexed="purged_at IS NULL",
-    where=["status = ?"],
-    values=[Status.CLOSED.value],
-)
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
+_UNKNOWN: Json = dict.fromkeys(_HOLD) | {"ground": "unknown"}
+
+
+class ChangedMeanwhile(ArchiveError):
+    """Another process has changed the recording since it was looked at."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"{id}: another process changes it; accepted: try again")
 
 
 class Archive:
@@ -104,7 +106,6 @@ class Archive:
         kind = self.files.finished(recording.id)
         if kind is None:
             raise ArchiveError(f"{recording.id}: no finished file of it is there")
-        self.files.announce(recording.id, FileKind.METADATA)
         size = self.files.keep(recording.id, kind, partial(self.marks.naming, recording.id))
         closed = replace(
             recording,
@@ -115,10 +116,9 @@ class Archive:
             # there before the row is closed only where the row is from a backup
             hold=recording.hold or whole_hold((self.told(recording.id) or {}).get("hold")),
         )
-        with self.store.write():
+        with self.rewriting(closed) as keep, self.store.write():
             self._require(recording.id, Status.OPEN)
-            self.marks.refuse(recording.id)
-            self._keep(closed)
+            keep()
         return closed
 
     def describe(self, recording: Recording) -> None:
@@ -126,18 +126,68 @@ class Archive:
 
         Raises ArchiveError if it must be erased, or has no key; OSError.
         """
-        self.files.announce(recording.id, FileKind.METADATA)
-        self._write_beside(recording)
+        naming = partial(self.marks.naming, recording.id)
+        self.files.write(recording.id, FileKind.METADATA, self._text(recording), naming)
 
     def change(self, recording: Recording) -> None:
         """Rewrite the row and the JSON of a closed recording.
 
         Raises ArchiveError if it is not closed, or must be erased.
         """
-        with self.store.write():
-            self._require(recording.id, Status.CLOSED)
-            self.marks.refuse(recording.id)
-            self._keep(recording)
+        self.rewrite(recording.id, lambda row: recording)
+
+    def rewrite(
+        self,
+        id: str,
+        into: Callable[[Recording], Recording],
+        also: Callable[[Recording], None] = lambda row: None,
+    ) -> Recording:
+        """Rewrite the row and the JSON of a closed recording: `into(row)` is what it becomes; what it became.
+
+        `also(row)` is done in the same transaction, before; both are given the row as it was. What `into`
+        raises ends it; it is asked before the transaction, and again within. Raises ArchiveError if the
+        recording is not closed, must be erased, or changes all the time.
+        """
+        tries = _TRIES
+        while True:
+            wanted = into(self.store.recording(id))
+            self._require(id, Status.CLOSED)
+            try:
+                with self.rewriting(wanted) as keep, self.store.write():
+                    row = self.store.recording(id)
+                    if into(row) != wanted:
+                        raise ChangedMeanwhile(id)
+                    self._require(id, Status.CLOSED)
+                    also(row)
+                    keep()
+                    return wanted
+            except ChangedMeanwhile:
+                tries -= 1
+                if not tries:
+                    raise
+
+    @contextmanager
+    def rewriting(
+        self, recording: Recording, recipients: Sequence[PublicKey] | None = None
+    ) -> Iterator[Callable[[], None]]:
+        """Have the JSON of this row ready, for a transaction that begins inside; what is given writes both.
+
+        `recipients`: who can open it, where these change with it. Raises ArchiveError if the recording must
+        be erased; ChangedMeanwhile if what lies beside it is not what it was.
+        """
+        id, before = recording.id, self._identity(recording.id)
+        naming = partial(self.marks.naming, id)
+        text = self._text(recording, recipients)
+        with self.files.replacing(id, FileKind.METADATA, text, naming) as replace_it:
+
+            def keep() -> None:
+                self.marks.refuse(id)
+                if self._identity(id) != before:
+                    raise ChangedMeanwhile(id)
+                self.store.update_recording(recording)
+                replace_it()
+
+            yield keep
 
     def erase(self, id: str, at: datetime, decision: str | None = None) -> None:
         """Remove all files, then make the row `erased`, with the decision that led to it. Twice is no error.
@@ -161,31 +211,47 @@ class Archive:
     # the purge's steps
 
     def hold_of(self, recording: Recording) -> Json | None:
-        """What holds a recording: its row, or only the JSON beside it, after an older database was restored.
+        """What holds a recording: see `holds_of`."""
+        return self.holds_of([recording]).get(recording.id)
+
+    def holds_of(self, recordings: Sequence[Recording]) -> dict[str, Json]:
+        """What holds each that is held: its row, or only the JSON beside it, after an older database was
+        restored.
 
         If a crash or a backup left the hold in only one of them, it still counts until a person has looked.
         Of what lies in a store of objects, the hold that was set there counts in place of the JSON.
         """
-        if recording.hold is not None or recording.status is not Status.CLOSED:
-            return recording.hold
-        if not self.files.is_here(recording.id, FileKind.METADATA):
-            return whole_hold({}) if self.store.objects.is_held(recording.id) else None
-        return whole_hold((self.told(recording.id) or {}).get("hold"))
+        holds = {row.id: row.hold for row in recordings if row.hold is not None}
+        away = []
+        for row in recordings:
+            if row.hold is not None or row.status is not Status.CLOSED:
+                continue
+            if not self.files.is_here(row.id, FileKind.METADATA):
+                away.append(row.id)
+            elif hold := whole_hold((self.told(row.id) or {}).get("hold")):
+                holds[row.id] = hold
+        return holds | dict.fromkeys(self.store.objects.held_of(away), _UNKNOWN)
 
-    def may_purge(self, recording: Recording) -> bool:
-        """Whether the recording is there, and nothing holds it."""
-        return recording.purged_at is None and self.hold_of(recording) is None
+    def free(self, ids: Sequence[str]) -> list[Recording]:
+        """Those of these recordings that are still there, and that nothing holds; up to a batch."""
+        there = self.store.some_recordings(ids)
+        rows = [there[id] for id in ids if id in there and there[id].purged_at is None]
+        holds = self.holds_of(rows)
+        return [row for row in rows if row.id not in holds]
 
     def begin_purge(self, id: str) -> bool:
         """Make the row `purging`; false if it was purged, or put on hold, in the meantime."""
+        return bool(self.begin_purges([id]))
+
+    def begin_purges(self, ids: Sequence[str]) -> list[str]:
+        """Make these rows `purging`, up to a batch; those that nobody has purged, or put on hold, in the
+        meantime."""
         with self.store.write():
-            recording = self.store.recording(id)
-            if not self.may_purge(recording):
-                return False
-            if recording.status in (Status.OPEN, Status.CLOSED):
-                self.store.update_recording(replace(recording, status=Status.PURGING))
-            self.store.objects.remove([id])
-            return True
+            free = self.free(ids)
+            going = [row for row in free if row.status in (Status.OPEN, Status.CLOSED)]
+            self.store.keep_many((), [replace(row, status=Status.PURGING) for row in going], ())
+            self.store.objects.remove(row.id for row in free)
+            return [row.id for row in free]
 
     def remove(self, ids: Iterable[str], *, anyhow: bool = False, here: bool = False) -> dict[str, OSError]:
         """Remove all files of these recordings durably, keys first; what went wrong, by id.
@@ -202,17 +268,19 @@ class Archive:
         return wrong
 
     def end_purge(self, id: str, at: datetime) -> bool:
-        """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was.
+        """The row becomes a tombstone; false if another purge has already done it."""
+        return bool(self.end_purges([id], at))
 
-        False if another purge has already done it.
-        """
+    def end_purges(self, ids: Sequence[str], at: datetime) -> list[str]:
+        """The rows become tombstones, up to a batch: `purged`, or for one without file `erased` or `failed`
+        as it was; those that no other purge had done."""
         with self.store.write():
-            recording = self.store.recording(id)
-            if recording.purged_at is not None:
-                return False
-            status = Status.PURGED if recording.status is Status.PURGING else recording.status
-            self.store.update_recording(recording.tombstone(status, at))
-            return True
+            there = self.store.some_recordings(ids)
+            rows = [there[id] for id in ids if id in there and there[id].purged_at is None]
+            states = {Status.PURGING: Status.PURGED}
+            ended = [row.tombstone(states.get(row.status, row.status), at) for row in rows]
+            self.store.keep_many((), ended, ())
+            return [row.id for row in ended]
 
     def forget_caller(self, id: str) -> None:
         """Remove from the receipt of this call, if there is one, everything that leads to a person."""
@@ -250,16 +318,17 @@ class Archive:
         for error in self.remove([id], anyhow=True).values():
             raise error
 
-    def _keep(self, recording: Recording) -> None:
-        self.store.update_recording(recording)
-        self._write_beside(recording)
+    def _identity(self, id: str) -> tuple[object, ...] | None:
+        try:
+            return self.files.identity(id, FileKind.METADATA)
+        except FileNotFoundError:
+            return None
 
-    def _write_beside(self, recording: Recording) -> None:
-        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
-        naming = partial(self.marks.naming, recording.id)
-        self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
+    def _text(self, recording: Recording, recipients: Sequence[PublicKey] | None = None) -> bytes:
+        text = json.dumps(self._outside(recording, recipients), ensure_ascii=False, indent=1)
+        return text.encode() + b"\n"
 
-    def _outside(self, recording: Recording) -> Json:
+    def _outside(self, recording: Recording, recipients: Sequence[PublicKey] | None) -> Json:
         """The JSON beside it. What leads to a person is sealed if the recording is."""
         record = recording.to_json()
         if not self.vault.has(recording.id):
@@ -270,7 +339,7 @@ class Archive:
                 "accepted: first `sipagent rebuild --identity KEYFILE`"
             )
         try:
-            sealed = self.vault.seal(recording.id, personal_text("recording", record))
+            sealed = self.vault.seal(recording.id, personal_text("recording", record), recipients)
         except KeysError as error:
             raise ArchiveError(str(error)) from error
         return _open_part(record) | {"sealed": sealed}
@@ -291,9 +360,16 @@ class Archive:
 
 def why_held(archive: Archive, recording: Recording) -> str | None:
     """`on hold (criminal), to be reviewed 2027-01-01`; None if nothing holds it."""
-    hold = archive.hold_of(recording)
-    if hold is None:
-        return None
+    return whys_held(archive, [recording]).get(recording.id)
+
+
+def whys_held(archive: Archive, recordings: Sequence[Recording]) -> dict[str, str]:
+    """Of each that is held, the same."""
+    holds = archive.holds_of(recordings)
+    return {row.id: _why(row, holds[row.id]) for row in recordings if row.id in holds}
+
+
+def _why(recording: Recording, hold: Json) -> str:
     alone = "" if recording.hold else "; its metadata alone says so, the database does not: see `rebuild`"
     return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}{alone}"
 
@@ -307,7 +383,7 @@ def whole_hold(hold: object) -> Json | None:
         return None
     told = hold.items() if isinstance(hold, dict) else ()
     text = {name: value for name, value in told if name in _HOLD and isinstance(value, str)}
-    return dict.fromkeys(_HOLD) | {"ground": "unknown"} | text
+    return _UNKNOWN | text
 
 
 def _open_part(record: Json) -> Json:

@@ -9,14 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from retention.archive.archive import CLOSED, Archive
+from retention.archive.archive import Archive
+from retention.archive.leftovers import leftovers
 from retention.archive.metadata import beside
 from retention.recording import Status, is_id, to_text
-from retention.rows.pages import BATCH, Row, batches
+from retention.rows.pages import BATCH, Listing, Row, batches
 from retention.rows.selection import Selection
 from retention.storage.recording_files import FORMATS, FileKind, Stored, sha256
 
 Step = Callable[[int, int], None]  # done, total
+
+CLOSED = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id, sha256, bytes, hold",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
+"""Recordings that have files."""
 
 _LASTS = timedelta(minutes=1)  # what is still to be removed after that is told
 _BESIDE = (FileKind.KEY, FileKind.METADATA)
@@ -69,6 +80,9 @@ def what_is_left(archive: Archive, now: datetime) -> Iterator[Problem]:
         since = "" if left.since is None else f", the first since {to_text(left.since)}"
         problem = f"must be removed from the store, and are not{since}: see `sipagent purge`"
         yield Problem("objects", f"those of {left.recordings} recordings {problem}")
+    if twice := {row.id for row in leftovers(archive) if row.at < now - _LASTS}:
+        problem = "are kept twice, or in pieces beside the whole: see `sipagent purge`"
+        yield Problem("objects", f"those of {len(twice)} recordings {problem}")
     if keys := archive.store.keys_left():
         yield Problem("vault", f"{keys} keys of rows must be removed, and are not: see `sipagent purge`")
 

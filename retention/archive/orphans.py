@@ -9,7 +9,8 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import PurePath
 
-from retention.archive.archive import CLOSED, Archive
+from retention.archive.archive import Archive
+from retention.archive.kept_files import CLOSED
 from retention.archive.reserve import recordings_in
 from retention.recording import Status, is_id
 from retention.rows.pages import BATCH, PAGE, Row, batches

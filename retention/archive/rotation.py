@@ -6,10 +6,11 @@ of `ID.json` is. A former recipient who copied both can still listen to that cop
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from retention.archive.archive import Archive, ArchiveError
+from retention.archive.archive import Archive, ArchiveError, ChangedMeanwhile
 from retention.recording import Status
 from retention.rows.pages import BREATH_S
 from retention.rows.store import UnknownId
@@ -44,7 +45,7 @@ def rotate(
     sealed, already, failed = [], 0, []
     for done, id in enumerate(ids, 1):
         try:
-            if _seal_anew(archive, id, identity, recipients):
+            if _sealed_anew(archive, id, identity, recipients):
                 sealed.append(id)
                 if len(sealed) % _AT_A_TIME == 0:
                     time.sleep(BREATH_S)
@@ -57,22 +58,36 @@ def rotate(
     return Rotation(sealed=tuple(sealed), already=already, failed=tuple(failed))
 
 
+def _sealed_anew(archive: Archive, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
+    """Seal one key again, if needed, also where a call ends meanwhile; whether it was."""
+    with suppress(ChangedMeanwhile):
+        return _seal_anew(archive, id, identity, recipients)
+    return _seal_anew(archive, id, identity, recipients)
+
+
 def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
     """Seal one key again, if needed; whether it was."""
     wanted = set(recipients)
     if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
         return False
-    for kind in (FileKind.KEY, FileKind.METADATA):
-        archive.files.announce(id, kind)
-    with archive.store.write():  # a purge or an erasure waits, or its key could come back
-        status = _status(archive, id)
-        if status not in (None, Status.OPEN, Status.CLOSED):
-            return False
-        if set(archive.vault.recipients(id)) != wanted:  # else a killed run had already done this
-            archive.vault.reseal(id, identity, recipients, partial(archive.marks.naming, id))
-        if status is Status.CLOSED:
-            row = archive.store.recording(id)
-            archive.change(replace(row, hold=archive.hold_of(row)))  # which perhaps only the JSON tells
+    status = _status(archive, id)
+    if status not in (None, Status.OPEN, Status.CLOSED):
+        return False
+    steps: list[Callable[[], None]] = []
+    with ExitStack() as ready:
+        key = archive.vault.resealed(id, identity, recipients)
+        if key is not None:  # else a killed run had already done this
+            naming = partial(archive.marks.naming, id)
+            steps.append(ready.enter_context(archive.files.replacing(id, FileKind.KEY, key, naming)))
+        row = archive.store.recording(id) if status is Status.CLOSED else None
+        if row is not None:
+            told = replace(row, hold=archive.hold_of(row))  # which perhaps only the JSON tells
+            steps.append(ready.enter_context(archive.rewriting(told, recipients)))
+        with archive.store.write():  # a purge or an erasure waits, or its key could come back
+            if _status(archive, id) is not status or (row and archive.store.recording(id) != row):
+                raise ChangedMeanwhile(id)
+            for step in steps:
+                step()
     return True
 
 

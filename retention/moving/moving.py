@@ -53,12 +53,14 @@ class Target:
 @dataclass(slots=True, kw_only=True)
 class Done:
     """What has moved. `head`: the last entry that both chains have; `until`: when the first recording here
-    expires, None where none does; `again`: it was all there before."""
+    expires, None where none does; `accounts`: how many accounts and tokens the caller has taken along;
+    `again`: it was all there before."""
 
     head: ChainHead
     until: datetime | None
     rows: dict[str, int] = field(default_factory=dict)
     files: int = 0
+    accounts: int = 0
     again: bool = False
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from retention.archive.archive import CLOSED, Archive
+from retention.archive.archive import Archive
 from retention.archive.erasure import pending
+from retention.archive.kept_files import CLOSED
 from retention.archive.reserve import ReserveError, read_reserve
 from retention.recording import Status
 from retention.rules import counts

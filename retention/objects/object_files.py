@@ -10,9 +10,8 @@ import errno
 import fcntl
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BufferedIOBase
@@ -21,23 +20,23 @@ from pathlib import Path
 
 from retention.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.objects.client import PARALLEL, Bucket, CannotHold, NoSuchObject, ObjectError
+from retention.objects.gathering import gather
+from retention.objects.learning import learn
 from retention.objects.names import (
     PIECE,
     any_name,
     area_of,
     file_of,
     object_name,
-    piece_name,
     shown,
     without_number,
 )
 from retention.objects.reading import open_object
 from retention.objects.removals import Wrong, remove_name, remove_rows
-from retention.recording import is_id
+from retention.rows.faults import StoreError
 from retention.storage import files
 from retention.storage.files import Naming
 from retention.storage.local_files import LocalFiles
-from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind, Stored
 
 _PIECE = 1 << 20  # bytes of a copy
@@ -61,9 +60,7 @@ class ObjectFiles:
         self.local = spool
         self.base = spool.base
         self._clock = clock
-        self._announced: dict[str, ObjectRow] = {}  # by name
         self._fetched = count()
-        self._lock = threading.Lock()
 
     # names
 
@@ -129,34 +126,17 @@ class ObjectFiles:
             return open_object(self.bucket, row.name, row.version or None, row.bytes)
         return self._open_unknown(object_name(id, kind))
 
-    def announce(self, id: str, kind: FileKind) -> None:
-        name = object_name(id, kind)
-        row = ObjectRow(put=new_put(), name=name, id=id, kind=kind, state=State.PUTTING, at=self._clock())
-        self.rows.intend([row])
-        with self._lock:
-            self._announced[name] = row
-
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        row = replace(self._begun(id, kind), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-        with naming():
-            version = self.bucket.put(row.name, content, row.sha256 or "", held=row.held)
-        self._put(row, version)
-        files.unlink([self.local.path(id, kind)])  # what had waited there is older
+        with self.replacing(id, kind, content, naming) as replace_it:
+            replace_it()
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        return self._replacing(id, kind, content, naming)
 
     def learn(self) -> None:
-        found = self.bucket.versions("")
-        if found is None:
-            raise ObjectError(errno.EACCES, "may not be listed, and its rows are lost", self.bucket.url(""))
-        rows: dict[str, list[ObjectRow]] = {}
-        for name, version in found:  # of each name, the newest first
-            row = self._learnt(name, version)
-            if row is not None:
-                rows.setdefault(name, []).append(row)
-        known = {(row.name, row.version) for row in self.rows.of([*{one[0].id for one in rows.values()}])}
-        new = [row for one in rows.values() for row in one if (row.name, row.version) not in known]
-        self.rows.intend(new)
-        self.rows.done((row, row.version) for row in new)
-        self.rows.remove_puts(row.put for one in rows.values() for row in one[1:] if row in new)
+        learn(self.bucket, self.rows, self._clock)
 
     def stored(self, id: str, kind: FileKind) -> Stored | None:
         if self.local.exists(id, kind):
@@ -183,10 +163,10 @@ class ObjectFiles:
                 raise NoSuchObject(errno.ENOENT, "there is no such object", self.where(id, kind))
             return kept.bytes
         size = self.local.keep(id, kind, naming)
-        row = replace(self._begun(id, kind), bytes=size, sha256=files.sha256(made))
+        row = self._begun(id, kind, size, files.sha256(made))
         with made.open("rb") as file, naming():
             version = self.bucket.put(row.name, file, row.sha256 or "", held=row.held)
-        self._put(row, version)
+        self._remove_listed(self._put(row, version))
         self._replace_pieces(id)
         files.unlink([made])
         return size
@@ -217,28 +197,13 @@ class ObjectFiles:
 
         What is between them and their end is missing: that shows in the part itself.
         """
-        rows = {row.name: row for row in self._there(id) if row.kind == PIECE}
-        part = self.local.path(id, PIECE)
-        self.prepare()
-        number = 1
-        with files.private_file(part) as writing:
-            while (row := rows.get(piece_name(id, number))) or self.bucket.look(piece_name(id, number)):
-                version = (row.version or None) if row else None
-                with self.bucket.read(piece_name(id, number), version=version) as stream:
-                    while piece := self.bucket.next_bytes(piece_name(id, number), stream, _PIECE):
-                        writing.write(piece)
-                number += 1
-            writing.flush()
-            os.fsync(writing.fileno())
-        if number == 1:
-            files.unlink([part])
-        files.sync_folder(part.parent)
-        return number > 1
+        return gather(self.bucket, [row for row in self._there(id) if row.kind == PIECE], self.local, id)
 
     # holds
 
     def hold(self, id: str, *, held: bool) -> None:
-        rows = [row for row in self._there(id) if row.held is not held]
+        # a row may say so before it is so: a process that died in between is made good by the next
+        rows = [row for row in self._there(id) if held or row.held]
         try:
             if held:
                 self.rows.set_held(
@@ -306,51 +271,67 @@ class ObjectFiles:
             raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
         return open_object(self.bucket, name, seen.version, seen.bytes)
 
-    def _begun(self, id: str, kind: FileKind) -> ObjectRow:
-        """The row of a put, which is written by now."""
-        name = object_name(id, kind)
-        with self._lock:
-            row = self._announced.pop(name, None)
-        if row is None:
-            self.announce(id, kind)
-            with self._lock:
-                row = self._announced.pop(name)
-        return replace(row, held=any(one.held for one in self._there(id)))
+    @contextmanager
+    def _replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming
+    ) -> Iterator[Callable[[], None]]:
+        row = self._begun(id, kind, len(content), hashlib.sha256(content).hexdigest())
+        with naming():
+            version = self.bucket.put(row.name, content, row.sha256 or "", held=row.held)
+        older: list[ObjectRow] | None = None
 
-    def _learnt(self, name: str, version: str) -> ObjectRow | None:
-        """One version that is there; None for what is no recording's, and for a marker of deletion."""
+        def put_in_place() -> None:
+            nonlocal older
+            older = self._put(row, version)
+
         try:
-            id, _, kind = file_of(without_number(name))[1].partition(".")
-        except ArchiveError:
-            return None
-        if not is_id(id) or kind not in {*FileKind} or (seen := self.bucket.look(name, version)) is None:
-            return None
-        return ObjectRow(
+            yield put_in_place
+        except BaseException:
+            older = None
+            raise
+        finally:
+            if older is None:
+                with suppress(StoreError):  # its row stays without an answer, and is looked after
+                    self.rows.give_up(row, version)
+        if older is not None:
+            files.unlink([self.local.path(id, kind)])  # what had waited there is older, too
+            self._remove_listed(older)
+
+    def _begun(self, id: str, kind: FileKind, size: int, sha256: str) -> ObjectRow:
+        """The row of a put, which is written by now."""
+        row = ObjectRow(
             put=new_put(),
-            name=name,
+            name=object_name(id, kind),
             id=id,
             kind=kind,
             state=State.PUTTING,
             at=self._clock(),
-            version=version,
-            bytes=seen.bytes,
-            sha256=seen.sha256,
-            held=seen.held,
+            bytes=size,
+            sha256=sha256,
+            held=any(one.held for one in self._there(id)),
         )
+        self.rows.intend([replace(row, held=False)])  # while it is not there it holds nothing
+        return row
 
-    def _put(self, row: ObjectRow, version: str | None) -> None:
+    def _put(self, row: ObjectRow, version: str | None) -> list[ObjectRow]:
         """It is there; what had that name before must go: once the transaction says so, if there is one."""
         self.rows.done([(row, version)])
-        older = [one.put for one in self._there(row.id) if one.name == row.name and one.put != row.put]
-        if version:
-            self.rows.remove_puts(older)
-        else:
-            self.rows.forget(older)  # it was replaced in place
+        older = [one for one in self._there(row.id) if one.name == row.name and one.put != row.put]
+        if not version:
+            self.rows.forget(one.put for one in older)  # it was replaced in place
+            return []
+        self.rows.remove_puts(one.put for one in older)
+        return older
+
+    def _remove_listed(self, rows: list[ObjectRow]) -> None:
+        """Now, if that can be: they are on the list."""
+        with suppress(StoreError):
+            remove_rows(self.bucket, self.rows, rows, self._clock())
 
     def _replace_pieces(self, id: str) -> None:
         pieces = [row for row in self.rows.of([id]) if row.kind == PIECE]
         self.rows.remove_puts(row.put for row in pieces)
-        remove_rows(self.bucket, self.rows, pieces, self._clock())
+        self._remove_listed(pieces)
 
     def _there(self, id: str) -> list[ObjectRow]:
         return [row for row in self.rows.of([id]) if row.state is State.THERE]

@@ -48,6 +48,8 @@ class Host:
     marks: Marks
     clock: Now
     known: Known = lambda id: None
+    rewrite: Callable[[str], None] = lambda id: None
+    """Makes the metadata of a recording anew of the row that all hosts have. Raises ObjectError."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ class Uploads:
         self._marks = host.marks
         self._clock = host.clock
         self._known = host.known
+        self._rewrite = host.rewrite
         self._step_s = step_s
         self._growing: dict[str, _Growing] = {}
         self._keyed: set[str] = set()  # whose key is up
@@ -309,6 +312,7 @@ class Uploads:
             return []
         try:
             if self._is_written_elsewhere(kind, there, name):
+                self._have_rewritten(id)
                 return []
         except ObjectError as fault:
             return [fault]
@@ -323,6 +327,15 @@ class Uploads:
         if self._store.whole or there or kind is not FileKind.METADATA:
             return False
         return self._bucket.look(name) is not None
+
+    def _have_rewritten(self, id: str) -> None:
+        """What this host has of it need not be what the row says, once both hosts have told theirs."""
+        try:
+            self._store.recording(id)  # this host's word is still on its way
+        except UnknownId:
+            row = self._known(id)
+            if row is not None and row.status is Status.CLOSED:
+                self._rewrite(id)
 
     def _forget_here(self, id: str) -> None:
         for kind in WHOLE:

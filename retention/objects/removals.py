@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from retention.object_rows import UNSURE, ObjectRow, ObjectRows
-from retention.objects.client import AT_ONCE, PARALLEL, Bucket, CannotHold, Denied, ObjectError
+from retention.objects.client import AT_ONCE, PARALLEL, Bucket, CannotHold, Denied, NoSuchObject, ObjectError
 from retention.objects.names import WHOLE, object_name, piece_name, shown
 from retention.storage.recording_files import Area, FileKind
 
@@ -146,9 +146,9 @@ def _all_of(bucket: Bucket, row: ObjectRow) -> None:
 
 
 def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> None:
-    """One version; its hold is taken off first, where it is ours."""
+    """One version, which may be gone by now; its hold is taken off first, where it is ours."""
     if held:
-        with suppress(CannotHold):
+        with suppress(CannotHold, NoSuchObject):
             bucket.hold(name, version, on=False)
     bucket.remove(name, version)
 

@@ -5,8 +5,8 @@ What lies there goes up, and what must go is removed from the store, by threads 
 """
 
 import errno
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from io import BufferedIOBase
 
 from retention.objects.client import NoSuchObject
@@ -24,11 +24,13 @@ class SpooledFiles(ObjectFiles):
     say must go.
     """
 
-    def announce(self, id: str, kind: FileKind) -> None:
-        pass
-
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         self.local.write(id, kind, content, naming)
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        return self.local.replacing(id, kind, content, naming)
 
     def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
         if self.local.exists(id, kind):

@@ -92,6 +92,10 @@ class Connection:
         """Run a statement."""
         self._run(sql, values, prepare=None if values else False)
 
+    def change(self, sql: str, values: Sequence[object] = ()) -> int:
+        """Run a statement; how many rows it has changed."""
+        return self._run(sql, values, prepare=None if values else False).rowcount
+
     def later(self, sql: str) -> None:
         """Send a statement together with the next one, so that nobody waits for it alone.
 

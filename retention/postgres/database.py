@@ -16,11 +16,11 @@ from retention.postgres.connection import Connection
 from retention.postgres.dialect import POSTGRES
 from retention.postgres.faults import is_lost, named
 from retention.postgres.guards import MOVED_AWAY
-from retention.postgres.schema import GUARDS, STEPS, STEPS_TABLE
+from retention.postgres.schema import GUARDS, SCHEMA
 from retention.postgres.tables import Seals, SharedTables
 from retention.rows.chain import ChainHead
 from retention.rows.chained import Chained
-from retention.rows.faults import StoreError, TryAgain
+from retention.rows.faults import TryAgain
 from retention.rows.ledger import Ledger
 from retention.rows.selection import Searching
 from retention.storage.moved import Moved
@@ -28,8 +28,6 @@ from retention.storage.places import Places
 
 NAME = "the shared database"
 TURN = 7_364_001  # the advisory lock of who writes
-_STEPS = "SELECT number, name, gentle FROM schema_steps ORDER BY number"
-_THERE = "SELECT to_regclass('schema_steps') IS NOT NULL AS there"
 
 
 class SharedDatabase(Chained):
@@ -61,7 +59,7 @@ class SharedDatabase(Chained):
         with named(NAME):
             self._connection = Connection(conninfo, password, self._look_at)
             self._ledger = Ledger(SharedTables(self._connection, seals), clock)
-            if self._pending():
+            if SCHEMA.pending(self._connection):
                 self._migrate()
 
     def close(self) -> None:
@@ -193,31 +191,10 @@ class SharedDatabase(Chained):
 
     def _look_at(self, connection: Connection) -> None:
         """Whether this program knows the tables: another may have changed them since."""
-        (table,) = connection.read(_THERE)
-        known = {step.number for step in STEPS}
-        steps = connection.read(_STEPS) if table["there"] else []
-        newer = [step for step in steps if step["number"] not in known and not step["gentle"]]
-        if newer:
-            name = newer[-1]["name"]
-            raise StoreError(f"{NAME}: written by a newer sipagent (it has {name}); update sipagent")
-
-    def _pending(self) -> list[int]:
-        (table,) = self._connection.read(_THERE)
-        taken = {row["number"] for row in self._connection.read(_STEPS)} if table["there"] else set()
-        return [step.number for step in STEPS if step.number not in taken]
+        SCHEMA.refuse_newer(connection, NAME)
 
     def _migrate(self) -> None:
         """Bring the tables up to date; whoever comes second finds them done."""
         with self.write():
-            self._connection.take_as_long_as_it_takes()
-            self._connection.execute(STEPS_TABLE)
-            pending = self._pending()
-            for step in STEPS:
-                if step.number in pending:
-                    for statement in step.statements:
-                        self._connection.execute(statement)
-                    values = [step.number, step.name, step.gentle]
-                    self._connection.execute(
-                        "INSERT INTO schema_steps (number, name, gentle) VALUES (?, ?, ?)", values
-                    )
+            SCHEMA.take(self._connection)
             self._begin_chain()

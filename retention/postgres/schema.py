@@ -1,32 +1,13 @@
 """The tables in PostgreSQL, as numbered steps. A released step never changes: a new one is added below it.
 
-A step says whether programs that don't know it may go on (`gentle`: it only adds what they need not fill).
 So hosts are upgraded one after the other: first a step that adds, later, when no host of before is left,
 one that removes.
 """
 
-from dataclasses import dataclass
-
 from retention.postgres import key_tables
 from retention.postgres.board_rows import TABLE as BOARD
 from retention.postgres.guards import GUARDS as ROW_GUARDS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One change of the tables."""
-
-    number: int
-    name: str
-    gentle: bool
-    statements: tuple[str, ...]
-
-
-STEPS_TABLE = """CREATE TABLE IF NOT EXISTS schema_steps (
-    number integer PRIMARY KEY,
-    name text NOT NULL,
-    gentle boolean NOT NULL,
-    taken_at timestamptz NOT NULL DEFAULT now())"""
+from retention.postgres.steps import Step, Steps
 
 
 def _table(name: str, *columns: str) -> str:
@@ -192,4 +173,4 @@ STEPS = (
     Step(number=2, name="objects", gentle=True, statements=_OBJECTS),
     Step(number=3, name="stamps", gentle=True, statements=_STAMPS),
 )
-__all__ = ["GUARDS", "STEPS", "STEPS_TABLE", "Step"]
+SCHEMA = Steps("schema_steps", STEPS)

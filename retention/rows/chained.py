@@ -6,6 +6,7 @@ Transactions, turns and connections are the business of each engine: `write` and
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,10 @@ class Chained(ABC):
     dialect: Dialect
     searching: Searching
     _ledger: Ledger
+
+    def heard_until(self, host: str | None) -> datetime | None:
+        """Up to when all is here that this host has written, by its clock; None if that is not known."""
+        return datetime.max.replace(tzinfo=UTC)
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +131,10 @@ class Chained(ABC):
         """Change such a table, inside `write`."""
         self._ledger.tables.execute(sql, values)
 
+    def change_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Change such a table once for each of these values, inside `write`."""
+        self._ledger.tables.execute_many(sql, every)
+
     def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
         led = self.dialect.led(listing)
         return each_row(partial(self._read, anyhow=anyhow), led, partial(self._opened, listing.rows_of))
@@ -176,7 +185,7 @@ class Chained(ABC):
         count = 0
         for rows in breathing(self._listed(listing)):
             with self.write():
-                count += sum(self._ledger.forget(listing.table, row["id"]) for row in rows)
+                count += self._ledger.forget_many(listing.table, [row["id"] for row in rows])
         return count
 
     def _count_firsts(self, kind: str) -> int:

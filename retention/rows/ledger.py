@@ -1,6 +1,6 @@
 """Writes rows together with their entry in the chain. The caller has a transaction open."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from datetime import datetime
 from typing import Protocol
@@ -129,37 +129,21 @@ class Ledger:
 
     def keep_many(self, table: str, records: Sequence[Json]) -> None:
         """Add rows with ids, or replace them, each once: as `insert` and `update`, in a few statements."""
-        if not records:
-            return
-        kind = KINDS[table]
-        marks = ", ".join("?" * len(records))
-        sql = f"SELECT * FROM {table} WHERE id IN ({marks})"
-        rows = self.tables.read_anyhow(sql, [record["id"] for record in records])
-        there = {row["id"]: row for row in self.tables.opened(table, rows)}
-        told = self._entries([row["chain_seq"] for row in there.values()])
-        entries: list[ChainEntry] = []
-        added: list[Row] = []
-        replaced: list[Row] = []
-        for record in map(as_read, records):
-            before = there.get(record["id"])
-            if before is not None and not _tells(told.get(before["chain_seq"]), kind, before):
-                entries.append(self._altered(kind, before))
-            salt, was = (None, 0) if before is None else (before["salt"], before["chain_seq"])
-            entry, of_the_chain = self._about(kind, record["id"], record, salt, was)
-            entries.append(entry)
-            (added if before is None else replaced).append(to_row(record) | of_the_chain)
-        self.tables.execute_many(inserting("chain", ENTRY), [astuple(entry) for entry in entries])
-        self.tables.insert_many(table, added)
-        self.tables.update_many(table, replaced)
+        every = {record["id"]: record for record in records}
+        self._write(table, every, self._there(table, [*every]))
 
-    def forget(self, table: str, id: int) -> bool:
-        """Empty only what leads to a person in a row; false if it is empty already."""
-        rows = self.tables.read(f"SELECT * FROM {table} WHERE id = ?", [id])
-        (row,) = self.tables.opened(table, rows)
-        if row["salt"] is None:
-            return False
-        record = record_of(KINDS[table], row) | dict.fromkeys(PERSONAL[KINDS[table]])
-        return self.update(table, id, record)
+    def add_many(self, table: str, records: Sequence[Json]) -> None:
+        """Add rows that get the next numbers: as `insert`, in a few statements."""
+        first = self._next_id(table)
+        self._write(table, dict(enumerate(records, first)), {})
+
+    def forget_many(self, table: str, ids: Sequence[int]) -> int:
+        """Empty only what leads to a person in these rows; how many were not empty yet."""
+        kind = KINDS[table]
+        there = {id: row for id, row in self._there(table, ids).items() if row["salt"] is not None}
+        nobody = dict.fromkeys(PERSONAL[kind])
+        self._write(table, {id: record_of(kind, row) | nobody for id, row in there.items()}, there)
+        return len(there)
 
     def begin_segment(self, reason: str, lost: Lost) -> None:
         """Begin a chain, or continue after `lost`, the head of a lost database: from its number and hash."""
@@ -181,6 +165,35 @@ class Ledger:
                     self.tables.update(table, row["id"], of_the_chain)
 
     # steps
+
+    def _there(self, table: str, ids: Sequence[str | int]) -> dict[str | int, Row]:
+        """Those of these rows that there are, as they went in."""
+        if not ids:
+            return {}
+        sql = f"SELECT * FROM {table} WHERE id IN ({', '.join('?' * len(ids))})"
+        return {row["id"]: row for row in self.tables.opened(table, self.tables.read_anyhow(sql, ids))}
+
+    def _write(self, table: str, records: Mapping[str | int, Json], there: Mapping[str | int, Row]) -> None:
+        """Add or replace whole rows, by their ids; `there` are those to be replaced, as they are now."""
+        if not records:
+            return
+        kind = KINDS[table]
+        told = self._entries([row["chain_seq"] for row in there.values()])
+        entries: list[ChainEntry] = []
+        added: list[Row] = []
+        replaced: list[Row] = []
+        for id, record in records.items():
+            before = there.get(id)
+            if before is not None and not _tells(told.get(before["chain_seq"]), kind, before):
+                entries.append(self._altered(kind, before))
+            salt, was = (None, 0) if before is None else (before["salt"], before["chain_seq"])
+            read = as_read(record)
+            entry, of_the_chain = self._about(kind, str(id), read, salt, was)
+            entries.append(entry)
+            (added if before is None else replaced).append({"id": id} | to_row(read) | of_the_chain)
+        self.tables.execute_many(inserting("chain", ENTRY), [astuple(entry) for entry in entries])
+        self.tables.insert_many(table, added)
+        self.tables.update_many(table, replaced)
 
     def _is_as_told(self, kind: str, row: Row) -> bool:
         """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""

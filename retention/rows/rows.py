@@ -117,9 +117,8 @@ class Rows(Chained):
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
         """Receipts that lead to a person, and began before `started`, or expired before `expired`."""
-        return chain(
-            *(self._each(Receipt, one, damaged) for one in expiring.receipts(expired, started, self.dialect))
-        )
+        due = expiring.receipts(expired, started, self.dialect)
+        return chain(*(self._each(Receipt, one, damaged) for one in due))
 
     # recordings
 
@@ -153,18 +152,13 @@ class Rows(Chained):
         return frozenset(row["id"] for row in self._listed(listing))
 
     def states(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Of these recordings `id`, `status` and `path` as the rows have them, by id; up to a batch."""
-        if not ids:
-            return {}
-        marks = ", ".join("?" * len(ids))
-        sql = f"SELECT id, status, path FROM recordings WHERE id IN ({marks})"
-        return {row["id"]: row for row in self._read(sql, ids, anyhow=True)}
+        """`id`, `status`, `path` and `sha256` of these recordings as rows have them, by id; up to a batch."""
+        return {row["id"]: row for row in self._some("recordings", ids, columns="id, status, path, sha256")}
 
     def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
         """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
-        stop = None if started is None else to_text(started)
-        listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=stop)
-        return self._each(Recording, listing)
+        listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL")
+        return self._each(Recording, replace(listing, stop=started and to_text(started)))
 
     def perhaps_due(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
@@ -177,6 +171,12 @@ class Rows(Chained):
     def add_access(self, access: Access) -> int:
         """Add a line to the trace of uses; its number."""
         return int(self._insert("accesses", access.to_json()))
+
+    def add_accesses(self, accesses: Sequence[Access]) -> None:
+        """Add lines to the trace of uses, in a few statements."""
+        if accesses:
+            with self.write():
+                self._ledger.add_many("accesses", [access.to_json() for access in accesses])
 
     def access(self, number: int) -> Access:
         """One line of the trace. Raises UnknownId."""
@@ -198,6 +198,10 @@ class Rows(Chained):
         order = "id DESC" if newest else "id"
         sql = f"SELECT * FROM accesses WHERE recording_id = ? ORDER BY {order}"
         return (self._typed(Access, row) for row in self._rows("accesses", sql, [recording_id]))
+
+    def accesses_of(self, ids: Sequence[str]) -> list[Access]:
+        """Uses of these recordings, oldest first; up to a batch."""
+        return [self._typed(Access, row) for row in self._some("accesses", ids, "recording_id")]
 
     def forget_accesses(self, before: datetime) -> int:
         """Empty the names in the trace of uses made before `before`, except of recordings still kept."""
@@ -226,8 +230,7 @@ class Rows(Chained):
     def approvals(self, recording_id: str) -> list[Approval]:
         """What was asked for of one recording, oldest first."""
         sql = "SELECT * FROM approvals WHERE recording_id = ? ORDER BY id"
-        rows = self._rows("approvals", sql, [recording_id])
-        return [self._typed(Approval, row) for row in rows]
+        return [self._typed(Approval, row) for row in self._rows("approvals", sql, [recording_id])]
 
     def each_approval(
         self, *, pending: bool = False, before: int | None = None, limit: int | None = None
@@ -254,8 +257,7 @@ class Rows(Chained):
     def notes(self, recording_id: str) -> list[Note]:
         """The notes of one recording, oldest first."""
         sql = "SELECT * FROM notes WHERE recording_id = ? ORDER BY id"
-        rows = self._rows("notes", sql, [recording_id])
-        return [self._typed(Note, row) for row in rows]
+        return [self._typed(Note, row) for row in self._rows("notes", sql, [recording_id])]
 
     def forget_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """Empty text and author of notes that expired at `expired` or are older than `written`; how many."""
@@ -264,8 +266,7 @@ class Rows(Chained):
     def forget_notes_of(self, recording_id: str) -> int:
         """Empty text and author of the notes of one recording; how many."""
         personal = expiring.personal_notes(self.dialect)
-        of_one = replace(personal, where=["recording_id = ?"], values=[recording_id])
-        return self._forget(of_one)
+        return self._forget(replace(personal, where=["recording_id = ?"], values=[recording_id]))
 
     def count_expired_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """How many that would be."""
@@ -314,9 +315,9 @@ class Rows(Chained):
     def expect(self, rows: int) -> None:
         """Prepare for this many new rows, before the transaction that adds them."""
 
-    def _some(self, table: str, ids: Sequence[str | int]) -> list[Row]:
+    def _some(self, table: str, ids: Sequence[str | int], by: str = "id", columns: str = "*") -> list[Row]:
         marks = ", ".join("?" * len(ids))
-        sql = f"SELECT * FROM {table} WHERE id IN ({marks})"
+        sql = f"SELECT {columns} FROM {table} WHERE {by} IN ({marks}) ORDER BY id"
         return self._opened(table, self._read(sql, ids, anyhow=True)) if ids else []
 
     # tables of one row

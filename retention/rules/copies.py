@@ -65,17 +65,23 @@ def known_copies(store: Rows, id: str) -> list[Copy]:
 
     Raises StoreError.
     """
-    found: dict[tuple[Path, str | None], Copy] = {}
-    for use in store.accesses(id):
+    return copies_of(store, [id]).get(id, [])
+
+
+def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Copy]]:
+    """What `known_copies` tells, of each of these that has any; up to a batch. Raises StoreError."""
+    found: dict[str | None, dict[tuple[Path, str | None], Copy]] = {}
+    for use in store.accesses_of(ids):
         if (use.action, use.outcome) != ("export", "done") or use.detail is None:
             continue
         path = _path(use.detail)
         here = path.is_absolute()
         place = path, None if here else use.login or use.by
-        found.pop(place, None)  # in the order of the latest export
+        its = found.setdefault(use.recording_id, {})
+        its.pop(place, None)  # in the order of the latest export
         there = not here or _exists(Path(path.anchor), path.parts[1:])
-        found[place] = Copy(path=path, at=use.at, by=use.by, exists=there)
-    return list(found.values())
+        its[place] = Copy(path=path, at=use.at, by=use.by, exists=there)
+    return {id: [*its.values()] for id, its in found.items()}
 
 
 def _path(detail: str) -> Path:

@@ -19,7 +19,7 @@ from retention.rows.chain import ChainHead, is_personal
 from retention.rows.rows import Rows
 from retention.rows.store import UnknownId
 from retention.rules.copies import Copy, known_copies
-from retention.rules.purge import finish
+from retention.rules.removing import finish
 from retention.rules.use import already_purged, discreet
 
 Kept = TypeVar("Kept")

@@ -17,7 +17,6 @@ from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.rows.store import UnknownId
 from retention.rules.use import discreet, nothing_to_use
-from retention.storage.recording_files import FileKind
 
 
 class HoldError(Exception):
@@ -82,18 +81,19 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
     if (reason := why_not_placed(recording, renew=renew) or _why_not_yet(archive.store, id)) is not None:
         raise HoldError(reason)
     archive.files.hold(id, held=True)
-    archive.files.announce(id, FileKind.METADATA)
-    with archive.store.write():
-        recording = archive.store.recording(id)
-        if (reason := why_not_placed(recording, renew=renew) or _why_not_yet(archive.store, id)) is not None:
+
+    def held(row: Recording) -> Recording:
+        if (reason := why_not_placed(row, renew=renew) or _why_not_yet(archive.store, id)) is not None:
             raise HoldError(reason)
-        held = replace(recording, hold=hold.to_json())
+        return replace(row, hold=hold.to_json())
+
+    def tell(row: Recording) -> None:
         verb = "renewed, " if renew else ""
         detail = f"{verb}{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
-        trace = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
-        archive.store.add_access(discreet(trace, recording))
-        archive.change(held)
-    return held
+        told = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
+        archive.store.add_access(discreet(told, row))
+
+    return archive.rewrite(id, held, tell)
 
 
 def _why_not_yet(store: Rows, id: str) -> str | None:
@@ -111,16 +111,18 @@ def release(archive: Archive, id: str, trace: Access) -> Recording:
 
     What a store holds is let go once the row says so; where that fails, the next purge does it: `agree`.
     """
-    archive.files.announce(id, FileKind.METADATA)
-    with archive.store.write():
-        recording = archive.store.recording(id)
-        if recording.hold is None:
-            raise HoldError(nothing_to_use(recording) or "it is not on hold")
-        released = replace(recording, hold=None)
-        reference = recording.hold.get("reference")
-        trace = replace(trace, action="release", recording_id=id, reference=reference)
-        archive.store.add_access(discreet(trace, recording))
-        archive.change(released)
+
+    def freed(row: Recording) -> Recording:
+        if row.hold is None:
+            raise HoldError(nothing_to_use(row) or "it is not on hold")
+        return replace(row, hold=None)
+
+    def tell(row: Recording) -> None:
+        reference = None if row.hold is None else row.hold.get("reference")
+        told = replace(trace, action="release", recording_id=id, reference=reference)
+        archive.store.add_access(discreet(told, row))
+
+    released = archive.rewrite(id, freed, tell)
     archive.files.hold(id, held=False)
     return released
 

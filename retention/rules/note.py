@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from retention.archive.archive import Archive, why_held
 from retention.recording import Access, Note, Recording, due_date
 from retention.rules.copies import Copy, known_copies
-from retention.rules.purge import finish
+from retention.rules.removing import finish
 from retention.rules.use import discreet, nothing_to_use, without_person
 
 LISTENED = ("export", "play")

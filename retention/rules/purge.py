@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from retention.archive import erasure
-from retention.archive.archive import Archive, ArchiveError, why_held
+from retention.archive.archive import Archive, ArchiveError, whys_held
 from retention.archive.erasure import pending
+from retention.archive.leftovers import leftovers
 from retention.archive.orphans import Orphan, orphans
 from retention.recording import (
     Access,
@@ -25,13 +26,14 @@ from retention.recording import (
     parse_period,
     to_text,
 )
-from retention.rows.chain import ChainHead, is_personal
+from retention.rows.chain import is_personal
 from retention.rows.faults import DamagedRow
-from retention.rows.pages import COUNT, Listing, breathing
+from retention.rows.pages import BATCH, COUNT, PAGE, Listing, batches, breathing
 from retention.rows.rows import Rows
 from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
-from retention.rules.copies import Copy, known_copies
+from retention.rules.copies import Copy, copies_of
 from retention.rules.hold import agree
+from retention.rules.removing import removing
 from retention.storage.recording_files import FileKind
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -136,7 +138,7 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
     return Report(
-        removed=tuple(_with_copies(store, gone) for gone in removed),
+        removed=tuple(gone for some in batches(removed, BATCH) for gone in _with_copies(store, some)),
         erased=tuple(erased),
         held=held,
         receipts=sum(1 for _ in _old_receipts(store, now, terms, failed)),
@@ -168,20 +170,19 @@ def purge(
     """
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
+    store.objects.remove_puts(row.put for row in leftovers(archive))
     erased = erase_pending(archive, at or now, failed)
     uses = _forget_uses(store, analysed, failed)  # before this purge leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
     removed: list[Removal] = []
     done = 0
-    for batch in breathing(planned, over):
-        began = _begin(archive, [gone.id for gone in batch], by)
-        wrong = archive.remove(began)
-        failed += [(id, str(error)) for id, error in wrong.items()]
-        ended = set(_end(archive, [id for id in began if id not in wrong], at or now))
-        removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
-        held += _held_meanwhile(archive, batch, began)
-        done += len(batch)
+    there = {gone.id: gone for gone in planned}
+    for batch in removing(archive, breathing(there, over), at or now, by):
+        failed += [(id, str(error)) for id, error in batch.wrong.items()]
+        removed += _with_copies(store, [there[id] for id in batch.ended])
+        held += _held_meanwhile(archive, [there[id] for id in batch.left])
+        done += len(batch.asked)
         progress(done, len(planned))
     receipts = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
@@ -225,18 +226,6 @@ def _agree(archive: Archive) -> list[tuple[str, str]]:
     return []
 
 
-def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
-    """Remove the files of one recording whose purge has begun, and end it; the entry of the chain about it.
-
-    Raises OSError for what cannot be removed: the next purge tries again; StoreError.
-    """
-    for error in archive.remove([id]).values():
-        raise error
-    with archive.store.write():
-        archive.end_purge(id, now)
-        return archive.store.head()
-
-
 def _forget_uses(store: Rows, before: datetime, failed: list[tuple[str, str]]) -> int:
     """How many uses it emptied. Without room on the disk, the next purge does it: this one makes room."""
     try:
@@ -246,56 +235,38 @@ def _forget_uses(store: Rows, before: datetime, failed: list[tuple[str, str]]) -
         return 0
 
 
-def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
-    try:
-        return _begin_rows(archive, ids, trace)
-    except NoRoom:
-        with archive.store.write():  # needs no room itself: the removed files make room for the rows
-            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))], here=True)
-            return _begin_rows(archive, ids, trace)
-
-
-def _begin_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
-    began = []
-    with archive.store.write():
-        for id in ids:
-            if not archive.begin_purge(id):
-                continue
-            began.append(id)
-            if trace is not None:
-                archive.store.add_access(replace(trace, recording_id=id))
-    return began
-
-
-def _end(archive: Archive, ids: Sequence[str], now: datetime) -> list[str]:
-    with archive.store.write():
-        return [id for id in ids if archive.end_purge(id, now)]
-
-
 def _planned(
     archive: Archive, now: datetime, terms: Terms, failed: list[tuple[str, str]]
 ) -> tuple[list[Removal], tuple[Stay, ...]]:
     removed, held = [], []
-    for row in plan(archive.store, now, terms.period, _into(failed)):
-        if (why := why_held(archive, row)) is None:
-            removed.append(_removal(row, terms.period))
-        else:
-            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=why))
+    for rows in batches(plan(archive.store, now, terms.period, _into(failed)), PAGE):
+        whys = whys_held(archive, rows)
+        removed += [_removal(row, terms.period) for row in rows if row.id not in whys]
+        held += [_stay(row, terms.period, whys[row.id]) for row in rows if row.id in whys]
     removed.sort(key=lambda gone: (gone.started_at, gone.id))
     held.sort(key=lambda stay: (stay.due_at, stay.id))
     return removed, tuple(held)
 
 
-def _held_meanwhile(archive: Archive, batch: Sequence[Removal], began: Sequence[str]) -> Iterator[Stay]:
+def _held_meanwhile(archive: Archive, left: Sequence[Removal]) -> Iterator[Stay]:
     """Recordings that were put on hold between the plan and the transaction that would have begun the
     purge."""
-    for gone in batch:
-        if gone.id not in began and (why := why_held(archive, archive.store.recording(gone.id))) is not None:
-            yield Stay(id=gone.id, due_at=gone.due_at, why=why)
+    due_at = {gone.id: gone.due_at for gone in left}
+    rows = [*archive.store.some_recordings([*due_at]).values()]
+    for id, why in whys_held(archive, rows).items():
+        yield Stay(id=id, due_at=due_at[id], why=why)
 
 
-def _with_copies(store: Rows, gone: Removal) -> Removal:
-    return replace(gone, copies=tuple(copy for copy in known_copies(store, gone.id) if copy.exists))
+def _with_copies(store: Rows, removed: Sequence[Removal]) -> list[Removal]:
+    copies = copies_of(store, [gone.id for gone in removed])
+    return [
+        replace(gone, copies=tuple(copy for copy in copies.get(gone.id, ()) if copy.exists))
+        for gone in removed
+    ]
+
+
+def _stay(row: Recording, period: str, why: str) -> Stay:
+    return Stay(id=row.id, due_at=due(row, period), why=why)
 
 
 def _removal(row: Recording, period: str) -> Removal:
@@ -337,11 +308,11 @@ def _forget_callers(
     count = 0
     for receipts in breathing(_old_receipts(store, now, terms, failed), over):
         with store.write():
-            for receipt in receipts:  # another purge may have done it
-                now_there = store.receipt(receipt.id)
-                if is_personal("receipt", now_there.to_json()):
-                    store.update_receipt(now_there.anonymous())
-                    count += 1
+            there = store.some_receipts([receipt.id for receipt in receipts]).values()
+            # another purge may have done it
+            personal = [one.anonymous() for one in there if is_personal("receipt", one.to_json())]
+            store.keep_many(personal, (), ())
+            count += len(personal)
     return count
 
 

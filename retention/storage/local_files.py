@@ -5,9 +5,10 @@ and an id cannot have a `/`.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -103,13 +104,15 @@ class LocalFiles:
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         return self.path(id, kind).open("rb")
 
-    def announce(self, id: str, kind: FileKind) -> None:
-        """Nothing to do: an unfinished file has another name, and goes with the recording."""
-
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         path = self.path(id, kind)
         files.make_folder(path.parent)
         files.write_whole(path, content, naming)
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        return nullcontext(partial(self.write, id, kind, content, naming))
 
     def learn(self) -> None:
         """Nothing to do: a folder tells what is in it."""

@@ -12,6 +12,7 @@ retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
+accounts.key                 where hosts share accounts: under which key these are kept; the same on each
 moving                       a folder, while `migrate` moves files
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
@@ -121,6 +122,11 @@ class Places:
     def accounts(self) -> Path:
         """The database of those who may log in."""
         return self.database.with_name("accounts.db")
+
+    @property
+    def accounts_key(self) -> Path:
+        """The file of the key that accounts are under, where hosts share them."""
+        return self.database.with_name("accounts.key")
 
     @property
     def vault(self) -> Path:

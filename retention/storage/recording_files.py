@@ -9,7 +9,7 @@ refusal's mark does not wait for a store and is always a file of this machine: s
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,13 +104,20 @@ class RecordingFiles(Protocol):
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         """For reading, from any place; for the caller to close. Raises FileNotFoundError."""
 
-    def announce(self, id: str, kind: FileKind) -> None:
-        """Say that it will be written within a transaction, before it begins: a crash may undo that one."""
-
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         """Replace it by `content`, durably: a crash leaves either the old or the new content.
 
         Each name appears inside the context `naming`, which may refuse it by raising.
+        """
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """Have this content ready to be kept, for a transaction that begins inside: no store is waited for
+        in it. What is given replaces what was there; where it is not called, or anything is raised, that
+        stays, and the content goes.
+
+        A crash leaves what the rows say. `naming` as in `write`.
         """
 
     def stored(self, id: str, kind: FileKind) -> "Stored | None":

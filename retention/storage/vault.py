@@ -83,27 +83,23 @@ class Vault:
         """Who can listen to this recording. KeysError if its key is missing."""
         return tuple(one.to for one in self._read(id))
 
-    def reseal(
-        self,
-        id: str,
-        identity: Identity,
-        recipients: Sequence[PublicKey],
-        naming: Naming = nullcontext,
-    ) -> bool:
-        """Seal the key of a file to other recipients, durably; false if it was sealed to just these.
+    def resealed(self, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bytes | None:
+        """`ID.key` with the key of a file sealed to other recipients; None if it is sealed to just these.
 
-        The key itself stays the same: who had it before still has it; only the copies here change. Raises
-        what `naming` does.
+        The key itself stays the same: who had it before still has it; only the copies here change.
         """
         key = self._open(id, identity)
         if set(self.recipients(id)) == set(recipients):
-            return False
-        self.files.write(id, FileKind.KEY, _describe(id, key, recipients), naming)
-        return True
+            return None
+        return _describe(id, key, recipients)
 
-    def seal(self, id: str, plain: bytes) -> Json:
-        """A text for the recipients of this recording only: their public keys with what each can open."""
-        return {encode(key.raw): encode(key.seal(_labelled(_TEXT, id, plain))) for key in self.recipients(id)}
+    def seal(self, id: str, plain: bytes, recipients: Sequence[PublicKey] | None = None) -> Json:
+        """A text for the recipients of this recording only: their public keys with what each can open.
+
+        `recipients`: who they will be.
+        """
+        able = self.recipients(id) if recipients is None else recipients
+        return {encode(key.raw): encode(key.seal(_labelled(_TEXT, id, plain))) for key in able}
 
     def unseal(self, id: str, sealed: Json, identity: Identity) -> bytes:
         """The inverse. KeysError if it isn't for this identity, is of another recording, or altered."""

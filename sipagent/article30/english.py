@@ -129,6 +129,16 @@ ENGLISH = RegisterWords(
             "**Logins**: {issuer:code} learns who logs in, and when; it names the groups, which give the "
             "roles: {groups:groups}"
         ),
+        "recipients.database": (
+            "**Database** of several hosts, on {servers:code}: receipts, traces and sheets. Whoever runs it "
+            "for the controller is a processor (article 28); outside the European Economic "
+            "Area the guarantees of chapter V must be named here"
+        ),
+        "recipients.object_store": (
+            "**Object store** {at:code}, in {bucket:code}: encrypted recordings and their sealed keys. "
+            "Whoever runs it for the controller is a processor (article 28); outside the European Economic "
+            "Area the guarantees of chapter V must be named here"
+        ),
         "transfers.third_countries": "To third countries: the program makes none",
         "transfers.third_countries/stamped": (
             "To third countries: the program makes none; the time stamping authority ({time_stamps:code}) "
@@ -199,9 +209,14 @@ ENGLISH = RegisterWords(
         ),
         "security.sealing/on": (
             "**Encryption** of new recordings from the first byte, to the keys named above ({recipients}); "
-            "to record, the agent needs no private key. The numbers in the database are not encrypted"
+            "to record, the agent needs no private key"
         ),
         "security.sealing/off": "**Encryption** of new recordings: none, they are stored in clear",
+        "security.sealed_rows/on": (
+            "**Encryption in the shared database** of what leads to a person, under a key for each call that "
+            "is kept elsewhere and goes with the call: no copy of the database can be read after that"
+        ),
+        "security.sealed_rows/off": "**Encryption** of numbers in the database: none by the agent",
         "security.signalling/on": "**Signalling** encrypted by the agent (TLS)",
         "security.signalling/off": "**Signalling**: not encrypted by the agent ({transport:code})",
         "security.media/off": "**Voice on the network**: not encrypted (SRTP {srtp:code})",

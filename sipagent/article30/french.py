@@ -144,6 +144,16 @@ FRENCH = RegisterWords(
             "**Connexions** : {issuer:code} apprend qui se connecte, et quand ; il nomme les groupes, qui "
             "donnent les rôles : {groups:groups}"
         ),
+        "recipients.database": (
+            "**Base de données** de plusieurs hôtes, sur {servers:code} : reçus, traces et fiches. Qui "
+            "l’exploite pour le responsable est un sous-traitant (article 28) ; hors de l’Espace économique "
+            "européen, les garanties du chapitre V sont à indiquer ici"
+        ),
+        "recipients.object_store": (
+            "**Stockage d’objets** {at:code}, dans {bucket:code} : enregistrements chiffrés et leurs clés "
+            "scellées. Qui l’exploite pour le responsable est un sous-traitant (article 28) ; hors de "
+            "l’Espace économique européen, les garanties du chapitre V sont à indiquer ici"
+        ),
         "transfers.third_countries": "Aucun du fait du programme",
         "transfers.third_countries/stamped": (
             "Aucun du fait du programme ; l’autorité d’horodatage ({time_stamps:code}) ne reçoit qu’une "
@@ -218,11 +228,17 @@ FRENCH = RegisterWords(
         ),
         "security.sealing/on": (
             "**Chiffrement** des nouveaux enregistrements dès le premier octet, pour les clés nommées "
-            "ci-dessus ({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée. Les "
-            "numéros dans la base de données ne sont pas chiffrés"
+            "ci-dessus ({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée"
         ),
         "security.sealing/off": (
             "**Chiffrement** des nouveaux enregistrements : aucun, ils sont stockés en clair"
+        ),
+        "security.sealed_rows/on": (
+            "**Chiffrement, dans la base partagée,** de ce qui mène à une personne, sous une clé par appel, "
+            "gardée ailleurs, qui disparaît avec l’appel : ensuite aucune copie de la base n’est lisible"
+        ),
+        "security.sealed_rows/off": (
+            "**Chiffrement** des numéros dans la base de données : aucun du fait de l’agent"
         ),
         "security.signalling/on": "**Signalisation** chiffrée par l’agent (TLS)",
         "security.signalling/off": "**Signalisation** : non chiffrée par l’agent ({transport:code})",

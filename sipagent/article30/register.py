@@ -17,6 +17,7 @@ from sipagent.config.examples import is_example
 from sipagent.config.hours import DAYS, shown
 from sipagent.config.load import Config
 from sipagent.config.sampling import Shares
+from sipagent.config.tables.cluster import database_servers
 from sipagent.notice.notices import SpokenNotice
 
 FORMAT = "sipagent-register-1"
@@ -186,6 +187,7 @@ def _recipients(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Sta
         groups = [{"group": group, "role": role} for group, role in web.oidc_roles.items()]
         provider = {"issuer": web.oidc_issuer, "groups": groups}
         yield Statement("recipients.login_provider", provider, ("web.oidc_issuer", "web.oidc_roles"))
+    yield from _processors(config)
     url = config.retention.timestamp_url
     yield Statement(
         "transfers.third_countries",
@@ -193,6 +195,18 @@ def _recipients(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Sta
         ("retention.timestamp_url",),
         "stamped" if url else "",
     )
+
+
+def _processors(config: Config) -> Iterator[Statement]:
+    """Who keeps it for the controller (article 28), where that is another: database and store elsewhere."""
+    if config.shared is not None:
+        servers = database_servers(config.shared)
+        yield Statement("recipients.database", {"servers": servers}, ("retention.database",))
+    if config.objects is not None:
+        store = {"bucket": config.objects.url, "at": config.objects.address}
+        yield Statement(
+            "recipients.object_store", store, ("objects.url", "objects.endpoint", "objects.region")
+        )
 
 
 def _periods(config: Config) -> Iterator[Statement]:
@@ -289,6 +303,7 @@ def _security(config: Config, recipients: Sequence[PublicKey]) -> Iterator[State
     """Article 30(1)(g), 32: `on` is true only for what the agent guarantees with this configuration."""
     kept, operators = config.retention, config.operators
     yield _measure("sealing", bool(recipients), {"recipients": len(recipients)}, "recording.recipients")
+    yield _measure("sealed_rows", config.shared is not None, None, "retention.database")
     yield _signalling(config)
     yield _media(config)
     yield _measure("fail_closed", True)

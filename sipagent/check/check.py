@@ -185,13 +185,14 @@ def page_findings(config: Config) -> Iterator[Finding]:
         "web.private_key": web.private_key,
         "web.oidc_client_secret_file": web.oidc_client_secret_file,
         "accounts.db": config.places.accounts,
+        "accounts.key": config.places.accounts_key,
     }
     for name, path in kept.items():
         if path is not None and path.exists() and others_may_read(found := path.stat()):
             yield warning(name, readable(found))
-    if config.shared and web.listen and web.oidc_issuer is None and config.places.accounts.exists():
-        alone = "who may log in is known to this host alone"
-        yield warning("web.listen", f"{alone}; accepted: the page on one host, or web.oidc_issuer")
+    if config.shared and config.places.accounts.exists():
+        said = "not used any more: who may log in is in the database that hosts share"
+        yield warning("accounts.db", f"{said}; accepted: removed")
 
 
 def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:

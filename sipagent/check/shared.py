@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.rows.store import StoreError
+from sipagent.agent.recorder.stored import accounts_fault
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config, ConfigError
 
@@ -31,6 +32,7 @@ def shared_findings(config: Config) -> Iterator[Finding]:
         yield error(_WHAT, str(problem))
     else:
         yield from server_findings(server, datetime.now(UTC), local=is_local(config.shared))
+        yield from _accounts(config)
 
 
 def server_findings(server: "Server", now: datetime, *, local: bool) -> Iterator[Finding]:
@@ -55,6 +57,21 @@ def server_findings(server: "Server", now: datetime, *, local: bool) -> Iterator
         yield warning(_WHAT, f"{said}; accepted: log_parameter_max_length = 0, also on_error")
     if name := server.may_lose:
         yield _losing(name)
+
+
+def _accounts(config: Config) -> Iterator[Finding]:
+    """Whether this host has the key that accounts of the page are under."""
+    if config.web.listen is None:
+        return
+    try:
+        fault = accounts_fault(config)
+    except StoreError as problem:
+        yield error(_WHAT, str(problem))
+    else:
+        if fault is not None:
+            yield error("accounts.key", fault)
+        elif config.places.accounts_key.exists():
+            yield ok("accounts.key", "opens the accounts of the page that hosts share")
 
 
 def _clock(off: timedelta) -> Iterator[Finding]:

@@ -107,7 +107,9 @@ def create_app(site: Site, logins: Logins | None = None) -> Starlette:
     protected = Middleware(Protection, site.config.web)
     app = Starlette(routes=[entry.route() for entry in ENTRIES], middleware=[protected])
     app.state.site = site
-    app.state.logins = logins or Logins(site.config, site.clock)
+    app.state.logins = known = logins or Logins(site.config, site.clock)
+    if site.config.shared is not None:
+        site.shared_memory = lambda: known.accounts.memory
     app.add_exception_handler(HTTPException, _other)
     app.add_exception_handler(Exception, _failed)
     return app

@@ -50,9 +50,15 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
 
     def answer(request: Request) -> Response:
         site = site_of(request)
-        request.state.person = site.identify(request)
+        away: StoreError | None = None
+        try:
+            request.state.person = site.identify(request)
+        except StoreError as fault:
+            away = fault  # then who asks is nobody
         with answering(language_of(request)):
             try:
+                if away is not None and right is not Right.ANYBODY:
+                    raise away
                 refuse(request, right)
                 refuse_forged(request, by_session=right is not Right.ANYBODY)
                 return endpoint(request)

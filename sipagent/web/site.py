@@ -7,8 +7,10 @@ from functools import cached_property
 
 from starlette.requests import Request
 
+from retention.accounts.memory import InMemory, Memory
 from retention.archive.archive import Archive
 from retention.recording import Access
+from retention.rows.faults import TryAgain
 from retention.rows.rows import Rows
 from retention.rules.purge import Terms
 from retention.storage.keys import PublicKey
@@ -26,7 +28,6 @@ from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
 
 API = "/api/"  # what programs read
-TOLD_LIMIT = 1000  # texts that wait for a page; nobody may come back for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,14 @@ Identify = Callable[[Request], Person | None]
 
 @dataclass
 class Site:
-    """One service's page. `identify` tells who asks; None: nobody who is logged in."""
+    """One service's page. `identify` tells who asks; None: nobody who is logged in. `shared_memory`: of all
+    hosts' pages, for what the next page of a session says; it may raise StoreError."""
 
     config: Config
     identify: Identify
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _told: dict[str, str] = field(default_factory=dict)
+    shared_memory: Callable[[], Memory] | None = None
+    _memory: Memory = field(default_factory=InMemory)
 
     @cached_property
     def store(self) -> Rows:
@@ -122,13 +125,17 @@ class Site:
 
     def tell(self, person: Person, text: str) -> None:
         """Have the next page of this session say this, e.g. that something was done."""
-        while len(self._told) >= TOLD_LIMIT and (oldest := next(iter(self._told), None)) is not None:
-            self._told.pop(oldest, None)
-        self._told[person.csrf] = text
+        self._remembering().tell(person.csrf, text)
 
     def told(self, person: Person | None) -> str | None:
         """What there is to say, once."""
-        return None if person is None else self._told.pop(person.csrf, None)
+        try:
+            return None if person is None else self._remembering().told(person.csrf)
+        except TryAgain:
+            return None  # it waits for a later page
+
+    def _remembering(self) -> Memory:
+        return self._memory if self.shared_memory is None else self.shared_memory()
 
     def local(self, at: datetime) -> datetime:
         """The moment in the service's time zone."""

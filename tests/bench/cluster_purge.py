@@ -5,51 +5,47 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
-from retention.recording import Status
+from retention.archive.archive import Archive
+from retention.object_rows import ObjectRow, State, new_put
+from retention.objects.blobs import ObjectBlobs
+from retention.objects.client import PARALLEL, Bucket, BucketPlace
+from retention.objects.names import object_name
+from retention.objects.object_files import ObjectFiles
+from retention.recording import Receipt, Recording, Status
 from retention.rules.purge import purge
+from retention.storage.marks import Marks
+from retention.storage.places import Places
 from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.stored import archive_of, store_of
-from sipagent.config.load import load
 from tests.bench.report import Row
 from tests.bench.store import NOW, SOUND, TERMS, call
-from tests.cluster.engines import Engines
-from tests.cluster.site import Site
+from tests.cluster.engines import DATABASES, STORE
+from tests.object_store import local_of
+from tests.postgres import primary
+from tests.s3 import REGION, Weed
+from tests.sealed import sealed_store
 
 LATER = NOW + timedelta(days=400)
-AT_ONCE = 100
+AT_ONCE = 200
 
 
 def rows(count: int, say: Callable[[str], None]) -> list[Row]:
-    """So many that have all expired, on one host."""
+    """So many that have all expired, on one host that has a line of its own to either."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-purge-")))
-        engines = Engines(folder, stack, standby=False)
-        site = Site(folder, stack, hosts={"a": 1}, operators=1, engines=engines)
-        config = load(site.hosts["a"].agent.config)
-        store = stack.enter_context(store_of(config))
-        archive = archive_of(config, store)
-        for first in range(0, count, AT_ONCE):
-            calls = [call(number, NOW) for number in range(first, min(first + AT_ONCE, count))]
-            with store.write():
-                for receipt, recording in calls:
-                    store.add_receipt(receipt)
-                    store.add_recording(recording)
-            for _, recording in calls:
-                archive.files.write(recording.id, FileKind.KEY, b"{}")
-                archive.files.write(recording.id, FileKind.METADATA, json.dumps(recording.to_json()).encode())
-                archive.files.write(recording.id, FileKind.SEALED, SOUND)
-            say(f"{first + len(calls)} recordings")
-        before = len(engines.store.names(engines.bucket))
+        archive = expired(stack, count, say)
+        bucket = _objects(archive).bucket
+        before = sum(1 for _ in bucket.versions("") or ())
         began = time.perf_counter()
         purge(archive, LATER, TERMS)
         seconds = time.perf_counter() - began
-        left = sum(row.status is not Status.PURGED for row in store.recordings())
-        rest = [name for name, _ in engines.store.names(engines.bucket) if not name.startswith("kept/rows/")]
+        left = sum(row.status is not Status.PURGED for row in archive.store.recordings())
+        rest = [name for name, _ in bucket.versions("") or () if not name.startswith("rows/")]
     return [
         Row(
             f"purge of {count:,} with {before:,} objects, ms each",
@@ -61,3 +57,65 @@ def rows(count: int, say: Callable[[str], None]) -> list[Row]:
         Row("that is, a second", count / seconds, None, ""),
         Row("recordings and objects left", float(left + len(rest)), 0, ""),
     ]
+
+
+def expired(stack: ExitStack, count: int, say: Callable[[str], None]) -> Archive:
+    """A database and a store that have them."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-purge-")))
+    server = primary(DATABASES[0])
+    stack.callback(server.close)
+    weed = stack.enter_context(Weed(folder / "weed", STORE)).start()
+    place = BucketPlace(
+        weed.bucket("recordings"), "kept/", weed.endpoint, REGION, weed.credentials_file(folder)
+    )
+    bucket = Bucket(place)
+    store = stack.enter_context(sealed_store(server.database(), ObjectBlobs(bucket), host="a"))
+    archive = Archive(
+        store,
+        ObjectFiles(bucket, store.objects, local_of(folder)),
+        Marks(folder / "recordings"),
+        Places(folder / "journal.db"),
+    )
+    pool = stack.enter_context(ThreadPoolExecutor(PARALLEL // 2))
+    for first in range(0, count, AT_ONCE):
+        calls = [call(number, NOW) for number in range(first, min(first + AT_ONCE, count))]
+        _keep(archive, calls, pool)
+        say(f"{first + len(calls)} recordings")
+    return archive
+
+
+def _objects(archive: Archive) -> ObjectFiles:
+    assert isinstance(archive.files, ObjectFiles)
+    return archive.files
+
+
+def _keep(archive: Archive, calls: Sequence[tuple[Receipt, Recording]], pool: ThreadPoolExecutor) -> None:
+    """Rows and objects of these calls, as hosts leave them."""
+    store, bucket = archive.store, _objects(archive).bucket
+    store.expect(2 * len(calls))
+    store.keep_many([receipt for receipt, _ in calls], [recording for _, recording in calls], ())
+    contents = {
+        object_name(row.id, kind): (row.id, kind, content)
+        for _, row in calls
+        for kind, content in (
+            (FileKind.KEY, b"{}"),
+            (FileKind.METADATA, json.dumps(row.to_json()).encode()),
+            (FileKind.SEALED, SOUND),
+        )
+    }
+    puts = [
+        ObjectRow(
+            put=new_put(),
+            name=name,
+            id=id,
+            kind=kind,
+            state=State.PUTTING,
+            at=NOW,
+            bytes=len(content),
+            sha256=sha256(content).hexdigest(),
+        )
+        for name, (id, kind, content) in contents.items()
+    ]
+    store.objects.intend(puts)
+    versions = pool.map(lambda put: bucket.put(put.name, contents[put.name][2], put.sha256 or ""), puts)
+    store.objects.done(zip(puts, versions, strict=True))

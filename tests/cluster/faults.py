@@ -13,6 +13,7 @@ from tests.cluster.judging import Harm
 from tests.cluster.plan import Fault, Kind
 from tests.cluster.site import Site
 
+DRAIN_S = 60.0
 OF_A_HOST = ("process", "host", "drain")
 OF_THE_DATABASE = ("database", "promotion", "database_pauses", "standby", "cut_database", "stall_database")
 
@@ -70,7 +71,9 @@ class Going:
         for host in self._site.hosts.values():
             hit = host.name == self._fault.host
             if hit and self._fault.kind == "drain":
-                code = host.agent.stop(60)
+                code = host.agent.child.wait(
+                    DRAIN_S
+                )  # a second signal would end it at once, perhaps as it ends
             else:
                 code = 0 if host.up or (hit and self._fault.kind in OF_A_HOST) else host.agent.child.wait()
             if code:

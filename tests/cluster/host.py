@@ -124,11 +124,17 @@ class Host:
             _kill(pid)
         return name
 
+    @property
+    def said(self) -> str:
+        """All that it has logged, in all of its runs."""
+        present = [line for _, line in self.agent.child.lines] if self.agent.started else []
+        return "\n".join([*self._past, *present])
+
     def close(self) -> None:
         """End it; PeerError where anything went wrong inside, in any of its runs."""
         if self.up:
             self.agent.stop(60)
-        said = "\n".join([*self._past, *(line for _, line in self.agent.child.lines)])
+        said = self.said
         if "Traceback" in said or "Fatal Python error" in said:
             at = max(said.find("Traceback"), said.find("Fatal Python error"))
             raise PeerError(f"host {self.name} said:\n{said[max(0, at - 1500) : at + 4000]}")

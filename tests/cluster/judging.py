@@ -17,6 +17,7 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 ACKED_NS = SECOND // 2
 HEARD_S = 1.0  # who has talked for so long is heard in what is kept
+LEAST_S = 0.3  # and who is in a file that is whole; not who had left before, by a BYE that a fault has lost
 UNDERSTOOD_NS = 1 * SECOND  # a key that was pressed so long before anything happened to its host counts
 
 
@@ -159,7 +160,8 @@ def stores(known: Iterable[Known], kept: Kept) -> list[str]:
         if (
             row["status"] == "closed"
             and not row["incomplete"]
-            and (row["duration_s"] or 0) > 0.3
+            and (row["duration_s"] or 0) > LEAST_S
+            and one.talked_s > LEAST_S
             and not heard
         ):
             wrong.append(f"{one.id} of caller {one.number} is closed, and nothing can be heard")
@@ -177,3 +179,18 @@ def operators(spans: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
             if began < ended:
                 wrong.append(f"{name} was in two calls for {(ended - began) / SECOND:.2f} s")
     return wrong
+
+
+def unnamed(
+    versions: Iterable[tuple[str, str]], objects: Iterable[tuple[str, str | None]], bundles: Iterable[str]
+) -> list[str]:
+    """Versions in the store that no row names; `objects`: name and version in each row, None where a put has
+    no answer, which is then looked for by its name; `bundles`: names of the objects with keys of rows."""
+    rows = [*objects]
+    known = {(name, version) for name, version in rows if version is not None}
+    by_name = {name for name, version in rows if version is None} | {*bundles}
+    return [
+        f"no row names {name} {version}"
+        for name, version in versions
+        if name not in by_name and (name, version) not in known
+    ]

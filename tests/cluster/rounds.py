@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 
@@ -23,7 +25,11 @@ from tests.cluster.site import Site
 
 SETTLE_S = 60.0
 WRITTEN = timedelta(seconds=1)  # after a call's end what becomes of it is in its host's journal
+TOLD_S = 5.0
 LOOK_S = 0.3
+PREFIX = "kept/"
+KEYS = """SELECT 'rows/' || bundle || '/' || revision FROM key_bundles
+    UNION SELECT 'rows/' || bundle || '/' || revision FROM key_revisions"""
 AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
 DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
 FAR = "2040-01-01"
@@ -46,7 +52,20 @@ class Tally:
     deleted: int = 0
     purged: int = 0
     faults: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # what they were spent on
     wrong: list[tuple[int, str]] = field(default_factory=list)
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            **{one.name: _sum(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)}
+        )
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, dict):
+        return {name: one.get(name, 0) + other.get(name, 0) for name in [*one, *other]}
+    return one + other
 
 
 class Rounds:
@@ -61,10 +80,11 @@ class Rounds:
         """One round; what was wrong in it."""
         drawn = plan.draw(self.seed, number)
         chance = random.Random(f"{self.seed}/{number}/run")
-        since = datetime.now(UTC)
+        since, before = datetime.now(UTC), self.tally.seconds.copy()
         self.site.forget_calls()
         told, going = self._calls(drawn, chance)
-        wrong = going.wrong + self._settle(told, since, going.harms)
+        with self._timed("settling"):
+            wrong = going.wrong + self._settle(told, since, going.harms)
         rows = self.site.anyone().receipts(since)
         known, wrong_receipts = judging.receipts_of(told, rows, going.harms)
         wrong += wrong_receipts
@@ -72,10 +92,13 @@ class Rounds:
         wrong += judging.operators(self.site.spans())
         wrong += self._rings(going)
         self.known |= {one.number: one for one in known}
-        wrong += self._afterwards(drawn, known, chance)
+        with self._timed("afterwards"):
+            wrong += self._afterwards(drawn, known, chance)
         if search:
-            wrong += self.search()
-        self._count(drawn, told, known, going.what, wrong)
+            with self._timed("searching"):
+                wrong += self.search()
+        self._count(drawn, told, known, wrong)
+        self._tell(drawn, going.what, len(wrong), before)
         return wrong
 
     def finish(self) -> list[str]:
@@ -100,22 +123,48 @@ class Rounds:
         wrong += [
             f"a number in clear: {one}" for one in words_in(self.site.database_files(), [NUMBERS.encode()])
         ]
+        wrong += self._unnamed()
         verified = self.site.anyone().ask("verify", "--json")
         if verified.code:
             wrong.append(f"verify: {verified.said}")
         return wrong
+
+    def _unnamed(self) -> list[str]:
+        """What is in the store, and in no row: a host tells of its own within a second or two."""
+        until = time.monotonic() + TOLD_S
+        while True:
+            store = self.site.engines.store
+            there = [
+                (name.removeprefix(PREFIX), version)
+                for name, version in store.names(self.site.engines.bucket)
+            ]
+            with self.site.engines.first.connect(self.site.engines.database) as connection:
+                objects = connection.execute("SELECT name, version FROM objects").fetchall()
+                keys = connection.execute(KEYS).fetchall()
+            wrong = judging.unnamed(there, objects, [name for (name,) in keys])
+            if not wrong or time.monotonic() > until:
+                return wrong
+            time.sleep(LOOK_S)
 
     # --- a round's parts ---
 
     def _calls(self, drawn: plan.Round, chance: random.Random) -> tuple[list[Told], Going]:
         began = time.monotonic()
         early = plan.NO_FAULT if drawn.fault.late else drawn.fault
-        callers = [Caller(self.site.loop, call, self.site.uris, began) for call in drawn.calls]
-        going = Going(self.site, early, began, chance)
-        for caller in callers:
-            caller.thread.join()
-        going.end()
+        with self._timed("calls"):
+            callers = [Caller(self.site.loop, call, self.site.uris, began) for call in drawn.calls]
+            going = Going(self.site, early, began, chance)
+            for caller in callers:
+                caller.thread.join()
+        with self._timed("healing"):
+            going.end()
         return [caller.told for caller in callers], going
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.tally.seconds[what] = self.tally.seconds.get(what, 0.0) + time.monotonic() - began
 
     def _settle(self, told: list[Told], since: datetime, harms: Sequence[Harm] = ()) -> list[str]:
         """Wait until nothing is on its way any more; what still is after a minute."""
@@ -212,9 +261,7 @@ class Rounds:
             return []
         return [f"purge: {answered.said}" for answered in answers]
 
-    def _count(
-        self, drawn: plan.Round, told: list[Told], known: list[Known], what: str, wrong: list[str]
-    ) -> None:
+    def _count(self, drawn: plan.Round, told: list[Told], known: list[Known], wrong: list[str]) -> None:
         tally = self.tally
         tally.rounds += 1
         tally.calls += len(told)
@@ -227,10 +274,14 @@ class Rounds:
         name = drawn.fault.kind
         tally.faults[name] = tally.faults.get(name, 0) + 1
         tally.wrong += [(drawn.number, one) for one in wrong]
+
+    def _tell(self, drawn: plan.Round, what: str, wrong: int, before: dict[str, float]) -> None:
         late = ", late" if drawn.fault.late else ""
-        self._say(
-            f"round {drawn.number}: {len(told)} calls, {what if not late else name}{late}: {len(wrong)} wrong"
+        took = ", ".join(
+            f"{part} {seconds - before.get(part, 0.0):.0f}" for part, seconds in self.tally.seconds.items()
         )
+        failed = drawn.fault.kind if late else what
+        self._say(f"round {drawn.number}: {len(drawn.calls)} calls, {failed}{late}: {wrong} wrong ({took} s)")
 
 
 def _is_decided(answered: Answered) -> bool:

@@ -139,6 +139,12 @@ class Site:
     def search(self) -> Found:
         return search(self.everything(), self.private)
 
+    def leave_evidence(self) -> None:
+        """Write what the hosts have logged, and all rows of the database, below the folder."""
+        for host in self.hosts.values():
+            (self.folder / f"{host.name}.log").write_text(host.said)
+        (self.folder / "database.sql").write_text(self.engines.first.dump(self.engines.database))
+
 
 def _is_dead(call: Call) -> bool:
     if call.answered_ns is None or call.ended_ns is not None:

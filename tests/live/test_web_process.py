@@ -18,7 +18,7 @@ import httpx2 as httpx
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.recording import Recording
 from retention.storage.keys import new_pair, read_public
 from sipagent.softphone.phone import Phone
@@ -70,7 +70,7 @@ class Beside:
         return pid
 
     def account(self) -> Owner:
-        with Accounts(self.agent.directory / "accounts.db") as accounts:
+        with FileAccounts(self.agent.directory / "accounts.db") as accounts:
             return enrolled(accounts, "Ann", "listener", key=read_public(self.desk / "ann.pub"))
 
 

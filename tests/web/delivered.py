@@ -15,7 +15,7 @@ import pyotp
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.recording import Access, Recording
 from retention.rows.store import Store
 from retention.storage.keys import Identity, new_pair, read_identity, read_public
@@ -85,7 +85,7 @@ class Service(Served):
     def account(self, name: str, *roles: str, key: str | None = None) -> Owner:
         """Somebody who has begun already; `key`: the name of their pair."""
         public = None if key is None else read_public(self.folder / "keys" / f"{key}.pub")
-        with Accounts(self.folder / "accounts.db") as accounts:
+        with FileAccounts(self.folder / "accounts.db") as accounts:
             return enrolled(accounts, name, *roles, key=public)
 
     @contextmanager

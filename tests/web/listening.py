@@ -2,15 +2,12 @@
 
 import json
 import re
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +23,7 @@ from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site, language_of
 from tests.office import Office
 from tests.web.browser import capturing
+from tests.web.serving import serving
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -172,15 +170,8 @@ def listening(office: Office, key: PublicKey | None) -> Iterator[Listener]:
     person = Person(name="claire", roles=frozenset([Role.LISTENER]), via="web", key=key, csrf="csrf-claire")
     site = Site(config=load(office.folder / "config.toml"), identify=identify)
     listener = Listener(office, site, person)
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        listener.address = f"http://127.0.0.1:{place.getsockname()[1]}"
-        app = capturing(listener.app())
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        thread.start()
-        try:
+    try:
+        with serving(capturing(listener.app())) as listener.address:
             yield listener
-        finally:
-            server.should_exit = True
-            thread.join()
-            site.store.close()
+    finally:
+        site.store.close()

@@ -144,10 +144,15 @@ def said(answer: httpx.Response) -> str:
     return unescape(found[1])
 
 
+def sharing(database: str, host: str) -> str:
+    """The configuration of one of several hosts."""
+    return f'[retention]\ndatabase = "{database}"\n[cluster]\nhost = "{host}"\n'
+
+
 @contextmanager
-def opened(folder: Path, web: str = WEB) -> Iterator[Page]:
-    """A page, not served by a port."""
-    (folder / "config.toml").write_text(CONFIG + web, encoding="utf-8")
+def opened(folder: Path, web: str = WEB, shared: str = "") -> Iterator[Page]:
+    """A page, not served by a port. `shared`: as `sharing` gives it."""
+    (folder / "config.toml").write_text(CONFIG + web + shared, encoding="utf-8")
     config = load(folder / "config.toml")
     holder: list[Page] = []
     clock: Callable[[], datetime] = lambda: holder[0].now if holder else datetime.now(UTC)  # noqa: E731

@@ -1,11 +1,20 @@
 """How fast logins may be tried: slower and slower, never not at all, and nobody is kept out by others."""
 
 import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
+from retention.accounts.accounts import Accounts
+from retention.accounts.memory import InMemory
 from sipagent.web.login import pace as pace_module
 from sipagent.web.login.pace import FORGOTTEN_S, OF_ADDRESS, OF_BOTH, OF_NAME, Pace
+from tests.both import BOTH
+from tests.both import accounts as opened
+
+OVER = BOTH
 
 
 class Clock:
@@ -21,8 +30,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pace(clock: Clock) -> Pace:
-    return Pace(clock)
+def accounts(tmp_path: Path, clock: Clock) -> Iterator[Accounts]:
+    with opened(tmp_path / "accounts.db", seconds=clock) as accounts:
+        yield accounts
+
+
+@pytest.fixture
+def pace(accounts: Accounts) -> Pace:
+    return Pace(accounts.memory)
 
 
 def refused(pace: Pace, clock: Clock, address: str, name: str) -> float:
@@ -94,19 +109,31 @@ def test_many_at_once_are_as_slow_as_one(pace: Pace, clock: Clock) -> None:
     assert let_in.count(True) == OF_BOTH.free
 
 
-def test_memory_is_bounded(pace: Pace, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(accounts: Accounts, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace_module, "MOST", 50)
     for n in range(200):
         pace.begin(f"2001:db8:{n:x}::1", f"name {n}")
         pace.passed(f"2001:db8:{n:x}::1", f"name {n}")
         pace.begin(f"2001:db8:{n:x}::1", f"other {n}")
-    kept = (pace._both, pace._addresses, pace._names)
-    assert [len(one._kept) for one in kept] == [50] * 3 and len(pace._known) == 50
+    kinds = ("both", "address", "name", "known")
+    assert [counted(accounts, kind) for kind in kinds] == [50] * 4
 
 
-def test_no_name_that_was_typed_stays_in_memory(pace: Pace) -> None:
+def counted(accounts: Accounts, kind: str) -> int:
+    """How many are kept of a kind."""
+    if isinstance(accounts.memory, InMemory):
+        return len(accounts.memory._tried[kind])
+    (row,) = accounts._rows("SELECT count(*) AS kept FROM attempts WHERE kind = ?", [kind])
+    return int(row["kept"])
+
+
+def test_no_name_that_was_typed_is_kept(accounts: Accounts, pace: Pace) -> None:
     pace.begin("192.0.2.1", "correct horse battery staple")
-    assert "correct horse" not in repr(vars(pace)) + repr([vars(one) for one in (pace._both, pace._names)])
+    kept = repr(vars(pace)) + repr(vars(accounts.memory))
+    if not isinstance(accounts.memory, InMemory):
+        kept += repr(accounts._rows("SELECT * FROM attempts", []))
+        assert repr(sha256(b"correct horse battery staple").digest())[2:-1] not in kept
+    assert "correct horse" not in kept
 
 
 @pytest.mark.parametrize("address", ["", "testclient", "not an address", "192.0.2.300"])

@@ -17,6 +17,7 @@ import pyotp
 import pytest
 
 from retention.accounts.accounts import Accounts
+from retention.accounts.file import FileAccounts
 from retention.rows.store import Store
 from sipagent.config.load import ConfigError, load
 from sipagent.web.serving.server import tls_context
@@ -37,7 +38,7 @@ def browser(page: Served) -> httpx.Client:
 
 
 def accounts(page: Served) -> Accounts:
-    return Accounts(page.folder / "accounts.db")
+    return FileAccounts(page.folder / "accounts.db")
 
 
 def log_in(client: httpx.Client, name: str, password: str, digits: str) -> httpx.Response:

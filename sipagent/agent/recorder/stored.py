@@ -1,7 +1,10 @@
 """What this configuration has rows and recordings kept by: the one place that chooses."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
@@ -24,6 +27,7 @@ from retention.storage.places import Places
 from retention.storage.recording_files import Area, RecordingFiles
 
 if TYPE_CHECKING:
+    from retention.accounts.accounts import Accounts
     from retention.postgres.blobs import Blobs, FolderBlobs
     from retention.postgres.sealed_store import SealedStore
     from sipagent.config.load import Config
@@ -50,6 +54,44 @@ def shared_of(config: "Config") -> "SealedStore":
         host=config.host,
         places=config.kept_places,
     )
+
+
+def accounts_of(
+    config: "Config",
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    seconds: Callable[[], float] | None = None,
+) -> "Accounts":
+    """Who may log in to the page. `seconds`: a clock that never goes back, in place of the one that is meant
+    for it. Raises StoreError; TryAgain where hosts share a database that does not answer."""
+    places = config.places
+    if config.shared is None:
+        from retention.accounts.file import FileAccounts
+
+        return FileAccounts(places.accounts, clock, moved=places.moved, seconds=seconds or monotonic)
+    from retention.accounts.shared import SharedAccounts
+
+    password, key = config.shared_password(), places.accounts_key
+    return SharedAccounts(config.shared, password, key, clock, seconds=seconds)
+
+
+def accounts_there(config: "Config") -> "Accounts | None":
+    """Who may log in to the page, for who takes all of it along; None where there is nothing yet. Raises
+    StoreError."""
+    if config.shared is None:
+        return accounts_of(config) if config.places.accounts.exists() else None
+    from retention.accounts.shared import are_there
+
+    return accounts_of(config) if are_there(config.shared, config.shared_password()) else None
+
+
+def accounts_fault(config: "Config") -> str | None:
+    """Why nobody can log in at this host, where others may; None without a fault. Raises StoreError where the
+    database does not answer."""
+    if config.shared is None:
+        return None
+    from retention.accounts.shared import fault_of_key
+
+    return fault_of_key(config.shared, config.shared_password(), config.places.accounts_key)
 
 
 def row_keys_of(config: "Config") -> "Blobs":

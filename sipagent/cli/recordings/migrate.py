@@ -1,12 +1,16 @@
 """Moves all that is kept into a database that hosts share, and back: `migrate`."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from retention.accounts.account import AccountError
 from retention.archive.archive import Archive
 from retention.journal.journal import Journal
 from retention.moving.beside import prepare, put_in_place, take_along, take_stamps, tidy
@@ -17,7 +21,15 @@ from retention.stamps.kept import stamps_of
 from retention.storage.files import alone
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
-from sipagent.agent.recorder.stored import arriving_of, files_apart, is_here, spool_of, store_of
+from sipagent.agent.recorder.stored import (
+    accounts_of,
+    accounts_there,
+    arriving_of,
+    files_apart,
+    is_here,
+    spool_of,
+    store_of,
+)
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, print_json, words_by_option
 from sipagent.cli.progress import Step, steps
 from sipagent.cli.times import figure, full
@@ -120,6 +132,7 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
         _refuse_waiting(config, source.files)
     if is_here(new):
         prepare(there)
+    _refuse_other_accounts(config, new)
     with arriving_of(new) as rows:
         target = Target(
             name=_name(new),
@@ -130,11 +143,42 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
         done = move(source, target, trace, config.retention.period, step)
         take_stamps(stamps_of(store), stamps_of(rows))
     take_along(here, there)
+    done.accounts = _take_accounts(config, new)
     if is_here(new):
         put_in_place(there)
     for places in (here, there):
         tidy(places)
     return done
+
+
+def _refuse_other_accounts(config: "Config", new: "Config") -> None:
+    """Raise Failure where people log in already, and others than here; StoreError where they could not."""
+    source = accounts_there(config)
+    if source is None:
+        return
+    with source, ExitStack() as stack:
+        there = accounts_there(new) if is_here(new) else accounts_of(new)
+        if there is not None:
+            stack.enter_context(there)
+            _asked_in_vain(lambda: there.refuse_others(source.everything()))
+
+
+def _take_accounts(config: "Config", new: "Config") -> int:
+    """Have those there who log in here: nobody changes them here any more. How many accounts and tokens."""
+    source = accounts_there(config)
+    if source is None:
+        return 0
+    with source, accounts_of(new) as there:
+        every = source.everything()
+        _asked_in_vain(lambda: there.take(every))
+    return len(every["accounts"]) + len(every["tokens"])
+
+
+def _asked_in_vain(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except AccountError as error:
+        raise Failure(*error.args) from error
 
 
 def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:
@@ -235,6 +279,7 @@ def _told(done: Done, config: "Config", written: str) -> Json:
         "head": {"seq": done.head.seq, "hash": done.head.hash},
         "rows": done.rows,
         "recordings": done.files,
+        "accounts": done.accounts,
         "again": done.again,
         "left": str(config.shared or config.database),
         "remove_by": done.until and to_text(done.until),
@@ -252,6 +297,16 @@ def _show(work: Workplace, done: Done, new: "Config", written: str) -> None:
         entries, files = figure(done.rows.get("chain", 0)), figure(done.files)
         click.echo(said.format(where=_name(new), rows=counted, entries=entries, n=files))
         click.echo(_("All of it was compared: it is as it is here."))
+    if done.accounts:
+        said = ngettext(
+            "{n} account or token of the page came along; everybody logs in again.",
+            "{n} accounts and tokens of the page came along; everybody logs in again.",
+            done.accounts,
+        )
+        click.echo(said.format(n=figure(done.accounts)))
+    if done.accounts and not is_here(new):
+        said = _("Every other host whose page they log in to needs a copy of {file}, mode 0600.")
+        click.echo(said.format(file=new.places.accounts_key))
     click.echo(_("\nWrite into {file}:\n").format(file=config.file))
     click.echo(written)
     click.echo(_("Then: sipagent check && sipagent verify, and start the agent."))
@@ -265,6 +320,8 @@ def _show_left(work: Workplace, done: Done) -> None:
     click.echo(
         _("{left} is as it was, and takes no row any more. Remove it once all goes well.").format(left=left)
     )
+    if is_here(config) and config.places.accounts.exists():
+        click.echo(_("So is {file}: nobody logs in by it.").format(file=config.places.accounts))
     if done.until is not None:
         said = _("By {until} at the latest: then the first recording in it expires.")
         click.echo(said.format(until=full(work.local(done.until))))

@@ -12,6 +12,7 @@ import click
 from retention.accounts.account import AccountError
 from retention.accounts.accounts import Accounts
 from retention.storage.keys import KeysError, PublicKey, read_public
+from sipagent.agent.recorder import stored
 from sipagent.cli.base import Decorated, Failure, Workplace, attempt
 from sipagent.cli.times import short
 from sipagent.config.tables.web import ROLES
@@ -52,7 +53,7 @@ def read_key(path: Path | None) -> PublicKey | None:
 @contextmanager
 def accounts_of(work: Workplace) -> Iterator[Accounts]:
     """The accounts of the configuration. Raises Failure for what its user asks in vain."""
-    with Accounts(work.config.places.accounts) as accounts:
+    with stored.accounts_of(work.config) as accounts:
         try:
             yield accounts
         except AccountError as error:

@@ -35,6 +35,15 @@ def database_url(value: str) -> DatabaseUrl:
     return DatabaseUrl(value)
 
 
+def database_servers(url: str) -> list[str]:
+    """Where that database is: names or addresses of its servers; of a socket of this host, `localhost`."""
+    from psycopg.conninfo import conninfo_to_dict  # slow to import; most hosts have a file
+
+    parts = conninfo_to_dict(url)
+    named = str(parts.get("host") or parts.get("hostaddr") or "")
+    return [name for name in named.split(",") if name and not name.startswith("/")] or ["localhost"]
+
+
 def _host_name(value: object) -> str:
     if not re.fullmatch(r"[a-z0-9]{1,16}", types.required_text(value), re.ASCII):
         raise ValueError("is not a short name")
@@ -79,3 +88,9 @@ class ObjectsTable(Table):
         """What every name in it begins with: empty, or ended by a slash."""
         _, slash, prefix = self.url.removeprefix("s3://").partition("/")
         return prefix + slash
+
+    @property
+    def address(self) -> str:
+        """The URL of the store: Amazon's has the region in its name."""
+        region = f".{self.region}" if self.region else ""
+        return self.endpoint or f"https://s3{region}.amazonaws.com"

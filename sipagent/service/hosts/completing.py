@@ -19,6 +19,7 @@ from retention.archive.erasure import allows, finish
 from retention.journal.hosts import RENEWALS
 from retention.journal.lost import ONLY, Completed, LostHosts
 from retention.journal.shipping import Sent
+from retention.objects.gathering import forget_gathered
 from retention.objects.object_files import ObjectFiles
 from retention.recording import Status
 from retention.rows.faults import TryAgain
@@ -100,12 +101,15 @@ class Completing:
         if not self._could_renew(shared):
             return
         archive = archive_of(self._config, shared)
-        gather = archive.files.gather if isinstance(archive.files, ObjectFiles) else _nothing
+        objects = archive.files if isinstance(archive.files, ObjectFiles) else None
+        gather = _nothing if objects is None else objects.gather
         reached = ReachedRecordings(archive, self._config.recording.format, gather)
         for done in LostHosts(shared, reached, self._host, self._fails).complete():
             self._tell(done)
             for id in done.closed:
                 self._file(archive, id)
+        if objects is not None:
+            forget_gathered(objects.local, self._config.host, shared.states)
         self._answered_at = time.monotonic()
 
     def _could_renew(self, shared: "SharedStore") -> bool:

@@ -27,6 +27,7 @@ from retention.rows.rows import Rows
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area
 from sipagent.agent.recorder.stored import (
+    archive_of,
     bucket_of,
     journal_of,
     row_key_files,
@@ -128,6 +129,7 @@ class Storing:
             marks=Marks(self._config.recording.directory),
             clock=lambda: datetime.now(UTC),
             known=self._known,
+            rewrite=self._rewrite,
         )
 
     def _tell(self, what: str, fault: str) -> None:
@@ -191,6 +193,15 @@ class Storing:
         except StoreError:
             self._let_go()
             return None
+
+    def _rewrite(self, id: str) -> None:
+        """What fails is tried again: its file stays in the spool."""
+        try:
+            archive_of(self._config, self._reached()).rewrite(id, lambda row: row)
+        except ArchiveError:
+            return  # it is being erased, or another process changes it
+        except StoreError:
+            self._let_go()
 
     def _reached(self) -> Rows:
         if self._shared is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
-from time import monotonic
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from retention.accounts.account import Account
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import code_hash
+from sipagent.agent.recorder.stored import accounts_of
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
@@ -46,20 +46,22 @@ class Cookies:
 
 
 class Logins:
-    """Of one process. The accounts are opened when they are first needed."""
+    """Of one process. The accounts are opened when they are first needed. `seconds`: as for `accounts_of`.
+
+    Where these cannot be used, all that needs them raises StoreError.
+    """
 
     def __init__(
         self,
         config: Config,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        seconds: Callable[[], float] = monotonic,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
-        self.seal = Seal()
-        self.sessions = Sessions(timedelta(minutes=config.web.session_minutes), clock)
-        self.pace = Pace(seconds)
-        self.challenges = Challenges(self.seal, clock)
+        self._seconds = seconds
+        self._opening = threading.Lock()
+        self._accounts: Accounts | None = None
         self._hashing = threading.BoundedSemaphore(AT_ONCE)
         self._first: str | None = None  # the hash of the code for the first account
         secure = config.web.origin.startswith("https:")
@@ -68,10 +70,34 @@ class Logins:
             f"{prefix}sipagent", f"{prefix}sipagent-form", f"{prefix}sipagent-issuer", secure
         )
 
-    @cached_property
+    @property
     def accounts(self) -> Accounts:
+        """Of this host, or of all that share them. Raises StoreError."""
+        with self._opening:
+            if self._accounts is None:
+                self._accounts = accounts_of(self._config, self._clock, self._seconds)
+            return self._accounts
+
+    @cached_property
+    def seal(self) -> Seal:
         """Raises StoreError."""
-        return Accounts(self._config.places.accounts, self._clock)
+        return Seal(self.accounts.secret)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Raises StoreError."""
+        idle = timedelta(minutes=self._config.web.session_minutes)
+        return Sessions(idle, self._clock, self.accounts.memory)
+
+    @cached_property
+    def pace(self) -> Pace:
+        """Raises StoreError."""
+        return Pace(self.accounts.memory)
+
+    @cached_property
+    def challenges(self) -> Challenges:
+        """Raises StoreError."""
+        return Challenges(self.seal, self._clock, self.accounts.memory)
 
     @cached_property
     def issuer(self) -> Issuer | None:

@@ -3,16 +3,15 @@
 Counted are a browser's address (of IPv6 its /64), a name, and both together. A name alone slows down little:
 otherwise anybody could keep its owner out. An address from which it was logged in before is not slowed down
 by what others do. What is not tried again for a while is forgotten, and so is what there is no room for.
+Pages of hosts that share accounts count together.
 """
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 
 from retention.accounts.account import folded
+from retention.accounts.memory import Memory, Tried
 
 FORGOTTEN_S = 900.0
 MOST = 10_000  # of each kind
@@ -35,87 +34,67 @@ class Slope:
 OF_BOTH, OF_ADDRESS, OF_NAME = Slope(3, 60.0), Slope(20, 60.0), Slope(10, 8.0)
 
 
-@dataclass(slots=True)
-class _Tried:
-    refused: int
-    last: float
-
-
-class _Counts:
-    """The newest of a kind."""
-
-    def __init__(self, slope: Slope) -> None:
-        self._slope = slope
-        self._kept: OrderedDict[bytes, _Tried] = OrderedDict()
-
-    def wait_s(self, key: bytes, now: float) -> float:
-        tried = self._kept.get(key)
-        if tried is None or now - tried.last >= FORGOTTEN_S:
-            return 0.0
-        return max(0.0, tried.last + self._slope.wait_s(tried.refused) - now)
-
-    def add(self, key: bytes, now: float) -> None:
-        tried = self._kept.pop(key, None)
-        fresh = tried is None or now - tried.last >= FORGOTTEN_S
-        self._kept[key] = _Tried(1 if fresh or tried is None else tried.refused + 1, now)
-        if len(self._kept) > MOST:
-            self._kept.popitem(last=False)
-
-    def take_back(self, key: bytes) -> None:
-        if (tried := self._kept.get(key)) is not None and tried.refused > 1:
-            tried.refused -= 1
-        else:
-            self._kept.pop(key, None)
-
-    def forget(self, key: bytes) -> None:
-        self._kept.pop(key, None)
+_SLOPES = {"both": OF_BOTH, "address": OF_ADDRESS, "name": OF_NAME}
+_KNOWN = "known"  # both together, of who has logged in
 
 
 class Pace:
-    """Any thread; `clock` is in monotonic seconds."""
+    """Any thread. Its clock is that of the memory."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._both, self._addresses, self._names = map(_Counts, (OF_BOTH, OF_ADDRESS, OF_NAME))
-        self._known: OrderedDict[bytes, None] = OrderedDict()
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
 
     def begin(self, address: str, name: str) -> float:
         """Begin to try: 0, or how long to wait before, in seconds.
 
         It counts as refused until `passed`: so many who try at once are as slow as one.
         """
-        both, of_address, of_name = _keys(address, name)
-        with self._lock:
-            now = self._clock()
-            waits = [self._both.wait_s(both, now), self._addresses.wait_s(of_address, now)]
-            if both not in self._known:
-                waits.append(self._names.wait_s(of_name, now))
-            if (wait := max(waits)) > 0:
+        keys = _keys(address, name)
+        with self._memory.turn() as now:
+            waits = {kind: self._wait_s(kind, key, now) for kind, key in keys.items()}
+            if waits["name"] and self._memory.tried(_KNOWN, keys["both"]) is not None:
+                del waits["name"]
+            if (wait := max(waits.values())) > 0:
                 return wait
-            self._both.add(both, now)
-            self._addresses.add(of_address, now)
-            self._names.add(of_name, now)
+            for kind, key in keys.items():
+                self._add(kind, key, now)
             return 0.0
 
     def passed(self, address: str, name: str) -> None:
         """What was begun was right."""
-        both, of_address, of_name = _keys(address, name)
-        with self._lock:
-            self._both.forget(both)
-            self._addresses.take_back(of_address)
-            self._names.take_back(of_name)
-            self._known[both] = None
-            self._known.move_to_end(both)
-            if len(self._known) > MOST:
-                self._known.popitem(last=False)
+        keys = _keys(address, name)
+        with self._memory.turn() as now:
+            self._memory.forget_tried("both", keys["both"])
+            for kind in ("address", "name"):
+                self._take_back(kind, keys[kind])
+            self._memory.keep_tried(_KNOWN, keys["both"], Tried(0, now), MOST)
+
+    def _wait_s(self, kind: str, key: bytes, now: float) -> float:
+        tried = self._memory.tried(kind, key)
+        if tried is None or now - tried.last >= FORGOTTEN_S:
+            return 0.0
+        return max(0.0, tried.last + _SLOPES[kind].wait_s(tried.refused) - now)
+
+    def _add(self, kind: str, key: bytes, now: float) -> None:
+        tried = self._memory.tried(kind, key)
+        fresh = tried is None or now - tried.last >= FORGOTTEN_S
+        count = 1 if fresh or tried is None else tried.refused + 1
+        self._memory.keep_tried(kind, key, Tried(count, now), MOST)
+
+    def _take_back(self, kind: str, key: bytes) -> None:
+        tried = self._memory.tried(kind, key)
+        if tried is not None and tried.refused > 1:
+            self._memory.keep_tried(kind, key, Tried(tried.refused - 1, tried.last), MOST)
+        else:
+            self._memory.forget_tried(kind, key)
 
 
-def _keys(address: str, name: str) -> tuple[bytes, bytes, bytes]:
-    """Hashes: names that are typed may be passwords, and none stays in memory."""
+def _keys(address: str, name: str) -> dict[str, bytes]:
+    """What is counted, by its kind. Hashes: names that are typed may be passwords, and none is kept."""
     network = _network(address)
     of_name = sha256(folded(name).encode("utf-8", "replace")).digest()
-    return sha256(network.encode() + of_name).digest(), sha256(network.encode()).digest(), of_name
+    both, of_address = sha256(network.encode() + of_name).digest(), sha256(network.encode()).digest()
+    return {"both": both, "address": of_address, "name": of_name}
 
 
 def _network(address: str) -> str:

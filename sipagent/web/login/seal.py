@@ -1,8 +1,7 @@
-"""What this process alone can read: cookies, and what a form carries from one step to the next."""
+"""What pages of ours alone can read: cookies, and what a form carries from one step to the next."""
 
 import hmac
 import json
-import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
@@ -13,11 +12,12 @@ LONGEST = 4096  # characters of what is opened
 
 
 class Seal:
-    """A key of this process: what another has sealed, or somebody has altered, is nothing."""
+    """`secret`: 32 bytes, of this process or of all hosts' pages. What is sealed under another one, or
+    altered, is nothing."""
 
-    def __init__(self) -> None:
-        self._box = SecretBox(secrets.token_bytes(SecretBox.KEY_SIZE))
-        self._form_key = secrets.token_bytes(32)
+    def __init__(self, secret: bytes) -> None:
+        self._box = SecretBox(hmac.digest(secret, b"seal", "sha256"))
+        self._form_key = hmac.digest(secret, b"forms", "sha256")
 
     def seal(self, plain: bytes) -> str:
         """As text for a cookie or a form."""

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from retention.rows.faults import StoreError
 from sipagent.languages.labels import CODES
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import gettext as _
@@ -109,9 +110,12 @@ async def stream(request: Request, site: Site, beat_s: float) -> AsyncIterator[s
     who = someone(request).name
     yield f"retry: {AGAIN_MS}\n\n"
     with site.watching.watcher() as watcher:
-        while await run_in_threadpool(_may_see, request, site, who):
-            moment = await watcher.next(beat_s)
-            yield ": nothing new\n\n" if moment is None else event("now", moment.to_json())
+        try:
+            while await run_in_threadpool(_may_see, request, site, who):
+                moment = await watcher.next(beat_s)
+                yield ": nothing new\n\n" if moment is None else event("now", moment.to_json())
+        except StoreError:  # nobody knows who asks: the browser asks again
+            return
     yield event("ended", {})
 
 

@@ -1,0 +1,103 @@
+"""Accounts of one host: a SQLite file of their own beside the database of calls."""
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from retention.accounts.accounts import Accounts
+from retention.accounts.database import Row, gone
+from retention.accounts.hiding import InClear
+from retention.accounts.memory import InMemory
+from retention.accounts.schema import MIGRATIONS, STEPS
+from retention.recording import RecordError
+from retention.rows.faults import StoreError
+from retention.sqlite.connection import connect
+from retention.storage.moved import read_moved
+
+BUSY_S = 15.0  # how long to wait for another process's transaction
+
+
+class FileAccounts(Accounts):
+    """The accounts in the file at `path`, mode 0600, made if missing.
+
+    `moved`: the note that says that all has moved from here; then nothing is changed any more. `seconds`: a
+    clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        moved: Path | None = None,
+        seconds: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(str(path), clock, InClear(), InMemory(seconds), secrets.token_bytes(32))
+        self.path = path
+        self._moved = moved
+        self._lock = threading.RLock()
+        with self._faults():
+            try:
+                database = connect(path, BUSY_S)
+            except OSError as error:
+                raise StoreError(f"{path}: {error.strerror}") from error
+            self._db: sqlite3.Connection = database.conn
+            newer = [step.name for step in MIGRATIONS.applied(database) if step.name not in STEPS]
+            if newer:
+                database.close()
+                raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
+            if MIGRATIONS.pending(database):
+                with self.write():  # taken first, so that two processes do not both migrate
+                    MIGRATIONS.apply(database)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One transaction for all that is changed inside; an exception undoes all of it."""
+        with self._lock, self._faults():
+            if self._db.in_transaction:
+                yield
+                return
+            self._refuse_moved()
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.commit()
+            except BaseException:
+                self._db.rollback()
+                raise
+
+    def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
+        with self._lock, self._faults():
+            found = self._db.execute(sql, values)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found]
+
+    def _run(self, sql: str, *values: object) -> int:
+        return self._db.execute(sql, values).rowcount
+
+    def _refuse_moved(self) -> None:
+        """Raises StoreError: nobody would look here for what is changed."""
+        try:
+            note = None if self._moved is None else read_moved(self._moved)
+        except (OSError, RecordError) as wrong:
+            raise StoreError(f"{self._moved}: {wrong}") from wrong
+        if note is not None and note.done:
+            raise StoreError(gone(str(self.path), note.to))
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """SQLite's errors, as one that names the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error

@@ -1,0 +1,254 @@
+"""A host that others took for lost lives on: they have closed its recording, and it closes it once more. In
+the end there is one recording, all of it, and nothing in the store that is not needed."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.recording.assemble import read_sound
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.leftovers import replaced
+from retention.archive.metadata import beside
+from retention.archive.verify import verify
+from retention.host import Host as HostRow
+from retention.journal.journal import Journal
+from retention.journal.lost import LostHosts
+from retention.journal.shipping import Presence, Shipper
+from retention.object_rows import ObjectRow, State, new_put
+from retention.objects.gathering import forget_gathered
+from retention.objects.names import object_name, piece_name
+from retention.objects.object_files import ObjectFiles
+from retention.objects.pieces import Uploads
+from retention.objects.telling import tell
+from retention.recording import Recording, Status
+from retention.rules.purge import purge
+from retention.storage.keys import Identity, public_line
+from retention.storage.recording_files import FileKind
+from sipagent.agent.recorder.reached import ReachedRecordings
+from sipagent.agent.recorder.recorder import Recorder
+from tests.kept import START, receipt, recording
+from tests.memory_bucket import MemoryBucket
+from tests.object_store import archive_of_calls, archive_through, host_of
+from tests.settling import settle
+from tests.shared_sqlite import SharedInSqlite
+from tests.tapping import expected, feed, wait_for
+from tests.test_hold import TERMS
+from tests.test_recorder import CLOSING, begin
+
+ANN = Identity(bytes([1]) * 32, "Ann")
+LEASE_S = 12.0
+
+
+class Shared(SharedInSqlite):
+    """As the shared database goes by what hosts say of their journals."""
+
+    def heard_until(self, host: str | None) -> datetime | None:
+        seen = self.host(host or "")
+        return None if seen is None or seen.lag_rows else seen.seen_at
+
+
+class Hosts:
+    """Host `a` has a call, host `b` does what there is to do for `a` and for all."""
+
+    def __init__(self, folder: Path, alerts: list[str]) -> None:
+        self.now = datetime.now(UTC)
+        self.bucket = MemoryBucket()
+        self.shared = Shared(folder / "shared.db", lambda: self.now)
+        (folder / "a").mkdir()
+        (folder / "ann.pub").write_text(public_line(ANN.public))
+        self.journal = Journal(folder / "a" / "journal.db")
+        calls = archive_of_calls(folder / "a", self.bucket, self.journal)
+        self.recorder = Recorder(calls, "flac", alerts.append, (folder / "ann.pub",))
+        self.recorder.start()
+        of_a = archive_through(folder / "a", self.bucket, self.shared)
+
+        def rewrite(id: str) -> None:
+            of_a.rewrite(id, lambda row: row)
+
+        host = replace(
+            host_of(folder / "a", self.bucket, self.journal),
+            known=lambda id: self.shared.some_recordings([id]).get(id),
+            rewrite=rewrite,
+        )
+        self.uploads, self.here = Uploads(host, step_s=0.0), host.here
+        self.shipper = Shipper(self.journal, self.shared, "a", "1.0", LEASE_S)
+        self.b = archive_through(folder / "b", self.bucket, self.shared)
+
+    def close(self) -> None:
+        self.recorder.stop()
+        self.uploads.close()
+        self.journal.close()
+        self.shared.close()
+
+    def turn(self) -> None:
+        """What is in the spool of `a` goes up, and the others know."""
+        self.uploads.pace.succeeded()
+        assert self.uploads.turn() == []
+        tell(self.journal, self.shared)
+
+    def ship(self) -> None:
+        while self.shipper.ship(Presence()) is not None:
+            pass
+
+    def is_lost(self) -> None:
+        """The lease of `a` ends, and `b` looks."""
+        self.now += timedelta(seconds=2 * LEASE_S)
+        assert isinstance(self.b.files, ObjectFiles)
+        reached = ReachedRecordings(self.b, "flac", self.b.files.gather)
+        (done,) = LostHosts(self.shared, reached, "b").complete()
+        assert done.closed and not done.failed
+
+    def purge(self) -> None:
+        self.now = datetime.now(UTC) + timedelta(hours=1)
+        self.shipper.renew(Presence())
+        purge(self.b, START, TERMS)
+
+    def there(self) -> set[tuple[str, str]]:
+        return {(name, version) for name, some in self.bucket.objects.items() for version in some}
+
+    def named(self, id: str) -> set[tuple[str, str | None]]:
+        rows = self.shared.objects.of([id])
+        return {(row.name, row.version) for row in rows if row.state is State.THERE}
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, alerts: list[str]) -> Iterator[Hosts]:
+    hosts = Hosts(tmp_path, alerts)
+    yield hosts
+    hosts.close()
+
+
+def growing(hosts: Hosts) -> tuple[Recording, Tap]:
+    """A recording in progress of which 2 s are up, and all know of it."""
+    row = recording(operator=None)
+    row = replace(row, id=row.id.replace("-", "-ha-", 1))
+    tap = begin(hosts.recorder, row)
+    part = hosts.here.path(row.id, FileKind.PART)
+    wait_for(lambda: part.exists() and part.stat().st_size > 2 * 32000)
+    hosts.turn()
+    hosts.ship()
+    return row, tap
+
+
+def heard(archive: Archive, id: str) -> np.ndarray:
+    with archive.files.fetch(id, FileKind.SEALED) as file:
+        return np.concatenate(list(read_sound(file, archive.vault.key(id, ANN)).blocks()))
+
+
+@pytest.mark.parametrize("told", ["sound first", "row first"])
+def test_a_host_that_was_taken_for_lost_closes_its_recording_itself(hosts: Hosts, told: str) -> None:
+    row, tap = growing(hosts)
+    hosts.is_lost()
+    assert hosts.shared.recording(row.id).incomplete
+    feed(tap, 16000, 32000)
+    part = hosts.here.path(row.id, FileKind.PART)
+    wait_for(lambda: part.stat().st_size > 4 * 32000)
+    hosts.turn()  # another piece, which nobody needs
+    hosts.recorder.keep(tap, row, CLOSING)
+    hosts.recorder.keep_receipt(receipt(row))
+    settle(hosts.recorder)
+    for step in (hosts.turn, hosts.ship) if told == "sound first" else (hosts.ship, hosts.turn):
+        step()
+        hosts.shipper.renew(Presence())
+        purge(hosts.b, START, TERMS)  # whatever is known by then, nothing that counts goes
+    hosts.turn()
+    hosts.purge()
+    hosts.purge()
+    done = hosts.shared.recording(row.id)
+    assert (done.status, done.incomplete, done.duration_s) == (Status.CLOSED, False, 4.0)
+    assert np.array_equal(heard(hosts.b, row.id), expected(32000))
+    assert hosts.there() == hosts.named(row.id)
+    assert sorted(name for name, _ in hosts.there()) == [
+        object_name(row.id, kind) for kind in (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
+    ]
+    assert not any(hosts.here.exists(row.id, kind) for kind in FileKind)
+    assert beside(hosts.b, row.id) == []
+    told_by_json = json.loads(hosts.bucket.content(object_name(row.id, FileKind.METADATA)))
+    assert (told_by_json["incomplete"], told_by_json["sha256"]) == (False, done.sha256)
+
+
+def test_what_is_left_is_told_and_stays_while_its_host_may_say_more(hosts: Hosts) -> None:
+    row, tap = growing(hosts)
+    hosts.is_lost()
+    tap.abandon()
+    closed = hosts.shared.recording(row.id)
+    hosts.bucket.put(piece_name(row.id, 2), b"x", "00")
+    hosts.bucket.put(object_name(row.id, FileKind.SEALED), b"y", "00")
+    newest = {name: max(some) for name, some in hosts.bucket.objects.items() if some}
+    rows = [
+        put(row.id, name, newest[name], kind)
+        for name, kind in ((piece_name(row.id, 2), "part"), (object_name(row.id, FileKind.SEALED), "sealed"))
+    ]
+    hosts.shared.objects.intend(rows)
+    hosts.shared.objects.done((one, one.version) for one in rows)
+    assert "those of 1 recordings are kept twice, or in pieces beside the whole" in problems(hosts)
+    host = hosts.shared.host("a")
+    assert isinstance(host, HostRow)
+    hosts.shared.keep_host(replace(host, lag_rows=1))  # the other file may be the one that counts
+    purge(hosts.b, START, TERMS)
+    assert "kept twice" not in problems(hosts) and len(hosts.there()) == 5
+    hosts.shared.keep_host(replace(host, lag_rows=0, seen_at=datetime.now(UTC)))
+    purge(hosts.b, START, TERMS)
+    assert "kept twice" not in problems(hosts)
+    assert hosts.there() == hosts.named(row.id) and len(hosts.there()) == 3
+    (kept,) = [one for one in hosts.shared.objects.of([row.id]) if one.kind == "sealed"]
+    assert kept.sha256 == closed.sha256
+
+
+def test_of_what_is_removed_while_it_is_gathered_nothing_stays(hosts: Hosts) -> None:
+    """Its caller refused on the host that was taken for lost."""
+    row, tap = growing(hosts)
+    feed(tap, 16000, 32000)
+    part = hosts.here.path(row.id, FileKind.PART)
+    wait_for(lambda: part.stat().st_size > 4 * 32000)
+    hosts.turn()
+    hosts.bucket.objects[piece_name(row.id, 2)].clear()
+    assert isinstance(hosts.b.files, ObjectFiles)
+    with pytest.raises(FileNotFoundError):
+        hosts.b.files.gather(row.id)
+    assert not hosts.b.files.local.exists(row.id, FileKind.PART)
+    tap.abandon()
+
+
+def test_what_a_process_that_died_had_gathered_goes_once_the_recording_has_an_end(hosts: Hosts) -> None:
+    row, tap = growing(hosts)
+    assert isinstance(hosts.b.files, ObjectFiles)
+    here = hosts.b.files.local
+    assert hosts.b.files.gather(row.id) and here.exists(row.id, FileKind.PART)
+    assert forget_gathered(here, "b", hosts.shared.states) == [] and here.exists(row.id, FileKind.PART)
+    hosts.shared.update_recording(replace(row, status=Status.ERASED))
+    assert forget_gathered(here, "a", hosts.shared.states) == [] and here.exists(row.id, FileKind.PART)
+    assert forget_gathered(here, "b", hosts.shared.states) == [row.id] and not here.exists(
+        row.id, FileKind.PART
+    )
+    tap.abandon()
+
+
+def problems(hosts: Hosts) -> str:
+    return "\n".join(f"{one.where}: {one.problem}" for one in verify(hosts.b).problems)
+
+
+def put(id: str, name: str, version: str, kind: str, at: datetime | None = None) -> ObjectRow:
+    at = at or datetime.now(UTC) - timedelta(minutes=5)
+    return ObjectRow(
+        put=new_put(), name=name, id=id, kind=kind, state=State.PUTTING, at=at, version=version, sha256="00"
+    )
+
+
+def test_without_its_own_sound_nothing_of_a_recording_goes() -> None:
+    """It is closed, and its file is yet to come up: the pieces are all there is."""
+    row = recording()
+    piece = replace(put(row.id, piece_name(row.id, 1), "v1", "part"), state=State.THERE)
+    other = replace(put(row.id, object_name(row.id, FileKind.SEALED), "v2", "sealed"), state=State.THERE)
+    assert replaced([piece, other], "11") == []
+    assert replaced([piece, other], "00") == [piece]
+    newer = replace(other, put=new_put(), version="v3", at=other.at + timedelta(seconds=1))
+    assert replaced([piece, newer, other], "00") == [other, piece]
+    again = replace(newer, sha256="22")
+    assert replaced([again, other], "00") == [again]
