@@ -13,10 +13,11 @@ import click
 from retention.accounts.account import AccountError
 from retention.archive.archive import Archive
 from retention.journal.journal import Journal
-from retention.moving.beside import prepare, put_in_place, take_along, tidy
+from retention.moving.beside import prepare, put_in_place, take_along, take_stamps, tidy
 from retention.moving.moving import Done, Target, move
 from retention.recording import Access, Json, to_text
 from retention.rows.rows import Rows
+from retention.stamps.kept import stamps_of
 from retention.storage.files import alone
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
@@ -140,6 +141,7 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
             sealed_only=new.objects is not None,
         )
         done = move(source, target, trace, config.retention.period, step)
+        take_stamps(stamps_of(store), stamps_of(rows))
     take_along(here, there)
     done.accounts = _take_accounts(config, new, again=done.again)
     if is_here(new):
