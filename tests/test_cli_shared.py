@@ -93,7 +93,32 @@ def test_a_backup_is_put_back_into_a_database_of_its_own(
 def test_a_database_that_does_not_answer_is_one_line(office: Office) -> None:
     away = '[retention]\ndatabase = "postgresql://127.0.0.1:1/none"\n[cluster]\nhost = "a"\n'
     (office.folder / "config.toml").write_text(CONFIG + away)
-    for words in (["list"], ["verify"], ["purge"], ["backup", office.folder / "b"], ["rebuild"], ["stats"]):
+    (office.folder / "sheet.txt").write_text("Handled well.")
+    id, by = "20261124T222000123-ha-482913", ("--by", "A. Roux")
+    for words in (
+        *(["list"], ["calls"], ["show", id], ["stats"], ["draws"], ["accesses"], ["holds"], ["hosts"]),
+        *(["verify"], ["purge"], ["purge", "--dry-run"], ["rebuild"], ["backup", office.folder / "b"]),
+        *(["keys", "list"], ["stamp", "--list"], ["migrate", "--to", office.folder / "back.db"]),
+        ["stats", "--html", office.folder / "stats.html"],
+        ["export", id, "--purpose", "quality", *by, "--out", office.folder / "copy.flac"],
+        ["play", id, "--purpose", "quality", *by],
+        ["note", id, *by, "--text-file", office.folder / "sheet.txt", "--yes"],
+        [
+            "hold",
+            id,
+            "--ground",
+            "criminal",
+            "--reference",
+            "7",
+            "--approved-by",
+            "B",
+            "--review",
+            "2027-06-01",
+            *by,
+        ],
+        ["release", id, *by],
+        ["delete", id, *by, "--reason", "asked", "--yes"],
+    ):
         assert "the shared database does not answer" in office.fails(1, *words)
     findings = json.loads(office.run("check", "--json").out)
     about = [one for one in findings if one["what"] == "retention.database"]

@@ -22,7 +22,7 @@ from tests.shared import prepare, shared_store
 
 @pytest.fixture
 def hosts(postgres: Server, tmp_path: Path) -> Iterator[tuple[SharedStore, SharedStore]]:
-    """The same rows as two hosts see them, each with a folder of its own."""
+    """One database as two hosts see it, each with a folder of its own."""
     with fresh(postgres, prepare) as conninfo:
         a, b = (shared_store(conninfo, places=Places(tmp_path / name / "shared.db")) for name in "ab")
         for host in (a, b):

@@ -176,3 +176,20 @@ def test_a_backup_tells_of_passwords_that_are_not_in_it(pair: Pair, tmp_path: Pa
     shared_call(pair.a)
     told = json.loads(done(pair.a, "backup", tmp_path / "backups", "--json"))
     assert {str(password), str(pair.folder / "credentials")} <= set(told["not_in_it"])
+
+
+def test_a_store_that_does_not_answer_is_one_line(pair: Pair) -> None:
+    """Rows of whose persons nothing is asked are told; nothing is taken for missing."""
+    row = shared_call(pair.a)
+    endpoint = next(line for line in pair.objects.splitlines() if line.startswith("endpoint"))
+    pair.configure(endpoint, 'endpoint = "http://127.0.0.1:1"')
+    for words in (
+        *(["list"], ["show", row.id], ["verify"], ["rebuild"], ["keys", "list"]),
+        ["export", row.id, *USE, *pair.key(), "--out", pair.folder / "copy.flac"],
+        ["hold", row.id, *HOLD, *BY],
+        ["delete", row.id, *BY, "--reason", "asked", "--yes"],
+    ):
+        assert "the object store does not answer" in pair.b.fails(1, *words)
+    assert "Nothing is on hold" in done(pair.b, "holds")
+    stamped = json.loads(done(pair.b, "stamp", "--json"))["stamp"]
+    assert json.loads(done(pair.a, "stamp", "--list", "--json")) == [stamped]
