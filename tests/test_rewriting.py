@@ -43,6 +43,14 @@ class Watched(MemoryBucket):
         self.locked: list[str] = []
 
     def put(self, name: str, body: bytes | BinaryIO, sha256: str, *, held: bool = False) -> str | None:
+        self.look_around(name)
+        return super().put(name, body, sha256, held=held)
+
+    def read(self, name: str, first: int = 0, last: int | None = None, version: str | None = None) -> Any:
+        self.look_around(name)
+        return super().read(name, first, last, version)
+
+    def look_around(self, name: str) -> None:
         self.asked += 1
         with sqlite3.connect(self.database, timeout=0, isolation_level=None) as other:
             try:
@@ -51,7 +59,6 @@ class Watched(MemoryBucket):
             except sqlite3.OperationalError:
                 self.locked.append(name)
         other.close()
-        return super().put(name, body, sha256, held=held)
 
 
 class Office:
@@ -222,3 +229,30 @@ def test_one_that_changes_all_the_time_is_told(office: Office) -> None:
     with pytest.raises(ChangedMeanwhile, match="another process changes it; accepted: try again"):
         office.archive().rewrite(office.row.id, other)
     assert office.agrees()
+
+
+def test_what_does_not_agree_is_read_again_without_a_turn(office: Office) -> None:
+    office.store.update_recording(replace(office.row, flagged=True))
+    office.bucket.locked.clear()
+    ((name, problem),) = beside(office.archive(), office.row.id)
+    assert name.endswith(".json") and problem == "says otherwise than the database: flagged"
+    assert office.bucket.locked == []
+
+
+def test_a_change_between_row_and_metadata_is_no_fault(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process changes both, each time just before the metadata is read, three times."""
+    archive, times = office.archive(), 3
+    read = archive.read_metadata
+
+    def reading(id: str) -> Any:
+        nonlocal times
+        if times:
+            times -= 1
+            row = office.store.recording(id)
+            office.archive().change(replace(row, flagged=not row.flagged))
+        return read(id)
+
+    monkeypatch.setattr(archive, "read_metadata", reading)
+    assert beside(archive, office.row.id) == [] and times == 0

@@ -35,6 +35,23 @@ def shipper_of(journal: Journal, shared: SharedStore, host: str = "a", lease_s: 
     return Shipper(journal, shared, host, "1.0", lease_s)
 
 
+def test_all_that_a_host_wrote_is_here_once_nothing_waits_in_its_journal(
+    journal: Journal, shared: SharedStore
+) -> None:
+    """By what it said last, and a minute before: clocks differ."""
+    assert shared.heard_until("a") is None and shared.heard_until(None) is None
+    write_call(journal)
+    shipper = shipper_of(journal, shared)
+    ship(shipper)
+    heard = shared.heard_until("a")
+    assert heard is not None and timedelta(0) < shared.now() - heard - timedelta(minutes=1) < timedelta(
+        minutes=1
+    )
+    write_call(journal, 1)
+    shipper.renew(Presence())
+    assert shared.heard_until("a") is None
+
+
 def test_what_was_written_arrives(journal: Journal, shared: SharedStore) -> None:
     ids = [write_call(journal, minutes) for minutes in range(3)]
     shipper = shipper_of(journal, shared)

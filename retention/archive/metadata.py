@@ -20,10 +20,26 @@ def beside(archive: Archive, id: str) -> list[tuple[str, str]]:
     Never says a value. `orphans` reports what is missing.
     """
     found = list(_beside(archive, id))
-    if found:  # perhaps seen between the file and the row: no one else writes once the database is ours
+    if not found:
+        return found
+    if archive.files.is_here(id, FileKind.METADATA):
+        # perhaps seen between the file and the row: no one else writes once the database is ours
         with archive.store.write():
-            found = list(_beside(archive, id))
-    return found
+            return list(_beside(archive, id))
+    before = _state(archive, id)
+    while True:  # a store is asked without a turn, which would wait for it
+        found, after = list(_beside(archive, id)), _state(archive, id)
+        if after == before:
+            return found
+        before = after
+
+
+def _state(archive: Archive, id: str) -> tuple[object, ...] | None:
+    """Which row there is, and which JSON counts, which change together; None for what cannot be read."""
+    try:
+        return archive.store.recording(id), archive.files.identity(id, FileKind.METADATA)
+    except (StoreError, OSError):
+        return None
 
 
 def _beside(archive: Archive, id: str) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from tests.cluster.searching import files_below, words_in
 from tests.cluster.site import Site
 
 SETTLE_S = 60.0
+LONG_S = 8.0  # after which it is said what is waited for
 WRITTEN = timedelta(seconds=1)  # after a call's end what becomes of it is in its host's journal
 TOLD_S = 5.0
 LOOK_S = 0.3
@@ -169,6 +170,7 @@ class Rounds:
     def _settle(self, told: list[Told], since: datetime, harms: Sequence[Harm] = ()) -> list[str]:
         """Wait until nothing is on its way any more; what still is after a minute."""
         until, over_at = time.monotonic() + SETTLE_S, datetime.now(UTC) + WRITTEN
+        told_at = time.monotonic() + LONG_S
         while True:
             left = self._unsettled(over_at)
             if not left:
@@ -180,6 +182,9 @@ class Rounds:
                 return []
             if time.monotonic() > until:
                 return [f"not settled: {one}" for one in left]
+            if time.monotonic() > told_at:
+                self._say(f"  waits for: {'; '.join(left)}")
+                told_at = until
             time.sleep(LOOK_S)  # nothing tells
 
     def _unsettled(self, over_at: datetime) -> list[str]:
