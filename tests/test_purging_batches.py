@@ -16,7 +16,6 @@ import pytest
 
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
-from retention.object_rows import State
 from retention.objects.blobs import ObjectBlobs
 from retention.objects.client import Away, ObjectError
 from retention.objects.names import WHOLE, object_name
@@ -251,16 +250,19 @@ def test_a_store_that_does_not_answer_for_one_batch_keeps_none_of_the_others(off
 
 
 def test_what_was_held_and_is_gone_leaves_the_list(office: Office) -> None:
-    """The metadata of before a hold: whoever removed it died before it wrote that down."""
+    """Metadata that others had replaced: whoever removed it died before it wrote that down."""
     (row,) = office.keep(1)
     office.hold(row)
     archive = office.archive()
-    (older,) = [one for one in archive.store.objects.of([row.id]) if one.state is State.REMOVING]
+    objects = archive.store.objects
+    (older,) = [one for one in objects.of([row.id]) if one.kind == FileKind.METADATA]
+    assert older.held
+    objects.remove_puts([older.put])
     office.bucket.hold(older.name, older.version, on=False)
     office.bucket.remove(older.name, older.version)
     report = purge(archive, LATE, TERMS)
-    assert report.failed == () and archive.store.objects.removing() == []
-    assert office.kinds(row) == frozenset(WHOLE)
+    assert report.failed == () and objects.removing() == []
+    assert office.kinds(row) == {FileKind.KEY, FileKind.SEALED}
 
 
 # --- kill -9 between any two steps ---
