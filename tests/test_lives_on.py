@@ -201,6 +201,33 @@ def test_what_is_left_is_told_and_stays_while_its_host_may_say_more(hosts: Hosts
     assert kept.sha256 == closed.sha256
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
+    hosts: Hosts, removed: bool
+) -> None:
+    """`removed`: by a purge of others, to whom the recording had failed."""
+    row = recording(operator=None)
+    row = replace(row, id=row.id.replace("-", "-ha-", 1))
+    tap = begin(hosts.recorder, row)
+    hosts.uploads._step_s = 1e12  # no piece is due before it is taken for lost
+    hosts.turn()
+    hosts.ship()
+    hosts.now += timedelta(seconds=2 * LEASE_S)
+    assert isinstance(hosts.b.files, ObjectFiles)
+    LostHosts(hosts.shared, ReachedRecordings(hosts.b, "flac", hosts.b.files.gather), "b").complete()
+    assert hosts.shared.recording(row.id).status is Status.FAILED
+    if removed:
+        assert hosts.b.remove([row.id]) == {}
+    hosts.recorder.keep(tap, row, CLOSING)
+    hosts.recorder.keep_receipt(receipt(row))
+    settle(hosts.recorder)
+    hosts.ship()
+    hosts.turn()
+    hosts.turn()
+    assert hosts.shared.recording(row.id).status is Status.CLOSED
+    assert np.array_equal(heard(hosts.b, row.id), expected(16000))
+
+
 def test_of_what_is_removed_while_it_is_gathered_nothing_stays(hosts: Hosts) -> None:
     """Its caller refused on the host that was taken for lost."""
     row, tap = growing(hosts)
