@@ -66,7 +66,7 @@ class Hosts:
         calls = archive_of_calls(folder / "a", self.bucket, self.journal)
         self.recorder = Recorder(calls, "flac", alerts.append, (folder / "ann.pub",))
         self.recorder.start()
-        of_a = archive_through(folder / "a", self.bucket, self.shared)
+        self.a = of_a = archive_through(folder / "a", self.bucket, self.shared)
 
         def rewrite(id: str) -> None:
             of_a.rewrite(id, lambda row: row)
@@ -201,11 +201,11 @@ def test_what_is_left_is_told_and_stays_while_its_host_may_say_more(hosts: Hosts
     assert kept.sha256 == closed.sha256
 
 
-@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("removed", ["", "by others", "by a purge of its own"])
 def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
-    hosts: Hosts, removed: bool
+    hosts: Hosts, removed: str
 ) -> None:
-    """`removed`: by a purge of others, to whom the recording had failed."""
+    """`removed`: by whom, to whom the recording had failed."""
     row = recording(operator=None)
     row = replace(row, id=row.id.replace("-", "-ha-", 1))
     tap = begin(hosts.recorder, row)
@@ -216,11 +216,13 @@ def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
     assert isinstance(hosts.b.files, ObjectFiles)
     LostHosts(hosts.shared, ReachedRecordings(hosts.b, "flac", hosts.b.files.gather), "b").complete()
     assert hosts.shared.recording(row.id).status is Status.FAILED
-    if removed:
+    if removed == "by others":
         assert hosts.b.remove([row.id]) == {}
     hosts.recorder.keep(tap, row, CLOSING)
     hosts.recorder.keep_receipt(receipt(row))
     settle(hosts.recorder)
+    if removed == "by a purge of its own":
+        purge(hosts.a, START, TERMS)
     hosts.ship()
     hosts.turn()
     hosts.turn()
