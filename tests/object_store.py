@@ -1,7 +1,9 @@
 """Buckets of the tests' object stores, and one that loses answers."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -9,13 +11,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from retention.archive.archive import Archive
+from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.client import Away, Bucket, BucketPlace
+from retention.objects.names import object_name
 from retention.objects.object_files import ObjectFiles
 from retention.objects.pieces import Host
 from retention.objects.spooled_files import SpooledFiles
+from retention.recording import Receipt, Recording
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
+from retention.storage.recording_files import FileKind
+from tests.kept import SOUND
 from tests.s3 import REGION, Moto, Weed
 
 _NUMBERS = count(1)
@@ -70,7 +78,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def archive_through(folder: Path, bucket: Bucket, store: Store | None = None) -> Archive:
+def archive_through(folder: Path, bucket: Bucket, store: Rows | None = None) -> Archive:
     """That of commands and purge: what they do is done in the store."""
     store = store or Store(folder / "retention.db")
     return Archive(store, ObjectFiles(bucket, store.objects, local_of(folder)), Marks(folder / "recordings"))
@@ -80,6 +88,37 @@ def archive_of_calls(folder: Path, bucket: Bucket, store: Store | None = None) -
     """That of who carries calls: it waits for no store."""
     store = store or Store(folder / "retention.db")
     return Archive(store, SpooledFiles(bucket, store.objects, local_of(folder)), Marks(folder / "recordings"))
+
+
+def keep_as_objects(archive: Archive, calls: Sequence[tuple[Receipt, Recording]], at_once: int = 1) -> None:
+    """Rows and objects of calls that are over, as hosts leave them; `at_once`: puts."""
+    store, files = archive.store, archive.files
+    assert isinstance(files, ObjectFiles)
+    store.expect(2 * len(calls))
+    store.keep_many([receipt for receipt, _ in calls], [recording for _, recording in calls], ())
+    puts = {
+        ObjectRow(
+            put=new_put(),
+            name=object_name(row.id, kind),
+            id=row.id,
+            kind=kind,
+            state=State.PUTTING,
+            at=row.started_at,
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        ): content
+        for _, row in calls
+        for kind, content in (
+            (FileKind.KEY, b"{}"),
+            (FileKind.SEALED, SOUND),
+            (FileKind.METADATA, json.dumps(row.to_json()).encode()),
+        )
+    }
+    store.objects.intend(puts)
+    bucket = files.bucket
+    with ThreadPoolExecutor(at_once) as pool:
+        versions = pool.map(lambda put: bucket.put(put.name, puts[put], put.sha256 or ""), puts)
+        store.objects.done(zip(puts, versions, strict=True))
 
 
 def host_of(folder: Path, bucket: Bucket, store: Store, marks: Marks | None = None) -> Host:

@@ -22,7 +22,7 @@ from retention.storage.keys import Identity
 from tests.both import BOTH
 from tests.both import accounts as opened
 
-OVER = BOTH
+DATABASES = BOTH
 PASSWORD = "a long walk by the sea"
 BEGAN = datetime(2026, 11, 27, 20, 0, 0, tzinfo=UTC)
 KEY = Identity(bytes([1]) * 32, "Ann").public

@@ -10,7 +10,7 @@ from retention.host import Host
 from retention.storage.moved import Moved
 from retention.storage.places import Places
 from sipagent.check.check import page_findings
-from sipagent.check.hosts import host_findings, hosts_found
+from sipagent.check.hosts import apart_found, host_findings, hosts_found
 from sipagent.check.moved import moved_findings
 from sipagent.config.load import load
 from tests.office import CONFIG
@@ -63,6 +63,16 @@ def test_a_database_that_answers_and_one_that_does_not(tmp_path: Path, database:
     assert [*host_findings(load(file))] == []
     file.write_text(CONFIG)
     assert [*host_findings(load(file))] == []
+
+
+def test_several_hosts_need_a_store_of_objects() -> None:
+    """One alone does not, whatever it was called before it had any row here."""
+    assert [*apart_found([], "a")] == [*apart_found([A], "a")] == []
+    for hosts, mine in (([A, B], "a"), ([A], "b"), ([replace(A, lease_until=None), LOST], "b")):
+        (found,) = apart_found([*hosts], mine)
+        assert (found.level, found.what) == ("error", "objects")
+        assert found.detail.startswith("absent, and a, b share the database: the others cannot read")
+        assert found.detail.endswith("accepted: a store of objects")
 
 
 @pytest.mark.parametrize(("note", "used", "says"), [

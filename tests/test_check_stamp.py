@@ -67,7 +67,7 @@ def test_stamps_that_no_longer_come(archive: Archive, tsa: Authority, tmp_path: 
         return last.level, last.detail
 
     assert said() == ("warning", "none yet: see `sipagent stamp`")
-    made = stamp_head(archive.store, tsa.url, tsa.ca, tmp_path / "stamps")
+    made = stamp_head(archive.store, tsa.url, tsa.ca)
     assert made is not None
     detail = f"the newest, of entry {made.seq}, is from {made.at:%Y-%m-%d %H:%M} UTC"
     late = made.at + LATE + timedelta(seconds=1)

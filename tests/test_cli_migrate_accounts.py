@@ -123,6 +123,21 @@ def test_it_says_what_other_hosts_need(office: Office, database: str) -> None:
     assert again.code == 0 and "It is all in" in again.out
 
 
+def test_called_again_once_it_is_in_use_it_changes_nothing_there(office: Office, database: str) -> None:
+    people(office)
+    here = (office.folder / "config.toml").read_text()
+    migrate(office, database)
+    with accounts(office) as there:
+        there.remove(there.meant("Marc").id)
+        now = there.everything()
+    used = (office.folder / "config.toml").read_text()
+    (office.folder / "config.toml").write_text(here)
+    assert office.run("migrate", "--to", database).code == 0
+    (office.folder / "config.toml").write_text(used)
+    with accounts(office) as there:
+        assert there.everything() == now
+
+
 @pytest.mark.parametrize("killed_at", ["take_along", "_take_accounts"])
 def test_killed_after_the_rows_came_it_goes_on(
     office: Office, database: str, monkeypatch: pytest.MonkeyPatch, killed_at: str
@@ -130,7 +145,7 @@ def test_killed_after_the_rows_came_it_goes_on(
     class Killed(BaseException):
         pass
 
-    def kill(*_: object) -> None:
+    def kill(*_: object, **__: object) -> None:
         raise Killed
 
     people(office)

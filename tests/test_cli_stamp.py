@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from retention.stamps import authority
+from retention.stamps.kept import FolderStamps
 from retention.stamps.stamp import newest
 from tests.configured import SMALL, read, with_keys, wrong
 from tests.office import Office, make_office
@@ -25,7 +26,7 @@ def test_the_head_is_stamped_and_only_once(office: Office) -> None:
     office.call()
     head = office.archive.store.head()
     first = office.run("stamp")
-    made = newest(office.folder / "stamps")
+    made = newest(FolderStamps(office.folder / "stamps"))
     assert made is not None and (made.seq, made.hash) == (head.seq, head.hash)
     assert first.code == 0 and first.out.startswith(f"stamped entry {head.seq}: 20")
     assert first.out.endswith(f", {NAME}\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.config.load import HostPort
+from sipagent.service.hosts.storing import StoringFigures
 from sipagent.service.scrape import serving
 from tests.configured import with_keys
 from tests.driving import Stage, staged
@@ -78,6 +79,25 @@ def test_of_several_hosts_it_says_if_their_board_is_one(
     with asked(office, service):
         assert json.loads(office.run("status", "--json").out)["board_shared"] is shared
         assert shown in office.run("status").out
+
+
+def test_of_a_store_of_objects_it_says_what_waits_for_it(
+    office: Office, stage: Stage, tmp_path: Path
+) -> None:
+    class Stores:
+        figures = StoringFigures(away=True, behind_s=7.2, waiting=64_000, unremoved=2)
+
+    service = Service(stage, tmp_path)
+    with asked(office, service):
+        assert json.loads(office.run("status", "--json").out)["object_store_up"] is None
+        assert "object store" not in office.run("status").out
+    service.metrics._stored = Stores()  # type: ignore[assignment]
+    with asked(office, service):
+        said = json.loads(office.run("status", "--json").out)
+        shown = office.run("status").out
+    names = ("object_store_up", "uploads_waiting_bytes", "uploads_behind_s", "removals_pending")
+    assert [said[name] for name in names] == [0, 64_000, 7, 2]
+    assert "64.0 kB, the first for 7 s" in shown and "does not answer" in shown
 
 
 def test_who_is_not_registered_is_a_failure(

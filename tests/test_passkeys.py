@@ -18,7 +18,7 @@ from tests.both import BOTH
 from tests.both import accounts as opened
 
 NOW = datetime(2026, 11, 27, 20, 0, 0, tzinfo=UTC)
-OVER = BOTH
+DATABASES = BOTH
 MADE = NewPasskey(credential=b"credential", public_key=b"key", sign_count=5, transports=("usb", "nfc"))
 
 

@@ -19,9 +19,9 @@ from retention.rules.copies import Copy
 from retention.rules.hold import Hold, place
 from retention.rules.purge import Removal, Report
 from retention.stamps.authority import StampError
+from retention.stamps.kept import FolderStamps
 from retention.stamps.stamp import newest, proven, stamp_head
 from retention.storage.keys import new_pair
-from retention.storage.places import Places
 from sipagent.config.load import Config
 from sipagent.edge.files import TABLES
 from sipagent.service import purging
@@ -356,7 +356,7 @@ def test_the_head_is_stamped_after_the_purge(service: Service, archive: Archive,
     with capture_logs() as logs:
         service.one_turn(*stamping(tsa))
         wait_for(lambda: logs[-1]["event"] == "stamped")
-    last, head = newest(service.folder / "stamps"), archive.store.head()
+    last, head = newest(FolderStamps(service.folder / "stamps")), archive.store.head()
     assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
     assert archive.store.recordings()[0].status is Status.PURGED
     assert service.alerts == []
@@ -384,7 +384,7 @@ def test_a_time_stamp_of_another_authority_ends_nothing(
     now = datetime.now(UTC)
     archive.store.add_receipt(receipt(recording()))
     look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
-    stamp_head(archive.store, tsa.url, tsa.ca, Places(tmp_path / "retention.db").stamps)
+    stamp_head(archive.store, tsa.url, tsa.ca)
     other = Authority(tmp_path / "other")
     assert proven(archive.store, tsa.ca)() is not None
     for ca in (None, other.ca, tmp_path / "absent.pem"):
@@ -398,7 +398,7 @@ def test_a_suspended_purge_stamps_all_the_same(service: Service, archive: Archiv
     service.one_turn()
     service.clock.wall -= DAY
     service.one_turn(*stamping(tsa))
-    wait_for(lambda: newest(service.folder / "stamps") is not None)
+    wait_for(lambda: newest(FolderStamps(service.folder / "stamps")) is not None)
     assert len(service.alerts) == 1
 
 

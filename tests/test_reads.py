@@ -23,6 +23,7 @@ from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.rows.store import Store
 from retention.rules import clock, counts
+from retention.rules import purge as purge_module
 from retention.rules.hold import holds, reviews_overdue
 from retention.rules.purge import Terms, overdue, preview
 from tests.kept import START, archive_of, receipt, recording
@@ -90,6 +91,8 @@ def watched(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> WatchedStor
     monkeypatch.setattr(pages, "PAGE", PAGE)
     monkeypatch.setattr(verify_module, "PAGE", PAGE)
     monkeypatch.setattr(chained_module, "COUNTED", PAGE)
+    monkeypatch.setattr(purge_module, "PAGE", PAGE)
+    monkeypatch.setattr(purge_module, "BATCH", PAGE // 4)
     store.reads.clear()
     return store
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from retention.objects.blobs import ObjectBlobs
+from retention.objects.blobs import ObjectBlobs, RisingBlobs
 from retention.objects.client import Bucket
+from retention.postgres.blobs import FolderBlobs
 from retention.postgres.sealed.bundles import Revision, read
 from tests.kept import receipt, recording
 from tests.object_store import Losing, place_of
 from tests.postgres import Server, fresh
 from tests.s3 import Moto, Weed
-from tests.sealed import ask, run, sealed_store, tables
+from tests.sealed import ask, keys_in, run, sealed_store, tables
 
 
 @pytest.fixture
@@ -87,3 +88,40 @@ def test_an_answer_that_is_lost_leaves_nothing(
         there = keys_in_all_versions(moto, bucket)
         assert keys[calls[2].id] in there and not {keys[one.id] for one in calls[:2]} & set(there)
         assert store.receipt(calls[2].id) == calls[2]
+
+
+def test_keys_that_were_files_go_up(objects: Moto | Weed, database: str, tmp_path: Path) -> None:
+    """They are read where they lie until then; what is forgotten meanwhile is in neither place."""
+    bucket, files = Bucket(place_of(objects, tmp_path)), FolderBlobs(tmp_path / "vault")
+    calls = [receipt(recording(minutes)) for minutes in range(3)]
+    with sealed_store(database, files, host="a") as store:
+        for one in calls:
+            store.add_receipt(one)
+    keys = {row["id"]: row["key"] for row in ask(database, "SELECT id, key FROM receipts")}
+    with sealed_store(database, ObjectBlobs(bucket)) as store:
+        (host,) = store.keys.out_of_reach()
+        assert host == "a"
+    with sealed_store(database, RisingBlobs(ObjectBlobs(bucket), files), host="a") as store:
+        assert [one.caller for one in store.receipts()] == [one.caller for one in calls[::-1]]
+        store.update_receipt(calls[0].anonymous())
+        assert keys[calls[0].id] not in keys_in(tmp_path / "vault")
+        assert store.bring_up(files) > 0
+        assert store.bring_up(files) == 0 and store.keys_left() == 0
+    assert not (tmp_path / "vault" / "rows").exists()
+    with sealed_store(database, ObjectBlobs(bucket)) as store:
+        assert [one.caller for one in store.receipts()] == [calls[2].caller, calls[1].caller, None]
+        assert store.keys.out_of_reach() == {}
+    there = keys_in_all_versions(objects, bucket)
+    assert keys[calls[1].id] in there and keys[calls[0].id] not in there
+
+
+def test_keys_of_another_database_stay_where_they_are(
+    moto: Moto, postgres: Server, database: str, tmp_path: Path
+) -> None:
+    bucket, files = Bucket(place_of(moto, tmp_path)), FolderBlobs(tmp_path / "vault")
+    with fresh(postgres, tables) as other, sealed_store(other, files, host="a") as store:
+        store.add_receipt(receipt(recording()))
+    before = keys_in(tmp_path / "vault")
+    with sealed_store(database, RisingBlobs(ObjectBlobs(bucket), files), host="a") as store:
+        assert store.bring_up(files) == 0
+    assert keys_in(tmp_path / "vault") == before != {}

@@ -11,6 +11,7 @@ from retention.recording import Access
 from retention.rows.rows import Rows
 from retention.stamps import authority
 from retention.stamps.authority import StampError
+from retention.stamps.kept import FolderStamps
 from retention.stamps.stamp import (
     Stamped,
     StampProblem,
@@ -32,13 +33,14 @@ class Place:
 
     def __init__(self, store: Rows, folder: Path, tsa: Authority) -> None:
         self.store, self.folder, self.tsa = store, folder, tsa
+        self.kept = FolderStamps(folder)
 
     def write(self) -> None:
         """Move the head."""
         self.store.add_access(Access(at=datetime.now(UTC), action="purge"))
 
     def stamp(self) -> Stamped | None:
-        return stamp_head(self.store, self.tsa.url, self.tsa.ca, self.folder)
+        return stamp_head(self.store, self.tsa.url, self.tsa.ca)
 
     def must(self) -> Stamped:
         """Stamp a head that has moved."""
@@ -63,7 +65,7 @@ class Place:
         def hash_of(seq: int) -> str | None:
             return self.store.hash_of(seq) if hashes is None else hashes.get(seq)
 
-        return verify_stamps(self.folder, hash_of, self.tsa.ca)
+        return verify_stamps(self.kept, hash_of, self.tsa.ca)
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_the_head_is_stamped(place: Place) -> None:
     made, head = place.must(), place.store.head()
     assert (made.seq, made.hash, made.authority) == (head.seq, head.hash, NAME)
     assert made.path == place.folder / f"{head.seq}.tsr" and place.names() == [f"{head.seq}.tsr"]
-    assert made == newest(place.folder)
+    assert made == newest(place.kept)
     assert (place.folder.stat().st_mode & 0o777, made.path.stat().st_mode & 0o777) == (0o700, 0o600)
 
 
@@ -92,7 +94,7 @@ def test_a_head_is_stamped_once(place: Place) -> None:
     place.write()
     second = place.must()
     assert second.seq == first.seq + 1 and second.at >= first.at
-    assert list(stamps(place.folder)) == [second, first]
+    assert list(stamps(place.kept)) == [second, first]
     assert place.tsa.queries[0] != place.tsa.queries[1]
 
 
@@ -171,7 +173,7 @@ def test_a_stamp_that_says_nothing_stops_the_next_and_is_listed(place: Place) ->
     made.path.write_bytes(b"")
     assert place.refused() == f"stamps/{made.seq}.tsr: is not a time stamp response"
     problem = StampProblem(f"{made.seq}.tsr", "is not a time stamp response")
-    assert list(stamps(place.folder)) == [problem]
+    assert list(stamps(place.kept)) == [problem]
     assert place.verify() == StampReport(0, (problem,))
 
 
@@ -182,7 +184,7 @@ def test_stamps_prove_the_chain_as_it_was(place: Place) -> None:
         place.write()
     for stray in ("notes.txt", "007.tsr", "9.tsr.tmp", "٣.tsr"):
         (place.folder / stray).touch()
-    report = verify_stamps(place.folder, place.store.hash_of, place.tsa.ca, lambda *step: steps.append(step))
+    report = verify_stamps(place.kept, place.store.hash_of, place.tsa.ca, lambda *step: steps.append(step))
     assert report == StampReport(3, ())
     assert steps == [(1, 3), (2, 3), (3, 3)]
 
@@ -236,17 +238,17 @@ def test_where_nothing_can_be_checked_it_says_so_once(place: Place, monkeypatch:
     place.must()
     place.write()
     place.must()
-    report = verify_stamps(place.folder, place.store.hash_of, None)
+    report = verify_stamps(place.kept, place.store.hash_of, None)
     said = "2 not checked: retention.timestamp_ca names no certificates to check them against"
     assert report == StampReport(0, (StampProblem("stamps", said),))
     monkeypatch.setattr(authority, "find_spec", lambda name: None)
     (problem,) = place.verify().problems
     assert problem.problem == f"2 not checked: {authority.NO_LIBRARY}"
     with pytest.raises(StampError):
-        list(stamps(place.folder))
+        list(stamps(place.kept))
 
 
 def test_no_stamps_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authority, "find_spec", lambda name: None)
-    assert verify_stamps(tmp_path / "stamps", lambda seq: None, None) == StampReport(0, ())
-    assert newest(tmp_path / "stamps") is None
+    assert verify_stamps(FolderStamps(tmp_path / "stamps"), lambda seq: None, None) == StampReport(0, ())
+    assert newest(FolderStamps(tmp_path / "stamps")) is None

@@ -14,13 +14,9 @@ from typing import Any, Self
 from retention.accounts.account import AccountError, folded, tidy
 from retention.accounts.hiding import HIDDEN, Hiding
 from retention.accounts.memory import Memory
+from retention.rows.faults import StoreError
 
 Row = dict[str, Any]
-
-
-def gone(name: str, to: str) -> str:
-    """The line about accounts that nobody looks for here any more."""
-    return f"{name}: its accounts have moved to {to}; accepted: a configuration that names that"
 
 
 class AccountsDatabase(ABC):
@@ -53,6 +49,10 @@ class AccountsDatabase(ABC):
         """Let go of the database."""
 
     @abstractmethod
+    def moved_to(self) -> str | None:
+        """Where its accounts are now, where nothing is changed here any more."""
+
+    @abstractmethod
     def write(self) -> AbstractContextManager[None]:
         """One transaction for all that is changed inside; an exception undoes all of it."""
 
@@ -63,6 +63,13 @@ class AccountsDatabase(ABC):
     @abstractmethod
     def _run(self, sql: str, *values: object) -> int:
         """Run a statement within a transaction; how many rows it has changed."""
+
+    def _refuse_moved(self) -> None:
+        """Raises StoreError: nobody would look here for what is changed."""
+        if (to := self.moved_to()) is not None:
+            raise StoreError(
+                f"{self.where}: its accounts have moved to {to}; accepted: a configuration that names that"
+            )
 
     def _read(self, sql: str, *values: object) -> list[Row]:
         """The rows of a query."""

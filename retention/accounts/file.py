@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from retention.accounts.accounts import Accounts
-from retention.accounts.database import Row, gone
+from retention.accounts.database import Row
 from retention.accounts.hiding import InClear
 from retention.accounts.memory import InMemory
 from retention.accounts.schema import MIGRATIONS, STEPS
@@ -76,6 +76,14 @@ class FileAccounts(Accounts):
                 self._db.rollback()
                 raise
 
+    def moved_to(self) -> str | None:
+        """What the note beside it says."""
+        try:
+            note = None if self._moved is None else read_moved(self._moved)
+        except (OSError, RecordError) as wrong:
+            raise StoreError(f"{self._moved}: {wrong}") from wrong
+        return note.to if note is not None and note.done else None
+
     def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
         with self._lock, self._faults():
             found = self._db.execute(sql, values)
@@ -84,15 +92,6 @@ class FileAccounts(Accounts):
 
     def _run(self, sql: str, *values: object) -> int:
         return self._db.execute(sql, values).rowcount
-
-    def _refuse_moved(self) -> None:
-        """Raises StoreError: nobody would look here for what is changed."""
-        try:
-            note = None if self._moved is None else read_moved(self._moved)
-        except (OSError, RecordError) as wrong:
-            raise StoreError(f"{self._moved}: {wrong}") from wrong
-        if note is not None and note.done:
-            raise StoreError(gone(str(self.path), note.to))
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retention.accounts.accounts import Accounts
-from retention.accounts.database import Row, gone
+from retention.accounts.database import Row
 from retention.accounts.hiding import AccountsKey, new_key, read_key
 from retention.accounts.shared_memory import SharedMemory
 from retention.accounts.shared_rows import SharedRows
@@ -57,9 +57,16 @@ class SharedAccounts(Accounts):
     def write(self) -> Iterator[None]:
         """One transaction for all that is changed inside, by one host at a time; an exception undoes all of
         it."""
-        with self._shared.transaction(TURN) as connection:
-            _refuse_moved(connection)
+        with self._shared.transaction(TURN):
+            self._refuse_moved()
             yield
+
+    def moved_to(self) -> str | None:
+        """What the note in the database says."""
+        if not self._shared.read(_MOVED)[0]["there"]:
+            return None
+        notes = [parse_json(row["note"]) for row in self._shared.read("SELECT note FROM moved")]
+        return next((str(note["to"]) for note in notes if note["done"]), None)
 
     def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
         return self._shared.read(sql, values)
@@ -136,13 +143,3 @@ def _fault(path: Path, key: AccountsKey | None, kept: str) -> str | None:
     if key is None:
         return f"{path}: is missing; the accounts in {NAME} are under the key in it; {copy}"
     return f"{path}: the accounts in {NAME} are under another key; {copy}"
-
-
-def _refuse_moved(connection: Connection) -> None:
-    """Raises StoreError: nobody would look here for what is changed."""
-    if not connection.read(_MOVED)[0]["there"]:
-        return
-    for row in connection.read("SELECT note FROM moved"):
-        note = parse_json(row["note"])
-        if note["done"]:
-            raise StoreError(gone(NAME, note["to"]))

@@ -48,6 +48,7 @@ from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules import counts
 from retention.rules.purge import Terms, due, purge
+from retention.stamps.kept import stamps_of
 from retention.storage.files import alone, make_folder, private_file, sha256, sync_folder
 from retention.storage.marks import Marks
 from retention.storage.places import Places
@@ -273,6 +274,11 @@ class _Making:
         found = {here: there for there, here in beside(own, into)} | {into.head: self.places.head}
         for here, there in found.items():
             (self._reserve if there in reserves else self._other)(self._name(here), there)
+        kept = stamps_of(self.archive.store)
+        for seq in [] if kept is None else kept.seqs():  # of other hosts
+            target = into.stamps / f"{seq}.tsr"
+            if kept is not None and self._name(target) not in self.others:
+                self.others[self._name(target)] = self._write(target, BytesIO(kept.content(seq)))
 
     def _reserve(self, name: str, path: Path) -> None:
         """Its owner may be writing: a copy that cannot be read is made again."""

@@ -1,10 +1,12 @@
-"""What lies beside a database and goes where its rows go: seed, turn among the operators, time stamps."""
+"""What lies beside a database, or in it apart from its chain, and goes where its rows go: seed, turn among
+the operators, time stamps."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from retention.moving.moving import MoveError
+from retention.stamps.kept import Stamps
 from retention.storage.files import make_folder, sync_folder, unlink, write_whole
 from retention.storage.places import Places
 
@@ -26,6 +28,13 @@ def take_along(there: Places, here: Places) -> None:
             write_whole(target, source.read_bytes())
 
 
+def take_stamps(there: Stamps | None, here: Stamps | None) -> None:
+    """Copy the time stamps, as they came. Raises OSError, StoreError."""
+    for seq in [] if there is None else there.seqs():
+        if there is not None and here is not None:
+            here.keep(seq, there.content(seq))
+
+
 def tidy(places: Places) -> None:
     """Remove the copies that were on their way. Raises OSError."""
     if places.moving.folder.exists():
@@ -42,5 +51,3 @@ def _beside(there: Places, here: Places) -> Iterator[tuple[Path, Path]]:
     for mine, its in ((there.seed, here.seed), (there.rota, here.rota)):
         if mine.exists():
             yield mine, its
-    if there.stamps.is_dir():
-        yield from ((path, here.stamps / path.name) for path in sorted(there.stamps.glob("*.tsr")))

@@ -231,6 +231,15 @@ class Bucket:
                 return iter(found)
             more = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
 
+    def has_any(self, beginning: str) -> bool:
+        """Whether there is an object whose name begins so; not, where listing is not allowed."""
+        asked = {"Bucket": self.place.bucket, "Prefix": f"{self.place.prefix}{beginning}"}
+        try:
+            page = self._ask(beginning, lambda s3, key: s3.list_objects_v2(**asked, MaxKeys=1))
+        except Denied:
+            return False
+        return bool(page.get("Contents"))
+
     def locking(self) -> Locking:
         """Whether it keeps versions, and locks them."""
         bucket = {"Bucket": self.place.bucket}

@@ -11,7 +11,7 @@ from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import Area, FileKind
 
 PIECE = FileKind.PART
-_BEGIN = {Area.VAULT: "vault/", Area.RECORDINGS: "recordings/"}
+BEGINNING = {Area.VAULT: "vault/", Area.RECORDINGS: "recordings/"}
 # what a recording may have besides its pieces, in the order of removal
 WHOLE = (FileKind.KEY, FileKind.SEALED, FileKind.METADATA)
 
@@ -30,7 +30,7 @@ def object_name(id: str, kind: FileKind) -> str:
 
 def any_name(id: str, kind: FileKind) -> str:
     """That of whatever is taken for an id, to be shown."""
-    return f"{_BEGIN[area_of(kind)]}{id}.{kind}"
+    return f"{BEGINNING[area_of(kind)]}{id}.{kind}"
 
 
 def piece_name(id: str, number: int) -> str:
@@ -40,12 +40,12 @@ def piece_name(id: str, number: int) -> str:
 
 def shown(area: Area, file: str) -> str:
     """The name that a file of the spool has beside objects."""
-    return f"{_BEGIN[area]}{file}"
+    return f"{BEGINNING[area]}{file}"
 
 
 def file_of(name: str) -> tuple[Area, str]:
     """The inverse. Raises ArchiveError."""
-    for area, begin in _BEGIN.items():
+    for area, begin in BEGINNING.items():
         file = name.removeprefix(begin)
         if file != name and file not in ("", ".", "..") and "/" not in file:
             return area, file

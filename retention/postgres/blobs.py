@@ -64,6 +64,17 @@ class FolderBlobs:
         """Its path."""
         return str(self._path(name))
 
+    def within(self, name: str) -> list[str]:
+        """The folders directly below one, by their names."""
+        folder = self._path(name)
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+    def remove_empty(self, name: str) -> None:
+        """Remove a folder, if it is there and holds nothing any more."""
+        folder = self._path(name)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a name of a bundle")

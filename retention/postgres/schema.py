@@ -167,8 +167,10 @@ _OBJECTS = (
     _index("objects_removing", "objects", "since, id", "state = 'removing'"),
     _index("objects_held", "objects", "id, name", "held = 1"),
 )
+_STAMPS = (_table("stamps", "seq bigint PRIMARY KEY", "answer bytea NOT NULL"),)
 STEPS = (
     Step(number=1, name="rows", gentle=False, statements=_STATEMENTS),
     Step(number=2, name="objects", gentle=True, statements=_OBJECTS),
+    Step(number=3, name="stamps", gentle=True, statements=_STAMPS),
 )
 SCHEMA = Steps("schema_steps", STEPS)

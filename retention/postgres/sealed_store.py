@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from zlib import crc32
 
-from retention.postgres.blobs import Blobs
+from retention.postgres.blobs import Blobs, FolderBlobs
 from retention.postgres.connection import Connection
 from retention.postgres.key_tables import SEARCHED
+from retention.postgres.sealed.bundles import BUNDLES
 from retention.postgres.sealed.row_keys import RowKeys
 from retention.postgres.sealed.sealing import RowSeals
 from retention.postgres.sealed.searching import InHashes
@@ -93,6 +94,15 @@ class SealedStore(SharedStore):
     def forget_keys(self) -> Forgotten:
         """Remove what the list has, in every version. Raises TryAgain where the database does not answer."""
         return self.keys.forget()
+
+    def bring_up(self, files: FolderBlobs) -> int:
+        """Have the bundles of keys that are in these files where the vault is by now; how many. Those of
+        another database stay. Raises StoreError, OSError."""
+        known = [bundle for bundle in files.within(BUNDLES) if self.keys.renew(bundle)]
+        for bundle in known:
+            files.remove_empty(f"{BUNDLES}/{bundle}")
+        files.remove_empty(BUNDLES)
+        return len(known)
 
     def keys_left(self) -> int:
         """How many keys and bundles should be gone, and are there. Raises TryAgain."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TypeVar
 
 from retention.approval import Approval
@@ -201,7 +201,8 @@ class Rows(Chained):
 
     def accesses_of(self, ids: Sequence[str]) -> list[Access]:
         """Uses of these recordings, oldest first; up to a batch."""
-        return [self._typed(Access, row) for row in self._some("accesses", ids, "recording_id")]
+        rows = sorted(self._some("accesses", ids, "recording_id"), key=itemgetter("id"))
+        return [self._typed(Access, row) for row in rows]
 
     def forget_accesses(self, before: datetime) -> int:
         """Empty the names in the trace of uses made before `before`, except of recordings still kept."""
@@ -316,8 +317,7 @@ class Rows(Chained):
         """Prepare for this many new rows, before the transaction that adds them."""
 
     def _some(self, table: str, ids: Sequence[str | int], by: str = "id", columns: str = "*") -> list[Row]:
-        marks = ", ".join("?" * len(ids))
-        sql = f"SELECT {columns} FROM {table} WHERE {by} IN ({marks}) ORDER BY id"
+        sql = f"SELECT {columns} FROM {table} WHERE {by} IN ({', '.join('?' * len(ids))})"
         return self._opened(table, self._read(sql, ids, anyhow=True)) if ids else []
 
     # tables of one row

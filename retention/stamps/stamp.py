@@ -2,7 +2,7 @@
 
 Anyone who has the database can write a whole new chain; no one can have it stamped in the past. A stamp is
 `stamps/SEQ.tsr` beside the database: the authority's response as it came (RFC 3161 section 3.4, DER), for the
-hash of entry SEQ itself, so that it can be verified without this program:
+hash of entry SEQ itself, so that it can be verified without this program (`kept` says where else it lies):
 
     openssl ts -verify -digest HASH -in stamps/SEQ.tsr -CAfile CA.pem
 
@@ -10,12 +10,8 @@ Only `verify_stamps` checks; a list shows what the files say. They have no perso
 them.
 """
 
-import fcntl
-import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,12 +21,10 @@ from retention.rows.chain import ChainHead
 from retention.rows.rows import Rows
 from retention.stamps import authority
 from retention.stamps.authority import StampError, Token
-from retention.storage import files
+from retention.stamps.kept import Stamps, stamps_of
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
-
-_NAME = re.compile(r"([1-9]\d{0,18})\.tsr", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +54,18 @@ class StampReport:
     problems: tuple[StampProblem, ...]
 
 
-def stamp_head(store: Rows, url: str, ca: Path, folder: Path) -> Stamped | None:
+def stamp_head(store: Rows, url: str, ca: Path) -> Stamped | None:
     """Have the present head stamped by the authority at `url`; None if it is still the last one stamped.
 
     A stamp that `ca` (PEM) does not confirm is not kept. Takes up to `post.WHOLE_S` seconds, without an open
-    transaction. Raises StampError; StoreError; OSError where the stamp cannot be written.
+    transaction. Raises StampError, StampedElsewhere; StoreError; OSError where the stamp cannot be written.
     """
+    kept = stamps_of(store)
+    assert kept is not None
     trusted = authority.certificates(ca)
-    files.make_folder(folder)
-    with _alone(folder):
-        head, last = store.head(), newest(folder)
+    with kept.alone():
+        kept.share(lambda seq, answer: _is_good(answer, store.hash_of(seq), trusted))
+        head, last = store.head(), newest(kept)
         if last is not None and not _is_behind(last, head):
             return None
         token, response = _stamp(head, url, trusted)
@@ -77,9 +73,8 @@ def stamp_head(store: Rows, url: str, ca: Path, folder: Path) -> Stamped | None:
             raise StampError(
                 f"{url}: its clock is behind the last stamp's: {_time(token.at)}, {_time(last.at)}"
             )
-        path = folder / f"{head.seq}.tsr"
-        files.write_whole(path, response)
-    return _stamped(head.seq, token, path)
+        kept.keep(head.seq, response)
+    return _stamped(head.seq, token, kept.path(head.seq))
 
 
 def proven(store: Rows, ca: Path | None) -> Callable[[], datetime | None]:
@@ -89,47 +84,43 @@ def proven(store: Rows, ca: Path | None) -> Callable[[], datetime | None]:
     """
 
     def last() -> datetime | None:
-        if store.places is None or ca is None:
-            return None
-        folder = store.places.stamps
-        seqs = _seqs(folder)
-        if not seqs:
+        if (kept := stamps_of(store)) is None or ca is None or not (seqs := kept.seqs()):
             return None
         try:
-            return _verified(folder, seqs[-1], store.hash_of(seqs[-1]), authority.certificates(ca), None).at
+            return _verified(kept, seqs[-1], store.hash_of(seqs[-1]), authority.certificates(ca), None).at
         except StampError:
             return None  # `verify` says why
 
     return last
 
 
-def newest(folder: Path) -> Stamped | None:
+def newest(kept: Stamps) -> Stamped | None:
     """The stamp of the highest entry. Raises StampError if it cannot be read."""
-    seqs = _seqs(folder)
+    seqs = kept.seqs()
     if not seqs:
         return None
     try:
-        return _load(folder, seqs[-1])
+        return _load(kept, seqs[-1])
     except StampError as wrong:
-        raise StampError(f"{folder.name}/{seqs[-1]}.tsr: {wrong}") from wrong
+        raise StampError(f"{kept.name}/{seqs[-1]}.tsr: {wrong}") from wrong
 
 
-def stamps(folder: Path) -> Iterator[Stamped | StampProblem]:
+def stamps(kept: Stamps) -> Iterator[Stamped | StampProblem]:
     """All stamps, the newest first, unchecked. A file that cannot be read is a problem.
 
     Raises StampError without the library.
     """
     if not authority.installed():
         raise StampError(authority.NO_LIBRARY)
-    for seq in reversed(_seqs(folder)):
+    for seq in reversed(kept.seqs()):
         try:
-            yield _load(folder, seq)
+            yield _load(kept, seq)
         except StampError as wrong:
             yield StampProblem(f"{seq}.tsr", str(wrong))
 
 
 def verify_stamps(
-    folder: Path,
+    kept: Stamps,
     hash_of: Callable[[int], str | None],
     ca: Path | None,
     step: Callable[[int, int], None] = lambda done, total: None,
@@ -139,7 +130,7 @@ def verify_stamps(
     `hash_of(seq)` gives the hash (hex) of an entry, None if it is missing. If nothing can be checked, because
     `ca` or the library is missing, that is the only problem. `step(done, total)` is told of progress.
     """
-    seqs = _seqs(folder)
+    seqs = kept.seqs()
     if not seqs:
         return StampReport(0, ())
     try:
@@ -147,12 +138,12 @@ def verify_stamps(
             raise StampError("retention.timestamp_ca names no certificates to check them against")
         trusted = authority.certificates(ca)
     except StampError as wrong:
-        return StampReport(0, (StampProblem(folder.name, f"{len(seqs)} not checked: {wrong}"),))
+        return StampReport(0, (StampProblem(kept.name, f"{len(seqs)} not checked: {wrong}"),))
     problems: list[StampProblem] = []
     latest: Stamped | None = None
     for done, seq in enumerate(seqs, 1):
         try:
-            latest = _verified(folder, seq, hash_of(seq), trusted, latest)
+            latest = _verified(kept, seq, hash_of(seq), trusted, latest)
         except StampError as wrong:
             problems.append(StampProblem(f"{seq}.tsr", str(wrong)))
         step(done, len(seqs))
@@ -194,26 +185,33 @@ def _is_behind(last: Stamped, head: ChainHead) -> bool:
 
 
 def _verified(
-    folder: Path, seq: int, hash: str | None, trusted: "Sequence[Certificate]", latest: Stamped | None
+    kept: Stamps, seq: int, hash: str | None, trusted: "Sequence[Certificate]", latest: Stamped | None
 ) -> Stamped:
-    token = authority.read(_content(folder, seq))
+    token = authority.read(_content(kept, seq))
     if hash is None:
         raise StampError(f"of {_time(token.at)}: the chain has no entry {seq}")
     authority.prove(token, bytes.fromhex(hash), trusted)
     if latest is not None and token.at < latest.at:
         raise StampError(f"of {_time(token.at)}, before that of {latest.path.name}, {_time(latest.at)}")
-    return _stamped(seq, token, folder / f"{seq}.tsr")
+    return _stamped(seq, token, kept.path(seq))
 
 
-def _load(folder: Path, seq: int) -> Stamped:
-    path = folder / f"{seq}.tsr"
-    return _stamped(seq, authority.read(_content(folder, seq)), path)
-
-
-def _content(folder: Path, seq: int) -> bytes:
+def _is_good(answer: bytes, hash: str | None, trusted: "Sequence[Certificate]") -> bool:
+    """Whether a stamp proves anything of this chain: no other is passed on."""
     try:
-        with (folder / f"{seq}.tsr").open("rb") as file:
-            return file.read(authority.ANSWER_LIMIT)
+        authority.prove(authority.read(answer), bytes.fromhex(hash or ""), trusted)
+    except StampError:
+        return False
+    return True
+
+
+def _load(kept: Stamps, seq: int) -> Stamped:
+    return _stamped(seq, authority.read(_content(kept, seq)), kept.path(seq))
+
+
+def _content(kept: Stamps, seq: int) -> bytes:
+    try:
+        return kept.content(seq)
     except OSError as error:
         raise StampError(f"cannot be read: {error.strerror}") from error
 
@@ -222,25 +220,5 @@ def _stamped(seq: int, token: Token, path: Path) -> Stamped:
     return Stamped(seq, token.digest.hex(), token.at, token.authority, path)
 
 
-def _seqs(folder: Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    return sorted(int(found[1]) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name)))
-
-
 def _time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, from reading the head to its stamp; none waits for one that is stuck."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StampError("another process is having it stamped at this moment") from error
-        yield
-    finally:
-        os.close(handle)

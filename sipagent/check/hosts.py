@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from retention.journal.journal import Journal
 from retention.rows.faults import StoreError, TryAgain
-from sipagent.agent.recorder.stored import store_of
+from sipagent.agent.recorder.stored import row_key_files, store_of
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config
 
 if TYPE_CHECKING:
     from retention.host import Host
+    from retention.postgres.sealed_store import SealedStore
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
 FULL = 0.5  # of what a journal may take on the disk
@@ -28,8 +29,12 @@ def host_findings(config: Config) -> Iterator[Finding]:
         yield from _waiting(config)
         with store_of(config) as store:
             assert isinstance(store, SealedStore)
-            now = store.now()
-            yield from hosts_found(store.hosts(), now, config.host or "", _journal(config))
+            hosts = store.hosts()
+            yield from hosts_found(hosts, store.now(), config.host or "", _journal(config))
+            if config.objects is None:
+                yield from apart_found(hosts, config.host or "")
+            else:
+                yield from _unreachable(store, config)
     except TryAgain:
         return
     except StoreError as problem:
@@ -56,6 +61,26 @@ def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | No
         yield ok("cluster", f"running: {', '.join(one.host for one in running)}")
     if len(versions := sorted({one.version for one in running})) > 1:
         yield warning("cluster", f"some hosts run {versions[0]}, others {versions[-1]}")
+
+
+def apart_found(hosts: "list[Host]", mine: str) -> Iterator[Finding]:
+    """What is to be said of several without a store of objects."""
+    if len(names := sorted({mine, *(one.host for one in hosts)})) > 1:
+        shared = f"absent, and {', '.join(names)} share the database"
+        apart = "the others cannot read what one has on its disk: recordings, and keys of rows"
+        yield error("objects", f"{shared}: {apart}; accepted: a store of objects")
+
+
+def _unreachable(store: "SealedStore", config: Config) -> Iterator[Finding]:
+    """Keys of rows that had been files before there was a store of objects. Raises StoreError."""
+    from retention.postgres.sealed.bundles import BUNDLES
+
+    if row_key_files(config).within(BUNDLES):
+        said = "keys of rows are files of this host alone"
+        yield error("objects", f"{said}; accepted: start the agent, which brings them to the store")
+    for host, why in store.keys.out_of_reach().items():
+        said = f"keys of rows of host {host}: {why}"
+        yield error("objects", f"{said}; accepted: start its agent, if they are files there")
 
 
 def _waiting(config: Config) -> Iterator[Finding]:

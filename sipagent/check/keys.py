@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.archive.orphans import Orphan, orphans
+from retention.rows.faults import TryAgain
 from retention.rows.store import StoreError
 from retention.storage.keys import KeysError, PublicKey, read_identity, read_public
 from sipagent.agent.recorder.recordable import VAULT, obstacles
-from sipagent.agent.recorder.stored import archive_of, is_there, store_of
+from sipagent.agent.recorder.stored import archive_of, is_here, is_there, store_of
 from sipagent.config.finding import Finding, error, ok, warning
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def key_findings(config: "Config") -> Iterator[Finding]:
     yield from (error("vault", one.problem) for one in obstacles(config) if one.key == VAULT)
     try:
         yield from _vault(config)
+    except TryAgain as problem:
+        if is_here(config):  # else that it does not answer has been said
+            yield error("vault", str(problem))
     except (OSError, StoreError) as problem:
         yield error("vault", str(problem))
 

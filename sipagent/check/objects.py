@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from retention.objects.canary import try_out
-from retention.rows.store import StoreError
+from retention.rows.faults import StoreError, TryAgain
 from retention.storage.recording_files import Area, FileKind
-from sipagent.agent.recorder.stored import bucket_of, journal_of, spool_of, store_of
+from sipagent.agent.recorder.stored import (
+    bucket_of,
+    is_there,
+    journal_of,
+    lacks_rows,
+    spool_of,
+    store_of,
+)
 from sipagent.check.private import others_may_read, readable
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config
@@ -27,27 +34,48 @@ def object_findings(config: Config, now: datetime) -> Iterator[Finding]:
     for trial in try_out(bucket):
         yield _LEVELS[trial.level](_WHERE, f"{told.url} {trial.said}" if trial.level == "ok" else trial.said)
     if config.database.exists() or config.shared is not None:
-        yield _removals(config, now)
+        yield from _removals(config, now)
+        yield from _rows(config, told.url)
     yield _spool(config)
 
 
-def _removals(config: Config, now: datetime) -> Finding:
+def _removals(config: Config, now: datetime) -> Iterator[Finding]:
     """Of this host, and of all."""
     where, late = "objects.removals", now - LATE
+    found = []
     try:
-        with journal_of(config) as journal:
-            found = [journal.objects.removals(late)]
+        if config.database.exists():  # else the agent makes its journal
+            with journal_of(config) as journal:
+                found.append(journal.objects.removals(late))
         if config.shared is not None:
             with store_of(config) as store:
                 found.append(store.objects.removals(late))
+    except TryAgain:  # that has been said
+        return
     except StoreError as problem:
-        return error(where, str(problem))
+        yield error(where, str(problem))
+        return
     worst = max(found, key=lambda one: one.recordings)
     if not worst.recordings or worst.since is None:
-        return ok(where, "all that had to go is gone")
+        yield ok(where, "all that had to go is gone")
+        return
     since = f"{worst.since:%Y-%m-%d %H:%M} UTC"
     said = counted(worst.recordings, "recording")
-    return error(where, f"of {said} not all is removed, the first since {since}; it is tried again")
+    yield error(where, f"of {said} not all is removed, the first since {since}; it is tried again")
+
+
+def _rows(config: Config, url: str) -> Iterator[Finding]:
+    """Recordings that nobody would ever remove."""
+    if not is_there(config):
+        return
+    try:
+        with store_of(config) as store:
+            if lacks_rows(config, store):
+                yield error(_WHERE, f"{url} has recordings, and no row tells of any: see `sipagent rebuild`")
+    except StoreError:
+        return  # that has been said
+    except OSError:
+        return  # so has this, when the bucket was tried
 
 
 def _spool(config: Config) -> Finding:

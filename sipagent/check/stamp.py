@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from retention.rows.chain import ChainHead
 from retention.rows.chain_head import ChainHeadError, read_head
+from retention.rows.faults import StoreError, TryAgain
 from retention.stamps import authority
 from retention.stamps.authority import StampError
+from retention.stamps.kept import FolderStamps, Stamps, stamps_of
 from retention.stamps.stamp import newest
-from retention.storage.places import Places
-from sipagent.agent.recorder.stored import is_there
+from sipagent.agent.recorder.stored import is_here, is_there, store_of
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config
 
@@ -28,7 +30,7 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
     if url and is_there(config):
-        yield _newest(config.kept_places, now or datetime.now(UTC))
+        yield from _kept(config, now or datetime.now(UTC))
 
 
 def _certificates(file: Path) -> Finding:
@@ -43,12 +45,25 @@ def _certificates(file: Path) -> Finding:
     return ok(what, f"{file} vouches by {', '.join(root.subject.rfc4514_string() for root in roots)}")
 
 
-def _newest(places: Places, now: datetime) -> Finding:
-    """If the head moves but no stamp comes, no third party has seen it."""
+def _kept(config: Config, now: datetime) -> Iterator[Finding]:
+    """Those of this host, or of all; where these do not answer, that has been said."""
     try:
-        last, head = newest(places.stamps), read_head(places.head)
-    except (StampError, ChainHeadError, OSError) as wrong:
-        return error("stamps", str(wrong))
+        if is_here(config):
+            yield _newest(FolderStamps(config.places.stamps), read_head(config.places.head), now)
+            return
+        with store_of(config) as store:
+            kept = stamps_of(store)
+            assert kept is not None
+            yield _newest(kept, store.head(), now)
+    except TryAgain:
+        return
+    except (StampError, ChainHeadError, StoreError, OSError) as wrong:
+        yield error("stamps", str(wrong))
+
+
+def _newest(kept: Stamps, head: ChainHead | None, now: datetime) -> Finding:
+    """If the head moves but no stamp comes, no third party has seen it. Raises StampError, OSError."""
+    last = newest(kept)
     if last is None:
         return warning("stamps", "none yet: see `sipagent stamp`")
     detail = f"the newest, of entry {last.seq}, is from {last.at:%Y-%m-%d %H:%M} UTC"

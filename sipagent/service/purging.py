@@ -25,6 +25,7 @@ from retention.rules.clock import ClockReading, look, read_clock
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
 from retention.stamps.authority import StampError
+from retention.stamps.kept import StampedElsewhere
 from retention.stamps.stamp import proven, stamp_head
 from sipagent.agent.recorder.recordable import obstacles
 from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
@@ -182,7 +183,10 @@ class Purging:
 
         def stamp() -> None:
             with store_of(place) as store:
-                made = stamp_head(store, url, ca, place.places.stamps)
+                try:
+                    made = stamp_head(store, url, ca)
+                except StampedElsewhere:
+                    return  # so that it is stamped
             if made is not None:
                 log.info("stamped", seq=made.seq, at=made.at.isoformat())
                 if self._suspended:  # the stamp may confirm the clock

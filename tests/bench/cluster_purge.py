@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 
 from retention.archive.archive import Archive
-from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.blobs import ObjectBlobs
 from retention.objects.client import PARALLEL, Bucket, BucketPlace
-from retention.objects.names import object_name
 from retention.objects.object_files import ObjectFiles
-from retention.recording import Receipt, Recording, Status
+from retention.recording import Status
 from retention.rules.purge import purge
 from retention.storage.marks import Marks
 from retention.storage.places import Places
-from retention.storage.recording_files import FileKind
 from tests.bench.report import Row
-from tests.bench.store import NOW, SOUND, TERMS, call
+from tests.bench.store import NOW, TERMS, call
 from tests.cluster.engines import DATABASES, STORE
-from tests.object_store import local_of
+from tests.object_store import keep_as_objects, local_of
 from tests.postgres import primary
 from tests.s3 import REGION, Weed
 from tests.sealed import sealed_store
@@ -76,10 +70,9 @@ def expired(stack: ExitStack, count: int, say: Callable[[str], None]) -> Archive
         Marks(folder / "recordings"),
         Places(folder / "journal.db"),
     )
-    pool = stack.enter_context(ThreadPoolExecutor(PARALLEL // 2))
     for first in range(0, count, AT_ONCE):
         calls = [call(number, NOW) for number in range(first, min(first + AT_ONCE, count))]
-        _keep(archive, calls, pool)
+        keep_as_objects(archive, calls, PARALLEL // 2)
         say(f"{first + len(calls)} recordings")
     return archive
 
@@ -87,35 +80,3 @@ def expired(stack: ExitStack, count: int, say: Callable[[str], None]) -> Archive
 def _objects(archive: Archive) -> ObjectFiles:
     assert isinstance(archive.files, ObjectFiles)
     return archive.files
-
-
-def _keep(archive: Archive, calls: Sequence[tuple[Receipt, Recording]], pool: ThreadPoolExecutor) -> None:
-    """Rows and objects of these calls, as hosts leave them."""
-    store, bucket = archive.store, _objects(archive).bucket
-    store.expect(2 * len(calls))
-    store.keep_many([receipt for receipt, _ in calls], [recording for _, recording in calls], ())
-    contents = {
-        object_name(row.id, kind): (row.id, kind, content)
-        for _, row in calls
-        for kind, content in (
-            (FileKind.KEY, b"{}"),
-            (FileKind.METADATA, json.dumps(row.to_json()).encode()),
-            (FileKind.SEALED, SOUND),
-        )
-    }
-    puts = [
-        ObjectRow(
-            put=new_put(),
-            name=name,
-            id=id,
-            kind=kind,
-            state=State.PUTTING,
-            at=NOW,
-            bytes=len(content),
-            sha256=sha256(content).hexdigest(),
-        )
-        for name, (id, kind, content) in contents.items()
-    ]
-    store.objects.intend(puts)
-    versions = pool.map(lambda put: bucket.put(put.name, contents[put.name][2], put.sha256 or ""), puts)
-    store.objects.done(zip(puts, versions, strict=True))

@@ -14,7 +14,7 @@ from sipagent.web.login.pace import FORGOTTEN_S, OF_ADDRESS, OF_BOTH, OF_NAME, P
 from tests.both import BOTH
 from tests.both import accounts as opened
 
-OVER = BOTH
+DATABASES = BOTH
 
 
 class Clock:

@@ -12,6 +12,7 @@ from secrets import token_hex
 
 from retention.storage.keys import KEY_BYTES, decode, encode
 
+BUNDLES = "rows"  # what their names begin with
 MOST = 500  # keys
 _VERSION = "sipagent-row-keys-1"
 
@@ -33,7 +34,7 @@ class Revision:
     @property
     def name(self) -> str:
         """The object's name."""
-        return f"rows/{self.bundle}/{self.number}"
+        return f"{BUNDLES}/{self.bundle}/{self.number}"
 
 
 def new_number() -> str:

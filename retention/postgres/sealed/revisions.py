@@ -18,6 +18,7 @@ from retention.rows.pages import Row
 _AHEAD = (
     1000  # revisions that a bundle can have had since a database was written that is older than the vault
 )
+_SINCE = 20  # and since it was asked which one is there
 _KEPT_IN_MIND = "1 day"  # somebody cut off from the database may put late what was given up
 _GIVEN_UP = "1 minute"  # whoever began to put it has died
 
@@ -56,9 +57,16 @@ class Revisions:
             return Present(revision, {})
         return Present(revision, read(revision, self.blobs.get(revision.name, revision.version)))
 
-    def followed(self, revision: Revision) -> Present:
+    def now(self, revision: Revision) -> Present:
+        """What it holds, or what has followed it in these moments. Raises BundleLost."""
+        try:
+            return self.present(revision)
+        except FileNotFoundError:
+            return self.followed(revision, _SINCE)
+
+    def followed(self, revision: Revision, ahead: int = _AHEAD) -> Present:
         """The revision that followed one that is gone. Raises BundleLost."""
-        for number in range(revision.number + 1, revision.number + _AHEAD):
+        for number in range(revision.number + 1, revision.number + ahead):
             later = Revision(revision.bundle, number)
             try:
                 return Present(later, read(later, self.blobs.get(later.name)))

@@ -129,6 +129,34 @@ class RowKeys:
                 keys |= {name: found[number] for name, number in numbers if number in found}
         return FoundKeys(keys, lost)
 
+    # where they lie
+
+    def renew(self, bundle: str) -> bool:
+        """Put a bundle anew, as it is, and remove what it was before; whether the database knows of it."""
+        with self._asking() as db:
+            try:
+                self._revisions.change(db, bundle, lambda db, keys: keys)
+            except (BundleLost, BundleError):
+                return False
+            except OSError as error:
+                raise _no_answer(error) from error
+        return True
+
+    def out_of_reach(self) -> dict[str, str]:
+        """Hosts whose newest bundle the vault does not give, each with why."""
+        sql = "SELECT DISTINCT ON (host) host, bundle FROM key_bundles ORDER BY host, made DESC"
+        found: dict[str, str] = {}
+        with self._asking() as db:
+            owners = {row["bundle"]: row["host"] for row in db.read(sql)}
+            for bundle, revision in self._revisions.named(db, [*owners]).items():
+                try:
+                    self._revisions.now(revision)
+                except (BundleLost, BundleError) as lost:
+                    found[owners[bundle].removesuffix(f"-{KeyKind.SEARCH.value}")] = str(lost)
+                except OSError as error:
+                    raise _no_answer(error) from error
+        return found
+
     # keys that go
 
     def forget(self) -> Forgotten:

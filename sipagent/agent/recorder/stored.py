@@ -13,20 +13,22 @@ from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.journal.journal import Journal
 from retention.moving.arriving import Arrivals, Arriving
 from retention.moving.rows import copied_to
-from retention.objects.blobs import ObjectBlobs
+from retention.objects.blobs import ObjectBlobs, RisingBlobs
 from retention.objects.client import Bucket, BucketPlace
+from retention.objects.names import BEGINNING
 from retention.objects.object_files import ObjectFiles
 from retention.objects.spooled_files import SpooledFiles
+from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
 from retention.storage.places import Places
-from retention.storage.recording_files import RecordingFiles
+from retention.storage.recording_files import Area, RecordingFiles
 
 if TYPE_CHECKING:
     from retention.accounts.accounts import Accounts
-    from retention.postgres.blobs import Blobs
+    from retention.postgres.blobs import Blobs, FolderBlobs
     from retention.postgres.sealed_store import SealedStore
     from sipagent.config.load import Config
 
@@ -93,10 +95,19 @@ def accounts_fault(config: "Config") -> str | None:
 
 
 def row_keys_of(config: "Config") -> "Blobs":
-    """Where the keys of rows are that hosts share."""
-    if (bucket := bucket_of(config)) is not None:
-        return ObjectBlobs(bucket)
-    from retention.postgres.blobs import FolderBlobs
+    """Where the keys of rows are that hosts share; before a store of objects was named, in files here."""
+    from retention.postgres.sealed.bundles import BUNDLES
+
+    files, bucket = row_key_files(config), bucket_of(config)
+    if bucket is None:
+        return files
+    objects = ObjectBlobs(bucket)
+    return RisingBlobs(objects, files) if files.within(BUNDLES) else objects
+
+
+def row_key_files(config: "Config") -> "FolderBlobs":
+    """Where they are without a store of objects: on this host alone."""
+    from retention.postgres.blobs import FolderBlobs  # slow to import; most hosts have a file
 
     return FolderBlobs(config.places.vault)
 
@@ -148,6 +159,15 @@ def bucket_of(config: "Config") -> Bucket | None:
 
 
 _bucket = cache(Bucket)  # one of each in a process: what speaks to a store is slow to make
+
+
+def lacks_rows(config: "Config", store: Rows) -> bool:
+    """Whether the store of objects has recordings, and `store` tells of none: then its database is another
+    one, or was lost. Raises StoreError, OSError."""
+    bucket = bucket_of(config)
+    if bucket is None or next(store.each(Listing(table="recordings", order=("id",), limit=1)), None):
+        return False
+    return bucket.has_any(BEGINNING[Area.RECORDINGS])
 
 
 def is_here(config: "Config") -> bool:

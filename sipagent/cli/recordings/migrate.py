@@ -13,10 +13,11 @@ import click
 from retention.accounts.account import AccountError
 from retention.archive.archive import Archive
 from retention.journal.journal import Journal
-from retention.moving.beside import prepare, put_in_place, take_along, tidy
+from retention.moving.beside import prepare, put_in_place, take_along, take_stamps, tidy
 from retention.moving.moving import Done, Target, move
 from retention.recording import Access, Json, to_text
 from retention.rows.rows import Rows
+from retention.stamps.kept import stamps_of
 from retention.storage.files import alone
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
@@ -140,8 +141,9 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
             sealed_only=new.objects is not None,
         )
         done = move(source, target, trace, config.retention.period, step)
+        take_stamps(stamps_of(store), stamps_of(rows))
     take_along(here, there)
-    done.accounts = _take_accounts(config, new)
+    done.accounts = _take_accounts(config, new, again=done.again)
     if is_here(new):
         put_in_place(there)
     for places in (here, there):
@@ -155,19 +157,25 @@ def _refuse_other_accounts(config: "Config", new: "Config") -> None:
     if source is None:
         return
     with source, ExitStack() as stack:
+        if source.moved_to() is not None:
+            return  # all came along, or will
         there = accounts_there(new) if is_here(new) else accounts_of(new)
         if there is not None:
             stack.enter_context(there)
             _asked_in_vain(lambda: there.refuse_others(source.everything()))
 
 
-def _take_accounts(config: "Config", new: "Config") -> int:
-    """Have those there who log in here: nobody changes them here any more. How many accounts and tokens."""
+def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
+    """Have those there who log in here: nobody changes them here any more. How many accounts and tokens.
+
+    `again`: rows had all come before; then so may have these, and others since."""
     source = accounts_there(config)
     if source is None:
         return 0
     with source, accounts_of(new) as there:
         every = source.everything()
+        if again and there.are_there():
+            return 0
         _asked_in_vain(lambda: there.take(every))
     return len(every["accounts"]) + len(every["tokens"])
 

@@ -1,14 +1,15 @@
 """A third party's time stamp on what was written so far: `stamp`."""
 
 from gettext import gettext as _
-from pathlib import Path
 
 import click
 
 from retention.recording import Json, to_text
+from retention.rows.rows import Rows
 from retention.stamps.authority import StampError
+from retention.stamps.kept import FolderStamps, Stamps, stamps_of
 from retention.stamps.stamp import Stamped, StampProblem, newest, stamp_head, stamps
-from sipagent.agent.recorder.stored import store_of
+from sipagent.agent.recorder.stored import is_there, store_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
@@ -35,27 +36,41 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
       sipagent stamp
       sipagent stamp --list
     """
-    folder = work.config.places.stamps
     try:
         if listed:
-            _list(work, list(stamps(folder)), as_json)
+            _list(work, _there(work), as_json)
         else:
-            _stamp(work, folder, as_json)
+            _stamp(work, as_json)
     except StampError as wrong:
         raise Failure(*wrong.args) from wrong
 
 
-def _stamp(work: Workplace, folder: Path, as_json: bool) -> None:
+def _there(work: Workplace) -> list[Row]:
+    """All stamps, also where the database of this host is gone."""
+    if work.config.shared is None:
+        return list(stamps(FolderStamps(work.config.places.stamps)))
+    with store_of(work.config) as store:
+        return list(stamps(_kept(store)))
+
+
+def _kept(store: Rows) -> Stamps:
+    """Those of a database of a configuration, which has them."""
+    kept = stamps_of(store)
+    assert kept is not None
+    return kept
+
+
+def _stamp(work: Workplace, as_json: bool) -> None:
     kept = work.config.retention
     if kept.timestamp_url is None or kept.timestamp_ca is None:
         accepted = _("the URL of an RFC 3161 authority, with retention.timestamp_ca")
         raise ConfigError(work.config.file, "retention.timestamp_url", _("absent"), accepted)
-    if not work.config.database.exists():
+    if not is_there(work.config):
         said = _("{file}: there is no database yet, and nothing to stamp")
         raise Failure(said.format(file=work.config.database))
     with store_of(work.config) as store:
-        made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca, folder)
-    last = made or newest(folder)
+        made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca)
+        last = made or newest(_kept(store))
     if as_json:
         print_json({"stamped": made is not None, "stamp": None if last is None else _json(last)})
     elif last is not None:

@@ -11,9 +11,10 @@ from retention.archive.archive import Archive
 from retention.archive.kept_files import Problem
 from retention.archive.verify import Verified, verify
 from retention.recording import Json
+from retention.stamps.kept import stamps_of
 from retention.stamps.stamp import StampReport, verify_stamps
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import is_there, spool_of
+from sipagent.agent.recorder.stored import is_there, lacks_rows, spool_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
@@ -65,6 +66,10 @@ def verify_command(
     with steps(_LONG) as step:
         found = verify(archive, step, heads=heads, deep=deep)
         stamps = _stamps(work, archive, found, step)
+    if lacks_rows(work.config, archive.store):
+        assert work.config.objects is not None
+        said = Reason("has recordings, and no row tells of any: see `sipagent rebuild`")
+        found.problems.append(Problem(work.config.objects.url, said))
     if as_json:
         print_json(_json(found, stamps))
     else:
@@ -85,11 +90,12 @@ def _archive(work: Workplace) -> Archive:
 
 def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> StampReport:
     """Check the stamps and add what is wrong to the rest; stamps of lost entries count with these."""
-    kept = work.config.retention
+    kept = stamps_of(archive.store)
+    assert kept is not None
     report = verify_stamps(
-        work.config.places.stamps,
+        kept,
         archive.store.hash_of,
-        kept.timestamp_ca,
+        work.config.retention.timestamp_ca,
         lambda done, total: step(N_("stamps"), done, total),
     )
     for wrong in report.problems:

@@ -88,6 +88,10 @@ def _json(figures: Figures) -> Json:
                 ("shared_database_up", "shared_database_up"),
                 ("journal_rows", "journal_rows_waiting"),
                 ("journal_lag_s", "journal_lag_seconds"),
+                ("object_store_up", "object_store_up"),
+                ("uploads_waiting_bytes", "uploads_waiting_bytes"),
+                ("uploads_behind_s", "uploads_behind_seconds"),
+                ("removals_pending", "removals_pending"),
             )
         },
     }
@@ -121,6 +125,7 @@ def _fields(figures: Figures) -> list[tuple[str, str | None]]:
         (_("receipts waiting"), count("receipts_waiting")),
         (_("free disk"), size(said["free_bytes"])),
         *_shared(said),
+        *_stored(said),
     ]
 
 
@@ -132,4 +137,17 @@ def _shared(said: Json) -> list[tuple[str, str | None]]:
     return [
         (_("shared database"), _("answers") if said["shared_database_up"] else _("does not answer")),
         (_("rows in the journal"), waits.format(rows=said["journal_rows"], seconds=said["journal_lag_s"])),
+    ]
+
+
+def _stored(said: Json) -> list[tuple[str, str | None]]:
+    """Only where recordings are objects."""
+    if said["object_store_up"] is None:
+        return []
+    waits = _("{size}, the first for {seconds} s")
+    waiting = size(said["uploads_waiting_bytes"])
+    return [
+        (_("object store"), _("answers") if said["object_store_up"] else _("does not answer")),
+        (_("to go up"), waits.format(size=waiting, seconds=said["uploads_behind_s"])),
+        (_("to be removed there"), str(said["removals_pending"])),
     ]

@@ -26,7 +26,15 @@ from retention.rows.faults import StoreError, UnknownId
 from retention.rows.rows import Rows
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area
-from sipagent.agent.recorder.stored import archive_of, bucket_of, journal_of, spool_of, store_of
+from sipagent.agent.recorder.stored import (
+    archive_of,
+    bucket_of,
+    journal_of,
+    row_key_files,
+    shared_of,
+    spool_of,
+    store_of,
+)
 from sipagent.config.load import Config
 
 UPLOAD_S = 1.0
@@ -135,11 +143,13 @@ class Storing:
     def _upload(self, stack: ExitStack) -> Callable[[], None]:
         store = stack.enter_context(journal_of(self._config))
         uploads = Uploads(self._host(stack, store))
+        risen = self._config.shared is None
         stack.callback(uploads.close)
         stack.callback(self._let_go)
         self._uploads = uploads
 
         def turn() -> None:
+            nonlocal risen
             faults = uploads.turn()
             if faults:
                 self._tell("uploads", f"{faults[0]}; what is not up waits on this disk")
@@ -148,6 +158,9 @@ class Storing:
             if self._config.shared is not None:
                 with suppress(StoreError):  # of which the thread that ships tells
                     self._tell_shared(store)
+                    if not risen:
+                        self._bring_up_keys()
+                        risen = True
 
         return turn
 
@@ -161,6 +174,13 @@ class Storing:
                 self._let_go()
                 raise
         store.objects.drop_told(kept)
+
+    def _bring_up_keys(self) -> None:
+        """Those of rows, which had been files of this host before there was a store of objects."""
+        files = row_key_files(self._config)
+        with shared_of(self._config) as store:
+            if count := store.bring_up(files):
+                log.info("uploads", detail=f"keys of rows are in the object store by now, {count} bundles")
 
     def _known(self, id: str) -> Recording | None:
         """Its row where all hosts have theirs; None where there is none, or nobody answers."""
