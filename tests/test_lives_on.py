@@ -201,7 +201,7 @@ def test_what_is_left_is_told_and_stays_while_its_host_may_say_more(hosts: Hosts
     assert kept.sha256 == closed.sha256
 
 
-@pytest.mark.parametrize("removed", ["", "by others", "by a purge of its own"])
+@pytest.mark.parametrize("removed", ["", "by others", "by a purge of its own", "by its uploads"])
 def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
     hosts: Hosts, removed: str
 ) -> None:
@@ -223,6 +223,8 @@ def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
     settle(hosts.recorder)
     if removed == "by a purge of its own":
         purge(hosts.a, START, TERMS)
+    if removed == "by its uploads":
+        hosts.turn()
     hosts.ship()
     hosts.turn()
     hosts.turn()

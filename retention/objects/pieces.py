@@ -337,6 +337,8 @@ class Uploads:
         except UnknownId:
             here = None
         shared = self._known(id)
+        if here is not None and shared is not None and shared.status is Status.FAILED:
+            return here  # to others, who took this host for lost; it is yet to tell
         if shared is None or (here is not None and shared.status not in _GONE and shared.hold is None):
             return here or shared
         return shared
