@@ -66,7 +66,7 @@ class Hosts:
         calls = archive_of_calls(folder / "a", self.bucket, self.journal)
         self.recorder = Recorder(calls, "flac", alerts.append, (folder / "ann.pub",))
         self.recorder.start()
-        of_a = archive_through(folder / "a", self.bucket, self.shared)
+        self.a = of_a = archive_through(folder / "a", self.bucket, self.shared)
 
         def rewrite(id: str) -> None:
             of_a.rewrite(id, lambda row: row)
@@ -199,6 +199,37 @@ def test_what_is_left_is_told_and_stays_while_its_host_may_say_more(hosts: Hosts
     assert hosts.there() == hosts.named(row.id) and len(hosts.there()) == 3
     (kept,) = [one for one in hosts.shared.objects.of([row.id]) if one.kind == "sealed"]
     assert kept.sha256 == closed.sha256
+
+
+@pytest.mark.parametrize("removed", ["", "by others", "by a purge of its own", "by its uploads"])
+def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
+    hosts: Hosts, removed: str
+) -> None:
+    """`removed`: by whom, to whom the recording had failed."""
+    row = recording(operator=None)
+    row = replace(row, id=row.id.replace("-", "-ha-", 1))
+    tap = begin(hosts.recorder, row)
+    hosts.uploads._step_s = 1e12  # no piece is due before it is taken for lost
+    hosts.turn()
+    hosts.ship()
+    hosts.now += timedelta(seconds=2 * LEASE_S)
+    assert isinstance(hosts.b.files, ObjectFiles)
+    LostHosts(hosts.shared, ReachedRecordings(hosts.b, "flac", hosts.b.files.gather), "b").complete()
+    assert hosts.shared.recording(row.id).status is Status.FAILED
+    if removed == "by others":
+        assert hosts.b.remove([row.id]) == {}
+    hosts.recorder.keep(tap, row, CLOSING)
+    hosts.recorder.keep_receipt(receipt(row))
+    settle(hosts.recorder)
+    if removed == "by a purge of its own":
+        purge(hosts.a, START, TERMS)
+    if removed == "by its uploads":
+        hosts.turn()
+    hosts.ship()
+    hosts.turn()
+    hosts.turn()
+    assert hosts.shared.recording(row.id).status is Status.CLOSED
+    assert np.array_equal(heard(hosts.b, row.id), expected(16000))
 
 
 def test_of_what_is_removed_while_it_is_gathered_nothing_stays(hosts: Hosts) -> None:

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from retention.archive.archive import Archive
 from retention.archive.kept_files import CLOSED
 from retention.archive.reserve import recordings_in
-from retention.recording import Status, is_id
+from retention.recording import Status, host_of, is_id
 from retention.rows.pages import BATCH, PAGE, Row, batches
 from retention.rows.store import StoreError, UnknownId
 from retention.storage.recording_files import FORMATS, Area, FileKind
@@ -117,9 +117,17 @@ def _without_right(
         known = archive.marks.forbidden(id) or id in _waiting(archive) or _status(archive, id) is not None
         if not known and archive.files.is_there(name):  # else it came, or went, while we looked
             yield Orphan(name=name, id=id, problem=problem, rowless=True, in_vault=in_vault)
+    elif status is Status.FAILED and _may_be_whole(archive, id):
+        return
     elif archive.files.is_there(name):  # else it was removed while we looked
         problem = f"the recording is {status.value}; restored from a backup?"
         yield Orphan(name=name, id=id, problem=problem, forbidden=True, in_vault=in_vault)
+
+
+def _may_be_whole(archive: Archive, id: str) -> bool:
+    """Whether its host, which others took for lost, may have all of it, and has not told."""
+    heard, ended = archive.store.heard_until(host_of(id)), archive.store.recording(id).ended_at
+    return heard is None or (ended is not None and heard <= ended)
 
 
 def _missing(archive: Archive, closed: list[str]) -> Iterator[Orphan]:

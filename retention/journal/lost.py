@@ -127,7 +127,7 @@ class LostHosts:
             return None
         may_stay = receipt is not None and allows(receipt)
         whole = self._recordings.close(recording) if may_stay else None
-        if whole is None:
+        if not may_stay:  # else its host may have all of it, and live on: it needs the key that is up
             self._recordings.erase(id)
         with self._shared.write():
             there = self._shared.some_recordings([id]).get(id)

@@ -14,12 +14,13 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.client import PARALLEL, Bucket, ObjectError
 from retention.objects.names import PIECE, WHOLE, object_name, piece_name
+from retention.objects.pace import Pace
 from retention.recording import Recording, Status
 from retention.rows.faults import StoreError, UnknownId
 from retention.rows.rows import Rows
@@ -31,7 +32,6 @@ from retention.storage.recording_files import Area, FileKind
 
 STEP_S = 7.0  # with a second until it is looked at, and one for the put, within 10 s
 LARGEST = 4 << 20  # bytes of a piece: two minutes, where the store was away
-_AGAIN_S = (1.0, 30.0)  # after which the store is asked again, doubling between them
 
 Now = Callable[[], datetime]
 Known = Callable[[str], Recording | None]
@@ -71,30 +71,6 @@ class UploadFigures:
     sent: int = 0
     failures: int = 0
     away: bool = False
-
-
-@dataclass(slots=True)
-class Pace:
-    """When the store is asked again after it has failed."""
-
-    since: float | None = None  # it fails
-    due: float = 0.0
-    pause_s: float = field(default=_AGAIN_S[0])
-
-    @property
-    def fails(self) -> bool:
-        """Whether it did at the last attempt."""
-        return self.since is not None
-
-    def may(self, now: float) -> bool:
-        return now >= self.due
-
-    def failed(self, now: float) -> None:
-        self.since = now if self.since is None else self.since
-        self.due, self.pause_s = now + self.pause_s, min(2 * self.pause_s, _AGAIN_S[1])
-
-    def succeeded(self) -> None:
-        self.since, self.due, self.pause_s = None, 0.0, _AGAIN_S[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +272,8 @@ class Uploads:
                 return faults
         if self._marks.forbidden(id) or not self._is_up_or_absent(id):
             return []
+        if faults := self._key_again(id):
+            return faults
         self._rows.remove_puts(one.put for one in self._rows.of([id]) if one.kind == PIECE)
         self._forget_here(id)
         return []
@@ -328,6 +306,16 @@ class Uploads:
             return False
         return self._bucket.look(name) is not None
 
+    def _key_again(self, id: str) -> list[ObjectError]:
+        """Another host that took this one for lost may have removed it: then it goes up once more."""
+        path = self._here.path(id, FileKind.KEY)
+        try:
+            if self._store.whole or not path.exists() or self._bucket.look(object_name(id, FileKind.KEY)):
+                return []
+        except ObjectError as fault:
+            return [fault]
+        return self._send([_Job(self._row(id, FileKind.KEY, path.read_bytes()))])
+
     def _have_rewritten(self, id: str) -> None:
         """What this host has of it need not be what the row says, once both hosts have told theirs."""
         try:
@@ -349,6 +337,8 @@ class Uploads:
         except UnknownId:
             here = None
         shared = self._known(id)
+        if here is not None and shared is not None and shared.status is Status.FAILED:
+            return here  # to others, who took this host for lost; it is yet to tell
         if shared is None or (here is not None and shared.status not in _GONE and shared.hold is None):
             return here or shared
         return shared
