@@ -259,10 +259,10 @@ def test_what_changed_meanwhile_stays_undone(
     with pytest.raises(ApprovalError, match="is not in the future"):
         approve(archive, asked.id, by(OFFICER), late)
 
-    def full(changed: Recording) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive, "change", full)
+    monkeypatch.setattr(archive, "rewrite", full)
     with pytest.raises(OSError, match="No space left"):
         approve(archive, asked.id, by(OFFICER), RULES)
     assert archive.store.approval(asked.id).state == "pending"

@@ -89,10 +89,10 @@ def test_a_hold_that_may_not_be(archive: Archive, changes: dict[str, object], sa
 def test_a_hold_that_fails(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     row = keep(archive, recording())
 
-    def full(changed: Recording) -> None:
+    def full(*_: object) -> None:
         raise ArchiveError("the disk is full")
 
-    monkeypatch.setattr(archive, "change", full)
+    monkeypatch.setattr(archive, "rewrite", full)
     with pytest.raises(ArchiveError):
         hold(archive, row)
     assert told(archive, row) == [("hold", "failed", "the disk is full")]

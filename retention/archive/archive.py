@@ -150,14 +150,15 @@ class Archive:
         """
         tries = _TRIES
         while True:
-            wanted = into(self.store.recording(id))
-            self._require(id, Status.CLOSED)
+            row = self.store.recording(id)
+            wanted = into(row)
+            _accept(row, Status.CLOSED)
             try:
                 with self.rewriting(wanted) as keep, self.store.write():
                     row = self.store.recording(id)
                     if into(row) != wanted:
                         raise ChangedMeanwhile(id)
-                    self._require(id, Status.CLOSED)
+                    _accept(row, Status.CLOSED)
                     also(row)
                     keep()
                     return wanted
@@ -352,10 +353,13 @@ class Archive:
         return record
 
     def _require(self, id: str, *accepted: Status) -> Recording:
-        recording = self.store.recording(id)
-        if recording.status not in accepted:
-            raise ArchiveError(f"{id}: the recording is {recording.status.value}")
-        return recording
+        return _accept(self.store.recording(id), *accepted)
+
+
+def _accept(recording: Recording, *accepted: Status) -> Recording:
+    if recording.status not in accepted:
+        raise ArchiveError(f"{recording.id}: the recording is {recording.status.value}")
+    return recording
 
 
 def why_held(archive: Archive, recording: Recording) -> str | None:

@@ -264,8 +264,5 @@ def _identity(file: BufferedIOBase) -> Identity | None:
 
 def _sha256(file: BufferedIOBase) -> str:
     """A file's SHA-256, in hexadecimal."""
-    digest = hashlib.sha256()
     file.seek(0)
-    while piece := file.read(_PIECE):
-        digest.update(piece)
-    return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()

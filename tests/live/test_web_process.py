@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -350,7 +351,7 @@ def test_another_site_acts_for_nobody_and_reads_and_frames_nothing(
         log_in(page, service.origin, sam)
         page.goto(elsewhere.replace("127.0.0.1", host))
         (frame,) = page.frames[1:]
-        assert frame.url.startswith("chrome-error:")
+        frame.wait_for_url(re.compile("^chrome-error:"), wait_until="commit")
         address = f"{service.origin}/api/v1/recordings"
         told = page.evaluate(FORGED, [f"{address}/{row.id}/uses", address])
         assert [one for one in told if one not in ("no", "0 ")] == []
