@@ -270,7 +270,7 @@ class Leg(pj.Call):
     def give_up(self) -> None:
         """Wait no longer for an answer to the INVITE; the leg is over then."""
         if self.invite and not self.reached:
-            setup.give_up(self.invite)
+            setup.give_up(self.invite, setup.REQUEST_TIMEOUT)
 
     def may_ring_again(self, message: str) -> bool:
         """Whether a challenge to our INVITE names the realm that we have a password for, and had not used."""

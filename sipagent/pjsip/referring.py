@@ -91,7 +91,8 @@ class Referring:
         transaction, self._transaction = self._transaction, 0
         if self._awaited and transaction:
             self._awaited = False
-            setup.end_transaction(transaction)
+            # after 32 s the library would end the call (RFC 3261 section 12.2.1.2)
+            setup.give_up(transaction, setup.REQUEST_TERMINATED)
 
     def _on_progress(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
         if event.type != pj.PJSIP_EVENT_TSX_STATE:

@@ -27,6 +27,7 @@ LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 CLOCK, MEDIA = "clock", "media"  # its threads: the bridge's ticks, and who takes RTP from the sockets
 REAL_TIME = 1  # the lowest such priority: before all normal threads, after the kernel's own
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
+REQUEST_TIMEOUT = 408
 REQUEST_TERMINATED = 487
 SLOTS_A_CALL, FEWEST_SLOTS = 16, 254  # of the bridge; each port has a word or two for each of them
 SELECTED_FILES = 1024  # beyond, `select` reads and writes past its sets
@@ -218,11 +219,6 @@ def respond(event: pj.SipEvent, status: int) -> None:
     )
 
 
-def end_transaction(transaction: int) -> None:
-    """Wait no longer for an answer: after 32 s the library would end the call (RFC 3261 section 12.2.1.2)."""
-    LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), REQUEST_TERMINATED)
-
-
 def order(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
     """Give an order that may cross the leg's end; False where the library won't take it any more."""
     try:
@@ -259,9 +255,9 @@ def with_headers(param: pj.CallOpParam, headers: Headers) -> pj.CallOpParam:
     return param
 
 
-def give_up(transaction: int) -> None:
-    """End a transaction of ours as if its time were over; it must not have ended yet."""
-    LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), 408)
+def give_up(transaction: int, status: int) -> None:
+    """Wait no longer for an answer to a request of ours, as if this were it; it must not have ended yet."""
+    LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), status)
 
 
 def hurry(name: str) -> bool:
