@@ -122,6 +122,8 @@ class Relay:
         except OSError:
             near.close()
             return
+        for end in (near, far):  # a network keeps nothing back until it has been told that more has arrived
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peers[near], self._peers[far] = far, near
         if not self._stalled:
             self._watch(near)
