@@ -5,6 +5,7 @@ Sessions do not come along: everybody logs in again.
 
 from retention.accounts.account import AccountError
 from retention.accounts.database import AccountsDatabase, Row
+from retention.sqlite.tables import inserting
 
 Everything = dict[str, list[Row]]
 """The rows of each table, as they are read."""
@@ -52,9 +53,7 @@ class Copying(AccountsDatabase):
             self._number_on()
 
     def _add_row(self, table: str, row: Row) -> None:
-        columns, marks = ", ".join(row), ", ".join("?" * len(row))
-        values = [self._kept(name, value) for name, value in row.items()]
-        self._run(f"INSERT INTO {table} ({columns}) VALUES ({marks})", *values)
+        self._run(inserting(table, row), *self._kept_row(row))
         if table == "accounts":  # a new row has been given one of its own
             self._change("UPDATE accounts SET handle = ? WHERE id = ?", row["handle"], row["id"])
 

@@ -15,6 +15,7 @@ from retention.accounts.account import AccountError, folded, tidy
 from retention.accounts.hiding import HIDDEN, Hiding
 from retention.accounts.memory import Memory
 from retention.rows.faults import StoreError
+from retention.sqlite.tables import inserting
 
 Row = dict[str, Any]
 
@@ -79,10 +80,12 @@ class AccountsDatabase(ABC):
 
     def _insert(self, table: str, row: Row) -> int:
         """Add a row to a table that numbers them; its number. `row` is as it is read."""
-        columns, marks = ", ".join(row), ", ".join("?" * len(row))
-        values = [self._kept(name, value) for name, value in row.items()]
-        (made,) = self._rows(f"INSERT INTO {table} ({columns}) VALUES ({marks}) RETURNING id", values)
+        (made,) = self._rows(f"{inserting(table, row)} RETURNING id", self._kept_row(row))
         return int(made["id"])
+
+    def _kept_row(self, row: Row) -> list[Any]:
+        """Its values as they are kept."""
+        return [self._kept(name, value) for name, value in row.items()]
 
     def _kept(self, column: str, value: Any) -> Any:
         """A value as it is kept, and compared with."""

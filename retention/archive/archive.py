@@ -368,7 +368,7 @@ def why_held(archive: Archive, recording: Recording) -> str | None:
 
 
 def whys_held(archive: Archive, recordings: Sequence[Recording]) -> dict[str, str]:
-    """Of each that is held, the same."""
+    """What `why_held` tells, of each that is held."""
     holds = archive.holds_of(recordings)
     return {row.id: _why(row, holds[row.id]) for row in recordings if row.id in holds}
 

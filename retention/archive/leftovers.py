@@ -7,7 +7,7 @@ may still tell is one: while anything waits in that host's journal, all of it st
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from functools import cache
 
 from retention.archive.archive import Archive
 from retention.object_rows import ObjectRow, State
@@ -19,7 +19,7 @@ from retention.storage.recording_files import FileKind
 def leftovers(archive: Archive) -> list[ObjectRow]:
     """Those that may go. Raises StoreError."""
     store, found = archive.store, []
-    heard: dict[str | None, datetime | None] = {}
+    heard_until = cache(store.heard_until)  # of each host
     for ids in batches(store.objects.crowded(), BATCH):
         states = store.states(ids)
         rows: dict[str, list[ObjectRow]] = {}
@@ -29,10 +29,7 @@ def leftovers(archive: Archive) -> list[ObjectRow]:
             state = states.get(id)
             if state is None or state["status"] != Status.CLOSED.value:
                 continue
-            host = host_of(id)
-            if host not in heard:
-                heard[host] = store.heard_until(host)
-            until = heard[host]
+            until = heard_until(host_of(id))
             found += [row for row in replaced(some, state["sha256"]) if until is not None and row.at < until]
     return found
 

@@ -274,10 +274,11 @@ class _Making:
         found = {here: there for there, here in beside(own, into)} | {into.head: self.places.head}
         for here, there in found.items():
             (self._reserve if there in reserves else self._other)(self._name(here), there)
-        kept = stamps_of(self.archive.store)
-        for seq in [] if kept is None else kept.seqs():  # of other hosts
+        if (kept := stamps_of(self.archive.store)) is None:
+            return
+        for seq in kept.seqs():
             target = into.stamps / f"{seq}.tsr"
-            if kept is not None and self._name(target) not in self.others:
+            if self._name(target) not in self.others:
                 self.others[self._name(target)] = self._write(target, BytesIO(kept.content(seq)))
 
     def _reserve(self, name: str, path: Path) -> None:

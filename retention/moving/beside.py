@@ -30,8 +30,8 @@ def take_along(there: Places, here: Places) -> None:
 
 def take_stamps(there: Stamps | None, here: Stamps | None) -> None:
     """Copy the time stamps, as they came. Raises OSError, StoreError."""
-    for seq in [] if there is None else there.seqs():
-        if there is not None and here is not None:
+    if there is not None and here is not None:
+        for seq in there.seqs():
             here.keep(seq, there.content(seq))
 
 

@@ -9,13 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
-from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.client import Bucket
-from retention.objects.names import WHOLE, object_name
 from retention.objects.pieces import Uploads
 from retention.recording import Ids, Status
 from retention.rows.store import Store
@@ -23,7 +19,7 @@ from retention.rules.purge import purge
 from retention.storage.keys import Identity
 from retention.storage.recording_files import FileKind
 from tests import kept
-from tests.object_store import archive_of_calls, archive_through, host_of, place_of
+from tests.object_store import archive_of_calls, archive_through, host_of, keep_as_objects, place_of
 from tests.s3 import Weed
 from tests.test_hold import LATE, TERMS
 
@@ -72,30 +68,9 @@ def pieces(folder: Path, bucket: Bucket, calls: int = 50, seconds: int = 60) -> 
 
 def purged(folder: Path, bucket: Bucket, count: int = 1000) -> None:
     """A purge of recordings that are up: a key, sound and metadata of each."""
-    archive = archive_through(folder, bucket)
-    store, ids = archive.store, Ids()
+    archive, ids = archive_through(folder, bucket), Ids()
     rows = [kept.recording(0, id=ids.new(kept.START), status=Status.CLOSED) for _ in range(count)]
-    puts = [
-        ObjectRow(
-            put=new_put(),
-            name=object_name(row.id, kind),
-            id=row.id,
-            kind=kind,
-            state=State.PUTTING,
-            at=kept.START,
-        )
-        for row in rows
-        for kind in WHOLE
-    ]
-    with store.write():
-        for row in rows:
-            store.add_receipt(kept.receipt(row))
-            store.add_recording(row)
-        store.objects.intend(puts)
-    digest = sha256(kept.SOUND).hexdigest()
-    with ThreadPoolExecutor(8) as pool:
-        versions = pool.map(lambda one: bucket.put(one.name, kept.SOUND, digest), puts)
-    store.objects.done(zip(puts, versions, strict=True))
+    keep_as_objects(archive, [(kept.receipt(row), row) for row in rows], 8)
     began, used = time.monotonic(), cpu_s()
     report = purge(archive, LATE, TERMS)
     lasted = time.monotonic() - began

@@ -70,16 +70,18 @@ class Pace:
             self._memory.keep_tried(_KNOWN, keys["both"], Tried(0, now), MOST)
 
     def _wait_s(self, kind: str, key: bytes, now: float) -> float:
-        tried = self._memory.tried(kind, key)
-        if tried is None or now - tried.last >= FORGOTTEN_S:
-            return 0.0
-        return max(0.0, tried.last + _SLOPES[kind].wait_s(tried.refused) - now)
+        tried = self._remembered(kind, key, now)
+        return 0.0 if tried is None else max(0.0, tried.last + _SLOPES[kind].wait_s(tried.refused) - now)
 
     def _add(self, kind: str, key: bytes, now: float) -> None:
-        tried = self._memory.tried(kind, key)
-        fresh = tried is None or now - tried.last >= FORGOTTEN_S
-        count = 1 if fresh or tried is None else tried.refused + 1
+        tried = self._remembered(kind, key, now)
+        count = 1 if tried is None else tried.refused + 1
         self._memory.keep_tried(kind, key, Tried(count, now), MOST)
+
+    def _remembered(self, kind: str, key: bytes, now: float) -> Tried | None:
+        """None where it is forgotten by now, too."""
+        tried = self._memory.tried(kind, key)
+        return None if tried is None or now - tried.last >= FORGOTTEN_S else tried
 
     def _take_back(self, kind: str, key: bytes) -> None:
         tried = self._memory.tried(kind, key)
