@@ -15,7 +15,6 @@ from retention.accounts.account import AccountError, folded, tidy
 from retention.accounts.hiding import HIDDEN, Hiding
 from retention.accounts.memory import Memory
 from retention.rows.faults import StoreError
-from retention.sqlite.tables import inserting
 
 Row = dict[str, Any]
 
@@ -80,7 +79,9 @@ class AccountsDatabase(ABC):
 
     def _insert(self, table: str, row: Row) -> int:
         """Add a row to a table that numbers them; its number. `row` is as it is read."""
-        (made,) = self._rows(f"{inserting(table, row)} RETURNING id", self._kept_row(row))
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) RETURNING id"
+        (made,) = self._rows(sql, self._kept_row(row))
         return int(made["id"])
 
     def _kept_row(self, row: Row) -> list[Any]:

@@ -149,3 +149,10 @@ def stamps_of(store: Rows) -> Stamps | None:
         return None
     here = FolderStamps(store.places.stamps)
     return SharedStamps(store, here) if store.shared else here
+
+
+def stamps_beside(store: Rows) -> Stamps:
+    """Those of a database that is in a place: of all but tests."""
+    kept = stamps_of(store)
+    assert kept is not None
+    return kept

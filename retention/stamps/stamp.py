@@ -21,7 +21,7 @@ from retention.rows.chain import ChainHead
 from retention.rows.rows import Rows
 from retention.stamps import authority
 from retention.stamps.authority import StampError, Token
-from retention.stamps.kept import Stamps, stamps_of
+from retention.stamps.kept import Stamps, stamps_beside, stamps_of
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -60,8 +60,7 @@ def stamp_head(store: Rows, url: str, ca: Path) -> Stamped | None:
     A stamp that `ca` (PEM) does not confirm is not kept. Takes up to `post.WHOLE_S` seconds, without an open
     transaction. Raises StampError, StampedElsewhere; StoreError; OSError where the stamp cannot be written.
     """
-    kept = stamps_of(store)
-    assert kept is not None
+    kept = stamps_beside(store)
     trusted = authority.certificates(ca)
     with kept.alone():
         kept.share(lambda seq, answer: _is_good(answer, store.hash_of(seq), trusted))

@@ -9,7 +9,7 @@ from retention.rows.chain_head import ChainHeadError, read_head
 from retention.rows.faults import StoreError, TryAgain
 from retention.stamps import authority
 from retention.stamps.authority import StampError
-from retention.stamps.kept import FolderStamps, Stamps, stamps_of
+from retention.stamps.kept import FolderStamps, Stamps, stamps_beside
 from retention.stamps.stamp import newest
 from sipagent.agent.recorder.stored import is_here, is_there, store_of
 from sipagent.config.finding import Finding, error, ok, warning
@@ -52,9 +52,7 @@ def _kept(config: Config, now: datetime) -> Iterator[Finding]:
             yield _newest(FolderStamps(config.places.stamps), read_head(config.places.head), now)
             return
         with store_of(config) as store:
-            kept = stamps_of(store)
-            assert kept is not None
-            yield _newest(kept, store.head(), now)
+            yield _newest(stamps_beside(store), store.head(), now)
     except TryAgain:
         return
     except (StampError, ChainHeadError, StoreError, OSError) as wrong:

@@ -1,6 +1,5 @@
 """Moves all that is kept into a database that hosts share, and back: `migrate`."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from gettext import gettext as _
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retention.accounts.account import AccountError
 from retention.archive.archive import Archive
 from retention.journal.journal import Journal
 from retention.moving.beside import prepare, put_in_place, take_along, take_stamps, tidy
@@ -32,6 +30,7 @@ from sipagent.agent.recorder.stored import (
 )
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, print_json, words_by_option
 from sipagent.cli.progress import Step, steps
+from sipagent.cli.setup.logins import refusals
 from sipagent.cli.times import figure, full
 from sipagent.languages.labels import N_
 
@@ -162,7 +161,8 @@ def _refuse_other_accounts(config: "Config", new: "Config") -> None:
         there = accounts_there(new) if is_here(new) else accounts_of(new)
         if there is not None:
             stack.enter_context(there)
-            _asked_in_vain(lambda: there.refuse_others(source.everything()))
+            with refusals():
+                there.refuse_others(source.everything())
 
 
 def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
@@ -176,15 +176,9 @@ def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
         every = source.everything()
         if again and there.are_there():
             return 0
-        _asked_in_vain(lambda: there.take(every))
+        with refusals():
+            there.take(every)
     return len(every["accounts"]) + len(every["tokens"])
-
-
-def _asked_in_vain(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except AccountError as error:
-        raise Failure(*error.args) from error
 
 
 def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:

@@ -5,9 +5,8 @@ from gettext import gettext as _
 import click
 
 from retention.recording import Json, to_text
-from retention.rows.rows import Rows
 from retention.stamps.authority import StampError
-from retention.stamps.kept import FolderStamps, Stamps, stamps_of
+from retention.stamps.kept import FolderStamps, stamps_beside
 from retention.stamps.stamp import Stamped, StampProblem, newest, stamp_head, stamps
 from sipagent.agent.recorder.stored import is_there, store_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
@@ -50,14 +49,7 @@ def _there(work: Workplace) -> list[Row]:
     if work.config.shared is None:
         return list(stamps(FolderStamps(work.config.places.stamps)))
     with store_of(work.config) as store:
-        return list(stamps(_kept(store)))
-
-
-def _kept(store: Rows) -> Stamps:
-    """Those of a database of a configuration, which has them."""
-    kept = stamps_of(store)
-    assert kept is not None
-    return kept
+        return list(stamps(stamps_beside(store)))
 
 
 def _stamp(work: Workplace, as_json: bool) -> None:
@@ -70,7 +62,7 @@ def _stamp(work: Workplace, as_json: bool) -> None:
         raise Failure(said.format(file=work.config.database))
     with store_of(work.config) as store:
         made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca)
-        last = made or newest(_kept(store))
+        last = made or newest(stamps_beside(store))
     if as_json:
         print_json({"stamped": made is not None, "stamp": None if last is None else _json(last)})
     elif last is not None:

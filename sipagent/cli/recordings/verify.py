@@ -11,7 +11,7 @@ from retention.archive.archive import Archive
 from retention.archive.kept_files import Problem
 from retention.archive.verify import Verified, verify
 from retention.recording import Json
-from retention.stamps.kept import stamps_of
+from retention.stamps.kept import stamps_beside
 from retention.stamps.stamp import StampReport, verify_stamps
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import is_there, lacks_rows, spool_of
@@ -90,10 +90,8 @@ def _archive(work: Workplace) -> Archive:
 
 def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> StampReport:
     """Check the stamps and add what is wrong to the rest; stamps of lost entries count with these."""
-    kept = stamps_of(archive.store)
-    assert kept is not None
     report = verify_stamps(
-        kept,
+        stamps_beside(archive.store),
         archive.store.hash_of,
         work.config.retention.timestamp_ca,
         lambda done, total: step(N_("stamps"), done, total),

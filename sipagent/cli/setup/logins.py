@@ -51,13 +51,19 @@ def read_key(path: Path | None) -> PublicKey | None:
 
 
 @contextmanager
+def refusals() -> Iterator[None]:
+    """What is asked in vain of accounts fails the command. Raises Failure."""
+    try:
+        yield
+    except AccountError as error:
+        raise Failure(*error.args) from error
+
+
+@contextmanager
 def accounts_of(work: Workplace) -> Iterator[Accounts]:
     """The accounts of the configuration. Raises Failure for what its user asks in vain."""
-    with stored.accounts_of(work.config) as accounts:
-        try:
-            yield accounts
-        except AccountError as error:
-            raise Failure(*error.args) from error
+    with stored.accounts_of(work.config) as accounts, refusals():
+        yield accounts
 
 
 @contextmanager
