@@ -57,8 +57,8 @@ run: .venv/installed ## run the agent, on this machine alone, with config.toml
 demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
 	@$(RUN) demo
 
-test: lint peers ## check everything: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 4 --dist loadfile # most of them wait more than they compute
+test: lint peers ## check everything but what is under try- and attack: format, lint, types, tests
+	@.venv/bin/python -m pytest -q -n 4 --dist loadfile --ignore tests/attack # most of them wait more than they compute
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
