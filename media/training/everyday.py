@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,15 @@ from media.training.own import NEVER
 from media.training.people import copy_people, copy_prompts, people
 from media.training.speech import Split, SpokenFile, label, load_voice, manner, others, write
 
+if TYPE_CHECKING:
+    from media.training.fit import Questions
+
 ACCEPTING = "accepting"
 """The folder of words that accept, which must not be doubted."""
 SEED = 1
 SPLITS: tuple[Split, ...] = ("train", "tune")
+SHARD = 500
+"""Sounds of a source in one folder: features are made of each at once."""
 UNCLEAR_PEOPLE = 0.005
 """The share of people's utterances that may be asked about, at most: none of them refuses."""
 UNCLEAR_SYNTHETIC = 0.015
@@ -76,23 +81,23 @@ class Amounts:
 
 USUAL = Amounts(
     everyday={
-        "espeak": {"train": 110, "tune": 16, "test": 16},
-        "kokoro": {"train": 15, "tune": 4, "test": 8},
+        "espeak": {"train": 80, "tune": 12, "test": 12},
+        "kokoro": {"train": 8, "tune": 2, "test": 4},
         "pico": {"test": 10},
     },
-    refusing={"espeak": {"train": 40, "tune": 5, "test": 0}, "kokoro": {"train": 6}},
+    refusing={"espeak": {"train": 30, "tune": 4}, "kokoro": {"train": 3}},
     accepting={
-        "espeak": {"train": 60, "tune": 20, "test": 20},
-        "kokoro": {"train": 10, "tune": 4, "test": 6},
+        "espeak": {"train": 40, "tune": 15, "test": 15},
+        "kokoro": {"train": 5, "tune": 2, "test": 3},
         "pico": {"test": 10},
     },
     other={
-        "espeak": {"train": 1000, "tune": 320, "test": 320},
-        "kokoro": {"train": 110, "tune": 40, "test": 50},
-        "pico": {"test": 120},
+        "espeak": {"train": 700, "tune": 250, "test": 250},
+        "kokoro": {"train": 50, "tune": 20, "test": 25},
+        "pico": {"test": 100},
     },
-    people={"train": 900, "tune": 600, "test": 500},
-    rounds=3000,
+    people={"train": 600, "tune": 400, "test": 300},
+    rounds=2500,
 )
 
 
@@ -137,11 +142,13 @@ def make_sounds(material: Material, split: Split) -> Iterator[str]:
                 if not (path := folder / "sounds" / utterance.path).exists():
                     write(voice, utterance, path)
             yield f"{split}/{synthesizer}: {len(planned)} sounds"
-    if not (place := folder / "sounds" / split / "people").exists():
-        found = people(split)
-        some = Random(split).sample(found, min(material.amounts.people[split], len(found)))
-        yield f"{split}/people: {sum(1 for _ in copy_people(some, _begun(place) / OTHER))} sounds"
-        _begun(place).rename(place)
+    found = people(split)
+    some = Random(split).sample(found, min(material.amounts.people[split], len(found)))
+    for number in range(0, len(some), SHARD):
+        if not (place := folder / "sounds" / split / f"people-{number // SHARD}").exists():
+            copied = copy_people(some[number : number + SHARD], _begun(place) / OTHER)
+            yield f"{split}/{place.name}: {sum(1 for _ in copied)} sounds"
+            _begun(place).rename(place)
 
 
 def plan(language: Language, synthesizer: str, split: Split, amounts: Amounts) -> list[SpokenFile]:
@@ -162,7 +169,7 @@ def plan(language: Language, synthesizer: str, split: Split, amounts: Amounts) -
     random.shuffle(said)
     return [
         SpokenFile(
-            Path(split, synthesizer, name, f"{number:05d}.wav"),
+            Path(split, f"{synthesizer}-{number // SHARD}", name, f"{number:05d}.wav"),
             text,
             manner(language, synthesizer, split, random),
         )
@@ -183,8 +190,9 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
 
     phrases = (*language.everyday, *language.refusing)
     classes = [*map(label, phrases), OTHER]
-    train = load_rows(sorted(features.glob("train.*.npz")), classes)
-    tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
+    train, tune = (
+        _unsharded(load_rows(sorted(features.glob(f"{split}.*.npz")), classes)) for split in SPLITS
+    )
     yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose the threshold on"
     start = load(HEADS / f"{language.code}.npz").weights
     weights: Weights = {}
@@ -202,6 +210,17 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
     told = card(language, _sources(sounds), rounds, found, shares)
     (out / f"{language.code}.everyday.md").write_text(told, encoding="utf-8")
     yield f"unclear from {found}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+
+
+def _unsharded(rows: "Questions") -> "Questions":
+    """The same with `SPLIT/SOURCE/LABEL/SHARD-NUMBER.wav` for each sound: sources count alike, in any number
+    of shards."""
+    return replace(rows, sounds=np.array([_unsharded_name(Path(sound)) for sound in rows.sounds]))
+
+
+def _unsharded_name(sound: Path) -> str:
+    split, shard, said, name = sound.parts[-4:]
+    return f"{split}/{source_of(sound)}/{said}/{shard}-{name}"
 
 
 def _threshold(strongest: Mapping[str, float]) -> float:
