@@ -274,10 +274,11 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
     assert not (watch.unheard and watch.tap in ("running", "kept")), "recorded without a notice"
     assert not (watch.refused and decision is Decision.ALLOWED)
-    if watch.doubted and flow.consent.by == "silence":
-        assert watch.tap not in ("running", "kept"), "recorded by silence after a doubt"
-    if watch.tap == "none" and decision in (Decision.REFUSED, Decision.NOT_ALLOWED):
-        watch = replace(watch, doubted=False)
+    if watch.doubted:
+        kept = watch.tap in ("running", "kept")
+        assert not (kept and flow.consent.by == "silence"), "recorded by silence after a doubt"
+        if not kept and decision in (Decision.REFUSED, Decision.NOT_ALLOWED):
+            watch = replace(watch, doubted=False)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
         assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
         waits = watch.tap == "running" and not watch.bridged

@@ -81,23 +81,23 @@ class Amounts:
 
 USUAL = Amounts(
     everyday={
-        "espeak": {"train": 80, "tune": 12, "test": 12},
-        "kokoro": {"train": 8, "tune": 2, "test": 4},
-        "pico": {"test": 10},
-    },
-    refusing={"espeak": {"train": 30, "tune": 4}, "kokoro": {"train": 3}},
-    accepting={
-        "espeak": {"train": 40, "tune": 15, "test": 15},
+        "espeak": {"train": 45, "tune": 8, "test": 10},
         "kokoro": {"train": 5, "tune": 2, "test": 3},
-        "pico": {"test": 10},
+        "pico": {"test": 8},
+    },
+    refusing={"espeak": {"train": 15, "tune": 2}, "kokoro": {"train": 2}},
+    accepting={
+        "espeak": {"train": 20, "tune": 10, "test": 12},
+        "kokoro": {"train": 3, "tune": 2, "test": 2},
+        "pico": {"test": 8},
     },
     other={
-        "espeak": {"train": 700, "tune": 250, "test": 250},
-        "kokoro": {"train": 50, "tune": 20, "test": 25},
-        "pico": {"test": 100},
+        "espeak": {"train": 350, "tune": 180, "test": 200},
+        "kokoro": {"train": 25, "tune": 12, "test": 15},
+        "pico": {"test": 80},
     },
-    people={"train": 600, "tune": 400, "test": 300},
-    rounds=2500,
+    people={"train": 300, "tune": 300, "test": 250},
+    rounds=2000,
 )
 
 
