@@ -251,9 +251,6 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     )
     if refuses and before is not Phase.ENDED:
         watch = replace(watch, refused=True)
-    unclear = isinstance(fact, e.KeywordHeard) and fact.meaning is e.Wish.UNCLEAR
-    if unclear and flow.conversation is None and before is not Phase.ENDED:
-        watch = replace(watch, doubted=True)
     if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
         watch = replace(watch, notice_heard=fact.complete)
     if fact == e.MediaFoundElsewhere(CALLER) and (watch.notice_heard or flow.playing is Prompt.NOTICE):
@@ -300,8 +297,10 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
 
 
 def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
-    """What the fact itself tells a bystander of legs and operators."""
+    """What the fact itself tells a bystander: of legs and operators, and a doubt before the bridge."""
     match fact:
+        case e.KeywordHeard(e.Wish.UNCLEAR) if flow.conversation is None:
+            return replace(watch, doubted=True)
         case r.TransferAsked():
             two = not fact.room if flow.phase is Phase.BRIDGED else watch.two
             return replace(watch, two=two, asks=watch.asks | {fact.leg})
