@@ -213,8 +213,8 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
 
 
 def _unsharded(rows: "Questions") -> "Questions":
-    """The same with `SPLIT/SOURCE/LABEL/SHARD-NUMBER.wav` for each sound: sources count alike, in any number
-    of shards."""
+    """Questions whose sounds are named `SPLIT/SOURCE/LABEL/SHARD-NUMBER.wav`: sources count alike, in any
+    number of shards."""
     return replace(rows, sounds=np.array([_unsharded_name(Path(sound)) for sound in rows.sounds]))
 
 
