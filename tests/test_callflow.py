@@ -41,9 +41,11 @@ class Watch:
     `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
     `asks`: legs that have asked for a transfer and have not had the last word about it.
     `unheard`: the notice went past the caller, so that it was not heard whatever was played.
+    `doubted`: the caller was unclear before the bridge; forgotten once nothing can be recorded any more.
     """
 
     refused: bool = False
+    doubted: bool = False
     notice_heard: bool = False
     unheard: bool = False
     tap: str = "none"
@@ -269,6 +271,11 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
     assert not (watch.unheard and watch.tap in ("running", "kept")), "recorded without a notice"
     assert not (watch.refused and decision is Decision.ALLOWED)
+    if watch.doubted:
+        kept = watch.tap in ("running", "kept")
+        assert not (kept and flow.consent.by == "silence"), "recorded by silence after a doubt"
+        if not kept and decision in (Decision.REFUSED, Decision.NOT_ALLOWED):
+            watch = replace(watch, doubted=False)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
         assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
         waits = watch.tap == "running" and not watch.bridged
@@ -290,8 +297,10 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
 
 
 def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
-    """What the fact itself tells a bystander of legs and operators."""
+    """What the fact itself tells a bystander: of legs and operators, and a doubt before the bridge."""
     match fact:
+        case e.KeywordHeard(e.Wish.UNCLEAR) if flow.conversation is None:
+            return replace(watch, doubted=True)
         case r.TransferAsked():
             two = not fact.room if flow.phase is Phase.BRIDGED else watch.two
             return replace(watch, two=two, asks=watch.asks | {fact.leg})
@@ -774,14 +783,32 @@ def test_what_began_in_the_window_and_is_unclear_after_it_records_nothing(bridge
     assert watch.tap == ("erased" if bridged else "none")
 
 
-def test_what_is_unclear_and_began_later_changes_nothing() -> None:
-    flow, watch, now = closed_while_speaking(0.8)
+def test_what_is_unclear_while_operators_ring_records_nothing() -> None:
+    flow, watch, now = closed_while_speaking(8.0)
     advance(flow, watch, UNCLEAR, now + 0.4)
-    assert flow.consent.allowed
-    flow, watch, now = closed_while_speaking(0.2)
-    watch, now = advance(flow, watch, e.HearingEnded("speech"), now + 0.4)
-    advance(flow, watch, UNCLEAR, now + 3)
-    assert flow.consent.allowed
+    consent = flow.consent
+    assert (consent.decision, consent.by, consent.keyword) == (Decision.NOT_ALLOWED, "unclear", "refuser")
+
+
+def test_what_is_unclear_while_operators_ring_undoes_no_key() -> None:
+    flow, watch, now = run(Policy(voice=True), [*WINDOW, ONE])
+    advance(flow, watch, UNCLEAR, now + 9)
+    assert flow.consent.allowed and flow.consent.by == "dtmf"
+
+
+@pytest.mark.parametrize("said", ["before the bridge", "after it"])
+def test_speech_that_began_before_the_bridge_is_heard_to_its_end(said: str) -> None:
+    flow, watch, now = closed_while_speaking(8.0)
+    answer: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True)]
+    for fact in answer:
+        watch, now = advance(flow, watch, fact, now)
+    if said == "after it":
+        watch, now = advance(flow, watch, e.HearingEnded("speech"), now)
+    bridge = flow.handle(e.MediaArrived(1), now)
+    still = not any(isinstance(one, e.Listen) and one.leg == CALLER for one in bridge)
+    assert still is (said == "before the bridge")
+    flow.handle(UNCLEAR, now + 0.9)
+    assert flow.consent.allowed is (said == "after it") and flow.captured is flow.consent.allowed
 
 
 @pytest.mark.parametrize("erases, decision", [(True, Decision.NOT_ALLOWED), (False, Decision.ALLOWED)])

@@ -70,6 +70,7 @@ DECISIONS: dict[str, tuple[str, Callable[[Admission], Admission], Script]] = {
     "key in the window": ("refused", unchanged, ((4.0, NINE),)),
     "key while it rings": ("refused", unchanged, ((5.3, NINE),)),
     "key in the call": ("refused", unchanged, ((9.0, NINE),)),
+    "unclear while it rings": ("not_allowed", by_policy(voice=True), ((5.3, SAID_SOMETHING),)),
     "yes": ("allowed", by_policy(opt_in=True), ((3.0, ONE),)),
     "no yes": ("not_allowed", by_policy(opt_in=True), ()),
     "spoken refusal": ("refused", by_policy(voice=True), ((3.0, SAID_NO),)),

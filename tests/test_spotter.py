@@ -132,6 +132,52 @@ def test_a_service_in_two_languages_is_refused_in_either(heads: Path) -> None:
     assert Spotter(["je refuse"], [], heads).judge(SOUND).meaning is Meaning.OTHER
 
 
+@pytest.fixture
+def everyday(heads: Path) -> Path:
+    """Beside a head that hears nothing, one that hears "non" in every sound."""
+    save(heads / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.01, 0.01, 0.97))))
+    doubting = Head("fr", ("non", "je refuse"), 2.0, 0.6, 2.0, 2.0, saying((0.5, 0.4, 0.1)), everyday=True)
+    save(heads / "fr.everyday.npz", doubting)
+    return heads
+
+
+def test_everyday_words_of_a_language_that_is_listened_for_are_unclear(everyday: Path) -> None:
+    assert Spotter(["je refuse"], [], everyday).judge(SOUND) == Verdict(Meaning.UNCLEAR, "non", 0.9)
+    assert Spotter(["je refuse"], [], everyday, in_call=True).judge(SOUND).meaning is Meaning.OTHER
+    assert Spotter([], ["oui"], everyday).judge(SOUND).meaning is Meaning.OTHER
+    save(everyday / "en.npz", Head("en", ("I refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.99))))
+    assert Spotter(["I refuse"], [], everyday).judge(SOUND).meaning is Meaning.OTHER
+
+
+@pytest.mark.parametrize(
+    ("likely", "keyword"), [((0.95, 0.02, 0.01, 0.02), "je refuse"), ((0.02, 0.01, 0.95, 0.02), None)]
+)
+def test_a_refusal_is_stronger_than_an_everyday_word_and_an_acceptance_is_not(
+    everyday: Path, likely: tuple[float, ...], keyword: str | None
+) -> None:
+    save(everyday / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying(likely)))
+    verdict = Spotter(["je refuse"], ["oui"], everyday).judge(SOUND)
+    assert (verdict.meaning, verdict.keyword) == (
+        (Meaning.REFUSE, keyword) if keyword else (Meaning.UNCLEAR, "non")
+    )
+
+
+def test_everyday_words_are_nothing_to_configure(everyday: Path) -> None:
+    assert [head.language for head in known_heads(everyday)] == ["fr"]
+    with pytest.raises(DetectorUnavailable, match=r"no head for 'non'.*accepted: oui, pas d'enregistrement, je refuse$"):
+        Spotter(["je refuse", "non"], [], everyday)
+
+
+def test_the_service_s_own_phrase_brings_its_language_s_everyday_words(
+    everyday: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "own.npz", Head("fr", ("stop",), 0.9, 0.5, 0.95, 2.0, saying((0.03, 0.97))))
+    own = tmp_path / "own"
+    own.mkdir()
+    (tmp_path / "own.npz").rename(own / "fr.stop.npz")
+    assert Spotter(["stop"], [], everyday, own=own).judge(SOUND).keyword == "non"
+
+
 def test_heads_of_ones_own_lie_beside_those_that_are_shipped(heads: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     with pytest.raises(DetectorUnavailable, match="no head for 'stop'"):

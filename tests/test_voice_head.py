@@ -1,5 +1,6 @@
 """A head in numpy: its file, and that it computes what it was trained as."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,9 @@ def test_a_head_comes_back_from_its_file_as_it_was(head: Head, tmp_path: Path) -
     assert (again.language, again.phrases) == ("fr", PHRASES)
     assert (again.refuse_at, again.unclear_at, again.in_call_at, again.accept_at) == (0.9, 0.5, 0.95, 0.8)
     assert again.probabilities(steps(9)) == pytest.approx(head.probabilities(steps(9)))
+    assert not again.everyday
+    save(path, replace(head, everyday=True))
+    assert load(path).everyday
 
 
 def test_a_convolution_over_time_is_one() -> None:

@@ -46,7 +46,8 @@ class Head:
 
     `refuse_at` is the score from which an utterance refuses, `unclear_at` (lower) the score from which it may
     refuse. `in_call_at` counts during a call, where evidence may be erased, and `accept_at` for phrases that
-    accept. `weights` are float32.
+    accept. `weights` are float32. `everyday`: its phrases are not for a configuration; they are listened for
+    wherever a phrase of its language refuses, and only doubt.
     """
 
     language: str
@@ -56,6 +57,7 @@ class Head:
     in_call_at: float
     accept_at: float
     weights: Mapping[str, Floats]
+    everyday: bool = False
 
     def probabilities(self, steps: Floats) -> Floats:
         """(classes,) float32 of (steps, 288), at least one; with fewer than REACH + 1 the first counts
@@ -119,7 +121,7 @@ def google_layers() -> dict[str, Floats]:
 
 def save(path: Path, head: Head) -> None:
     """Write it as an .npz in half precision."""
-    told = {
+    told: dict[str, Any] = {
         "language": head.language,
         "phrases": head.phrases,
         "refuse_at": head.refuse_at,
@@ -129,6 +131,8 @@ def save(path: Path, head: Head) -> None:
         "embedding": SHA256,
         "format": FORMAT,
     }
+    if head.everyday:
+        told["everyday"] = True
     halves: dict[str, Any] = {name: weight.astype(np.float16) for name, weight in head.weights.items()}
     np.savez_compressed(path, told=np.array(json.dumps(told, ensure_ascii=False)), **halves)
 
@@ -147,6 +151,7 @@ def load(path: Path) -> Head:
                 in_call_at=float(told["in_call_at"]),
                 accept_at=float(told["accept_at"]),
                 weights=weights,
+                everyday=told.get("everyday") is True,
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise HeadError(f"{path}: not a head: {error}") from error

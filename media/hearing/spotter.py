@@ -51,6 +51,13 @@ class Spotter:
             if (listening := _Listening(head, _places(head, refuse), _places(head, accept))).refuse
             or listening.accept
         ]
+        if not in_call:
+            refusing = {each.head.language for each in self._listening if each.refuse}
+            self._listening += [
+                _Listening(head, tuple(range(len(head.phrases))), ())
+                for head in everyday_heads(heads)
+                if head.language in refusing
+            ]
         self._deepening, self._deep_of = _distinct([each.head for each in self._listening])
         if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
             raise DetectorUnavailable(
@@ -79,17 +86,27 @@ def shared_streams() -> Streams:
 
 
 def known_heads(folder: Path = HEADS) -> list[Head]:
-    """The heads in a folder, by name. DetectorUnavailable for a file that isn't a head."""
-    try:
-        return [load(path) for path in sorted(folder.glob("*.npz"))]
-    except HeadError as wrong:
-        raise DetectorUnavailable(str(wrong)) from wrong
+    """The heads in a folder whose phrases may be configured, by name. DetectorUnavailable for a file that
+    isn't a head."""
+    return [head for head in _heads(folder) if not head.everyday]
+
+
+def everyday_heads(folder: Path = HEADS) -> list[Head]:
+    """The heads in a folder that only doubt. DetectorUnavailable for a file that isn't a head."""
+    return [head for head in _heads(folder) if head.everyday]
 
 
 def plain(phrase: str) -> str:
     """A phrase in the form for comparison: `Pas d’Enregistrement !` is "pas d'enregistrement"."""
     words = unicodedata.normalize("NFC", phrase).casefold().replace("’", "'")
     return " ".join("".join(sign if sign.isalnum() or sign == "'" else " " for sign in words).split())
+
+
+def _heads(folder: Path) -> list[Head]:
+    try:
+        return [load(path) for path in sorted(folder.glob("*.npz"))]
+    except HeadError as wrong:
+        raise DetectorUnavailable(str(wrong)) from wrong
 
 
 def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:

@@ -12,18 +12,24 @@
     python -m media.training fit                                   # writes media/heads/fr.npz
     python -m tests.bench.voice
 
+    python -m media.training everyday                              # all of it, to media/heads/fr.everyday.npz
+    python -m media.training everyday --test                       # the sounds for its figures
+
 Another language than French: `python -m media.training --lang de people` and so on; wngerman, wspanish or
 wamerican in place of wfrench. The sounds lie in voice-training/LANG unless --folder says where.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from media.hearing.head import OTHER
 from media.hearing.spotter import HEADS
+from media.training import everyday
 from media.training.features import make
-from media.training.language import LANGUAGES, language
+from media.training.language import LANGUAGES, Language, language
+from media.training.own import synthesizers
 from media.training.people import copy_people, copy_prompts, people
 from media.training.speech import speak
 
@@ -46,6 +52,9 @@ def main() -> None:
         for count, path in enumerate(made):
             if count % 100 == 0:
                 print(path, file=sys.stderr)
+    elif chosen.command == "everyday":
+        for line in _everyday(spoken, chosen):
+            print(line, file=sys.stderr)
     elif chosen.command == "features":
         print(make(folder, chosen.split, chosen.source, chosen.times, PROMPTS), file=sys.stderr)
     else:
@@ -53,6 +62,17 @@ def main() -> None:
 
         for line in fit_shipped(spoken, folder / "features", chosen.out, chosen.rounds, chosen.like):
             print(line, file=sys.stderr)
+
+
+def _everyday(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
+    """The lines of its progress."""
+    folder = (chosen.folder or Path("voice-training", spoken.code)) / "everyday"
+    speaking = tuple(synthesizers(spoken, chosen.styles))
+    amounts = everyday.USUAL.share(chosen.share)
+    material = everyday.Material(spoken, folder, speaking, chosen.styles, amounts)
+    if chosen.test:
+        return everyday.make_sounds(material, "test")
+    return everyday.make_everyday(material, PROMPTS, chosen.out)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     featuring.add_argument("split", choices=SPLITS)
     featuring.add_argument("source", help="a folder in sounds/SPLIT")
     featuring.add_argument("--times", type=int, default=1, help="lines of each sound")
+    asking = commands.add_parser("everyday", help="from nothing to the head for everyday words")
+    asking.add_argument("--styles", type=Path, default=Path("package/voices"))
+    asking.add_argument("--share", type=float, default=1.0, help="of the usual amounts, one share a folder")
+    asking.add_argument("--test", action="store_true", help="only the sounds to measure it on")
+    asking.add_argument("--out", type=Path, default=HEADS)
     fitting = commands.add_parser("fit", help="train the head on all features there are")
     fitting.add_argument("--rounds", type=int, default=4000, help="batches")
     fitting.add_argument("--like", choices=LANGUAGES, help="whose head lends its deep layers: much faster")

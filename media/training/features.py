@@ -201,10 +201,13 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> in
 
 
 def write(path: Path, calls: Iterable[SoundQuestions]) -> int:
-    """Write all questions into one file; how many."""
+    """Write all questions into one file, which is whole if it exists; how many."""
     found = packed(calls)
     path.parent.mkdir(exist_ok=True)
-    np.savez(path, **found)
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez(file, **found)
+    partial.replace(path)
     return len(found["labels"])
 
 

@@ -5,6 +5,7 @@ languages/xx.toml   accents   espeak-ng's voices;  kokoro  the beginnings of nat
                     ways      in which a new phrase is said, `{}` being the phrase
                     refusing, accepting   the phrases of the shipped head, each with the ways in which
                               people say it; what only sounds like one stands in `near`
+                    everyday  what people say instead of a phrase, and which is only asked about again
                     in_call   those that name the recording act, for a conversation in which other
                               things are refused, too
                     talk      ordinary sentences;  turns, fillings  what sentences are made up from
@@ -37,6 +38,7 @@ class Language:
     ways: tuple[str, ...]
     refusing: Ways
     accepting: Ways
+    everyday: Ways
     in_call: tuple[str, ...]
     near: tuple[str, ...]
     talk: tuple[str, ...]

@@ -78,8 +78,8 @@ class Espeak:
     """A voice is an accent and a variant, as in `fr-be+klatt3`."""
 
     def say(self, text: str, manner: Manner) -> Samples:
-        """Speak the words. subprocess.CalledProcessError if the program fails."""
-        command = ["espeak-ng", "--stdout", "-v", manner.voice, "-s", str(round(165 * manner.speed))]
+        """Speak the words, the same each time. subprocess.CalledProcessError if the program fails."""
+        command = ["espeak-ng", "-D", "--stdout", "-v", manner.voice, "-s", str(round(165 * manner.speed))]
         command += ["-p", str(int(np.clip(50 + 100 * (manner.pitch - 1), 0, 99))), "--", text]
         wav = subprocess.run(command, capture_output=True, check=True).stdout
         sound, rate = soundfile.read(io.BytesIO(wav), dtype="float64")

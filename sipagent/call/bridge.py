@@ -30,6 +30,8 @@ def bridge(call: CallState, operator: Operator) -> None:
 
 
 def begin_conversation(call: CallState, operator: Operator) -> None:
+    if "speech" in call.hearing:  # it began before the bridge, and is understood after it
+        call.late_speech, call.late_until = True, max(call.now, call.late_until)
     if call.now < call.late_until:
         call.timers["late"] = call.late_until
     else:

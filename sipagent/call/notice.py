@@ -234,14 +234,17 @@ def keyword(call: CallState, fact: e.KeywordHeard) -> None:
 def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
     """Doubt is against recording: the caller is asked, and an earlier yes no longer counts.
 
-    What began in the window and is understood after it has closed comes too late to ask.
+    While operators are rung it is too late to ask. So whoever was unclear before the bridge is not recorded
+    by silence, though it is understood only after that.
     """
     if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
         call.unclear, call.acceptance = unclear, None
     elif call.phase is Phase.WINDOW:
         call.unclear = unclear
         ask_again(call)
-    elif call.late_speech and call.consent.allowed and call.consent.by == "silence":
+    elif (
+        (call.late_speech or not call.conversation) and call.consent.by == "silence" and call.consent.allowed
+    ):
         call.decide(Decision.NOT_ALLOWED, "unclear", **said(unclear))
         if call.captured:
             call.stop_tap(keep=False)

@@ -55,9 +55,9 @@ class CallState:
         self.notice_complete = False
         self.acceptance: Accepted | None = None  # heard during the notice
         self.unclear: e.KeywordHeard | None = None  # what the caller is asked about
-        self.late_speech = False  # somebody speaks who may have begun before the window closed
+        self.late_speech = False  # somebody speaks who may have begun before the window closed, or the bridge
         self.hearing: frozenset[e.Sound] = frozenset()
-        self.late_until = 0.0  # until then something that began before the hunt may still be heard
+        self.late_until = 0.0  # until then something that began before the hunt or the bridge may be heard
         self.told_refused = False  # the caller has heard that the refusal counts
         self.referred = 0  # how many of the targets have not taken the call
         self.refer_until = 0.0

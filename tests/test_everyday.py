@@ -1,0 +1,92 @@
+"""The head for everyday words: what it learns from, its threshold, and that it is made the same twice."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.hearing.head import OTHER
+from media.hearing.spotter import HEADS, everyday_heads, known_heads, plain
+from media.training.language import LANGUAGES, language
+from media.training.speech import label
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_language_s_everyday_words_are_none_of_its_phrases(code: str) -> None:
+    spoken = language(code)
+    assert len(spoken.everyday) >= 10
+    names = [label(phrase) for phrase in (*spoken.everyday, *spoken.phrases)]
+    assert len(set(names)) == len(names) and OTHER not in names
+    ways = {plain(way) for each in spoken.everyday.values() for way in each}
+    promised = {plain(way) for each in (spoken.refusing | spoken.accepting).values() for way in each}
+    assert not ways & promised
+
+
+def test_what_begins_with_an_everyday_word_is_no_example_of_other_speech() -> None:
+    everyday = pytest.importorskip("media.training.everyday", reason="the extra [train] is not installed")
+    french = language("fr")
+    for text in ("Non merci.", "Non merci, c'est tout.", "Non, pas toi, je parle à la dame.", "Je refuse !"):
+        assert everyday.begins_with_one(text, french), text
+    for text in ("Je ne veux pas attendre.", "Nonante.", "Oui, je suis d'accord.", "Pas de problème."):
+        assert not everyday.begins_with_one(text, french), text
+
+
+def test_the_plan_says_every_phrase_and_nothing_ambiguous() -> None:
+    everyday = pytest.importorskip("media.training.everyday", reason="the extra [train] is not installed")
+    french = language("fr")
+    planned = everyday.plan(french, "espeak", "train", everyday.USUAL.share(0.05))
+    said = {one.path.parent.name for one in planned}
+    assert said == {*map(label, (*french.everyday, *french.refusing)), everyday.ACCEPTING, OTHER}
+    others = [one.text for one in planned if one.path.parent.name == OTHER]
+    assert not [text for text in others if everyday.begins_with_one(text, french)]
+    assert planned == everyday.plan(french, "espeak", "train", everyday.USUAL.share(0.05))
+    assert len({one.path for one in planned}) == len(planned)
+
+
+def test_the_threshold_is_as_low_as_other_speech_allows() -> None:
+    everyday = pytest.importorskip("media.training.everyday", reason="the extra [train] is not installed")
+    scores = {f"tune/people/other/{n}.wav": n / 1000 for n in range(1000)}
+    assert everyday._threshold(scores) == pytest.approx(1 - everyday.UNCLEAR_PEOPLE, abs=0.002)
+    scores |= {f"tune/espeak/non/{n}.wav": 0.99 for n in range(1000)}  # says nothing of other speech
+    assert everyday._threshold(scores) == pytest.approx(1 - everyday.UNCLEAR_PEOPLE, abs=0.002)
+    quiet = {f"tune/people/other/{n}.wav": 0.01 for n in range(1000)}
+    assert everyday._threshold(quiet) == everyday.LEAST
+    loud = quiet | {f"tune/espeak/accepting/{n}.wav": 0.8 for n in range(100)}
+    assert everyday._threshold(loud) == 0.8
+
+
+@pytest.mark.parametrize("head", everyday_heads(), ids=lambda head: head.language)
+def test_a_shipped_head_of_everyday_words_only_doubts_and_costs_no_deep_layers(head: object) -> None:
+    from media.hearing.head import Head
+
+    assert isinstance(head, Head)
+    spoken = language(head.language)
+    assert head.phrases == (*spoken.everyday, *spoken.refusing)
+    assert min(head.refuse_at, head.in_call_at, head.accept_at) > 1 > head.unclear_at
+    (shipped,) = [each for each in known_heads() if each.language == head.language]
+    assert head.deepens_like(shipped)
+
+
+@pytest.mark.slow
+def test_one_command_makes_the_same_bytes_twice(tmp_path: Path) -> None:
+    """From nothing, with espeak-ng and a hundredth of the usual sounds; what there is, is not made again."""
+    everyday = pytest.importorskip("media.training.everyday", reason="the extra [train] is not installed")
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    prompts = Path(__file__).parents[1] / "prompts"
+    made = []
+    for number in ("first", "second"):
+        folder, out = tmp_path / number, tmp_path / f"{number} out"
+        amounts = everyday.USUAL.share(0.01)
+        material = everyday.Material(language("fr"), folder, ("espeak",), Path("none"), amounts)
+        told = list(everyday.make_everyday(material, prompts, out))
+        assert told[-1].startswith("unclear from")
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+        again = list(everyday.make_everyday(material, prompts, out))
+        assert len(again) < len(told) and again[-1] == told[-1]
+    assert sorted(made[0]) == ["fr.everyday.md", "fr.everyday.npz"]
+    assert made[0] == made[1]
+    assert np.array_equal(
+        np.load(tmp_path / "first out" / "fr.everyday.npz")["deep0.w"], np.load(HEADS / "fr.npz")["deep0.w"]
+    )
