@@ -16,8 +16,17 @@ from media.frame import Samples
 class DetectorUnavailable(Exception):
     """The configured engine can't listen here; str() is one line that says what is accepted.
 
-    Raised at start: a spoken refusal that was announced to callers must never be silently ignored.
+    Raised at start: a spoken refusal that was announced to callers must never be silently ignored. `key`: of
+    the configuration, which is to be changed.
     """
+
+    key = "refusal.engine"
+
+
+class SecondUnavailable(DetectorUnavailable):
+    """The same of the second opinion."""
+
+    key = "refusal.second"
 
 
 class DetectorError(Exception):
