@@ -90,6 +90,7 @@ def test_what_both_mean_together(first: Verdict, gain: float, meaning: Meaning) 
     assert verdict.meaning is meaning
     expected = None if meaning is Meaning.OTHER else first.keyword or "refuser"
     assert verdict.keyword == expected
+    assert verdict.contested is (first is REFUSED and gain == NO)
 
 
 @pytest.mark.parametrize("score", [0.9964, 0.999, 1.0])

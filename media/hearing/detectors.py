@@ -32,7 +32,7 @@ def load_detector(
         from media.hearing.spotter import Spotter
 
         spotter = Spotter(refuse, accept, own=heads, in_call=in_call)
-        return spotter if second is None or in_call else _weighed(spotter, second, refuse, heads)
+        return spotter if second is None or in_call else weighed(spotter, second, refuse, heads)
     if engine == "vosk":
         from media.hearing.recogniser import Recogniser
 
@@ -40,8 +40,8 @@ def load_detector(
     raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")
 
 
-def _weighed(spotter: Detector, second: Path, refuse: Sequence[str], heads: Path | None) -> Detector:
-    """The detector, with the second opinion on the phrases that refuse, each in the language of its head."""
+def weighed(spotter: Detector, second: Path, refuse: Sequence[str], heads: Path | None = None) -> Detector:
+    """The detector with the second opinion on these phrases, each in the language of its head."""
     from media.hearing.second.opinion import SecondOpinion
     from media.hearing.second.whisper import Whisper
     from media.hearing.spotter import known_heads, plain

@@ -24,7 +24,7 @@ class DetectorUnavailable(Exception):
 
 
 class SecondUnavailable(DetectorUnavailable):
-    """The same of the second opinion."""
+    """The second opinion's model can't be asked here."""
 
     key = "refusal.second"
 
@@ -45,11 +45,16 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown."""
+    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown.
+
+    `contested`: unclear only because two disagree, of which one heard a refusal; it refuses where nobody can
+    be asked any more.
+    """
 
     meaning: Meaning
     keyword: str | None = None
     confidence: float | None = None
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,6 @@ def strongest(verdicts: Iterable[Verdict]) -> Verdict:
     """
     return max(
         verdicts,
-        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.confidence or 0.0),
+        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.contested, verdict.confidence or 0.0),
         default=Verdict(Meaning.OTHER),
     )

@@ -234,7 +234,8 @@ def keyword(call: CallState, fact: e.KeywordHeard) -> None:
 def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
     """Doubt is against recording: the caller is asked, and an earlier yes no longer counts.
 
-    What began in the window and is understood after it has closed comes too late to ask.
+    What began in the window and is understood after it has closed comes too late to ask. So does all later
+    speech, of which only what is contested counts.
     """
     if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
         call.unclear, call.acceptance = unclear, None
@@ -245,6 +246,8 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
         call.decide(Decision.NOT_ALLOWED, "unclear", **said(unclear))
         if call.captured:
             call.stop_tap(keep=False)
+    elif unclear.contested:
+        refuse(call, "voice", **said(unclear))
 
 
 def accept(call: CallState, how: Accepted) -> None:

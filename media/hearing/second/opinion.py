@@ -4,8 +4,9 @@
                    `─────▶ like one ──▶ 0.5 s later, or at the end ──▶ Whisper ──▶ both weighed
 
 Until the model has been asked, nothing is said: the speech goes on, and what is said in the window counts
-also after it. The model never makes a refusal of the first into silence: at worst it is unclear, so the
-caller is asked once more. A model that fails or is too busy is a DetectorError, so the call is not recorded.
+also after it. The model never makes a refusal of the first into silence: at worst it is contested, so the
+caller is asked once more, and where it is too late to ask it refuses. A model that fails or is too busy is a
+DetectorError, so the call is not recorded.
 """
 
 import math
@@ -145,5 +146,5 @@ def combined(first: Verdict, second: Likeness) -> Verdict:
     if score >= REFUSE_AT:
         return Verdict(Meaning.REFUSE, keyword, score)
     if score >= UNCLEAR_AT or first.meaning is Meaning.REFUSE:
-        return Verdict(Meaning.UNCLEAR, keyword, score)
+        return Verdict(Meaning.UNCLEAR, keyword, score, contested=first.meaning is Meaning.REFUSE)
     return Verdict(Meaning.OTHER, confidence=score)
