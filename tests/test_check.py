@@ -120,6 +120,7 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
             "2 years: longer than a year",
         ),
         ("refusal", 'keywords = ["non"]', "refusal.keywords", "without effect while refusal.engine"),
+        ("refusal", 'second = "models"', "refusal.second", "without effect while refusal.engine is not"),
         ("prompts.en", 'notice = "prompts/en/notice.wav"', "prompts.en", "without effect: no number"),
         ("refusal", 'in_call = "key+voice"', "refusal.in_call", "key+voice: the key alone, while"),
         (

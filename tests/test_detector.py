@@ -1,5 +1,6 @@
 """The machine's one detector: a real process with words that this file makes up, over its real socket."""
 
+import json
 import os
 import secrets
 import select
@@ -24,17 +25,22 @@ from structlog.testing import capture_logs
 from media.frame import Samples
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.listener import Listener, ListenerFailed
+from media.hearing.second.opinion import SecondOpinion
+from media.hearing.second.whisper import Likeness
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import ConfigError
 from sipagent.service.processes.children import Child
-from sipagent.service.processes.detector import serve
+from sipagent.service.processes.detector import Judge, serve
 from sipagent.service.processes.messages import Alive, Drain, Ready
 from sipagent.service.processes.remote_detector import (
+    HEAD,
+    SIZE,
     DetectorAddress,
     DetectorConnection,
     address,
     is_ours,
+    received,
     remote_detectors,
 )
 from sipagent.service.processes.specs import DetectorSpec
@@ -405,3 +411,51 @@ def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
     room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse", "nobody hears this"]')
     with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'.*; accepted: "):
         specs(room)
+
+
+def test_a_second_opinion_holds_no_other_worker_up() -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    class Slow:
+        def likeness(self, samples: Samples) -> Likeness:
+            asked.set()
+            assert over.wait(PATIENCE_S)
+            return Likeness("je refuse", -40.0)
+
+    class First:
+        every_ms = 100
+
+        def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
+            refuses = bool(samples[0]) if len(samples) else False
+            return Verdict(Meaning.REFUSE, "je refuse", 0.99) if refuses else Verdict(Meaning.OTHER)
+
+    judge = Judge(Detectors(SecondOpinion(First(), Slow(), ["je refuse"]), None))
+    lines = [socket.socketpair() for _ in range(2)]
+    threads = [threading.Thread(target=judge.answer, args=(peer,)) for _, peer in lines]
+    for thread in threads:
+        thread.start()
+    (refusing, _), (talking, _) = lines
+    refusing.sendall(asking(sound(1)))
+    assert asked.wait(PATIENCE_S)
+    talking.sendall(asking(sound(0)))
+    assert answered(talking)["meaning"] == "other"
+    over.set()
+    said = answered(refusing)
+    assert (said["meaning"], said["contested"]) == ("unclear", True)
+    judge.wait_turn()
+    for line in (refusing, talking):
+        line.close()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+
+def asking(samples: Samples) -> bytes:
+    """The last question about a stream, before the bridge."""
+    content = samples.astype("<i2").tobytes()
+    return HEAD.pack(False, True, 5, 0, len(content)) + content
+
+
+def answered(line: socket.socket) -> dict[str, Any]:
+    (size,) = SIZE.unpack(received(line, SIZE.size, time.monotonic() + PATIENCE_S))
+    said: dict[str, Any] = json.loads(received(line, size, time.monotonic() + PATIENCE_S))
+    return said

@@ -121,7 +121,7 @@ SILENT = {
     *("trunk.codecs", "hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose"),
-    *("refusal.vosk_model", "refusal.heads"),
+    *("refusal.vosk_model", "refusal.heads", "refusal.second"),
     *("operators.extensions", "operators.username", "operators.password_file", "operators.password_env"),
     *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
     *("operators.alert_info_recorded", "operators.alert_info_not_recorded", "operators.recording_header"),

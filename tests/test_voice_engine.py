@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from media.hearing.second.opinion import SecondOpinion
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, accept_keywords, detectors, voice_findings
@@ -78,3 +79,23 @@ def test_the_shipped_head_hears_all_default_keywords(room: Room) -> None:
 def test_vosk_without_a_model_is_told(room: Room) -> None:
     (finding,) = voice_findings(configured(room, 'engine = "vosk"'))
     assert finding.level == "error" and finding.detail.endswith("accepted: its folder in refusal.vosk_model")
+
+
+def test_a_second_opinion_that_is_no_model_stops_check_and_run(room: Room) -> None:
+    config = configured(room, f'{HEARD}\nsecond = "absent"')
+    (finding,) = voice_findings(config)
+    assert (finding.level, finding.what) == ("error", "refusal.second")
+    assert finding.detail.startswith(str(room.config().base / "absent"))
+    with pytest.raises(ConfigError, match=r"config\.toml: refusal\.second: [^\n]*; accepted: a folder with "):
+        detectors_of(config)
+
+
+def test_a_second_opinion_is_told_and_asked_before_the_bridge(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.hearing.second.whisper.Whisper", lambda folder, phrases: None)
+    config = configured(room, f'{HEARD}\nin_call = "key+voice"\nsecond = "model"')
+    found = detectors(config)
+    assert isinstance(found.before, SecondOpinion) and not isinstance(found.in_call, SecondOpinion)
+    told = [finding for finding in voice_findings(config) if finding.what == "refusal.second"]
+    assert [finding.level for finding in told] == ["ok"]

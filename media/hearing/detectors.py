@@ -13,12 +13,14 @@ def load_detector(
     *,
     model: Path | None = None,
     heads: Path | None = None,
+    second: Path | None = None,
     in_call: bool = False,
 ) -> Detector | None:
     """The detector of `engine`, listening for the phrases `refuse` and `accept`; None for the engine "none".
 
     `model` is the folder of a Vosk model, for that engine; `heads` a folder of more heads than those shipped,
-    for the engine "embedding". `in_call`: a verdict may erase evidence, so it must be surer, and an unclear
+    for the engine "embedding". `second`: the folder of a Whisper model that weighs what that engine hears
+    before the bridge. `in_call`: a verdict may erase evidence, so it must be surer, and an unclear
     one does not count. An engine is imported only here, when needed: it costs tens of MB. DetectorUnavailable
     if the engine is missing, no phrase refuses, or it can't hear a phrase.
     """
@@ -29,9 +31,24 @@ def load_detector(
     if engine == "embedding":
         from media.hearing.spotter import Spotter
 
-        return Spotter(refuse, accept, own=heads, in_call=in_call)
+        spotter = Spotter(refuse, accept, own=heads, in_call=in_call)
+        return spotter if second is None or in_call else weighed(spotter, second, refuse, heads)
     if engine == "vosk":
         from media.hearing.recogniser import Recogniser
 
         return Recogniser(refuse, accept, model, in_call=in_call)
     raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")
+
+
+def weighed(spotter: Detector, second: Path, refuse: Sequence[str], heads: Path | None = None) -> Detector:
+    """The detector with the second opinion on these phrases, each in the language of its head."""
+    from media.hearing.second.opinion import SecondOpinion
+    from media.hearing.second.whisper import Whisper
+    from media.hearing.spotter import known_heads, plain
+
+    every = [*known_heads(), *(known_heads(heads) if heads else ())]
+    spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
+    languages: dict[str, list[str]] = {}
+    for phrase in refuse:
+        languages.setdefault(spoken[plain(phrase)], []).append(phrase)
+    return SecondOpinion(spotter, Whisper(second, languages), refuse)

@@ -16,8 +16,17 @@ from media.frame import Samples
 class DetectorUnavailable(Exception):
     """The configured engine can't listen here; str() is one line that says what is accepted.
 
-    Raised at start: a spoken refusal that was announced to callers must never be silently ignored.
+    Raised at start: a spoken refusal that was announced to callers must never be silently ignored. `key`: of
+    the configuration, which is to be changed.
     """
+
+    key = "refusal.engine"
+
+
+class SecondUnavailable(DetectorUnavailable):
+    """The second opinion's model can't be asked here."""
+
+    key = "refusal.second"
 
 
 class DetectorError(Exception):
@@ -36,11 +45,16 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown."""
+    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown.
+
+    `contested`: unclear only because two disagree, of which one heard a refusal; it refuses where nobody can
+    be asked any more.
+    """
 
     meaning: Meaning
     keyword: str | None = None
     confidence: float | None = None
+    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,6 @@ def strongest(verdicts: Iterable[Verdict]) -> Verdict:
     """
     return max(
         verdicts,
-        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.confidence or 0.0),
+        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.contested, verdict.confidence or 0.0),
         default=Verdict(Meaning.OTHER),
     )

@@ -119,12 +119,18 @@ class VoiceEar:
                 conclusions += self._judge(fact)
         return conclusions
 
-    def attend(self, detector: Detector) -> None:
-        """From now on other words count, also for the present utterance."""
-        if detector is not self._detector:
-            self._detector = detector
-            self._begin()
-            self._gate.every_ms = detector.every_ms
+    def attend(self, detector: Detector) -> list[Conclusion]:
+        """From now on other words count, also for the present utterance.
+
+        The words before may have been said in what is heard of it: that is judged first.
+        """
+        if detector is self._detector:
+            return []
+        conclusions = [made for fact in self._gate.present() for made in self._judge_last(fact)]
+        self._detector = detector
+        self._begin()
+        self._gate.every_ms = detector.every_ms
+        return conclusions
 
     def finish(self) -> list[Conclusion]:
         """End listening: judge the present utterance as far as it goes."""
@@ -136,8 +142,8 @@ class VoiceEar:
         self._since = 0
         self._failed = False
 
-    def _asked(self, fact: SpeechGoesOn | Utterance) -> Verdict:
-        place = StreamPosition(self._stream, fact.at, last=isinstance(fact, Utterance))
+    def _asked(self, fact: SpeechGoesOn | Utterance, *, last: bool = False) -> Verdict:
+        place = StreamPosition(self._stream, fact.at, last=last or isinstance(fact, Utterance))
         verdict = self._detector.judge(fact.samples, place)
         behind = self._gate.at - fact.at - len(fact.samples)
         return self._echo.weighed(verdict, fact.samples, behind, self._detector.judge)
@@ -159,6 +165,15 @@ class VoiceEar:
             return []
         self._reported = self._so_far
         return [KeywordSpotted(self._so_far)]
+
+    def _judge_last(self, fact: SpeechGoesOn) -> list[Conclusion]:
+        """What this detector makes of speech that goes on without it, if it has to be said."""
+        try:
+            verdict = strongest([self._so_far, self._asked(fact, last=True)])
+        except DetectorError as error:
+            return [ListenerFailed(f"voice: {error}")]
+        doubtful = verdict.meaning in (Meaning.REFUSE, Meaning.UNCLEAR)
+        return [KeywordSpotted(verdict)] if doubtful and verdict != self._reported else []
 
     def _conclude(self, utterance: Utterance) -> list[Conclusion]:
         try:
@@ -307,9 +322,8 @@ class Listener:
             ears.pop("voice", None)
             return ear.finish() if isinstance(ear, VoiceEar) else []
         if isinstance(ear, VoiceEar):
-            ear.attend(detector)
-        else:
-            ears["voice"] = VoiceEar(detector, self._is_busy)
+            return ear.attend(detector)
+        ears["voice"] = VoiceEar(detector, self._is_busy)
         return []
 
     def _hear(self, leg: int, samples: Samples) -> None:

@@ -111,6 +111,12 @@ class VoiceGate:
         """How many samples it has been fed, counted as in its facts."""
         return UNHEARD + self._count * _SLICE + len(self._rest)
 
+    def present(self) -> list[SpeechGoesOn]:
+        """The present utterance so far, which goes on; nothing if no one speaks."""
+        if self._speech is None or not self._speech.announced:
+            return []
+        return [SpeechGoesOn(self._heard(), self._first * _SLICE)]
+
     def finish(self) -> list[Utterance]:
         """The present utterance, as if it had just ended; nothing if no one speaks."""
         speech, self._speech = self._speech, None

@@ -136,6 +136,8 @@ def _without_effect(config: Config) -> Iterator[Finding]:
         yield warning("refusal.accept_keywords", 'without effect while refusal.mode is "objection"')
     if refusal.vosk_model and refusal.engine != "vosk":
         yield warning("refusal.vosk_model", 'without effect while refusal.engine is not "vosk"')
+    if refusal.second and refusal.engine != "embedding":
+        yield warning("refusal.second", 'without effect while refusal.engine is not "embedding"')
     yield from _unheard_voice(config)
     yield from _unheard_prompts(config)
 

@@ -28,6 +28,7 @@ MORE = "one process carries no more"
 LISTENED_FOR = (
     *("refusal.engine", "refusal.mode", "refusal.keywords", "refusal.accept_keywords"),
     *("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model", "refusal.heads"),
+    "refusal.second",
 )
 """What the detectors depend on: also the mode, since words that accept count in only one mode."""
 

@@ -49,4 +49,4 @@ def detectors_of(config: Config) -> Detectors:
     try:
         return detectors(config)
     except DetectorUnavailable as wrong:
-        raise ConfigError(config.file, "refusal.engine", str(wrong)) from wrong
+        raise ConfigError(config.file, wrong.key, str(wrong)) from wrong

@@ -85,8 +85,9 @@ def _detector(config: Config) -> DetectorAddress | None:
     child."""
     if config.refusal.engine == "none":
         return None
-    if trouble := asked("sipagent.service.processes.detector:tell_trouble", config):
-        raise ConfigError(config.file, "refusal.engine", trouble)
+    key, trouble = asked("sipagent.service.processes.detector:tell_trouble", config)
+    if trouble:
+        raise ConfigError(config.file, key, trouble)
     name = f"sipagent-detector-{secrets.token_hex(8)}"
     return DetectorAddress(name, config.refusal.in_call == "key+voice", config.refusal.engine)
 

@@ -72,9 +72,9 @@ def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Det
     spotted: int | None = None
     cpu = 0.0
     for at, frame in _frames(samples):
-        began = time.thread_time()
+        began = time.process_time()  # a model may have threads of its own
         conclusions = ear.feed(frame)
-        spent = time.thread_time() - began
+        spent = time.process_time() - began
         cpu += spent
         for conclusion in conclusions:
             if isinstance(conclusion, ListenerFailed):

@@ -24,7 +24,9 @@ def detectors(config: Config) -> Detectors:
     """Detectors for the configured phrases. DetectorUnavailable if one of them can't be heard."""
     refusal, accept = config.refusal, accept_keywords(config)
     model, heads = refusal.vosk_model, refusal.heads
-    before = load_detector(refusal.engine, refusal.keywords, accept, model=model, heads=heads)
+    before = load_detector(
+        refusal.engine, refusal.keywords, accept, model=model, heads=heads, second=refusal.second
+    )
     if before is None or refusal.in_call == "key":
         return Detectors(before, None)
     in_call = load_detector(refusal.engine, refusal.in_call_keywords, model=model, heads=heads, in_call=True)
@@ -47,9 +49,11 @@ def voice_findings(config: Config) -> Iterator[Finding]:
     try:
         detectors(config)
     except DetectorUnavailable as wrong:
-        yield error("refusal.engine", str(wrong))
+        yield error(wrong.key, str(wrong))
         return
     heard = ", ".join(map(repr, refusal.keywords + accept_keywords(config)))
     if refusal.in_call == "key+voice":
         heard += f"; during the call {', '.join(map(repr, refusal.in_call_keywords))}"
     yield ok("refusal.engine", f"{refusal.engine} hears {heard}")
+    if refusal.second and refusal.engine == "embedding":
+        yield ok("refusal.second", f"{refusal.second}: asked about what may refuse, before the bridge")

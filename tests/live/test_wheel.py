@@ -34,7 +34,7 @@ extensions = ["sip:201@127.0.0.1:5070"]
 new_key = true
 """
 # of modules that are for an extra, and say so
-OPTIONAL = {"G722", "jax", "optax", "py_nanotts", "pyworld", "rfc3161_client", "scipy", "vosk"}
+OPTIONAL = {"G722", "ctranslate2", "jax", "optax", "py_nanotts", "pyworld", "rfc3161_client", "scipy", "vosk"}
 IMPORTS = """\
 import importlib, json, pkgutil
 lacking = {}

@@ -52,7 +52,9 @@ def _detector(work: Workplace) -> Detector:
     try:
         refusal = work.config.refusal
         heard = detectors(work.config).before
-        detector = heard or load_detector("embedding", refusal.keywords, heads=refusal.heads)
+        detector = heard or load_detector(
+            "embedding", refusal.keywords, heads=refusal.heads, second=refusal.second
+        )
     except DetectorUnavailable as wrong:
         raise Failure(*wrong.args) from wrong
     assert detector is not None

@@ -118,6 +118,7 @@ class RefusalTable(Table):
     accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
     engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", DEFAULT_ENGINE)
     vosk_model: OptionalPath = key("the folder of a Vosk model", None)
+    second: OptionalPath = key("the folder of a Whisper model in CTranslate2's form", None)
     heads: FilePath = key("a folder of heads that `sipagent train-keyword` made", "heads")
     keywords: Words = several("a list of words", None)
     accept_keywords: Words = several("a list of words", None)

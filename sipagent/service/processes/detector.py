@@ -23,6 +23,7 @@ import structlog
 
 from media.frame import SILENCE, Samples
 from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, StreamPosition
+from media.hearing.second.opinion import SecondOpinion
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.service.processes.link import Link
@@ -38,14 +39,14 @@ ANSWER_S = 1.0  # for a worker that no longer reads its answers
 log = structlog.get_logger("sipagent.service.processes.detector")
 
 
-def tell_trouble(connection: "Connection[str, None]", config: Config) -> None:
-    """Load what the configuration names, and say what is wrong with it; "" if nothing. The whole process."""
+def tell_trouble(connection: "Connection[tuple[str, str], None]", config: Config) -> None:
+    """Load what the configuration names, and say which key is wrong and why; "" if none. The process."""
     try:
         detectors(config)
     except DetectorUnavailable as wrong:
-        connection.send(str(wrong))
+        connection.send((wrong.key, str(wrong)))
     else:
-        connection.send("")
+        connection.send(("", ""))
 
 
 def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) -> None:
@@ -87,16 +88,18 @@ def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, f
 
 
 class Judge:
-    """One question at a time: a detector is for one thread."""
+    """One question at a time: a detector is for one thread. Second opinions have a turn of their own."""
 
     def __init__(self, found: Detectors) -> None:
         self._found = found
         self._turn = threading.Lock()
 
     def wait_turn(self) -> None:
-        """Return once a question can be judged."""
+        """Return once a question can be judged, by each that judges."""
         with self._turn:
             pass
+        if isinstance(self._found.before, SecondOpinion):
+            self._found.before.wait_turn()
 
     def answer(self, peer: socket.socket) -> None:
         """Answer a worker's questions until it is gone; then forget its unfinished streams."""
@@ -129,18 +132,25 @@ class Judge:
     def _judged(
         self, peer: socket.socket, detector: Detector, samples: Samples, place: StreamPosition
     ) -> dict[str, object]:
-        with self._turn:
-            if _hung_up(peer):  # no one waits for it any more, but others wait
-                raise ConnectionError("the question was given up")
-            try:
-                return asdict(detector.judge(samples, place))
-            except DetectorError as failure:
-                return {"error": str(failure)}
+        try:
+            with self._turn:
+                if _hung_up(peer):  # no one waits for it any more, but others wait
+                    raise ConnectionError("the question was given up")
+                verdict = _first(detector).judge(samples, place)
+            if isinstance(detector, SecondOpinion):  # which takes longer: others need not wait for it
+                verdict = detector.weigh(verdict, samples, place)
+            return asdict(verdict)
+        except DetectorError as failure:
+            return {"error": str(failure)}
 
     def _forget(self, detector: Detector, stream: int) -> None:
         """Forget a stream, by a last question without sound."""
         with self._turn, contextlib.suppress(DetectorError):
             detector.judge(SILENCE, StreamPosition(stream, 0, last=True))
+
+
+def _first(detector: Detector) -> Detector:
+    return detector.first if isinstance(detector, SecondOpinion) else detector
 
 
 def _let_in(door: socket.socket, judge: Judge) -> None:

@@ -70,7 +70,7 @@ class DetectorConnection:
             log.info("detector_back")
         if "error" in answer:
             raise DetectorError(answer["error"])
-        return Verdict(Meaning(answer["meaning"]), answer["keyword"], answer["confidence"])
+        return Verdict(**{**answer, "meaning": Meaning(answer["meaning"])})
 
     def _answer(self, question: bytes, until: float) -> dict[str, Any]:
         tries = 0

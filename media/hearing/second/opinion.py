@@ -1,0 +1,152 @@
+"""The second opinion: a detector around the first one, which asks a Whisper model about what may refuse.
+
+    question ──▶ first ──▶ nothing like a refusal ─────────────────────────────▶ what the first says
+                   `─────▶ like one ──▶ 0.5 s later, or at the end ──▶ Whisper ──▶ both weighed
+
+Until the model has been asked, nothing is said: the speech goes on, and what is said in the window counts
+also after it. The model never makes a refusal of the first into silence: at worst it is contested, so the
+caller is asked once more, and where it is too late to ask it refuses. A model that fails or is too busy is a
+DetectorError, so the call is not recorded.
+"""
+
+import math
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from media.frame import Samples, milliseconds
+from media.hearing.keyword import (
+    Detector,
+    DetectorError,
+    Meaning,
+    StreamPosition,
+    Verdict,
+    strongest,
+)
+from media.hearing.second.whisper import Likeness
+from media.hearing.spotter import plain
+
+LIKE_A_REFUSAL = 0.05
+"""The first one's score from which the model is asked: 7 % of what people say, at a tenth of a second each."""
+SETTLE_MS = 500
+"""From then to the question while speech goes on: the phrase may just have begun."""
+AGAIN_MS = 1000
+"""Speech that goes on like a refusal is asked about again after so much more."""
+TURN_S = 1.2
+"""How long a question waits for others; a worker gives up after 2 s."""
+
+FIRST_WEIGHT, SECOND_WEIGHT, BIAS = 0.66, 0.33, -1.14
+REFUSE_AT, UNCLEAR_AT = 0.9, 0.4
+"""A logistic regression of "does it refuse", and the scores from which it does: fitted with a multilingual base
+model to French voices that no figure of README.md is of, for more refusals and no more false ones.
+"""
+_SUREST = 0.9995
+
+
+class Model(Protocol):
+    """A media.hearing.second.whisper.Whisper."""
+
+    def likeness(self, samples: Samples) -> Likeness: ...
+
+
+@dataclass(slots=True)
+class _Speech:
+    """What is known of one stream's speech, at places counted in samples.
+
+    `likest`: of the first one's verdicts that the model has not been asked about; `since`: where the wait for
+    that question began. `asked`: where it was asked last, `about` what.
+    """
+
+    likest: Verdict | None = None
+    since: int | None = None
+    asked: int | None = None
+    about: Meaning = Meaning.OTHER
+
+    def hear(self, found: Verdict, now: int) -> None:
+        """The first one says this, which is like a refusal."""
+        self.likest = strongest([found, self.likest] if self.likest else [found])
+        if self.since is None and (
+            self.asked is None
+            or milliseconds(now - self.asked) >= AGAIN_MS
+            or strongest([Verdict(self.about), Verdict(found.meaning)]).meaning is not self.about
+        ):
+            self.since = now
+
+    def due(self, now: int, last: bool) -> Verdict | None:
+        """What to ask the model about now, if anything: after SETTLE_MS, or at the end of the speech."""
+        waited = self.since is not None and milliseconds(now - self.since) >= SETTLE_MS
+        return self.likest if last or waited else None
+
+    def answered(self, now: int, about: Verdict) -> None:
+        self.likest = self.since = None
+        self.asked, self.about = now, about.meaning
+
+
+class SecondOpinion:
+    """A media.hearing.keyword.Detector. `judge` is for one thread; `weigh` for several, a stream in one."""
+
+    def __init__(self, first: Detector, model: Model, refuse: Iterable[str]) -> None:
+        self.first = first
+        self.every_ms = first.every_ms
+        self._model = model
+        self._refuse = {plain(phrase) for phrase in refuse}
+        self._speeches: dict[int, _Speech] = {}
+        self._turn = threading.Lock()
+
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
+        return self.weigh(self.first.judge(samples, place), samples, place)
+
+    def weigh(self, found: Verdict, samples: Samples, place: StreamPosition | None = None) -> Verdict:
+        """What the first one's verdict on these samples means, the model's included if it is time to ask.
+
+        DetectorError if the model fails, or others ask for longer than TURN_S.
+        """
+        where = place or StreamPosition(0, 0, last=True)
+        speech = _Speech() if place is None else self._speeches.setdefault(where.stream, _Speech())
+        if place and place.last:
+            del self._speeches[place.stream]
+        if not len(samples):
+            return found
+        rest = found
+        if self._is_like_a_refusal(found):
+            rest = Verdict(Meaning.OTHER, confidence=found.confidence)
+            speech.hear(found, where.at + len(samples))
+        about = speech.due(where.at + len(samples), where.last)
+        if about is None:
+            return rest
+        verdict = combined(about, self._likeness(samples))
+        speech.answered(where.at + len(samples), about)
+        return strongest([verdict, rest])
+
+    def wait_turn(self) -> None:
+        """Return once the model can be asked."""
+        with self._turn:
+            pass
+
+    def _is_like_a_refusal(self, found: Verdict) -> bool:
+        """Not what accepts, nor words that no notice promises: those stay as unclear as they are."""
+        if found.meaning is Meaning.ACCEPT or (found.keyword and plain(found.keyword) not in self._refuse):
+            return False
+        return found.meaning is not Meaning.OTHER or (found.confidence or 0.0) >= LIKE_A_REFUSAL
+
+    def _likeness(self, samples: Samples) -> Likeness:
+        if not self._turn.acquire(timeout=TURN_S):
+            raise DetectorError("second opinion: too many ask at once")
+        try:
+            return self._model.likeness(samples)
+        finally:
+            self._turn.release()
+
+
+def combined(first: Verdict, second: Likeness) -> Verdict:
+    """One verdict of both; the second alone never makes a refusal of the first less than unclear."""
+    sure = min(max(first.confidence or 0.0, 1 - _SUREST), _SUREST)
+    odds = BIAS + FIRST_WEIGHT * math.log(sure / (1 - sure)) + SECOND_WEIGHT * second.gain
+    score = round((1 + math.tanh(odds / 2)) / 2, 3)  # the logistic function
+    keyword = first.keyword or second.phrase
+    if score >= REFUSE_AT:
+        return Verdict(Meaning.REFUSE, keyword, score)
+    if score >= UNCLEAR_AT or first.meaning is Meaning.REFUSE:
+        return Verdict(Meaning.UNCLEAR, keyword, score, contested=first.meaning is Meaning.REFUSE)
+    return Verdict(Meaning.OTHER, confidence=score)

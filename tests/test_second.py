@@ -1,0 +1,230 @@
+"""The second opinion: when the model is asked, and what both verdicts mean together."""
+
+import threading
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
+from media.hearing.second import opinion
+from media.hearing.second.opinion import REFUSE_AT, UNCLEAR_AT, SecondOpinion, combined
+from media.hearing.second.whisper import Likeness
+
+STREAM = 7
+SOUND: Samples = np.ones(SAMPLE_RATE, dtype=np.int16)
+NOTHING = Verdict(Meaning.OTHER, confidence=0.01)
+FAINT = Verdict(Meaning.OTHER, confidence=0.4)
+UNCLEAR = Verdict(Meaning.UNCLEAR, "je refuse", 0.9)
+REFUSED = Verdict(Meaning.REFUSE, "je refuse", 0.999)
+ACCEPTED = Verdict(Meaning.ACCEPT, "oui", 0.999)
+EVERYDAY = Verdict(Meaning.UNCLEAR, "non merci", 0.97)
+YES, NO = 40.0, -40.0
+
+
+@dataclass
+class First:
+    """Says what it is told to say."""
+
+    says: Verdict = NOTHING
+    every_ms: int = 100
+
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
+        return self.says
+
+
+@dataclass
+class Model:
+    """Likes every phrase as much; counts what it is asked."""
+
+    gain: float = YES
+    asked: list[int] = field(default_factory=list)
+    fails: bool = False
+
+    def likeness(self, samples: Samples) -> Likeness:
+        self.asked.append(len(samples))
+        if self.fails:
+            raise DetectorError("second opinion: no memory")
+        return Likeness("refuser", self.gain)
+
+
+@dataclass
+class Talk:
+    """Questions about one stream, the next one each 100 ms."""
+
+    gain: float = YES
+    ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.first, self.model = First(), Model(self.gain)
+        self.detector = SecondOpinion(self.first, self.model, ["Je refuse", "refuser"])
+
+    def ask(self, says: Verdict, *, last: bool = False) -> Verdict:
+        self.first.says = says
+        place = StreamPosition(STREAM, self.ms * SAMPLE_RATE // 1000, last)
+        self.ms += 100
+        return self.detector.judge(SOUND, place)
+
+    def goes_on(self, says: Verdict, ms: int) -> list[Verdict]:
+        return [self.ask(says) for _ in range(ms // 100)]
+
+
+# --- both together ---
+
+
+@pytest.mark.parametrize(
+    ("first", "gain", "meaning"),
+    [
+        (REFUSED, YES, Meaning.REFUSE),
+        (REFUSED, NO, Meaning.UNCLEAR),
+        (UNCLEAR, YES, Meaning.REFUSE),
+        (UNCLEAR, NO, Meaning.OTHER),
+        (FAINT, YES, Meaning.REFUSE),
+        (FAINT, NO, Meaning.OTHER),
+    ],
+)
+def test_what_both_mean_together(first: Verdict, gain: float, meaning: Meaning) -> None:
+    verdict = combined(first, Likeness("refuser", gain))
+    assert verdict.meaning is meaning
+    expected = None if meaning is Meaning.OTHER else first.keyword or "refuser"
+    assert verdict.keyword == expected
+    assert verdict.contested is (first is REFUSED and gain == NO)
+
+
+@pytest.mark.parametrize("score", [0.9964, 0.999, 1.0])
+def test_no_second_opinion_makes_a_refusal_silence(score: float) -> None:
+    """Nor does one that is odd make an error."""
+    for gain in (-1e6, -50.0, -1.0, 0.0, 1.0, 50.0, 1e6):
+        verdict = combined(Verdict(Meaning.REFUSE, "je refuse", score), Likeness("refuser", gain))
+        assert verdict.meaning in (Meaning.REFUSE, Meaning.UNCLEAR)
+
+
+def test_more_of_either_never_means_less() -> None:
+    weight = {Meaning.OTHER: 0, Meaning.UNCLEAR: 1, Meaning.REFUSE: 2}
+    scores = [Verdict(Meaning.OTHER, None, sure) for sure in np.linspace(0, 1, 21)]
+    gains = np.linspace(-12, 12, 25)
+    found = [[weight[combined(one, Likeness("x", gain)).meaning] for gain in gains] for one in scores]
+    for row in (*found, *zip(*found, strict=True)):
+        assert all(less <= more for less, more in pairwise(row))
+    assert 0 < UNCLEAR_AT < REFUSE_AT < 1
+
+
+# --- when it is asked ---
+
+
+def test_what_is_nothing_like_a_refusal_is_not_asked_about() -> None:
+    talk = Talk()
+    assert talk.goes_on(NOTHING, 3000) == [NOTHING] * 30
+    assert talk.ask(NOTHING, last=True) == NOTHING
+    assert talk.ask(ACCEPTED) == ACCEPTED
+    assert talk.model.asked == []
+
+
+def test_words_that_no_notice_promises_stay_unclear_whatever_the_model_says() -> None:
+    talk = Talk(NO)
+    assert talk.ask(EVERYDAY, last=True) == EVERYDAY
+    assert talk.model.asked == []
+
+
+@pytest.mark.parametrize("says", [REFUSED, UNCLEAR, FAINT])
+def test_it_is_asked_half_a_second_later_if_the_speech_goes_on(says: Verdict) -> None:
+    talk = Talk()
+    talk.goes_on(NOTHING, 1000)
+    early = talk.goes_on(says, 500)
+    assert {one.meaning for one in early} == {Meaning.OTHER} and talk.model.asked == []
+    assert talk.ask(NOTHING).meaning is Meaning.REFUSE
+    assert len(talk.model.asked) == 1
+
+
+def test_it_is_asked_at_the_end_of_the_speech_at_the_latest() -> None:
+    talk = Talk()
+    assert talk.ask(REFUSED).meaning is Meaning.OTHER
+    assert talk.ask(NOTHING, last=True).meaning is Meaning.REFUSE
+    assert len(talk.model.asked) == 1
+
+
+def test_speech_that_goes_on_like_a_refusal_is_asked_about_again_in_time() -> None:
+    talk = Talk(NO)
+    found = talk.goes_on(UNCLEAR, 5000)
+    assert len(talk.model.asked) == 3  # each second and a half
+    assert {one.meaning for one in found} == {Meaning.OTHER}
+    talk.ask(UNCLEAR, last=True)
+    assert len(talk.model.asked) == 4
+
+
+def test_a_refusal_is_never_lost_between_two_questions() -> None:
+    """One that comes right after the model was asked about less."""
+    talk = Talk(NO)
+    talk.goes_on(FAINT, 600)
+    assert len(talk.model.asked) == 1
+    talk.ask(REFUSED)
+    found = talk.goes_on(NOTHING, 500)
+    assert [one.meaning for one in found].count(Meaning.UNCLEAR) == 1
+    assert len(talk.model.asked) == 2
+
+
+def test_a_refusal_just_repeated_is_not_lost_either() -> None:
+    talk = Talk(NO)
+    talk.goes_on(REFUSED, 600)
+    talk.ask(REFUSED)
+    assert talk.ask(NOTHING, last=True).meaning is Meaning.UNCLEAR
+    assert len(talk.model.asked) == 2
+
+
+def test_what_accepts_does_not_hide_what_refuses() -> None:
+    talk = Talk(NO)
+    talk.ask(REFUSED)
+    assert talk.ask(ACCEPTED, last=True).meaning is Meaning.UNCLEAR
+
+
+def test_a_question_without_a_place_is_answered_at_once() -> None:
+    talk = Talk()
+    talk.first.says = REFUSED
+    assert talk.detector.judge(SOUND).meaning is Meaning.REFUSE
+    assert talk.model.asked == [len(SOUND)]
+
+
+def test_speech_that_is_given_up_is_forgotten_unasked() -> None:
+    talk = Talk()
+    talk.ask(REFUSED)
+    talk.first.says = NOTHING
+    talk.detector.judge(SOUND[:0], StreamPosition(STREAM, 0, last=True))
+    talk.ask(NOTHING, last=True)
+    assert talk.model.asked == []
+
+
+# --- what fails ---
+
+
+def test_a_model_that_fails_leaves_the_call_unrecorded_and_is_asked_again() -> None:
+    talk = Talk()
+    talk.model.fails = True
+    talk.goes_on(REFUSED, 500)
+    with pytest.raises(DetectorError, match=r"^second opinion: no memory$"):
+        talk.ask(REFUSED)
+    talk.model.fails = False
+    assert talk.ask(NOTHING, last=True).meaning is Meaning.REFUSE
+
+
+def test_a_model_that_others_keep_busy_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opinion, "TURN_S", 0.01)
+    inside, over = threading.Event(), threading.Event()
+
+    class Slow(Model):
+        def likeness(self, samples: Samples) -> Likeness:
+            inside.set()
+            assert over.wait(60)
+            return Likeness("refuser", YES)
+
+    detector = SecondOpinion(First(REFUSED), Slow(), ["je refuse"])
+    other = threading.Thread(target=detector.judge, args=(SOUND,))
+    other.start()
+    assert inside.wait(60)
+    with pytest.raises(DetectorError, match="too many ask at once"):
+        detector.judge(SOUND)
+    over.set()
+    other.join()
+    detector.wait_turn()
+    assert detector.judge(SOUND).meaning is Meaning.REFUSE

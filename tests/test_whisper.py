@@ -1,0 +1,231 @@
+"""The second opinion's model: what it is given, its vocabulary, and a real one."""
+
+import json
+import math
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import resample_poly
+
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.detectors import load_detector
+from media.hearing.keyword import DetectorError, SecondUnavailable
+from media.hearing.second.mel import HOP, RATE, WINDOW, filters, log_mel, twice_the_rate
+from media.hearing.second.opinion import SecondOpinion
+from media.hearing.second.vocabulary import Vocabulary, VocabularyError, read_vocabulary
+from media.hearing.second.whisper import Whisper
+from media.training.voices import Espeak, Manner
+from tests.whisper_model import whisper_base
+
+PHRASES = ("je refuse", "refuser", "pas d'enregistrement")
+# as OpenAI's tiktoken says with the multilingual vocabulary
+SPELT = {
+    " Je refuse.": [2588, 16791, 13],
+    " Refuser.": [16957, 18088, 13],
+    " Pas d'enregistrement.": [14199, 274, 6, 268, 48933, 37934, 13],
+    " I refuse.": [286, 16791, 13],
+}
+
+
+# --- spectra ---
+
+
+def tone(hz: float, count: int, rate: int = SAMPLE_RATE, level: float = 0.3) -> Samples:
+    return np.asarray(level * 32767 * np.sin(2 * np.pi * hz * np.arange(count) / rate), dtype=np.int16)
+
+
+def test_the_spectra_are_those_of_the_formulas() -> None:
+    """Each step as it is written in whisper/audio.py and librosa's filters, one number at a time."""
+    samples = tone(440, 800) + tone(1900, 800, level=0.05)
+    padded = np.pad(twice_the_rate(samples), WINDOW // 2, mode="reflect")
+    expected = np.zeros((4, 80))
+    for frame in range(4):
+        part = padded[frame * HOP : frame * HOP + WINDOW]
+        window = [0.5 - 0.5 * math.cos(2 * math.pi * n / WINDOW) for n in range(WINDOW)]
+        turns = np.exp(-2j * np.pi * np.outer(np.arange(WINDOW // 2 + 1), np.arange(WINDOW)) / WINDOW)
+        power = np.abs(turns @ (part * window)) ** 2
+        for band in range(80):
+            low, middle, high = (hz_of((band + n) * TOP / 81) for n in range(3))
+            total = 0.0
+            for bin_, loud in enumerate(power):
+                hz = bin_ * RATE / WINDOW
+                height = min((hz - low) / (middle - low), (high - hz) / (high - middle))
+                total += max(0.0, height) * 2 / (high - low) * loud
+            expected[frame, band] = math.log10(max(total, 1e-10))
+    expected = (np.maximum(expected, expected.max() - 8) + 4) / 4
+    found = log_mel(samples, 10, 80)[:, :4]
+    whole = log_mel(samples, 10, 80).max()
+    assert found.shape == (80, 4) and found.dtype == np.float32
+    assert whole == pytest.approx(expected.max(), abs=0.05)
+    np.testing.assert_allclose(found, expected.T, atol=1e-4)
+
+
+def hz_of(mel: float) -> float:
+    return mel * 200 / 3 if mel < 15 else 1000 * math.exp((mel - 15) * math.log(6.4) / 27)
+
+
+TOP = 15 + math.log(8) / (math.log(6.4) / 27)
+"""8 kHz in Slaney's mels."""
+
+
+def test_the_filters_are_narrow_below_and_of_the_same_area() -> None:
+    found = filters(80)
+    assert found.shape == (80, 201)
+    assert found[0, 1] == pytest.approx(0.0248626, abs=1e-6)  # the first number of OpenAI's mel_filters.npz
+    assert np.all(found >= 0) and np.all(found.max(axis=1) > 0)
+    assert np.all(np.diff(found.argmax(axis=1)) >= 0)
+
+
+def test_sound_is_given_twice_as_many_samples_and_stays_the_same() -> None:
+    samples = tone(1000, 800)
+    found = twice_the_rate(samples)
+    np.testing.assert_allclose(found[::2], samples / 32768, atol=1e-9)
+    np.testing.assert_allclose(found, tone(1000, 1600, RATE) / 32768, atol=1e-4)
+    assert len(twice_the_rate(samples[:0])) == 0
+
+
+def test_what_is_too_long_loses_its_beginning_and_what_is_short_is_followed_by_silence() -> None:
+    loud, soft = tone(500, SAMPLE_RATE), tone(500, SAMPLE_RATE, level=0.1)
+    both = log_mel(np.concatenate([loud, soft]), 100, 80)
+    np.testing.assert_allclose(both[:, 5:-5], log_mel(soft, 100, 80)[:, 5:-5], atol=0.02)
+    assert log_mel(soft, 200, 80)[:, 150:].max() == log_mel(soft, 200, 80).min()
+    silent = log_mel(loud[:0], 300, 80)
+    assert silent.shape == (80, 300) and len(np.unique(silent)) == 1
+
+
+# --- the vocabulary ---
+
+
+def test_the_two_that_come_first_are_joined_first() -> None:
+    tokens = [*"abcé", "Ã", "©", "Ġ", "bc", "ab", "Ġabc", "Ã©"]
+    vocabulary = Vocabulary(tokens)
+    assert vocabulary.encode("abc") == [tokens.index("a"), tokens.index("bc")]
+    assert vocabulary.encode("é") == [tokens.index("Ã©")]
+    with pytest.raises(VocabularyError, match=r"^there is no z in its vocabulary$"):
+        vocabulary.encode("z")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("vocabulary.json", "{", "Expecting property name"),
+        ("vocabulary.json", '{"a": 1}', "vocabulary.json is not a list of tokens"),
+        ("vocabulary.json", "[1]", "vocabulary.json is not a list of tokens"),
+        ("other.json", "[]", "No such file or directory"),
+    ],
+)
+def test_a_folder_without_a_vocabulary(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(VocabularyError, match=rf"^{said}[^\n]*$"):
+        read_vocabulary(tmp_path)
+
+
+def test_a_vocabulary_may_be_a_text_of_lines(tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text("a\nb\nab\n<|fr|>\n", encoding="utf-8")
+    vocabulary = read_vocabulary(tmp_path)
+    assert vocabulary.encode("abb") == [2, 1] and vocabulary.special("<|fr|>") == 3
+
+
+# --- a real model ---
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = whisper_base(tmp_path_factory.mktemp("whisper") / "base")
+    yield made
+    shutil.rmtree(made)  # 145 MB
+
+
+@pytest.fixture(scope="module")
+def whisper(folder: Path) -> Whisper:
+    return Whisper(folder, {"fr": PHRASES})
+
+
+def said(text: str) -> Samples:
+    quiet = np.zeros(SAMPLE_RATE // 2, dtype=np.int16)
+    spoken = resample_poly(Espeak().say(text, Manner("fr", 1.0, 1.0)).astype(float), 1, 2)
+    return np.concatenate([quiet, spoken.astype(np.int16), quiet])
+
+
+def test_phrases_have_the_tokens_that_the_model_was_trained_with(folder: Path) -> None:
+    vocabulary = read_vocabulary(folder)
+    assert {text: vocabulary.encode(text) for text in SPELT} == SPELT
+    listed = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+    spelt = "".join(listed[number] for number in vocabulary.encode(" Don't - 12 ?"))
+    assert spelt == "ĠDon'tĠ-Ġ12Ġ?"
+    assert vocabulary.special("<|fr|>") == 50265
+
+
+def test_a_phrase_is_likelier_where_it_is_said(whisper: Whisper) -> None:
+    for phrase in ("Je refuse.", "Pas d'enregistrement."):
+        refusing = whisper.likeness(said(phrase))
+        for text in ("Quelle heure est-il ?", "Bonjour madame."):
+            assert whisper.likeness(said(text)).gain < refusing.gain - 1
+
+
+def test_silence_makes_no_phrase_likelier(whisper: Whisper) -> None:
+    assert whisper.likeness(np.zeros(0, dtype=np.int16)).gain == 0.0
+
+
+def test_a_model_that_fails_says_so(whisper: Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(samples: Samples, frames: int, bands: int) -> object:
+        return np.zeros((1, 1), dtype=np.float32)  # which the model does not take
+
+    monkeypatch.setattr("media.hearing.second.whisper.log_mel", out_of_memory)
+    with pytest.raises(DetectorError, match=r"^second opinion: [^\n]+$"):
+        whisper.likeness(said("Bonjour."))
+
+
+def test_each_phrase_is_asked_for_in_its_language_and_before_the_bridge_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[tuple[Path, Mapping[str, Sequence[str]]]] = []
+    monkeypatch.setattr(f"{Whisper.__module__}.Whisper", lambda *given: loaded.append(given))
+    before = load_detector("embedding", [*PHRASES, "I refuse"], second=Path("there"))
+    assert isinstance(before, SecondOpinion) and before.every_ms == 100
+    assert loaded == [(Path("there"), {"fr": list(PHRASES), "en": ["I refuse"]})]
+    in_call = load_detector("embedding", ["arrêtez l'enregistrement"], second=Path("there"), in_call=True)
+    assert in_call is not None and not isinstance(in_call, SecondOpinion)
+    assert len(loaded) == 1
+
+
+# --- what is no model ---
+
+
+def test_without_the_package_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    with pytest.raises(SecondUnavailable, match=r"^[^\n]*; pip install 'sipagent\[second\]'$"):
+        Whisper(folder, {"fr": PHRASES})
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "No such file or directory"),
+        ({"vocabulary.json": "[]"}, r"there is no <\|startoftranscript\|> in its vocabulary"),
+        ({"vocabulary.json": "{"}, r"Expecting property name[^\n]*"),
+        ({"model.bin": "no model"}, "no such model"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_told_in_a_line(
+    folder: Path, tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    if "model.bin" in files:
+        (tmp_path / "vocabulary.json").symlink_to(folder / "vocabulary.json")
+    expected = (
+        f"^{re.escape(str(tmp_path))}: {said}; accepted: a folder with a multilingual Whisper model [^\n]*$"
+    )
+    with pytest.raises(SecondUnavailable, match=expected):
+        Whisper(tmp_path, {"fr": PHRASES})
+
+
+def test_a_language_that_the_model_does_not_know(folder: Path) -> None:
+    with pytest.raises(SecondUnavailable, match=r"there is no <\|xx\|> in its vocabulary; accepted: "):
+        Whisper(folder, {"xx": PHRASES})
