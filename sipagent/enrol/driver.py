@@ -13,7 +13,6 @@ from pathlib import Path
 
 from media.frame import Samples
 from media.hearing.dtmf import ToneDetector, ToneHeard
-from media.prompt import PromptFile
 from media.training.enrolled import Person
 from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
@@ -70,14 +69,12 @@ class Enrolments:
         self,
         terms: Terms,
         script: Script,
-        tone: PromptFile,
         *,
         kept: Callable[[Person], None],
         failed: Callable[[str], None],
     ) -> None:
         self._terms = terms
         self._script = script
-        self._sounds = {**script.sounds, f.TONE: tone}
         self._kept, self._failed = kept, failed
         self._inbox: queue.SimpleQueue[Report | _Sound] = queue.SimpleQueue()
         self._calls: dict[int, _Call] = {}
@@ -121,7 +118,7 @@ class Enrolments:
                 call = self._calls.get(leg)
                 if call and call.token == token:
                     played_ms = (time.monotonic() - call.began - waited_s) * 1000
-                    whole = played_ms >= self._sounds[call.prompt].duration_ms - SHORT_MS
+                    whole = played_ms >= self._script.sounds[call.prompt].duration_ms - SHORT_MS
                     self._handle(engine, leg, f.SoundEnded(whole))
             case _Sound(leg, samples):
                 self._heard(engine, leg, samples)
@@ -172,7 +169,7 @@ class Enrolments:
                 engine.listen(leg)
             case f.Play(prompt):
                 call.prompt, call.began = prompt, time.monotonic()
-                call.token = engine.play(leg, self._sounds[prompt].path, loop=False)
+                call.token = engine.play(leg, self._script.sounds[prompt].path, loop=False)
             case f.NoteConsent():
                 call.consented_at = datetime.now(UTC)
             case f.Listen(step):

@@ -82,7 +82,7 @@ def _fill(folder: Path, who: Colleague, consented_at: datetime, days: int, takes
     for nth, taken in enumerate(takes, 1):
         file = f"{nth:02}.wav"
         with private_file(folder / file) as sound:
-            sound.write(_wav(taken.sound))
+            sound.write(as_wav(taken.sound))
         share_owner(folder / file)
         sayings.append(Saying(file, taken.step.text, taken.step.phrase))
     person = Person(
@@ -101,7 +101,8 @@ def _fill(folder: Path, who: Colleague, consented_at: datetime, days: int, takes
     return person
 
 
-def _wav(sound: Samples) -> bytes:
+def as_wav(sound: Samples) -> bytes:
+    """The file of (n,) int16 at 8 kHz."""
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import prompts
-from media.prompt import PromptError, PromptFile, inspect_prompt
+from media.prompt import PromptFile, inspect_prompt
 from sipagent.config.refusal_words import words_of
 from sipagent.config.tables.enrol import folder_name
 from sipagent.enrol.flow import (
@@ -19,6 +19,7 @@ from sipagent.enrol.flow import (
     GIVEN_UP,
     REMINDER,
     THANKS,
+    TONE,
     WELCOME,
     Fault,
     Step,
@@ -55,7 +56,7 @@ class ScriptError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The steps, and the file of each prompt that they or the flow name, but for the tone."""
+    """The steps, and the file of each prompt that they or the flow name."""
 
     language: str
     steps: tuple[Step, ...]
@@ -89,12 +90,10 @@ def script(phrases: Sequence[str], language: str, own: Path | None = None, times
     steps += [Step(f"talk_{nth}", f"talk_{nth}", text, None) for nth, text in enumerate(TALK[language], 1)]
     named = {*ALWAYS, *(step.ask for step in steps), *(step.again for step in steps)}
     sounds = {name: inspect_prompt(_path(name, language, own)) for name in sorted(named)}
+    sounds[TONE] = inspect_prompt(SHIPPED / "tone.wav")  # the ear knows this one
     return Script(language, tuple(steps), sounds)
 
 
 def _path(name: str, language: str, own: Path | None) -> Path:
     ours = own / f"{name}.wav" if own else None
     return ours if ours and ours.exists() else SHIPPED / language / f"{name}.wav"
-
-
-__all__ = ["LANGUAGES", "PromptError", "Script", "ScriptError", "default_phrases", "script"]
