@@ -143,19 +143,24 @@ def forget(folder: Path, heads: Path, name: str) -> Forgotten:
 
 
 def expire(folder: Path, heads: Path, now: datetime, *, dry: bool = False) -> list[Forgotten]:
-    """Forget whoever's time has passed, and what was never finished; `dry`: only say so. OSError, HeadError.
+    """Forget whoever's time has passed, and what was never finished; `dry`: only say so.
 
-    Of a folder that can't be read the date is that of the folder, and the longest that may be kept.
+    Of a folder that can't be read the date is that of the folder, and the longest that may be kept. Raises
+    HeadError for a head that can't be read, when all the others are gone; OSError.
     """
-    if not dry:
-        _sweep(folder, now)
-    return [
-        Forgotten(place.name, sound=True, heads=_heads_of(heads, place.name))
-        if dry
-        else forget(folder, heads, place.name)
-        for place, person in voices(folder)
-        if expires_at(place, person) <= now
-    ]
+    due = [place.name for place, person in voices(folder) if expires_at(place, person) <= now]
+    if dry:
+        return [Forgotten(voice, sound=True, heads=heads_of(heads, voice)) for voice in due]
+    _sweep(folder, now)
+    gone, unread = [], []
+    for voice in due:
+        try:
+            gone.append(forget(folder, heads, voice))
+        except HeadError as wrong:
+            unread.append(wrong)
+    if unread:
+        raise unread[0]
+    return gone
 
 
 def expires_at(place: Path, person: Person | EnrolledError) -> datetime:
@@ -184,7 +189,7 @@ def _changed(place: Path) -> datetime:
     return datetime.fromtimestamp(place.stat().st_mtime).astimezone()
 
 
-def _heads_of(heads: Path, voice: str) -> tuple[Path, ...]:
+def heads_of(heads: Path, voice: str) -> tuple[Path, ...]:
     """The heads that can be read and name that voice."""
     found = []
     for path in sorted(heads.glob("*.npz")):
