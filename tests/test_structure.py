@@ -265,6 +265,11 @@ def test_the_policy_is_pure(path: Path) -> None:
     assert packages(path) - {"sipagent"} <= VALUES
 
 
+def test_what_an_enrolment_is_is_pure_too() -> None:
+    path = ROOT / "sipagent/enrol/flow.py"
+    assert packages(path) <= VALUES
+
+
 # --- what is kept, and where ---
 
 
