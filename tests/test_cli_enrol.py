@@ -14,7 +14,7 @@ from sipagent.config.load import Config, ConfigError, parse
 from sipagent.enrol.driver import Enrolments, Terms
 from sipagent.enrol.flow import Fault
 from sipagent.enrol.keeping import Colleague, keep
-from sipagent.enrol.script import LANGUAGES, SHIPPED, TALK, default_phrases, script
+from sipagent.enrol.script import LANGUAGES, SHIPPED, ScriptError, default_phrases, script
 from sipagent.service.purging import Purging
 from tests.configured import with_keys
 from tests.office import Office
@@ -217,7 +217,8 @@ def test_each_phrase_is_said_five_times_and_one_may_be_agreed() -> None:
         *((f"again_{nth}", "say_je_refuse") for nth in range(2, 6)),
     ]
     assert (asked.steps[5].ask, asked.steps[6].again, asked.steps[5].phrase) == ("agreed", "agreed", PHRASE)
-    assert [step.text for step in asked.steps[10:]] == list(TALK["fr"])
+    assert [step.ask for step in asked.steps[10:]] == [f"talk_{nth}" for nth in range(1, 6)]
+    assert asked.steps[12].text == "C'est pour un rendez-vous."
     assert {step.phrase for step in asked.steps[10:]} == {None}
 
 
@@ -227,6 +228,9 @@ def test_a_prompt_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
     asked = script([PHRASE, "autre chose"], "fr", tmp_path)
     assert asked.sounds["say_pas_de_bande"].path.parent == asked.sounds["welcome"].path.parent == tmp_path
     assert asked.sounds["thanks"].path.parent == SHIPPED / "fr"
+    (tmp_path / "talk_2.wav").write_bytes((SHIPPED / "fr" / "thanks.wav").read_bytes())
+    with pytest.raises(ScriptError, match=r"talk_2.wav: its .txt does not say"):
+        script([PHRASE], "fr", tmp_path)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -234,7 +238,8 @@ def test_the_sentences_are_of_those_that_training_may_use(language: str) -> None
     from media.training.language import language as spoken
     from media.training.speech import texts_of
 
-    assert set(TALK[language]) <= set(texts_of(spoken(language).talk, "train"))
+    asked = {step.text for step in script(["non"], language).steps if step.phrase is None}
+    assert len(asked) == 5 and asked <= {*texts_of(spoken(language).talk, "train")}
 
 
 def test_the_engine_is_one_beside_the_service(room: Room) -> None:

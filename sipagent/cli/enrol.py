@@ -201,8 +201,8 @@ def _take_calls(work: Workplace, phrases: tuple[str, ...], speech: str | None, p
 
 def _table(config: "Config") -> "EnrolTable":
     if config.enrol is None:
-        accepted = "a table with extension and colleagues"
-        raise ConfigError(config.file, "enrol", "absent", accepted)
+        said = _("{file}: enrol: absent; accepted: a table with extension and colleagues")
+        raise click.UsageError(said.format(file=config.file))
     return config.enrol
 
 

@@ -29,23 +29,8 @@ SHIPPED = Path(prompts.__file__).parent / "enrol"
 LANGUAGES = tuple(sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()))
 TIMES = 5
 """How often each phrase is said."""
-TALK = {
-    "fr": (
-        "Bonjour, je voudrais savoir à quelle heure vous fermez.",
-        "Je vous appelle au sujet de ma facture d'eau.",
-        "C'est pour un rendez-vous.",
-        "Il y a un lampadaire en panne dans ma rue.",
-        "Est-ce que la piscine est ouverte dimanche ?",
-    ),
-    "en": (
-        "Hello, I'd like to know when you close.",
-        "I'm calling about my water bill.",
-        "It's for an appointment.",
-        "There's a street lamp broken in my road.",
-        "Is the swimming pool open on Sunday?",
-    ),
-}
-"""Sentences that refuse nothing, of media/training/languages; `talk_1` and so on ask for them."""
+SENTENCES = 5
+"""How many sentences refuse nothing, of media/training/languages: `talk_1` and so on ask for them."""
 AGREED = "agreed"
 ALWAYS = (WELCOME, REMINDER, DECLINED, THANKS, GIVEN_UP, FAILED, *(fault.value for fault in Fault))
 
@@ -87,11 +72,22 @@ def script(phrases: Sequence[str], language: str, own: Path | None = None, times
         for phrase, ask in asks.items()
         for nth in range(1, times + 1)
     ]
-    steps += [Step(f"talk_{nth}", f"talk_{nth}", text, None) for nth, text in enumerate(TALK[language], 1)]
-    named = {*ALWAYS, *(step.ask for step in steps), *(step.again for step in steps)}
-    sounds = {name: inspect_prompt(_path(name, language, own)) for name in sorted(named)}
+    sounds: dict[str, PromptFile] = {}
+    for name in (f"talk_{nth}" for nth in range(1, SENTENCES + 1)):
+        sounds[name] = inspect_prompt(_path(name, language, own))
+        steps.append(Step(name, name, _sentence(sounds[name]), None))
+    named = {*ALWAYS, *(step.ask for step in steps), *(step.again for step in steps)} - {*sounds}
+    sounds |= {name: inspect_prompt(_path(name, language, own)) for name in sorted(named)}
     sounds[TONE] = inspect_prompt(SHIPPED / "tone.wav")  # the ear knows this one
     return Script(language, tuple(steps), sounds)
+
+
+def _sentence(prompt: PromptFile) -> str:
+    """What a prompt asks to say: `After the tone, say: I'm looking for my file.`"""
+    sentence = (prompt.words or "").partition(":")[2].strip().replace("’", "'")
+    if not sentence:
+        raise ScriptError(f"{prompt.path}: its .txt does not say what is to be said, after a colon")
+    return sentence
 
 
 def _path(name: str, language: str, own: Path | None) -> Path:
