@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sipagent.config.tables.enrol import EnrolTable
     from sipagent.enrol.driver import Enrolments
 
-PORT = 5070
+PORT = 5080
 RTP_PORTS = 16  # of the end of trunk.rtp_ports: the service takes them from the beginning
 
 
@@ -65,7 +65,7 @@ def enrol_command(
 
     \b
     Examples:
-      sipagent enrol --phrase "je refuse" --port 5070
+      sipagent enrol --phrase "je refuse" --port 5080
       sipagent enrol --list
       sipagent enrol --forget "Ann Martin"
     """

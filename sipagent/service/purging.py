@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -53,7 +54,7 @@ class Purging:
         alert: Callable[[str], None],
         read_clock: Callable[[], ClockReading] = read_clock,
     ) -> None:
-        # failures: of `purge`, including what was not removed; of `erase`, each attempt; of `stamp`
+        # failures: of `purge`, including what was not removed; of `erase`, each attempt; of `stamp`, `voices`
         self.failures: Counter[str] = Counter()
         self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
         self._config = config
@@ -121,7 +122,7 @@ class Purging:
             if not alone:
                 log.info("purged_elsewhere", detail="another host is at it")
                 if suspended(store, reading, proven(store, kept.timestamp_ca)) is None:
-                    self._forget_voices(reading.wall)  # which are this host's own
+                    self._do("voices", partial(self._forget_voices, reading.wall))  # this host's own
                 return
             why = look(store, reading, proven(store, kept.timestamp_ca))
             self._suspended = why is not None
@@ -134,7 +135,7 @@ class Purging:
             self.failures["purge"] += len(report.failed)
             for table in forget_old_dialogs(self._place, terms.receipts_period, reading.wall):
                 log.info("forgotten", dialogs=str(table))
-            self._forget_voices(reading.wall)
+            self._do("voices", partial(self._forget_voices, reading.wall))
             if not self._over.is_set():
                 self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)
