@@ -37,6 +37,7 @@ RTP_PORTS = 16  # of the end of trunk.rtp_ports: the service takes them from the
     "--port",
     type=click.IntRange(1, 65535),
     default=PORT,
+    metavar="N",
     show_default=True,
     help="UDP, where the PBX sends the calls.",
 )
