@@ -66,6 +66,9 @@ class Room:
     def taken(self) -> int:
         return sum(len(call.taken) for call in self.enrolments._calls.values())
 
+    def takes(self, count: int) -> None:
+        self.until(lambda: self.taken == count or self.kept, "saying")
+
     def stands(self, phase: f.Phase) -> None:
         self.until(lambda: phase in self.phases, phase.value)
 
@@ -95,7 +98,7 @@ def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: Exit
     assert not room.folder.exists()
     away.hang_up()
     room.over(away)
-    assert not room.folder.exists() and room.kept == room.failed == []
+    assert not room.folder.exists() and not room.kept and not room.failed
 
     call = room.calls(room.ann)
     room.stands(f.Phase.CONSENT)
@@ -103,7 +106,7 @@ def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: Exit
     for taken, said in enumerate((VOICE, np.concatenate([VOICE, VOICE])), 1):
         room.stands(f.Phase.HEARING)
         call.rtp.play(Playback(said))
-        room.until(lambda taken=taken: room.taken == taken or room.kept, "saying")
+        room.takes(taken)
     room.over(call)
     (person,) = enrolled(room.folder)
     assert room.kept == [person] and not room.failed

@@ -156,8 +156,8 @@ def test_what_a_crash_has_left_goes_and_what_was_being_replaced_comes_back(tmp_p
     for name, left in (("Ann", ".ann.old"), ("Bea", ".bea.new"), ("Eve", ".eve.gone")):
         kept(tmp_path, replace(ANN, name=name)).rename(tmp_path / left)
     shutil.copytree(kept(tmp_path, replace(ANN, name="Zoé")), tmp_path / ".zoe.old")
-    for left in tmp_path.glob(".*"):
-        os.utime(left, (AT.timestamp(),) * 2)
+    for place in tmp_path.glob(".*"):
+        os.utime(place, (AT.timestamp(),) * 2)
     expire(tmp_path, tmp_path, AT + timedelta(minutes=59))
     assert len(names(tmp_path)) == 5
     expire(tmp_path, tmp_path, AT + timedelta(minutes=61))

@@ -53,9 +53,9 @@ def _voices(config: Config, now: datetime) -> Iterator[Finding]:
             named = ", ".join(head.name for head in heads)
             yield warning(WHAT, f"{place.name}: expires on {until:%Y-%m-%d}, and {named} with it")
     yield from _readable(config.voices, [place for place, _ in found])
-    until = [person.expires_at for _, person in found if isinstance(person, Person)]
-    if until:
-        yield ok(WHAT, f"{counted(len(until), 'voice')}, the first until {min(until):%Y-%m-%d}")
+    ends = [person.expires_at for _, person in found if isinstance(person, Person)]
+    if ends:
+        yield ok(WHAT, f"{counted(len(ends), 'voice')}, the first until {min(ends):%Y-%m-%d}")
     elif config.enrol is not None and not found:
         yield ok(WHAT, "nobody has lent a voice")
 
