@@ -12,11 +12,11 @@ from media.hearing.spotter import known_heads, plain
 from media.prompt import PromptError
 from media.training.enrolled import EnrolledError, Person
 from retention.recording import to_text
-from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, words
+from sipagent.cli.base import Failure, Workplace, json_option, print_json, words
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
 from sipagent.config.errors import ConfigError
-from sipagent.enrol.keeping import expire, forget, voices
+from sipagent.enrol.keeping import forget, voices
 from sipagent.enrol.script import LANGUAGES, Script, ScriptError, default_phrases, script
 from sipagent.languages.reason import shown
 
@@ -177,7 +177,6 @@ def _take_calls(work: Workplace, phrases: tuple[str, ...], speech: str | None, p
     from sipagent.service.orders import Orders, heed
 
     configure_log(as_json=False)
-    expire(table.folder, config.refusal.heads, now())
     orders = Orders(drain_s=0.0)
     heed(orders)
     terms = Terms(
