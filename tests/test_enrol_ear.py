@@ -69,6 +69,7 @@ def test_what_is_said_is_kept_with_a_little_quiet_around_it(frame: int) -> None:
         (line(louder(0.02)), Fault.SOFT),
         (line(louder(20)), Fault.CLIPPED),
         (noisy(line(SPOKEN), 6), Fault.NOISY),
+        (noisy(line(SPOKEN), 10), Fault.NOISY),
     ],
 )
 def test_what_is_wrong_with_it_is_told(sound: Samples, fault: Fault) -> None:

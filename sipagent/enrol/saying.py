@@ -15,8 +15,10 @@ SLICE_MS = 20
 EARLY_MS = 60
 """Whoever hears the tone needs longer: what begins sooner had begun before it ended."""
 SOFT_DBFS = -40.0
-CLEAR_DB = 12.0
+CLEAR_DB = 15.0
 """How far speech must stand above what is heard when nobody speaks."""
+OPENS_DB = 20.0
+"""Noise no further below the speech opens the voice gate: what then seems to begin early is noise."""
 SILENT_DBFS = -90.0
 FULL = 31_000
 """A-law's largest value is 32256, mu-law's 32124; telephones also clip before the codec, a little lower."""
@@ -64,9 +66,11 @@ def judged(sound: Samples, speech: Span | None, text: str) -> Fault | None:
         return Fault.CLIPPED
     if speech_dbfs(said) < SOFT_DBFS:
         return Fault.SOFT
-    if speech_dbfs(said) - quiet_dbfs(sound) < CLEAR_DB:
+    above = speech_dbfs(said) - quiet_dbfs(sound)
+    early = speech.start * 1000 < EARLY_MS * SAMPLE_RATE
+    if above < CLEAR_DB or (early and above < OPENS_DB):
         return Fault.NOISY
-    if speech.start * 1000 < EARLY_MS * SAMPLE_RATE:
+    if early:
         return Fault.EARLY
     return Fault.SHORT if speech.ms < least else Fault.LONG if speech.ms > most else None
 
