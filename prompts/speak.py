@@ -13,6 +13,7 @@ Then, for all prompts, or for one after its words were changed, or with another 
     python -m prompts.speak fr/closed en/closed
     python -m prompts.speak --prompts my-prompts --replace "Agglo J’écoute" "Allô Mairie"
     python -m prompts.speak --prompts my-prompts --read-more "agglo point fr" fr/notice fr/notice_voice
+    python -m prompts.speak --prompts prompts/enrol --narrow    # for colleagues who lend voices
 
 The same words give the same files on the same kind of machine (the model counts in integers, and
 processors differ in how they add them up: elsewhere the last bits may change, not the voice).
@@ -165,11 +166,16 @@ def finished(said: Sound, rate: int) -> Sound:
     return sound.between_silences(sound.levelled(telephone, rate, ACTIVE_DBFS, PEAK_DBFS), rate, SILENCE_S)
 
 
-def speak(scripts: Sequence[Script], voice: Voice, lexicon: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def speak(
+    scripts: Sequence[Script],
+    voice: Voice,
+    lexicon: Mapping[str, Mapping[str, str]],
+    rates: Sequence[int] = tuple(RATES),
+) -> Iterator[str]:
     """Writes each prompt's sounds and words, and yields a line about it."""
     for script in scripts:
         said = spoken(script, voice, lexicon.get(script.language, {}))
-        for rate in RATES:
+        for rate in rates:
             sound.write_wav(wav_path(script.path, rate), finished(said, rate), rate)
         script.path.write_text(f"{script.words}\n", encoding="utf-8")  # last: words always match sounds
         speaker = SPEAKERS[script.language].name
@@ -199,6 +205,7 @@ def _arguments(line: Sequence[str] | None) -> argparse.Namespace:
         metavar="PLACE",
         help="end each notice with where the rest of GDPR article 13 can be read, such as: agglo point fr",
     )
+    parser.add_argument("--narrow", action="store_true", help="write only the files at 8 kHz")
     return parser.parse_args(line)
 
 
@@ -211,7 +218,7 @@ def main(line: Sequence[str] | None = None) -> int:
             scripts = with_read_more(scripts, arguments.read_more)
         lexicon = read_lexicon(arguments.prompts)
         voice = Voice(arguments.model, arguments.voices)
-        for report in speak(scripts, voice, lexicon):
+        for report in speak(scripts, voice, lexicon, (8_000,) if arguments.narrow else tuple(RATES)):
             print(report, flush=True)
     except (PromptsError, PhonemeError, VoiceError, OSError) as error:
         print(error, file=sys.stderr)

@@ -14,7 +14,13 @@ from babel.messages.catalog import Message
 
 ROOT = Path(__file__).parent.parent
 SPEAKING = {  # by the file of the catalogue
-    "check": ("sipagent/check", "sipagent/notice", "sipagent/voice", "sipagent/article30/file.py"),
+    "check": (
+        "sipagent/check",
+        "sipagent/notice",
+        "sipagent/voice",
+        "sipagent/article30/file.py",
+        "sipagent/enrol/script.py",
+    ),
     "config": ("sipagent/config",),
     "retention": ("retention",),
     "init": ("sipagent/cli/init/answers.py", "sipagent/cli/init/place.py"),

@@ -33,6 +33,7 @@ COMMANDS = (
         "notice",
         "detect",
         "train-keyword",
+        "enrol",
         "hours",
         "run",
         "web",

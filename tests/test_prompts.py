@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from media.training.language import language as spoken
 from prompts import kokoro, music, phonemes, sound, speak
+from sipagent.config.tables.enrol import folder_name
+from sipagent.enrol import ear
+from sipagent.enrol.keeping import as_wav
 
 PROMPTS = Path(music.__file__).parent
 NAMES = [
@@ -194,7 +198,48 @@ def test_notice_is_short_and_says_how_to_refuse(language: str) -> None:
 
 
 def test_prompts_stay_small() -> None:
-    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 14_500_000
+    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 18_000_000
+
+
+# What colleagues hear who lend their voices: at 8 kHz alone
+
+LENT = sorted(f"enrol/{path.parent.name}/{path.stem}" for path in (PROMPTS / "enrol").glob("*/*.txt"))
+
+
+def test_no_prompt_for_colleagues_is_missing_or_unknown() -> None:
+    found = {
+        path.relative_to(PROMPTS).as_posix() for path in (PROMPTS / "enrol").rglob("*") if path.is_file()
+    }
+    assert found == {f"{name}{end}" for name in LENT for end in (".txt", ".wav")} | {"enrol/tone.wav"}
+    for language in LANGUAGES:
+        asked = {folder_name(phrase) for phrase in spoken(language).refusing}
+        said = {name.rpartition("/say_")[2] for name in LENT if name.startswith(f"enrol/{language}/say_")}
+        assert said == asked
+
+
+@pytest.mark.parametrize("name", LENT)
+def test_a_prompt_for_colleagues_is_fit_for_a_line(name: str) -> None:
+    samples, rate = read(wav(name, 8_000))
+    assert rate == 8_000 and abs(speech_dbfs(samples, rate) + 20) <= 1
+    assert np.abs(samples).max() < 10 ** (-3 / 20)
+    assert not samples[:1200].any() and not samples[-1200:].any()
+    assert 1 <= len(words(name).split()) / (len(samples) / rate - 0.3) <= 5.5
+    shares = pair_shares(samples, rate)
+    assert not ((shares[1:] > 0.7) & (shares[:-1] > 0.7)).any()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_welcome_says_what_is_kept_why_how_long_and_how_to_consent(language: str) -> None:
+    said = {
+        "fr": ("gardées", "refus", "six mois", "effacer", "touche 1", "si vous raccrochez, rien n'est gardé"),
+        "en": ("kept", "refuse", "six months", "erased", "press 1", "if you hang up, nothing is kept"),
+    }
+    assert [one for one in said[language] if one not in words(f"enrol/{language}/welcome")] == []
+
+
+def test_the_tone_after_which_to_speak_is_the_one_that_the_ear_knows() -> None:
+    assert (PROMPTS / "enrol" / "tone.wav").read_bytes() == as_wav(ear.tone())
+    assert pair_shares(*read(PROMPTS / "enrol" / "tone.wav"), 20).max() < 0.3
 
 
 # Hold music and tones

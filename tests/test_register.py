@@ -31,6 +31,7 @@ COMPLETE = with_keys(
 
 ISSUER = "https://login.ville.fr"
 BY_PROVIDER = f'oidc_issuer = "{ISSUER}"\noidc_client_id = "a"\noidc_client_secret_file = "b"'
+ENROL = 'extension = "900"\ncolleagues = { "201" = "Ann" }\nkeep_days = 180'
 IN_CLEAR = 'certificate = ""\nprivate_key = ""\nurl = ""'
 # A value that is another than in COMPLETE, for every key that the entry rests on.
 CHANGES = {
@@ -83,6 +84,9 @@ CHANGES = {
     "web.session_minutes": "15",
     "web.oidc_issuer": BY_PROVIDER.removeprefix("oidc_issuer = "),
     "web.oidc_roles": '{ "ecoute" = "supervisor" }',
+    "enrol.extension": '"901"',
+    "enrol.colleagues": '{ "201" = "Ann", "202" = "Zoé" }',
+    "enrol.keep_days": "90",
 }
 # Keys that count only where another is set.
 NEEDED = {
@@ -101,6 +105,7 @@ NEEDED = {
     "objects.region": (("objects", 'url = "s3://calls"'),),
     "web.trusted_proxies": (("web", IN_CLEAR),),
     "web.oidc_roles": (("web", BY_PROVIDER),),
+    **dict.fromkeys(("enrol.extension", "enrol.colleagues", "enrol.keep_days"), (("enrol", ENROL),)),
     **dict.fromkeys(
         (f"recording.window.{key}" for key in ("days", "hours", "share")),
         (("recording", 'window = [{ days = "mon", hours = "09:00-10:00", share = 0.5 }]'),),
@@ -137,7 +142,7 @@ SILENT = {
     *("retention.database_password_file", "retention.timestamp_ca", "objects.credentials_file"),
     *("cluster.host", "cluster.journal", "cluster.lease_s"),
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
-    *("edge.certificate", "edge.private_key", "edge.ca"),
+    *("edge.certificate", "edge.private_key", "edge.ca", "enrol.folder", "enrol.prompts"),
     *("web.url", "web.private_key", "web.oidc_client_id", "web.oidc_client_secret_file"),
 }
 

@@ -11,6 +11,7 @@ from sipagent.agent.admission import SHIPPED
 from sipagent.agent.agent import Agent
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
+from sipagent.config.tables.enrol import EnrolTable
 from sipagent.config.tables.web import WebTable
 from sipagent.service.one_process import engine_settings
 from sipagent.service.processes.worker import settings
@@ -62,6 +63,7 @@ TAKEN = {
     *("retention.analysis_period", "retention.erase_after_note", "retention.purposes"),
     *("retention.hold_grounds", "retention.timestamp_url", "retention.timestamp_ca"),
     *(f"web.{key}" for key in WebTable.model_fields),  # which is another process
+    *(f"enrol.{key}" for key in EnrolTable.model_fields),  # so is this; the purge takes its folder
 }
 NOT_ALONE = {  # one process has no edge, and takes the others
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.certificate", "edge.private_key"),

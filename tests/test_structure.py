@@ -30,8 +30,9 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "article30": {"config", "languages", "notice", "stats"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
-    "service": {"agent", "call", "config", "edge", "notice", "pjsip", "voice"},
-    "check": {"agent", "config", "edge", "notice", "service", "voice"},
+    "enrol": {"agent", "call", "config"},
+    "service": {"agent", "call", "config", "edge", "enrol", "notice", "pjsip", "voice"},
+    "check": {"agent", "config", "edge", "enrol", "notice", "service", "voice"},
     "web": {"agent", "article30", "call", "config", "languages", "lookup", "notice", "stats"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
@@ -96,6 +97,7 @@ REMOVING = {
         "media/recording/assemble.py",
         "media/recording/tap.py",
     ),  # a part in the spool
+    "sipagent/enrol/keeping.py",  # what colleagues have lent, and the heads that learnt from it
     "retention/storage/keys.py",  # half a pair
     "retention/postgres/blobs.py",  # keys of rows
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
@@ -204,7 +206,7 @@ def test_the_engine_is_known_by_its_protocol() -> None:
         if room(path) != "pjsip" and any(module.startswith("sipagent.pjsip") for module in imports(path))
     }
     assert {path.removeprefix("sipagent/") for path in users} == {
-        *("service/one_process.py", "cli/setup/agent.py"),
+        *("service/one_process.py", "cli/setup/agent.py", "cli/enrol.py"),
         *(f"service/processes/{one}.py" for one in ("worker", "registrar", "preload")),
     }
 
@@ -261,6 +263,11 @@ def test_the_policy_is_pure(path: Path) -> None:
     elif path.parent.name == "events":
         assert all(part.startswith(("sipagent.call.events", "sipagent.call.referral")) for part in parts)
     assert packages(path) - {"sipagent"} <= VALUES
+
+
+def test_what_an_enrolment_is_is_pure_too() -> None:
+    path = ROOT / "sipagent/enrol/flow.py"
+    assert packages(path) <= VALUES
 
 
 # --- what is kept, and where ---

@@ -47,7 +47,8 @@ class Head:
     `refuse_at` is the score from which an utterance refuses, `unclear_at` (lower) the score from which it may
     refuse. `in_call_at` counts during a call, where evidence may be erased, and `accept_at` for phrases that
     accept. `weights` are float32. `everyday`: its phrases are not for a configuration; they are listened for
-    wherever a phrase of its language refuses, and only doubt.
+    wherever a phrase of its language refuses, and only doubt. `voices`: the folders of the colleagues who were
+    in its training.
     """
 
     language: str
@@ -58,6 +59,7 @@ class Head:
     accept_at: float
     weights: Mapping[str, Floats]
     everyday: bool = False
+    voices: tuple[str, ...] = ()
 
     def probabilities(self, steps: Floats) -> Floats:
         """(classes,) float32 of (steps, 288), at least one; with fewer than REACH + 1 the first counts
@@ -133,6 +135,8 @@ def save(path: Path, head: Head) -> None:
     }
     if head.everyday:
         told["everyday"] = True
+    if head.voices:
+        told["voices"] = head.voices
     halves: dict[str, Any] = {name: weight.astype(np.float16) for name, weight in head.weights.items()}
     np.savez_compressed(path, told=np.array(json.dumps(told, ensure_ascii=False)), **halves)
 
@@ -152,6 +156,7 @@ def load(path: Path) -> Head:
                 accept_at=float(told["accept_at"]),
                 weights=weights,
                 everyday=told.get("everyday") is True,
+                voices=tuple(told.get("voices", ())),
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise HeadError(f"{path}: not a head: {error}") from error

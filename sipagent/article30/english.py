@@ -74,6 +74,10 @@ ENGLISH = RegisterWords(
             "only: {:named}"
         ),
         "purposes.testimony/none": "**Testimony**: no ground is admitted",
+        "purposes.lent_voices": (
+            "**Training of the detection of spoken refusals**, and nothing else: the voices of colleagues"
+            " who call {extension:code} and consent; never those of callers"
+        ),
         "persons.categories": (
             "Callers; operators who answer them; persons who listen to, copy, hold or erase a recording"
         ),
@@ -110,6 +114,10 @@ ENGLISH = RegisterWords(
             "public key; when the account was made and last used"
         ),
         "data.accounts/none": "**Accounts**: none, for there is no page",
+        "data.lent_voices": (
+            "**Lent voices** of colleagues ({listed} may call): phrases that they are asked to say, name,"
+            " number, when they consented"
+        ),
         "data.sensitive": (
             "**Special categories** (article 9), card numbers: none is sought; the operator pauses the "
             "recording by {pause:code}"
@@ -166,6 +174,10 @@ ENGLISH = RegisterWords(
         ),
         "retention.holds": "**Evidence**: until the hold is released, reviewed on its date",
         "retention.holds/none": "**Evidence**: nothing is held beyond its date",
+        "retention.lent_voices": (
+            "**Lent voices**: {days} days from the consent on, at most; what was learnt from them goes "
+            "with them"
+        ),
         "retention.tombstones": (
             "**Afterwards** a line without personal data remains: that there was a call, when, what was "
             "decided, the hash of the file"
@@ -206,6 +218,11 @@ ENGLISH = RegisterWords(
         "rights.erasure": (
             "**Erasure** before its date on request, with its reason and a certificate; refused as long "
             "as the recording is held as evidence"
+        ),
+        "rights.lent_voices": (
+            "**Lent voices**: consent by key {consent:code} after information that is heard to its end "
+            "(article 6(1)(a)); withdrawn at any time (`sipagent enrol --forget`), which erases the sound"
+            " and what was learnt from it"
         ),
         "security.sealing/on": (
             "**Encryption** of new recordings from the first byte, to the keys named above ({recipients}); "

@@ -87,6 +87,10 @@ FRENCH = RegisterWords(
             "motifs : {:named}"
         ),
         "purposes.testimony/none": "**Preuve** : aucun motif de conservation n’est admis",
+        "purposes.lent_voices": (
+            "**Apprentissage de la détection des refus parlés**, et rien d’autre : la voix de collègues "
+            "qui appellent le {extension:code} et y consentent ; jamais celle des appelants"
+        ),
         "persons.categories": (
             "Appelants ; opérateurs qui leur répondent ; personnes qui écoutent, copient, font conserver ou "
             "effacent un enregistrement"
@@ -125,6 +129,10 @@ FRENCH = RegisterWords(
             "publique ; dates de création et de dernière connexion"
         ),
         "data.accounts/none": "**Comptes** : aucun, il n’y a pas de page",
+        "data.lent_voices": (
+            "**Voix prêtées** par des collègues ({listed} peuvent appeler) : phrases qu’on leur demande "
+            "de dire, nom, numéro, date de leur consentement"
+        ),
         "data.sensitive": (
             "**Données sensibles** (article 9), numéros de carte : aucune de ces données n’est recherchée ; "
             "l’opérateur suspend l’enregistrement par {pause:code}"
@@ -183,6 +191,10 @@ FRENCH = RegisterWords(
         ),
         "retention.holds": "**Preuves** : jusqu’à la levée de la conservation, réexaminée à la date fixée",
         "retention.holds/none": "**Preuves** : aucune conservation au-delà du terme",
+        "retention.lent_voices": (
+            "**Voix prêtées** : {days} jours au plus à compter du consentement ; ce qui en a été appris "
+            "disparaît avec elles"
+        ),
         "retention.tombstones": (
             "**Ensuite**, il reste une ligne sans donnée personnelle : qu’il y a eu un appel, quand, ce qui "
             "a été décidé, l’empreinte du fichier"
@@ -225,6 +237,11 @@ FRENCH = RegisterWords(
         "rights.erasure": (
             "**Effacement** avant terme, sur demande, avec son motif et une attestation ; refusé tant que "
             "l’enregistrement sert de preuve"
+        ),
+        "rights.lent_voices": (
+            "**Voix prêtées** : consentement par la touche {consent:code}, après une information entendue"
+            " jusqu’au bout (article 6(1)(a)) ; retiré à tout moment (`sipagent enrol --forget`), ce qui "
+            "efface le son et ce qui en a été appris"
         ),
         "security.sealing/on": (
             "**Chiffrement** des nouveaux enregistrements dès le premier octet, pour les clés nommées "

@@ -149,6 +149,9 @@ def _purposes(config: Config) -> Iterator[Statement]:
     yield Statement("purposes.uses", list(kept.purposes), ("retention.purposes",))
     grounds = list(kept.hold_grounds)
     yield Statement("purposes.testimony", grounds, ("retention.hold_grounds",), "" if grounds else "none")
+    if config.enrol is not None:
+        called = {"extension": config.enrol.extension}
+        yield Statement("purposes.lent_voices", called, ("enrol.extension",))
 
 
 def _persons_and_data(config: Config) -> Iterator[Statement]:
@@ -169,6 +172,8 @@ def _persons_and_data(config: Config) -> Iterator[Statement]:
         ("web.listen", "web.oidc_issuer"),
         "none" if not page else "provider" if web.oidc_issuer else "",
     )
+    if config.enrol is not None:
+        yield Statement("data.lent_voices", {"listed": len(config.enrol.colleagues)}, ("enrol.colleagues",))
     yield Statement(
         "data.sensitive", {"sought": False, "pause": config.operators.pause_code}, ("operators.pause_code",)
     )
@@ -233,6 +238,8 @@ def _periods(config: Config) -> Iterator[Statement]:
         )
     grounds = ("retention.hold_grounds",)
     yield Statement("retention.holds", bool(kept.hold_grounds), grounds, "" if kept.hold_grounds else "none")
+    if config.enrol is not None:
+        yield Statement("retention.lent_voices", {"days": config.enrol.keep_days}, ("enrol.keep_days",))
     yield Statement("retention.tombstones", ["id", "times", "decision", "bytes", "sha256"])
 
 
@@ -297,6 +304,8 @@ def _choice(config: Config) -> Iterator[Statement]:
     )
     yield Statement("rights.access", ["both_channels", "caller_channel", "reference", "call_reference"])
     yield Statement("rights.erasure", ["reason", "certificate"])
+    if config.enrol is not None:
+        yield Statement("rights.lent_voices", {"consent": "1"}, ("enrol.extension",))
 
 
 def _security(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Statement]:

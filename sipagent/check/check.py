@@ -27,6 +27,7 @@ from sipagent.check.private import others_may_read, readable
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.shared import shared_findings
 from sipagent.check.stamp import stamp_findings
+from sipagent.check.voices import lent_voice_findings
 from sipagent.config import examples
 from sipagent.config.finding import Finding, Level, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host
@@ -48,6 +49,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *page_findings(config),
         *prompt_findings(config),
         *voice_findings(config),
+        *lent_voice_findings(config, now),
         *shared_findings(config),
         *disk_findings(config, now),
         *host_findings(config),

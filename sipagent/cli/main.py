@@ -13,6 +13,7 @@ from sipagent.cli.base import (
     config_option,
     language_option,
 )
+from sipagent.cli.enrol import enrol_command
 from sipagent.cli.init import command as init
 from sipagent.cli.recordings import (
     accesses,
@@ -110,6 +111,7 @@ for _command in (
     notice.notice_command,
     detect.detect_command,
     train.train_command,
+    enrol_command,
     hours.hours_command,
     agent.run_command,
     web.web_command,

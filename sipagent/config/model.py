@@ -16,6 +16,7 @@ from sipagent.config.hours import Schedule
 from sipagent.config.keys import Known, Table, key
 from sipagent.config.sampling import Shares, Window
 from sipagent.config.tables.cluster import ClusterTable, ObjectsTable
+from sipagent.config.tables.enrol import FOLDER, EnrolTable
 from sipagent.config.tables.recording import RecordingTable, RetentionTable
 from sipagent.config.tables.service import CapacityTable, HoursTable, MetricsTable, ServiceTable
 from sipagent.config.tables.sip import CredentialsTable, EdgeTable, OperatorsTable, TrunkTable
@@ -50,6 +51,7 @@ class Config(Table):
     web: WebTable = key("a table", {})
     cluster: ClusterTable | None = None
     objects: ObjectsTable | None = None
+    enrol: EnrolTable | None = None
     _file: Path = PrivateAttr()
     _base: Path = PrivateAttr()
 
@@ -84,6 +86,11 @@ class Config(Table):
         if isinstance(self.retention.database, Path):
             return self.retention.database
         return self.base / "journal.db" if self.cluster is None else self.cluster.journal
+
+    @property
+    def voices(self) -> Path:
+        """Where colleagues' voices are kept; without `[enrol]` where they were, if there were any."""
+        return self.base / FOLDER if self.enrol is None else self.enrol.folder
 
     @property
     def shared(self) -> str | None:

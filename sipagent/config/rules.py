@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sipagent.config.errors import shown
 from sipagent.config.finding import counted
 from sipagent.config.model import Config
+from sipagent.config.tables.enrol import folder_name
 from sipagent.config.tables.sip import CredentialsTable
 from sipagent.config.tables.spoken import PROMPT
 from sipagent.config.tables.web import is_here
@@ -45,6 +46,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _shared(config)
     yield from _web(config)
     yield from _oidc(config)
+    yield from _enrol(config)
 
 
 def _trunk(config: Config) -> Iterator[Complaint]:
@@ -349,3 +351,15 @@ def _oidc(config: Config) -> Iterator[Complaint]:
             "empty, so that nobody could log in",
             'a table such as { "ecoute-listeners" = "listener" }',
         )
+
+
+def _enrol(config: Config) -> Iterator[Complaint]:
+    """Two people must not share a folder, and each must have one."""
+    known: dict[str, str] = {}
+    for name in config.enrol.colleagues.values() if config.enrol else ():
+        folder = folder_name(name)
+        if not folder:
+            yield Complaint("enrol.colleagues", f"{shown(name)} has no letter from a to z", "another name")
+        elif known.setdefault(folder, name) != name:
+            problem = f"{shown(name)} cannot be told from {shown(known[folder])}"
+            yield Complaint("enrol.colleagues", problem, "other names")

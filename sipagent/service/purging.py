@@ -14,14 +14,16 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
+from media.hearing.head import HeadError
 from retention.archive.archive import ArchiveError
 from retention.rows.faults import TryAgain
 from retention.rows.rows import Rows
 from retention.rows.store import StoreError
-from retention.rules.clock import ClockReading, look, read_clock
+from retention.rules.clock import ClockReading, look, read_clock, suspended
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
 from retention.stamps.authority import StampError
@@ -31,13 +33,14 @@ from sipagent.agent.recorder.recordable import obstacles
 from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
+from sipagent.enrol.keeping import expire
 
 PURGING = "purge"  # what one host does at a time
 EVERY_S = 3600.0
 ERASE_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking for what must be erased
 RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms the clock does
-FAULTS = (OSError, StoreError, ArchiveError, StampError)
+FAULTS = (OSError, StoreError, ArchiveError, StampError, HeadError)
 
 log = structlog.get_logger("sipagent.service.purging")
 
@@ -51,7 +54,7 @@ class Purging:
         alert: Callable[[str], None],
         read_clock: Callable[[], ClockReading] = read_clock,
     ) -> None:
-        # failures: of `purge`, including what was not removed; of `erase`, each attempt; of `stamp`
+        # failures: of `purge`, including what was not removed; of `erase`, each attempt; of `stamp`, `voices`
         self.failures: Counter[str] = Counter()
         self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
         self._config = config
@@ -115,10 +118,12 @@ class Purging:
             period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
         )
         with store_of(self._place) as store, store.alone(PURGING) as alone:
+            reading = self._read_clock()
             if not alone:
                 log.info("purged_elsewhere", detail="another host is at it")
+                if suspended(store, reading, proven(store, kept.timestamp_ca)) is None:
+                    self._do("voices", partial(self._forget_voices, reading.wall))  # this host's own
                 return
-            reading = self._read_clock()
             why = look(store, reading, proven(store, kept.timestamp_ca))
             self._suspended = why is not None
             if why is not None:
@@ -130,9 +135,18 @@ class Purging:
             self.failures["purge"] += len(report.failed)
             for table in forget_old_dialogs(self._place, terms.receipts_period, reading.wall):
                 log.info("forgotten", dialogs=str(table))
+            self._do("voices", partial(self._forget_voices, reading.wall))
             if not self._over.is_set():
                 self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)
+
+    def _forget_voices(self, now: datetime) -> None:
+        """Of colleagues, and the heads that learnt from them. The log names nobody."""
+        gone = expire(self._config.voices, self._config.refusal.heads, now)
+        if gone:
+            log.info("forgotten", voices=len(gone))
+        for head in sorted({head for one in gone for head in one.heads}):
+            self._alert(f"{head} is removed: it learnt from a voice that has expired; train it again")
 
     def _tell_obstacles(self) -> None:
         for obstacle in obstacles(self._config):

@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
+from media.hearing.head import HeadError
 from retention.archive.archive import Archive
 from retention.archive.orphans import Orphan
 from retention.archive.progress import is_running
@@ -27,6 +28,7 @@ from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, size
 from sipagent.edge.files import forget_old_dialogs
+from sipagent.enrol.keeping import Forgotten, expire
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import shown
 from sipagent.lookup.moments import parse_moment
@@ -102,10 +104,12 @@ def purge_command(
         report = _purge(work, archive, moment, asked)
         report = replace(report, erased=(*erased, *report.erased))
         _forget_dialogs(work, moment)
+    lent = _expire_voices(work, moment, dry_run)
     if as_json:
-        print_json(_report_json(report, moment, dry_run) | {"suspended": why})
+        print_json(_report_json(report, moment, dry_run) | {"voices": _voices_json(lent), "suspended": why})
     else:
         _show_report(work, report, dry_run, console())
+        _show_voices(lent, dry_run, console())
     if why is not None:
         click.echo(f"sipagent: {_suspended(why)}", err=True)
     ctx.exit(1 if report.failed else 0)
@@ -147,6 +151,30 @@ def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | 
 def _forget_dialogs(work: Workplace, moment: datetime) -> None:
     for path in forget_old_dialogs(work.config, work.terms.receipts_period, moment):
         click.echo(_("{file} removed: it named callers").format(file=path), err=True)
+
+
+def _expire_voices(work: Workplace, moment: datetime, dry_run: bool) -> list[Forgotten]:
+    """What colleagues have lent, and what learnt from it. Raises Failure for a head that can't be read."""
+    config = work.config
+    try:
+        return expire(config.voices, config.refusal.heads, moment, dry=dry_run)
+    except HeadError as wrong:
+        raise Failure(*wrong.args) from wrong
+
+
+def _voices_json(lent: Sequence[Forgotten]) -> list[Json]:
+    return [{"voice": one.voice, "heads": [str(head) for head in one.heads]} for one in lent]
+
+
+def _show_voices(lent: Sequence[Forgotten], dry_run: bool, screen: Console) -> None:
+    columns: list[Column[Forgotten]] = [
+        Column("voice", lambda one: one.voice),
+        Column(
+            "heads that learnt from it", lambda one: ", ".join(head.name for head in one.heads), wraps=True
+        ),
+    ]
+    done, would = _("Voices of colleagues, expired and removed:"), _("Voices of colleagues that would go:")
+    _show(would if dry_run else done, lent, columns, screen)
 
 
 def _moment(work: Workplace, at: str | None) -> datetime:

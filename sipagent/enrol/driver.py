@@ -1,0 +1,213 @@
+"""The driver of enrolments: reports of the engine come in, the flow of their call decides, commands go out.
+
+One thread: it lets the engine work, then hears what it was given, then looks at the clock. The sound comes on
+the bridge's clock thread and is only put into the queue. Nothing that is said is on disk before `Keep`.
+"""
+
+import queue
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from media.frame import Samples
+from media.hearing.dtmf import ToneDetector, ToneHeard
+from media.training.enrolled import Person
+from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
+from sipagent.agent.engine import SoundEnded as SoundOver
+from sipagent.call import events as e
+from sipagent.config.identity import called_number, caller_number
+from sipagent.enrol import flow as f
+from sipagent.enrol.ear import SayingEar
+from sipagent.enrol.keeping import Colleague, Taken, keep
+from sipagent.enrol.script import Script
+
+POLL_S = 0.1
+SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
+LAST_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Who may call which extension, and how long and where voices are kept; `country` reads numbers."""
+
+    extension: str
+    colleagues: Mapping[str, str]
+    folder: Path
+    keep_days: int
+    country: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """(n,) int16 that a leg has sent."""
+
+    leg: int
+    samples: Samples
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call under way; times are monotonic s."""
+
+    flow: f.EnrolFlow
+    who: Colleague
+    token: int = -1
+    began: float = 0.0
+    prompt: str = ""
+    consented_at: datetime | None = None
+    ear: SayingEar | None = None
+    tones: ToneDetector = field(default_factory=ToneDetector)
+    taken: list[Taken] = field(default_factory=list)
+
+
+class Enrolments:
+    """Takes calls until it is told to stop. `kept` is told who was kept, `failed` what went wrong."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        script: Script,
+        *,
+        kept: Callable[[Person], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._terms = terms
+        self._script = script
+        self._kept, self._failed = kept, failed
+        self._inbox: queue.SimpleQueue[Report | _Sound] = queue.SimpleQueue()
+        self._calls: dict[int, _Call] = {}
+
+    def post(self, report: Report) -> None:
+        """Take what the engine reports; any thread."""
+        self._inbox.put(report)
+
+    def hear(self, leg: int, samples: Samples, at: float) -> None:
+        """Take (n,) int16 of a leg, on the bridge's clock thread; `at` (monotonic s) is not needed."""
+        self._inbox.put(_Sound(leg, samples))
+
+    def run(self, engine: Engine, stop: Callable[[], bool]) -> None:
+        """Take calls until `stop()`; who is in the middle of it then is hung up, and nothing of it kept."""
+        while not stop():
+            self.turn(engine)
+        for leg in list(self._calls):
+            self._handle(engine, leg, f.Broken())
+        until = time.monotonic() + LAST_S
+        while self._calls and time.monotonic() < until:
+            self.turn(engine)
+
+    def turn(self, engine: Engine) -> None:
+        """Let the engine work for a moment, and do what follows."""
+        engine.poll(POLL_S)
+        while not self._inbox.empty():
+            self._take(engine, self._inbox.get())
+        now = time.monotonic()
+        for leg, call in list(self._calls.items()):
+            if call.flow.deadline is not None and call.flow.deadline <= now:
+                self._handle(engine, leg, f.TimePassed())
+            if not engine.has(leg):
+                self._handle(engine, leg, f.Gone())
+                self._calls.pop(leg, None)
+
+    def _take(self, engine: Engine, report: Report | _Sound) -> None:
+        match report:
+            case Incoming():
+                self._invited(engine, report)
+            case SoundOver(leg, token, waited_s):
+                call = self._calls.get(leg)
+                if call and call.token == token:
+                    played_ms = (time.monotonic() - call.began - waited_s) * 1000
+                    whole = played_ms >= self._script.sounds[call.prompt].duration_ms - SHORT_MS
+                    self._handle(engine, leg, f.SoundEnded(whole))
+            case _Sound(leg, samples):
+                self._heard(engine, leg, samples)
+            case OfLeg(leg, fact):
+                if meant := _meaning(fact):
+                    self._handle(engine, leg, meant)
+                if isinstance(fact, e.LegGone):
+                    self._calls.pop(leg, None)
+            case EngineFault(reason):
+                self._failed(reason)
+            case _:
+                pass  # no account, no operators, and a leg that fails ends
+
+    def _invited(self, engine: Engine, report: Incoming) -> None:
+        terms = self._terms
+        number = caller_number(report.message, terms.country) or ""
+        name = terms.colleagues.get(number)
+        offer = f.Offered(
+            known=called_number(report.message, terms.country) == terms.extension,
+            listed=name is not None,
+            free=all(call.flow.phase is f.Phase.OVER for call in self._calls.values()),
+        )
+        who = Colleague(name or "", number, self._script.language)
+        self._calls[report.leg] = _Call(f.EnrolFlow(self._script.steps), who)
+        self._handle(engine, report.leg, offer)
+
+    def _heard(self, engine: Engine, leg: int, samples: Samples) -> None:
+        call = self._calls.get(leg)
+        if call is None:
+            return
+        for heard in call.tones.feed(samples):
+            if isinstance(heard, ToneHeard):
+                self._handle(engine, leg, f.KeyPressed(heard.digit))
+        if call.ear and call.flow.phase is f.Phase.HEARING and call.ear.feed(samples):
+            self._handle(engine, leg, f.Said(call.ear.fault()))
+
+    def _handle(self, engine: Engine, leg: int, fact: f.Fact) -> None:
+        if call := self._calls.get(leg):
+            for command in call.flow.handle(fact, time.monotonic()):
+                self._carry_out(engine, leg, call, command)
+
+    def _carry_out(self, engine: Engine, leg: int, call: _Call, command: f.Command) -> None:
+        match command:
+            case f.Reject(status):
+                engine.reject(leg, status, None)
+            case f.Answer():
+                engine.answer(leg)
+                engine.listen(leg)
+            case f.Play(prompt):
+                call.prompt, call.began = prompt, time.monotonic()
+                call.token = engine.play(leg, self._script.sounds[prompt].path, loop=False)
+            case f.NoteConsent():
+                call.consented_at = datetime.now(UTC)
+            case f.Listen(step):
+                call.ear = SayingEar(step.text)
+            case f.Take(step):
+                assert call.ear
+                call.taken.append(Taken(step, call.ear.sound()))
+            case f.Keep():
+                self._handle(engine, leg, self._keep(call))
+            case f.Drop():
+                call.taken.clear()
+                call.ear = None
+            case f.HangUp():
+                engine.hang_up(leg)
+
+    def _keep(self, call: _Call) -> f.Fact:
+        assert call.consented_at, "the flow orders to keep what was consented to"
+        terms = self._terms
+        try:
+            person = keep(terms.folder, call.who, call.consented_at, terms.keep_days, call.taken)
+        except OSError as fault:
+            self._failed(f"{fault.filename}: {fault.strerror}")
+            return f.NotKept()
+        self._kept(person)
+        return f.Kept()
+
+
+def _meaning(fact: e.Fact) -> f.Fact | None:
+    match fact:
+        case e.CallConfirmed():
+            return f.Confirmed()
+        case e.DtmfPressed(_, digit):
+            return f.KeyPressed(digit)
+        case e.MediaFoundElsewhere():
+            return f.Unheard()
+        case e.LegHeld() | e.MediaLost():
+            return f.Broken()
+        case e.LegGone():
+            return f.Gone()
+        case _:
+            return None

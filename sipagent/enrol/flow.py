@@ -1,0 +1,325 @@
+"""What an enrolment is: facts of one call in, commands out. No clock, no thread, no socket.
+
+    OFFERED ─answered─▶ WELCOME ─heard whole─▶ CONSENT ─key 1─▶ ASKING ─▶ TONE ─▶ HEARING ─▶ … ─▶ KEEPING
+                                                                  ▲─────── bad, or more ───┘         │
+    any ─hang-up, fault, three bad ones─▶ nothing is kept                           PARTING ◀────────┘
+
+Nothing is kept without key 1, pressed after the whole welcome was heard; all of it at once at the end, or
+nothing. What was said badly is said again; after TRIES times the enrolment ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+CONSENTS = "1"
+TRIES = 3
+CONSENT_S = 10.0
+"""How long key 1 is waited for, then once more after a reminder."""
+CONFIRM_S = 30.0
+SOUND_S = 65.0
+"""Longer than any prompt (media.prompt.ACCEPTED_MAX_S): one whose end is not told ends the call."""
+HEARING_S = 20.0
+
+WELCOME, REMINDER, DECLINED = "welcome", "reminder", "declined"
+TONE = "tone"
+THANKS, GIVEN_UP, FAILED = "thanks", "given_up", "failed"
+FORBIDDEN, NOT_FOUND, BUSY = 403, 404, 486
+
+
+class Fault(Enum):
+    """Why a saying can't be kept; its value names the prompt that says so."""
+
+    NOTHING = "nothing"
+    EARLY = "early"
+    SHORT = "short"
+    LONG = "long"
+    SOFT = "soft"
+    CLIPPED = "clipped"
+    NOISY = "noisy"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One saying: `text` is what is said, `phrase` the configured phrase, None where it refuses nothing.
+
+    `ask` names the prompt that asks for it, `again` the one after it was said badly.
+    """
+
+    ask: str
+    again: str
+    text: str
+    phrase: str | None
+
+
+# --- facts ---
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An INVITE. `known`: it calls the extension; `listed`: by a colleague; `free`: no one else is at it."""
+
+    known: bool
+    listed: bool
+    free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The call is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundEnded:
+    """The sound that was ordered last is over; `whole`: every sample of it went out."""
+
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Sound went past the caller until now."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """A key of the caller's telephone."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something was said after the tone, or nothing; `fault`: None where it can be kept."""
+
+    fault: Fault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All that was taken is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """It could not be kept, and nothing is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The deadline has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The call can't go on: it is held, sends nothing, or the program ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The call has ended."""
+
+
+Fact: TypeAlias = (
+    Offered
+    | Confirmed
+    | SoundEnded
+    | Unheard
+    | KeyPressed
+    | Said
+    | Kept
+    | NotKept
+    | TimePassed
+    | Broken
+    | Gone
+)
+
+
+# --- commands ---
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Answer the INVITE with this status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the INVITE with 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play a prompt, in place of another."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteConsent:
+    """The person has consented just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Hear what is said from the end of the tone on, which has just ended."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Put what was heard last beside the rest, in memory."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Write all that was taken, at once; `Kept` or `NotKept` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget all that was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call."""
+
+
+Command: TypeAlias = Reject | Answer | Play | NoteConsent | Listen | Take | Keep | Drop | HangUp
+
+
+class Phase(Enum):
+    """Where an enrolment stands."""
+
+    NEW = "new"
+    OFFERED = "offered"
+    WELCOME = "welcome"
+    CONSENT = "consent"
+    REMINDED = "reminded"
+    ASKING = "asking"
+    TONE = "tone"
+    HEARING = "hearing"
+    KEEPING = "keeping"
+    PARTING = "parting"
+    OVER = "over"
+
+
+class EnrolFlow:
+    """One call; `deadline` (monotonic s) is when `TimePassed` is due, None for never."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+        self.phase = Phase.NEW
+        self.deadline: float | None = None
+        self._next = 0  # the step that is asked for
+        self._tries = 0
+        self._to_say: tuple[str, ...] = ()  # prompts after the one that is played
+        self._waits = False  # for key 1, with nothing playing
+
+    def handle(self, fact: Fact, now: float) -> list[Command]:  # noqa: PLR0911, PLR0912 - one a fact
+        """What follows; a fact that means nothing in this phase is ignored."""
+        match fact, self.phase:
+            case Offered(), Phase.NEW:
+                return self._offered(fact, now)
+            case _, Phase.NEW | Phase.OVER:
+                return []
+            case Gone(), _:
+                self._enter(Phase.OVER, None)
+                return [Drop()]
+            case Broken(), _:
+                return self._end()
+            case Confirmed(), Phase.OFFERED:
+                return self._say(Phase.WELCOME, WELCOME, now)
+            case Unheard(), Phase.WELCOME | Phase.CONSENT | Phase.REMINDED:
+                return self._say(Phase.WELCOME, WELCOME, now)
+            case Unheard(), Phase.ASKING | Phase.TONE | Phase.HEARING:  # who has consented heard no welcome
+                return self._end()
+            case SoundEnded(), _:
+                return self._sound_ended(fact.whole, now)
+            case KeyPressed(digit), Phase.CONSENT | Phase.REMINDED if digit == CONSENTS:
+                return [NoteConsent(), *self._ask(now)]
+            case Said(), Phase.HEARING:
+                return self._said(fact.fault, now)
+            case Kept(), Phase.KEEPING:
+                return self._say(Phase.PARTING, THANKS, now)
+            case NotKept(), Phase.KEEPING:
+                return [Drop(), *self._say(Phase.PARTING, FAILED, now)]
+            case TimePassed(), _:
+                return self._time_passed(now)
+        return []
+
+    def _offered(self, offer: Offered, now: float) -> list[Command]:
+        status = NOT_FOUND if not offer.known else FORBIDDEN if not offer.listed else BUSY
+        if not (offer.known and offer.listed and offer.free):
+            self._enter(Phase.OVER, None)
+            return [Reject(status)]
+        self._enter(Phase.OFFERED, now + CONFIRM_S)
+        return [Answer()]
+
+    def _sound_ended(self, whole: bool, now: float) -> list[Command]:
+        if self._to_say:
+            first, self._to_say = self._to_say[0], self._to_say[1:]
+            return self._say(Phase.TONE if first == TONE else self.phase, first, now)
+        match self.phase:
+            case Phase.WELCOME if not whole:  # who has not heard it can't consent
+                return self._say(Phase.PARTING, FAILED, now)
+            case Phase.WELCOME:
+                self._enter(Phase.CONSENT, now + CONSENT_S)
+            case Phase.REMINDED:
+                self.deadline = now + CONSENT_S
+                self._waits = True
+            case Phase.TONE:
+                self._enter(Phase.HEARING, now + HEARING_S)
+                return [Listen(self.steps[self._next])]
+            case Phase.PARTING:
+                return self._end()
+        return []
+
+    def _time_passed(self, now: float) -> list[Command]:
+        match self.phase:
+            case Phase.CONSENT:
+                return self._say(Phase.REMINDED, REMINDER, now)
+            case Phase.REMINDED if self._waits:
+                return self._say(Phase.PARTING, DECLINED, now)
+            case Phase.HEARING:
+                return self._said(Fault.NOTHING, now)
+        return self._end()
+
+    def _said(self, fault: Fault | None, now: float) -> list[Command]:
+        step = self.steps[self._next]
+        if fault is None:
+            self._next, self._tries = self._next + 1, 0
+            if self._next < len(self.steps):
+                return [Take(step), *self._ask(now)]
+            self._enter(Phase.KEEPING, None)
+            return [Take(step), Keep()]
+        self._tries += 1
+        if self._tries == TRIES:
+            return [Drop(), *self._say(Phase.PARTING, GIVEN_UP, now)]
+        return self._say(Phase.ASKING, fault.value, now, step.again, TONE)
+
+    def _ask(self, now: float) -> list[Command]:
+        return self._say(Phase.ASKING, self.steps[self._next].ask, now, TONE)
+
+    def _say(self, phase: Phase, prompt: str, now: float, *then: str) -> list[Command]:
+        """Play a prompt; `then`: those after it."""
+        self._to_say = then or self._to_say
+        self._waits = False
+        self._enter(phase, now + SOUND_S)
+        return [Play(prompt)]
+
+    def _end(self) -> list[Command]:
+        self._enter(Phase.OVER, None)
+        return [Drop(), HangUp()]
+
+    def _enter(self, phase: Phase, deadline: float | None) -> None:
+        self.phase, self.deadline = phase, deadline
+        if phase in (Phase.PARTING, Phase.OVER):
+            self._to_say = ()

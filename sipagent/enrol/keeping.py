@@ -1,0 +1,219 @@
+"""What is kept of a person: written whole or not at all, replaced, forgotten, removed when it has expired.
+
+The format is `media.training.enrolled`'s. A head that has learnt from somebody names that person's folder
+(`Head.voices`), and goes with it. Folders are 0700, files 0600.
+"""
+
+import io
+import shutil
+import wave
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.head import HeadError, load
+from media.training.enrolled import PERSON, EnrolledError, Person, Saying, read_person, write_person
+from retention.storage.files import make_folder, private_file, share_owner, sync_folder
+from sipagent.config.tables.enrol import MOST_DAYS, folder_name
+from sipagent.enrol.flow import Step
+
+UNFINISHED = timedelta(hours=1)  # a folder is filled in less
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """A saying that was good: (n,) int16 at 8 kHz."""
+
+    step: Step
+    sound: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    """Who lends a voice: `language` is the one that is spoken, `number` what the call came from."""
+
+    name: str
+    number: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What has gone: the person's folder, by its name, if it was there, and the files of heads."""
+
+    voice: str
+    sound: bool
+    heads: tuple[Path, ...]
+
+
+def keep(folder: Path, who: Colleague, consented_at: datetime, days: int, takes: Sequence[Taken]) -> Person:
+    """Write all of it in the place of what that person had lent before. OSError: nothing is left of it."""
+    make_folder(folder)
+    name = folder_name(who.name)
+    place, filled, old = folder / name, folder / f".{name}.new", folder / f".{name}.old"
+    try:
+        person = _fill(filled, who, consented_at, days, takes)
+        _remove(old)
+        if place.exists():
+            place.rename(old)
+        try:
+            filled.rename(place)
+        except OSError:
+            if old.exists():
+                old.rename(place)
+            raise
+    except OSError:
+        _remove(filled)
+        raise
+    sync_folder(folder)
+    _remove(old)
+    return Person(
+        place, person.name, person.language, person.number, consented_at, person.expires_at, person.sayings
+    )
+
+
+def _fill(folder: Path, who: Colleague, consented_at: datetime, days: int, takes: Sequence[Taken]) -> Person:
+    _remove(folder)
+    folder.mkdir(mode=0o700)
+    share_owner(folder)
+    sayings = []
+    for nth, taken in enumerate(takes, 1):
+        file = f"{nth:02}.wav"
+        with private_file(folder / file) as sound:
+            sound.write(as_wav(taken.sound))
+        share_owner(folder / file)
+        sayings.append(Saying(file, taken.step.text, taken.step.phrase))
+    person = Person(
+        folder=folder,
+        name=who.name,
+        language=who.language,
+        number=who.number,
+        consented_at=consented_at,
+        expires_at=consented_at + timedelta(days=days),
+        sayings=tuple(sayings),
+    )
+    write_person(folder, person)
+    (folder / PERSON).chmod(0o600)
+    share_owner(folder / PERSON)
+    sync_folder(folder)
+    return person
+
+
+def as_wav(sound: Samples) -> bytes:
+    """The file of (n,) int16 at 8 kHz."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        wav.writeframes(sound.astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def voices(folder: Path) -> Iterator[tuple[Path, Person | EnrolledError]]:
+    """Each person's folder, by name, and who that is, or why it can't be told."""
+    for place in _folders(folder):
+        if not place.name.startswith("."):
+            try:
+                yield place, read_person(place)
+            except EnrolledError as wrong:
+                yield place, wrong
+
+
+def forget(folder: Path, heads: Path, name: str) -> Forgotten:
+    """Remove what a person has lent, and the heads that learnt from it: these first, as they name the person.
+
+    Raises HeadError for a head that can't be read, when all the others are gone; OSError.
+    """
+    voice = folder_name(name)
+    unread: list[HeadError] = []
+    gone = tuple(_forget_heads(heads, voice, unread))
+    places = [folder / one for one in (voice, f".{voice}.new", f".{voice}.old", f".{voice}.gone")]
+    there = bool(voice) and places[0].exists()
+    if there:
+        places[0].rename(places[-1])
+    if voice:
+        for place in places[1:]:
+            _remove(place)
+    if there:
+        sync_folder(folder)
+    if unread:
+        raise unread[0]
+    return Forgotten(voice, there, gone)
+
+
+def expire(folder: Path, heads: Path, now: datetime, *, dry: bool = False) -> list[Forgotten]:
+    """Forget whoever's time has passed, and what was never finished; `dry`: only say so.
+
+    Of a folder that can't be read the date is that of the folder, and the longest that may be kept. Raises
+    HeadError for a head that can't be read, when all the others are gone; OSError.
+    """
+    due = [place.name for place, person in voices(folder) if expires_at(place, person) <= now]
+    if dry:
+        return [Forgotten(voice, sound=True, heads=heads_of(heads, voice)) for voice in due]
+    _sweep(folder, now)
+    gone, unread = [], []
+    for voice in due:
+        try:
+            gone.append(forget(folder, heads, voice))
+        except HeadError as wrong:
+            unread.append(wrong)
+    if unread:
+        raise unread[0]
+    return gone
+
+
+def expires_at(place: Path, person: Person | EnrolledError) -> datetime:
+    """Until when a folder may be kept."""
+    if isinstance(person, Person):
+        return person.expires_at
+    return _changed(place) + timedelta(days=MOST_DAYS)
+
+
+def _sweep(folder: Path, now: datetime) -> None:
+    """What a crash has left: the voice that was being replaced comes back, the rest goes."""
+    for place in _folders(folder):
+        if place.name.startswith(".") and _changed(place) + UNFINISHED < now:
+            whole = folder / place.name.removeprefix(".").removesuffix(".old")
+            if place.suffix == ".old" and not whole.exists():
+                place.rename(whole)
+            else:
+                _remove(place)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+
+
+def _changed(place: Path) -> datetime:
+    return datetime.fromtimestamp(place.stat().st_mtime).astimezone()
+
+
+def heads_of(heads: Path, voice: str) -> tuple[Path, ...]:
+    """The heads that can be read and name that voice."""
+    found = []
+    for path in sorted(heads.glob("*.npz")):
+        try:
+            if voice in load(path).voices:
+                found.append(path)
+        except HeadError:
+            continue  # `check` tells of it
+    return tuple(found)
+
+
+def _forget_heads(heads: Path, voice: str, unread: list[HeadError]) -> Iterator[Path]:
+    for path in sorted(heads.glob("*.npz")):
+        try:
+            learnt = voice in load(path).voices
+        except HeadError as wrong:
+            unread.append(wrong)
+            continue
+        if learnt:
+            path.unlink()
+            path.with_suffix(".md").unlink(missing_ok=True)
+            yield path
+
+
+def _remove(place: Path) -> None:
+    if place.exists():
+        shutil.rmtree(place)

@@ -1,0 +1,260 @@
+"""`enrol` without calls: what is listed and forgotten, what expires, and mistakes in one line."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from media.hearing.head import Head, save
+from sipagent.check.voices import lent_voice_findings
+from sipagent.cli.enrol import RTP_PORTS, engine_settings
+from sipagent.config.load import Config, ConfigError, parse
+from sipagent.enrol.driver import Enrolments, Terms
+from sipagent.enrol.flow import Fault
+from sipagent.enrol.keeping import Colleague, keep
+from sipagent.enrol.script import LANGUAGES, SHIPPED, ScriptError, default_phrases, script
+from sipagent.service.purging import Purging
+from tests.configured import with_keys
+from tests.office import Office
+from tests.room import Room
+from tests.test_enrol_keeping import TAKES
+from tests.test_spotter import saying
+
+ENROL = 'extension = "900"\ncolleagues = { "201" = "Ann Martin", "202" = "Zoé" }'
+NOW = datetime.now(UTC)
+PHRASE = "pas de bande"
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    room = Room(tmp_path / "agent")
+    room.set("enrol", ENROL)
+    return room
+
+
+@pytest.fixture
+def office(room: Room, capsys: pytest.CaptureFixture[str]) -> Office:
+    return Office(room.folder, capsys)
+
+
+def lend(room: Room, name: str = "Ann Martin", ago: timedelta = timedelta(), days: int = 180) -> None:
+    keep(room.folder / "voices", Colleague(name, "201", "fr"), NOW - ago, days, TAKES)
+
+
+def teach(room: Room, *voices: str) -> Path:
+    heads = room.folder / "heads"
+    heads.mkdir()
+    head = Head("fr", (PHRASE,), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices)
+    save(heads / "own.npz", head)
+    (heads / "own.md").touch()
+    room.set("refusal", f'keywords = ["je refuse", "{PHRASE}"]')
+    return heads / "own.npz"
+
+
+def test_who_has_lent_a_voice_is_listed(room: Room, office: Office) -> None:
+    assert office.run("enrol", "--list").out == "Nobody has lent a voice.\n"
+    assert json.loads(office.run("enrol", "--list", "--json").out) == []
+    lend(room)
+    (one,) = json.loads(office.run("enrol", "--list", "--json").out)
+    told = {key: one[key] for key in ("name", "number", "language", "phrases", "sayings")}
+    assert told == {
+        "name": "Ann Martin", "number": "201", "language": "fr", "phrases": ["je refuse"], "sayings": 2,
+    }  # fmt: skip
+    assert datetime.fromisoformat(one["expires_at"]) - datetime.fromisoformat(one["consented_at"]) == (
+        timedelta(days=180)
+    )
+    table = office.run("enrol", "--list").out
+    assert all(word in table for word in ("Ann Martin", "201", "je refuse"))
+    (room.folder / "voices" / "ann_martin" / "person.json").write_text("{")
+    ran = office.run("enrol", "--list")
+    assert ran.code == 1 and "nobody's voice" in ran.err
+
+
+def test_who_is_forgotten_takes_what_learnt_along(room: Room, office: Office) -> None:
+    lend(room)
+    head = teach(room, "ann_martin")
+    ran = office.run("enrol", "--forget", "ann martin")
+    assert ran.code == 0 and "and 1 head that had learnt from it" in ran.out
+    assert f"no head hears '{PHRASE}' any more" in ran.err and ran.err.count("\n") == 1
+    assert not head.exists() and not head.with_suffix(".md").exists()
+    assert list((room.folder / "voices").iterdir()) == []
+    assert "ann martin: has lent no voice" in office.fails(1, "enrol", "--forget", "ann martin")
+    head.write_bytes(b"")
+    assert "whether it learnt from Zoé cannot be told" in office.fails(1, "enrol", "--forget", "Zoé")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--list", "--forget", "Ann"), "--list: not with --forget"),
+        (("--json",), "--json: only with --list"),
+        (("--list", "--phrase", "non"), "--phrase, --speech: not with --list or --forget"),
+        (
+            ("--phrase", "une chose", "--phrase", "autre chose"),
+            "no prompt says 'une chose' nor 'autre chose'",
+        ),
+        (("--speech", "de"), "'de' is not one of"),
+        (("--port", "0"), "--port"),
+    ],
+)
+def test_a_mistake_is_one_line(office: Office, words: tuple[str, ...], told: str) -> None:
+    assert told in office.fails(2, "enrol", *words)
+
+
+def test_what_the_configuration_lacks_is_said(room: Room, office: Office) -> None:
+    room.set("service", 'language = "de"')
+    assert "no prompts in 'de'; accepted: --speech en|fr" in office.fails(2, "enrol")
+    room.set("service", 'language = "fr"')
+    (room.folder / "own").mkdir()
+    (room.folder / "own" / "welcome.wav").write_bytes(b"")
+    room.set("enrol", f'{ENROL}\nprompts = "own"')
+    assert "enrol.prompts: " in office.fails(2, "enrol")
+    room.write(room.text.partition("[enrol]")[0])
+    assert "enrol: absent; accepted: a table with extension" in office.fails(2, "enrol")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ('extension = "900"', "enrol.colleagues: missing"),
+        ('extension = "900"\ncolleagues = {}', "enrol.colleagues"),
+        ('extension = "9 00"\ncolleagues = { "201" = "A" }', "enrol.extension: '9 00' is not an E.164"),
+        (f"{ENROL}\nkeep_days = 181", "enrol.keep_days: 181"),
+        ('extension = "900"\ncolleagues = { "201" = "…" }', "'…' has no letter from a to z"),
+        (
+            'extension = "900"\ncolleagues = { "201" = "Zoé", "202" = "ZOE" }',
+            "'ZOE' cannot be told from 'Zoé'",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_used(tmp_path: Path, keys: str, told: str) -> None:
+    text = with_keys("enrol", keys, Room(tmp_path / "a").text)
+    with pytest.raises(ConfigError) as wrong:
+        parse(text, tmp_path / "config.toml")
+    assert told in str(wrong.value)
+
+
+def test_one_person_may_have_two_telephones(room: Room) -> None:
+    room.set("enrol", 'extension = "900"\ncolleagues = { "201" = "Ann", "+33612345678" = "Ann" }')
+    assert room.config().enrol is not None
+
+
+# --- what expires ---
+
+
+def test_the_purge_removes_what_has_expired(room: Room, office: Office) -> None:
+    lend(room, ago=timedelta(days=200))
+    lend(room, "Zoé")
+    head = teach(room, "ann_martin")
+    told = json.loads(office.run("purge", "--dry-run", "--json").out)["voices"]
+    assert told == [{"voice": "ann_martin", "heads": [str(head)]}] and head.exists()
+    assert "Voices of colleagues that would go:" in office.run("purge", "--dry-run").out
+    assert "ann_martin" in office.run("purge").out and not head.exists()
+    assert [path.name for path in (room.folder / "voices").iterdir()] == ["zoe"]
+    assert json.loads(office.run("purge", "--json").out)["voices"] == []
+    (room.folder / "heads" / "x.npz").write_bytes(b"")
+    assert "not a head" in office.fails(1, "purge", "--now", "2100-01-01", "--force", "--by", "Ann")
+
+
+def test_the_services_own_purge_removes_it_and_its_log_names_nobody(room: Room) -> None:
+    lend(room, ago=timedelta(days=200))
+    head = teach(room, "ann_martin")
+    alerts: list[str] = []
+    with capture_logs() as logs:
+        Purging(room.config(), alerts.append)._forget_voices(NOW)
+    assert logs == [{"event": "forgotten", "voices": 1, "log_level": "info"}]
+    assert alerts == [f"{head} is removed: it learnt from a voice that has expired; train it again"]
+    assert not head.exists() and list((room.folder / "voices").iterdir()) == []
+
+
+def told(config: Config, now: datetime = NOW) -> list[tuple[str, str, str]]:
+    return [(one.level, one.what, one.detail) for one in lent_voice_findings(config, now)]
+
+
+def test_check_tells_what_has_expired_cannot_be_read_or_is_open_to_others(room: Room) -> None:
+    assert told(room.config()) == [("ok", "enrol.folder", "nobody has lent a voice")]
+    lend(room)
+    teach(room, "ann_martin")
+    until = f"{NOW + timedelta(days=180):%Y-%m-%d}"
+    assert told(room.config()) == [("ok", "enrol.folder", f"1 voice, the first until {until}")]
+    soon = told(room.config(), NOW + timedelta(days=151))
+    assert soon[0] == ("warning", "enrol.folder", f"ann_martin: expires on {until}, and own.npz with it")
+    late = told(room.config(), NOW + timedelta(days=181))
+    assert late[0] == ("error", "enrol.folder", f"ann_martin: expired on {until}: see `sipagent purge`")
+    place = room.folder / "voices" / "ann_martin"
+    (place / "01.wav").chmod(0o644)
+    assert "01.wav (mode 0644); chmod 0600" in told(room.config())[0][2]
+    place.chmod(0o755)
+    assert "ann_martin (mode 0755); chmod 0700" in told(room.config())[0][2]
+    (place / "01.wav").unlink()
+    assert told(room.config())[0][:2] == ("error", "enrol.folder")
+    room.write(room.text.partition("[enrol]")[0])
+    assert told(room.config())  # also where the table is gone
+
+
+def test_check_tells_what_cannot_be_asked_for(room: Room) -> None:
+    room.set("refusal", 'keywords = ["une chose", "autre chose"]')
+    assert told(room.config())[0][:2] == ("warning", "enrol")
+    room.set("service", 'language = "de"')
+    assert "no prompts in de" in told(room.config())[0][2]
+
+
+# --- what is asked for ---
+
+
+def test_only_the_phrases_of_the_language_are_asked_for() -> None:
+    both = ("je refuse", "I refuse", PHRASE)
+    assert default_phrases(both, "fr") == ("je refuse", PHRASE)
+    assert default_phrases(both, "en") == ("I refuse", PHRASE)
+
+
+def test_each_phrase_is_said_five_times_and_one_may_be_agreed() -> None:
+    asked = script(["je refuse", PHRASE], "fr")
+    assert [(step.ask, step.again) for step in asked.steps[:5]] == [
+        ("say_je_refuse", "say_je_refuse"),
+        *((f"again_{nth}", "say_je_refuse") for nth in range(2, 6)),
+    ]
+    assert (asked.steps[5].ask, asked.steps[6].again, asked.steps[5].phrase) == ("agreed", "agreed", PHRASE)
+    assert [step.ask for step in asked.steps[10:]] == [f"talk_{nth}" for nth in range(1, 6)]
+    assert asked.steps[12].text == "C'est pour un rendez-vous."
+    assert {step.phrase for step in asked.steps[10:]} == {None}
+
+
+def test_a_prompt_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
+    for name in ("say_pas_de_bande", "welcome"):
+        (tmp_path / f"{name}.wav").write_bytes((SHIPPED / "fr" / "thanks.wav").read_bytes())
+    asked = script([PHRASE, "autre chose"], "fr", tmp_path)
+    assert asked.sounds["say_pas_de_bande"].path.parent == asked.sounds["welcome"].path.parent == tmp_path
+    assert asked.sounds["thanks"].path.parent == SHIPPED / "fr"
+    (tmp_path / "talk_2.wav").write_bytes((SHIPPED / "fr" / "thanks.wav").read_bytes())
+    with pytest.raises(ScriptError, match=r"talk_2.wav: its .txt does not say"):
+        script([PHRASE], "fr", tmp_path)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_sentences_are_of_those_that_training_may_use(language: str) -> None:
+    from media.training.language import language as spoken
+    from media.training.speech import texts_of
+
+    asked = {step.text for step in script(["non"], language).steps if step.phrase is None}
+    assert len(asked) == 5 and asked <= {*texts_of(spoken(language).talk, "train")}
+
+
+def test_the_engine_is_one_beside_the_service(room: Room) -> None:
+    config = room.config()
+    assert config.enrol
+    terms = Terms("900", config.enrol.colleagues, config.voices, 180, "FR")
+    enrolments = Enrolments(terms, script(["je refuse"], "fr"), kept=print, failed=print)
+    made = engine_settings(config, config.enrol, enrolments, 5099)
+    assert made.listen == (config.trunk.listen.host, 5099)
+    assert made.rtp_ports[1] == config.trunk.rtp_ports.last
+    assert made.rtp_ports[1] - made.rtp_ports[0] == RTP_PORTS - 1
+    assert made.uri.startswith("sip:900@") and made.registrar == "" and made.trunk is None
+
+
+def test_every_fault_has_its_words() -> None:
+    for language in LANGUAGES:
+        for fault in Fault:
+            assert (SHIPPED / language / f"{fault.value}.txt").read_text(encoding="utf-8").strip()

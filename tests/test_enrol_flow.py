@@ -1,0 +1,204 @@
+"""An enrolment over all short histories: nothing is kept that was not consented to, and all of it or nothing.
+
+Each fact follows each, so deep as it takes to keep something and more; histories that lead to the same state
+are walked on from once.
+"""
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass, replace
+
+import pytest
+
+from sipagent.enrol import flow as f
+from sipagent.enrol.flow import EnrolFlow, Fault, Phase, Step
+
+STEPS = (Step("say", "say", "je refuse", "je refuse"), Step("talk_1", "talk_1", "Il fait beau.", None))
+OFFER = f.Offered(known=True, listed=True, free=True)
+FACTS: tuple[f.Fact, ...] = (
+    OFFER,
+    replace(OFFER, known=False),
+    replace(OFFER, listed=False),
+    replace(OFFER, free=False),
+    f.Confirmed(),
+    f.SoundEnded(whole=True),
+    f.SoundEnded(whole=False),
+    f.Unheard(),
+    f.KeyPressed("1"),
+    f.KeyPressed("9"),
+    f.Said(None),
+    f.Said(Fault.SOFT),
+    f.Kept(),
+    f.NotKept(),
+    f.TimePassed(),
+    f.Broken(),
+    f.Gone(),
+)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a bystander has seen of the call."""
+
+    up: bool = False  # answered, and not ended by anybody
+    playing: str = ""
+    welcomed: bool = False  # the whole welcome was heard
+    consented: bool = False
+    listening: Step | None = None
+    taken: tuple[Step, ...] = ()
+    bad: int = 0  # in a row
+    kept: int = 0
+    parting: bool = False
+
+    def after(self, fact: f.Fact, commands: list[f.Command]) -> "Watch":
+        """What is seen next. Raises AssertionError where a law is broken."""
+        seen = self._of_fact(fact)
+        for command in commands:
+            seen = seen._of_command(command, fact)
+        if isinstance(fact, f.Said) and fact.fault and self.listening:
+            again = f.Play(fact.fault.value) in commands
+            assert again != any(isinstance(one, f.Drop) for one in commands)
+            seen = replace(seen, bad=self.bad + 1)
+            assert seen.bad < f.TRIES or not again
+        return seen
+
+    def _of_fact(self, fact: f.Fact) -> "Watch":
+        match fact:
+            case f.SoundEnded(whole):
+                welcomed = self.welcomed or (whole and self.playing == f.WELCOME)
+                return replace(self, playing="", welcomed=welcomed)
+            case f.Unheard():
+                return replace(self, welcomed=False)
+            case f.Gone() | f.Broken():
+                return replace(self, up=False, listening=None)
+        return self
+
+    def _of_command(self, command: f.Command, fact: f.Fact) -> "Watch":  # noqa: PLR0911 - one a command
+        match command:
+            case f.Reject():
+                assert not self.up and fact != OFFER
+            case f.Answer():
+                assert fact == OFFER
+                return replace(self, up=True)
+            case f.Play(prompt):
+                assert self.up
+                parting = self.parting or prompt in (f.DECLINED, f.THANKS, f.GIVEN_UP, f.FAILED)
+                assert prompt != f.THANKS or self.kept
+                return replace(self, playing=prompt, parting=parting, listening=None)
+            case f.NoteConsent():
+                assert fact == f.KeyPressed("1") and self.welcomed and not self.consented
+                return replace(self, consented=True)
+            case f.Listen(step):
+                assert self.consented and self.welcomed and step == STEPS[len(self.taken)]
+                return replace(self, listening=step)
+            case f.Take(step):
+                assert fact == f.Said(None) and step == self.listening and not self.parting
+                return replace(self, taken=(*self.taken, step), listening=None, bad=0)
+            case f.Keep():
+                assert self.up and self.consented and self.welcomed
+                assert self.taken == STEPS and not self.kept and not self.parting
+                return replace(self, kept=1)
+            case f.Drop():
+                return replace(self, taken=())
+            case f.HangUp():
+                return replace(self, up=False, listening=None)
+        return self
+
+
+def state(flow: EnrolFlow) -> tuple[object, ...]:
+    return tuple(vars(flow).items())
+
+
+def walked(depth: int, begun: tuple[f.Fact, ...] = ()) -> Iterator[tuple[EnrolFlow, Watch]]:
+    """Every state that `depth` facts lead to after those, and what a bystander has seen by then."""
+    flow, watch = EnrolFlow(STEPS), Watch()
+    for fact in begun:
+        watch = watch.after(fact, flow.handle(fact, 0.0))
+    reached, seen = [(flow, watch)], {(state(flow), watch)}
+    for _ in range(depth):
+        following = []
+        for flow, watch in reached:
+            for fact in FACTS:
+                after = copy(flow)
+                saw = watch.after(fact, after.handle(fact, 0.0))
+                if (key := (state(after), saw)) not in seen:
+                    seen.add(key)
+                    following.append((after, saw))
+                    yield after, saw
+        reached = following
+
+
+GOOD: tuple[f.Fact, ...] = (
+    *(OFFER, f.Confirmed(), f.SoundEnded(True), f.KeyPressed("1")),
+    *(f.SoundEnded(True), f.SoundEnded(True), f.Said(None)),
+    *(f.SoundEnded(True), f.SoundEnded(True), f.Said(None)),
+    *(f.Kept(), f.SoundEnded(True)),
+)
+
+
+def test_no_history_breaks_a_law() -> None:
+    """Deep enough that states stop being new: all of them."""
+    reached = list(walked(60))
+    assert any(watch.kept for _, watch in reached)
+    assert {flow.phase for flow, _ in reached} == set(Phase) - {Phase.NEW}
+    assert len(reached) > 100
+    assert len(list(walked(100))) == len(reached)
+
+
+@pytest.mark.parametrize("begun", range(len(GOOD)))
+def test_a_hang_up_anywhere_keeps_no_more_than_was_kept(begun: int) -> None:
+    flow, watch = EnrolFlow(STEPS), Watch()
+    for fact in (*GOOD[:begun], f.Gone()):
+        watch = watch.after(fact, flow.handle(fact, 0.0))
+    assert watch.kept == (begun > GOOD.index(f.Said(None), 7))
+    assert all(flow.handle(fact, 0.0) == [] for fact in FACTS if begun)
+
+
+def test_whoever_goes_on_is_kept_once_and_thanked() -> None:
+    flow, commands = EnrolFlow(STEPS), []
+    for fact in GOOD:
+        commands += flow.handle(fact, 0.0)
+    assert commands == [
+        *(f.Answer(), f.Play("welcome"), f.NoteConsent()),
+        *(f.Play("say"), f.Play("tone"), f.Listen(STEPS[0]), f.Take(STEPS[0])),
+        *(f.Play("talk_1"), f.Play("tone"), f.Listen(STEPS[1]), f.Take(STEPS[1])),
+        *(f.Keep(), f.Play("thanks"), f.Drop(), f.HangUp()),
+    ]
+
+
+def test_what_was_said_badly_is_said_again_and_then_no_more() -> None:
+    flow = EnrolFlow(STEPS)
+    for fact in GOOD[:6]:
+        flow.handle(fact, 0.0)
+    for _ in range(f.TRIES - 1):
+        assert flow.handle(f.Said(Fault.SOFT), 0.0) == [f.Play("soft")]
+        assert flow.handle(f.SoundEnded(True), 0.0) == [f.Play("say")]
+        assert flow.handle(f.SoundEnded(True), 0.0) == [f.Play("tone")]
+        assert flow.handle(f.SoundEnded(True), 0.0) == [f.Listen(STEPS[0])]
+    assert flow.handle(f.Said(Fault.NOISY), 0.0) == [f.Drop(), f.Play("given_up")]
+    assert flow.handle(f.SoundEnded(True), 0.0) == [f.Drop(), f.HangUp()]
+
+
+def test_who_does_not_press_the_key_is_reminded_once() -> None:
+    flow = EnrolFlow(STEPS)
+    for fact in (OFFER, f.Confirmed(), f.SoundEnded(True)):
+        flow.handle(fact, 0.0)
+    assert flow.deadline == f.CONSENT_S
+    assert flow.handle(f.KeyPressed("2"), 1.0) == []
+    assert flow.handle(f.TimePassed(), 10.0) == [f.Play("reminder")]
+    assert flow.handle(f.SoundEnded(True), 15.0) == []
+    assert flow.deadline == 15.0 + f.CONSENT_S
+    assert flow.handle(f.TimePassed(), 25.0) == [f.Play("declined")]
+
+
+@pytest.mark.parametrize(
+    ("offer", "status"),
+    [
+        (replace(OFFER, known=False), 404),
+        (replace(OFFER, listed=False), 403),
+        (replace(OFFER, free=False), 486),
+        (replace(OFFER, listed=False, free=False), 403),
+    ],
+)
+def test_others_are_refused(offer: f.Offered, status: int) -> None:
+    assert EnrolFlow(STEPS).handle(offer, 0.0) == [f.Reject(status)]
