@@ -28,15 +28,8 @@ from media.training.speech import ESPEAK
 from prompts.kokoro import VoiceError
 from sipagent.cli.setup import train as cli_train
 from sipagent.voice import own_keyword
-from sipagent.voice.own_keyword import (
-    Bounds,
-    Check,
-    CheckedUtterance,
-    Trained,
-    TrainingFailed,
-    install,
-    why_not,
-)
+from sipagent.voice.keyword_check import Bounds, Check, CheckedUtterance, why_not
+from sipagent.voice.own_keyword import Trained, TrainingFailed, install
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room

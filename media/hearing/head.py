@@ -46,7 +46,7 @@ class Head:
 
     `refuse_at` is the score from which an utterance refuses, `unclear_at` (lower) the score from which it may
     refuse. `in_call_at` counts during a call, where evidence may be erased, and `accept_at` for phrases that
-    accept. `weights` are float32.
+    accept. `weights` are float32. `voices`: the folders of the colleagues who were in its training.
     """
 
     language: str
@@ -56,6 +56,7 @@ class Head:
     in_call_at: float
     accept_at: float
     weights: Mapping[str, Floats]
+    voices: tuple[str, ...] = ()
 
     def probabilities(self, steps: Floats) -> Floats:
         """(classes,) float32 of (steps, 288), at least one; with fewer than REACH + 1 the first counts
@@ -129,6 +130,8 @@ def save(path: Path, head: Head) -> None:
         "embedding": SHA256,
         "format": FORMAT,
     }
+    if head.voices:
+        told["voices"] = head.voices
     halves: dict[str, Any] = {name: weight.astype(np.float16) for name, weight in head.weights.items()}
     np.savez_compressed(path, told=np.array(json.dumps(told, ensure_ascii=False)), **halves)
 
@@ -147,6 +150,7 @@ def load(path: Path) -> Head:
                 in_call_at=float(told["in_call_at"]),
                 accept_at=float(told["accept_at"]),
                 weights=weights,
+                voices=tuple(told.get("voices", ())),
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise HeadError(f"{path}: not a head: {error}") from error

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from media.hearing.embedding import BANDS, CHANNELS
 from media.hearing.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
-from media.training.features import LONGEST
+from media.training.features import LENT, LONGEST
 
 Weights: TypeAlias = dict[str, Any]
 
@@ -37,6 +37,8 @@ MINED_AT = (0.4, 0.6, 0.8)
 MINED_AMONG = 400_000
 """How many steps in a row, from all questions, are searched."""
 HARD, HARD_SHARE = 0.05, 0.4
+LENT_PHRASES, LENT_OTHERS = 0.4, 0.15
+"""The shares of colleagues' sayings of a phrase, and of their other sentences, where there are any."""
 TOLD_EVERY = 250
 
 
@@ -211,6 +213,27 @@ def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
     return replace(rows, steps=deep, stops=rows.stops - REACH)
 
 
+def without(rows: Questions, gone: NDArray[np.bool_]) -> Questions:
+    """All but these questions, and without the steps that only they had."""
+    stay = ~_used(rows, gone) | _used(rows, ~gone)
+    place = np.concatenate([[0], np.cumsum(stay)])  # of each step among those that stay
+    return Questions(
+        steps=rows.steps[stay],
+        starts=place[rows.starts[~gone]],
+        stops=place[rows.stops[~gone]],
+        labels=rows.labels[~gone],
+        sounds=rows.sounds[~gone],
+    )
+
+
+def _used(rows: Questions, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(steps,): which of them these questions ask about."""
+    begun = np.zeros(len(rows.steps) + 1, dtype=np.int64)
+    np.add.at(begun, rows.starts[chosen], 1)
+    np.add.at(begun, rows.stops[chosen], -1)
+    return np.cumsum(begun)[:-1] > 0
+
+
 def probabilities(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
     """(rows, classes) of all questions."""
     deep = deepened(weights, rows)
@@ -261,20 +284,19 @@ def _first(rows: Questions, classes: int, random: Generator, deep: Mapping[str, 
 
 class _Batches:
     """Half of each batch is OTHER, partly speech taken for a phrase; phrases and sources are equally
-    frequent."""
+    frequent.
+
+    Colleagues, who say little, are sources of their own, which together have a fixed share.
+    """
 
     def __init__(self, rows: Questions, classes: int, random: Generator) -> None:
         self._rows, self._classes, self._random = rows, classes, random
         self._longest = LONGEST if rows.steps.shape[1] != DEEP else LONGEST - REACH
         self._hard = np.zeros(0, dtype=np.int64)
         sources = np.array([Path(sound).parts[-3] for sound in rows.sounds])
-        self._groups = [
-            [
-                np.flatnonzero((rows.labels == label) & (sources == source))
-                for source in np.unique(sources[rows.labels == label])
-            ]
-            for label in range(classes)
-        ]
+        lent = np.char.startswith(sources, f"{LENT}-")
+        self._groups = [_by_source(sources, (rows.labels == label) & ~lent) for label in range(classes)]
+        self._lent = [_by_source(sources, (rows.labels == label) & lent) for label in range(classes)]
 
     def mine(self, weights: Weights) -> None:
         """From now on, train more on other speech that these weights take for a phrase."""
@@ -304,8 +326,16 @@ class _Batches:
     def _pick(self, label: int) -> int:
         if label == self._classes - 1 and len(self._hard) and self._random.random() < HARD_SHARE:
             return int(self._random.choice(self._hard))
-        groups = self._groups[label]
+        groups, lent = self._groups[label], self._lent[label]
+        share = LENT_OTHERS if label == self._classes - 1 else LENT_PHRASES
+        if lent and (not groups or self._random.random() < share):
+            groups = lent
         return int(self._random.choice(groups[self._random.integers(len(groups))]))
+
+
+def _by_source(sources: NDArray[np.str_], chosen: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """The chosen rows of each source that has some."""
+    return [np.flatnonzero(chosen & (sources == source)) for source in np.unique(sources[chosen])]
 
 
 def _shaken(steps: Any, lengths: Any, random: Generator) -> tuple[Any, Any]:
