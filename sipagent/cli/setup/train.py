@@ -305,7 +305,7 @@ def _colleagues(trained: Trained, voices: Sequence[Person]) -> str:
     if not voices:
         return ""
     said = sum(len(sayings_of(person, trained.head.phrases[0])) for person in voices)
-    return f"{len(voices)} colleagues, who say it {said} times; "
+    return f"{len(voices)} colleague{'s' if len(voices) > 1 else ''}, {said} times said; "
 
 
 def _told(trained: Trained, seconds: float) -> str:
