@@ -128,14 +128,14 @@ def _left_out(
         place.mkdir(parents=True)
 
         def told(done: int, total: int, before: int = turn) -> None:
-            step("leave one out", before * total + done, len(leaving) * total)
+            step("without", before * total + done, len(leaving) * total)
 
         save(place / "own.npz", _fitted(phrase, heard, rounds, shards, told))
         checks += [
             pool.submit(_check_stranger, place, phrase, folder / "sounds" / "train" / shard)
             for shard in shards
         ]
-    found = _all(checks, "check those left out", step) if checks else []
+    found = _all(checks, "strangers", step) if checks else []
     return Strangers(tuple(each for part in found for each in part)) if found else None
 
 
@@ -221,7 +221,7 @@ def _check_stranger(folder: Path, phrase: str, place: Path) -> list[CheckedUtter
         arrived = np.concatenate([quiet, read_sound(path), quiet])
         meaning = hear(detector, arrived).verdict.meaning
         both = hear(together, arrived).verdict.meaning if together else None
-        heard.append(CheckedUtterance(said, place.name, "as it came", meaning, both))
+        heard.append(CheckedUtterance(said, place.name, "own", meaning, both))
     return heard
 
 
