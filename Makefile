@@ -38,7 +38,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 			|| why=", and uv brings none ($$(grep -i -m 1 error "$$log" | cut -c 1-120))"; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
+.PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-crowd bench-marks
 .PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
@@ -80,6 +80,10 @@ bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h
 
 bench-voice: .venv/tested ## say the phrases of refusal with voices never heard before: needs `python -m media.training`'s sounds
 	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.voice
+
+bench-enrol: .venv/tested ## let enrolled voices teach a sixth of their kind: ten minutes and more
+	@$(call need,espeak-ng:espeak-ng)
+	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.enrolled
 
 bench-tap: .venv/tested ## measure what writing a recording costs
 	@.venv/bin/python -m tests.bench.tap

@@ -57,10 +57,6 @@ class Amounts:
     people: Mapping[Split, int]
     rounds: int
 
-    def with_rounds(self, rounds: int) -> "Amounts":
-        """The same with so many batches."""
-        return replace(self, rounds=rounds)
-
     def share(self, share: float) -> "Amounts":
         """This share of all amounts."""
 

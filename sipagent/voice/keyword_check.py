@@ -108,7 +108,7 @@ class Check:
 
     @property
     def together(self) -> "Check | None":
-        """The same with the shipped head beside the new one; None if that does not know the phrase."""
+        """The results with the shipped head beside the new one; None if that does not know the phrase."""
         both = [replace(each, meaning=each.together) for each in self.heard if each.together is not None]
         return Check(tuple(both)) if both else None
 
@@ -173,7 +173,7 @@ def figures(check: Check) -> dict[str, Any]:
 
 
 def figures_of_strangers(strangers: Strangers | None) -> dict[str, Any] | None:
-    """The same of colleagues who were left out."""
+    """The figures of colleagues who were left out, as JSON; None if nobody was."""
     if strangers is None:
         return None
     phrases, sentences = strangers.phrases, strangers.sentences

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Step = Callable[[str, int, int], None]  # what, done, total
 Result = TypeVar("Result")
 
+LEFT_OUT_SHARE = 0.5
+"""Of the batches: trainings without somebody are only for figures, and there are several."""
 SPLITS: tuple["Split", ...] = ("train", "tune", "test")
 PROMPTS = Path(prompts.__file__).parent
 QUIET = SAMPLE_RATE // 2
@@ -81,7 +83,13 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
         _embed_all(pool, folder, step)
         heard = own.load_heard(language, folder / "features")
         strangers = _left_out(
-            pool, phrase, heard, folder, count=len(material.voices), rounds=rounds, step=step
+            pool,
+            phrase,
+            heard,
+            folder,
+            count=len(material.voices),
+            rounds=max(1, round(LEFT_OUT_SHARE * rounds)),
+            step=step,
         )
         head = _fitted(phrase, heard, rounds, (), partial(step, "train"))
         head = replace(head, voices=tuple(person.folder.name for person in material.voices))

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -84,7 +84,7 @@ KINDS = {
 
 
 def _other(sound: Sound, pitch: float, tract: float) -> Sound:
-    """The same by somebody else, with the vocoder WORLD."""
+    """A sound as somebody else would say it, made with the vocoder WORLD."""
     import pyworld
 
     melody, envelope, breath = pyworld.wav2world(np.ascontiguousarray(sound), RATE)
@@ -212,7 +212,7 @@ def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: 
         used, _ = usable(enrolled(folder / "lent"), chosen.phrase, spoken.code, datetime.now(UTC))
         prompts = tuple(sorted((PROMPTS / spoken.code).glob("notice.wav")))
         if rounds:
-            amounts = amounts.with_rounds(rounds)
+            amounts = replace(amounts, rounds=rounds)
         material = Material(styles, prompts, amounts, tuple(used))
         trained = train(chosen.phrase, spoken, folder, material, step)
         with ProcessPoolExecutor(1) as pool:
