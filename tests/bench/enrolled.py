@@ -117,7 +117,7 @@ def lend(kind: Kind, folder: Path) -> None:
         random, noise = Random(number), default_rng(number)
         place = folder / f"person_{number}"
         place.mkdir(parents=True)
-        said = [(kind.phrase, kind.phrase)] * SAID
+        said: list[tuple[str, str | None]] = [(kind.phrase, kind.phrase)] * SAID
         said += [(text, None) for text in random.sample(_sentences(spoken, "train"), SENTENCES)]
         sayings = []
         for count, (text, phrase) in enumerate(said):
@@ -228,8 +228,8 @@ def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: 
             }
             for column, every in found.items()
         }
-        leave_one_out, check = figures_of_strangers(trained.strangers), figures(trained.check)
-        click.echo(json.dumps({"kind": kind, **told, "enrolled": leave_one_out, "check": check}, indent=1))
+        others = {"enrolled": figures_of_strangers(trained.strangers), "check": figures(trained.check)}
+        click.echo(json.dumps({"kind": kind, **told, **others}, indent=1))
         return
     table = Table(title=f"{chosen.persons} {kind} voices say {chosen.phrase!r}, each heard without it")
     for title in ("", *(title for _, title in COLUMNS)):
