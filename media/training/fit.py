@@ -6,6 +6,7 @@ as they are already good. The result is the mean of the weights over the last fe
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -96,7 +97,7 @@ def fit(
     if go_on and start is not None:
         weights |= {name: jnp.asarray(value) for name, value in start.items() if name in weights}
     fixed = {name: weights.pop(name) for name in ("mean", "scale")}
-    train = _trainer(fixed, len(classes), rounds, RATE / 2 if go_on else RATE)
+    train = _trainer(len(classes), rounds, RATE / 2 if go_on else RATE)
     so_far = weights, train.begin(weights), weights, jnp.zeros(())
     batches = _Batches(used, len(classes), random)
     spread = jnp.asarray(
@@ -106,7 +107,7 @@ def fit(
     costs: list[float] = []
     for number in range(1, rounds + 1):
         key, chance = jax.random.split(key)
-        so_far, cost = train.step(so_far, chance, spread, batches.next())
+        so_far, cost = train.step(so_far, fixed, chance, spread, batches.next())
         costs.append(float(cost))
         if number in [int(share * rounds) for share in MINED_AT]:
             batches.mine({**deep, **so_far[2], **fixed})
@@ -120,11 +121,13 @@ class _Trainer:
     step: Any
 
 
-def _trainer(fixed: Weights, classes: int, rounds: int, rate: float) -> _Trainer:
+@cache
+def _trainer(classes: int, rounds: int, rate: float) -> _Trainer:
+    """Compiled once for several trainings of one kind."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(200, rounds // 5), rounds, rate / 100)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-2))
 
-    def step(so_far: Any, key: Any, spread: Any, batch: Any) -> Any:
+    def step(so_far: Any, fixed: Any, key: Any, spread: Any, batch: Any) -> Any:
         weights, state, mean, count = so_far
         steps, lengths, labels = batch
         noise, drop, size = jax.random.split(key, 3)
@@ -204,12 +207,12 @@ def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
     if rows.steps.shape[1] == DEEP:
         return rows
     size = 8192
-    infer = jax.jit(lambda steps: deepen(weights, steps[None])[0])
+    layers = {name: jnp.asarray(weight) for name, weight in weights.items() if _is_deep(name)}
     padded = np.concatenate([rows.steps, np.zeros((size + REACH - len(rows.steps) % size, BANDS * CHANNELS))])
     deep = np.empty((len(padded) - REACH, DEEP), dtype=np.float16)
     for at in range(0, len(padded) - REACH, size):
         part = padded[at : at + size + REACH].astype(np.float32)
-        deep[at : at + size] = infer(part)
+        deep[at : at + size] = _deeper(layers, part)
     return replace(rows, steps=deep, stops=rows.stops - REACH)
 
 
@@ -237,14 +240,24 @@ def _used(rows: Questions, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def probabilities(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
     """(rows, classes) of all questions."""
     deep = deepened(weights, rows)
-    infer = jax.jit(lambda steps, lengths: jax.nn.softmax(classify(weights, steps, lengths)))
+    layers = {name: jnp.asarray(weight) for name, weight in weights.items() if not _is_deep(name)}
     parts = []
     for at in range(0, len(deep.starts), 1024):
         steps, lengths = _gathered(deep, np.arange(at, min(at + 1024, len(deep.starts))), LONGEST - REACH)
         missing = ((0, 1024 - len(steps)), (0, 0), (0, 0))
-        some = infer(np.pad(steps, missing), np.pad(lengths, missing[0], constant_values=1))
+        some = _likely(layers, np.pad(steps, missing), np.pad(lengths, missing[0], constant_values=1))
         parts.append(np.asarray(some)[: len(steps)])
     return np.concatenate(parts)
+
+
+@jax.jit
+def _deeper(weights: Mapping[str, Any], steps: Any) -> Any:
+    return deepen(weights, steps[None])[0]
+
+
+@jax.jit
+def _likely(weights: Mapping[str, Any], steps: Any, lengths: Any) -> Any:
+    return jax.nn.softmax(classify(weights, steps, lengths))
 
 
 def _gathered(rows: Questions, picked: NDArray[np.int64], longest: int) -> tuple[Any, Any]:
