@@ -46,7 +46,7 @@ tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cach
 	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests%,$(1)); }
 FAILED = .pytest_cache/failed
 
-.PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
+.PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-crowd bench-marks
 .PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
@@ -88,6 +88,10 @@ bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h
 
 bench-voice: .venv/tested ## say the phrases of refusal with voices never heard before: needs `python -m media.training`'s sounds
 	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.voice
+
+bench-enrol: .venv/tested ## let enrolled voices teach a sixth of their kind: ten minutes and more
+	@$(call need,espeak-ng:espeak-ng)
+	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.enrolled
 
 bench-tap: .venv/tested ## measure what writing a recording costs
 	@.venv/bin/python -m tests.bench.tap

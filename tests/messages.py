@@ -24,7 +24,13 @@ SPEAKING = {  # by the file of the catalogue
     "config": ("sipagent/config",),
     "retention": ("retention",),
     "init": ("sipagent/cli/init/answers.py", "sipagent/cli/init/place.py"),
-    "media": ("media/hearing", "media/recording", "media/prompt.py", "media/training/own.py"),
+    "media": (
+        "media/hearing",
+        "media/recording",
+        "media/prompt.py",
+        "media/training/own.py",
+        "media/training/enrolled.py",
+    ),
     "service": ("sipagent/edge", "sipagent/agent", "sipagent/pjsip", "sipagent/service"),
 }
 KEEPING = ("sipagent/cli/recordings", "sipagent/cli/setup/rotate.py", "sipagent/cli/sound.py")  # in the trace

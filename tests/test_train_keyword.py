@@ -12,31 +12,28 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
+import soundfile
 
 from media.hearing.head import DILATIONS, KERNEL, OTHER, Head, google_layers, load
 from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import Spotter, known_heads
-from media.training import own
+from media.training import near, own
+from media.training.enrolled import LEAST_PEOPLE, Person, Saying, write_person
 from media.training.language import language
 from media.training.near import alike, pieces
 from media.training.speech import ESPEAK
+from media.training.voices import Espeak, Manner
 from prompts.kokoro import VoiceError
 from sipagent.cli.setup import train as cli_train
 from sipagent.voice import own_keyword
-from sipagent.voice.own_keyword import (
-    Bounds,
-    Check,
-    CheckedUtterance,
-    Trained,
-    TrainingFailed,
-    install,
-    why_not,
-)
+from sipagent.voice.keyword_check import Bounds, Check, CheckedUtterance, why_not
+from sipagent.voice.own_keyword import Trained, TrainingFailed, install
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
@@ -101,22 +98,24 @@ def test_words_that_sound_like_one_of_the_phrase_stand_in_its_place() -> None:
 
 
 @speaks
-def test_what_is_held_back_is_said_by_other_voices_and_not_in_the_same_words() -> None:
+def test_what_is_held_back_is_said_by_other_voices_and_not_in_the_same_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near, "LOOKED_AT", 500)
+    every = [
+        utterance
+        for _, shard in own.shards(PHRASE, FRENCH, ["espeak"], own.USUAL.share(0.1))
+        for utterance in shard
+    ]
     said = {
-        split: [
-            utterance
-            for _, shard in own.shards(PHRASE, FRENCH, ["espeak"], own.USUAL.share(0.1))
-            for utterance in shard
-            if utterance.path.parts[0] == split
-        ]
-        for split in own.SPLITS
+        split: [utterance for utterance in every if utterance.path.parts[0] == split] for split in own.SPLITS
     }
     for split, utterances in said.items():
         voices = {utterance.manner.voice.partition("+")[2] for utterance in utterances}
         assert voices <= set(ESPEAK[split])
         assert {own.KEYWORD, OTHER} <= {utterance.path.parent.name for utterance in utterances}
-    near = {utterance.text for utterance in said["test"] if utterance.path.parent.name == own.NEAR}
-    assert near and not near & {utterance.text for utterance in said["train"]}
+    similar = {utterance.text for utterance in said["test"] if utterance.path.parent.name == own.NEAR}
+    assert similar and not similar & {utterance.text for utterance in said["train"]}
     paths = [utterance.path for utterances in said.values() for utterance in utterances]
     assert len(paths) == len(set(paths))
 
@@ -286,19 +285,35 @@ def test_a_process_that_fails_is_told_in_a_line(wrong: Exception, told: str) -> 
         own_keyword._all([failed], "speak", lambda what, done, total: None)
 
 
-# --- and in earnest, with a fiftieth of the work ---
+# --- and in earnest, with a hundredth of the work ---
+
+
+def lends(folder: Path, voice: str) -> None:
+    """Somebody who says the phrase once, and another sentence."""
+    folder.mkdir(parents=True)
+    sayings = (Saying("01.wav", PHRASE, PHRASE), Saying("02.wav", "Bonjour madame.", None))
+    for each in sayings:
+        sound = Espeak().say(each.text, Manner(voice, 1.0, 1.0))[::2]
+        soundfile.write(folder / each.file, np.pad(sound, 4000), 8000)
+    until = datetime.now(UTC) + timedelta(days=1)
+    write_person(folder, Person(folder, folder.name, "fr", "201", until, until, sayings))
 
 
 @speaks
 def test_a_head_is_made_from_nothing_but_voices(office: Office) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
-    lenient = ("--recall", 0, "--false-refusals", 100)
-    ran = office.run("train-keyword", PHRASE, "--lang", "fr", "--share", 0.02, *lenient, "--json")
+    for number in range(LEAST_PEOPLE):
+        lends(office.folder / f"lent/person_{number}", f"fr+{ESPEAK['tune'][number]}")
+    lenient = ("--recall", 0, "--false-refusals", 100, "--voices", office.folder / "lent")
+    ran = office.run("train-keyword", PHRASE, "--lang", "fr", "--share", 0.01, *lenient, "--json")
     told = json.loads(ran.out)
     assert ran.code == 0 and told["why_not"] is None
     assert "espeak" in told["synthesizers"] and told["said"] > 0 and told["others"] > 0
+    assert told["voices"]["persons"] == LEAST_PEOPLE
+    assert (told["voices"]["strangers"]["said"], told["voices"]["strangers"]["others"]) == (3, 3)
     made = load(Path(told["head"]))
     assert made.phrases == (PHRASE,) and made.unclear_at <= made.refuse_at <= made.in_call_at
+    assert made.voices == ("person_0", "person_1", "person_2")
     Spotter([PHRASE], [], own=Path(told["head"]).parent)
 
 

@@ -10,8 +10,15 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
+
+import soundfile
+
+from media.hearing.spotter import plain
 
 PERSON = "person.json"
+LEAST_PEOPLE, MOST_FITS = 3, 10
+"""From how many persons on each is left out once, and how many trainings that takes at most."""
 
 
 class EnrolledError(Exception):
@@ -67,6 +74,8 @@ def read_person(folder: Path) -> Person:
             expires_at=datetime.fromisoformat(told["expires_at"]),
             sayings=tuple(Saying(each["file"], each["text"], each["phrase"]) for each in told["sayings"]),
         )
+        if person.expires_at.tzinfo is None:
+            raise ValueError("expires_at is without a zone")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EnrolledError(f"{folder}: nobody's voice: {error}") from error
     if missing := [each.file for each in person.sayings if not (folder / each.file).is_file()]:
@@ -83,3 +92,55 @@ def enrolled(folder: Path) -> list[Person]:
         for each in sorted(folder.iterdir())
         if each.is_dir() and not each.name.startswith(".")
     ]
+
+
+Unused = Literal["expired", "language", "phrase"]
+"""Why a person is left out: kept too long, speaks another language, did not say the phrase."""
+
+
+def sayings_of(person: Person, phrase: str | None) -> list[Path]:
+    """Person.said, however the phrase is written."""
+    return [
+        person.folder / each.file
+        for each in person.sayings
+        if (each.phrase and plain(each.phrase)) == (phrase and plain(phrase))
+    ]
+
+
+def usable(
+    people: list[Person], phrase: str, language: str, now: datetime
+) -> tuple[list[Person], list[tuple[Person, Unused]]]:
+    """Who can be trained on for a phrase, and who cannot. EnrolledError for a sound that cannot be read."""
+    used, unused = [], []
+    for person in people:
+        if why := _unused(person, phrase, language, now):
+            unused.append((person, why))
+        else:
+            _readable([*sayings_of(person, phrase), *sayings_of(person, None)])
+            used.append(person)
+    return used, unused
+
+
+def left_out(count: int) -> list[tuple[int, ...]]:
+    """Who is left out of each training, by number: of many persons several at once, of too few nobody."""
+    if count < LEAST_PEOPLE:
+        return []
+    return [tuple(range(first, count, MOST_FITS)) for first in range(min(count, MOST_FITS))]
+
+
+def _unused(person: Person, phrase: str, language: str, now: datetime) -> Unused | None:
+    if person.expires_at <= now:
+        return "expired"
+    if person.language != language:
+        return "language"
+    return None if sayings_of(person, phrase) else "phrase"
+
+
+def _readable(sounds: list[Path]) -> None:
+    for path in sounds:
+        try:
+            told = soundfile.info(path)
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise EnrolledError(f"{path}: no sound that can be read") from error
+        if told.channels != 1 or not told.frames:
+            raise EnrolledError(f"{path}: accepted: sound of one channel")

@@ -31,7 +31,7 @@ from media.hearing.embedding import (
 from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
 from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
-from media.training.channel import Backgrounds, PhoneLine, Sound, any_line, carry
+from media.training.channel import Backgrounds, Noise, PhoneLine, Sound, any_line, carry
 from media.training.revoice import revoiced
 
 LONGEST = 69
@@ -39,8 +39,13 @@ LONGEST = 69
 LATE_S = 0.8
 """How long after a phrase questions are still asked."""
 CROWDS = (1, 2, 3, 4, 4, 6)
-VOICES = ("espeak", "kokoro")
-"""Whose sounds are changed into other voices; people's stay as they are."""
+LENT = "voices"
+"""The source of colleagues' sayings, which came over a line already: a folder `voices-N` for each."""
+LENT_TIMES, LENT_TIMES_OTHER = 12, 3
+"""How many variants of a colleague's phrases, which are few, and of the sentences."""
+VOICES = ("espeak", "kokoro", LENT)
+"""Whose sounds are changed into other voices; other people's stay as they are."""
+VOCODER_RATE = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ def read(path: Path, changed_by: Generator | None = None) -> Sound:
     """The sound at 8 kHz, full scale 1.0, its silence cut to 30 ms; in another voice if asked."""
     sound, rate = soundfile.read(path, dtype="float64")
     if changed_by is not None and len(sound) > rate // 5:
+        if rate < VOCODER_RATE:  # below, WORLD looks for breath where there is no spectrum
+            sound, rate = np.asarray(resample_poly(sound, VOCODER_RATE, rate)), VOCODER_RATE
         sound = revoiced(sound, rate, changed_by)
     sound = np.asarray(sound if rate == SAMPLE_RATE else resample_poly(sound, SAMPLE_RATE, rate))
     loud = np.flatnonzero(np.abs(sound) > 0.01 * max(np.abs(sound).max(), 1e-9))
@@ -190,13 +197,37 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> in
     """Write features/SPLIT.SOURCE.npz from the sounds there are now; how many questions."""
     sounds = labelled(folder / "sounds" / split / source)
     random = default_rng(sum(map(ord, split + source)))
-    others = [path for label, path in sounds if label == OTHER]
-    crowd = sorted((folder / "sounds" / split).glob(f"*/{OTHER}/*.wav"))
+    crowd = [
+        path
+        for path in sorted((folder / "sounds" / split).glob(f"*/{OTHER}/*.wav"))
+        if source_of(path) != LENT  # who is left out of a training must not be in the background
+    ]
+    others = [path for label, path in sounds if label == OTHER] or crowd
     stage = LineStage(others, crowd, prompts, random)
     changed = split == "train"
+    lent = source.startswith(f"{LENT}-")
     return write(
         folder / "features" / f"{split}.{source}.npz",
-        (stage.asked(label, path, changed=changed) for _ in range(times) for label, path in sounds),
+        (
+            stage.asked(label, path, gentle_line(random) if lent else None, changed=changed)
+            for turn in range(LENT_TIMES if lent else times)
+            for label, path in sounds
+            if not lent or label != OTHER or turn < LENT_TIMES_OTHER
+        ),
+    )
+
+
+def gentle_line(random: Generator) -> PhoneLine:
+    """What may still happen to a voice that came over a line already: level, some noise, loss."""
+    noises: tuple[Noise, ...] = ("pink", "street", "babble")
+    return PhoneLine(
+        level_dbfs=random.uniform(-34, -15),
+        noise=noises[random.integers(len(noises))],
+        snr_db=None if random.random() < 0.5 else random.uniform(10, 30),
+        tilt_db=random.uniform(-3, 3),
+        band=None,
+        codec="alaw",
+        loss=0.0 if random.random() < 0.5 else random.uniform(0, 0.03),
     )
 
 

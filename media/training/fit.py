@@ -6,6 +6,7 @@ as they are already good. The result is the mean of the weights over the last fe
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from media.hearing.embedding import BANDS, CHANNELS
 from media.hearing.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
-from media.training.features import LONGEST
+from media.training.features import LENT, LONGEST
 
 Weights: TypeAlias = dict[str, Any]
 
@@ -37,6 +38,8 @@ MINED_AT = (0.4, 0.6, 0.8)
 MINED_AMONG = 400_000
 """How many steps in a row, from all questions, are searched."""
 HARD, HARD_SHARE = 0.05, 0.4
+LENT_PHRASES, LENT_OTHERS = 0.4, 0.15
+"""The shares of colleagues' sayings of a phrase, and of their other sentences, where there are any."""
 TOLD_EVERY = 250
 
 
@@ -94,7 +97,7 @@ def fit(
     if go_on and start is not None:
         weights |= {name: jnp.asarray(value) for name, value in start.items() if name in weights}
     fixed = {name: weights.pop(name) for name in ("mean", "scale")}
-    train = _trainer(fixed, len(classes), rounds, RATE / 2 if go_on else RATE)
+    train = _trainer(len(classes), rounds, RATE / 2 if go_on else RATE)
     so_far = weights, train.begin(weights), weights, jnp.zeros(())
     batches = _Batches(used, len(classes), random)
     spread = jnp.asarray(
@@ -104,7 +107,7 @@ def fit(
     costs: list[float] = []
     for number in range(1, rounds + 1):
         key, chance = jax.random.split(key)
-        so_far, cost = train.step(so_far, chance, spread, batches.next())
+        so_far, cost = train.step(so_far, fixed, chance, spread, batches.next())
         costs.append(float(cost))
         if number in [int(share * rounds) for share in MINED_AT]:
             batches.mine({**deep, **so_far[2], **fixed})
@@ -118,11 +121,13 @@ class _Trainer:
     step: Any
 
 
-def _trainer(fixed: Weights, classes: int, rounds: int, rate: float) -> _Trainer:
+@cache
+def _trainer(classes: int, rounds: int, rate: float) -> _Trainer:
+    """Compiled once for several trainings of one kind."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(200, rounds // 5), rounds, rate / 100)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-2))
 
-    def step(so_far: Any, key: Any, spread: Any, batch: Any) -> Any:
+    def step(so_far: Any, fixed: Any, key: Any, spread: Any, batch: Any) -> Any:
         weights, state, mean, count = so_far
         steps, lengths, labels = batch
         noise, drop, size = jax.random.split(key, 3)
@@ -202,26 +207,57 @@ def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
     if rows.steps.shape[1] == DEEP:
         return rows
     size = 8192
-    infer = jax.jit(lambda steps: deepen(weights, steps[None])[0])
+    layers = {name: jnp.asarray(weight) for name, weight in weights.items() if _is_deep(name)}
     padded = np.concatenate([rows.steps, np.zeros((size + REACH - len(rows.steps) % size, BANDS * CHANNELS))])
     deep = np.empty((len(padded) - REACH, DEEP), dtype=np.float16)
     for at in range(0, len(padded) - REACH, size):
         part = padded[at : at + size + REACH].astype(np.float32)
-        deep[at : at + size] = infer(part)
+        deep[at : at + size] = _deeper(layers, part)
     return replace(rows, steps=deep, stops=rows.stops - REACH)
+
+
+def without(rows: Questions, gone: NDArray[np.bool_]) -> Questions:
+    """All but these questions, and without the steps that only they had."""
+    stay = ~_used(rows, gone) | _used(rows, ~gone)
+    place = np.concatenate([[0], np.cumsum(stay)])  # of each step among those that stay
+    return Questions(
+        steps=rows.steps[stay],
+        starts=place[rows.starts[~gone]],
+        stops=place[rows.stops[~gone]],
+        labels=rows.labels[~gone],
+        sounds=rows.sounds[~gone],
+    )
+
+
+def _used(rows: Questions, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(steps,): which of them these questions ask about."""
+    begun = np.zeros(len(rows.steps) + 1, dtype=np.int64)
+    np.add.at(begun, rows.starts[chosen], 1)
+    np.add.at(begun, rows.stops[chosen], -1)
+    return np.cumsum(begun)[:-1] > 0
 
 
 def probabilities(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
     """(rows, classes) of all questions."""
     deep = deepened(weights, rows)
-    infer = jax.jit(lambda steps, lengths: jax.nn.softmax(classify(weights, steps, lengths)))
+    layers = {name: jnp.asarray(weight) for name, weight in weights.items() if not _is_deep(name)}
     parts = []
     for at in range(0, len(deep.starts), 1024):
         steps, lengths = _gathered(deep, np.arange(at, min(at + 1024, len(deep.starts))), LONGEST - REACH)
         missing = ((0, 1024 - len(steps)), (0, 0), (0, 0))
-        some = infer(np.pad(steps, missing), np.pad(lengths, missing[0], constant_values=1))
+        some = _likely(layers, np.pad(steps, missing), np.pad(lengths, missing[0], constant_values=1))
         parts.append(np.asarray(some)[: len(steps)])
     return np.concatenate(parts)
+
+
+@jax.jit
+def _deeper(weights: Mapping[str, Any], steps: Any) -> Any:
+    return deepen(weights, steps[None])[0]
+
+
+@jax.jit
+def _likely(weights: Mapping[str, Any], steps: Any, lengths: Any) -> Any:
+    return jax.nn.softmax(classify(weights, steps, lengths))
 
 
 def _gathered(rows: Questions, picked: NDArray[np.int64], longest: int) -> tuple[Any, Any]:
@@ -261,20 +297,19 @@ def _first(rows: Questions, classes: int, random: Generator, deep: Mapping[str, 
 
 class _Batches:
     """Half of each batch is OTHER, partly speech taken for a phrase; phrases and sources are equally
-    frequent."""
+    frequent.
+
+    Colleagues, who say little, are sources of their own, which together have a fixed share.
+    """
 
     def __init__(self, rows: Questions, classes: int, random: Generator) -> None:
         self._rows, self._classes, self._random = rows, classes, random
         self._longest = LONGEST if rows.steps.shape[1] != DEEP else LONGEST - REACH
         self._hard = np.zeros(0, dtype=np.int64)
         sources = np.array([Path(sound).parts[-3] for sound in rows.sounds])
-        self._groups = [
-            [
-                np.flatnonzero((rows.labels == label) & (sources == source))
-                for source in np.unique(sources[rows.labels == label])
-            ]
-            for label in range(classes)
-        ]
+        lent = np.char.startswith(sources, f"{LENT}-")
+        self._groups = [_by_source(sources, (rows.labels == label) & ~lent) for label in range(classes)]
+        self._lent = [_by_source(sources, (rows.labels == label) & lent) for label in range(classes)]
 
     def mine(self, weights: Weights) -> None:
         """From now on, train more on other speech that these weights take for a phrase."""
@@ -304,8 +339,16 @@ class _Batches:
     def _pick(self, label: int) -> int:
         if label == self._classes - 1 and len(self._hard) and self._random.random() < HARD_SHARE:
             return int(self._random.choice(self._hard))
-        groups = self._groups[label]
+        groups, lent = self._groups[label], self._lent[label]
+        share = LENT_OTHERS if label == self._classes - 1 else LENT_PHRASES
+        if lent and (not groups or self._random.random() < share):
+            groups = lent
         return int(self._random.choice(groups[self._random.integers(len(groups))]))
+
+
+def _by_source(sources: NDArray[np.str_], chosen: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """The chosen rows of each source that has some."""
+    return [np.flatnonzero(chosen & (sources == source)) for source in np.unique(sources[chosen])]
 
 
 def _shaken(steps: Any, lengths: Any, random: Generator) -> tuple[Any, Any]:

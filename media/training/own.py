@@ -3,7 +3,9 @@
     sounds_of ──▶ speak ──▶ FOLDER/sounds/SPLIT/SOURCE/LABEL ──▶ features ──▶ FOLDER/features ──▶ fit_own
 
 Sounds lie in shards of a few hundred, for several processes. Speakers and sentences of `test` are used
-nowhere else, and SVOX Pico is only for measuring, as with the shipped heads.
+nowhere else, and SVOX Pico is only for measuring, as with the shipped heads. Colleagues who lent their voices
+have a shard each, of links to their sounds, in `train` alone: how they would be heard as strangers is known
+from short trainings without them.
 """
 
 import importlib.util
@@ -14,13 +16,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from media.hearing.head import OTHER, Head, load
 from media.hearing.spotter import HEADS, plain
+from media.training.enrolled import Person, sayings_of
+from media.training.features import LENT
 from media.training.language import Language
 from media.training.near import alike, pieces
 from media.training.people import people
 from media.training.speech import Split, SpokenFile, label, manner, others, texts_of
+
+if TYPE_CHECKING:
+    from media.training.fit import Questions
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
@@ -86,11 +96,13 @@ USUAL = Amounts(
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The material for training: the folder of Kokoro's speakers, and sounds that the agent plays."""
+    """The material for training: the folder of Kokoro's speakers, sounds that the agent plays, and who lent
+    a voice."""
 
     styles: Path
     prompts: tuple[Path, ...]
     amounts: Amounts
+    voices: tuple[Person, ...] = ()
 
 
 class Missing(Exception):
@@ -184,26 +196,62 @@ def people_of(split: Split, amounts: Amounts) -> list[Path]:
     return Random(split).sample(found, min(amounts.people[split], len(found)))
 
 
+def link_voices(voices: Sequence[Person], phrase: str, sounds: Path) -> None:
+    """Links to their sayings, a shard for each person; sounds of other phrases are in none."""
+    for number, person in enumerate(voices):
+        for name, said in ((KEYWORD, phrase), (OTHER, None)):
+            place = sounds / "train" / shard_of(number) / name
+            place.mkdir(parents=True)
+            for count, path in enumerate(sayings_of(person, said)):
+                (place / f"{count:05d}.wav").symlink_to(path.resolve())
+
+
+def shard_of(number: int) -> str:
+    """The folder of the person with this number among the voices."""
+    return f"{LENT}-{number:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The questions of all sounds, as deep steps of the language's shipped head, `start`."""
+
+    start: Head
+    train: "Questions"
+    tune: "Questions"
+
+
+def load_heard(language: Language, features: Path) -> Heard:
+    """All of train.*.npz and of tune.*.npz, deepened once for all trainings."""
+    from media.training.fit import deepened, load_rows  # with JAX, which takes a second
+
+    start = load(HEADS / f"{language.code}.npz")
+    train, tune = (
+        deepened(start.weights, load_rows(sorted(features.glob(f"{split}.*.npz")), [KEYWORD, OTHER]))
+        for split in SPLITS[:2]
+    )
+    return Heard(start, train, tune)
+
+
 def fit_own(
-    phrase: str, language: Language, features: Path, rounds: int
+    phrase: str, heard: Heard, rounds: int, leave_out: Sequence[str] = ()
 ) -> Iterator[tuple[int, Head | None]]:
-    """Train on train.*.npz, choose thresholds on tune.*.npz; yields the number of batches so far, last the
-    head.
+    """Train, and choose thresholds on `tune`; yields the number of batches so far, last the head.
 
     Its deep layers are those of the language's shipped head, and stay unchanged: this makes it fast.
+    `leave_out`: shards that aren't trained on.
     """
-    from media.training.fit import Weights, fit, load_rows  # with JAX, which takes a second
+    from media.training.fit import Weights, fit, without
     from media.training.tuning import head_of, strictest
 
-    classes = [KEYWORD, OTHER]
-    train = load_rows(sorted(features.glob("train.*.npz")), classes)
-    tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
-    start = load(HEADS / f"{language.code}.npz").weights
+    train = heard.train
+    if leave_out:
+        train = without(train, np.array([Path(sound).parts[-3] in leave_out for sound in train.sounds]))
     weights: Weights = {}
-    for number, _, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
+    batches = fit(train, [KEYWORD, OTHER], rounds, SEED, heard.start.weights, tune_deep=False)
+    for number, _, weights in batches:  # noqa: B007 - the last ones are kept
         yield number, None
-    found = strictest(weights, tune)
-    yield rounds, head_of(language.code, (phrase,), weights, replace(found, accept_at=NEVER))
+    found = replace(strictest(weights, heard.tune), accept_at=NEVER)
+    yield rounds, head_of(heard.start.language, (phrase,), weights, found)
 
 
 def file_name(phrase: str, language: str) -> str:

@@ -1,6 +1,7 @@
 """A head for the service's own keyword: made, checked on other voices as on a call, installed.
 
     train ──▶ media.training.own, in a scratch folder, by several processes ──▶ Trained ──▶ why_not, install
+       └ with colleagues' voices: some of them left out at a time, and heard by a head that never knew them
 
 A head that fails its check is never installed, nor half a head: its file is written last, and whole.
 """
@@ -14,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -25,26 +26,25 @@ import prompts
 from media.frame import SAMPLE_RATE
 from media.hearing.embedding import EmbeddingUnavailable
 from media.hearing.head import OTHER, Head, save
-from media.hearing.keyword import Meaning
-from media.hearing.spotter import Spotter
+from media.hearing.spotter import HEADS, Spotter, known_heads, plain
 from prompts.kokoro import VoiceError
 from prompts.phonemes import PhonemeError
-from sipagent.voice.detection import hear
+from sipagent.voice.detection import hear, read_sound
+from sipagent.voice.keyword_check import LINES, Check, CheckedUtterance, Strangers
 
 if TYPE_CHECKING:
     from media.training.language import Language
-    from media.training.own import Material
+    from media.training.own import Heard, Material
     from media.training.speech import Split, SpokenFile
 
 Step = Callable[[str, int, int], None]  # what, done, total
 Result = TypeVar("Result")
 
+LEFT_OUT_SHARE = 0.5
+"""Of the batches: trainings without somebody are only for figures, and there are several."""
 SPLITS: tuple["Split", ...] = ("train", "tune", "test")
 PROMPTS = Path(prompts.__file__).parent
-LINES: tuple[tuple[str, float | None], ...] = (("clean", None), ("20 dB", 20.0))
 QUIET = SAMPLE_RATE // 2
-SYNTHETIC = ("espeak", "kokoro")
-"""Synthesizers with other voices used in training: the check is about their recall."""
 
 
 class TrainingFailed(Exception):
@@ -52,79 +52,18 @@ class TrainingFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedUtterance:
-    """One utterance of the check: `said` is KEYWORD, NEAR or OTHER, `source` whose voice it was."""
-
-    said: str
-    source: str
-    line: str
-    meaning: Meaning
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The results of a head on voices not used in training; shares are 0.0 to 1.0, None without any."""
-
-    heard: tuple[CheckedUtterance, ...] = field(repr=False)
-
-    @property
-    def recall(self) -> float | None:
-        """The share of phrases heard, of voices by synthesizers that it was trained on."""
-        return _share(self._counted())
-
-    @property
-    def said(self) -> int:
-        """How often those voices say the phrase."""
-        return len(list(self._counted()))
-
-    @property
-    def false_refusals(self) -> float | None:
-        """The share of ordinary speech taken for the phrase, including people's."""
-        return _share(self._of("other"))
-
-    @property
-    def near_misses(self) -> float | None:
-        """The share taken for the phrase of its pieces, and of words that sound similar."""
-        return _share(self._of("near"))
-
-    @property
-    def recalls(self) -> dict[str, float]:
-        """The recall by synthesizer, and by line."""
-        names = sorted({each.source for each in self._of("keyword")}) + [name for name, _ in LINES]
-        found = {
-            name: _share(each for each in self._of("keyword") if name in (each.source, each.line))
-            for name in names
-        }
-        return {name: share for name, share in found.items() if share is not None}
-
-    def count(self, said: str) -> int:
-        """Utterances of a kind."""
-        return len(list(self._of(said)))
-
-    def _counted(self) -> Iterator[CheckedUtterance]:
-        return (each for each in self._of("keyword") if each.source in SYNTHETIC)
-
-    def _of(self, said: str) -> Iterator[CheckedUtterance]:
-        return (each for each in self.heard if each.said == said)
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a head must reach to be installed: shares, 0.0 to 1.0."""
-
-    recall: float = 0.85
-    false_refusals: float = 0.005
-
-
-@dataclass(frozen=True, slots=True)
 class Trained:
-    """A head that isn't installed yet; `synthesizers` are those that spoke, `people` how many recordings."""
+    """A head that isn't installed yet; `synthesizers` are those that spoke, `people` how many recordings.
+
+    `strangers`: colleagues, each heard by a head without them; None if they were too few for that.
+    """
 
     head: Head
     check: Check
     synthesizers: tuple[str, ...]
     people: int
     rounds: int
+    strangers: Strangers | None = None
 
 
 def train(phrase: str, language: "Language", folder: Path, material: "Material", step: Step) -> Trained:
@@ -134,22 +73,78 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
     """
     from media.training import own
 
-    speaking = own.synthesizers(language, material.styles)
+    speaking, rounds = own.synthesizers(language, material.styles), material.amounts.rounds
     people = _copy(folder / "sounds", material)
+    own.link_voices(material.voices, phrase, folder / "sounds")
     with _processes() as pool:
         shards = own.shards(phrase, language, speaking, material.amounts)
         speak = partial(_speak, language.code, folder, material.styles)
         _all([pool.submit(speak, shard) for shard in shards], "speak", step)
         _embed_all(pool, folder, step)
-        head: Head | None = None
-        for done, head in own.fit_own(phrase, language, folder / "features", material.amounts.rounds):  # noqa: B007
-            step("train", done, material.amounts.rounds)
-        assert head is not None
+        heard = own.load_heard(language, folder / "features")
+        strangers = _left_out(
+            pool,
+            phrase,
+            heard,
+            folder,
+            count=len(material.voices),
+            rounds=max(1, round(LEFT_OUT_SHARE * rounds)),
+            step=step,
+        )
+        head = _fitted(phrase, heard, rounds, (), partial(step, "train"))
+        head = replace(head, voices=tuple(person.folder.name for person in material.voices))
         save(folder / "own.npz", head)
         tests = sorted((folder / "sounds" / "test").glob("*"))
-        heard = _all([pool.submit(_check, folder, phrase, place) for place in tests], "check", step)
-    check = Check(tuple(each for part in heard for each in part))
-    return Trained(head, check, tuple(speaking), people, material.amounts.rounds)
+        found = _all([pool.submit(_check, folder, phrase, place) for place in tests], "check", step)
+    check = Check(tuple(each for part in found for each in part))
+    return Trained(head, check, tuple(speaking), people, rounds, strangers)
+
+
+def _fitted(
+    phrase: str, heard: "Heard", rounds: int, leave_out: Sequence[str], step: Callable[[int, int], None]
+) -> Head:
+    from media.training.own import fit_own
+
+    head: Head | None = None
+    for done, head in fit_own(phrase, heard, rounds, leave_out):  # noqa: B007 - the last one is kept
+        step(done, rounds)
+    assert head is not None
+    return head
+
+
+def _left_out(
+    pool: ProcessPoolExecutor,
+    phrase: str,
+    heard: "Heard",
+    folder: Path,
+    *,
+    count: int,
+    rounds: int,
+    step: Step,
+) -> Strangers | None:
+    """Each colleague heard by a head that was trained on all but them and a few others.
+
+    The heads are in `without/N`, by the number of the first who is left out.
+    """
+    from media.training.enrolled import left_out
+    from media.training.own import shard_of
+
+    leaving, checks = left_out(count), []
+    for turn, numbers in enumerate(leaving):
+        shards = [shard_of(number) for number in numbers]
+        place = folder / "without" / str(numbers[0])
+        place.mkdir(parents=True)
+
+        def told(done: int, total: int, before: int = turn) -> None:
+            step("without", before * total + done, len(leaving) * total)
+
+        save(place / "own.npz", _fitted(phrase, heard, rounds, shards, told))
+        checks += [
+            pool.submit(_check_stranger, place, phrase, folder / "sounds" / "train" / shard)
+            for shard in shards
+        ]
+    found = _all(checks, "strangers", step) if checks else []
+    return Strangers(tuple(each for part in found for each in part)) if found else None
 
 
 def _copy(sounds: Path, material: "Material") -> int:
@@ -165,19 +160,6 @@ def _copy(sounds: Path, material: "Material") -> int:
             people += sum(1 for _ in copy_people(found[start : start + SHARD], place))
     copy_prompts(material.prompts, sounds / "train" / "prompts-0" / OTHER)
     return people
-
-
-def why_not(check: Check, bounds: Bounds) -> str | None:
-    """Why this head must not be used, in one line; None if it may."""
-    recall, falsely = check.recall or 0.0, check.false_refusals
-    if recall < bounds.recall:
-        return f"it hears {recall:.1%} of those who say it, and {bounds.recall:.1%} is the least"
-    if falsely is None or falsely > bounds.false_refusals:
-        said = (
-            "nothing else was said" if falsely is None else f"it takes {falsely:.2%} of other speech for it"
-        )
-        return f"{said}, and {bounds.false_refusals:.2%} is the most"
-    return None
 
 
 def install(head: Head, card: str, folder: Path, name: str) -> Path:
@@ -222,7 +204,7 @@ def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
     from media.training.channel import PhoneLine, carry
     from media.training.features import labelled, read
 
-    detector = Spotter([phrase], [], folder)
+    detector, together = _detectors(phrase, folder)
     random = np.random.default_rng(sum(map(ord, place.name)))
     source = place.name.rpartition("-")[0]
     heard = []
@@ -230,13 +212,31 @@ def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
         sound = np.concatenate([np.zeros(QUIET), read(path), np.zeros(QUIET)])
         for name, noise in LINES if said == "keyword" else LINES[number % 2 :][:1]:
             arrived = carry(sound, PhoneLine(noise="pink", snr_db=noise), {}, random)
-            heard.append(CheckedUtterance(said, source, name, hear(detector, arrived).verdict.meaning))
+            meaning = hear(detector, arrived).verdict.meaning
+            both = hear(together, arrived).verdict.meaning if together else None
+            heard.append(CheckedUtterance(said, source, name, meaning, both))
     return heard
 
 
-def _share(heard: "Iterator[CheckedUtterance]") -> float | None:
-    refused = [each.meaning is Meaning.REFUSE for each in heard]
-    return sum(refused) / len(refused) if refused else None
+def _check_stranger(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
+    """Check a colleague's sayings as they came, with quiet around them."""
+    from media.training.features import labelled
+
+    detector, together = _detectors(phrase, folder)
+    heard = []
+    quiet = np.zeros(QUIET, dtype=np.int16)
+    for said, path in labelled(place):
+        arrived = np.concatenate([quiet, read_sound(path), quiet])
+        meaning = hear(detector, arrived).verdict.meaning
+        both = hear(together, arrived).verdict.meaning if together else None
+        heard.append(CheckedUtterance(said, place.name, "own", meaning, both))
+    return heard
+
+
+def _detectors(phrase: str, folder: Path) -> tuple[Spotter, Spotter | None]:
+    """With the head in the folder alone; and, if the shipped heads know the phrase, beside those."""
+    shipped = any(phrase == plain(one) for head in known_heads() for one in head.phrases)
+    return Spotter([phrase], [], folder), Spotter([phrase], [], HEADS, own=folder) if shipped else None
 
 
 def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Result]:
@@ -276,15 +276,3 @@ def _processes() -> Iterator[ProcessPoolExecutor]:
 def _ignore_interrupts() -> None:
     """Ctrl-C is for the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def figures(check: Check) -> dict[str, Any]:
-    """The figures as JSON for programs."""
-    return {
-        "recall": check.recall,
-        "recalls": check.recalls,
-        "false_refusals": check.false_refusals,
-        "near_misses": check.near_misses,
-        "said": check.said,
-        "others": check.count("other"),
-    }

@@ -3,15 +3,17 @@
 import os
 import tempfile
 import time
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from media.hearing.keyword import DetectorUnavailable
 from media.hearing.spotter import known_heads, plain
+from media.training.enrolled import LEAST_PEOPLE, EnrolledError, Person, Unused, enrolled, sayings_of, usable
 from media.training.language import LANGUAGES, Language, language
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import steps
@@ -19,17 +21,8 @@ from sipagent.cli.times import percent
 from sipagent.config.load import Config
 from sipagent.config.tables.spoken import PromptFiles
 from sipagent.languages.reason import shown
-from sipagent.voice.own_keyword import (
-    PROMPTS,
-    SYNTHETIC,
-    Bounds,
-    Trained,
-    TrainingFailed,
-    figures,
-    install,
-    train,
-    why_not,
-)
+from sipagent.voice.keyword_check import SYNTHETIC, Bounds, Rate, figures, figures_of_strangers, why_not
+from sipagent.voice.own_keyword import PROMPTS, Trained, TrainingFailed, install, train
 
 STYLES = (Path("package/voices"), Path("node_modules/kokoro-js/voices"))
 LONGEST, MOST_WORDS = 60, 8
@@ -68,6 +61,13 @@ LONGEST, MOST_WORDS = 60, 8
     metavar="DIR",
     help="The folder of Kokoro's speakers; else where npm leaves them below the current folder.",
 )
+@click.option(
+    "--voices",
+    "lent",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="Train on colleagues' voices, too: what `sipagent enrol` keeps.",
+)
 @json_option
 @click.pass_obj
 def train_command(
@@ -80,6 +80,7 @@ def train_command(
     false_refusals: float,
     share: float,
     styles: Path | None,
+    lent: Path | None,
     as_json: bool,
 ) -> None:
     """Make a head that hears PHRASE as a refusal, check it, and put it where the service finds it.
@@ -87,6 +88,9 @@ def train_command(
     Synthetic voices say the phrase, what sounds like it and what callers say, over bad lines. A head that
     does not hear enough of the voices held back, or takes other speech for it, is not installed: exit 1.
     It lands in refusal.heads; then name the phrase in refusal.keywords.
+
+    Three colleagues or more are left out in turn, to say what people reach who weren't in the training. With
+    them PHRASE may be one that the shipped heads know: both listen for it then.
 
     \b
     Needs: apt install espeak-ng wfrench && pip install 'sipagent[train]'
@@ -96,12 +100,14 @@ def train_command(
     Examples:
       sipagent train-keyword "pas de bande" --lang fr
       sipagent train-keyword "leave me out" --lang en --json
+      sipagent train-keyword "je refuse" --lang fr --voices voices
     """
     from media.training.own import USUAL, Material, Missing
 
     spoken, words = _language(work.config, lang), _phrase(phrase)
-    _refuse_known(words)
+    _refuse_known(words, lent is not None)
     _refuse_read_only(work.config.refusal.heads)
+    voices = _Voices((), ()) if lent is None else _voices(lent, words, spoken)
     bounds = Bounds(recall / 100, false_refusals / 100)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sipagent-train-") as scratch, steps(many=1) as step:
@@ -114,17 +120,20 @@ def train_command(
                     styles or next(filter(Path.is_dir, STYLES), STYLES[0]),
                     tuple(_prompts(work.config, words)),
                     USUAL.share(share),
+                    voices.used,
                 ),
                 step,
             )
         except (Missing, TrainingFailed) as wrong:
             raise Failure(*wrong.args) from wrong
     why, seconds = why_not(trained.check, bounds), time.monotonic() - began
-    place = None if why else _install(work.config, trained, spoken, bounds)
+    place = None if why else _install(work.config, trained, spoken, bounds, voices)
     if as_json:
-        print_json(_json(trained, spoken, place, why, seconds))
+        print_json(_json(trained, spoken, place, why, seconds) | _json_of(voices, trained))
     else:
         click.echo(_told(trained, seconds))
+        if voices.used:
+            click.echo(_told_of_strangers(trained))
     if why:
         raise Failure(_("{words!r} is not installed: {why}").format(words=words, why=shown(why)))
     if not as_json:
@@ -157,13 +166,47 @@ def _refuse_read_only(folder: Path) -> None:
         raise Failure(said.format(file=folder))
 
 
-def _refuse_known(phrase: str) -> None:
-    """Refuse a phrase that a shipped head hears; a head trained here may be made again."""
+class _Voices(NamedTuple):
+    """Colleagues who are trained on, and who is left out and why."""
+
+    used: tuple[Person, ...]
+    unused: tuple[tuple[Person, Unused], ...]
+
+
+def _voices(folder: Path, phrase: str, spoken: Language) -> _Voices:
+    """Raises click.UsageError if there is nobody."""
+    try:
+        used, unused = usable(enrolled(folder), phrase, spoken.code, datetime.now(UTC))
+    except EnrolledError as wrong:
+        raise click.UsageError(shown(str(wrong))) from wrong
+    left = ", ".join(f"{person.folder.name} ({_why(person, why)})" for person, why in unused)
+    if not used:
+        said = _("--voices {file}: nobody to train on{left}; accepted: who says {phrase!r} in {language}")
+        left = left and _(", left out: {left}").format(left=left)
+        raise click.UsageError(said.format(file=folder, left=left, phrase=phrase, language=spoken.code))
+    if left:
+        click.echo(_("left out: {left}").format(left=left), err=True)
+    return _Voices(tuple(used), tuple(unused))
+
+
+def _why(person: Person, why: Unused) -> str:
+    if why == "expired":
+        return _("kept until {date}").format(date=f"{person.expires_at:%Y-%m-%d}")
+    return (
+        _("speaks {language}").format(language=person.language) if why == "language" else _("never says it")
+    )
+
+
+def _refuse_known(phrase: str, voices: bool) -> None:
+    """Refuse a phrase that a shipped head hears; a head trained here may be made again.
+
+    With colleagues' `voices` one that refuses may have a second head.
+    """
     try:
         known = {plain(one): head for head in known_heads() for one in head.phrases}
     except DetectorUnavailable as wrong:
         raise Failure(*wrong.args) from wrong
-    if phrase in known:
+    if phrase in known and not (voices and phrase in map(plain, language(known[phrase].language).refusing)):
         said = _("{phrase!r} is heard already, by the head for {language}: name it in refusal.keywords")
         raise Failure(said.format(phrase=phrase, language=known[phrase].language))
 
@@ -180,17 +223,17 @@ def _names(path: Path, phrase: str) -> bool:
     return said.is_file() and phrase in plain(said.read_text(encoding="utf-8"))
 
 
-def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds) -> Path:
+def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds, voices: _Voices) -> Path:
     from media.training.own import file_name
 
     name = file_name(trained.head.phrases[0], spoken.code)
-    return install(trained.head, card(trained, spoken, bounds), config.refusal.heads, name)
+    return install(trained.head, card(trained, spoken, bounds, voices.used), config.refusal.heads, name)
 
 
-def card(trained: Trained, spoken: Language, bounds: Bounds) -> str:
-    """The card of the head: what it was made of, and what its check found."""
+def card(trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[Person] = ()) -> str:
+    """The card of the head: what it was made of, and what its check found; it names no person."""
     check = trained.check
-    recalls = "\n".join(f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items())
+    rows = [f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items()]
     return CARD.format(
         phrase=trained.head.phrases[0],
         language=spoken.name,
@@ -200,7 +243,9 @@ def card(trained: Trained, spoken: Language, bounds: Bounds) -> str:
         rounds=trained.rounds,
         head=trained.head,
         recall=check.recall or 0.0,
-        recalls=recalls,
+        rows="\n".join([*rows, *_rows_of_voices(trained)]),
+        colleagues=_colleagues(trained, voices),
+        unknown=UNKNOWN_LENT if voices else UNKNOWN,
         false_refusals=check.false_refusals or 0.0,
         near=check.near_misses or 0.0,
         bounds=bounds,
@@ -219,17 +264,48 @@ A head for one phrase, in {language}, made by `sipagent train-keyword` on {made}
 | recall, {said} times said | {recall:.1%} | {bounds.recall:.1%} |
 | other speech taken for it, {others} utterances | {false_refusals:.2%} | {bounds.false_refusals:.2%} |
 | what sounds like it taken for it | {near:.1%} | |
-{recalls}
+{rows}
 
 Recall is that of other voices by the synthesizers that it was trained on; that of `pico`, if it is there, is
 of one that it never heard. The lines: clean, and pink noise 20 dB below the voice.
 
-Voices: {synthesizers}; {people} recordings of people who refuse nothing; {rounds} batches.
+Voices: {synthesizers}; {colleagues}{people} recordings of people who refuse nothing; {rounds} batches.
 A refusal from {head.refuse_at}, unclear from {head.unclear_at}, in a call a refusal from {head.in_call_at}.
 
-No person says the phrase in this material: what the head does with real callers is unknown. The key always
-works.
+{unknown}
 """
+UNKNOWN = """\
+No person says the phrase in this material: what the head does with real callers is unknown. The key always
+works."""
+UNKNOWN_LENT = """\
+These colleagues knew that they were heard, and said what they were asked to say: what the head does with real
+callers is unknown. The key always works."""
+
+
+def _rows_of_voices(trained: Trained) -> Iterator[str]:
+    if together := trained.check.together:
+        heard, falsely = together.recall or 0.0, together.false_refusals or 0.0
+        yield f"| recall with the shipped head beside it | {heard:.1%} | |"
+        yield f"| other speech taken for it by either | {falsely:.2%} | |"
+    if strangers := trained.strangers:
+        said, others = strangers.phrases, strangers.sentences
+        yield f"| recall, colleagues whom it was not trained on, {said.count} times said | {_rate(said)} | |"
+        yield f"| their other sentences taken for it, {others.count} | {_rate(others)} | |"
+
+
+def _rate(rate: Rate) -> str:
+    """With the interval in which the share of many more would lie."""
+    if rate.share is None or rate.interval is None:
+        return "–"
+    low, high = rate.interval
+    return f"{rate.share:.1%} ({low:.0%} to {high:.0%})"
+
+
+def _colleagues(trained: Trained, voices: Sequence[Person]) -> str:
+    if not voices:
+        return ""
+    said = sum(len(sayings_of(person, trained.head.phrases[0])) for person in voices)
+    return f"{len(voices)} colleague{'s' if len(voices) > 1 else ''}, {said} times said; "
 
 
 def _told(trained: Trained, seconds: float) -> str:
@@ -247,6 +323,36 @@ def _told(trained: Trained, seconds: float) -> str:
         near=percent(check.near_misses or 0),
         seconds=round(seconds),
     )
+
+
+def _told_of_strangers(trained: Trained) -> str:
+    if (strangers := trained.strangers) is None:
+        return _("Colleagues are too few to say what others would reach: at least {least}.").format(
+            least=LEAST_PEOPLE
+        )
+    said, others = strangers.phrases, strangers.sentences
+    told = _(
+        "Colleagues left out in turn: of {said} who say it {recall} are heard ({low} to {high}); {false} of "
+        "{others} other sentences are taken for it."
+    )
+    low, high = said.interval or (0.0, 1.0)
+    return told.format(
+        said=said.count,
+        recall=percent(said.share),
+        low=percent(low, 0),
+        high=percent(high, 0),
+        false=percent(others.share),
+        others=others.count,
+    )
+
+
+def _json_of(voices: _Voices, trained: Trained) -> dict[str, Any]:
+    """Of colleagues' voices, where there are any."""
+    if not voices.used:
+        return {}
+    unused = [{"person": person.folder.name, "why": why} for person, why in voices.unused]
+    strangers = figures_of_strangers(trained.strangers)
+    return {"voices": {"persons": len(voices.used), "left_out": unused, "strangers": strangers}}
 
 
 def _json(

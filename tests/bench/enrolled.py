@@ -1,0 +1,252 @@
+"""Whether enrolled voices teach a sixth of their kind: python -m tests.bench.enrolled [--kind pico].
+
+Voices of a kind that no head was trained on play the colleagues: each says the phrase five times and ten
+other sentences, over a line. One is left out in turn; what a head that was trained on the others makes of it
+is set beside what the shipped head makes of it.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+import numpy as np
+import soundfile
+from numpy.random import Generator, default_rng
+from rich.console import Console
+from rich.table import Table
+from scipy.signal import resample_poly
+
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.keyword import Meaning
+from media.hearing.spotter import HEADS, Spotter
+from media.training.channel import PhoneLine, Sound, carry
+from media.training.enrolled import Person, Saying, enrolled, usable, write_person
+from media.training.language import Language, language
+from media.training.own import USUAL, Material
+from media.training.speech import texts_of
+from media.training.voices import RATE, Manner, Pico
+from sipagent.cli.progress import steps
+from sipagent.voice.detection import hear
+from sipagent.voice.keyword_check import LINES, Rate, figures, figures_of_strangers
+from sipagent.voice.own_keyword import PROMPTS, train
+
+SAID, SENTENCES = 5, 10
+ASKED = 20
+"""How often who is left out says the phrase besides, and how many sentences."""
+QUIET = np.zeros(SAMPLE_RATE // 2)
+PICO = (
+    *((0.62, 0.86, 1.05), (0.75, 0.92, 0.9), (0.88, 0.97, 1.15)),
+    *((1.0, 1.0, 1.0), (1.15, 1.06, 0.95), (1.35, 1.14, 1.1)),
+)
+"""Six persons of one voice: factors of pitch, vocal tract (more is a smaller head) and speed."""
+FLITE = ("awb", "kal16", "rms", "slt")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Voices of one kind: `say` gives (n,) at RATE, of a text said by the person with a number, a little
+    otherwise each time."""
+
+    language: str
+    phrase: str
+    persons: int
+    say: Callable[[str, int, Random], Sound]
+
+
+def _pico(text: str, person: int, random: Random) -> Sound:
+    pitch, tract, speed = PICO[person]
+    manner = Manner(language("fr").pico, speed * random.uniform(0.92, 1.08), 1.0)
+    return _other(Pico().say(text, manner) / 32768, pitch * random.uniform(0.94, 1.06), tract)
+
+
+def _flite(text: str, person: int, random: Random) -> Sound:
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        stretch = f"duration_stretch={random.uniform(0.9, 1.15):.3f}"
+        command = ["flite", "-voice", FLITE[person], "--setf", stretch, "-t", text, "-o", file.name]
+        subprocess.run(command, check=True, capture_output=True)
+        sound, rate = soundfile.read(file.name, dtype="float64")
+    return np.asarray(resample_poly(sound, RATE, rate))
+
+
+KINDS = {
+    "pico": Kind("fr", "je refuse", len(PICO), _pico),
+    "flite": Kind("en", "i refuse", len(FLITE), _flite),
+}
+
+
+def _other(sound: Sound, pitch: float, tract: float) -> Sound:
+    """A sound as somebody else would say it, made with the vocoder WORLD."""
+    import pyworld
+
+    melody, envelope, breath = pyworld.wav2world(np.ascontiguousarray(sound), RATE)
+    bins = np.arange(envelope.shape[1])
+    warped = np.stack([np.interp(bins / tract, bins, frame) for frame in np.log(envelope)])
+    made = pyworld.synthesize(melody * pitch, np.ascontiguousarray(np.exp(warped)), breath, RATE)
+    return np.asarray(made)
+
+
+def _quiet_line(random: Generator) -> PhoneLine:
+    """As from a desk, where somebody takes the time to enrol."""
+    return PhoneLine(
+        level_dbfs=random.uniform(-30, -16),
+        noise="pink",
+        snr_db=None if random.random() < 0.5 else random.uniform(20, 35),
+        tilt_db=random.uniform(-2, 2),
+        loss=0.0 if random.random() < 0.5 else random.uniform(0, 0.01),
+    )
+
+
+def _over(said: Sound, line: PhoneLine, noise: Generator) -> Samples:
+    sound = np.asarray(resample_poly(said, SAMPLE_RATE, RATE))
+    return carry(np.concatenate([QUIET, sound, QUIET]), line, {}, noise)
+
+
+def lend(kind: Kind, folder: Path) -> None:
+    """A folder as `sipagent enrol` leaves it."""
+    spoken, now = language(kind.language), datetime.now(UTC)
+    for number in range(kind.persons):
+        random, noise = Random(number), default_rng(number)
+        place = folder / f"person_{number}"
+        place.mkdir(parents=True)
+        said: list[tuple[str, str | None]] = [(kind.phrase, kind.phrase)] * SAID
+        said += [(text, None) for text in random.sample(_sentences(spoken, "train"), SENTENCES)]
+        sayings = []
+        for count, (text, phrase) in enumerate(said):
+            sound = _over(kind.say(_sentence(text), number, random), _quiet_line(noise), noise)
+            soundfile.write(place / f"{count:02d}.wav", sound, SAMPLE_RATE, "PCM_16")
+            sayings.append(Saying(f"{count:02d}.wav", text, phrase))
+        person = Person(place, place.name, spoken.code, "200", now, now + timedelta(days=1), tuple(sayings))
+        write_person(place, person)
+
+
+def _sentences(spoken: Language, split: Any) -> list[str]:
+    """Of what callers say, without what is near to a refusal."""
+    return list(texts_of(spoken.talk, split))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What detectors made of one utterance of who was left out: the shipped head, the new one, and both."""
+
+    refuses: bool
+    line: str
+    before: Meaning
+    alone: Meaning
+    after: Meaning
+
+
+def ask(name: str, folder: Path, number: int) -> list[Asked]:
+    """Ask a person who was left out of the training of `folder/without/NUMBER`."""
+    kind, own = KINDS[name], folder / "without" / str(number)
+    random, noise = Random(f"asked {number}"), default_rng(1000 + number)
+    detectors = (
+        *(Spotter([kind.phrase], []), Spotter([kind.phrase], [], own)),
+        Spotter([kind.phrase], [], HEADS, own=own),
+    )
+    texts = [(kind.phrase, True)] * ASKED
+    sentences = _sentences(language(kind.language), "test")
+    texts += [(text, False) for text in random.sample(sentences, min(ASKED, len(sentences)))]
+    found = []
+    for count, (text, refuses) in enumerate(texts):
+        line, snr_db = LINES[count % len(LINES)]
+        said = kind.say(_sentence(text), number, random)
+        arrived = _over(said, PhoneLine(noise="pink", snr_db=snr_db), noise)
+        before, alone, after = (hear(each, arrived).verdict.meaning for each in detectors)
+        found.append(Asked(refuses, line, before, alone, after))
+    return found
+
+
+Column = tuple[str, str]
+COLUMNS: tuple[Column, ...] = (
+    ("before", "shipped head"),
+    ("alone", "head with the others' voices"),
+    ("after", "both, as on a call"),
+)
+
+
+def rates(asked: list[Asked], column: str) -> Iterator[tuple[str, Rate]]:
+    """The rows of the table, by name, for a column."""
+    said = [each for each in asked if each.refuses]
+    for name, chosen in (("recall", said), *((f"  {line}", _over_line(said, line)) for line, _ in LINES)):
+        yield name, _rate(chosen, column, {Meaning.REFUSE})
+    yield "refuse or unclear", _rate(said, column, {Meaning.REFUSE, Meaning.UNCLEAR})
+    others = [each for each in asked if not each.refuses]
+    yield "other sentences that refuse", _rate(others, column, {Meaning.REFUSE})
+    yield "other sentences unclear", _rate(others, column, {Meaning.UNCLEAR})
+
+
+def _over_line(asked: Iterable[Asked], line: str) -> list[Asked]:
+    return [each for each in asked if each.line == line]
+
+
+def _rate(asked: list[Asked], column: str, meanings: set[Meaning]) -> Rate:
+    return Rate(sum(getattr(each, column) in meanings for each in asked), len(asked))
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(tuple(KINDS)), default="pico", show_default=True)
+@click.option("--share", default=1.0, show_default=True, help="of the usual synthetic material")
+@click.option("--rounds", type=int, help="batches of each training; else as usual for that share")
+@click.option("--styles", type=click.Path(path_type=Path), default=Path("package/voices"))
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: bool) -> None:
+    """Measure what a colleague reaches whom the head was not trained on."""
+    chosen = KINDS[kind]
+    spoken, amounts = language(chosen.language), USUAL.share(share)
+    with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as scratch, steps(many=1) as step:
+        folder = Path(scratch)
+        lend(chosen, folder / "lent")
+        used, _ = usable(enrolled(folder / "lent"), chosen.phrase, spoken.code, datetime.now(UTC))
+        prompts = tuple(sorted((PROMPTS / spoken.code).glob("notice.wav")))
+        if rounds:
+            amounts = replace(amounts, rounds=rounds)
+        material = Material(styles, prompts, amounts, tuple(used))
+        trained = train(chosen.phrase, spoken, folder, material, step)
+        with ProcessPoolExecutor(1) as pool:
+            asked = [
+                each for part in pool.map(partial(ask, kind, folder), range(chosen.persons)) for each in part
+            ]
+    found = {column: dict(rates(asked, column)) for column, _ in COLUMNS}
+    if as_json:
+        told = {
+            column: {
+                row.strip(): {"share": rate.share, "interval": rate.interval, "count": rate.count}
+                for row, rate in every.items()
+            }
+            for column, every in found.items()
+        }
+        others = {"enrolled": figures_of_strangers(trained.strangers), "check": figures(trained.check)}
+        click.echo(json.dumps({"kind": kind, **told, **others}, indent=1))
+        return
+    table = Table(title=f"{chosen.persons} {kind} voices say {chosen.phrase!r}, each heard without it")
+    for title in ("", *(title for _, title in COLUMNS)):
+        table.add_column(title)
+    for row in found["before"]:
+        table.add_row(row, *(_shown(found[column][row]) for column, _ in COLUMNS))
+    Console().print(table)
+    check = trained.check
+    click.echo(f"held-back synthetic voices: {check.recall:.1%} heard, {check.false_refusals:.2%} false")
+
+
+def _shown(rate: Rate) -> str:
+    if rate.share is None or rate.interval is None:
+        return ""
+    low, high = rate.interval
+    return f"{rate.share:.0%} of {rate.count} ({low:.0%} to {high:.0%})"
+
+
+if __name__ == "__main__":
+    main()
