@@ -357,7 +357,10 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(
     monkeypatch.setattr(credentials.argon2id, "verify", counted)
     for name in ("Ann", "Bea", "Nobody"):
         assert accounts.check(name, PASSWORD + "x", "123456") is None
-    own = b"$argon2id$v=19$m=%d,t=%d,p=1" % (credentials.STRENGTH.memlimit >> 10, credentials.STRENGTH.opslimit)
+    own = b"$argon2id$v=19$m=%d,t=%d,p=1" % (
+        credentials.STRENGTH.memlimit >> 10,
+        credentials.STRENGTH.opslimit,
+    )
     assert costs == [own] * 3
 
 

@@ -30,7 +30,7 @@ from media.training.speech import Split
 from tests.bench import voice_page
 from tests.bench.voice_cases import LINES, PEOPLE, Ground, window_phrases
 from tests.bench.voice_figures import Listeners, Measuring, Row, rows
-from tests.bench.voice_releases import ROOT, AlreadyLooked, look, version_of_now
+from tests.bench.voice_releases import LEDGER, ROOT, AlreadyLooked, look, version_of_now
 
 README = ROOT / "media/README.md"
 
@@ -53,8 +53,8 @@ def about(measuring: Measuring, version: str) -> str:
     told = ", ".join(f"{count} by {source}" for source, count in sorted(said.items()))
     return (
         f"Version {version}, split `{measuring.ground.split}`, {measuring.spoken.name}: {said.total()} "
-        f"refusals ({told}); {others.total()} other utterances, {others[PEOPLE]} of them people's, {near} near "
-        f"to a refusal. Each came over one of {len(LINES)} lines. In brackets: Wilson's interval of 95 %."
+        f"refusals ({told}); {others.total()} other utterances, {others[PEOPLE]} of them people's, {near} "
+        f"near to a refusal. Each came over one of {len(LINES)} lines. In brackets: Wilson's intervals, 95 %."
     )
 
 
@@ -100,9 +100,10 @@ def main(
     spoken, folder = language(lang), folder or Path("voice-training", lang)
     ground = Ground(folder, spoken, split, limit)
     try:
-        if split == "release":
-            look(lang, heads, again=again)
         heard = listeners(spoken, heads)
+        ground.make_ready()
+        if split == "release":
+            look(lang, heads, LEDGER, again=again)
         measuring = Measuring(spoken, ground, heard, ground.cases(heard.window), echoes)
     except (AlreadyLooked, DetectorUnavailable, MissingCoder) as wrong:
         raise click.ClickException(str(wrong)) from wrong
@@ -111,12 +112,11 @@ def main(
         voice_page.changed(json.loads(before.read_text(encoding="utf-8")), measuring.cases) if before else ()
     )
     for row in chain(rows(measuring), compared):
-        click.echo(f"{row.name}: {row.shown}", err=True)  # it takes minutes
+        click.echo(f"{row.title}: {row.shown}", err=True)  # it takes minutes
         found.append(row)
     _leave(measuring, found, keep=keep, html=html, write=write)
     if as_json:
-        named = {f"{row.group}: {row.name}" if row.group else row.name: row.value for row in found}
-        click.echo(json.dumps(named, ensure_ascii=False, indent=1))
+        click.echo(json.dumps({row.title: row.value for row in found}, ensure_ascii=False, indent=1))
         return
     _print(found, about(measuring, version_of_now()))
 
@@ -140,12 +140,8 @@ def _print(found: list[Row], title: str) -> None:
     table = Table(title=title)
     for column in ("", "measured", "to reach"):
         table.add_column(column)
-    group = ""
     for row in found:
-        if row.group != group and row.group:
-            table.add_row(f"by {row.group}")
-        group = row.group
-        table.add_row(f"  {row.name}" if group else row.name, row.shown, row.aim)
+        table.add_row(row.title, row.shown, row.aim)
     Console().print(table)
 
 

@@ -38,7 +38,8 @@ print(json.dumps([time.perf_counter() - since, resident() - before]))
 class Row:
     """A figure as a text, beside what is to be reached; `value` is the same for programs.
 
-    `group`: what it is one part of, such as "line"; empty for a figure of its own.
+    `group`: what it is one part of, such as "line"; empty for a figure of its own. `column`: which of several
+    figures of that part it is.
     """
 
     name: str
@@ -46,6 +47,11 @@ class Row:
     shown: str
     aim: str = ""
     group: str = ""
+    column: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.column}, by {self.group}: {self.name}" if self.group else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +132,8 @@ def heard(cases: Iterable[Case], *meanings: Meaning) -> Share:
     return Share(sum(case.meaning in meanings for case in every), len(every))
 
 
-def percent(name: str, share: Share, aim: str = "", group: str = "") -> Row:
-    return Row(name, share.value, str(share), aim, group)
+def percent(name: str, share: Share, aim: str = "", group: str = "", column: str = "") -> Row:
+    return Row(name, share.value, str(share), aim, group, column)
 
 
 def by(cases: Iterable[Case], key: Callable[[Case], str]) -> dict[str, list[Case]]:
@@ -167,7 +173,7 @@ def _recall(name: str, cases: list[Case], aim: str, group: str) -> Iterator[Row]
     """Refused, and what is at least asked about again; of nothing no row."""
     if cases:
         either = heard(cases, Meaning.REFUSE, Meaning.UNCLEAR)
-        row = percent(name, heard(cases, Meaning.REFUSE), aim, group)
+        row = percent(name, heard(cases, Meaning.REFUSE), aim, group, "recall")
         yield replace(row, shown=f"{row.shown}; or unclear {either.value:.1f} %")
 
 
@@ -184,9 +190,7 @@ def false_refusals(measuring: Measuring) -> Iterator[Row]:
         yield percent(f"false refusals per utterance, {name}", heard(cases, Meaning.REFUSE), aim)
     yield percent("unclear, of what does not refuse", heard(others, Meaning.UNCLEAR), "≤ 3 %")
     for name, cases in by(others, lambda case: case.line).items():
-        yield percent(
-            f"{name}: false refusals", heard(cases, Meaning.REFUSE), "", "line, what does not refuse"
-        )
+        yield percent(name, heard(cases, Meaning.REFUSE), "", "line", "false refusals")
 
 
 def talk(measuring: Measuring) -> Iterator[Row]:
@@ -218,7 +222,7 @@ def other_words(measuring: Measuring) -> Iterator[Row]:
 def latencies(measuring: Measuring) -> Iterator[Row]:
     yield from _late("end of the utterance to the refusal, 95 % within", measuring.said, "≤ 250 ms")
     for name, cases in by(measuring.said, lambda case: case.line).items():
-        yield from _late(f"{name}: end to refusal, 95 % within", cases, "", "line, delay")
+        yield from _late(name, cases, "", "line")
 
 
 def _late(name: str, cases: list[Case], aim: str, group: str = "") -> Iterator[Row]:
@@ -226,7 +230,8 @@ def _late(name: str, cases: list[Case], aim: str, group: str = "") -> Iterator[R
     late = [case.late_ms for case in cases if case.late_ms is not None]
     if late:
         p50, p95 = np.percentile(late, (50, 95))
-        yield Row(name, float(p95), f"{p95:.0f} ms (median {p50:.0f} of {len(late)})", aim, group)
+        shown = f"{p95:.0f} ms (median {p50:.0f} of {len(late)})"
+        yield Row(name, float(p95), shown, aim, group, "end to refusal, 95 % within")
 
 
 def costs(measuring: Measuring) -> Iterator[Row]:

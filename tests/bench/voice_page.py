@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -56,14 +55,15 @@ def table(rows: Iterable[Row], about: str) -> str:
     every = list(rows)
     lines = [about, "", "| | to reach | measured |", "|---|---|---|"]
     lines += [f"| {row.name} | {row.aim} | {row.shown} |" for row in every if not row.group]
-    grouped = sorted((row for row in every if row.group), key=lambda row: _order(every, row.group))
-    for group, of in groupby(grouped, key=lambda row: row.group):
-        lines += ["", f"| by {group} | |", "|---|---|", *(f"| {row.name} | {row.shown} |" for row in of)]
+    for group in dict.fromkeys(row.group for row in every if row.group):
+        of = {(row.name, row.column): row.shown for row in every if row.group == group}
+        columns = [*dict.fromkeys(column for _, column in of)]
+        lines += ["", f"| by {group} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+        lines += [
+            f"| {name} | {' | '.join(of.get((name, column), '') for column in columns)} |"
+            for name in dict.fromkeys(name for name, _ in of)
+        ]
     return "\n".join(lines)
-
-
-def _order(rows: Sequence[Row], group: str) -> int:
-    return next(number for number, row in enumerate(rows) if row.group == group)
 
 
 def curves(measuring: Measuring) -> list[Curve]:
@@ -96,10 +96,7 @@ def html(rows: Sequence[Row], found: Sequence[Curve], about: str) -> str:
             _drawn(found),
             *_told(found),
             "<h2>All figures</h2><table><tr><th></th><th>to reach</th><th>measured</th></tr>",
-            *(
-                _html_row([f"{row.group}: {row.name}" if row.group else row.name, row.aim, row.shown])
-                for row in rows
-            ),
+            *(_html_row([row.title, row.aim, row.shown]) for row in rows),
             "</table></html>",
         ]
     )

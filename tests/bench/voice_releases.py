@@ -31,14 +31,14 @@ class Look:
     again: bool
 
 
-def looks(ledger: Path = LEDGER) -> list[Look]:
+def looks(ledger: Path) -> list[Look]:
     """The earliest first; none where there is no ledger yet."""
     if not ledger.exists():
         return []
     return [Look(**json.loads(line)) for line in ledger.read_text(encoding="utf-8").splitlines()]
 
 
-def look(language: str, heads: Path, *, again: bool, ledger: Path = LEDGER) -> Look:
+def look(language: str, heads: Path, ledger: Path, *, again: bool) -> Look:
     """Write a line for the version of now; AlreadyLooked for a second one, unless `again`."""
     version = version_of_now()
     before = [one for one in looks(ledger) if (one.version, one.language) == (version, language)]
