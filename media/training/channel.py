@@ -83,13 +83,12 @@ def newer_line(line: PhoneLine, random: Generator, kind: Kind | None = None) -> 
     """The same call by a telephone of today: each kind as often as any other, unless one is given."""
     kinds: tuple[Kind, ...] = ("amrnb", "amrwb", "opus", "twice", "dect", "handsfree", "television")
     kind = kind or kinds[random.integers(len(kinds))]
-    if kind in ("handsfree", "television"):
-        line = (
-            replace(line, reverberation_s=random.uniform(0.3, 0.9), direct_db=random.uniform(-6, 6))
-            if kind == "handsfree"
-            else replace(line, noise="television", snr_db=random.uniform(3, 20))
-        )
-        return line if random.random() < 0.5 else _mobile(line, "amrnb", random)
+    if kind == "handsfree":
+        far = replace(line, reverberation_s=random.uniform(0.3, 0.9), direct_db=random.uniform(-6, 6))
+        return far if random.random() < 0.5 else _mobile(far, "amrnb", random)
+    if kind == "television":
+        beside = replace(line, noise="television", snr_db=random.uniform(3, 20))
+        return beside if random.random() < 0.5 else _mobile(beside, "amrnb", random)
     if kind == "dect":
         return replace(line, codec="g726" if random.random() < 0.6 else "g722", then="alaw")
     if kind == "twice":

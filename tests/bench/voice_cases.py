@@ -21,7 +21,7 @@ from rich.progress import track
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning
-from media.training.channel import PhoneLine, Sound, carry
+from media.training.channel import Backgrounds, PhoneLine, Sound, carry
 from media.training.features import VOICES, backgrounds, labelled, read, source_of
 from media.training.language import Language
 from media.training.speech import Said, Split, label, texts_of, told
@@ -135,9 +135,9 @@ class Ground:
         self._random = default_rng(7)
 
     @cached_property
-    def _backgrounds(self) -> dict[str, Sound]:
+    def _backgrounds(self) -> Backgrounds:
         others = [one.path for one in self.utterances if one.label == OTHER]
-        return dict(backgrounds(others[:300], PROMPTS, default_rng(3)))
+        return backgrounds(others[:300], PROMPTS, default_rng(3))
 
     @property
     def sources(self) -> list[str]:
@@ -154,7 +154,7 @@ class Ground:
 
     def arrives(self, sound: Sound, line: PhoneLine, random: Generator | None = None) -> Samples:
         """What the agent hears of it. MissingCoder."""
-        return carry(sound, line, self._backgrounds, random or self._random)  # type: ignore[arg-type]
+        return carry(sound, line, self._backgrounds, random or self._random)
 
     def planned(self, only: Iterable[str] = ()) -> list[tuple[Utterance, str]]:
         """Every utterance, or those of some labels, over one of LINES: a source's of one label by turns."""
