@@ -91,7 +91,7 @@ def html(rows: Sequence[Row], found: Sequence[Curve], about: str) -> str:
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Refusals by voice</title>',
             "<style>body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
             "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem}</style>",
-            f"<h1>Refusals by voice</h1><p>{escape(about)}</p>",
+            f"<h1>Refusals by voice</h1><p>{escape(about.replace('`', ''))}</p>",
             "<h2>What is heard, by what is taken for a refusal and is none</h2>",
             _drawn(found),
             *_told(found),
@@ -112,6 +112,8 @@ def _drawn(found: Sequence[Curve]) -> str:
         xrange=(0, FALSE_PERCENT[-1]),
         range=(0, 100),
         show_dots=False,
+        legend_at_bottom=True,
+        truncate_legend=-1,
         x_title="refused falsely, % of what refuses nothing",
         y_title="heard, % of refusals",
     )
@@ -120,7 +122,7 @@ def _drawn(found: Sequence[Curve]) -> str:
         chart.add(curve.kind, points)
         chart.add(f"{curve.kind}, as shipped", [curve.at], show_dots=True, dots_size=5, stroke=False)
     drawn = chart.render(is_unicode=True, disable_xml_declaration=True)
-    return re.sub(r"<script.*?</script>|@import[^;]*;", "", str(drawn), flags=re.DOTALL)
+    return re.sub(r"<script.*?</script>|<!--.*?-->|@import[^;]*;", "", str(drawn), flags=re.DOTALL)
 
 
 def _told(found: Sequence[Curve]) -> Iterator[str]:
