@@ -145,6 +145,7 @@ def test_figures_are_told_by_kind_line_phrase_and_speaker(folder: Path) -> None:
     assert found["false refusals per utterance, people"].shown.endswith("1 of 1")
     assert found["false refusals per utterance, near sentences"].shown.endswith("1 of 1")
     assert found["false refusals per utterance, other synthetic sentences"].shown.endswith("1 of 1")
+    assert {row.title for row in rows(everything, ["false"])} < set(found)
     groups = {row.group for row in found.values()}
     assert groups == {"", "line", "synthesizer", "phrase", "speaker"}
 
@@ -152,7 +153,8 @@ def test_figures_are_told_by_kind_line_phrase_and_speaker(folder: Path) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What costs minutes isn't measured here."""
-    monkeypatch.setattr(voice_figures, "PARTS", (voice_figures.recalls, voice_figures.false_refusals))
+    parts = {"recall": voice_figures.recalls, "false": voice_figures.false_refusals}
+    monkeypatch.setattr(voice_figures, "PARTS", parts)
     hiss = np.random.default_rng(1).normal(size=20_000)
     monkeypatch.setattr(voice_cases, "backgrounds", lambda *_: {"babble": hiss, "television": hiss})
     yield
@@ -243,7 +245,11 @@ def test_a_release_is_looked_at_once(bench: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [(["--again"], "only for --split release"), (["--write", "--lang", "de"], "is of 'fr', not of 'de'")],
+    [
+        (["--again"], "only for --split release"),
+        (["--write", "--lang", "de"], "is of 'fr', not of 'de'"),
+        (["--write", "--only", "recall"], "writes the whole table, without --only"),
+    ],
 )
 def test_what_makes_no_sense_is_told_in_a_line(options: list[str], told: str) -> None:
     done = CliRunner().invoke(voice.main, options)

@@ -29,7 +29,7 @@ from media.training.lines.codecs import MissingCoder
 from media.training.speech import Split
 from tests.bench import voice_page
 from tests.bench.voice_cases import LINES, PEOPLE, Ground, window_phrases
-from tests.bench.voice_figures import Listeners, Measuring, Row, rows
+from tests.bench.voice_figures import PARTS, Listeners, Measuring, Row, rows
 from tests.bench.voice_releases import LEDGER, ROOT, AlreadyLooked, look, version_of_now
 
 README = ROOT / "media/README.md"
@@ -71,6 +71,9 @@ def about(measuring: Measuring, version: str) -> str:
     default=100_000,
     help="at most so many utterances of a source that say a phrase, and that don't",
 )
+@click.option(
+    "--only", type=click.Choice([*PARTS]), multiple=True, help="a part of the table; may be repeated"
+)
 @click.option("--echoes", default=200, show_default=True, help="how often the notice comes back; 0: never")
 @click.option("--keep", type=click.Path(path_type=Path), help="write what each case meant to this JSON file")
 @click.option("--before", type=click.Path(exists=True, path_type=Path), help="such a file, to compare with")
@@ -85,6 +88,7 @@ def main(
     again: bool,
     heads: Path,
     limit: int,
+    only: tuple[str, ...],
     echoes: int,
     keep: Path | None,
     before: Path | None,
@@ -95,40 +99,41 @@ def main(
     """Measure the engine "embedding" on speakers that it never heard."""
     if again and split != "release":
         raise click.ClickException("--again: only for --split release")
+    if write and only:
+        raise click.ClickException("--write: writes the whole table, without --only")
     if write and lang != "fr":
         raise click.ClickException(f"--write: the table of {README.name} is of 'fr', not of {lang!r}")
     spoken, folder = language(lang), folder or Path("voice-training", lang)
     ground = Ground(folder, spoken, split, limit)
+    earlier = json.loads(before.read_text(encoding="utf-8")) if before else None
     try:
+        if write:  # not to be told after minutes
+            voice_page.written(README.read_text(encoding="utf-8"), "")
         heard = listeners(spoken, heads)
         ground.make_ready()
         if split == "release":
             look(lang, heads, LEDGER, again=again)
         measuring = Measuring(spoken, ground, heard, ground.cases(heard.window), echoes)
-    except (AlreadyLooked, DetectorUnavailable, MissingCoder) as wrong:
+    except (AlreadyLooked, DetectorUnavailable, MissingCoder, voice_page.NoPlace) as wrong:
         raise click.ClickException(str(wrong)) from wrong
+    if keep:
+        meanings = {voice_page.key(case): case.meaning.value for case in measuring.cases}
+        keep.write_text(json.dumps(meanings, ensure_ascii=False, indent=0), encoding="utf-8")
+    compared = () if earlier is None else voice_page.changed(earlier, measuring.cases)
     found: list[Row] = []
-    compared = (
-        voice_page.changed(json.loads(before.read_text(encoding="utf-8")), measuring.cases) if before else ()
-    )
-    for row in chain(rows(measuring), compared):
+    for row in chain(rows(measuring, only), compared):
         click.echo(f"{row.title}: {row.shown}", err=True)  # it takes minutes
         found.append(row)
-    _leave(measuring, found, keep=keep, html=html, write=write)
+    _leave(measuring, found, html=html, write=write)
     if as_json:
         click.echo(json.dumps({row.title: row.value for row in found}, ensure_ascii=False, indent=1))
         return
     _print(found, about(measuring, version_of_now()))
 
 
-def _leave(
-    measuring: Measuring, found: list[Row], *, keep: Path | None, html: Path | None, write: bool
-) -> None:
+def _leave(measuring: Measuring, found: list[Row], *, html: Path | None, write: bool) -> None:
     """Write what was asked for, and nothing else."""
     said = about(measuring, version_of_now())
-    if keep:
-        meanings = {voice_page.key(case): case.meaning.value for case in measuring.cases}
-        keep.write_text(json.dumps(meanings, ensure_ascii=False, indent=0), encoding="utf-8")
     if html:
         html.write_text(voice_page.html(found, voice_page.curves(measuring), said), encoding="utf-8")
     if write:

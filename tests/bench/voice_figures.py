@@ -120,10 +120,12 @@ class Measuring:
         return [case for case in self.cases if case.utterance.label == OTHER]
 
 
-def rows(measuring: Measuring) -> Iterator[Row]:
-    """The figures, in the order of the table: those of each of PARTS."""
-    for part in PARTS:
-        yield from part(measuring)
+def rows(measuring: Measuring, only: Iterable[str] = ()) -> Iterator[Row]:
+    """The figures, in the order of the table: those of each of PARTS, or of some."""
+    wanted = set(only) or PARTS.keys()
+    for name, part in PARTS.items():
+        if name in wanted:
+            yield from part(measuring)
 
 
 def heard(cases: Iterable[Case], *meanings: Meaning) -> Share:
@@ -273,6 +275,12 @@ def echoed(measuring: Measuring) -> Iterator[Row]:
         yield Row(name, share.value, shown)
 
 
-PARTS: tuple[Callable[[Measuring], Iterator[Row]], ...] = (
-    *(recalls, false_refusals, talk, other_words, latencies, costs, echoed),
-)
+PARTS: dict[str, Callable[[Measuring], Iterator[Row]]] = {
+    "recall": recalls,
+    "false": false_refusals,
+    "talk": talk,
+    "words": other_words,
+    "latency": latencies,
+    "cost": costs,
+    "echo": echoed,
+}
