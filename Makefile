@@ -38,6 +38,14 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 			|| why=", and uv brings none ($$(grep -i -m 1 error "$$log" | cut -c 1-120))"; rm "$$log"; \
 	fi
 
+# $(call tested,WHAT): tests beside each other, for most of them wait more than they compute. Calls and sound are real, and a
+# machine that others use too may stop for a while: up to five that fail are run once more, alone, which is said. What fails
+# twice fails, and so do six.
+tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
+	[ $$rc = 1 ] && [ "$$(grep -c '": true' $(FAILED)/v/cache/lastfailed)" -le 5 ] || exit $$rc; \
+	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests%,$(1)); }
+FAILED = .pytest_cache/failed
+
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
 .PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
@@ -58,7 +66,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything but what is under try- and attack: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 4 --dist loadfile --ignore tests/attack # most of them wait more than they compute
+	@$(call tested,-n 4 --ignore tests/attack)
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
@@ -117,7 +125,7 @@ ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge
 	marks.py reserve.py crash_reserve.py erasing.py erasure.py clock.py purging.py rejected.py rejections.py own_folder.py)
 
 attack: .venv/tested peers ## attack it on loopback, in both shapes
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile $(ATTACKS)
+	@$(call tested,-n 2 $(ATTACKS))
 
 bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
 	@.venv/bin/python -m tests.bench.crowd

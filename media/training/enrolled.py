@@ -20,7 +20,7 @@ class EnrolledError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """A file of a person's folder, and its words. `phrase` is the configured phrase; None: it refuses nothing."""
+    """A file of a person's folder. `phrase` is the configured phrase in it; None: it refuses nothing."""
 
     file: str
     text: str
