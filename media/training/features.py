@@ -32,6 +32,7 @@ from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
 from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
 from media.training.channel import Backgrounds, Noise, PhoneLine, Sound, any_line, carry
+from media.training.lines.surroundings import television
 from media.training.revoice import revoiced
 
 LONGEST = 69
@@ -46,6 +47,8 @@ LENT_TIMES, LENT_TIMES_OTHER = 12, 3
 VOICES = ("espeak", "kokoro", LENT)
 """Whose sounds are changed into other voices; other people's stay as they are."""
 VOCODER_RATE = 16_000
+TELEVISION = 23
+"""What is on is drawn separately, so that all else is drawn as it was before there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,12 @@ def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) ->
 def backgrounds(
     others: list[Path], prompts: Path, random: Generator, crowds: Sequence[int] = (4,)
 ) -> Backgrounds:
-    """Crowds of these sizes, two minutes of each; the hold music; and the echo of the notice."""
+    """Crowds of these sizes, two minutes of each; the hold music; a television; the echo of the notice."""
+    music, apart = read(prompts / "hold.wav"), default_rng(TELEVISION)
     return {
         "babble": np.concatenate([stretch(others, 120, voices, random) for voices in crowds]),
-        "music": read(prompts / "hold.wav"),
+        "music": music,
+        "television": television(stretch(others, 120, 1, apart), music, apart),
         "echo": np.concatenate(
             [read(prompts / "fr" / f"{name}.wav") for name in ("notice", "notice_opt_in")]
         ),
@@ -113,12 +118,15 @@ def backgrounds(
 class LineStage:
     """Puts sounds on lines; `others` is speech without refusal, for what else a caller says.
 
-    `crowd` is heard in the background.
+    `crowd` is heard in the background; `newer`: the share of lines of today, as in `any_line`.
     """
 
-    def __init__(self, others: list[Path], crowd: list[Path], prompts: Path, random: Generator) -> None:
+    def __init__(
+        self, others: list[Path], crowd: list[Path], prompts: Path, random: Generator, newer: float = 0.0
+    ) -> None:
         self._others = others
         self._random = random
+        self._newer = newer
         self._backgrounds = backgrounds(crowd, prompts, random, CROWDS)
         self._embedding = Embedding()
 
@@ -131,7 +139,7 @@ class LineStage:
         other_voice = random if changed and source_of(path) in VOICES and random.random() < 0.5 else None
         voice = read(path, other_voice)
         sound, since = self._placed(label, self._resized(voice) if changed else voice)
-        heard = carry(sound, line or any_line(random), self._backgrounds, random)
+        heard = carry(sound, line or any_line(random, self._newer), self._backgrounds, random)
         silence = np.zeros(UNHEARD, dtype=np.int16)
         steps = self._embedding(self._spectra(np.concatenate([silence, heard]), changed))
         asked = [
@@ -193,8 +201,11 @@ def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
                     yield end / SAMPLE_RATE, start, stop
 
 
-def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> int:
-    """Write features/SPLIT.SOURCE.npz from the sounds there are now; how many questions."""
+def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, newer: float = 0.0) -> int:
+    """Write features/SPLIT.SOURCE.npz from the sounds there are now; how many questions.
+
+    `newer`: the share of lines of today, as in `any_line`. Raises MissingCoder.
+    """
     sounds = labelled(folder / "sounds" / split / source)
     random = default_rng(sum(map(ord, split + source)))
     crowd = [
@@ -203,7 +214,7 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> in
         if source_of(path) != LENT  # who is left out of a training must not be in the background
     ]
     others = [path for label, path in sounds if label == OTHER] or crowd
-    stage = LineStage(others, crowd, prompts, random)
+    stage = LineStage(others, crowd, prompts, random, newer)
     changed = split == "train"
     lent = source.startswith(f"{LENT}-")
     return write(

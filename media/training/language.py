@@ -9,6 +9,8 @@ languages/xx.toml   accents   espeak-ng's voices;  kokoro  the beginnings of nat
                     in_call   those that name the recording act, for a conversation in which other
                               things are refused, too
                     talk      ordinary sentences;  turns, fillings  what sentences are made up from
+                    release   ways, near and talk of the split that is looked at once a version: said in
+                              no other
 """
 
 import tomllib
@@ -44,6 +46,7 @@ class Language:
     talk: tuple[str, ...]
     turns: tuple[str, ...]
     fillings: Ways
+    release: Ways
 
     @property
     def phrases(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ _TUNE = ("es", "ca", "da", "uk")
 
 
 def people(split: str) -> list[Path]:
-    """The recordings of a split, if asterisk-prompt-*, ktuberling-data and fillets-ng-data-* are
-    installed."""
+    """The recordings of a split, if asterisk-prompt-*, asterisk-core-sounds-*, ktuberling-data and
+    fillets-ng-data-* are installed."""
     folders: dict[str, list[Path]] = {
         "train": [
             *(_ASTERISK / name for name in ("fr", "es_CO_f_Avatar", "it_IT_f_Menardi")),
@@ -24,6 +24,7 @@ def people(split: str) -> list[Path]:
         ],
         "tune": [_ASTERISK / "de", *(_KTUBERLING / name for name in _TUNE)],
         "test": [_KTUBERLING / name for name in _TEST],
+        "release": [_ASTERISK / name for name in ("fr_CA_f_June", "ru_RU_f_IvrvoiceRU")],
     }
     found = [path for place in folders[split] for path in sorted(place.rglob("*")) if _is_sound(path)]
     language = {"train": "cs", "test": "nl"}.get(split)

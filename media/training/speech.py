@@ -17,7 +17,8 @@ from media.frame import Samples
 from media.training.language import Language
 from media.training.voices import RATE, Espeak, Kokoro, Manner, Pico
 
-Split = Literal["train", "tune", "test"]
+Split = Literal["train", "tune", "test", "release"]
+"""`release` is looked at once a version: voices and sentences of no other split."""
 
 KOKORO: dict[Split, tuple[str, ...]] = {
     "train": (
@@ -32,7 +33,12 @@ KOKORO: dict[Split, tuple[str, ...]] = {
         *("af_bella", "af_nova", "am_echo", "am_onyx", "bf_lily", "bm_lewis", "ef_dora", "hf_beta"),
         *("im_nicola", "pm_alex"),
     ),
+    "release": (
+        *("af_bella+am_onyx:0.5", "af_nova+pm_alex:0.5", "am_echo+bf_lily:0.5", "bm_lewis+ef_dora:0.5"),
+        *("af_bella+bf_lily:0.5", "am_echo+bm_lewis:0.5", "hf_beta+im_nicola:0.5", "am_onyx+ef_dora:0.5"),
+    ),
 }
+"""All 54 speakers had a split before there was `release`: its voices are blends of two of `test`'s."""
 ESPEAK: dict[Split, tuple[str, ...]] = {
     "train": (
         *("Alex", "Alicia", "Andrea", "Andy", "Denis", "Diogo", "Gene", "Henrique", "Jacky", "Lee", "Mario"),
@@ -47,19 +53,20 @@ ESPEAK: dict[Split, tuple[str, ...]] = {
         *("Gene2", "Mike", "RicishayMax2", "anika", "f4", "grandpa", "iven4", "klatt4", "klatt6", "m4", "m6"),
         *("miguel", "paul", "quincy", "steph2"),
     ),
+    "release": ("AnxiousAndy", "Nguyen", "Tweaky", "croak", "fast", "whisper"),
 }
 
 Counts = Mapping[str, Mapping[Split, int]]
 REFUSALS: Counts = {
-    "kokoro": {"train": 150, "tune": 24, "test": 40},
-    "espeak": {"train": 400, "tune": 33, "test": 60},
-    "pico": {"test": 30},
+    "kokoro": {"train": 150, "tune": 24, "test": 40, "release": 20},
+    "espeak": {"train": 400, "tune": 33, "test": 60, "release": 40},
+    "pico": {"test": 30, "release": 20},
 }
 """Utterances of each phrase that refuses; half as many of one that accepts."""
 OTHERS: Counts = {
-    "kokoro": {"train": 1500, "tune": 400, "test": 500},
-    "espeak": {"train": 4000, "tune": 500, "test": 600},
-    "pico": {"test": 400},
+    "kokoro": {"train": 1500, "tune": 400, "test": 500, "release": 150},
+    "espeak": {"train": 4000, "tune": 500, "test": 600, "release": 300},
+    "pico": {"test": 400, "release": 200},
 }
 LEAST_NATIVE = 5
 
@@ -95,7 +102,8 @@ def plan(
     random = Random(f"{synthesizer}/{split}")
     said: list[tuple[str, str]] = []
     many = round(share * REFUSALS[synthesizer][split])
-    for phrase, ways in (language.refusing | language.accepting).items():
+    for phrase, usual in (language.refusing | language.accepting).items():
+        ways = usual if split != "release" else tuple(way.format(phrase) for way in language.release["ways"])
         halved = synthesizer != "pico" and phrase in language.accepting
         said += [(label(phrase), random.choice(ways)) for _ in range(many // 2 if halved else many)]
     said += [
@@ -115,6 +123,8 @@ def plan(
 def others(language: Language, split: Split, words: list[str], random: Random, count: float) -> Iterator[str]:
     """This many sentences without any of the phrases: similar to one, ordinary, or made up."""
     near, talk = texts_of(language.near, split), texts_of(language.talk, split)
+    if split == "release":
+        near, talk = language.release["near"], language.release["talk"]
     for _ in range(round(count)):
         kind = random.random()
         text = random.choice(near if kind < 0.45 else talk) if kind < 0.7 else language.made_up(random, words)
@@ -134,11 +144,34 @@ def speak(
 
 
 def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
-    """Speak it into its file; a file that exists is whole."""
+    """Speak it into its file, which tells text and manner (`told`); a file that exists is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    soundfile.write(partial, voice.say(utterance.text, utterance.manner), RATE, "PCM_16", format="WAV")
+    sound = voice.say(utterance.text, utterance.manner)
+    with soundfile.SoundFile(partial, "w", RATE, 1, "PCM_16", format="WAV") as out:
+        out.title, out.artist = utterance.text, utterance.manner.voice
+        out.comment = f"pitch {utterance.manner.pitch:.3f}"
+        out.write(sound)
     partial.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a file tells of itself; texts are empty and `pitch` None for one that `write` did not make.
+
+    `pitch`: a factor of the voice's own, as in Manner.
+    """
+
+    text: str
+    voice: str
+    pitch: float | None
+
+
+def told(path: Path) -> Said:
+    """By the file's own words."""
+    with soundfile.SoundFile(path) as sound:
+        named, _, pitch = sound.comment.partition(" ")
+        return Said(sound.title, sound.artist, float(pitch) if named == "pitch" else None)
 
 
 def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path) -> Synthesizer:

@@ -1,0 +1,1 @@
+"""What lies between a mouth and the agent: rooms and what else sounds in them, coders and what gets lost."""

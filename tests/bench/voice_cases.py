@@ -1,0 +1,243 @@
+"""What `make bench-voice` measures on: who says what over which line, the same for every detector.
+
+Each utterance comes over one line, so that figures are of independent utterances. Which one, and what happens
+on it, follows from the files alone: two heads are asked about the same samples.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.random import Generator, default_rng
+from rich.console import Console
+from rich.progress import track
+
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.head import OTHER
+from media.hearing.keyword import Detector, Meaning
+from media.training.channel import Backgrounds, PhoneLine, Sound, carry
+from media.training.features import VOICES, backgrounds, labelled, read, source_of
+from media.training.language import Language
+from media.training.speech import Said, Split, label, texts_of, told
+from sipagent.voice.detection import Detected, hear
+from tests.bench.echoes import Echoes
+
+PROMPTS = Path(__file__).parents[2] / "prompts"
+PEOPLE = "people"
+FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
+"""What the French head hears beside the phrases that the figures to be reached are of."""
+OLD_LINES: dict[str, PhoneLine] = {
+    "clean": PhoneLine(noise="pink"),
+    "20 dB": PhoneLine(noise="pink", snr_db=20.0, loss=0.01),
+    "20 dB babble": PhoneLine(noise="babble", snr_db=20.0),
+    "10 dB": PhoneLine(noise="pink", snr_db=10.0, loss=0.03),
+    "10 dB babble": PhoneLine(noise="babble", snr_db=10.0, loss=0.01),
+}
+"""Those of A-law alone, which every figure was measured on before there were others."""
+NEWER_LINES: dict[str, PhoneLine] = {
+    "mobile, AMR 7.95 kbit/s, street, suppressed": PhoneLine(
+        codec="amrnb", kbits=7.95, noise="street", snr_db=15.0, suppression_db=12.0, loss=0.01, then="alaw"
+    ),
+    "mobile, AMR-WB 12.65 kbit/s, 3 % lost in bursts": PhoneLine(
+        codec="amrwb", kbits=12.65, noise="pink", snr_db=20.0, loss=0.03, burst=0.75, then="alaw"
+    ),
+    "Opus 8 kbit/s, 5 % lost": PhoneLine(codec="opus", kbits=8.0, noise="pink", snr_db=20.0, loss=0.05),
+    "coded twice, AMR 5.9 kbit/s and GSM": PhoneLine(
+        codec="amrnb", kbits=5.9, noise="pink", snr_db=20.0, then="gsm"
+    ),
+    "DECT, G.726": PhoneLine(codec="g726", noise="pink", snr_db=20.0, loss=0.01, then="alaw"),
+    "handsfree, a room of 0.6 s, direct sound −3 dB": PhoneLine(
+        noise="pink", snr_db=20.0, reverberation_s=0.6, direct_db=-3.0
+    ),
+    "a television at 10 dB": PhoneLine(noise="television", snr_db=10.0),
+}
+LINES = OLD_LINES | NEWER_LINES
+SAID_OVER = 3  # voices of each synthesizer that say each phrase over the notice
+TAIL = int(0.8 * SAMPLE_RATE)
+WOMEN = frozenset({"Annie", "anika", "f2", "f4", "steph2"})
+OLD = frozenset({"croak", "grandma", "grandpa"})
+UNTOLD = frozenset({"klatt2", "klatt4", "klatt6", "Tweaky", "fast", "whisper", "Demonic"})
+"""espeak-ng's variants that don't sound like anybody; of the others of `tune`, `test` and `release`, men."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One file: whose (a synthesizer, or people), the label of its phrase, or other, and what it tells."""
+
+    path: Path
+    source: str
+    label: str
+    said: Said
+
+    @property
+    def kind(self) -> str:
+        """Of the voice, for a head that was trained on some synthesizers."""
+        if self.source == PEOPLE:
+            return PEOPLE
+        return "known" if self.source in VOICES else "unknown"
+
+    @property
+    def speaker(self) -> str:
+        """Women or men, old people, or a group of its own where sex isn't told; of Pico by its pitch."""
+        return _speaker(self.source, self.said)
+
+    def random(self, line: str) -> Generator:
+        """What happens on this line: by names alone."""
+        return default_rng([zlib.crc32("/".join(self.path.parts[-4:]).encode()), zlib.crc32(line.encode())])
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One utterance over one of LINES, as it was heard; `end_ms`: of its speech."""
+
+    utterance: Utterance
+    line: str
+    heard: Detected
+    end_ms: int
+
+    @property
+    def meaning(self) -> Meaning:
+        return self.heard.verdict.meaning
+
+    @property
+    def score(self) -> float:
+        """How likely a phrase that refuses was, at most; rounded to thousandths by the detector."""
+        found = (v.confidence or 0.0 for v in self.heard.verdicts if v.meaning is not Meaning.ACCEPT)
+        return max(found, default=0.0)
+
+    @property
+    def late_ms(self) -> int | None:
+        """From the end of what was said to the refusal; None where none was heard."""
+        if self.meaning is not Meaning.REFUSE or self.heard.spotted_ms is None:
+            return None
+        return self.heard.spotted_ms - self.end_ms
+
+
+class Ground:
+    """The sounds of a split that are measured on, and the lines that they come over."""
+
+    def __init__(self, folder: Path, spoken: Language, split: Split, limit: int) -> None:
+        """`limit`: at most so many utterances of a source that say a phrase, and as many that don't."""
+        self.spoken, self.split = spoken, split
+        places = sorted(place for place in (folder / "sounds" / split).glob("*") if place.is_dir())
+        self.utterances = [one for place in places for one in _limited(place, limit)]
+        if not any(one.label == OTHER for one in self.utterances):
+            raise click.ClickException(
+                f"{folder}: no sounds to measure on; see python -m media.training --help"
+            )
+        self._near = frozenset(spoken.release["near"] if split == "release" else texts_of(spoken.near, split))
+        self._random = default_rng(7)
+
+    @cached_property
+    def _backgrounds(self) -> Backgrounds:
+        others = [one.path for one in self.utterances if one.label == OTHER]
+        return backgrounds(others[:300], PROMPTS, default_rng(3))
+
+    @property
+    def sources(self) -> list[str]:
+        return sorted({one.source for one in self.utterances})
+
+    def near(self, utterance: Utterance) -> bool:
+        """Whether its sentence is near to a refusal, and refuses nothing."""
+        return utterance.said.text in self._near
+
+    def make_ready(self) -> None:
+        """MissingCoder where one of LINES can't be had here; otherwise nothing."""
+        for line in LINES.values():
+            self.arrives(np.zeros(800), line, default_rng(0))
+
+    def arrives(self, sound: Sound, line: PhoneLine, random: Generator | None = None) -> Samples:
+        """What the agent hears of it. MissingCoder."""
+        return carry(sound, line, self._backgrounds, random or self._random)
+
+    def planned(self, only: Iterable[str] = ()) -> list[tuple[Utterance, str]]:
+        """Every utterance, or those of some labels, over one of LINES: a source's of one label by turns."""
+        labels, turns = set(only), Counter[tuple[str, str]]()
+        found = []
+        for one in self.utterances:
+            if not labels or one.label in labels:
+                turn = turns[one.source, one.label] + zlib.crc32(one.label.encode())
+                turns[one.source, one.label] += 1
+                found.append((one, [*LINES][turn % len(LINES)]))
+        return found
+
+    def cases(self, detector: Detector, only: Iterable[str] = (), what: str = "utterances") -> list[Case]:
+        """What it makes of them."""
+        planned = track(self.planned(only), what, console=Console(stderr=True))
+        return [self._case(detector, one, line) for one, line in planned]
+
+    def _case(self, detector: Detector, one: Utterance, line: str) -> Case:
+        sound = np.concatenate([np.zeros(SAMPLE_RATE // 2), read(one.path), np.zeros(TAIL)])
+        end = (len(sound) - TAIL - 240) * 1000 // SAMPLE_RATE
+        return Case(one, line, hear(detector, self.arrives(sound, LINES[line], one.random(line))), end)
+
+    def unbroken(self, detector: Detector) -> float:
+        """CPU s per second of somebody who talks for some minutes without a pause."""
+        found = [read(one.path) for one in self._others(self.sources[0])]
+        talk = np.concatenate(found)[: 180 * SAMPLE_RATE]
+        heard = hear(detector, self.arrives(talk, PhoneLine(noise="babble", snr_db=15.0)))
+        return heard.cpu_s / heard.duration_s
+
+    def conversation(self, detector: Detector, source: str) -> Detected:
+        """All that doesn't refuse, in one long call with short pauses."""
+        random = default_rng(zlib.crc32(source.encode()))
+        pieces: list[Sound] = []
+        for one in self._others(source):
+            pieces += [read(one.path), np.zeros(int(random.uniform(0.2, 1.2) * SAMPLE_RATE))]
+        line = PhoneLine(noise="pink", snr_db=20.0)
+        return hear(detector, self.arrives(np.concatenate(pieces), line, random))
+
+    def echoes(self) -> tuple[Echoes, list[Path]]:
+        """Of the language's notices; and refusals of several voices to say over them."""
+        found = [
+            one.path
+            for source in self.sources
+            for phrase in window_phrases(self.spoken)
+            for one in self._of(source, label(phrase))[:SAID_OVER]
+        ]
+        first = {path.parent.name: path for path in found}
+        return Echoes(PROMPTS / self.spoken.code, list(first.values()), self.arrives), found
+
+    def _others(self, source: str) -> list[Utterance]:
+        return self._of(source, OTHER)
+
+    def _of(self, source: str, said: str) -> list[Utterance]:
+        return [one for one in self.utterances if (one.source, one.label) == (source, said)]
+
+
+def window_phrases(spoken: Language) -> tuple[str, ...]:
+    """What is listened for before the bridge: what would be configured."""
+    return tuple(phrase for phrase in spoken.refusing if spoken.code != "fr" or phrase not in FRENCH_REST)
+
+
+def _limited(place: Path, limit: int) -> Iterator[Utterance]:
+    """Of one source, whose order is as good as drawn; people's files tell nothing."""
+    every = labelled(place)
+    some = chain(
+        [pair for pair in every if pair[0] != OTHER][:limit],
+        [pair for pair in every if pair[0] == OTHER][:limit],
+    )
+    for said, path in some:
+        yield Utterance(path, source_of(path), said, told(path))
+
+
+def _speaker(source: str, said: Said) -> str:
+    if source == PEOPLE or not said.voice:
+        return "not told"
+    if source == "pico":
+        return "Pico, lowered" if (said.pitch or 1.0) < 1 else "Pico, raised"
+    if source == "kokoro":
+        sexes = {name[1:2] for name in said.voice.partition(":")[0].split("+")}
+        return {"f": "women", "m": "men"}["".join(sexes)] if len(sexes) == 1 else "of a woman and a man"
+    variant = said.voice.partition("+")[2]
+    if variant in OLD:
+        return "old people"
+    if variant in UNTOLD or source != "espeak":
+        return "not told"
+    return "women" if variant in WOMEN else "men"

@@ -1,0 +1,286 @@
+"""What is said of the cases of `make bench-voice`, row by row; shares have Wilson's interval of 95 %."""
+
+import json
+import math
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from media.hearing.head import OTHER
+from media.hearing.keyword import Detector, Meaning
+from media.training.language import Language
+from media.training.speech import label
+from sipagent.voice.detection import Detected
+from tests.bench.echoes import LOSSES_DB
+from tests.bench.voice_cases import OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
+
+Z = 1.959964  # of 95 %
+LOADING = """
+import json, os, resource, sys, time
+def resident():
+    lines = open("/proc/self/smaps_rollup").read().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Rss")) / 1024
+import numpy, media.hearing.detectors
+before, since = resident(), time.perf_counter()
+detector = media.hearing.detectors.load_detector("embedding", sys.argv[1:])
+detector.judge(numpy.zeros(20000, dtype=numpy.int16))
+print(json.dumps([time.perf_counter() - since, resident() - before]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure as a text, beside what is to be reached; `value` is the same for programs.
+
+    `group`: what it is one part of, such as "line"; empty for a figure of its own. `column`: which of several
+    figures of that part it is.
+    """
+
+    name: str
+    value: float | None
+    shown: str
+    aim: str = ""
+    group: str = ""
+    column: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.column}, by {self.group}: {self.name}" if self.group else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`found` of `of`; shares in per cent, NaN of nothing."""
+
+    found: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        return 100 * self.found / self.of if self.of else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's: "Probable inference, the law of succession, and statistical inference", 1927."""
+        if not self.of:
+            return 0.0, 100.0
+        share, z2 = self.found / self.of, Z**2 / self.of
+        middle = (share + z2 / 2) / (1 + z2)
+        wide = Z * math.sqrt(share * (1 - share) / self.of + z2 / (4 * self.of)) / (1 + z2)
+        return max(0.0, 100 * (middle - wide)), min(100.0, 100 * (middle + wide))
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "none measured"
+        low, high = self.interval
+        return f"{self.value:.1f} % ({low:.1f} to {high:.1f}), {self.found} of {self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The detectors that are measured: for the window, the call, and both answers of the mode opt_in."""
+
+    window: Detector
+    in_call: Detector
+    asked: Detector
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What every part of the table is made from; `cases`: all utterances, heard by the window's detector.
+
+    `echoes`: how often the notice comes back.
+    """
+
+    spoken: Language
+    ground: Ground
+    listeners: Listeners
+    cases: list[Case]
+    echoes: int
+
+    @property
+    def phrases(self) -> dict[str, str]:
+        """Those of the window, by their labels."""
+        return {label(phrase): phrase for phrase in window_phrases(self.spoken)}
+
+    @property
+    def said(self) -> list[Case]:
+        """In which the window's phrases were said."""
+        return [case for case in self.cases if case.utterance.label in self.phrases]
+
+    @property
+    def others(self) -> list[Case]:
+        """In which nothing was refused."""
+        return [case for case in self.cases if case.utterance.label == OTHER]
+
+
+def rows(measuring: Measuring, only: Iterable[str] = ()) -> Iterator[Row]:
+    """The figures, in the order of the table: those of each of PARTS, or of some."""
+    wanted = set(only) or PARTS.keys()
+    for name, part in PARTS.items():
+        if name in wanted:
+            yield from part(measuring)
+
+
+def heard(cases: Iterable[Case], *meanings: Meaning) -> Share:
+    """How many of them mean one of these."""
+    every = list(cases)
+    return Share(sum(case.meaning in meanings for case in every), len(every))
+
+
+def percent(name: str, share: Share, aim: str = "", group: str = "", column: str = "") -> Row:
+    return Row(name, share.value, str(share), aim, group, column)
+
+
+def by(cases: Iterable[Case], key: Callable[[Case], str]) -> dict[str, list[Case]]:
+    """In the order of the names."""
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[key(case)].append(case)
+    return dict(sorted(groups.items()))
+
+
+def recalls(measuring: Measuring) -> Iterator[Row]:
+    """All, by kind of voice, then by line, synthesizer, phrase and speaker."""
+    said = measuring.said
+    yield from _recall("recall, all kinds and lines", said, "", "")
+    kinds = by(said, lambda case: case.utterance.kind)
+    yield from _recall("recall, other voices of known kinds", kinds.get("known", []), "≥ 97 %", "")
+    yield from _recall(
+        "recall, kinds of voice never trained on", kinds.get("unknown", []), "≥ 75 %; ≥ 90 % or unclear", ""
+    )
+    for name, old in (("the five lines of A-law", True), ("the seven of today", False)):
+        of = [case for case in said if (case.line in OLD_LINES) is old]
+        yield from _recall(f"recall, {name}", of, "", "")
+    for kind, of in kinds.items():
+        babble = [case for case in of if case.line == "10 dB babble"]
+        yield from _recall(f"recall, babble at 10 dB, {kind} kinds", babble, "≥ 80 %", "")
+    for group, key in (
+        ("line", lambda case: case.line),
+        ("synthesizer", lambda case: case.utterance.source),
+        ("phrase", lambda case: measuring.phrases[case.utterance.label]),
+        ("speaker", lambda case: case.utterance.speaker),
+    ):  # type: tuple[str, Callable[[Case], str]]
+        for name, of in by(said, key).items():
+            yield from _recall(name, of, "", group)
+
+
+def _recall(name: str, cases: list[Case], aim: str, group: str) -> Iterator[Row]:
+    """Refused, and what is at least asked about again; of nothing no row."""
+    if cases:
+        either = heard(cases, Meaning.REFUSE, Meaning.UNCLEAR)
+        row = percent(name, heard(cases, Meaning.REFUSE), aim, group, "recall")
+        yield replace(row, shown=f"{row.shown}; or unclear {either.value:.1f} %")
+
+
+def false_refusals(measuring: Measuring) -> Iterator[Row]:
+    others = measuring.others
+    people = [case for case in others if case.utterance.source == PEOPLE]
+    near = [case for case in others if measuring.ground.near(case.utterance)]
+    rest = [case for case in others if case not in people and case not in near]
+    for name, cases, aim in (
+        ("people", people, "≤ 0.2 %"),
+        ("near sentences", near, "≤ 0.5 %"),
+        ("other synthetic sentences", rest, ""),
+    ):
+        yield percent(f"false refusals per utterance, {name}", heard(cases, Meaning.REFUSE), aim)
+    yield percent("unclear, of what does not refuse", heard(others, Meaning.UNCLEAR), "≤ 3 %")
+    for name, cases in by(others, lambda case: case.line).items():
+        yield percent(name, heard(cases, Meaning.REFUSE), "", "line", "false refusals")
+
+
+def talk(measuring: Measuring) -> Iterator[Row]:
+    """Of everything that refuses nothing, as one call of each source."""
+    of = measuring.listeners
+    for name, detector, aim in (("window", of.window, "≤ 1"), ("in-call", of.in_call, "≤ 0.1")):
+        talks = [measuring.ground.conversation(detector, source) for source in measuring.ground.sources]
+        hours, count = sum(one.duration_s for one in talks) / 3600, sum(map(_refused, talks))
+        shown = f"{count / hours:.2f} ({count} in {hours:.2f} h)"
+        yield Row(f"false refusals per hour of talk, {name} keywords", count / hours, shown, aim)
+
+
+def _refused(talk: Detected) -> int:
+    return sum(verdict.meaning is Meaning.REFUSE for verdict in talk.verdicts)
+
+
+def other_words(measuring: Measuring) -> Iterator[Row]:
+    """Those that refuse during the call, and those that accept in the mode "opt_in"."""
+    spoken, ground, of = measuring.spoken, measuring.ground, measuring.listeners
+    named = ground.cases(of.in_call, map(label, spoken.in_call), "in the call")
+    yield percent("recall in the call, phrases that name the recording", heard(named, Meaning.REFUSE))
+    for name, phrases in (
+        ("acceptance heard, in the mode opt_in", spoken.accepting),
+        ("a refusal taken for acceptance", spoken.refusing),
+    ):
+        yield percent(name, heard(ground.cases(of.asked, map(label, phrases), name), Meaning.ACCEPT))
+
+
+def latencies(measuring: Measuring) -> Iterator[Row]:
+    yield from _late("end of the utterance to the refusal, 95 % within", measuring.said, "≤ 250 ms")
+    for name, cases in by(measuring.said, lambda case: case.line).items():
+        yield from _late(name, cases, "", "line")
+
+
+def _late(name: str, cases: list[Case], aim: str, group: str = "") -> Iterator[Row]:
+    """Of those that were heard, if any were."""
+    late = [case.late_ms for case in cases if case.late_ms is not None]
+    if late:
+        p50, p95 = np.percentile(late, (50, 95))
+        shown = f"{p95:.0f} ms (median {p50:.0f} of {len(late)})"
+        yield Row(name, float(p95), shown, aim, group, "end to refusal, 95 % within")
+
+
+def costs(measuring: Measuring) -> Iterator[Row]:
+    cpu = measuring.ground.unbroken(measuring.listeners.window)
+    yield Row("CPU per second of somebody who never pauses", cpu, f"{cpu:.4f} s", "≤ 0.02 s")
+    cpu = 60 * measuring.ground.unbroken(measuring.listeners.in_call)
+    yield Row("the same in the call, per minute", cpu, f"{cpu:.2f} s", "≤ 0.15 s")
+    seconds, megabytes = _loads(measuring.phrases.values())
+    yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
+    yield Row("memory, for the machine", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
+
+
+def _loads(window: Iterable[str]) -> tuple[float, float]:
+    """Seconds, and MB of memory, of which processes share the libraries' code."""
+    command = [sys.executable, "-c", LOADING, *window]
+    seconds, megabytes = json.loads(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
+    return float(seconds), float(megabytes)
+
+
+def echoed(measuring: Measuring) -> Iterator[Row]:
+    """Where there are notices in the language."""
+    if not measuring.echoes or not (PROMPTS / measuring.spoken.code / "notice_voice.wav").exists():
+        return
+    count, window = measuring.echoes, measuring.listeners.window
+    echoes, refusals = measuring.ground.echoes()
+    alone = track(echoes.alone(window, count), "echo", count, console=Console(stderr=True))
+    means: Counter[Meaning] = Counter(verdict.meaning for verdict in alone)
+    fooled = means[Meaning.REFUSE]
+    shown = f"{fooled} of {count}, {means[Meaning.UNCLEAR]} unclear"
+    yield Row("the notice's own echo taken for a refusal, 6 to 40 dB", float(fooled), shown, "0")
+    for loss_db in (None, *LOSSES_DB):
+        over = echoes.over_it(window, refusals, loss_db)
+        name = "refusals said over the notice, " + (f"its echo at {loss_db} dB" if loss_db else "no echo")
+        raw = 100 * over.heard_raw / over.count
+        share, either = Share(over.heard, over.count), Share(over.heard + over.unclear, over.count)
+        shown = f"{share}; or unclear {either.value:.1f} %; {raw:.0f} % if the echo were left"
+        yield Row(name, share.value, shown)
+
+
+PARTS: dict[str, Callable[[Measuring], Iterator[Row]]] = {
+    "recall": recalls,
+    "false": false_refusals,
+    "talk": talk,
+    "words": other_words,
+    "latency": latencies,
+    "cost": costs,
+    "echo": echoed,
+}

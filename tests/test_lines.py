@@ -1,0 +1,157 @@
+"""Coders of telephones: in time with what goes in, changed by it, hiding what is lost; rooms and noises."""
+
+import builtins
+import ctypes
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from media.frame import SAMPLE_RATE, Samples
+from media.training.channel import Kind, PhoneLine, active_rms, any_line, carry, newer_line
+from media.training.features import read
+from media.training.lines import codecs
+from media.training.lines.codecs import PACKET, Codec, MissingCoder, lost_packets, through
+from media.training.lines.surroundings import made_noise, room, suppressed, television
+from sipagent.agent.admission import SHIPPED
+
+NEWER: tuple[Codec, ...] = ("amrnb", "amrwb", "opus", "g726")
+EVERY: tuple[Codec, ...] = get_args(Codec)
+VOICE = read(SHIPPED / "fr/refused.wav")[: 2 * SAMPLE_RATE + 77]  # not in whole packets
+SPOKEN: Samples = np.asarray(VOICE * (3000 / active_rms(VOICE)), dtype=np.int16)
+NONE_LOST = np.zeros(len(SPOKEN) // PACKET, dtype=np.bool_)
+
+
+def coded(codec: Codec, lost: NDArray[np.bool_] = NONE_LOST, kbits: float | None = None) -> Samples:
+    try:
+        return through(SPOKEN, codec, lost, kbits)
+    except MissingCoder as wrong:
+        pytest.skip(str(wrong))
+
+
+def late(heard: Samples) -> int:
+    """By how many samples."""
+    spectra = np.fft.rfft(heard, 2 * len(heard)) * np.conj(np.fft.rfft(SPOKEN, 2 * len(heard)))
+    found = int(np.fft.irfft(spectra).argmax())
+    return found if found < len(heard) else found - 2 * len(heard)
+
+
+@pytest.mark.parametrize("codec", NEWER)
+def test_a_coder_keeps_length_time_and_voice_but_not_each_sample(codec: Codec) -> None:
+    heard = coded(codec)
+    assert heard.dtype == np.int16 and len(heard) == len(SPOKEN)
+    assert abs(late(heard)) <= 1
+    assert 0.7 < np.corrcoef(heard, SPOKEN)[0, 1] < 1
+    assert not np.array_equal(heard, SPOKEN)
+
+
+@pytest.mark.parametrize(
+    ("codec", "rates"), [("amrnb", (4.75, 12.2)), ("amrwb", (6.6, 23.85)), ("opus", (6, 12))]
+)
+def test_more_bits_are_nearer_to_the_voice(codec: Codec, rates: tuple[float, float]) -> None:
+    few, many = (np.corrcoef(coded(codec, kbits=rate), SPOKEN)[0, 1] for rate in rates)
+    assert few < many
+
+
+@pytest.mark.parametrize("codec", ["amrnb", "amrwb", "opus"])
+def test_a_decoder_hides_what_is_lost_by_itself(codec: Codec) -> None:
+    lost = NONE_LOST.copy()
+    lost[40:43] = True
+    whole, holed = coded(codec), coded(codec, lost)
+    assert len(holed) == len(whole)
+    assert np.array_equal(whole[: 38 * PACKET], holed[: 38 * PACKET])
+    assert not np.array_equal(holed, codecs.faded(whole, lost))
+    hidden = holed[40 * PACKET : 43 * PACKET]
+    assert np.abs(hidden).max() > 0.05 * np.abs(whole[40 * PACKET : 43 * PACKET]).max()
+    assert not np.array_equal(hidden, whole[40 * PACKET : 43 * PACKET])
+
+
+def test_what_is_coded_twice_is_worse_than_once() -> None:
+    once, twice = PhoneLine(band=None, codec="alaw"), PhoneLine(band=None, codec="alaw", then="gsm")
+    first, second = (carry(VOICE, line, {}, np.random.default_rng(1)) for line in (once, twice))
+    assert len(first) == len(second) == len(VOICE)
+    assert np.corrcoef(second, VOICE)[0, 1] < np.corrcoef(first, VOICE)[0, 1]
+
+
+def test_packets_are_lost_in_bursts_and_as_many_as_said() -> None:
+    def bursts(burst: float) -> tuple[float, float]:
+        lost = lost_packets(40_000, 0.05, burst, np.random.default_rng(4))
+        starts = np.count_nonzero(lost[1:] & ~lost[:-1])
+        return lost.mean(), lost.sum() / starts
+
+    assert bursts(0.5) == pytest.approx((0.05, 2), rel=0.2)
+    assert bursts(0.75) == pytest.approx((0.05, 4), rel=0.2)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_each_kind_of_newer_line_carries_a_voice(kind: Kind) -> None:
+    random = np.random.default_rng(5)
+    line = replace(newer_line(PhoneLine(), random, kind), snr_db=None if kind != "television" else 20.0)
+    backgrounds: Any = {"television": television(np.tile(VOICE, 3), VOICE, random)}
+    try:
+        heard = carry(VOICE, line, backgrounds, random)
+    except MissingCoder as wrong:
+        pytest.skip(str(wrong))
+    assert len(heard) == len(VOICE)
+    assert active_rms(heard / 32768) > 0.02
+
+
+def test_lines_stay_as_they_were_unless_newer_ones_are_asked_for() -> None:
+    old = [any_line(np.random.default_rng(seed)) for seed in range(40)]
+    some = [any_line(np.random.default_rng(seed), newer=0.5) for seed in range(40)]
+    assert {line.codec for line in old} <= {"alaw", "mulaw", "gsm", "g722", "linear"}
+    assert all(line.then is None and line.direct_db is None for line in old)
+    changed = [new for before, new in zip(old, some, strict=True) if new != before]
+    assert 10 < len(changed) < 30
+    assert all(new.level_dbfs == before.level_dbfs for before, new in zip(old, some, strict=True))
+
+
+@pytest.mark.parametrize("codec", ["amrnb", "amrwb", "opus", "g726", "g722"])
+def test_a_coder_that_is_missing_says_what_to_install(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = builtins.__import__
+
+    def without(name: str, *more: Any) -> Any:
+        if name in ("av", "G722"):
+            raise ImportError(name)
+        return found(name, *more)
+
+    def no_library(name: str) -> Any:
+        raise OSError(name)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+    codecs._amrwb_library.cache_clear()
+    with pytest.raises(MissingCoder, match=r"^[^\n]*(pip install 'sipagent\[train\]'|apt install \S+)$"):
+        through(SPOKEN, codec, NONE_LOST)
+    codecs._amrwb_library.cache_clear()
+
+
+def test_a_room_is_as_loud_as_said_beside_the_voice() -> None:
+    click = np.zeros(SAMPLE_RATE)
+    click[0] = 1.0
+    heard = room(click, 0.5, -3.0, np.random.default_rng(1))
+    assert 10 * np.log10(1 / np.sum(heard[1:] ** 2)) == pytest.approx(-3, abs=0.3)
+
+
+def test_suppression_softens_what_is_steady_and_leaves_the_voice() -> None:
+    voice = np.concatenate([np.zeros(SAMPLE_RATE), VOICE / active_rms(VOICE)])
+    noise = 0.1 * made_noise("white", len(voice), np.random.default_rng(1))
+    heard = suppressed(voice + noise, 15.0)
+    assert len(heard) == len(voice)
+    assert 20 * np.log10(heard[:SAMPLE_RATE].std() / noise[:SAMPLE_RATE].std()) < -8
+    assert np.corrcoef(heard[SAMPLE_RATE:], voice[SAMPLE_RATE:])[0, 1] > 0.9
+
+
+def test_a_television_comes_and_goes() -> None:
+    random = np.random.default_rng(2)
+    talk, music = random.normal(size=60 * SAMPLE_RATE), np.sin(np.arange(9000) / 9)
+    heard = television(talk, music, random)
+    levels = 20 * np.log10(np.sqrt(np.mean(heard.reshape(60, -1) ** 2, axis=1)))
+    assert len(heard) == len(talk) and np.ptp(levels) > 12
+
+
+def test_a_background_that_nobody_gave_is_told() -> None:
+    with pytest.raises(ValueError, match="no background of television"):
+        carry(VOICE, PhoneLine(noise="television", snr_db=10.0), {}, np.random.default_rng(1))
