@@ -164,7 +164,9 @@ def test_a_refusal_is_stronger_than_an_everyday_word_and_an_acceptance_is_not(
 
 def test_everyday_words_are_nothing_to_configure(everyday: Path) -> None:
     assert [head.language for head in known_heads(everyday)] == ["fr"]
-    with pytest.raises(DetectorUnavailable, match=r"no head for 'non'.*accepted: oui, pas d'enregistrement, je refuse$"):
+    with pytest.raises(
+        DetectorUnavailable, match=r"no head for 'non'.*accepted: oui, pas d'enregistrement, je refuse$"
+    ):
         Spotter(["je refuse", "non"], [], everyday)
 
 
