@@ -154,6 +154,10 @@ def test_the_purge_removes_what_has_expired(room: Room, office: Office) -> None:
     assert "ann_martin" in office.run("purge").out and not head.exists()
     assert [path.name for path in (room.folder / "voices").iterdir()] == ["zoe"]
     assert json.loads(office.run("purge", "--json").out)["voices"] == []
+    room.set("enrol", f"{ENROL}\nkeep_days = 90")  # a shorter term counts at once
+    (zoe,) = json.loads(office.run("enrol", "--list", "--json").out)
+    expires, consented = (datetime.fromisoformat(zoe[key]) for key in ("expires_at", "consented_at"))
+    assert expires - consented == timedelta(days=90)
     (room.folder / "heads" / "x.npz").write_bytes(b"")
     assert "not a head" in office.fails(1, "purge", "--now", "2100-01-01", "--force", "--by", "Ann")
 

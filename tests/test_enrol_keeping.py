@@ -139,6 +139,8 @@ def test_what_has_expired_goes_and_the_rest_stays(tmp_path: Path) -> None:
     assert [one.voice for one in expire(folder, heads, due)] == ["ann_martin"]
     assert names(folder) == ["zoe"] and names(heads) == []
     assert expire(tmp_path / "absent", heads, due) == []
+    assert expire(folder, heads, AT + timedelta(days=9), 10) == []
+    assert [one.voice for one in expire(folder, heads, AT + timedelta(days=10), 10)] == ["zoe"]
 
 
 def test_a_folder_that_cannot_be_read_goes_at_the_longest_term(tmp_path: Path) -> None:

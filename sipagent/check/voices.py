@@ -46,14 +46,16 @@ def _voices(config: Config, now: datetime) -> Iterator[Finding]:
     for place, person in found:
         if isinstance(person, EnrolledError):
             yield error(WHAT, str(person))
-        until = expires_at(place, person)
+        until = expires_at(place, person, config.voices_days)
         if until <= now:
             yield error(WHAT, f"{place.name}: expired on {until:%Y-%m-%d}: see `sipagent purge`")
         elif until <= now + SOON and (heads := heads_of(config.refusal.heads, place.name)):
             named = ", ".join(head.name for head in heads)
             yield warning(WHAT, f"{place.name}: expires on {until:%Y-%m-%d}, and {named} with it")
     yield from _readable(config.voices, [place for place, _ in found])
-    ends = [person.expires_at for _, person in found if isinstance(person, Person)]
+    ends = [
+        expires_at(place, person, config.voices_days) for place, person in found if isinstance(person, Person)
+    ]
     if ends:
         yield ok(WHAT, f"{counted(len(ends), 'voice')}, the first until {min(ends):%Y-%m-%d}")
     elif config.enrol is not None and not found:

@@ -1,6 +1,7 @@
 """Colleagues lend their voices by telephone: `enrol`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from gettext import gettext as _
 from gettext import ngettext
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from sipagent.cli.base import Failure, Workplace, json_option, print_json, words
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
 from sipagent.config.errors import ConfigError
-from sipagent.enrol.keeping import forget, voices
+from sipagent.enrol.keeping import expires_at, forget, voices
 from sipagent.enrol.script import LANGUAGES, Script, ScriptError, default_phrases, script
 from sipagent.languages.reason import shown
 
@@ -88,8 +89,13 @@ def enrol_command(
 
 
 def _list(work: Workplace, as_json: bool) -> None:
-    rows = list(voices(work.config.voices))
-    people = [person for _place, person in rows if isinstance(person, Person)]
+    config = work.config
+    rows = list(voices(config.voices))
+    people = [
+        replace(person, expires_at=expires_at(place, person, config.voices_days))
+        for place, person in rows
+        if isinstance(person, Person)
+    ]
     if as_json:
         print_json([_json(person) for person in people])
     elif not people:

@@ -16,7 +16,7 @@ from sipagent.config.hours import Schedule
 from sipagent.config.keys import Known, Table, key
 from sipagent.config.sampling import Shares, Window
 from sipagent.config.tables.cluster import ClusterTable, ObjectsTable
-from sipagent.config.tables.enrol import FOLDER, EnrolTable
+from sipagent.config.tables.enrol import FOLDER, MOST_DAYS, EnrolTable
 from sipagent.config.tables.recording import RecordingTable, RetentionTable
 from sipagent.config.tables.service import CapacityTable, HoursTable, MetricsTable, ServiceTable
 from sipagent.config.tables.sip import CredentialsTable, EdgeTable, OperatorsTable, TrunkTable
@@ -91,6 +91,11 @@ class Config(Table):
     def voices(self) -> Path:
         """Where colleagues' voices are kept; without `[enrol]` where they were, if there were any."""
         return self.base / FOLDER if self.enrol is None else self.enrol.folder
+
+    @property
+    def voices_days(self) -> int:
+        """How long they may be kept, from the consent on."""
+        return MOST_DAYS if self.enrol is None else self.enrol.keep_days
 
     @property
     def shared(self) -> str | None:

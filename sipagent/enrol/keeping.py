@@ -142,13 +142,15 @@ def forget(folder: Path, heads: Path, name: str) -> Forgotten:
     return Forgotten(voice, there, gone)
 
 
-def expire(folder: Path, heads: Path, now: datetime, *, dry: bool = False) -> list[Forgotten]:
-    """Forget whoever's time has passed, and what was never finished; `dry`: only say so.
+def expire(
+    folder: Path, heads: Path, now: datetime, days: int = MOST_DAYS, *, dry: bool = False
+) -> list[Forgotten]:
+    """Forget whoever's time has passed, and what was never finished; `dry`: only say so. `days`: as they are
+    configured now.
 
-    Of a folder that can't be read the date is that of the folder, and the longest that may be kept. Raises
-    HeadError for a head that can't be read, when all the others are gone; OSError.
+    Raises HeadError for a head that can't be read, when all the others are gone; OSError.
     """
-    due = [place.name for place, person in voices(folder) if expires_at(place, person) <= now]
+    due = [place.name for place, person in voices(folder) if expires_at(place, person, days) <= now]
     if dry:
         return [Forgotten(voice, sound=True, heads=heads_of(heads, voice)) for voice in due]
     _sweep(folder, now)
@@ -163,11 +165,14 @@ def expire(folder: Path, heads: Path, now: datetime, *, dry: bool = False) -> li
     return gone
 
 
-def expires_at(place: Path, person: Person | EnrolledError) -> datetime:
-    """Until when a folder may be kept."""
+def expires_at(place: Path, person: Person | EnrolledError, days: int = MOST_DAYS) -> datetime:
+    """Until when a folder may be kept: as it was said, or less where `days` are fewer by now.
+
+    Of one that can't be read, so long after it was written.
+    """
     if isinstance(person, Person):
-        return person.expires_at
-    return _changed(place) + timedelta(days=MOST_DAYS)
+        return min(person.expires_at, person.consented_at + timedelta(days=days))
+    return _changed(place) + timedelta(days=days)
 
 
 def _sweep(folder: Path, now: datetime) -> None:

@@ -142,7 +142,8 @@ class Purging:
 
     def _forget_voices(self, now: datetime) -> None:
         """Of colleagues, and the heads that learnt from them. The log names nobody."""
-        gone = expire(self._config.voices, self._config.refusal.heads, now)
+        config = self._config
+        gone = expire(config.voices, config.refusal.heads, now, config.voices_days)
         if gone:
             log.info("forgotten", voices=len(gone))
         for head in sorted({head for one in gone for head in one.heads}):

@@ -157,7 +157,7 @@ def _expire_voices(work: Workplace, moment: datetime, dry_run: bool) -> list[For
     """What colleagues have lent, and what learnt from it. Raises Failure for a head that can't be read."""
     config = work.config
     try:
-        return expire(config.voices, config.refusal.heads, moment, dry=dry_run)
+        return expire(config.voices, config.refusal.heads, moment, config.voices_days, dry=dry_run)
     except HeadError as wrong:
         raise Failure(*wrong.args) from wrong
 
