@@ -17,6 +17,7 @@ from media.training import own
 from media.training.enrolled import Person, Saying, write_person
 from media.training.features import SoundQuestions, gentle_line, packed, read, source_of
 from sipagent.cli.setup import train as cli_train
+from sipagent.voice import own_keyword
 from sipagent.voice.keyword_check import (
     Check,
     CheckedUtterance,
@@ -242,10 +243,10 @@ def test_a_phrase_that_shipped_heads_know_may_be_taught_by_colleagues(
 def test_a_mistake_in_the_folder_is_told_in_a_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     comes_out(monkeypatch)
     command = ("train-keyword", PHRASE, "--lang", "fr", "--voices")
-    assert "does not exist" in office.fails(2, *command, office.folder / "absent")
     lent = office.folder / "lent"
+    said = "lent: nobody to train on; accepted: who says 'pas de bande' in fr"
+    assert said in office.fails(2, *command, lent)
     lent.mkdir()
-    said = "nobody to train on; accepted: who says 'pas de bande' in fr"
     assert said in office.fails(2, *command, lent)
     lend(lent / "joe", code="en")
     said = "nobody to train on, left out: joe (speaks en); accepted: who says 'pas de bande' in fr"
@@ -255,3 +256,8 @@ def test_a_mistake_in_the_folder_is_told_in_a_line(office: Office, monkeypatch: 
     assert "ann/06.wav: no sound that can be read" in office.fails(2, *command, lent)
     (lent / "ann/06.wav").unlink()
     assert "ann: 06.wav is missing" in office.fails(2, *command, lent)
+
+
+@pytest.mark.parametrize(("rounds", "fewer"), [(15, 15), (300, 200), (1500, 750)])
+def test_trainings_without_somebody_are_shorter_but_not_too_short(rounds: int, fewer: int) -> None:
+    assert own_keyword._fewer(rounds) == fewer

@@ -12,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import soundfile
-
 from media.hearing.spotter import plain
 
 PERSON = "person.json"
@@ -137,6 +135,8 @@ def _unused(person: Person, phrase: str, language: str, now: datetime) -> Unused
 
 
 def _readable(sounds: list[Path]) -> None:
+    import soundfile  # the service, which removes what has expired, needs none
+
     for path in sounds:
         try:
             told = soundfile.info(path)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Step = Callable[[str, int, int], None]  # what, done, total
 Result = TypeVar("Result")
 
-LEFT_OUT_SHARE = 0.5
+LEFT_OUT_SHARE, LEFT_OUT_LEAST = 0.5, 200
 """Of the batches: trainings without somebody are only for figures, and there are several."""
 SPLITS: tuple["Split", ...] = ("train", "tune", "test")
 PROMPTS = Path(prompts.__file__).parent
@@ -83,13 +83,7 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
         _embed_all(pool, folder, step)
         heard = own.load_heard(language, folder / "features")
         strangers = _left_out(
-            pool,
-            phrase,
-            heard,
-            folder,
-            count=len(material.voices),
-            rounds=max(1, round(LEFT_OUT_SHARE * rounds)),
-            step=step,
+            pool, phrase, heard, folder, count=len(material.voices), rounds=_fewer(rounds), step=step
         )
         head = _fitted(phrase, heard, rounds, (), partial(step, "train"))
         head = replace(head, voices=tuple(person.folder.name for person in material.voices))
@@ -98,6 +92,11 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
         found = _all([pool.submit(_check, folder, phrase, place) for place in tests], "check", step)
     check = Check(tuple(each for part in found for each in part))
     return Trained(head, check, tuple(speaking), people, rounds, strangers)
+
+
+def _fewer(rounds: int) -> int:
+    """The batches of a training that leaves somebody out."""
+    return min(rounds, max(LEFT_OUT_LEAST, round(LEFT_OUT_SHARE * rounds)))
 
 
 def _fitted(

@@ -64,7 +64,7 @@ LONGEST, MOST_WORDS = 60, 8
 @click.option(
     "--voices",
     "lent",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Train on colleagues' voices, too: what `sipagent enrol` keeps.",
 )
