@@ -290,8 +290,40 @@ def test_during_the_call_other_words_count(reports: _Reports) -> None:
         listener.open(1, tones=False, voice=True, in_call=True)
         _hear(listener, 1, VOICE, QUIET, QUIET)
         _hear(listener, 1, QUIET, QUIET, QUIET)
-        assert not before.asked  # an utterance that goes on is judged by the words that count now
+        assert not before.asked  # there was too little to judge by the words before
         assert reports.of(1) == [SpeechStarted(), KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
+    finally:
+        listener.stop()
+
+
+@pytest.mark.parametrize(
+    ("says", "reported"),
+    [
+        (REFUSE, [KeywordSpotted(REFUSE)]),
+        (UNCLEAR, [KeywordSpotted(UNCLEAR)]),
+        (ACCEPT, []),
+        (OTHER, []),
+        (DetectorError("no memory"), [ListenerFailed("voice: no memory")]),
+    ],
+)
+def test_what_was_said_before_the_call_is_judged_by_its_words_when_others_begin_to_count(
+    monkeypatch: pytest.MonkeyPatch,
+    reports: _Reports,
+    says: Verdict | Exception,
+    reported: list[Conclusion],
+) -> None:
+    """A detector may not yet have said what it makes of speech that goes on."""
+    monkeypatch.setattr(webrtcvad, "Vad", _Loud)
+    before, in_call = _Answers(says), _Answers()
+    listener = Listener(reports, before, in_call)
+    listener.start()
+    try:
+        listener.open(1, tones=False, voice=True)
+        _hear(listener, 1, VOICE, VOICE)
+        listener.open(1, tones=False, voice=True, in_call=True)
+        _hear(listener, 1, VOICE)
+        assert reports.of(1) == [SpeechStarted(), *reported]
+        assert [place.last for place in before.places] == [True]
     finally:
         listener.stop()
 

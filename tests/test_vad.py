@@ -143,6 +143,15 @@ def test_speech_without_end_is_handed_over_in_windows(gate: VoiceGate) -> None:
         assert 149 <= len(window.samples) // SLICE <= 150, "2.5 s, and the half second before"
 
 
+def test_the_present_utterance_can_be_had_while_it_goes_on(gate: VoiceGate) -> None:
+    assert gate.present() == []
+    _feed(gate, _slices("x" * 15))
+    (fact,) = gate.present()
+    assert _numbers(fact.samples)[-1] == 15
+    _feed(gate, _slices("x" * 5))
+    assert len(gate.finish()) == 1 and gate.present() == []
+
+
 def test_never_more_than_a_window_is_kept(gate: VoiceGate) -> None:
     gate.feed(_slices("x" * 2000))
     assert len(gate._slices) <= 150
