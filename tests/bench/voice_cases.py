@@ -22,7 +22,7 @@ from media.frame import SAMPLE_RATE, Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.training.channel import Backgrounds, PhoneLine, Sound, carry
-from media.training.features import VOICES, backgrounds, labelled, read, source_of
+from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import Language
 from media.training.speech import Said, Split, label, texts_of, told
 from sipagent.voice.detection import Detected, hear
@@ -30,6 +30,8 @@ from tests.bench.echoes import Echoes
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 PEOPLE = "people"
+KNOWN = ("espeak", "kokoro")
+"""The synthesizers that the shipped heads were trained on."""
 FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
 """What the French head hears beside the phrases that the figures to be reached are of."""
 OLD_LINES: dict[str, PhoneLine] = {
@@ -80,7 +82,7 @@ class Utterance:
         """Of the voice, for a head that was trained on some synthesizers."""
         if self.source == PEOPLE:
             return PEOPLE
-        return "known" if self.source in VOICES else "unknown"
+        return "known" if self.source in KNOWN else "unknown"
 
     @property
     def speaker(self) -> str:
