@@ -26,12 +26,13 @@ from rich.table import Table
 from scipy.signal import resample_poly
 
 from media.frame import SAMPLE_RATE, Samples
+from media.hearing.head import OTHER
 from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter
 from media.training.channel import PhoneLine, Sound, carry
 from media.training.enrolled import Person, Saying, enrolled, usable, write_person
 from media.training.language import Language, language
-from media.training.own import USUAL, Material
+from media.training.own import KEYWORD, NEAR, USUAL, Material
 from media.training.speech import texts_of
 from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.progress import steps
@@ -40,8 +41,8 @@ from sipagent.voice.keyword_check import LINES, Rate, figures, figures_of_strang
 from sipagent.voice.own_keyword import PROMPTS, train
 
 SAID, SENTENCES = 5, 10
-ASKED = 20
-"""How often who is left out says the phrase besides, and how many sentences."""
+ASKED, ASKED_NEAR = 20, 12
+"""How often who is left out says the phrase besides, and how many sentences; how many that sound like it."""
 QUIET = np.zeros(SAMPLE_RATE // 2)
 PICO = (
     *((0.62, 0.86, 1.05), (0.75, 0.92, 0.9), (0.88, 0.97, 1.15)),
@@ -141,7 +142,7 @@ def _sentence(text: str) -> str:
 class Asked:
     """What detectors made of one utterance of who was left out: the shipped head, the new one, and both."""
 
-    refuses: bool
+    said: str
     line: str
     before: Meaning
     alone: Meaning
@@ -156,16 +157,20 @@ def ask(name: str, folder: Path, number: int) -> list[Asked]:
         *(Spotter([kind.phrase], []), Spotter([kind.phrase], [], own)),
         Spotter([kind.phrase], [], HEADS, own=own),
     )
-    texts = [(kind.phrase, True)] * ASKED
-    sentences = _sentences(language(kind.language), "test")
-    texts += [(text, False) for text in random.sample(sentences, min(ASKED, len(sentences)))]
+    spoken = language(kind.language)
+    texts = [(kind.phrase, KEYWORD)] * ASKED
+    for said, sentences, most in (
+        (OTHER, _sentences(spoken, "test"), ASKED),
+        (NEAR, list(texts_of(spoken.near, "test")), ASKED_NEAR),
+    ):
+        texts += [(text, said) for text in random.sample(sentences, min(most, len(sentences)))]
     found = []
-    for count, (text, refuses) in enumerate(texts):
+    for count, (text, said) in enumerate(texts):
         line, snr_db = LINES[count % len(LINES)]
-        said = kind.say(_sentence(text), number, random)
-        arrived = _over(said, PhoneLine(noise="pink", snr_db=snr_db), noise)
+        sound = kind.say(_sentence(text), number, random)
+        arrived = _over(sound, PhoneLine(noise="pink", snr_db=snr_db), noise)
         before, alone, after = (hear(each, arrived).verdict.meaning for each in detectors)
-        found.append(Asked(refuses, line, before, alone, after))
+        found.append(Asked(said, line, before, alone, after))
     return found
 
 
@@ -179,13 +184,15 @@ COLUMNS: tuple[Column, ...] = (
 
 def rates(asked: list[Asked], column: str) -> Iterator[tuple[str, Rate]]:
     """The rows of the table, by name, for a column."""
-    said = [each for each in asked if each.refuses]
+    said = [each for each in asked if each.said == KEYWORD]
     for name, chosen in (("recall", said), *((f"  {line}", _over_line(said, line)) for line, _ in LINES)):
         yield name, _rate(chosen, column, {Meaning.REFUSE})
     yield "refuse or unclear", _rate(said, column, {Meaning.REFUSE, Meaning.UNCLEAR})
-    others = [each for each in asked if not each.refuses]
+    others = [each for each in asked if each.said == OTHER]
     yield "other sentences that refuse", _rate(others, column, {Meaning.REFUSE})
     yield "other sentences unclear", _rate(others, column, {Meaning.UNCLEAR})
+    near = [each for each in asked if each.said == NEAR]
+    yield "what sounds like it refuses", _rate(near, column, {Meaning.REFUSE})
 
 
 def _over_line(asked: Iterable[Asked], line: str) -> list[Asked]:
