@@ -80,7 +80,7 @@ def any_line(random: Generator, newer: float = 0.0) -> PhoneLine:
 
 
 def newer_line(line: PhoneLine, random: Generator, kind: Kind | None = None) -> PhoneLine:
-    """The same call by a telephone of today: each kind as often as any other, unless one is given."""
+    """`line` as the call of a telephone of today: each kind as often as any other, unless one is given."""
     kinds: tuple[Kind, ...] = ("amrnb", "amrwb", "opus", "twice", "dect", "handsfree", "television")
     kind = kind or kinds[random.integers(len(kinds))]
     if kind == "handsfree":
