@@ -46,7 +46,7 @@ def lend(room: Room, name: str = "Ann Martin", ago: timedelta = timedelta(), day
 def teach(room: Room, *voices: str) -> Path:
     heads = room.folder / "heads"
     heads.mkdir()
-    head = Head("fr", (PHRASE,), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices)
+    head = Head("fr", (PHRASE,), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices=voices)
     save(heads / "own.npz", head)
     (heads / "own.md").touch()
     room.set("refusal", f'keywords = ["je refuse", "{PHRASE}"]')

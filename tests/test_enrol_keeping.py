@@ -39,7 +39,7 @@ def names(folder: Path) -> list[str]:
 def learnt(heads: Path, name: str, *voices: str) -> Path:
     """A head, and its card, that learnt from those."""
     heads.mkdir(exist_ok=True)
-    head = Head("fr", ("pas de bande",), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices)
+    head = Head("fr", ("pas de bande",), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices=voices)
     save(heads / f"{name}.npz", head)
     (heads / f"{name}.md").write_text("card")
     return heads / f"{name}.npz"

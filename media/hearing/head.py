@@ -46,9 +46,9 @@ class Head:
 
     `refuse_at` is the score from which an utterance refuses, `unclear_at` (lower) the score from which it may
     refuse. `in_call_at` counts during a call, where evidence may be erased, and `accept_at` for phrases that
-    accept. `weights` are float32. `everyday`: its phrases are not for a configuration; they are listened for
-    wherever a phrase of its language refuses, and only doubt. `voices`: the folders of the colleagues who were
-    in its training.
+    accept. `weights` are float32. `everyday`: its phrases are not for a configuration; they are heard
+    wherever a phrase of its language refuses, and only doubt. `voices`: the folders of colleagues who were in
+    its training.
     """
 
     language: str

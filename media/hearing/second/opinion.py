@@ -28,7 +28,7 @@ from media.hearing.second.whisper import Likeness
 from media.hearing.spotter import plain
 
 LIKE_A_REFUSAL = 0.05
-"""The first one's score from which the model is asked: 7 % of what people say, at a tenth of a second each."""
+"""The first one's score from which the model is asked: at 7 % of what people say, a tenth of a second each."""
 SETTLE_MS = 500
 """From then to the question while speech goes on: the phrase may just have begun."""
 AGAIN_MS = 1000
@@ -38,8 +38,8 @@ TURN_S = 1.2
 
 FIRST_WEIGHT, SECOND_WEIGHT, BIAS = 0.66, 0.33, -1.14
 REFUSE_AT, UNCLEAR_AT = 0.9, 0.4
-"""A logistic regression of "does it refuse", and the scores from which it does: fitted with a multilingual base
-model to French voices that no figure of README.md is of, for more refusals and no more false ones.
+"""A logistic regression of "does it refuse", and the scores from which it does: fitted with a multilingual
+base model to French voices that no figure of README.md is of, for more refusals and no more false ones.
 """
 _SUREST = 0.9995
 
