@@ -28,7 +28,7 @@ from media.hearing.second.whisper import Likeness
 from media.hearing.spotter import plain
 
 LIKE_A_REFUSAL = 0.05
-"""The first one's score from which the model is asked: at 7 % of what people say, a tenth of a second each."""
+"""The first one's score from which the model is asked: at 7 % of what people say, 0.1 s each."""
 SETTLE_MS = 500
 """From then to the question while speech goes on: the phrase may just have begun."""
 AGAIN_MS = 1000
