@@ -22,6 +22,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from media.hearing.detectors import weighed
 from media.hearing.keyword import DetectorUnavailable
 from media.hearing.spotter import HEADS, Spotter
 from media.training.language import LANGUAGES, Language, language
@@ -35,11 +36,15 @@ from tests.bench.voice_releases import LEDGER, ROOT, AlreadyLooked, look, versio
 README = ROOT / "media/README.md"
 
 
-def listeners(spoken: Language, heads: Path = HEADS) -> Listeners:
-    """The detectors that are measured: all are built here. DetectorUnavailable."""
+def listeners(spoken: Language, heads: Path = HEADS, second: Path | None = None) -> Listeners:
+    """The detectors that are measured: all are built here. DetectorUnavailable.
+
+    `second`: the folder of a Whisper model that weighs what is said before the bridge.
+    """
     phrases = window_phrases(spoken)
+    spotter = Spotter(phrases, (), heads)
     return Listeners(
-        window=Spotter(phrases, (), heads),
+        window=spotter if second is None else weighed(spotter, second, phrases),
         in_call=Spotter(spoken.in_call, (), heads, in_call=True),
         asked=Spotter(phrases, tuple(spoken.accepting), heads),
     )
@@ -67,6 +72,9 @@ def about(measuring: Measuring, version: str) -> str:
 @click.option("--again", is_flag=True, help="look at the split release though this version was looked at")
 @click.option("--heads", type=click.Path(exists=True, path_type=Path), default=HEADS, help="other heads")
 @click.option(
+    "--second", type=click.Path(exists=True, path_type=Path), help="refusal.second: a Whisper model"
+)
+@click.option(
     "--limit",
     default=100_000,
     help="at most so many utterances of a source that say a phrase, and that don't",
@@ -87,6 +95,7 @@ def main(
     split: Split,
     again: bool,
     heads: Path,
+    second: Path | None,
     limit: int,
     only: tuple[str, ...],
     echoes: int,
@@ -109,7 +118,7 @@ def main(
     try:
         if write:  # not to be told after minutes
             voice_page.written(README.read_text(encoding="utf-8"), "")
-        heard = listeners(spoken, heads)
+        heard = listeners(spoken, heads, second)
         ground.make_ready()
         if split == "release":
             look(lang, heads, LEDGER, again=again)
