@@ -37,9 +37,9 @@ SHARD = 500
 """Sounds of a source in one folder: features are made of each at once."""
 UNCLEAR_PEOPLE = 0.005
 """The share of people's utterances that may be asked about, at most: none of them refuses."""
-UNCLEAR_SYNTHETIC = 0.015
+UNCLEAR_SYNTHETIC = 0.02
 """The same of sentences by synthesizers, most of which are made to sound like a phrase."""
-HIGHEST, LEAST = 0.9995, 0.5
+HIGHEST, LEAST = 0.9999, 0.5
 
 Counts = Mapping[str, Mapping[Split, int]]
 
@@ -81,22 +81,22 @@ class Amounts:
 
 USUAL = Amounts(
     everyday={
-        "espeak": {"train": 45, "tune": 8, "test": 10},
+        "espeak": {"train": 80, "tune": 8, "test": 10},
         "kokoro": {"train": 5, "tune": 2, "test": 3},
         "pico": {"test": 8},
     },
-    refusing={"espeak": {"train": 15, "tune": 2}, "kokoro": {"train": 2}},
+    refusing={"espeak": {"train": 25, "tune": 2}, "kokoro": {"train": 2}},
     accepting={
-        "espeak": {"train": 20, "tune": 10, "test": 12},
+        "espeak": {"train": 25, "tune": 10, "test": 12},
         "kokoro": {"train": 3, "tune": 2, "test": 2},
         "pico": {"test": 8},
     },
     other={
-        "espeak": {"train": 350, "tune": 180, "test": 200},
+        "espeak": {"train": 1400, "tune": 180, "test": 200},
         "kokoro": {"train": 25, "tune": 12, "test": 15},
         "pico": {"test": 80},
     },
-    people={"train": 300, "tune": 300, "test": 250},
+    people={"train": 400, "tune": 300, "test": 250},
     rounds=2000,
 )
 
