@@ -1,6 +1,8 @@
 """The head for everyday words: what it learns from, its threshold, and that it is made the same twice."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from media.hearing.head import OTHER
 from media.hearing.spotter import HEADS, everyday_heads, known_heads, plain
 from media.training.language import LANGUAGES, language
 from media.training.speech import label
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
@@ -92,3 +96,22 @@ def test_one_command_makes_the_same_bytes_twice(tmp_path: Path) -> None:
     assert np.array_equal(
         np.load(tmp_path / "first out" / "fr.everyday.npz")["deep0.w"], np.load(HEADS / "fr.npz")["deep0.w"]
     )
+
+
+@pytest.mark.slow
+def test_the_shipped_head_comes_from_nothing_and_is_the_same_bytes_twice(tmp_path: Path) -> None:
+    """By the command; the second time some of the sounds are there already."""
+    pytest.importorskip("jax", reason="the extra [train] is not installed")
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    made = []
+    for number in ("first", "second"):
+        folder, out = tmp_path / number, tmp_path / f"{number} out"
+        if number == "second":
+            shutil.copytree(tmp_path / "first" / "sounds" / "tune", folder / "sounds" / "tune")
+        command = [sys.executable, "-m", "media.training", "--folder", folder, "--styles", "none"]
+        command += ["--share", "0.004", "--out", out]
+        subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert sorted(made[0]) == ["fr.everyday.md", "fr.everyday.npz", "fr.md", "fr.npz"]
+    assert made[0] == made[1]

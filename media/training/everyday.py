@@ -11,6 +11,7 @@ made again, and on one machine the same bytes come out.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 
 from media.hearing.head import OTHER, Head, load, save
 from media.hearing.spotter import HEADS, plain
-from media.training.features import make, source_of
+from media.training.features import make_missing, source_of
 from media.training.language import Language
 from media.training.own import NEVER
-from media.training.people import copy_people, copy_prompts, people
+from media.training.people import copy_once, copy_people, copy_prompts, people
 from media.training.speech import Split, SpokenFile, label, load_voice, manner, others, write
 
 if TYPE_CHECKING:
@@ -118,18 +119,12 @@ def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]
 
     `prompts`: the folder of what the agent itself says, by language.
     """
-    sounds, features = material.folder / "sounds", material.folder / "features"
     for split in SPLITS:
         yield from make_sounds(material, split)
-    if not (place := sounds / "train" / "prompts").exists():
-        own = sorted((prompts / material.language.code).glob("*.wav"))
-        yield f"train/prompts: {copy_prompts(own, _begun(place) / OTHER)} sounds"
-        _begun(place).rename(place)
-    for split in SPLITS:
-        for source in sorted(path.name for path in (sounds / split).iterdir()):
-            if not (features / f"{split}.{source}.npz").exists():
-                yield f"{split}/{source}: {make(material.folder, split, source, 1, prompts)} questions"
-    yield from fit_everyday(material.language, features, material.amounts.rounds, out)
+    own = sorted((prompts / material.language.code).glob("*.wav"))
+    yield from copy_once(material.folder / "sounds/train/prompts", partial(copy_prompts, own))
+    yield from make_missing(material.folder, {}, prompts)
+    yield from fit_everyday(material.language, material.folder / "features", material.amounts.rounds, out)
 
 
 def make_sounds(material: Material, split: Split) -> Iterator[str]:
@@ -145,10 +140,9 @@ def make_sounds(material: Material, split: Split) -> Iterator[str]:
     found = people(split)
     some = Random(split).sample(found, min(material.amounts.people[split], len(found)))
     for number in range(0, len(some), SHARD):
-        if not (place := folder / "sounds" / split / f"people-{number // SHARD}").exists():
-            copied = copy_people(some[number : number + SHARD], _begun(place) / OTHER)
-            yield f"{split}/{place.name}: {sum(1 for _ in copied)} sounds"
-            _begun(place).rename(place)
+        shard = some[number : number + SHARD]
+        place = folder / "sounds" / split / f"people-{number // SHARD}"
+        yield from copy_once(place, partial(copy_people, shard))
 
 
 def plan(language: Language, synthesizer: str, split: Split, amounts: Amounts) -> list[SpokenFile]:
@@ -284,11 +278,6 @@ def card(
         unclear_at=unclear_at,
         shares="\n".join(f"| {name} | {share:.1%} |" for name, share in shares.items()),
     )
-
-
-def _begun(place: Path) -> Path:
-    """Where a folder is filled before it has its name: one that has it is whole."""
-    return place.with_name(f".{place.name}")
 
 
 CARD = """\

@@ -4,7 +4,7 @@ A row is one question as on a call: the speech so far, each 100 ms. Of a phrase,
 has been said are kept. Questions are spans of the steps of one sound, which are stored once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,16 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, ne
             if not lent or label != OTHER or turn < LENT_TIMES_OTHER
         ),
     )
+
+
+def make_missing(folder: Path, times: Mapping[str, int], prompts: Path) -> Iterator[str]:
+    """The features of all sources of train and tune that have none yet; `times`: lines of each sound, by
+    source, else one."""
+    for split in ("train", "tune"):
+        for source in sorted(path.name for path in (folder / "sounds" / split).iterdir()):
+            if not source.startswith(".") and not (folder / "features" / f"{split}.{source}.npz").exists():
+                count = make(folder, split, source, times.get(f"{split}/{source}", 1), prompts)
+                yield f"{split}/{source}: {count} questions"
 
 
 def gentle_line(random: Generator) -> PhoneLine:

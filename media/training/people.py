@@ -1,11 +1,12 @@
 """People's recordings that refuse nothing, from Debian's packages; a whole folder is of one split."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import soundfile
 
 from media.frame import SAMPLE_RATE
+from media.hearing.head import OTHER
 
 _ASTERISK = Path("/usr/share/asterisk/sounds")
 _KTUBERLING = Path("/usr/share/ktuberling/sounds")
@@ -31,8 +32,17 @@ def people(split: str) -> list[Path]:
     return found + (sorted(_FILLETS.glob(f"*/{language}/*.ogg")) if language else [])
 
 
-def copy_people(found: Iterable[Path], out: Path) -> Iterator[Path]:
-    """Copy them to this folder as WAV, each cut to its first 8 s."""
+def copy_once(place: Path, copy: Callable[[Path], int]) -> Iterator[str]:
+    """Have OTHER in `place` filled, if that folder is not there yet: one that is there is whole."""
+    if not place.exists():
+        begun = place.with_name(f".{place.name}")
+        yield f"{place.parent.name}/{place.name}: {copy(begun / OTHER)} sounds"
+        begun.rename(place)
+
+
+def copy_people(found: Iterable[Path], out: Path) -> int:
+    """Copy them to this folder as WAV, each cut to its first 8 s; how many, for the shortest are left out."""
+    count = 0
     out.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(found):
         if path.suffix == ".gsm":
@@ -44,7 +54,8 @@ def copy_people(found: Iterable[Path], out: Path) -> Iterator[Path]:
         mono = sound if sound.ndim == 1 else sound[:, 0]
         if len(mono) > rate // 5:
             soundfile.write(out / f"{number:05d}.wav", mono[: 8 * rate], rate, "PCM_16")
-            yield out / f"{number:05d}.wav"
+            count += 1
+    return count
 
 
 def copy_prompts(prompts: Iterable[Path], out: Path) -> int:

@@ -1,17 +1,64 @@
-"""The shipped head of a language: its classes, its training, its thresholds, and its card."""
+"""The shipped head of a language: its sounds, its classes, its training, its thresholds, and its card.
+
+    people, speak ──▶ FOLDER/sounds ──▶ features ──▶ FOLDER/features ──▶ fit ──▶ CODE.npz and CODE.md
+
+All of it is seeded. What an earlier run made is not made again, and on one machine the same bytes come out.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from media.hearing.head import OTHER, load, save
 from media.hearing.spotter import HEADS
+from media.training.features import make_missing
 from media.training.fit import Questions, Weights, fit, load_rows
 from media.training.language import Language
-from media.training.speech import KOKORO, label
+from media.training.people import copy_once, copy_people, copy_prompts, people
+from media.training.speech import KOKORO, Split, label, speak
 from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
 
 SEED = 1
+DEEPENED = "fr"
+"""The language whose head deepens the embedding's steps for all: they are computed once."""
+ROUNDS = 4000
+SPLITS: tuple[Split, ...] = ("train", "tune")
+TIMES = {"train/espeak": 2}
+"""Lines of each sound, where not one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a head is made from: `folder` has its sounds and features, `styles` Kokoro's speakers, `prompts`
+    what the agent itself says, by language."""
+
+    folder: Path
+    synthesizers: Sequence[str]
+    styles: Path
+    prompts: Path
+
+
+def make_shipped(language: Language, material: Material, out: Path, share: float = 1.0) -> Iterator[str]:
+    """Everything from nothing to the head and its card in `out`; reports progress.
+
+    `share`: of the usual sounds and batches.
+    """
+    folder = material.folder
+    for split in SPLITS:
+        place = folder / "sounds" / split / "people"
+        found = people(split)
+        yield from copy_once(place, partial(copy_people, found[: round(share * len(found))]))
+        for name in material.synthesizers:
+            if name != "pico":  # it is only measured on
+                made = sum(1 for _ in speak(language, name, split, folder, material.styles, share=share))
+                yield f"{split}/{name}: {made} sounds"
+    own = sorted((material.prompts / language.code).glob("*.wav"))
+    yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
+    yield from make_missing(folder, TIMES, material.prompts)
+    like = None if language.code == DEEPENED else DEEPENED
+    yield from fit_shipped(language, folder / "features", out, max(10, round(share * ROUNDS)), like)
 
 
 def fit_shipped(
@@ -32,6 +79,7 @@ def fit_shipped(
     in_call = [phrases.index(phrase) for phrase in language.in_call]
     near = FALSE_REFUSALS_NEAR_LENT if like else FALSE_REFUSALS_NEAR
     found = choose(weights, tune, len(language.refusing), len(classes), in_call, near=near)
+    out.mkdir(parents=True, exist_ok=True)
     save(out / f"{language.code}.npz", head_of(language.code, phrases, weights, found))
     (out / f"{language.code}.md").write_text(
         card(language, train, tune, rounds, found, like=like), encoding="utf-8"
@@ -62,7 +110,7 @@ def card(
     return CARD.format(
         code=language.code,
         name=language.name,
-        how=f" --like {like}" if like else "",
+        how=f"on the deep layers of {like}.npz" if like else "from nothing",
         accents=", ".join(language.accents),
         accepting=len(language.accepting),
         speakers=_speakers(train),
@@ -109,7 +157,7 @@ def _sources(train: Questions, tune: Questions) -> Iterator[tuple[str, int, int]
 CARD = """\
 # The {name} head: {code}.npz
 
-Made by `python -m media.training --lang {code} fit{how}`; what it measures on speakers that it
+Made by `python -m media.training --lang {code}` ({how}); what it measures on speakers that it
 never heard is printed by `python -m tests.bench.voice --lang {code}`.
 
 ## What it hears

@@ -156,7 +156,7 @@ def _copy(sounds: Path, material: "Material") -> int:
         found = people_of(split, material.amounts)
         for shard, start in enumerate(range(0, len(found), SHARD)):
             place = sounds / split / f"people-{shard}" / OTHER
-            people += sum(1 for _ in copy_people(found[start : start + SHARD], place))
+            people += copy_people(found[start : start + SHARD], place)
     copy_prompts(material.prompts, sounds / "train" / "prompts-0" / OTHER)
     return people
 
