@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--styles", type=Path, default=Path("package/voices"), help="Kokoro's speakers")
     parser.add_argument("--share", type=float, default=1.0, help="of the usual amounts, one share a folder")
     parser.add_argument("--out", type=Path, default=HEADS, help="where heads and their cards go")
+    parser.set_defaults(test=False)
     commands = parser.add_subparsers(dest="command", help="a step alone")
     commands.add_parser("people", help="copy people's recordings")
     speaking = commands.add_parser("speak", help="make one synthesizer's sounds of one split")
