@@ -63,8 +63,8 @@ def _people(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     sounds = chosen.folder / "sounds"
     for split in SPLITS:
         yield from copy_once(sounds / split / "people", partial(copy_people, people(split)))
-    prompts = sorted((PROMPTS / spoken.code).glob("*.wav"))
-    yield from copy_once(sounds / "train" / "prompts", partial(copy_prompts, prompts))
+    if prompts := sorted((PROMPTS / spoken.code).glob("*.wav")):
+        yield from copy_once(sounds / "train" / "prompts", partial(copy_prompts, prompts))
 
 
 def _speak(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:

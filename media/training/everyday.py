@@ -121,8 +121,8 @@ def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]
     """
     for split in SPLITS:
         yield from make_sounds(material, split)
-    own = sorted((prompts / material.language.code).glob("*.wav"))
-    yield from copy_once(material.folder / "sounds/train/prompts", partial(copy_prompts, own))
+    if own := sorted((prompts / material.language.code).glob("*.wav")):
+        yield from copy_once(material.folder / "sounds/train/prompts", partial(copy_prompts, own))
     yield from make_missing(material.folder, {}, prompts)
     yield from fit_everyday(material.language, material.folder / "features", material.amounts.rounds, out)
 

@@ -54,8 +54,8 @@ def make_shipped(language: Language, material: Material, out: Path, share: float
             if name != "pico":  # it is only measured on
                 made = sum(1 for _ in speak(language, name, split, folder, material.styles, share=share))
                 yield f"{split}/{name}: {made} sounds"
-    own = sorted((material.prompts / language.code).glob("*.wav"))
-    yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
+    if own := sorted((material.prompts / language.code).glob("*.wav")):
+        yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
     yield from make_missing(folder, TIMES, material.prompts)
     like = None if language.code == DEEPENED else DEEPENED
     yield from fit_shipped(language, folder / "features", out, max(10, round(share * ROUNDS)), like)
