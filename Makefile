@@ -66,7 +66,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything but what is under try- and attack: format, lint, types, tests
-	@$(call tested,-n 4 --ignore tests/attack)
+	@$(call tested,-n 4 --ignore=tests/attack)
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
