@@ -429,7 +429,7 @@ def test_a_second_opinion_holds_no_other_worker_up() -> None:
             refuses = bool(samples[0]) if len(samples) else False
             return Verdict(Meaning.REFUSE, "je refuse", 0.99) if refuses else Verdict(Meaning.OTHER)
 
-    judge = Judge(Detectors(SecondOpinion(First(), Slow(), ["je refuse"]), None))
+    judge = Judge(Detectors(SecondOpinion(First(), Slow()), None))
     lines = [socket.socketpair() for _ in range(2)]
     threads = [threading.Thread(target=judge.answer, args=(peer,)) for _, peer in lines]
     for thread in threads:

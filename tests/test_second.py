@@ -20,7 +20,7 @@ FAINT = Verdict(Meaning.OTHER, confidence=0.4)
 UNCLEAR = Verdict(Meaning.UNCLEAR, "je refuse", 0.9)
 REFUSED = Verdict(Meaning.REFUSE, "je refuse", 0.999)
 ACCEPTED = Verdict(Meaning.ACCEPT, "oui", 0.999)
-EVERYDAY = Verdict(Meaning.UNCLEAR, "non merci", 0.97)
+EVERYDAY = Verdict(Meaning.UNCLEAR, "je refuse", 0.999, everyday=True)
 YES, NO = 40.0, -40.0
 
 
@@ -59,7 +59,7 @@ class Talk:
 
     def __post_init__(self) -> None:
         self.first, self.model = First(), Model(self.gain)
-        self.detector = SecondOpinion(self.first, self.model, ["Je refuse", "refuser"])
+        self.detector = SecondOpinion(self.first, self.model)
 
     def ask(self, says: Verdict, *, last: bool = False) -> Verdict:
         self.first.says = says
@@ -218,7 +218,7 @@ def test_a_model_that_others_keep_busy_is_a_failure(monkeypatch: pytest.MonkeyPa
             assert over.wait(60)
             return Likeness("refuser", YES)
 
-    detector = SecondOpinion(First(REFUSED), Slow(), ["je refuse"])
+    detector = SecondOpinion(First(REFUSED), Slow())
     other = threading.Thread(target=detector.judge, args=(SOUND,))
     other.start()
     assert inside.wait(60)

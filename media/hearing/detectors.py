@@ -51,4 +51,4 @@ def weighed(spotter: Detector, second: Path, refuse: Sequence[str], heads: Path 
     languages: dict[str, list[str]] = {}
     for phrase in refuse:
         languages.setdefault(spoken[plain(phrase)], []).append(phrase)
-    return SecondOpinion(spotter, Whisper(second, languages), refuse)
+    return SecondOpinion(spotter, Whisper(second, languages))

@@ -48,13 +48,14 @@ class Verdict:
     """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown.
 
     `contested`: unclear only because two disagree, of which one heard a refusal; it refuses where nobody can
-    be asked any more.
+    be asked any more. `everyday`: from a head that only doubts, whose score is not that of a refusal.
     """
 
     meaning: Meaning
     keyword: str | None = None
     confidence: float | None = None
     contested: bool = False
+    everyday: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:
     if refuse and refusing >= heard_at:
         keyword = head.phrases[max(refuse, key=lambda place: likely[place])]
         meaning = Meaning.REFUSE if refusing >= refuse_at else Meaning.UNCLEAR
-        return Verdict(meaning, keyword, round(refusing, 3))
+        return Verdict(meaning, keyword, round(refusing, 3), everyday=head.everyday)
     if accept and accepting >= head.accept_at:
         return Verdict(
             Meaning.ACCEPT, head.phrases[max(accept, key=lambda p: likely[p])], round(accepting, 3)

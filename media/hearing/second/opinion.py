@@ -11,7 +11,6 @@ DetectorError, so the call is not recorded.
 
 import math
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +24,6 @@ from media.hearing.keyword import (
     strongest,
 )
 from media.hearing.second.whisper import Likeness
-from media.hearing.spotter import plain
 
 LIKE_A_REFUSAL = 0.05
 """The first one's score from which the model is asked: at 7 % of what people say, 0.1 s each."""
@@ -86,11 +84,10 @@ class _Speech:
 class SecondOpinion:
     """A media.hearing.keyword.Detector. `judge` is for one thread; `weigh` for several, a stream in one."""
 
-    def __init__(self, first: Detector, model: Model, refuse: Iterable[str]) -> None:
+    def __init__(self, first: Detector, model: Model) -> None:
         self.first = first
         self.every_ms = first.every_ms
         self._model = model
-        self._refuse = {plain(phrase) for phrase in refuse}
         self._speeches: dict[int, _Speech] = {}
         self._turn = threading.Lock()
 
@@ -125,8 +122,8 @@ class SecondOpinion:
             pass
 
     def _is_like_a_refusal(self, found: Verdict) -> bool:
-        """Not what accepts, nor words that no notice promises: those stay as unclear as they are."""
-        if found.meaning is Meaning.ACCEPT or (found.keyword and plain(found.keyword) not in self._refuse):
+        """Not what accepts, nor what a head for everyday words doubts: that stays as unclear as it is."""
+        if found.meaning is Meaning.ACCEPT or found.everyday:
             return False
         return found.meaning is not Meaning.OTHER or (found.confidence or 0.0) >= LIKE_A_REFUSAL
 
