@@ -259,7 +259,7 @@ HOSTILE = [
     "line\nline",
     "'\"><img src=x>",
     "A" * 100_000,
-    "{{ 7*7 }}",
+    "{{ 7777*7777 }}",
 ]
 
 
@@ -273,7 +273,7 @@ def test_what_comes_from_outside_is_only_shown(asking: Asking, store: Rows, addr
     assert not page.elements("script") and not page.elements("img") and not page.having("style")
     assert "\u202e" not in answer.text and "\u2066" not in answer.text
     assert len(answer.text) < 20_000
-    assert "49" not in page.text or text != "{{ 7*7 }}"
+    assert "60481729" not in page.text  # nothing that came is computed
 
 
 def test_in_french(asking: Asking, store: Rows) -> None:
