@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from media.hearing.keyword import Detector, DetectorUnavailable
+
+if TYPE_CHECKING:
+    from media.hearing.spotter import Spotter
 
 
 def load_detector(
@@ -32,7 +36,7 @@ def load_detector(
         from media.hearing.spotter import Spotter
 
         spotter = Spotter(refuse, accept, own=heads, in_call=in_call)
-        return spotter if second is None or in_call else weighed(spotter, second, refuse, heads)
+        return spotter if second is None or in_call else weighed(spotter, second)
     if engine == "vosk":
         from media.hearing.recogniser import Recogniser
 
@@ -40,15 +44,12 @@ def load_detector(
     raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")
 
 
-def weighed(spotter: Detector, second: Path, refuse: Sequence[str], heads: Path | None = None) -> Detector:
-    """The detector with the second opinion on these phrases, each in the language of its head."""
+def weighed(spotter: "Spotter", second: Path) -> Detector:
+    """The detector with the second opinion on its phrases, each in the language of its head."""
     from media.hearing.second.opinion import SecondOpinion
     from media.hearing.second.whisper import Whisper
-    from media.hearing.spotter import known_heads, plain
 
-    every = [*known_heads(), *(known_heads(heads) if heads else ())]
-    spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
-    languages: dict[str, list[str]] = {}
-    for phrase in refuse:
-        languages.setdefault(spoken[plain(phrase)], []).append(phrase)
-    return SecondOpinion(spotter, Whisper(second, languages))
+    phrases: dict[str, list[str]] = {}
+    for phrase, language in spotter.languages.items():
+        phrases.setdefault(language, []).append(phrase)
+    return SecondOpinion(spotter, Whisper(second, phrases))

@@ -27,7 +27,10 @@ class _Listening:
 
 
 class Spotter:
-    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in streams.py."""
+    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in streams.py.
+
+    `languages`: of each phrase that refuses, that of its head.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,8 @@ class Spotter:
         """
         self.every_ms = every_ms("embedding", in_call)
         self._in_call = in_call
-        every = [*known_heads(heads), *(known_heads(own) if own else ())]
+        shipped = _heads(heads)
+        every = [head for head in shipped if not head.everyday] + (known_heads(own) if own else [])
         self._listening = [
             listening
             for head in every
@@ -55,8 +59,8 @@ class Spotter:
             refusing = {each.head.language for each in self._listening if each.refuse}
             self._listening += [
                 _Listening(head, tuple(range(len(head.phrases))), ())
-                for head in everyday_heads(heads)
-                if head.language in refusing
+                for head in shipped
+                if head.everyday and head.language in refusing
             ]
         self._deepening, self._deep_of = _distinct([each.head for each in self._listening])
         if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
@@ -64,6 +68,8 @@ class Spotter:
                 f"no head for {', '.join(map(repr, unheard))}, and `sipagent train-keyword` makes one that "
                 f"refuses; accepted: {', '.join(_nearest(unheard, every))}"
             )
+        spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
+        self.languages = {phrase: spoken[plain(phrase)] for phrase in refuse}
         try:
             self._streams = shared_streams()
         except EmbeddingUnavailable as wrong:

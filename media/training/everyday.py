@@ -25,7 +25,18 @@ from media.training.features import make_missing, source_of
 from media.training.language import Language
 from media.training.own import NEVER
 from media.training.people import copy_once, copy_people, copy_prompts, people
-from media.training.speech import Split, SpokenFile, label, load_voice, manner, others, write
+from media.training.speech import (
+    Counts,
+    Split,
+    SpokenFile,
+    label,
+    load_voice,
+    manner,
+    others,
+    part,
+    parts,
+    write,
+)
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
@@ -41,8 +52,6 @@ UNCLEAR_PEOPLE = 0.005
 UNCLEAR_SYNTHETIC = 0.02
 """The same of sentences by synthesizers, most of which are made to sound like a phrase."""
 HIGHEST, LEAST = 0.9999, 0.5
-
-Counts = Mapping[str, Mapping[Split, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +72,13 @@ class Amounts:
     def share(self, share: float) -> "Amounts":
         """This share of all amounts."""
 
-        def part(counts: Mapping[Split, int]) -> Mapping[Split, int]:
-            return {split: max(1, round(share * count)) for split, count in counts.items()}
-
-        def parts(counts: Counts) -> Counts:
-            return {name: part(each) for name, each in counts.items()}
-
         return replace(
             self,
-            everyday=parts(self.everyday),
-            refusing=parts(self.refusing),
-            accepting=parts(self.accepting),
-            other=parts(self.other),
-            people=part(self.people),
+            everyday=parts(self.everyday, share),
+            refusing=parts(self.refusing, share),
+            accepting=parts(self.accepting, share),
+            other=parts(self.other, share),
+            people=part(self.people, share),
             rounds=max(1, round(share * self.rounds)),
         )
 

@@ -27,7 +27,7 @@ from media.training.features import LENT
 from media.training.language import Language
 from media.training.near import alike, pieces
 from media.training.people import people
-from media.training.speech import Split, SpokenFile, label, manner, others, texts_of
+from media.training.speech import Counts, Split, SpokenFile, label, manner, others, part, parts, texts_of
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
@@ -40,8 +40,6 @@ SHARD = 250
 NEVER = 2.0
 """A score that nothing reaches: such a head only refuses."""
 SEED = 1
-
-Counts = Mapping[str, Mapping[Split, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +58,12 @@ class Amounts:
     def share(self, share: float) -> "Amounts":
         """This share of all amounts."""
 
-        def part(counts: Mapping[Split, int]) -> Mapping[Split, int]:
-            return {split: max(1, round(share * count)) for split, count in counts.items()}
-
         return replace(
             self,
-            said={name: part(counts) for name, counts in self.said.items()},
-            near={name: part(counts) for name, counts in self.near.items()},
-            other={name: part(counts) for name, counts in self.other.items()},
-            people=part(self.people),
+            said=parts(self.said, share),
+            near=parts(self.near, share),
+            other=parts(self.other, share),
+            people=part(self.people, share),
             rounds=max(1, round(share * self.rounds)),
         )
 

@@ -71,6 +71,16 @@ OTHERS: Counts = {
 LEAST_NATIVE = 5
 
 
+def part(counts: Mapping[Split, int], share: float) -> dict[Split, int]:
+    """This share of each, one at least."""
+    return {split: max(1, round(share * count)) for split, count in counts.items()}
+
+
+def parts(counts: Counts, share: float) -> Counts:
+    """Of each synthesizer's this share, as `part`."""
+    return {name: part(each, share) for name, each in counts.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class SpokenFile:
     """One file to make."""

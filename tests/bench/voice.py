@@ -44,7 +44,7 @@ def listeners(spoken: Language, heads: Path = HEADS, second: Path | None = None)
     phrases = window_phrases(spoken)
     spotter = Spotter(phrases, (), heads)
     return Listeners(
-        window=spotter if second is None else weighed(spotter, second, phrases),
+        window=spotter if second is None else weighed(spotter, second),
         in_call=Spotter(spoken.in_call, (), heads, in_call=True),
         asked=Spotter(phrases, tuple(spoken.accepting), heads),
     )
