@@ -140,7 +140,7 @@ def test_what_ends_festival_is_said_a_little_later(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(voice._Voice, "_ask", ask)
     monkeypatch.setattr(voice._Voice, "_start", lambda self: None)
     found = list(segments(CLAUSE, kinds()[KAL], 1.0, Random(1)))
-    spoken._say_segments(found)
+    spoken._say_segments(found, Path("said.wav"))
     spoken.close()
     assert len(asked) == 3
     assert "(f" in asked[1] and ") (ax 0.035) (uw" in asked[1] and "0.110" in asked[2]

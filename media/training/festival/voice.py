@@ -87,8 +87,6 @@ class _Voice:
         self._name = name
         self._kind: Kind = kinds()[name]
         self._unjoined: set[tuple[str, str]] = set()
-        self._folder = tempfile.TemporaryDirectory(prefix="festival")
-        self._sound = Path(self._folder.name, "said.wav")
         self._start()
 
     def _start(self) -> None:
@@ -114,17 +112,19 @@ class _Voice:
 
     def say(self, clause: Clause, speed: float, random: Random) -> Samples:
         """At RATE."""
-        self._sound.unlink(missing_ok=True)
-        if self._kind.hertz:
-            answer = self._say_segments(list(segments(clause, self._kind, speed, random)))
-        else:
-            answer = self._say_word(clause, speed)
-        if not self._sound.exists():
-            raise FestivalError(f"the voice {self._name} said nothing: {_line(answer)}")
-        sound, rate = soundfile.read(self._sound, dtype="float64")
+        with tempfile.TemporaryDirectory(prefix="festival") as folder:
+            path = Path(folder, "said.wav")
+            if self._kind.hertz:
+                wanted = list(segments(clause, self._kind, speed, random))
+                answer = self._say_segments(wanted, path)
+            else:
+                answer = self._say_word(clause, speed, path)
+            if not path.exists():
+                raise FestivalError(f"the voice {self._name} said nothing: {_line(answer)}")
+            sound, rate = soundfile.read(path, dtype="float64")
         return at_rate(sound, rate, 1.0)
 
-    def _say_segments(self, wanted: list[Segment]) -> str:
+    def _say_segments(self, wanted: list[Segment], path: Path) -> str:
         """Two phones that the voice has no diphone for are joined by a short vowel. One utterance of a
         thousand ends festival by a segmentation fault: begun a little later, it does not."""
         for number in range(LENGTHS):
@@ -133,7 +133,7 @@ class _Voice:
             while not ended:
                 said = " ".join(map(_listed, _joined(later, self._unjoined, self._kind.between)))
                 try:
-                    answer = self._ask(self._saved(f"(Utterance Segments ({said}))"))
+                    answer = self._ask(_saved(f"(Utterance Segments ({said}))", path))
                 except _Ended as wrong:
                     answer, ended = wrong.answer, True
                     self.close()
@@ -151,7 +151,7 @@ class _Voice:
         pairs = {(before.phone, after.phone) for before, after in pairwise(wanted)}
         return {pair for pair in pairs - self._unjoined if "-".join(pair) in names}
 
-    def _say_word(self, clause: Clause, speed: float) -> str:
+    def _say_word(self, clause: Clause, speed: float, path: Path) -> str:
         """As one word: at two, cmu_us_slt_arctic_hts ends by a segmentation fault."""
         phones, final = self._kind.phones, len(clause.syllables) - 1
         listed = " ".join(
@@ -164,11 +164,8 @@ class _Voice:
             f'(lex.add.entry \'("{_WORD}" nil ({listed})))'
             f"(Param.set 'Duration_Stretch {1 / speed:.3f})"
             f'(set! hts_engine_params (append usual_params \'(("-r" {speed:.3f}))))'
-            + self._saved(f"(Utterance Words ({_WORD}))")
+            + _saved(f"(Utterance Words ({_WORD}))", path)
         )
-
-    def _saved(self, utterance: str) -> str:
-        return f'(utt.save.wave (utt.synth {utterance}) "{self._sound}" \'riff)'
 
     def _ask(self, asked: str) -> str:
         """What festival answers. _Ended if it ends."""
@@ -195,6 +192,10 @@ def _joined(wanted: Sequence[Segment], unjoined: set[tuple[str, str]], between: 
 def _listed(segment: Segment) -> str:
     target = f" ({segment.seconds / 2:.3f} {segment.hertz:.0f})" if segment.hertz else ""
     return f"({segment.phone} {segment.seconds:.3f}{target})"
+
+
+def _saved(utterance: str, path: Path) -> str:
+    return f'(utt.save.wave (utt.synth {utterance}) "{path}" \'riff)'
 
 
 def _line(answer: str) -> str:
