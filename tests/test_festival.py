@@ -1,5 +1,6 @@
 """Voices of other languages: phones for all that French says, a French melody, the same bytes twice."""
 
+import pickle
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -133,7 +134,9 @@ def test_what_ends_festival_is_said_a_little_later(monkeypatch: pytest.MonkeyPat
     def ask(self: object, wanted: str) -> str:
         asked.append(wanted)
         if "0.110" not in wanted:
-            raise voice._Ended("kal", "using default diphone pau-pau for f-uw" if len(asked) < 2 else "")
+            ended = voice._Ended("the voice ended")
+            ended.answer = "using default diphone pau-pau for f-uw" if len(asked) < 2 else ""
+            raise pickle.loads(pickle.dumps(ended))  # as from another process
         return ""
 
     spoken = voice._Voice(KAL)

@@ -71,11 +71,9 @@ def lacking(voices: Iterable[str]) -> list[str]:
 
 
 class _Ended(FestivalError):
-    """The process ended; `answer` is what it said last."""
+    """The process ended; `answer` is what it said last. It goes from process to process, as it is."""
 
-    def __init__(self, voice: str, answer: str) -> None:
-        super().__init__(f"the voice {voice} ended: {_line(answer)}")
-        self.answer = answer
+    answer = ""
 
 
 class _Voice:
@@ -178,7 +176,9 @@ class _Voice:
             if line == f"{_WORD}\n":
                 return "".join(lines)
             lines.append(line)
-        raise _Ended(self._name, "".join(lines))
+        ended = _Ended(f"the voice {self._name} ended: {_line(''.join(lines))}")
+        ended.answer = "".join(lines)
+        raise ended
 
 
 def _joined(wanted: Sequence[Segment], unjoined: set[tuple[str, str]], between: str) -> Iterable[Segment]:
