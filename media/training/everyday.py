@@ -87,17 +87,24 @@ USUAL = Amounts(
     everyday={
         "espeak": {"train": 80, "tune": 8, "test": 10},
         "kokoro": {"train": 5, "tune": 2, "test": 3},
+        "festival": {"train": 40, "tune": 8, "test": 8},
         "pico": {"test": 8},
     },
-    refusing={"espeak": {"train": 25, "tune": 2}, "kokoro": {"train": 2}},
+    refusing={
+        "espeak": {"train": 25, "tune": 2},
+        "kokoro": {"train": 2},
+        "festival": {"train": 15, "tune": 2},
+    },
     accepting={
         "espeak": {"train": 25, "tune": 10, "test": 12},
         "kokoro": {"train": 3, "tune": 2, "test": 2},
+        "festival": {"train": 15, "tune": 6, "test": 6},
         "pico": {"test": 8},
     },
     other={
         "espeak": {"train": 1400, "tune": 180, "test": 200},
         "kokoro": {"train": 25, "tune": 12, "test": 15},
+        "festival": {"train": 500, "tune": 100, "test": 100},
         "pico": {"test": 80},
     },
     people={"train": 400, "tune": 300, "test": 250},

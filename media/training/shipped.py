@@ -27,6 +27,7 @@ ROUNDS = 4000
 SPLITS: tuple[Split, ...] = ("train", "tune")
 TIMES = {"train/espeak": 2}
 """Lines of each sound, where not one."""
+FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its own licence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +133,16 @@ def card(
 
 def _speakers(train: Questions) -> str:
     """The speakers other than espeak-ng's, if any."""
-    return "Kokoro-82M (Apache-2.0)" if _has_kokoro(train) else "no others"
+    named = {"kokoro": "Kokoro-82M (Apache-2.0)", "festival": FESTVOX}
+    return ", ".join(said for name, said in named.items() if _has(name, train)) or "no others"
 
 
-def _has_kokoro(train: Questions) -> bool:
-    return any("kokoro" in Path(sound).parts for sound in train.sounds)
+def _has(synthesizer: str, train: Questions) -> bool:
+    return any(synthesizer in Path(sound).parts for sound in train.sounds)
 
 
 def _native(language: Language, train: Questions) -> str:
-    if not _has_kokoro(train):
+    if not _has("kokoro", train):
         return ""
     names = [name for name in KOKORO["train"] if name.startswith(language.kokoro)]
     return f", and of Kokoro's speakers that it trained on {len(names)} learnt from {language.name}"

@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 import soundfile
 
 from media.frame import Samples
+from media.training.festival.phones import FestivalError
+from media.training.festival.voice import Festival
 from media.training.language import Language
 from media.training.voices import RATE, Espeak, Kokoro, Manner, Pico
 
@@ -55,17 +57,28 @@ ESPEAK: dict[Split, tuple[str, ...]] = {
     ),
     "release": ("AnxiousAndy", "Nguyen", "Tweaky", "croak", "fast", "whisper"),
 }
+FESTIVAL: dict[Split, tuple[str, ...]] = {
+    "train": (
+        *("cmu_us_slt_arctic_hts", "czech_krb", "czech_machac", "czech_ph", "hindi_NSK_diphone"),
+        *("hy_fi_mv_diphone", "kal_diphone", "lp_diphone", "msu_ru_nsh_clunits", "suo_fi_lj_diphone"),
+    ),
+    "tune": ("czech_dita", "pc_diphone"),
+    "test": ("ked_diphone", "upc_ca_ona_hts"),
+}
+"""A woman and a man in each of the latter; one of the women is of statistical models."""
 
 Counts = Mapping[str, Mapping[Split, int]]
 REFUSALS: Counts = {
     "kokoro": {"train": 150, "tune": 24, "test": 40, "release": 20},
     "espeak": {"train": 400, "tune": 33, "test": 60, "release": 40},
+    "festival": {"train": 250, "tune": 24, "test": 30},
     "pico": {"test": 30, "release": 20},
 }
 """Utterances of each phrase that refuses; half as many of one that accepts."""
 OTHERS: Counts = {
     "kokoro": {"train": 1500, "tune": 400, "test": 500, "release": 150},
     "espeak": {"train": 4000, "tune": 500, "test": 600, "release": 300},
+    "festival": {"train": 2500, "tune": 400, "test": 400},
     "pico": {"test": 400, "release": 200},
 }
 LEAST_NATIVE = 5
@@ -185,9 +198,13 @@ def told(path: Path) -> Said:
 
 
 def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path) -> Synthesizer:
-    """VoiceError or ImportError for one that isn't installed."""
+    """VoiceError, FestivalError or ImportError for one that isn't installed."""
     if synthesizer == "kokoro":
         return Kokoro(styles, folder / "styles", language.code)
+    if synthesizer == "festival":
+        if not language.festival:
+            raise FestivalError(f"{language.name}: festival's voices have no phones for it; accepted: French")
+        return Festival(language.accents[0])
     return Espeak() if synthesizer == "espeak" else Pico()
 
 
@@ -204,6 +221,8 @@ def manner(language: Language, synthesizer: str, split: Split, random: Random) -
     if synthesizer == "espeak":
         voice = f"{random.choice(language.accents)}+{random.choice(ESPEAK[split])}"
         return Manner(voice, speed, random.uniform(0.75, 1.35))
+    if synthesizer == "festival":
+        return Manner(random.choice(FESTIVAL[split]), speed, random.uniform(0.85, 1.2))
     voice = _speaker(language, split, random)
     return Manner(voice, speed, random.uniform(0.9, 1.12) if split == "train" else 1.0)
 

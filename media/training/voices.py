@@ -3,6 +3,7 @@
 - Kokoro-82M (Apache-2.0): 54 speakers, and blends of two. It was trained on British and American English,
   three speakers of Spanish and one of French, `ff_siwis`; it speaks no German.
 - espeak-ng (GPL-3.0): each accent of a language by some hundred variants, formants and Klatt's synthesis.
+- festival's voices of other languages, each by its own recorded speaker: `media.training.festival`.
 - SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only for measuring: no head was trained
   on it.
 """
@@ -49,7 +50,7 @@ class Kokoro:
         """Speak the words. VoiceError or PhonemeError if the model cannot."""
         name = self._style(manner.voice)
         sound = self._model.say(_phonemes(text, self._language, self._symbols), name, manner.speed)
-        return _at_rate(sound, 24_000, manner.pitch)
+        return at_rate(sound, 24_000, manner.pitch)
 
     def _style(self, voice: str) -> str:
         name = voice.replace(":", "@")
@@ -83,7 +84,7 @@ class Espeak:
         command += ["-p", str(int(np.clip(50 + 100 * (manner.pitch - 1), 0, 99))), "--", text]
         wav = subprocess.run(command, capture_output=True, check=True).stdout
         sound, rate = soundfile.read(io.BytesIO(wav), dtype="float64")
-        return _at_rate(sound, rate, 1.0)
+        return at_rate(sound, rate, 1.0)
 
 
 class Pico:
@@ -99,7 +100,7 @@ class Pico:
         return np.frombuffer(pcm, dtype=np.int16)
 
 
-def _at_rate(sound: Any, rate: int, pitch: float) -> Samples:
+def at_rate(sound: Any, rate: int, pitch: float) -> Samples:
     """At RATE, with pitch and formants moved together by the factor `pitch`: a smaller or a larger head."""
     steps = round(100 * pitch)
     common = np.gcd(RATE * 100, rate * steps)
