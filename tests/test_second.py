@@ -10,7 +10,8 @@ import pytest
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.second import opinion
-from media.hearing.second.opinion import REFUSE_AT, UNCLEAR_AT, SecondOpinion, combined
+from media.hearing.second.opinion import SecondOpinion, combined
+from media.hearing.second.weights import read_weights
 from media.hearing.second.whisper import Likeness
 
 STREAM = 7
@@ -22,6 +23,7 @@ REFUSED = Verdict(Meaning.REFUSE, "je refuse", 0.999)
 ACCEPTED = Verdict(Meaning.ACCEPT, "oui", 0.999)
 EVERYDAY = Verdict(Meaning.UNCLEAR, "je refuse", 0.999, everyday=True)
 YES, NO = 40.0, -40.0
+WEIGHTS = read_weights()
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Model:
     """Likes every phrase as much; counts what it is asked."""
 
     gain: float = YES
+    doubt: float = NO
     asked: list[int] = field(default_factory=list)
     fails: bool = False
 
@@ -47,7 +50,7 @@ class Model:
         self.asked.append(len(samples))
         if self.fails:
             raise DetectorError("second opinion: no memory")
-        return Likeness("refuser", self.gain)
+        return Likeness("refuser", self.gain, "pas question", self.doubt)
 
 
 @dataclass
@@ -86,7 +89,7 @@ class Talk:
     ],
 )
 def test_what_both_mean_together(first: Verdict, gain: float, meaning: Meaning) -> None:
-    verdict = combined(first, Likeness("refuser", gain))
+    verdict = combined(first, Likeness("refuser", gain), WEIGHTS)
     assert verdict.meaning is meaning
     expected = None if meaning is Meaning.OTHER else first.keyword or "refuser"
     assert verdict.keyword == expected
@@ -97,7 +100,7 @@ def test_what_both_mean_together(first: Verdict, gain: float, meaning: Meaning) 
 def test_no_second_opinion_makes_a_refusal_silence(score: float) -> None:
     """Nor does one that is odd make an error."""
     for gain in (-1e6, -50.0, -1.0, 0.0, 1.0, 50.0, 1e6):
-        verdict = combined(Verdict(Meaning.REFUSE, "je refuse", score), Likeness("refuser", gain))
+        verdict = combined(Verdict(Meaning.REFUSE, "je refuse", score), Likeness("refuser", gain), WEIGHTS)
         assert verdict.meaning in (Meaning.REFUSE, Meaning.UNCLEAR)
 
 
@@ -105,27 +108,59 @@ def test_more_of_either_never_means_less() -> None:
     weight = {Meaning.OTHER: 0, Meaning.UNCLEAR: 1, Meaning.REFUSE: 2}
     scores = [Verdict(Meaning.OTHER, None, sure) for sure in np.linspace(0, 1, 21)]
     gains = np.linspace(-12, 12, 25)
-    found = [[weight[combined(one, Likeness("x", gain)).meaning] for gain in gains] for one in scores]
+    found = [
+        [weight[combined(one, Likeness("x", gain), WEIGHTS).meaning] for gain in gains] for one in scores
+    ]
     for row in (*found, *zip(*found, strict=True)):
         assert all(less <= more for less, more in pairwise(row))
-    assert 0 < UNCLEAR_AT < REFUSE_AT < 1
+    assert 0 < WEIGHTS.unclear_at < WEIGHTS.refuse_at < 1
 
 
 # --- when it is asked ---
 
 
-def test_what_is_nothing_like_a_refusal_is_not_asked_about() -> None:
+def test_everyday_words_only_doubt_and_nothing_surer_is_lost() -> None:
+    doubted = Likeness("refuser", NO, "pas question", YES)
+    assert combined(FAINT, doubted, WEIGHTS) == Verdict(
+        Meaning.UNCLEAR, "pas question", combined(FAINT, doubted, WEIGHTS).confidence, everyday=True
+    )
+    both = combined(FAINT, Likeness("refuser", YES, "pas question", YES), WEIGHTS)
+    assert both.meaning is Meaning.REFUSE and not both.everyday
+    assert combined(REFUSED, doubted, WEIGHTS).contested
+
+
+def test_what_is_nothing_like_a_refusal_is_asked_about_once_when_the_speech_has_ended() -> None:
     talk = Talk()
     assert talk.goes_on(NOTHING, 3000) == [NOTHING] * 30
+    assert talk.model.asked == []
+    assert talk.ask(NOTHING, last=True).meaning is Meaning.REFUSE
+    assert len(talk.model.asked) == 1
+
+
+def test_a_refusal_by_a_voice_that_the_first_knows_nothing_of_is_heard() -> None:
+    """The model alone refuses, is unclear, or doubts everyday words; where it hears none, nothing changes."""
+    found = [
+        combined(NOTHING, Likeness("refuser", gain, "pas question", NO), WEIGHTS).meaning
+        for gain in np.linspace(NO, YES, 81)
+    ]
+    assert set(found) == {Meaning.OTHER, Meaning.UNCLEAR, Meaning.REFUSE}
+    talk = Talk(NO)
     assert talk.ask(NOTHING, last=True) == NOTHING
-    assert talk.ask(ACCEPTED) == ACCEPTED
+    talk.model.doubt = YES
+    assert talk.ask(NOTHING, last=True).everyday
+
+
+def test_what_accepts_is_not_asked_about() -> None:
+    talk = Talk()
+    assert talk.ask(ACCEPTED, last=True) == ACCEPTED
     assert talk.model.asked == []
 
 
 def test_words_that_no_notice_promises_stay_unclear_whatever_the_model_says() -> None:
     talk = Talk(NO)
     assert talk.ask(EVERYDAY, last=True) == EVERYDAY
-    assert talk.model.asked == []
+    talk.model.gain = YES
+    assert talk.ask(EVERYDAY, last=True).meaning is Meaning.REFUSE
 
 
 @pytest.mark.parametrize("says", [REFUSED, UNCLEAR, FAINT])
@@ -187,12 +222,12 @@ def test_a_question_without_a_place_is_answered_at_once() -> None:
 
 
 def test_speech_that_is_given_up_is_forgotten_unasked() -> None:
-    talk = Talk()
+    talk = Talk(NO)
     talk.ask(REFUSED)
     talk.first.says = NOTHING
     talk.detector.judge(SOUND[:0], StreamPosition(STREAM, 0, last=True))
-    talk.ask(NOTHING, last=True)
     assert talk.model.asked == []
+    assert talk.ask(NOTHING, last=True) == NOTHING
 
 
 # --- what fails ---
@@ -228,3 +263,12 @@ def test_a_model_that_others_keep_busy_is_a_failure(monkeypatch: pytest.MonkeyPa
     other.join()
     detector.wait_turn()
     assert detector.judge(SOUND).meaning is Meaning.REFUSE
+
+
+def test_what_is_nothing_like_a_refusal_waits_for_no_one_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site where many talk at once must not leave their calls unrecorded for it."""
+    monkeypatch.setattr(opinion, "TURN_ANYWAY_S", 0.01)
+    talk = Talk()
+    with talk.detector._turn:
+        assert talk.ask(NOTHING, last=True) == NOTHING
+    assert talk.model.asked == []

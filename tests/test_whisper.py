@@ -18,11 +18,13 @@ from media.hearing.keyword import DetectorError, SecondUnavailable
 from media.hearing.second.mel import HOP, RATE, WINDOW, filters, log_mel, twice_the_rate
 from media.hearing.second.opinion import SecondOpinion
 from media.hearing.second.vocabulary import Vocabulary, VocabularyError, read_vocabulary
+from media.hearing.second.weights import Weights, read_weights
 from media.hearing.second.whisper import Whisper
 from media.training.voices import Espeak, Manner
 from tests.whisper_model import whisper_base
 
 PHRASES = ("je refuse", "refuser", "pas d'enregistrement")
+EVERYDAY = ("surtout pas", "je ne suis pas d'accord")
 # as OpenAI's tiktoken says with the multilingual vocabulary
 SPELT = {
     " Je refuse.": [2588, 16791, 13],
@@ -143,7 +145,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def whisper(folder: Path) -> Whisper:
-    return Whisper(folder, {"fr": PHRASES})
+    return Whisper(folder, {"fr": PHRASES}, {"fr": EVERYDAY, "de": ["lieber nicht"]})
 
 
 def said(text: str) -> Samples:
@@ -168,8 +170,27 @@ def test_a_phrase_is_likelier_where_it_is_said(whisper: Whisper) -> None:
             assert whisper.likeness(said(text)).gain < refusing.gain - 1
 
 
+def test_everyday_words_are_asked_about_beside_the_phrases(whisper: Whisper) -> None:
+    assert whisper.phrases == [*PHRASES, *EVERYDAY]
+    refusing = whisper.likeness(said("Je refuse."))
+    doubted = whisper.likeness(said("Je ne suis pas d'accord."))
+    assert doubted.everyday == "je ne suis pas d'accord" and doubted.phrase in PHRASES
+    assert doubted.doubt > refusing.doubt + 1
+
+
 def test_silence_makes_no_phrase_likelier(whisper: Whisper) -> None:
-    assert whisper.likeness(np.zeros(0, dtype=np.int16)).gain == 0.0
+    """So each gains less than what is usual where something is said."""
+    silence = np.zeros(0, dtype=np.int16)
+    assert list(whisper.gains(silence)) == [0.0] * len(whisper.phrases)
+    usual = read_weights().usual
+    found = whisper.likeness(silence)
+    assert found.gain == pytest.approx(-min(map(usual, PHRASES)))
+    assert found.doubt == pytest.approx(-min(map(usual, EVERYDAY)))
+
+
+def test_a_phrase_that_was_not_measured_gains_what_the_others_do() -> None:
+    weights = Weights(0, 1, 1, 0.9, 0.5, 1, {"je refuse": 1.0, "refuser": 2.0})
+    assert [weights.usual(phrase) for phrase in ("Je refuse !", "refuser", "pas de bande")] == [1, 2, 1.5]
 
 
 def test_a_model_that_fails_says_so(whisper: Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,11 +205,14 @@ def test_a_model_that_fails_says_so(whisper: Whisper, monkeypatch: pytest.Monkey
 def test_each_phrase_is_asked_for_in_its_language_and_before_the_bridge_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loaded: list[tuple[Path, Mapping[str, Sequence[str]]]] = []
+    loaded: list[tuple[Path, Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]] = []
     monkeypatch.setattr(f"{Whisper.__module__}.Whisper", lambda *given: loaded.append(given))
     before = load_detector("embedding", [*PHRASES, "I refuse"], second=Path("there"))
     assert isinstance(before, SecondOpinion) and before.every_ms == 100
-    assert loaded == [(Path("there"), {"fr": list(PHRASES), "en": ["I refuse"]})]
+    (place, refusing, everyday), *others = loaded
+    assert (place, refusing, others) == (Path("there"), {"fr": list(PHRASES), "en": ["I refuse"]}, [])
+    assert set(everyday) == {"fr", "en"} and "surtout pas" in everyday["fr"]
+    assert not set(PHRASES) & set(everyday["fr"]) and "je refuse l'enregistrement" in everyday["fr"]
     in_call = load_detector("embedding", ["arrêtez l'enregistrement"], second=Path("there"), in_call=True)
     assert in_call is not None and not isinstance(in_call, SecondOpinion)
     assert len(loaded) == 1

@@ -45,11 +45,12 @@ def load_detector(
 
 
 def weighed(spotter: "Spotter", second: Path) -> Detector:
-    """The detector with the second opinion on its phrases, each in the language of its head."""
+    """The detector with the second opinion on its phrases and on everyday words, each in the language of its
+    head."""
     from media.hearing.second.opinion import SecondOpinion
     from media.hearing.second.whisper import Whisper
 
     phrases: dict[str, list[str]] = {}
     for phrase, language in spotter.languages.items():
         phrases.setdefault(language, []).append(phrase)
-    return SecondOpinion(spotter, Whisper(second, phrases))
+    return SecondOpinion(spotter, Whisper(second, phrases, spotter.everyday))

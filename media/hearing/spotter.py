@@ -29,7 +29,8 @@ class _Listening:
 class Spotter:
     """A media.hearing.keyword.Detector; what it keeps of speech that continues is in streams.py.
 
-    `languages`: of each phrase that refuses, that of its head.
+    `languages`: of each phrase that refuses, that of its head; `everyday`: by language, what heads for
+    everyday words hear besides.
     """
 
     def __init__(
@@ -70,6 +71,11 @@ class Spotter:
             )
         spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
         self.languages = {phrase: spoken[plain(phrase)] for phrase in refuse}
+        self.everyday = {
+            each.head.language: [one for one in each.head.phrases if plain(one) not in map(plain, refuse)]
+            for each in self._listening
+            if each.head.everyday
+        }
         try:
             self._streams = shared_streams()
         except EmbeddingUnavailable as wrong:

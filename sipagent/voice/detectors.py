@@ -56,4 +56,4 @@ def voice_findings(config: Config) -> Iterator[Finding]:
         heard += f"; during the call {', '.join(map(repr, refusal.in_call_keywords))}"
     yield ok("refusal.engine", f"{refusal.engine} hears {heard}")
     if refusal.second and refusal.engine == "embedding":
-        yield ok("refusal.second", f"{refusal.second}: asked about what may refuse, before the bridge")
+        yield ok("refusal.second", f"{refusal.second}: asked about what callers say before the bridge")

@@ -2,7 +2,7 @@
 
 Voices that no head was trained on say them, what accepts, and everything else, over lines with noise and
 loss: FOLDER/everyday/sounds/test, which `python -m media.training everyday --test` makes. Each sound is heard
-twice over the same line: with the heads for everyday words, and with those that were there without them.
+twice over the same line: with the heads for everyday words (and `--second`), and without.
 """
 
 import shutil
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random import default_rng
 
 from media.frame import SAMPLE_RATE, Samples
+from media.hearing.detectors import weighed
 from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.hearing.spotter import HEADS, Spotter
@@ -122,13 +123,17 @@ def lines(others: list[Path], seed: int = 7) -> Callable[[Sound], Samples]:
     return arrives
 
 
-def measure(spoken: Language, folder: Path, limit: int) -> Iterator[HeardTwice]:
-    """All sounds of `folder`, at most so many of a source's folder; phrases are those of a fresh install."""
+def measure(spoken: Language, folder: Path, limit: int, second: Path | None = None) -> Iterator[HeardTwice]:
+    """All sounds of `folder`, at most so many of a source's folder; phrases are those of a fresh install.
+
+    `second`: a Whisper model, asked beside the heads for everyday words.
+    """
     words, accepting = WORDS[spoken.code]["keywords"], tuple(spoken.accepting)
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copy(HEADS / f"{spoken.code}.npz", scratch)
         plain = Spotter(words, (), Path(scratch)), Spotter(words, accepting, Path(scratch))
-    usual = Spotter(words, ()), Spotter(words, accepting)
+    with_heads = Spotter(words, ()), Spotter(words, accepting)
+    usual = tuple(weighed(each, second) if second else each for each in with_heads)
     places = sorted(folder.glob("*"))
     found = {place: labelled(place)[:limit] for place in places}
     others = [path for sounds in found.values() for said, path in sounds if said == OTHER]
@@ -146,10 +151,13 @@ def measure(spoken: Language, folder: Path, limit: int) -> Iterator[HeardTwice]:
 @click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), help="of this language; voice-training/LANG")
 @click.option("--limit", default=100_000, help="at most so many sounds of a folder")
-def main(*, lang: str, folder: Path | None, limit: int) -> None:
+@click.option(
+    "--second", type=click.Path(exists=True, path_type=Path), help="refusal.second: a Whisper model"
+)
+def main(*, lang: str, folder: Path | None, limit: int, second: Path | None) -> None:
     """Measure everyday words on voices that were never heard."""
     place = (folder or Path("voice-training", lang)) / "everyday" / "sounds" / "test"
-    for figure in figures(measure(language(lang), place, limit)):
+    for figure in figures(measure(language(lang), place, limit, second)):
         click.echo(
             f"{figure.name}: of {figure.count} unclear {figure.unclear:.1f} %, unclear or refused "
             f"{figure.doubted:.1f} %, neither {figure.silent:.1f} %; added {figure.added:.1f} %"

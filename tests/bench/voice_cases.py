@@ -175,9 +175,14 @@ class Ground:
         return [self._case(detector, one, line) for one, line in planned]
 
     def _case(self, detector: Detector, one: Utterance, line: str) -> Case:
+        heard = self.heard(one, line)
+        end = (len(heard) - TAIL - 240) * 1000 // SAMPLE_RATE
+        return Case(one, line, hear(detector, heard), end)
+
+    def heard(self, one: Utterance, line: str) -> Samples:
+        """It, with quiet around it, over this line. MissingCoder."""
         sound = np.concatenate([np.zeros(SAMPLE_RATE // 2), read(one.path), np.zeros(TAIL)])
-        end = (len(sound) - TAIL - 240) * 1000 // SAMPLE_RATE
-        return Case(one, line, hear(detector, self.arrives(sound, LINES[line], one.random(line))), end)
+        return self.arrives(sound, LINES[line], one.random(line))
 
     def unbroken(self, detector: Detector) -> float:
         """CPU s per second of somebody who talks for some minutes without a pause."""

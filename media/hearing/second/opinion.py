@@ -1,12 +1,13 @@
-"""The second opinion: a detector around the first one, which asks a Whisper model about what may refuse.
+"""The second opinion: a detector around the first one, which asks a Whisper model about what callers say.
 
-    question ──▶ first ──▶ nothing like a refusal ─────────────────────────────▶ what the first says
-                   `─────▶ like one ──▶ 0.5 s later, or at the end ──▶ Whisper ──▶ both weighed
+    question ──▶ first ──▶ nothing like a refusal ──▶ when the speech has ended ──▶ Whisper ──▶ both weighed
+                   `─────▶ like one ────────────────▶ 0.5 s later, or at the end ───'
 
-Until the model has been asked, nothing is said: the speech goes on, and what is said in the window counts
-also after it. The model never makes a refusal of the first into silence: at worst it is contested, so the
-caller is asked once more, and where it is too late to ask it refuses. A model that fails or is too busy is a
-DetectorError, so the call is not recorded.
+Until the model has been asked about what is like a refusal, nothing is said: the speech goes on, and what is
+said in the window counts also after it. The model never makes a refusal of the first into silence: at worst
+it is contested, so the caller is asked once more, and where it is too late to ask it refuses. A model that
+fails, or is too busy for what is like a refusal, is a DetectorError, so the call is not recorded. Where it is
+too busy for what the first finds nothing in, that counts.
 """
 
 import math
@@ -23,22 +24,18 @@ from media.hearing.keyword import (
     Verdict,
     strongest,
 )
+from media.hearing.second.weights import Weights, read_weights
 from media.hearing.second.whisper import Likeness
 
 LIKE_A_REFUSAL = 0.05
-"""The first one's score from which the model is asked: at 7 % of what people say, 0.1 s each."""
+"""The first one's score from which the model is asked before the speech has ended."""
 SETTLE_MS = 500
 """From then to the question while speech goes on: the phrase may just have begun."""
 AGAIN_MS = 1000
 """Speech that goes on like a refusal is asked about again after so much more."""
-TURN_S = 1.2
-"""How long a question waits for others; a worker gives up after 2 s."""
-
-FIRST_WEIGHT, SECOND_WEIGHT, BIAS = 0.66, 0.33, -1.14
-REFUSE_AT, UNCLEAR_AT = 0.9, 0.4
-"""A logistic regression of "does it refuse", and the scores from which it does: fitted with a multilingual
-base model to French voices that no figure of README.md is of, for more refusals and no more false ones.
-"""
+TURN_S, TURN_ANYWAY_S = 1.2, 0.3
+"""How long a question waits for others, and one about what is nothing like a refusal; a worker gives up after
+2 s."""
 _SUREST = 0.9995
 
 
@@ -88,6 +85,7 @@ class SecondOpinion:
         self.first = first
         self.every_ms = first.every_ms
         self._model = model
+        self._weights = read_weights()
         self._speeches: dict[int, _Speech] = {}
         self._turn = threading.Lock()
 
@@ -110,11 +108,15 @@ class SecondOpinion:
             rest = Verdict(Meaning.OTHER, confidence=found.confidence)
             speech.hear(found, where.at + len(samples))
         about = speech.due(where.at + len(samples), where.last)
-        if about is None:
-            return rest
-        verdict = combined(about, self._likeness(samples))
-        speech.answered(where.at + len(samples), about)
-        return strongest([verdict, rest])
+        if about is not None:
+            second = self._asked(samples, TURN_S)
+            if second is None:
+                raise DetectorError("second opinion: too many ask at once")
+            speech.answered(where.at + len(samples), about)
+            return strongest([combined(about, second, self._weights), rest])
+        if where.last and found.meaning is not Meaning.ACCEPT:
+            return self._weighed_anyway(found, samples)
+        return rest
 
     def wait_turn(self) -> None:
         """Return once the model can be asked."""
@@ -122,28 +124,46 @@ class SecondOpinion:
             pass
 
     def _is_like_a_refusal(self, found: Verdict) -> bool:
-        """Not what accepts, nor what a head for everyday words doubts: that stays as unclear as it is."""
+        """Not what accepts, nor what a head for everyday words doubts: that stays at least unclear."""
         if found.meaning is Meaning.ACCEPT or found.everyday:
             return False
         return found.meaning is not Meaning.OTHER or (found.confidence or 0.0) >= LIKE_A_REFUSAL
 
-    def _likeness(self, samples: Samples) -> Likeness:
-        if not self._turn.acquire(timeout=TURN_S):
-            raise DetectorError("second opinion: too many ask at once")
+    def _weighed_anyway(self, found: Verdict, samples: Samples) -> Verdict:
+        """Where the first finds nothing like a refusal, it may be one by a voice of a kind that it does not
+        know."""
+        second = self._asked(samples, TURN_ANYWAY_S)
+        if second is None:
+            return found
+        faint = Verdict(Meaning.OTHER, confidence=0.0 if found.everyday else found.confidence)
+        return strongest([combined(faint, second, self._weights), found])
+
+    def _asked(self, samples: Samples, patience_s: float) -> Likeness | None:
+        """What the model says; None if others ask for longer than that."""
+        if not self._turn.acquire(timeout=patience_s):
+            return None
         try:
             return self._model.likeness(samples)
         finally:
             self._turn.release()
 
 
-def combined(first: Verdict, second: Likeness) -> Verdict:
+def combined(first: Verdict, second: Likeness, weights: Weights) -> Verdict:
     """One verdict of both; the second alone never makes a refusal of the first less than unclear."""
-    sure = min(max(first.confidence or 0.0, 1 - _SUREST), _SUREST)
-    odds = BIAS + FIRST_WEIGHT * math.log(sure / (1 - sure)) + SECOND_WEIGHT * second.gain
+    sure = log_odds(first.confidence or 0.0)
+    odds = weights.bias + weights.first * sure + weights.second * second.gain
     score = round((1 + math.tanh(odds / 2)) / 2, 3)  # the logistic function
     keyword = first.keyword or second.phrase
-    if score >= REFUSE_AT:
+    if score >= weights.refuse_at:
         return Verdict(Meaning.REFUSE, keyword, score)
-    if score >= UNCLEAR_AT or first.meaning is Meaning.REFUSE:
+    if score >= weights.unclear_at or first.meaning is Meaning.REFUSE:
         return Verdict(Meaning.UNCLEAR, keyword, score, contested=first.meaning is Meaning.REFUSE)
+    if second.doubt >= weights.doubt_at:
+        return Verdict(Meaning.UNCLEAR, second.everyday, score, everyday=True)
     return Verdict(Meaning.OTHER, confidence=score)
+
+
+def log_odds(score: float) -> float:
+    """Of a probability, neither 0 nor 1."""
+    sure = min(max(score, 1 - _SUREST), _SUREST)
+    return math.log(sure / (1 - sure))

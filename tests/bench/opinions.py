@@ -1,0 +1,188 @@
+"""Fits how the second opinion is weighed: python -m tests.bench.opinions --second MODEL [--write].
+
+    voices of the split tune ──▶ first one's score, gain of each phrase ──▶ what is usual, a logistic
+    regression, thresholds ──▶ media/hearing/second/weights.toml
+
+Nothing of the split test is looked at. For every other refusal the first one is taken to hear nothing: its
+heads know the kinds of voice that speak here, and callers' voices may be of another kind.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from media.frame import Samples
+from media.hearing.head import OTHER
+from media.hearing.keyword import Meaning, StreamPosition, Verdict
+from media.hearing.second.opinion import log_odds
+from media.hearing.second.weights import FILE
+from media.hearing.second.whisper import Whisper
+from media.hearing.spotter import Spotter
+from media.training.everyday import ACCEPTING
+from media.training.language import LANGUAGES, language
+from media.training.speech import label
+from sipagent.voice.detection import hear
+from tests.bench.voice_cases import PEOPLE, Ground, window_phrases
+
+USUAL = 0.98
+"""The share of what people say, who say something else, in which a phrase gains less than what is usual."""
+FALSE_PEOPLE, FALSE_NEAR = 0.002, 0.005
+"""How many of people's utterances, and of synthetic ones, may refuse at most."""
+UNCLEAR, DOUBTED = 0.015, 0.01
+"""How many of people's utterances may be unclear at most, and how many doubted because of everyday words."""
+FAINTEST = 0.02
+"""A score of the first one in which there is nothing like a refusal."""
+RIDGE = 1e-3
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """Of utterances: who says them, the label of what is said, the first one's score, (n, phrases) gains."""
+
+    sources: NDArray[np.str_]
+    labels: NDArray[np.str_]
+    scores: Floats
+    gains: Floats
+
+
+class _Collecting:
+    """Says nothing; keeps the first one's best score, and the model's gains when the speech has ended."""
+
+    def __init__(self, first: Spotter, model: Whisper) -> None:
+        self.every_ms = first.every_ms
+        self._first, self._model = first, model
+        self.score = 0.0
+        self.gains: list[Any] = []
+
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
+        found = self._first.judge(samples, place)
+        if not found.everyday:
+            self.score = max(self.score, found.confidence or 0.0)
+        if place is not None and place.last and len(samples):
+            self.gains.append(self._model.gains(samples))
+        return Verdict(Meaning.OTHER)
+
+
+def collect(grounds: Sequence[Ground], first: Spotter, model: Whisper) -> Opinions:
+    """What both say of every utterance in which the voice gate hears any speech."""
+    rows = []
+    for ground in grounds:
+        for one, line in ground.planned():
+            both = _Collecting(first, model)
+            hear(both, ground.heard(one, line))
+            if both.gains:
+                rows.append((one.source, one.label, both.score, np.max(both.gains, axis=0)))
+    sources, labels, scores, gains = zip(*rows, strict=True)
+    return Opinions(np.array(sources), np.array(labels), np.array(scores), np.array(gains, np.float64))
+
+
+def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> dict[str, Any]:
+    """The figures of weights.toml; the first `refusing` of the phrases refuse."""
+    people = (found.sources == PEOPLE) & (found.labels == OTHER)
+    nothing = np.isin(found.labels, (OTHER, ACCEPTING))
+    refused = np.isin(found.labels, [label(phrase) for phrase in phrases[:refusing]])
+    usual = np.quantile(found.gains[people], USUAL, axis=0)
+    gain = (found.gains - usual)[:, :refusing].max(axis=1)
+    sure = np.array([log_odds(score) for score in found.scores])
+    bias, first, second = _regression(sure, gain, refused, nothing)
+    scores = 1 / (1 + np.exp(-(bias + first * sure + second * gain)))
+    refuse_at = max(
+        np.quantile(scores[people], 1 - FALSE_PEOPLE), np.quantile(scores[nothing & ~people], 1 - FALSE_NEAR)
+    )
+    unclear_at = min(refuse_at, np.quantile(scores[people], 1 - UNCLEAR))
+    doubts = (found.gains - usual)[:, refusing:].max(axis=1)
+    doubt_at = np.quantile(doubts[people & (scores < unclear_at)], 1 - DOUBTED)
+    told = {
+        "bias": bias, "first": first, "second": second, "refuse_at": refuse_at, "unclear_at": unclear_at,
+        "doubt_at": doubt_at,
+    }  # fmt: skip
+    return {name: round(float(value), 3) for name, value in told.items()} | {
+        "gains": {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
+    }
+
+
+def _regression(
+    sure: Floats, gain: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Bias, and the weights of both; refusals and others count alike."""
+    known = np.stack([sure[refused], gain[refused]], axis=1)
+    unknown = known.copy()
+    unknown[::2, 0] = log_odds(FAINTEST)
+    others = np.stack([sure[nothing], gain[nothing]], axis=1)
+    values = np.concatenate([np.concatenate([known[1::2], unknown[::2]]), others])
+    wanted = np.concatenate([np.ones(len(known)), -np.ones(len(others))])
+    counts = np.where(wanted > 0, 0.5 / len(known), 0.5 / len(others))
+
+    def cost(weights: Floats) -> float:
+        odds = weights[0] + values @ weights[1:]
+        return float(np.sum(counts * np.logaddexp(0, -wanted * odds)) + RIDGE * np.sum(weights[1:] ** 2))
+
+    bias, first, second = minimize(cost, np.zeros(3)).x
+    return float(bias), float(first), float(second)
+
+
+def told(found: Opinions, figures: dict[str, Any], phrases: Sequence[str], refusing: int) -> list[str]:
+    """By whose voices it is: how many refuse, are unclear, are doubted."""
+    usual = np.array(list(figures["gains"].values()))
+    gain = (found.gains - usual)[:, :refusing].max(axis=1)
+    doubt = (found.gains - usual)[:, refusing:].max(axis=1)
+    sure = np.array([log_odds(score) for score in found.scores])
+    odds = figures["bias"] + figures["first"] * sure + figures["second"] * gain
+    scores = 1 / (1 + np.exp(-odds))
+    known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
+    kinds = np.array(
+        [{True: "refuses", False: "everyday", None: said}[known.get(said)] for said in found.labels]
+    )
+    lines = []
+    for source, kind in sorted({*zip(found.sources.tolist(), kinds.tolist(), strict=True)}):
+        ours = (found.sources == source) & (kinds == kind)
+        refuses, unclear = scores[ours] >= figures["refuse_at"], scores[ours] >= figures["unclear_at"]
+        doubted = unclear | (doubt[ours] >= figures["doubt_at"])
+        lines.append(
+            f"{source}, {kind}: {ours.sum()}; refuse {refuses.mean():.1%}, or unclear {unclear.mean():.1%}, "
+            f"or doubted {doubted.mean():.1%}"
+        )
+    return lines
+
+
+def as_toml(figures: dict[str, Any]) -> str:
+    """The text of weights.toml."""
+    plain = [f"{name} = {value}" for name, value in figures.items() if name != "gains"]
+    gains = [f'"{phrase}" = {value}' for phrase, value in figures["gains"].items()]
+    return "\n".join(["# Written by python -m tests.bench.opinions", *plain, "", "[gains]", *gains, ""])
+
+
+@click.command()
+@click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="sounds of this language; voice-training/LANG"
+)
+@click.option("--second", type=click.Path(exists=True, path_type=Path), required=True, help="a Whisper model")
+@click.option("--limit", default=200, help="at most so many utterances of a source", show_default=True)
+@click.option("--write", is_flag=True, help="into media/hearing/second/weights.toml")
+def main(lang: str, folder: Path | None, second: Path, limit: int, write: bool) -> None:
+    spoken = language(lang)
+    folder = folder or Path("voice-training", lang)
+    grounds = [Ground(place, spoken, "tune", limit) for place in (folder, folder / "everyday")]
+    phrases = window_phrases(spoken)
+    first = Spotter(phrases, ())
+    model = Whisper(second, {lang: phrases}, first.everyday)
+    found = collect(grounds, first, model)
+    figures = fitted(found, model.phrases, len(phrases))
+    click.echo(as_toml(figures))
+    for line in told(found, figures, model.phrases, len(phrases)):
+        click.echo(line, err=True)
+    if write:
+        FILE.write_text(as_toml(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
