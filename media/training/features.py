@@ -31,7 +31,7 @@ from media.hearing.embedding import (
 from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
 from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
-from media.training.channel import Backgrounds, Noise, PhoneLine, Sound, any_line, carry
+from media.training.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
 from media.training.lines.surroundings import television
 from media.training.revoice import revoiced
 
@@ -229,12 +229,13 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, ne
 
 
 def make_missing(folder: Path, times: Mapping[str, int], prompts: Path) -> Iterator[str]:
-    """The features of all sources of train and tune that have none yet; `times`: lines of each sound, by
-    source, else one."""
+    """The features of all sources of train and tune that have none yet, so many of whose lines are of today;
+    `times`: lines of each sound, by source, else one."""
     for split in ("train", "tune"):
         for source in sorted(path.name for path in (folder / "sounds" / split).iterdir()):
             if not source.startswith(".") and not (folder / "features" / f"{split}.{source}.npz").exists():
-                count = make(folder, split, source, times.get(f"{split}/{source}", 1), prompts)
+                usual = times.get(f"{split}/{source}", 1)
+                count = make(folder, split, source, usual, prompts, newer=NEWER_SHARE)
                 yield f"{split}/{source}: {count} questions"
 
 

@@ -25,7 +25,7 @@ DEEPENED = "fr"
 """The language whose head deepens the embedding's steps for all: they are computed once."""
 ROUNDS = 4000
 SPLITS: tuple[Split, ...] = ("train", "tune")
-TIMES = {"train/espeak": 2}
+TIMES = {"train/kokoro": 2}
 """Lines of each sound, where not one."""
 FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its own licence"
 

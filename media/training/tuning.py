@@ -21,7 +21,6 @@ FALSE_REFUSALS_NEAR_LENT = 0.04
 STRICTER = (0.0025, 0.005, 0.01, 0.02)
 """Shares to try, the strictest first, when voices are many and similar."""
 ENOUGH = 0.92
-FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02
 HIGHEST = 0.9995
 IN_CALL_LEAST = HIGHEST
@@ -66,7 +65,7 @@ def choose(
     accepting = likely[:, refusing:-1].sum(axis=1)
     not_accepting = (rows.labels < refusing) | (rows.labels == classes - 1)
     falsely = _strongest(accepting, sounds, not_accepting)
-    accept_at = min(HIGHEST, max(refuse_at, float(np.quantile(falsely, 1 - FALSE_ACCEPTS))))
+    accept_at = min(HIGHEST, max(refuse_at, float(falsely.max())))  # who refused is never recorded for it
     return Thresholds(
         refuse_at=round(refuse_at, 4),
         unclear_at=round(unclear_at, 4),

@@ -3,12 +3,11 @@
     voices of the split tune ──▶ first one's score, gain of each phrase ──▶ what is usual, a logistic
     regression, thresholds ──▶ media/hearing/second/weights.toml
 
-Nothing of the split test is looked at. For every other refusal the first one is taken to hear nothing: its
-heads know the kinds of voice that speak here, and callers' voices may be of another kind.
+Nothing of the split test is looked at.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from scipy.optimize import minimize
 from media.frame import Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
-from media.hearing.second.opinion import log_odds
-from media.hearing.second.weights import FILE
+from media.hearing.second.weights import FILE, SUREST, Weights
 from media.hearing.second.whisper import Whisper
 from media.hearing.spotter import Spotter
 from media.training.everyday import ACCEPTING
@@ -36,8 +34,6 @@ FALSE_PEOPLE, FALSE_NEAR = 0.002, 0.005
 """How many of people's utterances, and of synthetic ones, may refuse at most."""
 UNCLEAR, DOUBTED = 0.015, 0.01
 """How many of people's utterances may be unclear at most, and how many doubted because of everyday words."""
-FAINTEST = 0.02
-"""A score of the first one in which there is nothing like a refusal."""
 RIDGE = 1e-3
 
 Floats = NDArray[np.float64]
@@ -91,42 +87,45 @@ def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> dict[str, 
     refused = np.isin(found.labels, [label(phrase) for phrase in phrases[:refusing]])
     usual = np.quantile(found.gains[people], USUAL, axis=0)
     gain = (found.gains - usual)[:, :refusing].max(axis=1)
-    sure = np.array([log_odds(score) for score in found.scores])
-    bias, first, second = _regression(sure, gain, refused, nothing)
-    scores = 1 / (1 + np.exp(-(bias + first * sure + second * gain)))
+    sure = _log_odds(found.scores)
+    known_bias, known_first, known_gain = _regression(np.stack([sure, gain], axis=1), refused, nothing)
+    unknown_bias, unknown_gain = _regression(gain[:, None], refused, nothing)
+    plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, {})
+    scores = _scores(found, plain, gain)
     refuse_at = max(
         np.quantile(scores[people], 1 - FALSE_PEOPLE), np.quantile(scores[nothing & ~people], 1 - FALSE_NEAR)
     )
     unclear_at = min(refuse_at, np.quantile(scores[people], 1 - UNCLEAR))
     doubts = (found.gains - usual)[:, refusing:].max(axis=1)
     doubt_at = np.quantile(doubts[people & (scores < unclear_at)], 1 - DOUBTED)
-    told = {
-        "bias": bias, "first": first, "second": second, "refuse_at": refuse_at, "unclear_at": unclear_at,
-        "doubt_at": doubt_at,
-    }  # fmt: skip
+    weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, doubt_at=doubt_at)
+    told = {name: value for name, value in asdict(weights).items() if name != "gains"}
     return {name: round(float(value), 3) for name, value in told.items()} | {
         "gains": {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
     }
 
 
-def _regression(
-    sure: Floats, gain: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.bool_]
-) -> tuple[float, float, float]:
-    """Bias, and the weights of both; refusals and others count alike."""
-    known = np.stack([sure[refused], gain[refused]], axis=1)
-    unknown = known.copy()
-    unknown[::2, 0] = log_odds(FAINTEST)
-    others = np.stack([sure[nothing], gain[nothing]], axis=1)
-    values = np.concatenate([np.concatenate([known[1::2], unknown[::2]]), others])
-    wanted = np.concatenate([np.ones(len(known)), -np.ones(len(others))])
-    counts = np.where(wanted > 0, 0.5 / len(known), 0.5 / len(others))
+def _regression(values: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.bool_]) -> list[float]:
+    """The bias and the weights of (n, m) values; refusals and others count alike."""
+    used = np.concatenate([values[refused], values[nothing]])
+    wanted = np.concatenate([np.ones(refused.sum()), -np.ones(nothing.sum())])
+    counts = np.where(wanted > 0, 0.5 / refused.sum(), 0.5 / nothing.sum())
 
     def cost(weights: Floats) -> float:
-        odds = weights[0] + values @ weights[1:]
+        odds = weights[0] + used @ weights[1:]
         return float(np.sum(counts * np.logaddexp(0, -wanted * odds)) + RIDGE * np.sum(weights[1:] ** 2))
 
-    bias, first, second = minimize(cost, np.zeros(3)).x
-    return float(bias), float(first), float(second)
+    return [float(weight) for weight in minimize(cost, np.zeros(1 + used.shape[1])).x]
+
+
+def _log_odds(scores: Floats) -> Floats:
+    sure = np.clip(scores, 1 - SUREST, SUREST)
+    return np.asarray(np.log(sure / (1 - sure)))
+
+
+def _scores(found: Opinions, weights: Weights, gain: Floats) -> Floats:
+    odds = [weights.odds(*each) for each in zip(found.scores.tolist(), gain.tolist(), strict=True)]
+    return np.asarray(1 / (1 + np.exp(-np.array(odds))))
 
 
 def told(found: Opinions, figures: dict[str, Any], phrases: Sequence[str], refusing: int) -> list[str]:
@@ -134,9 +133,7 @@ def told(found: Opinions, figures: dict[str, Any], phrases: Sequence[str], refus
     usual = np.array(list(figures["gains"].values()))
     gain = (found.gains - usual)[:, :refusing].max(axis=1)
     doubt = (found.gains - usual)[:, refusing:].max(axis=1)
-    sure = np.array([log_odds(score) for score in found.scores])
-    odds = figures["bias"] + figures["first"] * sure + figures["second"] * gain
-    scores = 1 / (1 + np.exp(-odds))
+    scores = _scores(found, Weights(**figures), gain)
     known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
     kinds = np.array(
         [{True: "refuses", False: "everyday", None: said}[known.get(said)] for said in found.labels]

@@ -30,7 +30,7 @@ from tests.bench.echoes import Echoes
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 PEOPLE = "people"
-KNOWN = ("espeak", "kokoro")
+KNOWN = ("espeak", "festival", "kokoro")
 """The synthesizers that the shipped heads were trained on."""
 FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
 """What the French head hears beside the phrases that the figures to be reached are of."""

@@ -36,7 +36,6 @@ AGAIN_MS = 1000
 TURN_S, TURN_ANYWAY_S = 1.2, 0.3
 """How long a question waits for others, and one about what is nothing like a refusal; a worker gives up after
 2 s."""
-_SUREST = 0.9995
 
 
 class Model(Protocol):
@@ -150,8 +149,7 @@ class SecondOpinion:
 
 def combined(first: Verdict, second: Likeness, weights: Weights) -> Verdict:
     """One verdict of both; the second alone never makes a refusal of the first less than unclear."""
-    sure = log_odds(first.confidence or 0.0)
-    odds = weights.bias + weights.first * sure + weights.second * second.gain
+    odds = weights.odds(first.confidence or 0.0, second.gain)
     score = round((1 + math.tanh(odds / 2)) / 2, 3)  # the logistic function
     keyword = first.keyword or second.phrase
     if score >= weights.refuse_at:
@@ -161,9 +159,3 @@ def combined(first: Verdict, second: Likeness, weights: Weights) -> Verdict:
     if second.doubt >= weights.doubt_at:
         return Verdict(Meaning.UNCLEAR, second.everyday, score, everyday=True)
     return Verdict(Meaning.OTHER, confidence=score)
-
-
-def log_odds(score: float) -> float:
-    """Of a probability, neither 0 nor 1."""
-    sure = min(max(score, 1 - _SUREST), _SUREST)
-    return math.log(sure / (1 - sure))

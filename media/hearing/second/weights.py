@@ -3,6 +3,7 @@
 They are for a multilingual base model. A phrase that they do not name has what the others have on average.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,25 +12,36 @@ from pathlib import Path
 
 from media.hearing.spotter import plain
 
+SUREST = 0.9995
+"""Scores nearer to 1, or to 0, count as this one."""
 FILE = Path(__file__).with_name("weights.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A logistic regression of "does it refuse" on the first one's log-odds and the phrase's gain in nats.
+    """Two logistic regressions of "does it refuse": of voices that the first one knows, on its log-odds and
+    the phrase's gain in nats; of those that it doesn't know, on the gain alone. The greater odds count.
 
     `refuse_at`, `unclear_at`: the scores from which it refuses or is unclear. `doubt_at`: the gain from which
     everyday words are unclear. `gains`: what each phrase gains where something else is said, seldom
     exceeded.
     """
 
-    bias: float
-    first: float
-    second: float
+    known_bias: float
+    known_first: float
+    known_gain: float
+    unknown_bias: float
+    unknown_gain: float
     refuse_at: float
     unclear_at: float
     doubt_at: float
     gains: Mapping[str, float]
+
+    def odds(self, score: float, gain: float) -> float:
+        """The log-odds of a refusal, of the first one's score and the phrase's gain."""
+        sure = min(max(score, 1 - SUREST), SUREST)
+        known = self.known_bias + self.known_first * math.log(sure / (1 - sure)) + self.known_gain * gain
+        return max(known, self.unknown_bias + self.unknown_gain * gain)
 
     def usual(self, phrase: str) -> float:
         """What this phrase gains where something else is said, in nats."""
