@@ -272,3 +272,26 @@ def test_what_is_nothing_like_a_refusal_waits_for_no_one_for_long(monkeypatch: p
     with talk.detector._turn:
         assert talk.ask(NOTHING, last=True) == NOTHING
     assert talk.model.asked == []
+
+
+def test_questions_about_nothing_like_a_refusal_take_half_of_the_time_at_most() -> None:
+    """Else a site where many talk would have its other questions wait until nobody answers them."""
+    now, took = 0.0, 0.4
+
+    class Slow(Model):
+        def likeness(self, samples: Samples) -> Likeness:
+            nonlocal now
+            now += took
+            return super().likeness(samples)
+
+    model = Slow(NO)
+    detector = SecondOpinion(First(), model, clock=lambda: now)
+    while now < 100:
+        now += 0.01
+        detector.judge(SOUND)
+    spent = took * len(model.asked)
+    assert 0.4 * now < spent <= opinion.SHARE * now + opinion.MOST_S + took
+    before = len(model.asked)
+    detector.first = First(REFUSED)
+    detector.judge(SOUND)
+    assert len(model.asked) == before + 1  # what is like a refusal is asked about all the same

@@ -7,11 +7,13 @@ Until the model has been asked about what is like a refusal, nothing is said: th
 said in the window counts also after it. The model never makes a refusal of the first into silence: at worst
 it is contested, so the caller is asked once more, and where it is too late to ask it refuses. A model that
 fails, or is too busy for what is like a refusal, is a DetectorError, so the call is not recorded. Where it is
-too busy for what the first finds nothing in, that counts.
+too busy for what the first finds nothing in, the first one's verdict counts.
 """
 
 import math
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +38,11 @@ AGAIN_MS = 1000
 TURN_S, TURN_ANYWAY_S = 1.2, 0.3
 """How long a question waits for others, and one about what is nothing like a refusal; a worker gives up after
 2 s."""
+
+
+SHARE, MOST_S = 0.5, 3.0
+"""Of the time, what questions about nothing like a refusal may take, and how much of it may be saved up:
+while one is answered, a worker's other questions wait."""
 
 
 class Model(Protocol):
@@ -78,15 +85,20 @@ class _Speech:
 
 
 class SecondOpinion:
-    """A media.hearing.keyword.Detector. `judge` is for one thread; `weigh` for several, a stream in one."""
+    """A media.hearing.keyword.Detector. `judge` is for one thread; `weigh` for several, a stream in one.
 
-    def __init__(self, first: Detector, model: Model) -> None:
+    `clock`: seconds, which never go back.
+    """
+
+    def __init__(self, first: Detector, model: Model, clock: Callable[[], float] = time.monotonic) -> None:
         self.first = first
         self.every_ms = first.every_ms
         self._model = model
         self._weights = read_weights()
         self._speeches: dict[int, _Speech] = {}
         self._turn = threading.Lock()
+        self._clock = clock
+        self._saved_s, self._saved_at = MOST_S, clock()
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         return self.weigh(self.first.judge(samples, place), samples, place)
@@ -131,18 +143,27 @@ class SecondOpinion:
     def _weighed_anyway(self, found: Verdict, samples: Samples) -> Verdict:
         """Where the first finds nothing like a refusal, it may be one by a voice of a kind that it does not
         know."""
-        second = self._asked(samples, TURN_ANYWAY_S)
+        second = self._asked(samples, TURN_ANYWAY_S, anyway=True)
         if second is None:
             return found
         faint = Verdict(Meaning.OTHER, confidence=0.0 if found.everyday else found.confidence)
         return strongest([combined(faint, second, self._weights), found])
 
-    def _asked(self, samples: Samples, patience_s: float) -> Likeness | None:
-        """What the model says; None if others ask for longer than that."""
+    def _asked(self, samples: Samples, patience_s: float, *, anyway: bool = False) -> Likeness | None:
+        """What the model says; None if others ask for longer than that. `anyway`: and if such questions have
+        had their share of the time."""
         if not self._turn.acquire(timeout=patience_s):
             return None
         try:
-            return self._model.likeness(samples)
+            begun = self._clock()
+            self._saved_s = min(MOST_S, self._saved_s + SHARE * (begun - self._saved_at))
+            self._saved_at = begun
+            if anyway and self._saved_s <= 0:
+                return None
+            second = self._model.likeness(samples)
+            if anyway:
+                self._saved_s -= self._clock() - begun
+            return second
         finally:
             self._turn.release()
 
