@@ -93,7 +93,7 @@ def test_a_second_opinion_that_is_no_model_stops_check_and_run(room: Room) -> No
 def test_a_second_opinion_is_told_and_asked_before_the_bridge(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("media.hearing.second.whisper.Whisper", lambda folder, phrases: None)
+    monkeypatch.setattr("media.hearing.second.whisper.Whisper", lambda *given: None)
     config = configured(room, f'{HEARD}\nin_call = "key+voice"\nsecond = "model"')
     found = detectors(config)
     assert isinstance(found.before, SecondOpinion) and not isinstance(found.in_call, SecondOpinion)

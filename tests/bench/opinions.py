@@ -25,13 +25,14 @@ from media.hearing.spotter import Spotter
 from media.training.everyday import ACCEPTING
 from media.training.language import LANGUAGES, language
 from media.training.speech import label
+from media.training.tuning import FALSE_REFUSALS_NEAR
 from sipagent.voice.detection import hear
 from tests.bench.voice_cases import PEOPLE, Ground, window_phrases
 
 USUAL = 0.98
 """The share of what people say, who say something else, in which a phrase gains less than what is usual."""
-FALSE_PEOPLE, FALSE_NEAR = 0.002, 0.005
-"""How many of people's utterances, and of synthetic ones, may refuse at most."""
+FALSE_PEOPLE = 0.002
+"""How many of people's utterances may refuse; of synthetic ones FALSE_REFUSALS_NEAR may, as for a head."""
 UNCLEAR, DOUBTED = 0.015, 0.01
 """How many of people's utterances may be unclear at most, and how many doubted because of everyday words."""
 RIDGE = 1e-3
@@ -93,7 +94,8 @@ def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> dict[str, 
     plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, {})
     scores = _scores(found, plain, gain)
     refuse_at = max(
-        np.quantile(scores[people], 1 - FALSE_PEOPLE), np.quantile(scores[nothing & ~people], 1 - FALSE_NEAR)
+        np.quantile(scores[people], 1 - FALSE_PEOPLE),
+        np.quantile(scores[nothing & ~people], 1 - FALSE_REFUSALS_NEAR),
     )
     unclear_at = min(refuse_at, np.quantile(scores[people], 1 - UNCLEAR))
     doubts = (found.gains - usual)[:, refusing:].max(axis=1)

@@ -1,2 +1,1 @@
-"""A second opinion on what may be a spoken refusal: a Whisper model that the user supplies, asked about
-little."""
+"""A second opinion on what callers say before the bridge: a Whisper model that the user supplies."""
