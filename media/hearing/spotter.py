@@ -72,9 +72,9 @@ class Spotter:
         spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
         self.languages = {phrase: spoken[plain(phrase)] for phrase in refuse}
         self.everyday = {
-            each.head.language: [one for one in each.head.phrases if plain(one) not in map(plain, refuse)]
+            head.language: [head.phrases[n] for n in each.refuse if n not in _places(head, refuse)]
             for each in self._listening
-            if each.head.everyday
+            if (head := each.head).everyday
         }
         try:
             self._streams = shared_streams()

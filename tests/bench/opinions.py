@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from media.frame import Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
-from media.hearing.second.weights import FILE, SUREST, Weights
+from media.hearing.second.weights import FILE, Weights, log_odds
 from media.hearing.second.whisper import Whisper
 from media.hearing.spotter import Spotter
 from media.training.everyday import ACCEPTING
@@ -81,14 +81,14 @@ def collect(grounds: Sequence[Ground], first: Spotter, model: Whisper) -> Opinio
     return Opinions(np.array(sources), np.array(labels), np.array(scores), np.array(gains, np.float64))
 
 
-def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> dict[str, Any]:
-    """The figures of weights.toml; the first `refusing` of the phrases refuse."""
+def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> Weights:
+    """The figures of weights.toml, rounded; the first `refusing` of the phrases refuse."""
     people = (found.sources == PEOPLE) & (found.labels == OTHER)
     nothing = np.isin(found.labels, (OTHER, ACCEPTING))
     refused = np.isin(found.labels, [label(phrase) for phrase in phrases[:refusing]])
     usual = np.quantile(found.gains[people], USUAL, axis=0)
-    gain = (found.gains - usual)[:, :refusing].max(axis=1)
-    sure = _log_odds(found.scores)
+    gain, doubts = _likest(found, usual, refusing)
+    sure = np.array([log_odds(score) for score in found.scores])
     known_bias, known_first, known_gain = _regression(np.stack([sure, gain], axis=1), refused, nothing)
     unknown_bias, unknown_gain = _regression(gain[:, None], refused, nothing)
     plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, {})
@@ -98,13 +98,17 @@ def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> dict[str, 
         np.quantile(scores[nothing & ~people], 1 - FALSE_REFUSALS_NEAR),
     )
     unclear_at = min(refuse_at, np.quantile(scores[people], 1 - UNCLEAR))
-    doubts = (found.gains - usual)[:, refusing:].max(axis=1)
     doubt_at = np.quantile(doubts[people & (scores < unclear_at)], 1 - DOUBTED)
     weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, doubt_at=doubt_at)
-    told = {name: value for name, value in asdict(weights).items() if name != "gains"}
-    return {name: round(float(value), 3) for name, value in told.items()} | {
-        "gains": {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
-    }
+    plainly = {name: round(float(value), 3) for name, value in asdict(weights).items() if name != "gains"}
+    gains = {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
+    return Weights(**plainly, gains=gains)
+
+
+def _likest(found: Opinions, usual: Floats, refusing: int) -> tuple[Floats, Floats]:
+    """Of each utterance what the likeliest phrase that refuses gains, and the likeliest everyday words."""
+    above = found.gains - usual
+    return above[:, :refusing].max(axis=1), above[:, refusing:].max(axis=1)
 
 
 def _regression(values: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.bool_]) -> list[float]:
@@ -120,22 +124,15 @@ def _regression(values: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.
     return [float(weight) for weight in minimize(cost, np.zeros(1 + used.shape[1])).x]
 
 
-def _log_odds(scores: Floats) -> Floats:
-    sure = np.clip(scores, 1 - SUREST, SUREST)
-    return np.asarray(np.log(sure / (1 - sure)))
-
-
 def _scores(found: Opinions, weights: Weights, gain: Floats) -> Floats:
     odds = [weights.odds(*each) for each in zip(found.scores.tolist(), gain.tolist(), strict=True)]
     return np.asarray(1 / (1 + np.exp(-np.array(odds))))
 
 
-def told(found: Opinions, figures: dict[str, Any], phrases: Sequence[str], refusing: int) -> list[str]:
+def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: int) -> list[str]:
     """By whose voices it is: how many refuse, are unclear, are doubted."""
-    usual = np.array(list(figures["gains"].values()))
-    gain = (found.gains - usual)[:, :refusing].max(axis=1)
-    doubt = (found.gains - usual)[:, refusing:].max(axis=1)
-    scores = _scores(found, Weights(**figures), gain)
+    gain, doubt = _likest(found, np.array(list(weights.gains.values())), refusing)
+    scores = _scores(found, weights, gain)
     known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
     kinds = np.array(
         [{True: "refuses", False: "everyday", None: said}[known.get(said)] for said in found.labels]
@@ -143,8 +140,8 @@ def told(found: Opinions, figures: dict[str, Any], phrases: Sequence[str], refus
     lines = []
     for source, kind in sorted({*zip(found.sources.tolist(), kinds.tolist(), strict=True)}):
         ours = (found.sources == source) & (kinds == kind)
-        refuses, unclear = scores[ours] >= figures["refuse_at"], scores[ours] >= figures["unclear_at"]
-        doubted = unclear | (doubt[ours] >= figures["doubt_at"])
+        refuses, unclear = scores[ours] >= weights.refuse_at, scores[ours] >= weights.unclear_at
+        doubted = unclear | (doubt[ours] >= weights.doubt_at)
         lines.append(
             f"{source}, {kind}: {ours.sum()}; refuse {refuses.mean():.1%}, or unclear {unclear.mean():.1%}, "
             f"or doubted {doubted.mean():.1%}"
@@ -152,10 +149,10 @@ def told(found: Opinions, figures: dict[str, Any], phrases: Sequence[str], refus
     return lines
 
 
-def as_toml(figures: dict[str, Any]) -> str:
+def as_toml(weights: Weights) -> str:
     """The text of weights.toml."""
-    plain = [f"{name} = {value}" for name, value in figures.items() if name != "gains"]
-    gains = [f'"{phrase}" = {value}' for phrase, value in figures["gains"].items()]
+    plain = [f"{name} = {value}" for name, value in asdict(weights).items() if name != "gains"]
+    gains = [f'"{phrase}" = {value}' for phrase, value in weights.gains.items()]
     return "\n".join(["# Written by python -m tests.bench.opinions", *plain, "", "[gains]", *gains, ""])
 
 
@@ -175,12 +172,12 @@ def main(lang: str, folder: Path | None, second: Path, limit: int, write: bool) 
     first = Spotter(phrases, ())
     model = Whisper(second, {lang: phrases}, first.everyday)
     found = collect(grounds, first, model)
-    figures = fitted(found, model.phrases, len(phrases))
-    click.echo(as_toml(figures))
-    for line in told(found, figures, model.phrases, len(phrases)):
+    weights = fitted(found, model.phrases, len(phrases))
+    click.echo(as_toml(weights))
+    for line in told(found, weights, model.phrases, len(phrases)):
         click.echo(line, err=True)
     if write:
-        FILE.write_text(as_toml(figures), encoding="utf-8")
+        FILE.write_text(as_toml(weights), encoding="utf-8")
 
 
 if __name__ == "__main__":

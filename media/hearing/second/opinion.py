@@ -38,8 +38,6 @@ AGAIN_MS = 1000
 TURN_S, TURN_ANYWAY_S = 1.2, 0.3
 """How long a question waits for others, and one about what is nothing like a refusal; a worker gives up after
 2 s."""
-
-
 SHARE, MOST_S = 0.5, 3.0
 """Of the time, what questions about nothing like a refusal may take, and how much of it may be saved up:
 while one is answered, a worker's other questions wait."""

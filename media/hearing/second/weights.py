@@ -39,14 +39,19 @@ class Weights:
 
     def odds(self, score: float, gain: float) -> float:
         """The log-odds of a refusal, of the first one's score and the phrase's gain."""
-        sure = min(max(score, 1 - SUREST), SUREST)
-        known = self.known_bias + self.known_first * math.log(sure / (1 - sure)) + self.known_gain * gain
+        known = self.known_bias + self.known_first * log_odds(score) + self.known_gain * gain
         return max(known, self.unknown_bias + self.unknown_gain * gain)
 
     def usual(self, phrase: str) -> float:
         """What this phrase gains where something else is said, in nats."""
         otherwise = sum(self.gains.values()) / len(self.gains)
         return self.gains.get(plain(phrase), otherwise)
+
+
+def log_odds(score: float) -> float:
+    """Of a probability, which counts as neither 0 nor 1."""
+    sure = min(max(score, 1 - SUREST), SUREST)
+    return math.log(sure / (1 - sure))
 
 
 @cache
