@@ -100,6 +100,17 @@ def test_a_sentence_ends_low_and_long_and_a_question_high() -> None:
         assert faster == pytest.approx(usual / 2)
 
 
+def test_a_voice_without_what_its_package_only_recommends_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With apt's --no-install-recommends it would say nothing of its phones."""
+    monkeypatch.setattr(voice, "INSTALLED", tmp_path)
+    (tmp_path / "voices" / "hindi" / "hindi_NSK_diphone").mkdir(parents=True)
+    assert "festival-hi" in lacking(["hindi_NSK_diphone"])
+    (tmp_path / "hindi_scm").mkdir()
+    assert not {"festival-hi", "festvox-hi-nsk"} & set(lacking(["hindi_NSK_diphone"]))
+
+
 def test_a_missing_voice_is_told_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice, "INSTALLED", tmp_path)
     assert "festvox-kallpc16k" in lacking([KAL])

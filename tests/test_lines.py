@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from media.frame import SAMPLE_RATE, Samples
-from media.training.channel import Kind, PhoneLine, active_rms, any_line, carry, newer_line
 from media.training.features import read
 from media.training.lines import codecs
+from media.training.lines.channel import Kind, PhoneLine, active_rms, any_line, carry, newer_line
 from media.training.lines.codecs import PACKET, Codec, MissingCoder, lost_packets, through
 from media.training.lines.surroundings import made_noise, room, suppressed, television
 from sipagent.agent.admission import SHIPPED

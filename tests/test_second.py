@@ -1,7 +1,7 @@
 """The second opinion: when the model is asked, and what both verdicts mean together."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,7 @@ SOUND: Samples = np.ones(SAMPLE_RATE, dtype=np.int16)
 NOTHING = Verdict(Meaning.OTHER, confidence=0.01)
 FAINT = Verdict(Meaning.OTHER, confidence=0.4)
 UNCLEAR = Verdict(Meaning.UNCLEAR, "je refuse", 0.9)
-REFUSED = Verdict(Meaning.REFUSE, "je refuse", 0.999)
+REFUSED = Verdict(Meaning.REFUSE, "je refuse", 0.97)
 ACCEPTED = Verdict(Meaning.ACCEPT, "oui", 0.999)
 EVERYDAY = Verdict(Meaning.UNCLEAR, "je refuse", 0.999, everyday=True)
 YES, NO = 40.0, -40.0
@@ -150,6 +150,14 @@ def test_a_refusal_by_a_voice_that_the_first_knows_nothing_of_is_heard() -> None
     assert talk.ask(NOTHING, last=True).everyday
 
 
+def test_a_refusal_that_the_first_is_sure_of_is_one_at_once() -> None:
+    sure = Verdict(Meaning.REFUSE, "je refuse", WEIGHTS.sure_at)
+    talk = Talk(NO)
+    assert talk.ask(sure) == sure and talk.model.asked == []
+    assert talk.ask(REFUSED, last=True).meaning is Meaning.UNCLEAR
+    assert 0.97 < WEIGHTS.sure_at <= 1
+
+
 def test_what_accepts_is_not_asked_about() -> None:
     talk = Talk()
     assert talk.ask(ACCEPTED, last=True) == ACCEPTED
@@ -161,6 +169,21 @@ def test_words_that_no_notice_promises_stay_unclear_whatever_the_model_says() ->
     assert talk.ask(EVERYDAY, last=True) == EVERYDAY
     talk.model.gain = YES
     assert talk.ask(EVERYDAY, last=True).meaning is Meaning.REFUSE
+
+
+def test_everyday_words_do_not_hide_how_like_a_refusal_the_first_finds_them() -> None:
+    """Both opinions of the refusal are weighed, when it is time; until then it is as unclear as it was."""
+    liked = replace(EVERYDAY, refusing=0.99)
+    gain = next(
+        gain
+        for gain in np.linspace(NO, YES, 801)
+        if combined(Verdict(Meaning.OTHER, confidence=0.99), Likeness("refuser", gain), WEIGHTS).meaning
+        is Meaning.REFUSE
+    )
+    talk = Talk(gain)
+    assert talk.goes_on(liked, 500) == [liked] * 5 and talk.model.asked == []
+    assert talk.ask(EVERYDAY).meaning is Meaning.REFUSE
+    assert Talk(gain).ask(EVERYDAY, last=True) == EVERYDAY
 
 
 @pytest.mark.parametrize("says", [REFUSED, UNCLEAR, FAINT])

@@ -143,7 +143,7 @@ def everyday(heads: Path) -> Path:
 
 def test_everyday_words_of_a_language_that_is_listened_for_are_unclear(everyday: Path) -> None:
     assert Spotter(["je refuse"], [], everyday).judge(SOUND) == Verdict(
-        Meaning.UNCLEAR, "non", 0.9, everyday=True
+        Meaning.UNCLEAR, "non", 0.9, everyday=True, refusing=0.01
     )
     assert Spotter(["je refuse"], [], everyday, in_call=True).judge(SOUND).meaning is Meaning.OTHER
     assert Spotter([], ["oui"], everyday).judge(SOUND).meaning is Meaning.OTHER

@@ -11,9 +11,9 @@ from media.hearing.embedding import HOP, SPAN, STRIDE, WINDOW
 from media.hearing.head import REACH
 from media.hearing.spotter import plain
 from media.hearing.vad import UNHEARD
-from media.training.channel import Backgrounds, PhoneLine, active_rms, any_line, carry
 from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
+from media.training.lines.channel import Backgrounds, PhoneLine, active_rms, any_line, carry
 from media.training.speech import ESPEAK, KOKORO, Said, Split, SpokenFile, label, plan, told
 from media.training.speech import write as write_sound
 from media.training.voices import Manner

@@ -48,9 +48,12 @@ def weighed(spotter: "Spotter", second: Path) -> Detector:
     """The detector with the second opinion on its phrases and on everyday words, each in the language of its
     head."""
     from media.hearing.second.opinion import SecondOpinion
+    from media.hearing.second.weights import read_weights
     from media.hearing.second.whisper import Whisper
 
     phrases: dict[str, list[str]] = {}
     for phrase, language in spotter.languages.items():
         phrases.setdefault(language, []).append(phrase)
-    return SecondOpinion(spotter, Whisper(second, phrases, spotter.everyday))
+    weights = read_weights()
+    everyday = {language: weights.asked(words) for language, words in spotter.everyday.items()}
+    return SecondOpinion(spotter, Whisper(second, phrases, everyday))

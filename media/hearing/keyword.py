@@ -56,6 +56,7 @@ class Verdict:
     confidence: float | None = None
     contested: bool = False
     everyday: bool = False
+    refusing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

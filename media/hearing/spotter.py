@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
@@ -88,7 +88,10 @@ class Spotter:
         for each, number in zip(self._listening, self._deep_of, strict=True):
             if len(deep := deepened[number]):
                 found.append(_verdict(each, each.head.classify(deep), self._in_call))
-        return strongest(found)
+        best = strongest(found)
+        if not best.everyday:
+            return best
+        return replace(best, refusing=max(_refusing(one) for one in found))
 
 
 @cache
@@ -156,6 +159,11 @@ def _nearest(unheard: Sequence[str], heads: Sequence[Head]) -> list[str]:
         return max(SequenceMatcher(None, plain(phrase), plain(other)).ratio() for other in unheard)
 
     return sorted(known, key=likeness, reverse=True)[:MOST_NAMED]
+
+
+def _refusing(found: Verdict) -> float:
+    """How likely it is a refusal, by a head that may refuse."""
+    return 0.0 if found.everyday or found.meaning is Meaning.ACCEPT else found.confidence or 0.0
 
 
 def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:

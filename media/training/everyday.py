@@ -30,12 +30,11 @@ from media.training.speech import (
     Split,
     SpokenFile,
     label,
-    load_voice,
     manner,
     others,
     part,
     parts,
-    write,
+    speak_all,
 )
 
 if TYPE_CHECKING:
@@ -86,24 +85,24 @@ class Amounts:
 USUAL = Amounts(
     everyday={
         "espeak": {"train": 80, "tune": 8, "test": 10},
-        "kokoro": {"train": 5, "tune": 2, "test": 3},
+        "kokoro": {"train": 15, "tune": 4, "test": 3},
         "festival": {"train": 40, "tune": 8, "test": 8},
         "pico": {"test": 8},
     },
     refusing={
         "espeak": {"train": 25, "tune": 2},
-        "kokoro": {"train": 2},
+        "kokoro": {"train": 6},
         "festival": {"train": 15, "tune": 2},
     },
     accepting={
         "espeak": {"train": 25, "tune": 10, "test": 12},
-        "kokoro": {"train": 3, "tune": 2, "test": 2},
+        "kokoro": {"train": 8, "tune": 3, "test": 2},
         "festival": {"train": 15, "tune": 6, "test": 6},
         "pico": {"test": 8},
     },
     other={
         "espeak": {"train": 1400, "tune": 180, "test": 200},
-        "kokoro": {"train": 25, "tune": 12, "test": 15},
+        "kokoro": {"train": 90, "tune": 25, "test": 15},
         "festival": {"train": 500, "tune": 100, "test": 100},
         "pico": {"test": 80},
     },
@@ -140,13 +139,8 @@ def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]
 def make_sounds(material: Material, split: Split) -> Iterator[str]:
     """The sounds of one split, people's too; what there is already is not made again."""
     language, folder = material.language, material.folder
-    for synthesizer in material.synthesizers:
-        if planned := plan(language, synthesizer, split, material.amounts):
-            voice = load_voice(language, synthesizer, folder, material.styles)
-            for utterance in planned:
-                if not (path := folder / "sounds" / utterance.path).exists():
-                    write(voice, utterance, path)
-            yield f"{split}/{synthesizer}: {len(planned)} sounds"
+    plans = {name: plan(language, name, split, material.amounts) for name in material.synthesizers}
+    yield from speak_all(language, plans, folder, material.styles)
     found = people(split)
     some = Random(split).sample(found, min(material.amounts.people[split], len(found)))
     for number in range(0, len(some), SHARD):

@@ -31,8 +31,9 @@ from media.hearing.embedding import (
 from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
 from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
-from media.training.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
+from media.training.lines.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
 from media.training.lines.surroundings import television
+from media.training.processes import in_processes
 from media.training.revoice import revoiced
 
 LONGEST = 69
@@ -230,13 +231,21 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, ne
 
 def make_missing(folder: Path, times: Mapping[str, int], prompts: Path) -> Iterator[str]:
     """The features of all sources of train and tune that have none yet, so many of whose lines are of today;
-    `times`: lines of each sound, by source, else one."""
+    `times`: lines of each sound, by source, else one. All cores hear, the longest work first."""
+    missing = []
     for split in ("train", "tune"):
-        for source in sorted(path.name for path in (folder / "sounds" / split).iterdir()):
-            if not source.startswith(".") and not (folder / "features" / f"{split}.{source}.npz").exists():
-                usual = times.get(f"{split}/{source}", 1)
-                count = make(folder, split, source, usual, prompts, newer=NEWER_SHARE)
-                yield f"{split}/{source}: {count} questions"
+        for place in sorted((folder / "sounds" / split).iterdir()):
+            if place.name.startswith(".") or (folder / "features" / f"{split}.{place.name}.npz").exists():
+                continue
+            usual = times.get(f"{split}/{place.name}", 1)
+            missing.append((usual * sum(1 for _ in place.glob("*/*.wav")), split, place.name, usual))
+    missing.sort(reverse=True)
+    yield from in_processes(_made, [(folder, *one, prompts) for _, *one in missing])
+
+
+def _made(folder: Path, split: str, source: str, times: int, prompts: Path) -> str:
+    count = make(folder, split, source, times, prompts, newer=NEWER_SHARE)
+    return f"{split}/{source}: {count} questions"
 
 
 def gentle_line(random: Generator) -> PhoneLine:
@@ -256,7 +265,7 @@ def gentle_line(random: Generator) -> PhoneLine:
 def write(path: Path, calls: Iterable[SoundQuestions]) -> int:
     """Write all questions into one file, which is whole if it exists; how many."""
     found = packed(calls)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
         np.savez(file, **found)

@@ -2,7 +2,8 @@
 
     people, speak ──▶ FOLDER/sounds ──▶ features ──▶ FOLDER/features ──▶ fit ──▶ CODE.npz and CODE.md
 
-All of it is seeded. What an earlier run made is not made again, and on one machine the same bytes come out.
+All cores speak and hear. All of it is seeded. What an earlier run made is not made again, and on one machine
+the same bytes come out.
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from media.training.features import make_missing
 from media.training.fit import Questions, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.people import copy_once, copy_people, copy_prompts, people
-from media.training.speech import KOKORO, Split, label, speak
+from media.training.speech import KOKORO, Split, label, plan, speak_all
 from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
 
 SEED = 1
@@ -51,10 +52,12 @@ def make_shipped(language: Language, material: Material, out: Path, share: float
         place = folder / "sounds" / split / "people"
         found = people(split)
         yield from copy_once(place, partial(copy_people, found[: round(share * len(found))]))
-        for name in material.synthesizers:
-            if name != "pico":  # it is only measured on
-                made = sum(1 for _ in speak(language, name, split, folder, material.styles, share=share))
-                yield f"{split}/{name}: {made} sounds"
+        plans = {
+            name: plan(language, name, split, language.words(), share)
+            for name in material.synthesizers
+            if name != "pico"  # it is only measured on
+        }
+        yield from speak_all(language, plans, folder, material.styles)
     if own := sorted((material.prompts / language.code).glob("*.wav")):
         yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
     yield from make_missing(folder, TIMES, material.prompts)

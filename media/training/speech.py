@@ -5,7 +5,7 @@ file's path says what is known of it: `sounds/SPLIT/SYNTHESIZER/LABEL/NUMBER.wav
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from media.frame import Samples
 from media.training.festival.phones import FestivalError
 from media.training.festival.voice import Festival
 from media.training.language import Language
+from media.training.processes import in_processes
 from media.training.voices import RATE, Espeak, Kokoro, Manner, Pico
 
 Split = Literal["train", "tune", "test", "release"]
@@ -69,19 +70,24 @@ FESTIVAL: dict[Split, tuple[str, ...]] = {
 
 Counts = Mapping[str, Mapping[Split, int]]
 REFUSALS: Counts = {
-    "kokoro": {"train": 150, "tune": 24, "test": 40, "release": 20},
+    "kokoro": {"train": 90, "tune": 20, "test": 40, "release": 20},
     "espeak": {"train": 400, "tune": 33, "test": 60, "release": 40},
     "festival": {"train": 250, "tune": 24, "test": 30},
     "pico": {"test": 30, "release": 20},
 }
 """Utterances of each phrase that refuses; half as many of one that accepts."""
 OTHERS: Counts = {
-    "kokoro": {"train": 1500, "tune": 400, "test": 500, "release": 150},
+    "kokoro": {"train": 900, "tune": 250, "test": 500, "release": 150},
     "espeak": {"train": 4000, "tune": 500, "test": 600, "release": 300},
     "festival": {"train": 2500, "tune": 400, "test": 400},
     "pico": {"test": 400, "release": 200},
 }
+PART = 250
+"""How many sounds a process speaks at a time."""
 LEAST_NATIVE = 5
+NATIVE, WITH_NATIVE, FOREIGN = 0.3, 0.35, 0.1
+"""Of the utterances to train on, where native speakers are fewer: by one of them, by a blend with one, by a
+blend of two others. Blends of others alone are hardly of the language."""
 
 
 def part(counts: Mapping[Split, int], share: float) -> dict[Split, int]:
@@ -124,13 +130,14 @@ def plan(
     """
     random = Random(f"{synthesizer}/{split}")
     said: list[tuple[str, str]] = []
-    many = round(share * REFUSALS[synthesizer][split])
+    many = round(share * REFUSALS[synthesizer].get(split, 0))
     for phrase, usual in (language.refusing | language.accepting).items():
         ways = usual if split != "release" else tuple(way.format(phrase) for way in language.release["ways"])
         halved = synthesizer != "pico" and phrase in language.accepting
         said += [(label(phrase), random.choice(ways)) for _ in range(many // 2 if halved else many)]
     said += [
-        ("other", text) for text in others(language, split, words, random, share * OTHERS[synthesizer][split])
+        ("other", text)
+        for text in others(language, split, words, random, share * OTHERS[synthesizer].get(split, 0))
     ]
     random.shuffle(said)
     return [
@@ -155,15 +162,38 @@ def others(language: Language, split: Split, words: list[str], random: Random, c
 
 
 def speak(
-    language: Language, synthesizer: str, split: Split, folder: Path, styles: Path, *, share: float = 1.0
+    language: Language, synthesizer: str, planned: Sequence[SpokenFile], folder: Path, styles: Path
 ) -> Iterator[Path]:
-    """Make the missing files of a plan; yields each when it is written."""
+    """Make the missing files of a plan below FOLDER/sounds; yields each when it is written."""
     voice = load_voice(language, synthesizer, folder, styles)
-    for utterance in plan(language, synthesizer, split, language.words(), share):
+    for utterance in planned:
         path = folder / "sounds" / utterance.path
         if not path.exists():
             write(voice, utterance, path)
             yield path
+
+
+def speak_all(
+    language: Language, plans: Mapping[str, Sequence[SpokenFile]], folder: Path, styles: Path
+) -> Iterator[str]:
+    """Make the missing files of each synthesizer's plan, in parts, on all cores; reports progress."""
+    slowest_first = sorted(plans, key=lambda name: name != "kokoro")
+    yield from in_processes(
+        _spoken,
+        [
+            (language, name, plans[name][at : at + PART], folder, styles)
+            for name in slowest_first
+            for at in range(0, len(plans[name]), PART)
+        ],
+    )
+
+
+def _spoken(
+    language: Language, synthesizer: str, planned: Sequence[SpokenFile], folder: Path, styles: Path
+) -> str:
+    made = sum(1 for _ in speak(language, synthesizer, planned, folder, styles))
+    first, last = planned[0].path, planned[-1].path
+    return f"{first.parent.parent} {first.stem} to {last.stem}: {made} new sounds"
 
 
 def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
@@ -233,9 +263,13 @@ def _speaker(language: Language, split: Split, random: Random) -> str:
     if len(native) >= LEAST_NATIVE:
         return random.choice(native)
     voice = random.choice(KOKORO[split])
+    if split != "train":
+        return voice
     kind = random.random()
-    if split == "train" and native and kind < 0.45:
-        return f"{native[0]}+{voice}:{random.choice((0.3, 0.5, 0.7))}"
-    if split == "train" and kind < 0.6:
+    if native and kind < NATIVE:
+        return random.choice(native)
+    if native and kind < NATIVE + WITH_NATIVE:
+        return f"{random.choice(native)}+{voice}:{random.choice((0.3, 0.5, 0.7))}"
+    if kind < NATIVE + WITH_NATIVE + FOREIGN:
         return f"{random.choice(KOKORO[split])}+{voice}:0.5"
     return voice

@@ -9,6 +9,7 @@
 """
 
 import io
+import os
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -56,7 +57,9 @@ class Kokoro:
         name = voice.replace(":", "@")
         path = self._scratch / f"{name}.bin"
         if not path.exists():
-            (_blend(self._voices, voice)).astype("<f4").tofile(path)
+            partial = path.with_suffix(f".{os.getpid()}")  # several processes may speak
+            _blend(self._voices, voice).astype("<f4").tofile(partial)
+            partial.replace(path)
         return name
 
 

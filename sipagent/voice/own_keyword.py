@@ -6,15 +6,11 @@
 A head that fails its check is never installed, nor half a head: its file is written last, and whole.
 """
 
-import multiprocessing
-import os
-import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +23,7 @@ from media.frame import SAMPLE_RATE
 from media.hearing.embedding import EmbeddingUnavailable
 from media.hearing.head import OTHER, Head, save
 from media.hearing.spotter import HEADS, Spotter, known_heads, plain
+from media.training.processes import processes
 from prompts.kokoro import VoiceError
 from prompts.phonemes import PhonemeError
 from sipagent.voice.detection import hear, read_sound
@@ -76,7 +73,7 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
     speaking, rounds = own.synthesizers(language, material.styles), material.amounts.rounds
     people = _copy(folder / "sounds", material)
     own.link_voices(material.voices, phrase, folder / "sounds")
-    with _processes() as pool:
+    with processes() as pool:
         shards = own.shards(phrase, language, speaking, material.amounts)
         speak = partial(_speak, language.code, folder, material.styles)
         _all([pool.submit(speak, shard) for shard in shards], "speak", step)
@@ -200,8 +197,8 @@ def _embed(folder: Path, split: str, source: str) -> None:
 
 def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
     """Check the sounds of one source; the phrase is said over each line, others over one."""
-    from media.training.channel import PhoneLine, carry
     from media.training.features import labelled, read
+    from media.training.lines.channel import PhoneLine, carry
 
     detector, together = _detectors(phrase, folder)
     random = np.random.default_rng(sum(map(ord, place.name)))
@@ -249,29 +246,3 @@ def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Res
     except (VoiceError, PhonemeError, EmbeddingUnavailable, subprocess.CalledProcessError) as wrong:
         raise TrainingFailed(f"{what}: {wrong}") from wrong
     return [future.result() for future in futures]
-
-
-@contextmanager
-def _processes() -> Iterator[ProcessPoolExecutor]:
-    """Processes, one for each core, each with one thread; they end at once if this process is ended."""
-    narrow = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    before = {name: os.environ.get(name) for name in narrow}
-    os.environ.update(narrow)  # they read it when they start
-    context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
-    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, initializer=_ignore_interrupts)
-    try:
-        yield pool
-    except BaseException:
-        for child in multiprocessing.active_children():
-            if child not in others:
-                child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the parent process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,8 +10,8 @@ from numpy.random import Generator, default_rng
 
 from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.keyword import Detector, Meaning, Verdict
-from media.training.channel import PhoneLine, Sound, active_rms
 from media.training.features import read
+from media.training.lines.channel import PhoneLine, Sound, active_rms
 from media.training.lines.codecs import Codec
 from sipagent.voice.detection import hear
 

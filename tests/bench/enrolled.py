@@ -29,9 +29,9 @@ from media.frame import SAMPLE_RATE, Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter
-from media.training.channel import PhoneLine, Sound, carry
 from media.training.enrolled import Person, Saying, enrolled, usable, write_person
 from media.training.language import Language, language
+from media.training.lines.channel import PhoneLine, Sound, carry
 from media.training.own import KEYWORD, NEAR, USUAL, Material
 from media.training.speech import texts_of
 from media.training.voices import RATE, Manner, Pico

@@ -22,10 +22,10 @@ from media.hearing.detectors import weighed
 from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.hearing.spotter import HEADS, Spotter
-from media.training.channel import Noise, PhoneLine, Sound, carry
 from media.training.everyday import ACCEPTING
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import LANGUAGES, Language, language
+from media.training.lines.channel import Noise, PhoneLine, Sound, carry
 from media.training.speech import label
 from sipagent.config.refusal_words import WORDS
 from sipagent.voice.detection import hear

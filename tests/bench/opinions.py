@@ -6,6 +6,7 @@
 Nothing of the split test is looked at.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ FALSE_PEOPLE = 0.002
 """How many of people's utterances may refuse; of synthetic ones FALSE_REFUSALS_NEAR may, as for a head."""
 UNCLEAR, DOUBTED = 0.015, 0.01
 """How many of people's utterances may be unclear at most, and how many doubted because of everyday words."""
+ASKED = 6
+"""How many everyday words are asked about: each costs as much as a phrase."""
 RIDGE = 1e-3
 
 Floats = NDArray[np.float64]
@@ -61,8 +64,8 @@ class _Collecting:
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         found = self._first.judge(samples, place)
-        if not found.everyday:
-            self.score = max(self.score, found.confidence or 0.0)
+        if found.meaning is not Meaning.ACCEPT:
+            self.score = max(self.score, (found.refusing if found.everyday else found.confidence) or 0.0)
         if place is not None and place.last and len(samples):
             self.gains.append(self._model.gains(samples))
         return Verdict(Meaning.OTHER)
@@ -82,33 +85,60 @@ def collect(grounds: Sequence[Ground], first: Spotter, model: Whisper) -> Opinio
 
 
 def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> Weights:
-    """The figures of weights.toml, rounded; the first `refusing` of the phrases refuse."""
+    """The figures of weights.toml, rounded; the first `refusing` of the phrases refuse.
+
+    Of what may refuse by mistake, half may by the first one's score alone, and the rest by both.
+    """
     people = (found.sources == PEOPLE) & (found.labels == OTHER)
     nothing = np.isin(found.labels, (OTHER, ACCEPTING))
+    others = nothing & ~people
     refused = np.isin(found.labels, [label(phrase) for phrase in phrases[:refusing]])
     usual = np.quantile(found.gains[people], USUAL, axis=0)
-    gain, doubts = _likest(found, usual, refusing)
+    above = found.gains - usual
+    gain = above[:, :refusing].max(axis=1)
     sure = np.array([log_odds(score) for score in found.scores])
     known_bias, known_first, known_gain = _regression(np.stack([sure, gain], axis=1), refused, nothing)
     unknown_bias, unknown_gain = _regression(gain[:, None], refused, nothing)
-    plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, {})
+    plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, 1, (), {})
     scores = _scores(found, plain, gain)
-    refuse_at = max(
-        np.quantile(scores[people], 1 - FALSE_PEOPLE),
-        np.quantile(scores[nothing & ~people], 1 - FALSE_REFUSALS_NEAR),
-    )
-    unclear_at = min(refuse_at, np.quantile(scores[people], 1 - UNCLEAR))
-    doubt_at = np.quantile(doubts[people & (scores < unclear_at)], 1 - DOUBTED)
-    weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, doubt_at=doubt_at)
-    plainly = {name: round(float(value), 3) for name, value in asdict(weights).items() if name != "gains"}
+
+    def least(values: Floats, share: float) -> float:
+        """The value that no larger share of what refuses nothing reaches than that of what may."""
+        return max(
+            float(np.quantile(values[people], 1 - share * FALSE_PEOPLE)),
+            float(np.quantile(values[others], 1 - share * FALSE_REFUSALS_NEAR)),
+        )
+
+    sure_at = min(least(found.scores, 0.5) + 0.001, 1.0)
+    refuse_at = least(np.where(found.scores >= sure_at, 1.0, scores), 1.0)
+    unclear_at = min(refuse_at, float(np.quantile(scores[people], 1 - UNCLEAR)))
+    asked, doubt_at = _telling(above[:, refusing:], found, phrases[refusing:], scores < unclear_at)
+    weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, sure_at=sure_at, doubt_at=doubt_at)
+    plainly = {name: round(value, 3) for name, value in asdict(weights).items() if isinstance(value, float)}
     gains = {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
-    return Weights(**plainly, gains=gains)
+    return Weights(**plainly, everyday=tuple(asked), gains=gains)
 
 
-def _likest(found: Opinions, usual: Floats, refusing: int) -> tuple[Floats, Floats]:
-    """Of each utterance what the likeliest phrase that refuses gains, and the likeliest everyday words."""
-    above = found.gains - usual
-    return above[:, :refusing].max(axis=1), above[:, refusing:].max(axis=1)
+def _telling(
+    above: Floats, found: Opinions, phrases: Sequence[str], silent: NDArray[np.bool_]
+) -> tuple[list[str], float]:
+    """The ASKED everyday phrases by which most who say such words are doubted, one more at a time, and the
+    gain from which they are; of people no more may be than DOUBTED."""
+    people = (found.sources == PEOPLE) & (found.labels == OTHER) & silent
+    said = np.isin(found.labels, [label(phrase) for phrase in phrases]) & silent
+    chosen: list[int] = []
+    doubt_at = 0.0
+    while len(chosen) < ASKED:
+
+        def doubted(number: int) -> tuple[float, float]:
+            best = above[:, [*chosen, number]].max(axis=1)
+            at = float(np.quantile(best[people], 1 - DOUBTED))
+            return float(np.mean(best[said] >= at)), at
+
+        best = max(set(range(len(phrases))) - set(chosen), key=doubted)
+        doubt_at = doubted(best)[1]
+        chosen.append(best)
+    return [phrases[number] for number in sorted(chosen)], doubt_at
 
 
 def _regression(values: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.bool_]) -> list[float]:
@@ -131,8 +161,12 @@ def _scores(found: Opinions, weights: Weights, gain: Floats) -> Floats:
 
 def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: int) -> list[str]:
     """By whose voices it is: how many refuse, are unclear, are doubted."""
-    gain, doubt = _likest(found, np.array(list(weights.gains.values())), refusing)
-    scores = _scores(found, weights, gain)
+    above = found.gains - np.array(list(weights.gains.values()))
+    gain = above[:, :refusing].max(axis=1)
+    doubt = above[:, [place for place, phrase in enumerate(phrases) if phrase in weights.everyday]].max(
+        axis=1
+    )
+    scores = np.where(found.scores >= weights.sure_at, 1.0, _scores(found, weights, gain))
     known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
     kinds = np.array(
         [{True: "refuses", False: "everyday", None: said}[known.get(said)] for said in found.labels]
@@ -151,7 +185,8 @@ def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: in
 
 def as_toml(weights: Weights) -> str:
     """The text of weights.toml."""
-    plain = [f"{name} = {value}" for name, value in asdict(weights).items() if name != "gains"]
+    plain = [f"{name} = {value}" for name, value in asdict(weights).items() if isinstance(value, float)]
+    plain.append(f"everyday = {json.dumps(weights.everyday, ensure_ascii=False)}")
     gains = [f'"{phrase}" = {value}' for phrase, value in weights.gains.items()]
     return "\n".join(["# Written by python -m tests.bench.opinions", *plain, "", "[gains]", *gains, ""])
 

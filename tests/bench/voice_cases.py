@@ -21,9 +21,9 @@ from rich.progress import track
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning
-from media.training.channel import Backgrounds, PhoneLine, Sound, carry
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import Language
+from media.training.lines.channel import Backgrounds, PhoneLine, Sound, carry
 from media.training.speech import Said, Split, label, texts_of, told
 from sipagent.voice.detection import Detected, hear
 from tests.bench.echoes import Echoes

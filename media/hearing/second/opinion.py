@@ -1,7 +1,8 @@
 """The second opinion: a detector around the first one, which asks a Whisper model about what callers say.
 
     question ──▶ first ──▶ nothing like a refusal ──▶ when the speech has ended ──▶ Whisper ──▶ both weighed
-                   `─────▶ like one ────────────────▶ 0.5 s later, or at the end ───'
+                   ├─────▶ like one ────────────────▶ 0.5 s later, or at the end ───'
+                   `─────▶ one for sure ────────────▶ refused at once
 
 Until the model has been asked about what is like a refusal, nothing is said: the speech goes on, and what is
 said in the window counts also after it. The model never makes a refusal of the first into silence: at worst
@@ -112,10 +113,12 @@ class SecondOpinion:
             del self._speeches[place.stream]
         if not len(samples):
             return found
-        rest = found
-        if self._is_like_a_refusal(found):
-            rest = Verdict(Meaning.OTHER, confidence=found.confidence)
-            speech.hear(found, where.at + len(samples))
+        if found.meaning is Meaning.REFUSE and (found.confidence or 0.0) >= self._weights.sure_at:
+            return found
+        rest, refusal = found, _without_doubt(found)
+        if _is_like_a_refusal(refusal):
+            rest = found if found.everyday else Verdict(Meaning.OTHER, confidence=found.confidence)
+            speech.hear(refusal, where.at + len(samples))
         about = speech.due(where.at + len(samples), where.last)
         if about is not None:
             second = self._asked(samples, TURN_S)
@@ -132,20 +135,13 @@ class SecondOpinion:
         with self._turn:
             pass
 
-    def _is_like_a_refusal(self, found: Verdict) -> bool:
-        """Not what accepts, nor what a head for everyday words doubts: that stays at least unclear."""
-        if found.meaning is Meaning.ACCEPT or found.everyday:
-            return False
-        return found.meaning is not Meaning.OTHER or (found.confidence or 0.0) >= LIKE_A_REFUSAL
-
     def _weighed_anyway(self, found: Verdict, samples: Samples) -> Verdict:
         """Where the first finds nothing like a refusal, it may be one by a voice of a kind that it does not
         know."""
         second = self._asked(samples, TURN_ANYWAY_S, anyway=True)
         if second is None:
             return found
-        faint = Verdict(Meaning.OTHER, confidence=0.0 if found.everyday else found.confidence)
-        return strongest([combined(faint, second, self._weights), found])
+        return strongest([combined(_without_doubt(found), second, self._weights), found])
 
     def _asked(self, samples: Samples, patience_s: float, *, anyway: bool = False) -> Likeness | None:
         """What the model says; None if others ask for longer than that. `anyway`: and if such questions have
@@ -164,6 +160,17 @@ class SecondOpinion:
             return second
         finally:
             self._turn.release()
+
+
+def _without_doubt(found: Verdict) -> Verdict:
+    """The first one's verdict without the head for everyday words, which only doubts."""
+    return Verdict(Meaning.OTHER, confidence=found.refusing) if found.everyday else found
+
+
+def _is_like_a_refusal(found: Verdict) -> bool:
+    if found.meaning is Meaning.ACCEPT:
+        return False
+    return found.meaning is not Meaning.OTHER or (found.confidence or 0.0) >= LIKE_A_REFUSAL
 
 
 def combined(first: Verdict, second: Likeness, weights: Weights) -> Verdict:

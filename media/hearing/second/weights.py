@@ -5,7 +5,7 @@ They are for a multilingual base model. A phrase that they do not name has what 
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,9 @@ class Weights:
     """Two logistic regressions of "does it refuse": of voices that the first one knows, on its log-odds and
     the phrase's gain in nats; of those that it doesn't know, on the gain alone. The greater odds count.
 
-    `refuse_at`, `unclear_at`: the scores from which it refuses or is unclear. `doubt_at`: the gain from which
-    everyday words are unclear. `gains`: what each phrase gains where something else is said, seldom
-    exceeded.
+    `refuse_at`, `unclear_at`: the scores from which it refuses or is unclear. `sure_at`: the score from which
+    the first one refuses alone. `doubt_at`: the gain from which everyday words are unclear. `gains`: what
+    each phrase gains where something else is said, seldom exceeded. `everyday`: the words that tell most.
     """
 
     known_bias: float
@@ -34,13 +34,20 @@ class Weights:
     unknown_gain: float
     refuse_at: float
     unclear_at: float
+    sure_at: float
     doubt_at: float
+    everyday: Sequence[str]
     gains: Mapping[str, float]
 
     def odds(self, score: float, gain: float) -> float:
         """The log-odds of a refusal, of the first one's score and the phrase's gain."""
         known = self.known_bias + self.known_first * log_odds(score) + self.known_gain * gain
         return max(known, self.unknown_bias + self.unknown_gain * gain)
+
+    def asked(self, everyday: Sequence[str]) -> list[str]:
+        """Those of one language's everyday words that tell most; all, where that is not known."""
+        known = {*map(plain, self.everyday)}
+        return [word for word in everyday if plain(word) in known] or list(everyday)
 
     def usual(self, phrase: str) -> float:
         """What this phrase gains where something else is said, in nats."""

@@ -37,9 +37,11 @@ class FestivalError(VoiceError):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A voice as voices.toml tells of it; `hertz` is 0 where its melody is its own."""
+    """A voice as voices.toml tells of it; `hertz` is 0 where its melody is its own. `beside`: folders that it
+    needs, and the packages that have them."""
 
     package: str
+    beside: dict[str, str]
     phones: dict[str, tuple[str, ...]]
     silence: str
     between: str
@@ -184,7 +186,8 @@ def kinds() -> dict[str, Kind]:
         phones = _told()["phones"][voice["phones"]] | voice.get("but", {})
         silence, between = phones.pop("silence"), phones.pop("between")
         said = {_decomposed(sound): tuple(each.split()) for sound, each in phones.items()}
-        found[name] = Kind(voice["package"], said, silence, between, float(voice.get("hertz", 0)))
+        beside, hertz = voice.get("beside", {}), float(voice.get("hertz", 0))
+        found[name] = Kind(voice["package"], beside, said, silence, between, hertz)
     return found
 
 

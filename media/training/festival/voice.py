@@ -23,7 +23,7 @@ from media.frame import Samples
 from media.training.festival.phones import Clause, FestivalError, Kind, Segment, clauses, kinds, segments
 from media.training.voices import RATE, Manner, at_rate
 
-INSTALLED = Path("/usr/share/festival/voices")
+INSTALLED = Path("/usr/share/festival")
 PAUSE_S = (0.12, 0.3)
 """The shortest and the longest after a comma."""
 BETWEEN_S = 0.035
@@ -65,9 +65,13 @@ class Festival:
 
 def lacking(voices: Iterable[str]) -> list[str]:
     """Debian's packages that these voices need and that aren't installed."""
-    there = {path.name for path in INSTALLED.glob("*/*")}
-    program = [] if shutil.which("festival") else ["festival"]
-    return program + sorted(kinds()[voice].package for voice in voices if voice not in there)
+    there = {path.name for path in (*INSTALLED.glob("voices/*/*"), *INSTALLED.glob("*"))}
+    wanted = [] if shutil.which("festival") else ["festival"]
+    for voice in sorted(voices):
+        kind = kinds()[voice]
+        needed = {voice: kind.package} | kind.beside
+        wanted += [package for name, package in needed.items() if name not in there]
+    return wanted
 
 
 class _Ended(FestivalError):
