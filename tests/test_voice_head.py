@@ -175,7 +175,7 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
     others = np.linspace(0.0, 0.6, 2000)
     others[:16] = wrong + np.linspace(0.0, 0.01, 16)
     scores = np.concatenate([np.full(100, said), others])
-    monkeypatch.setattr(tuning, "probabilities", lambda *_: np.stack([scores, 1 - scores], axis=1))
+    monkeypatch.setattr(tuning, "probabilities_on_calls", lambda *_: np.stack([scores, 1 - scores], axis=1))
     nothing = np.zeros((0, 288), dtype=np.float16)
     places = np.arange(len(scores))
     labels = np.array([0] * 100 + [1] * 2000)
@@ -183,6 +183,35 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
     found = tuning.strictest({}, rows)
     assert found.false_refusals == pytest.approx(share, abs=0.001)
     assert found == tuning.choose({}, rows, 1, 2, [0], near=share)
+
+
+def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other vocal tracts too, where speech has ended or may be a phrase."""
+    pytest.importorskip("jax", reason="the extra [train] is not installed")
+    from media.training import tuning
+    from media.training.fit import Questions
+
+    plain, other = np.array([0.04, 0.04, 0.3, 0.99]), np.array([0.99, 0.99, 0.3, 0.01])
+    steps = np.zeros((60, 96), dtype=np.float16)
+    rows = Questions(
+        steps,
+        np.arange(4, dtype=np.int64),
+        np.arange(4, dtype=np.int64) + 20,
+        np.zeros(4, dtype=np.int64),
+        np.array(list("abcd")),
+        lasts=np.array([False, True, False, False]),
+        warped=(steps + 1,) * 4,
+    )
+
+    def probabilities(_: object, asked: Questions) -> object:
+        found = (other if asked.steps[0, 0] else plain)[asked.starts]
+        return np.stack([found, 1 - found], axis=1).astype(np.float32)
+
+    monkeypatch.setattr(tuning, "probabilities", probabilities)
+    found = tuning.probabilities_on_calls({}, rows, [0])
+    assert found[:, 0] == pytest.approx([0.04, 0.95, 0.3, 0.06], abs=0.01)
+    bare = replace(rows, warped=())
+    assert tuning.probabilities_on_calls({}, bare, [0])[:, 0] == pytest.approx(plain)
 
 
 def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:

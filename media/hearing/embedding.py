@@ -69,7 +69,10 @@ def mel_bank(warp: float = 1.0) -> Floats:
     return np.asarray(4 * bank, dtype=np.float32)  # as loud as at the network's own 16 kHz
 
 
+WARPS = (0.88, 0.94, 1.06, 1.12)
+"""Other vocal tracts that a voice may have been meant for (vocal tract length normalisation)."""
 _BANK = mel_bank()
+_WARPED = tuple(mel_bank(warp) for warp in WARPS)
 _HANN = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
 
@@ -82,6 +85,11 @@ def log_mel(samples: Samples, bank: Floats = _BANK) -> Floats:
     spectra = np.fft.rfft(frames, FFT)
     power = (spectra.real**2 + spectra.imag**2).astype(np.float32)
     return np.asarray(np.log10(np.maximum(power @ bank, 10 ** (FLOOR_DB / 10))) + 2, dtype=np.float32)
+
+
+def warped_log_mels(samples: Samples) -> list[Floats]:
+    """The spectra that `log_mel` gives, as if by each of the vocal tracts WARPS."""
+    return [log_mel(samples, bank) for bank in _WARPED]
 
 
 class Embedding:

@@ -31,6 +31,8 @@ LEAK, LEAST = 0.2, -0.4
 DILATIONS = (1, 2, 4)
 KERNEL = 5
 FORMAT = 2
+SCARCELY = 1e-7
+"""No view holds a class for less likely."""
 OTHER = "other"
 Tails: TypeAlias = dict[int, Floats]
 """For a sound that continues: the last inputs of each layer that looks back."""
@@ -104,6 +106,13 @@ class Head:
         logits = _relu(pooled @ weights["mid.w"] + weights["mid.b"]) @ weights["out.w"] + weights["out.b"]
         odds = np.exp(logits - logits.max())
         return np.asarray(odds / odds.sum(), dtype=np.float32)
+
+
+def together(likely: Floats) -> Floats:
+    """(…, classes) of (k, …, classes) probabilities, by several views of the same: their geometric mean, with
+    sum 1."""
+    mean = np.exp(np.log(np.maximum(likely, SCARCELY)).mean(axis=0))
+    return np.asarray(mean / mean.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
 def steps_of(embedding: Embedding, samples: Samples) -> Floats:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from media.frame import Samples
-from media.hearing.embedding import HOP, STRIDE, Embedding, Floats
+from media.hearing.embedding import HOP, STRIDE, Embedding, Floats, warped_log_mels
 from media.hearing.head import DEEP, REACH, Head, Tails, steps_of
 from media.hearing.keyword import StreamPosition
 
@@ -57,14 +57,21 @@ class Streams:
         """
         if place is None:
             return self._following(heads, None, 0, samples).deep
-        begins = -(-place.at // STEP)
-        heard = samples[begins * STEP - place.at :]
+        begins, heard = -(-place.at // STEP), _from_a_step(samples, place)
         known = self._following(heads, self._known.pop(place.stream, None), begins, heard)
         if not place.last and len(known.deep[0]):
             self._known[place.stream] = known
             if len(self._known) > STREAMS:
                 self._known.popitem(last=False)
         return known.deep
+
+    def warped(
+        self, heads: Sequence[Head], samples: Samples, place: StreamPosition | None = None
+    ) -> list[list[Floats]]:
+        """The same for each of the vocal tracts of embedding.WARPS, of which nothing is kept."""
+        heard = _from_a_step(samples, place)
+        every = [self._embedding(spectra) for spectra in warped_log_mels(heard)]
+        return [[head.deepen(steps) for head in heads] for steps in every]
 
     def _following(
         self, heads: Sequence[Head], known: _Known | None, begins: int, samples: Samples
@@ -79,6 +86,10 @@ class Streams:
             for part, head, tails in zip(known.deep, heads, known.tails, strict=True)
         ]
         return _Known(heads, begins, known.next + len(new), deep, known.tails)
+
+
+def _from_a_step(samples: Samples, place: StreamPosition | None) -> Samples:
+    return samples if place is None else samples[-place.at % STEP :]
 
 
 def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:

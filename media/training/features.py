@@ -5,7 +5,7 @@ has been said are kept. Questions are spans of the steps of one sound, which are
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ from media.hearing.embedding import (
     Floats,
     log_mel,
     mel_bank,
+    warped_log_mels,
 )
 from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
-from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
+from media.hearing.vad import UNHEARD, SpeechStarted, Utterance, VoiceGate
 from media.training.lines.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
 from media.training.lines.surroundings import television
 from media.training.processes import in_processes
@@ -54,12 +55,18 @@ TELEVISION = 23
 
 @dataclass(frozen=True, slots=True)
 class SoundQuestions:
-    """All questions about one sound: `steps` (n, 288), and where each question starts and stops."""
+    """All questions about one sound: `steps` (n, 288), and where each question starts and stops.
+
+    `lasts`: which of them come when the speech has ended. `warped`: (warps, n, 288), the steps as by other
+    vocal tracts, where they are needed.
+    """
 
     label: str
     steps: Floats
     questions: list[tuple[int, int]]
     sound: str
+    lasts: list[bool] = field(default_factory=list)
+    warped: Floats | None = None
 
 
 def labelled(folder: Path) -> list[tuple[str, Path]]:
@@ -142,13 +149,16 @@ class LineStage:
         sound, since = self._placed(label, self._resized(voice) if changed else voice)
         heard = carry(sound, line or any_line(random, self._newer), self._backgrounds, random)
         silence = np.zeros(UNHEARD, dtype=np.int16)
-        steps = self._embedding(self._spectra(np.concatenate([silence, heard]), changed))
+        whole = np.concatenate([silence, heard])
+        steps = self._embedding(self._spectra(whole, changed))
         asked = [
-            (start, min(stop, len(steps)))
-            for at, start, stop in questions(heard)
+            ((start, min(stop, len(steps))), last)
+            for at, start, stop, last in questions(heard)
             if label == OTHER or since < at < since + LATE_S
         ]
-        return SoundQuestions(label, steps, asked, str(path))
+        warped = None if changed else np.stack([self._embedding(each) for each in warped_log_mels(whole)])
+        spans, lasts = [span for span, _ in asked], [last for _, last in asked]
+        return SoundQuestions(label, steps, spans, str(path), lasts, warped)
 
     def _spectra(self, heard: Samples, changed: bool) -> Floats:
         """With another vocal tract or another telephone, most of the time."""
@@ -189,8 +199,9 @@ class LineStage:
         return np.asarray(other * level)
 
 
-def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
-    """When (s) the detector is asked on a call that sends `heard`, and of which steps, from and up to."""
+def questions(heard: Samples) -> Iterator[tuple[float, int, int, bool]]:
+    """When (s) the detector is asked on a call that sends `heard`, of which steps, from and up to, and
+    whether the speech has ended."""
     gate = VoiceGate(every_ms("embedding", in_call=False))
     frame = SAMPLE_RATE // 50
     for end in range(frame, len(heard) + 1, frame):
@@ -199,7 +210,7 @@ def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
                 stop = (fact.at + len(fact.samples) - WINDOW - (SPAN - 1) * HOP) // (STRIDE * HOP) + 1
                 start = max(fact.at // (STRIDE * HOP), stop - LONGEST)
                 if stop - start > REACH:
-                    yield end / SAMPLE_RATE, start, stop
+                    yield end / SAMPLE_RATE, start, stop, isinstance(fact, Utterance)
 
 
 def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, newer: float = 0.0) -> int:
@@ -274,18 +285,26 @@ def write(path: Path, calls: Iterable[SoundQuestions]) -> int:
 
 
 def packed(calls: Iterable[SoundQuestions]) -> dict[str, Any]:
-    """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels` and `sounds`."""
+    """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels`, `sounds` and
+    `lasts`; where all have them, `warped` (warps, n, 288)."""
     steps: list[NDArray[np.float16]] = []
+    warped: list[NDArray[np.float16]] = []
     found: list[tuple[str, str, int, int]] = []
+    lasts: list[bool] = []
     total = 0
     for call in calls:
         found += [(call.label, call.sound, total + start, total + stop) for start, stop in call.questions]
+        lasts += call.lasts or [False] * len(call.questions)
         steps.append(call.steps.astype(np.float16))
+        if call.warped is not None:
+            warped.append(call.warped.astype(np.float16))
         total += len(call.steps)
-    return {
+    views = {"warped": np.concatenate(warped, axis=1)} if len(warped) == len(steps) else {}
+    return views | {
         "steps": np.concatenate(steps),
         "starts": np.array([start for *_, start, _ in found], dtype=np.int64),
         "stops": np.array([stop for *_, stop in found], dtype=np.int64),
         "labels": np.array([label for label, *_ in found]),
         "sounds": np.array([sound for _, sound, *_ in found]),
+        "lasts": np.array(lasts, dtype=np.bool_),
     }

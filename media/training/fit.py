@@ -18,7 +18,17 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from media.hearing.embedding import BANDS, CHANNELS
-from media.hearing.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
+from media.hearing.head import (
+    DEEP,
+    DILATIONS,
+    KERNEL,
+    LAYERS,
+    LEAK,
+    LEAST,
+    OTHER,
+    REACH,
+    google_layers,
+)
 from media.training.features import LENT, LONGEST
 
 Weights: TypeAlias = dict[str, Any]
@@ -45,13 +55,19 @@ TOLD_EVERY = 250
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Questions: each is `steps[start:stop]` of (n, 288), or of deep ones (n, 96)."""
+    """Questions: each is `steps[start:stop]` of (n, 288), or of deep ones (n, 96).
+
+    `lasts`: which of them come when the speech has ended; `warped`: the steps as by other vocal tracts. Both
+    are for choosing thresholds.
+    """
 
     steps: NDArray[np.float16]
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     labels: NDArray[np.int64]
     sounds: NDArray[np.str_]
+    lasts: NDArray[np.bool_] | None = None
+    warped: tuple[NDArray[np.float16], ...] = ()
 
 
 def load_rows(paths: list[Path], classes: list[str]) -> Questions:
@@ -70,6 +86,10 @@ def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> 
         stops=np.concatenate([part["stops"] + at for part, at in zip(parts, before, strict=False)]),
         labels=np.array([number.get(str(label), number[OTHER]) for label in labels]),
         sounds=np.concatenate([part["sounds"] for part in parts]),
+        lasts=np.concatenate([part["lasts"] for part in parts]),
+        warped=tuple(np.concatenate([part["warped"] for part in parts], axis=1))
+        if all("warped" in part for part in parts)
+        else (),
     )
 
 
@@ -206,14 +226,19 @@ def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
     """These questions as deep steps, computed once for all."""
     if rows.steps.shape[1] == DEEP:
         return rows
-    size = 8192
     layers = {name: jnp.asarray(weight) for name, weight in weights.items() if _is_deep(name)}
-    padded = np.concatenate([rows.steps, np.zeros((size + REACH - len(rows.steps) % size, BANDS * CHANNELS))])
+    steps, *warped = (_deep_steps(layers, steps) for steps in (rows.steps, *rows.warped))
+    return replace(rows, steps=steps, stops=rows.stops - REACH, warped=tuple(warped))
+
+
+def _deep_steps(layers: Mapping[str, Any], steps: NDArray[np.float16]) -> NDArray[np.float16]:
+    size = 8192
+    padded = np.concatenate([steps, np.zeros((size + REACH - len(steps) % size, BANDS * CHANNELS))])
     deep = np.empty((len(padded) - REACH, DEEP), dtype=np.float16)
     for at in range(0, len(padded) - REACH, size):
         part = padded[at : at + size + REACH].astype(np.float32)
         deep[at : at + size] = _deeper(layers, part)
-    return replace(rows, steps=deep, stops=rows.stops - REACH)
+    return deep
 
 
 def without(rows: Questions, gone: NDArray[np.bool_]) -> Questions:

@@ -1,16 +1,17 @@
 """The scores from which a phrase counts: chosen on voices that a head was not trained on."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from media.hearing.head import Head
+from media.hearing.head import Head, together
+from media.hearing.spotter import WORTH_IT
 from media.training.features import source_of
-from media.training.fit import Questions, probabilities
+from media.training.fit import Questions, deepened, probabilities
 
 FALSE_REFUSALS = 0.005
 """The share of people's utterances that may refuse, at most."""
@@ -54,7 +55,7 @@ def choose(
     The last class is anything else. `near`: the share of other synthetic speech that may refuse. As on a
     call, the strongest question decides for its utterance.
     """
-    likely = probabilities(weights, rows)
+    likely = probabilities_on_calls(weights, rows, range(classes - 1))
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
     refusals = _strongest(scores, sounds, rows.labels < refusing)
     others = _strongest(scores, sounds, rows.labels == classes - 1)
@@ -83,6 +84,24 @@ def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
         if (found := choose(weights, rows, 1, 2, [0], near=near)).recall >= ENOUGH:
             return found
     return choose(weights, rows, 1, 2, [0], near=FALSE_REFUSALS_NEAR_LENT)
+
+
+def probabilities_on_calls(
+    weights: Mapping[str, Any], rows: Questions, listened: Sequence[int]
+) -> NDArray[np.float32]:
+    """The same as a spotter finds them that listens for these classes: some are of several vocal tracts."""
+    rows = deepened(weights, rows)
+    likely = probabilities(weights, rows)
+    if not rows.warped or rows.lasts is None:
+        return likely
+    worth_it = np.flatnonzero(rows.lasts | (likely[:, listened].sum(axis=1) >= WORTH_IT))
+    some = replace(
+        rows,
+        **{name: getattr(rows, name)[worth_it] for name in ("starts", "stops", "labels", "sounds", "lasts")},
+    )
+    views = [probabilities(weights, replace(some, steps=steps, warped=())) for steps in rows.warped]
+    likely[worth_it] = together(np.stack([likely[worth_it], *views]))
+    return likely
 
 
 def head_of(language: str, phrases: tuple[str, ...], weights: Mapping[str, Any], found: Thresholds) -> Head:
