@@ -159,8 +159,7 @@ def test_a_question_is_the_speech_so_far_each_100_ms() -> None:
     times = [at for at, *_ in asked]
     assert np.diff(times)[:-1] == pytest.approx(0.1)
     assert len(times) > 10
-    assert [last for *_, last in asked] == [False] * (len(asked) - 1) + [True]
-    for at, start, stop, _ in asked:
+    for at, start, stop in asked:
         assert REACH < stop - start <= LONGEST
         last_ends = ((stop - 1) * STRIDE + SPAN - 1) * HOP + WINDOW
         assert 0 <= round(at * SAMPLE_RATE) + UNHEARD - last_ends < STRIDE * HOP
@@ -172,7 +171,6 @@ def test_of_a_phrase_only_what_is_asked_once_it_was_said_counts() -> None:
     other = stage.asked("other", VOICE, PhoneLine(), changed=False)
     assert 0 < len(said.questions) <= 9 < len(other.questions)
     assert max(stop for _, stop in said.questions) <= len(said.steps)
-    assert len(said.lasts) == len(said.questions) and said.lasts[-1]
     assert said.warped is not None and said.warped.shape == (len(WARPS), *said.steps.shape)
     assert stage.asked("je_refuse", VOICE).warped is None  # it is trained on, by a random tract
 

@@ -17,9 +17,8 @@ from media.hearing.streams import Streams
 
 HEADS = Path(__file__).parents[1] / "heads"
 MOST_NAMED = 12
-WORTH_IT = 0.05
-"""The probability from which one more look at what may be a phrase is worth its cost: six more milliseconds a
-vocal tract."""
+MAYBE = 0.05
+"""The probability from which it may be a phrase, and is heard as by other vocal tracts, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Spotter:
         if not len(deepened[0]):
             return Verdict(Meaning.OTHER)
         likely = self._classified(deepened)
-        if self._is_worth_it(likely, place):
+        if self._may_be_a_phrase(likely):
             warped = self._streams.warped(self._deepening, samples, place)
             views = [likely, *map(self._classified, warped)]
             likely = [together(np.stack(of_one)) for of_one in zip(*views, strict=True)]
@@ -109,13 +108,9 @@ class Spotter:
         places = zip(self._listening, self._deep_of, strict=True)
         return [each.head.classify(deepened[number]) for each, number in places]
 
-    def _is_worth_it(self, likely: Sequence[Floats], place: StreamPosition | None) -> bool:
-        """To hear it as by other vocal tracts, too: what may be a phrase, and before the bridge all speech
-        that has ended."""
-        if not self._in_call and (place is None or place.last):
-            return True
+    def _may_be_a_phrase(self, likely: Sequence[Floats]) -> bool:
         listened = zip(self._listening, likely, strict=True)
-        return any(one[[*each.refuse, *each.accept]].sum() >= WORTH_IT for each, one in listened)
+        return any(one[[*each.refuse, *each.accept]].sum() >= MAYBE for each, one in listened)
 
 
 @cache

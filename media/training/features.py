@@ -5,7 +5,7 @@ has been said are kept. Questions are spans of the steps of one sound, which are
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from media.hearing.embedding import (
 )
 from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
-from media.hearing.vad import UNHEARD, SpeechStarted, Utterance, VoiceGate
+from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
 from media.training.lines.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
 from media.training.lines.surroundings import television
 from media.training.processes import in_processes
@@ -57,15 +57,13 @@ TELEVISION = 23
 class SoundQuestions:
     """All questions about one sound: `steps` (n, 288), and where each question starts and stops.
 
-    `lasts`: which of them come when the speech has ended. `warped`: (warps, n, 288), the steps as by other
-    vocal tracts, where they are needed.
+    `warped`: (warps, n, 288), the steps as by other vocal tracts, where they are needed.
     """
 
     label: str
     steps: Floats
     questions: list[tuple[int, int]]
     sound: str
-    lasts: list[bool] = field(default_factory=list)
     warped: Floats | None = None
 
 
@@ -152,13 +150,12 @@ class LineStage:
         whole = np.concatenate([silence, heard])
         steps = self._embedding(self._spectra(whole, changed))
         asked = [
-            ((start, min(stop, len(steps))), last)
-            for at, start, stop, last in questions(heard)
+            (start, min(stop, len(steps)))
+            for at, start, stop in questions(heard)
             if label == OTHER or since < at < since + LATE_S
         ]
         warped = None if changed else np.stack([self._embedding(each) for each in warped_log_mels(whole)])
-        spans, lasts = [span for span, _ in asked], [last for _, last in asked]
-        return SoundQuestions(label, steps, spans, str(path), lasts, warped)
+        return SoundQuestions(label, steps, asked, str(path), warped)
 
     def _spectra(self, heard: Samples, changed: bool) -> Floats:
         """With another vocal tract or another telephone, most of the time."""
@@ -199,9 +196,8 @@ class LineStage:
         return np.asarray(other * level)
 
 
-def questions(heard: Samples) -> Iterator[tuple[float, int, int, bool]]:
-    """When (s) the detector is asked on a call that sends `heard`, of which steps, from and up to, and
-    whether the speech has ended."""
+def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
+    """When (s) the detector is asked on a call that sends `heard`, and of which steps, from and up to."""
     gate = VoiceGate(every_ms("embedding", in_call=False))
     frame = SAMPLE_RATE // 50
     for end in range(frame, len(heard) + 1, frame):
@@ -210,7 +206,7 @@ def questions(heard: Samples) -> Iterator[tuple[float, int, int, bool]]:
                 stop = (fact.at + len(fact.samples) - WINDOW - (SPAN - 1) * HOP) // (STRIDE * HOP) + 1
                 start = max(fact.at // (STRIDE * HOP), stop - LONGEST)
                 if stop - start > REACH:
-                    yield end / SAMPLE_RATE, start, stop, isinstance(fact, Utterance)
+                    yield end / SAMPLE_RATE, start, stop
 
 
 def make(folder: Path, split: str, source: str, times: int, prompts: Path, *, newer: float = 0.0) -> int:
@@ -285,16 +281,14 @@ def write(path: Path, calls: Iterable[SoundQuestions]) -> int:
 
 
 def packed(calls: Iterable[SoundQuestions]) -> dict[str, Any]:
-    """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels`, `sounds` and
-    `lasts`; where all have them, `warped` (warps, n, 288)."""
+    """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels` and `sounds`;
+    where all have them, `warped` (warps, n, 288)."""
     steps: list[NDArray[np.float16]] = []
     warped: list[NDArray[np.float16]] = []
     found: list[tuple[str, str, int, int]] = []
-    lasts: list[bool] = []
     total = 0
     for call in calls:
         found += [(call.label, call.sound, total + start, total + stop) for start, stop in call.questions]
-        lasts += call.lasts or [False] * len(call.questions)
         steps.append(call.steps.astype(np.float16))
         if call.warped is not None:
             warped.append(call.warped.astype(np.float16))
@@ -306,5 +300,4 @@ def packed(calls: Iterable[SoundQuestions]) -> dict[str, Any]:
         "stops": np.array([stop for *_, stop in found], dtype=np.int64),
         "labels": np.array([label for label, *_ in found]),
         "sounds": np.array([sound for _, sound, *_ in found]),
-        "lasts": np.array(lasts, dtype=np.bool_),
     }

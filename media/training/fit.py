@@ -57,8 +57,7 @@ TOLD_EVERY = 250
 class Questions:
     """Questions: each is `steps[start:stop]` of (n, 288), or of deep ones (n, 96).
 
-    `lasts`: which of them come when the speech has ended; `warped`: the steps as by other vocal tracts. Both
-    are for choosing thresholds.
+    `warped`: the steps as by other vocal tracts, for choosing thresholds.
     """
 
     steps: NDArray[np.float16]
@@ -66,7 +65,6 @@ class Questions:
     stops: NDArray[np.int64]
     labels: NDArray[np.int64]
     sounds: NDArray[np.str_]
-    lasts: NDArray[np.bool_] | None = None
     warped: tuple[NDArray[np.float16], ...] = ()
 
 
@@ -86,7 +84,6 @@ def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> 
         stops=np.concatenate([part["stops"] + at for part, at in zip(parts, before, strict=False)]),
         labels=np.array([number.get(str(label), number[OTHER]) for label in labels]),
         sounds=np.concatenate([part["sounds"] for part in parts]),
-        lasts=np.concatenate([part["lasts"] for part in parts]),
         warped=tuple(np.concatenate([part["warped"] for part in parts], axis=1))
         if all("warped" in part for part in parts)
         else (),

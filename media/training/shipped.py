@@ -24,7 +24,7 @@ from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT,
 SEED = 1
 DEEPENED = "fr"
 """The language whose head deepens the embedding's steps for all: they are computed once."""
-ROUNDS = 4000
+ROUNDS = 5000
 SPLITS: tuple[Split, ...] = ("train", "tune")
 TIMES = {"train/kokoro": 2}
 """Lines of each sound, where not one."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.hearing.head import Head, together
-from media.hearing.spotter import WORTH_IT
+from media.hearing.spotter import MAYBE
 from media.training.features import source_of
 from media.training.fit import Questions, deepened, probabilities
 
@@ -92,15 +92,15 @@ def probabilities_on_calls(
     """The same as a spotter finds them that listens for these classes: some are of several vocal tracts."""
     rows = deepened(weights, rows)
     likely = probabilities(weights, rows)
-    if not rows.warped or rows.lasts is None:
+    if not rows.warped:
         return likely
-    worth_it = np.flatnonzero(rows.lasts | (likely[:, listened].sum(axis=1) >= WORTH_IT))
+    maybe = np.flatnonzero(likely[:, listened].sum(axis=1) >= MAYBE)
     some = replace(
         rows,
-        **{name: getattr(rows, name)[worth_it] for name in ("starts", "stops", "labels", "sounds", "lasts")},
+        **{name: getattr(rows, name)[maybe] for name in ("starts", "stops", "labels", "sounds")},
     )
     views = [probabilities(weights, replace(some, steps=steps, warped=())) for steps in rows.warped]
-    likely[worth_it] = together(np.stack([likely[worth_it], *views]))
+    likely[maybe] = together(np.stack([likely[maybe], *views]))
     return likely
 
 

@@ -16,6 +16,7 @@ from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import FRAME, RATE, RtpEnd, Samples, decode
 from tests.conftest import default_operators
 from tests.peers.agent import ROOT, RunningAgent
+from tests.whisper_model import whisper_base
 
 pytestmark = pytest.mark.live
 
@@ -43,17 +44,23 @@ class Speakerphone:
         return (np.pad(part, (0, FRAME - len(part))) * self._gain).astype(np.int16)
 
 
-@pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory, operator_port: int) -> Iterator[RunningAgent]:
-    """An agent that hears the shipped phrases, and whose notice asks for one."""
+@pytest.fixture(scope="module", params=["head alone", "second opinion"])
+def listening(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, operator_port: int
+) -> Iterator[RunningAgent]:
+    """An agent that hears the shipped phrases, by a Whisper model too, and whose notice asks for one."""
     folder = tmp_path_factory.mktemp("spoken")
+    refusal: dict[str, object] = {"engine": "embedding", "window_s": 0.5}
+    if request.param == "second opinion":
+        pytest.importorskip("ctranslate2", reason="the extra [second] is not installed")
+        refusal["second"] = str(whisper_base(folder / "model"))
     sound, rate = soundfile.read(ROOT / "prompts/fr/notice_voice.wav", dtype="int16")
     assert rate == RATE
     soundfile.write(folder / "asking.wav", sound[NOTICE], RATE, subtype="PCM_16")
     (folder / "asking.txt").write_text(WORDS, encoding="utf-8")
     tables = default_operators(operator_port) | {
         "prompts": {"notice": str(folder / "asking.wav")},
-        "refusal": {"engine": "embedding", "window_s": 0.5},
+        "refusal": refusal,
     }
     agent = RunningAgent(folder / "agent", tables)
     agent.start()
