@@ -88,7 +88,7 @@ class Spotter:
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The most probable phrase, if it is probable enough; none in less than 0.8 s."""
         deepened = self._streams.deep(self._deepening, samples, place)
-        if not len(deepened[0]):
+        if not all(map(len, deepened)):
             return Verdict(Meaning.OTHER)
         likely = self._classified(deepened)
         if self._may_be_a_phrase(likely):
