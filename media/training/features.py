@@ -44,7 +44,7 @@ LATE_S = 0.8
 CROWDS = (1, 2, 3, 4, 4, 6)
 LENT = "voices"
 """The source of colleagues' sayings, which came over a line already: a folder `voices-N` for each."""
-LENT_TIMES, LENT_TIMES_OTHER = 12, 3
+LENT_TIMES, LENT_TIMES_OTHER = 12, 6
 """How many variants of a colleague's phrases, which are few, and of the sentences."""
 VOICES = ("espeak", "kokoro", "festival", LENT)
 """Whose sounds are changed into other voices; other people's stay as they are."""

@@ -48,7 +48,7 @@ MINED_AT = (0.4, 0.6, 0.8)
 MINED_AMONG = 400_000
 """How many steps in a row, from all questions, are searched."""
 HARD, HARD_SHARE = 0.05, 0.4
-LENT_PHRASES, LENT_OTHERS = 0.4, 0.15
+LENT_PHRASES, LENT_OTHERS = 0.4, 0.25
 """The shares of colleagues' sayings of a phrase, and of their other sentences, where there are any."""
 TOLD_EVERY = 250
 

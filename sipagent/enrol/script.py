@@ -29,8 +29,9 @@ SHIPPED = Path(prompts.__file__).parent / "enrol"
 LANGUAGES = tuple(sorted(path.name for path in SHIPPED.iterdir() if path.is_dir()))
 TIMES = 5
 """How often each phrase is said."""
-SENTENCES = 5
-"""How many sentences refuse nothing, of media/training/languages: `talk_1` and so on ask for them."""
+SENTENCES = 8
+"""How many sentences refuse nothing, of media/training/languages: `talk_1` and so on ask for them. The last
+three sound like a refusal: else a head learns that this voice refuses."""
 AGREED = "agreed"
 ALWAYS = (WELCOME, REMINDER, DECLINED, THANKS, GIVEN_UP, FAILED, *(fault.value for fault in Fault))
 

@@ -1,8 +1,8 @@
 """Whether enrolled voices teach a sixth of their kind: python -m tests.bench.enrolled [--kind pico].
 
-Voices of a kind that no head was trained on play the colleagues: each says the phrase five times and ten
-other sentences, over a line. One is left out in turn; what a head that was trained on the others makes of it
-is set beside what the shipped head makes of it.
+Voices of a kind that no head was trained on play the colleagues: each says the phrase five times and the
+sentences that `sipagent enrol` asks for, over a line. One is left out in turn; what a head that was trained
+on the others makes of it is set beside what the shipped head makes of it.
 """
 
 import json
@@ -36,11 +36,12 @@ from media.training.own import KEYWORD, NEAR, USUAL, Material
 from media.training.speech import texts_of
 from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.progress import steps
+from sipagent.enrol.script import script
 from sipagent.voice.detection import hear
 from sipagent.voice.keyword_check import LINES, Rate, figures, figures_of_strangers
 from sipagent.voice.own_keyword import PROMPTS, train
 
-SAID, SENTENCES = 5, 10
+SAID = 5
 ASKED, ASKED_NEAR = 20, 12
 """How often who is left out says the phrase besides, and how many sentences; how many that sound like it."""
 QUIET = np.zeros(SAMPLE_RATE // 2)
@@ -113,19 +114,19 @@ def _over(said: Sound, line: PhoneLine, noise: Generator) -> Samples:
 
 def lend(kind: Kind, folder: Path) -> None:
     """A folder as `sipagent enrol` leaves it."""
-    spoken, now = language(kind.language), datetime.now(UTC)
+    asked, now = script([kind.phrase], kind.language), datetime.now(UTC)
     for number in range(kind.persons):
         random, noise = Random(number), default_rng(number)
         place = folder / f"person_{number}"
         place.mkdir(parents=True)
         said: list[tuple[str, str | None]] = [(kind.phrase, kind.phrase)] * SAID
-        said += [(text, None) for text in random.sample(_sentences(spoken, "train"), SENTENCES)]
+        said += [(step.text, None) for step in asked.steps if step.phrase is None]
         sayings = []
         for count, (text, phrase) in enumerate(said):
             sound = _over(kind.say(_sentence(text), number, random), _quiet_line(noise), noise)
             soundfile.write(place / f"{count:02d}.wav", sound, SAMPLE_RATE, "PCM_16")
             sayings.append(Saying(f"{count:02d}.wav", text, phrase))
-        person = Person(place, place.name, spoken.code, "200", now, now + timedelta(days=1), tuple(sayings))
+        person = Person(place, place.name, kind.language, "200", now, now + timedelta(days=1), tuple(sayings))
         write_person(place, person)
 
 
