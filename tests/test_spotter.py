@@ -90,8 +90,8 @@ def test_heads_that_share_their_deep_layers_are_deepened_once(
     [
         (0.95, 0.95, 0.95),
         (0.95, 0.05, 0.14),
-        (0.06, 0.99, 0.96),
-        (0.04, 0.99, 0.04),  # nothing like a phrase
+        (0.46, 0.99, 0.97),
+        (0.44, 0.99, 0.44),  # not nearly unclear
     ],
 )
 def test_what_may_be_a_phrase_is_heard_as_by_other_vocal_tracts_too(
@@ -99,7 +99,7 @@ def test_what_may_be_a_phrase_is_heard_as_by_other_vocal_tracts_too(
 ) -> None:
     """Each of five counts alike: the mean of their odds."""
     save(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.9, 0.8, saying((0.5, 0.5))))
-    views = cycle([plain] + [warped] * len(WARPS) * (plain >= 0.05))
+    views = cycle([plain] + [warped] * len(WARPS) * (plain >= 0.45))
 
     def classify(head: Head, deep: Floats) -> Floats:
         score = next(views)

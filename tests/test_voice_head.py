@@ -191,7 +191,7 @@ def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.Monke
     from media.training import tuning
     from media.training.fit import Questions
 
-    plain, other = np.array([0.04, 0.04, 0.3, 0.99]), np.array([0.99, 0.99, 0.3, 0.01])
+    plain, other = np.array([0.4, 0.4, 0.6, 0.99]), np.array([0.99, 0.99, 0.6, 0.01])
     steps = np.zeros((60, 96), dtype=np.float16)
     rows = Questions(
         steps,
@@ -208,7 +208,7 @@ def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(tuning, "probabilities", probabilities)
     found = tuning.probabilities_on_calls({}, rows, [0])
-    assert found[:, 0] == pytest.approx([0.04, 0.04, 0.3, 0.06], abs=0.01)
+    assert found[:, 0] == pytest.approx([0.4, 0.4, 0.6, 0.06], abs=0.01)
     bare = replace(rows, warped=())
     assert tuning.probabilities_on_calls({}, bare, [0])[:, 0] == pytest.approx(plain)
 

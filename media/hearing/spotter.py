@@ -17,8 +17,8 @@ from media.hearing.streams import Streams
 
 HEADS = Path(__file__).parents[1] / "heads"
 MOST_NAMED = 12
-MAYBE = 0.05
-"""The probability from which it may be a phrase, and is heard as by other vocal tracts, too."""
+NEARLY = 0.9
+"""From this share of what a head is unclear from, speech is heard as by other vocal tracts, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,10 @@ class Spotter:
         return [each.head.classify(deepened[number]) for each, number in places]
 
     def _may_be_a_phrase(self, likely: Sequence[Floats]) -> bool:
-        listened = zip(self._listening, likely, strict=True)
-        return any(one[[*each.refuse, *each.accept]].sum() >= MAYBE for each, one in listened)
+        return any(
+            one[[*each.refuse, *each.accept]].sum() >= NEARLY * each.head.unclear_at
+            for each, one in zip(self._listening, likely, strict=True)
+        )
 
 
 @cache

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.hearing.head import Head, together
-from media.hearing.spotter import MAYBE
 from media.training.features import source_of
 from media.training.fit import Questions, deepened, probabilities
 
@@ -23,9 +22,11 @@ STRICTER = (0.0025, 0.005, 0.01, 0.02)
 """Shares to try, the strictest first, when voices are many and similar."""
 ENOUGH = 0.92
 UNCLEAR = 0.02
-HIGHEST = 0.9995
+HIGHEST, HIGHEST_ACCEPTING = 0.9995, 0.9999
 IN_CALL_LEAST = HIGHEST
 PEOPLE = "people"
+MAYBE = 0.5
+"""The probability from which it is heard by other vocal tracts, too: nothing less is ever decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def choose(
     """`refusing`: how many of the classes refuse, the first ones, of which `in_call` do so during a call.
 
     The last class is anything else. `near`: the share of other synthetic speech that may refuse. As on a
-    call, the strongest question decides for its utterance.
+    call, the strongest question decides for its utterance. Acceptance takes half of the doubt that the surest
+    wrong one leaves: who refuses is never recorded for it.
     """
     likely = probabilities_on_calls(weights, rows, range(classes - 1))
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
@@ -66,7 +68,7 @@ def choose(
     accepting = likely[:, refusing:-1].sum(axis=1)
     not_accepting = (rows.labels < refusing) | (rows.labels == classes - 1)
     falsely = _strongest(accepting, sounds, not_accepting)
-    accept_at = min(HIGHEST, max(refuse_at, float(falsely.max())))  # who refused is never recorded for it
+    accept_at = min(HIGHEST_ACCEPTING, max(refuse_at, 1 - (1 - float(falsely.max())) / 2))
     return Thresholds(
         refuse_at=round(refuse_at, 4),
         unclear_at=round(unclear_at, 4),
