@@ -68,7 +68,7 @@ class Streams:
     def warped(
         self, heads: Sequence[Head], samples: Samples, place: StreamPosition | None = None
     ) -> list[list[Floats]]:
-        """The same for each of the vocal tracts of embedding.WARPS, of which nothing is kept."""
+        """(n, DEEP) by head, for each of the vocal tracts of embedding.WARPS. Nothing is kept of it."""
         heard = _from_a_step(samples, place)
         every = [self._embedding(spectra) for spectra in warped_log_mels(heard)]
         return [[head.deepen(steps) for head in heads] for steps in every]

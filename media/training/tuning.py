@@ -91,7 +91,8 @@ def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
 def probabilities_on_calls(
     weights: Mapping[str, Any], rows: Questions, listened: Sequence[int]
 ) -> NDArray[np.float32]:
-    """The same as a spotter finds them that listens for these classes: some are of several vocal tracts."""
+    """(rows, classes), as a spotter finds them that listens for these classes: what may be one of them is
+    heard by other vocal tracts, too."""
     rows = deepened(weights, rows)
     likely = probabilities(weights, rows)
     if not rows.warped:
