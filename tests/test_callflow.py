@@ -811,19 +811,6 @@ def test_speech_that_began_before_the_bridge_is_heard_to_its_end(said: str) -> N
     assert flow.consent.allowed is (said == "after it") and flow.captured is flow.consent.allowed
 
 
-def test_what_is_contested_refuses_where_nobody_is_asked_any_more() -> None:
-    """Elsewhere it is as unclear as anything else."""
-    contested = e.KeywordHeard(e.Wish.UNCLEAR, "je refuse", 0.4, contested=True)
-    flow, watch, now = closed_while_speaking(0.8)
-    advance(flow, watch, contested, now + 0.4)
-    assert not flow.consent.allowed
-    flow, watch, now = run(ALOUD, BRIDGED)
-    watch, now = advance(flow, watch, contested, now)
-    assert (watch.tap, flow.consent.decision) == ("erased", Decision.REFUSED)
-    flow, *_ = run(Policy(voice=True), [*WINDOW, contested])
-    assert (flow.phase, flow.consent.decision) == (Phase.CONFIRM, Decision.UNDECIDED)
-
-
 @pytest.mark.parametrize("erases, decision", [(True, Decision.NOT_ALLOWED), (False, Decision.ALLOWED)])
 def test_the_operators_stop_code(erases: bool, decision: Decision) -> None:
     keys: History = [e.DtmfPressed(1, "*", "rfc4733"), e.DtmfPressed(1, "5", "rfc4733")]

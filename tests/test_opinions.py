@@ -18,7 +18,7 @@ COUNT = 1000
 def opinions() -> Opinions:
     """Refusals: most are liked by either, few by both. The last two everyday words are never heard."""
     random = np.random.default_rng(1)
-    sources, labels, scores, gains = [], [], [], []
+    sources, labels, scores, refused, gains = [], [], [], [], []
     for number in range(4 * COUNT):
         kind = number % 4
         said = (OTHER, OTHER, label(REFUSING[number % 8 // 4]), label(EVERYDAY[number // 4 % len(EVERYDAY)]))
@@ -26,13 +26,14 @@ def opinions() -> Opinions:
         labels.append(said[kind])
         refuses, known = kind == 2, random.random() < 0.7
         scores.append(random.beta(60, 1) if refuses and known else random.beta(1, 60))
+        refused.append(scores[-1] > 0.98)
         gain = random.normal(0, 1, len(PHRASES))
         if refuses and not known:
             gain[: len(REFUSING)] += 6
         if kind == 3 and number // 4 % len(EVERYDAY) < ASKED:
             gain[len(REFUSING) + number // 4 % len(EVERYDAY)] += 6
         gains.append(gain)
-    return Opinions(np.array(sources), np.array(labels), np.array(scores), np.array(gains))
+    return Opinions(np.array(sources), np.array(labels), np.array(scores), np.array(refused), np.array(gains))
 
 
 def test_it_refuses_what_either_is_sure_of_and_no_more_of_the_rest_than_may_be(opinions: Opinions) -> None:
@@ -44,7 +45,7 @@ def test_it_refuses_what_either_is_sure_of_and_no_more_of_the_rest_than_may_be(o
 
     assert share("espeak, refuses") > 0.95
     assert share(f"{PEOPLE}, {OTHER}") <= FALSE_PEOPLE + 0.001
-    assert 0.1 < weights.sure_at <= 1
+    assert 0.1 < weights.unclear_at <= weights.refuse_at <= 1
 
 
 def test_the_everyday_words_that_are_asked_about_are_those_that_tell(opinions: Opinions) -> None:

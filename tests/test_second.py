@@ -80,8 +80,6 @@ class Talk:
 @pytest.mark.parametrize(
     ("first", "gain", "meaning"),
     [
-        (REFUSED, YES, Meaning.REFUSE),
-        (REFUSED, NO, Meaning.UNCLEAR),
         (UNCLEAR, YES, Meaning.REFUSE),
         (UNCLEAR, NO, Meaning.OTHER),
         (FAINT, YES, Meaning.REFUSE),
@@ -93,15 +91,14 @@ def test_what_both_mean_together(first: Verdict, gain: float, meaning: Meaning) 
     assert verdict.meaning is meaning
     expected = None if meaning is Meaning.OTHER else first.keyword or "refuser"
     assert verdict.keyword == expected
-    assert verdict.contested is (first is REFUSED and gain == NO)
 
 
-@pytest.mark.parametrize("score", [0.9964, 0.999, 1.0])
-def test_no_second_opinion_makes_a_refusal_silence(score: float) -> None:
-    """Nor does one that is odd make an error."""
-    for gain in (-1e6, -50.0, -1.0, 0.0, 1.0, 50.0, 1e6):
-        verdict = combined(Verdict(Meaning.REFUSE, "je refuse", score), Likeness("refuser", gain), WEIGHTS)
-        assert verdict.meaning in (Meaning.REFUSE, Meaning.UNCLEAR)
+@pytest.mark.parametrize("gain", [-1e6, -50.0, 0.0, 50.0, 1e6])
+def test_what_the_first_refuses_is_refused_at_once_and_the_model_is_not_asked(gain: float) -> None:
+    talk = Talk(gain)
+    assert talk.ask(REFUSED) == REFUSED
+    assert talk.ask(REFUSED, last=True) == REFUSED
+    assert talk.model.asked == []
 
 
 def test_more_of_either_never_means_less() -> None:
@@ -126,7 +123,6 @@ def test_everyday_words_only_doubt_and_nothing_surer_is_lost() -> None:
     )
     both = combined(FAINT, Likeness("refuser", YES, "pas question", YES), WEIGHTS)
     assert both.meaning is Meaning.REFUSE and not both.everyday
-    assert combined(REFUSED, doubted, WEIGHTS).contested
 
 
 def test_what_is_nothing_like_a_refusal_is_asked_about_once_when_the_speech_has_ended() -> None:
@@ -148,14 +144,6 @@ def test_a_refusal_by_a_voice_that_the_first_knows_nothing_of_is_heard() -> None
     assert talk.ask(NOTHING, last=True) == NOTHING
     talk.model.doubt = YES
     assert talk.ask(NOTHING, last=True).everyday
-
-
-def test_a_refusal_that_the_first_is_sure_of_is_one_at_once() -> None:
-    sure = Verdict(Meaning.REFUSE, "je refuse", WEIGHTS.sure_at)
-    talk = Talk(NO)
-    assert talk.ask(sure) == sure and talk.model.asked == []
-    assert talk.ask(REFUSED, last=True).meaning is Meaning.UNCLEAR
-    assert 0.97 < WEIGHTS.sure_at <= 1
 
 
 def test_what_accepts_is_not_asked_about() -> None:
@@ -186,7 +174,7 @@ def test_everyday_words_do_not_hide_how_like_a_refusal_the_first_finds_them() ->
     assert Talk(gain).ask(EVERYDAY, last=True) == EVERYDAY
 
 
-@pytest.mark.parametrize("says", [REFUSED, UNCLEAR, FAINT])
+@pytest.mark.parametrize("says", [UNCLEAR, FAINT])
 def test_it_is_asked_half_a_second_later_if_the_speech_goes_on(says: Verdict) -> None:
     talk = Talk()
     talk.goes_on(NOTHING, 1000)
@@ -198,7 +186,7 @@ def test_it_is_asked_half_a_second_later_if_the_speech_goes_on(says: Verdict) ->
 
 def test_it_is_asked_at_the_end_of_the_speech_at_the_latest() -> None:
     talk = Talk()
-    assert talk.ask(REFUSED).meaning is Meaning.OTHER
+    assert talk.ask(UNCLEAR).meaning is Meaning.OTHER
     assert talk.ask(NOTHING, last=True).meaning is Meaning.REFUSE
     assert len(talk.model.asked) == 1
 
@@ -212,41 +200,35 @@ def test_speech_that_goes_on_like_a_refusal_is_asked_about_again_in_time() -> No
     assert len(talk.model.asked) == 4
 
 
-def test_a_refusal_is_never_lost_between_two_questions() -> None:
-    """One that comes right after the model was asked about less."""
-    talk = Talk(NO)
-    talk.goes_on(FAINT, 600)
-    assert len(talk.model.asked) == 1
-    talk.ask(REFUSED)
-    found = talk.goes_on(NOTHING, 500)
-    assert [one.meaning for one in found].count(Meaning.UNCLEAR) == 1
-    assert len(talk.model.asked) == 2
-
-
-def test_a_refusal_just_repeated_is_not_lost_either() -> None:
-    talk = Talk(NO)
-    talk.goes_on(REFUSED, 600)
-    talk.ask(REFUSED)
-    assert talk.ask(NOTHING, last=True).meaning is Meaning.UNCLEAR
-    assert len(talk.model.asked) == 2
+def test_what_is_like_a_refusal_is_never_lost_between_two_questions() -> None:
+    """What comes right after the model was asked about less, and what is just repeated."""
+    for before in (FAINT, UNCLEAR):
+        talk = Talk(NO)
+        talk.goes_on(before, 600)
+        assert len(talk.model.asked) == 1
+        talk.model.gain = YES
+        talk.ask(UNCLEAR)
+        found = [*talk.goes_on(NOTHING, 400), talk.ask(NOTHING, last=True)]
+        assert [one.meaning for one in found] == [Meaning.OTHER] * 4 + [Meaning.REFUSE]
+        assert len(talk.model.asked) == 2
 
 
 def test_what_accepts_does_not_hide_what_refuses() -> None:
-    talk = Talk(NO)
-    talk.ask(REFUSED)
-    assert talk.ask(ACCEPTED, last=True).meaning is Meaning.UNCLEAR
+    talk = Talk()
+    talk.ask(UNCLEAR)
+    assert talk.ask(ACCEPTED, last=True).meaning is Meaning.REFUSE
 
 
 def test_a_question_without_a_place_is_answered_at_once() -> None:
     talk = Talk()
-    talk.first.says = REFUSED
+    talk.first.says = UNCLEAR
     assert talk.detector.judge(SOUND).meaning is Meaning.REFUSE
     assert talk.model.asked == [len(SOUND)]
 
 
 def test_speech_that_is_given_up_is_forgotten_unasked() -> None:
     talk = Talk(NO)
-    talk.ask(REFUSED)
+    talk.ask(UNCLEAR)
     talk.first.says = NOTHING
     talk.detector.judge(SOUND[:0], StreamPosition(STREAM, 0, last=True))
     assert talk.model.asked == []
@@ -259,9 +241,9 @@ def test_speech_that_is_given_up_is_forgotten_unasked() -> None:
 def test_a_model_that_fails_leaves_the_call_unrecorded_and_is_asked_again() -> None:
     talk = Talk()
     talk.model.fails = True
-    talk.goes_on(REFUSED, 500)
+    talk.goes_on(UNCLEAR, 500)
     with pytest.raises(DetectorError, match=r"^second opinion: no memory$"):
-        talk.ask(REFUSED)
+        talk.ask(UNCLEAR)
     talk.model.fails = False
     assert talk.ask(NOTHING, last=True).meaning is Meaning.REFUSE
 
@@ -276,7 +258,7 @@ def test_a_model_that_others_keep_busy_is_a_failure(monkeypatch: pytest.MonkeyPa
             assert over.wait(60)
             return Likeness("refuser", YES)
 
-    detector = SecondOpinion(First(REFUSED), Slow())
+    detector = SecondOpinion(First(UNCLEAR), Slow())
     other = threading.Thread(target=detector.judge, args=(SOUND,))
     other.start()
     assert inside.wait(60)
@@ -315,6 +297,6 @@ def test_questions_about_nothing_like_a_refusal_take_half_of_the_time_at_most() 
     spent = took * len(model.asked)
     assert 0.4 * now < spent <= opinion.SHARE * now + opinion.MOST_S + took
     before = len(model.asked)
-    detector.first = First(REFUSED)
+    detector.first = First(UNCLEAR)
     detector.judge(SOUND)
     assert len(model.asked) == before + 1  # what is like a refusal is asked about all the same

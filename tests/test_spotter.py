@@ -11,7 +11,7 @@ from media.hearing.detectors import load_detector
 from media.hearing.embedding import WARPS, Floats
 from media.hearing.head import DILATIONS, KERNEL, Head, Tails, google_layers, save
 from media.hearing.keyword import DetectorUnavailable, Meaning, Verdict
-from media.hearing.spotter import HEADS, Spotter, known_heads, plain
+from media.hearing.spotter import HEADS, Spotter, everyday_heads, known_heads, plain
 
 PHRASES = ("je refuse", "pas d'enregistrement", "oui")
 SOUND = np.asarray(np.random.default_rng(1).normal(size=16_000) * 1000, dtype=np.int16)
@@ -174,6 +174,13 @@ def test_everyday_words_of_a_language_that_is_listened_for_are_unclear(everyday:
         Meaning.UNCLEAR, "non", 0.9, everyday=True, refusing=0.01
     )
     assert Spotter(["je refuse"], [], everyday, in_call=True).judge(SOUND).meaning is Meaning.OTHER
+    (doubting,) = everyday_heads(everyday)
+    save(everyday / "fr.everyday.npz", replace(doubting, unclear_at=0.95))
+    nothing = Verdict(
+        Meaning.OTHER, confidence=0.01
+    )  # of a refusal; what is hardly doubted says nothing of it
+    assert Spotter(["je refuse"], [], everyday).judge(SOUND) == nothing
+    save(everyday / "fr.everyday.npz", doubting)
     assert Spotter([], ["oui"], everyday).judge(SOUND).meaning is Meaning.OTHER
     save(everyday / "en.npz", Head("en", ("I refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.99))))
     assert Spotter(["I refuse"], [], everyday).judge(SOUND).meaning is Meaning.OTHER

@@ -189,7 +189,7 @@ def test_silence_makes_no_phrase_likelier(whisper: Whisper) -> None:
 
 
 def test_a_phrase_that_was_not_measured_gains_what_the_others_do() -> None:
-    weights = Weights(0, 1, 1, 0, 1, 0.9, 0.5, 1, 1, ["Non merci"], {"je refuse": 1.0, "refuser": 2.0})
+    weights = Weights(0, 1, 1, 0, 1, 0.9, 0.5, 1, ["Non merci"], {"je refuse": 1.0, "refuser": 2.0})
     assert [weights.usual(phrase) for phrase in ("Je refuse !", "refuser", "pas de bande")] == [1, 2, 1.5]
 
 

@@ -47,14 +47,12 @@ class Meaning(StrEnum):
 class Verdict:
     """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown.
 
-    `contested`: unclear only because two disagree, of which one heard a refusal; it refuses where nobody can
-    be asked any more. `everyday`: from a head that only doubts, whose score is not that of a refusal.
+    `everyday`: from a head that only doubts; `refusing` is then how likely the others find a refusal.
     """
 
     meaning: Meaning
     keyword: str | None = None
     confidence: float | None = None
-    contested: bool = False
     everyday: bool = False
     refusing: float = 0.0
 
@@ -105,6 +103,6 @@ def strongest(verdicts: Iterable[Verdict]) -> Verdict:
     """
     return max(
         verdicts,
-        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.contested, verdict.confidence or 0.0),
+        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.confidence or 0.0),
         default=Verdict(Meaning.OTHER),
     )

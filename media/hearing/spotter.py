@@ -200,4 +200,4 @@ def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:
         return Verdict(
             Meaning.ACCEPT, head.phrases[max(accept, key=lambda p: likely[p])], round(accepting, 3)
         )
-    return Verdict(Meaning.OTHER, confidence=round(refusing, 3))
+    return Verdict(Meaning.OTHER, confidence=0.0 if head.everyday else round(refusing, 3))

@@ -31,6 +31,4 @@ def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - on
 def _judged(verdict: Verdict) -> e.Fact:
     if verdict.meaning is Meaning.OTHER:
         return e.HearingEnded("speech")
-    return e.KeywordHeard(
-        e.Wish(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0, verdict.contested
-    )
+    return e.KeywordHeard(e.Wish(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0)

@@ -235,7 +235,7 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
     """Doubt is against recording: the caller is asked, and an earlier yes no longer counts.
 
     While operators are rung it is too late to ask. So whoever was unclear before the bridge is not recorded
-    by silence, though it is understood only after that; and what is contested refuses.
+    by silence, though it is understood only after that.
     """
     if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
         call.unclear, call.acceptance = unclear, None
@@ -248,8 +248,6 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
         call.decide(Decision.NOT_ALLOWED, "unclear", **said(unclear))
         if call.captured:
             call.stop_tap(keep=False)
-    elif unclear.contested:
-        refuse(call, "voice", **said(unclear))
 
 
 def accept(call: CallState, how: Accepted) -> None:

@@ -45,11 +45,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Opinions:
-    """Of utterances: who says them, the label of what is said, the first one's score, (n, phrases) gains."""
+    """Of utterances: who says them, the label of what is said, the first one's score, whether it refuses, and
+    (n, phrases) gains."""
 
     sources: NDArray[np.str_]
     labels: NDArray[np.str_]
     scores: Floats
+    refused: NDArray[np.bool_]
     gains: Floats
 
 
@@ -59,11 +61,12 @@ class _Collecting:
     def __init__(self, first: Spotter, model: Whisper) -> None:
         self.every_ms = first.every_ms
         self._first, self._model = first, model
-        self.score = 0.0
+        self.score, self.refused = 0.0, False
         self.gains: list[Any] = []
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         found = self._first.judge(samples, place)
+        self.refused |= found.meaning is Meaning.REFUSE
         if found.meaning is not Meaning.ACCEPT:
             self.score = max(self.score, (found.refusing if found.everyday else found.confidence) or 0.0)
         if place is not None and place.last and len(samples):
@@ -79,41 +82,36 @@ def collect(grounds: Sequence[Ground], first: Spotter, model: Whisper) -> Opinio
             both = _Collecting(first, model)
             hear(both, ground.heard(one, line))
             if both.gains:
-                rows.append((one.source, one.label, both.score, np.max(both.gains, axis=0)))
-    sources, labels, scores, gains = zip(*rows, strict=True)
-    return Opinions(np.array(sources), np.array(labels), np.array(scores), np.array(gains, np.float64))
+                rows.append((one.source, one.label, both.score, both.refused, np.max(both.gains, axis=0)))
+    sources, labels, scores, refused, gains = map(np.array, zip(*rows, strict=True))
+    return Opinions(sources, labels, scores, refused, gains.astype(np.float64))
 
 
 def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> Weights:
     """The figures of weights.toml, rounded; the first `refusing` of the phrases refuse.
 
-    Of what may refuse by mistake, half may by the first one's score alone, and the rest by both.
+    What the first one refuses by mistake is among what may be.
     """
     people = (found.sources == PEOPLE) & (found.labels == OTHER)
     nothing = np.isin(found.labels, (OTHER, ACCEPTING))
     others = nothing & ~people
-    refused = np.isin(found.labels, [label(phrase) for phrase in phrases[:refusing]])
+    refusals = np.isin(found.labels, [label(phrase) for phrase in phrases[:refusing]])
     usual = np.quantile(found.gains[people], USUAL, axis=0)
     above = found.gains - usual
     gain = above[:, :refusing].max(axis=1)
     sure = np.array([log_odds(score) for score in found.scores])
-    known_bias, known_first, known_gain = _regression(np.stack([sure, gain], axis=1), refused, nothing)
-    unknown_bias, unknown_gain = _regression(gain[:, None], refused, nothing)
-    plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, 1, (), {})
+    known_bias, known_first, known_gain = _regression(np.stack([sure, gain], axis=1), refusals, nothing)
+    unknown_bias, unknown_gain = _regression(gain[:, None], refusals, nothing)
+    plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, (), {})
     scores = _scores(found, plain, gain)
 
-    def least(values: Floats, share: float) -> float:
-        """The value that no larger share of what refuses nothing reaches than that of what may."""
-        return max(
-            float(np.quantile(values[people], 1 - share * FALSE_PEOPLE)),
-            float(np.quantile(values[others], 1 - share * FALSE_REFUSALS_NEAR)),
-        )
-
-    sure_at = min(least(found.scores, 0.5) + 0.001, 1.0)
-    refuse_at = least(np.where(found.scores >= sure_at, 1.0, scores), 1.0)
+    refuse_at = max(
+        float(np.quantile(scores[people], 1 - FALSE_PEOPLE)),
+        float(np.quantile(scores[others], 1 - FALSE_REFUSALS_NEAR)),
+    )
     unclear_at = min(refuse_at, float(np.quantile(scores[people], 1 - UNCLEAR)))
     asked, doubt_at = _telling(above[:, refusing:], found, phrases[refusing:], scores < unclear_at)
-    weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, sure_at=sure_at, doubt_at=doubt_at)
+    weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, doubt_at=doubt_at)
     plainly = {name: round(value, 3) for name, value in asdict(weights).items() if isinstance(value, float)}
     gains = {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
     return Weights(**plainly, everyday=tuple(asked), gains=gains)
@@ -155,8 +153,9 @@ def _regression(values: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.
 
 
 def _scores(found: Opinions, weights: Weights, gain: Floats) -> Floats:
+    """Of both; what the first one refuses is refused."""
     odds = [weights.odds(*each) for each in zip(found.scores.tolist(), gain.tolist(), strict=True)]
-    return np.asarray(1 / (1 + np.exp(-np.array(odds))))
+    return np.where(found.refused, 1.0, 1 / (1 + np.exp(-np.array(odds))))
 
 
 def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: int) -> list[str]:
@@ -166,7 +165,7 @@ def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: in
     doubt = above[:, [place for place, phrase in enumerate(phrases) if phrase in weights.everyday]].max(
         axis=1
     )
-    scores = np.where(found.scores >= weights.sure_at, 1.0, _scores(found, weights, gain))
+    scores = _scores(found, weights, gain)
     known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
     kinds = np.array(
         [{True: "refuses", False: "everyday", None: said}[known.get(said)] for said in found.labels]

@@ -2,13 +2,13 @@
 
     question ──▶ first ──▶ nothing like a refusal ──▶ when the speech has ended ──▶ Whisper ──▶ both weighed
                    ├─────▶ like one ────────────────▶ 0.5 s later, or at the end ───'
-                   `─────▶ one for sure ────────────▶ refused at once
+                   `─────▶ a refusal ───────────────▶ refused at once
 
-Until the model has been asked about what is like a refusal, nothing is said: the speech goes on, and what is
-said in the window counts also after it. The model never makes a refusal of the first into silence: at worst
-it is contested, so the caller is asked once more, and where it is too late to ask it refuses. A model that
-fails, or is too busy for what is like a refusal, is a DetectorError, so the call is not recorded. Where it is
-too busy for what the first finds nothing in, the first one's verdict counts.
+What the first one refuses is refused: with a veto of the model, fewer voices were heard at as few false
+refusals. Until the model has been asked about what is like a refusal, nothing is said: the speech goes on,
+and what is said in the window counts also after it. A model that fails, or is too busy for what is like a
+refusal, is a DetectorError, so the call is not recorded. Where it is too busy for what the first finds
+nothing in, the first one's verdict counts.
 """
 
 import math
@@ -113,7 +113,7 @@ class SecondOpinion:
             del self._speeches[place.stream]
         if not len(samples):
             return found
-        if found.meaning is Meaning.REFUSE and (found.confidence or 0.0) >= self._weights.sure_at:
+        if found.meaning is Meaning.REFUSE:
             return found
         rest, refusal = found, _without_doubt(found)
         if _is_like_a_refusal(refusal):
@@ -174,14 +174,14 @@ def _is_like_a_refusal(found: Verdict) -> bool:
 
 
 def combined(first: Verdict, second: Likeness, weights: Weights) -> Verdict:
-    """One verdict of both; the second alone never makes a refusal of the first less than unclear."""
+    """One verdict of both, where the first does not refuse."""
     odds = weights.odds(first.confidence or 0.0, second.gain)
     score = round((1 + math.tanh(odds / 2)) / 2, 3)  # the logistic function
     keyword = first.keyword or second.phrase
     if score >= weights.refuse_at:
         return Verdict(Meaning.REFUSE, keyword, score)
-    if score >= weights.unclear_at or first.meaning is Meaning.REFUSE:
-        return Verdict(Meaning.UNCLEAR, keyword, score, contested=first.meaning is Meaning.REFUSE)
+    if score >= weights.unclear_at:
+        return Verdict(Meaning.UNCLEAR, keyword, score)
     if second.doubt >= weights.doubt_at:
         return Verdict(Meaning.UNCLEAR, second.everyday, score, everyday=True)
     return Verdict(Meaning.OTHER, confidence=score)

@@ -22,9 +22,9 @@ class Weights:
     """Two logistic regressions of "does it refuse": of voices that the first one knows, on its log-odds and
     the phrase's gain in nats; of those that it doesn't know, on the gain alone. The greater odds count.
 
-    `refuse_at`, `unclear_at`: the scores from which it refuses or is unclear. `sure_at`: the score from which
-    the first one refuses alone. `doubt_at`: the gain from which everyday words are unclear. `gains`: what
-    each phrase gains where something else is said, seldom exceeded. `everyday`: the words that tell most.
+    `refuse_at`, `unclear_at`: the scores from which it refuses or is unclear. `doubt_at`: the gain from which
+    everyday words are unclear. `gains`: what each phrase gains where something else is said, seldom exceeded.
+    `everyday`: the words that tell most.
     """
 
     known_bias: float
@@ -34,7 +34,6 @@ class Weights:
     unknown_gain: float
     refuse_at: float
     unclear_at: float
-    sure_at: float
     doubt_at: float
     everyday: Sequence[str]
     gains: Mapping[str, float]

@@ -78,15 +78,11 @@ class HearingEnded:
 
 @dataclass(frozen=True, slots=True)
 class KeywordHeard:
-    """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1).
-
-    `contested`: unclear only because two that judge disagree, one of which heard a refusal.
-    """
+    """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1)."""
 
     meaning: Wish
     keyword: str
     confidence: float
-    contested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
