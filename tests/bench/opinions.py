@@ -22,7 +22,7 @@ from media.hearing.head import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from media.hearing.second.weights import FILE, Weights, log_odds
 from media.hearing.second.whisper import Whisper
-from media.hearing.spotter import Spotter
+from media.hearing.spotter import Spotter, plain
 from media.training.everyday import ACCEPTING
 from media.training.language import LANGUAGES, language
 from media.training.speech import label
@@ -36,7 +36,7 @@ FALSE_PEOPLE = 0.002
 """How many of people's utterances may refuse; of synthetic ones FALSE_REFUSALS_NEAR may, as for a head."""
 UNCLEAR, DOUBTED = 0.015, 0.01
 """How many of people's utterances may be unclear at most, and how many doubted because of everyday words."""
-ASKED = 6
+ASKED = 8
 """How many everyday words are asked about: each costs as much as a phrase."""
 RIDGE = 1e-3
 
@@ -102,8 +102,8 @@ def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> Weights:
     sure = np.array([log_odds(score) for score in found.scores])
     known_bias, known_first, known_gain = _regression(np.stack([sure, gain], axis=1), refusals, nothing)
     unknown_bias, unknown_gain = _regression(gain[:, None], refusals, nothing)
-    plain = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, (), {})
-    scores = _scores(found, plain, gain)
+    unfitted = Weights(known_bias, known_first, known_gain, unknown_bias, unknown_gain, 1, 1, 1, (), {})
+    scores = _scores(found, unfitted, gain)
 
     refuse_at = max(
         float(np.quantile(scores[people], 1 - FALSE_PEOPLE)),
@@ -111,10 +111,11 @@ def fitted(found: Opinions, phrases: Sequence[str], refusing: int) -> Weights:
     )
     unclear_at = min(refuse_at, float(np.quantile(scores[people], 1 - UNCLEAR)))
     asked, doubt_at = _telling(above[:, refusing:], found, phrases[refusing:], scores < unclear_at)
-    weights = replace(plain, refuse_at=refuse_at, unclear_at=unclear_at, doubt_at=doubt_at)
+    weights = replace(unfitted, refuse_at=refuse_at, unclear_at=unclear_at, doubt_at=doubt_at)
     plainly = {name: round(value, 3) for name, value in asdict(weights).items() if isinstance(value, float)}
     gains = {phrase: round(float(value), 2) for phrase, value in zip(phrases, usual, strict=True)}
-    return Weights(**plainly, everyday=tuple(asked), gains=gains)
+    left_out = tuple(plain(phrase) for phrase in phrases[refusing:] if phrase not in asked)
+    return Weights(**plainly, left_out=left_out, gains=gains)
 
 
 def _telling(
@@ -162,9 +163,7 @@ def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: in
     """By whose voices it is: how many refuse, are unclear, are doubted."""
     above = found.gains - np.array(list(weights.gains.values()))
     gain = above[:, :refusing].max(axis=1)
-    doubt = above[:, [place for place, phrase in enumerate(phrases) if phrase in weights.everyday]].max(
-        axis=1
-    )
+    doubt = above[:, [phrases.index(phrase) for phrase in weights.asked(phrases[refusing:])]].max(axis=1)
     scores = _scores(found, weights, gain)
     known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
     kinds = np.array(
@@ -184,10 +183,10 @@ def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: in
 
 def as_toml(weights: Weights) -> str:
     """The text of weights.toml."""
-    plain = [f"{name} = {value}" for name, value in asdict(weights).items() if isinstance(value, float)]
-    plain.append(f"everyday = {json.dumps(weights.everyday, ensure_ascii=False)}")
+    figures = [f"{name} = {value}" for name, value in asdict(weights).items() if isinstance(value, float)]
+    figures.append(f"left_out = {json.dumps(weights.left_out, ensure_ascii=False)}")
     gains = [f'"{phrase}" = {value}' for phrase, value in weights.gains.items()]
-    return "\n".join(["# Written by python -m tests.bench.opinions", *plain, "", "[gains]", *gains, ""])
+    return "\n".join(["# Written by python -m tests.bench.opinions", *figures, "", "[gains]", *gains, ""])
 
 
 @click.command()

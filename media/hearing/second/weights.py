@@ -24,7 +24,7 @@ class Weights:
 
     `refuse_at`, `unclear_at`: the scores from which it refuses or is unclear. `doubt_at`: the gain from which
     everyday words are unclear. `gains`: what each phrase gains where something else is said, seldom exceeded.
-    `everyday`: the words that tell most.
+    `left_out`: the everyday words that tell least, and are not asked about.
     """
 
     known_bias: float
@@ -35,7 +35,7 @@ class Weights:
     refuse_at: float
     unclear_at: float
     doubt_at: float
-    everyday: Sequence[str]
+    left_out: Sequence[str]
     gains: Mapping[str, float]
 
     def odds(self, score: float, gain: float) -> float:
@@ -44,9 +44,8 @@ class Weights:
         return max(known, self.unknown_bias + self.unknown_gain * gain)
 
     def asked(self, everyday: Sequence[str]) -> list[str]:
-        """Those of one language's everyday words that tell most; all, where that is not known."""
-        known = {*map(plain, self.everyday)}
-        return [word for word in everyday if plain(word) in known] or list(everyday)
+        """Those of these words that are asked about."""
+        return [word for word in everyday if plain(word) not in self.left_out]
 
     def usual(self, phrase: str) -> float:
         """What this phrase gains where something else is said, in nats."""
