@@ -95,9 +95,9 @@ def probabilities_on_calls(
     heard by other vocal tracts, too."""
     rows = deepened(weights, rows)
     likely = probabilities(weights, rows)
-    if not rows.warped:
-        return likely
     maybe = np.flatnonzero(likely[:, listened].sum(axis=1) >= MAYBE)
+    if not rows.warped or not len(maybe):
+        return likely
     some = replace(
         rows,
         **{name: getattr(rows, name)[maybe] for name in ("starts", "stops", "labels", "sounds")},
