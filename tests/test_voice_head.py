@@ -208,12 +208,12 @@ def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.Monke
         return np.stack([found, 1 - found], axis=1).astype(np.float32)
 
     monkeypatch.setattr(tuning, "probabilities", probabilities)
-    found = tuning.probabilities_on_calls({}, rows, [0])
+    found = tuning.probabilities_on_calls({}, rows)
     assert found[:, 0] == pytest.approx([0.4, 0.4, 0.6, 0.06], abs=0.01)
     nothing = replace(rows, starts=rows.starts[:2])  # none of which may be a phrase
-    assert tuning.probabilities_on_calls({}, nothing, [0])[:, 0] == pytest.approx(plain[:2])
+    assert tuning.probabilities_on_calls({}, nothing)[:, 0] == pytest.approx(plain[:2])
     bare = replace(rows, warped=())
-    assert tuning.probabilities_on_calls({}, bare, [0])[:, 0] == pytest.approx(plain)
+    assert tuning.probabilities_on_calls({}, bare)[:, 0] == pytest.approx(plain)
 
 
 def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:

@@ -78,18 +78,27 @@ _HANN = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
 def log_mel(samples: Samples, bank: Floats = _BANK) -> Floats:
     """(frames, MELS) of (n,) int16 at 8 kHz: one frame each 10 ms, of 25 ms of sound; none for less."""
-    count = max(0, (len(samples) - WINDOW) // HOP + 1)
-    if count == 0:
-        return np.zeros((0, MELS), dtype=np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[: count * HOP : HOP] * _HANN
-    spectra = np.fft.rfft(frames, FFT)
-    power = (spectra.real**2 + spectra.imag**2).astype(np.float32)
-    return np.asarray(np.log10(np.maximum(power @ bank, 10 ** (FLOOR_DB / 10))) + 2, dtype=np.float32)
+    return _in_bands(_power(samples), bank)
 
 
 def warped_log_mels(samples: Samples) -> list[Floats]:
     """The spectra that `log_mel` gives, as if by each of the vocal tracts WARPS."""
-    return [log_mel(samples, bank) for bank in _WARPED]
+    power = _power(samples)
+    return [_in_bands(power, bank) for bank in _WARPED]
+
+
+def _power(samples: Samples) -> Floats:
+    """(frames, FFT // 2 + 1)."""
+    count = max(0, (len(samples) - WINDOW) // HOP + 1)
+    if count == 0:
+        return np.zeros((0, FFT // 2 + 1), dtype=np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[: count * HOP : HOP] * _HANN
+    spectra = np.fft.rfft(frames, FFT)
+    return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
+
+
+def _in_bands(power: Floats, bank: Floats) -> Floats:
+    return np.asarray(np.log10(np.maximum(power @ bank, 10 ** (FLOOR_DB / 10))) + 2, dtype=np.float32)
 
 
 class Embedding:

@@ -86,9 +86,9 @@ def _features(_: Language, chosen: argparse.Namespace) -> Iterator[str]:
 
 
 def _fit(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
-    from media.training.shipped import ROUNDS, ROUNDS_LENT, fit_shipped  # with JAX, which takes a second
+    from media.training.shipped import fit_shipped, usual_rounds  # with JAX, which takes a second
 
-    rounds = chosen.rounds or (ROUNDS_LENT if chosen.like else ROUNDS)
+    rounds = chosen.rounds or usual_rounds(chosen.like)
     yield from fit_shipped(spoken, chosen.folder / "features", chosen.out, rounds, chosen.like)
 
 

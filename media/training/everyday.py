@@ -197,7 +197,7 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
     weights: Weights = {}
     for number, cost, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
-    doubts = 1 - probabilities_on_calls(weights, tune, range(len(phrases)))[:, -1]
+    doubts = 1 - probabilities_on_calls(weights, tune)[:, -1]
     strongest = _strongest(doubts, tune.sounds)
     found = _threshold(strongest)
     held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}

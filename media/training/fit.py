@@ -18,17 +18,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from media.hearing.embedding import BANDS, CHANNELS
-from media.hearing.head import (
-    DEEP,
-    DILATIONS,
-    KERNEL,
-    LAYERS,
-    LEAK,
-    LEAST,
-    OTHER,
-    REACH,
-    google_layers,
-)
+from media.hearing.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
 from media.training.features import LENT, LONGEST
 
 Weights: TypeAlias = dict[str, Any]

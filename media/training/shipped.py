@@ -62,8 +62,14 @@ def make_shipped(language: Language, material: Material, out: Path, share: float
     if own := sorted((material.prompts / language.code).glob("*.wav")):
         yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
     yield from make_missing(folder, TIMES, material.prompts)
-    like, rounds = (None, ROUNDS) if language.code == DEEPENED else (DEEPENED, ROUNDS_LENT)
-    yield from fit_shipped(language, folder / "features", out, max(10, round(share * rounds)), like)
+    like = None if language.code == DEEPENED else DEEPENED
+    rounds = max(10, round(share * usual_rounds(like)))
+    yield from fit_shipped(language, folder / "features", out, rounds, like)
+
+
+def usual_rounds(like: str | None) -> int:
+    """How many batches; fewer where another head lends its deep layers."""
+    return ROUNDS_LENT if like else ROUNDS
 
 
 def fit_shipped(

@@ -57,7 +57,7 @@ def choose(
     call, the strongest question decides for its utterance. Acceptance takes half of the doubt that the surest
     wrong one leaves: who refuses is never recorded for it.
     """
-    likely = probabilities_on_calls(weights, rows, range(classes - 1))
+    likely = probabilities_on_calls(weights, rows)
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
     refusals = _strongest(scores, sounds, rows.labels < refusing)
     others = _strongest(scores, sounds, rows.labels == classes - 1)
@@ -88,14 +88,12 @@ def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
     return choose(weights, rows, 1, 2, [0], near=FALSE_REFUSALS_NEAR_LENT)
 
 
-def probabilities_on_calls(
-    weights: Mapping[str, Any], rows: Questions, listened: Sequence[int]
-) -> NDArray[np.float32]:
-    """(rows, classes), as a spotter finds them that listens for these classes: what may be one of them is
+def probabilities_on_calls(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
+    """(rows, classes), as a spotter finds them that listens for all of them but the last: what may be one is
     heard by other vocal tracts, too."""
     rows = deepened(weights, rows)
     likely = probabilities(weights, rows)
-    maybe = np.flatnonzero(likely[:, listened].sum(axis=1) >= MAYBE)
+    maybe = np.flatnonzero(likely[:, :-1].sum(axis=1) >= MAYBE)
     if not rows.warped or not len(maybe):
         return likely
     some = replace(

@@ -181,12 +181,10 @@ def _embed_all(pool: ProcessPoolExecutor, folder: Path, step: Step) -> None:
 
 def _speak(code: str, folder: Path, styles: Path, shard: tuple[str, list["SpokenFile"]]) -> None:
     from media.training.language import language
-    from media.training.speech import load_voice, write
+    from media.training.speech import speak
 
-    synthesizer, utterances = shard
-    voice = load_voice(language(code), synthesizer, folder, styles)
-    for utterance in utterances:
-        write(voice, utterance, folder / "sounds" / utterance.path)
+    synthesizer, planned = shard
+    list(speak(language(code), synthesizer, planned, folder, styles))
 
 
 def _embed(folder: Path, split: str, source: str) -> None:

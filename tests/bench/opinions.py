@@ -20,6 +20,7 @@ from scipy.optimize import minimize
 from media.frame import Samples
 from media.hearing.head import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
+from media.hearing.second.opinion import without_doubt
 from media.hearing.second.weights import FILE, Weights, log_odds
 from media.hearing.second.whisper import Whisper
 from media.hearing.spotter import Spotter, plain
@@ -68,7 +69,7 @@ class _Collecting:
         found = self._first.judge(samples, place)
         self.refused |= found.meaning is Meaning.REFUSE
         if found.meaning is not Meaning.ACCEPT:
-            self.score = max(self.score, (found.refusing if found.everyday else found.confidence) or 0.0)
+            self.score = max(self.score, without_doubt(found).confidence or 0.0)
         if place is not None and place.last and len(samples):
             self.gains.append(self._model.gains(samples))
         return Verdict(Meaning.OTHER)
@@ -125,19 +126,17 @@ def _telling(
     gain from which they are; of people no more may be than DOUBTED."""
     people = (found.sources == PEOPLE) & (found.labels == OTHER) & silent
     said = np.isin(found.labels, [label(phrase) for phrase in phrases]) & silent
+
+    def doubted(asked: list[int]) -> tuple[float, float]:
+        best = above[:, asked].max(axis=1)
+        at = float(np.quantile(best[people], 1 - DOUBTED))
+        return float(np.mean(best[said] >= at)), at
+
     chosen: list[int] = []
-    doubt_at = 0.0
     while len(chosen) < ASKED:
-
-        def doubted(number: int) -> tuple[float, float]:
-            best = above[:, [*chosen, number]].max(axis=1)
-            at = float(np.quantile(best[people], 1 - DOUBTED))
-            return float(np.mean(best[said] >= at)), at
-
-        best = max(set(range(len(phrases))) - set(chosen), key=doubted)
-        doubt_at = doubted(best)[1]
-        chosen.append(best)
-    return [phrases[number] for number in sorted(chosen)], doubt_at
+        others = set(range(len(phrases))) - set(chosen)
+        chosen.append(max(others, key=lambda number: doubted([*chosen, number])))
+    return [phrases[number] for number in sorted(chosen)], doubted(chosen)[1]
 
 
 def _regression(values: Floats, refused: NDArray[np.bool_], nothing: NDArray[np.bool_]) -> list[float]:

@@ -115,7 +115,7 @@ class SecondOpinion:
             return found
         if found.meaning is Meaning.REFUSE:
             return found
-        rest, refusal = found, _without_doubt(found)
+        rest, refusal = found, without_doubt(found)
         if _is_like_a_refusal(refusal):
             rest = found if found.everyday else Verdict(Meaning.OTHER, confidence=found.confidence)
             speech.hear(refusal, where.at + len(samples))
@@ -141,7 +141,7 @@ class SecondOpinion:
         second = self._asked(samples, TURN_ANYWAY_S, anyway=True)
         if second is None:
             return found
-        return strongest([combined(_without_doubt(found), second, self._weights), found])
+        return strongest([combined(without_doubt(found), second, self._weights), found])
 
     def _asked(self, samples: Samples, patience_s: float, *, anyway: bool = False) -> Likeness | None:
         """What the model says; None if others ask for longer than that. `anyway`: and if such questions have
@@ -162,7 +162,7 @@ class SecondOpinion:
             self._turn.release()
 
 
-def _without_doubt(found: Verdict) -> Verdict:
+def without_doubt(found: Verdict) -> Verdict:
     """The first one's verdict without the head for everyday words, which only doubts."""
     return Verdict(Meaning.OTHER, confidence=found.refusing) if found.everyday else found
 
