@@ -1,7 +1,7 @@
 """The detector of the engine "embedding": which phrases it takes, and what it makes of what a head says."""
 
 from dataclasses import replace
-from itertools import cycle
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ import pytest
 from media.hearing.detectors import load_detector
 from media.hearing.embedding import WARPS, Floats
 from media.hearing.head import DILATIONS, KERNEL, Head, Tails, google_layers, save
-from media.hearing.keyword import DetectorUnavailable, Meaning, Verdict
-from media.hearing.spotter import HEADS, Spotter, everyday_heads, known_heads, plain
+from media.hearing.keyword import DetectorUnavailable, Meaning, StreamPosition, Verdict
+from media.hearing.spotter import HEADS, Spotter, everyday_heads, known_heads, plain, shared_streams
 
 PHRASES = ("je refuse", "pas d'enregistrement", "oui")
 SOUND = np.asarray(np.random.default_rng(1).normal(size=16_000) * 1000, dtype=np.int16)
@@ -86,30 +86,50 @@ def test_heads_that_share_their_deep_layers_are_deepened_once(
 
 
 @pytest.mark.parametrize(
-    ("plain", "warped", "heard"),
+    ("scores", "heard", "views"),
     [
-        (0.95, 0.95, 0.95),
-        (0.95, 0.05, 0.14),
-        (0.46, 0.99, 0.97),
-        (0.44, 0.99, 0.44),  # not nearly unclear
+        ((0.95, 0.95), 0.95, 5),
+        ((0.95, 0.6), 0.71, 5),
+        ((0.95, 0.05), 0.27, 3),  # the nearer two make it improbable enough
+        ((0.46, 0.99), 0.97, 5),
+        ((0.44, 0.99), 0.44, 1),  # not nearly unclear
     ],
 )
 def test_what_may_be_a_phrase_is_heard_as_by_other_vocal_tracts_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain: float, warped: float, heard: float
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scores: tuple[float, float], heard: float, views: int
 ) -> None:
     """Each of five counts alike: the mean of their odds."""
     save(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.9, 0.8, saying((0.5, 0.5))))
-    views = cycle([plain] + [warped] * len(WARPS) * (plain >= 0.45))
+    verdict, asked = judged_by_views(monkeypatch, Spotter(["je refuse"], [], tmp_path), *scores)
+    assert asked == views and verdict.confidence == pytest.approx(heard, abs=0.01)
+    expected = Meaning.REFUSE if heard >= 0.9 else Meaning.UNCLEAR if heard >= 0.5 else Meaning.OTHER
+    assert verdict.meaning is expected
+
+
+@pytest.mark.parametrize(("plain", "views"), [(0.85, 1), (0.9, 5)])
+def test_in_a_call_only_what_nearly_refuses_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain: float, views: int
+) -> None:
+    """Nothing else counts there."""
+    save(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.5, 0.5))))
+    spotter = Spotter(["je refuse"], [], tmp_path, in_call=True)
+    verdict, asked = judged_by_views(monkeypatch, spotter, plain, 0.99)
+    assert (verdict.meaning, asked) == (Meaning.REFUSE if views == 5 else Meaning.OTHER, views)
+
+
+def judged_by_views(
+    monkeypatch: pytest.MonkeyPatch, spotter: Spotter, plain: float, warped: float
+) -> tuple[Verdict, int]:
+    """By a head that finds this in a voice, that in it as by another vocal tract; how often it was asked."""
+    scores = chain([plain], repeat(warped))
+    asked: list[float] = []
 
     def classify(head: Head, deep: Floats) -> Floats:
-        score = next(views)
+        asked.append(score := next(scores))
         return np.array([score, 1 - score], dtype=np.float32)
 
     monkeypatch.setattr(Head, "classify", classify)
-    for in_call in (False, True):
-        verdict = Spotter(["je refuse"], [], tmp_path, in_call=in_call).judge(SOUND)
-        assert verdict.confidence == pytest.approx(heard, abs=0.01)
-        assert verdict.meaning is (Meaning.REFUSE if heard >= 0.9 else Meaning.OTHER)
+    return spotter.judge(SOUND), len(asked)
 
 
 def test_a_phrase_that_was_not_asked_for_is_not_heard(heads: Path) -> None:
@@ -118,6 +138,13 @@ def test_a_phrase_that_was_not_asked_for_is_not_heard(heads: Path) -> None:
 
 def test_a_sound_too_short_for_a_step_is_nothing(heads: Path) -> None:
     assert Spotter(["je refuse"], [], heads).judge(SOUND[:100]) == Verdict(Meaning.OTHER)
+
+
+def test_with_the_last_question_a_stream_is_forgotten(heads: Path) -> None:
+    spotter = Spotter(["je refuse"], [], heads)
+    for last, kept in ((False, 1), (True, 0)):
+        spotter.judge(SOUND, StreamPosition(1, 0, last))
+        assert len(shared_streams()) == kept
 
 
 def test_a_phrase_without_a_head_is_an_error_that_names_it_and_what_there_is(heads: Path) -> None:

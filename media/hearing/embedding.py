@@ -13,6 +13,7 @@ sound's steps are the same wherever it is cut.
 import hashlib
 import importlib.util
 import os
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -53,10 +54,18 @@ class EmbeddingUnavailable(Exception):
     """The network or its runtime is missing; str() is one line that says how to install it."""
 
 
-def mel_bank(warp: float = 1.0) -> Floats:
+OWN = 1.0
+"""The vocal tract of who speaks, as it is."""
+NEAR_OWN, FAR = (0.94, 1.06), (0.88, 1.12)
+"""Other vocal tracts that a voice may have been meant for (vocal tract length normalisation)."""
+WARPS = (*NEAR_OWN, *FAR)
+
+
+@lru_cache(maxsize=16)
+def mel_bank(warp: float = OWN) -> Floats:
     """(FFT // 2 + 1, MELS): Slaney's triangles, as the network was trained with.
 
-    `warp` other than 1 moves what a band hears up by that factor: a longer or shorter vocal tract.
+    `warp` other than OWN moves what a band hears up by that factor: a longer or shorter vocal tract.
     """
     linear, step = 200 / 3, np.log(6.4) / 27
     low, high = BAND[0] / linear, 15 + np.log(BAND[1] / 1000) / step
@@ -69,36 +78,20 @@ def mel_bank(warp: float = 1.0) -> Floats:
     return np.asarray(4 * bank, dtype=np.float32)  # as loud as at the network's own 16 kHz
 
 
-WARPS = (0.88, 0.94, 1.06, 1.12)
-"""Other vocal tracts that a voice may have been meant for (vocal tract length normalisation)."""
-_BANK = mel_bank()
-_WARPED = tuple(mel_bank(warp) for warp in WARPS)
 _HANN = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
 
-def log_mel(samples: Samples, bank: Floats = _BANK) -> Floats:
+def log_mel(samples: Samples, warp: float = OWN) -> Floats:
     """(frames, MELS) of (n,) int16 at 8 kHz: one frame each 10 ms, of 25 ms of sound; none for less."""
-    return _in_bands(_power(samples), bank)
-
-
-def warped_log_mels(samples: Samples) -> list[Floats]:
-    """The spectra that `log_mel` gives, as if by each of the vocal tracts WARPS."""
-    power = _power(samples)
-    return [_in_bands(power, bank) for bank in _WARPED]
-
-
-def _power(samples: Samples) -> Floats:
-    """(frames, FFT // 2 + 1)."""
     count = max(0, (len(samples) - WINDOW) // HOP + 1)
     if count == 0:
-        return np.zeros((0, FFT // 2 + 1), dtype=np.float32)
+        return np.zeros((0, MELS), dtype=np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[: count * HOP : HOP] * _HANN
     spectra = np.fft.rfft(frames, FFT)
-    return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
-
-
-def _in_bands(power: Floats, bank: Floats) -> Floats:
-    return np.asarray(np.log10(np.maximum(power @ bank, 10 ** (FLOOR_DB / 10))) + 2, dtype=np.float32)
+    power = np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
+    return np.asarray(
+        np.log10(np.maximum(power @ mel_bank(warp), 10 ** (FLOOR_DB / 10))) + 2, dtype=np.float32
+    )
 
 
 class Embedding:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from media.frame import Samples
-from media.hearing.embedding import Embedding, EmbeddingUnavailable, Floats
+from media.hearing.embedding import FAR, NEAR_OWN, OWN, Embedding, EmbeddingUnavailable, Floats
 from media.hearing.head import Head, HeadError, load, together
 from media.hearing.keyword import DetectorUnavailable, Meaning, StreamPosition, Verdict, every_ms, strongest
 from media.hearing.streams import Streams
@@ -18,16 +18,36 @@ from media.hearing.streams import Streams
 HEADS = Path(__file__).parents[1] / "heads"
 MOST_NAMED = 12
 NEARLY = 0.9
-"""From this share of what a head is unclear from, speech is heard as by other vocal tracts, too."""
+"""From this share of what a phrase counts from, speech is heard as by other vocal tracts, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
-    """A head; of the phrases to listen for, the places among its classes and the meanings."""
+    """A head; of the phrases to listen for, the places among its classes and the meanings; the scores from
+    which they refuse, and are heard at all."""
 
     head: Head
     refuse: tuple[int, ...]
     accept: tuple[int, ...]
+    in_call: bool
+
+    @property
+    def refuse_at(self) -> float:
+        return self.head.in_call_at if self.in_call else self.head.refuse_at
+
+    @property
+    def heard_at(self) -> float:
+        return self.head.in_call_at if self.in_call else self.head.unclear_at
+
+    def scores(self, likely: Floats) -> tuple[float, float]:
+        """That it refuses, and that it accepts. It does not matter which phrase was said: their probabilities
+        are added."""
+        return float(likely[list(self.refuse)].sum()), float(likely[list(self.accept)].sum())
+
+    def may_count(self, likely: Floats) -> bool:
+        """Whether it is nearly a phrase by this head."""
+        refusing, accepting = self.scores(likely)
+        return refusing >= NEARLY * self.heard_at or accepting >= NEARLY * self.head.accept_at
 
 
 class Spotter:
@@ -51,19 +71,18 @@ class Spotter:
         `own`: a folder of more heads, which may be missing.
         """
         self.every_ms = every_ms("embedding", in_call)
-        self._in_call = in_call
         shipped = _heads(heads)
         every = [head for head in shipped if not head.everyday] + (known_heads(own) if own else [])
         self._listening = [
             listening
             for head in every
-            if (listening := _Listening(head, _places(head, refuse), _places(head, accept))).refuse
+            if (listening := _Listening(head, _places(head, refuse), _places(head, accept), in_call)).refuse
             or listening.accept
         ]
         if not in_call:
             refusing = {each.head.language for each in self._listening if each.refuse}
             self._listening += [
-                _Listening(head, tuple(range(len(head.phrases))), ())
+                _Listening(head, tuple(range(len(head.phrases))), (), in_call)
                 for head in shipped
                 if head.everyday and head.language in refusing
             ]
@@ -87,32 +106,36 @@ class Spotter:
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The most probable phrase, if it is probable enough; none in less than 0.8 s."""
-        deepened = self._streams.deep(self._deepening, samples, place)
-        if not all(map(len, deepened)):
+        try:
+            found = self._heard(samples, place)
+        finally:
+            if place and place.last:
+                self._streams.forget(place.stream)
+        if not found:
             return Verdict(Meaning.OTHER)
-        likely = self._classified(deepened)
-        if self._may_be_a_phrase(likely):
-            warped = self._streams.warped(self._deepening, samples, place)
-            views = [likely, *map(self._classified, warped)]
-            likely = [together(np.stack(of_one)) for of_one in zip(*views, strict=True)]
-        found = [
-            _verdict(each, one, self._in_call) for each, one in zip(self._listening, likely, strict=True)
-        ]
         best = strongest(found)
         if not best.everyday:
             return best
         return replace(best, refusing=max(_refusing(one) for one in found))
 
+    def _heard(self, samples: Samples, place: StreamPosition | None) -> list[Verdict]:
+        """What each head makes of it; nothing of what is too short."""
+        views: list[list[Floats]] = []
+        likely: list[Floats] = []
+        for warps in ((OWN,), NEAR_OWN, FAR):
+            for deepened in self._streams.deep(self._deepening, samples, place, warps):
+                if not all(map(len, deepened)):
+                    return []
+                views.append(self._classified(deepened))
+            likely = [together(np.stack(of_one)) for of_one in zip(*views, strict=True)]
+            if not any(each.may_count(one) for each, one in zip(self._listening, likely, strict=True)):
+                break
+        return [_verdict(each, one) for each, one in zip(self._listening, likely, strict=True)]
+
     def _classified(self, deepened: Sequence[Floats]) -> list[Floats]:
         """The probabilities by each head that is listened with."""
         places = zip(self._listening, self._deep_of, strict=True)
         return [each.head.classify(deepened[number]) for each, number in places]
-
-    def _may_be_a_phrase(self, likely: Sequence[Floats]) -> bool:
-        return any(
-            one[[*each.refuse, *each.accept]].sum() >= NEARLY * each.head.unclear_at
-            for each, one in zip(self._listening, likely, strict=True)
-        )
 
 
 @cache
@@ -187,17 +210,13 @@ def _refusing(found: Verdict) -> float:
     return 0.0 if found.everyday or found.meaning is Meaning.ACCEPT else found.confidence or 0.0
 
 
-def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:
-    """Probabilities of phrases that refuse are added: it does not matter which one was said."""
-    head, refuse, accept = listening.head, listening.refuse, listening.accept
-    refusing, accepting = float(likely[list(refuse)].sum()), float(likely[list(accept)].sum())
-    refuse_at, heard_at = (head.in_call_at,) * 2 if in_call else (head.refuse_at, head.unclear_at)
-    if refuse and refusing >= heard_at:
-        keyword = head.phrases[max(refuse, key=lambda place: likely[place])]
-        meaning = Meaning.REFUSE if refusing >= refuse_at else Meaning.UNCLEAR
+def _verdict(listening: _Listening, likely: Floats) -> Verdict:
+    head, (refusing, accepting) = listening.head, listening.scores(likely)
+    if listening.refuse and refusing >= listening.heard_at:
+        keyword = head.phrases[max(listening.refuse, key=lambda place: likely[place])]
+        meaning = Meaning.REFUSE if refusing >= listening.refuse_at else Meaning.UNCLEAR
         return Verdict(meaning, keyword, round(refusing, 3), everyday=head.everyday)
-    if accept and accepting >= head.accept_at:
-        return Verdict(
-            Meaning.ACCEPT, head.phrases[max(accept, key=lambda p: likely[p])], round(accepting, 3)
-        )
+    if listening.accept and accepting >= head.accept_at:
+        keyword = head.phrases[max(listening.accept, key=lambda place: likely[place])]
+        return Verdict(Meaning.ACCEPT, keyword, round(accepting, 3))
     return Verdict(Meaning.OTHER, confidence=0.0 if head.everyday else round(refusing, 3))

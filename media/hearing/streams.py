@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from media.frame import Samples
-from media.hearing.embedding import HOP, STRIDE, Embedding, Floats, warped_log_mels
+from media.hearing.embedding import HOP, OWN, STRIDE, Embedding, Floats
 from media.hearing.head import DEEP, REACH, Head, Tails, steps_of
 from media.hearing.keyword import StreamPosition
 
@@ -43,53 +43,53 @@ class Streams:
 
     def __init__(self, embedding: Embedding) -> None:
         self._embedding = embedding
-        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._known: OrderedDict[int, dict[float, _Known]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
     def deep(
-        self, heads: Sequence[Head], samples: Samples, place: StreamPosition | None = None
-    ) -> list[Floats]:
-        """(n, DEEP) by head of (m,) int16; n is 0 for less than a deep step sees.
+        self,
+        heads: Sequence[Head],
+        samples: Samples,
+        place: StreamPosition | None = None,
+        warps: Sequence[float] = (OWN,),
+    ) -> list[list[Floats]]:
+        """(n, DEEP) by head of (m,) int16, for each of these vocal tracts; n is 0 for less than a deep step
+        sees.
 
         The same with a `place` as without.
         """
-        if place is None:
-            return self._following(heads, None, 0, samples).deep
-        begins, heard = -(-place.at // STEP), _from_a_step(samples, place)
-        known = self._following(heads, self._known.pop(place.stream, None), begins, heard)
-        if not place.last and len(known.deep[0]):
+        known = {} if place is None else self._known.get(place.stream, {})
+        begins = 0 if place is None else -(-place.at // STEP)
+        heard = samples if place is None else samples[-place.at % STEP :]
+        for warp in warps:
+            known[warp] = self._following(heads, known.get(warp), begins, heard, warp)
+        deep = [known[warp].deep for warp in warps]
+        if place is not None and len(deep[0][0]):
             self._known[place.stream] = known
+            self._known.move_to_end(place.stream)
             if len(self._known) > STREAMS:
                 self._known.popitem(last=False)
-        return known.deep
+        return deep
 
-    def warped(
-        self, heads: Sequence[Head], samples: Samples, place: StreamPosition | None = None
-    ) -> list[list[Floats]]:
-        """(n, DEEP) by head, for each of the vocal tracts of embedding.WARPS. Nothing is kept of it."""
-        heard = _from_a_step(samples, place)
-        every = [self._embedding(spectra) for spectra in warped_log_mels(heard)]
-        return [[head.deepen(steps) for head in heads] for steps in every]
+    def forget(self, stream: int) -> None:
+        """Nothing more is asked about it."""
+        self._known.pop(stream, None)
 
     def _following(
-        self, heads: Sequence[Head], known: _Known | None, begins: int, samples: Samples
+        self, heads: Sequence[Head], known: _Known | None, begins: int, samples: Samples, warp: float
     ) -> _Known:
         """What is known of a question that begins with that step."""
         if known is None or not _helps(known, heads, begins, len(samples)):
             nothing = [np.zeros((0, DEEP), dtype=np.float32) for _ in heads]
             known = _Known(heads, begins, begins, nothing, [{} for _ in heads])
-        new = steps_of(self._embedding, samples[(known.next - begins) * STEP :])
+        new = steps_of(self._embedding, samples[(known.next - begins) * STEP :], warp)
         deep = [
             np.concatenate([part[begins - known.first :], head.deepen(new, tails)])
             for part, head, tails in zip(known.deep, heads, known.tails, strict=True)
         ]
         return _Known(heads, begins, known.next + len(new), deep, known.tails)
-
-
-def _from_a_step(samples: Samples, place: StreamPosition | None) -> Samples:
-    return samples if place is None else samples[-place.at % STEP :]
 
 
 def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:

@@ -20,16 +20,16 @@ from media.hearing.embedding import (
     FLOOR_DB,
     HOP,
     MELS,
+    OWN,
     SPAN,
     STRIDE,
+    WARPS,
     WINDOW,
     Embedding,
     Floats,
     log_mel,
-    mel_bank,
-    warped_log_mels,
 )
-from media.hearing.head import OTHER, REACH
+from media.hearing.head import OTHER, REACH, steps_of
 from media.hearing.keyword import every_ms
 from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
 from media.training.lines.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
@@ -154,7 +154,7 @@ class LineStage:
             for at, start, stop in questions(heard)
             if label == OTHER or since < at < since + LATE_S
         ]
-        warped = None if changed else np.stack([self._embedding(each) for each in warped_log_mels(whole)])
+        warped = None if changed else np.stack([steps_of(self._embedding, whole, warp) for warp in WARPS])
         return SoundQuestions(label, steps, asked, str(path), warped)
 
     def _spectra(self, heard: Samples, changed: bool) -> Floats:
@@ -162,8 +162,8 @@ class LineStage:
         random = self._random
         if not changed:
             return log_mel(heard)
-        warp = random.uniform(0.9, 1.12) if random.random() < 0.5 else 1.0
-        spectra = log_mel(heard, mel_bank(warp))
+        warp = random.uniform(0.9, 1.12) if random.random() < 0.5 else OWN
+        spectra = log_mel(heard, warp)
         if random.random() < 0.6:
             at = np.linspace(0, MELS - 1, 6)
             spectra = spectra + np.interp(np.arange(MELS), at, random.normal(size=6) * 0.3).astype(np.float32)
