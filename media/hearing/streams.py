@@ -23,7 +23,7 @@ from media.hearing.keyword import StreamPosition
 STEP = STRIDE * HOP
 """Samples from one step to the next. Questions begin at multiples of it."""
 STREAMS = 256
-"""Some 40 kB each."""
+"""Some 40 kB each, five times as much of what may be a phrase."""
 
 
 @dataclass(frozen=True, slots=True)
