@@ -107,7 +107,7 @@ USUAL = Amounts(
         "pico": {"test": 80},
     },
     people={"train": 400, "tune": 300, "test": 250},
-    rounds=2000,
+    rounds=5000,
 )
 
 

@@ -24,7 +24,7 @@ from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT,
 SEED = 1
 DEEPENED = "fr"
 """The language whose head deepens the embedding's steps for all: they are computed once."""
-ROUNDS, ROUNDS_LENT = 10_000, 2500
+ROUNDS, ROUNDS_LENT = 5000, 2500
 """Batches, and batches on lent deep layers: there is less to learn."""
 SPLITS: tuple[Split, ...] = ("train", "tune")
 TIMES = {"train/kokoro": 2}
