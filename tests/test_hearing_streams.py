@@ -7,7 +7,7 @@ import pytest
 
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import FAR, NEAR_OWN, OWN, WARPS, Embedding, Floats
-from media.hearing.head import Head
+from media.hearing.head import Head, Tails
 from media.hearing.keyword import StreamPosition
 from media.hearing.spotter import known_heads
 from media.hearing.streams import STEP, STREAMS, Streams
@@ -78,6 +78,28 @@ def test_a_question_costs_what_is_new_in_it(
         network.spectra = 0
         streams.deep(heads, *question(0, after), warps)
         assert network.spectra < 50 * len(warps), (before, after)  # 10 new ones, and those that a step sees
+
+
+def test_what_fails_half_way_is_computed_again(
+    heads: list[Head], network: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One head has gone on, the next one not."""
+    streams = Streams(network)
+    streams.deep(heads, *question(0, 16_000))
+    deepen, asked = Head.deepen, iter([True, False])
+
+    def failing(head: Head, steps: Floats, tails: Tails | None = None) -> Floats:
+        if not next(asked):
+            raise MemoryError
+        return deepen(head, steps, tails)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Head, "deepen", failing)
+        with pytest.raises(MemoryError):
+            streams.deep(heads, *question(0, 16_800))
+    [found], [anew] = streams.deep(heads, *question(0, 17_600)), Streams(network).deep(heads, SOUND[:17_600])
+    for one, expected in zip(found, anew, strict=True):
+        np.testing.assert_allclose(one, expected, atol=1e-4)
 
 
 def test_nothing_is_kept_of_what_was_forgotten_or_has_no_place(heads: list[Head], network: Counting) -> None:

@@ -64,7 +64,8 @@ class Streams:
         begins = 0 if place is None else -(-place.at // STEP)
         heard = samples if place is None else samples[-place.at % STEP :]
         for warp in warps:
-            known[warp] = self._following(heads, known.get(warp), begins, heard, warp)
+            before = known.pop(warp, None)  # no longer true if the network fails half-way
+            known[warp] = self._following(heads, before, begins, heard, warp)
         deep = [known[warp].deep for warp in warps]
         if place is not None and len(deep[0][0]):
             self._known[place.stream] = known
