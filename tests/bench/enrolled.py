@@ -6,6 +6,7 @@ on the others makes of it is set beside what the shipped head makes of it.
 """
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -213,6 +214,8 @@ def _rate(asked: list[Asked], column: str, meanings: set[Meaning]) -> Rate:
 def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: bool) -> None:
     """Measure what a colleague reaches whom the head was not trained on."""
     chosen = KINDS[kind]
+    if kind == "flite" and shutil.which("flite") is None:
+        raise click.ClickException("--kind flite: needs flite (apt install flite)")
     spoken, amounts = language(chosen.language), USUAL.share(share)
     with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as scratch, steps(many=1) as step:
         folder = Path(scratch)
