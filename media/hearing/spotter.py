@@ -23,8 +23,8 @@ NEARLY = 0.9
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
-    """A head; of the phrases to listen for, the places among its classes and the meanings; the scores from
-    which they refuse, and are heard at all."""
+    """A head; of the phrases that refuse and that accept, the places among its classes; whether it listens in
+    the call, where nothing is unclear."""
 
     head: Head
     refuse: tuple[int, ...]

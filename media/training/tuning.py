@@ -90,7 +90,8 @@ def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
 
 def probabilities_on_calls(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
     """(rows, classes), as a spotter finds them that listens for all of them but the last: what may be one is
-    heard by other vocal tracts, too."""
+    heard by other vocal tracts, too. Always by all of them: a spotter stops where the nearer two leave too
+    little."""
     rows = deepened(weights, rows)
     likely = probabilities(weights, rows)
     maybe = np.flatnonzero(likely[:, :-1].sum(axis=1) >= MAYBE)
