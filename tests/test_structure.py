@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,9 +51,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "accounts": {"postgres", "rows", "sqlite", "storage"},
     },
 }
-LARGEST = 16  # modules in one folder
 VALUES = {"collections", "dataclasses", "enum", "typing"}
-LONGEST = 400  # lines; what is longer is two things
 # three threads and native code, which nothing may end
 BROAD = (
     "media/recording/tap.py",
@@ -242,11 +239,6 @@ def test_no_modules_import_one_another() -> None:
     assert circles(ALL) == []
 
 
-def test_no_folder_is_large() -> None:
-    counted = Counter(name(path.parent) for path in ALL if path.stem != "__init__")
-    assert {folder for folder, count in counted.items() if count > LARGEST} == set()
-
-
 @pytest.mark.parametrize("folder", sorted({path.parent for path in ALL}), ids=name)
 def test_each_folder_says_what_lives_there(folder: Path) -> None:
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
@@ -353,11 +345,6 @@ def test_the_database_is_spoken_to_in_one_package() -> None:
         assert not spoken or (name(path), spoken) == ("sipagent/config/tables/cluster.py", {"psycopg"})
         texts = (node.value for node in sources(path, ast.Constant) if isinstance(node, ast.Constant))
         assert not [text for text in texts if isinstance(text, str) and SQL.match(text)], name(path)
-
-
-def test_modules_are_short() -> None:
-    lengths = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in ALL}
-    assert {path: lines for path, lines in lengths.items() if lines > LONGEST} == {}
 
 
 def test_no_broad_except_but_those_that_say_why() -> None:
