@@ -60,7 +60,7 @@ run: .venv/installed ## run the agent, on this machine alone, with config.toml
 	@echo '  the operator  listens on port 5070, and is rung as sip:201@127.0.0.1:5070'
 	@echo 'The page, where recordings are listened to, says below where it is.'
 	@echo 'Ctrl-C ends it once calls are over, a second one at once.'
-	@$(RUN) run --web
+	@$(RUN) --config $${SIPAGENT_CONFIG:-config.toml} run --web
 
 demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
 	@$(RUN) demo

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sipagent.cli import base
+from sipagent.cli import usual
 from sipagent.cli.main import WITHOUT_CONFIG, cli
 from tests.office import CONFIG, Office, make_office
 
@@ -119,7 +119,7 @@ def places(office: Office, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("here", "etc"):
         (office.folder / name).mkdir()
     monkeypatch.chdir(office.folder / "here")
-    monkeypatch.setattr(base, "SYSTEM_CONFIG", office.folder / "etc" / "config.toml")
+    monkeypatch.setattr(usual, "SYSTEM_CONFIG", office.folder / "etc" / "config.toml")
     monkeypatch.delenv("SIPAGENT_CONFIG", raising=False)
     return office.folder
 

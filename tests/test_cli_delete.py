@@ -291,7 +291,7 @@ def test_of_a_persons_calls_what_is_held_stays(office: Office) -> None:
     assert office.run("hold", rows[0].id, *OPTIONS, "--review", "2999-01-01").code == 0
     result = office.run("delete", "--caller", CALLER, *SAID, "--yes", "--json")
     assert result.code == 1 and f"{rows[0].id}: it is on hold (criminal)" in result.err
-    assert result.err.count("\n") == 1
+    assert result.err.count("\n") == 2  # the other line says whose configuration it follows
     assert [one["id"] for one in json.loads(result.out)] == [rows[1].id]
     assert last(office, rows[0].id).outcome == "refused"
 

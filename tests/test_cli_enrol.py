@@ -77,7 +77,7 @@ def test_who_is_forgotten_takes_what_learnt_along(room: Room, office: Office) ->
     head = teach(room, "ann_martin")
     ran = office.run("enrol", "--forget", "ann martin")
     assert ran.code == 0 and "and 1 head that had learnt from it" in ran.out
-    assert f"no head hears '{PHRASE}' any more" in ran.err and ran.err.count("\n") == 1
+    assert f"no head hears '{PHRASE}' any more" in ran.err and "by the configuration " in ran.err
     assert not head.exists() and not head.with_suffix(".md").exists()
     assert list((room.folder / "voices").iterdir()) == []
     assert "ann martin: has lent no voice" in office.fails(1, "enrol", "--forget", "ann martin")
@@ -159,7 +159,8 @@ def test_the_purge_removes_what_has_expired(room: Room, office: Office) -> None:
     expires, consented = (datetime.fromisoformat(zoe[key]) for key in ("expires_at", "consented_at"))
     assert expires - consented == timedelta(days=90)
     (room.folder / "heads" / "x.npz").write_bytes(b"")
-    assert "not a head" in office.fails(1, "purge", "--now", "2100-01-01", "--force", "--by", "Ann")
+    ran = office.run("purge", "--now", "2100-01-01", "--force", "--by", "Ann")
+    assert (ran.code, ran.out) == (1, "") and "not a head" in ran.err
 
 
 def test_the_services_own_purge_removes_it_and_its_log_names_nobody(room: Room) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.base import SYSTEM_CONFIG
 from sipagent.cli.main import cli
+from sipagent.cli.usual import SYSTEM_CONFIG
 from sipagent.service.supervisor import GRACE_S
 from sipagent.service.systemd import LAST_WORK_S
 

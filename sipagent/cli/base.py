@@ -30,6 +30,7 @@ from retention.rules.lookup import ids_beginning, ids_meant
 from retention.rules.purge import Terms
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import archive_of, is_there, store_of
+from sipagent.cli.usual import LOCAL_CONFIG, user_name, usual_config
 from sipagent.config.errors import ConfigError, one_line
 from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
@@ -43,8 +44,6 @@ from sipagent.lookup.terms import terms_of
 if TYPE_CHECKING:
     from sipagent.config.load import Config
 
-LOCAL_CONFIG = Path("config.toml")
-SYSTEM_CONFIG = Path("/etc/sipagent/config.toml")
 _WORDS = 500  # characters
 _LISTED = 10  # how many ids fit into one line
 _OFFERED = 50  # how many ids a shell gets for completion
@@ -182,13 +181,20 @@ class Workplace:
         """Raises ConfigError."""
         from sipagent.config.load import load  # slow to import; `--help` and completion do not need it
 
-        return load(self.named or _usual_config())
+        return load(self.named or usual_config())
+
+    def tell_followed(self) -> None:
+        """Say on stderr whose configuration something is removed by."""
+        file = self.config.file.absolute()
+        said = _("by the configuration {file} (owner: {owner})")
+        said = said.format(file=one_line(str(file)), owner=user_name(file.stat().st_uid))
+        click.echo(f"sipagent: {said}", err=True)
 
     @property
     def folder(self) -> Path:
         """The folder of the configuration, or of a future one: without one, the current folder."""
         try:
-            return (self.named or _usual_config()).parent
+            return (self.named or usual_config()).parent
         except ConfigError:
             return LOCAL_CONFIG.parent
 
@@ -214,22 +220,6 @@ class Workplace:
     def local(self, at: datetime) -> datetime:
         """The moment in the service's time zone."""
         return at.astimezone(self.config.service.timezone)
-
-
-def _usual_config() -> Path:
-    """The first usual place with a configuration. Raises ConfigError, which names all of them."""
-    faults = []
-    for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
-        try:
-            path.lstat()
-        except OSError as error:  # also for a folder that this user may not read
-            faults.append(fault(error).lower())
-        else:
-            return path
-    here, there = faults
-    problem = f"{here}; {SYSTEM_CONFIG}: {there}"
-    ways = _("either, or a path by --config or SIPAGENT_CONFIG")
-    raise ConfigError(LOCAL_CONFIG, "", problem, ways)
 
 
 def meant(archive: Archive, typed: str) -> str:

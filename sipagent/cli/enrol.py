@@ -80,7 +80,7 @@ def enrol_command(
     if lists:
         _list(work, as_json)
     elif forgets is not None:
-        _forget(work.config, forgets)
+        _forget(work, forgets)
     else:
         _take_calls(work, phrases, speech, port)
 
@@ -133,7 +133,8 @@ def _json(person: Person) -> dict[str, Any]:
     }
 
 
-def _forget(config: "Config", name: str) -> None:
+def _forget(work: Workplace, name: str) -> None:
+    config = work.config
     before = _heard(config)
     try:
         gone = forget(config.voices, config.refusal.heads, name)
@@ -142,6 +143,7 @@ def _forget(config: "Config", name: str) -> None:
         raise Failure(said.format(wrong=wrong, name=name)) from wrong
     if not (gone.sound or gone.heads):
         raise Failure(_("{name}: has lent no voice").format(name=name))
+    work.tell_followed()
     heads = len(gone.heads)
     said = ngettext(
         "{name}: the voice is removed, and {n} head that had learnt from it.",

@@ -7,7 +7,6 @@ import click
 from sipagent import __version__
 from sipagent.cli.base import (
     LANGUAGE_OPTION,
-    SYSTEM_CONFIG,
     Program,
     Workplace,
     config_option,
@@ -51,6 +50,7 @@ from sipagent.cli.setup import (
     user,
     web,
 )
+from sipagent.cli.usual import SYSTEM_CONFIG
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 

@@ -88,12 +88,12 @@ def _say_what_is_left(place: "Place", told: "Answers", private: Path) -> None:
 
 def next_steps(place: "Place", config: Path) -> str:
     """The commands that come next; in an installation as the user of the service."""
-    from sipagent.cli.init.place import USER
+    from sipagent.cli.usual import SERVICE
 
     first, second = f"sipagent --config {config} check", f"sipagent --config {config} run"
     if place.state:
-        ours = f"runuser -u {USER} -- " if place.service else ""
+        ours = f"runuser -u {SERVICE} -- " if place.service else ""
         first, second = f"{ours}sipagent check", f"{ours}sipagent run"
         if SYSTEMD.is_dir():
-            second = f"systemctl enable --now {USER}"
+            second = f"systemctl enable --now {SERVICE}"
     return _("Next: {first}, then {second}").format(first=first, second=second)

@@ -10,9 +10,8 @@ import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
-from sipagent.cli.base import SYSTEM_CONFIG
+from sipagent.cli.usual import SERVICE, SYSTEM_CONFIG
 
-USER = "sipagent"  # of the service
 STATE = Path("/var/lib/sipagent")
 
 
@@ -43,6 +42,6 @@ def place_of(directory: Path) -> Place:
 
 def _service() -> Account | None:
     try:
-        return Account(pwd.getpwnam(USER).pw_uid, grp.getgrnam(USER).gr_gid)
+        return Account(pwd.getpwnam(SERVICE).pw_uid, grp.getgrnam(SERVICE).gr_gid)
     except KeyError:
         return None

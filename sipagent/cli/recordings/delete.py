@@ -98,6 +98,8 @@ def delete_command(
             except Failure as refusal:
                 stays.append(str(refusal))
                 continue
+            if len(done) == 1:
+                work.tell_followed()
             if not as_json:
                 click.echo(
                     (_PAGE if len(done) > 1 else "") + certificate(done[-1], work.config.service), nl=False

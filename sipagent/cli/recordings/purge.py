@@ -95,12 +95,14 @@ def purge_command(
     if dry_run:
         ca = work.config.retention.timestamp_ca
         why = suspended(archive.store, read_clock(), proven(archive.store, ca))
+        work.tell_followed()
         report = preview(archive, moment, work.terms)
     else:
         why = None
         take_in_left(archive.store, work.config.places)
         erased = erase_pending(archive, now(), [])  # which waits for no date; what fails is tried again below
         _believe_clock(work, archive.store, erased, asked if clock_ok else None)
+        work.tell_followed()
         report = _purge(work, archive, moment, asked)
         report = replace(report, erased=(*erased, *report.erased))
         _forget_dialogs(work, moment)
@@ -133,6 +135,8 @@ def _believe_clock(work: Workplace, store: Rows, erased: Sequence[str], by: Acce
         was = resume(store, reading, by)
         click.echo(_("purging resumes") if was else _("purging was not suspended"), err=True)
     elif (why := look(store, reading, proven(store, work.config.retention.timestamp_ca))) is not None:
+        if erased:
+            work.tell_followed()
         for id in erased:
             click.echo(_("{id} erased").format(id=id), err=True)
         raise Failure(_suspended(why))

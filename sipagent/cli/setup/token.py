@@ -117,6 +117,7 @@ def revoke_command(work: Workplace, name: str, by: str | None) -> None:
     """
     with changing(work, "token", by, f"revoke {name}") as accounts:
         token = accounts.revoke(name)
+    work.tell_followed()
     click.echo(_("{name}: revoked").format(name=token.name))
 
 

@@ -124,6 +124,7 @@ def remove_command(work: Workplace, name: str, by: str | None) -> None:
     with changing(work, "account", by, f"remove {name}") as accounts:
         account = accounts.meant(name)
         accounts.remove(account.id)
+    work.tell_followed()
     click.echo(_("{name}: removed").format(name=account.name))
 
 
