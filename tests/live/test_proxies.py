@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tests.test_docs import examples, text_of
 
 pytestmark = pytest.mark.live
 
-PAGE = "docs/en/web.md"
+PAGE = "docs/en/in-front.md"
 HOST = "ecoute.example.net"
 ELSEWHERE = "127.0.0.2"  # from where somebody asks the proxy
 LIES = {
@@ -149,3 +149,14 @@ def test_news_comes_at_once(service: Service) -> None:
         assert (answer.status, answer.headers.get_content_type()) == (200, "text/event-stream")
         assert b"event: now\n" in itertools.islice(answer, 5)
         assert not answer.isclosed()
+
+
+def test_who_says_nothing_to_it_from_one_address_keeps_nobody_else_out(service: Service) -> None:
+    """600 of them, half with the beginning of a head; the page itself knows the proxy's address alone."""
+    with ExitStack() as stack:
+        for said in (b"", b"\x16\x03\x01") * 300:
+            place = ("127.0.0.1", service.outside)
+            one = socket.create_connection(place, PATIENCE_S, source_address=("127.0.0.3", 0))
+            stack.enter_context(one).sendall(said)
+        with service.ask("/login") as answer:
+            assert answer.status == 200

@@ -370,7 +370,7 @@ def test_another_site_acts_for_nobody_and_reads_and_frames_nothing(
 
 
 def test_those_who_say_nothing_or_little_stop_nobody(service: Service) -> None:
-    """Up to the limit others are answered, beyond it told to come again; after their time all are let go."""
+    """Others are answered, also when all places are taken; after their time all are let go."""
     claire = service.account("Claire", "listener")
     with service.running() as server, httpx.Client(base_url=service.origin, timeout=5) as client:
         slow: list[socket.socket] = []
@@ -384,8 +384,7 @@ def test_those_who_say_nothing_or_little_stop_nobody(service: Service) -> None:
         assert client.post("/login", data=form).status_code == HTTPStatus.SEE_OTHER
         assert client.get("/account").status_code == HTTPStatus.OK
         silent += [_begun(service, b"") for _ in range(60)]
-        answer = httpx.get(f"{service.origin}/login", timeout=5)
-        assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert httpx.get(f"{service.origin}/login", timeout=5).status_code == HTTPStatus.OK
         for one in silent:
             assert _rest(one) == b""  # after HEAD_S
         assert httpx.get(f"{service.origin}/login", timeout=5).status_code == HTTPStatus.OK

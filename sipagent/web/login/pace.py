@@ -93,13 +93,13 @@ class Pace:
 
 def _keys(address: str, name: str) -> dict[str, bytes]:
     """What is counted, by its kind. Hashes: names that are typed may be passwords, and none is kept."""
-    network = _network(address)
+    network = network_of(address)
     of_name = sha256(folded(name).encode("utf-8", "replace")).digest()
     both, of_address = sha256(network.encode() + of_name).digest(), sha256(network.encode()).digest()
     return {"both": both, "address": of_address, "name": of_name}
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """What one person has: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         one = ip_address(address)

@@ -1,4 +1,9 @@
-"""Serves the page by uvicorn: one process, one loop. SIGTERM ends it, SIGHUP renews its certificate."""
+"""Serves the page by uvicorn: one process, one loop. SIGTERM ends it, SIGHUP renews its certificate.
+
+No address can take all connections for itself: where the page is full, the address with the most of them
+gives one up to each who comes. So a whole town hall may be behind one address, and no figure limits it while
+there is room. Behind a proxy that one address is the proxy's, which keeps its own clients apart.
+"""
 
 import asyncio
 import ctypes
@@ -7,8 +12,11 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 import h11
 import structlog
@@ -18,9 +26,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables.web import WebTable
+from sipagent.web.login.pace import network_of
 
-CONNECTIONS = 300  # at a time; more are told to come again
-HEAD_S = 10.0  # within which the head of a request has to come
+CONNECTIONS = 300  # at a time; each further one takes the place of another, see `_Door`
+ANSWERED = 2 * CONNECTIONS  # more are told to come again (503)
+HEAD_S = 10.0  # within which the head of a request has to come, of the first one TLS's handshake, too
 HEAD_BYTES = 1 << 14
 ENDS_S = 3.0  # for answers in progress; streams are cut
 _M_ARENA_MAX = -8  # mallopt(3)
@@ -38,7 +48,7 @@ def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
     listener = _bound(web)
     settings = uvicorn.Config(
         app,
-        http=_Patient,
+        http=partial(_Patient, listener.lines),  # type: ignore[arg-type]
         loop="asyncio",
         ws="none",
         lifespan="off",
@@ -48,7 +58,7 @@ def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=ANSWERED,
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_graceful_shutdown=int(ENDS_S),
     )
@@ -115,13 +125,13 @@ def _renew(config: Config, context: ssl.SSLContext | None) -> None:
         log.info("certificate_read")
 
 
-def _bound(web: WebTable) -> socket.socket:
+def _bound(web: WebTable) -> "_Door":
     """Raises OSError, which names the address."""
     assert web.listen is not None
     host, port = web.listen
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # named, so that asyncio sets TCP_NODELAY: else a body waits until its head is acknowledged, 40 ms later
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = _Door(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -132,39 +142,104 @@ def _bound(web: WebTable) -> socket.socket:
     return listener
 
 
+Peer = tuple[str, int]
+
+
+class _Line(socket.socket):
+    """A connection, from before its TLS handshake on. `answering`: while a request is answered.
+
+    To cut it, it is shut down: asyncio, which it belongs to, then closes it.
+    """
+
+    def __init__(self, door: "_Door", fileno: int, peer: Peer) -> None:
+        super().__init__(fileno=fileno)
+        self.peer, self.network, self.answering = peer, network_of(peer[0]), False
+        self._door = door
+        self._late: asyncio.TimerHandle | None = None
+
+    def wait(self) -> None:
+        """Have it cut in HEAD_S, unless it asks before."""
+        if self._late is None:
+            self._late = asyncio.get_running_loop().call_later(HEAD_S, self.cut)
+
+    def asked(self) -> None:
+        """It has asked."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def cut(self) -> None:
+        """End it, whatever it does."""
+        self._door.left(self)
+        with suppress(OSError):  # it has ended already
+            self.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """As asyncio does at its end."""
+        self.asked()
+        self._door.left(self)
+        super().close()
+
+
+class _Door(socket.socket):
+    """Where connections come in. `lines`: those that are there, the oldest first."""
+
+    def __init__(self, family: int, type: int, proto: int) -> None:
+        super().__init__(family, type, proto)
+        self.lines: dict[Peer, _Line] = {}
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next one. Raises OSError."""
+        accepted, address = super().accept()
+        line = _Line(self, accepted.detach(), address[:2])
+        self._make_room(line)
+        self.lines[line.peer] = line
+        line.wait()
+        return line, address
+
+    def left(self, line: _Line) -> None:
+        """It is no longer there."""
+        if self.lines.get(line.peer) is line:
+            del self.lines[line.peer]
+
+    def _make_room(self, newest: _Line) -> None:
+        """Cut the oldest connection of the address that has the most: of those that ask for nothing, or else
+        of all, unless nobody has more than who comes."""
+        if len(self.lines) < CONNECTIONS:
+            return
+        there = list(self.lines.values())
+        silent = [one for one in there if not one.answering]
+        most, count = Counter(one.network for one in silent or there).most_common(1)[0]
+        if silent or count > sum(one.network == newest.network for one in there):
+            next(one for one in silent or there if one.network == most).cut()
+
+
 class _Patient(H11Protocol):
     """A connection whose client has to say what it wants within HEAD_S."""
 
-    _waits: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._wait()
+    def __init__(self, lines: Mapping[Peer, _Line], **known: Any) -> None:
+        super().__init__(**known)
+        self._lines = lines
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._wait()
+        if (line := self._noted()) is None:
+            return
+        if self.conn.their_state is h11.IDLE:  # from the first byte of a head
+            line.wait()
+        else:
+            line.asked()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
-        super().connection_lost(exc)
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._noted()
 
-    def _wait(self) -> None:
-        """From the first byte of a head, or from the beginning, until its end."""
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._waits is None:
-            self._waits = self.loop.call_later(HEAD_S, self._late)
-
-    def _stop_waiting(self) -> None:
-        if self._waits is not None:
-            self._waits.cancel()
-            self._waits = None
-
-    def _late(self) -> None:
-        self._waits = None
-        if self.conn.their_state is h11.IDLE:
-            self.transport.close()
+    def _noted(self) -> _Line | None:
+        """Its line, which knows whether it is answered; None where it was cut."""
+        line = None if self.client is None else self._lines.get(self.client)
+        if line is not None:
+            line.answering = self.cycle is not None and not self.cycle.response_complete
+        return line
 
 
 class _Server(uvicorn.Server):
