@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from retention.archive import reserve as reserve_module
+from retention.archive.progress import is_running
 from retention.archive.reserve import Reserve, read_reserve
 from retention.recording import Access, Note, Recording, Status
+from retention.rows.rows import Rows
 from retention.rules.clock import ClockReading, read_clock
 from retention.storage.files import alone
 from retention.storage.places import Owner, Places
@@ -312,6 +316,32 @@ def test_what_an_agent_that_is_gone_could_not_write_is_written(office: Office, o
     assert [one.id for one in office.archive.store.receipts()] == [row.id]
     assert read_reserve(reserve.path) == [] and office.run("verify").code == 0
     reserve.close()
+
+
+def test_no_agent_starts_while_its_reserve_is_written_down(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have it emptied under its hands: it waits. Who only asks is told that none runs."""
+    row, places = recording(), Places(office.folder / "retention.db")
+    reserve = Reserve(places.reserve(), 1)
+    reserve.allocate()
+    reserve.write([receipt(row)])
+    reserve.close()
+    taken_in: list[Path] = []
+
+    def take_in(store: Rows, path: Path) -> list[str]:
+        with places.lock.open("rb") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert not is_running(places)
+        taken_in.append(path)
+        return reserve_module.take_in(store, path)
+
+    monkeypatch.setattr(purge, "take_in", take_in)
+    office.run("purge")
+    assert reserve.path in taken_in
+    assert [one.id for one in office.archive.store.receipts()] == [row.id]
+    with alone(places.lock):
+        pass
 
 
 def test_a_reserve_that_cannot_be_read_is_told_and_hinders_nothing(office: Office) -> None:

@@ -1,4 +1,6 @@
 import os
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,28 @@ def test_removing_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert files.unlink([tmp_path / "b", tmp_path / "a"])
     assert not files.unlink([tmp_path / "b", tmp_path / "a"])
+
+
+# --- locks ---
+
+
+def test_who_wants_a_lock_waits_for_those_that_keep_it_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as keeping:
+        for _ in range(2):  # who asks is not taken for who is alone
+            assert keeping.enter_context(files.kept_free(tmp_path / "lock"))
+        monkeypatch.setattr(time, "sleep", lambda _: keeping.close())
+        with files.alone(tmp_path / "lock"), files.kept_free(tmp_path / "lock") as free:
+            assert not free
+
+
+def test_it_waits_for_no_one_who_is_alone_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
+    with files.alone(tmp_path / "lock"), pytest.raises(BlockingIOError), files.alone(tmp_path / "lock"):
+        pass
+    monkeypatch.setattr(files, "SHARED_S", -1.0)
+    with files.kept_free(tmp_path / "lock"), pytest.raises(BlockingIOError), files.alone(tmp_path / "lock"):
+        pass

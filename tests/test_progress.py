@@ -1,12 +1,14 @@
 """Which worker has which call: told with the receipt, forgotten with the last of it, nobody else's affair."""
 
+import fcntl
 import os
 import random
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,10 +19,11 @@ import pytest
 
 from media.recording.tap import Tap
 from retention.archive.archive import Archive
-from retention.archive.progress import at_work, is_at_work, left_by, of_the_living
+from retention.archive.progress import at_work, is_at_work, is_running, left_by, of_the_living
 from retention.archive.verify import verify
 from retention.recording import Recording, Status
 from retention.rows.store import Store
+from retention.storage.files import alone
 from retention.storage.places import Places
 from sipagent.agent.recorder.recorder import Closing, Recorder, close
 from sipagent.agent.recorder.recovery import recover
@@ -182,6 +185,44 @@ def test_who_is_killed_is_at_work_no_longer(tmp_path: Path) -> None:
     assert not is_at_work(places, MINE)
     for descriptor in (reading, writing):
         os.close(descriptor)
+
+
+def test_who_asks_whether_an_agent_runs_disturbs_neither_its_start_nor_others_who_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process stands still in the midst of asking, as a page, `purge` and `check` do it."""
+    places = Places(tmp_path / "retention.db")
+    places.lock.touch()
+    with ExitStack() as asking:
+        asking.enter_context(asked_by_another(places))
+        monkeypatch.setattr(time, "sleep", lambda _: asking.close())
+        assert not is_running(places)
+        with alone(places.lock):
+            assert is_running(places)
+
+
+@contextmanager
+def asked_by_another(places: Places) -> Iterator[None]:
+    """A process of its own, in the midst of asking from here to the end."""
+    reading, writing = os.pipe()
+    locks, asker = fcntl.flock, os.fork()
+
+    def stands_still(handle: Any, how: int) -> None:
+        locks(handle, how)
+        os.write(writing, b".")
+        signal.pause()
+
+    if asker == 0:
+        fcntl.flock = stands_still
+        is_running(places)
+    try:
+        assert os.read(reading, 1) == b"."
+        yield
+    finally:
+        os.kill(asker, signal.SIGKILL)
+        os.waitpid(asker, 0)
+        for descriptor in (reading, writing):
+            os.close(descriptor)
 
 
 # --- recovery ---

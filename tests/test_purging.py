@@ -426,6 +426,29 @@ def test_nobody_is_asked_where_none_is_configured(
 # --- the end ---
 
 
+class Overtaken(threading.Event):
+    """The service stops right after it was asked whether it has, and before the answer is heeded."""
+
+    def __init__(self, due: threading.Event) -> None:
+        super().__init__()
+        self._due_too = due
+
+    def is_set(self) -> bool:
+        if super().is_set():
+            return True
+        self.set()
+        self._due_too.set()
+        return False
+
+
+def test_a_stop_between_two_steps_of_its_thread_is_not_lost(service: Service, archive: Archive) -> None:
+    """It waited for an hour, and the service's end for it."""
+    thread = service.make()
+    thread._over = Overtaken(thread._due)
+    with running(thread):
+        wait_for(lambda: not thread._thread.is_alive())
+
+
 def test_a_silent_authority_delays_no_end(
     service: Service, archive: Archive, tsa: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

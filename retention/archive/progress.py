@@ -10,11 +10,12 @@ more.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from retention.recording import worker_of
 from retention.rows.rows import Rows
-from retention.storage.files import alone
+from retention.storage.files import alone, kept_free
 from retention.storage.places import Places
 
 MOMENT_S = 1.0  # in which a running agent finishes its current step
@@ -30,24 +31,20 @@ def at_work(places: Places, worker: int) -> Iterator[None]:
 
 def is_at_work(places: Places, worker: int) -> bool:
     """Whether a process holds the lock of that worker now. Raises OSError."""
-    if not places.lock_of(worker).exists():
-        return False
-    try:
-        with at_work(places, worker):
-            return False
-    except BlockingIOError:
-        return True
+    return _is_held(places.lock_of(worker))
 
 
 def is_running(places: Places) -> bool:
     """Whether an agent holds the database's own lock now. Raises OSError."""
-    if not places.lock.exists():
+    return _is_held(places.lock)
+
+
+def _is_held(lock: Path) -> bool:
+    """Ask without taking it: an agent that starts at this moment must not be told that another one runs."""
+    if not lock.exists():
         return False
-    try:
-        with alone(places.lock):
-            return False
-    except BlockingIOError:
-        return True
+    with kept_free(lock) as free:
+        return not free
 
 
 def left_by(store: Rows, worker: int) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class Reserve:
 def left_behind(places: Places) -> list[Path]:
     """The reserves of workers that no longer run, and that of the agent in one process.
 
-    Only for a caller that holds the database's own lock, or knows that no process does. Raises OSError.
+    Only for a caller that holds the database's own lock, or has it `kept_free`. Raises OSError.
     """
     return [
         path

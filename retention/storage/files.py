@@ -1,8 +1,10 @@
 """Files that survive a power cut whole, and leave no name behind when removed."""
 
+import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import BinaryIO
 
 Naming = Callable[[], AbstractContextManager[None]]
 """A context around the moment in which a name appears; it may refuse, by raising."""
+
+SHARED_S = 30.0  # how long `alone` waits for who keeps the lock free; twice what these wait for the database
+AGAIN_S = 0.001
 
 
 def make_folder(directory: Path) -> None:
@@ -80,15 +85,45 @@ def alone(path: Path) -> Iterator[None]:
     """Hold a lock on `path`, a file that is made (mode 0600) and stays; the lock always ends with the
     process.
 
-    Raises BlockingIOError if another process holds it.
+    Waits while processes are `kept_free` here, at most `SHARED_S`. Raises BlockingIOError if another process
+    holds it.
     """
+    with _lock_file(path) as handle:
+        until = time.monotonic() + SHARED_S
+        while not _locked(handle, fcntl.LOCK_EX):
+            if not _locked(handle, fcntl.LOCK_SH) or time.monotonic() > until:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))
+            fcntl.flock(handle, fcntl.LOCK_UN)  # two that wait like this must not wait for each other
+            time.sleep(AGAIN_S)  # who waited in the kernel would wait for who is alone as well
+        yield
+
+
+@contextmanager
+def kept_free(path: Path) -> Iterator[bool]:
+    """Whether no process is `alone` on `path`. If so none is until the end: who wants to be waits.
+
+    Any number of processes may be inside at once; so who only asks disturbs nobody (flock(2), LOCK_SH).
+    """
+    with _lock_file(path) as handle:
+        yield _locked(handle, fcntl.LOCK_SH)
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         share_owner(path)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield handle
     finally:
         os.close(handle)
+
+
+def _locked(handle: int, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _private(path: str, flags: int) -> int:

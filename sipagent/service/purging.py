@@ -89,7 +89,6 @@ class Purging:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._due.clear()
             self._do("obstacles", self._tell_obstacles)
             self._do("purge", self._turn)
             self._stamp()
@@ -99,6 +98,7 @@ class Purging:
                 self._do("erase", self._erase)
                 pause_s = max(ERASE_S, SHARE * (time.monotonic() - began))
                 self._due.wait(min(left_s, pause_s))
+            self._due.clear()  # before `_over` is looked at: `stop` sets it first
 
     def _do(self, name: str, step: Callable[[], None]) -> None:
         try:

@@ -14,7 +14,6 @@ from rich.console import Console
 from media.hearing.head import HeadError
 from retention.archive.archive import Archive
 from retention.archive.orphans import Orphan
-from retention.archive.progress import is_running
 from retention.archive.reserve import ReserveError, left_behind, take_in
 from retention.recording import Access, Json, to_text
 from retention.rows.rows import Rows
@@ -22,6 +21,7 @@ from retention.rules.clock import look, read_clock, resume, suspended
 from retention.rules.copies import Copy
 from retention.rules.purge import Removal, Report, Stay, erase_pending, preview, purge
 from retention.stamps.stamp import proven
+from retention.storage.files import kept_free
 from retention.storage.places import Places
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.progress import steps_of
@@ -118,14 +118,18 @@ def purge_command(
 
 
 def take_in_left(store: Rows, places: Places) -> None:
-    """Write what a dead agent left in its reserve: it expires like the rest, once it has rows."""
-    if is_running(places):
+    """Write what a dead agent left in its reserve: it expires like the rest, once it has rows.
+
+    An agent that starts meanwhile waits: the reserve is its own from then on.
+    """
+    if not places.reserves():
         return
-    for path in (*left_behind(places), places.reserve("edge")):
-        try:
-            take_in(store, path)
-        except ReserveError as error:
-            click.echo(f"sipagent: {shown(error)}", err=True)
+    with kept_free(places.lock) as nobody_runs:
+        for path in (*left_behind(places), places.reserve("edge")) if nobody_runs else ():
+            try:
+                take_in(store, path)
+            except ReserveError as error:
+                click.echo(f"sipagent: {shown(error)}", err=True)
 
 
 def _believe_clock(work: Workplace, store: Rows, erased: Sequence[str], by: Access | None) -> None:
