@@ -19,6 +19,7 @@ SPEAKING = {  # by the file of the catalogue
         "sipagent/notice",
         "sipagent/voice",
         "sipagent/article30/file.py",
+        "sipagent/enrol/network.py",
         "sipagent/enrol/script.py",
     ),
     "config": ("sipagent/config",),

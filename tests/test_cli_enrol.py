@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from media.hearing.head import Head, save
 from sipagent.check.voices import lent_voice_findings
-from sipagent.cli.enrol import RTP_PORTS, engine_settings
 from sipagent.config.load import Config, ConfigError, parse
+from sipagent.enrol import network
 from sipagent.enrol.driver import Enrolments, Terms
 from sipagent.enrol.flow import Fault
 from sipagent.enrol.keeping import Colleague, keep
@@ -31,6 +31,7 @@ PHRASE = "pas de bande"
 def room(tmp_path: Path) -> Room:
     room = Room(tmp_path / "agent")
     room.set("enrol", ENROL)
+    room.set("operators", 'extensions = ["sip:201@192.0.2.20"]')
     return room
 
 
@@ -90,12 +91,13 @@ def test_who_is_forgotten_takes_what_learnt_along(room: Room, office: Office) ->
     [
         (("--list", "--forget", "Ann"), "--list: not with --forget"),
         (("--json",), "--json: only with --list"),
-        (("--list", "--phrase", "non"), "--phrase, --speech: not with --list or --forget"),
+        (("--list", "--phrase", "non"), "--phrase, --speech, --replace: not with --list or --forget"),
         (
             ("--phrase", "une chose", "--phrase", "autre chose"),
             "no prompt says 'une chose' nor 'autre chose'",
         ),
         (("--speech", "de"), "'de' is not one of"),
+        (("--replace", "Bob"), "--replace: 'Bob' is not in enrol.colleagues; accepted: Ann Martin, Zoé"),
         (("--port", "0"), "--port"),
     ],
 )
@@ -199,6 +201,21 @@ def test_check_tells_what_has_expired_cannot_be_read_or_is_open_to_others(room: 
     assert told(room.config())  # also where the table is gone
 
 
+def test_check_tells_where_a_call_from_outside_may_pass_for_a_colleagues(room: Room) -> None:
+    room.set("trunk", 'allowed_sources = ["192.0.2.10", "127.0.0.0/8"]')
+    room.set(
+        "operators", 'extensions = ["sip:201@127.0.0.4", "sip:0612345678@192.0.2.10", "sip:202@192.0.2.20"]'
+    )
+    found, doubts = network.callers(room.config())
+    assert ([str(one) for one in found.trunk], doubts) == (["192.0.2.20/32"], ())  # never the trunk's
+    room.set("operators", 'extensions = ["sip:201@127.0.0.4"]')
+    (doubt, _) = told(room.config())
+    said = "127.0.0.4 is the trunk's, too: see to it that no call from outside reaches 900"
+    assert doubt == ("warning", "enrol.colleagues", said)
+    room.set("operators", 'extensions = ["sip:201@nowhere.invalid"]')
+    assert told(room.config())[0] == ("error", "operators.extensions", "no host of these can be looked up")
+
+
 def test_check_tells_what_cannot_be_asked_for(room: Room) -> None:
     room.set("refusal", 'keywords = ["une chose", "autre chose"]')
     assert told(room.config())[0][:2] == ("warning", "enrol")
@@ -254,11 +271,12 @@ def test_the_engine_is_one_beside_the_service(room: Room) -> None:
     config = room.config()
     assert config.enrol
     terms = Terms("900", config.enrol.colleagues, config.voices, 180, "FR")
-    enrolments = Enrolments(terms, script(["je refuse"], "fr"), kept=print, failed=print)
-    made = engine_settings(config, config.enrol, enrolments, 5099)
+    enrolments = Enrolments(terms, script(["je refuse"], "fr"), kept=print, declined=print, failed=print)
+    found, _ = network.callers(config)
+    made = network.engine_settings(config, enrolments, 5099, found)
     assert made.listen == (config.trunk.listen.host, 5099)
     assert made.rtp_ports[1] == config.trunk.rtp_ports.last
-    assert made.rtp_ports[1] - made.rtp_ports[0] == RTP_PORTS - 1
+    assert made.rtp_ports[1] - made.rtp_ports[0] == network.RTP_PORTS - 1
     assert made.uri.startswith("sip:900@") and made.registrar == "" and made.trunk is None
 
 

@@ -4,8 +4,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,43 @@ import soundfile
 from media.prompt import inspect_prompt
 from media.training.enrolled import Person, enrolled
 from sipagent.call import events as e
+from sipagent.config.load import parse
+from sipagent.edge.files import kept_tokens, places
+from sipagent.edge.process import EdgeProcess
 from sipagent.enrol import flow as f
+from sipagent.enrol import network
 from sipagent.enrol.driver import Enrolments, Terms
+from sipagent.enrol.keeping import Colleague, keep
 from sipagent.enrol.script import Script, script
 from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import Playback, tone
+from sipagent.softphone.sip import Message
 from sipagent.voice.detection import read_sound
 from tests.loopback import Loopback, scene
+from tests.peers.process import free_ports
+from tests.test_enrol_keeping import TAKES
 
 VOICE = read_sound(Path(__file__).parent / "live" / "je_refuse.flac")
 PROMPT_S = 0.2
+PBX, TRUNK = "127.0.0.4", "127.0.0.2"
+CONFIG = """
+[service]
+name = "Office"
+controller = "Town"
+[trunk]
+uri = "sip:agent@{trunk}"
+listen = "{listen}:5060"
+rtp_ports = "{rtp}-{last_rtp}"
+allowed_sources = ["{trunk}"]
+[operators]
+extensions = ["sip:201@{pbx}:5070"]
+[edge]
+worker_ports = "{inner}-{last_inner}"
+[enrol]
+extension = "900"
+colleagues = {{ "201" = "Ann Martin", "202" = "Zoé" }}
+keep_days = 30
+"""
 
 
 def short(asked: Script, folder: Path) -> Script:
@@ -36,21 +63,62 @@ def short(asked: Script, folder: Path) -> Script:
 
 
 class Room:
-    """Enrolments on an engine, and two colleagues' phones."""
+    """Enrolments on an engine, two colleagues' phones, and one outside that shows a colleague's number.
 
-    def __init__(self, stack: ExitStack) -> None:
+    `behind`: on a network, so that Kamailio stands in front.
+    """
+
+    def __init__(self, stack: ExitStack, behind: bool = False, replaces: str = "") -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.kept: list[Person] = []
+        self.declined: list[str] = []
         self.failed: list[str] = []
-        self.folder = folder / "voices"
-        terms = Terms("900", {"201": "Ann Martin", "202": "Zoé"}, self.folder, 30, "FR")
+        self.port, rtp, inner = free_ports(1), free_ports(48), free_ports(8)
+        ports = {
+            "rtp": rtp + rtp % 2,
+            "last_rtp": rtp + 46,
+            "inner": inner + inner % 2,
+            "last_inner": inner + 6,
+        }
+        listen = "0.0.0.0" if behind else "127.0.0.1"
+        text = CONFIG.format(listen=listen, pbx=PBX, trunk=TRUNK, **ports)
+        config = parse(text, folder / "config.toml")
+        assert config.enrol
+        self.folder = config.enrol.folder
+        terms = Terms("900", config.enrol.colleagues, self.folder, 30, "FR", frozenset({replaces}))
         asked = short(script(["je refuse"], "fr", times=1), folder)
-        self.enrolments = Enrolments(terms, asked, kept=self.kept.append, failed=self.failed.append)
-        office = Loopback(stack, report=self.enrolments.post, audio=self.enrolments.hear)
-        self.engine, self.port = office.engine, office.port
-        self.ann, self.zoe, self.stranger = (office.phone(user, 300.0) for user in ("201", "202", "203"))
-        for phone in (self.ann, self.zoe, self.stranger):
-            phone.sound = None
+        self.enrolments = Enrolments(
+            terms,
+            asked,
+            kept=self.kept.append,
+            declined=self.declined.append,
+            failed=self.failed.append,
+        )
+        found, doubts = network.callers(config)
+        assert not doubts
+        settings, self.front = network.engine_settings(config, self.enrolments, self.port, found), None
+        if behind:
+            self.front = EdgeProcess(network.plan(config, self.port, found), folder / "front", print)
+            stack.callback(self.front.stop)
+            self.front.start()
+            tokens = kept_tokens(places(self.front.directory))
+            settings = network.behind(settings, self.front.plan, tokens)
+        changes = {field.name: getattr(settings, field.name) for field in fields(settings)}
+        self.office = Loopback(stack, **changes)
+        self.engine = self.office.engine
+        if self.front:
+            self.front.rpc.activate(0)
+        self.ann, self.zoe, self.stranger = (self.phone(user) for user in ("201", "202", "203"))
+        self.outside = self.phone("201", TRUNK)
+
+    def phone(self, user: str, ip: str = PBX) -> Phone:
+        phone = self.office.phone(user, 300.0, ip=ip)
+        phone.sound = None
+        return phone
+
+    @property
+    def strangers(self) -> int:
+        return self.front.rpc.statistics().strangers if self.front else self.engine.strangers
 
     def until(self, happened: Callable[[], object], what: str) -> None:
         patience = time.monotonic() + 30
@@ -80,6 +148,17 @@ class Room:
     def over(self, call: Call) -> None:
         self.until(lambda: call.ended_ns is not None and not self.phases, "end")
 
+    def lends(self, phone: Phone) -> None:
+        """A whole session."""
+        call = self.calls(phone)
+        self.stands(f.Phase.CONSENT)
+        call.press("1", "inband")
+        for taken in (1, 2):
+            self.stands(f.Phase.HEARING)
+            call.rtp.play(Playback(VOICE))
+            self.takes(taken)
+        self.over(call)
+
 
 @scene
 def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: ExitStack) -> None:
@@ -100,14 +179,7 @@ def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: Exit
     room.over(away)
     assert not room.folder.exists() and not room.kept and not room.failed
 
-    call = room.calls(room.ann)
-    room.stands(f.Phase.CONSENT)
-    call.press("1", "inband")
-    for taken in (1, 2):
-        room.stands(f.Phase.HEARING)
-        call.rtp.play(Playback(VOICE))
-        room.takes(taken)
-    room.over(call)
+    room.lends(room.ann)
     (person,) = enrolled(room.folder)
     assert room.kept == [person] and not room.failed
     assert (person.name, person.language, person.number) == ("Ann Martin", "fr", "201")
@@ -125,6 +197,52 @@ def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: Exit
     later = room.calls(room.zoe)
     room.enrolments.run(room.engine, lambda: f.Phase.CONSENT in room.phases)
     assert later.ended_ns is not None and len(enrolled(room.folder)) == 1
+
+
+def only_from_the_operators(room: Room) -> None:
+    """Whoever shows a colleague's number from elsewhere gets no answer, and nothing begins."""
+    before = room.strangers
+    forged = room.outside.call(f"sip:900@127.0.0.1:{room.port}")
+    room.until(lambda: room.strangers > before, "stranger")
+    assert forged.status is None and not room.phases
+    assert room.calls(room.ann).status == 200
+
+
+@scene
+def test_only_the_operators_own_addresses_may_call(stack: ExitStack) -> None:
+    only_from_the_operators(Room(stack))
+
+
+@scene
+def test_on_a_network_kamailio_stands_in_front(stack: ExitStack) -> None:
+    """So nothing reaches the engine but what every other call may: an ACK without a call would end it."""
+    room = Room(stack, behind=True)
+    only_from_the_operators(room)
+    room.ann.calls[0].hang_up()
+    room.over(room.ann.calls[0])
+    ip, port = room.zoe.address
+    headers = (
+        ("Via", f"SIP/2.0/UDP {ip}:{port};branch=z9hG4bK1"),
+        ("From", f"<{room.zoe.uri}>;tag=1"),
+        *(("To", f"<sip:900@127.0.0.1:{room.port}>"),) * 2,
+        *(("Call-ID", "1"), ("CSeq", "1 ACK"), ("Max-Forwards", "70")),
+    )
+    room.zoe.send(Message(f"ACK sip:900@127.0.0.1:{room.port} SIP/2.0", headers), ("127.0.0.1", room.port))
+    room.lends(room.zoe)
+    assert [person.name for person in room.kept] == ["Zoé"] and not room.failed
+
+
+@scene
+def test_a_voice_that_is_kept_is_replaced_once_and_only_where_that_is_allowed(stack: ExitStack) -> None:
+    room = Room(stack, replaces="ann_martin")
+    for name, number in (("Ann Martin", "201"), ("Zoé", "202")):
+        keep(room.folder, Colleague(name, number, "fr"), datetime.now(UTC), 30, TAKES)
+    ann, zoe = enrolled(room.folder)
+    assert room.calls(room.zoe).status == 603 and room.declined == ["Zoé"]
+    room.lends(room.ann)
+    assert room.calls(room.ann).status == 603 and room.declined == ["Zoé", "Ann Martin"]
+    (replaced, same) = enrolled(room.folder)
+    assert [replaced] == room.kept and replaced != ann and same == zoe
 
 
 def test_what_a_held_call_or_one_without_sound_means() -> None:

@@ -14,11 +14,12 @@ from sipagent.enrol import flow as f
 from sipagent.enrol.flow import EnrolFlow, Fault, Phase, Step
 
 STEPS = (Step("say", "say", "je refuse", "je refuse"), Step("talk_1", "talk_1", "Il fait beau.", None))
-OFFER = f.Offered(known=True, listed=True, free=True)
+OFFER = f.Offered(known=True, listed=True, fresh=True, free=True)
 FACTS: tuple[f.Fact, ...] = (
     OFFER,
     replace(OFFER, known=False),
     replace(OFFER, listed=False),
+    replace(OFFER, fresh=False),
     replace(OFFER, free=False),
     f.Confirmed(),
     f.SoundEnded(whole=True),
@@ -196,8 +197,10 @@ def test_who_does_not_press_the_key_is_reminded_once() -> None:
     [
         (replace(OFFER, known=False), 404),
         (replace(OFFER, listed=False), 403),
+        (replace(OFFER, fresh=False), 603),
         (replace(OFFER, free=False), 486),
         (replace(OFFER, listed=False, free=False), 403),
+        (replace(OFFER, fresh=False, free=False), 603),
     ],
 )
 def test_others_are_refused(offer: f.Offered, status: int) -> None:

@@ -29,7 +29,7 @@ TAKES = [
 
 
 def kept(folder: Path, who: Colleague = ANN, takes: Sequence[Taken] = TAKES, days: int = 30) -> Path:
-    return keep(folder, who, AT, days, takes).folder
+    return keep(folder, who, AT, days, takes, replaces=True).folder
 
 
 def names(folder: Path) -> list[str]:
@@ -61,12 +61,15 @@ def test_what_is_kept_is_read_by_who_trains(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o600}
 
 
-def test_who_enrols_again_replaces_what_was_there(tmp_path: Path) -> None:
+def test_who_enrols_again_replaces_what_was_there_where_that_is_allowed(tmp_path: Path) -> None:
     kept(tmp_path)
     kept(tmp_path, takes=TAKES[1:])
     (person,) = enrolled(tmp_path)
     assert [one.text for one in person.sayings] == ["Il fait beau."]
     assert names(tmp_path) == ["ann_martin"]
+    with pytest.raises(OSError):
+        keep(tmp_path, ANN, AT, 30, TAKES)  # nobody has allowed it
+    assert enrolled(tmp_path) == [person] and names(tmp_path) == ["ann_martin"]
 
 
 @pytest.mark.parametrize("fails", ["write", "person", "rename"])

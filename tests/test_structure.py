@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "article30": {"config", "languages", "notice", "stats"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
-    "enrol": {"agent", "call", "config"},
+    "enrol": {"agent", "call", "config", "edge"},
     "service": {"agent", "call", "config", "edge", "enrol", "notice", "pjsip", "voice"},
     "check": {"agent", "config", "edge", "enrol", "notice", "service", "voice"},
     "web": {"agent", "article30", "call", "config", "languages", "lookup", "notice", "stats"},

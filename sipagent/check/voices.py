@@ -7,8 +7,9 @@ from pathlib import Path
 from media.prompt import PromptError
 from media.training.enrolled import EnrolledError, Person
 from sipagent.config.finding import Finding, counted, error, ok, warning
-from sipagent.config.load import Config
+from sipagent.config.load import Config, ConfigError
 from sipagent.enrol.keeping import expires_at, heads_of, voices
+from sipagent.enrol.network import callers
 from sipagent.enrol.script import LANGUAGES, ScriptError, default_phrases, script
 
 SOON = timedelta(days=30)
@@ -16,8 +17,9 @@ WHAT = "enrol.folder"
 
 
 def lent_voice_findings(config: Config, now: datetime) -> Iterator[Finding]:
-    """Whether what must go has gone, can be read, and by nobody else. `now` is aware."""
+    """Who may lend one; whether what must go has gone, can be read, and by nobody else. `now` is aware."""
     yield from _prompts(config)
+    yield from _callers(config)
     try:
         yield from _voices(config, now)
     except OSError as problem:
@@ -39,6 +41,19 @@ def _prompts(config: Config) -> Iterator[Finding]:
         yield warning("enrol", str(wrong))
     except PromptError as wrong:
         yield error("enrol.prompts", str(wrong))
+
+
+def _callers(config: Config) -> Iterator[Finding]:
+    """Whether calls from outside could be taken for a colleague's."""
+    if config.enrol is None:
+        return
+    try:
+        _, doubts = callers(config)
+    except ConfigError as wrong:
+        yield error(wrong.key, wrong.problem)
+        return
+    for doubt in doubts:
+        yield warning("enrol.colleagues", doubt)
 
 
 def _voices(config: Config, now: datetime) -> Iterator[Finding]:

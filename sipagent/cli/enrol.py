@@ -1,6 +1,7 @@
 """Colleagues lend their voices by telephone: `enrol`."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from gettext import gettext as _
 from gettext import ngettext
@@ -17,18 +18,17 @@ from sipagent.cli.base import Failure, Workplace, json_option, print_json, words
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
 from sipagent.config.errors import ConfigError
+from sipagent.config.tables.enrol import folder_name
 from sipagent.enrol.keeping import expires_at, forget, voices
 from sipagent.enrol.script import LANGUAGES, Script, ScriptError, default_phrases, script
 from sipagent.languages.reason import shown
 
 if TYPE_CHECKING:
-    from sipagent.agent.engine import EngineSettings
     from sipagent.config.load import Config
     from sipagent.config.tables.enrol import EnrolTable
-    from sipagent.enrol.driver import Enrolments
+    from sipagent.edge.rejected import RejectedCall
 
 PORT = 5080
-RTP_PORTS = 16  # of the end of trunk.rtp_ports: the service takes them from the beginning
 
 
 @click.command("enrol", short_help="Colleagues lend their voices by telephone.")
@@ -41,6 +41,14 @@ RTP_PORTS = 16  # of the end of trunk.rtp_ports: the service takes them from the
     metavar="N",
     show_default=True,
     help="UDP, where the PBX sends the calls.",
+)
+@click.option(
+    "--replace",
+    "replaces",
+    multiple=True,
+    type=words,
+    metavar="NAME",
+    help="Let this colleague's next call replace the voice that is kept.",
 )
 @click.option("--list", "lists", is_flag=True, help="List who has lent a voice.")
 @click.option(
@@ -55,19 +63,22 @@ def enrol_command(
     phrases: tuple[str, ...],
     speech: str | None,
     port: int,
+    replaces: tuple[str, ...],
     lists: bool,
     forgets: str | None,
     as_json: bool,
 ) -> None:
     """Take the calls of colleagues who lend their voices, until Ctrl-C.
 
-    Only those in enrol.colleagues may call, and only enrol.extension. They hear what is kept, why and for how
-    long; key 1 consents. They say each phrase five times, then a few sentences, and are kept whole or not at
-    all. The phrases are those of refusal.keywords, or of --phrase. It runs beside the service.
+    Only those in enrol.colleagues may call, only enrol.extension, and only from the addresses in
+    operators.extensions. They hear what is kept, why and for how long; key 1 consents. They say each phrase
+    five times, then a few sentences, and are kept whole or not at all. A voice that is kept is replaced only
+    with --replace. The phrases are those of refusal.keywords, or of --phrase. It runs beside the service.
 
     \b
     Examples:
       sipagent enrol --phrase "je refuse" --port 5080
+      sipagent enrol --replace "Ann Martin"
       sipagent enrol --list
       sipagent enrol --forget "Ann Martin"
     """
@@ -75,14 +86,14 @@ def enrol_command(
         raise click.UsageError(_("--list: not with --forget"))
     if as_json and not lists:
         raise click.UsageError(_("--json: only with --list"))
-    if (phrases or speech) and (lists or forgets is not None):
-        raise click.UsageError(_("--phrase, --speech: not with --list or --forget"))
+    if (phrases or speech or replaces) and (lists or forgets is not None):
+        raise click.UsageError(_("--phrase, --speech, --replace: not with --list or --forget"))
     if lists:
         _list(work, as_json)
     elif forgets is not None:
         _forget(work, forgets)
     else:
-        _take_calls(work, phrases, speech, port)
+        _take_calls(work, phrases, speech, port, replaces)
 
 
 # --- list, forget ---
@@ -175,16 +186,27 @@ def _heads(config: "Config") -> Iterator[tuple[str, ...]]:
 # --- calls ---
 
 
-def _take_calls(work: Workplace, phrases: tuple[str, ...], speech: str | None, port: int) -> None:
+def _take_calls(
+    work: Workplace, phrases: tuple[str, ...], speech: str | None, port: int, replaces: tuple[str, ...]
+) -> None:
     config = work.config
     table = _table(config)
     asked = _script(config, table, phrases, speech)
+    may_replace = frozenset(_colleague(table, name) for name in replaces)
+    from sipagent.edge.files import kept_tokens, places
+    from sipagent.edge.process import EdgeProcess
+    from sipagent.edge.rpc import EdgeError
+    from sipagent.enrol import network
     from sipagent.enrol.driver import Enrolments, Terms
     from sipagent.logs import configure_log
     from sipagent.pjsip import EngineError, PjsipEngine
     from sipagent.service.orders import Orders, heed
+    from sipagent.service.processes.own_folder import own_folder
 
     configure_log(as_json=False)
+    found, doubts = network.callers(config)
+    for doubt in doubts:
+        _failed(doubt)
     orders = Orders(drain_s=0.0)
     heed(orders)
     terms = Terms(
@@ -193,18 +215,42 @@ def _take_calls(work: Workplace, phrases: tuple[str, ...], speech: str | None, p
         folder=table.folder,
         keep_days=table.keep_days,
         country=config.service.country,
+        replaces=may_replace,
     )
-    enrolments = Enrolments(terms, asked, kept=lambda who: _kept(work, who), failed=_failed)
-    engine = PjsipEngine(engine_settings(config, table, enrolments, port))
-    try:
-        engine.start()
+    enrolments = Enrolments(
+        terms, asked, kept=lambda who: _kept(work, who), declined=_declined, failed=_failed
+    )
+    settings, front = network.engine_settings(config, enrolments, port, found), None
+    with ExitStack() as stack:
+        try:
+            if not config.trunk.listen.is_loopback:
+                folder = own_folder("enrol")
+                front = EdgeProcess(network.plan(config, port, found), folder, _edge_said)
+                stack.callback(front.stop)
+                front.start()
+                settings = network.behind(settings, front.plan, kept_tokens(places(folder)))
+            engine = PjsipEngine(settings)
+            stack.callback(engine.stop)
+            engine.start()
+            if front:
+                front.rpc.activate(0)
+        except (EdgeError, EngineError, OSError) as wrong:
+            raise Failure(str(wrong)) from wrong
         told = _("Colleagues can call {extension} now, by UDP port {port}. Ctrl-C ends it.")
         click.echo(told.format(extension=table.extension, port=port))
-        enrolments.run(engine, lambda: orders.ending_at is not None)
-    except EngineError as wrong:
-        raise Failure(*wrong.args) from wrong
-    finally:
-        engine.stop()
+        enrolments.run(engine, lambda: orders.ending_at is not None or (front and not front.running) or False)
+        if front and not front.running:
+            raise Failure(_("Kamailio has ended, and no call can come any more"))
+
+
+def _colleague(table: "EnrolTable", name: str) -> str:
+    """Who is meant, as on disk."""
+    known = {folder_name(one) for one in table.colleagues.values()}
+    if (voice := folder_name(name)) not in known:
+        said = _("--replace: {name!r} is not in enrol.colleagues; accepted: {names}")
+        names = ", ".join(sorted({*table.colleagues.values()}))
+        raise click.UsageError(said.format(name=name, names=names))
+    return voice
 
 
 def _table(config: "Config") -> "EnrolTable":
@@ -230,37 +276,24 @@ def _script(config: "Config", table: "EnrolTable", phrases: tuple[str, ...], spe
         ) from wrong
 
 
-def engine_settings(
-    config: "Config", table: "EnrolTable", enrolments: "Enrolments", port: int
-) -> "EngineSettings":
-    """An engine of its own, for the PBX of the operators and for whom else calls come from."""
-    from sipagent.agent.admission import allowed_sources
-    from sipagent.agent.engine import EngineSettings
-    from sipagent.config.types import HostPort
-    from sipagent.edge.addresses import addresses
-
-    trunk = config.trunk
-    found = addresses(config, allowed_sources(config))
-    host = found.own if trunk.listen.is_any else trunk.listen.host
-    last = trunk.rtp_ports.last
-    return EngineSettings(
-        report=enrolments.post,
-        audio=enrolments.hear,
-        listen=(trunk.listen.host, port),
-        uri=f"sip:{table.extension}@{HostPort(host, port)}",
-        public_address=trunk.public_address or "",
-        rtp_ports=(max(trunk.rtp_ports.first, last + 1 - RTP_PORTS), last),
-        calls=1,
-        codecs=trunk.codecs,
-        srtp=trunk.srtp,
-        callers=(*found.operators, *found.trunk),
-    )
-
-
 def _kept(work: Workplace, person: Person) -> None:
     said = _("{name}: {n} sayings are kept until {day}.")
     day = full(work.local(person.expires_at))
     click.echo(said.format(name=person.name, n=len(person.sayings), day=day))
+
+
+def _declined(name: str) -> None:
+    said = _("{name}: called, and a voice is kept already; accepted: --replace {name!r}, or --forget first")
+    _failed(said.format(name=name))
+
+
+def _edge_said(said: "RejectedCall | str") -> None:
+    """On Kamailio's threads: what it logs while it starts, and the calls that it refuses."""
+    if isinstance(said, str):
+        _failed(said)
+    else:
+        why = _("a call was refused with {status}: {why}")
+        _failed(why.format(status=said.status, why=said.why))
 
 
 def _failed(reason: str) -> None:

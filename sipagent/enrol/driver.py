@@ -18,9 +18,10 @@ from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
 from sipagent.call import events as e
 from sipagent.config.identity import called_number, caller_number
+from sipagent.config.tables.enrol import folder_name
 from sipagent.enrol import flow as f
 from sipagent.enrol.ear import SayingEar
-from sipagent.enrol.keeping import Colleague, Taken, keep
+from sipagent.enrol.keeping import Colleague, Taken, is_kept, keep
 from sipagent.enrol.script import Script
 
 POLL_S = 0.1
@@ -30,13 +31,17 @@ LAST_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Who may call which extension, and how long and where voices are kept; `country` reads numbers."""
+    """Who may call which extension, and how long and where voices are kept; `country` reads numbers.
+
+    `replaces`: whose voice may be replaced, once, as `folder_name` writes them.
+    """
 
     extension: str
     colleagues: Mapping[str, str]
     folder: Path
     keep_days: int
     country: str
+    replaces: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,10 @@ class _Call:
 
 
 class Enrolments:
-    """Takes calls until it is told to stop. `kept` is told who was kept, `failed` what went wrong."""
+    """Takes calls until it is told to stop.
+
+    `kept` is told who was kept, `declined` who has a voice there already, `failed` what went wrong.
+    """
 
     def __init__(
         self,
@@ -71,11 +79,13 @@ class Enrolments:
         script: Script,
         *,
         kept: Callable[[Person], None],
+        declined: Callable[[str], None],
         failed: Callable[[str], None],
     ) -> None:
         self._terms = terms
+        self._replaces = set(terms.replaces)
         self._script = script
-        self._kept, self._failed = kept, failed
+        self._kept, self._declined, self._failed = kept, declined, failed
         self._inbox: queue.SimpleQueue[Report | _Sound] = queue.SimpleQueue()
         self._calls: dict[int, _Call] = {}
 
@@ -139,11 +149,17 @@ class Enrolments:
         offer = f.Offered(
             known=called_number(report.message, terms.country) == terms.extension,
             listed=name is not None,
+            fresh=name is None or self._may_keep(name),
             free=all(call.flow.phase is f.Phase.OVER for call in self._calls.values()),
         )
         who = Colleague(name or "", number, self._script.language)
         self._calls[report.leg] = _Call(f.EnrolFlow(self._script.steps), who)
         self._handle(engine, report.leg, offer)
+        if name is not None and offer.refused_with == f.DECLINE:
+            self._declined(name)
+
+    def _may_keep(self, name: str) -> bool:
+        return folder_name(name) in self._replaces or not is_kept(self._terms.folder, name)
 
     def _heard(self, engine: Engine, leg: int, samples: Samples) -> None:
         call = self._calls.get(leg)
@@ -187,12 +203,20 @@ class Enrolments:
 
     def _keep(self, call: _Call) -> f.Fact:
         assert call.consented_at, "the flow orders to keep what was consented to"
-        terms = self._terms
+        terms, voice = self._terms, folder_name(call.who.name)
         try:
-            person = keep(terms.folder, call.who, call.consented_at, terms.keep_days, call.taken)
+            person = keep(
+                terms.folder,
+                call.who,
+                call.consented_at,
+                terms.keep_days,
+                call.taken,
+                replaces=voice in self._replaces,
+            )
         except OSError as fault:
             self._failed(f"{fault.filename}: {fault.strerror}")
             return f.NotKept()
+        self._replaces.discard(voice)
         self._kept(person)
         return f.Kept()
 

@@ -5,7 +5,8 @@
     any ─hang-up, fault, three bad ones─▶ nothing is kept                           PARTING ◀────────┘
 
 Nothing is kept without key 1, pressed after the whole welcome was heard; all of it at once at the end, or
-nothing. What was said badly is said again; after TRIES times the enrolment ends.
+nothing. What was said badly is said again; after TRIES times the enrolment ends. A number is no proof of who
+calls: a voice that is kept is replaced only where the administrator has allowed it.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ WELCOME, REMINDER, DECLINED = "welcome", "reminder", "declined"
 TONE = "tone"
 THANKS, GIVEN_UP, FAILED = "thanks", "given_up", "failed"
 FORBIDDEN, NOT_FOUND, BUSY = 403, 404, 486
+DECLINE = 603
+"""A voice of theirs is kept already."""
 
 
 class Fault(Enum):
@@ -58,11 +61,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """An INVITE. `known`: it calls the extension; `listed`: by a colleague; `free`: no one else is at it."""
+    """An INVITE. `known`: it calls the extension; `listed`: by a colleague; `free`: no one else is at it.
+
+    `fresh`: no voice of theirs is kept, or the administrator lets it be replaced.
+    """
 
     known: bool
     listed: bool
+    fresh: bool
     free: bool
+
+    @property
+    def refused_with(self) -> int | None:
+        """The status that refuses it; None: it is taken."""
+        taken = (self.known, self.listed, self.fresh, self.free)
+        statuses = (NOT_FOUND, FORBIDDEN, DECLINE, BUSY)
+        return next((status for status, good in zip(statuses, taken, strict=True) if not good), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +270,7 @@ class EnrolFlow:
         return []
 
     def _offered(self, offer: Offered, now: float) -> list[Command]:
-        status = NOT_FOUND if not offer.known else FORBIDDEN if not offer.listed else BUSY
-        if not (offer.known and offer.listed and offer.free):
+        if (status := offer.refused_with) is not None:
             self._enter(Phase.OVER, None)
             return [Reject(status)]
         self._enter(Phase.OFFERED, now + CONFIRM_S)

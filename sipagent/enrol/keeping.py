@@ -48,15 +48,31 @@ class Forgotten:
     heads: tuple[Path, ...]
 
 
-def keep(folder: Path, who: Colleague, consented_at: datetime, days: int, takes: Sequence[Taken]) -> Person:
-    """Write all of it in the place of what that person had lent before. OSError: nothing is left of it."""
+def is_kept(folder: Path, name: str) -> bool:
+    """Whether a voice of that person's is there, readable or not."""
+    return (folder / folder_name(name)).exists()
+
+
+def keep(
+    folder: Path,
+    who: Colleague,
+    consented_at: datetime,
+    days: int,
+    takes: Sequence[Taken],
+    *,
+    replaces: bool = False,
+) -> Person:
+    """Write all of it; `replaces`: in the place of what that person had lent before.
+
+    OSError: nothing is left of it; also where a voice is there that may not be replaced.
+    """
     make_folder(folder)
     name = folder_name(who.name)
     place, filled, old = folder / name, folder / f".{name}.new", folder / f".{name}.old"
     try:
         person = _fill(filled, who, consented_at, days, takes)
         _remove(old)
-        if place.exists():
+        if replaces and place.exists():
             place.rename(old)
         try:
             filled.rename(place)
