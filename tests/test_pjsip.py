@@ -1,5 +1,6 @@
 """The engine for real: what it makes of phones on loopback."""
 
+import functools
 import socket
 import threading
 import time
@@ -245,6 +246,24 @@ def test_an_info_about_something_else_is_no_key(stack: ExitStack) -> None:
     call.press("1", "info")
     office.told(leg, pressed(leg, "1", "info"))
     assert sum(isinstance(fact, e.DtmfPressed) for fact in office.facts(leg)) == 1
+    assert office.of(EngineFault) == []
+
+
+@scene
+def test_an_info_whose_key_ends_no_line_is_a_key_and_ends_no_process(stack: ExitStack) -> None:
+    """The library looks for `Duration` behind the end of such a body."""
+    office = Loopback(stack)
+    call, leg = office.answered()
+    answers: list[int | None] = []
+
+    def send(kind: str, text: str) -> None:
+        answers.append(call.request("INFO", (("Content-Type", kind),), text.encode()).status)
+
+    for text in ("Signal=9", "Signal=9\r", "Signal", "Signal=", "Signal=9\0", "\r\nSignal=9"):
+        for kind in ("application/dtmf-relay", "Application / DTMF-relay"):
+            office.meanwhile(functools.partial(send, kind, text))
+    assert office.facts(leg).count(pressed(leg, "9", "info")) >= 3
+    assert set(answers) == {200, 415}
     assert office.of(EngineFault) == []
 
 

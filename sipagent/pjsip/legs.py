@@ -39,6 +39,7 @@ METHODS: dict[int, e.Method] = {
 
 GLARE = re.compile(r"SIP/2\.0 (491|500) (?s:.*?)^CSeq:\s*\d+\s+INVITE\b", re.MULTILINE | re.IGNORECASE)
 
+NOT_READ = 415  # an INFO about something else than keys
 MOVED = 302  # or another of RFC 3261 section 21.3: none is followed
 
 
@@ -231,10 +232,7 @@ class Leg(pj.Call):
         if GLARE.match(message):
             self.engine.glare(self)
         self._follow(prm.e, message)
-        if message.startswith("INFO "):
-            self._informed(prm.e, message)
-        else:
-            self.referring.seen(self, prm.e, message)
+        self.referring.seen(self, prm.e, message)
 
     def _received(self, event: pj.SipEvent) -> str:
         """The message that an event came with, empty where there is none."""
@@ -248,18 +246,24 @@ class Leg(pj.Call):
         return message
 
     def _informed(self, event: pj.SipEvent, message: str) -> None:
-        kind = next(iter(header_values(message, "Content-Type")), "")
-        digit = info_digit(kind, message.partition("\r\n\r\n")[2])
-        if digit and not kind.lower().startswith("application/dtmf-relay"):  # which the library reads itself
-            setup.respond(event, 200)
+        """Answer an INFO: the library does not read it then, which a body of `Signal=5` without a line's end
+        would end.
+        """
+        kind, body = next(iter(header_values(message, "Content-Type")), ""), body_of(message)
+        if digit := info_digit(kind, body):
             self.tell(e.DtmfPressed(self.number, digit, "info"))
+        setup.respond(event, 200 if digit or not body else NOT_READ)
 
     def _follow(self, event: pj.SipEvent, message: str) -> None:
-        """Keep an eye on our INVITE; no word of it comes here once the leg is hung up."""
+        """Answer INFO, and keep an eye on our INVITE; no word of it comes here once the leg is hung up."""
         body = event.body
         state = body.tsxState
         transaction = state.tsx
-        if transaction.role != pj.PJSIP_ROLE_UAC or transaction.method != "INVITE":
+        if transaction.role == pj.PJSIP_ROLE_UAS:
+            if transaction.method == "INFO" and transaction.state == pj.PJSIP_TSX_STATE_TRYING:
+                self._informed(event, message)
+            return
+        if transaction.method != "INVITE":
             return
         under_way = transaction.state < pj.PJSIP_TSX_STATE_TERMINATED
         self.invite = int(transaction.pjTransaction) if under_way else 0
