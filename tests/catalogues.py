@@ -204,8 +204,8 @@ def odd(language: str) -> list[str]:
 
 
 def placeholders(text: str) -> list[str]:
-    """`{name}` and `{name:.1f}`, with what says how."""
-    return re.findall(r"\{[a-z_0-9][^{}]*\}", text)
+    """`{name}` and `{name:.1f}`, with what says how; `{0!s}`, which keeps a value as it is, as `{0}`."""
+    return re.findall(r"\{[a-z_0-9][^{}]*\}", text.replace("!s}", "}"))
 
 
 _CODE = re.compile(r"`[^`]*`|\{[^{}]*\}|https?://\S+|\b\w+(?:\.\w+)*[:=]\S+|\d\d?:\d\d|%\(\w+\)s")

@@ -81,7 +81,7 @@ CODE = re.compile(
 )
 SQL = re.compile(
     r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\)|ON CONFLICT)"
-    r"|= 0$|^\w+, [\w_, ]+$|<= \?"
+    r"|= 0$|^\w+(, \w+)+$|<= \?"
     r"|^(CREATE|DROP|ALTER|DELETE FROM|UPDATE \w+ SET|SET LOCAL|SAVEPOINT|RELEASE|ROLLBACK|RETURN|RAISE)\b"
 )
 # what only a programmer can make happen, and what is in the log alone

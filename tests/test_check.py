@@ -358,6 +358,11 @@ def test_the_directory_of_recordings_is_tried(set_up: SetUp) -> None:
     assert set_up.one("recording.directory") == ("error", f"{recordings} is not a directory")
     behind = set_up.config("recording", 'directory = "config.toml/recordings"')
     assert set_up.findings("recording.directory", behind)[0].level == "error"
+    nowhere = set_up.config("recording", 'directory = "/proc/self/recordings"')  # where nobody makes a file
+    (finding,) = set_up.findings("recording.directory", nowhere)
+    assert re.fullmatch(r"/proc/self: .*; accepted: a directory that this user may write", finding.detail), (
+        finding
+    )
 
 
 def test_the_database_is_read_whole(set_up: SetUp) -> None:

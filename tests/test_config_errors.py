@@ -443,15 +443,28 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     large = tmp_path / "large.toml"
     large.write_text("#" * (1 << 21))
     assert said(tmp_path / "absent.toml") == "no such file; accepted: a file that `sipagent init` wrote"
-    assert said(tmp_path) == "Is a directory"
+    assert said(tmp_path) == "is a folder; accepted: a file that `sipagent init` wrote"
     (tmp_path / "recordings").mkdir()
     folder = tmp_path / "folder.toml"
     folder.write_text(SMALL + '[retention]\ndatabase = "recordings"')
     assert said(folder) == f"retention.database: {tmp_path}/recordings is a folder; accepted: a file"
     assert said(latin) == "line 2: not UTF-8; accepted: a TOML file in UTF-8"
     assert said(large).startswith("larger than 1 MiB")
+    empty = tmp_path / "empty.toml"
+    for text in ("", "# nothing\n"):
+        empty.write_text(text)
+        assert said(empty) == "says nothing; accepted: a file that `sipagent init` wrote"
     with pytest.raises(ConfigError, match="not a path"):
         load(Path("a\0b"))
+
+
+def test_a_file_of_another_user_says_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path, mode: str) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", forbidden)  # root reads everything
+    with pytest.raises(ConfigError, match="may not be read by this user; accepted: root, or the service's"):
+        load(Path("config.toml"))
 
 
 def _places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -60,7 +60,25 @@ VALUE = "is no number and no text in quotes"
         ),
         ("[operators\nx = 1", "line 1: operators: has no closing ]; accepted: a table such as [operators]"),
         ("x 1", "line 1: is no line of TOML; accepted: key = value, [table], or # and a comment"),
-        ("été = 1", "line 1: is no line of TOML; accepted: key = value, [table], or # and a comment"),
+        (
+            "[service]\nété = 1",
+            "line 2: 'été' has an accent, or another sign that no key has; "
+            "accepted: letters from a to z, digits, _ and -",
+        ),
+        ("[service]\nprénom = é", "line 2: 'prénom' has an accent"),
+        ('["é"]\n[préfixe]', "line 2: 'préfixe' has an accent"),
+        *(
+            (text, "line 2: has a no-break space; accepted: plain spaces")
+            for text in (
+                "[service]\nname\u00a0= 'a'",
+                "[service]\nname =\u00a0'a'  # \u00e9",
+                "[service]\n\u202fname = 'a'",
+                "\n[service]\u00a0",
+            )
+        ),
+        ("[a]\nb = 1\u200b", "line 2: has the invisible sign U+200B; accepted: the line without it"),
+        ('[a]\nb = "é\u00a0!', "line 2: a.b: its text has no closing quote"),
+        ("[a]\nb = '\u00a0é' \"c\"", "line 2: a.b: has more behind its closing quote"),
         (
             'x = "C:\\dir"',
             'line 1: x: a \\ in "…" begins an escape; accepted: \\\\ in its place, or a text in',

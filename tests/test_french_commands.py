@@ -95,6 +95,27 @@ def test_a_mistake_in_the_configuration(office: Office, table: str, key: str, va
     assert (found.code, found.out) == (2, "") and said in found.err, found.err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *((f"{key} = 1", f" : {key} : clé inconnue") for key in ("database", "engine", "closed", "operator")),
+        *((f"[{key}", f" : ligne 1 : {key} : n’a pas de ] final") for key in ("edge", "purge")),
+        ("[edg]", " : edg : clé inconnue ; vouliez-vous dire edge ?"),
+        ("[prompts]\nzzz = 1", " ; accepté : notice, welcome, refused, confirm, closed, unavailable, "),
+    ],
+)
+def test_a_key_is_in_no_language(office: Office, text: str, said: str) -> None:
+    (office.folder / "config.toml").write_text(text)
+    found = in_french(office, "list")
+    assert (found.code, found.out) == (2, "") and said in found.err
+
+
+def test_what_is_wrong_and_what_is_accepted_are_said_apart(office: Office) -> None:
+    path = office.folder / "config.toml"
+    path.write_text(path.read_text().replace("[trunk]", '[trunk]\npassword_env = "A"'))
+    assert "donné sans nom d’utilisateur ; accepté : avec trunk.username" in in_french(office, "list").err
+
+
 def test_a_check(office: Office) -> None:
     shown, found = in_french(office, "check"), json.loads(office.run("check", "--json").out)
     assert "hours absent : ouvert jour et nuit" in shown.out

@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import re
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -133,6 +134,20 @@ def test_a_purge_follows_nobody_elses_configuration(office: Office, monkeypatch:
     with pytest.raises(SystemExit) as exit:
         cli.main(["--config", "config.toml", "purge"])
     assert exit.value.code == 0 and office.archive.store.recording(old.id).purged_at
+
+
+def test_no_configuration_at_all_in_french(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    (office.folder / "empty").mkdir()
+    monkeypatch.chdir(office.folder / "empty")
+    monkeypatch.setattr(usual, "SYSTEM_CONFIG", Path("/nowhere/config.toml"))
+    monkeypatch.delenv("SIPAGENT_CONFIG", raising=False)
+    office.capture.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["--lang", "fr", "list"])
+    absent = "aucun fichier ni dossier de ce nom"
+    assert re.sub(r"\s", " ", office.capture.readouterr().err).startswith(
+        f"sipagent: config.toml : {absent} ; /nowhere/config.toml : {absent} ; accepté : "
+    )
 
 
 def test_what_removes_says_whose_configuration_it_follows(office: Office) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from media.hearing.second.opinion import SecondOpinion
+from media.hearing.spotter import known_heads
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, accept_keywords, detectors, voice_findings
@@ -63,6 +64,13 @@ def test_a_phrase_that_nothing_hears_stops_check_and_run(room: Room, keys: str) 
     assert finding.level == "error" and finding.detail.startswith("no head for ")
     with pytest.raises(ConfigError, match=r"config\.toml: refusal\.engine: no head for .*; accepted: "):
         detectors_of(config)
+
+
+def test_a_phrase_that_nothing_hears_is_answered_in_the_callers_languages(room: Room) -> None:
+    (finding,) = voice_findings(configured(room, 'engine = "embedding"\nkeywords = ["bananes"]'))
+    offered = {*finding.detail.partition("accepted: ")[2].split(", ")}
+    (french,) = (head for head in known_heads() if head.language == "fr" and not head.everyday)
+    assert offered <= {*french.phrases} and len(offered) > 5
 
 
 def test_words_that_accept_are_for_opt_in_alone(room: Room) -> None:

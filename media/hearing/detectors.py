@@ -1,6 +1,6 @@
 """The detector of an engine: no engine is imported before it is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,16 @@ def load_detector(
     heads: Path | None = None,
     second: Path | None = None,
     in_call: bool = False,
+    languages: Collection[str] = (),
 ) -> Detector | None:
     """The detector of `engine`, listening for the phrases `refuse` and `accept`; None for the engine "none".
 
     `model` is the folder of a Vosk model, for that engine; `heads` a folder of more heads than those shipped,
     for the engine "embedding". `second`: the folder of a Whisper model that weighs what that engine hears
-    before the bridge. `in_call`: a verdict may erase evidence, so it must be surer, and an unclear
-    one does not count. An engine is imported only here, when needed: it costs tens of MB. DetectorUnavailable
-    if the engine is missing, no phrase refuses, or it can't hear a phrase.
+    before the bridge. `in_call`: a verdict may erase evidence, so it must be surer, and an unclear one does
+    not count. `languages`: of the callers, in which an error offers other phrases. An engine is imported only
+    here, when needed: it costs tens of MB. DetectorUnavailable if the engine is missing, no phrase refuses,
+    or it can't hear a phrase.
     """
     if engine == "none":
         return None
@@ -35,7 +37,7 @@ def load_detector(
     if engine == "embedding":
         from media.hearing.spotter import Spotter
 
-        spotter = Spotter(refuse, accept, own=heads, in_call=in_call)
+        spotter = Spotter(refuse, accept, own=heads, in_call=in_call, languages=languages)
         return spotter if second is None or in_call else weighed(spotter, second)
     if engine == "vosk":
         from media.hearing.recogniser import Recogniser

@@ -1,7 +1,7 @@
 """The detector of the engine "embedding": the speech embedding, and a head for each language."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
@@ -65,10 +65,12 @@ class Spotter:
         *,
         own: Path | None = None,
         in_call: bool = False,
+        languages: Collection[str] = (),
     ) -> None:
         """DetectorUnavailable for a phrase without a head, or if the embedding is missing.
 
-        `own`: a folder of more heads, which may be missing.
+        `own`: a folder of more heads, which may be missing. `languages`: whose phrases that error offers; all
+        without any.
         """
         self.every_ms = every_ms("embedding", in_call)
         shipped = _heads(heads)
@@ -88,9 +90,10 @@ class Spotter:
             ]
         self._deepening, self._deep_of = _distinct([each.head for each in self._listening])
         if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
+            offered = [head for head in every if head.language in languages] or every
             raise DetectorUnavailable(
                 f"no head for {', '.join(map(repr, unheard))}, and `sipagent train-keyword` makes one that "
-                f"refuses; accepted: {', '.join(_nearest(unheard, every))}"
+                f"refuses; accepted: {', '.join(_nearest(unheard, offered))}"
             )
         spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
         self.languages = {phrase: spoken[plain(phrase)] for phrase in refuse}

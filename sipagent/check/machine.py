@@ -96,7 +96,7 @@ def engine_findings(
     try:
         calls_a_process(config, facts.limits)
     except ConfigError as wrong:
-        yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
+        yield error(wrong.key, wrong.detail)
         return
     yield from _processes(config, facts.limits)
     yield from edge_findings(config, facts.limits, now)
@@ -110,7 +110,7 @@ def _processes(config: Config, limits: EngineLimits) -> Iterator[Finding]:
         found = layout(config, limits)
         plan(config, limits, Addresses("", ()))
     except ConfigError as wrong:
-        yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
+        yield error(wrong.key, wrong.detail)
     else:
         yield ok(
             "capacity.calls",
@@ -127,8 +127,7 @@ def disk_findings(config: Config, now: datetime) -> Iterator[Finding]:
         try:
             yield from findings
         except OSError as problem:  # also when asking whether a path in a forbidden folder exists
-            where = problem.filename or config.recording.directory  # a write names no file
-            yield error(what, f"{where}: {problem.strerror}")
+            yield error(what, f"{problem.filename or what}: {problem.strerror}")
 
 
 def _recordings(config: Config) -> Iterator[Finding]:
@@ -138,10 +137,14 @@ def _recordings(config: Config) -> Iterator[Finding]:
         yield error(what, f"{directory} is not a directory")
         return
     there = next(place for place in (directory, *directory.parents) if place.exists())
-    with tempfile.NamedTemporaryFile(dir=there, prefix=".sipagent-check-") as file:
-        file.write(b"\0")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".sipagent-check-") as file:
+            file.write(b"\0")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        yield error(what, f"{there}: {problem.strerror}; accepted: a directory that this user may write")
+        return
     free = shutil.disk_usage(there).free
     state = "writable" if there == directory else "will be made"
     detail = f"{directory} {state}, {free / (1 << 30):.1f} GiB free"

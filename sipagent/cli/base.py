@@ -36,7 +36,7 @@ from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.help import translated
 from sipagent.languages.labels import label
-from sipagent.languages.messages import colon
+from sipagent.languages.messages import accepted, colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 from sipagent.lookup.terms import terms_of
@@ -156,9 +156,13 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _mistake(error: ConfigError) -> str:
-    """The line of an error of the configuration, in the language that is spoken."""
-    problem = f"{error.problem}; accepted: {error.accepted}" if error.accepted else error.problem
-    return colon().join(filter(None, (str(error.file), shown(error.key), shown(problem))))
+    """The line of an error of the configuration, in the language that is spoken; a key is in none."""
+    line = re.match(r"line \d+", error.key)
+    places = (shown(line[0]), error.key[line.end() + 2 :]) if line else ("", error.key)
+    problem = shown(error.problem)
+    if error.accepted:
+        problem += f"{accepted()} {shown(error.accepted)}"
+    return colon().join(filter(None, (str(error.file), *places, problem)))
 
 
 def _say(message: str, code: int) -> int:

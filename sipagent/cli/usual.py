@@ -39,7 +39,7 @@ def usual_config() -> Path:
             break
     else:
         here, there = faults
-        problem = f"{here}; {SYSTEM_CONFIG}: {there}"
+        problem = _("{here}; {file}: {there}").format(here=here, file=SYSTEM_CONFIG, there=there)
         ways = _("either, or a path by --config or SIPAGENT_CONFIG")
         raise ConfigError(LOCAL_CONFIG, "", problem, ways)
     if (weak := weakness(path, trusted())) is not None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+NO_BREAK = "\u00a0\u202f"
 VALUE_LIMIT = 60  # characters of a wrong value that are shown
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")  # in a URL
 
@@ -22,8 +23,12 @@ class ConfigError(Exception):
 
     def __init__(self, file: Path, key: str, problem: str, accepted: str = "") -> None:
         self.file, self.key, self.problem, self.accepted = file, key, problem, accepted
-        parts = [one_line(str(file)), key, problem + (f"; accepted: {accepted}" if accepted else "")]
-        super().__init__(": ".join(part for part in parts if part))
+        super().__init__(": ".join(filter(None, (one_line(str(file)), key, self.detail))))
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, and what is accepted."""
+        return f"{self.problem}; accepted: {self.accepted}" if self.accepted else self.problem
 
 
 def one_line(text: str) -> str:
@@ -33,7 +38,7 @@ def one_line(text: str) -> str:
 
 def is_plain(char: str) -> bool:
     """Whether a character shows as itself; no-break spaces do, with which French sets `:` and `«` apart."""
-    return char.isprintable() or char in "\u00a0\u202f"
+    return char.isprintable() or char in NO_BREAK
 
 
 def shown(value: object) -> str:

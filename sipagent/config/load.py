@@ -36,6 +36,7 @@ __all__ = [
     "uri_user",
 ]
 
+WRITTEN = "a file that `sipagent init` wrote"
 SIZE_LIMIT = 1 << 20  # bytes; a configuration is not larger
 
 
@@ -53,9 +54,13 @@ def read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
     except FileNotFoundError as error:
-        raise ConfigError(path, "", "no such file", "a file that `sipagent init` wrote") from error
+        raise ConfigError(path, "", "no such file", WRITTEN) from error
+    except IsADirectoryError as error:
+        raise ConfigError(path, "", "is a folder", WRITTEN) from error
+    except PermissionError as error:
+        raise ConfigError(path, "", "may not be read by this user", "root, or the service's user") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise ConfigError(path, "", getattr(error, "strerror", None) or "not a path") from error
+        raise ConfigError(path, "", getattr(error, "strerror", None) or "not a path", WRITTEN) from error
     return text_of(content, path)
 
 
@@ -77,6 +82,8 @@ def parse(text: str, file: Path) -> Config:
 
 def checked(tables: dict[str, Any], file: Path) -> Config:
     """Check a configuration's tables, as tomllib reads them. Raises ConfigError."""
+    if not tables:
+        raise ConfigError(file, "", "says nothing", WRITTEN)
     known = Known(
         file=file,
         base=file.absolute().parent,

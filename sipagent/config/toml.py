@@ -5,15 +5,17 @@ of TOML (toml.io/en/v1.0.0).
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sipagent.config.errors import accepted_of, cut, one_line
+from sipagent.config.errors import NO_BREAK, accepted_of, cut, one_line
 from sipagent.config.model import Config
 
 _KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_.\"'+-]+)\s*=\s*(?P<value>.*?)\s*$")
 _TABLE = re.compile(r"\s*\[\[?\s*(?P<table>[^\[\]#]+?)\s*(?:\]|#|$)")
 _QUOTES = ('"', "'")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[#\"'].*")  # or to the end of the line
 
 
 class Fault(NamedTuple):
@@ -45,10 +47,28 @@ def fault(said: str, text: str) -> Fault:
     lines = _lines(text)
     found = re.match(r"line (\d+)", place)
     line = lines[min(int(found[1]) if found else len(lines), len(lines)) - 1]
+    if odd := _odd_sign(line, text.split("\n")[line.number - 1]):
+        return odd
     for pattern, explain in _FAULTS.items():
         if re.match(pattern, problem):
             return explain(line, lines)
     return Fault(line.where, f"not TOML: {cut(one_line(problem))}")
+
+
+def _odd_sign(line: _Line, written: str) -> Fault | None:
+    """What looks like a space and is none, or an accent in a key, outside of quotes and comments."""
+    bare = _QUOTED.sub("", written)
+    where = f"line {line.number}"
+    for sign in bare:
+        if sign in NO_BREAK:
+            return Fault(where, "has a no-break space", "plain spaces")
+        if unicodedata.category(sign) == "Cf":
+            return Fault(where, f"has the invisible sign U+{ord(sign):04X}", "the line without it")
+    key = bare.partition("=")[0].strip(" \t[]")
+    if not key.isascii():
+        problem = f"'{cut(one_line(key))}' has an accent, or another sign that no key has"
+        return Fault(where, problem, "letters from a to z, digits, _ and -")
+    return None
 
 
 def _lines(text: str) -> list[_Line]:

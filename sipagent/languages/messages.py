@@ -3,7 +3,8 @@
 Everything but the command line says English sentences, with the values in them, whoever listens: they go into
 the log, the database and JSON, and are compared. Where one of them reaches a person, the command line looks
 here for what it was made of. A catalogue has it as the code does, under the context `message`, with `{0}`,
-`{1}` and so on where the code has values, in their order:
+`{1}` and so on where the code has values, in their order; a translation with `{0!s}` has that one as it is,
+for instance a key of the configuration:
 
     msgctxt "message"
     msgid "{0}: exists, and a key is never overwritten"
@@ -74,6 +75,11 @@ def said(text: str) -> str:
 def colon() -> str:
     """What stands between a name and what is said of it, with the space behind."""
     return said(": ")
+
+
+def accepted() -> str:
+    """What stands between what is wrong and what is accepted, without the space behind."""
+    return said(_ACCEPTED.rstrip())
 
 
 def _path() -> str | None:
@@ -173,7 +179,11 @@ def _template(english: str, french: str) -> _Template:
     fixed = _VALUE.split(english)[::2]
     value = r"(\d+)" if _COUNT.fullmatch(english) else "(.*?)"
     pattern = value.join(map(re.escape, fixed))
-    quoted = tuple(before.endswith("'") for before in fixed[:-1])
+    numbers = _VALUE.findall(english)
+    quoted = tuple(
+        before.endswith("'") or f"{{{number}!s}}" in french
+        for before, number in zip(fixed, numbers, strict=False)
+    )
     return _Template(tuple(filter(None, fixed)), quoted, re.compile(pattern, re.DOTALL), french)
 
 

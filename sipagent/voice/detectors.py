@@ -24,12 +24,21 @@ def detectors(config: Config) -> Detectors:
     """Detectors for the configured phrases. DetectorUnavailable if one of them can't be heard."""
     refusal, accept = config.refusal, accept_keywords(config)
     model, heads = refusal.vosk_model, refusal.heads
+    languages = [prompts.language for prompts in config.prompt_sets()]
     before = load_detector(
-        refusal.engine, refusal.keywords, accept, model=model, heads=heads, second=refusal.second
+        refusal.engine,
+        refusal.keywords,
+        accept,
+        model=model,
+        heads=heads,
+        second=refusal.second,
+        languages=languages,
     )
     if before is None or refusal.in_call == "key":
         return Detectors(before, None)
-    in_call = load_detector(refusal.engine, refusal.in_call_keywords, model=model, heads=heads, in_call=True)
+    in_call = load_detector(
+        refusal.engine, refusal.in_call_keywords, model=model, heads=heads, in_call=True, languages=languages
+    )
     return Detectors(before, in_call)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import PlainValidator
 
 from sipagent.config import types
-from sipagent.config.keys import FilePath, OptionalPath, Table, Text, key, optional
+from sipagent.config.keys import FilePath, OptionalPath, Table, Text, key, optional, seconds
 
 LEASE_S = 12.0
 
@@ -63,7 +63,7 @@ class ClusterTable(Table):
 
     host: Annotated[str, PlainValidator(_host_name)] = key("up to 16 small letters and digits such as a")
     journal: FilePath = key("a file", "journal.db")
-    lease_s: float = key("seconds, 4 to 120", LEASE_S, ge=4, le=120, allow_inf_nan=False)
+    lease_s: float = seconds(4, 120, LEASE_S)
 
 
 class ObjectsTable(Table):
