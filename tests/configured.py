@@ -117,6 +117,7 @@ oidc_issuer = ""
 oidc_client_id = ""
 oidc_client_secret_file = ""
 oidc_roles = { "ecoute-listeners" = "listener", "ecoute-dpo" = "officer" }
+oidc_email_proved = false
 """
 
 

@@ -143,7 +143,13 @@ SILENT = {
     *("cluster.host", "cluster.journal", "cluster.lease_s"),
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
     *("edge.certificate", "edge.private_key", "edge.ca", "enrol.folder", "enrol.prompts"),
-    *("web.url", "web.private_key", "web.oidc_client_id", "web.oidc_client_secret_file"),
+    *(
+        "web.url",
+        "web.private_key",
+        "web.oidc_client_id",
+        "web.oidc_client_secret_file",
+        "web.oidc_email_proved",
+    ),
 }
 
 

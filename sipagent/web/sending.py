@@ -20,6 +20,7 @@ SPAN = "Sound-Span"
 """The header that says what a span holds: `FIRST-END/ALL`, in samples per channel."""
 
 _LONGEST_S = 1e7
+_DIGITS = 18  # of a position; more lie behind the end of any file
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 
 
@@ -80,9 +81,10 @@ def _stored(request: Request, sound: Sound) -> Response:
 
 def _range(first: str, last: str, size: int) -> tuple[int, int]:
     """The bytes from and up to which; empty if they are not there."""
+    at, to = (int(text or 0) if len(text) <= _DIGITS else size for text in (first, last))
     if not first:
-        return max(0, size - int(last)), size
-    return int(first), size if not last else min(size, int(last) + 1)
+        return max(0, size - to), size
+    return at, size if not last else min(size, to + 1)
 
 
 def _span(query: QueryParams) -> tuple[float, float] | None:

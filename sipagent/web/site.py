@@ -27,6 +27,7 @@ from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
 
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 API = "/api/"  # what programs read
 
 
@@ -34,12 +35,14 @@ API = "/api/"  # what programs read
 class Person:
     """Who asks, by a session (`via` is `web`) or a token (`api`).
 
+    `since`: when their account or token was made; what was done before under this name was somebody else's.
     `key`: what recordings are opened with. `csrf`: what forms of the session carry.
     """
 
     name: str
     roles: frozenset[Role]
     via: str
+    since: datetime = BEGINNING
     key: PublicKey | None = None
     language: str | None = None
     csrf: str = field(default="", repr=False)

@@ -108,3 +108,14 @@ def test_a_head_that_comes_byte_by_byte_is_cut(tmp_path: Path, stack: ExitStack)
 def test_who_never_shakes_hands_is_let_go(tmp_path: Path, stack: ExitStack) -> None:
     attacked = Attacked(tmp_path, stack, tls=True)
     assert attacked.connected().recv(1) == b""
+
+
+def test_two_lengths_end_the_connection(tmp_path: Path, stack: ExitStack) -> None:
+    """What is behind the first of them is no second request (RFC 9112, 6.1 and 11.2)."""
+    attacked = Attacked(tmp_path, stack)
+    head = b"POST /login HTTP/1.1\r\nHost: HOST\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    one = attacked.connected(head + b"0\r\n\r\nGET /static/style.css HTTP/1.1\r\nHost: HOST\r\n\r\n")
+    received = b""
+    while piece := one.recv(1 << 16):
+        received += piece
+    assert received.startswith(b"HTTP/1.1 400 ") and received.count(b"HTTP/1.1 ") == 1

@@ -86,8 +86,7 @@ def test_a_stolen_session_does_not_try_passwords_fast(page: Page, browser: Brows
 def test_another_authenticator(page: Page, claire: Owner, browser: Browser) -> None:
     shown = browser.get("/account").text
     sealed = field_of(shown, "sealed")
-    opened_secret = page.logins.seal.open_json(sealed)[0]
-    totp = pyotp.TOTP(opened_secret)
+    totp = pyotp.TOTP(page.logins.seal.open_json("authenticator", sealed)[0])
     form = {"password": PASSWORD, "sealed": sealed, "digits": totp.at(page.now)}
     wrong = browser.post("/account/authenticator", form | {"digits": "0"}, shown="/account")
     assert (wrong.status_code, said(wrong)) == (WRONG, "the authenticator shows other digits now")
@@ -103,9 +102,11 @@ def test_the_square_of_another_account_or_of_ones_own_making_is_refused(page: Pa
     theirs = page.browser("127.1.0.1")
     theirs.log_in(other)
     sealed = field_of(theirs.get("/account").text, "sealed")
-    totp = pyotp.TOTP(page.logins.seal.open_json(sealed)[0])
-    for one in (sealed, "x", ""):
-        form = {"password": PASSWORD, "sealed": one, "digits": totp.at(page.now)}
+    totp = pyotp.TOTP(page.logins.seal.open_json("authenticator", sealed)[0])
+    seal = page.logins.seal
+    others = (seal.seal(b"s" * 32), browser.cookie, seal.seal_json("beginning", [totp.secret, "x"]))
+    for one in (sealed, "x", "", *others):
+        form = {"password": PASSWORD, "sealed": str(one), "digits": totp.at(page.now)}
         assert browser.post("/account/authenticator", form, shown="/account").status_code == WRONG
 
 

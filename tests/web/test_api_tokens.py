@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from sipagent.web.api.document.operation import Operation
 from sipagent.web.api.entries import COOKIE, ENTRIES
 from sipagent.web.rights import Right, Role
+from tests.office import Office
 from tests.web.logging_in import SITE, Page, opened
 from tests.web.program import API, Program, conforms
 from tests.web.test_api_rights import GUARDED, ask
@@ -65,6 +67,34 @@ def test_a_token_ends(page: Page) -> None:
     other = token_of(page, Role.LISTENER, name="other")
     page.logins.accounts.revoke("other")
     assert program(page, other).get("/recordings").status_code == HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("via", ["web", "api"])
+def test_a_use_is_not_of_whoever_has_the_name_later(
+    page: Page, capsys: pytest.CaptureFixture[str], via: str
+) -> None:
+    """The account, or the token, is removed, and made anew for somebody else."""
+    row = Office(page.folder, capsys).call()
+    accounts = page.logins.accounts
+
+    def made() -> tuple[TestClient, dict[str, str]]:
+        if via == "api":
+            return page.browser().client, bearer(token_of(page, Role.LISTENER, name="Claire"))
+        browser = page.browser()
+        assert browser.log_in(page.enrolled("Claire")).status_code == HTTPStatus.SEE_OTHER
+        return browser.client, SITE | {"x-csrf-token": browser.token("/account")}
+
+    client, headers = made()
+    asked = client.post(f"{API}/recordings/{row.id}/uses", json={"purpose": "quality"}, headers=headers)
+    sound = asked.json()["sound"]
+    assert client.get(sound, headers=headers).status_code == HTTPStatus.OK
+    page.later(minutes=5)
+    if via == "api":
+        accounts.revoke("Claire")
+    else:
+        accounts.remove(accounts.meant("Claire").id)
+    client, headers = made()
+    assert client.get(sound, headers=headers).status_code == HTTPStatus.NOT_FOUND
 
 
 def test_a_token_in_the_place_of_a_cookie_or_an_address_is_none(page: Page) -> None:

@@ -29,6 +29,7 @@ PEOPLE = (
     User(sub="d-1", claims={"preferred_username": "Denis", "email": "d@example.org", "email_verified": True}),
     User(sub="x-1", claims={"preferred_username": "Xavier", "groups": ["others"]}),
     User(sub="y-1", claims={"preferred_username": "claire", "groups": ["listeners"]}),
+    User(sub="o-1", claims={"preferred_username": "Omar", "email": "d@example.org"}),
     User(sub="z-1", claims={"preferred_username": "Zoe", "email": "d@example.org", "email_verified": False}),
 )
 CONFIG = """
@@ -91,7 +92,17 @@ def test_an_address_that_is_proved_gives_a_role_too(page: Page) -> None:
     assert browser.get("/requests").status_code == HTTPStatus.OK
 
 
-@pytest.mark.parametrize("person", ["x-1", "z-1"])
+def test_an_issuer_that_gives_only_proved_addresses_need_not_say_so(tmp_path: Path) -> None:
+    """As ProConnect, which says no `email_verified`; where one is said, it counts."""
+    (tmp_path / "secret").write_text("s3cret\n", encoding="utf-8")
+    with run_server_in_thread(user_claims=PEOPLE, require_nonce=True) as server:
+        config = CONFIG.format(issuer=f"http://localhost:{server.server_port}")
+        with opened(tmp_path, config + "oidc_email_proved = true\n") as page:
+            assert entered(page, "o-1")[1].status_code == HTTPStatus.SEE_OTHER
+            assert entered(page, "z-1")[1].status_code == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize("person", ["x-1", "z-1", "o-1"])
 def test_without_a_role_nobody_comes_in(page: Page, person: str) -> None:
     browser, answer = entered(page, person)
     assert answer.status_code == HTTPStatus.FORBIDDEN
@@ -141,6 +152,17 @@ def test_what_was_begun_in_another_browser_ends_in_none(page: Page) -> None:
         answer = other.get(back)
         assert answer.status_code == HTTPStatus.FORBIDDEN
         assert "in another browser" in answer.text
+
+
+@pytest.mark.parametrize("named", ["session", "form"])
+def test_another_cookie_of_ours_is_no_login_that_was_begun(page: Page, named: str) -> None:
+    browser = page.browser()
+    browser.get("/login")
+    sealed = {"form": browser.client.cookies[page.logins.cookies.form]}
+    sealed["session"] = page.logins.seal.seal(b"s" * 32)
+    browser.keep(page.logins.cookies.issuer, sealed[named])
+    answer = browser.get(f"{BACK}?state=x&code=y")
+    assert answer.status_code == HTTPStatus.FORBIDDEN and "in another browser" in answer.text
 
 
 def test_a_code_counts_once_and_an_odd_one_never(page: Page) -> None:
@@ -281,6 +303,7 @@ def test_roles_by_all_that_issuers_say() -> None:
         "realm_access": {"roles": ["c"]},
         "resource_access": {"sipagent": {"roles": ["d"]}, "x": None},
         "email": "e",
+        "email_verified": True,
     }
     assert [*names_in(claims)] == ["a", "b", "c", "d", "e"]
     assert [*names_in({"email": "e", "email_verified": "true", "realm_access": []})] == []

@@ -52,7 +52,7 @@ def test_every_answer_has_them(page: Page, path: str) -> None:
     assert headers["content-security-policy"] == CSP
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["x-frame-options"] == "DENY"
@@ -215,7 +215,7 @@ def test_who_comes_to_the_proxy_in_clear_is_led_to_https() -> None:
     headers = {"x-forwarded-for": "203.0.113.5", "x-forwarded-proto": "http"}
     led = asking.get("/recordings/x?limit=3", headers=headers)
     assert led.status_code == HTTPStatus.PERMANENT_REDIRECT
-    assert led.headers["location"] == "https://ecoute.example.net/recordings/x"
+    assert led.headers["location"] == "https://ecoute.example.net/recordings/x?limit=3"
     assert asking.post("/login", headers=headers).status_code == HTTPStatus.FORBIDDEN
 
 

@@ -66,6 +66,7 @@ class WebTable(Table):
         'a table such as { "ecoute-dpo" = "officer" }; roles: listener, supervisor, officer, administrator',
         {},
     )
+    oidc_email_proved: bool = key("true: the issuer gives only addresses that it has proved", False)
 
     @property
     def origin(self) -> str:

@@ -217,7 +217,7 @@ def _is_own(begun: Access, id: str, site: Site, person: Person) -> bool:
         and begun.action in ("play", "export")
         and begun.outcome == "done"
         and (begun.login, begun.via) == (person.name, person.via)
-        and begun.at <= site.clock() < begun.at + GOOD_FOR
+        and person.since <= begun.at <= site.clock() < begun.at + GOOD_FOR
         and (begun.purpose == ACCESS_REQUEST or person.may(Right.USE))
     )
 

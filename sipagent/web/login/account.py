@@ -23,6 +23,7 @@ from sipagent.web.site import site_of, someone, trace_of
 from sipagent.web.templating import render
 
 Change = Callable[[Logins, Account, Form], None]
+_SEALED = "authenticator"  # the kind
 
 
 def page(request: Request) -> Response:
@@ -45,7 +46,7 @@ def account_page(request: Request, wrong: str = "", error: str | None = None, **
         shortest=SHORTEST,
         secret=in_fours(secret),
         qr=qr_of(site_of(request).config.service.name, account.name, secret),
-        sealed=logins.seal.seal_json([secret, account.id]),
+        sealed=logins.seal.seal_json(_SEALED, [secret, account.id]),
         renewing=wrong == "authenticator",
         passkeys=logins.accounts.passkeys_of(account.id),
         relying_party=logins.relying_party,
@@ -68,7 +69,7 @@ def set_authenticator(request: Request) -> Response:
     """Change the authenticator. Every other session ends."""
 
     def change(logins: Logins, account: Account, form: Form) -> None:
-        opened = logins.seal.open_json(form.get("sealed", ""))
+        opened = logins.seal.open_json(_SEALED, form.get("sealed", ""))
         if opened is None or opened[1] != account.id:
             raise AccountError(Reason("the authenticator shows other digits now"))
         logins.accounts.set_totp(account.id, opened[0], form.get("digits", ""))

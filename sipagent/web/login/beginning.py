@@ -30,6 +30,7 @@ from sipagent.web.site import site_of, trace_of
 
 NOT_GOOD = N_("the code is not good, or no longer")
 ALREADY = N_("there is an account already")
+_SEALED = "beginning"  # the kind
 LATE = N_("this page was open for too long; accepted: once more, with the new square")
 
 
@@ -51,7 +52,7 @@ def _step(request: Request, way: Beginning) -> Response:
         name = way.named(request, form)
     except (AccountError, Problem) as error:
         return _asked(request, way, form, error)
-    opened = logins.seal.open_json(form.get("sealed", ""))
+    opened = logins.seal.open_json(_SEALED, form.get("sealed", ""))
     if opened is None or not is_same(opened[1], code_hash(form.get("code", ""))):
         late = Problem(HTTPStatus.BAD_REQUEST, Reason(LATE)) if "sealed" in form else None
         return _equipping(request, way, (form, name, new_totp()), late)
@@ -90,7 +91,7 @@ def _equipping(
         code=code,
         secret=in_fours(secret),
         qr=qr_of(service, name, secret),
-        sealed=logins_of(request).seal.seal_json([secret, code_hash(code)]),
+        sealed=logins_of(request).seal.seal_json(_SEALED, [secret, code_hash(code)]),
         error=None if error is None else _said(error),
     )
 

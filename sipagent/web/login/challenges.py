@@ -13,6 +13,7 @@ from sipagent.web.login.seal import Seal
 
 GOOD_FOR_S = 300
 MOST = 10_000  # that are answered within that time; what is beyond is refused
+_KIND = "challenge"
 _AHEAD_S = 30  # by which the clock of another host may be
 
 
@@ -26,12 +27,12 @@ class Challenges:
 
     def new(self, purpose: str, browser: str, about: Any = None) -> str:
         """In base64url, without padding. `browser`: what only its own forms carry; `about`: as JSON."""
-        return self._seal.seal_json([purpose, browser, self._clock().timestamp(), about])
+        return self._seal.seal_json(_KIND, [purpose, browser, self._clock().timestamp(), about])
 
     def use(self, challenge: str, purpose: str, browser: str) -> tuple[Any] | None:
         """What it is about; None for one that is of something or somebody else, late, or was used."""
-        opened = self._seal.open_json(challenge)
-        if not isinstance(opened, list) or opened[:2] != [purpose, browser]:
+        opened = self._seal.open_json(_KIND, challenge)
+        if opened is None or opened[:2] != [purpose, browser]:
             return None
         made, now = float(opened[2]), self._clock().timestamp()
         until = made + GOOD_FOR_S

@@ -38,16 +38,17 @@ def refuse_forged(request: Request, *, by_session: bool) -> None:
 
 
 def is_from_elsewhere(request: Request) -> bool:
-    """Whether the browser says that the page of another site sends it.
+    """Whether the browser says that the page of another site sends it, or does not want to say (`null`).
 
-    The form of a page that sends no referrer has `Origin: null` (Fetch, "append a request Origin header"):
-    that says nothing, and the token has to be right.
+    Forms of ours say it: see Referrer-Policy in `protection` (Fetch, "append a request Origin header").
     """
+    origin = request.headers.get("origin")
+    if origin == "null":
+        return True
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    if origin in (None, "null"):
+    if origin is None:
         return False
     host = request.headers.get("host", "")
     return origin not in {f"http://{host}", f"https://{host}", site_of(request).config.web.origin}

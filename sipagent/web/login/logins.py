@@ -141,6 +141,7 @@ class Logins:
             name=account.name,
             roles=roles_of(account.roles),
             via="web",
+            since=account.created_at,
             key=account.key,
             language=account.language,
             csrf=self.seal.form_token(id),
@@ -170,7 +171,13 @@ class Logins:
             )
             site_of(request).refusals.keep(refused)
             return None
-        return Person(name=token.name, roles=roles_of(token.roles), via="api", key=token.key)
+        return Person(
+            name=token.name,
+            roles=roles_of(token.roles),
+            via="api",
+            since=token.created_at,
+            key=token.key,
+        )
 
     def account_of(self, request: Request) -> Account:
         """The account of who is logged in. Raises Problem: there is none any more."""

@@ -23,6 +23,7 @@ from sipagent.web.problems import Problem
 from sipagent.web.received import is_same
 from sipagent.web.site import site_of, trace_of
 
+_SEALED = "oidc"  # the kind
 GOOD_FOR_S = 600  # a login that has begun
 NAMED_BY = ("preferred_username", "email", "sub")  # the account's name: the first there is
 
@@ -31,14 +32,15 @@ _LATE = N_("this login was begun too long ago, or in another browser; accepted: 
 _NO_ROLE = N_("{name} has no role here; accepted: a group that `web.oidc_roles` names")
 
 
-def roles_in(claims: Claims, known: Mapping[str, str]) -> list[str]:
+def roles_in(claims: Claims, known: Mapping[str, str], email_proved: bool = False) -> list[str]:
     """The roles that the person has here; `known` is `web.oidc_roles`."""
-    return sorted({known[name] for name in names_in(claims) if name in known})
+    return sorted({known[name] for name in names_in(claims, email_proved) if name in known})
 
 
-def names_in(claims: Claims) -> Iterator[str]:
-    """Groups and roles, as issuers say them, and the e-mail address unless it is said not to be proved.
+def names_in(claims: Claims, email_proved: bool = False) -> Iterator[str]:
+    """Groups and roles, as issuers say them, and the e-mail address if it is proved.
 
+    `email_proved`: what holds where the issuer does not say `email_verified` (Core 1.0, 5.1).
     Keycloak has roles below `realm_access` and `resource_access`.
     """
     realm, clients = claims.get("realm_access"), claims.get("resource_access")
@@ -50,7 +52,7 @@ def names_in(claims: Claims) -> Iterator[str]:
             if isinstance(name, str):
                 yield name.removeprefix("/")  # Keycloak's groups are paths
     email = claims.get("email")
-    if isinstance(email, str) and claims.get("email_verified", True) is True:
+    if isinstance(email, str) and claims.get("email_verified", email_proved) is True:
         yield email
 
 
@@ -65,7 +67,7 @@ def begin(request: Request) -> Response:
     answer = RedirectResponse(asked.address, HTTPStatus.SEE_OTHER)
     answer.set_cookie(
         logins.cookies.issuer,
-        logins.seal.seal_json(begun),
+        logins.seal.seal_json(_SEALED, begun),
         max_age=GOOD_FOR_S,
         secure=logins.cookies.secure,
         httponly=True,
@@ -101,7 +103,7 @@ def _asked(request: Request) -> tuple[Logins, Issuer]:
 
 
 def _begun(request: Request, logins: Logins) -> tuple[str, str, str, str]:
-    opened = logins.seal.open_json(request.cookies.get(logins.cookies.issuer, ""))
+    opened = logins.seal.open_json(_SEALED, request.cookies.get(logins.cookies.issuer, ""))
     if opened is None:
         raise Problem(HTTPStatus.FORBIDDEN, Reason(_LATE))
     state, nonce, verifier, to = map(str, opened)
@@ -111,7 +113,8 @@ def _begun(request: Request, logins: Logins) -> tuple[str, str, str, str]:
 def _account(request: Request, logins: Logins, issuer: Issuer, claims: Claims) -> Account:
     """Raises AccountError, Problem."""
     name = next(str(claims[one]) for one in NAMED_BY if claims.get(one))
-    roles = roles_in(claims, site_of(request).config.web.oidc_roles)
+    web = site_of(request).config.web
+    roles = roles_in(claims, web.oidc_roles, web.oidc_email_proved)
     if not roles:
         raise Problem(HTTPStatus.FORBIDDEN, Reason(_NO_ROLE, name=name))
     before = logins.accounts.named(name)

@@ -1,4 +1,7 @@
-"""What pages of ours alone can read: cookies, and what a form carries from one step to the next."""
+"""What pages of ours alone can read: cookies, and what a form carries from one step to the next.
+
+JSON is of a kind, such as `authenticator`: what was sealed for one place is nothing at another.
+"""
 
 import hmac
 import json
@@ -32,14 +35,18 @@ class Seal:
         except (CryptoError, ValueError):
             return None
 
-    def seal_json(self, value: Any) -> str:
-        """JSON, sealed."""
-        return self.seal(json.dumps(value).encode())
+    def seal_json(self, kind: str, value: Any) -> str:
+        """JSON of this kind, sealed."""
+        return self.seal(json.dumps([kind, value]).encode())
 
-    def open_json(self, sealed: str) -> Any:
-        """The inverse; None for what was not sealed here."""
+    def open_json(self, kind: str, sealed: str) -> Any:
+        """The inverse; None for what was not sealed here, or as another kind."""
         plain = self.open(sealed)
-        return None if plain is None else json.loads(plain)
+        try:
+            named, value = json.loads(plain or b"")
+        except (TypeError, ValueError):  # another's bytes: no JSON, or not of two parts
+            return None
+        return value if named == kind else None
 
     def form_token(self, id: bytes) -> str:
         """What the forms of a browser carry that has this id in its cookie: no other site can know it."""

@@ -20,6 +20,7 @@ from sipagent.web.site import API
 LARGEST = (1 << 18) + 4096  # bytes of what is sent; a little more than any page takes
 WITHIN_S = 15.0  # in which all of it has to come
 TOO_LONG = f"what is sent is too long; accepted: {LARGEST} bytes"
+TWO_LENGTHS = "Content-Length and Transfer-Encoding are both given; accepted: one of them"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; worker-src 'self'"
@@ -30,7 +31,7 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without one a form of ours would have `Origin: null`
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{one}=()" for one in _NOTHING_OF_IT),
@@ -80,6 +81,8 @@ class Protection:
         """By which way it comes: its own address is put in place of a proxy's. What to answer instead, if it
         came by none of ours."""
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:  # where does it end? RFC 9112, 6.1
+            return _said(scope, HTTPStatus.BAD_REQUEST, TWO_LENGTHS)
         peer = _address(scope["client"][0] if scope.get("client") else "")
         by_proxy = peer is not None and self._is_trusted(peer)
         if by_proxy:
@@ -101,8 +104,9 @@ class Protection:
     def _by_https(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
-        path = scope.get("raw_path", b"/").decode("latin-1")
-        return RedirectResponse(self._web.origin + path, HTTPStatus.PERMANENT_REDIRECT)
+        path, query = (scope.get(name, b"").decode("latin-1") for name in ("raw_path", "query_string"))
+        asked = f"{path}?{query}" if query else path
+        return RedirectResponse(self._web.origin + asked, HTTPStatus.PERMANENT_REDIRECT)
 
     def _behind(self, headers: Headers, peer: Address | None) -> Address | None:
         """Who is behind proxies that are trusted: the last address that is none of theirs."""
