@@ -18,6 +18,7 @@ from media.recording.seal import Sealer
 from sipagent.softphone.rtp import RATE
 from tests.cluster import judging, plan
 from tests.cluster.faults import DRAIN_S, Going
+from tests.cluster.host import Host
 from tests.cluster.judging import Harm, Kept, Known
 from tests.cluster.phones import Attempt, Told
 from tests.cluster.searching import Found, Place, search, words_in
@@ -154,6 +155,24 @@ def test_what_must_not_lie_there_and_what_must() -> None:
 def test_an_operator_is_in_one_call_at_a_time() -> None:
     assert judging.operators({"desk0": [(0, 5), (5, 9)], "desk1": [(0, 9)]}) == []
     assert "desk0" in judging.operators({"desk0": [(0, 5), (4, 9)]})[0]
+
+
+def test_a_phone_in_a_call_is_rung_for_another_only_while_something_keeps_hosts_from_knowing() -> None:
+    assert judging.rung([5, 8], [(5, 6), (7, 9)]) == []
+    assert judging.rung([4, 5, 10], [(5, 9)]) == ["2 times a phone in a call was rung for another"]
+
+
+def test_when_a_host_had_no_board_is_in_its_log() -> None:
+    away, back = (
+        "alert reason='the board of operators that all hosts share is away (x)",
+        "board_shared detail",
+    )
+    lines = [(1, back), (2, away), (3, "ready"), (4, back), (5, away)]
+    host = cast(
+        Host, SimpleNamespace(agent=SimpleNamespace(started=True, child=SimpleNamespace(lines=lines)))
+    )
+    first, (since, until) = Host.without_board(host)
+    assert first == (2, 4) and since == 5 < until
 
 
 def test_a_host_that_drains_is_told_so_once() -> None:

@@ -376,8 +376,8 @@ def test_who_has_no_answer_for_half_a_second_is_answered_here(database: Database
 ]  # fmt: skip
     why = "no answer within 0.5 s" if silent else "the server has gone"
     assert one.alerts == [
-        f"the board of operators that all hosts share is away ({why}): calls go on, and who is engaged on"
-        " another host is told by the phones' own busy"
+        f"the board of operators that all hosts share is away ({why}): calls go on; who was engaged on"
+        " another host is not rung for 12 s, and who is since then is told by the phones' own busy"
     ]
     assert (one.client.alone, one.client.losses) == (True, 1)
     assert asked(one, Seek("2", (), 1)) == [Offered("2", ("C",))]  # at once
@@ -408,6 +408,60 @@ def test_once_the_database_is_back_the_others_know_who_is_engaged_here(database:
     asked(there, Release("1", "A", talked=False, willing=False))
     assert asked(there, Seek("2", (), 2)) == [Offered("2", ("C",))]
     assert asked(there, Seek("3", (), 1)) == [Offered("3", ())]
+
+
+@pytest.fixture
+def apart(database: Database) -> tuple[HostAlone, HostAlone]:
+    """Two hosts that have an operator each, of which the first has just lost the board."""
+    here, there = joined(host(database, "a")), joined(host(database, "b"))
+    assert asked(there, Seek("theirs", (), 1)) == [Offered("theirs", ("A",))]
+    assert asked(here, Seek("ours", (), 1)) == [Offered("ours", ("B",))]
+    here.line.cut = True
+    here.line.pump()
+    here.client.tick(database.now)
+    here.client.tick(database.now + LIMIT_S)
+    assert here.client.alone
+    return here, there
+
+
+def test_whom_it_knew_to_be_lent_a_host_without_the_board_leaves_alone_for_a_lease(
+    database: Database, apart: tuple[HostAlone, HostAlone]
+) -> None:
+    here, there = apart
+    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("C",))]
+    assert asked(here, Seek("2", (), 1)) == [Offered("2", ())]
+    assert asked(here, Claim("ours", "A")) == [Claimed("ours", "A", granted=False)]
+    assert there.client.alone is False
+    database.now = here.client.deadline or 0.0
+    assert database.now == 100.0 + LIMIT_S + LEASE_S
+    assert here.client.tick(database.now) == [AskAgain("2")]
+    assert asked(here, Seek("2", (), 1)) == [Offered("2", ("A",))]  # whose phone says what he does
+
+
+def test_those_it_knew_to_be_lent_are_never_told_as_its_own(
+    database: Database, apart: tuple[HostAlone, HostAlone]
+) -> None:
+    here, there = apart
+    here.line.cut = False
+    joined(here)
+    assert read(database.text).standing.engaged.keys() == {"A", "B"}
+    asked(there, Leave("theirs"))
+    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("A",))]
+
+
+def test_another_loss_before_a_word_of_the_board_makes_them_lent_no_longer(
+    database: Database, apart: tuple[HostAlone, HostAlone]
+) -> None:
+    here, _ = apart
+    until = here.client.deadline
+    here.line.cut = False
+    here.line.pump()
+    here.line.silent = True
+    database.now += LEASE_S / 2
+    here.client.tick(database.now)  # connected, and told all
+    database.now += LIMIT_S
+    here.client.tick(database.now)  # and heard nothing
+    assert (here.client.alone, here.client.losses, here.client.deadline) == (True, 1, until)
 
 
 def test_a_line_that_is_back_in_time_is_no_loss(database: Database) -> None:

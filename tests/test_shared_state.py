@@ -325,6 +325,13 @@ def test_of_a_process_that_died_everything_is_free(hosts: Hosts) -> None:
     assert read(hosts.text).standing.engaged == {"B": "a:2"}
 
 
+def test_each_host_is_told_who_is_lent_to_others(hosts: Hosts) -> None:
+    assert (hosts.seek(HERE, "a:1"), hosts.seek(THERE, "b:1")) == (("A",), ("B",))
+    assert (hosts.ask(HERE, Look()).lent, hosts.ask(THERE, Look()).lent) == (("B",), ("A",))
+    hosts.ask(THERE, Told(engaged=(("A", "b:2"),)))  # both have him
+    assert hosts.ask(HERE, Look()).lent == ("A",)
+
+
 # --- hosts that are configured otherwise, for a moment ---
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ CALLS = {"a": 2, "b": 2, "c": 1}  # two with workers behind the edge, one that i
 LEASE_S = 4.0
 RTP_PORTS = 64
 START_S = 60.0
+BOARD_AWAY, BOARD_BACK = "the board of operators that all hosts share is away", "board_shared"
 COMMAND_S = 60.0
 
 
@@ -129,6 +131,18 @@ class Host:
         """All that it has logged, in all of its runs."""
         present = [line for _, line in self.agent.child.lines] if self.agent.started else []
         return "\n".join([*self._past, *present])
+
+    def without_board(self) -> list[tuple[int, int]]:
+        """From when to when this run had no board that all hosts share, by its own words; monotonic, ns."""
+        spans: list[tuple[int, int]] = []
+        since: int | None = None
+        for at, line in self.agent.child.lines if self.agent.started else []:
+            if BOARD_AWAY in line:
+                since = at
+            elif BOARD_BACK in line and since is not None:
+                spans.append((since, at))
+                since = None
+        return spans if since is None else [*spans, (since, time.monotonic_ns())]
 
     def close(self) -> None:
         """End it; PeerError where anything went wrong inside, in any of its runs."""

@@ -181,6 +181,13 @@ def operators(spans: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
     return wrong
 
 
+def rung(at: Iterable[int], away: Sequence[tuple[int, int]]) -> list[str]:
+    """Phones in a call that were rung for another, though nothing kept the hosts from knowing: when, and when
+    something did; ns."""
+    count = sum(not any(begins <= one <= ends for begins, ends in away) for one in at)
+    return [f"{count} times a phone in a call was rung for another"] if count else []
+
+
 def unnamed(
     versions: Iterable[tuple[str, str]], objects: Iterable[tuple[str, str | None]], bundles: Iterable[str]
 ) -> list[str]:

@@ -32,6 +32,7 @@ PREFIX = "kept/"
 KEYS = """SELECT 'rows/' || bundle || '/' || revision FROM key_bundles
     UNION SELECT 'rows/' || bundle || '/' || revision FROM key_revisions"""
 AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
+LOGGED_NS = 1_000_000_000  # within which a host's line of the log is read, and its INVITE arrives
 DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
 FAR = "2040-01-01"
 # a put whose answer was lost stays known: it may still arrive
@@ -211,11 +212,13 @@ class Rounds:
         return left
 
     def _rings(self, going: Going) -> list[str]:
-        """Phones in a call that were rung for another, though nothing kept the hosts from knowing."""
-        away = [(harm.from_ns, harm.to_ns) for harm in going.harms]
-        away += [going.database_away] if going.database_away else []
-        rung = [at for at in self.site.rung_while_busy() if not any(a <= at <= b + AWAY_NS for a, b in away)]
-        return [f"{len(rung)} times a phone in a call was rung for another"] if rung else []
+        away = [(harm.from_ns, harm.to_ns + AWAY_NS) for harm in going.harms]
+        if going.database_away:
+            begins, ends = going.database_away
+            away.append((begins, ends + AWAY_NS))
+        for host in self.site.hosts.values():
+            away += [(begins - LOGGED_NS, ends + LOGGED_NS) for begins, ends in host.without_board()]
+        return judging.rung(self.site.rung_while_busy(), away)
 
     def _afterwards(self, drawn: plan.Round, known: list[Known], chance: random.Random) -> list[str]:
         """Holds and deletions, with a late fault; what it left undecided is asked again."""

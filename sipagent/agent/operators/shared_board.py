@@ -4,7 +4,8 @@ It belongs to the SIP thread, or to the supervisor's; neither ever waits. `Board
 takes what it has heard. A board of this host's own calls is kept beside:
 
     shared     it is told what the shared board has said; so it is what this host tells anew after a break
-    alone      it decides. Who is engaged on other hosts is told by the phones: they are busy (486)
+    alone      it decides. Who was lent to another host when this one last heard stays so for a lease; who is
+               engaged there else is told by the phones: they are busy (486)
 
 A host is alone when it has had no answer for `LIMIT_S`. Once the shared board is back, the host tells who
 waits, who is engaged and who rests with it. Nothing is taken from a call for that.
@@ -58,6 +59,7 @@ from sipagent.agent.operators.shared_state import (
 )
 
 LOOKS = 4  # in the time of a lease
+ELSEWHERE = "elsewhere"  # the call that the own board has for those of other hosts, while this one is alone
 
 log = structlog.get_logger("sipagent.agent.operators.shared_board")
 
@@ -112,6 +114,8 @@ class SharedBoardClient:
         self._reason = "there is no connection yet"
         self._look_at = now
         self._decides = False  # here, without the shared board
+        self._lent: tuple[str, ...] = ()  # to other hosts, when the shared board was last heard
+        self._lent_until: float | None = None  # while alone
         self.alone = False  # since it was last heard of
         self.losses = 0
 
@@ -123,7 +127,8 @@ class SharedBoardClient:
         if self._thread.has_said:
             return 0.0
         own = self._own.deadline if self._decides else None
-        return min((at for at in (own, self._gives_up_at, self._looks_at) if at is not None), default=None)
+        due = (own, self._lent_until, self._gives_up_at, self._looks_at)
+        return min((at for at in due if at is not None), default=None)
 
     @property
     def _gives_up_at(self) -> float | None:
@@ -180,8 +185,10 @@ class SharedBoardClient:
         if (at := self._looks_at) is not None and at <= now:
             self._look_at = now + self._host.lease_s / LOOKS
             self._ask(Look(), now)
-        rested = self._own.tick(now)
-        return answers + (self._translated(rested) if self._decides else [])
+        free = self._own.tick(now)
+        if self._lent_until is not None and self._lent_until <= now:
+            free += self._give_back_lent(now)
+        return answers + (self._translated(free) if self._decides else [])
 
     # --- what is asked ---
 
@@ -238,7 +245,8 @@ class SharedBoardClient:
             Waiter(call, self._named(process), now - self._came.get(call, now), call in standing.legless)
             for call, process in standing.waiting.items()
         )
-        engaged = ((uri, call) for uri in standing.engaged for call in standing.holders(uri))
+        holders = ((uri, call) for uri in standing.engaged for call in standing.holders(uri))
+        engaged = ((uri, call) for uri, call in holders if call != ELSEWHERE)
         rests = ((uri, until - now) for uri, until in standing.rests_until.items() if until > now)
         return Told(waiting, tuple(engaged), tuple(rests), standing.last)
 
@@ -264,8 +272,10 @@ class SharedBoardClient:
         return []
 
     def _answered(self, outcome: Outcome, now: float) -> list[Answer]:
+        self._lent = outcome.lent
         if self.alone:
             self.alone = False
+            self._give_back_lent(now)
             log.info("board_shared", detail="all hosts have one board of operators again")
         if outcome.due_in_s is not None:
             self._look_at = min(self._look_at, now + outcome.due_in_s)
@@ -299,9 +309,13 @@ class SharedBoardClient:
         if not self.alone:
             self.alone = True
             self.losses += 1
+            self._lent_until = now + self._host.lease_s
+            for uri in self._lent:
+                self._own.board.admit(uri, ELSEWHERE)
             self._alert(
-                f"the board of operators that all hosts share is away ({self._reason}): calls go on, and who"
-                " is engaged on another host is told by the phones' own busy"
+                f"the board of operators that all hosts share is away ({self._reason}): calls go on; who was"
+                f" engaged on another host is not rung for {self._host.lease_s:g} s, and who is since then is"
+                " told by the phones' own busy"
             )
         asked, self._open = list(self._open.values()), {}
         answers: list[Answer] = []
@@ -310,6 +324,11 @@ class SharedBoardClient:
                 answers += self._own.tell(one.what.asked, now, one.process)
         hopeful = [AskAgain(word) for word in self._own.board.hopeful(now)]
         return self._translated([*answers, *hopeful])
+
+    def _give_back_lent(self, now: float) -> list[Answer]:
+        """Whoever was lent to other hosts may be free: what the own board answers."""
+        self._lent_until = None
+        return self._own.tell(Leave(ELSEWHERE), now)
 
     # --- names ---
 

@@ -106,7 +106,8 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`answers`: of each question, by its number; `again`: the host's calls that may ask again, `elsewhere`
-    those of others; `due_in_s`: when the next rest ends that somebody waits for; `last`: who was rung last.
+    those of others; `due_in_s`: when the next rest ends that somebody waits for; `last`: who was rung last;
+    `lent`: the operators that calls of other hosts have.
     """
 
     answers: tuple[tuple[int, tuple[Answer, ...]], ...]
@@ -114,6 +115,7 @@ class Outcome:
     elsewhere: tuple[str, ...]
     due_in_s: float | None
     last: str | None
+    lent: tuple[str, ...] = ()
 
 
 # --- the text ---
@@ -262,7 +264,11 @@ class Turn:
             tuple(call for call in again if _host_of(call) != host.name),
             None if due is None else max(0.0, due - self.now),
             self.standing.last,
+            tuple(uri for uri in self.standing.engaged if self._is_lent(uri)),
         )
+
+    def _is_lent(self, uri: str) -> bool:
+        return any(_host_of(call) != self.host.name for call in self.standing.holders(uri))
 
     def _heed(self, answers: Iterable[Answer]) -> list[Answer]:
         """Note who may ask again; the other answers."""
