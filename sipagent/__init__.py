@@ -1,3 +1,3 @@
-"""A SIP agent that records calls only with the caller's informed will."""
+"""A SIP agent that tells callers before it records, and records nobody who refuses."""
 
 __version__ = "0.1.0"

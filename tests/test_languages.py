@@ -194,3 +194,16 @@ def test_help_in_french_on_a_terminal_without_accents(setting: dict[str, str], e
 def test_every_language_but_that_of_the_code_has_a_folder() -> None:
     there = {one.name for one in (ROOT / "sipagent/languages").iterdir() if (one / "LC_MESSAGES").is_dir()}
     assert there == set(LANGUAGES) - {"en"}
+
+
+CALQUES = (
+    *("aucun tel", "le sait et le veut bien", "horloge qu’elle croit", "qui ne prend rien", "le laisserait"),
+    *("Il n’en est pas gardé", "Il s’agit de cet appel", "essais refusés", "aucun identifiant de ce nom"),
+)
+
+
+@pytest.mark.parametrize("words", CALQUES)
+def test_no_french_is_english_word_by_word(words: str) -> None:
+    texts = [*(ROOT / "docs/fr").glob("*.md"), *(ROOT / "sipagent/languages/fr").glob("*.po")]
+    found = [path.name for path in texts if words in " ".join(path.read_text(encoding="utf-8").split())]
+    assert found == []

@@ -69,7 +69,7 @@ WITHOUT_CONFIG = {"init", "demo", "completion"}
 @click.version_option(__version__, message="sipagent %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path | None) -> None:
-    """A SIP agent that records calls only with the caller's informed will.
+    """A SIP agent that tells callers before it records, and records nobody who refuses.
 
     Exit codes: 0 done, 1 refused or failed or no such id, 2 wrong usage or configuration.
 
