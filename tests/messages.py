@@ -39,6 +39,7 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/config/refusal_words.py",
     "sipagent/config/sampling.py",
     "sipagent/edge/configuration.py",
+    "sipagent/edge/given.py",  # in the log alone
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
     "retention/accounts/schema.py",

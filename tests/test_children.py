@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_its_end_is_seen_and_its_code_known() -> None:
     child.kill()
     assert ended(child) and not child.running
     assert child.close() == -9
+
+
+def test_the_end_of_one_whose_server_has_died_is_not_known() -> None:
+    child = Child("echo", f"{HERE}:echo")
+    child.connection.recv()
+    server = int(vars(forkserver._forkserver)["_forkserver_pid"])
+    with pidfd(server) as gone:
+        os.kill(server, signal.SIGKILL)
+        assert gone is not None and select.select([gone], [], [], PATIENCE_S)[0]
+    child.kill()
+    assert ended(child) and child.close() is None
 
 
 def test_to_one_that_has_ended_nothing_is_said() -> None:

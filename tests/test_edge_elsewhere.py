@@ -14,7 +14,7 @@ def test_it_is_told_everything_and_never_ends() -> None:
     care.drain()
     care.change("plan")
     care.tick(1.0)
-    care.worker_died(1)
+    care.worker_died(1, crashed=True)
     care.tick(1.0)
     assert care.up and care.due is None
     assert not select.select([edge.sentinel], [], [], 0)[0]

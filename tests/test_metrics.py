@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from retention.recording import Status
 from sipagent import __version__
+from sipagent.agent.agent import Agent
 from sipagent.agent.engine import RefusedByEngine, Registration
+from sipagent.agent.figures import Figures as Counted
 from sipagent.agent.recorder.recorder import TapFault
 from sipagent.call import events as e
 from sipagent.config.load import HostPort
@@ -205,6 +207,24 @@ def test_what_the_edge_kept_from_workers(service: Service, monkeypatch: pytest.M
     assert told == {("malformed",): 5, ("unsupported",): 2}
 
 
+class WithACrash:
+    """As an agent counts whose worker has crashed."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.limit, self.has_registered = agent.limit, agent.has_registered
+
+    def figures(self) -> Counted:
+        return replace(self._agent.figures(), crashes=1, fatal={("INVITE", "3", "1500"): 1})
+
+
+def test_workers_that_crashed(service: Service) -> None:
+    assert service["sipagent_worker_crashes_total"] == 0
+    service.metrics._counting = WithACrash(service.stage.agent)
+    assert service["sipagent_worker_crashes_total"] == 1
+    assert service.labelled("sipagent_fatal_messages_total") == {("3", "INVITE", "1500"): 1}
+
+
 def test_operators_who_were_rung_in_vain(service: Service) -> None:
     """By extension as it is configured."""
     stage = service.stage
@@ -292,6 +312,7 @@ def test_the_pages_name_only_figures_that_there_are(
 ) -> None:
     with staged(tmp_path, monkeypatch, registers=True) as stage:
         service = Service(stage, tmp_path)
+        service.metrics._counting = WithACrash(stage.agent)
         service.watch._try()
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)

@@ -17,7 +17,7 @@ from sipagent.config.load import HostPort
 from sipagent.service.scrape import serving
 from tests.driving import Stage, staged
 from tests.tapping import PATIENCE_S
-from tests.test_metrics import Service, SharedOrNot, Ships, Stores
+from tests.test_metrics import Service, SharedOrNot, Ships, Stores, WithACrash
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus/sipagent.rules.yml"
@@ -40,6 +40,7 @@ FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
         "0x60",
     ),
     "SipagentLegsLost": ("5m", {"sipagent_legs_lost_total": "0 0 1x60"}, "0x60"),
+    "SipagentWorkerCrashed": ("5m", {"sipagent_worker_crashes_total": "0 0 1x60"}, "0x60"),
     "SipagentBoardAway": ("5m", {"sipagent_board_shared": "0x60"}, "1x60"),
     "SipagentBoardUnsteady": ("30m", {"sipagent_board_losses_total": "0+1x60"}, "1x60"),
     "SipagentForeignSound": ("15m", {"sipagent_foreign_packets_dropped_total": "0+3000x60"}, "0+10x60"),
@@ -103,6 +104,7 @@ def one_of_several(stage: Stage, folder: Path) -> Service:
     """A service that shares its database with other hosts, and has an object store."""
     service = Service(stage, folder)
     service.watch._try()
+    service.metrics._counting = WithACrash(stage.agent)
     service.metrics._board = SharedOrNot(True)
     service.metrics._shipping = Ships()  # type: ignore[assignment]
     service.metrics._stored = Stores()  # type: ignore[assignment]

@@ -486,6 +486,12 @@ def test_rings_in_vain_are_summed_for_each_extension() -> None:
     assert total([Figures(phones={busy: 2}), Figures(phones={busy: 1, off: 4})]).phones == {busy: 3, off: 4}
 
 
+def test_last_messages_before_crashes_are_summed_by_shape() -> None:
+    shape, other = ("INVITE", "1", "500"), ("ACK", "none", "500")
+    sum = total([Figures(crashes=2, fatal={shape: 2}), Figures(crashes=2, fatal={shape: 1, other: 1})])
+    assert (sum.crashes, sum.fatal) == (4, {shape: 3, other: 1})
+
+
 def test_strangers_at_the_edge_are_counted_over_its_restart(supervised: Supervised) -> None:
     sharing = supervised().sharing
     seen = []

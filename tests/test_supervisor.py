@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from retention.recording import Receipt
 from sipagent.agent.engine import RealmLearnt
+from sipagent.edge.given import GivenMessage, given
 from sipagent.edge.rpc import EdgeError
 from sipagent.service.orders import Orders
 from sipagent.service.processes.children import LIVED_S, LONGEST_S, Backoff
@@ -95,6 +96,10 @@ class FakeEdge:
     def deactivate(self, index: int) -> None:
         self._say("deactivate", index)
         self.active.discard(index)
+
+    def worker_died(self, index: int, *, crashed: bool) -> GivenMessage:
+        self._say("crashed" if crashed else "killed", index)
+        return given("call=1f method=INVITE body=700 media=3 size=1234 source=192.0.2.7:5060")
 
     def end_dialogs(self, index: int) -> int:
         self._say("end_dialogs", index)
@@ -310,7 +315,8 @@ def test_a_workers_death_ends_its_calls_at_the_edge_before_a_replacement_gets_an
     house.edge.said.clear()
     with capture_logs() as logs:
         house.ends(1, -9)
-    assert house.edge.said == [("deactivate", 1), ("end_dialogs", 1)]  # at once, without another turn
+    told = [("deactivate", 1), ("killed", 1), ("end_dialogs", 1)]
+    assert house.edge.said == told  # at once, without another turn
     assert house.shared.lost == [1]
     assert reasons(logs) == ["worker-1 has died (signal 9); it is started anew in 0 s"]
     house.turn()
@@ -318,6 +324,26 @@ def test_a_workers_death_ends_its_calls_at_the_edge_before_a_replacement_gets_an
     assert house.edge.active == {0, 2}
     house.ready(1)
     assert house.edge.active == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [(-6, "crashed"), (-11, "crashed"), (-7, "crashed"), (-9, "killed"), (1, "killed"), (None, "")],
+)
+def test_the_edge_is_told_whether_a_worker_crashed(code: int | None, word: str) -> None:
+    """Only then may its last message be the cause; where nobody knows how it died, there is no word."""
+    house = House()
+    house.ready()
+    house.edge.said.clear()
+    with capture_logs() as logs:
+        house.ends(1, code)
+    message = "INVITE, media lines: 3, 1234 bytes, from 192.0.2.7:5060"
+    last = f"worker-1 crashed; the last message it was given: {message}"
+    crashed = word == "crashed"
+    assert [what for what, _ in house.edge.said] == ["deactivate", *([word] if word else []), "end_dialogs"]
+    assert (last in reasons(logs)) == crashed
+    figures = house.supervisor.care.figures()
+    assert (figures.crashes, figures.fatal) == (crashed, {("INVITE", "3", "1500"): 1} if crashed else {})
 
 
 def test_a_refusal_that_no_disk_may_have_is_handed_to_the_replacement() -> None:
@@ -422,7 +448,7 @@ def test_a_death_that_the_edge_does_not_hear_of_is_told_again() -> None:
     house.edge.deaf = False
     assert house.edge.said == []
     house.turn(AGAIN_S)
-    assert house.edge.said == [("deactivate", 1), ("end_dialogs", 1), ("activate", 1)]
+    assert house.edge.said == [("deactivate", 1), ("killed", 1), ("end_dialogs", 1), ("activate", 1)]
 
 
 def test_a_place_whose_old_worker_still_has_calls_is_left_alone_until_that_one_ends() -> None:

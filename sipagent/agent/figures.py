@@ -23,7 +23,9 @@ Ending = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Figures:
     """`calls`: those that are up now; `waiting`: receipts that the database does not have yet; `faults`: by
-    part; `phones`: operators rung in vain, by extension and problem; all else counts what has happened.
+    part; `phones`: operators rung in vain, by extension and problem; `fatal`: the last messages that workers
+    were given before they crashed (`crashes`), by kind, media lines and size; all else counts what has
+    happened.
 
     `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
     """
@@ -39,10 +41,12 @@ class Figures:
     unsupported: int = 0
     waiting: int = 0
     lost: int = 0  # receipts
+    crashes: int = 0  # of workers
     phones: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    fatal: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
 
 
-BY_NAME = ("ended", "faults", "phones")
+BY_NAME = ("ended", "faults", "phones", "fatal")
 SUMS = [each.name for each in fields(Figures) if each.name not in BY_NAME]
 
 
@@ -88,13 +92,15 @@ def total(all: Iterable[Figures]) -> Figures:
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
     phones: Counter[tuple[str, str]] = Counter()
+    fatal: Counter[tuple[str, str, str]] = Counter()
     sums: Counter[str] = Counter()
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
         phones.update(one.phones)
+        fatal.update(one.fatal)
         sums.update({name: getattr(one, name) for name in SUMS})
-    return Figures(ended=dict(ended), faults=dict(faults), phones=dict(phones), **sums)
+    return Figures(ended=dict(ended), faults=dict(faults), phones=dict(phones), fatal=dict(fatal), **sums)
 
 
 class Telling:

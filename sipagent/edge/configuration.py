@@ -23,6 +23,8 @@ INACTIVE = 4  # a flag of the dispatcher's list: disabled, until it is activated
 REQUESTS_PER_S = 400  # new calls from the trunk that are answered in full; more are answered statelessly
 ANSWER_MS = 4000  # a worker that has not answered a call by then will never do so
 AGAIN_MS, AGAIN_TIMES = 50, 5
+NEVER_MS = 10_000  # after so long a message would be repeated to a worker: it is given up on before that
+TRIES_AFTER_DEATH = 3  # of a call whose workers are killed again and again
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
 # Bytes. An engine reads 4,000 of a datagram (PJSIP_MAX_PKT_LEN), and writes as many of an answer, which has
@@ -171,6 +173,8 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "AGAIN_MS": AGAIN_MS,
         "AGAIN_TIMES": AGAIN_TIMES,
         "ANSWER_MS": ANSWER_MS,
+        "NEVER_MS": NEVER_MS,
+        "TRIES_AFTER_DEATH": TRIES_AFTER_DEATH,
         "CALLS": plan.calls,
         "CALLS_PER_WORKER": plan.calls_per_worker,
         "GAP_MS": gap_ms,

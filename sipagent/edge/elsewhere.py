@@ -33,6 +33,8 @@ class EdgeElsewhere:
 
     def deactivate(self, index: int) -> None: ...
 
+    def worker_died(self, index: int, *, crashed: bool) -> None: ...
+
     def end_dialogs(self, index: int) -> int:
         return 0
 

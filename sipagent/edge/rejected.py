@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
-Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken"]
+Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken", "crash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class RejectedCall:
     empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
     calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
     supported, or for more media than an engine takes; `unanswered`: no worker that got it answered;
-    `untaken`: a slot was free, and its worker said that it had no room.
+    `untaken`: a slot was free, and its worker said that it had no room; `crash`: its INVITE was the last
+    message that a worker was given before it crashed.
     """
 
     at: datetime

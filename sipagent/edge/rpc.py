@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.edge.configuration import WORKERS
+from sipagent.edge.given import GivenMessage, given
 from sipagent.edge.plan import Plan
 from sipagent.edge.rejected import RejectedCall, rejected
 
 PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes
 NOTHING_THERE = 404  # as in HTTP
+ABSENT = ("not found", "htable.")  # how it ends otherwise, with 500
 ANSWERED, ENDED = 3, 5  # states of a dialog (dlg_hash.h)
 MALFORMED = (
     "script.malformed",
@@ -101,6 +104,29 @@ class EdgeRpc:
     def drain(self) -> None:
         """Take no new calls, and say so to OPTIONS."""
         self.ask("cfg.seti", "edge", "draining", 2)
+
+    def worker_died(self, index: int, *, crashed: bool) -> GivenMessage | None:
+        """Say why a worker died; returns what it had been given last, if anything.
+
+        `crashed`: a message may have been the cause, so that one is given to no other worker. Call it before
+        the worker's replacement takes calls.
+        """
+        last = self.last_given(index)
+        if crashed and last and last.call:
+            self.ask("htable.seti", "ended", last.call, 1)
+        changed = time.monotonic_ns() // 1_000_000 % (1 << 31)  # any number but the one before
+        self.ask(
+            "htable.seti", "crashes" if crashed else "kills", str(self._plan.worker(index).port), changed
+        )
+        return last
+
+    def last_given(self, index: int) -> GivenMessage | None:
+        """The last message that a worker was given, if there was any."""
+        try:
+            said = self.ask("htable.get", "last", str(self._plan.worker(index).port))
+        except NothingThere:
+            return None
+        return given(str(said["item"]["value"]))
 
     def dialogs(self, index: int) -> tuple[Dialog, ...]:
         """List a worker's dialogs: its callers' and its operators'."""
@@ -191,7 +217,7 @@ class EdgeRpc:
     def _result(method: str, said: Mapping[str, Any]) -> Any:
         if "error" in said:
             code, message = said["error"].get("code"), str(said["error"].get("message"))
-            kind = NothingThere if code == NOTHING_THERE or message.endswith("not found") else EdgeError
+            kind = NothingThere if code == NOTHING_THERE or message.endswith(ABSENT) else EdgeError
             raise kind(f"the edge refuses {method}: {message}")
         return said.get("result")
 

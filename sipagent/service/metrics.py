@@ -119,6 +119,18 @@ class Metrics(Collector):
         refused.add_metric(("malformed",), figures.malformed)
         refused.add_metric(("unsupported",), figures.unsupported)
         yield refused
+        yield _counter(
+            "sipagent_worker_crashes", "Workers that a fault of the engine ended.", figures.crashes
+        )
+        fatal = CounterMetricFamily(
+            "sipagent_fatal_messages",
+            "The last messages that workers were given before they crashed.",
+            labels=("message", "media", "size"),
+        )
+        for shape, count in figures.fatal.items():
+            fatal.add_metric(shape, count)
+        if fatal.samples:
+            yield fatal
         missed = CounterMetricFamily(
             "sipagent_operator_failures",
             "Operators who were rung in vain, by configured extension.",

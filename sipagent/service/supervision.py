@@ -22,6 +22,7 @@ from retention.journal.shipping import Presence
 from retention.recording import Receipt
 from sipagent import __version__
 from sipagent.agent.admission import Admission
+from sipagent.agent.figures import total
 from sipagent.agent.operators.asking import Answer
 from sipagent.agent.operators.board_client import local_board_client
 from sipagent.agent.operators.rota import Rota
@@ -227,7 +228,12 @@ class Service:
         board = HostBoard(config, local_board_client(specs.rules, rota, writer.put))
         board.wake(wake.wake)
         stack.enter_context(board)
-        self.sharing = Sharing(specs.rules, board.client, self._tell, self.rejections.figures)
+        self.sharing = Sharing(
+            specs.rules,
+            board.client,
+            self._tell,
+            lambda: total((self.rejections.figures(), care.figures())),
+        )
         self.supervisor = Supervisor(
             care,
             self.sharing,

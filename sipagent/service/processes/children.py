@@ -27,6 +27,7 @@ from sipagent.service.processes.own_folder import own_folder
 
 FIRST_S, LONGEST_S = 0.5, 16.0
 LIVED_S = 60.0
+NOT_KNOWN = 255  # of a child whose server has died (multiprocessing.popen_forkserver)
 DEAF_S = 1  # a child whose pipe is full for this long no longer reads
 ORDERS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -105,7 +106,7 @@ class Child:
         code = self._process.exitcode
         if code is not None:
             self._process.close()
-        return code
+        return None if code == NOT_KNOWN else code
 
 
 def _run(target: str, connection: "Connection[Any, Any]", *arguments: Any) -> None:

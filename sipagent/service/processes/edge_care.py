@@ -4,10 +4,13 @@ What the edge must do is stored here and regularly compared with what it has bee
 reach it, or came before its restart, is repeated. Times are monotonic seconds.
 """
 
+from collections import Counter
 from typing import Any, Protocol
 
 import structlog
 
+from sipagent.agent.figures import Figures
+from sipagent.edge.given import GivenMessage
 from sipagent.edge.rpc import EdgeError
 from sipagent.service.processes.children import Backoff
 
@@ -41,6 +44,8 @@ class EdgeCalls(Protocol):
     def activate(self, index: int) -> None: ...
 
     def deactivate(self, index: int) -> None: ...
+
+    def worker_died(self, index: int, *, crashed: bool) -> GivenMessage | None: ...
 
     def end_dialogs(self, index: int) -> int: ...
 
@@ -105,8 +110,11 @@ class EdgeCare:
         self.edge = edge
         self.up = False
         self.active: set[int] = set()
+        self._crashes = 0
+        self._fatal: Counter[tuple[str, str, str]] = Counter()
         self._told: set[int] = set()  # it knows that these are active
         self._bereft: set[int] = set()  # workers that died: their calls must still be ended
+        self._deaths: dict[int, bool] = {}  # of these, whether it crashed; not told to the edge yet
         self._draining = self._told_drain = 0  # 1: gives way; 2: takes no calls
         self._plan: Any = None  # not told to the edge yet
         self._backoff = Backoff()
@@ -130,10 +138,16 @@ class EdgeCare:
         self.edge.stop()
         log.error("alert", reason=f"the edge has died, or hangs; it is started anew in {wait_s:g} s")
 
-    def worker_died(self, index: int) -> None:
-        """The worker has died: send it no calls, and end those that it had."""
+    def worker_died(self, index: int, *, crashed: bool | None) -> None:
+        """The worker has died: send it no calls, and end those that it had.
+
+        `crashed`: by itself, so a message may be the cause; False: killed, or it gave up; None: not known.
+        """
         self.active.discard(index)
         self._bereft.add(index)
+        if crashed is not None:
+            self._deaths[index] = crashed
+            self._crashes += crashed
         self.due = 0.0
 
     def worker_ready(self, index: int) -> None:
@@ -191,10 +205,15 @@ class EdgeCare:
             log.warning("edge_dropped", **told)
         return counted
 
+    def figures(self) -> Figures:
+        """Crashes of workers, and what those were given last, by shape; any thread."""
+        return Figures(crashes=self._crashes, fatal=self._fatal.copy())
+
     def _restart(self, now: float) -> None:
         self._backoff.started(now)
         self._told.clear()
         self._told_drain = 0
+        self._deaths.clear()  # no call that it was offering outlives it
         self.edge.start()
         self.up = True
         log.info("edge_restarted")
@@ -205,6 +224,8 @@ class EdgeCare:
         for index in sorted(self._told - (self.active - self._bereft)):
             rpc.deactivate(index)
             self._told.discard(index)
+        for index in sorted(self._deaths):
+            self._tell_death(index, rpc.worker_died(index, crashed=self._deaths[index]))
         for index in sorted(self._bereft):
             ended = rpc.end_dialogs(index)
             self._bereft.discard(index)
@@ -219,3 +240,8 @@ class EdgeCare:
         for index in sorted(self.active - self._told):
             rpc.activate(index)
             self._told.add(index)
+
+    def _tell_death(self, index: int, last: GivenMessage | None) -> None:
+        if self._deaths.pop(index) and last:
+            self._fatal[last.shape] += 1
+            log.error("alert", reason=f"worker-{index} crashed; the last message it was given: {last}")
