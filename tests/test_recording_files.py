@@ -1,9 +1,11 @@
 """Whoever keeps recordings, files of this machine or a store of objects: their life is the same."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from retention.archive.orphans import orphans
 from retention.archive.rebuild import rebuild
 from retention.archive.rotation import rotate
 from retention.archive.verify import verify
-from retention.objects.object_files import ObjectFiles
+from retention.objects.object_files import ObjectFiles, sweep
 from retention.recording import Recording, Status
 from retention.rows.rows import Rows
 from retention.rows.store import Store
@@ -209,6 +211,33 @@ def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
     assert (sound.forbidden, sound.in_vault, key.forbidden, key.in_vault) == (True, False, True, True)
     assert {one.name for one in purge(archive, NOW, TERMS).unlinked} == {sound.name, key.name}
     assert left(archive) == []
+
+
+def test_who_looks_for_copies_that_were_left_takes_none_that_is_used(
+    tmp_path: Path, bucket: Losing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that was begun at this moment, nor another's of the same process."""
+    archive, locks, swept = archive_through(tmp_path, bucket), fcntl.flock, list[Path]()
+    files, others = archive.files, files_again(archive, Store(":memory:"))
+    assert isinstance(files, ObjectFiles) and isinstance(others, ObjectFiles)
+
+    def late(file: Any, how: int) -> None:
+        if not swept and files.local.fetched.exists():
+            swept.extend(files.local.fetched.iterdir())
+            sweep(files.local.fetched)
+        locks(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ids = recording().id, recording(1).id
+    for one, id in zip((files, others), ids, strict=True):
+        one.write(id, FileKind.FLAC, id.encode())
+    with (
+        files.fetch(ids[0], FileKind.FLAC) as first,
+        others.fetch(ids[1], FileKind.FLAC) as second,
+    ):
+        assert len(swept) == 1
+        assert (first.read_text(), second.read_text()) == ids
+    assert list(files.local.fetched.iterdir()) == []
 
 
 def test_the_commands_ask_whoever_keeps_them(

@@ -15,8 +15,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BufferedIOBase
-from itertools import count
 from pathlib import Path
+from tempfile import mkstemp
+from typing import BinaryIO
 
 from retention.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.objects.client import PARALLEL, Bucket, CannotHold, NoSuchObject, ObjectError
@@ -60,7 +61,6 @@ class ObjectFiles:
         self.local = spool
         self.base = spool.base
         self._clock = clock
-        self._fetched = count()
 
     # names
 
@@ -179,12 +179,9 @@ class ObjectFiles:
         folder = self.local.fetched
         files.make_folder(folder)
         sweep(folder)
-        copy = folder / f"{os.getpid()}-{next(self._fetched)}"
+        copy, writing = _new_copy(folder)
         try:
-            with files.private_file(copy) as writing, self.open(id, kind) as reading:
-                fcntl.flock(writing, fcntl.LOCK_EX)
-                if not os.fstat(writing.fileno()).st_nlink:  # another process took it for one that was left
-                    raise BlockingIOError(errno.EAGAIN, "was swept away; try again", str(copy))
+            with writing, self.open(id, kind) as reading:
                 while piece := reading.read(_PIECE):
                     writing.write(piece)
                 writing.flush()
@@ -349,6 +346,16 @@ class ObjectFiles:
 
     def _in_spool(self, area: Area, file: str) -> str:
         return f"{self.local.vault.name}/{file}" if area is Area.VAULT else file
+
+
+def _new_copy(folder: Path) -> tuple[Path, BinaryIO]:
+    """Begin a file (mode 0600) that is locked as long as it is open."""
+    while True:
+        handle, name = mkstemp(dir=folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return Path(name), os.fdopen(handle, "wb")
+        os.close(handle)  # another process took it for one that was left
 
 
 def sweep(folder: Path) -> None:
