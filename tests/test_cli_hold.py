@@ -96,6 +96,12 @@ def test_what_cannot_be_read_is_usage(office: Office, changes: tuple[str, ...], 
     assert office.archive.store.accesses(row.id) == []
 
 
+def test_a_no_break_space_is_a_space(office: Office) -> None:
+    row = office.call()
+    office.run("hold", row.id, *hold("--reference", "\u00a0dossier\u202f41"))
+    assert last(office, row.id).reference == "dossier 41"
+
+
 @pytest.mark.parametrize("option", ["--ground", "--reference", "--by", "--approved-by", "--review"])
 def test_every_option_is_needed(office: Office, option: str) -> None:
     words = hold()

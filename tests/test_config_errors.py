@@ -426,6 +426,11 @@ def test_a_syntax_error_names_its_line() -> None:
     assert wrong("a = " + "[" * 10_000).startswith("nested too deeply")
 
 
+def test_a_no_break_space_within_a_text_is_a_space() -> None:
+    text = SMALL.replace("[service]", '[service]\ndpo_contact = "Mme\u00a0Roux\u202f: dpo@example.org"')
+    assert read(text).service.dpo_contact == "Mme Roux : dpo@example.org"
+
+
 def test_a_key_cannot_break_the_line() -> None:
     assert wrong(SMALL + '"a\\nb\\u202e" = 1\n').startswith(
         r"operators.'a\nb\u202e': unknown key; accepted: "

@@ -31,7 +31,7 @@ from retention.rules.purge import Terms
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import archive_of, is_there, store_of
 from sipagent.cli.usual import LOCAL_CONFIG, user_name, usual_config
-from sipagent.config.errors import ConfigError, one_line
+from sipagent.config.errors import ConfigError, one_line, plain_spaces
 from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.help import translated
@@ -333,7 +333,7 @@ def words(text: str) -> str:
 
     Raises click.BadParameter.
     """
-    text = text.strip(" ")
+    text = plain_spaces(text).strip(" ")
     if not text:
         raise click.BadParameter(_("says nothing"))
     if not text.isprintable():  # a byte that is not UTF-8 is not printable

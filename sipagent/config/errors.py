@@ -41,6 +41,11 @@ def is_plain(char: str) -> bool:
     return char.isprintable() or char in NO_BREAK
 
 
+def plain_spaces(text: str) -> str:
+    """With plain spaces in place of no-break ones, which a French keyboard or a copied text brings along."""
+    return text.translate(dict.fromkeys(map(ord, NO_BREAK), " "))
+
+
 def shown(value: object) -> str:
     """Show a wrong value as TOML would, cut to a readable length."""
     if isinstance(value, Mapping):

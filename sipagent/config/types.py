@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import holidays
 import phonenumbers
 
+from sipagent.config.errors import plain_spaces
 from sipagent.config.hours import DAYS, Interval, Week, parse_closure, parse_date, parse_intervals
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -90,12 +91,14 @@ class Holidays(NamedTuple):
 
 
 def text(value: object) -> str:
-    """Take text of one line without control characters; other parsers of text also start with this."""
+    """Take text of one line without control characters, its spaces as plain ones; other parsers of text also
+    start with this."""
     if not isinstance(value, str):
         raise ValueError("is not a text in quotes")
-    if any(not char.isprintable() for char in value):
+    taken = plain_spaces(value)
+    if not taken.isprintable():
         raise ValueError("has control or invisible characters")
-    return value
+    return taken
 
 
 def required_text(value: object) -> str:

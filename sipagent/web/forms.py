@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from sipagent.config.errors import plain_spaces
 from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
 from sipagent.web.received import received, refuse_others
@@ -29,7 +30,7 @@ class Form(dict[str, str]):
     def line(self, name: str, label: str = "") -> str:
         """A field that goes into the trace: one line, without spaces at its ends. `label`: its own on the
         page. Raises ValueError."""
-        text = self.get(name, "").strip()
+        text = plain_spaces(self.get(name, "")).strip()
         label = label or name
         if not text:
             raise ValueError(Reason("“{name}” is empty", name=label))

@@ -1,5 +1,6 @@
 """Lets in who may come in: each address has a right in the table of `rights`, and so has each person."""
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -68,6 +69,8 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
                 return answered(request, problem)
             except (StoreError, ArchiveError, OSError) as fault:
                 return answered(request, failure(fault))
+            except ValueError as wrong:
+                return answered(request, unfit(wrong))
 
     return answer
 
@@ -79,6 +82,17 @@ def failure(fault: StoreError | ArchiveError | OSError) -> Problem:
     said = str(fault) if not isinstance(fault, OSError) else fault.strerror or type(fault).__name__
     log.error("answer_failed", reason=said)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said)
+
+
+def unfit(wrong: ValueError) -> Problem:
+    """What was sent cannot be used: that is never a fault of the server. Why, if nobody foresaw it, is in the
+    log, and nothing of what was sent."""
+    said = wrong.args[0] if wrong.args else None
+    if isinstance(said, Reason):
+        return Problem(HTTPStatus.BAD_REQUEST, said)
+    at = traceback.extract_tb(wrong.__traceback__)[-1]
+    log.error("answer_failed", kind=type(wrong).__name__, where=f"{at.filename}:{at.lineno}")
+    return Problem(HTTPStatus.BAD_REQUEST, Reason(N_("what was sent cannot be used")))
 
 
 def refuse(request: Request, right: Right) -> None:

@@ -95,6 +95,12 @@ def test_a_call_is_forgotten_as_the_command_does(
     assert verify(asking.site.archive).problems == []
 
 
+def test_a_no_break_space_is_a_space(web_office: Office, officer: Program) -> None:
+    row = web_office.call()
+    told = officer.post(f"/calls/{row.id}/delete", {"reason": "demande\u00a041"}).json()
+    assert told["reason"] == "demande 41"
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "a\nb", "a\u202eb", "x" * 100_000, None, 7])
 def test_a_reason_is_one_line(web_office: Office, officer: Program, reason: Any) -> None:
     row = web_office.call()

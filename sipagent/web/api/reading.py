@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
 
+from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
@@ -31,9 +32,10 @@ class Query(BaseModel):
 
 def _one_line(text: str) -> str:
     """Raises ValueError."""
-    if not text.isprintable():
+    taken = plain_spaces(text)
+    if not taken.isprintable():
         raise ValueError("is not one line of text")
-    return text
+    return taken
 
 
 Line = Annotated[

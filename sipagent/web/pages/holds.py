@@ -68,7 +68,12 @@ ENTRIES = (
 )
 
 
-def _shown(request: Request, fault: str | None = None, form: Form | None = None) -> Response:
+def _shown(
+    request: Request,
+    fault: str | None = None,
+    form: Form | None = None,
+    status: HTTPStatus = HTTPStatus.CONFLICT,
+) -> Response:
     site, person = site_of(request), someone(request)
     rows = holds(site.store)
     today = site.local(site.clock()).date()
@@ -82,7 +87,7 @@ def _shown(request: Request, fault: str | None = None, form: Form | None = None)
     return render(
         request,
         "holds.html",
-        HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT,
+        HTTPStatus.OK if fault is None else status,
         fault=fault,
         faulty=request.path_params.get("number"),
         typed=form or {},
@@ -101,7 +106,10 @@ def _shown(request: Request, fault: str | None = None, form: Form | None = None)
 def _ended(request: Request, how: str) -> Response:
     form, site, person = form_of(request), site_of(request), someone(request)
     number, trace = request.path_params["number"], trace_of(request, how)
-    answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
+    try:
+        answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
+    except ValueError as wrong:
+        return _shown(request, wrong.args[0], form, HTTPStatus.BAD_REQUEST)
     ways: dict[str, Callable[[], Approval]] = {
         "approve": lambda: approval.approve(
             site.archive, number, trace, rules_of(site.config, trace.at), answer

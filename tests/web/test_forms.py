@@ -1,0 +1,165 @@
+"""Whatever is typed into a form: an answer for people, never a fault of the server."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import structlog
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from retention.approval import Approval
+from retention.recording import Access
+from retention.rules.approval import ask
+from sipagent.languages.reason import Reason
+from sipagent.lookup.terms import rules_of
+from sipagent.web import app
+from sipagent.web.api.entries import ENTRIES as OF_PROGRAMS
+from sipagent.web.login import forgery
+from sipagent.web.rights import Role
+from tests.office import Office
+from tests.web.logging_in import PASSWORD, SITE, Browser, Page, opened
+
+ODD = {
+    "no-break space": "a\u00a0b",
+    "narrow no-break space": "a\u202fb",
+    "no-break spaces alone": "\u00a0\u202f",
+    "control character": "a\x07b",
+    "NUL": "a\x00b",
+    "two lines": "a\r\nb",
+    "direction": "a\u202eb",
+    "lone surrogate": "a\ud800b",
+    "501 characters": "a" * 501,
+    "digits": "9" * 5000,
+    "a digit that is none": "²",
+}
+SOON = (datetime.now(UTC) + timedelta(days=90)).date().isoformat()
+GOOD = {
+    **{
+        "reason": "asked for",
+        "reference": "2026-41",
+        "ground": "criminal",
+        "review": SOON,
+        "text": "Polite.",
+    },
+    **{"request": "2026-41", "caller": "+33612345678", "channel": "both", "names": "no", "agreed": "on"},
+    **{"name": "Bob", "role-listener": "on", "until": SOON, "account": "1", "language": "fr", "next": "/"},
+    **{"password": PASSWORD, "new": "a" * 20, "again": "a" * 20, "digits": "123456", "passkey": "1"},
+    **{"since": "2026-11-01", "day": "2026-11-24", "answer": "seen", "credential": "{}", "code": "A-B"},
+}
+"""A field that somebody has filled in."""
+FORMS = [one for one in app.ENTRIES if one.asked.startswith("POST") and one not in OF_PROGRAMS]
+READ = re.compile(
+    r'form(?:\.(?:get|line|all)\(|\[)"([a-z-]+)"|_NUMBER = \("(caller)"|_one_of\(form, "([a-z]+)"'
+)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    with opened(tmp_path) as page:
+        yield page
+
+
+@pytest.fixture
+def office(page: Page, capsys: pytest.CaptureFixture[str]) -> Office:
+    return Office(page.folder, capsys)
+
+
+@pytest.fixture
+def browser(page: Page) -> Browser:
+    """Of somebody who has every role that one can have; a fault of the server is an answer, too."""
+    browser = page.browser()
+    browser.log_in(page.enrolled("Claire", *(role.value for role in Role)))
+    browser.client = TestClient(
+        page.app,
+        base_url=page.site.config.web.origin,
+        follow_redirects=False,
+        raise_server_exceptions=False,
+        cookies=browser.client.cookies,
+        headers=SITE | {"accept-language": "en"},
+    )
+    return browser
+
+
+def fields(path: str) -> set[str]:
+    """What the handlers of the address's module read."""
+    (entry,) = (one for one in FORMS if one.asked == path)
+    module = Path(entry.endpoint.__code__.co_filename).read_text(encoding="utf-8")
+    return {name for found in READ.findall(module) for name in found if name and name != "csrf"}
+
+
+def pending(page: Page, office: Office) -> int:
+    """The number of a hold that Sonia asks for."""
+    site, at = page.site, datetime.now(UTC)
+    asked: dict[str, Any] = {"ground": "criminal", "reference": "2026-41", "review": SOON}
+    wanted = Approval(at=at, action="hold", recording_id=office.call().id, by="Sonia", **asked)
+    trace = Access(at=at, action="ask", by="Sonia", login="Sonia", via="web")
+    number = ask(site.archive, wanted, trace, rules_of(site.config, at)).id
+    assert number is not None
+    return number
+
+
+@pytest.mark.parametrize("asked", [one.asked for one in FORMS if one.asked != "POST /logout"])
+def test_no_form_is_a_fault_of_the_server(page: Page, office: Office, browser: Browser, asked: str) -> None:
+    """Each of its fields, and all of them, with what is odd."""
+    path = asked.split(" ", 1)[1]
+    path = path.replace("{id}", office.call().id) if "{id}" in path else path
+    path = path.replace("{number:row}", str(pending(page, office))) if "{number" in path else path
+    shown = "/enrol" if path.startswith(("/login", "/enrol")) else "/account"
+    if path == "/first":
+        page.logins.accounts.remove(page.logins.accounts.meant("Claire").id)
+        page.logins.offer_first("A-B")
+        shown = "/first"
+    known = fields(asked)
+    for kind, text in ODD.items():
+        for odd in (known, *({name} for name in known)):
+            form = {name: text if name in odd else GOOD.get(name, "") for name in known}
+            body = urlencode(form | {"csrf": browser.token(shown)}, errors="surrogatepass")
+            sent = {"content-type": "application/x-www-form-urlencoded"}
+            answer = browser.client.post(path, content=body.encode(), headers=sent)
+            assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, (odd, kind, answer.text[-200:])
+
+
+def test_a_no_break_space_is_a_space(page: Page, office: Office, browser: Browser) -> None:
+    """As a French keyboard types it; a row in the trace has it plain."""
+    number, token = pending(page, office), browser.token("/account")
+    answer = browser.client.post(f"/holds/{number}/refuse", data={"csrf": token, "answer": "vu\u202f: non"})
+    assert (answer.status_code, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/holds")
+    assert page.site.store.approval(number).answer == "vu : non"
+
+
+@pytest.mark.parametrize("text", ["a\x07b", "a" * 501])
+def test_an_answer_that_cannot_be_kept_is_said_on_the_page_and_changes_nothing(
+    page: Page, office: Office, browser: Browser, text: str
+) -> None:
+    number, token = pending(page, office), browser.token("/account")
+    answer = browser.client.post(f"/holds/{number}/approve", data={"csrf": token, "answer": text})
+    assert answer.status_code == HTTPStatus.BAD_REQUEST and "“Answer” is" in answer.text
+    assert page.site.store.approval(number).state == "pending"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (ValueError(Reason("“{name}” is empty", name="Reason")), "“Reason” is empty"),
+        (ValueError("a secret\x00"), "what was sent cannot be used"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "a secret"), "what was sent cannot be used"),
+    ],
+)
+def test_the_guard_has_an_answer_to_what_no_handler_foresaw(
+    page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch, wrong: ValueError, said: str
+) -> None:
+    def fails(request: Request, *_: object) -> None:
+        raise wrong
+
+    monkeypatch.setattr(forgery, "is_from_elsewhere", fails)
+    with structlog.testing.capture_logs() as told:
+        answer = browser.client.post("/account/language", data={"csrf": "x"})
+    assert answer.status_code == HTTPStatus.BAD_REQUEST and said in answer.text
+    assert "secret" not in answer.text + str(told)
+    assert len(told) == ("used" in said)
