@@ -1,8 +1,10 @@
 """A backup is of one moment, made while calls go on, and nothing of who refused is in it or comes back."""
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -446,6 +448,32 @@ def rewrite(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], obje
     return changing
 
 
+def replaced(name: str, kind: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Put another kind of file in a file's place."""
+
+    def changing(backup: Path) -> None:
+        path = next(backup.rglob(name))
+        path.unlink()
+        kind(path)
+
+    return changing
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def bind(path: Path) -> None:
+    """A socket; its path may be too long for its address."""
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+        made.bind(path.name)
+
+
+NAMES = ("*.flac", "retention.db", MANIFEST)
+KINDS = (os.mkfifo, os.mkdir, link, bind)
+"""To read the first never ends, nor what the third leads to."""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -461,6 +489,8 @@ def rewrite(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], obje
             "x.flac: is not in manifest.json",
         ),
         (lambda backup: (backup / "recordings" / "x").symlink_to("/etc"), "recordings/x: is not in"),
+        *((replaced(name, kind), "is no regular file") for name in NAMES for kind in KINDS),
+        (lambda backup: os.mkfifo(backup / "recordings" / "x"), "recordings/x: is not in"),
         (lambda backup: (backup / MANIFEST).unlink(), "is not a backup, or was not finished"),
         (lambda backup: (backup / MANIFEST).write_text("{"), "manifest.json: is damaged"),
         (rewrite(lambda told: told.update(version="2")), "is of another version"),
@@ -555,6 +585,14 @@ def test_a_database_that_came_in_between_is_not_taken_for_the_backups(
     kept.archive(folder)  # an agent was started
     with pytest.raises(BackupError, match="is not the database of the backup"):
         copying()
+
+
+def test_what_is_no_regular_file_stops_a_backup(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    assert live.store.places is not None
+    live.store.places.rota.unlink(missing_ok=True)
+    os.mkfifo(live.store.places.rota)
+    with pytest.raises(BackupError, match="is no regular file"):
+        backed_up(live, tmp_path / "backups")
 
 
 def test_two_at_once_are_kept_apart(live: Archive, rows: list[Recording], tmp_path: Path) -> None:

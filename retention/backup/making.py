@@ -302,6 +302,8 @@ class _Making:
     def _other(self, name: str, path: Path) -> None:
         target = self.root / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise BackupError(f"{path}: is no regular file")
         with path.open("rb") as source:
             self.others[name] = self._write(target, source)
 

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,6 +91,8 @@ def read_manifest(backup: Path) -> Manifest:
     if UNFINISHED.fullmatch(backup.resolve().name):
         raise BackupError(f"{backup}: was not finished; accepted: one that has its name")
     try:
+        if not _is_regular(path):
+            raise BackupError(f"{path}: is no regular file")
         with path.open("rb") as file:
             told = parse_json(file.read(_LIMIT).decode())
         found = told.pop("sum", None)
@@ -139,9 +142,16 @@ def wrong_with(backup: Path, manifest: Manifest) -> Iterator[tuple[int, str]]:
 
 def _wrong(path: Path, one: Copied) -> str:
     try:
+        if not _is_regular(path):
+            return f"{one.name}: is no regular file"
         return "" if sha256(path) == one.sha256 else f"{one.name}: is not what was copied"
     except FileNotFoundError:
         return f"{one.name}: is missing"
+
+
+def _is_regular(path: Path) -> bool:
+    """To read a FIFO or a device may never end. Raises FileNotFoundError, OSError."""
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def beside(there: Places, here: Places) -> Iterator[tuple[Path, Path]]:
