@@ -44,6 +44,21 @@ def wait_for(condition: Callable[[], bool]) -> None:
         pause.wait(0.005)
 
 
+class Overtaken(threading.Event):
+    """The service stops right after it was asked whether it has, and before the answer is heeded."""
+
+    def __init__(self, due: threading.Event) -> None:
+        super().__init__()
+        self._due_too = due
+
+    def is_set(self) -> bool:
+        if super().is_set():
+            return True
+        self.set()
+        self._due_too.set()
+        return False
+
+
 def writer_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "tap-writer"]
 

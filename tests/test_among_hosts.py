@@ -24,11 +24,12 @@ from retention.recording import Status, new_id
 from sipagent.agent.recorder.stored import journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.service.hosts import completing, shipping
-from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.completing import Completing, among_hosts
 from sipagent.service.hosts.shipping import Shipping
 from tests.configured import SMALL, read
 from tests.kept import START, receipt, recording
 from tests.postgres import Server, fresh, primary
+from tests.tapping import Overtaken
 
 LEASE_S = 4
 LONGEST_S = 2.0  # that a call may wait for its row; one fsync of a busy disk, and nothing else
@@ -219,6 +220,16 @@ def test_the_end_waits_for_no_database_that_stands_still(
         finally:
             server.resume()
             host.shipping._thread.join()
+
+
+def test_a_stop_between_two_steps_of_the_thread_lost_is_not_lost(tmp_path: Path, url: str) -> None:
+    thread = Completing(config_of(tmp_path, url), pytest.fail)
+    thread._every_s, thread._over = 3600.0, Overtaken(thread._due)
+    thread.start()
+    try:
+        until(lambda: not thread._thread.is_alive())
+    finally:
+        thread.stop()
 
 
 @pytest.mark.slow

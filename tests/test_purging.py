@@ -30,7 +30,7 @@ from tests.configured import SMALL, read, with_keys
 from tests.kept import SOUND, START, Paths, keep, receipt, recording
 from tests.peers.tsa import Authority
 from tests.read_only import read_only
-from tests.tapping import PATIENCE_S, wait_for
+from tests.tapping import PATIENCE_S, Overtaken, wait_for
 
 DUE = due_date(START, "6 months")
 DAY = timedelta(days=1)
@@ -424,21 +424,6 @@ def test_nobody_is_asked_where_none_is_configured(
 
 
 # --- the end ---
-
-
-class Overtaken(threading.Event):
-    """The service stops right after it was asked whether it has, and before the answer is heeded."""
-
-    def __init__(self, due: threading.Event) -> None:
-        super().__init__()
-        self._due_too = due
-
-    def is_set(self) -> bool:
-        if super().is_set():
-            return True
-        self.set()
-        self._due_too.set()
-        return False
 
 
 def test_a_stop_between_two_steps_of_its_thread_is_not_lost(service: Service, archive: Archive) -> None:

@@ -79,9 +79,9 @@ class Completing:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._due.clear()
             self._try(self._turn)
             self._due.wait(self._every_s)
+            self._due.clear()  # before `_over` is looked at: `stop` sets it first
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
