@@ -9,7 +9,7 @@ import threading
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from retention.rows.store import Store
+from retention.storage.files import alone
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check.machine import answers_as_agent, priority_finding, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words
@@ -490,7 +491,9 @@ def test_rtp_ports_that_are_taken_are_an_error(set_up: SetUp, udp: socket.socket
     assert level == "error" and detail == f"127.0.0.1:{first} is in use, and no agent answers there"
 
 
-def test_a_port_that_our_own_agent_holds_is_fine(set_up: SetUp, udp: socket.socket) -> None:
+def test_a_port_that_our_own_agent_holds_is_fine_and_another_instances_is_not(
+    set_up: SetUp, udp: socket.socket
+) -> None:
     asked: list[bytes] = []
 
     def answer() -> None:
@@ -498,11 +501,19 @@ def test_a_port_that_our_own_agent_holds_is_fine(set_up: SetUp, udp: socket.sock
         asked.append(message)
         udp.sendto(b"SIP/2.0 200 OK\r\nUser-Agent: sipagent/0.1.0\r\n\r\n", sender)
 
-    agent = threading.Thread(target=answer)
-    agent.start()
     listen = HostPort("127.0.0.1", udp.getsockname()[1])
-    assert set_up.one("trunk.listen", set_up.config("trunk", f'listen = "{listen}"'))[0] == "ok"
-    agent.join()
+    config = set_up.config("trunk", f'listen = "{listen}"')
+    for runs in (True, False):
+        agent = threading.Thread(target=answer)
+        agent.start()
+        with alone(config.places.lock) if runs else nullcontext():
+            told = set_up.one("trunk.listen", config)
+        agent.join()
+        assert told == (
+            ("ok", f"{listen} is taken by a running agent")
+            if runs
+            else ("error", f"{listen} is in use by an agent that has another configuration")
+        )
     assert asked[0].startswith(f"OPTIONS sip:{listen} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:".encode())
 
 
@@ -521,7 +532,10 @@ def test_the_port_of_the_figures(set_up: SetUp) -> None:
     assert set_up.findings("metrics.listen") == []
     with serving(HostPort("127.0.0.1", 0), Figure()) as listen:
         config = set_up.config("metrics", f'listen = "{listen}"')
-        assert set_up.one("metrics.listen", config) == ("ok", f"{listen} is taken by a running agent")
+        with alone(config.places.lock):
+            assert set_up.one("metrics.listen", config) == ("ok", f"{listen} is taken by a running agent")
+        said = f"{listen} is in use by an agent that has another configuration"
+        assert set_up.one("metrics.listen", config) == ("error", said)
     assert set_up.one("metrics.listen", config) == ("ok", f"{listen} is free")
     with socket.create_server(listen):
         level, detail = set_up.one("metrics.listen", config)

@@ -16,6 +16,7 @@ from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
 
+from retention.archive.progress import is_running
 from retention.sqlite.connection import fault_in
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import is_here, spool_of
@@ -187,17 +188,17 @@ def _no_database(config: Config, path: Path) -> Finding:
 def port_findings(config: Config) -> Iterator[Finding]:
     """Bind what the agent will bind: its SIP port, a sample of its RTP ports, and the port of the figures."""
     if config.metrics.listen is not None:
-        yield _metrics(config.metrics.listen)
+        yield _metrics(config, config.metrics.listen)
     if shared := config.trunk.shared_address:
         there = f"{shared} is at this host now" if is_local(shared) else f"{shared} is elsewhere now"
         yield ok("trunk.shared_address", there)
     yield from _calls(config)
 
 
-def _metrics(listen: HostPort) -> Finding:
+def _metrics(config: Config, listen: HostPort) -> Finding:
     problem = _bind(listen, socket.SOCK_STREAM)
     if problem == errno.EADDRINUSE and tells_figures(listen):
-        return ok("metrics.listen", f"{listen} is taken by a running agent")
+        return _taken_by_agent("metrics.listen", listen, own=_runs(config))
     return _port_finding("metrics.listen", str(listen), problem)
 
 
@@ -206,7 +207,7 @@ def _calls(config: Config) -> Iterator[Finding]:
     kind = socket.SOCK_STREAM if config.trunk.transport == "tcp" else socket.SOCK_DGRAM
     problem = _bind(listen, kind)
     if problem == errno.EADDRINUSE and kind == socket.SOCK_DGRAM and answers_as_agent(listen):
-        yield ok("trunk.listen", f"{listen} is taken by a running agent")
+        yield _taken_by_agent("trunk.listen", listen, own=not config.edge.start or _runs(config))
         return
     yield _port_finding("trunk.listen", str(listen), problem)
     evens = range(ports.first, ports.last, 2)
@@ -215,6 +216,21 @@ def _calls(config: Config) -> Iterator[Finding]:
             yield _port_finding("trunk.rtp_ports", str(HostPort(listen.host, port)), problem)
             return
     yield ok("trunk.rtp_ports", f"{ports} free, wherever tried")
+
+
+def _runs(config: Config) -> bool:
+    """Whether an agent runs by this configuration: it holds the lock of the database."""
+    try:
+        return is_running(config.places)
+    except OSError:  # another user's
+        return False
+
+
+def _taken_by_agent(what: str, address: HostPort, *, own: bool) -> Finding:
+    """Tell whose the agent is that answers there; `own`: of this configuration."""
+    if own:
+        return ok(what, f"{address} is taken by a running agent")
+    return error(what, f"{address} is in use by an agent that has another configuration")
 
 
 def _port_finding(what: str, address: str, problem: int) -> Finding:
