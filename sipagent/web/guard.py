@@ -5,25 +5,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from retention.archive.archive import ArchiveError
 from retention.rows.faults import StoreError, TryAgain
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
-from sipagent.web.login.forgery import refuse_forged
+from sipagent.web.login.forgery import SAFE, refuse_forged
 from sipagent.web.problems import KIND, Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
 
 log = structlog.get_logger("sipagent.web.guard")
+UNSAVED = "unsaved"
+"""What the login is told behind its `?` where a form was sent by who is no longer logged in."""
 
 Endpoint = Callable[[Request], Response]
 
@@ -116,10 +118,9 @@ class NotLoggedIn(Problem):
     def __init__(self, request: Request) -> None:
         said = N_("nobody is logged in; accepted: a session, or a token (`Authorization: Bearer TOKEN`)")
         super().__init__(HTTPStatus.UNAUTHORIZED, Reason(said), headers={"WWW-Authenticate": "Bearer"})
-        self.path = request.url.path
 
     def login(self, request: Request) -> Response:
-        """The way to the page of the login, and from there back.
+        """The way to the page of the login, and from there back; of a form to the page that it is on.
 
         A link in another site's page brings no session along (SameSite=Strict): so the same address is asked
         for once more, by a page of ours.
@@ -127,8 +128,21 @@ class NotLoggedIn(Problem):
         if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
             again = '<!doctype html><meta http-equiv="refresh" content="0"><title>…</title>'
             return HTMLResponse(again)
-        behind = "" if self.path in ("/", "/login") else f"?next={quote(self.path)}"
-        return RedirectResponse(f"/login{behind}", HTTPStatus.SEE_OTHER)
+        page = page_above(request)
+        asked = {} if page in ("/", "/login") else {"next": page}
+        if request.method not in SAFE:
+            asked[UNSAVED] = ""
+        return RedirectResponse(f"/login?{urlencode(asked, safe='/')}".rstrip("?"), HTTPStatus.SEE_OTHER)
+
+
+def page_above(request: Request) -> str:
+    """The nearest page that can be asked for by GET: `/holds` for a form that goes to `/holds/3/approve`."""
+    path, routes = request.url.path, request.app.routes
+    while path and not any(
+        route.matches({**request.scope, "path": path, "method": "GET"})[0] is Match.FULL for route in routes
+    ):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def answered(request: Request, problem: Problem) -> Response:

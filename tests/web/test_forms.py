@@ -21,9 +21,9 @@ from sipagent.lookup.terms import rules_of
 from sipagent.web import app
 from sipagent.web.api.entries import ENTRIES as OF_PROGRAMS
 from sipagent.web.login import forgery
-from sipagent.web.rights import Role
+from sipagent.web.rights import Right, Role
 from tests.office import Office
-from tests.web.logging_in import PASSWORD, SITE, Browser, Page, opened
+from tests.web.logging_in import PASSWORD, SITE, Browser, Page, field_of, opened
 
 ODD = {
     "no-break space": "a\u00a0b",
@@ -123,6 +123,22 @@ def test_no_form_is_a_fault_of_the_server(page: Page, office: Office, browser: B
             sent = {"content-type": "application/x-www-form-urlencoded"}
             answer = browser.client.post(path, content=body.encode(), headers=sent)
             assert answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, (odd, kind, answer.text[-200:])
+
+
+@pytest.mark.parametrize("asked", [one.asked for one in FORMS if one.right is not Right.ANYBODY])
+def test_who_sends_a_form_after_the_session_has_ended_comes_back_to_its_page(
+    page: Page, office: Office, browser: Browser, asked: str
+) -> None:
+    """And is told that nothing was saved."""
+    path = asked.split(" ", 1)[1].replace("{id}", office.call().id).replace("{number:row}", "1")
+    led = page.browser().client.post(path, data={"csrf": "of a session that has ended", "reason": "typed"})
+    assert led.status_code == HTTPStatus.SEE_OTHER
+    there = page.browser().get(led.headers["location"])
+    assert "nothing of what you sent was saved" in there.text
+    to = field_of(there.text, "next")
+    assert to == "/" or path.startswith(to)
+    assert browser.get(to).status_code == HTTPStatus.OK
+    assert "nothing of what" not in page.browser().get(f"/login?next={to}").text
 
 
 def test_a_no_break_space_is_a_space(page: Page, office: Office, browser: Browser) -> None:

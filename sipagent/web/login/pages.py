@@ -17,7 +17,7 @@ from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext
 from sipagent.web.forms import Form, read_form
-from sipagent.web.guard import Entry
+from sipagent.web.guard import UNSAVED, Entry
 from sipagent.web.login.logins import address_of, logins_of
 from sipagent.web.problems import Problem
 from sipagent.web.received import is_same
@@ -35,7 +35,8 @@ def login_page(request: Request) -> Response:
     to = safe_path(request.query_params.get("next", ""))
     if person_of(request) is not None:
         return RedirectResponse(to, HTTPStatus.SEE_OTHER)
-    return stranger(request, "login.html", to=to, first=logins_of(request).offers_first)
+    unsaved = UNSAVED in request.query_params
+    return stranger(request, "login.html", to=to, first=logins_of(request).offers_first, unsaved=unsaved)
 
 
 def log_in(request: Request) -> Response:
@@ -102,6 +103,7 @@ def stranger(
         "name": "",
         "to": "/",
         "first": False,
+        "unsaved": False,
         "code": "",
         "issuer": logins.issuer,
         "passkeys": logins.relying_party is not None,
