@@ -8,7 +8,8 @@ from ipaddress import ip_network
 from sipagent.agent.engine import Incoming, RefusedByEngine
 from sipagent.call import events as e
 from sipagent.pjsip.filters import screening
-from sipagent.sip.request_rules import AUDIO_LINES, LINES, ROOM_AGAIN_S
+from sipagent.sip.request_rules import ROOM_AGAIN_S
+from sipagent.sip.session_description import AUDIO_LINES, LINES
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.sip import Headers, Message, sdp
 from tests.loopback import CALLER_HZ, NUMBER, Loopback, scene
@@ -121,6 +122,24 @@ def options(office: Loopback, phone: Phone, *more: tuple[str, str], method: str 
         ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
     )  # fmt: skip
     return Message(f"{method} {office.uri()} SIP/2.0", headers)
+
+
+@scene
+def test_an_ack_is_not_answered_whatever_it_is(stack: ExitStack) -> None:
+    """Where it belongs to no dialog: the library ends the process if it has to make an answer to one."""
+    office = of_trunk(stack)
+    call, _ = office.answered()
+    for more in (
+        ("To", "<sip:b@c>"),
+        ("Call-ID", "x"),
+        ("CSeq", "2 ACK"),
+        ("Require", "x"),
+        ("Accept", "text/plain"),
+    ):
+        sends(office, office.caller, options(office, office.caller, more, method="ACK"))
+    sends(office, office.caller, options(office, office.caller), "200 OPTIONS")
+    assert [one for one in answers(office.caller) if one.endswith(" ACK")] == []
+    assert call.ended_by is None
 
 
 @scene

@@ -53,6 +53,19 @@ def test_a_wish_within_the_call_counts_in_each_message_that_may_carry_it(stack: 
 
 
 @scene
+def test_a_wish_counts_in_an_offer_that_is_refused(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    for method in ("INVITE", "UPDATE"):
+        call, leg = office.answered()
+        body = call._sdp().replace(b"c=IN IP4 127.0.0.1", b"c=IN IP4 phone.invalid") + DECLINES
+        answers: list[int | None] = []
+        office.meanwhile(lambda: answers.append(call.request(method, body=body).status))  # noqa: B023
+        assert answers == [488]
+        office.told(leg, e.RecordingDeclined(leg))
+        assert office.engine.has(leg)
+
+
+@scene
 def test_keys_may_come_in_another_way_after_a_re_invite(stack: ExitStack) -> None:
     office = Loopback(stack)
     call, leg = office.answered()

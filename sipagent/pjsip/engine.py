@@ -26,6 +26,7 @@ from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.names import Names, address_in, name_in
 from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
 from sipagent.pjsip.sound import Sound
+from sipagent.sip.session_description import NotAcceptable
 
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to be told so
@@ -332,6 +333,9 @@ class PjsipEngine:
     def responded(self, message: str, source: str) -> None:
         self.screening.answered(message, source)
 
+    def refused(self, message: str) -> NotAcceptable | None:
+        return self.screening.refused(message)
+
     def has_sockets(self) -> None:
         self.sources.shut()
 
@@ -351,6 +355,8 @@ class PjsipEngine:
             self.later.append(lambda: self._say_farewell(leg, farewell))
 
     def confirmed(self, leg: Leg) -> None:
+        if leg.failed:
+            return  # it is hung up, and was never up for whoever decides
         self.sources.answered(leg)
         if leg.incoming:
             leg.tell(e.CallConfirmed(leg.telephone_event))

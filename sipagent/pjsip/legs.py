@@ -30,6 +30,7 @@ from sipagent.pjsip.text import (
     takes_events,
     with_record,
 )
+from sipagent.sip.session_description import NO_MEDIA, NotAcceptable
 
 FRAME_US = FRAME_SAMPLES * 1_000_000 // SAMPLE_RATE
 METHODS: dict[int, e.Method] = {
@@ -40,6 +41,7 @@ METHODS: dict[int, e.Method] = {
 GLARE = re.compile(r"SIP/2\.0 (491|500) (?s:.*?)^CSeq:\s*\d+\s+INVITE\b", re.MULTILINE | re.IGNORECASE)
 
 NOT_READ = 415  # an INFO about something else than keys
+NOT_ACCEPTABLE = 488
 MOVED = 302  # or another of RFC 3261 section 21.3: none is followed
 
 
@@ -51,6 +53,9 @@ class LegOwner(Owner, Protocol):
 
     def responded(self, message: str, source: str) -> None:
         """A response has come."""
+
+    def refused(self, message: str) -> NotAcceptable | None:
+        """Why the library has not seen what is described in a response; None where it has."""
 
     def reached(self, leg: "Leg") -> None:
         """Something has answered our INVITE."""
@@ -134,6 +139,7 @@ class Leg(pj.Call):
         self.held = False
         self.silent_by_sdp = False  # the SDP says that it sends nothing
         self.failed = False
+        self.refused = False  # what it describes is not acceptable
         self.audio = 0  # which section of the SDP is the one that is used
         self.received = -1
         self.received_at = 0.0
@@ -169,7 +175,8 @@ class Leg(pj.Call):
             self.received_at = time.monotonic()
             self.engine.confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self.engine.disconnected(self, MOVED if self.moved else info.lastStatusCode, message)
+            status = NOT_ACCEPTABLE if self.refused else MOVED if self.moved else info.lastStatusCode
+            self.engine.disconnected(self, status, message)
 
     @guarded_callback
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
@@ -241,6 +248,8 @@ class Leg(pj.Call):
             self.call_id = self.call_id or call_id(message)
             if message.startswith("SIP/2.0 "):
                 self.engine.responded(message, source)
+            if message.startswith("SIP/2.0 2") and (reason := self.engine.refused(message)):
+                self.refuses(reason)
             self.signalled(message, source)
             self.reads(message)
         return message
@@ -296,6 +305,15 @@ class Leg(pj.Call):
     def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
         self.moved = True
         return pj.PJSIP_REDIRECT_STOP
+
+    def refuses(self, reason: NotAcceptable) -> None:
+        """What the other side has answered to an offer of ours can't be taken: it hears BYE.
+
+        Within a call an answer that takes the audio away changes nothing.
+        """
+        if reason.warning != NO_MEDIA or not self.received_at:
+            self.refused = True
+            self.fails(f"its session description: {reason}")
 
     def fails(self, reason: str) -> None:
         """What it needs can't be had: it is over, with 503 where it was not answered yet."""

@@ -170,17 +170,29 @@ def limits(players: int, files: int) -> EngineLimits:
 
 
 def _handles() -> int:
-    """How many sockets the build's queue takes: the library tells its constants in its log alone."""
+    """How many sockets the build's queue takes."""
+    return _constant(LIBRARY.pj_dump_config, rb"PJ_IOQUEUE_MAX_HANDLES") or FEWEST.handles
+
+
+def packet_size() -> int:
+    """How many bytes of a datagram the build reads. Raises LookupError where it does not say."""
+    if size := _constant(LIBRARY.pjsip_dump_config, rb"PJSIP_MAX_PKT_LEN"):
+        return size
+    raise LookupError("the library does not say how much of a message it reads")
+
+
+def _constant(dump: Callable[[], object], name: bytes) -> int:
+    """One of a build's constants, which the library tells in its log alone; 0 where it does not."""
     said: list[bytes] = []
     log, level = LOG(lambda _, text, __: said.append(text)), LIBRARY.pj_log_get_level()
     before = LIBRARY.pj_log_get_log_func()
     LIBRARY.pj_log_set_log_func(log)
     LIBRARY.pj_log_set_level(3)
-    LIBRARY.pj_dump_config()
+    dump()
     LIBRARY.pj_log_set_level(level)
     LIBRARY.pj_log_set_log_func(ctypes.c_void_p(before))
-    found = re.search(rb"PJ_IOQUEUE_MAX_HANDLES\s*:\s*(\d+)", b"".join(said))
-    return int(found[1]) if found else FEWEST.handles
+    found = re.search(name + rb"\s*:\s*(\d+)", b"".join(said))
+    return int(found[1]) if found else 0
 
 
 def raise_files() -> int:

@@ -1,7 +1,7 @@
 """What happens to a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
 
     source      a stranger gets no answer; in a dialog, only its peers do
-    body        more media than the engine can take: 488
+    body        a session description that the library must not see (`session_description`): 488
     load        sockets of RTP that it would open, and legs that are free: a moment's wait, or 503
 
 The library would answer strangers, obey anyone who knows Call-ID and tags, and open sockets for each line of
@@ -19,10 +19,9 @@ from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import address_of, entries, header_values
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.hop import GIVEN_UP, HEADER
+from sipagent.sip.session_description import Described, NotAcceptable
 from sipagent.sip.socket_filter import Address
 
-AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in at most two address families
-LINES = 8
 ROOM_S = 0.02  # between two checks for a free leg
 ROOM_AGAIN_S = 0.3  # in total: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
 KEPT_S = 40.0  # how long an ended dialog is known: its last requests may be repeated for 32 s
@@ -33,14 +32,16 @@ EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # tha
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
 RETRY_AFTER = (("Retry-After", str(RETRY_AFTER_S)),)
 
-_MEDIA_LINE = re.compile(r"^[ \t]*m=[ \t]*(\w+)[ \t]+(\d+)", re.MULTILINE | re.IGNORECASE)
 _BRANCH = re.compile(r";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
 _TAG = re.compile(r";\s*tag\s*=\s*([^\s;,>]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`clear`: it can be read in only one way; `waited_s`: how long it has been held back so far."""
+    """`clear`: it can be read in only one way; `sdp`: what is described in its body, if anything.
+
+    `waited_s`: how long it has been held back so far.
+    """
 
     method: str
     source: Address
@@ -51,6 +52,7 @@ class Request:
     from_tag: str
     to_tag: str
     clear: bool = True
+    sdp: Described | NotAcceptable | None = None
     waited_s: float = 0.0
 
     @property
@@ -59,28 +61,14 @@ class Request:
         return self.call_id, self.from_tag
 
     @property
-    def audio(self) -> int:
-        """Sections of the body for which the library would open sockets; without any it opens them for
-        one."""
-        return sum(kind.lower() == "audio" and int(port) > 0 for kind, port in self._sections)
-
-    @property
     def opens(self) -> int:
         """Sockets that the library would open for it; a leg's one line goes on with those that it has."""
         if self.method not in WITH_BODY:
             return 0
+        audio = self.sdp.audio if isinstance(self.sdp, Described) else 0
         if self.to_tag:
-            return 2 * self.audio if self.audio > 1 else 0
-        return 2 * max(1, self.audio)
-
-    @property
-    def lines(self) -> int:
-        return len(self._sections)
-
-    @property
-    def _sections(self) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = _MEDIA_LINE.findall(self.message.replace("\r", "\n"))
-        return found
+            return 2 * audio if audio > 1 else 0
+        return 2 * max(1, audio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +163,8 @@ class RequestRules:
         """The verdict on a request."""
         if self._gives_up(request):
             return LetGo()
+        if request.method == "ACK" and not (request.to_tag and request.clear):
+            return Ignore()  # an ACK is never answered (RFC 3261 section 17); this one is of no dialog
         return (
             self._by_source(request) or self._by_body(request) or self._by_load(request, load, now) or Pass()
         )
@@ -206,8 +196,9 @@ class RequestRules:
 
     @staticmethod
     def _by_body(request: Request) -> Refuse | None:
-        too_much = request.lines > LINES or request.audio > AUDIO_LINES
-        return Refuse(488) if too_much and request.method in WITH_BODY else None
+        if request.method in WITH_BODY and isinstance(request.sdp, NotAcceptable):
+            return Refuse(488, (request.sdp.header,))
+        return None
 
     def _by_load(self, request: Request, load: Load, now: float) -> Refuse | Wait | None:
         if request.method == "OPTIONS" and load.draining and not request.to_tag:
@@ -303,7 +294,7 @@ class RequestRules:
         return dialog is not None and dialog.passed.get((request.cseq, request.branch), now) > now
 
 
-def read(message: str, source: Address) -> Request:
+def read(message: str, source: Address, sdp: Described | NotAcceptable | None = None) -> Request:
     """A request from its text; what is missing is empty. The library knows methods in any case of letters."""
 
     def first(name: str) -> str:
@@ -320,7 +311,31 @@ def read(message: str, source: Address) -> Request:
         cseq=first("CSeq").partition(" ")[0],
         from_tag=_tag(first("From")),
         to_tag=to_tag,
-        clear=bool(to_tag) or _is_clear(message),
+        clear=_is_clear(message, bool(to_tag)),
+        sdp=sdp,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`dialog`: Call-ID and tag of the side that has answered; `method`: of what it answers."""
+
+    status: int
+    method: str
+    dialog: tuple[str, str]
+
+
+def read_response(message: str) -> Response:
+    """A response from its text; what is missing is empty."""
+
+    def first(name: str) -> str:
+        return next(iter(header_values(message, name)), "")
+
+    status = message.partition(" ")[2][:3]
+    return Response(
+        status=int(status) if status.isascii() and status.isdigit() else 0,
+        method=first("CSeq").rpartition(" ")[2].upper(),
+        dialog=(first("Call-ID"), _tag(first("To"))),
     )
 
 
@@ -360,7 +375,7 @@ def _tag(value: str) -> str:
     return found[1] if found else ""
 
 
-def _is_clear(message: str) -> bool:
+def _is_clear(message: str, tagged: bool) -> bool:
     """Whether its dialog can be read in only one way: no second header, no tag in a quoted string."""
     one_each = all(len(header_values(message, name)) == 1 for name in ("Call-ID", "From", "To", "CSeq"))
-    return one_each and len(_TAG.findall(unquote(" ".join(header_values(message, "To"))))) == 0
+    return one_each and len(_TAG.findall(unquote(" ".join(header_values(message, "To"))))) == tagged

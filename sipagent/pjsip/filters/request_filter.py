@@ -1,31 +1,31 @@
-"""A module of pjsip's that sees each request first, and says what becomes of it (`request_rules`).
+"""A module of pjsip's that sees each message first, and says what becomes of a request (`request_rules`).
 
 pjsua2 asks about an INVITE only once its sockets are open, and about other requests never. What is to wait is
-cloned, as pjsip's own layers do it, and put to them later. The functions are pjsip's own (sip_module.h,
+cloned, as pjsip's own layers do it, and put to them later. Session descriptions, also those of responses, the
+library sees as `session_description` writes them. The functions are pjsip's own (sip_module.h,
 sip_endpoint.h).
 """
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import pjsua2 as pj
-
 from sipagent.agent.engine import Headers
+from sipagent.pjsip.filters.received import Received
 from sipagent.pjsip.setup import LIBRARY, Text
 from sipagent.pjsip.stream import ipv4
 from sipagent.sip.request_rules import LetGo, Pass, Refuse, Request, Verdict, Wait, read
+from sipagent.sip.session_description import Described, NotAcceptable
 
 FIRST = 9  # a priority behind that of transports (8), before transactions (16)
 NAME = b"mod-sipagent"
 TAKEN, LEFT = 1, 0  # what a module answers: nobody else sees the message, or the next one does
 
-OnRequest = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 LIBRARY.pjsip_generic_string_hdr_create.restype = ctypes.c_void_p
 LIBRARY.pjsip_endpt_create_pool.restype = ctypes.c_void_p
-_from_native = LIBRARY._ZN2pj9SipRxData6fromPjER13pjsip_rx_data
 
 
 class _Module(ctypes.Structure):
@@ -37,8 +37,9 @@ class _Module(ctypes.Structure):
         ("id", ctypes.c_int),
         ("priority", ctypes.c_int),
         ("life", ctypes.c_void_p * 4),  # load, start, stop, unload
-        ("on_rx_request", OnRequest),
-        ("others", ctypes.c_void_p * 4),  # on_rx_response, on_tx_request, on_tx_response, on_tsx_state
+        ("on_rx_request", OnMessage),
+        ("on_rx_response", OnMessage),
+        ("others", ctypes.c_void_p * 3),  # on_tx_request, on_tx_response, on_tsx_state
     )
 
 
@@ -69,19 +70,29 @@ class _Held:
 
 
 class RequestFilter:
-    """On the SIP thread `judge(request)` is asked, `took` told what came of it, and `failed` of a fault."""
+    """On the SIP thread `judge(request)` is asked, `took` told what came of it, and `failed` of a fault.
+
+    `responds` is given the text of a response and what it describes, and says what the library is to see.
+    `codecs`: those that may be described.
+    """
 
     def __init__(
         self,
         judge: Callable[[Request], Verdict],
         took: Callable[[Request, Verdict], None],
+        responds: Callable[[str, Described | NotAcceptable | None], Described | None],
         failed: Callable[[str], None],
+        codecs: Container[str],
     ) -> None:
-        self._judge, self._took, self._failed = judge, took, failed
+        self._judge, self._took, self._responds, self._failed = judge, took, responds, failed
+        self._codecs = codecs
         self._held: list[_Held] = []
-        self._callback = OnRequest(self._on_request)  # kept: the library calls it as long as it lives
-        self._module = _Module(
-            name=Text(NAME, len(NAME)), id=-1, priority=FIRST, on_rx_request=self._callback
+        self._module = _Module(  # kept, with its callbacks: the library uses it as long as it lives
+            name=Text(NAME, len(NAME)),
+            id=-1,
+            priority=FIRST,
+            on_rx_request=OnMessage(self._guarded(self._decided)),
+            on_rx_response=OnMessage(self._guarded(self._answered)),
         )
         self._endpoint = ctypes.c_void_p()
 
@@ -115,30 +126,37 @@ class RequestFilter:
 
     # --- steps ---
 
-    def _on_request(self, rdata: int) -> int:
+    def _guarded(self, decide: Callable[[Received], int]) -> Callable[[int], int]:
         """Nothing may escape into native code; what fails is taken for a stranger's."""
-        try:
-            return self._decided(rdata)
-        except Exception as failure:  # noqa: BLE001
-            self._failed(f"a request could not be judged: {failure!r}")
-            return TAKEN
 
-    def _decided(self, rdata: int) -> int:
-        native = pj.SipRxData()
-        _from_native(ctypes.c_void_p(int(native.this)), ctypes.c_void_p(rdata))
-        source = ipv4(native.srcAddress)
+        def on_message(rdata: int) -> int:
+            try:
+                return decide(Received(rdata, self._codecs))
+            except Exception as failure:  # noqa: BLE001
+                self._failed(f"a message could not be judged: {failure!r}")
+                return TAKEN
+
+        return on_message
+
+    def _answered(self, response: Received) -> int:
+        response.show(self._responds(response.text, response.sdp))
+        return LEFT
+
+    def _decided(self, received: Received) -> int:
+        source = ipv4(received.source)
         if source is None:
-            return LEFT  # not over IPv4, which is all that there is
-        request = read(native.wholeMsg, source)
+            return TAKEN  # not over IPv4, which is all that there is, or from port 0
+        request = read(received.text, source, received.sdp)
         verdict = self._judge(request)
         self._took(request, verdict)
         match verdict:
             case Pass():
+                _show(received)
                 return LEFT
             case Refuse():
-                self._refuse(rdata, verdict)
+                self._refuse(received.rdata, verdict)
             case Wait(seconds):
-                self._hold(rdata, request, seconds)
+                self._hold(received.rdata, request, seconds)
             case LetGo():
                 self._let_go(request)
         return TAKEN
@@ -163,6 +181,7 @@ class RequestFilter:
             self._held.append(_Held(now + verdict.seconds, held.clone, waits))
             return
         if isinstance(verdict, Pass):
+            _show(Received(held.clone, self._codecs))
             start = _Start(priority=FIRST + 1)
             LIBRARY.pjsip_endpt_process_rx_data(
                 self._endpoint, ctypes.c_void_p(held.clone), ctypes.byref(start), None
@@ -180,6 +199,11 @@ class RequestFilter:
             self._endpoint, ctypes.c_void_p(rdata), refusal.status, None, headers.head, None
         )
         LIBRARY.pjsip_endpt_release_pool(self._endpoint, pool)
+
+
+def _show(request: Received) -> None:
+    """Have the library see what it may of the description in a request that passes."""
+    request.show(request.sdp if isinstance(request.sdp, Described) else None)
 
 
 class _List:

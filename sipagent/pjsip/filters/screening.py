@@ -16,9 +16,23 @@ from sipagent.pjsip.filters.sip_sockets import SipSockets
 from sipagent.pjsip.filters.sources import Sources
 from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.stream import ipv4
-from sipagent.sip.request_rules import Ignore, LetGo, Load, Pass, Refuse, Request, RequestRules, Verdict, Wait
+from sipagent.sip.request_rules import (
+    WITH_BODY,
+    Ignore,
+    LetGo,
+    Load,
+    Pass,
+    Refuse,
+    Request,
+    RequestRules,
+    Verdict,
+    Wait,
+    read_response,
+)
+from sipagent.sip.session_description import OTHER, Described, NotAcceptable
 from sipagent.sip.socket_filter import Address
 
+EARLY = 256  # phones that ring, and describe their media already
 WAITING_A_LEG = 5  # requests that are held back at a time
 CLOSING_S = 1.0  # the library's half second, and the time until it looks
 OWN = 2  # of a leg with one stream: RTP and RTCP
@@ -26,6 +40,7 @@ TIDY_S, COUNT_S = 10.0, 1.0
 LINGER_S = 0.25  # from RTP's arrival to the listener: the jitter buffer, and a frame of the ear's
 UNREAD_S = 0.005  # between two looks at whether the media's thread has read what came before a BYE
 UNREAD_AGAIN_S = 0.1
+MOVED = NotAcceptable(OTHER, "in the place of the audio stands something else")
 
 
 class Screened(Protocol):
@@ -60,7 +75,9 @@ class Screening:
             settings.hop_token,
             by_port=settings.transport == "udp",
         )
-        self._filter = RequestFilter(self._judge, self._took, self._failed)
+        self._filter = RequestFilter(self._judge, self._took, self._responded, self._failed, settings.codecs)
+        self._early: dict[tuple[str, str], Described] = {}  # by Call-ID and tag: of phones that ring
+        self._refused: dict[str, NotAcceptable] = {}  # the last response whose description was taken away
         self.sockets = SipSockets(
             settings.listen, waker, settings.sip_peer, (*settings.callers, *settings.others)
         )
@@ -111,6 +128,10 @@ class Screening:
         if address := ipv4(source):
             self._rules.answered(message, address, time.monotonic())
 
+    def refused(self, message: str) -> NotAcceptable | None:
+        """Why the library was not shown the description in this response, its latest; None where it was."""
+        return self._refused.get(message)
+
     def opened(self, leg: Leg) -> None:
         """A leg is there, with what its INVITE has opened."""
         self._open[leg] = self._opening.pop(leg.call_id, OWN)
@@ -126,6 +147,9 @@ class Screening:
         self._rules.ended(call_id, time.monotonic(), 0.0)
 
     # --- steps ---
+
+    def _leg(self, call_id: str) -> Leg | None:
+        return next((leg for leg in self._engine.live if leg.call_id == call_id), None)
 
     def _closes(self, sockets: int) -> None:
         if sockets:
@@ -157,13 +181,23 @@ class Screening:
     def _judge(self, request: Request) -> Verdict:
         now = time.monotonic()
         verdict = self._rules.judge(request, self._load(request, now), now)
+        if isinstance(verdict, Pass) and request.to_tag and isinstance(request.sdp, Described):
+            verdict = self._keeps_its_place(request, request.sdp)
         if isinstance(verdict, Pass) and request.method == "BYE":
             return self._farewell(request)
         return verdict
 
+    def _keeps_its_place(self, request: Request, sdp: Described) -> Verdict:
+        """A line of a call's may be closed, but is of audio for good (RFC 3264 section 8): the library would
+        accept another, and have no media.
+        """
+        leg = self._leg(request.call_id)
+        moved = request.method in WITH_BODY and leg and leg.audio in sdp.others
+        return Refuse(488, (MOVED.header,)) if moved else Pass()
+
     def _farewell(self, request: Request) -> Verdict:
         """What has come of a leg before its BYE is heard first: the library forgets it with the call."""
-        leg = next((leg for leg in self._engine.live if leg.call_id == request.call_id), None)
+        leg = self._leg(request.call_id)
         if leg is None:
             return Pass()
         by_tones = any(one and not one.telephone_event for one in (leg, leg.peer))
@@ -173,12 +207,40 @@ class Screening:
             return Wait(UNREAD_S)
         return Pass()
 
+    def _responded(self, message: str, sdp: Described | NotAcceptable | None) -> Described | None:
+        """What the library is to see of a response's description: of a phone that rings it is kept until the
+        answer.
+
+        Where a first one does not suit it and a second one does, the library ends the process.
+        """
+        response = read_response(message)
+        if response.method not in WITH_BODY:
+            return None
+        if isinstance(sdp, NotAcceptable):
+            self._refused = {message: sdp}
+            return None
+        if response.status >= 200:
+            early = self._early.pop(response.dialog, None)
+            return sdp or (early if response.status < 300 else None)
+        if sdp:
+            self._early[response.dialog] = sdp
+            while len(self._early) > EARLY:
+                del self._early[next(iter(self._early))]
+        return None
+
     def _took(self, request: Request, verdict: Verdict) -> None:
         now = time.monotonic()
         match verdict:
+            case Pass() if request.method == "ACK" and isinstance(request.sdp, NotAcceptable):
+                if leg := self._leg(request.call_id):
+                    leg.refuses(request.sdp)
             case Pass():
                 if self._rules.passed(request, now):
                     self._expect(request)
+            case Refuse(488) if leg := self._leg(request.call_id):
+                leg.reads(
+                    request.message
+                )  # a wish not to be recorded counts in an offer that is refused, too
             case Ignore():
                 self._ignored += 1
             case LetGo():
