@@ -75,11 +75,13 @@ RULES = Admission(
 TONES = {tone: Path(f"/tones/{tone.value}.wav") for tone in e.Tone}
 
 
-def invite(caller: str = CALLER, number: str = NUMBER, call_id: str = "a84b4c76e66710") -> str:
+def invite(
+    caller: str = CALLER, number: str = NUMBER, call_id: str = "a84b4c76e66710", more: str = ""
+) -> str:
     return (
         f"INVITE sip:{number}@127.0.0.1 SIP/2.0\r\n"
         f"From: <sip:{caller}@127.0.0.1>;tag=1\r\nTo: <sip:{number}@127.0.0.1>\r\n"
-        f"Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\r\n"
+        f"Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\n{more}\r\n"
     )
 
 

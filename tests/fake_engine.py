@@ -13,13 +13,15 @@ from sipagent.config.types import Network
 class FakeEngine:
     """`orders`: what it was told, as tuples of a name and its arguments, in order.
 
-    `up`: its legs, `dialled`: those that it rings, and whom; `tokens`: of the sound that a leg hears.
+    `up`: its legs, `dialled`: those that it rings, and whom, over how many `hops`; `tokens`: of the sound
+    that a leg hears.
     """
 
     def __init__(self, report: Callable[[Report], None], capacity: int = 4) -> None:
         self.capacity = capacity
         self.up: set[int] = set()
         self.dialled: dict[int, str] = {}
+        self.hops: dict[int, int] = {}
         self.tokens: dict[int, int] = {}
         self.orders: list[tuple[object, ...]] = []
         self.say = report
@@ -86,10 +88,11 @@ class FakeEngine:
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         self.orders.append(("hang_up", leg, elsewhere) if elsewhere else ("hang_up", leg))
 
-    def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
+    def dial(self, uri: str, display: str, headers: Headers = (), hops: int = 70) -> int:
         leg = self.next_number()
         self.up.add(leg)
         self.dialled[leg] = uri
+        self.hops[leg] = hops
         self.say(OfLeg(leg, e.OperatorReached(leg)))
         self.orders.append(("dial", uri, display, headers) if headers else ("dial", uri, display))
         return leg

@@ -134,7 +134,7 @@ class SimulatedEngine(FakeEngine):
         super().reject(leg, status, retry_after_s)
         self.later(HOP_S, lambda: self.report(leg, e.LegGone(leg, status)))
 
-    def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
+    def dial(self, uri: str, display: str, headers: Headers = (), hops: int = 70) -> int:
         leg = self.next_number()
         self.begins(leg)
         self.dialled[leg] = uri

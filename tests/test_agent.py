@@ -172,6 +172,26 @@ def test_an_operator_who_declines_is_followed_by_the_next(stage: Stage) -> None:
     assert list(stage.engine.dialled.values()) == [DESK, SECOND_DESK]
 
 
+@pytest.mark.parametrize(
+    ("more", "alone", "behind"),
+    [
+        ("Max-Forwards: 8\r\n", 7, 8),
+        ("", 69, 70),
+        ("Max-Forwards: 1\r\n", 0, 1),
+        ("Max-Forwards: 0\r\n", 0, 0),
+        ("Max-Forwards: 300\r\n", 254, 255),
+    ],
+)
+@pytest.mark.parametrize("behind_edge", [False, True])
+def test_an_operators_leg_may_go_a_hop_less_far_than_its_call(
+    stage: Stage, more: str, alone: int, behind: int, behind_edge: bool
+) -> None:
+    """RFC 7332; behind the edge that has counted already."""
+    stage.agent._behind_edge = behind_edge
+    _, operator = stage.rung(more=more)
+    assert stage.engine.hops[operator] == (behind if behind_edge else alone)
+
+
 def test_a_dialled_number_speaks_its_language(stage: Stage) -> None:
     caller = stage.greeted(number="+33323063007")
     (call,) = stage.agent.live

@@ -153,6 +153,22 @@ def test_a_call_from_its_invite_to_its_bye(stack: ExitStack) -> None:
 
 
 @scene
+def test_a_leg_goes_over_as_many_hops_as_it_may(stack: ExitStack) -> None:
+    """What follows within its dialog begins anew, and so does the next leg."""
+    office = Loopback(stack)
+    office.desk.answer = Answering(after_s=0.05)
+    first = office.engine.dial(office.desk.uri, '"a"', (), 7)
+    office.told(first, e.MediaArrived(first))
+    second = office.engine.dial(office.desk.uri, '"b"')
+    office.told(second, e.MediaArrived(second))
+    office.engine.hang_up(first)
+    office.until(lambda: office.desk.count("BYE received"), "BYE")
+    seen = [one.message for one in office.desk.seen if not one.sent]
+    hops = [(one.method, one.all("Max-Forwards")) for one in seen if one.method in ("INVITE", "BYE")]
+    assert hops == [("INVITE", ["7"]), ("INVITE", ["70"]), ("BYE", ["70"])]
+
+
+@scene
 def test_a_phone_without_events_is_known_as_such(stack: ExitStack) -> None:
     office = Loopback(stack)
     _, leg = office.answered(office.phone("2", 500, event_type=None))

@@ -218,6 +218,13 @@ def test_an_extension_that_nobody_knows(rules: RequestRules) -> None:
     assert judged(rules, message("OPTIONS", more="Require: 100rel\r\n")) == Pass()
 
 
+def test_a_call_that_may_go_no_further(rules: RequestRules) -> None:
+    """RFC 7332; OPTIONS of that kind are for whom they reach (RFC 3261 section 11)."""
+    assert judged(rules, message(more="Max-Forwards: 0\r\n")) == Refuse(483)
+    assert judged(rules, message(more="Max-Forwards: 1\r\n")) == Pass()
+    assert judged(rules, message("OPTIONS", more="Max-Forwards: 0\r\n")) == Pass()
+
+
 @pytest.mark.parametrize(
     ("accept", "taken"),
     [

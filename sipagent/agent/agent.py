@@ -54,7 +54,7 @@ from sipagent.agent.unsure import Unsure
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
-from sipagent.config.identity import printable
+from sipagent.config.identity import max_forwards, printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
@@ -332,6 +332,8 @@ class Agent:
             return
         call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
         call.certain = not self._behind_edge
+        # A call that comes back to us ends some day (RFC 7332): the edge has counted already.
+        call.hops = max(0, max_forwards(message) - (not self._behind_edge))
         self._calls.add(call, report.leg)
         offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
         if offer.source_allowed:

@@ -144,7 +144,7 @@ class Carrying:
         """Ring an operator as one more leg of the call."""
         display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
         headers = self.rules().ring_headers(order.recorded) + transfers.replacing(order.replaces)
-        engine_leg = engine.dial(order.uri, display, headers)
+        engine_leg = engine.dial(order.uri, display, headers, call.hops)
         self.calls.takes(call, order.leg, engine_leg)
         call.operators[engine_leg] = order.uri
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from media.frame import Samples
 from sipagent.call import events as e
+from sipagent.config.identity import MAX_FORWARDS
 from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.edge.hop import HEADER
@@ -238,7 +239,7 @@ class Engine(Protocol):
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None: ...
 
-    def dial(self, uri: str, display: str, headers: Headers = ()) -> int: ...
+    def dial(self, uri: str, display: str, headers: Headers = (), hops: int = MAX_FORWARDS) -> int: ...
 
     def play(self, leg: int, sound: Path, loop: bool) -> int: ...
 

@@ -15,7 +15,7 @@ from sipagent.agent.recorder.recorder import Closing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
 from sipagent.call.flow import CallFlow
-from sipagent.config.identity import call_id, called_number, caller_number
+from sipagent.config.identity import MAX_FORWARDS, call_id, called_number, caller_number
 
 FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
 
@@ -35,7 +35,7 @@ class LiveCall:
     `up`: the engine's that have not ended.
 
     `began` is `started_at` on the monotonic clock. `certain`: nobody else can have this call, so its
-    receipt is ours; `given_up`: somebody else has it.
+    receipt is ours; `given_up`: somebody else has it. `hops`: how many its operators' legs may take.
     """
 
     id: str
@@ -55,6 +55,7 @@ class LiveCall:
     operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
     playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
     foreign: Counter[int] = field(default_factory=Counter)  # the engine's leg → packets of others
+    hops: int = MAX_FORWARDS
     certain: bool = True
     given_up: bool = False
     tap: Tap | None = None

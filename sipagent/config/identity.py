@@ -14,6 +14,7 @@ import phonenumbers
 NAME_LIMIT = 80  # characters of a foreign text that are shown
 USER_LIMIT = 120  # characters of a user part, including separators and parameters
 INTERNAL_DIGITS = 5  # an extension of the office, or a short code such as 3900: it has no E.164 form
+MAX_FORWARDS = 70  # where a request does not say (RFC 3261 section 8.1.1.6)
 COMPACT = {  # RFC 3261 section 7.3.3 and the registry of SIP header fields
     "f": "from",
     "t": "to",
@@ -41,6 +42,12 @@ _EVENTS = "0123456789*#ABCD"  # RFC 4733 section 3.2: the events 0 to 15
 def header_values(message: str, name: str) -> list[str]:
     """Give the values of a header, one for each line of the message, unfolded; [] if it is missing."""
     return list(_headers(message).get(COMPACT.get(name.lower(), name.lower()), ()))
+
+
+def max_forwards(message: str) -> int:
+    """Give how many hops a request may still take, 0 to 255 (RFC 3261 section 20.22)."""
+    (value, *_) = [*header_values(message, "Max-Forwards"), ""]
+    return min(int(value), 255) if value.isascii() and value.isdecimal() else MAX_FORWARDS
 
 
 @lru_cache(maxsize=2)  # one message is asked for a dozen headers, one after the other

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
-Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken", "crash"]
+Why = Literal[
+    "full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken", "crash", "loop"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class RejectedCall:
     calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
     supported, or for more media than an engine takes; `unanswered`: no worker that got it answered;
     `untaken`: a slot was free, and its worker said that it had no room; `crash`: its INVITE was the last
-    message that a worker was given before it crashed.
+    message that a worker was given before it crashed; `loop`: its Max-Forwards was used up.
     """
 
     at: datetime

@@ -12,7 +12,7 @@ from media.frame import Samples
 from sipagent import __version__
 from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt
 from sipagent.call import events as e
-from sipagent.config.identity import call_id
+from sipagent.config.identity import MAX_FORWARDS, call_id
 from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.pjsip import memory, setup
@@ -24,7 +24,7 @@ from sipagent.pjsip.filters.sources import Sources
 from sipagent.pjsip.leaving import Leaving
 from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.names import Names, address_in, name_in
-from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
+from sipagent.pjsip.setup import REQUEST_TERMINATED, max_forwards_of, order, with_headers, with_status
 from sipagent.pjsip.sound import Sound
 from sipagent.sip.session_description import NotAcceptable
 
@@ -207,13 +207,14 @@ class PjsipEngine:
         if call := self._legs.get(leg):
             self._leaving.hang_up(call, elsewhere)
 
-    def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
-        """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, too."""
+    def dial(self, uri: str, display: str, headers: Headers = (), hops: int = MAX_FORWARDS) -> int:
+        """Ring `uri`, over `hops` at most; the phone shows `display`, a quoted string. A failure comes as
+        `LegGone`, too."""
         account = self._accounts.operators
         assert account
         self.sound.tick()
         leg = self.adopt(Leg(self, account))
-        leg.uri, leg.display, leg.headers = uri, display, headers
+        leg.uri, leg.display, leg.headers, leg.hops = uri, display, headers, hops
         hop = (*self.settings.outbound_proxies, uri)[0]
         if name := name_in(hop):
             self._names.look_up(name, leg.number)
@@ -236,7 +237,8 @@ class PjsipEngine:
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
-        under_way = not (leg.failed or self.screening.too_many) and order(leg.makeCall, leg.uri, param)
+        with max_forwards_of(leg.hops):
+            under_way = not (leg.failed or self.screening.too_many) and order(leg.makeCall, leg.uri, param)
         if self._legs.get(leg.number) is not leg:  # it has ended within the order, which then names it
             self._let_go(leg)
         elif not under_way:
@@ -394,7 +396,7 @@ class PjsipEngine:
     def _ring_again(self, leg: Leg) -> None:
         leg.account.arm_anew()
         fresh = self.adopt(Leg(self, leg.account, number=leg.number))
-        fresh.uri, fresh.display, fresh.headers = leg.uri, leg.display, leg.headers
+        fresh.uri, fresh.display, fresh.headers, fresh.hops = leg.uri, leg.display, leg.headers, leg.hops
         self._ended.append(leg)
         self._ring(fresh)
 

@@ -15,7 +15,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.call import events as e
 from sipagent.call.timing import RETRY_AFTER_S
-from sipagent.config.identity import call_id, header_values, info_digit
+from sipagent.config.identity import MAX_FORWARDS, call_id, header_values, info_digit
 from sipagent.pjsip import setup, stream
 from sipagent.pjsip.accounts import Account
 from sipagent.pjsip.callbacks import Owner, guarded_callback
@@ -132,6 +132,7 @@ class Leg(pj.Call):
         self.invite = 0  # our INVITE under way, as a native pointer
         self.uri = self.display = self.realm = ""
         self.headers: Headers = ()
+        self.hops = MAX_FORWARDS
         self.ear: Ear | None = None
         self.player: Player | None = None
         self.peer: Leg | None = None

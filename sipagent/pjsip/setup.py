@@ -5,7 +5,8 @@ import os
 import re
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec
 
@@ -20,6 +21,7 @@ P = ParamSpec("P")
 LIBRARY = ctypes.CDLL(pj._pjsua2.__file__)  # for the few functions of pjsip's that pjsua2 doesn't hand on
 LIBRARY.pjsip_tsx_get_dlg.restype = ctypes.c_void_p
 LIBRARY.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+LIBRARY.pjsip_endpt_get_request_headers.restype = ctypes.c_void_p
 LIBRARY.pj_log_get_log_func.restype = ctypes.c_void_p
 LIBRARY.pj_ioqueue_name.restype = ctypes.c_char_p
 LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
@@ -146,6 +148,37 @@ class Text(ctypes.Structure):
     """The library's `pj_str_t`."""
 
     _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_long))
+
+
+class _NumberHeader(ctypes.Structure):
+    """`pjsip_generic_int_hdr`: a list's two pointers, what it is, its two names, its functions, its value."""
+
+    _fields_ = (
+        ("before", ctypes.c_void_p),
+        ("next", ctypes.c_void_p),
+        ("type", ctypes.c_int),
+        ("name", Text),
+        ("short_name", Text),
+        ("functions", ctypes.c_void_p),
+        ("value", ctypes.c_uint32),
+    )
+
+
+@contextmanager
+def max_forwards_of(hops: int) -> Iterator[None]:
+    """Requests that the library makes meanwhile, on this thread, have this Max-Forwards; else 70.
+
+    They are copies of what it keeps for all; a header of the same name among ours would be a second one.
+    """
+    endpoint = ctypes.c_void_p(LIBRARY.pjsua_get_pjsip_endpt())
+    kept = _NumberHeader.from_address(LIBRARY.pjsip_endpt_get_request_headers(endpoint))
+    while kept.name.ptr is None or not kept.name.ptr.startswith(b"Max-Forwards"):
+        kept = _NumberHeader.from_address(kept.next)
+    before, kept.value = kept.value, hops
+    try:
+        yield
+    finally:
+        kept.value = before
 
 
 def serve(extension: str) -> None:

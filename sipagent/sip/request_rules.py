@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from sipagent.call.timing import RETRY_AFTER_S
-from sipagent.config.identity import address_of, entries, header_values
+from sipagent.config.identity import address_of, entries, header_values, max_forwards
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.hop import GIVEN_UP, HEADER
 from sipagent.sip.session_description import Described, NotAcceptable
@@ -190,6 +190,8 @@ class RequestRules:
             return Refuse(405, (("Allow", ALLOWED),))
         if request.method == "OPTIONS" and (unknown := _required(request.message) - EXTENSIONS):
             return Refuse(420, (("Unsupported", ", ".join(sorted(unknown))),))
+        if request.method == "INVITE" and max_forwards(request.message) == 0:
+            return Refuse(483)  # it has come back to us again and again (RFC 7332)
         if request.method == "INVITE" and not _takes_sdp(request.message):
             return Refuse(406, (("Accept", "application/sdp"),))
         return None

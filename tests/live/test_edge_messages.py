@@ -296,6 +296,26 @@ def test_an_extension_that_nobody_has_is_named(edge: Edge, sender: Sender) -> No
     assert sender.call(Proxy_Require="").status == 480
 
 
+def test_a_call_goes_as_many_hops_as_it_may(edge: Edge, sender: Sender) -> None:
+    """The edge counts, and the worker behind it no more (RFC 7332)."""
+    for given, passed in (("9", "8"), ("1", "0"), ("", "70")):
+        answer = sender.call(Max_Forwards=given)
+        seen = [one.message for worker in edge.workers for one in worker.seen if not one.sent]
+        (invite,) = (
+            one
+            for one in seen
+            if one.describe() == "INVITE" and one.header("Call-ID") == answer.header("Call-ID")
+        )
+        assert invite.all("Max-Forwards") == [passed]
+    before = edge.invites()
+    answer = sender.call(Max_Forwards="0")
+    assert answer.status == 483 and edge.invites() == before
+    call_id = answer.header("Call-ID")
+    edge.until(lambda: call_id in [one.call_id for one in edge.rejected], "receipt")
+    (word,) = (one for one in edge.rejected if one.call_id == call_id)
+    assert (word.why, word.status) == ("loop", 483)
+
+
 def test_what_follows_a_message_in_its_datagram_is_no_part_of_it(edge: Edge, sender: Sender) -> None:
     """Section 3.1.2.16 (`dblreq`); RFC 3261 section 18.3."""
     call_id, first = sender.invite()

@@ -91,6 +91,9 @@ def test_a_pbx_that_challenges_the_invite(
     agent = agent_factory(operators={"extensions": [operator_phone.uri], **login})
     calls.connect(agent, caller_phone, operator_phone).hang_up()
     assert operator_phone.count(f"{status} INVITE sent") <= 2  # once to learn the realm
+    invites = [one.message for one in operator_phone.seen if one.describe() == "INVITE received"]
+    assert {*invites[0].all("Max-Forwards")} == {"69"}, "the caller's, less one (RFC 7332)"
+    assert len({one.header("Max-Forwards") for one in invites}) == 1
     (receipt,) = agent.wait_receipts()
     assert receipt["outcome"] == "connected"
 

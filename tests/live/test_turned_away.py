@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.peers.agent import RunningAgent
 from tests.peers.process import wait_answer
+from tests.peers.sender import Sender
 
 pytestmark = pytest.mark.live
 
@@ -75,6 +77,14 @@ def test_only_our_numbers(
     call.end()
     (receipt,) = agent.wait_receipts()
     assert receipt["outcome"] == ("rejected" if status == 404 else "abandoned")
+
+
+def test_a_call_that_may_go_no_further_has_a_receipt(agent: RunningAgent) -> None:
+    """As one that comes back to us by way of the trunk, again and again (RFC 7332)."""
+    with closing(Sender("127.0.0.1", agent.address)) as sender:
+        assert sender.call(Max_Forwards="0").status == 483
+    (receipt,) = agent.wait_receipts()
+    assert [(e["what"], e["by"]) for e in receipt["events"]] == [("rejected with 483", "agent")]
 
 
 _HEAD = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"

@@ -217,6 +217,8 @@ def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
     bridges = town.connect(CALLS)
     workers = [town.worker_of(bridge.caller) for bridge in bridges]
     assert len({bridge.operator.phone.user for bridge in bridges}) == CALLS  # nobody is rung by two workers
+    rung = [bridge.operator.incoming for bridge in bridges]
+    assert [one and one.all("Max-Forwards") for one in rung] == [["69"]] * CALLS  # the caller's less one
     assert {*workers} == {0, 1, 2} and max(workers.count(worker) for worker in workers) == 2
     sixth = town.callers[0].call(town.agent.uri())
     assert sixth.wait_status() == 503
