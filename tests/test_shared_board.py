@@ -36,7 +36,7 @@ from sipagent.agent.operators.board_thread import (
     ToThread,
 )
 from sipagent.agent.operators.shared_board import SharedBoardClient
-from sipagent.agent.operators.shared_state import NotOnBoard, answered, read
+from sipagent.agent.operators.shared_state import BACK_S, NotOnBoard, answered, read
 from tests.test_board_client import Town
 
 OPERATORS = ("A", "B", "C")
@@ -462,6 +462,24 @@ def test_another_loss_before_a_word_of_the_board_makes_them_lent_no_longer(
     database.now += LIMIT_S
     here.client.tick(database.now)  # and heard nothing
     assert (here.client.alone, here.client.losses, here.client.deadline) == (True, 1, until)
+
+
+def test_the_first_to_find_the_board_empty_leaves_alone_whom_others_had(database: Database) -> None:
+    """As after a crash of the database, or where a standby takes over."""
+    here, there = joined(host(database, "a")), joined(host(database, "b"))
+    assert asked(there, Seek("theirs", (), 1)) == [Offered("theirs", ("A",))]
+    assert asked(here, Seek("ours", (), 1)) == [Offered("ours", ("B",))]
+    for one in (here, there):
+        one.line.drop()
+        one.client.tick(database.now)
+    database.text = None
+    joined(here)
+    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("C",))]
+    assert asked(here, Seek("2", (), 1)) == [Offered("2", ())]
+    joined(there)
+    assert read(database.text).standing.engaged.keys() == {"A", "B", "C"}
+    database.now += BACK_S
+    assert asked(here, Seek("2", (), 1)) == [Offered("2", ())]
 
 
 def test_a_line_that_is_back_in_time_is_no_loss(database: Database) -> None:

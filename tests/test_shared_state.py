@@ -20,6 +20,7 @@ from sipagent.agent.operators.asking import (
 from sipagent.agent.operators.board import Board, Standing, Strategy
 from sipagent.agent.operators.board_client import LocalBoardClient
 from sipagent.agent.operators.shared_state import (
+    BACK_S,
     Died,
     Farewell,
     Host,
@@ -58,6 +59,12 @@ class Hosts:
         self.numbers += len(whats)
         self.text, outcome = answered(self.text, host, questions, self.now)
         return outcome
+
+    def hear(self, host: Host, seconds: float) -> None:
+        """So long nobody but this host says anything."""
+        for _ in range(3):
+            self.now += seconds / 3
+            self.ask(host, Look())
 
     def say(self, host: Host, asked: Asked) -> list[Answer]:
         """What a call's question is answered with."""
@@ -222,8 +229,8 @@ def test_a_host_that_is_silent_beyond_its_lease_is_gone_and_its_operators_are_fr
     assert hosts.seek(HERE, "a:rings") == ("B",)
     hosts.seek(HERE, "a:waits")
     assert hosts.seek(THERE, "b:1") == ()
-    hosts.now += HERE.lease_s
-    assert hosts.ask(THERE, Look()).again == ()
+    hosts.hear(THERE, HERE.lease_s)
+    assert hosts.seek(THERE, "b:1") == ()
     hosts.now += 0.1
     outcome = hosts.ask(THERE, Look())
     assert (outcome.again, outcome.due_in_s) == (("b:1",), WRAP_UP_S)
@@ -238,7 +245,8 @@ def test_the_third_host_hears_who_may_ask_again_from_whoever_noticed(hosts: Host
     hosts.ask(third, Told())
     hosts.seek(HERE, "a:1"), hosts.seek(HERE, "a:2")
     assert hosts.seek(third, "c:1") == ()
-    hosts.now += HERE.lease_s + 1
+    hosts.hear(third, HERE.lease_s)
+    hosts.now += 1.0
     outcome = hosts.ask(third, Look())
     assert outcome.again == ("c:1",)
     hosts.ask(THERE, Told())
@@ -248,7 +256,7 @@ def test_the_third_host_hears_who_may_ask_again_from_whoever_noticed(hosts: Host
 def test_a_host_that_was_cut_off_tells_anew_and_nobody_is_disturbed(hosts: Hosts) -> None:
     hosts.seek(HERE, "a:talks")
     hosts.say(HERE, Served("a:talks"))
-    hosts.now += HERE.lease_s + 1
+    hosts.hear(THERE, HERE.lease_s + 1)
     assert (hosts.seek(THERE, "b:0"), hosts.seek(THERE, "b:1")) == (("B",), ())  # as if he rested
     hosts.now += WRAP_UP_S
     assert hosts.seek(THERE, "b:1") == ("A",)  # he is rung, though he talks: his phone says so
@@ -327,9 +335,41 @@ def test_of_a_process_that_died_everything_is_free(hosts: Hosts) -> None:
 
 def test_each_host_is_told_who_is_lent_to_others(hosts: Hosts) -> None:
     assert (hosts.seek(HERE, "a:1"), hosts.seek(THERE, "b:1")) == (("A",), ("B",))
-    assert (hosts.ask(HERE, Look()).lent, hosts.ask(THERE, Look()).lent) == (("B",), ("A",))
+    assert (hosts.ask(HERE, Look()).lent, hosts.ask(THERE, Look()).lent) == ((("B", "b"),), (("A", "a"),))
     hosts.ask(THERE, Told(engaged=(("A", "b:2"),)))  # both have him
-    assert hosts.ask(HERE, Look()).lent == ("A",)
+    assert hosts.ask(HERE, Look()).lent == (("A", "b"),)
+
+
+def test_nobody_is_gone_whose_silence_was_the_board_s_own(hosts: Hosts) -> None:
+    """The first to come back to a database that was away would ring phones of all the others."""
+    assert hosts.seek(THERE, "b:1") == ("A",)
+    hosts.now += 100.0
+    assert hosts.ask(HERE, Look()).lent == (("A", "b"),)
+    for _ in range(4):
+        hosts.now += 3.0
+        assert hosts.ask(HERE, Look()).lent == (("A", "b"),)
+    hosts.now += 3.0
+    assert hosts.ask(HERE, Look()).lent == ()
+
+
+def test_on_a_text_that_is_empty_whom_a_host_had_rests_until_that_is_back(hosts: Hosts) -> None:
+    hosts.text = None
+    hosts.ask(HERE, Told(lent=(("A", "b"),)))
+    assert (hosts.seek(HERE, "a:1"), hosts.seek(HERE, "a:2")) == (("B",), ())
+    hosts.ask(THERE, Told(engaged=(("A", "b:1"),), lent=(("B", "a"),)))
+    hosts.now += BACK_S
+    assert hosts.ask(HERE, Look()).again == ()
+    hosts.say(THERE, Leave("b:1"))
+    assert hosts.seek(HERE, "a:2") == ("A",)
+
+
+def test_he_is_rung_soon_where_that_host_does_not_come_back(hosts: Hosts) -> None:
+    hosts.text = None
+    hosts.ask(HERE, Told(lent=(("A", "b"),)))
+    assert (hosts.seek(HERE, "a:1"), hosts.seek(HERE, "a:2")) == (("B",), ())
+    hosts.now += BACK_S
+    assert hosts.ask(HERE, Look()).again == ("a:2",)
+    assert hosts.seek(HERE, "a:2") == ("A",)
 
 
 # --- hosts that are configured otherwise, for a moment ---

@@ -114,7 +114,7 @@ class SharedBoardClient:
         self._reason = "there is no connection yet"
         self._look_at = now
         self._decides = False  # here, without the shared board
-        self._lent: tuple[str, ...] = ()  # to other hosts, when the shared board was last heard
+        self._lent: tuple[tuple[str, str], ...] = ()  # to other hosts, when the shared board was last heard
         self._lent_until: float | None = None  # while alone
         self.alone = False  # since it was last heard of
         self.losses = 0
@@ -248,7 +248,7 @@ class SharedBoardClient:
         holders = ((uri, call) for uri in standing.engaged for call in standing.holders(uri))
         engaged = ((uri, call) for uri, call in holders if call != ELSEWHERE)
         rests = ((uri, until - now) for uri, until in standing.rests_until.items() if until > now)
-        return Told(waiting, tuple(engaged), tuple(rests), standing.last)
+        return Told(waiting, tuple(engaged), tuple(rests), standing.last, self._lent)
 
     # --- what is heard ---
 
@@ -272,11 +272,11 @@ class SharedBoardClient:
         return []
 
     def _answered(self, outcome: Outcome, now: float) -> list[Answer]:
-        self._lent = outcome.lent
         if self.alone:
             self.alone = False
             self._give_back_lent(now)
             log.info("board_shared", detail="all hosts have one board of operators again")
+        self._lent = outcome.lent
         if outcome.due_in_s is not None:
             self._look_at = min(self._look_at, now + outcome.due_in_s)
         board, answers = self._own.board, list[Answer]()
@@ -310,7 +310,7 @@ class SharedBoardClient:
             self.alone = True
             self.losses += 1
             self._lent_until = now + self._host.lease_s
-            for uri in self._lent:
+            for uri, _ in self._lent:
                 self._own.board.admit(uri, ELSEWHERE)
             self._alert(
                 f"the board of operators that all hosts share is away ({self._reason}): calls go on; who was"
@@ -327,7 +327,7 @@ class SharedBoardClient:
 
     def _give_back_lent(self, now: float) -> list[Answer]:
         """Whoever was lent to other hosts may be free: what the own board answers."""
-        self._lent_until = None
+        self._lent, self._lent_until = (), None
         return self._own.tell(Leave(ELSEWHERE), now)
 
     # --- names ---

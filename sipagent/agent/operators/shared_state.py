@@ -4,11 +4,12 @@ The board itself is `Board`: it is put together from the text, asked, and writte
 the database's clock. Calls are named `host:…`, processes `host/…`.
 
 A host that has been silent for longer than its lease is gone, and its calls with it, as those of a process
-that has died. One that was only cut off, or finds another text than it left, tells all anew (`Told`).
+that has died. One that was only cut off, or finds another text than it left, tells all anew (`Told`); for
+`BACK_S` nobody is rung whom a host had that has not told yet.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -17,6 +18,7 @@ from sipagent.agent.operators.board import Board, Standing, Strategy
 from sipagent.agent.operators.board_client import LocalBoardClient
 
 FORMAT = 1
+BACK_S = 2.0  # within which all hosts find a board again that was away: see `board_thread.PAUSES_S`
 
 
 class NewerBoard(Exception):
@@ -79,12 +81,14 @@ class Waiter:
 @dataclass(frozen=True, slots=True)
 class Told:
     """All that a host knows: `waiting` in their order, `engaged` as operator and call, `rests` as operator
-    and the seconds that are left; `last`: who was rung last."""
+    and the seconds that are left; `last`: who was rung last; `lent`: whom other hosts had when it last heard,
+    and which."""
 
     waiting: tuple[Waiter, ...] = ()
     engaged: tuple[tuple[str, str], ...] = ()
     rests: tuple[tuple[str, float], ...] = ()
     last: str | None = None
+    lent: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Question:
 class Outcome:
     """`answers`: of each question, by its number; `again`: the host's calls that may ask again, `elsewhere`
     those of others; `due_in_s`: when the next rest ends that somebody waits for; `last`: who was rung last;
-    `lent`: the operators that calls of other hosts have.
+    `lent`: the operators that calls of other hosts have, and which host that is.
     """
 
     answers: tuple[tuple[int, tuple[Answer, ...]], ...]
@@ -115,7 +119,7 @@ class Outcome:
     elsewhere: tuple[str, ...]
     due_in_s: float | None
     last: str | None
-    lent: tuple[str, ...] = ()
+    lent: tuple[tuple[str, str], ...] = ()
 
 
 # --- the text ---
@@ -225,7 +229,11 @@ class Turn:
         self._ends = False
 
     def bury(self) -> None:
-        """Who has been silent for too long is gone."""
+        """Who has been silent for too long is gone, unless nobody was heard: then the board was away."""
+        heard = max((one.seen for one in self.shared.hosts.values()), default=self.now)
+        if self.now - heard > self.host.lease_s / 2:  # each says something several times in a lease
+            for one in self.shared.hosts.values():
+                one.seen = self.now
         for name, one in list(self.shared.hosts.items()):
             if name != self.host.name and self.now - one.seen > one.lease_s:
                 del self.shared.hosts[name]
@@ -264,11 +272,14 @@ class Turn:
             tuple(call for call in again if _host_of(call) != host.name),
             None if due is None else max(0.0, due - self.now),
             self.standing.last,
-            tuple(uri for uri in self.standing.engaged if self._is_lent(uri)),
+            tuple(self._lent()),
         )
 
-    def _is_lent(self, uri: str) -> bool:
-        return any(_host_of(call) != self.host.name for call in self.standing.holders(uri))
+    def _lent(self) -> Iterator[tuple[str, str]]:
+        for uri in self.standing.engaged:
+            for call in self.standing.holders(uri):
+                if (host := _host_of(call)) != self.host.name:
+                    yield uri, host
 
     def _heed(self, answers: Iterable[Answer]) -> list[Answer]:
         """Note who may ask again; the other answers."""
@@ -307,6 +318,9 @@ class Turn:
             if self.board.is_free(uri):
                 until = max(self.now + left_s, self.standing.rests_until.get(uri, 0.0))
                 self.standing.rests_until[uri] = until
+        for uri, name in told.lent:
+            if name not in self.shared.hosts and self.board.is_free(uri):
+                self.standing.rests_until.setdefault(uri, self.now + BACK_S)
         self.standing.last = self.standing.last or told.last
         return [AskAgain(call) for call in self.board.hopeful(self.now)]
 
