@@ -264,8 +264,12 @@ def _use(
         with _sound(archive, recording, asked) as sound:
             act(sound, traced)
     except (Failure, OSError) as error:
-        found.tell("failed", str(error))
-        raise
+        gone = None if begun else nothing_to_use(archive.store.recording(recording.id))
+        if gone is None:
+            found.tell("failed", str(error))
+            raise
+        found.tell("refused", gone)  # a purge came first: as the page says it
+        raise Failure(Reason("{id}: {why}", id=recording.id, why=gone)) from error
 
 
 @contextmanager
