@@ -65,6 +65,7 @@ BROAD = (
     "sipagent/agent/recorder/jobs.py",
     "sipagent/agent/recorder/recovery.py",
     "sipagent/agent/recorder/rows.py",
+    "sipagent/web/moment.py",
 )
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
 # what lies in files: who knows where, who is given a path of this machine, who removes

@@ -1,6 +1,5 @@
 """Lets in who may come in: each address has a right in the table of `rights`, and so has each person."""
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -18,7 +17,7 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
 from sipagent.web.login.forgery import SAFE, refuse_forged
-from sipagent.web.problems import KIND, Problem
+from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
@@ -92,8 +91,7 @@ def unfit(wrong: ValueError) -> Problem:
     said = wrong.args[0] if wrong.args else None
     if isinstance(said, Reason):
         return Problem(HTTPStatus.BAD_REQUEST, said)
-    at = traceback.extract_tb(wrong.__traceback__)[-1]
-    log.error("answer_failed", kind=type(wrong).__name__, where=f"{at.filename}:{at.lineno}")
+    log.error("answer_failed", **unforeseen(wrong))
     return Problem(HTTPStatus.BAD_REQUEST, Reason(N_("what was sent cannot be used")))
 
 

@@ -14,14 +14,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+import structlog
+
 from retention.archive.progress import is_running
 from retention.recording import Json, Receipt, reference_of, to_text
 from retention.rows.rows import Rows
 from retention.rows.store import StoreError
 from sipagent.call.machines.story import BRIDGED
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
+from sipagent.web.problems import unforeseen
+
+log = structlog.get_logger("sipagent.web.moment")
 
 EVERY_S = 1.0  # between two looks, while somebody watches
 LOCK_S = 10.0  # between two looks at whether an agent runs, which takes its lock for an instant
+
+_FAILED = Reason(N_("the calls could not be read; the log of the page says why"))
 
 State = Literal["notice", "waits", "talks"]
 
@@ -212,6 +221,7 @@ class Watching:
         self._watchers: set[Watcher] = set()
         self._thread: threading.Thread | None = None
         self._last: Moment | None = None
+        self._logged: dict[str, str] = {}  # the error that nobody foresaw
 
     @property
     def count(self) -> int:
@@ -251,5 +261,13 @@ class Watching:
         try:
             return self._look()
         except (StoreError, OSError) as fault:
-            before = self._last
-            return None if before is None else replace(before, fault=str(fault))
+            return self._unread(str(fault))
+        except Exception as wrong:  # noqa: BLE001 - a thread that died would freeze what people watch
+            if (known := unforeseen(wrong)) != self._logged:
+                self._logged = known
+                log.error("answer_failed", **known)
+            return self._unread(_FAILED)
+
+    def _unread(self, why: str) -> Moment | None:
+        """What was there before, with why it is not of now."""
+        return None if self._last is None else replace(self._last, fault=why)

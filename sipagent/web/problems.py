@@ -1,5 +1,6 @@
 """What goes wrong, as the handlers of addresses raise it; the guard says it to who asked."""
 
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -25,3 +26,10 @@ class Problem(Exception):
         """As programs are told; `detail` is one line, in their language."""
         told = {"type": "about:blank", "title": self.status.phrase, "status": int(self.status)}
         return told | {"detail": detail, **self.more}
+
+
+def unforeseen(error: BaseException) -> dict[str, str]:
+    """What the log says of an error that nobody foresaw: its kind and where, nothing that was sent."""
+    found = traceback.extract_tb(error.__traceback__)
+    where = f"{found[-1].filename}:{found[-1].lineno}" if found else ""
+    return {"kind": type(error).__name__, "where": where}

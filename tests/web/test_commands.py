@@ -1,5 +1,7 @@
 """What runs as a process of its own, one at a time, and what it says."""
 
+import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,3 +52,37 @@ def test_no_answer_fills_the_memory(
     web_office.call()
     answer = asked.answer("verify", "--json")
     assert answer.json is None and "too long" in str(answer.problem)
+
+
+@pytest.mark.parametrize("said", ["{", "\\377", "[" * 5])
+def test_what_cannot_be_read_is_told(
+    asked: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    program = tmp_path / "odd"
+    program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert asked.start("verify", "claire") and asked.wait(30)
+    answer = asked.last("verify")
+    assert answer is not None and (answer.by, answer.json) == ("claire", None)
+    assert answer.problem == "`sipagent verify` ended with 0, and what it said cannot be read"
+
+
+def test_what_cannot_be_started_is_told(
+    asked: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    assert asked.start("check", "claire") and asked.wait(30)
+    answer = asked.last("check")
+    assert answer is not None and answer.problem == "No such file or directory"
+
+
+def test_what_nobody_foresaw_is_told_too(asked: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*words: str, **how: str) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(asked, "answer", fails)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    assert asked.start("check", "claire") and asked.wait(30)
+    answer = asked.last("check")
+    assert answer is not None and "could not be run" in str(answer.problem)

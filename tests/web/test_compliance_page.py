@@ -145,6 +145,17 @@ def test_who_asks_again_later_is_told_anew_and_does_not_wait() -> None:
     assert looking.seen() == Due(at=moment[0], late=2)
 
 
+def test_an_error_that_nobody_foresaw_is_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look() -> Due:
+        raise ValueError
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    looking = DueLook(look, lambda: AT)
+    assert looking.seen() is None and looking.wait(20)
+    seen = looking.seen()
+    assert seen is not None and "could not be looked at" in str(seen.problem)
+
+
 def test_problems_of_verify_are_listed_and_not_too_many(asking: Asking, said: dict[str, Answer]) -> None:
     wrong = [{"where": f"recording {n}", "problem": HOSTILE} for n in range(150)]
     last(

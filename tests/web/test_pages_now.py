@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+import structlog
 from starlette.requests import Request
 
 from retention.recording import Event, Receipt, Recording, Status, new_id
@@ -210,6 +211,30 @@ def test_what_cannot_be_read_is_told_with_what_was_before() -> None:
 
     watching = Watching(look, every_s=0.01)
     asyncio.run(watch())
+
+
+def test_an_error_that_nobody_foresaw_freezes_nothing() -> None:
+    faults: list[Exception] = []
+
+    def look() -> Moment:
+        if faults:
+            raise faults[0]
+        return Moment(at=AT, unreadable=1)
+
+    async def watch() -> None:
+        with watching.watcher() as one:
+            assert (await one.next(9)) == Moment(at=AT, unreadable=1)
+            faults.append(RuntimeError("a number of a caller"))
+            seen = await one.next(9)
+            assert seen is not None and "the log of the page says why" in str(seen.fault)
+            faults.clear()
+            assert (await one.next(9)) == Moment(at=AT, unreadable=1)
+
+    watching = Watching(look, every_s=0.01)
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(watch())
+    assert [(one["event"], one["kind"]) for one in logged] == [("answer_failed", "RuntimeError")]
+    assert "caller" not in str(logged)
 
 
 def test_too_many_do_not_watch(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:

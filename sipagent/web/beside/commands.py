@@ -24,6 +24,7 @@ STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of e
 FRESH = timedelta(minutes=1)  # for so long an answer is given again
 LONGEST = 8 << 20  # bytes of an answer that is read
 _LOWEST = 19  # see nice(1)
+_NOT_RUN = Reason("it could not be run; the log of the page says why")
 _LINE = 2000  # characters of what a command says on stderr
 
 
@@ -122,10 +123,24 @@ class Commands:
                 "`sipagent {command}` ended with {code}, and said nothing", command=words[0], code=code
             )
             return replace(made, problem=aside or said)
-        return replace(made, json=json.loads(content)) if "--json" in words else made
+        if "--json" not in words:
+            return made
+        try:
+            return replace(made, json=json.loads(content))
+        except ValueError:
+            said = Reason(
+                "`sipagent {command}` ended with {code}, and what it said cannot be read",
+                command=words[0],
+                code=code,
+            )
+            return replace(made, problem=said)
 
     def _run(self, name: str, words: tuple[str, ...], by: str) -> None:
+        answer = None
         try:
-            self._last[name] = self.answer(*words, by=by)
+            answer = self.answer(*words, by=by)
+        except OSError as fault:
+            answer = Answer(self._clock(), by, 1, problem=fault.strerror)
         finally:
+            self._last[name] = answer or Answer(self._clock(), by, 1, problem=_NOT_RUN)
             self._running = None

@@ -20,6 +20,7 @@ from sipagent.languages.reason import Reason
 from sipagent.web.beside.commands import Answer, Commands
 
 FRESH = timedelta(minutes=1)
+_FAILED = Reason(N_("this could not be looked at; the log of the page says why"))
 _LOOKED_AT = 2000  # of the newest lines of the trace, for a purge among them
 
 
@@ -71,9 +72,11 @@ class DueLook:
         return self._thread is None
 
     def _run(self) -> None:
+        seen = None
         try:
-            self._seen = self._look()
+            seen = self._look()
         finally:
+            self._seen = seen or Due(at=self._clock(), problem=_FAILED)
             self._thread = None
 
 

@@ -27,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables.web import WebTable
 from sipagent.web.login.pace import network_of
+from sipagent.web.problems import unforeseen
 
 CONNECTIONS = 300  # at a time; each further one takes the place of another, see `_Door`
 ANSWERED = 2 * CONNECTIONS  # more are told to come again (503)
@@ -272,13 +273,10 @@ class _Told(logging.Handler):
     """Uvicorn's faults, in our log: what kind and where, nothing that was sent."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        kind, _, trace = record.exc_info or (None, None, None)
-        if kind is not None and issubclass(kind, asyncio.CancelledError):
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, asyncio.CancelledError):
             return  # a stream that was cut at the end
-        where = ""
-        while trace is not None:
-            where, trace = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}", trace.tb_next
-        what = {"kind": kind.__name__, "where": where} if kind else {"reason": record.getMessage()}
+        what = unforeseen(error) if error else {"reason": record.getMessage()}
         log.error("answer_failed", **what)
 
 
