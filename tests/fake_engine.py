@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sipagent.agent.engine import Headers, OfLeg, Report
+from sipagent.agent.engine import Headers, OfLeg, Report, Side
 from sipagent.call import events as e
 from sipagent.config.layout import EngineLimits
 from sipagent.config.types import Network
@@ -76,8 +76,11 @@ class FakeEngine:
     def register(self) -> None:
         self.orders.append(("register",))
 
-    def learn_realm(self, realm: str) -> None:
-        self.orders.append(("learn_realm", realm))
+    def learn_realm(self, realm: str, of: Side = "trunk") -> None:
+        self.orders.append(("learn_realm", realm, of))
+
+    def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
+        self.orders.append(("challenged_by", trunk, pbx))
 
     def answer(self, leg: int) -> None:
         self.orders.append(("answer", leg))

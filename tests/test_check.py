@@ -548,6 +548,15 @@ def test_figures_for_everybody_are_a_warning(set_up: SetUp) -> None:
     assert "without a login" in levels["warning"]
 
 
+def test_a_pbx_that_no_name_leads_to_is_given_no_password(
+    set_up: SetUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PBX", "secret")
+    login = 'username = "agent"\npassword_env = "PBX"\nextensions = ["sip:201@pbx.invalid"]'
+    said = set_up.one("operators.extensions", set_up.config("operators", login))
+    assert said == ("warning", "pbx.invalid leads to no address: it is given no password")
+
+
 def test_a_password_that_nobody_will_be_given(set_up: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
     """The realm is the registrar's to name, or the administrator's: never that of whoever asks."""
     monkeypatch.setenv("TRUNK", "secret")

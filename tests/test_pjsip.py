@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 
 import prompts
 from sipagent.agent.engine import (
+    ChallengeRefused,
     Credentials,
     EngineFault,
     EngineSettings,
     Incoming,
+    RealmLearnt,
     RefusedByEngine,
     Registration,
 )
@@ -27,6 +30,7 @@ from sipagent.softphone.phone import Answering, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
+PBX = "127.0.0.4"
 MUSIC = Path(prompts.__file__).parent / "hold.wav"
 
 
@@ -422,6 +426,81 @@ def test_the_trunks_password_is_for_its_registrar_alone(stack: ExitStack) -> Non
     office.desk.challenge = Challenge("trunk", "agent", "secret")
     leg = office.engine.dial(office.desk.uri, '"REC"')
     office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+
+
+@scene
+def test_only_the_pbx_may_ask_for_its_password(stack: ExitStack) -> None:
+    """Nobody else is given a digest or teaches the realm: neither of an INVITE nor of a BYE, in any realm."""
+    office = Loopback(stack, operators=Credentials("agent", "secret"), pbx=frozenset({PBX}))
+    pbx, stranger = office.phone("202", 1200, ip=PBX), office.desk
+    for realm in ("evil", "pbx"):
+        stranger.challenge = Challenge(realm, "agent", "secret", within=("BYE",))
+        leg = office.engine.dial(stranger.uri, '"REC"')
+        office.told(leg, e.LegGone(leg, 407))
+        pbx.challenge = Challenge("pbx", "agent", "secret", within=("BYE",))
+        leg = office.engine.dial(pbx.uri, '"REC"')
+        office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+        office.engine.hang_up(leg)
+        office.told(leg, e.LegGone(leg, 200))
+    office.until(lambda: pbx.count("BYE received") == 4, "two BYEs that were answered")
+    pbx.contact = stranger.uri
+    leg = office.engine.dial(pbx.uri, '"REC"')
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+    office.engine.hang_up(leg)
+    office.told(leg, e.LegGone(leg, 200))
+    office.until(lambda: stranger.count("407 BYE sent"), "challenge")
+    office.answered()  # whatever was under way has arrived by then
+    assert stranger.count("BYE received") == 1
+    digests = [seen.message for seen in stranger.seen if seen.message.header("Proxy-Authorization")]
+    assert not digests and stranger.count("INVITE received") == 2
+    assert office.of(RealmLearnt) == [RealmLearnt("pbx", "operators")]
+    assert office.of(ChallengeRefused) == [
+        ChallengeRefused("127.0.0.1", realm, "operators", None) for realm in ("evil", "pbx")
+    ]
+
+
+@scene
+def test_a_pbx_that_changes_its_realm_is_told_and_not_answered(stack: ExitStack) -> None:
+    office = Loopback(stack, operators=Credentials("agent", "secret"))
+    office.engine.learn_realm("old", "operators")  # by another worker
+    for _ in range(2):
+        office.desk.challenge = Challenge("new", "agent", "secret")
+        leg = office.engine.dial(office.desk.uri, '"REC"')
+        office.told(leg, e.LegGone(leg, 407))
+    assert office.of(ChallengeRefused) == [ChallengeRefused("127.0.0.1", "new", "operators", "old")]
+    office.desk.challenge = Challenge("old", "agent", "secret")
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+
+
+@scene
+def test_a_pbx_by_name_may_ask_from_where_its_name_leads(stack: ExitStack) -> None:
+    office = Loopback(stack, operators=Credentials("agent", "secret"), pbx=frozenset({"localhost"}))
+    office.desk.challenge = Challenge("pbx", "agent", "secret")
+    leg = office.engine.dial(office.desk.uri.replace("127.0.0.1", "localhost"), '"REC"')
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+    office.engine.challenged_by((), frozenset({PBX}))  # by a reload
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(leg, e.LegGone(leg, 407))
+
+
+@scene
+def test_only_the_trunk_may_ask_for_its_password_in_a_callers_call(stack: ExitStack) -> None:
+    office = Loopback(
+        stack, trunk=Credentials("agent", "secret", "trunk"), callers=(ip_network("127.0.0.1"),)
+    )
+    stranger = office.phone("mallory", 1200, ip=PBX)
+    for asked in (office.caller, stranger):
+        asked.challenge = Challenge("trunk", "agent", "secret", within=("BYE",))
+        office.caller.contact = asked.uri
+        _, leg = office.answered()
+        office.engine.hang_up(leg)
+        office.told(leg, e.LegGone(leg, 200))
+        office.until(lambda: asked.count("407 BYE sent"), "challenge")  # noqa: B023 - done in here
+    office.caller.contact = ""
+    office.answered()  # whatever was under way has arrived by then
+    assert (office.caller.count("BYE received"), stranger.count("BYE received")) == (2, 1)
+    assert office.of(ChallengeRefused) == [ChallengeRefused(PBX, "trunk", "trunk", None)]
 
 
 @scene

@@ -128,12 +128,14 @@ def test_what_the_engine_is_set_up_by_waits(
 
 def alone(config: Config, agent: Agent) -> object:
     agent.admission = replace(RULES, allowed=rules_of(config).allowed)
-    return replace(engine_settings(config, agent), report=print, audio=print, has_room=bool)
+    return replace(engine_settings(config, agent), report=print, audio=print, has_room=bool, pbx=frozenset())
 
 
 def behind_edge(config: Config, agent: Agent) -> object:
     spec = ChildSpecs(config, EngineLimits(legs=4), log_json=True, drain_s=1.0).worker_spec(0, ())
-    made = replace(settings(spec, agent), report=print, audio=print, has_room=bool, others=())
+    made = replace(
+        settings(spec, agent, print), report=print, audio=print, has_room=bool, others=(), pbx=frozenset()
+    )
     return replace(made, hop_token="", way_out_token="")  # of each specs its own
 
 

@@ -45,6 +45,9 @@ class Woken:
     def trust(self, gateways: tuple[Network, ...]) -> None:
         self.gateways = gateways
 
+    def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
+        self.challengers = trunk, pbx
+
     def drain(self) -> None:
         self.drains = True
 
@@ -91,11 +94,12 @@ def is_over(stage: Stage, orders: WorkerOrders) -> bool:
 def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: Stage) -> None:
     keys = 'transport = "tcp"\nregistrar = "sip:127.0.0.9"\npublic_address = "203.0.113.7"'
     text = with_keys("operators", 'outbound_proxy = "sip:pbx.example.net"', with_keys("trunk", keys, SMALL))
-    made = settings(spec(tmp_path, text), stage.agent)
+    made = settings(spec(tmp_path, text), stage.agent, print)
     assert (made.listen, made.transport, made.registrar) == (("127.0.0.1", 16005), "udp", "")
     assert (made.media_address, made.rtp_ports) == ("192.0.2.9", (20000, 20031))
     assert made.public_address == "203.0.113.7"
     assert made.outbound_proxies == (EDGE, "sip:pbx.example.net")
+    assert made.pbx == {"127.0.0.1", "pbx.example.net"}
     assert made.way_out == (("X-Sipagent", TOKENS.to_edge),)
     assert (made.hop_token, made.sip_peer) == (TOKENS.from_edge, ("127.0.0.1", 16000))
 
@@ -134,6 +138,7 @@ def test_other_rules_are_for_the_calls_to_come(
     orders.heard(Reload(config, rules))
     assert not is_over(stage, orders)
     assert (stage.agent.admission, engine.gateways) == (of_edge(rules), trunk)
+    assert engine.challengers == (trunk, frozenset({"127.0.0.1"}))
     leg = stage.invite(number=NUMBER)
     assert ("reject", leg, 404, None) in stage.engine.orders
 

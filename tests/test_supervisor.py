@@ -255,6 +255,17 @@ def test_every_worker_knows_the_realm_that_the_registrar_asks_in() -> None:
     assert house.told(0) == [realm]
 
 
+def test_every_worker_knows_the_realm_that_the_pbx_has_asked_one_of_them_in() -> None:
+    """The first one counts, whatever another worker has heard meanwhile."""
+    house = House(workers=2)
+    house.ready(0)
+    first, second = RealmLearnt("pbx", "operators"), RealmLearnt("other", "operators")
+    house.supervisor.heard(house[0], first, house.now)
+    house.supervisor.heard(house[1], second, house.now)
+    house.ready(1)
+    assert [house.told(index) for index in (0, 1)] == [[first] * 2, [first] * 3]
+
+
 # --- the start ---
 
 

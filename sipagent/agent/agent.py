@@ -25,6 +25,7 @@ from retention.recording import Ids
 from sipagent.agent.admission import Admission
 from sipagent.agent.carrying import Carrying
 from sipagent.agent.engine import (
+    ChallengeRefused,
     Engine,
     EngineFault,
     ForeignMedia,
@@ -37,6 +38,7 @@ from sipagent.agent.engine import (
     RefusedByEngine,
     Registration,
     Report,
+    Side,
     SoundEnded,
 )
 from sipagent.agent.figures import Figures, Tally
@@ -60,6 +62,7 @@ from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 REST_S = 5.0  # behind an edge, where whoever wants something ends it, after so long without a report
 LAST_WORDS_S = 2.0
+KEYS_OF: dict[Side, str] = {"trunk": "trunk.allowed_sources", "operators": "operators.extensions"}
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
 
 log = structlog.get_logger("sipagent.agent.agent")
@@ -258,8 +261,10 @@ class Agent:
                 self._registered(report)
             case RefusedByEngine():
                 self._refused_by_engine(report)
-            case RealmLearnt(realm):
-                engine.learn_realm(realm)  # it may be another process's that the registrar has asked
+            case RealmLearnt(realm, of):
+                engine.learn_realm(realm, of)  # it may be another process that was asked
+            case ChallengeRefused():
+                _tell_refused(report)
             case GivenUp(call_id):
                 self._given_up(engine, call_id)
             case EngineFault(reason):
@@ -400,3 +405,15 @@ class Agent:
         behind = self._behind_edge
         if receipt := turned_away(report, self.ids, self.admission, self.tally, behind_edge=behind):
             self.carrying.keep_ended(receipt, certain=not behind)
+
+
+def _tell_refused(refused: ChallengeRefused) -> None:
+    """Say who was given no digest: it may be the PBX or the trunk after all."""
+    address, realm, where = refused.address, printable(refused.realm), KEYS_OF[refused.of]
+    if refused.known is None:
+        log.error(
+            "alert", reason=f"{address} asks for a password, and gets none: it is no address of {where}"
+        )
+    else:
+        known = printable(refused.known)
+        log.error("alert", reason=f"the PBX asks in realm {realm}, and its password is for {known}")

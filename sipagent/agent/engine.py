@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from media.frame import Samples
 from sipagent.call import events as e
@@ -19,6 +19,7 @@ from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.edge.hop import HEADER
 
+Side = Literal["trunk", "operators"]
 Headers = tuple[tuple[str, str], ...]
 """SIP headers as name and value."""
 
@@ -63,9 +64,23 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class RealmLearnt:
-    """The registrar has asked for the trunk's credentials in this realm: they are for no other now."""
+    """The registrar, or the operators' PBX, has asked in this realm: its credentials are for no other now."""
 
     realm: str
+    of: Side = "trunk"
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRefused:
+    """Somebody at `address` has asked for the credentials `of` a side in `realm`, and was given none.
+
+    `known`: the realm that they are for; None: that is none of the side's addresses.
+    """
+
+    address: str
+    realm: str
+    of: Side
+    known: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,7 @@ Report = (
     | SoundEnded
     | Registration
     | RealmLearnt
+    | ChallengeRefused
     | RefusedByEngine
     | GivenUp
     | EngineFault
@@ -150,6 +166,7 @@ class EngineSettings:
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
     `trunk`: where its realm is empty, the registrar's first challenge names it. `operators`: what their PBX
     asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
+    `pbx`: its hosts, which alone are given either of them in operators' legs; in callers', `callers` alone.
     `calls`: how many the process takes; `players`: sounds that the library plays at once.
     `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
     `others`: with whom else we have to do. `has_room`: whether one more call would find its legs; one that
@@ -179,6 +196,7 @@ class EngineSettings:
     srtp: str = "off"
     media_timeout_s: float = 30.0
     callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
+    pbx: frozenset[str] = frozenset({"127.0.0.1"})
     others: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
     hop_token: str = field(default="", repr=False)
@@ -227,8 +245,11 @@ class Engine(Protocol):
 
     def register(self) -> None: ...
 
-    def learn_realm(self, realm: str) -> None:
-        """The trunk's credentials are for this realm, where they had none."""
+    def learn_realm(self, realm: str, of: Side = "trunk") -> None:
+        """The credentials of that side are for this realm, where they had none."""
+
+    def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
+        """Only these are given a digest: in callers' legs, and the PBX's hosts in operators'."""
 
     def trust(self, gateways: tuple[Network, ...]) -> None:
         """The sound of callers to come may come from these, too, where nothing comes from whom SDP names."""

@@ -32,6 +32,7 @@ from sipagent.config import examples
 from sipagent.config.finding import Finding, Level, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host
 from sipagent.config.types import outlasts
+from sipagent.edge.addresses import looked_up, pbx_hosts
 from sipagent.voice.detectors import voice_findings
 
 __all__ = ["EngineFacts", "Finding", "Level", "checks"]
@@ -177,6 +178,10 @@ def password_findings(config: Config) -> Iterator[Finding]:
         where = config.trunk if table == "trunk" else config.operators
         if where.username:
             yield _password(table, read, where.password_file)
+    if config.operators.username:
+        for host in sorted(pbx_hosts(config)):
+            if not looked_up(host):
+                yield warning("operators.extensions", f"{host} leads to no address: it is given no password")
     trunk = config.trunk
     if trunk.username and not trunk.realm and not trunk.registrar:
         yield warning("trunk.realm", "empty, and no registrar names it: nobody is ever given the password")

@@ -12,11 +12,14 @@ SOMEWHERE = "192.0.2.1"  # RFC 5737: reached by the default route
 
 def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
     """Look up the operators' PBX, and which address of ours they see; `trunk`: the sources that may call."""
-    hosts = {uri_host(uri)[0] for uri in config.operators.extensions}
-    if config.operators.outbound_proxy:
-        hosts.add(uri_host(config.operators.outbound_proxy)[0])
-    operators = {network for host in hosts for network in looked_up(host)}
+    operators = {network for host in pbx_hosts(config) for network in looked_up(host)}
     return Addresses(_own(config, trunk), trunk, tuple(sorted(operators, key=str)))
+
+
+def pbx_hosts(config: Config) -> frozenset[str]:
+    """Give the hosts of the operators' PBX, or of their phones where there is none."""
+    proxy = config.operators.outbound_proxy
+    return frozenset(uri_host(uri)[0] for uri in (*config.operators.extensions, *([proxy] if proxy else ())))
 
 
 def looked_up(host: str) -> tuple[Network, ...]:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import pjsua2 as pj
 
-from sipagent.agent.engine import Credentials, RefusedByEngine, Registration
+from sipagent.agent.engine import Credentials, RefusedByEngine, Registration, Side
 from sipagent.config.identity import call_id
 from sipagent.pjsip import setup
 from sipagent.pjsip.callbacks import Owner, guarded_callback
@@ -139,9 +139,9 @@ class Accounts:
         if self.trunk and self._engine.settings.registrar:
             order(self.trunk.setRegistration, False)
 
-    def learn_realm(self, realm: str) -> None:
-        """The trunk's credentials are for this realm, where they had none."""
+    def learn_realm(self, realm: str, of: Side) -> None:
+        """The credentials of that side are for this realm, where they had none."""
         for account in (self.trunk, self.operators):
-            if account and not account.learns and not account.realm:
+            if account and account.learns == (of == "operators") and not account.realm:
                 account.learn_realm(realm)
                 account.arm_anew()

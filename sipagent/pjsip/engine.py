@@ -10,7 +10,15 @@ import pjsua2 as pj
 
 from media.frame import Samples
 from sipagent import __version__
-from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt
+from sipagent.agent.engine import (
+    EngineFault,
+    EngineSettings,
+    Headers,
+    Incoming,
+    LegLost,
+    RealmLearnt,
+    Side,
+)
 from sipagent.call import events as e
 from sipagent.config.identity import MAX_FORWARDS, call_id
 from sipagent.config.layout import FEWEST
@@ -18,6 +26,7 @@ from sipagent.config.types import Network
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.accounts import Account, Accounts, Endpoint
 from sipagent.pjsip.awareness import Awareness
+from sipagent.pjsip.challenges import Challenges
 from sipagent.pjsip.doubt import Doubt, look_s
 from sipagent.pjsip.filters.screening import Screening
 from sipagent.pjsip.filters.sources import Sources
@@ -45,6 +54,7 @@ class PjsipEngine:
         self.limits, self.capacity = FEWEST, 0
         self._endpoint: Endpoint | None = None
         self._accounts = Accounts(self)
+        self._challenges = Challenges(settings, self._accounts, lambda: self.live)
         self._legs: dict[int, Leg] = {}
         self._ended: list[Leg] = []  # to be let go of, which no callback may do
         self._past: list[Leg] = []  # where no leg may die, for its destructor would end another's call
@@ -129,8 +139,8 @@ class PjsipEngine:
             timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))
         self._endpoint.libHandleEvents(math.ceil(timeout_s * 1000))
         now = time.monotonic()
-        for number, found in self._names.answers():
-            self._looked_up(number, found)
+        for number, name, found in self._names.answers():
+            self._looked_up(number, name, found)
         self._do_later()
         self.screening.poll(now)
         self.sources.poll(now)
@@ -186,9 +196,13 @@ class PjsipEngine:
         """Tell the registrar that we are gone; its answer, or that none came, is reported, too."""
         self._accounts.unregister()
 
-    def learn_realm(self, realm: str) -> None:
-        """The trunk's credentials are for this realm, where they had none."""
-        self._accounts.learn_realm(realm)
+    def learn_realm(self, realm: str, of: Side = "trunk") -> None:
+        """The credentials of that side are for this realm, where they had none."""
+        self._accounts.learn_realm(realm, of)
+
+    def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
+        """Only these are given a digest: in callers' legs, and the PBX's hosts in operators'."""
+        self._challenges.come_from(trunk, pbx)
 
     # --- what the agent orders ---
 
@@ -215,18 +229,21 @@ class PjsipEngine:
         self.sound.tick()
         leg = self.adopt(Leg(self, account))
         leg.uri, leg.display, leg.headers, leg.hops = uri, display, headers, hops
-        hop = (*self.settings.outbound_proxies, uri)[0]
-        if name := name_in(hop):
+        behind = self.settings.sip_peer is not None
+        way = (*self.settings.outbound_proxies, uri)[behind:]  # an edge finds its own way to the next hop
+        name = name_in(way[0])
+        if name and (not behind or self._challenges.awaits(name)):
             self._names.look_up(name, leg.number)
         else:
-            self.screening.dials(*address_in(hop))
+            self.screening.dials(*address_in(way[0]))
             self._ring(leg)
         return leg.number
 
-    def _looked_up(self, number: int, addresses: tuple[str, ...]) -> None:
+    def _looked_up(self, number: int, name: str, addresses: tuple[str, ...]) -> None:
         """Ring a phone whose host is known now, unless it was given up meanwhile."""
+        self._challenges.found(name, addresses)
         if leg := self._legs.get(number):
-            if addresses and not leg.farewell:
+            if (addresses or self.settings.sip_peer) and not leg.farewell:
                 self.screening.dials(*addresses)
                 self._ring(leg)
             else:
@@ -320,6 +337,7 @@ class PjsipEngine:
     def invited(self, account: Account, call: int, message: str, source: str) -> None:
         leg = Leg(self, account, call)
         leg.call_id = call_id(message)
+        self._challenges.called(leg.call_id)
         self.adopt(leg)
         self.sources.shut()
         leg.signalled(message, source)
@@ -337,6 +355,9 @@ class PjsipEngine:
 
     def refused(self, message: str) -> NotAcceptable | None:
         return self.screening.refused(message)
+
+    def heeds(self, message: str, source: str) -> bool:
+        return self._challenges.heeded(message, source)
 
     def has_sockets(self) -> None:
         self.sources.shut()

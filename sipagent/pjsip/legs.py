@@ -11,6 +11,7 @@ from sipagent.agent.engine import (
     Headers,
     LegFailed,
     OfLeg,
+    RealmLearnt,
     SoundEnded,
 )
 from sipagent.call import events as e
@@ -56,6 +57,9 @@ class LegOwner(Owner, Protocol):
 
     def refused(self, message: str) -> NotAcceptable | None:
         """Why the library has not seen what is described in a response; None where it has."""
+
+    def heeds(self, message: str, source: str) -> bool:
+        """Whether a response may ask for a password."""
 
     def reached(self, leg: "Leg") -> None:
         """Something has answered our INVITE."""
@@ -131,6 +135,7 @@ class Leg(pj.Call):
         self.farewell: pj.CallOpParam | None = None  # how to hang up as soon as that is so
         self.invite = 0  # our INVITE under way, as a native pointer
         self.uri = self.display = self.realm = ""
+        self.source = ""  # where its latest message came from, as the socket says
         self.headers: Headers = ()
         self.hops = MAX_FORWARDS
         self.ear: Ear | None = None
@@ -247,6 +252,7 @@ class Leg(pj.Call):
         message, source = _message(event)
         if message:
             self.call_id = self.call_id or call_id(message)
+            self.source = source
             if message.startswith("SIP/2.0 "):
                 self.engine.responded(message, source)
             if message.startswith("SIP/2.0 2") and (reason := self.engine.refused(message)):
@@ -289,10 +295,11 @@ class Leg(pj.Call):
     def may_ring_again(self, message: str) -> bool:
         """Whether a challenge to our INVITE names the realm that we have a password for, and had not used."""
         asked = challenge_realm(message)
-        if self.incoming or not asked:
+        if self.incoming or not asked or not self.engine.heeds(message, self.source):
             return False
-        if self.account.learns:
+        if self.account.learns and not self.account.realm:
             self.account.learn_realm(asked)
+            self.engine.settings.report(RealmLearnt(asked, "operators"))
         return asked == self.account.realm != self.realm
 
     @guarded_callback

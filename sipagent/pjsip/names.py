@@ -42,7 +42,7 @@ class Names:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._answers: queue.SimpleQueue[tuple[int, tuple[str, ...]]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[int, str, tuple[str, ...]]] = queue.SimpleQueue()
 
     def look_up(self, name: str, leg: int) -> None:
         """Return at once; the addresses of such a host are among the `answers` later."""
@@ -53,11 +53,11 @@ class Names:
             found = tuple(str(one[4][0]) for one in socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
         except (OSError, UnicodeError):  # no such host, no server; no name at all
             found = ()
-        self._answers.put((leg, found))
+        self._answers.put((leg, name, found))
         with suppress(OSError):  # the engine has stopped meanwhile
             self._wake()
 
-    def answers(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Those that have come since: legs, and the addresses of their hosts; none where it is not found."""
+    def answers(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+        """Those that have come since: legs, hosts, and their addresses; none where it is not found."""
         while not self._answers.empty():
             yield self._answers.get()

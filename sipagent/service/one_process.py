@@ -27,7 +27,7 @@ from sipagent.agent.recorder.recovery import recover, take_in_reserves
 from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
-from sipagent.edge.addresses import addresses, looked_up
+from sipagent.edge.addresses import addresses, looked_up, pbx_hosts
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
 from sipagent.service.engine_limits import limits_for
@@ -163,7 +163,7 @@ def _stop(
     now = time.monotonic()
     if orders.reload:
         orders.reload = False
-        systemd.reload(lambda: _reload(config, agent, purging))
+        systemd.reload(lambda: _reload(config, agent, engine, purging))
     systemd.look(
         now,
         lambda: status_of(
@@ -180,7 +180,7 @@ def _stop(
     return not agent.calls or now >= orders.ending_at
 
 
-def _reload(config: Config, agent: Agent, purging: Purging) -> bool:
+def _reload(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging) -> bool:
     """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
     try:
         taken = reloaded(purging.config, agent.admission, load(config.file), ALONE)
@@ -191,6 +191,7 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> bool:
     allowed = agent.admission.allowed  # that of the sockets, even if the registrar's URI names another
     rules = replace(taken.rules, allowed=allowed)
     agent.reload(with_seed(rules, taken.config, agent.admission.seed))
+    engine.challenged_by(allowed, pbx_hosts(taken.config))
     agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
     purging.reload(taken.config)
     log.info("reloaded")
@@ -220,6 +221,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         media_timeout_s=config.capacity.media_timeout_s,
         has_room=agent.has_room,
         callers=agent.admission.allowed,
+        pbx=pbx_hosts(config),
         others=(
             HERE,
             *addresses(config, agent.admission.allowed).operators,

@@ -19,7 +19,7 @@ from typing import Protocol
 import structlog
 
 from retention.recording import Receipt
-from sipagent.agent.engine import RealmLearnt
+from sipagent.agent.engine import RealmLearnt, Side
 from sipagent.agent.figures import Figures
 from sipagent.agent.operators.asking import Asked
 from sipagent.service.orders import Orders
@@ -143,7 +143,7 @@ class Supervisor:
         self._drains_at: float | None = None  # it gives way until then
         self._draining_until: float | None = None
         self._kills_at: float | None = None  # when to kill what has not ended
-        self._realm: RealmLearnt | None = None  # the realm of the trunk's credentials, from the registrar
+        self._realms: dict[Side, RealmLearnt] = {}  # of the trunk's credentials, and of the PBX's
 
     # --- the loop ---
 
@@ -197,11 +197,11 @@ class Supervisor:
                 slot.refused[receipt.id] = receipt
                 if len(slot.refused) > REMEMBERED:
                     del slot.refused[next(iter(slot.refused))]
-            case RealmLearnt():
-                self._realm = message
+            case RealmLearnt(_, of):
+                self._realms[of] = message if of == "trunk" else self._realms.get(of, message)
                 for one in self.slots:
                     if one.index is not None and one.child:
-                        one.child.send(message)
+                        one.child.send(self._realms[of])
             case NotRegistered():
                 slot.ready = False
                 self.shared.registered(False)
@@ -214,8 +214,9 @@ class Supervisor:
         if slot.name == REGISTRAR:
             self.shared.registered(True)
         elif slot.index is not None and not self.draining:
-            if self._realm and slot.child:
-                slot.child.send(self._realm)
+            if child := slot.child:
+                for realm in self._realms.values():
+                    child.send(realm)
             self.care.worker_ready(slot.index)
             log.info("worker_ready", worker=slot.index)
 

@@ -257,7 +257,10 @@ class Phone:
         if earlier := self._served.get((message.branch, message.method)):
             self.send(earlier, _address_of_via(earlier))
             return
-        if call:
+        asked = self.challenge
+        if asked and message.method in asked.within and not asked.passed_by(message):
+            self.respond(message, asked.status, headers=(asked.header(),))
+        elif call:
             call.on_request(message)
         elif message.method == "INVITE" and not parameter(message.header("To"), "tag"):
             self._on_invite(message)

@@ -151,12 +151,13 @@ def sdp(
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a PBX asks of those who call its phones: 401 or 407, and who may pass."""
+    """What a PBX asks of those who call its phones: 401 or 407, and who may pass; `within`: of these, too."""
 
     realm: str
     username: str
     password: str
     status: int = 407
+    within: tuple[str, ...] = ()
 
     def header(self) -> tuple[str, str]:
         name = "WWW-Authenticate" if self.status == 401 else "Proxy-Authenticate"

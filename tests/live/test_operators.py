@@ -119,6 +119,47 @@ def test_a_pbx_that_knows_another_password(
     assert "wrong" not in agent.child.tail(10_000)
 
 
+@pytest.mark.parametrize("shape", ["lone", "edge"])
+def test_only_the_pbx_is_given_its_password(
+    agent_factory: AgentFactory,
+    tmp_path: Path,
+    caller_phone: Phone,
+    phone_factory: PhoneFactory,
+    shape: str,
+) -> None:
+    """Whoever else asks, also in its realm and within its dialog, gets nothing.
+
+    Behind the edge all workers know the realm that the PBX has asked one of them in.
+    """
+    pbx, stranger = (phone_factory("201", OPERATOR_HZ, ip=ip) for ip in ("127.0.0.4", "127.0.0.5"))
+    for phone in (pbx, stranger):
+        phone.challenge = Challenge("pbx.test", "gate", "open sesame", within=("BYE",))
+    (tmp_path / "pbx-password").write_text("open sesame\n")
+    login = {"username": "gate", "password_file": str(tmp_path / "pbx-password")}
+    workers, rtp = free_ports(8), free_ports(80)
+    agent = agent_factory(
+        start=False,
+        trunk={"rtp_ports": f"{rtp}-{rtp + 79}"},
+        edge={"worker_ports": f"{workers}-{workers + 7}"},
+        capacity={"calls": 2, "calls_per_process": 1} if shape == "edge" else {},
+        operators={"extensions": [pbx.uri], **login},
+    )
+    agent.start()
+    calls.connect(agent, caller_phone, pbx).hang_up()
+    pbx.contact = stranger.uri
+    bridge = calls.connect(agent, caller_phone, pbx)
+    bridge.caller.hang_up()
+    stranger.wait_at("407 BYE sent")
+    pbx.contact = ""
+    calls.connect(agent, caller_phone, pbx).hang_up()
+    assert (stranger.count("BYE received"), pbx.count("BYE received")) == (1, 4)
+    assert not [one for one in stranger.seen if one.message.header("Proxy-Authorization")]
+    assert pbx.count("407 INVITE sent") == 4  # the first call learns the realm
+    reasons = [event["reason"] for event in agent.log_events if event["event"] == "alert"]
+    said = "127.0.0.5 asks for a password, and gets none: it is no address of operators.extensions"
+    assert reasons == [said]
+
+
 def test_operators_behind_a_proxy(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:

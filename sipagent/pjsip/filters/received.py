@@ -19,6 +19,7 @@ AROUND = 1024  # bytes: what stands around a datagram's own in `pjsip_rx_data` i
 LIBRARY.pj_pool_alloc.restype = ctypes.c_void_p
 LIBRARY.pjsip_msg_body_create.restype = ctypes.c_void_p
 LIBRARY.pjsip_msg_find_hdr.restype = ctypes.c_void_p
+LIBRARY.pjsip_msg_find_remove_hdr.restype = ctypes.c_void_p
 LIBRARY.pjsip_multipart_get_first_part.restype = ctypes.c_void_p
 LIBRARY.pjsip_multipart_get_next_part.restype = ctypes.c_void_p
 _from_native = LIBRARY._ZN2pj9SipRxData6fromPjER13pjsip_rx_data
@@ -105,6 +106,12 @@ class Received:
                 body.data = LIBRARY.pj_pool_alloc(self._pool, ctypes.c_size_t(size))
                 body.length = len(text)
                 ctypes.memmove(body.data or 0, text, size)
+
+    def ask_nothing(self) -> None:
+        """Have the library see no challenge in it."""
+        for kind in (pj.PJSIP_H_WWW_AUTHENTICATE, pj.PJSIP_H_PROXY_AUTHENTICATE):
+            while LIBRARY.pjsip_msg_find_remove_hdr(ctypes.byref(self._message), kind, None):
+                pass
 
     # --- steps ---
 

@@ -73,7 +73,7 @@ class RequestFilter:
     """On the SIP thread `judge(request)` is asked, `took` told what came of it, and `failed` of a fault.
 
     `responds` is given the text of a response and what it describes, and says what the library is to see.
-    `codecs`: those that may be described.
+    `heeds(text, source)`: whether it may ask for a password. `codecs`: those that may be described.
     """
 
     def __init__(
@@ -83,9 +83,11 @@ class RequestFilter:
         responds: Callable[[str, Described | NotAcceptable | None], Described | None],
         failed: Callable[[str], None],
         codecs: Container[str],
+        *,
+        heeds: Callable[[str, str], bool],
     ) -> None:
         self._judge, self._took, self._responds, self._failed = judge, took, responds, failed
-        self._codecs = codecs
+        self._codecs, self._heeds = codecs, heeds
         self._held: list[_Held] = []
         self._module = _Module(  # kept, with its callbacks: the library uses it as long as it lives
             name=Text(NAME, len(NAME)),
@@ -139,6 +141,8 @@ class RequestFilter:
         return on_message
 
     def _answered(self, response: Received) -> int:
+        if not self._heeds(response.text, response.source):
+            response.ask_nothing()
         response.show(self._responds(response.text, response.sdp))
         return LEFT
 

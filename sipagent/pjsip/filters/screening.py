@@ -60,6 +60,9 @@ class Screened(Protocol):
     def live(self) -> Collection[Leg]:
         """Those that have not ended."""
 
+    def heeds(self, message: str, source: str) -> bool:
+        """Whether a response may ask for a password."""
+
 
 class Screening:
     """On the SIP thread. `sources` knows what RTP waits; `waker`: whose datagrams end a poll."""
@@ -75,7 +78,14 @@ class Screening:
             settings.hop_token,
             by_port=settings.transport == "udp",
         )
-        self._filter = RequestFilter(self._judge, self._took, self._responded, self._failed, settings.codecs)
+        self._filter = RequestFilter(
+            self._judge,
+            self._took,
+            self._responded,
+            self._failed,
+            settings.codecs,
+            heeds=engine.heeds,
+        )
         self._early: dict[tuple[str, str], Described] = {}  # by Call-ID and tag: of phones that ring
         self._refused: dict[str, NotAcceptable] = {}  # the last response whose description was taken away
         self.sockets = SipSockets(

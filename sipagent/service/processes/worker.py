@@ -23,7 +23,7 @@ from retention.recording import Ids, Receipt, worker_of
 from retention.rows.store import StoreError
 from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import Agent
-from sipagent.agent.engine import Engine, EngineSettings
+from sipagent.agent.engine import Engine, EngineSettings, RealmLearnt, Report
 from sipagent.agent.figures import Telling
 from sipagent.agent.operators.asking import BoardLost
 from sipagent.agent.operators.board_client import RemoteBoardClient
@@ -31,6 +31,7 @@ from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
 from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.load import ConfigError
+from sipagent.edge.addresses import pbx_hosts
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.service.one_process import engine_settings
@@ -84,7 +85,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
         behind_edge=True,
         ready=lambda: link.send(Ready()),
     )
-    engine = PjsipEngine(settings(spec, agent))
+    engine = PjsipEngine(settings(spec, agent, link.send))
     orders = WorkerOrders(spec.drain_s, agent, engine)
     engine.start()
     stack.callback(engine.stop)
@@ -179,6 +180,7 @@ def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> 
         changed = orders.reloads.get()
         agent.reload(of_edge(changed.rules))
         orders.engine.trust(changed.rules.allowed)
+        orders.engine.challenged_by(changed.rules.allowed, pbx_hosts(changed.config))
         agent.recorder.reload(changed.config.recording.format, changed.config.recording.recipients)
     if orders.ending_at is None:
         return False
@@ -193,12 +195,19 @@ def of_edge(rules: Admission) -> Admission:
     return replace(rules, allowed=LOOPBACK)
 
 
-def settings(spec: WorkerSpec, agent: Agent) -> EngineSettings:
+def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]) -> EngineSettings:
     """The settings of one process, except the addresses: SIP only comes from the edge, and leaves through
-    it."""
+    it. `send`: to the supervisor, for the other workers."""
     alone = engine_settings(spec.config, agent)
+
+    def report(what: Report) -> None:
+        if isinstance(what, RealmLearnt):
+            send(what)
+        agent.post(what)
+
     return replace(
         alone,
+        report=report,
         listen=spec.listen,
         transport="udp",
         media_address=spec.media_address,
