@@ -15,8 +15,8 @@ from typing import Any
 from sipagent.agent.engine import EngineFault, Incoming, LegFailed, RefusedByEngine
 from sipagent.call import events as e
 from sipagent.sip.session_description import NO_MEDIA, NotAcceptable, described
-from sipagent.softphone.phone import Call
-from sipagent.softphone.rtp import strongest
+from sipagent.softphone.phone import Answering, Call, Phone
+from sipagent.softphone.rtp import SteadyTone, strongest
 from sipagent.softphone.sip import Message
 from tests.descriptions import CASES, GOOD, Case, Describing, bodies
 from tests.loopback import CALLER_HZ, ROOT, RUN, Loopback, scene
@@ -221,6 +221,41 @@ def test_what_an_operators_phone_says_while_it_rings(stack: ExitStack) -> None:
             told(office, leg, e.OperatorReached, case)
             told(office, leg, e.OperatorAnswered, case)
             hangs_up(office, phone.calls[-1], leg)
+
+
+class Reliable(Phone):
+    """It rings by a reliable 183 that has its SDP, and its 200 has none then (RFC 3262, section 5)."""
+
+    def send(self, message: Message, to: tuple[str, int]) -> None:
+        if message.describe() == "180 INVITE":
+            reliable = (("Require", "100rel"), ("RSeq", "1"), ("Content-Type", "application/sdp"))
+            body = self.calls[-1]._sdp()
+            message = Message("SIP/2.0 183 Session Progress", (*message.headers, *reliable), body)
+        elif message.describe() == "200 INVITE":
+            message = Message(
+                message.start, tuple(one for one in message.headers if one[0] != "Content-Type"), b""
+            )
+        super().send(message, to)
+
+    def _on_request(self, message: Message) -> None:
+        if message.method == "PRACK":
+            self.respond(message, 200)
+        else:
+            super()._on_request(message)
+
+
+@scene
+def test_a_phone_that_answers_with_what_it_said_while_it_rang(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    phone = stack.enter_context(Reliable(office.loop, "202"))
+    phone.sound = lambda: SteadyTone(CALLER_HZ)
+    phone.answer = Answering(after_s=1.0)
+    leg = office.engine.dial(phone.uri, "Ann")
+    office.until(lambda: phone.count("PRACK received"), "PRACK")
+    office.until(lambda: e.OperatorAnswered in map(type, office.facts(leg)), "answer")
+    office.engine.listen(leg)
+    is_heard(office, leg)
+    assert office.of(EngineFault) == []
 
 
 @scene

@@ -229,6 +229,8 @@ class Screening:
         if isinstance(sdp, NotAcceptable):
             self._refused = {message: sdp}
             return None
+        if response.method != "INVITE":  # the answer to a PRACK comes before the call's
+            return sdp
         if response.status >= 200:
             early = self._early.pop(response.dialog, None)
             return sdp or (early if response.status < 300 else None)
