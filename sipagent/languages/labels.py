@@ -38,6 +38,8 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         *("transfer refused with 403", "the service is stopping", "the agent had died in this call"),
         *("host lost", "host back"),
         "acceptance remembered until the notice has ended",
+        *("no media", "REFER could not be sent", "nobody took the call by REFER"),
+        "no word of what became of REFER",
     ),
     # of a recording
     "status": ("open", "closed", "erased", "purging", "purged", "failed"),

@@ -6,6 +6,7 @@ import re
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from http import HTTPStatus
 from typing import Any
 
@@ -86,7 +87,13 @@ def test_all_that_is_kept_is_told_in_words(officer: Asking, web_office: Office) 
     text = post(officer).text
     assert "1 call is kept" in text
     for said in (
-        *(CALLER, reference_of(call.id), "+33323063006", "marie.durand", "allowed (silence, window)"),
+        *(
+            CALLER,
+            reference_of(call.id),
+            "+33323063006",
+            "marie.durand",
+            "allowed (no choice was made, after the notice)",
+        ),
         *("bridged with sip:201@pbx.example.net", "A calm call.", "M. Durand", "quality", "a.wav", "0:02"),
     ):
         assert said in text, said
@@ -191,6 +198,44 @@ def test_the_package_can_be_read_by_people_and_programs(officer: Asking, web_off
     (one,) = data["calls"]
     assert (one["id"], one["call"]["caller"], one["sound"]) == (call.id, CALLER, None)
     assert OTHER not in files["data.json"] + letter and other.id not in letter
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_a_letter_has_words_and_no_codes(officer: Asking, web_office: Office, language: str) -> None:
+    """Nothing of draw and seed, whoever reads it."""
+    call, at = web_office.call(), datetime.now(UTC)
+    lines = (
+        *(f"drawn: 0.25 of seed 5eed5eed, share {share}" for share in ("0.5", "1.0")),
+        *("drawn: no seed, share 1.0", "not drawn: 0.75 of seed 5eed5eed, share 0.5"),
+        *("decision: allowed (silence)", "decision: not_allowed (notice_failed)", "decision: refused (dtmf)"),
+        *("language: de", "no media", "sip:201@pbx: answered and sent nothing", "sip:201@pbx: hung up"),
+        *("REFER refused with 603", "REFER could not be sent", "nobody took the call by REFER"),
+        "no word of what became of REFER",
+    )
+    events = tuple(Event(at=at, what=line, by="agent") for line in lines)
+    store = web_office.archive.store
+    told = replace(store.receipt(call.id), events=events, decision="not_allowed", decided_by="sampling")
+    store.update_receipt(replace(told, phase="window", outcome="unavailable"))
+    speaks(officer, language)
+    letter = files_of(post(officer, "/package", id=call.id, **DECIDED))["letter.html"]
+    assert f'<html lang="{language}">' in letter
+    text = unescape(re.sub(r"<style.*?</style>|<[^>]*>|sounds/\S+", " ", letter, flags=re.DOTALL))
+    codes = re.compile(
+        r"0\.25|5eed|\bseed\b|graine|\bshare\b|dtmf|sampling|not_|_failed|unavailable|: de\b|window"
+    )
+    assert codes.findall(text) == []
+    english = re.compile(r"\bdrawn|REFER\b|answered|no media|hung up|decision:|language:|\(agent\)")
+    assert (english.findall(text) == []) is (language == "fr")
+    assert (
+        "tirage au sort" if language == "fr" else "not to be recorded (by a draw, after the notice)"
+    ) in text
+
+
+def speaks(asking: Asking, language: str) -> None:
+    """Have the service speak this language."""
+    config = asking.site.config
+    service = config.service.model_copy(update={"language": language})
+    asking.site.config = config.model_copy(update={"service": service})
 
 
 @pytest.mark.parametrize("names", ["yes", "no"])

@@ -24,6 +24,7 @@ from sipagent.web.guard import Entry
 from sipagent.web.persons.kept import MOST, Asked, PersonCall, all_of, asked_for, chosen, story
 from sipagent.web.persons.package import Package, parts, zipped
 from sipagent.web.persons.papers import Papers
+from sipagent.web.persons.words import in_words, word
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Site, site_of, someone, trace_of
@@ -183,6 +184,8 @@ def _shown(request: Request, form: Form, asked: Asked, fault: ValueError | None 
         "fault": fault and fault.args[0],
         "may_copy": person.may(Right.ACCESS_REQUEST),
         "story": story,
+        "word": word,
+        "in_words": in_words,
         "key": "" if person.key is None else encode(person.key.raw),
         "key_name": str(person.key or ""),
         "searched": bool(form),

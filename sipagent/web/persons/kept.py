@@ -15,7 +15,7 @@ from sipagent.lookup.whole import WholeRecord, whole_record
 from sipagent.web.site import Site
 
 MOST = 500  # calls that a page shows
-_ADDRESS = re.compile(r"\bsips?:\S+")
+_ADDRESS = re.compile(r"\bsips?:\S*[^\s:]")
 _LEARNT = ("export", "play", "note", "answer")  # by which somebody learnt of it
 _ROW = ("ended_at", "duration_s", "status", "incomplete", "decision", "channels", "sample_rate", "bytes")
 _RECEIPT = (

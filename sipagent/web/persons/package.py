@@ -17,6 +17,7 @@ from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.stats.words import StatisticsWords
 from sipagent.web.persons.kept import PersonCall, story, to_json
+from sipagent.web.persons.words import in_words, word
 from sipagent.web.site import Site
 from sipagent.web.templating import written
 
@@ -63,6 +64,8 @@ def letter(site: Site, package: Package) -> str:
             package=package,
             config=site.config,
             story=story,
+            word=word,
+            in_words=in_words,
             recipients=recipients_of(site),
             period=period_in_words,
             data=DATA,
