@@ -28,7 +28,7 @@ from sipagent.web.problems import unforeseen
 log = structlog.get_logger("sipagent.web.moment")
 
 EVERY_S = 1.0  # between two looks, while somebody watches
-LOCK_S = 10.0  # between two looks at whether an agent runs, which takes its lock for an instant
+LOCK_S = 10.0  # between two looks at whether an agent runs
 
 _FAILED = Reason(N_("the calls could not be read; the log of the page says why"))
 

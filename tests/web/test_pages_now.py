@@ -193,27 +193,17 @@ def test_one_thread_looks_for_all_and_only_while_somebody_watches() -> None:
     assert len(threads) == 1 and watching._thread is None
 
 
-def test_what_cannot_be_read_is_told_with_what_was_before() -> None:
-    faults: list[StoreError] = []
-
-    def look() -> Moment:
-        if faults:
-            raise faults[0]
-        return Moment(at=AT, unreadable=1)
-
-    async def watch() -> None:
-        with watching.watcher() as one:
-            assert (await one.next(9)) == Moment(at=AT, unreadable=1)
-            faults.append(StoreError("busy"))
-            assert (await one.next(9)) == Moment(at=AT, unreadable=1, fault="busy")
-            faults.clear()
-            assert (await one.next(9)) == Moment(at=AT, unreadable=1)
-
-    watching = Watching(look, every_s=0.01)
-    asyncio.run(watch())
-
-
-def test_an_error_that_nobody_foresaw_freezes_nothing() -> None:
+@pytest.mark.parametrize(
+    ("fault", "why", "logged"),
+    [
+        (StoreError("busy"), "busy", []),
+        (RuntimeError("a number of a caller"), "the log of the page says why", ["RuntimeError"]),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_what_was_before(
+    fault: Exception, why: str, logged: list[str]
+) -> None:
+    """An error that nobody foresaw freezes nothing, either."""
     faults: list[Exception] = []
 
     def look() -> Moment:
@@ -224,17 +214,18 @@ def test_an_error_that_nobody_foresaw_freezes_nothing() -> None:
     async def watch() -> None:
         with watching.watcher() as one:
             assert (await one.next(9)) == Moment(at=AT, unreadable=1)
-            faults.append(RuntimeError("a number of a caller"))
+            faults.append(fault)
             seen = await one.next(9)
-            assert seen is not None and "the log of the page says why" in str(seen.fault)
+            assert seen is not None and seen == Moment(at=AT, unreadable=1, fault=seen.fault)
+            assert str(seen.fault).endswith(why)
             faults.clear()
             assert (await one.next(9)) == Moment(at=AT, unreadable=1)
 
     watching = Watching(look, every_s=0.01)
-    with structlog.testing.capture_logs() as logged:
+    with structlog.testing.capture_logs() as lines:
         asyncio.run(watch())
-    assert [(one["event"], one["kind"]) for one in logged] == [("answer_failed", "RuntimeError")]
-    assert "caller" not in str(logged)
+    assert [one["kind"] for one in lines if one["event"] == "answer_failed"] == logged
+    assert "caller" not in str(lines)
 
 
 def test_too_many_do_not_watch(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
