@@ -280,6 +280,17 @@ def test_the_engine_is_one_beside_the_service(room: Room) -> None:
     assert made.uri.startswith("sip:900@") and made.registrar == "" and made.trunk is None
 
 
+def test_the_kamailio_in_front_has_the_last_ports(room: Room) -> None:
+    room.set("trunk", 'listen = "0.0.0.0:5060"')
+    found, _ = network.callers(room.config())
+    front = network.plan(room.config(), 5080, found)
+    assert (front.listen, front.inner.port, front.worker(0).port) == (("0.0.0.0", 5080), 7997, 7999)
+    assert front.addresses.trunk == found.trunk
+    room.set("edge", 'worker_ports = "7000-7001"')
+    with pytest.raises(ConfigError, match="'7000-7001' holds 2 ports; accepted: 3 or more at its end"):
+        network.plan(room.config(), 5080, found)
+
+
 def test_every_fault_has_its_words() -> None:
     for language in LANGUAGES:
         for fault in Fault:

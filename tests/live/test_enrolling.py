@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGKILL
 
 import pytest
 
 from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
-from tests.peers.agent import SEARCH_PATH
+from tests.peers.agent import SEARCH_PATH, RunningAgent
 from tests.peers.process import Child, free_ports
 
 pytestmark = pytest.mark.live
@@ -21,9 +23,24 @@ pytestmark = pytest.mark.live
 SAME = "127.0.0.1 is the trunk's, too: see to it that no call from outside reaches 900"
 
 
+def office(agent_factory: AgentFactory, operator_phone: Phone) -> RunningAgent:
+    """An agent that a network reaches, not started."""
+    workers, rtp = free_ports(10), free_ports(80)
+    agent = agent_factory(
+        start=False,
+        trunk={"rtp_ports": f"{rtp}-{rtp + 79}"},
+        edge={"worker_ports": f"{workers}-{workers + 9}"},
+        operators={"extensions": [operator_phone.uri]},
+        refusal={"keywords": ["je refuse"]},
+        enrol={"extension": "900", "colleagues": {operator_phone.user: "Ann"}},
+    )
+    agent.rewrite(trunk={"listen": f"0.0.0.0:{agent.port}"})
+    return agent
+
+
 @contextmanager
 def enrolling(config: Path, port: int) -> Iterator[Child]:
-    """The command from its first word to Ctrl-C, which ends it well."""
+    """The command, once it takes calls."""
     command: list[str | Path] = [
         sys.executable,
         "-m",
@@ -38,8 +55,6 @@ def enrolling(config: Path, port: int) -> Iterator[Child]:
     try:
         session.wait_line(lambda line: "Colleagues can call 900 now" in line, 20, "enrolments")
         yield session
-        session.signal(SIGINT)
-        assert session.wait(20) == 0, session.tail()
     finally:
         session.stop()
 
@@ -47,17 +62,7 @@ def enrolling(config: Path, port: int) -> Iterator[Child]:
 def test_colleagues_and_callers_are_taken_at_once(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    workers, rtp, port = free_ports(10), free_ports(80), free_ports(1)
-    agent = agent_factory(
-        start=False,
-        trunk={"rtp_ports": f"{rtp}-{rtp + 79}"},
-        edge={"worker_ports": f"{workers}-{workers + 9}"},
-        operators={"extensions": [operator_phone.uri]},
-        refusal={"keywords": ["je refuse"]},
-        enrol={"extension": "900", "colleagues": {operator_phone.user: "Ann"}},
-    )
-    agent.rewrite(trunk={"listen": f"0.0.0.0:{agent.port}"})
-    agent.start()
+    agent, port = office(agent_factory, operator_phone).start(), free_ports(1)
     with enrolling(agent.config, port) as session:
         colleague = operator_phone.call(f"sip:900@127.0.0.1:{port}")
         colleague.wait_answered(20)
@@ -65,4 +70,22 @@ def test_colleagues_and_callers_are_taken_at_once(
         colleague.hang_up()
         bridge.hang_up()
         agent.wait_receipts()
+        session.signal(SIGINT)
+        assert session.wait(20) == 0, session.tail()
     assert [line for _, line in session.lines if line.startswith("sipagent: ")] == [f"sipagent: {SAME}"]
+
+
+@pytest.mark.parametrize("killed", ["kamailio", "sipagent"])
+def test_neither_outlives_the_other(agent_factory: AgentFactory, operator_phone: Phone, killed: str) -> None:
+    """Else calls would go nowhere, or something would stand on the port that nobody knows of."""
+    with enrolling(office(agent_factory, operator_phone).config, free_ports(1)) as session:
+        (kamailio,) = map(int, Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split())
+        ends = os.pidfd_open(kamailio)
+        os.kill(kamailio if killed == "kamailio" else session.pid, SIGKILL)
+        assert select.select([ends], [], [], 20)[0]
+        os.close(ends)
+        assert session.wait(20) == (1 if killed == "kamailio" else -SIGKILL)
+    told = [line for _, line in session.lines if "Kamailio has ended" in line]
+    assert told == (
+        ["sipagent: Kamailio has ended, and no call can come any more"] if killed == "kamailio" else []
+    )
