@@ -8,9 +8,10 @@ from structlog.testing import capture_logs
 
 from retention.archive.verify import verify
 from retention.recording import Status, due_date
-from sipagent.agent.engine import EngineFault, Incoming, LegFailed, OfLeg, RefusedByEngine
+from sipagent.agent.engine import ChallengeRefused, EngineFault, Incoming, LegFailed, OfLeg, RefusedByEngine
 from sipagent.agent.operators.board_client import local_board_client
 from sipagent.call import events as e
+from sipagent.config.identity import printable
 from tests import kept
 from tests.driving import (
     CALLER,
@@ -92,6 +93,17 @@ def test_what_the_engine_cannot_do_for_a_leg_is_told_with_its_call(stage: Stage)
     ]
     stage.gone(caller)
     assert stage.agent.calls == 0
+
+
+def test_who_was_given_no_digest_is_told_and_what_is_said_is_escaped(stage: Stage) -> None:
+    escaped = printable("new\x1b")
+    with capture_logs() as logs:
+        stage.turn(ChallengeRefused("192.0.2.7", "x", "trunk", None))
+        stage.turn(ChallengeRefused("192.0.2.20", "new\x1b", "operators", "old"))
+    assert [line["reason"] for line in logs if line["event"] == "alert"] == [
+        "192.0.2.7 asks for a password, and gets none: it is no address of trunk.allowed_sources",
+        f"the PBX asks in realm {escaped}, and its password is for old",
+    ]
 
 
 @pytest.mark.parametrize("by", ["the agent", "the engine"])
