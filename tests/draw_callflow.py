@@ -50,6 +50,7 @@ WORDS: dict[type, str] = {
     e.CallConfirmed: "ACK",
     e.MediaArrived: "first RTP",
     e.MediaFoundElsewhere: "sound went past the caller",
+    e.MediaSourceFound: "whose sound it is",
     e.LegWanted: "leg wanted",
     e.OperatorReached: "phone reached",
     e.OperatorFree: "operator free",

@@ -58,8 +58,8 @@ class FakeEngine:
     def drain(self) -> None:
         self.orders.append(("drain",))
 
-    def trust(self, gateways: tuple[Network, ...]) -> None:
-        self.orders.append(("trust", gateways))
+    def trust(self, media_sources: tuple[Network, ...]) -> None:
+        self.orders.append(("trust", media_sources))
 
     def start(self) -> None: ...
 

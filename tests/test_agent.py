@@ -440,4 +440,19 @@ def test_who_sends_to_the_sound_of_a_call_is_told_once(
     for packets in (4, 4, 4, 50):
         stage.turn(ForeignMedia(caller, packets))
     assert stage.agent.figures().foreign_packets == 62
-    assert capsys.readouterr().out.count("somebody else sends to the sound of this call") == 1
+    told = capsys.readouterr().out
+    assert told.count("somebody else sends to the sound of this call") == 1
+    assert "trunk.media_sources" not in told  # this one is heard
+
+
+def test_a_caller_whose_sound_comes_from_elsewhere_is_not_recorded_by_silence(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is dropped may be a refusal; so who runs the service is told which address, and which key."""
+    caller = stage.greeted()
+    stage.turn(ForeignMedia(caller, 10, heard=False, address="192.0.2.77"))
+    stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.shown() == f"NO REC {CALLER}"
+    told = capsys.readouterr().out
+    assert "192.0.2.77" in told and "trunk.media_sources" in told

@@ -41,6 +41,7 @@ class Watch:
     `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
     `asks`: legs that have asked for a transfer and have not had the last word about it.
     `unheard`: the notice went past the caller, so that it was not heard whatever was played.
+    `foreign`: the caller's leg is heard, or would be, from an address that neither SDP nor SIP names.
     `doubted`: the caller was unclear before the bridge; forgotten once nothing can be recorded any more.
     """
 
@@ -48,6 +49,7 @@ class Watch:
     doubted: bool = False
     notice_heard: bool = False
     unheard: bool = False
+    foreign: bool = False
     tap: str = "none"
     indicated: str = "off"
     finished: bool = False
@@ -84,6 +86,9 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.MediaArrived(),
         e.MediaFoundElsewhere(CALLER),
         e.MediaFoundElsewhere(operator),
+        e.MediaSourceFound(CALLER, own=False),
+        e.MediaSourceFound(CALLER, own=True),
+        e.MediaSourceFound(operator, own=False),
         e.DtmfPressed(CALLER, "9", "rfc4733"),
         e.DtmfPressed(CALLER, "9", "inband"),
         e.DtmfPressed(CALLER, "1", "info"),
@@ -204,6 +209,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
     )
     return (
         flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
+        flow.own_sound,
         flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_complete,
         flow.notice_began is None,
         flow.acceptance, flow.unclear, flow.late_speech, flow.hearing, flow.held,
@@ -268,14 +274,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     written = [one.what for one in flow.story.happenings[talked:] if one.what in CODES_SAY]
     assert not written or any(isinstance(one, e.PlayTone) for one in commands), "a code unheard"
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
-    assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
-    assert not (watch.unheard and watch.tap in ("running", "kept")), "recorded without a notice"
-    assert not (watch.refused and decision is Decision.ALLOWED)
-    if watch.doubted:
-        kept = watch.tap in ("running", "kept")
-        assert not (kept and flow.consent.by == "silence"), "recorded by silence after a doubt"
-        if not kept and decision in (Decision.REFUSED, Decision.NOT_ALLOWED):
-            watch = replace(watch, doubted=False)
+    watch = may_keep(flow, watch)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
         assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
         waits = watch.tap == "running" and not watch.bridged
@@ -296,8 +295,27 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     return watch, now
 
 
+def may_keep(flow: CallFlow, watch: Watch) -> Watch:
+    """What is recorded, or may come to be, is so by the caller's own will."""
+    decision, kept = flow.consent.decision, watch.tap in ("running", "kept")
+    assert not (watch.refused and kept), "a refusal erased nothing"
+    assert not watch.refused or decision is Decision.REFUSED, "a refusal that does not refuse"
+    assert not (watch.unheard and kept), "recorded without a notice"
+    if watch.foreign:
+        assert flow.acceptance in (None, "info"), "a yes by sound that may be another's is remembered"
+        allows = kept or decision is Decision.ALLOWED
+        assert not allows or flow.consent.method == "info", "sound that may be another's, or none, allows"
+    if watch.doubted:
+        assert not (kept and flow.consent.by == "silence"), "recorded by silence after a doubt"
+        if not kept and decision in (Decision.REFUSED, Decision.NOT_ALLOWED):
+            return replace(watch, doubted=False)
+    return watch
+
+
 def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
     """What the fact itself tells a bystander: of legs and operators, and a doubt before the bridge."""
+    if isinstance(fact, e.MediaSourceFound) and fact.leg == CALLER:
+        watch = replace(watch, foreign=not fact.own)
     match fact:
         case e.KeywordHeard(e.Wish.UNCLEAR) if flow.conversation is None:
             return replace(watch, doubted=True)

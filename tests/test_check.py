@@ -112,6 +112,12 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
         ("service", 'legal_basis = "6(1)(a) GDPR"', "service.legal_basis", "names consent, which silence is"),
         ("hours", 'holidays = "FR"', "hours.week", "absent: open day and night but for"),
         ("trunk", 'allowed_sources = ["0.0.0.0/0"]', "trunk.allowed_sources", "0.0.0.0/0: anybody may call"),
+        (
+            "trunk",
+            'listen = "192.0.2.5:5060"\nallowed_sources = ["192.0.2.10", "192.0.2.64/28"]',
+            "trunk.allowed_sources",
+            "192.0.2.64/28: whoever is in it may call, in any name",
+        ),
         ("recording", "enabled = false", "recording.enabled", "false: nothing is recorded"),
         ("recording", "share = 0.0", "recording.share", "0.0: nothing is recorded"),
         (

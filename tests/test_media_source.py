@@ -56,16 +56,51 @@ def test_behind_nat_it_is_the_first_who_sends_from_where_sip_does() -> None:
     assert admits(source, NAT) and not admits(source, STRANGER)
     assert not source.heard(STRANGER)
     assert source.heard(NAT)
-    assert (source.latched, source.elsewhere) == (NAT, True)
+    assert (source.latched, source.elsewhere, source.own) == (NAT, True, True)
     assert not admits(source, (BEHIND, 5999)) and not admits(source, PRIVATE)
 
 
-def test_a_gateway_of_the_trunk_may_send_for_its_peer() -> None:
-    source = MediaSource([GATEWAYS])  # type: ignore[list-item]
+GATEWAY = ("192.0.2.77", 9000)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_another_host_of_the_peers_network_is_heard_where_it_is_named(named: bool) -> None:
+    """And what is heard by that alone is not known to be the peer's own."""
+    source = MediaSource([GATEWAYS] if named else [])  # type: ignore[list-item]
+    source.signalled_by("192.0.2.2")
     source.agreed(("192.0.2.1", 4000), 0.0)
-    assert not admits(source, ("192.0.2.77", 9000))
+    assert not admits(source, GATEWAY)
     assert source.waited(OPEN_S)
-    assert admits(source, ("192.0.2.77", 9000)) and not admits(source, STRANGER)
+    assert admits(source, GATEWAY) == named and not admits(source, STRANGER)
+    assert source.heard(GATEWAY) == named
+    assert not source.own
+
+
+@pytest.mark.parametrize("peer", [("192.0.2.1", 4000), ("192.0.2.1", 4002), ("192.0.2.2", 9000)])
+def test_whom_sdp_or_sip_names_is_the_peer_also_where_its_network_is_named(peer: Address) -> None:
+    source = MediaSource([GATEWAYS])  # type: ignore[list-item]
+    source.signalled_by("192.0.2.2")
+    source.agreed(("192.0.2.1", 4000), 0.0)
+    source.waited(OPEN_S)
+    assert source.heard(peer) and source.own
+
+
+def test_it_is_settled_once_no_others_will_be_heard() -> None:
+    """What is kept from a leg before that may be the peer's own first packets."""
+    source = MediaSource()
+    assert not source.settled
+    source.signalled_by(BEHIND)
+    source.agreed(PRIVATE, 0.0)
+    assert not source.settled
+    source.waited(OPEN_S)
+    assert source.settled
+    source.heard(NAT)
+    assert source.settled
+    source.agreed(PUBLIC, 1.0)
+    assert not source.settled
+    on_loopback = MediaSource()
+    on_loopback.agreed(PEER, 0.0)
+    assert on_loopback.settled
 
 
 def test_a_peer_that_sends_from_another_port_is_found_too() -> None:

@@ -18,6 +18,7 @@ MUSIC = Path(prompts.__file__).parent / "hold.wav"
 FOREIGN_HZ = 2000.0
 ELSEWHERE = "127.0.0.9"
 TRUNK = (ip_network(f"{ELSEWHERE}/32"),)
+GATEWAY = "127.0.0.7"
 
 
 def everywhere(office: Loopback) -> list[tuple[str, int]]:
@@ -154,6 +155,69 @@ def test_after_a_reload_the_gateways_are_others(stack: ExitStack) -> None:
     office.answered()
     (watch,) = office.engine.sources._of.values()
     assert watch.source._networks == TRUNK
+
+
+def unheard(office: Loopback) -> tuple[Call, int]:
+    """A caller behind NAT who has been answered and sends nothing yet."""
+    office.caller.sound = None
+    call = behind_nat(office)
+    call.rtp.play(None)
+    leg = office.incoming().leg
+    office.engine.listen(leg)
+    office.engine.answer(leg)
+    office.until(lambda: any(isinstance(fact, e.CallConfirmed) for fact in office.facts(leg)), "ACK")
+    return call, leg
+
+
+@scene
+def test_the_first_packets_of_who_is_found_are_not_others(stack: ExitStack) -> None:
+    """They are kept from the leg for 0.2 s, whenever somebody counts."""
+    office = Loopback(stack, callers=TRUNK)
+    behind_nat(office)
+    leg = office.incoming().leg
+    office.engine.answer(leg)
+
+    def counts() -> bool:
+        office.engine.sources._count_at = 0.0
+        return e.MediaArrived(leg) in office.facts(leg)
+
+    office.until(counts, "the first packet that is heard")
+    assert office.of(ForeignMedia) == []
+    assert e.MediaSourceFound(leg, own=True) in office.facts(leg)
+
+
+@scene
+def test_who_is_kept_from_a_leg_that_is_not_heard_is_named(stack: ExitStack) -> None:
+    office = Loopback(stack, callers=TRUNK)
+    call, leg = unheard(office)
+    stranger = stack.enter_context(Stranger(GATEWAY))
+
+    def told() -> bool:
+        stranger.say(everywhere(office), FOREIGN_HZ, frames=2)
+        stranger.press(everywhere(office), "1")
+        return bool(office.of(ForeignMedia))
+
+    office.until(told, "word of who sends")
+    first = office.of(ForeignMedia)[0]
+    assert (first.leg, first.heard, first.address) == (leg, False, GATEWAY)
+    call.rtp.play(SteadyTone(CALLER_HZ))
+    office.told(leg, e.MediaSourceFound(leg, own=True))
+    assert (keys(office, leg), stranger.heard()) == ([], 0)
+    assert round(FOREIGN_HZ, -2) not in tones(office.sound_of(leg))
+
+
+@scene
+def test_where_the_trunk_sends_from_is_heard_and_not_known_to_be_the_callers(stack: ExitStack) -> None:
+    office = Loopback(stack, callers=TRUNK, media_sources=(ip_network(f"{GATEWAY}/32"),))
+    _, leg = unheard(office)
+    gateway = stack.enter_context(Stranger(GATEWAY))
+
+    def heard() -> bool:
+        gateway.press(everywhere(office), "9")
+        return "9" in keys(office, leg)
+
+    office.until(heard, "a key from the trunk's gateway")
+    office.told(leg, e.MediaSourceFound(leg, own=False))
 
 
 @scene

@@ -122,6 +122,7 @@ SILENT = {
         "trunk.shared_address",
         "trunk.rtp_ports",
         "trunk.allowed_sources",
+        "trunk.media_sources",
     ),
     *("trunk.codecs", "hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),

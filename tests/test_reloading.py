@@ -47,7 +47,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> set[str]:
 TAKEN = {
     *("service.name", "service.controller", "service.controller_contact", "service.dpo_contact"),
     *("service.legal_basis", "service.language", "service.timezone", "service.country"),
-    *("trunk.numbers", "hours.week", "hours.holidays", "hours.closed"),
+    *("trunk.numbers", "trunk.media_sources", "hours.week", "hours.holidays", "hours.closed"),
     *("prompts.notice", "prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed"),
     *("prompts.unavailable", "prompts.hold_music", "prompts.please_hold", "prompts.languages"),
     *("prompts.choose", "prompts.choices"),

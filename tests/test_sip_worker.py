@@ -40,10 +40,10 @@ class Woken:
     def __init__(self) -> None:
         self.times = 0
         self.stopped = self.drains = False
-        self.gateways: tuple[Network, ...] = ()
+        self.media_sources: tuple[Network, ...] = ()
 
-    def trust(self, gateways: tuple[Network, ...]) -> None:
-        self.gateways = gateways
+    def trust(self, media_sources: tuple[Network, ...]) -> None:
+        self.media_sources = media_sources
 
     def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
         self.challengers = trunk, pbx
@@ -131,14 +131,15 @@ def test_without_calls_it_is_over_at_once(stage: Stage, orders: WorkerOrders) ->
 def test_other_rules_are_for_the_calls_to_come(
     tmp_path: Path, stage: Stage, orders: WorkerOrders, engine: Woken
 ) -> None:
-    """The edge has let them in: who sends is the edge; sound may come from the trunk's gateways."""
-    config = read(with_keys("recording", 'format = "wav"', SMALL), tmp_path / "config.toml")
-    trunk = (ip_network("192.0.2.0/24"),)
-    rules = replace(RULES, numbers=frozenset({"+33999999999"}), allowed=trunk)
+    """The edge has let them in: who sends is the edge; sound may come from where the file says."""
+    text = with_keys("recording", 'format = "wav"', SMALL)
+    config = read(with_keys("trunk", 'media_sources = ["192.0.2.64/28"]', text), tmp_path / "config.toml")
+    rules = replace(RULES, numbers=frozenset({"+33999999999"}), allowed=(ip_network("192.0.2.10/32"),))
     orders.heard(Reload(config, rules))
     assert not is_over(stage, orders)
-    assert (stage.agent.admission, engine.gateways) == (of_edge(rules), trunk)
-    assert engine.challengers == (trunk, frozenset({"127.0.0.1"}))
+    assert stage.agent.admission == of_edge(rules)
+    assert engine.media_sources == (ip_network("192.0.2.64/28"),)
+    assert engine.challengers == (rules.allowed, frozenset({"127.0.0.1"}))
     leg = stage.invite(number=NUMBER)
     assert ("reject", leg, 404, None) in stage.engine.orders
 

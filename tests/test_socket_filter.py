@@ -56,6 +56,17 @@ def test_a_network_and_an_address_beside_it(stack: ExitStack) -> None:
     assert heard(listener, elsewhere, near, peer) == [1, 2]
 
 
+def test_others_without_their_content(stack: ExitStack) -> None:
+    """So one learns who they are, and reads nothing of theirs."""
+    listener, peer, elsewhere = bound(stack), bound(stack), bound(stack, THERE)
+    attach(listener, [Sender.at(*peer.getsockname())], emptied=True)
+    for sender in (elsewhere, peer):
+        sender.sendto(b"nine", listener.getsockname())
+    assert listener.recvfrom(9) == (b"", elsewhere.getsockname())
+    assert listener.recvfrom(9) == (b"nine", peer.getsockname())
+    assert dropped(listener) == 0
+
+
 def test_another_filter_takes_the_place_of_the_first(stack: ExitStack) -> None:
     listener, first, second = bound(stack), bound(stack), bound(stack)
     attach(listener, [])

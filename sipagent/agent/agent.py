@@ -275,7 +275,7 @@ class Agent:
             case LegLost(leg):
                 self._lost(leg)
             case ForeignMedia():
-                self._foreign(report)
+                self._foreign(engine, report)
             case Offered() | Claimed() | AskAgain():
                 self._answered(engine, report)
             case BoardLost():
@@ -377,12 +377,20 @@ class Agent:
             return replace(fact, leg=number)
         return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
 
-    def _foreign(self, report: ForeignMedia) -> None:
+    def _foreign(self, engine: Engine, report: ForeignMedia) -> None:
+        """Of a leg that has not been heard these may be its own packets, so nothing it says can be heard."""
         self.tally.foreign_packets += report.packets
         call = self._calls.of_leg.get(report.leg)
-        if call and call.is_sprayed(report.leg, report.packets):
-            reason = "somebody else sends to the sound of this call, and is not heard"
-            log.error("alert", call=call.id, reason=reason)
+        if call is None or not call.is_sprayed(report.leg, report.packets):
+            return
+        reason = "somebody else sends to the sound of this call, and is not heard"
+        if report.address:
+            reason += f": {report.address}, which neither its SDP nor its SIP names"
+        if not report.heard and call.numbers[report.leg] == CALLER:
+            reason += "; if the trunk sends from there, it belongs into trunk.media_sources"
+        log.error("alert", call=call.id, reason=reason)
+        if not report.heard:
+            self._told(engine, report.leg, e.MediaSourceFound(report.leg, own=False))
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)

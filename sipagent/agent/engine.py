@@ -111,10 +111,16 @@ class EngineFault:
 
 @dataclass(frozen=True, slots=True)
 class ForeignMedia:
-    """So many more packets have come to a leg's media from others than its peer, and were dropped."""
+    """So many more packets have come to a leg's media from others than its peer, and were dropped.
+
+    `heard`: whether the leg itself has ever been heard, else its own sound may be among them; `address`: of
+    one of the others, empty where it is not known.
+    """
 
     leg: int
     packets: int
+    heard: bool = True
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +174,9 @@ class EngineSettings:
     asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
     `pbx`: its hosts, which alone are given either of them in operators' legs; in callers', `callers` alone.
     `calls`: how many the process takes; `players`: sounds that the library plays at once.
-    `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
-    `others`: with whom else we have to do. `has_room`: whether one more call would find its legs; one that
-    finds none waits for a moment, since another may just be ending.
+    `callers`: who may begin a call; `others`: with whom else we have to do; `media_sources`: where a caller's
+    sound may come from besides the addresses that its SDP and its SIP name. `has_room`: whether one more
+    call would find its legs; one that finds none waits for a moment, since another may just be ending.
 
     Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
     something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
@@ -198,6 +204,7 @@ class EngineSettings:
     callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
     pbx: frozenset[str] = frozenset({"127.0.0.1"})
     others: tuple[Network, ...] = ()
+    media_sources: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
     hop_token: str = field(default="", repr=False)
     way_out_token: str = field(default="", repr=False)
@@ -251,7 +258,7 @@ class Engine(Protocol):
     def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
         """Only these are given a digest: in callers' legs, and the PBX's hosts in operators'."""
 
-    def trust(self, gateways: tuple[Network, ...]) -> None:
+    def trust(self, media_sources: tuple[Network, ...]) -> None:
         """The sound of callers to come may come from these, too, where nothing comes from whom SDP names."""
 
     def answer(self, leg: int) -> None: ...

@@ -98,6 +98,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
 }
 ANYWHERE: dict[type, Reaction] = {
     e.MediaFoundElsewhere: notice.found_elsewhere,
+    e.MediaSourceFound: notice.source_found,
     e.DtmfPressed: notice.digit,
     e.HearingBegan: notice.hearing_began,
     e.HearingEnded: notice.hearing_ended,

@@ -142,6 +142,23 @@ def found_elsewhere(call: CallState, fact: e.MediaFoundElsewhere) -> None:
         call.stop_tap(keep=False)
 
 
+def source_found(call: CallState, fact: e.MediaSourceFound) -> None:
+    """Sound from an address that neither SDP nor SIP names may be another's: it refuses, allows nothing."""
+    if fact.leg != CALLER:
+        return
+    known_before, call.own_sound = call.own_sound, fact.own
+    if fact.own:
+        return
+    if known_before:
+        call.note("sound from an address that neither SDP nor SIP names", "agent")
+    if call.acceptance != "info":  # it may have been heard a moment before it was known from where
+        call.acceptance = None
+    if call.consent.allowed:
+        call.decide(Decision.NOT_ALLOWED, "notice_failed")
+    if call.captured:
+        call.stop_tap(keep=False)
+
+
 def ask_again(call: CallState) -> None:
     call.phase = Phase.CONFIRM
     call.timers.clear()
@@ -161,6 +178,10 @@ def window_over(call: CallState) -> None:
         inform(call)
     elif call.phase is Phase.CONFIRM:
         refuse(call, "unclear", **said(call.unclear))
+    elif not call.own_sound:
+        notice_failed(
+            call
+        )  # our sound goes where theirs comes from: nothing shows that the caller has heard it
     else:
         call.decide(Decision.NOT_ALLOWED if call.policy.opt_in else Decision.ALLOWED, "silence")
         go_on(call)
@@ -253,13 +274,18 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
 def accept(call: CallState, how: Accepted) -> None:
     """Who was not understood is asked for a key: no word is a yes then."""
     spoken = isinstance(how, e.KeywordHeard)
-    if spoken and (call.unclear or call.phase is Phase.CONFIRM):
+    if not is_own(call, how) or (spoken and (call.unclear or call.phase is Phase.CONFIRM)):
         return
     if call.playing is Prompt.NOTICE:
         call.acceptance = how  # counts once the notice has been heard to its end
         call.note("acceptance remembered until the notice has ended", "caller")
     elif call.phase in (Phase.WINDOW, Phase.CONFIRM):
         allow(call, how)
+
+
+def is_own(call: CallState, how: Accepted) -> bool:
+    """Whether it is the caller who accepts: by INFO, which comes by SIP, or by sound that is the caller's."""
+    return call.own_sound or how == "info"
 
 
 # --- the decision ---

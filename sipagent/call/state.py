@@ -48,6 +48,7 @@ class CallState:
         self.candidate = True  # drawn for recording
         self.chooses = False  # the caller is asked for a language first
         self.media_arrived = False
+        self.own_sound = True  # nothing shows that what comes from the caller's side is not the caller's
         self.telephone_event = False  # on the caller's leg
         self.changed_keys: dict[int, bool] = {}  # telephone-event on operators' legs, where it has changed
         self.playing: Prompt | None = None  # what the caller hears

@@ -99,6 +99,12 @@ def _network(config: Config) -> Iterator[Finding]:
     for source in trunk.allowed_sources:
         if source.prefixlen == 0:
             yield warning("trunk.allowed_sources", f"{source}: anybody may call")
+        elif source.prefixlen < source.max_prefixlen and not trunk.listen.is_loopback:
+            yield warning(
+                "trunk.allowed_sources",
+                f"{source}: whoever is in it may call, in any name: give the trunk's own addresses, "
+                "if they are known",
+            )
     if not trunk.numbers:
         yield warning("trunk.numbers", "empty: any number that is dialled is taken for ours")
     for uri in config.operators.extensions:

@@ -40,6 +40,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "acceptance remembered until the notice has ended",
         *("no media", "REFER could not be sent", "nobody took the call by REFER"),
         "no word of what became of REFER",
+        "sound from an address that neither SDP nor SIP names",
     ),
     # of a recording
     "status": ("open", "closed", "erased", "purging", "purged", "failed"),

@@ -184,9 +184,9 @@ class PjsipEngine:
         """Tell who asks that no new calls are taken."""
         self.screening.draining = True
 
-    def trust(self, gateways: tuple[Network, ...]) -> None:
+    def trust(self, media_sources: tuple[Network, ...]) -> None:
         """The sound of callers to come may come from these, too."""
-        self.sources.trust(gateways)
+        self.sources.trust(media_sources)
 
     def register(self) -> None:
         """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""

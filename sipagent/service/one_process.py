@@ -192,6 +192,7 @@ def _reload(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging)
     rules = replace(taken.rules, allowed=allowed)
     agent.reload(with_seed(rules, taken.config, agent.admission.seed))
     engine.challenged_by(allowed, pbx_hosts(taken.config))
+    engine.trust(taken.config.trunk.media_sources)
     agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
     purging.reload(taken.config)
     log.info("reloaded")
@@ -222,6 +223,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         has_room=agent.has_room,
         callers=agent.admission.allowed,
         pbx=pbx_hosts(config),
+        media_sources=trunk.media_sources,
         others=(
             HERE,
             *addresses(config, agent.admission.allowed).operators,

@@ -4,10 +4,12 @@
         │
         └─ 0.2 s without a packet, and NAT may be why ─▶ OPEN ─▶ the first who sends ─▶ LATCHED
 
-Before it is latched, only the negotiated address is heard. Once it is open, also other ports of that address,
-the address that the leg's SIP comes from, and the trunk's own: a gateway is there, or a phone behind one (RFC
-4961). On loopback there is no NAT, and all programs share an address: only the port identifies a peer. The
-latched peer is known by address and port, never by SSRC, which anyone can copy.
+Before it is latched, only the negotiated address is heard. Once it is open, also other ports of that address
+and the address that the leg's SIP comes from: a gateway is there, or a phone behind one (RFC 4961). Where a
+trunk sends sound from elsewhere, its networks have to be named (`trunk.media_sources`); what is heard by that
+alone is not known to be the peer's own. On loopback there is no NAT, and all programs share an address: only
+the port identifies a peer. The latched peer is known by address and port, never by SSRC, which anyone can
+copy.
 """
 
 from collections.abc import Iterable
@@ -19,8 +21,7 @@ OPEN_S = 0.2
 
 
 class MediaSource:
-    """The source of one leg's RTP. Times are monotonic seconds; `networks`: of gateways that may send for
-    it."""
+    """The source of one leg's RTP. Times are monotonic seconds; `networks`: whence else it may come."""
 
     def __init__(self, networks: Iterable[IPv4Network] = ()) -> None:
         self.negotiated: Address | None = None
@@ -44,10 +45,14 @@ class MediaSource:
 
     def heard(self, source: Address) -> bool:
         """A packet has come from `source`; whether it is the first of the peer that is heard from now on."""
-        if self.latched or not any(_is_of(source, sender) for sender in self.admitted):
+        if self.latched or not self.admits(source):
             return False
         self.latched = source
         return True
+
+    def admits(self, source: Address) -> bool:
+        """Whether packets from there are heard now."""
+        return any(_is_of(source, sender) for sender in self.admitted)
 
     def waited(self, now: float) -> bool:
         """Whether it is time to hear others than the negotiated peer, which is silent."""
@@ -55,6 +60,20 @@ class MediaSource:
             return False
         self._open = True
         return True
+
+    @property
+    def settled(self) -> bool:
+        """Whether no others will be heard than now, however long it takes; False before there is a peer."""
+        return self.negotiated is not None and bool(self.latched or self._open or self._opens_at is None)
+
+    @property
+    def own(self) -> bool:
+        """Whether what is heard comes from an address that SDP or SIP names."""
+        return (
+            self.latched is not None
+            and self.negotiated is not None
+            and self.latched[0] in {self.negotiated[0], *self._signalling}
+        )
 
     @property
     def elsewhere(self) -> bool:

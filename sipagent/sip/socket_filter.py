@@ -22,6 +22,7 @@ _LOAD_WORD, _LOAD_HALF, _AND, _IF_EQUAL, _RETURN = 0x20, 0x28, 0x54, 0x15, 0x06
 _NETWORK = 0xFFF00000
 _SOURCE_ADDRESS, _SOURCE_PORT = _NETWORK + 12, 0
 _WHOLE, _NOTHING = 0xFFFFFFFF, 0
+_EMPTY = 8  # the UDP header alone: the reader is told of a packet of no bytes, and who has sent it
 
 Address = tuple[str, int]
 """An IPv4 address and a port."""
@@ -43,9 +44,12 @@ class Sender:
         return cls(network, port)
 
 
-def program(senders: Iterable[Sender]) -> bytes:
-    """The program that admits only these senders. Raises ValueError if they are too many."""
-    steps = b"".join(_admits(sender) for sender in senders) + _step(_RETURN, _NOTHING)
+def program(senders: Iterable[Sender], *, emptied: bool = False) -> bytes:
+    """The program that admits only these senders; `emptied`: others' packets come too, without their content.
+
+    Raises ValueError if they are too many.
+    """
+    steps = b"".join(_admits(sender) for sender in senders) + _step(_RETURN, _EMPTY if emptied else _NOTHING)
     if len(steps) // 8 > LONGEST:
         raise ValueError(f"{len(steps) // 8} instructions are more than {LONGEST}")
     return steps
@@ -69,12 +73,12 @@ def _step(code: int, operand: int, equal: int = 0, different: int = 0) -> bytes:
     return struct.pack("=HBBI", code, equal, different, operand)
 
 
-def attach(to: socket.socket, senders: Iterable[Sender]) -> None:
-    """Make this socket receive only from these senders. Earlier packets can still be read.
+def attach(to: socket.socket, senders: Iterable[Sender], *, emptied: bool = False) -> None:
+    """Make this socket receive only from these senders, as `program` does. Earlier packets can still be read.
 
     Raises OSError; ValueError if they are too many.
     """
-    steps = ctypes.create_string_buffer(content := program(senders), len(content))
+    steps = ctypes.create_string_buffer(content := program(senders, emptied=emptied), len(content))
     to.setsockopt(
         socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(content) // 8, ctypes.addressof(steps))
     )

@@ -45,6 +45,17 @@ class MediaFoundElsewhere:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaSourceFound:
+    """It is known whence a leg's sound comes. `own`: from an address that its SDP or its SIP names.
+
+    Else it is heard by `trunk.media_sources` alone, or comes from elsewhere and is not heard.
+    """
+
+    leg: int
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PromptEnded:
     """A prompt is over; `complete`: every sample of it went out. `played_ms` counts from its start."""
 
@@ -199,6 +210,7 @@ class TimePassed:
 LegFact = (
     MediaArrived
     | MediaFoundElsewhere
+    | MediaSourceFound
     | DtmfPressed
     | OperatorReached
     | OperatorAnswered

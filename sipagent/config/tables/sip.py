@@ -51,7 +51,10 @@ class TrunkTable(CredentialsTable):
     )
     numbers: tuple[Number, ...] = several("a list of numbers such as +33323063006; empty: any", ())
     allowed_sources: tuple[Annotated[types.Network, PlainValidator(types.network)], ...] = several(
-        "a list of addresses or networks such as 192.0.2.0/24; empty: the registrar's", ()
+        "a list of addresses or networks such as 192.0.2.10 or 192.0.2.0/28; empty: the registrar's", ()
+    )
+    media_sources: tuple[Annotated[types.Network, PlainValidator(types.network)], ...] = several(
+        "a list of addresses or networks such as 192.0.2.64/28; empty: where SDP and SIP say", ()
     )
     codecs: tuple[Annotated[str, PlainValidator(types.codec)], ...] = several(
         "a list of " + ", ".join(types.CODECS), ("PCMA", "PCMU", "G722"), least=1

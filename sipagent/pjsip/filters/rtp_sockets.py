@@ -43,12 +43,15 @@ class RtpSockets:
                 self._at[port] = descriptor, inode
         self._inodes = found
 
-    def admit(self, port: int, source: MediaSource) -> None:
-        """Have the leg whose RTP comes to `port` hear whom it believes. Raises OSError."""
+    def admit(self, port: int, source: MediaSource, *, ask: bool = False) -> None:
+        """Have the leg whose RTP comes to `port` hear whom it believes. Raises OSError.
+
+        `ask`: the library takes the addresses of others, and nothing of what they send.
+        """
         for at, senders in ((port, source.admitted), (port + 1, source.admitted_reports)):
             with self._copy_of(at) as one:
                 if one:
-                    attach(one, senders)
+                    attach(one, senders, emptied=ask and at == port)
 
     def dropped(self, port: int) -> int:
         """How many packets of others did not get in at `port` since its socket was made."""

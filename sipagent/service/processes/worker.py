@@ -179,7 +179,7 @@ def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> 
     while not orders.reloads.empty():
         changed = orders.reloads.get()
         agent.reload(of_edge(changed.rules))
-        orders.engine.trust(changed.rules.allowed)
+        orders.engine.trust(changed.config.trunk.media_sources)
         orders.engine.challenged_by(changed.rules.allowed, pbx_hosts(changed.config))
         agent.recorder.reload(changed.config.recording.format, changed.config.recording.recipients)
     if orders.ending_at is None:
