@@ -456,3 +456,17 @@ def test_a_caller_whose_sound_comes_from_elsewhere_is_not_recorded_by_silence(
     assert stage.shown() == f"NO REC {CALLER}"
     told = capsys.readouterr().out
     assert "192.0.2.77" in told and "trunk.media_sources" in told
+
+
+@pytest.mark.parametrize("heard_later", [False, True])
+def test_a_few_packets_of_a_caller_who_is_not_heard_may_have_been_a_refusal(
+    stage: Stage, *, heard_later: bool
+) -> None:
+    """One key, of a gateway that sends nothing in silence; others' last ones, where the caller is heard."""
+    caller = stage.greeted()
+    stage.turn(ForeignMedia(caller, 7, heard=False))
+    if heard_later:
+        stage.turn(OfLeg(caller, e.MediaSourceFound(caller, own=True)))
+    stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.shown() == f"{'REC' if heard_later else 'NO REC'} {CALLER}"

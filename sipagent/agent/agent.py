@@ -378,10 +378,14 @@ class Agent:
         return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
 
     def _foreign(self, engine: Engine, report: ForeignMedia) -> None:
-        """Of a leg that has not been heard these may be its own packets, so nothing it says can be heard."""
+        """Of a leg that has not been heard these may be its own packets: any of them may be a refusal."""
         self.tally.foreign_packets += report.packets
         call = self._calls.of_leg.get(report.leg)
-        if call is None or not call.is_sprayed(report.leg, report.packets):
+        if call is None:
+            return
+        if not report.heard:
+            self._told(engine, report.leg, e.MediaSourceFound(report.leg, own=False))
+        if not call.is_sprayed(report.leg, report.packets):
             return
         reason = "somebody else sends to the sound of this call, and is not heard"
         if report.address:
@@ -389,8 +393,6 @@ class Agent:
         if not report.heard and call.numbers[report.leg] == CALLER:
             reason += "; if the trunk sends from there, it belongs into trunk.media_sources"
         log.error("alert", call=call.id, reason=reason)
-        if not report.heard:
-            self._told(engine, report.leg, e.MediaSourceFound(report.leg, own=False))
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
