@@ -93,8 +93,26 @@ class Event(Record):
     by: str | None = None
 
 
+class Answered(Record):
+    """What a receipt and a recording tell alike: who talked with the caller."""
+
+    __slots__ = ()
+
+    operator: str | None
+    operators: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        """Every field; `operators` names each operator, in order, also where it was one."""
+        return Record.to_json(self) | {"operators": [*self.each_operator]}
+
+    @property
+    def each_operator(self) -> tuple[str, ...]:
+        """All who talked with the caller, in order."""
+        return self.operators or ((self.operator,) if self.operator else ())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording(Record):
+class Recording(Answered):
     """One recording. `path` is relative to the configuration's folder, null once nothing is on disk."""
 
     id: str
@@ -104,7 +122,8 @@ class Recording(Record):
     duration_s: float | None = None
     caller: str | None = None  # E.164
     called: str | None = None
-    operator: str | None = None
+    operator: str | None = None  # the last one, after a transfer
+    operators: tuple[str, ...] = ()  # where several talked, all in order
     status: Status = Status.OPEN
     incomplete: bool = False  # a crash, or dropped frames: something is missing
     decision: str | None = None
@@ -122,13 +141,12 @@ class Recording(Record):
 
     def tombstone(self, status: Status, at: datetime) -> "Recording":
         """What stays after the purge: when, to which number, how long and which bytes; not who."""
-        return replace(
-            self, status=status, call_id=None, caller=None, operator=None, path=None, hold=None, purged_at=at
-        )
+        gone = replace(self, call_id=None, caller=None, operator=None, operators=(), path=None, hold=None)
+        return replace(gone, status=status, purged_at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt(Record):
+class Receipt(Answered):
     """What every call leaves, recorded or not. It shares its `id` with its recording, if there is one."""
 
     id: str
@@ -139,7 +157,8 @@ class Receipt(Record):
     ended_at: datetime | None = None  # null while the call is on
     caller: str | None = None
     called: str | None = None
-    operator: str | None = None
+    operator: str | None = None  # the last one, after a transfer
+    operators: tuple[str, ...] = ()  # where several talked, all in order
     outcome: str | None = None
     decision: str = "undecided"
     decided_by: str | None = None
@@ -159,7 +178,7 @@ class Receipt(Record):
         The Call-ID goes too (it links this row to the carrier's own), and the events (free text). The times
         and the dialled number stay; anyone with the carrier's records can match them.
         """
-        return replace(self, call_id=None, caller=None, operator=None, keyword=None, events=())
+        return replace(self, call_id=None, caller=None, operator=None, operators=(), keyword=None, events=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +362,7 @@ def _plain(value: object) -> object:
 def _rich(name: str, value: Any) -> Any:
     """The typed value of a field, told by its name. Raises ValueError, TypeError."""
     if value is None:
-        return () if name in ("pauses", "events") else None
+        return () if name in ("pauses", "events", "operators") else None
     read = from_text if name == "at" or name.endswith("_at") else _READERS.get(name, _text)
     try:
         return read(value)
@@ -381,6 +400,13 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _operators(value: object) -> tuple[str, ...]:
+    """None for one: `operator` says it."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(map(_text, value)) if len(value) > 1 else ()
+
+
 def _object(value: object) -> Json:
     if not isinstance(value, dict):
         raise TypeError(f"{value!r} is not an object")
@@ -394,6 +420,7 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "pauses": lambda items: tuple(Pause.from_json(item) for item in items),
     "events": lambda items: tuple(Event.from_json(item) for item in items),
     "hold": _object,
+    "operators": _operators,
     **dict.fromkeys(("incomplete", "flagged"), _flag),
     **dict.fromkeys(("duration_s", "from_s", "to_s", "confidence"), _number),
     **dict.fromkeys(("channels", "sample_rate", "bytes", "notice_played_ms", "count", "code"), _number),

@@ -53,6 +53,7 @@ def receipt(of: Recording, **changes: Any) -> Receipt:
         "caller": of.caller,
         "called": of.called,
         "operator": of.operator,
+        "operators": of.operators,
         "outcome": "connected",
         "decision": "allowed",
         "decided_by": "silence",

@@ -49,12 +49,7 @@ class ClearSearching:
         if forms := selection.caller:
             yield Sought("caller", Condition(accepts=lambda row: _has_part(row["caller"], forms)))
         if (operator := selection.operator) is not None:
-            hashed = Condition(
-                f"{table}.operator_hash = ?",
-                (_user(operator).encode(),),
-                accepts=lambda row: operator in (row["operator"], _user(row["operator"])),
-            )
-            yield Sought("operator", hashed, (hashed,))
+            yield Sought("operator", Condition(accepts=lambda row: _has_operator(row, operator)))
 
 
 def shared_store(conninfo: str, **how: Any) -> SharedStore:
@@ -73,6 +68,11 @@ def prepare(conninfo: str) -> None:
 
 def _has_part(caller: str | None, forms: tuple[str, ...]) -> bool:
     return caller is not None and any(caller.startswith(form) or caller.endswith(form) for form in forms)
+
+
+def _has_operator(row: Row, operator: str) -> bool:
+    every = json.loads(row["operators"]) if row["operators"] else [row["operator"] or ""]
+    return any(operator in (one, _user(one)) for one in every)
 
 
 def _user(address: str) -> str:

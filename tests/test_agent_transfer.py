@@ -63,6 +63,7 @@ def test_the_recording_goes_on_in_the_same_file(stage: Stage) -> None:
     later = sound[int((end + 0.2) * rate) :]
     assert [round(strongest(later[:, side]) or 0, -1) for side in (0, 1)] == [CALLER_HZ, OPERATOR_HZ]
     assert (recording.operator, receipt.operator, receipt.outcome) == (SECOND_DESK, SECOND_DESK, "connected")
+    assert recording.operators == receipt.operators == (DESK, SECOND_DESK)
     told = [event.what for event in receipt.events if "bridged" in event.what or "transfer" in event.what]
     assert told == [f"bridged with {DESK}", f"transfer to {SECOND_DESK}", f"bridged with {SECOND_DESK}"]
     assert stage.agent.tapping.of_leg == {}

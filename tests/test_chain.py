@@ -196,9 +196,11 @@ def test_the_whole_chain_of_a_service_by_its_definition(tmp_path: Path) -> None:
                 entry = entries[row["chain_seq"]]
                 assert (entry["kind"], entry["subject"]) == (kind, str(row["id"]))
                 person = {
-                    name: json.loads(row[name]) if name in ("hold", "events") and row[name] else row[name]
+                    name: json.loads(row[name])
+                    if name in ("hold", "events", "operators") and row[name]
+                    else row[name]
                     for name in PERSONAL[kind]
-                    if name != "login" or row[name] is not None
+                    if name not in ("login", "operators") or row[name] is not None
                 }
                 text = json.dumps(person, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
                 salt = row["salt"]

@@ -7,6 +7,8 @@ import pytest
 from sipagent.lookup.numbers import call_reference, caller_forms
 from tests.office import Office, make_office
 
+BOTH = ("sip:202@127.0.0.1:5071", "sip:201@127.0.0.1:5070")  # the caller went on to 201
+
 
 @pytest.fixture
 def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
@@ -64,6 +66,7 @@ def test_who_hides_the_number_is_found_by_reference(office: Office, command: str
         (["--caller", "+33612345678", "--flagged"], 1),
         (["--caller", "3001"], 1),
         (["--operator", "201"], 1),
+        (["--operator", "202"], 1),
         (["--status", "closed"], 3),
         (["--status", "erased"], 0),
         (["--flagged"], 1),
@@ -72,7 +75,7 @@ def test_who_hides_the_number_is_found_by_reference(office: Office, command: str
 )
 def test_both_commands_filter(office: Office, command: str, words: list[str], found: int) -> None:
     office.call(timedelta(days=3))
-    office.call(timedelta(days=1), flagged=True, operator="sip:201@127.0.0.1:5070")
+    office.call(timedelta(days=1), flagged=True, operator="sip:201@127.0.0.1:5070", operators=BOTH)
     office.call(caller="+33323063001")
     result = office.run(command, *words, "--json")
     assert (result.code, result.out.count('"call_id"')) == (0, found)

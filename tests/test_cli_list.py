@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -143,3 +144,18 @@ def test_the_decision_stays_on_a_narrow_screen(office: Office, monkeypatch: pyte
         out = office.run("list").out
         assert "status" in out.splitlines()[0] and "closed" in out and row.id in out
         assert all(len(line) <= int(columns) for line in out.splitlines())
+
+
+def test_a_transfer_names_both_operators_in_order(office: Office) -> None:
+    """`operator` stays the last one, as programs know it."""
+    both = ("sip:201@pbx.example.net", "sip:202@pbx.example.net")
+    row = office.call(operator=both[1], operators=both)
+    for command in ("list", "calls", "show"):
+        arguments = (command, row.id) if command == "show" else (command,)
+        told = json.loads(office.run(*arguments, "--json").out)
+        (one,) = [told] if command == "show" else told
+        assert (one["operator"], one["operators"]) == (both[1], [*both]), command
+        assert re.search(r"201.* → .*202", office.run(*arguments).out), command
+    single = office.call()
+    (one,) = (one for one in json.loads(office.run("calls", "--json").out) if one["id"] == single.id)
+    assert one["operators"] == [one["operator"]]

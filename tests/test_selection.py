@@ -32,13 +32,16 @@ DECISIONS = ("allowed", "refused", "not_allowed")
 
 
 def calls() -> Iterator[tuple[Recording, Receipt]]:
-    """Of every kind, some at the same moment."""
+    """Of every kind, some at the same moment, some with several operators."""
     for number in range(84):
+        last = OPERATORS[number % 5 + number % 3]
+        before = tuple(filter(None, (OPERATORS[number % 7], OPERATORS[number % 4])))
         row = recording(
             number // 2,
             id=f"20261124T222000{number:03d}-{(number * 7919) % 10**6:06d}",
             caller=NUMBERS[number % 7],
-            operator=OPERATORS[number % 5 + number % 3],
+            operator=last,
+            operators=(*before, last) if last and number % 3 == 0 else (),
             status=list(Status)[number % 6],
             flagged=number % 4 == 0,
             hold=HOLD if number % 11 == 0 else None,
@@ -82,8 +85,9 @@ SELECTIONS = st.builds(
 
 def matches(row: Recording, chosen: Selection) -> bool:
     """What the class says, a second time."""
-    number, operator = row.caller, row.operator or ""
-    parts = [operator, operator.partition(":")[2].partition("@")[0] if "@" in operator else operator]
+    number = row.caller
+    parts = [one for one in row.each_operator]
+    parts += [one.partition(":")[2].partition("@")[0] for one in row.each_operator if "@" in one]
     return all(
         (
             chosen.since is None or row.started_at >= chosen.since,

@@ -31,7 +31,11 @@ from tests.crashing import killed_before, steps
 from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording, sqlite
 from tests.tampering import as_if
 
-LATER = {"receipts": ("expires_at",), "accesses": ("login", "via")}
+LATER = {
+    "receipts": ("expires_at", "operators"),
+    "recordings": ("operators",),
+    "accesses": ("login", "via"),
+}
 SCHEMAS = sorted(Path(__file__).with_name("schemas").glob("*.sql"))
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 WITHOUT_A_CHAIN = pytest.mark.parametrize("old", SCHEMAS[:1], ids=["0001"], indirect=True)

@@ -40,10 +40,14 @@ def days_of_calls() -> list[Recording]:
     chosen = random.Random(5)
     callers = [CALLER, OTHER, "+3361234", "+33712345678", "+33145678", SHORT, "anonymous", None]
     operators = [OPERATOR, "sip:anna@b", "sips:anna@other", "anna", "sip:b", None]
-    return [
+    rows = [
         recording(37 * number, caller=chosen.choice(callers), operator=chosen.choice(operators))
         for number in range(150)
     ]
+    for number, row in enumerate(rows):  # some were given to the last operator by others
+        if number % 7 == 0 and row.operator:
+            rows[number] = replace(row, operators=("sip:anna@b", "sip:max@b", row.operator))
+    return rows
 
 
 SELECTIONS = [
@@ -60,6 +64,8 @@ SELECTIONS = [
     Selection(operator=OPERATOR),
     Selection(operator="marie.durand"),
     Selection(operator="sip:b"),
+    Selection(operator="max"),
+    Selection(operator="sip:max@b", limit=3),
     Selection(operator="nobody"),
     Selection(number=CALLER, operator="anna"),
     Selection(number=CALLER, limit=3),

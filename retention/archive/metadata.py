@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from retention.archive.archive import Archive
 from retention.recording import Json, RecordError, Recording, Status
-from retention.rows.chain import PERSONAL, public
+from retention.rows.chain import PERSONAL, as_told, public
 from retention.rows.store import StoreError
 from retention.storage.keys import KeysError
 from retention.storage.recording_files import FileKind
@@ -60,14 +60,14 @@ def _beside(archive: Archive, id: str) -> Iterator[tuple[str, str]]:
 
 def _metadata(archive: Archive, row: Recording) -> str | None:
     try:
-        told = archive.read_metadata(row.id)
+        told = as_told("recording", archive.read_metadata(row.id))
     except FileNotFoundError:
         return None
     except RecordError:
         return "not readable"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    record = _as_outside(row.to_json(), sealed="sealed" in told)
+    record = as_told("recording", _as_outside(row.to_json(), sealed="sealed" in told))
     names = (told.keys() | record.keys()) - set(_OWN)
     other = [name for name in sorted(names) if told.get(name) != record.get(name)]
     return f"says otherwise than the database: {', '.join(other)}" if other else None

@@ -137,7 +137,7 @@ class SealedStore(SharedStore):
             for row in self._opened(table, rows):
                 if UNREADABLE in row:
                     raise DamagedRow(f"{self.path}: {row['id']}: {row[UNREADABLE]}")
-                columns = hashes(key, row["caller"], row["operator"])
+                columns = hashes(key, row)
                 self._ledger.tables.execute(updating(table, columns), [*columns.values(), row["id"]])
             return len(rows)
 

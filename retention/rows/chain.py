@@ -37,15 +37,20 @@ TABLES = {
     "approval": "approvals",
 }
 PERSONAL: dict[str, tuple[str, ...]] = {
-    "receipt": ("call_id", "caller", "operator", "keyword", "events"),
-    "recording": ("call_id", "caller", "operator", "hold"),
+    "receipt": ("call_id", "caller", "operator", "operators", "keyword", "events"),
+    "recording": ("call_id", "caller", "operator", "operators", "hold"),
     "access": ("by", "system_user", "login", "reference", "detail"),
     "note": ("by", "text"),
     "sum": (),
     "approval": ("by", "reference", "reason", "decided_by", "answer"),
 }
-# fields that a later version has added: of one that is null an entry says nothing, as those before it did
-_ADDED: dict[str, tuple[str, ...]] = {"access": ("login", "via")}
+# fields that a later version has added: of one that is null, or names one operator, an entry says nothing, as
+# those before it did
+_ADDED: dict[str, tuple[str, ...]] = {
+    "access": ("login", "via"),
+    "receipt": ("operators",),
+    "recording": ("operators",),
+}
 _OPEN_ABOUT_HOLDS = ("ground", "review")
 
 
@@ -91,7 +96,7 @@ def link(previous: str, entry: ChainEntry) -> str:
 def public(kind: str, record: Json) -> Json:
     """What of a row may be known forever. Of a hold: its ground and review."""
     hidden = PERSONAL[kind]
-    fields = {name: value for name, value in _told(kind, record).items() if name not in hidden}
+    fields = {name: value for name, value in as_told(kind, record).items() if name not in hidden}
     if kind == "recording":
         fields["hold"] = open_hold(hold) if (hold := record.get("hold")) else None
     return fields
@@ -125,12 +130,17 @@ def is_personal(kind: str, record: Json) -> bool:
 def personal_text(kind: str, record: Json) -> bytes:
     """The text that a commitment covers."""
     fields = {name: record.get(name) for name in PERSONAL[kind]}
-    return canonical(_told(kind, fields)).encode()
+    return canonical(as_told(kind, fields)).encode()
 
 
-def _told(kind: str, record: Json) -> Json:
+def as_told(kind: str, record: Json) -> Json:
+    """A record without what a later version has added and says nothing in it."""
     added = _ADDED.get(kind, ())
-    return {name: value for name, value in record.items() if value is not None or name not in added}
+    return {name: value for name, value in record.items() if name not in added or not _is_nothing(value)}
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, list) and len(value) < 2)
 
 
 def canonical(value: object) -> str:

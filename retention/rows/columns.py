@@ -8,14 +8,17 @@ from retention.recording import Json, RecordError
 UNREADABLE = "unreadable"  # in a row of which something cannot be read: why
 OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
-_NESTED = ("notice", "pauses", "hold", "events")
+_NESTED = ("notice", "pauses", "hold", "events", "operators")
 _FLAGS = ("incomplete", "flagged")
 _FLOATS = ("duration_s", "confidence")  # an int comes back as a float: the chain covers what is read
 
 
 def to_row(record: Json) -> Json:
-    """The columns of a record."""
-    return {name: _column(value) for name, value in record.items()}
+    """The columns of a record; `operators` is null where `operator` says it."""
+    columns = {name: _column(value) for name, value in record.items()}
+    if len(record.get("operators") or ()) < 2 and "operators" in record:
+        columns["operators"] = None
+    return columns
 
 
 def from_row(row: dict[str, Any]) -> Json:

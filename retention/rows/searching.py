@@ -1,8 +1,10 @@
 """How persons are found where their numbers and addresses stand in columns of their own."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
+from retention.rows.columns import json_text
 from retention.rows.dialect import SQLITE
 from retention.rows.pages import Query
 from retention.rows.selection import Condition, Selection, Sought
@@ -25,8 +27,10 @@ class InColumns:
             yield Sought("caller", _parts(table, selection.caller), _callers(query, table, selection.caller))
         if selection.operator is not None:
             text, values = _is_operator(selection.operator, f"{table}.operator")
+            among = f"instr({table}.operators, ?) > 0 OR instr({table}.operators, ':' || ? || '@') > 0"
+            values = (*values, json_text(selection.operator), selection.operator)
             operators = _operators(query, table, selection.operator)
-            yield Sought("operator", Condition(text, values), operators)
+            yield Sought("operator", Condition(f"({text} OR {among})", values), operators)
 
 
 def _parts(table: str, forms: Sequence[str]) -> Condition:
@@ -45,9 +49,26 @@ def _callers(query: Query, table: str, forms: Sequence[str]) -> Sequence[Conditi
 
 
 def _operators(query: Query, table: str, operator: str) -> Sequence[Condition] | None:
+    """Those of whom it was the last, and those whom it gave to others: no row is in both."""
     condition, values = _is_operator(operator, "value")
     found = _each_value(query, table, "operator", condition=condition, values=values)
-    return _each(table, "operator", list(islice(found, _MANY + 1)))
+    lasts = _each(table, "operator", list(islice(found, _MANY + 1)))
+    several = (
+        text for text in _each_value(query, table, "operators") if _gave_away(operator, json.loads(text))
+    )
+    givers = _each(table, "operators", list(islice(several, _MANY + 1)))
+    return None if lasts is None or givers is None else [*lasts, *givers]
+
+
+def _gave_away(operator: str, operators: Sequence[str]) -> bool:
+    """Whether it is among them, and not the last."""
+    *earlier, last = (is_address_of(operator, one) for one in operators)
+    return any(earlier) and not last
+
+
+def is_address_of(operator: str, address: str) -> bool:
+    """Whether an operator, a whole address or its user part, has this address."""
+    return address == operator or f":{operator}@" in address
 
 
 def _each(table: str, column: str, values: Sequence[str]) -> Sequence[Condition] | None:

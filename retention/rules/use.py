@@ -116,7 +116,7 @@ def _in_its_line(text: str, start: int, end: int) -> str:
 
 def _patterns(call: Recording | Receipt) -> list[str]:
     """The patterns that find caller and operator."""
-    names = (call.caller, *_user_parts(call.operator))
+    names = (call.caller, *(part for one in call.each_operator for part in _user_parts(one)))
     return [pattern for name in names if name and (pattern := _pattern(name))]
 
 

@@ -216,6 +216,17 @@ def _sixth(db: Database) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS(name="0007_operators")
+def _seventh(db: Database) -> None:
+    """Who talked with the caller, where that was more than one. What is null is not in the chain."""
+    for table in ("receipts", "recordings"):
+        _table(db, table).add_column("operators", str)
+        db.execute(
+            f"CREATE INDEX {table}_by_operators ON {table} (operators, started_at, id) "
+            "WHERE operators IS NOT NULL"
+        )
+
+
 # indexes for what is read often: few rows beside the tombstones and forgotten receipts kept forever
 _INDEXES = (
     "DROP INDEX idx_receipts_started_at",

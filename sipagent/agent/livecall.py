@@ -120,6 +120,7 @@ class LiveCall:
             caller=self.caller,
             called=self.called,
             operator=story.operator,
+            operators=story.several,
             outcome=story.outcome if ended else None,
             decision=consent.decision.value,
             decided_by=consent.by,
@@ -157,7 +158,12 @@ class LiveCall:
         """How the recording is to be kept."""
         assert self.recording
         story = self.flow.story
-        closing = Closing(ended_at=self.when(now), operator=story.operator, flagged=story.flagged)
+        closing = Closing(
+            ended_at=self.when(now),
+            operator=story.operator,
+            operators=story.several,
+            flagged=story.flagged,
+        )
         return replace(self.recording, flagged=story.flagged), closing
 
 

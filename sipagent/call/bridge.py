@@ -16,7 +16,7 @@ from sipagent.call.state import CallState
 def bridge(call: CallState, operator: Operator) -> None:
     call.phase = Phase.BRIDGED
     story = call.story
-    story.outcome, story.operator, story.talked = "connected", operator.uri, story.talked | {operator.uri}
+    story.answered(operator.uri)
     call.note(f"{BRIDGED}{operator.uri}", "operator")
     call.do(e.StopPlaying(CALLER), e.Bridge(operator.leg), *may_transfer(call, operator))
     events = call.changed_keys.get(operator.leg, operator.telephone_event)

@@ -8,7 +8,7 @@ import click
 from retention.archive.archive import Archive
 from retention.rules.deletion import KeptCall
 from sipagent.cli.base import Decorated, Failure, Workplace
-from sipagent.cli.tables import Column, coded, console, show_table, user_part
+from sipagent.cli.tables import Column, coded, console, operators, show_table
 from sipagent.cli.times import full
 from sipagent.languages.labels import label
 from sipagent.lookup.amounts import length
@@ -56,13 +56,13 @@ def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> 
         Column(
             "length", lambda call: length(call.recording.duration_s if call.recording else None), right=True
         ),
-        Column("operator", lambda call: user_part(_operator(call)), shrinks=True, goes=1),
+        Column("operator", _operators, shrinks=True, goes=1),
         Column("recording", lambda call: coded("status", call.recording.status if call.recording else None)),
         Column("hold", held),
     ]
     show_table(calls, columns, console(stderr=True))
 
 
-def _operator(call: KeptCall) -> str | None:
-    row = call.recording or call.receipt
-    return row.operator if row else None
+def _operators(call: KeptCall) -> str | None:
+    row = call.receipt or call.recording
+    return operators(row) if row else None

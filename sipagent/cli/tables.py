@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from retention.recording import Receipt, Recording, Status
+from retention.recording import Answered, Receipt, Recording, Status
 from sipagent.cli.base import Workplace
 from sipagent.cli.times import short, size
 from sipagent.config.errors import is_plain
@@ -232,7 +232,7 @@ def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Consol
         Column("length", lambda row: length(row.duration_s if is_there(row) else None), right=True, goes=2),
         Column("caller", lambda row: _number(row.caller)),
         Column("called", lambda row: _number(row.called), room=WIDER),
-        Column("operator", lambda row: user_part(row.operator), shrinks=True, goes=1),
+        Column("operator", operators, shrinks=True, goes=1),
         Column("status", lambda row: coded("status", row.status)),
         Column("size", lambda row: size(row.bytes if is_there(row) else None), room=WIDER, right=True),
         Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
@@ -251,11 +251,16 @@ def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
         Column("talked", lambda row: length(_seconds(row, "connected_at", "ended_at")), WIDE, True),
         Column("caller", lambda row: _number(row.caller), goes=3),
         Column("called", lambda row: _number(row.called), room=WIDER),
-        Column("operator", lambda row: user_part(row.operator), room=WIDE, shrinks=True),
+        Column("operator", operators, room=WIDE, shrinks=True),
         Column("outcome", outcome, goes=1),
         Column("decision", lambda row: coded("decision", row.decision)),
         Column("by", lambda row: coded("by", row.decided_by), room=WIDE, shrinks=True),
     ]
+
+
+def operators(row: Answered) -> str | None:
+    """All who talked with the caller, in order: `201 → 202`."""
+    return " → ".join(filter(None, map(user_part, row.each_operator))) or None
 
 
 def outcome(row: Receipt) -> str | Text | None:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from retention.recording import Answered
 from sipagent import __version__
 from sipagent.languages import spoken
 from sipagent.languages.happenings import happening
@@ -117,7 +118,7 @@ def _environment() -> Environment:
         "navigation": navigation,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
-    made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
+    made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut, "operators": operators}
     return made
 
 
@@ -151,6 +152,11 @@ def user(address: str | None) -> str:
     if not address:
         return "–"
     return re.sub(r"^sips?:|[@;].*$", "", address)
+
+
+def operators(row: Answered) -> str:
+    """All who talked with the caller, in order: `201 → 202`."""
+    return " → ".join(map(user, row.each_operator)) or "–"
 
 
 def cut(text: str, most: int = 200) -> str:

@@ -189,7 +189,7 @@ class _Filling:
             period = period_of(row["started_at"])
             if period not in self.words:
                 self.words[period] = self._key(KeyKind.SEARCH)
-            kept |= hashes(self.words[period], record["caller"], record["operator"])
+            kept |= hashes(self.words[period], to_row(record))
         return kept
 
     def _key(self, kind: KeyKind) -> RowKey:

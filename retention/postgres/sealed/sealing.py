@@ -78,7 +78,7 @@ class RowSeals:
                 period = period_of(row["started_at"])
                 if period not in words:
                     words[period] = search_key(query, self.keys, row["started_at"])
-                kept |= hashes(words[period], row["caller"], row["operator"])
+                kept |= hashes(words[period], row)
             every.append(kept)
         return every
 

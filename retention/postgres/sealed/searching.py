@@ -5,13 +5,24 @@ rows, and where a part of a number is too short for a word, rows are opened page
 filters.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from retention.postgres.sealed.row_keys import RowKeys
-from retention.postgres.sealed.words import NUMBER, OPERATOR, hash_of, periods, span_of, user_part, words_for
+from retention.postgres.sealed.words import (
+    NUMBER,
+    OPERATOR,
+    SEVERAL,
+    hash_of,
+    periods,
+    span_of,
+    user_part,
+    words_for,
+)
 from retention.rows.pages import Query, Row
+from retention.rows.searching import is_address_of
 from retention.rows.selection import Condition, Selection, Sought
 
 _FIRST = 8  # periods: of two days
@@ -39,8 +50,13 @@ class InHashes:
                 leading = self._leading(query, table, selection, known, of_part)
             yield Sought("caller", of_part, leading)
         if (operator := selection.operator) is not None:
-            of_operator = _accepting("operator", lambda there: there == operator or f":{operator}@" in there)
-            words = [{OPERATOR: user_part(operator)}]
+
+            def of_row(row: Row) -> bool:
+                last, several = row["operator"], json.loads(row["operators"] or "[]")
+                return any(is_address_of(operator, one) for one in (last, *several) if one is not None)
+
+            of_operator = Condition(accepts=of_row)
+            words = [{OPERATOR: user_part(operator)}, {OPERATOR: SEVERAL}]
             yield Sought("operator", of_operator, self._leading(query, table, selection, words, of_operator))
 
     def _leading(

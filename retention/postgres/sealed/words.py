@@ -17,6 +17,7 @@ from retention.rows.pages import Row
 
 PERIOD = timedelta(hours=6)
 NUMBER, START, END, OPERATOR = HASHES
+SEVERAL = "@"  # in no user part
 _END = 4  # digits of a number
 _LENGTH = 16  # bytes of a hash
 
@@ -63,13 +64,15 @@ def search_key(query: Query, keys: RowKeys, started_at: str) -> RowKey:
     return key
 
 
-def hashes(key: RowKey, caller: str | None, operator: str | None) -> Row:
-    """The columns by which a row is found."""
+def hashes(key: RowKey, row: Row) -> Row:
+    """The columns by which a row is found. One with several operators has the word of all such rows."""
+    caller, operator = row["caller"], row["operator"]
+    answered = None if operator is None else user_part(operator) if row["operators"] is None else SEVERAL
     words = {
         NUMBER: caller,
         START: None if caller is None else first_of(caller),
         END: None if caller is None else caller[-_END:],
-        OPERATOR: None if operator is None else user_part(operator),
+        OPERATOR: answered,
     }
     found = {name: None if word is None else hash_of(key.raw, name, word) for name, word in words.items()}
     return {"search": key.name, **found}

@@ -52,6 +52,7 @@ class Closing:
 
     ended_at: datetime
     operator: str | None
+    operators: tuple[str, ...] = ()
     flagged: bool
 
 
@@ -296,6 +297,7 @@ def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Fi
             recording,
             ended_at=closing.ended_at,
             operator=closing.operator,
+            operators=closing.operators,
             flagged=closing.flagged,
             duration_s=sound.duration_s,
             sample_rate=sound.rate,

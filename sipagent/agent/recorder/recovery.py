@@ -125,7 +125,12 @@ def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
     if allows(receipt):
         recording = archive.store.recording(id)
         died = _last_sound(archive, recording, now)
-        closing = Closing(ended_at=died, operator=recording.operator, flagged=_says(receipt, FLAGGED))
+        closing = Closing(
+            ended_at=died,
+            operator=receipt.operator or recording.operator,
+            operators=receipt.operators,
+            flagged=_says(receipt, FLAGGED),
+        )
         close(archive, recording, format, closing)
     else:
         finish(archive, id, now)

@@ -28,18 +28,31 @@ class Happening:
 class Story:
     """Times are monotonic seconds; `operator` is the SIP URI of who answered, the last one after a transfer.
 
-    `talked`: all who have talked with the caller.
+    `talked`: all who have talked with the caller; `operators`: the same in order, the first and the last of
+    very many.
     """
 
     answered_at: float | None = None
     connected_at: float | None = None
     operator: str | None = None
     talked: frozenset[str] = frozenset()
+    operators: tuple[str, ...] = ()
     outcome: Outcome | None = None
     notice_played_ms: int | None = None
     flagged: bool = False
     happenings: list[Happening] = field(default_factory=list)
     _told: Counter[tuple[str, Who]] = field(default_factory=Counter)
+
+    def answered(self, operator: str) -> None:
+        """Who talks with the caller from now on."""
+        self.outcome, self.operator, self.talked = "connected", operator, self.talked | {operator}
+        if self.operators[-1:] != (operator,):
+            self.operators = (*self.operators[: MOST_TIMES - 1], operator)
+
+    @property
+    def several(self) -> tuple[str, ...]:
+        """`operators`, where there was more than one."""
+        return self.operators if len(self.operators) > 1 else ()
 
     def tell(self, at: float, what: str, by: Who) -> None:
         """A line; from `MOST_TIMES` of the same on it is only counted."""

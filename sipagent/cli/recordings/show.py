@@ -131,7 +131,7 @@ def _recording_fields(work: Workplace, known: WholeRecord, row: Recording) -> Fi
         (_("length"), length(row.duration_s)),
         (_("caller"), row.caller),
         (_("called"), row.called),
-        (_("operator"), row.operator),
+        (_("operator"), " → ".join(row.each_operator) or None),
         *_still_sealed(known, row),
         (_("decision"), coded("decision", row.decision)),
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
@@ -187,7 +187,7 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         (_("ended"), local("ended_at")),
         (_("caller"), row.caller),
         (_("called"), row.called),
-        (_("operator"), row.operator),
+        (_("operator"), " → ".join(row.each_operator) or None),
     ]
 
 

@@ -29,7 +29,7 @@ from sipagent.web.pages.recordings import RECORDINGS, between, marks
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
 from sipagent.web.site import Person, Site, site_of, someone
-from sipagent.web.templating import label, number, render, size, user
+from sipagent.web.templating import label, number, operators, render, size
 
 EMPTY = dict.fromkeys(("reason", "text", "ground", "reference", "review"), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
@@ -144,7 +144,7 @@ class _Call:
             (_("Length"), "" if row.duration_s is None else length(row.duration_s)),
             (_("Caller"), row.caller or ""),
             (_("Called"), row.called or ""),
-            (_("Operator"), "" if row.operator is None else user(row.operator)),
+            (_("Operator"), operators(row) if row.operator else ""),
             (_("People"), _("still sealed since the rebuild") if sealed and is_nameless(row) else ""),
             (_("Paused"), ", ".join(self._span(one.from_s, one.to_s) for one in row.pauses) or _("never")),
             (_("Sealed for"), ", ".join(self.known.sealed_to or []) if sealed else ""),
@@ -189,7 +189,7 @@ class _Call:
             (_("Talked"), self._between(row, "connected_at", "ended_at")),
             *([(_("Caller"), row.caller or "")] if whole else []),
             *([(_("Called"), row.called or "")] if whole else []),
-            *([(_("Operator"), user(row.operator) if row.operator else "")] if whole else []),
+            *([(_("Operator"), operators(row) if row.operator else "")] if whole else []),
         ]
 
     def _between(self, row: Receipt, first: str, last: str) -> str:

@@ -137,12 +137,13 @@ def story(call: PersonCall, *, names: bool) -> list[Event]:
 def to_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
     """A call for programs; `names`: of those who answered and used it; `sound`: the file beside it."""
     row, receipt = call.whole.recording, call.whole.receipt
-    operator = next((one.operator for one in (receipt, row) if one and one.operator), None)
+    answered = next((one for one in (receipt, row) if one and one.operator), None) if names else None
     return {
         "id": call.id,
         "reference": call.reference,
         "started_at": to_text(call.started_at),
-        "operator": operator if names else None,
+        "operator": answered and answered.operator,
+        "operators": [*answered.each_operator] if answered else [],
         "call": receipt and _some(receipt.to_json(), _RECEIPT),
         "events": [event.to_json() for event in story(call, names=names)],
         "recording": row and _some(row.to_json(), (*_ROW, "sha256", "pauses", "purged_at")),
