@@ -17,7 +17,7 @@ from typing import TextIO, cast
 
 import structlog
 
-log = structlog.get_logger("sipagent.service.one_process")
+log = structlog.get_logger(__name__)
 
 CUT = "…"
 LONGEST = select.PIPE_BUF - len("<3>")  # bytes, with the end of the line

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sipagent.cli.init.answers import no_answers
+from sipagent.cli.init.directory import init
+from sipagent.cli.init.place import place_of
 from sipagent.config.load import Config, ConfigError, parse
 
 SMALL = """
@@ -143,3 +146,9 @@ def with_keys(table: str, keys: str, text: str = SMALL) -> str:
         lines.append(f"[{table}]")
     at = lines.index(f"[{table}]") + 1
     return "\n".join([*lines[:at], keys, *lines[at:]])
+
+
+def init_examples(directory: Path, passphrase: str | None) -> list[Path]:
+    """Write the examples as they are shipped, and a key pair, see `init`."""
+    place = place_of(directory)
+    return init(place, no_answers(place, passphrase))

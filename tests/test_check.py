@@ -23,13 +23,12 @@ from retention.storage.files import alone
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check.machine import answers_as_agent, priority_finding, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words
-from sipagent.cli.init.directory import init_examples
 from sipagent.config.examples import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, HostPort, load, parse
 from sipagent.config.seed import keep_seed
 from sipagent.service.scrape import serving
-from tests.configured import SMALL, with_keys
+from tests.configured import SMALL, init_examples, with_keys
 from tests.kept import recording
 from tests.loopback import ROOT
 from tests.urgency import forbid_real_time, real_time_is_allowed

@@ -16,11 +16,11 @@ from media.recording import chunks
 from sipagent import __version__
 from sipagent.call.machines.consent import Decision
 from sipagent.call.policy import Phase
-from sipagent.cli.init.directory import init_examples
 from sipagent.config.load import load
 from sipagent.config.model import Config
 from sipagent.languages.typography import set_french
 from tests import draw_callflow
+from tests.configured import init_examples
 from tests.test_structure import ALL, ROOMS, modules, name, tracked
 
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,9 @@ import pytest
 
 from media.prompt import inspect_prompt
 from retention.storage.keys import read_identity, read_public
-from sipagent.cli.init.directory import init_examples
 from sipagent.cli.init.template import filled, over, template
 from sipagent.config.load import load
+from tests.configured import init_examples
 from tests.office import Office, make_office
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"

@@ -192,7 +192,6 @@ def verification(store: Rows) -> object:
 READS: dict[str, Callable[[Rows], object]] = {
     "open receipts": lambda store: store.open_receipts(),
     "personal receipts": lambda store: list(store.personal_receipts(LATER, START)),
-    "kept": lambda store: list(store.each_unpurged(START + timedelta(hours=1))),
     "states": lambda store: store.states([row.id for row in store.recordings(Selection(limit=250))]),
     "due": lambda store: list(store.perhaps_due(START, START)),
     "overdue": lambda store: overdue(store, LATER, "6 months"),

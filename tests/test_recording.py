@@ -25,8 +25,8 @@ from retention.recording import (
 from tests.kept import START, receipt, recording
 
 LIST_FIELDS = (
-    "id call_id started_at ended_at duration_s caller called operator operators status incomplete decision notice "
-    "channels sample_rate path bytes sha256 pauses flagged expires_at hold purged_at"
+    "id call_id started_at ended_at duration_s caller called operator operators status incomplete "
+    "decision notice channels sample_rate path bytes sha256 pauses flagged expires_at hold purged_at"
 )
 CALLS_FIELDS = (
     "id call_id started_at answered_at connected_at ended_at caller called operator operators outcome "

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,7 +212,7 @@ def test_the_engine_is_known_by_its_protocol() -> None:
 
 def room(path: Path) -> str:
     """The folder of sipagent that a module lies in; empty for those beside the folders."""
-    parts = path.relative_to(ROOT / "sipagent").parts
+    parts = path.relative_to(ROOT / "sipagent").parts if path.is_relative_to(ROOT / "sipagent") else ()
     return parts[0] if len(parts) > 1 else ""
 
 
@@ -432,3 +433,36 @@ def test_one_host_loads_nothing_for_several(start: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# --- what is there has its place ---
+
+
+def test_a_log_is_named_like_its_module() -> None:
+    named = {
+        name(path): ast.unparse(node)
+        for path in ALL
+        for node in sources(path, ast.Call)
+        if isinstance(node, ast.Call)
+        if ast.unparse(node.func) in ("structlog.get_logger", "logging.getLogger")
+        if [ast.unparse(one) for one in node.args] != ["__name__"]
+    }
+    assert named == {"sipagent/web/serving/server.py": "logging.getLogger('uvicorn.error')"}  # whose it is
+
+
+def test_nothing_is_there_for_tests_alone() -> None:
+    """Each function is named twice by what is shipped; of the telephone both `demo` and tests have use."""
+    shipped = [path.read_text(encoding="utf-8") for path in (*ALL, *(ROOT / "sipagent").rglob("*.html"))]
+    named = Counter(word for text in shipped for word in re.findall(r"\w+", text))
+    tried = {
+        word for path in modules("tests") for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))
+    }
+    once = {
+        f"{name(path)}: {node.name}"
+        for path in ALL
+        if room(path) != "softphone"
+        for node in tree(path)
+        if isinstance(node, ast.FunctionDef) and not node.decorator_list and node.name[:2] != "__"
+        if named[node.name] == 1 and node.name in tried
+    }
+    assert once == {"sipagent/service/scrape.py: log_message"}  # the standard library calls it

@@ -153,11 +153,6 @@ def known_heads(folder: Path = HEADS) -> list[Head]:
     return [head for head in _heads(folder) if not head.everyday]
 
 
-def everyday_heads(folder: Path = HEADS) -> list[Head]:
-    """The heads in a folder that only doubt. DetectorUnavailable for a file that isn't a head."""
-    return [head for head in _heads(folder) if head.everyday]
-
-
 def plain(phrase: str) -> str:
     """A phrase in the form for comparison: `Pas d’Enregistrement !` is "pas d'enregistrement"."""
     words = unicodedata.normalize("NFC", phrase).casefold().replace("’", "'")

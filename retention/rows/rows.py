@@ -155,11 +155,6 @@ class Rows(Chained):
         """`id`, `status`, `path` and `sha256` of these recordings as rows have them, by id; up to a batch."""
         return {row["id"]: row for row in self._some("recordings", ids, columns="id, status, path, sha256")}
 
-    def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
-        """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
-        listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL")
-        return self._each(Recording, replace(listing, stop=started and to_text(started)))
-
     def perhaps_due(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Recording]:

@@ -65,7 +65,7 @@ LAST_WORDS_S = 2.0
 KEYS_OF: dict[Side, str] = {"trunk": "trunk.allowed_sources", "operators": "operators.extensions"}
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
 
-log = structlog.get_logger("sipagent.agent.agent")
+log = structlog.get_logger(__name__)
 
 Told = Report | TapFault | Answer | BoardLost | BoardHeard
 """What comes into the inbox."""

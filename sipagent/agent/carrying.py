@@ -27,7 +27,7 @@ from sipagent.call.events import CALLER
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import display_for_operator
 
-log = structlog.get_logger("sipagent.agent.agent")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

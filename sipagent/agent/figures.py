@@ -12,7 +12,7 @@ import structlog
 
 from sipagent.agent.phones import Phones
 
-log = structlog.get_logger("sipagent.agent.agent")
+log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0  # how often a worker tells them, where they have changed
 

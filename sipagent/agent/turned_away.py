@@ -18,7 +18,7 @@ ASKED_ELSEWHERE = (
     SERVICE_UNAVAILABLE,
 )  # an edge asks another worker, and leaves the receipt
 
-log = structlog.get_logger("sipagent.agent.agent")
+log = structlog.get_logger(__name__)
 
 
 def turned_away(

@@ -117,10 +117,6 @@ class Config(Table):
             raise ConfigError(self.file, source, "holds no password of one line")
         return password
 
-    def prompts_for(self, called: str | None) -> PromptSet:
-        """Give the prompts for a dialled number (E.164): its language's, and the default's for the others."""
-        return self._prompts_in(self.prompts.languages.get(called or "", self.service.language))
-
     def prompt_sets(self) -> tuple[PromptSet, ...]:
         """Give the prompts of every language in use, the default one first; only that one has `choose`."""
         others = [*self.prompts.languages.values(), *self.prompts.choices.values()]

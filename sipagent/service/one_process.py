@@ -45,7 +45,7 @@ from sipagent.service.watch import Watch
 
 HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are running
 
-log = structlog.get_logger("sipagent.service.one_process")
+log = structlog.get_logger(__name__)
 
 
 def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> int:

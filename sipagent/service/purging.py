@@ -42,7 +42,7 @@ SHARE = 20  # at most one part in this many of the time is spent looking for wha
 RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms the clock does
 FAULTS = (OSError, StoreError, ArchiveError, StampError, HeadError)
 
-log = structlog.get_logger("sipagent.service.purging")
+log = structlog.get_logger(__name__)
 
 
 class Purging:

@@ -17,7 +17,7 @@ from sipagent.config import rules as config_rules
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.rules import PROMISES, rules_of
 
-log = structlog.get_logger("sipagent.service.one_process")
+log = structlog.get_logger(__name__)
 
 BOUND, REGISTERED, IN_USE = "sockets are bound to it", "it is registered with that", "it is in use"
 BEGUN = "what is up has begun with it"

@@ -73,7 +73,7 @@ from sipagent.service.watch import Watch
 
 GIVES_WAY_S = 8.0  # an address that moves has gone by then: 3 s by deploy/cluster/keepalived-a.conf
 
-log = structlog.get_logger("sipagent.service.one_process")
+log = structlog.get_logger(__name__)
 
 
 def needed(config: Config) -> bool:

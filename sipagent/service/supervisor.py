@@ -43,7 +43,7 @@ REMEMBERED = 1000  # refusals of a worker: more than any engine has calls
 LONGEST_S = 60.0  # between two looks
 CRASHES = (SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP)  # an engine's own end
 
-log = structlog.get_logger("sipagent.service.supervisor")
+log = structlog.get_logger(__name__)
 
 
 class Process(Protocol):

@@ -28,7 +28,7 @@ from sipagent.config.load import Config
 EVERY_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking
 
-log = structlog.get_logger("sipagent.service.watch")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

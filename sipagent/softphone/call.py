@@ -68,11 +68,6 @@ class Call:
         self.loop.wait_for(lambda: self.status is not None, timeout, f"final status for {self.phone.user}")
         return self.status or 0
 
-    def wait_ringing(self, timeout: float = 10) -> None:
-        self.loop.wait_for(
-            lambda: bool(self.provisional), timeout, f"provisional answer to {self.phone.user}"
-        )
-
     def wait_acked(self, timeout: float = 10) -> None:
         self.loop.wait_for(lambda: self.acked, timeout, f"ACK to {self.phone.user}")
 

@@ -22,7 +22,7 @@ from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
 
-log = structlog.get_logger("sipagent.web.guard")
+log = structlog.get_logger(__name__)
 UNSAVED = "unsaved"
 """What the login is told behind its `?` where a form was sent by who is no longer logged in."""
 

@@ -25,7 +25,7 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.web.problems import unforeseen
 
-log = structlog.get_logger("sipagent.web.moment")
+log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0  # between two looks, while somebody watches
 LOCK_S = 10.0  # between two looks at whether an agent runs

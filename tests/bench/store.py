@@ -126,7 +126,7 @@ def give_files(archive: Archive) -> None:
     for folder in (Paths(archive).recordings, Paths(archive).vault):
         folder.mkdir(exist_ok=True)
     first = ""
-    for row in archive.store.each_unpurged():
+    for row in (one for one in archive.store.recordings() if one.purged_at is None):
         if not first:
             first = row.id
             archive.vault.create(first, [Identity(bytes(32), "bench").public])

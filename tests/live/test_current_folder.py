@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.init.directory import init_examples
+from tests.configured import init_examples
 from tests.conftest import AgentFactory
 from tests.live.test_registering import registering
 from tests.peers.agent import write_prompts

@@ -251,6 +251,16 @@ def test_all_calls_recorded_or_not(asking: Asking, store: Rows) -> None:
     assert listed(get(asking, "/calls?outcome=abandoned")) == []
 
 
+def test_a_transfer_shows_both_operators(asking: Asking, store: Rows) -> None:
+    both = ("sip:201@pbx.example.net", "sip:202@pbx.example.net")
+    row = add(store, operator=both[1], operators=both)
+    asking.login(Role.SUPERVISOR)
+    for address in ("/recordings", "/calls", f"/recordings/{row.id}"):
+        assert "201 → 202" in get(asking, address).text, address
+    for one in ("201", "202"):
+        assert listed(get(asking, f"/recordings?operator={one}")) == [row.id]
+
+
 # --- from outside ---
 
 HOSTILE = [

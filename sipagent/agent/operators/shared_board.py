@@ -61,7 +61,7 @@ from sipagent.agent.operators.shared_state import (
 LOOKS = 4  # in the time of a lease
 ELSEWHERE = "elsewhere"  # the call that the own board has for those of other hosts, while this one is alone
 
-log = structlog.get_logger("sipagent.agent.operators.shared_board")
+log = structlog.get_logger(__name__)
 
 
 class Thread(Protocol):

@@ -37,7 +37,7 @@ JOIN_S = 0.5  # of it, for what else is to be written of the call
 WAITING = 1000  # receipts in memory; those of calls that were recorded have as much room again
 COUNTED_S = 60.0  # after which a sum is due
 
-log = structlog.get_logger("sipagent.agent.recorder.rows")
+log = structlog.get_logger(__name__)
 
 
 class RowWriter:

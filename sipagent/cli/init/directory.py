@@ -10,8 +10,8 @@ from gettext import gettext as _
 from pathlib import Path
 
 from retention.storage.keys import new_pair
-from sipagent.cli.init.answers import PAIR, PASSWORD_FILE, Answers, no_answers
-from sipagent.cli.init.place import Place, place_of
+from sipagent.cli.init.answers import PAIR, PASSWORD_FILE, Answers
+from sipagent.cli.init.place import Place
 from sipagent.cli.init.template import TEMPLATE, filled, sounds, template
 from sipagent.config.load import parse
 
@@ -47,12 +47,6 @@ def init(place: Place, answers: Answers) -> list[Path]:
         written.insert(0, writing.file(TEMPLATE, text.encode()))  # last: without it nothing runs
         undo.pop_all()
     return written
-
-
-def init_examples(directory: Path, passphrase: str | None) -> list[Path]:
-    """Write the examples as they are shipped, and a key pair, see `init`."""
-    place = place_of(directory)
-    return init(place, no_answers(place, passphrase))
 
 
 def _recipients(place: Place, answers: Answers) -> dict[str, Path | None]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
 AGAIN_S = 60.0  # after which what failed is told again
 
-log = structlog.get_logger("sipagent.service.hosts.completing")
+log = structlog.get_logger(__name__)
 
 
 class Completing:

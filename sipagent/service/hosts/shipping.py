@@ -35,7 +35,7 @@ FULL = 0.5  # of the journal: an alarm
 EVERY_S = 3600.0  # and again
 FAULTS = (StoreError, ConfigError, OSError)
 
-log = structlog.get_logger("sipagent.service.hosts.shipping")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ EVERY_S = 3600.0  # after which what still fails is told of once more
 LATE = timedelta(seconds=60)  # for which a removal may take its time
 FAULTS = (OSError, StoreError, ArchiveError)
 
-log = structlog.get_logger("sipagent.service.hosts.storing")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from sipagent.voice.detectors import Detectors, detectors
 PULSE_S = 2.0
 ANSWER_S = 1.0  # for a worker that no longer reads its answers
 
-log = structlog.get_logger("sipagent.service.processes.detector")
+log = structlog.get_logger(__name__)
 
 
 def tell_trouble(connection: "Connection[tuple[str, str], None]", config: Config) -> None:

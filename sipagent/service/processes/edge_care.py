@@ -19,7 +19,7 @@ TELL_S = 60.0  # the least time between two lines of the log about what it drops
 COUNT_S, MUTE = 5.0, 3  # how often to ask for its counts; after this many without an answer: it hangs
 FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also unexpected answers
 
-log = structlog.get_logger("sipagent.service.supervisor")
+log = structlog.get_logger(__name__)
 
 
 class Counted(Protocol):

@@ -39,7 +39,7 @@ FAREWELL_S = 2.0  # how long to wait for the registrar's answer at the end
 Inbox = queue.SimpleQueue[Report]
 Send = Callable[[ToSupervisor], None]
 
-log = structlog.get_logger("sipagent.service.processes.registrar")
+log = structlog.get_logger(__name__)
 
 
 def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: RegistrarSpec) -> None:

@@ -29,7 +29,7 @@ from sipagent.edge.rejected import RejectedCall as Told
 PAUSE_S = 0.5  # between two batches
 ENDING: Ending = ("rejected", "undecided", "sip")
 
-log = structlog.get_logger("sipagent.edge.configuration")
+log = structlog.get_logger(__name__)
 
 
 class Rejections:

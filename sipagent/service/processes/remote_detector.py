@@ -30,7 +30,7 @@ HEAD = struct.Struct("<??QQI")
 SIZE = struct.Struct("<I")
 _PEER = struct.Struct("iII")  # struct ucred: pid_t, uid_t, gid_t; only the first is signed
 
-log = structlog.get_logger("sipagent.service.processes.detector")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

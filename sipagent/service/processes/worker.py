@@ -44,7 +44,7 @@ from sipagent.service.processes.specs import WorkerSpec, address_of
 PULSE_S = 10.0  # a third of what the supervisor waits
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
-log = structlog.get_logger("sipagent.service.processes.worker")
+log = structlog.get_logger(__name__)
 
 
 def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> None:

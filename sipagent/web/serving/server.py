@@ -37,7 +37,7 @@ ENDS_S = 3.0  # for answers in progress; streams are cut
 _M_ARENA_MAX = -8  # mallopt(3)
 PEM = "a PEM file that this user may read"
 
-log = structlog.get_logger("sipagent.web.serving.server")
+log = structlog.get_logger(__name__)
 
 
 def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
