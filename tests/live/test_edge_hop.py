@@ -177,15 +177,17 @@ def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
     worker = edge.workers[0]
     edge.until(lambda: worker.count("OPTIONS received"), "OPTIONS")
     before = [one.count("ACK received") for one in edge.workers]
-    call, taken, index = edge.answered()
+    caller = edge.phone(TRUNK)
+    _, taken, index = edge.answered(caller)
     edge.workers[index].wait_at("ACK received", before[index])  # it is a dialog now
+    # Its answer to a BYE could come before the worker's BYE has left, which then would not.
+    caller._on_request = lambda message: None  # type: ignore[method-assign]
     edge.process.rpc.end_dialogs(index)
     taken.wait_ended()
-    call.wait_ended()
     own = [one.message for one in worker.seen if one.describe() == "OPTIONS received"]
     own += [one.message for one in edge.workers[index].seen if one.describe() == "BYE received"][-1:]
     assert {source_in(edge, one) for one in own} == {str(edge.plan.inner)}
-    assert not [one for one in edge.trunk.seen if not one.sent and one.message.all(HEADER)]
+    assert not [one for one in caller.seen if not one.sent and one.message.all(HEADER)]
 
 
 # --- how long they last ---
