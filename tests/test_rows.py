@@ -29,7 +29,7 @@ from tests.locking import hurry, locked
 from tests.read_only import is_immutable, read_only
 from tests.settling import settle
 from tests.tampering import TERMS
-from tests.tapping import PATIENCE_S, RATE, feed, wait_for
+from tests.tapping import PATIENCE_S, RATE, feed, wait_for, writer_threads
 from tests.test_recorder import CLOSING, NOW, files
 from tests.test_rejected import rejected
 
@@ -456,10 +456,14 @@ def test_a_recording_does_not_wait_for_its_row(
     recorder: Recorder, archive: Archive, reserve: Reserve, tmp_path: Path
 ) -> None:
     """The reserve has it first; then it goes its way."""
+    before = set(writer_threads())
     with locked(tmp_path):
         recorder.keep_receipt(BEGUN)
         tap = recorder.begin(ROW, pytest.fail)
-        wait_for(lambda: files(archive) == ["part"])
+        wait_for(
+            lambda: bool(set(writer_threads()) - before)
+        )  # the file has its name before the tap takes sound
+        assert files(archive) == ["part"]
         assert read_reserve(reserve.path) == [BEGUN, ROW]
         feed(tap, 0, RATE)
         recorder.keep(tap, ROW, CLOSING)
