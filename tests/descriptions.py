@@ -187,5 +187,6 @@ class Describing(Phone):
         if message.describe() == self.of:
             start = "SIP/2.0 183 Session Progress" if message.status == 180 else message.start
             kept = (one for one in message.headers if one[0] != "Content-Type")
-            message = Message(start, (*kept, ("Content-Type", self.kind)), self.body)
+            kind = (("Content-Type", self.kind),) if self.kind else ()
+            message = Message(start, (*kept, *kind), self.body)
         super().send(message, to)

@@ -148,14 +148,19 @@ def scene(play: Callable[[ExitStack], None]) -> Callable[[], None]:
     """Make a test of a function that is run in a process of its own."""
 
     def test() -> None:
-        command = [sys.executable, "-c", RUN, play.__module__, play.__name__]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
-        assert done.stdout == "", "the library writes to standard output"
+        run(play.__module__, play.__name__)
 
     test.__name__, test.__doc__ = play.__name__, play.__doc__
     SCENES[play.__module__, play.__name__] = play
     return test
+
+
+def run(module: str, name: str) -> None:
+    """A scene in a process of its own."""
+    command = [sys.executable, "-c", RUN, module, name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.stdout == "", "the library writes to standard output"
 
 
 SCENES: dict[tuple[str, str], Callable[[ExitStack], None]] = {}

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from sipagent.edge import grammar
+from sipagent.sip.session_description import AUDIO_LINES
 from tests.posix import Pattern
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the flags are glibc's")
@@ -36,6 +37,10 @@ def test_lines_of_media_are_counted(line: str, audio: bool, end: str, count: int
     for limit in range(1, 10):
         assert Pattern(grammar.media(limit)).matches(body) is (count >= limit)
         assert Pattern(grammar.audio(limit)).matches(body) is (audio and count >= limit)
+
+
+def test_lines_are_counted_as_far_as_a_worker_takes_them() -> None:
+    assert grammar.MOST_AUDIO == AUDIO_LINES
 
 
 def test_what_is_no_line_of_media_is_not_counted() -> None:

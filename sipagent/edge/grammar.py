@@ -71,9 +71,9 @@ BAD_HEAD = (
 """What ends a line for one parser and not for another, in a head whose NULs are written `\\0` and its
 backslashes twice."""
 
-# --- session descriptions, also within multipart bodies ---
+# --- session descriptions, also within multipart bodies: how many sockets they open ---
 
-MOST_MEDIA, MOST_AUDIO = 8, 4
+MOST_AUDIO = 4  # a worker refuses more
 _LINE = rf"[{_EOL}]m="  # with `^` for the first line, glibc would take it for one everywhere in a repetition
 _AUDIO = rf"{_LINE}[{_BLANK}]*audio([^{_BLANK}]|[{_BLANK}]+([^0{_BLANK}]|0[^/{_BLANK}{_EOL}]))"
 

@@ -21,7 +21,7 @@ class RejectedCall:
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
     empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
     calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
-    supported, or for more media than an engine takes; `unanswered`: no worker that got it answered;
+    supported, or has a body that no engine takes; `unanswered`: no worker that got it answered;
     `untaken`: a slot was free, and its worker said that it had no room; `crash`: its INVITE was the last
     message that a worker was given before it crashed; `loop`: its Max-Forwards was used up.
     """

@@ -146,6 +146,7 @@ class Leg(pj.Call):
         self.silent_by_sdp = False  # the SDP says that it sends nothing
         self.failed = False
         self.refused = False  # what it describes is not acceptable
+        self.has_media = False  # SDP has been agreed upon
         self.audio = 0  # which section of the SDP is the one that is used
         self.received = -1
         self.received_at = 0.0
@@ -178,6 +179,8 @@ class Leg(pj.Call):
         message = self._received(prm.e)
         if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self.reached = True
+            if not self.has_media:
+                self.refuses(NotAcceptable(NO_MEDIA, "there is none"))
             self.received_at = time.monotonic()
             self.engine.confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
@@ -201,7 +204,7 @@ class Leg(pj.Call):
                 if one.status == pj.PJSUA_CALL_MEDIA_ERROR:
                     self.fails("the library has no media for it")
                 if one.status not in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR):
-                    self.audio = one.index
+                    self.audio, self.has_media = one.index, True
                     self._agreed(remote_sdp(self.getId()), one.index)
         self.engine.agreed(self)
 

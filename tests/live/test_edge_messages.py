@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from sipagent.edge.configuration import MOST_AT_ALL, MOST_BODY
-from sipagent.edge.grammar import MOST_AUDIO, MOST_MEDIA
 from sipagent.softphone.phone import Answering, Call, Loop
 from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
@@ -67,43 +66,21 @@ def taken(edge: Edge, call_id: str) -> Message:
 @pytest.mark.parametrize(
     "body",
     [
-        TOO_MUCH_AUDIO,
+        HEAD + AUDIO + VIDEO + CLOSED,
         TOO_MANY,
-        HEAD + AUDIO + CLOSED * MOST_MEDIA,
-        TOO_MUCH_AUDIO.replace("\r\n", "\n"),
-        TOO_MUCH_AUDIO.replace("\r\n", "\r"),
-        TOO_MUCH_AUDIO.replace("m=audio", "m=AuDiO"),
-        TOO_MUCH_AUDIO.replace("m=audio", "m= audio"),
-        TOO_MUCH_AUDIO.replace("s=-", "s=\0"),
-        TOO_MUCH_AUDIO.replace("s=-", 's=\\"0\\0'),
-        TOO_MUCH_AUDIO.replace("40000", "00004"),
-        "\r\n\r\n" + TOO_MUCH_AUDIO,
-    ],
-)
-def test_more_media_than_an_engine_carries_is_refused(edge: Edge, sender: Sender, body: str) -> None:
-    refused(edge, sender, 488, body)
-
-
-def test_media_in_several_parts_count_together(edge: Edge, sender: Sender) -> None:
-    mixed = {"Content_Type": "multipart/mixed;boundary=part"}
-    refused(edge, sender, 488, multipart(TOO_MUCH_AUDIO), **mixed)
-    refused(edge, sender, 488, multipart(*[SDP] * (MOST_AUDIO + 1)), **mixed)
-    passed_on(edge, sender, multipart(SDP), **mixed)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        HEAD + AUDIO * MOST_AUDIO,
-        HEAD + AUDIO + VIDEO * (MOST_MEDIA - 1),
-        HEAD + CLOSED * MOST_AUDIO + AUDIO * MOST_AUDIO,
+        TOO_MUCH_AUDIO,
         SDP + "a=x-m=audio 1\r\n" * 20,
         SDP.replace("\r\n", "\n"),
         "",
     ],
 )
-def test_what_phones_and_gateways_offer_is_passed_on(edge: Edge, sender: Sender, body: str) -> None:
+def test_what_is_offered_is_passed_on(edge: Edge, sender: Sender, body: str) -> None:
+    """Whatever it is: the worker judges it, by the one rule that there is."""
     passed_on(edge, sender, body)
+
+
+def test_so_is_what_is_offered_in_several_parts(edge: Edge, sender: Sender) -> None:
+    passed_on(edge, sender, multipart(SDP, SDP), Content_Type="multipart/mixed;boundary=part")
 
 
 def test_a_body_that_is_no_session_is_refused(edge: Edge, sender: Sender) -> None:
