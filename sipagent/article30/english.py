@@ -88,7 +88,7 @@ ENGLISH = RegisterWords(
         "data.voice": "**Voice** of caller and operator, on two channels, and what they say",
         "data.voice/off": "**Voice**: none is recorded any more",
         "data.numbers": (
-            "**Numbers**: the caller’s, unless withheld; the number dialled; the operator’s extension"
+            "**Numbers**: the caller’s, where one comes; the number dialled; the operator’s extension"
         ),
         "data.call": (
             "**Receipt of the call**, recorded or not: date and times, outcome, the caller’s choice and how "
@@ -212,8 +212,8 @@ ENGLISH = RegisterWords(
         ),
         "rights.access": (
             "**Access**: a copy under the reference of the request, of both channels or the caller’s alone, "
-            "as the data protection officer decides (article 15(3) and (4)); who hides the number is found "
-            "by the reference of the call, which the operator tells"
+            "as the data protection officer decides (article 15(3) and (4)); a call without a number is "
+            "found by its reference, which the operator tells"
         ),
         "rights.erasure": (
             "**Erasure** before its date on request, with its reason and a certificate; refused as long "

@@ -102,8 +102,7 @@ FRENCH = RegisterWords(
         "data.voice": "**Voix** de l’appelant et de l’opérateur, sur deux canaux, et ce qu’ils disent",
         "data.voice/off": "**Voix** : plus aucune n’est enregistrée",
         "data.numbers": (
-            "**Numéros** : celui de l’appelant, sauf s’il le masque ; le numéro composé ; le poste de "
-            "l’opérateur"
+            "**Numéros** : celui de l’appelant, s’il arrive ; le numéro composé ; le poste de l’opérateur"
         ),
         "data.call": (
             "**Reçu de l’appel**, enregistré ou non : date et heures, issue, choix de l’appelant et façon "
@@ -231,8 +230,8 @@ FRENCH = RegisterWords(
         "rights.access": (
             "**Accès** : copie sous la référence de la demande, des deux canaux ou du seul canal de "
             "l’appelant, selon ce que décide le délégué à la protection des données (articles 15.3 et "
-            "15.4) ; l’appel d’une personne qui masque son numéro se retrouve par sa référence, que "
-            "l’opérateur lui donne"
+            "15.4) ; un appel sans numéro se retrouve par sa référence, que "
+            "l’opérateur donne"
         ),
         "rights.erasure": (
             "**Effacement** avant terme, sur demande, avec son motif et une attestation ; refusé tant que "

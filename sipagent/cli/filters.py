@@ -17,7 +17,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--until", metavar="TIME", help="Begun before; a date alone includes that day."),
     click.option("--caller", metavar="NUMBER", help="As you would dial it, or how it begins or ends."),
     click.option(
-        "--reference", metavar="R", help="The call's own: 482913, as the operator tells who hides the number."
+        "--reference",
+        metavar="R",
+        help="The call's own: 482913, as the operator tells where no number has come.",
     ),
     click.option("--operator", metavar="EXTENSION", help="201, or the whole address."),
     click.option(

@@ -138,7 +138,7 @@ def call_id(message: str) -> str:
 def display_for_operator(recorded: bool, caller: str | None, reference: str) -> str:
     """Give the display name of the operator's call, a quoted string (RFC 3261 section 25.1) with its quotes.
 
-    `"REC +33612345678"`, or `"NO REC #482913"` if the caller hides the number: the call's reference, which
+    `"REC +33612345678"`, or `"NO REC #482913"` where there is no number: the call's reference, which
     the operator can tell a caller who may ask for the recording later (GDPR articles 11(2) and 12(2)). ASCII
     only, since not every desk phone reads UTF-8.
     """
