@@ -19,6 +19,7 @@ SESSION = ("v=0", f"o=- 1 1 IN IP4 {ADDRESS}", "s=-", "t=0 0")
 HERE = f"c=IN IP4 {ADDRESS}"
 AUDIO = ("m=audio 40000 RTP/AVP 8 101", "a=rtpmap:8 PCMA/8000", "a=rtpmap:101 telephone-event/8000")
 MANY = "9" * 40
+DTLS_KEY = f"a=fingerprint:sha-256 {':'.join(32 * ['AB'])}"
 CLOSED_VIDEO = "m=video 0 RTP/AVP 31"
 
 
@@ -86,6 +87,8 @@ ACCEPTABLE = (
     _usual("attributes of no use", 1, "a=ssrc:1 cname:", "a=rtcp-fb:* nack", "a=", "a=:", "a=\x00", "a=\xe9"),
     _usual("a key of SRTP", 1, f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}|2^31|1:1"),
     _usual("a key of SRTP that is long", 1, f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 300}"),
+    _usual("keys by DTLS", 1, "a=setup:actpass", DTLS_KEY),
+    _usual("keys by DTLS on a line of their own", 1, "m=audio 40002 UDP/TLS/RTP/SAVP 8", DTLS_KEY),
     _usual("a fingerprint that is long", 1, "a=setup:actpass", f"a=fingerprint:sha-256 {'AA:' * 200}AA"),
     _usual("all directions", 1, "a=sendonly", "a=recvonly", "a=inactive"),
     _usual("bandwidths", 1, *10 * ("b=AS:4294967295999", "b=:", "b=x")),
@@ -124,6 +127,15 @@ NOT_ACCEPTABLE = (
     _case("a port that is a word", None, *SESSION, HERE, "m=audio x RTP/AVP 8"),
     _case("no transport", None, *SESSION, HERE, "m=audio 40000"),
     _case("another transport", None, *SESSION, HERE, "m=audio 40000 TCP/MRCPv2 1"),
+    _case(
+        "keys by DTLS alone",
+        None,
+        *SESSION,
+        HERE,
+        "m=audio 40000 UDP/TLS/RTP/SAVPF 8",
+        "a=setup:actpass",
+        DTLS_KEY,
+    ),
     _case("no payload type", None, *SESSION, HERE, "m=audio 40000 RTP/AVP"),
     _case("a payload type that is not said", None, *SESSION, HERE, "m=audio 40000 RTP/AVP 96"),
     _case(

@@ -41,15 +41,14 @@ _RTPMAP = re.compile(r"(\d{1,3})\s+([\w.+-]{1,32})/([1-9]\d{0,5})(/\d)?", re.ASC
 _FMTP = re.compile(r"(\d{1,3})\s+([ -~]{1,200})", re.ASCII)
 _NUMBER = re.compile(r"\d{1,3}", re.ASCII)
 _FORMAT = re.compile(r"[A-Za-z_][\w.+-]{0,31}|1[01]\d|12[0-7]|\d{1,2}", re.ASCII)
-_AUDIO_BY_RTP = re.compile(r"(UDP/TLS/)?RTP/S?AVPF?", re.IGNORECASE)
+_AUDIO_BY_RTP = re.compile(
+    r"RTP/S?AVPF?", re.IGNORECASE
+)  # keys by DTLS: with them the library ends the process
 _DECLINES = re.compile(r"recordpref:\s*off", re.ASCII | re.IGNORECASE)  # RFC 7866, wherever it stands
-_DIRECTION_AND_KEYS = (
-    r"sendrecv|sendonly|recvonly|inactive|setup:(actpass|active|passive|holdconn)"
-    r"|fingerprint:[\w-]{1,16} [0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){0,63}"
-)
-_OF_SESSION = re.compile(_DIRECTION_AND_KEYS, re.ASCII)
+_DIRECTION = r"sendrecv|sendonly|recvonly|inactive"
+_OF_SESSION = re.compile(_DIRECTION, re.ASCII)
 _OF_AUDIO = re.compile(
-    _DIRECTION_AND_KEYS + r"|rtcp-mux|(max)?ptime:\s*([1-9]\d|100)"  # of 2.56 s the library makes 0
+    _DIRECTION + r"|rtcp-mux|(max)?ptime:\s*([1-9]\d|100)"  # of 2.56 s the library makes 0
     r"|crypto:[1-9]\d{0,8} \w{1,40} inline:[A-Za-z0-9+/]{1,86}={0,2}(\|[\w^:|]{1,40})?( [ -~]{1,80})?",
     re.ASCII,
 )
