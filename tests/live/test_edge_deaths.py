@@ -59,13 +59,14 @@ def pending(edge: Edge, index: int, count: int = 2) -> list[Call]:
 
 
 def invited(edge: Edge, call: Call) -> list[int]:
-    """The workers that have seen this call, each as often as it has."""
-    return [
-        index
+    """The workers that have seen this call, each as often as it has, in the order in which they have."""
+    found = [
+        (one.at_ns, index)
         for index, worker in enumerate(edge.workers)
         for one in worker.seen
         if one.describe() == "INVITE received" and one.message.header("Call-ID") == call.call_id
     ]
+    return [index for _, index in sorted(found)]
 
 
 def test_the_last_call_before_a_crash_is_given_to_nobody_else(edge: Edge) -> None:
