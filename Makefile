@@ -47,7 +47,7 @@ tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cach
 FAILED = .pytest_cache/failed
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -130,6 +130,12 @@ ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge
 
 attack: .venv/tested peers ## attack it on loopback, in both shapes
 	@$(call tested,-n 2 $(ATTACKS))
+
+MESSAGES ?= 100000
+
+fuzz: .venv/tested peers ## send what no peer should: MESSAGES=100000 SEED=7; without a seed another one each time, which it prints
+	@FUZZ_MESSAGES=$(MESSAGES) FUZZ_SEED=$(if $(filter command,$(firstword $(origin SEED))),$(SEED),0) \
+		.venv/bin/python -m pytest -q -s tests/attack/test_fuzz.py
 
 bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
 	@.venv/bin/python -m tests.bench.crowd

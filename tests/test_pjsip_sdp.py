@@ -107,3 +107,19 @@ def test_a_caller_who_requires_awareness_is_served(stack: ExitStack) -> None:
     unknown = office.caller.call(office.uri(), headers=(("Require", "telepathy"),))
     office.until(lambda: unknown.status is not None, "answer")
     assert unknown.status == 420
+
+
+@scene
+def test_no_offer_follows_one_that_has_no_answer(stack: ExitStack) -> None:
+    """The library would end the process where the call has had a line of a kind that it does not know."""
+    office = Loopback(stack)
+    call, leg = office.answered(headers=(("Supported", "record-aware"),))
+    channel = b"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
+    office.meanwhile(lambda: call.request("INVITE", body=call._sdp() + channel))
+    before = office.caller.count("200 INVITE received")
+    with office.loop.changing():
+        call._send("INVITE", lambda _: None)  # nobody acknowledges the answer, which is our offer
+    office.until(lambda: office.caller.count("200 INVITE received") > before, "our offer")
+    office.engine.indicate(leg, "on")
+    office.frames(call, 0.5)
+    assert office.caller.count("INVITE received") == 0

@@ -11,6 +11,7 @@ import pjsua2 as pj
 
 from sipagent.call.events import Indication
 from sipagent.pjsip.legs import Leg
+from sipagent.pjsip.negotiated import is_settled
 from sipagent.pjsip.setup import order
 
 AGAIN_S = 0.2  # where the engine was in the middle of another offer
@@ -55,7 +56,7 @@ class Awareness:
         for leg, due in list(self._due.items()):
             if due > now or leg.held:
                 continue
-            if order(leg.reinvite, pj.CallOpParam()):
+            if is_settled(leg.getId()) and order(leg.reinvite, pj.CallOpParam()):
                 del self._due[leg]
                 self._told.add(leg)
             else:

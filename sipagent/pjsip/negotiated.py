@@ -5,15 +5,29 @@ knows that answer, too. The functions are pjsip's own, as pjsua calls them.
 """
 
 import ctypes
+from collections.abc import Callable
+from typing import TypeVar
 
 from sipagent.pjsip.setup import LIBRARY
+
+T = TypeVar("T")
 
 LONGEST = 8192  # bytes of SDP
 # Where the invite session names its dialog; the negotiator is the second word after that (sip_inv.h).
 FIRST_WORD, LAST_WORD = 4, 32
 POINTER = ctypes.sizeof(ctypes.c_void_p)
+DONE = 4  # a negotiator's state: no offer waits for its answer (sdp_neg.h)
 
 LIBRARY.pjsip_dlg_get_inv_session.restype = ctypes.c_void_p
+
+
+def is_settled(call: int) -> bool:
+    """Whether an offer may go out within a call: one after another ends the process (pjsua_media.c)."""
+    return (
+        call >= 0
+        and _of(call, lambda negotiator: LIBRARY.pjmedia_sdp_neg_get_state(ctypes.c_void_p(negotiator)))
+        == DONE
+    )
 
 
 def remote_sdp(call: int) -> str:
@@ -21,11 +35,17 @@ def remote_sdp(call: int) -> str:
 
     Never of a call without: the library ends the process where there is no such SDP yet.
     """
+    return _of(call, _printed) or ""
+
+
+def _of(call: int, ask: Callable[[int], T]) -> T | None:
+    """What is asked of a call's negotiator; None where there is none."""
     pjsua_call, dialog = ctypes.c_void_p(), ctypes.c_void_p()
     if LIBRARY.acquire_call(b"sdp", call, ctypes.byref(pjsua_call), ctypes.byref(dialog)):
-        return ""
+        return None
     try:
-        return _printed(_negotiator(dialog))
+        negotiator = _negotiator(dialog)
+        return ask(negotiator) if negotiator else None
     finally:
         LIBRARY.pjsip_dlg_dec_lock(dialog)
 
@@ -41,9 +61,7 @@ def _negotiator(dialog: ctypes.c_void_p) -> int:
 
 def _printed(negotiator: int) -> str:
     sdp = ctypes.c_void_p()
-    if not negotiator or LIBRARY.pjmedia_sdp_neg_get_active_remote(
-        ctypes.c_void_p(negotiator), ctypes.byref(sdp)
-    ):
+    if LIBRARY.pjmedia_sdp_neg_get_active_remote(ctypes.c_void_p(negotiator), ctypes.byref(sdp)):
         return ""
     text = ctypes.create_string_buffer(LONGEST)
     length = LIBRARY.pjmedia_sdp_print(sdp, text, LONGEST)

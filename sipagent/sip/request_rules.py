@@ -205,7 +205,7 @@ class RequestRules:
     def _by_load(self, request: Request, load: Load, now: float) -> Refuse | Wait | None:
         if request.method == "OPTIONS" and load.draining and not request.to_tag:
             return Refuse(503)
-        if request.method not in WITH_BODY or self._is_repeated(request, now):
+        if request.method not in WITH_BODY or self.is_repeated(request, now):
             return None
         if request.opens and load.sockets + request.opens > load.sockets_limit:
             return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER)
@@ -223,7 +223,7 @@ class RequestRules:
         """
         if request.method not in WITH_BODY:
             return False
-        repeated = self._is_repeated(request, now)
+        repeated = self.is_repeated(request, now)
         dialog = self._dialogs.setdefault(request.dialog, _Dialog(now))
         dialog.used_at = now
         dialog.peers |= {request.source, *reached_at(request.message)}
@@ -231,6 +231,11 @@ class RequestRules:
         if not repeated:
             dialog.passed[request.cseq, request.branch] = math.inf
         return not repeated
+
+    def is_repeated(self, request: Request, now: float) -> bool:
+        """Whether the library has this very request already."""
+        dialog = self._dialogs.get(request.dialog)
+        return dialog is not None and dialog.passed.get((request.cseq, request.branch), now) > now
 
     def ended(self, call_id: str, now: float, repeated_s: float = REPEATED_S) -> None:
         """The leg of an INVITE is over, or never was: for so long the library answers it from memory."""
@@ -291,10 +296,6 @@ class RequestRules:
         said = header_values(request.message, HEADER)
         return any(value.partition(";")[0].strip() == self._token for value in said)
 
-    def _is_repeated(self, request: Request, now: float) -> bool:
-        dialog = self._dialogs.get(request.dialog)
-        return dialog is not None and dialog.passed.get((request.cseq, request.branch), now) > now
-
 
 def read(message: str, source: Address, sdp: Described | NotAcceptable | None = None) -> Request:
     """A request from its text; what is missing is empty. The library knows methods in any case of letters."""
@@ -305,7 +306,7 @@ def read(message: str, source: Address, sdp: Described | NotAcceptable | None = 
     branch = _BRANCH.search(first("Via"))
     to_tag = _tag(first("To"))
     return Request(
-        method=message.partition(" ")[0].upper(),
+        method=next(iter(message.split(None, 1)), "").upper(),  # a request line may be folded for the library
         source=source,
         message=message,
         call_id=first("Call-ID"),

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator
 import pjsua2 as pj
 
 from sipagent.pjsip.setup import LIBRARY, Text, packet_size
+from sipagent.sip.head_rules import can_be_sent_to, has_tag, wants_answers_elsewhere
 from sipagent.sip.session_description import UNREADABLE, Described, NotAcceptable, described
 
 POINTER = ctypes.sizeof(ctypes.c_void_p)
@@ -22,6 +23,8 @@ LIBRARY.pjsip_msg_find_hdr.restype = ctypes.c_void_p
 LIBRARY.pjsip_msg_find_remove_hdr.restype = ctypes.c_void_p
 LIBRARY.pjsip_multipart_get_first_part.restype = ctypes.c_void_p
 LIBRARY.pjsip_multipart_get_next_part.restype = ctypes.c_void_p
+TRYING, REDIRECTED = 100, 300
+LONGEST = 4000  # bytes of a header as the library writes it; a longer one fits into no message
 _from_native = LIBRARY._ZN2pj9SipRxData6fromPjER13pjsip_rx_data
 
 
@@ -100,6 +103,10 @@ class Received:
             self._message.body = LIBRARY.pjsip_msg_body_create(
                 self._pool, *map(ctypes.byref, kind), ctypes.byref(made)
             )
+            body = _Body.from_address(self._message.body or 0)
+            for at in self._headers(pj.PJSIP_H_CONTENT_TYPE):  # the library goes by this, where there is one
+                types = (_Text * len(SDP)).from_address(at + ctypes.sizeof(_Header))
+                types[0], types[1] = body.type, body.subtype
         elif sdp:
             for body, text in zip(self._parts(), sdp.texts, strict=True):
                 size = len(text) + 1  # a NUL ends what the library's parser reads
@@ -112,6 +119,38 @@ class Received:
         for kind in (pj.PJSIP_H_WWW_AUTHENTICATE, pj.PJSIP_H_PROXY_AUTHENTICATE):
             while LIBRARY.pjsip_msg_find_remove_hdr(ctypes.byref(self._message), kind, None):
                 pass
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is of one call: the library would take the last of two such headers, we the first."""
+        kinds = (pj.PJSIP_H_CALL_ID, pj.PJSIP_H_CSEQ, pj.PJSIP_H_FROM, pj.PJSIP_H_TO)
+        return all(len(list(self._headers(kind))) == 1 for kind in kinds)
+
+    @property
+    def answers_in_no_dialog(self) -> bool:
+        """Whether it is a response to an INVITE, not the first nor a refusal, that has no To tag."""
+        status = (self._message.line[0] or 0) & 0xFFFF_FFFF
+        method, to = (_written(next(self._headers(kind))) for kind in (pj.PJSIP_H_CSEQ, pj.PJSIP_H_TO))
+        return TRYING < status < REDIRECTED and method.upper().endswith(" INVITE") and not has_tag(to)
+
+    @property
+    def wants_answers_elsewhere(self) -> bool:
+        """Whether a request is to be answered at another place than it came from."""
+        return wants_answers_elsewhere(_written(next(self._headers(pj.PJSIP_H_VIA))))
+
+    def leave_out_unreachable(self, transport: str) -> None:
+        """Have the library see no next hop that it could not send to: the one that it knew before stays.
+
+        That is the last Record-Route, or without any the Contact.
+        """
+        routes = list(self._headers(pj.PJSIP_H_RECORD_ROUTE))
+        if routes and can_be_sent_to(_written(routes[-1]), transport):
+            return
+        for at in [*routes, *self._headers(pj.PJSIP_H_CONTACT)]:
+            if not can_be_sent_to(_written(at), transport):
+                links = _Header.from_address(at)
+                _Header.from_address(links.before).next = links.next
+                _Header.from_address(links.next).before = links.before
 
     # --- steps ---
 
@@ -144,7 +183,7 @@ class Received:
         """The bodies that are SDP. Raises NotAcceptable where the library could take another for one."""
         if not self._message.body:
             return
-        if len(list(self._content_types())) > 1:
+        if len(list(self._headers(pj.PJSIP_H_CONTENT_TYPE))) > 1:
             raise NotAcceptable(UNREADABLE, "more than one Content-Type")
         whole = _Body.from_address(self._message.body)
         if whole.type.lower != b"multipart":
@@ -157,12 +196,18 @@ class Received:
             yield from [part] if part.is_sdp else []
             at = LIBRARY.pjsip_multipart_get_next_part(body, ctypes.c_void_p(at))
 
-    def _content_types(self) -> Iterator[int]:
+    def _headers(self, kind: int) -> Iterator[int]:
+        """The headers of one kind, in order."""
         message, last = ctypes.byref(self._message), ctypes.addressof(self._message.headers)
-        at = LIBRARY.pjsip_msg_find_hdr(message, pj.PJSIP_H_CONTENT_TYPE, None)
+        at = LIBRARY.pjsip_msg_find_hdr(message, kind, None)
         while at:
             yield at
             after = _Header.from_address(at).next
-            at = after != last and LIBRARY.pjsip_msg_find_hdr(
-                message, pj.PJSIP_H_CONTENT_TYPE, ctypes.c_void_p(after)
-            )
+            at = after != last and LIBRARY.pjsip_msg_find_hdr(message, kind, ctypes.c_void_p(after))
+
+
+def _written(header: int) -> str:
+    """A header as the library would write it; empty where it is too long."""
+    text = ctypes.create_string_buffer(LONGEST)
+    length = LIBRARY.pjsip_hdr_print_on(ctypes.c_void_p(header), text, ctypes.c_size_t(LONGEST))
+    return text.raw[: max(0, length)].decode("latin-1")

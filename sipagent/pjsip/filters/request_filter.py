@@ -16,6 +16,7 @@ from sipagent.agent.engine import Headers
 from sipagent.pjsip.filters.received import Received
 from sipagent.pjsip.setup import LIBRARY, Text
 from sipagent.pjsip.stream import ipv4
+from sipagent.sip.head_rules import can_be_written
 from sipagent.sip.request_rules import LetGo, Pass, Refuse, Request, Verdict, Wait, read
 from sipagent.sip.session_description import Described, NotAcceptable
 
@@ -82,12 +83,13 @@ class RequestFilter:
         took: Callable[[Request, Verdict], None],
         responds: Callable[[str, Described | NotAcceptable | None], Described | None],
         failed: Callable[[str], None],
-        codecs: Container[str],
         *,
+        codecs: Container[str],
         heeds: Callable[[str, str], bool],
+        transport: str,
     ) -> None:
         self._judge, self._took, self._responds, self._failed = judge, took, responds, failed
-        self._codecs, self._heeds = codecs, heeds
+        self._codecs, self._heeds, self._transport = codecs, heeds, transport
         self._held: list[_Held] = []
         self._module = _Module(  # kept, with its callbacks: the library uses it as long as it lives
             name=Text(NAME, len(NAME)),
@@ -133,7 +135,8 @@ class RequestFilter:
 
         def on_message(rdata: int) -> int:
             try:
-                return decide(Received(rdata, self._codecs))
+                received = Received(rdata, self._codecs)
+                return decide(received) if can_be_written(received.text) else TAKEN
             except Exception as failure:  # noqa: BLE001
                 self._failed(f"a message could not be judged: {failure!r}")
                 return TAKEN
@@ -141,6 +144,9 @@ class RequestFilter:
         return on_message
 
     def _answered(self, response: Received) -> int:
+        if not response.is_clear or response.answers_in_no_dialog:
+            return TAKEN
+        response.leave_out_unreachable(self._transport)
         if not self._heeds(response.text, response.source):
             response.ask_nothing()
         response.show(self._responds(response.text, response.sdp))
@@ -151,10 +157,14 @@ class RequestFilter:
         if source is None:
             return TAKEN  # not over IPv4, which is all that there is, or from port 0
         request = read(received.text, source, received.sdp)
+        if received.wants_answers_elsewhere or (request.to_tag and not received.is_clear):
+            return TAKEN
         verdict = self._judge(request)
         self._took(request, verdict)
         match verdict:
             case Pass():
+                if request.to_tag:
+                    received.leave_out_unreachable(self._transport)
                 _show(received)
                 return LEFT
             case Refuse():

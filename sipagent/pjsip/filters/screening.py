@@ -15,6 +15,7 @@ from sipagent.pjsip.filters.request_filter import RequestFilter
 from sipagent.pjsip.filters.sip_sockets import SipSockets
 from sipagent.pjsip.filters.sources import Sources
 from sipagent.pjsip.legs import Leg
+from sipagent.pjsip.negotiated import is_settled
 from sipagent.pjsip.stream import ipv4
 from sipagent.sip.request_rules import (
     WITH_BODY,
@@ -32,6 +33,7 @@ from sipagent.sip.request_rules import (
 from sipagent.sip.session_description import OTHER, Described, NotAcceptable
 from sipagent.sip.socket_filter import Address
 
+OFFERS = "INVITE", "UPDATE"  # within a call
 EARLY = 256  # phones that ring, and describe their media already
 WAITING_A_LEG = 5  # requests that are held back at a time
 CLOSING_S = 1.0  # the library's half second, and the time until it looks
@@ -83,8 +85,9 @@ class Screening:
             self._took,
             self._responded,
             self._failed,
-            settings.codecs,
+            codecs=settings.codecs,
             heeds=engine.heeds,
+            transport=settings.transport,
         )
         self._early: dict[tuple[str, str], Described] = {}  # by Call-ID and tag: of phones that ring
         self._refused: dict[str, NotAcceptable] = {}  # the last response whose description was taken away
@@ -191,11 +194,22 @@ class Screening:
     def _judge(self, request: Request) -> Verdict:
         now = time.monotonic()
         verdict = self._rules.judge(request, self._load(request, now), now)
+        if isinstance(verdict, Pass) and request.to_tag and request.method in OFFERS:
+            verdict = self._comes_in_turn(request, now)
         if isinstance(verdict, Pass) and request.to_tag and isinstance(request.sdp, Described):
             verdict = self._keeps_its_place(request, request.sdp)
         if isinstance(verdict, Pass) and request.method == "BYE":
             return self._farewell(request)
         return verdict
+
+    def _comes_in_turn(self, request: Request, now: float) -> Verdict:
+        """No offer is made while one waits for its answer (RFC 3261 section 14.2): the library loses count of
+        the lines.
+        """
+        leg = self._leg(request.call_id)
+        offers = request.method == "INVITE" or request.sdp is not None
+        early = offers and leg and not is_settled(leg.getId()) and not self._rules.is_repeated(request, now)
+        return Refuse(491) if early else Pass()
 
     def _keeps_its_place(self, request: Request, sdp: Described) -> Verdict:
         """A line of a call's may be closed, but is of audio for good (RFC 3264 section 8): the library would

@@ -1,0 +1,352 @@
+"""Both other sides of a call in plain sockets: they keep it up, so that cases can be played within it.
+
+What is asked of them is answered well, a moment later than a case may be played as the answer.
+"""
+
+# ruff: noqa: E501 - messages
+from __future__ import annotations
+
+import itertools
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sipagent.softphone.sip import Media, Message, address_of, parameter, routes_of, sdp, uri_of
+from tests.attack.grammar import Case, filled
+
+Address = tuple[str, int]
+PATIENCE = 24  # cases that may be played as answers to one INVITE before a good one goes out
+MOST = 65535
+
+
+def _bound(ip: str, port: int = 0) -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    one.bind((ip, port))
+    one.setblocking(False)
+    return one
+
+
+@dataclass(slots=True)
+class Dialog:
+    """`media`: where the other side hears sound; `answer`: a case that is to be the next ACK."""
+
+    call_id: str
+    local: str
+    remote: str
+    target: str
+    hop: Address
+    routes: list[str] = field(default_factory=list)
+    cseq: int = 1
+    media: Address | None = None
+    up: bool = False
+    over: bool = False
+    answer: Case | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request of the other side's that waits for its answer, and how many cases have been played as one."""
+
+    message: Message
+    source: Address
+    played: int = 0
+
+
+class Side:
+    """The caller, or the phone. `to`: where SIP is sent first; `heard(message)` is told of each that comes."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, ip: str, user: str, to: Address, uri: str) -> None:
+        self.ip, self.user, self.to, self.uri = ip, user, to, uri
+        self._socket = _bound(ip)
+        self.port: int = self._socket.getsockname()[1]
+        self.rtp, self.rtcp = _pair(ip)
+        self.dialog: Dialog | None = None
+        self.asked: Asked | None = None
+        self.answers: dict[str, int] = {}  # final status by Call-ID and CSeq
+        self.ringing: Callable[[], None] = lambda: None
+        self._version = 0
+
+    def close(self) -> None:
+        for one in (self._socket, self.rtp, self.rtcp):
+            one.close()
+
+    @property
+    def own_uri(self) -> str:
+        return f"sip:{self.user}@{self.ip}:{self.port}"
+
+    def body(self, direction: str = "sendrecv") -> bytes:
+        """A good description."""
+        self._version += 1
+        return sdp((self.ip, self.rtp.getsockname()[1]), (8, 0), 101, direction, self._version)
+
+    # --- what is sent ---
+
+    def invite(self, *headers: tuple[str, str]) -> Dialog:
+        """Begin a call; `pump` follows it up."""
+        number = next(self._numbers)
+        dialog = Dialog(
+            f"good-{number}-{self.port}",
+            f"<{self.own_uri}>;tag=l{number}",
+            f"<{self.uri}>",
+            self.uri,
+            self.to,
+        )
+        self.dialog = dialog
+        self._send(dialog, "INVITE", self.body(), headers)
+        return dialog
+
+    def ask(self, method: str, body: bytes = b"", *headers: tuple[str, str]) -> str:
+        """A good request within the dialog; by what its answer is found in `answers`."""
+        assert self.dialog
+        self.dialog.cseq += 1
+        return self._send(self.dialog, method, body, headers)
+
+    def _send(self, dialog: Dialog, method: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> str:
+        kind = (("Content-Type", "application/sdp"),) if body and method != "INFO" else ()
+        self._out(self._message(dialog, method, (*kind, *headers), body).pack(), dialog.hop)
+        return f"{dialog.call_id} {dialog.cseq}"
+
+    def _message(
+        self,
+        dialog: Dialog,
+        method: str,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes = b"",
+        cseq: int = 0,
+    ) -> Message:
+        branch = f"z9hG4bKg{next(self._numbers)}"
+        fixed = (
+            ("Via", f"SIP/2.0/UDP {self.ip}:{self.port};rport;branch={branch}"), ("Max-Forwards", "70"),
+            *(("Route", one) for one in dialog.routes), ("From", dialog.local), ("To", dialog.remote), ("Call-ID", dialog.call_id),
+            ("CSeq", f"{cseq or dialog.cseq} {method}"), ("Contact", f"<{self.own_uri}>"),
+        )  # fmt: skip
+        return Message(f"{method} {dialog.target} SIP/2.0", (*fixed, *headers), body)
+
+    def play(self, case: Case) -> bytes:
+        """Send a case; what it was."""
+        if case.where in ("rtp", "rtcp"):
+            return self._play_media(case)
+        if case.where == "reply":
+            return self._play_reply(case)
+        dialog = self.dialog if case.where != "new" else None
+        number = next(self._numbers)
+        names = self._names()
+        if dialog is None:
+            names |= {
+                "CALL_ID": f"case-{number}", "LOCAL_TAG": f"c{number}", "REMOTE_TAG": "x", "URI": self.uri, "CSEQ": "1",
+                "TARGET": self.uri,
+            }  # fmt: skip
+            packet, to = filled(case.text, names), self.to
+        else:
+            dialog.cseq += 1
+            names |= self._of(dialog)
+            if case.where == "ack":
+                dialog.answer = case
+                self._send(dialog, "INVITE", b"", ())
+                return b""
+            packet, to = filled(case.text, names), dialog.hop
+        self._out(packet, to)
+        return packet
+
+    def _names(self) -> dict[str, str]:
+        self._version += 1
+        return {
+            "IP": self.ip, "PORT": str(self.port), "BRANCH": f"z9hG4bKc{next(self._numbers)}", "VERSION": str(self._version),
+            "RTP": str(self.rtp.getsockname()[1]),
+        }  # fmt: skip
+
+    def _of(self, dialog: Dialog) -> dict[str, str]:
+        return {
+            "CALL_ID": dialog.call_id, "LOCAL": dialog.local, "REMOTE": dialog.remote, "TARGET": dialog.target, "URI": self.uri,
+            "LOCAL_TAG": parameter(dialog.local, "tag"), "REMOTE_TAG": parameter(dialog.remote, "tag"), "CSEQ": str(dialog.cseq),
+            "ROUTES": "\r\n".join(f"Route: {one}" for one in dialog.routes),
+        }  # fmt: skip
+
+    def _play_reply(self, case: Case) -> bytes:
+        asked = self.asked
+        if asked is None:
+            return b""
+        asked.played += 1
+        packet = filled(case.text, self._names() | self._of_reply(asked.message))
+        self._out(packet, asked.source)
+        return packet
+
+    def _of_reply(self, message: Message) -> dict[str, str]:
+        to = message.header("To")
+        number, _, method = message.header("CSeq").partition(" ")
+        return {
+            "VIAS": "\r\n".join(f"Via: {one}" for one in message.all("Via")), "FROM": message.header("From"),
+            "RECORD_ROUTES": "\r\n".join(f"Record-Route: {one}" for one in message.all("Record-Route")),
+            "TO": to if ";tag=" in to else f"{to};tag=p{self.port}", "CALL_ID": message.header("Call-ID"), "CSEQ": number,
+            "METHOD": method, "LOCAL_TAG": "x", "REMOTE_TAG": "y", "URI": self.uri,
+        }  # fmt: skip
+
+    def _play_media(self, case: Case) -> bytes:
+        if self.dialog is None or self.dialog.media is None:
+            return b""
+        host, port = self.dialog.media
+        if case.where == "rtp":
+            self._out(case.text, (host, port), self.rtp)
+        else:
+            self._out(case.text, (host, port + 1), self.rtcp)
+        return case.text
+
+    def _out(self, packet: bytes, to: Address, by: socket.socket | None = None) -> None:
+        with suppress(OSError):  # longer than a datagram, or an odd address by a case of ours
+            (by or self._socket).sendto(packet[:MOST], to)
+
+    # --- what comes ---
+
+    def pump(self) -> int:
+        """Take all that has come; how many messages."""
+        count = 0
+        while True:
+            try:
+                packet, source = self._socket.recvfrom(MOST)
+            except (BlockingIOError, ConnectionRefusedError):
+                break
+            count += 1
+            with suppress(ValueError, IndexError):  # it quotes what we have sent
+                message = Message.parse(packet)
+                (self._answered if message.status else self._is_asked)(message, source)
+        for one in (self.rtp, self.rtcp):
+            with suppress(BlockingIOError, ConnectionRefusedError):
+                while True:
+                    one.recv(MOST)
+        return count
+
+    def _answered(self, message: Message, source: Address) -> None:
+        number, _, method = message.header("CSeq").partition(" ")
+        status = message.status or 0
+        if status < 200:
+            return
+        self.answers[f"{message.header('Call-ID')} {number}"] = status
+        dialog = self.dialog
+        ours = dialog is not None and dialog.call_id == message.header("Call-ID")
+        if dialog is not None and ours and status in (481, 408):
+            dialog.over = True
+        if method != "INVITE":
+            return
+        if status >= 300:
+            self._acknowledge_refusal(message, source)
+            if dialog is not None and ours and not dialog.up:
+                dialog.over = True
+            return
+        if dialog is None or not ours:
+            dialog = Dialog(
+                message.header("Call-ID"), message.header("From"), message.header("To"), self.uri, self.to
+            )
+        self._learns(dialog, message)
+        answer, dialog.answer = dialog.answer, None
+        if answer is not None:
+            packet = filled(answer.text, self._names() | self._of(dialog) | {"CSEQ": number})
+        else:
+            packet = self._message(dialog, "ACK", (), b"", int(number)).pack()
+        self._out(packet, dialog.hop)
+        if not ours:
+            self._out(self._message(dialog, "BYE", (), b"", int(number) + 1).pack(), dialog.hop)
+
+    def _acknowledge_refusal(self, message: Message, source: Address) -> None:
+        number = message.header("CSeq").partition(" ")[0]
+        headers = [("Via", message.header("Via")), ("Max-Forwards", "70"), ("From", message.header("From"))]
+        headers += [
+            ("To", message.header("To")),
+            ("Call-ID", message.header("Call-ID")),
+            ("CSeq", f"{number} ACK"),
+        ]
+        target = self.dialog.target if self.dialog and self.dialog.up else self.uri
+        self._out(Message(f"ACK {target} SIP/2.0", tuple(headers)).pack(), source)
+
+    def _learns(self, dialog: Dialog, message: Message) -> None:
+        """From the other side's answer, or its INVITE."""
+        if message.status:
+            dialog.remote, dialog.routes = message.header("To"), routes_of(message)[::-1]
+        if contact := message.header("Contact"):
+            dialog.target = uri_of(contact)
+        with suppress(ValueError):
+            dialog.hop = address_of(uri_of(dialog.routes[0]) if dialog.routes else dialog.target)
+        if media := Media.parse(message.body):
+            dialog.media = media.address
+        dialog.up = True
+
+    def _is_asked(self, message: Message, source: Address) -> None:
+        match message.method:
+            case "ACK":
+                return
+            case "BYE":
+                if self.dialog and self.dialog.call_id == message.header("Call-ID"):
+                    self.dialog.over = True
+                self._respond(message, source, 200)
+            case "CANCEL":
+                self._respond(message, source, 200)
+                if self.asked and self.asked.message.header("Call-ID") == message.header("Call-ID"):
+                    self._respond(self.asked.message, self.asked.source, 487)
+                    self.asked = None
+            case _:
+                if self.asked is None or self.asked.message.branch != message.branch:
+                    if self.asked:
+                        self.answer_well()
+                    self.asked = Asked(message, source)
+
+    def answer_well(self) -> None:
+        """What a good phone says to what was asked."""
+        if self.asked is None:
+            return
+        message, source = self.asked.message, self.asked.source
+        self.asked = None
+        if message.method == "INVITE" and ";tag=" not in message.header("To"):
+            dialog = Dialog(
+                message.header("Call-ID"),
+                self._of_reply(message)["TO"],
+                message.header("From"),
+                "",
+                source,
+                routes_of(message),
+                1,
+            )
+            self._learns(dialog, message)
+            self.dialog = dialog
+        with_sdp = message.method in ("INVITE", "UPDATE")
+        self._respond(message, source, 200, self.body() if with_sdp else b"")
+
+    def _respond(self, message: Message, source: Address, status: int, body: bytes = b"") -> None:
+        names = self._of_reply(message)
+        lines = [
+            f"SIP/2.0 {status} OK",
+            names["VIAS"],
+            *([names["RECORD_ROUTES"]] if names["RECORD_ROUTES"] else []),
+        ]
+        lines += [
+            f"From: {names['FROM']}",
+            f"To: {names['TO']}",
+            f"Call-ID: {names['CALL_ID']}",
+            f"CSeq: {message.header('CSeq')}",
+        ]
+        lines += [
+            f"Contact: <{self.own_uri}>",
+            *(["Content-Type: application/sdp"] if body else []),
+            f"Content-Length: {len(body)}",
+        ]
+        self._out("\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body, source)
+
+    def wait(self, seconds: float) -> bool:
+        """Until something comes."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
+
+
+def _pair(ip: str) -> tuple[socket.socket, socket.socket]:
+    """Sockets for RTP and RTCP, on an even port and the next."""
+    while True:
+        one = _bound(ip)
+        port = one.getsockname()[1]
+        if port % 2 == 0:
+            with suppress(OSError):
+                return one, _bound(ip, port + 1)
+        one.close()
