@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ OFFICE: type[Loopback] = Loopback  # another where the engine does not stand alo
 OURS = ("PCMA", "PCMU")
 PLACES = slice(None)  # of a description in a body, of the three that there are
 BUSY = 503
+SDP_TYPE = (("Content-Type", "application/sdp"),)
 
 
 @contextmanager
@@ -172,6 +174,24 @@ def test_an_offer_within_a_call(stack: ExitStack) -> None:
                     assert refused(answer) if case.opens is None or case.moves else answer.status == 200, case
                     assert asks(office, call, method, "application/sdp", GOOD).status == 200, case
             hangs_up(office, call, other)
+
+
+@scene
+def test_audio_that_goes_from_line_to_line_never_takes_all_sockets(stack: ExitStack) -> None:
+    """Each time the library opens others, and keeps those before for half a second."""
+    with another_call(stack) as (office, phone, _, _):
+        call, other = begins(office, phone)
+        office.engine.answer(other)
+        office.until(lambda: e.CallConfirmed in map(type, office.facts(other)), "ACK")
+        audio = re.split(rb"(?=m=)", call._sdp())
+        closed = re.sub(rb"m=audio \d+", b"m=audio 0", audio[1])
+        moved = [b"".join((audio[0], *lines)) for lines in ((closed, audio[1]), (audio[1], closed))]
+        statuses = set()
+        for number in range(70):
+            offer = partial(call.request, "UPDATE", SDP_TYPE, moved[number % 2])
+            office.meanwhile(lambda: statuses.add(offer().status))  # noqa: B023
+        assert statuses == {200, 488}
+        hangs_up(office, call, other)
 
 
 @scene

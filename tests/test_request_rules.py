@@ -279,9 +279,9 @@ def test_sockets_are_counted_and_not_invites(rules: RequestRules) -> None:
     assert judged(rules, message(call_id="c", body=declined), load=DRY) == Pass()
     for cseq, method in enumerate(WITH_BODY, 2):
         assert judged(rules, within(method, cseq=cseq, body=audio(2)), load=DRY) == Refuse(488)
-        assert (
-            judged(rules, within(method, cseq=cseq, body=audio(1)), load=replace(DRY, sockets=60)) == Pass()
-        )
+        one, full = within(method, cseq=cseq, body=audio(1)), replace(DRY, sockets=60)
+        assert judged(rules, one, load=replace(full, audio_at=1)) == Refuse(488)  # it opens others
+        assert judged(rules, one, load=replace(full, audio_at=0)) == Pass()
 
 
 def test_a_repeated_invite_is_the_same_one(rules: RequestRules) -> None:

@@ -60,15 +60,13 @@ class Request:
         """The dialog as seen by its sender: Call-ID and tag of the other side."""
         return self.call_id, self.from_tag
 
-    @property
-    def opens(self) -> int:
-        """Sockets that the library would open for it; a leg's one line goes on with those that it has."""
+    def opens(self, audio_at: int | None = None) -> int:
+        """Sockets that the library would open for it: those of its leg's audio, in line `audio_at`, go on."""
         if self.method not in WITH_BODY:
             return 0
-        audio = self.sdp.audio if isinstance(self.sdp, Described) else 0
-        if self.to_tag:
-            return 2 * audio if audio > 1 else 0
-        return 2 * max(1, audio)
+        if not isinstance(self.sdp, Described):
+            return 0 if self.to_tag else 2
+        return 0 if self.to_tag and self.sdp.places == {audio_at} else 2 * self.sdp.audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class Load:
 
     `room`: whether one more call would find its legs and sounds; `waiting`: requests that are held back, at
     most `waiting_limit`. Without room the policy refuses, in its own way, as long as there is a leg to do it
-    with.
+    with. `audio_at`: in which line of SDP the audio of the request's leg stands.
     """
 
     legs: int
@@ -88,6 +86,7 @@ class Load:
     waiting: int = 0
     waiting_limit: int = 20
     draining: bool = False
+    audio_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,8 @@ class RequestRules:
             return Refuse(503)
         if request.method not in WITH_BODY or self.is_repeated(request, now):
             return None
-        if request.opens and load.sockets + request.opens > load.sockets_limit:
+        opens = request.opens(load.audio_at)
+        if opens and load.sockets + opens > load.sockets_limit:
             return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER)
         full = load.legs >= load.legs_limit
         if request.method != "INVITE" or request.to_tag or (not full and load.room):

@@ -70,12 +70,13 @@ class NotAcceptable(ValueError):
 class Described:
     """What a message describes: the `texts` to put in the places of its parts, in their order.
 
-    `audio`: for how many lines the library may open sockets; it takes one of the parts. `others`: which
-    lines are of no audio, open or not.
+    `audio`: for how many lines the library may open sockets; it takes one of the parts. `places`: which lines
+    these are, of any part. `others`: which lines are of no audio, open or not.
     """
 
     texts: tuple[bytes, ...]
     audio: int
+    places: frozenset[int]
     others: frozenset[int]
 
 
@@ -194,11 +195,12 @@ def described(parts: Iterable[bytes], codecs: Container[str]) -> Described:
     `codecs`: names of ours, in capitals.
     """
     read = [_read(part, codecs) for part in parts]
-    others = {at for session in read for at, one in enumerate(session.media) if one.kind != "audio"}
+    lines = [line for session in read for line in enumerate(session.media)]
     return Described(
         tuple(one.written() for one in read),
         max((one.audio for one in read), default=0),
-        frozenset(others),
+        frozenset(at for at, one in lines if one.opens),
+        frozenset(at for at, one in lines if one.kind != "audio"),
     )
 
 

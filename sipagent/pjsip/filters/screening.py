@@ -189,7 +189,12 @@ class Screening:
             waiting=self._filter.waiting,
             waiting_limit=WAITING_A_LEG * 2 * max(2, settings.calls),
             draining=self.draining,
+            audio_at=self._audio_at(request),
         )
+
+    def _audio_at(self, request: Request) -> int | None:
+        leg = self._leg(request.call_id)
+        return leg.audio if leg else None
 
     def _judge(self, request: Request) -> Verdict:
         now = time.monotonic()
@@ -215,8 +220,7 @@ class Screening:
         """A line of a call's may be closed, but is of audio for good (RFC 3264 section 8): the library would
         accept another, and have no media.
         """
-        leg = self._leg(request.call_id)
-        moved = request.method in WITH_BODY and leg and leg.audio in sdp.others
+        moved = request.method in WITH_BODY and self._audio_at(request) in sdp.others
         return Refuse(488, (MOVED.header,)) if moved else Pass()
 
     def _farewell(self, request: Request) -> Verdict:
@@ -279,9 +283,9 @@ class Screening:
     def _expect(self, request: Request) -> None:
         """What an offer within a dialog opens beside its leg's sockets is closed with the answer."""
         if request.to_tag:
-            self._closes(request.opens)
+            self._closes(request.opens(self._audio_at(request)))
         elif request.method == "INVITE":
-            self._opening[request.call_id] = request.opens
+            self._opening[request.call_id] = request.opens()
 
     def _failed(self, reason: str) -> None:
         self._engine.settings.report(EngineFault(reason))
