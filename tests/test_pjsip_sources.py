@@ -286,6 +286,30 @@ def test_sdp_alone_leads_to_another_peer(stack: ExitStack) -> None:
 
 
 @scene
+def test_after_sdp_has_changed_who_is_kept_out_may_be_the_new_peer(stack: ExitStack) -> None:
+    """It was heard before; what it says from an address that nothing names may be a refusal."""
+    office = Loopback(stack)
+    call, leg = office.answered()
+    office.told(leg, e.MediaSourceFound(leg, own=True))
+    with office.loop.lock:
+        before, call.rtp = call.rtp, office.caller.new_rtp()
+        call.rtp.play(None)
+    before.close()
+    office.meanwhile(lambda: call.offer(call._sdp()))
+    with Stranger() as elsewhere:
+
+        def told() -> bool:
+            elsewhere.press([where(call)], "9")
+            return bool(office.of(ForeignMedia))
+
+        office.until(told, "word of who is not heard")
+    assert not office.of(ForeignMedia)[0].heard
+    call.rtp.play(SteadyTone(DESK_HZ))
+    office.until(lambda: office.facts(leg).count(e.MediaSourceFound(leg, own=True)) == 2, "the new peer")
+    assert keys(office, leg) == []
+
+
+@scene
 def test_the_peer_is_the_same_after_a_hold(stack: ExitStack) -> None:
     office = Loopback(stack)
     call, leg = office.answered()

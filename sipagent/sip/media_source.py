@@ -2,7 +2,7 @@
 
     NEGOTIATED ─▶ its first packet ─▶ LATCHED: no one else is heard until SDP names another peer
         │
-        └─ 0.2 s without a packet, and NAT may be why ─▶ OPEN ─▶ the first who sends ─▶ LATCHED
+        └─ 0.2 s without a packet, NAT may be why ─▶ OPEN ─▶ the first who sends ─▶ LATCHED
 
 Before it is latched, only the negotiated address is heard. Once it is open, also other ports of that address
 and the address that the leg's SIP comes from: a gateway is there, or a phone behind one (RFC 4961). Where a
@@ -28,7 +28,7 @@ class MediaSource:
         self.latched: Address | None = None
         self._networks = tuple(networks)
         self._signalling: frozenset[str] = frozenset()
-        self._opens_at: float | None = None
+        self._opens_at = 0.0
         self._open = False
 
     def signalled_by(self, address: str) -> None:
@@ -40,7 +40,7 @@ class MediaSource:
         if peer is None or peer == self.negotiated:
             return False
         self.negotiated, self.latched, self._open = peer, None, False
-        self._opens_at = now + OPEN_S if self._candidates() else None
+        self._opens_at = now + OPEN_S
         return True
 
     def heard(self, source: Address) -> bool:
@@ -56,7 +56,7 @@ class MediaSource:
 
     def waited(self, now: float) -> bool:
         """Whether it is time to hear others than the negotiated peer, which is silent."""
-        if self.latched or self._open or self._opens_at is None or now < self._opens_at:
+        if self.negotiated is None or self.latched or self._open or now < self._opens_at:
             return False
         self._open = True
         return True
@@ -64,7 +64,7 @@ class MediaSource:
     @property
     def settled(self) -> bool:
         """Whether no others will be heard than now, however long it takes; False before there is a peer."""
-        return self.negotiated is not None and bool(self.latched or self._open or self._opens_at is None)
+        return self.negotiated is not None and bool(self.latched or self._open)
 
     @property
     def own(self) -> bool:
@@ -88,7 +88,7 @@ class MediaSource:
         if self.negotiated is None:
             return ()
         exact = Sender.at(*self.negotiated)
-        return (exact, *self._candidates()) if self._open else (exact,)
+        return (exact, *self._others(self.negotiated[0])) if self._open else (exact,)
 
     @property
     def admitted_reports(self) -> tuple[Sender, ...]:
@@ -98,11 +98,10 @@ class MediaSource:
             for one in self.admitted
         )
 
-    def _candidates(self) -> tuple[Sender, ...]:
-        assert self.negotiated is not None
-        if ip_address(self.negotiated[0]).is_loopback:
+    def _others(self, negotiated: str) -> tuple[Sender, ...]:
+        if ip_address(negotiated).is_loopback:
             return ()
-        addresses = {self.negotiated[0], *self._signalling}
+        addresses = {negotiated, *self._signalling}
         at = [Sender.at(address) for address in sorted(addresses) if _is_ipv4(address)]
         return (*at, *(Sender(network) for network in self._networks))
 

@@ -28,7 +28,7 @@ class _Watch:
     """`since`: when a peer was agreed upon (monotonic s), with so many `packets` by then.
 
     `awaited`: packets beyond which the leg has been heard since its answer; None: nobody asks. `heard`:
-    whether it has been at all. `dropped`: how many packets of others have been told of; `asked`: since when
+    whether that peer has been. `dropped`: how many packets of others have been told of; `asked`: since when
     it is asked whose they are (monotonic s); `stranger`: the answer, as far as there is one.
     """
 
@@ -86,6 +86,7 @@ class Sources:
         self._sockets.shut()
         if watch.source.agreed(stream.peer(leg, leg.audio), now):
             watch.since, watch.packets = now, stream.counted(leg, leg.audio)[0]
+            watch.heard = False  # the new peer's packets, too, may be among those that are kept out
         self._admit(leg, watch)  # also where nothing is new but the socket
 
     def answered(self, leg: Leg) -> None:
