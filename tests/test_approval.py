@@ -129,21 +129,25 @@ def test_an_export_for_a_court_is_good_for_one_use_by_who_asked(archive: Archive
     assert not is_needed(replace(use, purpose="quality"), RULES.grounds)
     asked = ask(archive, wanted(held, "export"), by("durand"), RULES)
     with pytest.raises(UseRefused, match="not an approved export"):
-        begin_approved(archive, held, use, asked.id, RULES, channel="both")
+        begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
     approve(archive, asked.id, by(OFFICER), RULES)
     for other in (court(held, "roux"), court(held, OFFICER)):
         with pytest.raises(UseRefused, match="asked for by somebody else"):
-            begin_approved(archive, held, other, asked.id, RULES, channel="both")
+            begin_approved(archive, held, other, asked.id, RULES, channel="both", since=START)
+    with pytest.raises(UseRefused, match="asked for by somebody else"):  # who had the name before
+        begin_approved(
+            archive, held, use, asked.id, RULES, channel="both", since=asked.at + timedelta(seconds=1)
+        )
     with pytest.raises(UseRefused, match="is for another export"):
-        begin_approved(archive, held, use, asked.id, RULES, channel="caller")
-    number = begin_approved(archive, held, use, asked.id, RULES, channel="both")
+        begin_approved(archive, held, use, asked.id, RULES, channel="caller", since=START)
+    number = begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
     assert archive.store.access(number).outcome == "done"
     assert archive.store.approval(asked.id).state == "used"
     with pytest.raises(UseRefused, match=f"number {asked.id} is used already"):
-        begin_approved(archive, held, use, asked.id, RULES, channel="both")
+        begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
     assert lines(archive, held)[-1] == ("export", "refused")
     assert [use.outcome for use in archive.store.accesses(held.id) if use.action == "export"] == [
-        *["refused"] * 4,
+        *["refused"] * 5,
         *["done", "refused"],
     ]
 
@@ -324,7 +328,9 @@ class Histories:
             elif step.what == "withdraw":
                 withdraw(archive, step.number, who)
             else:
-                begin_approved(archive, row, court(row, step.login), step.number, RULES, channel="both")
+                begin_approved(
+                    archive, row, court(row, step.login), step.number, RULES, channel="both", since=START
+                )
         except (ApprovalError, UseRefused):
             return False
         return True

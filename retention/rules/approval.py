@@ -111,19 +111,21 @@ def begin_approved(
     rules: Rules,
     *,
     channel: str,
+    since: datetime,
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> int:
     """Commit the one use of an export that was approved; its number in the trace.
 
-    Raises UseRefused with its line in the trace, also for another person, purpose, recording or side than was
-    approved; UnknownId; StoreError.
+    `since`: when the account was made, for an earlier one of that name is another person's. Raises UseRefused
+    with its line in the trace, also for another person, purpose, recording or side than was approved;
+    UnknownId; StoreError.
     """
     due_at = due(recording, rules.period)
     found = allowed(archive, recording, use, rules.purposes, due_at, obstacle=obstacle)
     try:
         with archive.store.write():
             approved = archive.store.approval(number)
-            if (reason := _not_for(approved, recording, use, channel)) is not None:
+            if (reason := _not_for(approved, recording, use, channel, since)) is not None:
                 raise UseRefused(reason)
             archive.store.update_approval(replace(approved, state=State.USED.value))
             return found.begin(use.outcome, use.detail)
@@ -256,13 +258,15 @@ def _is_same(one: Approval, other: Approval) -> bool:
     )
 
 
-def _not_for(approved: Approval, recording: Recording, use: Access, channel: str) -> str | None:
+def _not_for(
+    approved: Approval, recording: Recording, use: Access, channel: str, since: datetime
+) -> str | None:
     """Why an approval is not for this use."""
     if approved.state != State.APPROVED or approved.action != Asked.EXPORT:
         if approved.state == State.USED:
             return _decided(approved)
         return f"number {approved.id} is not an approved export; accepted: one that somebody else approved"
-    if not same_person(approved.by, use.login):
+    if not same_person(approved.by, use.login) or approved.at < since:
         return f"number {approved.id} was asked for by somebody else"
     if (approved.recording_id, approved.purpose, approved.channel) != (recording.id, use.purpose, channel):
         return f"number {approved.id} is for another export"

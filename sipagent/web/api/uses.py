@@ -93,6 +93,7 @@ def use(request: Request, body: NewUse) -> Response:
             number = begin_approved(
                 *(site.archive, recording, asked, body.approval, rules),
                 channel=body.channel,
+                since=person.since,
                 obstacle=obstacles.first,
             )
     except UseRefused as refusal:
