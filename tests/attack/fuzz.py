@@ -35,7 +35,7 @@ from tests.peers.process import free_ports
 
 ROOT = Path(__file__).parents[2]
 CODECS = ("PCMA", "PCMU", "G722", "GSM", "ILBC", "L16", "SPEEX")
-PATIENT_MS = 1000
+PATIENT_MS = 300
 STILL_S = 20.0  # without a message: it hangs
 BEHIND = 64  # cases before the last one that may have led to a death
 TRIES = 60  # to make it shorter

@@ -258,7 +258,7 @@ class _Maker:
         method = self._method()
         fixed = ["Via: SIP/2.0/UDP %IP%:%PORT%;rport;branch=%BRANCH%", "Max-Forwards: 70"]
         if self.where == "new":
-            lines = [f"{method} %URI% SIP/2.0", *fixed, "From: <sip:+33612345678@%IP%>;tag=%LOCAL_TAG%"]
+            lines = [f"{method} %URI% SIP/2.0", *fixed, "From: <sip:+33698765432@%IP%>;tag=%LOCAL_TAG%"]
             tag = draw.choices(("", ";tag=x"), (12, 1))[0]
             lines += [f"To: <%URI%>{tag}"]
         else:
