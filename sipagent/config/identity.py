@@ -150,15 +150,14 @@ def display_for_operator(recorded: bool, caller: str | None, reference: str) -> 
 def info_digit(content_type: str, body: str) -> str | None:
     """Read the digit of an INFO: `application/dtmf-relay` (`Signal=5`), `application/dtmf` (`5`), else None.
 
-    The events 10 to 15 are *, # and A to D, as in RFC 4733.
+    Each body is read under both names: some phones mix them up, and the key may refuse. The events 10 to 15
+    are *, # and A to D, as in RFC 4733.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    text = body.strip()
-    if kind == "application/dtmf-relay":
-        found = re.search(r"^[ \t]*signal[ \t]*=[ \t]*(\S{1,2})[ \t]*\r?$", text, re.ASCII | re.I | re.M)
-        text = found[1] if found else ""
-    elif kind != "application/dtmf":
+    if content_type.partition(";")[0].strip().lower() not in ("application/dtmf-relay", "application/dtmf"):
         return None
+    text = body.strip()
+    if found := re.search(r"^[ \t]*signal[ \t]*=[ \t]*(\S{1,2})[ \t]*\r?$", text, re.ASCII | re.I | re.M):
+        text = found[1]
     if re.fullmatch(r"1[0-5]", text, re.ASCII):
         return _EVENTS[int(text)]
     return text.upper() if re.fullmatch(r"[0-9*#A-Da-d]", text, re.ASCII) else None
