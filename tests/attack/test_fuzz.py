@@ -110,9 +110,9 @@ def rss_mib(pids: list[int]) -> float:
 
 
 def decision(there: Site, call: Call) -> str | None:
-    """What the receipt of a call that is over says of it."""
+    """What the receipt of a call that is over says of it; who was turned away before has others."""
     mine = (one for one in there.agent.receipts() if one["caller"] == call.phone.user and one["ended_at"])
-    return next((str(one["decision"]) for one in mine), None)
+    return next((str(one["decision"]) for one in mine if one["outcome"] == "connected"), None)
 
 
 def next_one(there: Site, adversary: Adversary) -> calls.Bridge:
