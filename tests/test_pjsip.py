@@ -151,7 +151,7 @@ def test_a_call_from_its_invite_to_its_bye(stack: ExitStack) -> None:
     call.hang_up()
     office.told(invite.leg, e.LegGone(invite.leg, 200))
     facts = office.facts(invite.leg)
-    expected = [e.KeysNegotiated, e.CallConfirmed, e.MediaArrived, e.LegGone]
+    expected = [e.KeysNegotiated, e.CallConfirmed, e.MediaSourceFound, e.MediaArrived, e.LegGone]
     assert [type(fact) for fact in facts] == expected
     assert (office.engine.legs, office.of(EngineFault)) == (0, [])
 
