@@ -41,6 +41,11 @@ class Result:
     out: str
     err: str
 
+    @property
+    def faults(self) -> list[str]:
+        """The lines of stderr but the one that says whose configuration something is removed by."""
+        return [line for line in self.err.splitlines() if " by the configuration " not in line]
+
 
 @dataclass(frozen=True)
 class Office:

@@ -99,7 +99,7 @@ def test_every_command_takes_a_reference_and_a_beginning(office: Office) -> None
         ("delete", "747736", *SAID),
     ):
         result = office.run(*words)
-        assert (result.code, result.err) == (0, ""), words
+        assert (result.code, result.faults) == (0, []), words
         if words[0] != "export":
             assert row.id in result.out
     used = [use.action for use in office.archive.store.accesses(row.id)]

@@ -315,6 +315,7 @@ def in_mu_law(call: Call) -> bool:
 def test_another_codec_and_another_address_in_the_midst_of_a_call(stack: ExitStack) -> None:
     office, sides = talking(stack)
     for call, leg in sides:
+        found = e.MediaSourceFound(leg, own=True)
         before = office.facts(leg)
         for method in ("INVITE", "UPDATE"):
             assert offers(office, call, lambda sdp: sdp.replace("RTP/AVP 8 0", "RTP/AVP 0"), method) == 200
@@ -325,7 +326,7 @@ def test_another_codec_and_another_address_in_the_midst_of_a_call(stack: ExitSta
             assert offers(office, call, lambda sdp: sdp, method) == 200
             old.close()
             hear(office, *sides)
-        assert office.facts(leg) == before
+        assert office.facts(leg) == [*before, found, found]
     assert office.of(EngineFault) == []
 
 

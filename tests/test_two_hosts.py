@@ -39,7 +39,7 @@ def rows(pair: Pair) -> list[Recording]:
 
 def done(office: Office, *words: object) -> str:
     result = office.run(*words)
-    assert (result.code, result.err) == (0, ""), result
+    assert (result.code, result.faults) == (0, []), result
     return result.out
 
 
