@@ -460,9 +460,8 @@ def test_a_recording_does_not_wait_for_its_row(
     with locked(tmp_path):
         recorder.keep_receipt(BEGUN)
         tap = recorder.begin(ROW, pytest.fail)
-        wait_for(
-            lambda: bool(set(writer_threads()) - before)
-        )  # the file has its name before the tap takes sound
+        # The file has its name before the tap takes sound.
+        wait_for(lambda: bool(set(writer_threads()) - before))
         assert files(archive) == ["part"]
         assert read_reserve(reserve.path) == [BEGUN, ROW]
         feed(tap, 0, RATE)

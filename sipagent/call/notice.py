@@ -179,9 +179,8 @@ def window_over(call: CallState) -> None:
     elif call.phase is Phase.CONFIRM:
         refuse(call, "unclear", **said(call.unclear))
     elif not call.own_sound:
-        notice_failed(
-            call
-        )  # our sound goes where theirs comes from: nothing shows that the caller has heard it
+        # Our sound goes where theirs comes from: nothing shows that the caller has heard the notice.
+        notice_failed(call)
     else:
         call.decide(Decision.NOT_ALLOWED if call.policy.opt_in else Decision.ALLOWED, "silence")
         go_on(call)

@@ -268,9 +268,7 @@ class Screening:
                 if self._rules.passed(request, now):
                     self._expect(request)
             case Refuse(488) if leg := self._leg(request.call_id):
-                leg.reads(
-                    request.message
-                )  # a wish not to be recorded counts in an offer that is refused, too
+                leg.reads(request.message)  # a wish not to be recorded counts in a refused offer, too
             case Ignore():
                 self._ignored += 1
             case LetGo():
