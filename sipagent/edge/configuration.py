@@ -230,5 +230,5 @@ def _patterns() -> dict[str, str]:
         "IS_CSEQ": grammar.CSEQ,
         "BAD_HEAD": grammar.BAD_HEAD,
         "MEDIA_2": grammar.media(2),
-        **{f"AUDIO_{count}": grammar.audio(count) for count in range(2, grammar.MOST_AUDIO + 1)},
+        **{f"AUDIO_{count}": grammar.audio(count) for count in range(2, grammar.MOST_AUDIO + 2)},
     }
