@@ -129,6 +129,8 @@ def test_each_line_has_its_turn_with_each_phrase(folder: Path) -> None:
         ("kokoro", "am_echo+bf_lily:0.5", 1.0, "of a woman and a man"),
         ("pico", "fr-FR", 0.8, "Pico, lowered"),
         ("pico", "fr-FR", 1.2, "Pico, raised"),
+        ("mbrola", "mb-fr4", 1.0, "women"),
+        ("mbrola", "mb-fr6", 1.0, "men"),
         ("people", "", 1.0, "not told"),
     ],
 )

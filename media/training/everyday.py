@@ -24,7 +24,7 @@ from media.hearing.spotter import HEADS, plain
 from media.training.features import make_missing, source_of
 from media.training.language import Language
 from media.training.own import NEVER
-from media.training.people import copy_once, copy_people, copy_prompts, people
+from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
 from media.training.speech import (
     Counts,
     Split,
@@ -87,23 +87,27 @@ USUAL = Amounts(
         "espeak": {"train": 80, "tune": 8, "test": 10},
         "kokoro": {"train": 15, "tune": 4, "test": 3},
         "festival": {"train": 40, "tune": 8, "test": 8},
+        "mbrola": {"train": 40, "tune": 8, "test": 8},
         "pico": {"test": 8},
     },
     refusing={
         "espeak": {"train": 25, "tune": 2},
         "kokoro": {"train": 6},
         "festival": {"train": 15, "tune": 2},
+        "mbrola": {"train": 15, "tune": 2},
     },
     accepting={
         "espeak": {"train": 25, "tune": 10, "test": 12},
         "kokoro": {"train": 8, "tune": 3, "test": 2},
         "festival": {"train": 15, "tune": 6, "test": 6},
+        "mbrola": {"train": 15, "tune": 6, "test": 6},
         "pico": {"test": 8},
     },
     other={
         "espeak": {"train": 1400, "tune": 180, "test": 200},
         "kokoro": {"train": 90, "tune": 25, "test": 15},
         "festival": {"train": 500, "tune": 100, "test": 100},
+        "mbrola": {"train": 500, "tune": 100, "test": 100},
         "pico": {"test": 80},
     },
     people={"train": 400, "tune": 300, "test": 250},
@@ -130,7 +134,7 @@ def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]
     """
     for split in SPLITS:
         yield from make_sounds(material, split)
-    if own := sorted((prompts / material.language.code).glob("*.wav")):
+    if own := own_prompts(prompts, material.language.code):
         yield from copy_once(material.folder / "sounds/train/prompts", partial(copy_prompts, own))
     yield from make_missing(material.folder, {}, prompts)
     yield from fit_everyday(material.language, material.folder / "features", material.amounts.rounds, out)

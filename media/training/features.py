@@ -46,7 +46,7 @@ LENT = "voices"
 """The source of colleagues' sayings, which came over a line already: a folder `voices-N` for each."""
 LENT_TIMES, LENT_TIMES_OTHER = 12, 6
 """How many variants of a colleague's phrases, which are few, and of the sentences."""
-VOICES = ("espeak", "kokoro", "festival", LENT)
+VOICES = ("espeak", "kokoro", "festival", "mbrola", LENT)
 """Whose sounds are changed into other voices; other people's stay as they are."""
 VOCODER_RATE = 16_000
 TELEVISION = 23
@@ -109,15 +109,14 @@ def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) ->
 def backgrounds(
     others: list[Path], prompts: Path, random: Generator, crowds: Sequence[int] = (4,)
 ) -> Backgrounds:
-    """Crowds of these sizes, two minutes of each; the hold music; a television; the echo of the notice."""
+    """Crowds of these sizes, two minutes of each; the hold music; a television; the echo of our own prompts,
+    but not of a notice, which says how to refuse."""
     music, apart = read(prompts / "hold.wav"), default_rng(TELEVISION)
     return {
         "babble": np.concatenate([stretch(others, 120, voices, random) for voices in crowds]),
         "music": music,
         "television": television(stretch(others, 120, 1, apart), music, apart),
-        "echo": np.concatenate(
-            [read(prompts / "fr" / f"{name}.wav") for name in ("notice", "notice_opt_in")]
-        ),
+        "echo": np.concatenate([read(prompts / "fr" / f"{name}.wav") for name in ("welcome", "closed")]),
     }
 
 

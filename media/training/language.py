@@ -3,6 +3,7 @@
 languages/xx.toml   accents   espeak-ng's voices;  kokoro  the beginnings of native speakers' names;
                     pico      SVOX Pico's voice;  dictionary  Debian's list of words
                     festival  whether festival's voices have phones for it
+                    mbrola    by split, espeak-ng's names of MBROLA's voices: recorded speakers
                     ways      in which a new phrase is said, `{}` being the phrase
                     refusing, accepting   the phrases of the shipped head, each with the ways in which
                               people say it; what only sounds like one stands in `near`
@@ -48,6 +49,7 @@ class Language:
     turns: tuple[str, ...]
     fillings: Ways
     release: Ways
+    mbrola: Ways
     festival: bool = False
 
     @property

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from media.training.fit import Questions
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
+MBROLA = Path("/usr/share/mbrola")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
 KEYWORD, NEAR = "keyword", "near"
 """Folders of the phrase, and in `test` of what sounds similar; everything else is OTHER."""
@@ -86,18 +87,21 @@ USUAL = Amounts(
         "espeak": {"train": 300, "tune": 60, "test": 60},
         "kokoro": {"train": 60, "tune": 12, "test": 20},
         "festival": {"train": 60, "tune": 12, "test": 20},
+        "mbrola": {"train": 60, "tune": 12, "test": 20},
         "pico": {"test": 16},
     },
     near={
         "espeak": {"train": 300, "tune": 80, "test": 80},
         "kokoro": {"train": 40, "tune": 10, "test": 10},
         "festival": {"train": 40, "tune": 10, "test": 10},
+        "mbrola": {"train": 40, "tune": 10, "test": 10},
         "pico": {"test": 10},
     },
     other={
         "espeak": {"train": 700, "tune": 260, "test": 300},
         "kokoro": {"train": 40, "tune": 10, "test": 20},
         "festival": {"train": 40, "tune": 10, "test": 20},
+        "mbrola": {"train": 40, "tune": 10, "test": 20},
         "pico": {"test": 20},
     },
     people={"train": 500, "tune": 150, "test": 300},
@@ -148,6 +152,9 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
         found.append("kokoro")
     if language.festival and not lacking(chain.from_iterable(FESTIVAL.values())):
         found.append("festival")
+    databases = {voice.split("-")[1] for voices in language.mbrola.values() for voice in voices}
+    if shutil.which("mbrola") and all((MBROLA / name / name).exists() for name in databases):
+        found.append("mbrola")
     if importlib.util.find_spec("py_nanotts"):
         found.append("pico")
     return found

@@ -58,6 +58,11 @@ def copy_people(found: Iterable[Path], out: Path) -> int:
     return count
 
 
+def own_prompts(folder: Path, language: str) -> list[Path]:
+    """What the agent says in a language, but for notices: these tell how to refuse, in words that refuse."""
+    return [path for path in sorted((folder / language).glob("*.wav")) if not path.stem.startswith("notice")]
+
+
 def copy_prompts(prompts: Iterable[Path], out: Path) -> int:
     """Copy what the agent itself says to this folder, in pieces; how many.
 

@@ -17,7 +17,7 @@ from media.hearing.spotter import HEADS
 from media.training.features import make_missing
 from media.training.fit import Questions, Weights, fit, load_rows
 from media.training.language import Language
-from media.training.people import copy_once, copy_people, copy_prompts, people
+from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
 from media.training.speech import KOKORO, Split, label, plan, speak_all
 from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
 
@@ -27,9 +27,10 @@ DEEPENED = "fr"
 ROUNDS, ROUNDS_LENT = 5000, 2500
 """Batches, and batches on lent deep layers: there is less to learn."""
 SPLITS: tuple[Split, ...] = ("train", "tune")
-TIMES = {"train/kokoro": 2}
+TIMES = {"train/kokoro": 3, "train/mbrola": 2}
 """Lines of each sound, where not one."""
 FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its own licence"
+MBROLA = "recorded\n  speakers' diphones by Debian's `mbrola-*`, free to synthesise with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def make_shipped(language: Language, material: Material, out: Path, share: float
             if name != "pico"  # it is only measured on
         }
         yield from speak_all(language, plans, folder, material.styles)
-    if own := sorted((material.prompts / language.code).glob("*.wav")):
+    if own := own_prompts(material.prompts, language.code):
         yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
     yield from make_missing(folder, TIMES, material.prompts)
     like = None if language.code == DEEPENED else DEEPENED
@@ -143,7 +144,7 @@ def card(
 
 def _speakers(train: Questions) -> str:
     """The speakers other than espeak-ng's, if any."""
-    named = {"kokoro": "Kokoro-82M (Apache-2.0)", "festival": FESTVOX}
+    named = {"kokoro": "Kokoro-82M (Apache-2.0)", "festival": FESTVOX, "mbrola": MBROLA}
     return ", ".join(said for name, said in named.items() if _has(name, train)) or "no others"
 
 

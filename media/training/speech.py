@@ -70,16 +70,18 @@ FESTIVAL: dict[Split, tuple[str, ...]] = {
 
 Counts = Mapping[str, Mapping[Split, int]]
 REFUSALS: Counts = {
-    "kokoro": {"train": 90, "tune": 20, "test": 40, "release": 20},
+    "kokoro": {"train": 60, "tune": 20, "test": 40, "release": 20},
     "espeak": {"train": 400, "tune": 33, "test": 60, "release": 40},
     "festival": {"train": 250, "tune": 24, "test": 30},
+    "mbrola": {"train": 250, "tune": 24, "test": 40, "release": 20},
     "pico": {"test": 30, "release": 20},
 }
 """Utterances of each phrase that refuses; half as many of one that accepts."""
 OTHERS: Counts = {
-    "kokoro": {"train": 900, "tune": 250, "test": 500, "release": 150},
+    "kokoro": {"train": 600, "tune": 250, "test": 500, "release": 150},
     "espeak": {"train": 4000, "tune": 500, "test": 600, "release": 300},
     "festival": {"train": 2500, "tune": 400, "test": 400},
+    "mbrola": {"train": 2500, "tune": 400, "test": 400, "release": 200},
     "pico": {"test": 400, "release": 200},
 }
 PART = 250
@@ -126,8 +128,10 @@ def plan(
 ) -> list[SpokenFile]:
     """What one synthesizer says for one split, in an order whose every beginning is a fair sample.
 
-    `share`: of the counts above.
+    `share`: of the counts above. Nothing where it has no voice for the split.
     """
+    if synthesizer == "mbrola" and not language.mbrola.get(split):
+        return []
     random = Random(f"{synthesizer}/{split}")
     said: list[tuple[str, str]] = []
     many = round(share * REFUSALS[synthesizer].get(split, 0))
@@ -235,7 +239,7 @@ def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path)
         if not language.festival:
             raise FestivalError(f"{language.name}: festival's voices have no phones for it; accepted: French")
         return Festival(language.accents[0])
-    return Espeak() if synthesizer == "espeak" else Pico()
+    return Pico() if synthesizer == "pico" else Espeak()
 
 
 def texts_of(texts: tuple[str, ...], split: Split) -> tuple[str, ...]:
@@ -251,6 +255,8 @@ def manner(language: Language, synthesizer: str, split: Split, random: Random) -
     if synthesizer == "espeak":
         voice = f"{random.choice(language.accents)}+{random.choice(ESPEAK[split])}"
         return Manner(voice, speed, random.uniform(0.75, 1.35))
+    if synthesizer == "mbrola":
+        return Manner(random.choice(language.mbrola[split]), speed, random.uniform(0.75, 1.35))
     if synthesizer == "festival":
         return Manner(random.choice(FESTIVAL[split]), speed, random.uniform(0.85, 1.2))
     voice = _speaker(language, split, random)

@@ -3,6 +3,8 @@
 - Kokoro-82M (Apache-2.0): 54 speakers, and blends of two. It was trained on British and American English,
   three speakers of Spanish and one of French, `ff_siwis`; it speaks no German.
 - espeak-ng (GPL-3.0): each accent of a language by some hundred variants, formants and Klatt's synthesis.
+- MBROLA's voices, each the diphones of a recorded speaker, by espeak-ng: Debian's `mbrola-*` in contrib and
+  non-free, whose terms are in deploy/licences.md.
 - festival's voices of other languages, each by its own recorded speaker: `media.training.festival`.
 - SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only for measuring: no head was trained
   on it.
@@ -79,7 +81,7 @@ def _phonemes(text: str, language: str, symbols: frozenset[str]) -> str:
 
 
 class Espeak:
-    """A voice is an accent and a variant, as in `fr-be+klatt3`."""
+    """A voice is an accent and a variant, as in `fr-be+klatt3`, or one of MBROLA's, as in `mb-fr4`."""
 
     def say(self, text: str, manner: Manner) -> Samples:
         """Speak the words, the same each time. subprocess.CalledProcessError if the program fails."""

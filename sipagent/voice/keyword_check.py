@@ -8,7 +8,7 @@ from typing import Any
 from media.hearing.keyword import Meaning
 
 LINES: tuple[tuple[str, float | None], ...] = (("clean", None), ("20 dB", 20.0))
-SYNTHETIC = ("espeak", "kokoro", "festival")
+SYNTHETIC = ("espeak", "kokoro", "festival", "mbrola")
 """Synthesizers with other voices used in training: the check is about their recall."""
 SURE = 1.959964
 """Of the normal distribution, for intervals of 95 %."""

@@ -30,7 +30,7 @@ from tests.bench.echoes import Echoes
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 PEOPLE = "people"
-KNOWN = ("espeak", "festival", "kokoro")
+KNOWN = ("espeak", "festival", "kokoro", "mbrola")
 """The synthesizers that the shipped heads were trained on."""
 FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
 """What the French head hears beside the phrases that the figures to be reached are of."""
@@ -62,10 +62,13 @@ NEWER_LINES: dict[str, PhoneLine] = {
 LINES = OLD_LINES | NEWER_LINES
 SAID_OVER = 3  # voices of each synthesizer that say each phrase over the notice
 TAIL = int(0.8 * SAMPLE_RATE)
-WOMEN = frozenset({"Annie", "anika", "f2", "f4", "steph2"})
+WOMEN = frozenset(
+    {"Annie", "anika", "f2", "f4", "steph2", "mb-fr4", "mb-de5", "mb-de7", "mb-es3", "mb-us1", "mb-sw2-en"}
+)
 OLD = frozenset({"croak", "grandma", "grandpa"})
 UNTOLD = frozenset({"klatt2", "klatt4", "klatt6", "Tweaky", "fast", "whisper", "Demonic"})
-"""espeak-ng's variants that don't sound like anybody; of the others of `tune`, `test` and `release`, men."""
+"""espeak-ng's variants that don't sound like anybody; the others of `tune`, `test` and `release`, and of
+MBROLA's voices, are men."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +245,9 @@ def _speaker(source: str, said: Said) -> str:
     if source == "kokoro":
         sexes = {name[1:2] for name in said.voice.partition(":")[0].split("+")}
         return {"f": "women", "m": "men"}["".join(sexes)] if len(sexes) == 1 else "of a woman and a man"
-    variant = said.voice.partition("+")[2]
+    variant = said.voice if source == "mbrola" else said.voice.partition("+")[2]
     if variant in OLD:
         return "old people"
-    if variant in UNTOLD or source != "espeak":
+    if variant in UNTOLD or source not in ("espeak", "mbrola"):
         return "not told"
     return "women" if variant in WOMEN else "men"

@@ -94,7 +94,7 @@ def train_command(
 
     \b
     Needs: apt install espeak-ng wfrench && pip install 'sipagent[train]'
-    Uses the voices of Kokoro, festival and Pico, and Debian's recordings of people, where installed.
+    Uses the voices of Kokoro, festival, MBROLA and Pico, and Debian's recordings of people, where installed.
 
     \b
     Examples:
