@@ -136,8 +136,39 @@ def test_a_phrase_that_was_not_asked_for_is_not_heard(heads: Path) -> None:
     assert judged(heads, (0.01, 0.01, 0.97, 0.01), accept=()).meaning is Meaning.OTHER
 
 
+@pytest.mark.parametrize(
+    ("configured", "likely", "keyword"),
+    [
+        (("je refuse",), (0.35, 0.61, 0.02, 0.02), "je refuse"),
+        (("je refuse", "je refuse l'enregistrement"), (0.35, 0.61, 0.02, 0.02), "je refuse l'enregistrement"),
+        (("je refuse l'enregistrement",), (0.61, 0.35, 0.02, 0.02), None),
+        (("refuse",), (0.02, 0.03, 0.94, 0.01), "refuse"),
+    ],
+)
+def test_a_phrase_is_heard_among_other_words_too(
+    heads: Path, configured: tuple[str, ...], likely: tuple[float, ...], keyword: str | None
+) -> None:
+    """Where only "je refuse" is configured, "je refuse l'enregistrement" says it."""
+    phrases = ("je refuse", "je refuse l'enregistrement", "refuse")
+    save(heads / "fr.npz", Head("fr", phrases, 0.9, 0.7, 0.95, 0.8, saying(likely)))
+    verdict = Spotter(configured, [], heads).judge(SOUND)
+    assert (verdict.meaning, verdict.keyword) == (Meaning.REFUSE if keyword else Meaning.OTHER, keyword)
+
+
 def test_a_sound_too_short_for_a_step_is_nothing(heads: Path) -> None:
     assert Spotter(["je refuse"], [], heads).judge(SOUND[:100]) == Verdict(Meaning.OTHER)
+
+
+def test_speech_that_has_just_begun_and_goes_on_is_not_judged(heads: Path) -> None:
+    (head,) = known_heads(heads)
+    save(heads / "fr.npz", replace(head, weights=saying((0.95, 0.02, 0.01, 0.02))))
+    spotter, early = Spotter(["je refuse"], [], heads), SOUND[: 1300 * 8]
+    places = (StreamPosition(1, 0), StreamPosition(1, 0, last=True), None)
+    assert [spotter.judge(early, place).meaning for place in places] == [
+        Meaning.OTHER,
+        Meaning.REFUSE,
+        Meaning.REFUSE,
+    ]
 
 
 def test_with_the_last_question_a_stream_is_forgotten(heads: Path) -> None:

@@ -1,7 +1,7 @@
 """The detector of the engine "embedding": the speech embedding, and a head for each language."""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from media.frame import Samples
+from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import FAR, NEAR_OWN, OWN, Embedding, EmbeddingUnavailable, Floats
 from media.hearing.head import Head, HeadError, load, together
 from media.hearing.keyword import DetectorUnavailable, Meaning, StreamPosition, Verdict, every_ms, strongest
@@ -17,17 +17,20 @@ from media.hearing.streams import Streams
 
 HEADS = Path(__file__).parents[1] / "heads"
 MOST_NAMED = 12
+EARLY = 1400 * SAMPLE_RATE // 1000
+"""Samples, with the 0.8 s before the voice. Speech that goes on is not judged before that: so early, heads
+heard a fifth of all that wrongly sounds like a refusal, and one refusal of 713 (split `tune`)."""
 NEARLY = 0.9
 """From this share of what a phrase counts from, speech is heard as by other vocal tracts, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
-    """A head; of the phrases that refuse and that accept, the places among its classes; whether it listens in
-    the call, where nothing is unclear."""
+    """A head; of the phrases that refuse and that accept, the places among its classes, for those that refuse
+    with the phrase that counts; whether it listens in the call, where nothing is unclear."""
 
     head: Head
-    refuse: tuple[int, ...]
+    refuse: Mapping[int, str]
     accept: tuple[int, ...]
     in_call: bool
 
@@ -78,13 +81,13 @@ class Spotter:
         self._listening = [
             listening
             for head in every
-            if (listening := _Listening(head, _places(head, refuse), _places(head, accept), in_call)).refuse
+            if (listening := _Listening(head, _said(head, refuse), _places(head, accept), in_call)).refuse
             or listening.accept
         ]
         if not in_call:
             refusing = {each.head.language for each in self._listening if each.refuse}
             self._listening += [
-                _Listening(head, tuple(range(len(head.phrases))), (), in_call)
+                _Listening(head, dict(enumerate(head.phrases)), (), in_call)
                 for head in shipped
                 if head.everyday and head.language in refusing
             ]
@@ -108,9 +111,9 @@ class Spotter:
             raise DetectorUnavailable(str(wrong)) from wrong
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
-        """The most probable phrase, if it is probable enough; none in less than 0.8 s."""
+        """The most probable phrase, if it is probable enough; none in less than 0.8 s, or too early."""
         try:
-            found = self._heard(samples, place)
+            found = [] if _is_early(samples, place) else self._heard(samples, place)
         finally:
             if place and place.last:
                 self._streams.forget(place.stream)
@@ -141,6 +144,11 @@ class Spotter:
         return [each.head.classify(deepened[number]) for each, number in places]
 
 
+def _is_early(samples: Samples, place: StreamPosition | None) -> bool:
+    """Whether a question is of too little speech, and more will follow."""
+    return place is not None and not place.last and len(samples) < EARLY
+
+
 @cache
 def shared_streams() -> Streams:
     """The streams of the process, for all phrases; for one thread, the listener's."""
@@ -169,6 +177,23 @@ def _heads(folder: Path) -> list[Head]:
 def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:
     wanted = {plain(phrase) for phrase in phrases}
     return tuple(place for place, phrase in enumerate(head.phrases) if plain(phrase) in wanted)
+
+
+def _said(head: Head, phrases: Iterable[str]) -> dict[int, str]:
+    """The classes in which one of these phrases is said, perhaps among other words, and that phrase; none
+    where no class is just one of them.
+
+    Who says "je refuse l'enregistrement" has said "je refuse", which may be all that is configured, and the
+    head divides its probability between the two.
+    """
+    own = {place: head.phrases[place] for place in _places(head, phrases)}
+    among = {
+        place: said
+        for place, phrase in enumerate(head.phrases)
+        for said in own.values()
+        if f" {plain(said)} " in f" {plain(phrase)} "
+    }
+    return among | own
 
 
 def _accepts(head: Head) -> bool:
@@ -211,7 +236,7 @@ def _refusing(found: Verdict) -> float:
 def _verdict(listening: _Listening, likely: Floats) -> Verdict:
     head, (refusing, accepting) = listening.head, listening.scores(likely)
     if listening.refuse and refusing >= listening.heard_at:
-        keyword = head.phrases[max(listening.refuse, key=lambda place: likely[place])]
+        keyword = listening.refuse[max(listening.refuse, key=lambda place: likely[place])]
         meaning = Meaning.REFUSE if refusing >= listening.refuse_at else Meaning.UNCLEAR
         return Verdict(meaning, keyword, round(refusing, 3), everyday=head.everyday)
     if listening.accept and accepting >= head.accept_at:

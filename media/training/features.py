@@ -31,7 +31,8 @@ from media.hearing.embedding import (
 )
 from media.hearing.head import OTHER, REACH, steps_of
 from media.hearing.keyword import every_ms
-from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
+from media.hearing.spotter import EARLY
+from media.hearing.vad import UNHEARD, SpeechGoesOn, SpeechStarted, VoiceGate
 from media.training.lines.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
 from media.training.lines.surroundings import television
 from media.training.processes import in_processes
@@ -204,7 +205,9 @@ def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
             if not isinstance(fact, SpeechStarted):
                 stop = (fact.at + len(fact.samples) - WINDOW - (SPAN - 1) * HOP) // (STRIDE * HOP) + 1
                 start = max(fact.at // (STRIDE * HOP), stop - LONGEST)
-                if stop - start > REACH:
+                if stop - start > REACH and not (
+                    isinstance(fact, SpeechGoesOn) and len(fact.samples) < EARLY
+                ):
                     yield end / SAMPLE_RATE, start, stop
 
 
