@@ -184,7 +184,7 @@ def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
     room.say(by_word)
     assert ("error", "its words do not say the key that refuses (9)") in wrong(room)
     by_voice(room, 'keywords = ["je refuse"]')
-    assert wrong(room) == []
+    assert [level for level, _ in wrong(room)] == ["warning"]
     assert "says the words to say" in [finding.detail for finding in findings(room)]
     by_voice(room, 'keywords = ["stop"]')
     assert wrong(room) == [
@@ -260,7 +260,7 @@ def test_a_way_that_is_heard_and_not_told_is_a_warning(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "keywords"), [("fr", '"je refuse"'), ("en", '"I refuse"'), ("fr", '"refuser", "je refuse"')]
+    ("language", "keywords"), [("fr", '"ne m\'enregistrez pas"'), ("en", '"no thank you no recording"')]
 )
 @pytest.mark.parametrize("mode", ["objection", "opt_in"])
 def test_where_somebody_listens_the_default_notice_says_so(
@@ -274,6 +274,23 @@ def test_where_somebody_listens_the_default_notice_says_so(
     assert wrong(room, language=language) == []
     assert "says what to say" in [finding.detail for finding in findings(room, language=language)]
     assert room.config().prompts.notice.stem.endswith("_voice")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "detail"),
+    [
+        (
+            "je refuse",
+            "promises a phrase (je refuse) that is heard less well than another: ne m'enregistrez pas",
+        ),
+        ("je refuse » ou « ne m’enregistrez pas", None),
+        ("pas de bande", None),
+    ],
+)
+def test_a_phrase_that_is_heard_less_well_is_a_warning(room: Room, phrase: str, detail: str | None) -> None:
+    by_voice(room, 'keywords = ["je refuse", "ne m\'enregistrez pas", "pas de bande"]')
+    room.say(GOOD["fr"].replace("appuyez sur la touche 9", f"dites « {phrase} », ou touche 9"))
+    assert wrong(room) == ([("warning", detail)] if detail else [])
 
 
 def test_opt_in_needs_the_way_to_say_yes(room: Room) -> None:

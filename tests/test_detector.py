@@ -408,7 +408,7 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
 
 def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
     room = Room(tmp_path / "agent")
-    room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse", "nobody hears this"]')
+    room.set("refusal", 'engine = "embedding"\nkeywords = ["ne m\'enregistrez pas", "nobody hears this"]')
     with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'.*; accepted: "):
         specs(room)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from media.training.language import language as spoken
 from prompts import kokoro, music, phonemes, sound, speak
+from sipagent.config.refusal_words import WORDS
 from sipagent.config.tables.enrol import folder_name
 from sipagent.enrol import ear
 from sipagent.enrol.keeping import as_wav
@@ -172,8 +173,8 @@ REQUIRED = {
 
 
 for voiced, phrase in (
-    ("fr/notice", "dites maintenant « je refuse »"),
-    ("en/notice", "say “i refuse” now"),
+    ("fr/notice", f"dites maintenant « {WORDS['fr']['keywords'][0]} »"),
+    ("en/notice", "say “no thank you, no recording” now"),
     ("fr/notice_opt_in", "dites « j'accepte »"),
     ("en/notice_opt_in", "say “i accept”"),
 ):

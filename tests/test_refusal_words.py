@@ -24,12 +24,12 @@ def every_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("every_head")
 def test_the_words_are_those_of_the_languages_that_notices_are_in() -> None:
     french = read(SMALL).refusal
-    assert french.keywords == ("je refuse", "refuser", "pas d'enregistrement")
+    assert french.keywords == ("ne m'enregistrez pas", "je refuse", "refuser", "pas d'enregistrement")
     both = read(with_keys("prompts", ENGLISH, SMALL)).refusal
-    assert both.keywords == (*french.keywords, "I refuse", "no recording", "do not record me")
+    assert both.keywords == (*french.keywords, *WORDS["en"]["keywords"])
     assert both.accept_keywords == ("oui", "j'accepte", "yes", "I accept")
     assert both.in_call_keywords[-2:] == ("stop recording", "do not record me")
-    assert read(with_keys("service", 'language = "es"', SMALL)).refusal.keywords[0] == "me niego"
+    assert read(with_keys("service", 'language = "es"', SMALL)).refusal.keywords == WORDS["es"]["keywords"]
 
 
 @pytest.mark.usefixtures("every_head")

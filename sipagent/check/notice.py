@@ -16,7 +16,7 @@ from sipagent.check.spoken import hours_findings, name_findings
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, PromptSet
 from sipagent.notice import words as heard
-from sipagent.notice.spoken_ways import broken_promise, tells_to_say
+from sipagent.notice.spoken_ways import better_heard, broken_promise, tells_to_say
 from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary
 from sipagent.notice.words import plain
 
@@ -239,6 +239,9 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
 def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
     if broken := broken_promise(config, text, said):
         yield error(what, broken)
+    elif config.refusal.engine == "embedding" and (found := better_heard(config, text, said)):
+        lesser, best = found
+        yield warning(what, f"promises a phrase ({lesser}) that is heard less well than another: {best}")
 
 
 def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:

@@ -7,27 +7,31 @@ import media
 
 WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "fr": {
-        "keywords": ("je refuse", "refuser", "pas d'enregistrement"),
+        "keywords": ("ne m'enregistrez pas", "je refuse", "refuser", "pas d'enregistrement"),
         "accept_keywords": ("oui", "j'accepte"),
         "in_call_keywords": ("arrêtez l'enregistrement", "ne m'enregistrez pas"),
     },
     "en": {
-        "keywords": ("I refuse", "no recording", "do not record me"),
+        "keywords": ("no thank you no recording", "I refuse", "no recording", "do not record me"),
         "accept_keywords": ("yes", "I accept"),
         "in_call_keywords": ("stop recording", "do not record me"),
     },
     "de": {
-        "keywords": ("ich lehne ab", "keine Aufzeichnung", "ich möchte nicht aufgezeichnet werden"),
+        "keywords": ("ich möchte nicht aufgezeichnet werden", "ich lehne ab", "keine Aufzeichnung"),
         "accept_keywords": ("ja", "ich stimme zu"),
         "in_call_keywords": ("stoppen Sie die Aufzeichnung", "nehmen Sie mich nicht auf"),
     },
     "es": {
-        "keywords": ("me niego", "sin grabación", "no quiero que me graben"),
+        "keywords": ("rechazo la grabación", "me niego", "sin grabación", "no quiero que me graben"),
         "accept_keywords": ("sí", "acepto"),
         "in_call_keywords": ("pare la grabación", "no me grabe"),
     },
 }
-"""By language and key of [refusal]; if a language has a shipped head, it hears each of them."""
+"""By language and key of [refusal]; if a language has a shipped head, it hears each of them.
+
+The first of `keywords` is the phrase to promise: of the long and natural ones that which is heard best, by
+the measurements in media/README.md.
+"""
 
 _HEADS = Path(media.__file__).with_name("heads")
 

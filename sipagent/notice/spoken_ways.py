@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from media.prompt import PromptFile
 from sipagent.config.load import Config
+from sipagent.config.refusal_words import WORDS
 from sipagent.notice import words as heard
 from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary
 
@@ -33,6 +34,18 @@ def tells_to_say(config: Config, text: str, said: Vocabulary, *, refusing: bool)
     keywords = config.refusal.keywords if refusing else config.refusal.accept_keywords
     asked = _asked_to_say(config, text, said, refusing=refusing)
     return any(heard.names_one_of(words, keywords, said) for words in asked)
+
+
+def better_heard(config: Config, text: str, said: Vocabulary) -> tuple[str, str] | None:
+    """A default phrase that plain words promise, and the one to promise instead; None: they promise that one,
+    or what was never compared."""
+    promised = " / ".join(_asked_to_say(config, text, said, refusing=True))
+    for best, *others in (words["keywords"] for words in WORDS.values()):
+        if heard.names_one_of(promised, [best], said):
+            return None
+        if lesser := [phrase for phrase in others if heard.names_one_of(promised, [phrase], said)]:
+            return lesser[0], best
+    return None
 
 
 def unkept(config: Config, spoken: Mapping[str, Sequence[PromptFile]]) -> str | None:

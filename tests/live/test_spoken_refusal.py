@@ -20,10 +20,10 @@ from tests.whisper_model import whisper_base
 
 pytestmark = pytest.mark.live
 
-KEYWORD = Path(__file__).with_name("je_refuse.flac")
-NOTICE = slice(round(10.3 * RATE), round(16.6 * RATE))  # "To refuse, say I refuse now, or press 9 …"
+KEYWORD = Path(__file__).with_name("ne_m_enregistrez_pas.flac")
+NOTICE = slice(round(10.3 * RATE), round(16.9 * RATE))  # "To refuse, say do not record me now, or press 9 …"
 SAID_S = 1.0  # into the notice
-WORDS = "Pour refuser, dites maintenant « je refuse », ou appuyez sur la touche 9."
+WORDS = "Pour refuser, dites maintenant « ne m'enregistrez pas », ou appuyez sur la touche 9."
 PATIENCE_S = 30.0
 
 
@@ -84,6 +84,6 @@ def test_the_notice_that_comes_back(listening: RunningAgent, caller_phone: Phone
     (receipt,) = listening.wait_receipts()
     told = [receipt[name] for name in ("decision", "decided_by", "phase", "keyword")]
     if speaks:
-        assert told == ["refused", "voice", "notice", "je refuse"] and receipt["confidence"] > 0.5
+        assert told == ["refused", "voice", "notice", "ne m'enregistrez pas"] and receipt["confidence"] > 0.5
     else:
         assert told == ["allowed", "silence", "window", None]
