@@ -153,7 +153,6 @@ def run(console: Console | None = None, language: str = "fr") -> int:
 
 def _demo(folder: Path, loop: Loop, console: Console, language: str) -> None:
     with Phone(loop, "201") as operator, Phone(loop, "+33612345678") as caller, Phone(loop, "0") as spare:
-        caller.sound = lambda: SteadyTone(CALLER_HZ)
         operator.sound = lambda: SteadyTone(OPERATOR_HZ)
         operator.answer = Answering(after_s=1.0)
         port = spare.address[1]
@@ -214,6 +213,7 @@ def _talking(stage: DemoStage, key: str | None, shown: str) -> Iterator[None]:
         said = _("the operator's phone shows {name}, not {other}")
         raise DemoFailed(said.format(name=name, other=shown))
     call.rtp.wait_tone(OPERATOR_HZ, 30)
+    call.rtp.play(SteadyTone(CALLER_HZ))  # not before: it would be listened to as speech
     answered.rtp.wait_tone(CALLER_HZ, 30)
     yield
     _hear(call, TALK_S)

@@ -21,7 +21,7 @@ from sipagent.call.events import CALLER, Prompt
 from sipagent.call.flow import CallFlow
 from sipagent.call.machines.consent import Decision
 from sipagent.call.policy import Phase, Policy
-from tests.test_callflow import CHOICES, A, B, Watch, advance, clone, facts, possible
+from tests.test_callflow import ASKS_FOR_YES, CHOICES, A, B, Watch, advance, clone, facts, possible
 
 DOCUMENT = Path(__file__).parent.parent / "ARCHITECTURE.md"
 BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of what is drawn -->"
@@ -29,7 +29,7 @@ BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of wha
 # With the short wait that nobody answers is what happens first, with the long one it never is. Then one whose
 # calls leave where they may, and one whose operators transfer. Others of these rules together add no arrow.
 POLICIES = [
-    Policy(opt_in=True, voice=True, max_wait_s=0.5, choices=CHOICES),
+    Policy(opt_in=True, voice=True, max_wait_s=0.5, choices=CHOICES, promised=ASKS_FOR_YES),
     Policy(voice=True, recording=False, choices=CHOICES),
     Policy(voice=True, recording=False, refer_targets=(B,)),
     Policy(transfer_targets=(A, B)),
@@ -119,7 +119,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     return (
         flow.phase, flow.consent.decision, frozenset(flow.timers), flow.hours_open, flow.candidate,
         flow.chooses, flow.media_arrived, flow.playing, flow.notice_complete, flow.acceptance,
-        flow.unclear, flow.late_speech, flow.hearing, flow.told_refused, flow.referred,
+        flow.unclear, flow.asks_about_this, flow.late_speech, flow.hearing, flow.told_refused, flow.referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
         transfer is not None and transfer.answered is not None,
         operator is not None, operator and operator.audible, len(flow.hunt.ringing), talk and talk.tapping,

@@ -97,9 +97,9 @@ def test_an_offer_says_what_the_world_says() -> None:
     )
     offer = office.offer(ID, HERE, NUMBER, NOON, room=True, draining=False)
     drawn = "drawn: no seed, share 1.0"
-    assert offer == e.CallOffered(True, True, True, False, True, True, draw=drawn)
+    assert offer == e.CallOffered(True, True, True, False, True, True, draw=drawn, language="fr")
     shut = office.offer(ID, ELSEWHERE, None, NOON.replace(hour=20), room=False, draining=True)
-    assert shut == e.CallOffered(False, False, False, True, False, True, draw=drawn)
+    assert shut == e.CallOffered(False, False, False, True, False, True, draw=drawn, language="fr")
 
 
 def test_any_number_is_known_where_none_is_named() -> None:
@@ -179,7 +179,7 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
     assert (policy.opt_in, policy.refusal_digits, policy.accept_digit) == (True, ("0",), "5")
     assert (policy.window_s, policy.ring_s, policy.max_wait_s) == (2.5, 7.0, 70.0)
     assert (policy.codes, policy.stop_erases) == (Codes("*1", "*2", "#"), False)
-    assert (policy.recording, policy.full_status, policy.voice) == (False, 486, False)
+    assert (policy.recording, policy.full_status, policy.voice) == (False, 486, True)
     assert (found.wrap_up_s, found.period, found.calls) == (3.0, "3 months", 1)
     assert (found.shares, found.seed) == (Shares(ZoneInfo("Europe/Paris"), 0.5), None)
     assert found.extensions == ("sip:201@127.0.0.1:5070",)
@@ -187,7 +187,7 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
 
 def test_what_the_configuration_leaves_open_is_the_policys_own(where: Path) -> None:
     found = rules(where)
-    assert found.policy == Policy(transfer_targets=found.extensions)
+    assert found.policy == Policy(voice=True, transfer_targets=found.extensions)
 
 
 # --- heard how ---

@@ -21,7 +21,7 @@ from sipagent.call.machines.codes import SAME_PRESS_S
 from sipagent.call.machines.consent import Decision
 from sipagent.call.machines.story import FLAGGED, STOPPED, Story
 from sipagent.call.policy import Phase, Policy
-from sipagent.call.timing import CHOICE_S, LATE_S
+from sipagent.call.timing import CHOICE_S, LATE_S, SURE_S
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
 OFFER = e.CallOffered(
@@ -29,6 +29,8 @@ OFFER = e.CallOffered(
 )
 CHOOSING = replace(OFFER, may_choose=True)
 CHOICES = (("2", "en"), ("3", "fr"))
+UNSURE = e.KeywordHeard(e.Wish.REFUSE, "mot", 0.9, sure=False)
+ONE = e.DtmfPressed(CALLER, "1", "info")
 STALE = 77  # an operator's leg that was given up
 DEPTH, BROAD_DEPTH = 6, 5
 
@@ -43,10 +45,12 @@ class Watch:
     `unheard`: the notice went past the caller, so that it was not heard whatever was played.
     `foreign`: the caller's leg is heard, or would be, from an address that neither SDP nor SIP names.
     `doubted`: the caller was unclear before the bridge; forgotten once nothing can be recorded any more.
+    `asked`: what may be a refusal is, or will be, asked about.
     """
 
     refused: bool = False
     doubted: bool = False
+    asked: bool = False
     notice_heard: bool = False
     unheard: bool = False
     foreign: bool = False
@@ -91,7 +95,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.MediaSourceFound(operator, own=False),
         e.DtmfPressed(CALLER, "9", "rfc4733"),
         e.DtmfPressed(CALLER, "9", "inband"),
-        e.DtmfPressed(CALLER, "1", "info"),
+        ONE,
         e.DtmfPressed(CALLER, "5", "info"),
         e.DtmfPressed(CALLER, "2", "info"),
         e.DtmfPressed(operator, "*", "rfc4733"),
@@ -131,6 +135,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.ServiceEnding(),
         e.TimePassed(),
     )
+    yield UNSURE
     yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Wish)
     for prompt in (
         Prompt.CHOOSE,
@@ -212,7 +217,8 @@ def state_of(flow: CallFlow, now: float) -> Any:
         flow.own_sound,
         flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_complete,
         flow.notice_began is None,
-        flow.acceptance, flow.unclear, flow.late_speech, flow.hearing, flow.held,
+        flow.acceptance, flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
+        flow.hearing, flow.held,
         round(max(0.0, flow.late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
@@ -253,8 +259,11 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     refuses = (
         fact == e.RecordingDeclined(CALLER)
         or (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9")
-        or (isinstance(fact, e.KeywordHeard) and fact.meaning is e.Wish.REFUSE)
+        or (isinstance(fact, e.KeywordHeard) and fact.meaning is e.Wish.REFUSE and fact.sure)
+        or (fact == UNSURE and (was_open is not Decision.UNDECIDED or before is Phase.HUNT))
     )
+    if fact == ONE and before is Phase.CONFIRM:
+        watch = replace(watch, asked=False)
     if refuses and before is not Phase.ENDED:
         watch = replace(watch, refused=True)
     if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
@@ -270,6 +279,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         told = {command.prompt for command in commands if isinstance(command, e.Play)}
         assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow.held, "who chooses is told nothing"
     decision = flow.consent.decision
+    if fact == UNSURE and before is not Phase.ENDED and decision is not Decision.REFUSED:
+        watch = replace(watch, asked=True)
     who_may_type(fact, commands, was_open, decision)
     written = [one.what for one in flow.story.happenings[talked:] if one.what in CODES_SAY]
     assert not written or any(isinstance(one, e.PlayTone) for one in commands), "a code unheard"
@@ -299,6 +310,7 @@ def may_keep(flow: CallFlow, watch: Watch) -> Watch:
     """What is recorded, or may come to be, is so by the caller's own will."""
     decision, kept = flow.consent.decision, watch.tap in ("running", "kept")
     assert not (watch.refused and kept), "a refusal erased nothing"
+    assert not (watch.asked and (kept or decision is Decision.ALLOWED)), "a refusal was not asked about"
     assert not watch.refused or decision is Decision.REFUSED, "a refusal that does not refuse"
     assert not (watch.unheard and kept), "recorded without a notice"
     if watch.foreign:
@@ -469,10 +481,13 @@ def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase],
     return steps, phases, taps
 
 
+ASKS_FOR_YES = frozenset({("", e.Wish.ACCEPT)})
 RULES = {
     "objection": Policy(voice=True),
-    "opt_in": Policy(voice=True, opt_in=True),
-    "simultaneous": Policy(voice=True, in_call_voice=True, simultaneous=True),
+    "opt_in": Policy(voice=True, opt_in=True, promised=ASKS_FOR_YES),
+    "simultaneous": Policy(
+        voice=True, in_call_voice=True, simultaneous=True, promised=frozenset({("", e.Wish.REFUSE)})
+    ),
 }
 
 
@@ -722,7 +737,6 @@ def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
 UNCLEAR = e.KeywordHeard(e.Wish.UNCLEAR, "refuser", 0.5)
 YES = e.KeywordHeard(e.Wish.ACCEPT, "oui", 0.9)
 NO = e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9)
-ONE = e.DtmfPressed(CALLER, "1", "rfc4733")
 
 
 @pytest.mark.parametrize("opt_in", [False, True])
@@ -774,8 +788,62 @@ def test_what_is_unclear_before_the_notice_is_asked_about_after_it() -> None:
     assert flow.playing is Prompt.CONFIRM
 
 
+PROMISED = frozenset({("fr", e.Wish.REFUSE)})
+SPEAKS = e.HearingBegan("speech")
+ASKED = e.PromptEnded(Prompt.CONFIRM, 900, complete=True)
+
+
+@pytest.mark.parametrize(
+    ("history", "decision", "by"),
+    [
+        ([UNSURE, e.TimePassed(), ASKED, e.TimePassed()], Decision.REFUSED, "unclear"),
+        ([UNSURE, e.TimePassed(), ASKED, ONE], Decision.ALLOWED, "dtmf"),
+        ([UNSURE, ONE, e.TimePassed(), ASKED, e.TimePassed()], Decision.REFUSED, "unclear"),  # too early
+        ([UNSURE, NO], Decision.REFUSED, "voice"),  # it has become sure
+        ([UNSURE, UNCLEAR, ONE], Decision.ALLOWED, "dtmf"),  # asked at once by the second
+        ([UNSURE, e.TimePassed(), UNSURE], Decision.UNDECIDED, None),  # the end of the same sentence
+        ([UNSURE, e.TimePassed(), SPEAKS, UNSURE], Decision.REFUSED, "voice"),  # said again
+        ([e.TimePassed(), UNSURE], Decision.REFUSED, "voice"),  # while operators are rung nobody is asked
+    ],
+)
+def test_a_refusal_that_no_notice_promises_and_that_is_not_sure_is_asked_about(
+    history: History, decision: Decision, by: str | None
+) -> None:
+    flow, watch, now = run(Policy(voice=True), WINDOW)
+    for fact in history:
+        watch, now = advance(flow, watch, fact, now + 0.1)
+    assert (flow.consent.decision, flow.consent.by) == (decision, by)
+
+
+def test_the_question_waits_for_the_refusal_to_become_sure() -> None:
+    flow, watch, now = run(Policy(voice=True), WINDOW)
+    advance(flow, watch, UNSURE, now)
+    assert (flow.phase, flow.playing, flow.deadline) == (Phase.WINDOW, None, now + SURE_S)
+
+
+@pytest.mark.parametrize("station", ["notice", "window", "choice"])
+@pytest.mark.parametrize("promised", [False, True])
+def test_what_the_notice_promises_refuses_at_once(station: str, promised: bool) -> None:
+    """In its language, which a key may have chosen."""
+    policy = Policy(voice=True, promised=PROMISED if promised else frozenset(), choices=CHOICES)
+    history = [
+        replace(fact, language="fr") if isinstance(fact, e.CallOffered) else fact
+        for fact in STATIONS[station]
+    ]
+    if station == "choice":
+        history = [CHOOSING, *CHOICE[1:], e.DtmfPressed(CALLER, "3", "info")]
+    flow, watch, now = run(policy, history)
+    advance(flow, watch, UNSURE, now)
+    assert flow.consent.refused is promised
+
+
+def test_a_yes_that_no_notice_promises_is_none() -> None:
+    flow, *_ = run(Policy(voice=True, opt_in=True), [*WINDOW, YES])
+    assert flow.phase is Phase.WINDOW and not flow.consent.allowed
+
+
 def test_a_spoken_yes_is_remembered_with_its_words() -> None:
-    flow, watch, now = run(Policy(voice=True, opt_in=True), [*WINDOW[:-1], YES])
+    flow, watch, now = run(Policy(voice=True, opt_in=True, promised=ASKS_FOR_YES), [*WINDOW[:-1], YES])
     advance(flow, watch, HEARD, now + 1)
     consent = flow.consent
     assert (consent.by, consent.keyword, consent.confidence) == ("voice", "oui", 0.9) and consent.allowed

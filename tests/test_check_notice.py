@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from prompts.speak import READ_MORE, Script, with_read_more
+from sipagent.call import events as e
 from sipagent.check.notice import lint, prompt_findings
 from sipagent.config.finding import Finding
 from sipagent.config.load import ConfigError
@@ -182,13 +183,14 @@ def test_silence_allows_in_one_mode_and_not_in_the_other(room: Room) -> None:
 def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
     by_word = GOOD["fr"].replace("appuyez sur la touche 9", "dites je refuse")
     room.say(by_word)
+    room.set("refusal", 'engine = "none"')
     assert ("error", "its words do not say the key that refuses (9)") in wrong(room)
     by_voice(room, 'keywords = ["je refuse"]')
     assert [level for level, _ in wrong(room)] == ["warning"]
     assert "says the words to say" in [finding.detail for finding in findings(room)]
     by_voice(room, 'keywords = ["stop"]')
     assert wrong(room) == [
-        ("error", "its words do not say the key that refuses (9) or the words to say"),
+        ("error", "its words do not say the key that refuses (9)"),
         (
             "error",
             "promises a spoken refusal, and what it says to say (je refuse, a tout moment) is none of "
@@ -217,6 +219,7 @@ def by_voice(room: Room, keys: str = "") -> None:
 )
 def test_a_spoken_way_that_nobody_hears_is_an_error_and_stops_run(room: Room, words: str) -> None:
     room.say(GOOD["fr"].replace("appuyez sur la touche 9", words))
+    room.set("refusal", 'engine = "none"')
     assert wrong(room) == [("error", UNHEARD)]
     with pytest.raises(ConfigError, match=r"config\.toml: prompts: .*notice\.wav promises .* nobody hears"):
         rules_of(room.config())
@@ -249,31 +252,37 @@ def test_words_to_say_that_are_not_listened_for_stop_run(room: Room) -> None:
 
 def test_the_confirmation_must_not_promise_it_either(room: Room) -> None:
     room.say("Pour accepter, touche 1. Pour refuser, dites non. Sinon, rien n'est enregistré.", "confirm")
+    room.set("refusal", 'engine = "none"')
     assert ("error", UNHEARD) in wrong(room, "confirm")
     with pytest.raises(ConfigError, match=r"confirm\.wav promises"):
         rules_of(room.config())
 
 
-def test_a_way_that_is_heard_and_not_told_is_a_warning(room: Room) -> None:
-    by_voice(room, 'keywords = ["je refuse"]')
-    assert wrong(room) == [("warning", "does not tell callers that they may say it (je refuse)")]
-
-
-@pytest.mark.parametrize(
-    ("language", "keywords"), [("fr", '"ne m\'enregistrez pas"'), ("en", '"no thank you no recording"')]
-)
+@pytest.mark.parametrize("language", ["fr", "en"])
 @pytest.mark.parametrize("mode", ["objection", "opt_in"])
-def test_where_somebody_listens_the_default_notice_says_so(
-    room: Room, language: str, keywords: str, mode: str
+@pytest.mark.parametrize("voice", [False, True])
+def test_a_shipped_notice_promises_the_key_or_what_to_say_as_well(
+    room: Room, language: str, mode: str, voice: bool
 ) -> None:
-    room.speak(language, opt_in=False)
-    yes = '"j\'accepte"' if language == "fr" else '"I accept"'
-    room.set(
-        "refusal", f'mode = "{mode}"\nengine = "vosk"\nkeywords = [{keywords}]\naccept_keywords = [{yes}]'
-    )
+    """By what stands in it the flow knows which words count at once; the engine listens in any case."""
+    room.speak(language, opt_in=mode == "opt_in")
+    name = "notice" + "_opt_in" * (mode == "opt_in")
+    if voice:
+        room.set("prompts", f'notice = "prompts/{language}/{name}_voice.wav"')
     assert wrong(room, language=language) == []
-    assert "says what to say" in [finding.detail for finding in findings(room, language=language)]
-    assert room.config().prompts.notice.stem.endswith("_voice")
+    told = [finding.detail.partition(";")[0] for finding in findings(room, language=language)]
+    assert ("says what to say" if voice else "promises a key alone") in told
+    wish = e.Wish.ACCEPT if mode == "opt_in" else e.Wish.REFUSE
+    assert rules_of(room.config()).policy.promised == ({(language, wish)} if voice else frozenset())
+
+
+def test_of_a_notice_that_nobody_can_read_a_yes_counts_by_the_words_in_the_file(room: Room) -> None:
+    room.set("service", 'language = "de"')
+    room.set("prompts", 'notice = "prompts/fr/notice_opt_in_voice.wav"')
+    room.set("refusal", 'mode = "opt_in"')
+    assert rules_of(room.config()).policy.promised == frozenset()
+    room.set("refusal", 'accept_keywords = ["ja"]')
+    assert rules_of(room.config()).policy.promised == {("de", e.Wish.ACCEPT)}
 
 
 @pytest.mark.parametrize(

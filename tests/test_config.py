@@ -68,10 +68,9 @@ def test_a_small_file_has_sensible_defaults() -> None:
     assert read(with_keys("service", 'language = "en"')).prompts.notice.parent.name == "en"
     opt_in = read(with_keys("refusal", 'mode = "opt_in"'))
     assert opt_in.prompts.notice.name == "notice_opt_in.wav" and opt_in.prompts.welcome.name == "welcome.wav"
-    heard = 'engine = "embedding"'
-    assert read(with_keys("refusal", heard)).prompts.notice.name == "notice_voice.wav"
-    both = read(with_keys("refusal", f'{heard}\nmode = "opt_in"'))
-    assert both.prompts.notice.name == "notice_opt_in_voice.wav"
+    assert config.refusal.engine == "embedding" and not config.refusal.engine_written
+    heard = read(with_keys("refusal", 'engine = "embedding"'))
+    assert heard.prompts.notice.name == "notice.wav" and heard.refusal.engine_written
 
 
 def test_it_is_frozen() -> None:
@@ -205,7 +204,7 @@ def test_an_environment_without_the_password_is_one_line() -> None:
         config.trunk_login({})
 
 
-def test_who_does_not_listen_needs_no_words() -> None:
+def test_who_need_not_listen_needs_no_words() -> None:
     assert read(with_keys("refusal", "keywords = []\nin_call_keywords = []", SMALL)).refusal.keywords == ()
     in_call = with_keys("refusal", 'engine = "embedding"\nin_call_keywords = []', SMALL)
     assert read(in_call).refusal.in_call_keywords == ()

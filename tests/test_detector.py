@@ -372,15 +372,16 @@ def specs(room: Room) -> ChildSpecs:
 
 
 def test_no_engine_no_detector(tmp_path: Path) -> None:
-    it = specs(Room(tmp_path / "agent"))
+    room = Room(tmp_path / "agent")
+    room.set("refusal", 'engine = "none"')
+    it = specs(room)
     assert it.detector is None
     assert "detector" not in [place.name for place in it.slots()]
 
 
 def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
     """The shipped network, in its real process; what a reload brings waits for a restart."""
-    room = Room(tmp_path / "agent")
-    room.set("refusal", 'engine = "embedding"')
+    room = Room(tmp_path / "agent")  # as it is shipped
     here = detectors(room.config()).before
     it = specs(room)
     first = it.slots()[0]

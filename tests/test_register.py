@@ -51,7 +51,7 @@ CHANGES = {
     "refusal.digit": '"8"',
     "refusal.accept_digit": '"2"',
     "refusal.window_s": "7.5",
-    "refusal.engine": '"embedding"',
+    "refusal.engine": '"none"',
     "refusal.keywords": '["non"]',
     "refusal.accept_keywords": '["certainement"]',
     "refusal.in_call": '"key+voice"',
@@ -91,10 +91,8 @@ CHANGES = {
 # Keys that count only where another is set.
 NEEDED = {
     "refusal.accept_digit": (("refusal", 'mode = "opt_in"'),),
-    "refusal.keywords": (("refusal", 'engine = "embedding"'),),
-    "refusal.accept_keywords": (("refusal", 'engine = "embedding"\nmode = "opt_in"'),),
-    "refusal.in_call": (("refusal", 'engine = "embedding"'),),
-    "refusal.in_call_keywords": (("refusal", 'engine = "embedding"\nin_call = "key+voice"'),),
+    "refusal.accept_keywords": (("refusal", 'mode = "opt_in"'),),
+    "refusal.in_call_keywords": (("refusal", 'in_call = "key+voice"'),),
     "retention.timestamp_url": (("retention", 'timestamp_ca = "tsa.pem"'),),
     "prompts.choices": (("prompts", 'choose = "choose.wav"\nchoices = { "2" = "fr" }'),),
     "retention.database": (
@@ -278,7 +276,7 @@ def variants() -> Iterator[str]:
     yield changed("recording.recipients", "[]")
     yield changed("retention.hold_grounds", "[]")
     yield changed("trunk.numbers", "[]")
-    yield with_keys("refusal", 'engine = "embedding"\nmode = "opt_in"\nin_call = "key+voice"', COMPLETE)
+    yield with_keys("refusal", 'mode = "opt_in"\nin_call = "key+voice"', COMPLETE)
     yield with_keys("web", IN_CLEAR, COMPLETE)
     yield changed("recording.recipients", "[]", with_keys("web", BY_PROVIDER, COMPLETE))
     for grounds in ("[]", '["criminal"]'):
@@ -462,13 +460,14 @@ def test_where_nothing_is_recorded_no_voice_is_kept() -> None:
 
 
 def test_keywords_count_only_where_somebody_listens() -> None:
-    assert stated(COMPLETE, "rights.by_voice").value == {
+    nobody = changed("refusal.engine", '"none"')
+    assert stated(nobody, "rights.by_voice").value == {
         "engine": "none",
         "keywords": [],
         "accept_keywords": [],
         "accept_digit": None,
     }
-    assert stated(changed("refusal.in_call", '"key+voice"'), "rights.in_call").value == {
+    assert stated(changed("refusal.in_call", '"key+voice"', nobody), "rights.in_call").value == {
         "digit": "9",
         "keywords": [],
     }

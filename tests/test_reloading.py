@@ -18,6 +18,7 @@ from sipagent.service.processes.worker import settings
 from sipagent.service.reloading import ALONE, ALWAYS, BEHIND_EDGE, LISTENED_FOR, Reloaded, reloaded, waiting
 from sipagent.service.rules import rules_of
 from sipagent.service.supervision import ChildSpecs
+from sipagent.voice.detectors import keys_alone
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import RULES, Stage
 
@@ -203,13 +204,13 @@ def test_what_stays_has_to_go_with_what_is_new(where: Path) -> None:
 
 # --- what a notice promises, and who listens ---
 
-LISTENS = with_keys("refusal", 'engine = "embedding"', SMALL)
-SILENT = with_keys("prompts", 'notice = "prompts/fr/notice.wav"', SMALL)  # promises the key alone
+LISTENS = with_keys("prompts", 'notice = "prompts/fr/notice_voice.wav"', SMALL)
+NOBODY = with_keys("refusal", 'engine = "none"', SMALL)  # and the notice promises the key alone
 OTHER_WORDS = with_keys("refusal", 'keywords = ["je refuse", "refuser", "non merci"]', LISTENS)
 PARTING = {
-    "a detector and the notice that follows it": (SMALL, LISTENS),
-    "no detector any more": (LISTENS, SMALL),
-    "another mode": (LISTENS, with_keys("refusal", 'mode = "opt_in"', LISTENS)),
+    "a detector and a notice that says so": (NOBODY, LISTENS),
+    "no detector any more": (LISTENS, NOBODY),
+    "another mode": (SMALL, with_keys("refusal", 'mode = "opt_in"', SMALL)),
     "words, and a notice that nobody can read": (
         with_keys("prompts", 'notice = "tones/paused.wav"', LISTENS),
         with_keys("prompts", 'notice = "tones/resumed.wav"', OTHER_WORDS),
@@ -235,7 +236,7 @@ def test_a_notice_and_who_listens_change_together_or_not_at_all(where: Path, sha
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_notice_that_promises_what_waits_is_named(where: Path, shape: str) -> None:
     with pytest.raises(ConfigError) as wrong:
-        taken(read(SMALL, where), LISTENS, SHAPES[shape])
+        taken(read(NOBODY, where), LISTENS, SHAPES[shape])
     assert "notice_voice.wav promises a spoken refusal, which nobody hears" in str(wrong.value)
     assert "(until a restart, refusal.engine as before)" in str(wrong.value)
 
@@ -262,16 +263,31 @@ def test_a_notice_alone_is_taken_and_words_alone_wait(where: Path, shape: str) -
     words = taken(before, OTHER_WORDS, SHAPES[shape])
     assert words.waits == {"refusal.keywords": "the detector has begun with it"}
     assert words.config.refusal == before.refusal
-    promising = with_keys("prompts", 'notice = "prompts/fr/notice_voice.wav"', SILENT)
+    promising = with_keys("prompts", 'notice = "prompts/fr/notice_voice.wav"', NOBODY)
     with pytest.raises(ConfigError, match="promises a spoken refusal, which nobody hears"):
-        taken(read(SILENT, where), promising, SHAPES[shape])
+        taken(read(NOBODY, where), promising, SHAPES[shape])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_default_engine_that_could_not_be_loaded_waits_for_nothing(where: Path, shape: str) -> None:
+    """The next start tries again. Until then a reload takes other words and other notices, as without it."""
+    before = keys_alone(read(SMALL, where))
+    text = with_keys("refusal", 'keywords = ["je refuse"]', SMALL)
+    other = with_keys("prompts", 'notice = "prompts/fr/notice_opt_in.wav"', text)
+    after = taken(before, other, SHAPES[shape])
+    assert (after.waits, after.config.refusal.engine) == ({}, "none")
+    with pytest.raises(ConfigError, match="which nobody hears: refusal"):
+        taken(before, LISTENS, SHAPES[shape])
+    assert taken(before, with_keys("refusal", 'engine = "vosk"', SMALL), SHAPES[shape]).waits.keys() == {
+        "refusal.engine"
+    }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_where_nobody_listens_words_are_nothing(where: Path, shape: str) -> None:
     """The mode, too, is then a rule like others."""
-    text = with_keys("refusal", 'keywords = ["non merci"]\nmode = "opt_in"', SMALL)
-    after = taken(read(SMALL, where), text, SHAPES[shape])
+    text = with_keys("refusal", 'keywords = ["non merci"]\nmode = "opt_in"', NOBODY)
+    after = taken(read(NOBODY, where), text, SHAPES[shape])
     assert (after.waits, after.rules.policy.opt_in) == ({}, True)
 
 

@@ -325,7 +325,7 @@ def reloads(office: Config, text: str) -> list[Callable[[Stub], None]]:
 def test_sighup_does_not_promise_what_nobody_listens_for(
     office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the detector the notice would change, which says "dites je refuse": callers hear the old one."""
+    """A notice that says "dites je refuse" comes with the detector: callers hear the old one."""
 
     def rings(stub: Stub) -> None:
         stub.up.add(1)
@@ -333,7 +333,9 @@ def test_sighup_does_not_promise_what_nobody_listens_for(
         stub.say(OfLeg(1, e.CallConfirmed(telephone_event=True)))
         stub.say(OfLeg(1, e.MediaArrived()))
 
-    engine.steps = [*reloads(office, with_keys("refusal", 'engine = "embedding"', SMALL)), rings]
+    office = read(with_keys("refusal", 'engine = "none"', SMALL), office.file)
+    promising = with_keys("prompts", 'notice = "prompts/fr/notice_voice.wav"', SMALL)
+    engine.steps = [*reloads(office, promising), rings]
     lines = run(office, capsys, drain_s=0.0)
     (refused,) = (line for line in lines if line["event"] == "reload_refused")
     assert "notice_voice.wav promises a spoken refusal, which nobody hears" in refused["reason"]

@@ -20,7 +20,6 @@ def main(address: str, talk_s: float = TALK_S) -> None:
         Phone(loop, OPERATOR, OPERATOR_IP, OPERATOR_PORT) as operator,
         Phone(loop, CALLER, CALLER_IP) as caller,
     ):
-        caller.sound = lambda: SteadyTone(CALLER_HZ)
         operator.sound = lambda: SteadyTone(OPERATOR_HZ)
         operator.answer = Answering(after_s=0.5)
         call = caller.call(f"sip:+33323063006@{address}")
@@ -32,6 +31,7 @@ def main(address: str, talk_s: float = TALK_S) -> None:
         if not shown.startswith("REC "):
             sys.exit(f"call.py: it must show REC, not {shown!r}")
         call.rtp.wait_tone(OPERATOR_HZ, 30)
+        call.rtp.play(SteadyTone(CALLER_HZ))  # not before: it would be listened to as speech
         answered.rtp.wait_tone(CALLER_HZ, 30)
         print("they talk", flush=True)
         frames = call.rtp.sent_frames + round(talk_s / 0.02)

@@ -37,7 +37,10 @@ def load_detector(
     if engine == "embedding":
         from media.hearing.spotter import Spotter
 
-        spotter = Spotter(refuse, accept, own=heads, in_call=in_call, languages=languages)
+        try:
+            spotter = Spotter(refuse, accept, own=heads, in_call=in_call, languages=languages)
+        except MemoryError as error:
+            raise DetectorUnavailable("there is not enough memory for it") from error
         return spotter if second is None or in_call else weighed(spotter, second)
     if engine == "vosk":
         from media.hearing.recogniser import Recogniser

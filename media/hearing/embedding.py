@@ -104,9 +104,12 @@ class Embedding:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # saves some 20 MB that are never freed
-        self._session: Any = runtime.InferenceSession(
-            _opened(_model()), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session: Any = runtime.InferenceSession(
+                _opened(_model()), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except (MemoryError, RuntimeError, ValueError) as error:  # what its own exceptions are based on
+            raise EmbeddingUnavailable(f"the speech embedding cannot be loaded: {error}") from error
 
     def __call__(self, spectra: Floats) -> Floats:
         """(steps, WIDTH) of (frames, MELS); step i sees SPAN frames from i * STRIDE on."""

@@ -47,7 +47,8 @@ class Meaning(StrEnum):
 class Verdict:
     """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown.
 
-    `everyday`: from a head that only doubts; `refusing` is then how likely the others find a refusal.
+    `everyday`: from a head that only doubts; `refusing` is then how likely the others find a refusal. `sure`:
+    as sure as where a refusal may erase evidence; false for a refusal that is weaker.
     """
 
     meaning: Meaning
@@ -55,6 +56,7 @@ class Verdict:
     confidence: float | None = None
     everyday: bool = False
     refusing: float = 0.0
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,6 @@ def strongest(verdicts: Iterable[Verdict]) -> Verdict:
     """
     return max(
         verdicts,
-        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.confidence or 0.0),
+        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.sure, verdict.confidence or 0.0),
         default=Verdict(Meaning.OTHER),
     )

@@ -41,7 +41,8 @@ _log = logging.getLogger(__name__)
 class KeywordSpotted:
     """Someone who still speaks has said this; SpeechEnded repeats it unless something stronger follows.
 
-    Reported at once for a refusal; for anything weaker, only if it has not become stronger in half a second.
+    Reported at once for a refusal, and again once it is sure; for anything weaker, only if it has not become
+    stronger in half a second.
     """
 
     verdict: Verdict
@@ -161,7 +162,8 @@ class VoiceEar:
         if meaning is not before:
             self._since = now
         unsure = meaning is not Meaning.REFUSE and milliseconds(now - self._since) < UNSURE_MS
-        if unsure or meaning is self._reported.meaning:
+        same = meaning is self._reported.meaning and self._so_far.sure is self._reported.sure
+        if unsure or same:
             return []
         self._reported = self._so_far
         return [KeywordSpotted(self._so_far)]

@@ -238,7 +238,8 @@ def _verdict(listening: _Listening, likely: Floats) -> Verdict:
     if listening.refuse and refusing >= listening.heard_at:
         keyword = listening.refuse[max(listening.refuse, key=lambda place: likely[place])]
         meaning = Meaning.REFUSE if refusing >= listening.refuse_at else Meaning.UNCLEAR
-        return Verdict(meaning, keyword, round(refusing, 3), everyday=head.everyday)
+        sure = meaning is Meaning.UNCLEAR or refusing >= head.in_call_at
+        return Verdict(meaning, keyword, round(refusing, 3), everyday=head.everyday, sure=sure)
     if listening.accept and accepting >= head.accept_at:
         keyword = head.phrases[max(listening.accept, key=lambda place: likely[place])]
         return Verdict(Meaning.ACCEPT, keyword, round(accepting, 3))

@@ -82,6 +82,7 @@ class Admission:
             sampled=drawing.drawn,
             draw=str(drawing),
             may_choose=bool(self.policy.choices) and called not in self.languages,
+            language=self.languages.get(called or "", self.language),
         )
 
 

@@ -31,4 +31,6 @@ def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - on
 def _judged(verdict: Verdict) -> e.Fact:
     if verdict.meaning is Meaning.OTHER:
         return e.HearingEnded("speech")
-    return e.KeywordHeard(e.Wish(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0)
+    return e.KeywordHeard(
+        e.Wish(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0, sure=verdict.sure
+    )

@@ -23,7 +23,7 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
         reject(call, 503 if fact.draining else call.policy.full_status, timing.RETRY_AFTER_S)
     else:
         call.hours_open, call.candidate = fact.open, fact.sampled
-        call.chooses = fact.may_choose
+        call.chooses, call.language = fact.may_choose, fact.language
         if fact.open and fact.draw and call.policy.recording:
             call.note(fact.draw, "agent")
         call.phase = Phase.ANSWERED
@@ -73,6 +73,7 @@ def choice_heard(call: CallState, fact: e.PromptEnded) -> None:
 def choose(call: CallState, digit: str) -> None:
     """The first key that names a language; what follows is in it. No notice was heard before."""
     if language := dict(call.policy.choices).get(digit):
+        call.language = language
         call.do(e.Speak(language))
         call.note(f"language: {language}", "caller")
         inform(call)
@@ -178,6 +179,8 @@ def window_over(call: CallState) -> None:
         inform(call)
     elif call.phase is Phase.CONFIRM:
         refuse(call, "unclear", **said(call.unclear))
+    elif call.unclear:
+        ask_again(call)
     elif not call.own_sound:
         # Our sound goes where theirs comes from: nothing shows that the caller has heard the notice.
         notice_failed(call)
@@ -192,7 +195,7 @@ def no_verdict(call: CallState) -> None:
     elif call.phase is Phase.CONFIRM:
         refuse(call, "unclear", **said(call.unclear))
     else:
-        call.decide(Decision.NOT_ALLOWED, "unclear")
+        call.decide(Decision.NOT_ALLOWED, "unclear", **said(call.unclear))
         go_on(call)
 
 
@@ -224,6 +227,7 @@ def digit(call: CallState, fact: e.DtmfPressed) -> None:
 
 def hearing_began(call: CallState, fact: e.HearingBegan) -> None:
     call.hearing |= {fact.what}
+    call.asks_about_this &= fact.what != "speech"
     if fact.what == "speech" and call.now < call.late_until:
         call.late_speech = True
 
@@ -242,7 +246,7 @@ def heard(call: CallState, what: e.Sound) -> None:
 
 
 def keyword(call: CallState, fact: e.KeywordHeard) -> None:
-    if fact.meaning is e.Wish.REFUSE:
+    if fact.meaning is e.Wish.REFUSE and not is_asked_about(call, fact):
         refuse(call, "voice", keyword=fact.keyword, confidence=fact.confidence)
     elif fact.meaning is e.Wish.ACCEPT:
         accept(call, fact)
@@ -251,16 +255,32 @@ def keyword(call: CallState, fact: e.KeywordHeard) -> None:
     heard(call, "speech")
 
 
+def is_asked_about(call: CallState, refusal: e.KeywordHeard) -> bool:
+    """Whether a recording must not be lost to a word that no notice promises and that may be another one.
+
+    Only who can still be asked is. What was said in one breath with it is no second refusal.
+    """
+    if refusal.sure or call.promised(e.Wish.REFUSE) or call.consent.decision is not Decision.UNDECIDED:
+        return False
+    return call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE, Phase.WINDOW) or call.asks_about_this
+
+
 def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
     """Doubt is against recording: the caller is asked, and an earlier yes no longer counts.
 
     While operators are rung it is too late to ask. So whoever was unclear before the bridge is not recorded
     by silence, though it is understood only after that.
     """
+    refused = unclear.meaning is e.Wish.REFUSE
+    call.asks_about_this |= refused
     if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
-        call.unclear, call.acceptance = unclear, None
-    elif call.phase is Phase.WINDOW:
+        call.acceptance = None
+        call.unclear = unclear if refused or not said_no(call) else call.unclear
+    elif call.phase is Phase.WINDOW and refused:
         call.unclear = unclear
+        call.timers["window"] = call.now + timing.SURE_S
+    elif call.phase is Phase.WINDOW:
+        call.unclear = call.unclear or unclear
         ask_again(call)
     elif (
         (call.late_speech or not call.conversation) and call.consent.by == "silence" and call.consent.allowed
@@ -271,15 +291,26 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
 
 
 def accept(call: CallState, how: Accepted) -> None:
-    """Who was not understood is asked for a key: no word is a yes then."""
+    """Who was not understood is asked for a key: no word is a yes then, nor one that no notice promises.
+
+    After what may be a refusal no key is one either, before it is asked about.
+    """
     spoken = isinstance(how, e.KeywordHeard)
-    if not is_own(call, how) or (spoken and (call.unclear or call.phase is Phase.CONFIRM)):
+    asked = call.phase is Phase.CONFIRM
+    if not is_own(call, how) or (spoken and (call.unclear or asked or not call.promised(e.Wish.ACCEPT))):
+        return
+    if said_no(call) and not asked:
         return
     if call.playing is Prompt.NOTICE:
         call.acceptance = how  # counts once the notice has been heard to its end
         call.note("acceptance remembered until the notice has ended", "caller")
     elif call.phase in (Phase.WINDOW, Phase.CONFIRM):
         allow(call, how)
+
+
+def said_no(call: CallState) -> bool:
+    """Whether what the caller is asked about, or will be, may be a refusal."""
+    return call.unclear is not None and call.unclear.meaning is e.Wish.REFUSE
 
 
 def is_own(call: CallState, how: Accepted) -> bool:

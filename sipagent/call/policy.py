@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sipagent.call.events import Wish
 from sipagent.call.machines.codes import Codes
 
 
@@ -27,6 +28,8 @@ class Policy:
     """What the configuration says about calls. Digits are single DTMF characters, times seconds.
 
     `choices`: the keys of the first prompt, each with the language that it chooses; none: no such prompt.
+    `promised`: the languages whose notice says what to say, each with what that does. Where nothing is
+    promised, a refusal that is not sure is asked about, and no word accepts.
     """
 
     opt_in: bool = False
@@ -35,6 +38,7 @@ class Policy:
     choices: tuple[tuple[str, str], ...] = ()
     voice: bool = False
     in_call_voice: bool = False
+    promised: frozenset[tuple[str, Wish]] = frozenset()
     window_s: float = 5.0
     ring_s: float = 20.0
     max_wait_s: float = 120.0

@@ -47,6 +47,7 @@ class CallState:
         self.hours_open = True
         self.candidate = True  # drawn for recording
         self.chooses = False  # the caller is asked for a language first
+        self.language = ""  # of the notice
         self.media_arrived = False
         self.own_sound = True  # nothing shows that what comes from the caller's side is not the caller's
         self.telephone_event = False  # on the caller's leg
@@ -56,6 +57,7 @@ class CallState:
         self.notice_complete = False
         self.acceptance: Accepted | None = None  # heard during the notice
         self.unclear: e.KeywordHeard | None = None  # what the caller is asked about
+        self.asks_about_this = False  # somebody still speaks who is asked about it
         self.late_speech = False  # somebody speaks who may have begun before the window closed, or the bridge
         self.hearing: frozenset[e.Sound] = frozenset()
         self.late_until = 0.0  # until then something that began before the hunt or the bridge may be heard
@@ -108,6 +110,10 @@ class CallState:
         if self.policy.in_call_voice and talking and "late" not in self.timers:  # nothing is left to refuse
             self.do(e.Listen(CALLER, tones=not self.telephone_event, voice=False))
         return True
+
+    def promised(self, wish: e.Wish) -> bool:
+        """Whether the notice says what to say for it."""
+        return (self.language, wish) in self.policy.promised
 
     def indicate(self) -> None:
         """Devices are told of the tap what has changed; at the end they hear it from the BYE."""

@@ -2,6 +2,7 @@
 
 MEDIA_WAIT_S = 0.5  # the notice doesn't wait longer for the caller's first RTP packet
 CHOICE_S = 3.0  # after "for English, press 2", for the key
+SURE_S = 0.5  # a refusal that no notice promises gets this long to become sure, before it is asked about
 VERDICT_S = 3.0  # what began in the window gets this long to be understood
 LATE_S = 0.5  # what began before the window closed is heard at the latest this much after it
 RETRY_S = 3.0  # between two rounds over the operators

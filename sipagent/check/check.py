@@ -42,14 +42,15 @@ _CONSENT = re.compile(r"\bconsent|\b6\s*\(1\)\s*\(?a\)", re.IGNORECASE)
 
 def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetime) -> list[Finding]:
     """Check everything. `now` is aware; `engine_facts` loads the engine, or raises ImportError."""
+    in_force, voice = voice_findings(config)
     return [
         python_finding(),
         priority_finding(),
         *configuration_findings(config),
         *password_findings(config),
         *page_findings(config),
-        *prompt_findings(config),
-        *voice_findings(config),
+        *prompt_findings(in_force),
+        *voice,
         *lent_voice_findings(config, now),
         *shared_findings(config),
         *disk_findings(config, now),

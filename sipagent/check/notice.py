@@ -199,11 +199,9 @@ def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tupl
     says_it = heard.key_refuses if refusing else heard.key_accepts
     if told := [key for key in keys if says_it(text, key, said)]:
         return True, f"the key that {does} ({', '.join(told)})"
-    the_key = f"the key that {does} ({' or '.join(keys)})"
-    if refusal.engine == "none":
-        return False, the_key
-    by_word = tells_to_say(config, text, said, refusing=refusing)
-    return by_word, "the words to say" if by_word else f"{the_key} or the words to say"
+    if refusal.engine != "none" and tells_to_say(config, text, said, refusing=refusing):
+        return True, "the words to say"
+    return False, f"the key that {does} ({' or '.join(keys)})"
 
 
 def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -232,8 +230,9 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         if tells_to_say(config, text, said, refusing=refusing):
             yield ok(what, "says what to say")
         else:
-            words = refusal.keywords if refusing else refusal.accept_keywords
-            yield warning(what, f"does not tell callers that they may say it ({', '.join(words)})")
+            does = "refuses all the same" if refusing else "does not accept"
+            words = ", ".join(refusal.keywords if refusing else refusal.accept_keywords)
+            yield ok(what, f"promises a key alone; to say it {does} ({words})")
 
 
 def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:

@@ -34,7 +34,6 @@ class Known:
     language: str  # the language of the default prompts
     languages: tuple[str, ...]  # that language, and those of the other notices
     opt_in: bool  # their notice asks for a yes
-    voice: bool  # it also says what to say
 
 
 def known(info: ValidationInfo) -> Known:

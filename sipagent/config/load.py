@@ -18,7 +18,7 @@ from sipagent.config import rules
 from sipagent.config.errors import ConfigError, explain, one_line
 from sipagent.config.keys import Known
 from sipagent.config.model import Config, Login
-from sipagent.config.tables.spoken import DEFAULT_ENGINE, PromptSet
+from sipagent.config.tables.spoken import PromptSet
 from sipagent.config.toml import fault
 from sipagent.config.types import Holidays, HostPort, PortRange, uri_host, uri_user
 
@@ -90,7 +90,6 @@ def checked(tables: dict[str, Any], file: Path) -> Config:
         language=(spoken := str(_peek(tables, "service", "language") or "fr")),
         languages=(spoken, *_others(tables)),
         opt_in=_peek(tables, "refusal", "mode") == "opt_in",
-        voice=(_peek(tables, "refusal", "engine") or DEFAULT_ENGINE) != "none",
     )
     try:
         config = Config.model_validate(tables, context=known)

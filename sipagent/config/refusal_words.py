@@ -38,6 +38,10 @@ _HEADS = Path(media.__file__).with_name("heads")
 
 def words_of(languages: Iterable[str], key: str) -> tuple[str, ...]:
     """The words of those languages that have a head, in their order; French ones if none has."""
+    return tuple(word for language in heard_in(languages) or ["fr"] for word in WORDS[language][key])
+
+
+def heard_in(languages: Iterable[str]) -> list[str]:
+    """Those of the languages in which the default words are heard: that have a head, each once."""
     heads = {path.stem for path in _HEADS.glob("*.npz")}
-    known = [language for language in dict.fromkeys(languages) if language in heads & WORDS.keys()]
-    return tuple(word for language in known or ["fr"] for word in WORDS[language][key])
+    return [language for language in dict.fromkeys(languages) if language in heads & WORDS.keys()]

@@ -131,9 +131,9 @@ def _callers_keys(config: Config) -> dict[str, str]:
 
 
 def _words_spoken(config: Config) -> Iterator[Complaint]:
-    """A detector without words hears no refusal, and fails at the first speech."""
+    """A detector without words hears no refusal. One that nobody has asked for stays away then."""
     refusal = config.refusal
-    if refusal.engine != "none" and not refusal.keywords:
+    if refusal.engine_written and refusal.engine != "none" and not refusal.keywords:
         problem = f"empty, where refusal.engine is {refusal.engine!r}"
         yield Complaint("refusal.keywords", problem, 'one word or more, or refusal.engine = "none"')
     if refusal.in_call == "key+voice" and not refusal.in_call_keywords:

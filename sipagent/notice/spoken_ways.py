@@ -22,7 +22,8 @@ def broken_promise(config: Config, text: str, said: Vocabulary) -> str | None:
     if not promised:
         return None
     if config.refusal.engine == "none":
-        return 'promises a spoken refusal, which nobody hears: refusal.engine is "none"'
+        why = 'is "none"' if config.refusal.engine_written else "is absent, and nothing can listen here"
+        return f"promises a spoken refusal, which nobody hears: refusal.engine {why}"
     for words in promised:
         if words and not heard.names_one_of(words, config.refusal.keywords, said):
             return f"promises a spoken refusal, and what it says to say ({words}) is none of refusal.keywords"
@@ -46,6 +47,18 @@ def better_heard(config: Config, text: str, said: Vocabulary) -> tuple[str, str]
         if lesser := [phrase for phrase in others if heard.names_one_of(promised, [phrase], said)]:
             return lesser[0], best
     return None
+
+
+def promises(config: Config, language: str, notice: PromptFile, *, refusing: bool) -> bool:
+    """Whether a notice tells callers to say what refuses, or accepts.
+
+    If nobody can read it, for want of a vocabulary or of its words: whether the words are in the file.
+    """
+    said = VOCABULARIES.get(language)
+    if said and notice.words:
+        asked = _asked_to_say(config, heard.plain(notice.words), said, refusing=refusing)
+        return next(asked, None) is not None
+    return ("keywords" if refusing else "accept_keywords") in config.refusal.model_fields_set
 
 
 def unkept(config: Config, spoken: Mapping[str, Sequence[PromptFile]]) -> str | None:

@@ -38,7 +38,7 @@ from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import ALONE, reloaded, tell_waiting
-from sipagent.service.rules import detectors_of, rules_of, with_seed
+from sipagent.service.rules import listening, rules_of, with_seed
 from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
@@ -54,6 +54,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     Raises ConfigError, EngineError, StoreError.
     """
     configure_log(log_json)
+    config, found = listening(config)
     rules = rules_of(config)
     refuse_unrecordable(config)
     orders = Orders(drain_s)
@@ -70,7 +71,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
             recorder,
             tones(),
             registers=registers,
-            detectors=detectors_of(config),
+            detectors=found,
             board_client=board.client,
             ready=lambda: _tell_ready(systemd),
         )

@@ -16,6 +16,7 @@ from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.config import rules as config_rules
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.rules import PROMISES, rules_of
+from sipagent.voice.detectors import keys_alone
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,8 @@ def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str,
 
     `shape` is ALONE or BEHIND_EDGE; the new rules have no seed. Raises ConfigError: then nothing changes.
     """
+    if before.refusal.engine == "none" and not (before.refusal.engine_written or file.refusal.engine_written):
+        file = keys_alone(file)  # the default engine could not be loaded at the start
     waits = waiting(before, file, shape)
     config = _as_it_was(file, before, waits)
     try:

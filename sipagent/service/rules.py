@@ -10,8 +10,8 @@ from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import Seed
 from sipagent.config.seed import SeedError, keep_seed
 from sipagent.logs import alert
-from sipagent.notice.spoken_ways import unkept
-from sipagent.voice.detectors import Detectors, detectors
+from sipagent.notice.spoken_ways import promises, unkept
+from sipagent.voice.detectors import Detectors, detectors, loaded
 
 PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
 
@@ -27,7 +27,13 @@ def rules_of(config: Config) -> Admission:
     if broken := unkept(config, spoken):
         accepted = "refusal.engine and keywords that hear it, or a notice that names keys alone"
         raise ConfigError(config.file, "prompts", broken, accepted)
-    return rules
+    promised = {
+        (language, wish)
+        for language, (notice, _) in spoken.items()
+        for wish in (e.Wish.REFUSE, e.Wish.ACCEPT)
+        if promises(config, language, notice, refusing=wish is e.Wish.REFUSE)
+    }
+    return replace(rules, policy=replace(rules.policy, promised=frozenset(promised)))
 
 
 def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:
@@ -42,6 +48,18 @@ def _seed(config: Config) -> Seed | None:
     except (SeedError, OSError) as wrong:
         alert(f"{wrong}; until then no call is drawn where recording.share is below 1")
         return None
+
+
+def listening(config: Config) -> tuple[Config, Detectors]:
+    """The configuration in force on this machine, and its detectors, see `loaded`. Raises ConfigError for an
+    engine that the file names; that the default one does not listen is an alert."""
+    try:
+        in_force, found, trouble = loaded(config)
+    except DetectorUnavailable as wrong:
+        raise ConfigError(config.file, wrong.key, str(wrong)) from wrong
+    if trouble:
+        alert(f"refusal.engine: {trouble}")
+    return in_force, found
 
 
 def detectors_of(config: Config) -> Detectors:

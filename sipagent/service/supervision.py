@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from media.hearing.keyword import DetectorUnavailable
 from retention.archive.progress import is_at_work
 from retention.archive.reserve import Reserve
 from retention.journal.shipping import Presence
@@ -70,6 +71,7 @@ from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.systemd import BEFORE_CALLS, Systemd
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
+from sipagent.voice.detectors import keys_alone, unheard
 
 GIVES_WAY_S = 8.0  # an address that moves has gone by then: 3 s by deploy/cluster/keepalived-a.conf
 
@@ -81,16 +83,25 @@ def needed(config: Config) -> bool:
     return needs_edge(config, limits_for(config))
 
 
-def _detector(config: Config) -> DetectorAddress | None:
-    """The detector's address, if there is one. ConfigError for what it can't hear: raised here, not in a
-    child."""
-    if config.refusal.engine == "none":
-        return None
-    key, trouble = asked("sipagent.service.processes.detector:tell_trouble", config)
-    if trouble:
+def _listening(config: Config) -> tuple[Config, DetectorAddress | None]:
+    """The configuration in force on this machine, and the detector's address, None without one.
+
+    As `sipagent.service.rules.listening`, but a child loads what is to be heard.
+    """
+    refusal = config.refusal
+    if refusal.engine == "none":
+        return config, None
+    try:
+        key, trouble = asked("sipagent.service.processes.detector:tell_trouble", config)
+    except EOFError:
+        key, trouble = DetectorUnavailable.key, "the process that loads it has died"
+    if not trouble:
+        name = f"sipagent-detector-{secrets.token_hex(8)}"
+        return config, DetectorAddress(name, refusal.in_call == "key+voice", refusal.engine)
+    if refusal.engine_written:
         raise ConfigError(config.file, key, trouble)
-    name = f"sipagent-detector-{secrets.token_hex(8)}"
-    return DetectorAddress(name, config.refusal.in_call == "key+voice", config.refusal.engine)
+    alert(f"refusal.engine: {unheard(key, trouble)}")
+    return keys_alone(config), None
 
 
 class ChildSpecs:
@@ -98,6 +109,7 @@ class ChildSpecs:
 
     def __init__(self, config: Config, limits: EngineLimits, *, log_json: bool, drain_s: float) -> None:
         """Raises ConfigError."""
+        config, self.detector = _listening(config)
         self.config = config
         self.rules = rules_of(config)
         refuse_unrecordable(config)
@@ -108,7 +120,6 @@ class ChildSpecs:
         self._log_json = log_json
         self._drain_s = drain_s
         self.tokens = new_tokens()  # those that the edge was started with, once it is
-        self.detector = _detector(config)
 
     def slots(self) -> list[ChildSlot]:
         """A slot for every child that must run."""

@@ -20,7 +20,7 @@ from sipagent.softphone.rtp import RATE, Playback, SteadyTone, tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
-from tests.peers.agent import RunningAgent
+from tests.peers.agent import PROMPTS, RunningAgent
 from tests.peers.process import free_ports
 from tests.test_spotter import saying
 
@@ -94,6 +94,44 @@ def test_in_the_call(
     assert_refused(listening, "call")
     (recording,) = listening.recordings()
     assert (recording["status"], recording["path"], recording["decision"]) == ("erased", None, "refused")
+
+
+@pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
+def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+    words: Samples,
+    tmp_path: Path,
+    *,
+    callers: int,
+) -> None:
+    """In one process, and behind an edge. The head is sure enough to refuse, and not to erase."""
+    heads, first = tmp_path / "heads", free_ports(20)
+    heads.mkdir()
+    save(heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.99, 0.95, saying((0.49, 0.49, 0.02))))
+    agent = agent_factory(
+        start=False,
+        refusal={"heads": str(heads), "keywords": [BEFORE, IN_CALL]},
+        capacity={"calls": callers},
+        edge={"worker_ports": f"{first}-{first + 19}"},
+    )
+    del agent.tables["refusal"]["engine"]
+    agent.rewrite()
+    agent.start()
+    caller_phone.sound = None
+    call = caller_phone.call(agent.uri())
+    call.rtp.wait_tone(NOTICE_HZ)
+    call.rtp.play(Playback(words))
+    call.rtp.wait_tone(PROMPTS["confirm"][0])
+    call.rtp.wait_tone(REFUSED_HZ)
+    call.rtp.play(SteadyTone(CALLER_HZ))
+    bridge = calls.bridged(call, operator_phone)
+    assert calls.shown(bridge.operator).startswith("NO REC")
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    told = [receipt[name] for name in ("decision", "decided_by", "phase", "keyword")]
+    assert told == ["refused", "unclear", "window", BEFORE] and agent.files() == []
 
 
 @pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])

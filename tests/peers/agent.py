@@ -91,6 +91,7 @@ class RunningAgent:
                 "codecs": ["PCMA", "PCMU"],
             },
             "prompts": {name: f"prompts/{name}.wav" for name in PROMPTS},
+            # its phones send tones, which the default engine takes for somebody who never stops speaking
             "refusal": {"engine": "none", "window_s": WINDOW_S},
             "operators": {"extensions": [], "ring_s": 5, "max_wait_s": 10},
             "recording": {"directory": "recordings", "justification": "tests"},

@@ -179,7 +179,7 @@ def combined(first: Verdict, second: Likeness, weights: Weights) -> Verdict:
     score = round((1 + math.tanh(odds / 2)) / 2, 3)  # the logistic function
     keyword = first.keyword or second.phrase
     if score >= weights.refuse_at:
-        return Verdict(Meaning.REFUSE, keyword, score)
+        return Verdict(Meaning.REFUSE, keyword, score, sure=False)
     if score >= weights.unclear_at:
         return Verdict(Meaning.UNCLEAR, keyword, score)
     if second.doubt >= weights.doubt_at:

@@ -10,7 +10,8 @@ from sipagent.call.referral import ReferralFact
 class CallOffered:
     """An INVITE outside any dialog has come in. What the rest of the world said of it comes along.
 
-    `may_choose`: it is by a key that the language is chosen, not by the number that was dialled.
+    `may_choose`: it is by a key that the language is chosen, not by the number that was dialled. `language`:
+    of the notice, without such a key.
     """
 
     source_allowed: bool
@@ -21,6 +22,7 @@ class CallOffered:
     sampled: bool
     may_choose: bool = False
     draw: str = ""  # how that came about, for the receipt
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,15 @@ class HearingEnded:
 
 @dataclass(frozen=True, slots=True)
 class KeywordHeard:
-    """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1)."""
+    """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1).
+
+    `sure`: false for a refusal that is asked about where the notice has promised no word.
+    """
 
     meaning: Wish
     keyword: str
     confidence: float
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from sipagent.config.keys import (
 )
 from sipagent.config.refusal_words import words_of
 
-DEFAULT_ENGINE = "none"  # of refusal.engine; the default notice follows it
+DEFAULT_ENGINE = "embedding"  # of refusal.engine, where it can be loaded
 PROMPT = "a WAV file; its words lie in a .txt of the same name"
 
 
@@ -58,14 +58,13 @@ class PromptSet:
 
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
-    """Default to the file that `init` copies; the notice is the one for the configured ways to refuse or
-    accept."""
+    """Default to the file that `init` copies; the notice promises a key alone, that of the mode."""
     if value is not None:
         return path(value, info)
     rules = known(info)
     name = f"{info.field_name}"
     if name == "notice":
-        name += "_opt_in" * rules.opt_in + "_voice" * rules.voice
+        name += "_opt_in" * rules.opt_in
     return path(f"prompts/{rules.language}/{name}.wav", info)
 
 
@@ -125,6 +124,11 @@ class RefusalTable(Table):
     window_s: float = seconds(0.1, 60, 5.0)
     in_call: Literal["key", "key+voice"] = key("key | key+voice", "key")
     in_call_keywords: Words = several("a list of words", None)
+
+    @property
+    def engine_written(self) -> bool:
+        """Whether the file names an engine, which then must be loaded."""
+        return "engine" in self.model_fields_set
 
     @property
     def refusing(self) -> tuple[str, ...]:
