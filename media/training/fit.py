@@ -38,6 +38,8 @@ MINED_AT = (0.4, 0.6, 0.8)
 MINED_AMONG = 400_000
 """How many steps in a row, from all questions, are searched."""
 HARD, HARD_SHARE = 0.05, 0.4
+WEIGHTS = {"kokoro": 3.0, "mbrola": 3.0, "people": 3.0, "espeak": 2.0, "festival": 1.5, "prompts": 0.3}
+"""How often a folder of each source is drawn from: the more, the more its voices are like a caller's."""
 LENT_PHRASES, LENT_OTHERS = 0.4, 0.25
 """The shares of colleagues' sayings of a phrase, and of their other sentences, where there are any."""
 TOLD_EVERY = 250
@@ -308,8 +310,8 @@ def _first(rows: Questions, classes: int, random: Generator, deep: Mapping[str, 
 
 
 class _Batches:
-    """Half of each batch is OTHER, partly speech taken for a phrase; phrases and sources are equally
-    frequent.
+    """Half of each batch is OTHER, partly speech taken for a phrase; phrases are equally frequent, sources by
+    WEIGHTS.
 
     Colleagues, who say little, are sources of their own, which together have a fixed share.
     """
@@ -320,8 +322,8 @@ class _Batches:
         self._hard = np.zeros(0, dtype=np.int64)
         sources = np.array([Path(sound).parts[-3] for sound in rows.sounds])
         lent = np.char.startswith(sources, f"{LENT}-")
-        self._groups = [_by_source(sources, (rows.labels == label) & ~lent) for label in range(classes)]
-        self._lent = [_by_source(sources, (rows.labels == label) & lent) for label in range(classes)]
+        self._groups = [_Folders.of(sources, (rows.labels == label) & ~lent) for label in range(classes)]
+        self._lent = [_Folders.of(sources, (rows.labels == label) & lent) for label in range(classes)]
 
     def mine(self, weights: Weights) -> None:
         """From now on, train more on other speech that these weights take for a phrase."""
@@ -353,14 +355,25 @@ class _Batches:
             return int(self._random.choice(self._hard))
         groups, lent = self._groups[label], self._lent[label]
         share = LENT_OTHERS if label == self._classes - 1 else LENT_PHRASES
-        if lent and (not groups or self._random.random() < share):
+        if lent.rows and (not groups.rows or self._random.random() < share):
             groups = lent
-        return int(self._random.choice(groups[self._random.integers(len(groups))]))
+        folder = self._random.choice(len(groups.rows), p=groups.shares)
+        return int(self._random.choice(groups.rows[folder]))
 
 
-def _by_source(sources: NDArray[np.str_], chosen: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """The chosen rows of each source that has some."""
-    return [np.flatnonzero(chosen & (sources == source)) for source in np.unique(sources[chosen])]
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """The rows of each folder that has some, and its share of what is drawn."""
+
+    rows: list[NDArray[np.int64]]
+    shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, folders: NDArray[np.str_], chosen: NDArray[np.bool_]) -> "_Folders":
+        names = np.unique(folders[chosen])
+        weights = np.array([WEIGHTS.get(str(name).partition("-")[0], 1.0) for name in names])
+        rows = [np.flatnonzero(chosen & (folders == name)) for name in names]
+        return cls(rows, weights / weights.sum())
 
 
 def _shaken(steps: Any, lengths: Any, random: Generator) -> tuple[Any, Any]:

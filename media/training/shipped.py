@@ -27,7 +27,7 @@ DEEPENED = "fr"
 ROUNDS, ROUNDS_LENT = 5000, 2500
 """Batches, and batches on lent deep layers: there is less to learn."""
 SPLITS: tuple[Split, ...] = ("train", "tune")
-TIMES = {"train/kokoro": 3, "train/mbrola": 2}
+TIMES = {"train/kokoro": 4, "train/mbrola": 2}
 """Lines of each sound, where not one."""
 FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its own licence"
 MBROLA = "recorded\n  speakers' diphones by Debian's `mbrola-*`, free to synthesise with"

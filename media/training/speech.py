@@ -175,19 +175,25 @@ def speak(
         if not path.exists():
             write(voice, utterance, path)
             yield path
+    if isinstance(voice, Festival):
+        voice.close()
 
 
 def speak_all(
     language: Language, plans: Mapping[str, Sequence[SpokenFile]], folder: Path, styles: Path
 ) -> Iterator[str]:
-    """Make the missing files of each synthesizer's plan, in parts, on all cores; reports progress."""
+    """Make the missing files of each synthesizer's plan, in parts, on all cores; reports progress.
+
+    One voice after the other: a process of festival with one takes half a GB.
+    """
     slowest_first = sorted(plans, key=lambda name: name != "kokoro")
+    by_voice = {name: sorted(plans[name], key=lambda one: one.manner.voice) for name in slowest_first}
     yield from in_processes(
         _spoken,
         [
-            (language, name, plans[name][at : at + PART], folder, styles)
-            for name in slowest_first
-            for at in range(0, len(plans[name]), PART)
+            (language, name, planned[at : at + PART], folder, styles)
+            for name, planned in by_voice.items()
+            for at in range(0, len(planned), PART)
         ],
     )
 
@@ -196,8 +202,9 @@ def _spoken(
     language: Language, synthesizer: str, planned: Sequence[SpokenFile], folder: Path, styles: Path
 ) -> str:
     made = sum(1 for _ in speak(language, synthesizer, planned, folder, styles))
-    first, last = planned[0].path, planned[-1].path
-    return f"{first.parent.parent} {first.stem} to {last.stem}: {made} new sounds"
+    first, last = planned[0], planned[-1]
+    voices = " to ".join(dict.fromkeys((first.manner.voice, last.manner.voice)))
+    return f"{first.path.parent.parent} {voices}: {made} new sounds"
 
 
 def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:

@@ -35,32 +35,33 @@ _WORD = "said"
 
 
 class Festival:
-    """A voice is one of voices.toml; `accent`: espeak-ng's, which tells how the words sound."""
+    """A voice is one of voices.toml, the last of which has a process; `accent`: of espeak-ng, which tells how
+    the words sound."""
 
     def __init__(self, accent: str) -> None:
         self._accent = accent
-        self._voices: dict[str, _Voice] = {}
+        self._voice: _Voice | None = None
 
     def say(self, text: str, manner: Manner) -> Samples:
         """Speak the words, the same each time. FestivalError if the voice cannot."""
-        if manner.voice not in self._voices:
-            self._voices[manner.voice] = _Voice(manner.voice)
-        voice = self._voices[manner.voice]
+        if self._voice is None or self._voice.name != manner.voice:
+            self.close()
+            self._voice = _Voice(manner.voice)
         random = Random(f"{text}/{manner.voice}/{manner.speed:.3f}")
         pieces: list[Any] = []
         for clause in clauses(text, self._accent):
             if pieces:
                 pieces.append(np.zeros(round(random.uniform(*PAUSE_S) * RATE / manner.speed)))
-            pieces.append(voice.say(clause, manner.speed, random))
+            pieces.append(self._voice.say(clause, manner.speed, random))
         if not pieces:
             raise FestivalError(f"{text!r}: nothing in it is said aloud")
         return at_rate(np.concatenate(pieces), RATE, manner.pitch)
 
     def close(self) -> None:
-        """End its processes."""
-        for voice in self._voices.values():
-            voice.close()
-        self._voices.clear()
+        """End its process."""
+        if self._voice:
+            self._voice.close()
+            self._voice = None
 
 
 def lacking(voices: Iterable[str]) -> list[str]:
@@ -86,7 +87,7 @@ class _Voice:
     def __init__(self, name: str) -> None:
         if packages := lacking([name]):
             raise FestivalError(f"the voice {name} needs {' and '.join(packages)}; apt install them")
-        self._name = name
+        self.name = name
         self._kind: Kind = kinds()[name]
         self._unjoined: set[tuple[str, str]] = set()
         self._start()
@@ -100,9 +101,7 @@ class _Voice:
             encoding="utf-8",
             errors="replace",
         )
-        self._ask(
-            f"(voice_{self._name}) (defvar hts_engine_params nil) (set! usual_params hts_engine_params)"
-        )
+        self._ask(f"(voice_{self.name}) (defvar hts_engine_params nil) (set! usual_params hts_engine_params)")
 
     def close(self) -> None:
         """End the process."""
@@ -122,7 +121,7 @@ class _Voice:
             else:
                 answer = self._say_word(clause, speed, path)
             if not path.exists():
-                raise FestivalError(f"the voice {self._name} said nothing: {_line(answer)}")
+                raise FestivalError(f"the voice {self.name} said nothing: {_line(answer)}")
             sound, rate = soundfile.read(path, dtype="float64")
         return at_rate(sound, rate, 1.0)
 
@@ -145,7 +144,7 @@ class _Voice:
                     ended = False
                 elif not ended:
                     return answer
-        raise FestivalError(f"the voice {self._name} ends at {said}")
+        raise FestivalError(f"the voice {self.name} ends at {said}")
 
     def _lacking(self, answer: str, wanted: Sequence[Segment]) -> set[tuple[str, str]]:
         """The pairs of phones for which festival had no diphone, and which it is not known of yet."""
@@ -180,7 +179,7 @@ class _Voice:
             if line == f"{_WORD}\n":
                 return "".join(lines)
             lines.append(line)
-        ended = _Ended(f"the voice {self._name} ended: {_line(''.join(lines))}")
+        ended = _Ended(f"the voice {self.name} ended: {_line(''.join(lines))}")
         ended.answer = "".join(lines)
         raise ended
 
