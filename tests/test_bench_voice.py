@@ -18,6 +18,7 @@ from media.training.language import language
 from media.training.speech import Said, SpokenFile, label, write
 from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
+from sipagent.config.refusal_words import WORDS
 from sipagent.voice.detection import Detected
 from tests.bench import voice, voice_cases, voice_figures
 from tests.bench.voice_cases import LINES, Case, Ground, Utterance
@@ -144,6 +145,7 @@ def test_figures_are_told_by_kind_line_phrase_and_speaker(folder: Path) -> None:
     found = {row.title: row for row in rows(everything)}
     assert found["recall, other voices of known kinds"].shown.startswith("100.0 % (43.9 to 100.0), 3 of 3")
     assert found["recall, kinds of voice never trained on"].value == 100
+    assert found["of a hundred who say something else, not recorded for it"].value == 100
     assert found["false refusals per utterance, people"].shown.endswith("1 of 1")
     assert found["false refusals per utterance, near sentences"].shown.endswith("1 of 1")
     assert found["false refusals per utterance, other synthetic sentences"].shown.endswith("1 of 1")
@@ -152,10 +154,23 @@ def test_figures_are_told_by_kind_line_phrase_and_speaker(folder: Path) -> None:
     assert groups == {"", "line", "synthesizer", "phrase", "speaker"}
 
 
+@pytest.mark.parametrize(("heard_of", "recorded"), [(4, 0.0), (3, 25.0)])
+def test_a_town_hall_is_told_how_many_of_a_hundred(heard_of: int, recorded: float) -> None:
+    """Of voices that no head heard; those of known kinds say nothing of strangers."""
+    best, short = (label(phrase) for phrase in WORDS["fr"]["keywords"][:2])
+    cases = [case("pico", best, 0.95 if number < heard_of else 0.1) for number in range(4)]
+    cases += [case("espeak", best, 0.1), case("mbrola", short, 0.95), case("mbrola", short, 0.1)]
+    cases += [case("people", OTHER, 0.95), case("people", OTHER, 0.1)]
+    nobody = Listeners(*[Ear(Verdict(Meaning.OTHER))] * 3)
+    found = [row.value for row in voice_figures.promised(Measuring(FRENCH, None, nobody, cases, 0))]  # type: ignore[arg-type]
+    assert found == [100 - recorded, 50, recorded, 50]
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What costs minutes isn't measured here."""
-    parts = {"recall": voice_figures.recalls, "false": voice_figures.false_refusals}
+    names = ("promised", "recall", "false")
+    parts = {name: voice_figures.PARTS[name] for name in names}
     monkeypatch.setattr(voice_figures, "PARTS", parts)
     hiss = np.random.default_rng(1).normal(size=20_000)
     monkeypatch.setattr(voice_cases, "backgrounds", lambda *_: {"babble": hiss, "television": hiss})

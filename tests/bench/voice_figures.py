@@ -16,10 +16,13 @@ from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.training.language import Language
 from media.training.speech import label
+from sipagent.config.refusal_words import WORDS
 from sipagent.voice.detection import Detected
 from tests.bench.echoes import LOSSES_DB
 from tests.bench.voice_cases import OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
 
+NEVER_HEARD = ("mbrola", "pico")
+"""The synthesizers whose voices of `test` no head learnt, nor any voice like theirs: recorded speakers."""
 Z = 1.959964  # of 95 %
 LOADING = """
 import json, os, resource, sys, time
@@ -146,6 +149,26 @@ def by(cases: Iterable[Case], key: Callable[[Case], str]) -> dict[str, list[Case
     return dict(sorted(groups.items()))
 
 
+def promised(measuring: Measuring) -> Iterator[Row]:
+    """The phrase that a notice should promise, and the shortest, by voices that no head heard; and both as
+    who answers callers would count them."""
+    best, short = WORDS[measuring.spoken.code]["keywords"][:2]
+    never = [case for case in measuring.said if case.utterance.source in NEVER_HEARD]
+    said = [case for case in never if measuring.phrases[case.utterance.label] == best]
+    name = f"the promised phrase, “{best}”, voices never heard"
+    yield from _recall(name, said, "≥ 95 %; ≥ 99 % or unclear", "")
+    of = [case for case in never if case.utterance.source == "mbrola"]
+    of = [case for case in of if measuring.phrases[case.utterance.label] == short]
+    yield from _recall(f"“{short}”, MBROLA's voices", of, "≥ 80 %; ≥ 95 % or unclear", "")
+    if said:
+        missed = 100 - heard(said, Meaning.REFUSE, Meaning.UNCLEAR).value
+        name = "of a hundred callers who say the promised phrase, recorded all the same"
+        yield Row(name, missed, f"{missed:.1f}")
+    lost, asked = (heard(measuring.others, meaning).value for meaning in (Meaning.REFUSE, Meaning.UNCLEAR))
+    name = "of a hundred who say something else, not recorded for it"
+    yield Row(name, lost, f"{lost:.1f}, and {asked:.1f} are asked once more")
+
+
 def recalls(measuring: Measuring) -> Iterator[Row]:
     """All, by kind of voice, then by line, synthesizer, phrase and speaker."""
     said = measuring.said
@@ -190,7 +213,7 @@ def false_refusals(measuring: Measuring) -> Iterator[Row]:
         ("other synthetic sentences", rest, ""),
     ):
         yield percent(f"false refusals per utterance, {name}", heard(cases, Meaning.REFUSE), aim)
-    yield percent("unclear, of what does not refuse", heard(others, Meaning.UNCLEAR), "≤ 3 %")
+    yield percent("unclear, of what does not refuse", heard(others, Meaning.UNCLEAR), "≤ 2 %")
     for name, cases in by(others, lambda case: case.line).items():
         yield percent(name, heard(cases, Meaning.REFUSE), "", "line", "false refusals")
 
@@ -276,6 +299,7 @@ def echoed(measuring: Measuring) -> Iterator[Row]:
 
 
 PARTS: dict[str, Callable[[Measuring], Iterator[Row]]] = {
+    "promised": promised,
     "recall": recalls,
     "false": false_refusals,
     "talk": talk,
