@@ -41,12 +41,12 @@ from media.training.speech import (
     parts,
     texts_of,
 )
+from media.training.voices import MBROLA
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
-MBROLA = Path("/usr/share/mbrola")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
 KEYWORD, NEAR = "keyword", "near"
 """Folders of the phrase, and in `test` of what sounds similar; everything else is OTHER."""

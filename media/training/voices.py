@@ -13,6 +13,7 @@
 import io
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,10 @@ from prompts.kokoro import STYLE_WIDTH, Voice
 from prompts.phonemes import phonemes
 
 RATE = 16_000
+MBROLA = Path("/usr/share/mbrola")
+SPANISH = {"e/": "e", "o/": "o"}
+RENAMED = {f"mb-{name}": SPANISH for name in ("es1", "es2", "mx1", "mx2", "vz1")}
+"""By voice, phones of espeak-ng's for which the database has other names: it would be silent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +92,26 @@ class Espeak:
         """Speak the words, the same each time. subprocess.CalledProcessError if the program fails."""
         command = ["espeak-ng", "-D", "--stdout", "-v", manner.voice, "-s", str(round(165 * manner.speed))]
         command += ["-p", str(int(np.clip(50 + 100 * (manner.pitch - 1), 0, 99))), "--", text]
+        if manner.voice in RENAMED:
+            return _by_phones(command, manner.voice)
         wav = subprocess.run(command, capture_output=True, check=True).stdout
         sound, rate = soundfile.read(io.BytesIO(wav), dtype="float64")
         return at_rate(sound, rate, 1.0)
+
+
+def _by_phones(command: list[str], voice: str) -> Samples:
+    """What espeak-ng would have MBROLA say, by phones that the database has."""
+    command = [command[0], "-q", "--pho", *(word for word in command[1:] if word != "--stdout")]
+    told = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    lines = [line.partition("\t") for line in told.splitlines()]
+    phones = "".join(f"{RENAMED[voice].get(phone, phone)}{tab}{rest}\n" for phone, tab, rest in lines)
+    database = MBROLA / voice.removeprefix("mb-") / voice.removeprefix("mb-")
+    with tempfile.TemporaryDirectory(prefix="mbrola") as folder:
+        path = Path(folder, "said.wav")
+        speaking = ["mbrola", "-e", str(database), "-", str(path)]
+        subprocess.run(speaking, input=phones, capture_output=True, check=True, text=True)
+        sound, rate = soundfile.read(path, dtype="float64")
+    return at_rate(sound, rate, 1.0)
 
 
 class Pico:

@@ -63,7 +63,7 @@ LINES = OLD_LINES | NEWER_LINES
 SAID_OVER = 3  # voices of each synthesizer that say each phrase over the notice
 TAIL = int(0.8 * SAMPLE_RATE)
 WOMEN = frozenset(
-    {"Annie", "anika", "f2", "f4", "steph2", "mb-fr4", "mb-de5", "mb-de7", "mb-es3", "mb-us1", "mb-sw2-en"}
+    {"Annie", "anika", "f2", "f4", "steph2", "mb-fr4", "mb-de5", "mb-de7", "mb-us1", "mb-sw2-en"}
 )
 OLD = frozenset({"croak", "grandma", "grandpa"})
 UNTOLD = frozenset({"klatt2", "klatt4", "klatt6", "Tweaky", "fast", "whisper", "Demonic"})
