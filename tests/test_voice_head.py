@@ -220,7 +220,7 @@ def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> Non
     pytest.importorskip("jax", reason="the extra [train] is not installed")
     from media.training.features import SoundQuestions, write
     from media.training.language import language
-    from media.training.shipped import fit_shipped
+    from media.training.shipped import choose_anew, fit_shipped
     from media.training.speech import label
 
     german, random = language("de"), np.random.default_rng(4)
@@ -240,4 +240,11 @@ def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> Non
     assert (made.language, made.phrases) == ("de", german.phrases)
     assert np.array_equal(made.weights["deep0.w"], french.weights["deep0.w"])
     card = (tmp_path / "de.md").read_text(encoding="utf-8")
+    anew = choose_anew(german, tmp_path / "features", tmp_path, like="fr")
+    assert list(anew) and load(tmp_path / "de.npz").refuse_at == pytest.approx(made.refuse_at, abs=0.01)
+    once = [(tmp_path / f"de.{ending}").read_bytes() for ending in ("npz", "md")]
+    save(tmp_path / "de.npz", replace(load(tmp_path / "de.npz"), refuse_at=0.123))
+    list(choose_anew(german, tmp_path / "features", tmp_path, like="fr"))
+    assert [(tmp_path / f"de.{ending}").read_bytes() for ending in ("npz", "md")] == once
+    assert f"| a refusal from | {load(tmp_path / 'de.npz').refuse_at} |".encode() in once[1]
     assert "- ich lehne ab" in card and "| train/espeak |" in card and "with what the fr head heard" in card

