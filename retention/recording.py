@@ -172,6 +172,11 @@ class Receipt(Answered):
     recording_id: str | None = None
     expires_at: datetime | None = None  # when its personal fields are emptied; null in early versions
 
+    @property
+    def unheard(self) -> bool:
+        """Whether it is not recorded because nobody could judge what was said: a doubt has a confidence."""
+        return self.decision == "not_allowed" and self.decided_by == "unclear" and self.confidence is None
+
     def anonymous(self) -> "Receipt":
         """What statistics need: no number of the caller, and nothing of the operator.
 

@@ -160,6 +160,9 @@ def test_a_leg_that_cannot_be_listened_to_is_not_recorded(stage: Stage) -> None:
     assert stage.shown() == f"NO REC {CALLER}"
     receipt = stage.receipt()
     assert (receipt.decision, receipt.decided_by) == ("not_allowed", "unclear")  # which a recovery erases
+    stage.gone(caller)
+    stage.listened()
+    assert stage.agent.figures().unheard == 1
 
 
 @pytest.mark.parametrize("side", ["caller", "operator"])

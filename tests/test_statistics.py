@@ -238,6 +238,15 @@ def test_stops_are_counted_for_the_operator_who_pressed_the_key(figures: Statist
     assert json["operator_stops"] == 3  # also where the receipt has forgotten who it was
 
 
+def test_calls_whose_speech_nobody_could_judge_are_no_doubts(figures: Statistics) -> None:
+    """Also once the receipt has forgotten the words."""
+    unclear = call(decision="not_allowed", decided_by="unclear")
+    for one in (unclear, replace(unclear, keyword="refuser", confidence=0.0)):
+        figures.receipt(one)
+        figures.receipt(one.anonymous())
+    assert figures.to_json()["unheard"] == 2
+
+
 def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Statistics) -> None:
     assert (STOPPED, BRIDGED) == (story.STOPPED, story.BRIDGED)
     first, second = "sip:201@pbx", "sip:202@pbx"

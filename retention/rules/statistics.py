@@ -173,6 +173,7 @@ class Statistics:
         self.numbers = {number: Calls() for number in self.languages}
         self.operators: dict[str, Calls] = defaultdict(Calls)
         self.kept = Kept()
+        self.unheard = 0  # not recorded because nobody could judge what was said
         self.in_sums = 0  # calls without a receipt
         self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere
         self._zone = zone
@@ -185,6 +186,7 @@ class Statistics:
         self.calls += 1
         self.outcomes[outcome] += 1
         self.decisions[row.decision, row.decided_by or ""] += 1
+        self.unheard += row.unheard
         self._at(row.started_at, row.decision, 1)
         if row.decision == "refused":
             self.refusals[row.decided_by or "", row.dtmf_method or "", row.phase or ""] += 1
@@ -324,6 +326,7 @@ class Statistics:
                 for operator, one in sorted(self.operators.items())
             ],
             "operator_stops": self.stops,
+            "unheard": self.unheard,
             "recordings": self.kept.to_json(),
         }
 

@@ -199,4 +199,5 @@ class Carrying:
             return
         rejected = receipt.outcome == "rejected"
         self.tally.ended[receipt.outcome or "failed", receipt.decision, receipt.decided_by or ""] += 1
+        self.tally.unheard += receipt.unheard
         (self.recorder.keep_rejected if rejected else self.recorder.keep_receipt)(receipt)

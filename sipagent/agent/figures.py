@@ -32,6 +32,7 @@ class Figures:
 
     calls: int = 0
     ended: Mapping[Ending, int] = field(default_factory=dict)
+    unheard: int = 0  # calls, see Receipt.unheard
     strangers: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     dropped_frames: int = 0
@@ -55,6 +56,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.ended: Counter[Ending] = Counter()
+        self.unheard = 0
         self.strangers = self._told_strangers = 0
         self.tap_faults = 0
         self.lost_legs = 0
@@ -79,6 +81,7 @@ class Tally:
     def _own(self) -> Figures:
         return Figures(
             ended=dict(self.ended.copy()),
+            unheard=self.unheard,
             strangers=self.strangers,
             faults={"tap": self.tap_faults},
             phones=dict(self.phones.counts.copy()),

@@ -100,6 +100,11 @@ class Metrics(Collector):
         for (outcome, decision, by), count in figures.ended.items():
             ended.add_metric((outcome, decision, by or NOTHING), count)
         yield ended
+        yield _counter(
+            "sipagent_calls_unheard",
+            "Calls that were not recorded because nobody could judge what was said.",
+            figures.unheard,
+        )
         yield _gauge("sipagent_calls_in_progress", "Calls that are up.", figures.calls)
         yield _gauge("sipagent_calls_limit", "Calls that may be up at a time.", self._counting.limit)
         yield _counter(

@@ -126,6 +126,7 @@ def _tiles(figures: Statistics, words: StatisticsWords) -> str:
         ("refused_share", words.share(figures.refusal_rate), refused if figures.asked else ""),
         ("median_wait", words.length(figures.waits.quantile(0.5)), ""),
         ("stops", words.number(figures.stops), ""),
+        ("unheard", words.number(figures.unheard), ""),
         ("kept_now", words.number(kept.fates.kept), held if kept.fates.kept else ""),
     )
     items = (

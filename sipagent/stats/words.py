@@ -90,6 +90,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "median_wait": ("Attente médiane", "Median wait"),
     "kept_now": ("Enregistrements gardés", "Recordings kept"),
     "stops": ("Arrêts par un opérateur", "Stopped by an operator"),
+    "unheard": ("Non enregistrés, parole non jugée", "Unrecorded, speech not judged"),
     "dtmf_methods": ("Touches reçues par", "Keys received by"),
     "waited": ("Attente des appels aboutis", "Wait of the calls put through"),
     "given_up": ("Attente avant abandon", "Wait before giving up"),

@@ -203,6 +203,7 @@ def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
     shared = said.format(share=percent(figures.refusal_rate), n=figures.refused, all=figures.asked)
     yield _("refusals"), shared
     yield _("stopped by an operator"), str(figures.stops)
+    yield _("speech not judged"), str(figures.unheard)
     yield _("recordings"), _fates(kept.fates)
     yield _("on disk"), f"{length(kept.seconds)}, {size(kept.bytes)}"
 

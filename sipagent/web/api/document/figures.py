@@ -152,6 +152,7 @@ class FiguresOfAll:
     per_hour: list[OfHour]
     numbers: list[OfNumber]
     operator_stops: int
+    unheard: int
     recordings: OfRecordings
     reconciled: dict[str, bool | Both]  # `agrees`, and each table
 
