@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 import prompts
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples
-from media.hearing.echo import LAG_MS, Echo, way_back
+from media.hearing import echo as echo_module
+from media.hearing.echo import LAG_MS, Echo, Way, way_back
 from media.hearing.keyword import Meaning, Verdict
 from sipagent.softphone.rtp import decode, encode
 
@@ -71,6 +72,26 @@ def test_what_comes_back_is_taken_off(loss_db: float, delay_ms: int, room_ms: in
     assert len(left) == len(heard)
     part = slice(2 * SAMPLE_RATE, None)
     assert level(heard[part]) - level(left[part]) > 12
+
+
+def test_on_a_silent_line_nothing_is_searched_until_something_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[int] = []
+
+    def counted(played: Sound, heard: Sound) -> Way | None:
+        searched.append(len(heard))
+        return way_back(played, heard)
+
+    monkeypatch.setattr(echo_module, "way_back", counted)
+    silent_s, came = 2.0, coded(back(12, 20))
+    came[: round(silent_s * SAMPLE_RATE)] = 8  # the softest that A-law knows
+    echo = playing()
+    split = round(silent_s * SAMPLE_RATE)
+    assert np.array_equal(through(echo, came[:split]), came[:split]) and searched == []
+    left = through(echo, came[split:])
+    late = slice(round(2.5 * SAMPLE_RATE), None)
+    assert searched and level(came[split:][late]) - level(left[late]) > 12
 
 
 def test_whoever_speaks_meanwhile_stays() -> None:

@@ -30,6 +30,10 @@ TAPS_MS = 64
 """How much the way back lengthens a sound: by a trunk's hybrid, by the first reflections of a room."""
 FIT_MS = 1500
 FIRST_FIT_MS = 800
+AFTER_QUIET_MS = 500
+"""How much of an echo is waited for where it follows as much silence."""
+FAINT = 32
+"""A line on which nothing is louder, in int16, is silent: no way back is looked for, which costs most."""
 KEPT_MS = CONTEXT_MS + WINDOW_MS + 200
 FOUND = 12.0
 """An echo agrees with what was played this much better than chance; speech alone reaches about 7."""
@@ -84,6 +88,7 @@ class Echo:
         self._audible = 0  # samples for which echo may still come
         self._way: Way | None = None
         self._fit_in = 0
+        self._silent: list[tuple[Samples, Samples]] = []  # what was played and heard in silence, not yet kept
 
     def plays(self, sound: Samples) -> None:
         """From the next frame on this is played once, (n,) int16 at 8 kHz; empty: nothing any more."""
@@ -91,6 +96,7 @@ class Echo:
         if len(sound) and not self._audible:
             self._played = np.zeros(_KEPT + _LAGS + _TAPS)
             self._heard = np.zeros(0)
+            self._silent.clear()
             self._way, self._fit_in = None, FIRST_FIT_MS * _PER_MS
 
     def cleaned(self, samples: Samples) -> Samples:
@@ -104,17 +110,36 @@ class Echo:
         self._audible = _LAGS + _TAPS if len(playing) else max(0, self._audible - count)
         if not self._audible:
             self._sound, self._played, self._heard = SILENCE, np.zeros(0), np.zeros(0)
+            self._silent.clear()
             return samples
-        self._played = _shifted(self._played, np.pad(playing.astype(np.float64), (0, count - len(playing))))
-        heard = samples.astype(np.float64)
-        self._heard = np.concatenate([self._heard, heard])[-_KEPT:]
         self._fit_in -= count
+        if self._way is None and count and np.abs(samples).max() <= FAINT:
+            self._silent.append((playing, samples))
+            if len(self._silent) * count >= _KEPT:
+                self._keep_silence()
+            return samples
+        if sum(len(heard) for _, heard in self._silent) >= AFTER_QUIET_MS * _PER_MS:
+            self._fit_in = max(self._fit_in, AFTER_QUIET_MS * _PER_MS)
+        self._keep_silence()
+        self._keep(playing, samples)
+        heard = samples.astype(np.float64)
         if self._fit_in <= 0:
             self._fit_in = FIT_MS * _PER_MS
             self._way = way_back(self._played, self._heard) or self._way
         if self._way is None:
             return samples
         return _int16(heard - self._way.echo(self._played, count))
+
+    def _keep_silence(self) -> None:
+        if self._silent:
+            played = [np.pad(one, (0, len(heard) - len(one))) for one, heard in self._silent]
+            self._keep(np.concatenate(played), np.concatenate([heard for _, heard in self._silent]))
+            self._silent.clear()
+
+    def _keep(self, playing: Samples, heard: Samples) -> None:
+        new = np.pad(playing.astype(np.float64), (0, len(heard) - len(playing)))
+        self._played = _shifted(self._played, new)
+        self._heard = np.concatenate([self._heard, heard.astype(np.float64)])[-_KEPT:]
 
     def weighed(
         self, verdict: Verdict, samples: Samples, behind: int, judge: Callable[[Samples], Verdict]
@@ -123,6 +148,7 @@ class Echo:
 
         `judge` is asked about what is left, if anything.
         """
+        self._keep_silence()
         known = min(len(samples), len(self._heard) - behind)
         if verdict.meaning is Meaning.OTHER or not self._audible or known <= 0:
             return verdict
