@@ -32,7 +32,6 @@ class Figures:
 
     calls: int = 0
     ended: Mapping[Ending, int] = field(default_factory=dict)
-    unheard: int = 0  # calls, see Receipt.unheard
     strangers: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     dropped_frames: int = 0
@@ -45,6 +44,7 @@ class Figures:
     crashes: int = 0  # of workers
     phones: Mapping[tuple[str, str], int] = field(default_factory=dict)
     fatal: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    unheard: int = 0  # calls, see Receipt.unheard
 
 
 BY_NAME = ("ended", "faults", "phones", "fatal")
