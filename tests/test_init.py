@@ -148,6 +148,7 @@ def test_the_command_tells_what_it_wrote_and_where_the_key_has_to_go(office: Off
     result = office.run("init", made, "--passphrase-file", passphrase)
     assert (result.code, result.err) == (0, "")
     assert f"wrote {made / 'config.toml'}" in result.out
+    assert "A refusal that is spoken is heard, too" in result.out
     assert f"Move {made / 'keys' / 'recordings.key'} to the machine of whoever listens" in result.out
     assert "quatre mots" not in result.out
     assert "recording.share is 0.1" in result.out and "To try it, set 1.0" in result.out

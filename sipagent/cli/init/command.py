@@ -77,6 +77,7 @@ def _say_what_is_left(place: "Place", told: "Answers", private: Path) -> None:
             "`welcome` and no notice. To try it, set 1.0 for as long as you do."
         )
         click.echo(said.format(share=f"{share:g}"))
+    click.echo(_("A refusal that is spoken is heard, too; the shipped notice promises the key alone."))
     click.echo(next_steps(place, config))
     if told.new_key:
         click.secho(leaving(private), bold=True)
