@@ -95,6 +95,18 @@ def test_nothing_that_refuses_stands_among_what_does_not(code: str) -> None:
     assert not ways & {plain(text) for text in (*spoken.near, *spoken.talk)}
 
 
+@pytest.mark.parametrize(
+    ("code", "stem"), [("fr", "enregistr"), ("en", "record"), ("de", "aufzeichn"), ("es", "graba")]
+)
+def test_no_way_of_accepting_names_the_recording(code: str, stem: str) -> None:
+    """A head that had learnt "j'accepte l'enregistrement" took a "je refuse l'enregistrement" for it."""
+    said = {
+        kind: " ".join(plain(way) for ways in phrases.values() for way in ways)
+        for kind, phrases in (("no", language(code).refusing), ("yes", language(code).accepting))
+    }
+    assert stem in said["no"] and stem not in said["yes"]
+
+
 def test_who_speaks_a_language_natively_speaks_it_alone_where_they_are_many() -> None:
     english = {said.manner.voice for said in plan(language("en"), "kokoro", "train", WORDS)}
     assert english and all(voice[0] in "ab" for voice in english)

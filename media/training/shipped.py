@@ -31,7 +31,7 @@ from media.training.tuning import (
 SEED = 1
 DEEPENED = "fr"
 """The language whose head deepens the embedding's steps for all: they are computed once."""
-ROUNDS, ROUNDS_LENT = 5000, 2500
+ROUNDS, ROUNDS_LENT = 12_000, 2500
 """Batches, and batches on lent deep layers: there is less to learn."""
 SPLITS: tuple[Split, ...] = ("train", "tune")
 TIMES = {"train/kokoro": 4, "train/mbrola": 2}
@@ -126,15 +126,19 @@ def _chosen(language: Language, weights: Mapping[str, Any], tune: Questions, lik
 def _batches(
     train: Questions, classes: list[str], rounds: int, like: str | None
 ) -> Iterator[tuple[int, float, Weights]]:
-    """Batches for the head only, if the deep layers are given; else a tenth of them, and then for both."""
+    """Batches for the head only, if the deep layers are given; else a twentieth of them, then for both, and
+    the second half once more from the full rate down to nothing: that hears more than one long descent."""
     if like:
         yield from fit(train, classes, rounds, SEED, load(HEADS / f"{like}.npz").weights, tune_deep=False)
         return
     weights: Weights = {}
-    for number, cost, weights in fit(train, classes, rounds // 10, SEED, tune_deep=False):
+    first, half = rounds // 20, rounds // 2
+    for number, cost, weights in fit(train, classes, first, SEED, tune_deep=False):
         yield number, cost, weights
-    for number, cost, both in fit(train, classes, rounds - rounds // 10, SEED, weights, go_on=True):
-        yield rounds // 10 + number, cost, both
+    for before, some in ((first, half - first), (half, rounds - half)):
+        for number, cost, both in fit(train, classes, some, SEED, weights, go_on=True):
+            weights = both
+            yield before + number, cost, both
 
 
 def card(
@@ -232,8 +236,8 @@ With them, in training, go other ways of saying the same (`media/training/langua
 A question is what the detector is asked on a call: the speech so far, each 100 ms. Half of the synthetic
 sounds were first said by somebody else: another pitch, melody, vocal tract, breath and rhythm, some of them
 as blunt as voices of statistical models, by the vocoder WORLD. Each went over one or more random lines:
-level −40 to −13 dBFS, no noise or 3 to 25 dB of it (white, pink, hum, street, one to six voices, music, the
-notice), a room or none, A-law, µ-law, GSM, G.722 or linear, up to 5 % of packets lost in bursts and
+level −40 to −13 dBFS, no noise or 3 to 25 dB of it (white, pink, hum, street, one to six voices, music, our
+prompts), a room or none, A-law, µ-law, GSM, G.722 or linear, up to 5 % of packets lost in bursts and
 concealed. About a third of the lines were of today: AMR, Opus, G.726, coders one after the other, a handsfree
 room, a television. {rounds} batches, seed {seed}.
 

@@ -23,7 +23,8 @@ STRICTER = (0.0025, 0.005, 0.01, 0.02)
 ENOUGH = 0.92
 UNCLEAR = 0.015
 """The share of what refuses nothing that may be unclear, or refuse; of other voices it was twice as many."""
-HIGHEST, HIGHEST_ACCEPTING = 0.9995, 0.9999
+HIGHEST, HIGHEST_SURE = 0.9995, 0.9999
+"""Of what refuses; of what accepts, or refuses during a call, where evidence may be erased."""
 IN_CALL_LEAST = HIGHEST
 PEOPLE = "people"
 MAYBE = 0.5
@@ -69,11 +70,11 @@ def choose(
     accepting = likely[:, refusing:-1].sum(axis=1)
     not_accepting = (rows.labels < refusing) | (rows.labels == classes - 1)
     falsely = _strongest(accepting, sounds, not_accepting)
-    accept_at = min(HIGHEST_ACCEPTING, max(refuse_at, 1 - (1 - float(falsely.max())) / 2))
+    accept_at = min(HIGHEST_SURE, max(refuse_at, 1 - (1 - float(falsely.max())) / 2))
     return Thresholds(
         refuse_at=round(refuse_at, 4),
         unclear_at=round(unclear_at, 4),
-        in_call_at=round(min(HIGHEST, max(refuse_at, in_call_at, IN_CALL_LEAST)), 4),
+        in_call_at=round(min(HIGHEST_SURE, max(refuse_at, in_call_at, IN_CALL_LEAST)), 4),
         accept_at=round(accept_at, 4),
         recall=float(np.mean(refusals >= refuse_at)),
         false_refusals=float(np.mean(others >= refuse_at)),
