@@ -19,6 +19,7 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Any
 
+import numpy as np
 import soundfile
 
 from sipagent.softphone.rtp import RATE, tone
@@ -75,7 +76,10 @@ def softphones(directory: Path) -> None:
     (script,) = (block for block in blocks(PAGE, "sh") if "operator/config" in block)
     subprocess.run(["sh", "-e", "-c", script], cwd=directory, check=True)
     sound = directory / "speech.wav"
-    soundfile.write(sound, tone(calls.OPERATOR_HZ, 120.0), RATE, subtype="PCM_16")
+    word = np.concatenate([tone(calls.OPERATOR_HZ, 0.5), np.zeros(RATE, dtype=np.int16)])
+    soundfile.write(
+        sound, np.tile(word, 80), RATE, subtype="PCM_16"
+    )  # a voice that never pauses isn't recorded
     for name in ("operator", "caller"):
         config = directory / name / "config"
         config.write_text(
