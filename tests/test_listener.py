@@ -205,8 +205,21 @@ def test_a_refusal_in_speech_without_end(start: Start, reports: _Reports) -> Non
     listener.open(1, tones=False, voice=True)
     for _ in range(60):
         _hear(listener, 1, VOICE)
-    assert reports.of(1) == [SpeechStarted(), KeywordSpotted(UNCLEAR), KeywordSpotted(REFUSE)]
+    nothing = [SpeechStarted(), SpeechEnded(OTHER)]
+    assert reports.of(1) == [*nothing, SpeechStarted(), KeywordSpotted(UNCLEAR), KeywordSpotted(REFUSE)]
     assert max(detector.asked) == 3000 * 8
+
+
+@pytest.mark.parametrize("trouble", [DetectorError("no model"), UNCLEAR])
+def test_speech_without_end_that_was_not_all_judged_has_no_verdict(
+    start: Start, reports: _Reports, trouble: Verdict | Exception
+) -> None:
+    """What nobody could judge, or what may be a refusal, must not be taken for nothing."""
+    listener = start(_Answers(trouble, *[OTHER] * 60))
+    listener.open(1, tones=False, voice=True)
+    for _ in range(50):
+        _hear(listener, 1, VOICE)
+    assert reports.of(1)[0] == SpeechStarted() and SpeechEnded(OTHER) not in reports.of(1)
 
 
 @pytest.mark.parametrize("weak", [UNCLEAR, ACCEPT])

@@ -20,7 +20,7 @@ from media.frame import FRAME_MS, Samples, milliseconds
 from media.hearing.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
 from media.hearing.echo import Echo
 from media.hearing.keyword import Detector, DetectorError, Meaning, StreamPosition, Verdict, strongest
-from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
+from media.hearing.vad import WINDOW_MS, SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
 
 FEWEST_LEGS = 4
 """How many legs the two lengths below are for; more legs make the queue longer."""
@@ -33,6 +33,9 @@ UNSURE_MS = 500
 
 BUSY_FRAMES = 500 // FRAME_MS
 """With more frames than this in the queue, leave out provisional judgements: keys are in the queue, too."""
+
+UNBROKEN_MS = WINDOW_MS
+"""A sound that goes on for so long is concluded, and begins anew: a question reaches no further back."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,8 +119,11 @@ class VoiceEar:
                 conclusions.append(fact)
             elif isinstance(fact, Utterance):
                 conclusions += self._conclude(fact)
-            elif not self._is_busy():
+            elif self._is_busy():
+                self._skipped = True
+            else:
                 conclusions += self._judge(fact)
+                conclusions += self._unbroken()
         return conclusions
 
     def attend(self, detector: Detector) -> list[Conclusion]:
@@ -141,7 +147,8 @@ class VoiceEar:
         """Forget what is known of an utterance. `_since`: where in the stream the verdict so far began."""
         self._so_far = self._reported = Verdict(Meaning.OTHER)
         self._since = 0
-        self._failed = False
+        self._first = self._gate.at
+        self._failed = self._skipped = False
 
     def _asked(self, fact: SpeechGoesOn | Utterance, *, last: bool = False) -> Verdict:
         place = StreamPosition(self._stream, fact.at, last=last or isinstance(fact, Utterance))
@@ -167,6 +174,15 @@ class VoiceEar:
             return []
         self._reported = self._so_far
         return [KeywordSpotted(self._so_far)]
+
+    def _unbroken(self) -> list[Conclusion]:
+        """Conclude a sound that does not pause, such as a television's, and in which nothing was found."""
+        unsure = self._failed or self._skipped or self._so_far.meaning is not Meaning.OTHER
+        if unsure or milliseconds(self._gate.at - self._first) < UNBROKEN_MS:
+            return []
+        concluded = SpeechEnded(self._so_far)
+        self._begin()
+        return [concluded, SpeechStarted()]
 
     def _judge_last(self, fact: SpeechGoesOn) -> list[Conclusion]:
         """What this detector makes of speech that goes on without it, if it has to be said."""
