@@ -37,7 +37,7 @@ from media.training.language import LANGUAGES, Language, language
 from media.training.lines.channel import NEWER_SHARE
 from media.training.lines.codecs import MissingCoder
 from media.training.own import Missing, synthesizers
-from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
+from media.training.people import copy_once, copy_own_prompts, copy_people, people
 from media.training.speech import Split, plan, speak
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -68,8 +68,7 @@ def _people(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     sounds = chosen.folder / "sounds"
     for split in SPLITS:
         yield from copy_once(sounds / split / "people", partial(copy_people, people(split)))
-    if prompts := own_prompts(PROMPTS, spoken.code):
-        yield from copy_once(sounds / "train" / "prompts", partial(copy_prompts, prompts))
+    yield from copy_own_prompts(PROMPTS, spoken.code, sounds)
 
 
 def _speak(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:

@@ -24,7 +24,7 @@ from media.hearing.spotter import HEADS, plain
 from media.training.features import make_missing, source_of
 from media.training.language import Language
 from media.training.own import NEVER
-from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
+from media.training.people import copy_once, copy_own_prompts, copy_people, people
 from media.training.speech import (
     Counts,
     Split,
@@ -134,8 +134,7 @@ def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]
     """
     for split in SPLITS:
         yield from make_sounds(material, split)
-    if own := own_prompts(prompts, material.language.code):
-        yield from copy_once(material.folder / "sounds/train/prompts", partial(copy_prompts, own))
+    yield from copy_own_prompts(prompts, material.language.code, material.folder / "sounds")
     yield from make_missing(material.folder, {}, prompts)
     yield from fit_everyday(material.language, material.folder / "features", material.amounts.rounds, out)
 

@@ -1,6 +1,7 @@
 """People's recordings that refuse nothing, from Debian's packages; a whole folder is of one split."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import soundfile
@@ -61,6 +62,12 @@ def copy_people(found: Iterable[Path], out: Path) -> int:
 def own_prompts(folder: Path, language: str) -> list[Path]:
     """What the agent says in a language, but for notices: these tell how to refuse, in words that refuse."""
     return [path for path in sorted((folder / language).glob("*.wav")) if not path.stem.startswith("notice")]
+
+
+def copy_own_prompts(prompts: Path, language: str, sounds: Path) -> Iterator[str]:
+    """Have them among what heads are trained on, where there are some; `sounds`: a folder of splits."""
+    if own := own_prompts(prompts, language):
+        yield from copy_once(sounds / "train" / "prompts", partial(copy_prompts, own))
 
 
 def copy_prompts(prompts: Iterable[Path], out: Path) -> int:

@@ -18,15 +18,9 @@ from media.hearing.spotter import HEADS
 from media.training.features import make_missing
 from media.training.fit import Questions, Weights, fit, load_rows
 from media.training.language import Language
-from media.training.people import copy_once, copy_people, copy_prompts, own_prompts, people
+from media.training.people import copy_once, copy_own_prompts, copy_people, people
 from media.training.speech import KOKORO, Split, label, plan, speak_all
-from media.training.tuning import (
-    FALSE_REFUSALS_NEAR,
-    FALSE_REFUSALS_NEAR_LENT,
-    Thresholds,
-    choose,
-    head_of,
-)
+from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
 
 SEED = 1
 DEEPENED = "fr"
@@ -67,8 +61,7 @@ def make_shipped(language: Language, material: Material, out: Path, share: float
             if name != "pico"  # it is only measured on
         }
         yield from speak_all(language, plans, folder, material.styles)
-    if own := own_prompts(material.prompts, language.code):
-        yield from copy_once(folder / "sounds/train/prompts", partial(copy_prompts, own))
+    yield from copy_own_prompts(material.prompts, language.code, folder / "sounds")
     yield from make_missing(folder, TIMES, material.prompts)
     like = None if language.code == DEEPENED else DEEPENED
     rounds = max(10, round(share * usual_rounds(like)))
