@@ -19,9 +19,8 @@ from dateutil.relativedelta import relativedelta
 Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
-# letters at the end: ids of early versions
 _TIMED_ID = re.compile(
-    r"(\d{8}T\d{6})(\d{3})(?:-h(?P<host>[a-z0-9]{1,16}))?(?:-w(?P<worker>\d+))?-[0-9a-f]{6}", re.ASCII
+    r"(\d{8}T\d{6})(\d{3})(?:-h(?P<host>[a-z0-9]{1,16}))?(?:-w(?P<worker>\d+))?-\d{6}", re.ASCII
 )
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
@@ -170,7 +169,7 @@ class Receipt(Answered):
     notice_played_ms: int | None = None
     events: tuple[Event, ...] = ()
     recording_id: str | None = None
-    expires_at: datetime | None = None  # when its personal fields are emptied; null in early versions
+    expires_at: datetime | None = None  # when its personal fields are emptied
 
     @property
     def unheard(self) -> bool:
@@ -191,7 +190,7 @@ class Access(Record):
     """One use of a recording, done or refused.
 
     `by` is claimed, `system_user` is what the system knows. `login` is the account that was logged in, null
-    at a shell; `via` is `cli`, `web` or `api`, null in rows of early versions and where the agent did it.
+    at a shell; `via` is `cli`, `web` or `api`, null where the agent did it.
     """
 
     at: datetime

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -418,10 +419,11 @@ def test_the_table_of_the_chunk_is_its_format() -> None:
 
 
 def test_the_changelog_tells_of_this_version() -> None:
-    newest = re.search(r"^## \[([\d.]+)\]", text_of("CHANGELOG.md"), re.MULTILINE)
-    assert (
-        newest and newest[1] == __version__ == tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
-    )
+    """Keep a Changelog: what is not released yet, then versions with their dates, the newest first."""
+    coming, newest, *_ = re.findall(r"^## (.*)", text_of("CHANGELOG.md"), re.MULTILINE)
+    version, _, day = newest.partition(" - ")
+    assert (coming, version) == ("[Unreleased]", f"[{__version__}]") and date.fromisoformat(day)
+    assert __version__ == tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
 
 
 def test_the_licence_is_the_one_that_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Passkeys as they are kept: their counters, whose they are, and a database that is older than they."""
+"""Passkeys as they are kept: their counters, and whose they are."""
 
 import threading
 from collections.abc import Iterator
@@ -7,13 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import sqlite_utils
 
 from retention.accounts.account import AccountError
 from retention.accounts.accounts import Accounts
-from retention.accounts.file import FileAccounts
 from retention.accounts.passkeys import CountedBack, NewPasskey, Passkey
-from retention.accounts.schema import MIGRATIONS, STEPS
 from tests.both import BOTH
 from tests.both import accounts as opened
 
@@ -108,24 +105,3 @@ def test_one_that_is_removed_signs_in_vain_and_all_sessions_end(accounts: Accoun
 def test_it_goes_with_its_account_or_a_reset(accounts: Accounts, passkey: Passkey, way: str) -> None:
     getattr(accounts, way)(passkey.account)
     assert accounts.passkey(b"credential") is None and accounts.passkeys_of(passkey.account) == []
-
-
-@pytest.mark.in_sqlite
-def test_accounts_from_before_can_have_them(tmp_path: Path) -> None:
-    path = tmp_path / "accounts.db"
-    old = sqlite_utils.Database(path)
-    MIGRATIONS.apply(old, stop_before=STEPS[2])
-    old["accounts"].insert_all(  # type: ignore[union-attr]
-        {
-            "name": name,
-            "folded": name.lower(),
-            "roles": '["listener"]',
-            "created_at": "2026-11-27T20:00:00.000Z",
-        }
-        for name in ("Ann", "Bob")
-    )
-    old.close()
-    with FileAccounts(path) as accounts:
-        ann, bob = accounts.all()
-        assert ann.passkeys == 0 and len({accounts.handle_of(one.id) for one in (ann, bob)}) == 2
-        assert accounts.add_passkey(bob.id, "usb key", MADE).account == bob.id

@@ -118,8 +118,6 @@ def test_ids_sort_by_time_and_are_file_names() -> None:
 def test_an_id_ends_in_six_digits_that_can_be_said() -> None:
     id = new_id(START)
     assert len(id) == 25 and reference_of(id) == id[-6:] and reference_of(id).isdecimal()
-    early = "20261124T222000123-4f2a9c"
-    assert (reference_of(early), begun_at(early)) == ("4f2a9c", START)
 
 
 def test_workers_never_give_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +146,7 @@ def test_what_is_no_id(text: str) -> None:
     assert not is_id(text)
 
 
-@pytest.mark.parametrize("text", ["call-1", "20269924T222000123-4f2a9c", "20261124T222000123-4f2a9c.flac"])
+@pytest.mark.parametrize("text", ["call-1", "20269924T222000123-482913", "20261124T222000123-482913.flac"])
 def test_ids_that_tell_no_time(text: str) -> None:
     assert begun_at(text) is None
 

@@ -1,257 +1,146 @@
-"""The upgrade from every earlier schema: a database as it was then, opened by the store there is now.
+"""An upgrade: a database as the version before wrote it, and a made-up step that this one takes in it.
 
-`tests/schemas/N.sql` is the dump of one that the release with schema N has written, with rows of every kind.
+Each test runs as the version that knows the step, unless it says otherwise. How hosts that share a database
+are upgraded is in `test_shared_database`.
 """
 
-import json
 import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
 
+from retention.accounts import schema as of_accounts
+from retention.accounts.file import FileAccounts
+from retention.accounts.shared import SharedAccounts
+from retention.accounts.shared_schema import ACCOUNTS_SCHEMA
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
-from retention.recording import Access, Status, due_date
-from retention.rows.chain import TABLES, ChainHead
-from retention.rows.chain_head import export_head, read_head
-from retention.rows.columns import OF_THE_CHAIN
+from retention.postgres.steps import Step, Steps
+from retention.rows.chain import TABLES
 from retention.rows.store import Store, StoreError
-from retention.rules.hold import holds, release, review_of
-from retention.rules.purge import Terms, purge
-from retention.sqlite.schema import MIGRATIONS
+from retention.sqlite import schema
 from tests.crashing import killed_before, steps
-from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording, sqlite
-from tests.tampering import as_if
+from tests.kept import archive, keep, recording, sqlite
+from tests.office import Office, make_office
+from tests.postgres import Server, fresh
+from tests.shared import prepare
+from tests.tampering import lived_in
 
-LATER = {
-    "receipts": ("expires_at", "operators"),
-    "recordings": ("operators",),
-    "accesses": ("login", "via"),
-}
-SCHEMAS = sorted(Path(__file__).with_name("schemas").glob("*.sql"))
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
-WITHOUT_A_CHAIN = pytest.mark.parametrize("old", SCHEMAS[:1], ids=["0001"], indirect=True)
 Rows = dict[str, list[dict[str, Any]]]
+MADE_UP = "9999_made_up"
+STATEMENTS = ("ALTER TABLE receipts ADD COLUMN weather TEXT", "CREATE TABLE forecasts (id INTEGER)")
+OF_ACCOUNTS = ("ALTER TABLE accounts ADD COLUMN weather TEXT", "CREATE TABLE forecasts (id INTEGER)")
 
 
-@pytest.fixture(params=SCHEMAS, ids=lambda path: path.stem)
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A folder with the database of then, and the files that its rows name."""
-    with closing(sqlite3.connect(tmp_path / "retention.db")) as connection:
-        connection.executescript(request.param.read_text(encoding="utf-8"))
-        there = rows_in(tmp_path / "retention.db")["recordings"]
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chain'").fetchone():
-            (head,) = connection.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
-            export_head(tmp_path / "retention.head", ChainHead(*head), lambda _: True)
-    folder = tmp_path / "recordings"
-    folder.mkdir()
-    for row in there:
-        if row["path"] is not None:
-            (tmp_path / row["path"]).write_bytes(SOUND)
-            (folder / f"{row['id']}.json").write_text(json.dumps(as_json(row)))
-        elif row["status"] == "open":
-            (folder / f"{row['id']}.part").write_bytes(SOUND)
-    return tmp_path
+def with_step(known: Migrations, *statements: str) -> Migrations:
+    """What the next version knows: one step more."""
+    newer = Migrations(known.name)
+    with Database(memory=True) as empty:
+        for step in known.pending(empty):
+            newer(name=step.name)(step.fn)
 
+    def made_up(db: Database) -> None:
+        for statement in statements:
+            db.execute(statement)
 
-def as_json(row: dict[str, Any]) -> dict[str, Any]:
-    nested = ("notice", "pauses", "hold")
-    flags = {name: bool(row[name]) for name in ("incomplete", "flagged")}
-    return row | {name: row[name] and json.loads(row[name]) for name in nested} | flags
-
-
-def rows_in(database: Path) -> Rows:
-    """Every table's, as SQLite has them, without what came later."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.row_factory = sqlite3.Row
-        there = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        return {
-            table: [
-                {
-                    name: value
-                    for name, value in dict(row).items()
-                    if name not in (*OF_THE_CHAIN, *LATER.get(table, ()))
-                }
-                for row in connection.execute(f"SELECT * FROM {table} ORDER BY id")
-            ]
-            for table in TABLES.values()
-            if table in there
-        }
+    newer(name=MADE_UP)(made_up)
+    return newer
 
 
 @pytest.fixture
-def upgraded(old: Path) -> Iterator[Archive]:
+def old(tmp_path: Path) -> Path:
+    """A folder with rows of every kind, and the files that they name."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    lived_in(folder).store.close()
+    return folder
+
+
+@pytest.fixture
+def knows_the_step(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retention.rows.database.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
+
+
+@pytest.fixture
+def upgraded(old: Path, knows_the_step: None) -> Iterator[Archive]:
     opened = archive(old)
     yield opened
     opened.store.close()
 
 
-def test_there_is_one_for_each_step_but_the_last() -> None:
-    names = [step.name.partition("_")[0] for step in MIGRATIONS.pending(Database(memory=True))]
-    assert [path.stem for path in SCHEMAS] == names[:-1]
+def rows_in(database: Path) -> Rows:
+    """Every table's, as SQLite has them, without what the step adds."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        return {
+            table: [
+                {name: row[name] for name in row.keys() if name != "weather"}  # noqa: SIM118 - no mapping
+                for row in connection.execute(f"SELECT * FROM {table}")
+            ]
+            for table in (*TABLES.values(), "chain", "clock", "in_progress", "rejected", "objects")
+        }
 
 
-def test_everything_is_kept(old: Path) -> None:
-    before = rows_in(old / "retention.db")
-    with Store(old / "retention.db") as store:
-        assert MIGRATIONS.pending(store._db) == []
-    after = rows_in(old / "retention.db")
-    assert sum(map(len, before.values())) > 15
-    assert {table: after[table] for table in before} == before
-    assert all(after[table] == [] for table in after.keys() - before.keys())
-    with Store(old / "retention.db") as store:  # and every row is read
-        assert len(store.recordings()) == len(before["recordings"])
-        assert len(store.receipts()) == len(before["receipts"])
-        assert len(store.accesses()) == len(before["accesses"])
-
-
-def test_its_shape_is_that_of_a_new_one(upgraded: Archive) -> None:
-    new = Store(":memory:")
-    sql = "SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE '_sqlite%' ORDER BY name"
-    assert upgraded.store._read(sql, []) == new._read(sql, [])
-    for table in (*TABLES.values(), "chain", "clock"):
-        columns = f"PRAGMA table_info({table})"
-        assert upgraded.store._read(columns, []) == new._read(columns, [])
-
-
-def test_the_chain_adopts_every_row(upgraded: Archive, old: Path) -> None:
-    found = verify(upgraded)
-    assert (found.problems, found.lost) == ([], [])
-    rows = sum(map(len, rows_in(old / "retention.db").values()))
-    assert found.head.seq == rows + 1 and read_head(old / "retention.head") == found.head
-    first = upgraded.store.entries([1])[1]
-    assert (first.kind, first.subject) == ("segment", "a new database")
-    for kind, table in TABLES.items():
-        for row in upgraded.store._read(f"SELECT * FROM {table}", []):
-            entry = upgraded.store.entries([row["chain_seq"]])[row["chain_seq"]]
-            assert (entry.kind, entry.subject, entry.was) == (kind, str(row["id"]), 0)
-
-
-def test_a_change_afterwards_is_found(upgraded: Archive) -> None:
-    sqlite(upgraded.store).execute("UPDATE accesses SET purpose = 'quality' WHERE id = 3")
-    (problem,) = verify(upgraded).problems
-    assert problem.problem == 'purpose is "quality", the chain says "curiosity"'
-
-
-def test_who_was_logged_in_is_added_to_no_old_row(upgraded: Archive) -> None:
-    """An entry of before says nothing of it; so there must be nothing."""
-    with as_if(upgraded, "UPDATE accesses SET via = 'web' WHERE id = 1"):
-        (problem,) = verify(upgraded).problems
-    assert problem.problem == 'via is "web", the chain says nothing of it'
-    with as_if(upgraded, "UPDATE accesses SET login = 'a.roux' WHERE id = 1"):
-        (problem,) = verify(upgraded).problems
-    assert problem.problem == "what leads to a person was changed in it, or taken without a trace"
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("via = 'cli'", 'via is "cli", the chain says "web"'),
-        ("via = NULL", 'via is null, the chain says "web"'),
-        *(
-            (f"login = {value}", "what leads to a person was changed in it, or taken without a trace")
-            for value in ("'b.petit'", "NULL")
-        ),
-    ],
-)
-def test_who_was_logged_in_is_in_the_chain_from_now_on(upgraded: Archive, change: str, told: str) -> None:
-    use = Access(at=START, action="play", by="A. Roux", login="a.roux", via="web")
-    number = upgraded.store.add_access(use)
-    assert verify(upgraded).problems == []
-    with as_if(upgraded, f"UPDATE accesses SET {change} WHERE id = {number}"):
-        assert [found.problem for found in verify(upgraded).problems] == [told]
-    assert upgraded.store.forget_accesses(START + timedelta(days=1)) > 0
-    assert verify(upgraded).problems == [] and upgraded.store.access(number).login is None
-    assert upgraded.store.access(number).via == "web"
-
-
-def test_old_holds_hold(upgraded: Archive) -> None:
-    """Also one that says less than they do now: it is overdue for review, so that somebody looks."""
-    held = holds(upgraded.store)
-    assert [(row.hold or {})["ground"] for row in held] == ["disciplinary", "criminal"]
-    assert review_of(held[0]).year == 1
-    report = purge(upgraded, due_date(START, "5 years"), TERMS)
-    assert {stay.id for stay in report.held} == {row.id for row in held}
-    assert upgraded.store.recordings()[-1].purged_at is not None
-    for row in held:
-        assert Paths(upgraded).file(row.id) is not None and upgraded.store.recording(row.id).caller == CALLER
-        with pytest.raises(StoreError, match="on hold"):
-            upgraded.store.update_recording(row.tombstone(Status.PURGED, START))
-        release(upgraded, row.id, Access(at=START, action="release", by="A. Roux"))
-    assert {gone.id for gone in purge(upgraded, due_date(START, "5 years"), TERMS).removed} == {
-        row.id for row in held
-    }
-    assert verify(upgraded).problems == []
-
-
-def test_the_purge_goes_on_where_it_was(upgraded: Archive) -> None:
-    half = next(row for row in upgraded.store.recordings() if row.status is Status.PURGING)
-    (removal,) = purge(upgraded, START + timedelta(days=1), TERMS).removed
-    assert (removal.id, removal.why) == (half.id, "a purge that was interrupted, finished")
-
-
-def test_what_is_due_leaves_no_byte(upgraded: Archive, old: Path) -> None:
-    by = Access(at=START, action="release", by="B. Petit")
-    assert b"612345678" in bytes_under(old) and b"A. Roux" in bytes_under(old)
-    for row in holds(upgraded.store):
-        release(upgraded, row.id, by)
-    for years in (2, 3):
-        purge(upgraded, due_date(START, f"{years} years"), TERMS)
-    left = bytes_under(old)
-    assert [
-        word
-        for word in (b"612345678", b"marie", b"192.0.2.7", SOUND, b"A. Roux", b"B. Petit")
-        if word in left
-    ] == []
-    assert verify(upgraded).problems == []
-
-
-def test_life_goes_on(upgraded: Archive) -> None:
-    row = keep(upgraded, recording(500))
-    assert upgraded.store.recordings()[0] == row
-    assert verify(upgraded).problems == []
-    (open_row,) = upgraded.unfinished()
-    upgraded.erase(open_row.id, START)
-    assert verify(upgraded).problems == []
+def has_step(database: Path) -> bool:
+    """Whether all of it is there; AssertionError for a half of it."""
+    with closing(sqlite3.connect(database)) as connection:
+        asked = (
+            f"SELECT count(*) FROM _sqlite_migrations WHERE name = '{MADE_UP}'",
+            "SELECT count(*) FROM sqlite_master WHERE name = 'forecasts'",
+            "SELECT count(*) FROM pragma_table_info('receipts') WHERE name = 'weather'",
+        )
+        (found,) = {connection.execute(sql).fetchone()[0] for sql in asked}
+    return bool(found)
 
 
 def upgrade(folder: Path) -> None:
     Store(folder / "retention.db").close()
 
 
+def test_everything_is_kept_and_life_goes_on(old: Path, upgraded: Archive) -> None:
+    before = rows_in(old / "retention.db")
+    assert has_step(old / "retention.db") and all(before[table] for table in TABLES.values())
+    assert (verify(upgraded).problems, verify(upgraded).lost) == ([], [])
+    row = keep(upgraded, recording(500))
+    assert row in upgraded.store.recordings()
+    (open_row,) = upgraded.unfinished()
+    upgraded.erase(open_row.id, row.started_at)
+    assert verify(upgraded).problems == []
+
+
+def test_a_step_is_taken_once(old: Path, upgraded: Archive) -> None:
+    assert len(sqlite(upgraded.store).execute("SELECT * FROM _sqlite_migrations").fetchall()) == 2
+    with Store(old / "retention.db") as again:  # a second time it would fail
+        assert again.head() == upgraded.store.head()
+
+
 def test_an_upgrade_that_is_killed_is_done_by_the_next(
-    old: Path, tmp_path_factory: pytest.TempPathFactory
+    old: Path, knows_the_step: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """At every step: it is as it was, or as it will be."""
+    """At every step of it: the database is as it was, or as it will be."""
     before = rows_in(old / "retention.db")
     place = tmp_path_factory.mktemp("killed")
-    whole = shutil.copytree(old, place / "whole")
-    taken = steps(partial(upgrade, whole))
+    taken = steps(partial(upgrade, shutil.copytree(old, place / "whole")))
+    assert taken
     for number, step in enumerate(taken):
         folder = shutil.copytree(old, place / f"{number}")
         killed_before(number, partial(upgrade, folder))
-        with closing(sqlite3.connect(folder / "retention.db")) as connection:
-            has_chain = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chain'").fetchone()
-            entries = connection.execute("SELECT count(*) FROM chain").fetchone()[0] if has_chain else None
-        assert entries in (None, 1 + sum(map(len, before.values()))), step
+        has_step(folder / "retention.db")
         opened = archive(folder)
         assert verify(opened).problems == [] and verify(opened).lost == [], step
         opened.store.close()
-        assert {table: rows_in(folder / "retention.db")[table] for table in before} == before, step
-        shutil.rmtree(folder)
+        assert has_step(folder / "retention.db") and rows_in(folder / "retention.db") == before, step
 
 
-def test_several_who_open_it_at_once_upgrade_it_once(old: Path) -> None:
+def test_several_who_open_it_at_once_upgrade_it_once(old: Path, knows_the_step: None) -> None:
     barrier = threading.Barrier(6)
     failed: list[BaseException] = []
 
@@ -267,35 +156,74 @@ def test_several_who_open_it_at_once_upgrade_it_once(old: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failed == []
-    opened = archive(old)
-    assert verify(opened).problems == []
-    assert len(opened.store._read("SELECT * FROM chain WHERE kind = 'segment'", [])) == 1
-    opened.store.close()
+    assert failed == [] and has_step(old / "retention.db")
 
 
-@WITHOUT_A_CHAIN
-def test_many_rows_are_adopted_in_parts(old: Path) -> None:
-    columns = "call_id, started_at, caller, called, decision, events"
-    with closing(sqlite3.connect(old / "retention.db")) as connection, connection:
-        connection.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1234) "
-            f"INSERT INTO receipts (id, {columns}) SELECT 'r' || i, {columns} FROM receipts, n "
-            f"WHERE id = (SELECT max(id) FROM receipts)"
-        )
-    opened = archive(old)
-    assert verify(opened).problems == [] and verify(opened).counts["receipts"] > 1234
-    opened.store.close()
-
-
-@WITHOUT_A_CHAIN
-def test_an_old_row_that_cannot_be_read_is_named(old: Path) -> None:
-    """And nothing is half upgraded; the release of then still opens it."""
-    with closing(sqlite3.connect(old / "retention.db")) as connection, connection:
-        connection.execute("UPDATE receipts SET events = '[x' WHERE id = (SELECT max(id) FROM receipts)")
+def test_a_step_that_fails_changes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows_in(old / "retention.db")
-    with pytest.raises(
-        StoreError, match=r"retention\.db: receipt 20261124T222700123-00002c: events: not readable"
-    ):
+    broken = with_step(schema.MIGRATIONS, *STATEMENTS, "ALTER TABLE nowhere ADD COLUMN x TEXT")
+    monkeypatch.setattr("retention.rows.database.MIGRATIONS", broken)
+    with pytest.raises(StoreError, match=r"retention\.db: no such table: nowhere"):
         Store(old / "retention.db")
-    assert rows_in(old / "retention.db") == before
+    monkeypatch.undo()
+    upgrade(old)  # by the version before
+    assert rows_in(old / "retention.db") == before and not has_step(old / "retention.db")
+
+
+@pytest.mark.parametrize("command", ["check", "backup", "list"])
+def test_the_version_before_takes_none_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    office: Office = make_office(tmp_path, capsys)
+    office.call()
+    office.archive.store.close()
+    with monkeypatch.context() as patched:
+        patched.setattr("retention.rows.database.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
+        upgrade(tmp_path)
+    before = (tmp_path / "retention.db").read_bytes()
+    result = office.run(command, *([tmp_path / "backups"] if command == "backup" else []))
+    said = f"written by a newer sipagent (it has {MADE_UP}); update sipagent"
+    assert result.code == 1 and said in result.out + result.err
+    assert (tmp_path / "retention.db").read_bytes() == before and not (tmp_path / "backups").exists()
+
+
+# --- accounts ---
+
+
+def test_accounts_are_kept_and_the_version_before_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "accounts.db"
+    with FileAccounts(path) as before:
+        added, _ = before.add("Ann", ["listener"])
+        handle = before.handle_of(added.id)
+    with monkeypatch.context() as patched:
+        patched.setattr("retention.accounts.file.MIGRATIONS", with_step(of_accounts.MIGRATIONS, *OF_ACCOUNTS))
+        for _ in range(2):
+            with FileAccounts(path) as upgraded:
+                assert upgraded.all() == [added] and upgraded.handle_of(added.id) == handle
+    with pytest.raises(StoreError, match=rf"newer sipagent \(it has {MADE_UP}\)"):
+        FileAccounts(path)
+
+
+@pytest.mark.parametrize("gentle", [True, False])
+def test_accounts_that_hosts_share_are_kept(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gentle: bool
+) -> None:
+    """The version before goes on beside the next one where the step is gentle."""
+    step = Step(number=99, name=MADE_UP, gentle=gentle, statements=OF_ACCOUNTS)
+    newer = Steps(ACCOUNTS_SCHEMA.table, (*ACCOUNTS_SCHEMA.every, step))
+    with fresh(postgres, prepare) as conninfo:
+        with SharedAccounts(conninfo, None, tmp_path / "accounts.key") as before:
+            added, _ = before.add("Ann", ["listener"])
+        with monkeypatch.context() as patched:
+            patched.setattr("retention.accounts.shared.ACCOUNTS_SCHEMA", newer)
+            for _ in range(2):
+                with SharedAccounts(conninfo, None, tmp_path / "accounts.key") as upgraded:
+                    assert upgraded.all() == [added]
+        if gentle:
+            with SharedAccounts(conninfo, None, tmp_path / "accounts.key") as before:
+                assert before.all() == [added]
+        else:
+            with pytest.raises(StoreError, match=rf"newer sipagent \(it has {MADE_UP}\)"):
+                SharedAccounts(conninfo, None, tmp_path / "accounts.key")

@@ -140,6 +140,15 @@ def test_what_differs_is_named(kept: Archive) -> None:
     ]
 
 
+def test_an_optional_field_that_was_added_is_named(kept: Archive) -> None:
+    """Of one that is null the chain says nothing; so there must be nothing."""
+    with as_if(kept, "UPDATE accesses SET via = 'web' WHERE id = 1"):
+        assert problems(verify(kept)) == ['access 1: via is "web", the chain says nothing of it']
+    with as_if(kept, "UPDATE accesses SET login = 'a.roux' WHERE id = 1"):
+        (line,) = problems(verify(kept))
+    assert line == "access 1: what leads to a person was changed in it, or taken without a trace"
+
+
 def test_no_finding_leads_to_a_person(kept: Archive) -> None:
     sql(
         kept,

@@ -49,13 +49,8 @@ class Copying(AccountsDatabase):
                 return
             for table, rows in every.items():
                 for row in rows:
-                    self._add_row(table, row)
+                    self._run(inserting(table, row), *self._kept_row(row))
             self._number_on()
-
-    def _add_row(self, table: str, row: Row) -> None:
-        self._run(inserting(table, row), *self._kept_row(row))
-        if table == "accounts":  # a new row has been given one of its own
-            self._change("UPDATE accounts SET handle = ? WHERE id = ?", row["handle"], row["id"])
 
     def _number_on(self) -> None:
         """Have new rows numbered after those that are there."""

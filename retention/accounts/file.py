@@ -13,10 +13,10 @@ from retention.accounts.accounts import Accounts
 from retention.accounts.database import Row
 from retention.accounts.hiding import InClear
 from retention.accounts.memory import InMemory
-from retention.accounts.schema import MIGRATIONS, STEPS
+from retention.accounts.schema import MIGRATIONS
 from retention.recording import RecordError
 from retention.rows.faults import StoreError
-from retention.sqlite.connection import connect
+from retention.sqlite.connection import connect, unknown_steps
 from retention.storage.moved import read_moved
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
@@ -47,8 +47,7 @@ class FileAccounts(Accounts):
             except OSError as error:
                 raise StoreError(f"{path}: {error.strerror}") from error
             self._db: sqlite3.Connection = database.conn
-            newer = [step.name for step in MIGRATIONS.applied(database) if step.name not in STEPS]
-            if newer:
+            if newer := unknown_steps(MIGRATIONS, database):
                 database.close()
                 raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
             if MIGRATIONS.pending(database):

@@ -1,6 +1,6 @@
 """The tables in PostgreSQL, as numbered steps. A released step never changes: a new one is added below it.
 
-So hosts are upgraded one after the other: first a step that adds, later, when no host of before is left,
+So hosts are upgraded one after the other: first a step that adds, later, when no host runs an older version,
 one that removes.
 """
 
@@ -102,6 +102,14 @@ _TABLES = (
         *(f"{name} bigint NOT NULL" for name in ("shipped", "calls", "lag_rows")),
         "draining boolean NOT NULL",
     ),
+    _table(
+        "objects",
+        'put text COLLATE "C" PRIMARY KEY',
+        *_there("name", "id", "kind", "state", "at"),
+        *_texts("version", "sha256", "since"),
+        *(f"{name} bigint NOT NULL" for name in ("bytes", "held", "told")),
+    ),
+    _table("stamps", "seq bigint PRIMARY KEY", "answer bytea NOT NULL"),
 )
 
 
@@ -146,31 +154,23 @@ _INDEXES = (
     _index("approvals_pending", "approvals", "id", "state = 'pending'"),
     _led("approvals_personal", "approvals", "id", "sealed IS NOT NULL"),
     _index("chain_firsts", "chain", "kind, seq", "was = 0"),
-)
-
-GUARDS = (*ROW_GUARDS, *key_tables.RULES)
-_STATEMENTS = (
-    *(*_TABLES, *key_tables.TABLES, *_INDEXES, *key_tables.INDEXES),
-    BOARD,
-    *(text for guard in GUARDS for text in guard.texts),
-)
-_OBJECTS = (
-    _table(
-        "objects",
-        'put text COLLATE "C" PRIMARY KEY',
-        *_there("name", "id", "kind", "state", "at"),
-        *_texts("version", "sha256", "since"),
-        *(f"{name} bigint NOT NULL" for name in ("bytes", "held", "told")),
-    ),
     _index("objects_of_recordings", "objects", "id"),
     _index("objects_by_name", "objects", "name"),
     _index("objects_removing", "objects", "since, id", "state = 'removing'"),
     _index("objects_held", "objects", "id, name", "held = 1"),
 )
-_STAMPS = (_table("stamps", "seq bigint PRIMARY KEY", "answer bytea NOT NULL"),)
+
+GUARDS = (*ROW_GUARDS, *key_tables.RULES)
 STEPS = (
-    Step(number=1, name="rows", gentle=False, statements=_STATEMENTS),
-    Step(number=2, name="objects", gentle=True, statements=_OBJECTS),
-    Step(number=3, name="stamps", gentle=True, statements=_STAMPS),
+    Step(
+        number=1,
+        name="tables",
+        gentle=False,
+        statements=(
+            *(*_TABLES, *key_tables.TABLES, *_INDEXES, *key_tables.INDEXES),
+            BOARD,
+            *(text for guard in GUARDS for text in guard.texts),
+        ),
+    ),
 )
 SCHEMA = Steps("schema_steps", STEPS)

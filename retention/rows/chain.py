@@ -44,9 +44,9 @@ PERSONAL: dict[str, tuple[str, ...]] = {
     "sum": (),
     "approval": ("by", "reference", "reason", "decided_by", "answer"),
 }
-# fields that a later version has added: of one that is null, or names one operator, an entry says nothing, as
-# those before it did
-_ADDED: dict[str, tuple[str, ...]] = {
+# of such a field that is null, or names one operator, an entry says nothing; so a version that adds a field
+# leaves the entries before it valid
+_OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
     "receipt": ("operators",),
     "recording": ("operators",),
@@ -134,9 +134,9 @@ def personal_text(kind: str, record: Json) -> bytes:
 
 
 def as_told(kind: str, record: Json) -> Json:
-    """A record without what a later version has added and says nothing in it."""
-    added = _ADDED.get(kind, ())
-    return {name: value for name, value in record.items() if name not in added or not _is_nothing(value)}
+    """A record without its optional fields that say nothing."""
+    optional = _OPTIONAL.get(kind, ())
+    return {name: value for name, value in record.items() if name not in optional or not _is_nothing(value)}
 
 
 def _is_nothing(value: object) -> bool:

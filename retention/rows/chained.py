@@ -207,7 +207,6 @@ class Chained(ABC):
             if lost is None:
                 self._export(nothing)  # so that no crash leaves a chain without its file
             self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
-            self._ledger.adopt()
 
     def _lost_head(self) -> Lost:
         """The exported head, if the chain does not have it: its database is gone, or an older one was

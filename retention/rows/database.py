@@ -20,8 +20,8 @@ from retention.rows.dialect import SQLITE
 from retention.rows.faults import Busy, StoreError, TryAgain, named
 from retention.rows.ledger import Ledger
 from retention.rows.searching import InColumns
-from retention.sqlite.connection import connect, copy_to
-from retention.sqlite.schema import GUARDS, MIGRATIONS, unknown_migrations
+from retention.sqlite.connection import connect, copy_to, unknown_steps
+from retention.sqlite.schema import GUARDS, MIGRATIONS
 from retention.sqlite.tables import SqliteTables
 from retention.sqlite.turn import TurnError, Turns
 from retention.storage.moved import Moved, read_moved
@@ -53,8 +53,7 @@ class ChainedDatabase(Chained):
         with named(self.path):
             self._db = self._connected()
             self._ledger = Ledger(SqliteTables(self._db.conn), clock)
-            newer = unknown_migrations(self._db)
-            if newer:
+            if newer := unknown_steps(MIGRATIONS, self._db):
                 self._db.close()
                 raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
             if MIGRATIONS.pending(self._db):

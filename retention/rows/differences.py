@@ -32,8 +32,7 @@ def _between(kind: str, row: Row, entry: ChainEntry) -> Iterator[str]:
 
 
 def _changed(kind: str, record: Json, entry: ChainEntry) -> Iterator[str]:
-    """Compare each field; fields that a later version added are missing in an old entry, and empty in its
-    row."""
+    """Compare each field; an entry says nothing of an optional field that is empty in its row."""
     try:
         told, there = parse_json(entry.public), parse_json(public_text(kind, record))
     except RecordError as error:

@@ -5,7 +5,7 @@ from dataclasses import astuple, fields, replace
 from datetime import datetime
 from typing import Protocol
 
-from retention.recording import Json, RecordError, to_text
+from retention.recording import Json, to_text
 from retention.rows.chain import (
     ALTERED,
     GENESIS,
@@ -29,7 +29,6 @@ from retention.sqlite.tables import inserting
 
 ENTRY = tuple(column.name for column in fields(ChainEntry))  # the columns of the chain
 KINDS = {table: kind for kind, table in TABLES.items()}
-_ADOPTED = 500  # rows read at a time
 
 
 class Tables(Protocol):
@@ -151,18 +150,6 @@ class Ledger:
         if isinstance(lost, ChainHead) and lost.seq > self.head().seq:
             self.appended = lost
         self._add(SEGMENT, reason, 0, "", canonical({"reason": reason, "previous": before}))
-
-    def adopt(self) -> None:
-        """Add entries for rows without one: they were written before there was a chain."""
-        for table in TABLES.values():
-            while rows := self.tables.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
-                for row in rows:
-                    try:
-                        record = record_of(KINDS[table], row)
-                    except RecordError as error:
-                        raise RecordError(f"{KINDS[table]} {row['id']}: {error}") from error
-                    of_the_chain = self._append(table, str(row["id"]), record, None, 0)
-                    self.tables.update(table, row["id"], of_the_chain)
 
     # steps
 

@@ -7,7 +7,7 @@ from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 
 _TABLES = ("recordings", "receipts")
-_REFERENCE = re.compile(r"[0-9a-f]{6}", re.ASCII)
+_REFERENCE = re.compile(r"\d{6}", re.ASCII)
 _BEHIND = "~"  # sorts after any character of an id
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
 
 from retention.storage.files import share_owner
 
@@ -30,6 +31,13 @@ def connect(path: Path | str, busy_s: float) -> Database:
     for setting in _SETTINGS:
         connection.execute(f"PRAGMA {setting}").fetchall()
     return Database(connection, execute_plugins=False)
+
+
+def unknown_steps(known: Migrations, database: Database) -> list[str]:
+    """The names of steps that a newer program has taken there. Raises sqlite3.Error."""
+    with Database(memory=True, execute_plugins=False) as empty:  # where all that are known are still pending
+        names = {step.name for step in known.pending(empty)}
+    return [step.name for step in known.applied(database) if step.name not in names]
 
 
 def copy_to(source: sqlite3.Connection, path: Path) -> None:

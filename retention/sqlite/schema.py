@@ -1,282 +1,144 @@
-"""The tables, as a list of numbered steps. A released step never changes: a new one is added below it."""
+"""The tables in SQLite, as numbered steps. A released step never changes: a new one is added below it.
 
-from functools import cache
-from typing import cast
+The database itself refuses what a crash, a bug or a person in a hurry must never do (`GUARDS`).
+"""
 
 from sqlite_utils import Database
-from sqlite_utils.db import Table
 from sqlite_utils.migrations import Migrations
 
 MIGRATIONS = Migrations("sipagent")
 
 
-@MIGRATIONS(name="0001_receipts_recordings_accesses")
-def _first(db: Database) -> None:
-    """One column for each JSON field; `notice`, `pauses`, `hold` and `events` hold JSON text."""
-    _table(db, "receipts").create(
-        {
-            "id": str,
-            "call_id": str,
-            "started_at": str,
-            "answered_at": str,
-            "connected_at": str,
-            "ended_at": str,
-            "caller": str,
-            "called": str,
-            "operator": str,
-            "outcome": str,
-            "decision": str,
-            "decided_by": str,
-            "decided_at": str,
-            "phase": str,
-            "dtmf_method": str,
-            "keyword": str,
-            "confidence": float,
-            "notice_played_ms": int,
-            "events": str,
-            "recording_id": str,
-        },
-        pk="id",
-        not_null={"id", "started_at", "decision"},
-    )
-    _table(db, "recordings").create(
-        {
-            "id": str,
-            "call_id": str,
-            "started_at": str,
-            "ended_at": str,
-            "duration_s": float,
-            "caller": str,
-            "called": str,
-            "operator": str,
-            "status": str,
-            "incomplete": int,
-            "decision": str,
-            "notice": str,
-            "channels": int,
-            "sample_rate": int,
-            "path": str,
-            "bytes": int,
-            "sha256": str,
-            "pauses": str,
-            "flagged": int,
-            "expires_at": str,
-            "hold": str,
-            "purged_at": str,
-        },
-        pk="id",
-        not_null={"id", "started_at", "expires_at", "status"},
-    )
-    _table(db, "accesses").create(
-        {
-            "id": int,
-            "at": str,
-            "action": str,
-            "recording_id": str,
-            "purpose": str,
-            "by": str,
-            "system_user": str,
-            "reference": str,
-            "outcome": str,
-            "detail": str,
-        },
-        pk="id",
-        not_null={"at", "action", "outcome"},
-    )
-    _table(db, "receipts").create_index(["started_at"])
-    _table(db, "receipts").create_index(["recording_id"])
-    _table(db, "recordings").create_index(["started_at"])
-    _table(db, "recordings").create_index(["status"])
-    _table(db, "accesses").create_index(["recording_id"])
+def _table(name: str, *columns: str) -> str:
+    return f"CREATE TABLE {name} ({', '.join(columns)})"
 
 
-@MIGRATIONS(name="0002_chain_holds_notes_clock")
-def _second(db: Database) -> None:
-    """The chain, and for each row in it the salt of its personal fields and the entry of its present state.
-
-    Older rows get their entries when the store opens. The database itself refuses what a crash, a bug or a
-    person in a hurry must never do.
-    """
-    _table(db, "chain").create(
-        {
-            "seq": int,
-            "at": str,
-            "kind": str,
-            "subject": str,
-            "was": int,
-            "personal": str,
-            "public": str,
-            "hash": str,
-        },
-        pk="seq",
-        not_null={"at", "kind", "subject", "was", "personal", "public", "hash"},
-    )
-    _table(db, "notes").create(
-        {"id": int, "recording_id": str, "at": str, "by": str, "text": str, "expires_at": str},
-        pk="id",
-        not_null={"recording_id", "at", "expires_at"},
-    )
-    _table(db, "clock").create({"id": int, "seen": str, "suspended": str}, pk="id")
-    for name in ("receipts", "recordings", "accesses", "notes"):
-        _table(db, name).add_column("salt", str)
-        _table(db, name).add_column("chain_seq", int)
-    _table(db, "receipts").add_column("expires_at", str)
-    for statement in (*_INDEXES, *_GUARDS):
-        db.execute(statement)
+def _texts(*names: str) -> tuple[str, ...]:
+    return tuple(f'"{name}" TEXT' for name in names)
 
 
-@MIGRATIONS(name="0003_in_progress")
-def _third(db: Database) -> None:
-    """Which worker has which call: see `progress`. Not part of the chain, and has no names."""
-    _table(db, "in_progress").create({"id": str, "worker": int}, pk="id", not_null={"id", "worker"})
-    for statement in _ENDS:
-        db.execute(statement)
+def _there(*names: str) -> tuple[str, ...]:
+    return tuple(f'"{name}" TEXT NOT NULL' for name in names)
 
 
-@MIGRATIONS(name="0004_sums")
-def _fourth(db: Database) -> None:
-    """Calls that are counted together: see `rejected`. How many receipts an hour has is not part of the
-    chain."""
-    _table(db, "sums").create(
-        {
-            "id": int,
-            "what": str,
-            "count": int,
-            "from_at": str,
-            "until_at": str,
-            "code": int,
-            "by": str,
-            "salt": str,
-            "chain_seq": int,
-        },
-        pk="id",
-        not_null={"what", "count", "from_at", "until_at"},
-    )
-    _table(db, "rejected").create({"id": int, "hour": str, "receipts": int}, pk="id")
-    for statement in _SUMS_STAY:
-        db.execute(statement)
+_ID = "id TEXT PRIMARY KEY NOT NULL"
+_NUMBER = "id INTEGER PRIMARY KEY"
+# the salt of what leads to a person, and the entry of the row's present state
+_CHAINED = (*_texts("salt"), "chain_seq INTEGER")
+
+# a column for each JSON field; `notice`, `pauses`, `hold`, `events` and `operators` hold JSON text
+_TABLES = (
+    _table(
+        "receipts",
+        _ID,
+        *_there("started_at", "decision"),
+        *_texts("call_id", "answered_at", "connected_at", "ended_at", "caller", "called", "operator"),
+        *_texts("operators", "outcome", "decided_by", "decided_at", "phase", "dtmf_method", "keyword"),
+        *_texts("events", "recording_id", "expires_at"),
+        "confidence REAL",
+        "notice_played_ms INTEGER",
+        *_CHAINED,
+    ),
+    _table(
+        "recordings",
+        _ID,
+        *_there("started_at", "expires_at", "status"),
+        *_texts("call_id", "ended_at", "caller", "called", "operator", "operators", "decision", "notice"),
+        *_texts("path", "sha256", "pauses", "hold", "purged_at"),
+        "duration_s REAL",
+        *(f"{name} INTEGER" for name in ("incomplete", "channels", "sample_rate", "bytes", "flagged")),
+        *_CHAINED,
+    ),
+    _table(
+        "accesses",
+        _NUMBER,
+        *_there("at", "action", "outcome"),
+        *_texts("recording_id", "purpose", "by", "system_user", "reference", "detail", "login", "via"),
+        *_CHAINED,
+    ),
+    _table("notes", _NUMBER, *_there("recording_id", "at", "expires_at"), *_texts("by", "text"), *_CHAINED),
+    _table(
+        "sums",
+        _NUMBER,
+        *_there("what", "from_at", "until_at"),
+        "count INTEGER NOT NULL",
+        "code INTEGER",
+        *_texts("by"),
+        *_CHAINED,
+    ),
+    _table(
+        "approvals",
+        _NUMBER,
+        *_there("at", "action", "recording_id", "state"),
+        *_texts("by", "ground", "reference", "review", "purpose", "channel", "reason"),
+        *_texts("decided_at", "decided_by", "answer"),
+        *_CHAINED,
+    ),
+    _table(
+        "chain",
+        "seq INTEGER PRIMARY KEY",
+        *_there("at", "kind", "subject"),
+        "was INTEGER NOT NULL",
+        *_there("personal", "public", "hash"),
+    ),
+    # below here nothing is part of the chain, and nothing has a name
+    _table("clock", _NUMBER, *_texts("seen", "suspended")),
+    _table("in_progress", _ID, "worker INTEGER NOT NULL"),  # which worker has which call: `progress`
+    _table("rejected", _NUMBER, *_texts("hour"), "receipts INTEGER"),  # how many an hour has: `rejected`
+    _table(  # where bytes lie in a store of objects: `object_rows`
+        "objects",
+        '"put" TEXT PRIMARY KEY NOT NULL',
+        *_there("name", "id", "kind", "state", "at"),
+        *_texts("version", "sha256", "since"),
+        *(f"{name} INTEGER NOT NULL" for name in ("bytes", "held", "told")),
+    ),
+)
 
 
-@MIGRATIONS(name="0005_logins")
-def _fifth(db: Database) -> None:
-    """Who was logged in, and the way it came. What is null is not in the chain: rows of before stay as they
-    are told. What one asks for and another approves. And indexes, so that a page lists by any filter what it
-    shows, and reads nothing else."""
-    for name in ("login", "via"):
-        _table(db, "accesses").add_column(name, str)
-    _table(db, "approvals").create(
-        {
-            "id": int,
-            "at": str,
-            "action": str,
-            "recording_id": str,
-            "by": str,
-            "ground": str,
-            "reference": str,
-            "review": str,
-            "purpose": str,
-            "channel": str,
-            "reason": str,
-            "state": str,
-            "decided_at": str,
-            "decided_by": str,
-            "answer": str,
-            "salt": str,
-            "chain_seq": int,
-        },
-        pk="id",
-        not_null={"at", "action", "recording_id", "state"},
-    )
-    for statement in (*_OF_FILTERS, *_OF_APPROVALS, *_FOUR_EYES):
-        db.execute(statement)
+def _index(name: str, table: str, columns: str, where: str = "") -> str:
+    return f"CREATE INDEX {name} ON {table} ({columns})" + (f" WHERE {where}" if where else "")
 
 
-@MIGRATIONS(name="0006_objects")
-def _sixth(db: Database) -> None:
-    """Where bytes lie in a store of objects: see `objects`. Not part of the chain, and has no names."""
-    _table(db, "objects").create(
-        {
-            "put": str,
-            "name": str,
-            "id": str,
-            "kind": str,
-            "version": str,
-            "bytes": int,
-            "sha256": str,
-            "state": str,
-            "held": int,
-            "at": str,
-            "since": str,
-            "told": int,
-        },
-        pk="put",
-        not_null={"name", "id", "kind", "bytes", "state", "held", "at", "told"},
-    )
-    for statement in _OF_OBJECTS:
-        db.execute(statement)
-
-
-@MIGRATIONS(name="0007_operators")
-def _seventh(db: Database) -> None:
-    """Who talked with the caller, where that was more than one. What is null is not in the chain."""
-    for table in ("receipts", "recordings"):
-        _table(db, table).add_column("operators", str)
-        db.execute(
-            f"CREATE INDEX {table}_by_operators ON {table} (operators, started_at, id) "
-            "WHERE operators IS NOT NULL"
-        )
-
-
-# indexes for what is read often: few rows beside the tombstones and forgotten receipts kept forever
+_TIME = "started_at, id"
+# few rows are read often, beside the tombstones and forgotten receipts that are kept for ever; and a page
+# lists by any filter what it shows, and reads nothing else
 _INDEXES = (
-    "DROP INDEX idx_receipts_started_at",
-    "DROP INDEX idx_recordings_started_at",
-    "CREATE INDEX receipts_by_time ON receipts (started_at, id)",
-    "CREATE INDEX receipts_personal ON receipts (started_at, id) WHERE salt IS NOT NULL",
-    "CREATE INDEX receipts_expiring ON receipts (expires_at, id) WHERE salt IS NOT NULL",
-    "CREATE INDEX receipts_open ON receipts (started_at, id) WHERE ended_at IS NULL",
-    "CREATE INDEX receipts_by_caller ON receipts (caller, started_at, id) WHERE caller IS NOT NULL",
-    "CREATE INDEX recordings_by_time ON recordings (started_at, id)",
-    "CREATE INDEX recordings_kept ON recordings (started_at, id) WHERE purged_at IS NULL",
-    "CREATE INDEX recordings_expiring ON recordings (expires_at, id) WHERE purged_at IS NULL",
-    "CREATE INDEX recordings_held ON recordings (started_at, id) WHERE hold IS NOT NULL",
-    "CREATE INDEX recordings_by_caller ON recordings (caller, started_at, id) WHERE caller IS NOT NULL",
-    "CREATE INDEX notes_of_recordings ON notes (recording_id)",
-    "CREATE INDEX notes_personal ON notes (id) WHERE salt IS NOT NULL",
-    "CREATE INDEX accesses_personal ON accesses (id) WHERE salt IS NOT NULL",
-    "CREATE INDEX chain_firsts ON chain (kind) WHERE was = 0",
-)
-_OF_FILTERS = (
-    "DROP INDEX idx_recordings_status",
-    "CREATE INDEX recordings_by_status ON recordings (status, started_at, id)",
-    "CREATE INDEX recordings_flagged ON recordings (started_at, id) WHERE flagged = 1",
-    "CREATE INDEX receipts_by_outcome ON receipts (outcome, started_at, id) WHERE outcome IS NOT NULL",
-    "CREATE INDEX receipts_by_decision ON receipts (decision, started_at, id)",
     *(
-        f"CREATE INDEX {table}_by_{name} ON {table} ({key}, started_at, id){where}"
+        index
         for table in ("receipts", "recordings")
-        for name, key, where in (
-            ("operator", "operator", " WHERE operator IS NOT NULL"),
-            ("reference", "substr(id, -7)", ""),
+        for index in (
+            _index(f"{table}_by_time", table, _TIME),
+            _index(f"{table}_by_caller", table, f"caller, {_TIME}", "caller IS NOT NULL"),
+            _index(f"{table}_by_end", table, "substr(caller, -4), caller", "caller IS NOT NULL"),
+            _index(f"{table}_by_operator", table, f"operator, {_TIME}", "operator IS NOT NULL"),
+            _index(f"{table}_by_operators", table, f"operators, {_TIME}", "operators IS NOT NULL"),
+            _index(f"{table}_by_reference", table, f"substr(id, -7), {_TIME}"),
         )
     ),
-    *(
-        f"CREATE INDEX {table}_by_end ON {table} (substr(caller, -4), caller) WHERE caller IS NOT NULL"
-        for table in ("receipts", "recordings")
-    ),
-)
-_OF_APPROVALS = (
-    "CREATE INDEX approvals_of_recordings ON approvals (recording_id)",
-    "CREATE INDEX approvals_pending ON approvals (id) WHERE state = 'pending'",
-    "CREATE INDEX approvals_personal ON approvals (id) WHERE salt IS NOT NULL",
-)
-
-_OF_OBJECTS = (
-    "CREATE INDEX objects_of_recordings ON objects (id)",
-    "CREATE INDEX objects_removing ON objects (since, id) WHERE state = 'removing'",
-    "CREATE INDEX objects_held ON objects (id, name) WHERE held = 1",
-    "CREATE INDEX objects_untold ON objects (at) WHERE told = 0",
-    "CREATE INDEX objects_by_name ON objects (name)",
+    _index("receipts_personal", "receipts", _TIME, "salt IS NOT NULL"),
+    _index("receipts_expiring", "receipts", "expires_at, id", "salt IS NOT NULL"),
+    _index("receipts_open", "receipts", _TIME, "ended_at IS NULL"),
+    _index("receipts_by_outcome", "receipts", f"outcome, {_TIME}", "outcome IS NOT NULL"),
+    _index("receipts_by_decision", "receipts", f"decision, {_TIME}"),
+    _index("receipts_of_recordings", "receipts", "recording_id"),
+    _index("recordings_kept", "recordings", _TIME, "purged_at IS NULL"),
+    _index("recordings_expiring", "recordings", "expires_at, id", "purged_at IS NULL"),
+    _index("recordings_held", "recordings", _TIME, "hold IS NOT NULL"),
+    _index("recordings_flagged", "recordings", _TIME, "flagged = 1"),
+    _index("recordings_by_status", "recordings", f"status, {_TIME}"),
+    _index("accesses_of_recordings", "accesses", "recording_id"),
+    _index("accesses_personal", "accesses", "id", "salt IS NOT NULL"),
+    _index("notes_of_recordings", "notes", "recording_id"),
+    _index("notes_personal", "notes", "id", "salt IS NOT NULL"),
+    _index("approvals_of_recordings", "approvals", "recording_id"),
+    _index("approvals_pending", "approvals", "id", "state = 'pending'"),
+    _index("approvals_personal", "approvals", "id", "salt IS NOT NULL"),
+    _index("chain_firsts", "chain", "kind", "was = 0"),
+    _index("objects_of_recordings", "objects", "id"),
+    _index("objects_removing", "objects", "since, id", "state = 'removing'"),
+    _index("objects_held", "objects", "id, name", "held = 1"),
+    _index("objects_untold", "objects", "at", "told = 0"),
+    _index("objects_by_name", "objects", "name"),
 )
 
 
@@ -296,9 +158,12 @@ def _comes_once(table: str, key: str) -> str:
     )
 
 
-_KEYS = {**dict.fromkeys(("receipts", "recordings", "accesses", "notes"), "id"), "chain": "seq"}
+_KEYS = {
+    **dict.fromkeys(("receipts", "recordings", "accesses", "notes", "sums", "approvals"), "id"),
+    "chain": "seq",
+}
 _REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
-_GUARDS = (
+GUARDS = (
     # a legal hold keeps the recording, but not against the caller's refusal: it came first
     f"""CREATE TRIGGER held_recordings_stay BEFORE UPDATE ON recordings
         WHEN OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL)
@@ -308,11 +173,8 @@ _GUARDS = (
     "BEGIN SELECT RAISE(ABORT, 'the chain only grows'); END",
     *(_stays(table) for table in _KEYS),
     *(_comes_once(table, key) for table, key in _KEYS.items()),
-)
-_SUMS_STAY = (_stays("sums"), _comes_once("sums", "id"))
-# a call is in progress until its receipt has ended and its recording is in its final state: closed, or erased
-# if the caller refused. This holds whichever program writes that, and in either order.
-_ENDS = (
+    # a call is in progress until its receipt has ended and its recording is in its final state: closed, or
+    # erased if the caller refused. This holds whichever program writes that, and in either order.
     """CREATE TRIGGER receipts_end_calls AFTER UPDATE ON receipts WHEN NEW.ended_at IS NOT NULL
         BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
         (SELECT 1 FROM recordings WHERE id = NEW.id
@@ -321,10 +183,6 @@ _ENDS = (
         BEGIN DELETE FROM in_progress WHERE id = NEW.id AND EXISTS
         (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
         AND NOT (decision = 'refused' AND NEW.status = 'closed')); END""",
-)
-_FOUR_EYES = (
-    _stays("approvals"),
-    _comes_once("approvals", "id"),
     """CREATE TRIGGER approvals_are_of_another BEFORE UPDATE ON approvals
         WHEN NEW.state IN ('approved', 'used') AND NEW.decided_by = NEW.by
         BEGIN SELECT RAISE(ABORT, 'nobody approves what they asked for'); END""",
@@ -335,19 +193,9 @@ _FOUR_EYES = (
     """CREATE TRIGGER approvals_are_asked_for BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'
         BEGIN SELECT RAISE(ABORT, 'nothing is decided before it was asked for'); END""",
 )
-GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY, *_FOUR_EYES)
 
 
-def unknown_migrations(db: Database) -> list[str]:
-    """Steps that the database has taken and this program does not know."""
-    return [step.name for step in MIGRATIONS.applied(db) if step.name not in _known_steps()]
-
-
-@cache
-def _known_steps() -> frozenset[str]:
-    with Database(memory=True) as empty:  # where all steps are still pending
-        return frozenset(step.name for step in MIGRATIONS.pending(empty))
-
-
-def _table(db: Database, name: str) -> Table:
-    return cast(Table, db[name])
+@MIGRATIONS(name="0001_tables")
+def _first(db: Database) -> None:
+    for statement in (*_TABLES, *_INDEXES, *GUARDS):
+        db.execute(statement)

@@ -10,8 +10,8 @@ from sipagent.languages.spoken import gettext as _
 
 def call_reference(typed: str) -> str:
     """`482913`, also from `#482 913` or the end of an id. Raises ValueError."""
-    reference = re.sub(r"[\s.#-]", "", typed).lower()
-    if re.fullmatch(r"[0-9a-f]{6}", reference, re.ASCII) is None:
+    reference = re.sub(r"[\s.#-]", "", typed)
+    if re.fullmatch(r"\d{6}", reference, re.ASCII) is None:
         said = _("{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
         raise ValueError(said.format(typed=typed))
     return reference
