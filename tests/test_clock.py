@@ -452,16 +452,6 @@ def test_a_backup_on_another_machine_waits_for_a_word(store: Rows) -> None:
     assert look(store, replace(elsewhere, synchronised=True)) is None
 
 
-def test_what_an_earlier_version_has_seen_is_understood(store: Rows) -> None:
-    """Which did not ask the kernel."""
-    told = {"boot": "boot-1", "wall": "2026-11-24T22:20:00.123Z", "elapsed": 1000.0}
-    seen = json.dumps({"first": told, "last": told})
-    store.keep_clock_row({"id": 1, "seen": seen, "suspended": None})
-    assert look(store, later(60)) is None
-    store.keep_clock_row({"id": 1, "seen": seen, "suspended": "the clock is ahead by 9 days"})
-    assert look(store, booted(OFF, synchronised=True)) == "the clock is ahead by 9 days"
-
-
 @dataclass(frozen=True)
 class Boot:
     """A machine is off for a while, then up, by a clock that is `wrong`, until somebody disciplines it."""

@@ -74,9 +74,10 @@ def test_each_place_once_and_only_what_was_done(archive: Archive, tmp_path: Path
     assert known_copies(archive.store, recording(1).id) == []
 
 
-def test_what_the_first_version_wrote(archive: Archive) -> None:
-    export(archive, "both to /home/durand/a to b.wav")
-    assert known_copies(archive.store, ROW.id)[0].path == Path("/home/durand/a to b.wav")
+@pytest.mark.parametrize("path", ["/home/durand/a to b.wav", '"/home/durand', "7"])
+def test_a_detail_that_was_altered_ends_no_purge(archive: Archive, path: str) -> None:
+    export(archive, f"both to {path}")
+    assert known_copies(archive.store, ROW.id)[0].path == Path(path)
 
 
 def test_where_we_may_not_look_a_copy_is_taken_to_be(

@@ -282,10 +282,8 @@ def _load(store: Rows) -> _Kept:
         told = json.loads(row["seen"])
         seen = None
         if told["last"] is not None:
-            seen = BelievedReadings(
-                _reading(told["first"]), _reading(told["last"]), int(told.get("entry", 0))
-            )
-        doubt = None if why is None else ClockDoubt(why, bool(told.get("may_be_confirmed", False)))
+            seen = BelievedReadings(_reading(told["first"]), _reading(told["last"]), int(told["entry"]))
+        doubt = None if why is None else ClockDoubt(why, bool(told["may_be_confirmed"]))
         return _Kept(seen, doubt)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return _Kept(None, ClockDoubt(why or UNREADABLE, may_be_confirmed=False))
@@ -313,8 +311,5 @@ def _json(reading: ClockReading) -> Json:
 
 def _reading(json: Json) -> ClockReading:
     return ClockReading(
-        str(json["boot"]),
-        from_text(json["wall"]),
-        float(json["elapsed"]),
-        bool(json.get("synchronised", False)),
+        str(json["boot"]), from_text(json["wall"]), float(json["elapsed"]), bool(json["synchronised"])
     )

@@ -85,9 +85,12 @@ def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Copy]]:
 
 
 def _path(detail: str) -> Path:
-    """The inverse of `told`; the first version wrote the path without quotes."""
+    """The inverse of `told`; of a detail that was altered whatever stands behind `to`."""
     path = detail.partition(" to ")[2]
-    return Path(json.loads(path) if path.startswith('"') else path)
+    try:
+        return Path(json.loads(path))
+    except (ValueError, TypeError):
+        return Path(path)
 
 
 def _exists(folder: Path, parts: Sequence[str]) -> bool:
