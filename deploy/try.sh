@@ -26,10 +26,10 @@ for one in "$older" "$newer"; do
 	packages=$(echo "$tree"/usr/lib/sipagent/lib/python3.*/site-packages)
 	sed -i "s/^Version: .*/Version: $one/" "$tree/DEBIAN/control"
 	sed -i "s/^__version__ = .*/__version__ = \"$one\"/" "$packages/sipagent/__init__.py"
-	rm "$packages"/sipagent/__pycache__/__init__.*.pyc "$packages"/retention/sqlite/__pycache__/schema.*.pyc
+	rm "$packages"/sipagent/__pycache__/__init__.*.pyc "$packages"/retention/__pycache__/sqlite.*.pyc
 	if [ "$one" = "$newer" ]; then
 		printf '\n\n@MIGRATIONS(name="9999_tried")\ndef _tried(db: Database) -> None:\n    db.execute("CREATE TABLE tried (id INTEGER)")\n' \
-			>>"$packages/retention/sqlite/schema.py"
+			>>"$packages/retention/sqlite.py"
 	fi
 	(cd "$tree" && find usr -type f -print0 | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 	dpkg-deb --root-owner-group -Znone --build "$tree" "$trial/sipagent_${one}_amd64.deb" >/dev/null

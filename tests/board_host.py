@@ -19,11 +19,9 @@ import time
 from dataclasses import dataclass
 
 from retention.postgres.board_rows import BoardRows
-from sipagent.agent.operators.asking import Answer, AskAgain, Claimed, Leave, Offered, Release, Seek, Served
-from sipagent.agent.operators.board import Board
-from sipagent.agent.operators.board_client import LocalBoardClient
-from sipagent.agent.operators.board_thread import BoardThread
-from sipagent.agent.operators.shared_board import SharedBoardClient
+from sipagent.agent.board import Answer, AskAgain, Board, Claimed, Leave, Offered, Release, Seek, Served
+from sipagent.agent.operators import LocalBoardClient
+from sipagent.agent.shared_board import BoardThread, SharedBoardClient
 
 LONGEST_S = 0.5  # between two looks, as a caller who waits has them
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.file import FileAccounts
+from retention.files import Places
 from retention.rows.pages import Row
 from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.storage.places import Places
+from retention.sqlite import Store
 
 if TYPE_CHECKING:
     from tests.postgres import Server

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-from retention.recording import Event, Receipt, Recording, Status, due_date, new_id
+from retention.records import Event, Receipt, Recording, Status, due_date, new_id
 from retention.rows.pages import batches
 from retention.rows.rows import Rows
 from tests import kept

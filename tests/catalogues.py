@@ -20,11 +20,10 @@ from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 from sipagent.cli.main import cli
+from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
-from sipagent.languages.help import texts
 from sipagent.languages.labels import CODES
-from sipagent.languages.messages import CONTEXT
-from sipagent.languages.system import FAULTS
+from sipagent.languages.spoken import CONTEXT, FAULTS
 from sipagent.languages.typography import NARROW, WIDE
 from tests import messages as below
 
@@ -105,7 +104,7 @@ def _constant(node: ast.expr, where: str) -> str | None:
 
 def _coded() -> Iterator[tuple[str, Key, str | None]]:
     """What gettext is given by a name: help of commands, labels of codes, what the system says of files."""
-    yield from (("help", key, None) for key in texts(cli))
+    yield from (("help", key, None) for key in help_texts(cli))
     yield from (("labels", (kind, code), None) for kind, codes in CODES.items() for code in codes)
     yield from (("system", (None, os.strerror(fault)), None) for fault in FAULTS)
 

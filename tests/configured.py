@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.init.answers import no_answers
-from sipagent.cli.init.directory import init
-from sipagent.cli.init.place import place_of
+from sipagent.cli.init_directory import init, no_answers, place_of
 from sipagent.config.load import Config, ConfigError, parse
 
 SMALL = """

@@ -14,7 +14,7 @@ import pytest
 
 from media.recording import tap as tap_module
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
+from retention.archive import Archive
 from sipagent.softphone.phone import Answering, Loop, Phone
 from sipagent.softphone.rtp import SteadyTone
 from tests import both, kept

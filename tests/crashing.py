@@ -27,7 +27,7 @@ from typing import Any
 
 import soundfile
 
-from retention.storage import files
+from retention import files
 
 _ID = re.compile(r"\d{8}T\d{9}-[0-9a-f]{6}")
 _SQL = re.compile(r"(insert|update|delete) (?:or \w+ )?(?:into |from )?(\w+)|(commit)", re.IGNORECASE)

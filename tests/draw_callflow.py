@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.flow import CallFlow
-from sipagent.call.machines.consent import Decision
-from sipagent.call.policy import Phase, Policy
+from sipagent.call.machines import Decision
+from sipagent.call.state import Phase, Policy
 from tests.test_callflow import ASKS_FOR_YES, CHOICES, A, B, Watch, advance, clone, facts, possible
 
 DOCUMENT = Path(__file__).parent.parent / "ARCHITECTURE.md"
@@ -59,7 +58,7 @@ WORDS: dict[type, str] = {
     e.ListeningEnded: "all was heard",
     e.OperatorAnswered: "operator answers",
     e.LegHeld: "hold",
-    r.TransferAsked: "operator transfers",
+    e.TransferAsked: "operator transfers",
     e.MediaLost: "no media",
     e.RecordingDeclined: "device refuses",
     e.ServiceEnding: "service ends",
@@ -153,7 +152,7 @@ def name(flow: CallFlow, fact: e.Fact) -> str:  # noqa: PLR0911 - one a kind of 
             return f"key {digit}"
         case e.KeywordHeard(meaning):
             return HEARD[meaning]
-        case r.ReferAnswered(_, status) | r.ReferNotified(_, status):
+        case e.ReferAnswered(_, status) | e.ReferNotified(_, status):
             return f"REFER: {status}"
         case e.LegGone(leg):
             return f"{'caller' if leg == CALLER else 'operator'} gone"

@@ -17,16 +17,15 @@ import pytest
 from media.frame import FRAME_SAMPLES, Samples
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from media.prompt import PromptFile as Sound
-from retention.recording import Ids, Receipt, Recording
+from retention.records import Ids, Receipt, Recording
 from sipagent.agent.admission import Admission
 from sipagent.agent.agent import Agent, Told
+from sipagent.agent.board import Strategy
 from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
-from sipagent.agent.operators.board import Strategy
-from sipagent.agent.operators.board_client import BoardClient, local_board_client
-from sipagent.agent.operators.rota import Rota
-from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.operators import BoardClient, Rota, local_board_client
+from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
-from sipagent.call.policy import Policy
+from sipagent.call.state import Policy
 from sipagent.call.timing import LATE_S
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Shares
@@ -282,7 +281,7 @@ def staged(
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
     stage = Stage(folder, rules, registers, rota, worker, detectors=detectors)
-    for module in ("agent.agent", "agent.carrying", "agent.operators.lending", "agent.tapping"):
+    for module in ("agent.agent", "agent.carrying", "agent.operators"):
         patch.setattr(f"sipagent.{module}.time", stage.clock)
     stage.recorder.start()
     if listens:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from psycopg.errors import DiskFull
 
-from retention.rows.chain import ChainEntry
-from retention.rows.ledger import Ledger
-from retention.sqlite.tables import SqliteTables
+from retention.rows.chain import ChainEntry, Ledger
+from retention.rows.pages import SqliteTables
 
 
 def full_error() -> sqlite3.OperationalError:

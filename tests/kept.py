@@ -6,15 +6,14 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from retention.archive.archive import Archive
-from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
+from retention.archive import Archive
+from retention.erase import finish_purge
+from retention.marks import Marks
+from retention.recording_files import FileKind, LocalFiles, format_of
+from retention.records import Notice, Pause, Receipt, Recording, due_date, new_id
 from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.rules.removing import finish
-from retention.storage.local_files import LocalFiles
-from retention.storage.marks import Marks
-from retention.storage.recording_files import FileKind, format_of
-from retention.storage.vault import Vault
+from retention.sqlite import Store
+from retention.vault import Vault
 from tests.both import opened
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)
@@ -123,7 +122,7 @@ def remove(archive: Archive, id: str, now: datetime) -> bool:
     """Purge one recording, due or not; false if it is on hold, or already purged."""
     began = archive.begin_purge(id)
     if began:
-        finish(archive, id, now)
+        finish_purge(archive, id, now)
     return began
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.agent.recorder import rows
+from sipagent.agent import row_writer
 
 
 @contextmanager
@@ -23,6 +23,6 @@ def locked(folder: Path) -> Iterator[None]:
 
 def hurry(patch: pytest.MonkeyPatch, busy_s: float = 0.05) -> None:
     """Whoever waits for the database from here on, of a store that is opened after this, waits so long."""
-    patch.setattr("retention.rows.database.BUSY_S", busy_s)
-    patch.setattr(rows, "RETRY_S", 0.05)
-    patch.setattr(rows, "SECURE_S", 0.05)
+    patch.setattr("retention.sqlite.BUSY_S", busy_s)
+    patch.setattr(row_writer, "RETRY_S", 0.05)
+    patch.setattr(row_writer, "SECURE_S", 0.05)

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from sipagent.agent.engine import OfLeg
 from sipagent.call import events as e
-from sipagent.call.machines.consent import Consent
+from sipagent.call.machines import Consent
 from tests.driving import staged
 
 ROOT = Path(__file__).parent.parent

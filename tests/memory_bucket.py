@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import count
 from typing import Any, BinaryIO
 
-from retention.objects.client import (
+from retention.objects.bucket import (
     Away,
     Bucket,
     BucketPlace,

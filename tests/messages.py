@@ -1,4 +1,4 @@
-"""What the code below the command line says to people, as `sipagent/languages/messages.py` finds it.
+"""What the code below the command line says to people, as `sipagent/languages/spoken.py` finds it.
 
 A text of the code counts as a message if it reads as one: it has two words, and is no code, SQL or pattern.
 One that is built of several is in the catalogue as it comes out, marked `composed`.
@@ -16,15 +16,15 @@ ROOT = Path(__file__).parent.parent
 SPEAKING = {  # by the file of the catalogue
     "check": (
         "sipagent/check",
-        "sipagent/notice",
+        "sipagent/text/notice.py",
         "sipagent/voice",
-        "sipagent/article30/file.py",
+        "sipagent/text/register_file.py",
         "sipagent/enrol/network.py",
         "sipagent/enrol/script.py",
     ),
-    "config": ("sipagent/config",),
+    "config": ("sipagent/config", "sipagent/lookup/results.py"),
     "retention": ("retention",),
-    "init": ("sipagent/cli/init/answers.py", "sipagent/cli/init/place.py"),
+    "init": ("sipagent/cli/init_directory.py",),
     "media": (
         "media/hearing",
         "media/recording",
@@ -34,49 +34,30 @@ SPEAKING = {  # by the file of the catalogue
     ),
     "service": ("sipagent/edge", "sipagent/agent", "sipagent/pjsip", "sipagent/service"),
 }
-KEEPING = ("sipagent/cli/recordings", "sipagent/cli/setup/rotate.py", "sipagent/cli/sound.py")  # in the trace
+KEEPING = ("sipagent/cli",)  # in the trace
 SILENT = {  # modules that say nothing to people: words to listen for, SQL, what Kamailio reads
     "sipagent/config/refusal_words.py",
-    "sipagent/config/sampling.py",
     "sipagent/edge/configuration.py",
-    "sipagent/edge/given.py",  # in the log alone
-    "sipagent/notice/vocabulary.py",
-    "sipagent/notice/spoken_name.py",
-    "retention/accounts/schema.py",
-    "retention/accounts/shared_schema.py",
-    "retention/journal/journal.py",  # its one word is for a programmer
-    "retention/journal/lost.py",
-    "retention/journal/merging.py",
-    "retention/journal/shipping.py",  # in the log alone
-    "retention/postgres/hosts.py",
-    "retention/postgres/dialect.py",
-    "retention/postgres/guards.py",
-    "retention/postgres/schema.py",
-    "retention/postgres/sealed/revisions.py",
-    "retention/object_rows.py",
-    "retention/rows/dialect.py",
-    "retention/rows/searching.py",
-    "retention/backup/readme.py",  # in both languages
+    "retention/journal.py",  # its one word is for a programmer
+    "retention/shipping.py",  # in the log alone
     "retention/postgres/board_rows.py",  # in the log alone
-    "retention/rules/statistics.py",
-    "retention/rules/counts.py",
-    "retention/rows/expiring.py",
+    "retention/postgres/schema.py",
+    "retention/rows/counts.py",
+    "retention/rows/object_rows.py",
     "retention/rows/pages.py",
-    "retention/rows/rejected.py",
-    "retention/sqlite/schema.py",
-    "retention/postgres/key_tables.py",
-    "retention/postgres/sealed/searching.py",
     "retention/rows/selection.py",
+    "retention/statistics.py",
     "media/recording/tap.py",
 }
 # Of the agent only what can end `run`, or be found by `check`; all else is in the log, and that is English.
 TOLD = {"ConfigError", "EdgeError", "EngineError", "StoreError"}
-RELOAD = {"sipagent/service/reloading.py", "sipagent/service/supervision.py"}  # its errors are in the log
+RELOAD = {"sipagent/service/supervision.py"}  # its errors are in the log
 
 CODE = re.compile(
     r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |^,|\||%s|"
     r"\((apt|pip) install |^(Agglo|Communauté) |host bits|^not found$|db_text|\(IPv\{|^sip:|^decision: |"
     r"\.tsr: |^recording erased$|^\{0\} to \{1\}$|TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|^\d+ \w+$|"
+    r"^no(t drawn| seed)$|^\{0\} of seed |^\{0\}: \{1\}, share |"  # a draw, as receipts have it
     r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|"
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^line \{0\}: \["
 )
@@ -84,13 +65,18 @@ SQL = re.compile(
     r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\)|ON CONFLICT)"
     r"|= 0$|^\w+(, \w+)+$|<= \?"
     r"|^(CREATE|DROP|ALTER|DELETE FROM|UPDATE \w+ SET|SET LOCAL|SAVEPOINT|RELEASE|ROLLBACK|RETURN|RAISE)\b"
+    r"|\b(bigint|INTEGER|REAL|TEXT)\b|COLLATE|gen_random_uuid|^(right|substr)\(| FOR UPDATE|^[a-z]+, \{0\}$"
 )
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(
     r"is made by sipagent\.config only|without a time zone cannot|has no time zone|put aside|"
+    r"another value than was meant|missing from the installation|nothing was written$|article 6\(1\)\(e\)|"
+    r"bytes, from |^media lines: |^no body$|xx of |^both by a restart|"  # of the last message; of a reload
     r"is not a name of a bundle|^ on endpoint URL$|what the edge says|"
     r"hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
-    r"^(It has no recording that|Remove it on|A backup of sipagent)"  # in the README of a backup
+    r"so are the keys of rows$|has no such bundle of keys$|"  # which rows say as damage
+    r"^(It has no recording that|Remove it on|A backup of sipagent)|"  # in the README of a backup
+    r"^(Elle ne contient aucun enregistrement|Supprimez-la au plus tard|Une sauvegarde de sipagent)"
 )
 
 

@@ -5,16 +5,13 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.moving.arriving import Arriving
-from retention.moving.moving import Done, Target, move
-from retention.moving.rows import Progress
-from retention.recording import Access
-from retention.storage.keys import Identity
-from retention.storage.local_files import LocalFiles
-from retention.storage.places import Places
-from retention.storage.recording_files import FileKind
+from retention.archive import Archive
+from retention.files import Places
+from retention.move import Arriving, Done, Progress, Target, move
+from retention.recording_files import FileKind, LocalFiles
+from retention.records import Access
+from retention.vault import Identity
+from retention.verify import verify
 from tests.kept import START, archive, keep_by, recording
 from tests.tampering import lived_in
 

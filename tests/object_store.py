@@ -10,19 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from retention.archive.archive import Archive
-from retention.object_rows import ObjectRow, State, new_put
-from retention.objects.client import Away, Bucket, BucketPlace
-from retention.objects.names import object_name
-from retention.objects.object_files import ObjectFiles
-from retention.objects.pieces import Host
-from retention.objects.spooled_files import SpooledFiles
-from retention.recording import Receipt, Recording
+from retention.archive import Archive
+from retention.marks import Marks
+from retention.objects.bucket import Away, Bucket, BucketPlace, object_name
+from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.objects.uploads import Host
+from retention.recording_files import FileKind, LocalFiles
+from retention.records import Receipt, Recording
+from retention.rows.object_rows import ObjectRow, State, new_put
 from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.storage.local_files import LocalFiles
-from retention.storage.marks import Marks
-from retention.storage.recording_files import FileKind
+from retention.sqlite import Store
 from tests.kept import SOUND
 from tests.s3 import REGION, Moto, Weed
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.archive.archive import Archive
-from retention.recording import Recording, due_date, new_id
+from retention.archive import Archive
+from retention.records import Recording, due_date, new_id
 from sipagent.__main__ import main
 from tests.kept import Paths, archive, receipt, recording
 

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from media.recording.assemble import settle
-from media.recording.chunks import ChunkNote, Kind, PartWriter, create_part
-from media.recording.seal import Sealer
-from retention.recording import Recording, due_date, new_id
-from retention.storage.keys import new_pair, read_public
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.stored import archive_of, store_of
+from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
+from retention.recording_files import FileKind
+from retention.records import Recording, due_date, new_id
+from retention.vault import new_pair, read_public
+from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import load
 from tests.kept import receipt, recording
 from tests.object_store import place_of

@@ -10,11 +10,9 @@ from typing import Any
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from retention.postgres.blobs import Blobs, FolderBlobs
 from retention.postgres.connection import Connection
-from retention.postgres.sealed.bundles import Revision, read
-from retention.postgres.sealed.row_keys import RowKeys
-from retention.postgres.sealed_store import SealedStore
+from retention.postgres.row_keys import Blobs, FolderBlobs, Revision, RowKeys, read_bundle
+from retention.postgres.store import SealedStore
 from retention.rows.pages import Row
 
 
@@ -58,7 +56,7 @@ def keys_in(vault: Path) -> dict[str, bytes]:
         if path.is_file():
             bundle, number = path.parent.name, path.name
             assert number.isdecimal(), path  # nothing half written
-            keys = read(Revision(bundle, int(number)), path.read_bytes())
+            keys = read_bundle(Revision(bundle, int(number)), path.read_bytes())
             found |= {f"{bundle}/{name}": key for name, key in keys.items()}
     return found
 

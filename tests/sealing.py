@@ -12,10 +12,9 @@ from nacl.pwhash import argon2id
 from numpy.typing import NDArray
 
 from media.recording.assemble import settle
-from media.recording.chunks import ChunkNote, Kind, PartWriter, create_part
-from media.recording.seal import Sealer
-from retention.recording import Recording, due_date, new_id
-from retention.storage.keys import Identity, PublicKey, Strength, new_pair, read_identity, read_public
+from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
+from retention.records import Recording, due_date, new_id
+from retention.vault import Identity, PublicKey, Strength, new_pair, read_identity, read_public
 from tests.kept import Paths, receipt, recording
 from tests.office import CONFIG, RATE, Office, make_office, stereo
 

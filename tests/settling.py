@@ -3,8 +3,8 @@
 import threading
 from datetime import UTC, datetime
 
-from sipagent.agent.recorder.jobs import Worker
-from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder import Recorder
+from sipagent.agent.row_writer import Worker
 from tests.tapping import PATIENCE_S, wait_for
 
 

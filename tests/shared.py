@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from retention.accounts.shared import TURN
-from retention.accounts.shared_rows import SharedRows
-from retention.accounts.shared_schema import ACCOUNTS_SCHEMA
+from retention.accounts.shared import ACCOUNTS_SCHEMA, TURN, SharedRows
+from retention.postgres.database import SEALED
 from retention.postgres.store import SharedStore
-from retention.postgres.tables import SEALED
 from retention.rows.pages import Query, Row
 from retention.rows.selection import Condition, Selection, Sought
 

@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from retention.host import Host
-from retention.recording import from_text, to_text
-from retention.rows.store import Store
+from retention.records import Host, from_text, to_text
+from retention.sqlite import Store
 
 TIMES = ("oldest_at", "seen_at", "lease_until")
 

@@ -23,7 +23,7 @@ import structlog
 from sipagent.agent.admission import Admission
 from sipagent.agent.engine import Headers, Incoming, OfLeg, Report, SoundEnded
 from sipagent.call import events as e
-from sipagent.call.machines.consent import Decision
+from sipagent.call.machines import Decision
 from tests.driving import HERE, SOUND_MS, Stage, invite, staged
 from tests.fake_engine import FakeEngine
 

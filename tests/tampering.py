@@ -7,12 +7,10 @@ from dataclasses import astuple, replace
 from datetime import timedelta
 from pathlib import Path
 
-from retention.approval import Approval
-from retention.archive.archive import Archive
-from retention.recording import Access, Event, Note, Recording, Sum
-from retention.rows.chain import GENESIS, ChainEntry, link
-from retention.rows.ledger import ENTRY
-from retention.rules.purge import Terms, purge
+from retention.archive import Archive
+from retention.purge import Terms, purge
+from retention.records import Access, Approval, Event, Note, Recording, Sum
+from retention.rows.chain import ENTRY, GENESIS, ChainEntry, link
 from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording, sqlite
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")

@@ -13,12 +13,11 @@ import sqlite_utils
 from nacl.pwhash import argon2id
 
 from retention.accounts import credentials
-from retention.accounts.account import Account, AccountError, folded, tidy
 from retention.accounts.accounts import Accounts
-from retention.accounts.credentials import new_totp
+from retention.accounts.credentials import Account, AccountError, folded, new_totp, tidy
 from retention.accounts.file import FileAccounts
-from retention.rows.faults import StoreError
-from retention.storage.keys import Identity
+from retention.rows.rows import StoreError
+from retention.vault import Identity
 from tests.both import BOTH
 from tests.both import accounts as opened
 

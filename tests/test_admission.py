@@ -14,8 +14,8 @@ import pytest
 from media.prompt import PromptError
 from sipagent.agent.admission import SHIPPED, Admission, admission, tones
 from sipagent.call import events as e
-from sipagent.call.machines.codes import Codes
-from sipagent.call.policy import Policy
+from sipagent.call.machines import Codes
+from sipagent.call.state import Policy
 from sipagent.config.hours import Schedule
 from sipagent.config.load import ConfigError
 from sipagent.config.sampling import Seed, Shares, Window

@@ -9,7 +9,7 @@ import soundfile
 
 from media.frame import SAMPLE_RATE, Samples
 from media.prompt import inspect_prompt
-from retention.recording import Status
+from retention.records import Status
 from retention.rows.selection import Selection
 from sipagent.agent.agent import AUDIT_S
 from sipagent.agent.engine import ForeignMedia, OfLeg, SoundEnded

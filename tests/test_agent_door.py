@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.archive.verify import verify
-from retention.recording import Status, due_date
+from retention.records import Status, due_date
+from retention.verify import verify
 from sipagent.agent.engine import ChallengeRefused, EngineFault, Incoming, LegFailed, OfLeg, RefusedByEngine
-from sipagent.agent.operators.board_client import local_board_client
+from sipagent.agent.operators import local_board_client
 from sipagent.call import events as e
 from sipagent.config.identity import printable
 from tests import kept
@@ -111,7 +111,7 @@ def test_of_a_flood_of_rejected_calls_the_first_thousand_have_receipts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     """The others are in sums, and the figures count them all."""
-    monkeypatch.setattr("retention.rows.rejected.RECEIPTS", 20)
+    monkeypatch.setattr("retention.rows.counts.RECEIPTS_AN_HOUR", 20)
     with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
         sqlite(stage.archive.store).execute("PRAGMA synchronous=OFF")
         for _ in range(50):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Receipt
+from retention.records import Receipt
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
-from sipagent.config.draws import audit
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Seed, draw
+from sipagent.lookup.results import audit
 from tests.driving import RULES, Stage, pressed, staged, with_policy
 
 SEED = Seed(b"s" * 32)

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from structlog.testing import capture_logs
 
-from retention.recording import Status
+from retention.records import Status
 from sipagent.call import events as e
-from sipagent.call.machines.story import FLAGGED
+from sipagent.call.machines import FLAGGED
 from tests.driving import (
     CALLER,
     RULES,

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from retention.recording import Status
+from retention.records import Status
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.timing import HASTE_S
 from sipagent.softphone.rtp import strongest
 from tests.driving import (
@@ -37,7 +36,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def asked(stage: Stage, operator: int, target: str = SECOND_DESK) -> None:
-    stage.tell(operator, r.TransferAsked(operator, target))
+    stage.tell(operator, e.TransferAsked(operator, target))
 
 
 def newest(stage: Stage) -> int:
@@ -201,7 +200,7 @@ def test_a_caller_who_hangs_up_on_the_way_leaves_no_leg(stage: Stage) -> None:
 
 def test_a_transfer_that_was_refused_is_in_the_receipt(stage: Stage) -> None:
     caller, _ = stage.bridged()
-    stage.tell(caller, r.TransferDenied(caller))
+    stage.tell(caller, e.TransferDenied(caller))
     stage.gone(caller)
     stage.listened()
     assert ("transfer refused with 403", "caller") in [
@@ -220,7 +219,7 @@ def test_a_call_that_is_not_recorded_leaves_and_its_legs_are_free(
         stage.sound_over(caller)
         assert (stage.engine.ordered("refer"), stage.engine.dialled) == ([(caller, OUT)], {})
         assert stage.hears(caller) == "hold_music"
-        stage.tell(caller, r.ReferAnswered(caller, 202), r.ReferNotified(caller, 200))
+        stage.tell(caller, e.ReferAnswered(caller, 202), e.ReferNotified(caller, 200))
         assert stage.engine.ordered("hang_up") == [(caller,)]
         stage.gone(caller)
         receipt = stage.receipt()

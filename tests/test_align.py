@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.frame import Samples
-from media.recording.align import Aligner
 from media.recording.chunks import Block
+from media.recording.tap import Aligner
 
 RATE = 8000
 FRAME = 800

@@ -16,16 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from retention.host import HostState
-from retention.journal.journal import Journal
-from retention.journal.merging import LIVES, LOST
+from retention.journal import Journal
 from retention.postgres.connection import ANSWER_S
-from retention.recording import Status, new_id
-from sipagent.agent.recorder.stored import journal_of, store_of
+from retention.records import HostState, Status, new_id
+from retention.shipping import LIVES, LOST
+from sipagent.agent.stored import journal_of, store_of
 from sipagent.config.load import Config
-from sipagent.service.hosts import completing, shipping
-from sipagent.service.hosts.completing import Completing, among_hosts
-from sipagent.service.hosts.shipping import Shipping
+from sipagent.service import cluster
+from sipagent.service.cluster import Completing, Shipping, among_hosts
 from tests.configured import SMALL, read
 from tests.kept import START, receipt, recording
 from tests.postgres import Server, fresh, primary
@@ -195,7 +193,7 @@ def test_the_database_stands_still(tmp_path: Path, server: Server, url: str) -> 
             until(lambda: host.shipping.figures.up and host.has_shipped_more_than(0))
             server.pause()
             try:
-                until(lambda: not host.shipping.figures.up, 2 * shipping.SILENT_S)
+                until(lambda: not host.shipping.figures.up, 2 * cluster.SILENT_S)
             finally:
                 server.resume()
         judge([host])
@@ -204,9 +202,8 @@ def test_the_database_stands_still(tmp_path: Path, server: Server, url: str) -> 
 def test_the_end_waits_for_no_database_that_stands_still(
     tmp_path: Path, server: Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (shipping, completing):
-        monkeypatch.setattr(module, "SILENT_S", 1.0)
-    monkeypatch.setattr(shipping, "END_S", 1.0)
+    monkeypatch.setattr(cluster, "SILENT_S", 1.0)
+    monkeypatch.setattr(cluster, "END_S", 1.0)
     with ExitStack() as stack:
         host = stack.enter_context(host_at(config_of(tmp_path, url)))
         until(lambda: host.shipping.figures.up)

@@ -8,25 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from retention.approval import Approval, Asked, State
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Access, RecordError, Recording, Status
-from retention.rows.store import StoreError, UnknownId
-from retention.rules.approval import (
+from retention.actions import (
     ApprovalError,
     Rules,
     approve,
-    ask,
+    ask_approval,
     begin_approved,
-    is_needed,
-    pending,
-    refuse,
-    withdraw,
+    needs_approval,
+    pending_approvals,
+    refuse_approval,
+    withdraw_approval,
 )
-from retention.rules.hold import Hold, place, release
-from retention.rules.purge import Terms, preview, purge
-from retention.rules.using import UseRefused
+from retention.archive import Archive
+from retention.holds import Hold, place, release
+from retention.purge import Terms, preview, purge
+from retention.records import Access, Approval, ApprovalState, Asked, RecordError, Recording, Status
+from retention.rows.rows import StoreError, UnknownId
+from retention.use import UseRefused
+from retention.verify import verify
 from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove, sqlite
 from tests.tampering import HOLD as HELD
@@ -92,12 +91,12 @@ def held(archive: Archive) -> Recording:
 
 
 def test_a_hold_is_placed_by_who_agrees(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     assert asked.id > 0 and asked.by == "durand" and archive.store.recording(row.id).hold is None
-    assert pending(archive.store) == archive.store.approvals(row.id) == [asked]
+    assert pending_approvals(archive.store) == archive.store.approvals(row.id) == [asked]
     done = approve(archive, asked.id, by(OFFICER, 1), RULES, "agreed")
     assert (done.state, done.decided_by, done.answer) == ("approved", OFFICER, "agreed")
-    assert done == archive.store.approval(asked.id) and pending(archive.store) == []
+    assert done == archive.store.approval(asked.id) and pending_approvals(archive.store) == []
     assert archive.store.recording(row.id).hold == {
         "ground": "criminal",
         "reference": "2026-41",
@@ -113,10 +112,10 @@ def test_a_hold_is_placed_by_who_agrees(archive: Archive, row: Recording) -> Non
 
 
 def test_a_renewal_and_a_release(archive: Archive, held: Recording) -> None:
-    renewal = ask(archive, wanted(held, "renew"), by("durand"), RULES)
+    renewal = ask_approval(archive, wanted(held, "renew"), by("durand"), RULES)
     approve(archive, renewal.id, by(OFFICER), RULES)
     assert (archive.store.recording(held.id).hold or {})["by"] == "durand"
-    end = ask(archive, wanted(held, "release"), by("durand"), RULES)
+    end = ask_approval(archive, wanted(held, "release"), by("durand"), RULES)
     approve(archive, end.id, by(OFFICER), RULES)
     assert archive.store.recording(held.id).hold is None
     last = archive.store.accesses(held.id)[-1]
@@ -125,9 +124,11 @@ def test_a_renewal_and_a_release(archive: Archive, held: Recording) -> None:
 
 def test_an_export_for_a_court_is_good_for_one_use_by_who_asked(archive: Archive, held: Recording) -> None:
     use = court(held)
-    assert is_needed(use, RULES.grounds) and not is_needed(replace(use, action="play"), RULES.grounds)
-    assert not is_needed(replace(use, purpose="quality"), RULES.grounds)
-    asked = ask(archive, wanted(held, "export"), by("durand"), RULES)
+    assert needs_approval(use, RULES.grounds) and not needs_approval(
+        replace(use, action="play"), RULES.grounds
+    )
+    assert not needs_approval(replace(use, purpose="quality"), RULES.grounds)
+    asked = ask_approval(archive, wanted(held, "export"), by("durand"), RULES)
     with pytest.raises(UseRefused, match="not an approved export"):
         begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
     approve(archive, asked.id, by(OFFICER), RULES)
@@ -153,14 +154,14 @@ def test_an_export_for_a_court_is_good_for_one_use_by_who_asked(archive: Archive
 
 
 def test_who_asked_cannot_approve(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     for same in ("durand", "Durand "):
         with pytest.raises(ApprovalError, match="asked for it; accepted: somebody else"):
             approve(archive, asked.id, by(same), RULES)
     with pytest.raises(ApprovalError, match="accepted: to withdraw it"):
-        refuse(archive, asked.id, by("durand"), "no")
+        refuse_approval(archive, asked.id, by("durand"), "no")
     with pytest.raises(ApprovalError, match="only who asked"):
-        withdraw(archive, asked.id, by(OFFICER))
+        withdraw_approval(archive, asked.id, by(OFFICER))
     with pytest.raises(ApprovalError, match="a login is needed"):
         approve(archive, asked.id, by(None), RULES)
     assert archive.store.approval(asked.id) == asked and archive.store.recording(row.id).hold is None
@@ -191,38 +192,38 @@ def test_what_cannot_be_asked_for(
     archive: Archive, row: Recording, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(ApprovalError, match=said):
-        ask(archive, wanted(row, **changes), by("durand"), RULES)  # type: ignore[arg-type]
-    assert lines(archive, row) == [("ask", "refused")] and pending(archive.store) == []
+        ask_approval(archive, wanted(row, **changes), by("durand"), RULES)  # type: ignore[arg-type]
+    assert lines(archive, row) == [("ask", "refused")] and pending_approvals(archive.store) == []
 
 
 def test_what_is_asked_for_twice(archive: Archive, held: Recording) -> None:
-    first = ask(archive, wanted(held, "release"), by("durand"), RULES)
+    first = ask_approval(archive, wanted(held, "release"), by("durand"), RULES)
     with pytest.raises(ApprovalError, match=f"asked for already, as number {first.id}"):
-        ask(archive, wanted(held, "release"), by("roux"), RULES)
+        ask_approval(archive, wanted(held, "release"), by("roux"), RULES)
     for login in ("durand", "roux"):  # each for a use of their own
-        ask(archive, wanted(held, "export"), by(login), RULES)
+        ask_approval(archive, wanted(held, "export"), by(login), RULES)
     with pytest.raises(ApprovalError, match="asked for already"):
-        ask(archive, wanted(held, "export"), by("durand"), RULES)
-    withdraw(archive, first.id, by("durand"))
-    ask(archive, wanted(held, "release"), by("roux"), RULES)
+        ask_approval(archive, wanted(held, "export"), by("durand"), RULES)
+    withdraw_approval(archive, first.id, by("durand"))
+    ask_approval(archive, wanted(held, "release"), by("roux"), RULES)
 
 
-@pytest.mark.parametrize("end", [State.APPROVED, State.REFUSED, State.WITHDRAWN])
-def test_what_is_decided_stays_decided(archive: Archive, row: Recording, end: State) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
-    if end is State.APPROVED:
+@pytest.mark.parametrize("end", [ApprovalState.APPROVED, ApprovalState.REFUSED, ApprovalState.WITHDRAWN])
+def test_what_is_decided_stays_decided(archive: Archive, row: Recording, end: ApprovalState) -> None:
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
+    if end is ApprovalState.APPROVED:
         approve(archive, asked.id, by(OFFICER), RULES)
-    elif end is State.REFUSED:
-        refuse(archive, asked.id, by(OFFICER), "not now")
+    elif end is ApprovalState.REFUSED:
+        refuse_approval(archive, asked.id, by(OFFICER), "not now")
     else:
-        withdraw(archive, asked.id, by("durand"), "a mistake")
+        withdraw_approval(archive, asked.id, by("durand"), "a mistake")
     with pytest.raises(ApprovalError, match=f"is {end} already"):
         approve(archive, asked.id, by("roux"), RULES)
     with pytest.raises(ApprovalError, match=f"is {end} already"):
-        refuse(archive, asked.id, by("roux"), "no")
+        refuse_approval(archive, asked.id, by("roux"), "no")
     with pytest.raises(ApprovalError, match=f"is {end} already"):
-        withdraw(archive, asked.id, by("durand"))
-    assert (archive.store.recording(row.id).hold is None) is (end is not State.APPROVED)
+        withdraw_approval(archive, asked.id, by("durand"))
+    assert (archive.store.recording(row.id).hold is None) is (end is not ApprovalState.APPROVED)
     with pytest.raises(UnknownId):
         approve(archive, asked.id + 1, by(OFFICER), RULES)
 
@@ -231,31 +232,31 @@ def test_what_is_decided_stays_decided(archive: Archive, row: Recording, end: St
 
 
 def test_a_hold_that_arrives_before_a_purge_stays(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     approve(archive, asked.id, by(OFFICER), RULES)
     assert not purge(archive, row.expires_at, TERMS).removed
     assert archive.store.recording(row.id).status is Status.CLOSED
 
 
 def test_after_a_purge_the_approval_says_so(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     assert remove(archive, row.id, row.expires_at)  # nobody has agreed yet: nothing holds it
     with pytest.raises(ApprovalError, match="it is already purged"):
         approve(archive, asked.id, by(OFFICER), RULES)
     assert archive.store.approval(asked.id).state == "pending"
     assert lines(archive, row)[-1] == ("approve", "refused")
-    refuse(archive, asked.id, by(OFFICER), "it is gone")
+    refuse_approval(archive, asked.id, by(OFFICER), "it is gone")
 
 
 def test_what_changed_meanwhile_stays_undone(
     archive: Archive, row: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     hold = Hold(ground="criminal", reference="9", by="a", approved_by="b", review=date(2028, 1, 1))
     held = place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
     with pytest.raises(ApprovalError, match="it is on hold already"):
         approve(archive, asked.id, by(OFFICER), RULES)
-    end = ask(archive, wanted(held, "release"), by("durand"), RULES)
+    end = ask_approval(archive, wanted(held, "release"), by("durand"), RULES)
     release(archive, row.id, Access(at=START, action="release", by="a"))
     with pytest.raises(ApprovalError, match="it is not on hold"):
         approve(archive, end.id, by(OFFICER), RULES)
@@ -320,13 +321,13 @@ class Histories:
         archive, row, who = self.archive, self.archive.store.recording(self.row.id), by(step.login)
         try:
             if step.what == "ask":
-                ask(archive, wanted(row, self.action), who, RULES)
+                ask_approval(archive, wanted(row, self.action), who, RULES)
             elif step.what == "approve":
                 approve(archive, step.number, who, RULES)
             elif step.what == "refuse":
-                refuse(archive, step.number, who, "no")
+                refuse_approval(archive, step.number, who, "no")
             elif step.what == "withdraw":
-                withdraw(archive, step.number, who)
+                withdraw_approval(archive, step.number, who)
             else:
                 begin_approved(
                     archive, row, court(row, step.login), step.number, RULES, channel="both", since=START
@@ -355,13 +356,13 @@ class Histories:
         store = self.archive.store
         approvals = store.approvals(self.row.id)
         since = self.done() - self.first
-        agreed = [one for one in approvals if one.state in (State.APPROVED, State.USED)]
+        agreed = [one for one in approvals if one.state in (ApprovalState.APPROVED, ApprovalState.USED)]
         for one in approvals:
-            assert (one.decided_by is None) is (one.state == State.PENDING)
+            assert (one.decided_by is None) is (one.state == ApprovalState.PENDING)
             assert one not in agreed or one.decided_by != one.by
-            assert one.state != State.WITHDRAWN or one.decided_by == one.by
+            assert one.state != ApprovalState.WITHDRAWN or one.decided_by == one.by
         if self.action == Asked.EXPORT:
-            assert since["export"] == sum(one.state == State.USED for one in approvals)
+            assert since["export"] == sum(one.state == ApprovalState.USED for one in approvals)
         else:
             assert since["release" if self.action == Asked.RELEASE else "hold"] == len(agreed)
             assert not done or step.what != "use"
@@ -396,14 +397,14 @@ def test_in_no_short_history_anyone_approves_their_own_or_twice(tmp_path: Path, 
 def test_the_database_lets_nobody_approve_their_own(
     archive: Archive, row: Recording, change: str, said: str
 ) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     with pytest.raises(StoreError, match=said):
         archive.store.update_approval(replace(asked, state=change, decided_by="durand"))
 
 
 def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
-    refused = refuse(archive, asked.id, by(OFFICER), "no")
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
+    refused = refuse_approval(archive, asked.id, by(OFFICER), "no")
     for state in ("pending", "approved", "used"):
         with pytest.raises(StoreError, match="this was decided already"):
             archive.store.update_approval(replace(refused, state=state))
@@ -416,7 +417,7 @@ def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
 
 @pytest.mark.in_sqlite
 def test_an_approval_that_was_altered_shows(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     connection = sqlite(archive.store).conn
     past_guards(
         connection, [f"UPDATE approvals SET state = 'approved', decided_by = 'petit' WHERE id = {asked.id}"]
@@ -427,9 +428,9 @@ def test_an_approval_that_was_altered_shows(archive: Archive, row: Recording) ->
 
 def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, tmp_path: Path) -> None:
     """Not while the recording is kept."""
-    asked = ask(archive, wanted(row, reason=f"the call of {CALLER}"), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row, reason=f"the call of {CALLER}"), by("durand"), RULES)
     assert asked.reason == "the call of +336…"
-    refuse(archive, asked.id, by(OFFICER), f"{CALLER} has agreed")
+    refuse_approval(archive, asked.id, by(OFFICER), f"{CALLER} has agreed")
     later = row.expires_at + timedelta(days=400)
     archive.store.forget_approvals(later)
     assert archive.store.approval(asked.id).by == "durand"
@@ -446,10 +447,10 @@ def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, t
 def test_they_are_listed_in_pages(archive: Archive, row: Recording) -> None:
     numbers = []
     for login in ("a", "b", "c"):
-        asked = ask(archive, wanted(row), by(login), RULES)
-        refuse(archive, asked.id, by(OFFICER), "no")
+        asked = ask_approval(archive, wanted(row), by(login), RULES)
+        refuse_approval(archive, asked.id, by(OFFICER), "no")
         numbers.append(asked.id)
-    last = ask(archive, wanted(row), by("d"), RULES)
+    last = ask_approval(archive, wanted(row), by("d"), RULES)
     each = archive.store.each_approval
     assert [one.id for one in each(limit=2)] == [last.id, numbers[2]]
     assert [one.id for one in each(before=numbers[2], limit=2)] == [numbers[1], numbers[0]]
@@ -457,7 +458,7 @@ def test_they_are_listed_in_pages(archive: Archive, row: Recording) -> None:
 
 
 def test_it_is_json_and_back(archive: Archive, row: Recording) -> None:
-    asked = ask(archive, wanted(row), by("durand"), RULES)
+    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
     assert Approval.from_json(asked.to_json()) == asked and asked.to_json()["id"] == asked.id
     with pytest.raises(RecordError, match="is not a number"):
         Approval.from_json(asked.to_json() | {"id": "1"})

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive, ArchiveError
-from retention.archive.verify import verify
-from retention.recording import Recording, Status
-from retention.rows.store import StoreError, UnknownId
-from retention.storage import files
-from retention.storage.keys import Identity
-from retention.storage.recording_files import FileKind
+from retention import files
+from retention.archive import Archive
+from retention.marks import ArchiveError
+from retention.recording_files import FileKind
+from retention.records import Recording, Status
+from retention.rows.rows import StoreError, UnknownId
+from retention.vault import Identity
+from retention.verify import verify
 from tests.both import BOTH
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 

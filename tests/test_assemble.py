@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.recording.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, read_sound
-from media.recording.chunks import Block, ChunkNote, Kind, PartWriter, create_part
-from media.recording.seal import Sealer
+from media.recording.chunks import Block, ChunkNote, Kind, PartWriter, Sealer, create_part
 from tests.crashing import killed_before
 
 RATE = 8000

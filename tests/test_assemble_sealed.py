@@ -25,8 +25,17 @@ from media.recording.assemble import (
     read_sound,
     settle,
 )
-from media.recording.chunks import Block, ChunkNote, Coding, Kind, PartWriter, create_part, pack, read_part
-from media.recording.seal import Sealer
+from media.recording.chunks import (
+    Block,
+    ChunkNote,
+    Coding,
+    Kind,
+    PartWriter,
+    Sealer,
+    create_part,
+    pack,
+    read_part,
+)
 from tests.crashing import killed_before
 from tests.test_assemble import RATE, sound
 

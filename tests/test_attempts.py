@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive, ArchiveError
-from retention.archive.verify import verify
-from retention.recording import Access, Recording, Status
-from retention.rules.attempts import (
+from retention.actions import (
     NamesPerson,
+    NotFiled,
     attempt_delete,
     attempt_hold,
     attempt_note,
     attempt_release,
     what_would_go,
 )
-from retention.rules.deletion import NotDeleted
-from retention.rules.hold import Hold, HoldError
-from retention.rules.note import NotFiled
+from retention.archive import Archive
+from retention.erase import NotDeleted
+from retention.holds import Hold, HoldError
+from retention.marks import ArchiveError
+from retention.records import Access, Recording, Status
+from retention.verify import verify
 from tests.kept import CALLER, START, Paths, bytes_under, keep, recording
 
 TODAY = date(2026, 11, 25)

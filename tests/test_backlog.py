@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from media.recording.backlog import Backlog, Entry
+from media.recording.tap import Backlog, Entry
 
 FRAME = np.ones(800, dtype=np.int16)
 

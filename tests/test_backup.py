@@ -15,33 +15,38 @@ from typing import Any
 
 import pytest
 
+from retention import erase
 from retention.accounts.file import FileAccounts
-from retention.archive import erasure
-from retention.archive.archive import Archive
-from retention.archive.reserve import Reserve
-from retention.archive.verify import verify
-from retention.backup.making import Progress, Wish, back_up, past
-from retention.backup.manifest import MANIFEST, BackupError, _sum, read_manifest
-from retention.backup.restoring import (
+from retention.archive import Archive
+from retention.backup import (
+    MANIFEST,
+    BackupError,
+    Progress,
     Settled,
     Source,
     Target,
+    Wish,
+    _sum,
+    back_up,
     checked,
     doubt,
+    past,
     put_back,
+    read_manifest,
     refuse_what_is_there,
     settle,
 )
-from retention.recording import Access, Recording, Status
-from retention.rows.store import Store
-from retention.rules.clock import ClockReading
-from retention.rules.purge import Terms
-from retention.storage.keys import Identity
-from retention.storage.local_files import LocalFiles
-from retention.storage.marks import Mark, Marks
-from retention.storage.places import Places
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.stored import files_in
+from retention.clock import ClockReading
+from retention.files import Places
+from retention.marks import Mark, Marks
+from retention.purge import Terms
+from retention.recording_files import FileKind, LocalFiles
+from retention.records import Access, Recording, Status
+from retention.reserve import Reserve
+from retention.sqlite import Store
+from retention.vault import Identity
+from retention.verify import verify
+from sipagent.agent.stored import files_in
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import CALLER, START, Paths, keep, receipt, recording
@@ -238,7 +243,7 @@ def test_sound_that_has_expired_is_not_even_copied(
 
 def finish_refusal(archive: Archive, row: Recording) -> None:
     refuse(archive, row.id)
-    erasure.finish(archive, row.id, NOW)
+    erase.erase_recording(archive, row.id, NOW)
 
 
 CHANGES: dict[str, Callable[[Archive, Recording], object]] = {

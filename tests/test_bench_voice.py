@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from media.frame import Samples
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from media.training.features import read
 from media.training.language import language
@@ -19,7 +19,7 @@ from media.training.speech import Said, SpokenFile, label, write
 from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.refusal_words import WORDS
-from sipagent.voice.detection import Detected
+from sipagent.voice.detectors import Detected
 from tests.bench import voice, voice_cases, voice_figures
 from tests.bench.voice_cases import LINES, Case, Ground, Utterance
 from tests.bench.voice_figures import Listeners, Measuring, Row, Share, rows

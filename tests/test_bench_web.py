@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retention.rows.store import Store
+from retention.sqlite import Store
 from sipagent.config.load import parse
 from tests.bench import web_listeners
 from tests.bench.load_heard import Heard

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sipagent.agent.operators.asking import (
+from sipagent.agent.board import (
     Answer,
     AskAgain,
     Asked,
+    Board,
     Claim,
     Claimed,
     Leave,
@@ -18,10 +19,10 @@ from sipagent.agent.operators.asking import (
     Release,
     Seek,
     Served,
+    Strategy,
 )
-from sipagent.agent.operators.board import Board, Strategy
-from sipagent.agent.operators.board_client import LocalBoardClient, RemoteBoardClient
-from sipagent.service.processes.sharing import Sharing
+from sipagent.agent.operators import LocalBoardClient, RemoteBoardClient
+from sipagent.service.supervisor import Sharing
 from tests.driving import RULES
 
 OPERATORS = ("A", "B", "C")

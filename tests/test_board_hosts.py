@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.agent.operators.shared_state import read
+from sipagent.agent.shared_board import read
 from tests.peers.process import Child
 from tests.postgres import Server, database_of, primary
 from tests.relay import relayed

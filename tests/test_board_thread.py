@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from retention.postgres.board_rows import BoardAway, Change
-from sipagent.agent.operators.board_thread import (
+from sipagent.agent.shared_board import (
     Ask,
     BoardThread,
     Connected,
     FromThread,
     Heard,
+    Host,
+    Look,
     Lost,
     MayAsk,
+    Outcome,
+    Question,
     Renew,
+    Told,
+    read,
 )
-from sipagent.agent.operators.shared_state import Host, Look, Outcome, Question, Told, read
 
 SOON_S = 5.0
 HERE = Host("a", "this run", 12.0, ("A",))

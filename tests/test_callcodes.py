@@ -10,12 +10,9 @@ from dataclasses import replace
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt, Tone
-from sipagent.call.machines.codes import CODE_GAP_S
-from sipagent.call.machines.consent import Decision
-from sipagent.call.machines.story import ERASED, FLAGGED, STOPPED
-from sipagent.call.policy import Phase, Policy
+from sipagent.call.machines import CODE_GAP_S, ERASED, FLAGGED, STOPPED, Decision
+from sipagent.call.state import Phase, Policy
 from sipagent.call.timing import LATE_S
 from tests.test_callflow import ANSWERED, BRIDGED, OFFER, STATIONS, A, B, History, Watch, advance, run
 
@@ -158,7 +155,7 @@ def test_a_refusal_during_the_farewell_is_one_in_the_call() -> None:
     """The colleague, the giver and everybody else could not be reached: what was recorded goes with a 9."""
     policy = Policy(transfer_targets=(A, B), max_wait_s=30)
     gone: History = [e.LegGone(1, 200), e.LegGone(2, 486), e.LegGone(3, 486), e.NoOperatorFree()]
-    flow, watch, now = run(policy, [*BRIDGED, r.TransferAsked(1, B), *gone])
+    flow, watch, now = run(policy, [*BRIDGED, e.TransferAsked(1, B), *gone])
     while flow.phase is Phase.HUNT:
         watch, now = advance(flow, watch, e.TimePassed(), now)
         if flow.phase is Phase.HUNT:
@@ -209,7 +206,7 @@ def test_a_code_that_ends_before_the_bridge_does_nothing() -> None:
 
 def test_who_has_given_the_caller_away_types_no_code() -> None:
     policy = Policy(transfer_targets=(A, B))
-    flow, watch, now = run(policy, [*BRIDGED, r.TransferAsked(1, B)])
+    flow, watch, now = run(policy, [*BRIDGED, e.TransferAsked(1, B)])
     for fact in [*STOP, *FLAG]:
         watch, now = advance(flow, watch, fact, now + 0.1)
     assert (watch.tap, flow.story.flagged) == ("running", False)
@@ -223,7 +220,7 @@ def test_a_colleague_is_not_shown_rec_once_the_recording_has_stopped() -> None:
     """Nobody came by transfer, and operators are rung anew: the call may be recorded, and is not."""
     policy = Policy(transfer_targets=(A, B), stop_erases=False)
     gone = [e.LegGone(1, 200), e.LegGone(2, 486), e.LegGone(3, 486)]
-    flow, _, now = run(policy, [*BRIDGED, *STOP, r.TransferAsked(1, B), *gone])
+    flow, _, now = run(policy, [*BRIDGED, *STOP, e.TransferAsked(1, B), *gone])
     assert flow.phase is Phase.HUNT
     (dial,) = [c for c in flow.handle(e.OperatorOffered(B), now) if isinstance(c, e.DialOperator)]
     assert not dial.recorded
@@ -272,7 +269,7 @@ def test_an_operator_whose_phone_sends_events_no_more_is_listened_to() -> None:
 
 def test_a_phone_that_changes_its_keys_while_it_transfers_is_listened_to_when_the_caller_is_back() -> None:
     policy = Policy(transfer_targets=(A, B))
-    flow, _, now = run(policy, [*BRIDGED, r.TransferAsked(1, B)])
+    flow, _, now = run(policy, [*BRIDGED, e.TransferAsked(1, B)])
     assert listens(flow.handle(e.KeysNegotiated(1, telephone_event=False), now)) == []
     back = flow.handle(e.LegGone(2, 486), now)
     assert e.Bridge(1) in back and listens(back) == [(1, True)]

@@ -14,13 +14,10 @@ from typing import Any, TypeVar, get_args
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.flow import CallFlow
-from sipagent.call.machines.codes import SAME_PRESS_S
-from sipagent.call.machines.consent import Decision
-from sipagent.call.machines.story import FLAGGED, STOPPED, Story
-from sipagent.call.policy import Phase, Policy
+from sipagent.call.machines import FLAGGED, SAME_PRESS_S, STOPPED, Decision, Story
+from sipagent.call.state import Phase, Policy
 from sipagent.call.timing import CHOICE_S, LATE_S, SURE_S
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
@@ -150,8 +147,8 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     if flow.policy.transfer_targets:
         yield from transfer_facts(flow, operator)
     if flow.policy.refer_targets:
-        yield from (r.ReferAnswered(CALLER, status) for status in (202, 405))
-        yield from (r.ReferNotified(CALLER, status) for status in (180, 200, 486))
+        yield from (e.ReferAnswered(CALLER, status) for status in (202, 405))
+        yield from (e.ReferNotified(CALLER, status) for status in (180, 200, 486))
 
 
 def test_every_fact_there_is_may_come() -> None:
@@ -163,10 +160,10 @@ def test_every_fact_there_is_may_come() -> None:
 def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:
     """What a phone that may transfer brings with it."""
     yield from (
-        r.TransferAsked(operator, B),
-        r.TransferAsked(operator, A, replaces="1;to-tag=2;from-tag=3", room=False),
-        r.TransferAsked(operator, B, free=False),
-        r.TransferDenied(CALLER),
+        e.TransferAsked(operator, B),
+        e.TransferAsked(operator, A, replaces="1;to-tag=2;from-tag=3", room=False),
+        e.TransferAsked(operator, B, free=False),
+        e.TransferDenied(CALLER),
         e.LegGone(operator, 408),
     )
     if flow.transfer:
@@ -331,7 +328,7 @@ def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
     match fact:
         case e.KeywordHeard(e.Wish.UNCLEAR) if flow.conversation is None:
             return replace(watch, doubted=True)
-        case r.TransferAsked():
+        case e.TransferAsked():
             two = not fact.room if flow.phase is Phase.BRIDGED else watch.two
             return replace(watch, two=two, asks=watch.asks | {fact.leg})
         case e.CallOffered():
@@ -397,16 +394,16 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
         case e.Bridge(leg):
             assert leg in watch.up and not watch.bridged
             return replace(watch, bridged=True)
-        case r.Separate(leg):
+        case e.Separate(leg):
             assert leg in watch.up and watch.bridged
             return replace(watch, bridged=False)
-        case r.Refer(leg):
+        case e.Refer(leg):
             assert leg in watch.up and not flow.consent.allowed and flow.conversation is None
             return watch
-        case r.AllowTransfer(leg):
+        case e.AllowTransfer(leg):
             assert leg in watch.up and leg != CALLER
             return watch
-        case r.TellTransfer(leg, _, last):
+        case e.TellTransfer(leg, _, last):
             assert leg in watch.up and leg in watch.asks, "told of a transfer that it has no part in"
             return replace(watch, asks=watch.asks - {leg}) if last else watch
         case e.HangUp(leg):

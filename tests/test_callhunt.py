@@ -5,7 +5,7 @@ import pytest
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt, Tone
 from sipagent.call.flow import CallFlow
-from sipagent.call.policy import Phase, Policy
+from sipagent.call.state import Phase, Policy
 from sipagent.call.timing import PLEASE_HOLD_S, REACH_S, RETRY_S, SOUND_S
 from tests.test_callflow import ANSWERED, BRIDGED, HUNT, RINGING, STATIONS, A, B, History, run
 

@@ -5,13 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt, Tone
 from sipagent.call.flow import CallFlow
-from sipagent.call.machines.consent import Decision
-from sipagent.call.machines.conversation import MOST_SILENCES
-from sipagent.call.machines.story import MOST_TIMES
-from sipagent.call.policy import Phase, Policy
+from sipagent.call.machines import MOST_SILENCES, MOST_TIMES, Decision
+from sipagent.call.state import Phase, Policy
 from sipagent.call.timing import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S
 from tests.test_callflow import (
     BRIDGED,
@@ -30,8 +27,8 @@ MINE = Policy(voice=True, transfer_targets=(A, B, C))
 AWAY = Policy(refer_targets=(B, C))
 REPLACES = "90a@pbx;to-tag=7;from-tag=8"
 
-TRANSFER: History = [*BRIDGED, r.TransferAsked(1, B)]
-SQUEEZED: History = [*BRIDGED, r.TransferAsked(1, B, room=False)]
+TRANSFER: History = [*BRIDGED, e.TransferAsked(1, B)]
+SQUEEZED: History = [*BRIDGED, e.TransferAsked(1, B, room=False)]
 WAYS: dict[str, History] = {
     "ringing": TRANSFER,
     "no third leg": SQUEEZED,
@@ -40,7 +37,7 @@ WAYS: dict[str, History] = {
     "hunting again": [*TRANSFER, e.LegGone(1, 200), e.LegGone(2, 486), e.LegGone(3, 486)],
     "answered": [*TRANSFER, e.OperatorAnswered(2, telephone_event=False)],
     "arrived": [*TRANSFER, e.OperatorAnswered(2, telephone_event=False), e.MediaArrived(2)],
-    "held by the giver": [*BRIDGED, e.LegHeld(1, sends=False), r.TransferAsked(1, B)],
+    "held by the giver": [*BRIDGED, e.LegHeld(1, sends=False), e.TransferAsked(1, B)],
 }
 NOT_DRAWN: History = [
     e.CallOffered(
@@ -81,20 +78,20 @@ def test_all_histories_of_a_call_that_leaves(began: History) -> None:
 
 def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
     flow, _, now = run(MINE, BRIDGED)
-    assert flow.handle(r.TransferAsked(1, B, REPLACES), now) == [
-        r.Separate(1),
+    assert flow.handle(e.TransferAsked(1, B, REPLACES), now) == [
+        e.Separate(1),
         e.SilenceTap(on=True),
         e.Play(CALLER, Prompt.HOLD_MUSIC),
-        r.TellTransfer(1, 100, last=False),
+        e.TellTransfer(1, 100, last=False),
         e.DialOperator(2, B, recorded=True, replaces=REPLACES),
     ]
     assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now + 1) == []
     assert flow.handle(e.MediaArrived(2), now + 1) == [
-        r.TellTransfer(1, 200, last=True),
+        e.TellTransfer(1, 200, last=True),
         e.HangUp(1),
         e.StopPlaying(CALLER),
         e.Bridge(2),
-        r.AllowTransfer(2, (A, C)),
+        e.AllowTransfer(2, (A, C)),
         e.Listen(2, tones=False, voice=False),
         e.SilenceTap(on=False),
         e.PlayTone(Tone.RECORDING_ON),
@@ -114,8 +111,8 @@ def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
 def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int, why: e.Problem) -> None:
     flow, _, now = run(MINE, TRANSFER)
     commands = flow.handle(e.LegGone(2, status), now)
-    assert commands[0] == r.TellTransfer(1, status, last=True)
-    assert {e.Bridge(1), e.SilenceTap(on=False), r.AllowTransfer(1, (B, C))} <= set(commands)
+    assert commands[0] == e.TellTransfer(1, status, last=True)
+    assert {e.Bridge(1), e.SilenceTap(on=False), e.AllowTransfer(1, (B, C))} <= set(commands)
     assert commands[-1] == e.ReportOperator(B, why, status)
     assert (flow.phase, flow.story.operator) == (Phase.BRIDGED, A)
 
@@ -124,7 +121,7 @@ def test_one_that_nobody_answers_does_so_after_ring_s() -> None:
     flow, _, now = run(MINE, [*TRANSFER, e.OperatorReached(2)])
     assert flow.deadline is not None and flow.deadline == pytest.approx(now + MINE.ring_s, abs=1.0)
     commands = flow.handle(e.TimePassed(), flow.deadline)
-    assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert commands[:2] == [e.HangUp(2), e.TellTransfer(1, 480, last=True)]
     assert commands[-1] == e.ReportOperator(B, "no_answer")
     assert flow.phase is Phase.BRIDGED
     assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now) == [e.HangUp(2)]
@@ -132,8 +129,8 @@ def test_one_that_nobody_answers_does_so_after_ring_s() -> None:
 
 def test_without_a_third_leg_the_givers_is_given_up_first() -> None:
     flow, _, now = run(MINE, BRIDGED)
-    commands = flow.handle(r.TransferAsked(1, B, room=False), now)
-    assert commands[-2:] == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
+    commands = flow.handle(e.TransferAsked(1, B, room=False), now)
+    assert commands[-2:] == [e.TellTransfer(1, 100, last=True), e.HangUp(1)]
     assert flow.handle(e.LegGone(1, 200), now + 0.1) == [e.DialOperator(2, B, recorded=True)]
     rings_again = [e.DialOperator(3, A, recorded=True), e.ReportOperator(B, "busy", 486)]
     assert flow.handle(e.LegGone(2, 486), now + 1) == rings_again
@@ -197,7 +194,7 @@ def test_who_hangs_up_before_the_window_was_heard_out_is_not_recorded_on_the_way
         e.OperatorOffered(A),
         e.OperatorAnswered(1, telephone_event=True),
         e.MediaArrived(1),
-        r.TransferAsked(1, B),
+        e.TransferAsked(1, B),
         e.LegGone(1, 200),
         e.LegGone(2, 486),
         e.LegGone(3, 486),
@@ -211,9 +208,9 @@ def test_who_hangs_up_before_the_window_was_heard_out_is_not_recorded_on_the_way
 
 def test_a_busy_target_changes_nothing() -> None:
     flow, _, now = run(MINE, BRIDGED)
-    assert flow.handle(r.TransferAsked(1, B, free=False), now) == [
-        r.TellTransfer(1, 486, last=True),
-        r.AllowTransfer(1, (B, C)),
+    assert flow.handle(e.TransferAsked(1, B, free=False), now) == [
+        e.TellTransfer(1, 486, last=True),
+        e.AllowTransfer(1, (B, C)),
     ]
     assert flow.phase is Phase.BRIDGED
 
@@ -222,7 +219,7 @@ def test_a_busy_target_changes_nothing() -> None:
 def test_a_phone_that_did_not_wait_to_hear_that_the_colleague_is_busy(claimed: bool) -> None:
     """Its caller comes back; who hangs up later, having heard of it, ends the call."""
     history: History = (
-        [*BRIDGED, r.TransferAsked(1, B, free=False)] if claimed else [*TRANSFER, e.LegGone(2, 486)]
+        [*BRIDGED, e.TransferAsked(1, B, free=False)] if claimed else [*TRANSFER, e.LegGone(2, 486)]
     )
     flow, watch, now = run(MINE, history)
     watch, now = advance(flow, watch, e.LegGone(1, 200), now + 0.2)
@@ -252,7 +249,7 @@ def test_a_phone_that_never_answers_the_word_of_a_failed_transfer_is_rung_again(
 def test_a_pause_goes_along() -> None:
     """Who takes over hears that it is paused."""
     answered = e.OperatorAnswered(2, telephone_event=True)
-    flow, _, now = run(MINE, [*STATIONS["paused"], r.TransferAsked(1, B), answered])
+    flow, _, now = run(MINE, [*STATIONS["paused"], e.TransferAsked(1, B), answered])
     commands = flow.handle(e.MediaArrived(2), now)
     assert e.PlayTone(Tone.PAUSED) in commands
     assert not any(isinstance(command, e.SilenceTap) for command in commands)
@@ -273,7 +270,7 @@ def test_the_hold_of_who_gave_the_caller_away_ends_with_it() -> None:
 def test_without_targets_nobody_may_transfer() -> None:
     flow, _, now = run(Policy(), STATIONS["hunt"] + [e.OperatorOffered(A)])
     commands = flow.handle(e.OperatorAnswered(1, telephone_event=True), now)
-    assert not any(isinstance(command, r.AllowTransfer) for command in commands)
+    assert not any(isinstance(command, e.AllowTransfer) for command in commands)
 
 
 # --- who is rung, as in the hunt ---
@@ -286,7 +283,7 @@ def said(flow: CallFlow) -> list[str]:
 def test_one_for_whom_nothing_answers_is_left_after_four_seconds() -> None:
     flow, _, now = run(MINE, TRANSFER)
     assert flow.deadline == now + REACH_S
-    assert flow.handle(e.TimePassed(), flow.deadline)[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert flow.handle(e.TimePassed(), flow.deadline)[:2] == [e.HangUp(2), e.TellTransfer(1, 480, last=True)]
 
 
 def test_one_who_answers_and_sends_nothing_sends_the_caller_back() -> None:
@@ -296,7 +293,7 @@ def test_one_who_answers_and_sends_nothing_sends_the_caller_back() -> None:
     assert flow.handle(e.OperatorReached(2), now) == []  # a late 180 gives it no more time
     assert flow.deadline == now + SOUND_S
     commands = flow.handle(e.TimePassed(), now + SOUND_S)
-    assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert commands[:2] == [e.HangUp(2), e.TellTransfer(1, 480, last=True)]
     assert commands[-1] == e.ReportOperator(B, "silent")
     assert e.Bridge(1) in commands
     assert f"{B}: answered and sent nothing" in said(flow)
@@ -315,7 +312,7 @@ def test_one_who_answers_and_hangs_up_was_no_success(there: bool) -> None:
     gone: History = [] if there else [e.LegGone(1, 200)]
     flow, _, now = run(MINE, [*WAYS["answered"], *gone])
     commands = flow.handle(e.LegGone(2, 200), now)
-    told = [command.status for command in commands if isinstance(command, r.TellTransfer)]
+    told = [command.status for command in commands if isinstance(command, e.TellTransfer)]
     assert told == ([480] if there else [])
     assert (e.Bridge(1) if there else e.DialOperator(3, A, recorded=True)) in commands
 
@@ -324,7 +321,7 @@ def test_the_leg_of_the_giver_is_another_callers_where_legs_are_short() -> None:
     flow, _, now = run(MINE, TRANSFER)
     assert flow.spare_legs == 1
     commands = flow.handle(e.LegWanted(), now)
-    assert commands == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
+    assert commands == [e.TellTransfer(1, 100, last=True), e.HangUp(1)]
     assert (flow.spare_legs, flow.handle(e.LegWanted(), now)) == (0, [])
     assert flow.handle(e.LegGone(1, 200), now) == []
     rings_again = [e.DialOperator(3, A, recorded=True), e.ReportOperator(B, "busy", 486)]
@@ -337,7 +334,7 @@ def test_the_leg_of_the_giver_is_another_callers_where_legs_are_short() -> None:
 
 
 @pytest.mark.parametrize(
-    "again", [[r.TransferDenied(1)], [r.TransferDenied(CALLER)], [e.LegHeld(1, sends=True), e.LegResumed(1)]]
+    "again", [[e.TransferDenied(1)], [e.TransferDenied(CALLER)], [e.LegHeld(1, sends=True), e.LegResumed(1)]]
 )
 def test_a_phone_that_repeats_itself_does_not_fill_the_receipt(again: History) -> None:
     flow, _, now = run(MINE, BRIDGED)
@@ -371,9 +368,9 @@ def test_a_recording_that_is_silenced_without_end_ends_and_is_kept() -> None:
 def test_a_call_that_is_not_recorded_leaves() -> None:
     flow, _, now = run(AWAY, LEAVING)
     assert (flow.phase, flow.playing) == (Phase.REFER, Prompt.HOLD_MUSIC)
-    for fact in (r.ReferAnswered(CALLER, 202), r.ReferNotified(CALLER, 100), r.ReferNotified(CALLER, 180)):
+    for fact in (e.ReferAnswered(CALLER, 202), e.ReferNotified(CALLER, 100), e.ReferNotified(CALLER, 180)):
         assert flow.handle(fact, now) == []
-    assert flow.handle(r.ReferNotified(CALLER, 200), now) == [e.HangUp(CALLER), e.Finish()]
+    assert flow.handle(e.ReferNotified(CALLER, 200), now) == [e.HangUp(CALLER), e.Finish()]
     assert (flow.story.outcome, flow.story.operator) == ("transferred", B)
 
 
@@ -387,22 +384,22 @@ def test_who_refused_hears_that_it_counts_before_the_call_leaves() -> None:
     assert (flow.phase, flow.playing, watch.refused) == (Phase.REFER, Prompt.REFUSED, True)
     assert flow.handle(e.PromptEnded(Prompt.REFUSED, 900, complete=True), now) == [
         e.Play(CALLER, Prompt.HOLD_MUSIC),
-        r.Refer(CALLER, B),
+        e.Refer(CALLER, B),
     ]
-    assert e.Play(CALLER, Prompt.HOLD_MUSIC) in flow.handle(r.ReferAnswered(CALLER, 405), now)  # not again
+    assert e.Play(CALLER, Prompt.HOLD_MUSIC) in flow.handle(e.ReferAnswered(CALLER, 405), now)  # not again
 
 
 def test_the_next_target_is_tried_and_then_the_bridge() -> None:
     flow, _, now = run(AWAY, LEAVING)
-    assert flow.handle(r.ReferNotified(CALLER, 486), now) == [r.Refer(CALLER, C)]
-    commands = flow.handle(r.ReferNotified(CALLER, 603), now)
-    assert (commands[0], commands[-1], flow.phase) == (r.GiveUpRefer(CALLER), e.SeekOperator(()), Phase.HUNT)
+    assert flow.handle(e.ReferNotified(CALLER, 486), now) == [e.Refer(CALLER, C)]
+    commands = flow.handle(e.ReferNotified(CALLER, 603), now)
+    assert (commands[0], commands[-1], flow.phase) == (e.GiveUpRefer(CALLER), e.SeekOperator(()), Phase.HUNT)
 
 
 @pytest.mark.parametrize("status", [405, 501, 603, 0])
 def test_a_trunk_that_refuses_refer(status: int) -> None:
     flow, _, now = run(AWAY, LEAVING)
-    assert flow.handle(r.ReferAnswered(CALLER, status), now)[-1] == e.SeekOperator(())
+    assert flow.handle(e.ReferAnswered(CALLER, status), now)[-1] == e.SeekOperator(())
     assert flow.phase is Phase.HUNT
 
 
@@ -410,18 +407,18 @@ def test_a_trunk_that_refuses_refer(status: int) -> None:
 def test_a_trunk_that_says_no_more(answered: bool, after_s: float) -> None:
     flow, _, now = run(Policy(refer_targets=(B,), ring_s=60.0), LEAVING)
     if answered:
-        flow.handle(r.ReferAnswered(CALLER, 202), now + 1)
+        flow.handle(e.ReferAnswered(CALLER, 202), now + 1)
     assert flow.deadline == pytest.approx(now + after_s)
     assert flow.handle(e.TimePassed(), now + after_s)[-1] == e.SeekOperator(())
 
 
 def test_a_success_that_comes_late_ends_the_hunt() -> None:
-    flow, _, now = run(AWAY, [*LEAVING, r.ReferAnswered(CALLER, 405), e.OperatorOffered(A)])
-    commands = flow.handle(r.ReferNotified(CALLER, 200), now)
+    flow, _, now = run(AWAY, [*LEAVING, e.ReferAnswered(CALLER, 405), e.OperatorOffered(A)])
+    commands = flow.handle(e.ReferNotified(CALLER, 200), now)
     assert commands == [e.HangUp(1), e.HangUp(CALLER), e.Finish()]
     assert flow.story.outcome == "transferred"
 
 
 def test_a_caller_who_gives_up_on_the_way_was_not_transferred() -> None:
-    flow, *_ = run(AWAY, [*LEAVING, r.ReferAnswered(CALLER, 202), e.LegGone(CALLER, 200)])
+    flow, *_ = run(AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), e.LegGone(CALLER, 200)])
     assert flow.story.outcome == "abandoned"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.objects.canary import Trial, try_out
-from retention.objects.client import Bucket, BucketPlace
+from retention.objects.bucket import Bucket, BucketPlace
+from retention.objects.erase import Trial, try_out
 from tests.object_store import Losing, names_in, place_of
 from tests.s3 import REGION, Moto, Weed
 

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.approval import Approval
-from retention.recording import Access, Event, Json, Note, Receipt, Recording, Sum
+from retention.records import Access, Approval, Event, Json, Note, Receipt, Recording, Sum
 from retention.rows.chain import (
     PERSONAL,
     TABLES,

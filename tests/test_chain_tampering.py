@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import Verified, verify
-from retention.recording import Status
-from retention.rows.chain import ChainEntry, ChainHead
-from retention.rows.chain_head import DAMAGED, damaged_path, read_head
+from retention.archive import Archive
+from retention.records import Status
+from retention.rows.chain import DAMAGED, ChainEntry, ChainHead, damaged_path, read_head
 from retention.rows.selection import Selection
+from retention.verify import Verified, verify
 from tests.kept import Paths, archive, keep, recording, sqlite
 from tests.tampering import as_if, lived_in, make_anew, sql
 from tests.test_verify import COLUMNS, problems

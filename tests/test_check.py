@@ -18,16 +18,16 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from retention.rows.store import Store
-from retention.storage.files import alone
+from retention.files import alone
+from retention.sqlite import Store
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check.machine import answers_as_agent, priority_finding, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words
-from sipagent.config.examples import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, HostPort, load, parse
-from sipagent.config.seed import keep_seed
-from sipagent.service.scrape import serving
+from sipagent.config.rules import SHIPPED_EXAMPLES
+from sipagent.config.sampling import keep_seed
+from sipagent.service.metrics import serving
 from tests.configured import SMALL, init_examples, with_keys
 from tests.kept import recording
 from tests.loopback import ROOT
@@ -82,7 +82,7 @@ def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
     assert [finding for finding in found if finding.level == "error"] == []
     of_this_machine = {"real-time priority"}
     assert {finding.what for finding in found if finding.level == "warning"} - of_this_machine == {
-        *(f"service.{key}" for key in SHIPPED),
+        *(f"service.{key}" for key in SHIPPED_EXAMPLES),
         "hours",
         "prompts.closed (fr)",  # says hours
         "prompts.notice (fr)",  # names an example of where to read more
@@ -156,14 +156,14 @@ def test_what_deserves_a_thought_is_a_warning(
 
 def test_the_examples_are_those_of_the_shipped_file() -> None:
     service = tomllib.loads((ROOT / "config.toml").read_text(encoding="utf-8"))["service"]
-    assert {key: service[key] for key in SHIPPED} == SHIPPED
+    assert {key: service[key] for key in SHIPPED_EXAMPLES} == SHIPPED_EXAMPLES
 
 
 @pytest.mark.parametrize(("listen", "level"), [("127.0.0.1:5060", "warning"), ("0.0.0.0:5060", "error")])
-@pytest.mark.parametrize("key", [*SHIPPED])
+@pytest.mark.parametrize("key", [*SHIPPED_EXAMPLES])
 def test_an_example_that_is_left_in_place(tmp_path: Path, listen: str, level: str, key: str) -> None:
     """On a network it would be told to callers."""
-    own = {key: f"our {key}" for key in SHIPPED}
+    own = {key: f"our {key}" for key in SHIPPED_EXAMPLES}
 
     def found(**service: str) -> list[Finding]:
         keys = "\n".join(f"{name} = {json.dumps(value)}" for name, value in {**own, **service}.items())
@@ -172,7 +172,7 @@ def test_an_example_that_is_left_in_place(tmp_path: Path, listen: str, level: st
         return [one for one in configuration_findings(config) if one.what == f"service.{key}"]
 
     assert found() == []
-    for value in (SHIPPED[key], f" {SHIPPED[key]} ", "somebody@example.com"):
+    for value in (SHIPPED_EXAMPLES[key], f" {SHIPPED_EXAMPLES[key]} ", "somebody@example.com"):
         (finding,) = found(**{key: value})
         assert finding.level == level and "is the shipped example" in finding.detail
 

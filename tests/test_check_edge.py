@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from sipagent.check import edge
-from sipagent.check.edge import edge_findings
-from sipagent.config.finding import Finding
+from sipagent.check import machine
+from sipagent.check.machine import edge_findings
+from sipagent.config.errors import Finding
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, parse
 from tests.configured import SMALL, with_keys
@@ -61,7 +61,7 @@ def test_a_configuration_that_does_not_start_is_an_error(
 ) -> None:
     """Kamailio's own `-c` says nothing of it."""
     text = secured(tmp_path)
-    monkeypatch.setattr(edge, "expiry", lambda *_: datetime.now(UTC) + timedelta(days=90))
+    monkeypatch.setattr(machine, "expiry", lambda *_: datetime.now(UTC) + timedelta(days=90))
     (tmp_path / "edge.pem").write_text("nonsense")
     (found,) = findings(text, tmp_path)
     assert (found.level, found.what) == ("error", "edge")
@@ -90,7 +90,7 @@ def test_what_tls_cannot_use_is_one_error_with_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | None, error: tuple[str, str]
 ) -> None:
     """And Kamailio is not started on it."""
-    monkeypatch.setattr(edge, "_absent", lambda _: [])
+    monkeypatch.setattr(machine, "_absent", lambda _: [])
     text, path = secured(tmp_path), tmp_path / name
     path.unlink()
     if content == "folder":
@@ -108,7 +108,7 @@ def test_what_tls_cannot_use_is_one_error_with_its_key(
 
 
 def test_a_private_key_that_this_user_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "_absent", lambda _: [])
+    monkeypatch.setattr(machine, "_absent", lambda _: [])
     text = secured(tmp_path)
     forbid(monkeypatch, tmp_path / "edge.key")
     assert findings(text, tmp_path) == [
@@ -141,8 +141,8 @@ def forbid(monkeypatch: pytest.MonkeyPatch, forbidden: Path) -> None:
 def test_the_age_of_the_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float, level: str, said: str
 ) -> None:
-    monkeypatch.setattr(edge, "_started", lambda _: Finding("ok", "edge", ""))
-    monkeypatch.setattr(edge, "_absent", lambda _: [])
+    monkeypatch.setattr(machine, "_started", lambda _: Finding("ok", "edge", ""))
+    monkeypatch.setattr(machine, "_absent", lambda _: [])
     *warned, last = findings(secured(tmp_path, valid=timedelta(days=days)), tmp_path)
     assert last.level == "ok"
     assert [(one.level, one.what) for one in warned] == [(level, "edge.certificate")] * bool(level)
@@ -152,8 +152,8 @@ def test_the_age_of_the_certificate(
 def test_a_private_key_that_others_may_read_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "_started", lambda _: Finding("ok", "edge", ""))
-    monkeypatch.setattr(edge, "_absent", lambda _: [])
+    monkeypatch.setattr(machine, "_started", lambda _: Finding("ok", "edge", ""))
+    monkeypatch.setattr(machine, "_absent", lambda _: [])
     text = secured(tmp_path)
     (tmp_path / "edge.key").chmod(0o644)
     warned, _ = findings(text, tmp_path)
@@ -161,7 +161,7 @@ def test_a_private_key_that_others_may_read_is_warned_of(
 
 
 def test_without_kamailio_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "KAMAILIO", tmp_path / "kamailio")
+    monkeypatch.setattr(machine, "KAMAILIO", tmp_path / "kamailio")
     (found,) = findings(TOWN, tmp_path)
     assert found == Finding("error", "edge", "kamailio not installed; on a Debian: apt install kamailio")
 
@@ -172,10 +172,10 @@ def test_modules_that_are_missing_are_named_with_their_package(
 ) -> None:
     there = tmp_path / "lib" / "kamailio" / "modules"
     there.mkdir(parents=True)
-    for path in edge.MODULES.glob("*/kamailio/modules/*.so"):
+    for path in machine.MODULES.glob("*/kamailio/modules/*.so"):
         if path.name not in {"tls.so", "htable.so"}:
             (there / path.name).touch()
-    monkeypatch.setattr(edge, "MODULES", tmp_path)
+    monkeypatch.setattr(machine, "MODULES", tmp_path)
     (found,) = findings(TOWN, tmp_path)
     assert found.detail == "htable.so not installed; on a Debian: apt install kamailio"
     (found,) = findings(secured(tmp_path), tmp_path)

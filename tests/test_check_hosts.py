@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.host import Host
-from retention.storage.moved import Moved
-from retention.storage.places import Places
+from retention.files import Moved, Places
+from retention.records import Host
 from sipagent.check.check import page_findings
 from sipagent.check.hosts import apart_found, host_findings, hosts_found
-from sipagent.check.moved import moved_findings
+from sipagent.check.retention import moved_findings
 from sipagent.config.load import load
 from tests.office import CONFIG
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.check.keys import key_findings, private_keys
-from sipagent.config.finding import Finding
+from sipagent.config.errors import Finding
 from sipagent.config.load import load
 from tests.kept import Paths
 from tests.office import Office

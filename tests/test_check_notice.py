@@ -9,7 +9,7 @@ import soundfile
 from prompts.speak import READ_MORE, Script, with_read_more
 from sipagent.call import events as e
 from sipagent.check.notice import lint, prompt_findings
-from sipagent.config.finding import Finding
+from sipagent.config.errors import Finding
 from sipagent.config.load import ConfigError
 from sipagent.service.rules import rules_of
 from tests.room import Room

@@ -7,7 +7,7 @@ import pytest
 
 from retention.accounts.file import FileAccounts
 from sipagent.check.check import page_findings
-from sipagent.check.private import others_may_read
+from sipagent.check.keys import others_may_read
 from tests.configured import SMALL, read, with_keys
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.recording import due_date
-from retention.rows.chain_head import DAMAGED, damaged_path
-from retention.rules.clock import ClockReading, look, suspended
+from retention.archive import Archive
+from retention.clock import ClockReading, look, suspended
+from retention.records import due_date
+from retention.rows.chain import DAMAGED, damaged_path
 from sipagent.check.retention import retention_findings
 from sipagent.config.load import Config
 from tests.configured import SMALL, read, with_keys

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.postgres.looking import Server as Seen
-from retention.postgres.looking import look_at
-from sipagent.check.shared import server_findings, shared_findings
+from retention.postgres.database import Server as Seen
+from retention.postgres.database import look_at_server
+from sipagent.check.hosts import server_findings, shared_findings
 from sipagent.config.load import load
 from tests.office import CONFIG
 from tests.postgres import Server
@@ -83,12 +83,12 @@ def test_a_socket_of_this_machine_needs_no_encryption() -> None:
 
 
 def test_a_real_one(postgres: Server, database: str) -> None:
-    seen = look_at(database, None)
+    seen = look_at_server(database, None)
     assert (seen.steps, seen.standby, seen.is_old, seen.encrypted) == (None, False, False, False)
     assert abs(seen.now - datetime.now(UTC)) < timedelta(seconds=2)
     assert (seen.settings["fsync"], seen.logs_values) == ("off", None)
     shared_store(database).close()
-    again = look_at(database, None)
+    again = look_at_server(database, None)
     assert again.steps and not again.unknown_steps
 
 

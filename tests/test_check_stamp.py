@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.recording import Access
-from retention.stamps import authority
-from retention.stamps.stamp import stamp_head
-from sipagent.check.stamp import LATE, stamp_findings
-from sipagent.config.finding import Finding
+from retention import stamps
+from retention.archive import Archive
+from retention.records import Access
+from retention.stamps import stamp_head
+from sipagent.check.retention import STAMP_LATE, stamp_findings
+from sipagent.config.errors import Finding
 from sipagent.config.load import Config
 from tests import old_stamp
 from tests.configured import SMALL, read, with_keys
@@ -30,7 +30,7 @@ def found(config: Config) -> list[tuple[str, str, str]]:
 
 
 def test_where_none_are_configured_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority, "find_spec", lambda name: None)
+    monkeypatch.setattr(stamps, "find_spec", lambda name: None)
     assert found(read(SMALL)) == []
 
 
@@ -70,19 +70,19 @@ def test_stamps_that_no_longer_come(archive: Archive, tsa: Authority, tmp_path: 
     made = stamp_head(archive.store, tsa.url, tsa.ca)
     assert made is not None
     detail = f"the newest, of entry {made.seq}, is from {made.at:%Y-%m-%d %H:%M} UTC"
-    late = made.at + LATE + timedelta(seconds=1)
+    late = made.at + STAMP_LATE + timedelta(seconds=1)
     assert said() == said(late) == ("ok", detail)
     archive.store.add_access(Access(at=datetime.now(UTC), action="purge"))
-    assert said(made.at + LATE) == ("ok", detail)
+    assert said(made.at + STAMP_LATE) == ("ok", detail)
     assert said(late) == ("warning", f"{detail}, and more was written since: see `sipagent stamp`")
     made.path.write_bytes(b"")
     assert said() == ("error", f"stamps/{made.seq}.tsr: is not a time stamp response")
 
 
 def test_without_the_library(configured: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority, "find_spec", lambda name: None)
+    monkeypatch.setattr(stamps, "find_spec", lambda name: None)
     assert list(stamp_findings(configured)) == [
-        Finding("error", "retention.timestamp_url", authority.NO_LIBRARY)
+        Finding("error", "retention.timestamp_url", stamps.NO_LIBRARY)
     ]
     only_ca = read(with_keys("retention", CA))
-    assert found(only_ca) == [("error", "retention.timestamp_ca", authority.NO_LIBRARY)]
+    assert found(only_ca) == [("error", "retention.timestamp_ca", stamps.NO_LIBRARY)]

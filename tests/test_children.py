@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.service.processes.children import ORDERS, Child, asked
-from sipagent.service.processes.messages import Drain
+from sipagent.service.children import ORDERS, Child, Drain, asked
 from tests.tapping import PATIENCE_S
 
 HERE = "tests.test_children"
@@ -171,7 +170,7 @@ def left_by_a_kill(base: Path) -> None:
 ORPHAN = f"""
 import os, signal
 from multiprocessing import forkserver
-from sipagent.service.processes.children import Child
+from sipagent.service.children import Child
 if __name__ == "__main__":
     child = Child("echo", "{HERE}:echo")
     child.connection.recv()
@@ -204,22 +203,22 @@ def test_the_engines_library_is_no_part_of_the_supervisor() -> None:
 
 
 def test_an_engine_says_how_many_legs_it_has() -> None:
-    assert asked("sipagent.pjsip.about:tell")[1].legs >= 4
+    assert asked("sipagent.pjsip.library:tell")[1].legs >= 4
 
 
 def test_what_has_asked_an_engine_ends_where_there_are_no_children() -> None:
     code = """
 import os
 from pathlib import Path
-from sipagent.service.processes.children import asked, end_server
+from sipagent.service.children import asked, end_server
 
 def left():
     return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
 
-asked("sipagent.pjsip.about:tell")
+asked("sipagent.pjsip.library:tell")
 before = left()
 end_server()
-print(len(before), len(left()), asked("sipagent.pjsip.about:tell")[1].legs >= 4)
+print(len(before), len(left()), asked("sipagent.pjsip.library:tell")[1].legs >= 4)
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["2", "0", "True"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sipagent.cli import usual
+from sipagent.cli import program as usual
 from sipagent.cli.main import WITHOUT_CONFIG, cli
 from tests.office import CONFIG, Office, make_office
 

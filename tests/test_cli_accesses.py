@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from retention.recording import Access, Recording, new_id
-from retention.rules.purge import Terms, purge
+from retention.purge import Terms, purge
+from retention.records import Access, Recording, new_id
 from tests.kept import START
 from tests.office import Office, make_office
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.errors import Finding, error, ok, warning
 from tests.office import Office, make_office
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.files import alone
+from retention.files import alone
 from sipagent.config.load import load
 from tests.office import CONFIG, PARIS, Office, make_office
 
@@ -139,7 +139,7 @@ def test_a_clock_that_is_far_off_needs_a_person(
 ) -> None:
     office.call()
     made = backup(office)
-    monkeypatch.setattr("sipagent.cli.recordings.restore.doubt", lambda *_: "the clock is odd")
+    monkeypatch.setattr("sipagent.cli.backup.doubt", lambda *_: "the clock is odd")
     said = other.fails(1, "restore", made)
     assert "the clock is odd; accepted, once it is right: --clock-ok --by WHO" in said
     assert other.run("restore", "--clock-ok", "--by", "M. Durand", made).code == 0

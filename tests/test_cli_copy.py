@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.copy import new_file
+from sipagent.cli.program import new_file
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sipagent.cli.copy import new_file
+from sipagent.cli.program import new_file
 with new_file(Path(sys.argv[1]), replace=False) as (descriptor, name):
     os.write(descriptor, b"half of it")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Access, Note, Status, new_id
+from retention.records import Access, Note, Status, new_id
+from retention.verify import verify
 from tests.kept import CALLER, START, Paths, bytes_under, receipt, recording
 from tests.office import Office, make_office
 from tests.sealing import make_sealed_office, sealed_call
@@ -231,7 +231,7 @@ def test_what_a_crash_left_is_finished_by_the_next_purge(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("retention.archive.archive.Archive.remove", dies)
+        patch.setattr("retention.archive.Archive.remove", dies)
         assert office.run("delete", row.id, *SAID).code == 1
     assert Paths(office.archive).file(row.id) is not None and last(office, row.id).action == "delete"
     assert office.run("purge").code == 0

@@ -10,8 +10,8 @@ import soundfile
 from media.frame import Samples
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from sipagent.agent.admission import SHIPPED
-from sipagent.cli.setup import detect
-from sipagent.voice.detection import UnreadableSound, hear, read_sound
+from sipagent.cli import keyword
+from sipagent.voice.detectors import UnreadableSound, hear, read_sound
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
@@ -95,7 +95,7 @@ def test_any_rate_and_the_first_channel(tmp_path: Path) -> None:
 
 
 def test_a_table_and_json(office: Office, speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "_detector", lambda work: Answers(REFUSAL))
+    monkeypatch.setattr(keyword, "_detector", lambda work: Answers(REFUSAL))
     (found,) = json.loads(office.run("detect", "--json", str(speech)).out)
     assert found | {"latency_ms": 0, "cpu_s": 0} == {
         "file": str(speech),
@@ -113,7 +113,7 @@ def test_a_table_and_json(office: Office, speech: Path, monkeypatch: pytest.Monk
 def test_a_file_that_cannot_be_read_is_told_after_the_others(
     office: Office, speech: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detect, "_detector", lambda work: Answers(OTHER))
+    monkeypatch.setattr(keyword, "_detector", lambda work: Answers(OTHER))
     ran = office.run("detect", "--json", "none.wav", str(speech))
     assert ran.code == 1
     assert [found["verdict"] for found in json.loads(ran.out)] == ["other"]

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Event, Receipt, due_date, new_id
-from retention.storage.places import Places
-from sipagent.cli.base import now
-from sipagent.config.sampling import Seed, draw
-from sipagent.config.seed import keep_seed
+from retention.files import Places
+from retention.records import Event, Receipt, due_date, new_id
+from sipagent.cli.program import now
+from sipagent.config.sampling import Seed, draw, keep_seed
 from tests.office import Office, make_office
 
 

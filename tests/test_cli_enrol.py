@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from media.hearing.head import Head, save
-from sipagent.check.voices import lent_voice_findings
+from media.hearing.embedding import Head, save_head
+from sipagent.check.retention import lent_voice_findings
 from sipagent.config.load import Config, ConfigError, parse
 from sipagent.enrol import network
 from sipagent.enrol.driver import Enrolments, Terms
@@ -48,7 +48,7 @@ def teach(room: Room, *voices: str) -> Path:
     heads = room.folder / "heads"
     heads.mkdir()
     head = Head("fr", (PHRASE,), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices=voices)
-    save(heads / "own.npz", head)
+    save_head(heads / "own.npz", head)
     (heads / "own.md").touch()
     room.set("refusal", f'keywords = ["je refuse", "{PHRASE}"]')
     return heads / "own.npz"

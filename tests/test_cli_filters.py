@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.lookup.numbers import call_reference, caller_forms
+from sipagent.lookup.parsing import call_reference, caller_forms
 from tests.office import Office, make_office
 
 BOTH = ("sip:202@127.0.0.1:5071", "sip:201@127.0.0.1:5070")  # the caller went on to 201

@@ -15,19 +15,17 @@ from typing import get_args
 import click
 import pytest
 
-from retention.recording import Access, Event, Note, Receipt, Status, due_date, new_id
-from retention.rules import statistics
-from sipagent.call.machines import codes, consent, story
-from sipagent.cli import ask
-from sipagent.cli.base import Failure
+from retention import statistics
+from retention.records import Access, Event, Note, Receipt, Status, due_date, new_id
+from sipagent.call import machines
+from sipagent.cli import list as cli_list
+from sipagent.cli import options
 from sipagent.cli.main import cli
-from sipagent.cli.recordings import list as cli_list
-from sipagent.cli.times import distance, figure, percent, short, size
+from sipagent.cli.program import Failure, help_texts
+from sipagent.cli.terminal import distance, figure, percent, short, size
 from sipagent.config.sampling import Seed, draw
 from sipagent.languages.choice import speaking
-from sipagent.languages.happenings import happening
-from sipagent.languages.help import texts
-from sipagent.languages.labels import CODES, label
+from sipagent.languages.labels import CODES, happening, label
 from tests import catalogues
 from tests.kept import START, receipt, recording
 from tests.loopback import ROOT
@@ -73,7 +71,7 @@ def test_no_english_is_left_in_help(office: Office, name: str) -> None:
     if isinstance(alone, click.Group):
         alone.commands = {}
     with speaking("fr"):
-        own = [text for context, text in texts(alone) if context is None and gettext(text) != text]
+        own = [text for context, text in help_texts(alone) if context is None and gettext(text) != text]
     assert own and [text for text in own if text in out] == []
     assert "Usage : sipagent" in out and "Options : " in out and " Afficher cette aide." in out
     assert ENGLISH.findall(out.replace("/var/lib", "")) == []
@@ -244,10 +242,10 @@ def test_a_question(monkeypatch: pytest.MonkeyPatch, language: str, typed: str, 
     monkeypatch.setattr(click.termui, "visible_prompt_func", lambda _: next(answers))
     with speaking(language):
         if agreed:
-            ask.agree("?", yes=False)
+            options.agree("?", yes=False)
         else:
             with pytest.raises(Failure):
-                ask.agree("?", yes=False)
+                options.agree("?", yes=False)
 
 
 # --- the environment, and what stays English ---
@@ -310,13 +308,13 @@ def test_completion_offers_the_same_and_explains_in_french(office: Office) -> No
 def test_every_code_has_its_words() -> None:
     """Whatever rows can hold, and the example configuration names."""
     assert set(CODES["status"]) == set(Status)
-    assert set(CODES["decision"]) == set(consent.Decision) == set(cli_list.DECISIONS)
-    assert set(CODES["by"]) == set(get_args(consent.DecidedBy))
-    assert set(CODES["phase"]) == set(CODES["moment"]) == set(get_args(consent.DecidedIn))
-    assert set(CODES["outcome"]) == {*get_args(story.Outcome), statistics.IN_PROGRESS}
-    assert set(CODES["who"]) == set(get_args(story.Who))
+    assert set(CODES["decision"]) == set(machines.Decision) == set(cli_list.DECISIONS)
+    assert set(CODES["by"]) == set(get_args(machines.DecidedBy))
+    assert set(CODES["phase"]) == set(CODES["moment"]) == set(get_args(machines.DecidedIn))
+    assert set(CODES["outcome"]) == {*get_args(machines.Outcome), statistics.IN_PROGRESS}
+    assert set(CODES["who"]) == set(get_args(machines.Who))
     assert set(CODES["fate"]) == {*statistics.Fates().to_json()} - {"kept", "held"}
-    for order in get_args(codes.Order):
+    for order in get_args(machines.Order):
         assert f"{order} code, and nothing is recorded" in CODES["happening"]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Access, Status, new_id
-from sipagent.cli.recordings import hold as cli_hold
+from retention.records import Access, Status, new_id
+from retention.verify import verify
+from sipagent.cli import hold as cli_hold
 from tests.kept import START, Paths, recording
 from tests.office import Office, make_office
 
@@ -176,7 +176,7 @@ def test_a_disk_that_fails_is_traced_and_nothing_is_held(
         raise OSError(28, "No space left on device", "x.json")
 
     with monkeypatch.context() as patch:
-        patch.setattr("retention.storage.files.write_whole", full)
+        patch.setattr("retention.files.write_whole", full)
         assert "No space left on device" in office.fails(1, "hold", row.id, *hold())
     assert office.archive.store.recording(row.id).hold is None
     assert [(use.action, use.outcome) for use in office.archive.store.accesses(row.id)] == [

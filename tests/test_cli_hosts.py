@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.journal.journal import Journal
-from retention.journal.shipping import Presence, Shipper
+from retention.journal import Journal
+from retention.shipping import Presence, Shipper
 from tests.configured import with_keys
 from tests.office import CONFIG, Office, make_office
 from tests.sealed import sealed_store

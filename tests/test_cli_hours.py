@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import from_text, to_text
+from retention.records import from_text, to_text
 from sipagent.config.hours import State
 from tests.configured import with_keys
 from tests.office import CONFIG, PARIS, Office, make_office

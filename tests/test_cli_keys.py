@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from retention.storage.keys import read_identity, read_public
+from retention.vault import read_identity, read_public
 from tests.kept import Paths
 from tests.office import Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call

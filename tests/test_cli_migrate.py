@@ -8,14 +8,13 @@ from secrets import token_hex
 
 import pytest
 
-from retention.host import Host
-from retention.journal.journal import Journal
-from retention.postgres.sealed_store import SealedStore
-from retention.recording import Recording, to_text
-from retention.storage.files import alone
-from retention.storage.keys import public_line
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.stored import archive_of, store_of
+from retention.files import alone
+from retention.journal import Journal
+from retention.postgres.store import SealedStore
+from retention.recording_files import FileKind
+from retention.records import Host, Recording, to_text
+from retention.vault import public_line
+from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import load
 from tests.kept import START, Paths, bytes_under, keep_by, receipt, recording
 from tests.moving import ANN, entries

@@ -11,12 +11,11 @@ from typing import Any
 import pyotp
 import pytest
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.accounts import Accounts, NewPasskey
 from retention.accounts.credentials import new_totp
 from retention.accounts.file import FileAccounts
-from retention.accounts.passkeys import NewPasskey
-from retention.rows.faults import StoreError
-from sipagent.agent.recorder import stored
+from retention.rows.rows import StoreError
+from sipagent.agent import stored
 from sipagent.config.load import load
 from tests.office import CONFIG, Office, make_office
 
@@ -152,7 +151,7 @@ def test_killed_after_the_rows_came_it_goes_on(
     with accounts(office) as there:
         before = there.everything()
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(f"sipagent.cli.recordings.migrate.{killed_at}", kill)
+        patch.setattr(f"sipagent.cli.migrate.{killed_at}", kill)
         office.run("migrate", "--to", database)
     assert migrate(office, database)["again"]
     with accounts(office) as there:

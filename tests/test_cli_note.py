@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Access, Status, due_date, new_id
-from sipagent.lookup.note_text import LIMIT
+from retention.records import Access, Status, due_date, new_id
+from retention.verify import verify
+from sipagent.lookup.parsing import NOTE_LIMIT
 from tests.kept import START, Paths, bytes_under, recording
 from tests.office import PARIS, Office, make_office
 from tests.test_cli_delete import OPTIONS, Keyboard
@@ -103,7 +103,7 @@ def test_what_cannot_be_analysed(office: Office) -> None:
         (b"caf\xe9", "is not UTF-8 text"),
         (b"a\0b", "holds control characters, it is not plain text"),
         (b"\x1b[2J", "holds control characters"),
-        (b"x" * (LIMIT + 1), f"is longer than {LIMIT // 1024} KiB"),
+        (b"x" * (NOTE_LIMIT + 1), f"is longer than {NOTE_LIMIT // 1024} KiB"),
     ],
 )
 def test_what_is_no_text(office: Office, content: bytes, problem: str) -> None:
@@ -231,7 +231,7 @@ def test_a_crash_erases_nothing_that_has_no_note(
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    where = "retention.rows.store.Store" if step.startswith("add") else "retention.archive.archive.Archive"
+    where = "retention.sqlite.Store" if step.startswith("add") else "retention.archive.Archive"
     with monkeypatch.context() as patch:
         patch.setattr(f"{where}.{step}", dies)
         assert office.run(*note(office, row.id)).code == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sipagent.cli.passphrase import unlock
+from sipagent.cli.options import unlock
 from tests.kept import CALLER, Paths, receipt, recording, remove
 from tests.office import Office, make_office, stereo
 from tests.sealing import make_sealed_office, sealed_call
@@ -96,7 +96,7 @@ def test_a_passphrase_is_asked_for_once(
         asked.append(keyfile)
         return unlock(keyfile, passphrase_file)
 
-    monkeypatch.setattr("sipagent.cli.recordings.use.unlock", once)
+    monkeypatch.setattr("sipagent.cli.use.unlock", once)
     key = office.folder / "keys" / "recordings.key"
     result = office.run(*FROM, "--out", office.folder / "request", "--yes", "--identity", key)
     assert (result.code, len(result.out.splitlines()), len(asked)) == (0, len(rows), 1), result

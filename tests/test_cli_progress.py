@@ -3,14 +3,14 @@ import io
 import pytest
 from rich.console import Console
 
-from sipagent.cli import progress
-from sipagent.cli.progress import steps, steps_of
+from sipagent.cli import terminal
+from sipagent.cli.terminal import steps, steps_of
 
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Console:
     made = Console(file=io.StringIO(), force_terminal=True, width=80, legacy_windows=False)
-    monkeypatch.setattr(progress, "console", lambda stderr: made)
+    monkeypatch.setattr(terminal, "console", lambda stderr: made)
     return made
 
 
@@ -35,7 +35,7 @@ def test_one_bar_moves(screen: Console) -> None:
 def test_a_pipe_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the empty line that rich leaves: cron would send it by mail."""
     made = Console(file=io.StringIO(), width=80)
-    monkeypatch.setattr(progress, "console", lambda stderr: made)
+    monkeypatch.setattr(terminal, "console", lambda stderr: made)
     with steps(20) as step:
         step("chain", 40, 40)
     assert shown(made) == ""

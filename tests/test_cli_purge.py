@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import reserve as reserve_module
-from retention.archive.progress import is_running
-from retention.archive.reserve import Reserve, read_reserve
-from retention.recording import Access, Note, Recording, Status
+from retention import reserve as reserve_module
+from retention.clock import ClockReading, read_clock
+from retention.files import Owner, Places, alone
+from retention.records import Access, Note, Recording, Status
+from retention.reserve import Reserve, is_running, read_reserve
 from retention.rows.rows import Rows
-from retention.rules.clock import ClockReading, read_clock
-from retention.storage.files import alone
-from retention.storage.places import Owner, Places
-from sipagent.cli.recordings import purge
+from sipagent.cli import purge
 from tests.kept import Paths, bytes_under, receipt, recording
 from tests.office import Office, make_office
 from tests.read_only import read_only

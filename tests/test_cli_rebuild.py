@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import new_id
+from retention.records import new_id
 from tests.kept import SOUND, START, Paths
 from tests.office import Office, make_office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
@@ -68,7 +68,7 @@ def test_nothing_that_came_back_is_purged_by_a_clock_that_nobody_confirms(
     (office.folder / "retention.db").unlink()
     assert office.run("rebuild").code == 0
     for confirmed in (False, True):
-        monkeypatch.setattr("retention.rules.clock.is_synchronised", lambda confirmed=confirmed: confirmed)
+        monkeypatch.setattr("retention.clock.is_synchronised", lambda confirmed=confirmed: confirmed)
         told = office.run("purge")
         assert ("nobody has looked at the clock before" in told.err) is not confirmed
         assert (Paths(office.archive).file(row.id) is None) is confirmed

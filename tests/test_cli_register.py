@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.keys import new_pair
+from retention.vault import new_pair
 from tests.office import Office
 from tests.room import Room
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Recording
+from retention.records import Recording
 from tests.moving import entries
 from tests.office import CONFIG, Office, make_office
 

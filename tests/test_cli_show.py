@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Access, Event, Note, Receipt, due_date, new_id, to_text
+from retention.records import Access, Event, Note, Receipt, due_date, new_id, to_text
 from tests.kept import CALLER, START, Paths, receipt, recording
 from tests.office import PARIS, Office, make_office
 from tests.sealing import make_sealed_office, sealed_call

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sipagent.cli import sound as cli_sound
-from sipagent.cli.base import Failure
-from sipagent.cli.sound import RecordingSound, play, write
+from sipagent.cli import use as cli_sound
+from sipagent.cli.program import Failure
+from sipagent.cli.use import RecordingSound, play, write
 from tests.office import RATE, stereo
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.stamps import authority
-from retention.stamps.kept import FolderStamps
-from retention.stamps.stamp import newest
+from retention import stamps
+from retention.stamps import FolderStamps, newest
 from tests.configured import SMALL, read, with_keys, wrong
 from tests.office import Office, make_office
 from tests.peers.tsa import NAME, Answer, Authority
@@ -71,7 +70,7 @@ def test_a_failure_is_one_line(office: Office, tsa: Authority, monkeypatch: pyte
     office.call()
     tsa.answer = lambda query: Answer(status=503)
     assert office.fails(1, "stamp") == f"sipagent: {tsa.url}: HTTP 503\n"
-    monkeypatch.setattr(authority, "find_spec", lambda name: None)
+    monkeypatch.setattr(stamps, "find_spec", lambda name: None)
     for words in (["stamp"], ["stamp", "--list"]):
         assert "pip install 'sipagent[timestamp]'" in office.fails(1, *words)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from retention.recording import Event, Status
-from sipagent.cli.recordings import stats
+from retention.records import Event, Status
+from sipagent.cli import stats
 from tests import busy, kept
 from tests.office import CONFIG, PARIS, Office, make_office
 from tests.tampering import sum_of

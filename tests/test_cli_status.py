@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sipagent.config.load import HostPort
-from sipagent.service.hosts.storing import StoringFigures
-from sipagent.service.scrape import serving
+from sipagent.service.metrics import serving
+from sipagent.service.storing import StoringFigures
 from tests.configured import with_keys
 from tests.driving import Stage, staged
 from tests.office import CONFIG, Office, make_office

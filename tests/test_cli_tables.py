@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from sipagent.cli.tables import Column, _fit, cell, coded, newest, show_fields, show_table, user_part
+from sipagent.cli.terminal import Column, _fit, cell, coded, newest, show_fields, show_table, user_part
 
 
 def screen(width: int) -> Console:

@@ -3,9 +3,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipagent.cli.times import distance, full, short, size
-from sipagent.lookup.amounts import length
-from sipagent.lookup.moments import parse_moment
+from sipagent.cli.terminal import distance, full, short, size
+from sipagent.languages.labels import length
+from sipagent.lookup.parsing import parse_moment
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # already the 25th in Paris

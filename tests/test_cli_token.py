@@ -10,7 +10,7 @@ import pytest
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.file import FileAccounts
-from retention.recording import to_text
+from retention.records import to_text
 from tests.office import PARIS, Office, make_office
 from tests.sealing import make_pair
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from retention.recording import new_id
-from retention.rules.copies import known_copies
-from retention.rules.purge import Terms, purge
-from retention.rules.using import allowed
-from sipagent.cli import sound as cli_sound
-from sipagent.cli.base import Failure
-from sipagent.cli.sound import RecordingSound
+from retention.purge import Terms, purge
+from retention.records import new_id
+from retention.use import allowed, known_copies
+from sipagent.cli import use as cli_sound
+from sipagent.cli.program import Failure
+from sipagent.cli.use import RecordingSound
 from tests.kept import START, Paths, bytes_under, remove
 from tests.office import Office, make_office, stereo
 
@@ -69,7 +68,7 @@ def test_a_purge_between_the_check_and_the_sound_is_a_refusal(
         assert remove(office.archive, row.id, row.expires_at)
         return found
 
-    monkeypatch.setattr("sipagent.cli.recordings.use.allowed", meanwhile)
+    monkeypatch.setattr("sipagent.cli.use.allowed", meanwhile)
     more = ("--out", out) if command == "export" else ()
     assert f"{row.id}: it is already purged (" in office.fails(1, command, row.id, *GOOD, *more)
     (told,) = office.archive.store.accesses(row.id)

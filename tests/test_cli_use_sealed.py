@@ -8,9 +8,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.recording import Access, Recording
-from sipagent.cli import sound as cli_sound
-from sipagent.cli.sound import RecordingSound
+from retention.records import Access, Recording
+from sipagent.cli import use as cli_sound
+from sipagent.cli.use import RecordingSound
 from tests.kept import Paths
 from tests.office import RATE, Office, stereo
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call

@@ -8,11 +8,10 @@ from typing import Any
 import pyotp
 import pytest
 
-from retention.accounts.accounts import Accounts
+from retention.accounts.accounts import Accounts, NewPasskey
 from retention.accounts.credentials import new_totp
 from retention.accounts.file import FileAccounts
-from retention.accounts.passkeys import NewPasskey
-from retention.recording import Access
+from retention.records import Access
 from tests.office import Office, make_office
 from tests.sealing import make_pair
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Note, Recording, new_id
+from retention.records import Note, Recording, new_id
 from retention.rows.chain import TABLES
 from tests.kept import CALLER, START, Paths
 from tests.office import Office, make_office
@@ -255,7 +255,7 @@ def test_nothing_to_verify(office: Office) -> None:
 
 def test_a_long_walk_shows_how_far_it_is(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.call()
-    monkeypatch.setattr("sipagent.cli.recordings.verify._LONG", 1)
+    monkeypatch.setattr("sipagent.cli.verify._LONG", 1)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "files" in office.run("verify").err

@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.archive.archive import Archive
-from retention.archive.rebuild import rebuild
-from retention.archive.verify import verify
-from retention.recording import Access, Status
-from retention.rows.rows import Rows
-from retention.rules.adjtimex import believes, is_synchronised
-from retention.rules.clock import (
+from retention.archive import Archive
+from retention.clock import (
     BACKWARD,
     FORWARD,
     NEVER_SEEN,
@@ -25,12 +20,18 @@ from retention.rules.clock import (
     BelievedReadings,
     ClockReading,
     Stamped,
+    believes,
+    is_synchronised,
     look,
     read_clock,
     resume,
     step,
     suspended,
 )
+from retention.rebuild import rebuild
+from retention.records import Access, Status
+from retention.rows.rows import Rows
+from retention.verify import verify
 from tests.both import opened
 from tests.crashing import killed_before, steps
 from tests.full_disk import full_error

@@ -14,7 +14,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from retention.objects.client import Bucket, BucketPlace
+from retention.objects.bucket import Bucket, BucketPlace
 from tests.configured import CONTRACT, read, with_keys
 from tests.loopback import ROOT
 from tests.postgres import Server

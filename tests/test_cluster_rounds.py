@@ -13,8 +13,7 @@ from unittest.mock import MagicMock
 import numpy as np
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-from media.recording.chunks import PartWriter, create_part
-from media.recording.seal import Sealer
+from media.recording.chunks import PartWriter, Sealer, create_part
 from sipagent.softphone.rtp import RATE
 from tests.cluster import judging, plan
 from tests.cluster.faults import DRAIN_S, Going

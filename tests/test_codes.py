@@ -3,15 +3,7 @@
 import pytest
 
 from sipagent.call.events import Method
-from sipagent.call.machines.codes import (
-    CODE_GAP_S,
-    LONGEST,
-    SAME_CODE_S,
-    SAME_PRESS_S,
-    Codes,
-    Press,
-    Typed,
-)
+from sipagent.call.machines import CODE_GAP_S, LONGEST_CODE, SAME_CODE_S, SAME_PRESS_S, Codes, Press, Typed
 from sipagent.call.state import heard_again
 
 LEG, OTHER = 1, 2
@@ -56,7 +48,7 @@ def test_a_code_of_one_own_choice_and_one_that_is_switched_off() -> None:
 
 def test_the_longest_code_is_found_behind_any_digits() -> None:
     code = "12345678"
-    assert len(code) == LONGEST
+    assert len(code) == LONGEST_CODE
     assert typed(f"99*{code}", Codes(stop=code))[-1] == "stop"
 
 

@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
-from sipagent.agent.operators.board import Strategy
+from sipagent.agent.board import Strategy
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
-from sipagent.call.policy import Policy
+from sipagent.call.state import Policy
 from tests.driving import DESK, RULES, SECOND_DESK
 from tests.simulation import Caller, Phone, Phones, Town, simulated, talks
 from tests.test_matrix import OUTCOMES, SILENCE_S, STRATEGIES

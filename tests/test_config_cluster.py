@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import begun_at, host_of, is_id, new_id, reference_of, worker_of
+from retention.records import begun_at, host_of, is_id, new_id, reference_of, worker_of
 from sipagent.agent.admission import admission
 from tests.configured import SMALL, read, with_keys, wrong
 from tests.kept import START

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent.config.toml import fault
+from sipagent.config.load import toml_fault
 from tests.configured import CONTRACT, wrong
 
 VALUE = "is no number and no text in quotes"
@@ -104,6 +104,6 @@ def test_whatever_is_no_toml_is_explained(text: str) -> None:
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = fault(str(error), text)
+        found = toml_fault(str(error), text)
         assert found.where.startswith("line ") and found.problem
         assert "\n" not in "".join(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.config.load import HostPort, load
-from sipagent.config.tables.web import ROLES, WebTable, is_here
+from sipagent.config.tables import ROLES, WebTable, is_here
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"

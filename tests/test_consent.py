@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from sipagent.call.machines.consent import Consent, Decision
+from sipagent.call.machines import Consent, Decision
 
 ORDER = [Decision.UNDECIDED, Decision.ALLOWED, Decision.NOT_ALLOWED, Decision.REFUSED]
 

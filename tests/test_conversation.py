@@ -4,7 +4,7 @@ import pytest
 
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt, Tone
-from sipagent.call.machines.conversation import Conversation
+from sipagent.call.machines import Conversation
 
 OPERATOR = 1
 MUSIC_TO_CALLER = e.Play(CALLER, Prompt.HOLD_MUSIC)

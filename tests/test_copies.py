@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.recording import Access
-from retention.rules.copies import Copy, known_copies, told, told_of_download
+from retention.archive import Archive
+from retention.records import Access
+from retention.use import Copy, known_copies, told_of_download, told_of_export
 from tests.both import BOTH
 from tests.kept import START, keep, recording
 
@@ -29,21 +29,21 @@ def export(archive: Archive, detail: str | None, minutes: int = 0, **fields: str
 def test_a_copy_is_found_by_what_was_told(archive: Archive, tmp_path: Path, name: str) -> None:
     keep(archive, ROW)
     path = tmp_path / name
-    export(archive, told("both", path, ROW))
+    export(archive, told_of_export("both", path, ROW))
     assert known_copies(archive.store, ROW.id) == [Copy(path=path, at=START, by="Durand", exists=False)]
     path.touch()
     assert known_copies(archive.store, ROW.id)[0].exists
 
 
 def test_what_is_told_is_one_line_of_text(tmp_path: Path) -> None:
-    assert told("caller", Path("/x/é.wav"), ROW) == 'caller to "/x/é.wav"'
+    assert told_of_export("caller", Path("/x/é.wav"), ROW) == 'caller to "/x/é.wav"'
     for name in ("a\nb", os.fsdecode(b"\xff")):
-        assert told("both", tmp_path / name, ROW).encode().decode().isprintable()
+        assert told_of_export("both", tmp_path / name, ROW).encode().decode().isprintable()
 
 
 def test_a_relative_path_is_told_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert told("both", Path("call.wav"), ROW) == f'both to "{tmp_path}/call.wav"'
+    assert told_of_export("both", Path("call.wav"), ROW) == f'both to "{tmp_path}/call.wav"'
 
 
 def test_a_copy_named_after_a_person_is_still_found(archive: Archive, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_copy_named_after_a_person_is_still_found(archive: Archive, tmp_path: 
     folder = tmp_path / "marie.durand"
     folder.mkdir()
     path = folder / "0612345678.wav"
-    export(archive, told("both", path, ROW))
+    export(archive, told_of_export("both", path, ROW))
     (copy,) = known_copies(archive.store, ROW.id)
     assert (copy.path, copy.exists) == (tmp_path / "…" / "06….wav", False)
     (folder / "another.wav").touch()
@@ -63,9 +63,9 @@ def test_a_copy_named_after_a_person_is_still_found(archive: Archive, tmp_path: 
 def test_each_place_once_and_only_what_was_done(archive: Archive, tmp_path: Path) -> None:
     keep(archive, ROW)
     one, two = tmp_path / "1.wav", tmp_path / "2.wav"
-    export(archive, told("both", one, ROW))
-    export(archive, told("both", two, ROW), 1)
-    export(archive, told("caller", one, ROW), 2, by="Petit")
+    export(archive, told_of_export("both", one, ROW))
+    export(archive, told_of_export("both", two, ROW), 1)
+    export(archive, told_of_export("caller", one, ROW), 2, by="Petit")
     export(archive, "it exists", 3, outcome="refused")
     export(archive, "both", 4, action="play")
     export(archive, None, 5)
@@ -83,7 +83,7 @@ def test_a_detail_that_was_altered_ends_no_purge(archive: Archive, path: str) ->
 def test_where_we_may_not_look_a_copy_is_taken_to_be(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(archive, told("both", tmp_path / "closed" / "call.wav", ROW))
+    export(archive, told_of_export("both", tmp_path / "closed" / "call.wav", ROW))
 
     def forbidden(path: Path) -> object:
         raise PermissionError(13, "Permission denied", str(path))
@@ -94,7 +94,7 @@ def test_where_we_may_not_look_a_copy_is_taken_to_be(
 
 def test_a_file_in_place_of_a_folder_holds_no_copy(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
-    export(archive, told("both", tmp_path / "folder" / "call.wav", ROW))
+    export(archive, told_of_export("both", tmp_path / "folder" / "call.wav", ROW))
     assert not known_copies(archive.store, ROW.id)[0].exists
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from retention.recording import Access, Note, Status
+from retention.records import Access, Note, Status
+from retention.rows import counts
 from retention.rows.pages import PAGE, Listing, Row
 from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.rules import counts
+from retention.sqlite import Store
 from tests import kept
 from tests.both import BOTH, by_hand, drop_guard, opened
 

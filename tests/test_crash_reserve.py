@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.orphans import orphans
-from retention.archive.reserve import Reserve
-from retention.archive.verify import verify
-from retention.recording import Status
-from retention.storage.keys import public_line
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.agent.recorder.recovery import recover
+from retention.archive import Archive
+from retention.records import Status
+from retention.reserve import Reserve
+from retention.vault import public_line
+from retention.verify import orphans, verify
+from sipagent.agent.recorder import Recorder, recover
 from tests import kept
 from tests.crashing import killed_at_each_step, killed_before
 from tests.full_disk import fill

@@ -14,15 +14,12 @@ import pytest
 
 from media.recording.assemble import read_sound
 from media.recording.tap import Tap, TapWriter
-from retention.archive.archive import Archive
-from retention.archive.orphans import orphans
-from retention.archive.verify import verify
-from retention.recording import Receipt, Recording, Status
-from retention.storage.keys import Identity, public_line
-from sipagent.agent.recorder.jobs import Job, Task, Worker
-from sipagent.agent.recorder.recorder import Closing, Recorder
-from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.rows import RowWriter
+from retention.archive import Archive
+from retention.records import Receipt, Recording, Status
+from retention.vault import Identity, public_line
+from retention.verify import orphans, verify
+from sipagent.agent.recorder import Closing, Recorder, recover
+from sipagent.agent.row_writer import Job, RowWriter, Task, Worker
 from tests import kept
 from tests.crashing import killed_at_each_step, killed_before
 from tests.kept import OPERATOR, Paths, receipt, recording

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from retention.archive.rebuild import rebuild
-from retention.archive.verify import verify
-from retention.rows.chain_head import read_head
+from retention.rebuild import rebuild
+from retention.rows.chain import read_head
+from retention.verify import verify
 from tests.kept import archive, keep, recording
 from tests.test_rebuild import REBUILT, lost, segments
 

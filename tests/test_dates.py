@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.archive.archive import Archive
-from retention.recording import Access, due_date, from_text, parse_period, to_text
-from retention.rules.clock import ClockReading, look
-from retention.rules.hold import Hold, place, reviews_overdue
-from retention.rules.purge import _SLACK, Terms, overdue, plan, purge
+from retention.archive import Archive
+from retention.clock import ClockReading, look
+from retention.holds import Hold, place, reviews_overdue
+from retention.purge import _SLACK, Terms, overdue, plan, purge
+from retention.records import Access, due_date, from_text, parse_period, to_text
 from tests.kept import Paths, archive, keep, recording
 from tests.tampering import HOLD
 

@@ -25,15 +25,13 @@ from structlog.testing import capture_logs
 from media.frame import Samples
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.listener import Listener, ListenerFailed
-from media.hearing.second.opinion import SecondOpinion
-from media.hearing.second.whisper import Likeness
+from media.hearing.second_opinion import Likeness, SecondOpinion
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import ConfigError
-from sipagent.service.processes.children import Child
-from sipagent.service.processes.detector import Judge, serve
-from sipagent.service.processes.messages import Alive, Drain, Ready
-from sipagent.service.processes.remote_detector import (
+from sipagent.service.children import Alive, Child, DetectorSpec, Drain, Ready
+from sipagent.service.detector import Judge, serve
+from sipagent.service.remote_detector import (
     HEAD,
     SIZE,
     DetectorAddress,
@@ -43,10 +41,8 @@ from sipagent.service.processes.remote_detector import (
     received,
     remote_detectors,
 )
-from sipagent.service.processes.specs import DetectorSpec
 from sipagent.service.supervision import ChildSpecs
-from sipagent.voice.detection import hear, read_sound
-from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, detectors
+from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, detectors, hear, read_sound
 from tests.room import Room
 from tests.tapping import PATIENCE_S, wait_for
 
@@ -203,8 +199,8 @@ def test_without_an_address_nobody_listens() -> None:
 
 def test_a_worker_that_asks_carries_no_network() -> None:
     asked = (
-        "import sys, sipagent.service.processes.worker;"
-        "from sipagent.service.processes.remote_detector import *;"
+        "import sys, sipagent.service.worker;"
+        "from sipagent.service.remote_detector import *;"
         "remote_detectors(DetectorAddress('x', True)); print({'onnxruntime', 'vosk'} & {*sys.modules})"
     )
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from media.recording import chunks
 from sipagent import __version__
-from sipagent.call.machines.consent import Decision
-from sipagent.call.policy import Phase
+from sipagent.call.machines import Decision
+from sipagent.call.state import Phase
 from sipagent.config.load import load
 from sipagent.config.model import Config
 from sipagent.languages.typography import set_french

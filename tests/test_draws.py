@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from retention.recording import Event, Receipt
-from sipagent.config.draws import audit
+from retention.records import Event, Receipt
 from sipagent.config.sampling import Seed, draw
+from sipagent.lookup.results import audit
 from tests import kept
 
 SEED, OTHER = Seed(b"s" * 32), Seed(b"o" * 32)

@@ -21,9 +21,8 @@ from sipagent.edge.configuration import (
     worker_list,
 )
 from sipagent.edge.files import places, remove_socket, write_files
-from sipagent.edge.hop import HopTokens
-from sipagent.edge.plan import Addresses, Plan, Tls, needs_edge, plan
-from sipagent.edge.rejected import RejectedCall, rejected
+from sipagent.edge.plan import Addresses, HopTokens, Plan, Tls, needs_edge, plan
+from sipagent.edge.rpc import RejectedCall, rejected
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))

@@ -2,8 +2,8 @@
 
 import select
 
-from sipagent.edge.elsewhere import EdgeElsewhere
-from sipagent.service.processes.edge_care import EdgeCare
+from sipagent.edge.process import EdgeElsewhere
+from sipagent.service.edge import EdgeCare
 
 
 def test_it_is_told_everything_and_never_ends() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.edge.files import TABLES, begin_anew, forget_dialogs, kept_tokens, places, write_files
-from sipagent.edge.hop import HopTokens, new_tokens
+from sipagent.edge.plan import HopTokens, new_tokens
 from tests.test_edge import planned
 
 pytestmark = pytest.mark.live  # it copies the tables that Kamailio comes with

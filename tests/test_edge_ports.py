@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from sipagent.config.load import HostPort
-from sipagent.edge.addresses import is_local
-from sipagent.edge.ports import HeldPorts
+from sipagent.edge.plan import is_local
+from sipagent.edge.process import HeldPorts
 from tests.peers.process import free_ports
 
 ELSEWHERE = "192.0.2.10"  # RFC 5737: no address of this machine

@@ -19,9 +19,10 @@ from media.hearing.embedding import (
     WINDOW,
     Embedding,
     EmbeddingUnavailable,
+    Head,
+    google_layers,
     log_mel,
 )
-from media.hearing.head import Head, google_layers
 
 ROOT = Path(__file__).parent.parent
 

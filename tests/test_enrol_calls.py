@@ -25,7 +25,7 @@ from sipagent.enrol.script import Script, script
 from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import Playback, tone
 from sipagent.softphone.sip import Message
-from sipagent.voice.detection import read_sound
+from sipagent.voice.detectors import read_sound
 from tests.loopback import Loopback, scene
 from tests.peers.process import free_ports
 from tests.test_enrol_keeping import TAKES

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from media.frame import SILENCE, Samples
-from sipagent.enrol.ear import SayingEar, is_tone, tone
 from sipagent.enrol.flow import Fault
-from sipagent.enrol.saying import bounds_ms
-from sipagent.voice.detection import read_sound
+from sipagent.enrol.saying import SayingEar, bounds_ms, is_tone, tone
+from sipagent.voice.detectors import read_sound
 
 TEXT = "je refuse"
 VOICE = read_sound(Path(__file__).parent / "live" / "je_refuse.flac")

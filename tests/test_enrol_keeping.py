@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.hearing.head import Head, HeadError, load, save
+from media.hearing.embedding import Head, HeadError, load_head, save_head
 from media.training.enrolled import EnrolledError, enrolled, read_person
-from sipagent.config.tables.enrol import folder_name
+from sipagent.config.tables import folder_name
 from sipagent.enrol import keeping
 from sipagent.enrol.flow import Step
 from sipagent.enrol.keeping import Colleague, Taken, expire, forget, keep, voices
@@ -40,7 +40,7 @@ def learnt(heads: Path, name: str, *voices: str) -> Path:
     """A head, and its card, that learnt from those."""
     heads.mkdir(exist_ok=True)
     head = Head("fr", ("pas de bande",), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices=voices)
-    save(heads / f"{name}.npz", head)
+    save_head(heads / f"{name}.npz", head)
     (heads / f"{name}.md").write_text("card")
     return heads / f"{name}.npz"
 
@@ -126,8 +126,8 @@ def test_a_head_that_cannot_be_read_is_told_when_the_rest_has_gone(tmp_path: Pat
 
 
 def test_a_head_keeps_the_voices_that_it_learnt_from(tmp_path: Path) -> None:
-    assert load(learnt(tmp_path, "one", "ann_martin", "zoe")).voices == ("ann_martin", "zoe")
-    assert load(learnt(tmp_path, "two")).voices == ()
+    assert load_head(learnt(tmp_path, "one", "ann_martin", "zoe")).voices == ("ann_martin", "zoe")
+    assert load_head(learnt(tmp_path, "two")).voices == ()
 
 
 def test_what_has_expired_goes_and_the_rest_stays(tmp_path: Path) -> None:

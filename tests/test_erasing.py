@@ -13,14 +13,12 @@ import pytest
 
 from media.recording import assemble as assembling
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Recording, Status
-from retention.storage.keys import Identity, public_line
-from retention.storage.marks import Marks
-from retention.storage.vault import Vault
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.agent.recorder.recovery import recover
+from retention.archive import Archive
+from retention.marks import Marks
+from retention.records import Recording, Status
+from retention.vault import Identity, Vault, public_line
+from retention.verify import verify
+from sipagent.agent.recorder import Recorder, recover
 from tests import kept
 from tests.kept import Paths, receipt, recording
 from tests.locking import locked

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from retention.archive import progress
-from retention.archive.archive import Archive
-from retention.archive.erasure import allows, finish, pending, stuck
-from retention.archive.rebuild import rebuild
-from retention.archive.verify import verify
-from retention.recording import Access, Event, Receipt, Recording, Status
-from retention.rows.store import StoreError, UnknownId
-from retention.rules.hold import Hold, place
-from retention.rules.purge import Terms, preview, purge
-from retention.storage.keys import Identity
-from retention.storage.marks import ERASED, Mark
+from retention import reserve
+from retention.archive import Archive
+from retention.erase import allows, erase_recording, stuck, to_erase
+from retention.holds import Hold, place
+from retention.marks import ERASED, Mark
+from retention.purge import Terms, preview, purge
+from retention.rebuild import rebuild
+from retention.records import Access, Event, Receipt, Recording, Status
+from retention.rows.rows import StoreError, UnknownId
+from retention.vault import Identity
+from retention.verify import verify
 from tests import kept
 from tests.both import BOTH
 from tests.full_disk import fill
@@ -38,7 +38,7 @@ STOPPED: dict[str, Any] = {"decision": "not_allowed", "decided_by": "operator"}
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "MOMENT_S", 0.05)
+    monkeypatch.setattr(reserve, "MOMENT_S", 0.05)
 
 
 def begun(archive: Archive, minutes: int = 0, **told: Any) -> Recording:
@@ -78,10 +78,10 @@ def test_what_must_go_is_found_by_its_mark_and_by_its_rows(archive: Archive) -> 
     told = receipt(taken_back, decision="not_allowed", decided_by="recorder_fault", events=(line,))
     archive.store.update_receipt(told)
     must_go = [marked, open_, closed, taken_back]
-    assert pending(archive) == stuck(archive) == [row.id for row in must_go]
+    assert to_erase(archive) == stuck(archive) == [row.id for row in must_go]
     for row in must_go:
-        finish(archive, row.id, START)
-    assert pending(archive) == []
+        erase_recording(archive, row.id, START)
+    assert to_erase(archive) == []
     for row in must_go:
         assert (left(archive, row), archive.store.recording(row.id).status) == ([], Status.ERASED)
         assert not allows(archive.store.receipt(row.id))
@@ -93,7 +93,7 @@ def test_what_must_go_is_found_by_its_mark_and_by_its_rows(archive: Archive) -> 
 def test_a_mark_is_believed_whatever_the_rows_say(archive: Archive) -> None:
     row = begun(archive)
     mark(archive, row, **REFUSED, phase="call", dtmf_method="info")
-    finish(archive, row.id, START)
+    erase_recording(archive, row.id, START)
     told = archive.store.receipt(row.id)
     assert (told.decision, told.decided_by, told.phase, told.dtmf_method) == (
         "refused",
@@ -115,9 +115,9 @@ def test_a_mark_outlives_rows_that_cannot_be_written(
     with monkeypatch.context() as patch:
         fill(patch, lambda: True)
         with pytest.raises(StoreError):
-            finish(archive, row.id, START)
-    assert left(archive, row) == ["refused"] and pending(archive) == [row.id]
-    finish(archive, row.id, START)
+            erase_recording(archive, row.id, START)
+    assert left(archive, row) == ["refused"] and to_erase(archive) == [row.id]
+    erase_recording(archive, row.id, START)
     assert left(archive, row) == [] and archive.store.receipt(row.id).decision == "refused"
 
 
@@ -128,11 +128,11 @@ def test_a_mark_of_a_call_that_the_database_does_not_know_stays(archive: Archive
     Paths(archive).part(row.id).write_bytes(SOUND)
     mark(archive, row, **REFUSED)
     with pytest.raises(UnknownId):
-        finish(archive, row.id, START)
+        erase_recording(archive, row.id, START)
     assert left(archive, row) == ["refused"]
     assert purge(archive, START, TERMS).failed == ()
     archive.store.add_receipt(receipt(row))
-    finish(archive, row.id, START)
+    erase_recording(archive, row.id, START)
     assert left(archive, row) == [] and archive.store.receipt(row.id).decision == "refused"
 
 
@@ -140,7 +140,7 @@ def test_a_mark_of_what_was_purged_since_goes(archive: Archive) -> None:
     row = keep(archive, recording())
     kept.remove(archive, row.id, START)
     mark(archive, row, **REFUSED)
-    finish(archive, row.id, START)
+    erase_recording(archive, row.id, START)
     assert archive.store.recording(row.id).status is Status.PURGED and left(archive, row) == []
 
 
@@ -152,13 +152,13 @@ def test_a_hold_keeps_what_an_operator_had_erased_and_never_what_the_caller_refu
     place(archive, row.id, HOLD, BY)
     mark(archive, row, **told)
     if told is REFUSED:
-        assert pending(archive) == [row.id]
-        finish(archive, row.id, START)
+        assert to_erase(archive) == [row.id]
+        erase_recording(archive, row.id, START)
         assert (left(archive, row), archive.store.recording(row.id).status) == ([], Status.ERASED)
         return
-    assert pending(archive) == []
+    assert to_erase(archive) == []
     with pytest.raises(StoreError, match="on hold"):
-        finish(archive, row.id, START)
+        erase_recording(archive, row.id, START)
     assert left(archive, row) == ["flac", "json", "refused"]
     assert archive.store.recording(row.id).status is Status.CLOSED
 
@@ -169,7 +169,7 @@ def test_a_row_that_cannot_be_read_is_told_and_hides_no_other(archive: Archive, 
     with closing(sqlite3.connect(tmp_path / "retention.db")) as hand, hand:
         hand.execute("UPDATE receipts SET started_at = 'once' WHERE id = ?", [bad.id])
     told: list[str] = []
-    assert pending(archive, lambda id, problem: told.append(id)) == [other.id]
+    assert to_erase(archive, lambda id, problem: told.append(id)) == [other.id]
     assert told == [bad.id]
 
 
@@ -200,9 +200,9 @@ def test_what_goes_while_we_look_is_not_told(archive: Archive, monkeypatch: pyte
     row = begun(archive, **REFUSED)
 
     def meanwhile(_: float) -> None:
-        finish(archive, row.id, START)
+        erase_recording(archive, row.id, START)
 
-    monkeypatch.setattr("retention.archive.progress.time.sleep", meanwhile)
+    monkeypatch.setattr("retention.reserve.time.sleep", meanwhile)
     assert stuck(archive) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.hearing.head import OTHER, load
+from media.hearing.embedding import OTHER, load_head
 from media.hearing.spotter import HEADS, known_heads, plain
 from media.training.language import LANGUAGES, language
 from media.training.speech import label
@@ -62,7 +62,7 @@ def test_the_threshold_is_as_low_as_other_speech_allows() -> None:
 
 @pytest.mark.parametrize("path", sorted(HEADS.glob("*.everyday.npz")), ids=lambda path: path.name)
 def test_a_shipped_head_of_everyday_words_only_doubts_and_costs_no_deep_layers(path: Path) -> None:
-    head = load(path)
+    head = load_head(path)
     assert head.everyday
     spoken = language(head.language)
     assert head.phrases == (*spoken.everyday, *spoken.refusing)

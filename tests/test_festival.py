@@ -10,23 +10,24 @@ from random import Random
 import numpy as np
 import pytest
 
-from media.training import own
-from media.training.festival import voice
-from media.training.festival.phones import (
-    VOWELS,
-    Clause,
-    FestivalError,
-    Syllable,
-    clauses,
-    french,
-    kinds,
-    nearest,
-    segments,
-)
-from media.training.festival.voice import Festival, lacking
+from media.training import own, voices
 from media.training.language import language
 from media.training.speech import FESTIVAL, Split, load_voice, plan
-from media.training.voices import RATE, Manner
+from media.training.voices import (
+    RATE,
+    VOWELS,
+    Clause,
+    Festival,
+    FestivalError,
+    Manner,
+    Syllable,
+    clauses,
+    festival_kinds,
+    french_sounds,
+    lacking_packages,
+    nearest_sounds,
+    segments,
+)
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 FRENCH = language("fr")
@@ -35,14 +36,15 @@ CLAUSE = Clause(
 )
 KAL = "kal_diphone"
 speaks = pytest.mark.skipif(
-    bool(lacking([KAL])), reason=f"not installed: {' and '.join(lacking([KAL]))} (make peers)"
+    bool(lacking_packages([KAL])),
+    reason=f"not installed: {' and '.join(lacking_packages([KAL]))} (make peers)",
 )
 
 
 def test_every_voice_has_phones_for_all_sounds() -> None:
-    every = french()
-    assert every > VOWELS and set(nearest().values()) <= every
-    for name, kind in kinds().items():
+    every = french_sounds()
+    assert every > VOWELS and set(nearest_sounds().values()) <= every
+    for name, kind in festival_kinds().items():
         assert set(kind.phones) == every, name
         assert all(1 <= len(phones) <= 2 for phones in kind.phones.values())
         assert kind.silence and kind.between and kind.package.startswith("festvox-")
@@ -50,7 +52,7 @@ def test_every_voice_has_phones_for_all_sounds() -> None:
 
 def test_each_voice_is_in_one_split() -> None:
     of = [name for split in SPLITS for name in FESTIVAL[split]]
-    assert sorted(of) == sorted(kinds()) and len(of) == len(set(of))
+    assert sorted(of) == sorted(festival_kinds()) and len(of) == len(set(of))
     for split in SPLITS:
         said = plan(FRENCH, "festival", split, list("abcdef"), 0.2)
         assert {utterance.manner.voice for utterance in said} == set(FESTIVAL[split])
@@ -77,13 +79,13 @@ def test_words_are_cut_into_clauses_and_syllables() -> None:
 
 
 def test_a_sound_without_phones_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("media.training.festival.phones._ipa", lambda text, accent: "ʘa")
+    monkeypatch.setattr("media.training.voices._ipa", lambda text, accent: "ʘa")
     with pytest.raises(FestivalError, match="'ʘa': no phone for ʘ; accepted: "):
         clauses("…a", "fr")
 
 
 def test_a_sentence_ends_low_and_long_and_a_question_high() -> None:
-    kind = kinds()[KAL]
+    kind = festival_kinds()[KAL]
 
     def said(mark: str, speed: float = 1.0) -> list[tuple[str, float, float]]:
         found = segments(replace(CLAUSE, mark=mark), kind, speed, Random(1))
@@ -104,16 +106,16 @@ def test_a_voice_without_what_its_package_only_recommends_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With apt's --no-install-recommends it would say nothing of its phones."""
-    monkeypatch.setattr(voice, "INSTALLED", tmp_path)
+    monkeypatch.setattr(voices, "INSTALLED", tmp_path)
     (tmp_path / "voices" / "hindi" / "hindi_NSK_diphone").mkdir(parents=True)
-    assert "festival-hi" in lacking(["hindi_NSK_diphone"])
+    assert "festival-hi" in lacking_packages(["hindi_NSK_diphone"])
     (tmp_path / "hindi_scm").mkdir()
-    assert not {"festival-hi", "festvox-hi-nsk"} & set(lacking(["hindi_NSK_diphone"]))
+    assert not {"festival-hi", "festvox-hi-nsk"} & set(lacking_packages(["hindi_NSK_diphone"]))
 
 
 def test_a_missing_voice_is_told_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voice, "INSTALLED", tmp_path)
-    assert "festvox-kallpc16k" in lacking([KAL])
+    monkeypatch.setattr(voices, "INSTALLED", tmp_path)
+    assert "festvox-kallpc16k" in lacking_packages([KAL])
     with pytest.raises(FestivalError, match=r"kal_diphone needs .*festvox-kallpc16k; apt install"):
         Festival("fr").say("Oui.", Manner(KAL, 1.0, 1.0))
     with pytest.raises(FestivalError, match="German: festival's voices have no phones for it"):
@@ -145,15 +147,15 @@ def test_what_ends_festival_is_said_a_little_later(monkeypatch: pytest.MonkeyPat
     def ask(self: object, wanted: str) -> str:
         asked.append(wanted)
         if "0.110" not in wanted:
-            ended = voice._Ended("the voice ended")
+            ended = voices._Ended("the voice ended")
             ended.answer = "using default diphone pau-pau for f-uw" if len(asked) < 2 else ""
             raise pickle.loads(pickle.dumps(ended))  # as from another process
         return ""
 
-    spoken = voice._Voice(KAL)
-    monkeypatch.setattr(voice._Voice, "_ask", ask)
-    monkeypatch.setattr(voice._Voice, "_start", lambda self: None)
-    found = list(segments(CLAUSE, kinds()[KAL], 1.0, Random(1)))
+    spoken = voices._Voice(KAL)
+    monkeypatch.setattr(voices._Voice, "_ask", ask)
+    monkeypatch.setattr(voices._Voice, "_start", lambda self: None)
+    found = list(segments(CLAUSE, festival_kinds()[KAL], 1.0, Random(1)))
     spoken._say_segments(found, Path("said.wav"))
     spoken.close()
     assert len(asked) == 3

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.rows.store import Store
-from retention.storage import files
+from retention import files
+from retention.sqlite import Store
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from sipagent.config.finding import counted
+from sipagent.config.errors import counted
 
 
 @pytest.mark.parametrize(

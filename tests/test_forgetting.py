@@ -15,18 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from retention.approval import Approval
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.postgres.sealed import sealing
-from retention.postgres.sealed.sealing import unsealed
-from retention.postgres.sealed.words import first_of, hash_of, user_part
-from retention.postgres.sealed_store import SealedStore
-from retention.recording import Access, Event, Note, RecordError, Recording, due_date
+from retention.archive import Archive
+from retention.erase import delete
+from retention.postgres import store as sealing
+from retention.postgres.store import SealedStore, first_of, hash_of, unsealed, user_part
+from retention.purge import Terms, purge
+from retention.records import Access, Approval, Event, Note, RecordError, Recording, due_date
 from retention.rows.pages import Row
 from retention.rows.selection import Selection
-from retention.rules.deletion import delete
-from retention.rules.purge import Terms, purge
+from retention.verify import verify
 from tests.kept import START, archive_of, keep, recording
 from tests.postgres import Server, primary
 from tests.sealed import ask, keys_in, sealed_store

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.postgres.sealed_store import SealedStore
-from retention.recording import Access
-from retention.rows.store import Store
-from retention.rules.deletion import delete
-from retention.rules.purge import Terms, purge
+from retention.erase import delete
+from retention.postgres.store import SealedStore
+from retention.purge import Terms, purge
+from retention.records import Access
+from retention.sqlite import Store
 from sipagent.check.retention import _keys
 from tests.kept import START, archive_of, keep, recording
 from tests.postgres import Server, fresh

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from retention.rules.clock import ClockReading
-from retention.storage.keys import new_pair
-from sipagent.cli.recordings import purge
+from retention.clock import ClockReading
+from retention.vault import new_pair
+from sipagent.cli import purge
 from tests.office import Office, Result, make_office
 from tests.room import Room
 from tests.tampering import sql

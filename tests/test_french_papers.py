@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sipagent.article30 import certificate
-from sipagent.article30.file import differences, read, renewed
-from sipagent.article30.french import FRENCH
-from sipagent.article30.markdown import markdown
 from sipagent.languages.typography import set_french
-from sipagent.stats import words as statistics
-from sipagent.stats.words import StatisticsWords
+from sipagent.text import certificate
+from sipagent.text import statistics_words as statistics
+from sipagent.text.register_file import differences, read, renewed
+from sipagent.text.register_words import FRENCH, markdown
+from sipagent.text.statistics_words import StatisticsWords
 from tests.test_register import changed, made, variants
 
 BREAKS = re.compile(r" [;?!%»]| :(?!\S)|« |\S[;?!»](?<![\u00a0\u202f].)|\S:(?= )|\w'\w")

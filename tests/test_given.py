@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.edge.given import given
+from sipagent.edge.rpc import given
 
 
 @pytest.mark.parametrize(

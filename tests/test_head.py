@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from retention.rows.chain import GENESIS, ChainHead
-from retention.rows.chain_head import ChainHeadError, damaged_path, export_head, read_head
-from retention.rows.store import Store, StoreError
-from retention.storage.places import Places
+from retention.files import Places
+from retention.rows.chain import GENESIS, ChainHead, ChainHeadError, damaged_path, export_head, read_head
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
 from tests.crashing import killed_before, steps
 from tests.kept import recording
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.sip.head_rules import can_be_sent_to, can_be_written, has_tag, wants_answers_elsewhere
+from sipagent.sip.messages import can_be_sent_to, can_be_written, has_tag, wants_answers_elsewhere
 
 
 @pytest.mark.parametrize("uri", ["sip:a@[]", "sip:[]", "sips:[]:5060", "sip:a@[];lr"])

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.embedding import FAR, NEAR_OWN, OWN, WARPS, Embedding, Floats
-from media.hearing.head import Head, Tails
+from media.hearing.embedding import FAR, NEAR_OWN, OWN, WARPS, Embedding, Floats, Head, Tails
 from media.hearing.keyword import StreamPosition
-from media.hearing.spotter import known_heads
-from media.hearing.streams import STEP, STREAMS, Streams
+from media.hearing.spotter import STEP, STREAMS, Streams, known_heads
 
 SOUND = np.asarray(np.random.default_rng(3).normal(size=4 * SAMPLE_RATE) * 1500, dtype=np.int16)
 ALL = (OWN, *WARPS)

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Access, Status, due_date
-from retention.rows.store import StoreError, UnknownId
-from retention.rules.deletion import NotDeleted, delete
-from retention.rules.hold import (
+from retention import files
+from retention.actions import file_note
+from retention.archive import Archive
+from retention.erase import NotDeleted, delete
+from retention.holds import (
     Hold,
     HoldError,
     holds,
@@ -23,12 +22,13 @@ from retention.rules.hold import (
     release,
     review_of,
     reviews_overdue,
-    why_not,
+    why_no_hold,
 )
-from retention.rules.note import file_note
-from retention.rules.purge import Terms, purge
-from retention.storage import files
-from retention.storage.keys import Identity
+from retention.purge import Terms, purge
+from retention.records import Access, Status, due_date
+from retention.rows.rows import StoreError, UnknownId
+from retention.vault import Identity
+from retention.verify import verify
 from tests.both import BOTH, by_hand
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 from tests.tampering import use_of
@@ -52,8 +52,8 @@ def kept(tmp_path: Path) -> Iterator[Archive]:
 
 
 def test_what_is_allowed() -> None:
-    assert why_not(HOLD, GROUNDS, TODAY) is None
-    assert why_not(replace(HOLD, review=TODAY + timedelta(days=1)), GROUNDS, TODAY) is None
+    assert why_no_hold(HOLD, GROUNDS, TODAY) is None
+    assert why_no_hold(replace(HOLD, review=TODAY + timedelta(days=1)), GROUNDS, TODAY) is None
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_what_is_allowed() -> None:
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], why: str) -> None:
-    told = why_not(replace(HOLD, **changes), GROUNDS, TODAY) or ""
+    told = why_no_hold(replace(HOLD, **changes), GROUNDS, TODAY) or ""
     assert told.startswith(why) and "\n" not in told
 
 
 def test_without_any_ground_nothing_is_held() -> None:
-    assert "is not listed" in (why_not(HOLD, (), TODAY) or "")
+    assert "is not listed" in (why_no_hold(HOLD, (), TODAY) or "")
 
 
 def test_a_hold_is_in_the_row_the_json_and_the_trace(kept: Archive) -> None:

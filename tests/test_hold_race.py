@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from retention.approval import Approval
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Access, Recording, Status, due_date
-from retention.rows.store import StoreError
-from retention.rules.approval import ApprovalError, Rules, approve, ask
-from retention.rules.deletion import NotDeleted, delete
-from retention.rules.hold import Hold, HoldError, place
-from retention.rules.purge import Terms, purge
+from retention.actions import ApprovalError, Rules, approve, ask_approval
+from retention.archive import Archive
+from retention.erase import NotDeleted, delete
+from retention.holds import Hold, HoldError, place
+from retention.purge import Terms, purge
+from retention.records import Access, Approval, Recording, Status, due_date
+from retention.rows.rows import StoreError
+from retention.verify import verify
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording, sqlite
 
 HOLD = Hold(
@@ -78,7 +77,7 @@ def by_approval(archive: Archive, id: str, number: int) -> str:
     )
     rules = Rules(grounds=("criminal",), purposes=(), period="6 months", today=START.date())
     try:
-        kept = ask(archive, asked, Access(at=START, action="ask", login=HOLD.by), rules)
+        kept = ask_approval(archive, asked, Access(at=START, action="ask", login=HOLD.by), rules)
         approve(archive, kept.id, Access(at=START, action="approve", login=HOLD.approved_by), rules)
     except ApprovalError as late:
         return str(late).partition(":")[0]

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from sipagent.agent.operators.asking import Answer, AskAgain, BoardHeard, Offered, Seek
-from sipagent.agent.operators.board import Board
-from sipagent.agent.operators.board_client import LocalBoardClient
+from sipagent.agent.board import Answer, AskAgain, Board, BoardHeard, Offered, Seek
+from sipagent.agent.operators import LocalBoardClient
 from sipagent.config.load import Config
-from sipagent.service.hosts.board import HostBoard
+from sipagent.service.cluster import HostBoard
+from sipagent.service.control import Wake
 from sipagent.service.metrics import Metrics
-from sipagent.service.orders import Wake
-from sipagent.service.processes.sharing import Sharing
+from sipagent.service.supervisor import Sharing
 from tests.configured import SMALL, read, with_keys
 from tests.driving import RULES, Stage
 from tests.postgres import Server

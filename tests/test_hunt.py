@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call.machines.hunt import Hunt, Operator, refused
+from sipagent.call.machines import Hunt, Operator, refused
 
 A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from media.prompt import inspect_prompt
-from retention.storage.keys import read_identity, read_public
-from sipagent.cli.init.template import filled, over, template
+from retention.vault import read_identity, read_public
+from sipagent.cli.init_directory import filled, over, template
 from sipagent.config.load import load
 from tests.configured import init_examples
 from tests.office import Office, make_office

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from retention.storage.keys import new_pair, read_identity, read_public
-from sipagent.cli.init import directory, place
-from sipagent.cli.init.answers import suggested_listen, suggested_uri
-from sipagent.cli.init.place import Account, Place, place_of
+from retention.vault import new_pair, read_identity, read_public
+from sipagent.cli import init_directory
+from sipagent.cli.init_directory import Account, Place, place_of, suggested_listen, suggested_uri
 from sipagent.config.load import Config, load
 from sipagent.config.types import listen
 from tests.office import Office, make_office
@@ -232,7 +231,7 @@ def test_what_was_begun_is_taken_back(office: Office, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "keys/recordings.key")
 
-    monkeypatch.setattr(directory, "new_pair", full)
+    monkeypatch.setattr(init_directory, "new_pair", full)
     (office.folder / "there").mkdir()
     file = answers(office, REGISTERING)
     for where in ("new/deep", "there"):
@@ -262,8 +261,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if this folder were /etc/sipagent, and had a package's empty folders."""
     etc = tmp_path / "etc" / "sipagent"
     (etc / "prompts").mkdir(parents=True)
-    monkeypatch.setattr(place, "SYSTEM_CONFIG", etc / "config.toml")
-    monkeypatch.setattr(place, "STATE", tmp_path / "var" / "lib" / "sipagent")
+    monkeypatch.setattr(init_directory, "SYSTEM_CONFIG", etc / "config.toml")
+    monkeypatch.setattr(init_directory, "STATE", tmp_path / "var" / "lib" / "sipagent")
     return etc
 
 
@@ -283,7 +282,7 @@ def test_an_installation_keeps_what_it_records_elsewhere(office: Office, install
 def test_the_service_reads_the_configuration_and_owns_what_is_kept(
     office: Office, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "_service", lambda: Account(4321, 4322))
+    monkeypatch.setattr(init_directory, "_service", lambda: Account(4321, 4322))
     before = os.umask(0o077)
     try:
         result = office.run("init", "--no-passphrase", "--answers", answers(office, REGISTERING), installed)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.keys import new_pair, read_identity
+from retention.vault import new_pair, read_identity
 from sipagent.config.load import load
 from tests.loopback import ROOT
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from retention.journal.journal import Journal
-from retention.journal.wakes import Wakes
-from retention.recording import Access, Receipt, Recording, Status, Sum
-from retention.rows.faults import NoRoom, StoreError
-from retention.rows.store import Store
+from retention.journal import Journal, Wakes
+from retention.records import Access, Receipt, Recording, Status, Sum
+from retention.rows.rows import NoRoom, StoreError
+from retention.sqlite import Store
 from tests.kept import START, receipt, recording
 
 TABLES = ("receipts", "recordings", "sums", "chain", "in_progress")

@@ -29,18 +29,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from retention.archive.archive import Archive, ArchiveError
-from retention.archive.reserve import Reserve, take_in
-from retention.archive.verify import verify
-from retention.recording import Access, Note, Recording, Status, due_date
+from retention.archive import Archive
+from retention.erase import NotDeleted, delete
+from retention.holds import Hold, HoldError, place, release
+from retention.marks import ArchiveError, Mark
+from retention.purge import Terms, erase_pending, overdue, preview, purge
+from retention.records import Access, Note, Recording, Status, due_date
+from retention.reserve import Reserve, take_in
 from retention.rows import pages
-from retention.rows.chain_head import read_head
-from retention.rows.store import Store, StoreError
-from retention.rules.deletion import NotDeleted, delete
-from retention.rules.hold import Hold, HoldError, place, release
-from retention.rules.purge import Terms, erase_pending, overdue, preview, purge
-from retention.storage.keys import Identity
-from retention.storage.marks import Mark
+from retention.rows.chain import read_head
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
+from retention.vault import Identity
+from retention.verify import verify
 from tests.both import POSTGRES, by_hand, opened, over
 from tests.kept import SOUND, START, Paths, archive_of, bytes_under, receipt, recording
 from tests.postgres import Server
@@ -87,7 +88,7 @@ class Keeping(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda descriptor: None)
         self.patch.setattr(pages, "BREATH_S", 0)
-        self.patch.setattr("retention.archive.progress.MOMENT_S", 0)
+        self.patch.setattr("retention.reserve.MOMENT_S", 0)
         self.marked: dict[str, str] = {}  # what a mark says of a call, until the rows say it, too
         self.waiting: dict[str, Recording] = {}  # of calls whose rows are in the reserve
         self.now, self.period, self.number = START, PERIODS[0], 0

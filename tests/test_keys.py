@@ -15,15 +15,7 @@ from nacl.public import SealedBox
 from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 
-from retention.storage.keys import (
-    Identity,
-    KeysError,
-    PublicKey,
-    Strength,
-    new_pair,
-    read_identity,
-    read_public,
-)
+from retention.vault import Identity, KeysError, PublicKey, Strength, new_pair, read_identity, read_public
 
 WEAK = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 WORDS = "déjà vu"

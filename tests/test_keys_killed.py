@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.postgres.sealed_store import SealedStore
-from retention.recording import Receipt
-from retention.rows.faults import TryAgain
+from retention.postgres.store import SealedStore
+from retention.records import Receipt
+from retention.rows.rows import TryAgain
 from retention.rows.selection import Selection
 from tests.crashing import killed_before
 from tests.kept import CALLER, receipt, recording

@@ -17,18 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.erasure import finish
-from retention.archive.reserve import Reserve, take_in
-from retention.archive.verify import verify
-from retention.recording import Access, Event, Recording, Status, due_date
-from retention.rows.chain_head import read_head
-from retention.rules.deletion import NotDeleted, delete
-from retention.rules.hold import Hold, HoldError, place, release
-from retention.rules.note import NotFiled, file_note
-from retention.rules.purge import Terms, purge
-from retention.storage.keys import Identity
-from retention.storage.marks import Mark
+from retention.actions import NotFiled, file_note
+from retention.archive import Archive
+from retention.erase import NotDeleted, delete, erase_recording
+from retention.holds import Hold, HoldError, place, release
+from retention.marks import Mark
+from retention.purge import Terms, purge
+from retention.records import Access, Event, Recording, Status, due_date
+from retention.reserve import Reserve, take_in
+from retention.rows.chain import read_head
+from retention.vault import Identity
+from retention.verify import verify
 from tests import kept
 from tests.crashing import killed_before, steps
 from tests.kept import (
@@ -103,7 +102,7 @@ def by_refusal(archive: Archive) -> None:
     """In the call: the mark first, then all that it asks for."""
     mark = Mark.of(receipt(SEALED, decision="refused", decided_by="dtmf"), START)
     archive.marks.sync(archive.marks.make(mark))
-    finish(archive, SEALED.id, START)
+    erase_recording(archive, SEALED.id, START)
 
 
 def by_reserve(archive: Archive) -> None:
@@ -138,7 +137,7 @@ def ask(folder: Path, asked: Asked) -> None:
     ids=lambda asked: asked.__name__,
 )
 def test_at_every_step(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
-    monkeypatch.setattr("retention.archive.progress.MOMENT_S", 0)
+    monkeypatch.setattr("retention.reserve.MOMENT_S", 0)
     whole = tmp_path / "whole"
     shutil.copytree(original, whole)
     taken = steps(partial(ask, whole, asked))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.languages import terminal
+from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.labels import CODES, label
 from tests import catalogues
@@ -165,7 +165,7 @@ def test_codes_have_words_in_french_and_are_themselves_in_english() -> None:
 def test_a_stream_shows_what_it_can(encoding: str, shown: str) -> None:
     written = io.BytesIO()
     stream = io.TextIOWrapper(written, encoding=encoding)
-    terminal.show_all(stream)
+    typography.show_all(stream)
     stream.write("«\u00a0L’été\u00a0»…")
     stream.flush()
     assert written.getvalue().decode(stream.encoding).replace("\u00a0", " ") == shown

@@ -8,13 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from retention.recording import Access, RecordError
-from retention.rows.chain import GENESIS, ChainEntry, ChainHead, commitment, public_text
-from retention.rows.differences import differences
-from retention.rows.pages import Listing
-from retention.rows.rows import Rows
-from retention.rows.store import Store, StoreError
-from retention.sqlite.tables import SqliteTables
+from retention.records import Access, RecordError
+from retention.rows.chain import GENESIS, ChainEntry, ChainHead, commitment, differences, public_text
+from retention.rows.pages import Listing, SqliteTables
+from retention.rows.rows import Rows, StoreError
+from retention.sqlite import Store
 from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, note_on, use_of

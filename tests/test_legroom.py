@@ -2,12 +2,12 @@
 
 import pytest
 
-from sipagent.agent.legroom import LegRoom, Share
+from sipagent.agent.calls import LegRoom, LegShare
 
 
 def room(used: int, *shares: tuple[int, int], capacity: int = 4) -> LegRoom:
     """Calls as (legs up, of which spare), named a, b, …"""
-    named = tuple(Share("abcdefgh"[n], up, spare) for n, (up, spare) in enumerate(shares))
+    named = tuple(LegShare("abcdefgh"[n], up, spare) for n, (up, spare) in enumerate(shares))
     return LegRoom(capacity, used, named)
 
 

@@ -10,11 +10,25 @@ import pytest
 from numpy.typing import NDArray
 
 from media.frame import SAMPLE_RATE, Samples
+from media.training import lines
 from media.training.features import read
-from media.training.lines import codecs
-from media.training.lines.channel import Kind, PhoneLine, active_rms, any_line, carry, newer_line
-from media.training.lines.codecs import PACKET, Codec, MissingCoder, lost_packets, through
-from media.training.lines.surroundings import made_noise, room, suppressed, television
+from media.training.lines import (
+    PACKET,
+    Codec,
+    Kind,
+    MissingCoder,
+    PhoneLine,
+    active_rms,
+    any_line,
+    carry,
+    lost_packets,
+    made_noise,
+    newer_line,
+    room,
+    suppressed,
+    television,
+    through,
+)
 from sipagent.agent.admission import SHIPPED
 
 NEWER: tuple[Codec, ...] = ("amrnb", "amrwb", "opus", "g726")
@@ -62,7 +76,7 @@ def test_a_decoder_hides_what_is_lost_by_itself(codec: Codec) -> None:
     whole, holed = coded(codec), coded(codec, lost)
     assert len(holed) == len(whole)
     assert np.array_equal(whole[: 38 * PACKET], holed[: 38 * PACKET])
-    assert not np.array_equal(holed, codecs.faded(whole, lost))
+    assert not np.array_equal(holed, lines.faded(whole, lost))
     hidden = holed[40 * PACKET : 43 * PACKET]
     assert np.abs(hidden).max() > 0.05 * np.abs(whole[40 * PACKET : 43 * PACKET]).max()
     assert not np.array_equal(hidden, whole[40 * PACKET : 43 * PACKET])
@@ -122,10 +136,10 @@ def test_a_coder_that_is_missing_says_what_to_install(codec: Codec, monkeypatch:
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr(ctypes, "CDLL", no_library)
-    codecs._amrwb_library.cache_clear()
+    lines._amrwb_library.cache_clear()
     with pytest.raises(MissingCoder, match=r"^[^\n]*(pip install 'sipagent\[train\]'|apt install \S+)$"):
         through(SPOKEN, codec, NONE_LOST)
-    codecs._amrwb_library.cache_clear()
+    lines._amrwb_library.cache_clear()
 
 
 def test_a_room_is_as_loud_as_said_beside_the_voice() -> None:

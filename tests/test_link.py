@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.service.processes.link import Link
-from sipagent.service.processes.messages import Drain, Ready, ToChild
+from sipagent.service.children import Drain, Link, Ready, ToChild
 from tests.tapping import wait_for
 
 Ends = tuple["Connection[Any, Any]", Link, list[ToChild | str]]

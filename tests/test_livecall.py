@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Status
-from sipagent.agent.livecall import LiveCall, LiveCalls
+from retention.records import Status
+from sipagent.agent.calls import LiveCall, LiveCalls
 from sipagent.call import events as e
 from sipagent.call.flow import CallFlow
-from sipagent.call.policy import Policy
+from sipagent.call.state import Policy
 from tests.driving import sounds
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)

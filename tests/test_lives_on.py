@@ -12,26 +12,21 @@ import pytest
 
 from media.recording.assemble import read_sound
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.leftovers import replaced
-from retention.archive.metadata import beside
-from retention.archive.verify import verify
-from retention.host import Host as HostRow
-from retention.journal.journal import Journal
-from retention.journal.lost import LostHosts
-from retention.journal.shipping import Presence, Shipper
-from retention.object_rows import ObjectRow, State, new_put
-from retention.objects.gathering import forget_gathered
-from retention.objects.names import object_name, piece_name
-from retention.objects.object_files import ObjectFiles
-from retention.objects.pieces import Uploads
-from retention.objects.telling import tell
-from retention.recording import Recording, Status
-from retention.rules.purge import purge
-from retention.storage.keys import Identity, public_line
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.reached import ReachedRecordings
-from sipagent.agent.recorder.recorder import Recorder
+from retention.archive import Archive
+from retention.erase import replaced
+from retention.journal import Journal
+from retention.objects.bucket import object_name, piece_name
+from retention.objects.object_files import ObjectFiles, forget_gathered
+from retention.objects.uploads import Uploads, tell_objects
+from retention.purge import purge
+from retention.recording_files import FileKind
+from retention.records import Host as HostRow
+from retention.records import Recording, Status
+from retention.rows.object_rows import ObjectRow, State, new_put
+from retention.shipping import LostHosts, Presence, Shipper
+from retention.vault import Identity, public_line
+from retention.verify import verify, wrong_beside
+from sipagent.agent.recorder import ReachedRecordings, Recorder
 from tests.kept import START, receipt, recording
 from tests.memory_bucket import MemoryBucket
 from tests.object_store import archive_of_calls, archive_through, host_of
@@ -90,7 +85,7 @@ class Hosts:
         """What is in the spool of `a` goes up, and the others know."""
         self.uploads.pace.succeeded()
         assert self.uploads.turn() == []
-        tell(self.journal, self.shared)
+        tell_objects(self.journal, self.shared)
 
     def ship(self) -> None:
         while self.shipper.ship(Presence()) is not None:
@@ -168,7 +163,7 @@ def test_a_host_that_was_taken_for_lost_closes_its_recording_itself(hosts: Hosts
         object_name(row.id, kind) for kind in (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
     ]
     assert not any(hosts.here.exists(row.id, kind) for kind in FileKind)
-    assert beside(hosts.b, row.id) == []
+    assert wrong_beside(hosts.b, row.id) == []
     told_by_json = json.loads(hosts.bucket.content(object_name(row.id, FileKind.METADATA)))
     assert (told_by_json["incomplete"], told_by_json["sha256"]) == (False, done.sha256)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.local_files import LocalFiles
-from retention.storage.marks import ArchiveError
-from retention.storage.recording_files import (
+from retention.marks import ArchiveError
+from retention.recording_files import (
     FORMATS,
     Area,
     FileKind,
+    LocalFiles,
     RecordingFiles,
     format_of,
     has_metadata,

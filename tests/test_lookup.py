@@ -8,10 +8,9 @@ from typing import Any
 import click
 import pytest
 
-from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.rules.lookup import ids_beginning, ids_meant
-from sipagent.cli.base import _complete_id
+from retention.rows.rows import Rows, ids_beginning, ids_meant
+from retention.sqlite import Store
+from sipagent.cli.program import _complete_id
 from tests.both import BOTH, opened, raw
 from tests.kept import receipt, recording
 from tests.office import Office, make_office

@@ -8,19 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.recording import Access, Status
+from retention.archive import Archive
+from retention.erase import delete
+from retention.records import Access, Status
+from retention.rows.rows import UnknownId
 from retention.rows.selection import Selection
-from retention.rows.store import UnknownId
-from retention.rules.deletion import delete
-from retention.rules.statistics import Statistics
+from retention.statistics import Statistics
 from sipagent.languages.spoken import answering
-from sipagent.lookup.as_json import deletion_json, holds_json, statistics_json
-from sipagent.lookup.filters import FilterError, selection
-from sipagent.lookup.note_text import LIMIT, note_text
-from sipagent.lookup.person import calls_of_caller, calls_of_reference
-from sipagent.lookup.terms import terms_of
-from sipagent.lookup.whole import whole_record
+from sipagent.lookup.parsing import NOTE_LIMIT, FilterError, note_text, selection
+from sipagent.lookup.results import (
+    calls_of_caller,
+    calls_of_reference,
+    deletion_json,
+    holds_json,
+    statistics_json,
+    terms_of,
+    whole_record,
+)
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, keep, recording
 from tests.loopback import ROOT
@@ -121,7 +125,7 @@ def test_figures_with_what_the_chain_knows() -> None:
         (b" \n", "is empty"),
         (b"\xff", "is not UTF-8 text"),
         (b"a\x1b[1m", "holds control characters"),
-        (b"x" * (LIMIT + 1), "is longer than 64 KiB"),
+        (b"x" * (NOTE_LIMIT + 1), "is longer than 64 KiB"),
     ],
 )
 def test_the_text_of_an_analysis(content: bytes, said: str) -> None:

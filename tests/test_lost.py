@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from retention.journal.merging import LIVES, LOST
-from retention.recording import Status
+from retention.records import Status
+from retention.shipping import LIVES, LOST
 from tests.two_hosts import State, World, call
 
 ONE = call(1)

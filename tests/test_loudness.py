@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.loudness import Loudness, loudness
+from media.prompt import Loudness, loudness
 
 RATE = 8000
 

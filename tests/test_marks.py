@@ -12,13 +12,12 @@ import pytest
 
 from media.recording.assemble import assemble, settle
 from media.recording.tap import Tap
-from retention.archive.archive import Archive, ArchiveError
-from retention.archive.rotation import rotate
-from retention.recording import Event
-from retention.storage.files import write_whole
-from retention.storage.keys import Identity
-from retention.storage.marks import ERASED, Mark, Marks, MustGo
-from sipagent.call.machines import story
+from retention.archive import Archive, rotate
+from retention.files import write_whole
+from retention.marks import ERASED, ArchiveError, Mark, Marks, MustGo
+from retention.records import Event
+from retention.vault import Identity
+from sipagent.call import machines
 from tests.kept import CALLER, OPERATOR, START, Paths, keep, receipt, recording
 from tests.tapping import RATE, feed
 
@@ -107,10 +106,10 @@ def test_the_receipt_comes_to_say_it() -> None:
     assert replace(told, events=()) == REFUSED
     assert [(event.at, event.what, event.by) for event in told.events] == [
         (DECIDED, "decision: refused (voice)", "caller"),
-        (DECIDED, story.ERASED, "agent"),
+        (DECIDED, machines.ERASED, "agent"),
     ]
     assert MARK.onto(told) == told
-    assert story.ERASED == ERASED
+    assert machines.ERASED == ERASED
 
 
 def test_what_says_more_already_stays() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from sipagent.agent.admission import Admission
-from sipagent.agent.operators.board import Strategy
+from sipagent.agent.board import Strategy
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
-from sipagent.call.policy import Policy
+from sipagent.call.state import Policy
 from tests.driving import DESK, RULES, SECOND_DESK
 from tests.simulation import (
     HOP_S,

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER
 from tests.driving import DESK, RULES, SECOND_DESK
 from tests.simulation import HOP_S, Phone, Phones, answered, gone, heard, reached, simulated, talks
@@ -19,7 +18,7 @@ REFUSES_S = {"while it rings": 9.4, "once it talks": 11.5}  # after the caller's
 
 
 def asks(leg: int) -> e.Fact:
-    return r.TransferAsked(leg, SECOND_DESK)
+    return e.TransferAsked(leg, SECOND_DESK)
 
 
 def giver(*after: tuple[float, Callable[[int], e.Fact]]) -> Phone:

@@ -5,8 +5,7 @@ from itertools import product
 
 import pytest
 
-from sipagent.sip.media_source import OPEN_S, MediaSource
-from sipagent.sip.socket_filter import Address, Sender
+from sipagent.sip.packet_filter import OPEN_S, Address, MediaSource, Sender
 
 PUBLIC, PRIVATE, PEER = ("198.51.100.7", 4000), ("10.1.2.3", 4000), ("127.0.0.1", 4000)
 GATEWAYS = ip_network("192.0.2.0/24")

@@ -5,9 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from retention.journal.merging import LIVES, LOST, is_lost, lost, merged_receipt, merged_recording, must_go
-from retention.recording import Event, Receipt, Recording, Status
-from retention.storage.marks import ERASED
+from retention.marks import ERASED
+from retention.records import Event, Receipt, Recording, Status
+from retention.shipping import (
+    LIVES,
+    LOST,
+    is_lost,
+    lost_receipt,
+    merged_receipt,
+    merged_recording,
+    must_go,
+)
 from tests.kept import START, receipt, recording
 
 ROW = recording()
@@ -56,7 +64,7 @@ def test_what_was_forgotten_is_not_told_again() -> None:
 
 
 def test_a_call_that_was_taken_for_lost_is_told_as_it_was() -> None:
-    there = lost(ON, START)
+    there = lost_receipt(ON, START)
     assert is_lost(there) and there.outcome == "failed"
     merged = merged_receipt(ENDED, there, LATER)
     assert (merged.outcome, merged.ended_at) == ("connected", ENDED.ended_at)
@@ -65,14 +73,14 @@ def test_a_call_that_was_taken_for_lost_is_told_as_it_was() -> None:
 
 
 def test_a_call_that_is_still_on_is_on_again() -> None:
-    merged = merged_receipt(ON, lost(ON, START), LATER)
+    merged = merged_receipt(ON, lost_receipt(ON, START), LATER)
     assert (merged.outcome, merged.ended_at) == (None, None)
-    twice = merged_receipt(ENDED, lost(merged, LATER), LATER)
+    twice = merged_receipt(ENDED, lost_receipt(merged, LATER), LATER)
     assert whats(twice) == [LOST, LIVES, LOST, LIVES] and twice.outcome == "connected"
 
 
 @pytest.mark.parametrize("ours", [ON, ENDED, REFUSED])
-@pytest.mark.parametrize("there", [ON, ENDED, REFUSED, lost(ON, START), ENDED.anonymous()])
+@pytest.mark.parametrize("there", [ON, ENDED, REFUSED, lost_receipt(ON, START), ENDED.anonymous()])
 def test_merging_receipts_is_stable(ours: Receipt, there: Receipt) -> None:
     once = merged_receipt(ours, there, LATER)
     assert merged_receipt(ours, once, LATER + timedelta(seconds=1)) == once

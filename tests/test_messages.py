@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipagent.languages.choice import speaking
-from sipagent.languages.messages import CONTEXT, said
+from sipagent.languages.spoken import CONTEXT, said
 from tests import catalogues, messages
 from tests.loopback import ROOT
 

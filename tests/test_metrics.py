@@ -11,20 +11,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from retention.recording import Status
+from retention.records import Status
 from sipagent import __version__
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import RefusedByEngine, Registration
 from sipagent.agent.figures import Figures as Counted
-from sipagent.agent.recorder.recorder import TapFault
+from sipagent.agent.recorder import TapFault
 from sipagent.call import events as e
 from sipagent.config.load import HostPort
-from sipagent.service.hosts.shipping import ShippingFigures
-from sipagent.service.hosts.storing import StoringFigures
-from sipagent.service.metrics import Metrics
+from sipagent.service.cluster import ShippingFigures
+from sipagent.service.metrics import Metrics, Watch, serving
 from sipagent.service.purging import Purging
-from sipagent.service.scrape import serving
-from sipagent.service.watch import Watch
+from sipagent.service.storing import StoringFigures
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import DESK, ELSEWHERE, HERE, SECOND_DESK, Stage, invite, staged

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from sipagent.config.load import HostPort
-from sipagent.service.scrape import serving
+from sipagent.service.metrics import serving
 from tests.driving import Stage, staged
 from tests.tapping import PATIENCE_S
 from tests.test_metrics import Service, SharedOrNot, Ships, Stores, WithACrash

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.reserve import Reserve
-from retention.moving.moving import MoveError, move
-from retention.recording import Status
-from retention.rows.chain_head import read_head
-from retention.rows.store import Store, StoreError
-from retention.storage.marks import Mark
-from retention.storage.moved import Moved, read_moved
-from retention.storage.places import Places
-from retention.storage.recording_files import Area, FileKind, sha256
+from retention.archive import Archive
+from retention.files import Moved, Places, read_moved
+from retention.marks import Mark
+from retention.move import MoveError, move
+from retention.recording_files import Area, FileKind, sha256
+from retention.records import Status
+from retention.reserve import Reserve
+from retention.rows.chain import read_head
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
 from tests.crashing import killed_before, steps
 from tests.kept import Paths, archive, keep, receipt, recording
 from tests.moving import NOW, TRACE, all_rows, entries, moved, problems, settled, there
@@ -162,7 +162,7 @@ def test_what_another_move_has_begun_is_left_alone(here: Archive, tmp_path: Path
     target = there(tmp_path / "there")
     assert target.rows is not None
     with other.store.still() as head:
-        from retention.moving.arriving import Origin
+        from retention.move import Origin
 
         target.rows.begin(Origin(str(other.store.path), head))
     with pytest.raises(MoveError, match=r"what comes from .*other/retention\.db is not all there yet"):

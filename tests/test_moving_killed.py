@@ -7,22 +7,20 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.moving.arriving_shared import ArrivingShared
-from retention.moving.moving import Target, move
-from retention.objects.blobs import ObjectBlobs
-from retention.objects.client import Bucket, BucketPlace
-from retention.objects.object_files import ObjectFiles
-from retention.postgres.blobs import FolderBlobs
-from retention.postgres.sealed_store import SealedStore
+from retention.archive import Archive
+from retention.files import read_moved
+from retention.marks import Marks
+from retention.move import Target, move
+from retention.move_shared import ArrivingShared
+from retention.objects.bucket import Bucket, BucketPlace
+from retention.objects.object_files import ObjectBlobs, ObjectFiles
+from retention.postgres.row_keys import FolderBlobs
+from retention.postgres.store import SealedStore
+from retention.recording_files import FileKind, LocalFiles, RecordingFiles
 from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.storage.keys import Identity
-from retention.storage.local_files import LocalFiles
-from retention.storage.marks import Marks
-from retention.storage.moved import read_moved
-from retention.storage.recording_files import FileKind, RecordingFiles
+from retention.sqlite import Store
+from retention.vault import Identity
+from retention.verify import verify
 from tests.kept import archive, keep_by, recording
 from tests.moving import TRACE, entries, settled
 from tests.object_store import place_of

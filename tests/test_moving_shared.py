@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.moving.arriving import Origin
-from retention.moving.arriving_shared import ArrivingShared
-from retention.moving.moving import Done, MoveError, Target, move
-from retention.postgres.blobs import FolderBlobs
-from retention.postgres.guards import MOVED_AWAY, MOVING_IN
-from retention.postgres.sealed_store import SealedStore
-from retention.rows.store import StoreError
-from retention.storage.local_files import LocalFiles
-from retention.storage.marks import Marks
+from retention.archive import Archive
+from retention.marks import Marks
+from retention.move import Done, MoveError, Origin, Target, move
+from retention.move_shared import ArrivingShared
+from retention.postgres.row_keys import FolderBlobs
+from retention.postgres.schema import MOVED_AWAY, MOVING_IN
+from retention.postgres.store import SealedStore
+from retention.recording_files import LocalFiles
+from retention.rows.rows import StoreError
+from retention.verify import verify
 from tests.kept import archive, keep, recording
 from tests.moving import TRACE, all_rows, entries, moved, settled
 from tests.postgres import Server

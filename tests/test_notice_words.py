@@ -4,8 +4,10 @@ import unicodedata
 
 import pytest
 
-from sipagent.notice.vocabulary import ENGLISH, FRENCH, VOCABULARIES
-from sipagent.notice.words import (
+from sipagent.text.notice_words import (
+    ENGLISH,
+    FRENCH,
+    VOCABULARIES,
     Said,
     key_accepts,
     key_refuses,

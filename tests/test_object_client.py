@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.objects.client import (
+from retention.objects.bucket import (
     Away,
     Bucket,
     BucketPlace,
@@ -17,9 +17,9 @@ from retention.objects.client import (
     Locking,
     NoSuchObject,
     ObjectError,
+    open_object,
 )
-from retention.objects.reading import open_object
-from retention.objects.removals import remove_hidden, remove_name
+from retention.objects.erase import remove_hidden, remove_name
 from tests.object_store import names_in, place_of
 from tests.s3 import REGION, Moto, Weed
 

@@ -12,21 +12,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from retention.archive.archive import Archive, ArchiveError
-from retention.archive.erasure import finish
-from retention.object_rows import State
-from retention.objects.object_files import ObjectFiles
-from retention.objects.pieces import Host, Uploads
-from retention.objects.refusals import Refusals
-from retention.objects.spooled_files import SpooledFiles
-from retention.recording import Status
-from retention.rows.store import Store, StoreError
-from retention.rules.hold import HoldError, place, release
-from retention.rules.purge import purge
-from retention.storage.keys import Identity
-from retention.storage.marks import Mark, Marks
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.recovery import recover
+from retention.archive import Archive
+from retention.erase import erase_recording
+from retention.holds import HoldError, place, release
+from retention.marks import ArchiveError, Mark, Marks
+from retention.objects.erase import Refusals
+from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.objects.uploads import Host, Uploads
+from retention.purge import purge
+from retention.recording_files import FileKind
+from retention.records import Status
+from retention.rows.object_rows import State
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
+from retention.vault import Identity
+from sipagent.agent.recorder import recover
 from tests.kept import receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of
@@ -123,7 +123,7 @@ class Objects(RuleBasedStateMachine):
             self.ours.remove([call.id], anyhow=True)
         if step >= 2:
             self.store.update_receipt(told)
-            finish(self.ours, call.id, self.now())
+            erase_recording(self.ours, call.id, self.now())
 
     @rule(weather=WEATHER)
     def uploads_turn(self, weather: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.agent.operators.board import Board, Standing, Strategy
+from sipagent.agent.board import Board, Standing, Strategy
 
 A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.training.speech import label
 from tests.bench.opinions import ASKED, FALSE_PEOPLE, Opinions, as_toml, fitted, told
 from tests.bench.voice_cases import PEOPLE

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sipagent.service.orders import Orders, Wake, heed
+from sipagent.service.control import Orders, Wake, heed
 
 
 @pytest.fixture

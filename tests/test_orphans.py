@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from retention.archive.orphans import orphans
-from retention.storage.keys import Identity
-from retention.storage.recording_files import FileKind
+from retention.recording_files import FileKind
+from retention.vault import Identity
+from retention.verify import orphans
 from tests.both import BOTH
 from tests.kept import SOUND, START, Paths, archive, keep, recording
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.service.processes.own_folder import own_folder
+from sipagent.service.children import own_folder
 from tests.tapping import PATIENCE_S
 
 TAKE = """
 import os, signal, sys
-from sipagent.service.processes.own_folder import own_folder
+from sipagent.service.children import own_folder
 print(own_folder("test"), flush=True)
 sys.stdin.readline()
 if "killed" in sys.argv:

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from retention.recording import new_id
+from retention.records import new_id
 from sipagent.cli.main import cli
-from sipagent.languages.help import translated
+from sipagent.cli.program import translated
 from tests.office import Office
 from tests.sealing import make_sealed_office, sealed_call
 from tests.test_docs import DOCUMENTS, prose, text_of

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.rows import pages
-from retention.rows.pages import Listing, Row, batches, each_row
-from retention.sqlite.tables import SqliteTables
+from retention.rows.pages import Listing, Row, SqliteTables, batches, each_row
 
 SIZE = 4
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.accounts.account import AccountError
-from retention.accounts.accounts import Accounts
-from retention.accounts.passkeys import CountedBack, NewPasskey, Passkey
+from retention.accounts.accounts import Accounts, CountedBack, NewPasskey, Passkey
+from retention.accounts.credentials import AccountError
 from tests.both import BOTH
 from tests.both import accounts as opened
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from structlog.testing import capture_logs
 
-from sipagent.agent.phones import AGAIN_S, WORKS, Phones
+from sipagent.agent.figures import AGAIN_S, WORKS, Phones
 from sipagent.call import events as e
 
 A, B, ELSEWHERE = "sip:201@127.0.0.1", "sip:202@127.0.0.1", "sip:203@127.0.0.1"

@@ -12,22 +12,21 @@ import pytest
 
 from media.recording.assemble import read_sound
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.object_rows import UNSURE, State
-from retention.objects.names import object_name, piece_name
+from retention.archive import Archive
+from retention.holds import agree, place, release
+from retention.marks import Mark
+from retention.objects.bucket import object_name, piece_name
+from retention.objects.erase import Refusals
 from retention.objects.object_files import ObjectFiles
-from retention.objects.pieces import Host, Uploads
-from retention.objects.refusals import Refusals
-from retention.recording import Recording, Status
-from retention.rows.store import Store
-from retention.rules.hold import agree, place, release
-from retention.rules.purge import purge
-from retention.storage.keys import Identity, public_line
-from retention.storage.marks import Mark
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.reached import ReachedRecordings
-from sipagent.agent.recorder.recorder import Recorder, close
+from retention.objects.uploads import Host, Uploads
+from retention.purge import purge
+from retention.recording_files import FileKind
+from retention.records import Recording, Status
+from retention.rows.object_rows import UNSURE, State
+from retention.sqlite import Store
+from retention.vault import Identity, public_line
+from retention.verify import verify
+from sipagent.agent.recorder import ReachedRecordings, Recorder, close
 from tests.kept import receipt, recording
 from tests.object_store import (
     Losing,
@@ -243,7 +242,7 @@ def test_a_mark_is_enough_without_any_row(
     part_is(side, row.id, 4)
     side.turn()
     side.store.objects.forget(one.put for one in side.store.objects.of([row.id]))
-    from retention.objects.removals import remove_unknown
+    from retention.objects.erase import remove_unknown
 
     remove_unknown(bucket, row.id)
     assert names_in(objects, bucket) == []

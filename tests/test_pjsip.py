@@ -24,8 +24,7 @@ from sipagent.agent.engine import (
     Registration,
 )
 from sipagent.call import events as e
-from sipagent.call import referral as r
-from sipagent.pjsip import EngineError, PjsipEngine, doubt, setup
+from sipagent.pjsip import EngineError, PjsipEngine, legs, library
 from sipagent.softphone.phone import Answering, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
@@ -102,9 +101,9 @@ class Part:
 
 
 def test_it_is_looked_often_only_where_something_waits() -> None:
-    assert doubt.look_s(True, Part(False)) == doubt.FIRST_PACKET_S
-    assert doubt.look_s(False, Part(False), Part(True)) == doubt.LOOK_S
-    assert doubt.look_s(False, Part(False), Part(False)) == doubt.NOTHING_S
+    assert legs.look_s(True, Part(False)) == legs.FIRST_PACKET_S
+    assert legs.look_s(False, Part(False), Part(True)) == legs.LOOK_S
+    assert legs.look_s(False, Part(False), Part(False)) == legs.NOTHING_S
 
 
 @scene
@@ -115,7 +114,7 @@ def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(stack: ExitStack) -> None:
     _, operator = office.dialled()
     office.engine.bridge(leg, operator)
     office.told(leg, e.MediaArrived(leg))
-    doubt.LOOK_S = doubt.NOTHING_S = PATIENCE_S
+    legs.LOOK_S = legs.NOTHING_S = PATIENCE_S
     press = call.rtp.press("9")
     began = time.monotonic()
     while pressed(leg, "9", "rfc4733") not in office.facts(leg):
@@ -225,11 +224,11 @@ def test_who_finds_no_leg_is_reported_too(stack: ExitStack) -> None:
 
 @scene
 def test_where_we_have_miscounted_the_librarys_own_answer_is_reported(stack: ExitStack) -> None:
-    setup.MANY = 4  # whatever it could have
+    library.MANY = 4  # whatever it could have
     office = Loopback(stack)
     for _ in range(office.engine.capacity):
         office.answered()
-    setup.call_count = lambda: office.engine.capacity - 1
+    library.call_count = lambda: office.engine.capacity - 1
     call = office.caller.call(office.uri())
     office.until(lambda: call.status, "an answer")
     (refused,) = office.of(RefusedByEngine)
@@ -324,7 +323,7 @@ def test_who_calls_with_a_hold_is_held_before_the_call_is_confirmed(stack: ExitS
 
 @scene
 def test_a_leg_that_should_send_and_does_not_is_reported_once(stack: ExitStack) -> None:
-    doubt.WATCH_S = 0.1
+    legs.WATCH_S = 0.1
     office = Loopback(stack, media_timeout_s=0.5)
     call, leg = office.answered()
     office.frames(call, 1.0)
@@ -346,7 +345,7 @@ def test_nothing_is_dialled_because_a_message_says_so(stack: ExitStack) -> None:
     refer = (("Refer-To", f"<{office.desk.uri}>"),)
     office.meanwhile(lambda: answers.append(call.request("REFER", refer).status))
     assert answers == [403]
-    assert r.TransferDenied(caller) in office.facts(caller)
+    assert e.TransferDenied(caller) in office.facts(caller)
     elsewhere = office.phone("999", 500)
     office.desk.answer = Answering(status=302, headers=(("Contact", f"<{elsewhere.uri}>"),))
     leg = office.engine.dial(office.desk.uri, '"REC"')

@@ -14,8 +14,8 @@ import prompts
 from sipagent.agent.engine import EngineFault, LegFailed, SoundEnded
 from sipagent.call import events as e
 from sipagent.config.layout import EngineLimits
-from sipagent.pjsip import setup, sound
-from sipagent.service.processes.children import asked
+from sipagent.pjsip import library, sound
+from sipagent.service.children import asked
 from tests.loopback import DESK_HZ, Loopback, scene
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
@@ -23,11 +23,11 @@ MUSIC = Path(prompts.__file__).parent / "hold.wav"
 
 
 def slots_in_use() -> int:
-    return int(setup.LIBRARY.pjsua_conf_get_active_ports())
+    return int(library.LIBRARY.pjsua_conf_get_active_ports())
 
 
 def test_what_an_engine_has_is_counted_in_a_process_that_ends() -> None:
-    found: EngineLimits = asked("sipagent.pjsip.about:tell")[1]
+    found: EngineLimits = asked("sipagent.pjsip.library:tell")[1]
     assert found.legs >= 4 and found.players >= 4 and found.handles >= 64
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert found.files <= most or most == resource.RLIM_INFINITY
@@ -37,7 +37,7 @@ def test_what_an_engine_has_is_counted_in_a_process_that_ends() -> None:
 @scene
 def test_the_bridge_has_places_for_all_calls_of_the_process(stack: ExitStack) -> None:
     office = Loopback(stack, calls=40)
-    assert office.engine.limits.slots == 40 * setup.SLOTS_A_CALL
+    assert office.engine.limits.slots == 40 * library.SLOTS_A_CALL
     assert office.engine.limits.handles >= 64
     assert "  " not in str(office.engine.limits)
 
@@ -116,7 +116,7 @@ def test_a_leg_whose_sound_nobody_would_read_is_over_and_told(stack: ExitStack) 
     """No thread can be had for it: neither who calls nor who is rung ends the process."""
     office = Loopback(stack)
     patch = stack.enter_context(pytest.MonkeyPatch.context())
-    patch.setattr(setup.LIBRARY, "pjmedia_endpt_create2", lambda *_: 70001)
+    patch.setattr(library.LIBRARY, "pjmedia_endpt_create2", lambda *_: 70001)
     call = office.phone("+33612345679", DESK_HZ).call(office.uri())
     office.until(lambda: call.status is not None, "an answer")
     leg = office.engine.dial(office.desk.uri, '"REC"')

@@ -7,8 +7,7 @@ from functools import partial
 
 from sipagent.agent.engine import EngineFault
 from sipagent.call import events as e
-from sipagent.call import referral as r
-from sipagent.pjsip import doubt
+from sipagent.pjsip import legs
 from sipagent.softphone.phone import Call
 from sipagent.softphone.sip import Headers
 from tests.loopback import CALLER_HZ, DESK_HZ, Loopback, scene
@@ -56,9 +55,9 @@ def test_one_transfer_to_a_target_is_accepted_and_told_of(stack: ExitStack) -> N
     assert told[0].header("Subscription-State").startswith("active;expires=")
     assert told[1].header("Subscription-State").startswith("terminated")
     assert told[1].header("Content-Type") == FRAG[1]
-    asked = [fact for fact in office.facts(leg) if isinstance(fact, r.TransferAsked | r.TransferDenied)]
-    denied = r.TransferDenied(leg)
-    assert asked == [denied, denied, r.TransferAsked(leg, target), denied]
+    asked = [fact for fact in office.facts(leg) if isinstance(fact, e.TransferAsked | e.TransferDenied)]
+    denied = e.TransferDenied(leg)
+    assert asked == [denied, denied, e.TransferAsked(leg, target), denied]
     assert (office.engine.legs, office.of(EngineFault)) == (1, [])
 
 
@@ -89,7 +88,7 @@ def test_an_attended_transfer_carries_what_it_replaces(stack: ExitStack) -> None
     office.engine.allow_transfer(leg, (colleague.uri,))
     escaped = REPLACES.replace("@", "%40").replace(";", "%3B").replace("=", "%3D")
     assert asks(office, talk, f"sip:203@192.0.2.9?Replaces={escaped}") == 202
-    office.told(leg, r.TransferAsked(leg, colleague.uri, REPLACES))
+    office.told(leg, e.TransferAsked(leg, colleague.uri, REPLACES))
     office.engine.dial(colleague.uri, '"REC"', (("Replaces", REPLACES), ("Require", "replaces")))
     office.until(lambda: colleague.count("INVITE received"), "call to the colleague")
     invite = colleague.seen[0].message
@@ -128,13 +127,13 @@ def test_a_refer_is_followed_to_its_end(stack: ExitStack) -> None:
     office.caller.refer_status = 202
     call, leg = office.answered()
     office.engine.refer(leg, "sip:301@127.0.0.1")
-    office.told(leg, r.ReferAnswered(leg, 202))
+    office.told(leg, e.ReferAnswered(leg, 202))
     sent = next(seen.message for seen in office.caller.seen if seen.describe() == "REFER received")
     assert sent.header("Refer-To") == "<sip:301@127.0.0.1>"
     notifies(office, call, "100 Trying")
     notifies(office, call, "180 Ringing", event=f"refer;id={sent.header('CSeq').split()[0]}")
     notifies(office, call, "200 OK", "terminated;reason=noresource")
-    told = [fact.status for fact in office.facts(leg) if isinstance(fact, r.ReferNotified)]
+    told = [fact.status for fact in office.facts(leg) if isinstance(fact, e.ReferNotified)]
     assert told == [100, 180, 200]
     assert office.caller.count("200 NOTIFY received") == 3
     assert (office.engine.legs, office.of(EngineFault)) == (1, [])
@@ -148,7 +147,7 @@ def test_what_is_said_of_an_earlier_refer_is_not_taken_for_the_present_one(stack
     for uri in ("sip:301@127.0.0.1", "sip:302@127.0.0.1"):
         office.reports.clear()
         office.engine.refer(leg, uri)
-        office.told(leg, r.ReferAnswered(leg, 202))
+        office.told(leg, e.ReferAnswered(leg, 202))
     first, second = (
         seen.message.header("CSeq").split()[0]
         for seen in office.caller.seen
@@ -156,7 +155,7 @@ def test_what_is_said_of_an_earlier_refer_is_not_taken_for_the_present_one(stack
     )
     notifies(office, call, "486 Busy Here", "terminated;reason=noresource", f"refer;id={first}")
     notifies(office, call, "200 OK", "terminated;reason=noresource", f"refer;id={second}")
-    assert [f.status for f in office.facts(leg) if isinstance(f, r.ReferNotified)] == [200]
+    assert [f.status for f in office.facts(leg) if isinstance(f, e.ReferNotified)] == [200]
 
 
 @scene
@@ -169,16 +168,16 @@ def test_the_end_of_a_subscription_is_no_second_refusal(stack: ExitStack) -> Non
     def refers(uri: str) -> None:
         office.reports.clear()
         office.engine.refer(leg, uri)
-        office.told(leg, r.ReferAnswered(leg, 202))
+        office.told(leg, e.ReferAnswered(leg, 202))
 
     refers("sip:301@127.0.0.1")
     notifies(office, call, "486 Busy Here")
-    office.told(leg, r.ReferNotified(leg, 486))
+    office.told(leg, e.ReferNotified(leg, 486))
     refers("sip:302@127.0.0.1")
     notifies(office, call, "486 Busy Here", "terminated;reason=noresource")  # of the first
     notifies(office, call, "100 Trying")
     notifies(office, call, "486 Busy Here", "terminated;reason=noresource")
-    assert [f.status for f in office.facts(leg) if isinstance(f, r.ReferNotified)] == [100, 486]
+    assert [f.status for f in office.facts(leg) if isinstance(f, e.ReferNotified)] == [100, 486]
 
 
 @scene
@@ -186,7 +185,7 @@ def test_a_refer_that_is_refused(stack: ExitStack) -> None:
     office = Loopback(stack)
     _, leg = office.answered()
     office.engine.refer(leg, "sip:301@127.0.0.1")
-    office.told(leg, r.ReferAnswered(leg, 501))
+    office.told(leg, e.ReferAnswered(leg, 501))
     assert office.engine.legs == 1
 
 
@@ -203,7 +202,7 @@ def test_a_refer_without_an_answer_can_be_given_up_and_the_call_goes_on(stack: E
     sent = office.caller.count("REFER received")
     office.frames(call, 5.0)  # the longest pause between two
     assert (office.caller.count("REFER received"), office.engine.legs) == (sent, 1)
-    assert not any(isinstance(fact, r.ReferAnswered) for fact in office.facts(leg))
+    assert not any(isinstance(fact, e.ReferAnswered) for fact in office.facts(leg))
     assert office.of(EngineFault) == []
 
 
@@ -212,7 +211,7 @@ def test_a_notify_that_nobody_asked_for_is_no_news(stack: ExitStack) -> None:
     office = Loopback(stack)
     call, leg = office.answered()
     notifies(office, call, "200 OK", "terminated")
-    assert not any(isinstance(fact, r.ReferNotified) for fact in office.facts(leg))
+    assert not any(isinstance(fact, e.ReferNotified) for fact in office.facts(leg))
     assert office.caller.count("200 NOTIFY received") == 0
 
 
@@ -229,7 +228,7 @@ HOLDS = {
 @scene
 def test_each_way_to_hold_and_that_it_kills_nobody(stack: ExitStack) -> None:
     """RFC 3311; RFC 3264 section 8.4 for the address 0.0.0.0. A held leg that sends nothing is not dead."""
-    doubt.WATCH_S = 0.1
+    legs.WATCH_S = 0.1
     office = Loopback(stack, media_timeout_s=1.5)
     clock, _ = office.answered()
     for method in ("UPDATE", "INVITE"):

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 
 from sipagent.agent.engine import Incoming, LegLost
 from sipagent.call import events as e
-from sipagent.pjsip import memory
-from sipagent.pjsip.setup import LIBRARY
+from sipagent.pjsip import library
+from sipagent.pjsip.library import LIBRARY
 from sipagent.softphone.phone import Call
 from tests.loopback import Loopback, scene
 
@@ -52,8 +52,8 @@ def test_an_order_for_a_call_that_is_over_meets_no_other(stack: ExitStack) -> No
     call.hang_up()
     office.until(lambda: e.LegGone(leg, 200) in office.facts(leg), "end of the call")
     again, _ = office.answered()
-    assert native.getId() == memory.NO_CALL
-    assert not memory.is_known(native)
+    assert native.getId() == library.NO_CALL
+    assert not library.is_known(native)
     del native
     gc.collect()
     office.frames(again, 0.5)
@@ -72,7 +72,7 @@ def test_a_leg_that_the_library_has_no_more_is_given_back_and_told(stack: ExitSt
 
 @scene
 def test_where_a_number_cannot_be_forgotten_no_leg_ever_dies(stack: ExitStack) -> None:
-    memory.call_can_be_let_go = lambda account: False
+    library.call_can_be_let_go = lambda account: False
     office = Loopback(stack)
     full_but_for_one(office)
     call, leg = office.answered()

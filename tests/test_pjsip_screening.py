@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from sipagent.agent.engine import Incoming, RefusedByEngine
 from sipagent.call import events as e
-from sipagent.pjsip.filters import screening
+from sipagent.pjsip import screening
 from sipagent.sip.request_rules import ROOM_AGAIN_S
 from sipagent.sip.session_description import AUDIO_LINES, LINES
 from sipagent.softphone.phone import Phone

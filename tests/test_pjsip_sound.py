@@ -12,8 +12,8 @@ import pytest
 import prompts
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.call import events as e
-from sipagent.pjsip import memory
-from sipagent.pjsip.text import (
+from sipagent.pjsip import library
+from sipagent.sip.messages import (
     body_of,
     challenge_realm,
     declines_recording,
@@ -46,12 +46,12 @@ def test_the_stub_names_nothing_that_the_library_lacks() -> None:
 @scene
 def test_frames_are_read_as_they_lie_in_memory(stack: ExitStack) -> None:
     """The quick way gives what walking the vector gives, for every frame of a call."""
-    assert memory.vector_can_be_read()
+    assert library.vector_can_be_read()
     office = Loopback(stack)
     differing: list[int] = []
 
     def both(frame: object) -> object:
-        quick, slow = memory.samples_by_vector(frame), memory.samples_by_walk(frame)  # type: ignore[arg-type]
+        quick, slow = library.samples_by_vector(frame), library.samples_by_walk(frame)  # type: ignore[arg-type]
         if not np.array_equal(quick, slow):
             differing.append(len(quick))
         return quick

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.places import Places
+from retention.files import Places
 from tests.configured import SMALL, read
 
 NAMES = {

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from retention.stamps import post as post_module
-from retention.stamps.post import NoAnswer, post
+from retention import post as post_module
+from retention.post import NoAnswer, post
 from tests.peers.tsa import Answer, Authority
 
 LIMIT = 1000

@@ -18,15 +18,13 @@ from typing import Any
 import pytest
 
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.progress import at_work, is_at_work, is_running, left_by, of_the_living
-from retention.archive.verify import verify
-from retention.recording import Recording, Status
-from retention.rows.store import Store
-from retention.storage.files import alone
-from retention.storage.places import Places
-from sipagent.agent.recorder.recorder import Closing, Recorder, close
-from sipagent.agent.recorder.recovery import recover
+from retention.archive import Archive
+from retention.files import Places, alone
+from retention.records import Recording, Status
+from retention.reserve import at_work, is_at_work, is_running, left_by, of_the_living
+from retention.sqlite import Store
+from retention.verify import verify
+from sipagent.agent.recorder import Closing, Recorder, close, recover
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import OPERATOR, Paths, receipt, recording
@@ -277,7 +275,7 @@ def test_what_must_go_goes_before_anything_is_made(
         seen.append(Paths(mine).part(refused.id).exists())
         close(*work)
 
-    monkeypatch.setattr("sipagent.agent.recorder.recovery.close", closes)
+    monkeypatch.setattr("sipagent.agent.recorder.close", closes)
     for given in ((refused.id, allowed.id), None):
         recover(mine, "wav", NOW, alerts.append, given)
     assert (seen, alerts) == ([False], [])

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from media.training.language import language as spoken
-from prompts import kokoro, music, phonemes, sound, speak
+from prompts import music, sound, speak
 from sipagent.config.refusal_words import WORDS
-from sipagent.config.tables.enrol import folder_name
-from sipagent.enrol import ear
+from sipagent.config.tables import folder_name
+from sipagent.enrol import saying
 from sipagent.enrol.keeping import as_wav
 
 PROMPTS = Path(music.__file__).parent
@@ -239,7 +239,7 @@ def test_the_welcome_says_what_is_kept_why_how_long_and_how_to_consent(language:
 
 
 def test_the_tone_after_which_to_speak_is_the_one_that_the_ear_knows() -> None:
-    assert (PROMPTS / "enrol" / "tone.wav").read_bytes() == as_wav(ear.tone())
+    assert (PROMPTS / "enrol" / "tone.wav").read_bytes() == as_wav(saying.tone())
     assert pair_shares(*read(PROMPTS / "enrol" / "tone.wav"), 20).max() < 0.3
 
 
@@ -311,14 +311,14 @@ class Humming:
 
     def say(self, spoken: str, speaker: str, speed: float) -> sound.Sound:
         self.heard.append(spoken)
-        t = np.arange(len(spoken) * kokoro.RATE // 15) / kokoro.RATE
+        t = np.arange(len(spoken) * speak.RATE // 15) / speak.RATE
         return 0.02 * len(self.heard) * np.sin(2 * np.pi * 600 * t) * (1 + 0.5 * np.sin(2 * np.pi * 4 * t))
 
 
 @pytest.fixture
 def spelled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No espeak-ng: words are said as they are written."""
-    monkeypatch.setattr(phonemes, "_espeak", lambda text, language: text.strip().lower())
+    monkeypatch.setattr(speak, "_espeak", lambda text, language: text.strip().lower())
 
 
 @pytest.mark.usefixtures("spelled")
@@ -340,14 +340,14 @@ def test_sentences_come_out_equally_loud_at_both_rates(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("spelled")
 def test_lexicon_replaces_whole_words_only() -> None:
     known = frozenset(LETTERS)
-    said = phonemes.phonemes("Jean, jeanne.", "fr", {"Jean": "ʒɑ̃", "jean": "ʒɑ̃"}, known)
+    said = speak.phonemes("Jean, jeanne.", "fr", {"Jean": "ʒɑ̃", "jean": "ʒɑ̃"}, known)
     assert said == "ʒɑ̃, jeanne."
 
 
 @pytest.mark.usefixtures("spelled")
 def test_sound_without_symbol_is_an_error_not_a_hole() -> None:
-    with pytest.raises(phonemes.PhonemeError, match="no symbol for ß"):
-        phonemes.phonemes("straße.", "fr", {}, frozenset(LETTERS))
+    with pytest.raises(speak.PhonemeError, match="no symbol for ß"):
+        speak.phonemes("straße.", "fr", {}, frozenset(LETTERS))
 
 
 @pytest.mark.parametrize(
@@ -357,12 +357,12 @@ def test_sound_without_symbol_is_an_error_not_a_hole() -> None:
 def test_ipa_in_the_letters_of_the_model(
     ipa: str, language: str, symbols: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phonemes, "_espeak", lambda text, language: ipa)
-    assert phonemes.phonemes("x", language, {}, frozenset(symbols)) == symbols
+    monkeypatch.setattr(speak, "_espeak", lambda text, language: ipa)
+    assert speak.phonemes("x", language, {}, frozenset(symbols)) == symbols
 
 
 def test_sentences_end_at_their_marks_not_inside_an_hour() -> None:
-    assert phonemes.sentences("From 8:30 to 12.30. C’est noté\u00a0: merci !") == [
+    assert speak.sentences("From 8:30 to 12.30. C’est noté\u00a0: merci !") == [
         "From 8:30 to 12.30.",
         "C’est noté : merci !",
     ]

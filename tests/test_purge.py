@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.rebuild import rebuild
-from retention.archive.verify import verify
-from retention.recording import Access, Event, Note, Status, due_date, new_id
+from retention import purge as purging
+from retention.archive import Archive
+from retention.erase import NotDeleted, delete
+from retention.holds import Hold, place, release
+from retention.purge import Terms, overdue, plan, preview, purge
+from retention.rebuild import rebuild
+from retention.records import Access, Event, Note, Status, due_date, new_id
 from retention.rows.pages import BATCH, BREATH_S
-from retention.rows.store import NoRoom, Store
-from retention.rules import purge as purging
-from retention.rules.deletion import NotDeleted, delete
-from retention.rules.hold import Hold, place, release
-from retention.rules.purge import Terms, overdue, plan, preview, purge
-from retention.storage.keys import Identity
+from retention.rows.rows import NoRoom
+from retention.sqlite import Store
+from retention.vault import Identity
+from retention.verify import verify
 from tests.both import BOTH
 from tests.crashing import killed_before
 from tests.full_disk import fill

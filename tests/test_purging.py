@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.archive.archive import Archive
-from retention.archive.orphans import Orphan
-from retention.recording import Access, Recording, Status, due_date
-from retention.rules.clock import ClockReading, look, resume
-from retention.rules.copies import Copy
-from retention.rules.hold import Hold, place
-from retention.rules.purge import Removal, Report
-from retention.stamps.authority import StampError
-from retention.stamps.kept import FolderStamps
-from retention.stamps.stamp import newest, proven, stamp_head
-from retention.storage.keys import new_pair
+from retention.archive import Archive
+from retention.clock import ClockReading, look, resume
+from retention.holds import Hold, place
+from retention.purge import Removal, Report
+from retention.records import Access, Recording, Status, due_date
+from retention.stamps import FolderStamps, StampError, newest, proven, stamp_head
+from retention.use import Copy
+from retention.vault import new_pair
+from retention.verify import Orphan
 from sipagent.config.load import Config
 from sipagent.edge.files import TABLES
 from sipagent.service import purging

@@ -14,19 +14,18 @@ from typing import Any
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.objects.blobs import ObjectBlobs
-from retention.objects.client import Away, ObjectError
-from retention.objects.names import WHOLE, object_name
+from retention import erase
+from retention.archive import Archive
+from retention.holds import HoldError, place
+from retention.objects.bucket import WHOLE, Away, ObjectError, object_name
+from retention.objects.object_files import ObjectBlobs
 from retention.postgres.connection import Connection
-from retention.recording import Access, Recording, Status
+from retention.purge import purge
+from retention.recording_files import Area, FileKind
+from retention.records import Access, Recording, Status
 from retention.rows import pages
-from retention.rules import removing
-from retention.rules.hold import HoldError, place
-from retention.rules.purge import purge
-from retention.storage.keys import Identity
-from retention.storage.recording_files import Area, FileKind
+from retention.vault import Identity
+from retention.verify import verify
 from tests.kept import SOUND, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import archive_through, keep_as_objects
@@ -168,14 +167,14 @@ def test_a_hold_that_comes_before_its_batch_wins_and_the_others_go(
     """Placed by another host, after the plan, while those before are on their way."""
     rows = office.keep(6)
     held = rows[3 * turn + 1]
-    begin, turns = removing._begun, count()
+    begin, turns = erase._begun, count()
 
     def held_first(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
         if next(turns) == turn:
             office.hold(held)
         return begin(archive, ids, trace)
 
-    monkeypatch.setattr(removing, "_begun", held_first)
+    monkeypatch.setattr(erase, "_begun", held_first)
     archive = office.archive()
     report = purge(archive, LATE, TERMS)
     assert [stay.id for stay in report.held] == [held.id]
@@ -191,7 +190,7 @@ def test_a_hold_that_comes_while_its_batch_goes_is_too_late(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = office.keep(4)
-    begin, late = removing._begun, []
+    begin, late = erase._begun, []
 
     def held_after(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
         began = begin(archive, ids, trace)
@@ -200,7 +199,7 @@ def test_a_hold_that_comes_while_its_batch_goes_is_too_late(
         late.append(str(refused.value))
         return began
 
-    monkeypatch.setattr(removing, "_begun", held_after)
+    monkeypatch.setattr(erase, "_begun", held_after)
     report = purge(office.archive(), LATE, TERMS)
     assert len(report.removed) == 4 and late == ["it is already purging"] * 2
     assert {office.kinds(row) for row in rows} == {GONE}

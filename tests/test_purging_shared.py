@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Status
-from retention.rules.clock import ClockReading
-from retention.storage.marks import Mark, Marks
-from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
+from retention.clock import ClockReading
+from retention.marks import Mark, Marks
+from retention.records import Status
+from sipagent.agent.recorder import recover
+from sipagent.agent.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.service.purging import PURGING, Purging
 from tests.kept import receipt, recording

@@ -11,21 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import verify as verify_module
-from retention.archive.orphans import orphans
-from retention.archive.verify import verify
-from retention.recording import Status, due_date
-from retention.rows import chained as chained_module
-from retention.rows import pages
+from retention import clock
+from retention import purge as purge_module
+from retention import verify as verify_module
+from retention.holds import holds, reviews_overdue
+from retention.purge import Terms, overdue, preview
+from retention.records import Status, due_date
+from retention.rows import counts, pages
+from retention.rows import rows as chained_module
 from retention.rows.chain import ChainHead
 from retention.rows.pages import Row
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store
-from retention.rules import clock, counts
-from retention.rules import purge as purge_module
-from retention.rules.hold import holds, reviews_overdue
-from retention.rules.purge import Terms, overdue, preview
+from retention.sqlite import Store
+from retention.verify import orphans, verify
 from tests.kept import START, archive_of, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 

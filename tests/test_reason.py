@@ -1,5 +1,5 @@
 from sipagent.languages.choice import speaking
-from sipagent.languages.reason import Reason, shown
+from sipagent.languages.spoken import Reason, shown
 
 
 def test_what_is_kept_is_english_and_what_is_shown_is_not() -> None:

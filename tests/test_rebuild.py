@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from nacl.pwhash import argon2id
 
-from retention.archive.archive import Archive, ArchiveError, whole_hold
-from retention.archive.rebuild import rebuild
-from retention.archive.verify import verify
-from retention.recording import Access, Recording, Status, due_date
+from retention.archive import Archive, whole_hold
+from retention.holds import Hold, place, release
+from retention.marks import ArchiveError
+from retention.purge import Terms, purge
+from retention.rebuild import rebuild
+from retention.records import Access, Recording, Status, due_date
 from retention.rows.chain import ChainHead
 from retention.rows.rows import Rows
-from retention.rules.hold import Hold, place, release
-from retention.rules.purge import Terms, purge
-from retention.storage.keys import Identity, Strength, new_pair, read_identity, read_public
+from retention.vault import Identity, Strength, new_pair, read_identity, read_public
+from retention.verify import verify
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording, remove
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.keys import new_pair
-from sipagent.agent.recorder.recordable import obstacles, refuse_unrecordable
+from retention.vault import new_pair
+from sipagent.agent.admission import obstacles, refuse_unrecordable
 from sipagent.config.load import Config, ConfigError
 from tests.configured import SMALL, read, with_keys
 from tests.read_only import read_only

@@ -14,11 +14,12 @@ import pytest
 from media.recording.assemble import AssemblyError, Finished, Format, assemble
 from media.recording.chunks import Kind, Naming, read_part
 from media.recording.tap import Channel, Tap, TapError
-from retention.archive.archive import Archive
-from retention.recording import Recording, Status
-from retention.rows.store import Store, StoreError
-from sipagent.agent.recorder.jobs import Worker
-from sipagent.agent.recorder.recorder import Closing, Recorder
+from retention.archive import Archive
+from retention.records import Recording, Status
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
+from sipagent.agent.recorder import Closing, Recorder
+from sipagent.agent.row_writer import Worker
 from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.settling import empty, settle
 from tests.tapping import PATIENCE_S, feed, wait_for
@@ -117,7 +118,7 @@ def test_what_was_kept_and_is_then_refused_is_erased_in_the_midst_of_its_making(
         part.write_bytes(read)  # who has a file open reads on, whatever became of its name
         return assemble(part, final, format, naming)
 
-    monkeypatch.setattr("sipagent.agent.recorder.recorder.assemble", slow)
+    monkeypatch.setattr("sipagent.agent.recorder.assemble", slow)
     recorder.keep(tap, row, CLOSING)
     assert at_work.wait(PATIENCE_S)
     recorder.erase_kept(receipt(row, decision="refused"), NOW)
@@ -185,7 +186,7 @@ def test_a_file_that_cannot_be_made_is_tried_again(
     recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk was full at the end of the call: else nobody could hold it until a restart."""
-    monkeypatch.setattr("sipagent.agent.recorder.recorder.AGAIN_S", 0.02)
+    monkeypatch.setattr("sipagent.agent.recorder.AGAIN_S", 0.02)
     faults = [AssemblyError("no room")] * 3
     row = recording()
     tap = begin(recorder, row)
@@ -195,7 +196,7 @@ def test_a_file_that_cannot_be_made_is_tried_again(
             raise faults.pop()
         return assemble(part, *how)
 
-    monkeypatch.setattr("sipagent.agent.recorder.recorder.assemble", full)
+    monkeypatch.setattr("sipagent.agent.recorder.assemble", full)
     recorder.keep(tap, row, CLOSING)
     wait_for(lambda: archive.store.recording(row.id).status is Status.CLOSED)
     assert alerts == ["assembler: no room"] * 3 and files(archive) == ["json", "wav"]

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.recording import assemble, seal
+from media.recording import assemble, chunks
 from media.recording.assemble import read_sound
 from media.recording.chunks import read_part
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.recording import Status
-from retention.storage import keys
-from retention.storage.keys import Identity, PublicKey, public_line
-from retention.storage.vault import Vault
-from sipagent.agent.recorder.recorder import Recorder, close
+from retention import vault
+from retention.archive import Archive
+from retention.records import Status
+from retention.vault import Identity, PublicKey, Vault, public_line
+from sipagent.agent.recorder import Recorder, close
 from tests import kept
 from tests.kept import Paths, receipt, recording
 from tests.settling import settle
@@ -208,8 +207,8 @@ def test_what_began_sealed_is_closed_sealed_whatever_is_configured_by_then(
 def test_no_thread_of_the_agents_can_open_anything() -> None:
     """What would need a private key is used by the command line alone."""
     opening = {"read_identity", "Identity", "open_all", "Opener", "read_sound"}
-    assert opening <= {*dir(assemble), *dir(keys), *dir(seal)}
-    for module in ("agent/recorder/recorder", "service/one_process", "agent/agent", "agent/livecall"):
+    assert opening <= {*dir(assemble), *dir(vault), *dir(chunks)}
+    for module in ("agent/recorder", "service/one_process", "agent/agent", "agent/calls"):
         tree = ast.parse((ROOT / f"sipagent/{module}.py").read_text(encoding="utf-8"))
         named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         assert not named & opening, module

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.recording import (
+from retention.records import (
     Event,
     Ids,
     PeriodError,

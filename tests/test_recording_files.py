@@ -12,23 +12,20 @@ import pytest
 import soundfile
 
 from media.recording.assemble import read_sound
-from retention.archive.archive import Archive
-from retention.archive.erasure import pending
-from retention.archive.orphans import orphans
-from retention.archive.rebuild import rebuild
-from retention.archive.rotation import rotate
-from retention.archive.verify import verify
+from retention.archive import Archive, rotate
+from retention.erase import to_erase
+from retention.holds import place, release
+from retention.marks import Mark, MustGo
 from retention.objects.object_files import ObjectFiles, sweep
-from retention.recording import Recording, Status
+from retention.purge import purge
+from retention.rebuild import rebuild
+from retention.recording_files import Area, FileKind, RecordingFiles
+from retention.records import Recording, Status
 from retention.rows.rows import Rows
-from retention.rows.store import Store
-from retention.rules.hold import place, release
-from retention.rules.purge import purge
-from retention.storage.keys import Identity, public_line
-from retention.storage.marks import Mark, MustGo
-from retention.storage.recording_files import Area, FileKind, RecordingFiles
-from sipagent.agent.recorder.recorder import Recorder, made
-from sipagent.agent.recorder.recovery import recover
+from retention.sqlite import Store
+from retention.vault import Identity, public_line
+from retention.verify import orphans, verify
+from sipagent.agent.recorder import Recorder, made, recover
 from tests import kept
 from tests.kept import Paths, receipt, recording
 from tests.object_store import Losing, archive_through, local_of, names_in, place_of
@@ -116,7 +113,7 @@ def test_of_who_refuses_nothing_stays(recorder: Recorder, archive: Archive) -> N
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)
     assert archive.store.recording(row.id).status is Status.ERASED
-    assert left(archive) == [] and pending(archive) == []
+    assert left(archive) == [] and to_erase(archive) == []
 
 
 def test_what_was_kept_is_erased(recorder: Recorder, archive: Archive) -> None:
@@ -259,7 +256,7 @@ def test_the_commands_ask_whoever_keeps_them(
             files.write(row.id, kind, Paths(office.archive).files.path(row.id, kind).read_bytes())
         shutil.rmtree(tmp_path / "recordings")
         assert office.run("verify").code == 1
-        monkeypatch.setattr("sipagent.agent.recorder.stored.files_of", objects)
+        monkeypatch.setattr("sipagent.agent.stored.files_of", objects)
         assert office.run("verify").code == 0
         out = tmp_path / "copy.wav"
         assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0

@@ -14,13 +14,12 @@ import pytest
 
 from media.recording.assemble import Format, assemble, read_sound, settle
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Event, Pause, Recording, Status
-from retention.storage.keys import Identity
-from sipagent.agent.recorder.recorder import Closing, close
-from sipagent.agent.recorder.recovery import recover
-from sipagent.call.machines.story import ERASED, FLAGGED
+from retention.archive import Archive
+from retention.records import Event, Pause, Recording, Status
+from retention.vault import Identity
+from retention.verify import verify
+from sipagent.agent.recorder import Closing, close, recover
+from sipagent.call.machines import ERASED, FLAGGED
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import OPERATOR, Paths, receipt, recording
@@ -251,9 +250,7 @@ def test_one_that_cannot_be_finished_is_told_and_tried_again_at_the_next_start(
     for row in rows:
         archive.store.add_receipt(receipt(row, ended_at=None))
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "sipagent.agent.recorder.recorder.assemble", failing(OSError(28, "No space left on device"))
-        )
+        patch.setattr("sipagent.agent.recorder.assemble", failing(OSError(28, "No space left on device")))
         recover(archive, "wav", NOW, alerts.append)
     assert len(alerts) == 2
     assert {row.id for row in archive.unfinished()} == {row.id for row in rows}
@@ -354,7 +351,7 @@ def test_what_nobody_foresaw_keeps_no_other_from_being_erased(
     def close(*_: object) -> None:
         raise IndexError("nothing")
 
-    monkeypatch.setattr("sipagent.agent.recorder.recovery.close", close)
+    monkeypatch.setattr("sipagent.agent.recorder.close", close)
     recover(archive, "wav", NOW, alerts.append)
     assert archive.store.recording(refused.id).status is Status.ERASED
     assert alerts == [f"recovery of {kept_one.id}: IndexError('nothing'), which nobody foresaw"]

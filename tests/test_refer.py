@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent.sip.refer import cseq, is_about_refer, notified_status, refer_id, transfer_asked
+from sipagent.sip.messages import cseq, is_about_refer, notified_status, refer_id, transfer_asked
 
 A, B = "sip:201@pbx.example.net", "sip:202@pbx.example.net:5080"
 TARGETS = (A, B)

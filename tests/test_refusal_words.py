@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from media.hearing.head import Head
+from media.hearing.embedding import Head
 from media.hearing.spotter import known_heads
 from media.training.language import language
 from sipagent.config import refusal_words

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.prompt import PromptFile
-from retention.storage.keys import PublicKey
-from sipagent.article30.file import Written, differences, read, renewed
-from sipagent.article30.markdown import LANGUAGES, markdown
-from sipagent.article30.register import RegisterEntry, Statement, entry
+from retention.vault import PublicKey
 from sipagent.config.load import Config
-from sipagent.notice.notices import SpokenNotice
+from sipagent.text.notice import SpokenNotice
+from sipagent.text.register import RegisterEntry, Statement, entry
+from sipagent.text.register_file import Written, differences, read, renewed
+from sipagent.text.register_words import LANGUAGES, markdown
 from tests.configured import CONTRACT, with_keys
 from tests.configured import read as configured
 from tests.test_docs import KEYS

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from sipagent.agent.engine import Incoming, RealmLearnt, Registration, Report
-from sipagent.edge.hop import new_tokens
-from sipagent.service.orders import Orders
-from sipagent.service.processes import registrar
-from sipagent.service.processes.messages import NotRegistered, Ready, ToSupervisor
-from sipagent.service.processes.registrar import keep, settings
-from sipagent.service.processes.specs import RegistrarSpec
+from sipagent.edge.plan import new_tokens
+from sipagent.service import registrar
+from sipagent.service.children import NotRegistered, Ready, RegistrarSpec, ToSupervisor
+from sipagent.service.control import Orders
+from sipagent.service.registrar import keep, settings
 from tests.configured import SMALL, read, with_keys
 from tests.driving import Clock
 

@@ -1,6 +1,6 @@
 """When the registrar is asked again."""
 
-from sipagent.agent.registration import LONGEST_S, Registrar
+from sipagent.agent.engine import LONGEST_PAUSE_S, Registrar
 
 
 def test_without_a_registrar_nobody_is_asked() -> None:
@@ -25,7 +25,7 @@ def test_each_failure_doubles_the_wait_up_to_a_minute() -> None:
         waits.append(wait)
         now += wait
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert max(waits) == LONGEST_S
+    assert max(waits) == LONGEST_PAUSE_S
     assert not registrar.active
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Event, Ids, Receipt, Sum, due_date
-from retention.rows.rejected import BATCH, EVERY, RECEIPTS, PendingRejections
-from retention.rows.store import Store, StoreError
-from retention.rules.purge import purge
+from retention.purge import purge
+from retention.records import Event, Ids, Receipt, Sum, due_date
+from retention.rows.counts import RECEIPTS_AN_HOUR, RECEIPTS_AT_ONCE, SUMS_EVERY, PendingRejections
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
+from retention.verify import verify
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import START, bytes_under, receipt, recording
@@ -44,13 +45,13 @@ def write_all(waiting: PendingRejections, store: Store, now: datetime = START, *
 
 def test_the_first_of_an_hour_have_receipts_and_the_others_are_counted(store: Store) -> None:
     waiting = PendingRejections()
-    for number in range(RECEIPTS + 70):
+    for number in range(RECEIPTS_AN_HOUR + 70):
         waiting.keep(rejected(START + number * timedelta(milliseconds=2)))
     for number in range(30):
         waiting.keep(rejected(START + number * SECOND, 404, "agent"))
     write_all(waiting, store)
-    assert len(store.receipts()) == RECEIPTS
-    first = START + RECEIPTS * timedelta(milliseconds=2)
+    assert len(store.receipts()) == RECEIPTS_AN_HOUR
+    first = START + RECEIPTS_AN_HOUR * timedelta(milliseconds=2)
     assert sorted(store.each_sum(), key=lambda one: one.count) == [
         Sum(what="rejected", count=30, from_at=START, until_at=START + 29 * SECOND, code=404, by="agent"),
         Sum(
@@ -69,10 +70,10 @@ def test_the_next_hour_has_receipts_again(store: Store) -> None:
     waiting = PendingRejections()
     later = START + timedelta(hours=1)
     for at in (START, later):
-        for _ in range(RECEIPTS + 1):
+        for _ in range(RECEIPTS_AN_HOUR + 1):
             waiting.keep(rejected(at))
         write_all(waiting, store, at)
-    assert len(store.receipts()) == 2 * RECEIPTS
+    assert len(store.receipts()) == 2 * RECEIPTS_AN_HOUR
     assert [one.count for one in store.each_sum()] == [1, 1]
 
 
@@ -82,7 +83,7 @@ def test_an_hour_is_one_of_all_processes_and_of_those_that_start_again(store: St
         for _ in range(count):
             waiting.keep(rejected())
         write_all(waiting, store)
-    assert len(store.receipts()) == RECEIPTS
+    assert len(store.receipts()) == RECEIPTS_AN_HOUR
     assert sum(one.count for one in store.each_sum()) == 210
 
 
@@ -92,27 +93,27 @@ def test_a_sum_is_of_a_minute_or_so(store: Store) -> None:
     for number in range(5):
         waiting.count(START + number * SECOND, 503, "edge: rate")
     assert not waiting.due(START + 4 * SECOND)
-    assert waiting.due(START + EVERY) and waiting.due(START + SECOND, over=True)
-    assert waiting.due(START - EVERY)  # the clock went back
+    assert waiting.due(START + SUMS_EVERY) and waiting.due(START + SECOND, over=True)
+    assert waiting.due(START - SUMS_EVERY)  # the clock went back
     waiting.keep(rejected())
     assert waiting.due(START) and waiting.write(store, START) == 1
     assert list(store.each_sum()) == [] and len(store.receipts()) == 1
-    assert waiting.write(store, START + EVERY) == 5
+    assert waiting.write(store, START + SUMS_EVERY) == 5
     (told,) = store.each_sum()
     assert (told.count, told.from_at, told.until_at) == (5, START, START + 4 * SECOND)
-    assert not waiting.due(START + 2 * EVERY, over=True)
+    assert not waiting.due(START + 2 * SUMS_EVERY, over=True)
 
 
 def test_many_are_batches(store: Store) -> None:
     waiting = PendingRejections()
-    for _ in range(BATCH + 1):
+    for _ in range(RECEIPTS_AT_ONCE + 1):
         waiting.keep(rejected())
-    assert [waiting.write(store, START), waiting.write(store, START)] == [BATCH, 1]
+    assert [waiting.write(store, START), waiting.write(store, START)] == [RECEIPTS_AT_ONCE, 1]
 
 
 def test_what_could_not_be_written_waits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = PendingRejections()
-    for number in range(BATCH + 3):
+    for number in range(RECEIPTS_AT_ONCE + 3):
         waiting.keep(rejected(START + number * SECOND))
     for _ in range(7):
         waiting.count(START, 503, "edge: rate")
@@ -120,13 +121,13 @@ def test_what_could_not_be_written_waits(store: Store, monkeypatch: pytest.Monke
         fill(patch, lambda: True)
         with pytest.raises(StoreError):
             waiting.write(store, START, over=True)
-    assert sum(one.count for one in waiting.all()) == BATCH + 10
+    assert sum(one.count for one in waiting.all()) == RECEIPTS_AT_ONCE + 10
     write_all(waiting, store)
-    assert len(store.receipts()) == BATCH + 3 and [one.count for one in store.each_sum()] == [7]
+    assert len(store.receipts()) == RECEIPTS_AT_ONCE + 3 and [one.count for one in store.each_sum()] == [7]
     assert waiting.all() == [] and store.rejected_row() == {
         "id": 1,
         "hour": "2026-11-24T22",
-        "receipts": BATCH + 3,
+        "receipts": RECEIPTS_AT_ONCE + 3,
     }
 
 
@@ -142,7 +143,7 @@ def test_whatever_waits_can_be_told_in_sums(store: Store) -> None:
 
 def test_a_sum_leads_to_nobody_and_no_purge_changes_it(store: Store, tmp_path: Path) -> None:
     waiting = PendingRejections()
-    for _ in range(RECEIPTS + 5):
+    for _ in range(RECEIPTS_AN_HOUR + 5):
         waiting.keep(rejected())
     write_all(waiting, store)
     before, archive = list(store.each_sum()), kept.archive(tmp_path)

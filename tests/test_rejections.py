@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Ids, due_date
+from retention.records import Ids, due_date
 from retention.rows.chain import ChainHead
-from retention.rows.rejected import BATCH, RECEIPTS
-from retention.rows.store import Store
-from sipagent.edge.rejected import RejectedCall, Why
-from sipagent.service.processes.rejections import ENDING, Rejections, receipt_of
+from retention.rows.counts import RECEIPTS_AN_HOUR, RECEIPTS_AT_ONCE
+from retention.sqlite import Store
+from retention.verify import verify
+from sipagent.edge.rpc import RejectedCall, Why
+from sipagent.service.edge import ENDING, Rejections, receipt_of
 from tests import kept
 from tests.driving import CALLER, NUMBER, RULES
 from tests.kept import START
@@ -96,7 +96,7 @@ def test_nonsense_keeps_no_call_from_its_receipt(tmp_path: Path, field: str, tex
 
 def test_each_has_its_receipt_and_the_chain_holds(tmp_path: Path, alerts: list[str]) -> None:
     """Also those that come in one millisecond; some are still waiting when it ends."""
-    count = 2 * BATCH + 50
+    count = 2 * RECEIPTS_AT_ONCE + 50
     with running(tmp_path, alerts) as rejections:
         for number in range(count):
             rejections.add(call(number // 9))
@@ -121,7 +121,7 @@ def test_many_are_one_transaction(tmp_path: Path, alerts: list[str], monkeypatch
     kept.archive(tmp_path).store.close()
     monkeypatch.setattr(Store, "_export", exported)
     rejections = Rejections(lambda: Store(tmp_path / "retention.db"), RULES, alerts.append)
-    for number in range(BATCH):
+    for number in range(RECEIPTS_AT_ONCE):
         rejections.add(call(number))
     rejections.start()
     rejections.stop()
@@ -138,8 +138,8 @@ def test_what_the_database_does_not_take_is_tried_again_and_told_once(
     tmp_path: Path, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept.archive(tmp_path).store.close()
-    monkeypatch.setattr("retention.rows.database.BUSY_S", 0.05)
-    monkeypatch.setattr("sipagent.service.processes.rejections.PAUSE_S", 0.02)
+    monkeypatch.setattr("retention.sqlite.BUSY_S", 0.05)
+    monkeypatch.setattr("sipagent.service.edge.PAUSE_S", 0.02)
     with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with running(tmp_path, alerts) as rejections:
@@ -147,7 +147,7 @@ def test_what_the_database_does_not_take_is_tried_again_and_told_once(
             wait_for(lambda: alerts != [])
             rejections.add(call(1))
             threading.Event().wait(0.3)  # some attempts
-            monkeypatch.setattr("retention.rows.database.BUSY_S", PATIENCE_S)
+            monkeypatch.setattr("retention.sqlite.BUSY_S", PATIENCE_S)
             other.execute("ROLLBACK")
             with Store(tmp_path / "retention.db") as store:
                 wait_for(lambda: len(store.receipts()) == 2)
@@ -171,14 +171,14 @@ def test_the_receipts_to_come_follow_the_configuration(tmp_path: Path, alerts: l
 def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(tmp_path: Path, alerts: list[str]) -> None:
     """As a trunk that loops: nothing is lost of the count, and next to nothing is written."""
     with running(tmp_path, alerts) as rejections:
-        for number in range(RECEIPTS + 4000):
+        for number in range(RECEIPTS_AN_HOUR + 4000):
             rejections.add(call(number // 100, why="rate" if number % 4 else "full"))
     archive = kept.archive(tmp_path)
-    assert len(archive.store.receipts()) == RECEIPTS
+    assert len(archive.store.receipts()) == RECEIPTS_AN_HOUR
     sums = {one.by: one for one in archive.store.each_sum()}
     assert {by: one.count for by, one in sums.items()} == {"edge: full": 1000, "edge: rate": 3000}
     assert all((one.what, one.code) == ("rejected", 503) for one in sums.values())
-    assert rejections.figures().ended == {ENDING: RECEIPTS + 4000}
+    assert rejections.figures().ended == {ENDING: RECEIPTS_AN_HOUR + 4000}
     assert (verify(archive).problems, alerts) == ([], [])
     archive.store.close()
 
@@ -186,9 +186,9 @@ def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(tmp_path: Path, ale
 def test_what_beyond_the_thousand_is_not_even_read(tmp_path: Path, alerts: list[str]) -> None:
     """Whatever a flood says, it takes no time and no memory."""
     rejections = Rejections(lambda: Store(tmp_path / "retention.db"), RULES, alerts.append)
-    for _ in range(RECEIPTS + 50_000):
+    for _ in range(RECEIPTS_AN_HOUR + 50_000):
         rejections.add(call())
-    assert rejections._come.qsize() == RECEIPTS
+    assert rejections._come.qsize() == RECEIPTS_AN_HOUR
     assert sum(one.count for one in rejections._kept.all()) == 50_000
 
 
@@ -197,7 +197,7 @@ def test_what_could_not_be_written_by_the_end_is_told(tmp_path: Path, alerts: li
     with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.MonkeyPatch.context() as patch, running(tmp_path, alerts) as rejections:
-            patch.setattr("retention.rows.database.BUSY_S", 0.05)
+            patch.setattr("retention.sqlite.BUSY_S", 0.05)
             rejections.add(call())
         other.execute("ROLLBACK")
     assert alerts[-1] == "1 rejected calls could not be written down"

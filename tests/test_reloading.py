@@ -11,13 +11,20 @@ from sipagent.agent.admission import SHIPPED
 from sipagent.agent.agent import Agent
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.tables.enrol import EnrolTable
-from sipagent.config.tables.web import WebTable
+from sipagent.config.tables import EnrolTable, WebTable
 from sipagent.service.one_process import engine_settings
-from sipagent.service.processes.worker import settings
-from sipagent.service.reloading import ALONE, ALWAYS, BEHIND_EDGE, LISTENED_FOR, Reloaded, reloaded, waiting
-from sipagent.service.rules import rules_of
+from sipagent.service.rules import (
+    ALONE,
+    ALWAYS,
+    BEHIND_EDGE,
+    LISTENED_FOR,
+    Reloaded,
+    reloaded,
+    rules_of,
+    waiting,
+)
 from sipagent.service.supervision import ChildSpecs
+from sipagent.service.worker import settings
 from sipagent.voice.detectors import keys_alone
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import RULES, Stage

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sipagent.sip.packet_filter import Address
 from sipagent.sip.request_rules import (
     KEPT_S,
     REPEATED_S,
@@ -24,7 +25,6 @@ from sipagent.sip.request_rules import (
     read,
 )
 from sipagent.sip.session_description import NotAcceptable, described
-from sipagent.sip.socket_filter import Address
 from tests.torture import WSINV
 
 TRUNK: Address = ("192.0.2.1", 5060)

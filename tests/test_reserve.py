@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.archive.archive import Archive
-from retention.archive.orphans import orphans
-from retention.archive.progress import at_work
-from retention.archive.reserve import (
+from retention.archive import Archive
+from retention.files import Owner, Places
+from retention.records import Event, Receipt, Status
+from retention.reserve import (
     BASE,
     PER_CALL,
     Record,
     Reserve,
     ReserveError,
     ReserveFull,
+    at_work,
     is_allocated,
     is_later,
     left_behind,
@@ -28,10 +29,8 @@ from retention.archive.reserve import (
     read_reserve,
     take_in,
 )
-from retention.archive.verify import verify
-from retention.recording import Event, Receipt, Status
-from retention.rows.store import Store
-from retention.storage.places import Owner, Places
+from retention.sqlite import Store
+from retention.verify import orphans, verify
 from tests.kept import START, Paths, keep, receipt, recording, sqlite
 from tests.tampering import sum_of
 

@@ -11,19 +11,18 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from retention.archive.archive import Archive, ChangedMeanwhile
-from retention.archive.metadata import beside
-from retention.archive.rotation import rotate
-from retention.object_rows import UNSURE, State
-from retention.objects.client import Away
+from retention.archive import Archive, ChangedMeanwhile, rotate
+from retention.holds import HoldError, place, release
+from retention.marks import Marks
+from retention.objects.bucket import Away
 from retention.objects.object_files import ObjectFiles
-from retention.recording import Recording
-from retention.rows.store import Store
-from retention.rules.hold import HoldError, place, release
-from retention.rules.purge import purge
-from retention.storage.keys import Identity
-from retention.storage.marks import Marks
-from retention.storage.recording_files import FileKind
+from retention.purge import purge
+from retention.recording_files import FileKind
+from retention.records import Recording
+from retention.rows.object_rows import UNSURE, State
+from retention.sqlite import Store
+from retention.vault import Identity
+from retention.verify import wrong_beside
 from tests.kept import START, keep_by, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of, now
@@ -81,7 +80,7 @@ class Office:
         return self.archive().read_metadata(self.row.id)
 
     def agrees(self) -> bool:
-        return beside(self.archive(), self.row.id) == []
+        return wrong_beside(self.archive(), self.row.id) == []
 
     def in_the_end(self) -> None:
         """All has had its time: then each version that is there has a row, and each row its version."""
@@ -234,7 +233,7 @@ def test_one_that_changes_all_the_time_is_told(office: Office) -> None:
 def test_what_does_not_agree_is_read_again_without_a_turn(office: Office) -> None:
     office.store.update_recording(replace(office.row, flagged=True))
     office.bucket.locked.clear()
-    ((name, problem),) = beside(office.archive(), office.row.id)
+    ((name, problem),) = wrong_beside(office.archive(), office.row.id)
     assert name.endswith(".json") and problem == "says otherwise than the database: flagged"
     assert office.bucket.locked == []
 
@@ -255,4 +254,4 @@ def test_a_change_between_row_and_metadata_is_no_fault(
         return read(id)
 
     monkeypatch.setattr(archive, "read_metadata", reading)
-    assert beside(archive, office.row.id) == [] and times == 0
+    assert wrong_beside(archive, office.row.id) == [] and times == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.agent.operators.rota import SIZE_LIMIT, Rota
+from sipagent.agent.operators import SIZE_LIMIT, Rota
 from tests.driving import DESK, RULES, SECOND_DESK, staged, with_strategy
 
 

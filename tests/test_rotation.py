@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import rotation
-from retention.archive.archive import Archive
-from retention.archive.rotation import rotate
-from retention.archive.verify import verify
-from retention.recording import Recording
-from retention.rules.purge import Terms, purge
-from retention.storage.keys import Identity, KeysError, PublicKey
+from retention import archive as rotation
+from retention.archive import Archive, rotate
+from retention.purge import Terms, purge
+from retention.records import Recording
+from retention.vault import Identity, KeysError, PublicKey
+from retention.verify import verify
 from tests.kept import CALLER, Paths, archive, bytes_under, receipt, recording
 from tests.tampering import HOLD, TERMS
 

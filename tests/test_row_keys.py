@@ -9,10 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from retention.postgres.sealed import row_keys as keys_module
-from retention.postgres.sealed.bundles import MOST
-from retention.postgres.sealed.row_keys import KeyKind, RowKeys
-from retention.rows.faults import StoreError, TryAgain
+from retention.postgres import row_keys as keys_module
+from retention.postgres.row_keys import MOST_KEYS, KeyKind, RowKeys
+from retention.rows.rows import StoreError, TryAgain
 from tests.postgres import Server, fresh
 from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, tables
 
@@ -143,7 +142,7 @@ def test_a_bundle_has_no_more_keys_than_it_may(keys: RowKeys, database: str) -> 
         for _ in range(200):
             keys.take()
     names = [row["names"] for row in ask(database, "SELECT names FROM key_bundles ORDER BY made")]
-    assert sum(names) == 800 and max(names) <= MOST and len(names) == 2
+    assert sum(names) == 800 and max(names) <= MOST_KEYS and len(names) == 2
 
 
 def test_a_reader_finds_what_is_replaced_while_it_looks(database: str, vault: Path) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.objects.blobs import ObjectBlobs, RisingBlobs
-from retention.objects.client import Bucket
-from retention.postgres.blobs import FolderBlobs
-from retention.postgres.sealed.bundles import Revision, read
+from retention.objects.bucket import Bucket
+from retention.objects.object_files import ObjectBlobs, RisingBlobs
+from retention.postgres.row_keys import FolderBlobs, Revision, read_bundle
 from tests.kept import receipt, recording
 from tests.object_store import Losing, place_of
 from tests.postgres import Server, fresh
@@ -39,7 +38,7 @@ def keys_in_all_versions(objects: Moto | Weed, bucket: Bucket) -> dict[str, byte
             "Body"
         ].read()
         _, bundle, number = one["Key"].removeprefix(place.prefix).split("/")
-        keys = read(Revision(bundle, int(number)), content)
+        keys = read_bundle(Revision(bundle, int(number)), content)
         found |= {f"{bundle}/{name}": key for name, key in keys.items()}
     return found
 

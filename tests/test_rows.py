@@ -10,18 +10,17 @@ from pathlib import Path
 import pytest
 
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.reserve import Reserve, read_reserve, take_in
-from retention.archive.verify import verify
-from retention.recording import Event, Receipt, Status, Sum, due_date
-from retention.rows.faults import HeadNotWritten, TryAgain
-from retention.rows.rejected import RECEIPTS
-from retention.rows.store import Store, StoreError, UnknownId
-from retention.rules.purge import purge
-from sipagent.agent.recorder import rows as rows_module
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.rows import RowWriter
+from retention.archive import Archive
+from retention.purge import purge
+from retention.records import Event, Receipt, Status, Sum, due_date
+from retention.reserve import Reserve, read_reserve, take_in
+from retention.rows.counts import RECEIPTS_AN_HOUR
+from retention.rows.rows import HeadNotWritten, StoreError, TryAgain, UnknownId
+from retention.sqlite import Store
+from retention.verify import verify
+from sipagent.agent import row_writer as rows_module
+from sipagent.agent.recorder import Recorder, recover
+from sipagent.agent.row_writer import RowWriter
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import START, Paths, archive_of, receipt, recording, sqlite
@@ -288,14 +287,14 @@ def test_what_waits_at_the_end_is_in_the_reserve_for_the_next_start(
     with locked(tmp_path):
         rows.keep_receipt(BEGUN)
         rows.keep_receipt(receipt(ROW))
-        for _ in range(RECEIPTS + 3):
+        for _ in range(RECEIPTS_AN_HOUR + 3):
             rows.keep_rejected(rejected())
         rows.stop()
     assert archive.store.receipts() == []
     assert take_in(archive.store, reserve.path) == [ROW.id]
     assert archive.store.receipts() == [receipt(ROW)]
     (told,) = archive.store.each_sum()
-    assert (told.what, told.count) == ("rejected", RECEIPTS + 3)
+    assert (told.what, told.count) == ("rejected", RECEIPTS_AN_HOUR + 3)
     assert verify(archive).problems == []
 
 
@@ -556,7 +555,7 @@ def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
     archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Rather than those of calls that were recorded."""
-    monkeypatch.setattr("retention.archive.reserve.BASE", 3000)
+    monkeypatch.setattr("retention.reserve.BASE", 3000)
     reserve = Reserve(tmp_path / "retention.reserve", 0)
     rows = RowWriter(archive.store, reserve, alerts.append)
     rows.start()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.recording import new_id
+from retention.records import new_id
 from sipagent.config.hours import DAYS, parse_intervals, shown
 from sipagent.config.sampling import Draw, Seed, Shares, Window, draw
 from tests.test_hours import DAY_MINUTES, NIGHTS, hours_of_a_day

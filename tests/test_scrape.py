@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sipagent.config.load import HostPort
-from sipagent.service import scrape
-from sipagent.service.scrape import AT_ONCE, serving
+from sipagent.service import metrics
+from sipagent.service.metrics import AT_ONCE, serving
 from tests.tapping import PATIENCE_S, wait_for
 
 ANY = HostPort("127.0.0.1", 0)
@@ -103,7 +103,7 @@ def test_only_so_many_at_once(slow: Slow) -> None:
 def test_who_says_nothing_is_let_go(
     slow: Slow, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(scrape._Request, "timeout", 0.05)
+    monkeypatch.setattr(metrics._Request, "timeout", 0.05)
     with serving(ANY, slow) as where:
         with socket.create_connection(where, PATIENCE_S) as silent:
             assert silent.recv(100) == b""

@@ -10,17 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.recording.chunks import (
+    STREAM_S,
     Block,
     Chunk,
     ChunkNote,
     Coding,
     Kind,
+    Opener,
     PartWriter,
+    Sealer,
     create_part,
+    open_all,
     pack,
     read_part,
 )
-from media.recording.seal import STREAM_S, Opener, Sealer, open_all
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 RATE = 8000

@@ -14,14 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.recording import seal
+from media.recording import chunks
 from media.recording.assemble import NothingRecorded, read_sound, settle
-from media.recording.chunks import Block, Chunk, ChunkNote, Kind, PartWriter, create_part, pack
-from media.recording.seal import Sealer
+from media.recording.chunks import Block, Chunk, ChunkNote, Kind, PartWriter, Sealer, create_part, pack
 from media.recording.tap import Tap
-from retention.storage.keys import Identity, read_identity
-from retention.storage.local_files import LocalFiles
-from retention.storage.vault import Vault
+from retention.recording_files import LocalFiles
+from retention.vault import Identity, Vault, read_identity
 from tests import sealed_reader
 from tests.tapping import expected, feed
 from tests.test_structure import packages
@@ -76,11 +74,11 @@ def test_the_example_is_what_we_write(
     """But for the header of its stream, which is random: pulling begins with the same state as pushing."""
     header = example["file"][36:60]
 
-    def begin(stream: seal.Stream, key: bytes) -> bytes:
-        seal._init_pull(stream, header, key)
+    def begin(stream: chunks.Stream, key: bytes) -> bytes:
+        chunks._init_pull(stream, header, key)
         return bytes(header)
 
-    monkeypatch.setattr(seal, "_init_push", begin)
+    monkeypatch.setattr(chunks, "_init_push", begin)
     samples = np.array(example["samples"], dtype=np.int16)
     (start, stop) = example["note"]["pauses"][0]
     writer = PartWriter(create_part(tmp_path / "a.part"), example["rate"], Sealer(example["key"]).seal)

@@ -12,13 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.approval import Approval
-from retention.postgres.sealed.sealing import sealed, unsealed
-from retention.postgres.sealed_store import SealedStore
-from retention.postgres.tables import SEALED
-from retention.recording import Access, Event, Note, RecordError, due_date
+from retention.postgres.database import SEALED
+from retention.postgres.store import SealedStore, sealed, unsealed
+from retention.records import Access, Approval, Event, Note, RecordError, due_date
 from retention.rows.chain import TABLES
-from retention.rows.faults import DamagedRow, StoreError
+from retention.rows.rows import DamagedRow, StoreError
 from tests.kept import CALLER, OPERATOR, START, receipt, recording
 from tests.postgres import Server, fresh
 from tests.sealed import ask, keys_in, opens, run, sealed_store, tables
@@ -298,6 +296,6 @@ def store_of_module(postgres: Server, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_every_table_that_leads_to_a_person_is_sealed() -> None:
-    from retention.postgres.key_tables import SEALED_TABLES
+    from retention.postgres.schema import SEALED_TABLES
 
     assert {table for table in TABLES.values() if table in SEALED} == set(SEALED_TABLES)

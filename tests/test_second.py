@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from media.frame import SAMPLE_RATE, Samples
+from media.hearing import second_opinion
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
-from media.hearing.second import opinion
-from media.hearing.second.opinion import SecondOpinion, combined
-from media.hearing.second.weights import read_weights
-from media.hearing.second.whisper import Likeness
+from media.hearing.second_opinion import Likeness, SecondOpinion, combined, read_weights
 
 STREAM = 7
 SOUND: Samples = np.ones(SAMPLE_RATE, dtype=np.int16)
@@ -249,7 +247,7 @@ def test_a_model_that_fails_leaves_the_call_unrecorded_and_is_asked_again() -> N
 
 
 def test_a_model_that_others_keep_busy_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opinion, "TURN_S", 0.01)
+    monkeypatch.setattr(second_opinion, "TURN_S", 0.01)
     inside, over = threading.Event(), threading.Event()
 
     class Slow(Model):
@@ -272,7 +270,7 @@ def test_a_model_that_others_keep_busy_is_a_failure(monkeypatch: pytest.MonkeyPa
 
 def test_what_is_nothing_like_a_refusal_waits_for_no_one_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A site where many talk at once must not leave their calls unrecorded for it."""
-    monkeypatch.setattr(opinion, "TURN_ANYWAY_S", 0.01)
+    monkeypatch.setattr(second_opinion, "TURN_ANYWAY_S", 0.01)
     talk = Talk()
     with talk.detector._turn:
         assert talk.ask(NOTHING, last=True) == NOTHING
@@ -295,7 +293,7 @@ def test_questions_about_nothing_like_a_refusal_take_half_of_the_time_at_most() 
         now += 0.01
         detector.judge(SOUND)
     spent = took * len(model.asked)
-    assert 0.4 * now < spent <= opinion.SHARE * now + opinion.MOST_S + took
+    assert 0.4 * now < spent <= second_opinion.SHARE * now + second_opinion.MOST_S + took
     before = len(model.asked)
     detector.first = First(UNCLEAR)
     detector.judge(SOUND)

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retention.storage.places import Places
-from sipagent.config.sampling import Seed
-from sipagent.config.seed import SeedError, keep_seed, read_seed
+from retention.files import Places
+from sipagent.config.sampling import Seed, SeedError, keep_seed, read_seed
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,7 +75,7 @@ def test_a_large_file_is_not_read_whole(path: Path) -> None:
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from sipagent.config.seed import keep_seed
+from sipagent.config.sampling import keep_seed
 step = int(sys.argv[2])
 count = 0
 def audit(event, args):

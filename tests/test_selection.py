@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retention.recording import Receipt, Recording, Status, reference_of
-from retention.rows.rows import Rows
+from retention.records import Receipt, Recording, Status, reference_of
+from retention.rows.rows import Rows, UnknownId
 from retention.rows.selection import Selection
-from retention.rows.store import UnknownId
 from tests.both import BOTH, opened
 from tests.kept import START, receipt, recording
 from tests.tampering import HOLD

@@ -12,20 +12,19 @@ from urllib.request import urlopen
 
 import pytest
 
-from retention.recording import Status
-from retention.rows.store import StoreError
-from retention.storage.files import alone
-from retention.storage.keys import new_pair
+from retention.files import alone
+from retention.records import Status
+from retention.rows.rows import StoreError
+from retention.vault import new_pair
 from sipagent.agent.admission import SHIPPED
 from sipagent.agent.engine import Credentials, EngineSettings, Incoming, OfLeg
-from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
-from sipagent.config.draws import audit
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.sampling import draw
-from sipagent.config.seed import keep_seed, read_seed
+from sipagent.config.sampling import draw, keep_seed, read_seed
+from sipagent.lookup.results import audit
 from sipagent.service import one_process
-from sipagent.service.systemd import Systemd
+from sipagent.service.control import Systemd
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite

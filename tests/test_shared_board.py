@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import pytest
 from structlog.testing import capture_logs
 
-from sipagent.agent.operators.asking import (
+from sipagent.agent.board import (
     Answer,
     AskAgain,
     Asked,
+    Board,
     Claim,
     Claimed,
     Leave,
@@ -21,10 +22,11 @@ from sipagent.agent.operators.asking import (
     Release,
     Seek,
     Served,
+    Strategy,
 )
-from sipagent.agent.operators.board import Board, Strategy
-from sipagent.agent.operators.board_client import LocalBoardClient
-from sipagent.agent.operators.board_thread import (
+from sipagent.agent.operators import LocalBoardClient
+from sipagent.agent.shared_board import (
+    BACK_S,
     LIMIT_S,
     Ask,
     Connected,
@@ -32,11 +34,13 @@ from sipagent.agent.operators.board_thread import (
     Heard,
     Lost,
     MayAsk,
+    NotOnBoard,
     Renew,
+    SharedBoardClient,
     ToThread,
+    answered,
+    read,
 )
-from sipagent.agent.operators.shared_board import SharedBoardClient
-from sipagent.agent.operators.shared_state import BACK_S, NotOnBoard, answered, read
 from tests.test_board_client import Town
 
 OPERATORS = ("A", "B", "C")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
 from retention.postgres import schema
-from retention.postgres.guards import GUARDS
-from retention.postgres.steps import Step, Steps
+from retention.postgres.connection import Step, Steps
+from retention.postgres.schema import GUARDS_OF_ROWS
 from retention.postgres.store import SharedStore
 from retention.rows.chain import TABLES
-from retention.rows.faults import StoreError, TryAgain
+from retention.rows.rows import StoreError, TryAgain
 from retention.rows.selection import Selection
+from retention.verify import verify
 from tests.both import by_hand, raw
 from tests.kept import archive_of, receipt, recording
 from tests.postgres import LOCKED, PASSWORD, Server, database_of, fresh
@@ -82,10 +82,10 @@ def test_a_row_is_not_replaced_in_passing(store: SharedStore) -> None:
     assert store.recording(id).hold == HOLD
 
 
-@pytest.mark.parametrize("name", [guard.name for guard in GUARDS])
+@pytest.mark.parametrize("name", [guard.name for guard in GUARDS_OF_ROWS])
 def test_a_missing_rule_is_told(store: SharedStore, name: str) -> None:
     assert store.missing_guards() == []
-    (table,) = {guard.table for guard in GUARDS if guard.name == name}
+    (table,) = {guard.table for guard in GUARDS_OF_ROWS if guard.name == name}
     by_hand(store, f"ALTER TABLE {table} DISABLE TRIGGER {name}")
     assert store.missing_guards() == [name]
     by_hand(store, f"ALTER TABLE {table} ENABLE TRIGGER {name}")

@@ -14,14 +14,14 @@ from socket import socket
 
 import pytest
 
-from retention.archive.verify import verify
+from retention.files import Places
 from retention.postgres import connection as connection_module
 from retention.postgres.database import TURN
 from retention.postgres.store import SharedStore
-from retention.recording import Recording
-from retention.rows.faults import Busy, StoreError, TryAgain
+from retention.records import Recording
+from retention.rows.rows import Busy, StoreError, TryAgain
 from retention.rows.selection import Selection
-from retention.storage.places import Places
+from retention.verify import verify
 from tests.both import by_hand, raw
 from tests.kept import archive_of, receipt, recording
 from tests.postgres import Server, fresh, primary

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
-from retention.archive import verify as verify_module
-from retention.postgres.blobs import FolderBlobs
-from retention.postgres.sealed_store import SealedStore
-from retention.recording import Status
-from retention.rows import chained as chained_module
+from retention import verify as verify_module
+from retention.postgres.row_keys import FolderBlobs
+from retention.postgres.store import SealedStore
+from retention.records import Status
 from retention.rows import pages
+from retention.rows import rows as chained_module
 from retention.rows.chain import TABLES
 from retention.rows.pages import Row
 from tests.kept import receipt, recording

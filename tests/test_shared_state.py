@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from sipagent.agent.operators.asking import (
+from sipagent.agent.board import (
     Answer,
     AskAgain,
     Asked,
+    Board,
     Claim,
     Claimed,
     Leave,
@@ -16,10 +17,11 @@ from sipagent.agent.operators.asking import (
     Release,
     Seek,
     Served,
+    Standing,
+    Strategy,
 )
-from sipagent.agent.operators.board import Board, Standing, Strategy
-from sipagent.agent.operators.board_client import LocalBoardClient
-from sipagent.agent.operators.shared_state import (
+from sipagent.agent.operators import LocalBoardClient
+from sipagent.agent.shared_board import (
     BACK_S,
     Died,
     Farewell,

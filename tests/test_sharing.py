@@ -11,9 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sipagent.agent.admission import Admission
-from sipagent.agent.engine import RefusedByEngine
-from sipagent.agent.figures import EVERY_S, Figures, Telling, total
-from sipagent.agent.operators.asking import (
+from sipagent.agent.board import (
     Answer,
     AskAgain,
     Asked,
@@ -26,12 +24,12 @@ from sipagent.agent.operators.asking import (
     Seek,
     Served,
 )
-from sipagent.agent.operators.board_client import RemoteBoardClient, local_board_client
-from sipagent.agent.operators.rota import Rota
-from sipagent.agent.unsure import HOLD_S
+from sipagent.agent.calls import HOLD_S
+from sipagent.agent.engine import RefusedByEngine
+from sipagent.agent.figures import EVERY_S, Figures, Telling, total
+from sipagent.agent.operators import RemoteBoardClient, Rota, local_board_client
 from sipagent.call import events as e
-from sipagent.call import referral as r
-from sipagent.service.processes.sharing import Sharing
+from sipagent.service.supervisor import Sharing
 from tests.driving import DESK, HERE, RULES, SECOND_DESK, Beside, Clock, Stage, invite, staged, with_strategy
 
 TWO = replace(RULES, calls=4)
@@ -272,7 +270,7 @@ def test_without_a_supervisor_nobody_is_rung_and_conversations_go_on(supervised:
     stage.engine.capacity = 8
     caller, operator = workers.bridged(0)
     waits = workers.seeking(0)
-    stage.tell(operator, r.TransferAsked(operator, SECOND_DESK))
+    stage.tell(operator, e.TransferAsked(operator, SECOND_DESK))
     stage.turn(BoardLost())
     assert stage.engine.ordered("tell_transfer") == [(operator, 486, True)]
     late = stage.greeted()
@@ -297,7 +295,7 @@ def test_a_target_that_talks_for_another_worker_is_busy(supervised: Supervised) 
     workers = supervised(TRANSFERS)
     _, first = workers.bridged(0)
     workers.bridged(1)
-    workers.stages[0].tell(first, r.TransferAsked(first, SECOND_DESK))
+    workers.stages[0].tell(first, e.TransferAsked(first, SECOND_DESK))
     workers.deliver()
     assert workers.stages[0].engine.ordered("tell_transfer") == [(first, 486, True)]
     assert workers.rung(0) == [DESK]
@@ -306,7 +304,7 @@ def test_a_target_that_talks_for_another_worker_is_busy(supervised: Supervised) 
 def test_a_target_that_is_free_is_rung_and_lent_to_nobody_else(supervised: Supervised) -> None:
     workers = supervised(TRANSFERS)
     caller, first = workers.bridged(0)
-    workers.stages[0].tell(first, r.TransferAsked(first, SECOND_DESK))
+    workers.stages[0].tell(first, e.TransferAsked(first, SECOND_DESK))
     assert workers.rung(0) == [DESK] and workers.stages[0].engine.ordered("separate") == []
     workers.deliver()
     assert workers.rung(0) == [DESK, SECOND_DESK]
@@ -320,7 +318,7 @@ def test_a_phone_may_hang_up_as_soon_as_its_transfer_is_accepted(supervised: Sup
     workers = supervised(TRANSFERS)
     stage = workers.stages[0]
     caller, first = workers.bridged(0)
-    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    stage.tell(first, e.TransferAsked(first, SECOND_DESK))
     stage.gone(first)
     assert (caller,) not in stage.engine.ordered("hang_up")
     workers.deliver()
@@ -337,7 +335,7 @@ def test_a_caller_who_hangs_up_on_the_way_gives_the_target_back(supervised: Supe
     workers = supervised(TRANSFERS)
     stage = workers.stages[0]
     caller, first = workers.bridged(0)
-    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    stage.tell(first, e.TransferAsked(first, SECOND_DESK))
     workers.hear()
     workers.over(0, caller, first)
     assert (workers.rung(0), workers.board_client.board._engaged) == ([DESK], {})
@@ -352,7 +350,7 @@ def test_a_target_that_is_offered_to_the_same_call_meanwhile_is_not_given_back(
     _, first = workers.bridged(0)
     (call,) = stage.agent.live
     workers.sharing.heard(0, Seek(call.id, (DESK,), 1), workers.clock.now)
-    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    stage.tell(first, e.TransferAsked(first, SECOND_DESK))
     workers.deliver()
     assert workers.rung(0) == [DESK, SECOND_DESK]
     assert workers.board_client.board._engaged == {DESK: call.id, SECOND_DESK: call.id}
@@ -373,7 +371,7 @@ def given_away(workers: Workers) -> tuple[int, int]:
     """A caller whose operator has left by a transfer; the target rings."""
     stage = workers.stages[0]
     caller, first = workers.bridged(0)
-    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    stage.tell(first, e.TransferAsked(first, SECOND_DESK))
     workers.deliver()
     stage.gone(first)
     workers.deliver()

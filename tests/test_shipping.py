@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from retention.host import HostState
-from retention.journal.hosts import NameTaken
-from retention.journal.journal import Journal
-from retention.journal.shipping import Presence, Sent, Shipper
-from retention.recording import Status, Sum
-from retention.rows.faults import TryAgain
+from retention.journal import Journal
+from retention.records import HostState, Status, Sum
+from retention.rows.rows import TryAgain
+from retention.shipping import NameTaken, Presence, Sent, Shipper
 from tests.kept import START, receipt, recording
 from tests.shared_sqlite import SharedInSqlite
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.host import HostState
-from retention.journal.journal import Journal
-from retention.journal.shipping import Presence, Shipper
+from retention.clock import ClockReading, look
+from retention.holds import Hold, HoldError, place
+from retention.journal import Journal
 from retention.postgres.store import SharedStore
-from retention.recording import Access, Status
-from retention.rules.clock import ClockReading, look
-from retention.rules.hold import Hold, HoldError, place
+from retention.records import Access, HostState, Status
+from retention.shipping import Presence, Shipper
 from tests.kept import START, archive_of, receipt, recording
 from tests.sealed import sealed_store
 from tests.test_shipping import ship, write_call

@@ -8,15 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from retention.recording import Status
+from retention.records import Status
+from sipagent.agent.board import BoardLost, Offered
 from sipagent.agent.engine import Engine
 from sipagent.agent.figures import Telling
-from sipagent.agent.operators.asking import BoardLost, Offered
 from sipagent.config.types import Network
-from sipagent.edge.hop import new_tokens
-from sipagent.service.processes.messages import Alive, Drain, Refused, Reload
-from sipagent.service.processes.specs import WorkerSpec
-from sipagent.service.processes.worker import (
+from sipagent.edge.plan import new_tokens
+from sipagent.service.children import Alive, Drain, Refused, Reload, WorkerSpec
+from sipagent.service.worker import (
     PULSE_S,
     Pulse,
     WorkerOrders,

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from sipagent.sip.socket_filter import LONGEST, Sender, attach, drain, dropped, program
+from sipagent.sip.packet_filter import LONGEST, Sender, attach, drain, dropped, program
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
 PATIENCE_S = 10.0

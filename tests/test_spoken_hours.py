@@ -6,8 +6,8 @@ import pytest
 
 from sipagent.config.hours import Week
 from sipagent.config.types import week
-from sipagent.notice.spoken_hours import differences, told_hours
-from sipagent.notice.words import plain
+from sipagent.text.notice import hours_differences, told_hours
+from sipagent.text.notice_words import plain
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 OFFICE = week(dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "08:30-12:00,13:30-17:30"))
@@ -25,7 +25,7 @@ def test_the_shipped_words_tell_the_hours_of_an_office(language: str) -> None:
     found = told_hours(plain(words), language)
     assert found is not None and found.holidays
     assert str(found) == "mon-fri, 08:30, 12:00, 13:30, 17:30"
-    assert list(differences(found, OFFICE)) == []
+    assert list(hours_differences(found, OFFICE)) == []
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_nobody_has_listed_german() -> None:
 def test_what_is_not_so(words: str, hours: Week | None, found: list[str]) -> None:
     said = told_hours(plain(words), "fr")
     assert said is not None
-    assert list(differences(said, hours)) == found
+    assert list(hours_differences(said, hours)) == found
 
 
 def test_half_a_clock_may_be_either_half() -> None:
     said = told_hours(plain("from Monday to Friday, between 8:30 and 12, or 1:30 and 5:30"), "en")
-    assert said is not None and list(differences(said, OFFICE)) == []
+    assert said is not None and list(hours_differences(said, OFFICE)) == []
     night = told_hours(plain("from 8:30 pm to 5:30 pm"), "en")
     assert night is not None
-    assert next(differences(night, OFFICE)) == "says 20:30, when hours.week neither opens nor closes"
+    assert next(hours_differences(night, OFFICE)) == "says 20:30, when hours.week neither opens nor closes"

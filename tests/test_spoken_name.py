@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.notice.spoken_name import SHIPPED, other_name, says_shipped
-from sipagent.notice.vocabulary import ENGLISH, FRENCH, VOCABULARIES
-from sipagent.notice.words import plain
+from sipagent.text.notice_words import ENGLISH, FRENCH, SHIPPED, VOCABULARIES, other_name, plain, says_shipped
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["Allô Mairie", "Ville de Saint-Quentin"]

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from media.hearing.detectors import load_detector
-from media.hearing.embedding import WARPS, Floats
-from media.hearing.head import DILATIONS, KERNEL, Head, Tails, google_layers, load, save
+from media.hearing.embedding import (
+    DILATIONS,
+    KERNEL,
+    WARPS,
+    Floats,
+    Head,
+    Tails,
+    google_layers,
+    load_head,
+    save_head,
+)
 from media.hearing.keyword import DetectorUnavailable, Meaning, StreamPosition, Verdict
 from media.hearing.spotter import HEADS, Spotter, known_heads, plain, shared_streams
 
@@ -31,13 +40,13 @@ def saying(likely: tuple[float, ...]) -> dict[str, Floats]:
 
 @pytest.fixture
 def heads(tmp_path: Path) -> Path:
-    save(tmp_path / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying((0.3, 0.3, 0.3, 0.1))))
+    save_head(tmp_path / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying((0.3, 0.3, 0.3, 0.1))))
     return tmp_path
 
 
 def judged(folder: Path, likely: tuple[float, ...], accept: tuple[str, ...] = ("oui",)) -> Verdict:
     (head,) = known_heads(folder)
-    save(folder / "fr.npz", replace(head, weights=saying(likely)))
+    save_head(folder / "fr.npz", replace(head, weights=saying(likely)))
     return Spotter(["je refuse", "pas d'enregistrement"], accept, folder).judge(SOUND)
 
 
@@ -67,11 +76,11 @@ def test_heads_that_share_their_deep_layers_are_deepened_once(
     own = saying((0.97, 0.03))
     unlike = saying((0.01, 0.99))
     unlike["deep3.w"] = unlike["deep3.w"] * 0.5
-    save(heads / "de.npz", Head("de", ("nein",), 0.9, 0.5, 0.95, 0.8, own))
-    save(heads / "en.npz", Head("en", ("no",), 0.9, 0.5, 0.95, 0.8, unlike))
+    save_head(heads / "de.npz", Head("de", ("nein",), 0.9, 0.5, 0.95, 0.8, own))
+    save_head(heads / "en.npz", Head("en", ("no",), 0.9, 0.5, 0.95, 0.8, unlike))
     if other_layers:
         own["deep8.w"] = own["deep8.w"] * 2
-        save(heads / "de.npz", Head("de", ("nein",), 0.9, 0.5, 0.95, 0.8, own))
+        save_head(heads / "de.npz", Head("de", ("nein",), 0.9, 0.5, 0.95, 0.8, own))
     asked: list[Head] = []
     deepen = Head.deepen
 
@@ -99,7 +108,7 @@ def test_what_may_be_a_phrase_is_heard_as_by_other_vocal_tracts_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scores: tuple[float, float], heard: float, views: int
 ) -> None:
     """Each of five counts alike: the mean of their odds."""
-    save(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.9, 0.8, saying((0.5, 0.5))))
+    save_head(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.9, 0.8, saying((0.5, 0.5))))
     verdict, asked = judged_by_views(monkeypatch, Spotter(["je refuse"], [], tmp_path), *scores)
     assert asked == views and verdict.confidence == pytest.approx(heard, abs=0.01)
     expected = Meaning.REFUSE if heard >= 0.9 else Meaning.UNCLEAR if heard >= 0.5 else Meaning.OTHER
@@ -111,7 +120,7 @@ def test_in_a_call_only_what_nearly_refuses_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain: float, views: int
 ) -> None:
     """Nothing else counts there."""
-    save(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.5, 0.5))))
+    save_head(tmp_path / "fr.npz", Head("fr", ("je refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.5, 0.5))))
     spotter = Spotter(["je refuse"], [], tmp_path, in_call=True)
     verdict, asked = judged_by_views(monkeypatch, spotter, plain, 0.99)
     assert (verdict.meaning, asked) == (Meaning.REFUSE if views == 5 else Meaning.OTHER, views)
@@ -150,7 +159,7 @@ def test_a_phrase_is_heard_among_other_words_too(
 ) -> None:
     """Where only "je refuse" is configured, "je refuse l'enregistrement" says it."""
     phrases = ("je refuse", "je refuse l'enregistrement", "refuse")
-    save(heads / "fr.npz", Head("fr", phrases, 0.9, 0.7, 0.95, 0.8, saying(likely)))
+    save_head(heads / "fr.npz", Head("fr", phrases, 0.9, 0.7, 0.95, 0.8, saying(likely)))
     verdict = Spotter(configured, [], heads).judge(SOUND)
     assert (verdict.meaning, verdict.keyword) == (Meaning.REFUSE if keyword else Meaning.OTHER, keyword)
 
@@ -161,7 +170,7 @@ def test_a_sound_too_short_for_a_step_is_nothing(heads: Path) -> None:
 
 def test_speech_that_has_just_begun_and_goes_on_is_not_judged(heads: Path) -> None:
     (head,) = known_heads(heads)
-    save(heads / "fr.npz", replace(head, weights=saying((0.95, 0.02, 0.01, 0.02))))
+    save_head(heads / "fr.npz", replace(head, weights=saying((0.95, 0.02, 0.01, 0.02))))
     spotter, early = Spotter(["je refuse"], [], heads), SOUND[: 1300 * 8]
     places = (StreamPosition(1, 0), StreamPosition(1, 0, last=True), None)
     assert [spotter.judge(early, place).meaning for place in places] == [
@@ -211,8 +220,10 @@ def test_what_is_shipped_hears_the_default_keywords() -> None:
 
 def test_a_service_in_two_languages_is_refused_in_either(heads: Path) -> None:
     nothing = saying((0.01, 0.01, 0.01, 0.97))
-    save(heads / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, nothing))
-    save(heads / "en.npz", Head("en", ("I refuse", "yes"), 0.9, 0.5, 0.95, 0.8, saying((0.96, 0.02, 0.02))))
+    save_head(heads / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, nothing))
+    save_head(
+        heads / "en.npz", Head("en", ("I refuse", "yes"), 0.9, 0.5, 0.95, 0.8, saying((0.96, 0.02, 0.02)))
+    )
     both = Spotter(["je refuse", "I refuse"], [], heads)
     assert both.judge(SOUND) == Verdict(Meaning.REFUSE, "I refuse", 0.96)
     assert Spotter(["je refuse"], [], heads).judge(SOUND).meaning is Meaning.OTHER
@@ -221,9 +232,9 @@ def test_a_service_in_two_languages_is_refused_in_either(heads: Path) -> None:
 @pytest.fixture
 def everyday(heads: Path) -> Path:
     """Beside a head that hears nothing, one that hears "non" in every sound."""
-    save(heads / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.01, 0.01, 0.97))))
+    save_head(heads / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.01, 0.01, 0.97))))
     doubting = Head("fr", ("non", "je refuse"), 2.0, 0.6, 2.0, 2.0, saying((0.5, 0.4, 0.1)), everyday=True)
-    save(heads / "fr.everyday.npz", doubting)
+    save_head(heads / "fr.everyday.npz", doubting)
     return heads
 
 
@@ -232,15 +243,15 @@ def test_everyday_words_of_a_language_that_is_listened_for_are_unclear(everyday:
         Meaning.UNCLEAR, "non", 0.9, everyday=True, refusing=0.01
     )
     assert Spotter(["je refuse"], [], everyday, in_call=True).judge(SOUND).meaning is Meaning.OTHER
-    doubting = load(everyday / "fr.everyday.npz")
-    save(everyday / "fr.everyday.npz", replace(doubting, unclear_at=0.95))
+    doubting = load_head(everyday / "fr.everyday.npz")
+    save_head(everyday / "fr.everyday.npz", replace(doubting, unclear_at=0.95))
     nothing = Verdict(
         Meaning.OTHER, confidence=0.01
     )  # of a refusal; what is hardly doubted says nothing of it
     assert Spotter(["je refuse"], [], everyday).judge(SOUND) == nothing
-    save(everyday / "fr.everyday.npz", doubting)
+    save_head(everyday / "fr.everyday.npz", doubting)
     assert Spotter([], ["oui"], everyday).judge(SOUND).meaning is Meaning.OTHER
-    save(everyday / "en.npz", Head("en", ("I refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.99))))
+    save_head(everyday / "en.npz", Head("en", ("I refuse",), 0.9, 0.5, 0.95, 0.8, saying((0.01, 0.99))))
     assert Spotter(["I refuse"], [], everyday).judge(SOUND).meaning is Meaning.OTHER
 
 
@@ -250,7 +261,7 @@ def test_everyday_words_of_a_language_that_is_listened_for_are_unclear(everyday:
 def test_a_refusal_is_stronger_than_an_everyday_word_and_an_acceptance_is_not(
     everyday: Path, likely: tuple[float, ...], keyword: str | None
 ) -> None:
-    save(everyday / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying(likely)))
+    save_head(everyday / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying(likely)))
     verdict = Spotter(["je refuse"], ["oui"], everyday).judge(SOUND)
     assert (verdict.meaning, verdict.keyword) == (
         (Meaning.REFUSE, keyword) if keyword else (Meaning.UNCLEAR, "non")
@@ -268,7 +279,7 @@ def test_everyday_words_are_nothing_to_configure(everyday: Path) -> None:
 def test_the_service_s_own_phrase_brings_its_language_s_everyday_words(
     everyday: Path, tmp_path: Path
 ) -> None:
-    save(tmp_path / "own.npz", Head("fr", ("stop",), 0.9, 0.5, 0.95, 2.0, saying((0.03, 0.97))))
+    save_head(tmp_path / "own.npz", Head("fr", ("stop",), 0.9, 0.5, 0.95, 2.0, saying((0.03, 0.97))))
     own = tmp_path / "own"
     own.mkdir()
     (tmp_path / "own.npz").rename(own / "fr.stop.npz")
@@ -280,7 +291,7 @@ def test_heads_of_ones_own_lie_beside_those_that_are_shipped(heads: Path, tmp_pa
     with pytest.raises(DetectorUnavailable, match="no head for 'stop'"):
         Spotter(["je refuse", "stop"], [], heads, own=own)  # no such folder: no head of one's own
     own.mkdir()
-    save(own / "fr.stop.npz", Head("fr", ("stop",), 0.9, 0.5, 0.95, 2.0, saying((0.97, 0.03))))
+    save_head(own / "fr.stop.npz", Head("fr", ("stop",), 0.9, 0.5, 0.95, 2.0, saying((0.97, 0.03))))
     verdict = Spotter(["je refuse", "stop"], [], heads, own=own).judge(SOUND)
     assert (verdict.meaning, verdict.keyword) == (Meaning.REFUSE, "stop")
     with pytest.raises(DetectorUnavailable, match="no head for 'stop'"):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Event
-from retention.rows import database as database_module
-from retention.rows.chain import ChainHead
-from retention.rows.chain_head import read_head
+from retention import sqlite as database_module
+from retention.files import Places
+from retention.records import Event
+from retention.rows.chain import ChainHead, read_head
+from retention.rows.rows import StoreError
 from retention.rows.selection import Selection
-from retention.rows.store import Store, StoreError
-from retention.storage.places import Places
+from retention.sqlite import Store
 from tests.kept import CALLER, START, receipt, recording
 
 
@@ -105,8 +105,8 @@ def test_many_processes(tmp_path: Path) -> None:
     """Also the very first opening: only one of them makes the tables."""
     path = tmp_path / "retention.db"
     program = (
-        "import sys; from datetime import UTC, datetime; from retention.recording import Access;"
-        "from retention.rows.store import Store; store = Store(sys.argv[1]);"
+        "import sys; from datetime import UTC, datetime; from retention.records import Access;"
+        "from retention.sqlite import Store; store = Store(sys.argv[1]);"
         "[store.add_access(Access(at=datetime.now(UTC), action='play')) for _ in range(20)]"
     )
     root = Path(__file__).parent.parent

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.recording import Access
+from retention import stamps as authority
+from retention.archive import Archive
+from retention.files import Places
+from retention.records import Access
 from retention.rows.rows import Rows
-from retention.stamps import authority
-from retention.stamps.authority import StampError
-from retention.stamps.kept import FolderStamps
-from retention.stamps.stamp import (
+from retention.stamps import (
+    FolderStamps,
     Stamped,
+    StampError,
     StampProblem,
     StampReport,
+    each_stamp,
     newest,
     stamp_head,
-    stamps,
     verify_stamps,
 )
-from retention.storage.places import Places
 from tests import old_stamp
 from tests.peers.tsa import NAME, Answer, Authority
 
@@ -94,7 +94,7 @@ def test_a_head_is_stamped_once(place: Place) -> None:
     place.write()
     second = place.must()
     assert second.seq == first.seq + 1 and second.at >= first.at
-    assert list(stamps(place.kept)) == [second, first]
+    assert list(each_stamp(place.kept)) == [second, first]
     assert place.tsa.queries[0] != place.tsa.queries[1]
 
 
@@ -107,8 +107,8 @@ def test_every_question_has_a_nonce_of_its_own(place: Place) -> None:
 def test_an_answer_to_another_question_is_not_kept(place: Place) -> None:
     digest = bytes.fromhex(place.store.head().hash)
     for query, said in (
-        (authority.query(digest, 1 << 62), "answers another question: its nonce differs"),
-        (authority.query(bytes(32), 1 << 62), f"stamps 0000000000000000…, not {digest.hex()[:16]}…"),
+        (authority.stamp_query(digest, 1 << 62), "answers another question: its nonce differs"),
+        (authority.stamp_query(bytes(32), 1 << 62), f"stamps 0000000000000000…, not {digest.hex()[:16]}…"),
     ):
         place.tsa.answer = lambda _, query=query: Answer(place.tsa.reply(query))  # type: ignore[misc]
         assert place.refused() == f"{place.tsa.url}: {said}"
@@ -173,7 +173,7 @@ def test_a_stamp_that_says_nothing_stops_the_next_and_is_listed(place: Place) ->
     made.path.write_bytes(b"")
     assert place.refused() == f"stamps/{made.seq}.tsr: is not a time stamp response"
     problem = StampProblem(f"{made.seq}.tsr", "is not a time stamp response")
-    assert list(stamps(place.kept)) == [problem]
+    assert list(each_stamp(place.kept)) == [problem]
     assert place.verify() == StampReport(0, (problem,))
 
 
@@ -245,7 +245,7 @@ def test_where_nothing_can_be_checked_it_says_so_once(place: Place, monkeypatch:
     (problem,) = place.verify().problems
     assert problem.problem == f"2 not checked: {authority.NO_LIBRARY}"
     with pytest.raises(StampError):
-        list(stamps(place.kept))
+        list(each_stamp(place.kept))
 
 
 def test_no_stamps_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

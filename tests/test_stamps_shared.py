@@ -7,14 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from retention.moving.beside import take_stamps
+from retention.files import Places
+from retention.move import take_stamps
 from retention.postgres.store import SharedStore
-from retention.recording import Access
-from retention.rows.store import Store
-from retention.stamps.authority import StampError
-from retention.stamps.kept import StampedElsewhere, Stamps, stamps_of
-from retention.stamps.stamp import Stamped, newest, proven, stamp_head, stamps, verify_stamps
-from retention.storage.places import Places
+from retention.records import Access
+from retention.sqlite import Store
+from retention.stamps import (
+    Stamped,
+    StampedElsewhere,
+    StampError,
+    Stamps,
+    each_stamp,
+    newest,
+    proven,
+    stamp_head,
+    stamps_of,
+    verify_stamps,
+)
 from tests.peers.tsa import Answer, Authority
 from tests.postgres import Server, fresh
 from tests.shared import prepare, shared_store
@@ -130,4 +139,4 @@ def test_stamps_go_where_their_rows_go(
         with a.write():
             a.change("DELETE FROM stamps")
         take_stamps(stamps_of(alone), stamps_of(a))
-    assert len(list(stamps(of(b)))) == 1
+    assert len(list(each_stamp(of(b)))) == 1

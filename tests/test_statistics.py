@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.recording import Event, Receipt, Recording, Status, Sum, to_text
-from retention.rules.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
-from sipagent.call.machines import story
+from retention.records import Event, Receipt, Recording, Status, Sum, to_text
+from retention.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
+from sipagent.call import machines
 from tests import kept
 from tests.tampering import sum_of
 
@@ -248,7 +248,7 @@ def test_calls_whose_speech_nobody_could_judge_are_no_doubts(figures: Statistics
 
 
 def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Statistics) -> None:
-    assert (STOPPED, BRIDGED) == (story.STOPPED, story.BRIDGED)
+    assert (STOPPED, BRIDGED) == (machines.STOPPED, machines.BRIDGED)
     first, second = "sip:201@pbx", "sip:202@pbx"
     lines = [f"{BRIDGED}{first}", STOPPED, "transfer to sip:202@pbx", f"{BRIDGED}{second}"]
     events = tuple(Event(at=kept.START, what=line, by="operator") for line in lines)

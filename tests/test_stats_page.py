@@ -14,11 +14,20 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from retention.rows.chain import TABLES
-from retention.rules.statistics import Statistics
-from sipagent.stats.page import Heading, page
-from sipagent.stats.plots import HEIGHT, WIDTH, Plot, svg, ticks
-from sipagent.stats.sections import GRAINS, by_grain, sections
-from sipagent.stats.words import LANGUAGES, StatisticsWords
+from retention.statistics import Statistics
+from sipagent.text.statistics import (
+    GRAINS,
+    HEIGHT,
+    WIDTH,
+    Heading,
+    Plot,
+    by_grain,
+    page,
+    sections,
+    svg,
+    ticks,
+)
+from sipagent.text.statistics_words import LANGUAGES, StatisticsWords
 from tests import busy, kept
 from tests.tampering import sum_of
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Access, Event, Status
+from retention.records import Access, Event, Status
 from retention.rows.chain import TABLES
-from retention.rows.rows import Rows
+from retention.rows.rows import Rows, StoreError, UnknownId
 from retention.rows.selection import Selection
-from retention.rows.store import StoreError, UnknownId
+from retention.verify import verify
 from tests.both import BOTH, opened
 from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.objects.client import Away, Bucket
-from retention.objects.names import object_name, piece_name
-from retention.recording import Recording, Status
-from retention.storage.keys import Identity, public_line
-from retention.storage.recording_files import FileKind
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.agent.recorder.stored import archive_of_calls, bucket_of, journal_of
-from sipagent.check.objects import object_findings
+from retention.archive import Archive
+from retention.objects.bucket import Away, Bucket, object_name, piece_name
+from retention.recording_files import FileKind
+from retention.records import Recording, Status
+from retention.vault import Identity, public_line
+from sipagent.agent.recorder import Recorder
+from sipagent.agent.stored import archive_of_calls, bucket_of, journal_of
+from sipagent.check.hosts import object_findings
 from sipagent.config.load import Config
-from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import _stored
+from sipagent.service.storing import storing
 from tests.configured import SMALL, read, with_keys
 from tests.kept import receipt, recording
 from tests.object_store import names_in, now, place_of

@@ -8,10 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.recording.chunks import Chunk, ChunkNote, Kind, PartWriter, create_part, read_part
-from media.recording.seal import Sealer, open_all
-from media.recording.streams import Streams, find_streams
-from media.recording.walk import Walk
+from media.recording.assemble import Walk
+from media.recording.chunks import (
+    Chunk,
+    ChunkNote,
+    Kind,
+    PartWriter,
+    Sealer,
+    Streams,
+    create_part,
+    find_streams,
+    open_all,
+    read_part,
+)
 
 RATE = 8000
 KEY = bytes(range(32))

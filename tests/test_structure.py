@@ -20,95 +20,89 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "call": set(),
     "config": set(),
     "languages": set(),
-    "stats": {"languages"},
     "softphone": set(),
     "lookup": {"config", "languages"},
     "edge": {"call", "config"},
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
-    "notice": {"config"},
-    "article30": {"config", "languages", "notice", "stats"},
+    "text": {"config", "languages"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "enrol": {"agent", "call", "config", "edge"},
-    "service": {"agent", "call", "config", "edge", "enrol", "notice", "pjsip", "voice"},
-    "check": {"agent", "config", "edge", "enrol", "notice", "service", "voice"},
-    "web": {"agent", "article30", "call", "config", "languages", "lookup", "notice", "stats"},
+    "service": {"agent", "call", "config", "edge", "enrol", "pjsip", "text", "voice"},
+    "check": {"agent", "config", "edge", "enrol", "service", "text", "voice"},
+    "web": {"agent", "call", "config", "languages", "lookup", "text"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},
     "retention": {
-        "storage": set(),
-        "sqlite": {"storage"},
-        "rows": {"sqlite", "storage"},
-        "postgres": {"rows", "sqlite", "storage"},
-        "archive": {"rows", "storage"},
-        "rules": {"archive", "rows", "storage"},
-        "backup": {"archive", "rows", "rules", "stamps", "storage"},
-        "objects": {"rows", "storage"},
-        "moving": {"archive", "backup", "postgres", "rows", "rules", "stamps", "storage"},
-        "stamps": {"rows", "storage"},
-        "journal": {"archive", "postgres", "rows", "sqlite", "storage"},
-        "accounts": {"postgres", "rows", "sqlite", "storage"},
+        "rows": set(),
+        "postgres": {"rows"},
+        "objects": {"rows"},
+        "accounts": {"postgres", "rows"},
     },
 }
+LADDER = (  # modules and folders of retention: each names those before it alone
+    *("records", "files", "rows", "marks", "recording_files", "vault"),  # values, bytes, rows
+    *("sqlite", "postgres", "objects", "accounts"),  # what keeps them
+    *("archive", "clock", "reserve", "statistics", "post", "stamps"),
+    *("use", "erase", "holds", "verify", "rebuild", "purge", "actions"),
+    *("backup", "move", "move_shared", "journal", "shipping"),
+)
 VALUES = {"collections", "dataclasses", "enum", "typing"}
 # three threads and native code, which nothing may end
 BROAD = (
     "media/recording/tap.py",
     "media/hearing/listener.py",
-    "sipagent/pjsip/callbacks.py",
-    "sipagent/pjsip/filters/request_filter.py",
-    "sipagent/service/hosts/completing.py",
+    "sipagent/pjsip/accounts.py",
+    "sipagent/pjsip/request_filter.py",
+    "sipagent/service/cluster.py",
     "sipagent/service/purging.py",
-    "sipagent/service/hosts/shipping.py",
-    "sipagent/service/hosts/storing.py",
-    "sipagent/agent/recorder/jobs.py",
-    "sipagent/agent/recorder/recovery.py",
-    "sipagent/agent/recorder/rows.py",
+    "sipagent/service/storing.py",
+    "sipagent/agent/row_writer.py",
+    "sipagent/agent/recorder.py",
     "sipagent/web/moment.py",
 )
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
 # what lies in files: who knows where, who is given a path of this machine, who removes
 PATHS = {
     "spool": {
-        "retention/archive/archive.py",
-        "sipagent/agent/recorder/recorder.py",
-        *("retention/backup/making.py", "retention/backup/restoring.py", "retention/moving/files.py"),
+        "retention/archive.py",
+        "sipagent/agent/recorder.py",
+        *("retention/backup.py", "retention/move.py"),
         "retention/objects/object_files.py",
     },  # to make a recording's sound there
     "fetch": {
-        "sipagent/cli/recordings/use.py",  # to hear it
-        "retention/backup/restoring.py",  # to copy it
-        "sipagent/agent/recorder/recorder.py",  # to say what was kept before a crash
+        "sipagent/cli/use.py",  # to hear it
+        "retention/backup.py",  # to copy it
+        "sipagent/agent/recorder.py",  # to say what was kept before a crash
     },
 }
 OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
-    *("retention/storage/local_files.py", "retention/storage/marks.py", "sipagent/cli/recordings/use.py"),
-    "retention/objects/names.py",
+    *("retention/recording_files.py", "retention/marks.py", "sipagent/cli/use.py"),
+    "retention/objects/bucket.py",
 }
 ID_NAME = re.compile(r"f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1")
 REMOVING = {
-    *("retention/storage/files.py", "retention/storage/local_files.py", "retention/storage/marks.py"),
-    *("retention/objects/object_files.py", "retention/objects/pieces.py"),  # what is in the store by now
-    "retention/objects/gathering.py",  # what was not gathered whole
+    *("retention/files.py", "retention/recording_files.py", "retention/marks.py"),
+    # what is in the store by now, what was not gathered whole
+    *("retention/objects/object_files.py", "retention/objects/uploads.py"),
     *(
         "media/recording/assemble.py",
         "media/recording/tap.py",
     ),  # a part in the spool
     "sipagent/enrol/keeping.py",  # what colleagues have lent, and the heads that learnt from it
-    "retention/storage/keys.py",  # half a pair
-    "retention/postgres/blobs.py",  # keys of rows
-    *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
-    "retention/moving/beside.py",  # the note of an earlier move
-    "retention/moving/rows.py",  # the turn of a copy
-    "sipagent/cli/init/directory.py",  # what was begun
+    "retention/vault.py",  # half a pair
+    "retention/postgres/row_keys.py",  # keys of rows
+    "retention/backup.py",  # what was not finished
+    "retention/move.py",  # the note of an earlier move, the turn of a copy
+    "sipagent/cli/init_directory.py",  # what was begun
     *(
-        "sipagent/cli/copy.py",
-        "sipagent/cli/setup/register.py",
-        "sipagent/cli/recordings/stats.py",
+        "sipagent/cli/program.py",
+        "sipagent/cli/register.py",
+        "sipagent/cli/stats.py",
     ),  # what was not finished
-    *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/processes/own_folder.py"),
+    *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/children.py"),
 }
 DATABASE = {"sqlite3", "sqlite_utils", "psycopg"}
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN)\s+\w")
@@ -188,6 +182,16 @@ def test_the_folders_of_the_inner_packages_are_those_that_there_are() -> None:
         assert there - {"training"} == set(folders)  # which makes heads of what hears
 
 
+def test_each_part_of_what_is_kept_names_those_before_it_alone() -> None:
+    assert {one.stem for one in (ROOT / "retention").iterdir() if one.suffix == ".py" or one.is_dir()} >= {
+        *LADDER
+    }
+    for at, part in enumerate(LADDER):
+        for path in modules(f"retention/{part}") or [ROOT / f"retention/{part}.py"]:
+            named = {module.split(".")[1] for module in imports(path) if module.startswith("retention.")}
+            assert named <= {*LADDER[: at + 1]}, name(path)
+
+
 def test_nobody_imports_the_tests() -> None:
     assert not [name(path) for path in ALL if "tests" in packages(path)]
 
@@ -205,8 +209,8 @@ def test_the_engine_is_known_by_its_protocol() -> None:
         if room(path) != "pjsip" and any(module.startswith("sipagent.pjsip") for module in imports(path))
     }
     assert {path.removeprefix("sipagent/") for path in users} == {
-        *("service/one_process.py", "cli/setup/agent.py", "cli/enrol.py"),
-        *(f"service/processes/{one}.py" for one in ("worker", "registrar", "preload")),
+        *("service/one_process.py", "cli/agent.py", "cli/enrol.py"),
+        *(f"service/{one}.py" for one in ("worker", "registrar", "preload")),
     }
 
 
@@ -252,10 +256,8 @@ def test_the_policy_is_pure(path: Path) -> None:
     parts = {imported for imported in imports(path) if imported.startswith("sipagent.")}
     of_the_policy = {part for part in parts if part.startswith("sipagent.call")}
     assert parts == of_the_policy
-    if path.stem == "referral":
+    if path.stem == "events":
         assert not parts
-    elif path.parent.name == "events":
-        assert all(part.startswith(("sipagent.call.events", "sipagent.call.referral")) for part in parts)
     assert packages(path) - {"sipagent"} <= VALUES
 
 
@@ -272,11 +274,10 @@ def sources(path: Path, kind: type[ast.expr]) -> Iterator[ast.expr]:
 
 
 def test_one_module_chooses_what_keeps_recordings() -> None:
-    users = {name(path) for path in ALL if "retention.storage.local_files" in imports(path)}
+    users = {name(path) for path in ALL if "retention.recording_files.LocalFiles" in imports(path)}
     assert users == {
-        *("sipagent/agent/recorder/stored.py", "retention/objects/object_files.py"),
-        "retention/objects/gathering.py",
-        "retention/objects/pieces.py",
+        *("sipagent/agent/stored.py", "retention/objects/object_files.py"),
+        "retention/objects/uploads.py",
     }  # whose spool they are
 
 
@@ -288,8 +289,8 @@ def test_one_module_chooses_what_keeps_rows() -> None:
         for node in sources(path, ast.Call)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Store"
     }
-    assert {path for path, _ in making} == {"sipagent/agent/recorder/stored.py", "sipagent/cli/base.py"}
-    assert ("sipagent/cli/base.py", "Store(':memory:')") in making and len(making) == 3
+    assert {path for path, _ in making} == {"sipagent/agent/stored.py", "sipagent/cli/program.py"}
+    assert ("sipagent/cli/program.py", "Store(':memory:')") in making and len(making) == 3
 
 
 @pytest.mark.parametrize("asked", PATHS)
@@ -317,7 +318,7 @@ def test_nobody_joins_the_folders_of_recordings_and_keys() -> None:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
         if re.search(r"\b(recording\.directory|recordings|vault)$", ast.unparse(node.left))
     }
-    assert joining == {"retention/storage/local_files.py"}
+    assert joining == {"retention/recording_files.py"}
 
 
 def test_who_removes_files() -> None:
@@ -338,13 +339,13 @@ def test_what_lies_beside_the_database_is_named_in_one_place() -> None:
         for node in sources(path, ast.Attribute)
         if re.search(r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$", ast.unparse(node))
     }
-    assert deriving == {"retention/storage/places.py"}
+    assert deriving == {"retention/files.py"}
 
 
 def test_the_database_is_spoken_to_in_one_package() -> None:
     for path in modules("sipagent", "sipagent/pjsip", "media", "media/training", "prompts"):
         spoken = packages(path) & DATABASE
-        assert not spoken or (name(path), spoken) == ("sipagent/config/tables/cluster.py", {"psycopg"})
+        assert not spoken or (name(path), spoken) == ("sipagent/config/tables.py", {"psycopg"})
         texts = (node.value for node in sources(path, ast.Constant) if isinstance(node, ast.Constant))
         assert not [text for text in texts if isinstance(text, str) and SQL.match(text)], name(path)
 
@@ -447,7 +448,7 @@ def test_a_log_is_named_like_its_module() -> None:
         if ast.unparse(node.func) in ("structlog.get_logger", "logging.getLogger")
         if [ast.unparse(one) for one in node.args] != ["__name__"]
     }
-    assert named == {"sipagent/web/serving/server.py": "logging.getLogger('uvicorn.error')"}  # whose it is
+    assert named == {"sipagent/web/serving.py": "logging.getLogger('uvicorn.error')"}  # whose it is
 
 
 def test_nothing_is_there_for_tests_alone() -> None:
@@ -465,4 +466,4 @@ def test_nothing_is_there_for_tests_alone() -> None:
         if isinstance(node, ast.FunctionDef) and not node.decorator_list and node.name[:2] != "__"
         if named[node.name] == 1 and node.name in tried
     }
-    assert once == {"sipagent/service/scrape.py: log_message"}  # the standard library calls it
+    assert once == {"sipagent/service/metrics.py: log_message"}  # the standard library calls it

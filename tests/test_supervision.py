@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.archive.progress import at_work
+from retention.reserve import at_work
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.seed import keep_seed
+from sipagent.config.sampling import keep_seed
 from sipagent.edge.configuration import EdgePlaces
 from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.rpc import EdgeError
-from sipagent.service import engine_limits, supervision
-from sipagent.service.processes.children import Child
-from sipagent.service.processes.specs import REGISTRAR, RegistrarSpec, WorkerSpec
+from sipagent.service import children, supervision
+from sipagent.service.children import REGISTRAR, Child, RegistrarSpec, WorkerSpec
 from sipagent.service.supervision import ChildSpecs, hop_tokens
 from tests.configured import SMALL, read, with_keys
 from tests.peers.tls import certified
@@ -111,7 +110,7 @@ def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
 
 
 def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_limits, "engine_limits", lambda: pytest.fail("it was asked"))
+    monkeypatch.setattr(children, "engine_limits", lambda: pytest.fail("it was asked"))
     assert not supervision.needed(read(SMALL, where))
     assert supervision.needed(read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where))
 
@@ -120,7 +119,7 @@ def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.Mo
 def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
     where: Path, monkeypatch: pytest.MonkeyPatch, legs: int, needed: bool
 ) -> None:
-    monkeypatch.setattr(engine_limits, "engine_limits", lambda: EngineLimits(legs))
+    monkeypatch.setattr(children, "engine_limits", lambda: EngineLimits(legs))
     assert supervision.needed(read(with_keys("capacity", "calls = 2", SMALL), where)) == needed
 
 
@@ -131,7 +130,7 @@ def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(where: Path, st
     house = specs(FIVE, where)
     posts = workers_of(house, started)
     assert [name for name, *_ in started] == ["worker-0", "worker-1", "worker-2"]
-    assert {target for _, target, _ in started} == {"sipagent.service.processes.worker:work"}
+    assert {target for _, target, _ in started} == {"sipagent.service.worker:work"}
     assert [spec.listen for spec in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
     assert [spec.rtp_ports for spec in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
     assert {(spec.edge, spec.media_address, spec.rules.calls) for spec in posts} == {
@@ -149,7 +148,7 @@ def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Pat
     house = specs(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where)
     workers_of(house, started)
     name, target, spec = started[-1]
-    assert (name, target) == (REGISTRAR, "sipagent.service.processes.registrar:keep_registered")
+    assert (name, target) == (REGISTRAR, "sipagent.service.registrar:keep_registered")
     assert isinstance(spec, RegistrarSpec)
     assert (spec.listen, spec.edge) == (("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr")
 

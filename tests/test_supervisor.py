@@ -7,25 +7,27 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from retention.recording import Receipt
+from retention.records import Receipt
 from sipagent.agent.engine import RealmLearnt
-from sipagent.edge.given import GivenMessage, given
-from sipagent.edge.rpc import EdgeError
-from sipagent.service.orders import Orders
-from sipagent.service.processes.children import LIVED_S, LONGEST_S, Backoff
-from sipagent.service.processes.edge_care import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
-from sipagent.service.processes.messages import (
+from sipagent.edge.rpc import EdgeError, GivenMessage, given
+from sipagent.service.children import (
+    DETECTOR,
+    LIVED_S,
+    LONGEST_S,
+    REGISTRAR,
     Alive,
+    Backoff,
     Drain,
     NotRegistered,
     Ready,
     Refused,
     ToChild,
     ToSupervisor,
+    worker_name,
 )
-from sipagent.service.processes.specs import DETECTOR, REGISTRAR, worker_name
+from sipagent.service.control import Orders, Systemd
+from sipagent.service.edge import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
 from sipagent.service.supervisor import GRACE_S, SILENT_S, ChildSlot, Supervisor
-from sipagent.service.systemd import Systemd
 from tests import kept
 
 DRAIN_S = 60.0

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from sipagent.service import one_process
-from sipagent.service.processes.messages import NotRegistered
-from sipagent.service.processes.specs import REGISTRAR
+from sipagent.service.children import REGISTRAR, NotRegistered
+from sipagent.service.control import BEFORE_CALLS, LAST_WORK_S, LOOK_S, Systemd, status_of
 from sipagent.service.supervisor import GRACE_S
-from sipagent.service.systemd import BEFORE_CALLS, LAST_WORK_S, LOOK_S, Systemd, status_of
 from tests.configured import SMALL, read
 from tests.notified import Notified
 from tests.test_service import Stub, engine, send, where

@@ -11,8 +11,7 @@ import pytest
 
 from media.frame import FRAME_SAMPLES, SILENCE
 from media.recording import tap as tap_module
-from media.recording.chunks import Kind, read_part
-from media.recording.seal import open_all
+from media.recording.chunks import Kind, open_all, read_part
 from media.recording.tap import Channel, Tap, TapError, TapWriter
 from tests.tapping import (
     PATIENCE_S,

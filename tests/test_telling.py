@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.journal.journal import Journal
-from retention.object_rows import ObjectRow, State, new_put
-from retention.objects.telling import tell
-from retention.recording import Recording, Status
+from retention.journal import Journal
+from retention.objects.uploads import tell_objects
+from retention.records import Recording, Status
+from retention.rows.object_rows import ObjectRow, State, new_put
 from retention.rows.rows import Rows
-from retention.rows.store import Store
+from retention.sqlite import Store
 from tests.kept import recording
 from tests.shared import shared_store
 
@@ -48,27 +48,27 @@ def test_all_know_what_one_has_put(journal: Journal, shared: Rows) -> None:
     call = recording()
     put = row(call)
     journal.objects.intend([put])
-    assert tell(journal, shared) == 1 and told(shared, call) == [(State.PUTTING, None)]
+    assert tell_objects(journal, shared) == 1 and told(shared, call) == [(State.PUTTING, None)]
     journal.objects.done([(put, "v1")])
-    assert tell(journal, shared) == 1 and told(shared, call) == [(State.THERE, "v1")]
-    assert tell(journal, shared) == 0
+    assert tell_objects(journal, shared) == 1 and told(shared, call) == [(State.THERE, "v1")]
+    assert tell_objects(journal, shared) == 0
     journal.objects.remove([call.id])
-    assert tell(journal, shared) == 1 and told(shared, call) == [(State.REMOVING, "v1")]
+    assert tell_objects(journal, shared) == 1 and told(shared, call) == [(State.REMOVING, "v1")]
     assert shared.objects.removing() == [call.id]
     journal.objects.forget([put.put])
     assert told(journal, call) == []
-    assert tell(journal, shared) == 1 and told(shared, call) == []
-    assert tell(journal, shared) == 0
+    assert tell_objects(journal, shared) == 1 and told(shared, call) == []
+    assert tell_objects(journal, shared) == 0
 
 
 def test_what_others_have_decided_stays(journal: Journal, shared: Rows) -> None:
     call = recording()
     put = row(call)
     journal.objects.intend([put])
-    tell(journal, shared)
+    tell_objects(journal, shared)
     shared.objects.set_held([put.put], held=True)
     journal.objects.done([(put, "v1")])
-    tell(journal, shared)
+    tell_objects(journal, shared)
     assert [one.held for one in shared.objects.of([call.id])] == [True] and shared.objects.held_of(
         [call.id]
     ) == {call.id}
@@ -76,7 +76,7 @@ def test_what_others_have_decided_stays(journal: Journal, shared: Rows) -> None:
     assert told(shared, call) == [(State.THERE, "v1")]  # held
     shared.objects.remove([call.id], anyhow=True)
     journal.objects.done([(put, "v1")])
-    tell(journal, shared)
+    tell_objects(journal, shared)
     assert told(shared, call) == [(State.REMOVING, "v1")]
 
 
@@ -85,7 +85,7 @@ def test_what_is_told_of_a_recording_that_is_gone_must_go(journal: Journal, shar
     gone = replace(call, status=Status.PURGED, purged_at=AT, call_id=None, caller=None, operator=None)
     shared.add_recording(gone)
     journal.objects.intend([row(call)])
-    tell(journal, shared)
+    tell_objects(journal, shared)
     assert told(shared, call) == [(State.REMOVING, None)]
 
 
@@ -98,7 +98,7 @@ def test_what_was_told_leaves_the_journal_once_its_call_is_over(journal: Journal
         journal.objects.done([(put, "v1")])
     journal.objects.drop_told([])
     assert told(journal, call) == [(State.THERE, "v1")]  # nobody else knows yet
-    tell(journal, shared)
+    tell_objects(journal, shared)
     journal.objects.drop_told([call.id])
     assert told(journal, call) == [(State.THERE, "v1")]  # its files are here still
     journal.objects.drop_told([])

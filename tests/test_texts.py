@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from retention.postgres.texts import put_in, taken_out
+from retention.postgres.connection import put_in, taken_out
 
 TEXTS = st.text(st.sampled_from("\0\ue00001a") | st.characters(), max_size=20)
 

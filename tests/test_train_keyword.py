@@ -20,20 +20,27 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.hearing.head import DILATIONS, KERNEL, OTHER, Head, google_layers, load
+from media.hearing.embedding import DILATIONS, KERNEL, OTHER, Head, google_layers, load_head
 from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import Spotter, known_heads
-from media.training import near, own
+from media.training import own
 from media.training.enrolled import LEAST_PEOPLE, Person, Saying, write_person
 from media.training.language import language
-from media.training.near import alike, pieces
+from media.training.own import alike, pieces
 from media.training.speech import ESPEAK
 from media.training.voices import Espeak, Manner
-from prompts.kokoro import VoiceError
-from sipagent.cli.setup import train as cli_train
+from prompts.speak import VoiceError
+from sipagent.cli import keyword as cli_train
 from sipagent.voice import own_keyword
-from sipagent.voice.keyword_check import Bounds, Check, CheckedUtterance, why_not
-from sipagent.voice.own_keyword import Trained, TrainingFailed, install
+from sipagent.voice.own_keyword import (
+    Bounds,
+    Check,
+    CheckedUtterance,
+    Trained,
+    TrainingFailed,
+    install,
+    why_not,
+)
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
@@ -101,7 +108,7 @@ def test_words_that_sound_like_one_of_the_phrase_stand_in_its_place() -> None:
 def test_what_is_held_back_is_said_by_other_voices_and_not_in_the_same_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(near, "LOOKED_AT", 500)
+    monkeypatch.setattr(own, "LOOKED_AT", 500)
     every = [
         utterance
         for _, shard in own.shards(PHRASE, FRENCH, ["espeak"], own.USUAL.share(0.1))
@@ -209,7 +216,7 @@ def test_what_passes_is_installed_and_can_be_configured(
     comes_out(monkeypatch, check())
     ran = office.run("train-keyword", "Pas de bande !", "--lang", "fr")
     place = office.folder / "heads/fr.pas_de_bande.npz"
-    assert ran.code == 0 and load(place).phrases == (PHRASE,)
+    assert ran.code == 0 and load_head(place).phrases == (PHRASE,)
     assert "95.0% are heard" in ran.out and str(place) in ran.out
     told = place.with_suffix(".md").read_text()
     assert "| recall, 20 times said | 95.0% | 85.0% |" in told and "| recall, pico | 25.0% | |" in told
@@ -311,7 +318,7 @@ def test_a_head_is_made_from_nothing_but_voices(office: Office) -> None:
     assert "espeak" in told["synthesizers"] and told["said"] > 0 and told["others"] > 0
     assert told["voices"]["persons"] == LEAST_PEOPLE
     assert (told["voices"]["strangers"]["said"], told["voices"]["strangers"]["others"]) == (3, 3)
-    made = load(Path(told["head"]))
+    made = load_head(Path(told["head"]))
     assert made.phrases == (PHRASE,) and made.unclear_at <= made.refuse_at <= made.in_call_at
     assert made.voices == ("person_0", "person_1", "person_2")
     Spotter([PHRASE], [], own=Path(told["head"]).parent)

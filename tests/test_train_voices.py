@@ -11,22 +11,22 @@ import pytest
 import soundfile
 from numpy.random import default_rng
 
-from media.hearing.head import OTHER, Head, load
+from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.keyword import Meaning
 from media.training import own
 from media.training.enrolled import Person, Saying, write_person
 from media.training.features import SoundQuestions, gentle_line, packed, read, source_of
-from sipagent.cli.setup import train as cli_train
+from sipagent.cli import keyword as cli_train
 from sipagent.voice import own_keyword
-from sipagent.voice.keyword_check import (
+from sipagent.voice.own_keyword import (
     Check,
     CheckedUtterance,
     Rate,
     Strangers,
+    Trained,
     figures,
     figures_of_strangers,
 )
-from sipagent.voice.own_keyword import Trained
 from tests.office import Office
 from tests.room import Room
 from tests.test_train_keyword import PHRASE, check, head
@@ -199,7 +199,7 @@ def test_the_card_says_what_colleagues_reach_and_names_none(
     assert "| their other sentences taken for it, 60 | 0.0% (0% to 6%) | |" in card
     assert "3 colleagues, 15 times said; 7 recordings" in card and "These colleagues knew" in card
     assert not any(name in card for name in ("ann", "bob", "zoe"))
-    assert load(place).voices == ("ann", "bob", "zoe")  # so that they can be forgotten
+    assert load_head(place).voices == ("ann", "bob", "zoe")  # so that they can be forgotten
 
 
 def test_who_is_left_out_is_said(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.embedding import HOP, SPAN, STRIDE, WARPS, WINDOW
-from media.hearing.head import REACH
+from media.hearing.embedding import HOP, REACH, SPAN, STRIDE, WARPS, WINDOW
 from media.hearing.spotter import plain
 from media.hearing.vad import UNHEARD
 from media.training import own
 from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
-from media.training.lines.channel import Backgrounds, PhoneLine, active_rms, any_line, carry
-from media.training.people import own_prompts
-from media.training.speech import ESPEAK, KOKORO, Said, Split, SpokenFile, label, plan, told
+from media.training.lines import Backgrounds, PhoneLine, active_rms, any_line, carry
+from media.training.speech import ESPEAK, KOKORO, Said, Split, SpokenFile, label, own_prompts, plan, told
 from media.training.speech import write as write_sound
 from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
@@ -242,7 +240,7 @@ def test_features_are_kept_as_they_are_read(tmp_path: Path) -> None:
 
 def test_another_voice_says_the_same_as_long_and_as_loud() -> None:
     pytest.importorskip("pyworld", reason="the extra [train] is not installed")
-    from media.training.revoice import revoiced
+    from media.training.features import revoiced
 
     sound = read(VOICE)
     random = np.random.default_rng(3)
@@ -260,7 +258,7 @@ def test_many_people_talk_all_the_time(tmp_path: Path) -> None:
 
 def test_a_statistical_voice_has_fewer_details() -> None:
     pytest.importorskip("pyworld", reason="the extra [train] is not installed")
-    from media.training.revoice import _averaged
+    from media.training.features import _averaged
 
     random = np.random.default_rng(2)
     detailed = random.normal(size=(80, 513))

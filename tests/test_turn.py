@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.verify import verify
-from retention.recording import Status
-from retention.rows.chain_head import read_head
-from retention.rows.store import Store, StoreError
-from retention.sqlite.turn import TurnError, Turns
-from retention.storage.places import Places
+from retention.files import Places
+from retention.records import Status
+from retention.rows.chain import read_head
+from retention.rows.rows import StoreError
+from retention.sqlite import Store, TurnError, Turns
+from retention.verify import verify
 from tests.kept import Paths, archive, receipt, recording
 from tests.tapping import PATIENCE_S
 
@@ -93,7 +93,7 @@ def test_a_process_that_dies_in_its_turn_holds_up_nobody(path: Path) -> None:
 
 
 def test_a_store_says_that_others_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retention.rows.database.TURN_S", 0.05)
+    monkeypatch.setattr("retention.sqlite.TURN_S", 0.05)
     with Store(tmp_path / "retention.db") as store:
         with Turns(Places(tmp_path / "retention.db").turn, PATIENCE_S).turn():
             with pytest.raises(StoreError, match=r"retention\.db: database is locked$"):

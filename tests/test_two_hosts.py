@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from retention.recording import Recording
+from retention.records import Recording
 from sipagent.check.hosts import host_findings
 from sipagent.config.load import load
 from tests.office import Office, stereo

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sipagent.cli.main import cli
-from sipagent.cli.usual import SYSTEM_CONFIG
+from sipagent.cli.program import SYSTEM_CONFIG
+from sipagent.service.control import LAST_WORK_S
 from sipagent.service.supervisor import GRACE_S
-from sipagent.service.systemd import LAST_WORK_S
 
 FOLDER = Path(__file__).parent.parent / "deploy/systemd"
 UNITS = sorted(path.name for path in FOLDER.iterdir())

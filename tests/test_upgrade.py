@@ -17,16 +17,16 @@ import pytest
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from retention.accounts import schema as of_accounts
+from retention import sqlite as schema
+from retention.accounts import file as of_accounts
 from retention.accounts.file import FileAccounts
-from retention.accounts.shared import SharedAccounts
-from retention.accounts.shared_schema import ACCOUNTS_SCHEMA
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.postgres.steps import Step, Steps
+from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedAccounts
+from retention.archive import Archive
+from retention.postgres.connection import Step, Steps
 from retention.rows.chain import TABLES
-from retention.rows.store import Store, StoreError
-from retention.sqlite import schema
+from retention.rows.rows import StoreError
+from retention.sqlite import Store
+from retention.verify import verify
 from tests.crashing import killed_before, steps
 from tests.kept import archive, keep, recording, sqlite
 from tests.office import Office, make_office
@@ -66,7 +66,7 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def knows_the_step(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retention.rows.database.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
+    monkeypatch.setattr("retention.sqlite.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_several_who_open_it_at_once_upgrade_it_once(old: Path, knows_the_step: 
 def test_a_step_that_fails_changes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows_in(old / "retention.db")
     broken = with_step(schema.MIGRATIONS, *STATEMENTS, "ALTER TABLE nowhere ADD COLUMN x TEXT")
-    monkeypatch.setattr("retention.rows.database.MIGRATIONS", broken)
+    monkeypatch.setattr("retention.sqlite.MIGRATIONS", broken)
     with pytest.raises(StoreError, match=r"retention\.db: no such table: nowhere"):
         Store(old / "retention.db")
     monkeypatch.undo()
@@ -178,7 +178,7 @@ def test_the_version_before_takes_none_of_it(
     office.call()
     office.archive.store.close()
     with monkeypatch.context() as patched:
-        patched.setattr("retention.rows.database.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
+        patched.setattr("retention.sqlite.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
         upgrade(tmp_path)
     before = (tmp_path / "retention.db").read_bytes()
     result = office.run(command, *([tmp_path / "backups"] if command == "backup" else []))

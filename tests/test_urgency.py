@@ -4,7 +4,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from sipagent.pjsip.setup import CLOCK, MEDIA, hurry
+from sipagent.pjsip.library import CLOCK, MEDIA, hurry
 from tests.loopback import Loopback, scene
 from tests.urgency import forbid_real_time, real_time_is_allowed
 

@@ -3,8 +3,8 @@ from datetime import timedelta
 
 import pytest
 
-from retention.recording import Access, Recording, Status
-from retention.rules.use import already_purged, hold_ground, what_goes, why_not, without_person
+from retention.records import Access, Recording, Status
+from retention.use import already_purged, hold_ground, what_goes, why_not, without_person
 from tests.kept import START, recording
 
 PURPOSES = ("statistics", "quality")

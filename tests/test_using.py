@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Access, Recording
-from retention.rules.using import UseRefused, allowed, begin_use
+from retention.archive import Archive
+from retention.records import Access, Recording
+from retention.use import UseRefused, allowed, begin_use
+from retention.verify import verify
 from tests.kept import START, keep, recording, remove
 
 PURPOSES = ("statistics", "quality")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli import usual
+from sipagent.cli import program
 from sipagent.cli.main import cli
-from sipagent.cli.usual import trusted, user_name, weakness
+from sipagent.cli.program import trusted, user_name, weakness
 from tests.office import Office, make_office
 
 OWN = frozenset((0, os.geteuid()))
@@ -122,9 +122,9 @@ def test_a_link_is_judged_with_what_it_leads_to(file: Path, tmp_path: Path) -> N
 
 
 def test_the_services_user_is_trusted_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usual, "SERVICE", "nobody")
+    monkeypatch.setattr(program, "SERVICE", "nobody")
     assert trusted() == {0, os.geteuid(), pwd.getpwnam("nobody").pw_uid}
-    monkeypatch.setattr(usual, "SERVICE", "no-such-user")
+    monkeypatch.setattr(program, "SERVICE", "no-such-user")
     assert trusted() == {0, os.geteuid()}
 
 
@@ -152,7 +152,7 @@ def test_a_purge_follows_nobody_elses_configuration(office: Office, monkeypatch:
 def test_no_configuration_at_all_in_french(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     (office.folder / "empty").mkdir()
     monkeypatch.chdir(office.folder / "empty")
-    monkeypatch.setattr(usual, "SYSTEM_CONFIG", Path("/nowhere/config.toml"))
+    monkeypatch.setattr(program, "SYSTEM_CONFIG", Path("/nowhere/config.toml"))
     monkeypatch.delenv("SIPAGENT_CONFIG", raising=False)
     office.capture.readouterr()
     with pytest.raises(SystemExit):

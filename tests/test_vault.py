@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from nacl.public import PrivateKey, SealedBox
 
-from retention.storage.keys import Identity, KeysError
-from retention.storage.local_files import LocalFiles
-from retention.storage.vault import Vault
+from retention.recording_files import LocalFiles
+from retention.vault import Identity, KeysError, Vault
 from tests.kept import Paths
 
 ID, OTHER = "20261124T222000123-4f2a9c", "20261124T222100123-77aa01"

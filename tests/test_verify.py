@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import Verified, verify
-from retention.recording import Access, due_date
+from retention.archive import Archive
+from retention.holds import Hold, place
+from retention.purge import purge
+from retention.records import Access, due_date
 from retention.rows.chain import TABLES
-from retention.rows.store import Store
-from retention.rules.hold import Hold, place
-from retention.rules.purge import purge
+from retention.sqlite import Store
+from retention.verify import Verified, verify
 from tests.kept import CALLER, START, Paths, archive, keep, receipt, recording, sqlite
 from tests.tampering import HOLD, TERMS, as_if, lived_in, note_on, sql, use_of
 

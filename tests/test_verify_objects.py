@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.object_rows import ObjectRow, State, new_put
-from retention.objects.client import Bucket
-from retention.recording import Recording
-from retention.storage.keys import Identity
-from retention.storage.recording_files import FileKind
+from retention.archive import Archive
+from retention.objects.bucket import Bucket
+from retention.recording_files import FileKind
+from retention.records import Recording
+from retention.rows.object_rows import ObjectRow, State, new_put
+from retention.vault import Identity
+from retention.verify import verify
 from tests.kept import START, keep_by, recording
 from tests.object_store import archive_through, now, place_of
 from tests.s3 import Moto, Weed

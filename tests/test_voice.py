@@ -10,12 +10,12 @@ import soundfile
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
-from retention.rows.store import Store
+from retention.sqlite import Store
 from sipagent.agent.admission import SHIPPED, admission, tones
 from sipagent.agent.agent import Agent
+from sipagent.agent.calls import LiveCall
 from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
-from sipagent.agent.livecall import LiveCall
-from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
 from sipagent.config.load import parse
 from sipagent.voice.detectors import Detectors

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from media.hearing import spotter
-from media.hearing.second.opinion import SecondOpinion
+from media.hearing.second_opinion import SecondOpinion
 from media.hearing.spotter import known_heads
 from sipagent.check.notice import prompt_findings
 from sipagent.config.load import Config, ConfigError
@@ -113,7 +113,7 @@ def test_a_phrase_that_is_promised_and_that_nothing_hears_stops_check_and_run(
 
 
 def test_an_agent_that_hears_no_voice_carries_no_network() -> None:
-    both = "sipagent.service.one_process, sipagent.service.processes.worker"
+    both = "sipagent.service.one_process, sipagent.service.worker"
     asked = f"import sys, {both}; print('onnxruntime' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
     assert said == "False\n"
@@ -182,7 +182,7 @@ def test_a_second_opinion_that_is_no_model_stops_check_and_run(room: Room) -> No
 def test_a_second_opinion_is_told_and_asked_before_the_bridge(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("media.hearing.second.whisper.Whisper", lambda *given: None)
+    monkeypatch.setattr("media.hearing.second_opinion.Whisper", lambda *given: None)
     config = configured(room, f'{HEARD}\nin_call = "key+voice"\nsecond = "model"')
     found = detectors(config)
     assert isinstance(found.before, SecondOpinion) and not isinstance(found.in_call, SecondOpinion)

@@ -6,20 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.hearing import head as heads
-from media.hearing.embedding import WIDTH, Floats
-from media.hearing.head import (
+from media.hearing import embedding as heads
+from media.hearing.embedding import (
     DEEP,
     DILATIONS,
     KERNEL,
     OTHER,
     REACH,
+    WIDTH,
+    Floats,
     Head,
     HeadError,
     Tails,
     google_layers,
-    load,
-    save,
+    load_head,
+    save_head,
 )
 from media.hearing.spotter import HEADS
 
@@ -85,14 +86,14 @@ def test_of_too_short_a_sound_the_first_step_stands_for_what_was_before(head: He
 
 def test_a_head_comes_back_from_its_file_as_it_was(head: Head, tmp_path: Path) -> None:
     path = tmp_path / "fr.npz"
-    save(path, head)
-    again = load(path)
+    save_head(path, head)
+    again = load_head(path)
     assert (again.language, again.phrases) == ("fr", PHRASES)
     assert (again.refuse_at, again.unclear_at, again.in_call_at, again.accept_at) == (0.9, 0.5, 0.95, 0.8)
     assert again.probabilities(steps(9)) == pytest.approx(head.probabilities(steps(9)))
     assert not again.everyday
-    save(path, replace(head, everyday=True))
-    assert load(path).everyday
+    save_head(path, replace(head, everyday=True))
+    assert load_head(path).everyday
 
 
 def test_a_convolution_over_time_is_one() -> None:
@@ -108,16 +109,16 @@ def test_a_file_that_is_no_head(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "fr.npz"
     path.write_bytes(content)
     with pytest.raises(HeadError, match="not a head") as caught:
-        load(path)
+        load_head(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_head_for_another_embedding(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fr.npz"
-    save(path, head)
+    save_head(path, head)
     monkeypatch.setattr(heads, "SHA256", "0" * 64)
     with pytest.raises(HeadError, match="trained for another speech embedding"):
-        load(path)
+        load_head(path)
 
 
 def test_the_trainer_computes_the_same(head: Head) -> None:
@@ -141,8 +142,7 @@ def test_the_trainer_computes_the_same(head: Head) -> None:
 @pytest.mark.parametrize(("tune_deep", "rounds"), [(True, 20), (False, 80)])
 def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
-    from media.training.fit import Questions, fit, probabilities
-    from media.training.tuning import choose
+    from media.training.fit import Questions, choose, fit, probabilities
 
     random = np.random.default_rng(4)
     labels = np.arange(240) % 3  # refuses, accepts, anything else
@@ -169,26 +169,26 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
     monkeypatch: pytest.MonkeyPatch, said: float, wrong: float, share: float
 ) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
-    from media.training import tuning
+    from media.training import fit
     from media.training.fit import Questions
 
     others = np.linspace(0.0, 0.6, 2000)
     others[:16] = wrong + np.linspace(0.0, 0.01, 16)
     scores = np.concatenate([np.full(100, said), others])
-    monkeypatch.setattr(tuning, "probabilities_on_calls", lambda *_: np.stack([scores, 1 - scores], axis=1))
+    monkeypatch.setattr(fit, "probabilities_on_calls", lambda *_: np.stack([scores, 1 - scores], axis=1))
     nothing = np.zeros((0, 288), dtype=np.float16)
     places = np.arange(len(scores))
     labels = np.array([0] * 100 + [1] * 2000)
     rows = Questions(nothing, places, places, labels, np.array([f"tune/espeak-0/x/{n}.wav" for n in places]))
-    found = tuning.strictest({}, rows)
+    found = fit.strictest({}, rows)
     assert found.false_refusals == pytest.approx(share, abs=0.001)
-    assert found == tuning.choose({}, rows, 1, 2, [0], near=share)
+    assert found == fit.choose({}, rows, 1, 2, [0], near=share)
 
 
 def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     """By other vocal tracts too, where it may be a phrase."""
     pytest.importorskip("jax", reason="the extra [train] is not installed")
-    from media.training import tuning
+    from media.training import fit
     from media.training.fit import Questions
 
     plain, other = np.array([0.4, 0.4, 0.6, 0.99]), np.array([0.99, 0.99, 0.6, 0.01])
@@ -207,13 +207,13 @@ def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.Monke
         found = (other if asked.steps[0, 0] else plain)[asked.starts]
         return np.stack([found, 1 - found], axis=1).astype(np.float32)
 
-    monkeypatch.setattr(tuning, "probabilities", probabilities)
-    found = tuning.probabilities_on_calls({}, rows)
+    monkeypatch.setattr(fit, "probabilities", probabilities)
+    found = fit.probabilities_on_calls({}, rows)
     assert found[:, 0] == pytest.approx([0.4, 0.4, 0.6, 0.06], abs=0.01)
     nothing = replace(rows, starts=rows.starts[:2])  # none of which may be a phrase
-    assert tuning.probabilities_on_calls({}, nothing)[:, 0] == pytest.approx(plain[:2])
+    assert fit.probabilities_on_calls({}, nothing)[:, 0] == pytest.approx(plain[:2])
     bare = replace(rows, warped=())
-    assert tuning.probabilities_on_calls({}, bare)[:, 0] == pytest.approx(plain)
+    assert fit.probabilities_on_calls({}, bare)[:, 0] == pytest.approx(plain)
 
 
 def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:
@@ -236,15 +236,15 @@ def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> Non
         write(tmp_path / "features" / f"{split}.espeak.npz", calls)
     told = list(fit_shipped(german, tmp_path / "features", tmp_path, 5, like="fr"))
     assert told[0].endswith("to choose thresholds on")
-    made, french = load(tmp_path / "de.npz"), load(HEADS / "fr.npz")
+    made, french = load_head(tmp_path / "de.npz"), load_head(HEADS / "fr.npz")
     assert (made.language, made.phrases) == ("de", german.phrases)
     assert np.array_equal(made.weights["deep0.w"], french.weights["deep0.w"])
     card = (tmp_path / "de.md").read_text(encoding="utf-8")
     anew = choose_anew(german, tmp_path / "features", tmp_path, like="fr")
-    assert list(anew) and load(tmp_path / "de.npz").refuse_at == pytest.approx(made.refuse_at, abs=0.01)
+    assert list(anew) and load_head(tmp_path / "de.npz").refuse_at == pytest.approx(made.refuse_at, abs=0.01)
     once = [(tmp_path / f"de.{ending}").read_bytes() for ending in ("npz", "md")]
-    save(tmp_path / "de.npz", replace(load(tmp_path / "de.npz"), refuse_at=0.123))
+    save_head(tmp_path / "de.npz", replace(load_head(tmp_path / "de.npz"), refuse_at=0.123))
     list(choose_anew(german, tmp_path / "features", tmp_path, like="fr"))
     assert [(tmp_path / f"de.{ending}").read_bytes() for ending in ("npz", "md")] == once
-    assert f"| a refusal from | {load(tmp_path / 'de.npz').refuse_at} |".encode() in once[1]
+    assert f"| a refusal from | {load_head(tmp_path / 'de.npz').refuse_at} |".encode() in once[1]
     assert "- ich lehne ab" in card and "| train/espeak |" in card and "with what the fr head heard" in card

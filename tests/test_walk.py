@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from media.recording.assemble import BLOCK_FRAMES, Walk
 from media.recording.chunks import Chunk, ChunkNote, Kind
-from media.recording.walk import BLOCK_FRAMES, Walk
 
 RATE = 8000
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.archive.archive import Archive
-from retention.recording import Access, due_date
-from retention.rows.store import Store
-from retention.rules.clock import ClockReading, look
-from retention.rules.hold import Hold, place
-from retention.storage.keys import new_pair
+from retention.archive import Archive
+from retention.clock import ClockReading, look
+from retention.holds import Hold, place
+from retention.records import Access, due_date
+from retention.sqlite import Store
+from retention.vault import new_pair
 from sipagent.config.load import Config
-from sipagent.service import watch as watching
-from sipagent.service.watch import Watch
+from sipagent.service import metrics as watching
+from sipagent.service.metrics import Watch
 from tests.configured import SMALL, read, with_keys
 from tests.kept import START, keep, recording, sqlite
 from tests.tapping import wait_for
@@ -160,6 +160,6 @@ def test_what_takes_long_is_done_less_often(
         watch._over.set()
 
     monkeypatch.setattr(watch._over, "wait", wait)
-    monkeypatch.setattr("sipagent.service.watch.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sipagent.service.metrics.time.monotonic", lambda: next(clock))
     watch._run()
     assert waited == [200.0]

@@ -15,11 +15,21 @@ from scipy.signal import resample_poly
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.detectors import load_detector
 from media.hearing.keyword import DetectorError, SecondUnavailable
-from media.hearing.second.mel import HOP, RATE, WINDOW, filters, log_mel, twice_the_rate
-from media.hearing.second.opinion import SecondOpinion
-from media.hearing.second.vocabulary import Vocabulary, VocabularyError, read_vocabulary
-from media.hearing.second.weights import Weights, read_weights
-from media.hearing.second.whisper import Whisper
+from media.hearing.second_opinion import (
+    HOP,
+    RATE,
+    WINDOW,
+    SecondOpinion,
+    Vocabulary,
+    VocabularyError,
+    Weights,
+    Whisper,
+    filters,
+    log_mel,
+    read_vocabulary,
+    read_weights,
+    twice_the_rate,
+)
 from media.training.voices import Espeak, Manner
 from tests.whisper_model import whisper_base
 
@@ -197,7 +207,7 @@ def test_a_model_that_fails_says_so(whisper: Whisper, monkeypatch: pytest.Monkey
     def out_of_memory(samples: Samples, frames: int, bands: int) -> object:
         return np.zeros((1, 1), dtype=np.float32)  # which the model does not take
 
-    monkeypatch.setattr("media.hearing.second.whisper.log_mel", out_of_memory)
+    monkeypatch.setattr("media.hearing.second_opinion.log_mel", out_of_memory)
     with pytest.raises(DetectorError, match=r"^second opinion: [^\n]+$"):
         whisper.likeness(said("Bonjour."))
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.postgres.sealed.words import first_of, hash_of, period_of, span_of, user_part, words_for
-from retention.postgres.sealed_store import SealedStore
-from retention.recording import Recording, to_text
+from retention.postgres.store import SealedStore, first_of, hash_of, period_of, span_of, user_part, words_for
+from retention.records import Recording, to_text
 from retention.rows.selection import Selection
-from retention.rows.store import Store
+from retention.sqlite import Store
 from tests.kept import CALLER, OPERATOR, START, receipt, recording
 from tests.postgres import Server, fresh
 from tests.sealed import WatchedBlobs, ask, keys_in, run, sealed_store, tables

@@ -10,17 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from retention.archive.erasure import REFUSED, allows
-from retention.host import HostState
-from retention.journal.journal import Journal
-from retention.journal.lost import LostHosts
-from retention.journal.merging import must_go
-from retention.journal.shipping import Presence, Shipper
-from retention.recording import Receipt, Recording, Status, due_date
-from retention.rows.chain import TABLES, ChainEntry
-from retention.rows.differences import differences
+from retention.erase import REFUSED, allows
+from retention.journal import Journal
+from retention.records import HostState, Receipt, Recording, Status, due_date
+from retention.rows.chain import TABLES, ChainEntry, differences
 from retention.rows.pages import Listing
-from retention.rows.store import Store, UnknownId
+from retention.rows.rows import UnknownId
+from retention.shipping import LostHosts, Presence, Shipper, must_go
+from retention.sqlite import Store
 from tests.kept import START
 from tests.shared_sqlite import SharedInSqlite
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from sipagent.cli.main import cli
+from sipagent.cli.program import translated
 from sipagent.languages.choice import speaking
-from sipagent.languages.help import translated
 
 PROGRAM = "sipagent"
 _FILES = {

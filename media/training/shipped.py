@@ -13,14 +13,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from media.hearing.head import OTHER, load, save
+from media.hearing.embedding import OTHER, load_head, save_head
 from media.hearing.spotter import HEADS
 from media.training.features import make_missing
-from media.training.fit import Questions, Weights, fit, load_rows
+from media.training.fit import (
+    FALSE_REFUSALS_NEAR,
+    FALSE_REFUSALS_NEAR_LENT,
+    Questions,
+    Thresholds,
+    Weights,
+    choose,
+    fit,
+    head_of,
+    load_rows,
+)
 from media.training.language import Language
-from media.training.people import copy_once, copy_own_prompts, copy_people, people
-from media.training.speech import KOKORO, Split, label, plan, speak_all
-from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
+from media.training.speech import (
+    KOKORO,
+    Split,
+    copy_once,
+    copy_own_prompts,
+    copy_people,
+    label,
+    people,
+    plan,
+    speak_all,
+)
 
 SEED = 1
 DEEPENED = "fr"
@@ -90,7 +108,7 @@ def fit_shipped(
         yield f"{number} batches, loss {cost:.4f}"
     found = _chosen(language, weights, tune, like)
     out.mkdir(parents=True, exist_ok=True)
-    save(out / f"{language.code}.npz", head_of(language.code, phrases, weights, found))
+    save_head(out / f"{language.code}.npz", head_of(language.code, phrases, weights, found))
     (out / f"{language.code}.md").write_text(
         card(language, train, tune, rounds, found, like=like), encoding="utf-8"
     )
@@ -100,10 +118,10 @@ def fit_shipped(
 def choose_anew(language: Language, features: Path, out: Path, like: str | None) -> Iterator[str]:
     """Other thresholds for the weights of CODE.npz, chosen on tune.*.npz; its card tells them."""
     path, page = out / f"{language.code}.npz", out / f"{language.code}.md"
-    head = load(path)
+    head = load_head(path)
     tune = load_rows(sorted(features.glob("tune.*.npz")), [*map(label, head.phrases), OTHER])
     found = _chosen(language, head.weights, tune, like)
-    save(path, head_of(language.code, head.phrases, head.weights, found))
+    save_head(path, head_of(language.code, head.phrases, head.weights, found))
     before, _, rest = page.read_text(encoding="utf-8").partition(_THRESHOLDS)
     after = rest[rest.index("\n## ") :]
     page.write_text(before + thresholds_of(found) + after, encoding="utf-8")
@@ -122,7 +140,9 @@ def _batches(
     """Batches for the head only, if the deep layers are given; else a twentieth of them, then for both, and
     the second half once more from the full rate down to nothing: that hears more than one long descent."""
     if like:
-        yield from fit(train, classes, rounds, SEED, load(HEADS / f"{like}.npz").weights, tune_deep=False)
+        yield from fit(
+            train, classes, rounds, SEED, load_head(HEADS / f"{like}.npz").weights, tune_deep=False
+        )
         return
     weights: Weights = {}
     first, half = rounds // 20, rounds // 2

@@ -1,17 +1,388 @@
-"""Accounts: who may log in, how they get their password, and whether it is they."""
+"""Accounts: who may log in, how they get their password, and whether it is they; whichever database has
+them.
 
-from collections.abc import Sequence
-from datetime import timedelta
+They are apart from the rows of calls, so that they are in no backup of ours: who was removed must not
+come back with one. Where they are is for `file` and `shared`.
 
-from retention.accounts.account import Account, AccountError, folded, tidy
-from retention.accounts.columns import common, key_text, moment, roles_text
-from retention.accounts.copying import Copying
-from retention.accounts.credentials import code_hash, fits, hashed, new_code, step_of, why_not
-from retention.accounts.database import Row
-from retention.accounts.passkeys import Passkey, Passkeys
-from retention.accounts.tokens import Tokens
-from retention.recording import to_text
-from retention.storage.keys import PublicKey
+**Tokens** are what programs show in place of a login.
+
+**Passkeys** are what an authenticator signs with, in the place of a password and digits (WebAuthn). Kept
+is the public half of each. Its counter only goes forward, where the authenticator has one.
+
+**Copying** takes all accounts from one database to another, with their numbers, passwords,
+authenticators, passkeys. Sessions do not come along: everybody logs in again.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from retention.accounts.credentials import (
+    HIDDEN,
+    Account,
+    AccountError,
+    Hiding,
+    Token,
+    code_hash,
+    common_columns,
+    fits,
+    folded,
+    hashed,
+    key_text,
+    moment,
+    new_code,
+    new_token,
+    roles_text,
+    step_of,
+    tidy,
+    token_hash,
+    why_not,
+)
+from retention.accounts.memory import Memory
+from retention.records import from_text, to_text
+from retention.rows.pages import inserting
+from retention.rows.rows import StoreError
+from retention.vault import PublicKey
+
+Row = dict[str, Any]
+
+
+class AccountsDatabase(ABC):
+    """Safe from several threads. Each write is one short transaction. Raises StoreError where the database
+    cannot be used, TryAgain where it does not answer.
+
+    `where`: what people call it. `memory`: what the pages remember of who is there. `secret`: 32 bytes that
+    all of them know, and nobody else.
+    """
+
+    def __init__(
+        self, where: str, clock: Callable[[], datetime], hiding: Hiding, memory: Memory, secret: bytes
+    ) -> None:
+        self.where = where
+        self._clock = clock
+        self._hiding = hiding
+        self.memory = memory
+        self.secret = secret
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+    @abstractmethod
+    def moved_to(self) -> str | None:
+        """Where its accounts are now, where nothing is changed here any more."""
+
+    @abstractmethod
+    def write(self) -> AbstractContextManager[None]:
+        """One transaction for all that is changed inside; an exception undoes all of it."""
+
+    @abstractmethod
+    def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
+        """The rows of a statement, as they are kept; its placeholders are `?`."""
+
+    @abstractmethod
+    def _run(self, sql: str, *values: object) -> int:
+        """Run a statement within a transaction; how many rows it has changed."""
+
+    def _refuse_moved(self) -> None:
+        """Raises StoreError: nobody would look here for what is changed."""
+        if (to := self.moved_to()) is not None:
+            raise StoreError(
+                f"{self.where}: its accounts have moved to {to}; accepted: a configuration that names that"
+            )
+
+    def _read(self, sql: str, *values: object) -> list[Row]:
+        """The rows of a query."""
+        return [
+            {name: self._shown(name, value) for name, value in row.items()} for row in self._rows(sql, values)
+        ]
+
+    def _insert(self, table: str, row: Row) -> int:
+        """Add a row to a table that numbers them; its number. `row` is as it is read."""
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) RETURNING id"
+        (made,) = self._rows(sql, self._kept_row(row))
+        return int(made["id"])
+
+    def _kept_row(self, row: Row) -> list[Any]:
+        """Its values as they are kept."""
+        return [self._kept(name, value) for name, value in row.items()]
+
+    def _kept(self, column: str, value: Any) -> Any:
+        """A value as it is kept, and compared with."""
+        return self._hiding.kept(column, value) if column in HIDDEN and value is not None else value
+
+    def _shown(self, column: str, value: Any) -> Any:
+        return self._hiding.shown(value) if column in HIDDEN and value is not None else value
+
+    def _folded(self, name: str) -> str:
+        """What accounts and tokens are found by."""
+        return str(self._kept("folded", folded(name)))
+
+    def _change(self, sql: str, *values: object) -> None:
+        """Change the one row that is meant. Raises AccountError if it is gone."""
+        if self._run(sql, *values) != 1:
+            raise AccountError("the account was removed")
+
+    def _free(self, name: str) -> str:
+        """The name as it is kept. Raises AccountError if a person has it, or a program whose token is good:
+        both stand in the trace."""
+        name = tidy(name)
+        for table, among, what in (
+            ("accounts", "", "an account"),
+            ("tokens", " AND revoked_at IS NULL", "a token"),
+        ):
+            if self._read(f"SELECT 1 FROM {table} WHERE folded = ?{among}", self._folded(name)):
+                raise AccountError(f"{name!r}: there is {what} of this name")
+        return name
+
+
+USED_S = 60.0  # between two notes of when a token was used
+
+
+class Tokens(AccountsDatabase):
+    """The tokens in the database. Of one its SHA-256 is kept: it cannot be shown again."""
+
+    def add_token(
+        self, name: str, roles: Sequence[str], until: datetime | None = None, key: PublicKey | None = None
+    ) -> tuple[Token, str]:
+        """Make a token, and what the program shows: that is kept nowhere."""
+        shown = new_token()
+        if until is not None and until <= self._clock():
+            raise AccountError("a token has to end in the future")
+        with self.write():
+            name = self._free(name)
+            row: Row = {"name": name, "folded": folded(name), "hash": token_hash(shown)}
+            row |= {"roles": roles_text(roles), "key": key_text(key)}
+            times = {"created_at": to_text(self._clock()), "until": until and to_text(until)}
+            made = self._insert("tokens", row | times)
+            return _token(self._read("SELECT * FROM tokens WHERE id = ?", made)[0]), shown
+
+    def tokens(self) -> list[Token]:
+        """Every token, also those revoked, by name."""
+        found = map(_token, self._read("SELECT * FROM tokens ORDER BY id"))
+        return sorted(found, key=lambda one: folded(one.name))
+
+    def revoke(self, name: str) -> Token:
+        """End a token; it stays in the list."""
+        with self.write():
+            sql = "SELECT * FROM tokens WHERE folded = ? AND revoked_at IS NULL"
+            rows = self._read(sql, self._folded(name))
+            if not rows:
+                raise AccountError(f"{name!r}: no such token")
+            self._change(
+                "UPDATE tokens SET revoked_at = ? WHERE id = ?", to_text(self._clock()), rows[0]["id"]
+            )
+            return _token(rows[0])
+
+    def token(self, shown: str) -> Token | None:
+        """The token that a program shows, if it is good; notes that it was used."""
+        rows = self._read("SELECT * FROM tokens WHERE hash = ?", token_hash(shown))
+        now = self._clock()
+        if not rows or not (token := _token(rows[0])).is_good(now):
+            return None
+        if token.last_used_at is None or now - token.last_used_at >= timedelta(seconds=USED_S):
+            with self.write():
+                self._change("UPDATE tokens SET last_used_at = ? WHERE id = ?", to_text(now), token.id)
+        return token
+
+
+def _token(row: Row) -> Token:
+    return Token(
+        id=row["id"],
+        name=row["name"],
+        **common_columns(row),
+        until=moment(row["until"]),
+        last_used_at=moment(row["last_used_at"]),
+        revoked_at=moment(row["revoked_at"]),
+    )
+
+
+MOST_OF_ONE = 20  # passkeys of an account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPasskey:
+    """What an authenticator has made.
+
+    `credential`: what it knows it by; `public_key`: a COSE key; `sign_count`: 0 where it does not count;
+    `transports`: hints for the browser.
+    """
+
+    credential: bytes
+    public_key: bytes
+    sign_count: int
+    transports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passkey(NewPasskey):
+    """One of an account's, as it is kept."""
+
+    id: int
+    account: int
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class CountedBack(AccountError):
+    """The counter of a passkey did not go forward: somebody may have a copy of it."""
+
+
+class Passkeys(AccountsDatabase):
+    """The passkeys in the database; those of an account that is removed go with it."""
+
+    def passkeys_of(self, account: int) -> list[Passkey]:
+        """All of an account, the oldest first."""
+        sql = "SELECT * FROM passkeys WHERE account_id = ? ORDER BY id"
+        return list(map(_passkey, self._read(sql, account)))
+
+    def passkey(self, credential: bytes) -> Passkey | None:
+        """The one that an authenticator knows by this."""
+        return next(
+            map(_passkey, self._read("SELECT * FROM passkeys WHERE credential = ?", credential)), None
+        )
+
+    def handle_of(self, account: int) -> bytes:
+        """What authenticators know the account by: random, it says nothing of the person. Raises
+        AccountError."""
+        rows = self._read("SELECT handle FROM accounts WHERE id = ?", account)
+        if not rows:
+            raise AccountError("the account was removed")
+        return bytes(rows[0]["handle"])
+
+    def passkey_name(self, account: int, name: str) -> str:
+        """The name as a new passkey of the account would have it. Raises AccountError: it cannot."""
+        name, there = tidy(name), self.passkeys_of(account)
+        if folded(name) in {folded(one.name) for one in there}:
+            raise AccountError(f"{name!r}: there is a passkey of this name")
+        if len(there) >= MOST_OF_ONE:
+            raise AccountError(
+                f"there are {MOST_OF_ONE} passkeys already; accepted: one that is removed first"
+            )
+        return name
+
+    def add_passkey(self, account: int, name: str, made: NewPasskey) -> Passkey:
+        """Keep a new one. Raises AccountError for a name, or a passkey, that is there already."""
+        values = {
+            "credential": made.credential,
+            "public_key": made.public_key,
+            "sign_count": made.sign_count,
+            "transports": json.dumps(made.transports),
+        }
+        with self.write():
+            self.handle_of(account)
+            name = self.passkey_name(account, name)
+            if self.passkey(made.credential) is not None:
+                raise AccountError("this passkey is there already")
+            row = {"account_id": account, "name": name, "created_at": to_text(self._clock())}
+            self._insert("passkeys", row | values)
+            added = self.passkey(made.credential)
+            assert added is not None
+            return added
+
+    def remove_passkey(self, account: int, id: int) -> Passkey:
+        """Remove one of an account's; all its sessions end: one may have begun by it. Raises AccountError."""
+        with self.write():
+            found = [one for one in self.passkeys_of(account) if one.id == id]
+            if not found:
+                raise AccountError("the passkey was removed")
+            self._run("DELETE FROM passkeys WHERE id = ?", id)
+            self._change("UPDATE accounts SET epoch = epoch + 1 WHERE id = ?", account)
+            return found[0]
+
+    def _use_passkey(self, id: int, sign_count: int) -> int:
+        """Note that it has signed, and its counter then; the account. Within a transaction.
+
+        Raises AccountError, for a counter that did not go forward CountedBack.
+        """
+        used = (
+            "UPDATE passkeys SET sign_count = ?, last_used_at = ? WHERE id = ? "
+            "AND (sign_count < ? OR (sign_count = 0 AND CAST(? AS bigint) = 0))"
+        )
+        moved = self._run(used, sign_count, to_text(self._clock()), id, sign_count, sign_count)
+        rows = self._read("SELECT account_id FROM passkeys WHERE id = ?", id)
+        if not rows:
+            raise AccountError("the passkey was removed")
+        if moved != 1:
+            raise CountedBack(
+                "the passkey's counter went back: somebody may have a copy of it; accepted: another one"
+            )
+        return int(rows[0]["account_id"])
+
+
+def _passkey(row: Row) -> Passkey:
+    return Passkey(
+        **{name: row[name] for name in ("id", "credential", "public_key", "sign_count", "name")},
+        account=row["account_id"],
+        transports=tuple(json.loads(row["transports"])),
+        created_at=from_text(row["created_at"]),
+        last_used_at=moment(row["last_used_at"]),
+    )
+
+
+Everything = dict[str, list[Row]]
+"""The rows of each table, as they are read."""
+
+_COMMON = ("id", "name", "folded", "roles", "key", "created_at")
+_TABLES = {  # the first column is the one that they are sorted by
+    "accounts": (
+        *(*_COMMON, "password", "totp", "totp_step", "language", "last_login_at"),
+        *("failures", "epoch", "subject", "handle"),
+    ),
+    "tokens": (*_COMMON, "hash", "until", "last_used_at", "revoked_at"),
+    "passkeys": (
+        *("id", "account_id", "name", "credential", "public_key", "sign_count", "transports"),
+        *("created_at", "last_used_at"),
+    ),
+    "codes": ("hash", "account_id", "until"),
+}
+
+
+class Copying(AccountsDatabase):
+    """What is needed to take all accounts along."""
+
+    def everything(self) -> Everything:
+        """All that there is."""
+        return {
+            table: self._read(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {columns[0]}")
+            for table, columns in _TABLES.items()
+        }
+
+    def refuse_others(self, every: Everything) -> None:
+        """Raises AccountError where there are accounts or tokens, and not these."""
+        there = self.everything()
+        if there != every and (there["accounts"] or there["tokens"]):
+            raise AccountError(f"{self.where}: has other accounts; accepted: a place without any")
+
+    def take(self, every: Everything) -> None:
+        """Have all of these, and nothing else. Raises AccountError where there are others."""
+        with self.write():
+            self.refuse_others(every)
+            if self.everything() == every:
+                return
+            for table, rows in every.items():
+                for row in rows:
+                    self._run(inserting(table, row), *self._kept_row(row))
+            self._number_on()
+
+    def _number_on(self) -> None:
+        """Have new rows numbered after those that are there."""
+
 
 CODE_DAYS = 3  # for which a one-time code is good
 
@@ -268,7 +639,7 @@ _NO_SECRET = "A" * 32  # compared with, where there is no authenticator
 def _account(row: Row) -> Account:
     return Account(
         **{name: row[name] for name in ("id", "name", "language", "failures", "epoch", "passkeys")},
-        **common(row),
+        **common_columns(row),
         last_login_at=moment(row["last_login_at"]),
         enrolled=row["password"] is not None,
         code_until=moment(row["until"]),

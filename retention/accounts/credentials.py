@@ -1,24 +1,158 @@
-"""What is shown to be let in: passwords, codes of an authenticator, one-time codes, tokens.
+"""What an account and a token are, what is shown to be let in, and how that is kept from who reads a
+database.
 
-Of a password an Argon2id hash is kept; of one-time codes and tokens, which are random and long enough that
-nobody tries them all, their SHA-256.
+An account and a token: what their names may be, and what both have in common as columns of a row.
+
+What is shown: passwords, codes of an authenticator, one-time codes, tokens. Of a password an Argon2id
+hash is kept; of one-time codes and tokens, which are random and long enough that nobody tries them all,
+their SHA-256.
+
+What is secret is hidden in a database that hosts share: its key is in a file of each. The file is one
+line, the same on all hosts:
+
+    sipagent-accounts-1 <base64 of 32 random bytes>
+
+Names, password hashes, secrets of authenticators, keys and subjects are kept as a SecretBox (libsodium's
+crypto_secretbox_easy), in base64; what rows are found by has a nonce that its text gives, so that the
+same text is the same there. Cookies of the page are sealed under the same file, so all hosts know them.
 """
 
 import hmac
+import json
 import re
 import secrets
 import threading
 import unicodedata
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
 
 import pyotp
-from nacl.exceptions import InvalidkeyError
+from nacl.exceptions import CryptoError, InvalidkeyError
 from nacl.pwhash import argon2id
+from nacl.secret import SecretBox
 
-from retention.accounts.account import folded
-from retention.storage.keys import Strength
+from retention.files import write_whole
+from retention.records import Json, from_text, to_text
+from retention.rows.rows import StoreError
+from retention.vault import PublicKey, Strength, public_key, public_line
+
+NAME_LIMIT = 64  # characters
+
+
+class AccountError(Exception):
+    """An account or a token cannot be made, found or changed so; `str()` is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A person who logs in. `id` is never given twice, so that who is removed does not come back as another.
+
+    `epoch` grows whenever all sessions must end. `code_until`: while a one-time code is good.
+    """
+
+    id: int
+    name: str
+    roles: tuple[str, ...]
+    key: PublicKey | None
+    language: str | None
+    created_at: datetime
+    last_login_at: datetime | None
+    failures: int  # refused logins since the last one that was not
+    enrolled: bool  # has a password
+    passkeys: int  # how many it has
+    epoch: int
+    code_until: datetime | None
+
+    def to_json(self) -> Json:
+        """What `user list --json` says; of the key its fingerprint."""
+        return {
+            "name": self.name,
+            "roles": list(self.roles),
+            "enrolled": self.enrolled,
+            "passkeys": self.passkeys,
+            "code_until": self.code_until and to_text(self.code_until),
+            "key": self.key and self.key.id,
+            "language": self.language,
+            "created_at": to_text(self.created_at),
+            "last_login_at": self.last_login_at and to_text(self.last_login_at),
+            "failures": self.failures,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """What a program shows in place of a login. `until`: None for no end."""
+
+    id: int
+    name: str
+    roles: tuple[str, ...]
+    key: PublicKey | None
+    created_at: datetime
+    until: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    def is_good(self, now: datetime) -> bool:
+        """Whether it opens anything."""
+        return self.revoked_at is None and (self.until is None or now < self.until)
+
+    def to_json(self) -> Json:
+        """What `token list --json` says; of the key its fingerprint."""
+        return {
+            "name": self.name,
+            "roles": list(self.roles),
+            "key": self.key and self.key.id,
+            "created_at": to_text(self.created_at),
+            "until": self.until and to_text(self.until),
+            "last_used_at": self.last_used_at and to_text(self.last_used_at),
+            "revoked_at": self.revoked_at and to_text(self.revoked_at),
+        }
+
+
+def tidy(name: str) -> str:
+    """A name as it is kept: NFKC, single spaces. Raises AccountError for what can be none."""
+    tidied = " ".join(unicodedata.normalize("NFKC", name).split())
+    if not tidied or not tidied.isprintable() or len(tidied) > NAME_LIMIT:
+        raise AccountError(f"{name!r} is not a name; accepted: one line of 1 to {NAME_LIMIT} characters")
+    return tidied
+
+
+def folded(name: str) -> str:
+    """What two names share that nobody could tell apart by case or form; of any text."""
+    once = unicodedata.normalize("NFKC", name.encode("utf-8", "replace").decode()).casefold()
+    return " ".join(unicodedata.normalize("NFKC", once).split())
+
+
+def common_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Roles, key and the time of making. Raises KeysError for a damaged key."""
+    return {
+        "roles": tuple(json.loads(row["roles"])),
+        "key": None if row["key"] is None else public_key(row["key"], f"the key of {row['name']}"),
+        "created_at": from_text(row["created_at"]),
+    }
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time that may be absent."""
+    return None if text is None else from_text(text)
+
+
+def roles_text(roles: Sequence[str]) -> str:
+    """Raises AccountError for none."""
+    if not roles:
+        raise AccountError("no role: it could do nothing")
+    return json.dumps(list(dict.fromkeys(roles)))
+
+
+def key_text(key: PublicKey | None) -> str | None:
+    """The line of a public key's file."""
+    return None if key is None else public_line(key)
+
 
 STRENGTH = Strength(4, 32 << 20)
 """More than OWASP asks for (two passes over 19 MiB), and less memory than libsodium's own: it is taken beside
@@ -127,3 +261,97 @@ def new_token() -> str:
 def token_hash(shown: str) -> str:
     """What is kept of a token."""
     return sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+HIDDEN = frozenset(("name", "folded", "password", "totp", "key", "subject"))
+"""The columns, of whichever table."""
+FOUND_BY = frozenset(("folded", "subject"))  # of these
+
+_VERSION = "sipagent-accounts-1"
+_LIMIT = 1 << 12  # bytes; no file of ours is longer
+_BYTES = 32
+
+
+class Hiding(Protocol):
+    """How texts of these columns are kept."""
+
+    def kept(self, column: str, text: str) -> str:
+        """As it is kept."""
+        ...
+
+    def shown(self, kept: str) -> str:
+        """The inverse. Raises StoreError."""
+        ...
+
+
+class InClear:
+    """As they are: the file is its owner's alone, and in no backup."""
+
+    def kept(self, column: str, text: str) -> str:
+        """As it is."""
+        return text
+
+    def shown(self, kept: str) -> str:
+        """As it is."""
+        return kept
+
+
+class AccountsKey:
+    """The key in the file at `path`."""
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self.path = path
+        self._key = key
+        self._box = SecretBox(self.derived("hidden"))
+        self._nonces = self.derived("nonces")
+
+    def derived(self, what: str) -> bytes:
+        """32 bytes that this file gives for a use of its own."""
+        return hmac.digest(self._key, what.encode(), "sha256")
+
+    @property
+    def fingerprint(self) -> str:
+        """What a database has of it, to tell whether it fits."""
+        return self.derived("fingerprint").hex()[:32]
+
+    def kept(self, column: str, text: str) -> str:
+        """As a SecretBox in base64."""
+        plain = text.encode("utf-8", "surrogatepass")
+        size = SecretBox.NONCE_SIZE
+        by_text = hmac.digest(self._nonces, column.encode() + b"\0" + plain, "sha256")[:size]
+        nonce = by_text if column in FOUND_BY else secrets.token_bytes(size)
+        return b64encode(self._box.encrypt(plain, nonce)).decode("ascii")
+
+    def shown(self, kept: str) -> str:
+        """The inverse. Raises StoreError: kept under another key."""
+        try:
+            return self._box.decrypt(b64decode(kept)).decode("utf-8", "surrogatepass")
+        except (CryptoError, ValueError) as wrong:
+            raise StoreError(f"{self.path}: what is kept of an account is not under its key") from wrong
+
+
+def read_key(path: Path) -> AccountsKey | None:
+    """The key in this file; None without it. Raises StoreError."""
+    try:
+        with path.open("rb") as file:
+            version, _, text = file.read(_LIMIT).decode("ascii").strip().partition(" ")
+        key = b64decode(text, validate=True)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    except ValueError:
+        version, key = "", b""
+    if version != _VERSION or len(key) != _BYTES:
+        raise StoreError(f"{path}: not the key of accounts; accepted: a copy of the file of another host")
+    return AccountsKey(path, key)
+
+
+def new_key(path: Path) -> AccountsKey:
+    """Make the file, mode 0600. Raises StoreError."""
+    key = secrets.token_bytes(_BYTES)
+    try:
+        write_whole(path, f"{_VERSION} {b64encode(key).decode('ascii')}\n".encode())
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    return AccountsKey(path, key)

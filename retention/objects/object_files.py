@@ -1,46 +1,148 @@
 """What is kept of recordings as objects: a `RecordingFiles` whose spool are files of this host.
 
-It is for commands, page and purge: what it writes is in the store when it returns, what it removes is gone
-from there or is told of. Who carries calls has `spooled_files`.
+`ObjectFiles` is for commands, page and purge: what it writes is in the store when it returns, what it
+removes is gone from there or is told of. `SpooledFiles` is for whoever carries calls: files of the spool
+alone, and no network. What lies there goes up, and what must go is removed from the store, by threads of
+the host: see `uploads` and `erase`.
 
-Which objects there are is known by their rows (`retention.object_rows`), so nothing is ever listed.
+Which objects there are is known by their rows (`rows.object_rows`), so nothing is ever listed; but for
+`learn`, which finds them where their rows are lost.
+
+`gather` brings what is up of another host's recording into the spool of this one, to be closed there. Its
+caller may refuse meanwhile, where that host lives after all: so what is not gathered whole does not stay.
+
+`ObjectBlobs` are small secret things as objects, each put once under a name of its own: bundles of keys.
 """
 
 import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
 from tempfile import mkstemp
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from retention.object_rows import ObjectRow, ObjectRows, State, new_put
-from retention.objects.client import PARALLEL, Bucket, CannotHold, NoSuchObject, ObjectError
-from retention.objects.gathering import gather
-from retention.objects.learning import learn
-from retention.objects.names import (
+from retention import files
+from retention.files import Naming
+from retention.marks import ArchiveError
+from retention.objects.bucket import (
+    PARALLEL,
     PIECE,
+    Bucket,
+    CannotHold,
+    NoSuchObject,
+    ObjectError,
     any_name,
     area_of,
     file_of,
     object_name,
+    open_object,
+    piece_name,
     shown,
     without_number,
 )
-from retention.objects.reading import open_object
-from retention.objects.removals import Wrong, remove_name, remove_rows
-from retention.rows.faults import StoreError
-from retention.storage import files
-from retention.storage.files import Naming
-from retention.storage.local_files import LocalFiles
-from retention.storage.recording_files import FORMATS, Area, FileKind, Stored
+from retention.objects.erase import Wrong, remove_name, remove_rows
+from retention.recording_files import FORMATS, Area, FileKind, LocalFiles, Stored
+from retention.records import Status, host_of, is_id
+from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
+from retention.rows.pages import Row
+from retention.rows.rows import StoreError
 
 _PIECE = 1 << 20  # bytes of a copy
+
+
+def gather(bucket: Bucket, known: Iterable[ObjectRow], spool: LocalFiles, id: str) -> bool:
+    """Put the pieces together as PART; whether any was there. `known`: rows of those that have one.
+
+    Raises ObjectError, OSError.
+    """
+    part = spool.path(id, PIECE)
+    spool.prepare()
+    found = 0
+    try:
+        with files.private_file(part) as writing:
+            found = _gathered(bucket, {row.name: row for row in known}, writing, id)
+            writing.flush()
+            os.fsync(writing.fileno())
+    finally:
+        if not found:
+            files.unlink([part])
+    files.sync_folder(part.parent)
+    return found > 0
+
+
+def forget_gathered(
+    spool: LocalFiles, host: str | None, states: Callable[[Sequence[str]], Mapping[str, Row]]
+) -> list[str]:
+    """Remove what a process of this host that died had gathered of others' recordings, once these have an
+    end; ids. `states`: what rows say of them."""
+    parts = [id for name, id in spool.each_name(Area.RECORDINGS) if id and name.endswith(f".{PIECE}")]
+    known = states([id for id in parts if host_of(id) != host])
+    over = [id for id, row in known.items() if row["status"] != Status.OPEN.value]
+    files.unlink([spool.path(id, PIECE) for id in over])
+    return over
+
+
+def _gathered(bucket: Bucket, known: Mapping[str, ObjectRow], writing: BinaryIO, id: str) -> int:
+    """How many pieces."""
+    number = 0
+    while True:
+        name = piece_name(id, number + 1)
+        row = known.get(name)
+        if row is None and bucket.look(name) is None:
+            return number
+        version = None if row is None else row.version or None
+        with bucket.read(name, version=version) as stream:
+            while piece := bucket.next_bytes(name, stream, _PIECE):
+                writing.write(piece)
+        number += 1
+
+
+def learn(bucket: Bucket, known_rows: ObjectRows, clock: Callable[[], datetime]) -> None:
+    """Write a row for each version that has none; of each name, only the newest stays. Raises StoreError,
+    ObjectError."""
+    found = bucket.versions("")
+    if found is None:
+        raise ObjectError(errno.EACCES, "may not be listed, and its rows are lost", bucket.url(""))
+    rows: dict[str, list[ObjectRow]] = {}
+    for name, version in found:  # of each name, the newest first
+        row = _learnt(bucket, name, version, clock())
+        if row is not None:
+            rows.setdefault(name, []).append(row)
+    known = {(row.name, row.version) for row in known_rows.of([*{one[0].id for one in rows.values()}])}
+    new = [row for one in rows.values() for row in one if (row.name, row.version) not in known]
+    known_rows.intend(new)
+    known_rows.done((row, row.version) for row in new)
+    known_rows.remove_puts(row.put for one in rows.values() for row in one[1:] if row in new)
+
+
+def _learnt(bucket: Bucket, name: str, version: str, now: datetime) -> ObjectRow | None:
+    """One version that is there; None for what is no recording's, and for a marker of deletion."""
+    try:
+        id, _, kind = file_of(without_number(name))[1].partition(".")
+    except ArchiveError:
+        return None
+    if not is_id(id) or kind not in {*FileKind} or (seen := bucket.look(name, version)) is None:
+        return None
+    return ObjectRow(
+        put=new_put(),
+        name=name,
+        id=id,
+        kind=kind,
+        state=State.PUTTING,
+        at=now,
+        version=version,
+        bytes=seen.bytes,
+        sha256=seen.sha256,
+        held=seen.held,
+    )
+
+
 _KINDS = {area: [kind for kind in FileKind if area_of(kind) is area] for area in Area}
 
 
@@ -367,3 +469,105 @@ def sweep(folder: Path) -> None:
                 files.unlink([path])
         except (BlockingIOError, FileNotFoundError):
             continue
+
+
+class SpooledFiles(ObjectFiles):
+    """For who may not wait for a network: it writes to the spool, and removes from there.
+
+    The store follows: a thread of the host sends up what lies in the spool, and removes what rows and marks
+    say must go.
+    """
+
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
+        self.local.write(id, kind, content, naming)
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        return self.local.replacing(id, kind, content, naming)
+
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        if self.local.exists(id, kind):
+            return self.local.keep(id, kind, naming)
+        return super().keep(id, kind, naming)
+
+    def hold(self, id: str, *, held: bool) -> None:
+        pass
+
+    def remove(self, area: Area, id: str) -> bool:
+        return self.local.remove(area, id)
+
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+        return {}  # the list says so: see `retention.rows.object_rows`
+
+    def remove_rest(self) -> Wrong:
+        return {}
+
+    def remove_name(self, name: str) -> bool:
+        area, file = file_of(name)
+        return self.local.remove_name(self._in_spool(area, file))
+
+    def _open_unknown(self, name: str) -> BufferedIOBase:
+        raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+
+
+class ObjectBlobs:
+    """A `Blobs`: bytes by name. Everything raises ObjectError, an OSError."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def put(self, name: str, content: bytes) -> str:
+        """Keep it; its version, empty where the bucket keeps none."""
+        return self._bucket.put(name, content, hashlib.sha256(content).hexdigest()) or ""
+
+    def get(self, name: str, version: str = "") -> bytes:
+        """Raises FileNotFoundError."""
+        return self._bucket.content(name, version or None)
+
+    def remove(self, name: str, version: str = "") -> None:
+        """Remove that version, or without one each, also where its put was never answered; it may be gone."""
+        if version:
+            self._bucket.remove(name, version)
+        else:
+            remove_name(self._bucket, name)
+
+    def where(self, name: str) -> str:
+        """Its URL."""
+        return self._bucket.url(name)
+
+
+class Files(Protocol):
+    """Where they lay before there was a store of objects."""
+
+    def get(self, name: str, version: str = "") -> bytes: ...
+
+    def remove(self, name: str, version: str = "") -> None: ...
+
+
+class RisingBlobs:
+    """A `Blobs` of objects, some of which are still files of this host: what is put goes up."""
+
+    def __init__(self, objects: ObjectBlobs, files: Files) -> None:
+        self._objects = objects
+        self._files = files
+
+    def put(self, name: str, content: bytes) -> str:
+        """Keep it as an object; its version."""
+        return self._objects.put(name, content)
+
+    def get(self, name: str, version: str = "") -> bytes:
+        """Raises FileNotFoundError where it is neither."""
+        try:
+            return self._files.get(name)
+        except FileNotFoundError:
+            return self._objects.get(name, version)
+
+    def remove(self, name: str, version: str = "") -> None:
+        """Remove both."""
+        self._files.remove(name)
+        self._objects.remove(name, version)
+
+    def where(self, name: str) -> str:
+        """Its URL."""
+        return self._objects.where(name)

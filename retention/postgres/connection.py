@@ -1,21 +1,160 @@
 """One connection to a PostgreSQL that may go away: no wait without an end, and a new one when it is needed.
 
-What only reads, and the begin of a transaction, are tried once more where the connection has turned out to be
-dead. Nothing else is: whoever began a transaction is told that it is lost.
+What only reads, and the begin of a transaction, are tried once more where the connection has turned out
+to be dead. Nothing else is: whoever began a transaction is told that it is lost.
+
+Before it stand what its errors mean, and its SQL where that differs; and how any text of ours becomes one
+that PostgreSQL takes: all but NUL, which callers' devices and people can send. U+E000, a character for
+private use, says that the next one stands for something: `0` for NUL, `1` for U+E000. All other texts
+stay as they are, so they are compared and sorted as ever.
+
+`Steps` are changes of tables, numbered, and kept track of in a table of their own. A step says whether
+programs that don't know it may go on (`gentle`: it only adds what they need not fill).
 """
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import psycopg
 from psycopg import conninfo as libpq
+from psycopg import errors
+from psycopg.abc import AdaptContext, Buffer
 from psycopg.rows import dict_row
+from psycopg.types.string import StrDumper, TextLoader
 
-from retention.postgres.dialect import with_marks
-from retention.postgres.faults import is_lost
-from retention.postgres.texts import any_text
-from retention.rows.pages import Row
+from retention.records import RecordError
+from retention.rows.pages import SQLITE, Dialect, Listing, Row
+from retention.rows.rows import Busy, NoRoom, StoreError, TryAgain
+
+GONE = "does not answer"
+_READ_ONLY = "takes no writes now: it is a standby, or read-only"
+# classes of SQLSTATE, or whole ones, that pass by themselves or with an administrator's help
+_MAY_PASS = {
+    **dict.fromkeys(("08", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "58", "XX"), GONE),
+    **dict.fromkeys(("57014", "25P04"), "was too slow"),
+    **dict.fromkeys(("40001", "40P01", "40003"), "is busy"),
+    "25006": _READ_ONLY,
+    "53": "has no room for this",
+}
+_BUSY = ("55P03",)  # a lock was not to be had in time
+_FULL = ("53100",)
+
+
+@contextmanager
+def postgres_errors_of(name: str) -> Iterator[None]:
+    """An error about a database, as one of ours; `name` is what a person calls it."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _ours(name, error) from error
+    except RecordError as error:
+        raise StoreError(f"{name}: {error}") from error
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection is of no more use: it is gone, or leads to a server that takes no writes."""
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError)
+    return _told(state) in (GONE, _READ_ONLY)
+
+
+def _ours(name: str, error: psycopg.Error) -> StoreError:
+    reason, state = _line(error), error.sqlstate or ""
+    if state in _FULL:
+        return NoRoom(f"{name} is full: {reason}")
+    if state in _BUSY:
+        return Busy(f"{name} is locked: others have been writing for too long")
+    told = _told(state) if state else GONE if isinstance(error, psycopg.OperationalError) else None
+    if told is not None:
+        return TryAgain(f"{name} {told}; {reason}: wait, nothing is lost")
+    if isinstance(error, errors.UniqueViolation):
+        return StoreError(f"{name}: rows of {error.diag.table_name} are never replaced: this one is there")
+    return StoreError(f"{name}: {reason}")
+
+
+def _told(state: str) -> str | None:
+    return _MAY_PASS.get(state) or _MAY_PASS.get(state[:2])
+
+
+def _line(error: psycopg.Error) -> str:
+    """What it says, on one line."""
+    text = error.diag.message_primary or str(error)
+    return " ".join(text.partition("\n")[0].split()) or type(error).__name__
+
+
+_ESCAPE = "\ue000"
+_NUL, _ITSELF = f"{_ESCAPE}0", f"{_ESCAPE}1"
+
+
+def put_in(text: str) -> str:
+    """As it is kept."""
+    if _ESCAPE in text:
+        text = text.replace(_ESCAPE, _ITSELF)
+    return text.replace("\0", _NUL) if "\0" in text else text
+
+
+def taken_out(text: str) -> str:
+    """The inverse."""
+    return text.replace(_NUL, "\0").replace(_ITSELF, _ESCAPE) if _ESCAPE in text else text
+
+
+class _Dumper(StrDumper):
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(put_in(obj))
+
+
+class _Loader(TextLoader):
+    def load(self, data: Buffer) -> str | bytes:
+        text = super().load(data)
+        return taken_out(text) if isinstance(text, str) else text
+
+
+def any_text(context: AdaptContext) -> None:
+    """Have all texts that go over a connection put in and taken out like this."""
+    adapters: Any = context.adapters
+    adapters.register_dumper(str, _Dumper)
+    adapters.register_loader("text", _Loader)
+
+
+# conditions that have an index in the order of time or number; this begins with the condition itself
+LED = ("purged_at IS NULL", "sealed IS NOT NULL", "ended_at IS NULL", "hold IS NOT NULL", "flagged = 1")
+_VALUE = re.compile(r"((?:\w+\.)?(?:status|outcome|decision)) = (?:\?|'(\w+)')")
+
+
+def led(listing: Listing) -> Listing:
+    """Which rows are new and which old, no planner knows: of purged recordings it would go through all others
+    first, by time. So the order says what the index begins with, and only that index has it."""
+    if listing.found_first or listing.order[0].rpartition(".")[2] not in ("started_at", "id"):
+        return listing
+    if listing.indexed.rpartition(".")[2] in LED:
+        return replace(listing, led_by=f"({listing.indexed})", led_value=True)
+    if (match := _VALUE.fullmatch(listing.indexed)) is not None:
+        value = match[2] if match[2] is not None else listing.indexed_values[0]
+        return replace(listing, led_by=match[1], led_value=value, indexed="", indexed_values=())
+    return listing
+
+
+POSTGRES = Dialect(
+    personal="sealed IS NOT NULL",
+    ending=lambda column, length: f"right({column}, {length})",
+    join="JOIN",
+    numbers=SQLITE.numbers,  # receipts and recordings have a column of this name
+    decisions=True,
+    led=led,
+)
+
+
+@lru_cache(maxsize=1000)
+def with_marks(sql: str) -> str:
+    """A statement with psycopg's placeholders. No text of ours has a question mark in a literal."""
+    return sql.replace("%", "%%").replace("?", "%s")
+
 
 CONNECT_S = 3  # for each host
 ANSWER_S = 10.0  # for a statement, by the server's clock
@@ -241,3 +380,53 @@ def _parameters(conninfo: str, password: str | None) -> dict[str, Any]:
     parameters = _ALWAYS | ({"target_session_attrs": "read-write"} if several else {}) | told
     parameters["options"] = f"{settings} {told.get('options', '')}".rstrip()
     return parameters if password is None else parameters | {"password": password}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One change of the tables."""
+
+    number: int
+    name: str
+    gentle: bool
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """All that this program knows, and the table of those that were taken. Methods raise psycopg.Error."""
+
+    table: str
+    every: tuple[Step, ...]
+
+    def taken(self, connection: Connection) -> list[dict[str, object]] | None:
+        """Those that were taken; None where there are no tables yet."""
+        (found,) = connection.read(f"SELECT to_regclass('{self.table}') IS NOT NULL AS there")
+        sql = f"SELECT number, name, gentle FROM {self.table} ORDER BY number"
+        return connection.read(sql) if found["there"] else None
+
+    def refuse_newer(self, connection: Connection, database: str) -> None:
+        """Raises StoreError for tables that a program has changed which this one does not know."""
+        known = {step.number for step in self.every}
+        taken = self.taken(connection) or []
+        newer = [step["name"] for step in taken if step["number"] not in known and not step["gentle"]]
+        if newer:
+            raise StoreError(f"{database}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
+
+    def pending(self, connection: Connection) -> list[Step]:
+        """Those that are still to be taken."""
+        taken = {step["number"] for step in self.taken(connection) or []}
+        return [step for step in self.every if step.number not in taken]
+
+    def take(self, connection: Connection) -> None:
+        """Bring the tables up to date, within a transaction in which nobody else does."""
+        connection.take_as_long_as_it_takes()
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {self.table} (number integer PRIMARY KEY, name text NOT NULL, "
+            "gentle boolean NOT NULL, taken_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for step in self.pending(connection):
+            for statement in step.statements:
+                connection.execute(statement)
+            sql = f"INSERT INTO {self.table} (number, name, gentle) VALUES (?, ?, ?)"
+            connection.execute(sql, [step.number, step.name, step.gentle])

@@ -1,30 +1,153 @@
-"""One PostgreSQL that several hosts share: its transactions, the turn of who writes, its tables.
+"""One PostgreSQL that several hosts share: its transactions, the turn of who writes, its tables, what it
+says of itself.
 
 Every write is one transaction, which also appends to the chain. One is at work at a time, in the order in
-which they came: an advisory lock is the turn, and the server ends it with the transaction, whatever becomes
-of who had it. Reads wait for nobody. One connection behind a lock serves all threads of a `SharedDatabase`.
+which they came: an advisory lock is the turn, and the server ends it with the transaction, whatever
+becomes of who had it. Reads wait for nobody. One connection behind a lock serves all threads of a
+`SharedDatabase`.
+
+**Tables**, as the ledger writes them. What leads to a person is not in their columns: it is in `sealed`
+instead, as a `Seals` makes it. Of a hold its ground and review stay in a column: triggers and lists ask
+for them.
+
+**The table `hosts`** says which hosts share the database, and how they are. It is not part of the chain.
+Whether one lives is told by the database's own clock: those of the hosts may differ.
+
+**A server** says of itself whether it takes writes, what it logs, how its clock goes.
 """
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from typing import Any, Protocol, cast
+from zlib import crc32
 
 import psycopg
+from psycopg import conninfo as libpq
 
-from retention.postgres.connection import Connection
-from retention.postgres.dialect import POSTGRES
-from retention.postgres.faults import is_lost, named
-from retention.postgres.guards import MOVED_AWAY
-from retention.postgres.schema import GUARDS, SCHEMA
-from retention.postgres.tables import Seals, SharedTables
-from retention.rows.chain import ChainHead
-from retention.rows.chained import Chained
-from retention.rows.faults import TryAgain
-from retention.rows.ledger import Ledger
+from retention.files import Moved, Places
+from retention.postgres.connection import POSTGRES, Connection, is_lost, postgres_errors_of
+from retention.postgres.schema import GUARDS, MOVED_AWAY, SCHEMA, STEPS
+from retention.records import Access, Approval, Host, Note, Receipt, Recording, Sum, from_text, to_text
+from retention.rows.chain import OF_THE_CHAIN, PERSONAL, TABLES, ChainHead, Ledger, json_text, open_hold
+from retention.rows.pages import Query, Row, inserting, updating
+from retention.rows.rows import Chained, TryAgain
 from retention.rows.selection import Searching
-from retention.storage.moved import Moved
-from retention.storage.places import Places
+
+_RECORDS: dict[str, type] = {
+    "receipts": Receipt,
+    "recordings": Recording,
+    "accesses": Access,
+    "notes": Note,
+    "sums": Sum,
+    "approvals": Approval,
+}
+# of each table, the columns of a row as it goes in and comes out, and those of them that are sealed
+COLUMNS = {
+    table: tuple(dict.fromkeys(("id", *(one.name for one in fields(cast(Any, kind))), *OF_THE_CHAIN)))
+    for table, kind in _RECORDS.items()
+}
+SEALED = {table: (*PERSONAL[kind], "salt") for kind, table in TABLES.items() if PERSONAL[kind]}
+_EMPTY = {"events": "[]"}  # what a column has where nothing is sealed
+
+
+class Seals(Protocol):
+    """What keeps what leads to a person. Methods raise StoreError."""
+
+    def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
+        """The columns that keep the sealed ones of each row, for the transaction in which `query` asks.
+
+        Among them `sealed`, and of an approval `by_proof` and `decided_by_proof`, alike if the same person is
+        in both.
+        """
+        ...
+
+    def unseal(self, table: str, rows: list[Row]) -> list[Row]:
+        """Of each row that is kept, what was sealed; empty for one whose `sealed` is null, or forgotten."""
+        ...
+
+
+class SharedTables:
+    """The tables over one connection."""
+
+    def __init__(self, connection: Connection, seals: Seals) -> None:
+        self._connection = connection
+        self._seals = seals
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query."""
+        return self._connection.read(sql, values)
+
+    read_anyhow = read  # there are no damaged ones: columns have types
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Run a statement."""
+        self._connection.execute(sql, values)
+
+    def opened(self, table: str, rows: list[Row]) -> list[Row]:
+        """Rows as they went in; those that have not all columns stay as they are."""
+        if table not in COLUMNS or not rows or "chain_seq" not in rows[0]:
+            return rows
+        if table not in SEALED:
+            return [{name: row[name] for name in COLUMNS[table]} for row in rows]
+        every = zip(rows, self._seals.unseal(table, rows), strict=True)
+        return [_opened(table, row, personal) for row, personal in every]
+
+    def insert(self, table: str, row: Row) -> None:
+        """Add a whole row."""
+        (kept,) = self._kept(table, [row])
+        self.execute(inserting(table, kept), list(kept.values()))
+
+    def update(self, table: str, id: str | int, row: Row) -> None:
+        """Write a row that is there."""
+        (kept,) = self._kept(table, [{"id": id} | row])
+        del kept["id"]
+        self.execute(updating(table, kept), [*kept.values(), id])
+
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values."""
+        if every:
+            self._connection.execute_many(sql, every)
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Add whole rows, all with the same columns."""
+        if kept := self._kept(table, [*rows]):
+            self.execute_many(inserting(table, kept[0]), [[*row.values()] for row in kept])
+
+    def update_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Write whole rows that are there, by their ids."""
+        if kept := self._kept(table, [*rows]):
+            ids = [row.pop("id") for row in kept]
+            every = [[*row.values(), id] for id, row in zip(ids, kept, strict=True)]
+            self.execute_many(updating(table, kept[0]), every)
+
+    def _kept(self, table: str, rows: list[Row]) -> list[Row]:
+        if table not in SEALED or not rows:
+            return [dict(row) for row in rows]
+        sealed = self._seals.seal(self.read, table, rows)
+        return [_in_clear(table, row) | its for row, its in zip(rows, sealed, strict=True)]
+
+
+def _in_clear(table: str, row: Row) -> Row:
+    kept = {name: value for name, value in row.items() if name not in SEALED[table]}
+    if table == "recordings":
+        kept["hold"] = _open_part(row["hold"])
+    return kept
+
+
+def _opened(table: str, row: Row, personal: Row) -> Row:
+    whole = {name: row.get(name, _EMPTY.get(name)) for name in COLUMNS[table]} | personal
+    if table == "recordings" and _open_part(whole["hold"]) != row["hold"]:
+        whole["hold"] = row["hold"]  # what triggers and lists go by; `verify` sees that it isn't the same
+    return whole
+
+
+def _open_part(hold: str | None) -> str | None:
+    return None if hold is None else json_text(open_hold(json.loads(hold)))
+
 
 NAME = "the shared database"
 TURN = 7_364_001  # the advisory lock of who writes
@@ -56,7 +179,7 @@ class SharedDatabase(Chained):
         self._lock = threading.RLock()
         self._has_turn = False
         self._part_number = 0
-        with named(NAME):
+        with postgres_errors_of(NAME):
             self._connection = Connection(conninfo, password, self._look_at)
             self._ledger = Ledger(SharedTables(self._connection, seals), clock)
             if SCHEMA.pending(self._connection):
@@ -123,7 +246,7 @@ class SharedDatabase(Chained):
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        with self._lock, named(NAME):
+        with self._lock, postgres_errors_of(NAME):
             yield
 
     @contextmanager
@@ -198,3 +321,151 @@ class SharedDatabase(Chained):
         with self.write():
             SCHEMA.take(self._connection)
             self._begin_chain()
+
+
+_ALONE = 7_364_002  # the first half of the advisory locks of `alone`
+_TIMES = ("oldest_at", "seen_at", "lease_until")
+
+
+class HostsTable(SharedDatabase):
+    """That table, and what goes by the database's clock and locks."""
+
+    def now(self) -> datetime:
+        """By the database's clock."""
+        (row,) = self._read("SELECT clock_timestamp() AS now", [])
+        now: datetime = row["now"]
+        return now
+
+    def hosts(self) -> list[Host]:
+        """By their names."""
+        return [_host(row) for row in self._read("SELECT * FROM hosts ORDER BY host", [])]
+
+    def host(self, name: str) -> Host | None:
+        """One of them; within a transaction, nobody else changes it until the end."""
+        locked = " FOR UPDATE" if self._connection.within else ""
+        rows = self._read(f"SELECT * FROM hosts WHERE host = ?{locked}", [name])
+        return _host(rows[0]) if rows else None
+
+    def keep_host(self, host: Host) -> None:
+        """Add it, or replace its row."""
+        row: dict[str, Any] = {field.name: getattr(host, field.name) for field in fields(Host)}
+        row |= {name: row[name] and to_text(row[name]) for name in _TIMES}
+        with self.transaction():
+            self._put("hosts", row)
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        """Whether no other process does `what` now; none can until the end, or until the server restarts."""
+        key = [_ALONE, crc32(what.encode()) - (1 << 31)]
+        (row,) = self._read("SELECT pg_try_advisory_lock(?, ?) AS alone", key)
+        try:
+            yield row["alone"]
+        finally:
+            if row["alone"]:
+                self._read("SELECT pg_advisory_unlock(?, ?)", key)
+
+
+def _host(row: Row) -> Host:
+    return Host(**row | {name: row[name] and from_text(row[name]) for name in _TIMES})
+
+
+OLDEST = 150_000  # PostgreSQL 15
+_SETTINGS = (
+    *("log_statement", "log_min_duration_statement", "log_min_duration_sample", "log_parameter_max_length"),
+    *("log_parameter_max_length_on_error", "synchronous_standby_names", "synchronous_commit"),
+    *("fsync", "full_page_writes"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """`now`: by its clock. `steps`: those that the tables have taken, by number with their names; None where
+    there are no tables. `standbys`: how many read from it."""
+
+    version: int
+    standby: bool
+    now: datetime
+    encrypted: bool
+    settings: dict[str, str]
+    steps: dict[int, str] | None
+    standbys: int
+
+    @property
+    def release(self) -> str:
+        """`17.4`."""
+        return f"{self.version // 10_000}.{self.version % 10_000}"
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it is older than what the tables need."""
+        return self.version < OLDEST
+
+    @property
+    def unknown_steps(self) -> list[str]:
+        """What another program has changed in the tables, and this one does not know."""
+        known = {step.number for step in STEPS}
+        return [name for number, name in (self.steps or {}).items() if number not in known]
+
+    @property
+    def logs_values(self) -> str | None:
+        """The setting by which values of statements are written into its log; None: it writes none."""
+        of = self.settings
+        if of["log_parameter_max_length_on_error"] != "0":
+            return "log_parameter_max_length_on_error"
+        if of["log_parameter_max_length"] == "0":
+            return None
+        if of["log_statement"] in ("mod", "all"):
+            return "log_statement"
+        slow = ("log_min_duration_statement", "log_min_duration_sample")
+        return next((name for name in slow if of[name] != "-1"), None)
+
+    @property
+    def may_lose(self) -> str | None:
+        """The setting by which what it has acknowledged may be lost; None: it may not."""
+        of = self.settings
+        for name in ("fsync", "full_page_writes"):
+            if of[name] == "off":
+                return name
+        if of["synchronous_commit"] in ("off",):
+            return "synchronous_commit"
+        alone = not of["synchronous_standby_names"] or of["synchronous_commit"] == "local"
+        return "synchronous_standby_names" if self.standbys and alone else None
+
+
+def look_at_server(conninfo: str, password: str | None) -> Server:
+    """What the server says. Raises TryAgain, StoreError."""
+    with postgres_errors_of(NAME):
+        connection = Connection(conninfo, password)
+        try:
+            return _seen(connection)
+        finally:
+            connection.close()
+
+
+def _seen(connection: Connection) -> Server:
+    (row,) = connection.read(
+        "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby, "
+        "clock_timestamp() AS now, to_regclass('schema_steps') IS NOT NULL AS there, "
+        "coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted, "
+        "(SELECT count(*) FROM pg_stat_replication) AS standbys"
+    )
+    steps = connection.read("SELECT number, name FROM schema_steps ORDER BY number") if row["there"] else None
+    settings = connection.read(
+        "SELECT name, current_setting(name) AS value FROM unnest(?::text[]) AS name", [[*_SETTINGS]]
+    )
+    return Server(
+        version=row["version"],
+        standby=row["standby"],
+        now=row["now"],
+        encrypted=row["encrypted"],
+        settings={one["name"]: one["value"] for one in settings},
+        steps=None if steps is None else {step["number"]: step["name"] for step in steps},
+        standbys=row["standbys"],
+    )
+
+
+def is_local(conninfo: str) -> bool:
+    """Whether it is reached by a socket of this machine, or by its own loopback."""
+    hosts = str(libpq.conninfo_to_dict(conninfo).get("host") or "").split(",")
+    here = ("", "localhost", "127.0.0.1", "::1")
+    return all(host.startswith("/") or host in here for host in hosts)

@@ -1,1 +1,1 @@
-"""Rows that are kept, and the chain over them: all SQL is here. Touches no file of a recording."""
+"""Rows that are kept, and the chain over them, whichever database it is. Touches no file of a recording."""

@@ -1,11 +1,18 @@
-"""Long tables in short reads: in this journal mode a cursor that stays open keeps every writer waiting.
+"""Rows by SQL: long tables in short reads, what two databases say differently, and whole rows written.
 
-A page is a span of the rows in their order, found by its index and only then filtered. So no read goes
-through more than `PAGE` rows, even if few of them match.
+**Pages.** In SQLite's journal mode a cursor that stays open keeps every writer waiting. So a long table
+is read in pages: each is a span of the rows in their order, found by its index and only then filtered. No
+read goes through more than `PAGE` rows, even if few of them match.
+
+**Dialect.** What differs between the SQL of two databases. Everything else is written so that both
+understand it. Placeholders are `?`; whoever speaks to a database that has others puts them in.
+
+**Tables** in SQLite, as a ledger writes them: whole rows, kept as they are.
 """
 
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -195,3 +202,99 @@ def _span(listing: Listing, behind: _Key | None, last: _Key | None) -> tuple[str
 def _order(listing: Listing) -> str:
     columns = (listing.led_by, *listing.order) if listing.led_by else listing.order
     return ", ".join(f"{column}{' DESC' if listing.descending else ''}" for column in columns)
+
+
+_NUMBERED = {**dict.fromkeys(("accesses", "notes", "sums", "approvals"), "id"), "chain": "seq"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """`personal`: the condition that a row leads to a person; an index has it. `ending(column, length)`: the
+    last characters of a text. `join`: of two tables, the rows of the first found first. `numbers`: of each
+    table, the column that grows with each row. `decisions`: recordings have an index of them, too. `led` says
+    by what a listing is led, where a planner could take another index than the one that it is for."""
+
+    personal: str
+    ending: Callable[[str, int], str]
+    join: str
+    numbers: Mapping[str, str]
+    decisions: bool = False
+    led: Callable[[Listing], Listing] = lambda listing: listing
+
+
+SQLITE = Dialect(
+    personal="salt IS NOT NULL",
+    ending=lambda column, length: f"substr({column}, -{length})",
+    join="CROSS JOIN",
+    numbers=_NUMBERED | dict.fromkeys(("receipts", "recordings"), "rowid"),
+)
+
+
+class SqliteTables:
+    """Tables that keep rows as they are."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query."""
+        cursor = self._db.execute(sql, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query, also with bytes that are not UTF-8."""
+        try:
+            return self.read(sql, values)
+        except sqlite3.OperationalError:
+            self._db.text_factory = _legible
+            try:
+                return self.read(sql, values)
+            finally:
+                self._db.text_factory = str
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Run a statement."""
+        self._db.execute(sql, values)
+
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values."""
+        self._db.executemany(sql, every)
+
+    def opened(self, table: str, rows: list[Row]) -> list[Row]:
+        """They are as they went in."""
+        return rows
+
+    def insert(self, table: str, row: Row) -> None:
+        """Add a whole row."""
+        self.execute(inserting(table, row), list(row.values()))
+
+    def update(self, table: str, id: str | int, row: Row) -> None:
+        """Write these columns of a row."""
+        self.execute(updating(table, row), [*row.values(), id])
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Add whole rows, all with the same columns."""
+        for row in rows:
+            self.insert(table, row)
+
+    def update_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Write whole rows that are there, by their ids."""
+        for row in rows:
+            self.update(table, row["id"], row)
+
+
+def inserting(table: str, columns: Collection[str]) -> str:
+    """The statement that adds a row with these columns."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def updating(table: str, columns: Collection[str]) -> str:
+    """The statement that writes these columns of the row with an id, the last value."""
+    changes = ", ".join(f'"{name}" = ?' for name in columns)
+    return f"UPDATE {table} SET {changes} WHERE id = ?"
+
+
+def _legible(text: bytes) -> str:
+    return text.decode(errors="replace")

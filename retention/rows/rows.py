@@ -1,20 +1,44 @@
-"""The rows by their type: receipts, recordings, uses, notes, sums. What each write adds to the chain is the
-business of `chained`; how long one waits for another process, that of each database.
+"""The rows of a database, whichever it is: what can be wrong with it, its tables and their chain, the rows
+by type.
+
+    StoreError          the database cannot be used
+      DamagedRow        the row exists, but cannot be read
+      TryAgain          it cannot be written now
+        Busy            another process has been writing for too long
+        NoRoom          the disk is full
+      HeadNotWritten    the rows are written, the file of the chain's head is not
+      UnknownId         there is no such row
+
+`Chained` is what every database of ours has: rows by table, and the chain that tells of them.
+Transactions, turns and connections are the business of each engine: `write` and `_read`.
+
+`Rows` has receipts, recordings, uses, notes, sums by their type. What each write adds to the chain is the
+business of `Chained`; how long one waits for another process, that of each database.
+
+`ids_meant` says which call is meant: by its id, the beginning of its id, or the reference that people
+tell each other.
 """
 
+import re
+import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter, itemgetter
-from typing import TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
 
-from retention.approval import Approval
-from retention.object_rows import ObjectRows
-from retention.recording import (
+from retention.files import Moved, Places
+from retention.records import (
     Access,
+    Approval,
+    Json,
     Note,
     Receipt,
     Record,
@@ -24,12 +48,286 @@ from retention.recording import (
     begun_at,
     to_text,
 )
-from retention.rows import expiring
-from retention.rows.chained import Chained
-from retention.rows.columns import from_row
-from retention.rows.faults import DamagedRow, StoreError, UnknownId
-from retention.rows.pages import Listing, Row
-from retention.rows.selection import Key, Selection, follow_each_other, listings
+from retention.rows import selection
+from retention.rows.chain import (
+    TABLES,
+    ChainEntry,
+    ChainHead,
+    ChainHeadError,
+    Ledger,
+    Lost,
+    export_head,
+    from_row,
+    read_head,
+)
+from retention.rows.object_rows import ObjectRows
+from retention.rows.pages import Dialect, Listing, Row, breathing, each_row
+from retention.rows.selection import Key, Searching, Selection, follow_each_other, listings
+
+
+class StoreError(Exception):
+    """The database cannot be used; `str()` is one line that says why."""
+
+
+class DamagedRow(StoreError):
+    """The row exists, but cannot be read."""
+
+
+class TryAgain(StoreError):
+    """The database cannot be written now: it is locked, out of reach, or damaged as a whole."""
+
+
+class Busy(TryAgain):
+    """Another process has been writing for too long."""
+
+
+class NoRoom(TryAgain):
+    """The disk is full."""
+
+
+class HeadNotWritten(StoreError):
+    """The rows are written, but the file of the chain's head still has an earlier one."""
+
+
+class UnknownId(StoreError):
+    """There is no such row."""
+
+
+@contextmanager
+def sqlite_errors_of(path: Path | str) -> Iterator[None]:
+    """SQLite's error about the database at `path`, as one of ours."""
+    try:
+        yield
+    except (sqlite3.Error, RecordError) as error:
+        reason, _, _ = str(error).partition(" with text ")  # of a value that is damaged
+        raise _kind(error)(f"{path}: {reason}{_cure(error)}") from error
+
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_MAY_PASS = (
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR),
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB),
+)
+
+
+def _kind(error: Exception) -> type[StoreError]:
+    """The kind of an error, by SQLite's primary result code: the last byte of the extended one."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return NoRoom
+    return Busy if code in _BUSY else TryAgain if code in _MAY_PASS else StoreError
+
+
+def _cure(error: Exception) -> str:
+    """What can be done about a file that is damaged."""
+    if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return ""
+    return "; accepted: a backup in its place, or `sipagent rebuild` once it is moved away"
+
+
+COUNTED = 20_000  # entries in one read
+
+
+class Chained(ABC):
+    """The tables of one database, and their chain. Safe from several threads.
+
+    `path` names it in messages. `places`: where this host has what belongs to it; none for tests.
+    """
+
+    path: Path | str
+    places: Places | None
+    dialect: Dialect
+    searching: Searching
+    _ledger: Ledger
+
+    def heard_until(self, host: str | None) -> datetime | None:
+        """Up to when all is here that this host has written, by its clock; None if that is not known."""
+        return datetime.max.replace(tzinfo=UTC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+    @abstractmethod
+    def write(self) -> AbstractContextManager[None]:
+        """One transaction for all that is written inside; an exception undoes it.
+
+        Can be nested: each block that an exception leaves is undone, even if it is caught later. At the end
+        the chain's new head is exported; raises StoreError if that fails, with the rows written.
+        """
+
+    @abstractmethod
+    def still(self) -> AbstractContextManager[ChainHead]:
+        """The last entry of the chain. Nobody writes a row until the end. Raises StoreError."""
+
+    @abstractmethod
+    def tell_moved(self, moved: Moved) -> None:
+        """Keep a note of where the rows go; once that is `done`, no row is written here any more."""
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        """Whether no other host does `what` now; none can until the end. Of a single host, always."""
+        yield True
+
+    @abstractmethod
+    def missing_guards(self) -> list[str]:
+        """Triggers that the database should have, but that are missing or different."""
+
+    @abstractmethod
+    def _asking(self) -> AbstractContextManager[None]:
+        """Ask the database, alone among the threads of this process; its errors become ours."""
+
+    # the chain
+
+    def head(self) -> ChainHead:
+        """The last entry of the chain."""
+        with self._asking():
+            return self._ledger.head()
+
+    def hash_of(self, seq: int) -> str | None:
+        """The hash (hex) of one entry of the chain, if there is one."""
+        with self._asking():
+            return self._ledger.hash_of(seq)
+
+    def knows(self, head: ChainHead) -> bool:
+        """Whether an exported head is in the chain, or the chain says that it was lost."""
+        with self._asking():
+            return self._ledger.knows(head)
+
+    def entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
+        """The entries of the chain with these seqs, as far as they exist; up to a page."""
+        if not seqs:
+            return {}
+        marks = ", ".join("?" * len(seqs))
+        rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs, anyhow=True)
+        return {row["seq"]: ChainEntry(**row) for row in rows}
+
+    def tally(self) -> dict[str, int]:
+        """How many rows of each table the chain knows of."""
+        return {table: self._count_firsts(kind) for kind, table in TABLES.items()}
+
+    def begin_segment(self, reason: str) -> None:
+        """Mark in the chain that what follows was written after a loss, continuing from the exported head."""
+        with self.write():
+            self._ledger.begin_segment(reason, self._lost_head())
+
+    # rows
+
+    def each(self, listing: Listing) -> Iterator[Row]:
+        """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
+        return self._listed(listing, anyhow=True)
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Rows of a table that the chain does not tell of."""
+        return self._read(sql, values)
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Change such a table, inside `write`."""
+        self._ledger.tables.execute(sql, values)
+
+    def change_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Change such a table once for each of these values, inside `write`."""
+        self._ledger.tables.execute_many(sql, every)
+
+    def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
+        led = self.dialect.led(listing)
+        return each_row(partial(self._read, anyhow=anyhow), led, partial(self._opened, listing.rows_of))
+
+    def _insert(self, table: str, record: Json) -> str | int:
+        with self.write():
+            return self._ledger.insert(table, record)
+
+    def _update(self, table: str, record: Json) -> None:
+        with self.write():
+            if not self._ledger.update(table, record["id"], record):
+                raise UnknownId(f"{record['id']}: no such id")
+
+    def _row(self, table: str, id: str | int) -> Row:
+        rows = self._rows(table, f"SELECT * FROM {table} WHERE id = ?", [id])
+        if not rows:
+            raise UnknownId(f"{id}: no such id")
+        return rows[0]
+
+    def _rows(self, table: str, sql: str, values: Sequence[object]) -> list[Row]:
+        """Whole rows of one table."""
+        return self._opened(table, self._read(sql, values))
+
+    def _opened(self, table: str, rows: list[Row]) -> list[Row]:
+        return self._ledger.tables.opened(table, rows)
+
+    def _read(self, sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[Row]:
+        with self._asking():
+            tables = self._ledger.tables
+            return tables.read_anyhow(sql, values) if anyhow else tables.read(sql, values)
+
+    def _only_row(self, table: str) -> Row | None:
+        return next(iter(self._read(f"SELECT * FROM {table}", [])), None)
+
+    def _keep(self, table: str, row: Row) -> None:
+        """Add a row of a table that the chain doesn't tell of, or replace it. The first column is its key."""
+        with self.write():
+            self._put(table, row)
+
+    def _put(self, table: str, row: Row) -> None:
+        """Replace the one row of a table, within a transaction that there is."""
+        key, *others = row
+        changes = ", ".join(f"{name} = excluded.{name}" for name in others)
+        sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+        self._ledger.tables.execute(f"{sql} ON CONFLICT ({key}) DO UPDATE SET {changes}", [*row.values()])
+
+    def _forget(self, listing: Listing) -> int:
+        count = 0
+        for rows in breathing(self._listed(listing)):
+            with self.write():
+                count += self._ledger.forget_many(listing.table, [row["id"] for row in rows])
+        return count
+
+    def _count_firsts(self, kind: str) -> int:
+        """Some thousands at a time: they come from an index alone."""
+        part = f"SELECT seq FROM chain WHERE kind = ? AND was = 0 AND seq > ? ORDER BY seq LIMIT {COUNTED}"
+        sql = f"SELECT count(*) AS n, max(seq) AS last FROM ({part}) AS part"
+        count, behind = 0, 0
+        while behind is not None:
+            (row,) = self._read(sql, [kind, behind])
+            count, behind = count + row["n"], row["last"]
+        return count
+
+    # the exported head
+
+    def _begin_chain(self) -> None:
+        """Begin the chain of a new database; it continues from an exported head."""
+        if (nothing := self._ledger.head()).seq == 0:
+            lost = self._lost_head()
+            if lost is None:
+                self._export(nothing)  # so that no crash leaves a chain without its file
+            self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
+
+    def _lost_head(self) -> Lost:
+        """The exported head, if the chain does not have it: its database is gone, or an older one was
+        restored."""
+        try:
+            exported = None if self.places is None else read_head(self.places.head)
+        except ChainHeadError:
+            return "unknown"
+        return None if exported is None or self._ledger.knows(exported) else exported
+
+    def _export(self, head: ChainHead) -> None:
+        if self.places is None:
+            return
+        path = self.places.head
+        try:
+            export_head(path, head, self._ledger.knows)
+        except OSError as error:
+            raise HeadNotWritten(f"{path}: {error.strerror}") from error
+
 
 Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
@@ -109,7 +407,7 @@ class Rows(Chained):
         return list(self._each(Receipt, listing, damaged))
 
     def in_progress(self) -> dict[str, int]:
-        """The worker of each call in progress, by the call's id: see `progress`."""
+        """The worker of each call in progress, by the call's id: see `reserve`."""
         rows = self._read("SELECT id, worker FROM in_progress ORDER BY id", [])
         return {row["id"]: row["worker"] for row in rows}
 
@@ -117,7 +415,7 @@ class Rows(Chained):
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
         """Receipts that lead to a person, and began before `started`, or expired before `expired`."""
-        due = expiring.receipts(expired, started, self.dialect)
+        due = selection.expiring_receipts(expired, started, self.dialect)
         return chain(*(self._each(Receipt, one, damaged) for one in due))
 
     # recordings
@@ -159,7 +457,9 @@ class Rows(Chained):
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
         """Recordings not purged, and begun before `started` or expired before `expired`; or half purged."""
-        return chain(*(self._each(Recording, one, damaged) for one in expiring.recordings(expired, started)))
+        return chain(
+            *(self._each(Recording, one, damaged) for one in selection.expiring_recordings(expired, started))
+        )
 
     # accesses
 
@@ -201,11 +501,11 @@ class Rows(Chained):
 
     def forget_accesses(self, before: datetime) -> int:
         """Empty the names in the trace of uses made before `before`, except of recordings still kept."""
-        return self._forget(expiring.accesses(before, self.dialect))
+        return self._forget(selection.old_accesses(before, self.dialect))
 
     def count_old_accesses(self, before: datetime) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(expiring.accesses(before, self.dialect)))
+        return sum(1 for _ in self.each(selection.old_accesses(before, self.dialect)))
 
     # approvals
 
@@ -238,11 +538,11 @@ class Rows(Chained):
 
     def forget_approvals(self, before: datetime) -> int:
         """Empty the names in what was asked for before `before`, except of recordings still kept."""
-        return self._forget(expiring.approvals(before, self.dialect))
+        return self._forget(selection.old_approvals(before, self.dialect))
 
     def count_old_approvals(self, before: datetime) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(expiring.approvals(before, self.dialect)))
+        return sum(1 for _ in self.each(selection.old_approvals(before, self.dialect)))
 
     # notes
 
@@ -257,16 +557,16 @@ class Rows(Chained):
 
     def forget_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """Empty text and author of notes that expired at `expired` or are older than `written`; how many."""
-        return self._forget(expiring.notes(expired, written, self.dialect))
+        return self._forget(selection.expiring_notes(expired, written, self.dialect))
 
     def forget_notes_of(self, recording_id: str) -> int:
         """Empty text and author of the notes of one recording; how many."""
-        personal = expiring.personal_notes(self.dialect)
+        personal = selection.personal_notes(self.dialect)
         return self._forget(replace(personal, where=["recording_id = ?"], values=[recording_id]))
 
     def count_expired_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(expiring.notes(expired, written, self.dialect)))
+        return sum(1 for _ in self.each(selection.expiring_notes(expired, written, self.dialect)))
 
     # calls that are counted together
 
@@ -318,7 +618,7 @@ class Rows(Chained):
     # tables of one row
 
     def rejected_row(self) -> Row | None:
-        """How many rejected calls have receipts in which hour: see `rejected`."""
+        """How many rejected calls have receipts in which hour: see `counts`."""
         return self._only_row("rejected")
 
     def keep_rejected_row(self, row: Row) -> None:
@@ -393,3 +693,63 @@ class Rows(Chained):
         except RecordError as error:
             cure = "; see `sipagent rebuild`" if kind is Recording else ""
             raise DamagedRow(f"{self.path}: {row.get('id')}: {error}{cure}") from error
+
+
+_TABLES = ("recordings", "receipts")
+_REFERENCE = re.compile(r"\d{6}", re.ASCII)
+_BEHIND = "~"  # sorts after any character of an id
+
+
+def ids_meant(store: Rows, typed: str, most: int) -> list[str]:
+    """The ids that `typed` may stand for, up to `most`: that very id, else all that it may name.
+
+    First those with this reference, newest first; then those that begin with it, in order. Raises StoreError.
+    """
+    found: dict[str, None] = {}
+    for id in _each_meant(store, typed, most):
+        found[id] = None
+        if id == typed or len(found) == most:
+            break
+    return [typed] if typed in found else [*found]
+
+
+def ids_beginning(
+    store: Rows, table: str, beginning: str, most: int, *, newest: bool = False
+) -> Iterator[str]:
+    """The ids of `recordings` or `receipts` with this beginning, up to `most`, in order, or newest first.
+
+    Reads no more rows than these. Raises StoreError.
+    """
+    rows = Listing(
+        table=table,
+        order=("id",),
+        columns="id",
+        start=beginning or None,
+        stop=beginning + _BEHIND if beginning else None,
+        descending=newest,
+        limit=most,
+    )
+    return (row["id"] for row in store.each(rows))
+
+
+def _each_meant(store: Rows, typed: str, most: int) -> Iterator[str]:
+    for table in _TABLES:
+        exact = next(ids_beginning(store, table, typed, 1), None)  # the shortest comes first
+        if exact == typed:
+            yield exact
+    for table in _TABLES if _REFERENCE.fullmatch(typed) else ():
+        yield from _of_reference(store, table, typed)
+    for table in _TABLES:
+        yield from ids_beginning(store, table, typed, most)
+
+
+def _of_reference(store: Rows, table: str, reference: str) -> Iterator[str]:
+    rows = Listing(
+        table=table,
+        order=("started_at", "id"),
+        columns="id",
+        indexed=f"{store.dialect.ending('id', 7)} = ?",
+        indexed_values=[f"-{reference}"],
+        descending=True,
+    )
+    return (row["id"] for row in store.each(rows))

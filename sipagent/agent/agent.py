@@ -3,8 +3,8 @@
     engine, listener, recorder ──▶ inbox ──▶ CallFlow.handle ──▶ commands ──▶ engine, listener, recorder
 
 One rhythm, on the SIP thread: let the engine work, empty the inbox, and only then look at the clock and
-start taps. So a key that was pressed before the window closed is heard before the window closes, and no tap
-starts while a fact that would forbid it is waiting.
+start taps. So a key that was pressed before the window closed is heard before the window closes, and no
+tap starts while a fact that would forbid it is waiting.
 
 `carrying` carries the commands out.
 """
@@ -20,10 +20,15 @@ from pathlib import Path
 import structlog
 
 from media.frame import Samples
-from media.hearing.listener import Conclusion, Listener
-from retention.recording import Ids
+from media.hearing.dtmf import ToneDropped, ToneHeard, ToneStarted
+from media.hearing.keyword import Meaning, Verdict
+from media.hearing.listener import AllHeard, Conclusion, KeywordSpotted, Listener, ListenerFailed, SpeechEnded
+from media.hearing.vad import SpeechStarted
+from retention.records import Ids
 from sipagent.agent.admission import Admission
-from sipagent.agent.carrying import Carrying
+from sipagent.agent.board import Answer, AskAgain, BoardHeard, BoardLost, Claimed, Offered
+from sipagent.agent.calls import OWN_LEGS, LiveCall, LiveCalls, Unsure, turned_away
+from sipagent.agent.carrying import Carrying, Tapping
 from sipagent.agent.engine import (
     ChallengeRefused,
     Engine,
@@ -36,28 +41,49 @@ from sipagent.agent.engine import (
     OfLeg,
     RealmLearnt,
     RefusedByEngine,
+    Registrar,
     Registration,
     Report,
     Side,
     SoundEnded,
 )
 from sipagent.agent.figures import Figures, Tally
-from sipagent.agent.hearing import concluded
-from sipagent.agent.legroom import OWN
-from sipagent.agent.livecall import LiveCall, LiveCalls
-from sipagent.agent.operators.asking import Answer, AskAgain, BoardHeard, BoardLost, Claimed, Offered
-from sipagent.agent.operators.board_client import BoardClient, local_board_client
-from sipagent.agent.operators.lending import WEIGHED, Lending
-from sipagent.agent.recorder.recorder import Recorder, TapFault
-from sipagent.agent.registration import Registrar
-from sipagent.agent.tapping import Tapping
-from sipagent.agent.turned_away import turned_away
-from sipagent.agent.unsure import Unsure
+from sipagent.agent.operators import WEIGHED, BoardClient, Lending, local_board_client
+from sipagent.agent.recorder import Recorder, TapFault
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER
 from sipagent.config.identity import max_forwards, printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
+
+
+def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - one a conclusion
+    """What the listener has concluded, as a fact of a leg."""
+    match conclusion:
+        case ToneStarted():
+            return e.HearingBegan("tone")
+        case ToneDropped():
+            return e.HearingEnded("tone")
+        case ToneHeard(digit):
+            return e.DtmfPressed(leg, digit, "inband")
+        case SpeechStarted():
+            return e.HearingBegan("speech")
+        case KeywordSpotted(verdict):
+            return _judged(verdict)
+        case SpeechEnded(verdict):
+            return _judged(verdict) if verdict else e.HearingEnded("speech")
+        case ListenerFailed(reason):
+            return e.HearingFailed(reason)
+        case AllHeard():
+            return e.ListeningEnded()
+
+
+def _judged(verdict: Verdict) -> e.Fact:
+    if verdict.meaning is Meaning.OTHER:
+        return e.HearingEnded("speech")
+    return e.KeywordHeard(
+        e.Wish(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0, sure=verdict.sure
+    )
+
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 REST_S = 5.0  # behind an edge, where whoever wants something ends it, after so long without a report
@@ -92,7 +118,7 @@ class Agent:
         self._behind_edge = behind_edge
         self.recorder = recorder
         self.listener = Listener(
-            self._concluded, detectors.before, detectors.in_call, legs=OWN * admission.calls
+            self._concluded, detectors.before, detectors.in_call, legs=OWN_LEGS * admission.calls
         )
         self.registrar = Registrar(registers)
         self.tally = Tally()
@@ -306,7 +332,7 @@ class Agent:
             match then:
                 case e.DialOperator():
                     self.carrying.dial(engine, call, then)
-                case r.TransferAsked():
+                case e.TransferAsked():
                     room = self.carrying.legs(engine).for_ringing(call.id) > 0
                     self._handle(engine, call, replace(then, room=room))
                 case _:

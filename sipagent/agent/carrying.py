@@ -1,31 +1,154 @@
-"""What the flow of a call has decided, carried out: one command after the other, outwards."""
+"""What the flow of a call has decided, carried out: one command after the other, outwards.
+
+Beside it: what a leg hears (our words that come back are not the caller's, and a notice is that which was
+loaded), transfers, and the taps of all calls (which leg's sound goes into which, from their start to
+their end).
+"""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import assert_never
 
 import structlog
 
+from media.frame import SILENCE, Samples
 from media.hearing.listener import Listener
-from retention.recording import Receipt, reference_of
-from sipagent.agent import played, transfers
+from media.prompt import PromptFile
+from media.recording.tap import Channel, Tap
+from retention.records import Receipt, reference_of
 from sipagent.agent.admission import Admission
-from sipagent.agent.engine import Engine, SoundEnded
+from sipagent.agent.calls import SERVICE_UNAVAILABLE, LegRoom, LiveCall, LiveCalls, Playing, Unsure
+from sipagent.agent.engine import Engine, Headers, SoundEnded
 from sipagent.agent.figures import Tally
-from sipagent.agent.legroom import LegRoom
-from sipagent.agent.livecall import LiveCall, LiveCalls, Playing
-from sipagent.agent.operators.lending import Lending
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.agent.tapping import Tapping
-from sipagent.agent.turned_away import SERVICE_UNAVAILABLE
-from sipagent.agent.unsure import Unsure
+from sipagent.agent.operators import Lending
+from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import display_for_operator
+from sipagent.logs import alert
+from sipagent.voice.detectors import UnreadableSound, read_sound
+
+SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
+CACHED = 64  # prompts; half a minute of sound is 480 kB
+
+
+def prompt_begins(listener: Listener, leg: int, prompt: e.Prompt, sound: PromptFile) -> None:
+    """A prompt is about to be played; music says no words."""
+    listener.plays(leg, SILENCE if prompt is e.Prompt.HOLD_MUSIC else _samples(sound))
+
+
+def heard_whole(prompt: e.Prompt, sound: PromptFile, played_ms: int) -> bool:
+    """Whether it was heard to its end; a notice, as it was inspected: another may promise other things.
+
+    The bridge plays a sound in its own time, from its file: one that was over early was not played whole.
+    """
+    if played_ms < sound.duration_ms - SHORT_MS:
+        return False
+    if prompt is not e.Prompt.NOTICE or sound.is_unchanged():
+        return True
+    alert(f"{sound.path} is not what was loaded, so nobody has heard the notice until SIGHUP")
+    return False
+
+
+def playing_stopped(listener: Listener, leg: int) -> None:
+    """Nothing more is played."""
+    listener.plays(leg, SILENCE)
+
+
+@lru_cache(maxsize=CACHED)
+def _samples(sound: PromptFile) -> Samples:
+    """Once for each content of a file; nothing where it is gone, which the engine tells."""
+    try:
+        return read_sound(sound.path)
+    except UnreadableSound:
+        return SILENCE
+
+
+REPLACES = "replaces"  # a phone that doesn't know it must not take the call for one more
+
+TransferOrder = e.AllowTransfer | e.TellTransfer | e.Refer | e.GiveUpRefer
+
+
+def replacing(replaces: str) -> Headers:
+    """What makes a phone put this call in the place of one that it has (RFC 3891 section 6.1), if any."""
+    return (("Replaces", replaces), ("Require", REPLACES)) if replaces else ()
+
+
+def carry_out_transfer(engine: Engine, call: LiveCall, order: TransferOrder) -> None:
+    """Give an order of the flow's to the engine."""
+    leg = call.legs.get(order.leg, -1)
+    match order:
+        case e.AllowTransfer(targets=targets):
+            engine.allow_transfer(leg, targets)
+        case e.TellTransfer(status=status, last=last):
+            engine.tell_transfer(leg, status, last)
+        case e.Refer(uri=uri):
+            engine.refer(leg, uri)
+        case e.GiveUpRefer():
+            engine.give_up_refer(leg)
+        case _:
+            assert_never(order)
+
+
+class Tapping:
+    """On the SIP thread, but for `hear`. `failed(call, reason)` may be called on any, once a tap."""
+
+    def __init__(self, recorder: Recorder, failed: Callable[[str, str], None]) -> None:
+        self._recorder = recorder
+        self._failed = failed
+        self.of_leg: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
+        self.ordered: list[tuple[LiveCall, e.StartTap]] = []  # to be started, once nothing waits to be told
+
+    def hear(self, leg: int, samples: Samples, at: float) -> None:
+        """Take (n,) int16 of a leg, on the bridge's clock thread."""
+        if tapped := self.of_leg.get(leg):
+            tap, channel = tapped
+            tap.feed(channel, samples, at)
+
+    def start(self) -> None:
+        """Begin those that were ordered and that nothing has forbidden since."""
+        ordered, self.ordered = self.ordered, []
+        for call, order in ordered:
+            if call.flow.tapping:
+                self._start(call, order.operator)
+
+    def _start(self, call: LiveCall, operator_uri: str) -> None:
+        recording = call.open_recording(operator_uri, self._recorder.archive.files.base)
+        self._recorder.keep_receipt(call.receipt(), may_wait=True)
+        call.tap = self._recorder.begin(recording, lambda reason: self._failed(call.id, reason))
+        call.tap.silence(call.silent)
+        self.of_leg[call.legs[CALLER]] = call.tap, Channel.CALLER
+        if operator := call.flow.hunt.operator:  # who may have given the caller away since
+            self.follow(call, operator.leg)
+
+    def follow(self, call: LiveCall, leg: int) -> None:
+        """An operator (the flow's number of the leg) talks with the caller: another than before, perhaps."""
+        if call.tap:
+            self.of_leg[call.legs[leg]] = call.tap, Channel.OPERATOR
+
+    def forget(self, leg: int) -> None:
+        """A leg (the engine's number) is no part of the conversation any more."""
+        self.of_leg.pop(leg, None)
+
+    def stop(self, call: LiveCall, keep: bool) -> None:
+        """End the call's recording; keep it, or erase it, also where it had ended before."""
+        tap, call.tap = call.tap, None
+        now = time.monotonic()
+        if tap is None:
+            if call.recording and not keep:
+                self._recorder.erase_kept(call.receipt(), call.when(now))
+            return
+        for leg in call.legs.values():
+            self.forget(leg)
+        if keep:
+            self._recorder.keep(tap, *call.closing(now))
+        else:
+            self._recorder.erase(tap, call.receipt(), call.when(now))
+
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +183,7 @@ class Carrying:
             case e.StopPlaying(leg):
                 call.playing.pop(leg, None)
                 engine.stop_playing(call.legs.get(leg, -1))
-                played.stopped(self.listener, call.legs.get(leg, -1))
+                playing_stopped(self.listener, call.legs.get(leg, -1))
             case e.PlayTone(tone):
                 engine.overlay(tuple(call.up), self.tones[tone])
             case e.Listen():
@@ -77,10 +200,10 @@ class Carrying:
                     engine.hang_up(call.legs.get(leg, -1), elsewhere)
             case e.Bridge(leg):
                 self._bridge(engine, call, leg)
-            case r.Separate(leg):
+            case e.Separate(leg):
                 self._separate(engine, call.legs.get(leg, -1))
-            case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
-                transfers.carry_out(engine, call, command)
+            case e.AllowTransfer() | e.TellTransfer() | e.Refer() | e.GiveUpRefer():
+                carry_out_transfer(engine, call, command)
             case e.StartTap():
                 self.tapping.ordered.append((call, command))
             case e.SilenceTap(on):
@@ -129,7 +252,7 @@ class Carrying:
         if leg in call.legs and prompt in call.sounds:
             loop = prompt is e.Prompt.HOLD_MUSIC
             if call.flow.policy.voice:
-                played.begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
+                prompt_begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
             token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
             call.playing[leg] = Playing(token, prompt, time.monotonic())
 
@@ -143,7 +266,7 @@ class Carrying:
     def dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
         """Ring an operator as one more leg of the call."""
         display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
-        headers = self.rules().ring_headers(order.recorded) + transfers.replacing(order.replaces)
+        headers = self.rules().ring_headers(order.recorded) + replacing(order.replaces)
         engine_leg = engine.dial(order.uri, display, headers, call.hops)
         self.calls.takes(call, order.leg, engine_leg)
         call.operators[engine_leg] = order.uri
@@ -172,7 +295,7 @@ class Carrying:
             return None
         del call.playing[number]
         played_ms = round((time.monotonic() - playing.began - ended.waited_s) * 1000)
-        complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
+        complete = heard_whole(playing.prompt, call.sounds[playing.prompt], played_ms)
         return call, e.PromptEnded(playing.prompt, played_ms, complete)
 
     def _finish(self, call: LiveCall) -> None:

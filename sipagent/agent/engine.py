@@ -1,9 +1,12 @@
 """What the agent asks of a SIP and media engine, and what the engine reports. `pjsip` is the one there is.
 
-The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair. Reports
-come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes through
-`EngineSettings.audio` on the bridge's clock thread, which waits for it to return. Every method belongs to
-the one SIP thread, except `wake`.
+The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair.
+Reports come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes
+through `EngineSettings.audio` on the bridge's clock thread, which waits for it to return. Every method
+belongs to the one SIP thread, except `wake`.
+
+The engine refreshes a registration that is granted; `Registrar` says when to ask again for one that is
+not.
 """
 
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from sipagent.call import events as e
 from sipagent.config.identity import MAX_FORWARDS
 from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
-from sipagent.edge.hop import HEADER
+from sipagent.edge.plan import HOP_HEADER
 
 Side = Literal["trunk", "operators"]
 Headers = tuple[tuple[str, str], ...]
@@ -214,7 +217,7 @@ class EngineSettings:
     def way_out(self) -> Headers:
         """What a request carries that begins something, as it leaves."""
         token = self.way_out_token or self.hop_token
-        return ((HEADER, token),) if token else ()
+        return ((HOP_HEADER, token),) if token else ()
 
 
 class Engine(Protocol):
@@ -290,3 +293,36 @@ class Engine(Protocol):
     def indicate(self, leg: int, recording: e.Indication) -> None: ...
 
     def listen(self, leg: int) -> None: ...
+
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+
+
+class Registrar:
+    """Pure; times are monotonic seconds. `wanted`: whether there is a registrar at all."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.active = False
+        self.deadline: float | None = 0.0 if wanted else None
+        self._retry_s = FIRST_PAUSE_S
+
+    def due(self, now: float) -> bool:
+        """Whether to ask now; the answer is then awaited."""
+        if self.deadline is None or now < self.deadline:
+            return False
+        self.deadline = None
+        return True
+
+    def answered(self, active: bool, now: float) -> float | None:
+        """The registrar has answered, or nothing came: in how many seconds to ask again, if at all."""
+        self.active = active
+        if active:
+            self._retry_s = FIRST_PAUSE_S
+            self.deadline = None
+            return None
+        retry_s = self._retry_s
+        self.deadline = now + retry_s
+        self._retry_s = min(2 * retry_s, LONGEST_PAUSE_S)
+        return retry_s

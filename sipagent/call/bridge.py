@@ -1,16 +1,10 @@
 """From an operator's answer on: the tap, the codes that an operator may press, holds, and what goes wrong."""
 
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call import timing
 from sipagent.call.events import CALLER
-from sipagent.call.machines.codes import Order
-from sipagent.call.machines.consent import Decision
-from sipagent.call.machines.conversation import Conversation
-from sipagent.call.machines.hunt import Operator
-from sipagent.call.machines.story import BRIDGED, FLAGGED, STOPPED
-from sipagent.call.policy import Phase
-from sipagent.call.state import CallState
+from sipagent.call.machines import BRIDGED, FLAGGED, STOPPED, Conversation, Decision, Operator, Order
+from sipagent.call.state import CallState, Phase
 
 
 def bridge(call: CallState, operator: Operator) -> None:
@@ -46,7 +40,7 @@ def begin_conversation(call: CallState, operator: Operator) -> None:
 def may_transfer(call: CallState, operator: Operator) -> list[e.Command]:
     """To any of the targets but the operator's own phone."""
     targets = tuple(uri for uri in call.policy.transfer_targets if uri != operator.uri)
-    return [r.AllowTransfer(operator.leg, targets)] if targets else []
+    return [e.AllowTransfer(operator.leg, targets)] if targets else []
 
 
 def answered_late(call: CallState, fact: e.OperatorAnswered) -> None:

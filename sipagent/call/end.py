@@ -3,10 +3,8 @@
 from sipagent.call import events as e
 from sipagent.call import timing
 from sipagent.call.events import CALLER, Prompt
-from sipagent.call.machines.consent import Decision
-from sipagent.call.machines.story import Outcome
-from sipagent.call.policy import Phase
-from sipagent.call.state import CallState
+from sipagent.call.machines import Decision, Outcome
+from sipagent.call.state import CallState, Phase
 
 
 def say_farewell(call: CallState, prompt: Prompt, outcome: Outcome) -> None:

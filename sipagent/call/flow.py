@@ -12,8 +12,9 @@ The policy is pure. It is told facts, in order, each with the time at which it i
 monotonic clock), and answers with commands. It asks to be woken by `deadline`. It knows no thread, no
 socket and no clock, so that a test can walk through every history of facts there is.
 
-`REACTIONS` says what a fact does in which phase; each entry is a function of one module, and changes one
-plain state (`state`):
+`REACTIONS` says what a fact does in which phase; each entry is a function, which changes one plain state
+(`state`). That a side has hung up, or is not heard any more, is answered here; the rest in one module
+each:
 
     notice         from the INVITE to the decision: greeting, language, notice, window; what callers
                    press and say, and what a decision does, whenever it falls
@@ -21,13 +22,12 @@ plain state (`state`):
     hunting        whom to ring, until somebody answers
     bridge         the conversation: tap, codes, holds
     transferring   an operator's phone sends the caller to another one
-    sides          a side has hung up, or is not heard any more
     end            the end: what is still to be listened to, the recording, the receipt
 
-Small machines with a state of their own run beside it: `consent.Consent`, whether the call may be recorded,
-`conversation.Conversation`, the bridge with its tap and holds, `hunt.Hunt` and `transfer.Transfer`. A notice
-that was not heard to its end allows nothing, whatever follows; operators are rung only once the decision has
-been taken.
+Small machines with a state of their own run beside it: `consent.Consent`, whether the call may be
+recorded, `conversation.Conversation`, the bridge with its tap and holds, `hunt.Hunt` and
+`transfer.Transfer`. A notice that was not heard to its end allows nothing, whatever follows; operators
+are rung only once the decision has been taken.
 
 Facts that make no sense in a phase are ignored: a late answer, a key pressed after the end.
 """
@@ -35,11 +35,60 @@ Facts that make no sense in a phase are ignored: a late answer, a key pressed af
 from collections.abc import Callable
 from typing import Any
 
-from sipagent.call import bridge, end, hunting, notice, refer, sides, transferring
+from sipagent.call import bridge, end, hunting, notice, refer, transferring
 from sipagent.call import events as e
-from sipagent.call import referral as r
-from sipagent.call.policy import Phase
-from sipagent.call.state import CallState, Timer
+from sipagent.call.events import CALLER
+from sipagent.call.machines import Operator, refused
+from sipagent.call.state import CallState, Phase, Timer
+
+REQUEST_TERMINATED = 487  # the status of an INVITE that its caller cancelled (RFC 3261 section 21.4.25)
+
+
+def leg_gone(call: CallState, fact: e.LegGone) -> None:
+    if not transferring.left_in_haste(call, fact):
+        _is_over(call, fact.leg, fact.status, "hung up")
+
+
+def media_lost(call: CallState, fact: e.MediaLost) -> None:
+    call.do(e.HangUp(fact.leg))
+    _is_over(call, fact.leg, 0, "no media")
+
+
+def service_ending(call: CallState, _: e.ServiceEnding) -> None:
+    transferring.drop(call)
+    call.note("the service is stopping", "agent")
+    call.do(e.HangUp(CALLER))
+    call.do(*call.hunt.drop())
+    end.end(call, call.story.outcome or "failed")
+
+
+def _is_over(call: CallState, leg: int, status: int, why: str) -> None:
+    if leg == CALLER:
+        transferring.drop(call)
+        _caller_is_over(call, status, why)
+    elif call.transfer:
+        transferring.leg_is_over(call, call.transfer, leg, status, why)
+    elif call.phase is not Phase.ENDING and (lost := call.hunt.lose(leg)):
+        _operator_is_over(call, lost, status, why)
+
+
+def _caller_is_over(call: CallState, status: int, why: str) -> None:
+    if call.phase is Phase.ENDING:
+        return  # it was we who hung up
+    call.note(why, "caller")
+    call.do(*call.hunt.drop())
+    gave_up = status < 400 or status == REQUEST_TERMINATED
+    end.end(call, call.story.outcome or ("abandoned" if gave_up else "failed"))
+
+
+def _operator_is_over(call: CallState, lost: Operator, status: int, why: str) -> None:
+    if call.phase is Phase.HUNT:
+        call.do(*([refused(lost.uri, status)] if status >= 300 else []))
+        hunting.hunt_on(call, lost, f"refused with {status}" if status >= 300 else why)
+    else:
+        call.note(why, "operator")
+        call.do(e.HangUp(CALLER))
+        end.end(call, "connected")
 
 
 class CallFlow(CallState):
@@ -79,7 +128,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.CONFIRM, e.HearingFailed): notice.window_unheard,
     (Phase.CONFIRM, e.PromptEnded): notice.asked_again,
     (Phase.REFER, e.PromptEnded): refer.prompt_ended,
-    (Phase.REFER, r.ReferAnswered): refer.answered,
+    (Phase.REFER, e.ReferAnswered): refer.answered,
     (Phase.HUNT, e.PromptEnded): hunting.prompt_ended,
     (Phase.HUNT, e.NoOperatorFree): hunting.nobody,
     (Phase.HUNT, e.OperatorFree): hunting.somebody,
@@ -108,15 +157,15 @@ ANYWHERE: dict[type, Reaction] = {
     e.KeysNegotiated: bridge.keys_negotiated,
     e.LegHeld: bridge.leg_held,
     e.LegResumed: bridge.leg_resumed,
-    r.TransferAsked: transferring.asked,
-    r.TransferDenied: transferring.denied,
-    r.ReferNotified: refer.notified,
-    e.LegGone: sides.leg_gone,
-    e.MediaLost: sides.media_lost,
+    e.TransferAsked: transferring.asked,
+    e.TransferDenied: transferring.denied,
+    e.ReferNotified: refer.notified,
+    e.LegGone: leg_gone,
+    e.MediaLost: media_lost,
     e.RecordingDeclined: notice.declined,
     e.TapFailed: bridge.tap_failed,
     e.HearingFailed: bridge.hearing_failed,
-    e.ServiceEnding: sides.service_ending,
+    e.ServiceEnding: service_ending,
     e.TimePassed: time_passed,
 }
 TIMEOUTS: dict[Timer, Callable[[CallState], None]] = {

@@ -7,9 +7,8 @@ caller hears music until then, and a phone that answers and vanishes is nobody's
 from sipagent.call import bridge, end, timing
 from sipagent.call import events as e
 from sipagent.call.events import Prompt
-from sipagent.call.machines.hunt import Operator
-from sipagent.call.policy import Phase
-from sipagent.call.state import CallState
+from sipagent.call.machines import Operator
+from sipagent.call.state import CallState, Phase
 
 
 def hunt(call: CallState) -> None:

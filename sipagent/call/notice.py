@@ -8,9 +8,8 @@ from typing import Any
 from sipagent.call import bridge, end, hunting, refer, timing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
-from sipagent.call.machines.consent import DecidedBy, Decision
-from sipagent.call.policy import Phase
-from sipagent.call.state import Accepted, CallState, heard_again
+from sipagent.call.machines import DecidedBy, Decision
+from sipagent.call.state import Accepted, CallState, Phase, heard_again
 
 
 def offered(call: CallState, fact: e.CallOffered) -> None:

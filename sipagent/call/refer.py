@@ -6,10 +6,8 @@ meanwhile. Where it doesn't succeed, operators are rung as for every other call.
 
 from sipagent.call import end, hunting, timing
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt
-from sipagent.call.policy import Phase
-from sipagent.call.state import CallState
+from sipagent.call.state import CallState, Phase
 
 
 def may_leave(call: CallState) -> bool:
@@ -41,10 +39,10 @@ def refer(call: CallState) -> None:
     call.refer_until = call.now + call.policy.ring_s
     call.timers["refer"] = min(call.refer_until, call.now + timing.REFER_ANSWER_S)
     call.note(f"referred to {target}", "agent")
-    call.do(r.Refer(CALLER, target))
+    call.do(e.Refer(CALLER, target))
 
 
-def answered(call: CallState, fact: r.ReferAnswered) -> None:
+def answered(call: CallState, fact: e.ReferAnswered) -> None:
     if "refer" not in call.timers:
         return
     if 200 <= fact.status < 300:
@@ -53,7 +51,7 @@ def answered(call: CallState, fact: r.ReferAnswered) -> None:
         stay(call, f"REFER refused with {fact.status}" if fact.status else "REFER could not be sent")
 
 
-def notified(call: CallState, fact: r.ReferNotified) -> None:
+def notified(call: CallState, fact: e.ReferNotified) -> None:
     if call.phase not in (Phase.REFER, Phase.HUNT) or fact.status < 200:
         return
     if fact.status < 300:  # also one that comes late, while operators ring
@@ -82,5 +80,5 @@ def unheard(call: CallState) -> None:
 def stay(call: CallState, why: str) -> None:
     """The bridge after all."""
     call.note(why, "agent")
-    call.do(r.GiveUpRefer(CALLER))
+    call.do(e.GiveUpRefer(CALLER))
     hunting.hunt(call)

@@ -1,20 +1,76 @@
-"""What a call's policy remembers, and the small steps that it is made of.
+"""What a call's policy goes by: what the configuration says, the phases, and what one call remembers.
 
 It decides nothing: what a fact does is looked up in `flow`, and stands in one of the modules beside it.
+The methods of `CallState` are the small steps that those are made of.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Literal
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Prompt
-from sipagent.call.machines.codes import SAME_PRESS_S, Press, Typed
-from sipagent.call.machines.consent import Consent, DecidedBy, DecidedIn, Decision
-from sipagent.call.machines.conversation import Conversation
-from sipagent.call.machines.hunt import Hunt
-from sipagent.call.machines.story import ERASED, Story, Who
-from sipagent.call.machines.transfer import Transfer
-from sipagent.call.policy import Phase, Policy
+from sipagent.call.events import CALLER, Prompt, Wish
+from sipagent.call.machines import (
+    ERASED,
+    SAME_PRESS_S,
+    Codes,
+    Consent,
+    Conversation,
+    DecidedBy,
+    DecidedIn,
+    Decision,
+    Hunt,
+    Press,
+    Story,
+    Transfer,
+    Typed,
+    Who,
+)
+
+
+class Phase(StrEnum):
+    OFFERED = "offered"
+    ANSWERED = "answered"
+    CHOICE = "choice"
+    NOTICE = "notice"
+    WINDOW = "window"
+    CONFIRM = "confirm"
+    HUNT = "hunt"
+    REFER = "refer"
+    BRIDGED = "bridged"
+    TRANSFER = "transfer"
+    FAREWELL = "farewell"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration says about calls. Digits are single DTMF characters, times seconds.
+
+    `choices`: the keys of the first prompt, each with the language that it chooses; none: no such prompt.
+    `promised`: the languages whose notice says what to say, each with what that does. Where nothing is
+    promised, a refusal that is not sure is asked about, and no word accepts.
+    """
+
+    opt_in: bool = False
+    refusal_digits: tuple[str, ...] = ("9",)
+    accept_digit: str = "1"
+    choices: tuple[tuple[str, str], ...] = ()
+    voice: bool = False
+    in_call_voice: bool = False
+    promised: frozenset[tuple[str, Wish]] = frozenset()
+    window_s: float = 5.0
+    ring_s: float = 20.0
+    max_wait_s: float = 120.0
+    simultaneous: bool = False
+    refer_targets: tuple[str, ...] = ()  # where a call goes that is not recorded; empty: it stays
+    transfer_targets: tuple[str, ...] = ()  # where an operator's phone may send a caller
+    codes: Codes = field(default_factory=Codes)
+    stop_erases: bool = True
+    recording: bool = True
+    full_status: int = 503
+
 
 Timer = (
     Literal["media", "window", "verdict", "late", "listening"]

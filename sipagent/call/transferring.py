@@ -7,33 +7,29 @@ the operator's phone may ask for it (`AllowTransfer`), and only for one of the c
 
 from sipagent.call import bridge, hunting, timing
 from sipagent.call import events as e
-from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt
-from sipagent.call.machines.conversation import Conversation
-from sipagent.call.machines.hunt import Operator, refused
-from sipagent.call.machines.transfer import Transfer
-from sipagent.call.policy import Phase
-from sipagent.call.state import CallState
+from sipagent.call.machines import Conversation, Operator, Transfer, refused
+from sipagent.call.state import CallState, Phase
 
 BUSY, NO_ANSWER, DECLINED = 486, 480, 603  # what the phone that asked is told (RFC 3261 section 21)
 UNHEARD = (408, 481)  # what becomes of a NOTIFY that nobody answers, or of which the phone knows nothing
 
 
-def asked(call: CallState, fact: r.TransferAsked) -> None:
+def asked(call: CallState, fact: e.TransferAsked) -> None:
     operator, talk = call.hunt.operator, call.conversation
     if call.phase is not Phase.BRIDGED or operator is None or talk is None or fact.leg != operator.leg:
-        call.do(r.TellTransfer(fact.leg, DECLINED, last=True))
+        call.do(e.TellTransfer(fact.leg, DECLINED, last=True))
         call.do(*([e.DeclineOperator(fact.target)] if fact.free else []))
     elif not fact.free:
         call.note(f"transfer to {fact.target}: busy", "operator")
-        call.do(r.TellTransfer(fact.leg, BUSY, last=True), *bridge.may_transfer(call, operator))
+        call.do(e.TellTransfer(fact.leg, BUSY, last=True), *bridge.may_transfer(call, operator))
         call.busy_until = call.now + timing.HASTE_S
     else:
         call.note(f"transfer to {fact.target}", "operator")
-        call.do(r.Separate(operator.leg))
+        call.do(e.Separate(operator.leg))
         call.transfer = Transfer(operator, fact.target, fact.replaces)
         gives_away(call, talk)
-        call.do(r.TellTransfer(operator.leg, 100, last=not fact.room))
+        call.do(e.TellTransfer(operator.leg, 100, last=not fact.room))
         if fact.room:
             ring_target(call, call.transfer)
         else:
@@ -47,7 +43,7 @@ def gives_away(call: CallState, talk: Conversation) -> None:
     call.play(Prompt.HOLD_MUSIC)
 
 
-def denied(call: CallState, fact: r.TransferDenied) -> None:
+def denied(call: CallState, fact: e.TransferDenied) -> None:
     call.note("transfer refused with 403", "caller" if fact.leg == CALLER else "operator")
 
 
@@ -100,7 +96,7 @@ def giver_spared(call: CallState, _: e.LegWanted) -> None:
     transfer = call.transfer
     if transfer and transfer.spare:
         giver = transfer.giver
-        call.do(r.TellTransfer(giver.leg, 100, last=True), e.HangUp(giver.leg))
+        call.do(e.TellTransfer(giver.leg, 100, last=True), e.HangUp(giver.leg))
         call.note(f"{giver.uri}: given up for another caller", "agent")
         call.transfer = transfer.left()
 

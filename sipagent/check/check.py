@@ -1,8 +1,9 @@
 """`sipagent check`: all that can be known of a call before there is one.
 
 `checks` gives findings and prints nothing. It changes nothing, except that opening a database of an older
-version brings it up to date. `config` has the rules that config.toml must fulfil to load; this module finds
-what loads but still needs a look.
+version brings it up to date. `config` has the rules that config.toml must fulfil to load; this module
+finds what loads but still needs a look, such as whether calls can be drawn for recording, and draws
+repeated.
 """
 
 import re
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from sipagent.check.hosts import host_findings
-from sipagent.check.keys import key_findings
+from sipagent.agent.stored import is_there
+from sipagent.check.hosts import host_findings, object_findings, shared_findings
+from sipagent.check.keys import key_findings, others_may_read, readable
 from sipagent.check.machine import (
     EngineFacts,
     disk_findings,
@@ -20,22 +22,48 @@ from sipagent.check.machine import (
     priority_finding,
     python_finding,
 )
-from sipagent.check.moved import moved_findings
 from sipagent.check.notice import prompt_findings
-from sipagent.check.objects import object_findings
-from sipagent.check.private import others_may_read, readable
-from sipagent.check.sampling import sampling_findings
-from sipagent.check.shared import shared_findings
-from sipagent.check.stamp import stamp_findings
-from sipagent.check.voices import lent_voice_findings
-from sipagent.config import examples
-from sipagent.config.finding import Finding, Level, error, ok, warning
+from sipagent.check.retention import lent_voice_findings, moved_findings, stamp_findings
+from sipagent.config import rules
+from sipagent.config.errors import Finding, Level, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host
+from sipagent.config.sampling import SeedError, Window, read_seed
 from sipagent.config.types import outlasts
-from sipagent.edge.addresses import looked_up, pbx_hosts
+from sipagent.edge.plan import looked_up, pbx_hosts
 from sipagent.voice.detectors import voice_findings
 
 __all__ = ["EngineFacts", "Finding", "Level", "checks"]
+
+
+def sampling_findings(config: Config) -> Iterator[Finding]:
+    """Look at the seed, which is made at the first start, and for windows in which no one can call."""
+    yield from _seed(config)
+    week = config.hours and config.hours.week
+    for number, window in enumerate(config.shares().windows):
+        if week and not any(window.overlaps(Window((day,), hours, 1.0)) for day, hours in enumerate(week)):
+            yield warning(f"recording.window[{number}]", "without effect: never within hours.week")
+
+
+def _seed(config: Config) -> Iterator[Finding]:
+    path = config.places.seed
+    try:
+        seed, mode = read_seed(path), path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        if is_there(config):
+            lost = "draws so far can no longer be repeated, unless a copy is put back"
+            yield warning("seed", f"{path} is missing: made anew at the next start; {lost}")
+        return
+    except SeedError as problem:
+        yield error("seed", f"{problem}; no call is drawn where recording.share is below 1")
+    except OSError as problem:
+        yield error("seed", f"{path}: {problem.strerror}; no call is drawn where recording.share is below 1")
+    else:
+        if mode & 0o077:
+            told = "who reads it knows beforehand who is drawn"
+            yield error("seed", f"others may read {path} (mode {mode:04o}): {told}; chmod 0600")
+        else:
+            yield ok("seed", f"{path}: {seed.name}")
+
 
 _CONSENT = re.compile(r"\bconsent|\b6\s*\(1\)\s*\(?a\)", re.IGNORECASE)
 
@@ -79,8 +107,8 @@ def _service(config: Config) -> Iterator[Finding]:
         if not any(sign.isalnum() for sign in getattr(config.service, key)):
             yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
     reached = error if not config.trunk.listen.is_loopback else warning
-    for key, value in examples.left(config.service).items():
-        yield reached(f"service.{key}", examples.told(value))
+    for key, value in rules.examples_left(config.service).items():
+        yield reached(f"service.{key}", rules.example_told(value))
     if config.refusal.mode == "objection" and _CONSENT.search(config.service.legal_basis):
         yield warning(
             "service.legal_basis",

@@ -1,29 +1,123 @@
-"""What `check` can tell of hosts that share a database: who lives, what waits, what must still go."""
+"""What `check` can tell of several hosts: the database that they share, themselves, the store of objects.
+
+Whether the database answers, loses nothing, and tells nobody what it was told; who lives, what waits in
+the journals, what must still go; whether the store does what it says, and what it still has.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from retention.journal.journal import Journal
-from retention.rows.faults import StoreError, TryAgain
-from sipagent.agent.recorder.stored import row_key_files, store_of
-from sipagent.config.finding import Finding, counted, error, ok, warning
-from sipagent.config.load import Config
+from retention.journal import Journal
+from retention.objects.erase import try_out
+from retention.recording_files import Area, FileKind
+from retention.rows.rows import StoreError, TryAgain
+from sipagent.agent.stored import (
+    accounts_fault,
+    bucket_of,
+    is_there,
+    journal_of,
+    lacks_rows,
+    row_key_files,
+    spool_of,
+    store_of,
+)
+from sipagent.check.keys import others_may_read, readable
+from sipagent.config.errors import Finding, counted, error, ok, warning
+from sipagent.config.load import Config, ConfigError
+from sipagent.service.storing import LATE
 
 if TYPE_CHECKING:
-    from retention.host import Host
-    from retention.postgres.sealed_store import SealedStore
+    from retention.postgres.database import Server
+    from retention.postgres.store import SealedStore
+    from retention.records import Host
 
-LATE = timedelta(minutes=1)  # a journal is shipped within seconds
-FULL = 0.5  # of what a journal may take on the disk
+_DATABASE = "retention.database"
+CLOCK_OFF = timedelta(seconds=2)  # two clocks: then leases and dates are said by the wrong one
+CLOCK_FAR_OFF = timedelta(seconds=30)
+
+
+def shared_findings(config: Config) -> Iterator[Finding]:
+    """Look at the server; no finding where this host has its own database."""
+    if config.shared is None:
+        return
+    from retention.postgres.database import is_local, look_at_server  # slow to import; most hosts have a file
+
+    try:
+        server = look_at_server(config.shared, config.shared_password())
+    except ConfigError as problem:
+        yield error(problem.key, problem.problem)
+    except StoreError as problem:
+        yield error(_DATABASE, str(problem))
+    else:
+        yield from server_findings(server, datetime.now(UTC), local=is_local(config.shared))
+        yield from _accounts(config)
+
+
+def server_findings(server: "Server", now: datetime, *, local: bool) -> Iterator[Finding]:
+    """What is to be said of a server. `now`: by the clock of this host; `local`: no network leads to it."""
+    release = f"PostgreSQL {server.release}"
+    if server.is_old:
+        yield error(_DATABASE, f"{release}: too old; accepted: 15 or newer")
+    elif server.standby:
+        yield error(_DATABASE, f"{release} is a standby: it takes no writes; calls wait in the journal")
+    else:
+        yield ok(_DATABASE, f"{release} answers, and takes writes")
+    if server.steps is None:
+        yield ok(_DATABASE, "there are no tables in it yet: they will be made")
+    elif unknown := server.unknown_steps:
+        yield warning(_DATABASE, f"a newer sipagent has changed its tables ({unknown[-1]}): update this host")
+    if not server.encrypted and not local:
+        said = "the connection is not encrypted, and nothing says who answers"
+        yield warning(_DATABASE, f"{said}; accepted: sslmode=verify-full in its URL")
+    yield from _clock(server.now - now)
+    if name := server.logs_values:
+        said = f"{name}: values of statements are written into the server's log"
+        yield warning(_DATABASE, f"{said}; accepted: log_parameter_max_length = 0, also on_error")
+    if name := server.may_lose:
+        yield _losing(name)
+
+
+def _accounts(config: Config) -> Iterator[Finding]:
+    """Whether this host has the key that accounts of the page are under."""
+    if config.web.listen is None:
+        return
+    try:
+        fault = accounts_fault(config)
+    except StoreError as problem:
+        yield error(_DATABASE, str(problem))
+    else:
+        if fault is not None:
+            yield error("accounts.key", fault)
+        elif config.places.accounts_key.exists():
+            yield ok("accounts.key", "opens the accounts of the page that hosts share")
+
+
+def _clock(off: timedelta) -> Iterator[Finding]:
+    seconds = abs(off.total_seconds())
+    if abs(off) > CLOCK_OFF:
+        level = error if abs(off) > CLOCK_FAR_OFF else warning
+        which = "ahead of" if off > timedelta() else "behind"
+        yield level(_DATABASE, f"its clock is {seconds:.0f} s {which} this host's")
+
+
+def _losing(name: str) -> Finding:
+    if name == "synchronous_standby_names":
+        said = "a standby that takes over may lack the newest rows, which no journal has any more"
+        return warning(_DATABASE, f"{said}; accepted: its name in synchronous_standby_names")
+    return error(_DATABASE, f"{name} is off: what it has acknowledged may be lost; accepted: on")
+
+
+JOURNAL_LATE = timedelta(minutes=1)  # a journal is shipped within seconds
+JOURNAL_FULL = 0.5  # of what a journal may take on the disk
 
 
 def host_findings(config: Config) -> Iterator[Finding]:
     """Look at the hosts and their journals; no finding where there is one host, or no answer: that is told by
-    `shared`."""
+    `shared_findings`."""
     if config.shared is None:
         return
-    from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
+    from retention.postgres.store import SealedStore  # slow to import; most hosts have a file
 
     try:
         yield from _waiting(config)
@@ -43,7 +137,7 @@ def host_findings(config: Config) -> Iterator[Finding]:
 
 def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | None) -> Iterator[Finding]:
     """What is to be said of them. `now`: by the database's clock; `journal`: the identity of this host's."""
-    from retention.host import HostState
+    from retention.records import HostState
 
     for one in hosts:
         state = one.state(now)
@@ -53,7 +147,7 @@ def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | No
         elif state is HostState.LOST:
             waits = f", {counted(one.lag_rows, 'row')} in its journal" if one.lag_rows else ""
             yield error("cluster", f"host {one.host}: no word since {one.seen_at:%Y-%m-%d %H:%M} UTC{waits}")
-        elif one.lag_s(now) > LATE.total_seconds():
+        elif one.lag_s(now) > JOURNAL_LATE.total_seconds():
             since = f"{counted(one.lag_rows, 'row')} in its journal, the first for {one.lag_s(now):.0f} s"
             yield error("cluster", f"host {one.host}: {since}")
     running = [one for one in hosts if one.state(now) is HostState.RUNNING]
@@ -73,7 +167,7 @@ def apart_found(hosts: "list[Host]", mine: str) -> Iterator[Finding]:
 
 def _unreachable(store: "SealedStore", config: Config) -> Iterator[Finding]:
     """Keys of rows that had been files before there was a store of objects. Raises StoreError."""
-    from retention.postgres.sealed.bundles import BUNDLES
+    from retention.postgres.row_keys import BUNDLES
 
     if row_key_files(config).within(BUNDLES):
         said = "keys of rows are files of this host alone"
@@ -89,11 +183,11 @@ def _waiting(config: Config) -> Iterator[Finding]:
         return
     with Journal(config.database) as journal:
         lag, used = journal.lag(), journal.used()
-    if used > FULL:
+    if used > JOURNAL_FULL:
         yield error("cluster.journal", f"is full to {used:.0%}: beyond that no call can be kept")
     elif lag.rows:
         waits = f"{counted(lag.rows, 'row')} in it, the first for {lag.seconds(datetime.now(UTC)):.0f} s"
-        late = lag.seconds(datetime.now(UTC)) > LATE.total_seconds()
+        late = lag.seconds(datetime.now(UTC)) > JOURNAL_LATE.total_seconds()
         yield (error if late else ok)("cluster.journal", waits)
 
 
@@ -102,3 +196,73 @@ def _journal(config: Config) -> str | None:
         return None
     with Journal(config.database) as journal:
         return journal.identity
+
+
+_OBJECTS = "objects"
+_LEVELS = {"ok": ok, "warning": warning, "error": error}
+
+
+def object_findings(config: Config, now: datetime) -> Iterator[Finding]:
+    """Try out the bucket, if there is one. `now` is aware. Raises OSError."""
+    bucket, told = bucket_of(config), config.objects
+    if bucket is None or told is None:
+        return
+    path = told.credentials_file
+    if path is not None and path.exists() and others_may_read(found := path.stat()):
+        yield warning("objects.credentials_file", readable(found))
+    for trial in try_out(bucket):
+        yield _LEVELS[trial.level](
+            _OBJECTS, f"{told.url} {trial.said}" if trial.level == "ok" else trial.said
+        )
+    if config.database.exists() or config.shared is not None:
+        yield from _removals(config, now)
+        yield from _rows(config, told.url)
+    yield _spool(config)
+
+
+def _removals(config: Config, now: datetime) -> Iterator[Finding]:
+    """Of this host, and of all."""
+    where, late = "objects.removals", now - LATE
+    found = []
+    try:
+        if config.database.exists():  # else the agent makes its journal
+            with journal_of(config) as journal:
+                found.append(journal.objects.removals(late))
+        if config.shared is not None:
+            with store_of(config) as store:
+                found.append(store.objects.removals(late))
+    except TryAgain:  # that has been said
+        return
+    except StoreError as problem:
+        yield error(where, str(problem))
+        return
+    worst = max(found, key=lambda one: one.recordings)
+    if not worst.recordings or worst.since is None:
+        yield ok(where, "all that had to go is gone")
+        return
+    since = f"{worst.since:%Y-%m-%d %H:%M} UTC"
+    said = counted(worst.recordings, "recording")
+    yield error(where, f"of {said} not all is removed, the first since {since}; it is tried again")
+
+
+def _rows(config: Config, url: str) -> Iterator[Finding]:
+    """Recordings that nobody would ever remove."""
+    if not is_there(config):
+        return
+    try:
+        with store_of(config) as store:
+            if lacks_rows(config, store):
+                yield error(
+                    _OBJECTS, f"{url} has recordings, and no row tells of any: see `sipagent rebuild`"
+                )
+    except StoreError:
+        return  # that has been said
+    except OSError:
+        return  # so has this, when the bucket was tried
+
+
+def _spool(config: Config) -> Finding:
+    """What is not up yet; while calls are on there is always something."""
+    names = spool_of(config).each_name(Area.RECORDINGS)
+    waiting = sum(name.endswith(f".{FileKind.SEALED}") for name, _ in names)
+    return ok("objects.spool", f"{counted(waiting, 'finished recording')} not up yet")

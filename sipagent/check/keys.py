@@ -1,4 +1,7 @@
-"""Whether recordings can be sealed and opened, and no private key is where they are made."""
+"""Whether recordings can be sealed and opened, and no private key is where they are made.
+
+And who else may read a file that is a secret.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention.archive.orphans import Orphan, orphans
-from retention.rows.faults import TryAgain
-from retention.rows.store import StoreError
-from retention.storage.keys import KeysError, PublicKey, read_identity, read_public
-from sipagent.agent.recorder.recordable import VAULT, obstacles
-from sipagent.agent.recorder.stored import archive_of, is_here, is_there, store_of
-from sipagent.config.finding import Finding, error, ok, warning
+from retention.rows.rows import StoreError, TryAgain
+from retention.vault import KeysError, PublicKey, read_identity, read_public
+from retention.verify import Orphan, orphans
+from sipagent.agent.admission import VAULT, obstacles
+from sipagent.agent.stored import archive_of, is_here, is_there, store_of
+from sipagent.config.errors import Finding, error, ok, warning
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
+
+
+def others_may_read(found: os.stat_result) -> bool:
+    """Whether anybody but its owner may; or, of a file of root's, anybody but one group.
+
+    So `init` hands a password over: root owns it, and the service's group reads it.
+    """
+    ours = 0o740 if found.st_uid == 0 else 0o700
+    return bool(found.st_mode & 0o777 & ~ours)
+
+
+def readable(found: os.stat_result) -> str:
+    """The warning of it."""
+    return f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600"
+
 
 _SHOWN = 3  # names of a long list
 

@@ -1,7 +1,8 @@
 """Whether the prompts say what they must, by the words in the files beside them, and sound as they should.
 
-A caller must learn before being recorded who records, that it is recorded, what for, and how to refuse it, or
-accept it (GDPR articles 13 and 21(4); article 7 if the recording rests on consent).
+A caller must learn before being recorded who records, that it is recorded, what for, and how to refuse
+it, or accept it (GDPR articles 13 and 21(4); article 7 if the recording rests on consent). And what the
+prompts say of the service must be true: its name, and when it is open.
 
     lint(config)             every single thing, for `sipagent notice --lint`
     prompt_findings(config)  what is not right of it, for `sipagent check`
@@ -9,18 +10,72 @@ accept it (GDPR articles 13 and 21(4); article 7 if the recording rests on conse
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from zoneinfo import available_timezones
 
-from media.loudness import Loudness, loudness
-from media.prompt import PromptError, PromptFile, inspect_prompt
-from sipagent.check.spoken import hours_findings, name_findings
-from sipagent.config.finding import Finding, counted, error, ok, warning
-from sipagent.config.load import Config, PromptSet
-from sipagent.notice import words as heard
-from sipagent.notice.spoken_ways import better_heard, broken_promise, tells_to_say
-from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary
-from sipagent.notice.words import plain
+from media.prompt import Loudness, PromptError, PromptFile, inspect_prompt, loudness
+from sipagent.config.errors import Finding, counted, error, ok, warning
+from sipagent.config.load import Config, Holidays, PromptSet
+from sipagent.text import notice_words as heard
+from sipagent.text.notice import (
+    better_heard,
+    broken_promise,
+    clocks,
+    hours_differences,
+    tells_to_say,
+    told_hours,
+)
+from sipagent.text.notice_words import (
+    FRENCH,
+    SHIPPED,
+    VOCABULARIES,
+    Vocabulary,
+    other_name,
+    plain,
+    says_shipped,
+)
 
 __all__ = ["VOCABULARIES", "lint", "missing_words", "plain", "prompt_findings"]
+
+
+def name_findings(config: Config, what: str, words: str, language: str) -> Iterator[Finding]:
+    """Whether it says another name: callers must know whom they have reached."""
+    text, voc = heard.plain(words), VOCABULARIES.get(language, FRENCH)
+    names = [config.service.name, config.service.controller]
+    ours = f"service.name is {config.service.name}"
+    if says_shipped(text, names, voc):
+        yield error(what, f"says {SHIPPED}, the name that is shipped; {ours}")
+    elif other := other_name(words, language, names, voc):
+        yield warning(what, f"greets callers as {other}; {ours}")
+    elif heard.names_one_of(text, names, voc):
+        yield ok(what, "says whose it is")
+
+
+def hours_findings(config: Config, what: str, text: str, language: str) -> Iterator[Finding]:
+    """Whether the hours in plain words are the configured ones."""
+    told, hours = told_hours(text, language), config.hours
+    if told is None or not (told or told.holidays):
+        return
+    zone = config.service.timezone.key
+    untrue = [
+        f"says the time of {city}; service.timezone is {zone}" for city in _elsewhere(text, language, zone)
+    ]
+    untrue += hours_differences(told, None if hours is None else hours.week)
+    if told.holidays and hours is not None and hours.holidays == Holidays():
+        untrue.append("says that public holidays are closed, and hours.holidays is absent")
+    yield from (warning(what, one) for one in untrue)
+    if not untrue:
+        yield ok(what, f"says the hours that are set ({told or 'public holidays'})")
+
+
+def _elsewhere(text: str, language: str, zone: str) -> list[str]:
+    """The cities of other time zones whose clock plain words name."""
+    cities = {_city(key) for key in available_timezones()} - {_city(zone)}
+    return [city.capitalize() for city in clocks(text, language) if city in cities]
+
+
+def _city(zone: str) -> str:
+    return zone.rpartition("/")[2].casefold()
+
 
 NAMES = (
     "choose",

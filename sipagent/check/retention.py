@@ -1,29 +1,194 @@
 """What `check` can tell of what is kept: whether it is removed in time, holds are reviewed, the chain is
-whole.
+whole, time stamps still come, a copy that `migrate` left outlives what is purged, and voices that
+colleagues have lent go when they must and are read by nobody else.
 
 Reads the database and changes nothing in it; only `verify` reads every entry and every file.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from retention.archive.archive import Archive
-from retention.archive.erasure import stuck
-from retention.archive.reserve import lasting_problems
-from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
-from retention.rows.faults import TryAgain
-from retention.rows.rows import Rows
-from retention.rows.store import StoreError
-from retention.rules.clock import ClockReading, read_clock, suspended
-from retention.rules.hold import reviews_overdue
-from retention.rules.purge import OVERDUE, ahead_of, due, plan
-from retention.stamps.stamp import proven
-from retention.storage.places import Places
-from sipagent.agent.recorder.stored import archive_of, is_here, store_of
-from sipagent.config.finding import Finding, counted, error, ok
-from sipagent.config.load import Config
+from media.prompt import PromptError
+from media.training.enrolled import EnrolledError, Person
+from retention import stamps
+from retention.archive import Archive
+from retention.clock import ClockReading, read_clock, suspended
+from retention.erase import stuck
+from retention.files import Moved, Places, read_moved
+from retention.holds import reviews_overdue
+from retention.purge import OVERDUE, ahead_of, due, plan
+from retention.records import RecordError
+from retention.reserve import lasting_problems
+from retention.rows.chain import DAMAGED, ChainHead, ChainHeadError, damaged_path, read_head
+from retention.rows.rows import Rows, StoreError, TryAgain
+from retention.stamps import FolderStamps, StampError, Stamps, newest, proven, stamps_beside
+from sipagent.agent.stored import archive_of, is_here, is_there, store_of
+from sipagent.config.errors import Finding, counted, error, ok, warning
+from sipagent.config.load import Config, ConfigError
+from sipagent.enrol.keeping import expires_at, heads_of, voices
+from sipagent.enrol.network import callers
+from sipagent.enrol.script import LANGUAGES, ScriptError, default_phrases, script
 from sipagent.service.purging import RESUMES
+
+STAMP_LATE = timedelta(days=1)  # the agent stamps every hour
+
+
+def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
+    """Look at library, certificates and newest stamp; no finding if none are configured. `now` is aware."""
+    url, ca = config.retention.timestamp_url, config.retention.timestamp_ca
+    if ca is None:  # then there is no url, either
+        return
+    if not stamps.library_installed():
+        yield error("retention.timestamp_url" if url else "retention.timestamp_ca", stamps.NO_LIBRARY)
+        return
+    if url:
+        yield ok("retention.timestamp_url", url)
+    yield _certificates(ca)
+    if url and is_there(config):
+        yield from _stamps_kept(config, now or datetime.now(UTC))
+
+
+def _certificates(file: Path) -> Finding:
+    what = "retention.timestamp_ca"
+    try:
+        found = stamps.certificates(file)
+    except StampError as wrong:
+        return error(what, str(wrong))
+    roots = [certificate for certificate in found if certificate.issuer == certificate.subject]
+    if not roots:
+        return error(what, f"{file}: no root among its certificates, so no stamp can be trusted")
+    return ok(what, f"{file} vouches by {', '.join(root.subject.rfc4514_string() for root in roots)}")
+
+
+def _stamps_kept(config: Config, now: datetime) -> Iterator[Finding]:
+    """Those of this host, or of all; where these do not answer, that has been said."""
+    try:
+        if is_here(config):
+            yield _newest(FolderStamps(config.places.stamps), read_head(config.places.head), now)
+            return
+        with store_of(config) as store:
+            yield _newest(stamps_beside(store), store.head(), now)
+    except TryAgain:
+        return
+    except (StampError, ChainHeadError, StoreError, OSError) as wrong:
+        yield error("stamps", str(wrong))
+
+
+def _newest(kept: Stamps, head: ChainHead | None, now: datetime) -> Finding:
+    """If the head moves but no stamp comes, no third party has seen it. Raises StampError, OSError."""
+    last = newest(kept)
+    if last is None:
+        return warning("stamps", "none yet: see `sipagent stamp`")
+    detail = f"the newest, of entry {last.seq}, is from {last.at:%Y-%m-%d %H:%M} UTC"
+    if head is not None and head.seq > last.seq and now - last.at > STAMP_LATE:
+        return warning("stamps", f"{detail}, and more was written since: see `sipagent stamp`")
+    return ok("stamps", detail)
+
+
+_MIGRATE = "migrate"
+
+
+def moved_findings(places: Places, now: datetime) -> Iterator[Finding]:
+    """Look for databases whose rows are elsewhere by now, in the folder of the present one. `now` is aware.
+    Raises OSError."""
+    for path in places.notes_of_moves():
+        try:
+            note = read_moved(path)
+        except RecordError as problem:
+            yield error(_MIGRATE, str(problem))
+            continue
+        if note is not None and (file := path.with_name(note.database)).exists():
+            yield _moved(file, note, now, used=file == places.database)
+
+
+def _moved(file: Path, note: Moved, now: datetime, *, used: bool) -> Finding:
+    if not note.done:
+        begun = f"{file}: moving to {note.to} was begun at {note.at:%Y-%m-%d %H:%M} UTC, and not ended"
+        return error(_MIGRATE, f"{begun}: what is there is a copy; see `sipagent migrate`")
+    if used:
+        return error(
+            _MIGRATE, f"{file}: its rows have moved to {note.to}, and nothing is written here any more"
+        )
+    said = f"{file} is still there, its rows have moved to {note.to}"
+    if note.until is not None and note.until <= now:
+        return error(_MIGRATE, f"{said}: remove it with its recordings, the first have expired")
+    until = "" if note.until is None else f" by {note.until:%Y-%m-%d}"
+    return warning(_MIGRATE, f"{said}: remove it{until}, once all goes well")
+
+
+VOICES_SOON = timedelta(days=30)
+VOICES = "enrol.folder"
+
+
+def lent_voice_findings(config: Config, now: datetime) -> Iterator[Finding]:
+    """Who may lend one; whether what must go has gone, can be read, and by nobody else. `now` is aware."""
+    yield from _lending_prompts(config)
+    yield from _lending_callers(config)
+    try:
+        yield from _voices(config, now)
+    except OSError as problem:
+        yield error(VOICES, f"{problem.filename}: {problem.strerror}")
+
+
+def _lending_prompts(config: Config) -> Iterator[Finding]:
+    """Whether the phrases of the configuration can be asked for, in its language."""
+    if config.enrol is None:
+        return
+    language = config.service.language
+    if language not in LANGUAGES:
+        spoken = " or ".join(LANGUAGES)
+        yield warning("enrol", f"no prompts in {language}; accepted: `sipagent enrol --speech` {spoken}")
+        return
+    try:
+        script(default_phrases(config.refusal.keywords, language), language, config.enrol.prompts)
+    except ScriptError as wrong:
+        yield warning("enrol", str(wrong))
+    except PromptError as wrong:
+        yield error("enrol.prompts", str(wrong))
+
+
+def _lending_callers(config: Config) -> Iterator[Finding]:
+    """Whether calls from outside could be taken for a colleague's."""
+    if config.enrol is None:
+        return
+    try:
+        _, doubts = callers(config)
+    except ConfigError as wrong:
+        yield error(wrong.key, wrong.problem)
+        return
+    for doubt in doubts:
+        yield warning("enrol.colleagues", doubt)
+
+
+def _voices(config: Config, now: datetime) -> Iterator[Finding]:
+    found = list(voices(config.voices))
+    for place, person in found:
+        if isinstance(person, EnrolledError):
+            yield error(VOICES, str(person))
+        until = expires_at(place, person, config.voices_days)
+        if until <= now:
+            yield error(VOICES, f"{place.name}: expired on {until:%Y-%m-%d}: see `sipagent purge`")
+        elif until <= now + VOICES_SOON and (heads := heads_of(config.refusal.heads, place.name)):
+            named = ", ".join(head.name for head in heads)
+            yield warning(VOICES, f"{place.name}: expires on {until:%Y-%m-%d}, and {named} with it")
+    yield from _voices_readable(config.voices, [place for place, _ in found])
+    ends = [
+        expires_at(place, person, config.voices_days) for place, person in found if isinstance(person, Person)
+    ]
+    if ends:
+        yield ok(VOICES, f"{counted(len(ends), 'voice')}, the first until {min(ends):%Y-%m-%d}")
+    elif config.enrol is not None and not found:
+        yield ok(VOICES, "nobody has lent a voice")
+
+
+def _voices_readable(folder: Path, places: list[Path]) -> Iterator[Finding]:
+    """A folder that others may enter, or a file that they may read; one is named, as all are made alike."""
+    open_ones = [one for one in (folder, *places) if one.exists() and one.stat().st_mode & 0o077]
+    files = [file for place in places for file in sorted(place.iterdir()) if file.stat().st_mode & 0o077]
+    for path, right in [*((one, "0700") for one in open_ones), *((one, "0600") for one in files)][:1]:
+        mode = path.stat().st_mode & 0o777
+        yield warning(VOICES, f"others on this machine may read {path} (mode {mode:04o}); chmod {right}")
 
 
 def retention_findings(

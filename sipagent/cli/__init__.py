@@ -1,4 +1,4 @@
-"""The command line: its commands, and what they share.
+"""The command line: one module a command, or a family of them, and what they share.
 
-`main` names them all.
+`main` names them all; `program`, `terminal` and `options` are shared.
 """

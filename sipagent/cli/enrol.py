@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from media.hearing.head import HeadError
+from media.hearing.embedding import HeadError
 from media.hearing.spotter import known_heads, plain
 from media.prompt import PromptError
 from media.training.enrolled import EnrolledError, Person
-from retention.recording import to_text
-from sipagent.cli.base import Failure, Workplace, json_option, print_json, words
-from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import full
+from retention.records import to_text
+from sipagent.cli.program import Failure, Workplace, json_option, print_json, words
+from sipagent.cli.terminal import Column, console, full, show_table
 from sipagent.config.errors import ConfigError
-from sipagent.config.tables.enrol import folder_name
+from sipagent.config.tables import folder_name
 from sipagent.enrol.keeping import expires_at, forget, voices
 from sipagent.enrol.script import LANGUAGES, Script, ScriptError, default_phrases, script
-from sipagent.languages.reason import shown
+from sipagent.languages.spoken import shown
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
-    from sipagent.config.tables.enrol import EnrolTable
-    from sipagent.edge.rejected import RejectedCall
+    from sipagent.config.tables import EnrolTable
+    from sipagent.edge.rpc import RejectedCall
 
 PORT = 5080
 
@@ -200,8 +199,8 @@ def _take_calls(
     from sipagent.enrol.driver import Enrolments, Terms
     from sipagent.logs import configure_log
     from sipagent.pjsip import EngineError, PjsipEngine
-    from sipagent.service.orders import Orders, heed
-    from sipagent.service.processes.own_folder import own_folder
+    from sipagent.service.children import own_folder
+    from sipagent.service.control import Orders, heed
 
     configure_log(as_json=False)
     found, doubts = network.callers(config)

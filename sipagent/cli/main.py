@@ -5,52 +5,36 @@ from pathlib import Path
 import click
 
 from sipagent import __version__
-from sipagent.cli.base import (
+from sipagent.cli import (
+    accesses,
+    agent,
+    backup,
+    delete,
+    hold,
+    init,
+    keys,
+    keyword,
+    logins,
+    migrate,
+    notice,
+    purge,
+    register,
+    show,
+    stats,
+    status,
+    use,
+    verify,
+)
+from sipagent.cli import list as cli_list
+from sipagent.cli.enrol import enrol_command
+from sipagent.cli.program import (
     LANGUAGE_OPTION,
+    SYSTEM_CONFIG,
     Program,
     Workplace,
     config_option,
     language_option,
 )
-from sipagent.cli.enrol import enrol_command
-from sipagent.cli.init import command as init
-from sipagent.cli.recordings import (
-    accesses,
-    backup,
-    delete,
-    draws,
-    hold,
-    migrate,
-    note,
-    purge,
-    rebuild,
-    restore,
-    show,
-    stamp,
-    stats,
-    use,
-    verify,
-)
-from sipagent.cli.recordings import (
-    list as cli_list,
-)
-from sipagent.cli.setup import (
-    agent,
-    detect,
-    edge,
-    hosts,
-    hours,
-    keys,
-    notice,
-    register,
-    rotate,
-    status,
-    token,
-    train,
-    user,
-    web,
-)
-from sipagent.cli.usual import SYSTEM_CONFIG
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 
@@ -86,44 +70,44 @@ for _command in (
     show.show_command,
     cli_list.calls_command,
     stats.stats_command,
-    draws.draws_command,
+    stats.draws_command,
     register.register_command,
     use.export_command,
     use.play_command,
-    note.note_command,
+    hold.note_command,
     accesses.accesses_command,
     purge.purge_command,
     delete.delete_command,
     hold.hold_command,
     hold.release_command,
     hold.holds_command,
-    rebuild.rebuild_command,
+    backup.rebuild_command,
     backup.backup_command,
-    restore.restore_command,
+    backup.restore_command,
     migrate.migrate_command,
     verify.verify_command,
-    stamp.stamp_command,
+    verify.stamp_command,
     init.init_command,
     keys.keys_group,
-    user.user_group,
-    token.token_group,
+    logins.user_group,
+    logins.token_group,
     agent.check_command,
     notice.notice_command,
-    detect.detect_command,
-    train.train_command,
+    keyword.detect_command,
+    keyword.train_command,
     enrol_command,
-    hours.hours_command,
+    notice.hours_command,
     agent.run_command,
-    web.web_command,
+    agent.web_command,
     status.status_command,
-    hosts.hosts_command,
-    edge.edge_command,
+    status.hosts_command,
+    agent.edge_command,
     agent.demo_command,
     agent.completion_command,
 ):
     cli.add_command(_command)
-keys.keys_group.add_command(rotate.rotate_command)
-_GROUPS = (keys.keys_group, user.user_group, token.token_group)
+keys.keys_group.add_command(keys.rotate_command)
+_GROUPS = (keys.keys_group, logins.user_group, logins.token_group)
 for _command in (*cli.commands.values(), *(one for group in _GROUPS for one in group.commands.values())):
     if _command.name not in WITHOUT_CONFIG:
         config_option(_command)

@@ -1,11 +1,13 @@
-"""What is wrong with a configuration, in one line: file, key, what is wrong, what is accepted.
+"""What is wrong with a configuration, in one line: file, key, what is wrong, what is accepted; and findings.
 
-ConfigError is the only error of `sipagent.config*`; it is always the user's to fix.
+ConfigError is the only error of `sipagent.config*`; it is always the user's to fix. A Finding is what a
+check says of a configuration that loads: one line of `sipagent check`.
 """
 
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -166,3 +168,35 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
         else:
             yield from _all_keys(table, f"{prefix}{name}.")
+
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `sipagent check`: `what` was checked (a key, a file, a part), `detail` is the result."""
+
+    level: Level
+    what: str
+    detail: str
+
+
+def counted(count: int, word: str, several: str = "") -> str:
+    """`1 recording`, `2 recordings`; `several` where it is not the word with an s."""
+    return f"{count} {word if count == 1 else several or word + 's'}"
+
+
+def ok(what: str, detail: str) -> Finding:
+    """It is as it must be."""
+    return Finding("ok", what, detail)
+
+
+def warning(what: str, detail: str) -> Finding:
+    """The agent runs, but somebody should look at it."""
+    return Finding("warning", what, detail)
+
+
+def error(what: str, detail: str) -> Finding:
+    """The agent does not run well, or not lawfully."""
+    return Finding("error", what, detail)

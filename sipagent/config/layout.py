@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from sipagent.config.finding import counted
+from sipagent.config.errors import counted
 from sipagent.config.load import Config, ConfigError, PortRange
 
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed

@@ -10,18 +10,33 @@ from pathlib import Path
 
 from pydantic import PrivateAttr
 
-from retention.storage.places import Places
+from retention.files import Places
 from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Schedule
-from sipagent.config.keys import Known, Table, key
 from sipagent.config.sampling import Shares, Window
-from sipagent.config.tables.cluster import ClusterTable, ObjectsTable
-from sipagent.config.tables.enrol import FOLDER, MOST_DAYS, EnrolTable
-from sipagent.config.tables.recording import RecordingTable, RetentionTable
-from sipagent.config.tables.service import CapacityTable, HoursTable, MetricsTable, ServiceTable
-from sipagent.config.tables.sip import CredentialsTable, EdgeTable, OperatorsTable, TrunkTable
-from sipagent.config.tables.spoken import PromptFiles, PromptSet, PromptsTable, RefusalTable
-from sipagent.config.tables.web import WebTable
+from sipagent.config.tables import (
+    VOICES_FOLDER,
+    VOICES_MOST_DAYS,
+    CapacityTable,
+    ClusterTable,
+    CredentialsTable,
+    EdgeTable,
+    EnrolTable,
+    HoursTable,
+    MetricsTable,
+    ObjectsTable,
+    OperatorsTable,
+    PromptFiles,
+    PromptSet,
+    PromptsTable,
+    RecordingTable,
+    RefusalTable,
+    RetentionTable,
+    ServiceTable,
+    TrunkTable,
+    WebTable,
+)
+from sipagent.config.types import Known, Table, key
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
 
@@ -90,12 +105,12 @@ class Config(Table):
     @property
     def voices(self) -> Path:
         """Where colleagues' voices are kept; without `[enrol]` where they were, if there were any."""
-        return self.base / FOLDER if self.enrol is None else self.enrol.folder
+        return self.base / VOICES_FOLDER if self.enrol is None else self.enrol.folder
 
     @property
     def voices_days(self) -> int:
         """How long they may be kept, from the consent on."""
-        return MOST_DAYS if self.enrol is None else self.enrol.keep_days
+        return VOICES_MOST_DAYS if self.enrol is None else self.enrol.keep_days
 
     @property
     def shared(self) -> str | None:

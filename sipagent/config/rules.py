@@ -1,19 +1,18 @@
-"""Relations between keys of config.toml.
+"""Relations between keys of config.toml, and the example values of the shipped one.
 
-Pure: a checked Config in, the first complaint out.
+Pure: a checked Config in, complaints out, the most useful first. Examples that were left in place are
+none of these: with them it loads, but told to callers they would be false, so a network must not be able
+to call.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from sipagent.config.errors import shown
-from sipagent.config.finding import counted
+from sipagent.config.errors import ConfigError, counted, shown
 from sipagent.config.model import Config
-from sipagent.config.tables.enrol import folder_name
-from sipagent.config.tables.sip import CredentialsTable
-from sipagent.config.tables.spoken import PROMPT
-from sipagent.config.tables.web import is_here
+from sipagent.config.tables import PROMPT, CredentialsTable, ServiceTable, folder_name, is_here
 from sipagent.config.types import HostPort, outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
@@ -363,3 +362,41 @@ def _enrol(config: Config) -> Iterator[Complaint]:
         elif known.setdefault(folder, name) != name:
             problem = f"{shown(name)} cannot be told from {shown(known[folder])}"
             yield Complaint("enrol.colleagues", problem, "other names")
+
+
+SHIPPED_EXAMPLES = {
+    "name": "Agglo J'écoute",
+    "controller": "Communauté d'agglomération du Saint-Quentinois",
+    "controller_contact": "contact@example.org",
+    "dpo_contact": "dpo@example.org",
+}
+"""By the key of [service]."""
+# Reserved for examples (RFC 2606 section 3): no one can be reached there.
+_EXAMPLE = re.compile(r"@(?:[\w-]+\.)*example(?:\.(?:com|net|org))?(?![\w-]|\.\w)", re.IGNORECASE)
+
+
+def is_example(text: str) -> bool:
+    """Whether it has an address that cannot exist."""
+    return _EXAMPLE.search(text) is not None
+
+
+def example_left_in_place(key: str, value: str) -> bool:
+    """Whether a key of [service] still has its shipped value, or another example."""
+    return value.strip() == SHIPPED_EXAMPLES.get(key) or is_example(value)
+
+
+def examples_left(service: ServiceTable) -> dict[str, str]:
+    """What still has its shipped value, or another example, by its key of [service]."""
+    values = {key: str(getattr(service, key)) for key in SHIPPED_EXAMPLES}
+    return {key: value for key, value in values.items() if example_left_in_place(key, value)}
+
+
+def example_told(value: str) -> str:
+    """What is wrong with an example."""
+    return f"{value!r} is the shipped example: callers, and whoever asks, are told it"
+
+
+def refuse_examples(service: ServiceTable, file: Path) -> None:
+    """Raise ConfigError for the first example, in this file: where a network can call."""
+    for key, value in examples_left(service).items():
+        raise ConfigError(file, f"service.{key}", example_told(value), "yours, or trunk.listen on 127.0.0.1")

@@ -1,18 +1,25 @@
-"""Single values of config.toml: text in, checked plain value out.
+"""Values of config.toml, and the vocabulary in which `tables` declares keys.
 
-Each parser raises ValueError whose text continues the sentence "'the value' ...": `is not host:port`. They
-are pure and know no key; `model` says which key uses which.
+    text, sip_uri, period, …   parsers of single values: text in, checked plain value out
+    Text, Uri, Period, …       the same as types of pydantic, which check themselves
+    key(), seconds(), …        declare a key: what it takes, in words, and its default
+
+Each parser raises ValueError whose text continues the sentence "'the value' ...": `is not host:port`.
+They are pure and know no key; `tables` says which key uses which.
 """
 
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 import phonenumbers
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from sipagent.config.errors import plain_spaces
 from sipagent.config.hours import DAYS, Interval, Week, parse_closure, parse_date, parse_intervals
@@ -375,3 +382,70 @@ def closure(value: object) -> tuple[date, date]:
     if type(value) is date:
         return value, value
     return parse_closure(text(value))
+
+
+Text = Annotated[str, PlainValidator(text)]
+RequiredText = Annotated[str, PlainValidator(required_text)]
+Uri = Annotated[str, PlainValidator(sip_uri)]
+Digit = Annotated[str, PlainValidator(digit)]
+Code = Annotated[str, PlainValidator(code)]
+Period = Annotated[str, PlainValidator(period)]
+Number = Annotated[str, PlainValidator(called_number)]
+HeaderName = Annotated[str, PlainValidator(header_name)]
+HeaderValue = Annotated[str, PlainValidator(header_value)]
+Language = Annotated[str, PlainValidator(language)]
+
+
+def optional(parse: Any) -> PlainValidator:
+    """Take an empty text as a missing key, as the documentation says."""
+    return PlainValidator(lambda value: None if value is None or value == "" else parse(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a file before its keys are read: pydantic's validation context."""
+
+    file: Path  # as it was named
+    base: Path  # absolute; paths are relative to it
+    language: str  # the language of the default prompts
+    languages: tuple[str, ...]  # that language, and those of the other notices
+    opt_in: bool  # their notice asks for a yes
+
+
+def known(info: ValidationInfo) -> Known:
+    assert isinstance(info.context, Known), "a configuration is made by sipagent.config only"
+    return info.context
+
+
+def path(value: object, info: ValidationInfo) -> Path:
+    return known(info).base / required_text(value)
+
+
+def _optional_path(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None or value == "" else path(value, info)
+
+
+FilePath = Annotated[Path, PlainValidator(path)]
+OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
+OptionalServer = Annotated[str | None, optional(sip_server)]
+
+
+def key(accepted: str, default: Any = ..., **limits: Any) -> Any:
+    """Declare a key: what it takes, in words, and its default in the words of the file."""
+    return Field(default, description=accepted, validate_default=default is not ..., **limits)
+
+
+def seconds(lowest: float, highest: float, default: float) -> Any:
+    """Declare a key that takes seconds."""
+    return key(f"seconds, {lowest:g} to {highest:g}", default, ge=lowest, le=highest, allow_inf_nan=False)
+
+
+def several(accepted: str, default: Any = ..., least: int = 0) -> Any:
+    """Declare a key that takes a list."""
+    return key(accepted, default, min_length=least, strict=False)
+
+
+class Table(BaseModel):
+    """A table of the file: no unknown key, no conversion of types, no change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)

@@ -1,15 +1,58 @@
 """What the edge must carry, by the configuration: how many workers, on which ports, for whom.
 
-Pure. The machine's part (names looked up, the address of this host) comes in as `Addresses`.
+The hop between the edge and the processes behind it has a header by which each knows the other. Every
+program on this machine can send to a port of 127.0.0.1. So each request that begins something there has
+the header `X-Sipagent`, which never leaves the machine. It has one secret towards the edge, and another
+one from it: a program that takes a dead worker's port, and gets what is still sent there, cannot begin
+anything itself.
+
+The plan itself is pure. The machine's part comes in as `Addresses`: the names of the configuration are
+looked up once, at the start, by `addresses`.
 """
 
-from dataclasses import dataclass
+import hashlib
+import ipaddress
+import secrets
+import socket
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sipagent.config.finding import counted
+from sipagent.config.errors import counted
 from sipagent.config.layout import EngineLimits, calls_alone, invites_per_s, per_worker_of, workers_of
 from sipagent.config.load import Config, ConfigError, HostPort, uri_host, uri_user
 from sipagent.config.types import Network
+
+HOP_HEADER = "X-Sipagent"
+GIVEN_UP = "given-up"  # behind the edge's secret, on a CANCEL: the call is another worker's now, or nobody's
+TOKEN_ALPHABET = frozenset("0123456789abcdef")
+TOKEN_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class HopTokens:
+    """Both, from one `secret` of 32 hexadecimal digits. Raises ValueError."""
+
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != TOKEN_DIGITS or not TOKEN_ALPHABET.issuperset(self.secret):
+            raise ValueError(f"not {TOKEN_DIGITS} hexadecimal digits")
+
+    @property
+    def to_edge(self) -> str:
+        """The whole header, on INVITE and REGISTER."""
+        return self.secret
+
+    @property
+    def from_edge(self) -> str:
+        """How the header begins on everything that the edge forwards; then comes the sender,
+        `;source=IP:PORT`."""
+        return hashlib.sha256(f"from the edge {self.secret}".encode()).hexdigest()[:TOKEN_DIGITS]
+
+
+def new_tokens() -> HopTokens:
+    return HopTokens(secrets.token_hex(TOKEN_DIGITS // 2))
+
 
 LOOPBACK = "127.0.0.1"
 BEFORE_WORKERS = 2  # ports of `edge.worker_ports`: the edge's inner one, then the registering account's
@@ -169,3 +212,54 @@ def _registrar(config: Config) -> str:
     where = f"[{host}]" if ":" in host else host
     where = where if port is None else f"{where}:{port}"
     return f"sip:{where}" if transport == "udp" else f"sip:{where};transport={transport}"
+
+
+SOMEWHERE = "192.0.2.1"  # RFC 5737: reached by the default route
+
+
+def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
+    """Look up the operators' PBX, and which address of ours they see; `trunk`: the sources that may call."""
+    operators = {network for host in pbx_hosts(config) for network in looked_up(host)}
+    return Addresses(_own(config, trunk), trunk, tuple(sorted(operators, key=str)))
+
+
+def pbx_hosts(config: Config) -> frozenset[str]:
+    """Give the hosts of the operators' PBX, or of their phones where there is none."""
+    proxy = config.operators.outbound_proxy
+    return frozenset(uri_host(uri)[0] for uri in (*config.operators.extensions, *([proxy] if proxy else ())))
+
+
+def looked_up(host: str) -> tuple[Network, ...]:
+    """Give the addresses of a host, each as a network; none if it is unknown."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
+
+
+def is_local(address: str) -> bool:
+    """Tell whether this machine has the address now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _own(config: Config, trunk: tuple[Network, ...]) -> str:
+    """Give the address for calls: that of `listen`, or if that is any, the one towards the trunk."""
+    listen = config.trunk.listen.host
+    if not ipaddress.ip_address(listen).is_unspecified:
+        return listen
+    version = ipaddress.ip_address(listen).version
+    towards = next((str(one.network_address) for one in trunk if one.version == version), SOMEWHERE)
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((towards, 5060))  # sends nothing: the kernel chooses an address (udp(7))
+        except OSError:
+            return "::1" if version == 6 else "127.0.0.1"
+        return str(asking.getsockname()[0])

@@ -1,19 +1,156 @@
-"""Requests to a running Kamailio: JSON-RPC over a Unix datagram socket (its module jsonrpcs)."""
+"""Requests to a running Kamailio: JSON-RPC over a Unix datagram socket (its module jsonrpcs).
+
+Two of its answers are texts of our own, `name=value` separated by spaces, and are read here:
+
+    GivenMessage    the last message that a worker was given before it died: its shape, not its content
+                    (`route[GIVEN]` of kamailio.cfg)
+    RejectedCall    a call that the edge rejected, told once; no caller can forge it. What callers sent is
+    in
+                    hexadecimal (`route[REJECTED]` of kamailio-calls.cfg)
+"""
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from sipagent.edge.configuration import WORKERS
-from sipagent.edge.given import GivenMessage, given
 from sipagent.edge.plan import Plan
-from sipagent.edge.rejected import RejectedCall, rejected
+
+METHODS = (
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "REFER",
+    "NOTIFY",
+    "PRACK",
+    "MESSAGE",
+)
+STEP = 500  # sizes are counted in steps of so many bytes
+MOST_MEDIA = 9  # nine media lines, or more
+
+
+@dataclass(frozen=True, slots=True)
+class GivenMessage:
+    """A message that a worker was given.
+
+    `call` identifies a new call at the edge, empty for any other message; `method` is a known one or
+    "other"; `status` is 0 for a request; `within`: a request within a dialog; `body` and `size` (of the whole
+    message) are in bytes; `media`: media lines; `source`: who sent it, IP:PORT.
+    """
+
+    call: str
+    method: str
+    status: int
+    within: bool
+    body: int
+    media: int
+    size: int
+    source: str
+
+    @property
+    def kind(self) -> str:
+        """Such as `INVITE`, `re-INVITE` or `2xx of INVITE`."""
+        if self.status:
+            return f"{self.status // 100}xx of {self.method}"
+        return f"re-{self.method}" if self.within and self.method == "INVITE" else self.method
+
+    @property
+    def shape(self) -> tuple[str, str, str]:
+        """What is counted: its kind, its media lines (`none` without a body), its size rounded up to 500."""
+        media = str(min(self.media, MOST_MEDIA)) if self.body else "none"
+        return self.kind, media, str(-(-self.size // STEP) * STEP)
+
+    def __str__(self) -> str:
+        media = f"media lines: {self.media}" if self.body else "no body"
+        return f"{self.kind}, {media}, {self.size} bytes, from {self.source}"
+
+
+def given(text: str) -> GivenMessage:
+    """Read what the edge keeps of such a message. What it does not know is empty or 0."""
+    fields = dict(part.partition("=")[::2] for part in text.split())
+
+    def number(name: str) -> int:
+        said = fields.get(name, "")
+        return int(said) if said.isdecimal() and said.isascii() else 0
+
+    method = fields.get("method", "")
+    return GivenMessage(
+        call=fields.get("call", ""),
+        method=method if method in METHODS else "other",
+        status=number("status"),
+        within=fields.get("within") == "1",
+        body=number("body"),
+        media=number("media"),
+        size=number("size"),
+        source=fields.get("source", ""),
+    )
+
+
+Why = Literal[
+    "full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken", "crash", "loop"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedCall:
+    """A call that no worker took, at `at` (UTC).
+
+    `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
+    empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
+    calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
+    supported, or has a body that no engine takes; `unanswered`: no worker that got it answered;
+    `untaken`: a slot was free, and its worker said that it had no room; `crash`: its INVITE was the last
+    message that a worker was given before it crashed; `loop`: its Max-Forwards was used up.
+    """
+
+    at: datetime
+    why: Why
+    status: int
+    call_id: str
+    called: str
+    from_: str
+    asserted: str
+    privacy: str
+
+
+def rejected(text: str) -> RejectedCall:
+    """Read what the edge says of a call. Raises ValueError for any other text."""
+    fields = dict(part.partition("=")[::2] for part in text.split())
+    numbers = (fields.get(name, "") for name in ("status", "s", "us"))
+    if fields.get("why") not in get_args(Why) or not all(
+        re.fullmatch(r"\d{1,10}", one, re.ASCII) for one in numbers
+    ):
+        raise ValueError(f"not what the edge says of a call: {text[:80]!r}")
+    return RejectedCall(
+        at=datetime.fromtimestamp(int(fields["s"]), UTC) + timedelta(microseconds=int(fields["us"])),
+        why=cast(Why, fields["why"]),
+        status=int(fields["status"]),
+        call_id=_text(fields.get("call_id", "")),
+        called=_text(fields.get("called", "")),
+        from_=_text(fields.get("from", "")),
+        asserted=_text(fields.get("asserted", "")),
+        privacy=_text(fields.get("privacy", "")),
+    )
+
+
+def _text(hexadecimal: str) -> str:
+    """Decode what a caller sent; Kamailio writes `<null>` for an absent header."""
+    if not re.fullmatch(r"(?:[0-9a-fA-F]{2})*", hexadecimal, re.ASCII):
+        return ""
+    return bytes.fromhex(hexadecimal).decode(errors="replace")
+
 
 PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes

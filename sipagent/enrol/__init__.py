@@ -2,8 +2,7 @@
 
 flow        what an enrolment is: facts in, commands out; pure
 script      what is said and asked, by language, and in which files
-saying      whether what was said can be kept: level, noise, clipping, cut off; pure
-ear         hears one saying: from the tone to the quiet after it
+saying      hears one saying, from the tone to the quiet after it, and judges whether it can be kept
 keeping     what is kept of a person: written whole, replaced, forgotten, expired
 network     who may call, and the Kamailio in front
 driver      carries the commands out on an engine

@@ -18,10 +18,10 @@ from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
 from sipagent.call import events as e
 from sipagent.config.identity import called_number, caller_number
-from sipagent.config.tables.enrol import folder_name
+from sipagent.config.tables import folder_name
 from sipagent.enrol import flow as f
-from sipagent.enrol.ear import SayingEar
 from sipagent.enrol.keeping import Colleague, Taken, is_kept, keep
+from sipagent.enrol.saying import SayingEar
 from sipagent.enrol.script import Script
 
 POLL_S = 0.1

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.head import HeadError, load
+from media.hearing.embedding import HeadError, load_head
 from media.training.enrolled import PERSON, EnrolledError, Person, Saying, read_person, write_person
-from retention.storage.files import make_folder, private_file, share_owner, sync_folder
-from sipagent.config.tables.enrol import MOST_DAYS, folder_name
+from retention.files import make_folder, private_file, share_owner, sync_folder
+from sipagent.config.tables import VOICES_MOST_DAYS, folder_name
 from sipagent.enrol.flow import Step
 
 UNFINISHED = timedelta(hours=1)  # a folder is filled in less
@@ -159,7 +159,7 @@ def forget(folder: Path, heads: Path, name: str) -> Forgotten:
 
 
 def expire(
-    folder: Path, heads: Path, now: datetime, days: int = MOST_DAYS, *, dry: bool = False
+    folder: Path, heads: Path, now: datetime, days: int = VOICES_MOST_DAYS, *, dry: bool = False
 ) -> list[Forgotten]:
     """Forget whoever's time has passed, and what was never finished; `dry`: only say so. `days`: as they are
     configured now.
@@ -181,7 +181,7 @@ def expire(
     return gone
 
 
-def expires_at(place: Path, person: Person | EnrolledError, days: int = MOST_DAYS) -> datetime:
+def expires_at(place: Path, person: Person | EnrolledError, days: int = VOICES_MOST_DAYS) -> datetime:
     """Until when a folder may be kept: as it was said, or less where `days` are fewer by now.
 
     Of one that can't be read, so long after it was written.
@@ -215,7 +215,7 @@ def heads_of(heads: Path, voice: str) -> tuple[Path, ...]:
     found = []
     for path in sorted(heads.glob("*.npz")):
         try:
-            if voice in load(path).voices:
+            if voice in load_head(path).voices:
                 found.append(path)
         except HeadError:
             continue  # `check` tells of it
@@ -225,7 +225,7 @@ def heads_of(heads: Path, voice: str) -> tuple[Path, ...]:
 def _forget_heads(heads: Path, voice: str, unread: list[HeadError]) -> Iterator[Path]:
     for path in sorted(heads.glob("*.npz")):
         try:
-            learnt = voice in load(path).voices
+            learnt = voice in load_head(path).voices
         except HeadError as wrong:
             unread.append(wrong)
             continue

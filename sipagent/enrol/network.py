@@ -8,12 +8,10 @@ from dataclasses import replace
 
 from sipagent.agent.admission import allowed_sources
 from sipagent.agent.engine import EngineSettings
-from sipagent.config.finding import counted
+from sipagent.config.errors import counted
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.types import HostPort
-from sipagent.edge.addresses import addresses
-from sipagent.edge.hop import HopTokens
-from sipagent.edge.plan import BEFORE_WORKERS, Addresses, Plan
+from sipagent.edge.plan import BEFORE_WORKERS, Addresses, HopTokens, Plan, addresses
 from sipagent.enrol.driver import Enrolments
 
 RTP_PORTS = 16  # of the end of trunk.rtp_ports: the service takes them from the beginning

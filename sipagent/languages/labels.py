@@ -1,13 +1,14 @@
-"""What is coded in rows and in the configuration, as people read it in tables and papers.
+"""What is kept as a code, an English line or a number, as people read it: labels, a call's story, lengths.
 
-English people read the code itself. JSON always has the code. A code that is not listed, such as a purpose of
-one's own, is shown as it is.
+English people read the code itself. JSON always has the code. A code that is not listed, such as a
+purpose of one's own, is shown as it is; so is a line of a story that nobody foresaw.
 """
 
+import re
 from functools import lru_cache
 from typing import Literal
 
-from sipagent.languages.spoken import language, pgettext
+from sipagent.languages.spoken import gettext, language, pgettext
 
 Kind = (
     Literal[
@@ -91,3 +92,66 @@ def label(kind: Kind, code: str) -> str:
 @lru_cache(maxsize=1024)  # a table has thousands of the same, and gettext looks at the disk for each
 def _label(language: str, kind: Kind, code: str) -> str:
     return pgettext(kind, code)
+
+
+_TOLD = (  # what a line says, with what differs from call to call; the first that fits
+    N_("decision: {decision} ({by})"),
+    N_("language: {language}"),
+    N_("rejected with {status}"),
+    N_("referred to {who}"),
+    N_("ringing {who}"),
+    N_("bridged with {who}"),
+    N_("transfer to {who}: busy"),
+    N_("transfer to {who}"),
+    N_("{what}: {n} times more"),
+    N_("{who}: no answer"),
+    N_("{who}: unreachable"),
+    N_("{who}: busy"),
+    N_("{who}: declined"),
+    N_("{who}: silent"),
+    N_("{who}: given up for another caller"),
+    N_("{who}: answered and sent nothing"),
+    N_("{who}: hung up"),
+    N_("{who}: no media"),
+    N_("{who}: refused with {status}"),
+    N_("REFER refused with {status}"),
+    N_("not drawn: {draw} of seed {seed}, share {share}"),
+    N_("drawn: {draw} of seed {seed}, share {share}"),
+    N_("not drawn: no seed, share {share}"),
+    N_("drawn: no seed, share {share}"),
+)
+
+
+def happening(what: str) -> str:
+    """The line `what`; as it is, where nobody foresaw it."""
+    named = label("happening", what)
+    if named != what:
+        return named
+    for message in _TOLD:
+        if found := _pattern(message).fullmatch(what):
+            values = found.groupdict()
+            if "decision" in values:
+                values = {
+                    "decision": label("decision", values["decision"]),
+                    "by": label("by", values["by"]),
+                }
+            elif "n" in values:
+                values["what"] = happening(values["what"])
+            return gettext(message).format(**values)
+    return what
+
+
+def _pattern(message: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+\})", message)
+    return re.compile(
+        "".join(f"(?P<{one[1:-1]}>.+)" if one.startswith("{") else re.escape(one) for one in parts)
+    )
+
+
+def length(seconds: float | None) -> str:
+    """`4:05`, `1:04:05`; a dash if unknown."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

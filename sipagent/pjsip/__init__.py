@@ -1,10 +1,9 @@
 """pjsip: the only part of the program that touches pjsua2.
 
-`engine.PjsipEngine` takes orders, `legs` turns the library's callbacks into reports, `setup` holds the
-settings of the library. From the leaf up: `setup`, `memory`, `stream`, `text`, `negotiated`, `names`;
-`callbacks`, what native objects need; `accounts` and `referring`, then `legs`; what looks after legs:
-`awareness`, `challenges`, `doubt`, `leaving`, `sound`, `filters`; `engine`, which holds it all. What is lower
-tells the engine by a protocol that stands beside it.
+`engine.PjsipEngine` takes orders, `legs` turns the library's callbacks into reports, `library` holds the
+settings of the library, and what it is asked past pjsua2. From the leaf up: `library`; `accounts`, with what
+all native objects need; `legs`; what looks after them: `sound`, `media_sources`, `request_filter`,
+`screening`; `engine`, which holds it all. What is lower tells the engine by a protocol that stands beside it.
 
 One thread, the SIP thread, calls in: whoever called `start` calls everything else too. Callbacks come on that
 thread from `poll`, and on three of the library's own: audio on the bridge's clock, keys on the media's

@@ -1,16 +1,82 @@
-"""The library's endpoint, and our accounts with it: the trunk's, and that by which operators are rung."""
+"""The library's endpoint and our accounts with it: the trunk's, and that by which operators are rung.
 
+First what all native objects with callbacks need, legs too: the engine as they know it (`Owner`), and
+`guarded_callback`, by which no exception escapes into native code.
+"""
+
+import functools
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import pjsua2 as pj
 
-from sipagent.agent.engine import Credentials, RefusedByEngine, Registration, Side
+from media.frame import Samples
+from sipagent.agent.engine import (
+    Credentials,
+    EngineFault,
+    EngineSettings,
+    RefusedByEngine,
+    Registration,
+    Side,
+)
 from sipagent.config.identity import call_id
-from sipagent.pjsip import setup
-from sipagent.pjsip.callbacks import Owner, guarded_callback
-from sipagent.pjsip.setup import order
-from sipagent.pjsip.text import challenge_realm
+from sipagent.config.layout import EngineLimits
+from sipagent.pjsip import library
+from sipagent.pjsip.library import order
+from sipagent.sip.messages import challenge_realm
+
+
+class Owner(Protocol):
+    """The engine, as far as all that it owns knows it."""
+
+    @property
+    def settings(self) -> EngineSettings:
+        """With `report` and `audio`, which any thread may call."""
+
+    @property
+    def samples_of(self) -> Callable[[pj.MediaFrame], Samples]:
+        """How a frame's samples are read."""
+
+    @property
+    def limits(self) -> EngineLimits:
+        """How much of everything there is."""
+
+    @property
+    def later(self) -> list[Callable[[], object]]:
+        """What a callback may not do itself."""
+
+    def next_number(self) -> int:
+        """A number that no leg and no sound has had."""
+
+    def wake(self) -> None:
+        """End a `poll` early; any thread."""
+
+
+class Owned(Protocol):
+    """A native object whose callbacks are guarded."""
+
+    @property
+    def engine(self) -> Owner: ...
+
+
+P = ParamSpec("P")
+Native = TypeVar("Native", bound=Owned)
+
+
+def guarded_callback(
+    callback: Callable[Concatenate[Native, P], None],
+) -> Callable[Concatenate[Native, P], None]:
+    """An exception in a callback would be printed and forgotten; make it a report instead."""
+
+    @functools.wraps(callback)
+    def guarded(native: Native, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(native, *args, **kwargs)
+        except Exception as failure:  # noqa: BLE001 - nothing may escape into native code
+            native.engine.settings.report(EngineFault(f"{callback.__qualname__}: {failure!r}"))
+
+    return guarded
 
 
 class AccountOwner(Owner, Protocol):
@@ -114,7 +180,7 @@ class Accounts:
     def _made(
         self, transport: int, credentials: Credentials | None, proxies: tuple[str, ...], registrar: str = ""
     ) -> Account:
-        config = setup.account_config(self._engine.settings, transport, registrar, proxies)
+        config = library.account_config(self._engine.settings, transport, registrar, proxies)
         account = Account(self._engine, config, credentials)
         account.arm()
         account.create(account.config)

@@ -1,39 +1,38 @@
-"""Orders in, reports out."""
+"""The engine: orders in, reports out. It holds all native objects.
+
+At the end the host names of phones, looked up where nobody waits for it. The library looks a name up
+while everything else stands still, sound included: ten seconds for each phone rung, where no name server
+answers. So each is looked up here first, on a thread of its own, and the phone is rung only once there is
+an answer; the library's own look-up then follows a server that answers.
+"""
 
 import gc
+import ipaddress
 import math
+import queue
+import socket
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pjsua2 as pj
 
 from media.frame import Samples
 from sipagent import __version__
-from sipagent.agent.engine import (
-    EngineFault,
-    EngineSettings,
-    Headers,
-    Incoming,
-    LegLost,
-    RealmLearnt,
-    Side,
-)
+from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt, Side
 from sipagent.call import events as e
 from sipagent.config.identity import MAX_FORWARDS, call_id
 from sipagent.config.layout import FEWEST
+from sipagent.config.load import uri_host
 from sipagent.config.types import Network
-from sipagent.pjsip import memory, setup
+from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Account, Accounts, Endpoint
-from sipagent.pjsip.awareness import Awareness
-from sipagent.pjsip.challenges import Challenges
-from sipagent.pjsip.doubt import Doubt, look_s
-from sipagent.pjsip.filters.screening import Screening
-from sipagent.pjsip.filters.sources import Sources
-from sipagent.pjsip.leaving import Leaving
-from sipagent.pjsip.legs import Leg
-from sipagent.pjsip.names import Names, address_in, name_in
-from sipagent.pjsip.setup import REQUEST_TERMINATED, max_forwards_of, order, with_headers, with_status
+from sipagent.pjsip.legs import Awareness, Doubt, Leaving, Leg, look_s
+from sipagent.pjsip.library import REQUEST_TERMINATED, max_forwards_of, order, with_headers, with_status
+from sipagent.pjsip.media_sources import Sources
+from sipagent.pjsip.screening import Challenges, Screening
 from sipagent.pjsip.sound import Sound
 from sipagent.sip.session_description import NotAcceptable
 
@@ -67,11 +66,11 @@ class PjsipEngine:
         self.later: list[Callable[[], object]] = []  # what a callback may not do itself
         self._audited_at = 0.0
         self._numbers = 0
-        self._wake_from = setup.waking_socket()
+        self._wake_from = library.waking_socket()
         self.screening = Screening(self, self.sources, self._wake_from.getsockname())
         self._wake_to = ("127.0.0.1", settings.listen[1])
-        self.samples_of: Callable[[pj.MediaFrame], Samples] = memory.samples_by_walk
-        self._let_go: Callable[[Leg], None] = memory.let_go
+        self.samples_of: Callable[[pj.MediaFrame], Samples] = library.samples_by_walk
+        self._let_go: Callable[[Leg], None] = library.let_go
 
     # --- life ---
 
@@ -84,22 +83,22 @@ class PjsipEngine:
             raise EngineError(f"the SIP engine can't start on {where}: {failure.reason}") from failure
 
     def _start(self) -> None:
-        setup.quieten()
+        library.quieten()
         self._endpoint = endpoint = Endpoint(self)
         endpoint.libCreate()
-        endpoint.libInit(setup.endpoint_config(f"sipagent/{__version__}", self.settings.calls))
-        setup.serve("record-aware")
-        self.limits = setup.limits(self.settings.players, setup.raise_files())
+        endpoint.libInit(library.endpoint_config(f"sipagent/{__version__}", self.settings.calls))
+        library.serve("record-aware")
+        self.limits = library.limits(self.settings.players, library.raise_files())
         self.capacity = self.limits.usable_legs
-        transport, self._wake_to = setup.open_transports(endpoint, self.settings)
+        transport, self._wake_to = library.open_transports(endpoint, self.settings)
         self.screening.sockets.woken = self._wake_to
         self.screening.start()
         endpoint.libStart()
         self.sound.start(endpoint.audDevManager())
-        setup.choose_codecs(endpoint, self.settings.codecs)
-        if memory.vector_can_be_read():
-            self.samples_of = memory.samples_by_vector
-        if not memory.call_can_be_let_go(self._accounts.open(transport)):
+        library.choose_codecs(endpoint, self.settings.codecs)
+        if library.vector_can_be_read():
+            self.samples_of = library.samples_by_vector
+        if not library.call_can_be_let_go(self._accounts.open(transport)):
             self._let_go = self._past.append
 
     def stop(self) -> None:
@@ -165,7 +164,7 @@ class PjsipEngine:
     @property
     def legs(self) -> int:
         """Also those that the library does not have yet, or that wait for the end of their CANCEL or BYE."""
-        return max(len(self._legs), setup.call_count() + sum(leg.getId() < 0 for leg in self.live))
+        return max(len(self._legs), library.call_count() + sum(leg.getId() < 0 for leg in self.live))
 
     def has(self, leg: int) -> bool:
         return leg in self._legs
@@ -423,6 +422,54 @@ class PjsipEngine:
 
     def _audit(self) -> None:
         """Find legs that the library has no more and has not said so: their calls would never end."""
-        for leg in memory.lost(self._legs.values()):
+        for leg in library.lost_calls(self._legs.values()):
             self.settings.report(LegLost(leg.number))
             self.disconnected(leg, 0, "")
+
+
+def name_in(uri: str) -> str:
+    """The host name of a SIP URI; empty where it is an address, or no URI."""
+    try:
+        host, _ = uri_host(uri)
+    except ValueError:
+        return ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return ""
+
+
+def address_in(uri: str) -> tuple[str, ...]:
+    """The address of a SIP URI; none where it names a host, or is no URI."""
+    try:
+        host, _ = uri_host(uri)
+        return (str(ipaddress.ip_address(host)),)
+    except ValueError:
+        return ()
+
+
+class Names:
+    """`wake` is called, on another thread, when there is an answer."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._answers: queue.SimpleQueue[tuple[int, str, tuple[str, ...]]] = queue.SimpleQueue()
+
+    def look_up(self, name: str, leg: int) -> None:
+        """Return at once; the addresses of such a host are among the `answers` later."""
+        threading.Thread(target=self._look_up, args=(name, leg), name="names", daemon=True).start()
+
+    def _look_up(self, name: str, leg: int) -> None:
+        try:
+            found = tuple(str(one[4][0]) for one in socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
+        except (OSError, UnicodeError):  # no such host, no server; no name at all
+            found = ()
+        self._answers.put((leg, name, found))
+        with suppress(OSError):  # the engine has stopped meanwhile
+            self._wake()
+
+    def answers(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+        """Those that have come since: legs, hosts, and their addresses; none where it is not found."""
+        while not self._answers.empty():
+            yield self._answers.get()

@@ -1,28 +1,46 @@
-"""The native objects with callbacks: what the library calls becomes a report, and nothing is decided here."""
+"""Legs: what the library calls becomes a report, and nothing is decided here.
 
+    Leg, Player, Ear    the native objects with callbacks
+    Referring           REFER on one leg, both ways, without the library's own transfers: those dial
+    whatever
+                        a message names. A REFER that comes is answered at once, by what the flow has
+                        allowed
+                        beforehand; the library asks nobody then. What becomes of it is told by NOTIFY. A
+                        REFER of ours is an ordinary request of the dialog, and so is each NOTIFY after it.
+
+And what is due for them later, which `poll` of each does:
+
+    Awareness    who is recorded is told so in SDP (RFC 7866 section 6.1), where the device says that it
+                 understands. A change goes out as a re-INVITE, one at a time and only while the leg can
+                 take
+                 one: not while it holds us, where an offer of ours might end its hold, and after a glare
+                 only
+                 once its time is over.
+    Doubt        legs from which nothing comes though they say that they send: many phones that hold offer
+                 music of their own and send nothing
+    Leaving      legs that are given up: those for which nothing has answered can't be told so yet, for a
+                 CANCEL waits for a provisional response (RFC 3261 section 9.1)
+"""
+
+import random
 import re
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 import pjsua2 as pj
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
-from sipagent.agent.engine import (
-    Headers,
-    LegFailed,
-    OfLeg,
-    RealmLearnt,
-    SoundEnded,
-)
+from sipagent.agent.engine import Headers, LegFailed, OfLeg, RealmLearnt, SoundEnded
 from sipagent.call import events as e
+from sipagent.call.events import Indication
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import MAX_FORWARDS, call_id, header_values, info_digit
-from sipagent.pjsip import setup, stream
-from sipagent.pjsip.accounts import Account
-from sipagent.pjsip.callbacks import Owner, guarded_callback
-from sipagent.pjsip.negotiated import remote_sdp
-from sipagent.pjsip.referring import Referring
-from sipagent.pjsip.text import (
+from sipagent.pjsip import library
+from sipagent.pjsip.accounts import Account, Owner, guarded_callback
+from sipagent.pjsip.library import is_settled, order, remote_sdp, with_headers
+from sipagent.sip import messages
+from sipagent.sip.messages import (
     body_of,
     challenge_realm,
     declines_recording,
@@ -157,7 +175,7 @@ class Leg(pj.Call):
 
     def signalled(self, message: str, source: str) -> None:
         """A message of the leg's has come from `source`, or by the edge from where that says."""
-        if address := stream.ipv4(signalling_source(message, source, self.engine.settings.hop_token)):
+        if address := library.ipv4(signalling_source(message, source, self.engine.settings.hop_token)):
             self.engine.signalled(self, address[0])
 
     def reads(self, message: str) -> None:
@@ -271,7 +289,7 @@ class Leg(pj.Call):
         kind, body = next(iter(header_values(message, "Content-Type")), ""), body_of(message)
         if digit := info_digit(kind, body):
             self.tell(e.DtmfPressed(self.number, digit, "info"))
-        setup.respond(event, 200 if digit or not body else NOT_READ)
+        library.respond(event, 200 if digit or not body else NOT_READ)
 
     def _follow(self, event: pj.SipEvent, message: str) -> None:
         """Answer INFO, and keep an eye on our INVITE; no word of it comes here once the leg is hung up."""
@@ -293,7 +311,7 @@ class Leg(pj.Call):
     def give_up(self) -> None:
         """Wait no longer for an answer to the INVITE; the leg is over then."""
         if self.invite and not self.reached:
-            setup.give_up(self.invite, setup.REQUEST_TIMEOUT)
+            library.give_up(self.invite, library.REQUEST_TIMEOUT)
 
     def may_ring_again(self, message: str) -> bool:
         """Whether a challenge to our INVITE names the realm that we have a password for, and had not used."""
@@ -332,12 +350,12 @@ class Leg(pj.Call):
             self.failed = True
             self.engine.settings.report(LegFailed(self.number, reason))
             headers = (("Retry-After", str(RETRY_AFTER_S)),) if self.incoming else ()
-            param = setup.with_headers(setup.with_status(503), headers)
-            self.engine.later.append(lambda: self.getId() >= 0 and setup.order(self.hangup, param))
+            param = library.with_headers(library.with_status(503), headers)
+            self.engine.later.append(lambda: self.getId() >= 0 and library.order(self.hangup, param))
 
     def packets(self) -> int:
         """RTP packets received and RTCP reports heard of so far; 0 while there is no media."""
-        return sum(stream.counted(self, self.audio))
+        return sum(library.rtp_counted(self, self.audio))
 
 
 def _message(event: pj.SipEvent) -> tuple[str, str]:
@@ -358,3 +376,281 @@ def _message(event: pj.SipEvent) -> tuple[str, str]:
     source = state.src
     rdata = source.rdata
     return rdata.wholeMsg, rdata.srcAddress
+
+
+SIPFRAG = "message/sipfrag;version=2.0"
+REASONS = {100: "Trying", 200: "OK", 480: "Temporarily Unavailable", 486: "Busy Here", 603: "Decline"}
+EXPIRES_S = 300  # longer than any ringing
+
+
+class Referred(Protocol):
+    """A leg, as far as a REFER needs it."""
+
+    number: int
+
+    def tell(self, fact: e.Fact) -> None: ...
+
+    def sendRequest(self, param: pj.CallSendRequestParam) -> None: ...
+
+
+class Referring:
+    """What a leg has asked for and been asked. It does not hold the leg: that would outlive its call."""
+
+    def __init__(self) -> None:
+        self.allowed: tuple[str, ...] = ()  # where one REFER of the leg's may lead
+        self._asked = 0  # how many of its REFERs have been accepted
+        self._event = "refer"  # of the NOTIFYs about the last of them
+        self._awaited = False  # a REFER of ours has no answer yet
+        self._transaction = 0  # its transaction's address, 0 where there is none
+        self._current = 0  # its CSeq, 0 while that is not known
+        self._earlier: set[int] = set()
+        self._unclosed: int | None = None  # the final status of one whose subscription is not yet over
+        self._sent = False
+
+    def seen(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+        """A transaction of the leg's has changed; `message`: what came, if something did."""
+        if message.startswith("REFER "):
+            self._on_refer(leg, event, message)
+        elif message.startswith("NOTIFY "):
+            self._on_notify(leg, event, message)
+        elif self._awaited:
+            self._on_progress(leg, event, message)
+
+    # --- the leg asks ---
+
+    def _on_refer(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+        asked = messages.transfer_asked(message, self.allowed)
+        if asked is None:
+            library.respond(event, 403)
+            leg.tell(e.TransferDenied(leg.number))
+            return
+        self.allowed = ()
+        self._asked += 1
+        if self._asked > 1:  # RFC 3515 section 2.4.6: the first needs none, and old phones know none
+            self._event = f"refer;id={messages.cseq(message)}"
+        library.respond(event, 202)
+        leg.tell(e.TransferAsked(leg.number, *asked))
+
+    def tell(self, leg: Referred, status: int, last: bool) -> None:
+        """NOTIFY with a sipfrag (RFC 3515 section 2.4.5)."""
+        state = "terminated;reason=noresource" if last else f"active;expires={EXPIRES_S}"
+        notify = library.request("NOTIFY", ("Event", self._event), ("Subscription-State", state))
+        notify.txOption.contentType = SIPFRAG
+        notify.txOption.msgBody = f"SIP/2.0 {status} {REASONS.get(status, 'Not Possible')}\r\n"
+        order(leg.sendRequest, notify)
+
+    # --- we ask ---
+
+    def refer(self, leg: Referred, uri: str, by: str) -> None:
+        if self._current:
+            self._earlier.add(self._current)
+        self._awaited = self._sent = True
+        self._transaction = self._current = 0
+        request = library.request("REFER", ("Refer-To", f"<{uri}>"), ("Referred-By", f"<{by}>"))
+        if not order(leg.sendRequest, request):
+            self._answered(leg, 0)
+
+    def give_up(self) -> None:
+        transaction, self._transaction = self._transaction, 0
+        if self._awaited and transaction:
+            self._awaited = False
+            # after 32 s the library would end the call (RFC 3261 section 12.2.1.2)
+            library.give_up(transaction, library.REQUEST_TERMINATED)
+
+    def _on_progress(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+        if event.type != pj.PJSIP_EVENT_TSX_STATE:
+            return
+        body = event.body
+        state = body.tsxState
+        transaction = state.tsx
+        if transaction.role != pj.PJSIP_ROLE_UAC or transaction.method != "REFER":
+            return
+        self._transaction = int(transaction.pjTransaction)
+        if message:
+            self._current = messages.cseq(message)
+        if transaction.state in (pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED):
+            self._answered(leg, transaction.statusCode)
+
+    def _answered(self, leg: Referred, status: int) -> None:
+        self._awaited, self._transaction = False, 0
+        leg.tell(e.ReferAnswered(leg.number, status))
+
+    def _on_notify(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+        if not self._sent or not messages.is_about_refer(message):
+            return  # the library says that it knows nothing of it
+        library.respond(event, 200)
+        status = messages.notified_status(message)
+        if status is not None and not self._is_of_an_earlier_one(message, status):
+            leg.tell(e.ReferNotified(leg.number, status))
+
+    def _is_of_an_earlier_one(self, message: str, status: int) -> bool:
+        """By its id; without one, what only repeats the last word of a subscription in order to end it."""
+        over, unclosed = messages.ends_subscription(message), self._unclosed
+        if over:
+            self._unclosed = None
+        elif status >= 200:
+            self._unclosed = status
+        id = messages.refer_id(message)
+        return id in self._earlier if id is not None else over and status == unclosed
+
+
+OFFER_AGAIN_S = 0.2  # where the engine was in the middle of another offer
+
+
+class Awareness:
+    """The legs that do not know yet what has changed, and those that have been told something."""
+
+    def __init__(self) -> None:
+        self._due: dict[Leg, float] = {}  # when to try
+        self._told: set[Leg] = set()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._due)
+
+    def change(self, leg: Leg, indication: Indication) -> None:
+        """The leg is recorded, or is not, from now on."""
+        if leg.indication != indication:
+            leg.indication = indication
+            if leg.record_aware:
+                self._due[leg] = 0.0
+
+    def glare(self, leg: Leg) -> None:
+        """Both sides had sent an offer at once: wait as long as RFC 3261 section 14.1 has it."""
+        if leg not in self._told:
+            return  # it was no offer of ours
+        wait_s = random.uniform(0.0, 2.0) if leg.incoming else random.uniform(2.1, 4.0)
+        self._due[leg] = time.monotonic() + wait_s
+
+    def forget(self, leg: Leg) -> None:
+        """The leg has ended."""
+        self._due.pop(leg, None)
+        self._told.discard(leg)
+
+    def clear(self) -> None:
+        self._due.clear()
+        self._told.clear()
+
+    def poll(self, now: float) -> None:
+        """Tell who can be told. Never within a callback."""
+        for leg, due in list(self._due.items()):
+            if due > now or leg.held:
+                continue
+            if is_settled(leg.getId()) and order(leg.reinvite, pj.CallOpParam()):
+                del self._due[leg]
+                self._told.add(leg)
+            else:
+                self._due[leg] = now + OFFER_AGAIN_S
+
+
+DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
+PACKET_S = 0.02
+WATCH_S = 5.0  # between two looks at whether legs still send
+FIRST_PACKET_S = 0.005
+LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
+NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
+
+
+class LookedAt(Protocol):
+    @property
+    def pending(self) -> bool:
+        """Whether something in it waits for its time, or for something that nobody tells of."""
+
+
+def look_s(first_packet: bool, *parts: LookedAt) -> float:
+    """When to look again, while there are legs; `first_packet`: one is waited for."""
+    if first_packet:
+        return FIRST_PACKET_S
+    return LOOK_S if any(one.pending for one in parts) else NOTHING_S
+
+
+class Doubt:
+    """The holders that say that they send: since when, and how many packets had come by then.
+
+    `media_timeout_s`: how long any other leg may send nothing.
+    """
+
+    def __init__(self, media_timeout_s: float) -> None:
+        self._since: dict[Leg, tuple[float, int]] = {}
+        self._media_timeout_s = media_timeout_s
+        self._watched_at = 0.0
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._since)
+
+    def begin(self, leg: Leg) -> None:
+        """The leg holds from now on, and says that it sends."""
+        self._since[leg] = (time.monotonic(), leg.packets())
+
+    def forget(self, leg: Leg) -> None:
+        """The leg has ended."""
+        self._since.pop(leg, None)
+
+    def clear(self) -> None:
+        self._since.clear()
+
+    def poll(self, now: float, legs: Collection[Leg]) -> None:
+        """Tell of those that hold still and have sent less than half of what they should, and of silence."""
+        for leg, (since, packets) in list(self._since.items()):
+            if not leg.held:
+                del self._since[leg]
+            elif now - since > DOUBT_S:
+                del self._since[leg]
+                if leg.packets() - packets < DOUBT_S / 2 / PACKET_S:
+                    leg.tell(e.LegHeld(leg.number, sends=False))
+        if legs and now - self._watched_at > WATCH_S:
+            self._watched_at = now
+            for leg in list(legs):
+                self._watch(leg, now)
+
+    def _watch(self, leg: Leg, now: float) -> None:
+        """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""
+        if leg.received_at and leg.hasMedia():
+            packets = leg.packets()
+            if packets != leg.received or leg.silent_by_sdp or leg.held:
+                leg.received, leg.received_at = packets, now
+            elif now - leg.received_at > self._media_timeout_s:
+                leg.received_at = 0.0
+                leg.tell(e.MediaLost(leg.number))
+
+
+LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
+ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
+
+
+class Leaving:
+    """Those that linger, and until when."""
+
+    def __init__(self) -> None:
+        self._until: dict[Leg, float] = {}
+
+    def __contains__(self, leg: Leg) -> bool:
+        return leg in self._until
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._until)
+
+    def hang_up(self, leg: Leg, elsewhere: bool) -> None:
+        """End a leg now, or when something answers, or a few seconds later."""
+        param = with_headers(pj.CallOpParam(), (ELSEWHERE,) if elsewhere else ())
+        if leg.incoming or leg.reached:
+            order(leg.hangup, param)
+        else:
+            self._until.setdefault(leg, time.monotonic() + LINGER_S)
+            leg.farewell = param
+
+    def forget(self, leg: Leg) -> None:
+        """The leg has ended."""
+        self._until.pop(leg, None)
+
+    def clear(self) -> None:
+        self._until.clear()
+
+    def poll(self, now: float) -> None:
+        """End those for which nothing answers: the library would wait for 32 s."""
+        for leg, until in list(self._until.items()):
+            if until <= now:
+                del self._until[leg]
+                leg.give_up()

@@ -14,9 +14,9 @@ import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
-from sipagent.pjsip.callbacks import Owner
+from sipagent.pjsip.accounts import Owner
 from sipagent.pjsip.legs import Ear, Leg, Player
-from sipagent.pjsip.setup import CLOCK, LIBRARY, MEDIA, hurry, order
+from sipagent.pjsip.library import CLOCK, LIBRARY, MEDIA, hurry, order
 
 OVERLAY_S = 5.0  # longer than any acknowledgement
 READS_ON_S = 3.0  # after the last leg RTP is still read: the library lets go of a socket half a second later

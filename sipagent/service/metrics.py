@@ -1,23 +1,150 @@
-"""The figures for Prometheus. They are counted where things happen; here they get their names.
+"""The figures for Prometheus: counted where things happen, they get their names here, and are served.
 
-A scrape copies plain counts of other threads and what `watch` saw last: it waits for no lock, no disk and no
-call. Nothing in it leads to a person. Counts start at zero with the process. What `watch` saw is of all hosts
-that share a database, but for disk and obstacles; all else is of this one. (Names: Prometheus, "Metric and
-label naming".)
+Watch      looks at the store and the disk every minute. A look reads the store in pages, over its own
+           connection: it blocks no one, however many rows there are. If that takes long, it is done
+           less
+           often.
+Metrics    copies plain counts of other threads and what `Watch` saw last: it waits for no lock, no disk
+           and no call. Nothing in it leads to a person. Counts start at zero with the process. What
+           `Watch` saw is of all hosts that share a database, but for disk and obstacles; all else is of
+           this one. (Names: Prometheus, "Metric and label naming".)
+serving    the port that Prometheus scrapes: HTTP without a login for anyone who can reach it; so keep
+it
+           on loopback. A request costs the agent at most one short thread, of which there are few.
+           Clients that ask too often, or read too slowly, are dropped; calls are not affected.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any, Protocol
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from retention.clock import ClockReading, read_clock, suspended
+from retention.erase import to_erase
+from retention.holds import reviews_overdue
+from retention.purge import overdue
+from retention.records import RecordError, Status
+from retention.rows import counts
+from retention.rows.rows import StoreError
+from retention.stamps import proven
 from sipagent import __version__
+from sipagent.agent.admission import obstacles
 from sipagent.agent.figures import Figures
-from sipagent.service.hosts.shipping import Shipping, ShippingFigures
-from sipagent.service.hosts.storing import Storing, StoringFigures
+from sipagent.agent.stored import archive_of, store_of
+from sipagent.config.load import Config, ConfigError, HostPort
+from sipagent.service.cluster import Shipping, ShippingFigures
 from sipagent.service.purging import Purging
-from sipagent.service.watch import Observation, Watch
+from sipagent.service.storing import Storing, StoringFigures
+
+EVERY_S = 60.0
+SHARE = 20  # at most one part in this many of the time is spent looking
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
+
+    `unerased`: recordings that should have been erased in their call, and were not. `obstacles`: how many
+    things keep every call from being recorded.
+    """
+
+    at: float
+    kept: int
+    held: int
+    overdue: int
+    unerased: int
+    reviews_overdue: int
+    suspended: bool
+    head: int
+    free_bytes: int
+    obstacles: int
+
+
+class Watch:
+    """The thread `watch`. `latest` is what it saw last; None if it could not look, or has not yet.
+
+    `config` gives the present configuration; the places of files stay as they were at the start.
+    """
+
+    def __init__(
+        self, config: Callable[[], Config], read_clock: Callable[[], ClockReading] = read_clock
+    ) -> None:
+        self.latest: Observation | None = None
+        self.failures = 0
+        self._config = config
+        self._place = config()
+        self._read_clock = read_clock
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch")
+
+    def start(self) -> None:
+        """Look now, and then every minute."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and wait for a look in progress."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                began = time.monotonic()
+                self._try()
+                self._over.wait(max(EVERY_S, SHARE * (time.monotonic() - began)))
+        finally:
+            self.latest = None  # it no longer looks: no figure is better than an old one
+
+    def _try(self) -> None:
+        try:
+            self.latest = self.look()
+        except (OSError, StoreError, RecordError) as fault:
+            if self.latest is not None or not self.failures:
+                log.error("watch_failed", reason=str(fault))
+            self.latest = None
+            self.failures += 1
+
+    def look(self) -> Observation:
+        """Raises OSError, StoreError, RecordError."""
+        config, now = self._config(), self._read_clock()
+        database = self._place.database
+        if not database.exists():  # opening it would create a new database
+            raise StoreError(f"{database}: is missing")
+        with store_of(self._place) as store:
+            return Observation(
+                at=now.wall.timestamp(),
+                kept=counts.recordings(store, Status.CLOSED),
+                held=counts.held(store),
+                overdue=overdue(store, now.wall, config.retention.period),
+                unerased=len(to_erase(archive_of(self._place, store))),
+                reviews_overdue=reviews_overdue(store, now.wall.astimezone(config.service.timezone).date()),
+                suspended=suspended(store, now, proven(store, config.retention.timestamp_ca)) is not None,
+                head=store.head().seq,
+                free_bytes=_free(self._place.recording.directory),
+                obstacles=len(obstacles(config)),
+            )
+
+
+def _free(directory: Path) -> int:
+    """Free bytes where the recordings lie, or will."""
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    return shutil.disk_usage(there).free
+
 
 NOTHING = "nothing"  # decided it; an empty label would be no label
 
@@ -37,7 +164,7 @@ class Counting(Protocol):
 
 
 class SharedBoard(Protocol):
-    """The board of all hosts; implemented by `sipagent.service.hosts.board.HostBoard`."""
+    """The board of all hosts; implemented by `sipagent.service.cluster.HostBoard`."""
 
     @property
     def shared(self) -> bool | None:
@@ -254,3 +381,79 @@ def _gauge(name: str, said: str, value: float) -> Metric:
 
 def _counter(name: str, said: str, value: float) -> Metric:
     return CounterMetricFamily(name, said, value=float(value))
+
+
+AT_ONCE = 4  # requests
+PATIENCE_S = 5.0  # for a client that says nothing, or does not read
+TURN_S = 0.1  # how soon it notices that it must end
+
+
+class _Request(WSGIRequestHandler):
+    timeout = PATIENCE_S
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Do nothing: a scrape is not worth a line of the log."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, listen: HostPort, collector: Collector) -> None:
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self.address_family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        super().__init__((listen.host, listen.port), _Request)
+        registry = CollectorRegistry()
+        registry.register(collector)
+        ProcessCollector(registry=registry)
+        self.set_app(make_wsgi_app(registry))
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # HTTPServer's own would ask a name server for our name
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return self._slots.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that went away, or said nothing
+            super().handle_error(request, client_address)
+
+
+@contextmanager
+def serving(listen: HostPort, collector: Collector) -> Iterator[HostPort]:
+    """Answer scrapes in the thread `metrics`; yields its address. Raises OSError if it cannot."""
+    with _Server(listen, collector) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(TURN_S,), name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield HostPort(listen.host, server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def figures_told(config: Config, figures: Collector, watch: Watch) -> Iterator[None]:
+    """Serve figures, if configured. Raises ConfigError if the port is taken."""
+    listen = config.metrics.listen
+    if listen is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(serving(listen, figures))
+        except OSError as taken:
+            problem = f"{listen}: {taken.strerror}"
+            raise ConfigError(
+                config.file, "metrics.listen", problem, "a free port of this machine"
+            ) from taken
+        watch.start()
+        stack.callback(watch.stop)
+        yield

@@ -12,36 +12,28 @@ from ipaddress import ip_network
 
 import structlog
 
-from retention.archive.reserve import Reserve
-from retention.journal.shipping import Presence
+from retention.reserve import Reserve
+from retention.shipping import Presence
 from sipagent import __version__
-from sipagent.agent.admission import tones
+from sipagent.agent.admission import refuse_unrecordable, tones
 from sipagent.agent.agent import Agent
+from sipagent.agent.board import BoardHeard
 from sipagent.agent.engine import Credentials, EngineSettings
-from sipagent.agent.operators.asking import BoardHeard
-from sipagent.agent.operators.board_client import local_board_client
-from sipagent.agent.operators.rota import Rota
-from sipagent.agent.recorder.recordable import refuse_unrecordable
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.agent.recorder.recovery import recover, take_in_reserves
-from sipagent.agent.recorder.stored import archive_of_calls, journal_of
+from sipagent.agent.operators import Rota, local_board_client
+from sipagent.agent.recorder import Recorder, recover, take_in_reserves
+from sipagent.agent.stored import archive_of_calls, journal_of
 from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
-from sipagent.edge.addresses import addresses, looked_up, pbx_hosts
+from sipagent.edge.plan import addresses, looked_up, pbx_hosts
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
-from sipagent.service.engine_limits import limits_for
-from sipagent.service.hosts.board import HostBoard
-from sipagent.service.hosts.completing import among_hosts
-from sipagent.service.hosts.storing import storing
-from sipagent.service.metrics import Metrics
-from sipagent.service.orders import Orders, heed
+from sipagent.service.children import limits_for
+from sipagent.service.cluster import HostBoard, among_hosts
+from sipagent.service.control import BEFORE_CALLS, Orders, Systemd, alone_on, heed, status_of
+from sipagent.service.metrics import Metrics, Watch, figures_told
 from sipagent.service.purging import Purging
-from sipagent.service.reloading import ALONE, reloaded, tell_waiting
-from sipagent.service.rules import listening, rules_of, with_seed
-from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
-from sipagent.service.upkeep import alone_on, figures_told
-from sipagent.service.watch import Watch
+from sipagent.service.rules import ALONE, listening, reloaded, rules_of, tell_waiting, with_seed
+from sipagent.service.storing import storing
 
 HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are running
 

@@ -18,19 +18,15 @@ from functools import partial
 
 import structlog
 
-from media.hearing.head import HeadError
-from retention.archive.archive import ArchiveError
-from retention.rows.faults import TryAgain
-from retention.rows.rows import Rows
-from retention.rows.store import StoreError
-from retention.rules.clock import ClockReading, look, read_clock, suspended
-from retention.rules.hold import reviews_overdue
-from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
-from retention.stamps.authority import StampError
-from retention.stamps.kept import StampedElsewhere
-from retention.stamps.stamp import proven, stamp_head
-from sipagent.agent.recorder.recordable import obstacles
-from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
+from media.hearing.embedding import HeadError
+from retention.clock import ClockReading, look, read_clock, suspended
+from retention.holds import reviews_overdue
+from retention.marks import ArchiveError
+from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
+from retention.rows.rows import Rows, StoreError, TryAgain
+from retention.stamps import StampedElsewhere, StampError, proven, stamp_head
+from sipagent.agent.admission import obstacles
+from sipagent.agent.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.enrol.keeping import expire

@@ -1,17 +1,27 @@
-"""What is made from the configuration at the start and at each reload: rules of calls, seed, detectors."""
+"""What is made from the configuration at the start and at each reload: rules of calls, seed, detectors.
 
-from dataclasses import replace
+A reload changes this, and some keys wait for a restart: for one process, and for workers behind an edge.
+The file is in force, except the keys that wait: all of these stay as they were. So what depends on one of
+them still fits the rest: a notice and the detector of the words that it asks for, a worker's folder and
+the one that is purged. If the new and the waiting keys do not fit together, the whole reload is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
 
 from media.hearing.keyword import DetectorUnavailable
 from media.prompt import PromptError
-from sipagent.agent.admission import Admission, admission
+from sipagent.agent.admission import Admission, admission, refuse_unrecordable
 from sipagent.call import events as e
+from sipagent.config import rules as config_rules
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.sampling import Seed
-from sipagent.config.seed import SeedError, keep_seed
+from sipagent.config.sampling import Seed, SeedError, keep_seed
 from sipagent.logs import alert
-from sipagent.notice.spoken_ways import promises, unkept
-from sipagent.voice.detectors import Detectors, detectors, loaded
+from sipagent.text.notice import promises, unkept
+from sipagent.voice.detectors import Detectors, detectors, keys_alone, loaded
 
 PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
 
@@ -68,3 +78,120 @@ def detectors_of(config: Config) -> Detectors:
         return detectors(config)
     except DetectorUnavailable as wrong:
         raise ConfigError(config.file, wrong.key, str(wrong)) from wrong
+
+
+log = structlog.get_logger(__name__)
+
+BOUND, REGISTERED, IN_USE = "sockets are bound to it", "it is registered with that", "it is in use"
+BEGUN = "what is up has begun with it"
+HEARD = "the detector has begun with it"
+FEWER = "it goes up without, not down"
+MORE = "one process carries no more"
+
+LISTENED_FOR = (
+    *("refusal.engine", "refusal.mode", "refusal.keywords", "refusal.accept_keywords"),
+    *("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model", "refusal.heads"),
+    "refusal.second",
+)
+"""What the detectors depend on: also the mode, since words that accept count in only one mode."""
+
+ALWAYS: Mapping[str, str] = {
+    **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
+    **dict.fromkeys(("trunk.shared_address", "edge.tls_listen", "metrics.listen"), BOUND),
+    **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
+    "capacity.calls_per_process": BEGUN,
+    **dict.fromkeys(("operators.username", "operators.password_file", "operators.password_env"), BEGUN),
+    "operators.outbound_proxy": BEGUN,
+    **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.realm"), REGISTERED),
+    **dict.fromkeys(("trunk.username", "trunk.password_file", "trunk.password_env"), REGISTERED),
+    **dict.fromkeys(("retention.database", "retention.database_password_file"), IN_USE),
+    **dict.fromkeys(("recording.directory", "cluster", "objects"), IN_USE),
+    **dict.fromkeys(LISTENED_FOR, HEARD),
+}
+ALONE: Mapping[str, str] = {**ALWAYS, "trunk.allowed_sources": BOUND, "capacity.calls": MORE}
+BEHIND_EDGE: Mapping[str, str] = {
+    **ALWAYS,
+    **dict.fromkeys(("edge.start", "edge.worker_ports"), BOUND),
+    **dict.fromkeys(("edge.invites_per_s", "edge.certificate", "edge.private_key", "edge.ca"), BEGUN),
+    "capacity.full_status": BEGUN,
+    "capacity.calls": FEWER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What is in force from now on; `waits`: the keys that need a restart, with the reason."""
+
+    config: Config
+    rules: Admission
+    waits: Mapping[str, str]
+
+
+def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str, str]) -> Reloaded:
+    """The result of reloading a file, while `before` and `rules` are in force.
+
+    `shape` is ALONE or BEHIND_EDGE; the new rules have no seed. Raises ConfigError: then nothing changes.
+    """
+    if before.refusal.engine == "none" and not (before.refusal.engine_written or file.refusal.engine_written):
+        file = keys_alone(file)  # the default engine could not be loaded at the start
+    waits = waiting(before, file, shape)
+    config = _as_it_was(file, before, waits)
+    try:
+        for complaint in config_rules.complaints(config):
+            raise ConfigError(config.file, *complaint)
+        refuse_unrecordable(config)
+        after = rules_of(config)
+        unheard = [key for key in LISTENED_FOR if key in waits]
+        if unheard and _promised(after) != _promised(rules):
+            what = "changes together with what callers are told, who might say what nobody hears"
+            raise ConfigError(config.file, unheard[0], what, "both by a restart, or one without the other")
+    except ConfigError as wrong:
+        if not waits:
+            raise
+        problem = f"{wrong.problem} (until a restart, {', '.join(waits)} as before)"
+        raise ConfigError(config.file, wrong.key, problem, wrong.accepted) from wrong
+    return Reloaded(config, after, waits)
+
+
+def waiting(before: Config, after: Config, shape: Mapping[str, str]) -> dict[str, str]:
+    """The keys that differ and need a restart, with the reason."""
+    nobody_listens = before.refusal.engine == after.refusal.engine == "none"
+    return {
+        key: reason
+        for key, reason in shape.items()
+        if _differs(before, after, key, reason) and not (nobody_listens and key in LISTENED_FOR)
+    }
+
+
+def _differs(before: Config, after: Config, key: str, reason: str) -> bool:
+    was, is_now = _value(before, key), _value(after, key)
+    return bool(is_now < was) if reason is FEWER else bool(is_now != was)
+
+
+def _value(config: Config, key: str) -> Any:
+    table, _, name = key.partition(".")
+    return getattr(getattr(config, table), name) if name else getattr(config, table)
+
+
+def _as_it_was(file: Config, before: Config, keys: Mapping[str, str]) -> Config:
+    """The file's configuration with these keys as before."""
+    tables: dict[str, dict[str, object]] = {}
+    for key in keys:
+        table, _, name = key.rpartition(".")
+        tables.setdefault(table, {})[name] = _value(before, key)
+    whole = tables.pop("", {})
+    changed = {table: getattr(file, table).model_copy(update=kept) for table, kept in tables.items()}
+    return file.model_copy(update=changed | whole)
+
+
+def _promised(rules: Admission) -> dict[str, list[str]]:
+    """The prompts that tell callers what to do, by language."""
+    return {
+        language: [sounds[prompt].sha256 for prompt in PROMISES] for language, sounds in rules.sounds.items()
+    }
+
+
+def tell_waiting(taken: Reloaded) -> None:
+    """Log each key that waits for a restart."""
+    for key, reason in taken.waits.items():
+        log.warning("needs_restart", key=key, detail=reason)

@@ -17,60 +17,57 @@ from typing import Protocol, TypeVar
 import structlog
 
 from media.hearing.keyword import DetectorUnavailable
-from retention.archive.progress import is_at_work
-from retention.archive.reserve import Reserve
-from retention.journal.shipping import Presence
-from retention.recording import Receipt
+from retention.records import Receipt
+from retention.reserve import Reserve, is_at_work
+from retention.shipping import Presence
 from sipagent import __version__
-from sipagent.agent.admission import Admission
+from sipagent.agent.admission import Admission, refuse_unrecordable
+from sipagent.agent.board import Answer
 from sipagent.agent.figures import total
-from sipagent.agent.operators.asking import Answer
-from sipagent.agent.operators.board_client import local_board_client
-from sipagent.agent.operators.rota import Rota
-from sipagent.agent.recorder.jobs import Worker
-from sipagent.agent.recorder.recordable import refuse_unrecordable
-from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.stored import archive_of_calls, journal_of
-from sipagent.config.finding import counted
+from sipagent.agent.operators import Rota, local_board_client
+from sipagent.agent.recorder import recover
+from sipagent.agent.row_writer import Worker
+from sipagent.agent.stored import archive_of_calls, journal_of
+from sipagent.config.errors import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
-from sipagent.edge.addresses import addresses, is_local
-from sipagent.edge.certificate import CERTIFICATE, aged, expiry
-from sipagent.edge.elsewhere import EdgeElsewhere
-from sipagent.edge.files import begin_anew, kept_tokens, places
-from sipagent.edge.hop import HopTokens, new_tokens
-from sipagent.edge.plan import BEFORE_WORKERS, Plan, needs_edge, plan
-from sipagent.edge.process import EdgeProcess
-from sipagent.edge.rejected import RejectedCall
-from sipagent.edge.rpc import EdgeError
+from sipagent.edge.files import CERTIFICATE, aged, begin_anew, expiry, kept_tokens, places
+from sipagent.edge.plan import (
+    BEFORE_WORKERS,
+    HopTokens,
+    Plan,
+    addresses,
+    is_local,
+    needs_edge,
+    new_tokens,
+    plan,
+)
+from sipagent.edge.process import EdgeElsewhere, EdgeProcess
+from sipagent.edge.rpc import EdgeError, RejectedCall
 from sipagent.logs import alert, configure_log
-from sipagent.service.engine_limits import engine_limits, limits_for
-from sipagent.service.hosts.board import HostBoard
-from sipagent.service.hosts.completing import among_hosts
-from sipagent.service.hosts.storing import storing
-from sipagent.service.metrics import Metrics
-from sipagent.service.orders import Orders, Wake, heed
-from sipagent.service.processes.children import Child, asked, end_server
-from sipagent.service.processes.edge_care import Edge, EdgeCare
-from sipagent.service.processes.messages import Reload
-from sipagent.service.processes.rejections import Rejections
-from sipagent.service.processes.remote_detector import DetectorAddress
-from sipagent.service.processes.sharing import Sharing
-from sipagent.service.processes.specs import (
+from sipagent.service.children import (
     DETECTOR,
     REGISTRAR,
+    Child,
     DetectorSpec,
     RegistrarSpec,
+    Reload,
     WorkerSpec,
+    asked,
+    end_server,
+    engine_limits,
+    limits_for,
     worker_name,
 )
+from sipagent.service.cluster import HostBoard, among_hosts
+from sipagent.service.control import BEFORE_CALLS, Orders, Systemd, Wake, alone_on, heed
+from sipagent.service.edge import Edge, EdgeCare, Rejections
+from sipagent.service.metrics import Metrics, Watch, figures_told
 from sipagent.service.purging import Purging
-from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
-from sipagent.service.rules import rules_of, with_seed
-from sipagent.service.supervisor import ChildSlot, Supervisor
-from sipagent.service.systemd import BEFORE_CALLS, Systemd
-from sipagent.service.upkeep import alone_on, figures_told
-from sipagent.service.watch import Watch
+from sipagent.service.remote_detector import DetectorAddress
+from sipagent.service.rules import BEHIND_EDGE, reloaded, rules_of, tell_waiting, with_seed
+from sipagent.service.storing import storing
+from sipagent.service.supervisor import ChildSlot, Sharing, Supervisor
 from sipagent.voice.detectors import keys_alone, unheard
 
 GIVES_WAY_S = 8.0  # an address that moves has gone by then: 3 s by deploy/cluster/keepalived-a.conf
@@ -92,7 +89,7 @@ def _listening(config: Config) -> tuple[Config, DetectorAddress | None]:
     if refusal.engine == "none":
         return config, None
     try:
-        key, trouble = asked("sipagent.service.processes.detector:tell_trouble", config)
+        key, trouble = asked("sipagent.service.detector:tell_trouble", config)
     except EOFError:
         key, trouble = DetectorUnavailable.key, "the process that loads it has died"
     if not trouble:
@@ -139,7 +136,7 @@ class ChildSpecs:
 
     def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
         spec = self.worker_spec(index, refused)
-        return Child(spec.name, "sipagent.service.processes.worker:work", spec)
+        return Child(spec.name, "sipagent.service.worker:work", spec)
 
     def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> WorkerSpec:
         """The specification of a worker that is started now."""
@@ -161,12 +158,12 @@ class ChildSpecs:
 
     def _start_registrar(self) -> Child:
         spec = RegistrarSpec(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
-        return Child(spec.name, "sipagent.service.processes.registrar:keep_registered", spec)
+        return Child(spec.name, "sipagent.service.registrar:keep_registered", spec)
 
     def _start_detector(self) -> Child:
         assert self.detector is not None
         spec = DetectorSpec(self.detector, self.config, self._log_json, self._drain_s)
-        return Child(spec.name, "sipagent.service.processes.detector:listen", spec)
+        return Child(spec.name, "sipagent.service.detector:listen", spec)
 
     def change(self, file: Config) -> range:
         """Use another configuration from now on; returns the additional workers. Raises ConfigError.

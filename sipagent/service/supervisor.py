@@ -1,32 +1,40 @@
-"""The supervisor's own thread: it watches the edge, the workers, the detector and the registrar, and restarts
-them.
+"""The supervisor's own thread: it watches the edge, the workers, the detector and the registrar, and
+restarts them.
 
     a pipe has a message          heard     a worker is ready, the account is registered, …
     a process has ended           ended     taken out at the edge, its calls ended there, restarted
     a signal has come             drain, reload
     something is due              turn      starts after a back-off, words for the edge
 
-It knows no engine, no configuration and no calls: what to start is given to it. Nothing here may wait long.
+It knows no engine, no configuration and no calls: what to start is given to it. Nothing here may wait
+long.
+
+`Sharing` keeps what all workers share: the operators' board, and the sum of what they count. One board
+for all, and with several hosts for theirs too: an operator lent to a call of one worker is lent to no
+other call. Waiting callers are served in the order in which they came, and the rota continues over all
+workers. When a worker dies, its operators are free again, and its successor begins with none.
 """
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP
 from typing import Protocol
 
 import structlog
 
-from retention.recording import Receipt
+from retention.records import Receipt
+from sipagent.agent.admission import Admission
+from sipagent.agent.board import Answer, Asked, Leave
 from sipagent.agent.engine import RealmLearnt, Side
-from sipagent.agent.figures import Figures
-from sipagent.agent.operators.asking import Asked
-from sipagent.service.orders import Orders
-from sipagent.service.processes.children import Backoff
-from sipagent.service.processes.edge_care import EdgeCare
-from sipagent.service.processes.messages import (
+from sipagent.agent.figures import Figures, total
+from sipagent.agent.operators import BoardOfHost
+from sipagent.service.children import (
+    DETECTOR,
+    REGISTRAR,
     Alive,
+    Backoff,
     Drain,
     NotRegistered,
     Ready,
@@ -34,8 +42,8 @@ from sipagent.service.processes.messages import (
     ToChild,
     ToSupervisor,
 )
-from sipagent.service.processes.specs import DETECTOR, REGISTRAR
-from sipagent.service.systemd import Systemd, status_of
+from sipagent.service.control import Orders, Systemd, status_of
+from sipagent.service.edge import EdgeCare
 
 GRACE_S = 30.0  # added to its patience, for a child that drains: its last recording may be long
 SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do its callers
@@ -47,7 +55,7 @@ log = structlog.get_logger(__name__)
 
 
 class Process(Protocol):
-    """A child; implemented by `sipagent.service.processes.children.Child`."""
+    """A child; implemented by `sipagent.service.children.Child`."""
 
     @property
     def connection(self) -> "Pipe": ...
@@ -390,7 +398,7 @@ class Supervisor:
 
 
 class WakeSource(Protocol):
-    """Implemented by `sipagent.service.orders.Wake`."""
+    """Implemented by `sipagent.service.control.Wake`."""
 
     def fileno(self) -> int: ...
 
@@ -406,3 +414,119 @@ def _cause(code: int | None) -> str:
     if code is None:
         return "nobody knows how"
     return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+
+Told = Asked | Figures
+"""What a worker may send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Risen:
+    """A count that restarts with the edge: `before` of earlier runs, `now` of the present one."""
+
+    before: int = 0
+    now: int = 0
+
+    def to(self, count: int) -> "Risen":
+        return Risen(self.before + self.now, count) if count < self.now else Risen(self.before, count)
+
+    @property
+    def sum(self) -> int:
+        return self.before + self.now
+
+
+class Sharing:
+    """On the supervisor's thread; `send(worker, answer)` must not wait. Times are monotonic seconds.
+
+    `figures` may be called on any thread, and calls `beside` for what is counted outside the workers.
+    """
+
+    def __init__(
+        self,
+        rules: Admission,
+        board_client: BoardOfHost,
+        send: Callable[[int, Answer], None],
+        beside: Callable[[], Figures] = Figures,
+    ) -> None:
+        self._rules = rules
+        self._client = board_client
+        self._send = send
+        self._beside = beside
+        self._worker_of: dict[str, int] = {}  # calls that asked for an operator
+        self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of dead and of living workers
+        self._edge: tuple[Risen, ...] = (Risen(), Risen(), Risen())  # strangers, malformed, unsupported
+        self.has_registered: bool | None = None
+
+    # --- what happens ---
+
+    def heard(self, index: int, message: Told, now: float) -> None:
+        """Take in a worker's message."""
+        if isinstance(message, Figures):
+            dead, living = self._counted
+            self._counted = (dead, living | {index: message})
+            return
+        if isinstance(message, Leave):
+            answers = self._client.tell(message, now, index)
+            self._worker_of.pop(message.call, None)
+        else:
+            self._worker_of[message.call] = index
+            answers = self._client.tell(message, now, index)
+        self._pass_on(answers)
+
+    def gone(self, index: int, now: float) -> None:
+        """A worker and all its calls are gone."""
+        dead, living = self._counted
+        last = living.get(index, Figures())
+        rest = {other: figures for other, figures in living.items() if other != index}
+        self._counted = (total((dead, replace(last, calls=0, waiting=0))), rest)
+        calls = [call for call, worker in self._worker_of.items() if worker == index]
+        for call in calls:
+            del self._worker_of[call]
+        self._pass_on(self._client.die(calls, now))
+
+    def due(self) -> float | None:
+        """When `tick` next has something to do."""
+        return self._client.deadline
+
+    def tick(self, now: float) -> None:
+        """Do what has become due."""
+        self._pass_on(self._client.tick(now))
+
+    def registered(self, active: bool) -> None:
+        """Whether the trunk's registrar knows us; not called without a registrar."""
+        self.has_registered = active
+
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
+        """How many messages the edge has dropped since it was started, and why."""
+        counts = strangers, malformed, unsupported
+        self._edge = tuple(risen.to(count) for risen, count in zip(self._edge, counts, strict=True))
+
+    def reload(self, rules: Admission) -> None:
+        """Use other operators for the calls that ask from now on."""
+        self._rules = rules
+        self._client.reload(rules.extensions, rules.wrap_up_s, rules.strategy)
+
+    def _pass_on(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            if (worker := self._worker_of.get(answer.call)) is not None:
+                self._send(worker, answer)
+
+    # --- what has been counted ---
+
+    def figures(self) -> Figures:
+        """The figures of all workers, dead ones included, as they have sent them, and of the edge."""
+        dead, living = self._counted
+        strangers, malformed, unsupported = (risen.sum for risen in self._edge)
+        edge = Figures(strangers=strangers, malformed=malformed, unsupported=unsupported)
+        return total((dead, *living.values(), self._beside(), edge))
+
+    @property
+    def calls(self) -> int:
+        """Calls that are up, as the workers have told."""
+        _, living = self._counted
+        return sum(figures.calls for figures in living.values())
+
+    @property
+    def limit(self) -> int:
+        """Calls that may be up at a time."""
+        return self._rules.calls

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import address_of, entries, header_values, max_forwards
 from sipagent.config.types import Network, uri_host
-from sipagent.edge.hop import GIVEN_UP, HEADER
+from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
+from sipagent.sip.packet_filter import Address
 from sipagent.sip.session_description import Described, NotAcceptable
-from sipagent.sip.socket_filter import Address
 
 ROOM_S = 0.02  # between two checks for a free leg
 ROOM_AGAIN_S = 0.3  # in total: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
@@ -287,13 +287,13 @@ class RequestRules:
     def _gives_up(self, request: Request) -> bool:
         if self._peer is None or request.source != self._peer or request.method != "CANCEL":
             return False
-        said = header_values(request.message, HEADER)
+        said = header_values(request.message, HOP_HEADER)
         return any(value.strip() == f"{self._token};{GIVEN_UP}" for value in said)
 
     def _has_token(self, request: Request) -> bool:
         if not self._token:
             return True
-        said = header_values(request.message, HEADER)
+        said = header_values(request.message, HOP_HEADER)
         return any(value.partition(";")[0].strip() == self._token for value in said)
 
 

@@ -3,36 +3,216 @@
     train ──▶ media.training.own, in a scratch folder, by several processes ──▶ Trained ──▶ why_not, install
        └ with colleagues' voices: some of them left out at a time, and heard by a head that never knew them
 
-A head that fails its check is never installed, nor half a head: its file is written last, and whole.
+A head that fails its check is never installed, nor half a head: its file is written last, and whole. What
+the check found, and whether the head may be used (`Check`, `why_not`), is pure.
 """
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 import prompts
 from media.frame import SAMPLE_RATE
-from media.hearing.embedding import EmbeddingUnavailable
-from media.hearing.head import OTHER, Head, save
+from media.hearing.embedding import OTHER, EmbeddingUnavailable, Head, save_head
+from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter, known_heads, plain
 from media.training.processes import processes
-from prompts.kokoro import VoiceError
-from prompts.phonemes import PhonemeError
-from sipagent.voice.detection import hear, read_sound
-from sipagent.voice.keyword_check import LINES, Check, CheckedUtterance, Strangers
+from prompts.speak import PhonemeError, VoiceError
+from sipagent.voice.detectors import hear, read_sound
 
 if TYPE_CHECKING:
     from media.training.language import Language
     from media.training.own import Heard, Material
     from media.training.speech import Split, SpokenFile
+
+LINES: tuple[tuple[str, float | None], ...] = (("clean", None), ("20 dB", 20.0))
+SYNTHETIC = ("espeak", "kokoro", "festival", "mbrola")
+"""Synthesizers with other voices used in training: the check is about their recall."""
+SURE = 1.959964
+"""Of the normal distribution, for intervals of 95 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedUtterance:
+    """One utterance of the check: `said` is KEYWORD, NEAR or OTHER, `source` whose voice it was.
+
+    `together`: its meaning with the shipped head beside the new one, if that knows the phrase, too.
+    """
+
+    said: str
+    source: str
+    line: str
+    meaning: Meaning
+    together: Meaning | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many of some utterances refuse."""
+
+    refused: int
+    count: int
+
+    @property
+    def share(self) -> float | None:
+        """0.0 to 1.0; None of nothing."""
+        return self.refused / self.count if self.count else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Within which the share of many more lies, with 95 % certainty, by Wilson's formula."""
+        if (share := self.share) is None:
+            return None
+        size, spread = (
+            1 + SURE**2 / self.count,
+            share * (1 - share) / self.count + (SURE / self.count / 2) ** 2,
+        )
+        middle, reach = (share + SURE**2 / self.count / 2) / size, SURE * sqrt(spread) / size
+        return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Colleagues' sayings, each heard by a head that was trained without the person."""
+
+    heard: tuple[CheckedUtterance, ...] = field(repr=False)
+
+    @property
+    def phrases(self) -> Rate:
+        """Of those who say the phrase."""
+        return _rate(each for each in self.heard if each.said == "keyword")
+
+    @property
+    def sentences(self) -> Rate:
+        """Of those that refuse nothing."""
+        return _rate(each for each in self.heard if each.said == "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The results of a head on voices not used in training; shares are 0.0 to 1.0, None without any."""
+
+    heard: tuple[CheckedUtterance, ...] = field(repr=False)
+
+    @property
+    def recall(self) -> float | None:
+        """The share of phrases heard, of voices by synthesizers that it was trained on."""
+        return _share(self._counted())
+
+    @property
+    def said(self) -> int:
+        """How often those voices say the phrase."""
+        return len(list(self._counted()))
+
+    @property
+    def false_refusals(self) -> float | None:
+        """The share of ordinary speech taken for the phrase, including people's."""
+        return _share(self._of("other"))
+
+    @property
+    def near_misses(self) -> float | None:
+        """The share taken for the phrase of its pieces, and of words that sound similar."""
+        return _share(self._of("near"))
+
+    @property
+    def recalls(self) -> dict[str, float]:
+        """The recall by synthesizer, and by line."""
+        names = sorted({each.source for each in self._of("keyword")}) + [name for name, _ in LINES]
+        found = {
+            name: _share(each for each in self._of("keyword") if name in (each.source, each.line))
+            for name in names
+        }
+        return {name: share for name, share in found.items() if share is not None}
+
+    @property
+    def together(self) -> "Check | None":
+        """The results with the shipped head beside the new one; None if that does not know the phrase."""
+        both = [replace(each, meaning=each.together) for each in self.heard if each.together is not None]
+        return Check(tuple(both)) if both else None
+
+    def count(self, said: str) -> int:
+        """Utterances of a kind."""
+        return len(list(self._of(said)))
+
+    def _counted(self) -> Iterator[CheckedUtterance]:
+        return (each for each in self._of("keyword") if each.source in SYNTHETIC)
+
+    def _of(self, said: str) -> Iterator[CheckedUtterance]:
+        return (each for each in self.heard if each.said == said)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a head must reach to be installed: shares, 0.0 to 1.0."""
+
+    recall: float = 0.85
+    false_refusals: float = 0.005
+
+
+def why_not(check: Check, bounds: Bounds) -> str | None:
+    """Why this head must not be used, in one line; None if it may."""
+    recall, falsely = check.recall or 0.0, check.false_refusals
+    if recall < bounds.recall:
+        return f"it hears {recall:.1%} of those who say it, and {bounds.recall:.1%} is the least"
+    if falsely is None or falsely > bounds.false_refusals:
+        said = (
+            "nothing else was said" if falsely is None else f"it takes {falsely:.2%} of other speech for it"
+        )
+        return f"{said}, and {bounds.false_refusals:.2%} is the most"
+    return None
+
+
+def _rate(heard: Iterable[CheckedUtterance]) -> Rate:
+    refused = [each.meaning is Meaning.REFUSE for each in heard]
+    return Rate(sum(refused), len(refused))
+
+
+def _share(heard: Iterable[CheckedUtterance]) -> float | None:
+    return _rate(heard).share
+
+
+def figures(check: Check) -> dict[str, Any]:
+    """The figures as JSON for programs."""
+    together = check.together
+    return {
+        "recall": check.recall,
+        "recalls": check.recalls,
+        "false_refusals": check.false_refusals,
+        "near_misses": check.near_misses,
+        "said": check.said,
+        "others": check.count("other"),
+        "with_shipped": together
+        and {
+            "recall": together.recall,
+            "false_refusals": together.false_refusals,
+            "recalls": together.recalls,
+        },
+    }
+
+
+def figures_of_strangers(strangers: Strangers | None) -> dict[str, Any] | None:
+    """The figures of colleagues who were left out, as JSON; None if nobody was."""
+    if strangers is None:
+        return None
+    phrases, sentences = strangers.phrases, strangers.sentences
+    return {
+        "said": phrases.count,
+        "recall": phrases.share,
+        "recall_interval": phrases.interval,
+        "others": sentences.count,
+        "false_refusals": sentences.share,
+        "false_refusals_interval": sentences.interval,
+    }
+
 
 Step = Callable[[str, int, int], None]  # what, done, total
 Result = TypeVar("Result")
@@ -84,7 +264,7 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
         )
         head = _fitted(phrase, heard, rounds, (), partial(step, "train"))
         head = replace(head, voices=tuple(person.folder.name for person in material.voices))
-        save(folder / "own.npz", head)
+        save_head(folder / "own.npz", head)
         tests = sorted((folder / "sounds" / "test").glob("*"))
         found = _all([pool.submit(_check, folder, phrase, place) for place in tests], "check", step)
     check = Check(tuple(each for part in found for each in part))
@@ -134,7 +314,7 @@ def _left_out(
         def told(done: int, total: int, before: int = turn) -> None:
             step("without", before * total + done, len(leaving) * total)
 
-        save(place / "own.npz", _fitted(phrase, heard, rounds, shards, told))
+        save_head(place / "own.npz", _fitted(phrase, heard, rounds, shards, told))
         checks += [
             pool.submit(_check_stranger, place, phrase, folder / "sounds" / "train" / shard)
             for shard in shards
@@ -146,7 +326,7 @@ def _left_out(
 def _copy(sounds: Path, material: "Material") -> int:
     """Copy what needs no synthesizer; how many recordings of people."""
     from media.training.own import SHARD, people_of
-    from media.training.people import copy_people, copy_prompts
+    from media.training.speech import copy_people, copy_prompts
 
     people = 0
     for split in SPLITS:
@@ -164,7 +344,7 @@ def install(head: Head, card: str, folder: Path, name: str) -> Path:
     place = folder / f"{name}.npz"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:  # no detector looks for heads there
         partial = Path(scratch, place.name)
-        save(partial, head)
+        save_head(partial, head)
         folder.joinpath(f"{name}.md").write_text(card, encoding="utf-8")
         partial.replace(place)
     return place
@@ -196,7 +376,7 @@ def _embed(folder: Path, split: str, source: str) -> None:
 def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
     """Check the sounds of one source; the phrase is said over each line, others over one."""
     from media.training.features import labelled, read
-    from media.training.lines.channel import PhoneLine, carry
+    from media.training.lines import PhoneLine, carry
 
     detector, together = _detectors(phrase, folder)
     random = np.random.default_rng(sum(map(ord, place.name)))

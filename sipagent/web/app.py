@@ -14,26 +14,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason
-from sipagent.languages.spoken import answering
-from sipagent.stats.style import FIGURES
-from sipagent.web.api import entries
+from sipagent.languages.spoken import Reason, answering
+from sipagent.text.statistics_words import FIGURES_STYLE
+from sipagent.web.api import openapi
 from sipagent.web.guard import Entry, answered
-from sipagent.web.login import account, accounts, beginning, oidc, pages, passkeys
-from sipagent.web.login.logins import Logins
-from sipagent.web.pages import (
-    accesses,
-    acts,
-    compliance,
-    holds,
-    now,
-    recording,
-    recordings,
-    requests,
-    statistics,
-)
+from sipagent.web.logins import Logins
+from sipagent.web.pages import accounts, calls, compliance, holds, login, persons, recording
 from sipagent.web.problems import Problem
-from sipagent.web.serving.protection import HEADERS, Protection
+from sipagent.web.serving import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
@@ -74,7 +62,7 @@ def _files() -> dict[str, _File]:
     """Every file there is, plain and compressed: nothing else can be asked for."""
     paths = (path for path in _STATIC.rglob("*") if path.is_file())
     found = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
-    found["figures.css"] = FIGURES.encode()
+    found["figures.css"] = FIGURES_STYLE.encode()
     return {
         name: _File(plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
         for name, plain in found.items()
@@ -83,22 +71,22 @@ def _files() -> dict[str, _File]:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
-    *compliance.ENTRIES,
-    *pages.ENTRIES,
-    *oidc.ENTRIES,
-    *beginning.ENTRIES,
-    *account.ENTRIES,
-    *passkeys.ENTRIES,
-    *accounts.ENTRIES,
-    *now.ENTRIES,
-    *recordings.ENTRIES,
-    *recording.ENTRIES,
-    *acts.ENTRIES,
-    *requests.ENTRIES,
+    *compliance.COMPLIANCE_ENTRIES,
+    *login.LOGIN_ENTRIES,
+    *login.OIDC_ENTRIES,
+    *login.BEGINNING_ENTRIES,
+    *accounts.ACCOUNT_ENTRIES,
+    *accounts.PASSKEY_ENTRIES,
+    *accounts.ACCOUNTS_ENTRIES,
+    *calls.NOW_ENTRIES,
+    *calls.LIST_ENTRIES,
+    *recording.CALL_ENTRIES,
+    *recording.FORM_ENTRIES,
+    *persons.ENTRIES,
     *holds.ENTRIES,
-    *accesses.ENTRIES,
-    *statistics.ENTRIES,
-    *entries.ENTRIES,
+    *compliance.ACCESS_ENTRIES,
+    *calls.STATISTICS_ENTRIES,
+    *openapi.ENTRIES,
 )
 
 

@@ -1,26 +1,164 @@
-"""Lets in who may come in: each address has a right in the table of `rights`, and so has each person."""
+"""Lets in who may come in, and reads only what a page of theirs has sent.
 
-from collections.abc import Callable
+Each address has a right in the table of `rights`, and so has each person. No other site acts for who is
+logged in: a form carries its session's token in the field `csrf`, a script in the header `X-CSRF-Token`.
+Beside that, a browser says from where a request comes (Fetch Metadata, or Origin). All of it is looked at
+before the function of an address is called.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
+import anyio.from_thread
 import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
-from retention.archive.archive import ArchiveError
-from retention.rows.faults import StoreError, TryAgain
+from retention.marks import ArchiveError
+from retention.rows.rows import StoreError, TryAgain
+from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason, shown
-from sipagent.languages.spoken import answering
-from sipagent.web.login.forgery import SAFE, refuse_forged
+from sipagent.languages.spoken import Reason, answering, shown
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
-from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
+from sipagent.web.site import API, asked_of, language_of, person_of, site_of, someone, trace_of
 from sipagent.web.templating import render
+
+
+def received(request: Request) -> bytes:
+    """All that is sent: it has come already, and is not too long (`serving`)."""
+    return anyio.from_thread.run(request.body)
+
+
+def refuse_others(request: Request, carried: str) -> None:
+    """Raises Problem where what is sent does not carry the session's own `csrf`: it is of another page, or of
+    an earlier session. That is in the trace."""
+    if is_same(carried, someone(request).csrf):
+        return
+    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: the form is not of this session")
+    site_of(request).refusals.keep(told)
+    said = N_("this form is not of this session; accepted: the page once more, and the form in it")
+    raise Problem(HTTPStatus.FORBIDDEN, Reason(said))
+
+
+def is_same(carried: str, own: str) -> bool:
+    """Compare two tokens in constant time; nothing is the same as an empty one."""
+    return bool(own) and compare_digest(carried.encode("utf-8", "replace"), own.encode("utf-8", "replace"))
+
+
+LONGEST_LINE = 500  # characters of a line that goes into the trace
+_FORM_KIND = "application/x-www-form-urlencoded"
+_FIELDS = 2000
+
+
+class Form(dict[str, str]):
+    """The fields by their names: of several with one name, the last."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs = [*pairs]
+        super().__init__(self._pairs)
+
+    def all(self, name: str) -> list[str]:
+        """Every field with this name, such as the boxes that were ticked."""
+        return [text for one, text in self._pairs if one == name]
+
+    def line(self, name: str, label: str = "") -> str:
+        """A field that goes into the trace: one line, without spaces at its ends. `label`: its own on the
+        page. Raises ValueError."""
+        text = plain_spaces(self.get(name, "")).strip()
+        label = label or name
+        if not text:
+            raise ValueError(Reason("“{name}” is empty", name=label))
+        if not text.isprintable():
+            raise ValueError(Reason("“{name}” is not one line of text", name=label))
+        if len(text) > LONGEST_LINE:
+            raise ValueError(
+                Reason("“{name}” is too long; accepted: {n} characters", name=label, n=LONGEST_LINE)
+            )
+        return text
+
+
+def form_of(request: Request) -> Form:
+    """The form. Raises Problem; one that is not from the session's own page is in the trace."""
+    form = read_form(request)
+    refuse_others(request, form.get("csrf", ""))
+    return form
+
+
+def is_form(request: Request) -> bool:
+    """Whether it sends a form, by its own word."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM_KIND
+
+
+def read_form(request: Request) -> Form:
+    """The form of whoever sends it, read once. Raises Problem."""
+    form = getattr(request.state, "form", None)
+    if form is None:
+        request.state.form = form = _parsed_form(request)
+    assert isinstance(form, Form)
+    return form
+
+
+def _parsed_form(request: Request) -> Form:
+    if not is_form(request):
+        said = Reason("this is no form of this page; accepted: {kind}", kind=_FORM_KIND)
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, said)
+    content = received(request)
+    try:
+        return Form(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
+    except ValueError as error:  # UnicodeDecodeError, too
+        raise Problem(HTTPStatus.BAD_REQUEST, Reason("this is no form of this page")) from error
+
+
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+TOKEN_HEADER = "x-csrf-token"
+
+
+def refuse_forged(request: Request, *, by_session: bool) -> None:
+    """Raises Problem for a change that no page of ours asks for; the attempt is kept in the trace.
+
+    `by_session`: the form is of a session. A form of who is not logged in has a token of its own.
+    """
+    if request.method in SAFE:
+        return
+    if is_from_elsewhere(request):
+        raise _forged(request, "from the page of another site")
+    person = person_of(request) if by_session else None
+    if person is None or person.via != "web" or is_same(request.headers.get(TOKEN_HEADER, ""), person.csrf):
+        return
+    if not is_form(request):
+        raise _forged(request, "without the session's token")
+    form_of(request)
+
+
+def is_from_elsewhere(request: Request) -> bool:
+    """Whether the browser says that the page of another site sends it, or does not want to say (`null`).
+
+    Forms of ours say it: see Referrer-Policy in `serving` (Fetch, "append a request Origin header").
+    """
+    origin = request.headers.get("origin")
+    if origin == "null":
+        return True
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    if origin is None:
+        return False
+    host = request.headers.get("host", "")
+    return origin not in {f"http://{host}", f"https://{host}", site_of(request).config.web.origin}
+
+
+def _forged(request: Request, why: str) -> Problem:
+    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: {why}")
+    site_of(request).refusals.keep(told)
+    said = N_("this was not sent by a page of this session; accepted: the page once more, and what is on it")
+    return Problem(HTTPStatus.FORBIDDEN, Reason(said))
+
 
 log = structlog.get_logger(__name__)
 UNSAVED = "unsaved"

@@ -16,13 +16,12 @@ from typing import Literal
 
 import structlog
 
-from retention.archive.progress import is_running
-from retention.recording import Json, Receipt, reference_of, to_text
-from retention.rows.rows import Rows
-from retention.rows.store import StoreError
-from sipagent.call.machines.story import BRIDGED
+from retention.records import Json, Receipt, reference_of, to_text
+from retention.reserve import is_running
+from retention.rows.rows import Rows, StoreError
+from sipagent.call.machines import BRIDGED
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason
+from sipagent.languages.spoken import Reason
 from sipagent.web.problems import unforeseen
 
 log = structlog.get_logger(__name__)

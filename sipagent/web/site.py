@@ -1,31 +1,73 @@
-"""What every answer needs: the configuration, what is kept, and who asks."""
+"""What every answer needs: the configuration, what is kept, and who asks.
 
+Certificates that were just made are held here, too, for who made them: so that a page which is asked for
+again has them.
+"""
+
+import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from starlette.requests import Request
 
 from retention.accounts.memory import InMemory, Memory
-from retention.archive.archive import Archive
-from retention.recording import Access
-from retention.rows.faults import TryAgain
-from retention.rows.rows import Rows
-from retention.rules.purge import Terms
-from retention.storage.keys import PublicKey
-from sipagent.agent.recorder.stored import archive_of, store_of
+from retention.archive import Archive
+from retention.purge import Terms
+from retention.records import Access
+from retention.rows.rows import Rows, TryAgain
+from retention.vault import PublicKey
+from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
-from sipagent.lookup.terms import terms_of
-from sipagent.web.beside.commands import Commands
-from sipagent.web.beside.counting import Counting
-from sipagent.web.beside.due import DueLook, due_of
+from sipagent.lookup.results import terms_of
+from sipagent.web.background import Commands, Counting, DueLook, due_of
 from sipagent.web.moment import Looking, Watching
-from sipagent.web.persons.papers import Drawer
-from sipagent.web.refusals import Refusals
+from sipagent.web.problems import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
+
+PAPERS_KEPT = timedelta(hours=1)
+MOST_PAPERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What came of an erasure: a certificate of each call, and what stays, with its reason."""
+
+    at: datetime
+    by: str
+    certificates: tuple[str, ...]
+    stays: tuple[tuple[str, str], ...]
+
+
+class Drawer:
+    """Any thread. In memory alone, for an hour, the newest of all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Papers] = OrderedDict()
+
+    def put(self, papers: Papers) -> str:
+        """The token under which they are found again."""
+        token = secrets.token_urlsafe(18)
+        with self._lock:
+            self._kept[token] = papers
+            while len(self._kept) > MOST_PAPERS:
+                self._kept.popitem(last=False)
+        return token
+
+    def find(self, token: str, by: str, now: datetime) -> Papers | None:
+        """Those of this person, if they are still there."""
+        with self._lock:
+            papers = self._kept.get(token)
+        if papers is None or papers.by != by or now - papers.at > PAPERS_KEPT:
+            return None
+        return papers
+
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 API = "/api/"  # what programs read

@@ -1,7 +1,8 @@
 """Makes the pages of their templates: in the language of who reads, with nothing in them that could act.
 
-All that comes from outside is escaped, and what would turn the direction of writing, or is not to be seen at
-all, is shown as its code.
+All that comes from outside is escaped, and what would turn the direction of writing, or is not to be seen
+at all, is shown as its code. The Markdown that `register` writes becomes HTML; whatever is not Markdown
+in it is text, and is escaped.
 """
 
 import re
@@ -13,24 +14,51 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from retention.recording import Answered
+from retention.records import Answered
 from sipagent import __version__
 from sipagent.languages import spoken
-from sipagent.languages.happenings import happening
-from sipagent.languages.labels import Kind
+from sipagent.languages.labels import Kind, happening, length
 from sipagent.languages.labels import label as label_of
-from sipagent.languages.messages import colon
-from sipagent.languages.reason import shown
+from sipagent.languages.spoken import colon, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import NARROW
-from sipagent.lookup.amounts import length
-from sipagent.web.markdown import quoted
 from sipagent.web.rights import Right
 from sipagent.web.site import person_of, site_of
+
+
+def markdown_html(text: str, below: int = 1) -> Markup:
+    """The text; its first heading is of the level behind `below`. Comments, and any HTML, are left out."""
+    reader = _markdown_reader()
+    tokens = [_lower_heading(token, below) for token in reader.parse(text) if token.type != "html_block"]
+    return Markup(reader.renderer.render(tokens, reader.options, {}))
+
+
+def quoted(text: str) -> Markup:
+    """A text that is not Markdown, in which commands and keys stand between backquotes."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    marked = (Markup("<code>{}</code>").format(one) if n % 2 else escape(one) for n, one in enumerate(parts))
+    return Markup("").join(marked)
+
+
+@lru_cache(maxsize=1)
+def _markdown_reader() -> MarkdownIt:
+    """Without links and pictures: nothing leads out of the page."""
+    return MarkdownIt("commonmark").disable(["link", "image", "autolink", "html_inline"])
+
+
+def _lower_heading(token: Token, below: int) -> Token:
+    if token.type.startswith("heading"):
+        token.tag = f"h{min(int(token.tag[1:]) + below, 6)}"
+    return token
+
 
 FOLDER = Path(__file__).parent
 _SPACES = r"[^\S\n\t \u00a0\u202f]"

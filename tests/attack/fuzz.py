@@ -28,7 +28,7 @@ from pathlib import Path
 
 from sipagent.agent.engine import EngineFault, EngineSettings, Incoming, OfLeg, Report
 from sipagent.call import events as e
-from sipagent.pjsip import PjsipEngine, setup
+from sipagent.pjsip import PjsipEngine, library
 from tests.attack.adversary import PATIENCE, Side
 from tests.attack.grammar import Case, case
 from tests.peers.process import free_ports
@@ -60,7 +60,7 @@ class Office:
             )
         )
         self.engine.start()
-        setup.LIBRARY.pjsip_tsx_set_timers(
+        library.LIBRARY.pjsip_tsx_set_timers(
             0, 0, 500, PATIENT_MS
         )  # an answer that was lost costs a leg for so long
         limits = replace(self.engine.limits, legs=4, handles=64)

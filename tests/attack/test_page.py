@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 
 from retention.accounts.file import FileAccounts
-from sipagent.web.serving.server import CONNECTIONS, HEAD_S
+from sipagent.web.serving import CONNECTIONS, HEAD_S
 from tests.web.logging_in import Owner, enrolled, field_of
 from tests.web.served import Served
 

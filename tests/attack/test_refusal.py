@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sipagent.call.timing import LATE_S
-from sipagent.softphone.call import Call, Way
 from sipagent.softphone.loop import MS
+from sipagent.softphone.phone import Call, Way
 from tests.attack.conftest import Make
 from tests.attack.site import Site
 from tests.live import calls

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from sipagent.softphone.call import Way
+from sipagent.softphone.phone import Way
 from tests.bench import cpu, hunting, latency, report, silence, waiting
 from tests.bench.office import office
 from tests.bench.report import Row

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from retention.postgres.board_rows import BoardRows
-from sipagent.agent.operators.asking import Answer, AskAgain, Asked, Leave, Offered, Release, Seek, Served
-from sipagent.agent.operators.board import Board
-from sipagent.agent.operators.board_client import LocalBoardClient
-from sipagent.agent.operators.board_thread import BoardThread
-from sipagent.agent.operators.shared_board import SharedBoardClient
+from sipagent.agent.board import Answer, AskAgain, Asked, Board, Leave, Offered, Release, Seek, Served
+from sipagent.agent.operators import LocalBoardClient
+from sipagent.agent.shared_board import BoardThread, SharedBoardClient
 from tests.bench import report
 from tests.bench.report import Row
 from tests.postgres import primary

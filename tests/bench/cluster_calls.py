@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from sipagent.softphone.call import Call
-from sipagent.softphone.phone import Phone, PhoneTimeout
+from sipagent.softphone.phone import Call, Phone, PhoneTimeout
 from tests.bench import report
 from tests.bench.load_mark import find_marks
 from tests.bench.report import Row

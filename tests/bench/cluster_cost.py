@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retention.storage.keys import new_pair
+from retention.vault import new_pair
 from tests.bench.load import RATE, wait_up
 from tests.bench.load_cost import Spent
 from tests.bench.load_site import SET_UP_S, Site, site

@@ -16,17 +16,12 @@ from typing import Any
 
 import psycopg
 
-from retention.postgres.blobs import FolderBlobs
 from retention.postgres.connection import Connection
-from retention.postgres.sealed.bundles import MOST
-from retention.postgres.sealed.row_keys import KeyKind, RowKey, RowKeys
-from retention.postgres.sealed.sealing import sealed
-from retention.postgres.sealed.words import hashes, period_of
-from retention.postgres.sealed_store import SealedStore
-from retention.postgres.tables import SEALED
-from retention.recording import Record, Status, due_date, to_text
-from retention.rows.chain import new_salt
-from retention.rows.columns import to_row
+from retention.postgres.database import SEALED
+from retention.postgres.row_keys import MOST_KEYS, FolderBlobs, KeyKind, RowKey, RowKeys
+from retention.postgres.store import SealedStore, hashes, period_of, sealed
+from retention.records import Record, Status, due_date, to_text
+from retention.rows.chain import new_salt, to_row
 from retention.rows.pages import Row as TableRow
 from retention.rows.selection import Selection
 from tests.bench import report
@@ -195,7 +190,7 @@ class _Filling:
     def _key(self, kind: KeyKind) -> RowKey:
         stock = self._keys._stocks[kind]
         if not stock.keys:
-            self._keys.reserve(MOST, kind)
+            self._keys.reserve(MOST_KEYS, kind)
         return self._keys.take(kind)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from retention.postgres.sealed_store import SealedStore
+from retention.postgres.store import SealedStore
 from retention.rows.selection import Selection
 from tests.bench import report
 from tests.bench.report import Row

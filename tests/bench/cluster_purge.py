@@ -9,14 +9,13 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
-from retention.archive.archive import Archive
-from retention.objects.blobs import ObjectBlobs
-from retention.objects.client import PARALLEL, Bucket, BucketPlace
-from retention.objects.object_files import ObjectFiles
-from retention.recording import Status
-from retention.rules.purge import purge
-from retention.storage.marks import Marks
-from retention.storage.places import Places
+from retention.archive import Archive
+from retention.files import Places
+from retention.marks import Marks
+from retention.objects.bucket import PARALLEL, Bucket, BucketPlace
+from retention.objects.object_files import ObjectBlobs, ObjectFiles
+from retention.purge import purge
+from retention.records import Status
 from tests.bench.report import Row
 from tests.bench.store import NOW, TERMS, call
 from tests.cluster.engines import DATABASES, STORE

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from retention.recording import Receipt, Recording, Status, new_id
-from sipagent.agent.recorder.stored import journal_of
+from retention.records import Receipt, Recording, Status, new_id
+from sipagent.agent.stored import journal_of
 from sipagent.config.load import load
 from tests.bench.cluster_calls import hosts
 from tests.bench.report import Row

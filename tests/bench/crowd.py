@@ -19,14 +19,14 @@ from pathlib import Path
 
 import click
 
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Ids, due_date
-from retention.rows.chain_head import read_head
-from retention.rows.rejected import BATCH
-from retention.rows.store import Store
-from sipagent.edge.rejected import RejectedCall
-from sipagent.service.processes.rejections import receipt_of
+from retention.archive import Archive
+from retention.records import Ids, due_date
+from retention.rows.chain import read_head
+from retention.rows.counts import RECEIPTS_AT_ONCE
+from retention.sqlite import Store
+from retention.verify import verify
+from sipagent.edge.rpc import RejectedCall
+from sipagent.service.edge import receipt_of
 from tests.bench import report
 from tests.bench.report import Row
 from tests.driving import RULES
@@ -126,13 +126,13 @@ def batches(folder: Path, count: int) -> Row:
     spent = []
     with Store(folder / "rejected.db") as store:
         for _ in range(count):
-            receipts = [receipt_of(call, ids, RULES) for _ in range(BATCH)]
+            receipts = [receipt_of(call, ids, RULES) for _ in range(RECEIPTS_AT_ONCE)]
             began = time.perf_counter()
             with store.write():
                 for one in receipts:
                     store.add_receipt(one)
             spent.append((time.perf_counter() - began) * 1e3)
-    return report.of(f"{BATCH} receipts of rejected calls in one transaction", spent, 250)
+    return report.of(f"{RECEIPTS_AT_ONCE} receipts of rejected calls in one transaction", spent, 250)
 
 
 @click.command()

@@ -11,11 +11,10 @@ from numpy.random import Generator, default_rng
 from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.keyword import Detector, Meaning, Verdict
 from media.training.features import read
-from media.training.lines.channel import PhoneLine, Sound, active_rms
-from media.training.lines.codecs import Codec
-from sipagent.voice.detection import hear
+from media.training.lines import Codec, PhoneLine, Waveform, active_rms
+from sipagent.voice.detectors import hear
 
-Arrives = Callable[[Sound, PhoneLine], Samples]
+Arrives = Callable[[Waveform, PhoneLine], Samples]
 
 NOTICES = ("notice_voice", "notice_opt_in_voice", "confirm")
 LOSSES_DB = (6, 12, 20, 30)
@@ -79,14 +78,14 @@ class Echoes:
             found[False, Meaning.REFUSE],
         )
 
-    def _heard(self, detector: Detector, notice: Sound, came: Sound, known: bool) -> Verdict:
+    def _heard(self, detector: Detector, notice: Waveform, came: Waveform, known: bool) -> Verdict:
         """What a listener makes of it who knows, or does not, what is played."""
         level = 20 * np.log10(max(active_rms(came), 1e-5))
         line = PhoneLine(level_dbfs=level, noise="pink", snr_db=level - QUIET_DBFS)
         played = np.asarray(notice * 32767, dtype=np.int16) if known else SILENCE
         return hear(detector, self._arrives(came, line), played).verdict
 
-    def _comes_back(self, notice: Sound, loss_db: float, number: int) -> Sound:
+    def _comes_back(self, notice: Waveform, loss_db: float, number: int) -> Waveform:
         """Through the line, a trunk's hybrid or a room by turns, and 20 to 600 ms later."""
         way = (_hybrid, _room)[number % 2](self._random)
         line = PhoneLine(level_dbfs=PLAYED_DBFS, band=None, codec=CODECS[number % len(CODECS)])
@@ -95,13 +94,13 @@ class Echoes:
         return np.concatenate([late, _loud(sound, PLAYED_DBFS - loss_db)])
 
 
-def _hybrid(random: Generator) -> Sound:
+def _hybrid(random: Generator) -> Waveform:
     way = 0.3 * random.normal(size=20) * np.exp(-np.arange(20) / 5)
     way[0] = 1.0
     return way
 
 
-def _room(random: Generator) -> Sound:
+def _room(random: Generator) -> Waveform:
     count = int(random.uniform(0.08, 0.35) * SAMPLE_RATE)
     way = random.normal(size=count) * np.exp(-6.9 * np.arange(count) / count)
     way *= random.uniform(0.2, 0.8) / np.sqrt(np.sum(way**2))
@@ -109,5 +108,5 @@ def _room(random: Generator) -> Sound:
     return np.asarray(way)
 
 
-def _loud(sound: Sound, dbfs: float) -> Sound:
+def _loud(sound: Waveform, dbfs: float) -> Waveform:
     return np.asarray(sound * (10 ** (dbfs / 20) / max(active_rms(sound), 1e-6)))

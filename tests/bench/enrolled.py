@@ -27,20 +27,19 @@ from rich.table import Table
 from scipy.signal import resample_poly
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter
 from media.training.enrolled import Person, Saying, enrolled, usable, write_person
 from media.training.language import Language, language
-from media.training.lines.channel import PhoneLine, Sound, carry
+from media.training.lines import PhoneLine, Waveform, carry
 from media.training.own import KEYWORD, NEAR, USUAL, Material
 from media.training.speech import texts_of
 from media.training.voices import RATE, Manner, Pico
-from sipagent.cli.progress import steps
+from sipagent.cli.terminal import steps
 from sipagent.enrol.script import script
-from sipagent.voice.detection import hear
-from sipagent.voice.keyword_check import LINES, Rate, figures, figures_of_strangers
-from sipagent.voice.own_keyword import PROMPTS, train
+from sipagent.voice.detectors import hear
+from sipagent.voice.own_keyword import LINES, PROMPTS, Rate, figures, figures_of_strangers, train
 
 SAID = 5
 ASKED, ASKED_NEAR = 20, 12
@@ -62,16 +61,16 @@ class Kind:
     language: str
     phrase: str
     persons: int
-    say: Callable[[str, int, Random], Sound]
+    say: Callable[[str, int, Random], Waveform]
 
 
-def _pico(text: str, person: int, random: Random) -> Sound:
+def _pico(text: str, person: int, random: Random) -> Waveform:
     pitch, tract, speed = PICO[person]
     manner = Manner(language("fr").pico, speed * random.uniform(0.92, 1.08), 1.0)
     return _other(Pico().say(text, manner) / 32768, pitch * random.uniform(0.94, 1.06), tract)
 
 
-def _flite(text: str, person: int, random: Random) -> Sound:
+def _flite(text: str, person: int, random: Random) -> Waveform:
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         stretch = f"duration_stretch={random.uniform(0.9, 1.15):.3f}"
         command = ["flite", "-voice", FLITE[person], "--setf", stretch, "-t", text, "-o", file.name]
@@ -86,7 +85,7 @@ KINDS = {
 }
 
 
-def _other(sound: Sound, pitch: float, tract: float) -> Sound:
+def _other(sound: Waveform, pitch: float, tract: float) -> Waveform:
     """A sound as somebody else would say it, made with the vocoder WORLD."""
     import pyworld
 
@@ -108,7 +107,7 @@ def _quiet_line(random: Generator) -> PhoneLine:
     )
 
 
-def _over(said: Sound, line: PhoneLine, noise: Generator) -> Samples:
+def _over(said: Waveform, line: PhoneLine, noise: Generator) -> Samples:
     sound = np.asarray(resample_poly(said, SAMPLE_RATE, RATE))
     return carry(np.concatenate([QUIET, sound, QUIET]), line, {}, noise)
 

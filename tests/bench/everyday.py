@@ -19,16 +19,16 @@ from numpy.random import default_rng
 
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.detectors import weighed
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.hearing.spotter import HEADS, Spotter
 from media.training.everyday import ACCEPTING
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import LANGUAGES, Language, language
-from media.training.lines.channel import Noise, PhoneLine, Sound, carry
+from media.training.lines import Noise, PhoneLine, Waveform, carry
 from media.training.speech import label
 from sipagent.config.refusal_words import WORDS
-from sipagent.voice.detection import hear
+from sipagent.voice.detectors import hear
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 LINES: tuple[tuple[Noise, float | None, float], ...] = (
@@ -71,7 +71,7 @@ def heard_twice(
     spoken: Language,
     sounds: Iterable[tuple[str, Path]],
     detectors: tuple[Detector, Detector],
-    arrives: Callable[[Sound], Samples],
+    arrives: Callable[[Waveform], Samples],
 ) -> Iterator[HeardTwice]:
     """Of (label, file): both `detectors` hear the same; the second is the one without everyday words."""
     everyday = {label(phrase): phrase for phrase in spoken.everyday}
@@ -112,11 +112,11 @@ def _figure(name: str, group: list[HeardTwice]) -> Figure:
     )
 
 
-def lines(others: list[Path], seed: int = 7) -> Callable[[Sound], Samples]:
+def lines(others: list[Path], seed: int = 7) -> Callable[[Waveform], Samples]:
     """What arrives of a sound, over one line after the other."""
     behind, random, conditions = backgrounds(others, PROMPTS, default_rng(3)), default_rng(seed), cycle(LINES)
 
-    def arrives(sound: Sound) -> Samples:
+    def arrives(sound: Waveform) -> Samples:
         noise, snr_db, loss = next(conditions)
         return carry(sound, PhoneLine(noise=noise, snr_db=snr_db, loss=loss), behind, random)
 

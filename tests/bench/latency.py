@@ -6,9 +6,8 @@ import random
 
 import numpy as np
 
-from sipagent.softphone.call import Way
 from sipagent.softphone.loop import FRAME_NS
-from sipagent.softphone.phone import Answering, Call
+from sipagent.softphone.phone import Answering, Call, Way
 from sipagent.softphone.rtp import LEVELS, decode
 from tests.bench.office import CALLER_HZ, NOTICE_S, OPERATOR_HZ, WINDOW_S, Office
 from tests.live.calls import NOTICE_HZ

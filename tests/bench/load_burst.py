@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from retention.rows.store import Store
+from retention.sqlite import Store
 from tests.bench.load_heard import GAP_MS
 from tests.bench.load_sip import Callers
 from tests.bench.load_site import SET_UP_S, site

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from retention.recording import Receipt
-from retention.rows.store import Store
+from retention.records import Receipt
+from retention.sqlite import Store
 from tests.bench.load_burst import answers, started
 from tests.bench.load_site import Site, site
 from tests.bench.report import Row

@@ -28,10 +28,10 @@ import numpy as np
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
 from media.hearing.listener import Listener
 from media.recording.tap import Channel, Tap
-from retention.recording import Receipt
-from retention.storage import marks
-from sipagent.agent.recorder.recorder import Recorder
-from sipagent.softphone.call import Way
+from retention import marks
+from retention.records import Receipt
+from sipagent.agent.recorder import Recorder
+from sipagent.softphone.phone import Way
 from tests import kept
 from tests.bench import report
 from tests.bench.office import office

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from retention.objects.client import Bucket
-from retention.objects.pieces import Uploads
-from retention.recording import Ids, Status
-from retention.rows.store import Store
-from retention.rules.purge import purge
-from retention.storage.keys import Identity
-from retention.storage.recording_files import FileKind
+from retention.objects.bucket import Bucket
+from retention.objects.uploads import Uploads
+from retention.purge import purge
+from retention.recording_files import FileKind
+from retention.records import Ids, Status
+from retention.sqlite import Store
+from retention.vault import Identity
 from tests import kept
 from tests.object_store import archive_of_calls, archive_through, host_of, keep_as_objects, place_of
 from tests.s3 import Weed

@@ -1,7 +1,7 @@
 """Fits how the second opinion is weighed: python -m tests.bench.opinions --second MODEL [--write].
 
     voices of the split tune ──▶ first one's score, gain of each phrase ──▶ what is usual, a logistic
-    regression, thresholds ──▶ media/hearing/second/weights.toml
+    regression, thresholds ──▶ media/hearing/weights.toml
 
 Nothing of the split test is looked at.
 """
@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from media.frame import Samples
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
-from media.hearing.second.opinion import without_doubt
-from media.hearing.second.weights import FILE, Weights, log_odds
-from media.hearing.second.whisper import Whisper
+from media.hearing.second_opinion import WEIGHTS_FILE, Weights, Whisper, log_odds, without_doubt
 from media.hearing.spotter import Spotter, plain
 from media.training.everyday import ACCEPTING
+from media.training.fit import FALSE_REFUSALS_NEAR
 from media.training.language import LANGUAGES, language
 from media.training.speech import label
-from media.training.tuning import FALSE_REFUSALS_NEAR
-from sipagent.voice.detection import hear
+from sipagent.voice.detectors import hear
 from tests.bench.voice_cases import PEOPLE, Ground, window_phrases
 
 USUAL = 0.98
@@ -195,7 +193,7 @@ def as_toml(weights: Weights) -> str:
 )
 @click.option("--second", type=click.Path(exists=True, path_type=Path), required=True, help="a Whisper model")
 @click.option("--limit", default=200, help="at most so many utterances of a source", show_default=True)
-@click.option("--write", is_flag=True, help="into media/hearing/second/weights.toml")
+@click.option("--write", is_flag=True, help="into media/hearing/weights.toml")
 def main(lang: str, folder: Path | None, second: Path, limit: int, write: bool) -> None:
     spoken = language(lang)
     folder = folder or Path("voice-training", lang)
@@ -209,7 +207,7 @@ def main(lang: str, folder: Path | None, second: Path, limit: int, write: bool) 
     for line in told(found, weights, model.phrases, len(phrases)):
         click.echo(line, err=True)
     if write:
-        FILE.write_text(as_toml(weights), encoding="utf-8")
+        WEIGHTS_FILE.write_text(as_toml(weights), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import click
 
-from sipagent.softphone.call import Way
-from sipagent.softphone.phone import Answering
+from sipagent.softphone.phone import Answering, Way
 from tests.bench import latency, report
 from tests.bench.office import NOTICE_S, OPERATOR_HZ, WINDOW_S, Office, office
 from tests.bench.report import Row

@@ -18,17 +18,17 @@ import click
 from rich.progress import track
 
 from media.recording.tap import Tap
-from retention.archive.archive import Archive
-from retention.archive.verify import verify
-from retention.recording import Notice, Receipt, Recording, Status, due_date, new_id, reference_of
+from retention.archive import Archive
+from retention.purge import Terms, purge
+from retention.records import Notice, Receipt, Recording, Status, due_date, new_id, reference_of
+from retention.rows.counts import recordings_by_status
 from retention.rows.pages import Row as Columns
 from retention.rows.pages import batches
 from retention.rows.selection import Selection
-from retention.rows.store import Store
-from retention.rules.counts import recordings_by_status
-from retention.rules.purge import Terms, purge
-from retention.storage.keys import Identity
-from sipagent.agent.recorder.recorder import Closing, Recorder
+from retention.sqlite import Store
+from retention.vault import Identity
+from retention.verify import verify
+from sipagent.agent.recorder import Closing, Recorder
 from tests.bench import report
 from tests.bench.report import Row
 from tests.bench.tap import sealing_cpu

@@ -25,10 +25,9 @@ import numpy as np
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, samples_of
 from media.recording.assemble import assemble, settle
 from media.recording.tap import SYNC_EVERY_S, WRITE_EVERY_S, Channel, Tap, TapWriter
-from retention.recording import new_id
-from retention.storage.keys import new_pair, read_public
-from retention.storage.local_files import LocalFiles
-from retention.storage.vault import Vault
+from retention.recording_files import LocalFiles
+from retention.records import new_id
+from retention.vault import Vault, new_pair, read_public
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 ROUND_FRAMES = round(WRITE_EVERY_S / FRAME_S)

@@ -26,7 +26,7 @@ from media.hearing.detectors import weighed
 from media.hearing.keyword import DetectorUnavailable
 from media.hearing.spotter import HEADS, Spotter
 from media.training.language import LANGUAGES, Language, language
-from media.training.lines.codecs import MissingCoder
+from media.training.lines import MissingCoder
 from media.training.speech import Split
 from tests.bench import voice_page
 from tests.bench.voice_cases import LINES, PEOPLE, Ground, window_phrases

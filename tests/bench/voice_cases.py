@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import track
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import Language
-from media.training.lines.channel import Backgrounds, PhoneLine, Sound, carry
+from media.training.lines import Backgrounds, PhoneLine, Waveform, carry
 from media.training.speech import Said, Split, label, texts_of, told
-from sipagent.voice.detection import Detected, hear
+from sipagent.voice.detectors import Detected, hear
 from tests.bench.echoes import Echoes
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -157,7 +157,7 @@ class Ground:
         for line in LINES.values():
             self.arrives(np.zeros(800), line, default_rng(0))
 
-    def arrives(self, sound: Sound, line: PhoneLine, random: Generator | None = None) -> Samples:
+    def arrives(self, sound: Waveform, line: PhoneLine, random: Generator | None = None) -> Samples:
         """What the agent hears of it. MissingCoder."""
         return carry(sound, line, self._backgrounds, random or self._random)
 
@@ -197,7 +197,7 @@ class Ground:
     def conversation(self, detector: Detector, source: str) -> Detected:
         """All that doesn't refuse, in one long call with short pauses."""
         random = default_rng(zlib.crc32(source.encode()))
-        pieces: list[Sound] = []
+        pieces: list[Waveform] = []
         for one in self._others(source):
             pieces += [read(one.path), np.zeros(int(random.uniform(0.2, 1.2) * SAMPLE_RATE))]
         line = PhoneLine(noise="pink", snr_db=20.0)

@@ -12,12 +12,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from media.hearing.head import OTHER
+from media.hearing.embedding import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.training.language import Language
 from media.training.speech import label
 from sipagent.config.refusal_words import WORDS
-from sipagent.voice.detection import Detected
+from sipagent.voice.detectors import Detected
 from tests.bench.echoes import LOSSES_DB
 from tests.bench.voice_cases import OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import click
 
-from retention.rows.store import Store
-from retention.storage.keys import new_pair, read_public
+from retention.sqlite import Store
+from retention.vault import new_pair, read_public
 from sipagent.config.load import load
 from tests.bench import report, web_crowd
 from tests.bench.report import Row

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Request, sync_playwright
 
-from retention.recording import Recording
+from retention.records import Recording
 from tests.bench import report
 from tests.bench.report import Row
 from tests.bench.web_client import AskingError, Client

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from retention.rows.store import Store
-from retention.storage.keys import new_pair, read_public
+from retention.sqlite import Store
+from retention.vault import new_pair, read_public
 from tests.bench.load import RATE, wait_up
 from tests.bench.load_cost import spent_s
 from tests.bench.load_heard import GAP_MS, Heard

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.recording.assemble import settle
-from media.recording.chunks import ChunkNote, Kind, PartWriter, create_part
-from media.recording.seal import Sealer
-from retention.archive.archive import Archive
-from retention.recording import Receipt, Recording, new_id
+from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
+from retention.archive import Archive
+from retention.records import Receipt, Recording, new_id
+from retention.rows.counts import recordings_by_status
 from retention.rows.selection import Selection
-from retention.rows.store import Store
-from retention.rules.counts import recordings_by_status
-from retention.storage.keys import PublicKey
+from retention.sqlite import Store
+from retention.vault import PublicKey
 from tests.bench.store import call, fill
 from tests.kept import Paths
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from retention.recording import Recording, reference_of
+from retention.records import Recording, reference_of
 from retention.rows.selection import Selection
-from retention.rows.store import Store
+from retention.sqlite import Store
 from sipagent.config.load import Config
-from sipagent.lookup.filters import selection
+from sipagent.lookup.parsing import selection
 from tests.bench.report import Row
 from tests.bench.web_client import Answer, AskingError, Client
 from tests.bench.web_kept import (

@@ -15,7 +15,7 @@ from signal import SIGKILL, SIGSTOP
 from typing import Any
 
 from retention.rows.selection import Selection
-from sipagent.agent.recorder.stored import store_of
+from sipagent.agent.stored import store_of
 from sipagent.config.load import load
 from tests.attack.site import descendants
 from tests.cluster.engines import Engines, Lines

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from retention.recording import from_text
+from retention.records import from_text
 from tests.cluster.phones import Attempt, Told
 from tests.cluster.searching import Found
 from tests.peers.agent import Json

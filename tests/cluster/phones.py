@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from sipagent.softphone.call import Call
-from sipagent.softphone.phone import Answering, Loop, Phone, PhoneTimeout
+from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneTimeout
 from sipagent.softphone.rtp import SteadyTone
 from tests.cluster import plan
 from tests.cluster.sound import Marked

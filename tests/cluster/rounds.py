@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg
 
-from retention.recording import to_text
-from retention.rows.faults import StoreError
+from retention.records import to_text
+from retention.rows.rows import StoreError
 from tests.cluster import judging, plan
 from tests.cluster.faults import Going
 from tests.cluster.host import Answered, Host

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from retention.storage.keys import new_pair
+from retention.vault import new_pair
 from sipagent.softphone.phone import Call, Loop
 from tests.cluster.engines import Engines
 from tests.cluster.host import CALLS, Host

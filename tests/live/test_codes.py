@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from prompts.music import TONES
-from sipagent.softphone.call import Way
-from sipagent.softphone.phone import Call, Phone
+from sipagent.softphone.phone import Call, Phone, Way
 from sipagent.softphone.rtp import RATE, SteadyTone
 from tests.live import calls
 from tests.live.calls import MS, SECOND

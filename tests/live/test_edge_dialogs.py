@@ -10,8 +10,7 @@ from multiprocessing.connection import wait
 import pytest
 
 from sipagent.edge.files import forget_dialogs
-from sipagent.softphone.phone import Answering, Call, Phone
-from sipagent.softphone.sending import Transaction
+from sipagent.softphone.phone import Answering, Call, Phone, Transaction
 from sipagent.softphone.sip import Message, sdp
 from tests.peers import edge as scene
 from tests.peers.edge import OPERATOR, STRANGER, TRUNK, Edge

@@ -14,12 +14,10 @@ import pytest
 
 from sipagent.config.load import HostPort
 from sipagent.edge.files import begin_anew, kept_tokens, places
-from sipagent.edge.hop import HEADER
-from sipagent.edge.ports import sharing
-from sipagent.edge.process import EdgeProcess
+from sipagent.edge.plan import HOP_HEADER
+from sipagent.edge.process import EdgeProcess, sharing
 from sipagent.edge.rpc import EdgeError
-from sipagent.softphone.phone import Loop, Phone
-from sipagent.softphone.sending import Transaction
+from sipagent.softphone.phone import Loop, Phone, Transaction
 from sipagent.softphone.sip import Headers, Message
 from tests.peers import edge as scene
 from tests.peers.edge import OURS, STRANGER, TRUNK, Edge
@@ -86,15 +84,15 @@ def test_nothing_leaves_that_no_worker_sent(edge: Edge, account: Phone, method: 
     local = edge.phone("127.0.0.1")
     for phone in (edge.workers[0], account, local):
         leads_nowhere(edge, phone, method)
-        leads_nowhere(edge, phone, method, (HEADER, "0" * 32))
-        leads_nowhere(edge, phone, method, (HEADER, edge.tokens.from_edge))
-    leads_nowhere(edge, local, method, (HEADER, edge.tokens.to_edge))
+        leads_nowhere(edge, phone, method, (HOP_HEADER, "0" * 32))
+        leads_nowhere(edge, phone, method, (HOP_HEADER, edge.tokens.from_edge))
+    leads_nowhere(edge, local, method, (HOP_HEADER, edge.tokens.to_edge))
 
 
 def test_a_worker_calls_and_the_account_registers_and_neither_does_the_others_work(
     edge: Edge, account: Phone
 ) -> None:
-    known = (HEADER, edge.tokens.to_edge)
+    known = (HOP_HEADER, edge.tokens.to_edge)
     leads_nowhere(edge, account, "INVITE", known)
     leads_nowhere(edge, edge.workers[0], "REGISTER", known)
     registrar = registrar_of(edge)
@@ -116,45 +114,45 @@ def registrar_of(edge: Edge) -> Phone:
 
 def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone) -> None:
     """Not in requests, not in answers, and not where somebody outside has sent such a header."""
-    forged = (HEADER, "forged;source=9.9.9.9:9")
+    forged = (HOP_HEADER, "forged;source=9.9.9.9:9")
     call = edge.call(headers=(forged,))
     call.wait_answered(scene.PATIENCE_S)
     index, taken = edge.taken(call)
     taken.wait_acked(scene.PATIENCE_S)
     leg, other = edge.dialled(index)
     assert call.request("INFO", (forged,)).status == other.request("INFO", (forged,)).status == 200
-    assert taken.request("INFO", ((HEADER, edge.tokens.to_edge),)).status == 200
-    assert leg.request("INFO", ((HEADER, edge.tokens.to_edge),)).status == 200
+    assert taken.request("INFO", ((HOP_HEADER, edge.tokens.to_edge),)).status == 200
+    assert leg.request("INFO", ((HOP_HEADER, edge.tokens.to_edge),)).status == 200
     taken.hang_up()
     other.hang_up()
     call.wait_ended()
     leg.wait_ended()
     with edge.loop.changing():
-        account.request(begin(edge, account, "REGISTER", (HEADER, edge.tokens.to_edge)))
+        account.request(begin(edge, account, "REGISTER", (HOP_HEADER, edge.tokens.to_edge)))
     registrar = registrar_of(edge)
     edge.until(lambda: registrar.count("REGISTER received"), "REGISTER")
     for phone in (edge.trunk, edge.operator, registrar):
         for message in [one.message for one in phone.seen if not one.sent]:
-            assert not message.all(HEADER), message
+            assert not message.all(HOP_HEADER), message
             text = message.pack().decode()
             assert edge.tokens.to_edge not in text and edge.tokens.from_edge not in text
 
 
 def source_in(edge: Edge, message: Message) -> str:
     """Who sent what a worker got, as the edge tells it, once and with the secret."""
-    (value,) = message.all(HEADER)
+    (value,) = message.all(HOP_HEADER)
     token, _, source = value.partition(";source=")
     assert token == edge.tokens.from_edge
     return source
 
 
 def test_a_worker_is_told_who_sent_each_message(edge: Edge) -> None:
-    call = edge.call(headers=((HEADER, "forged;source=9.9.9.9:9"),))
+    call = edge.call(headers=((HOP_HEADER, "forged;source=9.9.9.9:9"),))
     call.wait_answered(scene.PATIENCE_S)
     index, taken = edge.taken(call)
     taken.wait_acked(scene.PATIENCE_S)
     leg, other = edge.dialled(index)
-    call.request("INFO", ((HEADER, "forged"),))
+    call.request("INFO", ((HOP_HEADER, "forged"),))
     other.request("INFO")
     call.hold()
     call.hang_up()
@@ -187,7 +185,7 @@ def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
     own = [one.message for one in worker.seen if one.describe() == "OPTIONS received"]
     own += [one.message for one in edge.workers[index].seen if one.describe() == "BYE received"][-1:]
     assert {source_in(edge, one) for one in own} == {str(edge.plan.inner)}
-    assert not [one for one in caller.seen if not one.sent and one.message.all(HEADER)]
+    assert not [one for one in caller.seen if not one.sent and one.message.all(HOP_HEADER)]
 
 
 # --- how long they last ---

@@ -15,7 +15,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from sipagent.edge import configuration
-from sipagent.edge.hop import GIVEN_UP, HEADER
+from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
 from sipagent.softphone.phone import Answering, Call, Loop, Phone
 from sipagent.softphone.sip import Message
 from tests.live.test_workers import WORKERS, Town
@@ -73,7 +73,7 @@ def test_a_worker_is_told_that_its_call_is_given_up(edge: Edge, answer: Answerin
     before = len(late.seen)
     calls = {edge.answered()[0].call_id for _ in edge.workers}
     told = [one.message for one in late.seen[before:] if one.describe() == "CANCEL received"]
-    (word,) = (one for one in told if one.header(HEADER) == f"{edge.tokens.from_edge};{GIVEN_UP}")
+    (word,) = (one for one in told if one.header(HOP_HEADER) == f"{edge.tokens.from_edge};{GIVEN_UP}")
     assert word.header("Call-ID") in calls
     order = [
         one.describe() for one in late.seen[before:] if one.message is word or "INVITE" in one.describe()

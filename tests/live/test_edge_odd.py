@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.edge.process import EdgeProcess
-from sipagent.edge.rejected import RejectedCall
+from sipagent.edge.rpc import RejectedCall
 from tests.peers import edge as scene
 from tests.peers.edge import OURS, STRANGER, TRUNK
 from tests.peers.odd import MARK, odd_invites

@@ -16,12 +16,10 @@ import pytest
 
 from sipagent.check.machine import answers_as_agent
 from sipagent.config.load import HostPort
-from sipagent.edge.hop import HEADER
-from sipagent.edge.plan import Addresses
+from sipagent.edge.plan import HOP_HEADER, Addresses
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeError
-from sipagent.softphone.phone import Loop, Phone
-from sipagent.softphone.sending import Transaction
+from sipagent.softphone.phone import Loop, Phone, Transaction
 from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
 from tests.peers.edge import NUMBER, OURS, PATIENCE_S, WORKERS, Edge
@@ -59,7 +57,7 @@ def register(phone: Phone, edge: Edge, expires: int) -> None:
         ("From", "<sip:agent@trunk.test>;tag=1"), ("To", "<sip:agent@trunk.test>"),
         ("Call-ID", f"register@{ip}"), ("CSeq", f"{expires} REGISTER"),
         ("Contact", f"<sip:agent@{ip}:{port}>"), ("Expires", str(expires)),
-        (HEADER, edge.tokens.to_edge),
+        (HOP_HEADER, edge.tokens.to_edge),
         ("Authorization", 'Digest username="agent", realm="trunk.test", nonce="1", response="2"'),
     )  # fmt: skip
     message = Message("REGISTER sip:trunk.test SIP/2.0", headers)

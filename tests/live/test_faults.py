@@ -9,7 +9,7 @@ from signal import SIGTERM
 import numpy as np
 import pytest
 
-from retention.archive.reserve import read_reserve
+from retention.reserve import read_reserve
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import Playback, Samples, SteadyTone
 from tests.conftest import AgentFactory, PhoneFactory

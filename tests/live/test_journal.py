@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from retention.recording import Receipt, Recording, Status
-from sipagent.agent.recorder.stored import journal_of, store_of
+from retention.records import Receipt, Recording, Status
+from sipagent.agent.stored import journal_of, store_of
 from sipagent.config.load import load
 from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory

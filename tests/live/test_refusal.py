@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipagent.softphone.call import Way
-from sipagent.softphone.phone import Answering, Phone
+from sipagent.softphone.phone import Answering, Phone, Way
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, REFUSED_HZ, SECOND

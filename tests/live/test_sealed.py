@@ -10,10 +10,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.archive.kept_files import Problem
-from retention.archive.verify import verify
-from retention.rows.store import Store
-from retention.storage.keys import new_pair
+from retention.sqlite import Store
+from retention.vault import new_pair
+from retention.verify import Problem, verify
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE
 from tests.conftest import AgentFactory

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from media.frame import Samples
-from media.hearing.head import Head, save
+from media.hearing.embedding import Head, save_head
 from sipagent.agent.admission import SHIPPED
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE, Playback, SteadyTone, tone
@@ -42,7 +42,9 @@ def words() -> Samples:
 def listening(agent_factory: AgentFactory, tmp_path: Path) -> RunningAgent:
     heads = tmp_path / "heads"
     heads.mkdir()
-    save(heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.95, 0.95, saying((0.49, 0.49, 0.02))))
+    save_head(
+        heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.95, 0.95, saying((0.49, 0.49, 0.02)))
+    )
     notice = tmp_path / "notice.wav"
     soundfile.write(notice, tone(NOTICE_HZ, NOTICE_S), RATE, subtype="PCM_16")
     refusal = {"engine": "embedding", "heads": str(heads), "in_call": "key+voice"}
@@ -109,7 +111,9 @@ def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
     """In one process, and behind an edge. The head is sure enough to refuse, and not to erase."""
     heads, first = tmp_path / "heads", free_ports(20)
     heads.mkdir()
-    save(heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.99, 0.95, saying((0.49, 0.49, 0.02))))
+    save_head(
+        heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.99, 0.95, saying((0.49, 0.49, 0.02)))
+    )
     agent = agent_factory(
         start=False,
         refusal={"heads": str(heads), "keywords": [BEFORE, IN_CALL]},

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from retention.recording import Recording
+from retention.records import Recording
 from tests.peers.process import Child
 from tests.sealing import PASSPHRASE
 from tests.web.browser import chromium, driver, heard, needs_chromium, sounding

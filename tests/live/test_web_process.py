@@ -20,10 +20,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
 from retention.accounts.file import FileAccounts
-from retention.recording import Recording
-from retention.storage.keys import new_pair, read_public
+from retention.records import Recording
+from retention.vault import new_pair, read_public
 from sipagent.softphone.phone import Phone
-from sipagent.web.serving.server import CONNECTIONS
+from sipagent.web.serving import CONNECTIONS
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ

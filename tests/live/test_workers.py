@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from retention.recording import worker_of
+from retention.records import worker_of
 from sipagent.edge.files import places
 from sipagent.edge.plan import Plan
 from sipagent.edge.rpc import EdgeRpc

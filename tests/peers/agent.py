@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from retention.rows.store import Store
+from retention.sqlite import Store
 from sipagent.softphone.rtp import RATE, tone
 from tests.peers.process import Child, PeerError, free_ports
 

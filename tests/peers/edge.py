@@ -12,13 +12,10 @@ from typing import Any
 
 from sipagent.config.load import HostPort
 from sipagent.edge.files import kept_tokens, places
-from sipagent.edge.hop import HEADER
-from sipagent.edge.plan import Addresses, Plan
+from sipagent.edge.plan import HOP_HEADER, Addresses, Plan
 from sipagent.edge.process import EdgeProcess
-from sipagent.edge.rejected import RejectedCall
-from sipagent.edge.rpc import EdgeStatistics
-from sipagent.softphone.phone import Answering, Call, Loop, Phone
-from sipagent.softphone.sending import OwnPhone, Transaction
+from sipagent.edge.rpc import EdgeStatistics, RejectedCall
+from sipagent.softphone.phone import Answering, Call, Loop, OwnPhone, Phone, Transaction
 from sipagent.softphone.sip import Headers, Message
 from tests.peers.process import PeerError, free_ports
 
@@ -126,7 +123,7 @@ class Edge:
     def dial(self, index: int, uri: str, *, headers: Headers = (), **how: Any) -> Call:
         """An INVITE of a worker's, with the secret that the edge wants to see."""
         return self.workers[index].call(
-            uri, proxy=self.plan.inner, headers=(*headers, (HEADER, self.tokens.to_edge)), **how
+            uri, proxy=self.plan.inner, headers=(*headers, (HOP_HEADER, self.tokens.to_edge)), **how
         )
 
     def asked(

@@ -22,8 +22,7 @@ from pathlib import Path
 
 from sipagent.config.load import HostPort
 from sipagent.edge.files import forget_dialogs
-from sipagent.edge.hop import HEADER
-from sipagent.edge.plan import Addresses, Plan
+from sipagent.edge.plan import HOP_HEADER, Addresses, Plan
 from sipagent.softphone.phone import Loop
 from sipagent.softphone.sip import Message, uri_of
 from tests.peers import edge as scene
@@ -128,7 +127,7 @@ def heard(edge: Edge, version: str) -> dict[str, dict[str, bool]]:
     phone, trunk = party(PHONE), party(TRUNK)
     caller = trunk.call(phone.host.replace("2001:db8::", "2001:0DB8:0::"))
     edge.workers[0].call(
-        f"sip:b@{phone.host}", proxy=edge.plan.inner, headers=((HEADER, edge.tokens.to_edge),)
+        f"sip:b@{phone.host}", proxy=edge.plan.inner, headers=((HOP_HEADER, edge.tokens.to_edge),)
     )
     leg = phone.called()
     senders = {

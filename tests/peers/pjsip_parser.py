@@ -34,7 +34,7 @@ class Parser:
     def __init__(self) -> None:
         import pjsua2 as pj  # noqa: TID251 - nothing else knows what it reads
 
-        from sipagent.pjsip import setup
+        from sipagent.pjsip import library as setup
 
         setup.quieten()
         self._endpoint = pj.Endpoint()

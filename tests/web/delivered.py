@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from retention.accounts.file import FileAccounts
-from retention.recording import Access, Recording
-from retention.rows.store import Store
-from retention.storage.keys import Identity, new_pair, read_identity, read_public
+from retention.records import Access, Recording
+from retention.sqlite import Store
+from retention.vault import Identity, new_pair, read_identity, read_public
 from tests.office import CONFIG, RATE, Office
 from tests.peers.agent import SEARCH_PATH
 from tests.peers.process import Child, PeerError

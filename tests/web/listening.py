@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from retention.recording import Access, Recording
-from retention.storage.keys import PublicKey, encode
+from retention.records import Access, Recording
+from retention.vault import PublicKey, encode
 from sipagent.config.load import load
 from sipagent.languages.spoken import answering
 from sipagent.web import templating
 from sipagent.web.app import create_app
-from sipagent.web.listening import listening_to
+from sipagent.web.pages.recording import listening_to
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site, language_of
 from tests.office import Office

@@ -15,11 +15,11 @@ from starlette.testclient import TestClient
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import new_totp
-from retention.recording import Access
-from retention.storage.keys import PublicKey
+from retention.records import Access
+from retention.vault import PublicKey
 from sipagent.config.load import load
 from sipagent.web.app import create_app
-from sipagent.web.login.logins import Logins
+from sipagent.web.logins import Logins
 from sipagent.web.site import Site
 from tests.office import CONFIG
 

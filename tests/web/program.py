@@ -10,7 +10,7 @@ from httpx2 import Response
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
-from sipagent.web.api.entries import document
+from sipagent.web.api.openapi import document
 
 API = "/api/v1"
 _OK = HTTPStatus.BAD_REQUEST  # below

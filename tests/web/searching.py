@@ -12,7 +12,7 @@ import numpy as np
 from nacl.public import PrivateKey
 from numpy.typing import NDArray
 
-from retention.storage.keys import Identity
+from retention.vault import Identity
 
 Needles = Mapping[str, bytes]
 """What is looked for, by what it is."""

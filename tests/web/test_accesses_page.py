@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
-from retention.recording import Access
+from retention.records import Access
 from sipagent.web.rights import Role
 from tests.web.conftest import Asking
 

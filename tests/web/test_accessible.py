@@ -10,8 +10,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
-from retention.approval import Approval, Asked
-from retention.recording import Access, Event, Note, Recording, Status, new_id
+from retention.records import Access, Approval, Asked, Event, Note, Recording, Status, new_id
 from sipagent.web.rights import RIGHTS, ROUTES, Right, Role, rights_of
 from tests.kept import receipt, recording
 from tests.office import Office

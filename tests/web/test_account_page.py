@@ -7,7 +7,7 @@ from pathlib import Path
 import pyotp
 import pytest
 
-from retention.storage.keys import Identity, public_line
+from retention.vault import Identity, public_line
 from tests.web.logging_in import PASSWORD, Browser, Owner, Page, field_of, opened, said
 
 OTHER = "another long password"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.storage.keys import Identity, public_line
+from retention.vault import Identity, public_line
 from tests.web.logging_in import Browser, Owner, Page, opened, said
 
 KEY = Identity(bytes([1]) * 32, "Claire").public

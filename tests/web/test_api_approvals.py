@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from retention.archive.verify import verify
+from retention.verify import verify
 from sipagent.web.rights import Role
 from tests.office import Office
 from tests.web.conftest import Asking

@@ -6,8 +6,8 @@ import re
 import pytest
 from openapi_spec_validator import validate
 
-from sipagent.web.api.entries import ENTRIES, document
-from sipagent.web.api.reading import Body, Query
+from sipagent.web.api.openapi import ENTRIES, document
+from sipagent.web.api.operation import Body, Query
 from sipagent.web.rights import ROUTES, Right, roles_with
 from tests.web.conftest import Asking
 

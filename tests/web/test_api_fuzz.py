@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.requests import Request
 
 from sipagent.config.load import load
-from sipagent.web.api.entries import ENTRIES
+from sipagent.web.api.openapi import ENTRIES
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from starlette.types import Message
 
-from retention.recording import Access
+from retention.purge import purge
+from retention.records import Access
 from retention.rows.rows import Rows
-from retention.rules.purge import purge
 from sipagent.web.rights import Role
 from tests.office import RATE, Office
 from tests.web.conftest import Asking

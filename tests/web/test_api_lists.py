@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from retention.recording import Access, Status
+from retention.records import Access, Status
 from sipagent.web.rights import Role
 from tests.kept import receipt, recording
 from tests.office import Office

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from httpx2 import Response
 
-from retention.recording import new_id
+from retention.records import new_id
 from sipagent.web.rights import Role
 from tests.office import Office
 from tests.test_docs import text_of

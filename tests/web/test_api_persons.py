@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from retention.recording import new_id, reference_of
+from retention.records import new_id, reference_of
 from sipagent.web.rights import Role
 from tests.kept import receipt, recording
 from tests.office import Office

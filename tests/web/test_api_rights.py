@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sipagent.web.api.document.operation import Operation
-from sipagent.web.api.entries import ENTRIES
+from sipagent.web.api.openapi import ENTRIES
+from sipagent.web.api.operation import Operation
 from sipagent.web.rights import Right, Role, rights_of, roles_with
 from tests.web.conftest import Asking
 from tests.web.program import API, Program

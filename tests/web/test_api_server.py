@@ -14,11 +14,11 @@ import uvicorn
 from httpx2 import Client, ReadError, RemoteProtocolError
 from starlette.requests import Request
 
-from retention.rules.purge import purge
+from retention.purge import purge
 from sipagent.config.load import load
+from sipagent.web import serving
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
-from sipagent.web.serving import protection
 from sipagent.web.site import Person, Site
 from tests.office import RATE, Office
 
@@ -64,7 +64,7 @@ def faults(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protection, "WITHIN_S", 0.2)
+    monkeypatch.setattr(serving, "WITHIN_S", 0.2)
     head = f"POST {API}/persons HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), 10) as peer:
         peer.sendall(f"{head}Content-Length: 50\r\n\r\n{{".encode())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from sipagent.web.api.document.operation import Operation
-from sipagent.web.api.entries import COOKIE, ENTRIES
+from sipagent.web.api.openapi import COOKIE, ENTRIES
+from sipagent.web.api.operation import Operation
 from sipagent.web.rights import Right, Role
 from tests.office import Office
 from tests.web.logging_in import SITE, Page, opened

@@ -12,10 +12,10 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from retention.archive.verify import verify
-from retention.recording import Access, Recording
-from retention.rules.purge import purge
-from retention.storage.keys import read_identity, read_public
+from retention.purge import purge
+from retention.records import Access, Recording
+from retention.vault import read_identity, read_public
+from retention.verify import verify
 from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role

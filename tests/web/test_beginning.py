@@ -12,7 +12,7 @@ import pyotp
 import pytest
 
 from retention.accounts.credentials import new_code
-from sipagent.web.login.beginning import in_fours
+from sipagent.web.pages.login import in_fours
 from tests.web.logging_in import PASSWORD, Browser, Page, field_of, opened, said
 
 FORBIDDEN, OK, SEE_OTHER, WRONG = (

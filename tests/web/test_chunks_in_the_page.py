@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
-from media.recording.chunks import ChunkNote, Coding, Kind, PartWriter, create_part, read_part
-from media.recording.seal import Sealer
+from media.recording.chunks import ChunkNote, Coding, Kind, PartWriter, Sealer, create_part, read_part
 from tests.web.browser import needs_chromium, somebody
 from tests.web.hearing import make_listening_office, noise
 from tests.web.listening import listening

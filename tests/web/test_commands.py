@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.web.beside import commands
-from sipagent.web.beside.commands import Commands
+from sipagent.web import background
+from sipagent.web.background import Commands
 from tests.office import Office
 
 AT = datetime(2026, 11, 27, 20, 30, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_a_configuration_that_is_gone_is_told(tmp_path: Path) -> None:
 def test_no_answer_fills_the_memory(
     asked: Commands, web_office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "LONGEST", 10)
+    monkeypatch.setattr(background, "LONGEST", 10)
     web_office.call()
     answer = asked.answer("verify", "--json")
     assert answer.json is None and "too long" in str(answer.problem)

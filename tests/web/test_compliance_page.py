@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from retention.recording import to_text
-from retention.rows.store import StoreError
+from retention.records import to_text
+from retention.rows.rows import StoreError
 from sipagent.languages.spoken import answering
-from sipagent.web.beside.commands import Answer
-from sipagent.web.beside.due import FRESH, Due, DueLook
-from sipagent.web.markdown import html, quoted
+from sipagent.web.background import FRESH, Answer, Due, DueLook
 from sipagent.web.rights import Role
+from sipagent.web.templating import markdown_html, quoted
 from tests.office import Office
 from tests.web.conftest import Asking
 
@@ -272,14 +271,14 @@ def test_no_style_and_no_script_of_its_own(asking: Asking, said: dict[str, Answe
     ],
 )
 def test_a_line_of_the_register(line: str, shown: str) -> None:
-    assert html(line) == f"<p>{shown}</p>\n"
+    assert markdown_html(line) == f"<p>{shown}</p>\n"
 
 
 def test_blocks_of_the_register() -> None:
-    assert html("# a\n\n<!-- c -->\n\ntext\n\n- b\n- c\n\n## d") == (
+    assert markdown_html("# a\n\n<!-- c -->\n\ntext\n\n- b\n- c\n\n## d") == (
         "<h2>a</h2>\n<p>text</p>\n<ul>\n<li>b</li>\n<li>c</li>\n</ul>\n<h3>d</h3>\n"
     )
-    assert html("<script>\nalert(1)\n</script>\n") == ""
+    assert markdown_html("<script>\nalert(1)\n</script>\n") == ""
     assert quoted("see `sipagent <x>`") == "see <code>sipagent &lt;x&gt;</code>"
     assert quoted("a ` b") == "a ` b"
 

@@ -13,14 +13,12 @@ import structlog
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from retention.approval import Approval
-from retention.recording import Access
-from retention.rules.approval import ask
-from sipagent.languages.reason import Reason
-from sipagent.lookup.terms import rules_of
-from sipagent.web import app
-from sipagent.web.api.entries import ENTRIES as OF_PROGRAMS
-from sipagent.web.login import forgery
+from retention.actions import ask_approval
+from retention.records import Access, Approval
+from sipagent.languages.spoken import Reason
+from sipagent.lookup.results import rules_of
+from sipagent.web import app, guard
+from sipagent.web.api.openapi import ENTRIES as OF_PROGRAMS
 from sipagent.web.rights import Right, Role
 from tests.office import Office
 from tests.web.logging_in import PASSWORD, SITE, Browser, Page, field_of, opened
@@ -99,7 +97,7 @@ def pending(page: Page, office: Office) -> int:
     asked: dict[str, Any] = {"ground": "criminal", "reference": "2026-41", "review": SOON}
     wanted = Approval(at=at, action="hold", recording_id=office.call().id, by="Sonia", **asked)
     trace = Access(at=at, action="ask", by="Sonia", login="Sonia", via="web")
-    number = ask(site.archive, wanted, trace, rules_of(site.config, at)).id
+    number = ask_approval(site.archive, wanted, trace, rules_of(site.config, at)).id
     assert number is not None
     return number
 
@@ -173,7 +171,7 @@ def test_the_guard_has_an_answer_to_what_no_handler_foresaw(
     def fails(request: Request, *_: object) -> None:
         raise wrong
 
-    monkeypatch.setattr(forgery, "is_from_elsewhere", fails)
+    monkeypatch.setattr(guard, "is_from_elsewhere", fails)
     with structlog.testing.capture_logs() as told:
         answer = browser.client.post("/account/language", data={"csrf": "x"})
     assert answer.status_code == HTTPStatus.BAD_REQUEST and said in answer.text

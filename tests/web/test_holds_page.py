@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from retention.approval import Approval
-from retention.recording import Access, Recording
-from retention.rules.approval import Rules, ask
-from retention.rules.hold import Hold, place
-from sipagent.lookup.terms import rules_of
+from retention.actions import Rules, ask_approval
+from retention.holds import Hold, place
+from retention.records import Access, Approval, Recording
+from sipagent.lookup.results import rules_of
 from sipagent.web.rights import Role
 from tests.kept import remove
 from tests.office import Office
@@ -37,7 +36,7 @@ def asked(asking: Asking, row: Recording, action: str = "hold", by: str = "sonia
     at = datetime.now(UTC)
     wanted = Approval(at=at, action=action, recording_id=row.id, by=by, **given | fields)
     trace = Access(at=at, action="ask", by=by, login=by, via="web")
-    return ask(asking.site.archive, wanted, trace, rules(asking))
+    return ask_approval(asking.site.archive, wanted, trace, rules(asking))
 
 
 def held(asking: Asking, row: Recording, review: str = SOON, reference: str = "2026-41") -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from retention.recording import Pause
-from retention.storage.keys import read_public
+from retention.records import Pause
+from retention.vault import read_public
 from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE

@@ -10,7 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from retention.storage.keys import read_public
+from retention.vault import read_public
 from tests.office import RATE, Office
 from tests.web.browser import heard, needs_chromium, somebody, sounding
 from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play

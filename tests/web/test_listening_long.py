@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, Playwright, expect
 
-from retention.storage.keys import read_public
+from retention.vault import read_public
 from tests.office import RATE, Office
 from tests.web.browser import (
     Unwatched,

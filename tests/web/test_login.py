@@ -11,11 +11,11 @@ import pytest
 from starlette.requests import Request
 
 from retention.accounts.memory import InMemory
-from retention.recording import Access
-from retention.storage.keys import Identity
-from sipagent.web.login import logins as logins_module
-from sipagent.web.login.sessions import ABSOLUTE, MOST_OF_ONE
+from retention.records import Access
+from retention.vault import Identity
+from sipagent.web import logins as logins_module
 from sipagent.web.rights import Role
+from sipagent.web.sessions import ABSOLUTE, MOST_OF_ONE
 from tests.web.logging_in import ORIGIN, PASSWORD, WEB, Browser, Owner, Page, opened, said
 
 WRONG = "name, password or digits are wrong; digits count once: wait for the next ones"

@@ -11,17 +11,16 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from retention.accounts.account import AccountError
-from retention.accounts.passkeys import NewPasskey
-from retention.approval import Approval
-from retention.recording import Access
-from retention.rows.faults import StoreError, TryAgain
-from retention.rules.approval import ask
-from retention.storage.keys import Identity
-from sipagent.agent.recorder.stored import accounts_fault, accounts_of
+from retention.accounts.accounts import NewPasskey
+from retention.accounts.credentials import AccountError
+from retention.actions import ask_approval
+from retention.records import Access, Approval
+from retention.rows.rows import StoreError, TryAgain
+from retention.vault import Identity
+from sipagent.agent.stored import accounts_fault, accounts_of
 from sipagent.config.load import load
-from sipagent.lookup.terms import rules_of
-from sipagent.web.login.pace import OF_BOTH
+from sipagent.lookup.results import rules_of
+from sipagent.web.sessions import OF_BOTH
 from tests.kept import keep, recording
 from tests.office import CONFIG
 from tests.peers.agent import SEARCH_PATH
@@ -204,7 +203,7 @@ def test_four_eyes_are_two_logins_over_two_hosts(hosts: Hosts) -> None:
         review=review,
     )
     trace = Access(at=at, action="ask", by="Claire", login="Claire", via="web")
-    number = ask(archive, wanted, trace, rules_of(hosts.a.site.config, at)).id
+    number = ask_approval(archive, wanted, trace, rules_of(hosts.a.site.config, at)).id
     own = logged_in(hosts, hosts.a, claire)
     there = hosts.at(own, hosts.b)
     refused = there.post(f"/holds/{number}/approve", {"answer": "mine"}, shown="/account")

@@ -5,7 +5,7 @@ import sys
 
 _THREADS = """
 import ctypes, sys, threading
-from sipagent.web.serving.server import keep_memory_together
+from sipagent.web.serving import keep_memory_together
 
 if sys.argv[1] == "together":
     keep_memory_together()

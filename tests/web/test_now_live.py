@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from starlette.requests import Request
 
-from retention.recording import Receipt, new_id
-from retention.rows.store import Store
-from retention.storage.files import alone
+from retention.files import alone
+from retention.records import Receipt, new_id
+from retention.sqlite import Store
 from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
@@ -37,7 +37,7 @@ def who() -> list[Person]:
 @pytest.fixture
 def site(tmp_path: Path, who: list[Person], monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A service whose agent runs."""
-    monkeypatch.setattr("sipagent.web.pages.now.BEAT_S", 0.2)
+    monkeypatch.setattr("sipagent.web.pages.calls.BEAT_S", 0.2)
     (tmp_path / "config.toml").write_text(CONFIG, encoding="utf-8")
 
     def identify(request: Request) -> Person | None:

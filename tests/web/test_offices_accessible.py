@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 from starlette.requests import Request
 
-from retention.recording import Access, Event, Note
+from retention.records import Access, Event, Note
 from sipagent.config.load import load
 from sipagent.web.app import create_app
-from sipagent.web.beside.commands import Answer
+from sipagent.web.background import Answer
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office

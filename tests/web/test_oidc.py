@@ -14,8 +14,8 @@ from joserfc.jwk import KeySet, OctKey, RSAKey
 from oidc_provider_mock import User, run_server_in_thread  # type: ignore[import-untyped]
 from playwright.sync_api import Browser as Chromium
 
-from sipagent.web.login.issuer import Issuer, IssuerError
-from sipagent.web.login.oidc import names_in, roles_in
+from sipagent.web.issuer import Issuer, IssuerError
+from sipagent.web.pages.login import names_in, roles_in
 from tests.peers.process import free_ports
 from tests.web.browser import chromium, needs_chromium
 from tests.web.logging_in import Browser, Page, opened

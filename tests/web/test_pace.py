@@ -9,8 +9,8 @@ import pytest
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.memory import InMemory
-from sipagent.web.login import pace as pace_module
-from sipagent.web.login.pace import FORGOTTEN_S, OF_ADDRESS, OF_BOTH, OF_NAME, Pace
+from sipagent.web import sessions as pace_module
+from sipagent.web.sessions import FORGOTTEN_S, OF_ADDRESS, OF_BOTH, OF_NAME, Pace
 from tests.both import BOTH
 from tests.both import accounts as opened
 
@@ -110,7 +110,7 @@ def test_many_at_once_are_as_slow_as_one(pace: Pace, clock: Clock) -> None:
 
 
 def test_memory_is_bounded(accounts: Accounts, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace_module, "MOST", 50)
+    monkeypatch.setattr(pace_module, "MOST_TRIED", 50)
     for n in range(200):
         pace.begin(f"2001:db8:{n:x}::1", f"name {n}")
         pace.passed(f"2001:db8:{n:x}::1", f"name {n}")

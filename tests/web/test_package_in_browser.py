@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, Page, expect
 from starlette.requests import Request
 
-from retention.recording import Recording
-from retention.rules.copies import known_copies
-from retention.storage.keys import read_public
+from retention.records import Recording
+from retention.use import known_copies
+from retention.vault import read_public
 from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role

@@ -13,11 +13,11 @@ import pytest
 import structlog
 from starlette.requests import Request
 
-from retention.recording import Event, Receipt, Recording, Status, new_id
-from retention.rows.faults import StoreError
-from retention.storage.files import alone
+from retention.files import alone
+from retention.records import Event, Receipt, Recording, Status, new_id
+from retention.rows.rows import StoreError
 from sipagent.web.moment import Looking, Moment, Watching, ongoing
-from sipagent.web.pages.now import in_all, stream
+from sipagent.web.pages.calls import now_in_all, stream
 from sipagent.web.rights import Role
 from tests.kept import CALLER, recording
 from tests.office import Office
@@ -117,7 +117,7 @@ def test_french_counts_as_french_does(asking: Asking) -> None:
 def test_none_one_and_several_are_told_apart() -> None:
     calls = tuple(ongoing(call(), recorded=not n) for n in range(2))
     moments = [Moment(at=AT, calls=calls[:n]) for n in range(3)]
-    assert [in_all(one) for one in moments] == [
+    assert [now_in_all(one) for one in moments] == [
         "No call just now.",
         "1 call, 1 recorded",
         "2 calls, 1 recorded",
@@ -229,7 +229,7 @@ def test_what_cannot_be_read_is_told_with_what_was_before(
 
 
 def test_too_many_do_not_watch(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipagent.web.pages.now.MOST", 0)
+    monkeypatch.setattr("sipagent.web.pages.calls.MOST_WATCHERS", 0)
     asking.login(Role.LISTENER)
     answer = asking.client.get("/api/v1/events")
     assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "0 watch already" in answer.text

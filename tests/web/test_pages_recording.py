@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from retention.recording import Access, Event, Note, Recording, Status, new_id, reference_of
+from retention.records import Access, Event, Note, Recording, Status, new_id, reference_of
 from retention.rows.rows import Rows
 from sipagent.web.rights import RIGHTS, Role
 from tests.kept import CALLER, receipt, recording, remove

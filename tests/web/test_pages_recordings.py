@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from retention.recording import Recording, Status, new_id, reference_of
+from retention.records import Recording, Status, new_id, reference_of
 from retention.rows.rows import Rows
 from sipagent.web.rights import Role
 from tests.kept import CALLER, receipt, recording

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retention.accounts.passkeys import NewPasskey
-from sipagent.web.login import challenges
+from retention.accounts.accounts import NewPasskey
+from sipagent.web import sessions
 from tests.web.authenticator import PRESENT, VERIFIED, SoftKey, bytes_of, text_of
 from tests.web.logging_in import PASSWORD, SITE, Browser, Owner, Page, opened, said
 
@@ -142,7 +142,7 @@ def test_a_challenge_to_add_is_of_one_session_once_and_for_five_minutes(page: Pa
     assert send(browser, SoftKey().made(first)).status_code == SEE_OTHER
     late = asked(browser, "late").json()
     to_log_in = options(page.browser())
-    page.later(seconds=challenges.GOOD_FOR_S)
+    page.later(seconds=sessions.CHALLENGE_GOOD_FOR_S)
     for one in (
         first,
         theirs,
@@ -249,10 +249,10 @@ def test_an_answer_is_of_one_browser(page: Page, browser: Browser) -> None:
 def test_an_answer_is_good_for_five_minutes(page: Page, browser: Browser) -> None:
     key, other = added(browser), page.browser()
     told = options(other)
-    page.later(seconds=challenges.GOOD_FOR_S)
+    page.later(seconds=sessions.CHALLENGE_GOOD_FOR_S)
     refused(other, key.signed(told), LATE)
     told = options(other)
-    page.later(seconds=challenges.GOOD_FOR_S - 1)
+    page.later(seconds=sessions.CHALLENGE_GOOD_FOR_S - 1)
     assert log_in(other, key.signed(told)).status_code == SEE_OTHER
 
 
@@ -328,12 +328,12 @@ def test_who_tries_fast_waits(page: Page, browser: Browser) -> None:
 def test_more_answers_than_can_be_kept_are_refused(
     page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(challenges, "MOST", 2)
+    monkeypatch.setattr(sessions, "MOST_CHALLENGES", 2)
     key, other = added(browser), page.browser()
     assert log_in(other, key.signed(options(other))).status_code == SEE_OTHER
     third = page.browser()
     refused(third, key.signed(options(third)), LATE)
-    page.later(seconds=challenges.GOOD_FOR_S)
+    page.later(seconds=sessions.CHALLENGE_GOOD_FOR_S)
     assert log_in(third, key.signed(options(third))).status_code == SEE_OTHER
 
 

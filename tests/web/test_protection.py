@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from sipagent.config.tables.web import WebTable
-from sipagent.web.serving import protection
-from sipagent.web.serving.protection import CSP, LARGEST, Protection
+from sipagent.config.tables import WebTable
+from sipagent.web import serving
+from sipagent.web.serving import CSP, LARGEST, Protection
 from tests.configured import SMALL, read
 from tests.web.logging_in import WEB, Page, opened
 
@@ -144,7 +144,7 @@ def test_giant_bodies_are_refused_by_their_word_and_by_their_length() -> None:
 
 def test_nobody_who_sends_slowly_holds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The body is read before an address answers at all."""
-    monkeypatch.setattr(protection, "WITHIN_S", 0.05)
+    monkeypatch.setattr(serving, "WITHIN_S", 0.05)
     sent: list[Message] = []
     asked: list[str] = []
 

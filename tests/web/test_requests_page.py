@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from retention.recording import Access, Event, reference_of
+from retention.records import Access, Event, reference_of
 from sipagent.languages.spoken import answering
-from sipagent.web.persons.package import period_in_words
-from sipagent.web.persons.papers import KEPT, MOST, Drawer, Papers
+from sipagent.web.pages.persons import period_in_words
 from sipagent.web.rights import Role
+from sipagent.web.site import MOST_PAPERS, PAPERS_KEPT, Drawer, Papers
 from tests.kept import CALLER, Paths
 from tests.office import Office
 from tests.web.conftest import Asking
@@ -403,13 +403,13 @@ def test_certificates_are_for_who_made_them_and_for_an_hour(officer: Asking, web
     assert officer.client.get(path).status_code == HTTPStatus.NOT_FOUND
     officer.login(Role.OFFICER)
     assert officer.client.get(path).status_code == HTTPStatus.OK
-    officer.site.clock = lambda: datetime.now(UTC) + KEPT + timedelta(minutes=1)
+    officer.site.clock = lambda: datetime.now(UTC) + PAPERS_KEPT + timedelta(minutes=1)
     assert officer.client.get(path).status_code == HTTPStatus.NOT_FOUND
 
 
 def test_the_drawer_holds_few() -> None:
     drawer, now = Drawer(), datetime(2026, 11, 27, tzinfo=UTC)
-    tokens = [drawer.put(Papers(now, "claire", (str(n),), ())) for n in range(MOST + 1)]
+    tokens = [drawer.put(Papers(now, "claire", (str(n),), ())) for n in range(MOST_PAPERS + 1)]
     assert drawer.find(tokens[0], "claire", now) is None
     assert drawer.find(tokens[1], "claire", now) is not None
 

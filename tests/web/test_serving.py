@@ -18,9 +18,9 @@ import pytest
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.file import FileAccounts
-from retention.rows.store import Store
+from retention.sqlite import Store
 from sipagent.config.load import ConfigError, load
-from sipagent.web.serving.server import tls_context
+from sipagent.web.serving import tls_context
 from tests.notified import Notified
 from tests.peers.agent import SEARCH_PATH, RunningAgent
 from tests.peers.process import Child, free_ports

@@ -8,9 +8,9 @@ import pytest
 from markupsafe import Markup
 
 from retention.accounts.memory import TOLD_LIMIT
-from retention.recording import Access
-from retention.rows.store import Store
-from sipagent.web.refusals import Refusals
+from retention.records import Access
+from retention.sqlite import Store
+from sipagent.web.problems import Refusals
 from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
 from sipagent.web.templating import seen
 from tests.web.conftest import Asking

@@ -17,12 +17,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from media.recording.chunks import Kind, read_part
-from media.recording.seal import open_all
-from retention.recording import Recording
+from media.recording.chunks import Kind, open_all, read_part
+from retention.records import Recording
 from sipagent.web.problems import Problem
-from sipagent.web.sending import SPAN, sent
-from sipagent.web.sound import LONGEST_S, SoundError, Sounds
+from sipagent.web.sound import LONGEST_S, SPAN, SoundError, Sounds, sent
 from tests.kept import Paths, remove
 from tests.loopback import ROOT
 from tests.office import RATE, Office
@@ -182,5 +180,5 @@ def test_a_file_is_read_whole_once(office: Office, monkeypatch: pytest.MonkeyPat
 
 def test_numpy_is_not_needed_for_what_is_sealed() -> None:
     """A page with many listeners is small."""
-    code = "import sys, sipagent.web.sending; sys.exit('numpy' in sys.modules or 'soundfile' in sys.modules)"
+    code = "import sys, sipagent.web.sound; sys.exit('numpy' in sys.modules or 'soundfile' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from retention.recording import Receipt
-from retention.rows.rows import Rows
+from retention.records import Receipt
+from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
-from retention.rows.store import StoreError
-from sipagent.web.beside.counting import MOST, Counted, Counting, Progress
+from sipagent.web.background import MOST_PERIODS, Counted, Counting, Progress
 from sipagent.web.rights import Role
 from sipagent.web.site import Site
 from tests.office import Office
@@ -169,7 +168,7 @@ def test_what_is_remembered_and_what_waits_are_few(asking: Asking, slow: Slow) -
     assert all(isinstance(counting.of(period), Progress) for period in periods)
     slow.may.set()
     assert counting.wait(20)
-    assert slow.reads == MOST
+    assert slow.reads == MOST_PERIODS
     assert isinstance(counting.of(periods[0]), Counted)
     assert isinstance(counting.of(periods[-1]), Progress), "who asks again gets its turn"
     assert counting.wait(20) and isinstance(counting.of(periods[-1]), Counted)

@@ -1,27 +1,85 @@
-"""Calls, recorded or not: lists of their receipts, all that is known of one, and its end before its time."""
+"""Recordings, and calls whether recorded or not: lists, all that is known of one, its end before its time,
+the figures of a period, and the calls of the moment as they change.
+
+Figures are counted beside the answers and remembered for a minute.
+"""
 
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.recording import Receipt
-from retention.rules.attempts import attempt_delete
-from retention.rules.deletion import NotDeleted
-from retention.rules.statistics import DECISIONS, OUTCOMES
-from sipagent.lookup.as_json import deletion_json
-from sipagent.lookup.whole import whole_record
-from sipagent.web.api.document import shapes
-from sipagent.web.api.document.operation import NEXT, Answer, get, post, search
-from sipagent.web.api.giving import given
-from sipagent.web.api.listing import Filtered, Search, Turned, page_of
-from sipagent.web.api.meant import id_meant
-from sipagent.web.api.reading import Body, Line
+from retention.actions import attempt_delete
+from retention.erase import NotDeleted
+from retention.records import Receipt, Recording
+from retention.statistics import DECISIONS, OUTCOMES
+from sipagent.lookup.results import deletion_json, statistics_json, whole_record
+from sipagent.web.api import shapes
+from sipagent.web.api.operation import (
+    NEXT,
+    VERSION,
+    Answer,
+    Body,
+    Filtered,
+    Line,
+    Operation,
+    Query,
+    Search,
+    Since,
+    Turned,
+    Until,
+    get,
+    given,
+    id_meant,
+    page_of,
+    post,
+    recording_meant,
+    search,
+    selection_of,
+)
+from sipagent.web.api.shapes import Figures
+from sipagent.web.background import Counted
+from sipagent.web.guard import refuse
+from sipagent.web.pages.calls import events
 from sipagent.web.problems import Problem
+from sipagent.web.rights import Right
 from sipagent.web.site import site_of, trace_of
+
+
+def recordings(request: Request, query: Filtered) -> Response:
+    """As `list --json`, a page of it."""
+    return page_of(request, query, None, site_of(request).store.recordings)
+
+
+def recordings_searched(request: Request, query: Turned, body: Search) -> Response:
+    """As `list --json --caller NUMBER`, a page of it."""
+    return page_of(request, body, query, site_of(request).store.recordings)
+
+
+def recording(request: Request) -> Response:
+    """As `show --json`."""
+    site = site_of(request)
+    return given(whole_record(site.archive, recording_meant(request).id).to_json(site.terms.period))
+
+
+_AS_LIST = "As `list --json`."
+RECORDING_ENTRIES = (
+    get("/recordings", recordings, "Recordings, newest first", list[Recording], _AS_LIST, Link=NEXT),
+    search(
+        "/recordings/search",
+        recordings_searched,
+        "Recordings, also by their caller",
+        list[Recording],
+        _AS_LIST,
+    ),
+    get(
+        "/recordings/{id}", recording, "All that is known of one", shapes.ShownRecording, "As `show --json`."
+    ),
+)
+
 
 Outcome = Annotated[
     str | None, Field(pattern=f"^(?:{'|'.join(OUTCOMES)})$", description="How the call ended.")
@@ -56,7 +114,7 @@ def calls(request: Request, query: FilteredCalls) -> Response:
     return page_of(request, query, None, site_of(request).store.receipts)
 
 
-def searched(request: Request, query: Turned, body: SearchCalls) -> Response:
+def calls_searched(request: Request, query: Turned, body: SearchCalls) -> Response:
     """As `calls --json --caller NUMBER`, a page of it."""
     return page_of(request, body, query, site_of(request).store.receipts)
 
@@ -78,15 +136,77 @@ def delete(request: Request, body: Deletion) -> Response:
     return given(deletion_json(done))
 
 
-_LISTED = "As `calls --json`."
-ENTRIES = (
-    get("/calls", calls, "Receipts of calls, newest first", list[Receipt], _LISTED, Link=NEXT),
-    search("/calls/search", searched, "Receipts of calls, also by their caller", list[Receipt], _LISTED),
+_AS_CALLS = "As `calls --json`."
+CALL_ENTRIES = (
+    get("/calls", calls, "Receipts of calls, newest first", list[Receipt], _AS_CALLS, Link=NEXT),
+    search(
+        "/calls/search", calls_searched, "Receipts of calls, also by their caller", list[Receipt], _AS_CALLS
+    ),
     get("/calls/{id}", call, "All that is known of one, recorded or not", shapes.Shown, "As `show --json`."),
     post(
         "/calls/{id}/delete",
         delete,
         "Forget a call before its time",
         {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=shapes.Deleted)},
+    ),
+)
+
+
+WAIT_S = 2.0  # for figures that are soon there
+_SOON = {"Retry-After": "5"}
+
+
+class Period(Query):
+    """Of which calls, and whether each operator's are told."""
+
+    since: Since = None
+    until: Until = None
+    by: Annotated[Literal["operator"] | None, Field(description="Also by operator, for a supervisor.")] = None
+
+
+def stats(request: Request, query: Period) -> Response:
+    """As `stats --json`; without `operators`, unless they are asked for. 202 while it counts."""
+    if query.by is not None:
+        refuse(request, Right.OPERATORS)
+    site = site_of(request)
+    period = selection_of(request, query)
+    found = site.counting.of(period)
+    if not isinstance(found, Counted):
+        site.counting.wait(WAIT_S)
+        found = site.counting.of(period)
+    if not isinstance(found, Counted):
+        return given({"done": found.done, "total": found.total}, HTTPStatus.ACCEPTED, _SOON)
+    if found.problem is not None:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, found.problem, headers=_SOON)
+    figures = statistics_json(site.config, found.figures, period, found.tally)
+    return given({name: value for name, value in figures.items() if query.by or name != "operators"})
+
+
+STATS_ENTRIES = (
+    Operation(
+        f"GET {VERSION}/stats",
+        stats,
+        summary="The figures of a period",
+        answers={
+            HTTPStatus.OK: Answer(said="As `stats --json`.", shape=Figures),
+            HTTPStatus.ACCEPTED: Answer(
+                said="It counts; ask again.", shape=shapes.Counting, headers={"Retry-After": "In s."}
+            ),
+        },
+    ),
+)
+
+
+EVENT_ENTRIES = (
+    Operation(
+        f"GET {VERSION}/events",
+        events,
+        summary="The calls of the moment, and each change of them",
+        answers={
+            HTTPStatus.OK: Answer(
+                said="Server-sent events: `now` with all calls and operators, at last `ended`.",
+                media="text/event-stream",
+            )
+        },
     ),
 )

@@ -1,16 +1,19 @@
-"""The register's entry, and what `verify` and `check` say: each asked of a process of its own."""
+"""The register's entry, what `verify` and `check` say, and the trace.
+
+Each of the first three is asked of a process of its own. The trace has every use of every recording, and
+all that was done and refused.
+"""
 
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.recording import Json, to_text
+from retention.records import Access, Json, to_text
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason
-from sipagent.web.api.document import shapes
-from sipagent.web.api.document.operation import Act, Answer, Operation, get, post
-from sipagent.web.api.giving import given
+from sipagent.languages.spoken import Reason
+from sipagent.web.api import shapes
+from sipagent.web.api.operation import NEXT, Act, Answer, Numbered, Operation, get, given, page, post
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of, someone
 
@@ -70,8 +73,19 @@ def _post(name: str) -> Operation:
     return post(f"/{name}", start_of(name), f"Have `{name}` run", {HTTPStatus.ACCEPTED: begun})
 
 
-ENTRIES = (
+COMPLIANCE_ENTRIES = (
     get("/register", register, "The entry for the register", dict[str, object], "As `register --json`."),
     *(_get("verify"), _post("verify")),
     *(_get("check"), _post("check")),
+)
+
+
+def accesses(request: Request, query: Numbered) -> Response:
+    """As `accesses --json`, a page of it."""
+    rows = site_of(request).store.numbered_accesses(before=query.after, limit=query.limit + 1)
+    return page(request, rows, query.limit, json=lambda row: row[1].to_json(), key=lambda row: row[0])
+
+
+ACCESS_ENTRIES = (
+    get("/accesses", accesses, "The trace, newest first", list[Access], "As `accesses --json`.", Link=NEXT),
 )

@@ -9,18 +9,14 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.recording import Json
-from retention.rules.attempts import attempt_delete
-from retention.rules.deletion import KeptCall, NotDeleted
+from retention.actions import attempt_delete
+from retention.erase import KeptCall, NotDeleted
+from retention.records import Json
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason
-from sipagent.lookup.as_json import deletion_json
-from sipagent.lookup.person import calls_of_caller, calls_of_reference
-from sipagent.lookup.whole import whole_record
-from sipagent.web.api.document import shapes
-from sipagent.web.api.document.operation import Answer, post
-from sipagent.web.api.giving import given, given_one_by_one
-from sipagent.web.api.reading import Body, Line
+from sipagent.languages.spoken import Reason
+from sipagent.lookup.results import calls_of_caller, calls_of_reference, deletion_json, whole_record
+from sipagent.web.api import shapes
+from sipagent.web.api.operation import Answer, Body, Line, given, given_one_by_one, post
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of, trace_of
 

@@ -1,4 +1,7 @@
-"""Uses of a recording: first the line in the trace, then its sealed key and where its stored sound is."""
+"""Uses of a recording, and the analysis of one that was listened to.
+
+Of a use there is first the line in the trace, then its sealed key and where its stored sound is.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,29 +12,43 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.approval import Approval, Asked
-from retention.recording import Access, Json, Recording
-from retention.rows.store import UnknownId
-from retention.rules.approval import begin_approved, is_needed
-from retention.rules.copies import told_of_download
-from retention.rules.purge import due
-from retention.rules.use import ACCESS_REQUEST, nothing_to_use
-from retention.rules.using import UseRefused, allowed, begin_use
-from retention.storage.keys import KeysError, encode
-from retention.storage.recording_files import FileKind
+from retention.actions import Filed, NamesPerson, NotFiled, attempt_note, begin_approved, needs_approval
+from retention.purge import due
+from retention.recording_files import FileKind
+from retention.records import Access, Approval, Asked, Json, Recording, to_text
+from retention.rows.rows import UnknownId
+from retention.use import (
+    ACCESS_REQUEST,
+    CUT,
+    UseRefused,
+    allowed,
+    begin_use,
+    nothing_to_use,
+    told_of_download,
+)
+from retention.vault import KeysError, encode
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason
-from sipagent.lookup.terms import rules_of
-from sipagent.web.api.approvals import ASKED, asked_for
-from sipagent.web.api.document import shapes
-from sipagent.web.api.document.operation import VERSION, Answer, Operation, post
-from sipagent.web.api.giving import given
-from sipagent.web.api.meant import recording_meant
-from sipagent.web.api.reading import Body, Line, Query, Typed
+from sipagent.languages.spoken import Reason
+from sipagent.lookup.parsing import NOTE_LIMIT, note_text
+from sipagent.lookup.results import rules_of
+from sipagent.web.api import shapes
+from sipagent.web.api.holds import ASKED, asked_for
+from sipagent.web.api.operation import (
+    VERSION,
+    Answer,
+    Body,
+    Line,
+    Operation,
+    Query,
+    Typed,
+    given,
+    post,
+    recording_meant,
+)
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, roles_with
-from sipagent.web.sending import KIND, SPAN, sent
 from sipagent.web.site import Person, Site, site_of, someone, trace_of
+from sipagent.web.sound import SOUND_KIND, SPAN, sent
 
 GOOD_FOR = timedelta(hours=12)
 
@@ -81,7 +98,7 @@ def use(request: Request, body: NewUse) -> Response:
     obstacles = _Obstacles(site, person, recording, body.purpose)
     due_at = due(recording, kept.period)
     try:
-        if not is_needed(asked, kept.hold_grounds):
+        if not needs_approval(asked, kept.hold_grounds):
             number = begin_use(
                 site.archive, recording, asked, kept.purposes, due_at, obstacle=obstacles.first
             )
@@ -101,7 +118,7 @@ def use(request: Request, body: NewUse) -> Response:
     except UnknownId as error:
         said = Reason(N_("{where}: {problem}"), where="approval", problem=str(error))
         raise Problem(HTTPStatus.CONFLICT, said) from error
-    told = _told(recording, number, body, obstacles)
+    told = _use_told(recording, number, body, obstacles)
     return given(told, HTTPStatus.CREATED, {"Location": told["sound"]})
 
 
@@ -177,7 +194,7 @@ def _detail(body: NewUse, recording: Recording) -> str:
     return told_of_download(body.channel, body.file or f"{recording.id}-{body.channel}", recording)
 
 
-def _told(recording: Recording, number: int, body: NewUse, obstacles: _Obstacles) -> Json:
+def _use_told(recording: Recording, number: int, body: NewUse, obstacles: _Obstacles) -> Json:
     row = recording.to_json()
     return {
         "id": number,
@@ -229,7 +246,7 @@ def nothing() -> Problem:
 
 
 _BYTES = "The bytes as they are stored; of a span, chunks as they are in a file (media/recording/chunks.py)."
-ENTRIES = (
+USE_ENTRIES = (
     post(
         "/recordings/{id}/uses",
         use,
@@ -248,8 +265,66 @@ ENTRIES = (
         sound,
         summary="The sound of a use",
         answers={
-            HTTPStatus.OK: Answer(said=_BYTES, media=KIND, headers={SPAN: "`FIRST-END/ALL`, in samples."}),
-            HTTPStatus.PARTIAL_CONTENT: Answer(said="A range of the stored bytes.", media=KIND),
+            HTTPStatus.OK: Answer(
+                said=_BYTES, media=SOUND_KIND, headers={SPAN: "`FIRST-END/ALL`, in samples."}
+            ),
+            HTTPStatus.PARTIAL_CONTENT: Answer(said="A range of the stored bytes.", media=SOUND_KIND),
         },
+    ),
+)
+
+
+class NewNote(Body):
+    """What somebody found who listened."""
+
+    text: Annotated[str, Field(max_length=NOTE_LIMIT, description=f"Up to {NOTE_LIMIT // 1024} KiB, plain.")]
+    agreed: Annotated[bool, Field(description="Whether what leads to a person is to be cut out of it.")] = (
+        False
+    )
+
+
+def note(request: Request, body: NewNote) -> Response:
+    """File it; 409 with what would be cut out of it, until that is agreed to."""
+    site = site_of(request)
+    recording = recording_meant(request)
+    kept = site.config.retention
+    try:
+        text = note_text(body.text.encode())
+    except ValueError as error:
+        said = Reason(N_("{where}: {problem}"), where="text", problem=str(error))
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said) from error
+    try:
+        filed = attempt_note(
+            site.archive,
+            recording,
+            text,
+            trace_of(request, "note"),
+            period=kept.analysis_period,
+            erase=kept.erase_after_note,
+            agreed=body.agreed,
+        )
+    except NamesPerson as names:
+        said = Reason(N_("{cut} would take the place of what is in brackets; accepted: `agreed`"), cut=CUT)
+        raise Problem(HTTPStatus.CONFLICT, said, going=names.going) from names
+    except NotFiled as refusal:
+        raise Problem(HTTPStatus.CONFLICT, str(refusal)) from refusal
+    return given(_note_told(filed), HTTPStatus.CREATED)
+
+
+def _note_told(filed: Filed) -> Json:
+    return {
+        "note": filed.note.to_json(),
+        "erased": filed.erased,
+        "held": filed.held,
+        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in filed.copies],
+    }
+
+
+NOTE_ENTRIES = (
+    post(
+        "/recordings/{id}/notes",
+        note,
+        "File the analysis of a recording",
+        {HTTPStatus.CREATED: Answer(said="It is filed.", shape=shapes.Filed)},
     ),
 )

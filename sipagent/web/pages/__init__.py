@@ -1,1 +1,1 @@
-"""The pages that people read, by address. Each module lists its addresses in `ENTRIES`."""
+"""The pages that people read, by address. Each module lists its addresses in its `…ENTRIES`."""

@@ -1,6 +1,7 @@
-"""The page of compliance: what must be done and is not, the register, the notice, `verify` and `check`.
+"""The page of compliance: what must be done and is not, register, notice, `verify`, `check`; and the trace.
 
-An administrator sees what `check` says, an officer all of it.
+An administrator sees what `check` says, an officer all of it. The trace has every use of every recording,
+and all else that was done: newest first, a page at a time.
 """
 
 from http import HTTPStatus
@@ -9,15 +10,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sipagent.languages import spoken
+from sipagent.languages.labels import N_
+from sipagent.languages.spoken import Reason
 from sipagent.languages.spoken import gettext as _
-from sipagent.web.beside.commands import STARTED, Answer
-from sipagent.web.forms import form_of
-from sipagent.web.guard import Entry
-from sipagent.web.markdown import html
+from sipagent.web.background import STARTED, Answer
+from sipagent.web.guard import Entry, form_of
+from sipagent.web.pages.recording import detail_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone
-from sipagent.web.templating import render
+from sipagent.web.templating import markdown_html, render
 
 _SHOWN = 100  # erasures, problems
 _REGISTER = {"md": "text/markdown; charset=utf-8", "json": "application/json"}
@@ -47,7 +49,7 @@ def compliance_page(request: Request) -> Response:
     )
 
 
-def start(request: Request) -> Response:
+def start_command(request: Request) -> Response:
     """Begin `check` or `verify`, unless one of them runs."""
     form_of(request)
     site, person = site_of(request), someone(request)
@@ -62,7 +64,9 @@ def register_page(request: Request) -> Response:
     """The register's entry, in the language of who reads."""
     answer = _register(request, "md")
     said = answer.aside if answer.problem is None else None
-    return render(request, "register.html", entry=html(answer.text), to_complete=said, problem=answer.problem)
+    return render(
+        request, "register.html", entry=markdown_html(answer.text), to_complete=said, problem=answer.problem
+    )
 
 
 def register_file(request: Request) -> Response:
@@ -93,10 +97,33 @@ def notice_page(request: Request) -> Response:
     )
 
 
-ENTRIES = (
+COMPLIANCE_ENTRIES = (
     Entry("GET /compliance", compliance_page),
-    *(Entry(f"POST /compliance/{name}", start) for name in STARTED),
+    *(Entry(f"POST /compliance/{name}", start_command) for name in STARTED),
     Entry("GET /compliance/register", register_page),
     *(Entry(f"GET /compliance/register.{form}", register_file) for form in _REGISTER),
     Entry("GET /compliance/notice", notice_page),
 )
+
+
+_LINES = 50  # lines of a page
+_DIGITS = 18
+
+
+def accesses_page(request: Request) -> Response:
+    """`?after=NUMBER`: those before this line."""
+    text = request.query_params.get("after", "")
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise Problem(HTTPStatus.BAD_REQUEST, Reason(N_("after: this is no number of a line")))
+    rows = site_of(request).store.numbered_accesses(before=int(text) if text else None, limit=_LINES + 1)
+    return render(
+        request,
+        "accesses.html",
+        rows=rows[:_LINES],
+        next=rows[_LINES - 1][0] if len(rows) > _LINES else None,
+        first=not text,
+        detail_of=detail_of,
+    )
+
+
+ACCESS_ENTRIES = (Entry("GET /accesses", accesses_page),)

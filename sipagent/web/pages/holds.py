@@ -10,24 +10,51 @@ from itertools import islice
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from retention.approval import Approval, Asked, State
-from retention.rows.store import UnknownId
-from retention.rules import approval
-from retention.rules.approval import ApprovalError
-from retention.rules.hold import holds, is_overdue, same_person
-from retention.rules.purge import due
+from retention import actions
+from retention.actions import ApprovalError
+from retention.holds import holds, is_overdue, same_person
+from retention.purge import due
+from retention.records import Approval, ApprovalState, Asked
+from retention.rows.rows import UnknownId
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason
+from sipagent.languages.spoken import Reason, pgettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.languages.spoken import pgettext
-from sipagent.lookup.terms import rules_of
-from sipagent.web.forms import Form, form_of
-from sipagent.web.guard import Entry
-from sipagent.web.pages.asked import asked_in_words
+from sipagent.lookup.results import rules_of
+from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone, trace_of
-from sipagent.web.templating import render
+from sipagent.web.templating import cut, label, render
+
+
+def asked_in_words(asked: Approval) -> str:
+    """`Hold: criminal, reference complaint 2026-41, to be looked at again on 2027-05-31.`"""
+    if asked.action == Asked.EXPORT:
+        said = _("Export for {purpose}, {channel}, reference {reference}.")
+        return said.format(
+            purpose=label("purpose", asked.purpose or "–"),
+            channel=_channels().get(asked.channel or "", cut(asked.channel or "–")),
+            reference=cut(asked.reference or "–"),
+        )
+    if asked.action == Asked.RELEASE:
+        return _("End of the hold: {reason}.").format(reason=cut((asked.reason or "–").rstrip(".")))
+    said = _("Hold: {ground}, reference {reference}, to be looked at again on {review}.")
+    if asked.action == Asked.RENEW:
+        said = _("The hold goes on: {ground}, reference {reference}, to be looked at again on {review}.")
+    return said.format(
+        ground=label("ground", asked.ground or "–"),
+        reference=cut(asked.reference or "–"),
+        review=cut(asked.review or "–"),
+    )
+
+
+def _channels() -> dict[str, str]:
+    return {
+        "both": _("both voices"),
+        "caller": _("the caller’s voice"),
+        "operator": _("the operator’s voice"),
+    }
+
 
 _HOLDS = 1000  # that are shown, those whose review comes first
 _DECIDED = 30  # that are shown, the latest
@@ -52,11 +79,11 @@ def withdraw(request: Request) -> Response:
 def states() -> dict[str, str]:
     """The words for each state."""
     return {
-        State.PENDING: pgettext("asked", "waits"),
-        State.APPROVED: pgettext("asked", "approved"),
-        State.REFUSED: pgettext("asked", "refused"),
-        State.WITHDRAWN: pgettext("asked", "withdrawn"),
-        State.USED: pgettext("asked", "approved, and used"),
+        ApprovalState.PENDING: pgettext("asked", "waits"),
+        ApprovalState.APPROVED: pgettext("asked", "approved"),
+        ApprovalState.REFUSED: pgettext("asked", "refused"),
+        ApprovalState.WITHDRAWN: pgettext("asked", "withdrawn"),
+        ApprovalState.USED: pgettext("asked", "approved, and used"),
     }
 
 
@@ -83,7 +110,7 @@ def _shown(
         return same_person(asked.by, person.name)
 
     asked = site.store.each_approval(limit=_LOOKED_AT)
-    decided = (one for one in asked if one.state != State.PENDING and (may_approve or own(one)))
+    decided = (one for one in asked if one.state != ApprovalState.PENDING and (may_approve or own(one)))
     return render(
         request,
         "holds.html",
@@ -91,7 +118,7 @@ def _shown(
         fault=fault,
         faulty=request.path_params.get("number"),
         typed=form or {},
-        pending=[one for one in approval.pending(site.store) if may_approve or own(one)],
+        pending=[one for one in actions.pending_approvals(site.store) if may_approve or own(one)],
         decided=list(islice(decided, _DECIDED)),
         held=[(row, is_overdue(row, today), due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
         all_held=len(rows),
@@ -111,11 +138,11 @@ def _ended(request: Request, how: str) -> Response:
     except ValueError as wrong:
         return _shown(request, wrong.args[0], form, HTTPStatus.BAD_REQUEST)
     ways: dict[str, Callable[[], Approval]] = {
-        "approve": lambda: approval.approve(
+        "approve": lambda: actions.approve(
             site.archive, number, trace, rules_of(site.config, trace.at), answer
         ),
-        "refuse": lambda: approval.refuse(site.archive, number, trace, answer),
-        "withdraw": lambda: approval.withdraw(site.archive, number, trace, answer),
+        "refuse": lambda: actions.refuse_approval(site.archive, number, trace, answer),
+        "withdraw": lambda: actions.withdraw_approval(site.archive, number, trace, answer),
     }
     try:
         done = ways[how]()
@@ -133,9 +160,9 @@ def _ended(request: Request, how: str) -> Response:
 
 def _done(done: Approval) -> str:
     """What the next page says."""
-    if done.state == State.REFUSED:
+    if done.state == ApprovalState.REFUSED:
         return _("Refused, and who asked can see why.")
-    if done.state == State.WITHDRAWN:
+    if done.state == ApprovalState.WITHDRAWN:
         return _("Withdrawn.")
     return {
         Asked.HOLD: _("Approved: the recording is on hold from now on."),

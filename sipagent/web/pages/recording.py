@@ -1,35 +1,113 @@
-"""One call: all that is known of it, its sound for who may hear it, and what can be done with it."""
+"""The page of one call: all that is known of it, its sound for who may hear it, and what can be done with
+it.
 
-from dataclasses import dataclass
+By forms of this page an analysis is filed, the call is deleted; a hold, or its end, is asked for, which
+somebody else then approves or not.
+
+`Listening` is what the player needs to know (templates/player.html).
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from retention.approval import Approval, Asked, State
-from retention.archive.archive import is_nameless
-from retention.recording import Access, Event, Receipt, Recording, Status, is_id, reference_of
-from retention.rows.store import UnknownId
-from retention.rules.hold import is_overdue, same_person
-from retention.rules.lookup import ids_meant
-from retention.rules.note import why_not as why_no_note
-from retention.rules.purge import due
-from retention.rules.use import nothing_to_use
-from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason, shown
+from retention.actions import (
+    ApprovalError,
+    Filed,
+    NotFiled,
+    ask_approval,
+    attempt_delete,
+    attempt_note,
+    what_would_go,
+)
+from retention.actions import why_no_analysis as why_no_note
+from retention.archive import is_nameless
+from retention.erase import KeptCall, NotDeleted
+from retention.holds import is_overdue, same_person
+from retention.purge import due
+from retention.recording_files import FileKind
+from retention.records import (
+    Access,
+    Approval,
+    ApprovalState,
+    Asked,
+    Event,
+    Receipt,
+    Recording,
+    Status,
+    is_id,
+    reference_of,
+)
+from retention.rows.rows import UnknownId, ids_meant
+from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
+from retention.vault import encode
+from sipagent.languages import spoken
+from sipagent.languages.labels import N_, length
+from sipagent.languages.labels import label as label_of
+from sipagent.languages.spoken import Reason, shown
 from sipagent.languages.spoken import gettext as _
-from sipagent.lookup.amounts import length
-from sipagent.lookup.whole import WholeRecord, whole_record
-from sipagent.web.guard import Entry
-from sipagent.web.listening import Listening, listening_to
-from sipagent.web.pages.asked import asked_in_words
-from sipagent.web.pages.recordings import RECORDINGS, between, marks
+from sipagent.lookup.parsing import note_text
+from sipagent.lookup.results import WholeRecord, rules_of, whole_record
+from sipagent.text.certificate import certificate
+from sipagent.web.guard import Entry, Form, form_of
+from sipagent.web.pages.calls import RECORDINGS, between, marks
+from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
-from sipagent.web.site import Person, Site, site_of, someone
+from sipagent.web.site import Papers, Person, Site, site_of, someone, trace_of
 from sipagent.web.templating import label, number, operators, render, size
+
+_SPEEDS = (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """One recording for one person.
+
+    `purposes`: what this person may listen for, each with its name; `key`: the public key that they listen
+    with, in base64, and `key_name` how it is called, both empty without one; `approval`: the number of an
+    export that was approved for them.
+    """
+
+    id: str
+    sealed: bool
+    key: str
+    key_name: str
+    purposes: tuple[tuple[str, str], ...]
+    may_export: bool = True
+    approval: int | None = None
+
+    @property
+    def speeds(self) -> tuple[tuple[float, str], ...]:
+        """How fast it can be heard, each with its name."""
+        mark = "," if spoken.language() == "fr" else "."
+        return tuple((speed, f"{speed}×".replace(".", mark)) for speed in _SPEEDS)
+
+
+def listening_to(
+    recording: Recording, person: Person, site: Site, approval: int | None = None
+) -> Listening | None:
+    """None for who may not listen, or where there is nothing to hear. Raises OSError."""
+    kind = site.archive.files.finished(recording.id)
+    accepted = purposes_of(recording, site.config.retention.purposes)
+    if not person.may(Right.USE):
+        accepted = [ACCESS_REQUEST] if person.may(Right.ACCESS_REQUEST) else []
+    if kind is None or not accepted:
+        return None
+    return Listening(
+        id=recording.id,
+        sealed=kind is FileKind.SEALED,
+        key="" if person.key is None else encode(person.key.raw),
+        key_name=str(person.key or ""),
+        purposes=tuple((code, label_of("purpose", code)) for code in accepted),
+        approval=approval,
+    )
+
 
 EMPTY = dict.fromkeys(("reason", "text", "ground", "reference", "review"), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
@@ -90,7 +168,8 @@ def shown_call(
         "pending": [
             one
             for one in approvals
-            if one.state == State.PENDING and (person.may(Right.APPROVE) or same_person(one.by, person.name))
+            if one.state == ApprovalState.PENDING
+            and (person.may(Right.APPROVE) or same_person(one.by, person.name))
         ],
         "asked_in_words": asked_in_words,
         "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
@@ -107,7 +186,8 @@ def _approved(approvals: list[Approval], person: Person) -> int | None:
     theirs = [
         one.id
         for one in approvals
-        if (one.action, one.state) == (Asked.EXPORT, State.APPROVED) and same_person(one.by, person.name)
+        if (one.action, one.state) == (Asked.EXPORT, ApprovalState.APPROVED)
+        and same_person(one.by, person.name)
     ]
     return theirs[-1] if theirs else None
 
@@ -279,4 +359,149 @@ def detail_of(use: Access) -> str:
     return (use.detail or "") if theirs else shown(use.detail or "")
 
 
-ENTRIES = (Entry("GET /recordings/{id}", recording),)
+CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
+
+
+def note(request: Request) -> Response:
+    """File an analysis, once what would be cut out of it was shown and agreed to."""
+    form, site, recording = form_of(request), site_of(request), found(request)
+    try:
+        text = note_text(form.get("text", "").encode("utf-8", "surrogatepass"))
+    except ValueError as wrong:
+        return again(request, "note", form, HTTPStatus.BAD_REQUEST, wrong)
+    seen = sha256(text.encode()).hexdigest()  # who agreed to another text has not seen what goes of this one
+    agreed = "agreed" in form and form.get("seen") == seen
+    if not agreed and (going := what_would_go(site.archive, recording, text)):
+        return shown_call(
+            request, HTTPStatus.CONFLICT, faulty="note", typed=typed_of(form), going=going, seen=seen
+        )
+    kept = site.config.retention
+    try:
+        done = attempt_note(
+            site.archive,
+            recording,
+            text,
+            trace_of(request, "note"),
+            period=kept.analysis_period,
+            erase=kept.erase_after_note,
+            agreed=agreed,
+        )
+    except NotFiled as refusal:
+        return again(request, "note", form, HTTPStatus.CONFLICT, refusal)
+    except OSError:
+        site.tell(someone(request), _("The analysis is filed; the next purge erases the sound."))
+    else:
+        site.tell(someone(request), filed(site, done))
+    return back(recording.id)
+
+
+def filed(site: Site, done: Filed) -> str:
+    """What was done, in words."""
+    day = f"{site.local(done.note.expires_at):%Y-%m-%d}"
+    said = _("The analysis is filed, and kept until {day}.").format(day=day)
+    if done.erased:
+        said += " " + _("The sound is erased.")
+    elif done.held is not None:
+        said += " " + _("The sound stays: it is {held}.").format(held=shown(done.held))
+    if done.copies:
+        said += " " + _("Copies of it were exported, and are still there.")
+    return said
+
+
+def delete(request: Request) -> Response:
+    """Ask once more, then delete the call; its certificate is on the page behind."""
+    form, site, id = form_of(request), site_of(request), request.path_params["id"]
+    try:
+        KeptCall.find(site.store, id)
+        reason = form.line("reason", _("Reason"))
+    except UnknownId as unknown:
+        raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
+    except ValueError as wrong:
+        return again(request, "delete", form, HTTPStatus.BAD_REQUEST, wrong)
+    if "agreed" not in form:
+        known = whole_record(site.archive, id)
+        return render(request, "deletion.html", here=RECORDINGS, known=known, reason=reason)
+    try:
+        done = attempt_delete(
+            site.archive, id, replace(trace_of(request, "delete"), detail=reason), site.clock
+        )
+    except NotDeleted as refusal:
+        return again(request, "delete", form, HTTPStatus.CONFLICT, refusal)
+    except OSError:
+        said = Reason(N_("a file cannot be removed; the next purge tries again"))
+        return again(request, "delete", form, HTTPStatus.INTERNAL_SERVER_ERROR, said)
+    papers = Papers(done.trace.at, someone(request).name, (certificate(done, site.config.service),), ())
+    return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
+
+
+def hold(request: Request) -> Response:
+    """Ask that the recording be held, or held on where it is on hold."""
+    form, recording = form_of(request), found(request)
+    try:
+        ground = form.line("ground", _("Ground"))
+        reference = form.line("reference", _("Reference of the file that it serves, not a name"))
+        review = form.line("review", _("To be looked at again on"))
+    except ValueError as wrong:
+        return again(request, "hold", form, HTTPStatus.BAD_REQUEST, wrong)
+    wanted = _wanted(request, Asked.HOLD if recording.hold is None else Asked.RENEW)
+    wanted = replace(wanted, ground=ground, reference=reference, review=review)
+    return _asked(request, "hold", form, wanted)
+
+
+def release(request: Request) -> Response:
+    """Ask that the hold end."""
+    form, recording = form_of(request), found(request)
+    try:
+        reason = form.line("reason", _("Why, such as how the case ended"))
+    except ValueError as wrong:
+        return again(request, "release", form, HTTPStatus.BAD_REQUEST, wrong)
+    reference = None if recording.hold is None else str(recording.hold.get("reference"))
+    wanted = replace(_wanted(request, Asked.RELEASE), reason=reason, reference=reference)
+    return _asked(request, "release", form, wanted)
+
+
+def _wanted(request: Request, action: Asked) -> Approval:
+    id, at = request.path_params["id"], site_of(request).clock()
+    return Approval(at=at, action=action.value, recording_id=id, by=someone(request).name)
+
+
+def _asked(request: Request, name: str, form: Form, wanted: Approval) -> Response:
+    site = site_of(request)
+    rules = rules_of(site.config, site.clock())
+    try:
+        ask_approval(site.archive, wanted, trace_of(request, "ask"), rules)
+    except ApprovalError as refusal:
+        return again(request, name, form, HTTPStatus.CONFLICT, refusal)
+    site.tell(someone(request), _("It is asked for. Somebody else must approve it."))
+    return back(wanted.recording_id)
+
+
+def found(request: Request) -> Recording:
+    """The recording in the address. Raises Problem."""
+    try:
+        return site_of(request).store.recording(request.path_params["id"])
+    except UnknownId as unknown:
+        raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
+
+
+def again(request: Request, name: str, form: Form, status: HTTPStatus, why: Exception | str) -> Response:
+    """The page of the call once more, with what was typed into one of its forms, and what is wrong."""
+    return shown_call(request, status, faulty=name, fault=shown(why), typed=typed_of(form))
+
+
+def typed_of(form: Form) -> dict[str, str]:
+    """What stands in the fields again."""
+    return EMPTY | {name: text.replace("\r\n", "\n") for name, text in form.items()}
+
+
+def back(id: str) -> Response:
+    """To the page of the call, as it is now."""
+    return RedirectResponse(f"{RECORDINGS}/{id}", HTTPStatus.SEE_OTHER)
+
+
+FORM_ENTRIES = (
+    Entry("POST /recordings/{id}/note", note),
+    Entry("POST /recordings/{id}/hold", hold),
+    Entry("POST /recordings/{id}/release", release),
+    Entry("POST /recordings/{id}/delete", delete),
+)

@@ -1,4 +1,4 @@
-// The file of an identity, as retention/storage/keys.py describes it, under the same limits.
+// The file of an identity, as retention/vault.py describes it, under the same limits.
 // What is wrong is thrown as a Fault with a code, for which the page has words.
 
 export class Fault extends Error {

@@ -1,0 +1,429 @@
+"""What must go, and how it goes: key, sound, metadata, row; each step can be repeated after a crash.
+
+**Refused**, or erased by an operator's key: rows and files, even after a crash (`to_erase`,
+`erase_recording`). The files go, the receipt says so, then the row, then the mark goes. What cannot be
+removed (a read-only folder, a failing disk) is found again by its mark or its rows, and the next process
+tries again. A legal hold keeps what an operator wanted erased; never what the caller refused.
+
+**Expired**: recordings are removed a batch at a time (`removing`). Their rows become `purging`, in one
+transaction that looks at what holds them; their keys go, then their sound, then their metadata; their
+rows become tombstones, in one transaction. What could not be removed stays `purging`, and the next purge
+tries again.
+
+**Asked for** by a person: one call is deleted before its date, and that is proved (GDPR article 17). What
+is removed: the recording with its key and its metadata, what leads to a person in its row and in the
+call's receipt, the text of every analysis. What stays: the exact times, the number that was dialled, how
+the call ended and what was decided, the length and hash of the file, and the line in the trace that says
+who removed it and why. That has no name or number of the caller; but anyone with other records of the
+call can match them.
+
+**Left over**: what rows name, and closed recordings do not need: pieces beside the whole, versions that
+others replaced. Mostly a host that others took for lost, and that lived on, has put them up: what it
+sends after another had closed the recording, and the file that the other one made. Nothing of it is taken
+for the recording, which goes by the hash in its row; but it would stay for as long as that. Only what is
+not needed whatever its host may still tell is one: while anything waits in that host's journal, all of it
+stays.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from errno import EAGAIN
+from functools import cache
+from typing import TypeVar
+
+from retention.archive import Archive, why_held
+from retention.marks import Mark, says_erased
+from retention.recording_files import FileKind
+from retention.records import Access, Receipt, Record, Recording, Status, host_of
+from retention.reserve import lasting
+from retention.rows.chain import ChainHead, is_personal
+from retention.rows.object_rows import ObjectRow, State
+from retention.rows.pages import BATCH, Listing, batches
+from retention.rows.rows import Damaged, HeadNotWritten, NoRoom, Rows, StoreError, UnknownId
+from retention.use import Copy, already_purged, discreet, known_copies
+
+
+def leftovers(archive: Archive) -> list[ObjectRow]:
+    """Those that may go. Raises StoreError."""
+    store, found = archive.store, []
+    heard_until = cache(store.heard_until)  # of each host
+    for ids in batches(store.objects.crowded(), BATCH):
+        states = store.states(ids)
+        rows: dict[str, list[ObjectRow]] = {}
+        for row in store.objects.of(ids):
+            rows.setdefault(row.id, []).append(row)
+        for id, some in rows.items():
+            state = states.get(id)
+            if state is None or state["status"] != Status.CLOSED.value:
+                continue
+            until = heard_until(host_of(id))
+            found += [row for row in replaced(some, state["sha256"]) if until is not None and row.at < until]
+    return found
+
+
+def replaced(rows: Iterable[ObjectRow], sha256: str | None) -> list[ObjectRow]:
+    """Which objects of a closed recording have others in their place; none, where its own sound is not there.
+
+    `sha256`: of its sound, as its row has it. Pure.
+    """
+    by_age = sorted(rows, key=lambda row: (row.at, row.put))
+    there = [row for row in by_age if row.state is State.THERE]
+    own = [row for row in there if row.kind == FileKind.SEALED and row.sha256 == sha256]
+    if not own:
+        return []
+    counts = {row.name: row for row in there} | {own[-1].name: own[-1]}
+    older = [row for row in there if row.kind != FileKind.PART and row is not counts[row.name]]
+    # a piece whose put has no answer may have come all the same: it is looked for by its name
+    return older + [row for row in by_age if row.kind == FileKind.PART and row.state is not State.REMOVING]
+
+
+REFUSED = "refused"
+_STEPS = 2  # that write
+Kept = TypeVar("Kept", bound=Record)
+_FORBIDS = "receipts.id = recordings.id AND receipts.decision IN ('refused', 'not_allowed')"
+_FORBIDDEN = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id",
+    indexed="purged_at IS NULL",
+    where=["status = 'closed'", f"EXISTS (SELECT 1 FROM receipts WHERE {_FORBIDS})"],
+)
+
+
+def allows(receipt: Receipt) -> bool:
+    """Whether what was recorded may stay: it was allowed to its end, and no key has erased it since."""
+    allowed = receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
+    return allowed and not says_erased(receipt)
+
+
+def to_erase(archive: Archive, damaged: Damaged = lambda id, problem: None) -> list[str]:
+    """Recordings that must be erased and are not completely, sorted; without those that a hold keeps.
+
+    `damaged(id, problem)` is told of rows that cannot be read. Raises StoreError, OSError.
+    """
+    found = set(archive.marks.ids())
+    for row in archive.unfinished(damaged):
+        if _must_go(archive, row.id, damaged):
+            found.add(row.id)
+    found |= {id for id in _forbidden(archive) if _must_go(archive, id, damaged)}
+    return sorted(id for id in found if not _is_kept_by_hold(archive, id))
+
+
+def stuck(archive: Archive) -> list[str]:
+    """What is `pending` and stays so: not what a running agent is working on. Raises StoreError, OSError."""
+    return lasting(to_erase(archive), lambda found: [id for id in found if _is_pending(archive, id)])
+
+
+def _is_pending(archive: Archive, id: str) -> bool:
+    if archive.marks.forbidden(id):
+        return True
+    row = _known(archive.store.recording, id)
+    return row is not None and row.status in (Status.OPEN, Status.CLOSED)
+
+
+def erase_recording(archive: Archive, id: str, at: datetime, mark: Mark | None = None) -> None:
+    """Erase a recording: files, receipt and row, and then its mark, if there is one.
+
+    If the caller refused, or nothing can hold it yet, its files are removed without waiting for the database:
+    on a full disk this makes room for the rows. Raises UnknownId for a call that the database does not know,
+    whose mark stays: its rows may come later; StoreError, ArchiveError; OSError for a file that cannot be
+    removed; by then the receipt says that it must be.
+    """
+    mark = mark or archive.marks.read(id)
+    if mark is not None and mark.decision == REFUSED:
+        archive.remove([id], anyhow=True)  # what cannot be removed is tried again below
+    try:
+        _tell(archive, id, at, mark)
+    except UnknownId:
+        _remove(archive, id)
+        raise
+    except StoreError:
+        if not _goes_anyhow(archive, id, mark):
+            raise
+        _remove(archive, id)
+        _tell(archive, id, at, mark)
+    archive.marks.remove(id)
+
+
+def _tell(archive: Archive, id: str, at: datetime, mark: Mark | None) -> None:
+    """Do each step, even if the chain's head cannot be written. Raises UnknownId if there is no row at
+    all."""
+    for _ in range(_STEPS):
+        with suppress(HeadNotWritten):
+            _tell_once(archive, id, at, mark)
+            return
+    _tell_once(archive, id, at, mark)
+
+
+def _tell_once(archive: Archive, id: str, at: datetime, mark: Mark | None) -> None:
+    """The receipt first, then the row."""
+    store = archive.store
+    decision = None if mark is None else mark.decision
+    with store.write():
+        receipt, row = _known(store.receipt, id), _known(store.recording, id)
+        if receipt is not None:
+            told = receipt if mark is None else mark.onto(receipt)
+            decision = told.decision
+            if told != receipt:
+                store.update_receipt(told)
+        elif row is None:
+            raise UnknownId(f"{id}: no such id")
+    if row is None or row.status in (Status.PURGING, Status.PURGED):
+        store.objects.remove([id], anyhow=True)
+        _remove(archive, id)
+    else:
+        archive.erase(id, at, decision)
+
+
+def _remove(archive: Archive, id: str) -> None:
+    for error in archive.remove([id], anyhow=True).values():
+        raise error
+
+
+def _goes_anyhow(archive: Archive, id: str, mark: Mark | None) -> bool:
+    """Whether no hold can keep it: the caller refused, or it was not closed yet. Raises StoreError."""
+    if mark is not None and mark.decision == REFUSED:
+        return True
+    receipt = _known(archive.store.receipt, id)
+    if receipt is not None and receipt.decision == REFUSED:
+        return True
+    return archive.store.recording(id).status is Status.OPEN
+
+
+def _forbidden(archive: Archive) -> Iterator[str]:
+    """Closed, but their receipts may say that they must go."""
+    return (str(row["id"]) for row in archive.store.each(_FORBIDDEN))
+
+
+def _must_go(archive: Archive, id: str, damaged: Damaged) -> bool:
+    try:
+        receipt = archive.store.receipt(id)
+        return receipt.decision != "undecided" and not allows(receipt)
+    except UnknownId:
+        return False  # the next start decides, as for what was never decided: see `recovery`
+    except StoreError as problem:
+        damaged(id, str(problem))
+        return False
+
+
+def _is_kept_by_hold(archive: Archive, id: str) -> bool:
+    """Never against the caller: see the database's own triggers."""
+    try:
+        row = archive.store.recording(id)
+        if row.hold is None:
+            return False
+        mark = archive.marks.read(id)
+        return REFUSED not in (archive.store.receipt(id).decision, mark.decision if mark else None)
+    except StoreError:
+        return False
+
+
+def _known(find: Callable[[str], Kept], id: str) -> Kept | None:
+    try:
+        return find(id)
+    except UnknownId:
+        return None
+
+
+_IN_FLIGHT = 2  # batches that a store of objects removes, while others are begun and ended
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of the ids that were `asked` for: `wrong` has what could not be removed.
+
+    `left` were purged, or put on hold, in the meantime.
+    """
+
+    asked: Sequence[str]
+    left: Sequence[str]
+    wrong: dict[str, OSError]
+    ended: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Of the ids that were `asked` for, those whose rows are `purging`."""
+
+    asked: Sequence[str]
+    ids: Sequence[str]
+
+
+def removing(
+    archive: Archive, batches: Iterable[Sequence[str]], at: datetime, trace: Access | None
+) -> Iterator[Batch]:
+    """Remove recordings whose time has come, but what is held; `trace` is written down for each, with its id.
+
+    A store of objects is slower than a database: while it removes some, others are begun and ended. Raises
+    StoreError.
+    """
+    begun = (_Begun(ids, _begun(archive, ids, trace)) for ids in batches)
+    for some, wrong in _removed(archive, begun):
+        there = frozenset(some.ids)
+        yield Batch(
+            asked=some.asked,
+            left=[id for id in some.asked if id not in there],
+            wrong=wrong,
+            ended=archive.end_purges([id for id in some.ids if id not in wrong], at),
+        )
+
+
+def finish_purge(archive: Archive, id: str, now: datetime) -> ChainHead:
+    """Remove the files of one recording whose purge has begun, and end it; the entry of the chain about it.
+
+    Raises OSError for what cannot be removed: the next purge tries again; StoreError.
+    """
+    for error in archive.remove([id]).values():
+        raise error
+    with archive.store.write():
+        archive.end_purge(id, now)
+        return archive.store.head()
+
+
+def _begun(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
+    try:
+        return _begun_rows(archive, ids, trace)
+    except NoRoom:
+        with archive.store.write():  # needs no room itself: the removed files make room for the rows
+            archive.remove([row.id for row in archive.free(ids)], here=True)
+            return _begun_rows(archive, ids, trace)
+
+
+def _begun_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
+    if trace is not None:
+        archive.store.expect(len(ids))
+    with archive.store.write():
+        began = archive.begin_purges(ids)
+        if trace is not None:
+            archive.store.add_accesses([replace(trace, recording_id=id) for id in began])
+    return began
+
+
+def _removed(archive: Archive, begun: Iterable[_Begun]) -> Iterator[tuple[_Begun, dict[str, OSError]]]:
+    """What was begun, each with what could not be removed of it."""
+    if archive.files.at_once == 1:  # nobody waits for a disk
+        yield from ((some, archive.remove(some.ids)) for some in begun)
+        return
+    waiting: deque[tuple[_Begun, Future[dict[str, OSError]]]] = deque()
+    with ThreadPoolExecutor(_IN_FLIGHT, "removing") as aside:
+        for some in begun:
+            waiting.append((some, aside.submit(archive.remove, some.ids)))
+            if len(waiting) > _IN_FLIGHT:
+                first, removal = waiting.popleft()
+                yield first, removal.result()
+        yield from ((some, removal.result()) for some, removal in waiting)
+
+
+_Found = TypeVar("_Found")
+
+
+class NotDeleted(Exception):
+    """The call is not deleted; `str()` is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCall:
+    """What is kept of a call: a recording, a receipt, or both."""
+
+    id: str
+    started_at: datetime
+    recording: Recording | None
+    receipt: Receipt | None
+
+    @classmethod
+    def find(cls, store: Rows, id: str) -> "KeptCall":
+        """What is kept of this call. Raises UnknownId if there is nothing."""
+        recording, receipt = _found(store.recording, id), _found(store.receipt, id)
+        row = recording or receipt
+        if row is None:
+            raise UnknownId(f"{id}: no such id")
+        return cls(id, row.started_at, recording, receipt)
+
+    def discreet(self, trace: Access) -> Access:
+        """The trace without caller and operator: one row may still name them when the other no longer
+        does."""
+        for row in (self.recording, self.receipt):
+            trace = trace if row is None else discreet(trace, row)
+        return trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """What was done. `call` is what was kept before; `trace` says when it was asked for, by whom and why.
+
+    `receipt`: whether the call's receipt led to a person until now; `notes`: analyses that lost their text;
+    `copies` were exported and still exist; `entry` is the entry of the chain that tells of the deletion.
+    """
+
+    call: KeptCall
+    trace: Access
+    receipt: bool
+    notes: int
+    copies: tuple[Copy, ...]
+    entry: ChainHead
+
+
+def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
+    """Delete this call now; after a crash the next purge finishes it.
+
+    `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file or a
+    key that cannot be removed: the next purge tries again.
+    """
+    store = archive.store
+    with store.write():
+        call = KeptCall.find(store, id)
+        receipt = call.receipt is not None and is_personal("receipt", call.receipt.to_json())
+        notes = store.forget_notes_of(id)
+        if (reason := _held(archive, call) or _why_not(call, receipt or notes > 0)) is not None:
+            raise NotDeleted(reason)
+        trace = call.discreet(replace(trace, action="delete", recording_id=id))
+        store.add_access(trace)
+        going = call.recording is not None and archive.begin_purge(id)
+        archive.forget_caller(id)
+        entry = store.head()
+    if going:
+        entry = finish_purge(archive, id, clock())
+    if problem := store.forget_keys().problem:
+        raise OSError(EAGAIN, problem, id)
+    return Deletion(
+        call=call,
+        trace=trace,
+        receipt=receipt,
+        notes=notes,
+        copies=tuple(copy for copy in known_copies(store, id) if copy.exists),
+        entry=entry,
+    )
+
+
+def why_stays(archive: Archive, call: KeptCall) -> str | None:
+    """Why `delete` would leave this call as it is, in one line; None if it would go. Raises StoreError."""
+    receipt = call.receipt is not None and is_personal("receipt", call.receipt.to_json())
+    notes = any(is_personal("note", note.to_json()) for note in archive.store.notes(call.id))
+    return _held(archive, call) or _why_not(call, receipt or notes)
+
+
+def _held(archive: Archive, call: KeptCall) -> str | None:
+    why = None if call.recording is None else why_held(archive, call.recording)
+    return why and f"it is {why}; see `release`"
+
+
+def _why_not(call: KeptCall, more: bool) -> str | None:
+    """Why it is kept; `more`: whether anything besides the recording leads to a person."""
+    recording, receipt = call.recording, call.receipt
+    open_recording = recording is not None and recording.status is Status.OPEN
+    if open_recording or (receipt is not None and receipt.ended_at is None):
+        return "the call is still in progress"
+    if recording is None:
+        return None if more else "this call has no recording, and its receipt leads to nobody"
+    return already_purged(recording) if recording.purged_at is not None and not more else None
+
+
+def _found(find: Callable[[str], _Found], id: str) -> _Found | None:
+    try:
+        return find(id)
+    except UnknownId:
+        return None

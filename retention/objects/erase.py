@@ -1,0 +1,334 @@
+"""Removes objects for good: every version that is known, and where an answer was lost, those that are not.
+
+A removal is durable before it begins: rows that are `removing` (see `rows.object_rows`), or the mark of a
+refusal. Keys go first, so that whatever cannot be removed now can't be opened any more; metadata goes
+last. A put without an answer may still arrive for as long as its signature is valid; so its row stays on
+the list, and is looked for again, until then.
+
+`Refusals` removes what rows and marks of this host say must go, again and again until it has gone. The
+mark of a refusal is enough: it is there before any row says so. What must go is `removing` in its rows,
+and stays on that list through every restart. What could not be removed is tried again after one second,
+then after twice that, and so on, up to a minute.
+
+`try_out` tries a bucket with an object of its own, which never stays: whether it does what it says. Some
+stores take a legal hold and do not keep it; some keep no versions; a retention that the bucket gives
+every object would keep what a caller has refused. And credentials may be allowed too little.
+"""
+
+import errno
+import hashlib
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from retention.objects.bucket import (
+    AT_ONCE,
+    PARALLEL,
+    WHOLE,
+    Bucket,
+    CannotHold,
+    Denied,
+    NoSuchObject,
+    ObjectError,
+    object_name,
+    piece_name,
+    shown,
+)
+from retention.objects.uploads import Host
+from retention.recording_files import Area, FileKind
+from retention.rows.object_rows import UNSURE, ObjectRow, ObjectRows, State
+from retention.rows.rows import StoreError
+
+_MOST = 1000  # versions of one name
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+_ORDER = {FileKind.KEY: 0, FileKind.METADATA: 2}  # all sound between them
+
+Wrong = dict[str, OSError]
+"""What could not be removed, by the id of its recording."""
+
+
+def remove_rows(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], now: datetime) -> Wrong:
+    """Remove these puts, keys first, and forget their rows; what went wrong. Raises StoreError.
+
+    Holds that are ours are taken off first: the caller has decided. A row whose put has no answer stays
+    until none can come any more.
+    """
+    wrong: Wrong = {}
+    for step in range(3):
+        some = [row for row in rows if _ORDER.get(FileKind(row.kind), 1) == step and row.id not in wrong]
+        wrong |= _remove_some(bucket, known, some, now)
+    return wrong
+
+
+def remove_name(bucket: Bucket, name: str, *, through_hold: bool = True) -> bool:
+    """Remove every version that has this name, whatever is known of it; whether there was any."""
+    gone = False
+    for _ in range(_MOST):
+        seen = bucket.look(name)
+        if seen is None:
+            return gone
+        if seen.held and not through_hold:
+            raise Denied(errno.EACCES, "is on legal hold", bucket.url(name))
+        _remove(bucket, name, seen.version, held=seen.held)
+        gone = True
+    raise ObjectError(errno.EIO, "comes back whenever it is removed", bucket.url(name))
+
+
+def remove_unknown(bucket: Bucket, id: str) -> None:
+    """Remove what may be there of a recording whose rows are out of reach: its key first, then all else.
+
+    Pieces go from the last one back, so that what a crash leaves is found again.
+    """
+    remove_name(bucket, object_name(id, FileKind.KEY))
+    last = 0
+    while bucket.look(piece_name(id, last + 1)) is not None:
+        last += 1
+    for number in range(last, 0, -1):
+        remove_name(bucket, piece_name(id, number))
+    for kind in WHOLE[1:]:
+        remove_name(bucket, object_name(id, kind))
+    remove_hidden(bucket, id)
+
+
+def remove_hidden(bucket: Bucket, id: str) -> None:
+    """Remove versions behind a marker of deletion, and the marker, where the store lets us list them.
+
+    Nothing of ours makes such markers; a person with another tool does.
+    """
+    for area in Area:
+        for name, version in bucket.versions(shown(area, f"{id}.")) or ():
+            _remove(bucket, name, version, held=False)
+
+
+# steps
+
+
+def _remove_some(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], now: datetime) -> Wrong:
+    sure = [row for row in rows if row.version]
+    wrong, gone = _at_once(bucket, sure)
+    unsure = [row for row in rows if not row.version]
+    names = {row.name: row for row in unsure}
+    for row, problem in side_by_side(partial(_all_of, bucket), [*names.values()]):
+        if problem is not None:
+            wrong[row.id] = problem
+    gone += [row for row in unsure if row.id not in wrong and not _may_arrive(row, now)]
+    known.forget(row.put for row in gone)
+    return wrong
+
+
+def _at_once(bucket: Bucket, rows: Sequence[ObjectRow]) -> tuple[Wrong, list[ObjectRow]]:
+    """Many in a request, one after the other: with several at a time a store was seen to be slower."""
+    wrong: Wrong = {}
+    gone: list[ObjectRow] = []
+    plain = [row for row in rows if not row.held]
+    for some in (plain[start : start + AT_ONCE] for start in range(0, len(plain), AT_ONCE)):
+        try:
+            faults = bucket.remove_many([(row.name, row.version or "") for row in some])
+        except ObjectError as fault:
+            wrong |= {row.id: fault for row in some}
+            continue
+        wrong |= {row.id: faults[key] for row in some if (key := (row.name, row.version or "")) in faults}
+        gone += [row for row in some if (row.name, row.version or "") not in faults]
+    for row, problem in side_by_side(partial(_remove_row, bucket), [row for row in rows if row.held]):
+        if problem is None:
+            gone.append(row)
+        else:
+            wrong[row.id] = problem
+    return wrong, gone
+
+
+def side_by_side(
+    job: Callable[[Asked], Answer], several: Sequence[Asked]
+) -> list[tuple[Asked, Answer | ObjectError]]:
+    """What each came to, or what the store said against it."""
+
+    def tried(one: Asked) -> tuple[Asked, Answer | ObjectError]:
+        try:
+            return one, job(one)
+        except ObjectError as fault:
+            return one, fault
+
+    if len(several) < 2:
+        return [tried(one) for one in several]
+    with ThreadPoolExecutor(min(PARALLEL // 2, len(several)), "objects") as pool:
+        return list(pool.map(tried, several))
+
+
+def _remove_row(bucket: Bucket, row: ObjectRow) -> None:
+    _remove(bucket, row.name, row.version, held=row.held)
+
+
+def _all_of(bucket: Bucket, row: ObjectRow) -> None:
+    remove_name(bucket, row.name)
+
+
+def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> None:
+    """One version, which may be gone by now; its hold is taken off first, where it is ours."""
+    if held:
+        with suppress(CannotHold, NoSuchObject):
+            bucket.hold(name, version, on=False)
+    bucket.remove(name, version)
+
+
+def _may_arrive(row: ObjectRow, now: datetime) -> bool:
+    """Whether its put may still be done by the store, though nobody waits for the answer."""
+    return row.version is None and now < row.at + UNSURE
+
+
+_REFUSED = "refused"
+_AGAIN_S = (1.0, 60.0)
+_AT_ONCE = 250  # recordings
+
+
+@dataclass(slots=True)
+class _Again:
+    due: float = 0.0
+    pause_s: float = _AGAIN_S[0]
+
+    def later(self, now: float) -> None:
+        self.due, self.pause_s = now + self.pause_s, min(2 * self.pause_s, _AGAIN_S[1])
+
+
+class Refusals:
+    """`turn` removes all that is due; one thread calls it."""
+
+    def __init__(self, host: Host) -> None:
+        self.failures = 0
+        self._bucket = host.bucket
+        self._store = host.store
+        self._marks = host.marks
+        self._clock = host.clock
+        self._again: dict[str, _Again] = {}
+        self._marked: set[str] = set()  # of which all was removed since they were marked
+
+    def turn(self) -> Wrong:
+        """What could not be removed now, by id. Raises StoreError, OSError."""
+        now = time.monotonic()
+        marked = [id for id in self._marks.ids() if self._is_refused(id)]
+        self._marked &= {*marked}
+        fresh = [id for id in marked if id not in self._marked and self._may(id, now)]
+        wrong = self._marked_ones(fresh, now)
+        listed = [id for id in self._store.objects.removing() if self._may(id, now)]
+        for some in (listed[start : start + _AT_ONCE] for start in range(0, len(listed), _AT_ONCE)):
+            wrong |= self._listed(some, now)
+        self._again = {id: again for id, again in self._again.items() if again.due > now or id in wrong}
+        self.failures += len(wrong)
+        return wrong
+
+    def _marked_ones(self, ids: list[str], now: float) -> Wrong:
+        """Those that must go by their mark alone, whatever the database does."""
+        wrong: Wrong = {}
+        if not ids:
+            return wrong
+        try:
+            self._store.objects.remove(ids, anyhow=True)
+            wrong = self._listed(ids, now)
+        except StoreError:
+            for id in ids:
+                try:
+                    remove_unknown(self._bucket, id)
+                except ObjectError as fault:
+                    wrong[id] = fault
+                    self._later(id, now)
+        for id in ids:
+            if id not in wrong:
+                self._without_hidden(id, wrong, now)
+        self._marked |= {id for id in ids if id not in wrong}
+        return wrong
+
+    def _without_hidden(self, id: str, wrong: Wrong, now: float) -> None:
+        try:
+            remove_hidden(self._bucket, id)
+        except ObjectError as fault:
+            wrong[id] = fault
+            self._later(id, now)
+
+    def _listed(self, ids: list[str], now: float) -> Wrong:
+        rows = [row for row in self._store.objects.of(ids) if row.state is State.REMOVING]
+        wrong = remove_rows(self._bucket, self._store.objects, rows, self._clock())
+        for id in {row.id for row in self._store.objects.of(ids) if row.state is State.REMOVING}:
+            self._later(id, now)
+        return wrong
+
+    def _is_refused(self, id: str) -> bool:
+        mark = self._marks.read(id)
+        return mark is not None and mark.decision == _REFUSED
+
+    def _may(self, id: str, now: float) -> bool:
+        again = self._again.get(id)
+        return again is None or now >= again.due
+
+    def _later(self, id: str, now: float) -> None:
+        self._again.setdefault(id, _Again()).later(now)
+
+
+_CONTENT = b"sipagent check\n"
+_SHA256 = hashlib.sha256(_CONTENT).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was found: `level` is `ok`, `warning` or `error`."""
+
+    level: str
+    said: str
+
+
+def try_out(bucket: Bucket) -> Iterator[Trial]:
+    """Put, read, hold and remove. Whatever happens, nothing stays, or it is said what does."""
+    name = f"check/{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:16]}"
+    try:
+        remove_name(bucket, name)  # of a check that was killed
+        try:
+            yield from _tried(bucket, name)
+        finally:
+            remove_name(bucket, name)
+    except ObjectError as fault:
+        yield Trial("error", f"{fault.filename}: {fault.strerror}")
+
+
+def _tried(bucket: Bucket, name: str) -> Iterator[Trial]:
+    locking = bucket.locking()
+    if locking.default is not None:
+        yield Trial(
+            "error",
+            f"gives every object a retention ({locking.default.lower()}): what a caller has refused could "
+            "not be removed; accepted: a bucket with object lock and no default retention",
+        )
+        return  # what is put now would stay
+    version = bucket.put(name, _CONTENT, _SHA256)
+    if bucket.content(name) != _CONTENT:
+        yield Trial("error", "does not give back what was put")
+    if version is None:
+        yield Trial("warning", "keeps no versions, and so no legal holds: a hold is kept by its row alone")
+        return
+    if not locking.locks:
+        yield Trial("warning", "has no object lock: a hold is kept by its row alone")
+        return
+    yield _held(bucket, name, version)
+
+
+def _held(bucket: Bucket, name: str, version: str) -> Trial:
+    bucket.hold(name, version, on=True)
+    try:
+        bucket.remove(name, version)
+    except Denied:
+        pretends = bucket.look(name, version) is None
+    else:
+        pretends = True
+    if pretends:
+        return Trial("error", "takes a legal hold and does not keep it: a hold is kept by its row alone")
+    bucket.hold(name, version, on=False)
+    bucket.remove(name, version)
+    if bucket.look(name, version) is not None:
+        return Trial("error", "says that it has removed what it has not")
+    return Trial("ok", "keeps versions and legal holds, and removes what it must")

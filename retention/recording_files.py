@@ -1,0 +1,398 @@
+"""The only access to what is kept of recordings besides their rows: sound, metadata, sealed keys.
+
+Code that needs bytes asks a `RecordingFiles`; no other code joins a path, lists a folder or unlinks. The
+files of this machine are one implementation (`LocalFiles`), objects of a store the other
+(`retention.objects`): it uses the same ids and kinds, takes sound from `spool` and gives it back by
+`fetch`.
+
+`archive` decides when a row says what, and in which order files are removed (key, sound, metadata). A
+refusal's mark does not wait for a store and is always a file of this machine: see `marks`.
+
+Of this machine: `ID.flac` is in one folder, `vault/ID.key` in another. Both folders are made (0700) when
+first needed. Nothing is ever written outside them: a name is made of an id, and an id cannot have a `/`.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum, auto
+from functools import partial
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Protocol
+
+from retention import files, marks
+from retention.files import Naming
+from retention.marks import ArchiveError
+from retention.records import is_id
+
+
+class FileKind(StrEnum):
+    """What is kept of a recording; its name is `ID.` and this."""
+
+    PART = "part"  # while the call is on
+    SEALED = "sealed"
+    FLAC = "flac"
+    WAV = "wav"
+    METADATA = "json"
+    KEY = "key"  # sealed, in the vault
+
+
+FORMATS = (FileKind.SEALED, FileKind.FLAC, FileKind.WAV)  # of a finished recording
+
+
+class Area(Enum):
+    """What is listed together, and made to last together."""
+
+    VAULT = auto()
+    RECORDINGS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store says of an object. `sha256`: of what it has, as it has computed itself; null where it
+    doesn't. `held`: whether it refuses to remove it."""
+
+    bytes: int
+    sha256: str | None
+    held: bool
+
+
+class RecordingFiles(Protocol):
+    """What is kept, by the id of its recording and its kind. Any thread, any process.
+
+    Everything raises ArchiveError for an id that is not valid, and OSError if the disk, or the store, fails.
+    """
+
+    at_once: int
+    """How many may be asked for at a time."""
+    base: Path
+    """The folder of the configuration, which paths in rows are relative to."""
+
+    # names
+
+    def name(self, id: str, kind: FileKind) -> str:
+        """The name as people see it, `ID.flac`, `vault/ID.key`, for any id."""
+
+    def where(self, id: str, kind: FileKind) -> str:
+        """The full path, for messages."""
+
+    def in_row(self, id: str, kind: FileKind) -> str:
+        """The path as in rows: relative to `base`."""
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        """Like `names`, but in any order, while others come and go; however many there are."""
+
+    def names(self, area: Area) -> list[tuple[str, str | None]]:
+        """Every name there, sorted, with the id it belongs to; no id: not a file of ours."""
+
+    def is_there(self, name: str) -> bool:
+        """Whether one of `names` still is."""
+
+    # bytes
+
+    def is_here(self, id: str, kind: FileKind) -> bool:
+        """Whether this machine has it: then reading it waits for nothing."""
+
+    def exists(self, id: str, kind: FileKind) -> bool:
+        """Whether anything has that name."""
+
+    def finished(self, id: str) -> FileKind | None:
+        """Which finished sound there is, if any: one of FORMATS."""
+
+    def written_at(self, id: str, kind: FileKind) -> datetime:
+        """When it was last written to (UTC). Raises FileNotFoundError."""
+
+    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+        """What tells these bytes from all that were ever there. Raises FileNotFoundError."""
+
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
+        """For reading, from any place; for the caller to close. Raises FileNotFoundError."""
+
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
+        """Replace it by `content`, durably: a crash leaves either the old or the new content.
+
+        Each name appears inside the context `naming`, which may refuse it by raising.
+        """
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """Have this content ready to be kept, for a transaction that begins inside: no store is waited for
+        in it. What is given replaces what was there; where it is not called, or anything is raised, that
+        stays, and the content goes.
+
+        A crash leaves what the rows say. `naming` as in `write`.
+        """
+
+    def stored(self, id: str, kind: FileKind) -> "Stored | None":
+        """What a store says of its object, without the bytes; None: only the bytes tell, which are here.
+
+        Raises FileNotFoundError.
+        """
+
+    def learn(self) -> None:
+        """Find what is kept where its rows are lost: the only time that anything but a folder is listed."""
+
+    # sound, which is made and read as files of this machine
+
+    def prepare(self) -> None:
+        """Make a place for a recording that begins now."""
+
+    def spool(self, id: str, kind: FileKind) -> Path:
+        """Where this machine makes it: the tap writes PART there, and one of FORMATS is made of that."""
+
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        """Keep what was made in `spool` and is whole, readable by its owner only; its size in bytes.
+
+        It may leave the spool for it. After a crash it is asked for again, also where all was kept before.
+        `naming` as in `write`.
+        """
+
+    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
+        """A file on this machine with these bytes, for reading; where they lie elsewhere, a private copy that
+        goes away again. Raises FileNotFoundError; where they lie here the file itself may be missing."""
+
+    # holds
+
+    def hold(self, id: str, *, held: bool) -> None:
+        """Have whatever keeps the recording refuse to remove it, or let it go; rows say so by themselves."""
+
+    def differs(self, id: str, *, held: bool) -> bool:
+        """Whether anything of it that is kept elsewhere is not known to be held so."""
+
+    # removal
+
+    def remove(self, area: Area, id: str) -> bool:
+        """Remove all files of a recording there, its metadata last; whether there was any.
+
+        Also removes unfinished ones. A crash of the machine may undo it.
+        """
+
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
+        """Remove all files of these recordings there, durably; what went wrong, by id.
+
+        `anyhow`: also what is held: a caller has refused.
+        """
+
+    def remove_rest(self) -> Mapping[str, OSError]:
+        """Try again what could not be removed elsewhere; what still can't be, by id."""
+
+    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
+        """Remove what lies on this machine alone, without waiting for anything else; what went wrong."""
+
+    def remove_name(self, name: str) -> bool:
+        """Remove one of `names`, also a file that is not ours, durably; whether it was still there."""
+
+
+def format_of(text: str) -> FileKind:
+    """One of FORMATS by its name. Raises ArchiveError."""
+    if text not in FORMATS:
+        raise ArchiveError(f"format {text!r} is not one of {', '.join(FORMATS)}")
+    return FileKind(text)
+
+
+def sha256(files: RecordingFiles, id: str, kind: FileKind) -> str:
+    """The SHA-256 of its bytes, in hexadecimal. Raises FileNotFoundError, OSError."""
+    with files.open(id, kind) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_metadata(files: RecordingFiles) -> bool:
+    """Whether any recording has its metadata there: then a database existed, even if it is gone. Raises
+    OSError."""
+    there = files.names(Area.RECORDINGS)
+    return any(id is not None and name == files.name(id, FileKind.METADATA) for name, id in there)
+
+
+FETCHED = ".fetched"
+"""The folder among the recordings for copies of what lies elsewhere: private, and gone after use."""
+
+ROW_KEYS = "rows"
+"""The folder in the vault with the keys of rows that hosts share: see `retention.postgres.row_keys`."""
+
+# in the order of removal: sound must never outlive the file that says when it must be erased
+_SUFFIXES = {
+    Area.VAULT: (".key.tmp", ".key"),
+    Area.RECORDINGS: (*(".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json"),),
+}
+_ENDS = {kind: f".{kind}" for kind in FileKind}
+_OURS = {
+    Area.VAULT: _SUFFIXES[Area.VAULT],
+    Area.RECORDINGS: (*_SUFFIXES[Area.RECORDINGS], marks.SUFFIX),
+}
+
+
+class LocalFiles:
+    """A `RecordingFiles`: those in `recordings`, their keys in `vault`; paths in rows begin at `base`."""
+
+    at_once = 1
+
+    def __init__(self, recordings: Path, vault: Path, base: Path) -> None:
+        self.recordings = recordings
+        self.vault = vault
+        self.base = base
+        self._keys = f"{vault.name}/"
+
+    @property
+    def fetched(self) -> Path:
+        """The folder for copies of what lies elsewhere, which is no part of what is kept."""
+        return self.recordings / FETCHED
+
+    def path(self, id: str, kind: FileKind) -> Path:
+        """Where it is, or would be."""
+        return self._folder(_area(kind)) / f"{_checked(id)}{_ENDS[kind]}"
+
+    # names
+
+    def name(self, id: str, kind: FileKind) -> str:
+        return f"{self._shown(_area(kind))}{id}{_ENDS[kind]}"
+
+    def where(self, id: str, kind: FileKind) -> str:
+        return str(self.path(id, kind))
+
+    def in_row(self, id: str, kind: FileKind) -> str:
+        return Path(os.path.relpath(self.path(id, kind), self.base)).as_posix()
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        try:
+            with os.scandir(self._folder(area)) as there:
+                for entry in there:
+                    if entry.name == (ROW_KEYS if area is Area.VAULT else FETCHED):
+                        continue
+                    yield f"{self._shown(area)}{entry.name}", _owner(entry.name, _OURS[area])
+        except FileNotFoundError:
+            return
+
+    def names(self, area: Area) -> list[tuple[str, str | None]]:
+        return sorted(self.each_name(area))
+
+    def is_there(self, name: str) -> bool:
+        return os.path.lexists(self._named(name))
+
+    # bytes
+
+    def is_here(self, id: str, kind: FileKind) -> bool:
+        return True
+
+    def exists(self, id: str, kind: FileKind) -> bool:
+        return os.path.lexists(self.path(id, kind))
+
+    def finished(self, id: str) -> FileKind | None:
+        return next((kind for kind in FORMATS if self.path(id, kind).is_file()), None)
+
+    def written_at(self, id: str, kind: FileKind) -> datetime:
+        return datetime.fromtimestamp(self.path(id, kind).stat().st_mtime, UTC)
+
+    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+        found = self.path(id, kind).stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
+        return self.path(id, kind).open("rb")
+
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
+        path = self.path(id, kind)
+        files.make_folder(path.parent)
+        files.write_whole(path, content, naming)
+
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        return nullcontext(partial(self.write, id, kind, content, naming))
+
+    def learn(self) -> None:
+        """Nothing to do: a folder tells what is in it."""
+
+    def stored(self, id: str, kind: FileKind) -> Stored | None:
+        """Files say nothing of themselves."""
+        return None
+
+    # sound
+
+    def prepare(self) -> None:
+        files.make_folder(self.recordings)
+
+    def spool(self, id: str, kind: FileKind) -> Path:
+        return self.path(id, kind)
+
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        path = self.path(id, kind)
+        path.chmod(0o600)
+        return path.stat().st_size
+
+    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
+        return nullcontext(self.path(id, kind))
+
+    # holds
+
+    def hold(self, id: str, *, held: bool) -> None:
+        """Nothing to do: whoever can remove a file here can do so anyhow."""
+
+    def differs(self, id: str, *, held: bool) -> bool:
+        return False
+
+    # removal
+
+    def remove(self, area: Area, id: str) -> bool:
+        folder, stem = self._folder(area), _checked(id)
+        return files.unlink(folder / f"{stem}{suffix}" for suffix in _SUFFIXES[area])
+
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
+        return self.remove_here(area, ids)
+
+    def remove_rest(self) -> Mapping[str, OSError]:
+        return {}
+
+    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
+        wrong: dict[str, OSError] = {}
+        gone = False
+        for id in ids:
+            try:
+                gone |= self.remove(area, id)
+            except OSError as error:
+                wrong[id] = error
+        if gone:
+            files.sync_folder(self._folder(area))
+        return wrong
+
+    def remove_name(self, name: str) -> bool:
+        path = self._named(name)
+        gone = files.unlink([path])
+        if gone:
+            files.sync_folder(path.parent)
+        return gone
+
+    # steps
+
+    def _folder(self, area: Area) -> Path:
+        return self.vault if area is Area.VAULT else self.recordings
+
+    def _shown(self, area: Area) -> str:
+        """The folder that names begin with."""
+        return self._keys if area is Area.VAULT else ""
+
+    def _named(self, name: str) -> Path:
+        """The inverse of `_shown`."""
+        folder, slash, inside = name.rpartition("/")
+        if inside in ("", ".", "..") or (slash and folder != self.vault.name):
+            raise ArchiveError(f"{name!r} is not a name among the recordings")
+        return (self.vault if slash else self.recordings) / inside
+
+
+def _area(kind: FileKind) -> Area:
+    return Area.VAULT if kind is FileKind.KEY else Area.RECORDINGS
+
+
+def _checked(id: str) -> str:
+    if not is_id(id):
+        raise ArchiveError(f"{id!r} is not the id of a recording")
+    return id
+
+
+def _owner(name: str, suffixes: tuple[str, ...]) -> str | None:
+    id, dot, suffix = name.partition(".")
+    return id if dot + suffix in suffixes and is_id(id) else None

@@ -1,0 +1,530 @@
+"""What is kept, as plain frozen values: of a call its receipt, perhaps a recording, and a line for every use
+of it; what one person asks for and another has to agree to (a hold, its renewal or end, an export for a
+court); and the hosts that share a database.
+
+The field names are the JSON fields that programs read; `to_json` and `from_json` are exact inverses
+(times to the millisecond). Every time is an aware `datetime`, written in UTC as
+`2026-11-24T22:20:00.123Z`: fixed width, so that texts sort like times.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from typing import Any, Self, cast
+
+from dateutil.relativedelta import relativedelta
+
+Json = dict[str, Any]
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
+_TIMED_ID = re.compile(
+    r"(\d{8}T\d{6})(\d{3})(?:-h(?P<host>[a-z0-9]{1,16}))?(?:-w(?P<worker>\d+))?-\d{6}", re.ASCII
+)
+_PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
+_LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; `str()` says which field and what is wrong."""
+
+
+class PeriodError(ValueError):
+    """A period that is not valid; `str()` says what is accepted."""
+
+
+class Status(StrEnum):
+    """The life of a recording: open → closed | erased | failed, then closed → purging → purged."""
+
+    OPEN = "open"  # the call is on, or its agent died
+    CLOSED = "closed"  # the file is whole
+    ERASED = "erased"  # the caller refused, or the operator stopped it: no file
+    FAILED = "failed"  # the recorder kept nothing
+    PURGING = "purging"  # the purge has begun and must be finished
+    PURGED = "purged"  # a tombstone: no file, no personal fields
+
+
+class Record:
+    """JSON in and out, for the dataclasses below."""
+
+    __slots__ = ()
+
+    def to_json(self) -> Json:
+        """Every field, in the order of its class, as JSON knows it."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(cast(Any, self))}
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> Self:
+        """The inverse. Fields this version does not know are left out; raises RecordError."""
+        if not isinstance(json, Mapping):
+            raise RecordError(f"{cls.__name__.lower()}: an object is expected")
+        known = {f.name for f in fields(cast(Any, cls))}
+        try:
+            return cls(**{name: _rich(name, value) for name, value in json.items() if name in known})
+        except (TypeError, ValueError) as wrong:
+            raise RecordError(f"{cls.__name__.lower()}: {wrong}") from wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Record):
+    """The announcement that the caller heard, told by its content."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Record):
+    """A span of silence, in seconds from the start of the recording."""
+
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    """One thing that happened in a call, and by whom (`caller`, `operator`, `agent`, ...)."""
+
+    at: datetime
+    what: str
+    by: str | None = None
+
+
+class Answered(Record):
+    """What a receipt and a recording tell alike: who talked with the caller."""
+
+    __slots__ = ()
+
+    operator: str | None
+    operators: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        """Every field; `operators` names each operator, in order, also where it was one."""
+        return Record.to_json(self) | {"operators": [*self.each_operator]}
+
+    @property
+    def each_operator(self) -> tuple[str, ...]:
+        """All who talked with the caller, in order."""
+        return self.operators or ((self.operator,) if self.operator else ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording(Answered):
+    """One recording. `path` is relative to the configuration's folder, null once nothing is on disk."""
+
+    id: str
+    call_id: str | None = None
+    started_at: datetime  # of the INVITE
+    ended_at: datetime | None = None
+    duration_s: float | None = None
+    caller: str | None = None  # E.164
+    called: str | None = None
+    operator: str | None = None  # the last one, after a transfer
+    operators: tuple[str, ...] = ()  # where several talked, all in order
+    status: Status = Status.OPEN
+    incomplete: bool = False  # a crash, or dropped frames: something is missing
+    decision: str | None = None
+    notice: Notice | None = None
+    channels: int | None = None
+    sample_rate: int | None = None  # Hz
+    path: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None  # of the stored file
+    pauses: tuple[Pause, ...] = ()
+    flagged: bool = False
+    expires_at: datetime
+    hold: Json | None = None
+    purged_at: datetime | None = None
+
+    def tombstone(self, status: Status, at: datetime) -> "Recording":
+        """What stays after the purge: when, to which number, how long and which bytes; not who."""
+        gone = replace(self, call_id=None, caller=None, operator=None, operators=(), path=None, hold=None)
+        return replace(gone, status=status, purged_at=at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(Answered):
+    """What every call leaves, recorded or not. It shares its `id` with its recording, if there is one."""
+
+    id: str
+    call_id: str | None = None
+    started_at: datetime
+    answered_at: datetime | None = None
+    connected_at: datetime | None = None
+    ended_at: datetime | None = None  # null while the call is on
+    caller: str | None = None
+    called: str | None = None
+    operator: str | None = None  # the last one, after a transfer
+    operators: tuple[str, ...] = ()  # where several talked, all in order
+    outcome: str | None = None
+    decision: str = "undecided"
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    phase: str | None = None
+    dtmf_method: str | None = None
+    keyword: str | None = None
+    confidence: float | None = None
+    notice_played_ms: int | None = None
+    events: tuple[Event, ...] = ()
+    recording_id: str | None = None
+    expires_at: datetime | None = None  # when its personal fields are emptied
+
+    @property
+    def unheard(self) -> bool:
+        """Whether it is not recorded because nobody could judge what was said: a doubt has a confidence."""
+        return self.decision == "not_allowed" and self.decided_by == "unclear" and self.confidence is None
+
+    def anonymous(self) -> "Receipt":
+        """What statistics need: no number of the caller, and nothing of the operator.
+
+        The Call-ID goes too (it links this row to the carrier's own), and the events (free text). The times
+        and the dialled number stay; anyone with the carrier's records can match them.
+        """
+        return replace(self, call_id=None, caller=None, operator=None, operators=(), keyword=None, events=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access(Record):
+    """One use of a recording, done or refused.
+
+    `by` is claimed, `system_user` is what the system knows. `login` is the account that was logged in, null
+    at a shell; `via` is `cli`, `web` or `api`, null where the agent did it.
+    """
+
+    at: datetime
+    action: str  # export, play, delete, purge, rebuild
+    recording_id: str | None = None
+    purpose: str | None = None
+    by: str | None = None
+    system_user: str | None = None
+    reference: str | None = None
+    outcome: str = "done"  # or `refused`, `failed`; `begun` before what takes its time, and may fail
+    detail: str | None = None
+    login: str | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Record):
+    """The analysis of a recording by the person who listened to it; kept until `expires_at`, then emptied."""
+
+    recording_id: str
+    at: datetime
+    by: str | None
+    text: str | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum(Record):
+    """Calls that are counted together, where each has no receipt; nothing in it leads to a person."""
+
+    what: str  # `rejected`, or `lost`: their receipts could not be written
+    count: int
+    from_at: datetime
+    until_at: datetime  # of the last one
+    code: int | None = None  # of the answer
+    by: str | None = None  # as the receipts of such calls say: `edge: full`
+
+
+def parse_json(text: str) -> Json:
+    """A JSON object that a database can take: no NaN, no half of a surrogate pair. Raises RecordError."""
+    try:
+        value = _object(json.loads(text, parse_constant=_no_number))
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, TypeError, RecursionError) as wrong:
+        raise RecordError(f"not readable: {wrong}") from wrong
+    return value
+
+
+def to_text(at: datetime) -> str:
+    """`2026-11-24T22:20:00.123Z`. Raises ValueError for a time without a zone."""
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_text(text: str) -> datetime:
+    """The inverse of `to_text`; any other ISO 8601 offset is understood too. Raises ValueError, TypeError."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as wrong:
+        raise ValueError(f"{text!r}: {wrong}") from wrong
+
+
+def new_id(now: datetime, worker: int | None = None, host: str | None = None) -> str:
+    """An id that sorts by time and is safe as a file name: `20261124T222000123-482913`.
+
+    With several hosts and workers it names them: `20261124T222000123-ha-w3-482913`, so that no two give the
+    same id. The last six digits are the call's reference, which people can tell each other.
+    """
+    at = now.astimezone(UTC)
+    of = ("" if host is None else f"h{host}-") + ("" if worker is None else f"w{worker}-")
+    return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{of}{secrets.randbelow(10**6):06d}"
+
+
+class Ids:
+    """The ids that one process gives, all different; `worker`, `host`: which one, if there are several."""
+
+    def __init__(self, worker: int | None = None, host: str | None = None) -> None:
+        self._worker = worker
+        self._host = host
+        self._given: set[str] = set()  # at the moment of the last one
+
+    def new(self, now: datetime) -> str:
+        """An id as `new_id` makes it, not given before."""
+        id = new_id(now, self._worker, self._host)
+        moment, _, _ = id.partition("-")
+        self._given = {one for one in self._given if one.startswith(moment)}
+        while id in self._given:
+            id = new_id(now, self._worker, self._host)
+        self._given.add(id)
+        return id
+
+
+def reference_of(id: str) -> str:
+    """What names a call without a number: `482913`. Together with the day it is almost certainly unique."""
+    return id.rpartition("-")[2]
+
+
+def begun_at(id: str) -> datetime | None:
+    """The moment that `new_id` wrote into an id, if it did."""
+    match = _TIMED_ID.fullmatch(id)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(f"{match[1]}{match[2]}000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def worker_of(id: str) -> int | None:
+    """The worker that `new_id` wrote into an id; None if there was only one process."""
+    match = _TIMED_ID.fullmatch(id)
+    return None if match is None or match["worker"] is None else int(match["worker"])
+
+
+def host_of(id: str) -> str | None:
+    """The host that `new_id` wrote into an id; None if there was only one."""
+    match = _TIMED_ID.fullmatch(id)
+    return None if match is None else match["host"]
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be an id, and so a file name: letters, digits, hyphens; no dot, no slash."""
+    return _ID.fullmatch(text) is not None
+
+
+def parse_period(period: str) -> relativedelta:
+    """`6 months`, `1 year`, `90 days`, `2 weeks`. Raises PeriodError."""
+    match = _PERIOD.fullmatch(period)
+    if match is None or int(match[1]) == 0:
+        raise PeriodError(f"{period!r} is not a period; accepted: '90 days', '2 weeks', '6 months', '1 year'")
+    count, unit = int(match[1]), match[2]
+    if count * _DAYS[unit] > _LONGEST_DAYS:
+        raise PeriodError(f"{period!r} is too long; accepted: up to 100 years")
+    match unit:
+        case "day":
+            return relativedelta(days=count)
+        case "week":
+            return relativedelta(weeks=count)
+        case "month":
+            return relativedelta(months=count)
+        case _:
+            return relativedelta(years=count)
+
+
+def due_date(started_at: datetime, period: str) -> datetime:
+    """When what began at `started_at` must be removed, by the calendar (31 August + 6 months: 28 February).
+
+    The end of the calendar if it would be later. Raises PeriodError.
+    """
+    span = parse_period(period)
+    try:
+        return started_at.astimezone(UTC) + span
+    except (ValueError, OverflowError):
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_text(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return cast(Record, value).to_json()
+    return value
+
+
+def _rich(name: str, value: Any) -> Any:
+    """The typed value of a field, told by its name. Raises ValueError, TypeError."""
+    if value is None:
+        return () if name in ("pauses", "events", "operators") else None
+    read = from_text if name == "at" or name.endswith("_at") else _READERS.get(name, _text)
+    try:
+        return read(value)
+    except (TypeError, ValueError) as wrong:
+        raise ValueError(f"{name}: {wrong}") from wrong
+
+
+def _id(value: object) -> str:
+    if not is_id(_text(value)):
+        raise ValueError(f"{value!r} is not an id")
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is not a number")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r} is too large")
+    return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is not true or false")
+    return value
+
+
+def _operators(value: object) -> tuple[str, ...]:
+    """None for one: `operator` says it."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(map(_text, value)) if len(value) > 1 else ()
+
+
+def _object(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is not an object")
+    return value
+
+
+_READERS: dict[str, Callable[[Any], object]] = {
+    "id": _id,
+    "status": Status,
+    "notice": Notice.from_json,
+    "pauses": lambda items: tuple(Pause.from_json(item) for item in items),
+    "events": lambda items: tuple(Event.from_json(item) for item in items),
+    "hold": _object,
+    "operators": _operators,
+    **dict.fromkeys(("incomplete", "flagged"), _flag),
+    **dict.fromkeys(("duration_s", "from_s", "to_s", "confidence"), _number),
+    **dict.fromkeys(("channels", "sample_rate", "bytes", "notice_played_ms", "count", "code"), _number),
+}
+
+
+class Asked(StrEnum):
+    """What can be asked for."""
+
+    HOLD = "hold"
+    RENEW = "renew"
+    RELEASE = "release"
+    EXPORT = "export"
+
+
+class ApprovalState(StrEnum):
+    """The life of what was asked for: pending → approved | refused | withdrawn; an export approved → used."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    USED = "used"
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: `super` would not find its class
+class Approval(Record):
+    """One thing that was asked for, and what came of it.
+
+    `id` is its number, 0 where it is not kept yet. `by` and `decided_by` are accounts; `review` is a day,
+    `2027-05-31`. What leads to a person is null once it is forgotten.
+    """
+
+    id: int = 0
+    at: datetime
+    action: str  # of Asked
+    recording_id: str
+    by: str | None
+    ground: str | None = None  # of a hold
+    reference: str | None = None
+    review: str | None = None  # of a hold
+    purpose: str | None = None  # of an export
+    channel: str | None = None  # of an export
+    reason: str | None = None
+    state: str = ApprovalState.PENDING.value
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    answer: str | None = None
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises RecordError."""
+        number = json.get("id", 0)
+        if type(number) is not int:
+            raise RecordError(f"approval: id: {number!r} is not a number")
+        fields = {name: value for name, value in json.items() if name != "id"}
+        return replace(super().from_json(fields), id=number)
+
+    def row(self) -> Json:
+        """What is kept of it, without its number."""
+        return {name: value for name, value in self.to_json().items() if name != "id"}
+
+
+class HostState(StrEnum):
+    """What is known of a host."""
+
+    RUNNING = "running"
+    DRAINING = "draining"  # takes no new calls
+    STOPPED = "stopped"  # it ended in order, with nothing left in its journal
+    LOST = "lost"  # its lease has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A row of `hosts`. `journal`: the identity of its journal; `shipped` and `shipped_hash`: the journal's
+    last entry whose row is here. `lease_until` is null where it ended in order. Times are of the database's
+    clock, but for `oldest_at`, when the first row that waits was written, by the host's own."""
+
+    host: str
+    version: str
+    journal: str
+    shipped: int = 0
+    shipped_hash: str = ""
+    calls: int = 0
+    lag_rows: int = 0
+    oldest_at: datetime | None = None
+    draining: bool = False
+    seen_at: datetime
+    lease_until: datetime | None = None
+
+    def state(self, now: datetime) -> HostState:
+        """`now`: by the database's clock."""
+        if self.lease_until is None:
+            return HostState.STOPPED
+        if self.lease_until < now:
+            return HostState.LOST
+        return HostState.DRAINING if self.draining else HostState.RUNNING
+
+    def lag_s(self, now: datetime) -> float:
+        """For how long the oldest row had waited when it was last seen, and has since."""
+        return 0.0 if self.oldest_at is None else max(0.0, (now - self.oldest_at).total_seconds())

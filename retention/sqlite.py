@@ -1,0 +1,527 @@
+"""The rows of one host, in SQLite: whose turn it is to write, the connection, the tables as steps, and the
+store.
+
+**Turns.** A queue of processes, kept by the kernel. SQLite's own waiters sleep and look again, longer
+each time, so that among fifty writers some never get a turn. Here they wait in `flock(2)`, which wakes
+them; a process that dies releases its lock. A program that does not use this queue is still kept apart by
+SQLite's locks.
+
+**Connection.** Set up so that deleted bytes are gone and written ones are durable: `journal_mode=DELETE`
+and `secure_delete=ON`, because what a purge removes must not survive in a write-ahead log or a free page;
+`synchronous=EXTRA`, because what was reported as done must survive a power cut.
+
+**Tables**, as a list of numbered steps. A released step never changes: a new one is added below it.
+
+**Database.** Several processes share it. Every write is one short `BEGIN IMMEDIATE` transaction, which
+also appends to the chain; who comes second waits for his turn, up to `TURN_S`. Reads are short, too:
+`rows.pages`. One connection behind a lock serves all threads of a process. What the rows mean is in
+`rows.rows`.
+"""
+
+import errno
+import fcntl
+import os
+import queue
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from retention.files import Moved, Places, read_moved, share_owner
+from retention.rows.chain import ChainHead, Ledger
+from retention.rows.pages import SQLITE, SqliteTables
+from retention.rows.rows import (
+    Busy,
+    Chained,
+    Rows,
+    StoreError,
+    TryAgain,
+    sqlite_errors_of,
+)
+from retention.rows.selection import InColumns
+
+
+class TurnError(Exception):
+    """It did not come in time."""
+
+
+class Turns:
+    """The turns of one connection, whose owner asks for one turn at a time. `wait_s`: how long to wait for
+    it."""
+
+    def __init__(self, path: Path, wait_s: float) -> None:
+        self._path = path
+        self._wait_s = wait_s
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the turn. Raises TurnError, OSError."""
+        handle = self._opened()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle = self._awaited(handle)
+        except BaseException:
+            os.close(handle)
+            raise
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def _opened(self) -> int:
+        """Open the file again each time: a lock belongs to the open file, which a fork would share."""
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._path, flags)
+        except FileNotFoundError:
+            handle = os.open(self._path, flags | os.O_CREAT, 0o600)
+            share_owner(self._path)
+            return handle
+
+    def _awaited(self, handle: int) -> int:
+        """The lock has no time limit: a thread waits for it, and closes a lock that comes too late."""
+        come: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+        given_up = threading.Lock()  # held by the side that decides: the thread, or we when the time is over
+
+        def wait() -> None:
+            failure = None
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError as error:
+                failure = error
+            if given_up.acquire(blocking=False):
+                come.put(failure)
+            else:
+                os.close(handle)
+
+        threading.Thread(target=wait, name="turn", daemon=True).start()
+        try:
+            failure = come.get(timeout=self._wait_s)
+        except queue.Empty:
+            if given_up.acquire(blocking=False):
+                raise TurnError("database is locked") from None
+            failure = come.get()
+        if failure:
+            os.close(handle)
+            raise failure
+        return handle
+
+
+_SETTINGS = ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "temp_store=MEMORY")
+
+
+def connect(path: Path | str, busy_s: float) -> Database:
+    """A connection that waits up to `busy_s` for others; makes the file if it is missing.
+
+    Raises OSError, sqlite3.Error.
+    """
+    if str(path) != ":memory:":
+        _make(Path(path).resolve())
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    for setting in _SETTINGS:
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    return Database(connection, execute_plugins=False)
+
+
+def unknown_steps(known: Migrations, database: Database) -> list[str]:
+    """The names of steps that a newer program has taken there. Raises sqlite3.Error."""
+    with Database(memory=True, execute_plugins=False) as empty:  # where all that are known are still pending
+        names = {step.name for step in known.pending(empty)}
+    return [step.name for step in known.applied(database) if step.name not in names]
+
+
+def copy_to(source: sqlite3.Connection, path: Path) -> None:
+    """Copy all that is committed into a new file, mode 0600, durably: in one step, so it is of one moment.
+
+    Raises OSError, sqlite3.Error.
+    """
+    os.mknod(path, stat.S_IFREG | 0o600)
+    with closing(sqlite3.connect(path)) as target:
+        source.backup(target, pages=-1)
+
+
+def fault_in(path: Path) -> str:
+    """Read a whole database: what is wrong with it, or nothing.
+
+    Not read-only: that would fail if a crash left something to undo. Changes nothing else.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+            rows = database.execute("PRAGMA integrity_check(1)").fetchall()
+    except sqlite3.Error as problem:
+        return str(problem)
+    return "" if rows == [("ok",)] else str(rows[0][0]).splitlines()[-1]
+
+
+def _make(path: Path) -> None:
+    """Make a new file that only its owner can read; SQLite would let everybody read it.
+
+    An existing file is never opened here: closing a file ends all locks that the process has on it
+    (fcntl(2)). SQLite's other connections would lose theirs, and write at the same time as another process.
+    """
+    try:
+        os.mknod(path, stat.S_IFREG | 0o600)
+    except FileExistsError:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    else:
+        share_owner(path)
+
+
+MIGRATIONS = Migrations("sipagent")
+
+
+def _table(name: str, *columns: str) -> str:
+    return f"CREATE TABLE {name} ({', '.join(columns)})"
+
+
+def _texts(*names: str) -> tuple[str, ...]:
+    return tuple(f'"{name}" TEXT' for name in names)
+
+
+def _there(*names: str) -> tuple[str, ...]:
+    return tuple(f'"{name}" TEXT NOT NULL' for name in names)
+
+
+_ID = "id TEXT PRIMARY KEY NOT NULL"
+_NUMBER = "id INTEGER PRIMARY KEY"
+# the salt of what leads to a person, and the entry of the row's present state
+_CHAINED = (*_texts("salt"), "chain_seq INTEGER")
+
+# a column for each JSON field; `notice`, `pauses`, `hold`, `events` and `operators` hold JSON text
+_TABLES = (
+    _table(
+        "receipts",
+        _ID,
+        *_there("started_at", "decision"),
+        *_texts("call_id", "answered_at", "connected_at", "ended_at", "caller", "called", "operator"),
+        *_texts("operators", "outcome", "decided_by", "decided_at", "phase", "dtmf_method", "keyword"),
+        *_texts("events", "recording_id", "expires_at"),
+        "confidence REAL",
+        "notice_played_ms INTEGER",
+        *_CHAINED,
+    ),
+    _table(
+        "recordings",
+        _ID,
+        *_there("started_at", "expires_at", "status"),
+        *_texts("call_id", "ended_at", "caller", "called", "operator", "operators", "decision", "notice"),
+        *_texts("path", "sha256", "pauses", "hold", "purged_at"),
+        "duration_s REAL",
+        *(f"{name} INTEGER" for name in ("incomplete", "channels", "sample_rate", "bytes", "flagged")),
+        *_CHAINED,
+    ),
+    _table(
+        "accesses",
+        _NUMBER,
+        *_there("at", "action", "outcome"),
+        *_texts("recording_id", "purpose", "by", "system_user", "reference", "detail", "login", "via"),
+        *_CHAINED,
+    ),
+    _table("notes", _NUMBER, *_there("recording_id", "at", "expires_at"), *_texts("by", "text"), *_CHAINED),
+    _table(
+        "sums",
+        _NUMBER,
+        *_there("what", "from_at", "until_at"),
+        "count INTEGER NOT NULL",
+        "code INTEGER",
+        *_texts("by"),
+        *_CHAINED,
+    ),
+    _table(
+        "approvals",
+        _NUMBER,
+        *_there("at", "action", "recording_id", "state"),
+        *_texts("by", "ground", "reference", "review", "purpose", "channel", "reason"),
+        *_texts("decided_at", "decided_by", "answer"),
+        *_CHAINED,
+    ),
+    _table(
+        "chain",
+        "seq INTEGER PRIMARY KEY",
+        *_there("at", "kind", "subject"),
+        "was INTEGER NOT NULL",
+        *_there("personal", "public", "hash"),
+    ),
+    # below here nothing is part of the chain, and nothing has a name
+    _table("clock", _NUMBER, *_texts("seen", "suspended")),
+    _table("in_progress", _ID, "worker INTEGER NOT NULL"),  # which worker has which call: `reserve`
+    _table("rejected", _NUMBER, *_texts("hour"), "receipts INTEGER"),  # how many an hour has: `counts`
+    _table(  # where bytes lie in a store of objects: `object_rows`
+        "objects",
+        '"put" TEXT PRIMARY KEY NOT NULL',
+        *_there("name", "id", "kind", "state", "at"),
+        *_texts("version", "sha256", "since"),
+        *(f"{name} INTEGER NOT NULL" for name in ("bytes", "held", "told")),
+    ),
+)
+
+
+def _index(name: str, table: str, columns: str, where: str = "") -> str:
+    return f"CREATE INDEX {name} ON {table} ({columns})" + (f" WHERE {where}" if where else "")
+
+
+_TIME = "started_at, id"
+# few rows are read often, beside the tombstones and forgotten receipts that are kept for ever; and a page
+# lists by any filter what it shows, and reads nothing else
+_INDEXES = (
+    *(
+        index
+        for table in ("receipts", "recordings")
+        for index in (
+            _index(f"{table}_by_time", table, _TIME),
+            _index(f"{table}_by_caller", table, f"caller, {_TIME}", "caller IS NOT NULL"),
+            _index(f"{table}_by_end", table, "substr(caller, -4), caller", "caller IS NOT NULL"),
+            _index(f"{table}_by_operator", table, f"operator, {_TIME}", "operator IS NOT NULL"),
+            _index(f"{table}_by_operators", table, f"operators, {_TIME}", "operators IS NOT NULL"),
+            _index(f"{table}_by_reference", table, f"substr(id, -7), {_TIME}"),
+        )
+    ),
+    _index("receipts_personal", "receipts", _TIME, "salt IS NOT NULL"),
+    _index("receipts_expiring", "receipts", "expires_at, id", "salt IS NOT NULL"),
+    _index("receipts_open", "receipts", _TIME, "ended_at IS NULL"),
+    _index("receipts_by_outcome", "receipts", f"outcome, {_TIME}", "outcome IS NOT NULL"),
+    _index("receipts_by_decision", "receipts", f"decision, {_TIME}"),
+    _index("receipts_of_recordings", "receipts", "recording_id"),
+    _index("recordings_kept", "recordings", _TIME, "purged_at IS NULL"),
+    _index("recordings_expiring", "recordings", "expires_at, id", "purged_at IS NULL"),
+    _index("recordings_held", "recordings", _TIME, "hold IS NOT NULL"),
+    _index("recordings_flagged", "recordings", _TIME, "flagged = 1"),
+    _index("recordings_by_status", "recordings", f"status, {_TIME}"),
+    _index("accesses_of_recordings", "accesses", "recording_id"),
+    _index("accesses_personal", "accesses", "id", "salt IS NOT NULL"),
+    _index("notes_of_recordings", "notes", "recording_id"),
+    _index("notes_personal", "notes", "id", "salt IS NOT NULL"),
+    _index("approvals_of_recordings", "approvals", "recording_id"),
+    _index("approvals_pending", "approvals", "id", "state = 'pending'"),
+    _index("approvals_personal", "approvals", "id", "salt IS NOT NULL"),
+    _index("chain_firsts", "chain", "kind", "was = 0"),
+    _index("objects_of_recordings", "objects", "id"),
+    _index("objects_removing", "objects", "since, id", "state = 'removing'"),
+    _index("objects_held", "objects", "id, name", "held = 1"),
+    _index("objects_untold", "objects", "at", "told = 0"),
+    _index("objects_by_name", "objects", "name"),
+)
+
+
+def _stays(table: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_stay BEFORE DELETE ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted'); END"
+    )
+
+
+def _comes_once(table: str, key: str) -> str:
+    """INSERT OR REPLACE removes a row without firing the triggers of DELETE and UPDATE."""
+    return (
+        f"CREATE TRIGGER {table}_come_once BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "
+        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never replaced: this one is there'); END"
+    )
+
+
+_KEYS = {
+    **dict.fromkeys(("receipts", "recordings", "accesses", "notes", "sums", "approvals"), "id"),
+    "chain": "seq",
+}
+_REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
+GUARDS = (
+    # a legal hold keeps the recording, but not against the caller's refusal: it came first
+    f"""CREATE TRIGGER held_recordings_stay BEFORE UPDATE ON recordings
+        WHEN OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL)
+        AND NOT (NEW.status = 'erased' AND {_REFUSED})
+        BEGIN SELECT RAISE(ABORT, 'the recording is on hold'); END""",
+    "CREATE TRIGGER chain_grows BEFORE UPDATE ON chain "
+    "BEGIN SELECT RAISE(ABORT, 'the chain only grows'); END",
+    *(_stays(table) for table in _KEYS),
+    *(_comes_once(table, key) for table, key in _KEYS.items()),
+    # a call is in progress until its receipt has ended and its recording is in its final state: closed, or
+    # erased if the caller refused. This holds whichever program writes that, and in either order.
+    """CREATE TRIGGER receipts_end_calls AFTER UPDATE ON receipts WHEN NEW.ended_at IS NOT NULL
+        BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
+        (SELECT 1 FROM recordings WHERE id = NEW.id
+        AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused'))); END""",
+    """CREATE TRIGGER recordings_end_calls AFTER UPDATE ON recordings WHEN NEW.status <> 'open'
+        BEGIN DELETE FROM in_progress WHERE id = NEW.id AND EXISTS
+        (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
+        AND NOT (decision = 'refused' AND NEW.status = 'closed')); END""",
+    """CREATE TRIGGER approvals_are_of_another BEFORE UPDATE ON approvals
+        WHEN NEW.state IN ('approved', 'used') AND NEW.decided_by = NEW.by
+        BEGIN SELECT RAISE(ABORT, 'nobody approves what they asked for'); END""",
+    """CREATE TRIGGER approvals_are_decided_once BEFORE UPDATE ON approvals
+        WHEN OLD.state <> NEW.state AND OLD.state <> 'pending'
+        AND NOT (OLD.state = 'approved' AND OLD.action = 'export' AND NEW.state = 'used')
+        BEGIN SELECT RAISE(ABORT, 'this was decided already'); END""",
+    """CREATE TRIGGER approvals_are_asked_for BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'
+        BEGIN SELECT RAISE(ABORT, 'nothing is decided before it was asked for'); END""",
+)
+
+
+@MIGRATIONS(name="0001_tables")
+def _first(db: Database) -> None:
+    for statement in (*_TABLES, *_INDEXES, *GUARDS):
+        db.execute(statement)
+
+
+BUSY_S = 15.0  # how long to wait for another process's transaction
+TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while
+
+
+class ChainedDatabase(Chained):
+    """The database at `path`, created if missing; `:memory:` for tests. Safe from several threads.
+
+    `clock` tells the chain when. Raises StoreError: not a database, not writable, made by a newer version, or
+    busy for too long.
+    """
+
+    dialect = SQLITE
+    searching = InColumns()
+
+    def __init__(
+        self,
+        path: Path | str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.path = path
+        self.places = None if str(path) == ":memory:" else Places(Path(path))
+        self._turns = None if self.places is None else Turns(self.places.turn, TURN_S)
+        self._lock = threading.RLock()
+        with sqlite_errors_of(self.path):
+            self._db = self._connected()
+            self._ledger = Ledger(SqliteTables(self._db.conn), clock)
+            if newer := unknown_steps(MIGRATIONS, self._db):
+                self._db.close()
+                raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
+            if MIGRATIONS.pending(self._db):
+                with self.write():  # taken first, so that two processes do not both migrate
+                    if MIGRATIONS.pending(self._db):
+                        MIGRATIONS.apply(self._db)
+                        self._begin_chain()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One transaction for all that is written inside."""
+        with self._asking():
+            connection = self._db.conn
+            if connection.in_transaction:
+                with self._part():
+                    yield
+                return
+            with self._turn():
+                self._refuse_moved()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    connection.commit()  # can fail, too, if a reader does not end: nothing may stay open
+                except BaseException:
+                    self._ledger.appended = None
+                    connection.rollback()
+                    raise
+                head, self._ledger.appended = self._ledger.appended, None
+                if head is not None:
+                    self._export(head)
+
+    @contextmanager
+    def still(self) -> Iterator[ChainHead]:
+        """The last entry of the chain; writers wait as they do for each other."""
+        with self._asking(), self._turn():
+            yield self._ledger.head()
+
+    @contextmanager
+    def copied_to(self, path: Path) -> Iterator[ChainHead]:
+        """Copy the whole database into a new file; its head. It is `still` to the end. Raises StoreError."""
+        with self.still() as head:
+            copy_to(self._db.conn, path)
+            yield head
+
+    def tell_moved(self, moved: Moved) -> None:
+        """Keep a note beside the database: see `storage.moved`. Raises OSError."""
+        if self.places is not None:
+            replace(moved, database=self.places.database.name).keep(self.places.moved)
+
+    def missing_guards(self) -> list[str]:
+        """Triggers that are not there, or not as this program makes them."""
+        there = {row["sql"] for row in self._read("SELECT sql FROM sqlite_master WHERE type = 'trigger'", [])}
+        return [guard.split()[2] for guard in GUARDS if guard not in there]
+
+    # steps
+
+    def _refuse_moved(self) -> None:
+        """What is written here would be told of nowhere else. Raises StoreError."""
+        if self.places is None:
+            return
+        try:
+            moved = read_moved(self.places.moved)
+        except OSError as error:
+            raise StoreError(f"{self.places.moved}: {error.strerror}") from error
+        if moved is not None and moved.done:
+            raise StoreError(
+                f"{self.path}: its rows have moved to {moved.to}; accepted: a configuration that names that, "
+                f"or none of it there any more, and {self.places.moved.name} removed"
+            )
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._lock, sqlite_errors_of(self.path):
+            yield
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until other processes have written, in their order."""
+        if self._turns is None:
+            yield
+            return
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._turns.turn())
+            except (TurnError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                raise (Busy if isinstance(error, TurnError) else TryAgain)(
+                    f"{self.path}: {reason}"
+                ) from error
+            yield
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        """A part of a transaction; if it is undone, the chain continues from where it was before."""
+        appended = self._ledger.appended
+        try:
+            with self._db.atomic():
+                yield
+        except BaseException:
+            self._ledger.appended = appended
+            raise
+
+    def _connected(self) -> Database:
+        try:
+            return connect(self.path, BUSY_S)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+
+
+class Store(Rows, ChainedDatabase):
+    """The tables of what is kept. Calls that begin here are `worker`'s, where there are several."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        worker: int | None = None,
+    ) -> None:
+        """Raises StoreError."""
+        super().__init__(path, clock)
+        self.worker = worker

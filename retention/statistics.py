@@ -1,0 +1,387 @@
+"""Figures from receipts and recordings: how many, how long, how often refused, and where.
+
+Pure: rows come in one at a time, only counts stay. Memory grows with the days that are counted, never with
+the calls. Nothing here leads to a caller; operators are named as in the receipts, until these forget them
+(`receipts_period`).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, tzinfo
+
+from retention.records import Json, Receipt, Recording, Status, Sum
+from retention.rows.counts import LOST
+
+OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
+DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
+CHANNELS = ("dtmf", "voice", "unclear", "sip")
+METHODS = ("rfc4733", "info", "inband")
+PHASES = ("choice", "notice", "window", "call")
+IN_PROGRESS = "in_progress"
+OTHER = "other"  # a number that is not one of the service's: the caller chose it
+STOPPED = "stop code"  # the event that an operator's key leaves in a receipt
+BRIDGED = "bridged with "  # the event that says with whom the caller talks from then on
+
+_REACHED = ("connected", "transferred")
+_MISSED = ("abandoned", "unavailable", "failed")
+_UNASKED = ("sampling", "disabled", "notice_failed")  # these callers were not asked, or not to the end
+_LONGEST_S = 86_400  # longer ones are counted as this
+
+# Upper edges, in s, of the waits that a plot shows.
+WAIT_EDGES = (10, 20, 30, 45, 60, 90, 120, 180, 300)
+
+
+class Spread:
+    """Lengths of time, exact to 0.1 s: one counter for every tenth that occurs, up to a day."""
+
+    def __init__(self) -> None:
+        self._tenths: Counter[int] = Counter()
+        self.count = 0
+        self.longest_s: float | None = None
+        self._total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count a length; ignores one that a clock made negative."""
+        seconds = max(seconds, 0.0)
+        self.count += 1
+        self._total_s += seconds
+        self.longest_s = max(self.longest_s or 0.0, seconds)
+        self._tenths[round(min(seconds, _LONGEST_S) * 10)] += 1
+
+    def quantile(self, share: float) -> float | None:
+        """The shortest length that a share `q` of all does not exceed (nearest rank), in s."""
+        left = share * self.count
+        for tenth in sorted(self._tenths):
+            left -= self._tenths[tenth]
+            if left <= 0:
+                return tenth / 10
+        return None
+
+    def up_to(self, edges: Collection[int]) -> list[int]:
+        """How many lie between two edges (s), the upper one included; last, those above all edges."""
+        counts = [0] * (len(edges) + 1)
+        for tenth, count in self._tenths.items():
+            counts[sum(tenth > edge * 10 for edge in edges)] += count
+        return counts
+
+    def to_json(self) -> Json:
+        """Lengths in s; null without any."""
+        return {
+            "count": self.count,
+            "median_s": self.quantile(0.5),
+            "p90_s": self.quantile(0.9),
+            "longest_s": _tenths(self.longest_s),
+            "mean_s": _tenths(self._total_s / self.count if self.count else None),
+            "total_s": _tenths(self._total_s),
+        }
+
+
+@dataclass(slots=True)
+class Calls:
+    """Counts of calls that have something in common: a number, an operator."""
+
+    calls: int = 0
+    reached: int = 0
+    refused: int = 0
+    stops: int = 0
+
+
+@dataclass(slots=True)
+class Fates:
+    """What has become of recordings. `held` counts some of those `kept`, which are whole and on disk."""
+
+    kept: int = 0
+    held: int = 0
+    purged: int = 0
+    erased: int = 0
+    failed: int = 0
+    open: int = 0
+
+    def to_json(self) -> Json:
+        """Every count."""
+        return asdict(self)
+
+
+_FATES = {
+    Status.CLOSED: "kept",
+    Status.PURGING: "purged",
+    Status.PURGED: "purged",
+    Status.ERASED: "erased",
+    Status.FAILED: "failed",
+    Status.OPEN: "open",
+}
+
+
+@dataclass(slots=True)
+class Kept:
+    """Counts of recordings; `months` by the month of the call, `2026-11`."""
+
+    total: int = 0
+    fates: Fates = field(default_factory=Fates)
+    months: dict[str, Fates] = field(default_factory=lambda: defaultdict(Fates))
+    flagged: int = 0
+    incomplete: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, row: Recording, month: str) -> None:
+        """Count a recording."""
+        self.total += 1
+        self.flagged += row.flagged
+        self.incomplete += row.incomplete
+        for fates in (self.fates, self.months[month]):
+            fate = _FATES[row.status]
+            setattr(fates, fate, getattr(fates, fate) + 1)
+            fates.held += row.status is Status.CLOSED and row.hold is not None
+        if row.status is Status.CLOSED:
+            self.bytes += row.bytes or 0
+            self.seconds += row.duration_s or 0.0
+
+    def to_json(self) -> Json:
+        """Oldest month first."""
+        return {
+            "total": self.total,
+            **self.fates.to_json(),
+            "flagged": self.flagged,
+            "incomplete": self.incomplete,
+            "bytes_kept": self.bytes,
+            "seconds_kept": _tenths(self.seconds),
+            "by_month": [{"month": name, **fates.to_json()} for name, fates in sorted(self.months.items())],
+        }
+
+
+class Statistics:
+    """Feed it every row of a period, in any order.
+
+    `zone` is where days and months begin; `numbers` are the service's own (E.164) and the language each is
+    answered in, None if the caller chooses. Calls to any other are counted together, under `OTHER`, so that
+    random dialling adds no rows.
+    """
+
+    def __init__(self, zone: tzinfo, numbers: Mapping[str, str | None] | None = None) -> None:
+        self.calls = 0
+        self.outcomes: Counter[str] = Counter()
+        self.decisions: Counter[tuple[str, str]] = Counter()  # decision, by what
+        self.refusals: Counter[tuple[str, str, str]] = Counter()  # channel, DTMF method, phase
+        self.waits, self.given_up, self.durations = Spread(), Spread(), Spread()
+        self.days: dict[date, Counter[str]] = defaultdict(Counter)  # of decisions
+        self.hours: dict[int, Counter[str]] = defaultdict(Counter)  # of decisions, by the hour of the day
+        named = dict(numbers or {})
+        other = named.pop(OTHER, None)
+        self.languages: dict[str, str | None] = {**named, OTHER: other}
+        self.numbers = {number: Calls() for number in self.languages}
+        self.operators: dict[str, Calls] = defaultdict(Calls)
+        self.kept = Kept()
+        self.unheard = 0  # not recorded because nobody could judge what was said
+        self.in_sums = 0  # calls without a receipt
+        self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere
+        self._zone = zone
+
+    # rows
+
+    def receipt(self, row: Receipt) -> None:
+        """Count a call."""
+        outcome = IN_PROGRESS if row.ended_at is None else row.outcome or "failed"
+        self.calls += 1
+        self.outcomes[outcome] += 1
+        self.decisions[row.decision, row.decided_by or ""] += 1
+        self.unheard += row.unheard
+        self._at(row.started_at, row.decision, 1)
+        if row.decision == "refused":
+            self.refusals[row.decided_by or "", row.dtmf_method or "", row.phase or ""] += 1
+        self._lengths(row, outcome)
+        self._shares(row, outcome)
+
+    def sum(self, row: Sum) -> None:
+        """Add calls that were rejected and counted together, or whose receipts are lost."""
+        if row.what == LOST:
+            self.lost.append(row)
+            return
+        self.calls += row.count
+        self.in_sums += row.count
+        self.outcomes["rejected"] += row.count
+        self.decisions["undecided", "sip"] += row.count
+        self._at(row.from_at, "undecided", row.count)
+        self.numbers[OTHER].calls += row.count
+
+    def recording(self, row: Recording) -> None:
+        """Count one recording."""
+        self.kept.add(row, f"{self._day(row.started_at):%Y-%m}")
+
+    def _at(self, at: datetime, decision: str, count: int) -> None:
+        self.days[self._day(at)][decision] += count
+        self.hours[at.astimezone(self._zone).hour][decision] += count
+
+    def _day(self, at: datetime) -> date:
+        return at.astimezone(self._zone).date()
+
+    def _lengths(self, row: Receipt, outcome: str) -> None:
+        if row.answered_at is None:
+            return
+        if row.connected_at is not None:
+            self.waits.add((row.connected_at - row.answered_at).total_seconds())
+            if row.ended_at is not None:
+                self.durations.add((row.ended_at - row.connected_at).total_seconds())
+        elif outcome == "abandoned" and row.ended_at is not None:
+            self.given_up.add((row.ended_at - row.answered_at).total_seconds())
+
+    def _shares(self, row: Receipt, outcome: str) -> None:
+        places = [self.numbers.get(row.called or OTHER, self.numbers[OTHER])]
+        if row.operator is not None:
+            places.append(self.operators[row.operator])
+        for place in places:
+            place.calls += 1
+            place.reached += outcome in _REACHED
+            place.refused += row.decision == "refused"
+        stops = _stops(row)
+        places[0].stops += stops.total()
+        for operator in filter(None, stops):
+            self.operators[operator].stops += stops[operator]
+
+    # figures
+
+    @property
+    def answer_rate(self) -> float | None:
+        """The share of calls that reached an operator, of those that could have; None without any.
+
+        Leaves out calls rejected before the answer, outside opening hours, and still on.
+        """
+        reached = sum(self.outcomes[outcome] for outcome in _REACHED)
+        return _share(reached, reached + sum(self.outcomes[outcome] for outcome in _MISSED))
+
+    @property
+    def asked(self) -> int:
+        """How many callers heard that they may refuse and had the time to."""
+        return sum(
+            count
+            for (decision, by), count in self.decisions.items()
+            if decision != "undecided" and by not in _UNASKED
+        )
+
+    @property
+    def refused(self) -> int:
+        """How many did."""
+        return self.refusals.total()
+
+    @property
+    def refusal_rate(self) -> float | None:
+        """The share of those asked who refused; None without any."""
+        return _share(self.refused, self.asked)
+
+    @property
+    def stops(self) -> int:
+        """How often an operator's key stopped a recording."""
+        return sum(one.stops for one in self.numbers.values())
+
+    def channels(self) -> dict[str, Counter[str]]:
+        """Refusals by channel, and in each by phase; the known ones first."""
+        table: dict[str, Counter[str]] = {channel: Counter() for channel in CHANNELS}
+        for (channel, _, phase), count in sorted(self.refusals.items()):
+            table.setdefault(channel, Counter())[phase] += count
+        return table
+
+    def methods(self) -> Counter[str]:
+        """Refusals by key, by how the key was received."""
+        methods: Counter[str] = Counter()
+        for (_, method, _), count in self.refusals.items():
+            if method:
+                methods[method] += count
+        return methods
+
+    def to_json(self) -> Json:
+        """All of it; hours, days and months in the zone, lengths in s."""
+        return {
+            "calls": self.calls,
+            "in_sums": self.in_sums,
+            "lost": [row.to_json() for row in self.lost],
+            "outcomes": _known(self.outcomes, (*OUTCOMES, IN_PROGRESS)),
+            "answer_rate": self.answer_rate,
+            "decisions": self._decisions_json(),
+            "refusals": self._refusals_json(),
+            "waits": self.waits.to_json()
+            | {"up_to_s": list(WAIT_EDGES), "counts": self.waits.up_to(WAIT_EDGES)},
+            "given_up_after": self.given_up.to_json(),
+            "durations": self.durations.to_json(),
+            "per_day": [
+                {"day": day.isoformat(), "calls": counts.total(), **_known(counts, DECISIONS)}
+                for day, counts in sorted(self.days.items())
+            ],
+            "per_hour": [
+                {"hour": hour, "calls": counts.total(), **_known(counts, DECISIONS)}
+                for hour, counts in sorted(self.hours.items())
+            ],
+            "numbers": [
+                {
+                    "called": number,
+                    "language": self.languages[number],
+                    "calls": one.calls,
+                    "reached": one.reached,
+                    "refused": one.refused,
+                }
+                for number, one in self.numbers.items()
+            ],
+            "operators": [
+                {"operator": operator, "calls": one.calls, "refused": one.refused, "stops": one.stops}
+                for operator, one in sorted(self.operators.items())
+            ],
+            "operator_stops": self.stops,
+            "unheard": self.unheard,
+            "recordings": self.kept.to_json(),
+        }
+
+    def _decisions_json(self) -> Json:
+        table: dict[str, Json] = {decision: {"total": 0, "by": {}} for decision in DECISIONS}
+        for (decision, by), count in sorted(self.decisions.items()):
+            of_decision = table.setdefault(decision, {"total": 0, "by": {}})
+            of_decision["total"] += count
+            of_decision["by"][by or "nothing"] = count
+        return table
+
+    def _refusals_json(self) -> Json:
+        phases: Counter[str] = Counter()
+        for (_, _, phase), count in self.refusals.items():
+            phases[phase] += count
+        return {
+            "total": self.refused,
+            "asked": self.asked,
+            "rate": self.refusal_rate,
+            "by_channel": {channel: counts.total() for channel, counts in self.channels().items()},
+            "by_dtmf_method": _known(self.methods(), METHODS),
+            "by_phase": _known(phases, PHASES),
+            "by_channel_and_phase": {
+                channel: _known(counts, PHASES) for channel, counts in self.channels().items()
+            },
+        }
+
+
+def _stops(row: Receipt) -> Counter[str]:
+    """How often each operator's key stopped it; by the decision, if the receipt has lost its events.
+
+    After a transfer the receipt names the last operator who talked with the caller; the events name all.
+    """
+    stops: Counter[str] = Counter()
+    talks = row.operator or ""
+    for event in row.events:
+        if event.by == "operator" and event.what.startswith(BRIDGED):
+            talks = event.what.removeprefix(BRIDGED)
+        elif event.by == "operator" and event.what == STOPPED:
+            stops[talks] += 1
+    if not stops and row.decided_by == "operator":
+        stops[talks] += 1
+    return stops
+
+
+def _known(counts: Counter[str], names: Collection[str]) -> dict[str, int]:
+    """The counts of the known, also if zero, then of what else occurs."""
+    return {name: counts[name] for name in names} | {
+        name or "unknown": count for name, count in sorted(counts.items()) if name not in names
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

@@ -1,0 +1,345 @@
+"""The use of a recording: who may for what, the line in the trace before the sound, and the copies that
+left.
+
+**Who may.** Pure rules; the purposes come from the configuration. (GDPR article 5(1)(b), purposes are
+specified; 5(1)(e), kept no longer than necessary; article 15, a person's own access.)
+
+**A use** is checked, then its line is written into the trace, and only then comes the sound. A refusal
+leaves a line, too. Whoever hands out sound asks here first: `export` and `play`, the page, the interface
+for programs. No sound is handed out whose use is not committed, and none whose recording was purged a
+moment before.
+
+**Copies** that were exported: where the trace of uses says that they are, and whether they still are. A
+purge removes only what is in the archive; for an export it can only say where to look. Of a copy that was
+downloaded only its name is known, and who has it: nobody here can look.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote
+
+from retention.archive import Archive
+from retention.records import Access, Receipt, Recording, Status, to_text
+from retention.rows.rows import Rows
+
+ACCESS_REQUEST = "access_request"  # a person asks for what is kept about them; always possible, by reference
+CUT = "…"  # replaces in the trace what would lead to a person
+
+_TAIL = 8  # digits; the ones before them, of a country or a network, lead to no person
+_AROUND = 24  # characters of its line shown beside what would be cut out
+_LEAST = 3  # characters of a name or a short number that can be told from the text around it
+
+
+def why_not(recording: Recording, use: Access, purposes: Collection[str], due_at: datetime) -> str | None:
+    """Why this use of a recording is refused, in one line; None if it is allowed.
+
+    `use` says when, for what and by whom; `due_at` is when the recording must be removed if nothing holds it.
+    """
+    return (
+        _not_named(recording, use, purposes) or nothing_to_use(recording) or _too_late(recording, use, due_at)
+    )
+
+
+def purposes_of(recording: Recording, purposes: Collection[str]) -> list[str]:
+    """What a use of this recording may be for."""
+    ground = hold_ground(recording)
+    return list(dict.fromkeys([*purposes, ACCESS_REQUEST, *([ground] if ground else [])]))
+
+
+def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> str | None:
+    accepted = purposes_of(recording, purposes)
+    if not use.purpose:
+        return f"a purpose is needed; accepted: {', '.join(accepted)}"
+    if use.purpose not in accepted:
+        return f"purpose {use.purpose!r} is not listed; accepted: {', '.join(accepted)}"
+    if not (use.by or "").strip():
+        return "the name of who uses it is needed (--by)"
+    if use.purpose == ACCESS_REQUEST and not (use.reference or "").strip():
+        return f"purpose {ACCESS_REQUEST} needs the reference of the request (--reference)"
+    return None
+
+
+def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None:
+    """After its date a held recording is only for that hold; but a person may ask for it while it exists."""
+    ground = hold_ground(recording)
+    if use.at < due_at or use.purpose in (ACCESS_REQUEST, ground):
+        return None
+    expired = f"it has expired ({to_text(due_at)})"
+    if ground is None:
+        return f"{expired} and awaits the purge; accepted: {ACCESS_REQUEST}"
+    return f"{expired} and is kept by its hold alone; accepted: {ACCESS_REQUEST}, {ground}"
+
+
+def hold_ground(recording: Recording) -> str | None:
+    """The ground of its hold; None if it is not held."""
+    return None if recording.hold is None else str(recording.hold["ground"])
+
+
+def nothing_to_use(recording: Recording) -> str | None:
+    """Why there is no sound to use, in one line; None if there is."""
+    match recording.status:
+        case Status.CLOSED:
+            return None
+        case Status.OPEN:
+            return "the call is still in progress"
+        case Status.ERASED:
+            return "it was erased during the call: the caller refused, or the operator stopped it"
+        case Status.FAILED:
+            return "the recorder failed, nothing was kept"
+        case Status.PURGING | Status.PURGED:
+            return already_purged(recording)
+
+
+def already_purged(recording: Recording) -> str:
+    """`it is already purged (2027-05-24T22:20:00.123Z)`."""
+    when = f" ({to_text(recording.purged_at)})" if recording.purged_at else ""
+    return f"it is already {recording.status.value}{when}"
+
+
+def without_person(text: str | None, call: Recording | Receipt) -> str | None:
+    """The text with the caller's number and the operator's user part cut out.
+
+    What is written into the trace of uses outlives the purge; a file named after one of them would too. A
+    number is found in its international or national form, in any grouping. A name (`marie.durand`) or an
+    extension of at least 3 characters is found as a separate word, with `.`, `-` or `_` inside it.
+    """
+    for pattern in _patterns(call):
+        text = text and re.sub(pattern, CUT, text, flags=re.IGNORECASE)
+    return text
+
+
+def what_goes(text: str, call: Recording | Receipt) -> list[str]:
+    """What `without_person` would cut out, in its line: `see article [201] of the contract`, in order."""
+    found = {
+        match.start(): match
+        for pattern in _patterns(call)
+        for match in re.finditer(pattern, text, flags=re.IGNORECASE)
+    }
+    return [_in_its_line(text, *found[start].span()) for start in sorted(found)]
+
+
+def _in_its_line(text: str, start: int, end: int) -> str:
+    before = text[max(start - _AROUND, 0) : start].rpartition("\n")[2]
+    behind = text[end : end + _AROUND].partition("\n")[0]
+    return f"{before}[{' '.join(text[start:end].split())}]{behind}".strip()
+
+
+def _patterns(call: Recording | Receipt) -> list[str]:
+    """The patterns that find caller and operator."""
+    names = (call.caller, *(part for one in call.each_operator for part in _user_parts(one)))
+    return [pattern for name in names if name and (pattern := _pattern(name))]
+
+
+def discreet(use: Access, call: Recording | Receipt) -> Access:
+    r"""What is kept of a use: nothing of caller and operator, and only what a database can take.
+
+    A byte that was not UTF-8 is `\udc..` in it.
+    """
+
+    return replace(
+        use,
+        purpose=plain(use.purpose, call),
+        by=plain(use.by, call),
+        reference=plain(use.reference, call),
+        detail=plain(use.detail, call),
+    )
+
+
+def plain(text: str | None, call: Recording | Receipt) -> str | None:
+    """One text as it is kept: see `discreet`."""
+    without = without_person(text, call)
+    return without and without.encode("utf-8", "backslashreplace").decode()
+
+
+def _user_parts(address: str | None) -> tuple[str, ...]:
+    """`201` of `sip:201;x=y@pbx.example.net`, as written and as meant (RFC 3261 section 19.1.1)."""
+    if not address:
+        return ()
+    scheme, colon, rest = address.partition(":")
+    user, at, _ = (rest if colon else scheme).rpartition("@")
+    if not at:
+        user = "" if colon else address
+    user = re.split("[;:]", user, maxsplit=1)[0]
+    return tuple({user, unquote(user)})
+
+
+def _pattern(name: str) -> str | None:
+    digits = re.sub(r"[\s+().-]", "", name)
+    if len(digits) >= _TAIL and digits.isdecimal():
+        return r"[\s().\-_]*".join(digits[-_TAIL:])
+    if len(name) < _LEAST:
+        return None
+    words = r"[._-]?".join(re.escape(word) for word in re.split(r"[._-]+", name) if word)
+    return rf"(?<![^\W_]){words}(?![^\W_])" if words else None
+
+
+class UseRefused(Exception):
+    """The use is refused; `str()` is one line that says why, and is in the trace."""
+
+
+class Use:
+    """A use that is allowed, but not in the trace yet: `begin` comes before any sound."""
+
+    def __init__(
+        self, archive: Archive, recording: Recording, use: Access, purposes: Collection[str]
+    ) -> None:
+        self._archive = archive
+        self._recording = recording
+        # a purpose stays in the chain forever; other text goes into the detail, which is emptied later
+        purpose = use.purpose if use.purpose in purposes_of(recording, purposes) else None
+        self._use = replace(use, recording_id=recording.id, purpose=purpose)
+
+    def begin(self, outcome: str = "done", detail: str | None = None) -> int:
+        """Commit the use, if the sound is still there; its number. Raises UseRefused, of which nothing is in
+        the trace yet; StoreError."""
+        store = self._archive.store
+        with store.write():  # a purge, or a refusal, may have come first
+            if (gone := nothing_to_use(store.recording(self._recording.id))) is not None:
+                raise UseRefused(gone)
+            return self.tell(outcome, detail)
+
+    def tell(self, outcome: str, detail: str | None) -> int:
+        """Leave one more line about it: how it ended. Raises StoreError."""
+        told = replace(self._use, outcome=outcome, detail=detail)
+        return self._archive.store.add_access(discreet(told, self._recording))
+
+
+def allowed(
+    archive: Archive,
+    recording: Recording,
+    use: Access,
+    purposes: Collection[str],
+    due_at: datetime,
+    *,
+    obstacle: Callable[[], str | None] = lambda: None,
+) -> Use:
+    """The use, if it is allowed: see `use.why_not`. `obstacle` says what else is in its way, if anything.
+
+    Raises UseRefused with its line in the trace; StoreError.
+    """
+    found = Use(archive, recording, use, purposes)
+    refusal = why_not(recording, use, purposes, due_at) or obstacle()
+    if refusal is not None:
+        found.tell("refused", refusal)
+        raise UseRefused(refusal)
+    return found
+
+
+def begin_use(
+    archive: Archive,
+    recording: Recording,
+    use: Access,
+    purposes: Collection[str],
+    due_at: datetime,
+    *,
+    obstacle: Callable[[], str | None] = lambda: None,
+) -> int:
+    """Commit a use whose sound can be handed out at once, with its outcome and detail; its number.
+
+    Raises UseRefused with its line in the trace; StoreError.
+    """
+    found = allowed(archive, recording, use, purposes, due_at, obstacle=obstacle)
+    try:
+        return found.begin(use.outcome, use.detail)
+    except UseRefused as gone:
+        found.tell("refused", str(gone))
+        raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One exported copy.
+
+    `path` is absolute, or only a name where the copy was downloaded and is `elsewhere`. What led to a person
+    is `…` in it; then `exists` is true if any file has a path that fits. Without permission to look, and
+    elsewhere, a copy counts as existing. `at` and `by` are of the latest export to that path.
+    """
+
+    path: Path
+    at: datetime
+    by: str | None
+    exists: bool
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was downloaded to another machine."""
+        return not self.path.is_absolute()
+
+
+def told_of_export(channel: str, path: Path, recording: Recording) -> str:
+    r"""What the trace of an export says: `caller to "/home/durand/call.wav"`.
+
+    The path is a JSON string, so that its end is clear; a byte that is not UTF-8 is `\udc..` in it.
+    """
+    return _told(channel, str(path.absolute()), recording)
+
+
+def told_of_download(channel: str, name: str, recording: Recording) -> str:
+    """What the trace says of an export that somebody downloads: `both to "482913.flac"`, its name alone.
+
+    Raises ValueError for what would be a path of this machine.
+    """
+    if not name or "/" in name:
+        raise ValueError(f"{name!r} is not the name of a file")
+    return _told(channel, name, recording)
+
+
+def _told(channel: str, path: str, recording: Recording) -> str:
+    name = without_person(path, recording)
+    quoted = json.dumps(name, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    return f"{channel} to {quoted}"
+
+
+def known_copies(store: Rows, id: str) -> list[Copy]:
+    """Where copies of this recording went, each place once, oldest first; elsewhere, each person's.
+
+    Raises StoreError.
+    """
+    return copies_of(store, [id]).get(id, [])
+
+
+def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Copy]]:
+    """What `known_copies` tells, of each of these that has any; up to a batch. Raises StoreError."""
+    found: dict[str | None, dict[tuple[Path, str | None], Copy]] = {}
+    for use in store.accesses_of(ids):
+        if (use.action, use.outcome) != ("export", "done") or use.detail is None:
+            continue
+        path = _path(use.detail)
+        here = path.is_absolute()
+        place = path, None if here else use.login or use.by
+        its = found.setdefault(use.recording_id, {})
+        its.pop(place, None)  # in the order of the latest export
+        there = not here or _exists(Path(path.anchor), path.parts[1:])
+        its[place] = Copy(path=path, at=use.at, by=use.by, exists=there)
+    return {id: [*its.values()] for id, its in found.items()}
+
+
+def _path(detail: str) -> Path:
+    """The inverse of `told`; of a detail that was altered whatever stands behind `to`."""
+    path = detail.partition(" to ")[2]
+    try:
+        return Path(json.loads(path))
+    except (ValueError, TypeError):
+        return Path(path)
+
+
+def _exists(folder: Path, parts: Sequence[str]) -> bool:
+    if not parts:
+        return True
+    first, *rest = parts
+    try:
+        if CUT in first:
+            name = re.compile(".*".join(map(re.escape, first.split(CUT))), re.DOTALL)
+            there = [path for path in folder.iterdir() if name.fullmatch(path.name)]
+        else:
+            there = [folder / first]
+            there[0].lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return any(_exists(path, rest) for path in there)

@@ -1,0 +1,376 @@
+"""The calls as the agent sees them: of each its flow, legs, recording, receipt; all that are up; the
+refused.
+
+Who may have how many of the engine's legs (`LegRoom`, pure): a call has two legs for itself from its
+admission to its end, the caller's and an operator's. Where several phones ring for one caller, the others
+ring on legs that nobody needs yet, and in a transfer the giver's waits for it to succeed; when another
+caller comes they are given back. One leg stays free, so that who finds no room is refused by us and not
+by the engine.
+
+A call that the engine had refused before anybody was asked leaves a receipt, too (`turned_away`). Behind
+an edge, the receipt of a call that ends before its caller has acknowledged an answer waits (`Unsure`): an
+edge that hears nothing of a worker gives the call to another one, or refuses it, and says so. That word
+may come after the end; then the receipt is not ours to leave.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from media.frame import SAMPLE_RATE
+from media.prompt import PromptFile as Sound
+from media.recording.tap import Tap
+from retention.records import Event, Ids, Notice, Receipt, Recording, due_date
+from sipagent.agent.admission import Admission
+from sipagent.agent.engine import RefusedByEngine
+from sipagent.agent.figures import Tally
+from sipagent.agent.recorder import Closing
+from sipagent.call import events as e
+from sipagent.call.events import CALLER
+from sipagent.call.flow import CallFlow
+from sipagent.config.identity import MAX_FORWARDS, call_id, called_number, caller_number
+
+FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
+
+
+@dataclass(slots=True)
+class Playing:
+    """What a leg hears: `token` is the engine's, `began` monotonic s."""
+
+    token: int
+    prompt: e.Prompt
+    began: float
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """`legs`: the flow's number of a leg → the engine's, ended ones too; `numbers`: the other way round;
+    `up`: the engine's that have not ended.
+
+    `began` is `started_at` on the monotonic clock. `certain`: nobody else can have this call, so its
+    receipt is ours; `given_up`: somebody else has it. `hops`: how many its operators' legs may take.
+    """
+
+    id: str
+    call_id: str
+    caller: str | None
+    called: str | None
+    started_at: datetime
+    began: float
+    flow: CallFlow
+    sounds: dict[e.Prompt, Sound]
+    spoken: dict[str, dict[e.Prompt, Sound]]  # the prompts of every language, when the call began
+    expires_at: datetime
+    receipt_expires_at: datetime
+    legs: dict[int, int] = field(default_factory=dict)
+    numbers: dict[int, int] = field(default_factory=dict)
+    up: set[int] = field(default_factory=set)
+    operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
+    playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
+    foreign: Counter[int] = field(default_factory=Counter)  # the engine's leg → packets of others
+    hops: int = MAX_FORWARDS
+    certain: bool = True
+    given_up: bool = False
+    tap: Tap | None = None
+    indicated: e.Indication = "off"
+    silent: bool = False  # what the tap is to write, once there is one
+    recording: Recording | None = None
+
+    @classmethod
+    def offered(cls, id: str, message: str, rules: Admission, wall: datetime, now: float) -> Self:
+        """By these rules, from the text of its INVITE; `wall` is UTC, `now` the same in monotonic s."""
+        called = called_number(message, rules.country)
+        return cls(
+            id=id,
+            call_id=call_id(message),
+            caller=caller_number(message, rules.country),
+            called=called,
+            started_at=wall,
+            began=now,
+            flow=CallFlow(rules.policy),
+            sounds=rules.sounds_for(called),
+            spoken=rules.sounds,
+            expires_at=due_date(wall, rules.period),
+            receipt_expires_at=due_date(wall, rules.receipts_period),
+        )
+
+    def when(self, moment: float) -> datetime:
+        """A monotonic moment of this call as UTC, whatever the wall clock has done since."""
+        return self.started_at + timedelta(seconds=moment - self.began)
+
+    def at(self, moment: float | None) -> datetime | None:
+        """A monotonic moment of this call as UTC; None for what has not happened."""
+        return None if moment is None else self.when(moment)
+
+    def takes(self, leg: int, engine_leg: int) -> None:
+        """The engine's leg is the call's from here on."""
+        self.legs[leg] = engine_leg
+        self.numbers[engine_leg] = leg
+        self.up.add(engine_leg)
+
+    def silence(self, on: bool) -> None:
+        """Have the tap write silence, also one that is yet to come."""
+        self.silent = on
+        if self.tap:
+            self.tap.silence(on)
+
+    def is_sprayed(self, engine_leg: int, packets: int) -> bool:
+        """So many more packets of others came to a leg; whether to tell so, which is done once."""
+        before = self.foreign[engine_leg]
+        self.foreign[engine_leg] += packets
+        return before < FOREIGN_PACKETS <= self.foreign[engine_leg]
+
+    def receipt(self, ended: float | None = None) -> Receipt:
+        """What the receipt says now; `ended` (monotonic s) once the call is over."""
+        story, consent = self.flow.story, self.flow.consent
+        return Receipt(
+            id=self.id,
+            call_id=self.call_id,
+            started_at=self.started_at,
+            answered_at=self.at(story.answered_at),
+            connected_at=self.at(story.connected_at),
+            ended_at=self.at(ended),
+            caller=self.caller,
+            called=self.called,
+            operator=story.operator,
+            operators=story.several,
+            outcome=story.outcome if ended else None,
+            decision=consent.decision.value,
+            decided_by=consent.by,
+            decided_at=self.at(consent.at),
+            phase=consent.phase,
+            dtmf_method=consent.method,
+            keyword=consent.keyword,
+            confidence=consent.confidence,
+            notice_played_ms=story.notice_played_ms,
+            events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
+            recording_id=self.recording.id if self.recording else None,
+            expires_at=self.receipt_expires_at,
+        )
+
+    def open_recording(self, operator: str, base: Path) -> Recording:
+        """The row of a recording that begins now; `base` is what paths are relative to."""
+        notice = self.sounds[e.Prompt.NOTICE]
+        path = notice.path.relative_to(base) if notice.path.is_relative_to(base) else notice.path
+        self.recording = Recording(
+            id=self.id,
+            call_id=self.call_id,
+            started_at=self.started_at,
+            caller=self.caller,
+            called=self.called,
+            operator=operator,
+            decision=self.flow.consent.decision.value,
+            notice=Notice(file=path.as_posix(), sha256=notice.sha256),
+            channels=2,
+            sample_rate=SAMPLE_RATE,
+            expires_at=self.expires_at,
+        )
+        return self.recording
+
+    def closing(self, now: float) -> tuple[Recording, Closing]:
+        """How the recording is to be kept."""
+        assert self.recording
+        story = self.flow.story
+        closing = Closing(
+            ended_at=self.when(now),
+            operator=story.operator,
+            operators=story.several,
+            flagged=story.flagged,
+        )
+        return replace(self.recording, flagged=story.flagged), closing
+
+
+class LiveCalls:
+    """The calls that are up, by id; `of_leg`: by each of their legs of the engine's, ended ones too.
+
+    `coming`: how many callers have a leg of the engine's, and no call here yet.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, LiveCall] = {}
+        self.coming = 0
+        self.of_leg: dict[int, LiveCall] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def all(self) -> list[LiveCall]:
+        """A list of its own: handling a fact may end one."""
+        return list(self._by_id.values())
+
+    def get(self, id: str) -> LiveCall | None:
+        return self._by_id.get(id)
+
+    def add(self, call: LiveCall, engine_leg: int) -> None:
+        """One that begins, with the leg that its caller is on."""
+        self._by_id[call.id] = call
+        self.takes(call, CALLER, engine_leg)
+
+    def takes(self, call: LiveCall, leg: int, engine_leg: int) -> None:
+        """The engine's leg is the call's from here on."""
+        call.takes(leg, engine_leg)
+        self.of_leg[engine_leg] = call
+
+    def remove(self, call: LiveCall) -> None:
+        """It is over, and its legs are nobody's."""
+        del self._by_id[call.id]
+        for engine_leg in call.legs.values():
+            del self.of_leg[engine_leg]
+
+
+OWN_LEGS = 2  # legs of a call
+KEPT_LEGS = 1  # to be refused with
+
+
+@dataclass(frozen=True, slots=True)
+class LegShare:
+    """What one call has: `up` legs, of which `spare` ring beside another or wait for a transfer."""
+
+    id: str
+    up: int
+    spare: int
+
+    @classmethod
+    def of(cls, call: LiveCall) -> Self:
+        return cls(call.id, len(call.up), call.flow.spare_legs)
+
+
+@dataclass(frozen=True, slots=True)
+class LegRoom:
+    """`capacity`: legs that the engine can have, `used`: those that it has, ending ones included."""
+
+    capacity: int
+    used: int
+    shares: tuple[LegShare, ...]
+
+    @classmethod
+    def of(cls, capacity: int, used: int, calls: Iterable[LiveCall], coming: int = 0) -> Self:
+        """The room beside the calls whose caller is still there, and `coming` callers whose call has not
+        begun: each of them has one leg, and has been promised its second one."""
+        shares = (LegShare.of(call) for call in calls if call.legs[CALLER] in call.up)
+        return cls(capacity, used, (*shares, *(LegShare("", 1, 0) for _ in range(coming))))
+
+    @property
+    def _ending(self) -> int:
+        """Legs of calls that are over, or that are no call's yet."""
+        return self.used - sum(share.up for share in self.shares)
+
+    def takes(self, calls: int) -> bool:
+        """Whether there is room for one more call than these, whose first leg is there already."""
+        claimed = sum(max(OWN_LEGS, share.up - share.spare) for share in self.shares)
+        return len(self.shares) < calls and self.capacity - (self._ending - 1) - claimed >= OWN_LEGS
+
+    @property
+    def short(self) -> int:
+        """How many of the spare legs are needed by others now."""
+        claimed = sum(max(OWN_LEGS, share.up) for share in self.shares)
+        spare = sum(share.spare for share in self.shares)
+        return min(spare, max(0, self._ending + claimed + KEPT_LEGS - self.capacity))
+
+    @property
+    def wanted(self) -> list[str]:
+        """The calls that are to give a leg back, each as often as it is to give one."""
+        return [share.id for share in self.shares for _ in range(share.spare)][: self.short]
+
+    def for_ringing(self, id: str) -> int:
+        """How many phones may be rung for a call beside those that ring for it."""
+        claimed = sum(max(OWN_LEGS, share.up) for share in self.shares)
+        own = next((max(0, OWN_LEGS - share.up) for share in self.shares if share.id == id), 0)
+        beyond = self.capacity - KEPT_LEGS - self._ending - claimed
+        return max(0, min(own + max(0, beyond), self.capacity - self.used))
+
+
+SERVICE_UNAVAILABLE = 503
+MISCOUNTED = 486  # from the engine: its library has no leg, where by our count one is free
+ASKED_ELSEWHERE = (
+    MISCOUNTED,
+    500,
+    SERVICE_UNAVAILABLE,
+)  # an edge asks another worker, and leaves the receipt
+
+log = structlog.get_logger(__name__)
+
+
+def turned_away(
+    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, *, behind_edge: bool
+) -> Receipt | None:
+    """Its receipt, complete at once, where it is ours to leave; strangers are only counted."""
+    if report.status == MISCOUNTED:
+        log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
+    if report.status in ASKED_ELSEWHERE and behind_edge:
+        log.info("call_passed_on", status=report.status, why="engine")
+        return None
+    now = datetime.now(UTC)
+    if not rules.source_allowed(report.source):
+        tally.count_stranger()
+        return None
+    receipt = rejected(
+        ids.new(now),
+        now,
+        report.status,
+        rules,
+        call_id=call_id(report.message),
+        caller=caller_number(report.message, rules.country),
+        called=called_number(report.message, rules.country),
+    )
+    log.info("call_rejected", call=receipt.id, status=report.status)
+    return receipt
+
+
+def rejected(
+    id: str,
+    at: datetime,
+    status: int,
+    rules: Admission,
+    *,
+    call_id: str,
+    caller: str | None,
+    called: str | None,
+    by: str = "agent",
+) -> Receipt:
+    """The receipt of a call that was answered with `status` at once, by the agent or by the edge; UTC."""
+    return Receipt(
+        id=id,
+        call_id=call_id,
+        started_at=at,
+        ended_at=at,
+        caller=caller,
+        called=called,
+        outcome="rejected",
+        decided_by="sip",
+        events=(Event(at=at, what=f"rejected with {status}", by=by),),
+        expires_at=due_date(at, rules.receipts_period),
+    )
+
+
+HOLD_S = 5.0  # longer than an edge waits for a worker
+
+
+class Unsure:
+    """Those that wait. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, Receipt]] = []
+
+    @property
+    def deadline(self) -> float | None:
+        return min((due for due, _ in self._waiting), default=None)
+
+    def add(self, receipt: Receipt, now: float) -> None:
+        self._waiting.append((now + HOLD_S, receipt))
+
+    def forget(self, call_id: str) -> None:
+        """The edge has given up on this Call-ID."""
+        self._waiting = [(due, one) for due, one in self._waiting if one.call_id != call_id]
+
+    def sure(self, now: float) -> list[Receipt]:
+        """Those that are ours by now, each once."""
+        found = [one for due, one in self._waiting if due <= now]
+        self._waiting = [(due, one) for due, one in self._waiting if due > now]
+        return found

@@ -1,0 +1,210 @@
+"""What this configuration has rows and recordings kept by: the one place that chooses."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from retention.archive import Archive
+from retention.backup import DATABASE, RECORDINGS, CopiedTo
+from retention.files import Places
+from retention.journal import Journal
+from retention.marks import Marks
+from retention.move import Arrivals, Arriving, copied_to
+from retention.objects.bucket import BEGINNING, Bucket, BucketPlace
+from retention.objects.object_files import ObjectBlobs, ObjectFiles, RisingBlobs, SpooledFiles
+from retention.recording_files import Area, LocalFiles, RecordingFiles
+from retention.rows.pages import Listing
+from retention.rows.rows import Rows
+from retention.sqlite import Store
+
+if TYPE_CHECKING:
+    from retention.accounts.accounts import Accounts
+    from retention.postgres.row_keys import Blobs, FolderBlobs
+    from retention.postgres.store import SealedStore
+    from sipagent.config.load import Config
+
+
+def store_of(config: "Config") -> Rows:
+    """The rows of all that is kept, over a connection of its own. Raises StoreError; TryAgain where hosts
+    share a database that does not answer."""
+    if config.shared is None:
+        return Store(config.places.database)
+    return shared_of(config)
+
+
+def shared_of(config: "Config") -> "SealedStore":
+    """Those in the database that hosts share, which is configured. Raises StoreError; TryAgain where it does
+    not answer."""
+    assert config.shared is not None
+    from retention.postgres.store import SealedStore  # slow to import; most hosts have a file
+
+    return SealedStore(
+        config.shared,
+        config.shared_password(),
+        row_keys_of(config),
+        host=config.host,
+        places=config.kept_places,
+    )
+
+
+def accounts_of(
+    config: "Config",
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    seconds: Callable[[], float] | None = None,
+) -> "Accounts":
+    """Who may log in to the page. `seconds`: a clock that never goes back, in place of the one that is meant
+    for it. Raises StoreError; TryAgain where hosts share a database that does not answer."""
+    places = config.places
+    if config.shared is None:
+        from retention.accounts.file import FileAccounts
+
+        return FileAccounts(places.accounts, clock, moved=places.moved, seconds=seconds or monotonic)
+    from retention.accounts.shared import SharedAccounts
+
+    password, key = config.shared_password(), places.accounts_key
+    return SharedAccounts(config.shared, password, key, clock, seconds=seconds)
+
+
+def accounts_there(config: "Config") -> "Accounts | None":
+    """Who may log in to the page, for who takes all of it along; None where there is nothing yet. Raises
+    StoreError."""
+    if config.shared is None:
+        return accounts_of(config) if config.places.accounts.exists() else None
+    from retention.accounts.shared import are_there
+
+    return accounts_of(config) if are_there(config.shared, config.shared_password()) else None
+
+
+def accounts_fault(config: "Config") -> str | None:
+    """Why nobody can log in at this host, where others may; None without a fault. Raises StoreError where the
+    database does not answer."""
+    if config.shared is None:
+        return None
+    from retention.accounts.shared import fault_of_key
+
+    return fault_of_key(config.shared, config.shared_password(), config.places.accounts_key)
+
+
+def row_keys_of(config: "Config") -> "Blobs":
+    """Where the keys of rows are that hosts share; before a store of objects was named, in files here."""
+    from retention.postgres.row_keys import BUNDLES
+
+    files, bucket = row_key_files(config), bucket_of(config)
+    if bucket is None:
+        return files
+    objects = ObjectBlobs(bucket)
+    return RisingBlobs(objects, files) if files.within(BUNDLES) else objects
+
+
+def row_key_files(config: "Config") -> "FolderBlobs":
+    """Where they are without a store of objects: on this host alone."""
+    from retention.postgres.row_keys import FolderBlobs  # slow to import; most hosts have a file
+
+    return FolderBlobs(config.places.vault)
+
+
+def journal_of(config: "Config", worker: int | None = None) -> Rows:
+    """The rows that calls are written into, on this host; `worker`: whose calls begin here.
+
+    Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
+    """
+    if config.shared is None:
+        return Store(config.places.database, worker=worker)
+    return Journal(config.places.database, worker=worker)
+
+
+def files_of(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept of recordings outside the database, whose rows are in `store`."""
+    here, bucket = spool_of(config), bucket_of(config)
+    return here if bucket is None else ObjectFiles(bucket, store.objects, here)
+
+
+def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database for who carries calls, and waits for no network; `store`: this
+    host's."""
+    here, bucket = spool_of(config), bucket_of(config)
+    return here if bucket is None else SpooledFiles(bucket, store.objects, here)
+
+
+def files_apart(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database, for who moves it: where that is a store of objects, what lies in the
+    spool of this host is not seen, and stays."""
+    bucket = bucket_of(config)
+    if bucket is None:
+        return spool_of(config)
+    places = config.places.moving
+    return ObjectFiles(bucket, store.objects, LocalFiles(places.folder, places.vault, config.base))
+
+
+def spool_of(config: "Config") -> LocalFiles:
+    """What lies on this host: all of it, or what has yet to go to the store of objects."""
+    return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def bucket_of(config: "Config") -> Bucket | None:
+    """The store of objects, if there is one; it is asked nothing yet."""
+    told = config.objects
+    if told is None:
+        return None
+    return _bucket(BucketPlace(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file))
+
+
+_bucket = cache(Bucket)  # one of each in a process: what speaks to a store is slow to make
+
+
+def lacks_rows(config: "Config", store: Rows) -> bool:
+    """Whether the store of objects has recordings, and `store` tells of none: then its database is another
+    one, or was lost. Raises StoreError, OSError."""
+    bucket = bucket_of(config)
+    if bucket is None or next(store.each(Listing(table="recordings", order=("id",), limit=1)), None):
+        return False
+    return bucket.has_any(BEGINNING[Area.RECORDINGS])
+
+
+def is_here(config: "Config") -> bool:
+    """Whether the rows of all that is kept are in a file of this machine."""
+    return config.shared is None
+
+
+def is_there(config: "Config") -> bool:
+    """Whether there is a database: the file of this machine, or one that hosts share, whether it answers or
+    not."""
+    return config.shared is not None or config.database.exists()
+
+
+def arriving_of(config: "Config") -> Arrivals:
+    """A database that is filled with the rows of another one. Raises StoreError."""
+    if config.shared is None:
+        return Arriving(config.places.arriving)
+    from retention.move_shared import ArrivingShared
+
+    return ArrivingShared(
+        config.shared,
+        config.shared_password(),
+        row_keys_of(config),
+        host=config.host,
+        places=config.kept_places,
+    )
+
+
+def copied_to_of(store: Rows) -> CopiedTo:
+    """What copies these rows into a new file of this machine."""
+    return store.copied_to if isinstance(store, Store) else partial(copied_to, store)
+
+
+def files_in(root: Path) -> RecordingFiles:
+    """What is kept of recordings in a backup, below its root."""
+    return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)
+
+
+def archive_of(config: "Config", store: Rows) -> Archive:
+    """The recordings whose rows are in `store`."""
+    return Archive(store, files_of(config, store), Marks(config.recording.directory), config.places)
+
+
+def archive_of_calls(config: "Config", store: Rows) -> Archive:
+    """The recordings whose rows are in `store`, for who carries calls."""
+    return Archive(store, files_of_calls(config, store), Marks(config.recording.directory))

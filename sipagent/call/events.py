@@ -1,0 +1,562 @@
+"""What happens to a call (facts, past tense) and what is to be done about it (commands, imperative).
+
+Facts travel inwards: engine, listener, recorder and clock put them into the agent's inbox, and
+`flow.CallFlow.handle` takes them one by one. Commands travel outwards: the agent carries them out.
+All of them are frozen values without behaviour; nothing here knows a clock, a thread or a socket.
+
+A leg is named by a small number within its call: 0 is the caller, 1, 2, 3, … are the operators in the
+order in which they were dialled.
+
+In this order: the words that facts and commands share; what REFER brings into a call (RFC 3515), its
+facts and the orders that answer them; all other facts; all other commands.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+CALLER = 0
+
+Method = Literal["rfc4733", "info", "inband"]
+Sound = Literal["tone", "speech"]
+Problem = Literal["unreachable", "no_answer", "busy", "declined", "refused", "silent"]
+Indication = Literal["on", "off", "paused"]  # as RFC 7866 section 6.1.2 says it
+
+
+class Prompt(StrEnum):
+    """A sound of `[prompts]`, named by its key there."""
+
+    CHOOSE = "choose"
+    NOTICE = "notice"
+    WELCOME = "welcome"
+    REFUSED = "refused"
+    CONFIRM = "confirm"
+    CLOSED = "closed"
+    UNAVAILABLE = "unavailable"
+    PLEASE_HOLD = "please_hold"
+    HOLD_MUSIC = "hold_music"
+
+
+class Tone(StrEnum):
+    """A short acknowledgement that both sides of the bridge hear."""
+
+    RECORDING_ON = "recording_on"
+    RECORDING_OFF = "recording_off"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    FLAGGED = "flagged"
+
+
+class Wish(StrEnum):
+    """What a spoken phrase says about the recording."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+    UNCLEAR = "unclear"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """An operator's phone has asked by REFER that the caller go to `target` (RFC 3515), one of those that
+    `AllowTransfer` named. Its REFER has been accepted and waits for `TellTransfer`.
+
+    `replaces`: the value of the Replaces header that takes over the phone's own call there (RFC 3891), empty
+    for a blind transfer. `free`: nobody else rings or talks there; `room`: there may be a third leg.
+    """
+
+    leg: int
+    target: str
+    replaces: str = ""
+    free: bool = True
+    room: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDenied:
+    """A leg has asked for a transfer that it may not have; it was told 403."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferAnswered:
+    """The final answer to our REFER on a leg: below 300, `ReferNotified` follows. 0: it could not be sent."""
+
+    leg: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferNotified:
+    """What has become of our REFER so far: the status in a sipfrag, 100 and more (RFC 3515 section 2.4.4)."""
+
+    leg: int
+    status: int
+
+
+ReferralFact = TransferAsked | TransferDenied | ReferAnswered | ReferNotified
+
+
+@dataclass(frozen=True, slots=True)
+class Separate:
+    """Caller and operator hear each other no longer; both legs stay up."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllowTransfer:
+    """Accept one REFER from a leg, to one of these URIs; anything else gets 403, as from every other leg."""
+
+    leg: int
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TellTransfer:
+    """Tell a leg what becomes of the transfer that it asked for; `last`: nothing more will be told."""
+
+    leg: int
+    status: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refer:
+    """Ask a leg's other side by REFER to call `uri` in our place: `ReferAnswered`, `ReferNotified` follow."""
+
+    leg: int
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpRefer:
+    """Wait no longer for the answer to a REFER."""
+
+    leg: int
+
+
+ReferralOrder = Separate | AllowTransfer | TellTransfer | Refer | GiveUpRefer
+
+
+@dataclass(frozen=True, slots=True)
+class CallOffered:
+    """An INVITE outside any dialog has come in. What the rest of the world said of it comes along.
+
+    `may_choose`: it is by a key that the language is chosen, not by the number that was dialled. `language`:
+    of the notice, without such a key.
+    """
+
+    source_allowed: bool
+    number_known: bool
+    room: bool
+    draining: bool
+    open: bool
+    sampled: bool
+    may_choose: bool = False
+    draw: str = ""  # how that came about, for the receipt
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallConfirmed:
+    """The caller's ACK has arrived; `telephone_event`: its SDP offers RFC 4733 events."""
+
+    telephone_event: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MediaArrived:
+    """A leg's first RTP packet has arrived since it was answered."""
+
+    leg: int = CALLER
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFoundElsewhere:
+    """A leg's first packets come from another address than its SDP names: our sound went past it so far."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSourceFound:
+    """It is known whence a leg's sound comes. `own`: from an address that its SDP or its SIP names.
+
+    Else it is heard by `trunk.media_sources` alone, or comes from elsewhere and is not heard.
+    """
+
+    leg: int
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PromptEnded:
+    """A prompt is over; `complete`: every sample of it went out. `played_ms` counts from its start."""
+
+    prompt: Prompt
+    played_ms: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfPressed:
+    """A digit (0-9, *, #, A-D) was pressed on a leg, heard by one of the three ways."""
+
+    leg: int
+    digit: str
+    method: Method
+
+
+@dataclass(frozen=True, slots=True)
+class HearingBegan:
+    """A tone or an utterance has begun on the caller's leg; a digit, a verdict or `HearingEnded` follows."""
+
+    what: Sound
+
+
+@dataclass(frozen=True, slots=True)
+class HearingEnded:
+    """What had begun came to nothing: no digit, no words about the recording."""
+
+    what: Sound
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordHeard:
+    """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1).
+
+    `sure`: false for a refusal that is asked about where the notice has promised no word.
+    """
+
+    meaning: Wish
+    keyword: str
+    confidence: float
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningEnded:
+    """Everything that the caller's leg had sent has been listened to; nothing more will be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOffered:
+    """The board of operators names the next one to ring."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoOperatorFree:
+    """No operator is left to ring for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFree:
+    """An operator has become free; whoever waits may ask the board again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorReached:
+    """A provisional response has come: something answers for the operator's phone, if only a PBX."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegWanted:
+    """Legs are short: of several phones that ring for this caller, one is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAnswered:
+    """An operator's 200 has arrived; `telephone_event`: its SDP negotiated RFC 4733 events."""
+
+    leg: int
+    telephone_event: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeysNegotiated:
+    """A leg's SDP has come to have RFC 4733 events, or to have none any more (a re-INVITE)."""
+
+    leg: int
+    telephone_event: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LegHeld:
+    """A leg put us on hold (RFC 3264 section 8.4); `sends`: it goes on sending, music as a rule."""
+
+    leg: int
+    sends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LegResumed:
+    """A held leg is back in both directions."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegGone:
+    """A leg has ended, or never came to be: `status` is the last SIP status, 0 if none."""
+
+    leg: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLost:
+    """A leg that has to send audio sent neither RTP nor RTCP for `capacity.media_timeout_s`."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingDeclined:
+    """A leg's device asks in its SDP not to be recorded (`a=recordpref:off`, RFC 7866 section 6.2.2)."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class TapFailed:
+    """The recorder can't go on (disk full, stalled writer)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HearingFailed:
+    """The caller's leg can't be listened to: that no refusal is heard means nothing any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEnding:
+    """The process has to end now: calls still up are to be ended properly."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The flow's `deadline` has been reached."""
+
+
+LegFact = (
+    MediaArrived
+    | MediaFoundElsewhere
+    | MediaSourceFound
+    | DtmfPressed
+    | OperatorReached
+    | OperatorAnswered
+    | KeysNegotiated
+    | LegHeld
+    | LegResumed
+    | ReferralFact
+    | LegGone
+    | MediaLost
+    | RecordingDeclined
+)
+
+Fact = (
+    LegFact
+    | CallOffered
+    | CallConfirmed
+    | PromptEnded
+    | HearingBegan
+    | HearingEnded
+    | KeywordHeard
+    | ListeningEnded
+    | OperatorOffered
+    | NoOperatorFree
+    | OperatorFree
+    | LegWanted
+    | TapFailed
+    | HearingFailed
+    | ServiceEnding
+    | TimePassed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Have nothing to do with the request, beyond counting it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refuse the INVITE with a final response; `retry_after_s` becomes Retry-After (RFC 3261 20.33)."""
+
+    status: int
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the caller with 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play a prompt to a leg in place of what it hears; hold music loops, the others end once."""
+
+    leg: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Play the prompts of a language from here on (`en`)."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlaying:
+    """Stop at once what is being played to a leg; no `PromptEnded` follows."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayTone:
+    """Let both sides of the bridge hear a short acknowledgement."""
+
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Listen on a leg for in-band tones, for words, or (neither) no more: `ListeningEnded` follows then.
+
+    `in_call`: for the words that count during the call alone.
+    """
+
+    leg: int
+    tones: bool
+    voice: bool
+    in_call: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeekOperator:
+    """Ask the board for operators; an `OperatorOffered` for each, or `NoOperatorFree`, follows."""
+
+    tried: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineOperator:
+    """The operator who was offered isn't needed any more: the board may offer him to another caller."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialOperator:
+    """Ring an operator as leg `leg`; the phone shows REC or NO REC before the caller.
+
+    `replaces`: the call of the phone's that this one takes the place of (RFC 3891); empty: none.
+    """
+
+    leg: int
+    uri: str
+    recorded: bool
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End a leg: CANCEL, BYE or a final response, whichever fits its state.
+
+    `elsewhere`: another phone has answered, so this one need not show a missed call (RFC 3326 section 2).
+    """
+
+    leg: int
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Let the caller and an operator hear each other."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartTap:
+    """Begin the recording of the bridge."""
+
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceTap:
+    """Write silence of the right length in place of both channels, or stop doing so."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopTap:
+    """End the recording; keep it, or erase what it had captured, also where it had ended before."""
+
+    keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Indicate:
+    """Let devices that understand it know whether the conversation is recorded (`a=record`, RFC 7866)."""
+
+    recording: Indication
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Tell who runs the service that something needs a look; the call goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOperator:
+    """Count who was rung in vain, and tell of a phone that is out of order. `status`: its answer, or 0."""
+
+    uri: str
+    problem: Problem
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The call is over and its receipt complete."""
+
+
+Command = (
+    Drop
+    | Reject
+    | Answer
+    | Play
+    | Speak
+    | StopPlaying
+    | PlayTone
+    | Listen
+    | SeekOperator
+    | DeclineOperator
+    | DialOperator
+    | HangUp
+    | Bridge
+    | ReferralOrder
+    | StartTap
+    | SilenceTap
+    | StopTap
+    | Indicate
+    | Alert
+    | ReportOperator
+    | Finish
+)

@@ -1,0 +1,300 @@
+"""What somebody adds to a call: an analysis, `note`, and legal holds, `hold`, `release`, `holds`.
+
+`note` files the analysis sheet of a call; `hold` keeps a recording as testimony. Every attempt leaves a
+line in the trace.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from gettext import gettext as _
+from gettext import ngettext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from retention.actions import (
+    Filed,
+    NamesPerson,
+    NotFiled,
+    attempt_hold,
+    attempt_note,
+    attempt_release,
+    what_would_go,
+)
+from retention.holds import Hold, HoldError, holds, is_overdue
+from retention.purge import due
+from retention.records import Recording
+from retention.use import CUT
+from sipagent.cli.options import confirmed, yes_option
+from sipagent.cli.program import (
+    Failure,
+    Workplace,
+    attempt,
+    find,
+    id_argument,
+    json_option,
+    now,
+    print_json,
+    words,
+)
+from sipagent.cli.terminal import WIDE, Column, coded, console, full, show_table
+from sipagent.config.errors import one_line
+from sipagent.config.identity import printable
+from sipagent.languages.labels import label
+from sipagent.languages.spoken import colon, fault, shown
+from sipagent.lookup.parsing import NOTE_LIMIT, note_text
+from sipagent.lookup.results import holds_json
+
+_PATH = 400  # characters
+_PLACES_SHOWN = 5  # how many places fit into one line
+
+
+@click.command("note", short_help="File the analysis of a call that was listened to.")
+@id_argument
+@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@click.option(
+    "--text-file",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="F",
+    help=f"The analysis, UTF-8, up to {NOTE_LIMIT // 1024} KiB; - reads it from stdin.",
+)
+@yes_option
+@click.pass_obj
+def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> None:
+    """File the analysis of a call that was listened to (`export` or `play` comes first).
+
+    It is kept for retention.analysis_period; `show` prints it. With retention.erase_after_note the audio is
+    erased then, unless it is on hold.
+
+    The caller's number and the operator's account are cut out of it, wherever they stand: where the operator
+    is 201, so is the 201 of "article 201". What would go is shown, and you are asked before it is filed.
+
+    \b
+    Examples:
+      sipagent note 20261124T222000123-482913 --by "M. Durand" --text-file sheet.txt
+      sipagent note 20261124T222000123-482913 --by "M. Durand" --text-file - < sheet.txt
+    """
+    archive = work.archive(make=True)
+    recording = find(archive, id)
+    id = recording.id
+    text = _note_text(source)
+    asked = attempt("note", by=by)
+    kept = work.config.retention
+    going = [] if yes else what_would_go(archive, recording, text)
+    refusal = _ask_to_cut(id, going, can_ask=str(source) != "-") if going else None
+    try:
+        done = attempt_note(
+            archive,
+            recording,
+            text,
+            asked,
+            period=kept.analysis_period,
+            erase=kept.erase_after_note,
+            agreed=refusal is None,
+        )
+    except NamesPerson as names:
+        raise Failure(refusal or shown(names)) from names
+    except NotFiled as why:
+        raise Failure(f"{id}{colon()}{shown(why)}") from why
+    except OSError as error:
+        said = _("{where}: {problem}; the note is filed, the next purge erases")
+        raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
+    _tell_filed(work, done, text)
+
+
+def _ask_to_cut(id: str, going: Sequence[str], *, can_ask: bool) -> str | None:
+    """Show what would be cut out of the text, and ask; None if the user agrees, else one line."""
+    if not (can_ask and sys.stdin.isatty()):
+        what = ", ".join(f"`{printable(one)}`" for one in going[:_PLACES_SHOWN]) + ", …" * (
+            len(going) > _PLACES_SHOWN
+        )
+        said = _("{id}: {cut} would take the place of what is in brackets: {what}; accepted: --yes")
+        return said.format(id=id, cut=CUT, what=what)
+    said = _("{cut} takes the place of what is in brackets, as it may lead to a person:")
+    click.echo(said.format(cut=CUT), err=True)
+    for one in going:
+        click.echo(f"  {printable(one)}", err=True)
+    return None if confirmed(_("File it so?")) else _("nothing was filed")
+
+
+def _note_text(source: Path) -> str:
+    """The text of an analysis. Raises Failure if it is not valid, OSError."""
+    name = "stdin" if str(source) == "-" else str(source)
+    with click.open_file(str(source), "rb") as file:
+        content: bytes = file.read(NOTE_LIMIT + 1)
+    try:
+        return note_text(content)
+    except ValueError as error:
+        raise Failure(f"{name}{colon()}{error}") from error
+
+
+def _tell_filed(work: Workplace, done: Filed, text: str) -> None:
+    said = _("{id}: filed, kept until {day}")
+    if done.erased:
+        said = _("{id}: filed, kept until {day}; the audio is erased")
+    elif done.held is not None:
+        said = _("{id}: filed, kept until {day}; the audio stays, it is {held}")
+    held = one_line(shown(done.held or ""))
+    day = f"{work.local(done.note.expires_at):%Y-%m-%d}"
+    click.echo(said.format(id=done.recording.id, day=day, held=held))
+    if done.note.text != text:
+        click.echo(_("What led to the caller or the operator was cut out of it."))
+    if done.copies:
+        click.echo(_("Copies of it were exported, and are still there:"))
+    for copy in done.copies:
+        click.echo(f"  {printable(str(copy.path), _PATH)}")
+
+
+_WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
+
+
+@click.command("hold", short_help="Keep a recording beyond its date, as testimony.")
+@id_argument
+@click.option("--ground", required=True, type=words, metavar="G", help="One of retention.hold_grounds.")
+@click.option(
+    "--reference", required=True, type=words, metavar="R", help="Of the file that it serves, not a name."
+)
+@click.option("--by", **_WHO, help="Your name.")
+@click.option("--approved-by", **_WHO, help="Who agrees: somebody else.")
+@click.option(
+    "--review",
+    required=True,
+    metavar="DATE",
+    help="The day on which the hold is looked at again: 2027-01-31.",
+)
+@click.option("--renew", is_flag=True, help="Take the place of the hold there is, once it was reviewed.")
+@click.pass_obj
+def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **asked: Any) -> None:
+    """Keep a recording that serves as testimony: no purge and no delete takes it until it is released.
+
+    An overdue review raises an alarm (`check`, `holds`); it never releases. A hold that was reviewed and must
+    go on is renewed, under a new date. What is refused is in the trace too.
+
+    \b
+    Exit codes:
+      0  held
+      1  refused: no such id, on hold already, a ground that is not listed, approved by its author,
+         a review that is not in the future, nothing there to keep
+      2  an option is missing or cannot be read
+
+    \b
+    Example:
+      sipagent hold 20261124T222000123-482913 --ground criminal --reference "complaint 2026-41"
+          --by "M. Durand" --approved-by "C. Petit" --review 2027-05-31
+    """
+    hold = Hold(review=_day(review), **asked)
+    archive = work.archive(make=True)
+    recording = find(archive, id)
+    id = recording.id
+    trace = attempt("hold", recording_id=id, by=hold.by, reference=hold.reference)
+    grounds, today = work.config.retention.hold_grounds, work.local(now()).date()
+    with _shown(id):
+        attempt_hold(archive, recording, hold, trace, grounds=grounds, today=today, renew=renew)
+    said = _("{id}: on hold ({ground}), to be reviewed {day}")
+    click.echo(said.format(id=id, ground=label("ground", hold.ground), day=hold.review))
+
+
+@click.command("release", short_help="End a hold.")
+@id_argument
+@click.option("--by", **_WHO, help="Your name.")
+@click.option("--reason", type=words, metavar="R", help="Why, e.g. how the case ended.")
+@click.pass_obj
+def release_command(work: Workplace, id: str, by: str, reason: str | None) -> None:
+    """End a hold: the recording goes when it is due, at once if that was long ago.
+
+    \b
+    Example:
+      sipagent release 20261124T222000123-482913 --by "M. Durand" --reason "complaint 2026-41 closed"
+    """
+    archive = work.archive(make=True)
+    recording = find(archive, id)
+    id = recording.id
+    trace = attempt("release", recording_id=id, by=by, detail=reason)
+    with _shown(id):
+        released = attempt_release(archive, recording, trace)
+    click.echo(_("{id}: released; {what_now}").format(id=id, what_now=_what_now(work, released)))
+    if work.config.retention.erase_after_note and archive.store.notes(id):
+        click.echo(_("Its analysis is filed, so nothing needs the audio any more: see `delete`."))
+
+
+@click.command("holds", short_help="What is on hold, overdue reviews first.")
+@json_option
+@click.pass_obj
+def holds_command(work: Workplace, as_json: bool) -> None:
+    """List what is on hold, those first whose review comes first, and so the overdue ones.
+
+    \b
+    Examples:
+      sipagent holds
+      sipagent holds --json
+    """
+    rows = holds(work.archive().store)
+    today = work.local(now()).date()
+    if as_json:
+        print_json(holds_json(rows, today))
+        return
+    screen = console()
+    if not rows:
+        screen.print(_("Nothing is on hold."))
+        return
+    show_table(rows, _columns(work, today), screen)
+    late = sum(is_overdue(row, today) for row in rows)
+    held = ngettext("{n} hold", "{n} holds", len(rows)).format(n=len(rows))
+    screen.print(f"\n{held}", style="dim")
+    if late:
+        said = ngettext(
+            "{n} review overdue: look at the case, then `release`, or `hold … --renew`.",
+            "{n} reviews overdue: look at the case, then `release`, or `hold … --renew`.",
+            late,
+        )
+        screen.print(said.format(n=late), style="bold red")
+
+
+@contextmanager
+def _shown(id: str) -> Iterator[None]:
+    """Raises Failure for what is refused."""
+    try:
+        yield
+    except HoldError as refusal:
+        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        said = _("--review: {text!r} is not a day; accepted: YYYY-MM-DD").format(text=text)
+        raise click.UsageError(said, click.get_current_context()) from None
+
+
+def _what_now(work: Workplace, released: Recording) -> str:
+    due_at = due(released, work.terms.period)
+    when = full(work.local(due_at))
+    past, ahead = _("it was due {when}, and the next purge takes it"), _("it is due {when}")
+    return (past if due_at <= now() else ahead).format(when=when)
+
+
+def _columns(work: Workplace, today: date) -> list[Column[Recording]]:
+    return [
+        Column("id", lambda row: row.id),
+        Column("review", lambda row: _review(row, today)),
+        Column("ground", lambda row: coded("ground", (row.hold or {}).get("ground")), shrinks=True),
+        Column("reference", _of_hold("reference"), shrinks=True, goes=3),
+        Column("by", _of_hold("by"), shrinks=True, goes=2),
+        Column("approved by", _of_hold("approved_by"), shrinks=True, goes=1),
+        Column("due", lambda row: f"{work.local(due(row, work.terms.period)):%Y-%m-%d}", room=WIDE),
+    ]
+
+
+def _of_hold(name: str) -> Callable[[Recording], str | None]:
+    return lambda row: (row.hold or {}).get(name)
+
+
+def _review(row: Recording, today: date) -> str:
+    day = str((row.hold or {}).get("review"))
+    return _("{day} OVERDUE").format(day=day) if is_overdue(row, today) else day

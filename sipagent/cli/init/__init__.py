@@ -1,1 +1,0 @@
-"""`sipagent init`: what it asks or is told, and what it writes."""

@@ -1,0 +1,273 @@
+"""Options that several commands take, and what they mean.
+
+    --yes                           a question before doing something to several calls, or
+                                    something other than was typed; a person at a terminal is asked
+    --since, --status, …            the filters of `list` and `calls`, as a Selection
+    --caller                        all calls of one person, for `export` and `delete`
+    --identity, --passphrase-file   whose private key opens recordings; a passphrase is typed at a
+                                    terminal or read from a file: other users could see arguments
+
+An option that one command alone takes is in its own module.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from gettext import gettext as _
+from gettext import pgettext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from retention.archive import Archive
+from retention.erase import KeptCall
+from retention.records import Status
+from retention.rows.selection import Selection
+from retention.vault import Identity, KeysError, read_identity
+from sipagent.cli.program import Decorated, Failure, Workplace, now
+from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
+from sipagent.languages.labels import N_, label, length
+from sipagent.languages.spoken import Reason
+from sipagent.lookup import parsing
+from sipagent.lookup.results import calls_of_caller
+
+
+def yes_option(command: Decorated) -> Decorated:
+    """`--yes`."""
+    return click.option("--yes", is_flag=True, help="Do not ask: for programs.")(command)
+
+
+def confirmed(question: str) -> bool:
+    """Ask at the terminal; whatever is no clear answer is asked again, none is a no.
+
+    `y` and `yes` are a yes in every language. Raises click.Abort.
+    """
+    yes = ("y", "yes", *_("y yes").split())
+    no = ("n", "no", "", *_("n no").split())
+    while True:
+        typed = (
+            click.prompt(question, prompt_suffix=_(" [y/N]: "), default="", show_default=False, err=True)
+            .strip()
+            .lower()
+        )
+        if typed in (*yes, *no):
+            return typed in yes
+        click.echo(_("Error: invalid input"), err=True)
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Go on if the answer is yes. Raises Failure for a no, and without a terminal to ask at."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure(_("nobody can be asked here; accepted: --yes, or a terminal"))
+    if not confirmed(question):
+        raise Failure(_("nothing was done"))
+
+
+_MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--since", metavar="TIME", help=f"Begun at or after: {_MOMENT}."),
+    click.option("--until", metavar="TIME", help="Begun before; a date alone includes that day."),
+    click.option("--caller", metavar="NUMBER", help="As you would dial it, or how it begins or ends."),
+    click.option(
+        "--reference",
+        metavar="R",
+        help="The call's own: 482913, as the operator tells where no number has come.",
+    ),
+    click.option("--operator", metavar="EXTENSION", help="201, or the whole address."),
+    click.option(
+        "--status", type=click.Choice([status.value for status in Status]), help="Of the recording."
+    ),
+    click.option("--held", is_flag=True, help="Only what is on legal hold."),
+    click.option("--flagged", is_flag=True, help="Only what an operator has flagged."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest."),
+)
+
+
+def filter_options(command: Decorated) -> Decorated:
+    """Add the options that `selection` understands."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def selection(work: Workplace, **asked: Any) -> Selection:
+    """Read the options. Raises ConfigError, and click.UsageError for one that cannot be read."""
+    try:
+        return parsing.selection(work.config, now(), **asked)
+    except parsing.FilterError as error:
+        said = _("{option}: {problem}").format(option=f"--{error.name}", problem=error.problem)
+        raise click.UsageError(said, click.get_current_context()) from error
+
+
+def period_of(work: Workplace, since: str | None, until: str | None) -> Selection:
+    """Read only the options of the period. Raises the errors of `selection`."""
+    return selection(work, since=since, until=until)
+
+
+def caller_option(command: Decorated) -> Decorated:
+    """`--caller`."""
+    return click.option(
+        "--caller", metavar="NUMBER", help="In place of ID: all of this caller's, the whole number."
+    )(command)
+
+
+def one_of_the_two(id: str | None, caller: str | None) -> None:
+    """Raises click.UsageError unless exactly one is given."""
+    if (id is None) == (caller is None):
+        both = _("both are given; accepted: ID, or --caller NUMBER")
+        neither = _("neither is given; accepted: ID, or --caller NUMBER")
+        raise click.UsageError(neither if id is None else both, click.get_current_context())
+
+
+def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
+    """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none."""
+    try:
+        found = calls_of_caller(archive.store, typed, work.config.service.country)
+    except ValueError as error:
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--caller", problem=error), click.get_current_context()
+        ) from error
+    if not found:
+        said = _("{number}: no call of this caller is kept; accepted: the whole number")
+        raise Failure(said.format(number=typed))
+    return found
+
+
+def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> None:
+    """Show on stderr the calls that a question is about."""
+
+    def held(call: KeptCall) -> str | None:
+        return label("mark", "held") if call.recording and archive.hold_of(call.recording) else None
+
+    columns: list[Column[KeptCall]] = [
+        Column("id", lambda call: call.id),
+        Column("began", lambda call: full(work.local(call.started_at)), goes=2),
+        Column(
+            "length", lambda call: length(call.recording.duration_s if call.recording else None), right=True
+        ),
+        Column("operator", _operators, shrinks=True, goes=1),
+        Column("recording", lambda call: coded("status", call.recording.status if call.recording else None)),
+        Column("hold", held),
+    ]
+    show_table(calls, columns, console(stderr=True))
+
+
+def _operators(call: KeptCall) -> str | None:
+    row = call.receipt or call.recording
+    return operators(row) if row else None
+
+
+PASSPHRASE_LIMIT = 1024  # bytes
+
+
+def passphrase_option(command: Decorated) -> Decorated:
+    """`--passphrase-file`."""
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="F",
+        help="Holds the key's passphrase, in one line; absent: you are asked.",
+    )(command)
+
+
+def new_passphrase_options(command: Decorated) -> Decorated:
+    """`--passphrase-file`, `--no-passphrase`."""
+    none = click.option(
+        "--no-passphrase", is_flag=True, help="None: whoever gets the private key can listen."
+    )
+    return passphrase_option(none(command))
+
+
+def identity_option(*, required: bool = False) -> Callable[[Decorated], Decorated]:
+    """`--identity`."""
+    return click.option(
+        "--identity",
+        required=required,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="KEYFILE",
+        help="The private key of a recipient; sealed recordings need one.",
+    )
+
+
+def unlock(keyfile: Path, passphrase_file: Path | None) -> Identity:
+    """Read an identity, asking for its passphrase if it has one. Raises Failure."""
+
+    def passphrase() -> str:
+        if passphrase_file is not None:
+            return read_passphrase(passphrase_file)
+        if not sys.stdin.isatty():
+            said = N_("{file}: has a passphrase; accepted: --passphrase-file, or a terminal to ask at")
+            raise Failure(Reason(said, file=keyfile))
+        return ask_secret(_("Passphrase of {file}").format(file=keyfile))
+
+    try:
+        return read_identity(keyfile, passphrase)
+    except KeysError as error:
+        raise Failure(*error.args) from error
+
+
+def given_passphrase(passphrase_file: Path | None, no_passphrase: bool) -> str | None:
+    """What the options of `new_passphrase_options` say: the one in the file; None for none, or for a
+    question.
+
+    Raises Failure, OSError; UsageError for both options.
+    """
+    if passphrase_file is None:
+        return None
+    if no_passphrase:
+        said = _("--no-passphrase: given beside --passphrase-file")
+        raise click.UsageError(said, click.get_current_context())
+    return read_passphrase(passphrase_file)
+
+
+def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: bool) -> str | None:
+    """The passphrase of a new key: none, from the file, or asked for twice. Raises Failure, UsageError."""
+    given = given_passphrase(passphrase_file, no_passphrase)
+    if given is not None or no_passphrase:
+        return given
+    if not sys.stdin.isatty():
+        said = _("no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase")
+        raise click.UsageError(said, click.get_current_context())
+    return ask_for_new_passphrase(private)
+
+
+def ask_for_new_passphrase(private: Path) -> str:
+    """Ask for the passphrase of a new key, twice."""
+    return ask_secret(_("New passphrase of {file}").format(file=private), again=_("Once more"))
+
+
+def ask_secret(what: str, *, again: str | None = None) -> str:
+    """A secret, typed at the terminal; a second time where `again` asks for it."""
+    typed = click.prompt(
+        what,
+        hide_input=True,
+        confirmation_prompt=again or False,
+        prompt_suffix=pgettext("behind a question", ": "),
+        err=True,
+    )
+    return str(typed)
+
+
+def key_advice(private: Path) -> str:
+    """The advice on what to do with an identity."""
+    said = _(
+        "Move {file} to the machine of whoever listens, and keep a copy in a safe: "
+        "it must not stay here, and without it nobody can listen."
+    )
+    return said.format(file=private)
+
+
+def read_passphrase(file: Path) -> str:
+    """The one line of a file. Raises Failure if it has none, OSError."""
+    with file.open("rb") as opened:
+        content = opened.read(PASSPHRASE_LIMIT + 1)
+    try:
+        text = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise Failure(Reason("{file}: is not UTF-8 text", file=file)) from error
+    if not text or "\n" in text or len(content) > PASSPHRASE_LIMIT:
+        said = N_("{file}: holds no passphrase; accepted: one line, {limit} bytes at most")
+        raise Failure(Reason(said, file=file, limit=PASSPHRASE_LIMIT))
+    return text

@@ -1,1 +1,0 @@
-"""Commands for what is kept: one module a command, or a family of them."""

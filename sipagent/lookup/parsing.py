@@ -1,0 +1,186 @@
+"""What people type, as values: moments, callers' numbers, references of calls, filters, texts of analyses.
+
+Pure: the present is an argument. What cannot be read raises ValueError, one line that says what is
+accepted, in the language that is spoken; of filters it is a FilterError, which names the field.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, TypeVar
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+
+from retention.records import Status, is_id
+from retention.rows.selection import Selection
+from retention.statistics import DECISIONS, OUTCOMES
+from sipagent.config.errors import is_plain
+from sipagent.config.identity import to_e164
+from sipagent.languages.spoken import gettext as _
+
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
+
+_AGO = re.compile(r"(\d{1,4})([mhdw])", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False) -> datetime:
+    """The UTC moment meant; a text without an offset is local time.
+
+    A whole day (a date, `today`, `yesterday`) is its first moment, or with `end` the first one after it.
+    Raises ValueError with what is accepted.
+    """
+    text = text.strip()
+    if text == "now":
+        return now
+    if ago := _AGO.fullmatch(text):
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        return _day(text, now, zone, end) or _moment(text, zone)
+    except (ValueError, OverflowError):
+        said = _(
+            "{text!r} is not a moment; accepted: 2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, "
+            "12h, 7d or 2w (ago)"
+        )
+        raise ValueError(said.format(text=text)) from None
+
+
+def _day(text: str, now: datetime, zone: ZoneInfo, end: bool) -> datetime | None:
+    today = now.astimezone(zone).date()
+    days = {"today": today, "yesterday": today - timedelta(days=1)}
+    day = datetime.fromisoformat(text).date() if _DATE.fullmatch(text) else days.get(text)
+    if day is None:
+        return None
+    return datetime.combine(day + timedelta(days=int(end)), time(), zone).astimezone(UTC)
+
+
+def _moment(text: str, zone: ZoneInfo) -> datetime:
+    if _MOMENT.fullmatch(text) is None:
+        raise ValueError(text)
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def call_reference(typed: str) -> str:
+    """`482913`, also from `#482 913` or the end of an id. Raises ValueError."""
+    reference = re.sub(r"[\s.#-]", "", typed)
+    if re.fullmatch(r"\d{6}", reference, re.ASCII) is None:
+        said = _("{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
+        raise ValueError(said.format(typed=typed))
+    return reference
+
+
+def caller_forms(typed: str, country: str) -> tuple[str, ...]:
+    """Every form that a typed number, or its beginning or end, may have in the rows.
+
+    `06 12 34 56 78` is one number, `+33612345678`. A part, `0612`, may be the beginning or the end, so it is
+    both `+33612…` and `…0612`. Raises ValueError.
+    """
+    number = to_e164(typed, country)
+    if number is not None and number.startswith("+"):
+        return (number,)
+    digits = re.sub(r"[\s\-.()/]", "", typed)
+    if re.fullmatch(r"\+?\d{1,20}", digits, re.ASCII) is None:
+        said = _("{typed!r} is not a number; accepted: 06 12 34 56 78, +33612345678, or a part of it")
+        raise ValueError(said.format(typed=typed))
+    if digits.startswith("+"):
+        return (digits,)
+    if digits.startswith("00"):
+        return (f"+{digits[2:]}", digits)
+    if digits.startswith("0"):
+        return (f"+{phonenumbers.country_code_for_region(country)}{digits[1:]}", digits)
+    return (f"+{digits}", digits)
+
+
+Value = TypeVar("Value")
+
+
+class FilterError(ValueError):
+    """A filter cannot be read. `name` is its field, such as `since`; `problem` is what is wrong, one line."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+        self.problem = problem
+
+
+def selection(
+    config: "Config",
+    present: datetime,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    caller: str | None = None,
+    reference: str | None = None,
+    operator: str | None = None,
+    status: str | None = None,
+    outcome: str | None = None,
+    decision: str | None = None,
+    after: str | None = None,
+    held: bool = False,
+    flagged: bool = False,
+    limit: int | None = None,
+) -> Selection:
+    """What is meant; a text without an offset is a time of the service. Raises FilterError."""
+    service = config.service
+    forms = _read("caller", caller, lambda text: caller_forms(text, service.country)) or ()
+    number = forms[0] if len(forms) == 1 and to_e164(forms[0], service.country) == forms[0] else None
+    return Selection(
+        since=_read("since", since, lambda text: parse_moment(text, present, service.timezone)),
+        until=_read("until", until, lambda text: parse_moment(text, present, service.timezone, end=True)),
+        number=number,
+        caller=() if number else forms,
+        reference=_read("reference", reference, call_reference),
+        operator=operator,
+        status=_read("status", status, lambda text: Status(_one_of(text, tuple(Status)))),
+        outcome=_read("outcome", outcome, lambda text: _one_of(text, OUTCOMES)),
+        decision=_read("decision", decision, lambda text: _one_of(text, DECISIONS)),
+        after=_read("after", after, _id),
+        held=held,
+        flagged=flagged,
+        limit=limit,
+    )
+
+
+def _read(name: str, text: str | None, read: Callable[[str], Value]) -> Value | None:
+    if text is None:
+        return None
+    try:
+        return read(text)
+    except ValueError as error:
+        raise FilterError(name, str(error)) from error
+
+
+def _one_of(text: str, accepted: tuple[str, ...]) -> str:
+    if text not in accepted:
+        said = _("{typed!r} is none of these: {accepted}")
+        raise ValueError(said.format(typed=text, accepted=", ".join(accepted)))
+    return text
+
+
+def _id(text: str) -> str:
+    if not is_id(text):
+        raise ValueError(_("{typed!r} is not an id").format(typed=text))
+    return text
+
+
+NOTE_LIMIT = 64 * 1024  # bytes
+
+
+def note_text(content: bytes) -> str:
+    """The text, its lines ended by a line feed alone. Raises ValueError, one line, for what is no text."""
+    if len(content) > NOTE_LIMIT:
+        raise ValueError(_("is longer than {limit} KiB").format(limit=NOTE_LIMIT // 1024))
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(_("is not UTF-8 text")) from error
+    if not text:
+        raise ValueError(_("is empty"))
+    if not all(is_plain(char) for char in text.replace("\n", "").replace("\t", "")):
+        raise ValueError(_("holds control characters, it is not plain text"))
+    return text

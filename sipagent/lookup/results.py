@@ -1,0 +1,306 @@
+"""What commands, the page and the interface for programs answer, and its JSON.
+
+    terms_of, rules_of   how long things are kept, and what may be asked for, by the configuration
+    count                the figures of a period
+    audit                whether the draws in receipts are those of the seed
+    calls_of_caller      all calls of one person: by the whole number
+    calls_of_reference   the same by the reference that somebody without a number was told
+    whole_record         all that is known of one call
+    …_json               what was done, is held and was counted, for commands and the interface
+
+A draw is in a receipt's events, until the personal fields of the receipt are emptied, and the events,
+too.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from retention.actions import Rules
+from retention.archive import Archive
+from retention.erase import Deletion, KeptCall
+from retention.holds import is_overdue
+from retention.purge import Terms, due
+from retention.records import Access, Json, Note, Receipt, Recording, host_of, reference_of, to_text
+from retention.rows.rows import Rows
+from retention.rows.selection import Selection
+from retention.statistics import OTHER, Statistics
+from retention.use import Copy, known_copies
+from retention.vault import KeysError
+from sipagent.config.sampling import Draw, Seed, draw
+from sipagent.lookup.parsing import call_reference, caller_forms
+
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
+
+
+def terms_of(config: "Config") -> Terms:
+    """The terms of its table `retention`."""
+    kept = config.retention
+    return Terms(
+        period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+    )
+
+
+def rules_of(config: "Config", present: datetime) -> Rules:
+    """What may be asked for, and approved, at that moment."""
+    kept = config.retention
+    return Rules(
+        grounds=kept.hold_grounds,
+        purposes=kept.purposes,
+        period=kept.period,
+        today=present.astimezone(config.service.timezone).date(),
+    )
+
+
+Tally = dict[str, tuple[int, int]]  # of each table: its rows, and those that the chain knows of
+Row = TypeVar("Row")
+
+
+class Through(Protocol):
+    """Gives the rows on, one at a time."""
+
+    def __call__(self, rows: Iterable[Row], /) -> Iterable[Row]: ...
+
+
+def no_figures(config: "Config") -> Statistics:
+    """Those of a service, before anything is counted."""
+    return Statistics(config.service.timezone, _numbers(config))
+
+
+def count(store: Rows, period: Selection, figures: Statistics, through: Through) -> None:
+    """Count every row of the period, read in pages: no writer waits, and rows do not stay in memory.
+
+    Receipts and recordings come `through` what tells how far it is. Raises StoreError.
+    """
+    for receipt in through(store.each_receipt(period)):
+        figures.receipt(receipt)
+    for recording in through(store.each_recording(period)):
+        figures.recording(recording)
+    for together in store.each_sum(period.since, period.until):
+        figures.sum(together)
+
+
+def rows_of(tally: Tally) -> int:
+    """How many rows there are to count, whatever the period."""
+    return sum(tally[name][0] for name in ("receipts", "recordings"))
+
+
+def _numbers(config: "Config") -> dict[str, str | None]:
+    """The service's numbers, each with the language that it is answered in; None if a key decides."""
+    language = None if config.prompts.choices else config.service.language
+    return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **config.prompts.languages}
+
+
+@dataclass(slots=True)
+class Audit:
+    """`calls` and `drawn` by share; `wrong`: a receipt's id, and what is wrong with its draw.
+
+    `undrawn` counts receipts of calls for which nothing was drawn (rejected, closed, recording switched off),
+    `forgotten` those whose events are gone, `elsewhere` those of calls that another host drew for.
+    """
+
+    calls: Counter[float] = field(default_factory=Counter)
+    drawn: Counter[float] = field(default_factory=Counter)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    undrawn: int = 0
+    forgotten: int = 0
+    elsewhere: int = 0
+
+    def to_json(self) -> Json:
+        """Shares in falling order; `expected` is the average number of drawn calls."""
+        return {
+            "calls": self.calls.total(),
+            "drawn": self.drawn.total(),
+            "shares": [
+                {
+                    "share": share,
+                    "calls": count,
+                    "drawn": self.drawn[share],
+                    "expected": round(share * count, 1),
+                }
+                for share, count in sorted(self.calls.items(), reverse=True)
+            ],
+            "undrawn": self.undrawn,
+            "forgotten": self.forgotten,
+            "elsewhere": self.elsewhere,
+            "wrong": [{"id": id, "problem": problem} for id, problem in self.wrong],
+        }
+
+
+def audit(receipts: Iterable[Receipt], seed: Seed | None, host: str | None = None) -> Audit:
+    """Repeat every draw. Without a seed no draw can be repeated, so each is wrong.
+
+    `host`: which of several this is; each has a seed of its own, and draws of others are only counted.
+    """
+    found = Audit()
+    for receipt in receipts:
+        draws = [one for event in receipt.events if (one := Draw.read(event.what))]
+        if host is not None and _is_of_another(receipt.id, draws, seed, host):
+            found.elsewhere += 1
+            continue
+        if len(draws) == 1:
+            found.calls[draws[0].share] += 1
+            found.drawn[draws[0].share] += draws[0].drawn
+        elif _has_forgotten(receipt):
+            found.forgotten += 1
+        elif not draws:
+            found.undrawn += 1
+        found.wrong += ((receipt.id, problem) for problem in _problems(receipt, draws, seed))
+    return found
+
+
+def _is_of_another(id: str, draws: list[Draw], seed: Seed | None, host: str) -> bool:
+    """Whether another host drew; before there were several, ids named none: then the seed tells."""
+    if (of := host_of(id)) is not None:
+        return of != host
+    return bool(draws) and (seed is None or draws[0].seed != seed.name)
+
+
+def _has_forgotten(receipt: Receipt) -> bool:
+    return receipt.call_id is None and not receipt.events
+
+
+def _problems(receipt: Receipt, draws: list[Draw], seed: Seed | None) -> Iterator[str]:
+    recorded = receipt.recording_id is not None or receipt.decision == "allowed"
+    if len(draws) > 1:
+        yield f"tells of {len(draws)} draws"
+    elif draws:
+        yield from _unlike(receipt.id, draws[0], seed)
+        if recorded and not draws[0].drawn:
+            yield "not drawn, and could be recorded all the same"
+        if draws[0].drawn and receipt.decided_by == "sampling":
+            yield "drawn, and treated as if it was not"
+    elif not _has_forgotten(receipt) and (recorded or receipt.decided_by == "sampling"):
+        yield "tells of no draw, and could be recorded" if recorded else "not drawn, and tells of no draw"
+
+
+def _unlike(id: str, told: Draw, seed: Seed | None) -> Iterator[str]:
+    """The differences between a draw and the seed. A draw without a value needs no seed."""
+    if told.value is None:
+        return
+    if seed is None or told.seed != seed.name:
+        yield f"drawn with the seed {told.seed}, which is not the one at hand"
+    elif draw(seed, id, told.share) != told:
+        yield f"tells of {told.value!r}, and the seed says {seed.value(id)!r}"
+
+
+def calls_of_caller(store: Rows, typed: str, country: str) -> list[KeptCall]:
+    """What is kept of the calls from this number, oldest first. Raises ValueError for what is no number.
+
+    A part would match several people: so `0612` only finds a caller with just this number.
+    """
+    return _calls(store, [Selection(number=form) for form in caller_forms(typed, country)])
+
+
+def calls_of_reference(store: Rows, typed: str) -> list[KeptCall]:
+    """What is kept of the calls with this reference, oldest first: one, or by chance of several people.
+
+    Raises ValueError for what is no reference.
+    """
+    return _calls(store, [Selection(reference=call_reference(typed))])
+
+
+def _calls(store: Rows, chosen: list[Selection]) -> list[KeptCall]:
+    ids = {row.id for one in chosen for row in store.each_receipt(one)}
+    ids |= {row.id for one in chosen for row in store.each_recording(one)}
+    return [KeptCall.find(store, id) for id in sorted(ids)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeRecord:
+    """Everything about one id; at least a recording or a receipt."""
+
+    id: str
+    recording: Recording | None
+    receipt: Receipt | None
+    notes: list[Note]
+    copies: list[Copy]
+    accesses: list[Access]
+    sealed_to: list[str] | None  # who can listen; None if it is in clear, or gone
+
+    def to_json(self, period: str) -> Json:
+        """As `show --json` prints it; `period`: how long recordings are kept, by the configuration."""
+        row, receipt = self.recording, self.receipt
+        own: Json = row.to_json() if row else {"id": self.id, "status": None}
+        return own | {
+            "reference": reference_of(self.id),
+            "due_at": to_text(due(row, period)) if row else None,
+            "sealed_to": self.sealed_to,
+            "receipt": receipt.to_json() if receipt else None,
+            "notes": [note.to_json() for note in self.notes],
+            "copies": [copy_json(copy) for copy in self.copies],
+            "accesses": [access.to_json() for access in self.accesses],
+        }
+
+
+def whole_record(archive: Archive, id: str) -> WholeRecord:
+    """All that is known of an id. Raises UnknownId, StoreError."""
+    store = archive.store
+    call = KeptCall.find(store, id)
+    return WholeRecord(
+        id=id,
+        recording=call.recording,
+        receipt=call.receipt,
+        notes=store.notes(id),
+        copies=known_copies(store, id),
+        accesses=store.accesses(id),
+        sealed_to=_sealed_to(archive, id),
+    )
+
+
+def copy_json(copy: Copy) -> Json:
+    """`exists`: whether it is still there; true where nobody can look."""
+    return {"path": str(copy.path), "at": to_text(copy.at), "by": copy.by, "exists": copy.exists}
+
+
+def _sealed_to(archive: Archive, id: str) -> list[str] | None:
+    if not archive.vault.has(id):
+        return None
+    try:
+        return [str(key) for key in archive.vault.recipients(id)]
+    except KeysError:
+        return []  # `verify` says what is wrong with it
+
+
+def deletion_json(done: Deletion) -> Json:
+    """As `delete --json` prints it."""
+    return {
+        "id": done.call.id,
+        "deleted_at": to_text(done.trace.at),
+        "by": done.trace.by,
+        "reason": done.trace.detail,
+        "started_at": to_text(done.call.started_at),
+        "recording": done.call.recording and _was(done.call.recording),
+        "receipt": done.receipt,
+        "notes": done.notes,
+        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in done.copies],
+        "chain": {"seq": done.entry.seq, "hash": done.entry.hash},
+    }
+
+
+def _was(row: Recording) -> Json:
+    names = ("ended_at", "duration_s", "status", "bytes", "sha256", "purged_at")
+    json = row.to_json()
+    return {name: json[name] for name in names}
+
+
+def holds_json(rows: Iterable[Recording], today: date) -> list[Json]:
+    """As `holds --json` prints it; `today` in the service's time zone."""
+    return [row.to_json() | {"review_overdue": is_overdue(row, today)} for row in rows]
+
+
+def statistics_json(config: "Config", figures: Statistics, period: Selection, tally: Tally) -> Json:
+    """As `stats --json` prints it."""
+    return {
+        "since": period.since and to_text(period.since),
+        "until": period.until and to_text(period.until),
+        "timezone": str(config.service.timezone),
+        **figures.to_json(),
+        "reconciled": {
+            "agrees": all(rows == chain for rows, chain in tally.values()),
+            **{name: {"rows": rows, "chain": chain} for name, (rows, chain) in tally.items()},
+        },
+    }

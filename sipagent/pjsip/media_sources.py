@@ -1,0 +1,291 @@
+"""Whose RTP each leg hears: what `MediaSource` decides, carried out on the library's sockets.
+
+The library reads them on a thread of its own, and takes to whoever sends ten packets (pjmedia's
+PJMEDIA_RTP_NAT_PROBATION_CNT): so the kernel decides instead (`sipagent.sip.packet_filter`). They are
+found among the process's own descriptors by the ports that they are bound to.
+
+A socket hears nobody from its birth on, and then the leg's own peer. What the kernel keeps from it is
+counted. Who has sent that is asked once: for a moment others' packets come without their content. The
+library passes over those as over keep-alives, but for the address.
+"""
+
+import os
+import select
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from sipagent.agent.engine import EngineSettings, ForeignMedia
+from sipagent.call import events as e
+from sipagent.config.types import Network
+from sipagent.pjsip import library
+from sipagent.pjsip.legs import Leg
+from sipagent.sip.packet_filter import MediaSource, attach, drain, dropped
+
+DESCRIPTORS = "/proc/self/fd"
+
+
+class RtpSockets:
+    """Those bound to the ports from `first` to `last`, but for `other`: that is SIP's."""
+
+    def __init__(self, first: int, last: int, other: int) -> None:
+        self._ports = range(first, last + 1)
+        self._other = other
+        self._at: dict[int, tuple[int, int]] = {}  # by port: descriptor and inode
+        self._inodes: dict[int, int] = {}  # all sockets seen: the port, or 0 for one of another kind
+
+    def shut(self) -> None:
+        """Have those that have come since hear nobody, and forget what they had heard. Raises OSError."""
+        found: dict[int, int] = {}
+        for descriptor, inode in _sockets():
+            port = self._inodes.get(inode)
+            if port is None:
+                with _copy(descriptor) as one:
+                    port = self._port(one)
+                    if port:
+                        attach(one, ())
+                        drain(one)
+            found[inode] = port
+            if port:
+                self._at[port] = descriptor, inode
+        self._inodes = found
+
+    def admit(self, port: int, source: MediaSource, *, ask: bool = False) -> None:
+        """Have the leg whose RTP comes to `port` hear whom it believes. Raises OSError.
+
+        `ask`: the library takes the addresses of others, and nothing of what they send.
+        """
+        for at, senders in ((port, source.admitted), (port + 1, source.admitted_reports)):
+            with self._copy_of(at) as one:
+                if one:
+                    attach(one, senders, emptied=ask and at == port)
+
+    def dropped(self, port: int) -> int:
+        """How many packets of others did not get in at `port` since its socket was made."""
+        with self._copy_of(port) as one:
+            return dropped(one) if one else 0
+
+    def unread(self, port: int) -> bool:
+        """Whether something waits to be read at `port`."""
+        with self._copy_of(port) as one:
+            return one is not None and _readable(one)
+
+    @contextmanager
+    def _copy_of(self, port: int) -> Iterator[socket.socket | None]:
+        descriptor, inode = self._at.get(port, (-1, -1))
+        if not _is(descriptor, inode):  # closed, and the port is another socket's by now
+            self._at.pop(port, None)
+            self.shut()
+            descriptor, inode = self._at.get(port, (-1, -1))
+        if not _is(descriptor, inode):
+            yield None
+            return
+        with _copy(descriptor) as one:
+            yield one
+
+    def _port(self, one: socket.socket) -> int:
+        if one.family != socket.AF_INET or one.type != socket.SOCK_DGRAM:
+            return 0
+        port: int = one.getsockname()[1]
+        return port if port in self._ports and port != self._other else 0
+
+
+def bound_to(port: int) -> Iterator[socket.socket]:
+    """The process's sockets over IPv4 that are bound to a port, by descriptors that are the caller's."""
+    for descriptor, _ in _sockets():
+        one = _copy(descriptor)
+        if one.family == socket.AF_INET and one.getsockname()[1] == port:
+            yield one
+        else:
+            one.close()
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """Descriptor and inode of each socket of this process."""
+    for descriptor in map(int, os.listdir(DESCRIPTORS)):  # noqa: PTH208 - paths take three times as long
+        try:
+            found = os.fstat(descriptor)
+        except OSError:  # that of the folder itself, or another thread has just closed it
+            continue
+        if stat.S_ISSOCK(found.st_mode):
+            yield descriptor, found.st_ino
+
+
+def _readable(one: socket.socket) -> bool:
+    """By `poll`: `select` knows no descriptor beyond 1023."""
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is(descriptor: int, inode: int) -> bool:
+    try:
+        return descriptor >= 0 and os.fstat(descriptor).st_ino == inode
+    except OSError:
+        return False
+
+
+def _copy(descriptor: int) -> socket.socket:
+    """A socket by a second descriptor, of our own: closing it closes nothing of the library's."""
+    return socket.socket(fileno=os.dup(descriptor))
+
+
+SOON_S = 1.0  # a first packet that has not come by then is looked for less often
+COUNT_S = 1.0  # between two looks at what was kept from a leg that has been heard
+ASK_S = 0.5  # how long others' addresses are waited for
+
+
+@dataclass(slots=True)
+class _Watch:
+    """`since`: when a peer was agreed upon (monotonic s), with so many `packets` by then.
+
+    `awaited`: packets beyond which the leg has been heard since its answer; None: nobody asks. `heard`:
+    whether that peer has been. `dropped`: how many packets of others have been told of; `asked`: since when
+    it is asked whose they are (monotonic s); `stranger`: the answer, as far as there is one.
+    """
+
+    source: MediaSource
+    since: float = 0.0
+    packets: int = 0
+    awaited: int | None = None
+    heard: bool = False
+    dropped: int = 0
+    asked: float | None = None
+    asking: bool = False
+    stranger: str = ""
+
+    @property
+    def looks(self) -> bool:
+        return self.awaited is not None or (self.source.negotiated is not None and not self.source.latched)
+
+
+class Sources:
+    """All legs'. On the SIP thread."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._sockets = RtpSockets(*settings.rtp_ports, settings.listen[1])
+        self._networks: tuple[IPv4Network, ...] = ()
+        self._of: dict[Leg, _Watch] = {}
+        self._count_at = 0.0
+        self.trust(settings.media_sources)
+
+    def trust(self, media_sources: tuple[Network, ...]) -> None:
+        """Incoming legs to come may be heard from these, where SDP's peer sends nothing."""
+        self._networks = tuple(net for net in media_sources if isinstance(net, IPv4Network))
+
+    @property
+    def waits(self) -> bool:
+        """Whether a first packet is to be looked for often."""
+        soon = time.monotonic() - SOON_S
+        return any(watch.looks and watch.since > soon for watch in self._of.values())
+
+    @property
+    def pending(self) -> bool:
+        return any(watch.looks or watch.asking for watch in self._of.values())
+
+    def shut(self) -> None:
+        """The library has made sockets: they hear nobody."""
+        self._sockets.shut()
+
+    def signalled(self, leg: Leg, address: str) -> None:
+        """The leg's SIP comes from this address."""
+        self._watch(leg).source.signalled_by(address)
+
+    def agreed(self, leg: Leg) -> None:
+        """SDP has been agreed upon, for the first time or anew."""
+        watch, now = self._watch(leg), time.monotonic()
+        self._sockets.shut()
+        if watch.source.agreed(library.rtp_peer(leg, leg.audio), now):
+            watch.since, watch.packets = now, library.rtp_counted(leg, leg.audio)[0]
+            watch.heard = False  # the new peer's packets, too, may be among those that are kept out
+        self._admit(leg, watch)  # also where nothing is new but the socket
+
+    def answered(self, leg: Leg) -> None:
+        """Have the first packet be told; of an operator's, what came before the answer is early media."""
+        watch = self._watch(leg)
+        watch.since = time.monotonic()
+        watch.awaited = 0 if leg.incoming else library.rtp_counted(leg, leg.audio)[0]
+
+    def unread(self, leg: Leg) -> bool:
+        """Whether packets of the leg's wait for the library's thread."""
+        port = library.rtp_port(leg, leg.audio)
+        return bool(port) and self._sockets.unread(port)
+
+    def forget(self, leg: Leg) -> None:
+        """The leg has ended."""
+        self._of.pop(leg, None)
+
+    def clear(self) -> None:
+        self._of.clear()
+
+    def poll(self, now: float) -> None:
+        """See who sends, and who has sent in vain."""
+        for leg, watch in list(self._of.items()):
+            if watch.looks:
+                self._try(leg, lambda: self._look(leg, watch, now))  # noqa: B023 - done at once
+        if due := now - self._count_at > COUNT_S:
+            self._count_at = now
+        for leg, watch in list(self._of.items()):
+            if due or watch.asking or not watch.heard:
+                self._try(leg, lambda: self._count(leg, watch, now))  # noqa: B023
+
+    def _try(self, leg: Leg, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as failure:  # no descriptor is left
+            leg.fails(f"its sockets: {failure.strerror}")
+
+    def _watch(self, leg: Leg) -> _Watch:
+        if leg not in self._of:
+            self._of[leg] = _Watch(MediaSource(self._networks if leg.incoming else ()))
+        return self._of[leg]
+
+    def _look(self, leg: Leg, watch: _Watch, now: float) -> None:
+        source, packets = watch.source, library.rtp_counted(leg, leg.audio)[0]
+        if not source.latched and packets > watch.packets:
+            if (address := library.rtp_sender(leg, leg.audio)) and source.heard(address):
+                watch.heard = True
+                self._admit(leg, watch)
+                leg.tell(e.MediaSourceFound(leg.number, own=source.own))
+                if source.elsewhere:
+                    leg.tell(e.MediaFoundElsewhere(leg.number))
+        elif source.waited(now):
+            self._admit(leg, watch)
+        if watch.awaited is not None and source.latched and packets > watch.awaited:
+            watch.awaited = None
+            leg.tell(e.MediaArrived(leg.number))
+
+    def _admit(self, leg: Leg, watch: _Watch) -> None:
+        if port := library.rtp_port(leg, leg.audio):
+            self._sockets.admit(port, watch.source)
+            watch.asking = False
+            watch.dropped = self._sockets.dropped(port)  # what was kept from it before is not held against it
+
+    def _count(self, leg: Leg, watch: _Watch, now: float) -> None:
+        """What is kept from a leg while it may still come to hear more is not told: it may be its own."""
+        if not watch.source.settled or not (port := library.rtp_port(leg, leg.audio)):
+            return
+        packets = self._sockets.dropped(port) - watch.dropped
+        if packets > 0 and watch.asked is None:
+            watch.asked, watch.asking = now, True
+            self._sockets.admit(port, watch.source, ask=True)
+        elif watch.asking:
+            self._hear_answer(leg, watch, now - (watch.asked or 0.0) > ASK_S)
+        if packets > 0 and not watch.asking:
+            watch.dropped += packets
+            report = ForeignMedia(leg.number, packets, heard=watch.heard, address=watch.stranger)
+            self._settings.report(report)
+
+    def _hear_answer(self, leg: Leg, watch: _Watch, last: bool) -> None:
+        """Who the others are, if the library has seen one by now; else at the `last` look nobody."""
+        sender = library.rtp_sender(leg, leg.audio)
+        if sender and not watch.source.admits(sender):
+            watch.stranger = sender[0]
+        if watch.stranger or last:
+            watch.asking = False
+            self._sockets.admit(library.rtp_port(leg, leg.audio), watch.source)

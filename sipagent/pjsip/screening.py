@@ -1,0 +1,451 @@
+"""What stands before the library: the kernel's filter on its SIP sockets, and the rules for each message.
+
+SipSockets    who may send at all: callers, whom we call, and who is in a call. A parser of C reads
+              whatever comes. So the kernel keeps out by address who can have no business here; the rest
+              is judged message by message.
+Challenges    who is given a digest (RFC 3261 section 22): in operators' legs their PBX, in callers' the
+              trunk. The library answers whoever asks in a realm that it has a password for, at any
+              moment
+              of a dialog: who asks with another server's nonce would have a digest that is good
+              there. So
+              the challenge of anybody else is taken out of its response before the library's layers see
+              it.
+Screening     puts them together, and judges each request. It also counts the sockets that calls have:
+the
+              library has so many handles for RTP and RTCP, keeps each for half a second after its end,
+              and ends the process where one is missing.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from typing import Protocol
+
+from sipagent.agent.engine import (
+    ChallengeRefused,
+    EngineFault,
+    EngineSettings,
+    GivenUp,
+    RefusedByEngine,
+    Side,
+)
+from sipagent.config.identity import call_id, header_values
+from sipagent.config.layout import EngineLimits
+from sipagent.config.types import Network
+from sipagent.pjsip import library
+from sipagent.pjsip.accounts import Account, Accounts
+from sipagent.pjsip.legs import Leg
+from sipagent.pjsip.library import ipv4, is_settled
+from sipagent.pjsip.media_sources import Sources, bound_to
+from sipagent.pjsip.request_filter import RequestFilter
+from sipagent.sip.messages import challenge_realm, signalling_source
+from sipagent.sip.packet_filter import Address, Sender, attach, dropped
+from sipagent.sip.request_rules import (
+    WITH_BODY,
+    Ignore,
+    LetGo,
+    Load,
+    Pass,
+    Refuse,
+    Request,
+    RequestRules,
+    Verdict,
+    Wait,
+    read_response,
+)
+from sipagent.sip.session_description import OTHER, Described, NotAcceptable
+
+ANYBODY = Sender(IPv4Network("0.0.0.0/0"))
+
+
+class SipSockets:
+    """`listen`: where SIP is heard, and waking packets, which come from `waker`, at `woken`.
+
+    With `peer` nobody else may send; without, `networks`, and the addresses that `open_to` names.
+    """
+
+    def __init__(
+        self, listen: Address, waker: Address, peer: Address | None, networks: Iterable[Network]
+    ) -> None:
+        self.listen = self.woken = listen
+        self._fixed = [Sender.at(*waker)]
+        self._peer = peer
+        self._networks = [Sender(one) for one in networks if isinstance(one, IPv4Network)]
+        self._open_to: frozenset[str] | None = None
+        self._heard: list[socket.socket] = []  # descriptors of our own, of those that datagrams come to
+
+    def open_to(self, addresses: frozenset[str]) -> None:
+        """Let these in, too, besides whoever may always send. Raises OSError."""
+        if addresses == self._open_to:
+            return
+        self._open_to = addresses
+        if self._peer is not None:
+            senders = [*self._fixed, Sender.at(*self._peer)]
+        else:
+            named = [Sender.at(address) for address in sorted(addresses) if ":" not in address]
+            senders = [*self._fixed, *self._networks, *named]
+        try:
+            self._attach(self.listen, senders)
+        except ValueError:  # in a process with some hundred calls
+            self._attach(self.listen, [ANYBODY])
+        if self.woken != self.listen:
+            self._attach(self.woken, self._fixed)
+
+    def dropped(self) -> int:
+        """Packets that were kept out so far; the library has its socket for datagrams from its start on."""
+        if not self._heard:
+            self._heard = [one for one in bound_to(self.listen[1]) if one.type == socket.SOCK_DGRAM]
+        return sum(dropped(one) for one in self._heard)
+
+    def close(self) -> None:
+        """Let go of them, before the library does."""
+        for one in self._heard:
+            one.close()
+        self._heard.clear()
+
+    @staticmethod
+    def _attach(to: Address, senders: Iterable[Sender]) -> None:
+        senders = list(senders)
+        for one in bound_to(to[1]):
+            with one:
+                attach(one, senders)
+
+
+TOLD = 100  # of addresses and realms: whoever sends can have many
+CALLERS = 1000  # that are known by their Call-IDs: a BYE may still be answered when its leg is gone
+
+Addresses = frozenset[IPv4Address | IPv6Address]
+
+
+class Challenges:
+    """On the SIP thread. `live`: the legs that have not ended."""
+
+    def __init__(
+        self, settings: EngineSettings, accounts: Accounts, live: Callable[[], Collection[Leg]]
+    ) -> None:
+        self._settings, self._accounts, self._live = settings, accounts, live
+        self._trunk: tuple[Network, ...] = ()
+        self._pbx: dict[str, Addresses] = {}
+        self._told: set[ChallengeRefused] = set()
+        self._callers: dict[str, None] = {}  # Call-IDs, in the order in which they came
+        self.come_from(settings.callers, settings.pbx)
+
+    def come_from(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
+        """Whom callers' legs may be asked by, and the hosts of whom operators' legs may."""
+        self._trunk = trunk
+        self._pbx = {host: self._pbx.get(host, _addresses(host)) for host in pbx}
+
+    def awaits(self, name: str) -> bool:
+        """Whether it must be known what this host name leads to, lest nobody there be answered."""
+        account = self._accounts.operators
+        return name in self._pbx and account is not None and account.credentials is not None
+
+    def found(self, name: str, addresses: Collection[str]) -> None:
+        """A host name leads to these now; none: nobody knows."""
+        if name in self._pbx and addresses:
+            self._pbx[name] = _addresses(*addresses)
+
+    def called(self, call_id: str) -> None:
+        """A caller's INVITE has come."""
+        self._callers[call_id] = None
+        if len(self._callers) > CALLERS:
+            live = {leg.call_id for leg in self._live()}
+            del self._callers[next(one for one in self._callers if one not in live)]
+
+    def heeded(self, message: str, source: str) -> bool:
+        """Whether a response may ask; `source`: its sender by the socket, `host:port`."""
+        if "authenticate" not in message.lower():
+            return True
+        methods = {value.split()[-1:] == ["REGISTER"] for value in header_values(message, "CSeq")}
+        if methods == {True}:
+            return True  # by the registrar: nobody else knows its branch
+        of_caller = call_id(message) in self._callers
+        account = self._accounts.trunk if of_caller else self._accounts.operators
+        if account is None or account.credentials is None:
+            return True
+        sender = signalling_source(message, source, self._settings.hop_token).rpartition(":")[0].strip("[]")
+        known = any(
+            address in of
+            for address in _addresses(sender)
+            for of in (self._trunk if of_caller else self._pbx.values())
+        )
+        if realm := challenge_realm(message):
+            self._look_at(realm, sender, account, "trunk" if of_caller else "operators", known=known)
+        return known
+
+    def _look_at(self, realm: str, sender: str, account: Account, of: Side, *, known: bool) -> None:
+        """Tell of who is refused, once."""
+        if known and (account.realm in ("", realm) or not account.learns):
+            return
+        refused = ChallengeRefused(sender, realm, of, account.realm if known else None)
+        if refused not in self._told and len(self._told) < TOLD:
+            self._told.add(refused)
+            self._settings.report(refused)
+
+
+def _addresses(*texts: str) -> Addresses:
+    """Those that are addresses, not names."""
+    found = set()
+    for text in texts:
+        try:
+            found.add(ip_address(text.strip("[]")))
+        except ValueError:
+            continue
+    return frozenset(found)
+
+
+OFFERS = "INVITE", "UPDATE"  # within a call
+EARLY = 256  # phones that ring, and describe their media already
+WAITING_A_LEG = 5  # requests that are held back at a time
+CLOSING_S = 1.0  # the library's half second, and the time until it looks
+OWN = 2  # of a leg with one stream: RTP and RTCP
+TIDY_S, COUNT_S = 10.0, 1.0
+LINGER_S = 0.25  # from RTP's arrival to the listener: the jitter buffer, and a frame of the ear's
+UNREAD_S = 0.005  # between two looks at whether the media's thread has read what came before a BYE
+UNREAD_AGAIN_S = 0.1
+MOVED = NotAcceptable(OTHER, "in the place of the audio stands something else")
+
+
+class Screened(Protocol):
+    """The engine that stands behind."""
+
+    @property
+    def settings(self) -> EngineSettings: ...
+
+    @property
+    def capacity(self) -> int:
+        """How many legs it can have at once."""
+
+    @property
+    def limits(self) -> EngineLimits: ...
+
+    @property
+    def live(self) -> Collection[Leg]:
+        """Those that have not ended."""
+
+    def heeds(self, message: str, source: str) -> bool:
+        """Whether a response may ask for a password."""
+
+
+class Screening:
+    """On the SIP thread. `sources` knows what RTP waits; `waker`: whose datagrams end a poll."""
+
+    def __init__(self, engine: Screened, sources: Sources, waker: Address) -> None:
+        settings = engine.settings
+        self._engine = engine
+        self._sources = sources
+        self._rules = RequestRules(
+            settings.callers,
+            settings.others,
+            settings.sip_peer,
+            settings.hop_token,
+            by_port=settings.transport == "udp",
+        )
+        self._filter = RequestFilter(
+            self._judge,
+            self._took,
+            self._responded,
+            self._failed,
+            codecs=settings.codecs,
+            heeds=engine.heeds,
+            transport=settings.transport,
+        )
+        self._early: dict[tuple[str, str], Described] = {}  # by Call-ID and tag: of phones that ring
+        self._refused: dict[str, NotAcceptable] = {}  # the last response whose description was taken away
+        self.sockets = SipSockets(
+            settings.listen, waker, settings.sip_peer, (*settings.callers, *settings.others)
+        )
+        self.draining = False
+        self.strangers = 0  # requests that got no answer, and packets that the kernel kept out
+        self._ignored = 0
+        self._counted_at = 0.0
+        self._dialled: frozenset[str] = frozenset()
+        self._opening: dict[str, int] = {}  # by Call-ID: what an INVITE opens, until it is a leg
+        self._open: dict[Leg, int] = {}
+        self._closing: list[tuple[float, int]] = []
+        self._tidied_at = 0.0
+
+    def start(self) -> None:
+        """Be asked from now on; the library's transports are there, and nothing has been read yet."""
+        self._filter.start()
+        self.sockets.open_to(frozenset())
+
+    def stop(self) -> None:
+        self._filter.stop()
+        self.sockets.close()
+        self._open.clear()
+
+    @property
+    def due(self) -> float | None:
+        """When `poll` has something to do (monotonic s)."""
+        return self._filter.due
+
+    def poll(self, now: float) -> None:
+        """Judge again what has waited, and let in who takes part in a call by now."""
+        self._filter.poll(now)
+        if now - self._counted_at > COUNT_S:
+            self._counted_at = now
+            self.strangers = self._ignored + self.sockets.dropped()
+        if now - self._tidied_at > TIDY_S:
+            self._tidied_at = now
+            self._rules.tidy({leg.call_id for leg in self._engine.live}, now)
+        self.sockets.open_to(self._rules.peers | self._dialled)
+
+    def dials(self, *addresses: str) -> None:
+        """A phone is rung there, whose answers are to come in."""
+        if not self._dialled.issuperset(addresses):
+            self._dialled |= set(addresses)
+            self.sockets.open_to(self._rules.peers | self._dialled)
+
+    def answered(self, message: str, source: str) -> None:
+        """A response has come."""
+        if address := ipv4(source):
+            self._rules.answered(message, address, time.monotonic())
+
+    def refused(self, message: str) -> NotAcceptable | None:
+        """Why the library was not shown the description in this response, its latest; None where it was."""
+        return self._refused.get(message)
+
+    def opened(self, leg: Leg) -> None:
+        """A leg is there, with what its INVITE has opened."""
+        self._open[leg] = self._opening.pop(leg.call_id, OWN)
+
+    def closed(self, leg: Leg) -> None:
+        """A leg has ended."""
+        self._closes(self._open.pop(leg, 0))
+        self._rules.ended(leg.call_id, time.monotonic())
+
+    def refused_by_library(self, call_id: str) -> None:
+        """An INVITE that had passed is no leg."""
+        self._closes(self._opening.pop(call_id, 0))
+        self._rules.ended(call_id, time.monotonic(), 0.0)
+
+    # --- steps ---
+
+    def _leg(self, call_id: str) -> Leg | None:
+        return next((leg for leg in self._engine.live if leg.call_id == call_id), None)
+
+    def _closes(self, sockets: int) -> None:
+        if sockets:
+            self._closing.append((time.monotonic() + CLOSING_S, sockets))
+
+    @property
+    def too_many(self) -> bool:
+        """Whether more sockets are promised than there are."""
+        return self._sockets(time.monotonic()) > self._engine.limits.sockets
+
+    def _sockets(self, now: float) -> int:
+        self._closing = [(until, sockets) for until, sockets in self._closing if until > now]
+        return sum(self._open.values()) + sum(sockets for _, sockets in self._closing)
+
+    def _load(self, request: Request, now: float) -> Load:
+        settings, begins = self._engine.settings, request.method == "INVITE" and not request.to_tag
+        legs = self._engine.capacity
+        return Load(
+            legs=library.call_count(),
+            legs_limit=legs,
+            sockets=self._sockets(now),
+            sockets_limit=self._engine.limits.sockets,
+            room=settings.has_room() if begins else True,
+            waiting=self._filter.waiting,
+            waiting_limit=WAITING_A_LEG * 2 * max(2, settings.calls),
+            draining=self.draining,
+            audio_at=self._audio_at(request),
+        )
+
+    def _audio_at(self, request: Request) -> int | None:
+        leg = self._leg(request.call_id)
+        return leg.audio if leg else None
+
+    def _judge(self, request: Request) -> Verdict:
+        now = time.monotonic()
+        verdict = self._rules.judge(request, self._load(request, now), now)
+        if isinstance(verdict, Pass) and request.to_tag and request.method in OFFERS:
+            verdict = self._comes_in_turn(request, now)
+        if isinstance(verdict, Pass) and request.to_tag and isinstance(request.sdp, Described):
+            verdict = self._keeps_its_place(request, request.sdp)
+        if isinstance(verdict, Pass) and request.method == "BYE":
+            return self._farewell(request)
+        return verdict
+
+    def _comes_in_turn(self, request: Request, now: float) -> Verdict:
+        """No offer is made while one waits for its answer (RFC 3261 section 14.2): the library loses count of
+        the lines.
+        """
+        leg = self._leg(request.call_id)
+        offers = request.method == "INVITE" or request.sdp is not None
+        early = offers and leg and not is_settled(leg.getId()) and not self._rules.is_repeated(request, now)
+        return Refuse(491) if early else Pass()
+
+    def _keeps_its_place(self, request: Request, sdp: Described) -> Verdict:
+        """A line of a call's may be closed, but is of audio for good (RFC 3264 section 8): the library would
+        accept another, and have no media.
+        """
+        moved = request.method in WITH_BODY and self._audio_at(request) in sdp.others
+        return Refuse(488, (MOVED.header,)) if moved else Pass()
+
+    def _farewell(self, request: Request) -> Verdict:
+        """What has come of a leg before its BYE is heard first: the library forgets it with the call."""
+        leg = self._leg(request.call_id)
+        if leg is None:
+            return Pass()
+        by_tones = any(one and not one.telephone_event for one in (leg, leg.peer))
+        if leg.peer and by_tones and request.waited_s < LINGER_S:
+            return Wait(LINGER_S)
+        if request.waited_s < UNREAD_AGAIN_S and self._sources.unread(leg):
+            return Wait(UNREAD_S)
+        return Pass()
+
+    def _responded(self, message: str, sdp: Described | NotAcceptable | None) -> Described | None:
+        """What the library is to see of a response's description: of a phone that rings it is kept until the
+        answer.
+
+        Where a first one does not suit it and a second one does, the library ends the process.
+        """
+        response = read_response(message)
+        if response.method not in WITH_BODY:
+            return None
+        if isinstance(sdp, NotAcceptable):
+            self._refused = {message: sdp}
+            return None
+        if response.method != "INVITE":  # the answer to a PRACK comes before the call's
+            return sdp
+        if response.status >= 200:
+            early = self._early.pop(response.dialog, None)
+            return sdp or (early if response.status < 300 else None)
+        if sdp:
+            self._early[response.dialog] = sdp
+            while len(self._early) > EARLY:
+                del self._early[next(iter(self._early))]
+        return None
+
+    def _took(self, request: Request, verdict: Verdict) -> None:
+        now = time.monotonic()
+        match verdict:
+            case Pass() if request.method == "ACK" and isinstance(request.sdp, NotAcceptable):
+                if leg := self._leg(request.call_id):
+                    leg.refuses(request.sdp)
+            case Pass():
+                if self._rules.passed(request, now):
+                    self._expect(request)
+            case Refuse(488) if leg := self._leg(request.call_id):
+                leg.reads(request.message)  # a wish not to be recorded counts in a refused offer, too
+            case Ignore():
+                self._ignored += 1
+            case LetGo():
+                self._engine.settings.report(GivenUp(request.call_id))
+            case Refuse(status) if request.method == "INVITE" and not request.to_tag:
+                if self._rules.first_refused(request, now):
+                    source = f"{request.source[0]}:{request.source[1]}"
+                    self._engine.settings.report(RefusedByEngine(status, source, request.message))
+
+    def _expect(self, request: Request) -> None:
+        """What an offer within a dialog opens beside its leg's sockets is closed with the answer."""
+        if request.to_tag:
+            self._closes(request.opens(self._audio_at(request)))
+        elif request.method == "INVITE":
+            self._opening[request.call_id] = request.opens()
+
+    def _failed(self, reason: str) -> None:
+        self._engine.settings.report(EngineFault(reason))

@@ -1,0 +1,442 @@
+"""This host among others that share a database: the operators' board, what it ships, and what it completes.
+
+`HostBoard`: the board of this host, its own or the one that all hosts share. Only where `cluster` names
+this host is there anything to start, to stop, and to say of it.
+
+`Shipping` takes what the calls of this host write to the database that hosts share, and says there that
+it lives. The thread `shipping` waits for a word of whoever writes (`wakes`), lets what belongs together
+come together, ships it, and renews the lease. Where the database is away, all waits in the journal: no
+call waits for it.
+
+`Completing` does for hosts that are lost what they cannot do themselves, and for this one what others
+have decided. The thread `lost`: calls of a host whose lease has ended get their receipts, its recordings
+are closed or erased. And where another host took this one for lost, what it erased is erased here, what
+it holds is held.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from retention.archive import Archive
+from retention.erase import allows, erase_recording
+from retention.journal import BATCH, Journal
+from retention.marks import ArchiveError, Mark
+from retention.objects.object_files import ObjectFiles, forget_gathered
+from retention.records import Status
+from retention.rows.rows import StoreError, TryAgain, UnknownId
+from retention.shipping import ONLY, RENEWALS, Completed, LostHosts, Presence, Sent, Shipper
+from sipagent import __version__
+from sipagent.agent.operators import BoardOfHost, LocalBoardClient
+from sipagent.agent.recorder import ReachedRecordings
+from sipagent.agent.stored import archive_of, journal_of, shared_of
+from sipagent.config.load import Config, ConfigError
+from sipagent.config.tables import LEASE_S
+from sipagent.logs import alert
+
+if TYPE_CHECKING:
+    from retention.postgres.store import SharedStore
+    from sipagent.agent.shared_board import BoardThread, SharedBoardClient
+
+
+class HostBoard:
+    """`client` belongs to the thread that asks. Used as a context, in which it is shared."""
+
+    def __init__(self, config: Config, own: LocalBoardClient) -> None:
+        """Raises ConfigError: the database's password cannot be read."""
+        self._thread: BoardThread | None = None
+        self._shared: SharedBoardClient | None = None
+        if made := _shared(config, own):
+            self._thread, self._shared = made
+        self.client: BoardOfHost = self._shared or own
+
+    def wake(self, heard: Callable[[], None]) -> None:
+        """Have `heard` called when the client has to look; it must not wait."""
+        if self._thread:
+            self._thread.woken = heard
+
+    def __enter__(self) -> Self:
+        """Begin to share it, where it is shared."""
+        if self._thread:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take leave: what is still this host's own is free for the others."""
+        if self._thread:
+            self._thread.stop()
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether all hosts have one board just now; None where there is one host. Any thread."""
+        return None if self._shared is None else not self._shared.alone
+
+    @property
+    def losses(self) -> int:
+        """How often the shared one did not answer. Any thread."""
+        return 0 if self._shared is None else self._shared.losses
+
+    def lacks(self) -> list[str]:
+        """What is missing, in words of a status."""
+        return ["the shared board of operators is away"] if self.shared is False else []
+
+
+def _shared(config: Config, own: LocalBoardClient) -> "tuple[BoardThread, SharedBoardClient] | None":
+    """The way to the board of all hosts; None where there is one host."""
+    if config.shared is None or config.cluster is None:
+        return None
+    # slow to import, and for several hosts alone
+    from retention.postgres.board_rows import BoardRows
+    from sipagent.agent.shared_board import BoardThread, SharedBoardClient
+
+    url, password, cluster = config.shared, config.shared_password(), config.cluster
+    thread = BoardThread(lambda: BoardRows(url, password))
+    now = time.monotonic()
+    return thread, SharedBoardClient(own, cluster.host, cluster.lease_s, thread, now=now, alert=alert)
+
+
+GATHER_S = 0.25  # that a call's next rows are waited for: most of them come together
+CONNECT_AGAIN_S = (1.0, 5.0)  # after which a database that was away is asked again, doubling between them
+END_S = 5.0  # that what waits may take at the end
+SILENT_S = 15.0  # without an answer: the database stands still
+LATE_S = 60.0  # of lag, or
+FULL = 0.5  # of the journal: an alarm
+EVERY_S = 3600.0  # and again
+SHIPPING_FAULTS = (StoreError, ConfigError, OSError)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingFigures:
+    """`up`: whether the shared database answers; `rows` wait, the first for `lag_s`; `used`: which part of
+    what it may take the journal takes; the others have been counted since the start."""
+
+    up: bool = False
+    rows: int = 0
+    lag_s: float = 0.0
+    used: float = 0.0
+    shipped: int = 0
+    failures: int = 0
+
+
+class Shipping:
+    """The thread `shipping`. `alert` and `after`, which is told what others' changes mean for this host's
+    files, are called on it; so is `presence`."""
+
+    def __init__(
+        self,
+        config: Config,
+        alert: Callable[[str], None],
+        after: Callable[[Sent], None] = lambda sent: None,
+        presence: Callable[[], Presence] = Presence,
+    ) -> None:
+        self.presence = presence
+        self._seen = ShippingFigures()
+        self._asked: float | None = None  # since when an answer of the database is waited for
+        self._config = config
+        self._alert = alert
+        self._after = after
+        self._lease_s = LEASE_S if config.cluster is None else config.cluster.lease_s
+        self._host = config.host or ONLY
+        self._journal: Journal | None = None
+        self._shared: SharedStore | None = None
+        self._shipper: Shipper | None = None
+        self._renews_at = 0.0
+        self._again_s = 0.0  # where the last attempt failed
+        self._told: dict[str, float] = {}  # alarms, and when
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
+
+    @property
+    def figures(self) -> ShippingFigures:
+        """What was seen last; a database that lets one wait is not up. Any thread."""
+        asked = self._asked
+        silent = asked is not None and time.monotonic() - asked > SILENT_S
+        return replace(self._seen, up=False) if silent else self._seen
+
+    def start(self) -> None:
+        """Ship now, and whenever something is written. Raises StoreError: there can be no journal."""
+        journal = journal_of(self._config)
+        assert isinstance(journal, Journal)
+        self._journal = journal
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ship the rest, if that is possible now, and say that the host has ended.
+
+        A database that stands still is not waited for: what waits stays in the journal.
+        """
+        assert self._journal is not None and self._journal.wakes is not None
+        self._over.set()
+        self._journal.wakes.tell()
+        self._thread.join(END_S + SILENT_S)
+        if self._thread.is_alive():
+            log.warning("left_in_the_journal", rows=self.figures.rows)
+            return
+        if self._shared is not None:
+            self._shared.close()
+        self._journal.close()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        assert self._journal is not None and self._journal.wakes is not None
+        while not self._over.is_set():
+            self._try(self._turn)
+            wait_s = self._again_s or max(0.0, self._renews_at - time.monotonic())
+            if self._journal.wakes.wait(wait_s) and not self._over.is_set():
+                self._over.wait(max(GATHER_S, self._again_s))
+        self._try(self._leave)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        self._asked = time.monotonic()
+        try:
+            step()
+        except SHIPPING_FAULTS as fault:
+            self._fails(str(fault))
+        except Exception as fault:  # noqa: BLE001 - a thread that died would ship no more
+            self._fails(f"{fault!r}, which nobody foresaw")
+        else:
+            self._goes_well()
+        self._asked = None
+        self._look()
+
+    def _turn(self) -> None:
+        shipper = self._connected()
+        while not self._over.is_set() and (sent := shipper.ship(self.presence())) is not None:
+            self._heed(sent)
+            if 0 < sent.entries < BATCH:
+                break  # what is written meanwhile comes together first
+            self._look()
+        if time.monotonic() >= self._renews_at:
+            self._heed(shipper.renew(self.presence()))
+            self._renews_at = time.monotonic() + self._lease_s / RENEWALS
+
+    def _leave(self) -> None:
+        shipper, until = self._connected(), time.monotonic() + END_S
+        while time.monotonic() < until and (sent := shipper.ship(self.presence())) is not None:
+            self._heed(sent)
+        if not shipper.leave():
+            self._look()
+            log.warning("left_in_the_journal", rows=self._seen.rows)
+
+    def _connected(self) -> Shipper:
+        if self._shipper is None:
+            assert self._journal is not None
+            self._shared = shared_of(self._config)
+            self._shipper = Shipper(self._journal, self._shared, self._host, __version__, self._lease_s)
+        return self._shipper
+
+    def _heed(self, sent: Sent) -> None:
+        self._asked = time.monotonic()
+        self._seen = replace(self._seen, shipped=self._seen.shipped + sent.rows)
+        for name, problem in sent.damaged:
+            self._tell(f"{name} stays in the journal, for it cannot be read: {problem}")
+        if sent.missing:
+            self._tell(
+                f"an older state of the shared database came back: {sent.missing} entries of this host are "
+                "not in it any more; see `sipagent verify`"
+            )
+        if sent.gone or sent.held:
+            self._after(sent)
+
+    # --- how it goes ---
+
+    def _fails(self, fault: str) -> None:
+        first, most = CONNECT_AGAIN_S
+        self._again_s = min(2 * self._again_s, most) if self._again_s else first
+        self._seen = replace(self._seen, up=False, failures=self._seen.failures + 1)
+        self._tell(f"{fault}; what calls write waits in the journal", name="away")
+
+    def _goes_well(self) -> None:
+        if self._again_s:
+            log.info("shared_database_back", detail="what had waited in the journal is there")
+        self._again_s = 0.0
+        self._told.pop("away", None)
+        self._seen = replace(self._seen, up=True)
+
+    def _look(self) -> None:
+        """How much waits, and whether that is worth an alarm."""
+        assert self._journal is not None
+        try:
+            lag, used = self._journal.lag(), self._journal.used()
+        except StoreError as fault:
+            self._tell(f"the journal: {fault}", name="journal")
+            return
+        lag_s = lag.seconds(datetime.now(UTC))
+        self._seen = replace(self._seen, rows=lag.rows, lag_s=lag_s, used=used)
+        if lag_s > LATE_S:
+            self._tell(f"the journal is {lag_s:.0f} s behind: {lag.rows} rows wait in it", name="late")
+        if used > FULL:
+            self._tell(f"the journal is full to {used:.0%}: beyond that no row can be kept", name="full")
+
+    def _tell(self, problem: str, name: str | None = None) -> None:
+        """Once, and again every hour."""
+        now, name = time.monotonic(), name or problem
+        if now - self._told.get(name, -EVERY_S) >= EVERY_S:
+            self._told[name] = now
+            self._alert(problem)
+
+
+COMPLETING_FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
+TELL_AGAIN_S = 60.0  # after which what failed is told again
+
+
+class Completing:
+    """The thread `lost`. `alert` is called on it."""
+
+    def __init__(self, config: Config, alert: Callable[[str], None]) -> None:
+        self._config = config
+        self._alert = alert
+        self._host = config.host or ONLY
+        self._lease_s = LEASE_S if config.cluster is None else config.cluster.lease_s
+        self._every_s = self._lease_s / RENEWALS
+        self._answers_since: float | None = None  # monotonic s
+        self._answered_at = 0.0
+        self._shared: SharedStore | None = None
+        self._told: queue.SimpleQueue[Sent] = queue.SimpleQueue()
+        self._failed: dict[str, float] = {}
+        self._over = threading.Event()
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lost", daemon=True)
+
+    def start(self) -> None:
+        """Look now, and again several times in a lease."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and wait for what it is at; not for a database that stands still: all may be repeated."""
+        self._over.set()
+        self._due.set()
+        self._thread.join(SILENT_S)
+        if self._shared is not None and not self._thread.is_alive():
+            self._shared.close()
+
+    def heed(self, sent: Sent) -> None:
+        """Do to the files of this host what others have decided; from any thread."""
+        self._told.put(sent)
+        self._due.set()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._try(self._turn)
+            self._due.wait(self._every_s)
+            self._due.clear()  # before `_over` is looked at: `stop` sets it first
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except TryAgain:
+            self._answers_since = None
+            return  # `shipping` tells of it
+        except COMPLETING_FAULTS as fault:
+            self._fails("lost hosts", str(fault))
+        except Exception as fault:  # noqa: BLE001 - a thread that died would look after no host
+            self._fails("lost hosts", f"{fault!r}, which nobody foresaw")
+
+    def _turn(self) -> None:
+        shared = self._connected()
+        while not self._told.empty():
+            self._obey(shared, self._told.get())
+        if not self._could_renew(shared):
+            return
+        archive = archive_of(self._config, shared)
+        objects = archive.files if isinstance(archive.files, ObjectFiles) else None
+        gather = _nothing if objects is None else objects.gather
+        reached = ReachedRecordings(archive, self._config.recording.format, gather)
+        for done in LostHosts(shared, reached, self._host, self._fails).complete():
+            self._tell(done)
+            for id in done.closed:
+                self._file(archive, id)
+        if objects is not None:
+            forget_gathered(objects.local, self._config.host, shared.states)
+        self._answered_at = time.monotonic()
+
+    def _could_renew(self, shared: "SharedStore") -> bool:
+        """Whether the database has answered for a whole lease: else the others could not renew theirs."""
+        shared.now()
+        before, self._answered_at = self._answered_at, time.monotonic()
+        if self._answers_since is None or self._answered_at - before > self._lease_s / 2:
+            self._answers_since = self._answered_at
+        return self._answered_at - self._answers_since >= self._lease_s
+
+    def _connected(self) -> "SharedStore":
+        if self._shared is None:
+            self._shared = shared_of(self._config)
+        return self._shared
+
+    def _tell(self, done: Completed) -> None:
+        if done.receipts or done.closed or done.erased:
+            kept = {"receipts": len(done.receipts), "closed": len(done.closed), "erased": len(done.erased)}
+            log.warning("host_lost", host=done.host, **kept)
+        for id, reason in done.failed:
+            self._fails(id, reason)
+
+    def _file(self, archive: Archive, id: str) -> None:
+        """Write the metadata beside a recording that was closed."""
+        try:
+            row = archive.store.recording(id)
+            if row.status is Status.CLOSED:
+                archive.change(row)
+        except COMPLETING_FAULTS as fault:
+            self._fails(id, str(fault))
+
+    def _obey(self, shared: "SharedStore", sent: Sent) -> None:
+        """Again is no error: what fails is found by its rows, or by its mark."""
+        of_all = archive_of(self._config, shared)
+        for id in sent.held:
+            of_all.files.hold(id, held=True)
+        receipts = shared.some_receipts(sent.gone)
+        with journal_of(self._config) as journal:
+            archive = archive_of(self._config, journal)
+            now = datetime.now(UTC)
+            for id in sent.gone:
+                receipt = receipts.get(id)
+                if receipt is None or allows(receipt):  # purged, or deleted by a person
+                    for error in archive.remove([id]).values():
+                        self._fails(id, str(error))
+                    continue
+                mark = Mark.of(receipt, now)
+                archive.marks.sync(archive.marks.make(mark))
+                try:
+                    erase_recording(archive, id, now, mark)
+                except UnknownId:  # its rows have left the journal
+                    archive.marks.remove(id)
+                log.info("erased", id=id, detail="another host had been told to")
+
+    def _fails(self, name: str, fault: str) -> None:
+        now = time.monotonic()
+        if now - self._failed.get(name, -TELL_AGAIN_S) >= TELL_AGAIN_S:
+            self._failed[name] = now
+            self._alert(f"{name}: {fault}")
+
+
+def _nothing(id: str) -> bool:
+    """Files of another machine cannot be reached."""
+    return False
+
+
+@contextmanager
+def among_hosts(config: Config, alert: Callable[[str], None]) -> Iterator[Shipping | None]:
+    """Where hosts share a database: ship what is written here, and look after the others."""
+    if config.shared is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        completing = Completing(config, alert)
+        shipping = Shipping(config, alert, completing.heed)
+        completing.start()
+        stack.callback(completing.stop)
+        shipping.start()
+        stack.callback(shipping.stop)
+        yield shipping

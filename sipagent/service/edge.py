@@ -1,0 +1,444 @@
+"""The edge as the supervisor sees it: it keeps it alive, and writes down the calls that it rejected.
+
+`EdgeCare` repeats what the edge has not received or has forgotten. What it must do is stored here and
+regularly compared with what it has been told: an order that did not reach it, or came before its restart,
+is repeated. Times are monotonic seconds.
+
+`Rejections` keeps the calls that the edge has rejected before any worker saw them: no room, or too many
+at once. They come in bursts, and are written in batches, one transaction for each, with a pause in
+between, so that workers can write about calls in progress. The first of each hour have receipts, the
+others are counted together (`retention.rows.counts`). What a full disk or a busy database refuses is
+tried again with the next batch.
+"""
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from retention.records import Ids, Receipt, Sum
+from retention.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
+from retention.rows.counts import PendingRejections
+from retention.rows.rows import Rows, StoreError
+from sipagent.agent.admission import Admission
+from sipagent.agent.calls import rejected
+from sipagent.agent.figures import Ending, Figures
+from sipagent.config.identity import call_id, called_number, caller_number
+from sipagent.edge.rpc import EdgeError, GivenMessage
+from sipagent.edge.rpc import RejectedCall as Told
+from sipagent.service.children import Backoff
+
+AGAIN_S = 1.0
+TELL_S = 60.0  # the least time between two lines of the log about what it drops
+COUNT_S, MUTE = 5.0, 3  # how often to ask for its counts; after this many without an answer: it hangs
+FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also unexpected answers
+
+log = structlog.get_logger(__name__)
+
+
+class Counted(Protocol):
+    """Counts since the edge's start."""
+
+    @property
+    def strangers(self) -> int:
+        """Messages that were dropped."""
+
+    @property
+    def malformed(self) -> int:
+        """Messages that could not be read."""
+
+    @property
+    def unsupported(self) -> int:
+        """Messages that asked for something not supported."""
+
+
+class EdgeCalls(Protocol):
+    """Orders to a running edge; each takes a moment, and raises EdgeError if it does not answer."""
+
+    def activate(self, index: int) -> None: ...
+
+    def deactivate(self, index: int) -> None: ...
+
+    def worker_died(self, index: int, *, crashed: bool) -> GivenMessage | None: ...
+
+    def end_dialogs(self, index: int) -> int: ...
+
+    def give_way(self) -> None: ...
+
+    def drain(self) -> None: ...
+
+    def statistics(self) -> Counted: ...
+
+
+class Edge(Protocol):
+    """The edge's process. After a start it has no active worker. `start` raises EdgeError."""
+
+    @property
+    def sentinel(self) -> int:
+        """Readable once it has died."""
+
+    @property
+    def rpc(self) -> EdgeCalls: ...
+
+    @property
+    def lines(self) -> int:
+        """The number of lines that it has logged, over all its starts; they are not read: they quote
+        messages."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def change(self, plan: Any) -> None: ...
+
+
+class Dropped:
+    """What to log of messages that the edge has dropped: how many, never their content. Pure."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = {}
+        self._due = 0.0
+
+    def look(self, counted: Counted, lines: int, now: float) -> dict[str, int]:
+        """The counts since the last line, at most once in a while; empty without any."""
+        if now < self._due:
+            return {}
+        found = {"malformed": counted.malformed, "unsupported": counted.unsupported, "lines": lines}
+        before, self._told = self._told, found
+        come = {name: _risen(before.get(name, 0), count) for name, count in found.items()}
+        if not any(come.values()):
+            return {}
+        self._due = now + TELL_S
+        return {name: count for name, count in come.items() if count}
+
+
+def _risen(before: int, now: int) -> int:
+    """The increase; a count that went down has restarted."""
+    return now - before if before <= now else now
+
+
+class EdgeCare:
+    """`active`: the workers that calls may go to."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.up = False
+        self.active: set[int] = set()
+        self._crashes = 0
+        self._fatal: Counter[tuple[str, str, str]] = Counter()
+        self._told: set[int] = set()  # it knows that these are active
+        self._bereft: set[int] = set()  # workers that died: their calls must still be ended
+        self._deaths: dict[int, bool] = {}  # of these, whether it crashed; not told to the edge yet
+        self._draining = self._told_drain = 0  # 1: gives way; 2: takes no calls
+        self._plan: Any = None  # not told to the edge yet
+        self._backoff = Backoff()
+        self.due: float | None = 0.0
+        self.count_due = 0.0
+        self._mute = 0
+        self._dropped = Dropped()
+
+    def start(self, now: float) -> None:
+        """Start it for the first time. Raises EdgeError."""
+        self._backoff.started(now)
+        self.edge.start()
+        self.up = True
+
+    def died(self, now: float) -> None:
+        """The process has ended, or must."""
+        self.up = False
+        self._mute = 0
+        wait_s = self._backoff.died(now)
+        self.due = now + wait_s
+        self.edge.stop()
+        log.error("alert", reason=f"the edge has died, or hangs; it is started anew in {wait_s:g} s")
+
+    def worker_died(self, index: int, *, crashed: bool | None) -> None:
+        """The worker has died: send it no calls, and end those that it had.
+
+        `crashed`: by itself, so a message may be the cause; False: killed, or it gave up; None: not known.
+        """
+        self.active.discard(index)
+        self._bereft.add(index)
+        if crashed is not None:
+            self._deaths[index] = crashed
+            self._crashes += crashed
+        self.due = 0.0
+
+    def worker_ready(self, index: int) -> None:
+        """The worker takes calls. What the edge has under its name belongs to its dead predecessor."""
+        self._bereft.add(index)
+        self.active.add(index)
+        self.due = 0.0
+
+    def give_way(self) -> None:
+        """New calls are to go elsewhere; those that come all the same are taken."""
+        self._draining = max(1, self._draining)
+        self.due = 0.0
+
+    def drain(self) -> None:
+        """No new calls."""
+        self._draining = 2
+        self.due = 0.0
+
+    def change(self, plan: Any) -> None:
+        """There are more workers."""
+        self._plan = plan
+        self.due = 0.0
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.due is None or now < self.due:
+            return
+        try:
+            if not self.up:
+                self._restart(now)
+            self._tell()
+            self.due = None
+        except FAULTS as failure:
+            wait_s = AGAIN_S if self.up else self._backoff.died(now)
+            self.due = now + wait_s
+            log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
+
+    def counted(self, now: float) -> Counted | None:
+        """What it has dropped since its start, if it is time to ask again and it answers."""
+        if now < self.count_due:
+            return None
+        self.count_due = now + COUNT_S
+        if not self.up:
+            return None
+        try:
+            counted = self.edge.rpc.statistics()
+        except FAULTS as failure:
+            log.warning("edge_does_not_count", reason=str(failure))
+            self._mute += 1
+            if self._mute >= MUTE:
+                self.died(now)
+            return None
+        self._mute = 0
+        if told := self._dropped.look(counted, self.edge.lines, now):
+            log.warning("edge_dropped", **told)
+        return counted
+
+    def figures(self) -> Figures:
+        """Crashes of workers, and what those were given last, by shape; any thread."""
+        return Figures(crashes=self._crashes, fatal=self._fatal.copy())
+
+    def _restart(self, now: float) -> None:
+        self._backoff.started(now)
+        self._told.clear()
+        self._told_drain = 0
+        self._deaths.clear()  # no call that it was offering outlives it
+        self.edge.start()
+        self.up = True
+        log.info("edge_restarted")
+
+    def _tell(self) -> None:
+        """Send the pending orders, the most important first."""
+        rpc = self.edge.rpc
+        for index in sorted(self._told - (self.active - self._bereft)):
+            rpc.deactivate(index)
+            self._told.discard(index)
+        for index in sorted(self._deaths):
+            self._tell_death(index, rpc.worker_died(index, crashed=self._deaths[index]))
+        for index in sorted(self._bereft):
+            ended = rpc.end_dialogs(index)
+            self._bereft.discard(index)
+            if ended:
+                log.info("calls_ended_at_edge", worker=index, dialogs=ended)
+        if self._draining > self._told_drain:
+            (rpc.drain if self._draining == 2 else rpc.give_way)()
+            self._told_drain = self._draining
+        if self._plan is not None:
+            self.edge.change(self._plan)
+            self._plan = None
+        for index in sorted(self.active - self._told):
+            rpc.activate(index)
+            self._told.add(index)
+
+    def _tell_death(self, index: int, last: GivenMessage | None) -> None:
+        if self._deaths.pop(index) and last:
+            self._fatal[last.shape] += 1
+            log.error("alert", reason=f"worker-{index} crashed; the last message it was given: {last}")
+
+
+PAUSE_S = 0.5  # between two batches
+ENDING: Ending = ("rejected", "undecided", "sip")
+
+
+class Rejections:
+    """The thread `rejections`. `alert` is called on it; `opened` gives it its own store."""
+
+    def __init__(
+        self,
+        opened: Callable[[], Rows],
+        rules: Admission,
+        alert: Callable[[str], None],
+        reserve: Reserve | None = None,
+    ) -> None:
+        """`reserve` is for counts that the database does not take, also those of the last run."""
+        self._opened = opened
+        self._reserve = reserve
+        self._rules = rules
+        self._alert = alert
+        self._ids = Ids(host=rules.host)
+        self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that get receipts
+        self._kept = PendingRejections()
+        self._count = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rejections")
+        self._failed = False
+        self._secured: list[Sum] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what has come so far, if it can be written, then end."""
+        self._over.set()
+        self._thread.join()
+
+    def add(self, call: Told) -> None:
+        """Add a call that the edge has rejected; from one thread, which never waits here."""
+        self._count += 1
+        if self._kept.takes(call.at):
+            self._come.put(call)
+        else:
+            self._kept.count(call.at, call.status, _by(call))
+
+    def reload(self, rules: Admission) -> None:
+        """Keep later receipts by these rules."""
+        self._rules = rules
+
+    def figures(self) -> Figures:
+        """What has been counted; any thread."""
+        return Figures(ended={ENDING: self._count} if self._count else {})
+
+    # --- on the thread ---
+
+    def _run(self) -> None:
+        store = self._taken_in()
+        over = False
+        while not over:
+            over = self._over.is_set()
+            self._take()
+            while self._kept.due(datetime.now(UTC), over=over):
+                store = store or self._store()
+                if store is None or not self._write(store, over) or not over:
+                    break
+            self._secure()
+            if not over:
+                self._over.wait(PAUSE_S)
+        if store:
+            store.close()
+        if self._reserve:
+            self._reserve.close()
+
+    def _taken_in(self) -> Rows | None:
+        """Write what the last run left in the reserve, if anything; then the reserve is ours."""
+        if self._reserve is None:
+            return None
+        store = None
+        try:
+            if read_reserve(self._reserve.path):
+                store = self._store()
+                if store is None:
+                    self._reserve = None  # it stays as it is, for the next start
+                    return None
+                take_in(store, self._reserve.path)
+            self._reserve.allocate()
+        except (OSError, ReserveError, StoreError) as fault:
+            self._alert(f"the reserve of rejected calls: {fault}")
+            self._reserve = None
+        return store
+
+    def _secure(self) -> None:
+        """Put their counts into the reserve for the next start: while they can't be written, and at the
+        end."""
+        over, waits = self._over.is_set(), self._kept.all()
+        lost = f"{sum(one.count for one in waits)} rejected calls could not be written down"
+        if self._reserve is None:
+            if over and waits:
+                self._alert(lost)
+            return
+        try:
+            if not waits or not (self._failed or over):
+                self._reserve.empty()
+            elif waits != self._secured:
+                self._reserve.write(waits)
+                self._secured = waits
+        except (OSError, ReserveFull) as fault:
+            self._alert(f"the reserve of rejected calls: {fault}; {lost}")
+
+    def _store(self) -> Rows | None:
+        try:
+            return self._opened()
+        except StoreError as fault:
+            self._tell(fault)
+            return None
+
+    def _write(self, store: Rows, over: bool) -> bool:
+        """Write a batch, if any."""
+        began = time.monotonic()
+        try:
+            written = self._kept.write(store, datetime.now(UTC), over=over)
+        except StoreError as fault:
+            self._tell(fault)
+            return False
+        self._failed = False
+        took_ms = round((time.monotonic() - began) * 1000)
+        if written:
+            log.info("rejected_by_the_edge", calls=written, took_ms=took_ms)
+        return True
+
+    def _tell(self, fault: StoreError) -> None:
+        """Report a problem once, until writing works again."""
+        if not self._failed:
+            self._failed = True
+            self._alert(f"receipts of rejected calls: {fault}; they are tried again")
+
+    def _take(self) -> None:
+        """Make receipts of new ones."""
+        with suppress(queue.Empty):
+            while True:
+                self._kept.add(receipt_of(self._come.get_nowait(), self._ids, self._rules))
+
+
+def receipt_of(call: Told, ids: Ids, rules: Admission) -> Receipt:
+    """What is kept of a call that the edge has rejected."""
+    message = _message(call)
+    return rejected(
+        ids.new(call.at),
+        call.at,
+        call.status,
+        rules,
+        call_id=call_id(message),
+        caller=caller_number(message, rules.country),
+        called=called_number(message, rules.country),
+        by=_by(call),
+    )
+
+
+def _by(call: Told) -> str:
+    return f"edge: {call.why}"
+
+
+def _message(call: Told) -> str:
+    """The message as the agent would have read it. No field can add a line."""
+    headers = (
+        ("Call-ID", call.call_id),
+        ("From", call.from_),
+        ("P-Asserted-Identity", call.asserted),
+        ("Privacy", call.privacy),
+    )
+    lines = (f"{name}: {_line(value)}" for name, value in headers if value)
+    return "\r\n".join((f"INVITE {_line(call.called)} SIP/2.0", *lines, "", ""))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.splitlines())

@@ -1,1 +1,0 @@
-"""The supervisor's children, the messages to and from them, and what they share."""

@@ -1,0 +1,246 @@
+"""Two threads of a host that keeps recordings as objects: one sends up, one removes.
+
+`uploads` sends what lies in the spool every second, and has the database that hosts share know of it;
+`removals` looks four times a second for what must go. Each has its own connection to the rows. Neither is
+waited for by any call. A store that is away is told of at once, and then every hour; what it does not take
+waits on the disk.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from retention.marks import ArchiveError, Marks
+from retention.objects.bucket import Bucket
+from retention.objects.erase import Refusals
+from retention.objects.uploads import Host, Uploads, tell_objects
+from retention.recording_files import Area
+from retention.records import Recording
+from retention.rows.object_rows import Removals
+from retention.rows.rows import Rows, StoreError, UnknownId
+from sipagent.agent.stored import (
+    archive_of,
+    bucket_of,
+    journal_of,
+    row_key_files,
+    shared_of,
+    spool_of,
+    store_of,
+)
+from sipagent.config.load import Config
+
+UPLOAD_S = 1.0
+REMOVE_S = 0.25
+EVERY_S = 3600.0  # after which what still fails is told of once more
+LATE = timedelta(seconds=60)  # for which a removal may take its time
+FAULTS = (OSError, StoreError, ArchiveError)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoringFigures:
+    """`behind_s`: for how long what is not up has waited; `waiting`, `sent`: bytes; `unremoved`: recordings
+    of which something should have gone from the store a minute ago."""
+
+    away: bool = False
+    behind_s: float = 0.0
+    waiting: int = 0
+    sent: int = 0
+    upload_failures: int = 0
+    removal_failures: int = 0
+    unremoved: int = 0
+
+
+class Storing:
+    """Both threads. `alert` is called on them."""
+
+    def __init__(self, config: Config, bucket: Bucket, alert: Callable[[str], None]) -> None:
+        self._config = config
+        self._bucket = bucket
+        self._alert = alert
+        self._over = threading.Event()
+        self._told: dict[str, float] = {}  # what fails, and when that was told
+        self._uploads: Uploads | None = None
+        self._refusals: Refusals | None = None
+        self._removals = Removals(recordings=0, since=None)
+        self._shared: Rows | None = None
+        self._threads = [
+            threading.Thread(target=self._run, args=(self._upload, UPLOAD_S), name="uploads"),
+            threading.Thread(target=self._run, args=(self._remove, REMOVE_S), name="removals"),
+        ]
+
+    @property
+    def figures(self) -> StoringFigures:
+        """What they have seen last. Any thread."""
+        uploads, refusals = self._uploads, self._refusals
+        if uploads is None or refusals is None:
+            return StoringFigures()
+        seen = uploads.figures
+        return StoringFigures(
+            away=seen.away,
+            behind_s=seen.behind_s,
+            waiting=seen.waiting,
+            sent=seen.sent,
+            upload_failures=seen.failures,
+            removal_failures=refusals.failures,
+            unremoved=self._removals.recordings,
+        )
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End them, each after what it is at; the next start goes on."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    # both
+
+    def _run(self, work: Callable[[ExitStack], Callable[[], None]], pause_s: float) -> None:
+        """Begin anew after whatever goes wrong, with another connection."""
+        while not self._over.is_set():
+            try:
+                with ExitStack() as stack:
+                    turn = work(stack)
+                    while not self._over.wait(pause_s):
+                        turn()
+            except FAULTS as fault:
+                self._tell(threading.current_thread().name, str(fault))
+            except Exception as fault:  # noqa: BLE001 - a thread that died would remove no more
+                self._tell(threading.current_thread().name, f"{fault!r}, which nobody foresaw")
+            self._over.wait(pause_s)
+
+    def _host(self, stack: ExitStack, store: Rows) -> Host:
+        return Host(
+            bucket=self._bucket,
+            store=store,
+            here=spool_of(self._config),
+            marks=Marks(self._config.recording.directory),
+            clock=lambda: datetime.now(UTC),
+            known=self._known,
+            rewrite=self._rewrite,
+        )
+
+    def _tell(self, what: str, fault: str) -> None:
+        now = time.monotonic()
+        if now - self._told.get(what, -EVERY_S) >= EVERY_S:
+            self._told[what] = now
+            self._alert(f"{what}: {fault}")
+
+    # up
+
+    def _upload(self, stack: ExitStack) -> Callable[[], None]:
+        store = stack.enter_context(journal_of(self._config))
+        uploads = Uploads(self._host(stack, store))
+        risen = self._config.shared is None
+        stack.callback(uploads.close)
+        stack.callback(self._let_go)
+        self._uploads = uploads
+
+        def turn() -> None:
+            nonlocal risen
+            faults = uploads.turn()
+            if faults:
+                self._tell("uploads", f"{faults[0]}; what is not up waits on this disk")
+            elif not uploads.pace.fails and self._told.pop("uploads", None) is not None:
+                log.info("uploads", detail="the object store takes what had waited")
+            if self._config.shared is not None:
+                with suppress(StoreError):  # of which the thread that ships tells
+                    self._tell_shared(store)
+                    if not risen:
+                        self._bring_up_keys()
+                        risen = True
+
+        return turn
+
+    def _tell_shared(self, store: Rows) -> None:
+        here = spool_of(self._config)
+        kept = {id for area in Area for _, id in here.each_name(area) if id is not None}
+        if store.objects.untold(1):
+            try:
+                tell_objects(store, self._reached())
+            except StoreError:
+                self._let_go()
+                raise
+        store.objects.drop_told(kept)
+
+    def _bring_up_keys(self) -> None:
+        """Those of rows, which had been files of this host before there was a store of objects."""
+        files = row_key_files(self._config)
+        with shared_of(self._config) as store:
+            if count := store.bring_up(files):
+                log.info("uploads", detail=f"keys of rows are in the object store by now, {count} bundles")
+
+    def _known(self, id: str) -> Recording | None:
+        """Its row where all hosts have theirs; None where there is none, or nobody answers."""
+        if self._config.shared is None:
+            return None
+        try:
+            return self._reached().recording(id)
+        except UnknownId:
+            return None
+        except StoreError:
+            self._let_go()
+            return None
+
+    def _rewrite(self, id: str) -> None:
+        """What fails is tried again: its file stays in the spool."""
+        try:
+            archive_of(self._config, self._reached()).rewrite(id, lambda row: row)
+        except ArchiveError:
+            return  # it is being erased, or another process changes it
+        except StoreError:
+            self._let_go()
+
+    def _reached(self) -> Rows:
+        if self._shared is None:
+            self._shared = store_of(self._config)
+        return self._shared
+
+    def _let_go(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
+
+    # away
+
+    def _remove(self, stack: ExitStack) -> Callable[[], None]:
+        store = stack.enter_context(journal_of(self._config))
+        refusals = Refusals(self._host(stack, store))
+        self._refusals = refusals
+        looked_at = 0.0
+
+        def turn() -> None:
+            nonlocal looked_at
+            for id, fault in refusals.turn().items():
+                self._tell(
+                    id, f"must be removed from the object store, and is not: {fault}; it is tried again"
+                )
+            if time.monotonic() - looked_at >= UPLOAD_S:
+                looked_at = time.monotonic()
+                self._removals = store.objects.removals(datetime.now(UTC) - LATE)
+
+        return turn
+
+
+@contextmanager
+def storing(config: Config, alert: Callable[[str], None]) -> Iterator[Storing | None]:
+    """Have both threads run, where recordings are objects."""
+    bucket = bucket_of(config)
+    if bucket is None:
+        yield None
+        return
+    threads = Storing(config, bucket, alert)
+    threads.start()
+    try:
+        yield threads
+    finally:
+        threads.stop()

@@ -1,0 +1,564 @@
+"""What the words of a prompt say: pure text, French and English.
+
+Small rules that know misleading cases: a call "not recorded", a "recorded message", "our records", a
+request that is "enregistrée", "nine months" beside key 9, "un" as an article. They are made for what
+offices say on the telephone, not for literature.
+
+The vocabulary of each language stands first: without accents, in small letters. Where a name says
+"beginnings", a word counts if it begins so. To add a language, add its Vocabulary.
+
+An office says its name beside a greeting: "Allô Mairie, bonjour", "welcome to Allô Mairie". A caller
+greeted by another name than `service.name` or `service.controller` thinks that they have reached somebody
+else.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """What is known of a language."""
+
+    conjunction: str  # how `&` is read
+    records: tuple[str, ...]  # beginnings: recording, as a deed
+    records_if_a_verb: frozenset[str]  # "we record", "we record this call", but "for our records"
+    before_verbs: frozenset[str]  # what tells a verb, right before it
+    other_records: frozenset[str]  # beside these words, something other than the call is recorded
+    calls: frozenset[str]
+    negations: frozenset[str]  # of a verb
+    without: frozenset[str]  # negations of a noun
+    verb_endings: tuple[str, ...]  # of forms that the negation follows: "n'enregistrons pas"
+    refuse: tuple[str, ...]  # beginnings
+    accept: tuple[str, ...]  # beginnings, of one word each
+    able: tuple[str, ...]  # beginnings: "you cannot refuse" offers nothing
+    if_: frozenset[str]  # "if you cannot accept" does
+    aims: frozenset[str]  # "so as not to be recorded"
+    stops: tuple[str, ...]  # beginnings: "to stop the recording"
+    unless: tuple[str, ...]  # beginnings: "recorded, unless you press 9"
+    wishes: tuple[str, ...]  # beginnings: "if you do not wish to be recorded"
+    otherwise: tuple[str, ...]  # beginnings: "otherwise you are not recorded"
+    aloud: frozenset[str]  # "say I refuse": what follows must be said
+    by_voice: tuple[str, ...]  # "refuse by voice": in any words
+    persons: tuple[str, ...]  # beginnings: "tell the operator" is said to somebody
+    presses: tuple[str, ...]  # beginnings: what people do with a key
+    key_names: frozenset[str]  # right before the key
+    counted: frozenset[str]  # right after a number: then it is not a key
+    articles: frozenset[str]  # names of a key that are also everyday words
+    keys: Mapping[str, tuple[str, ...]]
+    keeps: tuple[str, ...]  # beginnings
+    at_most: tuple[str, ...]  # beginnings
+    read_more: tuple[str, ...]  # beginnings
+    units: Mapping[str, str]
+    halves: frozenset[str]  # of a year
+    numbers: Mapping[str, int]
+    purposes: Mapping[str, tuple[str, ...]]  # beginnings, by what retention.purposes calls it
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _counted(text: str) -> dict[str, int]:
+    return {word: value for value, word in enumerate(text.split(), 1)}
+
+
+_FRENCH_TENS = {
+    **{
+        "et": 0,
+        "une": 1,
+        "vingt": 20,
+        "vingts": 20,
+        "trente": 30,
+        "quarante": 40,
+        "cinquante": 50,
+        "soixante": 60,
+    },
+    **{"cent": 100, "cents": 100},
+}
+_ENGLISH_TENS = {
+    **{
+        "and": 0,
+        "a": 1,
+        "an": 1,
+        "twenty": 20,
+        "thirty": 30,
+        "forty": 40,
+        "fifty": 50,
+        "sixty": 60,
+        "seventy": 70,
+    },
+    **{"eighty": 80, "ninety": 90, "hundred": 100},
+}
+
+FRENCH = Vocabulary(
+    conjunction="et",
+    records=("enregistr",),
+    records_if_a_verb=frozenset(),
+    before_verbs=frozenset(),
+    other_records=_words(
+        "demande demandes dossier dossiers inscription inscriptions commande adresse compte "
+        "reclamation refus choix decision reponse message messages annonce musique coordonnees "
+        "preference preferences"
+    ),
+    calls=_words(
+        "appel appels conversation conversations communication communications echange echanges "
+        "entretien entretiens voix telephonique telephoniques ligne"
+    ),
+    negations=_words("pas jamais aucunement nullement"),
+    without=_words("aucun aucune sans non ni"),
+    verb_endings=("ons", "ez", "e", "ent", "erons", "era", "eront"),
+    refuse=("refus", "oppos", "desaccord"),
+    accept=("accept", "accord", "consent"),
+    able=("pouv", "peut", "possib", "permet", "sauri"),
+    if_=_words("si sauf"),
+    aims=_words("pour afin"),
+    stops=("arret", "interromp", "evit", "empech", "desactiv", "suspend"),
+    unless=("sauf", "a moins", "excepte"),
+    wishes=("souhait", "voul", "veu", "desir", "prefer"),
+    otherwise=("sinon", "a defaut", "sans reponse", "sans cela", "autrement", "dans le cas contraire"),
+    aloud=_words("dites dire disant prononcez prononcer prononcant enoncez"),
+    by_voice=("oralement", "a voix haute", "de vive voix", "par la voix"),
+    persons=("operat", "conseill", "interlocut", "correspond", "agent", "personne", "collabor", "lui"),
+    presses=("appuy", "press", "tape", "tapa", "compos", "fait", "fais", "enfonc", "touche"),
+    key_names=_words("touche chiffre numero bouton le"),
+    counted=_words(
+        "heure heures h mois an ans annee annees jour jours semaine semaines minute minutes seconde "
+        "secondes fois euro euros appel appels janvier fevrier mars avril mai juin juillet aout "
+        "septembre octobre novembre decembre"
+    ),
+    articles=_words("un"),
+    keys={
+        **{"0": ("zero",), "1": ("un",), "2": ("deux",), "3": ("trois",), "4": ("quatre",), "5": ("cinq",)},
+        **{"6": ("six",), "7": ("sept",), "8": ("huit",), "9": ("neuf",)},
+        **{"*": ("etoile", "asterisque"), "#": ("diese",)},
+    },
+    keeps=("conserv", "gard", "stock", "archiv", "effac", "supprim", "detrui"),
+    at_most=("maxim", "au plus", "plus tard", "jusqu", "dans les", "moins de"),
+    read_more=(
+        *("site", "www", "http", "en savoir plus", "savoir plus", "plus d'information", "plus d'info"),
+        *("politique de", "mentions legales", "protection des donnees", "delegue", "dpo"),
+        *("detail", "point fr", "point com", "point org", "point eu"),
+        *("vos droits", "affich", "depliant", "sur demande"),
+    ),
+    units={
+        **{"jour": "day", "jours": "day", "semaine": "week", "semaines": "week", "mois": "month"},
+        **{"an": "year", "ans": "year", "annee": "year", "annees": "year"},
+    },
+    halves=_words("demi"),
+    numbers=_counted(
+        "un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize"
+    )
+    | _FRENCH_TENS,
+    purposes={
+        "quality": ("qualite",),
+        "statistics": ("statisti",),
+        "organisation": ("organis",),
+        "training": ("formation", "former"),
+        "evidence": ("preuve", "prouver"),
+        "security": ("securite",),
+    },
+)
+
+ENGLISH = Vocabulary(
+    conjunction="and",
+    records=("recorded", "recording", "taped", "taping"),
+    records_if_a_verb=_words("record records"),
+    before_verbs=_words("we will may can to"),
+    other_records=_words(
+        "request requests message messages announcement information music choice refusal answer "
+        "preference preferences details order complaint decision number high low time volume"
+    ),
+    calls=_words("call calls conversation conversations line voice you interaction interactions"),
+    negations=_words("not never cannot isn won don doesn aren wasn t"),
+    without=_words("no without neither nor none"),
+    verb_endings=(),  # the negation goes before
+    refuse=("refus", "object", "declin", "disagree", "opt out", "opting out"),
+    accept=("accept", "agree", "consent"),
+    able=("can", "could", "may", "able", "possib", "allow"),
+    if_=_words("if unless should"),
+    aims=_words("to for"),
+    stops=("stop", "avoid", "prevent", "turn off", "switch off", "disabl"),
+    unless=("unless", "except"),
+    wishes=("wish", "want", "prefer", "like", "rather"),
+    otherwise=("otherwise", "if not", "if you do nothing", "unless", "or else"),
+    aloud=_words("say saying"),
+    by_voice=("speak", "tell us", "by voice", "aloud"),
+    persons=("operator", "advis", "agent", "colleague", "person", "staff", "them", "him", "her"),
+    presses=("press", "dial", "hit", "push", "touch", "type", "typing", "enter"),
+    key_names=_words("key digit number numero button press pressing dial"),
+    counted=_words(
+        "hour hours o am pm noon month months year years day days week weeks minute minutes second "
+        "seconds times of keys buttons call calls percent january february march "
+        "april may june july august september october november december"
+    ),
+    articles=_words("one"),
+    keys={
+        **{
+            "0": ("zero", "oh"),
+            "1": ("one",),
+            "2": ("two",),
+            "3": ("three",),
+            "4": ("four",),
+            "5": ("five",),
+        },
+        **{"6": ("six",), "7": ("seven",), "8": ("eight",), "9": ("nine",)},
+        **{"*": ("star", "asterisk"), "#": ("hash", "pound", "square")},
+    },
+    keeps=("kept", "keep", "stor", "retain", "retention", "held", "delet", "eras", "destroy"),
+    at_most=("most", "maxim", "up to", "no longer", "no more", "within", "less than"),
+    read_more=(
+        *("site", "website", "www", "http", "more information", "learn more", "find out more", "read more"),
+        *("privacy", "data protection", "dpo", "detail", "dot com", "dot org", "dot fr", "dot eu"),
+        *("your rights", "leaflet", "on request"),
+    ),
+    units={
+        **{"day": "day", "days": "day", "week": "week", "weeks": "week", "month": "month"},
+        **{"months": "month", "year": "year", "years": "year"},
+    },
+    halves=_words("half"),
+    numbers=_counted(
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen"
+    )
+    | _ENGLISH_TENS,
+    purposes={
+        "quality": ("quality",),
+        "statistics": ("statistic",),
+        "organisation": ("organis", "organiz"),
+        "training": ("train",),
+        "evidence": ("evidence", "proof", "prove"),
+        "security": ("security",),
+    },
+)
+
+VOCABULARIES: Mapping[str, Vocabulary] = {"fr": FRENCH, "en": ENGLISH}
+
+
+_QUOTED = re.compile(r"[«“\"]([^«»“”\"]+)[»”\"]")
+_NEAR = 4  # how many words may be between two that belong together
+_REACH = 7  # how many words a negation of a verb reaches
+_REACH_OF_NOUN = 5  # how many words a negation of a noun reaches: "no part of this call is recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Whether a text says that the call is recorded, and that it is not."""
+
+    recorded: bool
+    not_recorded: bool
+
+
+def plain(text: str) -> str:
+    """Reduce to what can be heard: small letters without accents, one kind of apostrophe and space."""
+    decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return " ".join(bare.casefold().split())
+
+
+def sentences(text: str, ends: str = ".!?;:…") -> list[str]:
+    """Cut plain text where a voice pauses; `n° 9` and `No. 9` become `numero 9`."""
+    spelt = re.sub(r"\bn(?:°|o\.?)\s*(?=[\d*#])", "numero ", text)
+    return [part for part in re.split(rf"[{ends}]+(?=\s|$)|\s[–—-]\s", spelt) if part.strip()]
+
+
+def clauses(sentence: str) -> list[list[str]]:
+    """Cut a sentence at its commas and brackets, into words; an elision is a separate word."""
+    return [words for part in re.split(r"[,()«»\"]", sentence) if (words := tokens(part))]
+
+
+def tokens(text: str) -> list[str]:
+    """Words, numbers and the two signs of a telephone."""
+    return re.findall(r"[^\W_]+|[*#]", text)
+
+
+def names_one_of(text: str, names: Sequence[str], voc: Vocabulary) -> bool:
+    """Whether one of the names is said, word by word, with any signs between its written words."""
+    said = _bare(text, voc)
+    return any(f" {bare} " in f" {said} " for name in names if (bare := _bare(plain(name), voc)))
+
+
+def _bare(text: str, voc: Vocabulary) -> str:
+    initials = re.sub(r"(?<=\b\w)\.(?=\w\b)", "", text)  # S.A.V. is spoken as SAV
+    return " ".join(tokens(initials.replace("&", f" {voc.conjunction} ")))
+
+
+def says(text: str, beginnings: Sequence[str]) -> bool:
+    """Whether a word, or several, begin like one of these."""
+    return any(re.search(rf"\b{re.escape(beginning)}", text) for beginning in beginnings)
+
+
+def an_example(text: str) -> bool:
+    """Whether it has a name reserved for examples (RFC 2606), written or spoken: `example point org`."""
+    return bool(re.search(r"(?<!\bpar )(?<!\bfor )\bex[ae]mple\b", text))
+
+
+def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
+    """The words it tells callers to say; empty if the choice is theirs, None if nothing must be said."""
+    bare = sentence.replace("c'est-a-dire", "c'est")
+    if found := re.search(rf"\b(?:{'|'.join(sorted(voc.aloud))})\b(.*)", bare):
+        after = found[1]
+        return " / ".join(part.strip() for part in _QUOTED.findall(after)) or after.strip(" :,")
+    return "" if says(bare, voc.by_voice) else None
+
+
+def of_recording(text: str, voc: Vocabulary) -> Said:
+    """Whether the text says that the call is recorded, and that it is not."""
+    found = {negated for sentence in sentences(text) for negated in _mentions(sentence, voc)}
+    return Said(recorded=False in found, not_recorded=True in found)
+
+
+def _mentions(sentence: str, voc: Vocabulary) -> Iterator[bool]:
+    """For each mention of recording the call: whether it is negated."""
+    for words in clauses(sentence):
+        for place in range(len(words)):
+            if _records_a_call(words, place, voc):
+                yield _denied(words, place, voc)
+
+
+def _denied(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
+    """Whether it is negated. A negation of another verb does not count: "if you do not object your call is
+    recorded"."""
+    if words[place].endswith(voc.verb_endings) and any(
+        word in voc.negations for word in words[place + 1 : place + 3]
+    ):
+        return True
+    if any(word in voc.without for word in words[max(place - _REACH_OF_NOUN, 0) : place]):
+        return True
+    wished = any(word.startswith(voc.wishes) for word in words)
+    for distance, word in enumerate(reversed(words[max(place - _REACH, 0) : place])):
+        if word in voc.negations:
+            return True
+        if distance and word in voc.calls and not wished:
+            return False
+    return False
+
+
+def _records_a_call(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
+    word, after = words[place], words[place + 1 : place + 1 + _NEAR]
+    if word in voc.records_if_a_verb:
+        if any(other in voc.calls for other in after):
+            return after[0] not in voc.other_records
+        verb = place > 0 and words[place - 1] in voc.before_verbs
+        return verb and not any(other in voc.other_records for other in after)
+    if not word.startswith(voc.records) or (after and after[0] in voc.other_records):
+        return False
+    for other in reversed(words[max(place - _NEAR, 0) : place]):
+        if other in voc.calls:
+            return True
+        if other in voc.other_records:
+            return False
+    return True
+
+
+def refuses(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it offers to refuse: not to accept, not to be recorded, to stop the recording."""
+    mentions = list(_mentions(sentence, voc))
+    if any(mentions) and (says(sentence, voc.wishes) or _aims_at_none(sentence, voc)):
+        return True
+    if mentions and says(sentence, voc.stops):
+        return True
+    if False in mentions and says(sentence, voc.unless) and says(sentence, voc.presses):
+        return True
+    may = says(sentence, voc.refuse) and not _forbids(sentence, voc)
+    return may or True in _acceptances(sentence, voc)
+
+
+def accepts(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it mentions accepting, without a negation."""
+    return False in _acceptances(sentence, voc)
+
+
+def _acceptances(sentence: str, voc: Vocabulary) -> set[bool]:
+    """For each mention of accepting: whether it is negated."""
+    return {
+        any(
+            other in voc.negations
+            for other in (*words[max(place - 3, 0) : place], *words[place + 1 : place + 2])
+        )
+        for words in clauses(sentence)
+        for place, word in enumerate(words)
+        if word.startswith(voc.accept)
+    }
+
+
+def _forbids(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it says that something is not possible: "you cannot refuse"."""
+    words = tokens(sentence)
+    for place, word in enumerate(words):
+        before = words[max(place - _NEAR, 0) : place]
+        if (
+            word.startswith(voc.refuse)
+            and any(other in voc.negations for other in before)
+            and any(other.startswith(voc.able) for other in before)
+            and not any(other in voc.if_ for other in words[:place])
+        ):
+            return True
+    return False
+
+
+def _aims_at_none(sentence: str, voc: Vocabulary) -> bool:
+    """Whether not being recorded is the aim of something: "so as not to be recorded, press 9"."""
+    return any(
+        _records_a_call(words, place, voc)
+        and _denied(words, place, voc)
+        and any(word in voc.aims for word in words[max(place - _REACH, 0) : place])
+        for words in clauses(sentence)
+        for place in range(len(words))
+    )
+
+
+def says_key(text: str, key: str, voc: Vocabulary) -> bool:
+    """Whether the number is named as a key: pressed, or called a key; `9 months` is not."""
+    return any(_says_key(words, key, voc) for sentence in sentences(text) for words in clauses(sentence))
+
+
+def key_refuses(text: str, key: str, voc: Vocabulary) -> bool:
+    """Whether the key is named with refusing, in the same sentence or the one before."""
+    return _key_for(text, key, voc, refusing=True)
+
+
+def key_accepts(text: str, key: str, voc: Vocabulary) -> bool:
+    """Whether the key is named with accepting, in the same sentence or the one before."""
+    return _key_for(text, key, voc, refusing=False)
+
+
+def _key_for(text: str, key: str, voc: Vocabulary, *, refusing: bool) -> bool:
+    mine, other = (refuses, accepts) if refusing else (accepts, refuses)
+    before = ""
+    for sentence in sentences(text):
+        if says_key(sentence, key, voc) and (
+            mine(sentence, voc) or (mine(before, voc) and not other(sentence, voc))
+        ):
+            return True
+        before = sentence
+    return False
+
+
+def _says_key(words: Sequence[str], key: str, voc: Vocabulary) -> bool:
+    names = {key, *(plain(name) for name in voc.keys.get(key, ()))}
+    for place, word in enumerate(words):
+        after = words[place + 1] if place + 1 < len(words) else ""
+        if word not in names or after in voc.counted or (word in voc.articles and after in voc.key_names):
+            continue
+        if len(words) == 1:  # "to refuse: 9"
+            return True
+        before = words[max(place - _NEAR, 0) : place]
+        called_a_key = bool(before) and before[-1] in voc.key_names
+        pressed = any(other.startswith(voc.presses) for other in before)
+        if called_a_key or (pressed and (word not in voc.articles or not after)):
+            return True
+    return False
+
+
+def periods(text: str, voc: Vocabulary) -> list[tuple[int, str]]:
+    """The periods for which the text says that something is kept: `(6, "month")`."""
+    found = []
+    for sentence in sentences(text, ".!?;…"):  # "storage: six months"
+        if not says(sentence, voc.keeps):
+            continue
+        words = tokens(sentence)
+        for place, word in enumerate(words):
+            unit = voc.units.get(word)
+            if unit == "year" and any(other in voc.halves for other in words[max(place - 2, 0) : place]):
+                found.append((6, "month"))
+            elif unit and (count := _number(words[:place], voc)):
+                found.append((count, unit))
+    return found
+
+
+def _number(words: Sequence[str], voc: Vocabulary) -> int:
+    """The number at the end of these words, in figures or words; 0 without one."""
+    if words and words[-1].isdecimal():
+        return int(words[-1])
+    first = len(words)
+    while first and words[first - 1] in voc.numbers:
+        first -= 1
+    total = last = 0
+    for word in words[first:]:
+        value = voc.numbers[word]
+        if value == 100:
+            total = max(total, 1) * 100
+        elif (last, value) == (4, 20):  # quatre-vingts
+            total += 76
+        else:
+            total += value
+        last = value
+    return total
+
+
+def syllables(text: str, voc: Vocabulary | None) -> int:
+    """The approximate number of syllables: groups of vowels, plus those of spoken figures and signs."""
+    count = 0
+    for word in tokens(text):
+        if word.isdecimal() or word in "*#":
+            spoken = voc.keys[word][0] if voc and word in voc.keys else "oe" * min(len(word), 4)
+            count += max(len(re.findall(r"[aeiouy]+", plain(spoken))), 1)
+        else:
+            count += max(len(re.findall(r"[aeiouy]+", word)), 1)
+    return count
+
+
+SHIPPED = "Agglo J'écoute"
+"""What the shipped prompts say."""
+
+_NAME = r"(?P<name>[^.!?;:,]+)"
+_BEFORE = r"^(?P<name>[^.!?;:,]+?),? "
+_DAY = "hello|good (?:morning|afternoon|evening)"
+_GREETINGS: Mapping[str, Sequence[str]] = {
+    "fr": (
+        rf"{_BEFORE}(?:bonjour|bonsoir|bienvenue)\b",
+        rf"\bbienvenue (?:à|au|aux|chez|dans|sur) {_NAME}",
+        rf"\bvous êtes (?:bien )?(?:à|au|chez|en communication avec) {_NAME}",
+        rf"^(?:bonjour|bonsoir),? (?:ici )?{_NAME}",
+    ),
+    "en": (
+        rf"\bwelcome to {_NAME}",
+        rf"\b(?:thank you for calling|you have reached|you are through to|this is) {_NAME}",
+        rf"^(?:{_DAY}),? (?:from )?{_NAME}",
+        rf"{_BEFORE}(?:{_DAY})\b",
+    ),
+}
+_ARTICLE = re.compile(r"^(?:(?:le|la|les|the) |l')", re.IGNORECASE)
+_NO_NAMES = {
+    *("attention", "bonjour", "bonsoir", "cet", "desole", "et", "merci", "nous", "notre", "votre", "vous"),
+    *("madame", "mesdames", "messieurs", "monsieur"),
+    *("a", "an", "and", "good", "hello", "i", "if", "it", "oh", "please", "sorry", "thank", "thanks", "this"),
+    *("to", "we", "welcome", "you", "your"),
+}
+"""Words that begin sentences, but never a name."""
+
+
+def says_shipped(text: str, names: Sequence[str], voc: Vocabulary) -> bool:
+    """Whether plain words say the shipped name, which is none of these."""
+    ours = any(names_one_of(plain(name), [SHIPPED], voc) for name in names)
+    return not ours and names_one_of(text, [SHIPPED], voc)
+
+
+def other_name(words: str, language: str, names: Sequence[str], voc: Vocabulary) -> str | None:
+    """The written name in the greeting, if it is none of these; else None."""
+    for name in _greeted(words, language):
+        if not any(_same(name, ours, voc) for ours in names):
+            return name
+    return None
+
+
+def _greeted(words: str, language: str) -> Iterator[str]:
+    """What is beside a greeting and has a capital letter that is not due to the start of a sentence."""
+    text = " ".join(words.replace("\u2019", "'").split())
+    for sentence in re.split(r"(?<=[.!?;:])\s+", text):
+        for pattern in _GREETINGS.get(language, ()):
+            for match in re.finditer(pattern, sentence, re.IGNORECASE):
+                name = match["name"].strip(" «»“”\"'")
+                bare = _ARTICLE.sub("", name)
+                capital = any(word[0].isupper() for word in tokens(bare))
+                if capital and tokens(plain(bare))[0] not in _NO_NAMES:
+                    yield name
+
+
+def _same(name: str, ours: str, voc: Vocabulary) -> bool:
+    """Whether one of the two contains the other, with any article before it."""
+    bare = _ARTICLE.sub("", plain(name))
+    return names_one_of(bare, [ours], voc) or names_one_of(plain(ours), [bare], voc)

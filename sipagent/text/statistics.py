@@ -1,0 +1,523 @@
+"""The statistics as a complete page: no script, nothing loaded from elsewhere, no personal data.
+
+    svg         bars for use inside a page: no script, no style, no external reference. pygal places them
+                (it is slow to import); what it adds for its own script and fonts is removed. Colours come
+                from the page, by the classes `color-0`, `color-1`, …: they follow its light and dark.
+    sections    the parts of the page: each a plot and the table of the same figures, as plain text
+    page        escapes everything that could come from a call, and forbids the browser to load anything
+
+French or English by the service's language; light or dark like the reader's screen, light on paper.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from html import escape
+from typing import Any, NamedTuple
+
+import pygal
+from pygal.style import Style
+
+from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
+from sipagent.text.statistics_words import FIGURES_STYLE, PAGE_STYLE, StatisticsWords
+
+WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of horizontal bars, in units of the drawing
+_THICKEST = 56  # a single bar need not fill the plot
+_LABELS = 12  # labels of vertical bars: more would overlap
+_TICKS = 5
+_FONT = Style(label_font_size=13, major_label_font_size=13)
+_KEPT = {
+    "svg": ("viewBox",),
+    "g": ("class", "transform"),
+    "path": ("class", "d"),
+    "text": ("class", "x", "y"),
+}
+_LEFT_OUT = frozenset({"titles", "legends", "overlay", "text-overlay", "tooltip-overlay"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Bars over `labels`; several series are stacked. `unit`: what is counted.
+
+    `lying`: horizontal bars, one below the other.
+    """
+
+    title: str
+    unit: str
+    labels: Sequence[str]
+    series: Sequence[tuple[str, Sequence[int]]]
+    lying: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether it shows nothing."""
+        return not any(any(values) for _, values in self.series)
+
+
+def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> str:
+    """The plot as an `<svg>` element; `number` writes counts in the page's language, `colon` goes before
+    them."""
+    tree = _chart(plot, number).render_tree()
+    inside = "".join(_cleaned(tree, plot, lambda count: f"{colon}{number(count)}"))
+    named = inside.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
+    return f"{named.removesuffix('</svg>')}{_unit(plot)}</svg>"
+
+
+def ticks(highest: int) -> list[int]:
+    """Round whole numbers from 0 up to the first that is not below `highest`, `_TICKS` steps at most."""
+    step = next(
+        factor * power
+        for power in (10**exponent for exponent in range(20))
+        for factor in (1, 2, 5)
+        if factor * power * _TICKS >= highest
+    )
+    return list(range(0, max(highest, 1) + step, step))[: -(-max(highest, 1) // step) + 1]
+
+
+def _unit(plot: Plot) -> str:
+    """The unit at the axis of the numbers: above it, or in line with it for horizontal bars."""
+    y = _height(plot) - 14 if plot.lying else 16
+    return f'<text class="unit" x="8" y="{y}">{escape(plot.unit.lower())}</text>'
+
+
+def _height(plot: Plot) -> int:
+    return ROW * len(plot.labels) + 50 if plot.lying else HEIGHT
+
+
+def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
+    kind = pygal.HorizontalStackedBar if plot.lying else pygal.StackedBar
+    totals = [sum(values) for values in zip(*(values for _, values in plot.series), strict=True)]
+    marks = ticks(max(totals, default=0))
+    chart = kind(
+        style=_FONT,
+        width=WIDTH,
+        height=_height(plot),
+        margin=8,
+        margin_top=8 if plot.lying else 32,
+        margin_right=24,
+        show_legend=False,
+        js=[],
+        css=[],
+        no_prefix=True,
+        truncate_label=-1,
+        range=(0, marks[-1]),
+    )
+    rows = [*plot.labels]
+    chart.x_labels = rows[::-1] if plot.lying else rows
+    if not plot.lying and len(rows) > _LABELS:
+        chart.x_labels_major_every = -(-len(rows) // _LABELS)
+        chart.show_minor_x_labels = False
+    chart.y_labels = [{"value": mark, "label": number(mark)} for mark in marks]
+    for name, values in plot.series:
+        chart.add(name, [*values][::-1] if plot.lying else [*values])
+    return chart
+
+
+def _cleaned(node: Any, plot: Plot, told: Callable[[int], str]) -> Iterator[str]:
+    """The visible part of pygal's drawing, as text; class names are pygal's own, all else is escaped."""
+    tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+    words = node.get("class", "").split()
+    if "series" in words:
+        yield from _bars(node, plot, told)
+    elif tag in _KEPT and _LEFT_OUT.isdisjoint(words):
+        yield f"<{tag}{_attributes(node, _KEPT[tag])}>{escape(node.text or '')}"
+        for child in node:
+            yield from _cleaned(child, plot, told)
+        yield f"</{tag}>"
+
+
+def _bars(series: Any, plot: Plot, told: Callable[[int], str]) -> Iterator[str]:
+    """The bars of one series, each with its tooltip; without bars of height 0."""
+    index = int(next(word for word in series.get("class").split() if word.startswith("serie-"))[6:])
+    name, values = plot.series[index]
+    labels = plot.labels
+    if plot.lying:
+        labels, values = labels[::-1], values[::-1]
+    rects = [node for node in series.iter() if isinstance(node.tag, str) and node.tag.endswith("rect")]
+    yield f'<g class="color-{index}">'
+    for rect, label, value in zip(rects, labels, values, strict=True):
+        if value:
+            said = escape(f"{label}, {name}{told(value)}" if name else f"{label}{told(value)}")
+            yield f"<rect{_slimmed(rect, plot.lying)}><title>{said}</title></rect>"
+    yield "</g>"
+
+
+def _slimmed(rect: Any, lying: bool) -> str:
+    place, thickness = ("y", "height") if lying else ("x", "width")
+    box = {name: float(rect.get(name)) for name in ("x", "y", "width", "height")}
+    excess = max(box[thickness] - _THICKEST, 0.0)
+    box[place] += excess / 2
+    box[thickness] -= excess
+    return "".join(f' {name}="{value:.1f}"' for name, value in box.items())
+
+
+def _attributes(node: Any, names: Sequence[str]) -> str:
+    return "".join(f' {name}="{escape(node.get(name))}"' for name in names if node.get(name))
+
+
+_FATES = ("kept", "held", "purged", "erased", "failed", "open")
+
+
+class FigureTable(NamedTuple):
+    """Headings, and rows with as many cells; the first cell names the row."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the page."""
+
+    title: str
+    note: str
+    plot: Plot | None
+    tables: Sequence[FigureTable]
+
+
+class Grain(NamedTuple):
+    """How days are grouped, so that a plot of any period can be read; `days`: the longest period."""
+
+    name: str
+    begins: Callable[[date], date]
+    days: int
+    most: int  # days between the first call and the last
+
+
+GRAINS = (
+    Grain("day", lambda day: day, 1, 92),
+    Grain("week", lambda day: day - timedelta(days=day.weekday()), 7, 400),
+    Grain("month", lambda day: day.replace(day=1), 31, 1900),
+    Grain("year", lambda day: day.replace(month=1, day=1), 366, date.max.toordinal()),
+)
+
+
+def sections(figures: Statistics, words: StatisticsWords, last: date) -> Iterator[Section]:
+    """In the order of the page; `last` is the last day of the figures."""
+    yield _calls(figures, words, last)
+    yield _hours(figures, words)
+    yield _outcomes(figures, words)
+    yield _refusals(figures, words)
+    yield _waits(figures, words)
+    yield _recordings(figures, words)
+
+
+def by_grain(days: dict[date, Counter[str]], last: date) -> tuple[Grain, dict[date, Counter[str]]]:
+    """The finest grain with separate bars, and its counts, oldest first, without a gap.
+
+    From the first call up to `last`: a time without calls must be visible.
+    """
+    first = min(days, default=last)
+    last = max(last, *days) if days else last
+    grain = next(one for one in GRAINS if (last - first).days <= one.most)
+    spans: dict[date, Counter[str]] = {}
+    place = grain.begins(first)
+    while days and place <= last:
+        spans[place] = Counter()
+        place = grain.begins(place + timedelta(days=grain.days))
+    for day, counts in days.items():
+        spans[grain.begins(day)].update(counts)
+    return grain, spans
+
+
+def _calls(figures: Statistics, words: StatisticsWords, last: date) -> Section:
+    grain, spans = by_grain(figures.days, last)
+    seen = [*DECISIONS, *sorted({key for counts in spans.values() for key in counts} - {*DECISIONS})]
+    title = words(f"calls_by_{grain.name}")
+    series = [(words(key), [counts[key] for counts in spans.values()]) for key in seen]
+    rows = [
+        [words.span(place, grain.name), *_numbers(words, counts.total(), *(counts[key] for key in seen))]
+        for place, counts in spans.items()
+        if counts
+    ]
+    table = FigureTable([words(grain.name), words("total"), *(words(key) for key in seen)], rows)
+    plot = Plot(title, words("calls"), [words.tick(place, grain.name) for place in spans], series)
+    note = words("calls_note") + (f" {words('week_note')}" if grain.name == "week" else "")
+    return Section(title, note, plot, [table, _decisions(figures, words)])
+
+
+def _hours(figures: Statistics, words: StatisticsWords) -> Section:
+    """All hours between the first and the last in which anybody has called."""
+    seen = [*DECISIONS, *sorted({key for counts in figures.hours.values() for key in counts} - {*DECISIONS})]
+    hours = range(min(figures.hours), max(figures.hours) + 1) if figures.hours else range(0)
+    counted = [figures.hours.get(hour, Counter[str]()) for hour in hours]
+    names = [words("hour_of").format(hour=hour) for hour in hours]
+    series = [(words(key), [counts[key] for counts in counted]) for key in seen]
+    rows = [
+        [name, *_numbers(words, counts.total(), *(counts[key] for key in seen))]
+        for name, counts in zip(names, counted, strict=True)
+        if counts
+    ]
+    title = words("calls_by_hour")
+    table = FigureTable([words("hour"), words("total"), *(words(key) for key in seen)], rows)
+    return Section(title, words("hours_note"), Plot(title, words("calls"), names, series), [table])
+
+
+def _decisions(figures: Statistics, words: StatisticsWords) -> FigureTable:
+    rows = [
+        [words(decision) + (f" ({words(by)})" if by else ""), words.number(count)]
+        for (decision, by), count in sorted(
+            figures.decisions.items(), key=lambda item: (_place(item[0][0], DECISIONS), -item[1])
+        )
+    ]
+    return FigureTable([words("decision"), words("calls")], rows)
+
+
+def _outcomes(figures: Statistics, words: StatisticsWords) -> Section:
+    known = (*OUTCOMES, IN_PROGRESS)
+    seen = sorted(figures.outcomes, key=lambda outcome: _place(outcome, known))
+    counts = [figures.outcomes[outcome] for outcome in seen]
+    names = [words(outcome) for outcome in seen]
+    rows = [
+        [name, words.number(count), words.share(count / figures.calls)]
+        for name, count in zip(names, counts, strict=True)
+    ]
+    title = words("outcomes")
+    tables = [FigureTable([words("outcome"), words("calls"), words("share")], rows)]
+    languages = _languages(figures, words)
+    if len(languages.rows) > 1:
+        tables.append(languages)
+    return Section(
+        title, words("outcomes_note"), Plot(title, words("calls"), names, [("", counts)], lying=True), tables
+    )
+
+
+def _languages(figures: Statistics, words: StatisticsWords) -> FigureTable:
+    """By language, not by number: this page shows no numbers, not even the service's own."""
+    totals: dict[str, list[int]] = {}
+    for number, one in figures.numbers.items():
+        total = totals.setdefault(figures.languages[number] or "by_key", [0, 0, 0])
+        for place, count in enumerate((one.calls, one.reached, one.refused)):
+            total[place] += count
+    rows = [[words(language), *_numbers(words, *counts)] for language, counts in totals.items() if counts[0]]
+    return FigureTable([words("language"), words("calls"), words("connected"), words("refused")], rows)
+
+
+def _refusals(figures: Statistics, words: StatisticsWords) -> Section:
+    channels = {channel: counts for channel, counts in figures.channels().items() if counts}
+    phases = [*PHASES, *sorted({key for counts in channels.values() for key in counts} - {*PHASES})]
+    series = [(words(name), [counts[phase] for phase in phases]) for name, counts in channels.items()]
+    rows = [
+        [words(name), *_numbers(words, *(counts[phase] for phase in phases), counts.total())]
+        for name, counts in channels.items()
+    ]
+    title = words("refusals")
+    names = [words(phase) or "–" for phase in phases]
+    tables = [FigureTable([words("channel"), *names, words("total")], rows)]
+    methods = figures.methods()
+    if methods:
+        ways = [[words(method), words.number(count)] for method, count in sorted(methods.items())]
+        tables.append(FigureTable([words("dtmf_methods"), words("refused")], ways))
+    return Section(title, words("refusals_note"), Plot(title, words("calls"), names, series), tables)
+
+
+def _waits(figures: Statistics, words: StatisticsWords) -> Section:
+    title = words("waits")
+    names = [*(f"≤ {words.length(edge, whole=True)}" for edge in WAIT_EDGES)]
+    names.append(f"> {words.length(WAIT_EDGES[-1], whole=True)}")
+    counts = figures.waits.up_to(WAIT_EDGES)
+    waits = FigureTable(
+        [words("wait"), words("calls"), words("share")],
+        [
+            [name, words.number(count), words.share(count / figures.waits.count)]
+            for name, count in zip(names, counts, strict=True)
+            if count
+        ],
+    )
+    spreads = [("waited", figures.waits), ("given_up", figures.given_up), ("talked", figures.durations)]
+    lengths = FigureTable(
+        ["", words("calls"), *(words(name) for name in ("median", "p90", "longest"))],
+        [
+            [words(name), words.number(spread.count)]
+            + [words.length(s) for s in (spread.quantile(0.5), spread.quantile(0.9), spread.longest_s)]
+            for name, spread in spreads
+            if spread.count
+        ],
+    )
+    plot = Plot(title, words("calls"), names, [("", counts)])
+    return Section(title, words("waits_note"), plot, [waits, lengths])
+
+
+def _recordings(figures: Statistics, words: StatisticsWords) -> Section:
+    """Recordings on hold are separate from those kept only until they are due."""
+    months = sorted(figures.kept.months.items())
+    names = [words.span(date.fromisoformat(f"{month}-01"), "month") for month, _ in months]
+    counts = [fates.to_json() | {"kept": fates.kept - fates.held} for _, fates in months]
+    series = [(words(fate), [count[fate] for count in counts]) for fate in _FATES]
+    rows = [
+        [name, *_numbers(words, *(count[fate] for fate in _FATES), sum(count.values()))]
+        for name, count in zip(names, counts, strict=True)
+    ]
+    title = words("months")
+    table = FigureTable([words("month"), *(words(fate) for fate in _FATES), words("total")], rows)
+    plot = Plot(title, words("recordings"), names, series)
+    return Section(title, words("months_note"), plot, [table])
+
+
+def _numbers(words: StatisticsWords, *counts: int) -> list[str]:
+    return [words.number(count) for count in counts]
+
+
+def _place(value: str, known: Sequence[str]) -> int:
+    return known.index(value) if value in known else len(known)
+
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_LONG = 14  # from this many rows on, a table scrolls on a screen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What the page is about. Times are local; `tally` maps each table to (rows, entries in the chain)."""
+
+    service: str
+    language: str
+    zone: str
+    made: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+    tally: dict[str, tuple[int, int]] | None = None
+
+
+def page(figures: Statistics, heading: Heading) -> str:
+    """The whole document."""
+    words = StatisticsWords(heading.language)
+    title = escape(f"{words('title')} – {heading.service}")
+    language = "fr" if words.french else "en"
+    parts = [
+        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{title}</title>\n<style>{PAGE_STYLE}{FIGURES_STYLE}</style>\n</head>\n<body>\n<header>",
+        f"<h1>{title}</h1>\n<p>{escape(_period(heading, words))}</p>",
+        f"{_alarm(figures, heading, words)}</header>\n<main>\n{_figures(figures, heading, words)}\n</main>",
+        f"<footer><p>{escape(_foot(heading, words))}</p></footer>\n</body>\n</html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def part(figures: Statistics, heading: Heading) -> str:
+    """What `page` has below its title, for another page; its style is `style.FIGURES`."""
+    words = StatisticsWords(heading.language)
+    parts = (
+        f"<p>{escape(_period(heading, words))}</p>",
+        _alarm(figures, heading, words),
+        _figures(figures, heading, words),
+        f"<p>{escape(_agreement(heading, words))}</p>",
+    )
+    return "\n".join(filter(None, parts))
+
+
+def _figures(figures: Statistics, heading: Heading, words: StatisticsWords) -> str:
+    drawn = (_section(section, words) for section in sections(figures, words, _last_day(heading)))
+    return "\n".join(('<div class="figures">', _tiles(figures, words), *drawn, "</div>"))
+
+
+def agrees(tally: dict[str, tuple[int, int]]) -> bool:
+    """Whether there are as many rows as in the chain."""
+    return all(rows == chain for rows, chain in tally.values())
+
+
+def _last_day(heading: Heading) -> date:
+    if heading.until is None:
+        return heading.made.date()
+    return (min(heading.until, heading.made) - timedelta(microseconds=1)).date()
+
+
+def _period(heading: Heading, words: StatisticsWords) -> str:
+    ends = [
+        f"{words(name)} {words.moment(at)}"
+        for name, at in (("since", heading.since), ("until", heading.until))
+        if at is not None
+    ]
+    period = f"{words('calls')} {', '.join(ends)}" if ends else words("period_all")
+    return f"{period}. {words('zone')} {heading.zone}."
+
+
+def _alarm(figures: Statistics, heading: Heading, words: StatisticsWords) -> str:
+    said = []
+    if heading.tally is not None and not agrees(heading.tally):
+        said.append(f"{words('differs')} ({_tally(heading.tally, words)}).")
+    if figures.lost:
+        said.append(f"{words('lost')} {words.number(sum(one.count for one in figures.lost))}.")
+    return f'<div class="alarm" role="alert"><p>{escape(" ".join(said))}</p></div>' if said else ""
+
+
+def _foot(heading: Heading, words: StatisticsWords) -> str:
+    return f"{_agreement(heading, words)} {words('private')}"
+
+
+def _agreement(heading: Heading, words: StatisticsWords) -> str:
+    said = [f"{words('made')} {words.moment(heading.made)}."]
+    if heading.tally is not None and agrees(heading.tally):
+        said.append(f"{words('matches')} ({_tally(heading.tally, words)}).")
+    return " ".join(said)
+
+
+def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
+    """`call receipts 12`, or, if the numbers differ, `call receipts 11, in the chain 12`."""
+    return words.semicolon.join(
+        f"{words(name)} {words.number(rows)}"
+        + (f", {words('in_chain')} {words.number(chain)}" if rows != chain else "")
+        for name, (rows, chain) in tally.items()
+    )
+
+
+def _tiles(figures: Statistics, words: StatisticsWords) -> str:
+    kept = figures.kept
+    refused = f"{words.number(figures.refused)} {words('of')} {words.number(figures.asked)}"
+    in_sums = f"{words('in_sums')} {words.number(figures.in_sums)}"
+    held = f"{words.number(kept.fates.held)} {words('held')}, {words.size(kept.bytes)}"
+    tiles = (
+        ("calls", words.number(figures.calls), in_sums if figures.in_sums else ""),
+        ("answer_rate", words.share(figures.answer_rate), ""),
+        ("refused_share", words.share(figures.refusal_rate), refused if figures.asked else ""),
+        ("median_wait", words.length(figures.waits.quantile(0.5)), ""),
+        ("stops", words.number(figures.stops), ""),
+        ("unheard", words.number(figures.unheard), ""),
+        ("kept_now", words.number(kept.fates.kept), held if kept.fates.kept else ""),
+    )
+    items = (
+        f"<div><dt>{escape(words(name))}</dt><dd>{escape(figure)}"
+        f"{f'<small>{escape(more)}</small>' if more else ''}</dd></div>"
+        for name, figure, more in tiles
+    )
+    return f'<dl class="tiles">{"".join(items)}</dl>'
+
+
+def _section(section: Section, words: StatisticsWords) -> str:
+    parts = [f"<section>\n<h2>{escape(section.title)}</h2>"]
+    if section.plot is None or section.plot.empty:
+        parts.append(f"<p>{escape(words('nothing'))}</p>")
+    else:
+        parts.append(f"<p>{escape(section.note)}</p>")
+        drawn = svg(section.plot, words.number, words.colon)
+        parts.append(f"<figure{_reached(section.title)}>{drawn}{_key(section.plot)}</figure>")
+    parts += [_table(table, section.title) for table in section.tables if table.rows]
+    return "\n".join([*parts, "</section>"])
+
+
+def _key(plot: Plot) -> str:
+    """The key of the colours that occur; empty for only one."""
+    named = [(place, name) for place, (name, values) in enumerate(plot.series) if name and any(values)]
+    items = "".join(
+        f'<li><i class="color-{place}" aria-hidden="true"></i>{escape(name)}</li>' for place, name in named
+    )
+    return f'<ul class="key">{items}</ul>' if items else ""
+
+
+def _table(table: FigureTable, title: str) -> str:
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in table.rows
+    )
+    body = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>"
+    long = " long" if len(table.rows) > _LONG else ""
+    return f'<div class="table{long}" role="region"{_reached(title)}>{body}</div>'
+
+
+def _reached(title: str) -> str:
+    """Readers with a keyboard must be able to reach what scrolls, on a narrow screen all of it."""
+    return f' aria-label="{escape(title)}" tabindex="0"'

@@ -1,0 +1,366 @@
+"""What takes long runs in the background, while the page answers: commands, figures, and what is overdue.
+
+    Commands    `check`, `verify`, `status`, `register`, `notice`: each a process of its own. A button
+    starts
+                one at a time; what it said last is remembered until the page ends.
+    Counting    the figures of a period: a million rows take a while. One period at a time, in the order in
+                which they were asked for.
+    DueLook     what must be done and is not: it takes a while among many recordings.
+
+Nobody waits for them; what was found is given again for a minute.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from retention.archive import Archive
+from retention.clock import read_clock, suspended
+from retention.erase import stuck
+from retention.holds import reviews_overdue
+from retention.marks import ArchiveError
+from retention.purge import overdue
+from retention.records import Access, from_text
+from retention.rows import counts
+from retention.rows.rows import Rows, StoreError
+from retention.rows.selection import Selection
+from retention.stamps import proven
+from retention.statistics import Statistics
+from sipagent.config.load import Config
+from sipagent.languages.labels import N_
+from sipagent.languages.spoken import Reason
+from sipagent.lookup.results import Row, Tally, count, no_figures, rows_of
+
+STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of each
+    "check": ("check", "--json"),
+    "verify": ("verify", "--json"),
+}
+FRESH = timedelta(minutes=1)  # for so long an answer is given again
+LONGEST = 8 << 20  # bytes of an answer that is read
+_LOWEST = 19  # see nice(1)
+_NOT_RUN = Reason("it could not be run; the log of the page says why")
+_LINE = 2000  # characters of what a command says on stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said: its `text`, and as `json` where it is some; `at`: its end.
+
+    `code` is its exit code: 1 where it found something that is wrong. `aside`: its line on stderr; where it
+    said nothing else, the `problem`.
+    """
+
+    at: datetime
+    by: str
+    code: int
+    text: str = ""
+    json: Any = None
+    aside: str = ""
+    problem: str | None = None
+
+
+class Commands:
+    """Any thread. `file` is the configuration that the commands read."""
+
+    def __init__(self, file: Path, clock: Callable[[], datetime]) -> None:
+        self._file = file.absolute()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._one = threading.Lock()  # of those that are not started: no more memory than one takes
+        self._last: dict[str, Answer] = {}
+        self._recent: dict[tuple[str, tuple[str, ...]], Answer] = {}
+        self._running: tuple[str, threading.Thread] | None = None
+
+    @property
+    def running(self) -> str | None:
+        """The name of what was started and has not ended."""
+        running = self._running
+        return None if running is None else running[0]
+
+    def last(self, name: str) -> Answer | None:
+        """What it said when it ran last, since the page was started."""
+        return self._last.get(name)
+
+    def start(self, name: str, by: str) -> bool:
+        """Begin one of STARTED; false while one of them runs. Its answer is `last`, when it has ended."""
+        words = STARTED[name]
+        with self._lock:
+            if self._running is not None:
+                return False
+            thread = threading.Thread(target=self._run, args=(name, words, by), name=name, daemon=True)
+            self._running = name, thread
+        thread.start()
+        return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether nothing that was started is running any more, after so long at most."""
+        running = self._running
+        if running is not None:
+            running[1].join(timeout_s)
+        return self._running is None
+
+    def recent(self, *words: str, language: str = "en") -> Answer:
+        """What a command says, or said less than a minute ago; the words are of a few, not of a person's."""
+        with self._one:
+            known = self._recent.get((language, words))
+            if known is None or self._clock() - known.at > FRESH:
+                known = self._recent[language, words] = self.answer(*words, language=language)
+            return known
+
+    def answer(self, *words: str, by: str = "", language: str = "en") -> Answer:
+        """Run a command to its end, and say what it said, to people in this language."""
+        options = ("--config", str(self._file), "--lang", language)
+        command = [sys.executable, "-m", "sipagent", *options, *words]
+        with (
+            TemporaryFile() as told,
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
+            ) as process,
+        ):
+            assert process.stdout is not None
+            os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)  # calls come first
+            content = process.stdout.read(LONGEST + 1)
+            if len(content) > LONGEST:
+                process.kill()
+            code = process.wait()
+            told.seek(0)
+            aside = told.read(_LINE * 4).decode(errors="replace").strip().rpartition("\n")[2][:_LINE]
+        return self._read(words, by, code, content, aside.removeprefix("sipagent: "))
+
+    def _read(self, words: tuple[str, ...], by: str, code: int, content: bytes, aside: str) -> Answer:
+        made = Answer(self._clock(), by, code, content.decode(errors="replace"), aside=aside)
+        if len(content) > LONGEST:
+            said = Reason("its answer is too long for a page; see `sipagent {command}`", command=words[0])
+            return replace(made, text="", problem=said)
+        if not content:
+            said = Reason(
+                "`sipagent {command}` ended with {code}, and said nothing", command=words[0], code=code
+            )
+            return replace(made, problem=aside or said)
+        if "--json" not in words:
+            return made
+        try:
+            return replace(made, json=json.loads(content))
+        except ValueError:
+            said = Reason(
+                "`sipagent {command}` ended with {code}, and what it said cannot be read",
+                command=words[0],
+                code=code,
+            )
+            return replace(made, problem=said)
+
+    def _run(self, name: str, words: tuple[str, ...], by: str) -> None:
+        answer = None
+        try:
+            answer = self.answer(*words, by=by)
+        except OSError as fault:
+            answer = Answer(self._clock(), by, 1, problem=fault.strerror)
+        finally:
+            self._last[name] = answer or Answer(self._clock(), by, 1, problem=_NOT_RUN)
+            self._running = None
+
+
+FRESH_S = 60.0
+MOST_PERIODS = 12  # periods that are remembered, and as many that wait
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The figures of a period, or the `problem` that kept them from being counted.
+
+    `tally`: of each table, its rows and those that the chain knows of. `parts`: what was drawn of it, by
+    language.
+    """
+
+    at: datetime
+    figures: Statistics
+    tally: Tally
+    problem: str | None = None
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far it is: rows that were counted, of how many at most."""
+
+    done: int = 0
+    total: int = 0
+
+
+class Counting:
+    """Any thread asks; one of its own counts, while there is something to count."""
+
+    def __init__(self, store: Callable[[], Rows], config: Config, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._counted: OrderedDict[Selection, tuple[float, Counted]] = OrderedDict()
+        self._asked: OrderedDict[Selection, Progress] = OrderedDict()
+        self._counts = False
+
+    def of(self, period: Selection) -> Counted | Progress:
+        """The figures; or how far they are, for who asks again. A period may have to ask twice to wait."""
+        with self._lock:
+            known = self._counted.get(period)
+            if known is not None and time.monotonic() - known[0] < FRESH_S:
+                return known[1]
+            if period not in self._asked and len(self._asked) < MOST_PERIODS:
+                self._asked[period] = Progress()
+            if not self._counts:
+                self._counts = True
+                threading.Thread(target=self._run, name="counting", daemon=True).start()
+            return self._asked.get(period) or Progress()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether all that was asked for is counted, after so long at most."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._counts, timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while (period := self._next()) is not None:
+                self._keep(period, self._figures(period))
+        finally:
+            with self._changed:
+                self._counts = False
+                self._changed.notify_all()
+
+    def _next(self) -> Selection | None:
+        with self._lock:
+            return next(iter(self._asked), None)
+
+    def _figures(self, period: Selection) -> Counted:
+        figures = no_figures(self._config)
+        try:
+            tally = self._count(period, figures, self._asked[period])
+        except StoreError as error:
+            return Counted(self._clock(), figures, {}, str(error))
+        return Counted(self._clock(), figures, tally)
+
+    def _keep(self, period: Selection, counted: Counted) -> None:
+        with self._lock:
+            self._counted[period] = time.monotonic(), counted
+            self._counted.move_to_end(period)
+            while len(self._counted) > MOST_PERIODS:
+                self._counted.popitem(last=False)
+            del self._asked[period]
+
+    def _count(self, period: Selection, figures: Statistics, progress: Progress) -> Tally:
+        """Raises StoreError."""
+        store = self._store()
+        tally = counts.reconcile(store)
+        progress.total = rows_of(tally)
+        count(store, period, figures, partial(_counted, progress))
+        return tally
+
+
+def _counted(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:
+    for row in rows:
+        progress.done += 1
+        yield row
+
+
+_FAILED = Reason(N_("this could not be looked at; the log of the page says why"))
+_LOOKED_AT = 2000  # of the newest lines of the trace, for a purge among them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What must be done, and whether it is; as it was `at`, or the `problem` that kept it from being seen.
+
+    `purged`: when the last purge ended, as the running agent says, or `unknown`: why nobody knows. `removed`:
+    the last line of the trace that tells of one. `suspended`: why purging waits. `late`: recordings that
+    should have been gone for a day. `unerased`: ids of what its call had wanted erased.
+    """
+
+    at: datetime
+    purged: datetime | None = None
+    unknown: str | None = None
+    removed: Access | None = None
+    suspended: str | None = None
+    late: int = 0
+    unerased: tuple[str, ...] = ()
+    reviews: int = 0
+    problem: str | None = None
+
+
+class DueLook:
+    """Any thread asks; one of its own looks, when what it saw last is older than a minute."""
+
+    def __init__(self, look: Callable[[], Due], clock: Callable[[], datetime]) -> None:
+        self._look = look
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._seen: Due | None = None
+
+    def seen(self) -> Due | None:
+        """What was seen last, while somebody looks again where that is long ago; None: nothing yet."""
+        with self._lock:
+            seen = self._seen
+            stale = seen is None or self._clock() - seen.at > FRESH
+            if stale and self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="due", daemon=True)
+                self._thread.start()
+            return seen
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether nobody looks any more, after so long at most."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+        return self._thread is None
+
+    def _run(self) -> None:
+        seen = None
+        try:
+            seen = self._look()
+        finally:
+            self._seen = seen or Due(at=self._clock(), problem=_FAILED)
+            self._thread = None
+
+
+def due_of(archive: Archive, config: Config, commands: Commands, now: datetime) -> Due:
+    """Look at all of it; a fault of the database or a disk is its problem."""
+    try:
+        return _due_of(archive, config, commands, now)
+    except (StoreError, ArchiveError, OSError) as error:
+        return Due(at=now, problem=str(error))
+
+
+def _due_of(archive: Archive, config: Config, commands: Commands, now: datetime) -> Due:
+    store, kept = archive.store, config.retention
+    status = commands.recent("status", "--json")
+    purged = status.json and status.json["last_purge"]
+    newest = islice(store.each_access(newest=True), _LOOKED_AT)
+    return Due(
+        at=now,
+        purged=from_text(purged) if purged else None,
+        unknown=_unknown(config, status),
+        removed=next((use for use in newest if use.action == "purge" and use.outcome == "done"), None),
+        suspended=suspended(store, read_clock(), proven(store, kept.timestamp_ca)),
+        late=overdue(store, now, kept.period),
+        unerased=tuple(stuck(archive)),
+        reviews=reviews_overdue(store, now.astimezone(config.service.timezone).date()),
+    )
+
+
+def _unknown(config: Config, status: Answer) -> str | None:
+    """Why nobody knows how the agent is; None: it has said it."""
+    if config.metrics.listen is None:
+        return Reason(N_("not known: the agent tells nobody (metrics.listen is absent)"))
+    return None if status.problem is None else Reason(N_("not known: the agent does not answer"))

@@ -1,1 +1,0 @@
-"""What takes long, and runs beside the answers: commands, counts, and looks at what must be done."""

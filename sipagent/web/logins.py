@@ -1,0 +1,318 @@
+"""Who asks: by the cookie of a session, or by a token; and where a session begins and ends."""
+
+import hmac
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from retention.accounts.accounts import Accounts
+from retention.accounts.credentials import Account, code_hash
+from sipagent.agent.stored import accounts_of
+from sipagent.config.load import Config
+from sipagent.languages.labels import N_
+from sipagent.languages.spoken import Reason
+from sipagent.web.issuer import BACK, Issuer
+from sipagent.web.problems import Problem
+from sipagent.web.relying_party import RelyingParty, host_of
+from sipagent.web.rights import Role
+from sipagent.web.sessions import Challenges, Pace, Seal, Sessions
+from sipagent.web.site import Person, site_of, someone, trace_of
+
+AT_ONCE = 8  # who wait for a password to be compared
+STREAM = "/api/v1/events"  # which a page that is left open reads for days
+REMOVED = N_("the account was removed")
+ROLES = {role.value: role for role in Role}
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """The names of our cookies. With `__Host-` a browser takes them from this host alone, by https."""
+
+    session: str
+    form: str  # of who is not logged in
+    issuer: str  # of who was sent to the issuer
+    secure: bool
+
+
+class Logins:
+    """Of one process. The accounts are opened when they are first needed. `seconds`: as for `accounts_of`.
+
+    Where these cannot be used, all that needs them raises StoreError.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._seconds = seconds
+        self._opening = threading.Lock()
+        self._accounts: Accounts | None = None
+        self._hashing = threading.BoundedSemaphore(AT_ONCE)
+        self._first: str | None = None  # the hash of the code for the first account
+        secure = config.web.origin.startswith("https:")
+        prefix = "__Host-" if secure else ""
+        self.cookies = Cookies(
+            f"{prefix}sipagent", f"{prefix}sipagent-form", f"{prefix}sipagent-issuer", secure
+        )
+
+    @property
+    def accounts(self) -> Accounts:
+        """Of this host, or of all that share them. Raises StoreError."""
+        with self._opening:
+            if self._accounts is None:
+                self._accounts = accounts_of(self._config, self._clock, self._seconds)
+            return self._accounts
+
+    @cached_property
+    def seal(self) -> Seal:
+        """Raises StoreError."""
+        return Seal(self.accounts.secret)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Raises StoreError."""
+        idle = timedelta(minutes=self._config.web.session_minutes)
+        return Sessions(idle, self._clock, self.accounts.memory)
+
+    @cached_property
+    def pace(self) -> Pace:
+        """Raises StoreError."""
+        return Pace(self.accounts.memory)
+
+    @cached_property
+    def challenges(self) -> Challenges:
+        """Raises StoreError."""
+        return Challenges(self.seal, self._clock, self.accounts.memory)
+
+    @cached_property
+    def issuer(self) -> Issuer | None:
+        """Who says who somebody is; None where we have accounts of our own. Raises ConfigError for its
+        secret."""
+        web = self._config.web
+        if web.oidc_issuer is None:
+            return None
+        return Issuer(web.oidc_issuer, web.oidc_client_id, self._config.oidc_secret(), web.origin + BACK)
+
+    @cached_property
+    def relying_party(self) -> RelyingParty | None:
+        """To whom passkeys belong; None where there can be none.
+
+        That is where an issuer alone lets people in, or where the page's address has no name.
+        """
+        web = self._config.web
+        host = host_of(web.origin)
+        if web.oidc_issuer is not None or host is None:
+            return None
+        return RelyingParty(host, self._config.service.name, web.origin)
+
+    def refuse_own(self) -> None:
+        """Raises Problem where the issuer alone lets people in: with two logins one would be four eyes."""
+        if self.issuer is not None:
+            raise Problem(
+                HTTPStatus.FORBIDDEN, Reason(N_("logins are by {issuer} alone"), issuer=self.issuer.host)
+            )
+
+    # --- who asks ---
+
+    def identify(self, request: Request) -> Person | None:
+        """Who asks; None for nobody who is logged in. A token counts for programs alone, before a cookie."""
+        if request.url.path.startswith("/api/") and "authorization" in request.headers:
+            return self._program(request)
+        found = self._session(request)
+        if found is None:
+            return None
+        id, account = found
+        return Person(
+            name=account.name,
+            roles=roles_of(account.roles),
+            via="web",
+            since=account.created_at,
+            key=account.key,
+            language=account.language,
+            csrf=self.seal.form_token(id),
+        )
+
+    def _session(self, request: Request) -> tuple[bytes, Account] | None:
+        """Its account as it is now: what was changed, removed or reset counts at once."""
+        id = self._id(request)
+        session = None if id is None else self.sessions.find(id, acts=not _is_quiet(request))
+        if id is None or session is None:
+            return None
+        account = self.accounts.by_id(session.account)
+        if account is None or account.epoch != session.epoch:
+            self.sessions.end(id)
+            return None
+        return id, account
+
+    def _id(self, request: Request) -> bytes | None:
+        return self.seal.open(request.cookies.get(self.cookies.session, ""))
+
+    def _program(self, request: Request) -> Person | None:
+        kind, _, shown = request.headers["authorization"].partition(" ")
+        token = self.accounts.token(shown.strip()) if kind.lower() == "bearer" else None
+        if token is None:
+            refused = replace(
+                trace_of(request, "login"), via="api", detail=f"a token, from {address_of(request)}"
+            )
+            site_of(request).refusals.keep(refused)
+            return None
+        return Person(
+            name=token.name,
+            roles=roles_of(token.roles),
+            via="api",
+            since=token.created_at,
+            key=token.key,
+        )
+
+    def account_of(self, request: Request) -> Account:
+        """The account of who is logged in. Raises Problem: there is none any more."""
+        account = self.accounts.named(someone(request).name)
+        if account is None:
+            raise Problem(HTTPStatus.FORBIDDEN, Reason(REMOVED))
+        return account
+
+    # --- sessions ---
+
+    def begin_session(
+        self, request: Request, account_name: str, to: str = "/", say: str = "", how: str = ""
+    ) -> Response:
+        """Log in, however it was proved who asks: a new session, whose page `to` comes next and may `say`
+        something. The login is in the trace, with `how`.
+
+        Raises Problem: the account is gone.
+        """
+        account, site = self.accounts.named(account_name), site_of(request)
+        if account is None:
+            raise Problem(HTTPStatus.FORBIDDEN, Reason(REMOVED))
+        told = ", ".join(filter(None, (how, f"from {address_of(request)}")))
+        trace = trace_of(request, "login")
+        site.store.add_access(replace(trace, by=account.name, login=account.name, via="web", detail=told))
+        if (before := self._id(request)) is not None:
+            self.sessions.end(before)
+        id = self.sessions.begin(account.id, account.epoch)
+        if say:
+            token = self.seal.form_token(id)
+            person = Person(name=account.name, roles=roles_of(account.roles), via="web", csrf=token)
+            site.tell(person, say)
+        answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        self._set(answer, self.cookies.session, self.seal.seal(id))
+        answer.delete_cookie(self.cookies.form, secure=self.cookies.secure, httponly=True, samesite="strict")
+        return answer
+
+    def end_session(self, request: Request, to: str = "/login") -> Response:
+        """Log out."""
+        if (id := self._id(request)) is not None:
+            self.sessions.end(id)
+        answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
+        answer.delete_cookie(
+            self.cookies.session, secure=self.cookies.secure, httponly=True, samesite="strict"
+        )
+        return answer
+
+    def _set(self, answer: Response, name: str, value: str) -> None:
+        answer.set_cookie(name, value, secure=self.cookies.secure, httponly=True, samesite="strict", path="/")
+
+    # --- forms of who is not logged in ---
+
+    def form_id(self, request: Request) -> bytes | None:
+        """What the browser of somebody who is not logged in is known by, if it has it."""
+        return self.seal.open(request.cookies.get(self.cookies.form, ""))
+
+    def give_form_id(self, answer: Response, id: bytes) -> None:
+        """Have the browser keep it."""
+        self._set(answer, self.cookies.form, self.seal.seal(id))
+
+    # --- the pace of those who try ---
+
+    def check(self, request: Request, name: str, password: str, digits: str) -> Account | None:
+        """The account, if all three fit. Raises Problem for who tries too fast."""
+        address = self.begin_to_try(request, name)
+        with self.comparing():
+            account = self.accounts.check(name, password, digits)
+        if account is not None:
+            self.pace.passed(address, name)
+        return account
+
+    def knows_password(self, request: Request, account: Account, password: str) -> bool:
+        """Whether who is logged in knows the password. Raises Problem for who tries too fast."""
+        address = self.begin_to_try(request, account.name)
+        with self.comparing():
+            known = self.accounts.knows_password(account.id, password)
+        if known:
+            self.pace.passed(address, account.name)
+        return known
+
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """While a password is hashed, one after the other. Raises Problem: too many wait for that."""
+        if not self._hashing.acquire(blocking=False):
+            said = Reason(N_("too many log in at this moment; accepted: once more, in a few seconds"))
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, said, headers={"Retry-After": "5"})
+        try:
+            yield
+        finally:
+            self._hashing.release()
+
+    def begin_to_try(self, request: Request, name: str) -> str:
+        """The address of who tries. Raises Problem for who tries too fast."""
+        address = address_of(request)
+        wait = self.pace.begin(address, name)
+        if wait:
+            seconds = int(wait) + 1
+            said = Reason(N_("too many refused attempts; accepted: once more, in {n} s"), n=seconds)
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, said, headers={"Retry-After": str(seconds)})
+        return address
+
+    # --- the first account ---
+
+    def offer_first(self, code: str) -> None:
+        """Have the first account made by whoever has this code."""
+        self._first = code_hash(code)
+
+    @property
+    def offers_first(self) -> bool:
+        """Whether the first account can be made on the page."""
+        return self.issuer is None and self._first is not None and not self.accounts.are_there()
+
+    def is_first(self, code: str) -> bool:
+        """Whether it is that code, while there is no account."""
+        return self.offers_first and hmac.compare_digest(code_hash(code), self._first or "")
+
+    def first_made(self) -> None:
+        """There is one: the code is used."""
+        self._first = None
+
+
+def roles_of(names: tuple[str, ...]) -> frozenset[Role]:
+    """Those of these roles that there are."""
+    return frozenset(ROLES[name] for name in names if name in ROLES)
+
+
+def address_of(request: Request) -> str:
+    """From where it is asked; behind a trusted proxy what that says (`network`)."""
+    return request.client.host if request.client else ""
+
+
+def logins_of(request: Request) -> Logins:
+    """The logins of the page that was asked."""
+    logins = request.app.state.logins
+    assert isinstance(logins, Logins)
+    return logins
+
+
+def _is_quiet(request: Request) -> bool:
+    """Whether a page that is left open asks by itself: that keeps no session alive."""
+    if request.url.path == STREAM:
+        return True
+    return request.url.path == "/" and request.headers.get("sec-fetch-dest") == "empty"

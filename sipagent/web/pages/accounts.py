@@ -1,0 +1,470 @@
+"""The pages of accounts: one's own, with its password, authenticator, language, key and passkeys; and for
+administrators all accounts and tokens.
+
+Passkeys are also the other way to log in (`/login/passkey`). Who adds one knows the password, which is
+asked for before the authenticator is.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from retention.accounts.accounts import Accounts, CountedBack, Passkey
+from retention.accounts.credentials import SHORTEST, Account, AccountError, new_totp
+from retention.vault import KeysError, PublicKey, public_key
+from sipagent.languages.choice import LANGUAGES
+from sipagent.languages.labels import N_
+from sipagent.languages.spoken import Reason, shown
+from sipagent.languages.spoken import gettext as _
+from sipagent.web.guard import Entry, Form, form_of, is_same, read_form
+from sipagent.web.logins import Logins, address_of, logins_of
+from sipagent.web.pages.login import in_fours, qr_of, refuse_late, refused, safe_path, since, stranger
+from sipagent.web.problems import Problem
+from sipagent.web.relying_party import PasskeyError, RelyingParty, Shown
+from sipagent.web.rights import Role
+from sipagent.web.site import site_of, someone, trace_of
+from sipagent.web.templating import render
+
+Change = Callable[[Logins, Account, Form], None]
+_SEALED = "authenticator"  # the kind
+
+
+def own_page(request: Request) -> Response:
+    """What the account is, and what can be changed."""
+    return account_page(request)
+
+
+def account_page(request: Request, wrong: str = "", error: str | None = None, **values: Any) -> Response:
+    """The page once more, with what is wrong. `wrong`: which of the forms `error` is about."""
+    account, logins = logins_of(request).account_of(request), logins_of(request)
+    secret = values.pop("secret", None) or new_totp()
+    return render(
+        request,
+        "account.html",
+        HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
+        account=account,
+        wrong=wrong,
+        error=error,
+        languages=LANGUAGES,
+        shortest=SHORTEST,
+        secret=in_fours(secret),
+        qr=qr_of(site_of(request).config.service.name, account.name, secret),
+        sealed=logins.seal.seal_json(_SEALED, [secret, account.id]),
+        renewing=wrong == "authenticator",
+        passkeys=logins.accounts.passkeys_of(account.id),
+        relying_party=logins.relying_party,
+        origin=site_of(request).config.web.origin,
+    )
+
+
+def set_password(request: Request) -> Response:
+    """Change the password. Every other session ends."""
+
+    def change(logins: Logins, account: Account, form: Form) -> None:
+        if form.get("new", "") != form.get("again", ""):
+            raise AccountError(Reason("the two passwords are not the same"))
+        logins.accounts.set_password(account.id, form.get("new", ""))
+
+    return changed(request, "password", "a new password", change)
+
+
+def set_authenticator(request: Request) -> Response:
+    """Change the authenticator. Every other session ends."""
+
+    def change(logins: Logins, account: Account, form: Form) -> None:
+        opened = logins.seal.open_json(_SEALED, form.get("sealed", ""))
+        if opened is None or opened[1] != account.id:
+            raise AccountError(Reason("the authenticator shows other digits now"))
+        logins.accounts.set_totp(account.id, opened[0], form.get("digits", ""))
+
+    return changed(request, "authenticator", "a new authenticator", change)
+
+
+def set_key(request: Request) -> Response:
+    """Change the key that the person listens with; an empty text takes it away."""
+
+    def change(logins: Logins, account: Account, form: Form) -> None:
+        text = form.get("key", "").strip()
+        try:
+            logins.accounts.set_key(account.id, public_key(text, "the key") if text else None)
+        except KeysError as error:
+            raise AccountError(*error.args) from error
+
+    return changed(request, "key", "a new key to listen with", change)
+
+
+def set_language(request: Request) -> Response:
+    """Change the language of the pages; empty: what the browser wishes."""
+    form, logins = form_of(request), logins_of(request)
+    account, language = logins.account_of(request), form.get("language", "")
+    logins.accounts.set_language(account.id, language if language in LANGUAGES else None)
+    return RedirectResponse("/account", HTTPStatus.SEE_OTHER)
+
+
+def changed(request: Request, what: str, detail: str, change: Change) -> Response:
+    """Change something that the password is asked for once more: a session alone is not enough."""
+    form, logins = form_of(request), logins_of(request)
+    account, site = logins.account_of(request), site_of(request)
+    trace = replace(trace_of(request, "account"), detail=detail)
+    if not account.enrolled:
+        return account_page(request, what, _("this login is not ours: see whoever gave it to you"))
+    try:
+        if not logins.knows_password(request, account, form.get("password", "")):
+            site.refusals.keep(replace(trace, detail=f"{detail}: the password is wrong"))
+            return account_page(request, what, _("the password is wrong"))
+        with logins.accounts.write():
+            change(logins, account, form)
+            site.store.add_access(trace)
+    except AccountError as error:
+        return account_page(request, what, shown(error))
+    except Problem as problem:
+        site.refusals.keep(replace(trace, detail=f"{detail}: too fast"))
+        return account_page(request, what, shown(problem.detail))
+    if what == "key":
+        site.tell(someone(request), _("Changed."))
+        return RedirectResponse("/account", HTTPStatus.SEE_OTHER)
+    return logins.begin_session(
+        request, account.name, "/account", _("Changed. All other sessions have ended.")
+    )
+
+
+ACCOUNT_ENTRIES = (
+    Entry("GET /account", own_page),
+    Entry("POST /account/password", set_password),
+    Entry("POST /account/authenticator", set_authenticator),
+    Entry("POST /account/key", set_key),
+    Entry("POST /account/language", set_language),
+)
+
+
+LOGGING_IN, ADDING = "log in", "add"  # what a challenge is for
+
+_NONE_HERE = N_(
+    "there are no passkeys here: the page's address has no name; accepted: name, password, digits"
+)
+_UNKNOWN = N_("this passkey is not known here; it may have been removed; accepted: name, password, digits")
+_LATE = N_("this was begun too long ago, or in another browser, or was used; accepted: once more")
+
+
+# --- logging in ---
+
+
+def ask_to_log_in(request: Request) -> Response:
+    """What an authenticator has to sign, for a browser that was shown the form: JSON, or `error` in it."""
+    form, logins = read_form(request), logins_of(request)
+    try:
+        party = _party(logins)
+        refuse_late(request, form)
+    except Problem as problem:
+        return JSONResponse({"error": shown(problem.detail)}, int(problem.status), problem.headers)
+    return JSONResponse(party.to_log_in(logins.challenges.new(LOGGING_IN, form["csrf"])))
+
+
+def log_in_by_passkey(request: Request) -> Response:
+    """Begin a session, or say why the passkey is not accepted."""
+    form, logins = read_form(request), logins_of(request)
+    to = safe_path(form.get("next", ""))
+    try:
+        account = _let_in(request, logins, form)
+    except (PasskeyError, AccountError, Problem) as error:
+        said = error.detail if isinstance(error, Problem) else error
+        status = error.status if isinstance(error, Problem) else HTTPStatus.FORBIDDEN
+        headers = error.headers if isinstance(error, Problem) else None
+        return stranger(request, "login.html", status, headers, error=shown(said), to=to)
+    return logins.begin_session(request, account.name, to, since(account), "by a passkey")
+
+
+def _let_in(request: Request, logins: Logins, form: Form) -> Account:
+    """The account of the passkey. Raises PasskeyError, AccountError, Problem; the trace has it."""
+    named: Account | None = None
+    trying = f"a passkey, from {address_of(request)}"  # so that nobody is slow because of others
+    try:
+        party = _party(logins)
+        refuse_late(request, form)
+        address = logins.begin_to_try(request, trying)
+        sent = party.shown(form.get("credential", ""))
+        passkey = logins.accounts.passkey(sent.credential)
+        named = None if passkey is None else logins.accounts.by_id(passkey.account)
+        if passkey is None or named is None:
+            raise PasskeyError(_UNKNOWN, "not known")
+        logins.pace.passed(address, trying)
+        logins.begin_to_try(request, named.name)
+        account = logins.accounts.let_in(passkey, _checked(logins, party, form, sent, passkey))
+    except (PasskeyError, AccountError, Problem) as error:
+        if named is not None and not isinstance(error, Problem):
+            logins.accounts.count_refused(named.id)
+        refused(request, named.name if named else None, f"a passkey: {_kept(error)}")
+        raise
+    logins.pace.passed(address, account.name)
+    return account
+
+
+def _checked(logins: Logins, party: RelyingParty, form: Form, sent: Shown, passkey: Passkey) -> int:
+    """The passkey's counter. Raises PasskeyError: not of its account, this browser or this page."""
+    if logins.challenges.use(sent.challenge, LOGGING_IN, form.get("csrf", "")) is None:
+        raise PasskeyError(_LATE, "late, of another browser, or used")
+    if not is_same((sent.handle or b"").hex(), logins.accounts.handle_of(passkey.account).hex()):
+        raise PasskeyError(kept="of another account")
+    return party.sign_count(sent, passkey)
+
+
+def _kept(error: Exception) -> str:
+    """What the trace says of it."""
+    if isinstance(error, PasskeyError):
+        return error.kept
+    return "its counter went back" if isinstance(error, CountedBack) else "not tried"
+
+
+# --- one's own ---
+
+
+def ask_to_add_passkey(request: Request) -> Response:
+    """What an authenticator makes a new passkey of, for who knows the password: JSON, or `error` in it."""
+    form, logins = form_of(request), logins_of(request)
+    account, party, site = logins.account_of(request), _party(logins), site_of(request)
+    trace = replace(trace_of(request, "account"), detail="a new passkey")
+    try:
+        name = logins.accounts.passkey_name(account.id, form.get("name", ""))
+        if not logins.knows_password(request, account, form.get("password", "")):
+            site.refusals.keep(replace(trace, detail="a new passkey: the password is wrong"))
+            raise AccountError(Reason("the password is wrong"))
+        user = logins.accounts.handle_of(account.id), account.name
+    except AccountError as error:
+        return JSONResponse({"error": shown(error)}, HTTPStatus.BAD_REQUEST)
+    except Problem as problem:
+        site.refusals.keep(replace(trace, detail="a new passkey: too fast"))
+        return JSONResponse({"error": shown(problem.detail)}, int(problem.status), problem.headers)
+    challenge = logins.challenges.new(ADDING, someone(request).csrf, [account.id, name])
+    return JSONResponse(party.to_register(challenge, user, logins.accounts.passkeys_of(account.id)))
+
+
+def add_passkey(request: Request) -> Response:
+    """Keep a new passkey."""
+    form, logins, site = form_of(request), logins_of(request), site_of(request)
+    account, party, sent = logins.account_of(request), _party(logins), form.get("credential", "")
+    trace = trace_of(request, "account")
+    try:
+        challenge = party.challenge_of_new(sent)
+        about = logins.challenges.use(challenge, ADDING, someone(request).csrf)
+        if about is None or about[0][0] != account.id:
+            raise PasskeyError(_LATE, "late, of another session, or used")
+        made, name = party.registered(sent, challenge), about[0][1]
+        with logins.accounts.write():
+            logins.accounts.add_passkey(account.id, name, made)
+            site.store.add_access(replace(trace, detail=f"a new passkey: {name}"))
+    except (PasskeyError, AccountError) as error:
+        kept = error.kept if isinstance(error, PasskeyError) else str(error)
+        site.refusals.keep(replace(trace, detail=f"a new passkey: {kept}"))
+        return account_page(request, "passkeys", shown(error))
+    site.tell(someone(request), _("Added: from now on you can log in with {name}.").format(name=name))
+    return RedirectResponse("/account", HTTPStatus.SEE_OTHER)
+
+
+def remove_passkey(request: Request) -> Response:
+    """Remove a passkey. Every other session ends."""
+
+    logins, meant = logins_of(request), form_of(request).get("passkey", "")
+    own = logins.accounts.passkeys_of(logins.account_of(request).id)
+    found = next((one for one in own if str(one.id) == meant), None)
+
+    def change(logins: Logins, account: Account, form: Form) -> None:
+        if found is None:
+            raise AccountError("the passkey was removed")
+        logins.accounts.remove_passkey(account.id, found.id)
+
+    return changed(
+        request, "passkeys", f"a passkey is removed: {found.name if found else 'not there'}", change
+    )
+
+
+def _party(logins: Logins) -> RelyingParty:
+    """Raises Problem where there can be no passkeys."""
+    logins.refuse_own()
+    if logins.relying_party is None:
+        raise Problem(HTTPStatus.NOT_FOUND, Reason(_NONE_HERE))
+    return logins.relying_party
+
+
+PASSKEY_ENTRIES = (
+    Entry("POST /login/passkey/ask", ask_to_log_in),
+    Entry("POST /login/passkey", log_in_by_passkey),
+    Entry("POST /account/passkeys/ask", ask_to_add_passkey),
+    Entry("POST /account/passkeys", add_passkey),
+    Entry("POST /account/passkeys/remove", remove_passkey),
+)
+
+
+Told = tuple[str, str]
+"""What was done, in English for the trace, and what the page says of it."""
+AccountsChange = Callable[[Accounts, Form], Told]
+
+
+def accounts_page(request: Request) -> Response:
+    """All of them."""
+    return _accounts_page(request)
+
+
+def _accounts_page(request: Request, error: str | None = None, form: Form | None = None) -> Response:
+    accounts, site = logins_of(request).accounts, site_of(request)
+    own = accounts.named(someone(request).name)
+    return render(
+        request,
+        "accounts.html",
+        HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
+        accounts=accounts.all(),
+        tokens=accounts.tokens(),
+        roles=list(Role),
+        own=own,
+        now=site.clock(),
+        error=error,
+        form=form or Form(()),
+    )
+
+
+def add_account(request: Request) -> Response:
+    """Make an account, and show its code once."""
+
+    def change(accounts: Accounts, form: Form) -> Told:
+        roles = _roles(form)
+        account, code = accounts.add(form.get("name", ""), roles, _key(form))
+        return f"add {account.name}: {', '.join(roles)}", _code(request, account, code)
+
+    return _accounts_changed(request, "account", change)
+
+
+def reset_account(request: Request) -> Response:
+    """Take password and authenticator away, and show a new code once."""
+
+    def change(accounts: Accounts, form: Form) -> Told:
+        account, code = accounts.reset(_other(request, accounts, form).id)
+        return f"reset {account.name}", _code(request, account, code)
+
+    return _accounts_changed(request, "account", change)
+
+
+def remove_account(request: Request) -> Response:
+    """Remove an account."""
+
+    def change(accounts: Accounts, form: Form) -> Told:
+        account = _other(request, accounts, form)
+        accounts.remove(account.id)
+        return f"remove {account.name}", _("{name}: removed").format(name=account.name)
+
+    return _accounts_changed(request, "account", change)
+
+
+def set_roles(request: Request) -> Response:
+    """Give an account other roles."""
+
+    def change(accounts: Accounts, form: Form) -> Told:
+        account, roles = _other(request, accounts, form), _roles(form)
+        accounts.set_roles(account.id, roles)
+        told = _("{name}: the roles are changed, from now on").format(name=account.name)
+        return f"roles of {account.name}: {', '.join(roles)}", told
+
+    return _accounts_changed(request, "account", change)
+
+
+def add_token(request: Request) -> Response:
+    """Make a token, and show it once."""
+
+    def change(accounts: Accounts, form: Form) -> Told:
+        roles, until = _roles(form), _until(request, form)
+        token, text = accounts.add_token(form.get("name", ""), roles, until, _key(form))
+        ends = f", until {form['until']}" if until else ""
+        told = _("The token of {name}, shown this once: {token}").format(name=token.name, token=text)
+        return f"add {token.name}: {', '.join(roles)}{ends}", told
+
+    return _accounts_changed(request, "token", change)
+
+
+def revoke_token(request: Request) -> Response:
+    """End a token."""
+
+    def change(accounts: Accounts, form: Form) -> Told:
+        token = accounts.revoke(form.get("name", ""))
+        return f"revoke {token.name}", _("{name}: revoked").format(name=token.name)
+
+    return _accounts_changed(request, "token", change)
+
+
+def _accounts_changed(request: Request, action: str, change: AccountsChange) -> Response:
+    """Change accounts, with the line of it in the trace, in one transaction."""
+    form, site = form_of(request), site_of(request)
+    accounts = logins_of(request).accounts
+    trace = replace(trace_of(request, "account"), action=action)
+    try:
+        with accounts.write():
+            detail, told = change(accounts, form)
+            site.store.add_access(replace(trace, detail=detail))
+    except AccountError as error:
+        asked = request.url.path.removeprefix("/accounts/")
+        site.refusals.keep(replace(trace, detail=f"{asked}: {error}"))
+        return _accounts_page(request, shown(error), form)
+    site.tell(someone(request), told)
+    return RedirectResponse("/accounts", HTTPStatus.SEE_OTHER)
+
+
+def _other(request: Request, accounts: Accounts, form: Form) -> Account:
+    """The account that is meant. One's own is for others to change, so that one administrator stays."""
+    number = form.get("account", "")
+    account = (
+        accounts.by_id(int(number)) if number.isascii() and number.isdecimal() and len(number) < 18 else None
+    )
+    if account is None:
+        raise AccountError(Reason("the account was removed"))
+    if account.name == someone(request).name:
+        said = N_("one's own account is changed by another administrator, or by `sipagent user`")
+        raise AccountError(Reason(said))
+    return account
+
+
+def _roles(form: Form) -> list[str]:
+    return [role.value for role in Role if f"role-{role.value}" in form]
+
+
+def _key(form: Form) -> PublicKey | None:
+    text = form.get("key", "").strip()
+    try:
+        return public_key(text, "the key") if text else None
+    except KeysError as error:
+        raise AccountError(*error.args) from error
+
+
+def _until(request: Request, form: Form) -> datetime | None:
+    """The end of the day that is meant, in the service's time zone."""
+    if not (text := form.get("until", "").strip()):
+        return None
+    try:
+        day = date.fromisoformat(text) + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
+        raise AccountError(Reason("the last day is not a date")) from error
+    return datetime.combine(day, time(), site_of(request).config.service.timezone).astimezone(UTC)
+
+
+def _code(request: Request, account: Account, code: str) -> str:
+    assert account.code_until is not None
+    site = site_of(request)
+    said = _("The one-time code of {name}, shown this once: {code}. It is used until {until}, at {address}")
+    return said.format(
+        name=account.name,
+        code=code,
+        until=f"{site.local(account.code_until):%Y-%m-%d %H:%M}",
+        address=f"{site.config.web.origin}/enrol",
+    )
+
+
+ACCOUNTS_ENTRIES = (
+    Entry("GET /accounts", accounts_page),
+    Entry("POST /accounts/add", add_account),
+    Entry("POST /accounts/reset", reset_account),
+    Entry("POST /accounts/remove", remove_account),
+    Entry("POST /accounts/roles", set_roles),
+    Entry("POST /accounts/tokens/add", add_token),
+    Entry("POST /accounts/tokens/revoke", revoke_token),
+)

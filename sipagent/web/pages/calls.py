@@ -1,0 +1,471 @@
+"""The pages of many calls: those of the moment (`/`), the lists (`/recordings`, `/calls`), the statistics.
+
+The browser is told of what changes at the moment by server-sent events. A list has recordings, or all
+calls whether recorded or not, newest first, a page at a time. What is searched for stands in fields of an
+address, or of a form that a number may stand in: a number never stands in an address. The statistics are
+what `stats --html` draws, of a period that is chosen, and by operator.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from retention.records import Receipt, Recording, Status, reference_of
+from retention.rows.rows import StoreError, UnknownId
+from retention.rows.selection import Selection
+from retention.statistics import DECISIONS, OUTCOMES
+from sipagent.languages import spoken
+from sipagent.languages.labels import CODES, N_, length
+from sipagent.languages.spoken import Reason, ngettext, shown
+from sipagent.languages.spoken import gettext as _
+from sipagent.lookup.parsing import FilterError, selection
+from sipagent.web.background import Counted
+from sipagent.web.guard import Entry, form_of
+from sipagent.web.moment import Moment, Ongoing, State
+from sipagent.web.problems import Problem
+from sipagent.web.rights import Right
+from sipagent.web.site import Site, site_of, someone
+from sipagent.web.templating import label, render, size, user
+
+BEAT_S = 10.0  # after which who watches is looked at again, and told that we are there
+AGAIN_MS = 3000  # after which a browser tries again
+MOST_WATCHERS = 200  # who watch at a time
+
+
+def now_page(request: Request) -> Response:
+    """The calls of the moment, as it was when the page was asked for."""
+    site = site_of(request)
+    moment = site.look()
+    return render(
+        request,
+        "now.html",
+        moment=moment,
+        words=now_words(),
+        doing=doing,
+        why=why_not_recorded,
+        told_in_all=now_in_all(moment),
+        zone=site.config.service.timezone.key,
+    )
+
+
+def doing(call: Ongoing) -> str:
+    """`talks with 201`."""
+    return _doing()[call.state].format(operator=user(call.operator))
+
+
+def why_not_recorded(call: Ongoing) -> str:
+    """Why it is not recorded just now; empty where it is."""
+    if call.recorded or (call.decision, call.state) == ("allowed", "talks"):  # which is yet to be written
+        return ""
+    said = _undecided().get(call.decision)
+    if said is not None:
+        return said
+    by = f" ({label('by', call.decided_by)})" if call.decided_by else ""
+    return f"{label('decision', call.decision)}{by}"
+
+
+def now_in_all(moment: Moment) -> str:
+    """`2 calls, 1 recorded`."""
+    calls = len(moment.calls)
+    said = now_words()["none" if not calls else "call" if calls == 1 else "calls"]
+    return said.format(n=calls, recorded=sum(call.recorded for call in moment.calls))
+
+
+def now_words() -> Mapping[str, str]:
+    """What the script says, in the language of who reads."""
+    return {
+        **_doing(),
+        **_undecided(),
+        **{f"decision {code}": label("decision", code) for code in CODES["decision"]},
+        **{f"by {code}": label("by", code) for code in CODES["by"]},
+        "none": _("No call just now."),
+        "call": ngettext("{n} call, {recorded} recorded", "{n} calls, {recorded} recorded", 1),
+        "calls": ngettext("{n} call, {recorded} recorded", "{n} calls, {recorded} recorded", 2),
+        "free": _("free"),
+        "in a call": _("in a call"),
+        "live": _("This page follows what happens."),
+        "lost": _("The connection is lost: what is shown is of {time}. It is tried again."),
+        "ended": _("Your session has ended: what is shown is of {time}."),
+        "still": _("This page does not follow what happens: it was left. It goes on when you come back."),
+    }
+
+
+def _doing() -> dict[State, str]:
+    return {
+        "notice": _("hears the notice, or chooses"),
+        "waits": _("waits for an operator"),
+        "talks": _("talks with {operator}"),
+    }
+
+
+def _undecided() -> dict[str, str]:
+    return {"undecided": _("not decided yet"), "allowed": _("begins with the conversation")}
+
+
+def events(request: Request) -> Response:
+    """The moment as JSON, with every change of it, for as long as who asks may see it."""
+    site = site_of(request)
+    if site.watching.count >= MOST_WATCHERS:
+        most = Reason("{n} watch already; accepted: fewer", n=MOST_WATCHERS)
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, most, headers={"Retry-After": "60"})
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # no proxy keeps it back
+    return StreamingResponse(stream(request, site, BEAT_S), media_type="text/event-stream", headers=headers)
+
+
+async def stream(request: Request, site: Site, beat_s: float) -> AsyncIterator[str]:
+    """Server-sent events: `now` with the moment, at last `ended` where the session is over."""
+    who = someone(request).name
+    yield f"retry: {AGAIN_MS}\n\n"
+    with site.watching.watcher() as watcher:
+        try:
+            while await run_in_threadpool(_may_see, request, site, who):
+                moment = await watcher.next(beat_s)
+                yield ": nothing new\n\n" if moment is None else event("now", moment.to_json())
+        except StoreError:  # nobody knows who asks: the browser asks again
+            return
+    yield event("ended", {})
+
+
+def event(name: str, told: object) -> str:
+    """One server-sent event; JSON has no line end in it."""
+    return f"event: {name}\ndata: {json.dumps(told, separators=(',', ':'))}\n\n"
+
+
+def _may_see(request: Request, site: Site, who: str) -> bool:
+    person = site.identify(request)
+    return person is not None and person.name == who and person.may(Right.NOW)
+
+
+NOW_ENTRIES = (Entry("GET /", now_page),)
+
+
+PAGE = 50  # rows
+LONGEST_FIELD = 256  # characters of a field
+STATUSES = tuple(status.value for status in Status)
+
+_OF_RECORDINGS = ("since", "until", "reference", "operator", "status", "held", "flagged")
+_OF_CALLS = ("since", "until", "reference", "operator", "outcome", "decision", "held", "flagged")
+_NUMBER = ("caller", "number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """`typed`: what was asked for, by field; `faults`: what is wrong with a field, in words.
+
+    `selection` has one row more than a page, which tells whether there is another page.
+    """
+
+    typed: Mapping[str, str]
+    faults: Mapping[str, str]
+    selection: Selection
+
+    def __getitem__(self, name: str) -> str:
+        """What was typed into a field."""
+        return self.typed.get(name, "")
+
+    def fault(self, name: str) -> str:
+        """What is wrong with a field, in words."""
+        return self.faults.get(name, "")
+
+    @property
+    def by_number(self) -> bool:
+        """Whether it may not stand in an address."""
+        return bool(self["caller"])
+
+    @property
+    def whole(self) -> Selection:
+        """All that is meant, on whatever page."""
+        return replace(self.selection, after=None, limit=None)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is asked for at all."""
+        return any(name != "after" for name in self.typed)
+
+    def fields(self, **changes: str) -> dict[str, str]:
+        """What a form repeats that asks for another page of it."""
+        return {name: text for name, text in ({**self.typed, "after": ""} | changes).items() if text}
+
+    def address(self, path: str, **changes: str) -> str:
+        """The address of that other page. Without a number."""
+        asked = {name: text for name, text in self.fields(**changes).items() if name not in _NUMBER}
+        return f"{path}?{urlencode(asked)}" if asked else path
+
+
+def search_of(request: Request, *, calls: bool = False) -> Search:
+    """What an address, or a form with a number, asks for. Raises Problem."""
+    posted = request.method == "POST"
+    given = form_of(request) if posted else request.query_params
+    if not posted and any(name in given for name in _NUMBER):
+        said = N_("a number never stands in an address; accepted: the form on this page")
+        raise Problem(HTTPStatus.BAD_REQUEST, Reason(said))
+    names = ("after", *(_OF_CALLS if calls else _OF_RECORDINGS), *(("caller",) if posted else ()))
+    typed = {name: given.get(name, "").strip()[:LONGEST_FIELD] for name in names}
+    return read_search({name: text for name, text in typed.items() if text}, site_of(request))
+
+
+def read_search(typed: Mapping[str, str], site: Site) -> Search:
+    """What is meant by the fields; no field is empty."""
+    asked: dict[str, Any] = dict(typed)
+    faults: dict[str, str] = {}
+    found = Selection(limit=PAGE + 1)
+    days: list[date] = []
+    for name in ("since", "until"):
+        if name in typed:
+            try:
+                days.append(day_typed(typed[name]))
+            except ValueError as wrong:
+                faults[name] = shown(wrong)
+    if len(days) == 2 and days[0] > days[1]:
+        faults["until"] = shown(Reason(N_("it is before the first day")))
+    asked |= {name: name in typed for name in ("held", "flagged")}
+    if not faults:
+        try:
+            found = selection(site.config, site.clock(), limit=PAGE + 1, **asked)
+        except FilterError as wrong:
+            faults[wrong.name] = wrong.problem
+    return Search(typed=typed, faults=faults, selection=found)
+
+
+def day_typed(text: str) -> date:
+    """`2026-11-24`, with a day before and behind it in the calendar. Raises ValueError."""
+    wrong = Reason(N_("{text!r} is not a day; accepted: 2026-11-24"), text=text)
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not date.min.year < found.year < date.max.year:
+        raise ValueError(wrong)
+    return found
+
+
+UNRECORDED = 1000  # calls that are counted at most
+RECORDINGS, CALLS = "/recordings", "/calls"
+
+
+def recordings(request: Request) -> Response:
+    """A page of the recordings that are meant."""
+    search, site = search_of(request), site_of(request)
+    rows: list[Recording] = []
+    others = 0
+    if not search.faults:
+        try:
+            rows = site.store.recordings(search.selection)
+        except UnknownId as unknown:
+            raise Problem(HTTPStatus.NOT_FOUND, str(unknown)) from unknown
+        others = _unrecorded(site, search)
+    return _list(request, search, rows, RECORDINGS, in_all=in_all(rows[:PAGE]), others=others)
+
+
+def calls(request: Request) -> Response:
+    """A page of the calls that are meant."""
+    search, site = search_of(request, calls=True), site_of(request)
+    rows: list[Receipt] = []
+    if not search.faults:
+        try:
+            rows = site.store.receipts(search.selection)
+        except UnknownId as unknown:
+            raise Problem(HTTPStatus.NOT_FOUND, str(unknown)) from unknown
+    count = len(rows[:PAGE])
+    said = ngettext("{n} call on this page", "{n} calls on this page", count).format(n=count)
+    return _list(request, search, rows, CALLS, in_all=said, others=0)
+
+
+def in_all(rows: Sequence[Recording]) -> str:
+    """`50 recordings on this page, 48 of them there: 4:20:11, 120.5 MB`."""
+    sounding = [row for row in rows if is_there(row)]
+    said = ngettext("{n} recording on this page", "{n} recordings on this page", len(rows)).format(
+        n=len(rows)
+    )
+    seconds, count = (sum(getattr(row, name) or 0 for row in sounding) for name in ("duration_s", "bytes"))
+    amount = f"{length(seconds)}, {size(count)}"
+    if len(sounding) == len(rows):
+        return _("{in_all}: {amount}").format(in_all=said, amount=amount)
+    if not sounding:
+        return _("{in_all}, none there: {amount}").format(in_all=said, amount=amount)
+    there = ngettext(
+        "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", len(sounding)
+    )
+    return there.format(in_all=said, n=len(sounding), amount=amount)
+
+
+def is_there(row: Recording) -> bool:
+    """Whether its sound exists, whole or still growing."""
+    return row.status in (Status.OPEN, Status.CLOSED)
+
+
+def marks(row: Recording) -> list[str]:
+    """The codes of what is special of a recording."""
+    special = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
+    return [name for name, true in special.items() if true]
+
+
+def between(row: Receipt, first: str, last: str) -> float | None:
+    """Seconds between two of a receipt's times; None where one of them is not known."""
+    start, end = getattr(row, first), getattr(row, last)
+    return (end - start).total_seconds() if start and end else None
+
+
+def _unrecorded(site: Site, search: Search) -> int:
+    """How many calls that are meant have no recording: where a person is meant, they concern them, too."""
+    if search["after"] or not (search.by_number or search["reference"]):
+        return 0  # it was told on the first page
+    found = site.store.each_receipt(replace(search.whole, unrecorded=True))
+    return sum(1 for _ in islice(found, UNRECORDED))
+
+
+def _list(
+    request: Request,
+    search: Search,
+    rows: Sequence[Any],
+    address: str,
+    *,
+    in_all: str,
+    others: int,
+) -> Response:
+    site = site_of(request)
+    today = site.local(site.clock()).date()
+    last = rows[PAGE - 1].id if len(rows) > PAGE else None
+    return render(
+        request,
+        "recordings.html",
+        HTTPStatus.BAD_REQUEST if search.faults else HTTPStatus.OK,
+        search=search,
+        rows=rows[:PAGE],
+        in_all=in_all,
+        others=others,
+        last=last,
+        address=address,
+        here=RECORDINGS,
+        operators=sorted({user(uri) for uri in site.config.operators.extensions}),
+        statuses=STATUSES,
+        outcomes=OUTCOMES,
+        decisions=DECISIONS,
+        periods=(
+            (_("Today"), {"since": f"{today}", "until": f"{today}"}),
+            (
+                _("Yesterday"),
+                {"since": f"{today - timedelta(days=1)}", "until": f"{today - timedelta(days=1)}"},
+            ),
+            (_("7 days"), {"since": f"{today - timedelta(days=6)}", "until": f"{today}"}),
+            (_("30 days"), {"since": f"{today - timedelta(days=29)}", "until": f"{today}"}),
+        ),
+        is_there=is_there,
+        marks=marks,
+        between=between,
+        reference_of=reference_of,
+    )
+
+
+LIST_ENTRIES = (
+    Entry("GET /recordings", recordings),
+    Entry("POST /recordings", recordings),
+    Entry("GET /calls", calls),
+    Entry("POST /calls", calls),
+)
+
+
+_DAYS = 30  # that are shown where nothing is chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole days in the service's time zone, both included; None: from the first, to the last."""
+
+    since: date | None
+    until: date | None
+
+    def selection(self, site: Site) -> Selection:
+        """The calls begun in it."""
+        zone = site.config.service.timezone
+        end = None if self.until is None else self.until + timedelta(days=1)
+        since, until = (
+            None if day is None else datetime.combine(day, time(), zone) for day in (self.since, end)
+        )
+        return Selection(since=since, until=until)
+
+
+def statistics_page(request: Request) -> Response:
+    """`?since=2026-11-01&until=2026-11-30`; without them the last 30 days."""
+    site = site_of(request)
+    today = site.local(site.clock()).date()
+    typed = {name: request.query_params.get(name) for name in ("since", "until")}
+    faults = {name for name, text in typed.items() if text and _day_or_none(text) is None}
+    if typed["since"] is None and typed["until"] is None:
+        period = Period(today - timedelta(days=_DAYS - 1), today)
+    else:
+        period = Period(_day_or_none(typed["since"]), _day_or_none(typed["until"]))
+    if period.since and period.until and period.since > period.until:
+        faults.add("until")
+    found = None if faults else site.counting.of(period.selection(site))
+    counted = found if isinstance(found, Counted) else None
+    by_operator = someone(request).may(Right.OPERATORS)
+    return render(
+        request,
+        "statistics.html",
+        HTTPStatus.BAD_REQUEST if faults else HTTPStatus.OK,
+        typed=typed if faults else {"since": period.since, "until": period.until},
+        faults=faults,
+        period=period,
+        choices=list(_choices(today)),
+        progress=None if counted is not None else found,
+        problem=counted and counted.problem,
+        drawn=counted and counted.problem is None and _drawn(site, counted, period),
+        operators=sorted(counted.figures.operators.items()) if counted and by_operator else None,
+    )
+
+
+STATISTICS_ENTRIES = (Entry("GET /statistics", statistics_page),)
+
+
+def _choices(today: date) -> tuple[tuple[str, Period], ...]:
+    month = today.replace(day=1)
+    before = month - timedelta(days=1)
+    return (
+        (_("Today"), Period(today, today)),
+        (_("7 days"), Period(today - timedelta(days=6), today)),
+        (_("30 days"), Period(today - timedelta(days=29), today)),
+        (_("This month"), Period(month, today)),
+        (_("Last month"), Period(before.replace(day=1), before)),
+        (_("This year"), Period(today.replace(month=1, day=1), today)),
+        (_("All"), Period(None, None)),
+    )
+
+
+def _day_or_none(text: str | None) -> date | None:
+    """A day that a calendar has before and behind it a day, too."""
+    try:
+        day = date.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return day if date.min.year < day.year < date.max.year else None
+
+
+def _drawn(site: Site, counted: Counted, period: Period) -> Markup:
+    """The part of `stats --html`, drawn once for each language."""
+    from sipagent.text.statistics import Heading, part  # slow to import
+
+    language = spoken.language()
+    if language not in counted.parts:
+        selection = period.selection(site)
+        heading = Heading(
+            service=site.config.service.name,
+            language=language,
+            zone=str(site.config.service.timezone),
+            made=site.local(counted.at),
+            since=selection.since,
+            until=selection.until,
+            tally=counted.tally,
+        )
+        counted.parts[language] = part(counted.figures, heading)
+    return Markup(counted.parts[language])  # it has escaped what is not its own

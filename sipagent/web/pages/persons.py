@@ -1,0 +1,576 @@
+"""The page of persons' requests: what is kept of somebody, a package of it, and its erasure
+(GDPR articles 15 and 17).
+
+The number comes and goes in the body of a form, never in an address. A person reads words in the place of
+codes, and nothing of how a draw is made. English people who work with the commands read the codes
+themselves (`labels`); a letter has to say more. In French all codes have words.
+
+The package has a letter to read, the same for programs, and the sounds beside them. The sounds are put in
+by the browser of who answers: there alone is the key that opens them.
+"""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from retention.actions import attempt_delete
+from retention.erase import Deletion, KeptCall, NotDeleted, why_stays
+from retention.purge import due
+from retention.records import Access, Event, Json, reference_of, to_text
+from retention.use import ACCESS_REQUEST, nothing_to_use
+from retention.vault import KeysError, encode, read_public
+from sipagent.config.sampling import Draw
+from sipagent.languages import spoken
+from sipagent.languages.choice import LANGUAGES
+from sipagent.languages.labels import N_, Kind, happening
+from sipagent.languages.spoken import Reason, answering, ngettext
+from sipagent.languages.spoken import gettext as _
+from sipagent.lookup.results import WholeRecord, calls_of_caller, calls_of_reference, whole_record
+from sipagent.text.certificate import certificate
+from sipagent.text.statistics_words import StatisticsWords
+from sipagent.web.guard import Entry, Form, form_of
+from sipagent.web.problems import Problem
+from sipagent.web.rights import Right
+from sipagent.web.site import Papers, Site, site_of, someone, trace_of
+from sipagent.web.templating import label, render, written
+
+_ENGLISH: Mapping[Kind, Mapping[str, str]] = {
+    "decision": {"undecided": "not decided", "not_allowed": "not to be recorded"},
+    "by": {
+        "silence": "no choice was made",
+        "dtmf": "by a key",
+        "voice": "by voice",
+        "unclear": "the answer was not clear",
+        "sip": "by the telephone network",
+        "operator": "by who answered",
+        "sampling": "by a draw",
+        "disabled": "recording was switched off",
+        "notice_failed": "the notice was not heard to its end",
+        "recorder_fault": "the recorder failed",
+    },
+    "moment": {
+        "choice": "while a language was chosen",
+        "notice": "during the notice",
+        "window": "after the notice",
+        "call": "during the call",
+    },
+    "outcome": {
+        "connected": "put through",
+        "abandoned": "the caller hung up before",
+        "closed": "outside opening hours",
+        "unavailable": "nobody was free",
+    },
+    "status": {
+        "open": "being recorded",
+        "closed": "kept",
+        "purging": "being removed",
+        "purged": "removed when its time was over",
+        "failed": "the recording failed",
+    },
+    "action": {"export": "copied", "play": "listened to", "note": "analysed", "answer": "told to the person"},
+    "purpose": {
+        "quality": "quality of the service",
+        "organisation": "organisation of the service",
+        "disciplinary": "a disciplinary procedure",
+        "criminal": "a criminal procedure",
+        "access_request": "a person's request",
+    },
+    "ground": {"disciplinary": "a disciplinary procedure", "criminal": "a criminal procedure"},
+}
+_DECIDED = re.compile(r"decision: (\w+) \((\w+)\)")
+_CHOSEN = re.compile(r"language: (\w+)")
+
+
+def word(kind: Kind, code: str) -> str:
+    """The words for a code."""
+    if (kind, code) == ("who", "agent"):
+        return _("the service")  # a French agent is a person
+    english = _ENGLISH.get(kind, {}) if spoken.language() == "en" else {}
+    return english.get(code) or label(kind, code)
+
+
+def in_words(what: str) -> str:
+    """A line of the call's story."""
+    if (draw := Draw.read(what)) is not None:
+        return _("drawn: it might be recorded") if draw.drawn else _("not drawn: it was not to be recorded")
+    if found := _DECIDED.fullmatch(what):
+        decision, by = word("decision", found[1]), word("by", found[2])
+        return _("decision: {decision} ({by})").format(decision=decision, by=by)
+    if found := _CHOSEN.fullmatch(what):
+        names = {"fr": _("French"), "en": _("English"), "de": _("German"), "es": _("Spanish")}
+        return _("language: {language}").format(language=names.get(found[1], found[1]))
+    return happening(what)
+
+
+MOST_CALLS = 500  # calls that a page shows
+_ADDRESS = re.compile(r"\bsips?:\S*[^\s:]")
+_LEARNT = ("export", "play", "note", "answer")  # by which somebody learnt of it
+_ROW = ("ended_at", "duration_s", "status", "incomplete", "decision", "channels", "sample_rate", "bytes")
+_RECEIPT = (
+    *("answered_at", "connected_at", "ended_at", "caller", "called", "outcome", "decision", "decided_by"),
+    *("decided_at", "phase", "dtmf_method", "keyword", "confidence", "notice_played_ms", "call_id"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Whose calls: of a `caller`, or with this `reference`, on a `day` of the service where one is said."""
+
+    caller: str = ""
+    reference: str = ""
+    day: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.caller or self.reference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonCall:
+    """One call: all that is known of it, and what may become of it.
+
+    `due_at`: when its recording goes; `hold`: what keeps it beyond that; `sound`: whether there is one to
+    hear; `stays`: why an erasure would leave it, None if it would go.
+    """
+
+    whole: WholeRecord
+    started_at: datetime
+    due_at: datetime | None
+    hold: Json | None
+    sound: bool
+    stays: str | None
+
+    @property
+    def id(self) -> str:
+        """The call's own."""
+        return self.whole.id
+
+    @property
+    def reference(self) -> str:
+        """As people tell it each other."""
+        return reference_of(self.id)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a key is needed to hear it."""
+        return self.sound and self.whole.sealed_to is not None
+
+    @property
+    def caller(self) -> str | None:
+        """The number, while anything has it."""
+        rows = (self.whole.recording, self.whole.receipt)
+        return next((row.caller for row in rows if row and row.caller), None)
+
+    @property
+    def uses(self) -> list[Access]:
+        """Those by which somebody heard it, copied it or told of it."""
+        return [use for use in self.whole.accesses if use.action in _LEARNT and use.outcome == "done"]
+
+
+def asked_for(site: Site, asked: Asked) -> list[KeptCall]:
+    """The calls that are meant, newest first. Raises ValueError, one line, for what cannot be read."""
+    service = site.config.service
+    if asked.caller and asked.reference:
+        raise ValueError(Reason("both are given; accepted: a number, or the reference of a call"))
+    if asked.caller:
+        found = calls_of_caller(site.store, asked.caller, service.country)
+    elif asked.reference:
+        found = calls_of_reference(site.store, asked.reference)
+    else:
+        raise ValueError(Reason("neither is given; accepted: a number, or the reference of a call"))
+    if asked.day:
+        day = _day(asked.day)
+        found = [call for call in found if site.local(call.started_at).date() == day]
+    return found[::-1]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(Reason("{text!r} is not a day; accepted: 2026-11-24", text=text)) from None
+
+
+def chosen(calls: Sequence[KeptCall], ids: Collection[str]) -> list[KeptCall]:
+    """Those that somebody has ticked."""
+    return [call for call in calls if call.id in ids]
+
+
+def all_of(site: Site, call: KeptCall) -> PersonCall:
+    """What is kept of a call. Raises UnknownId, StoreError."""
+    whole = whole_record(site.archive, call.id)
+    row = whole.recording
+    return PersonCall(
+        whole=whole,
+        started_at=call.started_at,
+        due_at=due(row, site.config.retention.period) if row else None,
+        hold=site.archive.hold_of(row) if row else None,
+        sound=row is not None and nothing_to_use(row) is None,
+        stays=why_stays(site.archive, call),
+    )
+
+
+def nameless(what: str) -> str:
+    """A line of a call's story without the addresses of operators."""
+    return _ADDRESS.sub("…", what)
+
+
+def story(call: PersonCall, *, names: bool) -> list[Event]:
+    """The events of a call, oldest first; without `names` they lead to no operator."""
+    events = call.whole.receipt.events if call.whole.receipt else ()
+    return [
+        event if names else Event(at=event.at, what=nameless(event.what), by=event.by) for event in events
+    ]
+
+
+def call_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
+    """A call for programs; `names`: of those who answered and used it; `sound`: the file beside it."""
+    row, receipt = call.whole.recording, call.whole.receipt
+    answered = next((one for one in (receipt, row) if one and one.operator), None) if names else None
+    return {
+        "id": call.id,
+        "reference": call.reference,
+        "started_at": to_text(call.started_at),
+        "operator": answered and answered.operator,
+        "operators": [*answered.each_operator] if answered else [],
+        "call": receipt and _some(receipt.to_json(), _RECEIPT),
+        "events": [event.to_json() for event in story(call, names=names)],
+        "recording": row and _some(row.to_json(), (*_ROW, "sha256", "pauses", "purged_at")),
+        "kept_until": to_text(call.due_at) if call.due_at else None,
+        "held_as_evidence": call.hold and {name: call.hold.get(name) for name in ("ground", "review")},
+        "analyses": [{"at": to_text(note.at), "text": note.text} for note in call.whole.notes],
+        "uses": [
+            {"at": to_text(use.at), "action": use.action, "purpose": use.purpose}
+            | ({"by": use.by} if names else {})
+            for use in call.uses
+        ],
+        "sound": sound,
+    }
+
+
+def _some(json: Json, names: Collection[str]) -> Json:
+    return {name: json[name] for name in names}
+
+
+LETTER, DATA = "letter.html", "data.json"
+_PERIOD = re.compile(r"(\d+) (day|week|month|year)s?")
+FORMAT = "sipagent-access-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """What is answered: under which `reference` of the request, with whose voice (`channel`) and `names`.
+
+    `sounds`: the ids whose sound is beside the letter.
+    """
+
+    calls: Sequence[PersonCall]
+    reference: str
+    channel: str
+    names: bool
+    made: datetime
+    sounds: Collection[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        told = re.sub(r"[^A-Za-z0-9._-]+", "-", self.reference).strip("-._")
+        return f"access-{told or 'request'}.zip"
+
+    def sound_of(self, id: str) -> str | None:
+        """The file of a call's sound in it."""
+        return f"sounds/{id}.wav" if id in self.sounds else None
+
+
+def letter(site: Site, package: Package) -> str:
+    """A page of its own, in the service's language: it loads nothing, and runs nothing."""
+    service = site.config.service
+    language = service.language if service.language in LANGUAGES else "en"
+    words = StatisticsWords(language)
+    with answering(language):
+        return written(
+            "letter.html",
+            service=service.name,
+            when=lambda at: words.second(site.local(at)),
+            package=package,
+            config=site.config,
+            story=story,
+            word=word,
+            in_words=in_words,
+            recipients=recipients_of(site),
+            period=period_in_words,
+            data=DATA,
+        )
+
+
+def package_json(site: Site, package: Package) -> Json:
+    """What the letter says, for programs."""
+    service, kept = site.config.service, site.config.retention
+    return {
+        "format": FORMAT,
+        "made_at": to_text(package.made),
+        "request": package.reference,
+        "service": service.name,
+        "controller": service.controller,
+        "controller_contact": service.controller_contact,
+        "dpo_contact": service.dpo_contact,
+        "legal_basis": service.legal_basis,
+        "purposes": list(kept.purposes),
+        "periods": {
+            "recordings": kept.period,
+            "receipts": kept.receipts_period,
+            "analyses": kept.analysis_period,
+        },
+        "voices": package.channel,
+        "calls": [
+            call_json(call, names=package.names, sound=package.sound_of(call.id)) for call in package.calls
+        ],
+    }
+
+
+def package_files(site: Site, package: Package) -> dict[str, str]:
+    """What the server can put into it: texts by the names of their files."""
+    return {
+        LETTER: letter(site, package),
+        DATA: json.dumps(package_json(site, package), indent=2, ensure_ascii=False) + "\n",
+    }
+
+
+def zipped(files: dict[str, str], made: datetime) -> bytes:
+    """A ZIP of these texts."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, text in files.items():
+            entry = zipfile.ZipInfo(name, made.timetuple()[:6])
+            entry.external_attr = 0o600 << 16
+            file.writestr(entry, text, zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def recipients_of(site: Site) -> list[str]:
+    """Who can listen: the names of their keys; empty where recordings are in clear, or keys are not read."""
+    try:
+        return [str(read_public(path)) for path in site.config.recording.recipients]
+    except KeysError:
+        return []
+
+
+def period_in_words(period: str) -> str:
+    """`6 months`, `6 mois`."""
+    found = _PERIOD.fullmatch(period.strip())
+    if found is None:
+        return period
+    n = int(found[1])
+    said = {
+        "day": ngettext("{n} day", "{n} days", n),
+        "week": ngettext("{n} week", "{n} weeks", n),
+        "month": ngettext("{n} month", "{n} months", n),
+        "year": ngettext("{n} year", "{n} years", n),
+    }
+    return said[found[2]].format(n=n)
+
+
+CHANNELS = ("both", "caller")
+_NEW_PAGE = "\f"  # between two certificates: each on a separate page
+
+
+def search_page(request: Request) -> Response:
+    """Where a number or a reference is typed."""
+    return _shown(request, Form(), Asked())
+
+
+def found_page(request: Request) -> Response:
+    """All that is kept of who was asked for."""
+    form = form_of(request)
+    return _shown(request, form, _asked(form))
+
+
+def package(request: Request) -> Response:
+    """The package of the calls that are ticked: a ZIP, or with `parts` its files in JSON, for who adds
+    sounds."""
+    form, site = form_of(request), site_of(request)
+    asked = _asked(form)
+    try:
+        reference = form.line("request", _("Reference of the request"))
+        channel = _one_of(form, "channel", CHANNELS, _("Whose voice"))
+        names = _one_of(form, "names", ("yes", "no"), _("Names"))
+        calls = [all_of(site, call) for call in _ticked(site, form, asked)]
+    except ValueError as error:
+        return _shown(request, form, asked, fault=error)
+    told = replace(trace_of(request, "answer"), purpose=ACCESS_REQUEST, reference=reference)
+    made = Package(
+        calls=calls,
+        reference=reference,
+        channel=channel,
+        names=names == "yes",
+        made=told.at,
+        sounds=_copied(calls, told, set(form.all("sound"))),
+    )
+    files = package_files(site, made)
+    with site.store.write():
+        for call in calls:
+            kept = KeptCall(call.id, call.started_at, call.whole.recording, call.whole.receipt)
+            site.store.add_access(kept.discreet(replace(told, recording_id=call.id)))
+    if form.get("parts"):
+        return JSONResponse({"name": made.name, "files": files})
+    content = zipped(files, site.local(made.made))
+    headers = {"Content-Disposition": f'attachment; filename="{made.name}"'}
+    return Response(content, headers=headers, media_type="application/zip")
+
+
+def erase_page(request: Request) -> Response:
+    """What would go, and what stays: to be confirmed."""
+    form, site = form_of(request), site_of(request)
+    asked = _asked(form)
+    try:
+        reason = form.line("reason", _("Reason"))
+        calls = [all_of(site, call) for call in _ticked(site, form, asked)]
+    except ValueError as error:
+        return _shown(request, form, asked, fault=error)
+    return render(
+        request,
+        "erase.html",
+        asked=asked,
+        reason=reason,
+        going=[call for call in calls if call.stays is None],
+        staying=[call for call in calls if call.stays is not None],
+    )
+
+
+def erase(request: Request) -> Response:
+    """Erase what was confirmed; the certificates are on the page behind."""
+    form, site, person = form_of(request), site_of(request), someone(request)
+    asked = _asked(form)
+    try:
+        reason = form.line("reason", _("Reason"))
+        calls = _ticked(site, form, asked)
+    except ValueError as error:
+        return _shown(request, form, asked, fault=error)
+    trace = replace(trace_of(request, "delete"), detail=reason)
+    certificates: list[str] = []
+    stays: list[tuple[str, str]] = []
+    for call in calls:
+        done = _erased(site, call, trace)
+        if isinstance(done, Deletion):
+            certificates.append(certificate(done, site.config.service))
+        else:
+            stays.append((call.id, done))
+    papers = Papers(trace.at, person.name, tuple(certificates), tuple(stays))
+    return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
+
+
+def _erased(site: Site, call: KeptCall, trace: Access) -> Deletion | str:
+    """What was done, or why it was not, with a line in the trace."""
+    try:
+        return attempt_delete(site.archive, call.id, trace, site.clock)
+    except NotDeleted as refusal:
+        return str(refusal)
+    except OSError:
+        return Reason(N_("it could not be removed; the next purge tries again"))
+
+
+def erased_page(request: Request) -> Response:
+    """The certificates of an erasure, each on a page of paper."""
+    return render(request, "erased.html", papers=_papers(request))
+
+
+def certificates(request: Request) -> Response:
+    """The certificates as a text."""
+    text = _NEW_PAGE.join(_papers(request).certificates)
+    headers = {"Content-Disposition": 'attachment; filename="certificates.txt"'}
+    return Response(text, headers=headers, media_type="text/plain")
+
+
+def _papers(request: Request) -> Papers:
+    """Raises Problem."""
+    site, person = site_of(request), someone(request)
+    papers = site.papers.find(request.path_params["token"], person.name, site.clock())
+    if papers is None:
+        said = N_("these certificates are no longer here; the trace of each call says what was done")
+        raise Problem(HTTPStatus.NOT_FOUND, Reason(said))
+    return papers
+
+
+ENTRIES = (
+    Entry("GET /requests", search_page),
+    Entry("POST /requests", found_page),
+    Entry("POST /requests/package", package),
+    Entry("POST /requests/erase", erase_page),
+    Entry("POST /requests/erased", erase),
+    Entry("GET /requests/erased/{token}", erased_page),
+    Entry("GET /requests/erased/{token}/certificates.txt", certificates),
+)
+
+
+def _shown(request: Request, form: Form, asked: Asked, fault: ValueError | None = None) -> Response:
+    """The page with what was found, if anything was asked for, and what was typed."""
+    site, person = site_of(request), someone(request)
+    calls: list[KeptCall] = []
+    if asked:
+        try:
+            calls = asked_for(site, asked)
+        except ValueError as error:
+            fault = fault or error
+    elif form and fault is None:
+        fault = ValueError(Reason(N_("neither is given; accepted: a number, or the reference of a call")))
+    shown: list[PersonCall] = [all_of(site, call) for call in calls[:MOST_CALLS]]
+    ticked = set(form.all("id")) if "ticked" in form else {call.id for call in shown if asked.caller}
+    values: dict[str, Any] = {
+        "typed": form,
+        "asked": asked,
+        "calls": shown,
+        "found": len(calls),
+        "ticked": ticked,
+        "fault": fault and fault.args[0],
+        "may_copy": person.may(Right.ACCESS_REQUEST),
+        "story": story,
+        "word": word,
+        "in_words": in_words,
+        "key": "" if person.key is None else encode(person.key.raw),
+        "key_name": str(person.key or ""),
+        "searched": bool(form),
+    }
+    status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
+    return render(request, "requests.html", status, **values)
+
+
+def _asked(form: Form) -> Asked:
+    caller, reference, day = (form.get(name, "").strip() for name in ("caller", "reference", "day"))
+    return Asked(caller=caller, reference=reference, day=day)
+
+
+def _ticked(site: Site, form: Form, asked: Asked) -> list[KeptCall]:
+    """The calls of the person that are ticked, newest first. Raises ValueError."""
+    calls = chosen(asked_for(site, asked), set(form.all("id")))
+    if not calls:
+        raise ValueError(Reason(N_("no call is ticked; accepted: at least one")))
+    return calls
+
+
+def _one_of(form: Form, name: str, accepted: tuple[str, ...], label: str) -> str:
+    """Raises ValueError."""
+    if form.get(name) not in accepted:
+        raise ValueError(Reason(N_("“{name}” is not decided; accepted: one of the choices"), name=label))
+    return form[name]
+
+
+def _copied(calls: list[PersonCall], told: Access, sounds: set[str]) -> set[str]:
+    """Those of which this person has copied the sound for this request, as the trace says."""
+    return {
+        call.id
+        for call in calls
+        if call.id in sounds
+        and any(
+            (use.action, use.outcome, use.login, use.reference)
+            == ("export", "done", told.login, told.reference)
+            for use in call.whole.accesses
+        )
+    }

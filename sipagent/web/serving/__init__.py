@@ -1,1 +1,0 @@
-"""How the page is served: connections, TLS, and what protects every answer."""
