@@ -1,7 +1,7 @@
-"""Draws the call flow as it is: the diagrams of ARCHITECTURE.md, in Mermaid, from a walk through the code.
+"""Draws the call flow as it is, for sipagent/call/README.md, in Mermaid, from a walk through the code.
 
     python -m tests.draw_callflow            print them
-    python -m tests.draw_callflow --write    put them into ARCHITECTURE.md
+    python -m tests.draw_callflow --write    put them into that page
 
 Every fact that may come is put to every state that can be reached. An arrow stands for a phase that changed
 (or a decision), its words for the facts and timers that did it. A phase in which a fact changes nothing but
@@ -22,7 +22,7 @@ from sipagent.call.machines import Decision
 from sipagent.call.state import Phase, Policy
 from tests.test_callflow import ASKS_FOR_YES, CHOICES, A, B, Watch, advance, clone, facts, possible
 
-DOCUMENT = Path(__file__).parent.parent / "ARCHITECTURE.md"
+DOCUMENT = Path(__file__).parent.parent / "sipagent/call/README.md"
 BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of what is drawn -->"
 
 # With the short wait that nobody answers is what happens first, with the long one it never is. Then one whose
