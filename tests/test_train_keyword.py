@@ -186,7 +186,7 @@ def test_what_fails_while_it_is_installed_leaves_the_old_one(
         assert len(known_heads(folder)) == 1  # as one sees it who comes in between
         raise OSError("no space left")
 
-    monkeypatch.setattr(own_keyword, "save", full)
+    monkeypatch.setattr(own_keyword, "save_head", full)
     with pytest.raises(OSError, match="no space left"):
         install(head(), "# another card", folder, "fr.own")
     assert place.read_bytes() == before
