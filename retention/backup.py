@@ -56,7 +56,7 @@ from retention.files import (
     write_whole,
 )
 from retention.marks import ArchiveError, Marks
-from retention.purge import Report, Terms, due, erase_pending, purge
+from retention.purge import PurgeReport, Terms, due, erase_pending, purge
 from retention.recording_files import Area, FileKind, RecordingFiles
 from retention.records import (
     Access,
@@ -104,7 +104,7 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class BackedUp:
     """A recording whose sound is in the backup. `held`: it does not expire."""
 
     id: str
@@ -123,7 +123,7 @@ class Manifest:
     head: Json
     keep_until: datetime | None
     files: tuple[Copied, ...]
-    recordings: tuple[Taken, ...]
+    recordings: tuple[BackedUp, ...]
     left_out: tuple[str, ...]
 
     def text(self) -> str:
@@ -173,7 +173,7 @@ def read_manifest(backup: Path) -> Manifest:
             keep_until=from_text(told["keep_until"]) if told["keep_until"] else None,
             files=tuple(Copied(_safe(str(name)), int(size), str(sum)) for name, size, sum in told["files"]),
             recordings=tuple(
-                Taken(_id(id), from_text(started), from_text(expires), bool(held))
+                BackedUp(_id(id), from_text(started), from_text(expires), bool(held))
                 for id, started, expires, held in told["recordings"]
             ),
             left_out=tuple(_id(id) for id in told["left_out"]),
@@ -295,7 +295,7 @@ _TRIES = 20  # to read a reserve between two writes of its owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class BackupRequest:
     """What a backup is to be. `keep`: for how long it will be kept, None for as long as its recordings;
     `configuration`: files by their name below `configuration/`; `terms`: the configured ones."""
 
@@ -309,7 +309,7 @@ class Wish:
 
 def back_up(
     archive: Archive,
-    wish: Wish,
+    wish: BackupRequest,
     files_in: Callable[[Path], RecordingFiles],
     progress: Progress = lambda what, done, total: None,
     copied_to: CopiedTo | None = None,
@@ -352,7 +352,7 @@ def past(folder: Path, now: datetime) -> list[tuple[Path, datetime]]:
 def _made(
     archive: Archive,
     copied_to: CopiedTo,
-    wish: Wish,
+    wish: BackupRequest,
     files_in: Callable[[Path], RecordingFiles],
     progress: Progress,
 ) -> tuple[Path, Manifest]:
@@ -379,11 +379,11 @@ def _made(
 
 
 @dataclass(slots=True)
-class _Kept:
+class _CopiedRecording:
     """A recording as it was copied: when it goes, when each of its files had been written, and what was
     copied of it."""
 
-    taken: Taken
+    taken: BackedUp
     due: datetime
     written: dict[FileKind, datetime]
     copied: dict[FileKind, Copied]
@@ -393,11 +393,11 @@ class _Kept:
 class _Making:
     archive: Archive
     places: Places
-    wish: Wish
+    wish: BackupRequest
     root: Path
     into: RecordingFiles
     settling: bool = False  # each file is made to last by itself
-    kept: dict[str, _Kept] = field(default_factory=dict)
+    kept: dict[str, _CopiedRecording] = field(default_factory=dict)
     others: dict[str, Copied] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -482,11 +482,11 @@ class _Making:
             if kept is not None and kept.written == written:
                 return
             copied = {kind: self._copied(id, kind) for kind in kinds}
-            taken = Taken(id, row.started_at, row.expires_at, self.archive.hold_of(row) is not None)
+            taken = BackedUp(id, row.started_at, row.expires_at, self.archive.hold_of(row) is not None)
         except FileNotFoundError:
             self._drop(id)
             return
-        self.kept[id] = _Kept(taken, due(row, self.wish.terms.period), written, copied)
+        self.kept[id] = _CopiedRecording(taken, due(row, self.wish.terms.period), written, copied)
 
     def _copied(self, id: str, kind: FileKind) -> Copied:
         target = self.into.spool(id, kind)
@@ -586,7 +586,7 @@ _SHOWN = 5  # what is wrong with a backup, of so many files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class RestoreTarget:
     """Where a backup is put back. `period`: the configured one."""
 
     places: Places
@@ -604,7 +604,7 @@ class Settled:
     unfinished: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     suspended: str | None = None
-    purged: Report | None = None
+    purged: PurgeReport | None = None
 
 
 def checked(backup: Path, step: Step = lambda done, total: None) -> Manifest:
@@ -629,7 +629,7 @@ def doubt(manifest: Manifest, clock: ClockReading) -> str | None:
     return f"the clock says {now}, the backup is of {made}, and nothing confirms the clock"
 
 
-def refuse_what_is_there(target: Target, backup: Path) -> None:
+def refuse_what_is_there(target: RestoreTarget, backup: Path) -> None:
     """Raise BackupError unless the place is empty, or this backup was begun to be put there. OSError."""
     places = target.places
     if places.restoring.exists():
@@ -646,7 +646,7 @@ def refuse_what_is_there(target: Target, backup: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class CheckedBackup:
     """A backup that was `checked`. `files`: the recordings in it."""
 
     backup: Path
@@ -654,7 +654,9 @@ class Source:
     files: RecordingFiles
 
 
-def put_back(source: Source, target: Target, now: datetime, step: Step = lambda done, total: None) -> int:
+def put_back(
+    source: CheckedBackup, target: RestoreTarget, now: datetime, step: Step = lambda done, total: None
+) -> int:
     """Copy it, the database last; how many recordings came back with their sound.
 
     Raises OSError, after which it can be repeated.
@@ -732,7 +734,7 @@ def _name_of(backup: Path) -> str:
     return sha256(backup / MANIFEST)
 
 
-def _has_expired(one: Taken, period: str | None, now: datetime) -> bool:
+def _has_expired(one: BackedUp, period: str | None, now: datetime) -> bool:
     due = one.expires_at if period is None else min(one.expires_at, due_date(one.started_at, period))
     return not one.held and due <= now
 

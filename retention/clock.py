@@ -195,14 +195,14 @@ def resume(store: Rows, now: ClockReading, by: Access) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _RememberedClock:
     """What the database remembers."""
 
     seen: BelievedReadings | None
     doubt: ClockDoubt | None
 
 
-def _judged(store: Rows, kept: _Kept, now: ClockReading, stamped: Stamped) -> ClockDoubt | None:
+def _judged(store: Rows, kept: _RememberedClock, now: ClockReading, stamped: Stamped) -> ClockDoubt | None:
     """The doubt about `now`, after asking all sources that may confirm it."""
     if kept.doubt is not None:
         settled = kept.doubt.may_be_confirmed and _is_confirmed(kept.seen, now, stamped)
@@ -314,10 +314,10 @@ def _length(span: timedelta) -> str:
     return str(timedelta(seconds=round(span.total_seconds())))
 
 
-def _load(store: Rows) -> _Kept:
+def _load(store: Rows) -> _RememberedClock:
     row = store.clock_row()
     if row is None:
-        return _Kept(None, None)
+        return _RememberedClock(None, None)
     why = row["suspended"]
     try:
         told = json.loads(row["seen"])
@@ -325,9 +325,9 @@ def _load(store: Rows) -> _Kept:
         if told["last"] is not None:
             seen = BelievedReadings(_reading(told["first"]), _reading(told["last"]), int(told["entry"]))
         doubt = None if why is None else ClockDoubt(why, bool(told["may_be_confirmed"]))
-        return _Kept(seen, doubt)
+        return _RememberedClock(seen, doubt)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return _Kept(None, ClockDoubt(why or UNREADABLE, may_be_confirmed=False))
+        return _RememberedClock(None, ClockDoubt(why or UNREADABLE, may_be_confirmed=False))
 
 
 def _keep(store: Rows, seen: BelievedReadings | None, doubt: ClockDoubt | None) -> None:

@@ -71,7 +71,7 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Shipment:
     """What is to be shipped next: the present rows that the entries up to `last` are about.
 
     A row that changed twice is in it once; one that changed again since comes again.
@@ -166,7 +166,7 @@ class Journal(Store):
         (spare,) = self._read("PRAGMA freelist_count", [])
         return float((pages["page_count"] - spare["freelist_count"]) / self._most_pages)
 
-    def pending(self, limit: int = BATCH) -> Batch | None:
+    def pending(self, limit: int = BATCH) -> Shipment | None:
         """What comes next in order, at most so many entries of the chain; None if nothing waits."""
         sql = "SELECT * FROM chain WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._read(sql, [self.shipped, limit], anyhow=True)
@@ -174,7 +174,7 @@ class Journal(Store):
             return None
         entries = tuple(ChainEntry(**row) for row in rows)
         damaged: list[tuple[str, str]] = []
-        return Batch(
+        return Shipment(
             ChainHead(entries[-1].seq, entries[-1].hash),
             entries,
             tuple(row for _, row in self._rows_of("receipt", Receipt, entries, damaged)),
@@ -183,14 +183,14 @@ class Journal(Store):
             tuple(damaged),
         )
 
-    def staying(self) -> Batch:
+    def staying(self) -> Shipment:
         """The rows of calls in progress, for a host that was taken for lost: others may have changed them."""
         receipts = tuple(self.open_receipts(_skip))
         ids = sorted({*self.open_recordings(), *(receipt.id for receipt in receipts)})
         recordings = (self._typed(Recording, row) for row in self._some("recordings", ids))
-        return Batch(self.head(), (), receipts, tuple(recordings), (), ())
+        return Shipment(self.head(), (), receipts, tuple(recordings), (), ())
 
-    def drop(self, batch: Batch) -> None:
+    def drop(self, batch: Shipment) -> None:
         """The shared database has this batch: let go of what is over. Again is no error."""
         last = batch.last.seq
         with self.write():

@@ -409,7 +409,7 @@ class MoveError(ArchiveError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class MoveTarget:
     """Where it goes, which people call `name`. `files`: None where these stay where they are. `sealed_only`:
     nothing in clear may be there."""
 
@@ -435,7 +435,7 @@ class Done:
 
 def move(
     source: Archive,
-    target: Target,
+    target: MoveTarget,
     trace: Access,
     period: str | None,
     progress: Progress = lambda what, done, total: None,
@@ -466,7 +466,7 @@ def _until(source: Archive, period: str | None) -> datetime | None:
 @dataclass(slots=True)
 class _Moving:
     source: Archive
-    target: Target
+    target: MoveTarget
     trace: Access
     progress: Progress
     done: Done

@@ -60,7 +60,7 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PurgeReport:
     """What a purge did, or a preview would do."""
 
     removed: tuple[Removal, ...]
@@ -117,7 +117,7 @@ def ahead_of(store: Rows, now: datetime) -> int:
     return sum(page["n"] for page in store.each(late))
 
 
-def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
+def preview(archive: Archive, now: datetime, terms: Terms) -> PurgeReport:
     """What `purge` would do now; changes nothing."""
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
@@ -125,7 +125,7 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     removed, held = _planned(archive, now, terms, failed)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
-    return Report(
+    return PurgeReport(
         removed=tuple(gone for some in batches(removed, BATCH) for gone in _with_copies(store, some)),
         erased=tuple(erased),
         held=held,
@@ -147,7 +147,7 @@ def purge(
     *,
     over: Callable[[], bool] = lambda: False,
     at: datetime | None = None,
-) -> Report:
+) -> PurgeReport:
     """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
 
     `by` is written into the trace of each recording, with its id, where a person asked for the purge; `at` is
@@ -177,7 +177,7 @@ def purge(
     failed += _agree(archive)  # at the end: what was held by mistake stays until the next purge
     notes = store.forget_notes(now, analysed)
     _forget_keys(store, over, failed)
-    return Report(
+    return PurgeReport(
         removed=tuple(removed),
         erased=tuple(erased),
         held=tuple(held),

@@ -50,7 +50,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from retention.erase import REFUSED, allows
-from retention.journal import BATCH, Batch, Journal
+from retention.journal import BATCH, Journal, Shipment
 from retention.marks import ERASED, says_erased
 from retention.records import (
     Event,
@@ -74,7 +74,7 @@ class NameTaken(StoreError):
     """Another host of that name lives."""
 
 
-class Shared(Protocol):
+class ShippingDatabase(Protocol):
     """The shared database, as far as shipping and hosts need it. Everything raises StoreError; what may pass
     raises TryAgain."""
 
@@ -238,7 +238,9 @@ class Sent:
 class Shipper:
     """Of one host's journal. For one thread, and one process."""
 
-    def __init__(self, journal: Journal, shared: Shared, host: str, version: str, lease_s: float) -> None:
+    def __init__(
+        self, journal: Journal, shared: ShippingDatabase, host: str, version: str, lease_s: float
+    ) -> None:
         self._journal = journal
         self._shared = shared
         self._host = host
@@ -357,7 +359,7 @@ class Shipper:
         self._identity, self._shipped = identity, host.shipped
         return back
 
-    def _arrived(self, upto: int) -> Iterator[Batch]:
+    def _arrived(self, upto: int) -> Iterator[Shipment]:
         while (left := upto - self._journal.shipped) > 0:
             batch = self._journal.pending(min(left, BATCH))
             if batch is None:
@@ -368,7 +370,7 @@ class Shipper:
         """Tell of the calls that are still on, which others may have completed after the lease had ended."""
         return self._merge(self._journal.staying(), now) if host.state(now) is HostState.LOST else Sent()
 
-    def _merge(self, batch: Batch, now: datetime) -> Sent:
+    def _merge(self, batch: Shipment, now: datetime) -> Sent:
         ids = [row.id for row in batch.receipts] + [row.id for row in batch.recordings]
         receipts = self._shared.some_receipts([*dict.fromkeys(ids)])
         recordings = self._shared.some_recordings([row.id for row in batch.recordings])
@@ -443,7 +445,7 @@ class LostHosts:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: ShippingDatabase,
         recordings: LostRecordings,
         itself: str,
         damaged: Callable[[str, str], None] = lambda id, problem: None,

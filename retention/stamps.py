@@ -56,7 +56,7 @@ class StampError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TimeStampToken:
     """What an answer says; true only after `prove`.
 
     `digest` is what was stamped (SHA-256), `at` when (UTC, whole seconds), `authority` the name in the
@@ -94,7 +94,7 @@ def stamp_query(digest: bytes, nonce: int) -> bytes:
     return _QUERY + digest + _NONCE + nonce.to_bytes(8, "big") + _WITH_CERTIFICATES
 
 
-def read_answer(answer: bytes) -> Token:
+def read_answer(answer: bytes) -> TimeStampToken:
     """What an answer says. Raises StampError: no library, malformed, not granted."""
     if not library_installed():
         raise StampError(NO_LIBRARY)
@@ -108,12 +108,16 @@ def read_answer(answer: bytes) -> Token:
         info = response.tst_info
         if info.message_imprint.hash_algorithm.dotted_string != _SHA256:
             raise StampError("stamps another kind of hash than SHA-256")
-        return Token(info.message_imprint.message, info.gen_time, info.nonce, _signer(response), response)
+        return TimeStampToken(
+            info.message_imprint.message, info.gen_time, info.nonce, _signer(response), response
+        )
     except (ValueError, KeyError, x509.InvalidVersion) as error:
         raise StampError("is not a time stamp response") from error
 
 
-def prove(token: Token, digest: bytes, trusted: Sequence["Certificate"], nonce: int | None = None) -> None:
+def prove(
+    token: TimeStampToken, digest: bytes, trusted: Sequence["Certificate"], nonce: int | None = None
+) -> None:
     """Raises StampError unless `token` is for `digest`, signed by an authority that `trusted` confirms.
 
     The certificates must have been valid when it was made, not now (RFC 3161 section 4.3); revocation is not
@@ -466,7 +470,7 @@ def verify_stamps(
 # --- steps ---
 
 
-def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple[Token, bytes]:
+def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple[TimeStampToken, bytes]:
     digest, nonce = bytes.fromhex(head.hash), 1 << 62 | secrets.randbits(62)
     from retention.post import NoAnswer, post
 
@@ -526,7 +530,7 @@ def _content(kept: Stamps, seq: int) -> bytes:
         raise StampError(f"cannot be read: {error.strerror}") from error
 
 
-def _stamped(seq: int, token: Token, path: Path) -> Stamped:
+def _stamped(seq: int, token: TimeStampToken, path: Path) -> Stamped:
     return Stamped(seq, token.digest.hex(), token.at, token.authority, path)
 
 

@@ -88,7 +88,7 @@ class Calls:
 
 
 @dataclass(slots=True)
-class Fates:
+class RecordingFates:
     """What has become of recordings. `held` counts some of those `kept`, which are whole and on disk."""
 
     kept: int = 0
@@ -114,12 +114,12 @@ _FATES = {
 
 
 @dataclass(slots=True)
-class Kept:
+class RecordingCounts:
     """Counts of recordings; `months` by the month of the call, `2026-11`."""
 
     total: int = 0
-    fates: Fates = field(default_factory=Fates)
-    months: dict[str, Fates] = field(default_factory=lambda: defaultdict(Fates))
+    fates: RecordingFates = field(default_factory=RecordingFates)
+    months: dict[str, RecordingFates] = field(default_factory=lambda: defaultdict(RecordingFates))
     flagged: int = 0
     incomplete: int = 0
     bytes: int = 0
@@ -172,7 +172,7 @@ class Statistics:
         self.languages: dict[str, str | None] = {**named, OTHER: other}
         self.numbers = {number: Calls() for number in self.languages}
         self.operators: dict[str, Calls] = defaultdict(Calls)
-        self.kept = Kept()
+        self.kept = RecordingCounts()
         self.unheard = 0  # not recorded because nobody could judge what was said
         self.in_sums = 0  # calls without a receipt
         self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere

@@ -181,7 +181,7 @@ class UseRefused(Exception):
     """The use is refused; `str()` is one line that says why, and is in the trace."""
 
 
-class Use:
+class AllowedUse:
     """A use that is allowed, but not in the trace yet: `begin` comes before any sound."""
 
     def __init__(
@@ -216,12 +216,12 @@ def allowed(
     due_at: datetime,
     *,
     obstacle: Callable[[], str | None] = lambda: None,
-) -> Use:
+) -> AllowedUse:
     """The use, if it is allowed: see `use.why_not`. `obstacle` says what else is in its way, if anything.
 
     Raises UseRefused with its line in the trace; StoreError.
     """
-    found = Use(archive, recording, use, purposes)
+    found = AllowedUse(archive, recording, use, purposes)
     refusal = why_not(recording, use, purposes, due_at) or obstacle()
     if refusal is not None:
         found.tell("refused", refusal)

@@ -309,7 +309,7 @@ _KEY, _TEXT = "sipagent-key-1", "sipagent-text-1"
 
 
 @dataclass(frozen=True, slots=True)
-class _Sealed:
+class _SealedCopy:
     """One recipient's copy."""
 
     to: PublicKey
@@ -398,7 +398,7 @@ class Vault:
             raise KeysError(f"{path}: is damaged: {len(key)} bytes are no key")
         return key
 
-    def _read(self, id: str) -> list[_Sealed]:
+    def _read(self, id: str) -> list[_SealedCopy]:
         path = self._where(id)
         try:
             with self.files.open(id, FileKind.KEY) as file:
@@ -434,12 +434,12 @@ def _describe(id: str, key: bytes, recipients: Iterable[PublicKey]) -> bytes:
     return json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
-def _sealed(entry: Json) -> _Sealed:
+def _sealed(entry: Json) -> _SealedCopy:
     """ValueError, KeyError, TypeError or AttributeError for an entry that is not valid."""
     raw, box = decode(entry["public"]), decode(entry["key"])
     if raw is None or box is None or len(raw) != KEY_BYTES:
         raise ValueError("not base64")
-    return _Sealed(PublicKey(raw, str(entry.get("comment", ""))), box)
+    return _SealedCopy(PublicKey(raw, str(entry.get("comment", ""))), box)
 
 
 def _opened(where: str, box: bytes, identity: Identity) -> bytes:

@@ -145,7 +145,7 @@ _BESIDE = (FileKind.KEY, FileKind.METADATA)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Mismatch:
     """One thing that is wrong; `where` names an entry, a row, or a file."""
 
     where: str
@@ -154,12 +154,12 @@ class Problem:
 
 def each_file(
     archive: Archive, step: Step, *, deep: bool, without: Callable[[str], bool]
-) -> Iterator[Problem]:
+) -> Iterator[Mismatch]:
     """What is wrong with the files of closed recordings; `without(id)`: nothing can be said of what lies
     beside this one. Raises StoreError."""
     total, done = sum(1 for _ in archive.store.each(CLOSED_RECORDINGS)), 0
 
-    def problems_of(row: Row) -> list[Problem]:
+    def problems_of(row: Row) -> list[Mismatch]:
         return [*_file(archive, row, deep=deep, alone=without(row["id"]))]
 
     with ThreadPoolExecutor(archive.files.at_once, "files") as pool:
@@ -170,7 +170,7 @@ def each_file(
                 step(done := done + 1, total)
 
 
-def each_hold(archive: Archive) -> Iterator[Problem]:
+def each_hold(archive: Archive) -> Iterator[Mismatch]:
     """Holds that rows have, and objects do not: a store would remove them. Raises StoreError."""
     for row in archive.store.each_recording(Selection(held=True), lambda id, problem: None):
         if row.status is not Status.CLOSED:
@@ -181,24 +181,24 @@ def each_hold(archive: Archive) -> Iterator[Problem]:
             except OSError:
                 continue  # that it is missing, or cannot be asked for, is told of its file
             if stored is not None and not stored.held:
-                yield Problem(archive.files.name(row.id, kind), "its row is on hold, the object is not")
+                yield Mismatch(archive.files.name(row.id, kind), "its row is on hold, the object is not")
 
 
-def what_is_left(archive: Archive, now: datetime) -> Iterator[Problem]:
+def what_is_left(archive: Archive, now: datetime) -> Iterator[Mismatch]:
     """What rows say is gone, and a store or a vault still has. Raises StoreError."""
     left = archive.store.objects.removals(now - _LASTS)
     if left.recordings:
         since = "" if left.since is None else f", the first since {to_text(left.since)}"
         problem = f"must be removed from the store, and are not{since}: see `sipagent purge`"
-        yield Problem("objects", f"those of {left.recordings} recordings {problem}")
+        yield Mismatch("objects", f"those of {left.recordings} recordings {problem}")
     if twice := {row.id for row in leftovers(archive) if row.at < now - _LASTS}:
         problem = "are kept twice, or in pieces beside the whole: see `sipagent purge`"
-        yield Problem("objects", f"those of {len(twice)} recordings {problem}")
+        yield Mismatch("objects", f"those of {len(twice)} recordings {problem}")
     if keys := archive.store.keys_left():
-        yield Problem("vault", f"{keys} keys of rows must be removed, and are not: see `sipagent purge`")
+        yield Mismatch("vault", f"{keys} keys of rows must be removed, and are not: see `sipagent purge`")
 
 
-def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Problem]:
+def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mismatch]:
     """Check one file, and what lies beside it, unless `alone`: its row is not what it should be."""
     id, files = row["id"], archive.files
     kind = files.finished(id) if is_id(str(id)) else None
@@ -207,15 +207,15 @@ def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Pr
     try:
         stored = files.stored(id, kind)
         if not _is_as_recorded(archive, kind, row, None if deep else stored):
-            yield Problem(files.name(id, kind), "its hash is not that of the file that was recorded")
+            yield Mismatch(files.name(id, kind), "its hash is not that of the file that was recorded")
         elif stored is not None and stored.held and not row["hold"]:
-            yield Problem(files.name(id, kind), "the object is on hold, its row is not")
+            yield Mismatch(files.name(id, kind), "the object is on hold, its row is not")
     except OSError as error:
         if isinstance(error, FileNotFoundError) and archive.store.recording(id).status is not Status.CLOSED:
             return  # a purge has removed it meanwhile
-        yield Problem(files.name(id, kind), f"cannot be read: {error.strerror}")
+        yield Mismatch(files.name(id, kind), f"cannot be read: {error.strerror}")
     for what, problem in () if alone else wrong_beside(archive, id):
-        yield Problem(what, problem)
+        yield Mismatch(what, problem)
 
 
 def _is_as_recorded(archive: Archive, kind: FileKind, row: Row, stored: Stored | None) -> bool:
@@ -383,8 +383,8 @@ class Verified:
     """
 
     head: ChainHead
-    problems: list[Problem] = field(default_factory=list)
-    lost: list[Problem] = field(default_factory=list)
+    problems: list[Mismatch] = field(default_factory=list)
+    lost: list[Mismatch] = field(default_factory=list)
     gaps: list[range] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -427,7 +427,7 @@ class _Verification:
         self.marks = bytearray()
 
     def wrong(self, where: str, problem: str) -> None:
-        self.found.problems.append(Problem(where, problem))
+        self.found.problems.append(Mismatch(where, problem))
 
     def guards(self) -> None:
         """Check the triggers that refuse what no program of ours does."""
@@ -482,7 +482,7 @@ class _Verification:
             if sum.what == LOST:
                 first, last = to_text(sum.from_at), to_text(sum.until_at)
                 problem = f"{sum.count} could not be written, between {first} and {last}"
-                self.found.lost.append(Problem("receipts", problem))
+                self.found.lost.append(Mismatch("receipts", problem))
 
     def dropped(self) -> None:
         """Report rows that entries tell of, and that are missing."""
@@ -551,7 +551,7 @@ class _Verification:
         lost = _lost(entry) if entry.kind == SEGMENT else None
         if lost == "unknown":
             self.found.lost.append(
-                Problem(
+                Mismatch(
                     where, f"what is lost before it, if anything, has no number: {entry.subject} ({entry.at})"
                 )
             )
@@ -561,7 +561,7 @@ class _Verification:
             )  # else it was an older copy that went on, further than what was lost
             other = f"entries of another copy, up to {lost.seq}, are"
             missing = _entries(last.seq + 1, lost.seq) if goes_on else other
-            self.found.lost.append(Problem(where, f"{missing} lost: {entry.subject} ({entry.at})"))
+            self.found.lost.append(Mismatch(where, f"{missing} lost: {entry.subject} ({entry.at})"))
             self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
             last = lost if goes_on else last
         if entry.seq != last.seq + 1:

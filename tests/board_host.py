@@ -19,7 +19,17 @@ import time
 from dataclasses import dataclass
 
 from retention.postgres.board_rows import BoardRows
-from sipagent.agent.board import Answer, AskAgain, Board, Claimed, Leave, Offered, Release, Seek, Served
+from sipagent.agent.board import (
+    AskAgain,
+    Board,
+    BoardAnswer,
+    Claimed,
+    Leave,
+    OperatorsOffered,
+    ReleaseOperator,
+    Seek,
+    Served,
+)
 from sipagent.agent.operators import LocalBoardClient
 from sipagent.agent.shared_board import BoardThread, SharedBoardClient
 
@@ -115,13 +125,13 @@ class BoardHost:
         self.callers[caller.id] = caller
         self._take(self.client.tell(Seek(caller.id, (), 1), time.monotonic(), self._numbers % 3))
 
-    def _take(self, answers: list[Answer]) -> None:
+    def _take(self, answers: list[BoardAnswer]) -> None:
         for answer in answers:
             caller = self.callers.get(answer.call)
             if caller is None:
                 continue
             match answer:
-                case Offered(_, uris):
+                case OperatorsOffered(_, uris):
                     caller.asked = False
                     if uris:
                         self._served(caller, uris[0])
@@ -151,7 +161,9 @@ class BoardHost:
                     "alone": caller.alone or self.client.alone,
                 }
             )
-            self._take(self.client.tell(Release(caller.id, caller.operator, True, True), time.monotonic()))
+            self._take(
+                self.client.tell(ReleaseOperator(caller.id, caller.operator, True, True), time.monotonic())
+            )
         self._take(self.client.tell(Leave(caller.id), time.monotonic()))
 
 

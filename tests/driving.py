@@ -19,7 +19,7 @@ from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from media.prompt import PromptFile as Sound
 from retention.records import Ids, Receipt, Recording
 from sipagent.agent.admission import Admission
-from sipagent.agent.agent import Agent, Told
+from sipagent.agent.agent import Agent, AgentFact
 from sipagent.agent.board import Strategy
 from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
 from sipagent.agent.operators import BoardClient, Rota, local_board_client
@@ -158,7 +158,7 @@ class Stage:
 
     # --- what happens ---
 
-    def turn(self, *reports: Told, after_s: float = 0.0) -> None:
+    def turn(self, *reports: AgentFact, after_s: float = 0.0) -> None:
         """These are in the inbox `after_s` seconds later, when the agent takes its turn."""
         self.clock.now += after_s
         for report in reports:

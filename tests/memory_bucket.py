@@ -16,7 +16,7 @@ from retention.objects.bucket import (
     Locking,
     NoSuchObject,
     ObjectError,
-    Seen,
+    ObjectVersion,
 )
 
 
@@ -66,16 +66,16 @@ class MemoryBucket(Bucket):
         version: str = self._ask(name, work, late=True)
         return version
 
-    def look(self, name: str, version: str | None = None) -> Seen | None:
-        def work() -> Seen | None:
+    def look(self, name: str, version: str | None = None) -> ObjectVersion | None:
+        def work() -> ObjectVersion | None:
             there = self.objects.get(name, {})
             known = version or next(reversed(there), "")
             if known not in there:
                 return None
             one = there[known]
-            return Seen(known, len(one.content), sha256(one.content).hexdigest(), one.held)
+            return ObjectVersion(known, len(one.content), sha256(one.content).hexdigest(), one.held)
 
-        seen: Seen | None = self._ask(name, work)
+        seen: ObjectVersion | None = self._ask(name, work)
         return seen
 
     def read(self, name: str, first: int = 0, last: int | None = None, version: str | None = None) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retention.archive import Archive
 from retention.files import Places
-from retention.move import Arriving, Done, Progress, Target, move
+from retention.move import Arriving, Done, MoveTarget, Progress, move
 from retention.recording_files import FileKind, LocalFiles
 from retention.records import Access
 from retention.vault import Identity
@@ -31,12 +31,12 @@ def settled(folder: Path) -> Archive:
     return kept
 
 
-def there(folder: Path, name: str = "there") -> Target:
+def there(folder: Path, name: str = "there") -> MoveTarget:
     """Where nothing is: a database that has another name until it is done, and files below the folder."""
     folder.mkdir(exist_ok=True)
     places = Places(folder / "retention.db")
     files = LocalFiles(folder / "recordings", places.vault, folder)
-    return Target(name=name, rows=Arriving(places.arriving), files=files)
+    return MoveTarget(name=name, rows=Arriving(places.arriving), files=files)
 
 
 def moved(source: Archive, folder: Path, progress: Progress = lambda what, done, total: None) -> Done:

@@ -21,11 +21,11 @@ from retention.archive import Archive
 from retention.backup import (
     MANIFEST,
     BackupError,
+    BackupRequest,
+    CheckedBackup,
     Progress,
+    RestoreTarget,
     Settled,
-    Source,
-    Target,
-    Wish,
     _sum,
     back_up,
     checked,
@@ -74,7 +74,7 @@ def backed_up(
     progress: Progress = nothing,
     **changes: Any,
 ) -> Path:
-    wish = Wish(folder=folder, now=NOW, program="0", terms=TERMS, keep=None, configuration={})
+    wish = BackupRequest(folder=folder, now=NOW, program="0", terms=TERMS, keep=None, configuration={})
     path, _ = back_up(archive, replace(wish, **changes), files_in, progress)
     return path
 
@@ -85,9 +85,9 @@ def restored(backup: Path, folder: Path, at: datetime = NOW) -> Restored:
     manifest, places = checked(backup), Places(folder / "retention.db")
     recordings = folder / "recordings"
     files = LocalFiles(recordings, places.vault, folder)
-    target = Target(places=places, files=files, marks=Marks(recordings), period=TERMS.period)
+    target = RestoreTarget(places=places, files=files, marks=Marks(recordings), period=TERMS.period)
     refuse_what_is_there(target, backup)
-    put_back(Source(backup=backup, manifest=manifest, files=files_in(backup)), target, at)
+    put_back(CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup)), target, at)
     again = kept.archive(folder)
     return again, settle(again, manifest, TERMS, clock(at), Access(at=at, action="restore"))
 
@@ -235,8 +235,8 @@ def test_sound_that_has_expired_is_not_even_copied(
     backup, folder = backed_up(live, tmp_path / "backups"), tmp_path / "new"
     manifest, places = checked(backup), Places(folder / "retention.db")
     files = LocalFiles(folder / "recordings", places.vault, folder)
-    target = Target(places=places, files=files, marks=Marks(folder / "recordings"), period="2 weeks")
-    source = Source(backup=backup, manifest=manifest, files=files_in(backup))
+    target = RestoreTarget(places=places, files=files, marks=Marks(folder / "recordings"), period="2 weeks")
+    source = CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup))
     assert put_back(source, target, START + timedelta(days=15)) == 2  # the configured period is shorter now
     assert {files.finished(row.id) for row in rows[:2]} == {None}
 

@@ -15,7 +15,7 @@ from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from media.training.features import read
 from media.training.language import language
-from media.training.speech import Said, SpokenFile, label, write
+from media.training.speech import SoundLabel, SpokenFile, label, write
 from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.refusal_words import WORDS
@@ -72,7 +72,9 @@ def measured(folder: Path, verdict: Verdict, echoes: int = 0) -> Measuring:
 
 
 def utterance(source: str, voice_name: str, pitch: float = 1.0) -> Utterance:
-    return Utterance(Path(source, REFUSED, "0.wav"), source, REFUSED, Said("Je refuse.", voice_name, pitch))
+    return Utterance(
+        Path(source, REFUSED, "0.wav"), source, REFUSED, SoundLabel("Je refuse.", voice_name, pitch)
+    )
 
 
 def case(kind: str, said: str, score: float) -> Case:

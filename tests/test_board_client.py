@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from sipagent.agent.board import (
-    Answer,
     AskAgain,
-    Asked,
     Board,
+    BoardAnswer,
+    BoardRequest,
     Claim,
     Claimed,
     Leave,
-    Offered,
-    Release,
+    OperatorsOffered,
+    ReleaseOperator,
     Seek,
     Served,
     Strategy,
@@ -52,8 +52,8 @@ class Town:
         self.board_client = LocalBoardClient(Board(OPERATORS, WRAP_UP_S, strategy), self.turns.append)
         self.sharing = Sharing(RULES, self.board_client, self._send)
         self.chance, self.now = chance, 100.0
-        self.up: list[deque[Asked]] = [deque() for _ in range(workers)]
-        self.down: list[deque[Answer]] = [deque() for _ in range(workers)]
+        self.up: list[deque[BoardRequest]] = [deque() for _ in range(workers)]
+        self.down: list[deque[BoardAnswer]] = [deque() for _ in range(workers)]
         self.calls: dict[str, Caller] = {}
         self.came: list[str] = []  # in the order in which the board heard of them
         self._number = 0
@@ -131,27 +131,27 @@ class Town:
         call.asked, call.retries = True, False
         self._say(call, Seek(call.id, call.tried, self.chance.choice((0, 1, 1, 2))))
 
-    def _say(self, call: Caller, asked: Asked) -> None:
+    def _say(self, call: Caller, asked: BoardRequest) -> None:
         self.up[call.worker].append(asked)
 
     def _give_back(self, call: Caller, operator: str) -> None:
         talked = operator == call.talks
         call.rings.discard(operator)
-        self._say(call, Release(call.id, operator, talked, talked or bool(call.talks)))
+        self._say(call, ReleaseOperator(call.id, operator, talked, talked or bool(call.talks)))
 
-    def _send(self, worker: int, answer: Answer) -> None:
-        if isinstance(answer, Offered) and answer.uris:
+    def _send(self, worker: int, answer: BoardAnswer) -> None:
+        if isinstance(answer, OperatorsOffered) and answer.uris:
             self._is_its_turn(answer.call)
         self.down[worker].append(answer)
 
-    def _told(self, call: Caller, answer: Answer) -> None:
+    def _told(self, call: Caller, answer: BoardAnswer) -> None:
         match answer:
-            case Offered(_, uris):
+            case OperatorsOffered(_, uris):
                 call.asked = False
                 call.retries = not uris
                 for uri in (one for one in uris if one != call.claiming):
                     if call.talks:
-                        self._say(call, Release(call.id, uri, talked=False, willing=True))
+                        self._say(call, ReleaseOperator(call.id, uri, talked=False, willing=True))
                     else:
                         call.rings.add(uri)
             case Claimed(_, uri, granted):
@@ -267,10 +267,10 @@ def test_a_round_gives_everybody_his_turn_whoever_asks() -> None:
 
 
 def test_beyond_a_link_nothing_is_answered_at_once() -> None:
-    said: list[Asked] = []
+    said: list[BoardRequest] = []
     board_client = RemoteBoardClient(said.append)
-    every: list[Asked] = [
-        Seek("1", (), 1), Claim("1", "A"), Release("1", "A", talked=True, willing=True),
+    every: list[BoardRequest] = [
+        Seek("1", (), 1), Claim("1", "A"), ReleaseOperator("1", "A", talked=True, willing=True),
         Served("1"), Leave("1"),
     ]  # fmt: skip
     assert [answer for asked in every for answer in board_client.tell(asked, 0.0)] == []
@@ -279,11 +279,11 @@ def test_beyond_a_link_nothing_is_answered_at_once() -> None:
 
 
 def test_when_the_link_is_gone_nobody_is_offered_and_nothing_is_said() -> None:
-    said: list[Asked] = []
+    said: list[BoardRequest] = []
     board_client = RemoteBoardClient(said.append)
     board_client.lost()
-    assert board_client.tell(Seek("1", (), 1), 0.0) == [Offered("1", ())]
+    assert board_client.tell(Seek("1", (), 1), 0.0) == [OperatorsOffered("1", ())]
     assert board_client.tell(Claim("1", "A"), 0.0) == [Claimed("1", "A", granted=False)]
-    for asked in (Release("1", "A", talked=True, willing=True), Served("1"), Leave("1")):
+    for asked in (ReleaseOperator("1", "A", talked=True, willing=True), Served("1"), Leave("1")):
         assert board_client.tell(asked, 0.0) == []
     assert said == []

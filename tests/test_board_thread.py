@@ -12,23 +12,23 @@ import pytest
 from retention.postgres.board_rows import BoardAway, Change
 from sipagent.agent.shared_board import (
     Ask,
+    AskingHost,
+    BoardQuestion,
     BoardThread,
     Connected,
     FromThread,
-    Heard,
-    Host,
+    HostView,
     Look,
     Lost,
     MayAsk,
-    Outcome,
-    Question,
+    QuestionOutcome,
+    QuestionsAnswered,
     Renew,
-    Told,
     read,
 )
 
 SOON_S = 5.0
-HERE = Host("a", "this run", 12.0, ("A",))
+HERE = AskingHost("a", "this run", 12.0, ("A",))
 
 
 class Table:
@@ -59,7 +59,7 @@ class FakeRows:
     def fileno(self) -> int:
         return self._near.fileno()
 
-    def change(self, change: Change[Outcome], until: float) -> Outcome:
+    def change(self, change: Change[QuestionOutcome], until: float) -> QuestionOutcome:
         if self.fails:
             raise BoardAway("it has gone")
         self.table.text, _, outcome = change(self.table.text, 1000.0)
@@ -102,13 +102,13 @@ class Running:
         """The connection that was made next."""
         return self.table.made.get(timeout=SOON_S)
 
-    def ask(self, connection: int, number: int, what: Told | Look) -> None:
-        self.thread.put(Ask(connection, HERE, Question(number, what)))
+    def ask(self, connection: int, number: int, what: HostView | Look) -> None:
+        self.thread.put(Ask(connection, HERE, BoardQuestion(number, what)))
 
     def heard(self) -> tuple[int, list[int]]:
         """On which connection, and the numbers of the questions that were answered."""
         said = self.next()
-        assert isinstance(said, Heard)
+        assert isinstance(said, QuestionsAnswered)
         return said.connection, [number for number, _ in said.outcome.answers]
 
 
@@ -122,7 +122,7 @@ def running() -> Iterator[Running]:
 
 def test_it_answers_and_passes_on_what_others_say(running: Running) -> None:
     assert running.next() == Connected(1)
-    running.ask(1, 7, Told())
+    running.ask(1, 7, HostView())
     assert running.heard() == (1, [7])
     rows = running.rows()
     rows.tell("a:1", "b:2")
@@ -135,7 +135,7 @@ def test_what_was_asked_on_another_connection_is_dropped(running: Running) -> No
     assert running.next() == Connected(2)
     assert running.rows().closed
     for connection, number in ((1, 1), (2, 2)):
-        running.ask(connection, number, Told())
+        running.ask(connection, number, HostView())
     running.thread.put(Renew(1))  # of which it has heard
     assert running.heard() == (2, [2])
 
@@ -145,7 +145,7 @@ def test_a_host_that_the_text_does_not_know_is_to_tell_anew(running: Running) ->
     running.ask(1, 1, Look())
     assert running.next() == Connected(2)
     running.ask(1, 2, Look())
-    running.ask(2, 3, Told())
+    running.ask(2, 3, HostView())
     assert running.heard() == (2, [3])
     running.rows()
     assert running.table.made.empty()  # on the same line
@@ -156,7 +156,7 @@ def test_a_line_that_fails_is_said_and_another_one_is_made(running: Running) -> 
     rows = running.rows()
     rows.fails = True
     running.table.refuses.set()
-    running.ask(1, 1, Told())
+    running.ask(1, 1, HostView())
     assert running.next() == Lost("it has gone")
     assert rows.closed
     assert running.next() == Lost("nobody is there")
@@ -167,7 +167,7 @@ def test_a_line_that_fails_is_said_and_another_one_is_made(running: Running) -> 
 
 def test_at_the_end_all_is_said_and_leave_is_taken(running: Running) -> None:
     assert running.next() == Connected(1)
-    running.ask(1, 1, Told())
+    running.ask(1, 1, HostView())
     running.heard()
     assert list(read(running.table.text).hosts) == ["a"]
     running.thread.stop()
@@ -180,5 +180,5 @@ def test_it_ends_whatever_the_line_does(running: Running, breaks: Callable[[Runn
     assert running.next() == Connected(1)
     running.rows().fails = True
     breaks(running)
-    running.ask(1, 1, Told())
+    running.ask(1, 1, HostView())
     running.thread.stop()

@@ -83,7 +83,7 @@ def test_a_phone_that_answers_on_hold_sends_nothing_and_is_bridged_all_the_same(
     "reached, gives_up_s, why", [(False, REACH_S, "unreachable"), (True, 15, "no_answer")]
 )
 def test_a_phone_for_which_nothing_answers_is_not_rung_to_the_end(
-    reached: bool, gives_up_s: float, why: e.Problem
+    reached: bool, gives_up_s: float, why: e.DialProblem
 ) -> None:
     flow, _, now = run(Policy(ring_s=15), RINGING)
     if reached:
@@ -95,7 +95,7 @@ def test_a_phone_for_which_nothing_answers_is_not_rung_to_the_end(
 
 
 @pytest.mark.parametrize(("status", "why"), [(486, "busy"), (480, "unreachable"), (403, "refused")])
-def test_a_phone_that_refuses_is_reported_as_what_it_says(status: int, why: e.Problem) -> None:
+def test_a_phone_that_refuses_is_reported_as_what_it_says(status: int, why: e.DialProblem) -> None:
     flow, _, now = run(Policy(), RINGING)
     commands = flow.handle(e.LegGone(1, status), now)
     assert commands == [e.ReportOperator(A, why, status), e.SeekOperator((A,))]

@@ -108,7 +108,7 @@ def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
 @pytest.mark.parametrize(
     ("status", "why"), [(486, "busy"), (603, "declined"), (404, "unreachable"), (503, "unreachable")]
 )
-def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int, why: e.Problem) -> None:
+def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int, why: e.DialProblem) -> None:
     flow, _, now = run(MINE, TRANSFER)
     commands = flow.handle(e.LegGone(2, status), now)
     assert commands[0] == e.TellTransfer(1, status, last=True)

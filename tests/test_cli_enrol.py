@@ -11,8 +11,8 @@ from media.hearing.embedding import Head, save_head
 from sipagent.check.retention import lent_voice_findings
 from sipagent.config.load import Config, ConfigError, parse
 from sipagent.enrol import network
-from sipagent.enrol.driver import Enrolments, Terms
-from sipagent.enrol.flow import Fault
+from sipagent.enrol.driver import Enrolments, EnrolTerms
+from sipagent.enrol.flow import SayingFault
 from sipagent.enrol.keeping import Colleague, keep
 from sipagent.enrol.script import LANGUAGES, SHIPPED, ScriptError, default_phrases, script
 from sipagent.service.purging import Purging
@@ -270,7 +270,7 @@ def test_the_sentences_are_of_those_that_training_may_use(language: str) -> None
 def test_the_engine_is_one_beside_the_service(room: Room) -> None:
     config = room.config()
     assert config.enrol
-    terms = Terms("900", config.enrol.colleagues, config.voices, 180, "FR")
+    terms = EnrolTerms("900", config.enrol.colleagues, config.voices, 180, "FR")
     enrolments = Enrolments(terms, script(["je refuse"], "fr"), kept=print, declined=print, failed=print)
     found, _ = network.callers(config)
     made = network.engine_settings(config, enrolments, 5099, found)
@@ -293,5 +293,5 @@ def test_the_kamailio_in_front_has_the_last_ports(room: Room) -> None:
 
 def test_every_fault_has_its_words() -> None:
     for language in LANGUAGES:
-        for fault in Fault:
+        for fault in SayingFault:
             assert (SHIPPED / language / f"{fault.value}.txt").read_text(encoding="utf-8").strip()

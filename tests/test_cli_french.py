@@ -313,7 +313,7 @@ def test_every_code_has_its_words() -> None:
     assert set(CODES["phase"]) == set(CODES["moment"]) == set(get_args(machines.DecidedIn))
     assert set(CODES["outcome"]) == {*get_args(machines.Outcome), statistics.IN_PROGRESS}
     assert set(CODES["who"]) == set(get_args(machines.Who))
-    assert set(CODES["fate"]) == {*statistics.Fates().to_json()} - {"kept", "held"}
+    assert set(CODES["fate"]) == {*statistics.RecordingFates().to_json()} - {"kept", "held"}
     for order in get_args(machines.Order):
         assert f"{order} code, and nothing is recorded" in CODES["happening"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retention.records import from_text, to_text
-from sipagent.config.hours import State
+from sipagent.config.hours import OpeningState
 from tests.configured import with_keys
 from tests.office import CONFIG, PARIS, Office, make_office
 
@@ -36,17 +36,19 @@ def local(text: str) -> datetime:
 @pytest.mark.parametrize(
     ("at", "state", "until"),
     [
-        ("2026-11-23T08:30", State(True, "week", "mon 08:30-12:00,13:30-17:30"), "2026-11-23T12:00"),
-        ("2026-11-23T12:00", State(False, "week", "mon 08:30-12:00,13:30-17:30"), "2026-11-23T13:30"),
-        ("2026-11-27T00:00", State(False, "week", "fri"), "2026-11-30T08:30"),
-        ("2026-11-25T23:00", State(True, "week", "wed 22:00-24:00"), "2026-11-26T02:00"),
-        ("2026-11-11T22:30", State(False, "holiday", "Armistice"), "2026-11-12T00:00"),
-        ("2026-11-10T09:00", State(False, "closed", "2026-11-10"), "2026-11-12T00:00"),
-        ("2026-12-25T10:00", State(False, "closed", "2026-12-24/2027-01-02"), "2027-01-04T08:30"),
-        ("2026-07-14T08:30", State(False, "holiday", "Fête nationale"), "2026-07-15T22:00"),
+        ("2026-11-23T08:30", OpeningState(True, "week", "mon 08:30-12:00,13:30-17:30"), "2026-11-23T12:00"),
+        ("2026-11-23T12:00", OpeningState(False, "week", "mon 08:30-12:00,13:30-17:30"), "2026-11-23T13:30"),
+        ("2026-11-27T00:00", OpeningState(False, "week", "fri"), "2026-11-30T08:30"),
+        ("2026-11-25T23:00", OpeningState(True, "week", "wed 22:00-24:00"), "2026-11-26T02:00"),
+        ("2026-11-11T22:30", OpeningState(False, "holiday", "Armistice"), "2026-11-12T00:00"),
+        ("2026-11-10T09:00", OpeningState(False, "closed", "2026-11-10"), "2026-11-12T00:00"),
+        ("2026-12-25T10:00", OpeningState(False, "closed", "2026-12-24/2027-01-02"), "2027-01-04T08:30"),
+        ("2026-07-14T08:30", OpeningState(False, "holiday", "Fête nationale"), "2026-07-15T22:00"),
     ],
 )
-def test_open_or_closed_and_why_and_until_when(office: Office, at: str, state: State, until: str) -> None:
+def test_open_or_closed_and_why_and_until_when(
+    office: Office, at: str, state: OpeningState, until: str
+) -> None:
     assert json.loads(office.run("hours", "--at", at, "--json").out) == {
         "at": to_text(local(at)),
         "timezone": "Europe/Paris",

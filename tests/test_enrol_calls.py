@@ -12,16 +12,16 @@ import numpy as np
 import soundfile
 
 from media.prompt import inspect_prompt
-from media.training.enrolled import Person, enrolled
+from media.training.enrolled import EnrolledPerson, enrolled
 from sipagent.call import events as e
 from sipagent.config.load import parse
 from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.process import EdgeProcess
 from sipagent.enrol import flow as f
 from sipagent.enrol import network
-from sipagent.enrol.driver import Enrolments, Terms
+from sipagent.enrol.driver import Enrolments, EnrolTerms
 from sipagent.enrol.keeping import Colleague, keep
-from sipagent.enrol.script import Script, script
+from sipagent.enrol.script import EnrolScript, script
 from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import Playback, tone
 from sipagent.softphone.sip import Message
@@ -53,7 +53,7 @@ keep_days = 30
 """
 
 
-def short(asked: Script, folder: Path) -> Script:
+def short(asked: EnrolScript, folder: Path) -> EnrolScript:
     """Each phrase once and one sentence; every prompt a tone of its own, but the one after which to speak."""
     sounds = dict(asked.sounds)
     for nth, name in enumerate(sorted(set(sounds) - {f.TONE})):
@@ -70,7 +70,7 @@ class Room:
 
     def __init__(self, stack: ExitStack, behind: bool = False, replaces: str = "") -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        self.kept: list[Person] = []
+        self.kept: list[EnrolledPerson] = []
         self.declined: list[str] = []
         self.failed: list[str] = []
         self.port, rtp, inner = free_ports(1), free_ports(48), free_ports(8)
@@ -85,7 +85,7 @@ class Room:
         config = parse(text, folder / "config.toml")
         assert config.enrol
         self.folder = config.enrol.folder
-        terms = Terms("900", config.enrol.colleagues, self.folder, 30, "FR", frozenset({replaces}))
+        terms = EnrolTerms("900", config.enrol.colleagues, self.folder, 30, "FR", frozenset({replaces}))
         asked = short(script(["je refuse"], "fr", times=1), folder)
         self.enrolments = Enrolments(
             terms,
@@ -127,7 +127,7 @@ class Room:
             self.enrolments.turn(self.engine)
 
     @property
-    def phases(self) -> list[f.Phase]:
+    def phases(self) -> list[f.EnrolPhase]:
         return [call.flow.phase for call in self.enrolments._calls.values()]
 
     @property
@@ -137,7 +137,7 @@ class Room:
     def takes(self, count: int) -> None:
         self.until(lambda: self.taken == count or self.kept, "saying")
 
-    def stands(self, phase: f.Phase) -> None:
+    def stands(self, phase: f.EnrolPhase) -> None:
         self.until(lambda: phase in self.phases, phase.value)
 
     def calls(self, phone: Phone, user: str = "900") -> Call:
@@ -151,10 +151,10 @@ class Room:
     def lends(self, phone: Phone) -> None:
         """A whole session."""
         call = self.calls(phone)
-        self.stands(f.Phase.CONSENT)
+        self.stands(f.EnrolPhase.CONSENT)
         call.press("1", "inband")
         for taken in (1, 2):
-            self.stands(f.Phase.HEARING)
+            self.stands(f.EnrolPhase.HEARING)
             call.rtp.play(Playback(VOICE))
             self.takes(taken)
         self.over(call)
@@ -169,9 +169,9 @@ def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: Exit
     away = room.calls(room.ann)
     away.press("1")  # during the welcome: no consent
     assert room.calls(room.zoe).status == 486
-    room.stands(f.Phase.CONSENT)
+    room.stands(f.EnrolPhase.CONSENT)
     away.press("1")
-    room.stands(f.Phase.HEARING)
+    room.stands(f.EnrolPhase.HEARING)
     away.rtp.play(Playback(VOICE))
     room.until(lambda: room.taken, "saying")
     assert not room.folder.exists()
@@ -195,7 +195,7 @@ def test_only_who_consents_after_the_welcome_and_says_it_all_is_kept(stack: Exit
         assert np.abs(sound).max() > 5000
 
     later = room.calls(room.zoe)
-    room.enrolments.run(room.engine, lambda: f.Phase.CONSENT in room.phases)
+    room.enrolments.run(room.engine, lambda: f.EnrolPhase.CONSENT in room.phases)
     assert later.ended_ns is not None and len(enrolled(room.folder)) == 1
 
 

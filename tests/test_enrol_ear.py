@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from media.frame import SILENCE, Samples
-from sipagent.enrol.flow import Fault
+from sipagent.enrol.flow import SayingFault
 from sipagent.enrol.saying import SayingEar, bounds_ms, is_tone, tone
 from sipagent.voice.detectors import read_sound
 
@@ -38,7 +38,7 @@ def noisy(sound: Samples, db: float) -> Samples:
     return np.asarray(np.clip(sound + noise, -32768, 32767), dtype=np.int16)
 
 
-def heard(sound: Samples, text: str = TEXT, frame: int = 800) -> tuple[Fault | None, SayingEar]:
+def heard(sound: Samples, text: str = TEXT, frame: int = 800) -> tuple[SayingFault | None, SayingEar]:
     ear = SayingEar(text)
     for start in range(0, len(sound), frame):
         if ear.feed(sound[start : start + frame]):
@@ -59,19 +59,19 @@ def test_what_is_said_is_kept_with_a_little_quiet_around_it(frame: int) -> None:
 @pytest.mark.parametrize(
     ("sound", "fault"),
     [
-        (quiet(8), Fault.NOTHING),
-        (np.zeros(8 * RATE, dtype=np.int16), Fault.NOTHING),
-        (np.concatenate([SPOKEN[1000:], quiet(6)]), Fault.EARLY),
-        (line(SPOKEN[2000:3400]), Fault.SHORT),
-        (line(np.concatenate([SPOKEN] * 6)), Fault.LONG),
-        (line(np.concatenate([SPOKEN] * 40)), Fault.LONG),
-        (line(louder(0.02)), Fault.SOFT),
-        (line(louder(20)), Fault.CLIPPED),
-        (noisy(line(SPOKEN), 6), Fault.NOISY),
-        (noisy(line(SPOKEN), 10), Fault.NOISY),
+        (quiet(8), SayingFault.NOTHING),
+        (np.zeros(8 * RATE, dtype=np.int16), SayingFault.NOTHING),
+        (np.concatenate([SPOKEN[1000:], quiet(6)]), SayingFault.EARLY),
+        (line(SPOKEN[2000:3400]), SayingFault.SHORT),
+        (line(np.concatenate([SPOKEN] * 6)), SayingFault.LONG),
+        (line(np.concatenate([SPOKEN] * 40)), SayingFault.LONG),
+        (line(louder(0.02)), SayingFault.SOFT),
+        (line(louder(20)), SayingFault.CLIPPED),
+        (noisy(line(SPOKEN), 6), SayingFault.NOISY),
+        (noisy(line(SPOKEN), 10), SayingFault.NOISY),
     ],
 )
-def test_what_is_wrong_with_it_is_told(sound: Samples, fault: Fault) -> None:
+def test_what_is_wrong_with_it_is_told(sound: Samples, fault: SayingFault) -> None:
     assert heard(sound)[0] is fault
 
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from sipagent.enrol import flow as f
-from sipagent.enrol.flow import EnrolFlow, Fault, Phase, Step
+from sipagent.enrol.flow import EnrolFlow, EnrolPhase, SayingFault, ScriptStep
 
-STEPS = (Step("say", "say", "je refuse", "je refuse"), Step("talk_1", "talk_1", "Il fait beau.", None))
-OFFER = f.Offered(known=True, listed=True, fresh=True, free=True)
+STEPS = (
+    ScriptStep("say", "say", "je refuse", "je refuse"),
+    ScriptStep("talk_1", "talk_1", "Il fait beau.", None),
+)
+OFFER = f.InviteArrived(known=True, listed=True, fresh=True, free=True)
 FACTS: tuple[f.Fact, ...] = (
     OFFER,
     replace(OFFER, known=False),
@@ -22,16 +25,16 @@ FACTS: tuple[f.Fact, ...] = (
     replace(OFFER, fresh=False),
     replace(OFFER, free=False),
     f.Confirmed(),
-    f.SoundEnded(whole=True),
-    f.SoundEnded(whole=False),
+    f.LastSoundEnded(whole=True),
+    f.LastSoundEnded(whole=False),
     f.Unheard(),
     f.KeyPressed("1"),
     f.KeyPressed("9"),
-    f.Said(None),
-    f.Said(Fault.SOFT),
-    f.Kept(),
-    f.NotKept(),
-    f.TimePassed(),
+    f.SayingHeard(None),
+    f.SayingHeard(SayingFault.SOFT),
+    f.SayingsKept(),
+    f.SayingsNotKept(),
+    f.DeadlinePassed(),
     f.Broken(),
     f.Gone(),
 )
@@ -45,8 +48,8 @@ class Watch:
     playing: str = ""
     welcomed: bool = False  # the whole welcome was heard
     consented: bool = False
-    listening: Step | None = None
-    taken: tuple[Step, ...] = ()
+    listening: ScriptStep | None = None
+    taken: tuple[ScriptStep, ...] = ()
     bad: int = 0  # in a row
     kept: int = 0
     parting: bool = False
@@ -56,16 +59,16 @@ class Watch:
         seen = self._of_fact(fact)
         for command in commands:
             seen = seen._of_command(command, fact)
-        if isinstance(fact, f.Said) and fact.fault and self.listening:
-            again = f.Play(fact.fault.value) in commands
-            assert again != any(isinstance(one, f.Drop) for one in commands)
+        if isinstance(fact, f.SayingHeard) and fact.fault and self.listening:
+            again = f.PlayPrompt(fact.fault.value) in commands
+            assert again != any(isinstance(one, f.ForgetSayings) for one in commands)
             seen = replace(seen, bad=self.bad + 1)
             assert seen.bad < f.TRIES or not again
         return seen
 
     def _of_fact(self, fact: f.Fact) -> "Watch":
         match fact:
-            case f.SoundEnded(whole):
+            case f.LastSoundEnded(whole):
                 welcomed = self.welcomed or (whole and self.playing == f.WELCOME)
                 return replace(self, playing="", welcomed=welcomed)
             case f.Unheard():
@@ -76,12 +79,12 @@ class Watch:
 
     def _of_command(self, command: f.Command, fact: f.Fact) -> "Watch":  # noqa: PLR0911 - one a command
         match command:
-            case f.Reject():
+            case f.RejectInvite():
                 assert not self.up and fact != OFFER
-            case f.Answer():
+            case f.AcceptInvite():
                 assert fact == OFFER
                 return replace(self, up=True)
-            case f.Play(prompt):
+            case f.PlayPrompt(prompt):
                 assert self.up
                 parting = self.parting or prompt in (f.DECLINED, f.THANKS, f.GIVEN_UP, f.FAILED)
                 assert prompt != f.THANKS or self.kept
@@ -89,19 +92,19 @@ class Watch:
             case f.NoteConsent():
                 assert fact == f.KeyPressed("1") and self.welcomed and not self.consented
                 return replace(self, consented=True)
-            case f.Listen(step):
+            case f.HearSaying(step):
                 assert self.consented and self.welcomed and step == STEPS[len(self.taken)]
                 return replace(self, listening=step)
             case f.Take(step):
-                assert fact == f.Said(None) and step == self.listening and not self.parting
+                assert fact == f.SayingHeard(None) and step == self.listening and not self.parting
                 return replace(self, taken=(*self.taken, step), listening=None, bad=0)
             case f.Keep():
                 assert self.up and self.consented and self.welcomed
                 assert self.taken == STEPS and not self.kept and not self.parting
                 return replace(self, kept=1)
-            case f.Drop():
+            case f.ForgetSayings():
                 return replace(self, taken=())
-            case f.HangUp():
+            case f.EndCall():
                 return replace(self, up=False, listening=None)
         return self
 
@@ -130,10 +133,10 @@ def walked(depth: int, begun: tuple[f.Fact, ...] = ()) -> Iterator[tuple[EnrolFl
 
 
 GOOD: tuple[f.Fact, ...] = (
-    *(OFFER, f.Confirmed(), f.SoundEnded(True), f.KeyPressed("1")),
-    *(f.SoundEnded(True), f.SoundEnded(True), f.Said(None)),
-    *(f.SoundEnded(True), f.SoundEnded(True), f.Said(None)),
-    *(f.Kept(), f.SoundEnded(True)),
+    *(OFFER, f.Confirmed(), f.LastSoundEnded(True), f.KeyPressed("1")),
+    *(f.LastSoundEnded(True), f.LastSoundEnded(True), f.SayingHeard(None)),
+    *(f.LastSoundEnded(True), f.LastSoundEnded(True), f.SayingHeard(None)),
+    *(f.SayingsKept(), f.LastSoundEnded(True)),
 )
 
 
@@ -141,7 +144,7 @@ def test_no_history_breaks_a_law() -> None:
     """Deep enough that states stop being new: all of them."""
     reached = list(walked(60))
     assert any(watch.kept for _, watch in reached)
-    assert {flow.phase for flow, _ in reached} == set(Phase) - {Phase.NEW}
+    assert {flow.phase for flow, _ in reached} == set(EnrolPhase) - {EnrolPhase.NEW}
     assert len(reached) > 100
     assert len(list(walked(100))) == len(reached)
 
@@ -151,7 +154,7 @@ def test_a_hang_up_anywhere_keeps_no_more_than_was_kept(begun: int) -> None:
     flow, watch = EnrolFlow(STEPS), Watch()
     for fact in (*GOOD[:begun], f.Gone()):
         watch = watch.after(fact, flow.handle(fact, 0.0))
-    assert watch.kept == (begun > GOOD.index(f.Said(None), 7))
+    assert watch.kept == (begun > GOOD.index(f.SayingHeard(None), 7))
     assert all(flow.handle(fact, 0.0) == [] for fact in FACTS if begun)
 
 
@@ -160,10 +163,10 @@ def test_whoever_goes_on_is_kept_once_and_thanked() -> None:
     for fact in GOOD:
         commands += flow.handle(fact, 0.0)
     assert commands == [
-        *(f.Answer(), f.Play("welcome"), f.NoteConsent()),
-        *(f.Play("say"), f.Play("tone"), f.Listen(STEPS[0]), f.Take(STEPS[0])),
-        *(f.Play("talk_1"), f.Play("tone"), f.Listen(STEPS[1]), f.Take(STEPS[1])),
-        *(f.Keep(), f.Play("thanks"), f.Drop(), f.HangUp()),
+        *(f.AcceptInvite(), f.PlayPrompt("welcome"), f.NoteConsent()),
+        *(f.PlayPrompt("say"), f.PlayPrompt("tone"), f.HearSaying(STEPS[0]), f.Take(STEPS[0])),
+        *(f.PlayPrompt("talk_1"), f.PlayPrompt("tone"), f.HearSaying(STEPS[1]), f.Take(STEPS[1])),
+        *(f.Keep(), f.PlayPrompt("thanks"), f.ForgetSayings(), f.EndCall()),
     ]
 
 
@@ -172,24 +175,24 @@ def test_what_was_said_badly_is_said_again_and_then_no_more() -> None:
     for fact in GOOD[:6]:
         flow.handle(fact, 0.0)
     for _ in range(f.TRIES - 1):
-        assert flow.handle(f.Said(Fault.SOFT), 0.0) == [f.Play("soft")]
-        assert flow.handle(f.SoundEnded(True), 0.0) == [f.Play("say")]
-        assert flow.handle(f.SoundEnded(True), 0.0) == [f.Play("tone")]
-        assert flow.handle(f.SoundEnded(True), 0.0) == [f.Listen(STEPS[0])]
-    assert flow.handle(f.Said(Fault.NOISY), 0.0) == [f.Drop(), f.Play("given_up")]
-    assert flow.handle(f.SoundEnded(True), 0.0) == [f.Drop(), f.HangUp()]
+        assert flow.handle(f.SayingHeard(SayingFault.SOFT), 0.0) == [f.PlayPrompt("soft")]
+        assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.PlayPrompt("say")]
+        assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.PlayPrompt("tone")]
+        assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.HearSaying(STEPS[0])]
+    assert flow.handle(f.SayingHeard(SayingFault.NOISY), 0.0) == [f.ForgetSayings(), f.PlayPrompt("given_up")]
+    assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.ForgetSayings(), f.EndCall()]
 
 
 def test_who_does_not_press_the_key_is_reminded_once() -> None:
     flow = EnrolFlow(STEPS)
-    for fact in (OFFER, f.Confirmed(), f.SoundEnded(True)):
+    for fact in (OFFER, f.Confirmed(), f.LastSoundEnded(True)):
         flow.handle(fact, 0.0)
     assert flow.deadline == f.CONSENT_S
     assert flow.handle(f.KeyPressed("2"), 1.0) == []
-    assert flow.handle(f.TimePassed(), 10.0) == [f.Play("reminder")]
-    assert flow.handle(f.SoundEnded(True), 15.0) == []
+    assert flow.handle(f.DeadlinePassed(), 10.0) == [f.PlayPrompt("reminder")]
+    assert flow.handle(f.LastSoundEnded(True), 15.0) == []
     assert flow.deadline == 15.0 + f.CONSENT_S
-    assert flow.handle(f.TimePassed(), 25.0) == [f.Play("declined")]
+    assert flow.handle(f.DeadlinePassed(), 25.0) == [f.PlayPrompt("declined")]
 
 
 @pytest.mark.parametrize(
@@ -203,5 +206,5 @@ def test_who_does_not_press_the_key_is_reminded_once() -> None:
         (replace(OFFER, fresh=False, free=False), 603),
     ],
 )
-def test_others_are_refused(offer: f.Offered, status: int) -> None:
-    assert EnrolFlow(STEPS).handle(offer, 0.0) == [f.Reject(status)]
+def test_others_are_refused(offer: f.InviteArrived, status: int) -> None:
+    assert EnrolFlow(STEPS).handle(offer, 0.0) == [f.RejectInvite(status)]

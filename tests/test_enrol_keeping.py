@@ -15,20 +15,20 @@ from media.hearing.embedding import Head, HeadError, load_head, save_head
 from media.training.enrolled import EnrolledError, enrolled, read_person
 from sipagent.config.tables import folder_name
 from sipagent.enrol import keeping
-from sipagent.enrol.flow import Step
-from sipagent.enrol.keeping import Colleague, Taken, expire, forget, keep, voices
+from sipagent.enrol.flow import ScriptStep
+from sipagent.enrol.keeping import Colleague, TakenSaying, expire, forget, keep, voices
 from tests.test_spotter import saying
 
 AT = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 ANN = Colleague("Ann Martin", "201", "fr")
 SOUND = np.arange(800, dtype=np.int16)
 TAKES = [
-    Taken(Step("say", "say", "je refuse", "je refuse"), SOUND),
-    Taken(Step("talk_1", "talk_1", "Il fait beau.", None), SOUND[::-1]),
+    TakenSaying(ScriptStep("say", "say", "je refuse", "je refuse"), SOUND),
+    TakenSaying(ScriptStep("talk_1", "talk_1", "Il fait beau.", None), SOUND[::-1]),
 ]
 
 
-def kept(folder: Path, who: Colleague = ANN, takes: Sequence[Taken] = TAKES, days: int = 30) -> Path:
+def kept(folder: Path, who: Colleague = ANN, takes: Sequence[TakenSaying] = TAKES, days: int = 30) -> Path:
     return keep(folder, who, AT, days, takes, replaces=True).folder
 
 

@@ -11,7 +11,7 @@ import soundfile
 
 from media.training.enrolled import (
     EnrolledError,
-    Person,
+    EnrolledPerson,
     Saying,
     enrolled,
     left_out,
@@ -25,8 +25,8 @@ AT = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 SAYINGS = (Saying("01.wav", "Je refuse.", "je refuse"), Saying("02.wav", "Il fait beau.", None))
 
 
-def kept(folder: Path, name: str = "Ann Martin") -> Person:
-    person = Person(folder, name, "fr", "201", AT, AT.replace(year=2027), SAYINGS)
+def kept(folder: Path, name: str = "Ann Martin") -> EnrolledPerson:
+    person = EnrolledPerson(folder, name, "fr", "201", AT, AT.replace(year=2027), SAYINGS)
     folder.mkdir()
     for each in SAYINGS:
         (folder / each.file).touch()
@@ -68,7 +68,7 @@ def test_a_date_without_a_zone_is_refused(tmp_path: Path) -> None:
 # --- who is trained on ---
 
 
-def speaking(folder: Path) -> Person:
+def speaking(folder: Path) -> EnrolledPerson:
     """With sounds that can be read."""
     person = kept(folder)
     for each in SAYINGS:

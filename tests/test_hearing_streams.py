@@ -8,7 +8,7 @@ import pytest
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import FAR, NEAR_OWN, OWN, WARPS, Embedding, Floats, Head, Tails
 from media.hearing.keyword import StreamPosition
-from media.hearing.spotter import STEP, STREAMS, Streams, known_heads
+from media.hearing.spotter import STEP, STREAMS, DeepStreams, known_heads
 
 SOUND = np.asarray(np.random.default_rng(3).normal(size=4 * SAMPLE_RATE) * 1500, dtype=np.int16)
 ALL = (OWN, *WARPS)
@@ -55,12 +55,12 @@ def test_what_is_remembered_does_not_change_the_answer(
     heads: list[Head], network: Counting, asked: list[tuple[int, int]], seldom: int
 ) -> None:
     """For each vocal tract, however seldom it is asked for."""
-    remembering = Streams(network)
+    remembering = DeepStreams(network)
     for number, (at, stop) in enumerate(asked):
         warps = ALL if number % seldom == 0 else (OWN,)
         sound, place = question(at, stop)
         found = remembering.deep(heads, sound, place, warps)
-        anew = Streams(network).deep(heads, sound[-at % STEP :], warps=warps)
+        anew = DeepStreams(network).deep(heads, sound[-at % STEP :], warps=warps)
         for one, other in zip(found, anew, strict=True):
             for by_head, expected in zip(one, other, strict=True):
                 np.testing.assert_allclose(by_head, expected, atol=1e-4)
@@ -70,7 +70,7 @@ def test_what_is_remembered_does_not_change_the_answer(
 def test_a_question_costs_what_is_new_in_it(
     heads: list[Head], network: Counting, warps: tuple[float, ...]
 ) -> None:
-    streams, ends = Streams(network), range(16_000, 28_800, 800)
+    streams, ends = DeepStreams(network), range(16_000, 28_800, 800)
     streams.deep(heads, *question(0, ends[0]), warps)
     for before, after in pairwise(ends):
         network.spectra = 0
@@ -82,7 +82,7 @@ def test_what_fails_half_way_is_computed_again(
     heads: list[Head], network: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One head has gone on, the next one not."""
-    streams = Streams(network)
+    streams = DeepStreams(network)
     streams.deep(heads, *question(0, 16_000))
     deepen, asked = Head.deepen, iter([True, False])
 
@@ -95,13 +95,16 @@ def test_what_fails_half_way_is_computed_again(
         patched.setattr(Head, "deepen", failing)
         with pytest.raises(MemoryError):
             streams.deep(heads, *question(0, 16_800))
-    [found], [anew] = streams.deep(heads, *question(0, 17_600)), Streams(network).deep(heads, SOUND[:17_600])
+    [found], [anew] = (
+        streams.deep(heads, *question(0, 17_600)),
+        DeepStreams(network).deep(heads, SOUND[:17_600]),
+    )
     for one, expected in zip(found, anew, strict=True):
         np.testing.assert_allclose(one, expected, atol=1e-4)
 
 
 def test_nothing_is_kept_of_what_was_forgotten_or_has_no_place(heads: list[Head], network: Counting) -> None:
-    streams = Streams(network)
+    streams = DeepStreams(network)
     streams.deep(heads, SOUND)
     assert len(streams) == 0
     streams.deep(heads, *question(0, 16_000))
@@ -113,7 +116,7 @@ def test_nothing_is_kept_of_what_was_forgotten_or_has_no_place(heads: list[Head]
 
 
 def test_only_the_last_streams_are_kept(heads: list[Head], network: Counting) -> None:
-    streams, one = Streams(network), heads[:1]
+    streams, one = DeepStreams(network), heads[:1]
     for stream in [*range(STREAMS), 0, STREAMS]:  # the first is asked about again
         streams.deep(one, SOUND[:8_000], StreamPosition(stream, 0))
     assert len(streams) == STREAMS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
-from sipagent.agent.board import Answer, AskAgain, Board, BoardHeard, Offered, Seek
+from sipagent.agent.board import AskAgain, Board, BoardAnswer, BoardHeard, OperatorsOffered, Seek
 from sipagent.agent.operators import LocalBoardClient
 from sipagent.config.load import Config
 from sipagent.service.cluster import HostBoard
@@ -38,11 +38,11 @@ class Host:
         self.board = HostBoard(config, LocalBoardClient(Board(operators)))
         self.heard = threading.Event()
         self.board.wake(self.heard.set)
-        self.said: list[tuple[int, Answer]] = []
+        self.said: list[tuple[int, BoardAnswer]] = []
         self.again: list[str] = []  # calls that may ask again
         self.sharing = Sharing(RULES, self.board.client, self._say)
 
-    def _say(self, index: int, answer: Answer) -> None:
+    def _say(self, index: int, answer: BoardAnswer) -> None:
         if isinstance(answer, AskAgain):
             self.again.append(answer.call)
         else:
@@ -80,7 +80,10 @@ def test_workers_of_two_hosts_are_offered_an_operator_each(database: str, tmp_pa
         here.until(1)
         there.sharing.heard(5, Seek("2", (), 1), time.monotonic())
         there.until(1)
-        assert (here.said, there.said) == ([(3, Offered("1", ("A",)))], [(5, Offered("2", ("B",)))])
+        assert (here.said, there.said) == (
+            [(3, OperatorsOffered("1", ("A",)))],
+            [(5, OperatorsOffered("2", ("B",)))],
+        )
         there.sharing.heard(5, Seek("3", (), 1), time.monotonic())
         there.until(2)
         there.again.clear()
@@ -88,7 +91,7 @@ def test_workers_of_two_hosts_are_offered_an_operator_each(database: str, tmp_pa
         there.until(2, again=1)
         there.sharing.heard(5, Seek("3", (), 1), time.monotonic())
         there.until(3)
-        assert there.said[1:] == [(5, Offered("3", ())), (5, Offered("3", ("A",)))]
+        assert there.said[1:] == [(5, OperatorsOffered("3", ())), (5, OperatorsOffered("3", ("A",)))]
         assert (here.board.shared, here.board.lacks()) == (True, [])
 
 
@@ -105,7 +108,7 @@ def test_a_board_that_is_away_is_said_by_log_status_and_figures(
         with host.shares(), capture_logs() as logs:
             host.sharing.heard(0, Seek("1", (), 1), time.monotonic())
             host.until(1)
-            assert host.said == [(0, Offered("1", ("A",)))]
+            assert host.said == [(0, OperatorsOffered("1", ("A",)))]
             assert [one["event"] for one in logs] == ["alert"]
             assert "Connection refused" in logs[0]["reason"]
             assert host.board.lacks() == ["the shared board of operators is away"]
@@ -153,7 +156,7 @@ def test_two_agents_with_one_name_are_told_of(database: str, tmp_path: Path) -> 
             first.sharing.heard(0, Seek("2", (), 1), time.monotonic())
             first.until(2)
             assert "another agent has the name of this host" in logs[-1]["reason"]
-            assert first.said[1] == (0, Offered("2", ("B",)))
+            assert first.said[1] == (0, OperatorsOffered("2", ("B",)))
 
 
 def test_a_service_that_ends_takes_leave(database: str, tmp_path: Path) -> None:
@@ -163,9 +166,9 @@ def test_a_service_that_ends_takes_leave(database: str, tmp_path: Path) -> None:
             ending.until(1)
             other.sharing.heard(0, Seek("2", (), 1), time.monotonic())
             other.until(1)
-            assert other.said == [(0, Offered("2", ()))]
+            assert other.said == [(0, OperatorsOffered("2", ()))]
             other.again.clear()
         other.until(1, again=1)
         other.sharing.heard(0, Seek("2", (), 1), time.monotonic())
         other.until(2)
-        assert other.said[-1] == (0, Offered("2", ("A",)))
+        assert other.said[-1] == (0, OperatorsOffered("2", ("A",)))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipagent.config.hours import DAYS, Schedule, State, Week, parse_closure, parse_intervals, shown
+from sipagent.config.hours import DAYS, OpeningState, Schedule, Week, parse_closure, parse_intervals, shown
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -186,7 +186,7 @@ def test_why_is_told_of_what_decides(scheduled: tuple[Schedule, datetime]) -> No
             name, _, hours = state.what.partition(" ")
             assert (name, parse_intervals(hours)) == (DAYS[day.weekday()], schedule.week[day.weekday()])
         case "always":
-            assert state == State(True, "always", "") and schedule.week is None
+            assert state == OpeningState(True, "always", "") and schedule.week is None
 
 
 def test_the_night_of_31_december() -> None:
@@ -194,7 +194,7 @@ def test_the_night_of_31_december() -> None:
         PARIS, week(thu="20:00-24:00", fri="00:00-04:00"), closed=(parse_closure("2027-01-01"),)
     )
     assert schedule.next_change(paris("2026-12-31T20:00")) == paris("2027-01-01T00:00")
-    assert schedule.state(paris("2027-01-01T00:00")) == State(False, "closed", "2027-01-01")
+    assert schedule.state(paris("2027-01-01T00:00")) == OpeningState(False, "closed", "2027-01-01")
     assert schedule.next_change(paris("2027-01-01T00:00")) == paris("2027-01-07T20:00")
 
 

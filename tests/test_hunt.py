@@ -107,7 +107,7 @@ def test_who_is_not_needed_any_more_is_hung_up_once() -> None:
         ("refused", (302, 400, 401, 403, 406, 407, 420, 488, 604, 606)),
     ],
 )
-def test_what_a_final_answer_says_of_a_phone(problem: e.Problem, statuses: tuple[int, ...]) -> None:
+def test_what_a_final_answer_says_of_a_phone(problem: e.DialProblem, statuses: tuple[int, ...]) -> None:
     assert {refused(A, status) for status in statuses} == {
         e.ReportOperator(A, problem, status) for status in statuses
     }

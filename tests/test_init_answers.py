@@ -12,7 +12,7 @@ import pytest
 
 from retention.vault import new_pair, read_identity, read_public
 from sipagent.cli import init_directory
-from sipagent.cli.init_directory import Account, Place, place_of, suggested_listen, suggested_uri
+from sipagent.cli.init_directory import Place, ServiceUser, place_of, suggested_listen, suggested_uri
 from sipagent.config.load import Config, load
 from sipagent.config.types import listen
 from tests.office import Office, make_office
@@ -282,7 +282,7 @@ def test_an_installation_keeps_what_it_records_elsewhere(office: Office, install
 def test_the_service_reads_the_configuration_and_owns_what_is_kept(
     office: Office, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(init_directory, "_service", lambda: Account(4321, 4322))
+    monkeypatch.setattr(init_directory, "_service", lambda: ServiceUser(4321, 4322))
     before = os.umask(0o077)
     try:
         result = office.run("init", "--no-passphrase", "--answers", answers(office, REGISTERING), installed)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from sipagent.service.children import Drain, Link, Ready, ToChild
+from sipagent.service.children import Drain, Ready, SupervisorLink, ToChild
 from tests.tapping import wait_for
 
-Ends = tuple["Connection[Any, Any]", Link, list[ToChild | str]]
+Ends = tuple["Connection[Any, Any]", SupervisorLink, list[ToChild | str]]
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def ends() -> Iterator[Ends]:
     """The supervisor's end, the child's link, and what that has heard."""
     ours, theirs = Pipe(duplex=True)
     heard: list[ToChild | str] = []
-    link = Link(theirs)
+    link = SupervisorLink(theirs)
     link.start(heard.append, lambda: heard.append("lost"))
     yield ours, link, heard
     ours.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from retention.archive import Archive
 from retention.files import read_moved
 from retention.marks import Marks
-from retention.move import Target, move
+from retention.move import MoveTarget, move
 from retention.move_shared import ArrivingShared
 from retention.objects.bucket import Bucket, BucketPlace
 from retention.objects.object_files import ObjectBlobs, ObjectFiles
@@ -73,7 +73,7 @@ def test_into_a_shared_database(tmp_path: Path, database: str) -> None:
     def work() -> None:
         files = LocalFiles(there / "recordings", there / "vault", there)
         with ArrivingShared(database, None, FolderBlobs(there / "vault"), host="a") as rows:
-            move(archive(tmp_path / "here"), Target(name="there", rows=rows, files=files), TRACE, None)
+            move(archive(tmp_path / "here"), MoveTarget(name="there", rows=rows, files=files), TRACE, None)
 
     killed = try_at_random(here, work)
     note = read_moved(tmp_path / "here" / "retention.moved")
@@ -102,7 +102,9 @@ def test_into_a_store_of_objects_too(tmp_path: Path, database: str, moto: Moto) 
 
     def work() -> None:
         with ArrivingShared(database, None, ObjectBlobs(Bucket(place)), host="a") as rows:
-            target = Target(name="there", rows=rows, files=objects(place, rows, tmp_path), sealed_only=True)
+            target = MoveTarget(
+                name="there", rows=rows, files=objects(place, rows, tmp_path), sealed_only=True
+            )
             move(archive(tmp_path / "here"), target, TRACE, None)
 
     killed = try_at_random(here, work)

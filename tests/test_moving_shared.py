@@ -6,7 +6,7 @@ import pytest
 
 from retention.archive import Archive
 from retention.marks import Marks
-from retention.move import Done, MoveError, Origin, Target, move
+from retention.move import Done, MoveError, MoveTarget, Origin, move
 from retention.move_shared import ArrivingShared
 from retention.postgres.row_keys import FolderBlobs
 from retention.postgres.schema import MOVED_AWAY, MOVING_IN
@@ -36,7 +36,7 @@ def shared_store(database: str, folder: Path) -> SealedStore:
 def moved_in(source: Archive, database: str, folder: Path) -> Done:
     files = LocalFiles(folder / "recordings", folder / "vault", folder)
     with arriving(database, folder) as rows:
-        return move(source, Target(name="postgresql://there", rows=rows, files=files), TRACE, "6 months")
+        return move(source, MoveTarget(name="postgresql://there", rows=rows, files=files), TRACE, "6 months")
 
 
 def shared_archive(database: str, folder: Path) -> Archive:
@@ -154,6 +154,6 @@ def test_it_goes_on_where_the_connection_was_lost(
         files = LocalFiles(
             tmp_path / "there" / "recordings", tmp_path / "there" / "vault", tmp_path / "there"
         )
-        move(here, Target(name="there", rows=rows, files=files), TRACE, None, cutting)
+        move(here, MoveTarget(name="there", rows=rows, files=files), TRACE, None, cutting)
     assert cut
     assert verify(shared_archive(database, tmp_path / "there")).problems == []

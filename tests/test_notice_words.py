@@ -8,7 +8,7 @@ from sipagent.text.notice_words import (
     ENGLISH,
     FRENCH,
     VOCABULARIES,
-    Said,
+    NoticeClaims,
     key_accepts,
     key_refuses,
     names_one_of,
@@ -20,7 +20,12 @@ from sipagent.text.notice_words import (
     syllables,
 )
 
-YES, NO, BOTH, NEITHER = Said(True, False), Said(False, True), Said(True, True), Said(False, False)
+YES, NO, BOTH, NEITHER = (
+    NoticeClaims(True, False),
+    NoticeClaims(False, True),
+    NoticeClaims(True, True),
+    NoticeClaims(False, False),
+)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,7 @@ YES, NO, BOTH, NEITHER = Said(True, False), Said(False, True), Said(True, True),
         ("Votre appel peut être écouté pour la qualité", NEITHER),
     ],
 )
-def test_recording_in_french(words: str, said: Said) -> None:
+def test_recording_in_french(words: str, said: NoticeClaims) -> None:
     assert of_recording(plain(words), FRENCH) == said
     assert of_recording(plain(unicodedata.normalize("NFD", words)), FRENCH) == said
 
@@ -84,7 +89,7 @@ def test_recording_in_french(words: str, said: Said) -> None:
         ("We keep records", NEITHER),
     ],
 )
-def test_recording_in_english(words: str, said: Said) -> None:
+def test_recording_in_english(words: str, said: NoticeClaims) -> None:
     assert of_recording(plain(words), ENGLISH) == said
 
 

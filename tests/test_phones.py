@@ -17,7 +17,7 @@ def phones() -> Phones:
     return Phones()
 
 
-def failed(phones: Phones, uri: str, problem: e.Problem, now: float, status: int = 0) -> list[object]:
+def failed(phones: Phones, uri: str, problem: e.DialProblem, now: float, status: int = 0) -> list[object]:
     """What is logged of it."""
     with capture_logs() as logs:
         phones.failed(e.ReportOperator(uri, problem, status), HERE, "call-1", now)
@@ -32,8 +32,8 @@ def test_a_phone_that_is_off_is_a_warning_once_in_a_while(phones: Phones) -> Non
     assert phones.counts == {(A, "unreachable"): 2, (A, "silent"): 1}
 
 
-@pytest.mark.parametrize("problem", get_args(e.Problem))
-def test_a_phone_that_works_is_counted_alone(phones: Phones, problem: e.Problem) -> None:
+@pytest.mark.parametrize("problem", get_args(e.DialProblem))
+def test_a_phone_that_works_is_counted_alone(phones: Phones, problem: e.DialProblem) -> None:
     assert bool(failed(phones, A, problem, 5.0)) == (problem not in WORKS)
     assert phones.counts == {(A, problem): 1}
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from retention.archive import Archive
 from retention.clock import ClockReading, look, resume
 from retention.holds import Hold, place
-from retention.purge import Removal, Report
+from retention.purge import PurgeReport, Removal
 from retention.records import Access, Recording, Status, due_date
 from retention.stamps import FolderStamps, StampError, newest, proven, stamp_head
 from retention.use import Copy
@@ -455,10 +455,10 @@ def test_a_long_purge_ends_with_the_service(
 ) -> None:
     began = threading.Event()
 
-    def long(*_: object, over: Callable[[], bool]) -> Report:
+    def long(*_: object, over: Callable[[], bool]) -> PurgeReport:
         began.set()
         wait_for(over)
-        return Report(removed=())
+        return PurgeReport(removed=())
 
     def counts(*_: object) -> int:
         raise AssertionError("alarms of what was only interrupted")
@@ -477,8 +477,8 @@ def test_what_a_purge_logs() -> None:
     gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
     stray = Orphan(name="x.flac", id=None, problem="not a file of the agent")
     with capture_logs() as logs:
-        purging.tell(Report(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
-        purging.tell(Report(removed=(), orphans=(replace(stray, name="y"),)))
+        purging.tell(PurgeReport(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
+        purging.tell(PurgeReport(removed=(), orphans=(replace(stray, name="y"),)))
     assert [line["event"] for line in logs] == [
         *("purged", "copy_remains", "forgotten", "purge_failed", "orphan_purged", "orphan_found")
     ]

@@ -11,15 +11,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from sipagent.agent.board import (
-    Answer,
     AskAgain,
-    Asked,
     Board,
+    BoardAnswer,
+    BoardRequest,
     Claim,
     Claimed,
     Leave,
-    Offered,
-    Release,
+    OperatorsOffered,
+    ReleaseOperator,
     Seek,
     Served,
     Strategy,
@@ -31,10 +31,10 @@ from sipagent.agent.shared_board import (
     Ask,
     Connected,
     FromThread,
-    Heard,
     Lost,
     MayAsk,
     NotOnBoard,
+    QuestionsAnswered,
     Renew,
     SharedBoardClient,
     ToThread,
@@ -121,7 +121,7 @@ class Line:
             self.begin()
             return
         self.database.text = after
-        self.said.append(Heard(self.connection, outcome))
+        self.said.append(QuestionsAnswered(self.connection, outcome))
         for line in self.database.lines:
             if line is not self and line.open and not line.silent and outcome.elsewhere:
                 line.said.append(MayAsk(outcome.elsewhere))
@@ -326,7 +326,7 @@ def joined(one: HostAlone) -> HostAlone:
     return one
 
 
-def asked(one: HostAlone, question: Asked, process: int = 0) -> list[Answer]:
+def asked(one: HostAlone, question: BoardRequest, process: int = 0) -> list[BoardAnswer]:
     """What a question leads to; the line lets it through."""
     now = one.line.database.now
     at_once = one.client.tell(question, now, process)
@@ -339,20 +339,22 @@ def test_nothing_is_answered_before_the_board_has_said_so(database: Database) ->
     assert one.client.tell(Seek("1", (), 1), database.now) == []
     one.line.pump()
     assert one.client.deadline == 0.0
-    assert one.client.tick(database.now) == [Offered("1", ("A",))]
+    assert one.client.tick(database.now) == [OperatorsOffered("1", ("A",))]
     assert asked(one, Claim("1", "B")) == [Claimed("1", "B", granted=True)]
     assert asked(one, Served("1")) == []
 
 
 def test_of_two_hosts_each_has_one_operator_and_the_next_caller_hears_who_is_free(database: Database) -> None:
     here, there = joined(host(database, "a")), joined(host(database, "b"))
-    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("A",))]
-    assert asked(there, Seek("1", (), 1)) == [Offered("1", ("B",))]  # an id of its own, of another host
-    assert asked(here, Seek("2", (), 1)) == [Offered("2", ("C",))]
-    assert asked(there, Seek("2", (), 1)) == [Offered("2", ())]
+    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
+    assert asked(there, Seek("1", (), 1)) == [
+        OperatorsOffered("1", ("B",))
+    ]  # an id of its own, of another host
+    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ("C",))]
+    assert asked(there, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
     assert asked(here, Leave("1")) == []
     assert there.client.tick(database.now) == [AskAgain("2")]
-    assert asked(there, Seek("2", (), 1)) == [Offered("2", ("A",))]
+    assert asked(there, Seek("2", (), 1)) == [OperatorsOffered("2", ("A",))]
 
 
 def test_the_shared_board_knows_no_call_by_its_id(database: Database) -> None:
@@ -370,13 +372,13 @@ def test_who_has_no_answer_for_half_a_second_is_answered_here(database: Database
     asked(one, Seek("talks", (), 1))
     asked(one, Served("talks"))
     one.line.silent, one.line.cut = silent, not silent
-    for question in (Release("talks", "A", True, True), Seek("1", (), 1), Claim("talks", "B")):
+    for question in (ReleaseOperator("talks", "A", True, True), Seek("1", (), 1), Claim("talks", "B")):
         assert asked(one, question) == []
     begun = database.now
     assert one.client.deadline == begun + LIMIT_S
     assert one.client.tick(begun + LIMIT_S - 0.01) == []
     assert one.client.tick(begun + LIMIT_S) == [
-        Offered("1", ("A",)), Claimed("talks", "B", granted=True)
+        OperatorsOffered("1", ("A",)), Claimed("talks", "B", granted=True)
 ]  # fmt: skip
     why = "no answer within 0.5 s" if silent else "the server has gone"
     assert one.alerts == [
@@ -384,7 +386,7 @@ def test_who_has_no_answer_for_half_a_second_is_answered_here(database: Database
         " another host is not rung for 12 s, and who is since then is told by the phones' own busy"
     ]
     assert (one.client.alone, one.client.losses) == (True, 1)
-    assert asked(one, Seek("2", (), 1)) == [Offered("2", ("C",))]  # at once
+    assert asked(one, Seek("2", (), 1)) == [OperatorsOffered("2", ("C",))]  # at once
 
 
 def test_a_host_that_starts_without_the_database_takes_calls_after_half_a_second(database: Database) -> None:
@@ -392,7 +394,7 @@ def test_a_host_that_starts_without_the_database_takes_calls_after_half_a_second
     one = host(database)
     one.line.pump()
     assert one.client.tell(Seek("1", (), 1), database.now) == []
-    assert one.client.tick(database.now + LIMIT_S)[0] == Offered("1", ("A",))
+    assert one.client.tick(database.now + LIMIT_S)[0] == OperatorsOffered("1", ("A",))
 
 
 def test_once_the_database_is_back_the_others_know_who_is_engaged_here(database: Database) -> None:
@@ -401,25 +403,25 @@ def test_once_the_database_is_back_the_others_know_who_is_engaged_here(database:
     here.line.pump()
     here.client.tick(database.now)
     here.client.tick(database.now + LIMIT_S)
-    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("A",))]
-    assert asked(there, Seek("1", (), 1)) == [Offered("1", ("A",))]  # whose phone will be busy
-    assert asked(there, Seek("1", ("A",), 1)) == [Offered("1", ("B",))]
+    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
+    assert asked(there, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]  # whose phone will be busy
+    assert asked(there, Seek("1", ("A",), 1)) == [OperatorsOffered("1", ("B",))]
     here.line.cut = False
     with capture_logs() as logs:
         joined(here)
     assert [line["event"] for line in logs] == ["board_shared"]
     assert (here.client.alone, here.client.losses) == (False, 1)
-    asked(there, Release("1", "A", talked=False, willing=False))
-    assert asked(there, Seek("2", (), 2)) == [Offered("2", ("C",))]
-    assert asked(there, Seek("3", (), 1)) == [Offered("3", ())]
+    asked(there, ReleaseOperator("1", "A", talked=False, willing=False))
+    assert asked(there, Seek("2", (), 2)) == [OperatorsOffered("2", ("C",))]
+    assert asked(there, Seek("3", (), 1)) == [OperatorsOffered("3", ())]
 
 
 @pytest.fixture
 def apart(database: Database) -> tuple[HostAlone, HostAlone]:
     """Two hosts that have an operator each, of which the first has just lost the board."""
     here, there = joined(host(database, "a")), joined(host(database, "b"))
-    assert asked(there, Seek("theirs", (), 1)) == [Offered("theirs", ("A",))]
-    assert asked(here, Seek("ours", (), 1)) == [Offered("ours", ("B",))]
+    assert asked(there, Seek("theirs", (), 1)) == [OperatorsOffered("theirs", ("A",))]
+    assert asked(here, Seek("ours", (), 1)) == [OperatorsOffered("ours", ("B",))]
     here.line.cut = True
     here.line.pump()
     here.client.tick(database.now)
@@ -432,14 +434,14 @@ def test_whom_it_knew_to_be_lent_a_host_without_the_board_leaves_alone_for_a_lea
     database: Database, apart: tuple[HostAlone, HostAlone]
 ) -> None:
     here, there = apart
-    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("C",))]
-    assert asked(here, Seek("2", (), 1)) == [Offered("2", ())]
+    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("C",))]
+    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
     assert asked(here, Claim("ours", "A")) == [Claimed("ours", "A", granted=False)]
     assert there.client.alone is False
     database.now = here.client.deadline or 0.0
     assert database.now == 100.0 + LIMIT_S + LEASE_S
     assert here.client.tick(database.now) == [AskAgain("2")]
-    assert asked(here, Seek("2", (), 1)) == [Offered("2", ("A",))]  # whose phone says what he does
+    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ("A",))]  # whose phone says what he does
 
 
 def test_those_it_knew_to_be_lent_are_never_told_as_its_own(
@@ -450,7 +452,7 @@ def test_those_it_knew_to_be_lent_are_never_told_as_its_own(
     joined(here)
     assert read(database.text).standing.engaged.keys() == {"A", "B"}
     asked(there, Leave("theirs"))
-    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("A",))]
+    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
 
 
 def test_another_loss_before_a_word_of_the_board_makes_them_lent_no_longer(
@@ -471,33 +473,33 @@ def test_another_loss_before_a_word_of_the_board_makes_them_lent_no_longer(
 def test_the_first_to_find_the_board_empty_leaves_alone_whom_others_had(database: Database) -> None:
     """As after a crash of the database, or where a standby takes over."""
     here, there = joined(host(database, "a")), joined(host(database, "b"))
-    assert asked(there, Seek("theirs", (), 1)) == [Offered("theirs", ("A",))]
-    assert asked(here, Seek("ours", (), 1)) == [Offered("ours", ("B",))]
+    assert asked(there, Seek("theirs", (), 1)) == [OperatorsOffered("theirs", ("A",))]
+    assert asked(here, Seek("ours", (), 1)) == [OperatorsOffered("ours", ("B",))]
     for one in (here, there):
         one.line.drop()
         one.client.tick(database.now)
     database.text = None
     joined(here)
-    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("C",))]
-    assert asked(here, Seek("2", (), 1)) == [Offered("2", ())]
+    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("C",))]
+    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
     joined(there)
     assert read(database.text).standing.engaged.keys() == {"A", "B", "C"}
     database.now += BACK_S
-    assert asked(here, Seek("2", (), 1)) == [Offered("2", ())]
+    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
 
 
 def test_a_line_that_is_back_in_time_is_no_loss(database: Database) -> None:
     one = joined(host(database))
-    assert asked(one, Seek("1", (), 1)) == [Offered("1", ("A",))]
+    assert asked(one, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
     one.line.drop()
     one.client.tick(database.now)
     assert one.client.tell(Seek("2", (), 1), database.now) == []
     database.now += LIMIT_S / 2
-    found: list[Answer] = []
+    found: list[BoardAnswer] = []
     for _ in range(3):
         one.line.pump()
         found += one.client.tick(database.now)
-    assert found[0] == Offered("2", ("B",)) and one.alerts == []
+    assert found[0] == OperatorsOffered("2", ("B",)) and one.alerts == []
     assert one.client.tick(database.now + LIMIT_S) == []
 
 
@@ -506,14 +508,14 @@ def test_an_answer_that_comes_too_late_counts_for_nothing(database: Database) ->
     here.client.tell(Seek("1", (), 1), database.now)
     here.line.pump()
     late = here.line.said.popleft()
-    assert here.client.tick(database.now + LIMIT_S)[0] == Offered("1", ("A",))
-    here.client.tell(Release("1", "A", talked=False, willing=True), database.now)
+    assert here.client.tick(database.now + LIMIT_S)[0] == OperatorsOffered("1", ("A",))
+    here.client.tell(ReleaseOperator("1", "A", talked=False, willing=True), database.now)
     here.client.tell(Leave("1"), database.now)
     here.line.said.append(late)
     assert here.client.tick(database.now) == [] and here.client.alone
     joined(here)
     assert not here.client.alone
-    assert asked(there, Seek("1", (), 1)) == [Offered("1", ("A",))]
+    assert asked(there, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
 
 
 def test_a_database_that_lets_in_and_says_nothing_is_told_of_once(database: Database) -> None:
@@ -545,9 +547,9 @@ def test_the_end_of_a_rest_is_looked_for_where_somebody_waits(database: Database
     for number in range(3):
         asked(here, Seek(f"{number}", (), 1))
     asked(here, Served("0"))
-    asked(here, Release("0", "A", talked=True, willing=True))
+    asked(here, ReleaseOperator("0", "A", talked=True, willing=True))
     asked(here, Leave("0"))
-    assert asked(there, Seek("waits", (), 1)) == [Offered("waits", ())]
+    assert asked(there, Seek("waits", (), 1)) == [OperatorsOffered("waits", ())]
     assert there.client.deadline == database.now + 2.0
     database.now += 2.0
     there.client.tick(database.now)
@@ -557,20 +559,20 @@ def test_the_end_of_a_rest_is_looked_for_where_somebody_waits(database: Database
 
 def test_the_round_goes_over_all_hosts_and_is_kept_here_too(database: Database) -> None:
     here, there = (joined(host(database, name, "round_robin", last="B")) for name in "ab")
-    assert asked(here, Seek("1", (), 1)) == [Offered("1", ("C",))]
-    assert asked(there, Seek("1", (), 1)) == [Offered("1", ("A",))]
+    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("C",))]
+    assert asked(there, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
     assert (here.turns, there.turns) == (["C"], ["A"])
     here.line.cut = True
     here.line.pump()
     here.client.tick(database.now)
     here.client.tick(database.now + LIMIT_S)
-    assert asked(here, Seek("2", (), 1))[0] == Offered("2", ("A",))
+    assert asked(here, Seek("2", (), 1))[0] == OperatorsOffered("2", ("A",))
 
 
 def test_a_reload_counts_from_the_next_question_on(database: Database) -> None:
     one = joined(host(database))
     one.client.reload(("D",), 3.0, "simultaneous")
-    assert asked(one, Seek("1", (), 1)) == [Offered("1", ("D",))]
+    assert asked(one, Seek("1", (), 1)) == [OperatorsOffered("1", ("D",))]
     assert read(database.text).hosts["a"].extensions == ("D",)
 
 
@@ -578,7 +580,7 @@ def test_of_a_worker_that_died_everything_is_free_everywhere(database: Database)
     here, there = joined(host(database, "a")), joined(host(database, "b"))
     for number in range(3):
         asked(here, Seek(f"{number}", (), 1), process=number % 2)
-    assert asked(there, Seek("waits", (), 1)) == [Offered("waits", ())]
+    assert asked(there, Seek("waits", (), 1)) == [OperatorsOffered("waits", ())]
     assert here.client.die(["0", "2", "never seen"], database.now) == []
     here.line.pump()
     here.client.tick(database.now)
@@ -603,9 +605,9 @@ def test_a_question_that_was_put_to_a_line_that_broke_is_not_asked_twice(databas
     one.line.pump()
     one.line.said.clear()
     one.line.drop()
-    found: list[Answer] = []
+    found: list[BoardAnswer] = []
     for _ in range(4):
         one.line.pump()
         found += one.client.tick(database.now)
-    assert [said for said in found if not isinstance(said, AskAgain)] == [Offered("1", ("A",))]
+    assert [said for said in found if not isinstance(said, AskAgain)] == [OperatorsOffered("1", ("A",))]
     assert list(read(database.text).standing.engaged) == ["A"]

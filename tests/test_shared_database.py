@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retention.postgres import schema
-from retention.postgres.connection import Step, Steps
+from retention.postgres.connection import SchemaStep, Steps
 from retention.postgres.schema import GUARDS_OF_ROWS
 from retention.postgres.store import SharedStore
 from retention.rows.chain import TABLES
@@ -154,7 +154,7 @@ def test_many_at_once_make_the_tables_once(database: str) -> None:
         store.close()
 
 
-NEWER = Step(
+NEWER = SchemaStep(
     number=99,
     name="what_comes",
     gentle=True,
@@ -196,7 +196,9 @@ def test_a_step_that_is_not_for_those_of_before_is_refused(
 
 
 def test_a_step_that_fails_changes_nothing(conninfo: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Step(number=99, name="x", gentle=True, statements=(*NEWER.statements, "ALTER TABLE nowhere"))
+    broken = SchemaStep(
+        number=99, name="x", gentle=True, statements=(*NEWER.statements, "ALTER TABLE nowhere")
+    )
     steps = Steps("schema_steps", (*schema.STEPS, broken))
     monkeypatch.setattr("retention.postgres.database.SCHEMA", steps)
     with pytest.raises(StoreError):

@@ -12,15 +12,15 @@ from structlog.testing import capture_logs
 
 from sipagent.agent.admission import Admission
 from sipagent.agent.board import (
-    Answer,
     AskAgain,
-    Asked,
+    BoardAnswer,
     BoardLost,
+    BoardRequest,
     Claim,
     Claimed,
     Leave,
-    Offered,
-    Release,
+    OperatorsOffered,
+    ReleaseOperator,
     Seek,
     Served,
 )
@@ -45,8 +45,8 @@ class Workers:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, rules: Admission, count: int) -> None:
         self.clock, self.rules, self.folder = Clock(), rules, folder
         self.rota = Rota(folder / "round_robin.json")
-        self.up: list[deque[Asked]] = [deque() for _ in range(count)]
-        self.down: list[deque[Answer]] = [deque() for _ in range(count)]
+        self.up: list[deque[BoardRequest]] = [deque() for _ in range(count)]
+        self.down: list[deque[BoardAnswer]] = [deque() for _ in range(count)]
         self.board_client = local_board_client(rules, self.rota, lambda job: job())
         self.sharing = Sharing(
             rules, self.board_client, lambda index, answer: self.down[index].append(answer)
@@ -532,9 +532,9 @@ def test_a_worker_tells_its_figures_when_they_have_changed(supervised: Supervise
 @pytest.mark.parametrize(
     "message",
     [
-        Seek("id", (DESK,), 2), Claim("id", DESK), Release("id", DESK, True, False),
+        Seek("id", (DESK,), 2), Claim("id", DESK), ReleaseOperator("id", DESK, True, False),
         Served("id"), Leave("id"),
-        Offered("id", (DESK,)), Claimed("id", DESK, True), AskAgain("id"), counted(2, allowed=5),
+        OperatorsOffered("id", (DESK,)), Claimed("id", DESK, True), AskAgain("id"), counted(2, allowed=5),
     ],
 )  # fmt: skip
 def test_what_is_said_goes_through_a_pipe(message: object) -> None:

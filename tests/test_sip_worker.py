@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from retention.records import Status
-from sipagent.agent.board import BoardLost, Offered
+from sipagent.agent.board import BoardLost, OperatorsOffered
 from sipagent.agent.engine import Engine
 from sipagent.agent.figures import Telling
 from sipagent.config.types import Network
 from sipagent.edge.plan import new_tokens
-from sipagent.service.children import Alive, Drain, Refused, Reload, WorkerSpec
+from sipagent.service.children import Alive, CallerRefused, Drain, Reload, WorkerSpec
 from sipagent.service.worker import (
     PULSE_S,
     Pulse,
@@ -148,8 +148,8 @@ def test_what_is_meant_for_a_call_goes_to_the_agent(
 ) -> None:
     posted: list[Any] = []
     monkeypatch.setattr(stage.agent, "post", posted.append)
-    orders.heard(Offered("some call", ()))
-    assert (posted, engine.times) == ([Offered("some call", ())], 1)
+    orders.heard(OperatorsOffered("some call", ()))
+    assert (posted, engine.times) == ([OperatorsOffered("some call", ())], 1)
 
 
 def test_without_a_supervisor_it_ends_with_the_calls_that_it_has(
@@ -188,7 +188,7 @@ def test_a_refusal_that_only_the_supervisor_has_heard(tmp_path: Path, stage: Sta
 
 
 def test_a_refusal_is_told_before_it_is_written_down(stage: Stage) -> None:
-    told: list[Refused] = []
+    told: list[CallerRefused] = []
     recorder = WorkerRecorder(
         stage.archive, "wav", stage.alerts.append
     )  # which does not run: nothing is written
@@ -196,7 +196,7 @@ def test_a_refusal_is_told_before_it_is_written_down(stage: Stage) -> None:
     row = kept.recording()
     recorder.keep_receipt(kept.receipt(row, decision="allowed", ended_at=None))
     recorder.keep_receipt(refused := kept.receipt(row, decision="refused", ended_at=None))
-    assert told == [Refused(refused)]
+    assert told == [CallerRefused(refused)]
 
 
 # --- what it says ---

@@ -12,10 +12,10 @@ from media.recording.assemble import Walk
 from media.recording.chunks import (
     Chunk,
     ChunkNote,
+    FileStreams,
     Kind,
     PartWriter,
     Sealer,
-    Streams,
     create_part,
     find_streams,
     open_all,
@@ -38,7 +38,7 @@ def write(path: Path, seconds: float, chunk: int = 3200) -> Path:
     return path
 
 
-def found(path: Path) -> Streams:
+def found(path: Path) -> FileStreams:
     with io.FileIO(path) as file:
         return find_streams(file)
 

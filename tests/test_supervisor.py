@@ -17,10 +17,10 @@ from sipagent.service.children import (
     REGISTRAR,
     Alive,
     Backoff,
+    CallerRefused,
     Drain,
     NotRegistered,
     Ready,
-    Refused,
     ToChild,
     ToSupervisor,
     worker_name,
@@ -364,7 +364,7 @@ def test_a_refusal_that_no_disk_may_have_is_handed_to_the_replacement() -> None:
     house = House(workers=2)
     house.ready()
     receipt = kept.receipt(kept.recording(), decision="refused", ended_at=None)
-    house.supervisor.heard(house[1], Refused(receipt), house.now)
+    house.supervisor.heard(house[1], CallerRefused(receipt), house.now)
     for _ in range(2):
         house.ends(1, -9)
         house.turn(LONGEST_S)

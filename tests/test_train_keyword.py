@@ -24,7 +24,7 @@ from media.hearing.embedding import DILATIONS, KERNEL, OTHER, Head, google_layer
 from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import Spotter, known_heads
 from media.training import own
-from media.training.enrolled import LEAST_PEOPLE, Person, Saying, write_person
+from media.training.enrolled import LEAST_PEOPLE, EnrolledPerson, Saying, write_person
 from media.training.language import language
 from media.training.own import alike, pieces
 from media.training.speech import ESPEAK
@@ -303,7 +303,7 @@ def lends(folder: Path, voice: str) -> None:
         sound = Espeak().say(each.text, Manner(voice, 1.0, 1.0))[::2]
         soundfile.write(folder / each.file, np.pad(sound, 4000), 8000)
     until = datetime.now(UTC) + timedelta(days=1)
-    write_person(folder, Person(folder, folder.name, "fr", "201", until, until, sayings))
+    write_person(folder, EnrolledPerson(folder, folder.name, "fr", "201", until, until, sayings))
 
 
 @speaks

@@ -14,7 +14,7 @@ from numpy.random import default_rng
 from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.keyword import Meaning
 from media.training import own
-from media.training.enrolled import Person, Saying, write_person
+from media.training.enrolled import EnrolledPerson, Saying, write_person
 from media.training.features import SoundQuestions, gentle_line, packed, read, source_of
 from sipagent.cli import keyword as cli_train
 from sipagent.voice import own_keyword
@@ -40,7 +40,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return Office(Room(tmp_path / "agent").folder, capsys)
 
 
-def lend(folder: Path, phrase: str | None = PHRASE, *, code: str = "fr", days: int = 1) -> Person:
+def lend(folder: Path, phrase: str | None = PHRASE, *, code: str = "fr", days: int = 1) -> EnrolledPerson:
     """Somebody who says the phrase five times, and two other sentences."""
     folder.mkdir(parents=True)
     phrases = [phrase] * 5 + [None, None]
@@ -48,7 +48,7 @@ def lend(folder: Path, phrase: str | None = PHRASE, *, code: str = "fr", days: i
     for each in sayings:
         sound = default_rng(1).normal(size=8000) * 1000
         soundfile.write(folder / each.file, sound.astype(np.int16), 8000)
-    person = Person(folder, folder.name, code, "201", NOW, NOW + timedelta(days=days), sayings)
+    person = EnrolledPerson(folder, folder.name, code, "201", NOW, NOW + timedelta(days=days), sayings)
     write_person(folder, person)
     return person
 
@@ -169,10 +169,14 @@ def test_with_the_shipped_head_beside_it_more_is_heard_and_more_is_wrong() -> No
 # --- the command, of a training that comes out as it is told ---
 
 
-def comes_out(monkeypatch: pytest.MonkeyPatch, strangers: Strangers | None = STRANGERS) -> list[own.Material]:
-    given: list[own.Material] = []
+def comes_out(
+    monkeypatch: pytest.MonkeyPatch, strangers: Strangers | None = STRANGERS
+) -> list[own.PhraseMaterial]:
+    given: list[own.PhraseMaterial] = []
 
-    def train(phrase: str, language: object, folder: object, material: own.Material, step: object) -> Trained:
+    def train(
+        phrase: str, language: object, folder: object, material: own.PhraseMaterial, step: object
+    ) -> Trained:
         given.append(material)
         labels = tuple(person.folder.name for person in material.voices)
         made: Head = replace(head(), phrases=(phrase,), voices=labels)

@@ -15,7 +15,17 @@ from media.training import own
 from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
 from media.training.lines import Backgrounds, PhoneLine, active_rms, any_line, carry
-from media.training.speech import ESPEAK, KOKORO, Said, Split, SpokenFile, label, own_prompts, plan, told
+from media.training.speech import (
+    ESPEAK,
+    KOKORO,
+    SoundLabel,
+    Split,
+    SpokenFile,
+    label,
+    own_prompts,
+    plan,
+    told,
+)
 from media.training.speech import write as write_sound
 from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
@@ -73,8 +83,8 @@ def test_a_file_tells_what_was_said_by_whom(tmp_path: Path) -> None:
 
     said = SpokenFile(tmp_path / "a.wav", "« Déjà » enregistrée !", Manner("fr-be+f4", 1.0, 1.25))
     write_sound(Tone(), said, said.path)
-    assert told(said.path) == Said(said.text, "fr-be+f4", 1.25)
-    assert told(VOICE) == Said("", "", None)
+    assert told(said.path) == SoundLabel(said.text, "fr-be+f4", 1.25)
+    assert told(VOICE) == SoundLabel("", "", None)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -47,7 +47,10 @@ BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch, Room], None], str]] = {
         lambda patch, room: patch.setattr(util, "find_spec", lambda name: None),
         "pip install livekit",
     ),
-    "no memory": (lambda patch, room: patch.setattr(spotter, "load_head", out_of_memory), "not enough memory"),
+    "no memory": (
+        lambda patch, room: patch.setattr(spotter, "load_head", out_of_memory),
+        "not enough memory",
+    ),
     "a broken head": (lambda patch, room: broken_head(room), "fr.npz"),
     "no head for the words": (
         lambda patch, room: room.set("refusal", 'keywords = ["bananes"]'),

@@ -20,7 +20,7 @@ from media.hearing.second_opinion import (
     RATE,
     WINDOW,
     SecondOpinion,
-    Vocabulary,
+    TokenVocabulary,
     VocabularyError,
     Weights,
     Whisper,
@@ -115,7 +115,7 @@ def test_what_is_too_long_loses_its_beginning_and_what_is_short_is_followed_by_s
 
 def test_the_two_that_come_first_are_joined_first() -> None:
     tokens = [*"abcé", "Ã", "©", "Ġ", "bc", "ab", "Ġabc", "Ã©"]
-    vocabulary = Vocabulary(tokens)
+    vocabulary = TokenVocabulary(tokens)
     assert vocabulary.encode("abc") == [tokens.index("a"), tokens.index("bc")]
     assert vocabulary.encode("é") == [tokens.index("Ã©")]
     with pytest.raises(VocabularyError, match=r"^there is no z in its vocabulary$"):

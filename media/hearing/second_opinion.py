@@ -176,7 +176,7 @@ class VocabularyError(Exception):
     """A folder without a vocabulary of Whisper's; str() is one line."""
 
 
-class Vocabulary:
+class TokenVocabulary:
     """The tokens of a model, by their spelling."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
@@ -205,7 +205,7 @@ class Vocabulary:
         return [self.special(part) for part in parts]
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
+def read_vocabulary(folder: Path) -> TokenVocabulary:
     """The vocabulary in the folder of a model that CTranslate2's converter made, in JSON or one a line."""
     try:
         if (folder / JSON).exists():
@@ -216,7 +216,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         raise VocabularyError(f"{getattr(wrong, 'strerror', None) or wrong}") from wrong
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise VocabularyError(f"{JSON} is not a list of tokens")
-    return Vocabulary(tokens)
+    return TokenVocabulary(tokens)
 
 
 def _spelling() -> list[str]:
@@ -251,7 +251,7 @@ class Likeness:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _LanguageQuestion:
     """What is asked in one language: the tokens before a text, phrases, and the tokens of each.
 
     `refusing`: how many of the phrases refuse, the first ones; the others are everyday words.
@@ -323,7 +323,7 @@ class Whisper:
         except (RuntimeError, ValueError) as wrong:
             raise DetectorError(f"second opinion: {wrong}") from wrong
 
-    def _of_phrases(self, heard: Floats, asked: _Asked) -> Floats:
+    def _of_phrases(self, heard: Floats, asked: _LanguageQuestion) -> Floats:
         """(phrases,) of one language, of (1, FRAMES / 2, width)."""
         several = np.ascontiguousarray(np.repeat(heard, len(asked.texts), axis=0))
         found = self._model.align(
@@ -343,10 +343,10 @@ def as_written(phrase: str) -> str:
 
 
 def _asked(
-    vocabulary: Vocabulary, phrases: Mapping[str, Sequence[str]], everyday: Mapping[str, Sequence[str]]
-) -> list[_Asked]:
+    vocabulary: TokenVocabulary, phrases: Mapping[str, Sequence[str]], everyday: Mapping[str, Sequence[str]]
+) -> list[_LanguageQuestion]:
     return [
-        _Asked(
+        _LanguageQuestion(
             [vocabulary.special(f"<|{name}|>") for name in ("startoftranscript", code, "transcribe")],
             (*refusing, *everyday.get(code, ())),
             len(refusing),
@@ -377,7 +377,7 @@ class Model(Protocol):
 
 
 @dataclass(slots=True)
-class _Speech:
+class _StreamSpeech:
     """What is known of one stream's speech, at places counted in samples.
 
     `likest`: of the first one's verdicts that the model has not been asked about; `since`: where the wait for
@@ -420,7 +420,7 @@ class SecondOpinion:
         self.every_ms = first.every_ms
         self._model = model
         self._weights = read_weights()
-        self._speeches: dict[int, _Speech] = {}
+        self._speeches: dict[int, _StreamSpeech] = {}
         self._turn = threading.Lock()
         self._clock = clock
         self._saved_s, self._saved_at = MOST_S, clock()
@@ -434,7 +434,9 @@ class SecondOpinion:
         DetectorError if the model fails, or others ask for longer than TURN_S.
         """
         where = place or StreamPosition(0, 0, last=True)
-        speech = _Speech() if place is None else self._speeches.setdefault(where.stream, _Speech())
+        speech = (
+            _StreamSpeech() if place is None else self._speeches.setdefault(where.stream, _StreamSpeech())
+        )
         if place and place.last:
             del self._speeches[place.stream]
         if not len(samples):

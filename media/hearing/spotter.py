@@ -1,6 +1,6 @@
 """The detector of the engine "embedding": the speech embedding, and a head for each language.
 
-Continuing speech goes through the embedding and the heads only once (`Streams`): each question adds only
+Continuing speech goes through the embedding and the heads only once (`DeepStreams`): each question adds only
 what is new.
 
     question ─ where it lies ─▶ deep steps of the question before ─┐
@@ -61,7 +61,7 @@ class _Known:
     tails: list[Tails]
 
 
-class Streams:
+class DeepStreams:
     """For one thread at a time."""
 
     def __init__(self, embedding: Embedding) -> None:
@@ -161,7 +161,7 @@ class _Listening:
 
 
 class Spotter:
-    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in `Streams`.
+    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in `DeepStreams`.
 
     `languages`: of each phrase that refuses, that of its head; `everyday`: by language, what heads for
     everyday words hear besides.
@@ -257,9 +257,9 @@ def _is_early(samples: Samples, place: StreamPosition | None) -> bool:
 
 
 @cache
-def shared_streams() -> Streams:
+def shared_streams() -> DeepStreams:
     """The streams of the process, for all phrases; for one thread, the listener's."""
-    return Streams(Embedding())
+    return DeepStreams(Embedding())
 
 
 def known_heads(folder: Path = HEADS) -> list[Head]:

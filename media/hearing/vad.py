@@ -67,7 +67,7 @@ VoiceFact: TypeAlias = SpeechStarted | SpeechGoesOn | Utterance
 
 
 @dataclass(slots=True)
-class _Speech:
+class _SpeechRun:
     """Speech under way, counted in slices of SLICE_MS."""
 
     length: int
@@ -91,7 +91,7 @@ class VoiceGate:
         self._slices: deque[Samples] = deque(np.zeros((UNHEARD // _SLICE, _SLICE), dtype=np.int16))
         self._first = 0
         self._count = 0
-        self._speech: _Speech | None = None
+        self._speech: _SpeechRun | None = None
 
     def feed(self, samples: Samples) -> list[VoiceFact]:
         """What the next (n,) int16 at 8 kHz, for any n, complete."""
@@ -137,11 +137,11 @@ class VoiceGate:
         if sum(self._recent) < START_VOICED:
             return []
         since = len(self._recent) - self._recent.index(True)
-        self._speech = _Speech(length=since, voiced=sum(self._recent))
+        self._speech = _SpeechRun(length=since, voiced=sum(self._recent))
         self._recent.clear()
         return []
 
-    def _follow(self, speech: _Speech, voiced: bool) -> list[VoiceFact]:
+    def _follow(self, speech: _SpeechRun, voiced: bool) -> list[VoiceFact]:
         speech.length += 1
         speech.voiced += voiced
         speech.unvoiced = 0 if voiced else speech.unvoiced + 1
@@ -160,7 +160,7 @@ class VoiceGate:
     def _is_due(self) -> bool:
         return self._count * SLICE_MS % self.every_ms == 0
 
-    def _utterance(self, speech: _Speech) -> Utterance:
+    def _utterance(self, speech: _SpeechRun) -> Utterance:
         spoken = (speech.length - speech.unvoiced) * SLICE_MS
         return Utterance(self._heard(), self._first * _SLICE, spoken)
 

@@ -435,7 +435,7 @@ def _checked(key: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
+class FileStreams:
     """The streams of one file: their first samples per channel and their first bytes, both rising.
 
     `samples` and `size` are where the last one ends; `rate`, in Hz, is 0 where there is no stream at all.
@@ -461,7 +461,7 @@ class Streams:
         return range(positions[begin], positions[end]), range(offsets[begin], offsets[end])
 
 
-def find_streams(file: Readable) -> Streams:
+def find_streams(file: Readable) -> FileStreams:
     """The streams of a sealed file, as far as they can be found. Raises OSError.
 
     One whose first chunk is damaged is not found, and belongs to the one before it.
@@ -483,9 +483,9 @@ def find_streams(file: Readable) -> Streams:
         doubtful = offset if begun is None else None
         offset += HEADER_SIZE + header.length
     if not found:
-        return Streams(0, (), (), 0, size)
+        return FileStreams(0, (), (), 0, size)
     positions, offsets = tuple(chunk.position for _, chunk in found), tuple(at for at, _ in found)
-    return Streams(found[0][1].rate, positions, offsets, _end(file, *found[-1]), size)
+    return FileStreams(found[0][1].rate, positions, offsets, _end(file, *found[-1]), size)
 
 
 def _follows(chunk: Chunk, found: list[tuple[int, Chunk]]) -> bool:

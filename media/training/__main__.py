@@ -54,10 +54,10 @@ def main() -> None:
 
 def _all(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     """Both heads of a language."""
-    from media.training.shipped import Material, make_shipped
+    from media.training.shipped import ShippedMaterial, make_shipped
 
     speaking = synthesizers(spoken, chosen.styles)
-    material = Material(chosen.folder, speaking, chosen.styles, PROMPTS)
+    material = ShippedMaterial(chosen.folder, speaking, chosen.styles, PROMPTS)
     yield from make_shipped(spoken, material, chosen.out, chosen.share)
     yield from _everyday(spoken, chosen)
 
@@ -102,7 +102,7 @@ def _everyday(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
     folder = chosen.folder / "everyday"
     speaking = tuple(synthesizers(spoken, chosen.styles))
     amounts = everyday.USUAL.share(chosen.share)
-    material = everyday.Material(spoken, folder, speaking, chosen.styles, amounts)
+    material = everyday.EverydayMaterial(spoken, folder, speaking, chosen.styles, amounts)
     if chosen.test:
         return everyday.make_sounds(material, "test")
     return everyday.make_everyday(material, PROMPTS, chosen.out)

@@ -33,7 +33,7 @@ class Saying:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class EnrolledPerson:
     """`consented_at` and `expires_at` are UTC, with a zone; `number` is what the person called from."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Person:
         return [self.folder / each.file for each in self.sayings if each.phrase == phrase]
 
 
-def write_person(folder: Path, person: Person) -> None:
+def write_person(folder: Path, person: EnrolledPerson) -> None:
     """Write `person.json` into a folder that has the sounds."""
     told = asdict(person) | {
         "consented_at": person.consented_at.isoformat(),
@@ -59,11 +59,11 @@ def write_person(folder: Path, person: Person) -> None:
     (folder / PERSON).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def read_person(folder: Path) -> Person:
+def read_person(folder: Path) -> EnrolledPerson:
     """EnrolledError for a folder without a readable `person.json`, or with a sound missing."""
     try:
         told = json.loads((folder / PERSON).read_text(encoding="utf-8"))
-        person = Person(
+        person = EnrolledPerson(
             folder=folder,
             name=str(told["name"]),
             language=str(told["language"]),
@@ -81,7 +81,7 @@ def read_person(folder: Path) -> Person:
     return person
 
 
-def enrolled(folder: Path) -> list[Person]:
+def enrolled(folder: Path) -> list[EnrolledPerson]:
     """Everybody in a folder, by name of their folders; none where it is missing."""
     if not folder.is_dir():
         return []
@@ -96,7 +96,7 @@ Unused = Literal["expired", "language", "phrase"]
 """Why a person is left out: kept too long, speaks another language, did not say the phrase."""
 
 
-def sayings_of(person: Person, phrase: str | None) -> list[Path]:
+def sayings_of(person: EnrolledPerson, phrase: str | None) -> list[Path]:
     """Person.said, however the phrase is written."""
     return [
         person.folder / each.file
@@ -106,8 +106,8 @@ def sayings_of(person: Person, phrase: str | None) -> list[Path]:
 
 
 def usable(
-    people: list[Person], phrase: str, language: str, now: datetime
-) -> tuple[list[Person], list[tuple[Person, Unused]]]:
+    people: list[EnrolledPerson], phrase: str, language: str, now: datetime
+) -> tuple[list[EnrolledPerson], list[tuple[EnrolledPerson, Unused]]]:
     """Who can be trained on for a phrase, and who cannot. EnrolledError for a sound that cannot be read."""
     used, unused = [], []
     for person in people:
@@ -126,7 +126,7 @@ def left_out(count: int) -> list[tuple[int, ...]]:
     return [tuple(range(first, count, MOST_FITS)) for first in range(min(count, MOST_FITS))]
 
 
-def _unused(person: Person, phrase: str, language: str, now: datetime) -> Unused | None:
+def _unused(person: EnrolledPerson, phrase: str, language: str, now: datetime) -> Unused | None:
     if person.expires_at <= now:
         return "expired"
     if person.language != language:

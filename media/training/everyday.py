@@ -57,7 +57,7 @@ HIGHEST, LEAST = 0.9999, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Amounts:
+class EverydayAmounts:
     """Utterances by synthesizer and split: of each everyday phrase, of each that refuses, of each that
     accepts, of other speech.
 
@@ -71,7 +71,7 @@ class Amounts:
     people: Mapping[Split, int]
     rounds: int
 
-    def share(self, share: float) -> "Amounts":
+    def share(self, share: float) -> "EverydayAmounts":
         """This share of all amounts."""
 
         return replace(
@@ -85,7 +85,7 @@ class Amounts:
         )
 
 
-USUAL = Amounts(
+USUAL = EverydayAmounts(
     everyday={
         "espeak": {"train": 80, "tune": 8, "test": 10},
         "kokoro": {"train": 15, "tune": 4, "test": 3},
@@ -119,7 +119,7 @@ USUAL = Amounts(
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class EverydayMaterial:
     """What the head of a language is made from; `folder` has its sounds and features, `styles` Kokoro's
     speakers."""
 
@@ -127,10 +127,10 @@ class Material:
     folder: Path
     synthesizers: tuple[str, ...]
     styles: Path
-    amounts: Amounts
+    amounts: EverydayAmounts
 
 
-def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]:
+def make_everyday(material: EverydayMaterial, prompts: Path, out: Path) -> Iterator[str]:
     """Everything from nothing to the head and its card in `out`; reports progress.
 
     `prompts`: the folder of what the agent itself says, by language.
@@ -142,7 +142,7 @@ def make_everyday(material: Material, prompts: Path, out: Path) -> Iterator[str]
     yield from fit_everyday(material.language, material.folder / "features", material.amounts.rounds, out)
 
 
-def make_sounds(material: Material, split: Split) -> Iterator[str]:
+def make_sounds(material: EverydayMaterial, split: Split) -> Iterator[str]:
     """The sounds of one split, people's too; what there is already is not made again."""
     language, folder = material.language, material.folder
     plans = {name: plan(language, name, split, material.amounts) for name in material.synthesizers}
@@ -155,7 +155,7 @@ def make_sounds(material: Material, split: Split) -> Iterator[str]:
         yield from copy_once(place, partial(copy_people, shard))
 
 
-def plan(language: Language, synthesizer: str, split: Split, amounts: Amounts) -> list[SpokenFile]:
+def plan(language: Language, synthesizer: str, split: Split, amounts: EverydayAmounts) -> list[SpokenFile]:
     """What one synthesizer says for one split, in an order whose every beginning is a fair sample."""
     random = Random(f"everyday/{synthesizer}/{split}")
     said: list[tuple[str, str]] = []

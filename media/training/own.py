@@ -28,7 +28,7 @@ import numpy as np
 
 from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.spotter import HEADS, plain
-from media.training.enrolled import Person, sayings_of
+from media.training.enrolled import EnrolledPerson, sayings_of
 from media.training.features import LENT
 from media.training.language import Language
 from media.training.speech import (
@@ -109,7 +109,7 @@ SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Amounts:
+class PhraseAmounts:
     """Utterances by synthesizer and split: of the phrase, of what is similar to it, of anything else.
 
     `people`: recordings of people; `rounds`: batches of training.
@@ -121,7 +121,7 @@ class Amounts:
     people: Mapping[Split, int]
     rounds: int
 
-    def share(self, share: float) -> "Amounts":
+    def share(self, share: float) -> "PhraseAmounts":
         """This share of all amounts."""
 
         return replace(
@@ -134,7 +134,7 @@ class Amounts:
         )
 
 
-USUAL = Amounts(
+USUAL = PhraseAmounts(
     said={
         "espeak": {"train": 300, "tune": 60, "test": 60},
         "kokoro": {"train": 60, "tune": 12, "test": 20},
@@ -162,14 +162,14 @@ USUAL = Amounts(
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class PhraseMaterial:
     """The material for training: the folder of Kokoro's speakers, sounds that the agent plays, and who lent
     a voice."""
 
     styles: Path
     prompts: tuple[Path, ...]
-    amounts: Amounts
-    voices: tuple[Person, ...] = ()
+    amounts: PhraseAmounts
+    voices: tuple[EnrolledPerson, ...] = ()
 
 
 class Missing(Exception):
@@ -227,7 +227,7 @@ def sayings(phrase: str, language: Language) -> Sayings:
 
 
 def sounds_of(
-    phrase: str, language: Language, synthesizer: str, split: Split, *, amounts: Amounts, said: Sayings
+    phrase: str, language: Language, synthesizer: str, split: Split, *, amounts: PhraseAmounts, said: Sayings
 ) -> list[SpokenFile]:
     """What one synthesizer says, in shards that each have some of everything."""
     random = Random(f"{phrase}/{synthesizer}/{split}")
@@ -250,7 +250,7 @@ def sounds_of(
 
 
 def shards(
-    phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
+    phrase: str, language: Language, synthesizers: Sequence[str], amounts: PhraseAmounts
 ) -> list[tuple[str, list[SpokenFile]]]:
     """Everything that is said, by synthesizer, in parts of SHARD; the slowest come first."""
     said = sayings(phrase, language)
@@ -262,13 +262,13 @@ def shards(
     return found
 
 
-def people_of(split: Split, amounts: Amounts) -> list[Path]:
+def people_of(split: Split, amounts: PhraseAmounts) -> list[Path]:
     """Some recordings of people, if installed."""
     found = people(split)
     return Random(split).sample(found, min(amounts.people[split], len(found)))
 
 
-def link_voices(voices: Sequence[Person], phrase: str, sounds: Path) -> None:
+def link_voices(voices: Sequence[EnrolledPerson], phrase: str, sounds: Path) -> None:
     """Links to their sayings, a shard for each person; sounds of other phrases are in none."""
     for number, person in enumerate(voices):
         for name, said in ((KEYWORD, phrase), (OTHER, None)):
@@ -284,7 +284,7 @@ def shard_of(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PhraseQuestions:
     """The questions of all sounds, as deep steps of the language's shipped head, `start`."""
 
     start: Head
@@ -292,7 +292,7 @@ class Heard:
     tune: "Questions"
 
 
-def load_heard(language: Language, features: Path) -> Heard:
+def load_heard(language: Language, features: Path) -> PhraseQuestions:
     """All of train.*.npz and of tune.*.npz, deepened once for all trainings."""
     from media.training.fit import deepened, load_rows  # with JAX, which takes a second
 
@@ -301,11 +301,11 @@ def load_heard(language: Language, features: Path) -> Heard:
         deepened(start.weights, load_rows(sorted(features.glob(f"{split}.*.npz")), [KEYWORD, OTHER]))
         for split in SPLITS[:2]
     )
-    return Heard(start, train, tune)
+    return PhraseQuestions(start, train, tune)
 
 
 def fit_own(
-    phrase: str, heard: Heard, rounds: int, leave_out: Sequence[str] = ()
+    phrase: str, heard: PhraseQuestions, rounds: int, leave_out: Sequence[str] = ()
 ) -> Iterator[tuple[int, Head | None]]:
     """Train, and choose thresholds on `tune`; yields the number of batches so far, last the head.
 

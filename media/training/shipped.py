@@ -53,7 +53,7 @@ MBROLA = "recorded\n  speakers' diphones by Debian's `mbrola-*`, free to synthes
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ShippedMaterial:
     """What a head is made from: `folder` has its sounds and features, `styles` Kokoro's speakers, `prompts`
     what the agent itself says, by language."""
 
@@ -63,7 +63,9 @@ class Material:
     prompts: Path
 
 
-def make_shipped(language: Language, material: Material, out: Path, share: float = 1.0) -> Iterator[str]:
+def make_shipped(
+    language: Language, material: ShippedMaterial, out: Path, share: float = 1.0
+) -> Iterator[str]:
     """Everything from nothing to the head and its card in `out`; reports progress.
 
     `share`: of the usual sounds and batches.

@@ -304,7 +304,7 @@ def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SoundLabel:
     """What a file tells of itself; texts are empty and `pitch` None for one that `write` did not make.
 
     `pitch`: a factor of the voice's own, as in Manner.
@@ -315,11 +315,11 @@ class Said:
     pitch: float | None
 
 
-def told(path: Path) -> Said:
+def told(path: Path) -> SoundLabel:
     """By the file's own words."""
     with soundfile.SoundFile(path) as sound:
         named, _, pitch = sound.comment.partition(" ")
-        return Said(sound.title, sound.artist, float(pitch) if named == "pitch" else None)
+        return SoundLabel(sound.title, sound.artist, float(pitch) if named == "pitch" else None)
 
 
 def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path) -> Synthesizer:

@@ -117,7 +117,7 @@ class BucketPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObjectVersion:
     """One version of an object; `version` is None where the bucket keeps none, `sha256` (hex) if unknown."""
 
     version: str | None
@@ -165,7 +165,7 @@ class Bucket:
         )
         return _version(answer)
 
-    def look(self, name: str, version: str | None = None) -> Seen | None:
+    def look(self, name: str, version: str | None = None) -> ObjectVersion | None:
         """The newest version, or this one; None: nothing has that name.
 
         A version that a marker of deletion hides is not seen by its name alone.
@@ -177,7 +177,7 @@ class Bucket:
             self._be_sure(name)
             return None
         encoded = answer.get("ChecksumSHA256")
-        return Seen(
+        return ObjectVersion(
             version=_version(answer),
             bytes=answer["ContentLength"],
             sha256=base64.b64decode(encoded).hex() if encoded and "-" not in encoded else None,

@@ -7,7 +7,7 @@ it.
     first    its key, without which no piece could ever be opened
 
 It only reads files that others write, so it is in no call's way: no call waits for it, and the store may
-be slow or away for as long as the disk has room; `Pace` says when one that has failed is asked again.
+be slow or away for as long as the disk has room; `RetryPace` says when one that has failed is asked again.
 Every put has its row first (`rows.object_rows`), and only a recording that is open or closed gets one:
 what was refused before that gets none, what is refused later is on the list by then. Another thread
 removes (`erase`), so that no removal waits for a put.
@@ -38,7 +38,7 @@ _AGAIN_S = (1.0, 30.0)  # after which the store is asked again, doubling between
 
 
 @dataclass(slots=True)
-class Pace:
+class RetryPace:
     """When the store is asked again after it has failed."""
 
     since: float | None = None  # it fails
@@ -117,7 +117,7 @@ class Uploads:
 
     def __init__(self, host: Host, step_s: float = STEP_S) -> None:
         self.figures = UploadFigures()
-        self.pace = Pace()
+        self.pace = RetryPace()
         self._bucket = host.bucket
         self._store = host.store
         self._rows = host.store.objects

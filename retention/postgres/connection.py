@@ -383,7 +383,7 @@ def _parameters(conninfo: str, password: str | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class SchemaStep:
     """One change of the tables."""
 
     number: int
@@ -397,7 +397,7 @@ class Steps:
     """All that this program knows, and the table of those that were taken. Methods raise psycopg.Error."""
 
     table: str
-    every: tuple[Step, ...]
+    every: tuple[SchemaStep, ...]
 
     def taken(self, connection: Connection) -> list[dict[str, object]] | None:
         """Those that were taken; None where there are no tables yet."""
@@ -413,7 +413,7 @@ class Steps:
         if newer:
             raise StoreError(f"{database}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
 
-    def pending(self, connection: Connection) -> list[Step]:
+    def pending(self, connection: Connection) -> list[SchemaStep]:
         """Those that are still to be taken."""
         taken = {step["number"] for step in self.taken(connection) or []}
         return [step for step in self.every if step.number not in taken]

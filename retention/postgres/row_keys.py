@@ -40,7 +40,7 @@ from retention.postgres.connection import Connection, postgres_errors_of
 from retention.postgres.database import NAME
 from retention.postgres.schema import KEYED
 from retention.rows.pages import Row
-from retention.rows.rows import Forgotten, StoreError, TryAgain
+from retention.rows.rows import ForgottenKeys, StoreError, TryAgain
 from retention.vault import KEY_BYTES, decode, encode
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]*(/[0-9A-Za-z][0-9A-Za-z-]*)*", re.ASCII)
@@ -190,7 +190,7 @@ class BundleLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class CurrentBundle:
     """A bundle as it is now."""
 
     revision: Revision
@@ -211,30 +211,30 @@ class Revisions:
         sql = "SELECT bundle, revision, version FROM key_bundles WHERE bundle = ANY(?)"
         return {row["bundle"]: _revision(row) for row in db.read(sql, [bundles])}
 
-    def present(self, revision: Revision) -> Present:
+    def present(self, revision: Revision) -> CurrentBundle:
         """What it holds. Raises FileNotFoundError if it is gone, perhaps since it was replaced meanwhile."""
         if revision.number == 0:
-            return Present(revision, {})
-        return Present(revision, read_bundle(revision, self.blobs.get(revision.name, revision.version)))
+            return CurrentBundle(revision, {})
+        return CurrentBundle(revision, read_bundle(revision, self.blobs.get(revision.name, revision.version)))
 
-    def now(self, revision: Revision) -> Present:
+    def now(self, revision: Revision) -> CurrentBundle:
         """What it holds, or what has followed it in these moments. Raises BundleLost."""
         try:
             return self.present(revision)
         except FileNotFoundError:
             return self.followed(revision, _SINCE)
 
-    def followed(self, revision: Revision, ahead: int = _AHEAD) -> Present:
+    def followed(self, revision: Revision, ahead: int = _AHEAD) -> CurrentBundle:
         """The revision that followed one that is gone. Raises BundleLost."""
         for number in range(revision.number + 1, revision.number + ahead):
             later = Revision(revision.bundle, number)
             try:
-                return Present(later, read_bundle(later, self.blobs.get(later.name)))
+                return CurrentBundle(later, read_bundle(later, self.blobs.get(later.name)))
             except FileNotFoundError:
                 continue
         raise BundleLost(f"{self.blobs.where(revision.name)}: is missing, and so are the keys of rows")
 
-    def change(self, db: Connection, bundle: str, edit: Edit, *, forgetting: bool = False) -> Present:
+    def change(self, db: Connection, bundle: str, edit: Edit, *, forgetting: bool = False) -> CurrentBundle:
         """Have `edit(db, keys)` say what the bundle holds from now on, None for no change; what it holds.
 
         `edit` runs in the transaction that names the new revision. With `forgetting`, what others have begun
@@ -294,7 +294,9 @@ class Revisions:
             db.execute(_NOTE, [bundle, number])
         return number
 
-    def _changed(self, db: Connection, bundle: str, number: int, edit: Edit, forgetting: bool) -> Present:
+    def _changed(
+        self, db: Connection, bundle: str, number: int, edit: Edit, forgetting: bool
+    ) -> CurrentBundle:
         before = self._locked(db, bundle)
         if before.revision.number >= number:
             raise _Behind(before.revision.number)
@@ -308,7 +310,7 @@ class Revisions:
             db.execute(_REPLACED, [bundle, before.revision.number, before.revision.version])
         return self._put(db, Revision(bundle, number), keys)
 
-    def _locked(self, db: Connection, bundle: str) -> Present:
+    def _locked(self, db: Connection, bundle: str) -> CurrentBundle:
         """What it holds now; a database that is older than the vault is told what followed."""
         sql = "SELECT bundle, revision, version FROM key_bundles WHERE bundle = ? FOR UPDATE"
         revision = _revision(db.read(sql, [bundle])[0])
@@ -323,11 +325,11 @@ class Revisions:
         db.execute(_UNOWNED, [[f"{bundle}/{key}" for key in present.keys]])
         return present
 
-    def _put(self, db: Connection, revision: Revision, keys: Keys) -> Present:
+    def _put(self, db: Connection, revision: Revision, keys: Keys) -> CurrentBundle:
         version = self.blobs.put(revision.name, bundle_content(revision, keys))
         sql = "UPDATE key_bundles SET revision = ?, version = ?, names = ? WHERE bundle = ?"
         db.execute(sql, [revision.number, version, len(keys), revision.bundle])
-        return Present(Revision(revision.bundle, revision.number, version), keys)
+        return CurrentBundle(Revision(revision.bundle, revision.number, version), keys)
 
     def _sweep(self, db: Connection, bundle: str, but: list[int]) -> None:
         """Under the lock nobody puts one but who is cut off, for whom it is done again for a day."""
@@ -441,7 +443,7 @@ class RowKeys:
         self._host = host or "0"
         self._lock = threading.RLock()
         self._stocks = {kind: _Stock() for kind in KeyKind}
-        self._remembered: dict[str, tuple[float, Present]] = {}
+        self._remembered: dict[str, tuple[float, CurrentBundle]] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -521,7 +523,7 @@ class RowKeys:
 
     # keys that go
 
-    def forget(self) -> Forgotten:
+    def forget(self) -> ForgottenKeys:
         """Remove the keys of rows that need them no more, with every copy in the vault.
 
         What cannot be removed now is counted; the next time it is tried again.
@@ -544,7 +546,7 @@ class RowKeys:
                     self._revisions.remove_old(db, bundle)
                 except (OSError, BundleLost, BundleError) as error:
                     problem = problem or str(error)
-            return Forgotten(gone, self._left(db), problem)
+            return ForgottenKeys(gone, self._left(db), problem)
 
     def left(self) -> int:
         """How many keys, and bundles with keys, should be gone and are still there."""
@@ -582,7 +584,7 @@ class RowKeys:
 
     def _noted(
         self, db: Connection, bundle: str, names: list[str], edit: Callable[[Connection, Keys], Keys | None]
-    ) -> Present | None:
+    ) -> CurrentBundle | None:
         """Make keys in a bundle, noted as what has to go until rows take them; None: it is full, or lost."""
         taken = False
 
@@ -692,7 +694,7 @@ class RowKeys:
         self._remember(present)
         return present.keys
 
-    def _remember(self, present: Present) -> None:
+    def _remember(self, present: CurrentBundle) -> None:
         with self._lock:
             self._remembered.pop(present.revision.bundle, None)
             self._remembered[present.revision.bundle] = (time.monotonic(), present)

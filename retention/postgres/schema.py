@@ -21,7 +21,7 @@ what leads to a person; until the others have been hashed anew they are found by
 from dataclasses import dataclass
 
 from retention.postgres.board_rows import TABLE as BOARD
-from retention.postgres.connection import Step, Steps
+from retention.postgres.connection import SchemaStep, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +405,7 @@ _INDEXES = (
 
 GUARDS = (*GUARDS_OF_ROWS, *KEY_RULES)
 STEPS = (
-    Step(
+    SchemaStep(
         number=1,
         name="tables",
         gentle=False,

@@ -41,7 +41,7 @@ from retention.postgres.schema import HASHES, SEARCHED, WORDS
 from retention.records import RecordError, to_text
 from retention.rows.chain import TABLES, UNREADABLE
 from retention.rows.pages import Query, Row, updating
-from retention.rows.rows import DamagedRow, Forgotten, Rows, TryAgain
+from retention.rows.rows import DamagedRow, ForgottenKeys, Rows, TryAgain
 from retention.rows.selection import Condition, Selection, Sought, is_address_of
 
 PERIOD = timedelta(hours=6)
@@ -52,7 +52,7 @@ _LENGTH = 16  # bytes of a hash
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """A time in rows, from `since` until before `until`."""
 
     since: str
@@ -65,10 +65,10 @@ def period_of(started_at: str) -> str:
     return f"{started_at[:11]}{int(started_at[11:13]) // hours * hours:02d}"
 
 
-def span_of(period: str) -> Span:
+def span_of(period: str) -> TimeSpan:
     """When a period is."""
     since = datetime.strptime(period, "%Y-%m-%dT%H").replace(tzinfo=UTC)
-    return Span(to_text(since), to_text(since + PERIOD))
+    return TimeSpan(to_text(since), to_text(since + PERIOD))
 
 
 def search_key(query: Query, keys: RowKeys, started_at: str) -> RowKey:
@@ -412,7 +412,7 @@ class SealedStore(SharedStore):
         """Have keys for this many new rows made in one go, before they are written."""
         self.keys.reserve(rows, ahead=min(_AHEAD * rows, _MOST_AHEAD))
 
-    def forget_keys(self) -> Forgotten:
+    def forget_keys(self) -> ForgottenKeys:
         """Remove what the list has, in every version. Raises TryAgain where the database does not answer."""
         return self.keys.forget()
 
@@ -474,7 +474,7 @@ class SealedStore(SharedStore):
                 return table, rows
         return "", []
 
-    def _end_period(self, period: str, span: Span) -> None:
+    def _end_period(self, period: str, span: TimeSpan) -> None:
         """It is whole, or over."""
         kept = (
             f"EXISTS (SELECT 1 FROM {table} WHERE started_at >= ? AND started_at < ? AND sealed IS NOT NULL)"

@@ -85,15 +85,15 @@ Kind = tuple[int | None, str | None]  # the code of the answer, and who gave it
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CallSpan:
     """A number of calls, and the times of the first and the last."""
 
     count: int
     first: datetime
     last: datetime
 
-    def __add__(self, other: "Span") -> "Span":
-        return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
+    def __add__(self, other: "CallSpan") -> "CallSpan":
+        return CallSpan(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
 
 
 class PendingRejections:
@@ -104,7 +104,7 @@ class PendingRejections:
         self._hour = ""
         self._taken = 0
         self._receipts: list[Receipt] = []
-        self._counts: dict[Kind, Span] = {}
+        self._counts: dict[Kind, CallSpan] = {}
 
     def takes(self, at: datetime) -> bool:
         """Whether a call rejected at that moment may have a receipt, as far as this process knows."""
@@ -122,7 +122,7 @@ class PendingRejections:
     def count(self, at: datetime, code: int | None, by: str | None) -> None:
         """Count a call without a receipt."""
         with self._lock:
-            self._add_counts({(code, by): Span(1, at, at)})
+            self._add_counts({(code, by): CallSpan(1, at, at)})
 
     def keep(self, receipt: Receipt) -> None:
         """Keep its receipt, or count it."""
@@ -152,7 +152,7 @@ class PendingRejections:
             if due := self._counts_due(now, over):
                 counts, self._counts = self._counts, {}
         written = False
-        beyond: dict[Kind, Span] = {}
+        beyond: dict[Kind, CallSpan] = {}
         try:
             with store.write():
                 room = _room(store, now, len(receipts))
@@ -182,7 +182,7 @@ class PendingRejections:
 
     # under the lock
 
-    def _add_counts(self, counts: dict[Kind, Span]) -> None:
+    def _add_counts(self, counts: dict[Kind, CallSpan]) -> None:
         self._counts = _merged(self._counts, counts)
 
     def _counts_due(self, now: datetime, over: bool) -> bool:
@@ -190,7 +190,7 @@ class PendingRejections:
         return any(over or abs(now - span.first) >= SUMS_EVERY for span in self._counts.values())
 
 
-def sum_of(counts: dict[Kind, Span]) -> int:
+def sum_of(counts: dict[Kind, CallSpan]) -> int:
     """How many calls these counts are together."""
     return sum(span.count for span in counts.values())
 
@@ -207,19 +207,19 @@ def _room(store: Rows, now: datetime, wanted: int) -> int:
     return room
 
 
-def _counted(receipts: Iterable[Receipt]) -> dict[Kind, Span]:
-    counts: dict[Kind, Span] = {}
+def _counted(receipts: Iterable[Receipt]) -> dict[Kind, CallSpan]:
+    counts: dict[Kind, CallSpan] = {}
     for receipt in receipts:
-        counts = _merged(counts, {_kind(receipt): Span(1, receipt.started_at, receipt.started_at)})
+        counts = _merged(counts, {_kind(receipt): CallSpan(1, receipt.started_at, receipt.started_at)})
     return counts
 
 
-def _merged(one: dict[Kind, Span], other: dict[Kind, Span]) -> dict[Kind, Span]:
+def _merged(one: dict[Kind, CallSpan], other: dict[Kind, CallSpan]) -> dict[Kind, CallSpan]:
     both = {kind: one[kind] + other[kind] for kind in one.keys() & other.keys()}
     return one | other | both
 
 
-def _sums(counts: dict[Kind, Span]) -> Iterator[Sum]:
+def _sums(counts: dict[Kind, CallSpan]) -> Iterator[Sum]:
     for (code, by), span in counts.items():
         yield Sum(what=REJECTED, count=span.count, from_at=span.first, until_at=span.last, code=code, by=by)
 

@@ -336,7 +336,7 @@ _BY_TIME = ("started_at", "id")
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class ForgottenKeys:
     """What became of the keys of rows that are forgotten, where a database needs them to forget.
 
     How many keys were removed, how many (or bundles with some) are still there, and why: `problem`.
@@ -635,12 +635,12 @@ class Rows(Chained):
 
     # keys of rows, in a database that remembers what was written
 
-    def forget_keys(self) -> Forgotten:
+    def forget_keys(self) -> ForgottenKeys:
         """Remove from the vault what opens rows that are forgotten, where any does. Raises TryAgain.
 
         Each write has tried to, so this finds what could not be removed then, or a crash has left.
         """
-        return Forgotten()
+        return ForgottenKeys()
 
     def keys_left(self) -> int:
         """How many keys and bundles of keys should be gone, and are there. Raises TryAgain."""

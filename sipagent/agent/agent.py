@@ -26,7 +26,7 @@ from media.hearing.listener import AllHeard, Conclusion, KeywordSpotted, Listene
 from media.hearing.vad import SpeechStarted
 from retention.records import Ids
 from sipagent.agent.admission import Admission
-from sipagent.agent.board import Answer, AskAgain, BoardHeard, BoardLost, Claimed, Offered
+from sipagent.agent.board import AskAgain, BoardAnswer, BoardHeard, BoardLost, Claimed, OperatorsOffered
 from sipagent.agent.calls import OWN_LEGS, LiveCall, LiveCalls, Unsure, turned_away
 from sipagent.agent.carrying import Carrying, Tapping
 from sipagent.agent.engine import (
@@ -93,7 +93,7 @@ AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls
 
 log = structlog.get_logger(__name__)
 
-Told = Report | TapFault | Answer | BoardLost | BoardHeard
+AgentFact = Report | TapFault | BoardAnswer | BoardLost | BoardHeard
 """What comes into the inbox."""
 
 
@@ -124,7 +124,7 @@ class Agent:
         self.tally = Tally()
         self.draining = False
         self._tell_ready, self._ready = ready, False
-        self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[AgentFact] = queue.SimpleQueue()
         self._calls = LiveCalls()
         self.tapping = Tapping(recorder, lambda id, reason: self.post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
@@ -176,13 +176,13 @@ class Agent:
 
     # --- from other threads ---
 
-    def post(self, report: Told) -> None:
+    def post(self, report: AgentFact) -> None:
         """Put a report into the inbox; any thread."""
         if isinstance(report, Incoming):  # told on the SIP thread
             self._calls.coming += 1
         self._inbox.put(report)
 
-    def post_and_wake(self, report: Told) -> None:
+    def post_and_wake(self, report: AgentFact) -> None:
         """Put it there, and have it looked at; any thread but the SIP thread."""
         self._inbox.put(report)
         if self._engine:
@@ -270,7 +270,7 @@ class Agent:
             self._reported_at = time.monotonic()
             self._take(engine, self._inbox.get())
 
-    def _take(self, engine: Engine, report: Told) -> None:  # noqa: PLR0912 - one a report
+    def _take(self, engine: Engine, report: AgentFact) -> None:  # noqa: PLR0912 - one a report
         match report:
             case Incoming():
                 self._invited(engine, report)
@@ -302,7 +302,7 @@ class Agent:
                 self._lost(leg)
             case ForeignMedia():
                 self._foreign(engine, report)
-            case Offered() | Claimed() | AskAgain():
+            case OperatorsOffered() | Claimed() | AskAgain():
                 self._answered(engine, report)
             case BoardLost():
                 self.lending.lost()
@@ -324,7 +324,7 @@ class Agent:
         if isinstance(fact, e.LegGone):
             self._leg_is_gone(leg)
 
-    def _answered(self, engine: Engine, answer: Answer) -> None:
+    def _answered(self, engine: Engine, answer: BoardAnswer) -> None:
         call = self._calls.get(answer.call)
         if call is None:
             return

@@ -1,7 +1,7 @@
 """Who is to be rung: the operators' board, of one process or of all. Pure; times are monotonic seconds.
 
-What an agent asks of the board (`Asked`) and what it is told (`Answer`) are frozen values, for the inbox
-and for the link. Calls are named by their ids, which no two processes give alike.
+What an agent asks of the board (`BoardRequest`) and what the board answers (`BoardAnswer`) are frozen
+values, for the inbox and for the link. Calls are named by their ids, which no two processes give alike.
 
 One who is being rung or talks is not rung for another caller, and has `wrap_up_s` of rest after a
 conversation. Who came first is served first: while an earlier caller waits with nobody ringing, a later
@@ -24,7 +24,7 @@ from typing import Literal
 class Seek:
     """Who is to be rung for the call? Not those that it has `tried`; its process has `legs` for ringing.
 
-    `Offered` is the answer.
+    `OperatorsOffered` is the answer.
     """
 
     call: str
@@ -41,7 +41,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseOperator:
     """The call needs that operator no more. `talked`: and has had him, so that he may rest.
 
     `willing`: he is there, so that those who wait may have him at once.
@@ -68,7 +68,7 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class OperatorsOffered:
     """These are to be rung for the call, and nobody else rings them; none: nobody is free, or its turn."""
 
     call: str
@@ -101,8 +101,8 @@ class BoardHeard:
     """The way to the board of all hosts has something to be looked at."""
 
 
-Asked = Seek | Claim | Release | Served | Leave
-Answer = Offered | Claimed | AskAgain
+BoardRequest = Seek | Claim | ReleaseOperator | Served | Leave
+BoardAnswer = OperatorsOffered | Claimed | AskAgain
 
 
 Strategy = Literal["sequential", "simultaneous", "round_robin"]

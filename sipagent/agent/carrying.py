@@ -174,7 +174,7 @@ class Carrying:
                 self._drop(engine, call)
             case e.Reject(status, retry_after_s):
                 engine.reject(call.legs[CALLER], status, retry_after_s)
-            case e.Answer():
+            case e.AnswerCaller():
                 engine.answer(call.legs[CALLER])
             case e.Play(leg, prompt):
                 self._play(engine, call, leg, prompt)

@@ -18,7 +18,7 @@ import structlog
 from sipagent.call import events as e
 
 AGAIN_S = 600.0  # between two words about the same phone: each caller who waits rings it again and again
-WORKS: frozenset[e.Problem] = frozenset({"busy", "declined", "no_answer"})
+WORKS: frozenset[e.DialProblem] = frozenset({"busy", "declined", "no_answer"})
 
 log = structlog.get_logger(__name__)
 

@@ -25,16 +25,16 @@ from typing import Protocol, assert_never
 from retention.files import write_whole
 from sipagent.agent.admission import Admission
 from sipagent.agent.board import (
-    Answer,
     AskAgain,
-    Asked,
     Board,
+    BoardAnswer,
+    BoardRequest,
     Claim,
     Claimed,
     Leave,
-    Offered,
+    OperatorsOffered,
     Process,
-    Release,
+    ReleaseOperator,
     Seek,
     Served,
     Strategy,
@@ -73,10 +73,10 @@ class BoardClient(Protocol):
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
 
-    def tell(self, asked: Asked, now: float) -> list[Answer]:
+    def tell(self, asked: BoardRequest, now: float) -> list[BoardAnswer]:
         """Ask or say something; what is answered at once."""
 
-    def tick(self, now: float) -> list[Answer]:
+    def tick(self, now: float) -> list[BoardAnswer]:
         """What time alone has brought: somebody has rested."""
 
     def lost(self) -> None:
@@ -89,10 +89,10 @@ class BoardClient(Protocol):
 class BoardOfHost(BoardClient, Protocol):
     """One that serves several processes."""
 
-    def tell(self, asked: Asked, now: float, process: Process = 0) -> list[Answer]:
+    def tell(self, asked: BoardRequest, now: float, process: Process = 0) -> list[BoardAnswer]:
         """`process`: which one asks."""
 
-    def die(self, calls: list[str], now: float) -> list[Answer]:
+    def die(self, calls: list[str], now: float) -> list[BoardAnswer]:
         """The process of these calls has died: what was their own is free."""
 
 
@@ -110,14 +110,14 @@ class LocalBoardClient:
     def deadline(self) -> float | None:
         return self.board.deadline
 
-    def tell(self, asked: Asked, now: float, process: Process = 0) -> list[Answer]:
+    def tell(self, asked: BoardRequest, now: float, process: Process = 0) -> list[BoardAnswer]:
         """`process`: which one of several asks."""
         match asked:
             case Seek():
                 return self._seek(asked, now, process)
             case Claim(call, uri):
                 return [Claimed(call, uri, self.board.claim(uri, call))]
-            case Release(call, uri, talked, willing):
+            case ReleaseOperator(call, uri, talked, willing):
                 self.board.release(uri, call, now, talked)
                 return self._somebody_free(now) if willing else []
             case Served(call):
@@ -129,25 +129,25 @@ class LocalBoardClient:
             case _:
                 assert_never(asked)
 
-    def _seek(self, asked: Seek, now: float, process: Process) -> list[Answer]:
+    def _seek(self, asked: Seek, now: float, process: Process) -> list[BoardAnswer]:
         found = self.board.seek(asked.call, asked.tried, now, asked.legs, process)
         if not found:
-            return [Offered(asked.call, ())]
+            return [OperatorsOffered(asked.call, ())]
         if self.board.strategy == "round_robin":
             self.turned(found[-1])
         # one who asked too early, while this one had nobody, is no longer behind it
-        return [Offered(asked.call, found), *self._somebody_free(now, asked.call)]
+        return [OperatorsOffered(asked.call, found), *self._somebody_free(now, asked.call)]
 
-    def _somebody_free(self, now: float, but: str = "") -> list[Answer]:
+    def _somebody_free(self, now: float, but: str = "") -> list[BoardAnswer]:
         return [AskAgain(call) for call in self.board.hopeful(now) if call != but]
 
-    def tick(self, now: float) -> list[Answer]:
+    def tick(self, now: float) -> list[BoardAnswer]:
         return self._somebody_free(now) if self.board.due(now) else []
 
     def lost(self) -> None:
         raise AssertionError("the board is here")
 
-    def die(self, calls: list[str], now: float) -> list[Answer]:
+    def die(self, calls: list[str], now: float) -> list[BoardAnswer]:
         """The process of these calls has died: what was their own is free."""
         for call in calls:
             self.board.die(call, now)
@@ -171,7 +171,7 @@ def local_board_client(
 class RemoteBoardClient:
     """Asks the supervisor; `send` must not wait. Answers come as messages, from whoever reads the link."""
 
-    def __init__(self, send: Callable[[Asked], None]) -> None:
+    def __init__(self, send: Callable[[BoardRequest], None]) -> None:
         self._send = send
         self._lost = False
 
@@ -179,19 +179,19 @@ class RemoteBoardClient:
     def deadline(self) -> float | None:
         return None
 
-    def tell(self, asked: Asked, now: float) -> list[Answer]:
+    def tell(self, asked: BoardRequest, now: float) -> list[BoardAnswer]:
         if not self._lost:
             self._send(asked)
             return []
         match asked:
             case Seek(call):
-                return [Offered(call, ())]
+                return [OperatorsOffered(call, ())]
             case Claim(call, uri):
                 return [Claimed(call, uri, granted=False)]
             case _:
                 return []
 
-    def tick(self, now: float) -> list[Answer]:
+    def tick(self, now: float) -> list[BoardAnswer]:
         return []
 
     def lost(self) -> None:
@@ -225,7 +225,7 @@ class Lent:
 class Lending:
     """Belongs to the SIP thread, as its client does; `answered` is called with what is answered at once."""
 
-    def __init__(self, board_client: BoardClient, answered: Callable[[Answer], None]) -> None:
+    def __init__(self, board_client: BoardClient, answered: Callable[[BoardAnswer], None]) -> None:
         self.board_client = board_client
         self._answered = answered
         self._calls: dict[str, Lent] = {}
@@ -308,7 +308,7 @@ class Lending:
             for uri in lent.waits:
                 self._answered(Claimed(id, uri, granted=False))
 
-    def answer(self, answer: Answer) -> list[Then]:
+    def answer(self, answer: BoardAnswer) -> list[Then]:
         """What follows for a call that is up; one that is not has given everything back."""
         lent = self._calls.get(answer.call)
         if lent is None:
@@ -316,7 +316,7 @@ class Lending:
         match answer:
             case AskAgain():
                 return [e.OperatorFree()]
-            case Offered(_, uris):
+            case OperatorsOffered(_, uris):
                 # one who has been claimed meanwhile must not be given back: the claim's answer follows
                 offered = [uri for uri in uris if uri not in lent.waits]
                 lent.operators.update(offered)
@@ -337,7 +337,7 @@ class Lending:
             return [waited]
         if answer.granted:
             lent.operators.discard(answer.uri)
-            self._ask(Release(answer.call, answer.uri, talked=False, willing=True))
+            self._ask(ReleaseOperator(answer.call, answer.uri, talked=False, willing=True))
         return [e.LegGone(waited.leg, GIVEN_UP if waited.leg in lent.given_up else BUSY)]
 
     # --- steps ---
@@ -348,8 +348,8 @@ class Lending:
     def _give_back(self, call: LiveCall, uri: str, talked: bool, willing: bool) -> None:
         if lent := self._calls.get(call.id):
             lent.operators.discard(uri)
-        self._ask(Release(call.id, uri, talked, willing))
+        self._ask(ReleaseOperator(call.id, uri, talked, willing))
 
-    def _ask(self, asked: Asked) -> None:
+    def _ask(self, asked: BoardRequest) -> None:
         for answer in self.board_client.tell(asked, time.monotonic()):
             self._answered(answer)

@@ -31,7 +31,7 @@ from media.recording.tap import TapError
 from retention.marks import ArchiveError, MustGo
 from retention.records import Receipt, Recording, Sum
 from retention.reserve import Record, Reserve, ReserveFull
-from retention.rows.counts import LOST, PendingRejections, Span
+from retention.rows.counts import LOST, CallSpan, PendingRejections
 from retention.rows.rows import Busy, HeadNotWritten, Rows, StoreError, TryAgain
 from retention.vault import KeysError
 from sipagent.config.errors import counted
@@ -157,7 +157,7 @@ class RowWriter:
         self._receipts: dict[str, Receipt] = {}
         self._recordings: dict[str, Recording] = {}  # whose row, `open`, is yet to be written
         self._rejected = PendingRejections()
-        self._lost: Span | None = None  # not yet told
+        self._lost: CallSpan | None = None  # not yet told
         self._version = 0
         self._failing = False
         self._told: set[str] = set()
@@ -204,7 +204,7 @@ class RowWriter:
                 lost = self._left_out or list(self._receipts.values())
                 for receipt in lost:
                     del self._receipts[receipt.id]
-                    self._lose(Span(1, receipt.started_at, receipt.ended_at or receipt.started_at))
+                    self._lose(CallSpan(1, receipt.started_at, receipt.ended_at or receipt.started_at))
                 self._left_out = []
                 self._version += 1
             count += len(lost)
@@ -224,7 +224,7 @@ class RowWriter:
                 self._put(receipt.id, partial(self._write_receipt, receipt.id), wait_s)
             elif receipt.ended_at is not None:
                 self._tell_once("there is no room for more receipts: those of further calls are lost")
-                self._lose(Span(1, receipt.started_at, receipt.ended_at))
+                self._lose(CallSpan(1, receipt.started_at, receipt.ended_at))
 
     def keep_rejected(self, receipt: Receipt) -> None:
         """The call was rejected: a receipt, or one more in a sum."""
@@ -405,7 +405,7 @@ class RowWriter:
         except StoreError as wrong:
             if over := not isinstance(wrong, TryAgain):
                 with self._changed:
-                    self._lose(Span(1, receipt.started_at, receipt.ended_at or receipt.started_at))
+                    self._lose(CallSpan(1, receipt.started_at, receipt.ended_at or receipt.started_at))
             raise
         finally:
             with self._changed:
@@ -478,7 +478,7 @@ class RowWriter:
         most = WAITING if receipt.recording_id is None else 2 * WAITING
         return receipt.id in self._receipts or len(self._receipts) < most
 
-    def _lose(self, span: Span) -> None:
+    def _lose(self, span: CallSpan) -> None:
         self.lost += span.count
         self._lost = span if self._lost is None else self._lost + span
 
@@ -497,5 +497,5 @@ class RowWriter:
         self._alert(f"rows: {fault}")
 
 
-def _lost(span: Span) -> Sum:
+def _lost(span: CallSpan) -> Sum:
     return Sum(what=LOST, count=span.count, from_at=span.first, until_at=span.last)

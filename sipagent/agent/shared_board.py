@@ -4,7 +4,7 @@
 of it. The board itself is `Board`: it is put together from the text, asked, and written back. Times are
 seconds of the database's clock. Calls are named `host:…`, processes `host/…`. A host that has been silent
 for longer than its lease is gone, and its calls with it, as those of a process that has died. One that
-was only cut off, or finds another text than it left, tells all anew (`Told`); for `BACK_S` nobody is rung
+was only cut off, or finds another text than it left, tells all anew (`HostView`); for `BACK_S` nobody is rung
 whom a host had that has not told yet.
 
 **The thread `board`** (`BoardThread`) is the way there. Nobody waits for it: it is told, and asked what
@@ -43,16 +43,16 @@ import structlog
 
 from retention.postgres.board_rows import BoardAway, Change
 from sipagent.agent.board import (
-    Answer,
     AskAgain,
-    Asked,
     Board,
+    BoardAnswer,
+    BoardRequest,
     Claim,
     Claimed,
     Leave,
-    Offered,
+    OperatorsOffered,
     Process,
-    Release,
+    ReleaseOperator,
     Seek,
     Served,
     Standing,
@@ -77,7 +77,7 @@ class NotOnBoard(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class AskingHost:
     """A host that asks: its name, a word for this run of its service, its lease in seconds, its operators."""
 
     name: str
@@ -92,10 +92,10 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProcessMessage:
     """What a process of the host asks or says of a call."""
 
-    asked: Asked
+    asked: BoardRequest
     process: str
 
 
@@ -122,7 +122,7 @@ class Waiter:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HostView:
     """All that a host knows: `waiting` in their order, `engaged` as operator and call, `rests` as operator
     and the seconds that are left; `last`: who was rung last; `lent`: whom other hosts had when it last heard,
     and which."""
@@ -139,11 +139,11 @@ class Farewell:
     """The host's service ends; what is still its own is free."""
 
 
-What = Said | Died | Look | Told | Farewell
+What = ProcessMessage | Died | Look | HostView | Farewell
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BoardQuestion:
     """One of a host's, by whose `number` it knows the answers."""
 
     number: int
@@ -151,13 +151,13 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class QuestionOutcome:
     """`answers`: of each question, by its number; `again`: the host's calls that may ask again, `elsewhere`
     those of others; `due_in_s`: when the next rest ends that somebody waits for; `last`: who was rung last;
     `lent`: the operators that calls of other hosts have, and which host that is.
     """
 
-    answers: tuple[tuple[int, tuple[Answer, ...]], ...]
+    answers: tuple[tuple[int, tuple[BoardAnswer, ...]], ...]
     again: tuple[str, ...]
     elsewhere: tuple[str, ...]
     due_in_s: float | None
@@ -169,7 +169,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Present:
+class PresentHost:
     """A host on the board, and when it was last heard."""
 
     run: str
@@ -179,10 +179,10 @@ class Present:
 
 
 @dataclass(slots=True)
-class Shared:
+class BoardState:
     """What the text says. `came`: when each call that waits came."""
 
-    hosts: dict[str, Present] = field(default_factory=dict)
+    hosts: dict[str, PresentHost] = field(default_factory=dict)
     came: dict[str, float] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
 
@@ -207,19 +207,19 @@ class Shared:
         )
 
 
-def read(text: str | None) -> Shared:
+def read(text: str | None) -> BoardState:
     """Raises NewerBoard. Without a text that can be read nothing is known, and all tell anew."""
     try:
-        return Shared() if text is None else _read(json.loads(text))
+        return BoardState() if text is None else _read(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError):  # somebody has written into it by hand
-        return Shared()
+        return BoardState()
 
 
-def _read(said: Any) -> Shared:
+def _read(said: Any) -> BoardState:
     if said["format"] != FORMAT:
         raise NewerBoard("a newer version of this program keeps the board")
     hosts = {
-        name: Present(run, seen, lease_s, tuple(extensions))
+        name: PresentHost(run, seen, lease_s, tuple(extensions))
         for name, (run, seen, lease_s, extensions) in said["hosts"].items()
     }
     waiting, engaged = said["waiting"], said["engaged"]
@@ -231,17 +231,19 @@ def _read(said: Any) -> Shared:
         rests_until=said["rests"],
         last=said["last"],
     )
-    return Shared(hosts, {call: came for call, _, came, _ in waiting}, standing)
+    return BoardState(hosts, {call: came for call, _, came, _ in waiting}, standing)
 
 
 # --- what questions make of it ---
 
 
-def answered(text: str | None, host: Host, questions: Sequence[Question], now: float) -> tuple[str, Outcome]:
+def answered(
+    text: str | None, host: AskingHost, questions: Sequence[BoardQuestion], now: float
+) -> tuple[str, QuestionOutcome]:
     """The next text, and what becomes of a host's questions. Raises NotOnBoard, NewerBoard."""
     shared = read(text)
     there = shared.hosts.get(host.name)
-    tells = bool(questions) and isinstance(questions[0].what, Told)
+    tells = bool(questions) and isinstance(questions[0].what, HostView)
     if not tells and (there is None or there.run != host.run):
         raise NotOnBoard(displaced=there is not None)
     turn = Turn(shared, host, now)
@@ -253,7 +255,7 @@ def answered(text: str | None, host: Host, questions: Sequence[Question], now: f
 class Turn:
     """A host's turn at the board."""
 
-    def __init__(self, shared: Shared, host: Host, now: float) -> None:
+    def __init__(self, shared: BoardState, host: AskingHost, now: float) -> None:
         self.shared, self.host, self.now = shared, host, now
         self.standing = shared.standing
         self.board = Board(
@@ -282,14 +284,14 @@ class Turn:
                 del self.shared.hosts[name]
                 self._heed(self._client.die(self._calls_of(name), self.now))
 
-    def answers(self, what: What) -> list[Answer]:
+    def answers(self, what: What) -> list[BoardAnswer]:
         """What a question is answered with; who may ask again is noted."""
         match what:
-            case Said(asked, process):
+            case ProcessMessage(asked, process):
                 said = self._client.tell(asked, self.now, process)
             case Died(calls):
                 said = self._client.die(list(calls), self.now)
-            case Told():
+            case HostView():
                 said = self._told(what)
             case Look():
                 said = []
@@ -301,15 +303,15 @@ class Turn:
         self._note_who_came()
         return self._heed(said)
 
-    def outcome(self, answers: tuple[tuple[int, tuple[Answer, ...]], ...]) -> Outcome:
+    def outcome(self, answers: tuple[tuple[int, tuple[BoardAnswer, ...]], ...]) -> QuestionOutcome:
         """At the turn's end."""
         host = self.host
-        self.shared.hosts[host.name] = Present(host.run, self.now, host.lease_s, host.extensions)
+        self.shared.hosts[host.name] = PresentHost(host.run, self.now, host.lease_s, host.extensions)
         if self._ends:
             del self.shared.hosts[host.name]
         self._heed(self._client.tick(self.now))
         due, again = self.board.deadline, [call for call in self._again if call in self.standing.waiting]
-        return Outcome(
+        return QuestionOutcome(
             answers,
             tuple(call for call in again if _host_of(call) == host.name),
             tuple(call for call in again if _host_of(call) != host.name),
@@ -324,7 +326,7 @@ class Turn:
                 if (host := _host_of(call)) != self.host.name:
                     yield uri, host
 
-    def _heed(self, answers: Iterable[Answer]) -> list[Answer]:
+    def _heed(self, answers: Iterable[BoardAnswer]) -> list[BoardAnswer]:
         """Note who may ask again; the other answers."""
         answers = list(answers)
         self._again |= {one.call: None for one in answers if isinstance(one, AskAgain)}
@@ -339,7 +341,7 @@ class Turn:
         holding = (call for uri in self.standing.engaged for call in self.standing.holders(uri))
         return [call for call in dict.fromkeys((*self.standing.waiting, *holding)) if _host_of(call) == name]
 
-    def _told(self, told: Told) -> list[Answer]:
+    def _told(self, told: HostView) -> list[BoardAnswer]:
         """The host's part is what it says now, and nothing else."""
         there, came = self.shared.hosts.get(self.host.name), dict(self.shared.came)
         ours = self._calls_of(self.host.name)
@@ -380,12 +382,12 @@ DISPLACED_S = 10.0  # before the next, where another agent has the name of this 
 STEADY_S = 10.0  # a connection that lasted so long had not failed
 
 
-class Rows(Protocol):
+class BoardConnection(Protocol):
     """A connection; implemented by `retention.postgres.board_rows.BoardRows`. All raise BoardAway."""
 
     def fileno(self) -> int: ...
 
-    def change(self, change: Change[Outcome], until: float) -> Outcome: ...
+    def change(self, change: Change[QuestionOutcome], until: float) -> QuestionOutcome: ...
 
     def heard(self) -> list[str]: ...
 
@@ -400,8 +402,8 @@ class Ask:
     """To be asked on this connection; dropped where there is another by then."""
 
     connection: int
-    host: Host
-    question: Question
+    host: AskingHost
+    question: BoardQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,11 +427,11 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class QuestionsAnswered:
     """What the questions have come to."""
 
     connection: int
-    outcome: Outcome
+    outcome: QuestionOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,13 +448,15 @@ class Lost:
     reason: str
 
 
-FromThread = Connected | Heard | MayAsk | Lost
+FromThread = Connected | QuestionsAnswered | MayAsk | Lost
 
 
 class BoardThread:
     """`connect` raises BoardAway; `woken` is called when there is something to hear, and must not wait."""
 
-    def __init__(self, connect: Callable[[], Rows], woken: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, connect: Callable[[], BoardConnection], woken: Callable[[], None] = lambda: None
+    ) -> None:
         self._connect = connect
         self.woken = woken
         self._told: queue.SimpleQueue[ToThread] = queue.SimpleQueue()
@@ -461,7 +465,7 @@ class BoardThread:
         self._bell.setblocking(False)
         self._rings.setblocking(False)
         self._connection = 0
-        self._host: Host | None = None  # who asked last
+        self._host: AskingHost | None = None  # who asked last
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="board", daemon=True)
 
@@ -537,7 +541,7 @@ class BoardThread:
         self._connection += 1
         self._say(Connected(self._connection))
 
-    def _wait(self, rows: Rows) -> None:
+    def _wait(self, rows: BoardConnection) -> None:
         poll = select.poll()
         poll.register(rows.fileno(), select.POLLIN)
         poll.register(self._bell, select.POLLIN)
@@ -545,7 +549,7 @@ class BoardThread:
         with suppress(BlockingIOError):
             self._bell.recv(4096)
 
-    def _serve(self, rows: Rows) -> bool:
+    def _serve(self, rows: BoardConnection) -> bool:
         """Ask what is to be asked, and hear what others say; False: the connection is to be renewed."""
         asks: list[Ask] = []
         while not self._told.empty():
@@ -561,7 +565,7 @@ class BoardThread:
             self._say(MayAsk(tuple(calls)))
         return True
 
-    def _ask(self, rows: Rows, asks: list[Ask]) -> None:
+    def _ask(self, rows: BoardConnection, asks: list[Ask]) -> None:
         self._host = asks[-1].host
         questions = [one.question for one in asks]
         try:
@@ -571,18 +575,18 @@ class BoardThread:
                 raise
             self._begin()
         else:
-            self._say(Heard(self._connection, outcome))
+            self._say(QuestionsAnswered(self._connection, outcome))
 
-    def _take_leave(self, rows: Rows) -> None:
+    def _take_leave(self, rows: BoardConnection) -> None:
         """After all that is still to be said."""
         self._serve(rows)
         if self._host is not None:
             with suppress(NotOnBoard):
-                rows.change(_change(self._host, [Question(0, Farewell())]), time.monotonic() + LIMIT_S)
+                rows.change(_change(self._host, [BoardQuestion(0, Farewell())]), time.monotonic() + LIMIT_S)
 
 
-def _change(host: Host, questions: list[Question]) -> Change[Outcome]:
-    def change(text: str | None, now: float) -> tuple[str, list[str], Outcome]:
+def _change(host: AskingHost, questions: list[BoardQuestion]) -> Change[QuestionOutcome]:
+    def change(text: str | None, now: float) -> tuple[str, list[str], QuestionOutcome]:
         after, outcome = answered(text, host, questions, now)
         return after, list(outcome.elsewhere), outcome
 
@@ -632,7 +636,7 @@ class SharedBoardClient:
         self._own = own
         self._thread = thread
         self._alert = alert
-        self._host = Host(
+        self._host = AskingHost(
             host, secrets.token_hex(8), lease_s, board.extensions, board.wrap_up_s, board.strategy
         )
         self._numbers = itertools.count(1)
@@ -673,7 +677,7 @@ class SharedBoardClient:
     def _looks_at(self) -> float | None:
         return self._look_at if self._connection and not self._decides else None
 
-    def tell(self, asked: Asked, now: float, process: Process = 0) -> list[Answer]:
+    def tell(self, asked: BoardRequest, now: float, process: Process = 0) -> list[BoardAnswer]:
         """Ask or say something; what is answered at once. `process`: which one of several asks."""
         if asked.call not in self._word_of and not isinstance(asked, Seek | Claim):
             return []  # it has nothing, and waits for nobody
@@ -688,7 +692,7 @@ class SharedBoardClient:
             self._forget(asked.call)
         return answers
 
-    def die(self, calls: list[str], now: float) -> list[Answer]:
+    def die(self, calls: list[str], now: float) -> list[BoardAnswer]:
         """The process of these calls has died: what was their own is free."""
         words = [self._word_of[call] for call in calls if call in self._word_of]
         answers = self._own.die(words, now)
@@ -706,9 +710,9 @@ class SharedBoardClient:
         self._own.reload(extensions, wrap_up_s, strategy)
         self._host = replace(self._host, extensions=extensions, wrap_up_s=wrap_up_s, strategy=strategy)
 
-    def tick(self, now: float) -> list[Answer]:
+    def tick(self, now: float) -> list[BoardAnswer]:
         """What has been heard, and what time alone has brought."""
-        answers: list[Answer] = []
+        answers: list[BoardAnswer] = []
         while (said := self._thread.hear()) is not None:
             answers += self._heard(said, now)
         if (at := self._gives_up_at) is not None and at <= now:
@@ -723,13 +727,13 @@ class SharedBoardClient:
 
     # --- what is asked ---
 
-    def _note_when(self, asked: Asked, now: float) -> None:
+    def _note_when(self, asked: BoardRequest, now: float) -> None:
         if isinstance(asked, Seek):
             self._came.setdefault(asked.call, now)
         elif isinstance(asked, Served):
             self._came.pop(asked.call, None)
 
-    def _note(self, asked: Asked, now: float, process: Process) -> None:
+    def _note(self, asked: BoardRequest, now: float, process: Process) -> None:
         """Have it asked; the own board knows already what no answer changes."""
         board = self._own.board
         match asked:
@@ -737,7 +741,7 @@ class SharedBoardClient:
                 board.enter(call, legs, process)
             case Claim():
                 pass
-            case Release(call, uri, talked, _):
+            case ReleaseOperator(call, uri, talked, _):
                 board.release(uri, call, now, talked)
             case Served(call):
                 board.served(call)
@@ -745,7 +749,7 @@ class SharedBoardClient:
                 board.leave(call)
             case _:
                 assert_never(asked)
-        self._ask(Said(asked, self._named(process)), now, process)
+        self._ask(ProcessMessage(asked, self._named(process)), now, process)
 
     def _ask(self, what: What, now: float, process: Process = 0) -> None:
         number = next(self._numbers)
@@ -754,14 +758,14 @@ class SharedBoardClient:
 
     def _put(self, number: int, what: What) -> None:
         if self._connection:
-            self._thread.put(Ask(self._connection, self._host, Question(number, what)))
+            self._thread.put(Ask(self._connection, self._host, BoardQuestion(number, what)))
 
     def _tell_anew(self, now: float) -> None:
         """All that is known here, and then what has not been answered."""
         self._open = {
             number: one
             for number, one in self._open.items()
-            if isinstance(one.what, Said) and isinstance(one.what.asked, Seek | Claim)
+            if isinstance(one.what, ProcessMessage) and isinstance(one.what.asked, Seek | Claim)
         }
         asked = list(self._open.items())
         self._open = {}
@@ -770,7 +774,7 @@ class SharedBoardClient:
             self._open[number] = one
             self._put(number, one.what)
 
-    def _all(self, now: float) -> Told:
+    def _all(self, now: float) -> HostView:
         standing = self._own.board.standing
         waiting = tuple(
             Waiter(call, self._named(process), now - self._came.get(call, now), call in standing.legless)
@@ -779,16 +783,16 @@ class SharedBoardClient:
         holders = ((uri, call) for uri in standing.engaged for call in standing.holders(uri))
         engaged = ((uri, call) for uri, call in holders if call != ELSEWHERE)
         rests = ((uri, until - now) for uri, until in standing.rests_until.items() if until > now)
-        return Told(waiting, tuple(engaged), tuple(rests), standing.last, self._lent)
+        return HostView(waiting, tuple(engaged), tuple(rests), standing.last, self._lent)
 
     # --- what is heard ---
 
-    def _heard(self, said: FromThread, now: float) -> list[Answer]:
+    def _heard(self, said: FromThread, now: float) -> list[BoardAnswer]:
         match said:
             case Connected(connection):
                 self._connection, self._decides, self._lost_at = connection, False, None
                 self._tell_anew(now)
-            case Heard(connection, outcome):
+            case QuestionsAnswered(connection, outcome):
                 return self._answered(outcome, now) if connection == self._connection else []
             case MayAsk(words):
                 return self._translated([AskAgain(word) for word in words])
@@ -802,7 +806,7 @@ class SharedBoardClient:
                 assert_never(said)
         return []
 
-    def _answered(self, outcome: Outcome, now: float) -> list[Answer]:
+    def _answered(self, outcome: QuestionOutcome, now: float) -> list[BoardAnswer]:
         if self.alone:
             self.alone = False
             self._give_back_lent(now)
@@ -810,7 +814,7 @@ class SharedBoardClient:
         self._lent = outcome.lent
         if outcome.due_in_s is not None:
             self._look_at = min(self._look_at, now + outcome.due_in_s)
-        board, answers = self._own.board, list[Answer]()
+        board, answers = self._own.board, list[BoardAnswer]()
         for number, said in outcome.answers:
             if self._open.pop(number, None) is None:  # it has been answered here, or its call is over
                 continue
@@ -822,16 +826,16 @@ class SharedBoardClient:
             self._own.turned(outcome.last)
         return self._translated([*answers, *(AskAgain(word) for word in outcome.again)])
 
-    def _take(self, answer: Answer) -> None:
+    def _take(self, answer: BoardAnswer) -> None:
         """Let the own board know what the shared one has said."""
         match answer:
-            case Offered(call, uris):
+            case OperatorsOffered(call, uris):
                 for uri in uris:
                     self._own.board.admit(uri, call)
             case Claimed(call, uri, granted) if granted:
                 self._own.board.admit(uri, call)
 
-    def _go_alone(self, now: float) -> list[Answer]:
+    def _go_alone(self, now: float) -> list[BoardAnswer]:
         """Nobody answers: what has been asked is answered here, in its order."""
         if self._connection:
             self._reason = f"no answer within {LIMIT_S:g} s"
@@ -849,14 +853,14 @@ class SharedBoardClient:
                 " told by the phones' own busy"
             )
         asked, self._open = list(self._open.values()), {}
-        answers: list[Answer] = []
+        answers: list[BoardAnswer] = []
         for one in asked:
-            if isinstance(one.what, Said) and isinstance(one.what.asked, Seek | Claim):
+            if isinstance(one.what, ProcessMessage) and isinstance(one.what.asked, Seek | Claim):
                 answers += self._own.tell(one.what.asked, now, one.process)
         hopeful = [AskAgain(word) for word in self._own.board.hopeful(now)]
         return self._translated([*answers, *hopeful])
 
-    def _give_back_lent(self, now: float) -> list[Answer]:
+    def _give_back_lent(self, now: float) -> list[BoardAnswer]:
         """Whoever was lent to other hosts may be free: what the own board answers."""
         self._lent, self._lent_until = (), None
         return self._own.tell(Leave(ELSEWHERE), now)
@@ -878,11 +882,11 @@ class SharedBoardClient:
         del self._word_of[self._call_of.pop(word)]
         self._came.pop(word, None)
         for number, one in list(self._open.items()):
-            said = one.what.asked if isinstance(one.what, Said) else None
+            said = one.what.asked if isinstance(one.what, ProcessMessage) else None
             if said is not None and said.call == word and not isinstance(said, Leave):
                 del self._open[number]
 
-    def _translated(self, answers: list[Answer]) -> list[Answer]:
+    def _translated(self, answers: list[BoardAnswer]) -> list[BoardAnswer]:
         """As the calls are called here; those that are over are not answered."""
         known = (one for one in answers if one.call in self._call_of)
         return [replace(one, call=self._call_of[one.call]) for one in known]

@@ -18,8 +18,8 @@ from typing import Literal
 CALLER = 0
 
 Method = Literal["rfc4733", "info", "inband"]
-Sound = Literal["tone", "speech"]
-Problem = Literal["unreachable", "no_answer", "busy", "declined", "refused", "silent"]
+SoundKind = Literal["tone", "speech"]
+DialProblem = Literal["unreachable", "no_answer", "busy", "declined", "refused", "silent"]
 Indication = Literal["on", "off", "paused"]  # as RFC 7866 section 6.1.2 says it
 
 
@@ -213,14 +213,14 @@ class DtmfPressed:
 class HearingBegan:
     """A tone or an utterance has begun on the caller's leg; a digit, a verdict or `HearingEnded` follows."""
 
-    what: Sound
+    what: SoundKind
 
 
 @dataclass(frozen=True, slots=True)
 class HearingEnded:
     """What had begun came to nothing: no digit, no words about the recording."""
 
-    what: Sound
+    what: SoundKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +397,7 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerCaller:
     """Answer the caller with 200."""
 
 
@@ -528,7 +528,7 @@ class ReportOperator:
     """Count who was rung in vain, and tell of a phone that is out of order. `status`: its answer, or 0."""
 
     uri: str
-    problem: Problem
+    problem: DialProblem
     status: int = 0
 
 
@@ -540,7 +540,7 @@ class Finish:
 Command = (
     Drop
     | Reject
-    | Answer
+    | AnswerCaller
     | Play
     | Speak
     | StopPlaying

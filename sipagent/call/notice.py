@@ -26,7 +26,7 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
         if fact.open and fact.draw and call.policy.recording:
             call.note(fact.draw, "agent")
         call.phase = Phase.ANSWERED
-        call.do(e.Answer())
+        call.do(e.AnswerCaller())
 
 
 def reject(call: CallState, status: int, retry_after_s: int | None = None) -> None:
@@ -235,7 +235,7 @@ def hearing_ended(call: CallState, fact: e.HearingEnded) -> None:
     heard(call, fact.what)
 
 
-def heard(call: CallState, what: e.Sound) -> None:
+def heard(call: CallState, what: e.SoundKind) -> None:
     """What had begun has its verdict; a window that waited for it is over."""
     call.hearing -= {what}
     if what == "speech":

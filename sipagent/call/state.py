@@ -115,7 +115,7 @@ class CallState:
         self.unclear: e.KeywordHeard | None = None  # what the caller is asked about
         self.asks_about_this = False  # somebody still speaks who is asked about it
         self.late_speech = False  # somebody speaks who may have begun before the window closed, or the bridge
-        self.hearing: frozenset[e.Sound] = frozenset()
+        self.hearing: frozenset[e.SoundKind] = frozenset()
         self.late_until = 0.0  # until then something that began before the hunt or the bridge may be heard
         self.told_refused = False  # the caller has heard that the refusal counts
         self.referred = 0  # how many of the targets have not taken the call

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from media.prompt import PromptError
-from media.training.enrolled import EnrolledError, Person
+from media.training.enrolled import EnrolledError, EnrolledPerson
 from retention import stamps
 from retention.archive import Archive
 from retention.clock import ClockReading, read_clock, suspended
@@ -174,7 +174,9 @@ def _voices(config: Config, now: datetime) -> Iterator[Finding]:
             yield warning(VOICES, f"{place.name}: expires on {until:%Y-%m-%d}, and {named} with it")
     yield from _voices_readable(config.voices, [place for place, _ in found])
     ends = [
-        expires_at(place, person, config.voices_days) for place, person in found if isinstance(person, Person)
+        expires_at(place, person, config.voices_days)
+        for place, person in found
+        if isinstance(person, EnrolledPerson)
     ]
     if ends:
         yield ok(VOICES, f"{counted(len(ends), 'voice')}, the first until {min(ends):%Y-%m-%d}")

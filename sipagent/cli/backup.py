@@ -16,11 +16,11 @@ import click
 from retention.backup import (
     CONFIG,
     CONFIGURATION,
+    BackupRequest,
+    CheckedBackup,
     Manifest,
+    RestoreTarget,
     Settled,
-    Source,
-    Target,
-    Wish,
     back_up,
     checked,
     doubt,
@@ -35,7 +35,7 @@ from retention.marks import Marks
 from retention.rebuild import Rebuilt, Unrebuilt, rebuild
 from retention.records import Json, to_text
 from retention.stamps import proven
-from retention.verify import Problem, verify
+from retention.verify import Mismatch, verify
 from sipagent import __version__
 from sipagent.agent.stored import archive_of, copied_to_of, files_in, is_here, is_there, spool_of, store_of
 from sipagent.cli.options import identity_option, passphrase_option, unlock
@@ -81,7 +81,7 @@ def backup_command(
         raise Failure(_("{path}: there is no database yet").format(path=config.database))
     archive, at = work.archive(), now()
     taken, missing = _configured(config, secrets=secrets)
-    wish = Wish(
+    wish = BackupRequest(
         folder=directory,
         now=at,
         program=__version__,
@@ -211,7 +211,7 @@ def restore_command(
             with alone(places.lock):
                 refuse_what_is_there(target, backup)
                 _write(config.file, new)
-                source = Source(backup=backup, manifest=manifest, files=files_in(backup))
+                source = CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup))
                 count = put_back(source, target, now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
                 told = f"a backup of {to_text(manifest.made_at)}"
@@ -228,8 +228,8 @@ def restore_command(
     ctx.exit(1 if problems or done.failed or done.suspended else 0)
 
 
-def _target(config: "Config") -> Target:
-    return Target(
+def _target(config: "Config") -> RestoreTarget:
+    return RestoreTarget(
         places=config.places,
         files=spool_of(config),
         marks=Marks(config.recording.directory),
@@ -274,7 +274,7 @@ def _make_folder(folder: Path) -> None:
         share_owner(folder)
 
 
-def _restored_json(manifest: Manifest, count: int, done: Settled, problems: list[Problem]) -> Json:
+def _restored_json(manifest: Manifest, count: int, done: Settled, problems: list[Mismatch]) -> Json:
     purged = done.purged
     return {
         "made_at": to_text(manifest.made_at),
@@ -289,7 +289,7 @@ def _restored_json(manifest: Manifest, count: int, done: Settled, problems: list
 
 
 def _show_restored(
-    work: Workplace, manifest: Manifest, count: int, done: Settled, problems: list[Problem]
+    work: Workplace, manifest: Manifest, count: int, done: Settled, problems: list[Mismatch]
 ) -> None:
     made = full(work.local(manifest.made_at))
     click.echo(

@@ -12,14 +12,14 @@ import click
 from media.hearing.embedding import HeadError
 from media.hearing.spotter import known_heads, plain
 from media.prompt import PromptError
-from media.training.enrolled import EnrolledError, Person
+from media.training.enrolled import EnrolledError, EnrolledPerson
 from retention.records import to_text
 from sipagent.cli.program import Failure, Workplace, json_option, print_json, words
 from sipagent.cli.terminal import Column, console, full, show_table
 from sipagent.config.errors import ConfigError
 from sipagent.config.tables import folder_name
 from sipagent.enrol.keeping import expires_at, forget, voices
-from sipagent.enrol.script import LANGUAGES, Script, ScriptError, default_phrases, script
+from sipagent.enrol.script import LANGUAGES, EnrolScript, ScriptError, default_phrases, script
 from sipagent.languages.spoken import shown
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def _list(work: Workplace, as_json: bool) -> None:
     people = [
         replace(person, expires_at=expires_at(place, person, config.voices_days))
         for place, person in rows
-        if isinstance(person, Person)
+        if isinstance(person, EnrolledPerson)
     ]
     if as_json:
         print_json([_json(person) for person in people])
     elif not people:
         click.echo(_("Nobody has lent a voice."))
     else:
-        columns: list[Column[Person]] = [
+        columns: list[Column[EnrolledPerson]] = [
             Column("name", lambda one: one.name, shrinks=True),
             Column("number", lambda one: one.number),
             Column("language", lambda one: one.language),
@@ -126,11 +126,11 @@ def _list(work: Workplace, as_json: bool) -> None:
         raise Failure(wrong[0])
 
 
-def _phrases(person: Person) -> list[str]:
+def _phrases(person: EnrolledPerson) -> list[str]:
     return list(dict.fromkeys(one.phrase for one in person.sayings if one.phrase is not None))
 
 
-def _json(person: Person) -> dict[str, Any]:
+def _json(person: EnrolledPerson) -> dict[str, Any]:
     return {
         "name": person.name,
         "number": person.number,
@@ -196,7 +196,7 @@ def _take_calls(
     from sipagent.edge.process import EdgeProcess
     from sipagent.edge.rpc import EdgeError
     from sipagent.enrol import network
-    from sipagent.enrol.driver import Enrolments, Terms
+    from sipagent.enrol.driver import Enrolments, EnrolTerms
     from sipagent.logs import configure_log
     from sipagent.pjsip import EngineError, PjsipEngine
     from sipagent.service.children import own_folder
@@ -208,7 +208,7 @@ def _take_calls(
         _failed(doubt)
     orders = Orders(drain_s=0.0)
     heed(orders)
-    terms = Terms(
+    terms = EnrolTerms(
         extension=table.extension,
         colleagues=table.colleagues,
         folder=table.folder,
@@ -259,7 +259,9 @@ def _table(config: "Config") -> "EnrolTable":
     return config.enrol
 
 
-def _script(config: "Config", table: "EnrolTable", phrases: tuple[str, ...], speech: str | None) -> Script:
+def _script(
+    config: "Config", table: "EnrolTable", phrases: tuple[str, ...], speech: str | None
+) -> EnrolScript:
     language = speech or config.service.language
     if language not in LANGUAGES:
         said = _("no prompts in {code!r}; accepted: --speech {languages}")
@@ -275,7 +277,7 @@ def _script(config: "Config", table: "EnrolTable", phrases: tuple[str, ...], spe
         ) from wrong
 
 
-def _kept(work: Workplace, person: Person) -> None:
+def _kept(work: Workplace, person: EnrolledPerson) -> None:
     said = _("{name}: {n} sayings are kept until {day}.")
     day = full(work.local(person.expires_at))
     click.echo(said.format(name=person.name, n=len(person.sayings), day=day))

@@ -48,7 +48,7 @@ STATE = Path("/var/lib/sipagent")
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ServiceUser:
     """A user and the group of that name."""
 
     uid: int
@@ -62,7 +62,7 @@ class Place:
 
     folder: Path
     state: Path | None = None
-    service: Account | None = None
+    service: ServiceUser | None = None
 
 
 def place_of(directory: Path) -> Place:
@@ -72,9 +72,9 @@ def place_of(directory: Path) -> Place:
     return Place(folder=directory, state=STATE, service=_service() if os.geteuid() == 0 else None)
 
 
-def _service() -> Account | None:
+def _service() -> ServiceUser | None:
     try:
-        return Account(pwd.getpwnam(SERVICE).pw_uid, grp.getgrnam(SERVICE).gr_gid)
+        return ServiceUser(pwd.getpwnam(SERVICE).pw_uid, grp.getgrnam(SERVICE).gr_gid)
     except KeyError:
         return None
 
@@ -217,7 +217,7 @@ def no_answers(place: Place, passphrase: str | None) -> Answers:
 
 
 @dataclass(slots=True)
-class _Told:
+class _AnswersFile:
     """A file of answers, with what is of `init` alone taken out of its tables."""
 
     file: Path
@@ -256,8 +256,8 @@ def read_answers(file: Path, place: Place, passphrase: str | None, *, no_passphr
     )
 
 
-def _sorted(tables: dict[str, Any], file: Path) -> _Told:
-    told = _Told(
+def _sorted(tables: dict[str, Any], file: Path) -> _AnswersFile:
+    told = _AnswersFile(
         file, {name: dict(one) if isinstance(one, dict) else one for name, one in tables.items()}, {}
     )
     for key in ("trunk.password", "recording.new_key", "recording.passphrase_file"):
@@ -271,13 +271,13 @@ def _sorted(tables: dict[str, Any], file: Path) -> _Told:
     return told
 
 
-def _text(told: _Told, key: str) -> str | None:
+def _text(told: _AnswersFile, key: str) -> str | None:
     if not isinstance(value := told.own.get(key), str | None):
         raise told.wrong(key, f"{shown(value)} is not a text in quotes", "a text in quotes")
     return value
 
 
-def _look_for_missing(told: _Told) -> None:
+def _look_for_missing(told: _AnswersFile) -> None:
     for key in _WANTED:
         table, name = key.split(".")
         if name not in told.tables.get(table, {}):
@@ -295,7 +295,7 @@ def _look_for_missing(told: _Told) -> None:
         raise told.wrong("recording.recipients", "missing", accepted)
 
 
-def _passphrase(told: _Told) -> str:
+def _passphrase(told: _AnswersFile) -> str:
     key, accepted = "recording.passphrase_file", "a file that holds it in one line, or --no-passphrase"
     named = _text(told, key)
     if not named:
@@ -427,7 +427,7 @@ def init(place: Place, answers: Answers) -> list[Path]:
     text = filled(template(), tables)
     recording = parse(text, place.folder / TEMPLATE).recording
     with ExitStack() as undo:
-        writing = _Writing(place, undo)
+        writing = _FolderWriter(place, undo)
         writing.folder(place.folder)
         for name, source in sounds():
             writing.file(f"prompts/{name}", source.read_bytes())
@@ -484,7 +484,7 @@ def make_pair(stem: Path, passphrase: str | None, comment: str | None = None) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Writing:
+class _FolderWriter:
     """Writes below a folder, and remembers how to take it back.
 
     For a service it is root's, and its group's to read; what it keeps is its own.

@@ -14,7 +14,15 @@ import click
 from media.hearing.detectors import load_detector
 from media.hearing.keyword import Detector, DetectorUnavailable, Meaning
 from media.hearing.spotter import known_heads, plain
-from media.training.enrolled import LEAST_PEOPLE, EnrolledError, Person, Unused, enrolled, sayings_of, usable
+from media.training.enrolled import (
+    LEAST_PEOPLE,
+    EnrolledError,
+    EnrolledPerson,
+    Unused,
+    enrolled,
+    sayings_of,
+    usable,
+)
 from media.training.language import LANGUAGES, Language, language
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, coded, console, figure, in_seconds, percent, show_table, steps
@@ -200,7 +208,7 @@ def train_command(
       sipagent train-keyword "leave me out" --lang en --json
       sipagent train-keyword "je refuse" --lang fr --voices voices
     """
-    from media.training.own import USUAL, Material, Missing
+    from media.training.own import USUAL, Missing, PhraseMaterial
 
     spoken, words = _language(work.config, lang), _phrase(phrase)
     _refuse_known(words, lent is not None)
@@ -214,7 +222,7 @@ def train_command(
                 words,
                 spoken,
                 Path(scratch),
-                Material(
+                PhraseMaterial(
                     styles or next(filter(Path.is_dir, STYLES), STYLES[0]),
                     tuple(_prompts(work.config, words)),
                     USUAL.share(share),
@@ -267,8 +275,8 @@ def _refuse_read_only(folder: Path) -> None:
 class _Voices(NamedTuple):
     """Colleagues who are trained on, and who is left out and why."""
 
-    used: tuple[Person, ...]
-    unused: tuple[tuple[Person, Unused], ...]
+    used: tuple[EnrolledPerson, ...]
+    unused: tuple[tuple[EnrolledPerson, Unused], ...]
 
 
 def _voices(folder: Path, phrase: str, spoken: Language) -> _Voices:
@@ -287,7 +295,7 @@ def _voices(folder: Path, phrase: str, spoken: Language) -> _Voices:
     return _Voices(tuple(used), tuple(unused))
 
 
-def _why(person: Person, why: Unused) -> str:
+def _why(person: EnrolledPerson, why: Unused) -> str:
     if why == "expired":
         return _("kept until {date}").format(date=f"{person.expires_at:%Y-%m-%d}")
     return (
@@ -328,7 +336,7 @@ def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds,
     return install(trained.head, card(trained, spoken, bounds, voices.used), config.refusal.heads, name)
 
 
-def card(trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[Person] = ()) -> str:
+def card(trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[EnrolledPerson] = ()) -> str:
     """The card of the head: what it was made of, and what its check found; it names no person."""
     check = trained.check
     rows = [f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items()]
@@ -399,7 +407,7 @@ def _rate(rate: Rate) -> str:
     return f"{rate.share:.1%} ({low:.0%} to {high:.0%})"
 
 
-def _colleagues(trained: Trained, voices: Sequence[Person]) -> str:
+def _colleagues(trained: Trained, voices: Sequence[EnrolledPerson]) -> str:
     if not voices:
         return ""
     said = sum(len(sayings_of(person, trained.head.phrases[0])) for person in voices)

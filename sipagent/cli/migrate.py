@@ -13,7 +13,7 @@ from retention.archive import Archive
 from retention.files import alone
 from retention.journal import Journal
 from retention.marks import Marks
-from retention.move import Done, Target, move, prepare, put_in_place, take_along, take_stamps, tidy
+from retention.move import Done, MoveTarget, move, prepare, put_in_place, take_along, take_stamps, tidy
 from retention.recording_files import Area, FileKind, RecordingFiles
 from retention.records import Access, Json, to_text
 from retention.rows.rows import Rows
@@ -46,7 +46,7 @@ _STEPS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Options:
     """The options, as they are typed."""
 
     to: str | None
@@ -99,7 +99,7 @@ def migrate_command(
       sipagent migrate --to postgresql://db.example.net/sipagent --objects s3://calls/a
       sipagent migrate --to /var/lib/sipagent/retention.db
     """
-    asked = _Asked(**options)
+    asked = _Options(**options)
     if asked.to is None:
         raise click.UsageError(_ALONE if asked.objects else _("--to is needed"), ctx)
     config = work.config
@@ -131,7 +131,7 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
         prepare(there)
     _refuse_other_accounts(config, new)
     with arriving_of(new) as rows:
-        target = Target(
+        target = MoveTarget(
             name=_name(new),
             rows=rows,
             files=files_apart(new, rows) if config.objects != new.objects else None,
@@ -214,7 +214,7 @@ def _name(config: "Config") -> str:
     return database if config.objects is None else f"{database}, {config.objects.url}"
 
 
-def _planned(config: "Config", asked: _Asked) -> "tuple[Config, str]":
+def _planned(config: "Config", asked: _Options) -> "tuple[Config, str]":
     """The configuration as it will be, and what to write into it, as TOML. Raises ConfigError, Failure."""
     from sipagent.config.load import checked, read, tables_of
 

@@ -12,7 +12,7 @@ from media.prompt import PromptError
 from retention.records import Json, to_text
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.terminal import console, distance, full, in_seconds, show_fields, show_findings
-from sipagent.config.hours import Schedule, State
+from sipagent.config.hours import OpeningState, Schedule
 from sipagent.lookup.parsing import parse_moment
 from sipagent.text.notice import SpokenNotice, spoken_notices
 
@@ -129,7 +129,7 @@ def _moment(work: Workplace, text: str | None) -> datetime:
     return at
 
 
-def _hours_json(at: datetime, schedule: Schedule, state: State, until: datetime | None) -> Json:
+def _hours_json(at: datetime, schedule: Schedule, state: OpeningState, until: datetime | None) -> Json:
     return {
         "at": to_text(at),
         "timezone": str(schedule.timezone),
@@ -140,7 +140,7 @@ def _hours_json(at: datetime, schedule: Schedule, state: State, until: datetime 
     }
 
 
-def _why(state: State) -> str:
+def _why(state: OpeningState) -> str:
     match state.reason:
         case "always":
             return _("hours.week is absent: open day and night")

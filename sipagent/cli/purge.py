@@ -15,7 +15,7 @@ from media.hearing.embedding import HeadError
 from retention.archive import Archive
 from retention.clock import look, read_clock, resume, suspended
 from retention.files import Places, kept_free
-from retention.purge import Removal, Report, Stay, erase_pending, preview, purge
+from retention.purge import PurgeReport, Removal, Stay, erase_pending, preview, purge
 from retention.records import Access, Json, to_text
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.rows.rows import Rows
@@ -25,7 +25,7 @@ from retention.verify import Orphan
 from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
 from sipagent.edge.files import forget_old_dialogs
-from sipagent.enrol.keeping import Forgotten, expire
+from sipagent.enrol.keeping import ForgottenVoice, expire
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import shown
 from sipagent.lookup.parsing import parse_moment
@@ -148,7 +148,7 @@ def _suspended(why: str) -> str:
     return said.format(why=shown(why))
 
 
-def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
+def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> PurgeReport:
     with steps_of(N_("purging")) as step:
         return purge(archive, moment, work.terms, step, asked, at=now())
 
@@ -158,7 +158,7 @@ def _forget_dialogs(work: Workplace, moment: datetime) -> None:
         click.echo(_("{file} removed: it named callers").format(file=path), err=True)
 
 
-def _expire_voices(work: Workplace, moment: datetime, dry_run: bool) -> list[Forgotten]:
+def _expire_voices(work: Workplace, moment: datetime, dry_run: bool) -> list[ForgottenVoice]:
     """What colleagues have lent, and what learnt from it. Raises Failure for a head that can't be read."""
     config = work.config
     try:
@@ -167,12 +167,12 @@ def _expire_voices(work: Workplace, moment: datetime, dry_run: bool) -> list[For
         raise Failure(*wrong.args) from wrong
 
 
-def _voices_json(lent: Sequence[Forgotten]) -> list[Json]:
+def _voices_json(lent: Sequence[ForgottenVoice]) -> list[Json]:
     return [{"voice": one.voice, "heads": [str(head) for head in one.heads]} for one in lent]
 
 
-def _show_voices(lent: Sequence[Forgotten], dry_run: bool, screen: Console) -> None:
-    columns: list[Column[Forgotten]] = [
+def _show_voices(lent: Sequence[ForgottenVoice], dry_run: bool, screen: Console) -> None:
+    columns: list[Column[ForgottenVoice]] = [
         Column("voice", lambda one: one.voice),
         Column(
             "heads that learnt from it", lambda one: ", ".join(head.name for head in one.heads), wraps=True
@@ -193,7 +193,7 @@ def _moment(work: Workplace, at: str | None) -> datetime:
         ) from error
 
 
-def _report_json(report: Report, at: datetime, dry_run: bool) -> Json:
+def _report_json(report: PurgeReport, at: datetime, dry_run: bool) -> Json:
     return {
         "now": to_text(at),
         "dry_run": dry_run,
@@ -220,7 +220,7 @@ def _removal_json(gone: Removal) -> Json:
     }
 
 
-def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+def _show_report(work: Workplace, report: PurgeReport, dry_run: bool, screen: Console) -> None:
     _show_gone(work, report, dry_run, screen)
     _show_forgotten(report, dry_run, screen)
     if report.held:
@@ -266,7 +266,7 @@ def _show(
         show_table(rows, columns, screen)
 
 
-def _show_gone(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+def _show_gone(work: Workplace, report: PurgeReport, dry_run: bool, screen: Console) -> None:
     erased, would = (
         _("{id} erased: its call had wanted it, and something kept it."),
         _("{id} would be erased: its call had wanted it, and something kept it."),
@@ -293,7 +293,7 @@ def _show_gone(work: Workplace, report: Report, dry_run: bool, screen: Console) 
     screen.print(f"\n{said.format(n=n, size=total)}")
 
 
-def _show_forgotten(report: Report, dry_run: bool, screen: Console) -> None:
+def _show_forgotten(report: PurgeReport, dry_run: bool, screen: Console) -> None:
     receipts, notes, uses = report.receipts, report.notes, report.uses
     if dry_run:
         said = (

@@ -19,7 +19,7 @@ from retention.records import Json, Sum, to_text
 from retention.rows import counts
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
+from retention.statistics import DECISIONS, OTHER, PHASES, RecordingFates, Statistics
 from sipagent.cli.options import period_of
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.terminal import (
@@ -221,7 +221,7 @@ def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
     yield _("on disk"), f"{length(kept.seconds)}, {size(kept.bytes)}"
 
 
-def _fates(fates: Fates) -> str:
+def _fates(fates: RecordingFates) -> str:
     """`836 kept (5 of them held), 46 erased`."""
     others = {name: count for name, count in fates.to_json().items() if name not in ("kept", "held")}
     said = [ngettext("{n} kept", "{n} kept", fates.kept).format(n=fates.kept)] if fates.kept else []

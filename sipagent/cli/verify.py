@@ -26,7 +26,7 @@ from retention.stamps import (
     stamps_beside,
     verify_stamps,
 )
-from retention.verify import Problem, Verified, verify
+from retention.verify import Mismatch, Verified, verify
 from sipagent.agent.stored import is_there, lacks_rows, spool_of, store_of
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, Step, console, figure, full, show_fields, show_table, steps
@@ -35,7 +35,7 @@ from sipagent.config.identity import printable
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import Reason, shown
 
-_FINDING: list[Column[Problem]] = [
+_FINDING: list[Column[Mismatch]] = [
     Column("where", lambda found: shown(found.where)),
     Column("problem", lambda found: shown(found.problem), wraps=True),
 ]
@@ -82,7 +82,7 @@ def verify_command(
     if lacks_rows(work.config, archive.store):
         assert work.config.objects is not None
         said = Reason("has recordings, and no row tells of any: see `sipagent rebuild`")
-        found.problems.append(Problem(work.config.objects.url, said))
+        found.problems.append(Mismatch(work.config.objects.url, said))
     if as_json:
         print_json(_verified_json(found, stamps))
     else:
@@ -113,7 +113,7 @@ def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> S
         seq = wrong.name.partition(".")[0]
         lost = seq.isdecimal() and any(int(seq) in gap for gap in found.gaps)
         (found.lost if lost else found.problems).append(
-            Problem(Reason("stamp {name}", name=wrong.name), wrong.problem)
+            Mismatch(Reason("stamp {name}", name=wrong.name), wrong.problem)
         )
     return report
 

@@ -73,7 +73,7 @@ def parse_date(text: str) -> date:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class OpeningState:
     """Open or closed, and the part of the configuration that decides it.
 
     `what`: `wed 08:30-12:00,13:30-17:30`, `wed` of a day without hours; the holiday's name, or its date; the
@@ -101,7 +101,7 @@ class Schedule:
         """Tell whether the service is open at this aware moment. Raises ValueError for a naive one."""
         return self.state(at).open
 
-    def state(self, at: datetime) -> State:
+    def state(self, at: datetime) -> OpeningState:
         """Tell whether it is open, and why. A closure has priority over a holiday, and a holiday over the
         week."""
         if at.tzinfo is None:
@@ -110,14 +110,14 @@ class Schedule:
         day, minute = local.date(), local.hour * 60 + local.minute
         for first, last in self.closed:
             if first <= day <= last:
-                return State(False, "closed", f"{first}" if first == last else f"{first}/{last}")
+                return OpeningState(False, "closed", f"{first}" if first == last else f"{first}/{last}")
         if day in self.holidays:
-            return State(False, "holiday", self.holidays[day] or f"{day}")
+            return OpeningState(False, "holiday", self.holidays[day] or f"{day}")
         if self.week is None:
-            return State(True, "always", "")
+            return OpeningState(True, "always", "")
         hours = self.week[day.weekday()]
         open = any(start <= minute < end for start, end in hours)
-        return State(open, "week", f"{DAYS[day.weekday()]} {shown(hours)}".rstrip())
+        return OpeningState(open, "week", f"{DAYS[day.weekday()]} {shown(hours)}".rstrip())
 
     def next_change(self, at: datetime) -> datetime | None:
         """Give the UTC moment at which `is_open` next differs from now; None if not within two years."""

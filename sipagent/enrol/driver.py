@@ -13,16 +13,16 @@ from pathlib import Path
 
 from media.frame import Samples
 from media.hearing.dtmf import ToneDetector, ToneHeard
-from media.training.enrolled import Person
+from media.training.enrolled import EnrolledPerson
 from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
 from sipagent.call import events as e
 from sipagent.config.identity import called_number, caller_number
 from sipagent.config.tables import folder_name
 from sipagent.enrol import flow as f
-from sipagent.enrol.keeping import Colleague, Taken, is_kept, keep
+from sipagent.enrol.keeping import Colleague, TakenSaying, is_kept, keep
 from sipagent.enrol.saying import SayingEar
-from sipagent.enrol.script import Script
+from sipagent.enrol.script import EnrolScript
 
 POLL_S = 0.1
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
@@ -30,7 +30,7 @@ LAST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EnrolTerms:
     """Who may call which extension, and how long and where voices are kept; `country` reads numbers.
 
     `replaces`: whose voice may be replaced, once, as `folder_name` writes them.
@@ -53,7 +53,7 @@ class _Sound:
 
 
 @dataclass(slots=True)
-class _Call:
+class _EnrolCall:
     """A call under way; times are monotonic s."""
 
     flow: f.EnrolFlow
@@ -64,7 +64,7 @@ class _Call:
     consented_at: datetime | None = None
     ear: SayingEar | None = None
     tones: ToneDetector = field(default_factory=ToneDetector)
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[TakenSaying] = field(default_factory=list)
 
 
 class Enrolments:
@@ -75,10 +75,10 @@ class Enrolments:
 
     def __init__(
         self,
-        terms: Terms,
-        script: Script,
+        terms: EnrolTerms,
+        script: EnrolScript,
         *,
-        kept: Callable[[Person], None],
+        kept: Callable[[EnrolledPerson], None],
         declined: Callable[[str], None],
         failed: Callable[[str], None],
     ) -> None:
@@ -87,7 +87,7 @@ class Enrolments:
         self._script = script
         self._kept, self._declined, self._failed = kept, declined, failed
         self._inbox: queue.SimpleQueue[Report | _Sound] = queue.SimpleQueue()
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _EnrolCall] = {}
 
     def post(self, report: Report) -> None:
         """Take what the engine reports; any thread."""
@@ -115,7 +115,7 @@ class Enrolments:
         now = time.monotonic()
         for leg, call in list(self._calls.items()):
             if call.flow.deadline is not None and call.flow.deadline <= now:
-                self._handle(engine, leg, f.TimePassed())
+                self._handle(engine, leg, f.DeadlinePassed())
             if not engine.has(leg):
                 self._handle(engine, leg, f.Gone())
                 self._calls.pop(leg, None)
@@ -129,7 +129,7 @@ class Enrolments:
                 if call and call.token == token:
                     played_ms = (time.monotonic() - call.began - waited_s) * 1000
                     whole = played_ms >= self._script.sounds[call.prompt].duration_ms - SHORT_MS
-                    self._handle(engine, leg, f.SoundEnded(whole))
+                    self._handle(engine, leg, f.LastSoundEnded(whole))
             case _Sound(leg, samples):
                 self._heard(engine, leg, samples)
             case OfLeg(leg, fact):
@@ -146,14 +146,14 @@ class Enrolments:
         terms = self._terms
         number = caller_number(report.message, terms.country) or ""
         name = terms.colleagues.get(number)
-        offer = f.Offered(
+        offer = f.InviteArrived(
             known=called_number(report.message, terms.country) == terms.extension,
             listed=name is not None,
             fresh=name is None or self._may_keep(name),
-            free=all(call.flow.phase is f.Phase.OVER for call in self._calls.values()),
+            free=all(call.flow.phase is f.EnrolPhase.OVER for call in self._calls.values()),
         )
         who = Colleague(name or "", number, self._script.language)
-        self._calls[report.leg] = _Call(f.EnrolFlow(self._script.steps), who)
+        self._calls[report.leg] = _EnrolCall(f.EnrolFlow(self._script.steps), who)
         self._handle(engine, report.leg, offer)
         if name is not None and offer.refused_with == f.DECLINE:
             self._declined(name)
@@ -168,40 +168,40 @@ class Enrolments:
         for heard in call.tones.feed(samples):
             if isinstance(heard, ToneHeard):
                 self._handle(engine, leg, f.KeyPressed(heard.digit))
-        if call.ear and call.flow.phase is f.Phase.HEARING and call.ear.feed(samples):
-            self._handle(engine, leg, f.Said(call.ear.fault()))
+        if call.ear and call.flow.phase is f.EnrolPhase.HEARING and call.ear.feed(samples):
+            self._handle(engine, leg, f.SayingHeard(call.ear.fault()))
 
     def _handle(self, engine: Engine, leg: int, fact: f.Fact) -> None:
         if call := self._calls.get(leg):
             for command in call.flow.handle(fact, time.monotonic()):
                 self._carry_out(engine, leg, call, command)
 
-    def _carry_out(self, engine: Engine, leg: int, call: _Call, command: f.Command) -> None:
+    def _carry_out(self, engine: Engine, leg: int, call: _EnrolCall, command: f.Command) -> None:
         match command:
-            case f.Reject(status):
+            case f.RejectInvite(status):
                 engine.reject(leg, status, None)
-            case f.Answer():
+            case f.AcceptInvite():
                 engine.answer(leg)
                 engine.listen(leg)
-            case f.Play(prompt):
+            case f.PlayPrompt(prompt):
                 call.prompt, call.began = prompt, time.monotonic()
                 call.token = engine.play(leg, self._script.sounds[prompt].path, loop=False)
             case f.NoteConsent():
                 call.consented_at = datetime.now(UTC)
-            case f.Listen(step):
+            case f.HearSaying(step):
                 call.ear = SayingEar(step.text)
             case f.Take(step):
                 assert call.ear
-                call.taken.append(Taken(step, call.ear.sound()))
+                call.taken.append(TakenSaying(step, call.ear.sound()))
             case f.Keep():
                 self._handle(engine, leg, self._keep(call))
-            case f.Drop():
+            case f.ForgetSayings():
                 call.taken.clear()
                 call.ear = None
-            case f.HangUp():
+            case f.EndCall():
                 engine.hang_up(leg)
 
-    def _keep(self, call: _Call) -> f.Fact:
+    def _keep(self, call: _EnrolCall) -> f.Fact:
         assert call.consented_at, "the flow orders to keep what was consented to"
         terms, voice = self._terms, folder_name(call.who.name)
         try:
@@ -215,10 +215,10 @@ class Enrolments:
             )
         except OSError as fault:
             self._failed(f"{fault.filename}: {fault.strerror}")
-            return f.NotKept()
+            return f.SayingsNotKept()
         self._replaces.discard(voice)
         self._kept(person)
-        return f.Kept()
+        return f.SayingsKept()
 
 
 def _meaning(fact: e.Fact) -> f.Fact | None:

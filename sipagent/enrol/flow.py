@@ -31,7 +31,7 @@ DECLINE = 603
 """A voice of theirs is kept already."""
 
 
-class Fault(Enum):
+class SayingFault(Enum):
     """Why a saying can't be kept; its value names the prompt that says so."""
 
     NOTHING = "nothing"
@@ -44,7 +44,7 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScriptStep:
     """One saying: `text` is what is said, `phrase` the configured phrase, None where it refuses nothing.
 
     `ask` names the prompt that asks for it, `again` the one after it was said badly.
@@ -60,7 +60,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class InviteArrived:
     """An INVITE. `known`: it calls the extension; `listed`: by a colleague; `free`: no one else is at it.
 
     `fresh`: no voice of theirs is kept, or the administrator lets it be replaced.
@@ -85,7 +85,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class SoundEnded:
+class LastSoundEnded:
     """The sound that was ordered last is over; `whole`: every sample of it went out."""
 
     whole: bool
@@ -104,24 +104,24 @@ class KeyPressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SayingHeard:
     """Something was said after the tone, or nothing; `fault`: None where it can be kept."""
 
-    fault: Fault | None
+    fault: SayingFault | None
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SayingsKept:
     """All that was taken is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class NotKept:
+class SayingsNotKept:
     """It could not be kept, and nothing is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class TimePassed:
+class DeadlinePassed:
     """The deadline has passed."""
 
 
@@ -136,15 +136,15 @@ class Gone:
 
 
 Fact: TypeAlias = (
-    Offered
+    InviteArrived
     | Confirmed
-    | SoundEnded
+    | LastSoundEnded
     | Unheard
     | KeyPressed
-    | Said
-    | Kept
-    | NotKept
-    | TimePassed
+    | SayingHeard
+    | SayingsKept
+    | SayingsNotKept
+    | DeadlinePassed
     | Broken
     | Gone
 )
@@ -154,19 +154,19 @@ Fact: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class RejectInvite:
     """Answer the INVITE with this status."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AcceptInvite:
     """Answer the INVITE with 200."""
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class PlayPrompt:
     """Play a prompt, in place of another."""
 
     prompt: str
@@ -178,38 +178,48 @@ class NoteConsent:
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class HearSaying:
     """Hear what is said from the end of the tone on, which has just ended."""
 
-    step: Step
+    step: ScriptStep
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
     """Put what was heard last beside the rest, in memory."""
 
-    step: Step
+    step: ScriptStep
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Write all that was taken, at once; `Kept` or `NotKept` follows."""
+    """Write all that was taken, at once; `SayingsKept` or `SayingsNotKept` follows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class ForgetSayings:
     """Forget all that was taken."""
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class EndCall:
     """End the call."""
 
 
-Command: TypeAlias = Reject | Answer | Play | NoteConsent | Listen | Take | Keep | Drop | HangUp
+Command: TypeAlias = (
+    RejectInvite
+    | AcceptInvite
+    | PlayPrompt
+    | NoteConsent
+    | HearSaying
+    | Take
+    | Keep
+    | ForgetSayings
+    | EndCall
+)
 
 
-class Phase(Enum):
+class EnrolPhase(Enum):
     """Where an enrolment stands."""
 
     NEW = "new"
@@ -226,11 +236,11 @@ class Phase(Enum):
 
 
 class EnrolFlow:
-    """One call; `deadline` (monotonic s) is when `TimePassed` is due, None for never."""
+    """One call; `deadline` (monotonic s) is when `DeadlinePassed` is due, None for never."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[ScriptStep]) -> None:
         self.steps = tuple(steps)
-        self.phase = Phase.NEW
+        self.phase = EnrolPhase.NEW
         self.deadline: float | None = None
         self._next = 0  # the step that is asked for
         self._tries = 0
@@ -240,99 +250,102 @@ class EnrolFlow:
     def handle(self, fact: Fact, now: float) -> list[Command]:  # noqa: PLR0911, PLR0912 - one a fact
         """What follows; a fact that means nothing in this phase is ignored."""
         match fact, self.phase:
-            case Offered(), Phase.NEW:
+            case InviteArrived(), EnrolPhase.NEW:
                 return self._offered(fact, now)
-            case _, Phase.NEW | Phase.OVER:
+            case _, EnrolPhase.NEW | EnrolPhase.OVER:
                 return []
             case Gone(), _:
-                self._enter(Phase.OVER, None)
-                return [Drop()]
+                self._enter(EnrolPhase.OVER, None)
+                return [ForgetSayings()]
             case Broken(), _:
                 return self._end()
-            case Confirmed(), Phase.OFFERED:
-                return self._say(Phase.WELCOME, WELCOME, now)
-            case Unheard(), Phase.WELCOME | Phase.CONSENT | Phase.REMINDED:
-                return self._say(Phase.WELCOME, WELCOME, now)
-            case Unheard(), Phase.ASKING | Phase.TONE | Phase.HEARING:  # who has consented heard no welcome
+            case Confirmed(), EnrolPhase.OFFERED:
+                return self._say(EnrolPhase.WELCOME, WELCOME, now)
+            case Unheard(), EnrolPhase.WELCOME | EnrolPhase.CONSENT | EnrolPhase.REMINDED:
+                return self._say(EnrolPhase.WELCOME, WELCOME, now)
+            case (
+                Unheard(),
+                EnrolPhase.ASKING | EnrolPhase.TONE | EnrolPhase.HEARING,
+            ):  # who has consented heard no welcome
                 return self._end()
-            case SoundEnded(), _:
+            case LastSoundEnded(), _:
                 return self._sound_ended(fact.whole, now)
-            case KeyPressed(digit), Phase.CONSENT | Phase.REMINDED if digit == CONSENTS:
+            case KeyPressed(digit), EnrolPhase.CONSENT | EnrolPhase.REMINDED if digit == CONSENTS:
                 return [NoteConsent(), *self._ask(now)]
-            case Said(), Phase.HEARING:
+            case SayingHeard(), EnrolPhase.HEARING:
                 return self._said(fact.fault, now)
-            case Kept(), Phase.KEEPING:
-                return self._say(Phase.PARTING, THANKS, now)
-            case NotKept(), Phase.KEEPING:
-                return [Drop(), *self._say(Phase.PARTING, FAILED, now)]
-            case TimePassed(), _:
+            case SayingsKept(), EnrolPhase.KEEPING:
+                return self._say(EnrolPhase.PARTING, THANKS, now)
+            case SayingsNotKept(), EnrolPhase.KEEPING:
+                return [ForgetSayings(), *self._say(EnrolPhase.PARTING, FAILED, now)]
+            case DeadlinePassed(), _:
                 return self._time_passed(now)
         return []
 
-    def _offered(self, offer: Offered, now: float) -> list[Command]:
+    def _offered(self, offer: InviteArrived, now: float) -> list[Command]:
         if (status := offer.refused_with) is not None:
-            self._enter(Phase.OVER, None)
-            return [Reject(status)]
-        self._enter(Phase.OFFERED, now + CONFIRM_S)
-        return [Answer()]
+            self._enter(EnrolPhase.OVER, None)
+            return [RejectInvite(status)]
+        self._enter(EnrolPhase.OFFERED, now + CONFIRM_S)
+        return [AcceptInvite()]
 
     def _sound_ended(self, whole: bool, now: float) -> list[Command]:
         if self._to_say:
             first, self._to_say = self._to_say[0], self._to_say[1:]
-            return self._say(Phase.TONE if first == TONE else self.phase, first, now)
+            return self._say(EnrolPhase.TONE if first == TONE else self.phase, first, now)
         match self.phase:
-            case Phase.WELCOME if not whole:  # who has not heard it can't consent
-                return self._say(Phase.PARTING, FAILED, now)
-            case Phase.WELCOME:
-                self._enter(Phase.CONSENT, now + CONSENT_S)
-            case Phase.REMINDED:
+            case EnrolPhase.WELCOME if not whole:  # who has not heard it can't consent
+                return self._say(EnrolPhase.PARTING, FAILED, now)
+            case EnrolPhase.WELCOME:
+                self._enter(EnrolPhase.CONSENT, now + CONSENT_S)
+            case EnrolPhase.REMINDED:
                 self.deadline = now + CONSENT_S
                 self._waits = True
-            case Phase.TONE:
-                self._enter(Phase.HEARING, now + HEARING_S)
-                return [Listen(self.steps[self._next])]
-            case Phase.PARTING:
+            case EnrolPhase.TONE:
+                self._enter(EnrolPhase.HEARING, now + HEARING_S)
+                return [HearSaying(self.steps[self._next])]
+            case EnrolPhase.PARTING:
                 return self._end()
         return []
 
     def _time_passed(self, now: float) -> list[Command]:
         match self.phase:
-            case Phase.CONSENT:
-                return self._say(Phase.REMINDED, REMINDER, now)
-            case Phase.REMINDED if self._waits:
-                return self._say(Phase.PARTING, DECLINED, now)
-            case Phase.HEARING:
-                return self._said(Fault.NOTHING, now)
+            case EnrolPhase.CONSENT:
+                return self._say(EnrolPhase.REMINDED, REMINDER, now)
+            case EnrolPhase.REMINDED if self._waits:
+                return self._say(EnrolPhase.PARTING, DECLINED, now)
+            case EnrolPhase.HEARING:
+                return self._said(SayingFault.NOTHING, now)
         return self._end()
 
-    def _said(self, fault: Fault | None, now: float) -> list[Command]:
+    def _said(self, fault: SayingFault | None, now: float) -> list[Command]:
         step = self.steps[self._next]
         if fault is None:
             self._next, self._tries = self._next + 1, 0
             if self._next < len(self.steps):
                 return [Take(step), *self._ask(now)]
-            self._enter(Phase.KEEPING, None)
+            self._enter(EnrolPhase.KEEPING, None)
             return [Take(step), Keep()]
         self._tries += 1
         if self._tries == TRIES:
-            return [Drop(), *self._say(Phase.PARTING, GIVEN_UP, now)]
-        return self._say(Phase.ASKING, fault.value, now, step.again, TONE)
+            return [ForgetSayings(), *self._say(EnrolPhase.PARTING, GIVEN_UP, now)]
+        return self._say(EnrolPhase.ASKING, fault.value, now, step.again, TONE)
 
     def _ask(self, now: float) -> list[Command]:
-        return self._say(Phase.ASKING, self.steps[self._next].ask, now, TONE)
+        return self._say(EnrolPhase.ASKING, self.steps[self._next].ask, now, TONE)
 
-    def _say(self, phase: Phase, prompt: str, now: float, *then: str) -> list[Command]:
+    def _say(self, phase: EnrolPhase, prompt: str, now: float, *then: str) -> list[Command]:
         """Play a prompt; `then`: those after it."""
         self._to_say = then or self._to_say
         self._waits = False
         self._enter(phase, now + SOUND_S)
-        return [Play(prompt)]
+        return [PlayPrompt(prompt)]
 
     def _end(self) -> list[Command]:
-        self._enter(Phase.OVER, None)
-        return [Drop(), HangUp()]
+        self._enter(EnrolPhase.OVER, None)
+        return [ForgetSayings(), EndCall()]
 
-    def _enter(self, phase: Phase, deadline: float | None) -> None:
+    def _enter(self, phase: EnrolPhase, deadline: float | None) -> None:
         self.phase, self.deadline = phase, deadline
-        if phase in (Phase.PARTING, Phase.OVER):
+        if phase in (EnrolPhase.PARTING, EnrolPhase.OVER):
             self._to_say = ()

@@ -14,19 +14,19 @@ from pathlib import Path
 
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import HeadError, load_head
-from media.training.enrolled import PERSON, EnrolledError, Person, Saying, read_person, write_person
+from media.training.enrolled import PERSON, EnrolledError, EnrolledPerson, Saying, read_person, write_person
 from retention.files import make_folder, private_file, share_owner, sync_folder
 from sipagent.config.tables import VOICES_MOST_DAYS, folder_name
-from sipagent.enrol.flow import Step
+from sipagent.enrol.flow import ScriptStep
 
 UNFINISHED = timedelta(hours=1)  # a folder is filled in less
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
+class TakenSaying:
     """A saying that was good: (n,) int16 at 8 kHz."""
 
-    step: Step
+    step: ScriptStep
     sound: Samples
 
 
@@ -40,7 +40,7 @@ class Colleague:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class ForgottenVoice:
     """What has gone: the person's folder, by its name, if it was there, and the files of heads."""
 
     voice: str
@@ -58,10 +58,10 @@ def keep(
     who: Colleague,
     consented_at: datetime,
     days: int,
-    takes: Sequence[Taken],
+    takes: Sequence[TakenSaying],
     *,
     replaces: bool = False,
-) -> Person:
+) -> EnrolledPerson:
     """Write all of it; `replaces`: in the place of what that person had lent before.
 
     OSError: nothing is left of it; also where a voice is there that may not be replaced.
@@ -85,12 +85,14 @@ def keep(
         raise
     sync_folder(folder)
     _remove(old)
-    return Person(
+    return EnrolledPerson(
         place, person.name, person.language, person.number, consented_at, person.expires_at, person.sayings
     )
 
 
-def _fill(folder: Path, who: Colleague, consented_at: datetime, days: int, takes: Sequence[Taken]) -> Person:
+def _fill(
+    folder: Path, who: Colleague, consented_at: datetime, days: int, takes: Sequence[TakenSaying]
+) -> EnrolledPerson:
     _remove(folder)
     folder.mkdir(mode=0o700)
     share_owner(folder)
@@ -101,7 +103,7 @@ def _fill(folder: Path, who: Colleague, consented_at: datetime, days: int, takes
             sound.write(as_wav(taken.sound))
         share_owner(folder / file)
         sayings.append(Saying(file, taken.step.text, taken.step.phrase))
-    person = Person(
+    person = EnrolledPerson(
         folder=folder,
         name=who.name,
         language=who.language,
@@ -126,7 +128,7 @@ def as_wav(sound: Samples) -> bytes:
     return file.getvalue()
 
 
-def voices(folder: Path) -> Iterator[tuple[Path, Person | EnrolledError]]:
+def voices(folder: Path) -> Iterator[tuple[Path, EnrolledPerson | EnrolledError]]:
     """Each person's folder, by name, and who that is, or why it can't be told."""
     for place in _folders(folder):
         if not place.name.startswith("."):
@@ -136,7 +138,7 @@ def voices(folder: Path) -> Iterator[tuple[Path, Person | EnrolledError]]:
                 yield place, wrong
 
 
-def forget(folder: Path, heads: Path, name: str) -> Forgotten:
+def forget(folder: Path, heads: Path, name: str) -> ForgottenVoice:
     """Remove what a person has lent, and the heads that learnt from it: these first, as they name the person.
 
     Raises HeadError for a head that can't be read, when all the others are gone; OSError.
@@ -155,12 +157,12 @@ def forget(folder: Path, heads: Path, name: str) -> Forgotten:
         sync_folder(folder)
     if unread:
         raise unread[0]
-    return Forgotten(voice, there, gone)
+    return ForgottenVoice(voice, there, gone)
 
 
 def expire(
     folder: Path, heads: Path, now: datetime, days: int = VOICES_MOST_DAYS, *, dry: bool = False
-) -> list[Forgotten]:
+) -> list[ForgottenVoice]:
     """Forget whoever's time has passed, and what was never finished; `dry`: only say so. `days`: as they are
     configured now.
 
@@ -168,7 +170,7 @@ def expire(
     """
     due = [place.name for place, person in voices(folder) if expires_at(place, person, days) <= now]
     if dry:
-        return [Forgotten(voice, sound=True, heads=heads_of(heads, voice)) for voice in due]
+        return [ForgottenVoice(voice, sound=True, heads=heads_of(heads, voice)) for voice in due]
     _sweep(folder, now)
     gone, unread = [], []
     for voice in due:
@@ -181,12 +183,12 @@ def expire(
     return gone
 
 
-def expires_at(place: Path, person: Person | EnrolledError, days: int = VOICES_MOST_DAYS) -> datetime:
+def expires_at(place: Path, person: EnrolledPerson | EnrolledError, days: int = VOICES_MOST_DAYS) -> datetime:
     """Until when a folder may be kept: as it was said, or less where `days` are fewer by now.
 
     Of one that can't be read, so long after it was written.
     """
-    if isinstance(person, Person):
+    if isinstance(person, EnrolledPerson):
         return min(person.expires_at, person.consented_at + timedelta(days=days))
     return _changed(place) + timedelta(days=days)
 

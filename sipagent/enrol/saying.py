@@ -17,7 +17,7 @@ import numpy as np
 
 from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.vad import HANG_OVER_MS, SHORTEST_MS, SpeechStarted, Utterance, VoiceGate
-from sipagent.enrol.flow import Fault
+from sipagent.enrol.flow import SayingFault
 
 SLICE_MS = 20
 EARLY_MS = 60
@@ -42,7 +42,7 @@ _SLICE = SAMPLE_RATE * SLICE_MS // 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SpeechSpan:
     """Where the speech lies in the sound, in samples."""
 
     start: int
@@ -61,26 +61,26 @@ def bounds_ms(text: str) -> tuple[int, int]:
     return max(LEAST_MS, letters * least), letters * most + BESIDE_MS
 
 
-def judged(sound: Samples, speech: Span | None, text: str) -> Fault | None:
+def judged(sound: Samples, speech: SpeechSpan | None, text: str) -> SayingFault | None:
     """What is wrong with (n,) int16, heard from the end of the tone on; None: it can be kept.
 
     Noise comes before what depends on where the speech begins and ends: in noise that is not known.
     """
     least, most = bounds_ms(text)
     if speech is None:
-        return Fault.NOTHING
+        return SayingFault.NOTHING
     said = sound[speech.start : speech.end]
     if clipped(said) >= CLIPPED:
-        return Fault.CLIPPED
+        return SayingFault.CLIPPED
     if speech_dbfs(said) < SOFT_DBFS:
-        return Fault.SOFT
+        return SayingFault.SOFT
     above = speech_dbfs(said) - quiet_dbfs(sound)
     early = speech.start * 1000 < EARLY_MS * SAMPLE_RATE
     if above < CLEAR_DB or (early and above < OPENS_DB):
-        return Fault.NOISY
+        return SayingFault.NOISY
     if early:
-        return Fault.EARLY
-    return Fault.SHORT if speech.ms < least else Fault.LONG if speech.ms > most else None
+        return SayingFault.EARLY
+    return SayingFault.SHORT if speech.ms < least else SayingFault.LONG if speech.ms > most else None
 
 
 def speech_dbfs(sound: Samples) -> float:
@@ -140,7 +140,7 @@ class SayingEar:
         self._count = 0  # samples that the gate was fed
         self._speaks = False
         self._began = 0  # samples that were heard when somebody last began
-        self._speech: Span | None = None
+        self._speech: SpeechSpan | None = None
 
     def feed(self, samples: Samples) -> bool:
         """Take (n,) int16 for any n; whether all has been heard."""
@@ -159,7 +159,7 @@ class SayingEar:
                 return True
         return False
 
-    def fault(self) -> Fault | None:
+    def fault(self) -> SayingFault | None:
         """What is wrong with it; None: it can be kept."""
         if self._speaks:
             for fact in self._gate.finish():
@@ -168,7 +168,7 @@ class SayingEar:
 
     def sound(self) -> Samples:
         """(n,) int16: what was said, with a little of the quiet around it."""
-        speech = self._speech or Span(0, self._count)
+        speech = self._speech or SpeechSpan(0, self._count)
         start = max(0, speech.start - BEFORE_MS * SAMPLE_RATE // 1000)
         return self._all()[start : speech.end + AFTER_MS * SAMPLE_RATE // 1000]
 
@@ -176,7 +176,7 @@ class SayingEar:
         self._speaks = False
         end = self._count - after_ms * SAMPLE_RATE // 1000
         start = max(0, end - utterance.duration_ms * SAMPLE_RATE // 1000)
-        self._speech = Span(self._speech.start if self._speech else start, end)
+        self._speech = SpeechSpan(self._speech.start if self._speech else start, end)
 
     def _is_over(self) -> bool:
         if self._speaks:

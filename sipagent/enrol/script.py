@@ -21,8 +21,8 @@ from sipagent.enrol.flow import (
     THANKS,
     TONE,
     WELCOME,
-    Fault,
-    Step,
+    SayingFault,
+    ScriptStep,
 )
 
 SHIPPED = Path(prompts.__file__).parent / "enrol"
@@ -33,7 +33,7 @@ SENTENCES = 8
 """How many sentences refuse nothing, of media/training/languages: `talk_1` and so on ask for them. The last
 three sound like a refusal: else a head learns that this voice refuses."""
 AGREED = "agreed"
-ALWAYS = (WELCOME, REMINDER, DECLINED, THANKS, GIVEN_UP, FAILED, *(fault.value for fault in Fault))
+ALWAYS = (WELCOME, REMINDER, DECLINED, THANKS, GIVEN_UP, FAILED, *(fault.value for fault in SayingFault))
 
 
 class ScriptError(Exception):
@@ -41,11 +41,11 @@ class ScriptError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class EnrolScript:
     """The steps, and the file of each prompt that they or the flow name."""
 
     language: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptStep, ...]
     sounds: dict[str, PromptFile]
 
 
@@ -56,7 +56,7 @@ def default_phrases(keywords: Sequence[str], language: str) -> tuple[str, ...]:
     return tuple(word for word in keywords if word not in others)
 
 
-def script(phrases: Sequence[str], language: str, own: Path | None = None, times: int = TIMES) -> Script:
+def script(phrases: Sequence[str], language: str, own: Path | None = None, times: int = TIMES) -> EnrolScript:
     """Each phrase so many times, then the sentences. Raises ScriptError, PromptError."""
     if not phrases:
         raise ScriptError("no phrase to say; accepted: --phrase")
@@ -69,18 +69,18 @@ def script(phrases: Sequence[str], language: str, own: Path | None = None, times
         )
     asks |= dict.fromkeys(agreed, AGREED)
     steps = [
-        Step(ask if nth == 1 else f"again_{min(nth, TIMES)}", ask, phrase, phrase)
+        ScriptStep(ask if nth == 1 else f"again_{min(nth, TIMES)}", ask, phrase, phrase)
         for phrase, ask in asks.items()
         for nth in range(1, times + 1)
     ]
     sounds: dict[str, PromptFile] = {}
     for name in (f"talk_{nth}" for nth in range(1, SENTENCES + 1)):
         sounds[name] = inspect_prompt(_path(name, language, own))
-        steps.append(Step(name, name, _sentence(sounds[name]), None))
+        steps.append(ScriptStep(name, name, _sentence(sounds[name]), None))
     named = {*ALWAYS, *(step.ask for step in steps), *(step.again for step in steps)} - {*sounds}
     sounds |= {name: inspect_prompt(_path(name, language, own)) for name in sorted(named)}
     sounds[TONE] = inspect_prompt(SHIPPED / "tone.wav")  # the ear knows this one
-    return Script(language, tuple(steps), sounds)
+    return EnrolScript(language, tuple(steps), sounds)
 
 
 def _sentence(prompt: PromptFile) -> str:

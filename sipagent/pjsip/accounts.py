@@ -82,7 +82,7 @@ def guarded_callback(
 class AccountOwner(Owner, Protocol):
     """What the endpoint and its accounts tell the engine."""
 
-    def invited(self, account: "Account", call: int, message: str, source: str) -> None:
+    def invited(self, account: "SipAccount", call: int, message: str, source: str) -> None:
         """An INVITE has come, as the library's call `call`."""
 
     def refused_by_library(self, call_id: str) -> None:
@@ -104,7 +104,7 @@ class Endpoint(pj.Endpoint):
         self.engine.settings.report(RefusedByEngine(prm.statusCode, rdata.srcAddress, rdata.wholeMsg))
 
 
-class Account(pj.Account):
+class SipAccount(pj.Account):
     """The trunk's account, which also takes the calls, or the operators', which only dials."""
 
     def __init__(
@@ -161,15 +161,15 @@ class Account(pj.Account):
         self.modify(self.config)
 
 
-class Accounts:
+class SipAccounts:
     """Both, from `open` to `clear`."""
 
     def __init__(self, engine: AccountOwner) -> None:
         self._engine = engine
-        self.trunk: Account | None = None
-        self.operators: Account | None = None
+        self.trunk: SipAccount | None = None
+        self.operators: SipAccount | None = None
 
-    def open(self, transport: int) -> Account:
+    def open(self, transport: int) -> SipAccount:
         """Make both on the library's transport of this id; returns the trunk's."""
         s = self._engine.settings
         self.trunk = self._made(transport, s.trunk, s.registrar_proxies, s.registrar)
@@ -179,9 +179,9 @@ class Accounts:
 
     def _made(
         self, transport: int, credentials: Credentials | None, proxies: tuple[str, ...], registrar: str = ""
-    ) -> Account:
+    ) -> SipAccount:
         config = library.account_config(self._engine.settings, transport, registrar, proxies)
-        account = Account(self._engine, config, credentials)
+        account = SipAccount(self._engine, config, credentials)
         account.arm()
         account.create(account.config)
         return account

@@ -28,12 +28,12 @@ from sipagent.config.layout import FEWEST
 from sipagent.config.load import uri_host
 from sipagent.config.types import Network
 from sipagent.pjsip import library
-from sipagent.pjsip.accounts import Account, Accounts, Endpoint
+from sipagent.pjsip.accounts import Endpoint, SipAccount, SipAccounts
 from sipagent.pjsip.legs import Awareness, Doubt, Leaving, Leg, look_s
 from sipagent.pjsip.library import REQUEST_TERMINATED, max_forwards_of, order, with_headers, with_status
 from sipagent.pjsip.media_sources import Sources
-from sipagent.pjsip.screening import Challenges, Screening
-from sipagent.pjsip.sound import Sound
+from sipagent.pjsip.screening import DigestChallenges, Screening
+from sipagent.pjsip.sound import SoundEngine
 from sipagent.sip.session_description import NotAcceptable
 
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
@@ -52,12 +52,12 @@ class PjsipEngine:
         self.settings = settings
         self.limits, self.capacity = FEWEST, 0
         self._endpoint: Endpoint | None = None
-        self._accounts = Accounts(self)
-        self._challenges = Challenges(settings, self._accounts, lambda: self.live)
+        self._accounts = SipAccounts(self)
+        self._challenges = DigestChallenges(settings, self._accounts, lambda: self.live)
         self._legs: dict[int, Leg] = {}
         self._ended: list[Leg] = []  # to be let go of, which no callback may do
         self._past: list[Leg] = []  # where no leg may die, for its destructor would end another's call
-        self.sound = Sound(self)
+        self.sound = SoundEngine(self)
         self.sources = Sources(settings)
         self.doubt = Doubt(settings.media_timeout_s)
         self.awareness = Awareness()
@@ -333,7 +333,7 @@ class PjsipEngine:
         self.settings.report(RealmLearnt(realm))
         self.later += [lambda: self.learn_realm(realm), self.register]
 
-    def invited(self, account: Account, call: int, message: str, source: str) -> None:
+    def invited(self, account: SipAccount, call: int, message: str, source: str) -> None:
         leg = Leg(self, account, call)
         leg.call_id = call_id(message)
         self._challenges.called(leg.call_id)

@@ -37,7 +37,7 @@ from sipagent.call.events import Indication
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import MAX_FORWARDS, call_id, header_values, info_digit
 from sipagent.pjsip import library
-from sipagent.pjsip.accounts import Account, Owner, guarded_callback
+from sipagent.pjsip.accounts import Owner, SipAccount, guarded_callback
 from sipagent.pjsip.library import is_settled, order, remote_sdp, with_headers
 from sipagent.sip import messages
 from sipagent.sip.messages import (
@@ -138,7 +138,7 @@ class Leg(pj.Call):
     """Translates one call of the engine's; it decides nothing."""
 
     def __init__(
-        self, engine: LegOwner, account: Account, call_id: int = -1, number: int | None = None
+        self, engine: LegOwner, account: SipAccount, call_id: int = -1, number: int | None = None
     ) -> None:
         super().__init__(account, call_id)
         self.engine = engine

@@ -1,19 +1,16 @@
 """What stands before the library: the kernel's filter on its SIP sockets, and the rules for each message.
 
-SipSockets    who may send at all: callers, whom we call, and who is in a call. A parser of C reads
-              whatever comes. So the kernel keeps out by address who can have no business here; the rest
-              is judged message by message.
-Challenges    who is given a digest (RFC 3261 section 22): in operators' legs their PBX, in callers' the
-              trunk. The library answers whoever asks in a realm that it has a password for, at any
-              moment
-              of a dialog: who asks with another server's nonce would have a digest that is good
-              there. So
-              the challenge of anybody else is taken out of its response before the library's layers see
-              it.
-Screening     puts them together, and judges each request. It also counts the sockets that calls have:
-the
-              library has so many handles for RTP and RTCP, keeps each for half a second after its end,
-              and ends the process where one is missing.
+SipSockets        has the kernel keep out by address whoever can have no business here, before a parser of C
+                  reads anything: only callers, hosts that we call, and peers of a call may send. The rest is
+                  judged message by message.
+DigestChallenges  decides who gets a digest (RFC 3261 section 22): on an operator's leg the PBX, on a caller's
+                  leg the trunk. The library answers any challenge in a realm whose password it has, at any
+                  moment of a dialog; a peer that challenges with another server's nonce would get a digest
+                  that is good there. So every other challenge is taken out of its response before the
+                  library's layers see it.
+Screening         puts them together, and judges each request. It also counts the sockets that calls have:
+                  the library has so many handles for RTP and RTCP, keeps each for half a second after its
+                  end, and ends the process where one is missing.
 """
 
 import socket
@@ -34,7 +31,7 @@ from sipagent.config.identity import call_id, header_values
 from sipagent.config.layout import EngineLimits
 from sipagent.config.types import Network
 from sipagent.pjsip import library
-from sipagent.pjsip.accounts import Account, Accounts
+from sipagent.pjsip.accounts import SipAccount, SipAccounts
 from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.library import ipv4, is_settled
 from sipagent.pjsip.media_sources import Sources, bound_to
@@ -118,11 +115,11 @@ CALLERS = 1000  # that are known by their Call-IDs: a BYE may still be answered 
 Addresses = frozenset[IPv4Address | IPv6Address]
 
 
-class Challenges:
+class DigestChallenges:
     """On the SIP thread. `live`: the legs that have not ended."""
 
     def __init__(
-        self, settings: EngineSettings, accounts: Accounts, live: Callable[[], Collection[Leg]]
+        self, settings: EngineSettings, accounts: SipAccounts, live: Callable[[], Collection[Leg]]
     ) -> None:
         self._settings, self._accounts, self._live = settings, accounts, live
         self._trunk: tuple[Network, ...] = ()
@@ -174,7 +171,7 @@ class Challenges:
             self._look_at(realm, sender, account, "trunk" if of_caller else "operators", known=known)
         return known
 
-    def _look_at(self, realm: str, sender: str, account: Account, of: Side, *, known: bool) -> None:
+    def _look_at(self, realm: str, sender: str, account: SipAccount, of: Side, *, known: bool) -> None:
         """Tell of who is refused, once."""
         if known and (account.realm in ("", realm) or not account.learns):
             return

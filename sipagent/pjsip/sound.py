@@ -40,7 +40,7 @@ class _Waiting:
     since: float
 
 
-class Sound:
+class SoundEngine:
     """`start` and `stop` frame the life of the library; the clock runs while there are legs."""
 
     def __init__(self, engine: Owner) -> None:

@@ -4,8 +4,8 @@ watched.
 A child is a worker, which takes calls, the registrar or the detector. At its start it is given a
 specification: plain values, which know nothing of the engine. Messages are frozen values over one pipe a
 child, which `multiprocessing.connection` pickles. The end of the pipe is a message, too: to a child that
-the supervisor has died, to the supervisor that the child has. `Link` is a child's end, where sending and
-receiving never make the SIP thread wait; `Child` is the supervisor's.
+the supervisor has died, to the supervisor that the child has. `SupervisorLink` is a child's end, where
+sending and receiving never make the SIP thread wait; `Child` is the supervisor's.
 
 Children are forked from a server that has imported what they need (`multiprocessing`, method forkserver),
 so that one more costs milliseconds, and little extra memory. What they run is named, not imported: the
@@ -42,7 +42,7 @@ from typing import Any
 
 from retention.records import Receipt
 from sipagent.agent.admission import Admission
-from sipagent.agent.board import Answer, Asked
+from sipagent.agent.board import BoardAnswer, BoardRequest
 from sipagent.agent.engine import RealmLearnt
 from sipagent.agent.figures import Figures
 from sipagent.config.layout import FEWEST, EngineLimits
@@ -105,7 +105,7 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CallerRefused:
     """A caller has refused. A message in the pipe outlives the worker, even if it never commits."""
 
     receipt: Receipt
@@ -131,8 +131,8 @@ class Reload:
     rules: Admission
 
 
-ToChild = Drain | Reload | Answer | RealmLearnt
-ToSupervisor = Ready | Alive | Refused | NotRegistered | RealmLearnt | Asked | Figures
+ToChild = Drain | Reload | BoardAnswer | RealmLearnt
+ToSupervisor = Ready | Alive | CallerRefused | NotRegistered | RealmLearnt | BoardRequest | Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def worker_name(index: int) -> str:
     return f"worker-{index}"
 
 
-class Link:
+class SupervisorLink:
     """Two threads, `link-reader` and `link-writer`."""
 
     def __init__(self, connection: "Connection[ToSupervisor, ToChild]") -> None:

@@ -26,7 +26,7 @@ from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, 
 from media.hearing.second_opinion import SecondOpinion
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
-from sipagent.service.children import Alive, DetectorSpec, Drain, Link, Ready, ToChild, ToSupervisor
+from sipagent.service.children import Alive, DetectorSpec, Drain, Ready, SupervisorLink, ToChild, ToSupervisor
 from sipagent.service.remote_detector import HEAD, SIZE, address, is_ours, received
 from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import Detectors, detectors
@@ -76,7 +76,7 @@ def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, f
         door.bind(address(spec.address.name))
         door.listen(socket.SOMAXCONN)
         threading.Thread(target=_let_in, args=(door, judge), name="detector-door", daemon=True).start()
-        link = Link(connection)
+        link = SupervisorLink(connection)
         link.start(heard, lost)
         link.send(Ready())
         while not over.wait(PULSE_S):

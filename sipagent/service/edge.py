@@ -42,7 +42,7 @@ FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also unexpe
 log = structlog.get_logger(__name__)
 
 
-class Counted(Protocol):
+class EdgeCounts(Protocol):
     """Counts since the edge's start."""
 
     @property
@@ -73,7 +73,7 @@ class EdgeCalls(Protocol):
 
     def drain(self) -> None: ...
 
-    def statistics(self) -> Counted: ...
+    def statistics(self) -> EdgeCounts: ...
 
 
 class Edge(Protocol):
@@ -105,7 +105,7 @@ class Dropped:
         self._told: dict[str, int] = {}
         self._due = 0.0
 
-    def look(self, counted: Counted, lines: int, now: float) -> dict[str, int]:
+    def look(self, counted: EdgeCounts, lines: int, now: float) -> dict[str, int]:
         """The counts since the last line, at most once in a while; empty without any."""
         if now < self._due:
             return {}
@@ -205,7 +205,7 @@ class EdgeCare:
             self.due = now + wait_s
             log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
 
-    def counted(self, now: float) -> Counted | None:
+    def counted(self, now: float) -> EdgeCounts | None:
         """What it has dropped since its start, if it is time to ask again and it answers."""
         if now < self.count_due:
             return None

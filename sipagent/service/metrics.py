@@ -149,7 +149,7 @@ def _free(directory: Path) -> int:
 NOTHING = "nothing"  # decided it; an empty label would be no label
 
 
-class Counting(Protocol):
+class CallCounts(Protocol):
     """The agent, or what all workers share. Read on a thread that scrapes."""
 
     def figures(self) -> Figures: ...
@@ -180,7 +180,7 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        counting: Counting,
+        counting: CallCounts,
         purging: Purging,
         watch: Watch,
         *,
@@ -395,7 +395,7 @@ class _Request(WSGIRequestHandler):
         """Do nothing: a scrape is not worth a line of the log."""
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _ScrapeServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, listen: HostPort, collector: Collector) -> None:
@@ -429,7 +429,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 @contextmanager
 def serving(listen: HostPort, collector: Collector) -> Iterator[HostPort]:
     """Answer scrapes in the thread `metrics`; yields its address. Raises OSError if it cannot."""
-    with _Server(listen, collector) as server:
+    with _ScrapeServer(listen, collector) as server:
         thread = threading.Thread(target=server.serve_forever, args=(TURN_S,), name="metrics", daemon=True)
         thread.start()
         try:

@@ -22,7 +22,7 @@ from media.hearing.embedding import HeadError
 from retention.clock import ClockReading, look, read_clock, suspended
 from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
-from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
+from retention.purge import PurgeReport, Terms, ahead_of, erase_pending, overdue, purge
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import StampedElsewhere, StampError, proven, stamp_head
 from sipagent.agent.admission import obstacles
@@ -206,7 +206,7 @@ class Purging:
         threading.Thread(target=self._do, args=("stamp", stamp), name="stamp", daemon=True).start()
 
 
-def tell(report: Report) -> None:
+def tell(report: PurgeReport) -> None:
     """Log what was removed, and what a person should look at."""
     for id in report.erased:
         log.info("erased", id=id)

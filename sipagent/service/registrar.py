@@ -30,10 +30,10 @@ from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.service.children import (
     Drain,
-    Link,
     NotRegistered,
     Ready,
     RegistrarSpec,
+    SupervisorLink,
     ToChild,
     ToSupervisor,
     edge_address,
@@ -70,7 +70,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: Regis
     except (ConfigError, EngineError) as failure:
         alert(f"the registrar's account cannot go on: {failure}")
         sys.exit(1)
-    link = Link(connection)
+    link = SupervisorLink(connection)
     link.start(heard, end)
     try:
         keep(engine, inbox, link.send, orders)

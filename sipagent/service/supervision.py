@@ -22,7 +22,7 @@ from retention.reserve import Reserve, is_at_work
 from retention.shipping import Presence
 from sipagent import __version__
 from sipagent.agent.admission import Admission, refuse_unrecordable
-from sipagent.agent.board import Answer
+from sipagent.agent.board import BoardAnswer
 from sipagent.agent.figures import total
 from sipagent.agent.operators import Rota, local_board_client
 from sipagent.agent.recorder import recover
@@ -279,7 +279,7 @@ class Service:
         else:
             self.rejections.add(said)
 
-    def _tell(self, index: int, answer: Answer) -> None:
+    def _tell(self, index: int, answer: BoardAnswer) -> None:
         self.supervisor.tell(index, answer)
 
     def reload(self) -> bool:

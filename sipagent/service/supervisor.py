@@ -26,7 +26,7 @@ import structlog
 
 from retention.records import Receipt
 from sipagent.agent.admission import Admission
-from sipagent.agent.board import Answer, Asked, Leave
+from sipagent.agent.board import BoardAnswer, BoardRequest, Leave
 from sipagent.agent.engine import RealmLearnt, Side
 from sipagent.agent.figures import Figures, total
 from sipagent.agent.operators import BoardOfHost
@@ -35,10 +35,10 @@ from sipagent.service.children import (
     REGISTRAR,
     Alive,
     Backoff,
+    CallerRefused,
     Drain,
     NotRegistered,
     Ready,
-    Refused,
     ToChild,
     ToSupervisor,
 )
@@ -80,11 +80,11 @@ class Pipe(Protocol):
     def poll(self) -> bool: ...
 
 
-class Shared(Protocol):
+class SharedByWorkers(Protocol):
     """What all workers share: gets their messages, on the supervisor's thread. Times are monotonic
     seconds."""
 
-    def heard(self, index: int, message: Asked | Figures, now: float) -> None: ...
+    def heard(self, index: int, message: BoardRequest | Figures, now: float) -> None: ...
 
     def gone(self, index: int, now: float) -> None: ...
 
@@ -129,7 +129,7 @@ class Supervisor:
     def __init__(
         self,
         care: EdgeCare,
-        shared: Shared,
+        shared: SharedByWorkers,
         slots: Iterable[ChildSlot],
         orders: Orders,
         wake: "WakeSource",
@@ -201,7 +201,7 @@ class Supervisor:
                 slot.silent_at = None if self.draining or slot.name == REGISTRAR else now + SILENT_S
             case Alive():
                 slot.silent_at = None if self.draining else now + SILENT_S
-            case Refused(receipt):
+            case CallerRefused(receipt):
                 slot.refused[receipt.id] = receipt
                 if len(slot.refused) > REMEMBERED:
                     del slot.refused[next(iter(slot.refused))]
@@ -416,7 +416,7 @@ def _cause(code: int | None) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
-Told = Asked | Figures
+FromWorker = BoardRequest | Figures
 """What a worker may send."""
 
 
@@ -445,7 +445,7 @@ class Sharing:
         self,
         rules: Admission,
         board_client: BoardOfHost,
-        send: Callable[[int, Answer], None],
+        send: Callable[[int, BoardAnswer], None],
         beside: Callable[[], Figures] = Figures,
     ) -> None:
         self._rules = rules
@@ -459,7 +459,7 @@ class Sharing:
 
     # --- what happens ---
 
-    def heard(self, index: int, message: Told, now: float) -> None:
+    def heard(self, index: int, message: FromWorker, now: float) -> None:
         """Take in a worker's message."""
         if isinstance(message, Figures):
             dead, living = self._counted
@@ -506,7 +506,7 @@ class Sharing:
         self._rules = rules
         self._client.reload(rules.extensions, rules.wrap_up_s, rules.strategy)
 
-    def _pass_on(self, answers: list[Answer]) -> None:
+    def _pass_on(self, answers: list[BoardAnswer]) -> None:
         for answer in answers:
             if (worker := self._worker_of.get(answer.call)) is not None:
                 self._send(worker, answer)

@@ -34,11 +34,11 @@ from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.service.children import (
     Alive,
+    CallerRefused,
     Drain,
-    Link,
     Ready,
-    Refused,
     Reload,
+    SupervisorLink,
     ToChild,
     ToSupervisor,
     WorkerSpec,
@@ -77,7 +77,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
     waited = take_in_reserves(store, [path], alert)
     marked = (id for id in archive.marks.ids() if worker_of(id) == spec.index)
     left = tuple(dict.fromkeys((*left_by(store, spec.index), *waited, *marked)))
-    link = Link(connection)
+    link = SupervisorLink(connection)
     reserve = Reserve(path, spec.rules.calls)
     recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
     recorder.send = link.send
@@ -124,11 +124,11 @@ def recover_left(agent: Agent, spec: WorkerSpec, left: tuple[str, ...]) -> None:
 class WorkerRecorder(Recorder):
     """Also tells the supervisor of a refusal, before any disk has it."""
 
-    send: Callable[[Refused], None]
+    send: Callable[[CallerRefused], None]
 
     def keep_receipt(self, receipt: Receipt, *, may_wait: bool = False) -> None:
         if receipt.decision == "refused" and receipt.ended_at is None:
-            self.send(Refused(receipt))
+            self.send(CallerRefused(receipt))
         super().keep_receipt(receipt, may_wait=may_wait)
 
 

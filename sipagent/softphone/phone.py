@@ -29,7 +29,7 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from sipagent.softphone.loop import MS, Loop, PhoneError, PhoneTimeout, Timer
-from sipagent.softphone.rtp import KeySending, RtpEnd, Source
+from sipagent.softphone.rtp import KeySending, RtpEnd, SoundSource
 from sipagent.softphone.sip import (
     REASONS,
     Challenge,
@@ -57,7 +57,7 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TimedMessage:
     """A message and when it left or came (monotonic, ns)."""
 
     at_ns: int
@@ -79,7 +79,7 @@ class OwnPhone(Protocol):
     event_type: int | None
     sdp_lines: bytes
     refer_status: int | None
-    seen: list[Seen]
+    seen: list[TimedMessage]
 
     @property
     def uri(self) -> str: ...
@@ -484,10 +484,12 @@ class Phone:
         self.answer = Answering()
         self.challenge: Challenge | None = None
         self.refer_status: int | None = 501  # its answer to a REFER; None: it says nothing
-        self.sound: Callable[[], Source | None] | None = None  # what each new call sends; absent: silence
+        self.sound: Callable[[], SoundSource | None] | None = (
+            None  # what each new call sends; absent: silence
+        )
         self.contact = ""  # a URI in the place of its own
         self.sdp_lines = b""  # attributes of the audio, at the end of every SDP
-        self.seen: list[Seen] = []
+        self.seen: list[TimedMessage] = []
         self.calls: list[Call] = []
         self.malformed = 0
         self._taken = 0
@@ -590,7 +592,7 @@ class Phone:
         packet = message.pack()
         if self.closed:
             return  # closed: a phone without power says nothing
-        self.seen.append(Seen(time.monotonic_ns(), True, message))
+        self.seen.append(TimedMessage(time.monotonic_ns(), True, message))
         self._socket.sendto(packet, to)
 
     def request(self, transaction: Transaction) -> None:
@@ -651,7 +653,7 @@ class Phone:
         except ValueError:
             self.malformed += 1
             return
-        self.seen.append(Seen(now, False, message))
+        self.seen.append(TimedMessage(now, False, message))
         if message.status:
             self._on_response(message)
         else:

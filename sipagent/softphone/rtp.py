@@ -86,7 +86,7 @@ def strongest(samples: Samples, floor: int = 200) -> float | None:
     return float(np.argmax(spectrum) * RATE / len(samples))
 
 
-class Source(Protocol):
+class SoundSource(Protocol):
     """Sound without end: frame after frame of `(160,) int16`."""
 
     def frame(self) -> Samples: ...
@@ -159,11 +159,11 @@ class RtpEnd:
         self.rtcp_heard = 0
         self.sent_frames = 0
         self.presses: list[KeySending] = []
-        self.source: Source | None = Silence()  # None: nothing is sent at all
+        self.source: SoundSource | None = Silence()  # None: nothing is sent at all
         self.payload_type = 8
         self.event_type: int | None = 101
         self.lose: Callable[[int], bool] = lambda _: False  # by running number: packets lost on the way
-        self._overlays: list[tuple[int, Source, int]] = []  # due, sound, frames left
+        self._overlays: list[tuple[int, SoundSource, int]] = []  # due, sound, frames left
         self._socket, self._rtcp = _port_pair(ip)
         self.address: tuple[str, int] = self._socket.getsockname()
         self._to: tuple[str, int] | None = None
@@ -182,7 +182,7 @@ class RtpEnd:
             if self._timer is None:
                 self._timer = self.loop.at(self.loop.next_frame_ns() + self._phase_ns, self._tick)
 
-    def play(self, source: Source | None) -> None:
+    def play(self, source: SoundSource | None) -> None:
         """What is sent from the next frame on; None stops sending."""
         with self.loop.lock:
             self.source = source
@@ -295,12 +295,12 @@ class RtpEnd:
         self._rtcp.recv(2048, socket.MSG_DONTWAIT)
         self.rtcp_heard += 1
 
-    def listen(self, from_ns: int = 0, to_ns: int | None = None) -> Heard:
+    def listen(self, from_ns: int = 0, to_ns: int | None = None) -> ReceivedSound:
         """What was heard between two instants, laid out on the clock of arrival."""
         with self.loop.lock:
             end = to_ns or time.monotonic_ns()
             audio = [p for p in self.heard if p.payload_type in LEVELS and from_ns <= p.at_ns <= end]
-        return Heard.lay_out(audio, from_ns or (audio[0].at_ns if audio else end), end)
+        return ReceivedSound.lay_out(audio, from_ns or (audio[0].at_ns if audio else end), end)
 
     def wait_tone(self, frequency: float, timeout: float = 5, *, within: float = 20) -> int:
         """Wait until the last 100 ms are this tone (± `within` Hz); returns when its last frame came, ns."""
@@ -317,14 +317,14 @@ class RtpEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedSound:
     """Sound on the clock of arrival: `samples[0]` is at `from_ns`; nothing received is zeros."""
 
     samples: Samples
     from_ns: int
 
     @classmethod
-    def lay_out(cls, packets: list[Packet], from_ns: int, to_ns: int) -> Heard:
+    def lay_out(cls, packets: list[Packet], from_ns: int, to_ns: int) -> ReceivedSound:
         samples = np.zeros(max(0, (to_ns - from_ns) * RATE // SECOND) + FRAME, np.int16)
         after = 0  # packets in a row follow on; a gap of more than 60 ms is a gap
         for packet in packets:

@@ -244,7 +244,7 @@ _REACH_OF_NOUN = 5  # how many words a negation of a noun reaches: "no part of t
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class NoticeClaims:
     """Whether a text says that the call is recorded, and that it is not."""
 
     recorded: bool
@@ -304,10 +304,10 @@ def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
     return "" if says(bare, voc.by_voice) else None
 
 
-def of_recording(text: str, voc: Vocabulary) -> Said:
+def of_recording(text: str, voc: Vocabulary) -> NoticeClaims:
     """Whether the text says that the call is recorded, and that it is not."""
     found = {negated for sentence in sentences(text) for negated in _mentions(sentence, voc)}
-    return Said(recorded=False in found, not_recorded=True in found)
+    return NoticeClaims(recorded=False in found, not_recorded=True in found)
 
 
 def _mentions(sentence: str, voc: Vocabulary) -> Iterator[bool]:

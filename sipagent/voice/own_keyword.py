@@ -31,7 +31,7 @@ from sipagent.voice.detectors import hear, read_sound
 
 if TYPE_CHECKING:
     from media.training.language import Language
-    from media.training.own import Heard, Material
+    from media.training.own import PhraseMaterial, PhraseQuestions
     from media.training.speech import Split, SpokenFile
 
 LINES: tuple[tuple[str, float | None], ...] = (("clean", None), ("20 dB", 20.0))
@@ -243,7 +243,7 @@ class Trained:
     strangers: Strangers | None = None
 
 
-def train(phrase: str, language: "Language", folder: Path, material: "Material", step: Step) -> Trained:
+def train(phrase: str, language: "Language", folder: Path, material: "PhraseMaterial", step: Step) -> Trained:
     """Make and check a head in `folder`, which has no other content.
 
     Raises media.training.own.Missing if something isn't installed, TrainingFailed.
@@ -277,7 +277,11 @@ def _fewer(rounds: int) -> int:
 
 
 def _fitted(
-    phrase: str, heard: "Heard", rounds: int, leave_out: Sequence[str], step: Callable[[int, int], None]
+    phrase: str,
+    heard: "PhraseQuestions",
+    rounds: int,
+    leave_out: Sequence[str],
+    step: Callable[[int, int], None],
 ) -> Head:
     from media.training.own import fit_own
 
@@ -291,7 +295,7 @@ def _fitted(
 def _left_out(
     pool: ProcessPoolExecutor,
     phrase: str,
-    heard: "Heard",
+    heard: "PhraseQuestions",
     folder: Path,
     *,
     count: int,
@@ -323,7 +327,7 @@ def _left_out(
     return Strangers(tuple(each for part in found for each in part)) if found else None
 
 
-def _copy(sounds: Path, material: "Material") -> int:
+def _copy(sounds: Path, material: "PhraseMaterial") -> int:
     """Copy what needs no synthesizer; how many recordings of people."""
     from media.training.own import SHARD, people_of
     from media.training.speech import copy_people, copy_prompts

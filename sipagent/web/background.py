@@ -1,13 +1,12 @@
 """What takes long runs in the background, while the page answers: commands, figures, and what is overdue.
 
-    Commands    `check`, `verify`, `status`, `register`, `notice`: each a process of its own. A button
-    starts
-                one at a time; what it said last is remembered until the page ends.
-    Counting    the figures of a period: a million rows take a while. One period at a time, in the order in
-                which they were asked for.
-    DueLook     what must be done and is not: it takes a while among many recordings.
+    Commands       `check`, `verify`, `status`, `register`, `notice`: each a process of its own. A button
+                   starts one at a time; its last output is remembered until the page ends.
+    FigureCounter  counts the figures of a period: a million rows take a while. It takes one period at a
+                   time, in the order in which they were asked for.
+    DueLook        looks for duties that are overdue: it takes a while among many recordings.
 
-Nobody waits for them; what was found is given again for a minute.
+Nobody waits for them; a result is given again for a minute.
 """
 
 import json
@@ -55,7 +54,7 @@ _LINE = 2000  # characters of what a command says on stderr
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandOutcome:
     """What a command said: its `text`, and as `json` where it is some; `at`: its end.
 
     `code` is its exit code: 1 where it found something that is wrong. `aside`: its line on stderr; where it
@@ -79,8 +78,8 @@ class Commands:
         self._clock = clock
         self._lock = threading.Lock()
         self._one = threading.Lock()  # of those that are not started: no more memory than one takes
-        self._last: dict[str, Answer] = {}
-        self._recent: dict[tuple[str, tuple[str, ...]], Answer] = {}
+        self._last: dict[str, CommandOutcome] = {}
+        self._recent: dict[tuple[str, tuple[str, ...]], CommandOutcome] = {}
         self._running: tuple[str, threading.Thread] | None = None
 
     @property
@@ -89,7 +88,7 @@ class Commands:
         running = self._running
         return None if running is None else running[0]
 
-    def last(self, name: str) -> Answer | None:
+    def last(self, name: str) -> CommandOutcome | None:
         """What it said when it ran last, since the page was started."""
         return self._last.get(name)
 
@@ -111,7 +110,7 @@ class Commands:
             running[1].join(timeout_s)
         return self._running is None
 
-    def recent(self, *words: str, language: str = "en") -> Answer:
+    def recent(self, *words: str, language: str = "en") -> CommandOutcome:
         """What a command says, or said less than a minute ago; the words are of a few, not of a person's."""
         with self._one:
             known = self._recent.get((language, words))
@@ -119,7 +118,7 @@ class Commands:
                 known = self._recent[language, words] = self.answer(*words, language=language)
             return known
 
-    def answer(self, *words: str, by: str = "", language: str = "en") -> Answer:
+    def answer(self, *words: str, by: str = "", language: str = "en") -> CommandOutcome:
         """Run a command to its end, and say what it said, to people in this language."""
         options = ("--config", str(self._file), "--lang", language)
         command = [sys.executable, "-m", "sipagent", *options, *words]
@@ -139,8 +138,8 @@ class Commands:
             aside = told.read(_LINE * 4).decode(errors="replace").strip().rpartition("\n")[2][:_LINE]
         return self._read(words, by, code, content, aside.removeprefix("sipagent: "))
 
-    def _read(self, words: tuple[str, ...], by: str, code: int, content: bytes, aside: str) -> Answer:
-        made = Answer(self._clock(), by, code, content.decode(errors="replace"), aside=aside)
+    def _read(self, words: tuple[str, ...], by: str, code: int, content: bytes, aside: str) -> CommandOutcome:
+        made = CommandOutcome(self._clock(), by, code, content.decode(errors="replace"), aside=aside)
         if len(content) > LONGEST:
             said = Reason("its answer is too long for a page; see `sipagent {command}`", command=words[0])
             return replace(made, text="", problem=said)
@@ -166,9 +165,9 @@ class Commands:
         try:
             answer = self.answer(*words, by=by)
         except OSError as fault:
-            answer = Answer(self._clock(), by, 1, problem=fault.strerror)
+            answer = CommandOutcome(self._clock(), by, 1, problem=fault.strerror)
         finally:
-            self._last[name] = answer or Answer(self._clock(), by, 1, problem=_NOT_RUN)
+            self._last[name] = answer or CommandOutcome(self._clock(), by, 1, problem=_NOT_RUN)
             self._running = None
 
 
@@ -177,7 +176,7 @@ MOST_PERIODS = 12  # periods that are remembered, and as many that wait
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedFigures:
     """The figures of a period, or the `problem` that kept them from being counted.
 
     `tally`: of each table, its rows and those that the chain knows of. `parts`: what was drawn of it, by
@@ -199,7 +198,7 @@ class Progress:
     total: int = 0
 
 
-class Counting:
+class FigureCounter:
     """Any thread asks; one of its own counts, while there is something to count."""
 
     def __init__(self, store: Callable[[], Rows], config: Config, clock: Callable[[], datetime]) -> None:
@@ -208,11 +207,11 @@ class Counting:
         self._clock = clock
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._counted: OrderedDict[Selection, tuple[float, Counted]] = OrderedDict()
+        self._counted: OrderedDict[Selection, tuple[float, CountedFigures]] = OrderedDict()
         self._asked: OrderedDict[Selection, Progress] = OrderedDict()
         self._counts = False
 
-    def of(self, period: Selection) -> Counted | Progress:
+    def of(self, period: Selection) -> CountedFigures | Progress:
         """The figures; or how far they are, for who asks again. A period may have to ask twice to wait."""
         with self._lock:
             known = self._counted.get(period)
@@ -243,15 +242,15 @@ class Counting:
         with self._lock:
             return next(iter(self._asked), None)
 
-    def _figures(self, period: Selection) -> Counted:
+    def _figures(self, period: Selection) -> CountedFigures:
         figures = no_figures(self._config)
         try:
             tally = self._count(period, figures, self._asked[period])
         except StoreError as error:
-            return Counted(self._clock(), figures, {}, str(error))
-        return Counted(self._clock(), figures, tally)
+            return CountedFigures(self._clock(), figures, {}, str(error))
+        return CountedFigures(self._clock(), figures, tally)
 
-    def _keep(self, period: Selection, counted: Counted) -> None:
+    def _keep(self, period: Selection, counted: CountedFigures) -> None:
         with self._lock:
             self._counted[period] = time.monotonic(), counted
             self._counted.move_to_end(period)
@@ -359,7 +358,7 @@ def _due_of(archive: Archive, config: Config, commands: Commands, now: datetime)
     )
 
 
-def _unknown(config: Config, status: Answer) -> str | None:
+def _unknown(config: Config, status: CommandOutcome) -> str | None:
     """Why nobody knows how the agent is; None: it has said it."""
     if config.metrics.listen is None:
         return Reason(N_("not known: the agent tells nobody (metrics.listen is absent)"))

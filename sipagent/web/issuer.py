@@ -32,7 +32,7 @@ class IssuerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PendingLogin:
     """A login that has begun: what comes back must fit, and comes to this browser alone."""
 
     address: str  # where the browser is sent
@@ -56,7 +56,7 @@ class Issuer:
         """Its name, as people know it."""
         return urlsplit(self.url).netloc
 
-    def begin(self) -> Asked:
+    def begin(self) -> PendingLogin:
         """Where to send somebody who wants to log in. Raises IssuerError."""
         from authlib.common.security import generate_token
 
@@ -66,7 +66,7 @@ class Issuer:
             address, _ = session.create_authorization_url(
                 published["authorization_endpoint"], state=state, nonce=nonce, **_proof(published, verifier)
             )
-        return Asked(address, state, nonce, verifier)
+        return PendingLogin(address, state, nonce, verifier)
 
     def end(self, code: str, nonce: str, verifier: str) -> Claims:
         """Who came back with this code: the claims of the ID token, and of the endpoint of userinfo.

@@ -22,7 +22,7 @@ from sipagent.web.issuer import BACK, Issuer
 from sipagent.web.problems import Problem
 from sipagent.web.relying_party import RelyingParty, host_of
 from sipagent.web.rights import Role
-from sipagent.web.sessions import Challenges, Pace, Seal, Sessions
+from sipagent.web.sessions import LoginPace, PasskeyChallenges, Seal, Sessions
 from sipagent.web.site import Person, site_of, someone, trace_of
 
 AT_ONCE = 8  # who wait for a password to be compared
@@ -86,14 +86,14 @@ class Logins:
         return Sessions(idle, self._clock, self.accounts.memory)
 
     @cached_property
-    def pace(self) -> Pace:
+    def pace(self) -> LoginPace:
         """Raises StoreError."""
-        return Pace(self.accounts.memory)
+        return LoginPace(self.accounts.memory)
 
     @cached_property
-    def challenges(self) -> Challenges:
+    def challenges(self) -> PasskeyChallenges:
         """Raises StoreError."""
-        return Challenges(self.seal, self._clock, self.accounts.memory)
+        return PasskeyChallenges(self.seal, self._clock, self.accounts.memory)
 
     @cached_property
     def issuer(self) -> Issuer | None:

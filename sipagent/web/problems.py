@@ -50,7 +50,7 @@ A_MINUTE = timedelta(minutes=1)
 MOST_REFUSALS = 30  # rows in it
 
 
-class Refusals:
+class RefusedRequests:
     """Any thread. What was only counted is written with the first refusal of a later minute."""
 
     def __init__(self, store: Rows, clock: Callable[[], datetime], most: int = MOST_REFUSALS) -> None:

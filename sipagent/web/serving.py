@@ -259,7 +259,7 @@ def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
     settings.load()
     settings.ssl = context
     with _uvicorns_log():
-        _Server(settings, lambda: _renew(config, context), ready).run([listener])
+        _WebServer(settings, lambda: _renew(config, context), ready).run([listener])
 
 
 def keep_memory_together() -> None:
@@ -293,17 +293,17 @@ def _load(config: Config, context: ssl.SSLContext) -> None:
     except ssl.SSLError as error:
         problem = f"{certificate}: is no certificate, or not that of {key} ({error.reason})"
         raise ConfigError(config.file, "web.certificate", problem, PEM) from error
-    except _HasPassphrase as error:
+    except _PassphraseAsked as error:
         problem = f"{key}: has a passphrase, and nobody is there to type it"
         raise ConfigError(config.file, "web.private_key", problem, "a key without one, mode 0600") from error
 
 
-class _HasPassphrase(Exception):
+class _PassphraseAsked(Exception):
     pass
 
 
 def _nobody_to_ask() -> str:
-    raise _HasPassphrase
+    raise _PassphraseAsked
 
 
 def _renew(config: Config, context: ssl.SSLContext | None) -> None:
@@ -339,7 +339,7 @@ def _bound(web: WebTable) -> "_Door":
 Peer = tuple[str, int]
 
 
-class _Line(socket.socket):
+class _Connection(socket.socket):
     """A connection, from before its TLS handshake on. `answering`: while a request is answered.
 
     To cut it, it is shut down: asyncio, which it belongs to, then closes it.
@@ -380,23 +380,23 @@ class _Door(socket.socket):
 
     def __init__(self, family: int, type: int, proto: int) -> None:
         super().__init__(family, type, proto)
-        self.lines: dict[Peer, _Line] = {}
+        self.lines: dict[Peer, _Connection] = {}
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next one. Raises OSError."""
         accepted, address = super().accept()
-        line = _Line(self, accepted.detach(), address[:2])
+        line = _Connection(self, accepted.detach(), address[:2])
         self._make_room(line)
         self.lines[line.peer] = line
         line.wait()
         return line, address
 
-    def left(self, line: _Line) -> None:
+    def left(self, line: _Connection) -> None:
         """It is no longer there."""
         if self.lines.get(line.peer) is line:
             del self.lines[line.peer]
 
-    def _make_room(self, newest: _Line) -> None:
+    def _make_room(self, newest: _Connection) -> None:
         """Cut the oldest connection of the address that has the most: of those that ask for nothing, or else
         of all, unless nobody has more than who comes."""
         if len(self.lines) < CONNECTIONS:
@@ -411,7 +411,7 @@ class _Door(socket.socket):
 class _Patient(H11Protocol):
     """A connection whose client has to say what it wants within HEAD_S."""
 
-    def __init__(self, lines: Mapping[Peer, _Line], **known: Any) -> None:
+    def __init__(self, lines: Mapping[Peer, _Connection], **known: Any) -> None:
         super().__init__(**known)
         self._lines = lines
 
@@ -428,7 +428,7 @@ class _Patient(H11Protocol):
         super().on_response_complete()
         self._noted()
 
-    def _noted(self) -> _Line | None:
+    def _noted(self) -> _Connection | None:
         """Its line, which knows whether it is answered; None where it was cut."""
         line = None if self.client is None else self._lines.get(self.client)
         if line is not None:
@@ -436,7 +436,7 @@ class _Patient(H11Protocol):
         return line
 
 
-class _Server(uvicorn.Server):
+class _WebServer(uvicorn.Server):
     """It obeys SIGHUP, too, and ends with a good exit code."""
 
     def __init__(self, config: uvicorn.Config, renew: Callable[[], None], ready: Callable[[], None]) -> None:
@@ -462,7 +462,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-class _Told(logging.Handler):
+class _UvicornLog(logging.Handler):
     """Uvicorn's faults, in our log: what kind and where, nothing that was sent."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -476,7 +476,7 @@ class _Told(logging.Handler):
 @contextmanager
 def _uvicorns_log() -> Iterator[None]:
     logger = logging.getLogger("uvicorn.error")
-    told = _Told(logging.ERROR)
+    told = _UvicornLog(logging.ERROR)
     logger.addHandler(told)
     logger.setLevel(logging.ERROR)
     logger.propagate = False

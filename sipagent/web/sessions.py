@@ -125,7 +125,7 @@ _CHALLENGE = "challenge"
 _AHEAD_S = 30  # by which the clock of another host may be
 
 
-class Challenges:
+class PasskeyChallenges:
     """Any thread."""
 
     def __init__(self, seal: Seal, clock: Callable[[], datetime], memory: Memory) -> None:
@@ -175,7 +175,7 @@ _SLOPES = {"both": OF_BOTH, "address": OF_ADDRESS, "name": OF_NAME}
 _KNOWN = "known"  # both together, of who has logged in
 
 
-class Pace:
+class LoginPace:
     """Any thread. Its clock is that of the memory."""
 
     def __init__(self, memory: Memory) -> None:

@@ -24,9 +24,9 @@ from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
 from sipagent.lookup.results import terms_of
-from sipagent.web.background import Commands, Counting, DueLook, due_of
+from sipagent.web.background import Commands, DueLook, FigureCounter, due_of
 from sipagent.web.moment import Looking, Watching
-from sipagent.web.problems import Refusals
+from sipagent.web.problems import RefusedRequests
 from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
 
@@ -124,9 +124,9 @@ class Site:
         return archive_of(self.config, self.store)
 
     @cached_property
-    def refusals(self) -> Refusals:
+    def refusals(self) -> RefusedRequests:
         """What is refused leaves rows in the trace, though never too many."""
-        return Refusals(self.store, self.clock)
+        return RefusedRequests(self.store, self.clock)
 
     @cached_property
     def sounds(self) -> Sounds:
@@ -149,9 +149,9 @@ class Site:
         return Commands(self.config.file, self.clock)
 
     @cached_property
-    def counting(self) -> Counting:
+    def counting(self) -> FigureCounter:
         """What counts the figures of a period."""
-        return Counting(lambda: self.store, self.config, self.clock)
+        return FigureCounter(lambda: self.store, self.config, self.clock)
 
     @cached_property
     def due(self) -> DueLook:

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from media.recording.chunks import CHANNELS, Chunk, ChunkNote, Kind, Streams, find_streams, pack
+from media.recording.chunks import CHANNELS, Chunk, ChunkNote, FileStreams, Kind, find_streams, pack
 from retention.recording_files import FileKind, RecordingFiles
 from retention.records import Recording
 from retention.use import nothing_to_use
@@ -60,7 +60,7 @@ class SoundGone(SoundError):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SoundSpan:
     """Chunks that hold a span of the sound: `first` to `last` in samples per channel, out of `samples`.
 
     `size` is how many bytes are in `pieces`; None if that is known only when all are made.
@@ -79,10 +79,10 @@ class Sounds:
 
     def __init__(self, files: RecordingFiles) -> None:
         self._files = files
-        self._streams: _Remembered[Streams] = _Remembered()
+        self._streams: _Remembered[FileStreams] = _Remembered()
         self._hashes: _Remembered[str] = _Remembered()
 
-    def open(self, recording: Recording) -> "Sound":
+    def open(self, recording: Recording) -> "OpenSound":
         """The sound of a recording, for the caller to close.
 
         Raises SoundGone: it is not there any more; SoundError: it is not what was recorded; OSError.
@@ -102,7 +102,7 @@ class Sounds:
             if self._hashes.get(identity, lambda: _sha256(file)) != recording.sha256:
                 raise SoundError(Reason("its file is not the one that was recorded: its hash differs"))
             if kind is FileKind.SEALED:
-                return _Sealed(file, self._streams.get(identity, lambda: find_streams(file)))
+                return _SealedSound(file, self._streams.get(identity, lambda: find_streams(file)))
             return _InClear(file)
         except FileNotFoundError as error:
             file.close()
@@ -120,7 +120,7 @@ class Sounds:
         return None
 
 
-class Sound:
+class OpenSound:
     """The open file of one recording."""
 
     def __init__(self, file: BufferedIOBase) -> None:
@@ -152,7 +152,7 @@ class Sound:
         if (descriptor := _descriptor(self.file)) is not None and os.fstat(descriptor).st_nlink == 0:
             raise SoundGone(_REMOVED)
 
-    def span(self, from_s: float, to_s: float) -> Span:
+    def span(self, from_s: float, to_s: float) -> SoundSpan:
         """The sound from `from_s` to `to_s`, in s; the file is closed once all pieces are taken.
 
         Raises SoundError for a file that can't be read.
@@ -160,23 +160,23 @@ class Sound:
         raise NotImplementedError
 
 
-class _Sealed(Sound):
-    def __init__(self, file: BufferedIOBase, streams: Streams) -> None:
+class _SealedSound(OpenSound):
+    def __init__(self, file: BufferedIOBase, streams: FileStreams) -> None:
         super().__init__(file)
         self._streams = streams
 
-    def span(self, from_s: float, to_s: float) -> Span:
+    def span(self, from_s: float, to_s: float) -> SoundSpan:
         streams = self._streams
         if streams.rate == 0:
             raise SoundError(Reason("its file is damaged throughout"))
         first, last = _positions(from_s, to_s, streams.rate)
         samples, offsets = streams.span(first, last)
         pieces = self.whole(offsets.start, offsets.stop)
-        return Span(samples.start, samples.stop, streams.samples, streams.rate, len(offsets), pieces)
+        return SoundSpan(samples.start, samples.stop, streams.samples, streams.rate, len(offsets), pieces)
 
 
-class _InClear(Sound):
-    def span(self, from_s: float, to_s: float) -> Span:
+class _InClear(OpenSound):
+    def span(self, from_s: float, to_s: float) -> SoundSpan:
         import soundfile
 
         try:
@@ -193,7 +193,7 @@ class _InClear(Sound):
         rate, samples = decoded.samplerate, decoded.frames
         first, last = _positions(from_s, to_s, rate)
         first, last = min(first // rate * rate, samples), min(-(-last // rate) * rate, samples)
-        return Span(first, last, samples, rate, None, self._chunks(decoded, first, last))
+        return SoundSpan(first, last, samples, rate, None, self._chunks(decoded, first, last))
 
     def _chunks(self, decoded: Any, first: int, last: int) -> Iterator[bytes]:
         """A second each, and where the sound ends an end."""
@@ -314,7 +314,7 @@ def sent(request: Request, sounds: Sounds, recording: Recording) -> Response:
         raise
 
 
-def _chunks(sound: Sound, from_s: float, to_s: float) -> Response:
+def _chunks(sound: OpenSound, from_s: float, to_s: float) -> Response:
     try:
         span = sound.span(from_s, to_s)
     except SoundError as error:
@@ -325,7 +325,7 @@ def _chunks(sound: Sound, from_s: float, to_s: float) -> Response:
     return _Streamed(span.pieces, headers=headers, media_type=SOUND_KIND)
 
 
-def _stored(request: Request, sound: Sound) -> Response:
+def _stored(request: Request, sound: OpenSound) -> Response:
     first, end, status = 0, sound.size, HTTPStatus.OK
     headers = {"Cache-Control": "no-store", "Accept-Ranges": "bytes"}
     asked = _RANGE.fullmatch(request.headers.get("range", "").strip())

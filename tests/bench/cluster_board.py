@@ -1,7 +1,7 @@
 """The board's part of a handover: an operator is free on one host, and offered to who waits on another.
 
-Without phones, audio and the flow of calls: from `Release` at the one to `Offered` at the other, which is two
-turns at the table and a word between.
+Without phones, audio and the flow of calls: from `ReleaseOperator` at the one to `OperatorsOffered` at the
+other, which is two turns at the table and a word between.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from retention.postgres.board_rows import BoardRows
-from sipagent.agent.board import Answer, AskAgain, Asked, Board, Leave, Offered, Release, Seek, Served
+from sipagent.agent.board import (
+    AskAgain,
+    Board,
+    BoardAnswer,
+    BoardRequest,
+    Leave,
+    OperatorsOffered,
+    ReleaseOperator,
+    Seek,
+    Served,
+)
 from sipagent.agent.operators import LocalBoardClient
 from sipagent.agent.shared_board import BoardThread, SharedBoardClient
 from tests.bench import report
@@ -33,7 +43,7 @@ class Side:
         own = LocalBoardClient(Board((OPERATOR,)))
         self.client = SharedBoardClient(own, name, 12.0, self.thread, now=time.monotonic(), alert=_alert)
 
-    def say(self, asked: Asked) -> None:
+    def say(self, asked: BoardRequest) -> None:
         self.client.tell(asked, time.monotonic())
 
     def until(self, call: str, offered: bool) -> None:
@@ -45,10 +55,10 @@ class Side:
             self.heard.wait(0.1)
             self.heard.clear()
 
-    def _is_wanted(self, answer: Answer, call: str, offered: bool) -> bool:
+    def _is_wanted(self, answer: BoardAnswer, call: str, offered: bool) -> bool:
         if isinstance(answer, AskAgain) and answer.call == call:
             self.say(Seek(call, (), 1))
-        return isinstance(answer, Offered) and answer.call == call and bool(answer.uris) == offered
+        return isinstance(answer, OperatorsOffered) and answer.call == call and bool(answer.uris) == offered
 
 
 def _alert(reason: str) -> None:
@@ -84,7 +94,7 @@ def handovers(count: int, behind: int = 0) -> list[float]:
                 there.say(Seek(call, (), 1))
             there.until((more or [after])[-1], offered=False)
             began = time.monotonic()
-            here.say(Release(before, OPERATOR, talked=True, willing=True))
+            here.say(ReleaseOperator(before, OPERATOR, talked=True, willing=True))
             here.say(Leave(before))
             there.until(after, offered=True)
             took.append((time.monotonic() - began) * 1000)

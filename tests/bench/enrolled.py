@@ -30,10 +30,10 @@ from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter
-from media.training.enrolled import Person, Saying, enrolled, usable, write_person
+from media.training.enrolled import EnrolledPerson, Saying, enrolled, usable, write_person
 from media.training.language import Language, language
 from media.training.lines import PhoneLine, Waveform, carry
-from media.training.own import KEYWORD, NEAR, USUAL, Material
+from media.training.own import KEYWORD, NEAR, USUAL, PhraseMaterial
 from media.training.speech import texts_of
 from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.terminal import steps
@@ -126,7 +126,9 @@ def lend(kind: Kind, folder: Path) -> None:
             sound = _over(kind.say(_sentence(text), number, random), _quiet_line(noise), noise)
             soundfile.write(place / f"{count:02d}.wav", sound, SAMPLE_RATE, "PCM_16")
             sayings.append(Saying(f"{count:02d}.wav", text, phrase))
-        person = Person(place, place.name, kind.language, "200", now, now + timedelta(days=1), tuple(sayings))
+        person = EnrolledPerson(
+            place, place.name, kind.language, "200", now, now + timedelta(days=1), tuple(sayings)
+        )
         write_person(place, person)
 
 
@@ -223,7 +225,7 @@ def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: 
         prompts = tuple(sorted((PROMPTS / spoken.code).glob("notice.wav")))
         if rounds:
             amounts = replace(amounts, rounds=rounds)
-        material = Material(styles, prompts, amounts, tuple(used))
+        material = PhraseMaterial(styles, prompts, amounts, tuple(used))
         trained = train(chosen.phrase, spoken, folder, material, step)
         with ProcessPoolExecutor(1) as pool:
             asked = [

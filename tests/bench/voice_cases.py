@@ -24,7 +24,7 @@ from media.hearing.keyword import Detector, Meaning
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import Language
 from media.training.lines import Backgrounds, PhoneLine, Waveform, carry
-from media.training.speech import Said, Split, label, texts_of, told
+from media.training.speech import SoundLabel, Split, label, texts_of, told
 from sipagent.voice.detectors import Detected, hear
 from tests.bench.echoes import Echoes
 
@@ -78,7 +78,7 @@ class Utterance:
     path: Path
     source: str
     label: str
-    said: Said
+    said: SoundLabel
 
     @property
     def kind(self) -> str:
@@ -237,7 +237,7 @@ def _limited(place: Path, limit: int) -> Iterator[Utterance]:
         yield Utterance(path, source_of(path), said, told(path))
 
 
-def _speaker(source: str, said: Said) -> str:
+def _speaker(source: str, said: SoundLabel) -> str:
     if source == PEOPLE or not said.voice:
         return "not told"
     if source == "pico":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from retention.sqlite import Store
 from retention.vault import new_pair
-from retention.verify import Problem, verify
+from retention.verify import Mismatch, verify
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE
 from tests.conftest import AgentFactory
@@ -96,7 +96,7 @@ def listened(agent: RunningAgent, recording: Json, identity: Path) -> NDArray[np
     return np.asarray(samples)
 
 
-def problems(agent: RunningAgent) -> list[Problem]:
+def problems(agent: RunningAgent) -> list[Mismatch]:
     """What verification says of all that is kept, which it does without any key."""
     with Store(agent.directory / "retention.db") as store:
         return verify(archive_of(store, agent.directory / "recordings", agent.directory)).problems

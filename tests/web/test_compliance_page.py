@@ -14,7 +14,7 @@ from httpx2 import Response
 from retention.records import to_text
 from retention.rows.rows import StoreError
 from sipagent.languages.spoken import answering
-from sipagent.web.background import FRESH, Answer, Due, DueLook
+from sipagent.web.background import FRESH, CommandOutcome, Due, DueLook
 from sipagent.web.rights import Role
 from sipagent.web.templating import markdown_html, quoted
 from tests.office import Office
@@ -26,19 +26,19 @@ HOLD = {"ground": "criminal", "reference": "2026/7", "by": "A", "approved_by": "
 
 
 @pytest.fixture
-def said(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Answer]]:
+def said(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, CommandOutcome]]:
     """What commands say, instead of them."""
-    answers: dict[str, Answer] = {}
+    answers: dict[str, CommandOutcome] = {}
 
-    def recent(name: str, *words: str, language: str = "en") -> Answer:
-        return answers.get(name, Answer(AT, "", 1, problem=f"{name} says nothing"))
+    def recent(name: str, *words: str, language: str = "en") -> CommandOutcome:
+        return answers.get(name, CommandOutcome(AT, "", 1, problem=f"{name} says nothing"))
 
     monkeypatch.setattr(asking.site.commands, "recent", recent)
     yield answers
 
 
 def last(asking: Asking, name: str, **fields: Any) -> None:
-    asking.site.commands._last[name] = Answer(AT, "claire", 0, **fields)
+    asking.site.commands._last[name] = CommandOutcome(AT, "claire", 0, **fields)
 
 
 def post(asking: Asking, name: str, **form: str) -> Response:
@@ -49,8 +49,8 @@ OFFICER_ONLY = ("/compliance/register", "/compliance/register.md", "/compliance/
 
 
 @pytest.mark.parametrize("role", Role)
-def test_who_comes_in_where(asking: Asking, said: dict[str, Answer], role: Role) -> None:
-    said["register"] = Answer(AT, "", 0, text="# x")
+def test_who_comes_in_where(asking: Asking, said: dict[str, CommandOutcome], role: Role) -> None:
+    said["register"] = CommandOutcome(AT, "", 0, text="# x")
     asking.login(role)
     officer = role is Role.OFFICER
     sees = officer or role is Role.ADMINISTRATOR
@@ -63,7 +63,7 @@ def test_who_comes_in_where(asking: Asking, said: dict[str, Answer], role: Role)
         assert post(asking, "verify").status_code == HTTPStatus.FORBIDDEN
 
 
-def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[str, Answer]) -> None:
+def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[str, CommandOutcome]) -> None:
     finding = {"level": "error", "what": "holds", "detail": "2 whose review is overdue: see `sipagent holds`"}
     last(asking, "check", json=[finding, {"level": "ok", "what": HOSTILE, "detail": HOSTILE}])
     last(asking, "verify", json={"lost": [], "problems": [], "counts": {}, "head": {"seq": 1, "hash": "ab"}})
@@ -90,8 +90,10 @@ def looked(asking: Asking) -> str:
     return text
 
 
-def test_what_must_be_done_is_told(asking: Asking, said: dict[str, Answer], web_office: Office) -> None:
-    said["status"] = Answer(AT, "", 0, json={"last_purge": to_text(AT)})
+def test_what_must_be_done_is_told(
+    asking: Asking, said: dict[str, CommandOutcome], web_office: Office
+) -> None:
+    said["status"] = CommandOutcome(AT, "", 0, json={"last_purge": to_text(AT)})
     asking.login(Role.OFFICER)
     text = looked(asking)
     assert text.count("<dd>none</dd>") == 2 and "<dd>nothing</dd>" in text
@@ -110,7 +112,7 @@ def test_what_must_be_done_is_told(asking: Asking, said: dict[str, Answer], web_
     assert "2026-11-27 21:30:00" in looked(asking)
 
 
-def test_an_agent_that_does_not_answer_is_told(asking: Asking, said: dict[str, Answer]) -> None:
+def test_an_agent_that_does_not_answer_is_told(asking: Asking, said: dict[str, CommandOutcome]) -> None:
     asking.login(Role.OFFICER)
     assert "the agent tells nobody" in looked(asking)
     asking.site.config.metrics.__dict__["listen"] = object()
@@ -118,7 +120,7 @@ def test_an_agent_that_does_not_answer_is_told(asking: Asking, said: dict[str, A
 
 
 def test_a_fault_of_the_database_is_told(
-    asking: Asking, said: dict[str, Answer], monkeypatch: pytest.MonkeyPatch
+    asking: Asking, said: dict[str, CommandOutcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*asked: Any, **how: Any) -> Any:
         raise StoreError("the disk is gone")
@@ -155,7 +157,9 @@ def test_an_error_that_nobody_foresaw_is_what_is_seen(monkeypatch: pytest.Monkey
     assert seen is not None and "could not be looked at" in str(seen.problem)
 
 
-def test_problems_of_verify_are_listed_and_not_too_many(asking: Asking, said: dict[str, Answer]) -> None:
+def test_problems_of_verify_are_listed_and_not_too_many(
+    asking: Asking, said: dict[str, CommandOutcome]
+) -> None:
     wrong = [{"where": f"recording {n}", "problem": HOSTILE} for n in range(150)]
     last(
         asking,
@@ -169,15 +173,15 @@ def test_problems_of_verify_are_listed_and_not_too_many(asking: Asking, said: di
 
 
 def test_a_button_starts_it_and_the_page_waits(
-    asking: Asking, said: dict[str, Answer], monkeypatch: pytest.MonkeyPatch
+    asking: Asking, said: dict[str, CommandOutcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may = threading.Event()
     commands = asking.site.commands
     whole = {"lost": [], "problems": [], "counts": {}, "head": {"seq": 1, "hash": "ab"}}
 
-    def slow(*words: str, by: str = "", language: str = "en") -> Answer:
+    def slow(*words: str, by: str = "", language: str = "en") -> CommandOutcome:
         assert may.wait(20)
-        return Answer(AT, by, 0, json=whole)
+        return CommandOutcome(AT, by, 0, json=whole)
 
     monkeypatch.setattr(commands, "answer", slow)
     asking.login(Role.OFFICER)
@@ -204,9 +208,9 @@ def test_a_form_from_elsewhere_starts_nothing_and_is_in_the_trace(asking: Asking
     assert [(row.action, row.outcome, row.by) for row in rows] == [("right", "refused", "claire")] * 4
 
 
-def test_the_register_is_the_commands_own(asking: Asking, said: dict[str, Answer]) -> None:
+def test_the_register_is_the_commands_own(asking: Asking, said: dict[str, CommandOutcome]) -> None:
     text = "<!-- sipagent register: fr -->\n# A\n\n## B\n\n- **C**: `d` \\<script\\>\n- e\n"
-    said["register"] = Answer(AT, "", 0, text=text, aside="to be completed in the configuration: x.y")
+    said["register"] = CommandOutcome(AT, "", 0, text=text, aside="to be completed in the configuration: x.y")
     asking.login(Role.OFFICER)
     page = asking.client.get("/compliance/register").text
     listed = "<li><strong>C</strong>: <code>d</code> &lt;script&gt;</li>\n<li>e</li>"
@@ -226,18 +230,18 @@ def test_the_register_of_a_real_service(asking: Asking, web_office: Office) -> N
 
 
 def test_the_notices_words_are_shown_with_what_is_said_of_them(
-    asking: Asking, said: dict[str, Answer]
+    asking: Asking, said: dict[str, CommandOutcome]
 ) -> None:
     notice = {
         **{"language": "en", "numbers": [], "keys": ["2"], "file": "prompts/en/notice.wav"},
         **{"duration_s": 20.3, "sample_rate": 8000, "sha256": "abcd", "words": f"Hello. {HOSTILE}"},
     }
-    said["notice"] = Answer(AT, "", 0, json=[notice])
+    said["notice"] = CommandOutcome(AT, "", 0, json=[notice])
     asking.login(Role.OFFICER)
 
-    def recent(*words: str, language: str = "en") -> Answer:
+    def recent(*words: str, language: str = "en") -> CommandOutcome:
         found = [{"level": "warning", "what": "prompts.notice (en)", "detail": "names an example"}]
-        return Answer(AT, "", 0, json=found if "--lint" in words else [notice])
+        return CommandOutcome(AT, "", 0, json=found if "--lint" in words else [notice])
 
     asking.site.commands.recent = recent  # type: ignore[method-assign]
     page = asking.client.get("/compliance/notice").text
@@ -245,10 +249,10 @@ def test_the_notices_words_are_shown_with_what_is_said_of_them(
     assert "<script>alert" not in page and "\u202e" not in page
 
 
-def test_no_style_and_no_script_of_its_own(asking: Asking, said: dict[str, Answer]) -> None:
+def test_no_style_and_no_script_of_its_own(asking: Asking, said: dict[str, CommandOutcome]) -> None:
     last(asking, "check", json=[{"level": "ok", "what": "python", "detail": "3.11"}])
-    said["register"] = Answer(AT, "", 0, text="# x")
-    said["notice"] = Answer(AT, "", 0, json=[])
+    said["register"] = CommandOutcome(AT, "", 0, text="# x")
+    said["notice"] = CommandOutcome(AT, "", 0, json=[])
     asking.login(Role.OFFICER)
     for path in ("/compliance", "/compliance/register", "/compliance/notice"):
         text = asking.client.get(path).text
@@ -283,7 +287,7 @@ def test_blocks_of_the_register() -> None:
     assert quoted("a ` b") == "a ` b"
 
 
-def test_the_languages_of_threads_do_not_mix(asking: Asking, said: dict[str, Answer]) -> None:
+def test_the_languages_of_threads_do_not_mix(asking: Asking, said: dict[str, CommandOutcome]) -> None:
     asking.login(Role.OFFICER, language="fr")
     with answering("en"):
         assert "Documents" in asking.client.get("/compliance").text

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from retention.records import Access, Event, Note
 from sipagent.config.load import load
 from sipagent.web.app import create_app
-from sipagent.web.background import Answer
+from sipagent.web.background import CommandOutcome
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office
@@ -80,8 +80,8 @@ def fill(site: Site, office: Office) -> None:
         (rows[2], "release", "claire"),
     ):
         asked(here, row, action, by)
-    site.commands._last["check"] = Answer(now, "paul", 1, json=FINDINGS)
-    site.commands._last["verify"] = Answer(now, "paul", 1, json=VERIFIED)
+    site.commands._last["check"] = CommandOutcome(now, "paul", 1, json=FINDINGS)
+    site.commands._last["verify"] = CommandOutcome(now, "paul", 1, json=VERIFIED)
 
 
 def counted(page: Page, address: str) -> None:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from retention.accounts.memory import TOLD_LIMIT
 from retention.records import Access
 from retention.sqlite import Store
-from sipagent.web.problems import Refusals
+from sipagent.web.problems import RefusedRequests
 from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
 from sipagent.web.templating import seen
 from tests.web.conftest import Asking
@@ -75,7 +75,7 @@ def test_a_flood_of_refusals_is_counted() -> None:
     """Thirty lines a minute, and then one that says how many more there were."""
     store, now = Store(":memory:"), datetime(2026, 11, 24, tzinfo=UTC)
     moment = [now]
-    refusals = Refusals(store, lambda: moment[0], most=3)
+    refusals = RefusedRequests(store, lambda: moment[0], most=3)
     for _ in range(10):
         refusals.keep(Access(at=moment[0], action="login", detail="wrong"))
     assert [row.outcome for row in store.accesses()] == ["refused"] * 3

@@ -12,7 +12,7 @@ import pytest
 from retention.records import Receipt
 from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
-from sipagent.web.background import MOST_PERIODS, Counted, Counting, Progress
+from sipagent.web.background import MOST_PERIODS, CountedFigures, FigureCounter, Progress
 from sipagent.web.rights import Role
 from sipagent.web.site import Site
 from tests.office import Office
@@ -145,8 +145,8 @@ def slow(asking: Asking, web_office: Office) -> Slow:
     return Slow(asking.site.store)
 
 
-def counting_of(site: Site, store: Any) -> Counting:
-    return Counting(lambda: store, site.config, site.clock)
+def counting_of(site: Site, store: Any) -> FigureCounter:
+    return FigureCounter(lambda: store, site.config, site.clock)
 
 
 def test_nobody_waits_for_a_count(asking: Asking, slow: Slow) -> None:
@@ -169,9 +169,9 @@ def test_what_is_remembered_and_what_waits_are_few(asking: Asking, slow: Slow) -
     slow.may.set()
     assert counting.wait(20)
     assert slow.reads == MOST_PERIODS
-    assert isinstance(counting.of(periods[0]), Counted)
+    assert isinstance(counting.of(periods[0]), CountedFigures)
     assert isinstance(counting.of(periods[-1]), Progress), "who asks again gets its turn"
-    assert counting.wait(20) and isinstance(counting.of(periods[-1]), Counted)
+    assert counting.wait(20) and isinstance(counting.of(periods[-1]), CountedFigures)
 
 
 def test_a_fault_of_the_database_is_said(asking: Asking, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ from sipagent.web.api.operation import (
     selection_of,
 )
 from sipagent.web.api.shapes import Figures
-from sipagent.web.background import Counted
+from sipagent.web.background import CountedFigures
 from sipagent.web.guard import refuse
 from sipagent.web.pages.calls import events
 from sipagent.web.problems import Problem
@@ -103,7 +103,7 @@ class SearchCalls(Search):
     decision: Decision = None
 
 
-class Deletion(Body):
+class DeletionReason(Body):
     """Why a call is forgotten."""
 
     reason: Annotated[Line, Field(description="E.g. the reference of the person's request.")]
@@ -125,7 +125,7 @@ def call(request: Request) -> Response:
     return given(whole_record(site.archive, id_meant(request)).to_json(site.terms.period))
 
 
-def delete(request: Request, body: Deletion) -> Response:
+def delete(request: Request, body: DeletionReason) -> Response:
     """As `delete --json`."""
     site = site_of(request)
     trace = replace(trace_of(request, "delete"), detail=body.reason)
@@ -171,10 +171,10 @@ def stats(request: Request, query: Period) -> Response:
     site = site_of(request)
     period = selection_of(request, query)
     found = site.counting.of(period)
-    if not isinstance(found, Counted):
+    if not isinstance(found, CountedFigures):
         site.counting.wait(WAIT_S)
         found = site.counting.of(period)
-    if not isinstance(found, Counted):
+    if not isinstance(found, CountedFigures):
         return given({"done": found.done, "total": found.total}, HTTPStatus.ACCEPTED, _SOON)
     if found.problem is not None:
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, found.problem, headers=_SOON)

@@ -21,7 +21,7 @@ from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of, trace_of
 
 
-class Person(Body):
+class DataSubject(Body):
     """Who asks: by the whole number, or by the reference that somebody without one was told."""
 
     caller: Annotated[str | None, Field(min_length=1, max_length=40, description="The whole number.")] = None
@@ -36,7 +36,7 @@ class Person(Body):
         return self
 
 
-def kept(request: Request, body: Person) -> Response:
+def kept(request: Request, body: DataSubject) -> Response:
     """Of each call as `show --json`, oldest first."""
     site = site_of(request)
     return given_one_by_one(_each(site, calls_of(site, body)))
@@ -47,7 +47,7 @@ def _each(site: Site, calls: list[KeptCall]) -> Iterator[Json]:
     return (whole_record(site.archive, call.id).to_json(period) for call in calls)
 
 
-class Forgetting(Person):
+class Forgetting(DataSubject):
     """Of whom all is forgotten, and why."""
 
     reason: Annotated[Line, Field(description="E.g. the reference of the person's request.")]
@@ -71,7 +71,7 @@ def forget(request: Request, body: Forgetting) -> Response:
     return given({"deleted": deleted, "stays": stays})
 
 
-def calls_of(site: Site, person: Person) -> list[KeptCall]:
+def calls_of(site: Site, person: DataSubject) -> list[KeptCall]:
     """What is kept of the calls of a person, oldest first. Raises Problem."""
     name = "reference" if person.caller is None else "caller"
     try:

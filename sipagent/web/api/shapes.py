@@ -12,7 +12,7 @@ from retention.records import Access, Note, Pause, Receipt, Recording, Status, S
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copy:
+class ExportedCopy:
     """An exported copy: where it went, and whether it is still there."""
 
     path: str
@@ -30,7 +30,7 @@ class ShownRecording(Recording):
     sealed_to: list[str] | None
     receipt: Receipt | None
     notes: list[Note]
-    copies: list[Copy]
+    copies: list[ExportedCopy]
     accesses: list[Access]
 
 
@@ -45,7 +45,7 @@ class ShownCall:
     sealed_to: None
     receipt: Receipt
     notes: list[Note]
-    copies: list[Copy]
+    copies: list[ExportedCopy]
     accesses: list[Access]
 
 
@@ -149,7 +149,7 @@ class DeletedOfPerson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filed:
+class FiledAnalysis:
     """An analysis that was filed."""
 
     note: Note

@@ -77,7 +77,7 @@ class NewUse(Body):
     ] = None
 
 
-class Span(Query):
+class SoundPart(Query):
     """Which part of the sound, in s; without both the stored bytes, whole or by Range."""
 
     first: Annotated[float | None, Field(alias="from", **_SECONDS)] = None
@@ -214,7 +214,7 @@ def _use_told(recording: Recording, number: int, body: NewUse, obstacles: _Obsta
     }
 
 
-def sound(request: Request, query: Span) -> Response:
+def sound(request: Request, query: SoundPart) -> Response:
     """The stored bytes, or chunks of a span, for who has begun this use."""
     site = site_of(request)
     id, number = request.path_params["id"], request.path_params["number"]
@@ -325,6 +325,6 @@ NOTE_ENTRIES = (
         "/recordings/{id}/notes",
         note,
         "File the analysis of a recording",
-        {HTTPStatus.CREATED: Answer(said="It is filed.", shape=shapes.Filed)},
+        {HTTPStatus.CREATED: Answer(said="It is filed.", shape=shapes.FiledAnalysis)},
     ),
 )

@@ -299,9 +299,9 @@ PASSKEY_ENTRIES = (
 )
 
 
-Told = tuple[str, str]
+TraceAndSaid = tuple[str, str]
 """What was done, in English for the trace, and what the page says of it."""
-AccountsChange = Callable[[Accounts, Form], Told]
+AccountsChange = Callable[[Accounts, Form], TraceAndSaid]
 
 
 def accounts_page(request: Request) -> Response:
@@ -329,7 +329,7 @@ def _accounts_page(request: Request, error: str | None = None, form: Form | None
 def add_account(request: Request) -> Response:
     """Make an account, and show its code once."""
 
-    def change(accounts: Accounts, form: Form) -> Told:
+    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
         roles = _roles(form)
         account, code = accounts.add(form.get("name", ""), roles, _key(form))
         return f"add {account.name}: {', '.join(roles)}", _code(request, account, code)
@@ -340,7 +340,7 @@ def add_account(request: Request) -> Response:
 def reset_account(request: Request) -> Response:
     """Take password and authenticator away, and show a new code once."""
 
-    def change(accounts: Accounts, form: Form) -> Told:
+    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
         account, code = accounts.reset(_other(request, accounts, form).id)
         return f"reset {account.name}", _code(request, account, code)
 
@@ -350,7 +350,7 @@ def reset_account(request: Request) -> Response:
 def remove_account(request: Request) -> Response:
     """Remove an account."""
 
-    def change(accounts: Accounts, form: Form) -> Told:
+    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
         account = _other(request, accounts, form)
         accounts.remove(account.id)
         return f"remove {account.name}", _("{name}: removed").format(name=account.name)
@@ -361,7 +361,7 @@ def remove_account(request: Request) -> Response:
 def set_roles(request: Request) -> Response:
     """Give an account other roles."""
 
-    def change(accounts: Accounts, form: Form) -> Told:
+    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
         account, roles = _other(request, accounts, form), _roles(form)
         accounts.set_roles(account.id, roles)
         told = _("{name}: the roles are changed, from now on").format(name=account.name)
@@ -373,7 +373,7 @@ def set_roles(request: Request) -> Response:
 def add_token(request: Request) -> Response:
     """Make a token, and show it once."""
 
-    def change(accounts: Accounts, form: Form) -> Told:
+    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
         roles, until = _roles(form), _until(request, form)
         token, text = accounts.add_token(form.get("name", ""), roles, until, _key(form))
         ends = f", until {form['until']}" if until else ""
@@ -386,7 +386,7 @@ def add_token(request: Request) -> Response:
 def revoke_token(request: Request) -> Response:
     """End a token."""
 
-    def change(accounts: Accounts, form: Form) -> Told:
+    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
         token = accounts.revoke(form.get("name", ""))
         return f"revoke {token.name}", _("{name}: revoked").format(name=token.name)
 

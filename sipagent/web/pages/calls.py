@@ -29,7 +29,7 @@ from sipagent.languages.labels import CODES, N_, length
 from sipagent.languages.spoken import Reason, ngettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.parsing import FilterError, selection
-from sipagent.web.background import Counted
+from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.moment import Moment, Ongoing, State
 from sipagent.web.problems import Problem
@@ -159,7 +159,7 @@ _NUMBER = ("caller", "number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class SearchForm:
     """`typed`: what was asked for, by field; `faults`: what is wrong with a field, in words.
 
     `selection` has one row more than a page, which tells whether there is another page.
@@ -202,7 +202,7 @@ class Search:
         return f"{path}?{urlencode(asked)}" if asked else path
 
 
-def search_of(request: Request, *, calls: bool = False) -> Search:
+def search_of(request: Request, *, calls: bool = False) -> SearchForm:
     """What an address, or a form with a number, asks for. Raises Problem."""
     posted = request.method == "POST"
     given = form_of(request) if posted else request.query_params
@@ -214,7 +214,7 @@ def search_of(request: Request, *, calls: bool = False) -> Search:
     return read_search({name: text for name, text in typed.items() if text}, site_of(request))
 
 
-def read_search(typed: Mapping[str, str], site: Site) -> Search:
+def read_search(typed: Mapping[str, str], site: Site) -> SearchForm:
     """What is meant by the fields; no field is empty."""
     asked: dict[str, Any] = dict(typed)
     faults: dict[str, str] = {}
@@ -234,7 +234,7 @@ def read_search(typed: Mapping[str, str], site: Site) -> Search:
             found = selection(site.config, site.clock(), limit=PAGE + 1, **asked)
         except FilterError as wrong:
             faults[wrong.name] = wrong.problem
-    return Search(typed=typed, faults=faults, selection=found)
+    return SearchForm(typed=typed, faults=faults, selection=found)
 
 
 def day_typed(text: str) -> date:
@@ -316,7 +316,7 @@ def between(row: Receipt, first: str, last: str) -> float | None:
     return (end - start).total_seconds() if start and end else None
 
 
-def _unrecorded(site: Site, search: Search) -> int:
+def _unrecorded(site: Site, search: SearchForm) -> int:
     """How many calls that are meant have no recording: where a person is meant, they concern them, too."""
     if search["after"] or not (search.by_number or search["reference"]):
         return 0  # it was told on the first page
@@ -326,7 +326,7 @@ def _unrecorded(site: Site, search: Search) -> int:
 
 def _list(
     request: Request,
-    search: Search,
+    search: SearchForm,
     rows: Sequence[Any],
     address: str,
     *,
@@ -379,7 +379,7 @@ _DAYS = 30  # that are shown where nothing is chosen
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class DayRange:
     """Whole days in the service's time zone, both included; None: from the first, to the last."""
 
     since: date | None
@@ -402,13 +402,13 @@ def statistics_page(request: Request) -> Response:
     typed = {name: request.query_params.get(name) for name in ("since", "until")}
     faults = {name for name, text in typed.items() if text and _day_or_none(text) is None}
     if typed["since"] is None and typed["until"] is None:
-        period = Period(today - timedelta(days=_DAYS - 1), today)
+        period = DayRange(today - timedelta(days=_DAYS - 1), today)
     else:
-        period = Period(_day_or_none(typed["since"]), _day_or_none(typed["until"]))
+        period = DayRange(_day_or_none(typed["since"]), _day_or_none(typed["until"]))
     if period.since and period.until and period.since > period.until:
         faults.add("until")
     found = None if faults else site.counting.of(period.selection(site))
-    counted = found if isinstance(found, Counted) else None
+    counted = found if isinstance(found, CountedFigures) else None
     by_operator = someone(request).may(Right.OPERATORS)
     return render(
         request,
@@ -428,17 +428,17 @@ def statistics_page(request: Request) -> Response:
 STATISTICS_ENTRIES = (Entry("GET /statistics", statistics_page),)
 
 
-def _choices(today: date) -> tuple[tuple[str, Period], ...]:
+def _choices(today: date) -> tuple[tuple[str, DayRange], ...]:
     month = today.replace(day=1)
     before = month - timedelta(days=1)
     return (
-        (_("Today"), Period(today, today)),
-        (_("7 days"), Period(today - timedelta(days=6), today)),
-        (_("30 days"), Period(today - timedelta(days=29), today)),
-        (_("This month"), Period(month, today)),
-        (_("Last month"), Period(before.replace(day=1), before)),
-        (_("This year"), Period(today.replace(month=1, day=1), today)),
-        (_("All"), Period(None, None)),
+        (_("Today"), DayRange(today, today)),
+        (_("7 days"), DayRange(today - timedelta(days=6), today)),
+        (_("30 days"), DayRange(today - timedelta(days=29), today)),
+        (_("This month"), DayRange(month, today)),
+        (_("Last month"), DayRange(before.replace(day=1), before)),
+        (_("This year"), DayRange(today.replace(month=1, day=1), today)),
+        (_("All"), DayRange(None, None)),
     )
 
 
@@ -451,7 +451,7 @@ def _day_or_none(text: str | None) -> date | None:
     return day if date.min.year < day.year < date.max.year else None
 
 
-def _drawn(site: Site, counted: Counted, period: Period) -> Markup:
+def _drawn(site: Site, counted: CountedFigures, period: DayRange) -> Markup:
     """The part of `stats --html`, drawn once for each language."""
     from sipagent.text.statistics import Heading, part  # slow to import
 

@@ -13,7 +13,7 @@ from sipagent.languages import spoken
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import Reason
 from sipagent.languages.spoken import gettext as _
-from sipagent.web.background import STARTED, Answer
+from sipagent.web.background import STARTED, CommandOutcome
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.pages.recording import detail_of
 from sipagent.web.problems import Problem
@@ -79,7 +79,7 @@ def register_file(request: Request) -> Response:
     return Response(answer.text, headers=headers, media_type=_REGISTER[form])
 
 
-def _register(request: Request, form: str) -> Answer:
+def _register(request: Request, form: str) -> CommandOutcome:
     language = spoken.language()
     words = ("register", "--json") if form == "json" else ("register", "--lang", language)
     return site_of(request).commands.recent(*words, language=language)

@@ -122,7 +122,7 @@ _RECEIPT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PersonSearch:
     """Whose calls: of a `caller`, or with this `reference`, on a `day` of the service where one is said."""
 
     caller: str = ""
@@ -175,7 +175,7 @@ class PersonCall:
         return [use for use in self.whole.accesses if use.action in _LEARNT and use.outcome == "done"]
 
 
-def asked_for(site: Site, asked: Asked) -> list[KeptCall]:
+def asked_for(site: Site, asked: PersonSearch) -> list[KeptCall]:
     """The calls that are meant, newest first. Raises ValueError, one line, for what cannot be read."""
     service = site.config.service
     if asked.caller and asked.reference:
@@ -384,7 +384,7 @@ _NEW_PAGE = "\f"  # between two certificates: each on a separate page
 
 def search_page(request: Request) -> Response:
     """Where a number or a reference is typed."""
-    return _shown(request, Form(), Asked())
+    return _shown(request, Form(), PersonSearch())
 
 
 def found_page(request: Request) -> Response:
@@ -510,7 +510,7 @@ ENTRIES = (
 )
 
 
-def _shown(request: Request, form: Form, asked: Asked, fault: ValueError | None = None) -> Response:
+def _shown(request: Request, form: Form, asked: PersonSearch, fault: ValueError | None = None) -> Response:
     """The page with what was found, if anything was asked for, and what was typed."""
     site, person = site_of(request), someone(request)
     calls: list[KeptCall] = []
@@ -542,12 +542,12 @@ def _shown(request: Request, form: Form, asked: Asked, fault: ValueError | None 
     return render(request, "requests.html", status, **values)
 
 
-def _asked(form: Form) -> Asked:
+def _asked(form: Form) -> PersonSearch:
     caller, reference, day = (form.get(name, "").strip() for name in ("caller", "reference", "day"))
-    return Asked(caller=caller, reference=reference, day=day)
+    return PersonSearch(caller=caller, reference=reference, day=day)
 
 
-def _ticked(site: Site, form: Form, asked: Asked) -> list[KeptCall]:
+def _ticked(site: Site, form: Form, asked: PersonSearch) -> list[KeptCall]:
     """The calls of the person that are ticked, newest first. Raises ValueError."""
     calls = chosen(asked_for(site, asked), set(form.all("id")))
     if not calls:

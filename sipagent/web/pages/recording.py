@@ -157,7 +157,7 @@ def shown_call(
         "here": RECORDINGS,
         "known": known,
         "reference": reference_of(id),
-        "call": _Call(site, known),
+        "call": _CallPage(site, known),
         "listening": None if silent else listening,
         "silent": silent,
         "limits": None if row is None or listening is None else _limits(site, row),
@@ -193,7 +193,7 @@ def _approved(approvals: list[Approval], person: Person) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _CallPage:
     """What a page tells of one call, in words."""
 
     site: Site
