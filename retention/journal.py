@@ -10,6 +10,7 @@ waits and needs no listener: a pipe that is full says enough.
 
 import os
 import select
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TypeVar
 
-from sqlite_utils import Database
+import sqlite_utils  # noqa: F401 - what writes for calls has it from the start, and no call waits for it
 
 from retention.erase import allows
 from retention.files import share_owner
@@ -150,7 +151,7 @@ class Journal(Store):
         """Become another journal: for a copy of an older state, put back in the place of the newer one."""
         with self.write():
             fresh = token_hex(16)
-            self._db.execute("UPDATE journal SET identity = ?", [fresh])
+            self._connection.execute("UPDATE journal SET identity = ?", [fresh])
         return fresh
 
     def lag(self) -> Lag:
@@ -197,7 +198,7 @@ class Journal(Store):
             entries = [*batch.entries, *self.entries([self.shipped]).values()]  # which was the last until now
             needless = {seq for entry in entries for seq in (entry.seq, entry.was)}
             needed = {0, last}
-            self._db.execute("UPDATE journal SET shipped = max(shipped, ?)", [last])
+            self._connection.execute("UPDATE journal SET shipped = max(shipped, ?)", [last])
             for seq, row in self._read_rows("sum", entries):
                 if seq <= last:
                     self._delete("sums", "id", [row["id"]])
@@ -227,13 +228,13 @@ class Journal(Store):
             if self.wakes is not None:
                 self.wakes.tell()
 
-    def _connected(self) -> Database:
+    def _connected(self) -> sqlite3.Connection:
         """What was deleted may leave the file only where that is said before its first table."""
-        database = super()._connected()
-        if database.conn.execute("PRAGMA page_count").fetchone() == (0,):
-            database.conn.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
-        database.conn.execute(f"PRAGMA max_page_count = {self._most_pages}").fetchall()
-        return database
+        connection = super()._connected()
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL").fetchall()
+        connection.execute(f"PRAGMA max_page_count = {self._most_pages}").fetchall()
+        return connection
 
     def _prepare(self) -> None:
         """Rows may leave; the journal knows itself, and what has left."""
@@ -243,12 +244,12 @@ class Journal(Store):
             return
         with self.write():
             for name in stays:
-                self._db.execute(f"DROP TRIGGER IF EXISTS {name}")
-            self._db.execute(
+                self._connection.execute(f"DROP TRIGGER IF EXISTS {name}")
+            self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS journal "
                 "(id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL, shipped INTEGER NOT NULL)"
             )
-            self._db.execute(
+            self._connection.execute(
                 "INSERT OR IGNORE INTO journal (id, identity, shipped) VALUES (1, ?, 0)", [token_hex(16)]
             )
 
@@ -260,11 +261,11 @@ class Journal(Store):
     def _shrink(self) -> None:
         """Give back what lies empty in the file, once that is much."""
         with self._lock, sqlite_errors_of(self.path):
-            (spare,) = self._db.conn.execute("PRAGMA freelist_count").fetchone()
+            (spare,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         if spare > _SPARE:
             with self._lock, sqlite_errors_of(self.path), self._turn():
                 # a script: `execute` would take one step, which gives back one page
-                self._db.conn.executescript(f"PRAGMA incremental_vacuum({_AT_ONCE})")
+                self._connection.executescript(f"PRAGMA incremental_vacuum({_AT_ONCE})")
 
     def _rows_of(
         self, kind: str, type: type[Kind], entries: Iterable[ChainEntry], damaged: list[tuple[str, str]]
@@ -293,7 +294,7 @@ class Journal(Store):
 
     def _delete(self, table: str, key: str, values: Iterable[str | int]) -> None:
         for value in values:
-            self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", [value])
+            self._connection.execute(f"DELETE FROM {table} WHERE {key} = ?", [value])
 
 
 def _skip(id: str, problem: str) -> None:

@@ -10,7 +10,8 @@ SQLite's locks.
 and `secure_delete=ON`, because what a purge removes must not survive in a write-ahead log or a free page;
 `synchronous=EXTRA`, because what was reported as done must survive a power cut.
 
-**Tables**, as a list of numbered steps. A released step never changes: a new one is added below it.
+**Tables**, as a list of numbered steps. A released step never changes: a new one is added below it. The
+library that takes steps, and has the parts of a transaction, is slow to import: reading needs none of it.
 
 **Database.** Several processes share it. Every write is one short `BEGIN IMMEDIATE` transaction, which
 also appends to the chain; who comes second waits for his turn, up to `TURN_S`. Reads are short, too:
@@ -25,15 +26,14 @@ import queue
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from retention.files import Moved, Places, read_moved, share_owner
 from retention.rows.chain import ChainHead, Ledger
@@ -47,6 +47,9 @@ from retention.rows.rows import (
     sqlite_errors_of,
 )
 from retention.rows.selection import InColumns
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 class TurnError(Exception):
@@ -119,7 +122,7 @@ class Turns:
 _SETTINGS = ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "temp_store=MEMORY")
 
 
-def connect(path: Path | str, busy_s: float) -> Database:
+def connect(path: Path | str, busy_s: float) -> sqlite3.Connection:
     """A connection that waits up to `busy_s` for others; makes the file if it is missing.
 
     Raises OSError, sqlite3.Error.
@@ -129,14 +132,52 @@ def connect(path: Path | str, busy_s: float) -> Database:
     connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     for setting in _SETTINGS:
         connection.execute(f"PRAGMA {setting}").fetchall()
+    return connection
+
+
+def of_library(connection: sqlite3.Connection) -> "Database":
+    """With what the library adds to a connection."""
+    from sqlite_utils import Database
+
     return Database(connection, execute_plugins=False)
 
 
-def unknown_steps(known: Migrations, database: Database) -> list[str]:
-    """The names of steps that a newer program has taken there. Raises sqlite3.Error."""
-    with Database(memory=True, execute_plugins=False) as empty:  # where all that are known are still pending
-        names = {step.name for step in known.pending(empty)}
-    return [step.name for step in known.applied(database) if step.name not in names]
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of one kind of database, each by its name, in order."""
+
+    kind: str
+    every: Mapping[str, Callable[[sqlite3.Connection], None]]
+
+    def are_taken(self, connection: sqlite3.Connection, path: Path | str) -> bool:
+        """Whether none is pending. Raises StoreError where a newer program has taken more; sqlite3.Error."""
+        taken = []
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [_TAKEN]).fetchone():
+            sql = f"SELECT name FROM {_TAKEN} WHERE migration_set = ? ORDER BY rowid"
+            taken = [str(name) for (name,) in connection.execute(sql, [self.kind])]
+        if newer := [name for name in taken if name not in self.every]:
+            raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
+        return len(taken) == len(self.every)
+
+    def take(self, connection: sqlite3.Connection, *, in_memory: bool = False) -> bool:
+        """Take those that are pending, if any; a database `in_memory` is never upgraded, so nothing is kept
+        of them there. Raises sqlite3.Error."""
+        if in_memory:
+            for step in self.every.values():
+                step(connection)
+            return True
+        from sqlite_utils.migrations import Migrations
+
+        known, database = Migrations(self.kind), of_library(connection)
+        for name, step in self.every.items():
+            known(name=name)(lambda database, step=step: step(database.conn))
+        pending = bool(known.pending(database))
+        if pending:
+            known.apply(database)
+        return pending
+
+
+_TAKEN = "_sqlite_migrations"  # the library's own table
 
 
 def copy_to(source: sqlite3.Connection, path: Path) -> None:
@@ -175,9 +216,6 @@ def _make(path: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
     else:
         share_owner(path)
-
-
-MIGRATIONS = Migrations("sipagent")
 
 
 def _table(name: str, *columns: str) -> str:
@@ -366,11 +404,12 @@ GUARDS = (
 )
 
 
-@MIGRATIONS(name="0001_tables")
-def _first(db: Database) -> None:
+def _first(connection: sqlite3.Connection) -> None:
     for statement in (*_TABLES, *_INDEXES, *GUARDS):
-        db.execute(statement)
+        connection.execute(statement)
 
+
+STEPS = Steps("sipagent", {"0001_tables": _first})
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while
@@ -396,27 +435,32 @@ class ChainedDatabase(Chained):
         self._turns = None if self.places is None else Turns(self.places.turn, TURN_S)
         self._lock = threading.RLock()
         with sqlite_errors_of(self.path):
-            self._db = self._connected()
-            self._ledger = Ledger(SqliteTables(self._db.conn), clock)
-            if newer := unknown_steps(MIGRATIONS, self._db):
-                self._db.close()
-                raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
-            if MIGRATIONS.pending(self._db):
+            self._connection = self._connected()
+            self._ledger = Ledger(SqliteTables(self._connection), clock)
+            try:
+                taken = STEPS.are_taken(self._connection, path)
+            except StoreError:
+                self._connection.close()
+                raise
+            if not taken:
                 with self.write():  # taken first, so that two processes do not both migrate
-                    if MIGRATIONS.pending(self._db):
-                        MIGRATIONS.apply(self._db)
+                    if STEPS.take(self._connection, in_memory=self.places is None):
                         self._begin_chain()
+
+    @cached_property
+    def _db(self) -> "Database":
+        return of_library(self._connection)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._db.close()
+            self._connection.close()
 
     @contextmanager
     def write(self) -> Iterator[None]:
         """One transaction for all that is written inside."""
         with self._asking():
-            connection = self._db.conn
+            connection = self._connection
             if connection.in_transaction:
                 with self._part():
                     yield
@@ -445,7 +489,7 @@ class ChainedDatabase(Chained):
     def copied_to(self, path: Path) -> Iterator[ChainHead]:
         """Copy the whole database into a new file; its head. It is `still` to the end. Raises StoreError."""
         with self.still() as head:
-            copy_to(self._db.conn, path)
+            copy_to(self._connection, path)
             yield head
 
     def tell_moved(self, moved: Moved) -> None:
@@ -506,7 +550,7 @@ class ChainedDatabase(Chained):
             self._ledger.appended = appended
             raise
 
-    def _connected(self) -> Database:
+    def _connected(self) -> sqlite3.Connection:
         try:
             return connect(self.path, BUSY_S)
         except OSError as error:

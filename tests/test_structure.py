@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from retention.sqlite import Store
 from tests.measure import circles
 
 ROOT = Path(__file__).parent.parent
@@ -434,6 +436,41 @@ def test_one_host_loads_nothing_for_several(start: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+UNNEEDED = {"boto3", "holidays", "media.frame", "numpy", "psycopg", "soundfile", "sqlite_utils", "webrtcvad"}
+FOR_NOTHING = {
+    "nacl",
+    "phonenumbers",
+    "pydantic",
+    "retention.records",
+    "rich",
+    "sipagent.cli.list",
+    "sqlite3",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [("--version", UNNEEDED | FOR_NOTHING), ("--help", UNNEEDED | FOR_NOTHING), ("list", UNNEEDED)],
+)
+@pytest.mark.parametrize("lived_in", [True, False])
+def test_a_command_loads_only_what_it_needs(
+    tmp_path: Path, words: str, unneeded: set[str], lived_in: bool
+) -> None:
+    """`numpy` alone takes a tenth of a second."""
+    shutil.copy(ROOT / "config.toml", tmp_path)
+    if lived_in:
+        Store(tmp_path / "retention.db").close()
+    run = (
+        "import atexit, sys, sipagent.__main__ as program\n"
+        f"atexit.register(lambda: print(sorted({unneeded} & set(sys.modules)), file=sys.stderr))\n"
+        f"program.main(['--config', 'config.toml', '{words}'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", run], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout and done.stderr == "[]\n"
 
 
 # --- what is there has its place ---

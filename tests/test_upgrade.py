@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from retention import sqlite as schema
 from retention.accounts import file as of_accounts
@@ -40,19 +38,14 @@ STATEMENTS = ("ALTER TABLE receipts ADD COLUMN weather TEXT", "CREATE TABLE fore
 OF_ACCOUNTS = ("ALTER TABLE accounts ADD COLUMN weather TEXT", "CREATE TABLE forecasts (id INTEGER)")
 
 
-def with_step(known: Migrations, *statements: str) -> Migrations:
+def with_step(known: schema.Steps, *statements: str) -> schema.Steps:
     """What the next version knows: one step more."""
-    newer = Migrations(known.name)
-    with Database(memory=True) as empty:
-        for step in known.pending(empty):
-            newer(name=step.name)(step.fn)
 
-    def made_up(db: Database) -> None:
+    def made_up(connection: sqlite3.Connection) -> None:
         for statement in statements:
-            db.execute(statement)
+            connection.execute(statement)
 
-    newer(name=MADE_UP)(made_up)
-    return newer
+    return schema.Steps(known.kind, {**known.every, MADE_UP: made_up})
 
 
 @pytest.fixture
@@ -66,7 +59,7 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def knows_the_step(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retention.sqlite.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
+    monkeypatch.setattr("retention.sqlite.STEPS", with_step(schema.STEPS, *STATEMENTS))
 
 
 @pytest.fixture
@@ -161,8 +154,8 @@ def test_several_who_open_it_at_once_upgrade_it_once(old: Path, knows_the_step: 
 
 def test_a_step_that_fails_changes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = rows_in(old / "retention.db")
-    broken = with_step(schema.MIGRATIONS, *STATEMENTS, "ALTER TABLE nowhere ADD COLUMN x TEXT")
-    monkeypatch.setattr("retention.sqlite.MIGRATIONS", broken)
+    broken = with_step(schema.STEPS, *STATEMENTS, "ALTER TABLE nowhere ADD COLUMN x TEXT")
+    monkeypatch.setattr("retention.sqlite.STEPS", broken)
     with pytest.raises(StoreError, match=r"retention\.db: no such table: nowhere"):
         Store(old / "retention.db")
     monkeypatch.undo()
@@ -178,7 +171,7 @@ def test_the_version_before_takes_none_of_it(
     office.call()
     office.archive.store.close()
     with monkeypatch.context() as patched:
-        patched.setattr("retention.sqlite.MIGRATIONS", with_step(schema.MIGRATIONS, *STATEMENTS))
+        patched.setattr("retention.sqlite.STEPS", with_step(schema.STEPS, *STATEMENTS))
         upgrade(tmp_path)
     before = (tmp_path / "retention.db").read_bytes()
     result = office.run(command, *([tmp_path / "backups"] if command == "backup" else []))
@@ -198,7 +191,7 @@ def test_accounts_are_kept_and_the_version_before_takes_none(
         added, _ = before.add("Ann", ["listener"])
         handle = before.handle_of(added.id)
     with monkeypatch.context() as patched:
-        patched.setattr("retention.accounts.file.MIGRATIONS", with_step(of_accounts.MIGRATIONS, *OF_ACCOUNTS))
+        patched.setattr("retention.accounts.file.STEPS", with_step(of_accounts.STEPS, *OF_ACCOUNTS))
         for _ in range(2):
             with FileAccounts(path) as upgraded:
                 assert upgraded.all() == [added] and upgraded.handle_of(added.id) == handle

@@ -61,9 +61,8 @@ def contexts(context: click.Context) -> Iterator[click.Context]:
     """The command's own, then those of all below it."""
     yield context
     if isinstance(context.command, click.Group):
-        for name in context.command.list_commands(context):
-            command = context.command.get_command(context, name)
-            if command is not None and not command.hidden:
+        for name, command in context.command.commands.items():
+            if not command.hidden:
                 yield from contexts(click.Context(translated(command), info_name=name, parent=context))
 
 

@@ -12,22 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
 from retention.accounts.accounts import Accounts, Row
 from retention.accounts.credentials import InClear
 from retention.accounts.memory import InMemory
 from retention.files import read_moved
 from retention.records import RecordError
 from retention.rows.rows import StoreError
-from retention.sqlite import connect, unknown_steps
-
-MIGRATIONS = Migrations("sipagent-accounts")
+from retention.sqlite import Steps, connect
 
 
-@MIGRATIONS(name="0001_accounts")
-def _first(db: Database) -> None:
+def _first(connection: sqlite3.Connection) -> None:
     """Ids are never given again (AUTOINCREMENT): a session knows its account by it.
 
     `subject` is who somebody is to an OpenID Connect issuer (`ISSUER SUBJECT`), which never changes, as a
@@ -54,8 +48,10 @@ def _first(db: Database) -> None:
         "CREATE TRIGGER accounts_removed AFTER DELETE ON accounts BEGIN "
         "DELETE FROM codes WHERE account_id = OLD.id; DELETE FROM passkeys WHERE account_id = OLD.id; END",
     ):
-        db.execute(statement)
+        connection.execute(statement)
 
+
+STEPS = Steps("sipagent-accounts", {"0001_accounts": _first})
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 
@@ -81,16 +77,17 @@ class FileAccounts(Accounts):
         self._lock = threading.RLock()
         with self._faults():
             try:
-                database = connect(path, BUSY_S)
+                self._db = connect(path, BUSY_S)
             except OSError as error:
                 raise StoreError(f"{path}: {error.strerror}") from error
-            self._db: sqlite3.Connection = database.conn
-            if newer := unknown_steps(MIGRATIONS, database):
-                database.close()
-                raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
-            if MIGRATIONS.pending(database):
+            try:
+                taken = STEPS.are_taken(self._db, path)
+            except StoreError:
+                self._db.close()
+                raise
+            if not taken:
                 with self.write():  # taken first, so that two processes do not both migrate
-                    MIGRATIONS.apply(database)
+                    STEPS.take(self._db)
 
     def close(self) -> None:
         """Close the file."""

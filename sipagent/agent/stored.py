@@ -1,20 +1,18 @@
-"""What this configuration has rows and recordings kept by: the one place that chooses."""
+"""What this configuration has rows and recordings kept by: the one place that chooses.
+
+What only some configurations and commands need is imported where it is chosen: all of it takes half a second.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retention.archive import Archive
-from retention.backup import DATABASE, RECORDINGS, CopiedTo
 from retention.files import Places
-from retention.journal import Journal
 from retention.marks import Marks
-from retention.move import Arrivals, Arriving, copied_to
-from retention.objects.bucket import BEGINNING, Bucket, BucketPlace
-from retention.objects.object_files import ObjectBlobs, ObjectFiles, RisingBlobs, SpooledFiles
 from retention.recording_files import Area, LocalFiles, RecordingFiles
 from retention.rows.pages import Listing
 from retention.rows.rows import Rows
@@ -22,6 +20,9 @@ from retention.sqlite import Store
 
 if TYPE_CHECKING:
     from retention.accounts.accounts import Accounts
+    from retention.backup import CopiedTo
+    from retention.move import Arrivals
+    from retention.objects.bucket import Bucket
     from retention.postgres.row_keys import Blobs, FolderBlobs
     from retention.postgres.store import SealedStore
     from sipagent.config.load import Config
@@ -39,7 +40,7 @@ def shared_of(config: "Config") -> "SealedStore":
     """Those in the database that hosts share, which is configured. Raises StoreError; TryAgain where it does
     not answer."""
     assert config.shared is not None
-    from retention.postgres.store import SealedStore  # slow to import; most hosts have a file
+    from retention.postgres.store import SealedStore
 
     return SealedStore(
         config.shared,
@@ -95,13 +96,15 @@ def row_keys_of(config: "Config") -> "Blobs":
     files, bucket = row_key_files(config), bucket_of(config)
     if bucket is None:
         return files
+    from retention.objects.object_files import ObjectBlobs, RisingBlobs
+
     objects = ObjectBlobs(bucket)
     return RisingBlobs(objects, files) if files.within(BUNDLES) else objects
 
 
 def row_key_files(config: "Config") -> "FolderBlobs":
     """Where they are without a store of objects: on this host alone."""
-    from retention.postgres.row_keys import FolderBlobs  # slow to import; most hosts have a file
+    from retention.postgres.row_keys import FolderBlobs
 
     return FolderBlobs(config.places.vault)
 
@@ -113,20 +116,30 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
     """
     if config.shared is None:
         return Store(config.places.database, worker=worker)
+    from retention.journal import Journal
+
     return Journal(config.places.database, worker=worker)
 
 
 def files_of(config: "Config", store: Rows) -> RecordingFiles:
     """What is kept of recordings outside the database, whose rows are in `store`."""
     here, bucket = spool_of(config), bucket_of(config)
-    return here if bucket is None else ObjectFiles(bucket, store.objects, here)
+    if bucket is None:
+        return here
+    from retention.objects.object_files import ObjectFiles
+
+    return ObjectFiles(bucket, store.objects, here)
 
 
 def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
     """What is kept outside the database for who carries calls, and waits for no network; `store`: this
     host's."""
     here, bucket = spool_of(config), bucket_of(config)
-    return here if bucket is None else SpooledFiles(bucket, store.objects, here)
+    if bucket is None:
+        return here
+    from retention.objects.object_files import SpooledFiles
+
+    return SpooledFiles(bucket, store.objects, here)
 
 
 def files_apart(config: "Config", store: Rows) -> RecordingFiles:
@@ -135,6 +148,8 @@ def files_apart(config: "Config", store: Rows) -> RecordingFiles:
     bucket = bucket_of(config)
     if bucket is None:
         return spool_of(config)
+    from retention.objects.object_files import ObjectFiles
+
     places = config.places.moving
     return ObjectFiles(bucket, store.objects, LocalFiles(places.folder, places.vault, config.base))
 
@@ -144,15 +159,19 @@ def spool_of(config: "Config") -> LocalFiles:
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
 
 
-def bucket_of(config: "Config") -> Bucket | None:
+def bucket_of(config: "Config") -> "Bucket | None":
     """The store of objects, if there is one; it is asked nothing yet."""
     told = config.objects
     if told is None:
         return None
-    return _bucket(BucketPlace(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file))
+    return _bucket(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file)
 
 
-_bucket = cache(Bucket)  # one of each in a process: what speaks to a store is slow to make
+@cache  # one of each in a process: what speaks to a store is slow to make
+def _bucket(*place: Any) -> "Bucket":
+    from retention.objects.bucket import Bucket, BucketPlace
+
+    return Bucket(BucketPlace(*place))
 
 
 def lacks_rows(config: "Config", store: Rows) -> bool:
@@ -161,6 +180,8 @@ def lacks_rows(config: "Config", store: Rows) -> bool:
     bucket = bucket_of(config)
     if bucket is None or next(store.each(Listing(table="recordings", order=("id",), limit=1)), None):
         return False
+    from retention.objects.bucket import BEGINNING
+
     return bucket.has_any(BEGINNING[Area.RECORDINGS])
 
 
@@ -175,9 +196,11 @@ def is_there(config: "Config") -> bool:
     return config.shared is not None or config.database.exists()
 
 
-def arriving_of(config: "Config") -> Arrivals:
+def arriving_of(config: "Config") -> "Arrivals":
     """A database that is filled with the rows of another one. Raises StoreError."""
     if config.shared is None:
+        from retention.move import Arriving
+
         return Arriving(config.places.arriving)
     from retention.move_shared import ArrivingShared
 
@@ -190,13 +213,17 @@ def arriving_of(config: "Config") -> Arrivals:
     )
 
 
-def copied_to_of(store: Rows) -> CopiedTo:
+def copied_to_of(store: Rows) -> "CopiedTo":
     """What copies these rows into a new file of this machine."""
+    from retention.move import copied_to
+
     return store.copied_to if isinstance(store, Store) else partial(copied_to, store)
 
 
 def files_in(root: Path) -> RecordingFiles:
     """What is kept of recordings in a backup, below its root."""
+    from retention.backup import DATABASE, RECORDINGS
+
     return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)
 
 

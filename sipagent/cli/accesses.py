@@ -43,7 +43,7 @@ def _filters(command: Decorated) -> Decorated:
     return command
 
 
-@click.command("accesses", short_help="Every use of recordings, newest first.")
+@click.command("accesses")
 @optional_id_argument
 @_filters
 @json_option

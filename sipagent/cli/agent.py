@@ -32,7 +32,7 @@ NICER = 10  # behind calls, which come first
 PAGE_ENDS_S = 10.0  # that the page may take to end
 
 
-@click.command("web", short_help="Run the page that people log in to.")
+@click.command("web")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 @click.pass_obj
 def web_command(work: Workplace, log_json: bool) -> None:
@@ -118,7 +118,7 @@ def page_beside(file: Path, *, log_json: bool) -> Iterator[None]:
             child.wait()
 
 
-@click.command("check", short_help="Check whether the agent can run well.")
+@click.command("check")
 @json_option
 @click.pass_obj
 @click.pass_context
@@ -144,7 +144,7 @@ def engine_facts() -> "EngineFacts":
     return EngineFacts(*asked(f"{library.__name__}:tell"))
 
 
-@click.command("run", short_help="Run the agent.")
+@click.command("run")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 @click.option(
     "--drain-s",
@@ -211,7 +211,7 @@ def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "
         raise Failure(*error.args) from error
 
 
-@click.command("demo", short_help="Two calls on this machine, without trunk or phones.")
+@click.command("demo")
 @click.pass_context
 def demo_command(ctx: click.Context) -> None:
     """Make two calls through a real agent on this machine, once consenting, once refusing.
@@ -227,7 +227,7 @@ def demo_command(ctx: click.Context) -> None:
     ctx.exit(demo.run())
 
 
-@click.command("completion", short_help="Print the completion script of a shell.")
+@click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
@@ -244,7 +244,7 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     click.echo(kind(ctx.find_root().command, {}, "sipagent", "_SIPAGENT_COMPLETE").source())
 
 
-@click.command("edge", short_help="Print the configuration of Kamailio.")
+@click.command("edge")
 @click.option(
     "--write",
     "directory",

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from sipagent.config.load import Config
 
 
-@click.command("backup", short_help="Copy all that is kept; the agent may run.")
+@click.command("backup")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option(
     "--keep",
@@ -164,7 +164,7 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
 _READABLE = 0o640  # a file of the configuration: by the group of its folder, which is the service's
 
 
-@click.command("restore", short_help="Put a backup back, into an empty place.")
+@click.command("restore")
 @click.argument("backup", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
 @words_by_option
@@ -320,7 +320,7 @@ _PROBLEMS: list[Column[Unrebuilt]] = [
 ]
 
 
-@click.command("rebuild", short_help="Make a lost database again.")
+@click.command("rebuild")
 @identity_option()
 @passphrase_option
 @json_option

@@ -34,7 +34,7 @@ from sipagent.text.certificate import certificate
 _PAGE = "\f"  # between two certificates: each on a separate page
 
 
-@click.command("delete", short_help="Forget a call before its time, or all of a caller, and certify it.")
+@click.command("delete")
 @optional_id_argument
 @caller_option
 @click.option(

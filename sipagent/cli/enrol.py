@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PORT = 5080
 
 
-@click.command("enrol", short_help="Colleagues lend their voices by telephone.")
+@click.command("enrol")
 @click.option("--phrase", "phrases", multiple=True, type=words, metavar="TEXT", help="What they say.")
 @click.option("--speech", type=click.Choice(LANGUAGES), help="The language of it; else the service's.")
 @click.option(

@@ -52,7 +52,7 @@ _PATH = 400  # characters
 _PLACES_SHOWN = 5  # how many places fit into one line
 
 
-@click.command("note", short_help="File the analysis of a call that was listened to.")
+@click.command("note")
 @id_argument
 @click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
 @click.option(
@@ -153,7 +153,7 @@ def _tell_filed(work: Workplace, done: Filed, text: str) -> None:
 _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 
 
-@click.command("hold", short_help="Keep a recording beyond its date, as testimony.")
+@click.command("hold")
 @id_argument
 @click.option("--ground", required=True, type=words, metavar="G", help="One of retention.hold_grounds.")
 @click.option(
@@ -199,7 +199,7 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
     click.echo(said.format(id=id, ground=label("ground", hold.ground), day=hold.review))
 
 
-@click.command("release", short_help="End a hold.")
+@click.command("release")
 @id_argument
 @click.option("--by", **_WHO, help="Your name.")
 @click.option("--reason", type=words, metavar="R", help="Why, e.g. how the case ended.")
@@ -222,7 +222,7 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
         click.echo(_("Its analysis is filed, so nothing needs the audio any more: see `delete`."))
 
 
-@click.command("holds", short_help="What is on hold, overdue reviews first.")
+@click.command("holds")
 @json_option
 @click.pass_obj
 def holds_command(work: Workplace, as_json: bool) -> None:

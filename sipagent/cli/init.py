@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 
 
-@click.command("init", short_help="Write a config.toml, make keys, copy the prompts.")
+@click.command("init")
 @click.argument("directory", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
 @click.option(
     "--answers",

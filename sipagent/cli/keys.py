@@ -31,7 +31,7 @@ from sipagent.languages.labels import N_
 from sipagent.languages.spoken import shown
 
 
-@click.group("keys", cls=Program, short_help="Who can listen: make, list and rotate keys.")
+@click.group("keys", cls=Program)
 def keys_group() -> None:
     """Make, list and rotate the keys that recordings are sealed with.
 
@@ -203,7 +203,7 @@ def _shown(work: Workplace, path: Path | None) -> str | None:
 _SHOWN = 20  # how many failures to show; more have one reason
 
 
-@click.command("rotate", short_help="Seal all recordings to the recipients of now.")
+@keys_group.command("rotate", short_help="Seal all recordings to the recipients of now.")
 @identity_option(required=True)
 @passphrase_option
 @by_option

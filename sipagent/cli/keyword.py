@@ -45,7 +45,7 @@ from sipagent.voice.own_keyword import (
 )
 
 
-@click.command("detect", short_help="What the voice gate and the detector make of sound files.")
+@click.command("detect")
 @click.argument(
     "files", nargs=-1, required=True, metavar="WAV…", type=click.Path(path_type=Path, dir_okay=False)
 )
@@ -134,7 +134,7 @@ STYLES = (Path("package/voices"), Path("node_modules/kokoro-js/voices"))
 LONGEST, MOST_WORDS = 60, 8
 
 
-@click.command("train-keyword", short_help="Make a head for a keyword of your own: minutes.")
+@click.command("train-keyword")
 @click.argument("phrase")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="The language it is in; else that of the service.")
 @click.option(

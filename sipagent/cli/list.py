@@ -33,7 +33,7 @@ OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "r
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
 
 
-@click.command("list", short_help="The recordings, newest first.")
+@click.command("list")
 @filter_options
 @json_option
 @click.pass_obj
@@ -84,7 +84,7 @@ def _in_all(rows: Sequence[Recording]) -> str:
     return said.format(in_all=in_all, n=len(there), amount=amount)
 
 
-@click.command("calls", short_help="The receipts of all calls, newest first.")
+@click.command("calls")
 @filter_options
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="How the call ended.")
 @click.option("--decision", type=click.Choice(DECISIONS), help="Whether it could be recorded.")

@@ -124,7 +124,7 @@ def say_what_is_lost(roles: Iterable[str]) -> None:
 ENROL = "/enrol"  # where a one-time code is used
 
 
-@click.group("user", cls=Program, short_help="Who may log in to the page.")
+@click.group("user", cls=Program)
 def user_group() -> None:
     """Make, list, reset and remove the accounts of those who log in to the page.
 
@@ -271,7 +271,7 @@ def _ways(row: Account) -> Iterator[str]:
         yield ngettext("{n} passkey", "{n} passkeys", row.passkeys).format(n=row.passkeys)
 
 
-@click.group("token", cls=Program, short_help="What programs may ask the page.")
+@click.group("token", cls=Program)
 def token_group() -> None:
     """Make, list and revoke the tokens of programs that ask the page (`/api/v1`).
 

@@ -1,32 +1,13 @@
-"""The command line. Each command is in the module that its import names; this one puts them together."""
+"""The command line: its commands by name. The module of each is loaded when the command is asked for."""
 
+from collections import UserDict
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from sipagent import __version__
-from sipagent.cli import (
-    accesses,
-    agent,
-    backup,
-    delete,
-    hold,
-    init,
-    keys,
-    keyword,
-    logins,
-    migrate,
-    notice,
-    purge,
-    register,
-    show,
-    stats,
-    status,
-    use,
-    verify,
-)
-from sipagent.cli import list as cli_list
-from sipagent.cli.enrol import enrol_command
 from sipagent.cli.program import (
     LANGUAGE_OPTION,
     SYSTEM_CONFIG,
@@ -34,12 +15,98 @@ from sipagent.cli.program import (
     Workplace,
     config_option,
     language_option,
+    translated,
 )
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
+COMMANDS = {  # where each is below sipagent.cli, and its short help; what is used daily comes first
+    "list": ("list:list_command", "The recordings, newest first."),
+    "show": ("show:show_command", "All that is known of one, and every use of it."),
+    "calls": ("list:calls_command", "The receipts of all calls, newest first."),
+    "stats": ("stats:stats_command", "Calls, refusals, waits, and what is kept."),
+    "draws": ("stats:draws_command", "Repeat every draw of the sample, and compare."),
+    "register": ("register:register_command", "The entry for the register of processing (GDPR article 30)."),
+    "export": ("use:export_command", "Copy a recording, or all of a caller, into WAV or FLAC files."),
+    "play": ("use:play_command", "Play a recording to the sound card."),
+    "note": ("hold:note_command", "File the analysis of a call that was listened to."),
+    "accesses": ("accesses:accesses_command", "Every use of recordings, newest first."),
+    "purge": ("purge:purge_command", "Remove all that has expired."),
+    "delete": ("delete:delete_command", "Forget a call before its time, or all of a caller, and certify it."),
+    "hold": ("hold:hold_command", "Keep a recording beyond its date, as testimony."),
+    "release": ("hold:release_command", "End a hold."),
+    "holds": ("hold:holds_command", "What is on hold, overdue reviews first."),
+    "rebuild": ("backup:rebuild_command", "Make a lost database again."),
+    "backup": ("backup:backup_command", "Copy all that is kept; the agent may run."),
+    "restore": ("backup:restore_command", "Put a backup back, into an empty place."),
+    "migrate": ("migrate:migrate_command", "Move all into a database that hosts share, or back."),
+    "verify": ("verify:verify_command", "Check the chain, every row, every file, every stamp."),
+    "stamp": ("verify:stamp_command", "Have the chain's head stamped by the time stamping authority."),
+    "init": ("init:init_command", "Write a config.toml, make keys, copy the prompts."),
+    "keys": ("keys:keys_group", "Who can listen: make, list and rotate keys."),
+    "user": ("logins:user_group", "Who may log in to the page."),
+    "token": ("logins:token_group", "What programs may ask the page."),
+    "check": ("agent:check_command", "Check whether the agent can run well."),
+    "notice": ("notice:notice_command", "The notice's words, or whether they say what they must."),
+    "detect": ("keyword:detect_command", "What the voice gate and the detector make of sound files."),
+    "train-keyword": ("keyword:train_command", "Make a head for a keyword of your own: minutes."),
+    "enrol": ("enrol:enrol_command", "Colleagues lend their voices by telephone."),
+    "hours": ("notice:hours_command", "Whether the service is open, why, and until when."),
+    "run": ("agent:run_command", "Run the agent."),
+    "web": ("agent:web_command", "Run the page that people log in to."),
+    "status": ("status:status_command", "How the running agent is."),
+    "hosts": ("status:hosts_command", "The hosts that share the database."),
+    "edge": ("agent:edge_command", "Print the configuration of Kamailio."),
+    "demo": ("agent:demo_command", "Two calls on this machine, without trunk or phones."),
+    "completion": ("agent:completion_command", "Print the completion script of a shell."),
+}
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(UserDict[str, click.Command]):
+    """The commands by name, loaded when asked for; in `data` they have only a name and a short help."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> click.Command:
+    place, short_help = COMMANDS[name]
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(import_module(f"sipagent.cli.{module}"), attribute)
+    command.short_help = short_help
+    for one in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+        if one.name not in WITHOUT_CONFIG:
+            config_option(one)
+        language_option(one)
+    return command
+
+
+class _Main(Program):
+    """The group whose commands are listed without being loaded: for help, and for a shell that completes."""
+
+    commands: _Commands
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """As it is listed."""
+        command = self.commands.data.get(cmd_name)
+        return command and translated(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As it is run."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and translated(self.commands[args[0]]), rest
+
+
+_LISTED = {name: click.Command(name, short_help=short_help) for name, (_, short_help) in COMMANDS.items()}
+
+
+@click.group(
+    cls=_Main,
+    commands=_Commands(_LISTED),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--config",
     "config_path",
@@ -63,52 +130,3 @@ def cli(ctx: click.Context, config_path: Path | None) -> None:
       sipagent list --since yesterday
     """
     ctx.obj = Workplace(config_path)
-
-
-for _command in (
-    cli_list.list_command,
-    show.show_command,
-    cli_list.calls_command,
-    stats.stats_command,
-    stats.draws_command,
-    register.register_command,
-    use.export_command,
-    use.play_command,
-    hold.note_command,
-    accesses.accesses_command,
-    purge.purge_command,
-    delete.delete_command,
-    hold.hold_command,
-    hold.release_command,
-    hold.holds_command,
-    backup.rebuild_command,
-    backup.backup_command,
-    backup.restore_command,
-    migrate.migrate_command,
-    verify.verify_command,
-    verify.stamp_command,
-    init.init_command,
-    keys.keys_group,
-    logins.user_group,
-    logins.token_group,
-    agent.check_command,
-    notice.notice_command,
-    keyword.detect_command,
-    keyword.train_command,
-    enrol_command,
-    notice.hours_command,
-    agent.run_command,
-    agent.web_command,
-    status.status_command,
-    status.hosts_command,
-    agent.edge_command,
-    agent.demo_command,
-    agent.completion_command,
-):
-    cli.add_command(_command)
-keys.keys_group.add_command(keys.rotate_command)
-_GROUPS = (keys.keys_group, logins.user_group, logins.token_group)
-for _command in (*cli.commands.values(), *(one for group in _GROUPS for one in group.commands.values())):
-    if _command.name not in WITHOUT_CONFIG:
-        config_option(_command)
-    language_option(_command)

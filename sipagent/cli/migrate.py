@@ -58,7 +58,7 @@ class _Options:
     credentials_file: Path | None
 
 
-@click.command("migrate", short_help="Move all into a database that hosts share, or back.")
+@click.command("migrate")
 @click.option("--to", metavar="URL", help="postgresql://…; back: the path of a file, where nothing is yet.")
 @click.option("--objects", metavar="URL", help="s3://bucket/prefix: recordings and keys go there.")
 @click.option("--host", metavar="NAME", help="Which of several hosts this will be; default: a.")

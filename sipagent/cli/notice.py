@@ -17,7 +17,7 @@ from sipagent.lookup.parsing import parse_moment
 from sipagent.text.notice import SpokenNotice, spoken_notices
 
 
-@click.command("notice", short_help="The notice's words, or whether they say what they must.")
+@click.command("notice")
 @click.option(
     "--lint", is_flag=True, help="Check words and sound of every prompt in use; exit 1 on an error."
 )
@@ -85,7 +85,7 @@ def _notice_json(notice: SpokenNotice, work: Workplace) -> dict[str, Any]:
 _YEARS = range(1970, 2100)  # the languages of the calendars of holidays
 
 
-@click.command("hours", short_help="Whether the service is open, why, and until when.")
+@click.command("hours")
 @click.option("--at", "at_text", metavar="TIME", help="Then instead of now: 2026-12-25T10:00, a date.")
 @json_option
 @click.pass_obj

@@ -15,12 +15,10 @@ from collections.abc import Callable, Sequence
 from gettext import gettext as _
 from gettext import pgettext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from retention.archive import Archive
-from retention.erase import KeptCall
 from retention.records import Status
 from retention.rows.selection import Selection
 from retention.vault import Identity, KeysError, read_identity
@@ -29,7 +27,10 @@ from sipagent.cli.terminal import Column, coded, console, full, operators, show_
 from sipagent.languages.labels import N_, label, length
 from sipagent.languages.spoken import Reason
 from sipagent.lookup import parsing
-from sipagent.lookup.results import calls_of_caller
+
+if TYPE_CHECKING:  # slow to import
+    from retention.archive import Archive
+    from retention.erase import KeptCall
 
 
 def yes_option(command: Decorated) -> Decorated:
@@ -121,8 +122,10 @@ def one_of_the_two(id: str | None, caller: str | None) -> None:
         raise click.UsageError(neither if id is None else both, click.get_current_context())
 
 
-def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
+def calls_of(work: Workplace, archive: "Archive", typed: str) -> "list[KeptCall]":
     """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none."""
+    from sipagent.lookup.results import calls_of_caller  # slow to import; the filters need none of it
+
     try:
         found = calls_of_caller(archive.store, typed, work.config.service.country)
     except ValueError as error:
@@ -135,10 +138,10 @@ def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
     return found
 
 
-def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> None:
+def show_calls(work: Workplace, archive: "Archive", calls: "Sequence[KeptCall]") -> None:
     """Show on stderr the calls that a question is about."""
 
-    def held(call: KeptCall) -> str | None:
+    def held(call: "KeptCall") -> str | None:
         return label("mark", "held") if call.recording and archive.hold_of(call.recording) else None
 
     columns: list[Column[KeptCall]] = [
@@ -154,7 +157,7 @@ def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> 
     show_table(calls, columns, console(stderr=True))
 
 
-def _operators(call: KeptCall) -> str | None:
+def _operators(call: "KeptCall") -> str | None:
     row = call.receipt or call.recording
     return operators(row) if row else None
 

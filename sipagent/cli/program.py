@@ -42,23 +42,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from retention.archive import Archive
-from retention.files import sync_folder
-from retention.marks import ArchiveError
-from retention.purge import Terms
-from retention.recording_files import has_metadata
-from retention.records import Access, Recording, is_id
-from retention.rows.rows import Rows, StoreError, UnknownId, ids_beginning, ids_meant
-from retention.sqlite import Store
-from sipagent.agent.stored import archive_of, is_there, store_of
 from sipagent.config.errors import ConfigError, one_line, plain_spaces
 from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.labels import label
 from sipagent.languages.spoken import accepted, colon, fault, shown
-from sipagent.lookup.results import terms_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what is kept is slow to import; `--help` and `--version` do not need it
+    from retention.archive import Archive
+    from retention.purge import Terms
+    from retention.records import Access, Recording
     from sipagent.config.load import Config
 
 Shown = TypeVar("Shown", bound=click.Command)
@@ -328,7 +321,7 @@ class Program(click.Group):
             sys.exit(_say(_mistake(error), 2))
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
-        except (Failure, StoreError, ArchiveError) as error:
+        except _refusals() as error:
             sys.exit(_say(shown(error), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
@@ -338,6 +331,14 @@ class Program(click.Group):
         except OSError as error:
             sys.exit(_say(colon().join(filter(None, (error.filename, fault(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Asked for only where something was raised."""
+    from retention.marks import ArchiveError
+    from retention.rows.rows import StoreError
+
+    return Failure, StoreError, ArchiveError
 
 
 def _usage(error: click.UsageError) -> str:
@@ -375,7 +376,7 @@ class Workplace:
     @cached_property
     def config(self) -> "Config":
         """Raises ConfigError."""
-        from sipagent.config.load import load  # slow to import; `--help` and completion do not need it
+        from sipagent.config.load import load
 
         return load(self.named or usual_config())
 
@@ -395,18 +396,24 @@ class Workplace:
             return LOCAL_CONFIG.parent
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> "Terms":
         """How long things are kept."""
+        from sipagent.lookup.results import terms_of
+
         return terms_of(self.config)
 
-    def archive(self, *, make: bool = False) -> Archive:
+    def archive(self, *, make: bool = False) -> "Archive":
         """The archive; a missing database is created with `make`, and counts as empty without.
 
         Raises ConfigError, StoreError.
         """
+        from retention.recording_files import has_metadata
+        from retention.sqlite import Store
+        from sipagent.agent.stored import archive_of, is_there, store_of
+
         database = self.config.database
         there = make or is_there(self.config)
-        store: Rows = store_of(self.config) if there else Store(":memory:")
+        store = store_of(self.config) if there else Store(":memory:")
         archive = archive_of(self.config, store)
         if not there and has_metadata(archive.files):
             said = _("{file} is missing, but there are recordings: see `sipagent rebuild`")
@@ -418,11 +425,13 @@ class Workplace:
         return at.astimezone(self.config.service.timezone)
 
 
-def meant(archive: Archive, typed: str) -> str:
+def meant(archive: "Archive", typed: str) -> str:
     """The id of the call that is meant: by its id, a unique beginning of it, or its reference.
 
     Raises Failure for no call, and for several, which it lists.
     """
+    from retention.rows.rows import ids_meant
+
     found = ids_meant(archive.store, typed, _LISTED + 1)
     if not found:
         raise Failure(_("{id}: no such id").format(id=typed))
@@ -433,9 +442,11 @@ def meant(archive: Archive, typed: str) -> str:
     return found[0]
 
 
-def find(archive: Archive, typed: str) -> Recording:
+def find(archive: "Archive", typed: str) -> "Recording":
     """The recording that is `meant`. Raises Failure, with help for users who gave a call without
     recording."""
+    from retention.rows.rows import UnknownId
+
     id = meant(archive, typed)
     try:
         return archive.store.recording(id)
@@ -461,8 +472,10 @@ def system_user() -> str:
     return f"{name} (sudo by {behind})" if behind else name  # as it is kept
 
 
-def attempt(action: str, **fields: Any) -> Access:
+def attempt(action: str, **fields: Any) -> "Access":
     """What somebody tries at this shell just now, for the trace; `fields`: more of `Access`."""
+    from retention.records import Access
+
     return Access(**{"at": now(), **fields}, action=action, system_user=system_user(), via="cli")
 
 
@@ -546,6 +559,8 @@ def optional_id_argument(command: Decorated) -> Decorated:
 
 
 def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> str | None:
+    from retention.records import is_id
+
     typed = id and re.sub(r"^#|\s", "", id)  # `#482 913`, the written form of a reference
     if typed is not None and not is_id(typed):  # cannot be looked up, perhaps not even a text
         raise Failure(_("{id}: no such id").format(id=ascii(id)))
@@ -553,6 +568,8 @@ def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> 
 
 
 def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from retention.rows.rows import StoreError, ids_beginning
+
     try:
         store = Workplace(ctx.find_root().params.get("config_path")).archive().store
         return [*ids_beginning(store, "recordings", incomplete, _OFFERED, newest=True)]
@@ -571,6 +588,8 @@ def new_file(target: Path, *, replace: bool) -> Iterator[tuple[int, Callable[[],
 
     Naming it makes it durable. Raises OSError, FileExistsError if `target` exists and `replace` is false.
     """
+    from retention.files import sync_folder
+
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     descriptor, named = _open_nameless(temporary)
 

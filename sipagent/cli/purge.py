@@ -35,7 +35,7 @@ Row = TypeVar("Row")
 _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the future
 
 
-@click.command("purge", short_help="Remove all that has expired.")
+@click.command("purge")
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
 @click.option(
     "--now", "at", metavar="TIME", help="As if it were then. In the future: --dry-run or --force --by."

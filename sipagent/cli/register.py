@@ -25,7 +25,7 @@ Format = Literal["md", "json"]
 File = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("register", short_help="The entry for the register of processing (GDPR article 30).")
+@click.command("register")
 @click.option("--format", "format_", type=click.Choice(["md", "json"]), help="Markdown (default) or JSON.")
 @click.option("--lang", type=click.Choice(list(LANGUAGES)), help="Of Markdown; default: the service's.")
 @click.option("--out", type=File, metavar="FILE", help="Write it there, or renew the entry in FILE.")

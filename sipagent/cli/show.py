@@ -34,7 +34,7 @@ Fields = list[tuple[str, str | Text | None]]
 _WHOLE = 1 << 16  # characters: a path, or an analysis, must be shown in full
 
 
-@click.command("show", short_help="All that is known of one, and every use of it.")
+@click.command("show")
 @id_argument
 @json_option
 @click.pass_obj

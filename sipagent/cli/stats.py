@@ -46,7 +46,7 @@ _STEP = 1000  # rows between two steps of the bar
 _DAYS = 31  # lines that a terminal shows
 
 
-@click.command("stats", short_help="Calls, refusals, waits, and what is kept.")
+@click.command("stats")
 @click.option("--since", metavar="TIME", help="Calls begun at or after: a date, yesterday, 7d, 2w.")
 @click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
 @click.option(
@@ -341,7 +341,7 @@ def _seconds(seconds: float | None) -> str:
 _SHOWN = 20  # lines of errors; --json has all
 
 
-@click.command("draws", short_help="Repeat every draw of the sample, and compare.")
+@click.command("draws")
 @click.option("--since", metavar="TIME", help="Calls begun at or after: a date, yesterday, 7d, 2w.")
 @click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
 @click.option(

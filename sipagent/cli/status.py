@@ -25,7 +25,7 @@ Figures = Mapping[str, float]
 """By name; of those with labels the sum."""
 
 
-@click.command("status", short_help="How the running agent is.")
+@click.command("status")
 @json_option
 @click.pass_obj
 def status_command(work: Workplace, as_json: bool) -> int:
@@ -157,7 +157,7 @@ def _stored(said: Json) -> list[tuple[str, str | None]]:
     ]
 
 
-@click.command("hosts", short_help="The hosts that share the database.")
+@click.command("hosts")
 @json_option
 @click.pass_obj
 def hosts_command(work: Workplace, as_json: bool) -> int:

@@ -14,10 +14,9 @@ from datetime import datetime
 from functools import partial
 from gettext import gettext, ngettext, pgettext
 from gettext import gettext as _
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +28,9 @@ from sipagent.languages.labels import Kind, label, length
 from sipagent.languages.spoken import shown
 from sipagent.languages.typography import NARROW
 from sipagent.languages.typography import WIDE as NO_BREAK
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 def short(local: datetime) -> str:
@@ -361,6 +363,8 @@ BAR_FROM = 20  # from this many recordings on, a bar shows
 @contextmanager
 def steps(many: int = BAR_FROM) -> Iterator[Step]:
     """A bar for each `what` of at least `many`."""
+    from rich.progress import Progress  # slow to import; most commands show none
+
     screen = console(stderr=True)
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bars: dict[str, TaskID] = {}

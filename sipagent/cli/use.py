@@ -246,7 +246,7 @@ def use_options(command: Decorated) -> Decorated:
     return command
 
 
-@click.command("export", short_help="Copy a recording, or all of a caller, into WAV or FLAC files.")
+@click.command("export")
 @optional_id_argument
 @caller_option
 @use_options
@@ -359,7 +359,7 @@ def _export(
     click.echo(click.format_filename(out))
 
 
-@click.command("play", short_help="Play a recording to the sound card.")
+@click.command("play")
 @id_argument
 @use_options
 @click.pass_obj

@@ -47,7 +47,7 @@ _NAMES = N_("names")
 _LONG = 2000  # from this many of anything on, progress shows
 
 
-@click.command("verify", short_help="Check the chain, every row, every file, every stamp.")
+@click.command("verify")
 @click.option(
     "--head",
     "heads",
@@ -152,7 +152,7 @@ def _show(found: Verified, stamps: StampReport, screen: Console) -> None:
 StampRow = Stamped | StampProblem
 
 
-@click.command("stamp", short_help="Have the chain's head stamped by the time stamping authority.")
+@click.command("stamp")
 @click.option(
     "--list", "listed", is_flag=True, help="Show the stamps there are, the newest first, unchecked."
 )

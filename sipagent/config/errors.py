@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+if TYPE_CHECKING:  # slow to import, and ConfigError needs none of it
+    from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 NO_BREAK = "\u00a0\u202f"
 VALUE_LIMIT = 60  # characters of a wrong value that are shown
@@ -76,7 +77,7 @@ def key_path(location: Sequence[int | str]) -> str:
     return path
 
 
-def explain(error: ValidationError, file: Path, model: type[BaseModel]) -> ConfigError:
+def explain(error: "ValidationError", file: Path, model: "type[BaseModel]") -> ConfigError:
     """Turn pydantic's report into its one most useful line.
 
     A misspelt key comes before the missing one it causes.
@@ -106,13 +107,13 @@ PROBLEMS = {
 }
 
 
-def _problem(found: ErrorDetails) -> str:
+def _problem(found: "ErrorDetails") -> str:
     if found["type"] == "value_error":
         return found["msg"].removeprefix("Value error, ")
     return PROBLEMS.get(found["type"], "is out of range")
 
 
-def accepted_for(field: FieldInfo | None) -> str:
+def accepted_for(field: "FieldInfo | None") -> str:
     """Say what a key takes: its description, or the choices of its Literal type."""
     if field is None:
         return "a table"
@@ -121,20 +122,22 @@ def accepted_for(field: FieldInfo | None) -> str:
     return field.description or "a table"
 
 
-def accepted_of(model: type[BaseModel], location: Sequence[int | str]) -> str:
+def accepted_of(model: "type[BaseModel]", location: Sequence[int | str]) -> str:
     """Say what the key at a location takes; empty if there is no such key."""
     field = _field(model, location)
     return accepted_for(field) if field else ""
 
 
-def _table(annotation: object) -> type[BaseModel] | None:
+def _table(annotation: object) -> "type[BaseModel] | None":
     """Give the model behind a field's type, through `X | None` and `dict[str, X]`."""
+    from pydantic import BaseModel
+
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_table, get_args(annotation))), None)
 
 
-def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
+def _field(model: "type[BaseModel]", location: Sequence[int | str]) -> "FieldInfo | None":
     table: type[BaseModel] | None = model
     field = None
     for part in location:
@@ -146,7 +149,7 @@ def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo |
     return field
 
 
-def _meant(model: type[BaseModel], location: Sequence[int | str]) -> str:
+def _meant(model: "type[BaseModel]", location: Sequence[int | str]) -> str:
     """Suggest the nearest key of the same table, else the same key of another one, else list the table's."""
     *above, last = location
     table: type[BaseModel] | None = model
@@ -161,7 +164,7 @@ def _meant(model: type[BaseModel], location: Sequence[int | str]) -> str:
     return f"; accepted: {', '.join(names)}"
 
 
-def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _all_keys(model: "type[BaseModel]", prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         table = _table(field.annotation)
         if table is None:

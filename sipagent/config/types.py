@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
 import phonenumbers
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
@@ -91,6 +90,8 @@ class Holidays(NamedTuple):
         """Give the name of each, in `language` or else the country's own; empty for a date."""
         if self.country is None:
             return dict.fromkeys(self.dates, "")
+        import holidays  # slow to import
+
         known = holidays.country_holidays(self.country, subdiv=self.part)
         spoken = [name for name in known.supported_languages if name.startswith(language)]
         language_of_names = spoken[0] if spoken else known.default_language
@@ -361,6 +362,8 @@ def public_holidays(value: object) -> Holidays:
     """Take a country (`FR`, `FR-57`) or a list of dates."""
     if isinstance(value, list):
         return Holidays(dates=tuple(_date(item) for item in value))
+    import holidays  # slow to import
+
     name, _, part = required_text(value).partition("-")
     try:
         if name not in holidays.list_supported_countries():  # any name of that module would be called

@@ -6,10 +6,12 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads: a pool in each worker
 
+import holidays  # a schedule may name them
+
 from sipagent.pjsip import library
 from sipagent.service import registrar, worker
 
-__all__ = ["encodings", "library", "registrar", "worker"]
+__all__ = ["encodings", "holidays", "library", "registrar", "worker"]
 
 gc.collect()
 gc.freeze()  # what is shared stays so: the collector would write into its pages

@@ -16,6 +16,12 @@ KEYS: tuple[tuple[Way, str, float], ...] = (
     ("info", "key → operator's INVITE, INFO", 60),
     ("inband", "key → operator's INVITE, in-band 80 ms", 200),
 )
+STARTS = (  # of what, its words, seconds at most; the first tells how fast this machine is now
+    ("`import click`", (), 0.25),
+    ("`sipagent --version`", ("--version",), 0.25),
+    ("`sipagent --help`", ("--help",), 0.35),
+    ("`sipagent list`", ("--config", "config.toml", "list"), 0.45),
+)
 TALK_S = 10.0  # of each of the callers who wait
 
 
@@ -63,6 +69,13 @@ def costs(seconds: float) -> list[Row]:
     ]
 
 
+def starts(count: int) -> list[Row]:
+    return [
+        report.of(f"CPU of {name}", [cpu.of_command(*words) for _ in range(count)], limit, "s")
+        for name, words, limit in STARTS
+    ]
+
+
 def offsets() -> list[Row]:
     with office() as place:
         measured = [abs(one) for one in cpu.channel_offsets(place, (0, 4, 8, 12, 16))]
@@ -73,12 +86,16 @@ def offsets() -> list[Row]:
 @click.option("--calls", default=20, show_default=True, help="Calls per latency.")
 @click.option("--seconds", default=60.0, show_default=True, help="Seconds per CPU measure.")
 @click.option(
-    "--only", type=click.Choice(["latency", "hunt", "queue", "cpu", "offset"]), help="One part of it."
+    "--only",
+    type=click.Choice(["start", "latency", "hunt", "queue", "cpu", "offset"]),
+    help="One part of it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def main(calls: int, seconds: float, only: str | None, as_json: bool) -> None:
     """Measure the agent against its targets; exit 1 where one is missed."""
     rows: list[Row] = []
+    if only in (None, "start"):
+        rows += starts(calls)
     if only in (None, "latency"):
         rows += latencies(calls)
     if only in (None, "hunt"):

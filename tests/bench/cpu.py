@@ -1,7 +1,11 @@
-"""What the agent costs in CPU (from /proc), idle and with two recorded calls; and how its channels lie."""
+"""What the agent costs in CPU (from /proc), idle and with two recorded calls; how its channels lie; and what
+a command costs that does little."""
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +25,15 @@ def share(root: int, seconds: float) -> float:
     now = Spent.now([root])
     name = "worker" if "worker" in now.roles.values() else "root"
     return now.of_role_since(name, before) / (time.monotonic() - began)
+
+
+def of_command(*words: str) -> float:
+    """CPU seconds, user and system, of `sipagent` with these words, or of `import click` without any."""
+    program = ("-m", "sipagent", *words) if words else ("-c", "import click")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *program], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @dataclass(frozen=True, slots=True)
