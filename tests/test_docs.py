@@ -33,7 +33,10 @@ FOLDERS = {"en": "docs/en/", "fr": "docs/fr/"}
 TWIN = re.compile(r"En français : \[[\w-]+\.md\]\((\S+)\)|In English: \[[\w-]+\.md\]\((\S+)\)", re.IGNORECASE)
 OFFICERS = ("docs/en/data-protection-officer.md", "docs/fr/delegue-protection-donnees.md")
 LOGS = ("docs/en/troubleshooting.md", "docs/fr/depannage.md")
-PLAIN = ("ARCHITECTURE.md", "sipagent/call/README.md")
+PLAIN = (
+    *("ARCHITECTURE.md", "SECURITY.md", "docs/edge.md", "docs/several-hosts.md"),
+    *("sipagent/call/README.md", "sipagent/pjsip/README.md"),
+)
 """Pages whose lines are no longer than those of the code."""
 OF_INIT = {"recording.new_key", "recording.passphrase_file", "trunk.password"}
 """What a file of answers has beside the keys of the configuration."""
