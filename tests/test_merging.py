@@ -41,6 +41,9 @@ def test_the_journals_row_wins() -> None:
 def test_a_refusal_stays_whoever_knew_it() -> None:
     assert merged_receipt(ENDED, REFUSED, LATER) == REFUSED
     assert merged_receipt(REFUSED, ENDED, LATER) == REFUSED
+    given_up = lost_receipt(replace(ON, decision="refused", decided_by="dtmf", decided_at=START), START)
+    merged = merged_receipt(ENDED, given_up, LATER)  # what its own host tells is older
+    assert (merged.decision, merged.decided_by, merged.ended_at) == ("refused", "dtmf", ENDED.ended_at)
 
 
 def test_an_erasure_that_others_told_stays_told() -> None:
