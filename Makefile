@@ -38,15 +38,17 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 			|| why=", and uv brings none ($$(grep -i -m 1 error "$$log" | cut -c 1-120))"; rm "$$log"; \
 	fi
 
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes, each of which would compile all of it
+
 # $(call tested,WHAT): tests beside each other, for most of them wait more than they compute. Calls and sound are real, and a
 # machine that others use too may stop for a while: up to five that fail are run once more, alone, which is said. What fails
 # twice fails, and so do six.
 tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
 	[ $$rc = 1 ] && [ "$$(grep -c '": true' $(FAILED)/v/cache/lastfailed)" -le 5 ] || exit $$rc; \
-	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests%,$(1)); }
+	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
 FAILED = .pytest_cache/failed
 
-.PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-crowd bench-marks
+.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-crowd bench-marks
 .PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
@@ -65,8 +67,14 @@ run: .venv/installed ## run the agent, on this machine alone, with config.toml
 demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
 	@$(RUN) demo
 
-test: lint peers ## check everything but what is under try- and attack: format, lint, types, tests
-	@$(call tested,-n 4 --ignore=tests/attack)
+test: lint peers ## check format, lint, types and each promise once, in five minutes: the quick tier of tests
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile
+
+test-all: lint peers ## check all there is, as deep as it goes: both databases, hosts, stores, browsers, attacks, the package
+	@$(call tested,-n 4 --full --ignore=tests/attack)
+	@$(MAKE) --no-print-directory attack ATTACKS=tests/attack # what else make attack runs is in the line above
+	@if [ "$$(id -u)" = 0 ] && unshare --mount --pid --net --fork true; then $(MAKE) --no-print-directory try-package; else \
+		echo 'make try-package is left out: it needs root, and namespaces' >&2; fi
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
@@ -118,7 +126,7 @@ FROM ?= 0
 MINUTES ?= 120
 
 try-hosts: .venv/tested peers ## what make test leaves out, for it takes minutes: fronts of several hosts, keys and databases that are killed
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m slow
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile --full -m slow
 
 try-cluster: .venv/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
 	@.venv/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
@@ -129,7 +137,7 @@ ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge
 	marks.py reserve.py crash_reserve.py erasing.py erasure.py clock.py purging.py rejected.py rejections.py own_folder.py)
 
 attack: .venv/tested peers ## attack it on loopback, in both shapes
-	@$(call tested,-n 2 $(ATTACKS))
+	@$(call tested,-n 2 --full $(ATTACKS))
 
 MESSAGES ?= 100000
 

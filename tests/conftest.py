@@ -17,7 +17,7 @@ from media.recording.tap import Tap
 from retention.archive import Archive
 from sipagent.softphone.phone import Answering, Loop, Phone
 from sipagent.softphone.rtp import SteadyTone
-from tests import both, kept
+from tests import both, kept, tiers
 from tests.driving import Stage, staged
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
@@ -34,8 +34,38 @@ os.environ["LANGUAGE"] = "C"  # and English, but where a test asks for another l
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born without Ctrl-C
 
-hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no fault
-hypothesis.settings.load_profile("ours")
+hypothesis.settings.register_profile("full", deadline=None)  # a busy machine is no fault
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="as `make test-all`: every test, as deep as it goes")
+    parser.addoption("--quick", action="store_true", help="as `make test`, also of files that are named")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any module of tests is imported."""
+    tiers.full = config.getoption("full")
+    hypothesis.settings.load_profile("full" if tiers.full else "quick")
+
+
+def chooses(config: pytest.Config) -> bool:
+    """Whether this run leaves out what the quick tier does: not of files that somebody names."""
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return not tiers.full and (not named or bool(config.getoption("quick")))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A module that is left out whole is not even imported."""
+    path = collection_path.relative_to(config.rootpath).as_posix()
+    return True if chooses(config) and path.endswith(".py") and tiers.left_out(path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left = [item for item in items if chooses(config) and tiers.left_out(item.nodeid)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture
@@ -112,11 +142,12 @@ def database(postgres: Server) -> Iterator[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says `DATABASES = BOTH` has each of its tests run over both databases."""
+    """A module that says `DATABASES = BOTH` has each of its tests run over both, in the full tier."""
     databases = getattr(metafunc.module, "DATABASES", None)
     if databases is not None:
         alone = metafunc.definition.get_closest_marker("in_sqlite")
-        metafunc.parametrize("rows_in", [both.SQLITE] if alone else databases, indirect=True)
+        chosen = [both.SQLITE] if alone else databases if tiers.full else databases[:1]
+        metafunc.parametrize("rows_in", chosen, indirect=True)
 
 
 @pytest.fixture(autouse=True)

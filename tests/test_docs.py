@@ -22,6 +22,7 @@ from sipagent.config.model import Config
 from sipagent.languages.typography import set_french
 from tests import draw_callflow
 from tests.configured import init_examples
+from tests.each import each
 from tests.test_structure import ALL, ROOMS, modules, name, tracked
 
 ROOT = Path(__file__).parent.parent
@@ -185,8 +186,9 @@ def test_make_says_in_one_line_that_uv_cannot(tmp_path: Path) -> None:
 
 def test_continuous_integration_runs_what_the_readme_names() -> None:
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
-    assert re.search(r"\bmake test\b", text_of(".ci/run"))
-    assert "make test" in text_of("README.md")
+    run = re.findall(r"\bmake ([\w-]+)", text_of(".ci/run"))
+    assert run == ["test", "test-all"]
+    assert [target for target in run if f"`make {target}`" not in text_of("README.md")] == []
 
 
 # --- configuration ---
@@ -205,7 +207,7 @@ def test_every_key_is_explained_in_the_shipped_configuration() -> None:
     assert unexplained == set()
 
 
-@pytest.mark.parametrize("page", [*PAGES, "media/README.md"])
+@each([*PAGES, "media/README.md"])
 def test_the_pages_name_only_keys_that_exist(page: str) -> None:
     tables = {key.partition(".")[0] for key in KEYS}
     told = {key for key in re.findall(r"`(\w+\.[\w.-]+)", text_of(page)) if not BESIDE.fullmatch(key)}
@@ -217,7 +219,7 @@ def examples(page: str) -> list[str]:
     return re.findall(r"```toml\n(.*?)```", text_of(page), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@each(PAGES)
 def test_the_examples_of_the_pages_are_configurations(page: str) -> None:
     for example in examples(page):
         told = {f"{table}.{key}" for table, inner in tomllib.loads(example).items() for key in inner}
@@ -236,7 +238,7 @@ def test_the_configuration_of_the_readme_is_whole(tmp_path: Path) -> None:
 # --- links and names ---
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+@each(DOCUMENTS, ids=name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in links(document):
         path, _, anchor = target.partition("#")
@@ -245,12 +247,12 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(text_of(there)), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+@each(DOCUMENTS, ids=name)
 def test_nothing_of_a_merge_is_left_in_a_document(document: Path) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text_of(name(document)), re.MULTILINE)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+@each(DOCUMENTS, ids=name)
 def test_no_document_has_two_headings_of_one_name(document: Path) -> None:
     """A link to the second one would lead to the first."""
     told = titles(text_of(document))
@@ -267,9 +269,7 @@ def test_every_document_is_found_from_the_readme() -> None:
     assert [name(document) for document in DOCUMENTS if document not in found] == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in tracked() if path.suffix in (".py", ".toml", ".cfg")], ids=name
-)
+@each([path for path in tracked() if path.suffix in (".py", ".toml", ".cfg")], ids=name)
 def test_a_document_that_the_code_points_at_exists(path: Path) -> None:
     pointed = re.findall(
         r"(?:[\w-]+/)*\b(?:README|ARCHITECTURE|SECURITY|CHANGELOG|FORMATS)\.md(?:#[\w-]+)?", text_of(path)
@@ -283,7 +283,7 @@ def test_a_document_that_the_code_points_at_exists(path: Path) -> None:
         assert there and (not anchor or anchor in anchors(text_of(there[0]))), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+@each(DOCUMENTS, ids=name)
 def test_files_that_are_named_exist(document: Path) -> None:
     named = re.findall(r"`((?:sipagent|media|retention|prompts|tests|docs)/[\w./]*)`", text_of(document))
     assert [path for path in named if not (ROOT / path).exists()] == []
@@ -348,36 +348,38 @@ def test_every_page_has_a_twin() -> None:
     assert [page for page, twin in BOTH if twin_of(twin) != page] == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(FOLDERS["fr"])])
+@each([page for page in PAGES if page.startswith(FOLDERS["fr"])])
 def test_french_is_set_as_french(page: str) -> None:
     """No line ends before a colon or within quotation marks."""
     lines = [line for line in prose(text_of(page)).splitlines() if not line.startswith("    ")]
     assert [line for line in lines if set_french(line) != line] == []
 
 
-@pytest.mark.parametrize("page", OFFICERS)
+@each(OFFICERS)
 def test_the_officer_reads_a_page_in_ten_minutes(page: str) -> None:
     assert len(text_of(page).split()) <= 1800  # at 180 words a minute
 
 
-@pytest.mark.parametrize("page", sorted(one for pair in BOTH for one in pair))
+@each(sorted(one for pair in BOTH for one in pair))
 def test_a_page_is_short(page: str) -> None:
     """But for the tables of commands and of the log's lines, which are looked up and not read."""
     lines = [line for line in text_of(page).splitlines() if not line.startswith("| `")]
     assert len(" ".join(lines).split()) <= 1700
 
 
-@pytest.mark.parametrize(("english", "french"), BOTH)
-def test_both_languages_tell_of_the_same(english: str, french: str) -> None:
+@each(BOTH)
+def test_both_languages_tell_of_the_same(pages: tuple[str, str]) -> None:
+    english, french = pages
     assert told(english) == told(french)
     assert len(titles(text_of(english))) == len(titles(text_of(french)))
     rows = [re.findall(r"^\|", text_of(page), re.MULTILINE) for page in (english, french)]
     assert len(rows[0]) == len(rows[1])
 
 
-@pytest.mark.parametrize(("english", "french"), BOTH)
-def test_what_is_copied_from_a_page_is_the_same_in_both_languages(english: str, french: str) -> None:
+@each(BOTH)
+def test_what_is_copied_from_a_page_is_the_same_in_both_languages(pages: tuple[str, str]) -> None:
     """But for comments, and what people call themselves or their files."""
+    english, french = pages
 
     def copied(page: str) -> list[str]:
         fenced = re.findall(r"```\w+\n(.*?)```", text_of(page), re.DOTALL)

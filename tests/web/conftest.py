@@ -8,14 +8,23 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from retention.accounts import credentials
 from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office
+from tests.sealing import QUICK
 from tests.web.browser import chromium, driver, person
 
 __all__ = ["chromium", "driver", "person"]  # fixtures
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password is hashed in no time: these tests do so a thousand times."""
+    monkeypatch.setattr(credentials, "STRENGTH", QUICK)
+    monkeypatch.setattr(credentials, "NOBODYS", credentials.hashed("nobody's"))
 
 
 @dataclass

@@ -1,0 +1,74 @@
+"""Two tiers: `make test` keeps each promise once, in five minutes; `make test-all` runs all there is.
+
+A new test is in both. `FULL` names what the quick tier leaves out, but for what `QUICK` takes back: a folder,
+a module, a test, or one case of it. The quick tier also goes less deep (`depth`), draws fewer examples, and
+has its rows in SQLite alone. `pytest tests/live/test_hunting.py` runs every test of the file that it names;
+with `--full` also as deep as it goes.
+"""
+
+FULL = (
+    # several hosts, real calls and browsers: of each kind of these QUICK has one
+    *("live/", "cluster/", "attack/"),
+    "web/test_accessible.py",
+    "web/test_chunks_in_the_page.py",
+    "web/test_first_login.py",
+    "web/test_listening.py",
+    "web/test_listening_controls.py",
+    "web/test_listening_long.py",
+    "web/test_now_live.py",
+    "web/test_offices_accessible.py",
+    "web/test_package_in_browser.py",
+    "web/test_passkeys_in_browser.py",
+    # what other libraries play: an issuer of logins, and whatever the document of the interface allows
+    "web/test_api_fuzz.py",
+    "web/test_oidc.py",
+    # walks once more, and slower, what test_callflow walks
+    "test_docs.py::test_the_drawn_call_flow_is_the_one_there_is",
+    "test_docs.py::test_every_phase_and_decision_is_reached_by_the_drawing",
+    # heads that are made, and models that are measured: rarely, and by hand
+    "test_bench_load.py",
+    "test_bench_voice.py",
+    "test_bench_web.py",
+    "test_enrolled.py",
+    "test_everyday.py",
+    "test_festival.py",
+    "test_lines.py",
+    "test_opinions.py",
+    "test_train_keyword.py",
+    "test_train_voices.py",
+    "test_training.py",
+    "test_voice_head.py",
+    "test_whisper.py",
+)
+QUICK = (
+    "live/test_recording.py::test_who_says_what_and_when",
+    "live/test_refusal.py::test_during_the_notice[inband]",
+    "live/test_refusal.py::test_in_the_window[info]",
+    "live/test_refusal.py::test_in_the_call[rfc4733]",
+    "live/test_spoken.py::test_in_the_call",
+    "live/test_sealed.py::test_a_refusal_in_the_call_takes_part_and_key",
+    "live/test_faults.py::test_a_power_cut_in_a_call_costs_a_second_at_most",
+    "live/test_trunk.py::test_a_call_over_the_registered_trunk",  # Kamailio
+    "live/test_other_phones.py::test_baresip_on_the_desk",
+    "live/test_other_phones.py::test_sipp_refuses_by_real_events",
+    "live/test_edge.py::test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side",
+    "live/test_edge.py::test_a_stranger_gets_no_answer_whatever_is_asked",
+    "live/test_workers.py::test_five_calls_at_once_are_bridged_and_recorded",
+    "live/test_web.py::test_from_a_one_time_code_to_what_was_said",  # Chromium
+    "web/test_listening.py::test_what_is_heard_is_what_was_said",
+)
+
+full = False
+"""Whether this run is of the full tier; set before any module of tests is imported."""
+
+
+def depth(quick: int, all_of_it: int) -> int:
+    """How deep, or how often, something is tried in this tier."""
+    return all_of_it if full else quick
+
+
+def left_out(test: str) -> bool:
+    """Whether the quick tier leaves out this test, or this whole module (`tests/…`, as pytest names them)."""
+    named = test.removeprefix("tests/")
+    taken = (one for one in QUICK if named.startswith(one) or ("::" not in named and one.startswith(named)))
+    return named.startswith(FULL) and not any(taken)
