@@ -146,7 +146,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     databases = getattr(metafunc.module, "DATABASES", None)
     if databases is not None:
         alone = metafunc.definition.get_closest_marker("in_sqlite")
-        chosen = [both.SQLITE] if alone else databases if tiers.full else databases[:1]
+        chosen = [both.SQLITE] if alone else tiers.first(*databases)
         metafunc.parametrize("rows_in", chosen, indirect=True)
 
 

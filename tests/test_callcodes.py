@@ -14,6 +14,7 @@ from sipagent.call.events import CALLER, Prompt, Tone
 from sipagent.call.machines import CODE_GAP_S, ERASED, FLAGGED, STOPPED, Decision
 from sipagent.call.state import Phase, Policy
 from sipagent.call.timing import LATE_S
+from tests import tiers
 from tests.test_callflow import ANSWERED, BRIDGED, OFFER, STATIONS, A, B, History, Watch, advance, run
 
 KEEPS = Policy(stop_erases=False)
@@ -79,7 +80,7 @@ def expected(steps: tuple[str, ...], erases: bool) -> tuple[list[Tone], list[str
 @pytest.mark.parametrize("erases", [True, False])
 def test_every_order_of_codes_refusals_holds_and_faults(erases: bool) -> None:
     policy = Policy(stop_erases=erases)  # with all laws of `advance`, too
-    for steps in itertools.product(STEPS, repeat=5):
+    for steps in itertools.product(STEPS, repeat=tiers.depth(4, 5)):
         tones, lines, watch = heard(policy, [fact for step in steps for fact in STEPS[step]])
         its_tones, its_lines, tap = expected(steps, erases)
         assert tones == its_tones, steps

@@ -1,7 +1,7 @@
 """The call flow over all histories: whatever happens, in whatever order, no tap where none may be.
 
 From the INVITE, and again from every station of a call, each fact that there is follows each, six deep; five
-where several phones may ring by then; in the quick tier one less.
+where several phones may ring by then; in the quick tier two less.
 Histories that have led to the same state are walked on from once: the flow is a function of its state, so
 nothing is lost by it. `Watch` keeps, beside each state, what a bystander has seen of the call; its laws are
 checked at every step.
@@ -30,7 +30,7 @@ CHOICES = (("2", "en"), ("3", "fr"))
 UNSURE = e.KeywordHeard(e.Wish.REFUSE, "mot", 0.9, sure=False)
 ONE = e.DtmfPressed(CALLER, "1", "info")
 STALE = 77  # an operator's leg that was given up
-DEPTH, BROAD_DEPTH = tiers.depth(5, 6), tiers.depth(4, 5)
+DEPTH, BROAD_DEPTH = tiers.depth(4, 6), tiers.depth(3, 5)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from sipagent.call.flow import CallFlow
 from sipagent.call.machines import MOST_SILENCES, MOST_TIMES, Decision
 from sipagent.call.state import Phase, Policy
 from sipagent.call.timing import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S
+from tests import tiers
 from tests.test_callflow import (
     BRIDGED,
     OFFER,
@@ -53,7 +54,7 @@ REFUSES: History = [*STATIONS["window"], e.DtmfPressed(CALLER, "9", "info")]
 @pytest.mark.parametrize("way", WAYS)
 def test_all_histories_of_a_transfer(way: str) -> None:
     """No tap where one may not be, none that hears who waits, no leg left over, no silence, no third leg."""
-    _, phases, taps = walk(MINE, WAYS[way], 4)
+    _, phases, taps = walk(MINE, WAYS[way], tiers.depth(3, 4))
     assert {Phase.ENDED, Phase.BRIDGED} <= phases
     assert taps == {"running", "kept", "erased"}
 
@@ -61,14 +62,14 @@ def test_all_histories_of_a_transfer(way: str) -> None:
 @pytest.mark.parametrize("way", ["giver gone", "hunting again"])
 def test_all_histories_of_a_transfer_where_several_phones_ring(way: str) -> None:
     policy = replace(MINE, simultaneous=True, refer_targets=(B,))
-    assert walk(policy, WAYS[way], 4)[2] == {"running", "kept", "erased"}
+    assert walk(policy, WAYS[way], tiers.depth(3, 4))[2] == {"running", "kept", "erased"}
 
 
 @pytest.mark.parametrize(
     "began", [LEAVING, REFUSES, [OFFER]], ids=["not drawn", "refused", "from the INVITE"]
 )
 def test_all_histories_of_a_call_that_leaves(began: History) -> None:
-    _, phases, taps = walk(AWAY, began, 5)
+    _, phases, taps = walk(AWAY, began, tiers.depth(4, 5))
     assert Phase.ENDED in phases
     assert taps == {"none"}
 

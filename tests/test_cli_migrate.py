@@ -16,6 +16,7 @@ from retention.records import Host, Recording, to_text
 from retention.vault import public_line
 from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import load
+from tests import tiers
 from tests.kept import START, Paths, bytes_under, keep_by, receipt, recording
 from tests.moving import ANN, entries
 from tests.office import CONFIG, PARIS, Office, make_office
@@ -129,7 +130,7 @@ def test_who_called_is_nowhere_in_clear_in_the_bytes_of_the_server(
 # with a store of objects
 
 
-@pytest.fixture(params=["moto", "weed"])
+@pytest.fixture(params=tiers.first("moto", "weed"))
 def objects(request: pytest.FixtureRequest) -> Moto | Weed:
     store: Moto | Weed = request.getfixturevalue(request.param)
     return store

@@ -20,6 +20,7 @@ from retention.objects.bucket import (
     open_object,
 )
 from retention.objects.erase import remove_hidden, remove_name
+from tests import tiers
 from tests.object_store import names_in, place_of
 from tests.s3 import REGION, Moto, Weed
 
@@ -30,7 +31,7 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-@pytest.fixture(params=["moto", "weed"])
+@pytest.fixture(params=tiers.first("moto", "weed"))
 def store(request: pytest.FixtureRequest) -> Moto | Weed:
     found: Moto | Weed = request.getfixturevalue(request.param)
     return found

@@ -27,6 +27,7 @@ from retention.sqlite import Store
 from retention.vault import Identity, public_line
 from retention.verify import verify
 from sipagent.agent.recorder import ReachedRecordings, Recorder, close
+from tests import tiers
 from tests.kept import receipt, recording
 from tests.object_store import (
     Losing,
@@ -88,7 +89,7 @@ class Side:
         self.store.close()
 
 
-@pytest.fixture(params=["moto", "weed"])
+@pytest.fixture(params=tiers.first("moto", "weed"))
 def objects(request: pytest.FixtureRequest) -> Moto | Weed:
     found: Moto | Weed = request.getfixturevalue(request.param)
     return found

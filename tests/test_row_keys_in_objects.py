@@ -9,6 +9,7 @@ import pytest
 from retention.objects.bucket import Bucket
 from retention.objects.object_files import ObjectBlobs, RisingBlobs
 from retention.postgres.row_keys import FolderBlobs, Revision, read_bundle
+from tests import tiers
 from tests.kept import receipt, recording
 from tests.object_store import Losing, place_of
 from tests.postgres import Server, fresh
@@ -22,7 +23,7 @@ def database(postgres: Server) -> Iterator[str]:
         yield conninfo
 
 
-@pytest.fixture(params=["moto", "weed"])
+@pytest.fixture(params=tiers.first("moto", "weed"))
 def objects(request: pytest.FixtureRequest) -> Moto | Weed:
     found: Moto | Weed = request.getfixturevalue(request.param)
     return found

@@ -8,6 +8,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests import tiers
 from tests.s3 import Moto, Weed
 
 
@@ -16,7 +17,7 @@ def put(store: Moto | Weed, bucket: str, name: str, data: bytes) -> str:
     return version
 
 
-@pytest.mark.parametrize("kind", ["moto", "weed"])
+@pytest.mark.parametrize("kind", tiers.first("moto", "weed"))
 def test_every_version_stays_until_it_is_removed(kind: str, request: pytest.FixtureRequest) -> None:
     store: Moto | Weed = request.getfixturevalue(kind)
     bucket = store.bucket("versions")

@@ -13,6 +13,7 @@ from retention.records import Recording, Status
 from retention.rows.object_rows import ObjectRow, State, new_put
 from retention.rows.rows import Rows
 from retention.sqlite import Store
+from tests import tiers
 from tests.kept import recording
 from tests.shared import shared_store
 
@@ -25,7 +26,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=tiers.first("sqlite", "postgres"))
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rows]:
     if request.param == "sqlite":
         with Store(tmp_path / "shared.db") as store:

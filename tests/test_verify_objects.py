@@ -15,6 +15,7 @@ from retention.records import Recording
 from retention.rows.object_rows import ObjectRow, State, new_put
 from retention.vault import Identity
 from retention.verify import verify
+from tests import tiers
 from tests.kept import START, keep_by, recording
 from tests.object_store import archive_through, now, place_of
 from tests.s3 import Moto, Weed
@@ -23,7 +24,7 @@ from tests.tampering import HOLD
 ANN = Identity(bytes([1]) * 32, "Ann")
 
 
-@pytest.fixture(params=["moto", "weed"])
+@pytest.fixture(params=tiers.first("moto", "weed"))
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
     """Three recordings, the second on hold."""
     store: Moto | Weed = request.getfixturevalue(request.param)

@@ -6,6 +6,8 @@ has its rows in SQLite alone. `pytest tests/live/test_hunting.py` runs every tes
 with `--full` also as deep as it goes.
 """
 
+from collections.abc import Sequence
+
 FULL = (
     # several hosts, real calls and browsers: of each kind of these QUICK has one
     *("live/", "cluster/", "attack/"),
@@ -65,6 +67,11 @@ full = False
 def depth(quick: int, all_of_it: int) -> int:
     """How deep, or how often, something is tried in this tier."""
     return all_of_it if full else quick
+
+
+def first(*kinds: str) -> Sequence[str]:
+    """Over which of several databases or stores something is tried: the first; in the full tier all."""
+    return kinds if full else kinds[:1]
 
 
 def left_out(test: str) -> bool:
