@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -106,11 +106,16 @@ class Where:
         self.post = DetectorSpec(self.address, room.config(), log_json=True, drain_s=0.0)
         self.child: Child | None = None
 
-    def start(self) -> Child:
+    def begin(self) -> Child:
         self.child = Child("detector", f"{HERE}:parrots", self.post)
-        assert self.child.connection.poll(PATIENCE_S)
-        assert self.child.connection.recv() == Ready()
         return self.child
+
+    def start(self) -> Child:
+        """It may be asked before it says that it is ready, but not by who waits for that."""
+        child = self.begin()
+        assert child.connection.poll(PATIENCE_S)
+        assert child.connection.recv() == Ready()
+        return child
 
     def kill(self) -> None:
         assert self.child
@@ -226,7 +231,12 @@ def test_what_the_detector_fails_on_is_told_and_the_next_may_succeed(place: Wher
 
 def test_killed_while_it_judges_then_replaced(place: Where) -> None:
     line = place.line(LIMIT_S)
-    line.ask(sound(1), False)
+
+    def answers() -> bool:
+        with suppress(DetectorError):  # a busy machine may take longer than a question may
+            return line.ask(sound(2), False).confidence == 2.0
+        return False
+
     with ThreadPoolExecutor(1) as other, capture_logs() as logs:
         asked = other.submit(line.ask, sound(STUCK), False)
         wait_for(marker(place.post).exists)
@@ -234,10 +244,10 @@ def test_killed_while_it_judges_then_replaced(place: Where) -> None:
         with pytest.raises(DetectorError, match="does not answer"):
             asked.result(PATIENCE_S)
         for _ in range(3):
-            with pytest.raises(DetectorError, match="Connection refused"):
+            with pytest.raises(DetectorError, match="does not answer"):
                 line.ask(sound(1), False)
         place.start()
-        assert line.ask(sound(2), False).confidence == 2.0
+        wait_for(answers)
     assert [one["event"] for one in logs] == ["alert", "detector_back"]
 
 
@@ -259,7 +269,7 @@ def test_a_sound_that_ends_detectors_ends_two_at_most(place: Where) -> None:
         for _ in range(2):
             assert place.child and select.select([place.child], [], [], PATIENCE_S)[0]
             place.child.close()
-            place.start()
+            place.begin()
         with pytest.raises(DetectorError):
             asked.result(PATIENCE_S)
     assert marker(place.post).read_text() == "died\n" * 2

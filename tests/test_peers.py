@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import tone
 from tests.peers.agent import toml
@@ -88,9 +89,9 @@ def test_baresip_answers_holds_and_resumes(tmp_path: Path, caller_phone: Phone) 
         desk.command("accept")
         call.rtp.wait_tone(1300)
         desk.command("hold")
-        call.loop.wait_for(lambda: call.directions[-1] == "sendonly", 5, "hold")
+        call.loop.wait_for(lambda: call.directions[-1] == "sendonly", PATIENCE_S, "hold")
         desk.command("resume")
-        call.loop.wait_for(lambda: call.directions[-1] == "sendrecv", 5, "end of the hold")
+        call.loop.wait_for(lambda: call.directions[-1] == "sendrecv", PATIENCE_S, "end of the hold")
         desk.command("hangup")
         call.wait_ended()
         assert call.ended_by == "them"

@@ -10,6 +10,7 @@ from sipagent.call import events as e
 from sipagent.pjsip import screening
 from sipagent.sip.request_rules import ROOM_AGAIN_S
 from sipagent.sip.session_description import AUDIO_LINES, LINES
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.sip import Headers, Message, sdp
 from tests.loopback import CALLER_HZ, NUMBER, Loopback, scene
@@ -349,7 +350,7 @@ def test_a_key_of_rfc_4733_right_before_the_bye_is_told(stack: ExitStack) -> Non
     office.engine.bridge(leg, operator)
     office.told(leg, e.MediaArrived(leg))
     press = call.rtp.press("9", ms=80, lose=frozenset(range(4)))
-    call.loop.wait_for(lambda: press.sent < 0, 5, "end of the key")
+    call.loop.wait_for(lambda: press.sent < 0, PATIENCE_S, "end of the key")
     call.hang_up()
     office.told(leg, e.LegGone(leg, 200))
     assert e.DtmfPressed(leg, "9", "rfc4733") in office.facts(leg)

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Challenge, Loop, Phone, PhoneError, PhoneTimeout
 from sipagent.softphone.rtp import LEVELS, Playback, SteadyTone, decode, encode, key_tones, strongest, tone
 from sipagent.softphone.sip import Media, Message, digest, parameter, uri_of
@@ -81,7 +82,9 @@ def test_rfc4733_keys_keep_their_shape(loop: Loop, desk: Phone, caller: Phone) -
     call.wait_answered()
     operator = desk.wait_call()
     call.pressed_ns(call.press("9", ms=80, lose=2))
-    loop.wait_for(lambda: sum(p.payload_type == 101 for p in operator.rtp.heard) == 4, 5, "rest of the event")
+    loop.wait_for(
+        lambda: sum(p.payload_type == 101 for p in operator.rtp.heard) == 4, PATIENCE_S, "rest of the event"
+    )
     events = [p for p in operator.rtp.heard if p.payload_type == 101]
     assert [p.payload[0] for p in events] == [9] * 4
     assert [p.payload[1] >> 7 for p in events] == [0, 1, 1, 1]
@@ -223,7 +226,7 @@ def test_white_space_may_stand_where_the_grammar_has_it() -> None:
 def test_garbage_is_counted_and_survived(loop: Loop, desk: Phone, caller: Phone) -> None:
     with loop.lock:
         caller._socket.sendto(b"\xff\xfe no sip\r\n\r\n", desk.address)
-    loop.wait_for(lambda: desk.malformed == 1, 5, "count of garbage")
+    loop.wait_for(lambda: desk.malformed == 1, PATIENCE_S, "count of garbage")
     assert caller.call(desk.uri).wait_status() == 200
 
 
@@ -296,6 +299,6 @@ def test_a_packet_that_somebody_else_took_stops_nothing(loop: Loop, desk: Phone,
     with loop.lock:
         loop.unwatch(there.rtp._socket)
         loop.watch(there.rtp._socket, takes_nothing)
-    loop.wait_for(lambda: len(tried) > 5, 5, "packet")
+    loop.wait_for(lambda: len(tried) > 5, PATIENCE_S, "packet")
     call.hang_up()
     there.wait_ended()

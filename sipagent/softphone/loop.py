@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 MS = 1_000_000  # ns
 SECOND = 1_000 * MS
 FRAME_NS = 20 * MS
+PATIENCE_S = 30.0
+"""How long what happens at once may take on a machine that others use too."""
 
 
 class PhoneError(Exception):

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import quote
 
-from sipagent.softphone.loop import MS, Loop, PhoneError, PhoneTimeout, Timer
+from sipagent.softphone.loop import MS, PATIENCE_S, Loop, PhoneError, PhoneTimeout, Timer
 from sipagent.softphone.rtp import KeySending, RtpEnd, SoundSource
 from sipagent.softphone.sip import (
     REASONS,
@@ -142,22 +142,22 @@ class Call:
 
     # -- what a script does -------------------------------------------------------------------------------
 
-    def wait_answered(self, timeout: float = 10) -> int:
+    def wait_answered(self, timeout: float = PATIENCE_S) -> int:
         """When the 2xx came or went, ns; raises PhoneError where it was something else."""
         self.loop.wait_for(lambda: self.status is not None, timeout, f"answer to {self.phone.user}")
         if self.answered_ns is None:
             raise PhoneError(f"{self.phone.user}: {self.final.start if self.final else self.status}")
         return self.answered_ns
 
-    def wait_status(self, timeout: float = 10) -> int:
+    def wait_status(self, timeout: float = PATIENCE_S) -> int:
         """The final status of the INVITE, whatever it is."""
         self.loop.wait_for(lambda: self.status is not None, timeout, f"final status for {self.phone.user}")
         return self.status or 0
 
-    def wait_acked(self, timeout: float = 10) -> None:
+    def wait_acked(self, timeout: float = PATIENCE_S) -> None:
         self.loop.wait_for(lambda: self.acked, timeout, f"ACK to {self.phone.user}")
 
-    def wait_ended(self, timeout: float = 10) -> int:
+    def wait_ended(self, timeout: float = PATIENCE_S) -> int:
         """When the call ended, by whomever, ns."""
         self.loop.wait_for(
             lambda: self.ended_ns is not None, timeout, f"end of the call at {self.phone.user}"
@@ -229,10 +229,12 @@ class Call:
                 send()
         return press
 
-    def pressed_ns(self, press: KeySending, timeout: float = 10) -> int:
+    def pressed_ns(self, press: KeySending, timeout: float = PATIENCE_S) -> int:
         return self.rtp.pressed_ns(press, timeout)
 
-    def request(self, method: str, headers: Headers = (), body: bytes = b"", timeout: float = 10) -> Message:
+    def request(
+        self, method: str, headers: Headers = (), body: bytes = b"", timeout: float = PATIENCE_S
+    ) -> Message:
         """A request inside the dialog; waits for its final answer."""
         answers: list[Message | None] = []
 
@@ -534,7 +536,7 @@ class Phone:
             call.invite(headers, sdp, proxy)
         return call
 
-    def wait_call(self, timeout: float = 10) -> Call:
+    def wait_call(self, timeout: float = PATIENCE_S) -> Call:
         """The next incoming call not yet given out (an INVITE that a challenge turned away is none)."""
 
         def incoming() -> list[Call]:
@@ -558,7 +560,7 @@ class Phone:
                 raise PhoneError(f"{self.user}: no {what}; seen: {[one.describe() for one in self.seen]}")
             return found[nth]
 
-    def wait_at(self, what: str, nth: int = 0, timeout: float = 10) -> int:
+    def wait_at(self, what: str, nth: int = 0, timeout: float = PATIENCE_S) -> int:
         """When the nth of these was seen, ns, up to `timeout` s from now; raises PhoneError."""
         self.loop.wait_for(
             lambda: sum(one.describe() == what for one in self.seen) > nth, timeout, f"{what} at {self.user}"

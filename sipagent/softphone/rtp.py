@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sipagent.softphone.loop import FRAME_NS, SECOND, Loop, PhoneError, Timer
+from sipagent.softphone.loop import FRAME_NS, PATIENCE_S, SECOND, Loop, PhoneError, Timer
 
 RATE = 8000
 FRAME = 160
@@ -206,7 +206,7 @@ class RtpEnd:
             self.presses.append(press)
         return press
 
-    def pressed_ns(self, press: KeySending, timeout: float = 5) -> int:
+    def pressed_ns(self, press: KeySending, timeout: float = PATIENCE_S) -> int:
         """When the key's first frame left (or would have left, were it not lost)."""
         self.loop.wait_for(lambda: press.at_ns is not None, timeout, f"frame of key {press.key}")
         return press.at_ns or 0
@@ -302,7 +302,7 @@ class RtpEnd:
             audio = [p for p in self.heard if p.payload_type in LEVELS and from_ns <= p.at_ns <= end]
         return ReceivedSound.lay_out(audio, from_ns or (audio[0].at_ns if audio else end), end)
 
-    def wait_tone(self, frequency: float, timeout: float = 5, *, within: float = 20) -> int:
+    def wait_tone(self, frequency: float, timeout: float = PATIENCE_S, *, within: float = 20) -> int:
         """Wait until the last 100 ms are this tone (± `within` Hz); returns when its last frame came, ns."""
 
         def hears() -> bool:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.sip import Message
 from tests.conftest import AgentFactory, PhoneFactory
@@ -32,7 +33,7 @@ def told(phone: Phone) -> list[str]:
 
 
 def wait_told(phone: Phone, *wanted: str) -> None:
-    phone.loop.wait_for(lambda: told(phone) == list(wanted), 10, f"{wanted} at {phone.user}")
+    phone.loop.wait_for(lambda: told(phone) == list(wanted), PATIENCE_S, f"{wanted} at {phone.user}")
 
 
 def aware_bridge(agent: RunningAgent, caller: Phone, desk: Phone) -> calls.Bridge:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from prompts.music import TONES
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Call, Phone, Way
 from sipagent.softphone.rtp import RATE, SteadyTone
 from tests.live import calls
@@ -57,7 +58,7 @@ def wait_acknowledged(call: Call, tone: str, since_ns: int) -> None:
         found = iter(notes(sound) if len(sound) >= WINDOW else [])
         return all(note in found for note in wanted)
 
-    call.loop.wait_for(heard, 10, f"{tone} at {call.phone.user}")
+    call.loop.wait_for(heard, PATIENCE_S, f"{tone} at {call.phone.user}")
 
 
 def types(bridge: calls.Bridge, code: str, tone: str, way: Way) -> int:

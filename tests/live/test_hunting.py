@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import RATE, tone
 from sipagent.softphone.sip import Message
@@ -66,7 +67,7 @@ def test_of_two_answers_at_once_one_is_kept_and_the_other_gets_a_bye(
     call.rtp.wait_tone(OPERATOR_HZ)
     for phone in both:
         phone.wait_at("ACK received")
-    talks[0].loop.wait_for(lambda: any(t.ended_ns for t in talks), 10, "the BYE to one of the two")
+    talks[0].loop.wait_for(lambda: any(t.ended_ns for t in talks), PATIENCE_S, "the BYE to one of the two")
     (lost,) = [talk for talk in talks if talk.ended_ns]
     (kept,) = [talk for talk in talks if talk is not lost]
     assert lost.ended_by == "them"

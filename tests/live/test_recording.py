@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE, Silence, SteadyTone
 from tests.conftest import AgentFactory, PhoneFactory
@@ -190,7 +191,7 @@ def test_one_press_by_two_ways_counts_once(
     at_ns = bridge.caller.loop.next_frame_ns() + 300 * MS
     bridge.operator.press("6", "rfc4733", at_ns=at_ns)
     bridge.operator.press("6", "info", at_ns=at_ns + 60 * MS)
-    bridge.caller.loop.wait_for(lambda: bridge.operator.phone.count("INFO sent") == 1, 5, "INFO")
+    bridge.caller.loop.wait_for(lambda: bridge.operator.phone.count("INFO sent") == 1, PATIENCE_S, "INFO")
     calls.talk(bridge.operator, 1.0)
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.rtp import RATE, RtpEnd, Silence, SteadyTone, tone
 from tests.conftest import AgentFactory, PhoneFactory, default_operators
@@ -154,7 +155,7 @@ def last_told(phone: Phone) -> str:
         seen = [one.message for one in phone.seen if one.describe() == "NOTIFY received"]
         return [m.body for m in seen if m.header("Subscription-State").startswith("terminated")]
 
-    phone.loop.wait_for(lambda: bool(over()), 15, f"last NOTIFY at {phone.user}")
+    phone.loop.wait_for(lambda: bool(over()), PATIENCE_S, f"last NOTIFY at {phone.user}")
     return over()[-1].decode().strip()
 
 
@@ -241,7 +242,7 @@ def test_two_transfers_asked_for_in_one_breath_are_one(
                 lambda answer: answers.append(answer.status if answer else None),
                 (("Refer-To", f"<{target.uri}>"),),
             )
-    bridge.caller.loop.wait_for(lambda: len(answers) >= 2, 10, "two answers")
+    bridge.caller.loop.wait_for(lambda: len(answers) >= 2, PATIENCE_S, "two answers")
     assert sorted(one or 0 for one in answers) == [202, 403]
     bridge.caller.hold("inactive")
     taken = target.wait_call()

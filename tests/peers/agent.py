@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from retention.sqlite import Store
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.rtp import RATE, tone
 from tests.peers.process import Child, PeerError, free_ports
 
@@ -148,7 +149,7 @@ class RunningAgent:
         with self.child.said:
             return [json.loads(line) for _, line in self.child.lines if line.startswith("{")]
 
-    def wait_for(self, event: str, timeout: float = 10, **fields: Any) -> Json:
+    def wait_for(self, event: str, timeout: float = PATIENCE_S, **fields: Any) -> Json:
         """The first logged object with this `event` and these fields."""
 
         def wanted(line: str) -> bool:
@@ -160,7 +161,7 @@ class RunningAgent:
         found: Json = json.loads(self.child.wait_line(wanted, timeout, f"event {event} {fields or ''}"))
         return found
 
-    def wait_ended(self, calls: int, timeout: float = 10) -> None:
+    def wait_ended(self, calls: int, timeout: float = PATIENCE_S) -> None:
         """Until it has logged the end of this many calls since it was started."""
 
         def enough(_: str) -> bool:
@@ -203,13 +204,15 @@ class RunningAgent:
         past = self._wait_rows(self.receipts, lambda rows: all(r["ended_at"] for r in rows), 10)
         self._past |= {row["id"] for row in past}
 
-    def wait_receipts(self, count: int = 1, timeout: float = 10) -> list[Json]:
+    def wait_receipts(self, count: int = 1, timeout: float = PATIENCE_S) -> list[Json]:
         """The receipts once `count` calls are complete."""
         return self._wait_rows(
             self.receipts, lambda rows: sum(r["ended_at"] is not None for r in rows) >= count, timeout
         )
 
-    def wait_recordings(self, count: int = 1, status: str = "closed", timeout: float = 10) -> list[Json]:
+    def wait_recordings(
+        self, count: int = 1, status: str = "closed", timeout: float = PATIENCE_S
+    ) -> list[Json]:
         """The recordings of a status once there are `count` of them."""
 
         def of_status() -> list[Json]:
@@ -217,7 +220,7 @@ class RunningAgent:
 
         return self._wait_rows(of_status, lambda rows: len(rows) >= count, timeout)
 
-    def wait_settled(self, timeout: float = 20) -> list[Json]:
+    def wait_settled(self, timeout: float = PATIENCE_S) -> list[Json]:
         """All recordings once none is open: a file may be made after its receipt is complete."""
         return self._wait_rows(
             self.recordings, lambda rows: all(row["status"] != "open" for row in rows), timeout
@@ -247,7 +250,7 @@ class RunningAgent:
         found = [p for p in folder.rglob("*") if p.is_file()] if folder.exists() else []
         return sorted(str(p.relative_to(folder)) for p in found if p.name.split(".")[0] not in self._past)
 
-    def wait_files(self, wanted: Callable[[list[str]], bool], timeout: float = 10) -> list[str]:
+    def wait_files(self, wanted: Callable[[list[str]], bool], timeout: float = PATIENCE_S) -> list[str]:
         """What lies in the recordings' folder, once it is as wanted."""
         for _ in range(int(timeout / 0.05)):
             if wanted(files := self.files()):
@@ -263,7 +266,7 @@ class RunningAgent:
         bound = {int(row.split()[1].split(":")[1], 16) for row in rows}
         return not any(int(first) <= port <= int(last) for port in bound)
 
-    def wait_no_legs(self, timeout: float = 10) -> None:
+    def wait_no_legs(self, timeout: float = PATIENCE_S) -> None:
         """Until the engine has let go of every port of every leg."""
         for _ in range(int(timeout / 0.05)):
             if self.sip_legs_closed():
@@ -277,7 +280,7 @@ class RunningAgent:
         self.child.signal(SIGKILL)
         self.child.wait()
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = PATIENCE_S) -> int:
         """SIGTERM; its exit code."""
         if self.child.running:
             self.child.signal(SIGTERM)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sipagent.softphone.loop import PATIENCE_S
 from tests.peers.process import Child, PeerError, free_ports, wait_answer
 
 _CONFIG = """sip_listen              {host}:{port}
@@ -91,7 +92,7 @@ class Baresip:
                     self.events.append(said)
                     self._changed.notify_all()
 
-    def command(self, name: str, parameters: str = "", timeout: float = 5) -> dict[str, Any]:
+    def command(self, name: str, parameters: str = "", timeout: float = PATIENCE_S) -> dict[str, Any]:
         """A command of its menu (`accept`, `hangup`, `hold`, `resume`); its answer."""
         token = f"t{len(self.events)}-{name}"
         words = json.dumps({"command": name, "params": parameters, "token": token}).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sipagent.softphone.loop import PATIENCE_S
 from tests.peers.process import Child, free_ports, wait_answer
 
 REALM = "trunk.test"
@@ -127,7 +128,7 @@ class Kamailio:
         if self._child:
             self._child.stop()
 
-    def wait_registered(self, times: int = 1, timeout: float = 10) -> None:
+    def wait_registered(self, times: int = 1, timeout: float = PATIENCE_S) -> None:
         """Until it has accepted this many REGISTERs since its start."""
         self.child.wait_line(
             lambda _: sum("registered: " in line for _, line in self.child.lines) >= times,

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sipagent.softphone.loop import PATIENCE_S
+
 _SLOTS, _FIRST, _SLOT_PORTS = 10, 11_000, 2_000  # below the kernel's own choice of ports
 _LONG_ROWS = 61_000, 65_536  # above it: for rows that no slot has room for
 _pick = random.Random(os.getpid())
@@ -119,7 +121,9 @@ class Child:
         with self.said:
             self.said.notify_all()
 
-    def wait_line(self, wanted: Callable[[str], bool], timeout: float = 10, what: str = "its word") -> str:
+    def wait_line(
+        self, wanted: Callable[[str], bool], timeout: float = PATIENCE_S, what: str = "its word"
+    ) -> str:
         """The first line that is wanted, from the start of the program on."""
         found = ""
 
@@ -140,7 +144,7 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def wait(self, timeout: float = 10) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Its exit code; raises PeerError where it goes on."""
         try:
             code = self._process.wait(timeout)
@@ -161,7 +165,7 @@ class Child:
         self._reader.join(5)
 
 
-def wait_answer(address: tuple[str, int], timeout: float = 10) -> None:
+def wait_answer(address: tuple[str, int], timeout: float = PATIENCE_S) -> None:
     """Send OPTIONS until something answers; raises PeerError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

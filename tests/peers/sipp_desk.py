@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.rtp import encode, tone
 from tests.peers.process import Child, PeerError, free_ports
 
@@ -123,7 +124,7 @@ class Desk:
         )  # fmt: skip
         self._wait_port()
 
-    def _wait_port(self, timeout: float = 10) -> None:
+    def _wait_port(self, timeout: float = PATIENCE_S) -> None:
         """Until it listens; an OPTIONS would be a call to it."""
         wanted = f":{self.port:04X} "
         for _ in range(int(timeout / 0.05)):
