@@ -31,7 +31,7 @@ from retention import marks
 from retention.files import Places
 from retention.marks import Marks
 from retention.recording_files import Area, FileKind, RecordingFiles, sha256
-from retention.records import Json, RecordError, Recording, Status, parse_json
+from retention.records import Hold, Json, RecordError, Recording, Status, parse_json, terms
 from retention.rows.chain import PERSONAL, personal_text, public
 from retention.rows.pages import BREATH_S
 from retention.rows.rows import Damaged, Rows, UnknownId
@@ -42,8 +42,7 @@ ArchiveError = marks.ArchiveError
 
 _TRIES = 5  # of what another process changes at the same time
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
-_HOLD = ("ground", "reference", "by", "approved_by", "review")
-_UNKNOWN: Json = dict.fromkeys(_HOLD) | {"ground": "unknown"}
+_UNKNOWN: Json = dict.fromkeys(terms(Hold)) | {"ground": "unknown"}
 
 
 class ChangedMeanwhile(ArchiveError):
@@ -393,7 +392,7 @@ def whole_hold(hold: object) -> Json | None:
     if hold is None:
         return None
     told = hold.items() if isinstance(hold, dict) else ()
-    text = {name: value for name, value in told if name in _HOLD and isinstance(value, str)}
+    text = {name: value for name, value in told if name in _UNKNOWN and isinstance(value, str)}
     return _UNKNOWN | text
 
 

@@ -38,7 +38,7 @@ from typing import TypeVar
 from retention.archive import Archive, why_held
 from retention.marks import Mark, says_erased
 from retention.recording_files import FileKind
-from retention.records import Access, Receipt, Record, Recording, Status, host_of
+from retention.records import Access, Receipt, Record, Recording, RuleError, Status, host_of
 from retention.reserve import lasting
 from retention.rows.chain import ChainHead, is_personal
 from retention.rows.object_rows import ObjectRow, State
@@ -321,7 +321,7 @@ def _removed(archive: Archive, begun: Iterable[_Begun]) -> Iterator[tuple[_Begun
 _Found = TypeVar("_Found")
 
 
-class NotDeleted(Exception):
+class NotDeleted(RuleError):
     """The call is not deleted; `str()` is one line that says why."""
 
 

@@ -8,53 +8,41 @@ defence.)
 
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
 from retention.archive import Archive
-from retention.records import Access, Json, Recording, Status
+from retention.records import Access, Hold, Recording, RuleError, Status, terms
 from retention.rows.rows import Rows, UnknownId
 from retention.rows.selection import Selection
 from retention.use import discreet, nothing_to_use
 
 
-class HoldError(Exception):
-    """The hold is not placed, or not released; `str()` is one line that says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """`review` is the day, in the service's time zone, on which the hold is looked at again."""
-
-    ground: str
-    reference: str
-    by: str
-    approved_by: str
-    review: date
-
-    def to_json(self) -> Json:
-        """The field `hold` of a recording."""
-        return {
-            "ground": self.ground,
-            "reference": self.reference,
-            "by": self.by,
-            "approved_by": self.approved_by,
-            "review": self.review.isoformat(),
-        }
+class HoldError(RuleError):
+    """The hold is not placed, or not released."""
 
 
 def why_no_hold(hold: Hold, grounds: Collection[str], today: date) -> str | None:
-    """Why such a hold is refused, in one line; None if it is allowed."""
-    if hold.ground not in grounds:
-        return f"ground {hold.ground!r} is not listed; accepted: {', '.join(grounds)}"
-    for name in ("reference", "by", "approved_by"):
-        if not _person(getattr(hold, name)):
-            return f"--{name.replace('_', '-')} is empty"
+    """Why such a hold is refused, in one line; None if it is allowed. `today` in the service's time zone."""
+    for name, term in terms(Hold).items():
+        if (reason := _why_not(name, term.kind, getattr(hold, name) or "", grounds, today)) is not None:
+            return reason
     if same_person(hold.by, hold.approved_by):
         return f"{hold.approved_by!r} cannot approve a hold of their own; accepted: somebody else"
-    if hold.review <= today:
-        return f"the review of {hold.review} is not in the future"
     return None
+
+
+def _why_not(name: str, kind: str, text: str, grounds: Collection[str], today: date) -> str | None:
+    if kind == "ground":
+        accepted = ", ".join(grounds)
+        return None if text in grounds else f"ground {text!r} is not listed; accepted: {accepted}"
+    if kind == "day":
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            return f"{text!r} is not a day; accepted: 2027-05-31"
+        return None if day > today else f"the review of {day} is not in the future"
+    return None if _person(text) else f"--{name.replace('_', '-')} is empty"
 
 
 def why_not_placed(recording: Recording, *, renew: bool) -> str | None:

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Any, Self, cast
@@ -35,6 +35,16 @@ class RecordError(ValueError):
 
 class PeriodError(ValueError):
     """A period that is not valid; `str()` says what is accepted."""
+
+
+class RuleError(Exception):
+    """A rule says no; `str()` is one line that says why, and is in the trace.
+
+    `about`: the id of the call, once that is in the trace; `others_may`: another person could do it.
+    """
+
+    about = ""
+    others_may = False
 
 
 class Status(StrEnum):
@@ -229,6 +239,62 @@ class Sum(Record):
     until_at: datetime  # of the last one
     code: int | None = None  # of the answer
     by: str | None = None  # as the receipts of such calls say: `edge: full`
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How people are asked for a field of a hold, and shown it.
+
+    `label` and the others in its place, `form` beside an input and `column` over a column, are texts of the
+    page; `help` and `metavar` of the option, and `help` of the interface's document. `kind`: a `line`, a
+    `ground` of retention.hold_grounds, or a `day`. `open`: it leads to no person, so it is never sealed.
+    """
+
+    label: str
+    help: str
+    metavar: str
+    kind: str = "line"
+    form: str = ""
+    column: str = ""
+    open: bool = False
+
+
+def _term(*texts: Any, **more: Any) -> Any:
+    return field(default=None, metadata={"term": Term(*texts, **more)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldTerms(Record):
+    """What somebody says who asks for a hold. Options, forms, columns and JSON are made of these fields."""
+
+    ground: str | None = _term("Ground", "One of retention.hold_grounds.", "G", "ground", open=True)
+    reference: str | None = _term(
+        "Reference",
+        "Of the file that it serves, not a name.",
+        "R",
+        form="Reference of the file that it serves, not a name",
+    )
+    review: str | None = _term(
+        "To be looked at again on",
+        "The day on which the hold is looked at again: 2027-01-31.",
+        "DATE",
+        "day",
+        column="Review",
+        open=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold(HoldTerms):
+    """The field `hold` of a recording: what was asked for, and which two people have agreed on it."""
+
+    by: str | None = _term("Asked by", "Your name.", "WHO")
+    approved_by: str | None = _term("Approved by", "Who agrees: somebody else.", "WHO")
+
+
+def terms(of: type[HoldTerms]) -> dict[str, Term]:
+    """Each field of a hold, or of what is asked for, by its name."""
+    return {one.name: one.metadata["term"] for one in fields(of) if "term" in one.metadata}
 
 
 def parse_json(text: str) -> Json:
@@ -453,11 +519,11 @@ class ApprovalState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: `super` would not find its class
-class Approval(Record):
+class Approval(HoldTerms):
     """One thing that was asked for, and what came of it.
 
-    `id` is its number, 0 where it is not kept yet. `by` and `decided_by` are accounts; `review` is a day,
-    `2027-05-31`. What leads to a person is null once it is forgotten.
+    `id` is its number, 0 where it is not kept yet. `by` and `decided_by` are accounts. Of what is asked for
+    an export has a reference alone. What leads to a person is null once it is forgotten.
     """
 
     id: int = 0
@@ -465,9 +531,6 @@ class Approval(Record):
     action: str  # of Asked
     recording_id: str
     by: str | None
-    ground: str | None = None  # of a hold
-    reference: str | None = None
-    review: str | None = None  # of a hold
     purpose: str | None = None  # of an export
     channel: str | None = None  # of an export
     reason: str | None = None

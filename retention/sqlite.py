@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from retention.files import Moved, Places, read_moved, share_owner
+from retention.records import HoldTerms, terms
 from retention.rows.chain import ChainHead, Ledger
 from retention.rows.pages import SQLITE, SqliteTables
 from retention.rows.rows import (
@@ -279,7 +280,7 @@ _TABLES = (
         "approvals",
         _NUMBER,
         *_there("at", "action", "recording_id", "state"),
-        *_texts("by", "ground", "reference", "review", "purpose", "channel", "reason"),
+        *_texts("by", *terms(HoldTerms), "purpose", "channel", "reason"),
         *_texts("decided_at", "decided_by", "answer"),
         *_CHAINED,
     ),

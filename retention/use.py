@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from retention.archive import Archive
-from retention.records import Access, Receipt, Recording, Status, to_text
+from retention.records import Access, Receipt, Recording, RuleError, Status, to_text
 from retention.rows.rows import Rows
 
 ACCESS_REQUEST = "access_request"  # a person asks for what is kept about them; always possible, by reference
@@ -177,7 +177,7 @@ def _pattern(name: str) -> str | None:
     return rf"(?<![^\W_]){words}(?![^\W_])" if words else None
 
 
-class UseRefused(Exception):
+class UseRefused(RuleError):
     """The use is refused; `str()` is one line that says why, and is in the trace."""
 
 

@@ -19,6 +19,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
+from retention.records import Hold, terms
 from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
@@ -107,6 +108,9 @@ def _coded() -> Iterator[tuple[str, Key, str | None]]:
     yield from (("help", key, None) for key in help_texts(cli))
     yield from (("labels", (kind, code), None) for kind, codes in CODES.items() for code in codes)
     yield from (("system", (None, os.strerror(fault)), None) for fault in FAULTS)
+    for name, term in terms(Hold).items():  # over a column of a terminal, and on the page
+        texts = (name.replace("_", " "), term.label, term.form, term.column)
+        yield from (("web", (None, text), None) for text in texts if text)
 
 
 def _of_click() -> Iterator[tuple[str, Key, str | None]]:

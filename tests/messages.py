@@ -23,7 +23,7 @@ SPEAKING = {  # by the file of the catalogue
         "sipagent/enrol/script.py",
     ),
     "config": ("sipagent/config", "sipagent/lookup/results.py"),
-    "retention": ("retention",),
+    "retention": ("retention", "sipagent/operations"),
     "init": ("sipagent/cli/init_directory.py",),
     "media": (
         "media/hearing",
@@ -95,6 +95,8 @@ def raised(path: Path) -> Iterator[str]:
 def _texts(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return  # a docstring
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "_term":
+        return  # of a face: `catalogues` has it
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):
             yield node.value

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from retention.actions import (
+from retention.archive import Archive
+from retention.holds import place, release
+from retention.purge import Terms, preview, purge
+from retention.records import Access, Approval, ApprovalState, Asked, Hold, RecordError, Recording, Status
+from retention.rows.rows import StoreError, UnknownId
+from retention.use import UseRefused
+from retention.verify import verify
+from sipagent.operations.approvals import (
     ApprovalError,
     Rules,
     approve,
@@ -19,13 +26,6 @@ from retention.actions import (
     refuse_approval,
     withdraw_approval,
 )
-from retention.archive import Archive
-from retention.holds import Hold, place, release
-from retention.purge import Terms, preview, purge
-from retention.records import Access, Approval, ApprovalState, Asked, RecordError, Recording, Status
-from retention.rows.rows import StoreError, UnknownId
-from retention.use import UseRefused
-from retention.verify import verify
 from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove, sqlite
 from tests.tampering import HOLD as HELD
@@ -81,9 +81,7 @@ def row(archive: Archive) -> Recording:
 @pytest.fixture
 def held(archive: Archive) -> Recording:
     row = keep(archive, recording())
-    hold = Hold(
-        ground="criminal", reference="1", by="a", approved_by="b", review=date.fromisoformat(HELD["review"])
-    )
+    hold = Hold(ground="criminal", reference="1", by="a", approved_by="b", review=HELD["review"])
     return place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
 
 
@@ -252,7 +250,7 @@ def test_what_changed_meanwhile_stays_undone(
     archive: Archive, row: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    hold = Hold(ground="criminal", reference="9", by="a", approved_by="b", review=date(2028, 1, 1))
+    hold = Hold(ground="criminal", reference="9", by="a", approved_by="b", review="2028-01-01")
     held = place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
     with pytest.raises(ApprovalError, match="it is on hold already"):
         approve(archive, asked.id, by(OFFICER), RULES)
@@ -377,7 +375,7 @@ def test_in_no_short_history_anyone_approves_their_own_or_twice(tmp_path: Path, 
     archive = archive_of(opened(), tmp_path / "recordings", tmp_path)
     row = keep(archive, recording())
     if action != Asked.HOLD:
-        first = Hold(ground="criminal", reference="1", by="a", approved_by="b", review=date(2027, 1, 1))
+        first = Hold(ground="criminal", reference="1", by="a", approved_by="b", review="2027-01-01")
         place(archive, row.id, first, Access(at=START, action="", by="a"))
     histories = Histories(archive, archive.store.recording(row.id), action)
     histories.walk(4)

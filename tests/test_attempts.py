@@ -3,33 +3,26 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from retention.actions import (
-    NamesPerson,
-    NotFiled,
-    attempt_delete,
-    attempt_hold,
-    attempt_note,
-    attempt_release,
-    what_would_go,
-)
 from retention.archive import Archive
 from retention.erase import NotDeleted
-from retention.holds import Hold, HoldError
+from retention.holds import HoldError
 from retention.marks import ArchiveError
-from retention.records import Access, Recording, Status
+from retention.records import Access, Hold, Recording, Status
 from retention.verify import verify
+from sipagent.operations import holds
+from sipagent.operations.approvals import Rules
+from sipagent.operations.deletion import attempt_delete
+from sipagent.operations.notes import NamesPerson, NotFiled, attempt_note, what_would_go
 from tests.kept import CALLER, START, Paths, bytes_under, keep, recording
 
 TODAY = date(2026, 11, 25)
-GROUNDS = ("criminal",)
-HOLD = Hold(
-    ground="criminal", reference="2026-41", by="durand", approved_by="petit", review=date(2027, 5, 31)
-)
+RULES = Rules(grounds=("criminal",), purposes=(), period="6 months", today=TODAY)
+HOLD = Hold(ground="criminal", reference="2026-41", by="durand", approved_by="petit", review="2027-05-31")
 WHO = Access(at=START, action="", by="durand", login="durand", via="web")
 
 
@@ -41,7 +34,7 @@ def told(archive: Archive, row: Recording) -> list[tuple[str, str, str | None]]:
 
 
 def hold(archive: Archive, row: Recording, wanted: Hold = HOLD, *, renew: bool = False) -> Recording:
-    return attempt_hold(archive, row, wanted, WHO, grounds=GROUNDS, today=TODAY, renew=renew)
+    return holds.hold(archive, row, wanted, WHO, RULES, renew=renew)
 
 
 @contextmanager
@@ -57,10 +50,10 @@ def test_a_hold_and_its_end(archive: Archive) -> None:
     held = hold(archive, row)
     with refused(archive, row, HoldError):
         hold(archive, held)
-    hold(archive, held, replace(HOLD, review=date(2028, 1, 1)), renew=True)
-    assert attempt_release(archive, held, replace(WHO, detail="closed")).hold is None
+    hold(archive, held, replace(HOLD, review="2028-01-01"), renew=True)
+    assert holds.end_hold(archive, held, replace(WHO, detail="closed")).hold is None
     with refused(archive, row, HoldError):
-        attempt_release(archive, held, WHO)
+        holds.end_hold(archive, held, WHO)
     lines = told(archive, row)
     assert [line[:2] for line in lines] == [
         ("hold", "done"),
@@ -77,7 +70,7 @@ def test_a_hold_and_its_end(archive: Archive) -> None:
     [
         ({"ground": "curiosity"}, "ground 'curiosity' is not listed; accepted: criminal"),
         ({"approved_by": "Durand "}, "'Durand ' cannot approve a hold of their own"),
-        ({"review": TODAY}, "is not in the future"),
+        ({"review": str(TODAY)}, "is not in the future"),
     ],
 )
 def test_a_hold_that_may_not_be(archive: Archive, changes: dict[str, object], said: str) -> None:
@@ -105,7 +98,7 @@ def test_a_call_is_deleted_or_it_is_told_why_not(archive: Archive) -> None:
     asked = replace(WHO, detail="request 2026-118")
     with refused(archive, row, NotDeleted):
         attempt_delete(archive, row.id, asked, lambda: START)
-    attempt_release(archive, row, WHO)
+    holds.end_hold(archive, row, WHO)
     assert attempt_delete(archive, row.id, asked, lambda: START).call.id == row.id
     assert told(archive, row)[-1] == ("delete", "done", "request 2026-118")
     with refused(archive, row, NotDeleted):
@@ -157,6 +150,6 @@ def test_an_analysis_comes_after_listening(archive: Archive, tmp_path: Path) -> 
 def test_what_is_refused_names_nobody(archive: Archive) -> None:
     row = keep(archive, recording())
     with pytest.raises(HoldError):
-        hold(archive, row, replace(HOLD, reference=f"call of {CALLER}", review=TODAY - timedelta(days=1)))
+        hold(archive, row, replace(HOLD, reference=f"call of {CALLER}", review="2026-11-24"))
     (use,) = archive.store.accesses(row.id)
     assert use.reference == "call of +336…"

@@ -89,7 +89,7 @@ def test_a_hold_and_its_review(office: Office) -> None:
         kept.change(replace(row, hold=hold | {"review": review}))
         lines = [" ".join(line.split()) for line in office.run("show", row.id).out.splitlines()]
         at = lines.index("Hold")
-        expected = ["ground criminal", "reference 41", "by Durand", "approved by Petit", f"review {said}"]
+        expected = ["ground criminal", "reference 41", f"review {said}", "by Durand", "approved by Petit"]
         assert lines[at + 1 : at + 6] == expected
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from retention.archive import Archive
 from retention.clock import ClockReading, look
-from retention.holds import Hold, place, reviews_overdue
+from retention.holds import place, reviews_overdue
 from retention.purge import _SLACK, Terms, overdue, plan, purge
-from retention.records import Access, due_date, from_text, parse_period, to_text
+from retention.records import Access, Hold, due_date, from_text, parse_period, to_text
 from tests.kept import Paths, archive, keep, recording
 from tests.tampering import HOLD
 

@@ -3,7 +3,6 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 from retention import reserve
 from retention.archive import Archive
 from retention.erase import allows, erase_recording, stuck, to_erase
-from retention.holds import Hold, place
+from retention.holds import place
 from retention.marks import ERASED, Mark
 from retention.purge import Terms, preview, purge
 from retention.rebuild import rebuild
-from retention.records import Access, Event, Receipt, Recording, Status
+from retention.records import Access, Event, Hold, Receipt, Recording, Status
 from retention.rows.rows import StoreError, UnknownId
 from retention.vault import Identity
 from retention.verify import verify
@@ -31,7 +30,7 @@ DATABASES = BOTH
 ANN = Identity(bytes([1]) * 32, "Ann")
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 BY = Access(at=START, action="", by="A. Roux")
-HOLD = Hold(ground="criminal", reference="7", by="A", approved_by="B", review=date(2030, 1, 1))
+HOLD = Hold(ground="criminal", reference="7", by="A", approved_by="B", review="2030-01-01")
 REFUSED: dict[str, Any] = {"decision": "refused", "decided_by": "dtmf"}
 STOPPED: dict[str, Any] = {"decision": "not_allowed", "decided_by": "operator"}
 

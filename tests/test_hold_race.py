@@ -6,26 +6,24 @@ import os
 import random
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
-from retention.actions import ApprovalError, Rules, approve, ask_approval
 from retention.archive import Archive
 from retention.erase import NotDeleted, delete
-from retention.holds import Hold, HoldError, place
+from retention.holds import HoldError, place
 from retention.purge import Terms, purge
-from retention.records import Access, Approval, Recording, Status, due_date
+from retention.records import Access, Approval, Hold, Recording, Status, due_date
 from retention.rows.rows import StoreError
 from retention.verify import verify
+from sipagent.operations.approvals import ApprovalError, Rules, approve, ask_approval
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording, sqlite
 
-HOLD = Hold(
-    ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=date(2030, 1, 1)
-)
+HOLD = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review="2030-01-01")
 TERMS = Terms(period="6 months", receipts_period="9 years", analysis_period="9 years")
 FOUR_EYES = ("ask", "approve")
 PATIENCE_S = 60.0
@@ -73,7 +71,7 @@ def by_approval(archive: Archive, id: str, number: int) -> str:
         by=None,
         ground=HOLD.ground,
         reference=HOLD.reference,
-        review=HOLD.review.isoformat(),
+        review=HOLD.review,
     )
     rules = Rules(grounds=("criminal",), purposes=(), period="6 months", today=START.date())
     try:

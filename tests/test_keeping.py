@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ from hypothesis.stateful import (
 
 from retention.archive import Archive
 from retention.erase import NotDeleted, delete
-from retention.holds import Hold, HoldError, place, release
+from retention.holds import HoldError, place, release
 from retention.marks import ArchiveError, Mark
 from retention.purge import Terms, erase_pending, overdue, preview, purge
-from retention.records import Access, Note, Recording, Status, due_date
+from retention.records import Access, Hold, Note, Recording, Status, due_date
 from retention.reserve import Reserve, take_in
 from retention.rows import pages
 from retention.rows.chain import read_head
@@ -209,7 +209,7 @@ class Keeping(RuleBasedStateMachine):
     @rule(id=calls)
     def it_is_held(self, id: str) -> None:
         call = self.kept[id]
-        hold = Hold(ground="criminal", reference="2026/7", by="A", approved_by="B", review=date(2030, 1, 1))
+        hold = Hold(ground="criminal", reference="2026/7", by="A", approved_by="B", review="2030-01-01")
         if call.status is Status.CLOSED and id in self.marked:
             with pytest.raises((ArchiveError, HoldError)):
                 place(self.archive, id, hold, self.trace("hold"))

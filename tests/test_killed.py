@@ -17,17 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from retention.actions import NotFiled, file_note
 from retention.archive import Archive
 from retention.erase import NotDeleted, delete, erase_recording
-from retention.holds import Hold, HoldError, place, release
+from retention.holds import HoldError, place, release
 from retention.marks import Mark
 from retention.purge import Terms, purge
-from retention.records import Access, Event, Recording, Status, due_date
+from retention.records import Access, Event, Hold, Recording, Status, due_date
 from retention.reserve import Reserve, take_in
 from retention.rows.chain import read_head
 from retention.vault import Identity
 from retention.verify import verify
+from sipagent.operations.notes import NotFiled, file_note
 from tests import kept
 from tests.crashing import killed_before, steps
 from tests.kept import (

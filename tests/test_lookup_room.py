@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ from sipagent.lookup.results import (
     calls_of_caller,
     calls_of_reference,
     deletion_json,
-    holds_json,
     statistics_json,
     terms_of,
     whole_record,
@@ -28,7 +27,6 @@ from sipagent.lookup.results import (
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, keep, recording
 from tests.loopback import ROOT
-from tests.tampering import HOLD
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 CONFIG = read(CONTRACT)
@@ -99,10 +97,7 @@ def test_all_that_is_known_of_one(archive: Archive) -> None:
         whole_record(archive, "nobody")
 
 
-def test_what_is_held_and_what_was_deleted(archive: Archive) -> None:
-    held = recording(status=Status.CLOSED, hold=HOLD)
-    days = [held.started_at.date() + timedelta(days=days) for days in (0, 400)]
-    assert [holds_json([held], day)[0]["review_overdue"] for day in days] == [False, True]
+def test_what_was_deleted(archive: Archive) -> None:
     row = keep(archive, recording())
     asked = Access(at=START, action="delete", by="Durand", detail="request 2026-118")
     told = deletion_json(delete(archive, row.id, asked, lambda: NOW))

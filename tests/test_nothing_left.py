@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from retention.actions import file_note
 from retention.archive import Archive
 from retention.erase import delete
-from retention.holds import Hold, place, release
+from retention.holds import place, release
 from retention.purge import Terms, purge
-from retention.records import Access, Event, Recording, due_date
+from retention.records import Access, Event, Hold, Recording, due_date
 from retention.vault import Identity
 from retention.verify import verify
+from sipagent.operations.notes import file_note
 from sipagent.service.purging import tell
 from tests.kept import START, Paths, archive, bytes_under, receipt, recording
 from tests.tampering import HOLD

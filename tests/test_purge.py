@@ -12,10 +12,10 @@ import pytest
 from retention import purge as purging
 from retention.archive import Archive
 from retention.erase import NotDeleted, delete
-from retention.holds import Hold, place, release
+from retention.holds import place, release
 from retention.purge import Terms, overdue, plan, preview, purge
 from retention.rebuild import rebuild
-from retention.records import Access, Event, Note, Status, due_date, new_id
+from retention.records import Access, Event, Hold, Note, Status, due_date, new_id
 from retention.rows.pages import BATCH, BREATH_S
 from retention.rows.rows import NoRoom
 from retention.sqlite import Store

@@ -2,7 +2,7 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ import pytest
 from nacl.pwhash import argon2id
 
 from retention.archive import Archive, whole_hold
-from retention.holds import Hold, place, release
+from retention.holds import place, release
 from retention.marks import ArchiveError
 from retention.purge import Terms, purge
 from retention.rebuild import rebuild
-from retention.records import Access, Recording, Status, due_date
+from retention.records import Access, Hold, Recording, Status, due_date
 from retention.rows.chain import ChainHead
 from retention.rows.rows import Rows
 from retention.vault import Identity, Strength, new_pair, read_identity, read_public
@@ -23,9 +23,7 @@ from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, reco
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 LATE = due_date(START, "6 months") + timedelta(days=1)
-HOLD = Hold(
-    ground="criminal", reference="2026-41", by="Durand", approved_by="Petit", review=date(2027, 5, 31)
-)
+HOLD = Hold(ground="criminal", reference="2026-41", by="Durand", approved_by="Petit", review="2027-05-31")
 
 
 def lost(kept: Archive) -> Archive:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from retention.clock import ClockReading, look
-from retention.holds import Hold, HoldError, place
+from retention.holds import HoldError, place
 from retention.journal import Journal
 from retention.postgres.store import SharedStore
-from retention.records import Access, HostState, Status
+from retention.records import Access, Hold, HostState, Status
 from retention.shipping import Presence, Shipper
 from tests.kept import START, archive_of, receipt, recording
 from tests.sealed import sealed_store
@@ -115,7 +115,7 @@ def test_what_a_call_may_still_erase_takes_no_hold(
     told = receipt(row)
     shared.keep_many([replace(told, ended_at=None)], [replace(row, status=Status.CLOSED)], ())
     kept = archive_of(shared, tmp_path / "recordings", tmp_path)
-    hold = Hold(ground="criminal", reference="7", by="A", approved_by="B", review=date(2027, 1, 1))
+    hold = Hold(ground="criminal", reference="7", by="A", approved_by="B", review="2027-01-01")
     trace = Access(at=START, action="hold")
     with pytest.raises(HoldError, match="its call is not over"):
         place(kept, row.id, hold, trace)

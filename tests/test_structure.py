@@ -29,12 +29,13 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
     "text": {"config", "languages"},
+    "operations": {"config", "languages", "lookup"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "enrol": {"agent", "call", "config", "edge"},
     "service": {"agent", "call", "config", "edge", "enrol", "pjsip", "text", "voice"},
     "check": {"agent", "config", "edge", "enrol", "service", "text", "voice"},
-    "web": {"agent", "call", "config", "languages", "lookup", "text"},
+    "web": {"agent", "call", "config", "languages", "lookup", "operations", "text"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},
@@ -49,7 +50,7 @@ LADDER = (  # modules and folders of retention: each names those before it alone
     *("records", "files", "rows", "marks", "recording_files", "vault"),  # values, bytes, rows
     *("sqlite", "postgres", "objects", "accounts"),  # what keeps them
     *("archive", "clock", "reserve", "statistics", "post", "stamps"),
-    *("use", "erase", "holds", "verify", "rebuild", "purge", "actions"),
+    *("use", "erase", "holds", "verify", "rebuild", "purge"),
     *("backup", "move", "move_shared", "journal", "shipping"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from retention.archive import Archive
-from retention.holds import Hold, place
+from retention.holds import place
 from retention.purge import purge
-from retention.records import Access, due_date
+from retention.records import Access, Hold, due_date
 from retention.rows.chain import TABLES
 from retention.sqlite import Store
 from retention.verify import Verified, verify

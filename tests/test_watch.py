@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from retention.archive import Archive
 from retention.clock import ClockReading, look
-from retention.holds import Hold, place
-from retention.records import Access, due_date
+from retention.holds import place
+from retention.records import Access, Hold, due_date
 from retention.sqlite import Store
 from retention.vault import new_pair
 from sipagent.config.load import Config
@@ -42,7 +42,9 @@ def at(folder: Path, wall: object = START, keys: str = "") -> Watch:
 
 
 def hold(archive: Archive, id: str, review: date) -> None:
-    held = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=review)
+    held = Hold(
+        ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=str(review)
+    )
     place(archive, id, held, TRACE)
 
 

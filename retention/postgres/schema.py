@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from retention.postgres.board_rows import TABLE as BOARD
 from retention.postgres.connection import SchemaStep, Steps
+from retention.records import HoldTerms, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +329,8 @@ _TABLES = (
         "approvals",
         _NUMBER,
         *_there("at", "action", "recording_id", "state"),
-        *_texts("ground", "review", "purpose", "channel", "decided_at"),
+        *_texts(*(name for name, term in terms(HoldTerms).items() if term.open)),
+        *_texts("purpose", "channel", "decided_at"),
         "by_proof bytea",
         "decided_by_proof bytea",
         _CHAINED,

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from retention.files import share_owner, write_whole
-from retention.records import Json, RecordError, parse_json, to_text
+from retention.records import Hold, HoldTerms, Json, RecordError, parse_json, terms, to_text
 from retention.rows.pages import Row, inserting
 
 _Json = dict[str, Any]
@@ -62,7 +62,10 @@ PERSONAL: dict[str, tuple[str, ...]] = {
     "access": ("by", "system_user", "login", "reference", "detail"),
     "note": ("by", "text"),
     "sum": (),
-    "approval": ("by", "reference", "reason", "decided_by", "answer"),
+    "approval": (
+        *(name for name, term in terms(HoldTerms).items() if not term.open),
+        *("by", "reason", "decided_by", "answer"),
+    ),
 }
 # of such a field that is null, or names one operator, an entry says nothing; so a version that adds a field
 # leaves the entries before it valid
@@ -71,7 +74,6 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     "receipt": ("operators",),
     "recording": ("operators",),
 }
-_OPEN_ABOUT_HOLDS = ("ground", "review")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ def public(kind: str, record: _Json) -> _Json:
 
 
 def open_hold(hold: _Json) -> _Json:
-    """What of a hold leads to no person: its ground and review."""
-    return {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS}
+    """What of a hold leads to no person, as its ground and review."""
+    return {name: hold.get(name) for name, term in terms(Hold).items() if term.open}
 
 
 def public_text(kind: str, record: _Json) -> str:

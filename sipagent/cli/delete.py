@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from retention.actions import attempt_delete
 from retention.archive import Archive
 from retention.erase import Deletion, NotDeleted
 from retention.records import Access
@@ -29,6 +28,7 @@ from sipagent.cli.program import (
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import colon, fault, shown
 from sipagent.lookup.results import deletion_json
+from sipagent.operations.deletion import attempt_delete
 from sipagent.text.certificate import certificate
 
 _PAGE = "\f"  # between two certificates: each on a separate page

@@ -5,8 +5,7 @@ line in the trace.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import date
 from gettext import gettext as _
 from gettext import ngettext
@@ -14,19 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
-from retention.actions import (
-    Filed,
-    NamesPerson,
-    NotFiled,
-    attempt_hold,
-    attempt_note,
-    attempt_release,
-    what_would_go,
-)
-from retention.holds import Hold, HoldError, holds, is_overdue
 from retention.purge import due
-from retention.records import Recording
+from retention.records import Hold, Recording, terms
 from retention.use import CUT
 from sipagent.cli.options import confirmed, yes_option
 from sipagent.cli.program import (
@@ -46,7 +36,9 @@ from sipagent.config.identity import printable
 from sipagent.languages.labels import label
 from sipagent.languages.spoken import colon, fault, shown
 from sipagent.lookup.parsing import NOTE_LIMIT, note_text
-from sipagent.lookup.results import holds_json
+from sipagent.operations.approvals import rules_of
+from sipagent.operations.holds import HeldRecording, end_hold, held, hold
+from sipagent.operations.notes import Filed, NamesPerson, attempt_note, what_would_go
 
 _PATH = 400  # characters
 _PLACES_SHOWN = 5  # how many places fit into one line
@@ -99,8 +91,6 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
         )
     except NamesPerson as names:
         raise Failure(refusal or shown(names)) from names
-    except NotFiled as why:
-        raise Failure(f"{id}{colon()}{shown(why)}") from why
     except OSError as error:
         said = _("{where}: {problem}; the note is filed, the next purge erases")
         raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
@@ -150,26 +140,29 @@ def _tell_filed(work: Workplace, done: Filed, text: str) -> None:
         click.echo(f"  {printable(str(copy.path), _PATH)}")
 
 
-_WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
+def _day(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        said = _("{option}: {text!r} is not a day; accepted: YYYY-MM-DD")
+        raise click.UsageError(said.format(option=param.opts[0], text=text), ctx) from None
+
+
+def _terms_options(command: Callable[..., None]) -> Callable[..., None]:
+    """An option for each field of a hold, all of them needed."""
+    for name, term in reversed(terms(Hold).items()):
+        read: dict[str, Any] = {"callback": _day} if term.kind == "day" else {"type": words}
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, required=True, metavar=term.metavar, help=term.help, **read)(command)
+    return command
 
 
 @click.command("hold")
 @id_argument
-@click.option("--ground", required=True, type=words, metavar="G", help="One of retention.hold_grounds.")
-@click.option(
-    "--reference", required=True, type=words, metavar="R", help="Of the file that it serves, not a name."
-)
-@click.option("--by", **_WHO, help="Your name.")
-@click.option("--approved-by", **_WHO, help="Who agrees: somebody else.")
-@click.option(
-    "--review",
-    required=True,
-    metavar="DATE",
-    help="The day on which the hold is looked at again: 2027-01-31.",
-)
+@_terms_options
 @click.option("--renew", is_flag=True, help="Take the place of the hold there is, once it was reviewed.")
 @click.pass_obj
-def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **asked: Any) -> None:
+def hold_command(work: Workplace, /, id: str, *, renew: bool, **asked: Any) -> None:
     """Keep a recording that serves as testimony: no purge and no delete takes it until it is released.
 
     An overdue review raises an alarm (`check`, `holds`); it never releases. A hold that was reviewed and must
@@ -187,21 +180,19 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
       sipagent hold 20261124T222000123-482913 --ground criminal --reference "complaint 2026-41"
           --by "M. Durand" --approved-by "C. Petit" --review 2027-05-31
     """
-    hold = Hold(review=_day(review), **asked)
+    wanted = Hold(**asked)
     archive = work.archive(make=True)
     recording = find(archive, id)
-    id = recording.id
-    trace = attempt("hold", recording_id=id, by=hold.by, reference=hold.reference)
-    grounds, today = work.config.retention.hold_grounds, work.local(now()).date()
-    with _shown(id):
-        attempt_hold(archive, recording, hold, trace, grounds=grounds, today=today, renew=renew)
+    trace = attempt("hold", by=wanted.by)
+    hold(archive, recording, wanted, trace, rules_of(work.config, trace.at), renew=renew)
     said = _("{id}: on hold ({ground}), to be reviewed {day}")
-    click.echo(said.format(id=id, ground=label("ground", hold.ground), day=hold.review))
+    ground = label("ground", str(wanted.ground))
+    click.echo(said.format(id=recording.id, ground=ground, day=wanted.review))
 
 
 @click.command("release")
 @id_argument
-@click.option("--by", **_WHO, help="Your name.")
+@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
 @click.option("--reason", type=words, metavar="R", help="Why, e.g. how the case ended.")
 @click.pass_obj
 def release_command(work: Workplace, id: str, by: str, reason: str | None) -> None:
@@ -214,9 +205,7 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     archive = work.archive(make=True)
     recording = find(archive, id)
     id = recording.id
-    trace = attempt("release", recording_id=id, by=by, detail=reason)
-    with _shown(id):
-        released = attempt_release(archive, recording, trace)
+    released = end_hold(archive, recording, attempt("release", by=by, detail=reason))
     click.echo(_("{id}: released; {what_now}").format(id=id, what_now=_what_now(work, released)))
     if work.config.retention.erase_after_note and archive.store.notes(id):
         click.echo(_("Its analysis is filed, so nothing needs the audio any more: see `delete`."))
@@ -233,19 +222,18 @@ def holds_command(work: Workplace, as_json: bool) -> None:
       sipagent holds
       sipagent holds --json
     """
-    rows = holds(work.archive().store)
-    today = work.local(now()).date()
+    rows = held(work.archive().store, work.local(now()).date())
     if as_json:
-        print_json(holds_json(rows, today))
+        print_json([row.to_json() for row in rows])
         return
     screen = console()
     if not rows:
         screen.print(_("Nothing is on hold."))
         return
-    show_table(rows, _columns(work, today), screen)
-    late = sum(is_overdue(row, today) for row in rows)
-    held = ngettext("{n} hold", "{n} holds", len(rows)).format(n=len(rows))
-    screen.print(f"\n{held}", style="dim")
+    show_table(rows, _columns(work), screen)
+    late = sum(row.review_overdue for row in rows)
+    count = ngettext("{n} hold", "{n} holds", len(rows)).format(n=len(rows))
+    screen.print(f"\n{count}", style="dim")
     if late:
         said = ngettext(
             "{n} review overdue: look at the case, then `release`, or `hold … --renew`.",
@@ -255,23 +243,6 @@ def holds_command(work: Workplace, as_json: bool) -> None:
         screen.print(said.format(n=late), style="bold red")
 
 
-@contextmanager
-def _shown(id: str) -> Iterator[None]:
-    """Raises Failure for what is refused."""
-    try:
-        yield
-    except HoldError as refusal:
-        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        said = _("--review: {text!r} is not a day; accepted: YYYY-MM-DD").format(text=text)
-        raise click.UsageError(said, click.get_current_context()) from None
-
-
 def _what_now(work: Workplace, released: Recording) -> str:
     due_at = due(released, work.terms.period)
     when = full(work.local(due_at))
@@ -279,22 +250,22 @@ def _what_now(work: Workplace, released: Recording) -> str:
     return (past if due_at <= now() else ahead).format(when=when)
 
 
-def _columns(work: Workplace, today: date) -> list[Column[Recording]]:
+def _columns(work: Workplace) -> list[Column[HeldRecording]]:
+    """The day first; the later a field is declared, the sooner its column goes where room is scarce."""
+    parts = sorted(terms(Hold).items(), key=lambda one: one[1].kind != "day")
     return [
         Column("id", lambda row: row.id),
-        Column("review", lambda row: _review(row, today)),
-        Column("ground", lambda row: coded("ground", (row.hold or {}).get("ground")), shrinks=True),
-        Column("reference", _of_hold("reference"), shrinks=True, goes=3),
-        Column("by", _of_hold("by"), shrinks=True, goes=2),
-        Column("approved by", _of_hold("approved_by"), shrinks=True, goes=1),
+        *(_column(name, term.kind, len(parts) - n) for n, (name, term) in enumerate(parts)),
         Column("due", lambda row: f"{work.local(due(row, work.terms.period)):%Y-%m-%d}", room=WIDE),
     ]
 
 
-def _of_hold(name: str) -> Callable[[Recording], str | None]:
-    return lambda row: (row.hold or {}).get(name)
+def _column(name: str, kind: str, goes: int) -> Column[HeldRecording]:
+    def shown(row: HeldRecording) -> str | Text | None:
+        told = (row.hold or {}).get(name)
+        if kind == "day":
+            return _("{day} OVERDUE").format(day=told) if row.review_overdue else str(told)
+        return coded("ground", told) if kind == "ground" else told
 
-
-def _review(row: Recording, today: date) -> str:
-    day = str((row.hold or {}).get("review"))
-    return _("{day} OVERDUE").format(day=day) if is_overdue(row, today) else day
+    plain = kind == "line"
+    return Column(name.replace("_", " "), shown, shrinks=kind != "day", goes=goes if plain else 0)

@@ -1,7 +1,7 @@
 r"""The program that the commands are part of: help, configuration, errors, exit codes, archive, files.
 
 0  done, also when there was nothing to do
-1  refused, failed a check, or no such id     Failure, StoreError, ArchiveError, OSError
+1  refused, failed a check, or no such id     Failure, RuleError, StoreError, ArchiveError, OSError
 2  wrong usage or configuration               click.UsageError, ConfigError
 
 **Help** is in the language that is spoken: translated when it is asked for, not as it is written. A
@@ -322,7 +322,8 @@ class Program(click.Group):
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
         except _refusals() as error:
-            sys.exit(_say(shown(error), 1))
+            about = getattr(error, "about", "")  # the call that a rule refuses something of
+            sys.exit(_say(colon().join(filter(None, (about, shown(error)))), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
@@ -336,9 +337,10 @@ class Program(click.Group):
 def _refusals() -> tuple[type[Exception], ...]:
     """Asked for only where something was raised."""
     from retention.marks import ArchiveError
+    from retention.records import RuleError
     from retention.rows.rows import StoreError
 
-    return Failure, StoreError, ArchiveError
+    return Failure, RuleError, StoreError, ArchiveError
 
 
 def _usage(error: click.UsageError) -> str:

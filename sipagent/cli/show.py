@@ -1,7 +1,7 @@
 """Shows all that is known of one call: `show`. Nothing here changes anything."""
 
+from gettext import gettext, pgettext
 from gettext import gettext as _
-from gettext import pgettext
 
 import click
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.text import Text
 from retention.archive import is_nameless
 from retention.holds import is_overdue
 from retention.purge import due
-from retention.records import Access, Json, Note, Receipt, Recording, Status, reference_of
+from retention.records import Access, Hold, Json, Note, Receipt, Recording, Status, reference_of, terms
 from sipagent.cli.accesses import detail_of
 from sipagent.cli.program import Workplace, id_argument, json_option, meant, now, print_json
 from sipagent.cli.terminal import (
@@ -156,13 +156,8 @@ def _still_sealed(known: WholeRecord, row: Recording) -> Fields:
 def _hold_fields(work: Workplace, row: Recording, hold: Json) -> Fields:
     day = str(hold.get("review"))
     late = _("{day}, OVERDUE").format(day=day) if is_overdue(row, work.local(now()).date()) else day
-    return [
-        (_("ground"), coded("ground", hold.get("ground"))),
-        (_("reference"), hold.get("reference")),
-        (_("by"), hold.get("by")),
-        (_("approved by"), hold.get("approved_by")),
-        (_("review"), late),
-    ]
+    told = hold | {"ground": coded("ground", hold.get("ground")), "review": late}
+    return [(gettext(name.replace("_", " ")), told.get(name)) for name in terms(Hold)]
 
 
 def _receipt_fields(work: Workplace, row: Receipt) -> Fields:

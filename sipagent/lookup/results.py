@@ -1,12 +1,12 @@
 """What commands, the page and the interface for programs answer, and its JSON.
 
-    terms_of, rules_of   how long things are kept, and what may be asked for, by the configuration
+    terms_of             how long things are kept, by the configuration
     count                the figures of a period
     audit                whether the draws in receipts are those of the seed
     calls_of_caller      all calls of one person: by the whole number
     calls_of_reference   the same by the reference that somebody without a number was told
     whole_record         all that is known of one call
-    …_json               what was done, is held and was counted, for commands and the interface
+    …_json               what was done and was counted, for commands and the interface
 
 A draw is in a receipt's events, until the personal fields of the receipt are emptied, and the events,
 too.
@@ -15,13 +15,10 @@ too.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from retention.actions import Rules
 from retention.archive import Archive
 from retention.erase import Deletion, KeptCall
-from retention.holds import is_overdue
 from retention.purge import Terms, due
 from retention.records import Access, Json, Note, Receipt, Recording, host_of, reference_of, to_text
 from retention.rows.rows import Rows
@@ -41,17 +38,6 @@ def terms_of(config: "Config") -> Terms:
     kept = config.retention
     return Terms(
         period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
-    )
-
-
-def rules_of(config: "Config", present: datetime) -> Rules:
-    """What may be asked for, and approved, at that moment."""
-    kept = config.retention
-    return Rules(
-        grounds=kept.hold_grounds,
-        purposes=kept.purposes,
-        period=kept.period,
-        today=present.astimezone(config.service.timezone).date(),
     )
 
 
@@ -285,11 +271,6 @@ def _was(row: Recording) -> Json:
     names = ("ended_at", "duration_s", "status", "bytes", "sha256", "purged_at")
     json = row.to_json()
     return {name: json[name] for name in names}
-
-
-def holds_json(rows: Iterable[Recording], today: date) -> list[Json]:
-    """As `holds --json` prints it; `today` in the service's time zone."""
-    return [row.to_json() | {"review_overdue": is_overdue(row, today)} for row in rows]
 
 
 def statistics_json(config: "Config", figures: Statistics, period: Selection, tally: Tally) -> Json:

@@ -20,7 +20,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Match, Route
 
 from retention.marks import ArchiveError
-from retention.rows.rows import StoreError, TryAgain
+from retention.records import RuleError
+from retention.rows.rows import StoreError, TryAgain, UnknownId
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import Reason, answering, shown
@@ -56,6 +57,10 @@ _FORM_KIND = "application/x-www-form-urlencoded"
 _FIELDS = 2000
 
 
+class WrongField(ValueError):
+    """What was typed into a field of a form cannot be taken; why, as a Reason."""
+
+
 class Form(dict[str, str]):
     """The fields by their names: of several with one name, the last."""
 
@@ -69,15 +74,15 @@ class Form(dict[str, str]):
 
     def line(self, name: str, label: str = "") -> str:
         """A field that goes into the trace: one line, without spaces at its ends. `label`: its own on the
-        page. Raises ValueError."""
+        page. Raises WrongField."""
         text = plain_spaces(self.get(name, "")).strip()
         label = label or name
         if not text:
-            raise ValueError(Reason("“{name}” is empty", name=label))
+            raise WrongField(Reason("“{name}” is empty", name=label))
         if not text.isprintable():
-            raise ValueError(Reason("“{name}” is not one line of text", name=label))
+            raise WrongField(Reason("“{name}” is not one line of text", name=label))
         if len(text) > LONGEST_LINE:
-            raise ValueError(
+            raise WrongField(
                 Reason("“{name}” is too long; accepted: {n} characters", name=label, n=LONGEST_LINE)
             )
         return text
@@ -206,7 +211,7 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
                 return stranger.login(request) if is_page(request.url.path) else answered(request, stranger)
             except Problem as problem:
                 return answered(request, problem)
-            except (StoreError, ArchiveError, OSError) as fault:
+            except (RuleError, StoreError, ArchiveError, OSError) as fault:
                 return answered(request, failure(fault))
             except ValueError as wrong:
                 return answered(request, unfit(wrong))
@@ -214,8 +219,13 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
     return answer
 
 
-def failure(fault: StoreError | ArchiveError | OSError) -> Problem:
-    """What went wrong here, in one line: it will do again soon, or somebody has to see to it."""
+def failure(fault: RuleError | StoreError | ArchiveError | OSError) -> Problem:
+    """What a rule refuses: 403 where another person could do it, else 409. What is not there: 404. What went
+    wrong here: it will do again soon, or somebody has to see to it."""
+    if isinstance(fault, RuleError):
+        return Problem(HTTPStatus.FORBIDDEN if fault.others_may else HTTPStatus.CONFLICT, fault.args[0])
+    if isinstance(fault, UnknownId):
+        return Problem(HTTPStatus.NOT_FOUND, str(fault))
     if isinstance(fault, TryAgain):
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"Retry-After": "1"})
     said = str(fault) if not isinstance(fault, OSError) else fault.strerror or type(fault).__name__

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from retention.records import Answered
+from retention.records import Answered, Term
 from sipagent import __version__
 from sipagent.languages import spoken
 from sipagent.languages.labels import Kind, happening, length
@@ -147,6 +147,7 @@ def _environment() -> Environment:
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut, "operators": operators}
+    made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made
 
 
@@ -164,6 +165,12 @@ def label(kind: Kind, code: str) -> str:
     """The words for a code; where they are the code itself, its beginning without underscores."""
     named = label_of(kind, code)
     return cut(code.replace("_", " ")) if named == code else named
+
+
+def term_shown(term: Term, value: object) -> str:
+    """The value of a field of a hold, as people read it; a dash for none."""
+    text = cut(str(value or "–"))
+    return label("ground", text) if term.kind == "ground" else text
 
 
 def size(count: int | None) -> str:

@@ -13,10 +13,9 @@ import structlog
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from retention.actions import ask_approval
-from retention.records import Access, Approval
+from retention.records import Access, Approval, HoldTerms, terms
 from sipagent.languages.spoken import Reason
-from sipagent.lookup.results import rules_of
+from sipagent.operations.approvals import ask_approval, rules_of
 from sipagent.web import app, guard
 from sipagent.web.api.openapi import ENTRIES as OF_PROGRAMS
 from sipagent.web.rights import Right, Role
@@ -89,7 +88,8 @@ def fields(path: str) -> set[str]:
     """What the handlers of the address's module read."""
     (entry,) = (one for one in FORMS if one.asked == path)
     module = Path(entry.endpoint.__code__.co_filename).read_text(encoding="utf-8")
-    return {name for found in READ.findall(module) for name in found if name and name != "csrf"}
+    read = {name for found in READ.findall(module) for name in found if name and name != "csrf"}
+    return read | set(terms(HoldTerms)) if "terms(HoldTerms)" in module else read
 
 
 def pending(page: Page, office: Office) -> int:

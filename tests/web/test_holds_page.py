@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from retention.actions import Rules, ask_approval
-from retention.holds import Hold, place
-from retention.records import Access, Approval, Recording
-from sipagent.lookup.results import rules_of
+from retention.holds import place
+from retention.records import Access, Approval, Hold, Recording
+from sipagent.operations.approvals import Rules, ask_approval, rules_of
 from sipagent.web.rights import Role
 from tests.kept import remove
 from tests.office import Office
@@ -41,8 +40,7 @@ def asked(asking: Asking, row: Recording, action: str = "hold", by: str = "sonia
 
 def held(asking: Asking, row: Recording, review: str = SOON, reference: str = "2026-41") -> None:
     """Already on hold."""
-    day = datetime.fromisoformat(review).date()
-    hold = Hold(ground="criminal", reference=reference, by="sonia", approved_by="paul", review=day)
+    hold = Hold(ground="criminal", reference=reference, by="sonia", approved_by="paul", review=review)
     place(asking.site.archive, row.id, hold, Access(at=datetime.now(UTC), action="hold"))
 
 

@@ -13,13 +13,12 @@ import pytest
 
 from retention.accounts.accounts import NewPasskey
 from retention.accounts.credentials import AccountError
-from retention.actions import ask_approval
 from retention.records import Access, Approval
 from retention.rows.rows import StoreError, TryAgain
 from retention.vault import Identity
 from sipagent.agent.stored import accounts_fault, accounts_of
 from sipagent.config.load import load
-from sipagent.lookup.results import rules_of
+from sipagent.operations.approvals import ask_approval, rules_of
 from sipagent.web.sessions import OF_BOTH
 from tests.kept import keep, recording
 from tests.office import CONFIG

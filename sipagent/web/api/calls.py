@@ -12,11 +12,10 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.actions import attempt_delete
-from retention.erase import NotDeleted
 from retention.records import Receipt, Recording
 from retention.statistics import DECISIONS, OUTCOMES
 from sipagent.lookup.results import deletion_json, statistics_json, whole_record
+from sipagent.operations.deletion import attempt_delete
 from sipagent.web.api import shapes
 from sipagent.web.api.operation import (
     NEXT,
@@ -129,11 +128,7 @@ def delete(request: Request, body: DeletionReason) -> Response:
     """As `delete --json`."""
     site = site_of(request)
     trace = replace(trace_of(request, "delete"), detail=body.reason)
-    try:
-        done = attempt_delete(site.archive, id_meant(request), trace, site.clock)
-    except NotDeleted as refusal:
-        raise Problem(HTTPStatus.CONFLICT, str(refusal)) from refusal
-    return given(deletion_json(done))
+    return given(deletion_json(attempt_delete(site.archive, id_meant(request), trace, site.clock)))
 
 
 _AS_CALLS = "As `calls --json`."

@@ -3,28 +3,26 @@
 Four eyes: what somebody asked for, another approves or refuses; who asked may withdraw it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.actions import ApprovalError, approve, ask_approval, refuse_approval, withdraw_approval
-from retention.holds import holds, same_person
-from retention.records import Access, Approval, Asked
+from retention.holds import same_person
+from retention.records import Approval, Asked, HoldTerms, terms
 from retention.rows.rows import UnknownId
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import Reason
-from sipagent.lookup.results import holds_json, rules_of
-from sipagent.web.api import shapes
+from sipagent.operations.approvals import ask_approval, decide, rules_of
+from sipagent.operations.holds import HeldRecording, held
 from sipagent.web.api.operation import (
     NEXT,
     VERSION,
-    Act,
     Answer,
     Body,
     Line,
@@ -95,68 +93,42 @@ def _nothing() -> Problem:
 
 
 def asked_for(request: Request, wanted: Approval) -> Response:
-    """Ask for it: 202, and where it says what came of it. Raises Problem."""
-    site = site_of(request)
-    rules = rules_of(site.config, site.clock())
-    try:
-        kept = ask_approval(site.archive, wanted, trace_of(request, "ask"), rules)
-    except ApprovalError as refusal:
-        raise Problem(HTTPStatus.CONFLICT, str(refusal)) from refusal
+    """Ask for it: 202, and where it says what came of it. Raises ApprovalError."""
+    site, trace = site_of(request), trace_of(request, "ask")
+    kept = ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at))
     return given(kept.to_json(), HTTPStatus.ACCEPTED, {"Location": f"{VERSION}/approvals/{kept.id}"})
 
 
-def _approved(site: Site, number: int, trace: Access, answer: str | None) -> Approval:
-    return approve(site.archive, number, trace, rules_of(site.config, trace.at), answer)
+def _decision(how: str, summary: str) -> Operation:
+    def decided(request: Request, body: Decision) -> Response:
+        site, trace, number = site_of(request), trace_of(request, how), _meant(request).id
+        rules = rules_of(site.config, trace.at)
+        return given(decide(site.archive, how, number, trace, rules, answer=body.reason).to_json())
 
-
-def _refused(site: Site, number: int, trace: Access, answer: str | None) -> Approval:
-    return refuse_approval(site.archive, number, trace, answer)
-
-
-def _withdrawn(site: Site, number: int, trace: Access, answer: str | None) -> Approval:
-    return withdraw_approval(site.archive, number, trace, answer)
-
-
-def decided(
-    decide: Callable[[Site, int, Access, str | None], Approval], *, by_who_asked: bool = False
-) -> Act:
-    """What answers to a decision, which is for somebody else, or for who asked."""
-
-    def answer(request: Request, body: Decision) -> Response:
-        site, found = site_of(request), _meant(request)
-        trace = trace_of(request, "approve")
-        try:
-            return given(decide(site, found.id, trace, body.reason).to_json())
-        except ApprovalError as refusal:
-            fits = same_person(str(trace.login), found.by) == by_who_asked
-            status = HTTPStatus.CONFLICT if fits else HTTPStatus.FORBIDDEN
-            raise Problem(status, str(refusal)) from refusal
-
-    return answer
-
-
-def _decision(name: str, act: Act, summary: str) -> Operation:
     told = {HTTPStatus.OK: Answer(said="As it is now.", shape=Approval)}
-    return post(f"/approvals/{{number:row}}/{name}", act, summary, told)
+    return post(f"/approvals/{{number:row}}/{how}", decided, summary, told)
 
 
 APPROVAL_ENTRIES = (
     get("/approvals", approvals, "What was asked for", list[Approval], "The newest first.", Link=NEXT),
     get("/approvals/{number:row}", approval, "One thing that was asked for", Approval, "As it is now."),
-    _decision("approve", decided(_approved), "Approve what somebody else has asked for; it is done then"),
-    _decision("refuse", decided(_refused), "Refuse what somebody else has asked for"),
-    _decision("withdraw", decided(_withdrawn, by_who_asked=True), "Ask no longer"),
+    _decision("approve", "Approve what somebody else has asked for; it is done then"),
+    _decision("refuse", "Refuse what somebody else has asked for"),
+    _decision("withdraw", "Ask no longer"),
 )
 
 
-class NewHold(Body):
-    """Why a recording is to be kept beyond its date, and until when."""
-
-    ground: Annotated[Line, Field(description="One of retention.hold_grounds.")]
-    reference: Annotated[Line, Field(description="Of the file that it serves, not a name.")]
-    review: Annotated[date, Field(description="The day on which the hold is looked at again.")]
-    renew: Annotated[bool, Field(description="In the place of the hold there is.")] = False
-    reason: Line | None = None
+NewHold = create_model(
+    "NewHold",
+    __base__=Body,
+    __doc__="Why a recording is to be kept beyond its date, and until when.",
+    **{  # type: ignore[call-overload]  # pydantic cannot know these names
+        name: (date if term.kind == "day" else Line, Field(description=term.help))
+        for name, term in terms(HoldTerms).items()
+    },
+    renew=(bool, Field(False, description="In the place of the hold there is.")),
+    reason=(Line | None, None),
+)
 
 
 class Release(Body):
@@ -165,47 +137,36 @@ class Release(Body):
     reason: Annotated[Line, Field(description="E.g. how the case ended.")]
 
 
-def held(request: Request) -> Response:
+def held_now(request: Request) -> Response:
     """As `holds --json`."""
     site = site_of(request)
-    return given(holds_json(holds(site.store), site.local(site.clock()).date()))
+    return given([row.to_json() for row in held(site.store, site.local(site.clock()).date())])
 
 
-def hold(request: Request, body: NewHold) -> Response:
+def hold(request: Request, body: Body) -> Response:
     """202: somebody else has to approve it."""
-    wanted = Approval(
-        at=site_of(request).clock(),
-        action=(Asked.RENEW if body.renew else Asked.HOLD).value,
-        recording_id=recording_meant(request).id,
-        by=None,
-        ground=body.ground,
-        reference=body.reference,
-        review=body.review.isoformat(),
-        reason=body.reason,
-    )
-    return asked_for(request, wanted)
+    said = body.model_dump(mode="json")
+    return _wanted(request, Asked.RENEW if said.pop("renew") else Asked.HOLD, **said)
 
 
 def release(request: Request, body: Release) -> Response:
     """202: somebody else has to approve it."""
-    wanted = Approval(
-        at=site_of(request).clock(),
-        action=Asked.RELEASE.value,
-        recording_id=recording_meant(request).id,
-        by=None,
-        reason=body.reason,
-    )
-    return asked_for(request, wanted)
+    return _wanted(request, Asked.RELEASE, reason=body.reason)
+
+
+def _wanted(request: Request, action: Asked, **said: Any) -> Response:
+    id, at = recording_meant(request).id, site_of(request).clock()
+    return asked_for(request, Approval(at=at, action=action.value, recording_id=id, by=None, **said))
 
 
 HOLD_ENTRIES = (
     get(
         "/holds",
-        held,
+        held_now,
         "What is on hold, overdue reviews first",
-        list[shapes.HeldRecording],
+        list[HeldRecording],
         "As `holds --json`.",
     ),
-    post("/recordings/{id}/hold", hold, "Ask for a hold", {HTTPStatus.ACCEPTED: ASKED}),
+    post("/recordings/{id}/hold", hold, "Ask for a hold", {HTTPStatus.ACCEPTED: ASKED}, sent=NewHold),
     post("/recordings/{id}/release", release, "Ask for the end of a hold", {HTTPStatus.ACCEPTED: ASKED}),
 )

@@ -194,6 +194,7 @@ class Operation(Entry):
 
     summary: str = field(kw_only=True)
     answers: Mapping[HTTPStatus, Answer] = field(kw_only=True)
+    sent: type[BaseModel] | None = field(default=None, kw_only=True)  # a `body` made of a declaration
 
     @property
     def query(self) -> type[BaseModel] | None:
@@ -203,7 +204,7 @@ class Operation(Entry):
     @property
     def body(self) -> type[BaseModel] | None:
         """The JSON that is sent."""
-        return get_type_hints(self.endpoint).get("body")
+        return self.sent or get_type_hints(self.endpoint).get("body")
 
     def route(self) -> Route:
         """The guarded address, where what is sent is read only for those who may ask."""
@@ -232,9 +233,9 @@ def get(path: str, act: Act, summary: str, shape: Any, said: str, **headers: str
     return Operation(f"GET {VERSION}{path}", act, summary=summary, answers=answers)
 
 
-def post(path: str, act: Act, summary: str, answers: Mapping[HTTPStatus, Answer]) -> Operation:
-    """One that changes something, or must not stand in an address: `POST /api/v1…`."""
-    return Operation(f"POST {VERSION}{path}", act, summary=summary, answers=answers)
+def post(path: str, act: Act, summary: str, answers: Mapping[HTTPStatus, Answer], **more: Any) -> Operation:
+    """One that changes something, or must not stand in an address: `POST /api/v1…`; `more` of Operation."""
+    return Operation(f"POST {VERSION}{path}", act, summary=summary, answers=answers, **more)
 
 
 def search(path: str, act: Act, summary: str, shape: Any, said: str) -> Operation:

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.actions import attempt_delete
 from retention.erase import KeptCall, NotDeleted
 from retention.records import Json
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import Reason
 from sipagent.lookup.results import calls_of_caller, calls_of_reference, deletion_json, whole_record
+from sipagent.operations.deletion import attempt_delete
 from sipagent.web.api import shapes
 from sipagent.web.api.operation import Answer, Body, Line, given, given_one_by_one, post
 from sipagent.web.problems import Problem

@@ -53,13 +53,6 @@ Shown = ShownRecording | ShownCall
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldRecording(Recording):
-    """A recording on hold."""
-
-    review_overdue: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class SealedKey:
     """The key of a recording, sealed to the asker's public key: a SealedBox of libsodium, in base64."""
 

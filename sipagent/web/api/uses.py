@@ -12,7 +12,6 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.actions import Filed, NamesPerson, NotFiled, attempt_note, begin_approved, needs_approval
 from retention.purge import due
 from retention.recording_files import FileKind
 from retention.records import Access, Approval, Asked, Json, Recording, to_text
@@ -30,7 +29,8 @@ from retention.vault import KeysError, encode
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import Reason
 from sipagent.lookup.parsing import NOTE_LIMIT, note_text
-from sipagent.lookup.results import rules_of
+from sipagent.operations.approvals import begin_approved, needs_approval, rules_of
+from sipagent.operations.notes import Filed, NamesPerson, attempt_note
 from sipagent.web.api import shapes
 from sipagent.web.api.holds import ASKED, asked_for
 from sipagent.web.api.operation import (
@@ -306,8 +306,6 @@ def note(request: Request, body: NewNote) -> Response:
     except NamesPerson as names:
         said = Reason(N_("{cut} would take the place of what is in brackets; accepted: `agreed`"), cut=CUT)
         raise Problem(HTTPStatus.CONFLICT, said, going=names.going) from names
-    except NotFiled as refusal:
-        raise Problem(HTTPStatus.CONFLICT, str(refusal)) from refusal
     return given(_note_told(filed), HTTPStatus.CREATED)
 
 

@@ -3,28 +3,26 @@
 Who asked for something cannot approve it; they are two logins.
 """
 
-from collections.abc import Callable
 from http import HTTPStatus
 from itertools import islice
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from retention import actions
-from retention.actions import ApprovalError
-from retention.holds import holds, is_overdue, same_person
+from retention.holds import same_person
 from retention.purge import due
-from retention.records import Approval, ApprovalState, Asked
+from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, RuleError, terms
 from retention.rows.rows import UnknownId
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, pgettext
+from sipagent.languages.spoken import Reason, colon, gettext, pgettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.lookup.results import rules_of
+from sipagent.operations.approvals import decide, pending_approvals, rules_of
+from sipagent.operations.holds import held
 from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone, trace_of
-from sipagent.web.templating import cut, label, render
+from sipagent.web.templating import cut, label, render, term_shown
 
 
 def asked_in_words(asked: Approval) -> str:
@@ -41,11 +39,13 @@ def asked_in_words(asked: Approval) -> str:
     said = _("Hold: {ground}, reference {reference}, to be looked at again on {review}.")
     if asked.action == Asked.RENEW:
         said = _("The hold goes on: {ground}, reference {reference}, to be looked at again on {review}.")
-    return said.format(
-        ground=label("ground", asked.ground or "–"),
-        reference=cut(asked.reference or "–"),
-        review=cut(asked.review or "–"),
+    values = {name: term_shown(term, getattr(asked, name)) for name, term in terms(HoldTerms).items()}
+    more = (
+        f" {gettext(term.label)}{colon()}{values[name]}."
+        for name, term in terms(HoldTerms).items()
+        if f"{{{name}}}" not in said
     )
+    return said.format(**values) + "".join(more)
 
 
 def _channels() -> dict[str, str]:
@@ -66,14 +66,27 @@ def holds_page(request: Request) -> Response:
     return _shown(request)
 
 
-def decide(request: Request) -> Response:
-    """Approve or refuse what somebody else asked for."""
-    return _ended(request, request.url.path.rpartition("/")[2])
-
-
-def withdraw(request: Request) -> Response:
-    """Ask no longer."""
-    return _ended(request, "withdraw")
+def ended(request: Request) -> Response:
+    """Approve or refuse what somebody else asked for, or ask no longer."""
+    form, site, person = form_of(request), site_of(request), someone(request)
+    number, how = request.path_params["number"], request.url.path.rpartition("/")[2]
+    trace = trace_of(request, how)
+    try:
+        answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
+    except ValueError as wrong:
+        return _shown(request, wrong.args[0], form, HTTPStatus.BAD_REQUEST)
+    try:
+        done = decide(site.archive, how, number, trace, rules_of(site.config, trace.at), answer=answer)
+    except UnknownId:
+        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing was asked for under this number"))) from None
+    except RuleError as refusal:
+        return _shown(request, str(refusal), form)
+    except OSError:
+        return _shown(
+            request, Reason(N_("a file cannot be written, so nothing has changed; try again")), form
+        )
+    site.tell(person, _done(done))
+    return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
 
 
 def states() -> dict[str, str]:
@@ -89,9 +102,7 @@ def states() -> dict[str, str]:
 
 ENTRIES = (
     Entry("GET /holds", holds_page),
-    Entry("POST /holds/{number:row}/approve", decide),
-    Entry("POST /holds/{number:row}/refuse", decide),
-    Entry("POST /holds/{number:row}/withdraw", withdraw),
+    *(Entry(f"POST /holds/{{number:row}}/{how}", ended) for how in ("approve", "refuse", "withdraw")),
 )
 
 
@@ -102,8 +113,7 @@ def _shown(
     status: HTTPStatus = HTTPStatus.CONFLICT,
 ) -> Response:
     site, person = site_of(request), someone(request)
-    rows = holds(site.store)
-    today = site.local(site.clock()).date()
+    rows = held(site.store, site.local(site.clock()).date())
     may_approve = person.may(Right.APPROVE)
 
     def own(asked: Approval) -> bool:
@@ -118,44 +128,17 @@ def _shown(
         fault=fault,
         faulty=request.path_params.get("number"),
         typed=form or {},
-        pending=[one for one in actions.pending_approvals(site.store) if may_approve or own(one)],
+        pending=[one for one in pending_approvals(site.store) if may_approve or own(one)],
         decided=list(islice(decided, _DECIDED)),
-        held=[(row, is_overdue(row, today), due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
+        held=[(row, due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
+        parts=sorted(terms(Hold).items(), key=lambda one: one[1].kind != "day"),
         all_held=len(rows),
-        overdue=sum(is_overdue(row, today) for row in rows),
+        overdue=sum(row.review_overdue for row in rows),
         may_ask=person.may(Right.ASK),
         own=own,
         in_words=asked_in_words,
         states=states(),
     )
-
-
-def _ended(request: Request, how: str) -> Response:
-    form, site, person = form_of(request), site_of(request), someone(request)
-    number, trace = request.path_params["number"], trace_of(request, how)
-    try:
-        answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
-    except ValueError as wrong:
-        return _shown(request, wrong.args[0], form, HTTPStatus.BAD_REQUEST)
-    ways: dict[str, Callable[[], Approval]] = {
-        "approve": lambda: actions.approve(
-            site.archive, number, trace, rules_of(site.config, trace.at), answer
-        ),
-        "refuse": lambda: actions.refuse_approval(site.archive, number, trace, answer),
-        "withdraw": lambda: actions.withdraw_approval(site.archive, number, trace, answer),
-    }
-    try:
-        done = ways[how]()
-    except UnknownId:
-        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing was asked for under this number"))) from None
-    except ApprovalError as refusal:
-        return _shown(request, str(refusal), form)
-    except OSError:
-        return _shown(
-            request, Reason(N_("a file cannot be written, so nothing has changed; try again")), form
-        )
-    site.tell(person, _done(done))
-    return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
 
 
 def _done(done: Approval) -> str:

@@ -22,7 +22,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from retention.actions import attempt_delete
 from retention.erase import Deletion, KeptCall, NotDeleted, why_stays
 from retention.purge import due
 from retention.records import Access, Event, Json, reference_of, to_text
@@ -35,6 +34,7 @@ from sipagent.languages.labels import N_, Kind, happening
 from sipagent.languages.spoken import Reason, answering, ngettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.results import WholeRecord, calls_of_caller, calls_of_reference, whole_record
+from sipagent.operations.deletion import attempt_delete
 from sipagent.text.certificate import certificate
 from sipagent.text.statistics_words import StatisticsWords
 from sipagent.web.guard import Entry, Form, form_of

@@ -7,6 +7,7 @@ somebody else then approves or not.
 `Listening` is what the player needs to know (templates/player.html).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -16,18 +17,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from retention.actions import (
-    ApprovalError,
-    Filed,
-    NotFiled,
-    ask_approval,
-    attempt_delete,
-    attempt_note,
-    what_would_go,
-)
-from retention.actions import why_no_analysis as why_no_note
 from retention.archive import is_nameless
-from retention.erase import KeptCall, NotDeleted
+from retention.erase import KeptCall
 from retention.holds import is_overdue, same_person
 from retention.purge import due
 from retention.recording_files import FileKind
@@ -37,11 +28,15 @@ from retention.records import (
     ApprovalState,
     Asked,
     Event,
+    Hold,
+    HoldTerms,
     Receipt,
     Recording,
+    RuleError,
     Status,
     is_id,
     reference_of,
+    terms,
 )
 from retention.rows.rows import UnknownId, ids_meant
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
@@ -49,12 +44,16 @@ from retention.vault import encode
 from sipagent.languages import spoken
 from sipagent.languages.labels import N_, length
 from sipagent.languages.labels import label as label_of
-from sipagent.languages.spoken import Reason, shown
+from sipagent.languages.spoken import Reason, gettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.parsing import note_text
-from sipagent.lookup.results import WholeRecord, rules_of, whole_record
+from sipagent.lookup.results import WholeRecord, whole_record
+from sipagent.operations.approvals import ask_approval, rules_of
+from sipagent.operations.deletion import attempt_delete
+from sipagent.operations.notes import Filed, attempt_note, what_would_go
+from sipagent.operations.notes import why_no_analysis as why_no_note
 from sipagent.text.certificate import certificate
-from sipagent.web.guard import Entry, Form, form_of
+from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.pages.calls import RECORDINGS, between, marks
 from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
@@ -109,7 +108,7 @@ def listening_to(
     )
 
 
-EMPTY = dict.fromkeys(("reason", "text", "ground", "reference", "review"), "")  # the fields of all forms
+EMPTY = dict.fromkeys(("reason", "text", *terms(HoldTerms)), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
 
 NO_SUCH = Reason(N_("there is no such call"))
@@ -175,6 +174,8 @@ def shown_call(
         "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
         "erases": site.config.retention.erase_after_note,
         "grounds": site.config.retention.hold_grounds,
+        "hold_terms": terms(Hold),
+        "asked_terms": terms(HoldTerms),
         "detail_of": detail_of,
         "marks": marks,
     }
@@ -362,9 +363,9 @@ def detail_of(use: Access) -> str:
 CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
 
 
-def note(request: Request) -> Response:
+def note(request: Request, form: Form) -> Response:
     """File an analysis, once what would be cut out of it was shown and agreed to."""
-    form, site, recording = form_of(request), site_of(request), found(request)
+    site, recording = site_of(request), found(request)
     try:
         text = note_text(form.get("text", "").encode("utf-8", "surrogatepass"))
     except ValueError as wrong:
@@ -386,8 +387,6 @@ def note(request: Request) -> Response:
             erase=kept.erase_after_note,
             agreed=agreed,
         )
-    except NotFiled as refusal:
-        return again(request, "note", form, HTTPStatus.CONFLICT, refusal)
     except OSError:
         site.tell(someone(request), _("The analysis is filed; the next purge erases the sound."))
     else:
@@ -408,16 +407,11 @@ def filed(site: Site, done: Filed) -> str:
     return said
 
 
-def delete(request: Request) -> Response:
+def delete(request: Request, form: Form) -> Response:
     """Ask once more, then delete the call; its certificate is on the page behind."""
-    form, site, id = form_of(request), site_of(request), request.path_params["id"]
-    try:
-        KeptCall.find(site.store, id)
-        reason = form.line("reason", _("Reason"))
-    except UnknownId as unknown:
-        raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
-    except ValueError as wrong:
-        return again(request, "delete", form, HTTPStatus.BAD_REQUEST, wrong)
+    site, id = site_of(request), request.path_params["id"]
+    KeptCall.find(site.store, id)
+    reason = form.line("reason", _("Reason"))
     if "agreed" not in form:
         known = whole_record(site.archive, id)
         return render(request, "deletion.html", here=RECORDINGS, known=known, reason=reason)
@@ -425,8 +419,6 @@ def delete(request: Request) -> Response:
         done = attempt_delete(
             site.archive, id, replace(trace_of(request, "delete"), detail=reason), site.clock
         )
-    except NotDeleted as refusal:
-        return again(request, "delete", form, HTTPStatus.CONFLICT, refusal)
     except OSError:
         said = Reason(N_("a file cannot be removed; the next purge tries again"))
         return again(request, "delete", form, HTTPStatus.INTERNAL_SERVER_ERROR, said)
@@ -434,54 +426,34 @@ def delete(request: Request) -> Response:
     return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
 
 
-def hold(request: Request) -> Response:
+def hold(request: Request, form: Form) -> Response:
     """Ask that the recording be held, or held on where it is on hold."""
-    form, recording = form_of(request), found(request)
-    try:
-        ground = form.line("ground", _("Ground"))
-        reference = form.line("reference", _("Reference of the file that it serves, not a name"))
-        review = form.line("review", _("To be looked at again on"))
-    except ValueError as wrong:
-        return again(request, "hold", form, HTTPStatus.BAD_REQUEST, wrong)
-    wanted = _wanted(request, Asked.HOLD if recording.hold is None else Asked.RENEW)
-    wanted = replace(wanted, ground=ground, reference=reference, review=review)
-    return _asked(request, "hold", form, wanted)
+    action = Asked.HOLD if found(request).hold is None else Asked.RENEW
+    said = {
+        name: form.line(name, gettext(term.form or term.label)) for name, term in terms(HoldTerms).items()
+    }
+    return _asked(request, action, **said)
 
 
-def release(request: Request) -> Response:
+def release(request: Request, form: Form) -> Response:
     """Ask that the hold end."""
-    form, recording = form_of(request), found(request)
-    try:
-        reason = form.line("reason", _("Why, such as how the case ended"))
-    except ValueError as wrong:
-        return again(request, "release", form, HTTPStatus.BAD_REQUEST, wrong)
-    reference = None if recording.hold is None else str(recording.hold.get("reference"))
-    wanted = replace(_wanted(request, Asked.RELEASE), reason=reason, reference=reference)
-    return _asked(request, "release", form, wanted)
+    held = found(request).hold
+    reason = form.line("reason", _("Why, such as how the case ended"))
+    return _asked(request, Asked.RELEASE, reason=reason, reference=held and str(held.get("reference")))
 
 
-def _wanted(request: Request, action: Asked) -> Approval:
-    id, at = request.path_params["id"], site_of(request).clock()
-    return Approval(at=at, action=action.value, recording_id=id, by=someone(request).name)
-
-
-def _asked(request: Request, name: str, form: Form, wanted: Approval) -> Response:
-    site = site_of(request)
-    rules = rules_of(site.config, site.clock())
-    try:
-        ask_approval(site.archive, wanted, trace_of(request, "ask"), rules)
-    except ApprovalError as refusal:
-        return again(request, name, form, HTTPStatus.CONFLICT, refusal)
+def _asked(request: Request, action: Asked, **said: Any) -> Response:
+    site, trace = site_of(request), trace_of(request, "ask")
+    id = request.path_params["id"]
+    wanted = Approval(at=trace.at, action=action.value, recording_id=id, by=trace.by, **said)
+    ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at))
     site.tell(someone(request), _("It is asked for. Somebody else must approve it."))
-    return back(wanted.recording_id)
+    return back(id)
 
 
 def found(request: Request) -> Recording:
-    """The recording in the address. Raises Problem."""
-    try:
-        return site_of(request).store.recording(request.path_params["id"])
-    except UnknownId as unknown:
-        raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
+    """The recording in the address. Raises UnknownId."""
+    return site_of(request).store.recording(request.path_params["id"])
 
 
 def again(request: Request, name: str, form: Form, status: HTTPStatus, why: Exception | str) -> Response:
@@ -499,9 +471,21 @@ def back(id: str) -> Response:
     return RedirectResponse(f"{RECORDINGS}/{id}", HTTPStatus.SEE_OTHER)
 
 
-FORM_ENTRIES = (
-    Entry("POST /recordings/{id}/note", note),
-    Entry("POST /recordings/{id}/hold", hold),
-    Entry("POST /recordings/{id}/release", release),
-    Entry("POST /recordings/{id}/delete", delete),
-)
+def _form(name: str, act: Callable[[Request, Form], Response]) -> Entry:
+    """What a form of the page does; where a rule refuses, or a field is wrong, the page once more."""
+
+    def answer(request: Request) -> Response:
+        form = form_of(request)
+        try:
+            return act(request, form)
+        except RuleError as refusal:
+            return again(request, name, form, HTTPStatus.CONFLICT, refusal)
+        except UnknownId as unknown:
+            raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
+        except WrongField as wrong:
+            return again(request, name, form, HTTPStatus.BAD_REQUEST, wrong)
+
+    return Entry(f"POST {RECORDINGS}/{{id}}/{name}", answer)
+
+
+FORM_ENTRIES = (_form("note", note), _form("hold", hold), _form("release", release), _form("delete", delete))

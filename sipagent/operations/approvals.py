@@ -1,221 +1,48 @@
-"""What people do with a recording, each with a line in the trace: hold, release, delete, file an analysis;
-and what another has to agree to first. For commands, page and interface alike.
+"""Four eyes, as two logins: one asks for a hold, its release or an export for a court, another agrees to it.
 
-**Attempts.** What is refused or fails leaves a line in the trace. What is done leaves its own, in the
-transaction that does it.
-
-**An analysis** is of a call that somebody listened to; once it is filed, the audio may be erased. A
-recording that serves only quality need not outlive its analysis: if the configuration says so, it is
-erased then (the French regulator calls this a buffer; CNIL, deliberation 2014-474). The note is filed and
-the row becomes `purging` in one transaction, so that no crash erases what was not analysed, and the next
-purge finishes what a crash left.
-
-**Four eyes**, as two logins: one asks for a hold, its release or an export for a court, another agrees to
-it. What was asked for is done in the transaction that approves it, if it still can be. Who asked can only
+What was asked for is done in the transaction that approves it, if it still can be. Who asked can only
 withdraw it. An export is good for one use, by who asked. Each step leaves a line in the trace, also one
 that is refused. The database refuses by itself that anybody approves what they asked for, or decides
 twice (`sqlite`, `postgres.schema`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
-from retention import holds
-from retention.archive import Archive, why_held
-from retention.erase import Deletion, KeptCall, NotDeleted, delete, finish_purge
-from retention.holds import Hold, HoldError, place, release, same_person, why_no_hold
-from retention.marks import ArchiveError
+from retention.archive import Archive
+from retention.holds import place, release, same_person, why_no_hold, why_not_placed
 from retention.purge import due
-from retention.records import Access, Approval, ApprovalState, Asked, Note, Recording, due_date
-from retention.rows.rows import Rows
-from retention.use import (
-    Copy,
-    UseRefused,
-    allowed,
-    discreet,
-    known_copies,
-    nothing_to_use,
-    plain,
-    what_goes,
-    without_person,
+from retention.records import (
+    Access,
+    Approval,
+    ApprovalState,
+    Asked,
+    Hold,
+    HoldTerms,
+    Recording,
+    RuleError,
+    terms,
 )
+from retention.rows.rows import Rows
+from retention.use import UseRefused, allowed, discreet, nothing_to_use, plain
 from retention.use import why_not as why_not_used
+from sipagent.operations.tracing import traced
 
-LISTENED = ("export", "play")
-
-
-class NotFiled(Exception):
-    """The note is not filed; `str()` is one line that says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filed:
-    """What was done. `note` as it is kept; `recording` as it was before.
-
-    `erased`: the audio is erased now; `copies` of it were exported, and still exist. `held`: why it is kept
-    although it should be erased.
-    """
-
-    note: Note
-    recording: Recording
-    erased: bool
-    held: str | None
-    copies: tuple[Copy, ...]
-
-
-def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, *, erase: bool) -> Filed:
-    """File an analysis by `trace.by` for `period`; then erase the audio, if asked to and nothing holds it.
-
-    What leads to caller or operator is cut out: a note outlives the recording. Raises NotFiled, UnknownId,
-    StoreError; OSError for a file that cannot be removed: the next purge tries again.
-    """
-    store = archive.store
-    with store.write():
-        recording = store.recording(id)
-        if (reason := why_no_analysis(recording, store.each_access(id))) is not None:
-            raise NotFiled(reason)
-        trace = discreet(replace(trace, action="note", recording_id=id), recording)
-        note = Note(
-            recording_id=id,
-            at=trace.at,
-            by=trace.by,
-            text=without_person(text, recording),
-            expires_at=due_date(trace.at, period),
-        )
-        store.add_note(note)
-        erased = erase and archive.begin_purge(id)
-        held = why_held(archive, recording) if erase else None
-        store.add_access(replace(trace, detail="the audio goes" if erased else _stays(held)))
-        if erased:
-            store.add_access(replace(trace, action="purge", detail="analysed"))
-    if erased:
-        finish_purge(archive, id, trace.at)
-    copies = known_copies(store, id) if erased else []
-    return Filed(
-        note=note,
-        recording=recording,
-        erased=erased,
-        held=held,
-        copies=tuple(copy for copy in copies if copy.exists),
-    )
-
-
-def why_no_analysis(recording: Recording, uses: Iterable[Access]) -> str | None:
-    """Why there is nothing to analyse, in one line; None if there is something."""
-    if (reason := nothing_to_use(recording)) is not None:
-        return reason
-    if any(use.action in LISTENED and use.outcome == "done" for use in uses):
-        return None
-    return "nobody has listened to it: an analysis comes after an export or a play"
-
-
-def _stays(held: str | None) -> str | None:
-    return held and f"the audio stays, it is {held}"
-
-
-Discreet = Callable[[Access], Access]
-
-
-class NamesPerson(NotFiled):
-    """The analysis names the caller or the operator, and nobody has agreed to cut that out.
-
-    `going`: what would be cut out, each in its line.
-    """
-
-    def __init__(self, going: list[str]) -> None:
-        super().__init__("its text names the caller or the operator")
-        self.going = going
-
-
-def attempt_hold(
-    archive: Archive,
-    recording: Recording,
-    hold: Hold,
-    trace: Access,
-    *,
-    grounds: Collection[str],
-    today: date,
-    renew: bool = False,
-) -> Recording:
-    """Put a recording on hold, or renew the hold.
-
-    `grounds` are those that are configured; `today` is the day in the service's zone. Raises HoldError,
-    UnknownId, StoreError, ArchiveError, OSError.
-    """
-    trace = replace(trace, action="hold", by=trace.by or hold.by, reference=hold.reference)
-    with _traced(archive, trace, recording.id, lambda told: discreet(told, recording)):
-        if (reason := why_no_hold(hold, grounds, today)) is not None:
-            raise HoldError(reason)
-        return place(archive, recording.id, hold, trace, renew=renew)
-
-
-def attempt_release(archive: Archive, recording: Recording, trace: Access) -> Recording:
-    """Release a hold; `trace.detail` says why. Raises the errors of `attempt_hold`."""
-    trace = replace(trace, action="release")
-    with _traced(archive, trace, recording.id, lambda told: discreet(told, recording)):
-        return release(archive, recording.id, trace)
-
-
-def attempt_delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
-    """Delete a call now; `trace.detail` says why. See `erase.delete`, with its errors."""
-    call = KeptCall.find(archive.store, id)
-    trace = replace(trace, action="delete")
-    with _traced(archive, trace, id, call.discreet):
-        return delete(archive, id, trace, clock)
-
-
-def what_would_go(archive: Archive, recording: Recording, text: str) -> list[str]:
-    """What of an analysis would be cut out, each in its line; nothing of one that would not be filed."""
-    uses = archive.store.each_access(recording.id)
-    return [] if why_no_analysis(recording, uses) else what_goes(text, recording)
-
-
-def attempt_note(
-    archive: Archive,
-    recording: Recording,
-    text: str,
-    trace: Access,
-    *,
-    period: str,
-    erase: bool,
-    agreed: bool,
-) -> Filed:
-    """File an analysis: see `file_note`, with its errors. `agreed`: to what would be cut out of it.
-
-    Raises NamesPerson, too.
-    """
-    trace = replace(trace, action="note")
-    with _traced(archive, trace, recording.id, lambda told: discreet(told, recording)):
-        if not agreed and (going := what_would_go(archive, recording, text)):
-            raise NamesPerson(going)
-        return file_note(archive, recording.id, text, trace, period, erase=erase)
-
-
-@contextmanager
-def _traced(archive: Archive, trace: Access, id: str, without_person: Discreet) -> Iterator[None]:
-    """Leave a line in the trace for what is refused or fails, and raise it again."""
-
-    def tell(outcome: str, why: Exception) -> None:
-        told = replace(trace, recording_id=id, outcome=outcome, detail=str(why))
-        archive.store.add_access(without_person(told))
-
-    try:
-        yield
-    except (HoldError, NotDeleted, NotFiled) as refusal:
-        tell("refused", refusal)
-        raise
-    except (ArchiveError, OSError) as error:
-        tell("failed", error)
-        raise
-
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
 
 APPROVER = "(another)"  # who is not known yet, in place of a name
 
 
-class ApprovalError(Exception):
-    """It cannot be asked for, approved, refused or withdrawn; `str()` is one line, and is in the trace."""
+class ApprovalError(RuleError):
+    """It cannot be asked for, approved, refused or withdrawn; `others_may`: another person could decide."""
+
+    def __init__(self, why: str, *, others_may: bool = False) -> None:
+        super().__init__(why)
+        self.others_may = others_may
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +53,17 @@ class Rules:
     purposes: Collection[str]
     period: str
     today: date
+
+
+def rules_of(config: "Config", present: datetime) -> Rules:
+    """What may be asked for, and approved, at that moment."""
+    kept = config.retention
+    return Rules(
+        grounds=kept.hold_grounds,
+        purposes=kept.purposes,
+        period=kept.period,
+        today=present.astimezone(config.service.timezone).date(),
+    )
 
 
 def needs_approval(use: Access, grounds: Collection[str]) -> bool:
@@ -264,7 +102,7 @@ def approve(
             if asked.by is None:
                 raise ApprovalError("who asked for it is forgotten")
             if same_person(by, asked.by):
-                raise ApprovalError(f"{by!r} asked for it; accepted: somebody else")
+                raise ApprovalError(f"{by!r} asked for it; accepted: somebody else", others_may=True)
             decided = replace(
                 asked, state=ApprovalState.APPROVED.value, decided_at=trace.at, decided_by=by, answer=answer
             )
@@ -285,6 +123,19 @@ def refuse_approval(archive: Archive, number: int, trace: Access, answer: str | 
 def withdraw_approval(archive: Archive, number: int, trace: Access, answer: str | None = None) -> Approval:
     """Who asked asks no longer. Raises ApprovalError, UnknownId, StoreError."""
     return _end(archive, number, replace(trace, action="withdraw"), ApprovalState.WITHDRAWN, answer)
+
+
+def decide(
+    archive: Archive, how: str, number: int, trace: Access, rules: Rules, *, answer: str | None
+) -> Approval:
+    """`approve`, `refuse` or `withdraw`. Raises ApprovalError, UnknownId, StoreError."""
+    match how:
+        case "approve":
+            return approve(archive, number, trace, rules, answer)
+        case "refuse":
+            return refuse_approval(archive, number, trace, answer)
+        case _:
+            return withdraw_approval(archive, number, trace, answer)
 
 
 def pending_approvals(store: Rows) -> list[Approval]:
@@ -349,13 +200,9 @@ def _why_not_done(
 
 
 def _not_held(recording: Recording, asked: Approval, approved_by: str, rules: Rules) -> str | None:
-    try:
-        wanted = _hold(asked, approved_by)
-    except ValueError:
-        return f"{asked.review!r} is not a day; accepted: 2027-05-31"
-    if (reason := holds.why_no_hold(wanted, rules.grounds, rules.today)) is not None:
+    if (reason := why_no_hold(_hold(asked, approved_by), rules.grounds, rules.today)) is not None:
         return reason
-    return holds.why_not_placed(recording, renew=asked.action == Asked.RENEW)
+    return why_not_placed(recording, renew=asked.action == Asked.RENEW)
 
 
 def _not_exported(recording: Recording, asked: Approval, rules: Rules, at: datetime) -> str | None:
@@ -369,18 +216,15 @@ def _not_exported(recording: Recording, asked: Approval, rules: Rules, at: datet
 
 
 def _do(archive: Archive, decided: Approval, trace: Access) -> None:
-    """Raises ApprovalError, ArchiveError, OSError."""
+    """Raises HoldError, ArchiveError, OSError."""
     id, done = decided.recording_id, replace(trace, by=decided.by, outcome="done")
-    try:
-        match decided.action:
-            case Asked.HOLD | Asked.RENEW:
-                wanted = _hold(decided, str(decided.decided_by))
-                place(archive, id, wanted, done, renew=decided.action == Asked.RENEW)
-            case Asked.RELEASE:
-                told = f"{decided.reason}, approved by {decided.decided_by}"
-                release(archive, id, replace(done, detail=told))
-    except HoldError as error:
-        raise ApprovalError(str(error)) from error
+    match decided.action:
+        case Asked.HOLD | Asked.RENEW:
+            wanted = _hold(decided, str(decided.decided_by))
+            place(archive, id, wanted, done, renew=decided.action == Asked.RENEW)
+        case Asked.RELEASE:
+            told = f"{decided.reason}, approved by {decided.decided_by}"
+            release(archive, id, replace(done, detail=told))
 
 
 def _end(archive: Archive, number: int, trace: Access, state: ApprovalState, answer: str | None) -> Approval:
@@ -391,9 +235,10 @@ def _end(archive: Archive, number: int, trace: Access, state: ApprovalState, ans
             by = _login(trace)
             theirs = same_person(by, asked.by)
             if theirs and state is ApprovalState.REFUSED:
-                raise ApprovalError(f"{by!r} asked for it; accepted: to withdraw it")
+                raise ApprovalError(f"{by!r} asked for it; accepted: to withdraw it", others_may=True)
             if not theirs and state is ApprovalState.WITHDRAWN:
-                raise ApprovalError("only who asked for it can withdraw it; accepted: to refuse it")
+                said = "only who asked for it can withdraw it; accepted: to refuse it"
+                raise ApprovalError(said, others_may=True)
             ended = replace(asked, state=state.value, decided_at=trace.at, decided_by=by, answer=answer)
             ended = _plain(ended, recording)
             archive.store.update_approval(ended)
@@ -428,14 +273,8 @@ def _login(trace: Access) -> str:
 
 
 def _hold(asked: Approval, approved_by: str) -> Hold:
-    """Raises ValueError for a review that is no day."""
-    return Hold(
-        ground=asked.ground or "",
-        reference=asked.reference or "",
-        by=asked.by or "",
-        approved_by=approved_by,
-        review=date.fromisoformat(asked.review or ""),
-    )
+    said = {name: getattr(asked, name) for name in terms(HoldTerms)}
+    return Hold(**said, by=asked.by or "", approved_by=approved_by)
 
 
 def _is_same(one: Approval, other: Approval) -> bool:
@@ -464,12 +303,9 @@ def _not_for(
 
 def _plain(asked: Approval, recording: Recording) -> Approval:
     """As it is kept: nothing of caller and operator, and only what a database can take."""
-    return replace(
-        asked,
-        reference=plain(asked.reference, recording),
-        reason=plain(asked.reason, recording),
-        answer=plain(asked.answer, recording),
-    )
+    names = ("reason", "answer", *(name for name, term in terms(HoldTerms).items() if not term.open))
+    kept: dict[str, Any] = {name: plain(getattr(asked, name), recording) for name in names}
+    return replace(asked, **kept)
 
 
 def _told(asked: Approval) -> str:
@@ -478,22 +314,11 @@ def _told(asked: Approval) -> str:
 
 
 @contextmanager
-def _tracing(archive: Archive, id: str, trace: Access, what: str) -> Iterator[Callable[[Approval], None]]:
-    """Gives what leaves a line for what was done; leaves one for what is refused or fails.
-
-    Raises ApprovalError; StoreError.
-    """
+def _tracing(archive: Archive, id: str, trace: Access, what: str) -> Iterator[Callable[[Approval], object]]:
+    """Gives what leaves the line for what was done; `what` was asked for. Raises StoreError."""
     recording = archive.store.recording(id)
     trace = replace(trace, recording_id=id)
-
-    def told(outcome: str, detail: str) -> None:
-        archive.store.add_access(discreet(replace(trace, outcome=outcome, detail=detail), recording))
-
-    try:
-        yield lambda asked: told("done", _told(asked))
-    except ApprovalError as refusal:
-        told("refused", f"{what}: {refusal}")
-        raise
-    except (ArchiveError, OSError) as error:
-        told("failed", f"{what}: {error}")
-        raise
+    with traced(archive, trace, recording, f"{what}: "):
+        yield lambda asked: archive.store.add_access(
+            discreet(replace(trace, outcome="done", detail=_told(asked)), recording)
+        )
