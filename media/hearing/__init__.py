@@ -1,2 +1,1 @@
-"""What is heard in what a leg sends: keys, speech, refusals. It knows sound, but no recordings and no
-calls."""
+"""Hears keys, speech and refusals in the sound that a leg sends. It knows neither recordings nor calls."""

@@ -80,7 +80,7 @@ class Recogniser:
             ) from wrong
 
     def _words(self, samples: Samples) -> list[dict[str, Any]]:
-        """What was said, word by word, each with its confidence."""
+        """The words of an utterance, in order, each with its confidence."""
         recogniser = self._vosk.KaldiRecognizer(self._model, SAMPLE_RATE, self._grammar)
         recogniser.SetWords(True)
         try:

@@ -52,10 +52,10 @@ KEYS = "123A456B789C*0#D"
 CLEAR_WINDOWS = 3
 MISSED_WINDOWS = 4
 EVIDENCE = 2.25
-"""What agreeing windows must prove together: three good ones, or more that are middling."""
+"""The evidence that windows which agree must reach together: three good ones, or more middling ones."""
 BEYOND_DOUBT = 1.2
-"""What hardly any window of speech proves; so the window may be distorted, as at the edges of a short
-press."""
+"""Hardly any window of speech reaches this evidence; so the window may be distorted, as at the edges of a
+short press."""
 POINTING_SHARE = 0.5
 CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
@@ -124,7 +124,8 @@ _ELSEWHERE, _DOUBLES = _masks()
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What a clear window shows: relative offsets of both tones, level in dB, and evidence of 0 to 1.5."""
+    """The measures of a clear window: relative offsets of both tones, level in dB, and evidence of 0 to
+    1.5."""
 
     row: float
     column: float
@@ -175,7 +176,7 @@ class ToneDetector:
         self._press: _Press | None = None
 
     def feed(self, samples: Samples) -> list[ToneFact]:
-        """What the next (n,) int16 at 8 kHz, for any n, complete; costs next to nothing in silence."""
+        """The facts that the next (n,) int16 at 8 kHz complete, for any n; cheap in silence."""
         self._sound = np.concatenate([self._sound, samples])
         count = (len(self._sound) - _WINDOW) // _HOP + 1
         if count < 1:
@@ -232,7 +233,7 @@ def _point(windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.f
 
 
 def _look(window: NDArray[np.float32], key: int, powers: NDArray[np.float32]) -> _Sight | None:
-    """What a window that points at `key` shows if it is clear; `powers` is (8, 5)."""
+    """The measures of a window that points at `key`, if it is clear; `powers` is (8, 5)."""
     row, row_offset = _peak(powers[key // 4])
     column, column_offset = _peak(powers[4 + key % 4])
     pair = row + column

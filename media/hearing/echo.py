@@ -1,12 +1,12 @@
-"""Echo: what is played to a leg and comes back in what it sends, by a speakerphone or a trunk.
+"""Takes out the echo: our own sound, which a speakerphone or a trunk sends back to us.
 
     played ──▶ Echo.plays       heard ──▶ Echo.cleaned ──▶ gate, detector ──▶ verdict ──▶ Echo.weighed ──▶ it
 
 A notice that says "say *I refuse*" must not refuse for the caller. The way back is a filter: its delay is
 where both sounds agree best, its taps are the least squares over the last seconds, computed again every
 FIT_MS. The filtered sound is subtracted before the gate and the detector listen, so a caller who speaks over
-the notice is heard as in silence. After a codec on the way, some echo is left: so a verdict that comes while
-something is played is checked again, without the rest of the echo (Hänsler and Schmidt, "Acoustic Echo and
+the notice is heard as in silence. A codec on the way leaves some echo: so a verdict that comes while
+a sound is played is checked again, without the rest of the echo (Hänsler and Schmidt, "Acoustic Echo and
 Noise Control", 2004, chapters 7 and 8, for both).
 
 No clock is needed: a leg's sound and what is played to it advance by the same samples. The sound heard is
@@ -88,7 +88,7 @@ class Echo:
         self._audible = 0  # samples for which echo may still come
         self._way: Way | None = None
         self._fit_in = 0
-        self._silent: list[tuple[Samples, Samples]] = []  # what was played and heard in silence, not yet kept
+        self._silent: list[tuple[Samples, Samples]] = []  # sound played and heard in silence, not yet kept
 
     def plays(self, sound: Samples) -> None:
         """From the next frame on this is played once, (n,) int16 at 8 kHz; empty: nothing any more."""
@@ -212,7 +212,8 @@ def _least_squares(own: Sound, shared: Sound) -> Sound:
 
 
 def _delay(before: Sound, heard: Sound) -> int | None:
-    """Where both agree best, in samples: by cross-correlation of their spectra, nearly without levels."""
+    """The delay at which both agree best, in samples: by cross-correlation of their spectra, nearly without
+    levels."""
     count, lead = len(heard), len(before) - len(heard)
     size = _power_of_two(count + len(before))
     cross = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(before, size))
@@ -229,7 +230,7 @@ def _delay(before: Sound, heard: Sound) -> int | None:
 
 
 def suppressed(heard: Sound, echo: Sound) -> Sound:
-    """What was heard without the echo, also without the rest of it that the filter leaves.
+    """The sound heard, without the echo and without the rest of it that the filter leaves.
 
     The rest is estimated in each band as the share of the echo that the filter leaves there at best. Moments
     of which the filter removes nearly all are not the caller's words.

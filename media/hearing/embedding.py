@@ -157,7 +157,7 @@ class EmbeddingUnavailable(Exception):
 
 
 OWN = 1.0
-"""The vocal tract of who speaks, as it is."""
+"""The speaker's own vocal tract, not warped."""
 NEAR_OWN, FAR = (0.94, 1.06), (0.88, 1.12)
 """Other vocal tracts that a voice may have been meant for (vocal tract length normalisation)."""
 WARPS = (*NEAR_OWN, *FAR)
@@ -210,7 +210,7 @@ class Embedding:
             self._session: Any = runtime.InferenceSession(
                 _opened(_model()), sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except (MemoryError, RuntimeError, ValueError) as error:  # what its own exceptions are based on
+        except (MemoryError, RuntimeError, ValueError) as error:  # the base of its own exceptions
             raise EmbeddingUnavailable(f"the speech embedding cannot be loaded: {error}") from error
 
     def __call__(self, spectra: Floats) -> Floats:

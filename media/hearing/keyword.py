@@ -34,7 +34,7 @@ class DetectorError(Exception):
 
 
 class Meaning(StrEnum):
-    """What the caller's words mean."""
+    """The meaning of the caller's words."""
 
     REFUSE = "refuse"
     ACCEPT = "accept"
@@ -61,7 +61,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """Where a question begins: `at` samples into `stream`, a number that no other stream has.
+    """The place at which a question begins: `at` samples into `stream`, a number that no other stream has.
 
     `last`: nothing more is asked about this speech, so forget it.
     """
@@ -99,7 +99,7 @@ _WEIGHT = {Meaning.REFUSE: 3, Meaning.UNCLEAR: 2, Meaning.ACCEPT: 1, Meaning.OTH
 
 
 def strongest(verdicts: Iterable[Verdict]) -> Verdict:
-    """What several verdicts on one utterance mean together; OTHER without any.
+    """The common meaning of several verdicts on one utterance; OTHER without any.
 
     "I accept, no, I refuse" is a refusal, in any order and with any confidence: in doubt, do not record.
     """

@@ -185,7 +185,7 @@ class VoiceEar:
         return [concluded, SpeechStarted()]
 
     def _judge_last(self, fact: SpeechGoesOn) -> list[Conclusion]:
-        """What this detector makes of speech that goes on without it, if it has to be said."""
+        """A likely refusal that this detector has yet to report, in speech that goes on without it."""
         try:
             verdict = strongest([self._so_far, self._asked(fact, last=True)])
         except DetectorError as error:
@@ -204,14 +204,14 @@ class VoiceEar:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Played:
-    """What is played to a leg from now on; empty: nothing."""
+    """Take note of the sound that is played to a leg from now on; empty: none."""
 
     sound: Samples
 
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What to listen for on a leg from now on. `deaf`: for speech, but without a detector."""
+    """Set what the listener looks for on a leg from now on. `deaf`: for speech, but without a detector."""
 
     tones: bool
     detector: Detector | None

@@ -4,19 +4,19 @@
                    ├─────▶ like one ────────────────▶ 0.5 s later, or at the end ───'
                    `─────▶ a refusal ───────────────▶ refused at once
 
-What the first one refuses is refused: with a veto of the model, fewer voices were heard at as few false
-refusals. Until the model has been asked about what is like a refusal, nothing is said: the speech goes
-on, and what is said in the window counts also after it. A model that fails, or is too busy for what is
-like a refusal, is a DetectorError, so the call is not recorded. Where it is too busy for what the first
-finds nothing in, the first one's verdict counts.
+A refusal by the first detector stands: with a veto of the model, fewer voices were heard at as few false
+refusals. Speech that resembles a refusal gets no verdict until the model has answered: the speech goes
+on, and words that begin in the window count also after it. A model that fails, or is too busy for speech
+like a refusal, raises DetectorError, so the call is not recorded. If it is too busy for speech in which the
+first detector finds nothing, the first verdict counts.
 
 **The model** is one that the user supplies, in CTranslate2's form. It tells how much likelier a phrase is
 with the sound than without.
 
     (n,) int16 ─log_mel─▶ (bands, FRAMES) ─encode─▶ (FRAMES / 2, width) ─align─▶ each phrase's likelihood
 
-What it would write is mostly wrong at 8 kHz: "refuser !" becomes "d'où suis-je". But it can be asked how
-likely each phrase is as the text of this sound. Less what it says of silence, which is how usual the
+Its transcripts are mostly wrong at 8 kHz: "refuser !" becomes "d'où suis-je". But it can be asked how
+likely each phrase is as the text of this sound. Less the likelihood in silence, which is how usual the
 phrase is, that tells a refusal from other speech: on voices that this was chosen by, the area below the
 ROC is 0.86, and 0.72 with the text that it would write in the place of silence.
 
@@ -99,7 +99,7 @@ class Weights:
         return [word for word in everyday if plain(word) not in self.left_out]
 
     def usual(self, phrase: str) -> float:
-        """What this phrase gains where something else is said, in nats."""
+        """The usual gain of this phrase on sound of other speech, in nats."""
         otherwise = sum(self.gains.values()) / len(self.gains)
         return self.gains.get(plain(phrase), otherwise)
 
@@ -252,7 +252,7 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class _LanguageQuestion:
-    """What is asked in one language: the tokens before a text, phrases, and the tokens of each.
+    """A question in one language: the tokens before a text, phrases, and the tokens of each.
 
     `refusing`: how many of the phrases refuse, the first ones; the others are everyday words.
     """
@@ -297,7 +297,7 @@ class Whisper:
         self._usual = np.array([usual(phrase) for phrase in self.phrases], np.float32)
 
     def likeness(self, samples: Samples) -> Likeness:
-        """What is likeliest in the last 3 s of (n,) int16 at 8 kHz. DetectorError if the model fails."""
+        """The likeliest phrase in the last 3 s of (n,) int16 at 8 kHz. DetectorError if the model fails."""
         gains = self.gains(samples) - self._usual
         refusing = int(np.argmax(np.where(self._refuses, gains, LEAST_GAIN)))
         likest = Likeness(self.phrases[refusing], float(gains[refusing]))
@@ -378,7 +378,7 @@ class Model(Protocol):
 
 @dataclass(slots=True)
 class _StreamSpeech:
-    """What is known of one stream's speech, at places counted in samples.
+    """The speech of one stream, at places counted in samples.
 
     `likest`: of the first one's verdicts that the model has not been asked about; `since`: where the wait for
     that question began. `asked`: where it was asked last, `about` what.
@@ -400,7 +400,7 @@ class _StreamSpeech:
             self.since = now
 
     def due(self, now: int, last: bool) -> Verdict | None:
-        """What to ask the model about now, if anything: after SETTLE_MS, or at the end of the speech."""
+        """The verdict to ask the model about now, if any: after SETTLE_MS, or at the end of the speech."""
         waited = self.since is not None and milliseconds(now - self.since) >= SETTLE_MS
         return self.likest if last or waited else None
 
@@ -429,7 +429,7 @@ class SecondOpinion:
         return self.weigh(self.first.judge(samples, place), samples, place)
 
     def weigh(self, found: Verdict, samples: Samples, place: StreamPosition | None = None) -> Verdict:
-        """What the first one's verdict on these samples means, the model's included if it is time to ask.
+        """The meaning of the first verdict on these samples, with the model's if it is time to ask.
 
         DetectorError if the model fails, or others ask for longer than TURN_S.
         """
@@ -464,7 +464,7 @@ class SecondOpinion:
             pass
 
     def _weighed_anyway(self, found: Verdict, samples: Samples) -> Verdict:
-        """Where the first finds nothing like a refusal, it may be one by a voice of a kind that it does not
+        """Speech in which the first finds nothing may be a refusal by a kind of voice that it does not
         know."""
         second = self._asked(samples, TURN_ANYWAY_S, anyway=True)
         if second is None:
@@ -472,7 +472,7 @@ class SecondOpinion:
         return strongest([combined(without_doubt(found), second, self._weights), found])
 
     def _asked(self, samples: Samples, patience_s: float, *, anyway: bool = False) -> Likeness | None:
-        """What the model says; None if others ask for longer than that. `anyway`: and if such questions have
+        """The model's answer; None if others ask for longer than that. `anyway`: and if such questions have
         had their share of the time."""
         if not self._turn.acquire(timeout=patience_s):
             return None

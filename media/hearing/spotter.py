@@ -7,9 +7,9 @@ what is new.
              └ what is new ───▶ log_mel ─ Embedding ─ deepen ──────┴▶ deep steps of all of it
 
 A step depends only on the spectra that it sees, wherever a sound is cut. So what was computed for the
-question before is what would be computed now; without it, it is computed again. What is kept are numbers
-from which no voice can be reconstructed, of at most the last STREAMS, in memory, until a question says
-that it is the last.
+question before is what would be computed now; without it, it is computed again. Memory keeps only numbers
+from which no voice can be reconstructed, of at most the last STREAMS, until a question says that it is the
+last.
 """
 
 import unicodedata
@@ -51,8 +51,8 @@ STREAMS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a stream: `deep` steps by head, the number of the `first`; `next`: that of the first
-    step not seen."""
+    """The steps computed for a stream: `deep` steps by head, the number of the `first`; `next`: that of the
+    first step not seen."""
 
     heads: Sequence[Head]
     first: int
@@ -104,7 +104,7 @@ class DeepStreams:
     def _following(
         self, heads: Sequence[Head], known: _Known | None, begins: int, samples: Samples, warp: float
     ) -> _Known:
-        """What is known of a question that begins with that step."""
+        """The steps of a question that begins with step `begins`; those known are not computed again."""
         if known is None or not _helps(known, heads, begins, len(samples)):
             nothing = [np.zeros((0, DEEP), dtype=np.float32) for _ in heads]
             known = _Known(heads, begins, begins, nothing, [{} for _ in heads])
@@ -232,7 +232,7 @@ class Spotter:
         return replace(best, refusing=max(_refusing(one) for one in found))
 
     def _heard(self, samples: Samples, place: StreamPosition | None) -> list[Verdict]:
-        """What each head makes of it; nothing of what is too short."""
+        """The verdict of each head; none on sound that is too short."""
         views: list[list[Floats]] = []
         likely: list[Floats] = []
         for warps in ((OWN,), NEAR_OWN, FAR):
@@ -290,8 +290,8 @@ def _said(head: Head, phrases: Iterable[str]) -> dict[int, str]:
     """The classes in which one of these phrases is said, perhaps among other words, and that phrase; none
     where no class is just one of them.
 
-    Who says "je refuse l'enregistrement" has said "je refuse", which may be all that is configured, and the
-    head divides its probability between the two.
+    A caller who says "je refuse l'enregistrement" has said "je refuse", which may be the only phrase
+    configured, and the head divides its probability between the two.
     """
     own = {place: head.phrases[place] for place in _places(head, phrases)}
     among = {
@@ -326,7 +326,7 @@ def _unheard(phrases: Iterable[str], heads: Iterable[Head]) -> list[str]:
 
 
 def _nearest(unheard: Sequence[str], heads: Sequence[Head]) -> list[str]:
-    """What can be heard, the most similar first: there may be dozens."""
+    """The phrases that can be heard, the most similar first: there may be dozens."""
     known = sorted({phrase for head in heads for phrase in head.phrases})
 
     def likeness(phrase: str) -> float:

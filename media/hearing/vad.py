@@ -94,7 +94,7 @@ class VoiceGate:
         self._speech: _SpeechRun | None = None
 
     def feed(self, samples: Samples) -> list[VoiceFact]:
-        """What the next (n,) int16 at 8 kHz, for any n, complete."""
+        """The beginnings and ends of speech that the next (n,) int16 at 8 kHz complete, for any n."""
         sound = np.concatenate([self._rest, samples])
         count = len(sound) // _SLICE
         self._rest = sound[count * _SLICE :]

@@ -45,7 +45,7 @@ BLOCK_FRAMES = 1 << 15  # that are held at once
 
 @dataclass(slots=True)
 class Walk:
-    """What has been read of a part so far."""
+    """The contents of a part, as far as it has been read."""
 
     rate: int = 0  # 0: the first sound decides
     chunks: int = 0
@@ -173,8 +173,8 @@ def is_sealed(part: Path) -> bool:
 def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
     """Give a sealed part its final name, durably, as it is; may be called again after a crash at any point.
 
-    No key is needed: the result is what the chunks say in clear. Raises NothingRecorded, also for a part that
-    is not sealed, AssemblyError for a disk that fails, and what `naming` raises.
+    No key is needed: the result comes from the clear fields of the chunks. Raises NothingRecorded, also for
+    a part that is not sealed, AssemblyError for a disk that fails, and what `naming` raises.
     """
     try:
         walk = _survey(part if part.exists() else final)
@@ -288,7 +288,7 @@ def _in_clear(part: Path) -> Iterator[Chunk]:
 
 
 def _survey(path: Path) -> Walk:
-    """What a sealed file says without its key. NothingRecorded if it holds no sealed sound."""
+    """The facts that a sealed file shows without its key. NothingRecorded if it holds no sealed sound."""
     walk, sound = Walk(), 0
     for _, chunk in walk.follow(chunk for chunk in read_part(path) if chunk.sealed):
         sound += chunk.frames
@@ -358,7 +358,7 @@ def _checksum(path: Path) -> int:
 
 
 def _read_comment(part: Path, rate: int) -> str:
-    """What the part says beside its sound, for the comment of the sound file."""
+    """The notes of the part, for the comment of the sound file."""
     walk = Walk(rate)
     for _ in walk.follow(_in_clear(part)):
         pass
@@ -381,7 +381,7 @@ def _describe(final: Path) -> Finished:
 
 
 class _Said(NamedTuple):
-    """What the comment of a sound file tells; `pauses` in s from the start."""
+    """The notes in the comment of a sound file; `pauses` in s from the start."""
 
     complete: bool
     drops: int

@@ -100,7 +100,7 @@ _SCAN = 1 << 16
 
 
 class Kind(IntEnum):
-    """What a chunk holds."""
+    """The kinds of chunk."""
 
     AUDIO = 0
     NOTE = 1
@@ -126,7 +126,7 @@ _CODINGS = frozenset(Coding)
 
 @dataclass(frozen=True, slots=True)
 class ChunkNote:
-    """What is known besides the sound.
+    """The notes that go with the sound.
 
     `drops` counts frames replaced by silence; `pauses` are spans of positions in samples, `None` as the end
     of one that goes on.
@@ -188,7 +188,8 @@ class Chunk:
 
     @property
     def note(self) -> ChunkNote:
-        """What a note or an end says, sealed or not. ValueError, KeyError or TypeError if it says nothing."""
+        """The contents of a note or an end, sealed or not. ValueError, KeyError or TypeError if
+        unreadable."""
         return ChunkNote.from_payload(self.payload[self.coding.extra :])
 
 
@@ -301,7 +302,7 @@ class Header(NamedTuple):
 
 
 def read_header(header: bytes) -> Header | None:
-    """What the first HEADER_SIZE bytes of a chunk say, or None if no chunk begins so."""
+    """The header in the first HEADER_SIZE bytes of a chunk, or None if no chunk begins so."""
     if len(header) < HEADER_SIZE:
         return None
     fields = _HEADER.unpack(header)
@@ -338,7 +339,7 @@ def read_chunk(file: Readable, offset: int) -> Chunk | None:
 
 
 def find_magic(file: Readable, offset: int) -> int | None:
-    """Where the next magic at or after `offset` begins."""
+    """The place of the next magic at or after `offset`."""
     while True:
         file.seek(offset)
         window = file.read(_SCAN)
@@ -372,7 +373,7 @@ class Sealer:
         self._until = -1  # the position that the stream doesn't go beyond
 
     def seal(self, chunk: Chunk) -> Chunk:
-        """What is stored in place of a chunk in clear."""
+        """The sealed chunk that is stored in place of this clear one."""
         header = b""
         coding = Coding.CONTINUED
         if chunk.position + chunk.frames > self._until:
@@ -450,7 +451,7 @@ class FileStreams:
     def span(self, first: int, last: int) -> tuple[range, range]:
         """The samples and the bytes of the streams that hold sample `first` up to `last`.
 
-        What precedes the first stream belongs to it. Empty if `first` is at the end or beyond.
+        Bytes before the first stream belong to it. Empty if `first` is at the end or beyond.
         """
         if first >= self.samples:
             return range(self.samples, self.samples), range(self.size, self.size)

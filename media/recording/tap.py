@@ -239,7 +239,7 @@ class Aligner:
         if missing == 0:
             return
         moved_from = (other if ahead > 0 else lane).shift(missing, self.taken)
-        self._pauses = [  # what was said in a pause moves with it
+        self._pauses = [  # a pause moves with the words in it
             (start, stop + missing if stop is not None and stop > moved_from else stop)
             for start, stop in self._pauses
         ]
@@ -355,7 +355,7 @@ class TapError(Exception):
 
 
 class Channel(IntEnum):
-    """Which leg: the caller is heard on the left, the operator on the right."""
+    """The leg: the caller is heard on the left, the operator on the right."""
 
     CALLER = 0
     OPERATOR = 1
@@ -363,7 +363,7 @@ class Channel(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TapResult:
-    """What a finished tap has written.
+    """The result of a finished tap.
 
     `samples` per channel at `rate` Hz; `drops` counts frames replaced by silence; `pauses` in s from the
     start.

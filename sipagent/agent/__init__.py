@@ -2,12 +2,12 @@
 
 It knows the engine by its protocol alone.
 
-admission                           what the configuration makes of calls
+admission                           the rules of calls, made of the configuration
 agent, carrying                     the inbox and its turns; commands carried out
 calls                               the calls that are up, their legs and receipts; those turned away
-engine                              what is asked of a SIP and media engine, and what it reports
-board, operators, shared_board      who is rung; the ways to the board; that of all hosts
-recorder, row_writer                what calls leave behind, written off the SIP thread; what a crash left
-stored                              what keeps rows and recordings: the one place that chooses
-figures                             what was counted
+engine                              the protocol of a SIP and media engine, and its reports
+board, operators, shared_board      the board chooses operators; the ways to it; the one of all hosts
+recorder, row_writer                write recordings and rows off the SIP thread; finish those of a crash
+stored                              chooses the stores of rows and recordings, in one place
+figures                             counts
 """

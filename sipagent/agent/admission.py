@@ -1,13 +1,12 @@
-"""What the configuration makes of calls: may one come, by which rules, heard how; can it be recorded.
+"""Turns the configuration into rules of calls: who may call, how we listen, whether a call can be recorded.
 
-`Admission` is a value of its own, made anew when the configuration is reloaded; calls in progress keep
-what they began with.
+`Admission` is a value, made anew when the configuration is reloaded; calls in progress keep theirs.
 
-What would keep every call from being recorded, as far as it can be known before one, is a missing key or
-a place where no file can be made:
+A missing key, or a folder in which no file can be made, would keep every call from being recorded. Both
+can be found before a call:
 
     refuse_unrecordable(config)   at a start and a reload: a mistake of the configuration's is an error
-    obstacles(config)             at any time, for whoever watches: these, and what the machine has come to
+    obstacles(config)             at any time: these, and the present obstacles of the machine
 """
 
 import ipaddress
@@ -67,7 +66,7 @@ class Admission:
         return self.sounds[self.languages.get(called or "", self.language)]
 
     def ring_headers(self, recorded: bool) -> Headers:
-        """What an operator's phone is told besides the name that it shows."""
+        """The headers that an operator's phone gets besides the name that it shows."""
         return self.recorded_headers if recorded else self.unrecorded_headers
 
     def source_allowed(self, source: str) -> bool:
@@ -200,7 +199,7 @@ def refuse_unrecordable(config: Config) -> None:
 
 
 def obstacles(config: Config) -> list[Obstacle]:
-    """All that there are; none where nothing is to be recorded."""
+    """All obstacles; none where nothing is to be recorded."""
     return [*_keys(config), *_places(config)] if config.recording.enabled else []
 
 

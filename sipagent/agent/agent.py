@@ -57,7 +57,7 @@ from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
 
 def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - one a conclusion
-    """What the listener has concluded, as a fact of a leg."""
+    """A conclusion of the listener, as a fact of a leg."""
     match conclusion:
         case ToneStarted():
             return e.HearingBegan("tone")
@@ -94,11 +94,11 @@ AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls
 log = structlog.get_logger(__name__)
 
 AgentFact = Report | TapFault | BoardAnswer | BoardLost | BoardHeard
-"""What comes into the inbox."""
+"""The contents of the inbox."""
 
 
 class Agent:
-    """Runs calls on an engine until it is told to stop. All but `post` belong to the SIP thread."""
+    """Runs calls on an engine until `stop`. All but `post` belong to the SIP thread."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Agent:
         return self.registrar.active if self.registrar.wanted else None
 
     def figures(self) -> Figures:
-        """What has been counted so far; any thread."""
+        """The counts so far; any thread."""
         strangers = self._engine.strangers if self._engine else 0
         return self.tally.figures(replace(self.recorder.figures, calls=self.calls, strangers=strangers))
 
@@ -368,10 +368,10 @@ class Agent:
         self._calls.add(call, report.leg)
         offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
         if offer.source_allowed:
-            # Who calls stands in the receipt alone: that one expires, a log doesn't.
+            # The receipt alone names the caller: it expires, a log doesn't.
             log.info("call_offered", call=call.id, called=call.called)
         self._handle(engine, call, offer)
-        if call.certain and self._calls.get(call.id):  # else it was rejected, and is told as such
+        if call.certain and self._calls.get(call.id):  # a rejected one has its receipt already
             self.recorder.keep_receipt(call.receipt())
         self._make_room(engine)
 
@@ -397,7 +397,7 @@ class Agent:
                 self._inbox.put(OfLeg(call.legs[CALLER], e.LegWanted()))
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
-        """With the flow's number of the leg. What names none is the caller's; an operator's is None."""
+        """The fact with the flow's number of its leg. One that names no leg is the caller's, else None."""
         number = call.numbers.get(leg)
         if number is not None and isinstance(fact, e.LegFact):
             return replace(fact, leg=number)
@@ -444,7 +444,7 @@ class Agent:
 
 
 def _tell_refused(refused: ChallengeRefused) -> None:
-    """Say who was given no digest: it may be the PBX or the trunk after all."""
+    """Log the address that got no digest: it may be the PBX or the trunk after all."""
     address, realm, where = refused.address, printable(refused.realm), KEYS_OF[refused.of]
     if refused.known is None:
         log.error(

@@ -1,17 +1,17 @@
-"""Who is to be rung: the operators' board, of one process or of all. Pure; times are monotonic seconds.
+"""The operators' board chooses whom a call rings, for one process or for all. Pure; times: monotonic s.
 
 What an agent asks of the board (`BoardRequest`) and what the board answers (`BoardAnswer`) are frozen
 values, for the inbox and for the link. Calls are named by their ids, which no two processes give alike.
 
-One who is being rung or talks is not rung for another caller, and has `wrap_up_s` of rest after a
-conversation. Who came first is served first: while an earlier caller waits with nobody ringing, a later
+An operator who is being rung or talks is not rung for another caller, and rests for `wrap_up_s` after a
+conversation. The first caller is served first: while an earlier caller waits with nobody ringing, a later
 one gets nobody, unless the earlier one's process has no leg to ring on.
 
     sequential      in the order of the configuration, one at a time
-    round_robin     one at a time, beginning after the one who was rung last, whoever called
+    round_robin     one at a time, beginning after the operator who was rung last, for any caller
     simultaneous    all who are free, as far as there are legs for them
 
-Where hosts were apart, two calls may have the same operator: he is free once both have let go of him.
+If hosts lost touch, two calls may have the same operator: he is free once both have let go of him.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Seek:
-    """Who is to be rung for the call? Not those that it has `tried`; its process has `legs` for ringing.
+    """Asks for operators to ring for the call, none of those it has `tried`; its process has `legs` for it.
 
     `OperatorsOffered` is the answer.
     """
@@ -55,7 +55,7 @@ class ReleaseOperator:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An operator talks with the caller, who waits no longer."""
+    """An operator talks with the caller; the call waits no longer."""
 
     call: str
 
@@ -111,7 +111,7 @@ Process = int | str
 
 @dataclass(slots=True)
 class Standing:
-    """What a board knows beside its rules.
+    """The state of a board, beside its rules.
 
     `waiting`: calls in the order in which they came, each with its process; `legless`: of these, those whose
     process had no leg; `engaged`: which call has an operator; `also`: others that have him too.
@@ -121,7 +121,7 @@ class Standing:
     legless: set[str] = field(default_factory=set)
     engaged: dict[str, str] = field(default_factory=dict)
     also: dict[str, list[str]] = field(default_factory=dict)  # without empty lists
-    rests_until: dict[str, float] = field(default_factory=dict)  # none that has ended and been told of
+    rests_until: dict[str, float] = field(default_factory=dict)  # none whose end was reported
     last: str | None = None
 
     def holders(self, uri: str) -> list[str]:
@@ -134,9 +134,9 @@ class Standing:
 
 
 class Board:
-    """`last`: who was rung last, None for nobody; it outlives the process where somebody keeps it.
+    """`last`: the operator rung last, None for nobody; `operators.Rota` keeps it over a restart.
 
-    `reach`: whom a process may ring, where that is not `extensions`: on hosts that are configured otherwise.
+    `reach`: the operators that a process may ring, where not `extensions`: on hosts configured otherwise.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Board:
 
     @property
     def last(self) -> str | None:
-        """Who was rung last; None for nobody."""
+        """The operator rung last; None for nobody."""
         return self.standing.last
 
     @property
@@ -175,7 +175,7 @@ class Board:
         return min(self._rests_until.values(), default=None) if self._waiting else None
 
     def due(self, now: float) -> bool:
-        """Whether a rest has ended, so that those who wait may ask again; of each it is said once."""
+        """Whether a rest has ended, so that waiting calls may ask again; true once for each rest."""
         ended = [uri for uri, until in self._rests_until.items() if until <= now]
         for uri in ended:
             del self._rests_until[uri]
@@ -184,7 +184,7 @@ class Board:
     def seek(
         self, call: str, tried: tuple[str, ...], now: float, legs: int = 1, process: Process = 0
     ) -> tuple[str, ...]:
-        """The operators to ring for a call, who are its own from here on; none where it is not its turn.
+        """The operators to ring for a call, lent to it from here on; none if it is not its turn.
 
         `legs`: how many may be rung, as far as `process` has legs; the call keeps its place also without any.
         """
@@ -222,7 +222,7 @@ class Board:
         return {*self._engaged.values(), *(call for calls in self.standing.also.values() for call in calls)}
 
     def _rings(self, process: Process) -> tuple[str, ...]:
-        """Whom a process may ring."""
+        """The operators that a process may ring."""
         return self._reach.get(process, self.extensions)
 
     def _rings_one(self, process: Process, free: list[str]) -> bool:
@@ -243,9 +243,9 @@ class Board:
         return self.extensions
 
     def hopeful(self, now: float) -> tuple[str, ...]:
-        """Who may ask again because somebody is free: no more than can be served, in their order.
+        """The calls that may ask again because an operator is free: no more than can be served, in order.
 
-        Those for whom somebody rings already hope where several may ring at once.
+        Under `simultaneous`, a call that has a phone ringing may ask again, too.
         """
         everybody = dict.fromkeys((*self.extensions, *itertools.chain(*self._reach.values())))
         free, served = self._free(everybody, now), self._served()
@@ -270,9 +270,9 @@ class Board:
         return uri not in self._engaged
 
     def claim(self, uri: str, call: str) -> bool:
-        """Have an operator for a call, be it one who was not sought (a transfer) or who rests.
+        """Lend a named operator to a call (a transfer), even one who rests.
 
-        False where another call has him.
+        False if another call has him.
         """
         if uri in self._engaged and call not in self.standing.holders(uri):
             return False

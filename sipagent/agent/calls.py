@@ -1,16 +1,16 @@
 """The calls as the agent sees them: of each its flow, legs, recording, receipt; all that are up; the
 refused.
 
-Who may have how many of the engine's legs (`LegRoom`, pure): a call has two legs for itself from its
+`LegRoom` (pure) shares out the engine's legs: a call has two legs for itself from its
 admission to its end, the caller's and an operator's. Where several phones ring for one caller, the others
 ring on legs that nobody needs yet, and in a transfer the giver's waits for it to succeed; when another
-caller comes they are given back. One leg stays free, so that who finds no room is refused by us and not
-by the engine.
+caller comes these legs are given back. One leg stays free, so that a caller for whom there is no room is
+refused by us and not by the engine.
 
-A call that the engine had refused before anybody was asked leaves a receipt, too (`turned_away`). Behind
+A call that the engine refused before the policy saw it leaves a receipt, too (`turned_away`). Behind
 an edge, the receipt of a call that ends before its caller has acknowledged an answer waits (`Unsure`): an
-edge that hears nothing of a worker gives the call to another one, or refuses it, and says so. That word
-may come after the end; then the receipt is not ours to leave.
+edge that hears nothing of a worker gives the call to another one, or refuses it, and reports that. The
+report may come after the end; then the receipt is not ours to leave.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port be
 
 @dataclass(slots=True)
 class Playing:
-    """What a leg hears: `token` is the engine's, `began` monotonic s."""
+    """The sound that a leg hears: `token` is the engine's, `began` monotonic s."""
 
     token: int
     prompt: e.Prompt
@@ -78,7 +78,7 @@ class LiveCall:
     given_up: bool = False
     tap: Tap | None = None
     indicated: e.Indication = "off"
-    silent: bool = False  # what the tap is to write, once there is one
+    silent: bool = False  # the sound that the tap is to write, once there is one
     recording: Recording | None = None
 
     @classmethod
@@ -126,7 +126,7 @@ class LiveCall:
         return before < FOREIGN_PACKETS <= self.foreign[engine_leg]
 
     def receipt(self, ended: float | None = None) -> Receipt:
-        """What the receipt says now; `ended` (monotonic s) once the call is over."""
+        """The present receipt; `ended` (monotonic s) once the call is over."""
         story, consent = self.flow.story, self.flow.consent
         return Receipt(
             id=self.id,
@@ -154,7 +154,7 @@ class LiveCall:
         )
 
     def open_recording(self, operator: str, base: Path) -> Recording:
-        """The row of a recording that begins now; `base` is what paths are relative to."""
+        """The row of a recording that begins now; paths are relative to `base`."""
         notice = self.sounds[e.Prompt.NOTICE]
         path = notice.path.relative_to(base) if notice.path.is_relative_to(base) else notice.path
         self.recording = Recording(
@@ -230,7 +230,7 @@ KEPT_LEGS = 1  # to be refused with
 
 @dataclass(frozen=True, slots=True)
 class LegShare:
-    """What one call has: `up` legs, of which `spare` ring beside another or wait for a transfer."""
+    """The legs of one call: `up` of them, of which `spare` ring beside another or wait for a transfer."""
 
     id: str
     up: int

@@ -1,8 +1,8 @@
-"""What the flow of a call has decided, carried out: one command after the other, outwards.
+"""Carries out the commands of a call's flow, one after the other, outwards.
 
-Beside it: what a leg hears (our words that come back are not the caller's, and a notice is that which was
-loaded), transfers, and the taps of all calls (which leg's sound goes into which, from their start to
-their end).
+Beside it: the sound that a leg hears (our words that come back are not the caller's, and the notice played
+is the one that was loaded), transfers, and the taps of all calls (which leg's sound goes into which, from
+their start to their end).
 """
 
 import time
@@ -74,7 +74,7 @@ TransferOrder = e.AllowTransfer | e.TellTransfer | e.Refer | e.GiveUpRefer
 
 
 def replacing(replaces: str) -> Headers:
-    """What makes a phone put this call in the place of one that it has (RFC 3891 section 6.1), if any."""
+    """The Replaces header, by which a phone swaps one of its calls for this one (RFC 3891 6.1), if any."""
     return (("Replaces", replaces), ("Require", REPLACES)) if replaces else ()
 
 
@@ -101,7 +101,7 @@ class Tapping:
         self._recorder = recorder
         self._failed = failed
         self.of_leg: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
-        self.ordered: list[tuple[LiveCall, e.StartTap]] = []  # to be started, once nothing waits to be told
+        self.ordered: list[tuple[LiveCall, e.StartTap]] = []  # to be started once the inbox is empty
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
         """Take (n,) int16 of a leg, on the bridge's clock thread."""
@@ -122,7 +122,7 @@ class Tapping:
         call.tap = self._recorder.begin(recording, lambda reason: self._failed(call.id, reason))
         call.tap.silence(call.silent)
         self.of_leg[call.legs[CALLER]] = call.tap, Channel.CALLER
-        if operator := call.flow.hunt.operator:  # who may have given the caller away since
+        if operator := call.flow.hunt.operator:  # he may have given the caller away since
             self.follow(call, operator.leg)
 
     def follow(self, call: LiveCall, leg: int) -> None:
@@ -224,7 +224,7 @@ class Carrying:
                 assert_never(command)
 
     def legs(self, engine: Engine) -> LegRoom:
-        """Who may have how many of the engine's."""
+        """The share of each call in the engine's legs."""
         return LegRoom.of(engine.capacity, engine.legs, self.calls.all)
 
     def takes(self, engine: Engine) -> bool:
@@ -232,7 +232,7 @@ class Carrying:
         return engine.can_play and self.legs(engine).takes(self.rules().calls)
 
     def would_take(self, engine: Engine) -> bool:
-        """Whether one more caller would who has no leg yet, behind those who are coming."""
+        """Whether one more caller, who has no leg yet, would find one behind those who are coming."""
         legs = LegRoom.of(engine.capacity, engine.legs + 1, self.calls.all, self.calls.coming)
         return engine.can_play and legs.takes(self.rules().calls)
 
@@ -285,7 +285,7 @@ class Carrying:
         self.recorder.keep_receipt(call.receipt(), may_wait=True)
 
     def sound_ended(self, ended: SoundEnded) -> tuple[LiveCall, e.PromptEnded] | None:
-        """What that means for its call; None where the sound is none that a call waits for."""
+        """The fact for its call; None if no call waits for that sound."""
         call = self.calls.of_leg.get(ended.leg)
         number = call.numbers.get(ended.leg) if call else None
         if call is None or number is None:

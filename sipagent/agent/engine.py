@@ -1,12 +1,12 @@
-"""What the agent asks of a SIP and media engine, and what the engine reports. `pjsip` is the one there is.
+"""The protocol of a SIP and media engine, and its reports to the agent. `pjsip` implements it.
 
 The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair.
 Reports come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes
 through `EngineSettings.audio` on the bridge's clock thread, which waits for it to return. Every method
 belongs to the one SIP thread, except `wake`.
 
-The engine refreshes a registration that is granted; `Registrar` says when to ask again for one that is
-not.
+The engine refreshes a registration that was granted; `Registrar` decides when to ask again for one that
+was refused.
 """
 
 from collections.abc import Callable
@@ -215,7 +215,7 @@ class EngineSettings:
 
     @property
     def way_out(self) -> Headers:
-        """What a request carries that begins something, as it leaves."""
+        """The header of each outgoing request outside a dialog."""
         token = self.way_out_token or self.hop_token
         return ((HOP_HEADER, token),) if token else ()
 
@@ -247,7 +247,7 @@ class Engine(Protocol):
     def stop(self) -> None: ...
 
     def drain(self) -> None:
-        """Tell who asks that no new calls are taken."""
+        """Answer 503 to new calls."""
 
     def poll(self, timeout_s: float) -> None: ...
 

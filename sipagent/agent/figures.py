@@ -1,12 +1,11 @@
-"""What an agent has counted, as a value; of several agents, the sum. A worker tells its own over the link.
+"""The counts of an agent, as a value; of several agents, the sum. A worker sends its own over the link.
 
-Nothing in it leads to a person. Counts begin anew with the process that counts; what a worker that died
-had told stays in the sum, so that no count of the whole ever goes back.
+Nothing in it leads to a person. Counts begin anew with the process that counts; counts that a dead
+worker had sent stay in the sum, so that no count of the whole ever goes back.
 
-Operators' phones that were rung in vain are counted for each extension, and told where one is out of
-order. A phone that is busy, declines or rings without an answer is a phone that works: it is counted
-alone. One that is off, sends nothing or refuses for another reason is told once, and then once in a while
-until it is there.
+Operators' phones that were rung in vain are counted for each extension, and logged if out of order. A phone
+that is busy, declines or rings without an answer works: it is only counted. One that is off, sends nothing
+or refuses for another reason is logged once, and then once in a while until it answers.
 """
 
 from collections import Counter
@@ -17,7 +16,7 @@ import structlog
 
 from sipagent.call import events as e
 
-AGAIN_S = 600.0  # between two words about the same phone: each caller who waits rings it again and again
+AGAIN_S = 600.0  # between two lines about the same phone: each caller who waits rings it again and again
 WORKS: frozenset[e.DialProblem] = frozenset({"busy", "declined", "no_answer"})
 
 log = structlog.get_logger(__name__)
@@ -28,7 +27,7 @@ class Phones:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()  # by extension and problem
-        self._told: dict[str, float] = {}  # whom we dial, so as many as are configured
+        self._told: dict[str, float] = {}  # the extensions that we dial, so as many as are configured
 
     def failed(self, report: e.ReportOperator, extensions: Collection[str], call: str, now: float) -> None:
         """`extensions`: those that are counted, so that figures have no more labels than they."""
@@ -83,7 +82,7 @@ SUMS = [each.name for each in fields(Figures) if each.name not in BY_NAME]
 
 
 class Tally:
-    """What the agent counts itself, on its own thread; `figures` may be called on any."""
+    """The agent's own counts, on its own thread; `figures` may be called on any."""
 
     def __init__(self) -> None:
         self.ended: Counter[Ending] = Counter()

@@ -2,17 +2,17 @@
 
 The board is the agent's own, or the supervisor keeps one for all workers (`BoardClient`). Either way the
 agent asks and goes on; the answer comes into its inbox, at once or later, and may find the call over:
-`Leave` has given everything back by then. Until there is an answer the caller hears music. Where the
-supervisor has died nobody can say who is busy, so nobody is offered any more: conversations go on,
-transfers are told that the target is busy, and who waits hears music up to `operators.max_wait_s`.
+`Leave` has given everything back by then. Until there is an answer the caller hears music. If the
+supervisor has died nobody knows which operators are busy, so none is offered any more: conversations go
+on, a transfer fails as if its target were busy, and a waiting caller hears music up to
+`operators.max_wait_s`.
 
-What the flow of a call wants to know, or to dial, waits for the answer (`Lending`); so does the end of a
-leg whose transfer is not yet answered, since a phone may hang up as soon as its REFER is accepted, and
-its caller must go on to the colleague, not be hung up on.
+The flow's question, or its order to dial, waits for the answer (`Lending`); so does the end of a leg whose
+transfer is not yet answered, since a phone may hang up as soon as its REFER is accepted, and its caller
+must go on to the colleague, not be hung up on.
 
-Whose turn it is among the operators is kept over a restart in one small file beside the database
-(`Rota`). It only says where a round begins. Whatever is wrong with it, the round begins at the first
-operator.
+One small file beside the database keeps the operator who was rung last over a restart (`Rota`). A round
+begins after him; if the file cannot be used, at the first operator.
 """
 
 import json
@@ -52,7 +52,7 @@ class Rota:
         self.path = path
 
     def last(self) -> str | None:
-        """The SIP URI of who was rung last; None where nothing readable says it."""
+        """The SIP URI of the operator who was rung last; None without a readable file."""
         try:
             with self.path.open("rb") as file:
                 kept = json.loads(file.read(SIZE_LIMIT))
@@ -77,7 +77,7 @@ class BoardClient(Protocol):
         """Ask or say something; what is answered at once."""
 
     def tick(self, now: float) -> list[BoardAnswer]:
-        """What time alone has brought: somebody has rested."""
+        """The facts that time alone brings: an operator has rested."""
 
     def lost(self) -> None:
         """The board is gone: nothing that was asked will be answered."""
@@ -99,7 +99,7 @@ class BoardOfHost(BoardClient, Protocol):
 class LocalBoardClient:
     """With the board itself: an agent's alone, or the supervisor's for all.
 
-    `turned(uri)` is told whose turn it was where that is to outlive the process.
+    `turned(uri)` gets the operator whose turn it was, if that is to outlive the process.
     """
 
     def __init__(self, board: Board, turned: Callable[[str], None] = lambda _: None) -> None:
@@ -205,7 +205,7 @@ WEIGHED = (e.LegGone, e.TransferAsked)  # facts that may have to wait for the bo
 BUSY, GIVEN_UP = 486, 487  # as the phone itself would have said (RFC 3261 section 21.4)
 
 Then = e.Fact | e.DialOperator
-"""What an answer leads to: a fact for the flow of the call, or what it has ordered before."""
+"""The result of an answer: a fact for the flow of the call, or an order that it gave before."""
 
 
 @dataclass(slots=True)
@@ -262,7 +262,7 @@ class Lending:
             case _:
                 return fact
 
-    # --- what the board is told ---
+    # --- messages to the board ---
 
     def give_up(self, call: LiveCall, leg: int) -> bool:
         """A leg of the flow's is to be hung up; true where it waits and need never be dialled."""
@@ -283,7 +283,7 @@ class Lending:
         self._give_back(call, uri, talked, willing=talked or call.flow.hunt.operator is not None)
 
     def decline(self, call: LiveCall, uri: str) -> None:
-        """The flow doesn't need who was offered."""
+        """The flow does not need the operator who was offered."""
         self._give_back(call, uri, talked=False, willing=True)
 
     def bridged(self, call: LiveCall) -> None:
@@ -309,7 +309,7 @@ class Lending:
                 self._answered(Claimed(id, uri, granted=False))
 
     def answer(self, answer: BoardAnswer) -> list[Then]:
-        """What follows for a call that is up; one that is not has given everything back."""
+        """The facts and orders for a call that is up; one that has ended has given everything back."""
         lent = self._calls.get(answer.call)
         if lent is None:
             return []
@@ -317,7 +317,7 @@ class Lending:
             case AskAgain():
                 return [e.OperatorFree()]
             case OperatorsOffered(_, uris):
-                # one who has been claimed meanwhile must not be given back: the claim's answer follows
+                # an operator claimed meanwhile must not be given back: the claim's answer follows
                 offered = [uri for uri in uris if uri not in lent.waits]
                 lent.operators.update(offered)
                 return [e.OperatorOffered(uri) for uri in offered] or [e.NoOperatorFree()]

@@ -1,14 +1,13 @@
-"""What is written into the database, off all threads that must not wait for it, and until it is written.
+"""Writes rows into the database, off all threads that must not wait for it, and keeps them until then.
 
-    rows       one job after the other, in order for each call; what cannot be written just now is tried
-    again
-    reserve    what has waited for a second is put into the process's reserve, so that its death loses
-    nothing
+    rows       one job after the other, in order for each call; a write that fails is tried again
+    reserve    a row that has waited for a second goes into the process's reserve, so that the process may
+               die without losing it
 
 Of a receipt that waits only the newest state is kept. One that allows the recording may wait for half a
 second, to be written in one transaction with the recording's row, where that begins or is closed.
 
-What waits is bounded: a call for which there is no room any more, neither in memory nor in the reserve,
+The queue is bounded: a call for which neither memory nor the reserve has room
 leaves no receipt, is counted, and the count is written (`LOST` of retention/rows/counts.py). Recordings
 are never among those: without a durable row, in the database or in the reserve, none begins.
 
@@ -155,7 +154,7 @@ class RowWriter:
         self._tasks: dict[int, Task] = {}
         self._numbers = itertools.count()
         self._receipts: dict[str, Receipt] = {}
-        self._recordings: dict[str, Recording] = {}  # whose row, `open`, is yet to be written
+        self._recordings: dict[str, Recording] = {}  # their rows, `open`, are yet to be written
         self._rejected = PendingRejections()
         self._lost: CallSpan | None = None  # not yet told
         self._version = 0
@@ -174,7 +173,7 @@ class RowWriter:
         return len(self._receipts)
 
     def start(self) -> None:
-        """Begin, with a reserve that is allocated; without one where that fails, which is told."""
+        """Begin, with an allocated reserve; if that fails, log it and begin without."""
         if self._reserve is not None:
             try:
                 self._reserve.allocate()
@@ -197,7 +196,7 @@ class RowWriter:
             self._reserve.close()
 
     def _give_up(self) -> None:
-        """What has no room in the reserve either is lost with this process."""
+        """A row for which the reserve has no room is lost with this process."""
         count = 0
         while not self.secure() or self._left_out:
             with self._changed:
@@ -357,7 +356,7 @@ class RowWriter:
             raise
 
     def _do(self, job: Callable[[], object]) -> None:
-        """All is done where only the head could not be written, which is told."""
+        """Done, too, if only the head could not be written, which is logged."""
         try:
             job()
         except HeadNotWritten as fault:
@@ -389,7 +388,8 @@ class RowWriter:
             self._changed.notify_all()
 
     def _write_receipt(self, id: str, job: Job | None = None) -> None:
-        """What waits of a receipt, and the job that joins it; the receipt also where that fails for good."""
+        """The waiting states of a receipt, and the job that joins them; the receipt also if that fails for
+        good."""
         with self._changed:
             receipt = self._receipts.get(id)
             joined = any(task.joins and task.id == id for task in self._tasks.values())

@@ -1,27 +1,26 @@
-"""The board of all hosts: its text, the thread that asks it, and what holds where there is none.
+"""The board of all hosts: its text, the thread that asks it, and the rules while it is away.
 
 **The text** (pure): the board is one text in the database, and `Turn` says what a host's questions make
 of it. The board itself is `Board`: it is put together from the text, asked, and written back. Times are
 seconds of the database's clock. Calls are named `host:…`, processes `host/…`. A host that has been silent
 for longer than its lease is gone, and its calls with it, as those of a process that has died. One that
-was only cut off, or finds another text than it left, tells all anew (`HostView`); for `BACK_S` nobody is rung
-whom a host had that has not told yet.
+was only cut off, or finds another text than it left, reports all anew (`HostView`); for `BACK_S` no operator
+is rung whom a host had that has not reported yet.
 
-**The thread `board`** (`BoardThread`) is the way there. Nobody waits for it: it is told, and asked what
-it has heard. What is asked on one connection is answered on that one: with the next one a host begins by
-telling all.
+**The thread `board`** (`BoardThread`) is the way there. Nobody waits for it: it takes messages, and is
+polled for answers. A question is answered on the connection that asked it: on the next connection a host
+begins by reporting all.
 
 **The client** (`SharedBoardClient`) belongs to the SIP thread, or to the supervisor's; neither ever
 waits. `BoardThread` is asked, and `tick` takes what it has heard. A board of this host's own calls is
 kept beside:
 
-    shared     it is told what the shared board has said; so it is what this host tells anew after a break
-    alone      it decides. Who was lent to another host when this one last heard stays so for a lease; who
-    is
-               engaged there else is told by the phones: they are busy (486)
+    shared     it follows the shared board's answers; so this host can report it anew after a break
+    alone      it decides. An operator lent to another host at the last answer stays lent for a lease; others
+               who talk there are found busy (486)
 
-A host is alone when it has had no answer for `LIMIT_S`. Once the shared board is back, the host tells who
-waits, who is engaged and who rests with it. Nothing is taken from a call for that.
+A host is alone when it has had no answer for `LIMIT_S`. Once the shared board is back, the host reports
+which of its calls wait, and which operators talk or rest. Nothing is taken from a call for that.
 
 To the shared board a call is called by a random word, so that no word of it leads to a receipt.
 """
@@ -93,7 +92,7 @@ class AskingHost:
 
 @dataclass(frozen=True, slots=True)
 class ProcessMessage:
-    """What a process of the host asks or says of a call."""
+    """A question or a message of one of the host's processes about a call."""
 
     asked: BoardRequest
     process: str
@@ -123,9 +122,9 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """All that a host knows: `waiting` in their order, `engaged` as operator and call, `rests` as operator
-    and the seconds that are left; `last`: who was rung last; `lent`: whom other hosts had when it last heard,
-    and which."""
+    """A host's whole report: `waiting` calls in their order, `engaged` as operator and call, `rests` as
+    operator and the seconds that are left; `last`: the operator rung last; `lent`: operators that other
+    hosts had at its last answer, and which host."""
 
     waiting: tuple[Waiter, ...] = ()
     engaged: tuple[tuple[str, str], ...] = ()
@@ -153,8 +152,8 @@ class BoardQuestion:
 @dataclass(frozen=True, slots=True)
 class QuestionOutcome:
     """`answers`: of each question, by its number; `again`: the host's calls that may ask again, `elsewhere`
-    those of others; `due_in_s`: when the next rest ends that somebody waits for; `last`: who was rung last;
-    `lent`: the operators that calls of other hosts have, and which host that is.
+    those of others; `due_in_s`: when the next rest ends that somebody waits for; `last`: the operator rung
+    last; `lent`: the operators that calls of other hosts have, and which host that is.
     """
 
     answers: tuple[tuple[int, tuple[BoardAnswer, ...]], ...]
@@ -180,7 +179,7 @@ class PresentHost:
 
 @dataclass(slots=True)
 class BoardState:
-    """What the text says. `came`: when each call that waits came."""
+    """The contents of the text. `came`: when each call that waits came."""
 
     hosts: dict[str, PresentHost] = field(default_factory=dict)
     came: dict[str, float] = field(default_factory=dict)
@@ -274,7 +273,7 @@ class Turn:
         self._ends = False
 
     def bury(self) -> None:
-        """Who has been silent for too long is gone, unless nobody was heard: then the board was away."""
+        """A host that has been silent for too long is gone, unless all were: then the board was away."""
         heard = max((one.seen for one in self.shared.hosts.values()), default=self.now)
         if self.now - heard > self.host.lease_s / 2:  # each says something several times in a lease
             for one in self.shared.hosts.values():
@@ -285,7 +284,7 @@ class Turn:
                 self._heed(self._client.die(self._calls_of(name), self.now))
 
     def answers(self, what: What) -> list[BoardAnswer]:
-        """What a question is answered with; who may ask again is noted."""
+        """The answer to a question; notes the calls that may ask again."""
         match what:
             case ProcessMessage(asked, process):
                 said = self._client.tell(asked, self.now, process)
@@ -342,7 +341,7 @@ class Turn:
         return [call for call in dict.fromkeys((*self.standing.waiting, *holding)) if _host_of(call) == name]
 
     def _told(self, told: HostView) -> list[BoardAnswer]:
-        """The host's part is what it says now, and nothing else."""
+        """Replace the host's part by its present report."""
         there, came = self.shared.hosts.get(self.host.name), dict(self.shared.came)
         ours = self._calls_of(self.host.name)
         if there is not None and there.run == self.host.run:
@@ -394,7 +393,7 @@ class BoardConnection(Protocol):
     def close(self) -> None: ...
 
 
-# --- what it is told ---
+# --- messages to the thread ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +427,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class QuestionsAnswered:
-    """What the questions have come to."""
+    """The questions are answered."""
 
     connection: int
     outcome: QuestionOutcome
@@ -465,7 +464,7 @@ class BoardThread:
         self._bell.setblocking(False)
         self._rings.setblocking(False)
         self._connection = 0
-        self._host: AskingHost | None = None  # who asked last
+        self._host: AskingHost | None = None  # the host that asked last
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="board", daemon=True)
 
@@ -488,7 +487,7 @@ class BoardThread:
         self._ring()
 
     def hear(self) -> FromThread | None:
-        """What it has said, one at a time."""
+        """Its messages, one at a time."""
         with suppress(queue.Empty):
             return self._said.get_nowait()
         return None
@@ -612,7 +611,7 @@ class Thread(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """What has been asked at `since`, and is not answered yet."""
+    """The questions asked at `since` and not answered yet."""
 
     what: What
     since: float
@@ -620,7 +619,7 @@ class Open:
 
 
 class SharedBoardClient:
-    """`own` has the board of this host's calls; times are monotonic seconds. `alert` is told of a loss."""
+    """`own` has the board of this host's calls; times are monotonic seconds. `alert` gets a loss."""
 
     def __init__(
         self,
@@ -711,7 +710,7 @@ class SharedBoardClient:
         self._host = replace(self._host, extensions=extensions, wrap_up_s=wrap_up_s, strategy=strategy)
 
     def tick(self, now: float) -> list[BoardAnswer]:
-        """What has been heard, and what time alone has brought."""
+        """The messages heard, and the facts that time alone brings."""
         answers: list[BoardAnswer] = []
         while (said := self._thread.hear()) is not None:
             answers += self._heard(said, now)
@@ -861,7 +860,7 @@ class SharedBoardClient:
         return self._translated([*answers, *hopeful])
 
     def _give_back_lent(self, now: float) -> list[BoardAnswer]:
-        """Whoever was lent to other hosts may be free: what the own board answers."""
+        """Operators lent to other hosts may be free: the own board's answers."""
         self._lent, self._lent_until = (), None
         return self._own.tell(Leave(ELSEWHERE), now)
 

@@ -1,6 +1,6 @@
-"""What this configuration has rows and recordings kept by: the one place that chooses.
+"""Chooses the stores of rows and recordings by the configuration, in this one place.
 
-What only some configurations and commands need is imported where it is chosen: all of it takes half a second.
+A store is imported where it is chosen: to import all of them takes half a second.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def accounts_of(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     seconds: Callable[[], float] | None = None,
 ) -> "Accounts":
-    """Who may log in to the page. `seconds`: a clock that never goes back, in place of the one that is meant
+    """The accounts of the page. `seconds`: a clock that never goes back, in place of the one that is meant
     for it. Raises StoreError; TryAgain where hosts share a database that does not answer."""
     places = config.places
     if config.shared is None:
@@ -70,7 +70,7 @@ def accounts_of(
 
 
 def accounts_there(config: "Config") -> "Accounts | None":
-    """Who may log in to the page, for who takes all of it along; None where there is nothing yet. Raises
+    """The accounts of the page, for a backup or a move; None if there are none yet. Raises
     StoreError."""
     if config.shared is None:
         return accounts_of(config) if config.places.accounts.exists() else None
@@ -90,7 +90,7 @@ def accounts_fault(config: "Config") -> str | None:
 
 
 def row_keys_of(config: "Config") -> "Blobs":
-    """Where the keys of rows are that hosts share; before a store of objects was named, in files here."""
+    """The place of the keys of shared rows; in files here until a store of objects is named."""
     from retention.postgres.row_keys import BUNDLES
 
     files, bucket = row_key_files(config), bucket_of(config)
@@ -103,7 +103,7 @@ def row_keys_of(config: "Config") -> "Blobs":
 
 
 def row_key_files(config: "Config") -> "FolderBlobs":
-    """Where they are without a store of objects: on this host alone."""
+    """Their place without a store of objects: on this host alone."""
     from retention.postgres.row_keys import FolderBlobs
 
     return FolderBlobs(config.places.vault)
@@ -112,7 +112,7 @@ def row_key_files(config: "Config") -> "FolderBlobs":
 def journal_of(config: "Config", worker: int | None = None) -> Rows:
     """The rows that calls are written into, on this host; `worker`: whose calls begin here.
 
-    Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
+    A database that hosts share gets them soon; otherwise they stay here. Raises StoreError.
     """
     if config.shared is None:
         return Store(config.places.database, worker=worker)
@@ -122,7 +122,7 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
 
 
 def files_of(config: "Config", store: Rows) -> RecordingFiles:
-    """What is kept of recordings outside the database, whose rows are in `store`."""
+    """The files of recordings outside the database; their rows are in `store`."""
     here, bucket = spool_of(config), bucket_of(config)
     if bucket is None:
         return here
@@ -132,7 +132,7 @@ def files_of(config: "Config", store: Rows) -> RecordingFiles:
 
 
 def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
-    """What is kept outside the database for who carries calls, and waits for no network; `store`: this
+    """The files of recordings for a process that carries calls, and waits for no network; `store`: this
     host's."""
     here, bucket = spool_of(config), bucket_of(config)
     if bucket is None:
@@ -143,8 +143,8 @@ def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
 
 
 def files_apart(config: "Config", store: Rows) -> RecordingFiles:
-    """What is kept outside the database, for who moves it: where that is a store of objects, what lies in the
-    spool of this host is not seen, and stays."""
+    """The files of recordings, for a move: of a store of objects, files in the spool of this host are not
+    seen, and stay."""
     bucket = bucket_of(config)
     if bucket is None:
         return spool_of(config)
@@ -155,7 +155,7 @@ def files_apart(config: "Config", store: Rows) -> RecordingFiles:
 
 
 def spool_of(config: "Config") -> LocalFiles:
-    """What lies on this host: all of it, or what has yet to go to the store of objects."""
+    """The files on this host: all, or those that have yet to go to the store of objects."""
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
 
 
@@ -175,7 +175,7 @@ def _bucket(*place: Any) -> "Bucket":
 
 
 def lacks_rows(config: "Config", store: Rows) -> bool:
-    """Whether the store of objects has recordings, and `store` tells of none: then its database is another
+    """Whether the store of objects has recordings, and `store` has none: then its database is another
     one, or was lost. Raises StoreError, OSError."""
     bucket = bucket_of(config)
     if bucket is None or next(store.each(Listing(table="recordings", order=("id",), limit=1)), None):
@@ -214,14 +214,14 @@ def arriving_of(config: "Config") -> "Arrivals":
 
 
 def copied_to_of(store: Rows) -> "CopiedTo":
-    """What copies these rows into a new file of this machine."""
+    """A function that copies these rows into a new file of this machine."""
     from retention.move import copied_to
 
     return store.copied_to if isinstance(store, Store) else partial(copied_to, store)
 
 
 def files_in(root: Path) -> RecordingFiles:
-    """What is kept of recordings in a backup, below its root."""
+    """The files of recordings in a backup, below its root."""
     from retention.backup import DATABASE, RECORDINGS
 
     return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)

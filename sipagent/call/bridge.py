@@ -44,7 +44,7 @@ def may_transfer(call: CallState, operator: Operator) -> list[e.Command]:
 
 
 def answered_late(call: CallState, fact: e.OperatorAnswered) -> None:
-    """A 200 of somebody who is needed no longer."""
+    """A phone that is needed no longer answers 200."""
     if call.hunt.operator is None or call.hunt.operator.leg != fact.leg:
         call.do(e.HangUp(fact.leg))
 
@@ -78,7 +78,7 @@ def keys_negotiated(call: CallState, fact: e.KeysNegotiated) -> None:
 def operator_digit(call: CallState, fact: e.DtmfPressed) -> None:
     """A code may begin before the bridge: the first key is all that a muted phone has sent until then.
 
-    It counts if it ends in the conversation, and only on the leg of who takes part in that.
+    It counts if it ends in the conversation, and only on the leg of an operator who takes part in that.
     """
     operator = call.hunt.operator or (call.transfer.answered if call.transfer else None)
     if operator is None or fact.leg != operator.leg:
@@ -89,9 +89,9 @@ def operator_digit(call: CallState, fact: e.DtmfPressed) -> None:
 
 
 def obey(call: CallState, order: Order, talk: Conversation) -> None:
-    """Every code is answered by a tone; where nothing is recorded, by the one that says so.
+    """Every code is answered by a tone; if nothing is recorded, by the tone for that.
 
-    Whoever flags a threat must not believe that it is kept.
+    An operator who flags a threat must not believe that it is kept.
     """
     if order == "flag":
         call.story.flagged = True

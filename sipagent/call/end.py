@@ -23,8 +23,8 @@ def farewell_said(call: CallState, fact: e.PromptEnded) -> None:
 def end(call: CallState, outcome: Outcome) -> None:
     """A tap is closed only once all that the caller had sent has been listened to.
 
-    Who is gone before what began in the window could be heard is not recorded: half a second at most,
-    also where the caller has been on the way to another operator since.
+    A caller who hangs up before words that began in the window could be heard is not recorded: half a second
+    at most, also if the caller has been on the way to another operator since.
     """
     if call.tapping and ("late" in call.timers or call.now < call.late_until):
         call.decide(Decision.NOT_ALLOWED, "unclear")

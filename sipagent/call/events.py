@@ -1,4 +1,4 @@
-"""What happens to a call (facts, past tense) and what is to be done about it (commands, imperative).
+"""The facts about a call (past tense) and the commands that answer them (imperative).
 
 Facts travel inwards: engine, listener, recorder and clock put them into the agent's inbox, and
 `flow.CallFlow.handle` takes them one by one. Commands travel outwards: the agent carries them out.
@@ -7,8 +7,8 @@ All of them are frozen values without behaviour; nothing here knows a clock, a t
 A leg is named by a small number within its call: 0 is the caller, 1, 2, 3, … are the operators in the
 order in which they were dialled.
 
-In this order: the words that facts and commands share; what REFER brings into a call (RFC 3515), its
-facts and the orders that answer them; all other facts; all other commands.
+In this order: the words that facts and commands share; the facts of REFER (RFC 3515) and the orders that
+answer them; all other facts; all other commands.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Tone(StrEnum):
 
 
 class Wish(StrEnum):
-    """What a spoken phrase says about the recording."""
+    """The meaning of a spoken phrase for the recording."""
 
     REFUSE = "refuse"
     ACCEPT = "accept"
@@ -74,7 +74,7 @@ class TransferAsked:
 
 @dataclass(frozen=True, slots=True)
 class TransferDenied:
-    """A leg has asked for a transfer that it may not have; it was told 403."""
+    """A leg has asked for a transfer that it may not have; the answer was 403."""
 
     leg: int
 
@@ -89,7 +89,7 @@ class ReferAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ReferNotified:
-    """What has become of our REFER so far: the status in a sipfrag, 100 and more (RFC 3515 section 2.4.4)."""
+    """A NOTIFY reports how our REFER goes: the status in a sipfrag, 100 and more (RFC 3515 section 2.4.4)."""
 
     leg: int
     status: int
@@ -115,7 +115,7 @@ class AllowTransfer:
 
 @dataclass(frozen=True, slots=True)
 class TellTransfer:
-    """Tell a leg what becomes of the transfer that it asked for; `last`: nothing more will be told."""
+    """Send a leg a NOTIFY about the transfer that it asked for; `last`: no other follows."""
 
     leg: int
     status: int
@@ -142,10 +142,10 @@ ReferralOrder = Separate | AllowTransfer | TellTransfer | Refer | GiveUpRefer
 
 @dataclass(frozen=True, slots=True)
 class CallOffered:
-    """An INVITE outside any dialog has come in. What the rest of the world said of it comes along.
+    """An INVITE outside any dialog has come in, with the answers that the policy needs about it.
 
-    `may_choose`: it is by a key that the language is chosen, not by the number that was dialled. `language`:
-    of the notice, without such a key.
+    `may_choose`: a key chooses the language, not the number that was dialled. `language`: of the notice,
+    without such a key.
     """
 
     source_allowed: bool
@@ -218,7 +218,7 @@ class HearingBegan:
 
 @dataclass(frozen=True, slots=True)
 class HearingEnded:
-    """What had begun came to nothing: no digit, no words about the recording."""
+    """A sound that had begun came to nothing: no digit, no words about the recording."""
 
     what: SoundKind
 
@@ -452,7 +452,7 @@ class SeekOperator:
 
 @dataclass(frozen=True, slots=True)
 class DeclineOperator:
-    """The operator who was offered isn't needed any more: the board may offer him to another caller."""
+    """Give an operator who was offered back to the board: it may offer him to another caller."""
 
     uri: str
 
@@ -525,7 +525,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class ReportOperator:
-    """Count who was rung in vain, and tell of a phone that is out of order. `status`: its answer, or 0."""
+    """Count a phone that was rung in vain, and log one that is out of order. `status`: its answer, or 0."""
 
     uri: str
     problem: DialProblem

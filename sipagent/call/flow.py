@@ -1,4 +1,4 @@
-"""All that decides what happens to a call. Start reading here.
+"""The decisions about a call. Start reading here.
 
 A call passes through phases:
 
@@ -8,21 +8,20 @@ A call passes through phases:
 
 From BRIDGED a call may go to another operator by way of TRANSFER, and back.
 
-The policy is pure. It is told facts, in order, each with the time at which it is handled (seconds of a
+The policy is pure. It gets facts, in order, each with the time at which it is handled (seconds of a
 monotonic clock), and answers with commands. It asks to be woken by `deadline`. It knows no thread, no
-socket and no clock, so that a test can walk through every history of facts there is.
+socket and no clock, so that a test can walk through every history of facts.
 
-`REACTIONS` says what a fact does in which phase; each entry is a function, which changes one plain state
-(`state`). That a side has hung up, or is not heard any more, is answered here; the rest in one module
-each:
+`REACTIONS` has the function for each fact in each phase; the function changes one plain state (`state`).
+This module answers the hang-up or the silence of a side; for the rest there is one module each:
 
-    notice         from the INVITE to the decision: greeting, language, notice, window; what callers
-                   press and say, and what a decision does, whenever it falls
+    notice         from the INVITE to the decision: greeting, language, notice, window; callers' keys and
+                   words, and the effects of a decision, whenever it falls
     refer          a call that leaves by REFER
-    hunting        whom to ring, until somebody answers
+    hunting        rings operators until one answers
     bridge         the conversation: tap, codes, holds
     transferring   an operator's phone sends the caller to another one
-    end            the end: what is still to be listened to, the recording, the receipt
+    end            the end: the last sound to be heard, the recording, the receipt
 
 Small machines with a state of their own run beside it: `consent.Consent`, whether the call may be
 recorded, `conversation.Conversation`, the bridge with its tap and holds, `hunt.Hunt` and
@@ -95,7 +94,7 @@ class CallFlow(CallState):
     """One call. `handle` takes a fact and gives the commands that follow from it."""
 
     def handle(self, fact: e.Fact, now: float) -> list[e.Command]:
-        """What follows from a fact handled at `now` (monotonic s)."""
+        """The commands that follow from a fact handled at `now` (monotonic s)."""
         self.now = now
         self.commands = []
         if self.phase is not Phase.ENDED:
@@ -107,7 +106,7 @@ class CallFlow(CallState):
 
 
 def time_passed(call: CallState, _: e.TimePassed) -> None:
-    """What is due, in its order; one that is due may call off the next."""
+    """The timers that are due, in order; one may call off the next."""
     for timer in sorted(call.timers, key=call.timers.__getitem__):
         if call.timers.get(timer, call.now + 1) <= call.now:
             del call.timers[timer]
@@ -116,7 +115,7 @@ def time_passed(call: CallState, _: e.TimePassed) -> None:
 
 Reaction = Callable[[CallState, Any], None]
 
-# What a fact does in a phase. A pair that isn't here, nor in ANYWHERE, does nothing.
+# The function for a fact in a phase. A pair that isn't here, nor in ANYWHERE, does nothing.
 REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.OFFERED, e.CallOffered): notice.offered,
     (Phase.ANSWERED, e.CallConfirmed): notice.confirmed,

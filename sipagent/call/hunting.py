@@ -1,7 +1,8 @@
-"""From the decision to an operator's answer: whom to ring, what the caller hears, when either gives up.
+"""From the decision to an operator's answer: rings phones, plays music, and gives up in time.
 
-Who answers is bridged as soon as the leg sends something (and what a refusing caller hears has ended): the
-caller hears music until then, and a phone that answers and vanishes is nobody's conversation.
+An operator who answers is bridged as soon as the leg sends a packet (and a refusing caller has heard the
+prompt to its end): the caller hears music until then, and a phone that answers and vanishes is nobody's
+conversation.
 """
 
 from sipagent.call import bridge, end, timing
@@ -92,7 +93,7 @@ def retry(call: CallState) -> None:
 
 
 def somebody(call: CallState, _: e.OperatorFree) -> None:
-    """Somebody has become free: a caller who waits need not wait until the next look."""
+    """An operator has become free: a waiting call asks the board at once."""
     if call.timers.pop("retry", None) is not None:
         retry(call)
 
@@ -164,7 +165,7 @@ def no_sound(call: CallState) -> None:
 
 
 def hunt_on(call: CallState, operator: Operator, why: str) -> None:
-    """One who was rung won't come, or has answered and vanished: the clocks of the hunt run again."""
+    """An operator who was rung won't come, or has answered and vanished: the hunt's clocks run again."""
     call.note(f"{operator.uri}: {why}", "agent")
     if operator.answered:
         call.timers.pop("sound", None)

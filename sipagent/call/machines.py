@@ -1,11 +1,11 @@
 """Small machines that a call is made of, each with a state of its own.
 
     Consent         whether the call may be recorded
-    Codes, Typed    what an operator types
-    Hunt            who is being rung
+    Codes, Typed    the codes that an operator types
+    Hunt            the operators that are being rung
     Conversation    the bridge: the tap, its pauses, holds
     Transfer        a call on its way from an operator to another
-    Story           what the receipt will tell
+    Story           the facts for the receipt
 
 They know the facts, and neither the flow nor each other's steps. Methods that return commands give those
 that follow; times are monotonic seconds.
@@ -25,10 +25,9 @@ of dialling, so that a late word of an earlier one is never taken for the presen
 It writes silence while it is paused by the operator or while a side holds, or while the caller is on the
 way to another operator, so that the recording keeps its length.
 
-**Transfer**: the giver's phone has asked for it. Where there is a leg more, the giver's stays up until
-somebody has answered and is heard; else it is given up first, also later when another caller needs the
-leg. Whoever was asked for and doesn't come: the caller goes back to the giver, who is rung again where
-the leg is gone.
+**Transfer**: the giver's phone has asked for it. If there is a leg more, the giver's stays up until the
+other has answered and is heard; else it is given up first, also later when another caller needs the leg.
+If the other operator doesn't come, the caller goes back to the giver, who is rung again if that leg is gone.
 
 **Story** is written by the flow and read by the agent; the policy never asks it.
 """
@@ -126,7 +125,7 @@ class Codes:
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What an operator has typed so far on a leg, and when the last digit of it came (monotonic s).
+    """The digits that an operator has typed on a leg, and when the last one came (monotonic s).
 
     `last`: the code that was complete last, by which way and when.
     """
@@ -161,7 +160,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One who is being rung, or who has answered. `recorded`: what the phone shows.
+    """An operator who is being rung, or has answered. `recorded`: whether the phone shows REC.
 
     Until something answers for the phone (`reached`), it is given up at `gives_up_at`, then at `rings_until`.
     """
@@ -182,7 +181,7 @@ GONE = (404, 408, 410, 430, 480)  # of a phone that is off, as its PBX says it; 
 
 
 def refused(uri: str, status: int) -> e.ReportOperator:
-    """What a final answer of 300 or more says of a phone."""
+    """The state of a phone, by its final answer of 300 or more."""
     if status in BUSY:
         return e.ReportOperator(uri, "busy", status)
     if status in DECLINED:
@@ -192,7 +191,7 @@ def refused(uri: str, status: int) -> e.ReportOperator:
 
 
 class Hunt:
-    """Methods that return commands give those that follow. `operator` is who has answered."""
+    """Methods that return commands give those that follow. `operator` has answered."""
 
     def __init__(self) -> None:
         self.dialled = 0
@@ -237,7 +236,7 @@ class Hunt:
         return [one for one in self.ringing if one.gives_up_at <= now]
 
     def lose(self, leg: int) -> Operator | None:
-        """The leg of one who was rung or had answered won't do; None where it is neither."""
+        """The leg of an operator who was rung or had answered won't do; None if it is neither."""
         here = [*self.ringing, *([self.operator] if self.operator else [])]
         lost = next((one for one in here if one.leg == leg), None)
         if lost:
@@ -256,7 +255,7 @@ class Hunt:
         return self.operator
 
     def audible(self, leg: int) -> bool:
-        """The leg sends; whether it is that of who has answered."""
+        """The leg sends; whether it is that of the operator who has answered."""
         if self.operator is None or self.operator.leg != leg:
             return False
         self.operator = replace(self.operator, audible=True)
@@ -332,7 +331,7 @@ class Conversation:
         return self._silence(was_silent) + self._sign(shown) + self._music()
 
     def _sign(self, shown: bool) -> list[e.Command]:
-        """The tone by which who has come knows whether the call is recorded."""
+        """The tone that tells a new operator whether the call is recorded."""
         if self.tapping:
             return [e.PlayTone(Tone.PAUSED if self.paused else Tone.RECORDING_ON)]
         return [e.PlayTone(Tone.RECORDING_OFF)] if shown else []
@@ -382,7 +381,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """`leg`: who is being rung, None before; `there`: the giver's leg is still up.
+    """`leg`: the one being rung, None before; `there`: the giver's leg is still up.
 
     `rings_until`: when the leg is given up (monotonic s), unless somebody has `answered`.
     """
@@ -392,14 +391,14 @@ class Transfer:
     replaces: str = ""
     there: bool = True
     leg: int | None = None
-    recorded: bool = False  # what its phone shows
+    recorded: bool = False  # whether its phone shows REC
     rings_until: float = 0.0
     answered: Operator | None = None
-    given_up: bool = False  # who is being rung has been told so; the leg is not gone yet
+    given_up: bool = False  # the phone being rung got its CANCEL; the leg is not gone yet
 
     @property
     def returning(self) -> bool:
-        """Whether it is the giver who is rung again."""
+        """Whether the giver is rung again."""
         return self.target == self.giver.uri
 
     @property
@@ -481,7 +480,7 @@ class Story:
     _told: Counter[tuple[str, Who]] = field(default_factory=Counter)
 
     def answered(self, operator: str) -> None:
-        """Who talks with the caller from now on."""
+        """This operator talks with the caller from now on."""
         self.outcome, self.operator, self.talked = "connected", operator, self.talked | {operator}
         if self.operators[-1:] != (operator,):
             self.operators = (*self.operators[: MOST_TIMES - 1], operator)
@@ -498,7 +497,7 @@ class Story:
             self.happenings.append(Happening(at, what, by))
 
     def sum_up(self, at: float) -> None:
-        """At the end: how often more what was told no longer."""
+        """At the end: how many more times things happened that were no longer listed."""
         for (what, by), times in self._told.items():
             if times > MOST_TIMES:
                 self.happenings.append(Happening(at, f"{what}: {times - MOST_TIMES} times more", by))

@@ -236,7 +236,7 @@ def hearing_ended(call: CallState, fact: e.HearingEnded) -> None:
 
 
 def heard(call: CallState, what: e.SoundKind) -> None:
-    """What had begun has its verdict; a window that waited for it is over."""
+    """Speech that had begun has its verdict; a window that waited for it is over."""
     call.hearing -= {what}
     if what == "speech":
         call.late_speech = False
@@ -257,7 +257,7 @@ def keyword(call: CallState, fact: e.KeywordHeard) -> None:
 def is_asked_about(call: CallState, refusal: e.KeywordHeard) -> bool:
     """Whether a recording must not be lost to a word that no notice promises and that may be another one.
 
-    Only who can still be asked is. What was said in one breath with it is no second refusal.
+    Only a caller who can still be asked is. Words in the same breath are no second refusal.
     """
     if refusal.sure or call.promised(e.Wish.REFUSE) or call.consent.decision is not Decision.UNDECIDED:
         return False
@@ -290,9 +290,9 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
 
 
 def accept(call: CallState, how: Accepted) -> None:
-    """Who was not understood is asked for a key: no word is a yes then, nor one that no notice promises.
+    """Ask a caller who was not understood for a key: no word is a yes then, nor one that no notice promises.
 
-    After what may be a refusal no key is one either, before it is asked about.
+    After a possible refusal no key is a yes either, before the caller has been asked.
     """
     spoken = isinstance(how, e.KeywordHeard)
     asked = call.phase is Phase.CONFIRM
@@ -357,5 +357,5 @@ def declined(call: CallState, fact: e.RecordingDeclined) -> None:
 
 
 def said(heard: e.KeywordHeard | None) -> dict[str, Any]:
-    """What a decision by speech tells of it."""
+    """The receipt's fields for a decision by speech."""
     return {"keyword": heard.keyword or None, "confidence": heard.confidence} if heard else {}

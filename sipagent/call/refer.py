@@ -1,7 +1,7 @@
-"""A call that is not recorded leaves by REFER, where the trunk takes it: its legs here are free then.
+"""A call that is not recorded leaves by REFER, if the trunk takes it: its legs here are free then.
 
-What the trunk tells of it is followed to its end (RFC 3515 section 2.4.5), and the caller hears music
-meanwhile. Where it doesn't succeed, operators are rung as for every other call.
+The policy follows the trunk's NOTIFYs to the last (RFC 3515 section 2.4.5); the caller hears music
+meanwhile. If the REFER fails, operators are rung as for every other call.
 """
 
 from sipagent.call import end, hunting, timing

@@ -1,7 +1,7 @@
-"""What a call's policy goes by: what the configuration says, the phases, and what one call remembers.
+"""The values that a call's policy goes by: the configuration, the phases, and the state of one call.
 
-It decides nothing: what a fact does is looked up in `flow`, and stands in one of the modules beside it.
-The methods of `CallState` are the small steps that those are made of.
+Nothing is decided here: `flow` looks up the function for a fact, which stands in a module beside it. The
+methods of `CallState` are the small steps of those functions.
 """
 
 from dataclasses import dataclass, field, replace
@@ -46,11 +46,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration says about calls. Digits are single DTMF characters, times seconds.
+    """The part of the configuration for calls. Digits are single DTMF characters, times seconds.
 
     `choices`: the keys of the first prompt, each with the language that it chooses; none: no such prompt.
-    `promised`: the languages whose notice says what to say, each with what that does. Where nothing is
-    promised, a refusal that is not sure is asked about, and no word accepts.
+    `promised`: the languages whose notice says what to say, each with its effect. Without a promise, the
+    caller is asked about a refusal that is not sure, and no word accepts.
     """
 
     opt_in: bool = False
@@ -64,8 +64,8 @@ class Policy:
     ring_s: float = 20.0
     max_wait_s: float = 120.0
     simultaneous: bool = False
-    refer_targets: tuple[str, ...] = ()  # where a call goes that is not recorded; empty: it stays
-    transfer_targets: tuple[str, ...] = ()  # where an operator's phone may send a caller
+    refer_targets: tuple[str, ...] = ()  # the target for a call that is not recorded; empty: it stays
+    transfer_targets: tuple[str, ...] = ()  # the targets to which an operator's phone may send a caller
     codes: Codes = field(default_factory=Codes)
     stop_erases: bool = True
     recording: bool = True
@@ -108,12 +108,12 @@ class CallState:
         self.own_sound = True  # nothing shows that what comes from the caller's side is not the caller's
         self.telephone_event = False  # on the caller's leg
         self.changed_keys: dict[int, bool] = {}  # telephone-event on operators' legs, where it has changed
-        self.playing: Prompt | None = None  # what the caller hears
+        self.playing: Prompt | None = None  # the prompt that the caller hears
         self.notice_began: float | None = None
         self.notice_complete = False
         self.acceptance: Accepted | None = None  # heard during the notice
-        self.unclear: e.KeywordHeard | None = None  # what the caller is asked about
-        self.asks_about_this = False  # somebody still speaks who is asked about it
+        self.unclear: e.KeywordHeard | None = None  # the question put to the caller
+        self.asks_about_this = False  # the caller still speaks, and will be asked about it
         self.late_speech = False  # somebody speaks who may have begun before the window closed, or the bridge
         self.hearing: frozenset[e.SoundKind] = frozenset()
         self.late_until = 0.0  # until then something that began before the hunt or the bridge may be heard
@@ -123,12 +123,12 @@ class CallState:
         self.hunt = Hunt()
         self.waits_until = 0.0
         self.transfer: Transfer | None = None
-        self.busy_until = 0.0  # an operator who is gone before that has not heard that his transfer failed
+        self.busy_until = 0.0  # an operator gone before then has had no NOTIFY that his transfer failed
         self.conversation: Conversation | None = None
         self.held: frozenset[int] = frozenset()  # legs on hold before the bridge
-        self.indicated: e.Indication = "off"  # what devices know of the tap
+        self.indicated: e.Indication = "off"  # the state of the tap that devices know
         self.presses: dict[int, tuple[Press, ...]] = {}  # of each leg, those that may be heard again
-        self.typed = Typed()  # by the operator who has answered
+        self.typed = Typed()  # by the operator who answered
         self.now = 0.0
         self.commands: list[e.Command] = []
 
@@ -172,7 +172,7 @@ class CallState:
         return (self.language, wish) in self.policy.promised
 
     def indicate(self) -> None:
-        """Devices are told of the tap what has changed; at the end they hear it from the BYE."""
+        """Tell devices of each change of the tap; at the end the BYE does."""
         talk = self.conversation
         now: e.Indication = "off" if not (talk and talk.tapping) else "paused" if talk.paused else "on"
         if now != self.indicated and self.phase not in (Phase.ENDING, Phase.ENDED):

@@ -1,8 +1,8 @@
 """An operator's phone sends the caller to another one: the conversation goes on there, in the same recording.
 
 Meanwhile the caller hears music, the recording is silent, and the operator who gave the caller away is no
-party any more. Who is rung has as long as in the hunt: to be reached, to answer, and then to be heard. Only
-the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
+party any more. The other phone has as long as in the hunt: to be reached, to answer, and then to be heard.
+Only the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
 """
 
 from sipagent.call import bridge, hunting, timing
@@ -11,8 +11,8 @@ from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import Conversation, Operator, Transfer, refused
 from sipagent.call.state import CallState, Phase
 
-BUSY, NO_ANSWER, DECLINED = 486, 480, 603  # what the phone that asked is told (RFC 3261 section 21)
-UNHEARD = (408, 481)  # what becomes of a NOTIFY that nobody answers, or of which the phone knows nothing
+BUSY, NO_ANSWER, DECLINED = 486, 480, 603  # the statuses for the phone that asked (RFC 3261 section 21)
+UNHEARD = (408, 481)  # of a NOTIFY: no answer, or the phone does not know the subscription
 
 
 def asked(call: CallState, fact: e.TransferAsked) -> None:
@@ -83,7 +83,7 @@ def held(call: CallState, fact: e.LegHeld) -> None:
 
 
 def target_heard(call: CallState, transfer: Transfer) -> None:
-    """Who has answered is there: the giver is not needed any more."""
+    """The operator who answered is heard: the giver is not needed any more."""
     if transfer.answered is None or transfer.given_up:
         return
     call.do(*transfer.tells(200))
@@ -115,7 +115,7 @@ def timeout(call: CallState) -> None:
         ring_target(call, transfer.left())  # the leg is not gone yet: the engine may still find room
     elif transfer.given_up:
         failed(call, transfer, NO_ANSWER)
-    else:  # unreachable, or nobody has come to the phone, or nothing was heard of who has
+    else:  # unreachable, unanswered, or answered without sound
         call.do(e.HangUp(transfer.leg))
         if transfer.there:
             failed(call, transfer, NO_ANSWER)
@@ -159,9 +159,9 @@ def drop(call: CallState) -> None:
 def left_in_haste(call: CallState, fact: e.LegGone) -> bool:
     """Whether a phone hung up as soon as its REFER was accepted, to one who is busy: it is rung again.
 
-    Its BYE may cross the word that the colleague won't come. So is one that leaves that word unanswered
-    or disowns it: the engine ends the call for it, up to 32 s later (RFC 3261 section 12.2.1.2, where
-    RFC 5057 section 5.1 would have only the subscription end).
+    Its BYE may cross the NOTIFY that the colleague won't come. A phone that leaves that NOTIFY unanswered
+    or disowns it is rung again, too: the engine ends the call for it, up to 32 s later (RFC 3261 section
+    12.2.1.2, where RFC 5057 section 5.1 would have only the subscription end).
     """
     operator, talk = call.hunt.operator, call.conversation
     unheard = bool(call.busy_until) and fact.status in UNHEARD
@@ -175,7 +175,7 @@ def left_in_haste(call: CallState, fact: e.LegGone) -> bool:
 
 
 def leg_is_over(call: CallState, transfer: Transfer, leg: int, status: int, why: str) -> None:
-    """The giver's, or that of who is rung."""
+    """The giver's leg is over, or that of the phone being rung."""
     if leg == transfer.giver.leg and transfer.there:
         call.note(why, "operator")
         call.transfer = transfer.left()

@@ -1,8 +1,8 @@
 """Kamailio's configuration and the lists that it reads, from a plan. Pure: values in, text out.
 
-What the edge does is in `kamailio*.cfg`, in Kamailio's own language; a plan fills in each `@NAME@`.
+The edge's behaviour is in `kamailio*.cfg`, in Kamailio's own language; a plan fills in each `@NAME@`.
 
-At the end the grammar: what a worker's parser can read of a call, as POSIX extended regular expressions
+At the end the grammar that a worker's parser accepts for a call, as POSIX extended regular expressions
 (regex(7)). pjsip 2.15.1 silently drops a message if a header that it knows breaks its grammar
 (sip_parser.c, `pjsip_tpmgr_receive_packet`), so such a call must not get a place. Each expression here
 accepts less than pjsip does, and all that phones send by RFC 3261 section 25.1. They are matched without
@@ -300,7 +300,7 @@ BAD_HEAD = (
     "\x01-\x08\x0b\x0c\x0e-\x1f\x7f"
     rf"]|{CR}([^{LF}]|$)|(^|[^{CR}]){LF}"
 )
-"""What ends a line for one parser and not for another, in a head whose NULs are written `\\0` and its
+"""Line ends that one parser knows and another does not, in a head whose NULs are written `\\0` and its
 backslashes twice."""
 
 # --- session descriptions, also within multipart bodies: how many sockets they open ---

@@ -60,7 +60,7 @@ def expiry(tls: Tls, file: Path) -> datetime:
 
 
 def aged(until: datetime, now: datetime) -> str:
-    """What to report about its age; empty if nothing."""
+    """The report about its age; empty if there is none."""
     if now >= until:
         return f"has expired, on {until:%Y-%m-%d}"
     return (
@@ -107,7 +107,7 @@ def _nobody_to_ask() -> str:
 
 
 def _shown(holder: ssl.SSLContext, reader: ssl.SSLContext) -> dict[str, object]:
-    """What `ssl` says of the certificate that a server shows: both sides are in memory. Raises
+    """The facts that `ssl` gives about a server's certificate: both sides are in memory. Raises
     ssl.SSLError."""
     to_holder, to_reader = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = (reader.wrap_bio(to_reader, to_holder), holder.wrap_bio(to_holder, to_reader, server_side=True))
@@ -121,7 +121,7 @@ def _shown(holder: ssl.SSLContext, reader: ssl.SSLContext) -> dict[str, object]:
 
 SCHEMA = Path("/usr/share/kamailio/dbtext/kamailio")  # Debian's empty tables
 TABLES = ("dialog", "dialog_vars", "version")
-UNREAD = ".unread"  # what Kamailio could not read
+UNREAD = ".unread"  # files that Kamailio could not read
 SOCKET_LIMIT = 107  # bytes of a Unix socket's path (unix(7))
 
 
@@ -166,7 +166,7 @@ def _begin(table: Path) -> None:
 def remove_socket(where: EdgePlaces) -> None:
     """Remove everything of Kamailio in the folder for temporary files, once it has ended."""
     if where.rpc.parent != where.directory:
-        shutil.rmtree(where.rpc.parent, ignore_errors=True)  # what cannot be removed does no harm
+        shutil.rmtree(where.rpc.parent, ignore_errors=True)  # a file that cannot be removed does no harm
 
 
 def write_lists(plan: Plan, where: EdgePlaces, active: Container[int]) -> None:

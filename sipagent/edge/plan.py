@@ -1,10 +1,10 @@
-"""What the edge must carry, by the configuration: how many workers, on which ports, for whom.
+"""The plan of the edge, made of the configuration: how many workers, on which ports, for whom.
 
 The hop between the edge and the processes behind it has a header by which each knows the other. Every
 program on this machine can send to a port of 127.0.0.1. So each request that begins something there has
 the header `X-Sipagent`, which never leaves the machine. It has one secret towards the edge, and another
-one from it: a program that takes a dead worker's port, and gets what is still sent there, cannot begin
-anything itself.
+one from it: a program that takes a dead worker's port, and gets the requests still sent there, cannot
+begin anything itself.
 
 The plan itself is pure. The machine's part comes in as `Addresses`: the names of the configuration are
 looked up once, at the start, by `addresses`.
@@ -106,7 +106,7 @@ class Plan:
 
     @property
     def inner(self) -> HostPort:
-        """Where workers send everything."""
+        """The address to which workers send everything."""
         return HostPort(LOOPBACK, self.first_port)
 
     @property
@@ -116,16 +116,16 @@ class Plan:
 
     @property
     def account(self) -> HostPort:
-        """Where the account that registers listens."""
+        """The address on which the registrar's account listens."""
         return HostPort(LOOPBACK, self.first_port + 1)
 
     def worker(self, index: int) -> HostPort:
-        """Where worker `index`, from 0, listens."""
+        """The address on which worker `index`, from 0, listens."""
         return HostPort(LOOPBACK, self.first_port + BEFORE_WORKERS + index)
 
     @property
     def contact(self) -> str:
-        """Where the trunk reaches the registered account."""
+        """The address at which the trunk reaches the registered account."""
         user = f"{self.user}@" if self.user else ""
         return f"sip:{user}{self._called}{self._transport}"
 
@@ -141,7 +141,7 @@ class Plan:
 
     @property
     def _called(self) -> str:
-        """Where the registrar is to send calls."""
+        """The contact to which the registrar is to send calls."""
         return str(HostPort(self.shared or self.advertised, self.listen.port))
 
     @property

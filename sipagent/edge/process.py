@@ -311,7 +311,7 @@ class HeldPorts:
     def _hears_nothing(self, address: HostPort, held: socket.socket) -> None:
         """Of equal sockets the kernel gives a datagram to the newest, which is Kamailio's."""
         with suppress(BlockingIOError):
-            while held.recv(1):  # what came before Kamailio was up
+            while held.recv(1):  # calls from before Kamailio was up
                 pass
         ip = ipaddress.ip_address(address.host)
         loopback = "::1" if ip.version == 6 else "127.0.0.1"

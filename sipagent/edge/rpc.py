@@ -4,7 +4,7 @@ Two of its answers are texts of our own, `name=value` separated by spaces, and a
 
     GivenMessage    the last message that a worker was given before it died: its shape, not its content
                     (`route[GIVEN]` of kamailio.cfg)
-    RejectedCall    a call that the edge rejected, told once; no caller can forge it. What callers sent is
+    RejectedCall    a call that the edge rejected, reported once; no caller can forge it. Callers' bytes are
     in
                     hexadecimal (`route[REJECTED]` of kamailio-calls.cfg)
 """
@@ -68,7 +68,7 @@ class GivenMessage:
 
     @property
     def shape(self) -> tuple[str, str, str]:
-        """What is counted: its kind, its media lines (`none` without a body), its size rounded up to 500."""
+        """Counted by: its kind, its media lines (`none` without a body), its size rounded up to 500."""
         media = str(min(self.media, MOST_MEDIA)) if self.body else "none"
         return self.kind, media, str(-(-self.size // STEP) * STEP)
 
@@ -78,7 +78,7 @@ class GivenMessage:
 
 
 def given(text: str) -> GivenMessage:
-    """Read what the edge keeps of such a message. What it does not know is empty or 0."""
+    """Read the edge's text of such a message. An unknown field is empty or 0."""
     fields = dict(part.partition("=")[::2] for part in text.split())
 
     def number(name: str) -> int:
@@ -170,7 +170,7 @@ class EdgeError(Exception):
 
 
 class NothingThere(EdgeError):
-    """What was asked for does not exist."""
+    """The object asked for does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """pjsip: the only part of the program that touches pjsua2.
 
 `engine.PjsipEngine` takes orders, `legs` turns the library's callbacks into reports, `library` holds the
-settings of the library, and what it is asked past pjsua2. From the leaf up: `library`; `accounts`, with what
-all native objects need; `legs`; what looks after them: `sound`, `media_sources`, `request_filter`,
-`screening`; `engine`, which holds it all. What is lower tells the engine by a protocol that stands beside it.
+settings of the library, and calls it past pjsua2. From the leaf up: `library`; `accounts`, with the values
+that all native objects need; `legs`; their keepers `sound`, `media_sources`, `request_filter`, `screening`;
+`engine`, which holds it all. A lower module reports to the engine by a protocol that stands beside it.
 
 One thread, the SIP thread, calls in: whoever called `start` calls everything else too. Callbacks come on that
 thread from `poll`, and on three of the library's own: audio on the bridge's clock, keys on the media's

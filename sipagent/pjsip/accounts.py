@@ -44,7 +44,7 @@ class Owner(Protocol):
 
     @property
     def later(self) -> list[Callable[[], object]]:
-        """What a callback may not do itself."""
+        """Work that a callback may not do itself."""
 
     def next_number(self) -> int:
         """A number that no leg and no sound has had."""
@@ -80,7 +80,7 @@ def guarded_callback(
 
 
 class AccountOwner(Owner, Protocol):
-    """What the endpoint and its accounts tell the engine."""
+    """The protocol by which the endpoint and its accounts report to the engine."""
 
     def invited(self, account: "SipAccount", call: int, message: str, source: str) -> None:
         """An INVITE has come, as the library's call `call`."""

@@ -37,8 +37,8 @@ from sipagent.pjsip.sound import SoundEngine
 from sipagent.sip.session_description import NotAcceptable
 
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
-FAREWELL_S = 2.0  # at the end, for legs to be told so
-NO_WAY = 503  # where a request can't be sent (RFC 3261 section 8.1.3.1)
+FAREWELL_S = 2.0  # at the end, for legs to get their BYE
+NO_WAY = 503  # the status of a request that can't be sent (RFC 3261 section 8.1.3.1)
 
 
 class EngineError(Exception):
@@ -56,14 +56,16 @@ class PjsipEngine:
         self._challenges = DigestChallenges(settings, self._accounts, lambda: self.live)
         self._legs: dict[int, Leg] = {}
         self._ended: list[Leg] = []  # to be let go of, which no callback may do
-        self._past: list[Leg] = []  # where no leg may die, for its destructor would end another's call
+        self._past: list[
+            Leg
+        ] = []  # for a block in which no leg may die: its destructor would end another's call
         self.sound = SoundEngine(self)
         self.sources = Sources(settings)
         self.doubt = Doubt(settings.media_timeout_s)
         self.awareness = Awareness()
         self._leaving = Leaving()
         self._names = Names(self.wake)
-        self.later: list[Callable[[], object]] = []  # what a callback may not do itself
+        self.later: list[Callable[[], object]] = []  # work that a callback may not do itself
         self._audited_at = 0.0
         self._numbers = 0
         self._wake_from = library.waking_socket()
@@ -180,7 +182,7 @@ class PjsipEngine:
         return self.screening.strangers
 
     def drain(self) -> None:
-        """Tell who asks that no new calls are taken."""
+        """Answer 503 to new calls."""
         self.screening.draining = True
 
     def trust(self, media_sources: tuple[Network, ...]) -> None:
@@ -441,7 +443,7 @@ def name_in(uri: str) -> str:
 
 
 def address_in(uri: str) -> tuple[str, ...]:
-    """The address of a SIP URI; none where it names a host, or is no URI."""
+    """The address of a SIP URI; None if it names a host, or is no URI."""
     try:
         host, _ = uri_host(uri)
         return (str(ipaddress.ip_address(host)),)
@@ -470,6 +472,6 @@ class Names:
             self._wake()
 
     def answers(self) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-        """Those that have come since: legs, hosts, and their addresses; none where it is not found."""
+        """Those that have come since: legs, hosts, and their addresses; none for a host that is not found."""
         while not self._answers.empty():
             yield self._answers.get()

@@ -1,24 +1,21 @@
-"""Legs: what the library calls becomes a report, and nothing is decided here.
+"""Legs turn the library's callbacks into reports; nothing is decided here.
 
     Leg, Player, Ear    the native objects with callbacks
-    Referring           REFER on one leg, both ways, without the library's own transfers: those dial
-    whatever
-                        a message names. A REFER that comes is answered at once, by what the flow has
-                        allowed
-                        beforehand; the library asks nobody then. What becomes of it is told by NOTIFY. A
-                        REFER of ours is an ordinary request of the dialog, and so is each NOTIFY after it.
+    Referring           REFER on one leg, both ways, without the library's own transfers: those dial any
+                        target that a message names. An incoming REFER is answered at once, by the targets
+                        that the flow has allowed beforehand; the library asks nobody then. NOTIFYs report
+                        how it goes. A REFER of ours is an ordinary request of the dialog, and so is each
+                        NOTIFY after it.
 
-And what is due for them later, which `poll` of each does:
+Their later duties, which `poll` of each does:
 
-    Awareness    who is recorded is told so in SDP (RFC 7866 section 6.1), where the device says that it
+    Awareness    tells a device in SDP that it is recorded (RFC 7866 section 6.1), if the device says that it
                  understands. A change goes out as a re-INVITE, one at a time and only while the leg can
-                 take
-                 one: not while it holds us, where an offer of ours might end its hold, and after a glare
-                 only
-                 once its time is over.
+                 take one: not while it holds us, as an offer of ours might end its hold, and after a glare
+                 only once its time is over.
     Doubt        legs from which nothing comes though they say that they send: many phones that hold offer
                  music of their own and send nothing
-    Leaving      legs that are given up: those for which nothing has answered can't be told so yet, for a
+    Leaving      legs that are given up: while nothing has answered, a leg can't be cancelled, for a
                  CANCEL waits for a provisional response (RFC 3261 section 9.1)
 """
 
@@ -65,7 +62,7 @@ MOVED = 302  # or another of RFC 3261 section 21.3: none is followed
 
 
 class LegOwner(Owner, Protocol):
-    """What legs tell the engine, beyond what they report."""
+    """The protocol by which legs call the engine, beside their reports."""
 
     def signalled(self, leg: "Leg", address: str) -> None:
         """The leg's SIP comes from this address."""
@@ -148,12 +145,12 @@ class Leg(pj.Call):
         self.incoming = call_id >= 0
         self.telephone_event = False
         self.record_aware = False
-        self.indication: e.Indication = "off"  # what its device is to know of the tap
+        self.indication: e.Indication = "off"  # the state of the tap for its device
         self.reached = False  # something has answered the INVITE
         self.farewell: pj.CallOpParam | None = None  # how to hang up as soon as that is so
         self.invite = 0  # our INVITE under way, as a native pointer
         self.uri = self.display = self.realm = ""
-        self.source = ""  # where its latest message came from, as the socket says
+        self.source = ""  # the source of its latest message, by the socket
         self.headers: Headers = ()
         self.hops = MAX_FORWARDS
         self.ear: Ear | None = None
@@ -163,7 +160,7 @@ class Leg(pj.Call):
         self.held = False
         self.silent_by_sdp = False  # the SDP says that it sends nothing
         self.failed = False
-        self.refused = False  # what it describes is not acceptable
+        self.refused = False  # its description is not acceptable
         self.has_media = False  # SDP has been agreed upon
         self.audio = 0  # which section of the SDP is the one that is used
         self.received = -1
@@ -179,7 +176,7 @@ class Leg(pj.Call):
             self.engine.signalled(self, address[0])
 
     def reads(self, message: str) -> None:
-        """What the device says of recording, in any message of the leg's that comes in."""
+        """Read the device's attributes about recording, in any incoming message of the leg."""
         self.record_aware = self.record_aware or record_aware(message)
         if declines_recording(body_of(message)):
             self.tell(e.RecordingDeclined(self.number))
@@ -336,7 +333,7 @@ class Leg(pj.Call):
         return pj.PJSIP_REDIRECT_STOP
 
     def refuses(self, reason: NotAcceptable) -> None:
-        """What the other side has answered to an offer of ours can't be taken: it hears BYE.
+        """The other side's answer to an offer of ours can't be taken: it gets BYE.
 
         Within a call an answer that takes the audio away changes nothing.
         """
@@ -345,7 +342,7 @@ class Leg(pj.Call):
             self.fails(f"its session description: {reason}")
 
     def fails(self, reason: str) -> None:
-        """What it needs can't be had: it is over, with 503 where it was not answered yet."""
+        """End a leg whose needs can't be met, with 503 if it was not answered yet."""
         if not self.failed:
             self.failed = True
             self.engine.settings.report(LegFailed(self.number, reason))
@@ -394,10 +391,10 @@ class Referred(Protocol):
 
 
 class Referring:
-    """What a leg has asked for and been asked. It does not hold the leg: that would outlive its call."""
+    """The REFERs of a leg, both ways. It does not hold the leg: that would outlive its call."""
 
     def __init__(self) -> None:
-        self.allowed: tuple[str, ...] = ()  # where one REFER of the leg's may lead
+        self.allowed: tuple[str, ...] = ()  # the targets of one REFER of the leg's
         self._asked = 0  # how many of its REFERs have been accepted
         self._event = "refer"  # of the NOTIFYs about the last of them
         self._awaited = False  # a REFER of ours has no answer yet
@@ -494,11 +491,11 @@ class Referring:
         return id in self._earlier if id is not None else over and status == unclosed
 
 
-OFFER_AGAIN_S = 0.2  # where the engine was in the middle of another offer
+OFFER_AGAIN_S = 0.2  # for an engine in the middle of another offer
 
 
 class Awareness:
-    """The legs that do not know yet what has changed, and those that have been told something."""
+    """The legs that have yet to learn of a change, and those that have."""
 
     def __init__(self) -> None:
         self._due: dict[Leg, float] = {}  # when to try
@@ -532,7 +529,7 @@ class Awareness:
         self._told.clear()
 
     def poll(self, now: float) -> None:
-        """Tell who can be told. Never within a callback."""
+        """Send the re-INVITE to legs that can take it. Never within a callback."""
         for leg, due in list(self._due.items()):
             if due > now or leg.held:
                 continue
@@ -554,7 +551,7 @@ NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothin
 class LookedAt(Protocol):
     @property
     def pending(self) -> bool:
-        """Whether something in it waits for its time, or for something that nobody tells of."""
+        """Whether something in it waits for its time, or for a change that no callback reports."""
 
 
 def look_s(first_packet: bool, *parts: LookedAt) -> float:
@@ -615,7 +612,7 @@ class Doubt:
                 leg.tell(e.MediaLost(leg.number))
 
 
-LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
+LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, and get its CANCEL
 ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
 
 

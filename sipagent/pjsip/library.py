@@ -1,16 +1,14 @@
-"""The library: its settings, each with its reason, and what is asked of it where pjsua2 has no way.
+"""The library: its settings, each with its reason, and calls for which pjsua2 has no way.
 
 settings      of the endpoint, its transports, its accounts and its threads
 functions     pjsip's own, by ctypes, as pjsua calls them: answers, headers, limits
-memory        what is read and written in the library's own memory; each is tried at the start
-negotiated    what the other side of a leg has agreed to in SDP, whichever message it came in: pjsua2
-              shows no ACK that answers an offer of ours within a call, but the negotiator knows that
-              answer
-RTP           what the library knows of a leg's stream; `index` is the section of the SDP that is used
+memory        reads and writes in the library's own memory; each is tried at the start
+negotiated    the SDP that the other side of a leg has agreed to, in any message: pjsua2 shows no ACK
+              that answers an offer of ours within a call, but the negotiator knows that answer
+RTP           the library's facts about a leg's stream; `index` is the section of the SDP that is used
               (RFC 4566 section 5.14). Of a call without a number the library knows nothing, and would
-              end
-              the process if it were asked
-`tell`        what the library says of itself, without taking a port: in a process of its own
+              end the process if it were asked
+`tell`        sends the library's facts about itself from a process of its own, without taking a port
 """
 
 import ctypes
@@ -45,14 +43,17 @@ LIBRARY.pj_log_get_log_func.restype = ctypes.c_void_p
 LIBRARY.pj_ioqueue_name.restype = ctypes.c_char_p
 LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 
-CLOCK, MEDIA = "clock", "media"  # its threads: the bridge's ticks, and who takes RTP from the sockets
+CLOCK, MEDIA = (
+    "clock",
+    "media",
+)  # its threads: one for the bridge's ticks, one that takes RTP from the sockets
 REAL_TIME = 1  # the lowest such priority: before all normal threads, after the kernel's own
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
 REQUEST_TIMEOUT = 408
 REQUEST_TERMINATED = 487
 SLOTS_A_CALL, FEWEST_SLOTS = 16, 254  # of the bridge; each port has a word or two for each of them
 SELECTED_FILES = 1024  # beyond, `select` reads and writes past its sets
-MANY_FILES = 1 << 20  # where there is no limit
+MANY_FILES = 1 << 20  # without a limit
 MANY = 4096  # more legs than any build has: the library lowers it to what it can do
 SRTP = {
     "off": pj.PJMEDIA_SRTP_DISABLED,
@@ -66,7 +67,7 @@ def endpoint_config(user_agent: str, calls: int) -> pj.EpConfig:
     """For a process that takes so many calls."""
     config = pj.EpConfig()
     config.uaConfig.threadCnt = 0  # SIP is handled in `poll` alone
-    config.uaConfig.mainThreadOnly = False  # a key (RFC 4733) is told by the media's thread, as it comes
+    config.uaConfig.mainThreadOnly = False  # the media's thread reports a key (RFC 4733) as it comes
     config.uaConfig.maxCalls = MANY
     config.uaConfig.userAgent = user_agent
     config.logConfig.level = config.logConfig.consoleLevel = 0
@@ -106,7 +107,7 @@ def open_transports(endpoint: pj.Endpoint, settings: EngineSettings) -> tuple[in
 
 
 def waking_socket() -> socket.socket:
-    """Whose datagrams end a poll."""
+    """A socket whose datagrams end a poll."""
     waking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     waking.bind(("127.0.0.1", 0))
     waking.setblocking(False)
@@ -216,7 +217,7 @@ def call_limit() -> int:
 
 
 def limits(players: int, files: int) -> EngineLimits:
-    """What this process has, once the library is begun; `players` and `files` are known elsewhere."""
+    """The library's limits in this process, once begun; `players` and `files` are known elsewhere."""
     slots = int(LIBRARY.pjsua_conf_get_max_ports())
     return EngineLimits(call_limit(), players, _handles(), slots, files)
 
@@ -328,7 +329,7 @@ def hurry(name: str) -> bool:
     """Put threads of this process before all else that the machine does; False where none has that name yet.
 
     From 2.16 on the library asks real-time priority for its clock alone. Where processors are short such a
-    clock finds the jitter buffers empty: silence is sent and recorded, and what comes later is left out.
+    clock finds the jitter buffers empty: silence is sent and recorded, and later packets are left out.
 
     It takes CAP_SYS_NICE or RLIMIT_RTPRIO. Without them all keep the priority of the process.
     """
@@ -381,8 +382,8 @@ def vector_can_be_read() -> bool:
 def let_go(call: pj.Call) -> None:
     """Have a call that is over forget its number, which the library may have given to another by now.
 
-    Whatever is ordered of it afterwards, its destructor's own hanging up included, would meet that other call
-    (pjproject issue 3856). It is as one that was never dialled then.
+    Any later order to it, its destructor's own hanging up included, would meet that other call (pjproject
+    issue 3856). Without a number it is like a call that was never dialled.
     """
     _number_of(call).value = NO_CALL
 
@@ -420,7 +421,7 @@ def _number_of(call: pj.Call) -> ctypes.c_int:
 T = TypeVar("T")
 
 LONGEST_SDP = 8192  # bytes of SDP
-# Where the invite session names its dialog; the negotiator is the second word after that (sip_inv.h).
+# The offset of the dialog in the invite session; the negotiator is the second word after that (sip_inv.h).
 FIRST_WORD, LAST_WORD = 4, 32
 POINTER = ctypes.sizeof(ctypes.c_void_p)
 NEGOTIATED = 4  # a negotiator's state: no offer waits for its answer (sdp_neg.h)
@@ -448,7 +449,7 @@ def remote_sdp(call: int) -> str:
 
 
 def _of_negotiator(call: int, ask: Callable[[int], T]) -> T | None:
-    """What is asked of a call's negotiator; None where there is none."""
+    """The answer of a call's negotiator; None without one."""
     pjsua_call, dialog = ctypes.c_void_p(), ctypes.c_void_p()
     if LIBRARY.acquire_call(b"sdp", call, ctypes.byref(pjsua_call), ctypes.byref(dialog)):
         return None
@@ -491,19 +492,19 @@ def rtp_counted(call: pj.Call, index: int) -> tuple[int, int]:
 
 
 def rtp_peer(call: pj.Call, index: int) -> Address | None:
-    """Where SDP wants our sound; None where it goes nowhere (a hold by 0.0.0.0), or not over IPv4."""
+    """The address to which SDP wants our sound; None if there is none (a hold by 0.0.0.0) or not IPv4."""
     info = _of_call(call, call.getStreamInfo, index)
     return ipv4(info.remoteRtpAddress) if info else None
 
 
 def rtp_sender(call: pj.Call, index: int) -> Address | None:
-    """Where the last packet has come from."""
+    """The source of the last packet."""
     info = _of_call(call, call.getMedTransportInfo, index)
     return ipv4(info.srcRtpName) if info else None
 
 
 def rtp_port(call: pj.Call, index: int) -> int:
-    """Where the leg's RTP comes to; 0 where there is none."""
+    """The port to which the leg's RTP comes; 0 if none."""
     info = _of_call(call, call.getMedTransportInfo, index)
     return int(info.localRtpName.rpartition(":")[2] or 0) if info else 0
 
@@ -534,7 +535,8 @@ MANY_CALLS = 1024
 def tell(connection: "Connection[tuple[str, EngineLimits, str], None]") -> None:
     """Send over a pipe its version, what one process has, and its TLS library.
 
-    The process is this, so the library can't end who asks. It ends without the second that the library takes.
+    A process of its own does this, so the library can't end the asker. It skips the second that the library
+    takes to end.
     """
     endpoint = _begun()
     version = endpoint.libVersion()
@@ -551,7 +553,8 @@ def _begun() -> pj.Endpoint:
 
 
 def _limits(endpoint: pj.Endpoint) -> EngineLimits:
-    """Counted: no function tells of players. The bridge has as many places as it is asked for (`setup`)."""
+    """Count players by making them: no function tells their limit. The bridge has as many places as it is
+    asked for (`setup`)."""
     files = raise_files()
     endpoint.audDevManager().setNoDev()
     return limits(_players(), files)

@@ -1,12 +1,12 @@
-"""Whose RTP each leg hears: what `MediaSource` decides, carried out on the library's sockets.
+"""Carries out `MediaSource`'s decisions, whose RTP each leg hears, on the library's sockets.
 
-The library reads them on a thread of its own, and takes to whoever sends ten packets (pjmedia's
+The library reads them on a thread of its own, and switches to any peer that sends ten packets (pjmedia's
 PJMEDIA_RTP_NAT_PROBATION_CNT): so the kernel decides instead (`sipagent.sip.packet_filter`). They are
 found among the process's own descriptors by the ports that they are bound to.
 
-A socket hears nobody from its birth on, and then the leg's own peer. What the kernel keeps from it is
-counted. Who has sent that is asked once: for a moment others' packets come without their content. The
-library passes over those as over keep-alives, but for the address.
+A socket hears nobody from its birth on, and then the leg's own peer. The kernel counts the packets that it
+drops. Their sender is looked for once: for a moment others' packets come without their content. The library
+takes those for keep-alives, and notes their address.
 """
 
 import os
@@ -144,8 +144,8 @@ class _Watch:
     """`since`: when a peer was agreed upon (monotonic s), with so many `packets` by then.
 
     `awaited`: packets beyond which the leg has been heard since its answer; None: nobody asks. `heard`:
-    whether that peer has been. `dropped`: how many packets of others have been told of; `asked`: since when
-    it is asked whose they are (monotonic s); `stranger`: the answer, as far as there is one.
+    whether that peer has been. `dropped`: how many packets of others have been reported; `asked`: since when
+    their sender is looked for (monotonic s); `stranger`: the sender, once found.
     """
 
     source: MediaSource
@@ -206,7 +206,7 @@ class Sources:
         self._admit(leg, watch)  # also where nothing is new but the socket
 
     def answered(self, leg: Leg) -> None:
-        """Have the first packet be told; of an operator's, what came before the answer is early media."""
+        """Await the first packet; of an operator's, packets before the answer are early media."""
         watch = self._watch(leg)
         watch.since = time.monotonic()
         watch.awaited = 0 if leg.incoming else library.rtp_counted(leg, leg.audio)[0]
@@ -224,7 +224,7 @@ class Sources:
         self._of.clear()
 
     def poll(self, now: float) -> None:
-        """See who sends, and who has sent in vain."""
+        """Look for new packets of the peer, and for dropped ones of others."""
         for leg, watch in list(self._of.items()):
             if watch.looks:
                 self._try(leg, lambda: self._look(leg, watch, now))  # noqa: B023 - done at once
@@ -264,10 +264,10 @@ class Sources:
         if port := library.rtp_port(leg, leg.audio):
             self._sockets.admit(port, watch.source)
             watch.asking = False
-            watch.dropped = self._sockets.dropped(port)  # what was kept from it before is not held against it
+            watch.dropped = self._sockets.dropped(port)  # packets dropped before are not counted against it
 
     def _count(self, leg: Leg, watch: _Watch, now: float) -> None:
-        """What is kept from a leg while it may still come to hear more is not told: it may be its own."""
+        """Do not report packets dropped while the leg may still accept another peer: they may be its own."""
         if not watch.source.settled or not (port := library.rtp_port(leg, leg.audio)):
             return
         packets = self._sockets.dropped(port) - watch.dropped
@@ -282,7 +282,7 @@ class Sources:
             self._settings.report(report)
 
     def _hear_answer(self, leg: Leg, watch: _Watch, last: bool) -> None:
-        """Who the others are, if the library has seen one by now; else at the `last` look nobody."""
+        """The sender of the others, if the library has seen one by now; else at the `last` look nobody."""
         sender = library.rtp_sender(leg, leg.audio)
         if sender and not watch.source.admits(sender):
             watch.stranger = sender[0]

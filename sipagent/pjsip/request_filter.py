@@ -1,8 +1,8 @@
-"""A module of pjsip's that sees each message first, and says what becomes of a request (`request_rules`).
+"""A module of pjsip's that sees each message first, and decides about a request (`request_rules`).
 
-pjsua2 asks about an INVITE only once its sockets are open, and about other requests never. What is to
-wait is cloned, as pjsip's own layers do it, and put to them later. Session descriptions, also those of
-responses, the library sees as `session_description` writes them.
+pjsua2 asks about an INVITE only once its sockets are open, and about other requests never. A request that
+has to wait is cloned, as pjsip's own layers do it, and put to them later. The library sees session
+descriptions, also those of responses, as `session_description` writes them.
 
 `Received` is a message as the library has read it. The parts that are SDP are those that the library
 itself has found: no second reader of heads and multiparts could be as sure of them.
@@ -68,7 +68,7 @@ class _Body(ctypes.Structure):
 
 
 class _Header(ctypes.Structure):
-    """What every header of pjsip's begins with, and a list of them is."""
+    """The fields with which every header of pjsip's begins; a list of them has the same."""
 
     _fields_ = (("before", ctypes.c_void_p), ("next", ctypes.c_void_p), ("more", ctypes.c_void_p * 6))
 
@@ -227,7 +227,7 @@ def _written(header: int) -> str:
 
 FIRST = 9  # a priority behind that of transports (8), before transactions (16)
 NAME = b"mod-sipagent"
-TAKEN, LEFT = 1, 0  # what a module answers: nobody else sees the message, or the next one does
+TAKEN, LEFT = 1, 0  # a module's answers: nobody else sees the message, or the next one does
 
 OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 LIBRARY.pjsip_generic_string_hdr_create.restype = ctypes.c_void_p
@@ -387,7 +387,7 @@ class RequestFilter:
         self._held.append(_Held(time.monotonic() + seconds, clone.value or 0, waits))
 
     def _let_go(self, of: Request) -> None:
-        """What is held back of this dialog."""
+        """The requests of this dialog that are held back."""
         for one in [one for one in self._held if one.request.dialog == of.dialog]:
             self._held.remove(one)
             LIBRARY.pjsip_rx_data_free_cloned(ctypes.c_void_p(one.clone))

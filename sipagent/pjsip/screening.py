@@ -1,6 +1,6 @@
-"""What stands before the library: the kernel's filter on its SIP sockets, and the rules for each message.
+"""The guards before the library: the kernel's filter on its SIP sockets, and the rules for each message.
 
-SipSockets        has the kernel keep out by address whoever can have no business here, before a parser of C
+SipSockets        has the kernel keep out by address anybody with no business here, before a parser of C
                   reads anything: only callers, hosts that we call, and peers of a call may send. The rest is
                   judged message by message.
 DigestChallenges  decides who gets a digest (RFC 3261 section 22): on an operator's leg the PBX, on a caller's
@@ -129,7 +129,7 @@ class DigestChallenges:
         self.come_from(settings.callers, settings.pbx)
 
     def come_from(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
-        """Whom callers' legs may be asked by, and the hosts of whom operators' legs may."""
+        """Set the networks that may challenge callers' legs, and the hosts that may challenge operators'."""
         self._trunk = trunk
         self._pbx = {host: self._pbx.get(host, _addresses(host)) for host in pbx}
 
@@ -172,7 +172,7 @@ class DigestChallenges:
         return known
 
     def _look_at(self, realm: str, sender: str, account: SipAccount, of: Side, *, known: bool) -> None:
-        """Tell of who is refused, once."""
+        """Report each refused address once."""
         if known and (account.realm in ("", realm) or not account.learns):
             return
         refused = ChallengeRefused(sender, realm, of, account.realm if known else None)
@@ -279,7 +279,7 @@ class Screening:
         return self._filter.due
 
     def poll(self, now: float) -> None:
-        """Judge again what has waited, and let in who takes part in a call by now."""
+        """Judge waiting requests again, and let in peers that take part in a call by now."""
         self._filter.poll(now)
         if now - self._counted_at > COUNT_S:
             self._counted_at = now
@@ -383,7 +383,7 @@ class Screening:
         return Refuse(488, (MOVED.header,)) if moved else Pass()
 
     def _farewell(self, request: Request) -> Verdict:
-        """What has come of a leg before its BYE is heard first: the library forgets it with the call."""
+        """Have a leg's sound from before its BYE heard first: the library forgets it with the call."""
         leg = self._leg(request.call_id)
         if leg is None:
             return Pass()
@@ -395,10 +395,10 @@ class Screening:
         return Pass()
 
     def _responded(self, message: str, sdp: Described | NotAcceptable | None) -> Described | None:
-        """What the library is to see of a response's description: of a phone that rings it is kept until the
+        """The description of a response, as the library is to see it: a ringing phone's is kept until the
         answer.
 
-        Where a first one does not suit it and a second one does, the library ends the process.
+        If a first one does not suit it and a second one does, the library ends the process.
         """
         response = read_response(message)
         if response.method not in WITH_BODY:
@@ -438,7 +438,7 @@ class Screening:
                     self._engine.settings.report(RefusedByEngine(status, source, request.message))
 
     def _expect(self, request: Request) -> None:
-        """What an offer within a dialog opens beside its leg's sockets is closed with the answer."""
+        """Sockets that an offer within a dialog opens beside its leg's are closed with the answer."""
         if request.to_tag:
             self._closes(request.opens(self._audio_at(request)))
         elif request.method == "INVITE":

@@ -1,4 +1,4 @@
-"""The library's conference bridge: what each leg hears, and who hears it. All of it on the SIP thread.
+"""The library's conference bridge: joins legs, players and ears. All of it on the SIP thread.
 
 A native object is never let go of while the bridge may still use it: players and ears go a moment after they
 are disconnected, and an ear, which the bridge's clock calls, is used again and never destroyed meanwhile.
@@ -50,7 +50,7 @@ class SoundEngine:
         self._ears: list[Ear] = []  # not in use
         self._retired: list[tuple[float, Player | Ear]] = []  # until when they are kept
         self._playing = 0  # players, those that are kept included
-        self._waiting: dict[Leg, _Waiting] = {}  # whoever has waited longest first
+        self._waiting: dict[Leg, _Waiting] = {}  # the leg that has waited longest first
         self._ticking = False
         self._media_thread = MediaThread()
         self._to_hurry: set[str] = set()  # threads, by name, once they are there
@@ -73,7 +73,7 @@ class SoundEngine:
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
 
     def stop(self, legs: Iterable[Leg]) -> None:
-        """Let everything go, once these legs have been told their end."""
+        """Let everything go, once these legs have their BYE."""
         if self._device:
             self._device.setNoDev()  # stops the clock, which calls the ears
         for leg in legs:

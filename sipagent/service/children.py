@@ -1,5 +1,4 @@
-"""The supervisor's children: what they are given, what is said over their pipes, how they are started and
-watched.
+"""The supervisor's children: their specifications, the messages over their pipes, their start and watch.
 
 A child is a worker, which takes calls, the registrar or the detector. At its start it is given a
 specification: plain values, which know nothing of the engine. Messages are frozen values over one pipe a
@@ -8,14 +7,14 @@ the supervisor has died, to the supervisor that the child has. `SupervisorLink` 
 sending and receiving never make the SIP thread wait; `Child` is the supervisor's.
 
 Children are forked from a server that has imported what they need (`multiprocessing`, method forkserver),
-so that one more costs milliseconds, and little extra memory. What they run is named, not imported: the
+so that one more costs milliseconds, and little extra memory. Their code is named, not imported: the
 supervisor does not load the engine's library. The signals of a terminal or of an administrator are only
-for the supervisor: in children they are blocked, and it tells them what to do. What the kernel says of a
-process (pidfd_open(2)) is also true if that server has died. The server's socket is in a folder
+for the supervisor: in children they are blocked, and it sends them orders. The kernel reports the end of a
+process (pidfd_open(2)) even if that server has died. The server's socket is in a folder
 (`own_folder`) that is always removed: by this process, or by the next one. Its name tells its owner, and
 a lock on it, which ends with the process, whether it is in use (flock(2)).
 
-`engine_limits`: what the engine has of everything that can run out, asked once of a child, which ends.
+`engine_limits`: a child process starts one engine, counts its legs, players and sockets, and ends.
 """
 
 import fcntl
@@ -65,7 +64,7 @@ def own_folder(purpose: str) -> Path:
     for left in base.glob(f"{prefix}*"):
         with _locked(left) as nobodys:
             if nobodys:
-                shutil.rmtree(left, ignore_errors=True)  # what cannot be removed does no harm
+                shutil.rmtree(left, ignore_errors=True)  # a folder that cannot be removed does no harm
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -137,13 +136,13 @@ ToSupervisor = Ready | Alive | CallerRefused | NotRegistered | RealmLearnt | Boa
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
+    """A worker and its addresses. `rules.calls` is how many calls it takes at a time.
 
     `listen`: where it receives SIP, host and port; `edge`: the SIP URI for all that it sends and receives;
-    `tokens`: by which they know each other; `media_address`: where it receives RTP, on the UDP ports from the
-    first to the last of `rtp_ports`; `players`: how many sounds its engine plays at once. `refused`: receipts
-    of callers whose refusal was the last message of its predecessor. `detector`: the one to ask about speech;
-    None: no detector.
+    `tokens`: the secrets by which they know each other; `media_address`: where it receives RTP, on the UDP
+    ports from the first to the last of `rtp_ports`; `players`: how many sounds its engine plays at once.
+    `refused`: receipts of callers whose refusal was the last message of its predecessor. `detector`: the
+    one to ask about speech; None: no detector.
     """
 
     index: int
@@ -167,7 +166,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class RegistrarSpec:
-    """Where the trunk's account is, host and port; `edge`, `tokens`: as a worker's."""
+    """The address of the trunk's account, host and port; `edge`, `tokens`: as a worker's."""
 
     listen: tuple[str, int]
     edge: str
@@ -206,7 +205,7 @@ REGISTRAR = "registrar"
 
 
 def worker_name(index: int) -> str:
-    """What a worker is called in the log."""
+    """The name of a worker in the log."""
     return f"worker-{index}"
 
 
@@ -340,7 +339,7 @@ def _run(target: str, connection: "Connection[Any, Any]", *arguments: Any) -> No
 
 
 def asked(target: str, *arguments: Any) -> Any:
-    """What `target(connection, *arguments)` sends from a new process. Raises EOFError: it died."""
+    """The value that `target(connection, *arguments)` sends from a new process. Raises EOFError: it died."""
     child = Child(target, target, *arguments)
     try:
         return child.connection.recv()

@@ -1,17 +1,15 @@
-"""This host among others that share a database: the operators' board, what it ships, and what it completes.
+"""This host among others that share a database: the operators' board, shipping, and lost hosts' calls.
 
-`HostBoard`: the board of this host, its own or the one that all hosts share. Only where `cluster` names
-this host is there anything to start, to stop, and to say of it.
+`HostBoard`: the board of this host, its own or the one that all hosts share. It has something to
+start, stop and report only if `cluster` names this host.
 
-`Shipping` takes what the calls of this host write to the database that hosts share, and says there that
-it lives. The thread `shipping` waits for a word of whoever writes (`wakes`), lets what belongs together
-come together, ships it, and renews the lease. Where the database is away, all waits in the journal: no
-call waits for it.
+`Shipping` copies the rows of this host's calls to the database that hosts share, and renews the host's lease
+there. The thread `shipping` is woken by each writer (`wakes`), waits a moment for rows that belong together,
+and ships them. While the database is away, all waits in the journal: no call waits for it.
 
-`Completing` does for hosts that are lost what they cannot do themselves, and for this one what others
-have decided. The thread `lost`: calls of a host whose lease has ended get their receipts, its recordings
-are closed or erased. And where another host took this one for lost, what it erased is erased here, what
-it holds is held.
+`Completing` finishes the calls of lost hosts, and obeys here what others have decided. The thread `lost`
+writes the receipts of a host whose lease has ended, and closes or erases its recordings. If another host
+took this one for lost, recordings that it erased are erased here, and those it holds are held.
 """
 
 import queue
@@ -84,7 +82,7 @@ class HostBoard:
         return 0 if self._shared is None else self._shared.losses
 
     def lacks(self) -> list[str]:
-        """What is missing, in words of a status."""
+        """The missing parts, in words of a status."""
         return ["the shared board of operators is away"] if self.shared is False else []
 
 
@@ -128,8 +126,8 @@ class ShippingFigures:
 
 
 class Shipping:
-    """The thread `shipping`. `alert` and `after`, which is told what others' changes mean for this host's
-    files, are called on it; so is `presence`."""
+    """The thread `shipping`. It calls `alert`, `presence`, and `after` with the effects of others' changes on
+    this host's files."""
 
     def __init__(
         self,
@@ -150,14 +148,14 @@ class Shipping:
         self._shared: SharedStore | None = None
         self._shipper: Shipper | None = None
         self._renews_at = 0.0
-        self._again_s = 0.0  # where the last attempt failed
+        self._again_s = 0.0  # after a failed attempt
         self._told: dict[str, float] = {}  # alarms, and when
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
 
     @property
     def figures(self) -> ShippingFigures:
-        """What was seen last; a database that lets one wait is not up. Any thread."""
+        """The latest state; a database that makes us wait is not up. Any thread."""
         asked = self._asked
         silent = asked is not None and time.monotonic() - asked > SILENT_S
         return replace(self._seen, up=False) if silent else self._seen
@@ -214,7 +212,7 @@ class Shipping:
         while not self._over.is_set() and (sent := shipper.ship(self.presence())) is not None:
             self._heed(sent)
             if 0 < sent.entries < BATCH:
-                break  # what is written meanwhile comes together first
+                break  # rows written meanwhile go along
             self._look()
         if time.monotonic() >= self._renews_at:
             self._heed(shipper.renew(self.presence()))
@@ -287,7 +285,7 @@ class Shipping:
 
 
 COMPLETING_FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
-TELL_AGAIN_S = 60.0  # after which what failed is told again
+TELL_AGAIN_S = 60.0  # after which a failure is logged again
 
 
 class Completing:
@@ -313,7 +311,8 @@ class Completing:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, and wait for what it is at; not for a database that stands still: all may be repeated."""
+        """Stop it once its present job is done; do not wait for a database that hangs: all may be
+        repeated."""
         self._over.set()
         self._due.set()
         self._thread.join(SILENT_S)
@@ -338,7 +337,7 @@ class Completing:
             step()
         except TryAgain:
             self._answers_since = None
-            return  # `shipping` tells of it
+            return  # `shipping` logs it
         except COMPLETING_FAULTS as fault:
             self._fails("lost hosts", str(fault))
         except Exception as fault:  # noqa: BLE001 - a thread that died would look after no host
@@ -428,7 +427,7 @@ def _nothing(id: str) -> bool:
 
 @contextmanager
 def among_hosts(config: Config, alert: Callable[[str], None]) -> Iterator[Shipping | None]:
-    """Where hosts share a database: ship what is written here, and look after the others."""
+    """If hosts share a database: ship the rows written here, and look after the others."""
     if config.shared is None:
         yield None
         return

@@ -1,13 +1,13 @@
-"""How a running service is told what to do, watched and asked. Nothing here waits for a call.
+"""Signals, systemd and requests to a running service. Nothing here waits for a call.
 
-`alone_on` is the lock by which one agent at a time is at work on a database.
+`alone_on` is the lock that lets one agent at a time work on a database.
 
 Signals become `Orders`, kept until the service's thread reads them.
 
-systemd, if it has started the service, is told (sd_notify(3)):
+The service reports to systemd, if that has started it (sd_notify(3)):
 
     READY=1               calls can come
-    STATUS=…              how many calls are up, and what is missing; when it has changed
+    STATUS=…              how many calls are up, and which parts are missing; at each change
     WATCHDOG=1            the thread that all calls depend on is running
     RELOADING=1           a SIGHUP is being obeyed; READY=1 follows
     STOPPING=1            it drains
@@ -106,8 +106,8 @@ LAST_WORK_S = 60.0  # after the last call: recordings are finished, and the edge
 
 
 class Systemd:
-    """For one thread. `address`: of the socket to tell it to, a path, or abstract with an `@`; without one,
-    nothing is told. `watchdog_s`: after so long without a sign this process is ended; 0: never. Times are
+    """For one thread. `address`: of the socket to write to, a path, or abstract with an `@`; without one,
+    nothing is written. `watchdog_s`: after so long without a sign this process is ended; 0: never. Times are
     monotonic seconds.
     """
 
@@ -219,6 +219,6 @@ def scraped(address: HostPort, patience_s: float, limit: int | None = None) -> b
 
 
 def reachable(address: HostPort) -> HostPort:
-    """Where a program on this machine reaches who listens there."""
+    """The address at which a program on this machine reaches a listener there."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     return HostPort(loopback.get(address.host, address.host), address.port)

@@ -1,7 +1,7 @@
 """The detector's child: it loads the models, once for the machine, and answers all workers.
 
     thread             does
-    main               says every few seconds that questions are answered, until it is told to end
+    main               reports every few seconds that questions are answered, until the order to end
     detector-door      lets workers in
     detector-line      one for each worker: reads a question, has it judged in its turn, answers
 

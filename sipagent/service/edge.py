@@ -1,14 +1,14 @@
 """The edge as the supervisor sees it: it keeps it alive, and writes down the calls that it rejected.
 
-`EdgeCare` repeats what the edge has not received or has forgotten. What it must do is stored here and
-regularly compared with what it has been told: an order that did not reach it, or came before its restart,
+`EdgeCare` repeats orders that the edge has not received or has forgotten. It keeps the orders in force, and
+regularly compares them with those that were sent: an order that did not reach it, or came before its restart,
 is repeated. Times are monotonic seconds.
 
 `Rejections` keeps the calls that the edge has rejected before any worker saw them: no room, or too many
 at once. They come in bursts, and are written in batches, one transaction for each, with a pause in
 between, so that workers can write about calls in progress. The first of each hour have receipts, the
-others are counted together (`retention.rows.counts`). What a full disk or a busy database refuses is
-tried again with the next batch.
+others are counted together (`retention.rows.counts`). A batch that a full disk or a busy database
+refuses is tried again with the next one.
 """
 
 import queue
@@ -99,7 +99,7 @@ class Edge(Protocol):
 
 
 class Dropped:
-    """What to log of messages that the edge has dropped: how many, never their content. Pure."""
+    """The log line about messages that the edge has dropped: how many, never their content. Pure."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
@@ -171,7 +171,7 @@ class EdgeCare:
         self.due = 0.0
 
     def worker_ready(self, index: int) -> None:
-        """The worker takes calls. What the edge has under its name belongs to its dead predecessor."""
+        """The worker takes calls. Dialogs under its name at the edge belong to its dead predecessor."""
         self._bereft.add(index)
         self.active.add(index)
         self.due = 0.0
@@ -206,7 +206,7 @@ class EdgeCare:
             log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
 
     def counted(self, now: float) -> EdgeCounts | None:
-        """What it has dropped since its start, if it is time to ask again and it answers."""
+        """The messages dropped since its start, if it is time to ask again and it answers."""
         if now < self.count_due:
             return None
         self.count_due = now + COUNT_S
@@ -316,7 +316,7 @@ class Rejections:
         self._rules = rules
 
     def figures(self) -> Figures:
-        """What has been counted; any thread."""
+        """The counts; any thread."""
         return Figures(ended={ENDING: self._count} if self._count else {})
 
     # --- on the thread ---
@@ -410,7 +410,7 @@ class Rejections:
 
 
 def receipt_of(call: Told, ids: Ids, rules: Admission) -> Receipt:
-    """What is kept of a call that the edge has rejected."""
+    """The receipt of a call that the edge has rejected."""
     message = _message(call)
     return rejected(
         ids.new(call.at),

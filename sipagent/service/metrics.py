@@ -1,15 +1,13 @@
-"""The figures for Prometheus: counted where things happen, they get their names here, and are served.
+"""Names and serves the figures for Prometheus; other modules count them.
 
 Watch      looks at the store and the disk every minute. A look reads the store in pages, over its own
-           connection: it blocks no one, however many rows there are. If that takes long, it is done
-           less
+           connection: it blocks no one, however many rows there are. If that takes long, it is done less
            often.
-Metrics    copies plain counts of other threads and what `Watch` saw last: it waits for no lock, no disk
-           and no call. Nothing in it leads to a person. Counts start at zero with the process. What
-           `Watch` saw is of all hosts that share a database, but for disk and obstacles; all else is of
-           this one. (Names: Prometheus, "Metric and label naming".)
-serving    the port that Prometheus scrapes: HTTP without a login for anyone who can reach it; so keep
-it
+Metrics    copies plain counts of other threads and the latest look of `Watch`: it waits for no lock, no
+           disk and no call. Nothing in it leads to a person. Counts start at zero with the process. The
+           figures of `Watch` are of all hosts that share a database, but for disk and obstacles; all
+           others are of this host. (Names: Prometheus, "Metric and label naming".)
+serving    the port that Prometheus scrapes: HTTP without a login for anyone who can reach it; so keep it
            on loopback. A request costs the agent at most one short thread, of which there are few.
            Clients that ask too often, or read too slowly, are dropped; calls are not affected.
 """
@@ -76,7 +74,7 @@ class Observation:
 
 
 class Watch:
-    """The thread `watch`. `latest` is what it saw last; None if it could not look, or has not yet.
+    """The thread `watch`. `latest` is its last look; None if it could not look, or has not yet.
 
     `config` gives the present configuration; the places of files stay as they were at the start.
     """
@@ -176,7 +174,7 @@ class SharedBoard(Protocol):
 
 
 class Metrics(Collector):
-    """What the parts of a running service have counted."""
+    """The counts of a running service's parts."""
 
     def __init__(
         self,

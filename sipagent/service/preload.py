@@ -1,4 +1,4 @@
-"""What every worker needs, imported once in the server that they are forked from."""
+"""Imports every worker's modules once, in the server from which workers are forked."""
 
 import encodings.idna  # the first address of a process brings it
 import gc
@@ -14,4 +14,4 @@ from sipagent.service import registrar, worker
 __all__ = ["encodings", "holidays", "library", "registrar", "worker"]
 
 gc.collect()
-gc.freeze()  # what is shared stays so: the collector would write into its pages
+gc.freeze()  # shared pages stay shared: the collector would write into them

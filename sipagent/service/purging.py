@@ -1,11 +1,11 @@
 """The automatic purge: at the start of the service, and every hour after that.
 
-Each turn reports what keeps calls from being recorded, and checks the clock: with a wrong clock it would
-remove what must be kept. Then it purges, reports what needs a person (what should be gone, holds whose review
-is overdue), and has the chain's head stamped. Every error is reported, and the next turn tries again.
+Each turn reports obstacles to recording, and checks the clock: with a wrong clock it would remove recordings
+that must be kept. Then it purges, reports matters that need a person (files that should be gone, holds whose
+review is overdue), and has the chain's head stamped. Every error is reported, and the next turn tries again.
 
-What should have been erased in its call, and could not be, is tried again every minute, without looking at
-the clock.
+A recording that should have been erased in its call, and could not be, is tried again every minute, without
+looking at the clock.
 """
 
 import threading
@@ -31,7 +31,7 @@ from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.enrol.keeping import expire
 
-PURGING = "purge"  # what one host does at a time
+PURGING = "purge"  # one host at a time does this
 EVERY_S = 3600.0
 ERASE_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking for what must be erased
@@ -58,7 +58,7 @@ class Purging:
         self._alert = alert
         self._read_clock = read_clock
         self._suspended = False
-        self._unerased: dict[str, float] = {}  # what cannot be removed, and when that was reported
+        self._unerased: dict[str, float] = {}  # files that cannot be removed, and when that was reported
         self._over = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purge")
@@ -169,7 +169,7 @@ class Purging:
                 self._alert(f"{id} must be erased, and is not: {reason}; it is tried again every minute")
 
     def _erase_shared(self, failed: list[tuple[str, str]]) -> None:
-        """What hosts that are gone have left; what a living one is at, it does as well."""
+        """Erase the recordings that lost hosts have left to be erased; a living host erases its own, too."""
         with store_of(self._place) as store, store.alone(PURGING) as alone:
             if alone:
                 for id in erase_pending(archive_of(self._place, store), datetime.now(UTC), failed):

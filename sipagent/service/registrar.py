@@ -80,7 +80,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: Regis
 
 
 class RegistrarEngine(Protocol):
-    """What registering needs of an engine."""
+    """The part of an engine that registering needs."""
 
     def poll(self, timeout_s: float) -> None: ...
 
@@ -124,7 +124,7 @@ def _take(engine: RegistrarEngine, report: Report, send: Send, registrar: Regist
 
 
 def _leave(engine: RegistrarEngine, inbox: Inbox) -> None:
-    """Unregister, and wait a moment for the answer: the registrar may ask who is leaving."""
+    """Unregister, and wait a moment for the answer: the registrar may challenge it."""
     engine.unregister()
     until = time.monotonic() + FAREWELL_S
     while time.monotonic() < until:

@@ -1,9 +1,9 @@
-"""What is made from the configuration at the start and at each reload: rules of calls, seed, detectors.
+"""Makes rules of calls, seed and detectors from the configuration, at the start and at each reload.
 
-A reload changes this, and some keys wait for a restart: for one process, and for workers behind an edge.
-The file is in force, except the keys that wait: all of these stay as they were. So what depends on one of
-them still fits the rest: a notice and the detector of the words that it asks for, a worker's folder and
-the one that is purged. If the new and the waiting keys do not fit together, the whole reload is refused.
+Some keys wait for a restart: for one process, and for workers behind an edge. After a reload the file is in
+force, except for those keys: all of them stay as they were. So values that belong together still fit: a
+notice and the detector of the words that it asks for, a worker's folder and the one that is purged. If the
+new and the waiting keys do not fit together, the whole reload is refused.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from sipagent.logs import alert
 from sipagent.text.notice import promises, unkept
 from sipagent.voice.detectors import Detectors, detectors, keys_alone, loaded
 
-PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
+PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # the keys and words that notices promise must count
 
 
 def rules_of(config: Config) -> Admission:
@@ -93,7 +93,7 @@ LISTENED_FOR = (
     *("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model", "refusal.heads"),
     "refusal.second",
 )
-"""What the detectors depend on: also the mode, since words that accept count in only one mode."""
+"""The values that the detectors depend on: also the mode, since words that accept count in only one mode."""
 
 ALWAYS: Mapping[str, str] = {
     **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
@@ -120,7 +120,7 @@ BEHIND_EDGE: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What is in force from now on; `waits`: the keys that need a restart, with the reason."""
+    """The configuration in force from now on; `waits`: the keys that need a restart, with the reason."""
 
     config: Config
     rules: Admission

@@ -1,9 +1,9 @@
 """Two threads of a host that keeps recordings as objects: one sends up, one removes.
 
-`uploads` sends what lies in the spool every second, and has the database that hosts share know of it;
-`removals` looks four times a second for what must go. Each has its own connection to the rows. Neither is
-waited for by any call. A store that is away is told of at once, and then every hour; what it does not take
-waits on the disk.
+`uploads` sends the files of the spool every second, and writes about them into the database that hosts
+share; `removals` looks four times a second for objects that must go. Each has its own connection to the
+rows. No call waits for either. A store that is away is logged at once, and then every hour; files that it
+does not take wait on the disk.
 """
 
 import threading
@@ -36,7 +36,7 @@ from sipagent.config.load import Config
 
 UPLOAD_S = 1.0
 REMOVE_S = 0.25
-EVERY_S = 3600.0  # after which what still fails is told of once more
+EVERY_S = 3600.0  # after which a failure that lasts is logged once more
 LATE = timedelta(seconds=60)  # for which a removal may take its time
 FAULTS = (OSError, StoreError, ArchiveError)
 
@@ -65,7 +65,7 @@ class Storing:
         self._bucket = bucket
         self._alert = alert
         self._over = threading.Event()
-        self._told: dict[str, float] = {}  # what fails, and when that was told
+        self._told: dict[str, float] = {}  # failures, and when each was logged
         self._uploads: Uploads | None = None
         self._refusals: Refusals | None = None
         self._removals = Removals(recordings=0, since=None)
@@ -77,7 +77,7 @@ class Storing:
 
     @property
     def figures(self) -> StoringFigures:
-        """What they have seen last. Any thread."""
+        """Their latest state. Any thread."""
         uploads, refusals = self._uploads, self._refusals
         if uploads is None or refusals is None:
             return StoringFigures()
@@ -97,7 +97,7 @@ class Storing:
             thread.start()
 
     def stop(self) -> None:
-        """End them, each after what it is at; the next start goes on."""
+        """Stop each thread once its present job is done; the next start goes on."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -192,7 +192,7 @@ class Storing:
             return None
 
     def _rewrite(self, id: str) -> None:
-        """What fails is tried again: its file stays in the spool."""
+        """A file whose upload fails stays in the spool, and is tried again."""
         try:
             archive_of(self._config, self._reached()).rewrite(id, lambda row: row)
         except ArchiveError:

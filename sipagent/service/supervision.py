@@ -215,7 +215,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
 
 
 class Service:
-    """What is started before the first worker, in this order, and ended by `stack` in reverse order."""
+    """The parts started before the first worker, in this order; `stack` ends them in reverse order."""
 
     def __init__(
         self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack, *, systemd: Systemd
@@ -230,7 +230,7 @@ class Service:
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may report to the end
         care = self._edge(stack)
         _recover(config)
-        stack.callback(_recover, config)  # what a worker left that died while it drained
+        stack.callback(_recover, config)  # recordings of a worker that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.places.rota)
         board = HostBoard(config, local_board_client(specs.rules, rota, writer.put))

@@ -81,8 +81,7 @@ class Pipe(Protocol):
 
 
 class SharedByWorkers(Protocol):
-    """What all workers share: gets their messages, on the supervisor's thread. Times are monotonic
-    seconds."""
+    """The part that all workers share: gets their messages, on the supervisor's thread. Times: s."""
 
     def heard(self, index: int, message: BoardRequest | Figures, now: float) -> None: ...
 
@@ -188,7 +187,7 @@ class Supervisor:
         try:
             while child.connection.poll():
                 self.heard(slot, child.connection.recv(), now)
-        except (EOFError, OSError):  # it is about to end; if not, it could not be told anything any more
+        except (EOFError, OSError):  # it is about to end; if not, no order could reach it any more
             child.kill()
 
     # --- what happens ---
@@ -417,7 +416,7 @@ def _cause(code: int | None) -> str:
 
 
 FromWorker = BoardRequest | Figures
-"""What a worker may send."""
+"""The messages that a worker may send."""
 
 
 @dataclass(frozen=True, slots=True)

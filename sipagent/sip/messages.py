@@ -1,12 +1,11 @@
-"""What the text of a SIP message says, as far as the engine needs it. Pure text functions, which never
-raise.
+"""Reads the text of a SIP message, as far as the engine needs it. Pure text functions, which never raise.
 
-    its head        what would end the library's process, though its parser takes it
-    its sender      behind an edge as the edge says; the realm of a challenge
-    recording       who understands `a=record`, and who asks for no recording (RFC 7866)
-    REFER           what it and the NOTIFYs about it say (RFC 3515, 3891, 3420)
+    its head        heads that would end the library's process, though its parser takes them
+    its sender      behind an edge by the edge's header; the realm of a challenge
+    recording       which device understands `a=record`, and which asks for no recording (RFC 7866)
+    REFER           its fields and those of the NOTIFYs about it (RFC 3515, 3891, 3420)
 
-What ends the process, and where in the library's source:
+These heads end the process, with the place in the library's source:
 
     a host that is empty          an assertion where the URI is printed (sip_uri.c)
     a way that cannot be gone     one where the ACK to an answer finds no transport (sip_inv.c)
@@ -60,7 +59,7 @@ _REALM = re.compile(r'\brealm\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
 def signalling_source(message: str, source: str, token: str) -> str:
-    """Where a message was sent from, `host:port`: behind an edge that has `token`, as the edge says."""
+    """The sender of a message, `host:port`: behind an edge that has `token`, as the edge says."""
     if token:
         for value in header_values(message, HOP_HEADER):
             said, _, parameter = value.partition(";")
@@ -83,7 +82,7 @@ def record_aware(message: str) -> bool:
 
 
 def body_of(message: str) -> str:
-    """What follows the headers."""
+    """The body: all after the headers."""
     return message.partition("\r\n\r\n")[2]
 
 
@@ -127,7 +126,7 @@ _ID = re.compile(r";[ \t]*id[ \t]*=[ \t]*(\d{1,10})[ \t]*(?:;|$)", re.ASCII | re
 
 
 def transfer_asked(message: str, targets: tuple[str, ...]) -> tuple[str, str] | None:
-    """Which of `targets` (checked SIP URIs) a REFER asks for, and the Replaces header to call it with.
+    """The one of `targets` (checked SIP URIs) that a REFER asks for, and the Replaces header to call it with.
 
     None if it is none of them, or the request is not clear (RFC 3515 section 2.4.2: exactly one Refer-To).
     User, host and port must be those of the target. With Replaces the user is enough, if only one target has

@@ -1,4 +1,4 @@
-"""Whose packets a socket hears: the kernel's filter, and the source of RTP that it lets in on a leg.
+"""Decides whose packets a socket hears: the kernel's filter, and the source of a leg's RTP.
 
 The filter is a BPF program on our socket (socket(7), SO_ATTACH_FILTER). Packets that the program drops
 are gone before anything reads the socket: they cost us no time, and no parser sees them. A program is
@@ -13,8 +13,8 @@ Pure.
 
 Before it is latched, only the negotiated address is heard. Once it is open, also other ports of that
 address and the address that the leg's SIP comes from: a gateway is there, or a phone behind one (RFC
-4961). Where a trunk sends sound from elsewhere, its networks have to be named (`trunk.media_sources`);
-what is heard by that alone is not known to be the peer's own. On loopback there is no NAT, and all
+4961). If a trunk sends sound from elsewhere, its networks have to be named (`trunk.media_sources`); sound
+let in by that alone is not known to be the peer's own. On loopback there is no NAT, and all
 programs share an address: only the port identifies a peer. The latched peer is known by address and port,
 never by SSRC, which anyone can copy.
 """
@@ -37,7 +37,7 @@ _LOAD_WORD, _LOAD_HALF, _AND, _IF_EQUAL, _RETURN = 0x20, 0x28, 0x54, 0x15, 0x06
 _NETWORK = 0xFFF00000
 _SOURCE_ADDRESS, _SOURCE_PORT = _NETWORK + 12, 0
 _WHOLE, _NOTHING = 0xFFFFFFFF, 0
-_EMPTY = 8  # the UDP header alone: the reader is told of a packet of no bytes, and who has sent it
+_EMPTY = 8  # the UDP header alone: the reader gets a packet of no bytes, and its sender
 
 Address = tuple[str, int]
 """An IPv4 address and a port."""
@@ -137,7 +137,7 @@ class MediaSource:
         self._signalling |= {address}
 
     def agreed(self, peer: Address | None, now: float) -> bool:
-        """SDP names this peer now (None: no peer, for example on hold); whether this changes who is heard."""
+        """SDP names this peer now (None: no peer, e.g. on hold); whether another source is heard now."""
         if peer is None or peer == self.negotiated:
             return False
         self.negotiated, self.latched, self._open = peer, None, False
@@ -183,7 +183,7 @@ class MediaSource:
 
     @property
     def admitted(self) -> tuple[Sender, ...]:
-        """Who may be heard now; no one before there is a peer."""
+        """The sources that may be heard now; none before there is a peer."""
         if self.latched:
             return (Sender.at(*self.latched),)
         if self.negotiated is None:
@@ -193,7 +193,7 @@ class MediaSource:
 
     @property
     def admitted_reports(self) -> tuple[Sender, ...]:
-        """Who may send RTCP now, which comes from another port (RFC 3550 section 11)."""
+        """The sources that may send RTCP now, which comes from another port (RFC 3550 section 11)."""
         return tuple(
             Sender(one.network, one.port + 1 if one.port and one.network.is_loopback else None)
             for one in self.admitted

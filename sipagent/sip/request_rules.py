@@ -1,4 +1,4 @@
-"""What happens to a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
+"""Judges a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
 
     source      a stranger gets no answer; in a dialog, only its peers do
     body        a session description that the library must not see (`session_description`): 488
@@ -71,7 +71,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine has and how much is in use. `sockets` of RTP and RTCP, including those being closed.
+    """The engine's resources and their use. `sockets` of RTP and RTCP, including those being closed.
 
     `room`: whether one more call would find its legs and sounds; `waiting`: requests that are held back, at
     most `waiting_limit`. Without room the policy refuses, in its own way, as long as there is a leg to do it
@@ -217,9 +217,9 @@ class RequestRules:
         return Refuse(503, RETRY_AFTER) if full else None
 
     def passed(self, request: Request, now: float) -> bool:
-        """It goes to the library: who has sent it may send within the dialog that it begins.
+        """Let it go to the library: its sender may send within the dialog that it begins.
 
-        Whether this is something new that may open sockets.
+        True if it is a new request that may open sockets.
         """
         if request.method not in WITH_BODY:
             return False
@@ -343,7 +343,7 @@ def read_response(message: str) -> Response:
 
 
 def reached_at(message: str) -> Iterable[Address]:
-    """Where its sender can be reached from now on (RFC 3261 section 12.1), as an address."""
+    """The address at which its sender can be reached from now on (RFC 3261 section 12.1)."""
     for name in ("Contact", "Record-Route"):
         for value in header_values(message, name):
             for entry in entries(value):

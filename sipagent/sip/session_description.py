@@ -1,9 +1,10 @@
-"""What the library is given of a session description (SDP, RFC 8866). Pure: bytes in, a text of our own out.
+"""Writes session descriptions (SDP, RFC 8866) anew for the library. Pure: bytes in, our own text out.
 
 The library's parser and negotiator are written in C, end the process by an assertion, look up host names on
 the thread that all calls share, and write past an array for a payload type of 4000. So they never see what a
-peer has written: each description is read here, by a grammar of this page, and written anew with what the
-engine has a use for. What cannot be read, or asks for something that there is not, is `NotAcceptable`.
+peer has written: each description is read here, by a grammar of this page, and written anew with the
+lines that the engine uses. One that cannot be read, or asks for something we do not have, is
+`NotAcceptable`.
 
     media         eight lines at most, four of audio with a port; one of these over IPv4 at least
     addresses     literals, wherever they stand: `c=`, and `a=rtcp` where it names one (RFC 3605)
@@ -68,7 +69,7 @@ class NotAcceptable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a message describes: the `texts` to put in the places of its parts, in their order.
+    """The descriptions of a message: the `texts` to put in the places of its parts, in their order.
 
     `audio`: for how many lines the library may open sockets; it takes one of the parts. `places`: which lines
     these are, of any part. `others`: which lines are of no audio, open or not.
@@ -190,7 +191,7 @@ class _Session:
 
 
 def described(parts: Iterable[bytes], codecs: Container[str]) -> Described:
-    """What the library is given for each part of a message that is SDP. Raises NotAcceptable.
+    """The text for the library, for each part of a message that is SDP. Raises NotAcceptable.
 
     `codecs`: names of ours, in capitals.
     """
@@ -238,7 +239,7 @@ def _media(value: str, address: Literal | None, codecs: Container[str]) -> _Medi
 
 
 def _address(value: str, of: str) -> Literal:
-    """A literal of the family that it is said to be. Raises NotAcceptable."""
+    """An address literal of the family that the line names. Raises NotAcceptable."""
     if found := _CONNECTION.fullmatch(value.strip()):
         try:
             return IPv4Address(found[2]) if found[1].upper() == "IP4" else IPv6Address(found[2])
