@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retention.postgres import schema
-from retention.postgres.connection import SchemaStep, Steps
+from retention.postgres.connection import SchemaStep, SchemaSteps
 from retention.postgres.schema import GUARDS_OF_ROWS
 from retention.postgres.store import SharedStore
 from retention.rows.chain import TABLES
@@ -168,7 +168,7 @@ def test_a_step_is_taken_once_and_those_of_before_go_on(
     """A host of the version before works beside one of the next."""
     before = recording()
     store.add_recording(before)
-    steps = Steps("schema_steps", (*schema.STEPS, NEWER))
+    steps = SchemaSteps("schema_steps", (*schema.STEPS, NEWER))
     monkeypatch.setattr("retention.postgres.database.SCHEMA", steps)
     with shared_store(conninfo) as upgraded, shared_store(conninfo):
         monkeypatch.undo()
@@ -199,7 +199,7 @@ def test_a_step_that_fails_changes_nothing(conninfo: str, monkeypatch: pytest.Mo
     broken = SchemaStep(
         number=99, name="x", gentle=True, statements=(*NEWER.statements, "ALTER TABLE nowhere")
     )
-    steps = Steps("schema_steps", (*schema.STEPS, broken))
+    steps = SchemaSteps("schema_steps", (*schema.STEPS, broken))
     monkeypatch.setattr("retention.postgres.database.SCHEMA", steps)
     with pytest.raises(StoreError):
         shared_store(conninfo)

@@ -20,7 +20,7 @@ from retention.accounts import file as of_accounts
 from retention.accounts.file import FileAccounts
 from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedAccounts
 from retention.archive import Archive
-from retention.postgres.connection import SchemaStep, Steps
+from retention.postgres.connection import SchemaStep, SchemaSteps
 from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
@@ -205,7 +205,7 @@ def test_accounts_that_hosts_share_are_kept(
 ) -> None:
     """The version before goes on beside the next one where the step is gentle."""
     step = SchemaStep(number=99, name=MADE_UP, gentle=gentle, statements=OF_ACCOUNTS)
-    newer = Steps(ACCOUNTS_SCHEMA.table, (*ACCOUNTS_SCHEMA.every, step))
+    newer = SchemaSteps(ACCOUNTS_SCHEMA.table, (*ACCOUNTS_SCHEMA.every, step))
     with fresh(postgres, prepare) as conninfo:
         with SharedAccounts(conninfo, None, tmp_path / "accounts.key") as before:
             added, _ = before.add("Ann", ["listener"])

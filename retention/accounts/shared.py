@@ -20,7 +20,7 @@ from typing import Any
 from retention.accounts.accounts import Accounts, Row
 from retention.accounts.credentials import AccountsKey, new_key, read_key
 from retention.accounts.memory import Session, Tried
-from retention.postgres.connection import Connection, SchemaStep, Steps, postgres_errors_of
+from retention.postgres.connection import Connection, SchemaStep, SchemaSteps, postgres_errors_of
 from retention.postgres.database import NAME
 from retention.records import from_text, parse_json, to_text
 from retention.rows.rows import StoreError
@@ -107,7 +107,7 @@ _FIRST = (
     "last double precision NOT NULL, PRIMARY KEY (kind, key))",
     "CREATE INDEX attempts_by_age ON attempts (kind, last)",
 )
-ACCOUNTS_SCHEMA = Steps(
+ACCOUNTS_SCHEMA = SchemaSteps(
     "accounts_steps", (SchemaStep(number=1, name="accounts", gentle=False, statements=_FIRST),)
 )
 

@@ -8,7 +8,7 @@ that PostgreSQL takes: all but NUL, which callers' devices and people can send. 
 private use, says that the next one stands for something: `0` for NUL, `1` for U+E000. All other texts
 stay as they are, so they are compared and sorted as ever.
 
-`Steps` are changes of tables, numbered, and kept track of in a table of their own. A step says whether
+`SchemaSteps` are changes of tables, numbered, and kept track of in a table of their own. A step says whether
 programs that don't know it may go on (`gentle`: it only adds what they need not fill).
 """
 
@@ -393,7 +393,7 @@ class SchemaStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class SchemaSteps:
     """All that this program knows, and the table of those that were taken. Methods raise psycopg.Error."""
 
     table: str

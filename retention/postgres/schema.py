@@ -21,7 +21,7 @@ what leads to a person; until the others have been hashed anew they are found by
 from dataclasses import dataclass
 
 from retention.postgres.board_rows import TABLE as BOARD
-from retention.postgres.connection import SchemaStep, Steps
+from retention.postgres.connection import SchemaStep, SchemaSteps
 from retention.records import HoldTerms, terms
 
 
@@ -418,4 +418,4 @@ STEPS = (
         ),
     ),
 )
-SCHEMA = Steps("schema_steps", STEPS)
+SCHEMA = SchemaSteps("schema_steps", STEPS)
