@@ -254,6 +254,13 @@ def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
     assert not any(Paths(kept).key(row.id).exists() for row in rows)
 
 
+@pytest.mark.parametrize("hold", [{}, [], "criminal", True])
+def test_a_damaged_hold_in_the_metadata_alone_holds_all_the_same(kept: Archive, hold: object) -> None:
+    row = keep(kept, recording())
+    Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": hold}))
+    assert not kept.begin_purge(row.id) and kept.store.recording(row.id) == row
+
+
 def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
     row = keep(kept, recording())
     assert kept.begin_purge(row.id) and kept.begin_purge(row.id)
