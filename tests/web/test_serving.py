@@ -274,8 +274,7 @@ def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Also one who has asked before, and one who never ends a head; who asks in time is answered."""
     starter = tmp_path / "hurried.py"
     starter.write_text(
-        "from sipagent.__main__ import main\nfrom sipagent.web.serving import server\n"
-        "server.HEAD_S = 0.5\nmain()\n"
+        "from sipagent.__main__ import main\nfrom sipagent.web import serving\nserving.HEAD_S = 0.5\nmain()\n"
     )
     page = Served(tmp_path)
     command = page.command()
