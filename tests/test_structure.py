@@ -109,7 +109,6 @@ REMOVING = {
     *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/children.py"),
 }
 SHARED_NAMES = {  # classes of one name, and why they keep it
-    "Decision": "a call's, which receipts name; of a request for a hold, a component of openapi.json",
     "Host": "a row of `hosts`, which messages name; the one whose spool goes to the store of objects",
 }
 DATABASE = {"sqlite3", "sqlite_utils", "psycopg"}

@@ -51,7 +51,7 @@ class FilteredApprovals(Numbered):
     pending: Annotated[bool, Field(description="Only what nobody has decided.")] = False
 
 
-class Decision(Body):
+class HoldDecision(Body):
     """What is answered to who asked."""
 
     reason: Line | None = None
@@ -100,7 +100,7 @@ def asked_for(request: Request, wanted: Approval) -> Response:
 
 
 def _decision(how: str, summary: str) -> Operation:
-    def decided(request: Request, body: Decision) -> Response:
+    def decided(request: Request, body: HoldDecision) -> Response:
         site, trace, number = site_of(request), trace_of(request, how), _meant(request).id
         rules = rules_of(site.config, trace.at)
         return given(decide(site.archive, how, number, trace, rules, answer=body.reason).to_json())
