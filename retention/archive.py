@@ -36,6 +36,7 @@ from retention.rows.chain import PERSONAL, personal_text, public
 from retention.rows.pages import BREATH_S
 from retention.rows.rows import Damaged, Rows, UnknownId
 from retention.rows.selection import Selection
+from retention.texts import Reason
 from retention.vault import Identity, KeysError, PublicKey, Vault, encode
 
 ArchiveError = marks.ArchiveError
@@ -49,7 +50,7 @@ class ChangedMeanwhile(ArchiveError):
     """Another process has changed the recording since it was looked at."""
 
     def __init__(self, id: str) -> None:
-        super().__init__(f"{id}: another process changes it; accepted: try again")
+        super().__init__(Reason("{0}: another process changes it; accepted: try again", id))
 
 
 class Archive:
@@ -82,7 +83,7 @@ class Archive:
         try:
             return parse_json(content.decode())
         except UnicodeDecodeError as error:
-            raise RecordError(f"not readable: {error}") from error
+            raise RecordError("not readable: {0}", error) from error
 
     def told(self, id: str) -> Json | None:
         """The JSON beside a recording; None if it is missing or cannot be read."""
@@ -111,7 +112,7 @@ class Archive:
         """
         kind = self.files.finished(recording.id)
         if kind is None:
-            raise ArchiveError(f"{recording.id}: no finished file of it is there")
+            raise ArchiveError("{0}: no finished file of it is there", recording.id)
         size = self.files.keep(recording.id, kind, partial(self.marks.naming, recording.id))
         closed = replace(
             recording,
@@ -342,8 +343,9 @@ class Archive:
             return self._without_key(record)
         if is_nameless(recording) and self.files.exists(recording.id, FileKind.METADATA):
             raise ArchiveError(
-                f"{recording.id}: who was recorded is still sealed in its JSON, and would be lost; "
-                "accepted: first `sipagent rebuild --identity KEYFILE`"
+                "{0}: who was recorded is still sealed in its JSON, and would be lost; accepted: "
+                "first `sipagent rebuild --identity KEYFILE`",
+                recording.id,
             )
         try:
             sealed = self.vault.seal(recording.id, personal_text("recording", record), recipients)
@@ -364,7 +366,7 @@ class Archive:
 
 def _accept(recording: Recording, *accepted: Status) -> Recording:
     if recording.status not in accepted:
-        raise ArchiveError(f"{recording.id}: the recording is {recording.status.value}")
+        raise ArchiveError("{0}: the recording is {1}", recording.id, recording.status.value)
     return recording
 
 
@@ -380,8 +382,9 @@ def whys_held(archive: Archive, recordings: Sequence[Recording]) -> dict[str, st
 
 
 def _why(recording: Recording, hold: Json) -> str:
-    alone = "" if recording.hold else "; its metadata alone says so, the database does not: see `rebuild`"
-    return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}{alone}"
+    held = Reason("on hold ({0}), to be reviewed {1}", hold.get("ground"), hold.get("review"))
+    alone = "{0}; its metadata alone says so, the database does not: see `rebuild`"
+    return held if recording.hold else Reason(alone, held)
 
 
 def whole_hold(hold: object) -> Json | None:

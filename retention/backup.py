@@ -77,6 +77,7 @@ from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.sqlite import Store
 from retention.stamps import stamps_of
+from retention.texts import Reason, joined, reason_of
 
 MANIFEST = "manifest.json"
 README = "README"
@@ -148,23 +149,23 @@ def read_manifest(backup: Path) -> Manifest:
     """The manifest of a backup. Raises BackupError, OSError."""
     path = backup / MANIFEST
     if UNFINISHED.fullmatch(backup.resolve().name):
-        raise BackupError(f"{backup}: was not finished; accepted: one that has its name")
+        raise BackupError("{0}: was not finished; accepted: one that has its name", backup)
     try:
         if not _is_regular(path):
-            raise BackupError(f"{path}: is no regular file")
+            raise BackupError("{0}: is no regular file", path)
         with path.open("rb") as file:
             told = parse_json(file.read(_LIMIT).decode())
         found = told.pop("sum", None)
     except FileNotFoundError as missing:
         raise BackupError(
-            f"{backup}: is not a backup, or was not finished: it has no {MANIFEST}"
+            "{0}: is not a backup, or was not finished: it has no {1}", backup, MANIFEST
         ) from missing
     except (ValueError, RecordError, AttributeError) as error:
-        raise BackupError(f"{path}: is damaged") from error
+        raise BackupError("{0}: is damaged", path) from error
     if found != _sum(told):
-        raise BackupError(f"{path}: is damaged")
+        raise BackupError("{0}: is damaged", path)
     if told.get("version") != _VERSION:
-        raise BackupError(f"{path}: is of another version than {_VERSION}")
+        raise BackupError("{0}: is of another version than {1}", path, _VERSION)
     try:
         return Manifest(
             made_at=from_text(told["made_at"]),
@@ -179,7 +180,7 @@ def read_manifest(backup: Path) -> Manifest:
             left_out=tuple(_id(id) for id in told["left_out"]),
         )
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise BackupError(f"{path}: is damaged") from error
+        raise BackupError("{0}: is damaged", path) from error
 
 
 def _sum(told: Json) -> str:
@@ -194,7 +195,7 @@ def wrong_with(backup: Path, manifest: Manifest) -> Iterator[tuple[int, str]]:
     for path in sorted(backup.rglob("*")):
         name = path.relative_to(backup).as_posix()
         if path.is_symlink() or not (path.is_dir() or name in named):
-            yield 0, f"{name}: is not in {MANIFEST}"
+            yield 0, Reason("{0}: is not in {1}", name, MANIFEST)
     for done, one in enumerate(manifest.files, 1):
         yield done, _wrong(backup / one.name, one)
 
@@ -202,10 +203,10 @@ def wrong_with(backup: Path, manifest: Manifest) -> Iterator[tuple[int, str]]:
 def _wrong(path: Path, one: Copied) -> str:
     try:
         if not _is_regular(path):
-            return f"{one.name}: is no regular file"
-        return "" if sha256(path) == one.sha256 else f"{one.name}: is not what was copied"
+            return Reason("{0}: is no regular file", one.name)
+        return "" if sha256(path) == one.sha256 else Reason("{0}: is not what was copied", one.name)
     except FileNotFoundError:
-        return f"{one.name}: is missing"
+        return Reason("{0}: is missing", one.name)
 
 
 def _is_regular(path: Path) -> bool:
@@ -334,7 +335,7 @@ def back_up(
                     shutil.rmtree(path)
             return _made(archive, copied_to, wish, files_in, progress)
     except BlockingIOError as error:
-        raise BackupError(f"{wish.folder}: another backup is being made there") from error
+        raise BackupError("{0}: another backup is being made there", wish.folder) from error
 
 
 def past(folder: Path, now: datetime) -> list[tuple[Path, datetime]]:
@@ -361,7 +362,7 @@ def _made(
     places = archive.store.places
     assert places is not None
     if final.exists():
-        raise BackupError(f"{final}: is there already")
+        raise BackupError("{0}: is there already", final)
     root.mkdir(mode=0o700)
     try:
         work = _Making(archive, places, wish, root, files_in(root))
@@ -436,7 +437,7 @@ class _Making:
             report = purge(copied, self.wish.now + self.wish.keep, self.wish.terms, at=self.wish.now)
             if report.failed:
                 id, problem = report.failed[0]
-                raise BackupError(f"{id}: {problem}")
+                raise BackupError("{0}: {1}", id, problem)
             self.left_out = [gone.id for gone in report.removed]
             head = store.head()
         places.turn.unlink(missing_ok=True)
@@ -521,7 +522,7 @@ class _Making:
             with suppress(ReserveError):
                 read_reserve(self.root / name)
                 return
-        raise BackupError(f"{path}: cannot be read")
+        raise BackupError("{0}: cannot be read", path)
 
     def _mark(self) -> None:
         """What was marked meanwhile goes, and its mark says so wherever this is put back."""
@@ -536,7 +537,7 @@ class _Making:
         target = self.root / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
-            raise BackupError(f"{path}: is no regular file")
+            raise BackupError("{0}: is no regular file", path)
         with path.open("rb") as source:
             self.others[name] = self._write(target, source)
 
@@ -615,8 +616,10 @@ def checked(backup: Path, step: Step = lambda done, total: None) -> Manifest:
         wrong += [problem] if problem else []
         step(done, len(manifest.files))
     if wrong:
-        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise BackupError(f"{backup}: {', '.join(wrong[:_SHOWN])}{more}; nothing was put back")
+        more = Reason(", and {0} more", len(wrong) - _SHOWN) if len(wrong) > _SHOWN else ""
+        raise BackupError(
+            "{0}: {1}{2}; nothing was put back", backup, joined(wrong[:_SHOWN], "{0}, {1}"), more
+        )
     return manifest
 
 
@@ -626,7 +629,7 @@ def doubt(manifest: Manifest, clock: ClockReading) -> str | None:
     if clock.synchronised or -BACKWARD <= since <= FORWARD:
         return None
     now, made = to_text(clock.wall), to_text(manifest.made_at)
-    return f"the clock says {now}, the backup is of {made}, and nothing confirms the clock"
+    return Reason("the clock says {0}, the backup is of {1}, and nothing confirms the clock", now, made)
 
 
 def refuse_what_is_there(target: RestoreTarget, backup: Path) -> None:
@@ -634,15 +637,15 @@ def refuse_what_is_there(target: RestoreTarget, backup: Path) -> None:
     places = target.places
     if places.restoring.exists():
         if places.restoring.read_text(encoding="ascii") != _name_of(backup):
-            raise BackupError(f"{places.restoring}: another backup was begun to be put back here")
+            raise BackupError("{0}: another backup was begun to be put back here", places.restoring)
         return
     there = [path for path in (places.database, places.head, places.seed) if os.path.lexists(path)]
     there += [*places.reserves().values()]
     there += [path for path in (places.stamps, places.vault) if path.is_dir() and any(path.iterdir())]
     if there:
-        raise BackupError(f"{there[0]}: is there already; accepted: an empty place")
+        raise BackupError("{0}: is there already; accepted: an empty place", there[0])
     if names := target.files.names(Area.RECORDINGS):
-        raise BackupError(f"{names[0][0]}: is there already; accepted: an empty place for recordings")
+        raise BackupError("{0}: is there already; accepted: an empty place for recordings", names[0][0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -707,12 +710,12 @@ def settle(
     store, found, now = archive.store, Settled(), trace.at
     assert store.places is not None
     if store.hash_of(manifest.head["seq"]) != manifest.head["hash"]:
-        raise BackupError(f"{store.places.database}: is not the database of the backup")
+        raise BackupError("{0}: is not the database of the backup", store.places.database)
     for path in store.places.reserves().values():
         try:
             take_in(store, path)
         except ReserveError as error:
-            found.failed.append((path.name, str(error)))
+            found.failed.append((path.name, reason_of(error)))
     found.erased = erase_pending(archive, now, found.failed)
     taken = {one.id for one in manifest.recordings}
     for id in _without_sound(archive, taken):
@@ -773,7 +776,7 @@ def _end(archive: Archive, id: str, now: datetime, found: Settled) -> None:
             archive.fail(id, now)
             found.unfinished.append(id)
     except (StoreError, ArchiveError, OSError) as error:
-        found.failed.append((id, str(error)))
+        found.failed.append((id, reason_of(error)))
 
 
 def _was_on(archive: Archive, id: str) -> bool:

@@ -30,6 +30,7 @@ from pathlib import Path
 from retention.records import Access, Json, from_text, to_text
 from retention.rows.pages import Listing
 from retention.rows.rows import NoRoom, Rows
+from retention.texts import Reason
 
 _OFFSET_ONLY = 0  # `modes`: nothing is set
 _STA_UNSYNC = 0x0040
@@ -68,8 +69,8 @@ def believes(status: int, maxerror_us: int) -> bool:
 
 FORWARD = timedelta(days=1)
 BACKWARD = timedelta(seconds=1)  # a leap second, and the time between two readings
-UNREADABLE = "what was seen of the clock before is damaged in the database"
-NEVER_SEEN = "nobody has looked at the clock before, and nothing confirms it"
+UNREADABLE = Reason("what was seen of the clock before is damaged in the database")
+NEVER_SEEN = Reason("nobody has looked at the clock before, and nothing confirms it")
 _SKEW = timedelta(minutes=5)  # how far an authority's clock may be ahead of the right time
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -139,10 +140,12 @@ def step(seen: BelievedReadings, now: ClockReading, known: datetime | None = Non
         may_be_confirmed = not now.synchronised
     if back < -BACKWARD:
         return ClockDoubt(
-            f"the clock went back by {_length(-back)}, to {to_text(now.wall)}", may_be_confirmed
+            Reason("the clock went back by {0}, to {1}", _length(-back), to_text(now.wall)), may_be_confirmed
         )
     if ahead > FORWARD:
-        return ClockDoubt(f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed)
+        return ClockDoubt(
+            Reason("the clock is ahead by {0}, at {1}", _length(ahead), to_text(now.wall)), may_be_confirmed
+        )
     return None
 
 
@@ -168,8 +171,12 @@ def _look(store: Rows, now: ClockReading, stamped: Stamped) -> str | None:
             seen = kept.seen if kept.seen and kept.doubt is None else None
             first = seen.first if seen and _goes_on(seen, now) else now
             if kept.doubt is not None:
-                by = "the kernel's clock is synchronised" if now.synchronised else "a time stamp"
-                _trace(store, now, "clock_ok", f"{kept.doubt.why}; confirmed: {by}", "done")
+                by = (
+                    Reason("the kernel's clock is synchronised")
+                    if now.synchronised
+                    else Reason("a time stamp")
+                )
+                _trace(store, now, "clock_ok", Reason("{0}; confirmed: {1}", kept.doubt.why, by), "done")
             _keep(store, BelievedReadings(first, now, store.head().seq), None)
         elif kept.doubt is None:
             _trace(store, now, "clock_doubt", doubt.why, "refused")
@@ -232,7 +239,8 @@ def _first_step(store: Rows, now: ClockReading) -> ClockDoubt | None:
         return ClockDoubt(NEVER_SEEN, may_be_confirmed=True)
     if ahead > FORWARD:
         return ClockDoubt(
-            f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed=True
+            Reason("the clock is ahead by {0}, at {1}", _length(ahead), to_text(now.wall)),
+            may_be_confirmed=True,
         )
     return None
 
@@ -310,8 +318,9 @@ def _gained(earlier: ClockReading, later: ClockReading) -> timedelta:
     return later.wall - earlier.wall - timedelta(seconds=later.elapsed - earlier.elapsed)
 
 
-def _length(span: timedelta) -> str:
-    return str(timedelta(seconds=round(span.total_seconds())))
+def _length(span: timedelta) -> Reason:
+    days, rest = divmod(timedelta(seconds=round(span.total_seconds())), timedelta(days=1))
+    return Reason("{0} day, {1}" if days == 1 else "{0} days, {1}", days, rest) if days else Reason(str(rest))
 
 
 def _load(store: Rows) -> _RememberedClock:

@@ -44,6 +44,7 @@ from retention.rows.chain import ChainHead, is_personal
 from retention.rows.object_rows import ObjectRow, State
 from retention.rows.pages import BATCH, Listing, batches
 from retention.rows.rows import Damaged, HeadNotWritten, NoRoom, Rows, StoreError, UnknownId
+from retention.texts import Reason
 from retention.use import Copy, already_purged, discreet, known_copies
 
 
@@ -171,7 +172,7 @@ def _tell_once(archive: Archive, id: str, at: datetime, mark: Mark | None) -> No
             if told != receipt:
                 store.update_receipt(told)
         elif row is None:
-            raise UnknownId(f"{id}: no such id")
+            raise UnknownId("{0}: no such id", id)
     if row is None or row.status in (Status.PURGING, Status.PURGED):
         store.objects.remove([id], anyhow=True)
         _remove(archive, id)
@@ -340,7 +341,7 @@ class KeptCall:
         recording, receipt = _found(store.recording, id), _found(store.receipt, id)
         row = recording or receipt
         if row is None:
-            raise UnknownId(f"{id}: no such id")
+            raise UnknownId("{0}: no such id", id)
         return cls(id, row.started_at, recording, receipt)
 
     def discreet(self, trace: Access) -> Access:
@@ -408,7 +409,7 @@ def why_stays(archive: Archive, call: KeptCall) -> str | None:
 
 def _held(archive: Archive, call: KeptCall) -> str | None:
     why = None if call.recording is None else why_held(archive, call.recording)
-    return why and f"it is {why}; see `release`"
+    return why and Reason("it is {0}; see `release`", why)
 
 
 def _why_not(call: KeptCall, more: bool) -> str | None:

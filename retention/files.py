@@ -321,7 +321,7 @@ def read_moved(path: Path) -> Moved | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as wrong:
-        raise RecordError(f"{path.name}: not readable") from wrong
+        raise RecordError("{0}: not readable", path.name) from wrong
     try:
         if told["version"] != _VERSION:
             raise ValueError("of another version")
@@ -334,4 +334,4 @@ def read_moved(path: Path) -> Moved | None:
             database=str(told["database"]),
         )
     except (ValueError, KeyError, TypeError) as wrong:
-        raise RecordError(f"{path.name}: not readable") from wrong
+        raise RecordError("{0}: not readable", path.name) from wrong

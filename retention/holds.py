@@ -15,6 +15,7 @@ from retention.archive import Archive
 from retention.records import Access, Hold, Recording, RuleError, Status, terms
 from retention.rows.rows import Rows, UnknownId
 from retention.rows.selection import Selection
+from retention.texts import Reason
 from retention.use import discreet, nothing_to_use
 
 
@@ -28,21 +29,23 @@ def why_no_hold(hold: Hold, grounds: Collection[str], today: date) -> str | None
         if (reason := _why_not(name, term.kind, getattr(hold, name) or "", grounds, today)) is not None:
             return reason
     if same_person(hold.by, hold.approved_by):
-        return f"{hold.approved_by!r} cannot approve a hold of their own; accepted: somebody else"
+        return Reason("{0!r} cannot approve a hold of their own; accepted: somebody else", hold.approved_by)
     return None
 
 
 def _why_not(name: str, kind: str, text: str, grounds: Collection[str], today: date) -> str | None:
     if kind == "ground":
         accepted = ", ".join(grounds)
-        return None if text in grounds else f"ground {text!r} is not listed; accepted: {accepted}"
+        return (
+            None if text in grounds else Reason("ground {0!r} is not listed; accepted: {1}", text, accepted)
+        )
     if kind == "day":
         try:
             day = date.fromisoformat(text)
         except ValueError:
-            return f"{text!r} is not a day; accepted: 2027-05-31"
-        return None if day > today else f"the review of {day} is not in the future"
-    return None if _person(text) else f"--{name.replace('_', '-')} is empty"
+            return Reason("{0!r} is not a day; accepted: 2027-05-31", text)
+        return None if day > today else Reason("the review of {0} is not in the future", day)
+    return None if _person(text) else Reason("--{0} is empty", name.replace("_", "-"))
 
 
 def why_not_placed(recording: Recording, *, renew: bool) -> str | None:
@@ -50,9 +53,10 @@ def why_not_placed(recording: Recording, *, renew: bool) -> str | None:
     if (reason := nothing_to_use(recording)) is not None:
         return reason
     if recording.hold is not None and not renew:
-        return (
-            f"it is on hold already ({recording.hold.get('ground')}, to be reviewed "
-            f"{recording.hold.get('review')}); accepted: --renew, after that review"
+        return Reason(
+            "it is on hold already ({0}, to be reviewed {1}); accepted: --renew, after that review",
+            recording.hold.get("ground"),
+            recording.hold.get("review"),
         )
     return "it is not on hold, there is nothing to renew" if recording.hold is None and renew else None
 

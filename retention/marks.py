@@ -19,6 +19,7 @@ from pathlib import Path
 
 from retention import files
 from retention.records import Event, Json, Receipt, from_text, is_id, parse_json, to_text
+from retention.texts import WithReason
 
 SUFFIX = ".refused"
 ERASED = "recording erased"  # the event that an erasure in the call leaves in a receipt
@@ -30,7 +31,7 @@ _WHO = {"dtmf": "caller", "voice": "caller", "sip": "caller", "operator": "opera
 _LIMIT = 1 << 16  # bytes; no mark of ours is longer
 
 
-class ArchiveError(Exception):
+class ArchiveError(WithReason):
     """The recording is not in a state that allows this; `str()` is one line that says why."""
 
 
@@ -120,7 +121,7 @@ class Marks:
     def path(self, id: str) -> Path:
         """Where the mark of a recording is. Raises ArchiveError for an id that is not valid."""
         if not is_id(id):
-            raise ArchiveError(f"{id!r} is not the id of a recording")
+            raise ArchiveError("{0!r} is not the id of a recording", id)
         return self._directory / f"{id}{SUFFIX}"
 
     def ids(self) -> list[str]:
@@ -203,7 +204,7 @@ class Marks:
     def refuse(self, id: str) -> None:
         """Raises MustGo for what must be erased."""
         if self.forbidden(id):
-            raise MustGo(f"{id}: the recording is being erased")
+            raise MustGo("{0}: the recording is being erased", id)
 
 
 def _created(path: Path) -> int:

@@ -73,21 +73,22 @@ from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
 from retention.sqlite import Store
 from retention.stamps import Stamps
+from retention.texts import Reason, joined
 from retention.verify import CLOSED_RECORDINGS
 
 
 def unsettled(archive: Archive) -> Iterator[str]:
     """What an agent or a purge must end first, one line each. Raises StoreError, OSError."""
     if calls := len(archive.store.open_receipts(lambda id, problem: None)):
-        yield f"calls have not ended in it ({calls}): start the agent once, and stop it"
+        yield Reason("calls have not ended in it ({0}): start the agent once, and stop it", calls)
     elif calls := counts.recordings(archive.store, Status.OPEN):
-        yield f"recordings are not finished ({calls}): start the agent once, and stop it"
+        yield Reason("recordings are not finished ({0}): start the agent once, and stop it", calls)
     if waiting := [*_waiting(archive)]:
-        yield f"{waiting[0]}: calls wait in it for the database: start the agent once, and stop it"
+        yield Reason("{0}: calls wait in it for the database: start the agent once, and stop it", waiting[0])
     if left := to_erase(archive):
-        yield f"{left[0]}: must be erased, and is not: see `sipagent purge`"
+        yield Reason("{0}: must be erased, and is not: see `sipagent purge`", left[0])
     if half := counts.recordings(archive.store, Status.PURGING):
-        yield f"recordings are half purged ({half}): see `sipagent purge`"
+        yield Reason("recordings are half purged ({0}): see `sipagent purge`", half)
 
 
 def in_clear(archive: Archive) -> list[str]:
@@ -272,7 +273,9 @@ class Arrivals(Rows):
             there = {row[key]: row for row in found}
             for row in rows:
                 if row[key] in there and of_columns(table, there[row[key]]) != of_columns(table, row):
-                    raise StoreError(f"{self.path}: {table} {row[key]} is another than where it comes from")
+                    raise StoreError(
+                        "{0}: {1} {2} is another than where it comes from", self.path, table, row[key]
+                    )
             new = [of_columns(table, row) for row in rows if row[key] not in there]
             self._add(table, new)
         return len(new)
@@ -375,7 +378,7 @@ def other_rows(source: Rows, target: Rows, progress: Progress) -> Iterator[str]:
             if of_columns(table, row) != of_columns(table, mine):
                 yield f"{table} {next(iter(mine.values()))}"
             if count % PAGE == 0:
-                progress(f"comparing {table}", count, total)
+                progress(Reason("comparing {0}", table), count, total)
         for row in theirs:
             yield f"{table} {next(iter(row.values()))}"
 
@@ -474,20 +477,22 @@ class _Moving:
     def begin(self) -> None:
         """Look whether it may begin, or go on. Raises MoveError."""
         for why in unsettled(self.source):
-            raise MoveError(f"{self._here()}: {why}")
+            raise MoveError("{0}: {1}", self._here(), why)
         if self.target.sealed_only and (clear := in_clear(self.source)):
             raise MoveError(
-                f"recordings are stored in clear ({len(clear)}, the last of them {clear[-1]}): only what is "
-                "sealed may leave this machine; accepted: without objects until they have expired"
+                "recordings are stored in clear ({0}, the last of them {1}): only what is sealed may "
+                "leave this machine; accepted: without objects until they have expired",
+                len(clear),
+                clear[-1],
             )
         rows = self.target.rows
         mine, theirs = Origin(self._here(), self.done.head), rows.origin()
         if theirs is not None and theirs.name != mine.name:
-            raise MoveError(f"{self.target.name}: what comes from {theirs.name} is not all there yet")
+            raise MoveError("{0}: what comes from {1} is not all there yet", self.target.name, theirs.name)
         if theirs is None and rows.hash_of(mine.head.seq) == mine.head.hash:
             self.done.again = True
         elif theirs is None and not rows.is_empty():
-            raise MoveError(f"{self.target.name}: has other rows; accepted: a database without any")
+            raise MoveError("{0}: has other rows; accepted: a database without any", self.target.name)
         self._note(done=False)
         if not self.done.again and theirs != mine:
             rows.clear()
@@ -512,18 +517,22 @@ class _Moving:
             for other in [*unequal(self.source, to, self._step("comparing files"))]:
                 copy_file(self.source.files, to, other.id, other.kind)  # of a run that a power cut ended
             wrong += [one.name for one in unequal(self.source, to, self._step("comparing files"))]
-            wrong += [f"the hold of {row.id}" for row in self._held() if to.differs(row.id, held=True)]
+            wrong += [
+                Reason("the hold of {0}", row.id) for row in self._held() if to.differs(row.id, held=True)
+            ]
             self.done.files = counts.recordings(self.source.store, Status.CLOSED)
         if wrong:
-            more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-            raise MoveError(f"{self.target.name}: not as it is here: {', '.join(wrong[:_SHOWN])}{more}")
+            more = Reason(", and {0} more", len(wrong) - _SHOWN) if len(wrong) > _SHOWN else ""
+            raise MoveError(
+                "{0}: not as it is here: {1}{2}", self.target.name, joined(wrong[:_SHOWN], "{0}, {1}"), more
+            )
 
     def finish(self) -> None:
         """Write nothing here any more, then let what is there be used."""
         self._note(done=True)
         rows = self.target.rows
         if not self.done.again:
-            rows.finish(replace(self.trace, action="migrate", detail=f"from {self._here()}"))
+            rows.finish(replace(self.trace, action="migrate", detail=Reason("from {0}", self._here())))
         rows.export()
 
     # steps
@@ -547,7 +556,7 @@ class _Moving:
 def prepare(places: Places) -> None:
     """Make room for a database that arrives as a file. Raises MoveError for one that is there, OSError."""
     if places.database.exists():
-        raise MoveError(f"{places.database}: is there already; accepted: a path where nothing is")
+        raise MoveError("{0}: is there already; accepted: a path where nothing is", places.database)
     make_folder(places.folder)
     if not places.arriving.exists():  # what an earlier one has left, whose rows had moved away
         unlink([places.moved, places.head])

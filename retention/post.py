@@ -9,12 +9,14 @@ import urllib.error
 import urllib.request
 from queue import Empty, SimpleQueue
 
+from retention.texts import Reason, WithReason
+
 SILENCE_S = 10.0  # between two pieces of an answer
 WHOLE_S = 30.0  # from the question to the end of the answer
 _SHOWN = 200  # characters shown of the server's text
 
 
-class NoAnswer(Exception):
+class NoAnswer(WithReason):
     """Unreachable, refused, redirected, too long or too slow; `str()` is one line that says which."""
 
 
@@ -33,7 +35,7 @@ def post(url: str, content: bytes, kind: str, limit: int) -> bytes:
     try:
         answer = outcome.get(timeout=WHOLE_S)
     except Empty:
-        raise NoAnswer(f"{url}: no whole answer within {WHOLE_S:g} s") from None
+        raise NoAnswer("{0}: no whole answer within {1:g} s", url, WHOLE_S) from None
     if isinstance(answer, NoAnswer):
         raise answer
     return answer
@@ -53,10 +55,10 @@ def _exchange(request: urllib.request.Request, limit: int) -> bytes | NoAnswer:
             answer: bytes = response.read(limit + 1)
     except urllib.error.HTTPError as error:
         error.close()
-        return NoAnswer(f"{url}: HTTP {error.code}{_elsewhere(error)}")
+        return NoAnswer("{0}: HTTP {1}{2}", url, error.code, _elsewhere(error))
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return NoAnswer(f"{url}: {_reason(error)}")
-    return answer if len(answer) <= limit else NoAnswer(f"{url}: answers with more than {limit} bytes")
+        return NoAnswer("{0}: {1}", url, _reason(error))
+    return answer if len(answer) <= limit else NoAnswer("{0}: answers with more than {1} bytes", url, limit)
 
 
 def _shown(text: str) -> str:
@@ -66,13 +68,13 @@ def _shown(text: str) -> str:
 
 def _elsewhere(error: urllib.error.HTTPError) -> str:
     target = error.headers.get("Location")
-    return f", a redirect to {_shown(target)}, which is not followed" if target else ""
+    return Reason(", a redirect to {0}, which is not followed", _shown(target)) if target else ""
 
 
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return f"no answer within {SILENCE_S:g} s"
+        return Reason("no answer within {0:g} s", SILENCE_S)
     if isinstance(cause, OSError):
-        return _shown(cause.strerror or str(cause))
-    return f"no HTTP: {_shown(str(cause) or type(cause).__name__)}"
+        return Reason(_shown(cause.strerror or str(cause)))
+    return Reason("no HTTP: {0}", _shown(str(cause) or type(cause).__name__))

@@ -21,6 +21,7 @@ from retention.records import Access, Receipt, Recording, Status, begun_at, due_
 from retention.rows.chain import is_personal
 from retention.rows.pages import BATCH, COUNT, PAGE, Listing, batches, breathing
 from retention.rows.rows import Damaged, DamagedRow, NoRoom, Rows, StoreError, UnknownId
+from retention.texts import Reason, reason_of
 from retention.use import Copy, copies_of
 from retention.verify import Orphan, orphans
 
@@ -167,7 +168,7 @@ def purge(
     done = 0
     there = {gone.id: gone for gone in planned}
     for batch in removing(archive, breathing(there, over), at or now, by):
-        failed += [(id, str(error)) for id, error in batch.wrong.items()]
+        failed += [(id, reason_of(error)) for id, error in batch.wrong.items()]
         removed += _with_copies(store, [there[id] for id in batch.ended])
         held += _held_meanwhile(archive, [there[id] for id in batch.left])
         done += len(batch.asked)
@@ -193,7 +194,7 @@ def purge(
 def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
     """Try again to erase what should be erased by now; ids of what was. Raises StoreError, OSError."""
     erased = []
-    failed += [(id, str(error)) for id, error in archive.files.remove_rest().items()]
+    failed += [(id, reason_of(error)) for id, error in archive.files.remove_rest().items()]
     for id in to_erase(archive, _into(failed)):
         try:
             erase.erase_recording(archive, id, now)
@@ -201,7 +202,7 @@ def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]
         except UnknownId:
             continue  # its rows may come later; its files are gone
         except (OSError, StoreError, ArchiveError) as error:
-            failed.append((id, str(error)))
+            failed.append((id, reason_of(error)))
     return erased
 
 
@@ -210,7 +211,7 @@ def _agree(archive: Archive) -> list[tuple[str, str]]:
     try:
         agree(archive)
     except OSError as error:
-        return [("holds", str(error))]
+        return [("holds", reason_of(error))]
     return []
 
 
@@ -219,7 +220,7 @@ def _forget_uses(store: Rows, before: datetime, failed: list[tuple[str, str]]) -
     try:
         return store.forget_accesses(before) + store.forget_approvals(before)
     except NoRoom as error:
-        failed.append(("uses", str(error)))
+        failed.append(("uses", reason_of(error)))
         return 0
 
 
@@ -260,13 +261,13 @@ def _stay(row: Recording, period: str, why: str) -> Stay:
 def _removal(row: Recording, period: str) -> Removal:
     expiry = due(row, period)
     if row.status is Status.PURGING:
-        why = "a purge that was interrupted, finished"
+        why = Reason("a purge that was interrupted, finished")
     elif expiry < row.expires_at:
-        why = f"the period was shortened to {period}"
+        why = Reason("the period was shortened to {0}", period)
     elif row.status in (Status.ERASED, Status.FAILED):
-        why = f"expired ({row.status.value}: the row only)"
+        why = Reason("expired ({0}: the row only)", row.status.value)
     else:
-        why = "expired"
+        why = Reason("expired")
     return Removal(id=row.id, started_at=row.started_at, due_at=expiry, bytes=row.bytes or 0, why=why)
 
 
@@ -308,18 +309,20 @@ def _forget_keys(store: Rows, over: Callable[[], bool], failed: list[tuple[str, 
     """End what opens rows that are forgotten, also what an earlier purge has left."""
     forgotten = store.forget_keys()
     if problem := forgotten.problem:
-        failed.append(("vault", f"{forgotten.left} keys of what was forgotten are still there: {problem}"))
+        failed.append(
+            ("vault", Reason("{0} keys of what was forgotten are still there: {1}", forgotten.left, problem))
+        )
     try:
         store.renew_words(over)
     except DamagedRow as error:
-        failed.append(("search", str(error)))
+        failed.append(("search", reason_of(error)))
 
 
 def _tidy(
     archive: Archive, now: datetime, terms: Terms
 ) -> tuple[tuple[Orphan, ...], tuple[Orphan, ...], list[tuple[str, str]]]:
     """Unlink files that must not be there: the removed, those left for a person, and those that failed."""
-    unlinked, left, stuck = [], [], []
+    unlinked, left, stuck = [], [], list[tuple[str, str]]()
     for orphan in orphans(archive):
         if not _has_no_right(archive, orphan, now, terms):
             left.append(orphan)
@@ -328,7 +331,7 @@ def _tidy(
             archive.files.remove_name(orphan.name)
             unlinked.append(orphan)
         except OSError as error:
-            stuck.append((orphan.name, str(error)))
+            stuck.append((orphan.name, reason_of(error)))
     return tuple(unlinked), tuple(left), stuck
 
 

@@ -17,6 +17,7 @@ from retention.records import Json, RecordError, Recording, Status, begun_at, pa
 from retention.rows.chain import PERSONAL, ChainHeadError, read_head
 from retention.rows.pages import Listing, Row
 from retention.rows.rows import DamagedRow, Rows, StoreError, UnknownId
+from retention.texts import Reason, reason_of, strerror
 from retention.vault import Identity, KeysError
 from retention.verify import orphans
 
@@ -132,12 +133,12 @@ class _Rebuilding:
             except UnknownId:
                 continue
             except (OSError, StoreError, ArchiveError) as error:
-                self._problem(id, f"must be erased, and is not: {error}")
+                self._problem(id, "must be erased, and is not: {0}", error)
 
     def begin_segment(self) -> None:
         """Tell the chain once, before the first row, that what follows was not written when it happened."""
         if not self._begun:
-            self.archive.store.begin_segment("rebuilt from the files beside the recordings")
+            self.archive.store.begin_segment(Reason("rebuilt from the files beside the recordings"))
             self._begun = True
 
     def restore(self, id: str) -> None:
@@ -182,14 +183,14 @@ class _Rebuilding:
             fields = self._read(id)
             row = self._opened(fields)
         except RecordError as error:
-            self._problem(name, str(error))
+            self._problem(name, reason_of(error))
             return None
         except OSError as error:
-            self._problem(name, f"cannot be read: {error.strerror}")
+            self._problem(name, "cannot be read: {0}", strerror(error))
             return None
         row = replace(row, status=Status.CLOSED, purged_at=None)
         if (begun := begun_at(id)) not in (None, row.started_at):
-            self._problem(name, f"began at another time than its name says: {to_text(row.started_at)}")
+            self._problem(name, "began at another time than its name says: {0}", to_text(row.started_at))
             row = replace(row, started_at=begun)
         row = replace(row, path=None if kind is None else files.in_row(id, kind))
         if kind is not None:
@@ -245,7 +246,7 @@ class _Rebuilding:
             personal = parse_json(text)
         except (KeysError, RecordError, UnicodeDecodeError) as error:
             name = self.archive.files.name(known.id, FileKind.METADATA)
-            self._problem(name, f"who was recorded stays sealed: {error}")
+            self._problem(name, "who was recorded stays sealed: {0}", error)
             return replace(known, hold=whole_hold(known.hold))
         opened = Recording.from_json(fields | {name: personal.get(name) for name in PERSONAL["recording"]})
         return replace(opened, hold=whole_hold(opened.hold or known.hold))
@@ -255,21 +256,21 @@ class _Rebuilding:
         fields = self.archive.read_metadata(id)
         row = Recording.from_json(fields)
         if row.id != id:
-            raise RecordError(f"it is of another recording, {row.id}")
+            raise RecordError("it is of another recording, {0}", row.id)
         return fields
 
-    def _problem(self, name: str, problem: str) -> None:
-        self.done.problems.append(Unrebuilt(name=name, problem=problem))
+    def _problem(self, name: str, problem: str, *values: object) -> None:
+        self.done.problems.append(Unrebuilt(name=name, problem=Reason(problem, *values)))
 
 
 def _differences(archive: Archive, kind: FileKind, row: Recording) -> Iterator[Unrebuilt]:
     name = archive.files.name(row.id, kind)
     if row.sha256 is None:
-        yield Unrebuilt(name=name, problem="its metadata has no hash to verify it by")
+        yield Unrebuilt(name=name, problem=Reason("its metadata has no hash to verify it by"))
     elif sha256(archive.files, row.id, kind) != row.sha256:
-        yield Unrebuilt(name=name, problem="it is not the file that was recorded: its hash differs")
+        yield Unrebuilt(name=name, problem=Reason("it is not the file that was recorded: its hash differs"))
     if kind is FileKind.SEALED and not archive.vault.has(row.id):
-        yield Unrebuilt(name=name, problem="its key is missing from the vault: nobody can open it")
+        yield Unrebuilt(name=name, problem=Reason("its key is missing from the vault: nobody can open it"))
 
 
 def _disagreements(archive: Archive, told: set[str]) -> list[Unrebuilt]:

@@ -191,7 +191,7 @@ class RecordingFiles(Protocol):
 def format_of(text: str) -> FileKind:
     """One of FORMATS by its name. Raises ArchiveError."""
     if text not in FORMATS:
-        raise ArchiveError(f"format {text!r} is not one of {', '.join(FORMATS)}")
+        raise ArchiveError("format {0!r} is not one of {1}", text, ", ".join(FORMATS))
     return FileKind(text)
 
 
@@ -379,7 +379,7 @@ class LocalFiles:
         """The inverse of `_shown`."""
         folder, slash, inside = name.rpartition("/")
         if inside in ("", ".", "..") or (slash and folder != self.vault.name):
-            raise ArchiveError(f"{name!r} is not a name among the recordings")
+            raise ArchiveError("{0!r} is not a name among the recordings", name)
         return (self.vault if slash else self.recordings) / inside
 
 
@@ -389,7 +389,7 @@ def _area(kind: FileKind) -> Area:
 
 def _checked(id: str) -> str:
     if not is_id(id):
-        raise ArchiveError(f"{id!r} is not the id of a recording")
+        raise ArchiveError("{0!r} is not the id of a recording", id)
     return id
 
 

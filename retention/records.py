@@ -18,6 +18,8 @@ from typing import Any, Self, cast
 
 from dateutil.relativedelta import relativedelta
 
+from retention.texts import Reason, WithReason
+
 Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
@@ -29,15 +31,15 @@ _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
 
 
-class RecordError(ValueError):
+class RecordError(WithReason, ValueError):
     """A record that cannot be read; `str()` says which field and what is wrong."""
 
 
-class PeriodError(ValueError):
+class PeriodError(WithReason, ValueError):
     """A period that is not valid; `str()` says what is accepted."""
 
 
-class RuleError(Exception):
+class RuleError(WithReason):
     """A rule says no; `str()` is one line that says why, and is in the trace.
 
     `about`: the id of the call, once that is in the trace; `others_may`: another person could do it.
@@ -71,12 +73,12 @@ class Record:
     def from_json(cls, json: Mapping[str, Any]) -> Self:
         """The inverse. Fields this version does not know are left out; raises RecordError."""
         if not isinstance(json, Mapping):
-            raise RecordError(f"{cls.__name__.lower()}: an object is expected")
+            raise RecordError("{0}: an object is expected", cls.__name__.lower())
         known = {f.name for f in fields(cast(Any, cls))}
         try:
             return cls(**{name: _rich(name, value) for name, value in json.items() if name in known})
         except (TypeError, ValueError) as wrong:
-            raise RecordError(f"{cls.__name__.lower()}: {wrong}") from wrong
+            raise RecordError("{0}: {1}", cls.__name__.lower(), wrong) from wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,14 +305,14 @@ def parse_json(text: str) -> Json:
         value = _object(json.loads(text, parse_constant=_no_number))
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, TypeError, RecursionError) as wrong:
-        raise RecordError(f"not readable: {wrong}") from wrong
+        raise RecordError("not readable: {0}", wrong) from wrong
     return value
 
 
 def to_text(at: datetime) -> str:
     """`2026-11-24T22:20:00.123Z`. Raises ValueError for a time without a zone."""
     if at.tzinfo is None:
-        raise ValueError(f"{at.isoformat()} has no time zone")
+        raise ValueError(Reason("{0} has no time zone", at.isoformat()))
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -318,11 +320,11 @@ def from_text(text: str) -> datetime:
     """The inverse of `to_text`; any other ISO 8601 offset is understood too. Raises ValueError, TypeError."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
+        raise ValueError(Reason("{0} has no time zone", f"{text!r}"))
     try:
         return at.astimezone(UTC)
     except OverflowError as wrong:
-        raise ValueError(f"{text!r}: {wrong}") from wrong
+        raise ValueError(Reason("{0}: {1}", f"{text!r}", wrong)) from wrong
 
 
 def new_id(now: datetime, worker: int | None = None, host: str | None = None) -> str:
@@ -392,10 +394,12 @@ def parse_period(period: str) -> relativedelta:
     """`6 months`, `1 year`, `90 days`, `2 weeks`. Raises PeriodError."""
     match = _PERIOD.fullmatch(period)
     if match is None or int(match[1]) == 0:
-        raise PeriodError(f"{period!r} is not a period; accepted: '90 days', '2 weeks', '6 months', '1 year'")
+        raise PeriodError(
+            "{0!r} is not a period; accepted: '90 days', '2 weeks', '6 months', '1 year'", period
+        )
     count, unit = int(match[1]), match[2]
     if count * _DAYS[unit] > _LONGEST_DAYS:
-        raise PeriodError(f"{period!r} is too long; accepted: up to 100 years")
+        raise PeriodError("{0!r} is too long; accepted: up to 100 years", period)
     match unit:
         case "day":
             return relativedelta(days=count)
@@ -439,49 +443,49 @@ def _rich(name: str, value: Any) -> Any:
     try:
         return read(value)
     except (TypeError, ValueError) as wrong:
-        raise ValueError(f"{name}: {wrong}") from wrong
+        raise ValueError(Reason("{0}: {1}", name, wrong)) from wrong
 
 
 def _id(value: object) -> str:
     if not is_id(_text(value)):
-        raise ValueError(f"{value!r} is not an id")
+        raise ValueError(Reason("{0!r} is not an id", value))
     return _text(value)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(Reason("{0!r} is not a text", value))
     return value
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{value!r} is not a number")
+        raise TypeError(Reason("{0} is not a number", f"{value!r}"))
     if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value!r} is too large")
+        raise ValueError(Reason("{0!r} is too large", value))
     return value
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
+    raise ValueError(Reason("{0} is not a number", name))
 
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is not true or false")
+        raise TypeError(Reason("{0!r} is not true or false", value))
     return value
 
 
 def _operators(value: object) -> tuple[str, ...]:
     """None for one: `operator` says it."""
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+        raise TypeError(Reason("{0!r} is not a list", value))
     return tuple(map(_text, value)) if len(value) > 1 else ()
 
 
 def _object(value: object) -> Json:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is not an object")
+        raise TypeError(Reason("{0!r} is not an object", value))
     return value
 
 
@@ -544,7 +548,7 @@ class Approval(HoldTerms):
         """The inverse of `to_json`. Raises RecordError."""
         number = json.get("id", 0)
         if type(number) is not int:
-            raise RecordError(f"approval: id: {number!r} is not a number")
+            raise RecordError("approval: id: {0!r} is not a number", number)
         fields = {name: value for name, value in json.items() if name != "id"}
         return replace(super().from_json(fields), id=number)
 

@@ -40,6 +40,7 @@ from retention import files
 from retention.files import Places, alone, kept_free
 from retention.records import Json, Receipt, RecordError, Recording, Sum, parse_json, worker_of
 from retention.rows.rows import DamagedRow, Rows, UnknownId
+from retention.texts import Reason, WithReason, reason_of
 
 MOMENT_S = 1.0  # in which a running agent finishes its current step
 Found = TypeVar("Found", bound=Sized)
@@ -111,11 +112,11 @@ _NAMES: dict[type[Record], str] = {Receipt: "receipt", Recording: "recording", S
 _TYPES: dict[str, type[Record]] = {name: type for type, name in _NAMES.items()}
 
 
-class ReserveFull(Exception):
+class ReserveFull(WithReason):
     """The reserve has no room for all of that."""
 
 
-class ReserveError(Exception):
+class ReserveError(WithReason):
     """What is in it cannot be read; `str()` is one line."""
 
 
@@ -155,7 +156,7 @@ class Reserve:
     def write(self, records: Sequence[Record]) -> None:
         """Replace its content by these, durably. Raises ReserveFull, OSError."""
         if self._descriptor is None:
-            raise OSError(None, "has not been allocated", str(self.path))
+            raise OSError(None, Reason("has not been allocated"), str(self.path))
         payload = zlib.compress(json.dumps([_json(record) for record in records]).encode(), 1)
         head = _HEADER.pack(_MAGIC, self._sequence, len(payload), 0)[:_CRC_AT]
         content = head + struct.pack("<I", zlib.crc32(payload, zlib.crc32(head))) + payload
@@ -207,11 +208,11 @@ def read_reserve(path: Path) -> list[Record]:
     if sequence == 0:
         if not any(content):
             return []
-        raise ReserveError(f"{path.name}: something is in it, and cannot be read")
+        raise ReserveError("{0}: {1}", path.name, Reason("something is in it, and cannot be read"))
     try:
         return [_record(one) for one in json.loads(zlib.decompress(payload))]
     except (ValueError, TypeError, KeyError, RecursionError, zlib.error, RecordError) as error:
-        raise ReserveError(f"{path.name}: {error}") from error
+        raise ReserveError("{0}: {1}", path.name, error) from error
 
 
 def is_allocated(path: Path) -> bool:
@@ -230,16 +231,16 @@ def problems(places: Places) -> dict[str, str]:
         try:
             records = read_reserve(path)
         except ReserveError as error:
-            found[path.name] = str(error).partition(": ")[2]
+            found[path.name] = reason_of(error).values[-1]
             continue
         calls = {one.id for one in records if not isinstance(one, Sum)}
         if calls:
-            several = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
-            found[path.name] = f"what the database did not take of {several} waits in it"
+            several = Reason("{0} call" if len(calls) == 1 else "{0} calls", len(calls))
+            found[path.name] = Reason("what the database did not take of {0} waits in it", several)
         elif records:
-            found[path.name] = "counts of calls wait in it for the database"
+            found[path.name] = Reason("counts of calls wait in it for the database")
         elif not is_allocated(path):
-            found[path.name] = "its room on the disk is not allocated"
+            found[path.name] = Reason("its room on the disk is not allocated")
     return found
 
 

@@ -48,6 +48,7 @@ from retention.rows.rows import (
     sqlite_errors_of,
 )
 from retention.rows.selection import InColumns
+from retention.texts import Reason, reason_of, strerror
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -157,7 +158,8 @@ class Steps:
             sql = f"SELECT name FROM {_TAKEN} WHERE migration_set = ? ORDER BY rowid"
             taken = [str(name) for (name,) in connection.execute(sql, [self.kind])]
         if newer := [name for name in taken if name not in self.every]:
-            raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
+            said = "{0}: written by a newer sipagent (it has {1}); update sipagent"
+            raise StoreError(said, path, newer[-1])
         return len(taken) == len(self.every)
 
     def take(self, connection: sqlite3.Connection, *, in_memory: bool = False) -> bool:
@@ -512,11 +514,14 @@ class ChainedDatabase(Chained):
         try:
             moved = read_moved(self.places.moved)
         except OSError as error:
-            raise StoreError(f"{self.places.moved}: {error.strerror}") from error
+            raise StoreError("{0}: {1}", self.places.moved, strerror(error)) from error
         if moved is not None and moved.done:
             raise StoreError(
-                f"{self.path}: its rows have moved to {moved.to}; accepted: a configuration that names that, "
-                f"or none of it there any more, and {self.places.moved.name} removed"
+                "{0}: its rows have moved to {1}; accepted: a configuration that names that, or none "
+                "of it there any more, and {2} removed",
+                self.path,
+                moved.to,
+                self.places.moved.name,
             )
 
     @contextmanager
@@ -534,9 +539,9 @@ class ChainedDatabase(Chained):
             try:
                 stack.enter_context(self._turns.turn())
             except (TurnError, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
+                reason = strerror(error) if isinstance(error, OSError) else reason_of(error)
                 raise (Busy if isinstance(error, TurnError) else TryAgain)(
-                    f"{self.path}: {reason}"
+                    Reason("{0}: {1}", self.path, reason)
                 ) from error
             yield
 
@@ -555,7 +560,7 @@ class ChainedDatabase(Chained):
         try:
             return connect(self.path, BUSY_S)
         except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}") from error
+            raise StoreError("{0}: {1}", self.path, strerror(error)) from error
 
 
 class Store(Rows, ChainedDatabase):

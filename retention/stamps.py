@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from retention import files
 from retention.rows.chain import ChainHead
 from retention.rows.rows import Rows
+from retention.texts import Reason, WithReason, strerror
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -41,17 +42,24 @@ if TYPE_CHECKING:
 
 QUERY_KIND = "application/timestamp-query"  # section 3.4, over HTTP
 ANSWER_LIMIT = 1 << 16  # bytes; an answer with its certificates has 1 to 8 kB
-NO_LIBRARY = "time stamps need a library that is not installed: pip install 'sipagent[timestamp]'"
+NO_LIBRARY = Reason("time stamps need a library that is not installed: pip install 'sipagent[timestamp]'")
 
 _SHA256 = "2.16.840.1.101.3.4.2.1"
 # TimeStampReq: version 1, SHA-256 with a digest to follow; all lengths are fixed (section 2.4.1)
 _QUERY = bytes.fromhex("3043 020101 3031 300d 0609 608648016503040201 0500 0420")
 _NONCE, _WITH_CERTIFICATES = b"\x02\x08", b"\x01\x01\xff"
-_STATUS = ("granted", "granted with changes", "rejected", "waiting", "to be revoked", "revoked")
+_STATUS = (
+    "granted",
+    Reason("granted with changes"),
+    "rejected",
+    "waiting",
+    Reason("to be revoked"),
+    "revoked",
+)
 _CERTIFICATES = 0xA0  # [0] in SignedData, RFC 5652 section 5.1
 
 
-class StampError(Exception):
+class StampError(WithReason):
     """The time stamp is missing, or proves nothing; `str()` is one line that says why."""
 
 
@@ -84,9 +92,9 @@ def certificates(file: Path) -> list["Certificate"]:
     try:
         return x509.load_pem_x509_certificates(file.read_bytes())
     except OSError as error:
-        raise StampError(f"{file}: {error.strerror}") from error
+        raise StampError("{0}: {1}", file, strerror(error)) from error
     except (ValueError, x509.InvalidVersion) as error:
-        raise StampError(f"{file}: holds no certificates in PEM form") from error
+        raise StampError("{0}: holds no certificates in PEM form", file) from error
 
 
 def stamp_query(digest: bytes, nonce: int) -> bytes:
@@ -127,7 +135,7 @@ def prove(
     from rfc3161_client import VerificationError, VerifierBuilder
 
     if token.digest != digest:
-        raise StampError(f"stamps {token.digest.hex()[:16]}…, not {digest.hex()[:16]}…")
+        raise StampError("stamps {0}…, not {1}…", token.digest.hex()[:16], digest.hex()[:16])
     if nonce is not None and token.nonce != nonce:
         raise StampError("answers another question: its nonce differs")
     verifier = VerifierBuilder(roots=list(trusted)).build()
@@ -139,9 +147,9 @@ def prove(
 
 def _refusal(response: "TimeStampResponse") -> str:
     known = response.status < len(_STATUS)
-    status = _STATUS[response.status] if known else f"status {response.status}"
+    status = _STATUS[response.status] if known else Reason("status {0}", response.status)
     why = " ".join(response.status_string)
-    return f"not granted: {status}" + (f" ({repr(why[:200])[1:-1]})" if why else "")
+    return Reason("not granted: {0}{1}", status, f" ({repr(why[:200])[1:-1]})" if why else "")
 
 
 def _signer(response: "TimeStampResponse") -> str:
@@ -161,10 +169,10 @@ def _signer(response: "TimeStampResponse") -> str:
 def _distrust(said: str) -> str:
     """The important part of OpenSSL's message: what is wrong with the certificate, or else the signature."""
     if found := re.search(r'"Verify error: ([^"]*)"', said):
-        return f"is signed by one whose certificate is not trusted: {found[1]}"
+        return Reason("is signed by one whose certificate is not trusted: {0}", found[1])
     if "pkcs7" in said:
-        return "its signature does not fit"
-    return f"is not trusted: {said}"
+        return Reason("its signature does not fit")
+    return Reason("is not trusted: {0}", said)
 
 
 class _Element(NamedTuple):
@@ -388,7 +396,7 @@ def stamp_head(store: Rows, url: str, ca: Path) -> Stamped | None:
         token, response = _stamp(head, url, trusted)
         if last is not None and token.at < last.at:
             raise StampError(
-                f"{url}: its clock is behind the last stamp's: {_time(token.at)}, {_time(last.at)}"
+                "{0}: its clock is behind the last stamp's: {1}, {2}", url, _time(token.at), _time(last.at)
             )
         kept.keep(head.seq, response)
     return _stamped(head.seq, token, kept.path(head.seq))
@@ -419,7 +427,7 @@ def newest(kept: Stamps) -> Stamped | None:
     try:
         return _load(kept, seqs[-1])
     except StampError as wrong:
-        raise StampError(f"{kept.name}/{seqs[-1]}.tsr: {wrong}") from wrong
+        raise StampError("{0}/{1}.tsr: {2}", kept.name, seqs[-1], wrong) from wrong
 
 
 def each_stamp(kept: Stamps) -> Iterator[Stamped | StampProblem]:
@@ -455,7 +463,7 @@ def verify_stamps(
             raise StampError("retention.timestamp_ca names no certificates to check them against")
         trusted = certificates(ca)
     except StampError as wrong:
-        return StampReport(0, (StampProblem(kept.name, f"{len(seqs)} not checked: {wrong}"),))
+        return StampReport(0, (StampProblem(kept.name, Reason("{0} not checked: {1}", len(seqs), wrong)),))
     problems: list[StampProblem] = []
     latest: Stamped | None = None
     for done, seq in enumerate(seqs, 1):
@@ -482,7 +490,7 @@ def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple
         token = read_answer(response)
         prove(token, digest, trusted, nonce)
     except StampError as wrong:
-        raise StampError(f"{url}: {wrong}") from wrong
+        raise StampError("{0}: {1}", url, wrong) from wrong
     return token, response
 
 
@@ -491,10 +499,10 @@ def _is_behind(last: Stamped, head: ChainHead) -> bool:
     stamped."""
     if last.seq > head.seq:
         raise StampError(
-            f"{last.path.name}: the chain ends at {head.seq}, before what was stamped: see `verify`"
+            "{0}: the chain ends at {1}, before what was stamped: see `verify`", last.path.name, head.seq
         )
     if last.seq == head.seq and last.hash != head.hash:
-        raise StampError(f"{last.path.name}: the chain has another hash there: see `verify`")
+        raise StampError("{0}: the chain has another hash there: see `verify`", last.path.name)
     return last.seq < head.seq
 
 
@@ -503,10 +511,12 @@ def _verified(
 ) -> Stamped:
     token = read_answer(_content(kept, seq))
     if hash is None:
-        raise StampError(f"of {_time(token.at)}: the chain has no entry {seq}")
+        raise StampError("of {0}: the chain has no entry {1}", _time(token.at), seq)
     prove(token, bytes.fromhex(hash), trusted)
     if latest is not None and token.at < latest.at:
-        raise StampError(f"of {_time(token.at)}, before that of {latest.path.name}, {_time(latest.at)}")
+        raise StampError(
+            "of {0}, before that of {1}, {2}", _time(token.at), latest.path.name, _time(latest.at)
+        )
     return _stamped(seq, token, kept.path(seq))
 
 
@@ -527,7 +537,7 @@ def _content(kept: Stamps, seq: int) -> bytes:
     try:
         return kept.content(seq)
     except OSError as error:
-        raise StampError(f"cannot be read: {error.strerror}") from error
+        raise StampError("cannot be read: {0}", strerror(error)) from error
 
 
 def _stamped(seq: int, token: TimeStampToken, path: Path) -> Stamped:

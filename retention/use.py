@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from retention.archive import Archive
 from retention.records import Access, Receipt, Recording, RuleError, Status, to_text
 from retention.rows.rows import Rows
+from retention.texts import Reason
 
 ACCESS_REQUEST = "access_request"  # a person asks for what is kept about them; always possible, by reference
 CUT = "…"  # replaces in the trace what would lead to a person
@@ -53,13 +54,13 @@ def purposes_of(recording: Recording, purposes: Collection[str]) -> list[str]:
 def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> str | None:
     accepted = purposes_of(recording, purposes)
     if not use.purpose:
-        return f"a purpose is needed; accepted: {', '.join(accepted)}"
+        return Reason("a purpose is needed; accepted: {0}", ", ".join(accepted))
     if use.purpose not in accepted:
-        return f"purpose {use.purpose!r} is not listed; accepted: {', '.join(accepted)}"
+        return Reason("purpose {0!r} is not listed; accepted: {1}", use.purpose, ", ".join(accepted))
     if not (use.by or "").strip():
-        return "the name of who uses it is needed (--by)"
+        return Reason("the name of who uses it is needed (--by)")
     if use.purpose == ACCESS_REQUEST and not (use.reference or "").strip():
-        return f"purpose {ACCESS_REQUEST} needs the reference of the request (--reference)"
+        return Reason("purpose {0} needs the reference of the request (--reference)", ACCESS_REQUEST)
     return None
 
 
@@ -68,10 +69,11 @@ def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None
     ground = hold_ground(recording)
     if use.at < due_at or use.purpose in (ACCESS_REQUEST, ground):
         return None
-    expired = f"it has expired ({to_text(due_at)})"
     if ground is None:
-        return f"{expired} and awaits the purge; accepted: {ACCESS_REQUEST}"
-    return f"{expired} and is kept by its hold alone; accepted: {ACCESS_REQUEST}, {ground}"
+        said = "it has expired ({0}) and awaits the purge; accepted: {1}"
+    else:
+        said = "it has expired ({0}) and is kept by its hold alone; accepted: {1}, {2}"
+    return Reason(said, to_text(due_at), ACCESS_REQUEST, ground)
 
 
 def hold_ground(recording: Recording) -> str | None:
@@ -85,19 +87,21 @@ def nothing_to_use(recording: Recording) -> str | None:
         case Status.CLOSED:
             return None
         case Status.OPEN:
-            return "the call is still in progress"
+            return Reason("the call is still in progress")
         case Status.ERASED:
-            return "it was erased during the call: the caller refused, or the operator stopped it"
+            return Reason("it was erased during the call: the caller refused, or the operator stopped it")
         case Status.FAILED:
-            return "the recorder failed, nothing was kept"
+            return Reason("the recorder failed, nothing was kept")
         case Status.PURGING | Status.PURGED:
             return already_purged(recording)
 
 
 def already_purged(recording: Recording) -> str:
     """`it is already purged (2027-05-24T22:20:00.123Z)`."""
-    when = f" ({to_text(recording.purged_at)})" if recording.purged_at else ""
-    return f"it is already {recording.status.value}{when}"
+    purging = recording.status is Status.PURGING
+    said = Reason("it is already purging") if purging else Reason("it is already purged")
+    when = recording.purged_at
+    return Reason("{0} ({1})", said, to_text(when)) if when else said
 
 
 def without_person(text: str | None, call: Recording | Receipt) -> str | None:
@@ -284,7 +288,7 @@ def told_of_download(channel: str, name: str, recording: Recording) -> str:
     Raises ValueError for what would be a path of this machine.
     """
     if not name or "/" in name:
-        raise ValueError(f"{name!r} is not the name of a file")
+        raise ValueError(Reason("{0!r} is not the name of a file", name))
     return _told(channel, name, recording)
 
 

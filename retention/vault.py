@@ -48,16 +48,17 @@ from retention import files
 from retention.files import Naming
 from retention.recording_files import Area, FileKind, RecordingFiles
 from retention.records import Json, is_id
+from retention.texts import Reason, WithReason, strerror
 
 KEY_BYTES = 32
 SIZE_LIMIT = 1 << 16  # bytes; no key file of ours is longer
 
 _RECIPIENT = "sipagent-recipient-1"
 _IDENTITY = "sipagent-identity-1"
-_PAIR = ("the public key (STEM.pub) of a pair", "the identity (STEM.key) of a pair")
+_PAIR = (Reason("the public key (STEM.pub) of a pair"), Reason("the identity (STEM.key) of a pair"))
 
 
-class KeysError(Exception):
+class KeysError(WithReason):
     """A key is missing, wrong or can't be used; `str()` is one line that names the file."""
 
 
@@ -95,7 +96,7 @@ class PublicKey:
         try:
             return public.SealedBox(public.PublicKey(self.raw)).encrypt(plain)
         except CryptoError as error:  # a point of low order
-            raise KeysError(f"{self}: is not a key that anything can be sealed to") from error
+            raise KeysError("{0}: is not a key that anything can be sealed to", self) from error
 
 
 class Identity:
@@ -111,7 +112,7 @@ class Identity:
         try:
             return public.SealedBox(self._private).decrypt(sealed)
         except CryptoError as error:
-            raise KeysError(f"not sealed to {self.public}, or altered since") from error
+            raise KeysError("not sealed to {0}, or altered since", self.public) from error
 
 
 def new_pair(
@@ -124,14 +125,14 @@ def new_pair(
     """
     if passphrase == "":
         raise KeysError(
-            f"{stem}: an empty passphrase protects nothing; accepted: None, or one with characters"
+            "{0}: an empty passphrase protects nothing; accepted: None, or one with characters", stem
         )
     if not comment.isprintable():
-        raise KeysError(f"{stem}: the comment {comment!r} is not one line of text")
+        raise KeysError("{0}: the comment {1!r} is not one line of text", stem, comment)
     to_share, to_guard = (stem.with_name(stem.name + suffix) for suffix in (".pub", ".key"))
     for path in (to_share, to_guard):
         if os.path.lexists(path):
-            raise KeysError(f"{path}: exists, and a key is never overwritten")
+            raise KeysError("{0}: exists, and a key is never overwritten", path)
     private = public.PrivateKey.generate()
     identity = _identity_fields(bytes(private), passphrase, comment, strength)
     files.make_folder(stem.parent)
@@ -158,17 +159,17 @@ def read_public(path: Path) -> PublicKey:
 def public_key(text: str, where: Path | str) -> PublicKey:
     """The public key in the text of its file. KeysError, on `where`, if there is none that can be used."""
     if text.lstrip().startswith("{"):
-        raise KeysError(f"{where}: is an identity, which does not belong here; accepted: {_PAIR[0]}")
+        raise KeysError("{0}: is an identity, which does not belong here; accepted: {1}", where, _PAIR[0])
     word, _, rest = text.strip().partition(" ")
     encoded, _, comment = rest.strip().partition(" ")
     raw = decode(encoded)
     if word != _RECIPIENT or raw is None or len(raw) != KEY_BYTES or not comment.isprintable():
-        raise KeysError(f"{where}: is not a public key; accepted: one line, {_RECIPIENT} BASE64 COMMENT")
+        raise KeysError("{0}: is not a public key; accepted: one line, {1} BASE64 COMMENT", where, _RECIPIENT)
     key = PublicKey(raw, comment.strip())
     try:
         key.seal(b"")
     except KeysError as error:
-        raise KeysError(f"{where}: {error}") from error
+        raise KeysError("{0}: {1}", where, error) from error
     return key
 
 
@@ -179,7 +180,7 @@ def read_identity(path: Path, passphrase: Callable[[], str]) -> Identity:
     """
     text = _read(path)
     if text.startswith(_RECIPIENT):
-        raise KeysError(f"{path}: is a public key, which opens nothing; accepted: {_PAIR[1]}")
+        raise KeysError("{0}: is a public key, which opens nothing; accepted: {1}", path, _PAIR[1])
     try:
         fields = json.loads(text)
         if not isinstance(fields, dict) or fields.get("version") != _IDENTITY:
@@ -188,14 +189,14 @@ def read_identity(path: Path, passphrase: Callable[[], str]) -> Identity:
         comment, kdf = str(fields["comment"]), fields["kdf"]
         derive = None if kdf is None else _derivation(kdf)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise KeysError(f"{path}: is not an identity, or damaged; accepted: {_PAIR[1]}") from error
+        raise KeysError("{0}: is not an identity, or damaged; accepted: {1}", path, _PAIR[1]) from error
     if derive is not None:
         secret = _unlock(path, secret, derive(path, passphrase()))
     if len(secret) != KEY_BYTES:
-        raise KeysError(f"{path}: is damaged: its private key is not {KEY_BYTES} bytes")
+        raise KeysError("{0}: is damaged: its private key is not {1} bytes", path, KEY_BYTES)
     identity = Identity(secret, comment)
     if identity.public.raw != told:
-        raise KeysError(f"{path}: is damaged: its private key is not that of its public key")
+        raise KeysError("{0}: is damaged: its private key is not that of its public key", path)
     return identity
 
 
@@ -243,7 +244,10 @@ def _derivation(kdf: Json) -> Callable[[Path, str], bytes]:
             return _stretch(passphrase, salt, strength)
         except (CryptoError, ValueError) as error:
             raise KeysError(
-                f"{path}: the passphrase can't be tried with {strength.memlimit >> 20} MiB of memory: {error}"
+                "{0}: the passphrase can't be tried with {1} MiB of memory: {2}",
+                path,
+                strength.memlimit >> 20,
+                error,
             ) from error
 
     return derive
@@ -258,13 +262,13 @@ def _unlock(path: Path, secret: bytes, key: bytes) -> bytes:
     try:
         return SecretBox(key).decrypt(secret)
     except (CryptoError, ValueError) as error:
-        raise KeysError(f"{path}: wrong passphrase, or the file is damaged") from error
+        raise KeysError("{0}: wrong passphrase, or the file is damaged", path) from error
 
 
 def _bytes(fields: Json, name: str) -> bytes:
     raw = decode(fields[name])
     if raw is None:
-        raise ValueError(f"{name} is not base64")
+        raise ValueError(Reason("{0} is not base64", name))
     return raw
 
 
@@ -274,16 +278,16 @@ def _read(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise KeysError(f"{path}: is not a regular file")
+                raise KeysError("{0}: is not a regular file", path)
             content = file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise KeysError(f"{path}: {error.strerror}") from error
+        raise KeysError("{0}: {1}", path, strerror(error)) from error
     if len(content) > SIZE_LIMIT:
-        raise KeysError(f"{path}: is longer than any key")
+        raise KeysError("{0}: is longer than any key", path)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise KeysError(f"{path}: is not text, and so not a key") from error
+        raise KeysError("{0}: is not text, and so not a key", path) from error
 
 
 def _create(path: Path, text: str, mode: int) -> None:
@@ -292,7 +296,7 @@ def _create(path: Path, text: str, mode: int) -> None:
     try:
         descriptor = os.open(path, flags, mode)
     except FileExistsError as error:
-        raise KeysError(f"{path}: exists, and a key is never overwritten") from error
+        raise KeysError("{0}: exists, and a key is never overwritten", path) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # with any umask
@@ -341,7 +345,7 @@ class Vault:
         KeysError if there is one already, or no recipient; what `naming` raises.
         """
         if self.has(id):
-            raise KeysError(f"{self._where(id)}: exists, and a key is never overwritten")
+            raise KeysError("{0}: exists, and a key is never overwritten", self._where(id))
         key = random(KEY_BYTES)
         content = _describe(id, key, recipients)
         self.files.write(id, FileKind.KEY, content, naming)
@@ -357,7 +361,7 @@ class Vault:
         box = next((one.box for one in sealed if one.to == recipient), None)
         if box is None:
             able = ", ".join(str(one.to) for one in sealed)
-            raise KeysError(f"{self._where(id)}: is not for {recipient}; accepted: {able}")
+            raise KeysError("{0}: is not for {1}; accepted: {2}", self._where(id), recipient, able)
         return box
 
     def recipients(self, id: str) -> tuple[PublicKey, ...]:
@@ -384,10 +388,10 @@ class Vault:
 
     def unseal(self, id: str, sealed: Json, identity: Identity) -> bytes:
         """The inverse. KeysError if it isn't for this identity, is of another recording, or altered."""
-        where = f"the sealed text of {id}"
+        where = Reason("the sealed text of {0}", id)
         box = decode(sealed.get(encode(identity.public.raw)))
         if box is None:
-            raise KeysError(f"{where}: is not for {identity.public}")
+            raise KeysError("{0}: is not for {1}", where, identity.public)
         return _labelled_as(_TEXT, id, _opened(where, box, identity), where)
 
     def _open(self, id: str, identity: Identity) -> bytes:
@@ -395,7 +399,7 @@ class Vault:
         box = self.box(id, identity.public)
         key = _labelled_as(_KEY, id, _opened(path, box, identity), path)
         if len(key) != KEY_BYTES:
-            raise KeysError(f"{path}: is damaged: {len(key)} bytes are no key")
+            raise KeysError("{0}: is damaged: {1} bytes are no key", path, len(key))
         return key
 
     def _read(self, id: str) -> list[_SealedCopy]:
@@ -404,14 +408,18 @@ class Vault:
             with self.files.open(id, FileKind.KEY) as file:
                 content = file.read(SIZE_LIMIT + 1)
         except FileNotFoundError as error:
-            raise KeysError(f"{path}: does not exist; nobody can listen to {id}") from error
+            raise KeysError(
+                "{0}: {1}", path, Reason("does not exist; nobody can listen to {0}", id)
+            ) from error
         try:
             fields = json.loads(content)
             if fields["version"] != _VERSION or fields["id"] != id:
                 raise ValueError("of another recording")
             return [_sealed(entry) for entry in fields["recipients"]]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise KeysError(f"{path}: is not the sealed key of {id}, or damaged") from error
+            raise KeysError(
+                "{0}: {1}", path, Reason("is not the sealed key of {0}, or damaged", id)
+            ) from error
 
     def _where(self, id: str) -> str:
         return self.files.where(_checked(id), FileKind.KEY)
@@ -419,7 +427,7 @@ class Vault:
 
 def _checked(id: str) -> str:
     if not is_id(id):
-        raise KeysError(f"{id!r} is not the id of a recording")
+        raise KeysError("{0!r} is not the id of a recording", id)
     return id
 
 
@@ -429,7 +437,7 @@ def _describe(id: str, key: bytes, recipients: Iterable[PublicKey]) -> bytes:
         for one in dict.fromkeys(recipients)
     ]
     if not entries:
-        raise KeysError(f"{id}: there is no recipient to seal it to")
+        raise KeysError("{0}: there is no recipient to seal it to", id)
     fields = {"version": _VERSION, "id": id, "recipients": entries}
     return json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
 
@@ -446,7 +454,7 @@ def _opened(where: str, box: bytes, identity: Identity) -> bytes:
     try:
         return identity.open(box)
     except KeysError as error:
-        raise KeysError(f"{where}: {error}") from error
+        raise KeysError("{0}: {1}", where, error) from error
 
 
 def _labelled(label: str, id: str, plain: bytes) -> bytes:
@@ -456,5 +464,7 @@ def _labelled(label: str, id: str, plain: bytes) -> bytes:
 def _labelled_as(label: str, id: str, content: bytes, where: str) -> bytes:
     first, _, plain = content.partition(b"\n")
     if first != f"{label} {id}".encode():
-        raise KeysError(f"{where}: was sealed for something else, {first[:80].decode(errors='replace')!r}")
+        raise KeysError(
+            "{0}: was sealed for something else, {1!r}", where, first[:80].decode(errors="replace")
+        )
     return plain

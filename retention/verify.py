@@ -53,6 +53,7 @@ from retention.rows.counts import LOST
 from retention.rows.pages import BATCH, PAGE, Listing, Row, batches
 from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
+from retention.texts import Reason, reason_of, strerror
 from retention.vault import KeysError
 
 _OWN = ("path", "sealed")  # not in the row: where it lay, and what only its recipients can read
@@ -108,13 +109,13 @@ def _metadata(archive: Archive, row: Recording) -> str | None:
     except FileNotFoundError:
         return None
     except RecordError:
-        return "not readable"
+        return Reason("not readable")
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return Reason("cannot be read: {0}", strerror(error))
     record = as_told("recording", _as_outside(row.to_json(), sealed="sealed" in told))
     names = (told.keys() | record.keys()) - set(_OWN)
     other = [name for name in sorted(names) if told.get(name) != record.get(name)]
-    return f"says otherwise than the database: {', '.join(other)}" if other else None
+    return Reason("says otherwise than the database: {0}", ", ".join(other)) if other else None
 
 
 def _as_outside(record: Json, *, sealed: bool) -> Json:
@@ -125,7 +126,8 @@ def _as_outside(record: Json, *, sealed: bool) -> Json:
 
 def _after_path(error: Exception) -> str:
     """`is not the sealed key of …` of `/…/vault/ID.key: is not the sealed key of …`."""
-    return str(error).rpartition(": ")[2]
+    reason = reason_of(error)
+    return reason.values[-1] if reason.message == "{0}: {1}" else reason
 
 
 Step = Callable[[int, int], None]  # done, total
@@ -181,21 +183,25 @@ def each_hold(archive: Archive) -> Iterator[Mismatch]:
             except OSError:
                 continue  # that it is missing, or cannot be asked for, is told of its file
             if stored is not None and not stored.held:
-                yield Mismatch(archive.files.name(row.id, kind), "its row is on hold, the object is not")
+                yield Mismatch(
+                    archive.files.name(row.id, kind), Reason("its row is on hold, the object is not")
+                )
 
 
 def what_is_left(archive: Archive, now: datetime) -> Iterator[Mismatch]:
     """What rows say is gone, and a store or a vault still has. Raises StoreError."""
     left = archive.store.objects.removals(now - _LASTS)
     if left.recordings:
-        since = "" if left.since is None else f", the first since {to_text(left.since)}"
-        problem = f"must be removed from the store, and are not{since}: see `sipagent purge`"
-        yield Mismatch("objects", f"those of {left.recordings} recordings {problem}")
+        said = "those of {0} recordings must be removed from the store, and are not{1}: see `sipagent purge`"
+        since = "" if left.since is None else Reason(", the first since {0}", to_text(left.since))
+        yield Mismatch("objects", Reason(said, left.recordings, since))
     if twice := {row.id for row in leftovers(archive) if row.at < now - _LASTS}:
-        problem = "are kept twice, or in pieces beside the whole: see `sipagent purge`"
-        yield Mismatch("objects", f"those of {len(twice)} recordings {problem}")
+        said = "those of {0} recordings are kept twice, or in pieces beside the whole: see `sipagent purge`"
+        yield Mismatch("objects", Reason(said, len(twice)))
     if keys := archive.store.keys_left():
-        yield Mismatch("vault", f"{keys} keys of rows must be removed, and are not: see `sipagent purge`")
+        yield Mismatch(
+            "vault", Reason("{0} keys of rows must be removed, and are not: see `sipagent purge`", keys)
+        )
 
 
 def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mismatch]:
@@ -207,13 +213,13 @@ def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mi
     try:
         stored = files.stored(id, kind)
         if not _is_as_recorded(archive, kind, row, None if deep else stored):
-            yield Mismatch(files.name(id, kind), "its hash is not that of the file that was recorded")
+            yield Mismatch(files.name(id, kind), Reason("its hash is not that of the file that was recorded"))
         elif stored is not None and stored.held and not row["hold"]:
-            yield Mismatch(files.name(id, kind), "the object is on hold, its row is not")
+            yield Mismatch(files.name(id, kind), Reason("the object is on hold, its row is not"))
     except OSError as error:
         if isinstance(error, FileNotFoundError) and archive.store.recording(id).status is not Status.CLOSED:
             return  # a purge has removed it meanwhile
-        yield Mismatch(files.name(id, kind), f"cannot be read: {error.strerror}")
+        yield Mismatch(files.name(id, kind), Reason("cannot be read: {0}", strerror(error)))
     for what, problem in () if alone else wrong_beside(archive, id):
         yield Mismatch(what, problem)
 
@@ -287,7 +293,7 @@ def _unexpected(archive: Archive, area: Area, names: list[tuple[str, str | None]
     rows = archive.store.states([id for _, id in names if id is not None])
     for name, id in names:
         if id is None:
-            problem = "not a key of a recording" if in_vault else "not a file of the agent"
+            problem = Reason("not a key of a recording") if in_vault else Reason("not a file of the agent")
             yield Orphan(name=name, id=None, problem=problem, in_vault=in_vault)
             continue
         row = rows.get(id)
@@ -298,10 +304,10 @@ def _unexpected(archive: Archive, area: Area, names: list[tuple[str, str | None]
             continue
         elif name.endswith((".part", ".tmp")):
             if _stays(archive, name):
-                problem = "left over from a crash; the recording is closed"
+                problem = Reason("left over from a crash; the recording is closed")
                 yield Orphan(name=name, id=id, problem=problem)
         elif name.endswith(_FINISHED) and (own := _other(archive, row, name)):
-            yield Orphan(name=name, id=id, problem=f"not the file of its recording, {own}")
+            yield Orphan(name=name, id=id, problem=Reason("not the file of its recording, {0}", own))
 
 
 def _other(archive: Archive, row: Row | None, name: str) -> str | None:
@@ -322,14 +328,14 @@ def _without_right(
     archive: Archive, name: str, id: str, status: Status | None, *, in_vault: bool = False
 ) -> Iterator[Orphan]:
     if status is None:
-        problem = "no row in the database"
+        problem = Reason("no row in the database")
         known = archive.marks.forbidden(id) or id in _waiting(archive) or _status(archive, id) is not None
         if not known and archive.files.is_there(name):  # else it came, or went, while we looked
             yield Orphan(name=name, id=id, problem=problem, rowless=True, in_vault=in_vault)
     elif status is Status.FAILED and _may_be_whole(archive, id):
         return
     elif archive.files.is_there(name):  # else it was removed while we looked
-        problem = f"the recording is {status.value}; restored from a backup?"
+        problem = Reason("the recording is {0}; restored from a backup?", status.value)
         yield Orphan(name=name, id=id, problem=problem, forbidden=True, in_vault=in_vault)
 
 
@@ -344,13 +350,13 @@ def _missing(archive: Archive, closed: list[str]) -> Iterator[Orphan]:
     for id in closed:
         found, sound = [], files.finished(id)
         if sound is None:
-            found.append((id, "the file of a closed recording is missing"))
+            found.append((id, Reason("the file of a closed recording is missing")))
         if not files.exists(id, FileKind.METADATA):
             name = files.name(id, FileKind.METADATA)
-            found.append((name, "the metadata of a closed recording is missing"))
+            found.append((name, Reason("the metadata of a closed recording is missing")))
         if sound is FileKind.SEALED and not files.exists(id, FileKind.KEY):
             name = files.name(id, FileKind.SEALED)
-            found.append((name, "its key is missing from the vault: nobody can open it"))
+            found.append((name, Reason("its key is missing from the vault: nobody can open it")))
         if found and not archive.marks.forbidden(id) and _status(archive, id) is Status.CLOSED:
             for what, problem in found:
                 yield Orphan(name=what, id=id, problem=problem, missing=True)
@@ -426,13 +432,13 @@ class _Verification:
         self.found = Verified(head=self.store.head())
         self.marks = bytearray()
 
-    def wrong(self, where: str, problem: str) -> None:
-        self.found.problems.append(Mismatch(where, problem))
+    def wrong(self, where: str, problem: str, *values: object) -> None:
+        self.found.problems.append(Mismatch(where, Reason(problem, *values)))
 
     def guards(self) -> None:
         """Check the triggers that refuse what no program of ours does."""
         for name in self.store.missing_guards():
-            self.wrong("database", f"its trigger {name} is missing or another: what it refused is possible")
+            self.wrong("database", "its trigger {0} is missing or another: what it refused is possible", name)
 
     def chain(self) -> None:
         """Check the chain, entry by entry."""
@@ -442,10 +448,13 @@ class _Verification:
             last = self._behind(entry, last)
             if not entry.follows(last.hash):
                 self.wrong(
-                    f"chain entry {entry.seq}", "its hash is not that of its content behind the one before"
+                    Reason("chain entry {0}", entry.seq),
+                    "its hash is not that of its content behind the one before",
                 )
             if entry.kind == ALTERED:
-                self.wrong(entry.subject, f"had been altered when entry {entry.seq} was written ({entry.at})")
+                self.wrong(
+                    entry.subject, "had been altered when entry {0} was written ({1})", entry.seq, entry.at
+                )
             if not self._mark_entry(entry):
                 break
             last = ChainHead(entry.seq, entry.hash)
@@ -462,12 +471,14 @@ class _Verification:
         for rows in batches(self.store.each(numbered), PAGE):
             entries = self.store.entries([row["chain_seq"] or 0 for row in rows])
             for row in rows:
-                where = f"{kind} {row['id']}"
+                where = _place(kind, row["id"])
                 entry = entries.get(row["chain_seq"])
                 if entry is None:
                     self.wrong(where, "no entry of the chain tells of it")
                 elif (entry.kind, entry.subject) != (kind, str(row["id"])):
-                    self.wrong(where, f"entry {entry.seq} tells of another, {entry.kind} {entry.subject}")
+                    self.wrong(
+                        where, "entry {0} tells of another, {1} {2}", entry.seq, entry.kind, entry.subject
+                    )
                 else:
                     for problem in differences(kind, row, entry):
                         self.wrong(where, problem)
@@ -481,7 +492,7 @@ class _Verification:
         for sum in self.store.each_sum(damaged=lambda id, problem: None):  # it has been reported
             if sum.what == LOST:
                 first, last = to_text(sum.from_at), to_text(sum.until_at)
-                problem = f"{sum.count} could not be written, between {first} and {last}"
+                problem = Reason("{0} could not be written, between {1} and {2}", sum.count, first, last)
                 self.found.lost.append(Mismatch("receipts", problem))
 
     def dropped(self) -> None:
@@ -489,7 +500,11 @@ class _Verification:
         for seq, mark in enumerate(self.marks):
             if mark == _THERE:
                 entry = self.store.entries([seq])[seq]
-                self.wrong(f"{entry.kind} {entry.subject}", f"gone; entry {seq} of the chain tells of it")
+                self.wrong(
+                    _place(entry.kind, entry.subject),
+                    "gone; entry {0} of the chain tells of it",
+                    seq,
+                )
 
     def exported(self, copies: tuple[Path, ...]) -> None:
         """Look for the exported head, and copies of it, in the chain."""
@@ -508,7 +523,7 @@ class _Verification:
             if head is None:
                 self.wrong(name, "missing: a tail cut off the chain would not show")
             elif not self.store.knows(head):
-                self.wrong(name, f"the chain has no entry {head.seq} with this hash: its tail was cut off")
+                self.wrong(name, "the chain has no entry {0} with this hash: its tail was cut off", head.seq)
 
     def reserves(self) -> None:
         """Look for what waits to be written, and no process will write."""
@@ -527,7 +542,7 @@ class _Verification:
             self.progress("files", count, total)
 
         for wrong in each_file(
-            self.archive, step, deep=self.deep, without=lambda id: f"recording {id}" in named
+            self.archive, step, deep=self.deep, without=lambda id: _place("recording", id) in named
         ):
             self.found.problems.append(wrong)
         self.found.counts["files"] = done
@@ -536,41 +551,49 @@ class _Verification:
         try:
             for id in stuck(self.archive):
                 self.wrong(
-                    f"recording {id}", "must be erased, and is not, or not wholly: see `sipagent purge`"
+                    _place("recording", id),
+                    "must be erased, and is not, or not wholly: see `sipagent purge`",
                 )
             names = 4 * done  # of sound, metadata and key, and once more by their rows
             for orphan in orphans(self.archive, lambda seen: self.progress("names", min(seen, names), names)):
                 self.wrong(orphan.name, orphan.problem)
             self.progress("names", names, names)
         except (StoreError, ArchiveError) as error:  # its row is damaged, which has been reported
-            self.wrong("recordings", f"cannot be compared with the files: {error}")
+            self.wrong("recordings", "cannot be compared with the files: {0}", error)
 
     def _behind(self, entry: ChainEntry, last: ChainHead) -> ChainHead:
         """What the entry must follow; a segment may name another place than the entry before it."""
-        where = f"chain entry {entry.seq}"
+        where = Reason("chain entry {0}", entry.seq)
         lost = _lost(entry) if entry.kind == SEGMENT else None
         if lost == "unknown":
             self.found.lost.append(
                 Mismatch(
-                    where, f"what is lost before it, if anything, has no number: {entry.subject} ({entry.at})"
+                    where,
+                    Reason(
+                        "what is lost before it, if anything, has no number: {0} ({1})",
+                        entry.subject,
+                        entry.at,
+                    ),
                 )
             )
         elif lost is not None:
             goes_on = (
                 lost.seq > last.seq
             )  # else it was an older copy that went on, further than what was lost
-            other = f"entries of another copy, up to {lost.seq}, are"
-            missing = _entries(last.seq + 1, lost.seq) if goes_on else other
-            self.found.lost.append(Mismatch(where, f"{missing} lost: {entry.subject} ({entry.at})"))
+            which = _entries(last.seq + 1, lost.seq)
+            if not goes_on:
+                which = Reason("entries of another copy, up to {0}, are lost", lost.seq)
+            problem = Reason("{0}: {1} ({2})", which, Reason(entry.subject), entry.at)
+            self.found.lost.append(Mismatch(where, problem))
             self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
             last = lost if goes_on else last
         if entry.seq != last.seq + 1:
-            self.wrong(where, f"{_entries(last.seq + 1, entry.seq - 1, ' before it')} missing")
+            self.wrong(where, _gap(last.seq + 1, entry.seq - 1))
         return last
 
     def _mark_entry(self, entry: ChainEntry) -> bool:
         """False if its number is so far off that nothing can be said of the entries after it."""
-        where = f"chain entry {entry.seq}"
+        where = Reason("chain entry {0}", entry.seq)
         gap = entry.seq + 1 - len(self.marks)
         if not 0 < gap <= _LEAP:
             self.wrong(where, "its number cannot be")
@@ -579,7 +602,7 @@ class _Verification:
         self.marks[entry.seq] = _THERE if entry.kind in TABLES else _THERE | _SEEN
         if entry.was != 0:
             if not _is_before(entry) or self.marks[entry.was] != _THERE:
-                self.wrong(where, f"entry {entry.was} is not the one before its change")
+                self.wrong(where, "entry {0} is not the one before its change", entry.was)
             else:
                 self.marks[entry.was] |= _SUPERSEDED
         return True
@@ -593,7 +616,9 @@ class _Verification:
             return
         if self.marks[entry.seq] & _SUPERSEDED:
             self.wrong(
-                f"{entry.kind} {entry.subject}", f"put back to an earlier state, that of entry {entry.seq}"
+                _place(entry.kind, entry.subject),
+                "put back to an earlier state, that of entry {0}",
+                entry.seq,
             )
         self.marks[entry.seq] |= _SEEN
 
@@ -610,9 +635,18 @@ def _lost(entry: ChainEntry) -> Lost:
         return None  # its hash is wrong, too
 
 
-def _entries(first: int, last: int, where: str = "") -> str:
-    """`entry 5 is`, `entries 5 to 7 are`; `where` behind the numbers."""
-    return f"entry {first}{where} is" if first == last else f"entries {first} to {last}{where} are"
+def _place(kind: str, id: str) -> Reason:
+    return Reason("{0} {1}", Reason(kind), id)
+
+
+def _entries(first: int, last: int) -> Reason:
+    one, several = "entry {0} is lost", "entries {0} to {1} are lost"
+    return Reason(one if first == last else several, first, last)
+
+
+def _gap(first: int, last: int) -> Reason:
+    one, several = "entry {0} before it is missing", "entries {0} to {1} before it are missing"
+    return Reason(one if first == last else several, first, last)
 
 
 def _is_before(entry: ChainEntry) -> bool:

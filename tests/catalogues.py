@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
@@ -24,9 +25,8 @@ from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
 from sipagent.languages.labels import CODES
-from sipagent.languages.spoken import CONTEXT, FAULTS
+from sipagent.languages.spoken import FAULTS
 from sipagent.languages.typography import NARROW, WIDE
-from tests import messages as below
 
 ROOT = Path(__file__).parent.parent
 SPOKEN = ("sipagent", "media", "retention")  # whose texts people read
@@ -37,6 +37,29 @@ TAKING = {  # whose first arguments are texts: context, singular, plural
     "pgettext": (0, 1, None),
     "npgettext": (0, 1, 2),
 }
+SAYING = {  # ours that are given English texts: which arguments are some
+    **dict.fromkeys(("key", "several", "RegisterError", "NoRoom", "Busy", "Away"), (0,)),
+    **dict.fromkeys(
+        ("ok", "warning", "error", "Finding", "Problem", "Mismatch", "Trial", "wrong", "_problem"), (1,)
+    ),
+    **dict.fromkeys(("Obstacle", "ObjectError", "Denied", "CannotHold", "NoSuchObject"), (1,)),
+    **dict.fromkeys(("Complaint", "Fault", "PromptError"), (1, 2)),
+    "ConfigError": (2, 3),
+}
+# whose ValueError and TypeError a person may see
+SILENT = (  # in the log alone, or for a programmer
+    *("media/recording/tap.py", "media/training", "retention/journal.py", "retention/shipping.py"),
+    *("retention/postgres/row_keys.py", "sipagent/agent/recorder.py", "sipagent/agent/row_writer.py"),
+    *("sipagent/service/remote_detector.py", "sipagent/service/rules.py", "sipagent/web"),
+)
+PARSING = (
+    "sipagent/config/types.py",
+    "sipagent/config/tables.py",
+    "sipagent/config/model.py",
+    "sipagent/enrol",
+    "retention/records.py",
+    "retention/vault.py",
+)
 # what click says to those who write commands, or of what ours have not
 NOT_SAID = re.compile(
     r"declaration|flag for true|dynamic|defined twice|Did you mean to pass|No options defined|Windows|Bash"
@@ -68,6 +91,8 @@ def _written() -> Iterator[tuple[str, Key, str | None]]:
     for folder in SPOKEN:
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield from in_source(path)
+            if not str(path.relative_to(ROOT)).startswith(SILENT):
+                yield from said_in(path)
     for path in sorted((ROOT / "sipagent").rglob("templates/*.html")):
         yield from in_template(path)
 
@@ -101,6 +126,74 @@ def _constant(node: ast.expr, where: str) -> str | None:
     if isinstance(node, ast.JoinedStr | ast.BinOp):
         raise ValueError(f"{where}: an f-string or a sum cannot be looked up")
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+@cache
+def errors() -> frozenset[str]:
+    """The names of all classes of errors that have a Reason."""
+    bases = {
+        node.name: {ast.unparse(base) for base in node.bases}
+        for folder in SPOKEN
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {"WithReason"}
+    while more := {name for name, above in bases.items() if above & found} - found:
+        found |= more
+    return frozenset(found)
+
+
+def said_in(path: Path) -> Iterator[tuple[str, Key, str | None]]:
+    """What a module gives to errors, refusals and findings. Raises ValueError as `in_source` does."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = _named(tree)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        where = f"{path.name}:{node.lineno}"
+        for text in _texts(node, name, path, named, where):
+            if " | " not in text:  # choices, which are in no language
+                yield where, (None, text), None
+
+
+def _texts(
+    node: ast.Call, name: str, path: Path, named: dict[str, list[ast.expr]], where: str
+) -> Iterator[str]:
+    if name == "counted" and len(node.args) > 1:
+        word, *several = [_constant(one, where) for one in node.args[1:]]
+        yield from (f"{{0}} {one}" for one in (word, *(several or [f"{word}s"])) if word and one)
+        return
+    places = SAYING.get(name, (0,) if name in errors() else ())
+    if name in ("ValueError", "TypeError") and str(path.relative_to(ROOT)).startswith(PARSING):
+        places = (0,)
+    given = [node.args[place] for place in places if place < len(node.args)]
+    given += [one.value for one in node.keywords if one.arg in ("problem", "accepted", "description")]
+    for one in given if places or name == "Field" else ():
+        yield from filter(None, (_constant(part, where) for part in _parts(one, named)))
+
+
+def _named(tree: ast.AST) -> dict[str, list[ast.expr]]:
+    """What each name of a module is set to, wherever."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+    return found
+
+
+def _parts(node: ast.expr, named: dict[str, list[ast.expr]]) -> Iterator[ast.expr]:
+    """What a text may be, where it is chosen from several, or has a name."""
+    match node:
+        case ast.IfExp():
+            yield from (*_parts(node.body, named), *_parts(node.orelse, named))
+        case ast.BoolOp():
+            yield from (part for one in node.values for part in _parts(one, named))
+        case ast.Name():
+            yield from (one for one in named.get(node.id, ()) if isinstance(one, ast.Constant | ast.IfExp))
+        case _:
+            yield node
 
 
 def _coded() -> Iterator[tuple[str, Key, str | None]]:
@@ -176,18 +269,29 @@ def missing(language: str) -> list[str]:
         f"{text.place}: {key[0] or ''} {key[1]!r}"
         for key, text in spoken().items()
         if key not in there or not all(_strings(there[key]))
-    ] + below.missing(_of_others(there))
+    ]
 
 
 def superfluous(language: str) -> list[str]:
-    said, there = spoken(), messages(language)
-    own = [f"{key[0] or ''} {key[1]!r}" for key in there if key not in said and key[0] != CONTEXT]
-    return own + below.superfluous(_of_others(there))
+    """Entries of which the code has no text."""
+    said, written = spoken(), _constants()
+    return [
+        f"{key[0] or ''} {key[1]!r}"
+        for key, message in messages(language).items()
+        if key not in said and (key[0] or (key[1] not in written and not message.auto_comments))
+    ]
 
 
-def _of_others(there: dict[Key, Message]) -> dict[str, Message]:
-    """What the code below the command line says, by its English."""
-    return {key[1]: message for key, message in there.items() if key[0] == CONTEXT}
+@cache
+def _constants() -> frozenset[str]:
+    """Every text of the code that has no values, or is a format."""
+    return frozenset(
+        node.value
+        for folder in SPOKEN
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 def odd(language: str) -> list[str]:
@@ -207,8 +311,8 @@ def odd(language: str) -> list[str]:
 
 
 def placeholders(text: str) -> list[str]:
-    """`{name}` and `{name:.1f}`, with what says how; `{0!s}`, which keeps a value as it is, as `{0}`."""
-    return re.findall(r"\{[a-z_0-9][^{}]*\}", text.replace("!s}", "}"))
+    """`{name}` and `{0:.1f}`, with what says how."""
+    return re.findall(r"\{[a-z_0-9][^{}]*\}", text)
 
 
 _CODE = re.compile(r"`[^`]*`|\{[^{}]*\}|https?://\S+|\b\w+(?:\.\w+)*[:=]\S+|\d\d?:\d\d|%\(\w+\)s")

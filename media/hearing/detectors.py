@@ -47,7 +47,7 @@ class Recogniser:
         try:
             self._vosk: Any = importlib.import_module("vosk")
         except ImportError as wrong:
-            raise DetectorUnavailable(f"engine 'vosk': {wrong}; pip install 'sipagent[vosk]'") from wrong
+            raise DetectorUnavailable("engine 'vosk': {0}; pip install 'sipagent[vosk]'", wrong) from wrong
         self._vosk.SetLogLevel(-1)
         self._model = self._load(model)
         self._meaning = {plain(phrase): Meaning.ACCEPT for phrase in accept}
@@ -56,7 +56,7 @@ class Recogniser:
         words = {word for phrase in self._phrase for word in phrase.split()}
         if unknown := sorted(word for word in words if self._model.vosk_model_find_word(word) < 0):
             raise DetectorUnavailable(
-                f"{model} does not know {', '.join(map(repr, unknown))}; accepted: words of the model's"
+                "{0} does not know {1}; accepted: words of the model's", model, ", ".join(map(repr, unknown))
             )
         self._grammar = json.dumps([*self._phrase, "[unk]"], ensure_ascii=False)
 
@@ -76,7 +76,7 @@ class Recogniser:
             return self._vosk.Model(str(model))
         except Exception as wrong:  # the package raises no narrower class
             raise DetectorUnavailable(
-                f"{model}: not a model of Vosk's; accepted: a folder with one"
+                "{0}: not a model of Vosk's; accepted: a folder with one", model
             ) from wrong
 
     def _words(self, samples: Samples) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ class Recogniser:
         try:
             ended = recogniser.AcceptWaveform(samples.tobytes())
         except Exception as wrong:
-            raise DetectorError(f"vosk: {wrong}") from wrong
+            raise DetectorError("vosk: {0}", wrong) from wrong
         results = [recogniser.Result()] if ended else []
         results.append(recogniser.FinalResult())
         return [word for result in results for word in json.loads(result).get("result", [])]
@@ -131,7 +131,7 @@ def load_detector(
         return spotter if second is None or in_call else weighed(spotter, second)
     if engine == "vosk":
         return Recogniser(refuse, accept, model, in_call=in_call)
-    raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")
+    raise DetectorUnavailable("engine {0!r} is unknown; accepted: 'embedding', 'vosk', 'none'", engine)
 
 
 def weighed(spotter: "Spotter", second: Path) -> Detector:

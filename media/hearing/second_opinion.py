@@ -62,6 +62,7 @@ from media.hearing.keyword import (
     strongest,
 )
 from media.hearing.spotter import plain
+from retention.texts import Reason
 
 SUREST = 0.9995
 """Scores nearer to 1, or to 0, count as this one."""
@@ -185,7 +186,7 @@ class TokenVocabulary:
     def special(self, name: str) -> int:
         """The number of a token such as `<|fr|>`. VocabularyError if there is none."""
         if name not in self._number:
-            raise VocabularyError(f"there is no {name} in its vocabulary")
+            raise VocabularyError(Reason("there is no {0} in its vocabulary", name))
         return self._number[name]
 
     def encode(self, text: str) -> list[int]:
@@ -215,7 +216,7 @@ def read_vocabulary(folder: Path) -> TokenVocabulary:
     except (OSError, ValueError) as wrong:
         raise VocabularyError(f"{getattr(wrong, 'strerror', None) or wrong}") from wrong
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise VocabularyError(f"{JSON} is not a list of tokens")
+        raise VocabularyError(Reason("{0} is not a list of tokens", JSON))
     return TokenVocabulary(tokens)
 
 
@@ -233,7 +234,7 @@ FRAMES = 300
 """3 s, which is all that the voice gate keeps; 30 s would cost thirty times as much."""
 LEAST = 1e-9
 LEAST_GAIN = -1000.0
-FOLDER = "a folder with a multilingual Whisper model as ct2-transformers-converter makes it"
+FOLDER = Reason("a folder with a multilingual Whisper model as ct2-transformers-converter makes it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +278,11 @@ class Whisper:
         try:
             self._asked = _asked(read_vocabulary(folder), phrases, everyday or {})
         except VocabularyError as wrong:
-            raise SecondUnavailable(f"{folder}: {wrong}; accepted: {FOLDER}") from wrong
+            raise SecondUnavailable("{0}: {1}; accepted: {2}", folder, wrong, FOLDER) from wrong
         try:
             self._ctranslate2: Any = importlib.import_module("ctranslate2")
         except ImportError as wrong:
-            raise SecondUnavailable(f"{wrong}; pip install 'sipagent[second]'") from wrong
+            raise SecondUnavailable("{0}; pip install 'sipagent[second]'", wrong) from wrong
         self.phrases = [phrase for asked in self._asked for phrase in asked.phrases]
         self._refuses = np.concatenate(
             [np.arange(len(asked.phrases)) < asked.refusing for asked in self._asked]
@@ -293,7 +294,7 @@ class Whisper:
             )
             self._silence = self._likelihoods(np.zeros(0, dtype=np.int16))
         except (RuntimeError, ValueError, DetectorError) as wrong:  # also files that don't fit each other
-            raise SecondUnavailable(f"{folder}: no such model; accepted: {FOLDER}") from wrong
+            raise SecondUnavailable("{0}: no such model; accepted: {1}", folder, FOLDER) from wrong
         self._usual = np.array([usual(phrase) for phrase in self.phrases], np.float32)
 
     def likeness(self, samples: Samples) -> Likeness:
@@ -321,7 +322,7 @@ class Whisper:
             heard = self._model.encode(self._ctranslate2.StorageView.from_array(spectra[None]))
             return np.concatenate([self._of_phrases(np.asarray(heard), asked) for asked in self._asked])
         except (RuntimeError, ValueError) as wrong:
-            raise DetectorError(f"second opinion: {wrong}") from wrong
+            raise DetectorError("second opinion: {0}", wrong) from wrong
 
     def _of_phrases(self, heard: Floats, asked: _LanguageQuestion) -> Floats:
         """(phrases,) of one language, of (1, FRAMES / 2, width)."""

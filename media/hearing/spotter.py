@@ -202,8 +202,9 @@ class Spotter:
         if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
             offered = [head for head in every if head.language in languages] or every
             raise DetectorUnavailable(
-                f"no head for {', '.join(map(repr, unheard))}, and `sipagent train-keyword` makes one that "
-                f"refuses; accepted: {', '.join(_nearest(unheard, offered))}"
+                "no head for {0}, and `sipagent train-keyword` makes one that refuses; accepted: {1}",
+                ", ".join(map(repr, unheard)),
+                ", ".join(_nearest(unheard, offered)),
             )
         spoken = {plain(phrase): head.language for head in every for phrase in head.phrases}
         self.languages = {phrase: spoken[plain(phrase)] for phrase in refuse}

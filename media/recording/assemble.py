@@ -39,6 +39,7 @@ from media.recording.chunks import (
     read_part,
     sync_directory,
 )
+from retention.texts import Reason, WithReason, strerror
 
 BLOCK_FRAMES = 1 << 15  # that are held at once
 
@@ -98,7 +99,7 @@ Format = Literal["flac", "wav"]
 LEAST = 0.0  # of FLAC's compression: a quarter less CPU, files 1 % larger at most on average
 
 
-class AssemblyError(Exception):
+class AssemblyError(WithReason):
     """A part could not be turned into the file that is kept, or a file could not be read; it is still there.
 
     str() is one line.
@@ -148,12 +149,12 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
             part.unlink()
             sync_directory(part.parent)
         elif not final.exists():
-            raise NothingRecorded(f"{part}: does not exist, and neither does {final.name}")
+            raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name)
         return _describe(final)
     except OSError as error:
-        raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
+        raise AssemblyError("{0}: {1}", error.filename or final, strerror(error)) from error
     except soundfile.LibsndfileError as error:
-        raise AssemblyError(f"{final}: {_explain(error, final.parent)}") from error
+        raise AssemblyError("{0}: {1}", final, _explain(error, final.parent)) from error
 
 
 def is_begun(final: Path) -> bool:
@@ -193,9 +194,9 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
             pauses=walk.pauses,
         )
     except FileNotFoundError as error:
-        raise NothingRecorded(f"{part}: does not exist, and neither does {final.name}") from error
+        raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name) from error
     except OSError as error:
-        raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
+        raise AssemblyError("{0}: {1}", error.filename or final, strerror(error)) from error
 
 
 class SoundReader:
@@ -208,9 +209,9 @@ class SoundReader:
         try:
             self.rate = self._find_rate()
         except OSError as error:
-            raise AssemblyError(f"{path}: {error.strerror}") from error
+            raise AssemblyError("{0}: {1}", path, strerror(error)) from error
         except soundfile.LibsndfileError as error:
-            raise AssemblyError(f"{path}: {_said(error)}") from error
+            raise AssemblyError("{0}: {1}", path, _said(error)) from error
 
     @property
     def complete(self) -> bool:
@@ -230,20 +231,20 @@ class SoundReader:
                 yield from walk.blocks(open_all(read_part(self._path), self._key))
                 self._complete = walk.complete
         except OSError as error:
-            raise AssemblyError(f"{self._path}: {error.strerror}") from error
+            raise AssemblyError("{0}: {1}", self._path, strerror(error)) from error
         except soundfile.LibsndfileError as error:
-            raise AssemblyError(f"{self._path}: {_said(error)}") from error
+            raise AssemblyError("{0}: {1}", self._path, _said(error)) from error
 
     def _find_rate(self) -> int:
         if self._key is None:
             if is_sealed(self._path):
-                raise AssemblyError(f"{self._path}: is sealed, and no key was given")
+                raise AssemblyError("{0}: is sealed, and no key was given", self._path)
             return int(soundfile.info(self._path).samplerate)
         for chunk in open_all(read_part(self._path), self._key):
             return chunk.rate
         if is_sealed(self._path):
-            raise AssemblyError(f"{self._path}: not a chunk can be opened with this key")
-        raise AssemblyError(f"{self._path}: is not sealed, or damaged throughout")
+            raise AssemblyError("{0}: not a chunk can be opened with this key", self._path)
+        raise AssemblyError("{0}: is not sealed, or damaged throughout", self._path)
 
 
 def read_sound(path: Path, key: bytes | None) -> SoundReader:
@@ -262,7 +263,7 @@ def _temporary(final: Path) -> Path:
 def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
     """The probable cause of an error from libsndfile, which is vague on a full disk."""
     free = shutil.disk_usage(directory).free
-    return f"could not be written or read ({_said(error)}; {free} bytes are free)"
+    return Reason("could not be written or read ({0}; {1} bytes are free)", _said(error), free)
 
 
 def _said(error: soundfile.LibsndfileError) -> str:
@@ -283,7 +284,7 @@ def _in_clear(part: Path) -> Iterator[Chunk]:
     """The chunks of a part that was never sealed; AssemblyError if a chunk is."""
     for chunk in read_part(part):
         if chunk.sealed:
-            raise AssemblyError(f"{part}: is sealed")
+            raise AssemblyError("{0}: is sealed", part)
         yield chunk
 
 
@@ -293,7 +294,7 @@ def _survey(path: Path) -> Walk:
     for _, chunk in walk.follow(chunk for chunk in read_part(path) if chunk.sealed):
         sound += chunk.frames
     if sound == 0:
-        raise NothingRecorded(f"{path}: holds no whole chunk of sealed sound")
+        raise NothingRecorded("{0}: holds no whole chunk of sealed sound", path)
     return walk
 
 
@@ -302,7 +303,7 @@ def _rate(part: Path) -> int:
     for chunk in _in_clear(part):
         if chunk.kind is Kind.AUDIO:
             return chunk.rate
-    raise NothingRecorded(f"{part}: holds no whole chunk of sound")
+    raise NothingRecorded("{0}: holds no whole chunk of sound", part)
 
 
 def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
@@ -317,7 +318,7 @@ def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
         written = _encode(descriptor, Walk(rate).blocks(_in_clear(part)), rate, format, comment)
         os.fsync(descriptor)
         if _checksum(temporary) != written:
-            raise AssemblyError(f"{temporary}: does not give back what was written to it")
+            raise AssemblyError("{0}: does not give back what was written to it", temporary)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -397,5 +398,5 @@ def _said_beside(final: Path, comment: str) -> _Said:
                 if all(0 <= start <= stop < math.inf for start, stop in pauses):
                     return _Said(complete, drops, pauses)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise AssemblyError(f"{final}: was not made from a part") from error
-    raise AssemblyError(f"{final}: was not made from a part")
+        raise AssemblyError("{0}: was not made from a part", final) from error
+    raise AssemblyError("{0}: was not made from a part", final)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from media.hearing.spotter import plain
+from retention.texts import WithReason
 
 PERSON = "person.json"
 LEAST_PEOPLE, MOST_FITS = 3, 10
 """From how many persons on each is left out once, and how many trainings that takes at most."""
 
 
-class EnrolledError(Exception):
+class EnrolledError(WithReason):
     """A folder that holds no person; str() is one line."""
 
 
@@ -75,9 +76,9 @@ def read_person(folder: Path) -> EnrolledPerson:
         if person.expires_at.tzinfo is None:
             raise ValueError("expires_at is without a zone")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EnrolledError(f"{folder}: nobody's voice: {error}") from error
+        raise EnrolledError("{0}: nobody's voice: {1}", folder, error) from error
     if missing := [each.file for each in person.sayings if not (folder / each.file).is_file()]:
-        raise EnrolledError(f"{folder}: {missing[0]} is missing")
+        raise EnrolledError("{0}: {1} is missing", folder, missing[0])
     return person
 
 
@@ -141,6 +142,6 @@ def _readable(sounds: list[Path]) -> None:
         try:
             told = soundfile.info(path)
         except (OSError, soundfile.LibsndfileError) as error:
-            raise EnrolledError(f"{path}: no sound that can be read") from error
+            raise EnrolledError("{0}: no sound that can be read", path) from error
         if told.channels != 1 or not told.frames:
-            raise EnrolledError(f"{path}: accepted: sound of one channel")
+            raise EnrolledError("{0}: accepted: sound of one channel", path)

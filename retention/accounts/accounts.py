@@ -47,6 +47,7 @@ from retention.accounts.memory import Memory
 from retention.records import from_text, to_text
 from retention.rows.pages import inserting
 from retention.rows.rows import StoreError
+from retention.texts import Reason
 from retention.vault import PublicKey
 
 Row = dict[str, Any]
@@ -101,7 +102,9 @@ class AccountsDatabase(ABC):
         """Raises StoreError: nobody would look here for what is changed."""
         if (to := self.moved_to()) is not None:
             raise StoreError(
-                f"{self.where}: its accounts have moved to {to}; accepted: a configuration that names that"
+                "{0}: its accounts have moved to {1}; accepted: a configuration that names that",
+                self.where,
+                to,
             )
 
     def _read(self, sql: str, *values: object) -> list[Row]:
@@ -141,12 +144,12 @@ class AccountsDatabase(ABC):
         """The name as it is kept. Raises AccountError if a person has it, or a program whose token is good:
         both stand in the trace."""
         name = tidy(name)
-        for table, among, what in (
-            ("accounts", "", "an account"),
-            ("tokens", " AND revoked_at IS NULL", "a token"),
+        for table, among, taken in (
+            ("accounts", "", Reason("{0!r}: there is an account of this name", name)),
+            ("tokens", " AND revoked_at IS NULL", Reason("{0!r}: there is a token of this name", name)),
         ):
             if self._read(f"SELECT 1 FROM {table} WHERE folded = ?{among}", self._folded(name)):
-                raise AccountError(f"{name!r}: there is {what} of this name")
+                raise AccountError(taken)
         return name
 
 
@@ -182,7 +185,7 @@ class Tokens(AccountsDatabase):
             sql = "SELECT * FROM tokens WHERE folded = ? AND revoked_at IS NULL"
             rows = self._read(sql, self._folded(name))
             if not rows:
-                raise AccountError(f"{name!r}: no such token")
+                raise AccountError("{0!r}: no such token", name)
             self._change(
                 "UPDATE tokens SET revoked_at = ? WHERE id = ?", to_text(self._clock()), rows[0]["id"]
             )
@@ -269,10 +272,10 @@ class Passkeys(AccountsDatabase):
         """The name as a new passkey of the account would have it. Raises AccountError: it cannot."""
         name, there = tidy(name), self.passkeys_of(account)
         if folded(name) in {folded(one.name) for one in there}:
-            raise AccountError(f"{name!r}: there is a passkey of this name")
+            raise AccountError("{0!r}: there is a passkey of this name", name)
         if len(there) >= MOST_OF_ONE:
             raise AccountError(
-                f"there are {MOST_OF_ONE} passkeys already; accepted: one that is removed first"
+                "there are {0} passkeys already; accepted: one that is removed first", MOST_OF_ONE
             )
         return name
 
@@ -367,7 +370,7 @@ class Copying(AccountsDatabase):
         """Raises AccountError where there are accounts or tokens, and not these."""
         there = self.everything()
         if there != every and (there["accounts"] or there["tokens"]):
-            raise AccountError(f"{self.where}: has other accounts; accepted: a place without any")
+            raise AccountError("{0}: has other accounts; accepted: a place without any", self.where)
 
     def take(self, every: Everything) -> None:
         """Have all of these, and nothing else. Raises AccountError where there are others."""
@@ -423,7 +426,7 @@ class Accounts(Tokens, Passkeys, Copying):
         """The account of this name. Raises AccountError without one."""
         found = self.named(name)
         if found is None:
-            raise AccountError(f"{name!r}: no such account")
+            raise AccountError("{0!r}: no such account", name)
         return found
 
     def add(self, name: str, roles: Sequence[str], key: PublicKey | None = None) -> tuple[Account, str]:

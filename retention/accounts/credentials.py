@@ -39,12 +39,13 @@ from nacl.secret import SecretBox
 from retention.files import write_whole
 from retention.records import Json, from_text, to_text
 from retention.rows.rows import StoreError
+from retention.texts import Reason, WithReason, strerror
 from retention.vault import PublicKey, Strength, public_key, public_line
 
 NAME_LIMIT = 64  # characters
 
 
-class AccountError(Exception):
+class AccountError(WithReason):
     """An account or a token cannot be made, found or changed so; `str()` is one line for the user."""
 
 
@@ -118,7 +119,7 @@ def tidy(name: str) -> str:
     """A name as it is kept: NFKC, single spaces. Raises AccountError for what can be none."""
     tidied = " ".join(unicodedata.normalize("NFKC", name).split())
     if not tidied or not tidied.isprintable() or len(tidied) > NAME_LIMIT:
-        raise AccountError(f"{name!r} is not a name; accepted: one line of 1 to {NAME_LIMIT} characters")
+        raise AccountError("{0!r} is not a name; accepted: one line of 1 to {1} characters", name, NAME_LIMIT)
     return tidied
 
 
@@ -132,7 +133,7 @@ def common_columns(row: dict[str, Any]) -> dict[str, Any]:
     """Roles, key and the time of making. Raises KeysError for a damaged key."""
     return {
         "roles": tuple(json.loads(row["roles"])),
-        "key": None if row["key"] is None else public_key(row["key"], f"the key of {row['name']}"),
+        "key": None if row["key"] is None else public_key(row["key"], Reason("the key of {0}", row["name"])),
         "created_at": from_text(row["created_at"]),
     }
 
@@ -201,12 +202,12 @@ def fits(password: str, kept: str | None) -> bool:
 def why_not(password: str, name: str) -> str | None:
     """Why somebody of that name cannot have it as a password; None if they can. Length is what counts."""
     if not SHORTEST <= len(unicodedata.normalize("NFKC", password)) <= LONGEST:
-        return f"the password has to have {SHORTEST} to {LONGEST} characters"
+        return Reason("the password has to have {0} to {1} characters", SHORTEST, LONGEST)
     told, of_name = (re.sub(r"[\W_]", "", folded(text)) for text in (password, name))
     if of_name and of_name in told and not told.replace(of_name, "").strip("0123456789"):
-        return "the password is the name, or hardly more"
+        return Reason("the password is the name, or hardly more")
     if told in _COMMON or len(set(password)) < _DIFFERENT:
-        return "the password is one of those that are tried first"
+        return Reason("the password is one of those that are tried first")
     return None
 
 
@@ -327,7 +328,7 @@ class AccountsKey:
         try:
             return self._box.decrypt(b64decode(kept)).decode("utf-8", "surrogatepass")
         except (CryptoError, ValueError) as wrong:
-            raise StoreError(f"{self.path}: what is kept of an account is not under its key") from wrong
+            raise StoreError("{0}: what is kept of an account is not under its key", self.path) from wrong
 
 
 def read_key(path: Path) -> AccountsKey | None:
@@ -339,11 +340,11 @@ def read_key(path: Path) -> AccountsKey | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        raise StoreError("{0}: {1}", path, strerror(error)) from error
     except ValueError:
         version, key = "", b""
     if version != _VERSION or len(key) != _BYTES:
-        raise StoreError(f"{path}: not the key of accounts; accepted: a copy of the file of another host")
+        raise StoreError("{0}: not the key of accounts; accepted: a copy of the file of another host", path)
     return AccountsKey(path, key)
 
 
@@ -353,5 +354,5 @@ def new_key(path: Path) -> AccountsKey:
     try:
         write_whole(path, f"{_VERSION} {b64encode(key).decode('ascii')}\n".encode())
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        raise StoreError("{0}: {1}", path, strerror(error)) from error
     return AccountsKey(path, key)

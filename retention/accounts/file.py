@@ -19,6 +19,7 @@ from retention.files import read_moved
 from retention.records import RecordError
 from retention.rows.rows import StoreError
 from retention.sqlite import Steps, connect
+from retention.texts import strerror
 
 
 def _first(connection: sqlite3.Connection) -> None:
@@ -79,7 +80,7 @@ class FileAccounts(Accounts):
             try:
                 self._db = connect(path, BUSY_S)
             except OSError as error:
-                raise StoreError(f"{path}: {error.strerror}") from error
+                raise StoreError("{0}: {1}", path, strerror(error)) from error
             try:
                 taken = STEPS.are_taken(self._db, path)
             except StoreError:
@@ -115,7 +116,7 @@ class FileAccounts(Accounts):
         try:
             note = None if self._moved is None else read_moved(self._moved)
         except (OSError, RecordError) as wrong:
-            raise StoreError(f"{self._moved}: {wrong}") from wrong
+            raise StoreError("{0}: {1}", self._moved, wrong) from wrong
         return note.to if note is not None and note.done else None
 
     def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
@@ -133,4 +134,4 @@ class FileAccounts(Accounts):
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            raise StoreError("{0}: {1}", self.path, error) from error

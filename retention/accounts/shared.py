@@ -24,6 +24,7 @@ from retention.postgres.connection import Connection, SchemaStep, SchemaSteps, p
 from retention.postgres.database import NAME
 from retention.records import from_text, parse_json, to_text
 from retention.rows.rows import StoreError
+from retention.texts import Reason
 
 _Row = dict[str, Any]
 
@@ -346,7 +347,7 @@ def _fingerprint(connection: Connection) -> str | None:
 def _fault(path: Path, key: AccountsKey | None, kept: str) -> str | None:
     if key is not None and key.fingerprint == kept:
         return None
-    copy = "accepted: a copy of that file from a host whose page works"
+    copy = Reason("accepted: a copy of that file from a host whose page works")
     if key is None:
-        return f"{path}: is missing; the accounts in {NAME} are under the key in it; {copy}"
-    return f"{path}: the accounts in {NAME} are under another key; {copy}"
+        return Reason("{0}: is missing; the accounts in {1} are under the key in it; {2}", path, NAME, copy)
+    return Reason("{0}: the accounts in {1} are under another key; {2}", path, NAME, copy)

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO, TypeVar
 from retention.marks import ArchiveError
 from retention.recording_files import Area, FileKind
 from retention.records import is_id
+from retention.texts import Reason
 
 Made = TypeVar("Made")
 
@@ -53,7 +54,7 @@ class ObjectError(OSError):
         super().__init__(code, problem, name)
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}"
+        return Reason("{0}: {1}", self.filename, self.strerror)
 
 
 class Away(ObjectError):
@@ -73,31 +74,31 @@ class NoSuchObject(ObjectError, FileNotFoundError):
 
 
 _MEANINGS: tuple[tuple[type[ObjectError], tuple[str, ...], tuple[int, ...], str], ...] = (
-    (ObjectError, ("NoSuchBucket",), (), "there is no such bucket"),
-    (NoSuchObject, ("NoSuchKey", "NoSuchVersion"), (404,), "there is no such object"),
+    (ObjectError, ("NoSuchBucket",), (), Reason("there is no such bucket")),
+    (NoSuchObject, ("NoSuchKey", "NoSuchVersion"), (404,), Reason("there is no such object")),
     (
         Away,
         ("RequestTimeTooSkewed",),
         (),
-        "the clocks of this machine and of the object store differ by more than it accepts",
+        Reason("the clocks of this machine and of the object store differ by more than it accepts"),
     ),
     (
         Denied,
         ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"),
         (),
-        "the object store does not know these credentials",
+        Reason("the object store does not know these credentials"),
     ),
     (
         Away,
         ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "QuotaExceededException"),
         (507,),
-        "the object store is full",
+        Reason("the object store is full"),
     ),
     (
         Denied,
         ("AccessDenied",),
         (403,),
-        "the object store refuses it: the credentials may not, or a hold or a retention stands",
+        Reason("the object store refuses it: the credentials may not, or a hold or a retention stands"),
     ),
 )
 
@@ -304,17 +305,21 @@ class Bucket:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = str(said.get("Code", ""))
             if lock and (code in _NO_LOCK or status == 501):
-                raise CannotHold(errno.ENOTSUP, "the bucket keeps no legal holds", where) from error
+                raise CannotHold(errno.ENOTSUP, Reason("the bucket keeps no legal holds"), where) from error
             kind, problem = _meaning(code, str(said.get("Message", "")), status)
             raise kind(errno.ENOENT if kind is NoSuchObject else errno.EIO, problem, where) from error
         except (HTTPClientError, BotoConnectionError) as error:
-            raise Away(errno.EIO, f"the object store does not answer ({_plain(error)})", where) from error
+            raise Away(
+                errno.EIO, Reason("the object store does not answer ({0})", _plain(error)), where
+            ) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
-            problem = "there are no credentials; accepted: objects.credentials_file, or AWS's own ways"
+            problem = Reason(
+                "there are no credentials; accepted: objects.credentials_file, or AWS's own ways"
+            )
             raise Denied(errno.EACCES, problem, where) from error
         except (BotoCoreError, Boto3Error) as error:
             raise ObjectError(
-                errno.EIO, f"the object store cannot be asked: {_plain(error)}", where
+                errno.EIO, Reason("the object store cannot be asked: {0}", _plain(error)), where
             ) from error
 
     @property
@@ -374,7 +379,7 @@ def _credentials(path: Path) -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-_NO_INI = "is not an INI file with aws_access_key_id and aws_secret_access_key"
+_NO_INI = Reason("is not an INI file with aws_access_key_id and aws_secret_access_key")
 
 
 def _meaning(code: str, message: str, status: int) -> tuple[type[ObjectError], str]:
@@ -383,7 +388,7 @@ def _meaning(code: str, message: str, status: int) -> tuple[type[ObjectError], s
         if code in codes or status in statuses:
             return kind, problem
     kind = Away if code in _AWAY or status >= 500 or status == 429 else ObjectError
-    return kind, f"the object store answers {code or status}: {_line(message)}"
+    return kind, Reason("the object store answers {0}: {1}", code or status, _line(message))
 
 
 def _version(answer: dict[str, Any]) -> str | None:
@@ -434,7 +439,7 @@ class ObjectReader(RawIOBase):
         self._go()
         piece = self._bucket.next_bytes(self._name, self._stream, len(buffer))
         if not piece:
-            raise ObjectError(5, "ends before its end", self._bucket.url(self._name))
+            raise ObjectError(5, Reason("ends before its end"), self._bucket.url(self._name))
         buffer[: len(piece)] = piece
         self._at += len(piece)
         self._stream_at = self._at
@@ -485,7 +490,7 @@ def area_of(kind: FileKind) -> Area:
 def object_name(id: str, kind: FileKind) -> str:
     """The name of an object. Raises ArchiveError for an id that is not valid."""
     if not is_id(id):
-        raise ArchiveError(f"{id!r} is not the id of a recording")
+        raise ArchiveError("{0!r} is not the id of a recording", id)
     return any_name(id, kind)
 
 
@@ -510,7 +515,7 @@ def file_of(name: str) -> tuple[Area, str]:
         file = name.removeprefix(begin)
         if file != name and file not in ("", ".", "..") and "/" not in file:
             return area, file
-    raise ArchiveError(f"{name!r} is not a name among the recordings")
+    raise ArchiveError("{0!r} is not a name among the recordings", name)
 
 
 def without_number(name: str) -> str:

@@ -44,6 +44,7 @@ from retention.objects.uploads import Host
 from retention.recording_files import Area, FileKind
 from retention.rows.object_rows import UNSURE, ObjectRow, ObjectRows, State
 from retention.rows.rows import StoreError
+from retention.texts import Reason, strerror
 
 _MOST = 1000  # versions of one name
 
@@ -77,10 +78,10 @@ def remove_name(bucket: Bucket, name: str, *, through_hold: bool = True) -> bool
         if seen is None:
             return gone
         if seen.held and not through_hold:
-            raise Denied(errno.EACCES, "is on legal hold", bucket.url(name))
+            raise Denied(errno.EACCES, Reason("is on legal hold"), bucket.url(name))
         _remove(bucket, name, seen.version, held=seen.held)
         gone = True
-    raise ObjectError(errno.EIO, "comes back whenever it is removed", bucket.url(name))
+    raise ObjectError(errno.EIO, Reason("comes back whenever it is removed"), bucket.url(name))
 
 
 def remove_unknown(bucket: Bucket, id: str) -> None:
@@ -293,7 +294,7 @@ def try_out(bucket: Bucket) -> Iterator[Trial]:
         finally:
             remove_name(bucket, name)
     except ObjectError as fault:
-        yield Trial("error", f"{fault.filename}: {fault.strerror}")
+        yield Trial("error", Reason("{0}: {1}", fault.filename, strerror(fault)))
 
 
 def _tried(bucket: Bucket, name: str) -> Iterator[Trial]:
@@ -301,18 +302,23 @@ def _tried(bucket: Bucket, name: str) -> Iterator[Trial]:
     if locking.default is not None:
         yield Trial(
             "error",
-            f"gives every object a retention ({locking.default.lower()}): what a caller has refused could "
-            "not be removed; accepted: a bucket with object lock and no default retention",
+            Reason(
+                "gives every object a retention ({0}): what a caller has refused could not be "
+                "removed; accepted: a bucket with object lock and no default retention",
+                locking.default.lower(),
+            ),
         )
         return  # what is put now would stay
     version = bucket.put(name, _CONTENT, _SHA256)
     if bucket.content(name) != _CONTENT:
-        yield Trial("error", "does not give back what was put")
+        yield Trial("error", Reason("does not give back what was put"))
     if version is None:
-        yield Trial("warning", "keeps no versions, and so no legal holds: a hold is kept by its row alone")
+        yield Trial(
+            "warning", Reason("keeps no versions, and so no legal holds: a hold is kept by its row alone")
+        )
         return
     if not locking.locks:
-        yield Trial("warning", "has no object lock: a hold is kept by its row alone")
+        yield Trial("warning", Reason("has no object lock: a hold is kept by its row alone"))
         return
     yield _held(bucket, name, version)
 
@@ -326,9 +332,11 @@ def _held(bucket: Bucket, name: str, version: str) -> Trial:
     else:
         pretends = True
     if pretends:
-        return Trial("error", "takes a legal hold and does not keep it: a hold is kept by its row alone")
+        return Trial(
+            "error", Reason("takes a legal hold and does not keep it: a hold is kept by its row alone")
+        )
     bucket.hold(name, version, on=False)
     bucket.remove(name, version)
     if bucket.look(name, version) is not None:
-        return Trial("error", "says that it has removed what it has not")
-    return Trial("ok", "keeps versions and legal holds, and removes what it must")
+        return Trial("error", Reason("says that it has removed what it has not"))
+    return Trial("ok", Reason("keeps versions and legal holds, and removes what it must"))

@@ -52,6 +52,7 @@ from retention.records import Status, host_of, is_id
 from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.rows.pages import Row
 from retention.rows.rows import StoreError
+from retention.texts import Reason
 
 _PIECE = 1 << 20  # bytes of a copy
 
@@ -108,7 +109,7 @@ def learn(bucket: Bucket, known_rows: ObjectRows, clock: Callable[[], datetime])
     ObjectError."""
     found = bucket.versions("")
     if found is None:
-        raise ObjectError(errno.EACCES, "may not be listed, and its rows are lost", bucket.url(""))
+        raise ObjectError(errno.EACCES, Reason("may not be listed, and its rows are lost"), bucket.url(""))
     rows: dict[str, list[ObjectRow]] = {}
     for name, version in found:  # of each name, the newest first
         row = _learnt(bucket, name, version, clock())
@@ -247,7 +248,7 @@ class ObjectFiles:
         row = self._newest(id, kind)
         seen = self.bucket.look(name, None if row is None else row.version or None)
         if seen is None:
-            raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+            raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
         return Stored(seen.bytes, seen.sha256, seen.held)
 
     # sound
@@ -262,7 +263,7 @@ class ObjectFiles:
         made = self.local.path(id, kind)
         if not made.exists():
             if (kept := self._newest(id, kind)) is None:
-                raise NoSuchObject(errno.ENOENT, "there is no such object", self.where(id, kind))
+                raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.where(id, kind))
             return kept.bytes
         size = self.local.keep(id, kind, naming)
         row = self._begun(id, kind, size, files.sha256(made))
@@ -332,7 +333,7 @@ class ObjectFiles:
         rows = self._of_area(area, ids)
         stays = [row for row in rows if row.held and row.state is not State.REMOVING and not anyhow]
         for row in stays:
-            problem = "the store holds it, though its row does not: see `sipagent verify`"
+            problem = Reason("the store holds it, though its row does not: see `sipagent verify`")
             wrong[row.id] = ObjectError(errno.EACCES, problem, self.bucket.url(row.name))
         going = [row for row in rows if row not in stays]
         self.rows.remove_puts(row.put for row in going if row.state is not State.REMOVING)
@@ -367,7 +368,7 @@ class ObjectFiles:
         """What has no row here: it may be in another host's journal still."""
         seen = self.bucket.look(name)
         if seen is None:
-            raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+            raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
         return open_object(self.bucket, name, seen.version, seen.bytes)
 
     @contextmanager
@@ -508,7 +509,7 @@ class SpooledFiles(ObjectFiles):
         return self.local.remove_name(self._in_spool(area, file))
 
     def _open_unknown(self, name: str) -> BufferedIOBase:
-        raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+        raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
 
 
 class ObjectBlobs:

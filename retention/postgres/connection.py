@@ -30,16 +30,17 @@ from psycopg.types.string import StrDumper, TextLoader
 from retention.records import RecordError
 from retention.rows.pages import SQLITE, Dialect, Listing, Row
 from retention.rows.rows import Busy, NoRoom, StoreError, TryAgain
+from retention.texts import Reason
 
-GONE = "does not answer"
-_READ_ONLY = "takes no writes now: it is a standby, or read-only"
+GONE = Reason("does not answer")
+_READ_ONLY = Reason("takes no writes now: it is a standby, or read-only")
 # classes of SQLSTATE, or whole ones, that pass by themselves or with an administrator's help
 _MAY_PASS = {
     **dict.fromkeys(("08", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "58", "XX"), GONE),
-    **dict.fromkeys(("57014", "25P04"), "was too slow"),
-    **dict.fromkeys(("40001", "40P01", "40003"), "is busy"),
+    **dict.fromkeys(("57014", "25P04"), Reason("was too slow")),
+    **dict.fromkeys(("40001", "40P01", "40003"), Reason("is busy")),
     "25006": _READ_ONLY,
-    "53": "has no room for this",
+    "53": Reason("has no room for this"),
 }
 _BUSY = ("55P03",)  # a lock was not to be had in time
 _FULL = ("53100",)
@@ -53,7 +54,7 @@ def postgres_errors_of(name: str) -> Iterator[None]:
     except psycopg.Error as error:
         raise _ours(name, error) from error
     except RecordError as error:
-        raise StoreError(f"{name}: {error}") from error
+        raise StoreError("{0}: {1}", name, error) from error
 
 
 def is_lost(error: psycopg.Error) -> bool:
@@ -67,15 +68,17 @@ def is_lost(error: psycopg.Error) -> bool:
 def _ours(name: str, error: psycopg.Error) -> StoreError:
     reason, state = _line(error), error.sqlstate or ""
     if state in _FULL:
-        return NoRoom(f"{name} is full: {reason}")
+        return NoRoom(Reason("{0} is full: {1}", name, reason))
     if state in _BUSY:
-        return Busy(f"{name} is locked: others have been writing for too long")
+        return Busy(Reason("{0} is locked: others have been writing for too long", name))
     told = _told(state) if state else GONE if isinstance(error, psycopg.OperationalError) else None
     if told is not None:
-        return TryAgain(f"{name} {told}; {reason}: wait, nothing is lost")
+        return TryAgain("{0} {1}; {2}: wait, nothing is lost", name, told, reason)
     if isinstance(error, errors.UniqueViolation):
-        return StoreError(f"{name}: rows of {error.diag.table_name} are never replaced: this one is there")
-    return StoreError(f"{name}: {reason}")
+        return StoreError(
+            "{0}: rows of {1} are never replaced: this one is there", name, error.diag.table_name
+        )
+    return StoreError("{0}: {1}", name, reason)
 
 
 def _told(state: str) -> str | None:
@@ -197,7 +200,7 @@ class _Timed(psycopg.Connection[Row]):
             return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer in {self.answer_s:g} s") from error
+            raise psycopg.OperationalError(Reason("no answer in {0:g} s", self.answer_s)) from error
 
 
 class Connection:
@@ -296,7 +299,7 @@ class Connection:
         finally:
             self._ended()
         if cursor.statusmessage != "COMMIT":
-            raise psycopg.InternalError("the transaction was undone: a part of it had failed")
+            raise psycopg.InternalError(Reason("the transaction was undone: a part of it had failed"))
 
     def roll_back(self) -> None:
         """Undo it. Raises nothing: where the server can't be told, it finds out."""
@@ -411,7 +414,9 @@ class SchemaSteps:
         taken = self.taken(connection) or []
         newer = [step["name"] for step in taken if step["number"] not in known and not step["gentle"]]
         if newer:
-            raise StoreError(f"{database}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
+            raise StoreError(
+                "{0}: written by a newer sipagent (it has {1}); update sipagent", database, newer[-1]
+            )
 
     def pending(self, connection: Connection) -> list[SchemaStep]:
         """Those that are still to be taken."""

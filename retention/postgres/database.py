@@ -36,6 +36,7 @@ from retention.rows.chain import OF_THE_CHAIN, PERSONAL, TABLES, ChainHead, Ledg
 from retention.rows.pages import Query, Row, inserting, updating
 from retention.rows.rows import Chained, TryAgain
 from retention.rows.selection import Searching
+from retention.texts import Reason
 
 _RECORDS: dict[str, type] = {
     "receipts": Receipt,
@@ -149,7 +150,7 @@ def _open_part(hold: str | None) -> str | None:
     return None if hold is None else json_text(open_hold(json.loads(hold)))
 
 
-NAME = "the shared database"
+NAME = Reason("the shared database")
 TURN = 7_364_001  # the advisory lock of who writes
 
 
@@ -222,7 +223,7 @@ class SharedDatabase(Chained):
                 raise
             (kept,) = self._connection.read(f"SELECT pg_advisory_unlock({TURN}) AS turn")
             if not kept["turn"]:
-                raise TryAgain(f"{NAME} was away meanwhile, and others may have written: try again")
+                raise TryAgain("{0} was away meanwhile, and others may have written: try again", NAME)
 
     def tell_moved(self, moved: Moved) -> None:
         """Keep a note in a table; a trigger keeps every host from writing what nobody would find."""

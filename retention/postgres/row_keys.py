@@ -41,6 +41,7 @@ from retention.postgres.database import NAME
 from retention.postgres.schema import KEYED
 from retention.rows.pages import Row
 from retention.rows.rows import ForgottenKeys, StoreError, TryAgain
+from retention.texts import WithReason
 from retention.vault import KEY_BYTES, decode, encode
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]*(/[0-9A-Za-z][0-9A-Za-z-]*)*", re.ASCII)
@@ -122,7 +123,7 @@ _VERSION = "sipagent-row-keys-1"
 Keys = Mapping[str, bytes]  # of a bundle, by their numbers
 
 
-class BundleError(Exception):
+class BundleError(WithReason):
     """An object that is no bundle, or another one; `str()` is one line."""
 
 
@@ -165,7 +166,7 @@ def read_bundle(revision: Revision, content: bytes) -> Keys:
             raise ValueError(told)
         return {number: _key(number, text) for number, text in fields["keys"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BundleError(f"{revision.name}: is no bundle of keys, or damaged") from error
+        raise BundleError("{0}: is no bundle of keys, or damaged", revision.name) from error
 
 
 def _key(number: str, text: object) -> bytes:
@@ -185,7 +186,7 @@ _PUT_GIVEN_UP = "1 minute"  # whoever began to put it has died
 Edit = Callable[[Connection, Keys], Keys | None]
 
 
-class BundleLost(Exception):
+class BundleLost(WithReason):
     """The vault has no revision of a bundle that the database knows; `str()` is one line."""
 
 
@@ -709,4 +710,4 @@ class RowKeys:
 
 
 def _no_answer(error: OSError) -> StoreError:
-    return TryAgain(f"the vault does not give or take keys of rows; {error}: wait, nothing is lost")
+    return TryAgain("the vault does not give or take keys of rows; {0}: wait, nothing is lost", error)

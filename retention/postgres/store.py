@@ -155,7 +155,7 @@ def unsealed(key: bytes, table: str, id: str | int, box: bytes) -> Row:
         if (of := columns.pop("of")) != f"{_KINDS[table]}/{id}":
             raise ValueError(of)
     except (CryptoError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"sealed: not readable: {error}") from error
+        raise RecordError("sealed: not readable: {0}", error) from error
     return columns
 
 
@@ -457,7 +457,7 @@ class SealedStore(SharedStore):
             key = search_key(self._read, self.keys, span.since)
             for row in self._opened(table, rows):
                 if UNREADABLE in row:
-                    raise DamagedRow(f"{self.path}: {row['id']}: {row[UNREADABLE]}")
+                    raise DamagedRow("{0}: {1}: {2}", self.path, row["id"], row[UNREADABLE])
                 columns = hashes(key, row)
                 self._ledger.tables.execute(updating(table, columns), [*columns.values(), row["id"]])
             return len(rows)

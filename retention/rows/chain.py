@@ -40,6 +40,7 @@ from typing import Any, Literal, Protocol
 from retention.files import share_owner, write_whole
 from retention.records import Hold, HoldTerms, Json, RecordError, parse_json, terms, to_text
 from retention.rows.pages import Row, inserting
+from retention.texts import Reason, WithReason
 
 _Json = dict[str, Any]
 
@@ -170,7 +171,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-DAMAGED = (
+DAMAGED = Reason(
     "could not be read, so a tail cut off before then would not show: look with a copy kept elsewhere "
     "(`sipagent verify --head`), then move it away"
 )
@@ -180,7 +181,7 @@ _LAST = 2**63 - 1  # the last number that the database has
 _HASH = re.compile("[0-9a-f]{64}")
 
 
-class ChainHeadError(Exception):
+class ChainHeadError(WithReason):
     """The file says nothing usable; `str()` is one line."""
 
 
@@ -239,7 +240,7 @@ def _read(content: bytes, name: str) -> ChainHead:
             raise ValueError("no number, or no hash")
         return ChainHead(seq, hash)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ChainHeadError(f"{name}: not the head of a chain") from error
+        raise ChainHeadError("{0}: not the head of a chain", name) from error
 
 
 UNREADABLE = "unreadable"  # in a row of which something cannot be read: why
@@ -300,7 +301,7 @@ def _nested(name: str, text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, TypeError, RecursionError) as wrong:
-        raise RecordError(f"{name}: not readable: {wrong}") from wrong
+        raise RecordError("{0}: not readable: {1}", name, wrong) from wrong
 
 
 def json_text(value: object) -> str:
@@ -318,7 +319,7 @@ def differences(kind: str, row: Row, entry: ChainEntry) -> Sequence[str]:
     except RecordError as error:
         return [str(error)]
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        return [f"not readable: {error}"]
+        return [Reason("not readable: {0}", error)]
 
 
 def _between(kind: str, row: Row, entry: ChainEntry) -> Iterator[str]:
@@ -326,9 +327,9 @@ def _between(kind: str, row: Row, entry: ChainEntry) -> Iterator[str]:
     if public_text(kind, record) != entry.public:
         yield from _changed(kind, record, entry)
     if salt is None and is_personal(kind, record):
-        yield "what leads to a person was added to it"
+        yield Reason("what leads to a person was added to it")
     elif commitment(kind, record, salt) != entry.personal:
-        yield "what leads to a person was changed in it, or taken without a trace"
+        yield Reason("what leads to a person was changed in it, or taken without a trace")
 
 
 def _changed(kind: str, record: Json, entry: ChainEntry) -> Iterator[str]:
@@ -340,9 +341,11 @@ def _changed(kind: str, record: Json, entry: ChainEntry) -> Iterator[str]:
         return
     for name in sorted(told.keys() | there.keys()):
         if name in told and told[name] != there.get(name):
-            yield f"{name} is {canonical(there.get(name))}, the chain says {canonical(told[name])}"
+            yield Reason(
+                "{0} is {1}, the chain says {2}", name, canonical(there.get(name)), canonical(told[name])
+            )
         elif name not in told and there[name] is not None:
-            yield f"{name} is {canonical(there[name])}, the chain says nothing of it"
+            yield Reason("{0} is {1}, the chain says nothing of it", name, canonical(there[name]))
 
 
 ENTRY = tuple(column.name for column in fields(ChainEntry))  # the columns of the chain

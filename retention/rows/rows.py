@@ -63,9 +63,10 @@ from retention.rows.chain import (
 from retention.rows.object_rows import ObjectRows
 from retention.rows.pages import Dialect, Listing, Row, breathing, each_row
 from retention.rows.selection import Key, Searching, Selection, follow_each_other, listings
+from retention.texts import Reason, WithReason, reason_of, strerror
 
 
-class StoreError(Exception):
+class StoreError(WithReason):
     """The database cannot be used; `str()` is one line that says why."""
 
 
@@ -99,8 +100,10 @@ def sqlite_errors_of(path: Path | str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, RecordError) as error:
-        reason, _, _ = str(error).partition(" with text ")  # of a value that is damaged
-        raise _kind(error)(f"{path}: {reason}{_cure(error)}") from error
+        reason = reason_of(error)
+        if isinstance(error, sqlite3.Error):
+            reason = Reason(reason.partition(" with text ")[0])  # of a value that is damaged
+        raise _kind(error)(Reason("{0}: {1}{2}", path, reason, _cure(error))) from error
 
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -122,7 +125,7 @@ def _cure(error: Exception) -> str:
     """What can be done about a file that is damaged."""
     if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return ""
-    return "; accepted: a backup in its place, or `sipagent rebuild` once it is moved away"
+    return Reason("; accepted: a backup in its place, or `sipagent rebuild` once it is moved away")
 
 
 COUNTED = 20_000  # entries in one read
@@ -248,12 +251,12 @@ class Chained(ABC):
     def _update(self, table: str, record: Json) -> None:
         with self.write():
             if not self._ledger.update(table, record["id"], record):
-                raise UnknownId(f"{record['id']}: no such id")
+                raise UnknownId("{0}: no such id", record["id"])
 
     def _row(self, table: str, id: str | int) -> Row:
         rows = self._rows(table, f"SELECT * FROM {table} WHERE id = ?", [id])
         if not rows:
-            raise UnknownId(f"{id}: no such id")
+            raise UnknownId("{0}: no such id", id)
         return rows[0]
 
     def _rows(self, table: str, sql: str, values: Sequence[object]) -> list[Row]:
@@ -308,7 +311,9 @@ class Chained(ABC):
             lost = self._lost_head()
             if lost is None:
                 self._export(nothing)  # so that no crash leaves a chain without its file
-            self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
+            self._ledger.begin_segment(
+                Reason("a new database") if lost is None else Reason("the database was lost"), lost
+            )
 
     def _lost_head(self) -> Lost:
         """The exported head, if the chain does not have it: its database is gone, or an older one was
@@ -326,7 +331,7 @@ class Chained(ABC):
         try:
             export_head(path, head, self._ledger.knows)
         except OSError as error:
-            raise HeadNotWritten(f"{path}: {error.strerror}") from error
+            raise HeadNotWritten("{0}: {1}", path, strerror(error)) from error
 
 
 Damaged = Callable[[str, str], None]
@@ -517,7 +522,7 @@ class Rows(Chained):
         """Replace the whole row. Raises UnknownId; StoreError if it was decided already."""
         with self.write():
             if not self._ledger.update("approvals", approval.id, approval.row()):
-                raise UnknownId(f"{approval.id}: no such number")
+                raise UnknownId("{0}: no such number", approval.id)
 
     def approval(self, number: int) -> Approval:
         """Raises UnknownId."""
@@ -672,7 +677,7 @@ class Rows(Chained):
             for row in self._read(f"SELECT started_at, id FROM {table} WHERE id = ?", [id]):
                 return row["started_at"], row["id"]
         if (begun := begun_at(id)) is None:
-            raise UnknownId(f"{id}: no such id")
+            raise UnknownId("{0}: no such id", id)
         return to_text(begun), id
 
     def _each(self, kind: type[Kept], listing: Listing, damaged: Damaged | None = None) -> Iterator[Kept]:
@@ -691,8 +696,8 @@ class Rows(Chained):
         try:
             return kind.from_json(from_row(row))
         except RecordError as error:
-            cure = "; see `sipagent rebuild`" if kind is Recording else ""
-            raise DamagedRow(f"{self.path}: {row.get('id')}: {error}{cure}") from error
+            cure = Reason("; see `sipagent rebuild`") if kind is Recording else ""
+            raise DamagedRow("{0}: {1}: {2}{3}", self.path, row.get("id"), error, cure) from error
 
 
 _TABLES = ("recordings", "receipts")

@@ -20,6 +20,7 @@ from pathlib import Path
 import prompts
 from media.prompt import PromptFile as Sound
 from media.prompt import inspect_prompt
+from retention.texts import Reason, strerror
 from retention.vault import KeysError, read_public
 from sipagent.agent.board import Strategy
 from sipagent.agent.engine import Headers
@@ -164,7 +165,7 @@ def allowed_sources(config: Config) -> tuple[Network, ...]:
         raise ConfigError(
             config.file,
             "trunk.registrar",
-            f"{host} can't be looked up: {error.strerror}",
+            Reason("{0} can't be looked up: {1}", host, strerror(error)),
             "a host that resolves",
         ) from error
     return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
@@ -187,14 +188,14 @@ class Obstacle:
     mistake: bool
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.problem}"
+        return Reason("{0}: {1}", self.key, Reason(self.problem))
 
 
 def refuse_unrecordable(config: Config) -> None:
     """Raises ConfigError where by mistake every call would go unrecorded, though it is announced."""
     for obstacle in obstacles(config):
         if obstacle.mistake:
-            accepted = "what lets calls be recorded, or recording.enabled = false"
+            accepted = Reason("what lets calls be recorded, or recording.enabled = false")
             raise ConfigError(config.file, obstacle.key, obstacle.problem, accepted)
 
 
@@ -222,8 +223,8 @@ def _place(key: str, folder: Path) -> Iterator[Obstacle]:
     try:
         there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
         if not there.is_dir():
-            yield Obstacle(key, f"{there} is not a directory", mistake=True)
+            yield Obstacle(key, Reason("{0} is not a directory", there), mistake=True)
         elif not os.access(there, os.W_OK | os.X_OK):
-            yield Obstacle(key, f"{there} cannot be written to", mistake=False)
+            yield Obstacle(key, Reason("{0} cannot be written to", there), mistake=False)
     except OSError as failure:
-        yield Obstacle(key, f"{folder}: {failure.strerror}", mistake=False)
+        yield Obstacle(key, Reason("{0}: {1}", folder, strerror(failure)), mistake=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from retention.texts import Reason, strerror
 from sipagent.agent.stored import is_there
 from sipagent.check.hosts import host_findings, object_findings, shared_findings
 from sipagent.check.keys import key_findings, others_may_read, readable
@@ -50,19 +51,21 @@ def _seed(config: Config) -> Iterator[Finding]:
         seed, mode = read_seed(path), path.stat().st_mode & 0o777
     except FileNotFoundError:
         if is_there(config):
-            lost = "draws so far can no longer be repeated, unless a copy is put back"
-            yield warning("seed", f"{path} is missing: made anew at the next start; {lost}")
+            lost = Reason("draws so far can no longer be repeated, unless a copy is put back")
+            yield warning("seed", "{0} is missing: made anew at the next start; {1}", path, lost)
         return
     except SeedError as problem:
-        yield error("seed", f"{problem}; no call is drawn where recording.share is below 1")
+        yield error("seed", "{0}; no call is drawn where recording.share is below 1", problem)
     except OSError as problem:
-        yield error("seed", f"{path}: {problem.strerror}; no call is drawn where recording.share is below 1")
+        yield error(
+            "seed", "{0}: {1}; no call is drawn where recording.share is below 1", path, strerror(problem)
+        )
     else:
         if mode & 0o077:
-            told = "who reads it knows beforehand who is drawn"
-            yield error("seed", f"others may read {path} (mode {mode:04o}): {told}; chmod 0600")
+            told = Reason("who reads it knows beforehand who is drawn")
+            yield error("seed", "others may read {0} (mode {1:04o}): {2}; chmod 0600", path, mode, told)
         else:
-            yield ok("seed", f"{path}: {seed.name}")
+            yield ok("seed", "{0}: {1}", path, seed.name)
 
 
 _CONSENT = re.compile(r"\bconsent|\b6\s*\(1\)\s*\(?a\)", re.IGNORECASE)
@@ -124,22 +127,23 @@ def _network(config: Config) -> Iterator[Finding]:
     trunk = config.trunk
     metrics = config.metrics.listen
     if metrics and not metrics.is_loopback:
-        yield warning("metrics.listen", f"{metrics}: whoever reaches it reads the figures, without a login")
+        yield warning("metrics.listen", "{0}: whoever reaches it reads the figures, without a login", metrics)
     for source in trunk.allowed_sources:
         if source.prefixlen == 0:
-            yield warning("trunk.allowed_sources", f"{source}: anybody may call")
+            yield warning("trunk.allowed_sources", "{0}: anybody may call", source)
         elif source.prefixlen < source.max_prefixlen and not trunk.listen.is_loopback:
             yield warning(
                 "trunk.allowed_sources",
-                f"{source}: whoever is in it may call, in any name: give the trunk's own addresses, "
-                "if they are known",
+                "{0}: whoever is in it may call, in any name: give the trunk's own addresses, if "
+                "they are known",
+                source,
             )
     if not trunk.numbers:
         yield warning("trunk.numbers", "empty: any number that is dialled is taken for ours")
     for uri in config.operators.extensions:
         host, port = uri_host(uri)
         if (host, port or 5060) == trunk.listen:
-            yield error("operators.extensions", f"{uri} is the agent itself")
+            yield error("operators.extensions", "{0} is the agent itself", uri)
 
 
 def _recording(config: Config) -> Iterator[Finding]:
@@ -147,19 +151,24 @@ def _recording(config: Config) -> Iterator[Finding]:
     if not recording.enabled:
         yield warning("recording.enabled", "false: nothing is recorded")
     elif config.shares().highest == 0:
-        yield warning("recording.share", f"{recording.share}: nothing is recorded")
+        yield warning("recording.share", "{0}: nothing is recorded", recording.share)
     elif (recording.share == 1 or config.shares().lowest == 1) and not recording.justification.strip():
-        where = "every call outside [[recording.window]]" if recording.window else "every call"
+        where = (
+            Reason("every call outside [[recording.window]]") if recording.window else Reason("every call")
+        )
         yield warning(
             "recording.share",
-            f"{recording.share}: {where}; say why in recording.justification (GDPR article 5(1)(c))",
+            "{0}: {1}; say why in recording.justification (GDPR article 5(1)(c))",
+            recording.share,
+            where,
         )
     if not recording.recipients:
         yield warning("recording.recipients", "empty: recordings are stored in clear")
     if outlasts(retention.analysis_period, months=12, days=365):
         yield warning(
             "retention.analysis_period",
-            f"{retention.analysis_period}: longer than a year (CNIL, deliberation 2014-474)",
+            "{0}: longer than a year (CNIL, deliberation 2014-474)",
+            retention.analysis_period,
         )
 
 
@@ -196,15 +205,15 @@ def _unheard_prompts(config: Config) -> Iterator[Finding]:
     reached = {*prompts.languages.values(), *prompts.choices.values()}
     for language in prompts.overrides:
         if language not in reached:
-            nowhere = "no number of prompts.languages and no key of prompts.choices leads to it"
-            yield warning(f"prompts.{language}", f"without effect: {nowhere}")
+            nowhere = Reason("no number of prompts.languages and no key of prompts.choices leads to it")
+            yield warning(f"prompts.{language}", "without effect: {0}", nowhere)
     numbers = config.trunk.numbers
     if prompts.choices and numbers and all(number in prompts.languages for number in numbers):
-        decided = "prompts.languages decides for every number of trunk.numbers"
-        yield warning("prompts.choices", f"without effect: {decided}")
+        decided = Reason("prompts.languages decides for every number of trunk.numbers")
+        yield warning("prompts.choices", "without effect: {0}", decided)
     default = config.service.language
     if numbers and all(prompts.languages.get(number, default) != default for number in numbers):
-        yield warning("service.language", f"{default}: no number of trunk.numbers is answered in it")
+        yield warning("service.language", "{0}: no number of trunk.numbers is answered in it", default)
 
 
 def password_findings(config: Config) -> Iterator[Finding]:
@@ -216,7 +225,9 @@ def password_findings(config: Config) -> Iterator[Finding]:
     if config.operators.username:
         for host in sorted(pbx_hosts(config)):
             if not looked_up(host):
-                yield warning("operators.extensions", f"{host} leads to no address: it is given no password")
+                yield warning(
+                    "operators.extensions", "{0} leads to no address: it is given no password", host
+                )
     trunk = config.trunk
     if trunk.username and not trunk.realm and not trunk.registrar:
         yield warning("trunk.realm", "empty, and no registrar names it: nobody is ever given the password")
@@ -235,8 +246,8 @@ def page_findings(config: Config) -> Iterator[Finding]:
         if path is not None and path.exists() and others_may_read(found := path.stat()):
             yield warning(name, readable(found))
     if config.shared and config.places.accounts.exists():
-        said = "not used any more: who may log in is in the database that hosts share"
-        yield warning("accounts.db", f"{said}; accepted: removed")
+        said = Reason("not used any more: who may log in is in the database that hosts share")
+        yield warning("accounts.db", "{0}; accepted: removed", said)
 
 
 def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:
@@ -249,5 +260,5 @@ def _password(table: str, read: Callable[[], Login | None], path: Path | None) -
     if others_may_read(found := path.stat()):
         return warning(f"{table}.password_file", readable(found))
     if found.st_mode & 0o077:
-        return ok(f"{table}.password_file", f"{path} is read by root and its group only")
-    return ok(f"{table}.password_file", f"{path} is read by its owner only")
+        return ok(f"{table}.password_file", "{0} is read by root and its group only", path)
+    return ok(f"{table}.password_file", "{0} is read by its owner only", path)

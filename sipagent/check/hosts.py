@@ -12,6 +12,7 @@ from retention.journal import Journal
 from retention.objects.erase import try_out
 from retention.recording_files import Area, FileKind
 from retention.rows.rows import StoreError, TryAgain
+from retention.texts import Reason
 from sipagent.agent.stored import (
     accounts_fault,
     bucket_of,
@@ -56,24 +57,26 @@ def shared_findings(config: Config) -> Iterator[Finding]:
 
 def server_findings(server: "Server", now: datetime, *, local: bool) -> Iterator[Finding]:
     """What is to be said of a server. `now`: by the clock of this host; `local`: no network leads to it."""
-    release = f"PostgreSQL {server.release}"
+    release = Reason("PostgreSQL {0}", server.release)
     if server.is_old:
-        yield error(_DATABASE, f"{release}: too old; accepted: 15 or newer")
+        yield error(_DATABASE, "{0}: too old; accepted: 15 or newer", release)
     elif server.standby:
-        yield error(_DATABASE, f"{release} is a standby: it takes no writes; calls wait in the journal")
+        yield error(_DATABASE, "{0} is a standby: it takes no writes; calls wait in the journal", release)
     else:
-        yield ok(_DATABASE, f"{release} answers, and takes writes")
+        yield ok(_DATABASE, "{0} answers, and takes writes", release)
     if server.steps is None:
         yield ok(_DATABASE, "there are no tables in it yet: they will be made")
     elif unknown := server.unknown_steps:
-        yield warning(_DATABASE, f"a newer sipagent has changed its tables ({unknown[-1]}): update this host")
+        yield warning(
+            _DATABASE, "a newer sipagent has changed its tables ({0}): update this host", unknown[-1]
+        )
     if not server.encrypted and not local:
-        said = "the connection is not encrypted, and nothing says who answers"
-        yield warning(_DATABASE, f"{said}; accepted: sslmode=verify-full in its URL")
+        said = Reason("the connection is not encrypted, and nothing says who answers")
+        yield warning(_DATABASE, "{0}; accepted: sslmode=verify-full in its URL", said)
     yield from _clock(server.now - now)
     if name := server.logs_values:
-        said = f"{name}: values of statements are written into the server's log"
-        yield warning(_DATABASE, f"{said}; accepted: log_parameter_max_length = 0, also on_error")
+        said = Reason("{0}: values of statements are written into the server's log", name)
+        yield warning(_DATABASE, "{0}; accepted: log_parameter_max_length = 0, also on_error", said)
     if name := server.may_lose:
         yield _losing(name)
 
@@ -97,15 +100,15 @@ def _clock(off: timedelta) -> Iterator[Finding]:
     seconds = abs(off.total_seconds())
     if abs(off) > CLOCK_OFF:
         level = error if abs(off) > CLOCK_FAR_OFF else warning
-        which = "ahead of" if off > timedelta() else "behind"
-        yield level(_DATABASE, f"its clock is {seconds:.0f} s {which} this host's")
+        which = Reason("ahead of") if off > timedelta() else "behind"
+        yield level(_DATABASE, Reason("its clock is {0:.0f} s {1} this host's", seconds, which))
 
 
 def _losing(name: str) -> Finding:
     if name == "synchronous_standby_names":
-        said = "a standby that takes over may lack the newest rows, which no journal has any more"
-        return warning(_DATABASE, f"{said}; accepted: its name in synchronous_standby_names")
-    return error(_DATABASE, f"{name} is off: what it has acknowledged may be lost; accepted: on")
+        said = Reason("a standby that takes over may lack the newest rows, which no journal has any more")
+        return warning(_DATABASE, "{0}; accepted: its name in synchronous_standby_names", said)
+    return error(_DATABASE, "{0} is off: what it has acknowledged may be lost; accepted: on", name)
 
 
 JOURNAL_LATE = timedelta(minutes=1)  # a journal is shipped within seconds
@@ -143,26 +146,30 @@ def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | No
         state = one.state(now)
         lives = state in (HostState.RUNNING, HostState.DRAINING)
         if one.host == mine and lives and journal != one.journal:
-            yield error("cluster.host", f"{mine} is another machine that runs; accepted: a name of its own")
+            yield error("cluster.host", "{0} is another machine that runs; accepted: a name of its own", mine)
         elif state is HostState.LOST:
-            waits = f", {counted(one.lag_rows, 'row')} in its journal" if one.lag_rows else ""
-            yield error("cluster", f"host {one.host}: no word since {one.seen_at:%Y-%m-%d %H:%M} UTC{waits}")
+            waits = Reason(", {0} in its journal", counted(one.lag_rows, "row")) if one.lag_rows else ""
+            yield error(
+                "cluster", "host {0}: no word since {1:%Y-%m-%d %H:%M} UTC{2}", one.host, one.seen_at, waits
+            )
         elif one.lag_s(now) > JOURNAL_LATE.total_seconds():
-            since = f"{counted(one.lag_rows, 'row')} in its journal, the first for {one.lag_s(now):.0f} s"
-            yield error("cluster", f"host {one.host}: {since}")
+            since = Reason(
+                "{0} in its journal, the first for {1:.0f} s", counted(one.lag_rows, "row"), one.lag_s(now)
+            )
+            yield error("cluster", "host {0}: {1}", one.host, since)
     running = [one for one in hosts if one.state(now) is HostState.RUNNING]
     if running:
-        yield ok("cluster", f"running: {', '.join(one.host for one in running)}")
+        yield ok("cluster", "running: {0}", ", ".join(one.host for one in running))
     if len(versions := sorted({one.version for one in running})) > 1:
-        yield warning("cluster", f"some hosts run {versions[0]}, others {versions[-1]}")
+        yield warning("cluster", "some hosts run {0}, others {1}", versions[0], versions[-1])
 
 
 def apart_found(hosts: "list[Host]", mine: str) -> Iterator[Finding]:
     """What is to be said of several without a store of objects."""
     if len(names := sorted({mine, *(one.host for one in hosts)})) > 1:
-        shared = f"absent, and {', '.join(names)} share the database"
-        apart = "the others cannot read what one has on its disk: recordings, and keys of rows"
-        yield error("objects", f"{shared}: {apart}; accepted: a store of objects")
+        shared = Reason("absent, and {0} share the database", ", ".join(names))
+        apart = Reason("the others cannot read what one has on its disk: recordings, and keys of rows")
+        yield error("objects", "{0}: {1}; accepted: a store of objects", shared, apart)
 
 
 def _unreachable(store: "SealedStore", config: Config) -> Iterator[Finding]:
@@ -170,11 +177,11 @@ def _unreachable(store: "SealedStore", config: Config) -> Iterator[Finding]:
     from retention.postgres.row_keys import BUNDLES
 
     if row_key_files(config).within(BUNDLES):
-        said = "keys of rows are files of this host alone"
-        yield error("objects", f"{said}; accepted: start the agent, which brings them to the store")
+        said = Reason("keys of rows are files of this host alone")
+        yield error("objects", "{0}; accepted: start the agent, which brings them to the store", said)
     for host, why in store.keys.out_of_reach().items():
-        said = f"keys of rows of host {host}: {why}"
-        yield error("objects", f"{said}; accepted: start its agent, if they are files there")
+        said = Reason("keys of rows of host {0}: {1}", host, why)
+        yield error("objects", "{0}; accepted: start its agent, if they are files there", said)
 
 
 def _waiting(config: Config) -> Iterator[Finding]:
@@ -184,9 +191,11 @@ def _waiting(config: Config) -> Iterator[Finding]:
     with Journal(config.database) as journal:
         lag, used = journal.lag(), journal.used()
     if used > JOURNAL_FULL:
-        yield error("cluster.journal", f"is full to {used:.0%}: beyond that no call can be kept")
+        yield error("cluster.journal", "is full to {0:.0%}: beyond that no call can be kept", used)
     elif lag.rows:
-        waits = f"{counted(lag.rows, 'row')} in it, the first for {lag.seconds(datetime.now(UTC)):.0f} s"
+        waits = Reason(
+            "{0} in it, the first for {1:.0f} s", counted(lag.rows, "row"), lag.seconds(datetime.now(UTC))
+        )
         late = lag.seconds(datetime.now(UTC)) > JOURNAL_LATE.total_seconds()
         yield (error if late else ok)("cluster.journal", waits)
 
@@ -242,7 +251,7 @@ def _removals(config: Config, now: datetime) -> Iterator[Finding]:
         return
     since = f"{worst.since:%Y-%m-%d %H:%M} UTC"
     said = counted(worst.recordings, "recording")
-    yield error(where, f"of {said} not all is removed, the first since {since}; it is tried again")
+    yield error(where, "of {0} not all is removed, the first since {1}; it is tried again", said, since)
 
 
 def _rows(config: Config, url: str) -> Iterator[Finding]:
@@ -253,7 +262,7 @@ def _rows(config: Config, url: str) -> Iterator[Finding]:
         with store_of(config) as store:
             if lacks_rows(config, store):
                 yield error(
-                    _OBJECTS, f"{url} has recordings, and no row tells of any: see `sipagent rebuild`"
+                    _OBJECTS, "{0} has recordings, and no row tells of any: see `sipagent rebuild`", url
                 )
     except StoreError:
         return  # that has been said
@@ -265,4 +274,4 @@ def _spool(config: Config) -> Finding:
     """What is not up yet; while calls are on there is always something."""
     names = spool_of(config).each_name(Area.RECORDINGS)
     waiting = sum(name.endswith(f".{FileKind.SEALED}") for name, _ in names)
-    return ok("objects.spool", f"{counted(waiting, 'finished recording')} not up yet")
+    return ok("objects.spool", "{0} not up yet", counted(waiting, "finished recording"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.rows.rows import StoreError, TryAgain
+from retention.texts import Reason
 from retention.vault import KeysError, PublicKey, read_identity, read_public
 from retention.verify import Orphan, orphans
 from sipagent.agent.admission import VAULT, obstacles
@@ -31,7 +32,7 @@ def others_may_read(found: os.stat_result) -> bool:
 
 def readable(found: os.stat_result) -> str:
     """The warning of it."""
-    return f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600"
+    return Reason("others on this machine may read it (mode {0:04o}); chmod 0600", found.st_mode & 511)
 
 
 _SHOWN = 3  # names of a long list
@@ -86,9 +87,9 @@ def key_findings(config: "Config") -> Iterator[Finding]:
     """Look at the recipients' keys, at private keys that have not left, and at the vault."""
     for path in config.recording.recipients:
         try:
-            yield ok("recording.recipients", f"{path}: {read_public(path)}")
+            yield ok("recording.recipients", "{0}: {1}", path, read_public(path))
         except KeysError as problem:
-            yield error("recording.recipients", f"{problem}; calls go unrecorded without it")
+            yield error("recording.recipients", "{0}; calls go unrecorded without it", problem)
     for key in private_keys(config):
         yield from _private(key)
     yield from (error("vault", one.problem) for one in obstacles(config) if one.key == VAULT)
@@ -102,12 +103,14 @@ def key_findings(config: "Config") -> Iterator[Finding]:
 
 
 def _private(key: PrivateKey) -> Iterator[Finding]:
-    what = "private key"
-    yield warning(what, f"{key.path} lies on this machine; move it to where somebody listens")
+    what = Reason("private key")
+    yield warning(what, "{0} lies on this machine; move it to where somebody listens", key.path)
     if not key.protected:
-        yield warning(what, f"{key.path} has no passphrase: whoever has the file can listen")
+        yield warning(what, "{0} has no passphrase: whoever has the file can listen", key.path)
     if key.mode & 0o077:
-        yield error(what, f"others on this machine may read {key.path} (mode {key.mode:04o}); chmod 0600")
+        yield error(
+            what, "others on this machine may read {0} (mode {1:04o}); chmod 0600", key.path, key.mode
+        )
 
 
 def _vault(config: "Config") -> Iterator[Finding]:
@@ -119,9 +122,9 @@ def _vault(config: "Config") -> Iterator[Finding]:
         keys = [orphan for orphan in found if orphan.in_vault]
         keyless = [orphan for orphan in found if _is_keyless(orphan)]
     if keys:
-        yield warning("vault", f"{_names(keys)}: keys without a recording; see `sipagent purge --dry-run`")
+        yield warning("vault", "{0}: keys without a recording; see `sipagent purge --dry-run`", _names(keys))
     if keyless:
-        yield warning("vault", f"{_names(keyless)}: without a key nobody can listen to them")
+        yield warning("vault", "{0}: without a key nobody can listen to them", _names(keyless))
 
 
 def _is_keyless(orphan: Orphan) -> bool:
@@ -131,4 +134,4 @@ def _is_keyless(orphan: Orphan) -> bool:
 
 def _names(found: list[Orphan]) -> str:
     names = ", ".join(orphan.name for orphan in found[:_SHOWN])
-    return names if len(found) <= _SHOWN else f"{names} and {len(found) - _SHOWN} more"
+    return names if len(found) <= _SHOWN else Reason("{0} and {1} more", names, len(found) - _SHOWN)

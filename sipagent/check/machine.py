@@ -23,6 +23,7 @@ from pathlib import Path
 from retention.recording_files import has_metadata
 from retention.reserve import is_running
 from retention.sqlite import fault_in
+from retention.texts import Reason, strerror
 from sipagent.agent.admission import allowed_sources
 from sipagent.agent.stored import is_here, spool_of
 from sipagent.check.keys import others_may_read, readable
@@ -58,7 +59,9 @@ def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterat
         yield ok("edge", "started by somebody else: see sipagent edge")
         return
     if absent := _absent(planned):
-        yield error("edge", f"{', '.join(absent)} not installed; on a Debian: apt install {_package(absent)}")
+        yield error(
+            "edge", "{0} not installed; on a Debian: apt install {1}", ", ".join(absent), _package(absent)
+        )
         return
     try:
         yield from _certificate(planned, config.file, now)
@@ -108,7 +111,10 @@ def _started(planned: Plan) -> Finding:
             process.stop()
     version = re.search(r"\d+\.\d+\.\d+", str(release))
     return ok(
-        "edge", f"kamailio {version[0] if version else '?'} starts, with {counted(planned.workers, 'worker')}"
+        "edge",
+        "kamailio {0} starts, with {1}",
+        version[0] if version else "?",
+        counted(planned.workers, "worker"),
     )
 
 
@@ -161,12 +167,12 @@ def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
     text = "{}.{}".format(*version)
     if version in PYTHONS:
         return ok("python", text)
-    return error("python", f"{text}; accepted: 3.11 or 3.12, the engine exists for no other")
+    return error("python", "{0}; accepted: 3.11 or 3.12, the engine exists for no other", text)
 
 
 def priority_finding() -> Finding:
     """Tell whether sound may go before all else that the machine does (`pjsip.library.hurry`)."""
-    what = "real-time priority"
+    what = Reason("real-time priority")
     if may_be_urgent():
         return ok(what, "allowed")
     return warning(
@@ -198,12 +204,12 @@ def engine_findings(
     try:
         facts = engine_facts()
     except ImportError as problem:
-        yield error("engine", f"cannot be loaded: {problem}")
+        yield error("engine", "cannot be loaded: {0}", problem)
         return
     except EOFError:
         yield error("engine", "ends its process when it is begun")
         return
-    yield ok("engine", f"{facts.version}, TLS: {facts.tls}; {facts.limits}")
+    yield ok("engine", "{0}, TLS: {1}; {2}", facts.version, facts.tls, str(facts.limits))
     try:
         calls_a_process(config, facts.limits)
     except ConfigError as wrong:
@@ -225,7 +231,10 @@ def _processes(config: Config, limits: EngineLimits) -> Iterator[Finding]:
     else:
         yield ok(
             "capacity.calls",
-            f"{found.calls}: {counted(found.workers, 'worker')} of {found.per_worker} behind the edge",
+            "{0}: {1} of {2} behind the edge",
+            found.calls,
+            counted(found.workers, "worker"),
+            found.per_worker,
         )
 
 
@@ -238,14 +247,14 @@ def disk_findings(config: Config, now: datetime) -> Iterator[Finding]:
         try:
             yield from findings
         except OSError as problem:  # also when asking whether a path in a forbidden folder exists
-            yield error(what, f"{problem.filename or what}: {problem.strerror}")
+            yield error(what, "{0}: {1}", problem.filename or what, strerror(problem))
 
 
 def _recordings(config: Config) -> Iterator[Finding]:
     """Try the directory: writable, durable, private, large enough."""
     what, directory = "recording.directory", config.recording.directory
     if directory.exists() and not directory.is_dir():
-        yield error(what, f"{directory} is not a directory")
+        yield error(what, "{0} is not a directory", directory)
         return
     there = next(place for place in (directory, *directory.parents) if place.exists())
     try:
@@ -254,15 +263,17 @@ def _recordings(config: Config) -> Iterator[Finding]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as problem:
-        yield error(what, f"{there}: {problem.strerror}; accepted: a directory that this user may write")
+        yield error(
+            what, "{0}: {1}; accepted: a directory that this user may write", there, strerror(problem)
+        )
         return
     free = shutil.disk_usage(there).free
-    state = "writable" if there == directory else "will be made"
-    detail = f"{directory} {state}, {free / (1 << 30):.1f} GiB free"
+    state = "writable" if there == directory else Reason("will be made")
+    detail = Reason("{0} {1}, {2:.1f} GiB free", directory, state, free / (1 << 30))
     enough = error if free < FREE_LEAST else warning if free < FREE_LITTLE else ok
     yield enough(what, detail)
     if there == directory and (mode := directory.stat().st_mode) & 0o077:
-        yield warning(what, f"others on this machine may enter it (mode {mode & 0o777:04o}); chmod 0700")
+        yield warning(what, "others on this machine may enter it (mode {0:04o}); chmod 0700", mode & 511)
 
 
 def _database(config: Config, now: datetime) -> Iterator[Finding]:
@@ -274,13 +285,13 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
             return
     elif problem := fault_in(path):
         if is_here(config):
-            yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
+            yield error(what, "{0}: {1}; see `sipagent rebuild --help`", path, problem)
         else:
-            lost = "then what the shared database has not of it is lost"
-            yield error(what, f"{path}: {problem}; accepted: it moved away; {lost}")
+            lost = Reason("then what the shared database has not of it is lost")
+            yield error(what, "{0}: {1}; accepted: it moved away; {2}", path, problem, lost)
         return
     else:
-        yield ok(what, f"{path} is whole")
+        yield ok(what, "{0} is whole", path)
     if path.exists() and (found := path.stat()).st_mode & 0o077:
         yield warning(what, readable(found))
     yield from retention_findings(config, now)
@@ -289,10 +300,10 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
 def _no_database(config: Config, path: Path) -> Finding:
     what = "retention.database" if is_here(config) else "cluster.journal"
     if is_here(config) and has_metadata(spool_of(config)):
-        return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
+        return error(what, "{0} is missing, but there are recordings: see `sipagent rebuild`", path)
     if not os.access(path.parent, os.W_OK):
-        return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")
-    return ok(what, f"{path} will be made")
+        return error(what, "{0} cannot be made: {1} is missing or not writable", path, path.parent)
+    return ok(what, "{0} will be made", path)
 
 
 def port_findings(config: Config) -> Iterator[Finding]:
@@ -300,7 +311,11 @@ def port_findings(config: Config) -> Iterator[Finding]:
     if config.metrics.listen is not None:
         yield _metrics(config, config.metrics.listen)
     if shared := config.trunk.shared_address:
-        there = f"{shared} is at this host now" if is_local(shared) else f"{shared} is elsewhere now"
+        there = (
+            Reason("{0} is at this host now", shared)
+            if is_local(shared)
+            else Reason("{0} is elsewhere now", shared)
+        )
         yield ok("trunk.shared_address", there)
     yield from _calls(config)
 
@@ -325,7 +340,7 @@ def _calls(config: Config) -> Iterator[Finding]:
         if problem := _bind(HostPort(listen.host, port), socket.SOCK_DGRAM):
             yield _port_finding("trunk.rtp_ports", str(HostPort(listen.host, port)), problem)
             return
-    yield ok("trunk.rtp_ports", f"{ports} free, wherever tried")
+    yield ok("trunk.rtp_ports", "{0} free, wherever tried", ports)
 
 
 def _runs(config: Config) -> bool:
@@ -339,18 +354,18 @@ def _runs(config: Config) -> bool:
 def _taken_by_agent(what: str, address: HostPort, *, own: bool) -> Finding:
     """Tell whose the agent is that answers there; `own`: of this configuration."""
     if own:
-        return ok(what, f"{address} is taken by a running agent")
-    return error(what, f"{address} is in use by an agent that has another configuration")
+        return ok(what, "{0} is taken by a running agent", address)
+    return error(what, "{0} is in use by an agent that has another configuration", address)
 
 
 def _port_finding(what: str, address: str, problem: int) -> Finding:
     if not problem:
-        return ok(what, f"{address} is free")
+        return ok(what, "{0} is free", address)
     if problem == errno.EADDRINUSE:
-        return error(what, f"{address} is in use, and no agent answers there")
+        return error(what, "{0} is in use, and no agent answers there", address)
     if problem == errno.EADDRNOTAVAIL:
-        return error(what, f"{address} is not an address of this machine")
-    return error(what, f"{address}: {os.strerror(problem)}")
+        return error(what, "{0} is not an address of this machine", address)
+    return error(what, "{0}: {1}", address, os.strerror(problem))
 
 
 def _family(address: HostPort) -> socket.AddressFamily:

@@ -13,6 +13,7 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 from media.prompt import Loudness, PromptError, PromptFile, inspect_prompt, loudness
+from retention.texts import Reason
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, Holidays, PromptSet
 from sipagent.text import notice_words as heard
@@ -41,11 +42,11 @@ def name_findings(config: Config, what: str, words: str, language: str) -> Itera
     """Whether it says another name: callers must know whom they have reached."""
     text, voc = heard.plain(words), VOCABULARIES.get(language, FRENCH)
     names = [config.service.name, config.service.controller]
-    ours = f"service.name is {config.service.name}"
+    ours = Reason("service.name is {0}", config.service.name)
     if says_shipped(text, names, voc):
-        yield error(what, f"says {SHIPPED}, the name that is shipped; {ours}")
+        yield error(what, "says {0}, the name that is shipped; {1}", SHIPPED, ours)
     elif other := other_name(words, language, names, voc):
-        yield warning(what, f"greets callers as {other}; {ours}")
+        yield warning(what, "greets callers as {0}; {1}", other, ours)
     elif heard.names_one_of(text, names, voc):
         yield ok(what, "says whose it is")
 
@@ -56,15 +57,16 @@ def hours_findings(config: Config, what: str, text: str, language: str) -> Itera
     if told is None or not (told or told.holidays):
         return
     zone = config.service.timezone.key
-    untrue = [
-        f"says the time of {city}; service.timezone is {zone}" for city in _elsewhere(text, language, zone)
+    untrue: list[str] = [
+        Reason("says the time of {0}; service.timezone is {1}", city, zone)
+        for city in _elsewhere(text, language, zone)
     ]
     untrue += hours_differences(told, None if hours is None else hours.week)
     if told.holidays and hours is not None and hours.holidays == Holidays():
-        untrue.append("says that public holidays are closed, and hours.holidays is absent")
+        untrue.append(Reason("says that public holidays are closed, and hours.holidays is absent"))
     yield from (warning(what, one) for one in untrue)
     if not untrue:
-        yield ok(what, f"says the hours that are set ({told or 'public holidays'})")
+        yield ok(what, "says the hours that are set ({0})", told or Reason("public holidays"))
 
 
 def _elsewhere(text: str, language: str, zone: str) -> list[str]:
@@ -129,7 +131,7 @@ def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
             if path not in seen:
                 yield name, list(_prompt(config, prompts, name, path))
             elif name == "notice":
-                detail = f"{path.name} is that of {seen[path]}: callers may not understand it"
+                detail = Reason("{0} is that of {1}: callers may not understand it", path.name, seen[path])
                 yield name, [warning(what, detail)]
             seen.setdefault(path, prompts.language)
         if borrowed := _borrowed(config, prompts):
@@ -145,7 +147,9 @@ def _borrowed(config: Config, prompts: PromptSet) -> Finding | None:
     missing = [name for name in SPOKEN if getattr(own, name) is None and getattr(prompts, name) is not None]
     if not missing:
         return None
-    detail = f"no {', '.join(missing)} of its own: callers hear those of {config.service.language}"
+    detail = Reason(
+        "no {0} of its own: callers hear those of {1}", ", ".join(missing), config.service.language
+    )
     return warning(f"prompts.{prompts.language}", detail)
 
 
@@ -156,7 +160,7 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
     except (PromptError, OSError) as problem:
         yield error(what, str(problem))
         return
-    yield ok(what, f"{path.name}, {prompt.rate} Hz, {prompt.duration_ms / 1000:.1f} s")
+    yield ok(what, "{0}, {1} Hz, {2:.1f} s", path.name, prompt.rate, prompt.duration_ms / 1000)
     sound = loudness(path)
     yield _level(what, sound)
     yield _clipping(what, sound)
@@ -170,7 +174,7 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
     yield from name_findings(config, what, prompt.words, prompts.language)
     if said is None:
         yield warning(
-            what, f"nobody has listed what it must say in {prompts.language!r}: check its words yourself"
+            what, "nobody has listed what it must say in {0!r}: check its words yourself", prompts.language
         )
         return
     rule = _RULES.get(name, _silent_on_recording)
@@ -180,7 +184,7 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
 
 
 def _wordless(what: str, name: str, prompt: PromptFile) -> Finding:
-    detail = f"its words are not in {prompt.path.with_suffix('.txt')}, so nobody can check them"
+    detail = Reason("its words are not in {0}, so nobody can check them", prompt.path.with_suffix(".txt"))
     return (error if name == "notice" else warning)(what, detail)
 
 
@@ -190,9 +194,9 @@ def _wordless(what: str, name: str, prompt: PromptFile) -> Finding:
 def _level(what: str, sound: Loudness) -> Finding:
     if sound.level_dbfs is None or sound.level_dbfs < LEVEL_HEARD:
         return error(what, "so quiet that it is lost on a line")
-    said = f"{sound.level_dbfs:.0f} dBFS where it speaks"
+    said = Reason("{0:.0f} dBFS where it speaks", sound.level_dbfs)
     if not LEVEL[0] <= sound.level_dbfs <= LEVEL[1]:
-        return warning(what, f"{said}: {LEVEL[0]:.0f} to {LEVEL[1]:.0f} is heard well")
+        return warning(what, "{0}: {1:.0f} to {2:.0f} is heard well", said, LEVEL[0], LEVEL[1])
     return ok(what, said)
 
 
@@ -200,20 +204,19 @@ def _clipping(what: str, sound: Loudness) -> Finding:
     if not sound.clipped:
         return ok(what, "not clipped")
     found = error if sound.clipped > CLIPPED else warning
-    return found(what, f"clipped: {sound.clipped:.2%} of its samples are cut off at full scale")
+    return found(what, Reason("clipped: {0:.2%} of its samples are cut off at full scale", sound.clipped))
 
 
 def _pace(what: str, words: str, sound: Loudness, said: Vocabulary | None) -> Finding:
     span_s = max(sound.span_s, 0.001)
     pace, by_words = heard.syllables(plain(words), said) / span_s, len(words.split()) * 60 / span_s
-    told = f"{pace:.1f} syllables a second, {by_words:.0f} words a minute"
+    told = Reason("{0:.1f} syllables a second, {1:.0f} words a minute", pace, by_words)
     if not PACE_POSSIBLE[0] <= pace <= PACE_POSSIBLE[1]:
-        length = "shorter" if pace < PACE_POSSIBLE[0] else "longer"
-        return error(
-            what, f"its words are {length} than what is heard ({told}): they are not those of the sound"
-        )
+        short = "its words are shorter than what is heard ({0}): they are not those of the sound"
+        long = "its words are longer than what is heard ({0}): they are not those of the sound"
+        return error(what, short if pace < PACE_POSSIBLE[0] else long, told)
     if not PACE[0] <= pace <= PACE[1]:
-        return warning(what, f"hard to follow, or not the words that are heard: {told}")
+        return warning(what, "hard to follow, or not the words that are heard: {0}", told)
     return ok(what, told)
 
 
@@ -229,19 +232,19 @@ def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool,
     refusal = config.refusal
     names = [config.service.name, config.service.controller]
     required = [
-        (heard.names_one_of(text, names, said), f"who records ({config.service.name})"),
-        (heard.of_recording(text, said).recorded, "that the call is recorded"),
+        (heard.names_one_of(text, names, said), Reason("who records ({0})", config.service.name)),
+        (heard.of_recording(text, said).recorded, Reason("that the call is recorded")),
     ]
     sentences = heard.sentences(text)
     if refusal.mode == "objection":
         return [
             *required,
-            (any(heard.refuses(sentence, said) for sentence in sentences), "that one may refuse"),
+            (any(heard.refuses(sentence, said) for sentence in sentences), Reason("that one may refuse")),
             _way(config, text, said, refusing=True),
         ]
     return [
         *required,
-        (any(heard.accepts(sentence, said) for sentence in sentences), "that one may accept"),
+        (any(heard.accepts(sentence, said) for sentence in sentences), Reason("that one may accept")),
         _way(config, text, said, refusing=False),
     ]
 
@@ -250,18 +253,18 @@ def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tupl
     """Whether it says how: by the key, or if a detector listens, by one of the words."""
     refusal = config.refusal
     keys = refusal.refusing if refusing else (refusal.accept_digit,)
-    does = "refuses" if refusing else "accepts"
+    key_that = "the key that refuses ({0})" if refusing else "the key that accepts ({0})"
     says_it = heard.key_refuses if refusing else heard.key_accepts
     if told := [key for key in keys if says_it(text, key, said)]:
-        return True, f"the key that {does} ({', '.join(told)})"
+        return True, Reason(key_that, ", ".join(told))
     if refusal.engine != "none" and tells_to_say(config, text, said, refusing=refusing):
-        return True, "the words to say"
-    return False, f"the key that {does} ({' or '.join(keys)})"
+        return True, Reason("the words to say")
+    return False, Reason(key_that, " or ".join(keys))
 
 
 def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
     for said_so, required in _essentials(config, text, said):
-        yield ok(what, f"says {required}") if said_so else error(what, f"its words do not say {required}")
+        yield ok(what, "says {0}", required) if said_so else error(what, "its words do not say {0}", required)
     yield from _promises(config, what, text, said)
     yield from _purposes(config, what, text, said)
     yield from _how_long(config, what, text, said)
@@ -278,16 +281,16 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         )
     if refusal.mode == "opt_in" and not any(heard.key_refuses(text, key, said) for key in refusal.refusing):
         keys = " or ".join(refusal.refusing)
-        yield warning(what, f"its words do not say the key that refuses later ({keys})")
+        yield warning(what, "its words do not say the key that refuses later ({0})", keys)
     yield from _spoken_ways(config, what, text, said)
     refusing = refusal.mode == "objection"
     if refusal.engine != "none" and not broken_promise(config, text, said):
         if tells_to_say(config, text, said, refusing=refusing):
             yield ok(what, "says what to say")
         else:
-            does = "refuses all the same" if refusing else "does not accept"
+            does = Reason("refuses all the same") if refusing else Reason("does not accept")
             words = ", ".join(refusal.keywords if refusing else refusal.accept_keywords)
-            yield ok(what, f"promises a key alone; to say it {does} ({words})")
+            yield ok(what, "promises a key alone; to say it {0} ({1})", does, words)
 
 
 def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -295,7 +298,7 @@ def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iter
         yield error(what, broken)
     elif config.refusal.engine == "embedding" and (found := better_heard(config, text, said)):
         lesser, best = found
-        yield warning(what, f"promises a phrase ({lesser}) that is heard less well than another: {best}")
+        yield warning(what, "promises a phrase ({0}) that is heard less well than another: {1}", lesser, best)
 
 
 def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -304,13 +307,13 @@ def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
     told = [purpose for purpose in purposes if heard.says(text, _beginnings(purpose, said))]
     untold = ", ".join(purpose for purpose in purposes if purpose not in told)
     if not told:
-        yield error(what, f"its words do not say what for ({untold})")
+        yield error(what, "its words do not say what for ({0})", untold)
         return
-    yield ok(what, f"says what for ({', '.join(told)})")
+    yield ok(what, "says what for ({0})", ", ".join(told))
     if untold:
-        yield warning(what, f"its words do not say the purpose {untold}")
+        yield warning(what, "its words do not say the purpose {0}", untold)
     if others := ", ".join(_other_purposes(config, text, said)):
-        yield warning(what, f"says the purpose {others}, which is none of retention.purposes")
+        yield warning(what, "says the purpose {0}, which is none of retention.purposes", others)
 
 
 def _other_purposes(config: Config, text: str, said: Vocabulary) -> Iterator[str]:
@@ -343,22 +346,22 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         own, _, own_unit = kept.partition(" ")
         real = _days(int(own), own_unit.removesuffix("s"))
         if real > days * 1.02:
-            yield error(what, f"says that recordings are kept {words}, but retention.period is {kept}")
+            yield error(what, "says that recordings are kept {0}, but retention.period is {1}", words, kept)
         elif real < days * 0.98 and not heard.says(text, said.at_most):
-            yield warning(what, f"says that recordings are kept {words}, but retention.period is {kept}")
+            yield warning(what, "says that recordings are kept {0}, but retention.period is {1}", words, kept)
         else:
-            yield ok(what, f"says how long recordings are kept ({words})")
+            yield ok(what, "says how long recordings are kept ({0})", words)
 
 
 def _the_rest(what: str, text: str, said: Vocabulary) -> Finding:
     """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too long for a call."""
-    rest = "where the rest of GDPR article 13 can be read"
-    cure = "`python -m prompts.speak --read-more PLACE`"
+    rest = Reason("where the rest of GDPR article 13 can be read")
+    cure = Reason("`python -m prompts.speak --read-more PLACE`")
     if not heard.says(text, said.read_more):
-        return warning(what, f"its words do not say {rest} ({cure})")
+        return warning(what, "its words do not say {0} ({1})", rest, cure)
     if heard.an_example(text):
-        return warning(what, f"says an example of {rest}: put yours there ({cure})")
-    return ok(what, f"says {rest}")
+        return warning(what, "says an example of {0}: put yours there ({1})", rest, cure)
+    return ok(what, "says {0}", rest)
 
 
 def _days(count: int, unit: str) -> float:
@@ -369,9 +372,9 @@ def _choose(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[
     """For callers who do not understand the default language, so perhaps in another one, or in several."""
     for key in config.prompts.choices:
         if any(heard.says_key(text, key, words) for words in VOCABULARIES.values()):
-            yield ok(what, f"says the key {key}")
+            yield ok(what, "says the key {0}", key)
         else:
-            yield warning(what, f"its words do not say the key {key} of prompts.choices")
+            yield warning(what, "its words do not say the key {0} of prompts.choices", key)
     yield from _silent_on_recording(config, what, text, said)
 
 
@@ -380,13 +383,13 @@ def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator
     yield from _spoken_ways(config, what, text, said)
     digit = config.refusal.accept_digit
     if heard.key_accepts(text, digit, said):
-        yield ok(what, f"says the key that accepts ({digit})")
+        yield ok(what, "says the key that accepts ({0})", digit)
     if heard.of_recording(text, said).not_recorded:
         yield ok(what, "says that otherwise the call is not recorded")
     else:
         yield warning(what, "its words do not say that otherwise the call is not recorded")
     if not heard.key_accepts(text, digit, said):
-        yield warning(what, f"its words do not name refusal.accept_digit {digit}")
+        yield warning(what, "its words do not name refusal.accept_digit {0}", digit)
 
 
 def _unrecorded(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:

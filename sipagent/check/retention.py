@@ -23,6 +23,7 @@ from retention.reserve import lasting_problems
 from retention.rows.chain import DAMAGED, ChainHead, ChainHeadError, damaged_path, read_head
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import FolderStamps, StampError, Stamps, newest, proven, stamps_beside
+from retention.texts import Reason, joined, strerror
 from sipagent.agent.stored import archive_of, is_here, is_there, store_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError
@@ -57,8 +58,8 @@ def _certificates(file: Path) -> Finding:
         return error(what, str(wrong))
     roots = [certificate for certificate in found if certificate.issuer == certificate.subject]
     if not roots:
-        return error(what, f"{file}: no root among its certificates, so no stamp can be trusted")
-    return ok(what, f"{file} vouches by {', '.join(root.subject.rfc4514_string() for root in roots)}")
+        return error(what, "{0}: no root among its certificates, so no stamp can be trusted", file)
+    return ok(what, "{0} vouches by {1}", file, ", ".join(root.subject.rfc4514_string() for root in roots))
 
 
 def _stamps_kept(config: Config, now: datetime) -> Iterator[Finding]:
@@ -80,9 +81,9 @@ def _newest(kept: Stamps, head: ChainHead | None, now: datetime) -> Finding:
     last = newest(kept)
     if last is None:
         return warning("stamps", "none yet: see `sipagent stamp`")
-    detail = f"the newest, of entry {last.seq}, is from {last.at:%Y-%m-%d %H:%M} UTC"
+    detail = Reason("the newest, of entry {0}, is from {1:%Y-%m-%d %H:%M} UTC", last.seq, last.at)
     if head is not None and head.seq > last.seq and now - last.at > STAMP_LATE:
-        return warning("stamps", f"{detail}, and more was written since: see `sipagent stamp`")
+        return warning("stamps", "{0}, and more was written since: see `sipagent stamp`", detail)
     return ok("stamps", detail)
 
 
@@ -104,17 +105,19 @@ def moved_findings(places: Places, now: datetime) -> Iterator[Finding]:
 
 def _moved(file: Path, note: Moved, now: datetime, *, used: bool) -> Finding:
     if not note.done:
-        begun = f"{file}: moving to {note.to} was begun at {note.at:%Y-%m-%d %H:%M} UTC, and not ended"
-        return error(_MIGRATE, f"{begun}: what is there is a copy; see `sipagent migrate`")
+        begun = Reason(
+            "{0}: moving to {1} was begun at {2:%Y-%m-%d %H:%M} UTC, and not ended", file, note.to, note.at
+        )
+        return error(_MIGRATE, "{0}: what is there is a copy; see `sipagent migrate`", begun)
     if used:
         return error(
-            _MIGRATE, f"{file}: its rows have moved to {note.to}, and nothing is written here any more"
+            _MIGRATE, "{0}: its rows have moved to {1}, and nothing is written here any more", file, note.to
         )
-    said = f"{file} is still there, its rows have moved to {note.to}"
+    said = Reason("{0} is still there, its rows have moved to {1}", file, note.to)
     if note.until is not None and note.until <= now:
-        return error(_MIGRATE, f"{said}: remove it with its recordings, the first have expired")
-    until = "" if note.until is None else f" by {note.until:%Y-%m-%d}"
-    return warning(_MIGRATE, f"{said}: remove it{until}, once all goes well")
+        return error(_MIGRATE, "{0}: remove it with its recordings, the first have expired", said)
+    until = "" if note.until is None else Reason(" by {0:%Y-%m-%d}", note.until)
+    return warning(_MIGRATE, "{0}: remove it{1}, once all goes well", said, until)
 
 
 VOICES_SOON = timedelta(days=30)
@@ -128,7 +131,7 @@ def lent_voice_findings(config: Config, now: datetime) -> Iterator[Finding]:
     try:
         yield from _voices(config, now)
     except OSError as problem:
-        yield error(VOICES, f"{problem.filename}: {problem.strerror}")
+        yield error(VOICES, "{0}: {1}", problem.filename, strerror(problem))
 
 
 def _lending_prompts(config: Config) -> Iterator[Finding]:
@@ -138,7 +141,7 @@ def _lending_prompts(config: Config) -> Iterator[Finding]:
     language = config.service.language
     if language not in LANGUAGES:
         spoken = " or ".join(LANGUAGES)
-        yield warning("enrol", f"no prompts in {language}; accepted: `sipagent enrol --speech` {spoken}")
+        yield warning("enrol", "no prompts in {0}; accepted: `sipagent enrol --speech` {1}", language, spoken)
         return
     try:
         script(default_phrases(config.refusal.keywords, language), language, config.enrol.prompts)
@@ -168,10 +171,10 @@ def _voices(config: Config, now: datetime) -> Iterator[Finding]:
             yield error(VOICES, str(person))
         until = expires_at(place, person, config.voices_days)
         if until <= now:
-            yield error(VOICES, f"{place.name}: expired on {until:%Y-%m-%d}: see `sipagent purge`")
+            yield error(VOICES, "{0}: expired on {1:%Y-%m-%d}: see `sipagent purge`", place.name, until)
         elif until <= now + VOICES_SOON and (heads := heads_of(config.refusal.heads, place.name)):
             named = ", ".join(head.name for head in heads)
-            yield warning(VOICES, f"{place.name}: expires on {until:%Y-%m-%d}, and {named} with it")
+            yield warning(VOICES, "{0}: expires on {1:%Y-%m-%d}, and {2} with it", place.name, until, named)
     yield from _voices_readable(config.voices, [place for place, _ in found])
     ends = [
         expires_at(place, person, config.voices_days)
@@ -179,7 +182,7 @@ def _voices(config: Config, now: datetime) -> Iterator[Finding]:
         if isinstance(person, EnrolledPerson)
     ]
     if ends:
-        yield ok(VOICES, f"{counted(len(ends), 'voice')}, the first until {min(ends):%Y-%m-%d}")
+        yield ok(VOICES, "{0}, the first until {1:%Y-%m-%d}", counted(len(ends), "voice"), min(ends))
     elif config.enrol is not None and not found:
         yield ok(VOICES, "nobody has lent a voice")
 
@@ -190,7 +193,9 @@ def _voices_readable(folder: Path, places: list[Path]) -> Iterator[Finding]:
     files = [file for place in places for file in sorted(place.iterdir()) if file.stat().st_mode & 0o077]
     for path, right in [*((one, "0700") for one in open_ones), *((one, "0600") for one in files)][:1]:
         mode = path.stat().st_mode & 0o777
-        yield warning(VOICES, f"others on this machine may read {path} (mode {mode:04o}); chmod {right}")
+        yield warning(
+            VOICES, "others on this machine may read {0} (mode {1:04o}); chmod {2}", path, mode, right
+        )
 
 
 def retention_findings(
@@ -214,41 +219,41 @@ def _purge(config: Config, store: Rows, now: datetime, read_clock: Callable[[], 
     try:
         why = suspended(store, read_clock(), proven(store, config.retention.timestamp_ca))
     except OSError as problem:
-        return error("purge", f"the clock cannot be looked at: {problem.filename}: {problem.strerror}")
+        return error("purge", "the clock cannot be looked at: {0}: {1}", problem.filename, strerror(problem))
     if why is not None:
-        return error("purge", f"suspended: {why}; {RESUMES}")
+        return error("purge", "suspended: {0}; {1}", why, RESUMES)
     period, late = config.retention.period, now - OVERDUE
     dates = [due(row, period) for row in plan(store, late, period) if row.hold is None]
     overdue = [at for at in dates if at <= late]
     if early := ahead_of(store, now):
         return error(
-            "purge", f"{early} began after now, by a wrong clock, and will stay too long: `delete` them"
+            "purge", "{0} began after now, by a wrong clock, and will stay too long: `delete` them", early
         )
     if not overdue:
         return ok("purge", "nothing is overdue")
     since = f"{min(overdue):%Y-%m-%d %H:%M} UTC"
-    return error("purge", f"{len(overdue)} overdue, the first since {since}: see `sipagent purge`")
+    return error("purge", "{0} overdue, the first since {1}: see `sipagent purge`", len(overdue), since)
 
 
 def _keys(store: Rows) -> Iterator[Finding]:
     """Silent where nothing is left, as it always is without a shared database."""
     if left := store.keys_left():
         yield error(
-            "purge", f"{left} keys of what was forgotten are still in the vault: see `sipagent purge`"
+            "purge", "{0} keys of what was forgotten are still in the vault: see `sipagent purge`", left
         )
 
 
 def _erasures(archive: Archive) -> Finding:
     left = stuck(archive)
     if left:
-        return error("erasures", f"{len(left)} not done, the first of {left[0]}: see `sipagent purge`")
+        return error("erasures", "{0} not done, the first of {1}: see `sipagent purge`", len(left), left[0])
     return ok("erasures", "all that had to be erased in its call is gone")
 
 
 def _reserves(places: Places) -> Finding:
     found = lasting_problems(places)
     if found:
-        return error("reserves", "; ".join(f"{name}: {problem}" for name, problem in found.items()))
+        return error("reserves", joined(Reason("{0}: {1}", *one) for one in found.items()))
     if not places.reserves():
         return ok("reserves", "are made at the start")
     return ok("reserves", "allocated, and nothing waits in them")
@@ -257,7 +262,7 @@ def _reserves(places: Places) -> Finding:
 def _holds(store: Rows, local: datetime) -> Finding:
     late = reviews_overdue(store, local.date())
     if late:
-        return error("holds", f"{late} whose review is overdue: see `sipagent holds`")
+        return error("holds", "{0} whose review is overdue: see `sipagent holds`", late)
     return ok("holds", "no review is overdue")
 
 
@@ -266,18 +271,20 @@ def _chain(store: Rows, file: Path) -> Finding:
     try:
         head = read_head(file)
     except ChainHeadError as problem:
-        return error("chain", f"{problem}, so a tail cut off would not show: see `sipagent verify`")
+        return error("chain", "{0}, so a tail cut off would not show: see `sipagent verify`", problem)
     if head is None and store.shared:  # other hosts may have written all that there is
         entries = counted(store.head().seq, "entry", "entries")
-        return ok("chain", f"{entries}, none of them written by this host")
+        return ok("chain", "{0}, none of them written by this host", entries)
     if head is None:
-        return error("chain", f"{file.name} is missing: a tail cut off would not show")
+        return error("chain", "{0} is missing: a tail cut off would not show", file.name)
     if (damaged := damaged_path(file)).exists():
-        return error("chain", f"{damaged.name} {DAMAGED}")
+        return error("chain", "{0} {1}", damaged.name, DAMAGED)
     if not store.knows(head):
         return error(
             "chain",
-            f"has no entry {head.seq} as {file.name} says: its tail was cut off, or an older database came "
-            "back: see `sipagent verify`",
+            "has no entry {0} as {1} says: its tail was cut off, or an older database came back: "
+            "see `sipagent verify`",
+            head.seq,
+            file.name,
         )
-    return ok("chain", f"{counted(store.head().seq, 'entry', 'entries')}, and {file.name} names one")
+    return ok("chain", "{0}, and {1} names one", counted(store.head().seq, "entry", "entries"), file.name)

@@ -19,7 +19,7 @@ from sipagent.cli.program import (
     print_json,
 )
 from sipagent.cli.terminal import WIDE, WIDER, Column, coded, console, full, newest, show_table
-from sipagent.languages.spoken import shown
+from sipagent.languages.labels import happening
 from sipagent.lookup.parsing import parse_moment
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
@@ -120,7 +120,7 @@ def _choice(
 def detail_of(use: Access) -> str | None:
     """What came of it, in the language that is spoken; but a person's own reason in their words."""
     theirs = use.action in ("delete", "release") and use.outcome == "done"
-    return use.detail and (use.detail if theirs else shown(use.detail))
+    return use.detail and (use.detail if theirs else happening(use.detail))
 
 
 def _who(row: Access) -> str | None:

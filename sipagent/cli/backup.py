@@ -35,6 +35,7 @@ from retention.marks import Marks
 from retention.rebuild import Rebuilt, Unrebuilt, rebuild
 from retention.records import Json, to_text
 from retention.stamps import proven
+from retention.texts import Reason
 from retention.verify import Mismatch, verify
 from sipagent import __version__
 from sipagent.agent.stored import archive_of, copied_to_of, files_in, is_here, is_there, spool_of, store_of
@@ -43,7 +44,7 @@ from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, 
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps, steps_of
 from sipagent.config.errors import counted
 from sipagent.config.tables import PromptFiles
-from sipagent.languages.labels import N_
+from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def restore_command(
                 source = CheckedBackup(backup=backup, manifest=manifest, files=files_in(backup))
                 count = put_back(source, target, now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
-                told = f"a backup of {to_text(manifest.made_at)}"
+                told = Reason("a backup of {0}", to_text(manifest.made_at))
                 trace = attempt("restore", by=by, detail=told)
                 stamped = proven(archive.store, config.retention.timestamp_ca)
                 done = settle(archive, manifest, work.terms, clock, trace, stamped=stamped, clock_ok=clock_ok)
@@ -308,7 +309,7 @@ def _show_restored(
         click.echo(_("{where}: {problem}").format(where=shown(where), problem=shown(problem)), err=True)
     if done.suspended:
         said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
-        click.echo(said.format(why=shown(done.suspended)), err=True)
+        click.echo(said.format(why=happening(done.suspended)), err=True)
     if not problems:
         click.echo(_("All of it is as it was written."))
     click.echo(_("What was deleted for a person after {at} is back: delete it again.").format(at=made))
@@ -384,10 +385,10 @@ def _rebuilt_counts(done: Rebuilt) -> list[str]:
     """For the trace, which is English."""
     return [
         f"{counted(len(done.restored), 'recording')} restored",
-        *([f"{len(done.held)} on hold"] if done.held else []),
-        *([f"{len(done.completed)} completed"] if done.completed else []),
-        *([f"{len(done.repaired)} repaired"] if done.repaired else []),
-        *([f"{len(done.nameless)} still sealed as to whom they are of"] if done.nameless else []),
+        *([Reason("{0} on hold", len(done.held))] if done.held else []),
+        *([Reason("{0} completed", len(done.completed))] if done.completed else []),
+        *([Reason("{0} repaired", len(done.repaired))] if done.repaired else []),
+        *([Reason("{0} still sealed as to whom they are of", len(done.nameless))] if done.nameless else []),
         counted(len(done.problems), "problem"),
     ]
 

@@ -26,7 +26,7 @@ from sipagent.cli.program import (
     words,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.spoken import colon, fault, shown
+from sipagent.languages.spoken import fault
 from sipagent.lookup.results import deletion_json
 from sipagent.operations.deletion import attempt_delete
 from sipagent.text.certificate import certificate
@@ -125,7 +125,7 @@ def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
     try:
         return attempt_delete(archive, id, asked, now)
     except NotDeleted as refusal:
-        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
+        raise Failure("{0}: {1}", id, refusal) from refusal
     except OSError as error:
         said = _("{where}: {problem}; the next purge tries again")
         raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error

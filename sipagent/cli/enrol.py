@@ -14,6 +14,7 @@ from media.hearing.spotter import known_heads, plain
 from media.prompt import PromptError
 from media.training.enrolled import EnrolledError, EnrolledPerson
 from retention.records import to_text
+from retention.texts import Reason
 from sipagent.cli.program import Failure, Workplace, json_option, print_json, words
 from sipagent.cli.terminal import Column, console, full, show_table
 from sipagent.config.errors import ConfigError
@@ -273,7 +274,7 @@ def _script(
         raise click.UsageError(shown(wrong)) from wrong
     except PromptError as wrong:
         raise ConfigError(
-            config.file, "enrol.prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted
+            config.file, "enrol.prompts", Reason("{0}: {1}", wrong.path, wrong.problem), wrong.accepted
         ) from wrong
 
 

@@ -34,7 +34,7 @@ from sipagent.cli.terminal import WIDE, Column, coded, console, full, show_table
 from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 from sipagent.languages.labels import label
-from sipagent.languages.spoken import colon, fault, shown
+from sipagent.languages.spoken import fault, shown
 from sipagent.lookup.parsing import NOTE_LIMIT, note_text
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.holds import HeldRecording, end_hold, held, hold
@@ -120,7 +120,7 @@ def _note_text(source: Path) -> str:
     try:
         return note_text(content)
     except ValueError as error:
-        raise Failure(f"{name}{colon()}{error}") from error
+        raise Failure("{0}: {1}", name, error) from error
 
 
 def _tell_filed(work: Workplace, done: Filed, text: str) -> None:

@@ -35,6 +35,7 @@ import tomlkit
 from tomlkit.items import Item, Table
 
 import sipagent
+from retention.texts import Reason, strerror
 from retention.vault import KeysError, new_pair, read_public
 from sipagent.cli.options import read_passphrase
 from sipagent.cli.program import SERVICE, SYSTEM_CONFIG, Failure
@@ -240,7 +241,9 @@ def read_answers(file: Path, place: Place, passphrase: str | None, *, no_passphr
     _look_for_missing(told)
     new_key = told.own.get("recording.new_key", False)
     if not isinstance(new_key, bool):
-        raise told.wrong("recording.new_key", f"{shown(new_key)} is not true or false", "true | false")
+        raise told.wrong(
+            "recording.new_key", Reason("{0!r} is not true or false", shown(new_key)), "true | false"
+        )
     recipients = config.recording.recipients
     for place_in_list, path in enumerate(recipients):
         if problem := key_problem(path):
@@ -273,7 +276,7 @@ def _sorted(tables: dict[str, Any], file: Path) -> _AnswersFile:
 
 def _text(told: _AnswersFile, key: str) -> str | None:
     if not isinstance(value := told.own.get(key), str | None):
-        raise told.wrong(key, f"{shown(value)} is not a text in quotes", "a text in quotes")
+        raise told.wrong(key, Reason("{0} is not a text in quotes", shown(value)), "a text in quotes")
     return value
 
 
@@ -286,17 +289,20 @@ def _look_for_missing(told: _AnswersFile) -> None:
             raise told.wrong(key, "is empty")
     trunk, recording = told.tables.get("trunk", {}), told.tables.get("recording", {})
     if not trunk.get("registrar") and "allowed_sources" not in trunk:
-        accepted = 'a list such as ["192.0.2.0/24"], or trunk.registrar with username and password'
+        accepted = Reason('a list such as ["192.0.2.0/24"], or trunk.registrar with username and password')
         raise told.wrong("trunk.allowed_sources", "missing", accepted)
     if problem := justification_problem(recording):
         raise told.wrong("recording.justification", problem)
     if "recipients" not in recording and not told.own.get("recording.new_key"):
-        accepted = "a list of public keys that exist, or recording.new_key = true"
+        accepted = Reason("a list of public keys that exist, or recording.new_key = true")
         raise told.wrong("recording.recipients", "missing", accepted)
 
 
 def _passphrase(told: _AnswersFile) -> str:
-    key, accepted = "recording.passphrase_file", "a file that holds it in one line, or --no-passphrase"
+    key, accepted = (
+        "recording.passphrase_file",
+        Reason("a file that holds it in one line, or --no-passphrase"),
+    )
     named = _text(told, key)
     if not named:
         raise told.wrong(key, "missing", accepted)
@@ -305,7 +311,12 @@ def _passphrase(told: _AnswersFile) -> str:
     except Failure as failure:
         raise told.wrong(key, str(failure), accepted) from failure
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise told.wrong(key, f"{named}: {getattr(error, 'strerror', None) or 'not a path'}") from error
+        raise told.wrong(
+            key,
+            Reason(
+                "{0}: {1}", named, strerror(error) if isinstance(error, OSError) else Reason("not a path")
+            ),
+        ) from error
 
 
 def key_problem(path: Path) -> str:
@@ -320,14 +331,16 @@ def key_problem(path: Path) -> str:
 def password_problem(password: str) -> str:
     """What is wrong with a password; empty if nothing is. It is not shown."""
     if not password or not password.isprintable():
-        return "is no line of text"
-    return "" if len(password.encode()) <= PASSWORD_LIMIT else f"is longer than {PASSWORD_LIMIT} bytes"
+        return Reason("is no line of text")
+    return (
+        "" if len(password.encode()) <= PASSWORD_LIMIT else Reason("is longer than {0} bytes", PASSWORD_LIMIT)
+    )
 
 
 def justification_problem(recording: Tables) -> str:
     """What is wrong where all calls are recorded and nothing says why."""
     if recording.get("share", SHARE) >= 1 and not recording.get("justification", "").strip():
-        return "missing, where recording.share is 1"
+        return Reason("missing, where recording.share is 1")
     return ""
 
 
@@ -406,8 +419,10 @@ def refuse_examples(tables: Tables, file: Path) -> None:
     """Raise ConfigError for what is wrong with a configuration of these tables, be it only an example."""
     config = checked(over(shipped_tables(), tables), file)
     if (spoken := config.service.language) not in LANGUAGES and "prompts" not in tables:
-        problem = f"'{spoken}' has no shipped prompts"
-        raise ConfigError(file, "service.language", problem, " | ".join(LANGUAGES) + ", or [prompts]")
+        problem = Reason("'{0}' has no shipped prompts", spoken)
+        raise ConfigError(
+            file, "service.language", problem, Reason("{0}, or [prompts]", " | ".join(LANGUAGES))
+        )
     if not config.trunk.listen.is_loopback:
         rules.refuse_examples(config.service, file)
 

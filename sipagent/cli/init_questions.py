@@ -33,7 +33,7 @@ from sipagent.config.errors import ConfigError
 from sipagent.config.identity import to_e164
 from sipagent.config.load import checked
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import colon, said
+from sipagent.languages.spoken import colon, shown
 
 Tables = dict[str, dict[str, Any]]
 
@@ -190,8 +190,8 @@ def _problem(key: str, answered: Tables) -> str:
         checked(over(shipped_tables(), answered), Path(TEMPLATE))
     except ConfigError as error:
         where = "" if error.key.startswith(key) else f"{error.key}: "
-        ways = _("; accepted: {accepted}").format(accepted=said(error.accepted)) if error.accepted else ""
-        return f"{where}{said(error.problem)}{ways}"
+        ways = _("; accepted: {accepted}").format(accepted=shown(error.accepted)) if error.accepted else ""
+        return f"{where}{shown(error.problem)}{ways}"
     return ""
 
 
@@ -210,7 +210,7 @@ def _until(
         )
         if not (wrong := problem(typed)):
             return typed
-        click.echo(f"  {said(wrong)}", err=True)
+        click.echo(f"  {shown(wrong)}", err=True)
 
 
 def _recipients() -> tuple[Path, ...]:

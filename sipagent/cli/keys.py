@@ -15,6 +15,7 @@ import click
 
 from retention.archive import Archive, Rotation, rotate
 from retention.records import Json
+from retention.texts import Reason
 from retention.vault import Identity, KeysError, PublicKey, read_public
 from sipagent.check.keys import PrivateKey, private_keys
 from sipagent.cli.options import (
@@ -262,7 +263,7 @@ def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: 
     """Rotate, with a line in the trace before, and one for the result."""
     archive = work.archive(make=True)
     trace = attempt("rotate", by=by)
-    begun = f"begun with {opener.public}, to be for {_names(recipients)}"
+    begun = Reason("begun with {0}, to be for {1}", opener.public, _names(recipients))
     archive.store.add_access(replace(trace, detail=begun))
     with steps_of(N_("sealing")) as step:
         done = rotate(archive, opener, recipients, step)

@@ -284,7 +284,7 @@ def _voices(folder: Path, phrase: str, spoken: Language) -> _Voices:
     try:
         used, unused = usable(enrolled(folder), phrase, spoken.code, datetime.now(UTC))
     except EnrolledError as wrong:
-        raise click.UsageError(shown(str(wrong))) from wrong
+        raise click.UsageError(shown(wrong)) from wrong
     left = ", ".join(f"{person.folder.name} ({_why(person, why)})" for person, why in unused)
     if not used:
         said = _("--voices {file}: nobody to train on{left}; accepted: who says {phrase!r} in {language}")

@@ -21,11 +21,11 @@ import click
 
 from retention.records import Status
 from retention.rows.selection import Selection
+from retention.texts import Reason
 from retention.vault import Identity, KeysError, read_identity
 from sipagent.cli.program import Decorated, Failure, Workplace, now
 from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
 from sipagent.languages.labels import N_, label, length
-from sipagent.languages.spoken import Reason
 from sipagent.lookup import parsing
 
 if TYPE_CHECKING:  # slow to import

@@ -42,11 +42,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from retention.texts import APART, WithReason, apart
 from sipagent.config.errors import ConfigError, one_line, plain_spaces
 from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.labels import label
-from sipagent.languages.spoken import accepted, colon, fault, shown
+from sipagent.languages.spoken import colon, fault, shown
 
 if TYPE_CHECKING:  # what is kept is slow to import; `--help` and `--version` do not need it
     from retention.archive import Archive
@@ -247,7 +248,7 @@ _BY: dict[str, Any] = {
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-class Failure(Exception):
+class Failure(WithReason):
     """The command refuses or has failed; `str()` is the one line to show."""
 
 
@@ -318,7 +319,7 @@ class Program(click.Group):
         except click.UsageError as error:
             sys.exit(_say(_usage(error), 2))
         except ConfigError as error:
-            sys.exit(_say(_mistake(error), 2))
+            sys.exit(_say(shown(error), 2))
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
         except _refusals() as error:
@@ -348,16 +349,6 @@ def _usage(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     advice = _("see `{command} --help`").format(command=command)
     return f"{message[:1].lower()}{message[1:]} ({advice})"
-
-
-def _mistake(error: ConfigError) -> str:
-    """The line of an error of the configuration, in the language that is spoken; a key is in none."""
-    line = re.match(r"line \d+", error.key)
-    places = (shown(line[0]), error.key[line.end() + 2 :]) if line else ("", error.key)
-    problem = shown(error.problem)
-    if error.accepted:
-        problem += f"{accepted()} {shown(error.accepted)}"
-    return colon().join(filter(None, (str(error.file), *places, problem)))
 
 
 def _say(message: str, code: int) -> int:
@@ -483,7 +474,7 @@ def attempt(action: str, **fields: Any) -> "Access":
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON value on stdout; ASCII only, so that a caller's text cannot control the terminal."""
-    click.echo(json.dumps(value, indent=2))
+    click.echo(json.dumps(apart(value) if APART in os.environ else value, indent=2))
 
 
 def json_option(command: Decorated) -> Decorated:

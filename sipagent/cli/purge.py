@@ -26,7 +26,7 @@ from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, 
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.enrol.keeping import ForgottenVoice, expire
-from sipagent.languages.labels import N_
+from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
 from sipagent.lookup.parsing import parse_moment
 
@@ -145,7 +145,7 @@ def _believe_clock(work: Workplace, store: Rows, erased: Sequence[str], by: Acce
 
 def _suspended(why: str) -> str:
     said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
-    return said.format(why=shown(why))
+    return said.format(why=happening(why))
 
 
 def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> PurgeReport:

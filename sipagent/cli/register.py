@@ -12,7 +12,7 @@ from retention.vault import KeysError, read_public
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
 from sipagent.config.load import Config
-from sipagent.languages.spoken import colon, shown
+from sipagent.languages.spoken import shown
 from sipagent.text.notice import spoken_notices
 from sipagent.text.register import RegisterEntry, entry
 from sipagent.text.register_file import Difference, RegisterError, Written, differences, read, renewed
@@ -167,7 +167,7 @@ def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> N
     try:
         written = _read(path)
     except RegisterError as wrong:
-        raise Failure(f"{path}{colon()}{shown(wrong)}") from wrong
+        raise Failure("{0}: {1}", path, wrong) from wrong
     found = differences(written, made)
     if as_json:
         print_json(

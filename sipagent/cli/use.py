@@ -30,6 +30,7 @@ from retention.archive import Archive
 from retention.purge import due
 from retention.recording_files import FileKind, sha256
 from retention.records import Recording
+from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, UseRefused, allowed, nothing_to_use, told_of_export
 from retention.vault import Identity, KeysError
 from sipagent.cli.options import (
@@ -56,7 +57,6 @@ from sipagent.cli.program import (
 )
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 
 Samples = NDArray[np.int16]  # (n, channels) int16
 
@@ -98,7 +98,7 @@ def _in_clear(path: Path) -> tuple[int, int, Iterator[Samples]]:
     try:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
-        raise Failure(f"{path.name}: {error.error_string}") from error
+        raise Failure("{0}: {1}", path.name, error.error_string) from error
 
     def blocks() -> Iterator[Samples]:
         with file:
@@ -378,7 +378,7 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
         try:
             play(sound)
         except KeyboardInterrupt:
-            traced("done", f"{sound.channel}, stopped before its end")
+            traced("done", Reason("{0}, stopped before its end", sound.channel))
             raise
         traced("done", sound.channel)
 

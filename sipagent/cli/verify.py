@@ -26,6 +26,7 @@ from retention.stamps import (
     stamps_beside,
     verify_stamps,
 )
+from retention.texts import Reason
 from retention.verify import Mismatch, Verified, verify
 from sipagent.agent.stored import is_there, lacks_rows, spool_of, store_of
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
@@ -33,7 +34,7 @@ from sipagent.cli.terminal import Column, Step, console, figure, full, show_fiel
 from sipagent.config.errors import ConfigError
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, shown
+from sipagent.languages.spoken import shown
 
 _FINDING: list[Column[Mismatch]] = [
     Column("where", lambda found: shown(found.where)),

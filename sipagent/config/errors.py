@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # slow to import, and ConfigError needs none of it
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
+from retention.texts import Reason, reason_of
+
 NO_BREAK = "\u00a0\u202f"
 VALUE_LIMIT = 60  # characters of a wrong value that are shown
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")  # in a URL
@@ -26,12 +28,14 @@ class ConfigError(Exception):
 
     def __init__(self, file: Path, key: str, problem: str, accepted: str = "") -> None:
         self.file, self.key, self.problem, self.accepted = file, key, problem, accepted
-        super().__init__(": ".join(filter(None, (one_line(str(file)), key, self.detail))))
+        places = [one_line(str(file)), *([key] if key else [])]
+        super().__init__(Reason("{0}: {1}: {2}" if key else "{0}: {1}", *places, self.detail))
 
     @property
-    def detail(self) -> str:
+    def detail(self) -> Reason:
         """What is wrong, and what is accepted."""
-        return f"{self.problem}; accepted: {self.accepted}" if self.accepted else self.problem
+        problem, accepted = Reason(self.problem), self.accepted
+        return Reason("{0}; accepted: {1}", problem, Reason(accepted)) if accepted else problem
 
 
 def one_line(text: str) -> str:
@@ -52,7 +56,7 @@ def plain_spaces(text: str) -> str:
 def shown(value: object) -> str:
     """Show a wrong value as TOML would, cut to a readable length."""
     if isinstance(value, Mapping):
-        return "a table"
+        return Reason("a table")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -86,40 +90,42 @@ def explain(error: "ValidationError", file: Path, model: "type[BaseModel]") -> C
     location = [part for part in first["loc"] if part != "[key]"]
     key = key_path(location)
     if first["type"] == "extra_forbidden":
-        return ConfigError(file, key, "unknown key" + _meant(model, location))
+        return ConfigError(file, key, _meant(model, location))
     accepted = accepted_for(_field(model, location))
     if first["type"] == "missing":
         return ConfigError(file, key, "missing", accepted)
-    value = "" if isinstance(first["input"], Mapping) else shown(first["input"]) + " "
-    return ConfigError(file, key, value + _problem(first), accepted)
+    problem = _problem(first)
+    if not isinstance(first["input"], Mapping):
+        problem = Reason("{0} {1}", shown(first["input"]), problem)
+    return ConfigError(file, key, problem, accepted)
 
 
 PROBLEMS = {
-    "bool_type": "is not true or false",
-    "float_type": "is not a number",
-    "finite_number": "is not a number",
-    "int_type": "is not a whole number",
-    "literal_error": "is not one of the choices",
-    "model_type": "is not a table",
-    "dict_type": "is not a table",
-    "tuple_type": "is not a list",
-    "too_short": "is too short",
+    "bool_type": Reason("is not true or false"),
+    "float_type": Reason("is not a number"),
+    "finite_number": Reason("is not a number"),
+    "int_type": Reason("is not a whole number"),
+    "literal_error": Reason("is not one of the choices"),
+    "model_type": Reason("is not a table"),
+    "dict_type": Reason("is not a table"),
+    "tuple_type": Reason("is not a list"),
+    "too_short": Reason("is too short"),
 }
 
 
-def _problem(found: "ErrorDetails") -> str:
+def _problem(found: "ErrorDetails") -> Reason:
     if found["type"] == "value_error":
-        return found["msg"].removeprefix("Value error, ")
-    return PROBLEMS.get(found["type"], "is out of range")
+        return reason_of(found["ctx"]["error"])
+    return PROBLEMS.get(found["type"], Reason("is out of range"))
 
 
 def accepted_for(field: "FieldInfo | None") -> str:
     """Say what a key takes: its description, or the choices of its Literal type."""
     if field is None:
-        return "a table"
+        return Reason("a table")
     if not field.description and get_origin(field.annotation) is Literal:
         return " | ".join(str(choice) for choice in get_args(field.annotation))
-    return field.description or "a table"
+    return field.description or Reason("a table")
 
 
 def accepted_of(model: "type[BaseModel]", location: Sequence[int | str]) -> str:
@@ -149,7 +155,7 @@ def _field(model: "type[BaseModel]", location: Sequence[int | str]) -> "FieldInf
     return field
 
 
-def _meant(model: "type[BaseModel]", location: Sequence[int | str]) -> str:
+def _meant(model: "type[BaseModel]", location: Sequence[int | str]) -> Reason:
     """Suggest the nearest key of the same table, else the same key of another one, else list the table's."""
     *above, last = location
     table: type[BaseModel] | None = model
@@ -158,10 +164,10 @@ def _meant(model: "type[BaseModel]", location: Sequence[int | str]) -> str:
         table = _table(field.annotation) if field else table
     names = list(table.model_fields) if table else []
     if near := difflib.get_close_matches(str(last).lower(), names, n=1):
-        return f"; did you mean {key_path([*above, near[0]])}?"
+        return Reason("unknown key; did you mean {0}?", key_path([*above, near[0]]))
     if elsewhere := [path for path in _all_keys(model) if path.rpartition(".")[2] == last]:
-        return f"; did you mean {elsewhere[0]}?"
-    return f"; accepted: {', '.join(names)}"
+        return Reason("unknown key; did you mean {0}?", elsewhere[0])
+    return Reason("unknown key; accepted: {0}", ", ".join(names))
 
 
 def _all_keys(model: "type[BaseModel]", prefix: str = "") -> Iterator[str]:
@@ -185,21 +191,22 @@ class Finding:
     detail: str
 
 
-def counted(count: int, word: str, several: str = "") -> str:
+def counted(count: int, word: str, several: str = "") -> Reason:
     """`1 recording`, `2 recordings`; `several` where it is not the word with an s."""
-    return f"{count} {word if count == 1 else several or word + 's'}"
+    message = "{0} " + (word if count == 1 else several or word + "s")
+    return Reason(message, count)
 
 
-def ok(what: str, detail: str) -> Finding:
+def ok(what: str, detail: str, *values: object) -> Finding:
     """It is as it must be."""
-    return Finding("ok", what, detail)
+    return Finding("ok", what, Reason(detail, *values))
 
 
-def warning(what: str, detail: str) -> Finding:
+def warning(what: str, detail: str, *values: object) -> Finding:
     """The agent runs, but somebody should look at it."""
-    return Finding("warning", what, detail)
+    return Finding("warning", what, Reason(detail, *values))
 
 
-def error(what: str, detail: str) -> Finding:
+def error(what: str, detail: str, *values: object) -> Finding:
     """The agent does not run well, or not lawfully."""
-    return Finding("error", what, detail)
+    return Finding("error", what, Reason(detail, *values))

@@ -11,12 +11,14 @@ from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from retention.texts import Reason
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any intended closure
 
 Interval = tuple[int, int]  # minutes since local midnight, [from, to)
 Week = tuple[tuple[Interval, ...], ...]  # Monday first, seven entries
-Reason = Literal["always", "week", "holiday", "closed"]
+Cause = Literal["always", "week", "holiday", "closed"]
 
 _INTERVAL = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|(24):(00))", re.ASCII)
 
@@ -31,8 +33,8 @@ def parse_intervals(text: str) -> tuple[Interval, ...]:
     intervals = tuple(_parse_interval(part.strip()) for part in text.split(","))
     for before, after in pairwise(intervals):
         if after[0] < before[1]:
-            both = f"{shown((before,))!r} and then {shown((after,))!r}"
-            raise ValueError(f"has {both}, which overlap or are out of order")
+            both = Reason("{0!r} and then {1!r}", shown((before,)), shown((after,)))
+            raise ValueError(Reason("has {0}, which overlap or are out of order", both))
     return intervals
 
 
@@ -45,11 +47,13 @@ def shown(intervals: tuple[Interval, ...]) -> str:
 def _parse_interval(text: str) -> Interval:
     found = _INTERVAL.fullmatch(text)
     if found is None:
-        raise ValueError(f"has {text!r}, which is not HH:MM-HH:MM")
+        raise ValueError(Reason("has {0!r}, which is not HH:MM-HH:MM", text))
     hour, minute, *ends = (int(group) for group in found.groups() if group is not None)
     start, end = hour * 60 + minute, ends[0] * 60 + ends[1]
     if end <= start:
-        raise ValueError(f"has {text!r}, which does not end after it starts (past midnight: two days)")
+        raise ValueError(
+            Reason("has {0!r}, which does not end after it starts (past midnight: two days)", text)
+        )
     return start, end
 
 
@@ -68,8 +72,8 @@ def parse_date(text: str) -> date:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip(), re.ASCII):
             return date.fromisoformat(text.strip())
     except ValueError as error:
-        raise ValueError(f"has {text!r}, which is no date of the calendar") from error
-    raise ValueError(f"has {text!r}, which is not a date YYYY-MM-DD")
+        raise ValueError(Reason("has {0!r}, which is no date of the calendar", text)) from error
+    raise ValueError(Reason("has {0!r}, which is not a date YYYY-MM-DD", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class OpeningState:
     """
 
     open: bool
-    reason: Reason
+    reason: Cause
     what: str
 
 

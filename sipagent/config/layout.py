@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from retention.texts import Reason, joined
 from sipagent.config.errors import counted
 from sipagent.config.load import Config, ConfigError, PortRange
 
@@ -60,9 +61,14 @@ class EngineLimits:
         return {name: (have[name] - KEPT[name]) // each for name, each in A_CALL.items()}
 
     def __str__(self) -> str:
-        have = ", ".join(f"{value} {NAMES[name]}" for name, value in asdict(self).items() if name in NAMES)
-        decides = NAMES.get(self.decides, self.decides)
-        return f"{have}: {counted(self.calls, 'call')} a process, for its {decides}"
+        have = [
+            Reason("{0} {1}", value, Reason(NAMES[name]))
+            for name, value in asdict(self).items()
+            if name in NAMES
+        ]
+        decides = Reason(NAMES.get(self.decides, self.decides))
+        calls = counted(self.calls, "call")
+        return Reason("{0}: {1} a process, for its {2}", joined(have, "{0}, {1}"), calls, decides)
 
 
 A_CALL = {
@@ -103,8 +109,10 @@ def calls_a_process(config: Config, limits: EngineLimits) -> int:
     if wanted is None:
         return min(CALLS_BY_DEFAULT, limits.calls)
     if wanted > limits.calls:
-        problem = f"{wanted} is more than one process of this engine carries ({limits})"
-        raise ConfigError(config.file, "capacity.calls_per_process", problem, f"1 to {limits.calls}")
+        problem = Reason("{0} is more than one process of this engine carries ({1})", wanted, str(limits))
+        raise ConfigError(
+            config.file, "capacity.calls_per_process", problem, Reason("1 to {0}", limits.calls)
+        )
     return wanted
 
 
@@ -149,7 +157,7 @@ def _checked(config: Config, found: Layout) -> Layout:
         raise ConfigError(
             config.file,
             "trunk.rtp_ports",
-            f"'{found.ports}' holds {counted(len(found.ports), 'port')}",
-            f"{needed} or more: {found.slice} for each of {counted(found.workers, 'worker')}",
+            Reason("'{0}' holds {1}", found.ports, counted(len(found.ports), "port")),
+            Reason("{0} or more: {1} for each of {2}", needed, found.slice, counted(found.workers, "worker")),
         )
     return found

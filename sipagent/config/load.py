@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from retention.texts import Reason
 from sipagent.config import rules
 from sipagent.config.errors import NO_BREAK, ConfigError, accepted_of, cut, explain, one_line
 from sipagent.config.model import Config, Login
@@ -66,7 +67,11 @@ class _Line(NamedTuple):
 
     @property
     def where(self) -> str:
-        return f"line {self.number}: {one_line(self.path)}" if self.path else f"line {self.number}"
+        return (
+            Reason("line {0}: {1}", self.number, one_line(self.path))
+            if self.path
+            else Reason("line {0}", self.number)
+        )
 
 
 def toml_fault(said: str, text: str) -> Fault:
@@ -80,21 +85,21 @@ def toml_fault(said: str, text: str) -> Fault:
     for pattern, say in _FAULTS.items():
         if re.match(pattern, problem):
             return say(line, lines)
-    return Fault(line.where, f"not TOML: {cut(one_line(problem))}")
+    return Fault(line.where, Reason("not TOML: {0}", cut(one_line(problem))))
 
 
 def _odd_sign(line: _Line, written: str) -> Fault | None:
     """What looks like a space and is none, or an accent in a key, outside of quotes and comments."""
     bare = _QUOTED.sub("", written)
-    where = f"line {line.number}"
+    where = Reason("line {0}", line.number)
     for sign in bare:
         if sign in NO_BREAK:
             return Fault(where, "has a no-break space", "plain spaces")
         if unicodedata.category(sign) == "Cf":
-            return Fault(where, f"has the invisible sign U+{ord(sign):04X}", "the line without it")
+            return Fault(where, Reason("has the invisible sign U+{0:04X}", ord(sign)), "the line without it")
     key = bare.partition("=")[0].strip(" \t[]")
     if not key.isascii():
-        problem = f"'{cut(one_line(key))}' has an accent, or another sign that no key has"
+        problem = Reason("'{0}' has an accent, or another sign that no key has", cut(one_line(key)))
         return Fault(where, problem, "letters from a to z, digits, _ and -")
     return None
 
@@ -117,10 +122,12 @@ def _lines(text: str) -> list[_Line]:
 def _twice(line: _Line, lines: Sequence[_Line]) -> Fault:
     """A key, or a table, that comes twice."""
     before = [one for one in lines[: line.number - 1] if (one.table, one.key) == (line.table, line.key)]
-    first = f" (line {before[0].number})" if before else ""
-    what = "each key once" if line.key else "each table once"
-    name = line.where if line.key else f"line {line.number}: [{one_line(line.table)}]"
-    return Fault(name, f"is there already{first}", what)
+    again = Reason("is there already")
+    if before:
+        again = Reason("is there already (line {0})", before[0].number)
+    what = Reason("each key once") if line.key else Reason("each table once")
+    name = line.where if line.key else Reason("line {0}: [{1}]", line.number, one_line(line.table))
+    return Fault(name, again, what)
 
 
 def _open_list(line: _Line, lines: Sequence[_Line]) -> Fault:
@@ -153,13 +160,15 @@ def _no_value(line: _Line, lines: Sequence[_Line]) -> Fault:
     """A missing value of a key on its line, or in a list that began above."""
     if not line.key and (above := [one for one in lines[: line.number] if one.key]):
         line = above[-1]._replace(number=line.number, value=line.value)
-    accepted = accepted_of(Config, line.path.split(".")) or "a number, true or false, or a text in quotes"
+    accepted = accepted_of(Config, line.path.split(".")) or Reason(
+        "a number, true or false, or a text in quotes"
+    )
     value = re.sub(r"\s+#.*", "", line.value)
     if value[:1] in _QUOTES:
         return Fault(line.where, "has more behind its closing quote", "one text in quotes")
     if not value:
         return Fault(line.where, "has no value", accepted)
-    return Fault(line.where, f"{cut(one_line(value))} is no number and no text in quotes", accepted)
+    return Fault(line.where, Reason("{0} is no number and no text in quotes", cut(one_line(value))), accepted)
 
 
 def _no_line(line: _Line, lines: Sequence[_Line]) -> Fault:
@@ -186,7 +195,7 @@ _FAULTS = {
 }
 
 
-WRITTEN = "a file that `sipagent init` wrote"
+WRITTEN = Reason("a file that `sipagent init` wrote")
 SIZE_LIMIT = 1 << 20  # bytes; a configuration is not larger
 
 
@@ -194,7 +203,9 @@ def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigError for the first thing that is wrong."""
     config = parse(read(path), path)
     if (database := config.database).is_dir():
-        raise ConfigError(path, "retention.database", f"{one_line(str(database))} is a folder", "a file")
+        raise ConfigError(
+            path, "retention.database", Reason("{0} is a folder", one_line(str(database))), "a file"
+        )
     return config
 
 
@@ -210,7 +221,9 @@ def read(path: Path) -> str:
     except PermissionError as error:
         raise ConfigError(path, "", "may not be read by this user", "root, or the service's user") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise ConfigError(path, "", getattr(error, "strerror", None) or "not a path", WRITTEN) from error
+        raise ConfigError(
+            path, "", getattr(error, "strerror", None) or Reason("not a path"), WRITTEN
+        ) from error
     return text_of(content, path)
 
 
@@ -222,7 +235,7 @@ def text_of(content: bytes, path: Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(path, f"line {line}", "not UTF-8", "a TOML file in UTF-8") from error
+        raise ConfigError(path, Reason("line {0}", line), "not UTF-8", "a TOML file in UTF-8") from error
 
 
 def parse(text: str, file: Path) -> Config:

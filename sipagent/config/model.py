@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import PrivateAttr
 
 from retention.files import Places
+from retention.texts import Reason, strerror
 from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Shares, Window
@@ -197,6 +198,6 @@ class Config(Table):
             with path.open("rb") as file:
                 return file.read(PASSWORD_LIMIT).decode().rstrip("\r\n")
         except OSError as error:
-            raise ConfigError(self.file, source, f"{path}: {error.strerror}") from error
+            raise ConfigError(self.file, source, Reason("{0}: {1}", path, strerror(error))) from error
         except UnicodeDecodeError as error:
-            raise ConfigError(self.file, source, f"{path} is not UTF-8 text") from error
+            raise ConfigError(self.file, source, Reason("{0} is not UTF-8 text", path)) from error

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from retention.texts import Reason
 from sipagent.config.errors import ConfigError, counted, shown
 from sipagent.config.model import Config
 from sipagent.config.tables import PROMPT, CredentialsTable, ServiceTable, folder_name, is_here
@@ -67,7 +68,7 @@ def _credentials(table: str, where: CredentialsTable) -> Iterator[Complaint]:
         )
     elif sources and not where.username:
         key = "password_file" if where.password_file else "password_env"
-        yield Complaint(f"{table}.{key}", "given without a user name", f"{table}.username with it")
+        yield Complaint(f"{table}.{key}", "given without a user name", Reason("{0}.username with it", table))
 
 
 def _transfers(config: Config) -> Iterator[Complaint]:
@@ -91,7 +92,7 @@ def _repeated(config: Config) -> Iterator[Complaint]:
 def _twice(key: str, written: Sequence[str], meant: Sequence[object]) -> Iterator[Complaint]:
     for place, one in enumerate(meant):
         if (first := meant.index(one)) < place:
-            problem = f"{shown(written[place])} is there already, as {key}[{first}]"
+            problem = Reason("{0} is there already, as {1}[{2}]", shown(written[place]), key, first)
             yield Complaint(f"{key}[{place}]", problem, "each once")
 
 
@@ -107,7 +108,9 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
     accepts = refusal.accept_digit
     if accepts in refusal.refusing:
         yield Complaint(
-            "refusal.accept_digit", f"{accepts!r} is refusal.digit too", "another key of a telephone"
+            "refusal.accept_digit",
+            Reason("{0!r} is refusal.digit too", accepts),
+            "another key of a telephone",
         )
     taken = [(name, digit) for digit, name in _callers_keys(config).items()]
     for name in ("stop_code", "pause_code", "flag_code"):
@@ -118,7 +121,9 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
                 clash = keys in theirs or theirs in keys
             if clash:
                 yield Complaint(
-                    f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
+                    f"operators.{name}",
+                    Reason("{0!r} cannot be told from {1} {2!r}", keys, other, theirs),
+                    "other keys",
                 )
         taken.append((f"operators.{name}", keys))
 
@@ -133,10 +138,10 @@ def _words_spoken(config: Config) -> Iterator[Complaint]:
     """A detector without words hears no refusal. One that nobody has asked for stays away then."""
     refusal = config.refusal
     if refusal.engine_written and refusal.engine != "none" and not refusal.keywords:
-        problem = f"empty, where refusal.engine is {refusal.engine!r}"
+        problem = Reason("empty, where refusal.engine is {0!r}", refusal.engine)
         yield Complaint("refusal.keywords", problem, 'one word or more, or refusal.engine = "none"')
     if refusal.in_call == "key+voice" and not refusal.in_call_keywords:
-        problem = "empty, where refusal.in_call is 'key+voice'"
+        problem = Reason("empty, where refusal.in_call is 'key+voice'")
         yield Complaint("refusal.in_call_keywords", problem, 'one word or more, or refusal.in_call = "key"')
 
 
@@ -146,22 +151,24 @@ def _ports(config: Config) -> Iterator[Complaint]:
     if len(ports) < needed:
         yield Complaint(
             "trunk.rtp_ports",
-            f"'{ports}' holds {counted(len(ports), 'port')}",
-            f"{needed} or more for capacity.calls",
+            Reason("'{0}' holds {1}", ports, counted(len(ports), "port")),
+            Reason("{0} or more for capacity.calls", needed),
         )
     if shared := config.trunk.shared_address:
         if listen.is_any:
-            problem = f"'{listen}' is every address, where trunk.shared_address is given"
+            problem = Reason("'{0}' is every address, where trunk.shared_address is given", listen)
             yield Complaint("trunk.listen", problem, "the address that this host always has")
         elif shared == listen.host or (":" in shared) != (":" in listen.host):
-            problem = f"'{shared}' is that of trunk.listen, or of another kind"
+            problem = Reason("'{0}' is that of trunk.listen, or of another kind", shared)
             yield Complaint("trunk.shared_address", problem, "another address, as IPv4 or IPv6 as that one")
     metrics = config.metrics.listen
     if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":
-        yield Complaint("metrics.listen", f"'{metrics}' has the port of trunk.listen", "another port")
+        yield Complaint(
+            "metrics.listen", Reason("'{0}' has the port of trunk.listen", metrics), "another port"
+        )
     if ports.first <= listen.port <= ports.last:
         yield Complaint(
-            "trunk.rtp_ports", f"'{ports}' holds the port of trunk.listen", "a range apart from it"
+            "trunk.rtp_ports", Reason("'{0}' holds the port of trunk.listen", ports), "a range apart from it"
         )
 
 
@@ -169,7 +176,7 @@ def _edge(config: Config) -> Iterator[Complaint]:
     edge, trunk, operators = config.edge, config.trunk, config.operators
     if (edge.certificate is None) != (edge.private_key is None):
         given, other = ("certificate", "private_key") if edge.certificate else ("private_key", "certificate")
-        yield Complaint(f"edge.{given}", f"given without edge.{other}", "both, or none")
+        yield Complaint(f"edge.{given}", Reason("given without edge.{0}", other), "both, or none")
     speaks_tls = trunk.transport == "tls" or edge.tls_listen is not None
     if speaks_tls and edge.certificate is None:
         what = "edge.tls_listen" if edge.tls_listen else "trunk.transport"
@@ -186,17 +193,19 @@ def _edge(config: Config) -> Iterator[Complaint]:
         if port and edge.worker_ports.first <= port.port <= edge.worker_ports.last:
             yield Complaint(
                 "edge.worker_ports",
-                f"'{edge.worker_ports}' holds the port of {taken}",
+                Reason("'{0}' holds the port of {1}", edge.worker_ports, taken),
                 "a range apart from it",
             )
     if edge.tls_listen and edge.tls_listen.port == trunk.listen.port:
         yield Complaint(
-            "edge.tls_listen", f"'{edge.tls_listen}' has the port of trunk.listen", "another port"
+            "edge.tls_listen", Reason("'{0}' has the port of trunk.listen", edge.tls_listen), "another port"
         )
     first, last = edge.worker_ports
     if first <= trunk.rtp_ports.last and trunk.rtp_ports.first <= last:
         yield Complaint(
-            "edge.worker_ports", f"'{edge.worker_ports}' overlaps trunk.rtp_ports", "a range apart from it"
+            "edge.worker_ports",
+            Reason("'{0}' overlaps trunk.rtp_ports", edge.worker_ports),
+            "a range apart from it",
         )
 
 
@@ -204,14 +213,16 @@ def _languages(config: Config) -> Iterator[Complaint]:
     prompts, default = config.prompts, config.service.language
     for language in prompts.overrides:
         if not re.fullmatch(r"[a-z]{2,3}", language, re.ASCII):
-            yield Complaint("prompts", f"has the table {shown(language)}", "a language such as [prompts.en]")
+            yield Complaint(
+                "prompts", Reason("has the table {0}", shown(language)), "a language such as [prompts.en]"
+            )
         if language == default:
             yield Complaint(f"prompts.{language}", "is the default language", "its files in [prompts]")
     for number, language in prompts.languages.items():
         key = f"prompts.languages.{number}"
         if language != default and language not in prompts.overrides:
             known = ", ".join([default, *prompts.overrides])
-            yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
+            yield Complaint(key, Reason("'{0}' has no table [prompts.{1}]", language, language), known)
         if config.trunk.numbers and number not in config.trunk.numbers:
             yield Complaint(key, "is not in trunk.numbers", ", ".join(config.trunk.numbers))
     yield from _choices(config)
@@ -228,14 +239,16 @@ def _choices(config: Config) -> Iterator[Complaint]:
     for digit, language in prompts.choices.items():
         key = f"prompts.choices.{digit}"
         if digit in taken:
-            yield Complaint(key, f"{digit!r} is {taken[digit]} too", "another key of a telephone")
+            yield Complaint(
+                key, Reason("{0!r} is {1} too", digit, taken[digit]), "another key of a telephone"
+            )
         if language == default:
             continue
         if language not in prompts.overrides:
             known = ", ".join([default, *prompts.overrides])
-            yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
+            yield Complaint(key, Reason("'{0}' has no table [prompts.{1}]", language, language), known)
         elif prompts.overrides[language].notice is None:
-            yield Complaint(f"prompts.{language}.notice", f"missing, and {key} chooses it", PROMPT)
+            yield Complaint(f"prompts.{language}.notice", Reason("missing, and {0} chooses it", key), PROMPT)
 
 
 def _windows(config: Config) -> Iterator[Complaint]:
@@ -249,7 +262,7 @@ def _windows(config: Config) -> Iterator[Complaint]:
     for number, window in enumerate(windows):
         for before, other in enumerate(windows[:number]):
             if day := window.overlaps(other):
-                problem = f"overlaps recording.window[{before}] on {day}"
+                problem = Reason("overlaps recording.window[{0}] on {1}", before, day)
                 yield Complaint(f"recording.window[{number}]", problem, "windows apart from each other")
 
 
@@ -259,8 +272,8 @@ def _retention(config: Config) -> Iterator[Complaint]:
     if outlasts(kept.period, months=6, days=SIX_MONTHS_DAYS) and not kept.justification.strip():
         yield Complaint(
             "retention.period",
-            f"'{kept.period}' is longer than six months (CNIL, deliberation 2014-474)",
-            f"6 months, {SIX_MONTHS_DAYS} days or less; more with retention.justification",
+            Reason("'{0}' is longer than six months (CNIL, deliberation 2014-474)", kept.period),
+            Reason("6 months, {0} days or less; more with retention.justification", SIX_MONTHS_DAYS),
         )
     if kept.timestamp_url and kept.timestamp_ca is None:  # the reverse: what was stamped once
         yield Complaint(
@@ -298,7 +311,7 @@ def _web(config: Config) -> Iterator[Complaint]:
     web = config.web
     if (web.certificate is None) != (web.private_key is None):
         given, other = ("certificate", "private_key") if web.certificate else ("private_key", "certificate")
-        yield Complaint(f"web.{given}", f"given without web.{other}", "both, or none")
+        yield Complaint(f"web.{given}", Reason("given without web.{0}", other), "both, or none")
     listen, url = web.listen, web.url
     if listen is None:
         return
@@ -306,13 +319,13 @@ def _web(config: Config) -> Iterator[Complaint]:
     if not listen.is_loopback and not protected:
         yield Complaint(
             "web.listen",
-            f"'{listen}' faces a network, and there is no certificate",
+            Reason("'{0}' faces a network, and there is no certificate", listen),
             "127.0.0.1, or web.certificate, or web.trusted_proxies",
         )
     if url is None and (listen.is_any or not (listen.is_loopback or web.certificate)):
         yield Complaint(
             "web.url",
-            f"missing, and '{listen}' is not what people type",
+            Reason("missing, and '{0}' is not what people type", listen),
             "a URL such as https://ecoute.example.net",
         )
     if url and url.startswith("https:") and not protected:
@@ -322,7 +335,7 @@ def _web(config: Config) -> Iterator[Complaint]:
             "web.certificate, or web.trusted_proxies, with it",
         )
     if url and url.startswith("http:") and (web.certificate or not is_here(url)):
-        yield Complaint("web.url", f"'{url}' would have passwords sent in clear", "an https URL")
+        yield Complaint("web.url", Reason("'{0}' would have passwords sent in clear", url), "an https URL")
     others: dict[str, HostPort | None] = {
         "trunk.listen": None if config.trunk.transport == "udp" else config.trunk.listen,
         "metrics.listen": config.metrics.listen,
@@ -330,7 +343,7 @@ def _web(config: Config) -> Iterator[Complaint]:
     }
     for name, taken in others.items():
         if taken and taken.port == listen.port:
-            yield Complaint("web.listen", f"'{listen}' has the port of {name}", "another port")
+            yield Complaint("web.listen", Reason("'{0}' has the port of {1}", listen, name), "another port")
 
 
 def _oidc(config: Config) -> Iterator[Complaint]:
@@ -343,7 +356,11 @@ def _oidc(config: Config) -> Iterator[Complaint]:
     given = [key for key, value in needed.items() if value]
     absent = [key for key, value in needed.items() if not value]
     if given and absent:
-        yield Complaint(f"web.{given[0]}", f"given without web.{absent[0]}", f"{', '.join(needed)}, or none")
+        yield Complaint(
+            f"web.{given[0]}",
+            Reason("given without web.{0}", absent[0]),
+            Reason("{0}, or none", ", ".join(needed)),
+        )
     if web.oidc_issuer and not web.oidc_roles:
         yield Complaint(
             "web.oidc_roles",
@@ -358,9 +375,11 @@ def _enrol(config: Config) -> Iterator[Complaint]:
     for name in config.enrol.colleagues.values() if config.enrol else ():
         folder = folder_name(name)
         if not folder:
-            yield Complaint("enrol.colleagues", f"{shown(name)} has no letter from a to z", "another name")
+            yield Complaint(
+                "enrol.colleagues", Reason("{0} has no letter from a to z", shown(name)), "another name"
+            )
         elif known.setdefault(folder, name) != name:
-            problem = f"{shown(name)} cannot be told from {shown(known[folder])}"
+            problem = Reason("{0} cannot be told from {1}", shown(name), shown(known[folder]))
             yield Complaint("enrol.colleagues", problem, "other names")
 
 
@@ -393,7 +412,7 @@ def examples_left(service: ServiceTable) -> dict[str, str]:
 
 def example_told(value: str) -> str:
     """What is wrong with an example."""
-    return f"{value!r} is the shipped example: callers, and whoever asks, are told it"
+    return Reason("{0!r} is the shipped example: callers, and whoever asks, are told it", value)
 
 
 def refuse_examples(service: ServiceTable, file: Path) -> None:

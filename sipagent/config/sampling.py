@@ -24,6 +24,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from retention.files import make_folder, write_whole
+from retention.texts import WithReason
 from sipagent.config.hours import DAYS, Interval
 
 SECRET_BYTES = 32
@@ -149,7 +150,7 @@ _SEED_LINE = re.compile(rb"sipagent-seed-1 ([0-9a-f]{%d}) ([0-9a-f]{8})\n" % (2 
 _SEED_LIMIT = 256  # bytes: no more is read
 
 
-class SeedError(Exception):
+class SeedError(WithReason):
     """The file has no seed; `str()` is one line."""
 
 
@@ -159,7 +160,7 @@ def read_seed(path: Path) -> Seed:
         found = _SEED_LINE.fullmatch(file.read(_SEED_LIMIT))
     seed = Seed(bytes.fromhex(found[1].decode())) if found else None
     if found is None or seed is None or seed.name != found[2].decode():
-        raise SeedError(f"{path} is damaged: put back a copy, or remove it for a new one")
+        raise SeedError("{0} is damaged: put back a copy, or remove it for a new one", path)
     return seed
 
 

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from retention.texts import Reason
 from sipagent.config import types
 from sipagent.config.hours import Interval, Week
 from sipagent.config.refusal_words import words_of
@@ -134,7 +135,7 @@ class TrunkTable(CredentialsTable):
         "a list of addresses or networks such as 192.0.2.64/28; empty: where SDP and SIP say", ()
     )
     codecs: tuple[Annotated[str, PlainValidator(types.codec)], ...] = several(
-        "a list of " + ", ".join(types.CODECS), ("PCMA", "PCMU", "G722"), least=1
+        Reason("a list of {0}", ", ".join(types.CODECS)), ("PCMA", "PCMU", "G722"), least=1
     )
     srtp: Literal["off", "optional", "required"] = key("off | optional | required", "off")
 
@@ -183,7 +184,7 @@ class EdgeTable(Table):
 
 
 DEFAULT_ENGINE = "embedding"  # of refusal.engine, where it can be loaded
-PROMPT = "a WAV file; its words lie in a .txt of the same name"
+PROMPT = Reason("a WAV file; its words lie in a .txt of the same name")
 
 
 class PromptFiles(Table):
@@ -522,7 +523,9 @@ class EnrolTable(Table):
     extension: Number = key("the number that colleagues dial such as 900")
     colleagues: dict[Number, RequiredText] = key('a table such as { "201" = "Ann Martin" }', min_length=1)
     folder: FilePath = key("a folder", VOICES_FOLDER)
-    keep_days: int = key(f"days, 1 to {VOICES_MOST_DAYS}", VOICES_MOST_DAYS, ge=1, le=VOICES_MOST_DAYS)
+    keep_days: int = key(
+        Reason("days, 1 to {0}", VOICES_MOST_DAYS), VOICES_MOST_DAYS, ge=1, le=VOICES_MOST_DAYS
+    )
     prompts: OptionalPath = key("a folder of prompts that replace the shipped ones", None)
 
 

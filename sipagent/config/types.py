@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import phonenumbers
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
+from retention.texts import Reason
 from sipagent.config.errors import plain_spaces
 from sipagent.config.hours import DAYS, Interval, Week, parse_closure, parse_date, parse_intervals
 
@@ -222,7 +223,11 @@ def network(value: object) -> Network:
     try:
         return ipaddress.ip_network(required_text(value))
     except ValueError as error:
-        problem = "has bits set beyond its prefix" if "host bits" in str(error) else "is not a network"
+        problem = (
+            Reason("has bits set beyond its prefix")
+            if "host bits" in str(error)
+            else Reason("is not a network")
+        )
         raise ValueError(problem) from error
 
 
@@ -266,7 +271,7 @@ def header_value(value: object) -> str:
     """Take the value of a header, or nothing."""
     line = text(value).strip()
     if not line.isascii() or len(line) > HEADER_LIMIT:
-        raise ValueError(f"is not a line of up to {HEADER_LIMIT} ASCII characters")
+        raise ValueError(Reason("is not a line of up to {0} ASCII characters", HEADER_LIMIT))
     return line
 
 
@@ -297,7 +302,7 @@ def period(value: object) -> str:
     if not _PERIOD.fullmatch(required_text(value)):
         raise ValueError("is not a period")
     if outlasts(required_text(value), months=12 * PERIOD_YEARS, days=365 * PERIOD_YEARS):
-        raise ValueError(f"is longer than {PERIOD_YEARS} years")
+        raise ValueError(Reason("is longer than {0} years", PERIOD_YEARS))
     return required_text(value)
 
 
@@ -317,7 +322,7 @@ def week(value: object) -> Week | None:
     if not isinstance(value, dict) or not value:
         raise ValueError("is not a table of days")
     if unknown := [day for day in value if day not in DAYS]:
-        raise ValueError(f"has the day {unknown[0]!r}")
+        raise ValueError(Reason("has the day {0!r}", unknown[0]))
     if not any(days := tuple(_hours(day, value.get(day, "")) for day in DAYS)):
         raise ValueError("never opens")
     return days
@@ -327,7 +332,7 @@ def _hours(day: str, value: object) -> tuple[Interval, ...]:
     try:
         return parse_intervals(text(value))
     except ValueError as error:
-        raise ValueError(f"{day} {error}") from error
+        raise ValueError(Reason("{0} {1}", day, error)) from error
 
 
 def days(value: object) -> tuple[int, ...]:
@@ -344,10 +349,11 @@ def days(value: object) -> tuple[int, ...]:
 def _days(name: str) -> range:
     first, dash, last = name.partition("-")
     if first not in DAYS or (dash and last not in DAYS):
-        raise ValueError(f"has {name!r}, which is no day" + (" and no days" if dash else ""))
+        said = "has {0!r}, which is no day and no days" if dash else "has {0!r}, which is no day"
+        raise ValueError(Reason(said, name))
     start, end = DAYS.index(first), DAYS.index(last if dash else first)
     if end < start:
-        raise ValueError(f"has {name!r}, which ends before it starts")
+        raise ValueError(Reason("has {0!r}, which ends before it starts", name))
     return range(start, end + 1)
 
 
@@ -440,7 +446,13 @@ def key(accepted: str, default: Any = ..., **limits: Any) -> Any:
 
 def seconds(lowest: float, highest: float, default: float) -> Any:
     """Declare a key that takes seconds."""
-    return key(f"seconds, {lowest:g} to {highest:g}", default, ge=lowest, le=highest, allow_inf_nan=False)
+    return key(
+        Reason("seconds, {0:g} to {1:g}", lowest, highest),
+        default,
+        ge=lowest,
+        le=highest,
+        allow_inf_nan=False,
+    )
 
 
 def several(accepted: str, default: Any = ..., least: int = 0) -> Any:

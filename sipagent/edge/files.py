@@ -21,6 +21,7 @@ from pathlib import Path
 
 from retention.files import make_folder, sync_folder, unlink, write_whole
 from retention.records import parse_period
+from retention.texts import Reason, strerror
 from sipagent.config.errors import counted
 from sipagent.config.load import Config, ConfigError
 from sipagent.edge.configuration import (
@@ -36,7 +37,7 @@ from sipagent.edge.plan import HopTokens, Plan, Tls, new_tokens
 
 SOON = timedelta(days=30)
 CERTIFICATE, KEY, CA = "edge.certificate", "edge.private_key", "edge.ca"
-PEM = "a PEM file that this user may read"
+PEM = Reason("a PEM file that this user may read")
 _WEAK = {"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"}
 _ANOTHER = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}
 _AT_ANY_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which has no name in `ssl`
@@ -62,9 +63,11 @@ def expiry(tls: Tls, file: Path) -> datetime:
 def aged(until: datetime, now: datetime) -> str:
     """The report about its age; empty if there is none."""
     if now >= until:
-        return f"has expired, on {until:%Y-%m-%d}"
+        return Reason("has expired, on {0:%Y-%m-%d}", until)
     return (
-        f"expires in {counted((until - now).days, 'day')}, on {until:%Y-%m-%d}" if until - now <= SOON else ""
+        Reason("expires in {0}, on {1:%Y-%m-%d}", counted((until - now).days, "day"), until)
+        if until - now <= SOON
+        else ""
     )
 
 
@@ -73,9 +76,9 @@ def _load(reader: ssl.SSLContext, key: str, path: Path, file: Path) -> None:
     try:
         reader.load_verify_locations(path)
     except ssl.SSLError as problem:
-        raise ConfigError(file, key, f"{path}: holds no certificate", PEM) from problem
+        raise ConfigError(file, key, Reason("{0}: holds no certificate", path), PEM) from problem
     except OSError as problem:
-        raise ConfigError(file, key, f"{path}: {problem.strerror}", PEM) from problem
+        raise ConfigError(file, key, Reason("{0}: {1}", path, strerror(problem)), PEM) from problem
 
 
 def _holder(tls: Tls, file: Path) -> ssl.SSLContext:
@@ -86,14 +89,20 @@ def _holder(tls: Tls, file: Path) -> ssl.SSLContext:
         holder.load_cert_chain(tls.certificate, tls.private_key, password=_nobody_to_ask)
     except ssl.SSLError as problem:
         if problem.reason in _WEAK:
-            said = f"{tls.certificate}: is too weak for TLS of today ({problem.reason})"
+            said = Reason("{0}: is too weak for TLS of today ({1})", tls.certificate, problem.reason)
             raise ConfigError(file, CERTIFICATE, said) from problem
-        what = "is of another certificate" if problem.reason in _ANOTHER else "holds no private key"
-        raise ConfigError(file, KEY, f"{tls.private_key}: {what}", f"the key of {CERTIFICATE}") from problem
+        what = (
+            Reason("is of another certificate")
+            if problem.reason in _ANOTHER
+            else Reason("holds no private key")
+        )
+        raise ConfigError(
+            file, KEY, Reason("{0}: {1}", tls.private_key, what), Reason("the key of {0}", CERTIFICATE)
+        ) from problem
     except OSError as problem:
-        raise ConfigError(file, KEY, f"{tls.private_key}: {problem.strerror}", PEM) from problem
+        raise ConfigError(file, KEY, Reason("{0}: {1}", tls.private_key, strerror(problem)), PEM) from problem
     except _HasPassphrase as problem:
-        said = f"{tls.private_key}: has a passphrase, and nobody is there to type it"
+        said = Reason("{0}: has a passphrase, and nobody is there to type it", tls.private_key)
         raise ConfigError(file, KEY, said, "a key without one, mode 0600") from problem
     return holder
 
@@ -146,7 +155,7 @@ def write_files(
     for folder in (where.directory, where.rpc.parent, where.dialogs):
         make_folder(folder)
     if where.rpc.parent.stat().st_uid != os.getuid():
-        raise PermissionError(f"{where.rpc.parent} belongs to somebody else")
+        raise PermissionError(Reason("{0} belongs to somebody else", where.rpc.parent))
     for table in TABLES:
         _begin(where.dialogs / table)
     known = Secrets(mask=_mask(where), tokens=tokens or kept_tokens(where))

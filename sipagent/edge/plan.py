@@ -17,6 +17,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from retention.texts import Reason
 from sipagent.config.errors import counted
 from sipagent.config.layout import EngineLimits, calls_alone, invites_per_s, per_worker_of, workers_of
 from sipagent.config.load import Config, ConfigError, HostPort, uri_host, uri_user
@@ -36,7 +37,7 @@ class HopTokens:
 
     def __post_init__(self) -> None:
         if len(self.secret) != TOKEN_DIGITS or not TOKEN_ALPHABET.issuperset(self.secret):
-            raise ValueError(f"not {TOKEN_DIGITS} hexadecimal digits")
+            raise ValueError(Reason("not {0} hexadecimal digits", TOKEN_DIGITS))
 
     @property
     def to_edge(self) -> str:
@@ -173,8 +174,10 @@ def plan(config: Config, limits: EngineLimits, addresses: Addresses) -> Plan:
         raise ConfigError(
             config.file,
             "edge.worker_ports",
-            f"'{edge.worker_ports}' holds {counted(len(edge.worker_ports), 'port')}",
-            f"{needed} or more: {BEFORE_WORKERS} and one for each of {counted(workers, 'worker')}",
+            Reason("'{0}' holds {1}", edge.worker_ports, counted(len(edge.worker_ports), "port")),
+            Reason(
+                "{0} or more: {1} and one for each of {2}", needed, BEFORE_WORKERS, counted(workers, "worker")
+            ),
         )
     return Plan(
         workers=workers,

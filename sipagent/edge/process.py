@@ -28,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from retention.texts import Reason, strerror
 from sipagent.config.load import HostPort
 from sipagent.edge.configuration import EdgePlaces
 from sipagent.edge.files import (
@@ -104,7 +105,7 @@ class EdgeProcess:
         try:
             self._ports.take()
         except OSError as taken:
-            raise EdgeError(f"kamailio does not start: {taken.strerror}") from taken
+            raise EdgeError("kamailio does not start: {0}", strerror(taken)) from taken
         self._process = subprocess.Popen(
             command(self._places),
             stdin=subprocess.DEVNULL,
@@ -135,18 +136,18 @@ class EdgeProcess:
         while time.monotonic() < patience:
             if not self.running:
                 self.stop()
-                raise EdgeError(f"kamailio does not start: {self._last_words()}")
+                raise EdgeError("kamailio does not start: {0}", self._last_words())
             try:
                 self.rpc.ask("core.uptime")
             except EdgeError:
                 time.sleep(POLL_S)
             else:
                 return
-        raise EdgeError(f"kamailio did not answer in {START_S:g} s: {self._last_words()}")
+        raise EdgeError("kamailio did not answer in {0:g} s: {1}", START_S, self._last_words())
 
     def _last_words(self) -> str:
         errors = [line for line in self._said if "ERROR" in line or "CRITICAL" in line]
-        return (errors or self._said or ["it said nothing"])[0].strip()
+        return (errors or self._said or [Reason("it said nothing")])[0].strip()
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
@@ -247,7 +248,7 @@ def end_leftovers(where: EdgePlaces) -> None:
             there = _running_on(where)
         if not there:
             return
-    raise EdgeError(f"another kamailio is at work on {where.configuration} and does not end")
+    raise EdgeError("another kamailio is at work on {0} and does not end", where.configuration)
 
 
 def _running_on(where: EdgePlaces) -> list[int]:
@@ -295,7 +296,7 @@ class HeldPorts:
                 held.bind(tuple(address))
             except OSError as taken:
                 self.release()
-                raise OSError(taken.errno, f"{address}: {taken.strerror}") from taken
+                raise OSError(taken.errno, Reason("{0}: {1}", address, strerror(taken))) from taken
             held.setblocking(False)
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
@@ -304,7 +305,7 @@ class HeldPorts:
         for address, held in zip((*self._addresses, *self._shared), self._sockets, strict=True):
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             if len([*sharing(address)]) > OURS:
-                raise OSError(f"{address}: another program has bound it, too")
+                raise OSError(Reason("{0}: another program has bound it, too", address))
             if address in self._addresses:  # else another host may have it just now
                 self._hears_nothing(address, held)
 
@@ -318,7 +319,7 @@ class HeldPorts:
         held.sendto(KEEP_ALIVE, (loopback if ip.is_unspecified else address.host, address.port))
         with suppress(BlockingIOError):
             held.recv(1)
-            raise OSError(f"{address}: this kernel gives Kamailio's datagrams to somebody else")
+            raise OSError(Reason("{0}: this kernel gives Kamailio's datagrams to somebody else", address))
 
     def release(self) -> None:
         for held in self._sockets:

@@ -21,6 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from retention.texts import Reason, WithReason
 from sipagent.edge.configuration import WORKERS
 from sipagent.edge.plan import Plan
 
@@ -165,7 +166,7 @@ MALFORMED = (
 _ids = count(1)
 
 
-class EdgeError(Exception):
+class EdgeError(WithReason):
     """Kamailio does not start, does not answer, or refuses; `str()` is one line."""
 
 
@@ -325,7 +326,7 @@ class EdgeRpc:
         try:
             return rejected(str(said["val"]))
         except (KeyError, TypeError, ValueError) as problem:
-            raise EdgeError(f"the edge answers mqueue.fetch with {said!r:.200}") from problem
+            raise EdgeError("the edge answers mqueue.fetch with {0!r:.200}", said) from problem
 
     def ask(self, method: str, *parameters: str | int) -> Any:
         """Call a method; its result. Raises EdgeError."""
@@ -338,7 +339,7 @@ class EdgeRpc:
             self._said(method, {"params": parameters, "store_path": str(path)})
             said = json.loads(path.read_bytes())
         except (OSError, ValueError) as problem:
-            raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
+            raise EdgeError("the edge does not answer {0}: {1}", method, problem) from problem
         finally:
             path.unlink(missing_ok=True)
         return self._result(method, said)
@@ -348,14 +349,14 @@ class EdgeRpc:
         try:
             return _exchange(self._path, json.dumps(question).encode())
         except (OSError, ValueError) as problem:
-            raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
+            raise EdgeError("the edge does not answer {0}: {1}", method, problem) from problem
 
     @staticmethod
     def _result(method: str, said: Mapping[str, Any]) -> Any:
         if "error" in said:
             code, message = said["error"].get("code"), str(said["error"].get("message"))
             kind = NothingThere if code == NOTHING_THERE or message.endswith(ABSENT) else EdgeError
-            raise kind(f"the edge refuses {method}: {message}")
+            raise kind(Reason("the edge refuses {0}: {1}", method, message))
         return said.get("result")
 
 

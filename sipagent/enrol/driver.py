@@ -14,6 +14,7 @@ from pathlib import Path
 from media.frame import Samples
 from media.hearing.dtmf import ToneDetector, ToneHeard
 from media.training.enrolled import EnrolledPerson
+from retention.texts import Reason, strerror
 from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
 from sipagent.call import events as e
@@ -214,7 +215,7 @@ class Enrolments:
                 replaces=voice in self._replaces,
             )
         except OSError as fault:
-            self._failed(f"{fault.filename}: {fault.strerror}")
+            self._failed(Reason("{0}: {1}", fault.filename, strerror(fault)))
             return f.SayingsNotKept()
         self._replaces.discard(voice)
         self._kept(person)

@@ -6,6 +6,7 @@ stands in front where `trunk.listen` is not loopback. Here it has one worker, wh
 
 from dataclasses import replace
 
+from retention.texts import Reason
 from sipagent.agent.admission import allowed_sources
 from sipagent.agent.engine import EngineSettings
 from sipagent.config.errors import counted
@@ -28,14 +29,18 @@ def callers(config: Config) -> tuple[Addresses, tuple[str, ...]]:
     assert config.enrol
     ours = addresses(config, ()).operators
     if not ours:
-        problem = "no host of these can be looked up"
+        problem = Reason("no host of these can be looked up")
         raise ConfigError(config.file, "operators.extensions", problem, "a host that resolves")
     trunk = allowed_sources(config)
     apart = tuple(one for one in ours if not any(one.overlaps(source) for source in trunk))
     chosen, number = apart or ours, config.enrol.extension
     same = () if apart else ours
     said = (
-        f"{one.network_address} is the trunk's, too: see to it that no call from outside reaches {number}"
+        Reason(
+            "{0} is the trunk's, too: see to it that no call from outside reaches {1}",
+            one.network_address,
+            number,
+        )
         for one in same
     )
     own = addresses(config, chosen).own
@@ -49,8 +54,8 @@ def plan(config: Config, port: int, found: Addresses) -> Plan:
         raise ConfigError(
             config.file,
             "edge.worker_ports",
-            f"'{ports}' holds {counted(len(ports), 'port')}",
-            f"{WORKER_PORTS} or more at its end that the service does not use",
+            Reason("'{0}' holds {1}", ports, counted(len(ports), "port")),
+            Reason("{0} or more at its end that the service does not use", WORKER_PORTS),
         )
     return Plan(
         workers=1,

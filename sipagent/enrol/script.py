@@ -11,6 +11,7 @@ from pathlib import Path
 
 import prompts
 from media.prompt import PromptFile, inspect_prompt
+from retention.texts import WithReason
 from sipagent.config.refusal_words import words_of
 from sipagent.config.tables import folder_name
 from sipagent.enrol.flow import (
@@ -36,7 +37,7 @@ AGREED = "agreed"
 ALWAYS = (WELCOME, REMINDER, DECLINED, THANKS, GIVEN_UP, FAILED, *(fault.value for fault in SayingFault))
 
 
-class ScriptError(Exception):
+class ScriptError(WithReason):
     """What can't be asked for, and what is accepted; str() is one line."""
 
 
@@ -64,8 +65,11 @@ def script(phrases: Sequence[str], language: str, own: Path | None = None, times
     agreed = [phrase for phrase, ask in asks.items() if not _path(ask, language, own).exists()]
     if len(agreed) > 1:
         raise ScriptError(
-            f"no prompt says {agreed[0]!r} nor {agreed[1]!r}; accepted: one such phrase, which is agreed "
-            f"beforehand, or {asks[agreed[0]]}.wav in enrol.prompts"
+            "no prompt says {0!r} nor {1!r}; accepted: one such phrase, which is agreed "
+            "beforehand, or {2}.wav in enrol.prompts",
+            agreed[0],
+            agreed[1],
+            asks[agreed[0]],
         )
     asks |= dict.fromkeys(agreed, AGREED)
     steps = [
@@ -87,7 +91,7 @@ def _sentence(prompt: PromptFile) -> str:
     """What a prompt asks to say: `After the tone, say: I'm looking for my file.`"""
     sentence = (prompt.words or "").partition(":")[2].strip().replace("’", "'")
     if not sentence:
-        raise ScriptError(f"{prompt.path}: its .txt does not say what is to be said, after a colon")
+        raise ScriptError("{0}: its .txt does not say what is to be said, after a colon", prompt.path)
     return sentence
 
 

@@ -5,7 +5,8 @@ purpose of one's own, is shown as it is; so is a line of a story that nobody for
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Literal
 
 from sipagent.languages.spoken import gettext, language, pgettext
@@ -94,7 +95,7 @@ def _label(language: str, kind: Kind, code: str) -> str:
     return pgettext(kind, code)
 
 
-_TOLD = (  # what a line says, with what differs from call to call; the first that fits
+_KEPT = (  # what a kept line says, with what differs from one to the next; the first that fits
     N_("decision: {decision} ({by})"),
     N_("language: {language}"),
     N_("rejected with {status}"),
@@ -119,33 +120,65 @@ _TOLD = (  # what a line says, with what differs from call to call; the first th
     N_("drawn: {draw} of seed {seed}, share {share}"),
     N_("not drawn: no seed, share {share}"),
     N_("drawn: no seed, share {share}"),
+    # details of the trace
+    N_("both to {0}"),
+    N_("caller to {0}"),
+    N_("operator to {0}"),
+    N_("{0}, stopped before its end"),
+    N_("begun with {0}, to be for {1}"),
+    N_("{0} sealed anew, {1} were so already, {2} failed; for {3}"),
+    N_("{0} exists; --force replaces it"),
+    N_("{0} is among the recordings; the copy goes elsewhere"),
+    N_("{0} recording restored"),
+    N_("{0} recordings restored"),
+    N_("renewed, {0}, approved by {1}, to be reviewed {2}"),
+    N_("{0}, approved by {1}, to be reviewed {2}"),
+    N_("ground {0!r} is not listed; accepted: {1}"),
+    N_("purpose {0!r} is not listed; accepted: {1}"),
+    N_("a purpose is needed; accepted: {0}"),
+    N_("purpose {0} needs the reference of the request (--reference)"),
+    N_("it has expired ({0}) and awaits the purge; accepted: {1}"),
+    N_("it is {0}; see `release`"),
+    N_("on hold ({0}), to be reviewed {1}"),
+    N_("the period was shortened to {0}"),
+    N_("expired ({0}: the row only)"),
+    # why a purge waits
+    N_("the clock went back by {0}, to {1}"),
+    N_("the clock is ahead by {0}, at {1}"),
+    N_("{0} day, {1}"),
+    N_("{0} days, {1}"),
 )
 
 
 def happening(what: str) -> str:
-    """The line `what`; as it is, where nobody foresaw it."""
+    """A line that is kept in English, of a call's story or of the trace; as it is, if nobody foresaw it."""
     named = label("happening", what)
-    if named != what:
+    if named == what and what:
+        named = gettext(what)
+    if named != what or language() == "en":
         return named
-    for message in _TOLD:
+    for message in _KEPT:
         if found := _pattern(message).fullmatch(what):
-            values = found.groupdict()
-            if "decision" in values:
-                values = {
-                    "decision": label("decision", values["decision"]),
-                    "by": label("by", values["by"]),
-                }
-            elif "n" in values:
-                values["what"] = happening(values["what"])
-            return gettext(message).format(**values)
+            read = {name: _READ.get(name, str) for name in found.groupdict()}
+            values = {name: read[name](value) for name, value in found.groupdict().items()}
+            return _VALUE.sub(r"{_\1}", gettext(message)).format(**values)
     return what
 
 
+_VALUE = re.compile(r"\{(\w+)(?:!r)?\}")
+_READ: dict[str, Callable[[str], str]] = {  # what is a code, or such a line itself
+    "_decision": partial(label, "decision"),
+    "_by": partial(label, "by"),
+    **dict.fromkeys(("_what", "_0"), happening),
+}
+
+
+@lru_cache(maxsize=len(_KEPT))
 def _pattern(message: str) -> re.Pattern[str]:
-    parts = re.split(r"(\{\w+\})", message)
-    return re.compile(
-        "".join(f"(?P<{one[1:-1]}>.+)" if one.startswith("{") else re.escape(one) for one in parts)
-    )
+    parts = _VALUE.split(message)  # texts and names in turn
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [f"(?P<_{name}>.+)" for name in parts[1::2]]
+    return re.compile("".join(parts))
 
 
 def length(seconds: float | None) -> str:

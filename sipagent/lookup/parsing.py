@@ -15,6 +15,7 @@ import phonenumbers
 from retention.records import Status, is_id
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
+from retention.texts import Reason
 from sipagent.config.errors import is_plain
 from sipagent.config.identity import to_e164
 from sipagent.languages.spoken import gettext as _
@@ -103,7 +104,7 @@ class FilterError(ValueError):
     """A filter cannot be read. `name` is its field, such as `since`; `problem` is what is wrong, one line."""
 
     def __init__(self, name: str, problem: str) -> None:
-        super().__init__(f"{name}: {problem}")
+        super().__init__(Reason("{0}: {1}", name, problem))
         self.name = name
         self.problem = problem
 

@@ -24,6 +24,7 @@ from retention.records import Access, Json, Note, Receipt, Recording, host_of, r
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.statistics import OTHER, Statistics
+from retention.texts import Reason
 from retention.use import Copy, known_copies
 from retention.vault import KeysError
 from sipagent.config.sampling import Draw, Seed, draw
@@ -152,15 +153,19 @@ def _has_forgotten(receipt: Receipt) -> bool:
 def _problems(receipt: Receipt, draws: list[Draw], seed: Seed | None) -> Iterator[str]:
     recorded = receipt.recording_id is not None or receipt.decision == "allowed"
     if len(draws) > 1:
-        yield f"tells of {len(draws)} draws"
+        yield Reason("tells of {0} draws", len(draws))
     elif draws:
         yield from _unlike(receipt.id, draws[0], seed)
         if recorded and not draws[0].drawn:
-            yield "not drawn, and could be recorded all the same"
+            yield Reason("not drawn, and could be recorded all the same")
         if draws[0].drawn and receipt.decided_by == "sampling":
-            yield "drawn, and treated as if it was not"
+            yield Reason("drawn, and treated as if it was not")
     elif not _has_forgotten(receipt) and (recorded or receipt.decided_by == "sampling"):
-        yield "tells of no draw, and could be recorded" if recorded else "not drawn, and tells of no draw"
+        yield (
+            Reason("tells of no draw, and could be recorded")
+            if recorded
+            else Reason("not drawn, and tells of no draw")
+        )
 
 
 def _unlike(id: str, told: Draw, seed: Seed | None) -> Iterator[str]:
@@ -168,9 +173,9 @@ def _unlike(id: str, told: Draw, seed: Seed | None) -> Iterator[str]:
     if told.value is None:
         return
     if seed is None or told.seed != seed.name:
-        yield f"drawn with the seed {told.seed}, which is not the one at hand"
+        yield Reason("drawn with the seed {0}, which is not the one at hand", told.seed)
     elif draw(seed, id, told.share) != told:
-        yield f"tells of {told.value!r}, and the seed says {seed.value(id)!r}"
+        yield Reason("tells of {0!r}, and the seed says {1!r}", told.value, seed.value(id))
 
 
 def calls_of_caller(store: Rows, typed: str, country: str) -> list[KeptCall]:

@@ -27,6 +27,7 @@ from retention.records import (
     terms,
 )
 from retention.rows.rows import Rows
+from retention.texts import Reason
 from retention.use import UseRefused, allowed, discreet, nothing_to_use, plain
 from retention.use import why_not as why_not_used
 from sipagent.operations.tracing import traced
@@ -40,8 +41,8 @@ APPROVER = "(another)"  # who is not known yet, in place of a name
 class ApprovalError(RuleError):
     """It cannot be asked for, approved, refused or withdrawn; `others_may`: another person could decide."""
 
-    def __init__(self, why: str, *, others_may: bool = False) -> None:
-        super().__init__(why)
+    def __init__(self, why: str, *values: object, others_may: bool = False) -> None:
+        super().__init__(why, *values)
         self.others_may = others_may
 
 
@@ -102,7 +103,7 @@ def approve(
             if asked.by is None:
                 raise ApprovalError("who asked for it is forgotten")
             if same_person(by, asked.by):
-                raise ApprovalError(f"{by!r} asked for it; accepted: somebody else", others_may=True)
+                raise ApprovalError("{0!r} asked for it; accepted: somebody else", by, others_may=True)
             decided = replace(
                 asked, state=ApprovalState.APPROVED.value, decided_at=trace.at, decided_by=by, answer=answer
             )
@@ -179,7 +180,7 @@ def why_not_asked(store: Rows, recording: Recording, asked: Approval, rules: Rul
     others = (one for one in store.approvals(recording.id) if one.id != asked.id)
     for one in others:
         if one.state == ApprovalState.PENDING and _is_same(one, asked):
-            return f"the same is asked for already, as number {one.id}"
+            return Reason("the same is asked for already, as number {0}", one.id)
     return _why_not_done(recording, asked, asked.decided_by or APPROVER, rules, asked.at)
 
 
@@ -191,12 +192,12 @@ def _why_not_done(
             return _not_held(recording, asked, approved_by, rules)
         case Asked.RELEASE:
             if recording.hold is None:
-                return nothing_to_use(recording) or "it is not on hold"
-            return None if asked.reason else "a reason is needed"
+                return nothing_to_use(recording) or Reason("it is not on hold")
+            return None if asked.reason else Reason("a reason is needed")
         case Asked.EXPORT:
             return _not_exported(recording, asked, rules, at)
         case _:
-            return f"{asked.action!r} cannot be asked for; accepted: {', '.join(Asked)}"
+            return Reason("{0!r} cannot be asked for; accepted: {1}", asked.action, ", ".join(Asked))
 
 
 def _not_held(recording: Recording, asked: Approval, approved_by: str, rules: Rules) -> str | None:
@@ -208,9 +209,9 @@ def _not_held(recording: Recording, asked: Approval, approved_by: str, rules: Ru
 def _not_exported(recording: Recording, asked: Approval, rules: Rules, at: datetime) -> str | None:
     if asked.purpose not in rules.grounds:
         accepted = ", ".join(rules.grounds)
-        return f"an export for {asked.purpose!r} needs nobody's approval; accepted: {accepted}"
+        return Reason("an export for {0!r} needs nobody's approval; accepted: {1}", asked.purpose, accepted)
     if not asked.channel:
-        return "the side is needed: caller, operator or both"
+        return Reason("the side is needed: caller, operator or both")
     use = Access(at=at, action="export", purpose=asked.purpose, by=asked.by, reference=asked.reference)
     return why_not_used(recording, use, rules.purposes, due(recording, rules.period))
 
@@ -223,7 +224,7 @@ def _do(archive: Archive, decided: Approval, trace: Access) -> None:
             wanted = _hold(decided, str(decided.decided_by))
             place(archive, id, wanted, done, renew=decided.action == Asked.RENEW)
         case Asked.RELEASE:
-            told = f"{decided.reason}, approved by {decided.decided_by}"
+            told = Reason("{0}, approved by {1}", decided.reason, decided.decided_by)
             release(archive, id, replace(done, detail=told))
 
 
@@ -235,7 +236,7 @@ def _end(archive: Archive, number: int, trace: Access, state: ApprovalState, ans
             by = _login(trace)
             theirs = same_person(by, asked.by)
             if theirs and state is ApprovalState.REFUSED:
-                raise ApprovalError(f"{by!r} asked for it; accepted: to withdraw it", others_may=True)
+                raise ApprovalError("{0!r} asked for it; accepted: to withdraw it", by, others_may=True)
             if not theirs and state is ApprovalState.WITHDRAWN:
                 said = "only who asked for it can withdraw it; accepted: to refuse it"
                 raise ApprovalError(said, others_may=True)
@@ -257,13 +258,13 @@ def _pending(archive: Archive, number: int) -> tuple[Approval, Recording]:
 def _decided(asked: Approval) -> str:
     match asked.state:
         case ApprovalState.REFUSED:
-            return f"number {asked.id} is refused already"
+            return Reason("number {0} is refused already", asked.id)
         case ApprovalState.WITHDRAWN:
-            return f"number {asked.id} is withdrawn already"
+            return Reason("number {0} is withdrawn already", asked.id)
         case ApprovalState.USED:
-            return f"number {asked.id} is used already"
+            return Reason("number {0} is used already", asked.id)
         case _:
-            return f"number {asked.id} is approved already"
+            return Reason("number {0} is approved already", asked.id)
 
 
 def _login(trace: Access) -> str:
@@ -293,11 +294,13 @@ def _not_for(
     if approved.state != ApprovalState.APPROVED or approved.action != Asked.EXPORT:
         if approved.state == ApprovalState.USED:
             return _decided(approved)
-        return f"number {approved.id} is not an approved export; accepted: one that somebody else approved"
+        return Reason(
+            "number {0} is not an approved export; accepted: one that somebody else approved", approved.id
+        )
     if not same_person(approved.by, use.login) or approved.at < since:
-        return f"number {approved.id} was asked for by somebody else"
+        return Reason("number {0} was asked for by somebody else", approved.id)
     if (approved.recording_id, approved.purpose, approved.channel) != (recording.id, use.purpose, channel):
-        return f"number {approved.id} is for another export"
+        return Reason("number {0} is for another export", approved.id)
     return None
 
 
@@ -310,7 +313,7 @@ def _plain(asked: Approval, recording: Recording) -> Approval:
 
 def _told(asked: Approval) -> str:
     """What the trace says: `hold, number 7`."""
-    return f"{asked.action}, number {asked.id}"
+    return Reason("{0}, number {1}", asked.action, asked.id)
 
 
 @contextmanager

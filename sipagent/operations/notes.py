@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from retention.archive import Archive, why_held
 from retention.erase import finish_purge
 from retention.records import Access, Note, Recording, RuleError, due_date
+from retention.texts import Reason
 from retention.use import Copy, discreet, known_copies, nothing_to_use, what_goes, without_person
 from sipagent.operations.tracing import traced
 
@@ -84,7 +85,7 @@ def why_no_analysis(recording: Recording, uses: Iterable[Access]) -> str | None:
 
 
 def _stays(held: str | None) -> str | None:
-    return held and f"the audio stays, it is {held}"
+    return held and Reason("the audio stays, it is {0}", held)
 
 
 class NamesPerson(NotFiled):

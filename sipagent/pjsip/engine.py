@@ -20,6 +20,7 @@ from pathlib import Path
 import pjsua2 as pj
 
 from media.frame import Samples
+from retention.texts import Reason
 from sipagent import __version__
 from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt, Side
 from sipagent.call import events as e
@@ -82,7 +83,9 @@ class PjsipEngine:
             self._start()
         except pj.Error as failure:
             where = f"{self.settings.transport} {self.settings.listen[0]}:{self.settings.listen[1]}"
-            raise EngineError(f"the SIP engine can't start on {where}: {failure.reason}") from failure
+            raise EngineError(
+                Reason("the SIP engine can't start on {0}: {1}", where, failure.reason)
+            ) from failure
 
     def _start(self) -> None:
         library.quieten()

@@ -40,7 +40,7 @@ def alone_on(config: Config) -> Iterator[None]:
         try:
             stack.enter_context(alone(places.lock))
         except BlockingIOError as taken:
-            raise StoreError(f"{places.database}: another agent is at work on it") from taken
+            raise StoreError("{0}: another agent is at work on it", places.database) from taken
         yield
 
 

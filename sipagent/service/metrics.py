@@ -122,7 +122,7 @@ class Watch:
         config, now = self._config(), self._read_clock()
         database = self._place.database
         if not database.exists():  # opening it would create a new database
-            raise StoreError(f"{database}: is missing")
+            raise StoreError("{0}: is missing", database)
         with store_of(self._place) as store:
             return Observation(
                 at=now.wall.timestamp(),

@@ -14,6 +14,7 @@ import structlog
 
 from retention.reserve import Reserve
 from retention.shipping import Presence
+from retention.texts import Reason
 from sipagent import __version__
 from sipagent.agent.admission import refuse_unrecordable, tones
 from sipagent.agent.agent import Agent
@@ -102,8 +103,12 @@ def _fit(config: Config, limits: EngineLimits) -> None:
     """Limit calls to what the engine has: one leg stays free to refuse with. Raises ConfigError."""
     calls, carries = config.capacity.calls, calls_alone(config, limits)
     if calls > carries:
-        problem = f"{calls} is more than one process carries, with a leg to refuse the next one ({limits})"
-        raise ConfigError(config.file, "capacity.calls", problem, f"1 to {carries}")
+        problem = Reason(
+            "{0} is more than one process carries, with a leg to refuse the next one ({1})",
+            calls,
+            str(limits),
+        )
+        raise ConfigError(config.file, "capacity.calls", problem, Reason("1 to {0}", carries))
 
 
 def _tell_ready(systemd: Systemd) -> None:

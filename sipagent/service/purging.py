@@ -25,6 +25,7 @@ from retention.marks import ArchiveError
 from retention.purge import PurgeReport, Terms, ahead_of, erase_pending, overdue, purge
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import StampedElsewhere, StampError, proven, stamp_head
+from retention.texts import Reason
 from sipagent.agent.admission import obstacles
 from sipagent.agent.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
@@ -35,7 +36,7 @@ PURGING = "purge"  # one host at a time does this
 EVERY_S = 3600.0
 ERASE_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking for what must be erased
-RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms the clock does
+RESUMES = Reason("once it is right: sipagent purge --clock-ok --by WHO")  # or what confirms the clock does
 FAULTS = (OSError, StoreError, ArchiveError, StampError, HeadError)
 
 log = structlog.get_logger(__name__)

@@ -14,6 +14,7 @@ import structlog
 
 from media.hearing.keyword import DetectorUnavailable
 from media.prompt import PromptError
+from retention.texts import Reason
 from sipagent.agent.admission import Admission, admission, refuse_unrecordable
 from sipagent.call import events as e
 from sipagent.config import rules as config_rules
@@ -32,10 +33,12 @@ def rules_of(config: Config) -> Admission:
     try:
         rules = admission(config)
     except PromptError as wrong:
-        raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+        raise ConfigError(
+            config.file, "prompts", Reason("{0}: {1}", wrong.path, wrong.problem), wrong.accepted
+        ) from wrong
     spoken = {language: [one[prompt] for prompt in PROMISES] for language, one in rules.sounds.items()}
     if broken := unkept(config, spoken):
-        accepted = "refusal.engine and keywords that hear it, or a notice that names keys alone"
+        accepted = Reason("refusal.engine and keywords that hear it, or a notice that names keys alone")
         raise ConfigError(config.file, "prompts", broken, accepted)
     promised = {
         (language, wish)

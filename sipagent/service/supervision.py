@@ -20,6 +20,7 @@ from media.hearing.keyword import DetectorUnavailable
 from retention.records import Receipt
 from retention.reserve import Reserve, is_at_work
 from retention.shipping import Presence
+from retention.texts import Reason, strerror
 from sipagent import __version__
 from sipagent.agent.admission import Admission, refuse_unrecordable
 from sipagent.agent.board import BoardAnswer
@@ -177,8 +178,10 @@ class ChildSpecs:
         edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=found)
         if edge.worker(after.workers - 1).port > edge.last_port:
             ports = self.plan.last_port - self.plan.first_port + 1
-            needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
-            raise ConfigError(config.file, "edge.worker_ports", f"holds {counted(ports, 'port')}", needed)
+            needed = Reason("{0} or more, from the next start on", after.workers + BEFORE_WORKERS)
+            raise ConfigError(
+                config.file, "edge.worker_ports", Reason("holds {0}", counted(ports, "port")), needed
+            )
         _look_at_certificate(config, edge)
         tell_waiting(taken)
         self.rules = with_seed(rules, config, self.rules.seed)
@@ -323,7 +326,7 @@ def hop_tokens(config: Config) -> HopTokens:
             begin_anew(where)
         return kept_tokens(where)
     except OSError as failure:
-        raise EdgeError(f"{where.directory}: {failure.strerror}") from failure
+        raise EdgeError("{0}: {1}", where.directory, strerror(failure)) from failure
 
 
 def _look_at_certificate(config: Config, plan: Plan) -> None:

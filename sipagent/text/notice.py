@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from media.prompt import PromptFile, inspect_prompt
+from retention.texts import Reason
 from sipagent.config.hours import DAYS, Week
 from sipagent.config.load import Config
 from sipagent.config.refusal_words import WORDS
@@ -61,11 +62,17 @@ def broken_promise(config: Config, text: str, said: Vocabulary) -> str | None:
     if not promised:
         return None
     if config.refusal.engine == "none":
-        why = 'is "none"' if config.refusal.engine_written else "is absent, and nothing can listen here"
-        return f"promises a spoken refusal, which nobody hears: refusal.engine {why}"
+        why = (
+            Reason('is "none"')
+            if config.refusal.engine_written
+            else Reason("is absent, and nothing can listen here")
+        )
+        return Reason("promises a spoken refusal, which nobody hears: refusal.engine {0}", why)
     for words in promised:
         if words and not heard.names_one_of(words, config.refusal.keywords, said):
-            return f"promises a spoken refusal, and what it says to say ({words}) is none of refusal.keywords"
+            return Reason(
+                "promises a spoken refusal, and what it says to say ({0}) is none of refusal.keywords", words
+            )
     return None
 
 
@@ -146,7 +153,9 @@ class ToldHours:
         """`mon, fri, 08:30, 17:30`; of two meanings the one by day."""
         times = sorted(min(time, key=_by_daylight) for time in self.times)
         named = [_listed(self.days)] if self.days else []
-        return ", ".join([*named, *dict.fromkeys(map(_clock, times)), *(["day and night"] * self.always)])
+        return ", ".join(
+            [*named, *dict.fromkeys(map(_clock, times)), *([Reason("day and night")] * self.always)]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,24 +201,24 @@ def hours_differences(told: ToldHours, week: Week | None) -> Iterator[str]:
     """Name what is said but wrong, and what is left out, in words that continue the prompt's name."""
     if week is None:
         if told.times or 0 < len(told.days) < 7:
-            yield f"says {told}, and hours.week is absent: open day and night"
+            yield Reason("says {0}, and hours.week is absent: open day and night", told)
         return
     if told.always:
         if any(hours != ((0, DAY),) for hours in week):
-            yield "says day and night, and hours.week does not"
+            yield Reason("says day and night, and hours.week does not")
         return
     opened = frozenset(day for day, hours in enumerate(week) if hours)
     bounds = {minute % DAY for hours in week for interval in hours for minute in interval}
     untrue = [time for time in told.times if not {minute % DAY for minute in time} & bounds]
     untold = sorted(bounds - {minute % DAY for time in told.times for minute in time})
     if closed := told.days - opened:
-        yield f"says {_listed(closed)}, closed by hours.week"
+        yield Reason("says {0}, closed by hours.week", _listed(closed))
     if untrue:
-        yield f"says {ToldHours(times=tuple(untrue))}, when hours.week neither opens nor closes"
+        yield Reason("says {0}, when hours.week neither opens nor closes", ToldHours(times=tuple(untrue)))
     if told.days and (left_out := opened - told.days):
-        yield f"does not say {_listed(left_out)}, open by hours.week"
+        yield Reason("does not say {0}, open by hours.week", _listed(left_out))
     if told.times and untold:
-        yield f"does not say {', '.join(map(_clock, untold))} of hours.week"
+        yield Reason("does not say {0} of hours.week", ", ".join(map(_clock, untold)))
 
 
 def _listed(days: frozenset[int]) -> str:

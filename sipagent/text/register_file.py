@@ -14,11 +14,12 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
+from retention.texts import Reason, WithReason
 from sipagent.text.register import FORMAT, RegisterEntry
 from sipagent.text.register_words import BEGINS, ENDS, LANGUAGES, EntryLine, lines, markdown
 
 
-class RegisterError(ValueError):
+class RegisterError(WithReason, ValueError):
     """The file has no entry that can be compared; `str()` continues "the file ..."."""
 
 
@@ -65,7 +66,7 @@ def read(text: str) -> Written:
     found = BEGINS.fullmatch(rows[first].strip())
     language = found[1] if found else ""
     if language not in LANGUAGES:
-        raise RegisterError(f"is in {language!r}; accepted: {', '.join(LANGUAGES)}")
+        raise RegisterError("is in {0!r}; accepted: {1}", language, ", ".join(LANGUAGES))
     return Written(
         language,
         before=tuple(rows[:first]),
@@ -78,9 +79,9 @@ def _read_json(text: str) -> Written:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RegisterError(f"is not JSON: {error}") from error
+        raise RegisterError("is not JSON: {0}", error) from error
     if found.get("format") != FORMAT:
-        raise RegisterError(f"is JSON, but its format is not {FORMAT}")
+        raise RegisterError("is JSON, but its format is not {0}", FORMAT)
     return Written(None, json=found)
 
 
@@ -115,9 +116,9 @@ def _of_markdown(written: Written, now: list[EntryLine]) -> Iterator[Difference]
     for operation, first, last, new_first, new_last in matcher.get_opcodes():
         if operation == "equal":
             continue
-        place = f"line {old[min(first, len(old) - 1)][0]}"
+        place = Reason("line {0}", old[min(first, len(old) - 1)][0])
         for had, has in zip_longest(old[first:last], new[new_first:new_last]):
-            where = f"line {had[0]}" if had else place
+            where = Reason("line {0}", had[0]) if had else place
             file = had[1] if had else None
             yield Difference(where, has.keys if has else (), file, has.text if has else None)
 

@@ -22,6 +22,7 @@ from media.hearing.keyword import Detector, DetectorUnavailable, Meaning, Verdic
 from media.hearing.listener import KeywordSpotted, ListenerFailed, SpeechEnded, VoiceEar
 from media.hearing.vad import HANG_OVER_MS
 from prompts.sound import resample
+from retention.texts import Reason, WithReason, reason_of
 from sipagent.config.errors import Finding, error, ok, warning
 from sipagent.config.load import Config
 from sipagent.config.refusal_words import heard_in
@@ -45,7 +46,7 @@ def detectors(config: Config) -> Detectors:
     languages = [prompts.language for prompts in config.prompt_sets()]
     if not refusal.model_fields_set & {"engine", "keywords"} and not heard_in(languages):
         raise DetectorUnavailable(
-            f"no head for {', '.join(languages)}, and `sipagent train-keyword` makes one"
+            "no head for {0}, and `sipagent train-keyword` makes one", ", ".join(languages)
         )
     before = load_detector(
         refusal.engine,
@@ -82,7 +83,7 @@ def loaded(config: Config) -> tuple[Config, Detectors, str]:
     except DetectorUnavailable as wrong:
         if config.refusal.engine_written:
             raise
-        return keys_alone(config), NOBODY_LISTENS, unheard(wrong.key, str(wrong))
+        return keys_alone(config), NOBODY_LISTENS, unheard(wrong.key, reason_of(wrong))
 
 
 def keys_alone(config: Config) -> Config:
@@ -95,7 +96,9 @@ def keys_alone(config: Config) -> Config:
 def unheard(key: str, trouble: str) -> str:
     """What `check` and `run` say where the default engine cannot be loaded, after `refusal.engine`."""
     about = "" if key == DetectorUnavailable.key else f"{key}: "
-    return f"absent, and 'embedding' cannot listen here, so only keys are heard: {about}{trouble}"
+    return Reason(
+        "absent, and 'embedding' cannot listen here, so only keys are heard: {0}{1}", about, trouble
+    )
 
 
 def voice_findings(config: Config) -> tuple[Config, list[Finding]]:
@@ -116,10 +119,10 @@ def _heard(config: Config) -> Iterator[Finding]:
         return
     heard = ", ".join(map(repr, refusal.keywords + accept_keywords(config)))
     if refusal.in_call == "key+voice":
-        heard += f"; during the call {', '.join(map(repr, refusal.in_call_keywords))}"
-    yield ok("refusal.engine", f"{refusal.engine} hears {heard}")
+        heard = Reason("{0}; during the call {1}", heard, ", ".join(map(repr, refusal.in_call_keywords)))
+    yield ok("refusal.engine", "{0} hears {1}", refusal.engine, heard)
     if refusal.second and refusal.engine == "embedding":
-        yield ok("refusal.second", f"{refusal.second}: asked about what callers say before the bridge")
+        yield ok("refusal.second", "{0}: asked about what callers say before the bridge", refusal.second)
 
 
 _QUIET = SAMPLE_RATE * (HANG_OVER_MS + 200) // 1000
@@ -152,7 +155,7 @@ class Detected:
         return self.spotted_ms - self.speech_ms
 
 
-class UnreadableSound(Exception):
+class UnreadableSound(WithReason):
     """str() is one line with the file and why."""
 
 
@@ -161,7 +164,7 @@ def read_sound(path: Path) -> Samples:
     try:
         sound, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise UnreadableSound(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        raise UnreadableSound("{0}: {1}", path, getattr(error, "strerror", None) or error) from error
     first = sound[:, 0]
     if rate != SAMPLE_RATE and len(first):
         first = resample(first, rate, SAMPLE_RATE, 20.0, 3_800.0)

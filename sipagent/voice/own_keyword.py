@@ -27,6 +27,7 @@ from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter, known_heads, plain
 from media.training.processes import processes
 from prompts.speak import PhonemeError, VoiceError
+from retention.texts import Reason, WithReason
 from sipagent.voice.detectors import hear, read_sound
 
 if TYPE_CHECKING:
@@ -162,12 +163,14 @@ def why_not(check: Check, bounds: Bounds) -> str | None:
     """Why this head must not be used, in one line; None if it may."""
     recall, falsely = check.recall or 0.0, check.false_refusals
     if recall < bounds.recall:
-        return f"it hears {recall:.1%} of those who say it, and {bounds.recall:.1%} is the least"
+        return Reason("it hears {0:.1%} of those who say it, and {1:.1%} is the least", recall, bounds.recall)
     if falsely is None or falsely > bounds.false_refusals:
         said = (
-            "nothing else was said" if falsely is None else f"it takes {falsely:.2%} of other speech for it"
+            Reason("nothing else was said")
+            if falsely is None
+            else Reason("it takes {0:.2%} of other speech for it", falsely)
         )
-        return f"{said}, and {bounds.false_refusals:.2%} is the most"
+        return Reason("{0}, and {1:.2%} is the most", said, bounds.false_refusals)
     return None
 
 
@@ -224,7 +227,7 @@ PROMPTS = Path(prompts.__file__).parent
 QUIET = SAMPLE_RATE // 2
 
 
-class TrainingFailed(Exception):
+class TrainingFailed(WithReason):
     """A synthesizer or a process failed; str() is one line."""
 
 
@@ -424,7 +427,7 @@ def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Res
             future.result()
             step(what, done, len(futures))
     except BrokenProcessPool as wrong:
-        raise TrainingFailed(f"{what}: a process was ended; is there enough memory?") from wrong
+        raise TrainingFailed("{0}: a process was ended; is there enough memory?", what) from wrong
     except (VoiceError, PhonemeError, EmbeddingUnavailable, subprocess.CalledProcessError) as wrong:
-        raise TrainingFailed(f"{what}: {wrong}") from wrong
+        raise TrainingFailed("{0}: {1}", what, wrong) from wrong
     return [future.result() for future in futures]

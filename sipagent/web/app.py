@@ -13,8 +13,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, answering
+from sipagent.languages.spoken import answering
 from sipagent.text.statistics_words import FIGURES_STYLE
 from sipagent.web.api import openapi
 from sipagent.web.guard import Entry, answered

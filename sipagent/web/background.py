@@ -37,9 +37,9 @@ from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
 from retention.stamps import proven
 from retention.statistics import Statistics
+from retention.texts import APART, Reason, strerror, together
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.lookup.results import Row, Tally, count, no_figures, rows_of
 
 STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of each
@@ -122,10 +122,11 @@ class Commands:
         """Run a command to its end, and say what it said, to people in this language."""
         options = ("--config", str(self._file), "--lang", language)
         command = [sys.executable, "-m", "sipagent", *options, *words]
+        environment = {**os.environ, APART: "1"} if _shows(words) else None
         with (
             TemporaryFile() as told,
             subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
             ) as process,
         ):
             assert process.stdout is not None
@@ -151,7 +152,7 @@ class Commands:
         if "--json" not in words:
             return made
         try:
-            return replace(made, json=json.loads(content))
+            return replace(made, json=json.loads(content, object_hook=together))
         except ValueError:
             said = Reason(
                 "`sipagent {command}` ended with {code}, and what it said cannot be read",
@@ -165,10 +166,15 @@ class Commands:
         try:
             answer = self.answer(*words, by=by)
         except OSError as fault:
-            answer = CommandOutcome(self._clock(), by, 1, problem=fault.strerror)
+            answer = CommandOutcome(self._clock(), by, 1, problem=strerror(fault))
         finally:
             self._last[name] = answer or CommandOutcome(self._clock(), by, 1, problem=_NOT_RUN)
             self._running = None
+
+
+def _shows(words: tuple[str, ...]) -> bool:
+    """Whether the answer is JSON of which texts are shown to people."""
+    return words in STARTED.values() or words == ("notice", "--lint", "--json")
 
 
 FRESH_S = 60.0

@@ -22,9 +22,10 @@ from starlette.routing import Match, Route
 from retention.marks import ArchiveError
 from retention.records import RuleError
 from retention.rows.rows import StoreError, TryAgain, UnknownId
+from retention.texts import Reason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, answering, shown
+from sipagent.languages.spoken import answering, shown
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, someone, trace_of

@@ -14,10 +14,10 @@ from starlette.responses import RedirectResponse, Response
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import Account, code_hash
+from retention.texts import Reason
 from sipagent.agent.stored import accounts_of
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.web.issuer import BACK, Issuer
 from sipagent.web.problems import Problem
 from sipagent.web.relying_party import RelyingParty, host_of

@@ -19,9 +19,9 @@ import structlog
 from retention.records import Json, Receipt, reference_of, to_text
 from retention.reserve import is_running
 from retention.rows.rows import Rows, StoreError
+from retention.texts import Reason
 from sipagent.call.machines import BRIDGED
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.web.problems import unforeseen
 
 log = structlog.get_logger(__name__)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from retention.accounts.accounts import NewPasskey, Passkey
 from retention.records import Json
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.web.sessions import CHALLENGE_GOOD_FOR_S
 
 ALGORITHMS = (-8, -7, -257)  # EdDSA, ES256, RS256 (COSE)

@@ -33,6 +33,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from retention.texts import Reason, strerror
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables import WebTable
 from sipagent.web.problems import KIND, Problem, unforeseen
@@ -228,7 +229,7 @@ HEAD_S = 10.0  # within which the head of a request has to come, of the first on
 HEAD_BYTES = 1 << 14
 ENDS_S = 3.0  # for answers in progress; streams are cut
 _M_ARENA_MAX = -8  # mallopt(3)
-PEM = "a PEM file that this user may read"
+PEM = Reason("a PEM file that this user may read")
 
 log = structlog.get_logger(__name__)
 
@@ -287,7 +288,7 @@ def _load(config: Config, context: ssl.SSLContext) -> None:
         try:
             path.read_bytes()
         except OSError as error:
-            raise ConfigError(config.file, name, f"{path}: {error.strerror}", PEM) from error
+            raise ConfigError(config.file, name, Reason("{0}: {1}", path, strerror(error)), PEM) from error
     try:
         context.load_cert_chain(certificate, key, password=_nobody_to_ask)
     except ssl.SSLError as error:

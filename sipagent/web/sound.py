@@ -29,8 +29,8 @@ from starlette.types import Receive, Scope, Send
 from media.recording.chunks import CHANNELS, Chunk, ChunkNote, FileStreams, Kind, find_streams, pack
 from retention.recording_files import FileKind, RecordingFiles
 from retention.records import Recording
+from retention.texts import Reason
 from retention.use import nothing_to_use
-from sipagent.languages.spoken import Reason
 from sipagent.web.problems import Problem
 
 LONGEST_S = 120

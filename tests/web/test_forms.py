@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from retention.records import Access, Approval, HoldTerms, terms
-from sipagent.languages.spoken import Reason
+from retention.texts import Reason
 from sipagent.operations.approvals import ask_approval, rules_of
 from sipagent.web import app, guard
 from sipagent.web.api.openapi import ENTRIES as OF_PROGRAMS

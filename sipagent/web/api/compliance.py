@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.records import Access, Json, to_text
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.web.api import shapes
 from sipagent.web.api.operation import NEXT, Act, Answer, Numbered, Operation, get, given, page, post
 from sipagent.web.problems import Problem

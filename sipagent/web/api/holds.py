@@ -16,8 +16,8 @@ from starlette.responses import Response
 from retention.holds import same_person
 from retention.records import Approval, Asked, HoldTerms, terms
 from retention.rows.rows import UnknownId
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.operations.approvals import ask_approval, decide, rules_of
 from sipagent.operations.holds import HeldRecording, held
 from sipagent.web.api.operation import (

@@ -26,9 +26,9 @@ from starlette.routing import Route
 from retention.records import Receipt, Recording, Status, is_id
 from retention.rows.rows import UnknownId, ids_meant
 from retention.rows.selection import Selection
+from retention.texts import Reason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.lookup.parsing import FilterError, selection
 from sipagent.web.guard import Entry, received
 from sipagent.web.problems import Problem

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from retention.erase import KeptCall, NotDeleted
 from retention.records import Json
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.lookup.results import calls_of_caller, calls_of_reference, deletion_json, whole_record
 from sipagent.operations.deletion import attempt_delete
 from sipagent.web.api import shapes

@@ -16,6 +16,7 @@ from retention.purge import due
 from retention.recording_files import FileKind
 from retention.records import Access, Approval, Asked, Json, Recording, to_text
 from retention.rows.rows import UnknownId
+from retention.texts import Reason
 from retention.use import (
     ACCESS_REQUEST,
     CUT,
@@ -27,7 +28,6 @@ from retention.use import (
 )
 from retention.vault import KeysError, encode
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.lookup.parsing import NOTE_LIMIT, note_text
 from sipagent.operations.approvals import begin_approved, needs_approval, rules_of
 from sipagent.operations.notes import Filed, NamesPerson, attempt_note

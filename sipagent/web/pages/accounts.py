@@ -16,11 +16,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retention.accounts.accounts import Accounts, CountedBack, Passkey
 from retention.accounts.credentials import SHORTEST, Account, AccountError, new_totp
+from retention.texts import Reason
 from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, shown
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.spoken import shown
 from sipagent.web.guard import Entry, Form, form_of, is_same, read_form
 from sipagent.web.logins import Logins, address_of, logins_of
 from sipagent.web.pages.login import in_fours, qr_of, refuse_late, refused, safe_path, since, stranger

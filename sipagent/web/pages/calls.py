@@ -24,10 +24,11 @@ from retention.records import Receipt, Recording, Status, reference_of
 from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
+from retention.texts import Reason
 from sipagent.languages import spoken
 from sipagent.languages.labels import CODES, N_, length
-from sipagent.languages.spoken import Reason, ngettext, shown
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.spoken import ngettext, shown
 from sipagent.lookup.parsing import FilterError, selection
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from retention.texts import Reason
 from sipagent.languages import spoken
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason
 from sipagent.languages.spoken import gettext as _
 from sipagent.web.background import STARTED, CommandOutcome
 from sipagent.web.guard import Entry, form_of

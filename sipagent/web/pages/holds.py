@@ -13,8 +13,9 @@ from retention.holds import same_person
 from retention.purge import due
 from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, RuleError, terms
 from retention.rows.rows import UnknownId
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, colon, gettext, pgettext
+from sipagent.languages.spoken import colon, gettext, pgettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import decide, pending_approvals, rules_of
 from sipagent.operations.holds import held

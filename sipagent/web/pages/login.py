@@ -23,9 +23,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from retention.accounts.credentials import SHORTEST, Account, AccountError, code_hash, new_totp, tidy
+from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import Reason, ngettext, shown
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.spoken import ngettext, shown
 from sipagent.web.guard import UNSAVED, Entry, Form, is_same, read_form
 from sipagent.web.issuer import BACK, Claims, Issuer, IssuerError
 from sipagent.web.logins import Logins, address_of, logins_of

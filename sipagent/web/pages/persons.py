@@ -25,13 +25,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from retention.erase import Deletion, KeptCall, NotDeleted, why_stays
 from retention.purge import due
 from retention.records import Access, Event, Json, reference_of, to_text
+from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use
 from retention.vault import KeysError, encode, read_public
 from sipagent.config.sampling import Draw
 from sipagent.languages import spoken
 from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_, Kind, happening
-from sipagent.languages.spoken import Reason, answering, ngettext
+from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.results import WholeRecord, calls_of_caller, calls_of_reference, whole_record
 from sipagent.operations.deletion import attempt_delete
@@ -179,13 +180,13 @@ def asked_for(site: Site, asked: PersonSearch) -> list[KeptCall]:
     """The calls that are meant, newest first. Raises ValueError, one line, for what cannot be read."""
     service = site.config.service
     if asked.caller and asked.reference:
-        raise ValueError(Reason("both are given; accepted: a number, or the reference of a call"))
+        raise ValueError("both are given; accepted: a number, or the reference of a call")
     if asked.caller:
         found = calls_of_caller(site.store, asked.caller, service.country)
     elif asked.reference:
         found = calls_of_reference(site.store, asked.reference)
     else:
-        raise ValueError(Reason("neither is given; accepted: a number, or the reference of a call"))
+        raise ValueError("neither is given; accepted: a number, or the reference of a call")
     if asked.day:
         day = _day(asked.day)
         found = [call for call in found if site.local(call.started_at).date() == day]

@@ -39,12 +39,13 @@ from retention.records import (
     terms,
 )
 from retention.rows.rows import UnknownId, ids_meant
+from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
 from retention.vault import encode
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_, length
+from sipagent.languages.labels import N_, happening, length
 from sipagent.languages.labels import label as label_of
-from sipagent.languages.spoken import Reason, gettext, shown
+from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.parsing import note_text
 from sipagent.lookup.results import WholeRecord, whole_record
@@ -357,7 +358,7 @@ def _limits(site: Site, row: Recording) -> str | None:
 def detail_of(use: Access) -> str:
     """What came of a use; a person's own reason in their words."""
     theirs = use.action in ("delete", "release") and use.outcome == "done"
-    return (use.detail or "") if theirs else shown(use.detail or "")
+    return (use.detail or "") if theirs else happening(use.detail or "")
 
 
 CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
