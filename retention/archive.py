@@ -1,17 +1,12 @@
 """Rows and files together: after a crash at any moment, the row tells what must still be done.
 
 A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `ID.json` beside it. Beside
-either, `ID.refused` says that the recording must be erased: see `marks`.
+either, `ID.refused` says that the recording must be erased: see `marks`. How it goes: see `erase`.
 
 - open: the row first, then the file, so that no file is without its row;
 - close: the file is in place, then `ID.json` and the row, both in one transaction; a store has its copy
-of the
-  JSON before that begins, and the transaction says that it is the one that counts;
-- erase and purge: the sealed key is unlinked first (without it no copy of the file can be read), then the
-audio,
-  then `ID.json` (sound must never outlive the file that says when it must be erased), then the row. A row
-  still
-  `open` after a crash is decided again: see `unfinished`.
+  of the JSON before that begins, and the transaction says that it is the one that counts. A row still `open`
+  after a crash is decided again: see `unfinished`.
 
 **Rotation** seals recordings to other recipients: a new one can listen, one who leaves no longer can. The
 sound stays as it is. What changes: to whom its key in the vault is sealed, and to whom the personal part
@@ -20,10 +15,9 @@ of `ID.json` is. A former recipient who copied both can still listen to that cop
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -124,7 +118,7 @@ class Archive:
             hold=recording.hold or whole_hold((self.told(recording.id) or {}).get("hold")),
         )
         with self.rewriting(closed) as keep, self.store.write():
-            self._require(recording.id, Status.OPEN)
+            require(self.store.recording(recording.id), Status.OPEN)
             keep()
         return closed
 
@@ -159,13 +153,13 @@ class Archive:
         while True:
             row = self.store.recording(id)
             wanted = into(row)
-            _accept(row, Status.CLOSED)
+            require(row, Status.CLOSED)
             try:
                 with self.rewriting(wanted) as keep, self.store.write():
                     row = self.store.recording(id)
                     if into(row) != wanted:
                         raise ChangedMeanwhile(id)
-                    _accept(row, Status.CLOSED)
+                    require(row, Status.CLOSED)
                     also(row)
                     keep()
                     return wanted
@@ -197,17 +191,6 @@ class Archive:
 
             yield keep
 
-    def erase(self, id: str, at: datetime, decision: str | None = None) -> None:
-        """Remove all files, then make the row `erased`, with the decision that led to it. Twice is no error.
-
-        Before calling it, commit the refusal in the receipt: a crash in between is then finished from there.
-        """
-        self._discard(id, Status.ERASED, at, decision)
-
-    def fail(self, id: str, at: datetime) -> None:
-        """The recorder failed: remove all files, then make the row `failed`."""
-        self._discard(id, Status.FAILED, at)
-
     def unfinished(self, damaged: Damaged | None = None) -> list[Recording]:
         """Rows left `open` by an agent that died, newest first; `damaged(id, problem)` is told of the others.
 
@@ -216,7 +199,7 @@ class Archive:
         """
         return self.store.recordings(Selection(status=Status.OPEN), damaged)
 
-    # the purge's steps
+    # what holds it
 
     def hold_of(self, recording: Recording) -> Json | None:
         """What holds a recording: see `holds_of`."""
@@ -240,91 +223,7 @@ class Archive:
                 holds[row.id] = hold
         return holds | dict.fromkeys(self.store.objects.held_of(away), _UNKNOWN)
 
-    def free(self, ids: Sequence[str]) -> list[Recording]:
-        """Those of these recordings that are still there, and that nothing holds; up to a batch."""
-        there = self.store.some_recordings(ids)
-        rows = [there[id] for id in ids if id in there and there[id].purged_at is None]
-        holds = self.holds_of(rows)
-        return [row for row in rows if row.id not in holds]
-
-    def begin_purge(self, id: str) -> bool:
-        """Make the row `purging`; false if it was purged, or put on hold, in the meantime."""
-        return bool(self.begin_purges([id]))
-
-    def begin_purges(self, ids: Sequence[str]) -> list[str]:
-        """Make these rows `purging`, up to a batch; those that nobody has purged, or put on hold, in the
-        meantime."""
-        with self.store.write():
-            free = self.free(ids)
-            going = [row for row in free if row.status in (Status.OPEN, Status.CLOSED)]
-            self.store.keep_many((), [replace(row, status=Status.PURGING) for row in going], ())
-            self.store.objects.remove(row.id for row in free)
-            return [row.id for row in free]
-
-    def remove(self, ids: Iterable[str], *, anyhow: bool = False, here: bool = False) -> dict[str, OSError]:
-        """Remove all files of these recordings durably, keys first; what went wrong, by id.
-
-        `anyhow`: also what is held, for the caller has refused. `here`: what lies on this machine alone.
-        """
-        wrong: dict[str, OSError] = {}
-        ids = [*ids]  # gone through twice
-        for area in (Area.VAULT, Area.RECORDINGS):
-            with self.marks.removing():
-                wrong |= self.files.remove_here(area, ids)
-            if not here:
-                wrong |= self.files.remove_all(area, ids, anyhow=anyhow)
-        return wrong
-
-    def end_purge(self, id: str, at: datetime) -> bool:
-        """The row becomes a tombstone; false if another purge has already done it."""
-        return bool(self.end_purges([id], at))
-
-    def end_purges(self, ids: Sequence[str], at: datetime) -> list[str]:
-        """The rows become tombstones, up to a batch: `purged`, or for one without file `erased` or `failed`
-        as it was; those that no other purge had done."""
-        with self.store.write():
-            there = self.store.some_recordings(ids)
-            rows = [there[id] for id in ids if id in there and there[id].purged_at is None]
-            states = {Status.PURGING: Status.PURGED}
-            ended = [row.tombstone(states.get(row.status, row.status), at) for row in rows]
-            self.store.keep_many((), ended, ())
-            return [row.id for row in ended]
-
-    def forget_caller(self, id: str) -> None:
-        """Remove from the receipt of this call, if there is one, everything that leads to a person."""
-        with self.store.write():
-            try:
-                receipt = self.store.receipt(id)
-            except UnknownId:
-                return
-            self.store.update_receipt(receipt.anonymous())
-
     # steps
-
-    def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
-        """In one transaction: no hold can be placed in between, and an existing one refuses before a file is
-        removed. What lies elsewhere is on its list by then, and is removed after it."""
-        with self.store.write():
-            row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
-            # a tombstone stays as it is, and a refusal is never turned into a mere failure
-            if row.purged_at is None and row.status is not Status.ERASED:
-                self.store.update_recording(
-                    replace(
-                        row,
-                        status=status,
-                        decision=decision or row.decision,
-                        ended_at=row.ended_at or at,
-                        path=None,
-                        bytes=None,
-                        sha256=None,
-                        hold=None,
-                    )
-                )
-            self.store.objects.remove([id], anyhow=True)
-            for error in self.remove([id], here=True).values():
-                raise error
-        for error in self.remove([id], anyhow=True).values():
-            raise error
 
     def _identity(self, id: str) -> tuple[object, ...] | None:
         try:
@@ -360,11 +259,9 @@ class Archive:
             return _open_part(record) | {"sealed": told.get("sealed", {})}
         return record
 
-    def _require(self, id: str, *accepted: Status) -> Recording:
-        return _accept(self.store.recording(id), *accepted)
 
-
-def _accept(recording: Recording, *accepted: Status) -> Recording:
+def require(recording: Recording, *accepted: Status) -> Recording:
+    """The recording. Raises ArchiveError if its status is none of these."""
     if recording.status not in accepted:
         raise ArchiveError("{0}: the recording is {1}", recording.id, recording.status.value)
     return recording

@@ -44,7 +44,7 @@ from typing import BinaryIO
 
 from retention.archive import Archive
 from retention.clock import BACKWARD, FORWARD, ClockReading, Stamped, look, never, resume
-from retention.erase import to_erase
+from retention.erase import fail, to_erase
 from retention.files import (
     Places,
     alone,
@@ -497,8 +497,8 @@ class _Making:
     def _drop(self, id: str) -> None:
         """Whatever was copied of it."""
         self.kept.pop(id, None)
-        for area in Area:
-            self.into.remove(area, id)
+        for error in self.into.erase_here([id]).values():
+            raise error
 
     def _beside(self) -> None:
         """What lies beside the database."""
@@ -773,7 +773,7 @@ def _end(archive: Archive, id: str, now: datetime, found: Settled) -> None:
     """Say in its row that its sound is not here, where its call was on; of any other `verify` says so."""
     try:
         if _was_on(archive, id):
-            archive.fail(id, now)
+            fail(archive, id, now)
             found.unfinished.append(id)
     except (StoreError, ArchiveError, OSError) as error:
         found.failed.append((id, reason_of(error)))

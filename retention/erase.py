@@ -1,17 +1,32 @@
-"""What must go, and how it goes: key, sound, metadata, row; each step can be repeated after a crash.
+"""What must go, and how it goes: one order for all. Each step can be repeated after a crash.
 
-**Refused**, or erased by an operator's key: rows and files, even after a crash (`to_erase`,
-`erase_recording`). The files go, the receipt says so, then the row, then the mark goes. What cannot be
-removed (a read-only folder, a failing disk) is found again by its mark or its rows, and the next process
-tries again. A legal hold keeps what an operator wanted erased; never what the caller refused.
+    mark        `ID.refused`, where a call wants it erased: from then on no file of it gets a name (`marks`)
+    key         without it no copy of the sound can be opened
+    sound       part, what the assembler was making, finished file
+    metadata    which says when the sound must go, so it never goes before it
+    rows        the receipt, then the recording, with which all of it in a store is on the list of what goes
+    store       its objects and all their versions, in the same order (`objects.erase`)
+    mark
 
-**Expired**: recordings are removed a batch at a time (`removing`). Their rows become `purging`, in one
-transaction that looks at what holds them; their keys go, then their sound, then their metadata; their
-rows become tombstones, in one transaction. What could not be removed stays `purging`, and the next purge
-tries again.
+`erase_now` is the one pass over the files of this host: each is looked for where its id says. It waits for
+no database. **Where sound can lie**, and who erases it there: see FORMATS.md.
+
+It is done once its last writer has let go. The tap and the assembler let go with the mark, or had done so
+when the row was closed. A command that writes key or metadata anew does so within a transaction, and so:
+
+- **Refused** in the call, or not closed yet: no hold can keep it. So it goes at once (`erase_now`), whatever
+  the database is at, which on a full disk makes room for the rows; then `erase_rows`. The pass within the
+  transaction of its row finds what a command of another process had been writing anew just then.
+- **Erased by an operator** when it was closed: in the transaction of its row, which a hold refuses.
+- **Expired**: a batch at a time (`erase_expired`). The rows become `purging`, in one transaction that looks
+  at what holds them; then nobody writes to the files any more, and they go; the rows become tombstones.
+
+What cannot be erased now (a read-only folder, a disk or a store that fails) is found by its mark (refused,
+erased), by its row (`purging`) or by the store's list, and is tried again every minute, by each purge and at
+each start (`to_erase`). A legal hold keeps what an operator wanted erased; never what the caller refused.
 
 **Asked for** by a person: one call is deleted before its date, and that is proved (GDPR article 17). What
-is removed: the recording with its key and its metadata, what leads to a person in its row and in the
+goes: the recording with its key and its metadata, what leads to a person in its row and in the
 call's receipt, the text of every analysis. What stays: the exact times, the number that was dialled, how
 the call ended and what was decided, the length and hash of the file, and the line in the trace that says
 who removed it and why. That has no name or number of the caller; but anyone with other records of the
@@ -35,7 +50,7 @@ from errno import EAGAIN
 from functools import cache
 from typing import TypeVar
 
-from retention.archive import Archive, why_held
+from retention.archive import Archive, require, why_held
 from retention.marks import Mark, says_erased
 from retention.recording_files import FileKind
 from retention.records import Access, Receipt, Record, Recording, RuleError, Status, host_of
@@ -126,28 +141,70 @@ def _is_pending(archive: Archive, id: str) -> bool:
     return row is not None and row.status in (Status.OPEN, Status.CLOSED)
 
 
-def erase_recording(archive: Archive, id: str, at: datetime, mark: Mark | None = None) -> None:
-    """Erase a recording: files, receipt and row, and then its mark, if there is one.
+def erase_now(archive: Archive, ids: Iterable[str]) -> dict[str, OSError]:
+    """Erase all that this host has of these recordings, durably, and touch no row; what went wrong, by id."""
+    with archive.marks.erasing():
+        return archive.files.erase_here([*ids])
 
-    If the caller refused, or nothing can hold it yet, its files are removed without waiting for the database:
-    on a full disk this makes room for the rows. Raises UnknownId for a call that the database does not know,
-    whose mark stays: its rows may come later; StoreError, ArchiveError; OSError for a file that cannot be
-    removed; by then the receipt says that it must be.
+
+def erase_files(archive: Archive, ids: Iterable[str], *, anyhow: bool = False) -> dict[str, OSError]:
+    """Erase all that this host has of these recordings, then what a store has; what went wrong, by id.
+
+    `anyhow`: also what the store holds, for the caller has refused. Raises StoreError.
     """
+    ids = [*ids]  # gone through twice
+    return erase_now(archive, ids) | archive.files.erase_stored(ids, anyhow=anyhow)
+
+
+def erase(archive: Archive, id: str, at: datetime, mark: Mark | None = None) -> None:
+    """Erase a recording: what no hold can keep at once, then as `erase_rows`, which says what this raises."""
     mark = mark or archive.marks.read(id)
-    if mark is not None and mark.decision == REFUSED:
-        archive.remove([id], anyhow=True)  # what cannot be removed is tried again below
+    if _no_hold_keeps(archive, id, mark):
+        erase_now(archive, [id])  # what does not go is met again below
+    erase_rows(archive, id, at, mark)
+
+
+def erase_rows(archive: Archive, id: str, at: datetime, mark: Mark | None) -> None:
+    """Have receipt and row say that it is erased, see that it is, and remove its mark, if there is one.
+
+    Raises UnknownId for a call that the database does not know, whose mark stays: its rows may come later;
+    StoreError, ArchiveError; OSError for a file that cannot be erased; by then the receipt says that it must
+    be.
+    """
     try:
         _tell(archive, id, at, mark)
     except UnknownId:
-        _remove(archive, id)
+        _raise(erase_files(archive, [id], anyhow=True))
         raise
-    except StoreError:
-        if not _goes_anyhow(archive, id, mark):
-            raise
-        _remove(archive, id)
-        _tell(archive, id, at, mark)
     archive.marks.remove(id)
+
+
+def erase_row(
+    archive: Archive, id: str, at: datetime, decision: str | None = None, status: Status = Status.ERASED
+) -> None:
+    """Erase what a row names, and have the row say so, with the decision that led to it. Twice is no error.
+
+    In one transaction: no hold can be placed in between, and an existing one refuses before a file is gone.
+    What lies in a store is on its list by then, and goes after it. Before calling it, commit the refusal in
+    the receipt: a crash in between is then finished from there.
+    """
+    with archive.store.write():
+        row = archive.store.recording(id)
+        require(row, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
+        # a tombstone stays as it is, and a refusal is never turned into a mere failure
+        if row.purged_at is None and row.status is not Status.ERASED:
+            erased = replace(
+                row, status=status, decision=decision or row.decision, ended_at=row.ended_at or at
+            )
+            archive.store.update_recording(replace(erased, path=None, bytes=None, sha256=None, hold=None))
+        archive.store.objects.remove([id], anyhow=True)
+        _raise(erase_now(archive, [id]))
+    _raise(archive.files.erase_stored([id], anyhow=True))
+
+
+def fail(archive: Archive, id: str, at: datetime) -> None:
+    """The recorder failed: erase all there is, and have the row say `failed`."""
+    erase_row(archive, id, at, status=Status.FAILED)
 
 
 def _tell(archive: Archive, id: str, at: datetime, mark: Mark | None) -> None:
@@ -175,24 +232,25 @@ def _tell_once(archive: Archive, id: str, at: datetime, mark: Mark | None) -> No
             raise UnknownId("{0}: no such id", id)
     if row is None or row.status in (Status.PURGING, Status.PURGED):
         store.objects.remove([id], anyhow=True)
-        _remove(archive, id)
+        _raise(erase_files(archive, [id], anyhow=True))
     else:
-        archive.erase(id, at, decision)
+        erase_row(archive, id, at, decision)
 
 
-def _remove(archive: Archive, id: str) -> None:
-    for error in archive.remove([id], anyhow=True).values():
-        raise error
-
-
-def _goes_anyhow(archive: Archive, id: str, mark: Mark | None) -> bool:
-    """Whether no hold can keep it: the caller refused, or it was not closed yet. Raises StoreError."""
+def _no_hold_keeps(archive: Archive, id: str, mark: Mark | None) -> bool:
+    """Whether the caller refused, or it was not closed yet. Raises StoreError."""
     if mark is not None and mark.decision == REFUSED:
         return True
     receipt = _known(archive.store.receipt, id)
     if receipt is not None and receipt.decision == REFUSED:
         return True
-    return archive.store.recording(id).status is Status.OPEN
+    row = _known(archive.store.recording, id)
+    return row is None or row.status is Status.OPEN
+
+
+def _raise(wrong: dict[str, OSError]) -> None:
+    for error in wrong.values():
+        raise error
 
 
 def _forbidden(archive: Archive) -> Iterator[str]:
@@ -230,12 +288,12 @@ def _known(find: Callable[[str], Kept], id: str) -> Kept | None:
         return None
 
 
-_IN_FLIGHT = 2  # batches that a store of objects removes, while others are begun and ended
+_IN_FLIGHT = 2  # batches that a store of objects erases, while others are begun and ended
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of the ids that were `asked` for: `wrong` has what could not be removed.
+    """What became of the ids that were `asked` for: `wrong` has what could not be erased.
 
     `left` were purged, or put on hold, in the meantime.
     """
@@ -254,43 +312,76 @@ class _Begun:
     ids: Sequence[str]
 
 
-def removing(
+def erase_expired(
     archive: Archive, batches: Iterable[Sequence[str]], at: datetime, trace: Access | None
 ) -> Iterator[Batch]:
-    """Remove recordings whose time has come, but what is held; `trace` is written down for each, with its id.
+    """Erase recordings whose time has come, but what is held; `trace` is written down for each, with its id.
 
-    A store of objects is slower than a database: while it removes some, others are begun and ended. Raises
+    A store of objects is slower than a database: while it erases some, others are begun and ended. Raises
     StoreError.
     """
     begun = (_Begun(ids, _begun(archive, ids, trace)) for ids in batches)
-    for some, wrong in _removed(archive, begun):
+    for some, wrong in _erased(archive, begun):
         there = frozenset(some.ids)
         yield Batch(
             asked=some.asked,
             left=[id for id in some.asked if id not in there],
             wrong=wrong,
-            ended=archive.end_purges([id for id in some.ids if id not in wrong], at),
+            ended=end_purge(archive, [id for id in some.ids if id not in wrong], at),
         )
 
 
-def finish_purge(archive: Archive, id: str, now: datetime) -> ChainHead:
-    """Remove the files of one recording whose purge has begun, and end it; the entry of the chain about it.
+def erase_begun(archive: Archive, id: str, now: datetime) -> ChainHead:
+    """Erase one recording whose purge has begun, and end that; the entry of the chain about it.
 
-    Raises OSError for what cannot be removed: the next purge tries again; StoreError.
+    Raises OSError for what cannot be erased: the next purge tries again; StoreError.
     """
-    for error in archive.remove([id]).values():
-        raise error
+    _raise(erase_files(archive, [id]))
     with archive.store.write():
-        archive.end_purge(id, now)
+        end_purge(archive, [id], now)
         return archive.store.head()
+
+
+def begin_purge(archive: Archive, ids: Sequence[str]) -> list[str]:
+    """Make these rows `purging`, up to a batch; those that nobody has purged, or put on hold, in the
+    meantime."""
+    with archive.store.write():
+        free = _free(archive, ids)
+        going = [row for row in free if row.status in (Status.OPEN, Status.CLOSED)]
+        archive.store.keep_many((), [replace(row, status=Status.PURGING) for row in going], ())
+        archive.store.objects.remove(row.id for row in free)
+        return [row.id for row in free]
+
+
+def end_purge(archive: Archive, ids: Sequence[str], at: datetime) -> list[str]:
+    """The rows become tombstones, up to a batch: `purged`, or for one without file `erased` or `failed` as it
+    was; those that no other purge had done."""
+    with archive.store.write():
+        rows = _unpurged(archive, ids)
+        states = {Status.PURGING: Status.PURGED}
+        ended = [row.tombstone(states.get(row.status, row.status), at) for row in rows]
+        archive.store.keep_many((), ended, ())
+        return [row.id for row in ended]
+
+
+def _free(archive: Archive, ids: Sequence[str]) -> list[Recording]:
+    """Those of these recordings that are still there, and that nothing holds."""
+    rows = _unpurged(archive, ids)
+    holds = archive.holds_of(rows)
+    return [row for row in rows if row.id not in holds]
+
+
+def _unpurged(archive: Archive, ids: Sequence[str]) -> list[Recording]:
+    there = archive.store.some_recordings(ids)
+    return [there[id] for id in ids if id in there and there[id].purged_at is None]
 
 
 def _begun(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
     try:
         return _begun_rows(archive, ids, trace)
     except NoRoom:
-        with archive.store.write():  # needs no room itself: the removed files make room for the rows
-            archive.remove([row.id for row in archive.free(ids)], here=True)
+        with archive.store.write():  # needs no room itself: the files that go make room for the rows
+            erase_now(archive, [row.id for row in _free(archive, ids)])
             return _begun_rows(archive, ids, trace)
 
 
@@ -298,28 +389,25 @@ def _begun_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> S
     if trace is not None:
         archive.store.expect(len(ids))
     with archive.store.write():
-        began = archive.begin_purges(ids)
+        began = begin_purge(archive, ids)
         if trace is not None:
             archive.store.add_accesses([replace(trace, recording_id=id) for id in began])
     return began
 
 
-def _removed(archive: Archive, begun: Iterable[_Begun]) -> Iterator[tuple[_Begun, dict[str, OSError]]]:
-    """What was begun, each with what could not be removed of it."""
+def _erased(archive: Archive, begun: Iterable[_Begun]) -> Iterator[tuple[_Begun, dict[str, OSError]]]:
+    """What was begun, each with what could not be erased of it."""
     if archive.files.at_once == 1:  # nobody waits for a disk
-        yield from ((some, archive.remove(some.ids)) for some in begun)
+        yield from ((some, erase_files(archive, some.ids)) for some in begun)
         return
     waiting: deque[tuple[_Begun, Future[dict[str, OSError]]]] = deque()
-    with ThreadPoolExecutor(_IN_FLIGHT, "removing") as aside:
+    with ThreadPoolExecutor(_IN_FLIGHT, "erasing") as aside:
         for some in begun:
-            waiting.append((some, aside.submit(archive.remove, some.ids)))
+            waiting.append((some, aside.submit(erase_files, archive, some.ids)))
             if len(waiting) > _IN_FLIGHT:
-                first, removal = waiting.popleft()
-                yield first, removal.result()
-        yield from ((some, removal.result()) for some, removal in waiting)
-
-
-_Found = TypeVar("_Found")
+                first, job = waiting.popleft()
+                yield first, job.result()
+        yield from ((some, job.result()) for some, job in waiting)
 
 
 class NotDeleted(RuleError):
@@ -338,7 +426,7 @@ class KeptCall:
     @classmethod
     def find(cls, store: Rows, id: str) -> "KeptCall":
         """What is kept of this call. Raises UnknownId if there is nothing."""
-        recording, receipt = _found(store.recording, id), _found(store.receipt, id)
+        recording, receipt = _known(store.recording, id), _known(store.receipt, id)
         row = recording or receipt
         if row is None:
             raise UnknownId("{0}: no such id", id)
@@ -372,7 +460,7 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
     """Delete this call now; after a crash the next purge finishes it.
 
     `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file or a
-    key that cannot be removed: the next purge tries again.
+    key that cannot be erased: the next purge tries again.
     """
     store = archive.store
     with store.write():
@@ -383,11 +471,12 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
             raise NotDeleted(reason)
         trace = call.discreet(replace(trace, action="delete", recording_id=id))
         store.add_access(trace)
-        going = call.recording is not None and archive.begin_purge(id)
-        archive.forget_caller(id)
+        going = call.recording is not None and begin_purge(archive, [id])
+        if call.receipt is not None:
+            store.update_receipt(call.receipt.anonymous())
         entry = store.head()
     if going:
-        entry = finish_purge(archive, id, clock())
+        entry = erase_begun(archive, id, clock())
     if problem := store.forget_keys().problem:
         raise OSError(EAGAIN, problem, id)
     return Deletion(
@@ -421,10 +510,3 @@ def _why_not(call: KeptCall, more: bool) -> str | None:
     if recording is None:
         return None if more else "this call has no recording, and its receipt leads to nobody"
     return already_purged(recording) if recording.purged_at is not None and not more else None
-
-
-def _found(find: Callable[[str], _Found], id: str) -> _Found | None:
-    try:
-        return find(id)
-    except UnknownId:
-        return None

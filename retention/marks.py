@@ -190,13 +190,13 @@ class Marks:
 
     @contextmanager
     def naming(self, id: str) -> Iterator[None]:
-        """While a name of it is made: nothing of it is removed. Raises MustGo."""
+        """While a name of it is made: nothing of it is erased. Raises MustGo."""
         with self._names:
             self.refuse(id)
             yield
 
     @contextmanager
-    def removing(self) -> Iterator[None]:
+    def erasing(self) -> Iterator[None]:
         """While names are removed: none is made."""
         with self._names:
             yield

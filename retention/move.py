@@ -168,13 +168,11 @@ def copy_file(source: RecordingFiles, target: RecordingFiles, id: str, kind: Fil
 def remove_gone(source: Archive, target: RecordingFiles) -> int:
     """Remove there what a run before this one has copied, and what has been purged or erased here since; of
     how many recordings. Raises StoreError, OSError."""
-    gone = 0
-    for area in Area:
-        ids = {id for _, id in target.names(area) if id is not None and not _is_closed(source, id)}
-        for error in target.remove_all(area, [*ids]).values():
-            raise error
-        gone += len(ids)
-    return gone
+    there = {id for area in Area for _, id in target.names(area) if id is not None}
+    gone = [id for id in there if not _is_closed(source, id)]
+    for error in (target.erase_here(gone) | target.erase_stored(gone)).values():
+        raise error
+    return len(gone)
 
 
 def unequal(source: Archive, target: RecordingFiles, step: Step) -> Iterator[Unequal]:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retention import erase
 from retention.archive import Archive, whys_held
-from retention.erase import leftovers, removing, to_erase
+from retention.erase import erase, erase_expired, leftovers, to_erase
 from retention.holds import agree
 from retention.marks import ArchiveError
 from retention.recording_files import FileKind
@@ -167,7 +166,7 @@ def purge(
     removed: list[Removal] = []
     done = 0
     there = {gone.id: gone for gone in planned}
-    for batch in removing(archive, breathing(there, over), at or now, by):
+    for batch in erase_expired(archive, breathing(there, over), at or now, by):
         failed += [(id, reason_of(error)) for id, error in batch.wrong.items()]
         removed += _with_copies(store, [there[id] for id in batch.ended])
         held += _held_meanwhile(archive, [there[id] for id in batch.left])
@@ -194,10 +193,10 @@ def purge(
 def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
     """Try again to erase what should be erased by now; ids of what was. Raises StoreError, OSError."""
     erased = []
-    failed += [(id, reason_of(error)) for id, error in archive.files.remove_rest().items()]
+    failed += [(id, reason_of(error)) for id, error in archive.files.erase_listed().items()]
     for id in to_erase(archive, _into(failed)):
         try:
-            erase.erase_recording(archive, id, now)
+            erase(archive, id, now)
             erased.append(id)
         except UnknownId:
             continue  # its rows may come later; its files are gone
@@ -328,7 +327,7 @@ def _tidy(
             left.append(orphan)
             continue
         try:
-            archive.files.remove_name(orphan.name)
+            archive.files.erase_name(orphan.name)
             unlinked.append(orphan)
         except OSError as error:
             stuck.append((orphan.name, reason_of(error)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from retention.archive import Archive, is_nameless, whole_hold
-from retention.erase import erase_recording
+from retention.erase import erase
 from retention.marks import ArchiveError
 from retention.recording_files import FileKind, sha256
 from retention.records import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
@@ -129,7 +129,7 @@ class _Rebuilding:
         """Erase what a mark says must go, whatever else is known of it; the next start removes the mark."""
         for id in self.archive.marks.ids():
             try:
-                erase_recording(self.archive, id, datetime.now(UTC))
+                erase(self.archive, id, datetime.now(UTC))
             except UnknownId:
                 continue
             except (OSError, StoreError, ArchiveError) as error:

@@ -5,8 +5,8 @@ files of this machine are one implementation (`LocalFiles`), objects of a store 
 (`retention.objects`): it uses the same ids and kinds, takes sound from `spool` and gives it back by
 `fetch`.
 
-`archive` decides when a row says what, and in which order files are removed (key, sound, metadata). A
-refusal's mark does not wait for a store and is always a file of this machine: see `marks`.
+`archive` decides when a row says what, `erase` what goes, and when. A refusal's mark does not wait for a
+store and is always a file of this machine: see `marks`.
 
 Of this machine: `ID.flac` is in one folder, `vault/ID.key` in another. Both folders are made (0700) when
 first needed. Nothing is ever written outside them: a name is made of an id, and an id cannot have a `/`.
@@ -14,7 +14,7 @@ first needed. Nothing is ever written outside them: a name is made of an id, and
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,28 +164,23 @@ class RecordingFiles(Protocol):
     def differs(self, id: str, *, held: bool) -> bool:
         """Whether anything of it that is kept elsewhere is not known to be held so."""
 
-    # removal
+    # erasing
 
-    def remove(self, area: Area, id: str) -> bool:
-        """Remove all files of a recording there, its metadata last; whether there was any.
+    def erase_here(self, ids: Sequence[str]) -> dict[str, OSError]:
+        """Erase all files of these recordings on this machine, durably, also unfinished ones; waits for
+        nothing else. Keys first, metadata last. What went wrong, by id."""
 
-        Also removes unfinished ones. A crash of the machine may undo it.
-        """
-
-    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
-        """Remove all files of these recordings there, durably; what went wrong, by id.
+    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> dict[str, OSError]:
+        """Erase all that is kept of these recordings elsewhere, keys first; what went wrong, by id.
 
         `anyhow`: also what is held: a caller has refused.
         """
 
-    def remove_rest(self) -> Mapping[str, OSError]:
-        """Try again what could not be removed elsewhere; what still can't be, by id."""
+    def erase_listed(self) -> dict[str, OSError]:
+        """Try again what could not be erased elsewhere; what still can't be, by id."""
 
-    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
-        """Remove what lies on this machine alone, without waiting for anything else; what went wrong."""
-
-    def remove_name(self, name: str) -> bool:
-        """Remove one of `names`, also a file that is not ours, durably; whether it was still there."""
+    def erase_name(self, name: str) -> bool:
+        """Erase one of `names`, also a file that is not ours, durably; whether it was still there."""
 
 
 def format_of(text: str) -> FileKind:
@@ -214,11 +209,9 @@ FETCHED = ".fetched"
 ROW_KEYS = "rows"
 """The folder in the vault with the keys of rows that hosts share: see `retention.postgres.row_keys`."""
 
-# in the order of removal: sound must never outlive the file that says when it must be erased
-_SUFFIXES = {
-    Area.VAULT: (".key.tmp", ".key"),
-    Area.RECORDINGS: (*(".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json"),),
-}
+# in the order in which they are erased: sound must never outlive the file that says when it must be erased
+_SOUND = (".part", ".sealed.tmp", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav")
+_SUFFIXES = {Area.VAULT: (".key.tmp", ".key"), Area.RECORDINGS: (*_SOUND, ".json.tmp", ".json")}
 _ENDS = {kind: f".{kind}" for kind in FileKind}
 _OURS = {
     Area.VAULT: _SUFFIXES[Area.VAULT],
@@ -335,31 +328,29 @@ class LocalFiles:
     def differs(self, id: str, *, held: bool) -> bool:
         return False
 
-    # removal
+    # erasing
 
-    def remove(self, area: Area, id: str) -> bool:
-        folder, stem = self._folder(area), _checked(id)
-        return files.unlink(folder / f"{stem}{suffix}" for suffix in _SUFFIXES[area])
-
-    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
-        return self.remove_here(area, ids)
-
-    def remove_rest(self) -> Mapping[str, OSError]:
-        return {}
-
-    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
+    def erase_here(self, ids: Sequence[str]) -> dict[str, OSError]:
         wrong: dict[str, OSError] = {}
-        gone = False
-        for id in ids:
-            try:
-                gone |= self.remove(area, id)
-            except OSError as error:
-                wrong[id] = error
-        if gone:
-            files.sync_folder(self._folder(area))
+        for area in (Area.VAULT, Area.RECORDINGS):
+            gone = False
+            for id in ids:
+                paths = [self._folder(area) / f"{_checked(id)}{suffix}" for suffix in _SUFFIXES[area]]
+                try:
+                    gone |= files.unlink(paths)
+                except OSError as error:
+                    wrong[id] = error
+            if gone:
+                files.sync_folder(self._folder(area))
         return wrong
 
-    def remove_name(self, name: str) -> bool:
+    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> dict[str, OSError]:
+        return {}
+
+    def erase_listed(self) -> dict[str, OSError]:
+        return {}
+
+    def erase_name(self, name: str) -> bool:
         path = self._named(name)
         gone = files.unlink([path])
         if gone:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from retention.archive import Archive
-from retention.erase import finish_purge
+from retention.erase import begin_purge, erase_begun
 from retention.marks import Marks
 from retention.recording_files import FileKind, LocalFiles, format_of
 from retention.records import Notice, Pause, Receipt, Recording, due_date, new_id
@@ -120,9 +120,9 @@ def keep_by(archive: Archive, row: Recording, kind: FileKind, sound: bytes = SOU
 
 def remove(archive: Archive, id: str, now: datetime) -> bool:
     """Purge one recording, due or not; false if it is on hold, or already purged."""
-    began = archive.begin_purge(id)
+    began = bool(begin_purge(archive, [id]))
     if began:
-        finish_purge(archive, id, now)
+        erase_begun(archive, id, now)
     return began
 
 

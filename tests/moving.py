@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from retention.archive import Archive
+from retention.erase import erase_row
 from retention.files import Places
 from retention.move import Arriving, Done, MoveTarget, Progress, move
 from retention.recording_files import FileKind, LocalFiles
@@ -24,7 +25,7 @@ def settled(folder: Path) -> Archive:
     """Rows of every kind and state but those of a call that is on; one recording is sealed."""
     kept = lived_in(folder)
     for row in kept.unfinished():
-        kept.erase(row.id, START)
+        erase_row(kept, row.id, START)
     sealed = recording(6)
     kept.vault.create(sealed.id, [ANN.public])
     keep_by(kept, sealed, FileKind.SEALED, b"sealed sound")

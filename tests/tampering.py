@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from retention.archive import Archive
+from retention.erase import erase_row, fail
 from retention.purge import Terms, purge
 from retention.records import Access, Approval, Event, Note, Recording, Sum
 from retention.rows.chain import ENTRY, GENESIS, ChainEntry, link
@@ -35,10 +36,10 @@ def lived_in(folder: Path) -> Archive:
         receipt(third, events=(event,), keyword="je refuse", confidence=1, notice_played_ms=12000)
     )
     kept.open(recording(3)).write_bytes(b"in a call")
-    for number, end in ((4, kept.erase), (5, kept.fail)):
+    for number, end in ((4, erase_row), (5, fail)):
         ended = recording(number)
         kept.open(ended)
-        end(ended.id, START)
+        end(kept, ended.id, START)
     kept.store.add_access(use_of(first))
     by_login = replace(use_of(first), login="a.roux", via="web", system_user=None)
     kept.store.add_access(replace(by_login, action="export", reference="2026/7", detail="both to x"))

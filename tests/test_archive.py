@@ -9,6 +9,7 @@ import pytest
 
 from retention import files
 from retention.archive import Archive
+from retention.erase import begin_purge, end_purge, erase_files, erase_row, fail
 from retention.marks import ArchiveError
 from retention.recording_files import FileKind
 from retention.records import Recording, Status
@@ -62,7 +63,7 @@ def test_closing_needs_the_file(kept: Archive) -> None:
 def test_a_refusal_wins_over_the_close(kept: Archive) -> None:
     row = recording()
     kept.open(row)
-    kept.erase(row.id, LATER)
+    erase_row(kept, row.id, LATER)
     Paths(kept).final(row.id, "flac").write_bytes(SOUND)
     with pytest.raises(ArchiveError, match="is erased"):
         kept.close(row)
@@ -76,8 +77,8 @@ def test_erasing_at_any_moment_leaves_no_file(kept: Archive) -> None:
     kept.open(written).write_bytes(SOUND)
     keep(kept, finished)
     for row in (early, written, finished):
-        kept.erase(row.id, LATER)
-        kept.erase(row.id, LATER)
+        erase_row(kept, row.id, LATER)
+        erase_row(kept, row.id, LATER)
         erased = kept.store.recording(row.id)
         assert (erased.status, erased.path, erased.sha256) == (Status.ERASED, None, None)
         assert erased.ended_at == LATER
@@ -93,9 +94,9 @@ def test_an_erasure_that_cannot_unlink_stays_open(kept: Archive, monkeypatch: py
 
     with monkeypatch.context() as patch, pytest.raises(PermissionError):
         patch.setattr(Path, "unlink", broken)
-        kept.erase(row.id, LATER)
+        erase_row(kept, row.id, LATER)
     assert kept.unfinished() == [row]
-    kept.erase(row.id, LATER)
+    erase_row(kept, row.id, LATER)
     assert names(kept) == []
 
 
@@ -108,8 +109,8 @@ def test_a_hold_refuses_an_erasure_before_a_file_is_gone(kept: Archive, decision
     kept.change(replace(row, hold=HOLD))
     before = names(kept)
     actions: tuple[Callable[[], object], ...] = (
-        lambda: kept.erase(row.id, LATER, decision),
-        lambda: kept.fail(row.id, LATER),
+        lambda: erase_row(kept, row.id, LATER, decision),
+        lambda: fail(kept, row.id, LATER),
     )
     for action in actions:
         with pytest.raises(StoreError, match="on hold"):
@@ -123,21 +124,21 @@ def test_a_refusal_ends_a_hold(kept: Archive) -> None:
     row = keep(kept, recording())
     kept.change(replace(row, hold=HOLD))
     kept.store.update_receipt(replace(receipt(row), decision="refused"))
-    kept.erase(row.id, LATER, "refused")
+    erase_row(kept, row.id, LATER, "refused")
     assert names(kept) == []
     erased = kept.store.recording(row.id)
     assert (erased.status, erased.hold, erased.decision) == (Status.ERASED, None, "refused")
-    assert kept.begin_purge(row.id)
+    assert begin_purge(kept, [row.id])
 
 
 def test_a_failure_leaves_no_file_and_never_hides_a_refusal(kept: Archive) -> None:
     row, refused = recording(0), recording(1)
     kept.open(row).write_bytes(SOUND)
-    kept.fail(row.id, LATER)
+    fail(kept, row.id, LATER)
     assert kept.store.recording(row.id).status is Status.FAILED
     kept.open(refused)
-    kept.erase(refused.id, LATER)
-    kept.fail(refused.id, LATER)
+    erase_row(kept, refused.id, LATER)
+    fail(kept, refused.id, LATER)
     assert kept.store.recording(refused.id).status is Status.ERASED
     assert names(kept) == []
 
@@ -203,7 +204,7 @@ def test_only_what_is_closed_changes(kept: Archive) -> None:
 @pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
 def test_no_name_leads_out_of_the_directory(kept: Archive, id: str) -> None:
     on_disk = Paths(kept)
-    for action in (on_disk.part, on_disk.metadata, on_disk.file, lambda id: kept.remove([id])):
+    for action in (on_disk.part, on_disk.metadata, on_disk.file, lambda id: erase_files(kept, [id])):
         with pytest.raises(ArchiveError, match="not the id"):
             action(id)
     with pytest.raises(ArchiveError):
@@ -249,7 +250,7 @@ def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
     Paths(kept).vault.mkdir(exist_ok=True)
     for row in rows:
         Paths(kept).key(row.id).write_bytes(b"key")
-    assert kept.remove(row.id for row in rows) == {}
+    assert erase_files(kept, (row.id for row in rows)) == {}
     assert [Paths(kept).file(row.id) for row in rows] == [None, None]
     assert not any(Paths(kept).key(row.id).exists() for row in rows)
 
@@ -258,13 +259,13 @@ def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
 def test_a_damaged_hold_in_the_metadata_alone_holds_all_the_same(kept: Archive, hold: object) -> None:
     row = keep(kept, recording())
     Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": hold}))
-    assert not kept.begin_purge(row.id) and kept.store.recording(row.id) == row
+    assert not begin_purge(kept, [row.id]) and kept.store.recording(row.id) == row
 
 
 def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
     row = keep(kept, recording())
-    assert kept.begin_purge(row.id) and kept.begin_purge(row.id)
-    kept.remove([row.id])
-    assert kept.end_purge(row.id, LATER)
-    assert not kept.end_purge(row.id, LATER) and not kept.begin_purge(row.id)
+    assert begin_purge(kept, [row.id]) and begin_purge(kept, [row.id])
+    erase_files(kept, [row.id])
+    assert end_purge(kept, [row.id], LATER)
+    assert not end_purge(kept, [row.id], LATER) and not begin_purge(kept, [row.id])
     assert kept.store.recording(row.id).status is Status.PURGED

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from retention import erase
 from retention.accounts.file import FileAccounts
 from retention.archive import Archive
 from retention.backup import (
@@ -37,6 +36,7 @@ from retention.backup import (
     settle,
 )
 from retention.clock import ClockReading
+from retention.erase import erase, erase_files
 from retention.files import Places
 from retention.marks import Mark, Marks
 from retention.purge import Terms
@@ -101,7 +101,7 @@ def sealed(archive: Archive, row: Recording) -> Recording:
 def refuse(archive: Archive, id: str) -> None:
     """As an erasure begins: the mark, then key and sound go. Its rows come later."""
     os.close(archive.marks.make(Mark(id=id, at=NOW)))
-    archive.remove([id])
+    erase_files(archive, [id])
 
 
 def ids(archive: Archive, status: Status = Status.CLOSED) -> set[str]:
@@ -243,7 +243,7 @@ def test_sound_that_has_expired_is_not_even_copied(
 
 def finish_refusal(archive: Archive, row: Recording) -> None:
     refuse(archive, row.id)
-    erase.erase_recording(archive, row.id, NOW)
+    erase(archive, row.id, NOW)
 
 
 CHANGES: dict[str, Callable[[Archive, Recording], object]] = {

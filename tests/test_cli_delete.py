@@ -231,7 +231,7 @@ def test_what_a_crash_left_is_finished_by_the_next_purge(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("retention.archive.Archive.remove", dies)
+        patch.setattr("retention.erase.erase_files", dies)
         assert office.run("delete", row.id, *SAID).code == 1
     assert Paths(office.archive).file(row.id) is not None and last(office, row.id).action == "delete"
     assert office.run("purge").code == 0

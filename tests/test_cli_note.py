@@ -219,7 +219,7 @@ def test_what_is_on_hold_keeps_its_audio(office: Office) -> None:
     assert "nothing needs the audio any more: see `delete`" in office.run("release", row.id, "--by", "A").out
 
 
-@pytest.mark.parametrize("step", ["add_note", "add_access", "remove", "end_purge"])
+@pytest.mark.parametrize("step", ["add_note", "add_access", "erase_files", "end_purge"])
 def test_a_crash_erases_nothing_that_has_no_note(
     office: Office, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -231,7 +231,7 @@ def test_a_crash_erases_nothing_that_has_no_note(
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    where = "retention.sqlite.Store" if step.startswith("add") else "retention.archive.Archive"
+    where = "retention.sqlite.Store" if step.startswith("add") else "retention.erase"
     with monkeypatch.context() as patch:
         patch.setattr(f"{where}.{step}", dies)
         assert office.run(*note(office, row.id)).code == 1

@@ -1,6 +1,7 @@
 """What must go and has not: found by its mark or by its rows, and tried again until it is gone."""
 
 import sqlite3
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from retention import reserve
+from retention import files, reserve
 from retention.archive import Archive
-from retention.erase import allows, erase_recording, stuck, to_erase
+from retention.erase import allows, delete, erase, fail, stuck, to_erase
 from retention.holds import place
 from retention.marks import ERASED, Mark
 from retention.purge import Terms, preview, purge
 from retention.rebuild import rebuild
-from retention.records import Access, Event, Hold, Receipt, Recording, Status
+from retention.records import Access, Event, Hold, Receipt, Recording, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
 from retention.vault import Identity
 from retention.verify import verify
@@ -28,6 +29,7 @@ from tests.read_only import read_only
 DATABASES = BOTH
 
 ANN = Identity(bytes([1]) * 32, "Ann")
+LATE = due_date(START, "2 years")
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 BY = Access(at=START, action="", by="A. Roux")
 HOLD = Hold(ground="criminal", reference="7", by="A", approved_by="B", review="2030-01-01")
@@ -79,7 +81,7 @@ def test_what_must_go_is_found_by_its_mark_and_by_its_rows(archive: Archive) -> 
     must_go = [marked, open_, closed, taken_back]
     assert to_erase(archive) == stuck(archive) == [row.id for row in must_go]
     for row in must_go:
-        erase_recording(archive, row.id, START)
+        erase(archive, row.id, START)
     assert to_erase(archive) == []
     for row in must_go:
         assert (left(archive, row), archive.store.recording(row.id).status) == ([], Status.ERASED)
@@ -92,7 +94,7 @@ def test_what_must_go_is_found_by_its_mark_and_by_its_rows(archive: Archive) -> 
 def test_a_mark_is_believed_whatever_the_rows_say(archive: Archive) -> None:
     row = begun(archive)
     mark(archive, row, **REFUSED, phase="call", dtmf_method="info")
-    erase_recording(archive, row.id, START)
+    erase(archive, row.id, START)
     told = archive.store.receipt(row.id)
     assert (told.decision, told.decided_by, told.phase, told.dtmf_method) == (
         "refused",
@@ -114,9 +116,9 @@ def test_a_mark_outlives_rows_that_cannot_be_written(
     with monkeypatch.context() as patch:
         fill(patch, lambda: True)
         with pytest.raises(StoreError):
-            erase_recording(archive, row.id, START)
+            erase(archive, row.id, START)
     assert left(archive, row) == ["refused"] and to_erase(archive) == [row.id]
-    erase_recording(archive, row.id, START)
+    erase(archive, row.id, START)
     assert left(archive, row) == [] and archive.store.receipt(row.id).decision == "refused"
 
 
@@ -127,11 +129,11 @@ def test_a_mark_of_a_call_that_the_database_does_not_know_stays(archive: Archive
     Paths(archive).part(row.id).write_bytes(SOUND)
     mark(archive, row, **REFUSED)
     with pytest.raises(UnknownId):
-        erase_recording(archive, row.id, START)
+        erase(archive, row.id, START)
     assert left(archive, row) == ["refused"]
     assert purge(archive, START, TERMS).failed == ()
     archive.store.add_receipt(receipt(row))
-    erase_recording(archive, row.id, START)
+    erase(archive, row.id, START)
     assert left(archive, row) == [] and archive.store.receipt(row.id).decision == "refused"
 
 
@@ -139,7 +141,7 @@ def test_a_mark_of_what_was_purged_since_goes(archive: Archive) -> None:
     row = keep(archive, recording())
     kept.remove(archive, row.id, START)
     mark(archive, row, **REFUSED)
-    erase_recording(archive, row.id, START)
+    erase(archive, row.id, START)
     assert archive.store.recording(row.id).status is Status.PURGED and left(archive, row) == []
 
 
@@ -152,12 +154,12 @@ def test_a_hold_keeps_what_an_operator_had_erased_and_never_what_the_caller_refu
     mark(archive, row, **told)
     if told is REFUSED:
         assert to_erase(archive) == [row.id]
-        erase_recording(archive, row.id, START)
+        erase(archive, row.id, START)
         assert (left(archive, row), archive.store.recording(row.id).status) == ([], Status.ERASED)
         return
     assert to_erase(archive) == []
     with pytest.raises(StoreError, match="on hold"):
-        erase_recording(archive, row.id, START)
+        erase(archive, row.id, START)
     assert left(archive, row) == ["flac", "json", "refused"]
     assert archive.store.recording(row.id).status is Status.CLOSED
 
@@ -170,6 +172,50 @@ def test_a_row_that_cannot_be_read_is_told_and_hides_no_other(archive: Archive, 
     told: list[str] = []
     assert to_erase(archive, lambda id, problem: told.append(id)) == [other.id]
     assert told == [bad.id]
+
+
+# --- one pass ---
+
+
+def refused(archive: Archive, id: str) -> None:
+    mark(archive, archive.store.recording(id), **REFUSED)
+    erase(archive, id, START)
+
+
+def stopped(archive: Archive, id: str) -> None:
+    mark(archive, archive.store.recording(id), **STOPPED)
+    erase(archive, id, START)
+
+
+PASSES: dict[Callable[[Archive, str], object], int] = {
+    refused: 2,  # at once, and within the transaction of its row: then no other process writes to it
+    stopped: 1,
+    lambda archive, id: purge(archive, LATE, TERMS): 1,
+    lambda archive, id: delete(archive, id, BY, lambda: START): 1,
+    lambda archive, id: fail(archive, id, START): 1,
+}
+
+
+@pytest.mark.parametrize("asked", PASSES, ids=["refused", "stopped", "purge", "delete", "fail"])
+def test_each_file_is_looked_for_once(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, asked: Callable[[Archive, str], object]
+) -> None:
+    """Its key first, its metadata last."""
+    row = keep(archive, recording())
+    archive.vault.create(row.id, [ANN.public])
+    looked: list[str] = []
+    unlink = files.unlink
+
+    def watched(paths: Iterable[Path]) -> bool:
+        paths = [*paths]
+        looked.extend(path.suffix for path in paths)
+        return unlink(paths)
+
+    monkeypatch.setattr(files, "unlink", watched)
+    asked(archive, row.id)
+    found = [suffix for suffix in looked if suffix not in (".tmp", ".refused")]
+    assert found == PASSES[asked] * [".key", ".part", ".sealed", ".flac", ".wav", ".json"]
+    assert left(archive, row) == []
 
 
 # --- what does not go ---
@@ -199,7 +245,7 @@ def test_what_goes_while_we_look_is_not_told(archive: Archive, monkeypatch: pyte
     row = begun(archive, **REFUSED)
 
     def meanwhile(_: float) -> None:
-        erase_recording(archive, row.id, START)
+        erase(archive, row.id, START)
 
     monkeypatch.setattr("retention.reserve.time.sleep", meanwhile)
     assert stuck(archive) == []

@@ -11,7 +11,7 @@ import pytest
 
 from retention import files
 from retention.archive import Archive
-from retention.erase import NotDeleted, delete
+from retention.erase import NotDeleted, begin_purge, delete, end_purge, erase_row, fail
 from retention.holds import (
     HoldError,
     holds,
@@ -127,7 +127,7 @@ def test_nothing_removes_what_is_held(kept: Archive) -> None:
     before = kept.store.recording(row.id)
     with pytest.raises(NotDeleted, match="on hold"):
         delete(kept, row.id, BY, lambda: START)
-    assert not kept.begin_purge(row.id)
+    assert not begin_purge(kept, [row.id])
     assert not file_note(kept, row.id, "a good call", BY, "1 year", erase=True).erased
     for status in (Status.PURGING, Status.PURGED, Status.ERASED, Status.FAILED, Status.OPEN):
         with pytest.raises(StoreError, match="the recording is on hold"):
@@ -143,7 +143,7 @@ def test_a_refusal_came_first(kept: Archive) -> None:
     row = keep(kept, recording())
     place(kept, row.id, HOLD, BY)
     kept.store.update_receipt(receipt(row, decision="refused"))
-    kept.erase(row.id, START, "refused")
+    erase_row(kept, row.id, START, "refused")
     assert Paths(kept).file(row.id) is None and holds(kept.store) == []
 
 
@@ -172,11 +172,11 @@ def test_the_database_itself_replaces_no_row(kept: Archive) -> None:
     ("end", "why"),
     [
         (lambda kept, id: None, "the call is still in progress"),
-        (lambda kept, id: kept.erase(id, START), "it was erased during the call"),
-        (lambda kept, id: kept.fail(id, START), "the recorder failed, nothing was kept"),
-        (lambda kept, id: kept.begin_purge(id), "it is already purging"),
+        (lambda kept, id: erase_row(kept, id, START), "it was erased during the call"),
+        (lambda kept, id: fail(kept, id, START), "the recorder failed, nothing was kept"),
+        (lambda kept, id: begin_purge(kept, [id]), "it is already purging"),
         (
-            lambda kept, id: kept.begin_purge(id) and kept.end_purge(id, START),
+            lambda kept, id: begin_purge(kept, [id]) and end_purge(kept, [id], START),
             "it is already purged (2026-11-24",
         ),
     ],

@@ -29,11 +29,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from retention.archive import Archive
-from retention.erase import NotDeleted, delete
+from retention.erase import NotDeleted, delete, erase_files, erase_row, fail
 from retention.holds import HoldError, place, release
 from retention.marks import ArchiveError, Mark
 from retention.purge import Terms, erase_pending, overdue, preview, purge
+from retention.recording_files import LocalFiles
 from retention.records import Access, Hold, Note, Recording, Status, due_date
 from retention.reserve import Reserve, take_in
 from retention.rows import pages
@@ -171,9 +171,9 @@ class Keeping(RuleBasedStateMachine):
 
         def erase() -> None:
             if how == "failed":
-                self.archive.fail(id, self.now)
+                fail(self.archive, id, self.now)
             else:
-                self.archive.erase(id, self.now, how)
+                erase_row(self.archive, id, self.now, how)
 
         if call.status in (Status.PURGING, Status.PURGED):
             with pytest.raises(ArchiveError):
@@ -301,7 +301,7 @@ class Keeping(RuleBasedStateMachine):
         self.archive.marks.sync(self.archive.marks.make(Mark.of(told, self.now)))
         self.marked[id] = decision
         if decision == "refused":
-            self.archive.remove([id])
+            erase_files(self.archive, [id])
 
     @rule()
     def what_is_marked_goes(self) -> None:
@@ -445,7 +445,7 @@ class Keeping(RuleBasedStateMachine):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "unlink", stepping(os.unlink))
-            patch.setattr(Archive, "remove", stepping(Archive.remove))
+            patch.setattr(LocalFiles, "erase_here", stepping(LocalFiles.erase_here))
             patch.setattr(Store, "write", stepping(Store.write))
             patch.setattr(Store, "_export", stepping(Store._export))
             with suppress(Killed):

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from retention.archive import Archive
-from retention.erase import NotDeleted, delete, erase_recording
+from retention.erase import NotDeleted, delete, erase, erase_row
 from retention.holds import HoldError, place, release
 from retention.marks import Mark
 from retention.purge import Terms, purge
@@ -95,14 +95,14 @@ def by_note(archive: Archive) -> None:
 
 
 def by_erasure(archive: Archive) -> None:
-    archive.erase(SEALED.id, START, "not_allowed")
+    erase_row(archive, SEALED.id, START, "not_allowed")
 
 
 def by_refusal(archive: Archive) -> None:
     """In the call: the mark first, then all that it asks for."""
     mark = Mark.of(receipt(SEALED, decision="refused", decided_by="dtmf"), START)
     archive.marks.sync(archive.marks.make(mark))
-    erase_recording(archive, SEALED.id, START)
+    erase(archive, SEALED.id, START)
 
 
 def by_reserve(archive: Archive) -> None:
@@ -283,7 +283,7 @@ def test_in_a_crowd_of_writers(tmp_path: Path) -> None:
         assert opened.store.recording(id).status is Status.CLOSED
         assert opened.store.receipt(id).ended_at is not None and Paths(opened).file(id) is not None
     for row in opened.unfinished():
-        opened.erase(row.id, START)
+        erase_row(opened, row.id, START)
     found = verify(opened)
     assert found.problems == [] and found.lost == []
     opened.store.close()

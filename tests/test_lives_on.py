@@ -13,7 +13,7 @@ import pytest
 from media.recording.assemble import read_sound
 from media.recording.tap import Tap
 from retention.archive import Archive
-from retention.erase import replaced
+from retention.erase import erase_files, replaced
 from retention.journal import Journal
 from retention.objects.bucket import object_name, piece_name
 from retention.objects.object_files import ObjectFiles, forget_gathered
@@ -212,7 +212,7 @@ def test_a_host_of_which_only_the_key_was_up_has_its_recording_all_the_same(
     LostHosts(hosts.shared, ReachedRecordings(hosts.b, "flac", hosts.b.files.gather), "b").complete()
     assert hosts.shared.recording(row.id).status is Status.FAILED
     if removed == "by others":
-        assert hosts.b.remove([row.id]) == {}
+        assert erase_files(hosts.b, [row.id]) == {}
     hosts.recorder.keep(tap, row, CLOSING)
     hosts.recorder.keep_receipt(receipt(row))
     settle(hosts.recorder)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from retention import recording_files
 from retention.marks import ArchiveError
 from retention.recording_files import (
     FORMATS,
@@ -49,7 +50,7 @@ def test_each_kind_has_a_name_of_its_own(files: LocalFiles, tmp_path: Path) -> N
 def test_no_folder_is_nothing_there(files: LocalFiles) -> None:
     assert files.names(Area.RECORDINGS) == files.names(Area.VAULT) == []
     assert files.finished(ID) is None and not has_metadata(files)
-    assert not files.remove(Area.RECORDINGS, ID)
+    assert files.erase_here([ID]) == {}
 
 
 def test_of_whom_a_name_is(files: LocalFiles) -> None:
@@ -73,15 +74,14 @@ def test_what_is_no_id_leads_nowhere(files: LocalFiles, id: str) -> None:
                 action(id, kind)
         with pytest.raises(ArchiveError, match="not the id"):
             files.write(id, kind, b"")
-    for area in Area:
-        with pytest.raises(ArchiveError, match="not the id"):
-            files.remove(area, id)
+    with pytest.raises(ArchiveError, match="not the id"):
+        files.erase_here([id])
     assert not files.recordings.exists() and not files.vault.exists()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "vault/", "vault/..", "../x", "/etc/passwd", "a/b"])
 def test_what_is_no_name_is_not_removed(files: LocalFiles, name: str) -> None:
-    for action in (files.remove_name, files.is_there):
+    for action in (files.erase_name, files.is_there):
         with pytest.raises(ArchiveError, match="not a name among the recordings"):
             action(name)
 
@@ -147,20 +147,27 @@ def test_metadata_tells_that_there_was_a_database(files: LocalFiles) -> None:
     assert has_metadata(files)
 
 
-# --- removal ---
+# --- erasing ---
 
 
 def test_all_of_one_goes_and_nothing_of_another(files: LocalFiles) -> None:
     for id in (ID, OTHER):
         write_all(files, id)
-        for name in (f"{id}.flac.tmp", f"{id}.wav.tmp", f"{id}.json.tmp", f"{id}.refused"):
+        for name in (*(f"{id}.{kind}.tmp" for kind in (*FORMATS, FileKind.METADATA)), f"{id}.refused"):
             (files.recordings / name).touch()
         (files.vault / f"{id}.key.tmp").touch()
-    assert files.remove(Area.VAULT, ID) and files.remove(Area.RECORDINGS, ID)
-    assert not files.remove(Area.VAULT, ID) and not files.remove(Area.RECORDINGS, ID)
+    assert files.erase_here([ID]) == files.erase_here([ID]) == {}
     left = [*files.names(Area.VAULT), *files.names(Area.RECORDINGS)]
     assert [name for name, id in left if id == ID] == [f"{ID}.refused"]  # the mark is for its own end
-    assert len(left) == len(FileKind) + 4 + 1 + 1
+    assert len(left) == len(FileKind) + 5 + 1 + 1
+
+
+def test_each_file_that_goes_stands_in_the_table_of_where_sound_can_lie() -> None:
+    formats = (Path(recording_files.__file__).parent / "FORMATS.md").read_text(encoding="utf-8")
+    told = formats.partition("### Where sound can lie")[2]
+    assert [
+        end for ends in recording_files._SUFFIXES.values() for end in ends if f"`ID{end}`" not in told
+    ] == []
 
 
 def test_the_metadata_goes_last(files: LocalFiles) -> None:
@@ -168,8 +175,7 @@ def test_the_metadata_goes_last(files: LocalFiles) -> None:
     write_all(files)
     files.path(ID, FileKind.WAV).unlink()
     files.path(ID, FileKind.WAV).mkdir()
-    with pytest.raises(OSError, match=r"wav"):
-        files.remove(Area.RECORDINGS, ID)
+    assert [*files.erase_here([ID])] == [ID]
     assert files.exists(ID, FileKind.METADATA) and not files.exists(ID, FileKind.FLAC)
 
 
@@ -177,6 +183,6 @@ def test_one_name_goes(files: LocalFiles) -> None:
     write_all(files)
     (files.recordings / "notes.txt").touch()
     for name in ("notes.txt", f"{ID}.flac", f"vault/{ID}.key"):
-        assert files.is_there(name) and files.remove_name(name)
-        assert not files.is_there(name) and not files.remove_name(name)
+        assert files.is_there(name) and files.erase_name(name)
+        assert not files.is_there(name) and not files.erase_name(name)
     assert not files.exists(ID, FileKind.KEY) and files.exists(ID, FileKind.SEALED)

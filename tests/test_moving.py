@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from retention.archive import Archive
+from retention.erase import begin_purge, erase_row
 from retention.files import Moved, Places, read_moved
 from retention.marks import Mark
 from retention.move import MoveError, move
@@ -124,7 +125,7 @@ def test_what_must_be_erased_keeps_it_from_moving(here: Archive, tmp_path: Path)
 
 
 def test_what_is_half_purged_keeps_it_from_moving(here: Archive, tmp_path: Path) -> None:
-    assert here.begin_purge(keep(here, recording(9)).id)
+    assert begin_purge(here, [keep(here, recording(9)).id])
     with pytest.raises(MoveError, match=r"recordings are half purged \(1\)"):
         moved(here, tmp_path / "there")
 
@@ -215,7 +216,7 @@ def test_rows_that_came_since_it_was_killed_come_too(here: Archive, tmp_path: Pa
     assert (tmp_path / "there" / "recordings" / f"{gone.id}.flac").exists()
     (tmp_path / "here" / "retention.moved").unlink()
     new = keep(here, recording(9))
-    here.erase(gone.id, NOW)
+    erase_row(here, gone.id, NOW)
     before = entries(tmp_path / "here" / "retention.db")
     moved(here, tmp_path / "there")
     assert entries(tmp_path / "there" / "retention.db")[:-1] == before

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from retention.archive import Archive
-from retention.erase import delete
+from retention.erase import delete, erase_row, fail
 from retention.holds import place, release
 from retention.purge import Terms, purge
 from retention.records import Access, Event, Hold, Recording, due_date
@@ -110,11 +110,11 @@ def kept(
     kept = archive(tmp_path)
     for call in range(CALLS):
         live(kept, call, sealed=request.param == "sealed")
-    for call, end in ((CALLS, kept.erase), (CALLS + 1, kept.fail)):
+    for call, end in ((CALLS, erase_row), (CALLS + 1, fail)):
         row = recording(call, caller=number_of(call), operator=f"sip:{name_of(call)}@pbx.example.net")
         kept.store.add_receipt(receipt(row))
         kept.open(row).write_bytes(SOUND)
-        end(row.id, START)
+        end(kept, row.id, START)
     yield kept
     assert verify(kept).problems == []
     kept.store.close()

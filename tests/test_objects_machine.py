@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from retention.archive import Archive
-from retention.erase import erase_recording
+from retention.erase import erase, erase_files
 from retention.holds import HoldError, place, release
 from retention.marks import ArchiveError, Mark, Marks
 from retention.objects.erase import Refusals
@@ -120,10 +120,10 @@ class Objects(RuleBasedStateMachine):
         told = replace(self.store.receipt(call.id), decision="refused")
         self.ours.marks.sync(self.ours.marks.make(Mark.of(told, self.now())))
         if step >= 1:
-            self.ours.remove([call.id], anyhow=True)
+            erase_files(self.ours, [call.id], anyhow=True)
         if step >= 2:
             self.store.update_receipt(told)
-            erase_recording(self.ours, call.id, self.now())
+            erase(self.ours, call.id, self.now())
 
     @rule(weather=WEATHER)
     def uploads_turn(self, weather: list[str]) -> None:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from retention.erase import erase_row
 from retention.recording_files import FileKind
 from retention.vault import Identity
 from retention.verify import orphans
@@ -20,7 +21,7 @@ def test_nothing_to_say_of_a_healthy_archive(tmp_path: Path) -> None:
     kept.open(recording(1)).write_bytes(SOUND)
     erased = recording(2)
     kept.open(erased)
-    kept.erase(erased.id, START)
+    erase_row(kept, erased.id, START)
     assert problems(tmp_path) == {}
 
 
@@ -50,7 +51,7 @@ def test_both_directions(tmp_path: Path) -> None:
     silent, bare, erased, untidy = (keep(kept, recording(n)) for n in range(4))
     Paths(kept).final(silent.id, "flac").unlink()
     Paths(kept).metadata(bare.id).unlink()
-    kept.erase(erased.id, START)
+    erase_row(kept, erased.id, START)
     Paths(kept).final(erased.id, "flac").write_bytes(SOUND)
     Paths(kept).part(untidy.id).write_bytes(SOUND)
     Paths(kept).part("stranger").write_bytes(SOUND)

@@ -13,6 +13,7 @@ import pytest
 from media.recording.assemble import read_sound
 from media.recording.tap import Tap
 from retention.archive import Archive
+from retention.erase import erase_files
 from retention.holds import agree, place, release
 from retention.marks import Mark
 from retention.objects.bucket import object_name, piece_name
@@ -403,7 +404,7 @@ def test_what_is_held_though_its_row_is_not_is_told_of_and_stays(
     row = kept(side)
     archive = side.through()
     archive.files.hold(row.id, held=True)  # and a crash before the row said so
-    assert set(archive.remove([row.id])) == {row.id} and len(names_in(objects, bucket)) == 3
+    assert set(erase_files(archive, [row.id])) == {row.id} and len(names_in(objects, bucket)) == 3
     assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
     assert len(names_in(objects, bucket)) == 3 and agree(archive) == []  # that purge has seen to it
     assert [gone.id for gone in purge(archive, LATE, TERMS).removed] == [row.id]

@@ -19,6 +19,7 @@ import pytest
 
 from media.recording.tap import Tap
 from retention.archive import Archive
+from retention.erase import erase_row
 from retention.files import Places, alone
 from retention.records import Recording, Status
 from retention.reserve import at_work, is_at_work, is_running, left_by, of_the_living
@@ -102,7 +103,7 @@ def test_who_refused_is_in_progress_until_nothing_is_left(mine: Archive, ends_fi
     ended = replace(refused, ended_at=NOW)
     steps: list[Callable[[], None]] = [
         partial(mine.store.update_receipt, ended),
-        partial(mine.erase, row.id, NOW, "refused"),
+        partial(erase_row, mine, row.id, NOW, "refused"),
     ]
     for step in steps if ends_first == "receipt" else steps[::-1]:
         assert left_by(mine.store, MINE) == (row.id,)

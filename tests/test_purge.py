@@ -11,7 +11,7 @@ import pytest
 
 from retention import purge as purging
 from retention.archive import Archive
-from retention.erase import NotDeleted, delete
+from retention.erase import NotDeleted, begin_purge, delete, erase_row, fail
 from retention.holds import place, release
 from retention.purge import Terms, overdue, plan, preview, purge
 from retention.rebuild import rebuild
@@ -108,9 +108,9 @@ def test_neither_number_nor_name_nor_sound_is_in_any_byte(kept: Archive, tmp_pat
         kept.store.update_receipt(receipt(row, events=(event,), keyword="je refuse"))
     erased, failed = recording(50), recording(51)
     kept.open(erased).write_bytes(SOUND)
-    kept.erase(erased.id, START)
+    erase_row(kept, erased.id, START)
     kept.open(failed).write_bytes(SOUND)
-    kept.fail(failed.id, START)
+    fail(kept, failed.id, START)
     assert all(secret in bytes_under(tmp_path) for secret in SECRETS)
     report = purge(kept, DUE + timedelta(days=1), TERMS)
     assert len(report.removed) == 42 and report.receipts == 40
@@ -400,7 +400,7 @@ def test_who_is_overdue(kept: Archive) -> None:
     """For more than a day; neither what is held, nor what was to go early and sticks."""
     expired, held, deleted = keep(kept, recording()), keep(kept, recording()), keep(kept, recording(60))
     kept.change(replace(held, hold={"ground": "criminal", "review": "2027-01-01"}))
-    kept.begin_purge(deleted.id)
+    begin_purge(kept, [deleted.id])
     day = timedelta(days=1)
     assert overdue(kept.store, DUE + day - timedelta(milliseconds=1), "6 months") == 0
     assert overdue(kept.store, DUE + day, "6 months") == 1
@@ -430,13 +430,12 @@ def test_a_hold_that_comes_between_plan_and_purge_is_told(
     kept: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = keep(kept, recording())
-    begin = kept.begin_purges
 
-    def holds_first(ids: Sequence[str]) -> list[str]:
+    def holds_first(archive: Archive, ids: Sequence[str]) -> list[str]:
         kept.change(replace(row, hold={"ground": "criminal", "review": "2027-06-01"}))
-        return begin(ids)
+        return begin_purge(archive, ids)
 
-    monkeypatch.setattr(kept, "begin_purges", holds_first)
+    monkeypatch.setattr("retention.erase.begin_purge", holds_first)
     report = purge(kept, DUE, TERMS)
     assert (report.removed, [stay.why for stay in report.held]) == (
         (),

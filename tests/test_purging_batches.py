@@ -21,7 +21,7 @@ from retention.objects.bucket import WHOLE, Away, ObjectError, object_name
 from retention.objects.object_files import ObjectBlobs
 from retention.postgres.connection import Connection
 from retention.purge import purge
-from retention.recording_files import Area, FileKind
+from retention.recording_files import FileKind
 from retention.records import Access, Recording, Status
 from retention.rows import pages
 from retention.vault import Identity
@@ -83,7 +83,9 @@ class Office:
     def hold(self, row: Recording) -> None:
         """Have another host hold it."""
         archive = self.archive()
-        archive.files.remove(Area.VAULT, row.id)  # not one that anything is sealed with
+        archive.files.erase_name(
+            archive.files.name(row.id, FileKind.KEY)
+        )  # not one that anything is sealed with
         archive.vault.create(row.id, [ANN.public])
         place(archive, row.id, HOLD, TRACE)
 

@@ -15,6 +15,7 @@ from media.recording.assemble import AssemblyError, Finished, Format, assemble
 from media.recording.chunks import Kind, Naming, read_part
 from media.recording.tap import Channel, Tap, TapError
 from retention.archive import Archive
+from retention.recording_files import LocalFiles
 from retention.records import Recording, Status
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
@@ -87,13 +88,13 @@ def test_a_refusal_has_its_mark_before_anything_is_removed(
 ) -> None:
     """A crash in between is then finished at the next start."""
     seen: list[list[str]] = []
-    row, remove = recording(), Archive.remove
+    row, erase = recording(), LocalFiles.erase_here
 
-    def watched(archive: Archive, ids: list[str], **how: bool) -> dict[str, OSError]:
+    def watched(local: LocalFiles, ids: list[str]) -> dict[str, OSError]:
         seen.append(files(archive))
-        return remove(archive, ids, **how)
+        return erase(local, ids)
 
-    monkeypatch.setattr(Archive, "remove", watched)
+    monkeypatch.setattr(LocalFiles, "erase_here", watched)
     tap = begin(recorder, row)
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)

@@ -13,7 +13,7 @@ import soundfile
 
 from media.recording.assemble import read_sound
 from retention.archive import Archive, rotate
-from retention.erase import to_erase
+from retention.erase import erase_files, to_erase
 from retention.holds import place, release
 from retention.marks import Mark, MustGo
 from retention.objects.object_files import ObjectFiles, sweep
@@ -130,7 +130,7 @@ def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, bucket: Losing
     row = kept.keep_by(archive, recording(), FileKind.FLAC)
     archive.files.write(row.id, FileKind.KEY, b"key")
     bucket.asked.clear()
-    archive.remove([row.id])
+    erase_files(archive, [row.id])
     kinds = (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
     assert bucket.asked == [("remove", archive.files.name(row.id, kind)) for kind in kinds]
 

@@ -15,6 +15,7 @@ import pytest
 from media.recording.assemble import Format, assemble, read_sound, settle
 from media.recording.tap import Tap
 from retention.archive import Archive
+from retention.erase import erase_row
 from retention.records import Event, Pause, Recording, Status
 from retention.vault import Identity
 from retention.verify import verify
@@ -269,7 +270,7 @@ def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) 
     """The row is `erased`: what the assembler still makes must not come back."""
     row = leave(archive, "whole")
     archive.store.add_receipt(receipt(row))
-    archive.erase(row.id, NOW, "refused")
+    erase_row(archive, row.id, NOW, "refused")
     close(archive, row, "wav", CLOSING)
     assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
 

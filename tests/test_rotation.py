@@ -9,6 +9,7 @@ import pytest
 
 from retention import archive as rotation
 from retention.archive import Archive, rotate
+from retention.erase import begin_purge
 from retention.purge import Terms, purge
 from retention.records import Recording
 from retention.vault import Identity, KeysError, PublicKey
@@ -155,7 +156,7 @@ def test_it_brings_no_key_back_that_a_purge_has_taken(kept: Archive, monkeypatch
 def test_one_whose_purge_has_begun_is_left_alone(kept: Archive) -> None:
     """Its key is still there, and once it is gone, nothing may write it again."""
     row = seal(kept)
-    kept.begin_purge(row.id)
+    begin_purge(kept, [row.id])
     before = Paths(kept).key(row.id).read_bytes()
     done = rotate(kept, ANN, keys(BEN))
     assert done.sealed == () and Paths(kept).key(row.id).read_bytes() == before

@@ -319,31 +319,28 @@ class ObjectFiles:
     def differs(self, id: str, *, held: bool) -> bool:
         return any(row.held is not held for row in self._there(id))
 
-    # removal
+    # erasing
 
-    def remove(self, area: Area, id: str) -> bool:
-        there = self.local.remove(area, id) | bool(self._of_area(area, [id]))
-        for fault in self.remove_all(area, [id]).values():
-            raise fault
-        return there
+    def erase_here(self, ids: Sequence[str]) -> Wrong:
+        return self.local.erase_here(ids)
 
-    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
-        """What the store doesn't remove now stays on its list."""
-        wrong = self.remove_here(area, ids)
-        rows = self._of_area(area, ids)
+    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+        """What the store doesn't erase now stays on its list."""
+        rows = self.rows.of(ids)
         stays = [row for row in rows if row.held and row.state is not State.REMOVING and not anyhow]
-        for row in stays:
-            problem = Reason("the store holds it, though its row does not: see `sipagent verify`")
-            wrong[row.id] = ObjectError(errno.EACCES, problem, self.bucket.url(row.name))
+        problem = Reason("the store holds it, though its row does not: see `sipagent verify`")
+        wrong: Wrong = {
+            row.id: ObjectError(errno.EACCES, problem, self.bucket.url(row.name)) for row in stays
+        }
         going = [row for row in rows if row not in stays]
         self.rows.remove_puts(row.put for row in going if row.state is not State.REMOVING)
-        return wrong | remove_rows(self.bucket, self.rows, going, self._clock())
+        for area in (Area.VAULT, Area.RECORDINGS):
+            some = [row for row in going if row.kind in _KINDS[area]]
+            wrong |= remove_rows(self.bucket, self.rows, some, self._clock())
+        return wrong
 
-    def remove_here(self, area: Area, ids: Sequence[str]) -> Wrong:
-        return dict(self.local.remove_here(area, ids))
-
-    def remove_rest(self) -> Wrong:
-        """Try again what the store did not remove."""
+    def erase_listed(self) -> Wrong:
+        """Try again what the store did not erase."""
         wrong: Wrong = {}
         ids = self.rows.removing()
         for some in (ids[start : start + 250] for start in range(0, len(ids), 250)):
@@ -351,9 +348,9 @@ class ObjectFiles:
             wrong |= remove_rows(self.bucket, self.rows, rows, self._clock())
         return wrong
 
-    def remove_name(self, name: str) -> bool:
+    def erase_name(self, name: str) -> bool:
         area, file = file_of(name)
-        gone = self.local.remove_name(self._in_spool(area, file))
+        gone = self.local.erase_name(self._in_spool(area, file))
         rows = self._rows_of_name(name)
         if not rows:
             return remove_name(self.bucket, name, through_hold=False) or gone
@@ -440,9 +437,6 @@ class ObjectFiles:
         name = object_name(id, kind)
         return max((row for row in self._there(id) if row.name == name), key=lambda row: row.at, default=None)
 
-    def _of_area(self, area: Area, ids: Sequence[str]) -> list[ObjectRow]:
-        return [row for row in self.rows.of(ids) if row.kind in _KINDS[area]]
-
     def _rows_of_name(self, name: str) -> list[ObjectRow]:
         id = file_of(name)[1].partition(".")[0]
         return [row for row in self.rows.of([id]) if without_number(row.name) == name]
@@ -495,18 +489,15 @@ class SpooledFiles(ObjectFiles):
     def hold(self, id: str, *, held: bool) -> None:
         pass
 
-    def remove(self, area: Area, id: str) -> bool:
-        return self.local.remove(area, id)
-
-    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
         return {}  # the list says so: see `retention.rows.object_rows`
 
-    def remove_rest(self) -> Wrong:
+    def erase_listed(self) -> Wrong:
         return {}
 
-    def remove_name(self, name: str) -> bool:
+    def erase_name(self, name: str) -> bool:
         area, file = file_of(name)
-        return self.local.remove_name(self._in_spool(area, file))
+        return self.local.erase_name(self._in_spool(area, file))
 
     def _open_unknown(self, name: str) -> BufferedIOBase:
         raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))

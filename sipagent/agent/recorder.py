@@ -52,7 +52,7 @@ from media.recording.assemble import (
 )
 from media.recording.tap import Tap, TapError, TapWriter
 from retention.archive import Archive
-from retention.erase import REFUSED, allows, erase_recording, to_erase
+from retention.erase import REFUSED, allows, erase, erase_files, erase_now, erase_rows, fail, to_erase
 from retention.marks import ArchiveError, Mark
 from retention.recording_files import FileKind, format_of
 from retention.records import Event, Pause, Receipt, Recording, Status
@@ -273,7 +273,7 @@ class Recorder:
         def then() -> None:
             self._secure_unmarked(mark)
             self._quick.put(lambda: self._running.discard(tap))
-            self._rows.put(mark.id, partial(erase_recording, self.archive, mark.id, at, mark))
+            self._rows.put(mark.id, partial(erase_rows, self.archive, mark.id, at, mark))
 
         stalled = tap.waiting_s > STALLED_S
         tap.let_go()
@@ -286,16 +286,16 @@ class Recorder:
         What its caller did not refuse may have been put on hold since: its row is looked at first.
         """
         mark = Mark.of(receipt, at)
+        refused = mark.decision == REFUSED
 
         def remove() -> None:
-            if mark.decision == REFUSED:
+            if refused:
                 self._remove(mark)
 
         def then() -> None:  # after what is still being made of it
             self._secure_unmarked(mark)
-            self._slow.put(
-                partial(self._put_row, mark.id, partial(erase_recording, self.archive, mark.id, at, mark))
-            )
+            job = partial(erase_rows if refused else erase, self.archive, mark.id, at, mark)
+            self._slow.put(partial(self._put_row, mark.id, job))
 
         self._erasing.put(mark, remove, then, stalled=False)
         self._rows.keep_receipt(receipt)
@@ -306,7 +306,7 @@ class Recorder:
             self._rows.secure()
 
     def _remove(self, mark: Mark) -> None:
-        for error in self.archive.remove([mark.id]).values():
+        for error in erase_now(self.archive, [mark.id]).values():
             raise error
 
     def flag_kept(self, id: str) -> None:
@@ -369,7 +369,7 @@ def made(archive: Archive, id: str, format: Format) -> Finished | None:
 def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Finished | None) -> None:
     """The row of a recording whose file is made."""
     if sound is None:
-        archive.fail(recording.id, closing.ended_at)
+        fail(archive, recording.id, closing.ended_at)
         return
     archive.close(
         replace(
@@ -420,9 +420,7 @@ def recover(
     """
     store, marked = archive.store, archive.marks.ids()
     refused = [id for id in marked if (mark := archive.marks.read(id)) and mark.decision == REFUSED]
-    archive.remove(
-        refused, anyhow=True
-    )  # whoever is at work on it does the same; what does not go is told below
+    erase_now(archive, refused)  # whoever is at work on it does the same; what does not go is told below
     if left is None:
         take_in_reserves(store, () if store.places is None else left_behind(store.places), alert)
         others = of_the_living(store, marked)
@@ -499,7 +497,7 @@ def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
     try:
         receipt = archive.store.receipt(id)
     except UnknownId:  # nothing says that it may be there
-        archive.erase(id, now)
+        erase(archive, id, now)
         raise ArchiveError("had no receipt, and was erased") from None
     if allows(receipt):
         recording = archive.store.recording(id)
@@ -512,13 +510,13 @@ def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
         )
         close(archive, recording, format, closing)
     else:
-        erase_recording(archive, id, now)
+        erase(archive, id, now)
 
 
 def _believe_mark(archive: Archive, id: str, now: datetime) -> None:
     """Whose rows are not there by now, they never will be: the sound is gone, and the mark may go."""
     try:
-        erase_recording(archive, id, now)
+        erase(archive, id, now)
     except UnknownId:
         if not archive.store.whole:
             return  # the database that hosts share may know it: the purge asks that one, and keeps trying
@@ -604,5 +602,5 @@ class ReachedRecordings:
         """Remove all of it that can be reached, keys first. Raises OSError."""
         receipt = self._archive.store.some_receipts([id]).get(id)
         refused = receipt is None or receipt.decision == REFUSED
-        for error in self._archive.remove([id], anyhow=refused).values():
+        for error in erase_files(self._archive, [id], anyhow=refused).values():
             raise error

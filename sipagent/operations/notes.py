@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from retention.archive import Archive, why_held
-from retention.erase import finish_purge
+from retention.erase import begin_purge, erase_begun
 from retention.records import Access, Note, Recording, RuleError, due_date
 from retention.texts import Reason
 from retention.use import Copy, discreet, known_copies, nothing_to_use, what_goes, without_person
@@ -58,13 +58,13 @@ def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, 
             expires_at=due_date(trace.at, period),
         )
         store.add_note(note)
-        erased = erase and archive.begin_purge(id)
+        erased = erase and bool(begin_purge(archive, [id]))
         held = why_held(archive, recording) if erase else None
         store.add_access(replace(trace, detail="the audio goes" if erased else _stays(held)))
         if erased:
             store.add_access(replace(trace, action="purge", detail="analysed"))
     if erased:
-        finish_purge(archive, id, trace.at)
+        erase_begun(archive, id, trace.at)
     copies = known_copies(store, id) if erased else []
     return Filed(
         note=note,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from retention.archive import Archive
-from retention.erase import allows, erase_recording
+from retention.erase import allows, erase, erase_files
 from retention.journal import BATCH, Journal
 from retention.marks import ArchiveError, Mark
 from retention.objects.object_files import ObjectFiles, forget_gathered
@@ -402,13 +402,13 @@ class Completing:
             for id in sent.gone:
                 receipt = receipts.get(id)
                 if receipt is None or allows(receipt):  # purged, or deleted by a person
-                    for error in archive.remove([id]).values():
+                    for error in erase_files(archive, [id]).values():
                         self._fails(id, str(error))
                     continue
                 mark = Mark.of(receipt, now)
                 archive.marks.sync(archive.marks.make(mark))
                 try:
-                    erase_recording(archive, id, now, mark)
+                    erase(archive, id, now, mark)
                 except UnknownId:  # its rows have left the journal
                     archive.marks.remove(id)
                 log.info("erased", id=id, detail="another host had been told to")
