@@ -105,6 +105,16 @@ def test_a_disk_that_does_not_answer_holds_no_call_up(
     assert (archive.store.recording(row.id).status, left(archive)) == (Status.ERASED, [])
 
 
+def test_the_sound_goes_while_its_writer_waits_for_the_disk(recorder: Recorder, archive: Archive) -> None:
+    row = recording()
+    tap = begin(recorder, row)
+    with tap._file_lock:
+        recorder.erase(tap, receipt(row, ended_at=None, **DECISIONS[0]), NOW)
+        wait_for(lambda: left(archive) == ["refused"])
+    settle(recorder)
+    assert (archive.store.recording(row.id).status, left(archive)) == (Status.ERASED, [])
+
+
 # --- the database ---
 
 

@@ -137,27 +137,21 @@ def test_with_a_key_the_part_is_sealed_from_its_first_byte(tap: Tap, part: Path)
     assert expected(8000)[:100].tobytes() not in part.read_bytes()
 
 
-def test_abandoned_nothing_is_left(tap: Tap, part: Path, failures: list[str]) -> None:
+def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) -> None:
+    """The part is for who keeps recordings to erase."""
     tap.start()
     feed(tap, 0, 16000)
     wait_for(lambda: len(content(part)) == 16000)
     feed(tap, 16000, 24000)
     tap.abandon()
+    written = part.read_bytes()
     feed(tap, 24000, 32000)
     tap.abandon()
-    assert list(part.parent.iterdir()) == []
+    assert part.read_bytes() == written
     assert failures == []
     with pytest.raises(TapError, match="was abandoned"):
         tap.finish()
     assert not open_files(part)
-
-
-def test_a_finished_tap_can_still_be_abandoned(tap: Tap, part: Path) -> None:
-    tap.start()
-    feed(tap, 0, 8000)
-    tap.finish()
-    tap.abandon()
-    assert not part.exists()
 
 
 def test_an_existing_file_is_neither_written_to_nor_removed(tap: Tap, part: Path) -> None:
@@ -198,7 +192,7 @@ def test_one_thread_writes_for_all_and_ends_with_the_last(tmp_path: Path) -> Non
         else:
             tap.abandon()
     wait_for(lambda: not writer_threads())
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.part" for n in range(1, 20, 2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.part" for n in range(20))
     again = Tap(tmp_path / "again.part", pytest.fail, writer=writer)
     again.start()
     feed(again, 0, 8000)

@@ -391,16 +391,13 @@ class _State(Enum):
     ABANDONED = auto()
 
 
-_CREATED = (_State.RUNNING, _State.FINISHED, _State.FAILED, _State.ABANDONED)
-
-
 class Tap:
     """One call's recording in progress.
 
     `feed`, `silence` and `let_go` may be called from any thread and return at once; the other methods wait
     for the disk. `on_failure(reason)` is called at most once, from the writer's thread or from that of
-    `feed`. It must return at once and not raise. The part is then no longer written to but still exists;
-    `abandon` removes it.
+    `feed`. It must return at once and not raise. The part is then no longer written to. It is for who keeps
+    recordings to erase (`retention.erase`): here none is.
     """
 
     def __init__(
@@ -486,37 +483,26 @@ class Tap:
                 raise TapError(f"{self._part}: {self._reason}")
             return result
 
-    def let_go(self) -> bool:
-        """Forget everything fed, take no more, and never start; the part stays. False if it had not begun.
+    def let_go(self) -> None:
+        """Forget everything fed, take no more, and never start; the part stays.
 
         Returns at once; call `abandon` later.
         """
         self._backlog.close()
         self._backlog.take()
-        begun = not self._move((_State.NEW,), _State.ABANDONED, "was abandoned")
-        self._move(_CREATED, _State.ABANDONED, "was abandoned")
-        return begun
+        self._move((*_State,), _State.ABANDONED, "was abandoned")
 
     def abandon(self) -> None:
-        """Forget everything fed and remove the part, in any state; TapError if it can't be removed.
+        """Forget everything fed and close the part, in any state; who keeps recordings erases it.
 
-        A tap not started yet can no longer start.
+        A tap not started yet can no longer start. Waits for a write in progress.
         """
-        created = self.let_go()
-        try:
-            if created:
-                self._part.unlink()  # doesn't wait for a write in progress
-                sync_directory(self._part.parent)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise TapError(f"{self._part}: {error.strerror}") from error
-        finally:
-            with self._file_lock:
-                self._close()
-                self._backlog.close()  # which a start in between had opened
-                self._backlog.take()
-            self._writer.remove(self)
+        self.let_go()
+        with self._file_lock:
+            self._close()
+            self._backlog.close()  # which a start in between had opened
+            self._backlog.take()
+        self._writer.remove(self)
 
     def write_out(self) -> bool:
         """For the writer: write everything fed; False if the tap no longer needs it."""

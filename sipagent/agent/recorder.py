@@ -15,10 +15,10 @@ Erasing: first the mark of a refusal is on the disk, then the sound goes from it
 decision makes the mark: one small file, not yet synced, a matter of microseconds, so that a process that
 is killed right after the key keeps nothing (see `retention.marks`). Another thread would be let in too
 late on a busy machine. Only where the disk does not answer just then, the thread `mark` waits for it.
-`eraser` makes the mark last and removes key and sound. What the rows have to say comes after that, from
-whoever writes them; erasing never touches the database. Where no mark can be made, on a full disk or in a
-folder that is read-only, the sound is removed all the same; what does not go is found by its rows: see
-`retention.erase`.
+`eraser` makes the mark last and erases key and sound (`erase_now`). What the rows have to say comes after
+that, from whoever writes them; this never touches the database. Where no mark can be made, on a full disk
+or in a folder that is read-only, the sound goes all the same; what does not go is found by its rows. The
+order, and why: see `retention.erase`.
 
 Only public keys are read, anew for each recording; nothing here ever opens one. A key that is missing or
 wrong is a fault, and never a reason to record in clear.
@@ -33,7 +33,7 @@ touched that belongs to a worker which is alive: see `retention.reserve`. Of ano
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -86,35 +86,43 @@ class Erasing:
         self._mark.stop()
         self._eraser.stop()
 
-    def put(self, mark: Mark, remove: Job, then: Job, *, stalled: bool) -> None:
-        """Mark a recording now, then have it removed, then the rest done, whatever failed.
+    def put(self, mark: Mark, then: Job, *, now: bool, tap: Tap | None = None) -> None:
+        """Mark a recording, have it erased `now`, whatever the database is at, then the rest done, whatever
+        failed.
 
-        From here on no file of it gets a name any more. `stalled`: the disk does not answer, so do not wait
-        for it.
+        From here on no file of it gets a name any more. Nobody waits for a disk that does not answer `tap`.
         """
+        stalled = tap is not None and tap.waiting_s > STALLED_S
+        if tap is not None:
+            tap.let_go()
         self._archive.marks.forbid(mark.id)
+        make = partial(self._make, mark, then, now=now, tap=tap)
         if stalled:
-            self._mark.put(lambda: self._make(mark, remove, then))
+            self._mark.put(make)
         else:
-            self._make(mark, remove, then)
+            make()
 
-    def _make(self, mark: Mark, remove: Job, then: Job) -> None:
+    def _make(self, mark: Mark, then: Job, *, now: bool, tap: Tap | None) -> None:
         descriptor = None
         try:
             descriptor = self._archive.marks.make(mark)
         except OSError as fault:
             self._mark.tell(f"{mark.id}: has no mark: {fault.strerror}")
-        self._eraser.put(lambda: self._erase(descriptor, remove, then))
+        self._eraser.put(partial(self._erase, mark.id, descriptor, then, now=now, tap=tap))
 
-    def _erase(self, descriptor: int | None, remove: Job, then: Job) -> None:
-        try:
+    def _erase(self, id: str, descriptor: int | None, then: Job, *, now: bool, tap: Tap | None) -> None:
+        with ExitStack() as rest:  # last to first, whatever failed
+            rest.callback(then)
+            if tap is not None:
+                rest.callback(tap.abandon)  # which waits for a write in progress
+            if now:
+                rest.callback(self._erase_now, id)
             if descriptor is not None:
                 self._archive.marks.sync(descriptor)
-        finally:
-            try:
-                remove()
-            finally:
-                then()
+
+    def _erase_now(self, id: str) -> None:
+        for error in erase_now(self._archive, [id]).values():
+            raise error
 
 
 FORMATS: tuple[Format, ...] = ("flac", "wav")
@@ -264,20 +272,12 @@ class Recorder:
         """Nothing of what was captured stays, whatever the reason, and whatever the database is at."""
         mark = Mark.of(receipt, at)
 
-        def remove() -> None:
-            try:
-                self._remove(mark)
-            finally:
-                tap.abandon()
-
         def then() -> None:
             self._secure_unmarked(mark)
             self._quick.put(lambda: self._running.discard(tap))
             self._rows.put(mark.id, partial(erase_rows, self.archive, mark.id, at, mark))
 
-        stalled = tap.waiting_s > STALLED_S
-        tap.let_go()
-        self._erasing.put(mark, remove, then, stalled=stalled)
+        self._erasing.put(mark, then, now=True, tap=tap)
         self._rows.keep_receipt(receipt)
 
     def erase_kept(self, receipt: Receipt, at: datetime) -> None:
@@ -288,26 +288,18 @@ class Recorder:
         mark = Mark.of(receipt, at)
         refused = mark.decision == REFUSED
 
-        def remove() -> None:
-            if refused:
-                self._remove(mark)
-
         def then() -> None:  # after what is still being made of it
             self._secure_unmarked(mark)
             job = partial(erase_rows if refused else erase, self.archive, mark.id, at, mark)
             self._slow.put(partial(self._put_row, mark.id, job))
 
-        self._erasing.put(mark, remove, then, stalled=False)
+        self._erasing.put(mark, then, now=refused)
         self._rows.keep_receipt(receipt)
 
     def _secure_unmarked(self, mark: Mark) -> None:
         """Where no mark could be made, the receipt alone tells that it must go."""
         if not self.archive.marks.exists(mark.id):
             self._rows.secure()
-
-    def _remove(self, mark: Mark) -> None:
-        for error in erase_now(self.archive, [mark.id]).values():
-            raise error
 
     def flag_kept(self, id: str) -> None:
         """The operator flags a call whose recording had been kept before: after what is being made of it."""
