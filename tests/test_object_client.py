@@ -19,7 +19,7 @@ from retention.objects.bucket import (
     ObjectError,
     open_object,
 )
-from retention.objects.erase import remove_hidden, remove_name
+from retention.objects.erase import erase_hidden, erase_object
 from tests import tiers
 from tests.object_store import names_in, place_of
 from tests.s3 import REGION, Moto, Weed
@@ -93,14 +93,14 @@ def test_what_was_removed_meanwhile_is_not_read_on(bucket: Bucket) -> None:
 def test_every_version_goes_though_none_is_known(store: Moto | Weed, bucket: Bucket) -> None:
     for content in (b"one", b"two", b"three"):
         put(bucket, "a", content)
-    assert remove_name(bucket, "a") and names_in(store, bucket) == []
-    assert not remove_name(bucket, "a")
+    assert erase_object(bucket, "a") and names_in(store, bucket) == []
+    assert not erase_object(bucket, "a")
 
 
 def test_what_a_marker_hides_goes_too(store: Moto | Weed, bucket: Bucket) -> None:
     put(bucket, "recordings/x.json")
     store.client().delete_object(Bucket=bucket.place.bucket, Key=f"{bucket.place.prefix}recordings/x.json")
-    remove_hidden(bucket, "x")
+    erase_hidden(bucket, "x")
     assert list(bucket.versions("recordings/x.") or ()) == []
 
 
@@ -129,7 +129,7 @@ def test_what_is_put_on_hold_is_never_without_it(weed: Weed, tmp_path: Path) -> 
     version = put(bucket, "a", held=True)
     with pytest.raises(Denied):
         bucket.remove("a", version)
-    assert remove_name(bucket, "a") and bucket.look("a") is None
+    assert erase_object(bucket, "a") and bucket.look("a") is None
 
 
 def test_a_bucket_says_what_it_keeps(store: Moto | Weed, bucket: Bucket) -> None:
@@ -140,7 +140,7 @@ def test_a_bucket_says_what_it_keeps(store: Moto | Weed, bucket: Bucket) -> None
     assert plain.put("a", b"some", sha(b"some")) is None
     with pytest.raises(CannotHold):
         plain.hold("a", None, on=True)
-    assert remove_name(plain, "a") and plain.look("a") is None
+    assert erase_object(plain, "a") and plain.look("a") is None
     store.client().delete_bucket(Bucket="plain-one")
 
 

@@ -16,7 +16,7 @@ from retention.archive import Archive
 from retention.erase import erase, erase_files
 from retention.holds import HoldError, place, release
 from retention.marks import ArchiveError, Mark, Marks
-from retention.objects.erase import Refusals
+from retention.objects.erase import ObjectEraser
 from retention.objects.object_files import ObjectFiles, SpooledFiles
 from retention.objects.uploads import Host, Uploads
 from retention.purge import purge
@@ -71,7 +71,7 @@ class Objects(RuleBasedStateMachine):
         through = ObjectFiles(self.bucket, self.store.objects, here, self.now)
         self.through = Archive(self.store, through, Marks(self.folder / "recordings"))
         host = Host(bucket=self.bucket, store=self.store, here=here, marks=self.marks, clock=self.now)
-        self.uploads, self.refusals = Uploads(host, step_s=0.0), Refusals(host)
+        self.uploads, self.refusals = Uploads(host, step_s=0.0), ObjectEraser(host)
 
     def dies_of(self, weather: list[str]) -> "_Dying":
         return _Dying(self, weather)

@@ -17,7 +17,7 @@ from retention.erase import erase_files
 from retention.holds import agree, place, release
 from retention.marks import Mark
 from retention.objects.bucket import object_name, piece_name
-from retention.objects.erase import Refusals
+from retention.objects.erase import ObjectEraser
 from retention.objects.object_files import ObjectFiles
 from retention.objects.uploads import Host, Uploads
 from retention.purge import purge
@@ -66,7 +66,7 @@ class Side:
         """As after a kill: nothing is known but what is on the disk."""
         self.host: Host = host_of(self.folder, self.bucket, self.store)
         self.uploads = Uploads(self.host, step_s=0.0)
-        self.refusals = Refusals(self.host)
+        self.refusals = ObjectEraser(self.host)
 
     def turn(self) -> None:
         self.uploads.pace.succeeded()  # no waiting
@@ -244,9 +244,9 @@ def test_a_mark_is_enough_without_any_row(
     part_is(side, row.id, 4)
     side.turn()
     side.store.objects.forget(one.put for one in side.store.objects.of([row.id]))
-    from retention.objects.erase import remove_unknown
+    from retention.objects.erase import erase_unknown
 
-    remove_unknown(bucket, row.id)
+    erase_unknown(bucket, row.id)
     assert names_in(objects, bucket) == []
     tap.abandon()
 

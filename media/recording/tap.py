@@ -396,8 +396,8 @@ class Tap:
 
     `feed`, `silence` and `let_go` may be called from any thread and return at once; the other methods wait
     for the disk. `on_failure(reason)` is called at most once, from the writer's thread or from that of
-    `feed`. It must return at once and not raise. The part is then no longer written to. It is for who keeps
-    recordings to erase (`retention.erase`): here none is.
+    `feed`. It must return at once and not raise. The part is then no longer written to;
+    `retention.erase` erases it.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ refusal. Keys go first, so that whatever cannot be removed now can't be opened a
 last. A put without an answer may still arrive for as long as its signature is valid; so its row stays on
 the list, and is looked for again, until then.
 
-`Refusals` removes what rows and marks of this host say must go, again and again until it has gone. The
+`ObjectEraser` removes what rows and marks of this host say must go, again and again until it has gone. The
 mark of a refusal is enough: it is there before any row says so. What must go is `removing` in its rows,
 and stays on that list through every restart. What could not be removed is tried again after one second,
 then after twice that, and so on, up to a minute.
@@ -57,7 +57,7 @@ Wrong = dict[str, OSError]
 """What could not be removed, by the id of its recording."""
 
 
-def remove_rows(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], now: datetime) -> Wrong:
+def erase_puts(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], now: datetime) -> Wrong:
     """Remove these puts, keys first, and forget their rows; what went wrong. Raises StoreError.
 
     Holds that are ours are taken off first: the caller has decided. A row whose put has no answer stays
@@ -66,11 +66,11 @@ def remove_rows(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], no
     wrong: Wrong = {}
     for step in range(3):
         some = [row for row in rows if _ORDER.get(FileKind(row.kind), 1) == step and row.id not in wrong]
-        wrong |= _remove_some(bucket, known, some, now)
+        wrong |= _erase_some(bucket, known, some, now)
     return wrong
 
 
-def remove_name(bucket: Bucket, name: str, *, through_hold: bool = True) -> bool:
+def erase_object(bucket: Bucket, name: str, *, through_hold: bool = True) -> bool:
     """Remove every version that has this name, whatever is known of it; whether there was any."""
     gone = False
     for _ in range(_MOST):
@@ -84,23 +84,23 @@ def remove_name(bucket: Bucket, name: str, *, through_hold: bool = True) -> bool
     raise ObjectError(errno.EIO, Reason("comes back whenever it is removed"), bucket.url(name))
 
 
-def remove_unknown(bucket: Bucket, id: str) -> None:
+def erase_unknown(bucket: Bucket, id: str) -> None:
     """Remove what may be there of a recording whose rows are out of reach: its key first, then all else.
 
     Pieces go from the last one back, so that what a crash leaves is found again.
     """
-    remove_name(bucket, object_name(id, FileKind.KEY))
+    erase_object(bucket, object_name(id, FileKind.KEY))
     last = 0
     while bucket.look(piece_name(id, last + 1)) is not None:
         last += 1
     for number in range(last, 0, -1):
-        remove_name(bucket, piece_name(id, number))
+        erase_object(bucket, piece_name(id, number))
     for kind in WHOLE[1:]:
-        remove_name(bucket, object_name(id, kind))
-    remove_hidden(bucket, id)
+        erase_object(bucket, object_name(id, kind))
+    erase_hidden(bucket, id)
 
 
-def remove_hidden(bucket: Bucket, id: str) -> None:
+def erase_hidden(bucket: Bucket, id: str) -> None:
     """Remove versions behind a marker of deletion, and the marker, where the store lets us list them.
 
     Nothing of ours makes such markers; a person with another tool does.
@@ -113,7 +113,7 @@ def remove_hidden(bucket: Bucket, id: str) -> None:
 # steps
 
 
-def _remove_some(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], now: datetime) -> Wrong:
+def _erase_some(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], now: datetime) -> Wrong:
     sure = [row for row in rows if row.version]
     wrong, gone = _at_once(bucket, sure)
     unsure = [row for row in rows if not row.version]
@@ -139,7 +139,7 @@ def _at_once(bucket: Bucket, rows: Sequence[ObjectRow]) -> tuple[Wrong, list[Obj
             continue
         wrong |= {row.id: faults[key] for row in some if (key := (row.name, row.version or "")) in faults}
         gone += [row for row in some if (row.name, row.version or "") not in faults]
-    for row, problem in side_by_side(partial(_remove_row, bucket), [row for row in rows if row.held]):
+    for row, problem in side_by_side(partial(_erase_row, bucket), [row for row in rows if row.held]):
         if problem is None:
             gone.append(row)
         else:
@@ -164,12 +164,12 @@ def side_by_side(
         return list(pool.map(tried, several))
 
 
-def _remove_row(bucket: Bucket, row: ObjectRow) -> None:
+def _erase_row(bucket: Bucket, row: ObjectRow) -> None:
     _remove(bucket, row.name, row.version, held=row.held)
 
 
 def _all_of(bucket: Bucket, row: ObjectRow) -> None:
-    remove_name(bucket, row.name)
+    erase_object(bucket, row.name)
 
 
 def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> None:
@@ -199,7 +199,7 @@ class _Again:
         self.due, self.pause_s = now + self.pause_s, min(2 * self.pause_s, _AGAIN_S[1])
 
 
-class Refusals:
+class ObjectEraser:
     """`turn` removes all that is due; one thread calls it."""
 
     def __init__(self, host: Host) -> None:
@@ -236,7 +236,7 @@ class Refusals:
         except StoreError:
             for id in ids:
                 try:
-                    remove_unknown(self._bucket, id)
+                    erase_unknown(self._bucket, id)
                 except ObjectError as fault:
                     wrong[id] = fault
                     self._later(id, now)
@@ -248,14 +248,14 @@ class Refusals:
 
     def _without_hidden(self, id: str, wrong: Wrong, now: float) -> None:
         try:
-            remove_hidden(self._bucket, id)
+            erase_hidden(self._bucket, id)
         except ObjectError as fault:
             wrong[id] = fault
             self._later(id, now)
 
     def _listed(self, ids: list[str], now: float) -> Wrong:
         rows = [row for row in self._store.objects.of(ids) if row.state is State.REMOVING]
-        wrong = remove_rows(self._bucket, self._store.objects, rows, self._clock())
+        wrong = erase_puts(self._bucket, self._store.objects, rows, self._clock())
         for id in {row.id for row in self._store.objects.of(ids) if row.state is State.REMOVING}:
             self._later(id, now)
         return wrong
@@ -288,11 +288,11 @@ def try_out(bucket: Bucket) -> Iterator[Trial]:
     """Put, read, hold and remove. Whatever happens, nothing stays, or it is said what does."""
     name = f"check/{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:16]}"
     try:
-        remove_name(bucket, name)  # of a check that was killed
+        erase_object(bucket, name)  # of a check that was killed
         try:
             yield from _tried(bucket, name)
         finally:
-            remove_name(bucket, name)
+            erase_object(bucket, name)
     except ObjectError as fault:
         yield Trial("error", Reason("{0}: {1}", fault.filename, strerror(fault)))
 

@@ -46,7 +46,7 @@ from retention.objects.bucket import (
     shown,
     without_number,
 )
-from retention.objects.erase import Wrong, remove_name, remove_rows
+from retention.objects.erase import Wrong, erase_object, erase_puts
 from retention.recording_files import FORMATS, Area, FileKind, LocalFiles, Stored
 from retention.records import Status, host_of, is_id
 from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
@@ -336,7 +336,7 @@ class ObjectFiles:
         self.rows.remove_puts(row.put for row in going if row.state is not State.REMOVING)
         for area in (Area.VAULT, Area.RECORDINGS):
             some = [row for row in going if row.kind in _KINDS[area]]
-            wrong |= remove_rows(self.bucket, self.rows, some, self._clock())
+            wrong |= erase_puts(self.bucket, self.rows, some, self._clock())
         return wrong
 
     def erase_listed(self) -> Wrong:
@@ -345,7 +345,7 @@ class ObjectFiles:
         ids = self.rows.removing()
         for some in (ids[start : start + 250] for start in range(0, len(ids), 250)):
             rows = [row for row in self.rows.of(some) if row.state is State.REMOVING]
-            wrong |= remove_rows(self.bucket, self.rows, rows, self._clock())
+            wrong |= erase_puts(self.bucket, self.rows, rows, self._clock())
         return wrong
 
     def erase_name(self, name: str) -> bool:
@@ -353,9 +353,9 @@ class ObjectFiles:
         gone = self.local.erase_name(self._in_spool(area, file))
         rows = self._rows_of_name(name)
         if not rows:
-            return remove_name(self.bucket, name, through_hold=False) or gone
+            return erase_object(self.bucket, name, through_hold=False) or gone
         self.rows.remove_puts(row.put for row in rows)
-        for fault in remove_rows(self.bucket, self.rows, rows, self._clock()).values():
+        for fault in erase_puts(self.bucket, self.rows, rows, self._clock()).values():
             raise fault
         return True
 
@@ -423,7 +423,7 @@ class ObjectFiles:
     def _remove_listed(self, rows: list[ObjectRow]) -> None:
         """Now, if that can be: they are on the list."""
         with suppress(StoreError):
-            remove_rows(self.bucket, self.rows, rows, self._clock())
+            erase_puts(self.bucket, self.rows, rows, self._clock())
 
     def _replace_pieces(self, id: str) -> None:
         pieces = [row for row in self.rows.of([id]) if row.kind == PIECE]
@@ -522,7 +522,7 @@ class ObjectBlobs:
         if version:
             self._bucket.remove(name, version)
         else:
-            remove_name(self._bucket, name)
+            erase_object(self._bucket, name)
 
     def where(self, name: str) -> str:
         """Its URL."""

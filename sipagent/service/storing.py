@@ -17,7 +17,7 @@ import structlog
 
 from retention.marks import ArchiveError, Marks
 from retention.objects.bucket import Bucket
-from retention.objects.erase import Refusals
+from retention.objects.erase import ObjectEraser
 from retention.objects.uploads import Host, Uploads, tell_objects
 from retention.recording_files import Area
 from retention.records import Recording
@@ -67,7 +67,7 @@ class Storing:
         self._over = threading.Event()
         self._told: dict[str, float] = {}  # failures, and when each was logged
         self._uploads: Uploads | None = None
-        self._refusals: Refusals | None = None
+        self._refusals: ObjectEraser | None = None
         self._removals = Removals(recordings=0, since=None)
         self._shared: Rows | None = None
         self._threads = [
@@ -214,7 +214,7 @@ class Storing:
 
     def _remove(self, stack: ExitStack) -> Callable[[], None]:
         store = stack.enter_context(journal_of(self._config))
-        refusals = Refusals(self._host(stack, store))
+        refusals = ObjectEraser(self._host(stack, store))
         self._refusals = refusals
         looked_at = 0.0
 
