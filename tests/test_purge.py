@@ -2,7 +2,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,7 @@ def test_a_hold_that_an_older_database_does_not_know_keeps_all_the_same(tmp_path
     if sealed:
         kept.vault.create(row.id, [Identity(bytes([7]) * 32).public])
     backup = Path(kept.store.path).read_bytes()
-    held = place(kept, row.id, Hold(**HOLD | {"review": date(2027, 1, 1)}), Access(at=START, action="hold"))
+    held = place(kept, row.id, Hold(**HOLD | {"review": "2027-01-01"}), Access(at=START, action="hold"))
     kept.store.close()
     Path(kept.store.path).write_bytes(backup)
     again = archive(tmp_path)
