@@ -50,7 +50,7 @@ TERMS = Terms(period="6 months", receipts_period="1 year", analysis_period="1 ye
 CLEAR, SEALED, KEPT, HELD = (recording(number) for number in range(4))
 WAITED = recording(9, status=Status.FAILED)
 RECIPIENT = Identity(bytes([7]) * 32, "DPO").public
-PLACED = Hold(**HOLD | {"review": "2030-01-01"})  # type: ignore[arg-type]
+PLACED = Hold(**HOLD | {"review": "2030-01-01"})
 BY = Access(at=START, action="", by="A. Roux", system_user="root")
 SECRETS = (b"612345678", b"marie", b"192.0.2.7", SOUND, b"A. Roux", b"a good call")
 

@@ -95,7 +95,7 @@ def live(archive: Archive, call: int, *, sealed: bool) -> Recording:
         archive, row.id, f"{TEXT}: {' '.join(spellings(call))} {name_of(call)}", by, "18 months", erase=False
     )
     if call % 5 == 0:
-        place(archive, row.id, Hold(**HOLD | {"review": "2030-01-01"}), by)  # type: ignore[arg-type]
+        place(archive, row.id, Hold(**HOLD | {"review": "2030-01-01"}), by)
         release(archive, row.id, by)
     return row
 
