@@ -14,7 +14,7 @@ from retention.archive import Archive
 from retention.marks import Marks
 from retention.objects.bucket import Away, Bucket, BucketPlace, object_name
 from retention.objects.object_files import ObjectFiles, SpooledFiles
-from retention.objects.uploads import Host
+from retention.objects.uploads import StoringHost
 from retention.recording_files import FileKind, LocalFiles
 from retention.records import Receipt, Recording
 from retention.rows.object_rows import ObjectRow, State, new_put
@@ -118,9 +118,9 @@ def keep_as_objects(archive: Archive, calls: Sequence[tuple[Receipt, Recording]]
         store.objects.done(zip(puts, versions, strict=True))
 
 
-def host_of(folder: Path, bucket: Bucket, store: Store, marks: Marks | None = None) -> Host:
+def host_of(folder: Path, bucket: Bucket, store: Store, marks: Marks | None = None) -> StoringHost:
     """What its threads look at."""
-    return Host(
+    return StoringHost(
         bucket=bucket,
         store=store,
         here=local_of(folder),

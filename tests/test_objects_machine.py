@@ -18,7 +18,7 @@ from retention.holds import HoldError, place, release
 from retention.marks import ArchiveError, Mark, Marks
 from retention.objects.erase import ObjectEraser
 from retention.objects.object_files import ObjectFiles, SpooledFiles
-from retention.objects.uploads import Host, Uploads
+from retention.objects.uploads import StoringHost, Uploads
 from retention.purge import purge
 from retention.recording_files import FileKind
 from retention.records import Status
@@ -70,7 +70,7 @@ class Objects(RuleBasedStateMachine):
         self.ours = Archive(self.store, SpooledFiles(self.bucket, self.store.objects, here), self.marks)
         through = ObjectFiles(self.bucket, self.store.objects, here, self.now)
         self.through = Archive(self.store, through, Marks(self.folder / "recordings"))
-        host = Host(bucket=self.bucket, store=self.store, here=here, marks=self.marks, clock=self.now)
+        host = StoringHost(bucket=self.bucket, store=self.store, here=here, marks=self.marks, clock=self.now)
         self.uploads, self.refusals = Uploads(host, step_s=0.0), ObjectEraser(host)
 
     def dies_of(self, weather: list[str]) -> "_Dying":

@@ -19,7 +19,7 @@ from retention.marks import Mark
 from retention.objects.bucket import object_name, piece_name
 from retention.objects.erase import ObjectEraser
 from retention.objects.object_files import ObjectFiles
-from retention.objects.uploads import Host, Uploads
+from retention.objects.uploads import StoringHost, Uploads
 from retention.purge import purge
 from retention.recording_files import FileKind
 from retention.records import Recording, Status
@@ -64,7 +64,7 @@ class Side:
 
     def begin_anew(self) -> None:
         """As after a kill: nothing is known but what is on the disk."""
-        self.host: Host = host_of(self.folder, self.bucket, self.store)
+        self.host: StoringHost = host_of(self.folder, self.bucket, self.store)
         self.uploads = Uploads(self.host, step_s=0.0)
         self.refusals = ObjectEraser(self.host)
 

@@ -40,7 +40,7 @@ from retention.objects.bucket import (
     piece_name,
     shown,
 )
-from retention.objects.uploads import Host
+from retention.objects.uploads import StoringHost
 from retention.recording_files import Area, FileKind
 from retention.rows.object_rows import UNSURE, ObjectRow, ObjectRows, State
 from retention.rows.rows import StoreError
@@ -202,7 +202,7 @@ class _Again:
 class ObjectEraser:
     """`turn` removes all that is due; one thread calls it."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: StoringHost) -> None:
         self.failures = 0
         self._bucket = host.bucket
         self._store = host.store

@@ -70,8 +70,8 @@ Known = Callable[[str], Recording | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What lies on this host: its own rows, its files and marks; and the store that these go to."""
+class StoringHost:
+    """A host that keeps recordings as objects: its own rows, files and marks, and the store they go to."""
 
     bucket: Bucket
     store: Rows
@@ -115,7 +115,7 @@ class _Job:
 class Uploads:
     """Sends up. `turn` does all that is due; one thread calls it."""
 
-    def __init__(self, host: Host, step_s: float = STEP_S) -> None:
+    def __init__(self, host: StoringHost, step_s: float = STEP_S) -> None:
         self.figures = UploadFigures()
         self.pace = RetryPace()
         self._bucket = host.bucket

@@ -18,7 +18,7 @@ import structlog
 from retention.marks import ArchiveError, Marks
 from retention.objects.bucket import Bucket
 from retention.objects.erase import ObjectEraser
-from retention.objects.uploads import Host, Uploads, tell_objects
+from retention.objects.uploads import StoringHost, Uploads, tell_objects
 from retention.recording_files import Area
 from retention.records import Recording
 from retention.rows.object_rows import Removals
@@ -118,8 +118,8 @@ class Storing:
                 self._tell(threading.current_thread().name, f"{fault!r}, which nobody foresaw")
             self._over.wait(pause_s)
 
-    def _host(self, stack: ExitStack, store: Rows) -> Host:
-        return Host(
+    def _host(self, stack: ExitStack, store: Rows) -> StoringHost:
+        return StoringHost(
             bucket=self._bucket,
             store=store,
             here=spool_of(self._config),
