@@ -199,12 +199,12 @@ def test_a_list_fits_into_a_narrow_terminal(office: Office, status: Status) -> N
     ("words", "code", "said"),
     [
         (("show", "nothing"), 1, "nothing : aucun appel ne porte cet identifiant"),
-        (("list", "--since", "demain"), 2, "--since : 'demain' n’est pas un moment ; accepté : 2026-11-24, "),
+        (("list", "--since", "demain"), 2, "--since : 'demain' n’est pas un moment ; attendu : 2026-11-24, "),
         (("list", "--status", "x"), 2, "valeur incorrecte pour '--status' : 'x' n’est pas parmi 'open', "),
         (("holdx",), 2, "(Vouliez-vous dire l’un de : 'hold', 'holds' ?) (voir `sipagent --help`)"),
         (("kees",), 2, "pas de commande 'kees'. Vouliez-vous dire 'keys' ? (voir `sipagent --help`)"),
         (("delete", "482913"), 2, "option manquante '--reason' (voir `sipagent delete --help`)"),
-        (("export", "--out", "a.wav"), 2, "aucun des deux n’est donné ; accepté : ID, ou --caller NUMÉRO"),
+        (("export", "--out", "a.wav"), 2, "aucun des deux n’est donné ; attendu : ID, ou --caller NUMÉRO"),
         (("show",), 2, "argument manquant 'ID' (voir `sipagent show --help`)"),
         (("verify",), 1, "il n’y a pas encore de base, et rien à vérifier"),
     ],
@@ -319,7 +319,9 @@ def test_every_code_has_its_words() -> None:
 
 
 def test_every_action_of_the_trace_has_its_words() -> None:
-    folders = (ROOT / folder for folder in ("sipagent/cli", "sipagent/web", "retention"))
+    folders = (
+        ROOT / folder for folder in ("sipagent/cli", "sipagent/operations", "sipagent/web", "retention")
+    )
     sources = [path for folder in folders for path in folder.rglob("*.py")]
     named = {
         one

@@ -65,10 +65,10 @@ def left_in_english(text: str) -> list[str]:
             "trunk",
             "listen",
             '"x"',
-            "config.toml : trunk.listen : 'x' n’est pas hôte:port ; accepté",
+            "config.toml : trunk.listen : 'x' n’est pas hôte:port ; attendu",
         ),
         ("trunk", "listn", '"x"', "trunk.listn : clé inconnue ; vouliez-vous dire trunk.listen ?"),
-        ("recording", "format", '"mp3"', "'mp3' n’est pas l’un des choix ; accepté : flac | wav"),
+        ("recording", "format", '"mp3"', "'mp3' n’est pas l’un des choix ; attendu : flac | wav"),
         (
             "retention",
             "period",
@@ -79,7 +79,7 @@ def left_in_english(text: str) -> list[str]:
             "hours",
             "week",
             '{ mon = "9" }',
-            "mon contient '9', qui n’est pas HH:MM-HH:MM ; accepté : une",
+            "mon contient '9', qui n’est pas HH:MM-HH:MM ; attendu : une",
         ),
         ("service", "language", "x", "ligne 6 : service.language : x n’est ni un nombre ni un texte entre"),
     ],
@@ -101,7 +101,10 @@ def test_a_mistake_in_the_configuration(office: Office, table: str, key: str, va
         *((f"{key} = 1", f" : {key} : clé inconnue") for key in ("database", "engine", "closed", "operator")),
         *((f"[{key}", f" : ligne 1 : {key} : n’a pas de ] final") for key in ("edge", "purge")),
         ("[edg]", " : edg : clé inconnue ; vouliez-vous dire edge ?"),
-        ("[prompts]\nzzz = 1", " ; accepté : notice, welcome, refused, confirm, closed, unavailable, "),
+        (
+            "[prompts]\nzzz = 1",
+            " ; valeurs possibles : notice, welcome, refused, confirm, closed, unavailable, ",
+        ),
     ],
 )
 def test_a_key_is_in_no_language(office: Office, text: str, said: str) -> None:
@@ -113,7 +116,7 @@ def test_a_key_is_in_no_language(office: Office, text: str, said: str) -> None:
 def test_what_is_wrong_and_what_is_accepted_are_said_apart(office: Office) -> None:
     path = office.folder / "config.toml"
     path.write_text(path.read_text().replace("[trunk]", '[trunk]\npassword_env = "A"'))
-    assert "donné sans nom d’utilisateur ; accepté : avec trunk.username" in in_french(office, "list").err
+    assert "donné sans nom d’utilisateur ; attendu : avec trunk.username" in in_french(office, "list").err
 
 
 def test_a_check(office: Office) -> None:
@@ -154,8 +157,8 @@ def test_a_verification(office: Office) -> None:
 def test_what_is_refused(office: Office) -> None:
     row = office.call()
     assert (
-        f"{row.id} : le motif 'curiosity' n’est pas dans la liste ; accepté : disciplinary, criminal"
-        in in_french(office, "hold", row.id, *HOLD).err
+        f"{row.id} : le motif 'curiosity' n’est pas dans la liste ; "
+        "valeurs possibles : disciplinary, criminal" in in_french(office, "hold", row.id, *HOLD).err
     )
     use = ("--purpose", "gossip", "--by", "A", "--out", office.folder / "a.wav")
     assert "la finalité 'gossip' n’est pas dans la liste" in in_french(office, "export", row.id, *use).err

@@ -163,7 +163,7 @@ def test_all_of_one_goes_and_nothing_of_another(files: LocalFiles) -> None:
 
 
 def test_each_file_that_goes_stands_in_the_table_of_where_sound_can_lie() -> None:
-    formats = (Path(recording_files.__file__).parent / "FORMATS.md").read_text(encoding="utf-8")
+    formats = (Path(recording_files.__file__).parents[1] / "retention/FORMATS.md").read_text(encoding="utf-8")
     told = formats.partition("### Where sound can lie")[2]
     assert [
         end for ends in recording_files._SUFFIXES.values() for end in ends if f"`ID{end}`" not in told

@@ -159,7 +159,7 @@ def test_no_configuration_at_all_in_french(office: Office, monkeypatch: pytest.M
         cli.main(["--lang", "fr", "list"])
     absent = "aucun fichier ni dossier de ce nom"
     assert re.sub(r"\s", " ", office.capture.readouterr().err).startswith(
-        f"sipagent: config.toml : {absent} ; /nowhere/config.toml : {absent} ; accepté : "
+        f"sipagent: config.toml : {absent} ; /nowhere/config.toml : {absent} ; attendu : "
     )
 
 
