@@ -189,7 +189,10 @@ def begins_with_one(text: str, language: Language) -> bool:
 
 
 def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> Iterator[str]:
-    """Train on train.*.npz, choose the threshold on tune.*.npz, write the head and its card."""
+    """Train on train.*.npz, choose the threshold on tune.*.npz, write the head and its card.
+
+    The deep layers are those of the language's head in `out`, or else of the one that is shipped.
+    """
     from media.training.fit import (  # with JAX, which takes a second
         Weights,
         fit,
@@ -203,7 +206,8 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
         _unsharded(load_rows(sorted(features.glob(f"{split}.*.npz")), classes)) for split in SPLITS
     )
     yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose the threshold on"
-    start = load_head(HEADS / f"{language.code}.npz").weights
+    shipped = out / f"{language.code}.npz"
+    start = load_head(shipped if shipped.exists() else HEADS / shipped.name).weights
     weights: Weights = {}
     for number, cost, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"

@@ -411,9 +411,9 @@ FALSE_REFUSALS = 0.002
 """The share of people's utterances that may refuse, at most."""
 FALSE_REFUSALS_NEAR = 0.003
 """The share of synthetic utterances that may; of those near to a phrase it is half as many again."""
-FALSE_REFUSALS_NEAR_LENT = 0.04
-"""FALSE_REFUSALS_NEAR for heads that train no deep layers: a stricter one would halve what they hear."""
-STRICTER = (0.0025, 0.005, 0.01, 0.02)
+FALSE_REFUSALS_LENT, FALSE_REFUSALS_NEAR_LENT = 0.01, 0.015
+"""The same for heads that train no deep layers: stricter ones would halve what they hear."""
+STRICTER = (0.0025, 0.005, 0.01, 0.02, 0.04)
 """Shares to try, the strictest first, when voices are many and similar."""
 ENOUGH = 0.92
 UNCLEAR = 0.015
@@ -446,19 +446,20 @@ def choose(
     classes: int,
     in_call: Sequence[int],
     *,
+    people: float = FALSE_REFUSALS,
     near: float = FALSE_REFUSALS_NEAR,
 ) -> Thresholds:
     """`refusing`: how many of the classes refuse, the first ones, of which `in_call` do so during a call.
 
-    The last class is anything else. `near`: the share of other synthetic speech that may refuse. As on a
-    call, the strongest question decides for its utterance. Acceptance takes half of the doubt that the surest
-    wrong one leaves: who refuses is never recorded for it.
+    The last class is anything else. `people`, `near`: the shares of people's and of other synthetic speech
+    that may refuse. As on a call, the strongest question decides for its utterance. Acceptance takes half of
+    the doubt that the surest wrong one leaves: who refuses is never recorded for it.
     """
     likely = probabilities_on_calls(weights, rows)
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
     refusals = _strongest(scores, sounds, rows.labels < refusing)
     others = _strongest(scores, sounds, rows.labels == classes - 1)
-    refuse_at = min(HIGHEST, max(_at_most(scores, rows, classes, near)))
+    refuse_at = min(HIGHEST, max(_at_most(scores, rows, classes, people, near)))
     clear = max(0.0, 1 - UNCLEAR - float(np.mean(others >= refuse_at)))
     unclear_at = min(refuse_at, float(np.quantile(others, clear)))
     in_call_at = float(_strongest(likely[:, in_call].sum(axis=1), sounds, rows.labels == classes - 1).max())
@@ -481,8 +482,8 @@ def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
     """For a head with one phrase: the thresholds with the fewest false refusals that still hear ENOUGH."""
     for near in STRICTER:
         if (found := choose(weights, rows, 1, 2, [0], near=near)).recall >= ENOUGH:
-            return found
-    return choose(weights, rows, 1, 2, [0], near=FALSE_REFUSALS_NEAR_LENT)
+            break
+    return found
 
 
 def probabilities_on_calls(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
@@ -510,10 +511,12 @@ def head_of(language: str, phrases: tuple[str, ...], weights: Mapping[str, Any],
     return Head(language, phrases, refuse_at, unclear_at, found.in_call_at, found.accept_at, weights=held)
 
 
-def _at_most(scores: NDArray[Any], rows: Questions, classes: int, near: float) -> Iterator[float]:
-    """The scores from which no more than this share of other speech refuses, people's and synthetic."""
+def _at_most(
+    scores: NDArray[Any], rows: Questions, classes: int, share_people: float, share_near: float
+) -> Iterator[float]:
+    """The scores from which no more than these shares of other speech refuse, people's and synthetic."""
     people = np.array([source_of(Path(sound)) == PEOPLE for sound in rows.sounds])
-    for chosen, share in ((people, FALSE_REFUSALS), (~people, near)):
+    for chosen, share in ((people, share_people), (~people, share_near)):
         others = _strongest(scores, rows.sounds, chosen & (rows.labels == classes - 1))
         if len(others) > 1:
             yield float(np.quantile(others, 1 - share))
