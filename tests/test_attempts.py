@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from retention import erase as erase_module
 from retention.archive import Archive
 from retention.erase import NotDeleted
 from retention.holds import HoldError
@@ -110,10 +111,10 @@ def test_what_is_deleted_and_does_not_go_has_failed(
 ) -> None:
     row = keep(archive, recording())
 
-    def stuck(ids: list[str]) -> dict[str, OSError]:
+    def stuck(archive: Archive, ids: list[str]) -> dict[str, OSError]:
         return {ids[0]: OSError(5, "Input/output error", "x.flac")}
 
-    monkeypatch.setattr(archive, "remove", stuck)
+    monkeypatch.setattr(erase_module, "erase_files", stuck)
     with pytest.raises(OSError, match="Input/output error"):
         attempt_delete(archive, row.id, WHO, lambda: START)
     assert [line[:2] for line in told(archive, row)] == [("delete", "done"), ("delete", "failed")]

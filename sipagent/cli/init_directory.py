@@ -241,9 +241,7 @@ def read_answers(file: Path, place: Place, passphrase: str | None, *, no_passphr
     _look_for_missing(told)
     new_key = told.own.get("recording.new_key", False)
     if not isinstance(new_key, bool):
-        raise told.wrong(
-            "recording.new_key", Reason("{0!r} is not true or false", shown(new_key)), "true | false"
-        )
+        raise told.wrong("recording.new_key", Reason("{0!r} is not true or false", new_key), "true | false")
     recipients = config.recording.recipients
     for place_in_list, path in enumerate(recipients):
         if problem := key_problem(path):

@@ -13,6 +13,7 @@ from httpx2 import Response
 
 from retention.records import to_text
 from retention.rows.rows import StoreError
+from retention.texts import Reason
 from sipagent.languages.spoken import answering
 from sipagent.web.background import FRESH, CommandOutcome, Due, DueLook
 from sipagent.web.rights import Role
@@ -64,7 +65,8 @@ def test_who_comes_in_where(asking: Asking, said: dict[str, CommandOutcome], rol
 
 
 def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[str, CommandOutcome]) -> None:
-    finding = {"level": "error", "what": "holds", "detail": "2 whose review is overdue: see `sipagent holds`"}
+    late = Reason("{0} whose review is overdue: see `sipagent holds`", 2)
+    finding = {"level": "error", "what": "holds", "detail": late}
     last(asking, "check", json=[finding, {"level": "ok", "what": HOSTILE, "detail": HOSTILE}])
     last(asking, "verify", json={"lost": [], "problems": [], "counts": {}, "head": {"seq": 1, "hash": "ab"}})
     asking.login(Role.ADMINISTRATOR)
