@@ -28,7 +28,7 @@ for one in "$older" "$newer"; do
 	sed -i "s/^__version__ = .*/__version__ = \"$one\"/" "$packages/sipagent/__init__.py"
 	rm "$packages"/sipagent/__pycache__/__init__.*.pyc "$packages"/retention/__pycache__/sqlite.*.pyc
 	if [ "$one" = "$newer" ]; then
-		printf '\n\n@MIGRATIONS(name="9999_tried")\ndef _tried(db: Database) -> None:\n    db.execute("CREATE TABLE tried (id INTEGER)")\n' \
+		printf '\n\n_tried = {"9999_tried": lambda it: it.execute("CREATE TABLE tried (id INTEGER)")}\nSTEPS = Steps(STEPS.kind, {**STEPS.every, **_tried})\n' \
 			>>"$packages/retention/sqlite.py"
 	fi
 	(cd "$tree" && find usr -type f -print0 | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
