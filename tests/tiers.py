@@ -43,7 +43,7 @@ FULL = (
     "test_whisper.py",
 )
 QUICK = (
-    "live/test_recording.py::test_who_says_what_and_when",
+    "live/test_recording.py::test_what_is_written_down",
     "live/test_refusal.py::test_during_the_notice[inband]",
     "live/test_refusal.py::test_in_the_window[info]",
     "live/test_refusal.py::test_in_the_call[rfc4733]",
