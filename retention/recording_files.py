@@ -237,12 +237,12 @@ class LocalFiles:
 
     def path(self, id: str, kind: FileKind) -> Path:
         """Where it is, or would be."""
-        return self._folder(_area(kind)) / f"{_checked(id)}{_ENDS[kind]}"
+        return self._folder(area_of(kind)) / f"{checked(id)}{_ENDS[kind]}"
 
     # names
 
     def name(self, id: str, kind: FileKind) -> str:
-        return f"{self._shown(_area(kind))}{id}{_ENDS[kind]}"
+        return f"{self._shown(area_of(kind))}{id}{_ENDS[kind]}"
 
     def where(self, id: str, kind: FileKind) -> str:
         return str(self.path(id, kind))
@@ -335,7 +335,7 @@ class LocalFiles:
         for area in (Area.VAULT, Area.RECORDINGS):
             gone = False
             for id in ids:
-                paths = [self._folder(area) / f"{_checked(id)}{suffix}" for suffix in _SUFFIXES[area]]
+                paths = [self._folder(area) / f"{checked(id)}{suffix}" for suffix in _SUFFIXES[area]]
                 try:
                     gone |= files.unlink(paths)
                 except OSError as error:
@@ -374,11 +374,13 @@ class LocalFiles:
         return (self.vault if slash else self.recordings) / inside
 
 
-def _area(kind: FileKind) -> Area:
+def area_of(kind: FileKind) -> Area:
+    """Where a file lies, and an object is listed."""
     return Area.VAULT if kind is FileKind.KEY else Area.RECORDINGS
 
 
-def _checked(id: str) -> str:
+def checked(id: str) -> str:
+    """The id. Raises ArchiveError for one that is not valid."""
     if not is_id(id):
         raise ArchiveError("{0!r} is not the id of a recording", id)
     return id

@@ -362,6 +362,17 @@ def reference_of(id: str) -> str:
     return id.rpartition("-")[2]
 
 
+def has_sound(row: Recording) -> bool:
+    """Whether its sound exists, whole or still growing."""
+    return row.status in (Status.OPEN, Status.CLOSED)
+
+
+def seconds_between(row: Receipt, first: str, last: str) -> float | None:
+    """Seconds between two of a receipt's times; None where one of them is not known."""
+    start, end = getattr(row, first), getattr(row, last)
+    return (end - start).total_seconds() if start and end else None
+
+
 def begun_at(id: str) -> datetime | None:
     """The moment that `new_id` wrote into an id, if it did."""
     match = _TIMED_ID.fullmatch(id)

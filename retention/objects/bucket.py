@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from retention.marks import ArchiveError
-from retention.recording_files import Area, FileKind
-from retention.records import is_id
+from retention.recording_files import Area, FileKind, area_of, checked
 from retention.texts import Reason
 
 Made = TypeVar("Made")
@@ -482,16 +481,9 @@ BEGINNING = {Area.VAULT: "vault/", Area.RECORDINGS: "recordings/"}
 WHOLE = (FileKind.KEY, FileKind.SEALED, FileKind.METADATA)
 
 
-def area_of(kind: FileKind) -> Area:
-    """Where it is listed."""
-    return Area.VAULT if kind is FileKind.KEY else Area.RECORDINGS
-
-
 def object_name(id: str, kind: FileKind) -> str:
     """The name of an object. Raises ArchiveError for an id that is not valid."""
-    if not is_id(id):
-        raise ArchiveError("{0!r} is not the id of a recording", id)
-    return any_name(id, kind)
+    return any_name(checked(id), kind)
 
 
 def any_name(id: str, kind: FileKind) -> str:

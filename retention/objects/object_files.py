@@ -38,7 +38,6 @@ from retention.objects.bucket import (
     NoSuchObject,
     ObjectError,
     any_name,
-    area_of,
     file_of,
     object_name,
     open_object,
@@ -47,7 +46,7 @@ from retention.objects.bucket import (
     without_number,
 )
 from retention.objects.erase import Wrong, erase_object, erase_puts
-from retention.recording_files import FORMATS, Area, FileKind, LocalFiles, Stored
+from retention.recording_files import FORMATS, Area, FileKind, LocalFiles, Stored, area_of
 from retention.records import Status, host_of, is_id
 from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.rows.pages import Row

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from retention.records import Recording, Sum
+from retention.records import Recording, Sum, has_sound
 from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
@@ -20,7 +20,6 @@ from sipagent.cli.terminal import (
     console,
     figure,
     full,
-    is_there,
     newest,
     receipt_columns,
     recording_columns,
@@ -70,7 +69,7 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
 
 def _in_all(rows: Sequence[Recording]) -> str:
     """`5 recordings, 4 of them there: 16:20, 8.4 MB`: removed ones have no length or size."""
-    there = [row for row in rows if is_there(row)]
+    there = [row for row in rows if has_sound(row)]
     in_all = ngettext("{n} recording", "{n} recordings", len(rows)).format(n=len(rows))
     seconds, bytes = sum(row.duration_s or 0 for row in there), sum(row.bytes or 0 for row in there)
     amount = f"{length(seconds)}, {size(bytes)}"

@@ -139,11 +139,11 @@ def user_group() -> None:
     """
 
 
-_USER_NAME = click.argument("name", type=words)
+_NAME = click.argument("name", type=words)
 
 
 @user_group.command("add", short_help="Make an account.")
-@_USER_NAME
+@_NAME
 @role_option
 @key_option
 @words_by_option
@@ -202,7 +202,7 @@ def list_users_command(work: Workplace, as_json: bool) -> None:
 
 
 @user_group.command("remove", short_help="Remove an account.")
-@_USER_NAME
+@_NAME
 @words_by_option
 @click.pass_obj
 def remove_user_command(work: Workplace, name: str, by: str | None) -> None:
@@ -220,7 +220,7 @@ def remove_user_command(work: Workplace, name: str, by: str | None) -> None:
 
 
 @user_group.command("reset", short_help="Have an account begin anew.")
-@_USER_NAME
+@_NAME
 @words_by_option
 @click.pass_obj
 def reset_user_command(work: Workplace, name: str, by: str | None) -> None:
@@ -286,11 +286,8 @@ def token_group() -> None:
     """
 
 
-_TOKEN_NAME = click.argument("name", type=words)
-
-
 @token_group.command("add", short_help="Make a token, and show it once.")
-@_TOKEN_NAME
+@_NAME
 @role_option
 @click.option("--until", "until_text", metavar="DATE", help="The last day on which it is good; else no end.")
 @key_option
@@ -353,7 +350,7 @@ def list_tokens_command(work: Workplace, as_json: bool) -> None:
 
 
 @token_group.command("revoke", short_help="End a token.")
-@_TOKEN_NAME
+@_NAME
 @words_by_option
 @click.pass_obj
 def revoke_token_command(work: Workplace, name: str, by: str | None) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from retention.records import Answered, Receipt, Recording, Status
+from retention.records import Answered, Receipt, Recording, has_sound, seconds_between
 from sipagent.cli.program import Workplace, print_json
 from sipagent.config.errors import Finding, is_plain
 from sipagent.config.identity import printable
@@ -293,22 +293,17 @@ def marks(row: Recording) -> str:
     return ", ".join(label("mark", word) for word, true in words.items() if true) or " "
 
 
-def is_there(row: Recording) -> bool:
-    """Whether its sound exists, whole or still growing."""
-    return row.status in (Status.OPEN, Status.CLOSED)
-
-
 def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Console) -> list[Column[Recording]]:
     """For `list`."""
     columns: list[Column[Recording]] = [
         Column("id", lambda row: row.id),
         Column("began", lambda row: _when(work.local(row.started_at), screen), goes=3),
-        Column("length", lambda row: length(row.duration_s if is_there(row) else None), right=True, goes=2),
+        Column("length", lambda row: length(row.duration_s if has_sound(row) else None), right=True, goes=2),
         Column("caller", lambda row: _number(row.caller)),
         Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", operators, shrinks=True, goes=1),
         Column("status", lambda row: coded("status", row.status)),
-        Column("size", lambda row: size(row.bytes if is_there(row) else None), room=WIDER, right=True),
+        Column("size", lambda row: size(row.bytes if has_sound(row) else None), room=WIDER, right=True),
         Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
     ]
     if any(marks(row).strip() for row in rows):
@@ -321,8 +316,8 @@ def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
     return [
         Column("id", lambda row: row.id),
         Column("began", lambda row: _when(work.local(row.started_at), screen), goes=2),
-        Column("waited", lambda row: length(_seconds(row, "answered_at", "connected_at")), WIDE, True),
-        Column("talked", lambda row: length(_seconds(row, "connected_at", "ended_at")), WIDE, True),
+        Column("waited", lambda row: length(seconds_between(row, "answered_at", "connected_at")), WIDE, True),
+        Column("talked", lambda row: length(seconds_between(row, "connected_at", "ended_at")), WIDE, True),
         Column("caller", lambda row: _number(row.caller), goes=3),
         Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", operators, room=WIDE, shrinks=True),
@@ -348,11 +343,6 @@ def _number(number: str | None) -> str | None:
 
 def _when(local: datetime, screen: Console) -> str:
     return f"{local:%Y-%m-%d %H:%M}" if screen.width >= WIDE else short(local)
-
-
-def _seconds(row: Receipt, first: str, last: str) -> float | None:
-    start, end = getattr(row, first), getattr(row, last)
-    return (end - start).total_seconds() if start and end else None
 
 
 Step = Callable[[str, int, int], None]  # what, done, total: its name in English

@@ -224,10 +224,6 @@ def _list_stamps(work: Workplace, rows: list[StampRow], as_json: bool) -> None:
         click.echo(_("No stamps."))
 
 
-def _stamped_hash(row: StampRow) -> str:
-    return row.hash if isinstance(row, Stamped) else shown(row.problem)
-
-
 def _stamp_json(row: StampRow) -> Json:
     if isinstance(row, StampProblem):
         return {"file": row.name, "problem": row.problem}

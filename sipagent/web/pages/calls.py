@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from retention.records import Receipt, Recording, Status, reference_of
+from retention.records import Receipt, Recording, Status, has_sound, reference_of, seconds_between
 from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
@@ -284,7 +284,7 @@ def calls(request: Request) -> Response:
 
 def in_all(rows: Sequence[Recording]) -> str:
     """`50 recordings on this page, 48 of them there: 4:20:11, 120.5 MB`."""
-    sounding = [row for row in rows if is_there(row)]
+    sounding = [row for row in rows if has_sound(row)]
     said = ngettext("{n} recording on this page", "{n} recordings on this page", len(rows)).format(
         n=len(rows)
     )
@@ -300,21 +300,10 @@ def in_all(rows: Sequence[Recording]) -> str:
     return there.format(in_all=said, n=len(sounding), amount=amount)
 
 
-def is_there(row: Recording) -> bool:
-    """Whether its sound exists, whole or still growing."""
-    return row.status in (Status.OPEN, Status.CLOSED)
-
-
 def marks(row: Recording) -> list[str]:
     """The codes of what is special of a recording."""
     special = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
     return [name for name, true in special.items() if true]
-
-
-def between(row: Receipt, first: str, last: str) -> float | None:
-    """Seconds between two of a receipt's times; None where one of them is not known."""
-    start, end = getattr(row, first), getattr(row, last)
-    return (end - start).total_seconds() if start and end else None
 
 
 def _unrecorded(site: Site, search: SearchForm) -> int:
@@ -361,9 +350,9 @@ def _list(
             (_("7 days"), {"since": f"{today - timedelta(days=6)}", "until": f"{today}"}),
             (_("30 days"), {"since": f"{today - timedelta(days=29)}", "until": f"{today}"}),
         ),
-        is_there=is_there,
+        is_there=has_sound,
         marks=marks,
-        between=between,
+        between=seconds_between,
         reference_of=reference_of,
     )
 

@@ -36,6 +36,7 @@ from retention.records import (
     Status,
     is_id,
     reference_of,
+    seconds_between,
     terms,
 )
 from retention.rows.rows import UnknownId, ids_meant
@@ -55,7 +56,7 @@ from sipagent.operations.notes import Filed, attempt_note, what_would_go
 from sipagent.operations.notes import why_no_analysis as why_no_note
 from sipagent.text.certificate import certificate
 from sipagent.web.guard import Entry, Form, WrongField, form_of
-from sipagent.web.pages.calls import RECORDINGS, between, marks
+from sipagent.web.pages.calls import RECORDINGS, marks
 from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
@@ -275,7 +276,7 @@ class _CallPage:
         ]
 
     def _between(self, row: Receipt, first: str, last: str) -> str:
-        seconds = between(row, first, last)
+        seconds = seconds_between(row, first, last)
         return "" if seconds is None else length(seconds)
 
     def _decision(self, row: Receipt) -> str:
