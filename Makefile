@@ -67,7 +67,7 @@ run: .venv/installed ## run the agent, on this machine alone, with config.toml
 demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
 	@$(RUN) demo
 
-test: lint peers ## check format, lint, types and each promise once, in five minutes: the quick tier of tests
+test: lint peers ## check format, lint, types and each promise once: the quick tier of tests
 	@.venv/bin/python -m pytest -q -n 3 --dist loadfile
 
 test-all: lint peers ## check all there is, as deep as it goes: both databases, hosts, stores, browsers, attacks, the package
