@@ -286,7 +286,7 @@ def test_a_service_that_writes_meanwhile_is_no_problem(kept: Archive) -> None:
     """Rows come, change, are held and purged, while all is looked at."""
     other = archive(Path(kept.store.path).parent)
     over = threading.Event()
-    hold = Hold(**HOLD | {"review": due_date(START, "1 year").date()})  # type: ignore[arg-type]
+    hold = Hold(**HOLD | {"review": f"{due_date(START, '1 year'):%Y-%m-%d}"})
 
     def live() -> None:
         minute = 100

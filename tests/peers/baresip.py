@@ -57,7 +57,6 @@ class Baresip:
         (self.directory / "config").write_text(
             _CONFIG.format(
                 host=host, port=self.port, control=control, rtp=rtp, rtp_end=rtp + 18, sound=sound,
-                heard=self.directory / "heard.wav",
             )
         )  # fmt: skip
         mode = "auto" if auto_answer else "manual"
@@ -73,6 +72,7 @@ class Baresip:
         self._socket.settimeout(None)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.command("reginfo")  # it tells no event before it has accepted the connection
 
     @property
     def uri(self) -> str:
