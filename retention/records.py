@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import Any, Self, cast
 
 from dateutil.relativedelta import relativedelta
@@ -42,11 +43,14 @@ class PeriodError(WithReason, ValueError):
 class RuleError(WithReason):
     """A rule says no; `str()` is one line that says why, and is in the trace.
 
-    `about`: the id of the call, once that is in the trace; `others_may`: another person could do it.
+    `about`: the id of the call, once that is in the trace; `others_may`: another person could do it; `gone`:
+    what was asked for existed once; `more`: JSON fields that a program gets beside the line.
     """
 
     about = ""
     others_may = False
+    gone = False
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 class Status(StrEnum):

@@ -15,7 +15,7 @@ from retention.rows.rows import UnknownId
 from retention.rows.selection import Selection
 from retention.statistics import Statistics
 from sipagent.languages.spoken import answering
-from sipagent.lookup.parsing import NOTE_LIMIT, FilterError, note_text, selection
+from sipagent.lookup.parsing import NOTE_LIMIT, FieldError, note_text, selection
 from sipagent.lookup.results import (
     calls_of_caller,
     calls_of_reference,
@@ -62,14 +62,14 @@ def test_filters_become_a_selection() -> None:
     ],
 )
 def test_a_filter_that_cannot_be_read_is_named(name: str, typed: str, said: str) -> None:
-    with pytest.raises(FilterError) as error:
+    with pytest.raises(FieldError) as error:
         selection(CONFIG, NOW, **{name: typed})  # type: ignore[arg-type]
     assert error.value.name == name and error.value.problem.startswith(said)
     assert "\n" not in str(error.value)
 
 
 def test_it_is_said_in_the_language_of_who_asks() -> None:
-    with answering("fr"), pytest.raises(FilterError, match="n’est pas un numéro"):
+    with answering("fr"), pytest.raises(FieldError, match="n’est pas un numéro"):
         selection(CONFIG, NOW, caller="marie")
 
 

@@ -37,15 +37,15 @@ from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 
 from retention.files import write_whole
-from retention.records import Json, from_text, to_text
+from retention.records import Json, RuleError, from_text, to_text
 from retention.rows.rows import StoreError
-from retention.texts import Reason, WithReason, strerror
+from retention.texts import Reason, strerror
 from retention.vault import PublicKey, Strength, public_key, public_line
 
 NAME_LIMIT = 64  # characters
 
 
-class AccountError(WithReason):
+class AccountError(RuleError):
     """An account or a token cannot be made, found or changed so; `str()` is one line for the user."""
 
 

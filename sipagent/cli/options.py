@@ -97,7 +97,7 @@ def selection(work: Workplace, **asked: Any) -> Selection:
     """Read the options. Raises ConfigError, and click.UsageError for one that cannot be read."""
     try:
         return parsing.selection(work.config, now(), **asked)
-    except parsing.FilterError as error:
+    except parsing.FieldError as error:
         said = _("{option}: {problem}").format(option=f"--{error.name}", problem=error.problem)
         raise click.UsageError(said, click.get_current_context()) from error
 

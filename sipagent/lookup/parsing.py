@@ -1,7 +1,7 @@
 """What people type, as values: moments, callers' numbers, references of calls, filters, texts of analyses.
 
 Pure: the present is an argument. What cannot be read raises ValueError, one line that says what is
-accepted, in the language that is spoken; of filters it is a FilterError, which names the field.
+accepted, in the language that is spoken; of filters it is a FieldError, which names the field.
 """
 
 import re
@@ -100,8 +100,9 @@ def caller_forms(typed: str, country: str) -> tuple[str, ...]:
 Value = TypeVar("Value")
 
 
-class FilterError(ValueError):
-    """A filter cannot be read. `name` is its field, such as `since`; `problem` is what is wrong, one line."""
+class FieldError(ValueError):
+    """A field of a request cannot be read. `name`: of the field, such as `since`; `problem`: what is wrong,
+    in one line."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(Reason("{0}: {1}", name, problem))
@@ -126,7 +127,7 @@ def selection(
     flagged: bool = False,
     limit: int | None = None,
 ) -> Selection:
-    """What is meant; a text without an offset is a time of the service. Raises FilterError."""
+    """What is meant; a text without an offset is a time of the service. Raises FieldError."""
     service = config.service
     forms = _read("caller", caller, lambda text: caller_forms(text, service.country)) or ()
     number = forms[0] if len(forms) == 1 and to_e164(forms[0], service.country) == forms[0] else None
@@ -153,7 +154,7 @@ def _read(name: str, text: str | None, read: Callable[[str], Value]) -> Value | 
     try:
         return read(text)
     except ValueError as error:
-        raise FilterError(name, str(error)) from error
+        raise FieldError(name, str(error)) from error
 
 
 def _one_of(text: str, accepted: tuple[str, ...]) -> str:

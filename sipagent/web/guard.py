@@ -19,13 +19,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 
-from retention.marks import ArchiveError
 from retention.records import RuleError
 from retention.rows.rows import StoreError, TryAgain, UnknownId
-from retention.texts import Reason
+from retention.texts import Reason, WithReason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering, shown
+from sipagent.lookup.parsing import FieldError
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, someone, trace_of
@@ -173,12 +173,20 @@ UNSAVED = "unsaved"
 Endpoint = Callable[[Request], Response]
 
 
+Again = Callable[[Request, Problem], Response]
+"""A page once more, with what was typed into its form, and why that is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What answers at an address: `GET /recordings/{id}`; its right is in `rights.ROUTES`."""
+    """What answers at an address: `GET /recordings/{id}`; its right is in `rights.ROUTES`.
+
+    `again`: the page of a form, for what a rule refuses of it.
+    """
 
     asked: str
     endpoint: Callable[..., Any]
+    again: Again | None = None
 
     @property
     def right(self) -> Right:
@@ -188,11 +196,16 @@ class Entry:
     def route(self) -> Route:
         """The guarded address."""
         method, path = self.asked.split(" ", 1)
-        return Route(path, guarded(self.endpoint, self.right), methods=[method], name=self.asked)
+        answer = guarded(self.endpoint, self.right, self.again)
+        return Route(path, answer, methods=[method], name=self.asked)
 
 
-def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
-    """The endpoint for those alone who have the right, in their language."""
+def guarded(endpoint: Endpoint, right: Right, again: Again | None = None) -> Endpoint:
+    """The endpoint for those alone who have the right, in their language.
+
+    All that it raises becomes an answer here: to a program a problem, to a person a page, where there is
+    `again` the page of the form that a rule refuses.
+    """
 
     def answer(request: Request) -> Response:
         site = site_of(request)
@@ -212,19 +225,24 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
                 return stranger.login(request) if is_page(request.url.path) else answered(request, stranger)
             except Problem as problem:
                 return answered(request, problem)
-            except (RuleError, StoreError, ArchiveError, OSError) as fault:
+            except (RuleError, ValueError) as wrong:
+                said = refusal(wrong) if isinstance(wrong, RuleError) else unfit(request, wrong)
+                return again(request, said) if again is not None else answered(request, said)
+            except (WithReason, OSError) as fault:
                 return answered(request, failure(fault))
-            except ValueError as wrong:
-                return answered(request, unfit(wrong))
 
     return answer
 
 
-def failure(fault: RuleError | StoreError | ArchiveError | OSError) -> Problem:
-    """What a rule refuses: 403 where another person could do it, else 409. What is not there: 404. What went
-    wrong here: it will do again soon, or somebody has to see to it."""
-    if isinstance(fault, RuleError):
-        return Problem(HTTPStatus.FORBIDDEN if fault.others_may else HTTPStatus.CONFLICT, fault.args[0])
+def refusal(rule: RuleError) -> Problem:
+    """What a rule refuses: 410 for what existed once, 403 where another person could do it, else 409."""
+    status = HTTPStatus.FORBIDDEN if rule.others_may else HTTPStatus.CONFLICT
+    return Problem(HTTPStatus.GONE if rule.gone else status, rule.args[0], **rule.more)
+
+
+def failure(fault: WithReason | OSError) -> Problem:
+    """What does not exist: 404. What went wrong here: 503 if it soon works again, else 500, and it is
+    logged."""
     if isinstance(fault, UnknownId):
         return Problem(HTTPStatus.NOT_FOUND, str(fault))
     if isinstance(fault, TryAgain):
@@ -234,10 +252,12 @@ def failure(fault: RuleError | StoreError | ArchiveError | OSError) -> Problem:
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said)
 
 
-def unfit(wrong: ValueError) -> Problem:
+def unfit(request: Request, wrong: ValueError) -> Problem:
     """What was sent cannot be used: that is never a fault of the server. Why, if nobody foresaw it, is in the
-    log, and nothing of what was sent."""
+    log, and nothing of what was sent. A field of a program's JSON: 422."""
     said = wrong.args[0] if wrong.args else None
+    if isinstance(wrong, FieldError) and request.method == "POST" and not is_page(request.url.path):
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, wrong.args[0])
     if isinstance(said, Reason):
         return Problem(HTTPStatus.BAD_REQUEST, said)
     log.error("answer_failed", **unforeseen(wrong))

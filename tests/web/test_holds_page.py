@@ -86,7 +86,7 @@ def test_who_asked_cannot_decide_whatever_else_they_are(asking: Asking, web_offi
     asking.login(Role.SUPERVISOR, Role.OFFICER, name="sonia")
     assert 'id="approve"' not in page(asking)
     answer = post(asking, number, how)
-    assert answer.status_code == HTTPStatus.CONFLICT
+    assert answer.status_code == HTTPStatus.FORBIDDEN
     assert "asked for it; accepted: " in answer.text
     store = web_office.archive.store
     assert store.recording(row.id).hold is None and store.approval(number).state == "pending"
@@ -106,7 +106,7 @@ def test_who_may_do_what(asking: Asking, web_office: Office, role: Role) -> None
     refused = post(asking, number, "refuse", answer="no").status_code
     assert refused == (HTTPStatus.SEE_OTHER if role is Role.OFFICER else HTTPStatus.FORBIDDEN)
     withdrawn = post(asking, number, "withdraw").status_code
-    assert withdrawn == (HTTPStatus.CONFLICT if role is Role.SUPERVISOR else HTTPStatus.FORBIDDEN)
+    assert withdrawn == HTTPStatus.FORBIDDEN
 
 
 def test_who_asked_sees_why_it_was_refused(asking: Asking, web_office: Office) -> None:

@@ -3,14 +3,25 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from types import MappingProxyType
 
 import pytest
 from markupsafe import Markup
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
+from retention.accounts.credentials import AccountError
 from retention.accounts.memory import TOLD_LIMIT
-from retention.records import Access
+from retention.records import Access, RuleError
+from retention.rows.rows import StoreError, TryAgain, UnknownId
 from retention.sqlite import Store
-from sipagent.web.problems import RefusedRequests
+from retention.texts import Reason
+from retention.vault import KeysError
+from sipagent.lookup.parsing import FieldError
+from sipagent.web.guard import guarded
+from sipagent.web.problems import Problem, RefusedRequests
 from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
 from sipagent.web.templating import seen
 from tests.web.conftest import Asking
@@ -46,6 +57,67 @@ def test_no_address_but_those_that_are_there(asking: Asking) -> None:
     told = asking.client.get("/api/v1/nowhere")
     assert told.headers["content-type"] == "application/problem+json"
     assert told.json()["status"] == HTTPStatus.NOT_FOUND
+
+
+class _Gone(RuleError):
+    gone = True
+
+
+class _OthersMay(RuleError):
+    others_may = True
+
+
+class _More(RuleError):
+    more = MappingProxyType({"ids": ["a", "b"]})
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [
+        (RuleError("it is on hold"), HTTPStatus.CONFLICT, "it is on hold"),
+        (_Gone("it is purged"), HTTPStatus.GONE, "it is purged"),
+        (_OthersMay("you asked for it"), HTTPStatus.FORBIDDEN, "you asked for it"),
+        (_More("several are meant"), HTTPStatus.CONFLICT, "several are meant"),
+        (AccountError("the name is taken"), HTTPStatus.CONFLICT, "the name is taken"),
+        (FieldError("since", "is no day"), HTTPStatus.UNPROCESSABLE_ENTITY, "since: is no day"),
+        (ValueError(Reason("not so")), HTTPStatus.BAD_REQUEST, "not so"),
+        (ValueError("secret"), HTTPStatus.BAD_REQUEST, "what was sent cannot be used"),
+        (UnknownId("x: no such id"), HTTPStatus.NOT_FOUND, "x: no such id"),
+        (TryAgain("busy"), HTTPStatus.SERVICE_UNAVAILABLE, "busy"),
+        (StoreError("the disk is full"), HTTPStatus.INTERNAL_SERVER_ERROR, "the disk is full"),
+        (KeysError("no key fits"), HTTPStatus.INTERNAL_SERVER_ERROR, "no key fits"),
+        (OSError(28, "No space left", "/a/path"), HTTPStatus.INTERNAL_SERVER_ERROR, "No space left"),
+    ],
+)
+def test_whatever_is_refused_or_fails_is_told_in_one_line(
+    asking: Asking, fault: Exception, status: HTTPStatus, said: str
+) -> None:
+    """To a program as a problem, to a person as a page; a form's own page shows it beside what was typed."""
+
+    def fails(request: Request) -> Response:
+        raise fault
+
+    def again(request: Request, problem: Problem) -> Response:
+        return PlainTextResponse(f"again: {problem.detail}", int(problem.status))
+
+    app = asking.client.app
+    assert isinstance(app, Starlette)
+    for path, way in (("/api/v1/fails", None), ("/fails", None), ("/form", again)):
+        route = Route(path, guarded(fails, Right.ANYBODY, way), methods=["POST"], name="fails")
+        app.router.routes.insert(0, route)
+    told = asking.client.post("/api/v1/fails")
+    assert (told.status_code, told.json()["detail"], told.json().get("ids")) == (
+        status,
+        said,
+        getattr(fault, "more", {}).get("ids"),
+    )
+    assert told.headers["content-type"] == "application/problem+json"
+    page = asking.client.post("/fails")
+    plain = HTTPStatus.BAD_REQUEST if isinstance(fault, FieldError) else status
+    assert page.status_code == plain and said in page.text
+    form = asking.client.post("/form")
+    typed = isinstance(fault, RuleError | ValueError)
+    assert form.status_code == plain and form.text.startswith("again: ") == typed and said in form.text
 
 
 @pytest.mark.parametrize("name", ["style.css", "icon.svg"])

@@ -29,7 +29,7 @@ from retention.rows.selection import Selection
 from retention.texts import Reason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
-from sipagent.lookup.parsing import FilterError, selection
+from sipagent.lookup.parsing import selection
 from sipagent.web.guard import Entry, received
 from sipagent.web.problems import Problem
 from sipagent.web.site import site_of
@@ -378,16 +378,12 @@ class Search(Body):
 
 
 def selection_of(request: Request, asked: Query | Body, **more: Any) -> Selection:
-    """The calls that are meant by these filters; `7d` is told from the present minute. Raises Problem."""
+    """The calls that are meant by these filters; `7d` counts from the present minute. Raises
+    FieldError."""
     site = site_of(request)
     present = site.clock().replace(second=0, microsecond=0)
     typed = {name: value for name, value in asked.model_dump().items() if name in _FILTERS}
-    try:
-        return selection(site.config, present, **typed, **more)
-    except FilterError as error:
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(asked, Body) else HTTPStatus.BAD_REQUEST
-        said = Reason(N_("{where}: {problem}"), where=error.name, problem=error.problem)
-        raise Problem(status, said) from error
+    return selection(site.config, present, **typed, **more)
 
 
 def page_of(

@@ -29,7 +29,7 @@ from sipagent.languages import spoken
 from sipagent.languages.labels import CODES, N_, length
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, shown
-from sipagent.lookup.parsing import FilterError, selection
+from sipagent.lookup.parsing import FieldError, selection
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.moment import Moment, Ongoing, State
@@ -233,7 +233,7 @@ def read_search(typed: Mapping[str, str], site: Site) -> SearchForm:
     if not faults:
         try:
             found = selection(site.config, site.clock(), limit=PAGE + 1, **asked)
-        except FilterError as wrong:
+        except FieldError as wrong:
             faults[wrong.name] = wrong.problem
     return SearchForm(typed=typed, faults=faults, selection=found)
 

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from retention.holds import same_person
 from retention.purge import due
-from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, RuleError, terms
+from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, terms
 from retention.rows.rows import UnknownId
 from retention.texts import Reason
 from sipagent.languages.labels import N_
@@ -72,20 +72,14 @@ def ended(request: Request) -> Response:
     form, site, person = form_of(request), site_of(request), someone(request)
     number, how = request.path_params["number"], request.url.path.rpartition("/")[2]
     trace = trace_of(request, how)
-    try:
-        answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
-    except ValueError as wrong:
-        return _shown(request, wrong.args[0], form, HTTPStatus.BAD_REQUEST)
+    answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
     try:
         done = decide(site.archive, how, number, trace, rules_of(site.config, trace.at), answer=answer)
     except UnknownId:
         raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing was asked for under this number"))) from None
-    except RuleError as refusal:
-        return _shown(request, str(refusal), form)
     except OSError:
-        return _shown(
-            request, Reason(N_("a file cannot be written, so nothing has changed; try again")), form
-        )
+        said = Reason(N_("a file cannot be written, so nothing has changed; try again"))
+        return _again(request, Problem(HTTPStatus.CONFLICT, said))
     site.tell(person, _done(done))
     return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
 
@@ -101,18 +95,18 @@ def states() -> dict[str, str]:
     }
 
 
+def _again(request: Request, problem: Problem) -> Response:
+    """The page once more, with why it is refused."""
+    return _shown(request, problem, form_of(request))
+
+
 ENTRIES = (
     Entry("GET /holds", holds_page),
-    *(Entry(f"POST /holds/{{number:row}}/{how}", ended) for how in ("approve", "refuse", "withdraw")),
+    *(Entry(f"POST /holds/{{number:row}}/{how}", ended, _again) for how in ("approve", "refuse", "withdraw")),
 )
 
 
-def _shown(
-    request: Request,
-    fault: str | None = None,
-    form: Form | None = None,
-    status: HTTPStatus = HTTPStatus.CONFLICT,
-) -> Response:
+def _shown(request: Request, problem: Problem | None = None, form: Form | None = None) -> Response:
     site, person = site_of(request), someone(request)
     rows = held(site.store, site.local(site.clock()).date())
     may_approve = person.may(Right.APPROVE)
@@ -125,8 +119,8 @@ def _shown(
     return render(
         request,
         "holds.html",
-        HTTPStatus.OK if fault is None else status,
-        fault=fault,
+        HTTPStatus.OK if problem is None else problem.status,
+        fault=problem and problem.detail,
         faulty=request.path_params.get("number"),
         typed=form or {},
         pending=[one for one in pending_approvals(site.store) if may_approve or own(one)],

@@ -32,7 +32,6 @@ from retention.records import (
     HoldTerms,
     Receipt,
     Recording,
-    RuleError,
     Status,
     is_id,
     reference_of,
@@ -55,7 +54,7 @@ from sipagent.operations.deletion import attempt_delete
 from sipagent.operations.notes import Filed, attempt_note, what_would_go
 from sipagent.operations.notes import why_no_analysis as why_no_note
 from sipagent.text.certificate import certificate
-from sipagent.web.guard import Entry, Form, WrongField, form_of
+from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.pages.calls import RECORDINGS, marks
 from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
@@ -368,10 +367,7 @@ CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
 def note(request: Request, form: Form) -> Response:
     """File an analysis, once what would be cut out of it was shown and agreed to."""
     site, recording = site_of(request), found(request)
-    try:
-        text = note_text(form.get("text", "").encode("utf-8", "surrogatepass"))
-    except ValueError as wrong:
-        return again(request, "note", form, HTTPStatus.BAD_REQUEST, wrong)
+    text = note_text(form.get("text", "").encode("utf-8", "surrogatepass"))
     seen = sha256(text.encode()).hexdigest()  # who agreed to another text has not seen what goes of this one
     agreed = "agreed" in form and form.get("seen") == seen
     if not agreed and (going := what_would_go(site.archive, recording, text)):
@@ -458,7 +454,7 @@ def found(request: Request) -> Recording:
     return site_of(request).store.recording(request.path_params["id"])
 
 
-def again(request: Request, name: str, form: Form, status: HTTPStatus, why: Exception | str) -> Response:
+def again(request: Request, name: str, form: Form, status: HTTPStatus, why: str) -> Response:
     """The page of the call once more, with what was typed into one of its forms, and what is wrong."""
     return shown_call(request, status, faulty=name, fault=shown(why), typed=typed_of(form))
 
@@ -480,14 +476,13 @@ def _form(name: str, act: Callable[[Request, Form], Response]) -> Entry:
         form = form_of(request)
         try:
             return act(request, form)
-        except RuleError as refusal:
-            return again(request, name, form, HTTPStatus.CONFLICT, refusal)
         except UnknownId as unknown:
             raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
-        except WrongField as wrong:
-            return again(request, name, form, HTTPStatus.BAD_REQUEST, wrong)
 
-    return Entry(f"POST {RECORDINGS}/{{id}}/{name}", answer)
+    def refused(request: Request, problem: Problem) -> Response:
+        return again(request, name, form_of(request), problem.status, problem.detail)
+
+    return Entry(f"POST {RECORDINGS}/{{id}}/{name}", answer, refused)
 
 
 FORM_ENTRIES = (_form("note", note), _form("hold", hold), _form("release", release), _form("delete", delete))
