@@ -25,11 +25,11 @@ import threading
 import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pyotp
 from nacl.exceptions import CryptoError, InvalidkeyError
@@ -37,7 +37,7 @@ from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 
 from retention.files import write_whole
-from retention.records import Json, RuleError, from_text, to_text
+from retention.records import Json, Record, RuleError, from_text
 from retention.rows.rows import StoreError
 from retention.texts import Reason, strerror
 from retention.vault import PublicKey, Strength, public_key, public_line
@@ -49,8 +49,26 @@ class AccountError(RuleError):
     """An account or a token cannot be made, found or changed so; `str()` is one line for the user."""
 
 
+class Listed(Record):
+    """What an account and a token have in common, and how lists tell it."""
+
+    __slots__ = ()
+
+    id: int
+    name: str
+    roles: tuple[str, ...]
+    key: PublicKey | None
+    created_at: datetime
+
+    def to_json(self) -> Json:
+        """What `user list --json` and `token list --json` say; of the key its fingerprint."""
+        told = Record.to_json(replace(cast(Any, self), key=None))
+        told["key"] = self.key and self.key.id
+        return {name: value for name, value in told.items() if name not in ("id", "epoch")}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Listed):
     """A person who logs in. `id` is never given twice, so that who is removed does not come back as another.
 
     `epoch` grows whenever all sessions must end. `code_until`: while a one-time code is good.
@@ -59,34 +77,19 @@ class Account:
     id: int
     name: str
     roles: tuple[str, ...]
+    enrolled: bool  # has a password
+    passkeys: int  # how many it has
+    code_until: datetime | None
     key: PublicKey | None
     language: str | None
     created_at: datetime
     last_login_at: datetime | None
     failures: int  # refused logins since the last one that was not
-    enrolled: bool  # has a password
-    passkeys: int  # how many it has
     epoch: int
-    code_until: datetime | None
-
-    def to_json(self) -> Json:
-        """What `user list --json` says; of the key its fingerprint."""
-        return {
-            "name": self.name,
-            "roles": list(self.roles),
-            "enrolled": self.enrolled,
-            "passkeys": self.passkeys,
-            "code_until": self.code_until and to_text(self.code_until),
-            "key": self.key and self.key.id,
-            "language": self.language,
-            "created_at": to_text(self.created_at),
-            "last_login_at": self.last_login_at and to_text(self.last_login_at),
-            "failures": self.failures,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(Listed):
     """What a program shows in place of a login. `until`: None for no end."""
 
     id: int
@@ -101,18 +104,6 @@ class Token:
     def is_good(self, now: datetime) -> bool:
         """Whether it opens anything."""
         return self.revoked_at is None and (self.until is None or now < self.until)
-
-    def to_json(self) -> Json:
-        """What `token list --json` says; of the key its fingerprint."""
-        return {
-            "name": self.name,
-            "roles": list(self.roles),
-            "key": self.key and self.key.id,
-            "created_at": to_text(self.created_at),
-            "until": self.until and to_text(self.until),
-            "last_used_at": self.last_used_at and to_text(self.last_used_at),
-            "revoked_at": self.revoked_at and to_text(self.revoked_at),
-        }
 
 
 def tidy(name: str) -> str:

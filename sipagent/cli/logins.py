@@ -4,23 +4,24 @@ login.
     user add, user list, user remove, user reset
     token add, token list, token revoke
 
-Both have roles and keys, in the database of accounts, and each change leaves a line in the trace.
+Both have roles and keys, in the database of accounts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from gettext import gettext as _
 from gettext import ngettext
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from retention.accounts.accounts import Accounts
-from retention.accounts.credentials import Account, AccountError, Token
+from retention.accounts.credentials import Account, Token
 from retention.vault import KeysError, PublicKey, read_public
 from sipagent.agent import stored
+from sipagent.cli.options import options_read
 from sipagent.cli.program import (
     Decorated,
     Failure,
@@ -36,7 +37,19 @@ from sipagent.cli.program import (
 from sipagent.cli.terminal import Column, console, full, short, show_table
 from sipagent.config.tables import ROLES
 from sipagent.languages.labels import label
-from sipagent.lookup.parsing import parse_moment
+from sipagent.operations.accounts import (
+    Coded,
+    Desk,
+    NewAccount,
+    NewToken,
+    add_account,
+    add_token,
+    remove_account,
+    reset_account,
+    revoke_token,
+)
+
+Row = TypeVar("Row", Account, Token)
 
 
 def role_option(command: Decorated) -> Decorated:
@@ -71,41 +84,45 @@ def read_key(path: Path | None) -> PublicKey | None:
 
 
 @contextmanager
-def accounts_refusals() -> Iterator[None]:
-    """What is asked in vain of accounts fails the command. Raises Failure."""
-    try:
-        yield
-    except AccountError as error:
-        raise Failure(*error.args) from error
-
-
-@contextmanager
-def accounts_of(work: Workplace) -> Iterator[Accounts]:
-    """The accounts of the configuration. Raises Failure for what its user asks in vain."""
-    with stored.accounts_of(work.config) as accounts, accounts_refusals():
-        yield accounts
-
-
-@contextmanager
-def changing(work: Workplace, action: str, by: str | None, detail: str) -> Iterator[Accounts]:
-    """The accounts, to be changed in one transaction with the line of it in the trace.
-
-    `detail`: what is done, in English. What is refused leaves a line, too, and changes nothing.
-    """
+def changing(work: Workplace, by: str | None) -> Iterator[Desk]:
+    """What changes accounts by somebody at this shell."""
     store = work.archive(make=True).store
-    trace = attempt(action, by=by, detail=detail)
-    try:
-        with accounts_of(work) as accounts, accounts.write():
-            yield accounts
-            store.add_access(trace)
-    except Failure as refused:
-        store.add_access(replace(trace, outcome="refused", detail=f"{detail}: {refused}"))
-        raise
+    with stored.accounts_of(work.config) as accounts:
+        trace = attempt("account", by=by)
+        yield Desk(accounts=accounts, store=store, trace=trace, keep_refused=store.add_access)
 
 
 def in_words(roles: Iterable[str]) -> str:
     """The roles as people read them."""
     return ", ".join(label("role", role) for role in roles)
+
+
+def show_all(
+    work: Workplace,
+    as_json: bool,
+    every: Callable[[Accounts], Sequence[Row]],
+    none: str,
+    state: Column[Row],
+    *last: Column[Row],
+) -> None:
+    """Print accounts or tokens; `none` is said where there are none."""
+    with stored.accounts_of(work.config) as accounts:
+        rows = every(accounts)
+    if as_json:
+        print_json([row.to_json() for row in rows])
+        return
+    screen = console()
+    if not rows:
+        screen.print(none)
+        return
+    columns: list[Column[Row]] = [
+        Column("name", lambda row: row.name, shrinks=True),
+        Column("roles", lambda row: in_words(row.roles), wraps=True),
+        state,
+        Column("key", lambda row: str(row.key) if row.key else None, shrinks=True),
+    ]
+    columns.extend(last)
+    show_table(rows, columns, screen)
 
 
 def moment(work: Workplace, at: datetime | None) -> str | None:
@@ -164,11 +181,11 @@ def add_user_command(
     Example:
       sipagent user add "Claire Petit" --role supervisor --key claire.pub --by "M. Durand"
     """
-    key = read_key(key_file)
-    with changing(work, "account", by, f"add {name}: {', '.join(dict.fromkeys(roles))}") as accounts:
-        account, code = accounts.add(name, roles, key)
+    asked = NewAccount(name=name, roles=roles, key=read_key(key_file))
+    with changing(work, by) as desk:
+        made = add_account(desk, asked)
     say_what_is_lost(roles)
-    _say_code(work, account, code)
+    _say_code(work, made)
 
 
 @user_group.command("list", short_help="Who may log in, and how.")
@@ -181,24 +198,15 @@ def list_users_command(work: Workplace, as_json: bool) -> None:
     Example:
       sipagent user list --json
     """
-    with accounts_of(work) as accounts:
-        rows = accounts.all()
-    if as_json:
-        print_json([row.to_json() for row in rows])
-        return
-    screen = console()
-    if not rows:
-        screen.print(_("No accounts."))
-        return
-    columns: list[Column[Account]] = [
-        Column("name", lambda row: row.name, shrinks=True),
-        Column("roles", lambda row: in_words(row.roles), wraps=True),
+    show_all(
+        work,
+        as_json,
+        Accounts.all,
+        _("No accounts."),
         Column("login", lambda row: _user_state(work, row), wraps=True),
-        Column("key", lambda row: str(row.key) if row.key else None, shrinks=True),
         Column("last login", lambda row: moment(work, row.last_login_at)),
         Column("refused since", lambda row: str(row.failures), right=True),
-    ]
-    show_table(rows, columns, screen)
+    )
 
 
 @user_group.command("remove", short_help="Remove an account.")
@@ -212,9 +220,8 @@ def remove_user_command(work: Workplace, name: str, by: str | None) -> None:
     Example:
       sipagent user remove "Claire Petit" --by "M. Durand"
     """
-    with changing(work, "account", by, f"remove {name}") as accounts:
-        account = accounts.meant(name)
-        accounts.remove(account.id)
+    with changing(work, by) as desk:
+        account = remove_account(desk, name)
     work.tell_followed()
     click.echo(_("{name}: removed").format(name=account.name))
 
@@ -233,13 +240,14 @@ def reset_user_command(work: Workplace, name: str, by: str | None) -> None:
     Example:
       sipagent user reset "Claire Petit" --by "M. Durand"
     """
-    with changing(work, "account", by, f"reset {name}") as accounts:
-        account, code = accounts.reset(accounts.meant(name).id)
-    _say_code(work, account, code)
+    with changing(work, by) as desk:
+        made = reset_account(desk, name)
+    _say_code(work, made)
 
 
-def _say_code(work: Workplace, account: Account, code: str) -> None:
-    """Where who lets people in is an issuer, a code is for nothing."""
+def _say_code(work: Workplace, made: Coded) -> None:
+    """Where an issuer logs people in, a code is of no use."""
+    account, code = made.account, made.code
     web = work.config.web
     assert account.code_until is not None
     if web.oidc_issuer is not None:
@@ -309,15 +317,13 @@ def add_token_command(
     Example:
       sipagent token add dashboard --role supervisor --until 2027-06-30 > dashboard.token
     """
-    key, until = read_key(key_file), _until(work, until_text)
-    ends = f", until {until_text}" if until_text else ""
-    detail = f"add {name}: {', '.join(dict.fromkeys(roles))}{ends}"
-    with changing(work, "token", by, detail) as accounts:
-        token, shown = accounts.add_token(name, roles, until, key)
+    asked = NewToken(name=name, roles=roles, key=read_key(key_file), last_day=until_text)
+    with options_read(), changing(work, by) as desk:
+        made = add_token(desk, asked, work.config.service.timezone)
     say_what_is_lost(roles)
     said = _("{name}: shown once, on stdout; keep it where only its program reads it")
-    click.echo(f"sipagent: {said.format(name=token.name)}", err=True)
-    click.echo(shown)
+    click.echo(f"sipagent: {said.format(name=made.token.name)}", err=True)
+    click.echo(made.shown)
 
 
 @token_group.command("list", short_help="Which tokens there are.")
@@ -330,23 +336,14 @@ def list_tokens_command(work: Workplace, as_json: bool) -> None:
     Example:
       sipagent token list --json
     """
-    with accounts_of(work) as accounts:
-        rows = accounts.tokens()
-    if as_json:
-        print_json([row.to_json() for row in rows])
-        return
-    screen = console()
-    if not rows:
-        screen.print(_("No tokens."))
-        return
-    columns: list[Column[Token]] = [
-        Column("name", lambda row: row.name, shrinks=True),
-        Column("roles", lambda row: in_words(row.roles), wraps=True),
+    show_all(
+        work,
+        as_json,
+        Accounts.tokens,
+        _("No tokens."),
         Column("state", lambda row: _token_state(work, row), wraps=True),
-        Column("key", lambda row: str(row.key) if row.key else None, shrinks=True),
         Column("last used", lambda row: moment(work, row.last_used_at)),
-    ]
-    show_table(rows, columns, screen)
+    )
 
 
 @token_group.command("revoke", short_help="End a token.")
@@ -360,21 +357,10 @@ def revoke_token_command(work: Workplace, name: str, by: str | None) -> None:
     Example:
       sipagent token revoke dashboard --by "M. Durand"
     """
-    with changing(work, "token", by, f"revoke {name}") as accounts:
-        token = accounts.revoke(name)
+    with changing(work, by) as desk:
+        token = revoke_token(desk, name)
     work.tell_followed()
     click.echo(_("{name}: revoked").format(name=token.name))
-
-
-def _until(work: Workplace, text: str | None) -> datetime | None:
-    """The end of the day that is meant. Raises click.UsageError."""
-    if text is None:
-        return None
-    try:
-        return parse_moment(text, now(), work.config.service.timezone, end=True)
-    except ValueError as error:
-        said = _("{option}: {problem}").format(option="--until", problem=error)
-        raise click.UsageError(said, click.get_current_context()) from error
 
 
 def _token_state(work: Workplace, row: Token) -> str:

@@ -27,7 +27,6 @@ from sipagent.agent.stored import (
     spool_of,
     store_of,
 )
-from sipagent.cli.logins import accounts_refusals
 from sipagent.cli.program import Failure, Workplace, attempt, json_option, print_json, words_by_option
 from sipagent.cli.terminal import Step, figure, full, steps
 from sipagent.languages.labels import N_
@@ -149,7 +148,7 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
 
 
 def _refuse_other_accounts(config: "Config", new: "Config") -> None:
-    """Raise Failure where people log in already, and others than here; StoreError where they could not."""
+    """Raise AccountError where other people log in already; StoreError where nobody could."""
     source = accounts_there(config)
     if source is None:
         return
@@ -159,8 +158,7 @@ def _refuse_other_accounts(config: "Config", new: "Config") -> None:
         there = accounts_there(new) if is_here(new) else accounts_of(new)
         if there is not None:
             stack.enter_context(there)
-            with accounts_refusals():
-                there.refuse_others(source.everything())
+            there.refuse_others(source.everything())
 
 
 def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
@@ -174,8 +172,7 @@ def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
         every = source.everything()
         if again and there.are_there():
             return 0
-        with accounts_refusals():
-            there.take(every)
+        there.take(every)
     return len(every["accounts"]) + len(every["tokens"])
 
 

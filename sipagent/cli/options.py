@@ -11,7 +11,8 @@ An option that one command alone takes is in its own module.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from gettext import gettext as _
 from gettext import pgettext
 from pathlib import Path
@@ -93,13 +94,20 @@ def filter_options(command: Decorated) -> Decorated:
     return command
 
 
-def selection(work: Workplace, **asked: Any) -> Selection:
-    """Read the options. Raises ConfigError, and click.UsageError for one that cannot be read."""
+@contextmanager
+def options_read() -> Iterator[None]:
+    """A field that cannot be read is an option that is wrong. Raises click.UsageError."""
     try:
-        return parsing.selection(work.config, now(), **asked)
+        yield
     except parsing.FieldError as error:
         said = _("{option}: {problem}").format(option=f"--{error.name}", problem=error.problem)
         raise click.UsageError(said, click.get_current_context()) from error
+
+
+def selection(work: Workplace, **asked: Any) -> Selection:
+    """Read the options. Raises ConfigError, and click.UsageError for one that cannot be read."""
+    with options_read():
+        return parsing.selection(work.config, now(), **asked)
 
 
 def period_of(work: Workplace, since: str | None, until: str | None) -> Selection:

@@ -7,6 +7,7 @@ What a rule refuses is a RuleError, which each face turns into its own form in o
     holds      hold, renew, release; list what is on hold
     approvals  ask another login for a hold, its end or an export; approve, refuse, withdraw
     notes      file an analysis
+    accounts   make, change and end accounts and tokens
     deletion   forget a call before its time
     tracing    the line in the trace of what is refused or fails
 """

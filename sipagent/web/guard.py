@@ -256,8 +256,11 @@ def unfit(request: Request, wrong: ValueError) -> Problem:
     """What was sent cannot be used: that is never a fault of the server. Why, if nobody foresaw it, is in the
     log, and nothing of what was sent. A field of a program's JSON: 422."""
     said = wrong.args[0] if wrong.args else None
-    if isinstance(wrong, FieldError) and request.method == "POST" and not is_page(request.url.path):
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, wrong.args[0])
+    if isinstance(wrong, FieldError):
+        if is_page(request.url.path):  # where the field has a label
+            return Problem(HTTPStatus.BAD_REQUEST, wrong.problem)
+        in_body = request.method == "POST"
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY if in_body else HTTPStatus.BAD_REQUEST, wrong.args[0])
     if isinstance(said, Reason):
         return Problem(HTTPStatus.BAD_REQUEST, said)
     log.error("answer_failed", **unforeseen(wrong))

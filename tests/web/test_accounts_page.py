@@ -1,4 +1,4 @@
-"""The page of accounts and tokens: what an administrator does there, and what it refuses."""
+"""Accounts on the page: all of them and the tokens for an administrator, and one's own for everybody."""
 
 import re
 from collections.abc import Iterator
@@ -7,16 +7,19 @@ from html import unescape
 from http import HTTPStatus
 from pathlib import Path
 
+import pyotp
 import pytest
 
 from retention.vault import Identity, public_line
-from tests.web.logging_in import Browser, Owner, Page, opened, said
+from tests.web.logging_in import PASSWORD, Browser, Owner, Page, field_of, opened, said
 
 KEY = Identity(bytes([1]) * 32, "Claire").public
 WRONG, SEE_OTHER, FORBIDDEN = HTTPStatus.BAD_REQUEST, HTTPStatus.SEE_OTHER, HTTPStatus.FORBIDDEN
 CODE = re.compile(r"[0-9A-Z]{5}(?:-[0-9A-Z]{5}){3}")
 TOKEN = re.compile(r"sipagent_[\w-]{43}")
 HOSTILE = "<script>alert(1)</script>\u202e"
+ROLES = {"role-listener": "on", "role-officer": "on"}
+OTHER = "another long password"
 
 
 @pytest.fixture
@@ -25,17 +28,20 @@ def page(tmp_path: Path) -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture
-def anne(page: Page) -> Owner:
-    return page.enrolled("Anne", "administrator")
-
-
-@pytest.fixture
-def browser(page: Page, anne: Owner) -> Browser:
-    browser = page.browser()
-    assert browser.log_in(anne).status_code == SEE_OTHER
+def logged_in(page: Page, name: str, *roles: str, address: str = "127.0.0.7") -> tuple[Owner, Browser]:
+    owner, browser = page.enrolled(name, *roles), page.browser(address)
+    assert browser.log_in(owner).status_code == SEE_OTHER
     page.later(seconds=30)
-    return browser
+    return owner, browser
+
+
+# --- all accounts ---
+
+
+@pytest.fixture
+def browser(page: Page) -> Browser:
+    """Of Anne, an administrator."""
+    return logged_in(page, "Anne", "administrator")[1]
 
 
 def asked(browser: Browser, what: str, **form: str) -> str:
@@ -56,15 +62,13 @@ def last(page: Page) -> tuple[str, str, str | None, str | None, str | None]:
     return row.action, row.outcome, row.login, row.via, row.detail
 
 
-ROLES = {"role-listener": "on", "role-officer": "on"}
-
-
-def test_an_account_is_made_and_its_code_shown_once(page: Page, browser: Browser) -> None:
+def test_an_account_is_made_changed_reset_and_removed(page: Page, browser: Browser) -> None:
+    accounts = page.logins.accounts
     told = asked(browser, "add", name="Claire Petit", key=public_line(KEY), **ROLES)
     code = CODE.search(told)
     assert code and "The one-time code of Claire Petit, shown this once" in told
     assert told.endswith("at http://127.0.0.1:8443/enrol")
-    account = page.logins.accounts.of_code(code[0])
+    account = accounts.of_code(code[0])
     assert account is not None and (account.roles, account.key) == (("listener", "officer"), KEY)
     assert last(page) == ("account", "done", "Anne", "web", "add Claire Petit: listener, officer")
     shown = browser.get("/accounts").text
@@ -72,67 +76,20 @@ def test_an_account_is_made_and_its_code_shown_once(page: Page, browser: Browser
     kept = [path for path in page.folder.rglob("*") if path.is_file()]
     assert not [path for path in kept if code[0].encode() in path.read_bytes()]
 
-
-def test_what_cannot_be_made(page: Page, browser: Browser) -> None:
-    page.logins.accounts.add("Claire", ["listener"])
-    assert refused(browser, "add", name="CLAIRE", **ROLES) == "'CLAIRE': there is an account of this name"
-    assert last(page) == (
-        *("account", "refused", "Anne", "web"),
-        "add: 'CLAIRE': there is an account of this name",
-    )
-    assert refused(browser, "add", name="Bob") == "no role: it could do nothing"
-    again = browser.post("/accounts/add", {"name": HOSTILE}, shown="/accounts").text
-    assert "<script>" not in again and "alert(1)" in again
-    assert "is not a name" in refused(browser, "add", name="\u202e", **ROLES)
-    assert refused(browser, "add", name="Bob", key="x", **ROLES).startswith("the key: is not a public key")
-    assert [one.name for one in page.logins.accounts.all()] == ["Anne", "Claire"]
-
-
-def test_hostile_names_do_nothing(page: Page, browser: Browser) -> None:
-    page.logins.accounts.add(HOSTILE.rstrip("\u202e"), ["listener"])
-    page.logins.accounts.add_token("<img src=x onerror=alert(1)>", ["listener"])
-    text = browser.get("/accounts").text
-    assert "<script>alert" not in text and "<img" not in text and "alert(1)" in unescape(text)
-
-
-def test_roles_count_at_once(page: Page, browser: Browser) -> None:
-    claire = page.enrolled("Claire", "listener")
-    theirs = page.browser("127.1.0.1")
-    theirs.log_in(claire)
+    _, theirs = logged_in(page, "Bob", "listener", address="127.1.0.1")
     assert theirs.get("/api/v1/accesses").status_code == FORBIDDEN
-    id = str(page.logins.accounts.meant("Claire").id)
+    id = str(accounts.meant("Bob").id)
     told = asked(browser, "roles", account=id, **{"role-officer": "on"})
-    assert told == "Claire: the roles are changed, from now on"
-    assert theirs.get("/api/v1/accesses").status_code == HTTPStatus.OK
-    assert page.logins.accounts.meant("Claire").roles == ("officer",)
-    assert last(page)[-1] == "roles of Claire: officer"
-    assert refused(browser, "roles", account=id) == "no role: it could do nothing"
-
-
-def test_a_reset_and_a_removal_end_sessions_at_once(page: Page, browser: Browser) -> None:
-    claire = page.enrolled("Claire", "listener")
-    theirs = page.browser("127.1.0.1")
-    theirs.log_in(claire)
-    id = str(page.logins.accounts.meant("Claire").id)
+    assert told == "Bob: the roles are changed, from now on" and last(page)[-1] == "roles of Bob: officer"
+    assert theirs.get("/api/v1/accesses").status_code == HTTPStatus.OK  # at once
     assert CODE.search(asked(browser, "reset", account=id)) and not theirs.is_in
-    assert last(page)[-1] == "reset Claire"
-    assert asked(browser, "remove", account=id) == "Claire: removed"
-    assert page.logins.accounts.named("Claire") is None and last(page)[-1] == "remove Claire"
+    assert last(page)[-1] == "reset Bob"
+    assert asked(browser, "remove", account=id) == "Bob: removed" and accounts.named("Bob") is None
+    assert last(page)[-1] == "remove Bob"
     for what in ("reset", "remove", "roles"):
         assert refused(browser, what, account=id, **ROLES) == "the account was removed"
-
-
-@pytest.mark.parametrize("id", ["", "x", "-1", "0", "1e3", "9" * 40, "\u0661"])
-def test_an_account_that_there_is_not(browser: Browser, id: str) -> None:
-    assert refused(browser, "remove", account=id) == "the account was removed"
-
-
-def test_nobody_changes_their_own_account_there(page: Page, anne: Owner, browser: Browser) -> None:
-    """So one administrator stays."""
-    id = str(page.logins.accounts.meant("Anne").id)
-    for what in ("reset", "remove", "roles"):
-        assert refused(browser, what, account=id, **ROLES).startswith("one's own account is changed by")
-    assert browser.is_in and page.logins.accounts.meant("Anne").roles == ("administrator",)
+    for wrong in ("", "x", "-1", "1e3", "9" * 40, "\u0661"):
+        assert refused(browser, "remove", account=wrong) == "the account was removed"
 
 
 def test_a_token_is_made_shown_once_and_revoked(page: Page, browser: Browser) -> None:
@@ -145,25 +102,40 @@ def test_a_token_is_made_shown_once_and_revoked(page: Page, browser: Browser) ->
     assert token[0] not in shown and "dashboard" in shown
     assert asked(browser, "tokens/revoke", name="dashboard") == "dashboard: revoked"
     assert page.logins.accounts.token(token[0]) is None and last(page)[-1] == "revoke dashboard"
-    assert refused(browser, "tokens/revoke", name="dashboard") == "'dashboard': no such token"
+    for form, reason in (
+        ({"until": "2020-01-01"}, "a token has to end in the future"),
+        ({"until": "soon"}, "'soon' is not a moment; accepted: 2026-11-24"),
+        ({"until": "9999-12-31"}, "'9999-12-31' is not a moment"),
+    ):
+        assert refused(browser, "tokens/add", name="d", **form, **ROLES).startswith(reason)
 
 
-@pytest.mark.parametrize(
-    ("until", "reason"),
-    [
-        ("2020-01-01", "a token has to end in the future"),
-        ("soon", "the last day is not a date"),
-        ("9999-12-31", "the last day is not a date"),
-    ],
-)
-def test_a_last_day_of_no_use(browser: Browser, until: str, reason: str) -> None:
-    assert refused(browser, "tokens/add", name="d", until=until, **ROLES) == reason
+def test_what_is_refused_is_said_beside_what_was_typed(page: Page, browser: Browser) -> None:
+    page.logins.accounts.add("Claire", ["listener"])
+    assert refused(browser, "add", name="CLAIRE", **ROLES) == "'CLAIRE': there is an account of this name"
+    told = "add CLAIRE: listener, officer: 'CLAIRE': there is an account of this name"
+    assert last(page) == ("account", "refused", "Anne", "web", told)
+    assert refused(browser, "add", name="Bob") == "no role: it could do nothing"
+    assert "is not a name" in refused(browser, "add", name="\u202e", **ROLES)
+    assert refused(browser, "add", name="Bob", key="x", **ROLES).startswith("the key: is not a public key")
+    again = browser.post("/accounts/add", {"name": HOSTILE}, shown="/accounts").text
+    assert "<script>" not in again and "alert(1)" in again
+    own = str(page.logins.accounts.meant("Anne").id)
+    for what in ("reset", "remove", "roles"):  # so one administrator stays
+        assert refused(browser, what, account=own, **ROLES).startswith("one's own account is changed by")
+    assert browser.is_in and page.logins.accounts.meant("Anne").roles == ("administrator",)
+    assert [one.name for one in page.logins.accounts.all()] == ["Anne", "Claire"]
 
 
-@pytest.mark.parametrize("role", ["listener", "supervisor", "officer"])
-def test_it_is_for_administrators(page: Page, role: str) -> None:
-    theirs = page.browser()
-    theirs.log_in(page.enrolled("Claire", role))
+def test_hostile_names_do_nothing(page: Page, browser: Browser) -> None:
+    page.logins.accounts.add(HOSTILE.rstrip("\u202e"), ["listener"])
+    page.logins.accounts.add_token("<img src=x onerror=alert(1)>", ["listener"])
+    text = browser.get("/accounts").text
+    assert "<script>alert" not in text and "<img" not in text and "alert(1)" in unescape(text)
+
+
+def test_it_is_for_administrators(page: Page) -> None:
+    _, theirs = logged_in(page, "Claire", "listener", "supervisor", "officer")
     assert theirs.get("/accounts").status_code == FORBIDDEN
     form = {"name": "Bob", "role-administrator": "on"}
     assert theirs.post("/accounts/add", form, shown="/account").status_code == FORBIDDEN
@@ -181,3 +153,117 @@ def test_what_cannot_be_traced_is_not_done(
     answer = browser.post("/accounts/add", {"name": "Bob", **ROLES}, shown="/accounts")
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert page.logins.accounts.named("Bob") is None
+
+
+# --- one's own ---
+
+
+@pytest.fixture
+def claire(page: Page) -> tuple[Owner, Browser]:
+    return logged_in(page, "Claire", "listener")
+
+
+def test_a_new_password_ends_all_other_sessions(page: Page, claire: tuple[Owner, Browser]) -> None:
+    owner, browser = claire
+    elsewhere = page.browser("127.1.0.1")
+    elsewhere.log_in(owner)
+    page.later(seconds=30)
+    before = browser.cookie
+    form = {"password": PASSWORD, "new": OTHER, "again": OTHER}
+    answer = browser.post("/account/password", form, shown="/account")
+    assert (answer.status_code, answer.headers["location"]) == (SEE_OTHER, "/account")
+    assert browser.cookie != before and not elsewhere.is_in
+    assert said(browser.get("/account")) == "Changed. All other sessions have ended."
+    assert elsewhere.log_in(owner).status_code == FORBIDDEN
+    owner.password = OTHER
+    page.later(seconds=30)
+    assert elsewhere.log_in(owner).status_code == SEE_OTHER
+    (row,) = page.trace("account")
+    assert (row.login, row.outcome, row.detail) == ("Claire", "done", "a new password")
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ({"password": OTHER}, "the password is wrong"),
+        ({"password": ""}, "the password is wrong"),
+        ({"again": OTHER + "x"}, "the two passwords are not the same"),
+        ({"new": "short", "again": "short"}, "the password has to have 12 to 256 characters"),
+    ],
+)
+def test_what_is_wrong_changes_nothing(
+    page: Page, claire: tuple[Owner, Browser], form: dict[str, str], reason: str
+) -> None:
+    _, browser = claire
+    typed = {"password": PASSWORD, "new": OTHER, "again": OTHER} | form
+    answer = browser.post("/account/password", typed, shown="/account")
+    assert (answer.status_code, said(answer)) == (WRONG, reason)
+    assert browser.is_in
+    assert page.logins.accounts.knows_password(page.logins.accounts.meant("Claire").id, PASSWORD)
+    assert not any(one and one in answer.text for one in typed.values())
+
+
+def test_a_stolen_session_does_not_try_passwords_fast(page: Page, claire: tuple[Owner, Browser]) -> None:
+    form = {"password": "x" * 12, "new": OTHER, "again": OTHER}
+    texts = [said(claire[1].post("/account/password", form, shown="/account")) for _ in range(4)]
+    assert texts[:3] == ["the password is wrong"] * 3
+    assert texts[3].startswith("too many refused attempts")
+    assert [row.outcome for row in page.trace("account")] == ["refused"] * 4
+
+
+def test_another_authenticator(page: Page, claire: tuple[Owner, Browser]) -> None:
+    """By the square that this account was shown, and no other."""
+    owner, browser = claire
+    _, theirs = logged_in(page, "Bob", address="127.1.0.1")
+    seal = page.logins.seal
+    sealed = field_of(browser.get("/account").text, "sealed")
+    totp = pyotp.TOTP(seal.open_json("authenticator", sealed)[0])
+    others = (field_of(theirs.get("/account").text, "sealed"), "x", "", browser.cookie)
+    made = (seal.seal(b"s" * 32), seal.seal_json("beginning", [totp.secret, "x"]))
+    form = {"password": PASSWORD, "sealed": sealed, "digits": totp.at(page.now)}
+    for wrong in ({"digits": "0"}, *({"sealed": str(one)} for one in (*others, *made))):
+        answer = browser.post("/account/authenticator", form | wrong, shown="/account")
+        assert (answer.status_code, said(answer)) == (WRONG, "the authenticator shows other digits now")
+    assert browser.post("/account/authenticator", form, shown="/account").status_code == SEE_OTHER
+    page.later(seconds=30)
+    assert page.browser().log_in(owner).status_code == FORBIDDEN
+    owner.totp = totp
+    assert page.browser("127.1.0.2").log_in(owner).status_code == SEE_OTHER
+
+
+def test_a_key_to_listen_with(page: Page, claire: tuple[Owner, Browser]) -> None:
+    _, browser = claire
+    form = {"password": PASSWORD, "key": public_line(KEY)}
+    assert browser.post("/account/key", form, shown="/account").status_code == SEE_OTHER
+    shown = browser.get("/account")
+    assert said(shown) == "Changed." and KEY.id in shown.text
+    private = '{"version": "sipagent-identity-1", "secret": "c2VjcmV0"}'
+    for text in (private, "sipagent-recipient-1 AAAA", "x"):
+        answer = browser.post("/account/key", form | {"key": text}, shown="/account")
+        assert answer.status_code == WRONG and said(answer).startswith("the key: is ")
+        assert "c2VjcmV0" not in answer.text
+    assert browser.post("/account/key", form | {"password": "x"}, shown="/account").status_code == WRONG
+    assert page.logins.accounts.meant("Claire").key == KEY
+    assert browser.post("/account/key", form | {"key": ""}, shown="/account").status_code == SEE_OTHER
+    assert page.logins.accounts.meant("Claire").key is None
+
+
+def test_a_language_for_these_pages(claire: tuple[Owner, Browser]) -> None:
+    _, browser = claire
+    for language, title in (("fr", "Votre compte"), ("", "Your account"), ("<x>", "Your account")):
+        answer = browser.post("/account/language", {"language": language}, shown="/account")
+        assert answer.status_code == SEE_OTHER and f"<h1>{title}</h1>" in browser.get("/account").text
+
+
+def test_a_login_that_is_not_ours_has_no_password_to_change(page: Page) -> None:
+    """As by OpenID Connect: an account without a password."""
+    account, _ = page.logins.accounts.add("Dora", ["listener"])
+    guest = page.browser("127.1.0.3")
+    guest.get("/login")
+    id = page.logins.sessions.begin(account.id, account.epoch)
+    guest.keep("sipagent", page.logins.seal.seal(id))
+    shown = guest.get("/account")
+    assert shown.status_code == HTTPStatus.OK and "/account/password" not in shown.text
+    form = {"password": "", "new": OTHER, "again": OTHER}
+    answer = guest.post("/account/password", form, shown="/account")
+    assert answer.status_code == WRONG and not page.logins.accounts.meant("Dora").enrolled

@@ -7,14 +7,13 @@ asked for before the authenticator is.
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
 from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from retention.accounts.accounts import Accounts, CountedBack, Passkey
+from retention.accounts.accounts import CountedBack, Passkey
 from retention.accounts.credentials import SHORTEST, Account, AccountError, new_totp
 from retention.texts import Reason
 from retention.vault import KeysError, PublicKey, public_key
@@ -22,6 +21,8 @@ from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import shown
+from sipagent.operations import accounts as operations
+from sipagent.operations.accounts import Coded, Desk, NewAccount, NewToken
 from sipagent.web.guard import Entry, Form, form_of, is_same, read_form
 from sipagent.web.logins import Logins, address_of, logins_of
 from sipagent.web.pages.login import in_fours, qr_of, refuse_late, refused, safe_path, since, stranger
@@ -90,11 +91,7 @@ def set_key(request: Request) -> Response:
     """Change the key that the person listens with; an empty text takes it away."""
 
     def change(logins: Logins, account: Account, form: Form) -> None:
-        text = form.get("key", "").strip()
-        try:
-            logins.accounts.set_key(account.id, public_key(text, "the key") if text else None)
-        except KeysError as error:
-            raise AccountError(*error.args) from error
+        logins.accounts.set_key(account.id, _key(form))
 
     return changed(request, "key", "a new key to listen with", change)
 
@@ -300,129 +297,79 @@ PASSKEY_ENTRIES = (
 )
 
 
-TraceAndSaid = tuple[str, str]
-"""What was done, in English for the trace, and what the page says of it."""
-AccountsChange = Callable[[Accounts, Form], TraceAndSaid]
-
-
-def accounts_page(request: Request) -> Response:
-    """All of them."""
-    return _accounts_page(request)
-
-
-def _accounts_page(request: Request, error: str | None = None, form: Form | None = None) -> Response:
+def accounts_page(request: Request, problem: Problem | None = None) -> Response:
+    """All of them; once more with what is wrong with a form, and what was typed into it."""
     accounts, site = logins_of(request).accounts, site_of(request)
-    own = accounts.named(someone(request).name)
     return render(
         request,
         "accounts.html",
-        HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
+        HTTPStatus.OK if problem is None else HTTPStatus.BAD_REQUEST,
         accounts=accounts.all(),
         tokens=accounts.tokens(),
         roles=list(Role),
-        own=own,
+        own=accounts.named(someone(request).name),
         now=site.clock(),
-        error=error,
-        form=form or Form(()),
+        error=problem and shown(problem.detail),
+        form=read_form(request) if problem else Form(),
     )
 
 
-def add_account(request: Request) -> Response:
+def add_account(request: Request, desk: Desk, form: Form) -> str:
     """Make an account, and show its code once."""
-
-    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
-        roles = _roles(form)
-        account, code = accounts.add(form.get("name", ""), roles, _key(form))
-        return f"add {account.name}: {', '.join(roles)}", _code(request, account, code)
-
-    return _accounts_changed(request, "account", change)
+    return _code(request, operations.add_account(desk, NewAccount(**_typed(form))))
 
 
-def reset_account(request: Request) -> Response:
+def reset_account(request: Request, desk: Desk, form: Form) -> str:
     """Take password and authenticator away, and show a new code once."""
-
-    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
-        account, code = accounts.reset(_other(request, accounts, form).id)
-        return f"reset {account.name}", _code(request, account, code)
-
-    return _accounts_changed(request, "account", change)
+    return _code(request, operations.reset_account(desk, _meant(form)))
 
 
-def remove_account(request: Request) -> Response:
+def remove_account(request: Request, desk: Desk, form: Form) -> str:
     """Remove an account."""
-
-    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
-        account = _other(request, accounts, form)
-        accounts.remove(account.id)
-        return f"remove {account.name}", _("{name}: removed").format(name=account.name)
-
-    return _accounts_changed(request, "account", change)
+    return _("{name}: removed").format(name=operations.remove_account(desk, _meant(form)).name)
 
 
-def set_roles(request: Request) -> Response:
+def set_roles(request: Request, desk: Desk, form: Form) -> str:
     """Give an account other roles."""
-
-    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
-        account, roles = _other(request, accounts, form), _roles(form)
-        accounts.set_roles(account.id, roles)
-        told = _("{name}: the roles are changed, from now on").format(name=account.name)
-        return f"roles of {account.name}: {', '.join(roles)}", told
-
-    return _accounts_changed(request, "account", change)
+    account = operations.set_roles(desk, _meant(form), _roles(form))
+    return _("{name}: the roles are changed, from now on").format(name=account.name)
 
 
-def add_token(request: Request) -> Response:
+def add_token(request: Request, desk: Desk, form: Form) -> str:
     """Make a token, and show it once."""
-
-    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
-        roles, until = _roles(form), _until(request, form)
-        token, text = accounts.add_token(form.get("name", ""), roles, until, _key(form))
-        ends = f", until {form['until']}" if until else ""
-        told = _("The token of {name}, shown this once: {token}").format(name=token.name, token=text)
-        return f"add {token.name}: {', '.join(roles)}{ends}", told
-
-    return _accounts_changed(request, "token", change)
+    asked = NewToken(**_typed(form), last_day=form.get("until", "").strip() or None)
+    made = operations.add_token(desk, asked, site_of(request).config.service.timezone)
+    said = _("The token of {name}, shown this once: {token}")
+    return said.format(name=made.token.name, token=made.shown)
 
 
-def revoke_token(request: Request) -> Response:
+def revoke_token(request: Request, desk: Desk, form: Form) -> str:
     """End a token."""
-
-    def change(accounts: Accounts, form: Form) -> TraceAndSaid:
-        token = accounts.revoke(form.get("name", ""))
-        return f"revoke {token.name}", _("{name}: revoked").format(name=token.name)
-
-    return _accounts_changed(request, "token", change)
+    return _("{name}: revoked").format(name=operations.revoke_token(desk, form.get("name", "")).name)
 
 
-def _accounts_changed(request: Request, action: str, change: AccountsChange) -> Response:
-    """Change accounts, with the line of it in the trace, in one transaction."""
-    form, site = form_of(request), site_of(request)
-    accounts = logins_of(request).accounts
-    trace = replace(trace_of(request, "account"), action=action)
-    try:
-        with accounts.write():
-            detail, told = change(accounts, form)
-            site.store.add_access(replace(trace, detail=detail))
-    except AccountError as error:
-        asked = request.url.path.removeprefix("/accounts/")
-        site.refusals.keep(replace(trace, detail=f"{asked}: {error}"))
-        return _accounts_page(request, shown(error), form)
-    site.tell(someone(request), told)
-    return RedirectResponse("/accounts", HTTPStatus.SEE_OTHER)
+def _change(what: str, act: Callable[[Request, Desk, Form], str]) -> Entry:
+    """What a form does; `act` gives what the next page says."""
+
+    def answer(request: Request) -> Response:
+        form, site = form_of(request), site_of(request)
+        accounts, keep = logins_of(request).accounts, site.refusals.keep
+        trace = trace_of(request, "account")
+        desk = Desk(accounts=accounts, store=site.store, trace=trace, keep_refused=keep)
+        site.tell(someone(request), act(request, desk, form))
+        return RedirectResponse("/accounts", HTTPStatus.SEE_OTHER)
+
+    return Entry(f"POST /accounts/{what}", answer, accounts_page)
 
 
-def _other(request: Request, accounts: Accounts, form: Form) -> Account:
-    """The account that is meant. One's own is for others to change, so that one administrator stays."""
+def _typed(form: Form) -> dict[str, Any]:
+    return {"name": form.get("name", ""), "roles": _roles(form), "key": _key(form)}
+
+
+def _meant(form: Form) -> int:
+    """The number of an account; 0 is nobody's."""
     number = form.get("account", "")
-    account = (
-        accounts.by_id(int(number)) if number.isascii() and number.isdecimal() and len(number) < 18 else None
-    )
-    if account is None:
-        raise AccountError(Reason("the account was removed"))
-    if account.name == someone(request).name:
-        said = N_("one's own account is changed by another administrator, or by `sipagent user`")
-        raise AccountError(Reason(said))
-    return account
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 18 else 0
 
 
 def _roles(form: Form) -> list[str]:
@@ -430,6 +377,7 @@ def _roles(form: Form) -> list[str]:
 
 
 def _key(form: Form) -> PublicKey | None:
+    """The key that somebody listens with. Raises AccountError."""
     text = form.get("key", "").strip()
     try:
         return public_key(text, "the key") if text else None
@@ -437,24 +385,13 @@ def _key(form: Form) -> PublicKey | None:
         raise AccountError(*error.args) from error
 
 
-def _until(request: Request, form: Form) -> datetime | None:
-    """The end of the day that is meant, in the service's time zone."""
-    if not (text := form.get("until", "").strip()):
-        return None
-    try:
-        day = date.fromisoformat(text) + timedelta(days=1)
-    except (ValueError, OverflowError) as error:
-        raise AccountError(Reason("the last day is not a date")) from error
-    return datetime.combine(day, time(), site_of(request).config.service.timezone).astimezone(UTC)
-
-
-def _code(request: Request, account: Account, code: str) -> str:
+def _code(request: Request, made: Coded) -> str:
+    site, account = site_of(request), made.account
     assert account.code_until is not None
-    site = site_of(request)
     said = _("The one-time code of {name}, shown this once: {code}. It is used until {until}, at {address}")
     return said.format(
         name=account.name,
-        code=code,
+        code=made.code,
         until=f"{site.local(account.code_until):%Y-%m-%d %H:%M}",
         address=f"{site.config.web.origin}/enrol",
     )
@@ -462,10 +399,10 @@ def _code(request: Request, account: Account, code: str) -> str:
 
 ACCOUNTS_ENTRIES = (
     Entry("GET /accounts", accounts_page),
-    Entry("POST /accounts/add", add_account),
-    Entry("POST /accounts/reset", reset_account),
-    Entry("POST /accounts/remove", remove_account),
-    Entry("POST /accounts/roles", set_roles),
-    Entry("POST /accounts/tokens/add", add_token),
-    Entry("POST /accounts/tokens/revoke", revoke_token),
+    _change("add", add_account),
+    _change("reset", reset_account),
+    _change("remove", remove_account),
+    _change("roles", set_roles),
+    _change("tokens/add", add_token),
+    _change("tokens/revoke", revoke_token),
 )

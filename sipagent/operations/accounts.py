@@ -1,0 +1,157 @@
+"""Make, change and end the accounts of people and the tokens of programs.
+
+Each act is one transaction with its line in the trace. One that is refused changes nothing, and leaves its
+line, too.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from retention.accounts.accounts import Accounts
+from retention.accounts.credentials import Account, AccountError, Token
+from retention.records import Access
+from retention.rows.rows import Rows
+from retention.vault import PublicKey
+from sipagent.languages.labels import N_
+from sipagent.lookup.parsing import FieldError, parse_moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Who changes accounts, and where that is written. `trace` has the moment, `by`, `login` and `via`;
+    `keep_refused` writes the line of a refusal."""
+
+    accounts: Accounts
+    store: Rows
+    trace: Access
+    keep_refused: Callable[[Access], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAccount:
+    """An account or a token that somebody asks for. `key`: what it listens with."""
+
+    name: str
+    roles: Sequence[str]
+    key: PublicKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken(NewAccount):
+    """`last_day`: on which it is good, `2027-06-30`; None for no end."""
+
+    last_day: str | None = None
+
+    def end(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        """The end of that day. Raises FieldError."""
+        if self.last_day is None:
+            return None
+        try:
+            return parse_moment(self.last_day, now, zone, end=True)
+        except ValueError as error:
+            raise FieldError("until", str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """An account, and its one-time code, which is kept nowhere."""
+
+    account: Account
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownToken:
+    """A token, and what its program shows, which is kept nowhere."""
+
+    token: Token
+    shown: str
+
+
+def add_account(desk: Desk, asked: NewAccount) -> Coded:
+    """Make an account. Raises AccountError."""
+    with _changing(desk, "account", f"add {asked.name}: {_joined(asked.roles)}") as accounts:
+        account, code = accounts.add(asked.name, asked.roles, asked.key)
+    return Coded(account=account, code=code)
+
+
+def reset_account(desk: Desk, meant: str | int) -> Coded:
+    """Take password, authenticator and passkeys away. `meant`: a name, or the number of an account. Raises
+    AccountError."""
+    with _changing(desk, "account", f"reset {_named(desk, meant)}") as accounts:
+        account, code = accounts.reset(_other(desk, meant).id)
+    return Coded(account=account, code=code)
+
+
+def remove_account(desk: Desk, meant: str | int) -> Account:
+    """Remove an account; all its sessions end. Raises AccountError."""
+    with _changing(desk, "account", f"remove {_named(desk, meant)}") as accounts:
+        account = _other(desk, meant)
+        accounts.remove(account.id)
+    return account
+
+
+def set_roles(desk: Desk, meant: str | int, roles: Sequence[str]) -> Account:
+    """Give an account these roles in place of its own. Raises AccountError."""
+    with _changing(desk, "account", f"roles of {_named(desk, meant)}: {_joined(roles)}") as accounts:
+        account = _other(desk, meant)
+        accounts.set_roles(account.id, roles)
+    return account
+
+
+def add_token(desk: Desk, asked: NewToken, zone: ZoneInfo) -> ShownToken:
+    """Make a token. Raises AccountError, FieldError."""
+    until = asked.end(desk.trace.at, zone)
+    ends = f", until {asked.last_day}" if asked.last_day else ""
+    with _changing(desk, "token", f"add {asked.name}: {_joined(asked.roles)}{ends}") as accounts:
+        token, shown = accounts.add_token(asked.name, asked.roles, until, asked.key)
+    return ShownToken(token=token, shown=shown)
+
+
+def revoke_token(desk: Desk, name: str) -> Token:
+    """End a token. Raises AccountError."""
+    with _changing(desk, "token", f"revoke {name}") as accounts:
+        return accounts.revoke(name)
+
+
+@contextmanager
+def _changing(desk: Desk, action: str, what: str) -> Iterator[Accounts]:
+    """One transaction; `what` is done, in English."""
+    trace = replace(desk.trace, action=action, detail=what)
+    try:
+        with desk.accounts.write():
+            yield desk.accounts
+            desk.store.add_access(trace)
+    except AccountError as refusal:
+        desk.keep_refused(replace(trace, outcome="refused", detail=f"{what}: {refusal}"))
+        raise
+
+
+def _other(desk: Desk, meant: str | int) -> Account:
+    """The account that is meant. Nobody who is logged in changes their own, so that one administrator
+    stays."""
+    if isinstance(meant, str):
+        account = desk.accounts.meant(meant)
+    elif (found := desk.accounts.by_id(meant)) is None:
+        raise AccountError("the account was removed")
+    else:
+        account = found
+    if account.name == desk.trace.login:
+        said = N_("one's own account is changed by another administrator, or by `sipagent user`")
+        raise AccountError(said)
+    return account
+
+
+def _named(desk: Desk, meant: str | int) -> str:
+    """What the trace calls it."""
+    if isinstance(meant, str):
+        return meant
+    account = desk.accounts.by_id(meant)
+    return account.name if account else f"account {meant}"
+
+
+def _joined(roles: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(roles))
