@@ -12,28 +12,27 @@ import hashlib
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from retention.texts import Reason
+from media.errors import MediaError
 
 ACCEPTED_RATES = (8000, 16000)
 ACCEPTED_MAX_S = 60
-ACCEPTED = Reason(
+ACCEPTED = MediaError(
     "a mono 16-bit PCM WAV file of 8000 or 16000 Hz, not silent, at most {0} s long", ACCEPTED_MAX_S
 )
 
 
-class PromptError(Exception):
+class PromptError(MediaError):
     """A prompt that can't be played as it stands; str() is one line: file, problem, what is accepted."""
 
-    def __init__(self, path: Path, problem: str, accepted: str = ACCEPTED) -> None:
-        super().__init__(Reason("{0}: {1}; accepted: {2}", path, problem, accepted))
-        self.path = path
-        self.problem = problem
-        self.accepted = accepted
+    def __init__(self, path: Path, problem: str, *values: Any, accepted: MediaError = ACCEPTED) -> None:
+        self.path, self.problem, self.accepted = path, MediaError(problem, *values), accepted
+        super().__init__("{0}: {1}; accepted: {2}", path, self.problem, accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def inspect_prompt(path: Path) -> PromptFile:
     state = _state(path)  # before it is read: a write meanwhile makes another state
     sample_count = _check_sound(path)
     if sample_count > ACCEPTED_MAX_S * rate:
-        raise PromptError(path, Reason("is {0:.2f} s long", sample_count / rate))
+        raise PromptError(path, "is {0:.2f} s long", sample_count / rate)
     return PromptFile(
         path=path,
         rate=rate,
@@ -94,25 +93,25 @@ def inspect_prompt(path: Path) -> PromptFile:
 def _check_format(path: Path) -> int:
     """The sample rate, if everything in the header is accepted."""
     if not path.exists():
-        raise PromptError(path, Reason("does not exist"))
+        raise PromptError(path, "does not exist")
     if not path.is_file():
-        raise PromptError(path, Reason("is not a file"))
+        raise PromptError(path, "is not a file")
     if path.stat().st_size == 0:
-        raise PromptError(path, Reason("is empty"))
+        raise PromptError(path, "is empty")
     try:
         info = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
         raise PromptError(
-            path, Reason("is not a readable sound file ({0})", error.error_string.rstrip("."))
+            path, "is not a readable sound file ({0})", error.error_string.rstrip(".")
         ) from error
     if info.format != "WAV":  # WAVEX too: the engine's player refuses WAVE_FORMAT_EXTENSIBLE
-        raise PromptError(path, Reason("is a file of another kind, {0}", info.format_info))
+        raise PromptError(path, "is a file of another kind, {0}", info.format_info)
     if info.subtype != "PCM_16":
-        raise PromptError(path, Reason("holds {0}", info.subtype_info))
+        raise PromptError(path, "holds {0}", info.subtype_info)
     if info.channels != 1:
-        raise PromptError(path, Reason("has {0} channels", info.channels))
+        raise PromptError(path, "has {0} channels", info.channels)
     if info.samplerate not in ACCEPTED_RATES:
-        raise PromptError(path, Reason("has {0} Hz", info.samplerate))
+        raise PromptError(path, "has {0} Hz", info.samplerate)
     return int(info.samplerate)
 
 
@@ -124,16 +123,14 @@ def _check_sound(path: Path) -> int:
             limit = ACCEPTED_MAX_S * file.getframerate()
             pcm = file.readframes(min(promised, limit + 1))
     except (wave.Error, EOFError) as error:
-        raise PromptError(path, Reason("is not a readable WAV file ({0})", error)) from error
+        raise PromptError(path, "is not a readable WAV file ({0})", error) from error
     held = len(pcm) // 2
     if promised == 0:
-        raise PromptError(path, Reason("holds no sound"))
+        raise PromptError(path, "holds no sound")
     if held < min(promised, limit + 1):
-        raise PromptError(
-            path, Reason("is cut short: its header promises {0} samples, it holds {1}", promised, held)
-        )
+        raise PromptError(path, "is cut short: its header promises {0} samples, it holds {1}", promised, held)
     if not np.frombuffer(pcm, dtype="<i2").any():
-        raise PromptError(path, Reason("holds nothing but silence"))
+        raise PromptError(path, "holds nothing but silence")
     return promised
 
 
@@ -145,7 +142,7 @@ def _read_words(path: Path) -> str | None:
         return None
     except UnicodeDecodeError as error:
         raise PromptError(
-            path, Reason("is not UTF-8 text"), Reason("the words of the prompt, in UTF-8")
+            path, "is not UTF-8 text", accepted=MediaError("the words of the prompt, in UTF-8")
         ) from error
     return words or None
 

@@ -42,6 +42,8 @@ def reason_of(error: BaseException) -> Reason:
     text = str(error)
     if isinstance(text, Reason):
         return text
+    if getattr(error, "is_message", False):  # of `media`, whose arguments are a message and its values
+        return Reason(*error.args)
     if isinstance(error, OSError) and error.errno and text.startswith(start := f"[Errno {error.errno}] "):
         said = strerror(error)
         return Reason("[Errno {0}] {1}{2}", error.errno, said, text.removeprefix(start + said))

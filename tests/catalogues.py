@@ -42,8 +42,8 @@ SAYING = {  # ours that are given English texts: which arguments are some
     **dict.fromkeys(
         ("ok", "warning", "error", "Finding", "Problem", "Mismatch", "Trial", "wrong", "_problem"), (1,)
     ),
-    **dict.fromkeys(("Obstacle", "ObjectError", "Denied", "CannotHold", "NoSuchObject"), (1,)),
-    **dict.fromkeys(("Complaint", "Fault", "PromptError"), (1, 2)),
+    **dict.fromkeys(("Obstacle", "ObjectError", "Denied", "CannotHold", "NoSuchObject", "PromptError"), (1,)),
+    **dict.fromkeys(("Complaint", "Fault"), (1, 2)),
     "ConfigError": (2, 3),
 }
 # whose ValueError and TypeError a person may see
@@ -138,7 +138,7 @@ def errors() -> frozenset[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef)
     }
-    found = {"WithReason"}
+    found = {"WithReason", "MediaError"}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
     return frozenset(found)

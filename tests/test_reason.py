@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from media.prompt import PromptError
 from retention.rows.rows import StoreError
 from retention.texts import Reason, apart, joined, reason_of, together
 from sipagent.languages.choice import speaking
@@ -53,6 +54,14 @@ def test_an_error_as_a_value_keeps_its_own_values() -> None:
     error = StoreError("{0}: {1}", "b", inner)
     assert str(error) == "b: a.pub: exists, and a key is never overwritten"
     assert french(error) == "b : a.pub : existe, et une clé n’est jamais remplacée"
+
+
+def test_an_error_of_media_is_a_message_and_its_values_too() -> None:
+    error = PromptError(Path("a.wav"), "has {0} Hz", 44100)
+    accepted = "a mono 16-bit PCM WAV file of 8000 or 16000 Hz, not silent, at most 60 s long"
+    assert str(error) == reason_of(error) == f"a.wav: has 44100 Hz; accepted: {accepted}"
+    assert french(error).startswith("a.wav : est à 44100 Hz ; attendu : un fichier WAV mono")
+    assert french(StoreError("{0}: {1}", "b", error.problem)) == "b : est à 44100 Hz"
 
 
 def test_what_the_system_says_is_translated_within_its_error() -> None:

@@ -173,11 +173,9 @@ def test_there_is_something_to_look_at() -> None:
 
 @pytest.mark.parametrize("package", ["media", "retention", "prompts"])
 def test_inner_packages_import_nothing_of_ours_but_themselves(package: str) -> None:
-    """Except, in `media`, the module of texts, which imports nothing itself."""
-    besides = re.compile(r"retention\.texts(\.\w+)?" if package == "media" else "(?!)")
     for path in modules(package):
         if "training" not in path.parts:  # which makes heads, and is needed for nothing else
-            named = {one.split(".")[0] for one in imports(path) if not besides.fullmatch(one)}
+            named = {one.split(".")[0] for one in imports(path)}
             assert named & set(OURS) <= {package}, name(path)
 
 

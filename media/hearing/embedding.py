@@ -37,8 +37,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from media.errors import MediaError
 from media.frame import SAMPLE_RATE, Samples
-from retention.texts import WithReason
 
 _GRAPH, _NODE, _INITIALIZER, _OUTPUT = 7, 1, 5, 12
 _LENGTH_DELIMITED = 2
@@ -153,7 +153,7 @@ _CUT = "model/max_pooling2d_2/MaxPool:0"
 _OPEN_SHAPE = np.array([1, 1, -1, MELS], dtype="<i8").tobytes()
 
 
-class EmbeddingUnavailable(WithReason):
+class EmbeddingUnavailable(MediaError):
     """The network or its runtime is missing; str() is one line that says how to install it."""
 
 
@@ -289,7 +289,7 @@ Tails: TypeAlias = dict[int, Floats]
 """For a sound that continues: the last inputs of each layer that looks back."""
 
 
-class HeadError(WithReason):
+class HeadError(MediaError):
     """A file that is not a head, or is for another embedding; str() is one line."""
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from media.errors import MediaError
 from media.frame import Samples
-from retention.texts import WithReason
 
 
-class DetectorUnavailable(WithReason):
+class DetectorUnavailable(MediaError):
     """The configured engine can't listen here; str() is one line that says what is accepted.
 
     Raised at start: a spoken refusal that was announced to callers must never be silently ignored. `key`: of
@@ -30,7 +30,7 @@ class SecondUnavailable(DetectorUnavailable):
     key = "refusal.second"
 
 
-class DetectorError(WithReason):
+class DetectorError(MediaError):
     """The detector failed on these samples; str() says why. Another utterance may still succeed."""
 
 

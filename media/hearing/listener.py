@@ -12,16 +12,16 @@ import queue
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
 
+from media.errors import MediaError
 from media.frame import FRAME_MS, Samples, milliseconds
 from media.hearing.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
 from media.hearing.echo import Echo
 from media.hearing.keyword import Detector, DetectorError, Meaning, StreamPosition, Verdict, strongest
 from media.hearing.vad import WINDOW_MS, SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
-from retention.texts import Reason
 
 FEWEST_LEGS = 4
 """How many legs the two lengths below are for; more legs make the queue longer."""
@@ -61,9 +61,13 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class ListenerFailed:
-    """Something said or pressed on this leg may have been missed; `reason` is one line for the log."""
+    """Something said or pressed on this leg may have been missed; `reason` is one line for the log.
+
+    `error`: of the detector that failed.
+    """
 
     reason: str
+    error: MediaError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class VoiceEar:
             self._so_far = strongest([self._so_far, self._asked(fact)])
         except DetectorError as error:
             failed_before, self._failed = self._failed, True  # report once, not ten times a second
-            return [] if failed_before else [ListenerFailed(Reason("voice: {0}", error))]
+            return [] if failed_before else [ListenerFailed(f"voice: {error}", error)]
         meaning = self._so_far.meaning
         if meaning is not before:
             self._since = now
@@ -190,7 +194,7 @@ class VoiceEar:
         try:
             verdict = strongest([self._so_far, self._asked(fact, last=True)])
         except DetectorError as error:
-            return [ListenerFailed(Reason("voice: {0}", error))]
+            return [ListenerFailed(f"voice: {error}", error)]
         doubtful = verdict.meaning in (Meaning.REFUSE, Meaning.UNCLEAR)
         return [KeywordSpotted(verdict)] if doubtful and verdict != self._reported else []
 
@@ -199,7 +203,7 @@ class VoiceEar:
             verdict = self._asked(utterance)
         except DetectorError as error:
             known = self._so_far if self._so_far.meaning in (Meaning.REFUSE, Meaning.UNCLEAR) else None
-            return [ListenerFailed(Reason("voice: {0}", error)), SpeechEnded(known)]
+            return [ListenerFailed(f"voice: {error}", error), SpeechEnded(known)]
         return [SpeechEnded(strongest([self._so_far, verdict]))]
 
 
@@ -329,7 +333,7 @@ class Listener:
             ears["tones"] = _ToneEar()
         self._do(leg, "voice", partial(self._attend, wish.detector, ears), ears)
         if wish.deaf:
-            self._report(leg, ListenerFailed(Reason("voice: there is no detector")))
+            self._report(leg, ListenerFailed("voice: there is no detector"))
         if ears:
             self._ears[leg] = ears
         else:
@@ -349,7 +353,7 @@ class Listener:
         ears = self._ears.get(leg, {})
         if leg in self._overrun:
             self._overrun.discard(leg)
-            self._report(leg, ListenerFailed(Reason("fell behind: frames of this leg were dropped")))
+            self._report(leg, ListenerFailed("fell behind: frames of this leg were dropped"))
         for kind, ear in list(ears.items()):
             self._do(leg, kind, partial(ear.feed, samples), ears)
 
@@ -364,7 +368,7 @@ class Listener:
             # must not stop the others, and a dead thread would look like callers who don't refuse.
             _log.exception("listening failed", extra={"leg": leg, "kind": kind})
             ears.pop(kind, None)
-            reason = Reason("{0}: no longer listened for: {1}: {2}", kind, type(error).__name__, error)
+            reason = f"{kind}: no longer listened for: {type(error).__name__}: {error}"
             conclusions = [ListenerFailed(reason)]
         for conclusion in conclusions:
             self._report(leg, conclusion)

@@ -51,6 +51,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from media.errors import MediaError
 from media.frame import Samples, milliseconds
 from media.hearing.keyword import (
     Detector,
@@ -62,7 +63,6 @@ from media.hearing.keyword import (
     strongest,
 )
 from media.hearing.spotter import plain
-from retention.texts import Reason
 
 SUREST = 0.9995
 """Scores nearer to 1, or to 0, count as this one."""
@@ -173,7 +173,7 @@ JSON, TEXT = "vocabulary.json", "vocabulary.txt"
 _PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
 
-class VocabularyError(Exception):
+class VocabularyError(MediaError):
     """A folder without a vocabulary of Whisper's; str() is one line."""
 
 
@@ -186,7 +186,7 @@ class TokenVocabulary:
     def special(self, name: str) -> int:
         """The number of a token such as `<|fr|>`. VocabularyError if there is none."""
         if name not in self._number:
-            raise VocabularyError(Reason("there is no {0} in its vocabulary", name))
+            raise VocabularyError("there is no {0} in its vocabulary", name)
         return self._number[name]
 
     def encode(self, text: str) -> list[int]:
@@ -214,9 +214,9 @@ def read_vocabulary(folder: Path) -> TokenVocabulary:
         else:
             tokens = (folder / TEXT).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, ValueError) as wrong:
-        raise VocabularyError(f"{getattr(wrong, 'strerror', None) or wrong}") from wrong
+        raise VocabularyError(getattr(wrong, "strerror", None) or str(wrong)) from wrong
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise VocabularyError(Reason("{0} is not a list of tokens", JSON))
+        raise VocabularyError("{0} is not a list of tokens", JSON)
     return TokenVocabulary(tokens)
 
 
@@ -234,7 +234,7 @@ FRAMES = 300
 """3 s, which is all that the voice gate keeps; 30 s would cost thirty times as much."""
 LEAST = 1e-9
 LEAST_GAIN = -1000.0
-FOLDER = Reason("a folder with a multilingual Whisper model as ct2-transformers-converter makes it")
+FOLDER = MediaError("a folder with a multilingual Whisper model as ct2-transformers-converter makes it")
 
 
 @dataclass(frozen=True, slots=True)

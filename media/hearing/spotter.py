@@ -216,7 +216,7 @@ class Spotter:
         try:
             self._streams = shared_streams()
         except EmbeddingUnavailable as wrong:
-            raise DetectorUnavailable(str(wrong)) from wrong
+            raise DetectorUnavailable(*wrong.args) from wrong
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The most probable phrase, if it is probable enough; none in less than 0.8 s, or too early."""
@@ -279,7 +279,7 @@ def _heads(folder: Path) -> list[Head]:
     try:
         return [load_head(path) for path in sorted(folder.glob("*.npz"))]
     except HeadError as wrong:
-        raise DetectorUnavailable(str(wrong)) from wrong
+        raise DetectorUnavailable(*wrong.args) from wrong
 
 
 def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:

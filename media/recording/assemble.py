@@ -28,6 +28,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import soundfile
 
+from media.errors import MediaError
 from media.recording.chunks import (
     CHANNELS,
     Block,
@@ -39,7 +40,6 @@ from media.recording.chunks import (
     read_part,
     sync_directory,
 )
-from retention.texts import Reason, WithReason, strerror
 
 BLOCK_FRAMES = 1 << 15  # that are held at once
 
@@ -99,7 +99,7 @@ Format = Literal["flac", "wav"]
 LEAST = 0.0  # of FLAC's compression: a quarter less CPU, files 1 % larger at most on average
 
 
-class AssemblyError(WithReason):
+class AssemblyError(MediaError):
     """A part could not be turned into the file that is kept, or a file could not be read; it is still there.
 
     str() is one line.
@@ -152,7 +152,7 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
             raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name)
         return _describe(final)
     except OSError as error:
-        raise AssemblyError("{0}: {1}", error.filename or final, strerror(error)) from error
+        raise AssemblyError("{0}: {1}", error.filename or final, _reason(error)) from error
     except soundfile.LibsndfileError as error:
         raise AssemblyError("{0}: {1}", final, _explain(error, final.parent)) from error
 
@@ -196,7 +196,7 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
     except FileNotFoundError as error:
         raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name) from error
     except OSError as error:
-        raise AssemblyError("{0}: {1}", error.filename or final, strerror(error)) from error
+        raise AssemblyError("{0}: {1}", error.filename or final, _reason(error)) from error
 
 
 class SoundReader:
@@ -209,7 +209,7 @@ class SoundReader:
         try:
             self.rate = self._find_rate()
         except OSError as error:
-            raise AssemblyError("{0}: {1}", path, strerror(error)) from error
+            raise AssemblyError("{0}: {1}", path, _reason(error)) from error
         except soundfile.LibsndfileError as error:
             raise AssemblyError("{0}: {1}", path, _said(error)) from error
 
@@ -231,7 +231,7 @@ class SoundReader:
                 yield from walk.blocks(open_all(read_part(self._path), self._key))
                 self._complete = walk.complete
         except OSError as error:
-            raise AssemblyError("{0}: {1}", self._path, strerror(error)) from error
+            raise AssemblyError("{0}: {1}", self._path, _reason(error)) from error
         except soundfile.LibsndfileError as error:
             raise AssemblyError("{0}: {1}", self._path, _said(error)) from error
 
@@ -260,10 +260,14 @@ def _temporary(final: Path) -> Path:
     return final.with_name(final.name + ".tmp")
 
 
-def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
+def _reason(error: OSError) -> MediaError:
+    return MediaError(error.strerror or str(error))
+
+
+def _explain(error: soundfile.LibsndfileError, directory: Path) -> MediaError:
     """The probable cause of an error from libsndfile, which is vague on a full disk."""
     free = shutil.disk_usage(directory).free
-    return Reason("could not be written or read ({0}; {1} bytes are free)", _said(error), free)
+    return MediaError("could not be written or read ({0}; {1} bytes are free)", _said(error), free)
 
 
 def _said(error: soundfile.LibsndfileError) -> str:

@@ -63,8 +63,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
-from retention.texts import Reason
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -433,7 +431,7 @@ def open_all(chunks: Iterable[Chunk], key: bytes) -> Iterator[Chunk]:
 
 def _checked(key: bytes) -> bytes:
     if len(key) != KEY_BYTES:
-        raise ValueError(Reason("a key of {0} bytes; accepted: {1}", len(key), KEY_BYTES))
+        raise ValueError(f"a key of {len(key)} bytes; accepted: {KEY_BYTES}")
     return key
 
 

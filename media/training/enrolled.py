@@ -12,15 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from media.errors import MediaError
 from media.hearing.spotter import plain
-from retention.texts import WithReason
 
 PERSON = "person.json"
 LEAST_PEOPLE, MOST_FITS = 3, 10
 """From how many persons on each is left out once, and how many trainings that takes at most."""
 
 
-class EnrolledError(WithReason):
+class EnrolledError(MediaError):
     """A folder that holds no person; str() is one line."""
 
 

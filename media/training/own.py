@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from media.errors import MediaError
 from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.spotter import HEADS, plain
 from media.training.enrolled import EnrolledPerson, sayings_of
@@ -45,7 +46,6 @@ from media.training.speech import (
     texts_of,
 )
 from media.training.voices import MBROLA, lacking_packages
-from retention.texts import WithReason
 
 if TYPE_CHECKING:
     from media.training.fit import Questions
@@ -173,7 +173,7 @@ class PhraseMaterial:
     voices: tuple[EnrolledPerson, ...] = ()
 
 
-class Missing(WithReason):
+class Missing(MediaError):
     """Something must be installed first; str() is one line that says what, and how."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import available_timezones
 
 from media.prompt import Loudness, PromptError, PromptFile, inspect_prompt, loudness
-from retention.texts import Reason
+from retention.texts import Reason, reason_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, Holidays, PromptSet
 from sipagent.text import notice_words as heard
@@ -158,7 +158,7 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
     try:
         prompt = inspect_prompt(path)
     except (PromptError, OSError) as problem:
-        yield error(what, str(problem))
+        yield error(what, reason_of(problem))
         return
     yield ok(what, "{0}, {1} Hz, {2:.1f} s", path.name, prompt.rate, prompt.duration_ms / 1000)
     sound = loudness(path)

@@ -23,7 +23,7 @@ from retention.reserve import lasting_problems
 from retention.rows.chain import DAMAGED, ChainHead, ChainHeadError, damaged_path, read_head
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import FolderStamps, StampError, Stamps, newest, proven, stamps_beside
-from retention.texts import Reason, joined, strerror
+from retention.texts import Reason, joined, reason_of, strerror
 from sipagent.agent.stored import archive_of, is_here, is_there, store_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError
@@ -148,7 +148,7 @@ def _lending_prompts(config: Config) -> Iterator[Finding]:
     except ScriptError as wrong:
         yield warning("enrol", str(wrong))
     except PromptError as wrong:
-        yield error("enrol.prompts", str(wrong))
+        yield error("enrol.prompts", reason_of(wrong))
 
 
 def _lending_callers(config: Config) -> Iterator[Finding]:
@@ -168,7 +168,7 @@ def _voices(config: Config, now: datetime) -> Iterator[Finding]:
     found = list(voices(config.voices))
     for place, person in found:
         if isinstance(person, EnrolledError):
-            yield error(VOICES, str(person))
+            yield error(VOICES, reason_of(person))
         until = expires_at(place, person, config.voices_days)
         if until <= now:
             yield error(VOICES, "{0}: expired on {1:%Y-%m-%d}: see `sipagent purge`", place.name, until)

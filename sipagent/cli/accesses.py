@@ -20,6 +20,7 @@ from sipagent.cli.program import (
 )
 from sipagent.cli.terminal import WIDE, WIDER, Column, coded, console, full, newest, show_table
 from sipagent.languages.labels import happening
+from sipagent.languages.spoken import shown
 from sipagent.lookup.parsing import parse_moment
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
@@ -97,7 +98,7 @@ def _moment(work: Workplace, option: str, text: str | None, *, end: bool = False
     try:
         return parse_moment(text, now(), work.config.service.timezone, end=end)
     except ValueError as error:
-        raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
+        raise click.UsageError(f"{option}: {shown(error)}", click.get_current_context()) from error
 
 
 def _choice(

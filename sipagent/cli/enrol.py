@@ -14,7 +14,7 @@ from media.hearing.spotter import known_heads, plain
 from media.prompt import PromptError
 from media.training.enrolled import EnrolledError, EnrolledPerson
 from retention.records import to_text
-from retention.texts import Reason
+from retention.texts import Reason, reason_of
 from sipagent.cli.program import Failure, Workplace, json_option, print_json, words
 from sipagent.cli.terminal import Column, console, full, show_table
 from sipagent.config.errors import ConfigError
@@ -122,9 +122,9 @@ def _list(work: Workplace, as_json: bool) -> None:
             Column("kept until", lambda one: full(work.local(one.expires_at))),
         ]
         show_table(people, columns, console())
-    wrong = [str(one) for _place, one in rows if isinstance(one, EnrolledError)]
+    wrong = [one for _place, one in rows if isinstance(one, EnrolledError)]
     if wrong:
-        raise Failure(wrong[0])
+        raise Failure(*wrong[0].args)
 
 
 def _phrases(person: EnrolledPerson) -> list[str]:
@@ -273,9 +273,8 @@ def _script(
     except ScriptError as wrong:
         raise click.UsageError(shown(wrong)) from wrong
     except PromptError as wrong:
-        raise ConfigError(
-            config.file, "enrol.prompts", Reason("{0}: {1}", wrong.path, wrong.problem), wrong.accepted
-        ) from wrong
+        problem = Reason("{0}: {1}", wrong.path, wrong.problem)
+        raise ConfigError(config.file, "enrol.prompts", problem, reason_of(wrong.accepted)) from wrong
 
 
 def _kept(work: Workplace, person: EnrolledPerson) -> None:

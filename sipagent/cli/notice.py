@@ -13,7 +13,8 @@ from retention.records import Json, to_text
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.terminal import console, distance, full, in_seconds, show_fields, show_findings
 from sipagent.config.hours import OpeningState, Schedule
-from sipagent.lookup.parsing import parse_moment
+from sipagent.languages.spoken import shown
+from sipagent.lookup.parsing import Unreadable, parse_moment
 from sipagent.text.notice import SpokenNotice, spoken_notices
 
 
@@ -120,11 +121,10 @@ def _moment(work: Workplace, text: str | None) -> datetime:
     try:
         at = parse_moment(text, now(), work.config.service.timezone)
         if at.year not in _YEARS:
-            said = _("{text!r} is not in the years {first} to {last}")
-            raise ValueError(said.format(text=text, first=_YEARS.start, last=_YEARS.stop - 1))
-    except ValueError as error:
+            raise Unreadable("{0!r} is not in the years {1} to {2}", text, _YEARS.start, _YEARS.stop - 1)
+    except Unreadable as error:
         raise click.UsageError(
-            _("{option}: {problem}").format(option="--at", problem=error), click.get_current_context()
+            _("{option}: {problem}").format(option="--at", problem=shown(error)), click.get_current_context()
         ) from error
     return at
 

@@ -27,6 +27,7 @@ from retention.vault import Identity, KeysError, read_identity
 from sipagent.cli.program import Decorated, Failure, Workplace, now
 from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
 from sipagent.languages.labels import N_, label, length
+from sipagent.languages.spoken import shown
 from sipagent.lookup import parsing
 
 if TYPE_CHECKING:  # slow to import
@@ -100,7 +101,7 @@ def options_read() -> Iterator[None]:
     try:
         yield
     except parsing.FieldError as error:
-        said = _("{option}: {problem}").format(option=f"--{error.name}", problem=error.problem)
+        said = _("{option}: {problem}").format(option=f"--{error.name}", problem=shown(error.problem))
         raise click.UsageError(said, click.get_current_context()) from error
 
 
@@ -138,7 +139,8 @@ def calls_of(work: Workplace, archive: "Archive", typed: str) -> "list[KeptCall]
         found = calls_of_caller(archive.store, typed, work.config.service.country)
     except ValueError as error:
         raise click.UsageError(
-            _("{option}: {problem}").format(option="--caller", problem=error), click.get_current_context()
+            _("{option}: {problem}").format(option="--caller", problem=shown(error)),
+            click.get_current_context(),
         ) from error
     if not found:
         said = _("{number}: no call of this caller is kept; accepted: the whole number")

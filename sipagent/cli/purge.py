@@ -189,7 +189,7 @@ def _moment(work: Workplace, at: str | None) -> datetime:
         return parse_moment(at, now(), work.config.service.timezone)
     except ValueError as error:
         raise click.UsageError(
-            _("{option}: {problem}").format(option="--now", problem=error), click.get_current_context()
+            _("{option}: {problem}").format(option="--now", problem=shown(error)), click.get_current_context()
         ) from error
 
 

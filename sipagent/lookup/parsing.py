@@ -1,7 +1,7 @@
 """What people type, as values: moments, callers' numbers, references of calls, filters, texts of analyses.
 
-Pure: the present is an argument. What cannot be read raises ValueError, one line that says what is
-accepted, in the language that is spoken; of filters it is a FieldError, which names the field.
+Pure: the present is an argument. What cannot be read raises Unreadable, one line that says what is accepted;
+of filters it is a FieldError, which names the field.
 """
 
 import re
@@ -15,10 +15,9 @@ import phonenumbers
 from retention.records import Status, is_id
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
-from retention.texts import Reason
+from retention.texts import Reason, WithReason
 from sipagent.config.errors import is_plain
 from sipagent.config.identity import to_e164
-from sipagent.languages.spoken import gettext as _
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -29,11 +28,15 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+class Unreadable(WithReason, ValueError):
+    """What is typed means nothing here."""
+
+
 def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False) -> datetime:
     """The UTC moment meant; a text without an offset is local time.
 
     A whole day (a date, `today`, `yesterday`) is its first moment, or with `end` the first one after it.
-    Raises ValueError with what is accepted.
+    Raises Unreadable with what is accepted.
     """
     text = text.strip()
     if text == "now":
@@ -43,11 +46,11 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False)
     try:
         return _day(text, now, zone, end) or _moment(text, zone)
     except (ValueError, OverflowError):
-        said = _(
-            "{text!r} is not a moment; accepted: 2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, "
-            "12h, 7d or 2w (ago)"
-        )
-        raise ValueError(said.format(text=text)) from None
+        raise Unreadable(
+            "{0!r} is not a moment; accepted: 2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, 12h, "
+            "7d or 2w (ago)",
+            text,
+        ) from None
 
 
 def _day(text: str, now: datetime, zone: ZoneInfo, end: bool) -> datetime | None:
@@ -67,11 +70,10 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
 
 
 def call_reference(typed: str) -> str:
-    """`482913`, also from `#482 913` or the end of an id. Raises ValueError."""
+    """`482913`, also from `#482 913` or the end of an id. Raises Unreadable."""
     reference = re.sub(r"[\s.#-]", "", typed)
     if re.fullmatch(r"\d{6}", reference, re.ASCII) is None:
-        said = _("{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
-        raise ValueError(said.format(typed=typed))
+        raise Unreadable("{0!r} is not the reference of a call; accepted: 482913, the end of an id", typed)
     return reference
 
 
@@ -79,15 +81,15 @@ def caller_forms(typed: str, country: str) -> tuple[str, ...]:
     """Every form that a typed number, or its beginning or end, may have in the rows.
 
     `06 12 34 56 78` is one number, `+33612345678`. A part, `0612`, may be the beginning or the end, so it is
-    both `+33612…` and `…0612`. Raises ValueError.
+    both `+33612…` and `…0612`. Raises Unreadable.
     """
     number = to_e164(typed, country)
     if number is not None and number.startswith("+"):
         return (number,)
     digits = re.sub(r"[\s\-.()/]", "", typed)
     if re.fullmatch(r"\+?\d{1,20}", digits, re.ASCII) is None:
-        said = _("{typed!r} is not a number; accepted: 06 12 34 56 78, +33612345678, or a part of it")
-        raise ValueError(said.format(typed=typed))
+        said = "{0!r} is not a number; accepted: 06 12 34 56 78, +33612345678, or a part of it"
+        raise Unreadable(said, typed)
     if digits.startswith("+"):
         return (digits,)
     if digits.startswith("00"):
@@ -153,20 +155,19 @@ def _read(name: str, text: str | None, read: Callable[[str], Value]) -> Value | 
         return None
     try:
         return read(text)
-    except ValueError as error:
+    except Unreadable as error:
         raise FieldError(name, str(error)) from error
 
 
 def _one_of(text: str, accepted: tuple[str, ...]) -> str:
     if text not in accepted:
-        said = _("{typed!r} is none of these: {accepted}")
-        raise ValueError(said.format(typed=text, accepted=", ".join(accepted)))
+        raise Unreadable("{0!r} is none of these: {1}", text, ", ".join(accepted))
     return text
 
 
 def _id(text: str) -> str:
     if not is_id(text):
-        raise ValueError(_("{typed!r} is not an id").format(typed=text))
+        raise Unreadable("{0!r} is not an id", text)
     return text
 
 
@@ -174,15 +175,15 @@ NOTE_LIMIT = 64 * 1024  # bytes
 
 
 def note_text(content: bytes) -> str:
-    """The text, its lines ended by a line feed alone. Raises ValueError, one line, for what is no text."""
+    """The text, its lines ended by a line feed alone. Raises Unreadable, one line, for what is no text."""
     if len(content) > NOTE_LIMIT:
-        raise ValueError(_("is longer than {limit} KiB").format(limit=NOTE_LIMIT // 1024))
+        raise Unreadable("is longer than {0} KiB", NOTE_LIMIT // 1024)
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").strip()
     except UnicodeDecodeError as error:
-        raise ValueError(_("is not UTF-8 text")) from error
+        raise Unreadable("is not UTF-8 text") from error
     if not text:
-        raise ValueError(_("is empty"))
+        raise Unreadable("is empty")
     if not all(is_plain(char) for char in text.replace("\n", "").replace("\t", "")):
-        raise ValueError(_("holds control characters, it is not plain text"))
+        raise Unreadable("holds control characters, it is not plain text")
     return text

@@ -24,6 +24,7 @@ import structlog
 from media.frame import SILENCE, Samples
 from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, StreamPosition
 from media.hearing.second_opinion import SecondOpinion
+from retention.texts import reason_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.service.children import Alive, DetectorSpec, Drain, Ready, SupervisorLink, ToChild, ToSupervisor
@@ -42,7 +43,7 @@ def tell_trouble(connection: "Connection[tuple[str, str], None]", config: Config
     try:
         detectors(config)
     except DetectorUnavailable as wrong:
-        connection.send((wrong.key, str(wrong)))
+        connection.send((wrong.key, reason_of(wrong)))
     else:
         connection.send(("", ""))
 

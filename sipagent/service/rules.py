@@ -14,7 +14,7 @@ import structlog
 
 from media.hearing.keyword import DetectorUnavailable
 from media.prompt import PromptError
-from retention.texts import Reason
+from retention.texts import Reason, reason_of
 from sipagent.agent.admission import Admission, admission, refuse_unrecordable
 from sipagent.call import events as e
 from sipagent.config import rules as config_rules
@@ -34,7 +34,7 @@ def rules_of(config: Config) -> Admission:
         rules = admission(config)
     except PromptError as wrong:
         raise ConfigError(
-            config.file, "prompts", Reason("{0}: {1}", wrong.path, wrong.problem), wrong.accepted
+            config.file, "prompts", Reason("{0}: {1}", wrong.path, wrong.problem), reason_of(wrong.accepted)
         ) from wrong
     spoken = {language: [one[prompt] for prompt in PROMISES] for language, one in rules.sounds.items()}
     if broken := unkept(config, spoken):
@@ -69,7 +69,7 @@ def listening(config: Config) -> tuple[Config, Detectors]:
     try:
         in_force, found, trouble = loaded(config)
     except DetectorUnavailable as wrong:
-        raise ConfigError(config.file, wrong.key, str(wrong)) from wrong
+        raise ConfigError(config.file, wrong.key, reason_of(wrong)) from wrong
     if trouble:
         alert(f"refusal.engine: {trouble}")
     return in_force, found
@@ -80,7 +80,7 @@ def detectors_of(config: Config) -> Detectors:
     try:
         return detectors(config)
     except DetectorUnavailable as wrong:
-        raise ConfigError(config.file, wrong.key, str(wrong)) from wrong
+        raise ConfigError(config.file, wrong.key, reason_of(wrong)) from wrong
 
 
 log = structlog.get_logger(__name__)

@@ -106,7 +106,7 @@ def voice_findings(config: Config) -> tuple[Config, list[Finding]]:
     try:
         in_force, _, trouble = loaded(config)
     except DetectorUnavailable as wrong:
-        return config, [error(wrong.key, str(wrong))]
+        return config, [error(wrong.key, reason_of(wrong))]
     if trouble:
         return in_force, [warning("refusal.engine", trouble)]
     return in_force, list(_heard(config))
@@ -189,6 +189,8 @@ def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Det
         cpu += spent
         for conclusion in conclusions:
             if isinstance(conclusion, ListenerFailed):
+                if conclusion.error is not None:
+                    raise UnreadableSound("voice: {0}", conclusion.error)
                 raise UnreadableSound(conclusion.reason)
             if isinstance(conclusion, KeywordSpotted | SpeechEnded) and conclusion.verdict:
                 before = strongest(so_far).meaning

@@ -234,7 +234,7 @@ def read_search(typed: Mapping[str, str], site: Site) -> SearchForm:
         try:
             found = selection(site.config, site.clock(), limit=PAGE + 1, **asked)
         except FieldError as wrong:
-            faults[wrong.name] = wrong.problem
+            faults[wrong.name] = shown(wrong.problem)
     return SearchForm(typed=typed, faults=faults, selection=found)
 
 
