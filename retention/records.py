@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Any, Self, cast
@@ -439,15 +439,18 @@ def due_date(started_at: datetime, period: str) -> datetime:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return to_text(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if is_dataclass(value):
-        return cast(Record, value).to_json()
-    return value
+    match value:
+        case datetime():
+            return to_text(value)
+        case date():
+            return value.isoformat()
+        case Enum():
+            return value.value
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+    return cast(Record, value).to_json() if is_dataclass(value) else value
 
 
 def _rich(name: str, value: Any) -> Any:

@@ -9,8 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, tzinfo
+from typing import Any
 
-from retention.records import Json, Receipt, Recording, Status, Sum
+from retention.records import Json, Receipt, Record, Recording, Status, Sum
 from retention.rows.counts import LOST
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
@@ -65,8 +66,15 @@ class Spread:
             counts[sum(tenth > edge * 10 for edge in edges)] += count
         return counts
 
-    def to_json(self) -> Json:
-        """Lengths in s; null without any."""
+    def lengths(self) -> "Lengths":
+        """All of it."""
+        return Lengths(**self._lengths())
+
+    def waits(self) -> "Waits":
+        """With how many lie between the edges of a plot."""
+        return Waits(**self._lengths(), up_to_s=WAIT_EDGES, counts=tuple(self.up_to(WAIT_EDGES)))
+
+    def _lengths(self) -> dict[str, Any]:
         return {
             "count": self.count,
             "median_s": self.quantile(0.5),
@@ -88,7 +96,7 @@ class Calls:
 
 
 @dataclass(slots=True)
-class RecordingFates:
+class RecordingFates(Record):
     """What has become of recordings. `held` counts some of those `kept`, which are whole and on disk."""
 
     kept: int = 0
@@ -97,10 +105,6 @@ class RecordingFates:
     erased: int = 0
     failed: int = 0
     open: int = 0
-
-    def to_json(self) -> Json:
-        """Every count."""
-        return asdict(self)
 
 
 _FATES = {
@@ -138,17 +142,153 @@ class RecordingCounts:
             self.bytes += row.bytes or 0
             self.seconds += row.duration_s or 0.0
 
-    def to_json(self) -> Json:
+    def result(self) -> "OfRecordings":
         """Oldest month first."""
-        return {
-            "total": self.total,
-            **self.fates.to_json(),
-            "flagged": self.flagged,
-            "incomplete": self.incomplete,
-            "bytes_kept": self.bytes,
-            "seconds_kept": _tenths(self.seconds),
-            "by_month": [{"month": name, **fates.to_json()} for name, fates in sorted(self.months.items())],
-        }
+        return OfRecordings(
+            **asdict(self.fates),
+            total=self.total,
+            flagged=self.flagged,
+            incomplete=self.incomplete,
+            bytes_kept=self.bytes,
+            seconds_kept=_tenths(self.seconds),
+            by_month=tuple(OfMonth(month=name, **asdict(one)) for name, one in sorted(self.months.items())),
+        )
+
+
+# --- what is told: JSON has these fields; lengths in s, null without any ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths(Record):
+    """Of some calls, in s; null without any."""
+
+    count: int
+    median_s: float | None
+    p90_s: float | None
+    longest_s: float | None
+    mean_s: float | None
+    total_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits(Lengths):
+    """How many lie between two of the edges `up_to_s`, the upper one included; last, those above all."""
+
+    up_to_s: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByWhat(Record):
+    """A decision, and by what it was taken."""
+
+    total: int
+    by: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusals(Record):
+    """Refusals, of those who were asked."""
+
+    total: int
+    asked: int
+    rate: float | None
+    by_channel: dict[str, int]
+    by_dtmf_method: dict[str, int]
+    by_phase: dict[str, int]
+    by_channel_and_phase: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ByDecision(Record):
+    calls: int
+    allowed: int
+    refused: int
+    not_allowed: int
+    undecided: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfHour(_ByDecision):
+    """The calls of an hour of the day, all days together, by their decision."""
+
+    hour: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfDay(_ByDecision):
+    """The calls of a day, by their decision."""
+
+    day: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfNumber(Record):
+    """The calls to one of the service's numbers; `other`: to any other."""
+
+    called: str
+    language: str | None
+    calls: int
+    reached: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfOperator(Record):
+    """The calls of an operator."""
+
+    operator: str
+    calls: int
+    refused: int
+    stops: int
+
+
+@dataclass(slots=True, kw_only=True)
+class OfMonth(RecordingFates):
+    """Those of a month, `2026-11`."""
+
+    month: str
+
+
+@dataclass(slots=True, kw_only=True)
+class OfRecordings(RecordingFates):
+    """All recordings."""
+
+    total: int
+    flagged: int
+    incomplete: int
+    bytes_kept: int
+    seconds_kept: float | None
+    by_month: tuple[OfMonth, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFigures(Record):
+    """Figures of calls and recordings; hours, days and months in the service's zone."""
+
+    calls: int
+    in_sums: int
+    lost: tuple[Sum, ...]
+    outcomes: dict[str, int]
+    answer_rate: float | None
+    decisions: dict[str, ByWhat]
+    refusals: Refusals
+    waits: Waits
+    given_up_after: Lengths
+    durations: Lengths
+    per_day: tuple[OfDay, ...]
+    per_hour: tuple[OfHour, ...]
+    numbers: tuple[OfNumber, ...]
+    operator_stops: int
+    unheard: int
+    recordings: OfRecordings
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiguresByOperator(CallFigures):
+    """With those of each operator."""
+
+    operators: tuple[OfOperator, ...]
 
 
 class Statistics:
@@ -289,70 +429,70 @@ class Statistics:
                 methods[method] += count
         return methods
 
-    def to_json(self) -> Json:
-        """All of it; hours, days and months in the zone, lengths in s."""
-        return {
-            "calls": self.calls,
-            "in_sums": self.in_sums,
-            "lost": [row.to_json() for row in self.lost],
-            "outcomes": _known(self.outcomes, (*OUTCOMES, IN_PROGRESS)),
-            "answer_rate": self.answer_rate,
-            "decisions": self._decisions_json(),
-            "refusals": self._refusals_json(),
-            "waits": self.waits.to_json()
-            | {"up_to_s": list(WAIT_EDGES), "counts": self.waits.up_to(WAIT_EDGES)},
-            "given_up_after": self.given_up.to_json(),
-            "durations": self.durations.to_json(),
-            "per_day": [
-                {"day": day.isoformat(), "calls": counts.total(), **_known(counts, DECISIONS)}
-                for day, counts in sorted(self.days.items())
-            ],
-            "per_hour": [
-                {"hour": hour, "calls": counts.total(), **_known(counts, DECISIONS)}
-                for hour, counts in sorted(self.hours.items())
-            ],
-            "numbers": [
-                {
-                    "called": number,
-                    "language": self.languages[number],
-                    "calls": one.calls,
-                    "reached": one.reached,
-                    "refused": one.refused,
-                }
+    def result(self) -> FiguresByOperator:
+        """All of it."""
+        return FiguresByOperator(
+            calls=self.calls,
+            in_sums=self.in_sums,
+            lost=tuple(self.lost),
+            outcomes=_known(self.outcomes, (*OUTCOMES, IN_PROGRESS)),
+            answer_rate=self.answer_rate,
+            decisions=self._by_what(),
+            refusals=self._refusals(),
+            waits=self.waits.waits(),
+            given_up_after=self.given_up.lengths(),
+            durations=self.durations.lengths(),
+            per_day=tuple(OfDay(day=day, **_by_decision(one)) for day, one in sorted(self.days.items())),
+            per_hour=tuple(
+                OfHour(hour=hour, **_by_decision(one)) for hour, one in sorted(self.hours.items())
+            ),
+            numbers=tuple(
+                OfNumber(
+                    called=number,
+                    language=self.languages[number],
+                    calls=one.calls,
+                    reached=one.reached,
+                    refused=one.refused,
+                )
                 for number, one in self.numbers.items()
-            ],
-            "operators": [
-                {"operator": operator, "calls": one.calls, "refused": one.refused, "stops": one.stops}
+            ),
+            operators=tuple(
+                OfOperator(operator=operator, calls=one.calls, refused=one.refused, stops=one.stops)
                 for operator, one in sorted(self.operators.items())
-            ],
-            "operator_stops": self.stops,
-            "unheard": self.unheard,
-            "recordings": self.kept.to_json(),
-        }
+            ),
+            operator_stops=self.stops,
+            unheard=self.unheard,
+            recordings=self.kept.result(),
+        )
 
-    def _decisions_json(self) -> Json:
-        table: dict[str, Json] = {decision: {"total": 0, "by": {}} for decision in DECISIONS}
-        for (decision, by), count in sorted(self.decisions.items()):
-            of_decision = table.setdefault(decision, {"total": 0, "by": {}})
-            of_decision["total"] += count
-            of_decision["by"][by or "nothing"] = count
-        return table
+    def to_json(self) -> Json:
+        """All of it."""
+        return self.result().to_json()
 
-    def _refusals_json(self) -> Json:
+    def _by_what(self) -> dict[str, ByWhat]:
+        by: dict[str, dict[str, int]] = {decision: {} for decision in DECISIONS}
+        for (decision, what), count in sorted(self.decisions.items()):
+            by.setdefault(decision, {})[what or "nothing"] = count
+        return {decision: ByWhat(total=sum(counts.values()), by=counts) for decision, counts in by.items()}
+
+    def _refusals(self) -> Refusals:
         phases: Counter[str] = Counter()
         for (_, _, phase), count in self.refusals.items():
             phases[phase] += count
-        return {
-            "total": self.refused,
-            "asked": self.asked,
-            "rate": self.refusal_rate,
-            "by_channel": {channel: counts.total() for channel, counts in self.channels().items()},
-            "by_dtmf_method": _known(self.methods(), METHODS),
-            "by_phase": _known(phases, PHASES),
-            "by_channel_and_phase": {
-                channel: _known(counts, PHASES) for channel, counts in self.channels().items()
-            },
-        }
+        channels = self.channels()
+        return Refusals(
+            total=self.refused,
+            asked=self.asked,
+            rate=self.refusal_rate,
+            by_channel={channel: counts.total() for channel, counts in channels.items()},
+            by_dtmf_method=_known(self.methods(), METHODS),
+            by_phase=_known(phases, PHASES),
+            by_channel_and_phase={channel: _known(counts, PHASES) for channel, counts in channels.items()},
+        )
+
+
+def _by_decision(counts: Counter[str]) -> dict[str, int]:
+    return {"calls": counts.total()} | {decision: counts[decision] for decision in DECISIONS}
 
 
 def _stops(row: Receipt) -> Counter[str]:

@@ -20,7 +20,7 @@ from sipagent.lookup.results import (
     calls_of_caller,
     calls_of_reference,
     deletion_json,
-    statistics_json,
+    figures_of,
     terms_of,
     whole_record,
 )
@@ -110,7 +110,7 @@ def test_what_was_deleted(archive: Archive) -> None:
 
 def test_figures_with_what_the_chain_knows() -> None:
     figures = Statistics(CONFIG.service.timezone)
-    told = statistics_json(CONFIG, figures, Selection(since=START), {"receipts": (2, 3)})
+    told = figures_of(CONFIG, figures, Selection(since=START), {"receipts": (2, 3)}).to_json()
     assert told["since"] == "2026-11-24T22:20:00.123Z" and told["until"] is None
     assert told["reconciled"] == {"agrees": False, "receipts": {"rows": 2, "chain": 3}}
 

@@ -37,7 +37,7 @@ from sipagent.cli.terminal import (
 from sipagent.config.sampling import Seed, SeedError, read_seed
 from sipagent.languages.labels import label, length
 from sipagent.languages.spoken import shown
-from sipagent.lookup.results import Audit, Row, Tally, audit, count, no_figures, rows_of, statistics_json
+from sipagent.lookup.results import Audit, Row, Tally, audit, count, figures_of, no_figures, rows_of
 
 Cells = Sequence[str]
 
@@ -88,7 +88,7 @@ def stats_command(
     if html is not None:
         _write_page(work, figures, period, tally, html)
     if as_json:
-        print_json(statistics_json(work.config, figures, period, tally))
+        print_json(figures_of(work.config, figures, period, tally).to_json())
     elif html is not None:
         click.echo(_("wrote {file}").format(file=html))
     else:

@@ -6,7 +6,8 @@
     calls_of_caller      all calls of one person: by the whole number
     calls_of_reference   the same by the reference that somebody without a number was told
     whole_record         all that is known of one call
-    …_json               what was done and was counted, for commands and the interface
+    …_json               what was done, for commands and the interface
+    figures_of           what was counted of a period, for commands and the interface
 
 A draw is in a receipt's events, until the personal fields of the receipt are emptied, and the events,
 too.
@@ -14,16 +15,17 @@ too.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from retention.archive import Archive
 from retention.erase import Deletion, KeptCall
 from retention.purge import Terms, due
-from retention.records import Access, Json, Note, Receipt, Recording, host_of, reference_of, to_text
+from retention.records import Access, Json, Note, Receipt, Record, Recording, host_of, reference_of, to_text
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.statistics import OTHER, Statistics
+from retention.statistics import OTHER, CallFigures, FiguresByOperator, Statistics
 from retention.texts import Reason
 from retention.use import Copy, known_copies
 from retention.vault import KeysError
@@ -278,15 +280,46 @@ def _was(row: Recording) -> Json:
     return {name: json[name] for name in names}
 
 
-def statistics_json(config: "Config", figures: Statistics, period: Selection, tally: Tally) -> Json:
-    """As `stats --json` prints it."""
-    return {
-        "since": period.since and to_text(period.since),
-        "until": period.until and to_text(period.until),
-        "timezone": str(config.service.timezone),
-        **figures.to_json(),
-        "reconciled": {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Both(Record):
+    """How many rows there are, and how many the chain knows of."""
+
+    rows: int
+    chain: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfPeriod(Record):
+    """The period, and whether its rows are those that the chain knows of: `agrees`, and each table."""
+
+    since: datetime | None
+    until: datetime | None
+    timezone: str
+    reconciled: dict[str, bool | Both]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodFigures(CallFigures, OfPeriod):
+    """The figures of a period."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeriodFiguresByOperator(FiguresByOperator, OfPeriod):
+    """With those of each operator, as `stats --json` prints them."""
+
+
+def figures_of(
+    config: "Config", figures: Statistics, period: Selection, tally: Tally
+) -> PeriodFiguresByOperator:
+    """The figures of a period, once they are counted."""
+    told = figures.result()
+    return PeriodFiguresByOperator(
+        since=period.since,
+        until=period.until,
+        timezone=str(config.service.timezone),
+        **{one.name: getattr(told, one.name) for one in fields(told)},
+        reconciled={
             "agrees": all(rows == chain for rows, chain in tally.values()),
-            **{name: {"rows": rows, "chain": chain} for name, (rows, chain) in tally.items()},
+            **{name: Both(rows=rows, chain=chain) for name, (rows, chain) in tally.items()},
         },
-    }
+    )

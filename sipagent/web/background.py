@@ -31,7 +31,7 @@ from retention.erase import stuck
 from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
 from retention.purge import overdue
-from retention.records import Access, from_text
+from retention.records import Access, Record, from_text
 from retention.rows import counts
 from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
@@ -70,6 +70,25 @@ class CommandOutcome:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran(Record):
+    """How a command ended: its exit code and its JSON, or in its place the line of a `problem`."""
+
+    at: datetime
+    by: str
+    exit: int
+    said: Any
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Record):
+    """Whether a command runs, and how it ended last, since the page was started."""
+
+    running: bool
+    last: Ran | None
+
+
 class Commands:
     """Any thread. `file` is the configuration that the commands read."""
 
@@ -91,6 +110,15 @@ class Commands:
     def last(self, name: str) -> CommandOutcome | None:
         """What it said when it ran last, since the page was started."""
         return self._last.get(name)
+
+    def report(self, name: str) -> Report:
+        """Whether it runs, and what it said last."""
+        running = self.running == name  # first: it has ended since, at worst
+        last = self.last(name)
+        if last is None:
+            return Report(running=running, last=None)
+        ran = Ran(at=last.at, by=last.by, exit=last.code, said=last.json, problem=last.problem)
+        return Report(running=running, last=ran)
 
     def start(self, name: str, by: str) -> bool:
         """Begin one of STARTED; false while one of them runs. Its answer is `last`, when it has ended."""
@@ -197,7 +225,7 @@ class CountedFigures:
 
 
 @dataclass(slots=True)
-class Progress:
+class Progress(Record):
     """How far it is: rows that were counted, of how many at most."""
 
     done: int = 0

@@ -8,7 +8,7 @@ rows a minute: of a flood the rest is counted.
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +18,16 @@ from retention.rows.rows import Rows
 
 KIND = "application/problem+json"
 """As programs are told (RFC 9457)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A problem (RFC 9457). `detail` is one line; more fields say more."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
 
 
 class Problem(Exception):
@@ -35,8 +45,8 @@ class Problem(Exception):
 
     def to_json(self, detail: str) -> dict[str, Any]:
         """As programs are told; `detail` is one line, in their language."""
-        told = {"type": "about:blank", "title": self.status.phrase, "status": int(self.status)}
-        return told | {"detail": detail, **self.more}
+        told = Told(type="about:blank", title=self.status.phrase, status=int(self.status), detail=detail)
+        return {**asdict(told), **self.more}
 
 
 def unforeseen(error: BaseException) -> dict[str, str]:

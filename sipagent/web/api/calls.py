@@ -14,7 +14,13 @@ from starlette.responses import Response
 
 from retention.records import Receipt, Recording
 from retention.statistics import DECISIONS, OUTCOMES
-from sipagent.lookup.results import deletion_json, statistics_json, whole_record
+from sipagent.lookup.results import (
+    PeriodFigures,
+    PeriodFiguresByOperator,
+    deletion_json,
+    figures_of,
+    whole_record,
+)
 from sipagent.operations.deletion import attempt_delete
 from sipagent.web.api import shapes
 from sipagent.web.api.operation import (
@@ -39,8 +45,7 @@ from sipagent.web.api.operation import (
     search,
     selection_of,
 )
-from sipagent.web.api.shapes import Figures
-from sipagent.web.background import CountedFigures
+from sipagent.web.background import CountedFigures, Progress
 from sipagent.web.guard import refuse
 from sipagent.web.pages.calls import events
 from sipagent.web.problems import Problem
@@ -170,10 +175,10 @@ def stats(request: Request, query: Period) -> Response:
         site.counting.wait(WAIT_S)
         found = site.counting.of(period)
     if not isinstance(found, CountedFigures):
-        return given({"done": found.done, "total": found.total}, HTTPStatus.ACCEPTED, _SOON)
+        return given(found.to_json(), HTTPStatus.ACCEPTED, _SOON)
     if found.problem is not None:
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, found.problem, headers=_SOON)
-    figures = statistics_json(site.config, found.figures, period, found.tally)
+    figures = figures_of(site.config, found.figures, period, found.tally).to_json()
     return given({name: value for name, value in figures.items() if query.by or name != "operators"})
 
 
@@ -183,9 +188,9 @@ STATS_ENTRIES = (
         stats,
         summary="The figures of a period",
         answers={
-            HTTPStatus.OK: Answer(said="As `stats --json`.", shape=Figures),
+            HTTPStatus.OK: Answer(said="As `stats --json`.", shape=PeriodFigures | PeriodFiguresByOperator),
             HTTPStatus.ACCEPTED: Answer(
-                said="It counts; ask again.", shape=shapes.Counting, headers={"Retry-After": "In s."}
+                said="It counts; ask again.", shape=Progress, headers={"Retry-After": "In s."}
             ),
         },
     ),

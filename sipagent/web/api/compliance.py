@@ -9,13 +9,13 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.records import Access, Json, to_text
+from retention.records import Access
 from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.web.api import shapes
 from sipagent.web.api.operation import NEXT, Act, Answer, Numbered, Operation, get, given, page, post
+from sipagent.web.background import Report
 from sipagent.web.problems import Problem
-from sipagent.web.site import Site, site_of, someone
+from sipagent.web.site import site_of, someone
 
 _SOON = {"Retry-After": "10"}
 
@@ -32,7 +32,7 @@ def last_of(name: str) -> Act:
     """What a command said last, and whether it runs."""
 
     def last(request: Request) -> Response:
-        return given(_report(site_of(request), name))
+        return given(site_of(request).commands.report(name).to_json())
 
     return last
 
@@ -45,31 +45,18 @@ def start_of(name: str) -> Act:
         if not site.commands.start(name, someone(request).name) and site.commands.running not in (name, None):
             said = Reason(N_("`{command}` runs; ask again when it has ended"), command=site.commands.running)
             raise Problem(HTTPStatus.CONFLICT, said, headers=_SOON)
-        return given(_report(site, name), HTTPStatus.ACCEPTED)
+        return given(site.commands.report(name).to_json(), HTTPStatus.ACCEPTED)
 
     return start
 
 
-def _report(site: Site, name: str) -> Json:
-    running = site.commands.running == name  # first: it has ended since, at worst
-    last = site.commands.last(name)
-    told = last and {
-        "at": to_text(last.at),
-        "by": last.by,
-        "exit": last.code,
-        "said": last.json,
-        "problem": last.problem,
-    }
-    return {"running": running, "last": told}
-
-
 def _get(name: str) -> Operation:
     said = f"`last.said` is as `{name} --json`."
-    return get(f"/{name}", last_of(name), f"What `{name}` said last", shapes.Report, said)
+    return get(f"/{name}", last_of(name), f"What `{name}` said last", Report, said)
 
 
 def _post(name: str) -> Operation:
-    begun = Answer(said=f"It runs: GET /{name} says how it ended.", shape=shapes.Report)
+    begun = Answer(said=f"It runs: GET /{name} says how it ended.", shape=Report)
     return post(f"/{name}", start_of(name), f"Have `{name}` run", {HTTPStatus.ACCEPTED: begun})
 
 

@@ -17,7 +17,7 @@ from retention.records import Json
 from sipagent import __version__
 from sipagent.web.api import calls, compliance, holds, persons, uses
 from sipagent.web.api.operation import Answer, Operation, get, given
-from sipagent.web.api.shapes import Told
+from sipagent.web.problems import Told
 from sipagent.web.rights import Right, roles_with
 
 BEARER, SESSION = "bearer", "session"
