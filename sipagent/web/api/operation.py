@@ -7,7 +7,7 @@
     id_meant             the call of an address: by its id, a unique beginning of it, or its reference
 
 The checks of a request and the document about it come from the same place: the models that the function
-is annotated with, and the answers that its `Operation` lists.
+is annotated with, and the types of the answers that its `Operation` lists.
 """
 
 import json
@@ -35,9 +35,22 @@ from sipagent.web.problems import Problem
 from sipagent.web.site import site_of
 
 WORDS = 200  # characters of a name, a reference
+VERSION = "/api/v1"
+NEXT = "Where the next page is, while there may be one."
+USUAL_ROWS, MOST_ROWS = 50, 500
 _MOST_WRONG = 20  # things that are wrong, each in a line
+_IDS_LISTED = 10
+_LONGEST_ID = 64
+_JSON_KIND = "application/json"
+_FRESH = {"Cache-Control": "no-store"}
 
 Model = TypeVar("Model", bound=BaseModel)
+Row = TypeVar("Row")
+CallRow = TypeVar("CallRow", Recording, Receipt)
+Act = Callable[..., Response]
+
+
+# --- what is read ---
 
 
 class Body(BaseModel):
@@ -71,91 +84,57 @@ Typed = Annotated[str, Field(max_length=WORDS)]
 """What a rule looks at, and refuses with a line in the trace."""
 
 
-def query_of(request: Request, model: type[Model] | None) -> Model | None:
-    """What is asked for; without a model nothing may be. Raises Problem: 400."""
+def query_of(request: Request, model: type[Model]) -> Model:
+    """What is asked for. Raises Problem: 400."""
     given: dict[str, str] = {}
-    known = [] if model is None else list(_names(model))
     for name, value in request.query_params.multi_items():
         if name == "caller":
             said = N_("a number never stands in an address; accepted: `caller` in the body of POST …/search")
             raise Problem(HTTPStatus.BAD_REQUEST, Reason(said))
-        if name not in known:
-            raise _unknown(HTTPStatus.BAD_REQUEST, name, known)
         if name in given:
-            raise Problem(HTTPStatus.BAD_REQUEST, Reason(N_("{where}: is given twice"), where=name))
+            raise Problem(HTTPStatus.BAD_REQUEST, Reason(N_("{where}: is given twice"), where=_shown(name)))
         given[name] = value
-    if model is None:
-        return None
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise _wrong(HTTPStatus.BAD_REQUEST, error, known) from error
+    return _read(model, HTTPStatus.BAD_REQUEST, lambda: model.model_validate(given))
 
 
 def body_of(request: Request, model: type[Model]) -> Model:
     """The JSON that is sent. Raises Problem: 415, 422."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/json", ""):
-        raise _not_json()
     content = received(request)
-    if not kind and content:
-        raise _not_json()
+    if kind != _JSON_KIND and (kind or content):
+        said = N_("the body is not JSON by its Content-Type; accepted: application/json")
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Reason(said))
     if not kind and not any(field.is_required() for field in model.model_fields.values()):
         content = b"{}"  # nothing is said, as it may be
+    return _read(model, HTTPStatus.UNPROCESSABLE_ENTITY, lambda: model.model_validate_json(content))
+
+
+def _read(model: type[Model], status: HTTPStatus, read: Callable[[], Model]) -> Model:
+    """Raises Problem: the first thing that is wrong in `detail`, all in `errors`."""
     try:
-        return model.model_validate_json(content)
+        return read()
     except ValidationError as error:
-        raise _wrong(HTTPStatus.UNPROCESSABLE_ENTITY, error, list(_names(model))) from error
-
-
-def _not_json() -> Problem:
-    said = N_("the body is not JSON by its Content-Type; accepted: application/json")
-    return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Reason(said))
-
-
-def _names(model: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(field.alias or name for name, field in model.model_fields.items())
-
-
-def _unknown(status: HTTPStatus, name: str, known: list[str]) -> Problem:
-    said = N_("{where}: there is no such name; accepted: {names}")
-    return Problem(status, Reason(said, where=_shown(name), names=", ".join(known) or N_("none")))
-
-
-def _wrong(status: HTTPStatus, error: ValidationError, known: list[str]) -> Problem:
-    """What is wrong: the first in `detail`, all in `errors`."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_WRONG]
-    first = found[0]
-    where = _place(first["loc"])
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        problem = _unknown(status, where, known)
-    else:
-        said = N_("{where}: {problem}") if where else "{problem}"
-        problem = Problem(status, Reason(said, where=where, problem=_message(first)))
-    problem.more["errors"] = [{"where": _place(one["loc"]), "problem": _message(one)} for one in found]
-    return problem
-
-
-def _message(found: Any) -> str:
-    """`Input should be a valid string`."""
-    return str(found["msg"]).removeprefix("Value error, ")
-
-
-def _place(path: tuple[int | str, ...]) -> str:
-    """`hold.review`."""
-    return ".".join(_shown(str(part)) for part in path)
+        found = error.errors(include_url=False, include_context=False, include_input=False)[:_MOST_WRONG]
+    wrong = [
+        {
+            "where": ".".join(_shown(str(part)) for part in one["loc"]),
+            "problem": one["msg"].removeprefix("Value error, "),
+        }
+        for one in found
+    ]
+    said = N_("{where}: {problem}") if wrong[0]["where"] else "{problem}"
+    detail = Reason(said, **wrong[0])
+    if found[0]["type"] == "extra_forbidden" and len(found[0]["loc"]) == 1:
+        names = ", ".join(one.alias or name for name, one in model.model_fields.items())
+        said = N_("{where}: there is no such name; accepted: {names}")
+        detail = Reason(said, where=wrong[0]["where"], names=names or N_("none"))
+    raise Problem(status, detail, errors=wrong)
 
 
 def _shown(name: str) -> str:
     """A name that may be anything, in one line and not too long."""
     text = ascii(name)[1:-1]
     return text if len(text) <= WORDS else f"{text[:WORDS]}…"
-
-
-VERSION = "/api/v1"
-NEXT = "Where the next page is, while there may be one."
-
-Act = Callable[..., Response]
 
 
 class _Number(Convertor[int]):
@@ -175,13 +154,16 @@ class _Number(Convertor[int]):
 register_url_convertor("row", _Number())
 
 
+# --- who answers ---
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What an answer holds: `shape` is a type that pydantic knows, None for bytes or nothing."""
 
     said: str
     shape: Any = None
-    media: str | None = "application/json"
+    media: str | None = _JSON_KIND
     headers: Mapping[str, str] = field(default_factory=dict)  # name → what it says
 
 
@@ -208,22 +190,17 @@ class Operation(Entry):
 
     def route(self) -> Route:
         """The guarded address, where what is sent is read only for those who may ask."""
-        return Entry(self.asked, reading(self.endpoint, self.query, self.body)).route()
+        query, body = self.query, self.body
 
+        def answer(request: Request) -> Response:
+            asked = query_of(request, query or Query)
+            more: dict[str, BaseModel] = {} if query is None else {"query": asked}
+            if body is not None:
+                more["body"] = body_of(request, body)
+            answered: Response = self.endpoint(request, **more)
+            return answered
 
-def reading(act: Act, query: type[BaseModel] | None, body: type[BaseModel] | None) -> Act:
-    """The function, given what it takes. It raises Problem for what cannot be read."""
-
-    def answer(request: Request) -> Response:
-        given: dict[str, BaseModel] = {}
-        asked = query_of(request, query)
-        if asked is not None:
-            given["query"] = asked
-        if body is not None:
-            given["body"] = body_of(request, body)
-        return act(request, **given)
-
-    return answer
+        return Entry(self.asked, answer).route()
 
 
 def get(path: str, act: Act, summary: str, shape: Any, said: str, **headers: str) -> Operation:
@@ -243,10 +220,7 @@ def search(path: str, act: Act, summary: str, shape: Any, said: str) -> Operatio
     return post(path, act, summary, {HTTPStatus.OK: Answer(said=said, shape=shape, headers={"Link": NEXT})})
 
 
-JSON_KIND = "application/json"
-FRESH = {"Cache-Control": "no-store"}
-
-Row = TypeVar("Row")
+# --- what is answered ---
 
 
 def given(
@@ -255,12 +229,21 @@ def given(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The very bytes that `--json` prints."""
-    return Response(_text(value) + "\n", int(status), {**FRESH, **(headers or {})}, JSON_KIND)
+    text = json.dumps(value, indent=2) + "\n"
+    return Response(text, int(status), {**_FRESH, **(headers or {})}, _JSON_KIND)
 
 
 def given_one_by_one(values: Iterable[Any]) -> Response:
     """A long array, its items made while it is sent: the same bytes again."""
-    return StreamingResponse(_pieces(values), headers=FRESH, media_type=JSON_KIND)
+
+    def pieces() -> Iterator[str]:
+        before = "[\n  "
+        for value in values:
+            yield before + json.dumps(value, indent=2).replace("\n", "\n  ")
+            before = ",\n  "
+        yield "[]\n" if before.startswith("[") else "\n]\n"
+
+    return StreamingResponse(pieces(), headers=_FRESH, media_type=_JSON_KIND)
 
 
 def page(
@@ -274,39 +257,15 @@ def page(
 
     `key` of the last one names where the next page begins: the header `Link` has its address.
     """
-    shown = rows[:limit]
-    link = {"Link": _next(request, limit, key(shown[-1]))} if len(rows) > limit else None
-    return given([json(row) for row in shown], headers=link)
+    shown, headers = rows[:limit], {}
+    if len(rows) > limit:
+        asked = {**request.query_params, "limit": str(limit), "after": str(key(shown[-1]))}
+        headers["Link"] = f'<{quote(request.url.path)}?{urlencode(asked)}>; rel="next"'
+    return given([json(row) for row in shown], headers=headers)
 
 
-def _next(request: Request, limit: int, last: object) -> str:
-    asked = {**request.query_params, "limit": str(limit), "after": str(last)}
-    return f'<{quote(request.url.path)}?{urlencode(asked)}>; rel="next"'
+# --- which rows of a list ---
 
-
-def _pieces(values: Iterable[Any]) -> Iterator[str]:
-    begun = False
-    for value in values:
-        text = _text(value).replace("\n", "\n  ")
-        yield f",\n  {text}" if begun else f"[\n  {text}"
-        begun = True
-    yield "\n]\n" if begun else "[]\n"
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, indent=2)
-
-
-CallRow = TypeVar("CallRow", Recording, Receipt)
-
-USUAL_ROWS = 50
-MOST_ROWS = 500
-
-_LONGEST_ID = 64
-_FILTERS = {
-    *("since", "until", "caller", "reference", "operator", "status", "outcome", "decision"),
-    *("held", "flagged"),
-}
 _WHEN = "a date, a date and time, yesterday, 12h, 7d, 2w"
 
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS, description="At most so many rows.")]
@@ -317,14 +276,39 @@ Since = Annotated[str | None, Field(max_length=40, description=f"Begun at or aft
 Until = Annotated[
     str | None, Field(max_length=40, description="Begun before; a date alone includes that day.")
 ]
-Reference = Annotated[str | None, Field(max_length=_LONGEST_ID, description="The call's own: 482913.")]
-Extension = Annotated[str | None, Field(max_length=256, description="201, or the whole address.")]
-State = Annotated[Status | None, Field(description="Of the recording.")]
-Held = Annotated[bool, Field(description="Only what is on hold.")]
-Flagged = Annotated[bool, Field(description="Only what an operator has flagged.")]
-Caller = Annotated[
-    str | None, Field(max_length=40, description="As one would dial it, or how it begins or ends.")
-]
+
+
+class _Filters(BaseModel):
+    since: Since = None
+    until: Until = None
+    operator: Annotated[str | None, Field(max_length=256, description="201, or the whole address.")] = None
+    reference: Annotated[str | None, Field(max_length=_LONGEST_ID, description="The call's own: 482913.")] = (
+        None
+    )
+    status: Annotated[Status | None, Field(description="Of the recording.")] = None
+    held: Annotated[bool, Field(description="Only what is on hold.")] = False
+    flagged: Annotated[bool, Field(description="Only what an operator has flagged.")] = False
+    limit: Limit = USUAL_ROWS
+    after: After = None
+
+
+class Filtered(Query, _Filters):
+    """A page of the calls that are meant, the newest first."""
+
+
+class Search(Body, _Filters):
+    """Which calls are meant, also by their caller."""
+
+    caller: Annotated[
+        str | None, Field(max_length=40, description="As one would dial it, or how it begins or ends.")
+    ] = None
+
+
+class Turned(Query):
+    """The page of a search, where it is not said in its body."""
+
+    limit: Limit | None = None
+    after: After = None
 
 
 class Numbered(Query):
@@ -336,54 +320,13 @@ class Numbered(Query):
     ] = None
 
 
-class Page(Query):
-    """A page of rows that have ids, the newest first."""
-
-    limit: Limit = USUAL_ROWS
-    after: After = None
-
-
-class Filtered(Page):
-    """A page of the calls that are meant."""
-
-    since: Since = None
-    until: Until = None
-    operator: Extension = None
-    reference: Reference = None
-    status: State = None
-    held: Held = False
-    flagged: Flagged = False
-
-
-class Turned(Query):
-    """The page of a search, where it is not said in its body."""
-
-    limit: Limit | None = None
-    after: After = None
-
-
-class Search(Body):
-    """Which calls are meant, also by their caller."""
-
-    caller: Caller = None
-    since: Since = None
-    until: Until = None
-    operator: Extension = None
-    reference: Reference = None
-    status: Annotated[State, Field(strict=False)] = None
-    held: Held = False
-    flagged: Flagged = False
-    limit: Limit = USUAL_ROWS
-    after: After = None
-
-
 def selection_of(request: Request, asked: Query | Body, **more: Any) -> Selection:
     """The calls that are meant by these filters; `7d` counts from the present minute. Raises
     FieldError."""
     site = site_of(request)
     present = site.clock().replace(second=0, microsecond=0)
-    typed = {name: value for name, value in asked.model_dump().items() if name in _FILTERS}
-    return selection(site.config, present, **typed, **more)
+    typed = asked.model_dump(exclude={"limit", "after", "by"}) | more
+    return selection(site.config, present, **typed)
 
 
 def page_of(
@@ -392,7 +335,7 @@ def page_of(
     turned: Turned | None,
     read: Callable[[Selection], list[CallRow]],
 ) -> Response:
-    """A page of what `read` finds. Raises Problem."""
+    """A page of what `read` finds. Raises Problem, FieldError."""
     limit, after = asked.limit, asked.after
     if turned is not None:
         limit, after = turned.limit or limit, turned.after or after
@@ -403,9 +346,6 @@ def page_of(
         said = Reason(N_("{where}: {problem}"), where="after", problem=str(error))
         raise Problem(HTTPStatus.BAD_REQUEST, said) from error
     return page(request, rows, limit, json=lambda row: row.to_json(), key=lambda row: row.id)
-
-
-_IDS_LISTED = 10
 
 
 def id_meant(request: Request) -> str:
