@@ -16,6 +16,7 @@ from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office
 from tests.sealing import QUICK
 from tests.web.browser import chromium, driver, person
+from tests.web.logging_in import Page, opened
 
 __all__ = ["chromium", "driver", "person"]  # fixtures
 
@@ -67,3 +68,10 @@ def asking(web_office: Office) -> Iterator[Asking]:
     with TestClient(create_app(site), follow_redirects=False, headers={"accept-language": "en"}) as client:
         yield Asking(site, client, who)
     site.store.close()
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    """A page with logins of its own."""
+    with opened(tmp_path) as page:
+        yield page

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,14 @@ class Page:
             raise_server_exceptions=True,
         )
         return Browser(self, client)
+
+    def logged_in(self, who: Owner, address: str = "127.0.0.7") -> "Browser":
+        """The browser of somebody who has just logged in; the next digits are new."""
+        browser = self.browser(address)
+        answer = browser.log_in(who)
+        assert answer.status_code == HTTPStatus.SEE_OTHER, answer.text
+        self.later(seconds=30)
+        return browser
 
     def trace(self, action: str | None = None) -> list[Access]:
         """The trace, or what of it is about this."""

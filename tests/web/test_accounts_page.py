@@ -1,17 +1,15 @@
 """Accounts on the page: all of them and the tokens for an administrator, and one's own for everybody."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from http import HTTPStatus
-from pathlib import Path
 
 import pyotp
 import pytest
 
 from retention.vault import Identity, public_line
-from tests.web.logging_in import PASSWORD, Browser, Owner, Page, field_of, opened, said
+from tests.web.logging_in import PASSWORD, Browser, Owner, Page, field_of, said
 
 KEY = Identity(bytes([1]) * 32, "Claire").public
 WRONG, SEE_OTHER, FORBIDDEN = HTTPStatus.BAD_REQUEST, HTTPStatus.SEE_OTHER, HTTPStatus.FORBIDDEN
@@ -22,17 +20,9 @@ ROLES = {"role-listener": "on", "role-officer": "on"}
 OTHER = "another long password"
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
-    with opened(tmp_path) as page:
-        yield page
-
-
 def logged_in(page: Page, name: str, *roles: str, address: str = "127.0.0.7") -> tuple[Owner, Browser]:
-    owner, browser = page.enrolled(name, *roles), page.browser(address)
-    assert browser.log_in(owner).status_code == SEE_OTHER
-    page.later(seconds=30)
-    return owner, browser
+    owner = page.enrolled(name, *roles)
+    return owner, page.logged_in(owner, address)
 
 
 # --- all accounts ---
