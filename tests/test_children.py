@@ -1,4 +1,4 @@
-"""Real processes of the supervisor's, which run what this file says."""
+"""Real processes of the supervisor's, which run what this file says; and a child's end of the pipe."""
 
 import os
 import select
@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from contextlib import suppress
+from multiprocessing import Pipe, forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sipagent.service.children import ORDERS, Child, Drain, asked
-from tests.tapping import PATIENCE_S
+from sipagent.service.children import ORDERS, Child, Drain, Ready, SupervisorLink, ToChild, asked
+from tests.tapping import PATIENCE_S, wait_for
 
 HERE = "tests.test_children"
 
@@ -42,57 +44,63 @@ def deaf(connection: "Connection[Any, Any]") -> None:
     signal.pause()
 
 
-# --- tests ---
+# --- processes ---
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
-    child = Child("echo", f"{HERE}:echo", "a", 1)
-    said: Any = child.connection.recv()
-    assert said == (child.pid, ("a", 1))
-    yield child
-    child.kill()
-    ended(child)
+def children() -> Iterator[list[Child]]:
+    """Two that have said what they were given."""
+    children = [Child("echo", f"{HERE}:echo", "a", 1) for _ in range(2)]
+    for child in children:
+        said: Any = child.connection.recv()
+        assert said == (child.pid, ("a", 1))
+    yield children
+    for child in children:
+        with suppress(OSError):  # closed by its test
+            child.kill()
+            ended(child)
+            child.close()
 
 
-def ended(child: Child) -> bool:
-    return bool(select.select([child], [], [], PATIENCE_S)[0])
+def ended(one: Child | int) -> bool:
+    return bool(select.select([one], [], [], PATIENCE_S)[0])
 
 
-def test_what_it_is_told_and_says(child: Child) -> None:
+def wait_gone(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        assert ended(os.pidfd_open(pid)), f"{pid} goes on"
+
+
+def test_it_hears_and_says_and_its_end_is_seen_and_its_code_known(children: list[Child]) -> None:
+    """To one that has ended nothing is said, and nothing happens to it."""
+    child, _ = children
     child.send(Drain(5))
     said: Any = child.connection.recv()
-    assert said == Drain(5)
-    assert child.running
-
-
-def test_its_end_is_seen_and_its_code_known() -> None:
-    child = Child("echo", f"{HERE}:echo")
-    child.connection.recv()
+    assert said == Drain(5) and child.running
     child.kill()
     assert ended(child) and not child.running
+    child.send(Drain(1))
+    child.kill()
     assert child.close() == -9
 
 
-def test_the_end_of_one_whose_server_has_died_is_not_known() -> None:
-    child = Child("echo", f"{HERE}:echo")
-    child.connection.recv()
+def test_it_is_not_kept_from_its_end_by_the_next_one(children: list[Child]) -> None:
+    """No process holds another's pipe: its end would not be seen."""
+    first, second = children
+    first.connection.close()
+    assert ended(first)
+    assert second.running
+
+
+def test_the_end_of_one_whose_server_has_died_is_not_known(children: list[Child]) -> None:
+    child, _ = children
     server = int(vars(forkserver._forkserver)["_forkserver_pid"])
-    with pidfd(server) as gone:
-        os.kill(server, signal.SIGKILL)
-        assert gone is not None and select.select([gone], [], [], PATIENCE_S)[0]
+    gone = os.pidfd_open(server)
+    os.kill(server, signal.SIGKILL)
+    assert ended(gone)
+    os.close(gone)
     child.kill()
     assert ended(child) and child.close() is None
-
-
-def test_to_one_that_has_ended_nothing_is_said() -> None:
-    child = Child("echo", f"{HERE}:echo")
-    child.connection.recv()
-    child.kill()
-    ended(child)
-    child.send(Drain(1))
-    child.kill()
-    child.close()
 
 
 def test_one_that_does_not_listen_is_killed() -> None:
@@ -106,65 +114,12 @@ def test_one_that_does_not_listen_is_killed() -> None:
     assert child.close() == -9
 
 
-def test_signals_for_the_supervisor_are_not_for_children() -> None:
+def test_what_one_is_asked_in_a_process_of_its_own() -> None:
+    """Signals for the supervisor are not for children. One may die before it has answered."""
     assert asked(f"{HERE}:blocked") >= ORDERS
-
-
-def test_one_that_says_nothing_before_its_end() -> None:
+    assert asked("sipagent.pjsip.library:tell")[1].legs >= 4
     with pytest.raises(EOFError):
         asked("os:getpid_of_nobody")
-
-
-def test_a_child_is_not_kept_from_its_end_by_the_next_one() -> None:
-    """No process holds another's pipe: its end would not be seen."""
-    first, second = (Child("echo", f"{HERE}:echo") for _ in range(2))
-    for child in (first, second):
-        child.connection.recv()
-    first.connection.close()
-    assert ended(first)
-    assert second.running
-    second.kill()
-    ended(second)
-    for child in (first, second):
-        child.close()
-
-
-def test_the_supervisors_death_reaches_its_children(tmp_path: Path) -> None:
-    """And nothing of it stays: neither child nor the server that forks."""
-    said = subprocess.run(
-        [sys.executable, "-c", ORPHAN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    pids = [int(word) for word in said.stdout.split()]
-    assert said.returncode == -9 and len(pids) == 2
-    for pid in pids:
-        with pidfd(pid) as gone:
-            assert gone is None or select.select([gone], [], [], PATIENCE_S)[0]
-
-
-def test_a_supervisor_that_is_killed_leaves_nothing_for_longer_than_until_the_next_one() -> None:
-    """What is another program's stays where it is."""
-    with tempfile.TemporaryDirectory() as folder:
-        left_by_a_kill(Path(folder))
-
-
-def left_by_a_kill(base: Path) -> None:
-    (base / "pymp-another").mkdir()
-
-    def run(script: str) -> int:
-        environment = {**os.environ, "TMPDIR": str(base)}
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env=environment,
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        return done.returncode
-
-    assert run(ORPHAN) == -9
-    assert len([*base.iterdir()]) == 2
-    assert run(ORPHAN.replace("os.kill(os.getpid(), signal.SIGKILL)", "child.kill(); child.close()")) == 0
-    assert [path.name for path in base.iterdir()] == ["pymp-another"]
 
 
 ORPHAN = f"""
@@ -179,46 +134,90 @@ if __name__ == "__main__":
 """
 
 
-class pidfd:
-    """None where there is no such process any more."""
+def test_a_supervisor_that_is_killed_leaves_nothing_for_longer_than_until_the_next_one() -> None:
+    """Neither child nor the server that forks; what is another program's stays where it is."""
+    with tempfile.TemporaryDirectory() as folder:  # short: a socket is below it
+        base = Path(folder)
+        (base / "pymp-another").mkdir()
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+        def run(script: str) -> "subprocess.CompletedProcess[str]":
+            words, environment = [sys.executable, "-c", script], {**os.environ, "TMPDIR": folder}
+            return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
-    def __enter__(self) -> int | None:
-        try:
-            self._fd: int | None = os.pidfd_open(self._pid)
-        except ProcessLookupError:
-            self._fd = None
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-
-
-def test_the_engines_library_is_no_part_of_the_supervisor() -> None:
-    loaded = "import sipagent.service.supervision, sys; sys.exit('pjsua2' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
+        killed = run(ORPHAN)
+        pids = [int(word) for word in killed.stdout.split()]
+        assert killed.returncode == -9 and len(pids) == 2
+        for pid in pids:
+            wait_gone(pid)
+        assert len([*base.iterdir()]) == 2
+        next_one = run(ORPHAN.replace("os.kill(os.getpid(), signal.SIGKILL)", "child.kill(); child.close()"))
+        assert next_one.returncode == 0
+        assert [path.name for path in base.iterdir()] == ["pymp-another"]
 
 
-def test_an_engine_says_how_many_legs_it_has() -> None:
-    assert asked("sipagent.pjsip.library:tell")[1].legs >= 4
-
-
-def test_what_has_asked_an_engine_ends_where_there_are_no_children() -> None:
-    code = """
-import os
+def test_the_supervisor_has_no_engine_and_what_has_asked_one_ends_where_there_are_no_children() -> None:
+    code = f"""
+import os, sys
 from pathlib import Path
+import sipagent.service.supervision
 from sipagent.service.children import asked, end_server
 
 def left():
-    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children").read_text().split()
 
-asked("sipagent.pjsip.library:tell")
+asked("{HERE}:blocked")
 before = left()
 end_server()
-print(len(before), len(left()), asked("sipagent.pjsip.library:tell")[1].legs >= 4)
+print("pjsua2" in sys.modules, len(before), len(left()), bool(asked("{HERE}:blocked")))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.split() == ["2", "0", "True"]
+    assert said.split() == ["False", "2", "0", "True"]
+
+
+# --- a child's end of the pipe ---
+
+Ends = tuple["Connection[Any, Any]", SupervisorLink, list[ToChild | str]]
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """The supervisor's end, the child's link, and what that has heard."""
+    ours, theirs = Pipe(duplex=True)
+    heard: list[ToChild | str] = []
+    link = SupervisorLink(theirs)
+    link.start(heard.append, lambda: heard.append("lost"))
+    yield ours, link, heard
+    ours.close()
+    link.close()
+
+
+def test_what_is_sent_arrives_in_order_and_the_end_of_the_supervisor_is_heard_once(ends: Ends) -> None:
+    ours, link, heard = ends
+    sent: list[ToChild | str] = [Drain(patience_s) for patience_s in range(100)]
+    for message in sent:
+        ours.send(message)
+    wait_for(lambda: len(heard) == 100)
+    ours.close()
+    wait_for(lambda: heard == [*sent, "lost"])
+    link.send(Ready())
+    link.close()
+    assert heard == [*sent, "lost"]
+
+
+def test_sending_waits_for_nobody_and_closing_sends_what_was_said_before(ends: Ends) -> None:
+    """Not even for a supervisor that reads nothing, whose pipe is full."""
+    ours, link, _ = ends
+    done = threading.Event()
+
+    def send() -> None:
+        for _ in range(50_000):
+            link.send(Ready())
+        done.set()
+
+    threading.Thread(target=send, daemon=True).start()
+    assert done.wait(PATIENCE_S)
+    closing = threading.Thread(target=link.close)
+    closing.start()
+    for _ in range(50_000):
+        assert ours.recv() == Ready()
+    closing.join()

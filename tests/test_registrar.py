@@ -1,7 +1,6 @@
 """The trunk's account in its own process, on an engine that the test plays."""
 
 import queue
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.driving import Clock
 
 YES, NO = Registration(True, 200, "OK"), Registration(False, 403, "Forbidden")
 SILENCE = Registration(False, 0, "")
+REALM = RealmLearnt("trunk")
 
 
 class Account:
@@ -54,42 +54,28 @@ class Account:
         self.done.append((leg, status))
 
 
-Run = Callable[..., Account]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*answers: Report) -> Account:
-        account = Account(*answers)
-        monkeypatch.setattr(registrar, "time", account.clock)
-        keep(account, account.inbox, account.said.append, account.orders)
-        return account
-
-    return run
-
-
-def test_it_says_once_it_is_registered_and_leaves_in_the_end(run: Run) -> None:
-    account = run(YES)
-    assert (account.said, account.done) == ([Ready()], ["unregister"])
-
-
-def test_it_asks_again_later_and_later(run: Run) -> None:
-    account = run(NO, SILENCE, NO, YES)
-    assert account.said == [NotRegistered(), NotRegistered(), NotRegistered(), Ready()]
-    waits = [after - before for before, after in pairwise(account.at)]
-    assert waits == pytest.approx([1.0, 2.0, 4.0])
-
-
-def test_one_that_is_not_registered_need_not_leave(run: Run) -> None:
-    assert run(NO).done == []
-
-
-def test_it_says_in_which_realm_the_registrar_asks(run: Run) -> None:
-    assert run(RealmLearnt("trunk")).said == [RealmLearnt("trunk")]
-
-
-def test_calls_are_not_for_it(run: Run) -> None:
-    assert run(Incoming(7, "127.0.0.1:16000", "INVITE")).done == [(7, 503)]
+@pytest.mark.parametrize(
+    ("answers", "said", "done", "waits"),
+    [
+        ([YES], [Ready()], ["unregister"], []),
+        ([NO, SILENCE, NO, YES], [NotRegistered()] * 3 + [Ready()], ["unregister"], [1.0, 2.0, 4.0]),
+        ([NO], [NotRegistered()], [], []),  # who is not registered need not leave
+        ([REALM], [REALM], [], []),
+        ([Incoming(7, "127.0.0.1:16000", "INVITE")], [], [(7, 503)], []),  # calls are not for it
+    ],
+)
+def test_it_says_whether_it_is_registered_asks_again_later_and_later_and_leaves_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[Report],
+    said: list[ToSupervisor],
+    done: list[object],
+    waits: list[float],
+) -> None:
+    account = Account(*answers)
+    monkeypatch.setattr(registrar, "time", account.clock)
+    keep(account, account.inbox, account.said.append, account.orders)
+    assert (account.said, account.done) == (said, done)
+    assert [after - before for before, after in pairwise(account.at)] == pytest.approx(waits)
 
 
 def test_its_way_out_is_the_edge_and_its_realm_that_of_the_trunk(

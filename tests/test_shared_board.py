@@ -1,15 +1,19 @@
-"""The way to the board of all hosts: nothing is lost, doubled or waited for, whatever becomes of the line."""
+"""The board of all hosts: its text, a host's client, the thread between; whatever becomes of the line."""
 
 from __future__ import annotations
 
+import queue
 import random
+import socket
+import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 from structlog.testing import capture_logs
 
+from retention.postgres.board_rows import BoardAway, Change
 from sipagent.agent.board import (
     AskAgain,
     Board,
@@ -22,6 +26,7 @@ from sipagent.agent.board import (
     ReleaseOperator,
     Seek,
     Served,
+    Standing,
     Strategy,
 )
 from sipagent.agent.operators import LocalBoardClient
@@ -29,24 +34,321 @@ from sipagent.agent.shared_board import (
     BACK_S,
     LIMIT_S,
     Ask,
+    AskingHost,
+    BoardQuestion,
+    BoardThread,
     Connected,
     FromThread,
+    HostView,
+    Look,
     Lost,
     MayAsk,
+    NewerBoard,
     NotOnBoard,
+    ProcessMessage,
+    QuestionOutcome,
     QuestionsAnswered,
     Renew,
     SharedBoardClient,
     ToThread,
+    Waiter,
+    What,
     answered,
     read,
 )
-from tests.test_board_client import Town
+from tests.test_board import OPERATORS, STRATEGIES, WRAP_UP_S, Town
+from tests.tiers import depth
 
-OPERATORS = ("A", "B", "C")
-WRAP_UP_S, LEASE_S = 5.0, 12.0
-HISTORIES, STEPS = 300, 150
-BREAKS = 60  # histories with breaks
+LEASE_S = 12.0
+SOON_S = 5.0
+
+
+# --- the text: it is the pure board, whoever asks in between ---
+
+
+def asking(
+    name: str, *operators: str, strategy: Strategy = "sequential", wrap_up_s: float = WRAP_UP_S
+) -> AskingHost:
+    return AskingHost(name, f"run-{name}", LEASE_S, operators or ("A", "B"), wrap_up_s, strategy)
+
+
+@dataclass
+class Hosts:
+    """Hosts that ask one text in turn, at `now`."""
+
+    text: str | None = None
+    now: float = 1000.0
+    numbers: int = 0
+
+    def ask(self, host: AskingHost, *whats: What) -> QuestionOutcome:
+        questions = [BoardQuestion(self.numbers + index, what) for index, what in enumerate(whats)]
+        self.numbers += len(whats)
+        self.text, outcome = answered(self.text, host, questions, self.now)
+        return outcome
+
+    def say(self, host: AskingHost, *asked: BoardRequest) -> QuestionOutcome:
+        """One of the host's processes asks."""
+        return self.ask(host, *(ProcessMessage(one, f"{host.name}/0") for one in asked))
+
+    def seek(self, host: AskingHost, call: str, *tried: str) -> str:
+        """The operator who is offered, if any."""
+        ((_, (offered,)),) = self.say(host, Seek(call, tried, 1)).answers
+        assert isinstance(offered, OperatorsOffered)
+        return "".join(offered.uris)
+
+    def talked(self, host: AskingHost, call: str, uri: str) -> None:
+        """The call and the operator talk, and part."""
+        self.say(host, Served(call), ReleaseOperator(call, uri, talked=True, willing=True), Leave(call))
+
+    @property
+    def standing(self) -> Standing:
+        return read(self.text).standing
+
+
+@dataclass
+class Both:
+    """One history on the pure board and on the shared one. `rings`: who is rung for a call or talks."""
+
+    hosts: dict[str, AskingHost]
+    pure: LocalBoardClient
+    shared: Hosts = field(default_factory=Hosts)
+    rings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    talks: frozenset[str] = frozenset()
+
+    def key(self) -> str:
+        """What tells one moment from another: not how long ago all this was."""
+        standing = self.pure.board.standing
+        rests = sorted((uri, until - self.shared.now) for uri, until in standing.rests_until.items())
+        waiting = [(call, call in standing.legless) for call in standing.waiting]
+        return repr((rests, waiting, standing.last, sorted(self.rings.items()), sorted(self.talks)))
+
+    def copied(self) -> Both:
+        board, was = self.pure.board, self.pure.board.standing
+        parts = (dict(was.waiting), set(was.legless), dict(was.engaged), dict[str, list[str]]())
+        standing = Standing(*parts, dict(was.rests_until), was.last)
+        pure = Board(board.extensions, board.wrap_up_s, board.strategy, standing=standing)
+        return replace(self, pure=LocalBoardClient(pure), shared=replace(self.shared), rings=dict(self.rings))
+
+    def may(self, calls: tuple[str, ...]) -> Iterator[tuple[str, Sequence[BoardRequest]]]:
+        """What may happen next: of which call, and what is said then."""
+        for call in calls:
+            has = self.rings.get(call)
+            if has is None or not (has or call in self.talks):
+                yield from ((call, [Seek(call, (), legs)]) for legs in (0, 2))
+            if call in self.talks:
+                yield call, [Claim(call, "B")]
+                yield call, [*(ReleaseOperator(call, uri, True, True) for uri in has or ()), Leave(call)]
+            elif has:
+                yield call, [Served(call), *(ReleaseOperator(call, uri, False, True) for uri in has[1:])]
+                yield call, [ReleaseOperator(call, has[0], False, False), Seek(call, has, 1)]
+            elif has is not None:
+                yield call, [Leave(call)]
+
+    def happens(self, call: str, said: Sequence[BoardRequest]) -> None:
+        here = self.hosts[call.partition(":")[0]]
+        for asked in said:
+            now, process = self.shared.now, f"{here.name}/0"
+            pure = [*self.pure.tell(asked, now, process), *self.pure.tick(now)]
+            outcome = self.shared.ask(here, ProcessMessage(asked, process))
+            shared = [one for _, answers in outcome.answers for one in answers]
+            assert shared == [one for one in pure if not isinstance(one, AskAgain)]
+            assert all(call.startswith(here.name) for call in outcome.again)
+            assert not any(call.startswith(here.name) for call in outcome.elsewhere)
+            self._agree(outcome, pure)
+            self._note(asked, shared)
+
+    def passes(self, seconds: float) -> None:
+        self.shared.now += seconds
+        pure = self.pure.tick(self.shared.now)
+        self._agree(self.shared.ask(next(iter(self.hosts.values())), Look()), pure)
+
+    def _agree(self, outcome: QuestionOutcome, pure: list[BoardAnswer]) -> None:
+        standing, due = self.pure.board.standing, self.pure.board.deadline
+        assert {*outcome.again, *outcome.elsewhere} == {one.call for one in pure if isinstance(one, AskAgain)}
+        assert self.shared.standing == standing
+        assert list(self.shared.standing.waiting) == list(standing.waiting)
+        assert outcome.last == standing.last
+        assert outcome.due_in_s == (None if due is None else due - self.shared.now)
+
+    def _note(self, asked: BoardRequest, answers: list[BoardAnswer]) -> None:
+        has = self.rings.get(asked.call, ())
+        for one in answers:
+            if isinstance(one, OperatorsOffered):
+                has += one.uris
+            elif isinstance(one, Claimed) and one.granted:
+                has = tuple(dict.fromkeys((*has, one.uri)))
+        if isinstance(asked, ReleaseOperator):
+            has = tuple(uri for uri in has if uri != asked.uri)
+        if isinstance(asked, Served):
+            self.talks |= {asked.call}
+        self.rings[asked.call] = has
+        if isinstance(asked, Leave):
+            del self.rings[asked.call]
+            self.talks -= {asked.call}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("calls", [("a:1", "b:1", "b:2"), ("a:1", "b:1", "c:1")], ids=["two", "three"])
+def test_all_short_histories_are_as_on_the_pure_board(strategy: Strategy, calls: tuple[str, ...]) -> None:
+    hosts = {name[0]: replace(asking(name[0], strategy=strategy), lease_s=1e6) for name in calls}
+    begin = Both(hosts, LocalBoardClient(Board(("A", "B"), WRAP_UP_S, strategy)))
+    for one in hosts.values():
+        begin.shared.ask(one, HostView())
+    seen, generation = {begin.key()}, [begin]
+    for _ in range(depth(5, 6)):
+        following = []
+        for before in generation:
+            for what in [*before.may(calls), None]:
+                after = before.copied()
+                if what is None:
+                    after.passes(3.0)
+                else:
+                    after.happens(*what)
+                if (key := after.key()) not in seen:
+                    seen.add(key)
+                    following.append(after)
+        generation = following
+    assert len(seen) > 200
+
+
+# --- the text: hosts that go, come back, differ ---
+
+HERE, THERE = asking("a"), asking("b")
+
+
+@pytest.fixture
+def hosts() -> Hosts:
+    hosts = Hosts()
+    for one in (HERE, THERE):
+        hosts.ask(one, HostView())
+    return hosts
+
+
+def test_a_host_that_has_told_nothing_is_asked_to(hosts: Hosts) -> None:
+    for one, displaced in ((asking("c"), False), (replace(HERE, run="another"), True)):
+        with pytest.raises(NotOnBoard) as raised:
+            hosts.ask(one, Look())
+        assert raised.value.displaced is displaced
+
+
+def test_a_host_that_is_silent_beyond_its_lease_is_gone_and_its_operators_are_free(hosts: Hosts) -> None:
+    """Who talked has his rest. Once it is back it tells anew, and nothing is taken from its calls."""
+    assert (hosts.seek(HERE, "a:talks"), hosts.seek(HERE, "a:rings")) == ("A", "B")
+    hosts.say(HERE, Served("a:talks"))
+    hosts.seek(HERE, "a:waits")
+    for _ in range(3):
+        assert hosts.seek(THERE, "b:1") == ""
+        hosts.now += LEASE_S / 3
+    assert hosts.seek(THERE, "b:1") == ""
+    hosts.now += 0.1
+    outcome = hosts.ask(THERE, Look())
+    assert (outcome.again, outcome.due_in_s) == (("b:1",), WRAP_UP_S)
+    assert (hosts.seek(THERE, "b:1"), hosts.seek(THERE, "b:2")) == ("B", "")
+    with pytest.raises(NotOnBoard):
+        hosts.ask(HERE, Look())
+    hosts.now += WRAP_UP_S
+    assert hosts.seek(THERE, "b:2") == "A"  # he is rung, though he talks: his phone says so
+    hosts.ask(HERE, HostView(engaged=(("A", "a:talks"),)))
+    assert hosts.standing.holders("A") == ["b:2", "a:talks"]
+    hosts.say(THERE, ReleaseOperator("b:2", "A", talked=False, willing=False), Leave("b:2"))
+    assert hosts.seek(THERE, "b:3") == ""
+    hosts.say(HERE, ReleaseOperator("a:talks", "A", talked=True, willing=True))
+    hosts.now += WRAP_UP_S
+    assert hosts.seek(THERE, "b:3") == "A"
+
+
+def test_nobody_is_gone_whose_silence_was_the_board_s_own(hosts: Hosts) -> None:
+    """The first to come back to a database that was away would ring phones of all the others."""
+    assert hosts.seek(THERE, "b:1") == "A"
+    hosts.now += 100.0
+    for _ in range(5):
+        assert hosts.ask(HERE, Look()).lent == (("A", "b"),)
+        hosts.now += 3.0
+    assert hosts.ask(HERE, Look()).lent == ()
+
+
+def test_those_who_waited_meanwhile_come_in_the_order_in_which_they_came(hosts: Hosts) -> None:
+    """The database was empty after a crash; and a place in the queue outlives a break of the line."""
+    hosts.text = None
+    for one, ages in ((THERE, (9.0, 5.0)), (HERE, (8.0, 2.0))):
+        waiting = (Waiter(f"{one.name}:{age}", f"{one.name}/0", age, legless=age == 5.0) for age in ages)
+        hosts.ask(one, HostView(tuple(waiting), rests=(("A", 4.0),)))
+    assert list(hosts.standing.waiting) == ["b:9.0", "a:8.0", "b:5.0", "a:2.0"]
+    assert hosts.standing.legless == {"b:5.0"}
+    assert (hosts.seek(HERE, "a:8.0"), hosts.seek(THERE, "b:9.0")) == ("", "B")
+    hosts.now += 4.0
+    assert (hosts.seek(HERE, "a:2.0"), hosts.seek(HERE, "a:8.0")) == ("", "A")
+    back = (Waiter("b:9.0", "b/0", 0.0, legless=False), Waiter("b:5.0", "b/0", 0.0, legless=True))
+    hosts.ask(THERE, HostView(back))
+    assert list(hosts.standing.waiting) == ["b:9.0", "a:8.0", "b:5.0", "a:2.0"]
+
+
+def test_the_next_run_of_a_host_takes_the_place_of_the_one_before(hosts: Hosts) -> None:
+    hosts.seek(HERE, "a:talks")
+    hosts.say(HERE, Served("a:talks"))
+    hosts.seek(HERE, "a:rings")
+    hosts.seek(THERE, "b:1")
+    after = replace(HERE, run="the next")
+    assert hosts.ask(after, HostView()).elsewhere == ("b:1",)
+    assert (hosts.seek(after, "a:1"), hosts.seek(THERE, "b:1")) == ("", "B")
+    assert "A" in hosts.standing.rests_until
+    with pytest.raises(NotOnBoard):
+        hosts.ask(HERE, Look())
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_on_a_text_that_is_empty_whom_a_host_had_rests_for_a_moment_until_that_is_back(
+    hosts: Hosts, comes_back: bool
+) -> None:
+    hosts.text = None
+    hosts.ask(HERE, HostView(lent=(("A", "b"),)))
+    assert (hosts.seek(HERE, "a:1"), hosts.seek(HERE, "a:2")) == ("B", "")
+    if comes_back:
+        hosts.ask(THERE, HostView(engaged=(("A", "b:1"),), lent=(("B", "a"),)))
+    hosts.now += BACK_S
+    assert hosts.ask(HERE, Look()).again == (() if comes_back else ("a:2",))
+    hosts.say(THERE, Leave("b:1")) if comes_back else None
+    assert hosts.seek(HERE, "a:2") == "A"
+
+
+def test_each_host_rings_its_own_operators_and_holds_up_nobody(hosts: Hosts) -> None:
+    """They are configured otherwise for a moment: one more operator on one, one fewer, other rests."""
+    new = asking("a", "A", "B", "C")
+    hosts.ask(new, Look())  # it has been reloaded
+    assert [hosts.seek(THERE, "b:1"), hosts.seek(new, "a:1"), hosts.seek(THERE, "b:2")] == ["A", "B", ""]
+    assert [hosts.seek(new, "a:2"), hosts.seek(new, "a:3")] == ["C", ""]
+    outcome = hosts.say(new, ReleaseOperator("a:2", "C", talked=False, willing=True), Leave("a:2"))
+    assert (outcome.again, outcome.elsewhere) == (("a:3",), ())
+    outcome = hosts.say(new, ReleaseOperator("a:1", "B", talked=False, willing=True), Leave("a:1"))
+    assert (outcome.again, outcome.elsewhere) == (("a:3",), ("b:2",))
+    assert [hosts.seek(new, "a:3"), hosts.seek(THERE, "b:2"), hosts.seek(new, "a:3")] == ["", "B", "C"]
+    fewer, other = Hosts(), asking("a", "B", strategy="round_robin", wrap_up_s=0.0)
+    for one in (other, THERE):
+        fewer.ask(one, HostView())
+    assert [fewer.seek(other, "a:1"), fewer.seek(other, "a:2"), fewer.seek(THERE, "b:1")] == ["B", "", "A"]
+    fewer.say(other, Leave("a:2"))
+    fewer.talked(other, "a:1", "B")
+    assert fewer.seek(other, "a:3") == "B"  # he had no rest to have
+    fewer.talked(THERE, "b:1", "A")
+    assert fewer.seek(THERE, "b:2") == ""
+
+
+def test_a_board_that_a_newer_version_keeps_is_left_alone(hosts: Hosts) -> None:
+    hosts.text = str(hosts.text).replace('"format":1', '"format":2')
+    with pytest.raises(NewerBoard):
+        hosts.ask(HERE, Look())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"format":1}', '{"format":1,"hosts":{"a":[]}}'])
+def test_a_text_that_cannot_be_read_is_none(text: str) -> None:
+    hosts = Hosts(text)
+    with pytest.raises(NotOnBoard):
+        hosts.ask(HERE, Look())
+    hosts.ask(HERE, HostView())
+    assert list(read(hosts.text).hosts) == ["a"]
+
+
+# --- a host's client, and its line ---
 
 
 @dataclass
@@ -57,6 +359,10 @@ class Database:
     now: float = 100.0
     up: bool = True
     lines: list[Line] = field(default_factory=list)
+
+    @property
+    def standing(self) -> Standing:
+        return read(self.text).standing
 
 
 class Line:
@@ -127,27 +433,55 @@ class Line:
                 line.said.append(MayAsk(outcome.elsewhere))
 
 
-@dataclass
-class HostAlone:
+class Host:
     """A client, its line, and what it has alerted of."""
 
-    line: Line
-    client: SharedBoardClient
-    alerts: list[str]
-    turns: list[str]
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        strategy: Strategy = "sequential",
+        wrap_up_s: float = 0.0,
+        last: str | None = None,
+    ) -> None:
+        self.database, self.line = database, Line(database)
+        self.alerts: list[str] = []
+        self.turns: list[str] = []
+        self.own = LocalBoardClient(Board(OPERATORS, wrap_up_s, strategy, last), self.turns.append)
+        now, alert = database.now, self.alerts.append
+        self.client = SharedBoardClient(self.own, name, LEASE_S, self.line, now=now, alert=alert)
 
+    def joins(self) -> Host:
+        """It tells what it knows, and the board hears it."""
+        for _ in range(3):
+            assert self.turn() == []
+        return self
 
-def host(
-    database: Database,
-    name: str = "a",
-    strategy: Strategy = "sequential",
-    wrap_up_s: float = 0.0,
-    last: str | None = None,
-) -> HostAlone:
-    line, alerts, turns = Line(database), list[str](), list[str]()
-    own = LocalBoardClient(Board(OPERATORS, wrap_up_s, strategy, last), turns.append)
-    client = SharedBoardClient(own, name, LEASE_S, line, now=database.now, alert=alerts.append)
-    return HostAlone(line, client, alerts, turns)
+    def turn(self) -> list[BoardAnswer]:
+        """The line lets one thing through, and it is heard."""
+        self.line.pump()
+        return self.client.tick(self.database.now)
+
+    def asks(self, question: BoardRequest, process: int = 0) -> list[BoardAnswer]:
+        """What a question leads to; the line lets it through."""
+        return self.client.tell(question, self.database.now, process) + self.turn()
+
+    def seeks(self, call: str, *tried: str, process: int = 0) -> str:
+        """Who is offered to a call, before anything else is said."""
+        offered = self.asks(Seek(call, tried, 1), process)[0]
+        assert isinstance(offered, OperatorsOffered) and offered.call == call
+        return "".join(offered.uris)
+
+    def loses(self) -> None:
+        """Its line is cut for so long that it goes on alone."""
+        self.line.cut = True
+        self.turn()
+        self.client.tick(self.database.now + LIMIT_S)
+        assert self.client.alone
+
+    def comes_back(self) -> None:
+        self.line.cut = False
+        self.joins()
 
 
 class Land(Town):
@@ -157,7 +491,8 @@ class Land(Town):
         super().__init__(strategy, chance)
         self.database = Database(now=self.now)
         self.breaks = breaks
-        self.hosts = [host(self.database, name, strategy, WRAP_UP_S) for name in "abc"]
+        self.hosts = [Host(self.database, name, strategy, WRAP_UP_S) for name in "abc"]
+        self.names: dict[str, str] = {}  # of calls, by the words of the shared board
         self.settle()
 
     def pumps(self, index: int) -> None:
@@ -171,8 +506,9 @@ class Land(Town):
 
     def hears(self, worker: int) -> None:
         if self.up[worker]:
-            asked = self.up[worker].popleft()
-            self.down[worker] += self.hosts[worker].client.tell(asked, self.now, self.chance.randrange(2))
+            asked, client = self.up[worker].popleft(), self.hosts[worker].client
+            self.down[worker] += client.tell(asked, self.now, self.chance.randrange(2))
+            self.names |= client._call_of
 
     def passes(self, seconds: float) -> None:
         """In steps, in each of which all that is on its way to the database arrives, and the answers too."""
@@ -185,12 +521,8 @@ class Land(Town):
 
     def dies(self, worker: int) -> None:
         """A process of the host, with all calls that it has."""
-        self.up[worker].clear()
-        self.down[worker].clear()
-        for call in [call for call in self.calls.values() if call.worker == worker]:
-            del self.calls[call.id]
-        client = self.hosts[worker].client
-        self.down[worker] += client.die(list(client._word_of), self.now)
+        self.lose(worker)
+        self.down[worker] += self.hosts[worker].client.die(list(self.names.values()), self.now)
 
     def happens_to(self, line: Line) -> None:
         """Something to the line, or to the database."""
@@ -213,9 +545,11 @@ class Land(Town):
                     line.drop()
 
     def restores(self) -> None:
+        """All lines hold, and the database is there; what broke has been noticed."""
         self.database.up = True
         for one in self.hosts:
             one.line.silent = one.line.cut = False
+        self.passes(2 * LIMIT_S)
 
     def check(self) -> None:
         if not self.breaks:
@@ -239,11 +573,20 @@ class Land(Town):
             self.happens_to(self.hosts[index].line)
         super().choose()
 
+    def idle_after(self, looks: int) -> list[str]:
+        for _ in range(looks):
+            for call in list(self.calls.values()):
+                self.retries(call)
+            self.settle()
+        return [call.id for call in self.calls.values() if not call.rings and not call.talks]
+
     def engaged(self) -> dict[str, list[str]]:
-        """Which call has an operator, as the shared board has it."""
-        names = {word: call for one in self.hosts for word, call in one.client._call_of.items()}
-        standing = read(self.database.text).standing
-        return {uri: sorted(names[word] for word in standing.holders(uri)) for uri in standing.engaged}
+        """Which calls have an operator, as the shared board has it."""
+        standing = self.database.standing
+        return {
+            uri: sorted(self.names[word] for word in standing.holders(uri))
+            for uri in sorted(standing.engaged)
+        }
 
     def rung(self) -> dict[str, list[str]]:
         """As the callers have it."""
@@ -253,64 +596,42 @@ class Land(Town):
                 found[operator] = sorted([*found.get(operator, []), call.id])
         return found
 
-
-@pytest.fixture(params=["sequential", "round_robin", "simultaneous"])
-def strategy(request: pytest.FixtureRequest) -> Strategy:
-    found: Strategy = request.param
-    return found
-
-
-def lands(strategy: Strategy, *, breaks: bool) -> Iterator[Land]:
-    count = BREAKS if breaks else HISTORIES
-    return (Land(strategy, random.Random(seed), breaks=breaks) for seed in range(count))
-
-
-def ended(land: Land) -> None:
-    """All calls end; nothing of them is left anywhere."""
-    for call in list(land.calls.values()):
-        land.ends(call)
-    land.settle()
-    standing = read(land.database.text).standing
-    assert (standing.waiting, standing.legless, standing.engaged, standing.also) == ({}, set(), {}, {})
-    for one in land.hosts:
-        own = one.client._own.board.standing
-        assert (own.waiting, own.engaged, one.client._word_of, one.client._call_of) == ({}, {}, {}, {})
-        assert (one.client._open, one.client._came) == ({}, {})
+    def end(self) -> None:
+        """All calls end; nothing of them is left anywhere."""
+        for call in list(self.calls.values()):
+            self.ends(call)
+        self.settle()
+        standing = self.database.standing
+        assert (standing.waiting, standing.legless, standing.engaged, standing.also) == ({}, set(), {}, {})
+        for one in self.hosts:
+            own, client = one.own.board.standing, one.client
+            assert (own.waiting, own.engaged, client._word_of, client._call_of) == ({}, {}, {}, {})
+            assert (client._open, client._came) == ({}, {})
 
 
-def test_no_history_lends_an_operator_to_two_calls_of_whatever_hosts(strategy: Strategy) -> None:
-    for land in lands(strategy, breaks=False):
-        for _ in range(STEPS):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("breaks", [False, True], ids=["lines hold", "lines break"])
+def test_no_history_lends_an_operator_to_two_calls_and_all_is_known_again_once_the_lines_hold(
+    strategy: Strategy, breaks: bool
+) -> None:
+    """And whoever waits has been served, as far as there are operators."""
+    for seed in range(depth(50, 60) if breaks else depth(100, 300)):
+        land = Land(strategy, random.Random(seed), breaks=breaks)
+        for _ in range(150):
             land.choose()
             land.check()
-        land.settle()
-        assert land.engaged() == land.rung()
-        assert not any(one.alerts for one in land.hosts)
-        ended(land)
-
-
-def test_whatever_broke_all_is_known_again_once_the_lines_hold(strategy: Strategy) -> None:
-    """And whoever waits has been served, as far as there are operators."""
-    for land in lands(strategy, breaks=True):
-        for _ in range(STEPS):
-            land.choose()
-        land.restores()
-        land.passes(2 * LIMIT_S)
+        if breaks:
+            land.restores()
         land.settle()
         assert land.engaged() == land.rung()
         assert not any(one.client.alone for one in land.hosts)
-        land.passes(WRAP_UP_S + LEASE_S)
-        land.settle()
-        for _ in range(40):
-            for call in list(land.calls.values()):
-                land.retries(call)
+        if breaks:
+            land.passes(WRAP_UP_S + LEASE_S)
             land.settle()
-        idle = [call for call in land.calls.values() if not call.rings and not call.talks]
-        assert not idle or len(land.rung()) == len(OPERATORS)
-        ended(land)
-
-
-# --- one host and its line ---
+            assert not land.idle_after(40) or len(land.rung()) == len(OPERATORS)
+        else:
+            assert not any(one.alerts for one in land.hosts)
+        land.end()
 
 
 @pytest.fixture
@@ -318,296 +639,310 @@ def database() -> Database:
     return Database()
 
 
-def joined(one: HostAlone) -> HostAlone:
-    """It has told what it knows, and the board has heard it."""
-    for _ in range(3):
-        one.line.pump()
-        assert one.client.tick(one.line.database.now) == []
-    return one
+@pytest.fixture
+def here(database: Database) -> Host:
+    return Host(database, "a").joins()
 
 
-def asked(one: HostAlone, question: BoardRequest, process: int = 0) -> list[BoardAnswer]:
-    """What a question leads to; the line lets it through."""
-    now = one.line.database.now
-    at_once = one.client.tell(question, now, process)
-    one.line.pump()
-    return at_once + one.client.tick(now)
+@pytest.fixture
+def there(database: Database) -> Host:
+    return Host(database, "b").joins()
 
 
-def test_nothing_is_answered_before_the_board_has_said_so(database: Database) -> None:
-    one = joined(host(database))
-    assert one.client.tell(Seek("1", (), 1), database.now) == []
-    one.line.pump()
-    assert one.client.deadline == 0.0
-    assert one.client.tick(database.now) == [OperatorsOffered("1", ("A",))]
-    assert asked(one, Claim("1", "B")) == [Claimed("1", "B", granted=True)]
-    assert asked(one, Served("1")) == []
-
-
-def test_of_two_hosts_each_has_one_operator_and_the_next_caller_hears_who_is_free(database: Database) -> None:
-    here, there = joined(host(database, "a")), joined(host(database, "b"))
-    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
-    assert asked(there, Seek("1", (), 1)) == [
-        OperatorsOffered("1", ("B",))
-    ]  # an id of its own, of another host
-    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ("C",))]
-    assert asked(there, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
-    assert asked(here, Leave("1")) == []
-    assert there.client.tick(database.now) == [AskAgain("2")]
-    assert asked(there, Seek("2", (), 1)) == [OperatorsOffered("2", ("A",))]
-
-
-def test_the_shared_board_knows_no_call_by_its_id(database: Database) -> None:
-    one = joined(host(database))
-    asked(one, Seek("20261127T221039239-ha-w3-191037", (), 1))
-    assert database.text is not None and "191037" not in database.text
-    assert list(read(database.text).standing.waiting) == [
-        one.client._word_of["20261127T221039239-ha-w3-191037"]
-    ]
+def test_nothing_is_answered_before_the_board_has_said_so(database: Database, here: Host) -> None:
+    """The board knows no call by its id."""
+    assert here.client.tell(Seek("20261127-ha-w3-191037", (), 1), database.now) == []
+    here.line.pump()
+    assert here.client.deadline == 0.0
+    assert here.client.tick(database.now) == [OperatorsOffered("20261127-ha-w3-191037", ("A",))]
+    assert here.asks(Claim("1", "B")) == [Claimed("1", "B", granted=True)]
+    assert here.asks(Served("1")) == []
+    assert "191037" not in str(database.text)
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_who_has_no_answer_for_half_a_second_is_answered_here(database: Database, silent: bool) -> None:
-    one = joined(host(database))
-    asked(one, Seek("talks", (), 1))
-    asked(one, Served("talks"))
-    one.line.silent, one.line.cut = silent, not silent
+def test_who_has_no_answer_for_half_a_second_is_answered_here(
+    database: Database, here: Host, silent: bool
+) -> None:
+    here.seeks("talks")
+    here.asks(Served("talks"))
+    here.line.silent, here.line.cut = silent, not silent
     for question in (ReleaseOperator("talks", "A", True, True), Seek("1", (), 1), Claim("talks", "B")):
-        assert asked(one, question) == []
-    begun = database.now
-    assert one.client.deadline == begun + LIMIT_S
-    assert one.client.tick(begun + LIMIT_S - 0.01) == []
-    assert one.client.tick(begun + LIMIT_S) == [
-        OperatorsOffered("1", ("A",)), Claimed("talks", "B", granted=True)
-]  # fmt: skip
+        assert here.asks(question) == []
+    assert here.client.deadline == database.now + LIMIT_S
+    assert here.client.tick(database.now + LIMIT_S - 0.01) == []
+    answers = [OperatorsOffered("1", ("A",)), Claimed("talks", "B", granted=True)]
+    assert here.client.tick(database.now + LIMIT_S) == answers
     why = "no answer within 0.5 s" if silent else "the server has gone"
-    assert one.alerts == [
+    assert here.alerts == [
         f"the board of operators that all hosts share is away ({why}): calls go on; who was engaged on"
         " another host is not rung for 12 s, and who is since then is told by the phones' own busy"
     ]
-    assert (one.client.alone, one.client.losses) == (True, 1)
-    assert asked(one, Seek("2", (), 1)) == [OperatorsOffered("2", ("C",))]  # at once
+    assert (here.client.alone, here.client.losses) == (True, 1)
+    assert here.seeks("2") == "C"  # at once
+    here.line.silent = False
+    with capture_logs() as logs:
+        here.comes_back()
+    assert [line["event"] for line in logs] == ["board_shared"]
+    assert (here.client.alone, here.client.losses) == (False, 1)
 
 
 def test_a_host_that_starts_without_the_database_takes_calls_after_half_a_second(database: Database) -> None:
     database.up = False
-    one = host(database)
+    one = Host(database, "a")
     one.line.pump()
     assert one.client.tell(Seek("1", (), 1), database.now) == []
     assert one.client.tick(database.now + LIMIT_S)[0] == OperatorsOffered("1", ("A",))
 
 
-def test_once_the_database_is_back_the_others_know_who_is_engaged_here(database: Database) -> None:
-    here, there = joined(host(database, "a")), joined(host(database, "b"))
-    here.line.cut = True
-    here.line.pump()
-    here.client.tick(database.now)
-    here.client.tick(database.now + LIMIT_S)
-    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
-    assert asked(there, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]  # whose phone will be busy
-    assert asked(there, Seek("1", ("A",), 1)) == [OperatorsOffered("1", ("B",))]
-    here.line.cut = False
-    with capture_logs() as logs:
-        joined(here)
-    assert [line["event"] for line in logs] == ["board_shared"]
-    assert (here.client.alone, here.client.losses) == (False, 1)
-    asked(there, ReleaseOperator("1", "A", talked=False, willing=False))
-    assert asked(there, Seek("2", (), 2)) == [OperatorsOffered("2", ("C",))]
-    assert asked(there, Seek("3", (), 1)) == [OperatorsOffered("3", ())]
-
-
 @pytest.fixture
-def apart(database: Database) -> tuple[HostAlone, HostAlone]:
-    """Two hosts that have an operator each, of which the first has just lost the board."""
-    here, there = joined(host(database, "a")), joined(host(database, "b"))
-    assert asked(there, Seek("theirs", (), 1)) == [OperatorsOffered("theirs", ("A",))]
-    assert asked(here, Seek("ours", (), 1)) == [OperatorsOffered("ours", ("B",))]
-    here.line.cut = True
-    here.line.pump()
-    here.client.tick(database.now)
-    here.client.tick(database.now + LIMIT_S)
-    assert here.client.alone
-    return here, there
+def apart(here: Host, there: Host) -> Host:
+    """The first of two hosts that have an operator each; it has just lost the board."""
+    assert (there.seeks("theirs"), here.seeks("ours")) == ("A", "B")
+    here.loses()
+    return here
 
 
 def test_whom_it_knew_to_be_lent_a_host_without_the_board_leaves_alone_for_a_lease(
-    database: Database, apart: tuple[HostAlone, HostAlone]
+    database: Database, apart: Host, there: Host
 ) -> None:
-    here, there = apart
-    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("C",))]
-    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
-    assert asked(here, Claim("ours", "A")) == [Claimed("ours", "A", granted=False)]
+    assert (apart.seeks("1"), apart.seeks("2")) == ("C", "")
+    assert apart.asks(Claim("ours", "A")) == [Claimed("ours", "A", granted=False)]
     assert there.client.alone is False
-    database.now = here.client.deadline or 0.0
-    assert database.now == 100.0 + LIMIT_S + LEASE_S
-    assert here.client.tick(database.now) == [AskAgain("2")]
-    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ("A",))]  # whose phone says what he does
-
-
-def test_those_it_knew_to_be_lent_are_never_told_as_its_own(
-    database: Database, apart: tuple[HostAlone, HostAlone]
-) -> None:
-    here, there = apart
-    here.line.cut = False
-    joined(here)
-    assert read(database.text).standing.engaged.keys() == {"A", "B"}
-    asked(there, Leave("theirs"))
-    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
+    assert apart.client.deadline == database.now + LIMIT_S + LEASE_S
+    database.now = apart.client.deadline
+    assert apart.client.tick(database.now) == [AskAgain("2")]
+    assert apart.seeks("2") == "A"  # whose phone says what he does
 
 
 def test_another_loss_before_a_word_of_the_board_makes_them_lent_no_longer(
-    database: Database, apart: tuple[HostAlone, HostAlone]
+    database: Database, apart: Host
 ) -> None:
-    here, _ = apart
-    until = here.client.deadline
-    here.line.cut = False
-    here.line.pump()
-    here.line.silent = True
-    database.now += LEASE_S / 2
-    here.client.tick(database.now)  # connected, and told all
-    database.now += LIMIT_S
-    here.client.tick(database.now)  # and heard nothing
-    assert (here.client.alone, here.client.losses, here.client.deadline) == (True, 1, until)
+    until = apart.client.deadline
+    apart.line.cut = False
+    apart.line.pump()
+    apart.line.silent = True
+    for seconds in (LEASE_S / 2, LIMIT_S):  # connected, and told all; and heard nothing
+        database.now += seconds
+        apart.client.tick(database.now)
+    assert (apart.client.alone, apart.client.losses, apart.client.deadline) == (True, 1, until)
 
 
-def test_the_first_to_find_the_board_empty_leaves_alone_whom_others_had(database: Database) -> None:
+def test_the_first_to_find_the_board_empty_leaves_alone_whom_others_had(
+    database: Database, here: Host, there: Host
+) -> None:
     """As after a crash of the database, or where a standby takes over."""
-    here, there = joined(host(database, "a")), joined(host(database, "b"))
-    assert asked(there, Seek("theirs", (), 1)) == [OperatorsOffered("theirs", ("A",))]
-    assert asked(here, Seek("ours", (), 1)) == [OperatorsOffered("ours", ("B",))]
+    assert (there.seeks("theirs"), here.seeks("ours")) == ("A", "B")
     for one in (here, there):
         one.line.drop()
         one.client.tick(database.now)
     database.text = None
-    joined(here)
-    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("C",))]
-    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
-    joined(there)
-    assert read(database.text).standing.engaged.keys() == {"A", "B", "C"}
+    here.joins()
+    assert (here.seeks("1"), here.seeks("2")) == ("C", "")
+    there.joins()
+    assert database.standing.engaged.keys() == {"A", "B", "C"}
     database.now += BACK_S
-    assert asked(here, Seek("2", (), 1)) == [OperatorsOffered("2", ())]
+    assert here.seeks("2") == ""
 
 
-def test_a_line_that_is_back_in_time_is_no_loss(database: Database) -> None:
-    one = joined(host(database))
-    assert asked(one, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
-    one.line.drop()
-    one.client.tick(database.now)
-    assert one.client.tell(Seek("2", (), 1), database.now) == []
+def test_a_line_that_is_back_in_time_is_no_loss(database: Database, here: Host) -> None:
+    here.seeks("1")
+    here.line.drop()
+    here.client.tick(database.now)
+    assert here.client.tell(Seek("2", (), 1), database.now) == []
     database.now += LIMIT_S / 2
-    found: list[BoardAnswer] = []
-    for _ in range(3):
-        one.line.pump()
-        found += one.client.tick(database.now)
-    assert found[0] == OperatorsOffered("2", ("B",)) and one.alerts == []
-    assert one.client.tick(database.now + LIMIT_S) == []
+    found = [answer for _ in range(3) for answer in here.turn()]
+    assert found[0] == OperatorsOffered("2", ("B",)) and here.alerts == []
+    assert here.client.tick(database.now + LIMIT_S) == []
 
 
-def test_an_answer_that_comes_too_late_counts_for_nothing(database: Database) -> None:
-    here, there = joined(host(database, "a")), joined(host(database, "b"))
-    here.client.tell(Seek("1", (), 1), database.now)
-    here.line.pump()
-    late = here.line.said.popleft()
-    assert here.client.tick(database.now + LIMIT_S)[0] == OperatorsOffered("1", ("A",))
-    here.client.tell(ReleaseOperator("1", "A", talked=False, willing=True), database.now)
-    here.client.tell(Leave("1"), database.now)
-    here.line.said.append(late)
-    assert here.client.tick(database.now) == [] and here.client.alone
-    joined(here)
-    assert not here.client.alone
-    assert asked(there, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
-
-
-def test_a_database_that_lets_in_and_says_nothing_is_told_of_once(database: Database) -> None:
-    one = joined(host(database))
-    one.line.drop()
+def test_a_database_that_lets_in_and_says_nothing_is_told_of_once(database: Database, here: Host) -> None:
+    here.line.drop()
     for _ in range(10):
-        if not one.line.open:
-            one.line.pump()  # connected; and then nothing comes
-        one.client.tick(database.now)
+        if not here.line.open:
+            here.line.pump()  # connected; and then nothing comes
+        here.client.tick(database.now)
         database.now += LIMIT_S
-        one.client.tick(database.now)
-        one.line.drop()
-    assert len(one.alerts) == 1 and one.client.alone
+        here.client.tick(database.now)
+        here.line.drop()
+    assert len(here.alerts) == 1 and here.client.alone
 
 
-def test_a_host_that_hears_nothing_looks_in_time_for_its_lease(database: Database) -> None:
-    one = joined(host(database))
-    begun = database.now
-    assert one.client.deadline == begun + LEASE_S / 4
+def test_a_host_that_hears_nothing_looks_in_time_for_its_lease(database: Database, here: Host) -> None:
+    assert here.client.deadline == database.now + LEASE_S / 4
     database.now += LEASE_S / 4
-    assert one.client.tick(database.now) == []
-    one.line.pump()
-    one.client.tick(database.now)
-    assert read(database.text).hosts["a"].seen == begun + LEASE_S / 4
+    assert here.client.tick(database.now) == []
+    here.turn()
+    assert read(database.text).hosts["a"].seen == database.now
+    assert here.client.deadline == database.now + LEASE_S / 4
 
 
 def test_the_end_of_a_rest_is_looked_for_where_somebody_waits(database: Database) -> None:
-    here, there = (joined(host(database, name, wrap_up_s=2.0)) for name in "ab")
+    here, there = (Host(database, name, wrap_up_s=2.0).joins() for name in "ab")
     for number in range(3):
-        asked(here, Seek(f"{number}", (), 1))
-    asked(here, Served("0"))
-    asked(here, ReleaseOperator("0", "A", talked=True, willing=True))
-    asked(here, Leave("0"))
-    assert asked(there, Seek("waits", (), 1)) == [OperatorsOffered("waits", ())]
+        here.seeks(f"{number}")
+    for question in (Served("0"), ReleaseOperator("0", "A", talked=True, willing=True), Leave("0")):
+        here.asks(question)
+    assert there.seeks("waits") == ""
     assert there.client.deadline == database.now + 2.0
     database.now += 2.0
     there.client.tick(database.now)
-    there.line.pump()
-    assert there.client.tick(database.now) == [AskAgain("waits")]
+    assert there.turn() == [AskAgain("waits")]
 
 
 def test_the_round_goes_over_all_hosts_and_is_kept_here_too(database: Database) -> None:
-    here, there = (joined(host(database, name, "round_robin", last="B")) for name in "ab")
-    assert asked(here, Seek("1", (), 1)) == [OperatorsOffered("1", ("C",))]
-    assert asked(there, Seek("1", (), 1)) == [OperatorsOffered("1", ("A",))]
+    here, there = (Host(database, name, "round_robin", last="B").joins() for name in "ab")
+    assert (here.seeks("1"), there.seeks("1")) == ("C", "A")
     assert (here.turns, there.turns) == (["C"], ["A"])
-    here.line.cut = True
-    here.line.pump()
-    here.client.tick(database.now)
-    here.client.tick(database.now + LIMIT_S)
-    assert asked(here, Seek("2", (), 1))[0] == OperatorsOffered("2", ("A",))
+    here.loses()
+    assert here.seeks("2") == "A"
 
 
-def test_a_reload_counts_from_the_next_question_on(database: Database) -> None:
-    one = joined(host(database))
-    one.client.reload(("D",), 3.0, "simultaneous")
-    assert asked(one, Seek("1", (), 1)) == [OperatorsOffered("1", ("D",))]
+def test_a_reload_counts_from_the_next_question_on(database: Database, here: Host) -> None:
+    here.client.reload(("D",), 3.0, "simultaneous")
+    assert here.seeks("1") == "D"
     assert read(database.text).hosts["a"].extensions == ("D",)
 
 
-def test_of_a_worker_that_died_everything_is_free_everywhere(database: Database) -> None:
-    here, there = joined(host(database, "a")), joined(host(database, "b"))
-    for number in range(3):
-        asked(here, Seek(f"{number}", (), 1), process=number % 2)
-    assert asked(there, Seek("waits", (), 1)) == [OperatorsOffered("waits", ())]
-    assert here.client.die(["0", "2", "never seen"], database.now) == []
-    here.line.pump()
-    here.client.tick(database.now)
-    assert there.client.tick(database.now) == [AskAgain("waits")]
-    assert read(database.text).standing.engaged.keys() == {"B"}
+# --- the thread that asks: what it says, and in which order, whatever its line does ---
 
 
-def test_what_ends_while_nobody_can_be_asked_is_not_asked_for_later(database: Database) -> None:
-    one = joined(host(database))
-    one.line.drop()
-    one.client.tick(database.now)
-    for question in (Seek("1", (), 1), Leave("1"), Leave("1"), Served("never seen")):
-        assert one.client.tell(question, database.now) == []
-    joined(one)
-    assert read(database.text).standing.waiting == {}
+class Table:
+    """The text, and the connections that were made to it. `refuses`: no further one can be made."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+        self.made: queue.SimpleQueue[FakeRows] = queue.SimpleQueue()
+        self.refuses = threading.Event()
+
+    def connect(self) -> FakeRows:
+        if self.refuses.is_set():
+            raise BoardAway("nobody is there")
+        rows = FakeRows(self)
+        self.made.put(rows)
+        return rows
 
 
-def test_a_question_that_was_put_to_a_line_that_broke_is_not_asked_twice(database: Database) -> None:
-    """It has been carried out, and the answer is lost."""
-    one = joined(host(database))
-    one.client.tell(Seek("1", (), 1), database.now)
-    one.line.pump()
-    one.line.said.clear()
-    one.line.drop()
-    found: list[BoardAnswer] = []
-    for _ in range(4):
-        one.line.pump()
-        found += one.client.tick(database.now)
-    assert [said for said in found if not isinstance(said, AskAgain)] == [OperatorsOffered("1", ("A",))]
-    assert list(read(database.text).standing.engaged) == ["A"]
+class FakeRows:
+    """A connection whose other end is the test's."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.words: list[str] = []
+        self.fails = self.closed = False
+        self._near, self._far = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def change(self, change: Change[QuestionOutcome], until: float) -> QuestionOutcome:
+        if self.fails:
+            raise BoardAway("it has gone")
+        self.table.text, _, outcome = change(self.table.text, 1000.0)
+        return outcome
+
+    def heard(self) -> list[str]:
+        words, self.words = self.words, []
+        if words:
+            self._near.recv(4096)
+        return words
+
+    def close(self) -> None:
+        self.closed = True
+        self._near.close()
+        self._far.close()
+
+    def tell(self, *words: str) -> None:
+        """Other hosts do."""
+        self.words += words
+        self._far.send(b".")
+
+
+class Running:
+    """A thread at work, and what it says."""
+
+    def __init__(self) -> None:
+        self.table = Table()
+        self.said = threading.Semaphore(0)
+        self.thread = BoardThread(self.table.connect, self.said.release)
+        self.thread.start()
+        assert self.next() == Connected(1)
+        self.rows = self.connected()
+
+    def next(self) -> FromThread:
+        """What it says next."""
+        assert self.said.acquire(timeout=SOON_S)
+        said = self.thread.hear()
+        assert said is not None
+        return said
+
+    def connected(self) -> FakeRows:
+        """The connection that was made next."""
+        return self.table.made.get(timeout=SOON_S)
+
+    def ask(self, connection: int, number: int, what: HostView | Look) -> None:
+        self.thread.put(Ask(connection, HERE, BoardQuestion(number, what)))
+
+    def heard(self) -> tuple[int, list[int]]:
+        """On which connection, and the numbers of the questions that were answered."""
+        said = self.next()
+        assert isinstance(said, QuestionsAnswered)
+        return said.connection, [number for number, _ in said.outcome.answers]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    running = Running()
+    yield running
+    if running.thread._thread.is_alive():
+        running.thread.stop()
+
+
+def test_it_answers_passes_on_what_others_say_and_takes_leave_at_the_end(running: Running) -> None:
+    running.ask(1, 7, HostView())
+    assert running.heard() == (1, [7])
+    running.rows.tell("a:1", "b:2")
+    assert running.next() == MayAsk(("a:1", "b:2"))
+    assert list(read(running.table.text).hosts) == ["a"]
+    running.thread.stop()
+    assert list(read(running.table.text).hosts) == []
+    assert running.rows.closed
+
+
+def test_what_was_asked_on_another_connection_is_dropped(running: Running) -> None:
+    running.thread.put(Renew(1))
+    assert running.next() == Connected(2)
+    assert running.rows.closed
+    for connection, number in ((1, 1), (2, 2)):
+        running.ask(connection, number, HostView())
+    running.thread.put(Renew(1))  # of which it has heard
+    assert running.heard() == (2, [2])
+
+
+def test_a_host_that_the_text_does_not_know_is_to_tell_anew(running: Running) -> None:
+    running.ask(1, 1, Look())
+    assert running.next() == Connected(2)
+    running.ask(1, 2, Look())
+    running.ask(2, 3, HostView())
+    assert running.heard() == (2, [3])
+    assert running.table.made.empty()  # on the same line
+
+
+def test_a_line_that_fails_is_said_and_another_one_is_made(running: Running) -> None:
+    running.rows.fails = True
+    running.table.refuses.set()
+    running.ask(1, 1, HostView())
+    assert running.next() == Lost("it has gone")
+    assert running.rows.closed
+    assert running.next() == Lost("nobody is there")
+    running.table.refuses.clear()
+    while (said := running.next()) != Connected(2):
+        assert said == Lost("nobody is there")
+
+
+@pytest.mark.parametrize("breaks", [lambda one: one.table.refuses.set(), lambda one: None])
+def test_it_ends_whatever_the_line_does(running: Running, breaks: Callable[[Running], None]) -> None:
+    running.rows.fails = True
+    breaks(running)
+    running.ask(1, 1, HostView())
+    running.thread.stop()

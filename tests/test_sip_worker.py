@@ -12,7 +12,6 @@ from retention.records import Status
 from sipagent.agent.board import BoardLost, OperatorsOffered
 from sipagent.agent.engine import Engine
 from sipagent.agent.figures import Telling
-from sipagent.config.types import Network
 from sipagent.edge.plan import new_tokens
 from sipagent.service.children import Alive, CallerRefused, Drain, Reload, WorkerSpec
 from sipagent.service.worker import (
@@ -34,17 +33,16 @@ TOKENS = new_tokens()
 
 
 class Woken:
-    """An engine that counts who wakes it, or has been stopped."""
+    """An engine that keeps what it is told, counts who wakes it, or has been stopped."""
 
     def __init__(self) -> None:
         self.times = 0
         self.stopped = self.drains = False
-        self.media_sources: tuple[Network, ...] = ()
 
-    def trust(self, media_sources: tuple[Network, ...]) -> None:
+    def trust(self, media_sources: Any) -> None:
         self.media_sources = media_sources
 
-    def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
+    def challenged_by(self, trunk: Any, pbx: Any) -> None:
         self.challengers = trunk, pbx
 
     def drain(self) -> None:
@@ -58,13 +56,7 @@ class Woken:
 
 def spec(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
     return WorkerSpec(
-        index=3,
-        listen=("127.0.0.1", 16005),
-        edge=EDGE,
-        tokens=TOKENS,
-        media_address="192.0.2.9",
-        rtp_ports=(20000, 20031),
-        players=32,
+        *(3, ("127.0.0.1", 16005), EDGE, TOKENS, "192.0.2.9", (20000, 20031), 32),
         config=read(text, tmp_path / "config.toml"),
         rules=RULES,
         log_json=True,
@@ -87,9 +79,6 @@ def is_over(stage: Stage, orders: WorkerOrders) -> bool:
     return over(stage.agent, orders, telling, Pulse(lambda _: None))
 
 
-# --- its specification ---
-
-
 def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: Stage) -> None:
     keys = 'transport = "tcp"\nregistrar = "sip:127.0.0.9"\npublic_address = "203.0.113.7"'
     text = with_keys("operators", 'outbound_proxy = "sip:pbx.example.net"', with_keys("trunk", keys, SMALL))
@@ -101,9 +90,6 @@ def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: St
     assert made.pbx == {"127.0.0.1", "pbx.example.net"}
     assert made.way_out == (("X-Sipagent", TOKENS.to_edge),)
     assert (made.hop_token, made.sip_peer) == (TOKENS.from_edge, ("127.0.0.1", 16000))
-
-
-def test_only_the_edge_sends_it_calls() -> None:
     rules = of_edge(replace(RULES, allowed=()))
     assert rules.source_allowed(HERE) and not rules.source_allowed(ELSEWHERE)
 
@@ -170,7 +156,7 @@ def test_after_the_engine_has_been_stopped_nobody_is_woken(orders: WorkerOrders,
     assert orders.ending_at is not None and orders.ending_at <= time.monotonic()
 
 
-# --- what its predecessor has left ---
+# --- refusals, over the death of a worker; and its pulse ---
 
 
 @pytest.mark.parametrize("said", [True, False])
@@ -189,17 +175,12 @@ def test_a_refusal_that_only_the_supervisor_has_heard(tmp_path: Path, stage: Sta
 
 def test_a_refusal_is_told_before_it_is_written_down(stage: Stage) -> None:
     told: list[CallerRefused] = []
-    recorder = WorkerRecorder(
-        stage.archive, "wav", stage.alerts.append
-    )  # which does not run: nothing is written
+    recorder = WorkerRecorder(stage.archive, "wav", stage.alerts.append)  # which does not run: it writes none
     recorder.send = told.append
     row = kept.recording()
     recorder.keep_receipt(kept.receipt(row, decision="allowed", ended_at=None))
     recorder.keep_receipt(refused := kept.receipt(row, decision="refused", ended_at=None))
     assert told == [CallerRefused(refused)]
-
-
-# --- what it says ---
 
 
 def test_it_says_every_few_seconds_that_its_thread_goes_round() -> None:

@@ -25,6 +25,7 @@ LIMITS = EngineLimits(legs=4)
 FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "calls = 5", SMALL))
 FIVE = with_keys("edge", 'worker_ports = "16000-16099"', FIVE)
 FIVE = with_keys("refusal", 'engine = "none"', FIVE)  # the detector has tests of its own
+EIGHT = with_keys("capacity", "calls = 8", FIVE)
 
 
 @pytest.fixture
@@ -37,12 +38,24 @@ def specs(text: str, where: Path) -> ChildSpecs:
     return ChildSpecs(read(text, where), LIMITS, log_json=True, drain_s=60.0)
 
 
+@pytest.fixture
+def house(where: Path) -> ChildSpecs:
+    return specs(FIVE, where)
+
+
 class Started(list[tuple[str, str, WorkerSpec | RegistrarSpec]]):
     """In place of `Child`: what would be started."""
 
     def __call__(self, name: str, target: str, spec: WorkerSpec | RegistrarSpec) -> Child:
         self.append((name, target, spec))
         return None  # type: ignore[return-value]
+
+    def workers_of(self, house: ChildSpecs) -> list[WorkerSpec]:
+        """All that would be started now; the workers of these."""
+        self.clear()
+        for place in house.slots():
+            place.start(())
+        return [spec for _, _, spec in self if isinstance(spec, WorkerSpec)]
 
 
 @pytest.fixture
@@ -52,13 +65,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     return started
 
 
-def workers_of(specs: ChildSpecs, started: Started) -> list[WorkerSpec]:
-    started.clear()
-    for place in specs.slots():
-        place.start(())
-    return [spec for _, _, spec in started if isinstance(spec, WorkerSpec)]
-
-
 # --- what an agent before it has left ---
 
 
@@ -66,7 +72,7 @@ def left(config: Config) -> EdgePlaces:
     """What an edge leaves that was killed in a call."""
     where = places(config.places.edge)
     hop_tokens(config)
-    where.dialogs.mkdir()
+    where.dialogs.mkdir(exist_ok=True)
     for name in ("dialog", "dialog_vars", "version", "dialog.unread"):
         (where.dialogs / name).write_text("+33612345678")
     return where
@@ -81,11 +87,10 @@ def test_after_a_total_kill_no_dialog_and_no_secret_is_kept(where: Path) -> None
 
 def test_where_a_worker_still_has_calls_both_stay(where: Path) -> None:
     config = read(FIVE, where)
-    there, tokens = left(config), hop_tokens(config)
     for index in range(2):
         with at_work(config.places, index):
             pass
-    (there.dialogs / "dialog").write_text("+33612345678")
+    there = left(config)
     tokens = kept_tokens(there)
     with at_work(config.places, 1):
         assert hop_tokens(config) == tokens
@@ -106,56 +111,41 @@ def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-# --- whether it is needed ---
+# --- whether it is needed, and what each is given ---
 
 
-def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
+    where: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call on loopback asks no engine."""
     monkeypatch.setattr(children, "engine_limits", lambda: pytest.fail("it was asked"))
     assert not supervision.needed(read(SMALL, where))
     assert supervision.needed(read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where))
+    for legs in (4, 5, 512):
+        monkeypatch.setattr(children, "engine_limits", lambda legs=legs: EngineLimits(legs))
+        assert supervision.needed(read(with_keys("capacity", "calls = 2", SMALL), where)) == (legs < 5)
 
 
-@pytest.mark.parametrize(("legs", "needed"), [(4, True), (5, False), (512, False)])
-def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
-    where: Path, monkeypatch: pytest.MonkeyPatch, legs: int, needed: bool
+def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(
+    where: Path, house: ChildSpecs, started: Started
 ) -> None:
-    monkeypatch.setattr(children, "engine_limits", lambda: EngineLimits(legs))
-    assert supervision.needed(read(with_keys("capacity", "calls = 2", SMALL), where)) == needed
-
-
-# --- what each is given ---
-
-
-def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(where: Path, started: Started) -> None:
-    house = specs(FIVE, where)
-    posts = workers_of(house, started)
+    posts = started.workers_of(house)
     assert [name for name, *_ in started] == ["worker-0", "worker-1", "worker-2"]
     assert {target for _, target, _ in started} == {"sipagent.service.worker:work"}
     assert [spec.listen for spec in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
     assert [spec.rtp_ports for spec in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
-    assert {(spec.edge, spec.media_address, spec.rules.calls) for spec in posts} == {
-        ("sip:127.0.0.1:16000;lr", "127.0.0.1", 2)
-    }
-
-
-def test_media_are_heard_where_the_network_is(where: Path, started: Started) -> None:
-    house = specs(with_keys("trunk", 'listen = "127.0.0.5:5060"', FIVE), where)
-    assert {spec.media_address for spec in workers_of(house, started)} == {"127.0.0.5"}
+    common = {(spec.edge, spec.media_address, spec.rules.calls) for spec in posts}
+    assert common == {("sip:127.0.0.1:16000;lr", "127.0.0.1", 2)}
+    elsewhere = specs(with_keys("trunk", 'listen = "127.0.0.5:5060"', FIVE), where)
+    assert {spec.media_address for spec in started.workers_of(elsewhere)} == {"127.0.0.5"}
 
 
 def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Path, started: Started) -> None:
-    assert REGISTRAR not in [place.name for place in specs(FIVE, where).slots()]
-    house = specs(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where)
-    workers_of(house, started)
+    started.workers_of(specs(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where))
     name, target, spec = started[-1]
     assert (name, target) == (REGISTRAR, "sipagent.service.registrar:keep_registered")
     assert isinstance(spec, RegistrarSpec)
     assert (spec.listen, spec.edge) == (("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr")
-
-
-def test_a_range_that_is_too_small_is_an_error_of_the_configuration(where: Path) -> None:
-    with pytest.raises(ConfigError, match="48 or more: 16 for each of 3 workers"):
-        specs(with_keys("trunk", 'rtp_ports = "20000-20041"', FIVE), where)
 
 
 # --- TLS ---
@@ -168,10 +158,10 @@ def secured(where: Path, valid: timedelta = timedelta(days=90)) -> str:
 
 
 def test_a_key_that_is_not_the_certificates_stops_the_start_and_a_reload(where: Path) -> None:
+    """Where somebody else starts the edge, its files are his."""
     text = secured(where)
     ours = specs(text, where)
-    key = certified(where.parent, "another").key.read_bytes()
-    (where.parent / "edge.key").write_bytes(key)
+    (where.parent / "edge.key").write_bytes(certified(where.parent, "another").key.read_bytes())
     said = r"config.toml: edge.private_key: \S+edge.key: is of another certificate; accepted: the key of edge"
     with pytest.raises(ConfigError, match=said):
         specs(text, where)
@@ -179,12 +169,8 @@ def test_a_key_that_is_not_the_certificates_stops_the_start_and_a_reload(where: 
     with pytest.raises(ConfigError, match=said):
         ours.change(read(text, where))
     assert ours.config is before
-
-
-def test_whoever_else_starts_the_edge_has_its_files(where: Path) -> None:
-    text = with_keys("edge", "start = false", secured(where))
     (where.parent / "edge.key").unlink()
-    assert specs(text, where).plan.tls
+    assert specs(with_keys("edge", "start = false", text), where).plan.tls
 
 
 @pytest.mark.parametrize(
@@ -196,8 +182,7 @@ def test_a_certificate_that_is_too_old_soon_is_told_at_the_start_and_at_a_reload
 ) -> None:
     text = secured(where, timedelta(days=days))
     with capture_logs() as logs:
-        ours = specs(text, where)
-        ours.change(read(text, where))
+        specs(text, where).change(read(text, where))
     told = [line["reason"] for line in logs if line["event"] == "alert"]
     assert len(told) == (2 if said else 0)
     assert all(one.startswith("edge.certificate: ") and said and said in one for one in told)
@@ -206,108 +191,104 @@ def test_a_certificate_that_is_too_old_soon_is_told_at_the_start_and_at_a_reload
 # --- reload ---
 
 
-def changed(house: ChildSpecs, text: str) -> tuple[range, list[str]]:
+def changed(house: ChildSpecs, text: str) -> tuple[range, set[str]]:
     """The workers that come, and the keys that are said to need a restart."""
     with capture_logs() as logs:
         more = house.change(read(text, house.config.file))
-    return more, [line["key"] for line in logs if line["event"] == "needs_restart"]
+    return more, {line["key"] for line in logs if line["event"] == "needs_restart"}
 
 
-def test_more_calls_bring_more_workers_and_leave_the_others(where: Path, started: Started) -> None:
-    house = specs(FIVE, where)
-    before = workers_of(house, started)
-    assert changed(house, with_keys("capacity", "calls = 8", FIVE)) == (range(3, 4), [])
-    after = workers_of(house, started)
-    assert [(spec.listen, spec.rtp_ports) for spec in after[:3]] == [
-        (spec.listen, spec.rtp_ports) for spec in before
-    ]
-    assert (after[3].listen, after[3].rtp_ports) == (("127.0.0.1", 16005), (20096, 20127))
+def test_more_calls_bring_more_workers_and_leave_the_others(house: ChildSpecs, started: Started) -> None:
+    def ports() -> list[tuple[object, object]]:
+        return [(spec.listen, spec.rtp_ports) for spec in started.workers_of(house)]
+
+    before = ports()
+    assert changed(house, EIGHT) == (range(3, 4), set())
+    assert ports() == [*before, (("127.0.0.1", 16005), (20096, 20127))]
     assert (house.plan.calls, house.plan.workers) == (8, 4)
 
 
-def test_fewer_calls_take_a_restart(where: Path) -> None:
-    house = specs(FIVE, where)
-    assert changed(house, with_keys("capacity", "calls = 3", FIVE)) == (range(3, 3), ["capacity.calls"])
+def test_fewer_calls_take_a_restart(house: ChildSpecs) -> None:
+    fewer = with_keys("capacity", "calls = 3", FIVE)
+    assert changed(house, fewer) == (range(3, 3), {"capacity.calls"})
     assert (house.plan.calls, house.plan.workers, house.rules.calls) == (5, 3, 5)
 
 
-def test_what_is_in_use_stays_though_the_file_says_otherwise(where: Path, started: Started) -> None:
-    """No worker is called at a port where it does not listen."""
-    house = specs(FIVE, where)
-    before = [(spec.listen, spec.edge, spec.rtp_ports) for spec in workers_of(house, started)]
-    moved = with_keys("edge", 'worker_ports = "17000-17099"', FIVE)
-    moved = moved.replace("20000-20127", "30000-30999")
-    _, keys = changed(house, moved)
-    assert {*keys} == {"edge.worker_ports", "trunk.rtp_ports"}
-    assert [(spec.listen, spec.edge, spec.rtp_ports) for spec in workers_of(house, started)] == before
-
-
-def test_a_worker_that_is_started_later_keeps_in_the_same_place(where: Path, started: Started) -> None:
-    """And seals, answers and listens as the others, whatever the file says by now."""
-    house = specs(FIVE, where)
-    before = workers_of(house, started)[0]
+def test_a_worker_that_is_started_later_is_like_the_others_whatever_the_file_says(
+    house: ChildSpecs, started: Started
+) -> None:
+    """It is called where it listens, keeps in the same place, and seals, answers and hears as they do."""
+    before = started.workers_of(house)
     moved = with_keys("recording", 'directory = "elsewhere"\nformat = "wav"', FIVE)
     moved = with_keys("retention", 'database = "other.db"', with_keys("trunk", 'codecs = ["PCMU"]', moved))
+    moved = moved.replace("16000-16099", "17000-17099").replace("20000-20127", "30000-30999")
+    waits = {
+        "recording.directory",
+        "retention.database",
+        "trunk.codecs",
+        "edge.worker_ports",
+        "trunk.rtp_ports",
+    }
     for _ in range(2):
-        _, keys = changed(house, moved)
-        assert {*keys} == {"recording.directory", "retention.database", "trunk.codecs"}
-    after = workers_of(house, started)[0]
-    assert after.config.recording.format == "wav"
-    for key in ("recording.directory", "retention.database", "trunk.codecs"):
-        table, _, name = key.partition(".")
-        assert getattr(getattr(after.config, table), name) == getattr(getattr(before.config, table), name)
+        assert changed(house, moved)[1] == waits
+    after = started.workers_of(house)
+    for was, now in zip(before, after, strict=True):
+        assert (now.listen, now.edge, now.rtp_ports) == (was.listen, was.edge, was.rtp_ports)
+        assert now.config.recording.format == "wav"
+        for key in waits:
+            table, _, name = key.partition(".")
+            values = (getattr(getattr(one.config, table), name) for one in (was, now))
+            assert len(set(values)) == 1, key
 
 
-def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(where: Path) -> None:
-    """At the start, and as what a reload would bring."""
-    wrong = with_keys("recording", 'recipients = ["absent.pub"]', FIVE)
-    with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
-        specs(wrong, where)
-    house = specs(FIVE, where)
-    with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
-        house.change(read(wrong, where))
-    assert house.config.recording.recipients == ()
-
-
-def test_a_detector_that_nobody_has_is_promised_by_no_reload(where: Path) -> None:
-    house = specs(FIVE, where)
-    before = (house.config, house.rules, house.plan)
-    promising = with_keys("prompts", 'notice = "prompts/fr/notice_voice.wav"', FIVE)
-    with pytest.raises(ConfigError, match="promises a spoken refusal, which nobody hears"):
-        house.change(read(with_keys("refusal", 'engine = "embedding"', promising), where))
-    assert (house.config, house.rules, house.plan) == before
+NO_PORTS = "48 or more: 16 for each of 3 workers"
+ABSENT = r"recording.recipients: .*absent.pub: No such file"
+PROMISING = with_keys("prompts", 'notice = "prompts/fr/notice_voice.wav"', FIVE)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "why"),
     [
-        with_keys("capacity", "calls = 16", FIVE),  # no RTP ports for eight workers
-        with_keys("prompts", 'notice = "absent.wav"', with_keys("capacity", "calls = 8", FIVE)),
+        (with_keys("capacity", "calls = 16", FIVE), "rtp_ports"),
+        (with_keys("prompts", 'notice = "absent.wav"', EIGHT), "absent.wav"),
+        (with_keys("recording", 'recipients = ["absent.pub"]', FIVE), ABSENT),
+        (
+            with_keys("refusal", 'engine = "embedding"', PROMISING),
+            "promises a spoken refusal, which nobody hears",
+        ),
     ],
 )
-def test_what_is_wrong_changes_nothing(where: Path, text: str) -> None:
-    house = specs(FIVE, where)
+def test_what_is_wrong_changes_nothing(where: Path, house: ChildSpecs, text: str, why: str) -> None:
     before = (house.config, house.rules, house.layout, house.plan)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=why):
         house.change(read(text, where))
     assert (house.config, house.rules, house.layout, house.plan) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (with_keys("trunk", 'rtp_ports = "20000-20041"', FIVE), NO_PORTS),
+        (with_keys("recording", 'recipients = ["absent.pub"]', FIVE), ABSENT),
+    ],
+)
+def test_and_stops_the_start(where: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        specs(text, where)
 
 
 def test_more_workers_than_there_are_ports_for_at_the_edge(where: Path) -> None:
     house = specs(with_keys("edge", 'worker_ports = "16000-16004"', FIVE), where)
     with pytest.raises(ConfigError, match=r"edge.worker_ports: holds 5 ports; accepted: 6 or more"):
-        house.change(read(with_keys("capacity", "calls = 8", FIVE), where))
+        house.change(read(EIGHT, where))
 
 
-def test_the_seed_of_the_draws_stays(where: Path) -> None:
-    house = specs(FIVE, where)
+def test_a_reload_leaves_the_seed_of_the_draws_and_who_may_call_to_the_edge(
+    where: Path, house: ChildSpecs
+) -> None:
     seed = keep_seed(where.with_name("some.seed"))
     house.rules = replace(house.rules, seed=seed)
-    changed(house, with_keys("recording", "share = 0.5", FIVE))
+    text = with_keys("trunk", 'allowed_sources = ["192.0.2.0/24"]', FIVE)
+    changed(house, with_keys("recording", "share = 0.5", text))
     assert house.rules.seed == seed
-
-
-def test_a_reload_leaves_who_may_call_to_the_edge(where: Path) -> None:
-    house = specs(FIVE, where)
-    changed(house, with_keys("trunk", 'allowed_sources = ["192.0.2.0/24"]', FIVE))
     assert [str(one) for one in house.plan.addresses.trunk] == ["192.0.2.0/24"]

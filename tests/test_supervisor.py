@@ -1,7 +1,9 @@
-"""The supervisor with children, an edge and a clock that the test plays."""
+"""The supervisor with children, an edge and a clock that the test plays; and what it tells systemd."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,6 @@ from sipagent.service.children import (
     LONGEST_S,
     REGISTRAR,
     Alive,
-    Backoff,
     CallerRefused,
     Drain,
     NotRegistered,
@@ -25,10 +26,11 @@ from sipagent.service.children import (
     ToSupervisor,
     worker_name,
 )
-from sipagent.service.control import Orders, Systemd
+from sipagent.service.control import LAST_WORK_S, LOOK_S, Orders, Systemd
 from sipagent.service.edge import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
 from sipagent.service.supervisor import GRACE_S, SILENT_S, ChildSlot, Supervisor
 from tests import kept
+from tests.notified import Notified
 
 DRAIN_S = 60.0
 
@@ -40,7 +42,7 @@ class FakeChild:
         self.refused = refused
         self.told: list[ToChild] = []
         self.code: int | None = 0
-        self.killed = self.closed = False
+        self.killed = False
         self.connection: Any = None
         self.pid = 1
 
@@ -54,7 +56,6 @@ class FakeChild:
         self.killed = True
 
     def close(self) -> int | None:
-        self.closed = True
         return self.code
 
 
@@ -127,27 +128,29 @@ class FakeShared:
 
     def __init__(self) -> None:
         self.lost: list[int] = []
-        self.told: list[tuple[int, ToSupervisor]] = []
         self.registrations: list[bool] = []
-        self.counts: list[tuple[int, int, int]] = []
+        self.strangers: list[int] = []
+        self.next: float | None = None
+        self.ticks: list[float] = []
 
     def heard(self, index: int, message: ToSupervisor, now: float) -> None:
-        self.told.append((index, message))
+        raise AssertionError("no worker says anything here")
 
     def gone(self, index: int, now: float) -> None:
         self.lost.append(index)
 
     def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
-        self.counts.append((strangers, malformed, unsupported))
+        self.strangers.append(strangers)
 
     def registered(self, active: bool) -> None:
         self.registrations.append(active)
 
     def due(self) -> float | None:
-        return None
+        return self.next
 
     def tick(self, now: float) -> None:
-        raise AssertionError("nothing was due")
+        self.ticks.append(now)
+        self.next = None
 
 
 class NoWake:
@@ -170,23 +173,17 @@ class House:
         gives_way_s: float = 0.0,
     ) -> None:
         self.now = 1000.0
-        self.edge = FakeEdge()
-        self.shared = FakeShared()
+        self.edge, self.shared, self.orders = FakeEdge(), FakeShared(), Orders(DRAIN_S)
         self.made: dict[str, list[FakeChild]] = {}
         self.cannot: set[str] = set()
-        self.orders = Orders(DRAIN_S)
-        places = [self.place(worker_name(index), index) for index in range(workers)]
-        if registers:
-            places.append(self.place(REGISTRAR, None))
-        if hears:
-            places.insert(0, self.place(DETECTOR, None))
+        self.lacks: list[str] = []
+        places = [self.place(DETECTOR, None)] if hears else []
+        places += [self.place(worker_name(index), index) for index in range(workers)]
+        places += [self.place(REGISTRAR, None)] if registers else []
         self.supervisor = Supervisor(
-            EdgeCare(self.edge),
-            self.shared,
-            places,
-            self.orders,
-            NoWake(),
+            *(EdgeCare(self.edge), self.shared, places, self.orders, NoWake()),
             systemd=systemd,
+            lacks=lambda: self.lacks,
             gives_way_s=lambda: gives_way_s,
         )
         self.supervisor.care.start(self.now)
@@ -206,134 +203,137 @@ class House:
         wanted = worker_name(name) if isinstance(name, int) else name
         return next(place for place in self.supervisor.slots if place.name == wanted)
 
+    def child(self, name: str | int) -> FakeChild:
+        child = self[name].child
+        assert isinstance(child, FakeChild)
+        return child
+
     def turn(self, after_s: float = 0.0) -> None:
         self.now += after_s
         self.supervisor.turn(self.now)
 
-    def ready(self, *names: str | int) -> None:
+    def hears(self, name: str | int, message: ToSupervisor) -> None:
+        self.supervisor.heard(self[name], message, self.now)
+
+    def ready(self, *names: str | int) -> "House":
+        """These, or all, say so; what the edge had been told before is forgotten."""
         for name in names or [place.name for place in self.supervisor.slots]:
-            self.supervisor.heard(self[name], Ready(), self.now)
+            self.hears(name, Ready())
         self.turn()
+        return self
+
+    def quiet(self) -> "House":
+        """What the edge was told so far is forgotten."""
+        self.edge.said.clear()
+        return self
 
     def ends(self, name: str | int, code: int | None) -> None:
-        child = self[name].child
-        assert isinstance(child, FakeChild)
-        child.code = code
+        self.child(name).code = code
         self.supervisor.ended(self[name], self.now)
 
     def starts(self, name: str | int) -> int:
         return len(self.made[worker_name(name) if isinstance(name, int) else name])
 
-    def ending(self, within_s: float) -> None:
+    def edge_dies(self) -> None:
+        self.supervisor.care.died(self.now)
+
+    def ending(self, within_s: float = DRAIN_S) -> None:
         """A signal has come."""
         self.orders.ending_at = self.now + within_s
         self.turn()
 
     def told(self, name: str | int) -> list[ToChild]:
-        child = self[name].child
-        assert isinstance(child, FakeChild)
-        return child.told
+        return self.child(name).told
+
+    @property
+    def due(self) -> float:
+        return self.supervisor.due(self.now)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    with capture_logs() as logs:
+        yield logs
 
 
 def reasons(logs: list[Any]) -> list[str]:
     return [line["reason"] for line in logs if line["event"] == "alert"]
 
 
-# --- the trunk's realm ---
-
-
-def test_every_worker_knows_the_realm_that_the_registrar_asks_in() -> None:
-    """Those that are there, and whoever takes the place of one that dies: not the account itself."""
-    house = House(workers=2, registers=True)
-    house.ready(0)
-    realm = RealmLearnt("trunk")
-    house.supervisor.heard(house[REGISTRAR], realm, house.now)
-    house.ready(1)
-    assert [house.told(index) for index in (0, 1)] == [[realm], [realm, realm]]  # the second one twice
-    assert house.told(REGISTRAR) == []
-    house.ends(0, -9)
-    house.turn(after_s=1.0)
-    house.ready(0)
-    assert house.told(0) == [realm]
-
-
-def test_every_worker_knows_the_realm_that_the_pbx_has_asked_one_of_them_in() -> None:
-    """The first one counts, whatever another worker has heard meanwhile."""
-    house = House(workers=2)
-    house.ready(0)
-    first, second = RealmLearnt("pbx", "operators"), RealmLearnt("other", "operators")
-    house.supervisor.heard(house[0], first, house.now)
-    house.supervisor.heard(house[1], second, house.now)
-    house.ready(1)
-    assert [house.told(index) for index in (0, 1)] == [[first] * 2, [first] * 3]
+def times_ready(logs: list[Any]) -> int:
+    return [line["event"] for line in logs].count("ready")
 
 
 # --- the start ---
 
 
-def test_calls_go_to_a_worker_once_it_is_ready() -> None:
-    house = House()
-    assert [house.starts(index) for index in range(3)] == [1, 1, 1]
-    assert house.edge.active == set()
+def test_it_is_ready_once_with_edge_workers_detector_and_account(logs: list[Any]) -> None:
+    """Calls go to a worker as soon as that is ready."""
+    house = House(registers=True, hears=True)
+    assert [house.starts(index) for index in range(3)] == [1, 1, 1] and house.edge.active == set()
     house.ready(1)
     assert house.edge.active == {1}
+    house.ready(0, 2, REGISTRAR)
+    assert times_ready(logs) == 0
+    house.ready(DETECTOR)
+    house.hears(REGISTRAR, NotRegistered())
+    house.ready(REGISTRAR)
+    assert times_ready(logs) == 1
+    assert house.shared.registrations == [True, False, True]
 
 
-def test_it_is_ready_once_with_edge_workers_and_account() -> None:
-    house = House(registers=True)
-    with capture_logs() as logs:
-        house.ready(0, 1, 2)
-        assert "ready" not in [line["event"] for line in logs]
-        house.ready(REGISTRAR)
-        house.supervisor.heard(house[REGISTRAR], NotRegistered(), house.now)
-        house.ready(REGISTRAR)
-    assert [line["event"] for line in logs].count("ready") == 1
-
-
-def test_without_its_edge_it_is_not_ready() -> None:
+def test_without_its_edge_or_any_worker_it_is_not_ready(logs: list[Any]) -> None:
     house = House()
     house.edge.broken = True
-    house.supervisor.care.died(house.now)
-    with capture_logs() as logs:
-        house.ready()
-    assert "ready" not in [line["event"] for line in logs]
+    house.edge_dies()
+    house.ready()
+    other = House(workers=1)
+    other.ends(0, 1)
+    other.turn()
+    assert times_ready(logs) == 0
 
 
-def test_a_worker_that_cannot_start_holds_up_nobody() -> None:
-    """As after the supervisor's death: its old one still has calls, and its place."""
+def test_a_worker_that_cannot_start_holds_up_nobody(logs: list[Any]) -> None:
+    """As after the supervisor's death: its old one still has calls, and its place, until that one ends."""
     house = House(registers=True)
-    with capture_logs() as logs:
-        house.ready(0, 2)
-        house.ends(1, 1)
-        house.turn()
-        assert "ready" not in [line["event"] for line in logs]
-        house.ready(REGISTRAR)
-    assert [line["event"] for line in logs].count("ready") == 1
+    house.ready(0, 2).quiet()
+    house.ends(1, 1)
+    house.turn()
+    assert (house.edge.said, house.shared.lost, times_ready(logs)) == ([], [], 0)
+    house.ready(REGISTRAR)
+    assert times_ready(logs) == 1
+    house.ready(1)
+    assert house.edge.said == [("end_dialogs", 1), ("activate", 1)]
 
 
-def test_without_any_worker_it_is_not_ready() -> None:
-    house = House(workers=1)
-    with capture_logs() as logs:
-        house.ends(0, 1)
-        house.turn()
-    assert "ready" not in [line["event"] for line in logs]
+def test_every_worker_knows_the_realms_that_were_learnt(logs: list[Any]) -> None:
+    """The trunk's, from the registrar; the PBX's, from the worker that was asked first."""
+    house = House(workers=2, registers=True)
+    house.ready(0)
+    trunk = RealmLearnt("trunk")
+    first, second = (RealmLearnt(realm, "operators") for realm in ("pbx", "other"))
+    for name, realm in ((REGISTRAR, trunk), (0, first), (1, second)):
+        house.hears(name, realm)
+    assert [house.told(index) for index in (0, 1)] == [[trunk, first, first]] * 2
+    assert house.told(REGISTRAR) == []
+    house.ends(0, -9)
+    house.turn(after_s=1.0)
+    house.ready(0)
+    assert house.told(0) == [trunk, first]
 
 
 # --- deaths ---
 
 
-def test_a_workers_death_ends_its_calls_at_the_edge_before_a_replacement_gets_any() -> None:
-    house = House()
-    house.ready()
-    house.edge.said.clear()
-    with capture_logs() as logs:
-        house.ends(1, -9)
+def test_a_workers_death_ends_its_calls_at_the_edge_before_a_replacement_gets_any(logs: list[Any]) -> None:
+    house = House().ready().quiet()
+    house.ends(1, -9)
     told = [("deactivate", 1), ("killed", 1), ("end_dialogs", 1)]
     assert house.edge.said == told  # at once, without another turn
     assert house.shared.lost == [1]
     assert reasons(logs) == ["worker-1 has died (signal 9); it is started anew in 0 s"]
     house.turn()
-    assert (house.starts(0), house.starts(1), house.starts(2)) == (1, 2, 1)
+    assert [house.starts(index) for index in range(3)] == [1, 2, 1]
     assert house.edge.active == {0, 2}
     house.ready(1)
     assert house.edge.active == {0, 1, 2}
@@ -343,13 +343,10 @@ def test_a_workers_death_ends_its_calls_at_the_edge_before_a_replacement_gets_an
     ("code", "word"),
     [(-6, "crashed"), (-11, "crashed"), (-7, "crashed"), (-9, "killed"), (1, "killed"), (None, "")],
 )
-def test_the_edge_is_told_whether_a_worker_crashed(code: int | None, word: str) -> None:
+def test_the_edge_is_told_whether_a_worker_crashed(code: int | None, word: str, logs: list[Any]) -> None:
     """Only then may its last message be the cause; where nobody knows how it died, there is no word."""
-    house = House()
-    house.ready()
-    house.edge.said.clear()
-    with capture_logs() as logs:
-        house.ends(1, code)
+    house = House().ready().quiet()
+    house.ends(1, code)
     message = "INVITE, media lines: 3, 1234 bytes, from 192.0.2.7:5060"
     last = f"worker-1 crashed; the last message it was given: {message}"
     crashed = word == "crashed"
@@ -361,60 +358,53 @@ def test_the_edge_is_told_whether_a_worker_crashed(code: int | None, word: str) 
 
 def test_a_refusal_that_no_disk_may_have_is_handed_to_the_replacement() -> None:
     """Each time, until somebody has lived long enough to write it down."""
-    house = House(workers=2)
-    house.ready()
+    house = House(workers=2).ready()
     receipt = kept.receipt(kept.recording(), decision="refused", ended_at=None)
-    house.supervisor.heard(house[1], CallerRefused(receipt), house.now)
+    house.hears(1, CallerRefused(receipt))
     for _ in range(2):
         house.ends(1, -9)
         house.turn(LONGEST_S)
-        assert house.made["worker-1"][-1].refused == (receipt,)
+        assert house.child(1).refused == (receipt,)
     house.ends(0, -9)
     house.turn()
-    assert house.made["worker-0"][-1].refused == ()
+    assert house.child(0).refused == ()
 
 
-def test_the_death_of_the_account_is_nothing_to_the_calls() -> None:
-    house = House(registers=True)
-    house.ready()
-    house.edge.said.clear()
-    house.ends(REGISTRAR, -6)
+@pytest.mark.parametrize(("name", "code"), [(REGISTRAR, -6), (DETECTOR, -9)])
+def test_the_death_of_account_or_detector_is_nothing_to_the_calls(name: str, code: int) -> None:
+    house = House(registers=True, hears=True).ready().quiet()
+    house.ends(name, code)
     house.turn()
-    assert house.starts(REGISTRAR) == 2
+    assert house.starts(name) == 2
     assert (house.edge.said, house.shared.lost) == ([], [])
-    house.ready(REGISTRAR)
-    assert house.shared.registrations == [True, False, True]
+    assert house.shared.registrations == ([True, False] if name == REGISTRAR else [True])
 
 
-def test_the_death_of_the_detector_is_nothing_to_the_calls_nor_to_the_account() -> None:
-    house = House(registers=True, hears=True)
-    with capture_logs() as logs:
-        house.ready(0, 1, 2, REGISTRAR)
-        assert "ready" not in [line["event"] for line in logs]
-        house.ready(DETECTOR)
-    assert [line["event"] for line in logs].count("ready") == 1
-    house.edge.said.clear()
-    with capture_logs() as logs:
-        house.ends(DETECTOR, -9)
-        house.turn()
-    assert house.starts(DETECTOR) == 2
-    assert (house.edge.said, house.shared.lost, house.shared.registrations) == ([], [], [True])
-    assert reasons(logs) == ["detector has died (signal 9); it is started anew in 0 s"]
-
-
-def test_a_detector_that_hangs_is_killed() -> None:
-    house = House(workers=1, hears=True)
+@pytest.mark.parametrize("name", [0, DETECTOR])
+def test_a_worker_or_detector_that_hangs_is_killed_and_replaced(name: str | int) -> None:
+    """Deadlocked, or stopped: it is there, and says nothing. One that starts slowly is waited for."""
+    house = House(workers=2, hears=True)
+    house.turn(10 * SILENT_S)
     house.ready()
-    child = house[DETECTOR].child
-    assert isinstance(child, FakeChild)
+    hangs = house.child(name)
     for _ in range(3):
         house.now += SILENT_S - 1
-        for name in (0, DETECTOR):
-            house.supervisor.heard(house[name], Alive(), house.now)
+        for one in (0, 1, DETECTOR):
+            house.hears(one, Alive())
         house.turn()
-    assert not child.killed
-    house.turn(SILENT_S)
-    assert child.killed
+    assert not hangs.killed
+    house.now += SILENT_S - 1
+    for one in (0, 1, DETECTOR):
+        if one != name:
+            house.hears(one, Alive())
+    house.turn(1)
+    assert hangs.killed and sum(child.killed for children in house.made.values() for child in children) == 1
+    hangs.killed = False
+    house.turn(1)
+    assert not hangs.killed  # once
+    house.ends(name, -9)
+    house.turn()
+    assert house.starts(name) == 2
 
 
 def test_one_that_dies_again_and_again_is_started_later_and_later_and_never_given_up() -> None:
@@ -423,7 +413,7 @@ def test_one_that_dies_again_and_again_is_started_later_and_later_and_never_give
     for _ in range(12):
         house.ends(0, 1)
         due = house[0].due
-        assert due is not None
+        assert due is not None and house.due <= due
         waits.append(due - house.now)
         house.turn(due - house.now - 0.01 if due > house.now else 0.0)
         assert (house[0].child is None) == (due > house.now)
@@ -431,19 +421,22 @@ def test_one_that_dies_again_and_again_is_started_later_and_later_and_never_give
         assert house[0].child
     assert waits[:4] == pytest.approx([0.0, 0.5, 1.0, 2.0])
     assert waits[-3:] == pytest.approx([LONGEST_S] * 3)
+    house.turn(LIVED_S - 1)
+    house.ends(0, 1)
+    assert house[0].due == house.now + LONGEST_S
+    house.turn(LONGEST_S)
     house.turn(LIVED_S)
     house.ends(0, 1)
     assert house[0].due == house.now
 
 
-def test_one_that_cannot_even_be_started_is_tried_again() -> None:
+def test_one_that_cannot_even_be_started_is_tried_again(logs: list[Any]) -> None:
     house = House()
     house.cannot.add("worker-0")
     house.ends(0, -9)
-    with capture_logs() as logs:
-        house.turn()
-        house.turn(LONGEST_S)
-    assert len(reasons(logs)) == 2 and "no process left" in reasons(logs)[0]
+    house.turn()
+    house.turn(LONGEST_S)
+    assert len(reasons(logs)) == 3 and "no process left" in reasons(logs)[1]
     house.cannot.clear()
     house.turn(LONGEST_S)
     assert house[0].child
@@ -451,10 +444,8 @@ def test_one_that_cannot_even_be_started_is_tried_again() -> None:
 
 def test_a_death_that_the_edge_does_not_hear_of_is_told_again() -> None:
     """And the replacement gets no call before that: its own would be ended."""
-    house = House()
-    house.ready()
+    house = House().ready().quiet()
     house.edge.deaf = True
-    house.edge.said.clear()
     house.ends(1, -9)
     house.turn()
     house.ready(1)
@@ -464,34 +455,22 @@ def test_a_death_that_the_edge_does_not_hear_of_is_told_again() -> None:
     assert house.edge.said == [("deactivate", 1), ("killed", 1), ("end_dialogs", 1), ("activate", 1)]
 
 
-def test_a_place_whose_old_worker_still_has_calls_is_left_alone_until_that_one_ends() -> None:
-    """The supervisor had died, not the worker: its replacement can't begin, and ends by itself."""
-    house = House()
-    house.ready(0, 2)
-    house.edge.said.clear()
-    house.ends(1, 1)
-    house.turn()
-    assert (house.edge.said, house.shared.lost) == ([], [])
-    house.ready(1)
-    assert house.edge.said == [("end_dialogs", 1), ("activate", 1)]
+# --- the edge ---
 
 
 def test_the_edge_dies_and_is_told_everything_anew() -> None:
-    house = House()
-    house.ready(0, 2)
-    house.edge.said.clear()
-    house.supervisor.care.died(house.now)
+    house = House().ready(0, 2)
+    house.edge_dies()
     house.turn()
-    assert house.edge.starts == 2
-    assert house.edge.active == {0, 2}
+    assert (house.edge.starts, house.edge.active) == (2, {0, 2})
     assert [house.starts(index) for index in range(3)] == [1, 1, 1]
 
 
 def test_an_edge_that_does_not_start_again_is_tried_later_and_later() -> None:
-    house = House()
-    house.ready()
+    """A worker that dies meanwhile has no calls any more."""
+    house = House().ready()
     house.edge.broken = True
-    house.supervisor.care.died(house.now)
+    house.edge_dies()
     house.turn()
     starts = []
     for _ in range(600):
@@ -501,50 +480,10 @@ def test_an_edge_that_does_not_start_again_is_tried_later_and_later() -> None:
             starts.append(house.now)
     gaps = [after - before for before, after in pairwise(starts)]
     assert gaps == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 16.0][: len(gaps)], abs=0.2) and len(gaps) > 4
-    house.edge.broken = False
-    house.turn(LONGEST_S)
-    assert house.edge.active == {0, 1, 2}
-
-
-def test_a_worker_that_dies_while_the_edge_is_away() -> None:
-    house = House()
-    house.ready()
-    house.supervisor.care.died(house.now)
-    house.edge.broken = True
     house.ends(1, -9)
-    house.turn()
     house.edge.broken = False
-    house.edge.said.clear()
-    house.turn(LONGEST_S)
+    house.quiet().turn(LONGEST_S)
     assert house.edge.said == [("end_dialogs", 1), ("activate", 0), ("activate", 2)]
-
-
-def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
-    """Deadlocked, or stopped: it is there, and says nothing."""
-    house = House(workers=2)
-    house.ready()
-    hangs = house[0].child
-    assert isinstance(hangs, FakeChild)
-    for _ in range(20):
-        house.turn(SILENT_S / 10)
-        house.supervisor.heard(house[1], Alive(), house.now)
-        if hangs.killed:
-            break
-    assert hangs.killed and house.now < 1000.0 + 1.2 * SILENT_S
-    house.ends(0, -9)
-    house.turn()
-    assert (house.starts(0), house.starts(1)) == (2, 1)
-
-
-def test_one_that_starts_slowly_is_waited_for() -> None:
-    house = House(workers=1)
-    child = house[0].child
-    assert isinstance(child, FakeChild)
-    house.turn(10 * SILENT_S)
-    assert not child.killed
-
-
-# --- what the edge counts ---
 
 
 def test_strangers_are_counted_while_the_edge_answers() -> None:
@@ -553,44 +492,39 @@ def test_strangers_are_counted_while_the_edge_answers() -> None:
     house.edge.strangers = 9
     house.turn(COUNT_S)
     house.turn(COUNT_S / 2)
-    assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
     house.edge.deaf = True
     house.turn(COUNT_S)
-    house.supervisor.care.died(house.now)
-    assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
+    house.edge_dies()
+    assert house.shared.strangers == [7, 7, 9]
 
 
-def test_what_the_edge_has_dropped_is_told_once_a_minute_at_most() -> None:
+def test_what_the_edge_has_dropped_is_told_once_a_minute_at_most(logs: list[Any]) -> None:
     """How many messages, whatever came; an edge that is started anew counts from 0 again."""
-    house = House()
-    house.ready()
-    with capture_logs() as log:
+    house = House().ready()
 
-        def told(seconds: float) -> list[dict[str, int]]:
-            log.clear()
-            for _ in range(round(seconds / COUNT_S)):
-                house.turn(COUNT_S)
-            lines = [line for line in log if line["event"] == "edge_dropped"]
-            return [{name: one for name, one in line.items() if type(one) is int} for line in lines]
+    def told(seconds: float) -> list[dict[str, int]]:
+        logs.clear()
+        for _ in range(round(seconds / COUNT_S)):
+            house.turn(COUNT_S)
+        lines = [line for line in logs if line["event"] == "edge_dropped"]
+        return [{name: one for name, one in line.items() if type(one) is int} for line in lines]
 
-        assert told(2 * TELL_S) == []
-        house.edge.malformed, house.edge.lines = 3, 40
-        assert told(COUNT_S) == [{"malformed": 3, "lines": 40}]
-        house.edge.malformed, house.edge.unsupported, house.edge.lines = 1000, 1, 50
-        assert told(TELL_S - COUNT_S) == []
-        house.edge.malformed = 1003
-        assert told(COUNT_S) == [{"malformed": 1000, "unsupported": 1, "lines": 10}]
-        house.edge.malformed = house.edge.unsupported = 2
-        assert told(10 * TELL_S) == [{"malformed": 2, "unsupported": 1}]
+    assert told(2 * TELL_S) == []
+    house.edge.malformed, house.edge.lines = 3, 40
+    assert told(COUNT_S) == [{"malformed": 3, "lines": 40}]
+    house.edge.malformed, house.edge.unsupported, house.edge.lines = 1000, 1, 50
+    assert told(TELL_S - COUNT_S) == []
+    house.edge.malformed = 1003
+    assert told(COUNT_S) == [{"malformed": 1000, "unsupported": 1, "lines": 10}]
+    house.edge.malformed = house.edge.unsupported = 2
+    assert told(10 * TELL_S) == [{"malformed": 2, "unsupported": 1}]
 
 
 def test_an_edge_that_hangs_is_started_anew() -> None:
-    house = House()
-    house.ready()
+    house = House().ready()
     house.edge.deaf = True
     for _ in range(MUTE - 1):
         house.turn(COUNT_S)
-    assert house.edge.starts == 1
     house.edge.deaf = False
     house.turn(COUNT_S)
     house.edge.deaf = True
@@ -599,39 +533,43 @@ def test_an_edge_that_hangs_is_started_anew() -> None:
         house.turn(COUNT_S)
     house.edge.deaf = False
     house.turn(AGAIN_S)
-    assert house.edge.starts == 2 and house.edge.active == {0, 1, 2}
+    assert (house.edge.starts, house.edge.active) == (2, {0, 1, 2})
 
 
 # --- the end ---
 
 
-def test_it_drains() -> None:
-    house = House(registers=True)
-    house.ready()
-    house.ending(DRAIN_S)
+def test_it_drains_and_the_detector_goes_after_the_last_worker() -> None:
+    """Whoever still talks may still refuse. A second signal waits for nobody."""
+    house = House(workers=2, registers=True, hears=True).ready()
+    house.ending()
     assert ("drain", 0) in house.edge.said
-    for name in (0, 1, 2, REGISTRAR):
+    for name in (0, 1, REGISTRAR):
         assert house.told(name) == [Drain(DRAIN_S)]
-    for name in (REGISTRAR, 0, 2):
-        house.ends(name, 0)
-        house.turn()
-    assert not house.supervisor.over
+    house.ends(REGISTRAR, 0)
+    house.ends(0, 0)
+    house.now += 5
+    house.ending(0.0)
+    assert house.told(1) == [Drain(DRAIN_S), Drain(0.0)] and house.told(DETECTOR) == []
     house.ends(1, 0)
+    assert house.told(DETECTOR) == [Drain(0.0)] and not house.supervisor.over
+    house.ends(DETECTOR, 0)
     assert house.supervisor.over
     assert house.starts(0) == house.starts(REGISTRAR) == 1
 
 
 def test_where_an_address_moves_calls_are_taken_until_it_has() -> None:
     """OPTIONS says that it drains: whoever keeps the address gives it away."""
-    house = House(workers=2, registers=True, gives_way_s=5.0)
-    house.ready()
-    house.ending(DRAIN_S)
-    assert house.edge.said[-1] == ("give_way", 0) and ("drain", 0) not in house.edge.said
+    house = House(workers=2, registers=True, gives_way_s=5.0).ready().quiet()
+    house.ending()
+    assert house.edge.said == [("give_way", 0)]
     assert house.told(0) == house.told(REGISTRAR) == []
-    assert house.supervisor.due(house.now) == house.now + 5
+    assert house.due == house.now + 5
     house.ends(1, -9)
+    house.quiet().edge_dies()
     house.turn(after_s=4.9)
     assert house.starts(1) == 2 and ("drain", 0) not in house.edge.said
+    assert ("give_way", 0) in house.edge.said and ("activate", 0) in house.edge.said
     house.turn(after_s=0.2)
     assert house.edge.said[-1] == ("drain", 0)
     for name in (0, REGISTRAR):
@@ -639,135 +577,72 @@ def test_where_an_address_moves_calls_are_taken_until_it_has() -> None:
         assert isinstance(told, Drain) and told.patience_s == pytest.approx(DRAIN_S - 5.1)
 
 
-def test_an_edge_that_is_killed_while_it_gives_way_goes_on_with_that() -> None:
-    house = House(workers=1, gives_way_s=5.0)
-    house.ready()
-    house.ending(DRAIN_S)
-    house.edge.said.clear()
-    house.supervisor.care.died(house.now)
-    house.turn()
-    assert ("give_way", 0) in house.edge.said and ("activate", 0) in house.edge.said
-
-
 def test_a_second_signal_gives_way_to_nobody() -> None:
-    house = House(workers=1, gives_way_s=5.0)
-    house.ready()
-    house.ending(DRAIN_S)
+    house = House(workers=1, gives_way_s=5.0).ready()
+    house.ending()
     house.ending(0.0)
     assert house.told(0) == [Drain(0.0)] and house.edge.said[-1] == ("drain", 0)
 
 
-def test_the_detector_goes_after_the_last_worker() -> None:
-    """Whoever still talks may still refuse."""
-    house = House(workers=2, registers=True, hears=True)
-    house.ready()
-    house.ending(DRAIN_S)
-    for name in (REGISTRAR, 1, 0):
-        assert house.told(DETECTOR) == []
-        house.ends(name, 0)
-    assert house.told(DETECTOR) == [Drain(0.0)]
-    assert not house.supervisor.over
-    house.ends(DETECTOR, 0)
-    assert house.supervisor.over
-
-
-def test_a_second_signal_waits_for_nobody() -> None:
-    house = House(workers=1)
-    house.ready()
-    house.ending(DRAIN_S)
-    house.now += 5
-    house.ending(0.0)
-    assert house.told(0) == [Drain(DRAIN_S), Drain(0.0)]
-
-
-def test_a_worker_that_dies_while_it_drains_is_not_replaced_but_its_callers_are_told() -> None:
-    house = House()
-    house.ready()
-    house.ending(DRAIN_S)
-    house.edge.said.clear()
-    with capture_logs() as logs:
-        house.ends(1, -9)
-        house.turn(LONGEST_S)
+def test_what_dies_while_all_drain(logs: list[Any]) -> None:
+    """A worker is not replaced, but its callers are told; the edge comes back for the calls in progress."""
+    house = House().ready()
+    house.ending()
+    house.quiet().ends(1, -9)
+    house.turn(LONGEST_S)
     assert ("end_dialogs", 1) in house.edge.said
     assert house.starts(1) == 1
     assert reasons(logs) == ["worker-1 has died (signal 9)"]
+    house.quiet().edge_dies()
+    house.turn()
+    assert house.edge.starts == 2 and ("drain", 0) in house.edge.said
 
 
-def test_one_that_does_not_end_is_killed() -> None:
-    house = House(workers=2)
-    house.ready()
-    house.ending(DRAIN_S)
-    house.ends(0, 0)
-    child = house[1].child
-    assert isinstance(child, FakeChild)
-    house.turn(DRAIN_S + GRACE_S - 0.1)
-    assert not child.killed
-    house.turn(0.2)
-    assert child.killed
-
-
-def test_one_that_a_kill_does_not_end_is_waited_for() -> None:
+def test_one_that_does_not_end_is_killed_and_waited_for(logs: list[Any]) -> None:
     """As one that a disk holds: no turn without an end, and a word a minute."""
-    house = House(workers=1)
-    house.ready()
-    house.ending(DRAIN_S)
-    house.now += DRAIN_S + GRACE_S
-    with capture_logs() as logs:
-        for _ in range(10):
-            house.turn()
-            assert house.supervisor.due(house.now) >= house.now + COUNT_S
-            house.now = house.supervisor.due(house.now)
+    house = House(workers=2).ready()
+    house.ending()
+    house.ends(0, 0)
+    house.turn(DRAIN_S + GRACE_S - 0.1)
+    assert not house.child(1).killed
+    house.turn(0.2)
+    assert house.child(1).killed
+    logs.clear()
+    house.now += 60
+    for _ in range(10):
+        house.turn()
+        assert house.due >= house.now + COUNT_S
+        house.now = house.due
     assert len(reasons(logs)) == 1
-    with capture_logs() as logs:
-        house.ending(0.0)
-        house.turn(GRACE_S)
-    assert reasons(logs) == ["worker-0 does not end; it is killed"]
+    logs.clear()
+    house.ending(0.0)
+    house.turn(GRACE_S)
+    assert reasons(logs) == ["worker-1 does not end; it is killed"]
 
 
-def test_one_that_becomes_ready_while_all_drain_is_not_looked_at_again_and_again() -> None:
-    house = House(workers=2)
-    house.ready(0)
-    house.ending(DRAIN_S)
-    house.ready(1)
-    house.turn(SILENT_S + 1)
-    assert house.supervisor.due(house.now) > house.now
-
-
-def test_one_that_becomes_ready_too_late_gets_no_calls() -> None:
-    house = House()
-    house.ready(0)
-    house.ending(DRAIN_S)
+def test_one_that_becomes_ready_while_all_drain_gets_no_calls_and_is_not_looked_at_again() -> None:
+    house = House().ready(0)
+    house.ending()
     house.ready(1)
     assert house.edge.active == {0}
+    house.turn(SILENT_S + 1)
+    assert house.due > house.now
 
 
-def test_the_edge_that_dies_while_all_drain_comes_back_for_the_calls_in_progress() -> None:
-    house = House()
-    house.ready()
-    house.ending(DRAIN_S)
-    house.edge.said.clear()
-    house.supervisor.care.died(house.now)
-    house.turn()
-    assert house.edge.starts == 2
-    assert ("drain", 0) in house.edge.said
+# --- changes, and when to look again ---
 
 
-# --- when to look again ---
-
-
-def test_it_looks_again_when_something_is_due() -> None:
-    house = House(workers=2)
-    house.ready()
-    assert house.supervisor.due(house.now) > house.now + 1
-    house.ends(0, 1)
-    house.turn()
-    house.ends(0, 1)
-    assert house.supervisor.due(house.now) == pytest.approx(house.now + 0.5)
+def test_it_looks_at_the_board_when_that_is_due() -> None:
+    house = House(workers=2).ready()
+    assert house.due > house.now + 1
+    house.shared.next = house.now + 0.25
+    assert house.due == house.now + 0.25
+    house.turn(0.25)
+    assert house.shared.ticks == [house.now]
 
 
 def test_more_workers() -> None:
-    house = House(workers=1)
-    house.ready()
+    house = House(workers=1).ready()
     house.supervisor.care.change("plan")
     house.supervisor.add(house.place("worker-1", 1))
     house.turn()
@@ -775,20 +650,51 @@ def test_more_workers() -> None:
     assert house.edge.said[-3:] == [("change", "plan"), ("end_dialogs", 1), ("activate", 1)]
 
 
-@pytest.mark.parametrize("lived_s", [0.0, LIVED_S - 1])
-def test_back_off_is_for_those_that_die_soon(lived_s: float) -> None:
-    backoff = Backoff()
-    now, waits = 0.0, []
-    for _ in range(4):
-        backoff.started(now)
-        now += lived_s
-        waits.append(backoff.died(now))
-    assert waits == [0.0, 0.5, 1.0, 2.0]
-    backoff.started(now)
-    assert backoff.died(now + LIVED_S) == 0.0
+# --- systemd ---
 
 
-def test_what_else_is_missing_stands_in_the_status() -> None:
-    house = House(workers=1)
-    house.supervisor._lacks = lambda: ["the shared board of operators is away"]
-    assert house.supervisor._status().endswith("; the shared board of operators is away")
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Notified]:
+    manager = Notified(tmp_path / "notify")
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def systemd(manager: Notified) -> Systemd:
+    return Systemd(manager.address, watchdog_s=60.0)
+
+
+def test_systemd_is_told_from_its_start_to_its_end(manager: Notified, systemd: Systemd) -> None:
+    house = House(workers=2, registers=True, systemd=systemd)
+    lost = "not registered, so the trunk sends no calls"
+    status = "STATUS=2 calls of at most 6; "
+    assert manager.all()[-1] == f"{status}{lost}; worker-0 is not ready; worker-1 is not ready"
+    house.ready()
+    assert manager.all()[-2:] == ["READY=1", f"{status}registered"]
+    house.hears(REGISTRAR, NotRegistered())
+    house.turn(LOOK_S)
+    assert manager.all()[-1] == f"{status}{lost}"
+    house.ends(0, -9)
+    house.edge.broken = True
+    house.edge_dies()
+    house.lacks.append("the shared board of operators is away")
+    house.turn(LOOK_S)
+    assert manager.all()[-1] == f"{status}{lost}; worker-0 is not ready; the edge is not up; {house.lacks[0]}"
+    house.ending()
+    (stopping,) = (said for said in manager.all() if said.startswith("STOPPING=1"))
+    assert stopping.endswith(f"={round(1e6 * (DRAIN_S + GRACE_S + LAST_WORK_S))}")
+    house.turn(LOOK_S)
+    assert manager.all()[-1] == "STATUS=draining, 2 calls left"
+
+
+def test_it_wakes_for_its_watchdog(manager: Notified, systemd: Systemd) -> None:
+    """A worker that hangs is its own affair: it is killed and replaced, while signs of life go on."""
+    house = House(workers=1, systemd=systemd).ready()
+    signs = []
+    while house.now < 1200.0:
+        house.turn(house.due - house.now)
+        signs += [house.now for said in manager.all() if said == "WATCHDOG=1"]
+        manager.said.clear()
+    assert signs == [1030.0, 1060.0, 1090.0, 1120.0, 1150.0, 1180.0]
+    assert house.starts(0) == 1 and house.child(0).killed

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -43,35 +44,22 @@ def done(office: Office, *words: object) -> str:
     return result.out
 
 
+def told(office: Office, *words: object) -> Any:
+    return json.loads(done(office, *words, "--json"))
+
+
 def found(office: Office, what: str) -> list[str]:
     """What `check` says of it."""
     every = json.loads(office.run("check", "--json").out)
     return [f"{one['level']}: {one['detail']}" for one in every if one["what"] == what]
 
 
-def of_hosts(office: Office) -> list[str]:
-    """What `check` says of hosts."""
-    every = host_findings(load(office.folder / "config.toml"))
-    return [f"{one.level} {one.what}: {one.detail}" for one in every]
-
-
-def renew(pair: Pair, postgres: Server) -> str:
-    """Have both hosts use a new database, as after one was lost; where it is."""
-    database = postgres.database(tables)
-    old = next(
-        line for line in (pair.a.folder / "config.toml").read_text().splitlines() if "postgresql:" in line
-    )
-    pair.configure(old, f'database = "{database}"')
-    return database
-
-
 def test_what_one_does_the_other_sees(pair: Pair, rows: list[Recording]) -> None:
     a, b = pair.a, pair.b
-    mine, others, _ = rows
+    mine, others, expired = rows
     for office in (a, b):
-        assert ids(rows) == [one["id"] for one in json.loads(done(office, "list", "--json"))]
-        assert len(json.loads(done(office, "calls", "--json"))) == 3
-        assert json.loads(done(office, "stats", "--json"))["calls"] == 3
+        assert ids(rows) == [one["id"] for one in told(office, "list")]
+        assert (len(told(office, "calls")), told(office, "stats")["calls"]) == (3, 3)
         done(office, "verify", "--deep")
     out = pair.folder / "copy.flac"
     done(b, "export", mine.id, *USE, *pair.key(), "--out", out)
@@ -80,27 +68,25 @@ def test_what_one_does_the_other_sees(pair: Pair, rows: list[Recording]) -> None
     done(a, "note", mine.id, *BY, "--text-file", pair.folder / "sheet.txt", "--yes")
     assert "Handled well." in done(b, "show", mine.id)
     done(b, "hold", mine.id, *HOLD, *BY)
-    assert mine.id in done(a, "holds") and "on hold" in a.fails(
-        1, "delete", mine.id, *BY, "--reason", "asked", "--yes"
-    )
+    assert mine.id in done(a, "holds")
+    assert "on hold" in a.fails(1, "delete", mine.id, *BY, "--reason", "asked", "--yes")
     done(a, "release", mine.id, *BY)
     assert "Nothing is on hold" in done(b, "holds")
     done(a, "delete", others.id, *BY, "--reason", "asked", "--yes")
-    assert json.loads(done(b, "show", others.id, "--json"))["status"] == "purged"
-    assert rows[2].id in done(b, "purge", "--dry-run", "--json")
-    assert rows[2].id in done(b, "purge", "--json") and "Nothing to purge" in done(a, "purge")
-    uses = [one["action"] for one in json.loads(done(b, "accesses", "--json"))]
-    assert {"export", "note", "hold", "release", "delete"} <= set(uses)
+    assert told(b, "show", others.id)["status"] == "purged"
+    assert expired.id in done(b, "purge", "--dry-run", "--json")
+    assert expired.id in done(b, "purge", "--json") and "Nothing to purge" in done(a, "purge")
+    assert {"export", "note", "hold", "release", "delete"} <= {one["action"] for one in told(b, "accesses")}
     for office in (a, b):
         done(office, "verify", "--deep")
 
 
 def test_keys_are_rotated_once_for_all(pair: Pair, rows: list[Recording]) -> None:
     pair.configure("keys/recordings.pub", "keys/second.pub")
-    told = json.loads(done(pair.b, "keys", "rotate", *pair.key(), *BY, "--json"))
-    assert sorted(told["sealed"]) == sorted(ids(rows)) and told["failed"] == []
-    told = json.loads(done(pair.a, "keys", "rotate", *pair.key(), *BY, "--json"))
-    assert (told["sealed"], told["already"]) == ([], 3)
+    rotated = told(pair.b, "keys", "rotate", *pair.key(), *BY)
+    assert sorted(rotated["sealed"]) == sorted(ids(rows)) and rotated["failed"] == []
+    rotated = told(pair.a, "keys", "rotate", *pair.key(), *BY)
+    assert (rotated["sealed"], rotated["already"]) == ([], 3)
     out = pair.folder / "copy.wav"
     assert "is not for recordings" in pair.a.fails(1, "export", rows[1].id, *USE, *pair.key(), "--out", out)
     done(pair.a, "export", rows[1].id, *USE, *pair.key("second"), "--out", out)
@@ -111,34 +97,42 @@ def test_a_lost_database_comes_back_from_the_bucket(
     pair: Pair, rows: list[Recording], postgres: Server
 ) -> None:
     """On whichever host; what was deleted does not. Until then `check` and `verify` say what to do."""
-    kept, deleted, _ = rows
+    kept, deleted, expired = rows
     done(pair.a, "hold", kept.id, *HOLD, *BY)
     done(pair.a, "delete", deleted.id, *BY, "--reason", "asked", "--yes")
     assert found(pair.b, "objects")[0].startswith("ok: ")
-    renew(pair, postgres)
+    config = (pair.a.folder / "config.toml").read_text()
+    before = next(line for line in config.splitlines() if "postgresql:" in line)
+    pair.configure(before, f'database = "{postgres.database(tables)}"')
     for path in pair.b.folder.glob("*.head"):
         path.unlink()  # as on a host that is new
     lost = "has recordings, and no row tells of any: see `sipagent rebuild`"
     assert lost in pair.b.run("verify").out
     assert any(lost in said for said in found(pair.b, "objects"))
-    told = json.loads(done(pair.b, "rebuild", *pair.key(), "--json"))
-    assert sorted(told["restored"]) == sorted(ids([kept, rows[2]])) and told["held"] == [kept.id]
-    assert json.loads(done(pair.a, "show", kept.id, "--json"))["caller"] == kept.caller
+    rebuilt = told(pair.b, "rebuild", *pair.key())
+    assert sorted(rebuilt["restored"]) == sorted(ids([kept, expired])) and rebuilt["held"] == [kept.id]
+    assert told(pair.a, "show", kept.id)["caller"] == kept.caller
     assert not any(lost in said for said in found(pair.b, "objects"))
     done(pair.b, "verify", "--deep")
-    assert json.loads(done(pair.a, "rebuild", "--json"))["known"] == 2
+    assert told(pair.a, "rebuild")["known"] == 2
     done(pair.a, "verify")
 
 
 def test_a_stamp_is_of_all_hosts(pair: Pair, rows: list[Recording], tmp_path: Path) -> None:
-    """Also where no agent has run yet; a backup by any host has them, and so has the way back."""
-    assert json.loads(done(pair.b, "stamp", "--list", "--json")) == []
-    stamp = json.loads(done(pair.b, "stamp", "--json"))["stamp"]
-    assert json.loads(done(pair.a, "stamp", "--list", "--json")) == [stamp]
-    assert json.loads(done(pair.a, "verify", "--json"))["counts"]["stamps"] == 1
+    """Also where no agent has run yet; a backup by any host has them, and so has the way back.
+
+    The backup tells of passwords that are not in it.
+    """
+    (password := pair.a.folder / "database-password").write_text("secret")
+    pair.configure("[retention]\n", f'[retention]\ndatabase_password_file = "{password}"\n')
+    assert told(pair.b, "stamp", "--list") == []
+    stamp = told(pair.b, "stamp")["stamp"]
+    assert told(pair.a, "stamp", "--list") == [stamp]
+    assert told(pair.a, "verify")["counts"]["stamps"] == 1
     assert found(pair.a, "stamps")[0].startswith(f"ok: the newest, of entry {stamp['seq']}, is from")
-    made = Path(json.loads(done(pair.a, "backup", tmp_path / "backups", "--json"))["backup"])
-    assert [path.name for path in (made / "stamps").iterdir()] == [stamp["file"]]
+    made = told(pair.a, "backup", tmp_path / "backups")
+    assert [path.name for path in Path(made["backup"], "stamps").iterdir()] == [stamp["file"]]
+    assert {str(password), str(pair.folder / "credentials")} <= set(made["not_in_it"])
     assert not (pair.a.folder / "stamps" / stamp["file"]).exists()
     done(pair.a, "migrate", "--to", pair.a.folder / "retention.db", "--json")
     (back,) = (pair.a.folder / "stamps").iterdir()
@@ -157,25 +151,21 @@ def test_a_host_that_has_not_started_is_well(pair: Pair, rows: list[Recording]) 
 
 def test_without_a_store_of_objects_several_hosts_are_told(pair: Pair) -> None:
     """And where it comes later, what to do about keys that are files."""
+
+    def of_hosts(office: Office) -> list[str]:
+        every = host_findings(load(office.folder / "config.toml"))
+        return [f"{one.level} {one.what}: {one.detail}" for one in every]
+
     pair.configure(pair.objects, "")
     row = shared_call(pair.a)
     assert of_hosts(pair.a) == []
     pair.configure("[cluster]\n", f"{pair.objects}[cluster]\n")
-    assert json.loads(done(pair.a, "show", row.id, "--json"))["caller"] == row.caller
+    assert told(pair.a, "show", row.id)["caller"] == row.caller
     start = "accepted: start the agent, which brings them to the store"
     assert of_hosts(pair.a) == [f"error objects: keys of rows are files of this host alone; {start}"]
     (away,) = of_hosts(pair.b)
     assert away.startswith("error objects: keys of rows of host a: s3://")
     assert away.endswith("accepted: start its agent, if they are files there")
-
-
-def test_a_backup_tells_of_passwords_that_are_not_in_it(pair: Pair, tmp_path: Path) -> None:
-    password = pair.a.folder / "database-password"
-    password.write_text("secret")
-    pair.configure("[retention]\n", f'[retention]\ndatabase_password_file = "{password}"\n')
-    shared_call(pair.a)
-    told = json.loads(done(pair.a, "backup", tmp_path / "backups", "--json"))
-    assert {str(password), str(pair.folder / "credentials")} <= set(told["not_in_it"])
 
 
 def test_a_store_that_does_not_answer_is_one_line(pair: Pair) -> None:
@@ -185,11 +175,10 @@ def test_a_store_that_does_not_answer_is_one_line(pair: Pair) -> None:
     pair.configure(endpoint, 'endpoint = "http://127.0.0.1:1"')
     for words in (
         *(["list"], ["show", row.id], ["verify"], ["rebuild"], ["keys", "list"]),
+        *(["hold", row.id, *HOLD, *BY], ["delete", row.id, *BY, "--reason", "asked", "--yes"]),
         ["export", row.id, *USE, *pair.key(), "--out", pair.folder / "copy.flac"],
-        ["hold", row.id, *HOLD, *BY],
-        ["delete", row.id, *BY, "--reason", "asked", "--yes"],
     ):
         assert "the object store does not answer" in pair.b.fails(1, *words)
     assert "Nothing is on hold" in done(pair.b, "holds")
-    stamped = json.loads(done(pair.b, "stamp", "--json"))["stamp"]
-    assert json.loads(done(pair.a, "stamp", "--list", "--json")) == [stamped]
+    stamped = told(pair.b, "stamp")["stamp"]
+    assert told(pair.a, "stamp", "--list") == [stamped]

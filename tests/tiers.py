@@ -21,6 +21,8 @@ FULL = (
     "web/test_offices_accessible.py",
     "web/test_package_in_browser.py",
     "web/test_passkeys_in_browser.py",
+    # as long as a lease is, twice
+    "test_among_hosts.py::test_nobody_is_lost_to_the_first_who_reaches_a_database_that_was_away",
     # what other libraries play: an issuer of logins, and whatever the document of the interface allows
     "web/test_api_fuzz.py",
     "web/test_oidc.py",

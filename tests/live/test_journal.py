@@ -17,7 +17,7 @@ from tests.live.test_metrics import figures
 from tests.peers.agent import RunningAgent
 from tests.peers.process import free_ports
 from tests.postgres import Server, primary
-from tests.test_among_hosts import until
+from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -54,7 +54,7 @@ def kept(ours: RunningAgent, count: int) -> tuple[list[Receipt], list[Recording]
         closed = sum(row.status is Status.CLOSED for row in recordings)
         return min(closed, sum(receipt.outcome is not None for receipt in receipts)) >= count
 
-    until(enough)
+    wait_for(enough)
     return found[0]
 
 
@@ -66,7 +66,7 @@ def test_a_call_is_in_the_shared_database_and_not_in_the_journal(
     assert receipt.id == recording.id and "-ha-" in receipt.id
     assert (receipt.outcome, receipt.decision) == ("connected", "allowed")
     with journal_of(load(ours.config)) as journal:
-        until(
+        wait_for(
             lambda: journal.receipts() == [] and journal.recordings() == []
         )  # it lets go of what was shipped
     (host,) = json.loads(ours.cli("hosts", "--json"))
