@@ -12,11 +12,8 @@ FULL = (
     # several hosts, real calls and browsers: of each kind of these QUICK has one
     *("live/", "cluster/", "attack/"),
     "web/test_accessible.py",
-    "web/test_chunks_in_the_page.py",
     "web/test_first_login.py",
     "web/test_listening.py",
-    "web/test_listening_controls.py",
-    "web/test_listening_long.py",
     "web/test_now_live.py",
     "web/test_offices_accessible.py",
     "web/test_package_in_browser.py",
@@ -59,7 +56,7 @@ QUICK = (
     "live/test_edge.py::test_a_stranger_gets_no_answer_whatever_is_asked",
     "live/test_workers.py::test_five_calls_at_once_are_bridged_and_recorded",
     "live/test_web.py::test_from_a_one_time_code_to_what_was_said",  # Chromium
-    "web/test_listening.py::test_what_is_heard_is_what_was_said",
+    "web/test_listening.py::test_what_is_heard_is_what_was_said[sealed]",
 )
 
 full = False

@@ -16,7 +16,7 @@ from tests.peers.process import Child
 from tests.sealing import PASSPHRASE
 from tests.web.browser import chromium, driver, heard, needs_chromium, sounding
 from tests.web.delivered import CODE, Service, begin, choose_key, log_in, open_key, posted
-from tests.web.hearing import at_the_end, noise, play, seek
+from tests.web.listening import at_the_end, noise, play, seek
 from tests.web.logging_in import PASSWORD, Owner
 from tests.web.searching import (
     Needles,

@@ -32,7 +32,7 @@ from tests.peers.process import free_ports
 from tests.sealing import PASSPHRASE, QUICK
 from tests.web.browser import BY_TRACK, chromium, driver, heard, needs_chromium, somebody
 from tests.web.delivered import Service, log_in
-from tests.web.hearing import at_the_end, noise, play
+from tests.web.listening import at_the_end, noise, play
 from tests.web.logging_in import Owner, enrolled, field_of
 from tests.web.served import READY, certificate
 

@@ -1,54 +1,45 @@
-"""A page with the player alone, over an office's recordings; uses and sound are those of the real page."""
+"""Somebody listens at the page of a recording: noise is sealed, a key opened, and on the way to the browser
+a test breaks things.
+"""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Page, expect
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retention.records import Access, Recording
-from retention.vault import PublicKey, encode
+from retention.vault import encode, read_public
 from sipagent.config.load import load
-from sipagent.languages.spoken import answering
-from sipagent.web import templating
 from sipagent.web.app import create_app
-from sipagent.web.pages.recording import listening_to
 from sipagent.web.rights import Role
-from sipagent.web.site import Person, Site, language_of
-from tests.office import Office
+from sipagent.web.site import Person, Site
+from tests.office import RATE, Office
+from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
 from tests.web.browser import capturing
 from tests.web.serving import serving
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; worker-src 'self'"
-)
-_PAGE = """{% extends "base.html" %}
-{% block title %}{{ listening.id }}{% endblock %}
-{% block head %}<link rel="stylesheet" href="/static/player.css">
-<script type="module" src="/static/player.js"></script>{% endblock %}
-{% block main %}<h1>{{ listening.id }}</h1>{% include "player.html" %}
-{% for id in others %}<p><a href="/player/{{ id }}">{{ id }}</a></p>{% endfor %}
-<form action="/player/{{ listening.id }}"><label for="q">q</label>
-<input id="q" name="q"><button>go</button></form>
-<form method="post" action="/player/{{ listening.id }}"><input type="hidden" name="csrf" value="{{ csrf }}">
-<button>send</button></form>
-{% endblock %}"""
 _USES = re.compile(r"/api/v1/recordings/[^/]+/uses")
 _SOUND = re.compile(_USES.pattern + r"/\d+/sound")
 
 Altering = Callable[[bytes], bytes]
+Sound = NDArray[np.int16]
 
 
 @dataclass
 class Listener:
-    """Who listens, at the page of an office. What is set here breaks things on the way to the browser."""
+    """Who listens. What is set here breaks things on the way to the browser."""
 
     office: Office
     site: Site
@@ -57,14 +48,10 @@ class Listener:
     refuse: HTTPStatus | None = None  # what sound is answered with
     alter: Altering | None = None  # what is sent of sound
     alter_key: Altering | None = None
-
-    def __post_init__(self) -> None:
-        self.spans: list[str] = []  # that were asked for
-        self.sent: list[bytes] = []  # bodies of forms
+    spans: list[str] = field(default_factory=list)  # that were asked for
 
     def url(self, recording: Recording) -> str:
-        """The page of a recording."""
-        return f"{self.address}/player/{recording.id}"
+        return f"{self.address}/recordings/{recording.id}"
 
     @property
     def uses(self) -> list[Access]:
@@ -72,48 +59,22 @@ class Listener:
         return [use for use in self.site.store.accesses() if use.outcome == "done"]
 
     def app(self) -> ASGIApp:
-        """The real page, with the player's in front, and the policy that all pages have."""
+        """The real page, but for what is broken."""
         real = create_app(self.site)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            path = scope["path"]
-            request = Request(scope, receive)
-            if path.startswith("/player/"):
-                request.scope["app"] = real
-                await (await self._page(request, path.rpartition("/")[2]))(scope, receive, send)
-            elif _SOUND.fullmatch(path):
-                self.spans.append(request.url.query)
-                refused = self._refused()
-                await (refused or _altered(real, self.alter))(scope, receive, send)
-            elif _USES.fullmatch(path):
-                await _altered(real, self.alter_key and self._use)(scope, receive, send)
-            else:
-                await real(scope, receive, send)
+            app: ASGIApp = real
+            if _SOUND.fullmatch(scope["path"]):
+                self.spans.append(Request(scope).url.query)
+                app = _altered(real, self.alter) if self.alter else real
+                if self.refuse is not None:
+                    told = {"title": "", "status": int(self.refuse), "detail": "as the test wants it"}
+                    app = JSONResponse(told, int(self.refuse), media_type="application/problem+json")
+            elif _USES.fullmatch(scope["path"]) and self.alter_key:
+                app = _altered(real, self._use)
+            await app(scope, receive, send)
 
-        return _policy(answer)
-
-    async def _page(self, request: Request, id: str) -> Response:
-        if request.method == "POST":
-            self.sent.append(await request.body())
-            return RedirectResponse(f"/player/{id}?sent", HTTPStatus.SEE_OTHER)
-        with answering(language_of(request)):
-            listening = listening_to(self.site.store.recording(id), self.person, self.site)
-            others = [row.id for row in self.site.store.recordings() if row.id != id]
-            told: dict[str, Any] = {
-                "csrf": self.person.csrf,
-                "language": language_of(request),
-                "service": "Test",
-            }
-            told |= {"person": None, "told": None, "path": request.url.path, "pending": 0}
-            template = templating._environment().from_string(_PAGE)
-            text = template.render(listening=listening, others=others, **told)
-        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
-
-    def _refused(self) -> Response | None:
-        if self.refuse is None:
-            return None
-        told = {"title": "", "status": int(self.refuse), "detail": "as the test wants it"}
-        return JSONResponse(told, int(self.refuse), media_type="application/problem+json")
+        return answer
 
     def _use(self, content: bytes) -> bytes:
         told = json.loads(content)
@@ -122,10 +83,8 @@ class Listener:
         return json.dumps(told).encode()
 
 
-def _altered(app: ASGIApp, alter: Altering | None) -> ASGIApp:
+def _altered(app: ASGIApp, alter: Altering) -> ASGIApp:
     """The app, with what it answers changed, all at once."""
-    if alter is None:
-        return app
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         begun: list[Message] = []
@@ -146,28 +105,16 @@ def _altered(app: ASGIApp, alter: Altering | None) -> ASGIApp:
     return answer
 
 
-def _policy(app: ASGIApp) -> ASGIApp:
-    async def with_policy(scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = message.setdefault("headers", [])
-                if not any(name.lower() == b"content-security-policy" for name, _ in headers):
-                    headers.append((b"content-security-policy", POLICY.encode()))
-            await send(message)
-
-        await app(scope, receive, told)
-
-    return with_policy
-
-
 @contextmanager
-def listening(office: Office, key: PublicKey | None) -> Iterator[Listener]:
-    """A server on a port of its own, until the end."""
+def listening(office: Office, key: str | None = "claire") -> Iterator[Listener]:
+    """A server on a port of its own, until the end; `key`: of which pair the listener has the public one."""
 
     def identify(request: Request) -> Person:
         return person
 
-    person = Person(name="claire", roles=frozenset([Role.LISTENER]), via="web", key=key, csrf="csrf-claire")
+    public = None if key is None else read_public(office.folder / "keys" / f"{key}.pub")
+    roles = frozenset([Role.LISTENER])
+    person = Person(name="claire", roles=roles, via="web", key=public, csrf="csrf-claire")
     site = Site(config=load(office.folder / "config.toml"), identify=identify)
     listener = Listener(office, site, person)
     try:
@@ -175,3 +122,45 @@ def listening(office: Office, key: PublicKey | None) -> Iterator[Listener]:
             yield listener
     finally:
         site.store.close()
+
+
+def make_listening_office(folder: Path, capture: pytest.CaptureFixture[str]) -> Office:
+    """Two pairs of keys: claire's has a passphrase, paul's has none."""
+    office = make_sealed_office(folder, capture)
+    make_pair(office, "claire", PASSPHRASE)
+    make_pair(office, "paul")
+    name_recipients(office, "claire", "paul")
+    return office
+
+
+def noise(seconds: float, seed: int = 1) -> Sound:
+    """Sound that is like no other: (n, 2) int16, never silent."""
+    random, shape = np.random.default_rng(seed), (int(seconds * RATE), 2)
+    return np.asarray(random.integers(1, 9000, shape) * random.choice((-1, 1), shape), dtype=np.int16)
+
+
+def call(office: Office, sound: Sound, **changes: Any) -> Recording:
+    """A recording sealed to both."""
+    fields: dict[str, Any] = {"duration_s": len(sound) / RATE, "sample_rate": RATE, "pauses": ()} | changes
+    return sealed_call(office, ("claire", "paul"), sound, **fields)
+
+
+def open_key(page: Page, office: Office, name: str = "claire", passphrase: str = PASSPHRASE) -> None:
+    page.set_input_files("#key-file", office.folder / "keys" / f"{name}.key")
+    page.fill("#passphrase", passphrase)
+
+
+def play(page: Page, purpose: str = "quality") -> None:
+    page.select_option("#purpose", purpose)
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Pause")
+
+
+def at_the_end(page: Page) -> None:
+    expect(page.locator("#listen-state")).to_contain_text("The end", timeout=30_000)
+
+
+def seek(page: Page, second: int) -> None:
+    """Choose the position, also where the player is going just now."""
+    chosen = "(range, second) => { range.value = second; range.dispatchEvent(new Event('input')); }"
+    page.locator("#position").evaluate(chosen, second)

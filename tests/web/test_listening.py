@@ -1,24 +1,43 @@
 """A person listens in a real browser: what is heard is what was said, and nothing else is."""
 
 import json
+import time
 import unicodedata
+import zipfile
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect
 
-from retention.records import Pause
+from media.recording.chunks import ChunkNote, Coding, Kind, PartWriter, Sealer, create_part, read_part
+from retention.records import Pause, Recording
 from retention.vault import read_public
 from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE
-from tests.web.browser import heard, needs_chromium, sounding
-from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play, seek
-from tests.web.listening import Listener, listening
+from tests.web.browser import Unwatched, delay_s, heard, needs_chromium, somebody, sounding, until
+from tests.web.listening import (
+    Listener,
+    Sound,
+    at_the_end,
+    call,
+    listening,
+    make_listening_office,
+    noise,
+    open_key,
+    play,
+    seek,
+)
 
 pytestmark = needs_chromium
 
@@ -30,64 +49,129 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 @pytest.fixture
 def claire(office: Office) -> Iterator[Listener]:
-    with listening(office, read_public(office.folder / "keys" / "claire.pub")) as listener:
+    with listening(office) as listener:
         yield listener
 
 
-def test_what_is_heard_is_what_was_said(claire: Listener, office: Office, person: BrowserContext) -> None:
-    sound = noise(3.3)
+def opened(claire: Listener, person: BrowserContext, what: Sound | Recording) -> Page:
+    """A page with key and purpose, and nothing played yet."""
     page = person.new_page()
-    page.goto(claire.url(call(office, sound)))
-    open_key(page, office)
+    page.goto(claire.url(what if isinstance(what, Recording) else call(claire.office, what)))
+    if page.locator("#key-file").count():
+        open_key(page, claire.office)
+    page.select_option("#purpose", "quality")
+    return page
+
+
+def paused(claire: Listener, person: BrowserContext, sound: Sound) -> Page:
+    """A page that has played a little, and waits."""
+    page = opened(claire, person, sound)
+    play(page)
+    page.click("#play")
+    expect(page.locator("#play")).to_have_text("Play")
+    return page
+
+
+def goes_on(page: Page, second: str) -> Sound:
+    """What is heard from there to the end."""
+    page.locator("#position").fill(second)
+    page.evaluate("window.captured.length = 0")
+    page.click("#play")
+    at_the_end(page)
+    return sounding(heard(page))
+
+
+def fails(page: Page, said: str) -> None:
+    expect(page.locator("#listen-fault")).to_contain_text(said)
+
+
+# --- what is heard ---
+
+
+@pytest.mark.parametrize("kind", ["sealed", "16 kHz", "clear"])
+def test_what_is_heard_is_what_was_said(
+    claire: Listener, office: Office, person: BrowserContext, kind: str
+) -> None:
+    sound = noise(2.7)
+    if kind == "clear":
+        row = office.call(sound=sound, duration_s=2.7, sample_rate=RATE, pauses=())
+    else:
+        rate = 16_000 if kind == "16 kHz" else RATE
+        row = call(office, sound, rate=rate, sample_rate=rate, duration_s=len(sound) / rate)
+    page = opened(claire, person, row)
+    assert page.locator("#key").count() == (kind != "clear")
     play(page)
     at_the_end(page)
     assert np.array_equal(sounding(heard(page)), sound)
 
 
-def test_sound_at_16_khz_comes_out_as_it_is(claire: Listener, office: Office, person: BrowserContext) -> None:
-    sound, page = noise(2), person.new_page()
-    row = call(office, sound, rate=16_000, sample_rate=16_000, duration_s=len(sound) / 16_000)
-    page.goto(claire.url(row))
-    open_key(page, office)
-    play(page)
-    at_the_end(page)
-    assert np.array_equal(sounding(heard(page)), sound)
-
-
-def test_a_key_without_a_passphrase_opens_and_is_never_kept(office: Office, person: BrowserContext) -> None:
-    sound = noise(1.5)
-    with listening(office, read_public(office.folder / "keys" / "paul.pub")) as paul:
-        page = person.new_page()
-        page.goto(paul.url(call(office, sound)))
-        open_key(page, office, "paul", "")
-        page.check("#key-keep")
-        page.click("#key-open")
-        expect(page.locator("#listen-fault")).to_contain_text("no passphrase")
-        page.uncheck("#key-keep")
-        play(page)
-        at_the_end(page)
-        assert np.array_equal(sounding(heard(page)), sound)
-
-
-def test_what_is_in_clear_plays_too(claire: Listener, office: Office, person: BrowserContext) -> None:
-    sound, page = noise(2.7), person.new_page()
-    page.goto(claire.url(office.call(sound=sound, duration_s=2.7, sample_rate=RATE, pauses=())))
-    assert page.locator("#key").count() == 0
-    play(page)
-    at_the_end(page)
-    assert np.array_equal(sounding(heard(page)), sound)
-
-
-def test_without_a_purpose_nothing_is_asked_for(
+def test_what_is_damaged_or_missing_is_silence_and_is_said(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
-    page = person.new_page()
-    page.goto(claire.url(call(office, noise(1))))
-    open_key(page, office)
+    """Of the second chunk: what follows in its stream can't be opened either, until a new one begins."""
+    sound = noise(12)
+
+    def alter(content: bytes) -> bytes:
+        at = 40_000 if len(content) > 300_000 else len(content) - 60  # not in the second stream
+        return content[:at] + bytes(byte ^ 1 for byte in content[at : at + 1]) + content[at + 1 :]
+
+    claire.alter = alter
+    pauses = (Pause(from_s=1, to_s=2.5),)
+    page = opened(claire, person, call(office, sound, pauses=pauses, incomplete=True))
+    play(page)
+    told = page.locator("#told-gaps")
+    expect(told).to_contain_text("incomplete")
+    expect(told.locator("li").first).to_have_text("0:01 to 0:02")
+    at_the_end(page)
+    for text in ("Missing or damaged", "0:01 to 0:10"):
+        expect(told).to_contain_text(text)
+    expected = sound.copy()
+    expected[RATE : 10 * RATE] = 0
+    assert np.array_equal(sounding(heard(page)), expected)
+    claire.alter = lambda content: content[:-60]
+    page = opened(claire, person, noise(3))
+    play(page)
+    at_the_end(page)
+    expect(page.locator("#told-gaps")).to_contain_text("The end of the recording is missing.")
+    assert np.array_equal(sounding(heard(page)), noise(3))
+
+
+CUT = """let cuts = %d; const whole = Response.prototype.arrayBuffer; Response.prototype.arrayBuffer =
+function () { return cuts-- > 0 ? Promise.reject(new TypeError("cut")) : whole.call(this); };"""
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_an_answer_that_was_cut_short_is_asked_for_again(
+    claire: Listener, person: BrowserContext, times: int
+) -> None:
+    person.add_init_script(CUT % times)
+    page = opened(claire, person, noise(5))
+    page.click("#play")
+    if times > 1:
+        fails(page, "does not answer")
+        return
+    at_the_end(page)
+    assert np.array_equal(sounding(heard(page)), noise(5))
+
+
+# --- what is refused ---
+
+
+def test_without_a_purpose_or_after_its_time_no_sound_is_sent(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    page = opened(claire, person, noise(1))
+    page.select_option("#purpose", "")
     page.evaluate("document.getElementById('purpose').required = false")  # the browser's own check
     page.click("#play")
     expect(page.locator("#listen-fault")).to_have_text("Choose a purpose first.")
-    assert claire.uses == [] and claire.spans == []
+    assert claire.uses == []
+    page = opened(claire, person, call(office, noise(1), ago=timedelta(days=400)))
+    page.click("#play")
+    fails(page, "it has expired")
+    (refused,) = claire.site.store.accesses()
+    assert (refused.outcome, refused.login, refused.via) == ("refused", "claire", "web")
+    assert claire.spans == []
 
 
 @pytest.mark.parametrize(
@@ -107,31 +191,17 @@ def test_what_opens_nothing_is_told_before_a_use_is_asked_for(
     claire: Listener, office: Office, person: BrowserContext, *, file: str, passphrase: str, said: str
 ) -> None:
     keys = office.folder / "keys"
-    unprotected = json.loads((keys / "paul.key").read_text())
-    sealed = json.loads((keys / "claire.key").read_text())
+    unprotected, sealed = (json.loads((keys / f"{name}.key").read_text()) for name in ("paul", "claire"))
     (keys / "long.key").write_text(" " * 70_000)
     (keys / "greedy.key").write_text(json.dumps(sealed | {"kdf": sealed["kdf"] | {"memlimit": 1 << 31}}))
     (keys / "other.key").write_text(json.dumps(unprotected | {"version": "sipagent-identity-2"}))
     (keys / "mixed.key").write_text(json.dumps(unprotected | {"public": sealed["public"]}))
-    page = person.new_page()
-    page.goto(claire.url(call(office, noise(1))))
+    page = opened(claire, person, noise(1))
     page.set_input_files("#key-file", keys / file)
     page.fill("#passphrase", passphrase)
-    page.select_option("#purpose", "quality")
     page.click("#play")
-    expect(page.locator("#listen-fault")).to_contain_text(said)
+    fails(page, said)
     assert claire.uses == []
-
-
-def test_a_passphrase_counts_however_it_is_composed(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    page = person.new_page()
-    page.goto(claire.url(call(office, noise(1))))
-    open_key(page, office, passphrase=unicodedata.normalize("NFD", PASSPHRASE))
-    page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    assert page.input_value("#passphrase") == ""
 
 
 def test_a_sealed_key_of_something_else_opens_nothing(
@@ -140,175 +210,92 @@ def test_a_sealed_key_of_something_else_opens_nothing(
     first, second = call(office, noise(1)), call(office, noise(1, 2))
     vault, key = claire.site.archive.vault, claire.person.key
     assert key is not None
-    for given, said in (
+    for box, said in (
         (vault.box(second.id, key), "was sealed for something else"),
         (vault.box(first.id, read_public(office.folder / "keys" / "paul.pub")), "is not sealed to your key"),
     ):
-        claire.alter_key = lambda box, given=given: given
-        page = person.new_page()
-        page.goto(claire.url(first))
-        open_key(page, office)
-        page.select_option("#purpose", "quality")
+        claire.alter_key = lambda _, box=box: box
+        page = opened(claire, person, first)
         page.click("#play")
-        expect(page.locator("#listen-fault")).to_contain_text(said)
+        fails(page, said)
     assert claire.spans == []
-
-
-def test_an_altered_byte_is_silence_and_is_said(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    """Of the second chunk: what follows in its stream can't be opened either, until a new one begins."""
-    sound = noise(12)
-
-    def alter(content: bytes) -> bytes:
-        at = 40_000 if len(content) > 300_000 else len(content)  # not in the second stream
-        return content[:at] + bytes(byte ^ 1 for byte in content[at : at + 1]) + content[at + 1 :]
-
-    claire.alter = alter
-    row, page = call(office, sound), person.new_page()
-    page.goto(claire.url(row))
-    open_key(page, office)
-    play(page)
-    at_the_end(page)
-    expect(page.locator("#told-gaps")).to_contain_text("Missing or damaged")
-    expect(page.locator("#told-gaps")).to_contain_text("0:01 to 0:10")
-    expected = sound.copy()
-    expected[RATE : 10 * RATE] = 0
-    assert np.array_equal(sounding(heard(page)), expected)
-
-
-def test_an_end_that_is_missing_is_said(claire: Listener, office: Office, person: BrowserContext) -> None:
-    sound, page = noise(3), person.new_page()
-    claire.alter = lambda content: content[:-60]
-    page.goto(claire.url(call(office, sound)))
-    open_key(page, office)
-    play(page)
-    at_the_end(page)
-    expect(page.locator("#told-gaps")).to_contain_text("The end of the recording is missing.")
-    assert np.array_equal(sounding(heard(page)), sound)
-
-
-def test_pauses_and_what_is_incomplete_are_said(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    page = person.new_page()
-    pauses = (Pause(from_s=1, to_s=2.5),)
-    page.goto(claire.url(call(office, noise(4), pauses=pauses, incomplete=True)))
-    open_key(page, office)
-    play(page)
-    told = page.locator("#told-gaps")
-    expect(told).to_contain_text("incomplete")
-    expect(told.locator("li")).to_have_text("0:01 to 0:02")
 
 
 @pytest.mark.parametrize(
     ("status", "said", "open"),
     [
-        (HTTPStatus.GONE, "removed meanwhile", True),
+        (None, "removed meanwhile", True),  # by a purge
         (HTTPStatus.UNAUTHORIZED, "session has ended", False),
         (HTTPStatus.FORBIDDEN, "as the test wants it", True),
     ],
 )
 def test_what_ends_meanwhile_ends_clearly(
-    claire: Listener, office: Office, person: BrowserContext, *, status: HTTPStatus, said: str, open: bool
+    claire: Listener,
+    office: Office,
+    person: BrowserContext,
+    status: HTTPStatus | None,
+    said: str,
+    *,
+    open: bool,
 ) -> None:
-    page = person.new_page()
-    page.goto(claire.url(call(office, noise(45))))
-    open_key(page, office)
+    row = call(office, noise(45))
+    page = opened(claire, person, row)
     play(page)
     expect(page.locator("#waveform-caller")).to_be_visible()
     claire.refuse = status
+    if status is None:
+        remove(office.archive, row.id, datetime.now(UTC))
     seek(page, 35)
-    expect(page.locator("#listen-fault")).to_contain_text(said)
+    fails(page, said)
     expect(page.locator("#key-opened")).to_be_visible(visible=open)
     if status != HTTPStatus.FORBIDDEN:
         expect(page.locator("#listening")).to_be_hidden()
 
 
-def test_a_purge_ends_what_is_listened_to(claire: Listener, office: Office, person: BrowserContext) -> None:
-    row, page = call(office, noise(45)), person.new_page()
-    page.goto(claire.url(row))
-    open_key(page, office)
-    play(page)
-    remove(office.archive, row.id, datetime.now(UTC))
-    seek(page, 35)
-    expect(page.locator("#listen-fault")).to_contain_text("removed meanwhile")
+# --- the key ---
 
 
-CUT = """let cuts = %d; const whole = Response.prototype.arrayBuffer; Response.prototype.arrayBuffer =
-function () { return cuts-- > 0 ? Promise.reject(new TypeError("cut")) : whole.call(this); };"""
-
-
-def where_answers_are_cut(times: int, claire: Listener, office: Office, person: BrowserContext) -> Page:
-    """Before a recording of `noise(5)`, with the key open; so many answers end too soon."""
-    page = person.new_page()
-    page.add_init_script(CUT % times)
-    page.goto(claire.url(call(office, noise(5))))
-    open_key(page, office)
-    return page
-
-
-def test_an_answer_that_was_cut_short_is_asked_for_again(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    page = where_answers_are_cut(1, claire, office, person)
-    play(page)
-    at_the_end(page)
-    assert np.array_equal(sounding(heard(page)), noise(5))
-
-
-def test_one_that_is_cut_short_again_and_again_is_told_of(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    page = where_answers_are_cut(99, claire, office, person)
-    page.select_option("#purpose", "quality")
-    page.click("#play")
-    expect(page.locator("#listen-fault")).to_contain_text("does not answer")
-
-
-def test_a_refused_use_says_why(claire: Listener, office: Office, person: BrowserContext) -> None:
-    row = call(office, noise(1), ago=timedelta(days=400))
-    page = person.new_page()
-    page.goto(claire.url(row))
-    open_key(page, office)
-    page.select_option("#purpose", "quality")
-    page.click("#play")
-    expect(page.locator("#listen-fault")).to_contain_text("it has expired")
-    assert claire.spans == []
-    (refused,) = claire.site.store.accesses()
-    assert (refused.outcome, refused.login, refused.via) == ("refused", "claire", "web")
+def test_a_key_without_a_passphrase_opens_and_is_never_kept(office: Office, person: BrowserContext) -> None:
+    with listening(office, "paul") as paul:
+        page = opened(paul, person, noise(1.5))
+        open_key(page, office, "paul", "")
+        page.check("#key-keep")
+        page.click("#key-open")
+        fails(page, "no passphrase")
+        page.uncheck("#key-keep")
+        play(page)
+        at_the_end(page)
+        assert np.array_equal(sounding(heard(page)), noise(1.5))
 
 
 def test_two_tabs_have_a_key_each(claire: Listener, office: Office, person: BrowserContext) -> None:
-    row, pages = call(office, noise(5)), [person.new_page(), person.new_page()]
-    for page in pages:
-        page.goto(claire.url(row))
-    open_key(pages[0], office)
-    play(pages[0])
-    expect(pages[1].locator("#key-closed")).to_be_visible()
-    open_key(pages[1], office)
-    play(pages[1])
-    pages[0].click("#key-close")
-    expect(pages[0].locator("#listening")).to_be_hidden()
-    at_the_end(pages[1])
-    assert np.array_equal(sounding(heard(pages[1])), noise(5))
+    row = call(office, noise(5))
+    first, second = opened(claire, person, row), opened(claire, person, row)
+    play(first)
+    expect(second.locator("#key-closed")).to_be_visible()
+    play(second)
+    first.click("#key-close")
+    expect(first.locator("#listening")).to_be_hidden()
+    at_the_end(second)
+    assert np.array_equal(sounding(heard(second)), noise(5))
 
 
 def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
-    row, page = call(office, noise(1)), person.new_page()
-    page.goto(claire.url(row))
-    open_key(page, office)
+    page = opened(claire, person, noise(1))
+    name, kept = page.locator("#key-name"), page.locator("#key-kept")
+    open_key(page, office, passphrase=unicodedata.normalize("NFD", PASSPHRASE))
     page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
+    expect(name).to_have_text("claire")
+    assert page.input_value("#passphrase") == ""
     page.reload()
     expect(page.locator("#key-closed")).to_be_visible()
-    expect(page.locator("#key-kept")).to_be_hidden()
+    expect(kept).to_be_hidden()
     open_key(page, office)
     page.check("#key-keep")
     page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
+    expect(name).to_have_text("claire")
     page.reload()
     expect(page.locator("#key-kept-name")).to_have_text("claire")
     page.fill("#passphrase", PASSPHRASE)
@@ -316,16 +303,9 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     at_the_end(page)
     page.click("#key-close")
     page.click("#key-forget")
-    expect(page.locator("#key-kept")).to_be_hidden()
+    expect(kept).to_be_hidden()
     page.reload()
-    expect(page.locator("#key-kept")).to_be_hidden()
-
-
-def test_a_browser_that_keeps_nothing_says_so(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    row, page = call(office, noise(1)), person.new_page()
-    page.goto(claire.url(row))
+    expect(kept).to_be_hidden()
     blocked = page.evaluate(
         """async () => {
             const { keep, kept } = await import("/static/kept.js");
@@ -333,68 +313,37 @@ def test_a_browser_that_keeps_nothing_says_so(
             return [await kept(), await keep(new Uint8Array(1)).catch(({ code }) => code)];
         }"""
     )
-    assert blocked == [None, "key_not_kept"]
+    assert blocked == [None, "key_not_kept"]  # a browser that keeps nothing says so
 
 
-def test_the_key_goes_with_its_person_from_one_recording_to_the_next(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    first, second = call(office, noise(1)), call(office, noise(1.5, 2))
-    page = person.new_page()
-    page.goto(claire.url(first))
-    open_key(page, office)
-    page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    page.click(f"text={second.id}")
-    expect(page.locator("h1")).to_have_text(second.id)
-    expect(page.locator("main")).to_be_focused()
-    assert page.url == claire.url(second) and second.id in page.title()
-    expect(page.locator("#key-name")).to_have_text("claire")
-    play(page)
-    at_the_end(page)
-    assert np.array_equal(sounding(heard(page)), noise(1.5, 2))
-    page.go_back()
-    expect(page.locator("h1")).to_have_text(first.id)
-    expect(page.locator("#key-name")).to_have_text("claire")
-    page.fill("#q", "x")
-    page.click("text=go")
-    page.wait_for_url("**?q=x")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    page.click("text=send")
-    page.wait_for_url("**?sent")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    assert claire.sent == [b"csrf=csrf-claire"]
-    page.click("#key-close")
-    page.click(f"text={second.id}")
-    expect(page.locator("h1")).to_have_text(second.id)
-    expect(page.locator("#key-closed")).to_be_visible()
-
-
-def test_the_key_stays_open_through_the_real_pages(
+def test_the_key_stays_open_from_page_to_page(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
     """The list, another recording, the calls of the moment, and back; not through a login."""
     first, second = call(office, noise(1)), call(office, noise(1.5, 2), ago=timedelta(hours=2))
-    page = person.new_page()
-    page.goto(f"{claire.address}/recordings/{first.id}")
-    open_key(page, office)
+    page = opened(claire, person, first)
+    name = page.locator("#key-name")
     page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
+    expect(name).to_have_text("claire")
     page.click("nav >> text=Recordings")
     page.wait_for_url("**/recordings")
     expect(page.locator("nav [aria-current]")).to_have_text("Recordings")
     page.click(f"main a[href='/recordings/{second.id}']")
     page.wait_for_url(f"**/recordings/{second.id}")
-    expect(page.locator("#key-name")).to_have_text("claire")
+    expect(page.locator("main")).to_be_focused()
+    expect(name).to_have_text("claire")
     play(page)
     at_the_end(page)
     assert np.array_equal(sounding(heard(page)), noise(1.5, 2))
     page.click("nav >> text=Now")
     expect(page.locator("#calls-table, #in-all").first).to_be_attached()
     page.go_back()
-    expect(page.locator("#key-name")).to_have_text("claire")
+    expect(name).to_have_text("claire")
+    page.click("#key-close")
     page.go_back()
     page.wait_for_url("**/recordings")
+    page.click(f"main a[href='/recordings/{first.id}']")
+    expect(page.locator("#key-closed")).to_be_visible()
     (use,) = claire.uses
     assert (use.recording_id, use.purpose, use.by) == (second.id, "quality", "claire")
 
@@ -403,9 +352,8 @@ def test_who_is_faster_than_a_script_breaks_nothing(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
     """Back before the script of the page between has come: it finds its page first."""
-    row, page, held = call(office, noise(1)), person.new_page(), list[Route]()
-    page.goto(f"{claire.address}/recordings/{row.id}")
-    open_key(page, office)
+    row, held = call(office, noise(1)), list[Route]()
+    page = opened(claire, person, row)
     page.click("#key-open")
     expect(page.locator("#key-name")).to_have_text("claire")
     person.route("**/static/now.js*", lambda route: held.append(route))  # noqa: PLW0108  # playwright marks it
@@ -422,3 +370,282 @@ def test_who_is_faster_than_a_script_breaks_nothing(
     page.evaluate(f"{drawn}.then(() => {drawn})")
     expect(page.locator("#key-name")).to_have_text("claire")
     expect(page.locator("nav [aria-current]")).to_have_text("Recordings")
+
+
+# --- what a person does meanwhile ---
+
+
+def test_position_side_and_silence(claire: Listener, person: BrowserContext) -> None:
+    sound = noise(25)
+    page = paused(claire, person, sound)
+    assert np.array_equal(goes_on(page, "23"), sound[23 * RATE :])
+    box = page.locator("#waveform-operator").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.92, box["y"] + box["height"] / 2)
+    expect(page.locator("#time-now")).to_have_text("0:23")
+    assert "0:23 of 0:25" in str(page.locator("#position").get_attribute("aria-valuetext"))
+    page.click("#mute-caller")
+    taken = goes_on(page, "23")
+    assert not taken[:, 0].any() and np.array_equal(taken[:, 1], sound[23 * RATE :, 1])
+    quiet = np.zeros((6 * RATE, 2), np.int16)
+    page = paused(claire, person, np.concatenate([noise(1), quiet, noise(1, 2)]))
+    page.click("#skip")
+    taken = goes_on(page, "0")
+    assert len(taken) < 2.6 * RATE
+    assert np.array_equal(taken[:RATE], noise(1)) and np.array_equal(taken[-RATE:], noise(1, 2))
+
+
+@pytest.mark.parametrize("speed", ["0.5", "2"])
+def test_another_speed_keeps_the_voice(claire: Listener, person: BrowserContext, speed: str) -> None:
+    one = np.sin(2 * np.pi * 440 * np.arange(4 * RATE) / RATE) * 8000
+    page = paused(claire, person, np.stack([one, one], axis=1).astype(np.int16))
+    page.select_option("#speed", speed)
+    taken = goes_on(page, "1")
+    assert len(taken) == pytest.approx(3 * RATE / float(speed), rel=0.03)
+    strongest = np.argmax(np.abs(np.fft.rfft(taken[:, 0])))
+    assert float(strongest * RATE / len(taken)) == pytest.approx(440, abs=4)
+    assert np.abs(taken).max() < 8400  # nothing is laid over itself louder than it is
+
+
+def test_everything_can_be_done_by_keyboard(claire: Listener, person: BrowserContext) -> None:
+    page = opened(claire, person, noise(50))
+    page.focus("#play")
+    for said in ("Pause", "Play"):
+        page.keyboard.press("Space")
+        expect(page.locator("#play")).to_have_text(said)
+    page.focus("#position")
+    page.locator("#position").fill("2")
+    now = page.locator("#time-now")
+    for key, then in (("ArrowRight", "0:07"), ("Shift+ArrowRight", "0:37"), ("ArrowLeft", "0:32")):
+        page.keyboard.press(key)
+        expect(now).to_have_text(then)
+    for key, speed in (("+", "1.25"), ("+", "1.5"), ("-", "1.25")):
+        page.keyboard.press(key)
+        expect(page.locator("#speed")).to_have_value(speed)
+    for caller, operator in (("true", "false"), ("false", "true"), ("false", "false")):
+        page.keyboard.press("m")
+        expect(page.locator("#mute-caller")).to_have_attribute("aria-pressed", caller)
+        expect(page.locator("#mute-operator")).to_have_attribute("aria-pressed", operator)
+    page.keyboard.press("s")
+    expect(page.locator("#skip")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Space")
+    expect(page.locator("#play")).to_have_text("Pause")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")
+    expect(page.locator("#play")).to_have_text("Play")
+    page.keyboard.press("s")  # a letter counts in the player alone
+    expect(page.locator("#skip")).to_have_attribute("aria-pressed", "true")
+    page.focus("#reference")
+    page.keyboard.type("m s+-")
+    assert page.input_value("#reference") == "m s+-"
+
+
+def test_what_is_drawn_is_what_is_there(claire: Listener, person: BrowserContext) -> None:
+    """The caller speaks in the first half, the operator in the second."""
+    sound = noise(20)
+    sound[10 * RATE :, 0] = 0
+    sound[: 10 * RATE, 1] = 0
+    page = paused(claire, person, sound)
+    page.locator("#position").fill("0")
+    page.wait_for_timeout(300)
+    heights = page.evaluate(
+        """() => ["caller", "operator"].map((side) => {
+            const canvas = document.getElementById(`waveform-${side}`), { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return [0.25, 0.75].map((part) => {
+                const x = Math.round(part * width);
+                let ink = 0;
+                for (let y = 0; y < height; y++) if (data[4 * (y * width + x) + 3] > 0) ink++;
+                return ink / height;
+            });
+        })"""
+    )
+    (caller, no_caller), (no_operator, operator) = heights
+    assert min(caller, operator) > 0.6 and max(no_caller, no_operator) < 0.1
+
+
+def test_it_fits_a_telephone_and_speaks_french(claire: Listener, chromium: Browser) -> None:
+    with somebody(chromium, "fr-FR") as person:
+        page = opened(claire, person, noise(4))
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.click("#play")
+        expect(page.locator("#play")).to_have_text("Pause")
+        expect(page.locator("#listen-state")).to_contain_text("Lecture en cours")
+        page.click("#play")
+        expect(page.locator("#play")).to_have_text("Lire")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.querySelector('#waveform-caller').clientWidth") > 200
+
+
+# --- copies ---
+
+
+@pytest.mark.parametrize("channel", ["both", "operator"])
+def test_a_copy_is_what_export_gives(
+    claire: Listener, person: BrowserContext, office: Office, tmp_path: Path, channel: str
+) -> None:
+    page = opened(claire, person, noise(12.5))
+    for leave in ("Escape", None):  # one that is not wanted is not asked for
+        page.click("#export")
+        expect(page.locator("#export-dialog")).to_be_visible()
+        page.keyboard.press(leave) if leave else page.click("text=Cancel")
+        expect(page.locator("#export-dialog")).to_be_hidden()
+    assert claire.uses == []
+    page.fill("#reference", "2026-118")
+    page.click("#export")
+    page.select_option("#export-channel", channel)
+    with page.expect_download() as download:
+        page.click("#export-copy")
+    name, id = download.value.suggested_filename, claire.site.store.recordings()[0].id
+    assert name == (f"{id}.wav" if channel == "both" else f"{id}-{channel}.wav")
+    (use,) = claire.uses
+    assert (use.action, use.purpose, use.reference) == ("export", "quality", "2026-118")
+    assert (use.login, use.via) == ("claire", "web") and name in str(use.detail)
+    download.value.save_as(tmp_path / "page.wav")
+    command = ("--purpose", "quality", "--by", "Claire", "--channel", channel, "--out", tmp_path / "cli.wav")
+    office.run("export", id, *command, "--identity", office.folder / "keys" / "paul.key")
+    (theirs, rate), (ours, our_rate) = (
+        soundfile.read(tmp_path / f"{who}.wav", dtype="int16") for who in ("page", "cli")
+    )
+    assert rate == our_rate and np.array_equal(theirs, ours)
+
+
+def test_several_files_become_one_zip(claire: Listener, person: BrowserContext, tmp_path: Path) -> None:
+    page = opened(claire, person, noise(1))
+    with page.expect_download() as download:
+        page.evaluate(
+            """async () => {
+                const { zipOf } = await import("/static/zip.js"), { save } = await import("/static/wav.js");
+                const sevens = new Uint8Array(9_000_000).fill(7);
+                const entries = [["élève/à lire.txt", "bonjour"], ["b.bin", sevens], ["", ""]];
+                save(await zipOf(entries.map(([name, content]) => ({ name, content }))), "all.zip");
+            }"""
+        )
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as all:
+        assert all.testzip() is None
+        assert all.namelist() == ["élève/à lire.txt", "b.bin", ""]
+        assert all.read("élève/à lire.txt") == b"bonjour" and all.read("b.bin") == b"\x07" * 9_000_000
+
+
+# --- an hour ---
+
+MORE_MIB = 150  # that an hour may take, which has 110 MiB, and as much again opened
+
+
+def test_the_first_sound_of_an_hour(claire: Listener, person: BrowserContext) -> None:
+    """And what is sought in it, while the rest is being drawn."""
+    sound = np.tile(noise(60), (60, 1))
+    page = opened(claire, person, sound)
+    page.click("#key-open")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    play(page)
+    print(f"first sound of an hour: {delay_s(page):.2f} s")
+    page.click("#play")
+    page.locator("#position").fill("3000")
+    page.evaluate("window.captured.length = 0")
+    page.click("#play")
+    until(page, "window.captured.length > 60")
+    page.click("#play")
+    taken = sounding(heard(page))
+    assert np.array_equal(taken, sound[3000 * RATE :][: len(taken)])
+
+
+def test_no_more_of_an_hour_is_held_than_a_window(
+    claire: Listener, office: Office, driver: Playwright, tmp_path: Path
+) -> None:
+    row, most = call(office, np.tile(noise(60), (60, 1))), 0
+    browser = Unwatched(driver, tmp_path / "profile")
+    try:
+        with browser.visit() as page:
+            page.goto(claire.url(row))
+            open_key(page, office)
+            page.click("#key-open")
+            expect(page.locator("#key-name")).to_have_text("claire")
+            page.select_option("#purpose", "quality")
+            before = browser.memory_mib()
+            page.evaluate("setTimeout(() => document.getElementById('play').click(), 1000)")
+        end = time.monotonic() + 120
+        while not any(float(parse_qs(span)["from"][0]) > 3500 for span in claire.spans):
+            assert time.monotonic() < end
+            most = max(most, browser.memory_mib())
+            time.sleep(0.1)
+    finally:
+        browser.close()
+    print(f"an hour takes {most - before} MiB at most")
+    assert most - before < MORE_MIB
+
+
+# --- the page's reader of chunks finds what ours finds, whatever bytes it is given ---
+
+_READ = """async (text) => {
+    const { chunksOf } = await import("/static/chunks.js");
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return [...chunksOf(bytes)].map(({ kind, coding, sequence, position, rate, frames, payload }) =>
+        [kind, coding, sequence, position, rate, frames, payload.length]);
+}"""
+
+
+@pytest.fixture(scope="module")
+def reader(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    office = make_listening_office(tmp_path_factory.mktemp("office"), None)  # type: ignore[arg-type]
+    with listening(office, None) as listener, somebody(chromium) as person:
+        page = person.new_page()
+        page.goto(f"{listener.address}/login")
+        yield page
+
+
+def stored(folder: Path, sealed: bool) -> bytes:
+    """Some chunks of every kind."""
+    path = folder / "stored"
+    path.unlink(missing_ok=True)
+    writer = PartWriter(create_part(path), 8000, Sealer(bytes(32)).seal if sealed else None)
+    for seed in range(3):
+        writer.write_audio(noise(0.01, seed))
+    writer.write_note(ChunkNote(pauses=((3, 9),)))
+    writer.write_audio(noise(0.02))
+    writer.write_note(ChunkNote(), Kind.END)
+    writer.close()
+    return path.read_bytes()
+
+
+def both(page: Page, content: bytes, folder: Path) -> list[Any]:
+    """What both readers find."""
+    (folder / "content").write_bytes(content)
+    ours = [
+        [c.kind, c.coding, c.sequence, c.position, c.rate, c.frames, len(c.payload)]
+        for c in read_part(folder / "content")
+    ]
+    assert page.evaluate(_READ, b64encode(content).decode()) == ours
+    return ours
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_whole_chunks_are_found(reader: Page, tmp_path: Path, sealed: bool) -> None:
+    found = both(reader, stored(tmp_path, sealed), tmp_path)
+    codings = {Coding.SEALED, Coding.CONTINUED} if sealed else {Coding.CLEAR}
+    assert len(found) == 6 and {row[1] for row in found} == codings
+
+
+_quiet = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_place = st.integers(0, 1 << 12)
+_PIECES = st.sampled_from([b"\xf6SIP", b"\x01\x00\x00\x02", b"\xff" * 8, bytes(8)])
+
+
+@given(
+    sealed=st.booleans(),
+    changes=st.lists(st.tuples(_place, st.integers(0, 255)), max_size=4),
+    cut=_place,
+    more=st.binary(max_size=60) | st.lists(_PIECES | st.binary(), max_size=20).map(b"".join),
+)
+@_quiet
+def test_damage_costs_what_it_costs_our_own_reader(
+    reader: Page, tmp_path: Path, *, sealed: bool, changes: list[tuple[int, int]], cut: int, more: bytes
+) -> None:
+    content = bytearray(stored(tmp_path, sealed))
+    for place, byte in changes:
+        content[place % len(content)] = byte
+    at = cut % len(content)
+    content[at:at] = more
+    both(reader, bytes(content[: len(content) - cut % 97]), tmp_path)
+    both(reader, more, tmp_path)

@@ -24,7 +24,7 @@ from sipagent.web.site import Person, Site
 from tests.kept import CALLER, remove
 from tests.office import RATE, Office, stereo
 from tests.web.browser import needs_chromium
-from tests.web.hearing import call, make_listening_office, noise, open_key
+from tests.web.listening import call, make_listening_office, noise, open_key
 from tests.web.serving import serving
 
 pytestmark = needs_chromium

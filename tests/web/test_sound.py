@@ -25,7 +25,7 @@ from tests.kept import Paths, remove
 from tests.loopback import ROOT
 from tests.office import RATE, Office
 from tests.sealing import identity_of, make_sealed_office, sealed_call
-from tests.web.hearing import noise
+from tests.web.listening import noise
 
 
 @pytest.fixture
