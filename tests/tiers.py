@@ -21,7 +21,7 @@ FULL = (
     # as long as a lease is, twice
     "test_among_hosts.py::test_nobody_is_lost_to_the_first_who_reaches_a_database_that_was_away",
     # what other libraries play: an issuer of logins, and whatever the document of the interface allows
-    "web/test_api_fuzz.py",
+    "web/test_api_attacked.py::test_whatever_is_asked",
     "web/test_oidc.py",
     # walks once more, and slower, what test_callflow walks
     "test_docs.py::test_the_drawn_call_flow_is_the_one_there_is",
