@@ -1,155 +1,140 @@
-"""What words say, and the false friends that seem to say it."""
+"""What prompts say, and the false friends that seem to say it: recording, keys, refusals, names, hours."""
 
+import tomllib
 import unicodedata
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import pytest
 
+from sipagent.config.types import week
+from sipagent.text.notice import hours_differences, told_hours
 from sipagent.text.notice_words import (
     ENGLISH,
     FRENCH,
+    SHIPPED,
     VOCABULARIES,
     NoticeClaims,
     key_accepts,
     key_refuses,
     names_one_of,
     of_recording,
+    other_name,
     periods,
     plain,
     refuses,
     says_key,
+    says_shipped,
     syllables,
 )
+from tests.loopback import ROOT
 
-YES, NO, BOTH, NEITHER = (
-    NoticeClaims(True, False),
-    NoticeClaims(False, True),
-    NoticeClaims(True, True),
-    NoticeClaims(False, False),
-)
+YES, NO = NoticeClaims(True, False), NoticeClaims(False, True)
+BOTH, NEITHER = NoticeClaims(True, True), NoticeClaims(False, False)
+Examples: TypeAlias = Mapping[tuple[Any, ...], str]  # parted by " / ", by what is heard in each
 
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("Votre appel peut être enregistré.", YES),
-        ("VOTRE APPEL EST ENREGISTRÉ", YES),
-        ("Nous procédons à l’enregistrement de cet appel", YES),
-        ("Nous enregistrons les conversations", YES),
-        ("L'appel est enregistré sans que l'opérateur l'entende", YES),
-        ("Si vous ne refusez pas votre appel sera enregistré", YES),
-        ("Sans opposition de votre part, cet appel est enregistré", YES),
-        ("Sans opposition de votre part cet appel est enregistré", YES),
-        ("Cet appel n’est pas enregistré.", NO),
-        ("Aucun appel n'est enregistré", NO),
-        ("Cette conversation se fait sans enregistrement", NO),
-        ("Nous n'enregistrons pas votre appel", NO),
-        ("Nous n'enregistrons jamais", NO),
-        ("Ce n'est pas un appel enregistré", NO),
-        ("Si vous ne souhaitez pas que cet appel soit enregistré, touche 9", NO),
-        ("Votre appel sera enregistré. Sinon, il ne sera pas enregistré.", BOTH),
-        ("Votre demande est enregistrée.", NEITHER),
-        ("Votre refus est bien enregistré", NEITHER),
-        ("Vous écoutez un message enregistré", NEITHER),
-        ("Votre demande d'appel : merci", NEITHER),
-        ("Après votre refus l'appel continue, enregistré", YES),
-        ("Votre appel peut être écouté pour la qualité", NEITHER),
-    ],
-)
-def test_recording_in_french(words: str, said: NoticeClaims) -> None:
-    assert of_recording(plain(words), FRENCH) == said
-    assert of_recording(plain(unicodedata.normalize("NFD", words)), FRENCH) == said
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("Your call may be recorded.", YES),
-        ("We record this call", YES),
-        ("Agglo J'écoute records all conversations", YES),
-        ("Calls are recorded for quality monitoring", YES),
-        ("If you do not object your call will be recorded", YES),
-        ("This call is being taped", YES),
-        ("We record for quality", YES),
-        ("We record your request", NEITHER),
-        ("They want us to keep a record of it", NEITHER),
-        ("This call can't be recorded", NO),
-        ("Your call is not recorded", NO),
-        ("This call isn't recorded", NO),
-        ("This call won’t be recorded", NO),
-        ("We never record your call", NO),
-        ("No call is recorded", NO),
-        ("There is no recording of this call", NO),
-        ("You are put through without being recorded", NO),
-        ("If you do not wish this call to be recorded, press 9", NO),
-        ("This call may be monitored for quality purposes", NEITHER),
-        ("For our records, please have your number ready", NEITHER),
-        ("We have a record number of calls today", NEITHER),
-        ("You hear a recorded message", NEITHER),
-        ("Your request has been recorded", NEITHER),
-        ("We keep records", NEITHER),
-    ],
-)
-def test_recording_in_english(words: str, said: NoticeClaims) -> None:
-    assert of_recording(plain(words), ENGLISH) == said
-
-
-@pytest.mark.parametrize(
-    ("words", "key", "named"),
-    [
-        ("appuyez sur la touche 9", "9", True),
-        ("appuyez sur 9", "9", True),
-        ("pour refuser : 9.", "9", True),
-        ("appuyez, à tout moment, sur la touche 9", "9", True),
-        ("touche neuf", "9", True),
-        ("la touche n°9", "9", True),
-        ("la touche n° 9", "9", True),
-        ("la touche № 9", "9", True),
-        ("la touche nº9", "9", True),
-        ("tapez le 9.", "9", True),
-        ("faites le neuf", "9", True),
-        ("appuyez sur la touche étoile", "*", True),
-        ("appuyez sur *", "*", True),
-        ("composez dièse", "#", True),
-        ("tapez un", "1", True),
-        ("appuyez sur la touche un pour accepter", "1", True),
-        ("appuyez sur la touche 19", "9", False),
-        ("le neuvième appel", "9", False),
-        ("de 9 heures à 17 heures", "9", False),
-        ("le 9 novembre", "9", False),
-        ("pressez-vous, dans neuf jours", "9", False),
-        ("conservé neuf mois", "9", False),
-        ("un opérateur vous répond", "1", False),
-        ("faites un choix", "1", False),
-        ("appuyez sur une touche", "1", False),
-        ("un appel sur neuf est enregistré", "9", False),
-        ("il reste 9 personnes avant vous", "9", False),
-    ],
-)
-def test_keys_in_french(words: str, key: str, named: bool) -> None:
-    assert says_key(plain(words), key, FRENCH) is named
+RECORDED: Examples = {
+    ("fr", YES): """
+        Votre appel peut être enregistré. / VOTRE APPEL EST ENREGISTRÉ / Nous procédons à l’enregistrement
+        de cet appel / Nous enregistrons les conversations / L'appel est enregistré sans que l'opérateur
+        l'entende / Si vous ne refusez pas votre appel sera enregistré / Sans opposition de votre part, cet
+        appel est enregistré / Sans opposition de votre part cet appel est enregistré / Après votre refus
+        l'appel continue, enregistré
+    """,
+    ("fr", NO): """
+        Cet appel n’est pas enregistré. / Aucun appel n'est enregistré / Cette conversation se fait sans
+        enregistrement / Nous n'enregistrons pas votre appel / Nous n'enregistrons jamais / Ce n'est pas un
+        appel enregistré / Si vous ne souhaitez pas que cet appel soit enregistré, touche 9
+    """,
+    ("fr", BOTH): "Votre appel sera enregistré. Sinon, il ne sera pas enregistré.",
+    ("fr", NEITHER): """
+        Votre demande est enregistrée. / Votre refus est bien enregistré / Vous écoutez un message
+        enregistré / Votre demande d'appel : merci / Votre appel peut être écouté pour la qualité
+    """,
+    ("en", YES): """
+        Your call may be recorded. / We record this call / Agglo J'écoute records all conversations / Calls
+        are recorded for quality monitoring / If you do not object your call will be recorded / This call is
+        being taped / We record for quality
+    """,
+    ("en", NEITHER): """
+        We record your request / They want us to keep a record of it / This call may be monitored for
+        quality purposes / For our records, please have your number ready / We have a record number of calls
+        today / You hear a recorded message / Your request has been recorded / We keep records
+    """,
+    ("en", NO): """
+        This call can't be recorded / Your call is not recorded / This call isn't recorded / This call won’t
+        be recorded / We never record your call / No call is recorded / There is no recording of this call /
+        You are put through without being recorded / If you do not wish this call to be recorded, press 9
+    """,
+}
+KEYS: Examples = {
+    ("fr", "9", True): """
+        appuyez sur la touche 9 / appuyez sur 9 / pour refuser : 9. / appuyez, à tout moment, sur la touche
+        9 / touche neuf / la touche n°9 / la touche n° 9 / la touche № 9 / la touche nº9 / tapez le 9. /
+        faites le neuf
+    """,
+    ("fr", "*", True): "appuyez sur la touche étoile / appuyez sur *",
+    ("fr", "#", True): "composez dièse",
+    ("fr", "1", True): "tapez un / appuyez sur la touche un pour accepter",
+    ("fr", "9", False): """
+        appuyez sur la touche 19 / le neuvième appel / de 9 heures à 17 heures / le 9 novembre /
+        pressez-vous, dans neuf jours / conservé neuf mois / un appel sur neuf est enregistré / il reste 9
+        personnes avant vous
+    """,
+    ("fr", "1", False): "un opérateur vous répond / faites un choix / appuyez sur une touche",
+    ("en", "9", True): "press 9 / press nine / press key no. 9 / dial 9 at any time",
+    ("en", "*", True): "press the star key",
+    ("en", "#", True): "by pressing hash",
+    ("en", "1", True): "press one to accept",
+    ("en", "1", False): "one of our operators / press one of the keys / press one key",
+    ("en", "9", False): "kept for nine months / from 9 am / press 19 / you are number 9 months",
+}
+REFUSALS: Examples = {
+    ("fr", True): """
+        Vous pouvez vous y opposer / Vous pouvez refuser, cela ne change pas notre réponse / Si vous ne
+        pouvez pas accepter, touche 9 / Si vous ne souhaitez pas être enregistré, appuyez sur 9 / Si vous
+        n'acceptez pas, appuyez sur 9 / Si vous n'êtes pas d'accord, touche 9 / En cas de désaccord, touche
+        9 / Cet appel est enregistré, sauf si vous appuyez sur 9 / Pour ne pas être enregistré, tapez 9 /
+        Pour arrêter l'enregistrement, tapez 9
+    """,
+    ("fr", False): """
+        Cet appel est enregistré, sauf le dimanche / Si vous souhaitez parler à un opérateur / Cet appel
+        n'est pas enregistré / Vous ne pouvez pas refuser / Il n'est pas possible de s'opposer à
+        l'enregistrement / Pour accepter, touche 9 / Pour éviter l'attente, touche 9
+    """,
+    ("en", True): """
+        If you would rather not be recorded, press 9 / If you do not agree, press 9 / If you disagree, press
+        9 / Your call is recorded, unless you press 9 / If you do not want us to record, press 9 / If you
+        don't consent, press 9 / Should you object, press 9 / If you cannot accept this, press 9 / To stop
+        the recording, press 9 / Press 9 for not being recorded / You may refuse, with no effect on your
+        call
+    """,
+    ("en", False): """
+        You cannot refuse / You can't refuse / If you agree, press 9 / Your call will not be recorded / To
+        avoid waiting, press 9
+    """,
+}
 
 
-@pytest.mark.parametrize(
-    ("words", "key", "named"),
-    [
-        ("press 9", "9", True),
-        ("press nine", "9", True),
-        ("press key no. 9", "9", True),
-        ("dial 9 at any time", "9", True),
-        ("press the star key", "*", True),
-        ("by pressing hash", "#", True),
-        ("press one to accept", "1", True),
-        ("one of our operators", "1", False),
-        ("press one of the keys", "1", False),
-        ("press one key", "1", False),
-        ("kept for nine months", "9", False),
-        ("from 9 am", "9", False),
-        ("press 19", "9", False),
-        ("you are number 9 months", "9", False),
-    ],
-)
-def test_keys_in_english(words: str, key: str, named: bool) -> None:
-    assert says_key(plain(words), key, ENGLISH) is named
+def each(examples: Examples) -> list[Any]:
+    split = {heard: " ".join(texts.split()).split(" / ") for heard, texts in examples.items()}
+    return [pytest.param(*heard, text, id=text) for heard, texts in split.items() for text in texts]
+
+
+@pytest.mark.parametrize(("language", "said", "words"), each(RECORDED))
+def test_whether_a_call_is_recorded(language: str, said: NoticeClaims, words: str) -> None:
+    for form in (words, unicodedata.normalize("NFD", words)):
+        assert of_recording(plain(form), VOCABULARIES[language]) == said
+
+
+@pytest.mark.parametrize(("language", "key", "named", "words"), each(KEYS))
+def test_a_key_is_named(language: str, key: str, named: bool, words: str) -> None:
+    assert says_key(plain(words), key, VOCABULARIES[language]) is named
+
+
+@pytest.mark.parametrize(("language", "offered", "words"), each(REFUSALS))
+def test_a_refusal_is_offered(language: str, offered: bool, words: str) -> None:
+    assert refuses(plain(words), VOCABULARIES[language]) is offered
 
 
 def test_a_key_belongs_to_what_it_does() -> None:
@@ -159,106 +144,34 @@ def test_a_key_belongs_to_what_it_does() -> None:
     assert key_refuses(plain("You can refuse. Press 9."), "9", ENGLISH)
     assert not key_refuses(plain("You can refuse. To accept, press 9."), "9", ENGLISH)
     assert not key_refuses(plain("Press 9 for the town hall."), "9", ENGLISH)
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("Vous pouvez vous y opposer", True),
-        ("Vous pouvez refuser, cela ne change pas notre réponse", True),
-        ("Si vous ne pouvez pas accepter, touche 9", True),
-        ("Si vous ne souhaitez pas être enregistré, appuyez sur 9", True),
-        ("Si vous n'acceptez pas, appuyez sur 9", True),
-        ("Si vous n'êtes pas d'accord, touche 9", True),
-        ("En cas de désaccord, touche 9", True),
-        ("Cet appel est enregistré, sauf si vous appuyez sur 9", True),
-        ("Cet appel est enregistré, sauf le dimanche", False),
-        ("Pour ne pas être enregistré, tapez 9", True),
-        ("Pour arrêter l'enregistrement, tapez 9", True),
-        ("Si vous souhaitez parler à un opérateur", False),
-        ("Cet appel n'est pas enregistré", False),
-        ("Vous ne pouvez pas refuser", False),
-        ("Il n'est pas possible de s'opposer à l'enregistrement", False),
-        ("Pour accepter, touche 9", False),
-        ("Pour éviter l'attente, touche 9", False),
-    ],
-)
-def test_refusing_in_french(words: str, offered: bool) -> None:
-    assert refuses(plain(words), FRENCH) is offered
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("If you would rather not be recorded, press 9", True),
-        ("If you do not agree, press 9", True),
-        ("If you disagree, press 9", True),
-        ("Your call is recorded, unless you press 9", True),
-        ("If you do not want us to record, press 9", True),
-        ("If you don't consent, press 9", True),
-        ("Should you object, press 9", True),
-        ("If you cannot accept this, press 9", True),
-        ("To stop the recording, press 9", True),
-        ("Press 9 for not being recorded", True),
-        ("You may refuse, with no effect on your call", True),
-        ("You cannot refuse", False),
-        ("You can't refuse", False),
-        ("If you agree, press 9", False),
-        ("Your call will not be recorded", False),
-        ("To avoid waiting, press 9", False),
-    ],
-)
-def test_refusing_in_english(words: str, offered: bool) -> None:
-    assert refuses(plain(words), ENGLISH) is offered
-
-
-def test_not_accepting_is_no_way_to_accept() -> None:
+    assert not key_refuses(plain("You cannot refuse. For sales, press 9."), "9", ENGLISH)
     assert not key_accepts(plain("Si vous n'acceptez pas, touche 1."), "1", FRENCH)
     assert not key_accepts(plain("If you do not agree, press 1."), "1", ENGLISH)
     assert key_accepts(plain("If you agree, press 1; if you do not, hang up."), "1", ENGLISH)
-    assert not key_refuses(plain("You cannot refuse. For sales, press 9."), "9", ENGLISH)
 
 
-@pytest.mark.parametrize(
-    ("words", "names", "said"),
-    [
-        ("Bienvenue à l’Agglo J’écoute.", ["Agglo J'écoute"], True),
-        ("AGGLO J ECOUTE bonjour", ["Agglo J'écoute"], True),
-        ("un appel d'Agglo-J'écoute", ["Agglo J’écoute"], True),
-        ("Service après-vente S.A.V. bonjour", ["SAV"], True),
-        ("Eau et Gaz", ["Eau & Gaz"], True),
-        ("ceci est une attestation", ["Test"], False),
-        ("Agglo, j'ai écouté", ["Agglo J'écoute"], False),
-        ("bonjour", ["…"], False),
-    ],
-)
-def test_names(words: str, names: list[str], said: bool) -> None:
-    assert names_one_of(plain(words), names, FRENCH) is said
+PERIODS: Examples = {
+    (
+        "fr",
+        6,
+        "month",
+    ): "conservé six mois au maximum / Conservation : six mois / gardé une demi-année",
+    ("fr", 90, "day"): "nous le gardons 90 jours / gardé quatre-vingt-dix jours, puis effacé",
+    ("fr", 18, "month"): "effacé après dix-huit mois",
+    ("fr", 1, "year"): "conservé un an",
+    ("fr", 180, "day"): "supprimé au bout de cent quatre-vingts jours",
+    ("fr", 0, ""): "rappelez dans deux jours / conservé quelques mois",
+    ("en", 6, "month"): "held for half a year / kept for six months at most",
+    ("en", 1, "year"): "stored for a year",
+    ("en", 26, "week"): "deleted after twenty-six weeks",
+    ("en", 180, "day"): "erased after a hundred and eighty days",
+    ("en", 0, ""): "open five days a week",
+}
 
 
-@pytest.mark.parametrize(
-    ("language", "words", "found"),
-    [
-        ("fr", "conservé pendant six mois au maximum", [(6, "month")]),
-        ("fr", "nous le gardons 90 jours", [(90, "day")]),
-        ("fr", "effacé après dix-huit mois", [(18, "month")]),
-        ("fr", "gardé quatre-vingt-dix jours, puis effacé", [(90, "day")]),
-        ("fr", "conservé un an", [(1, "year")]),
-        ("fr", "supprimé au bout de cent quatre-vingts jours", [(180, "day")]),
-        ("fr", "Conservation : six mois", [(6, "month")]),
-        ("fr", "gardé une demi-année", [(6, "month")]),
-        ("en", "held for half a year", [(6, "month")]),
-        ("fr", "rappelez dans deux jours", []),
-        ("fr", "conservé quelques mois", []),
-        ("en", "kept for six months at most", [(6, "month")]),
-        ("en", "stored for a year", [(1, "year")]),
-        ("en", "deleted after twenty-six weeks", [(26, "week")]),
-        ("en", "erased after a hundred and eighty days", [(180, "day")]),
-        ("en", "open five days a week", []),
-    ],
-)
-def test_periods(language: str, words: str, found: list[tuple[int, str]]) -> None:
-    assert periods(plain(words), VOCABULARIES[language]) == found
+@pytest.mark.parametrize(("language", "count", "unit", "words"), each(PERIODS))
+def test_periods(language: str, count: int, unit: str, words: str) -> None:
+    assert periods(plain(words), VOCABULARIES[language]) == ([(count, unit)] if count else [])
 
 
 def test_syllables_count_figures_as_they_are_said() -> None:
@@ -266,3 +179,143 @@ def test_syllables_count_figures_as_they_are_said() -> None:
     assert syllables("press *", ENGLISH) == syllables("press star", ENGLISH)
     assert syllables("ha 8 ha", None) > syllables("ha ha", None)
     assert syllables("", FRENCH) == 0
+
+
+# --- names ---
+
+NAMES = ["Allô Mairie", "Ville de Saint-Quentin"]
+GREETED: Examples = {
+    ("fr", None): """
+        Allô Mairie, bonjour. Nous sommes fermés. / Bonjour, ici la ville de Saint-Quentin. / Bienvenue à la
+        Mairie. Bonjour. / Bonjour, nous sommes fermés. / Merci, bonjour et bienvenue. / Bonjour. Votre appel
+        n’est pas enregistré. / Le service des eaux vous dit bonjour. / Nous sommes fermés. L’équipe vous
+        souhaite une bonne journée.
+    """,
+    ("fr", "Eau Pure"): """
+        Eau Pure, bonjour. Nous sommes fermés. / Bonjour, et bienvenue chez Eau Pure ! / Ce n’est rien.
+        Bonsoir, ici Eau Pure.
+    """,
+    ("fr", "Service des Eaux de Lyon"): "Vous êtes bien au Service des Eaux de Lyon, bonjour",
+    ("en", None): """
+        Welcome to Allô Mairie. We are closed. / Hello, we are closed. / Good morning. This is a recorded
+        message.
+    """,
+    ("en", "Clear Water"): """
+        Hello, and welcome to Clear Water. We are closed. / Thank you for calling Clear Water, good evening.
+        / Clear Water, good morning.
+    """,
+}
+
+
+@pytest.mark.parametrize(("language", "name", "words"), each(GREETED))
+def test_another_name_beside_a_greeting(language: str, name: str | None, words: str) -> None:
+    assert other_name(words, language, NAMES, VOCABULARIES[language]) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "said"),
+    [
+        ("Bienvenue à l’Agglo J’écoute.", "Agglo J'écoute", True),
+        ("AGGLO J ECOUTE bonjour", "Agglo J'écoute", True),
+        ("un appel d'Agglo-J'écoute", "Agglo J’écoute", True),
+        ("Service après-vente S.A.V. bonjour", "SAV", True),
+        ("Eau et Gaz", "Eau & Gaz", True),
+        ("ceci est une attestation", "Test", False),
+        ("Agglo, j'ai écouté", "Agglo J'écoute", False),
+        ("bonjour", "…", False),
+    ],
+)
+def test_a_name_is_said(words: str, name: str, said: bool) -> None:
+    assert names_one_of(plain(words), [name], FRENCH) is said
+
+
+def test_the_shipped_words_say_the_shipped_name_or_none() -> None:
+    assert tomllib.loads((ROOT / "config.toml").read_text(encoding="utf-8"))["service"]["name"] == SHIPPED
+    for path in (ROOT / "prompts").glob("*/*.txt"):
+        words, voc = path.read_text(encoding="utf-8"), VOCABULARIES[path.parent.name]
+        assert other_name(words, path.parent.name, [SHIPPED], voc) is None, path
+        assert not says_shipped(plain(words), [SHIPPED], voc), path
+        assert says_shipped(plain(words), NAMES, voc) is ("Agglo" in words), path
+        assert not says_shipped(plain(words), ["Agglo J’écoute, le centre d'appels"], voc), path
+
+
+# --- hours ---
+
+OFFICE = week(dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "08:30-12:00,13:30-17:30"))
+ALWAYS = week(dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "00:00-24:00"))
+HOURS: Examples = {
+    ("fr", "mon-fri, 09:00, 16:00, 17:00"): "Du lundi au jeudi de 9 h à 17 h, le vendredi jusqu'à 16 heures",
+    ("fr", "mon, wed, 08:30, 12:30"): "Les lundis et mercredis, de 8h30 à midi et demi",
+    ("fr", "mon-sun, 08:30, 17:00"): "Tous les jours, de huit heures trente à dix-sept heures",
+    ("fr", "mon-tue, thu-sat, 09:00, 12:00"): "Du lundi au samedi, sauf le mercredi, de 9 à 12 heures",
+    ("fr", "sat, 09:15"): "Nous sommes fermés le dimanche. Samedi à neuf heures et quart",
+    ("fr", "09:45, 21:00"): "Ouvert de dix heures moins le quart à vingt et une heures",
+    ("fr", "mon-sun, 00:00, 14:00"): "En semaine, entre 14 heures et minuit. Le week-end aussi.",
+    ("fr", "mon-fri, 08:30, 12:00"): "Lundi-vendredi, 8:30-12:00",
+    ("fr", "mon, sat-sun"): "Du samedi au lundi",
+    ("fr", "mon-wed, fri"): "Du lundi au vendredi, fermé le mercredi matin et le jeudi",
+    ("fr", "mon-sun, day and night"): "24 heures sur 24, 7 jours sur 7",
+    ("fr", ""): """
+        Merci de rappeler dans 2 heures, ou sous quarante-huit heures. / Nos bureaux sont fermés. À bientôt,
+        aux heures d'ouverture. Touche 9. / Conservé six mois, gardé 48 heures
+    """,
+    ("en", "mon-fri, 09:00, 17:00"): "Monday to Friday, from 9 to 5",
+    ("en", "mon-fri, 08:30, 18:00"): "weekdays between 8.30 a.m. and 6 p.m.",
+    ("en", "sat, 09:30, 12:45"): "Saturdays from half past nine until quarter to one",
+    ("en", "mon-sat, 10:00, 12:00"): "every day except Sunday, 10 o'clock till noon",
+    (
+        "en",
+        "tue-thu, 08:30, 12:00, 14:00, 17:00",
+    ): "Tuesday through Thursday, eight thirty to 12 noon, 2:00 pm to 5",
+    ("en", "mon-sun, day and night"): "around the clock, seven days a week",
+    ("en", "mon-tue, thu-fri, 09:00"): "Monday to Friday, but not Wednesday, at nine o'clock",
+    ("en", ""): "Please call back in two hours, or press 9.",
+}
+
+
+@pytest.mark.parametrize(("language", "hours", "words"), each(HOURS))
+def test_opening_hours(language: str, hours: str, words: str) -> None:
+    assert str(told_hours(plain(words), language)) == hours
+
+
+def test_nobody_has_listed_german() -> None:
+    assert told_hours("montag", "de") is None
+    assert other_name("Guten Tag, Wasserwerk.", "de", NAMES, FRENCH) is None
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_the_shipped_words_tell_the_hours_of_an_office(language: str) -> None:
+    words = (ROOT / f"prompts/{language}/closed.txt").read_text(encoding="utf-8")
+    found = told_hours(plain(words), language)
+    assert found is not None and found.holidays
+    assert str(found) == "mon-fri, 08:30, 12:00, 13:30, 17:30"
+    assert list(hours_differences(found, OFFICE)) == []
+
+
+ABSENT = "says mon-fri, 08:30, 17:30, and hours.week is absent: open day and night"
+EVENING = ["says 20:30, when hours.week neither opens nor closes", "does not say 08:30 of hours.week"]
+UNTRUE = "says 14:00, when hours.week neither opens nor closes"
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "hours", "found"),
+    [
+        ("fr", "lundi au vendredi, 8h30 à 17h30", None, [ABSENT]),
+        ("fr", "7 jours sur 7, jour et nuit", None, []),
+        ("fr", "A bientôt", None, []),
+        ("fr", "jour et nuit", OFFICE, ["says day and night, and hours.week does not"]),
+        ("fr", "jour et nuit", ALWAYS, []),
+        ("fr", "A bientôt", OFFICE, []),
+        ("fr", "du lundi au vendredi", OFFICE, []),
+        ("fr", "du lundi au samedi", OFFICE, ["says sat, closed by hours.week"]),
+        ("fr", "du lundi au jeudi", OFFICE, ["does not say fri, open by hours.week"]),
+        ("fr", "de 8h30 à 12 heures, 14h à 17h30", OFFICE, [UNTRUE, "does not say 13:30 of hours.week"]),
+        ("fr", "de 20 heures à minuit", week({"mon": "20:00-24:00"}), []),
+        ("en", "from Monday to Friday, between 8:30 and 12, or 1:30 and 5:30", OFFICE, []),  # half a clock
+        ("en", "from 8:30 pm to 5:30 pm", week({"mon": "08:30-17:30"}), EVENING),
+    ],
+)
+def test_what_is_not_so(language: str, words: str, hours: Any, found: list[str]) -> None:
+    said = told_hours(plain(words), language)
+    assert said is not None
+    assert list(hours_differences(said, hours)) == found

@@ -1,6 +1,7 @@
-"""The entry for the register: each key that matters moves it; nothing that is off is claimed."""
+"""The register: each key that matters moves its entry; nothing that is off is claimed; the command."""
 
 import json
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -12,15 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.prompt import PromptFile
-from retention.vault import PublicKey
+from retention.vault import PublicKey, new_pair
 from sipagent.config.load import Config
 from sipagent.text.notice import SpokenNotice
 from sipagent.text.register import RegisterEntry, Statement, entry
-from sipagent.text.register_file import Written, differences, read, renewed
-from sipagent.text.register_words import LANGUAGES, markdown
+from sipagent.text.register_file import RegisterError, Written, differences, lines, markdown, read, renewed
+from sipagent.text.template import LANGUAGES, template
 from tests.configured import CONTRACT, with_keys
 from tests.configured import read as configured
+from tests.office import Office
+from tests.room import Room
 from tests.test_docs import KEYS
+from tests.test_papers import ill_set
 
 OFFICE = with_keys("retention", "erase_after_note = false", CONTRACT)
 COMPLETE = with_keys(
@@ -113,16 +117,9 @@ NEEDED = {
 SILENT = {
     *("service.timezone", "service.country"),
     *("trunk.uri", "trunk.registrar", "trunk.username", "trunk.password_file", "trunk.password_env"),
-    *(
-        "trunk.realm",
-        "trunk.listen",
-        "trunk.public_address",
-        "trunk.shared_address",
-        "trunk.rtp_ports",
-        "trunk.allowed_sources",
-        "trunk.media_sources",
-    ),
-    *("trunk.codecs", "hours.week", "hours.holidays", "hours.closed"),
+    *("trunk.realm", "trunk.listen", "trunk.public_address", "trunk.shared_address", "trunk.rtp_ports"),
+    *("trunk.allowed_sources", "trunk.media_sources", "trunk.codecs"),
+    *("hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose"),
     *("refusal.vosk_model", "refusal.heads", "refusal.second"),
@@ -130,26 +127,21 @@ SILENT = {
     *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
     *("operators.alert_info_recorded", "operators.alert_info_not_recorded", "operators.recording_header"),
     *("operators.wrap_up_s", "operators.transfer", "operators.refer_targets", "operators.transfer_targets"),
-    *("operators.flag_code", "recording.directory", "recording.format"),
-    *(
-        "capacity.calls",
-        "capacity.calls_per_process",
-        "capacity.full_status",
-        "capacity.media_timeout_s",
-        "metrics.listen",
-    ),
+    *("operators.flag_code", "recording.directory", "recording.format", "metrics.listen"),
+    *("capacity.calls", "capacity.calls_per_process", "capacity.full_status", "capacity.media_timeout_s"),
     *("retention.database_password_file", "retention.timestamp_ca", "objects.credentials_file"),
     *("cluster.host", "cluster.journal", "cluster.lease_s"),
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
     *("edge.certificate", "edge.private_key", "edge.ca", "enrol.folder", "enrol.prompts"),
-    *(
-        "web.url",
-        "web.private_key",
-        "web.oidc_client_id",
-        "web.oidc_client_secret_file",
-        "web.oidc_email_proved",
-    ),
+    *("web.url", "web.private_key", "web.oidc_client_id", "web.oidc_client_secret_file"),
+    "web.oidc_email_proved",
 }
+
+
+def changed(key: str, value: str, text: str = COMPLETE) -> str:
+    """The value of `recording.window.days` is that of the whole `recording.window`."""
+    table, name, *_ = key.split(".")
+    return with_keys(table, f"{name} = {value}", text)
 
 
 def with_what_it_needs(key: str) -> str:
@@ -159,25 +151,20 @@ def with_what_it_needs(key: str) -> str:
     return text
 
 
-def changed(key: str, value: str, text: str = COMPLETE) -> str:
-    table, name, *_ = key.split(
-        "."
-    )  # the value of recording.window.days is that of the whole recording.window
-    return with_keys(table, f"{name} = {value}", text)
+def prompt(name: str, words: str | None) -> PromptFile:
+    return PromptFile(Path(name), 8000, 1000, "ab" * 32, words)
 
 
 def notices(config: Config) -> list[SpokenNotice]:
     """As `spoken_notices` gives them; the words tell the file."""
     return [
         SpokenNotice(
-            prompts.language,
-            tuple(n for n, language in config.prompts.languages.items() if language == prompts.language),
-            PromptFile(
-                prompts.notice, 8000, 1000, "ab" * 32, f"These are the words of {prompts.notice.name}."
-            ),
-            tuple(key for key, language in config.prompts.choices.items() if language == prompts.language),
+            one.language,
+            tuple(n for n, language in config.prompts.languages.items() if language == one.language),
+            prompt(one.notice.name, f"These are the words of {one.notice.name}."),
+            tuple(key for key, language in config.prompts.choices.items() if language == one.language),
         )
-        for prompts in config.prompt_sets()
+        for one in config.prompt_sets()
     ]
 
 
@@ -193,16 +180,14 @@ def stated(text: str, name: str) -> Statement:
     return next(statement for statement in made(text).statements if statement.name == name)
 
 
-def on(text: str) -> set[str]:
-    """The security measures that are claimed."""
-    security: dict[str, dict[str, Any]] = made(text).to_json()["security"]
-    return {name for name, measure in security.items() if measure["on"]}
+def said(text: str, language: str) -> str:
+    """The entry, with plain spaces."""
+    return re.sub("[\u00a0\u202f]", " ", markdown(made(text), language))
 
 
 def written(of: RegisterEntry) -> Iterator[Written]:
     """As a file has it, in each form."""
-    yield read(renewed(None, of, None))
-    for language in LANGUAGES:
+    for language in (None, *LANGUAGES):
         yield read(renewed(None, of, language))
 
 
@@ -223,19 +208,16 @@ def test_a_key_that_has_moved_on_is_named(key: str) -> None:
         assert key in named, file.language
 
 
-@pytest.mark.parametrize(
-    ("table", "keys"),
-    [
+def test_other_keys_leave_it_as_it_is() -> None:
+    for table, keys in (
         ("trunk", 'uri = "sip:other@trunk.example.net"\ncodecs = ["PCMA"]\nrtp_ports = "20000-20999"'),
         ("operators", 'extensions = ["sip:205@pbx.example.net"]\nring_s = 30\nflag_code = "*8"'),
         ("recording", 'directory = "elsewhere"\nformat = "wav"'),
         ("retention", 'database = "other.db"'),
         ("capacity", "media_timeout_s = 60"),
         ("service", 'timezone = "Europe/Berlin"'),
-    ],
-)
-def test_a_key_that_says_nothing_of_it_leaves_it_as_it_is(table: str, keys: str) -> None:
-    assert made(with_keys(table, keys, COMPLETE)) == made()
+    ):
+        assert made(with_keys(table, keys, COMPLETE)) == made()
 
 
 def test_the_words_of_another_languages_notice_have_their_own_key() -> None:
@@ -245,19 +227,6 @@ def test_the_words_of_another_languages_notice_have_their_own_key() -> None:
 
 
 # --- both languages ---
-
-
-def braces(sentence: str) -> set[tuple[str | None, str | None]]:
-    return {(name, spec) for _, name, spec, _ in Formatter().parse(sentence) if name is not None}
-
-
-def test_both_languages_say_the_same() -> None:
-    french, english = LANGUAGES["fr"], LANGUAGES["en"]
-    assert french.headings.keys() == english.headings.keys()
-    assert {name: braces(said) for name, said in french.sentences.items()} == {
-        name: braces(said) for name, said in english.sentences.items()
-    }
-    assert len(french.by_hand) == len(english.by_hand)
 
 
 def variants() -> Iterator[str]:
@@ -279,6 +248,7 @@ def variants() -> Iterator[str]:
     yield with_keys("refusal", 'mode = "opt_in"\nin_call = "key+voice"', COMPLETE)
     yield with_keys("web", IN_CLEAR, COMPLETE)
     yield changed("recording.recipients", "[]", with_keys("web", BY_PROVIDER, COMPLETE))
+    yield with_keys("prompts", 'languages = {}\nchoose = "c.wav"\nchoices = { "2" = "en" }', COMPLETE)
     for grounds in ("[]", '["criminal"]'):
         yield changed("retention.hold_grounds", grounds, changed("web.listen", '""'))
     for key in ("controller_contact", "dpo_contact", "legal_basis"):
@@ -286,57 +256,76 @@ def variants() -> Iterator[str]:
         yield changed(f"service.{key}", '"jo@example.org"')
 
 
-def test_every_sentence_is_said_by_some_configuration() -> None:
-    nameless = entry(configured(COMPLETE), [PublicKey(b"\1" * 32)], [])
-    wordless = SpokenNotice("fr", (), PromptFile(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
-    by_key = with_keys("prompts", 'languages = {}\nchoose = "c.wav"\nchoices = { "2" = "en" }', COMPLETE)
-    entries = [*map(made, variants()), made(by_key), nameless, entry(configured(COMPLETE), [], [wordless])]
-    said = {
-        "/".join(
-            filter(None, (one.name.removesuffix(".fr").removesuffix(".en").removesuffix(".de"), one.how))
-        )
-        for made_ in entries
-        for one in made_.statements
-    }
-    assert said == set(LANGUAGES["fr"].sentences)
-    for made_ in entries:
+def entries() -> Iterator[RegisterEntry]:
+    yield from map(made, variants())
+    yield entry(configured(COMPLETE), [PublicKey(b"\1" * 32)], [])  # a key without a name
+    yield entry(configured(COMPLETE), [], [SpokenNotice("fr", (), prompt("notice.wav", None))])
+
+
+def test_both_languages_say_the_same_and_each_sentence_once_for_some_configuration() -> None:
+    """An entry has a line for each of its statements, and no line of a template stays unsaid."""
+    french, english = (template(f"register.{language}.md") for language in LANGUAGES)
+    assert [*map(braces, french.places)] == [*map(braces, english.places)]
+    unsaid = {(name, how) for name, ways in french.places if name for how in ways}
+    for one in entries():
         for language in LANGUAGES:
-            text = markdown(made_, language)
+            text = markdown(one, language)
             assert "{" not in text and "None" not in text and "\n\n\n" not in text
+            assert [line.keys for line in lines(one, language) if line.keys] != []
+            facts = [(fact.said_as, fact.how, fact) for fact in one.statements]
+            told = [fact for _, fact in template(f"register.{language}.md").said(facts) if fact]
+            assert sorted(fact.name for fact in told) == sorted(fact.name for fact in one.statements)
+        unsaid -= {(fact.said_as, fact.how) for fact in one.statements}
+    assert unsaid == set()
+
+
+def braces(place: tuple[str, dict[str, str]]) -> tuple[str, dict[str, set[tuple[str | None, str | None]]]]:
+    """What is filled in, in each way to say a fact, and how it is written."""
+    name, ways = place
+    return name, {
+        how: {(one, spec) for _, one, spec, _ in Formatter().parse(text)} for how, text in ways.items()
+    }
+
+
+def test_french_is_set_as_french_is() -> None:
+    for text in variants():
+        own = text.replace("d'agg", "d’agg").replace("J'écoute", "J’écoute")
+        own = changed("service.name", '"Agglo J’écoute"', own)
+        assert ill_set(markdown(made(own), "fr")) == []
 
 
 def test_the_words_of_the_configuration_are_told_to_the_letter() -> None:
-    text = changed("retention.purposes", '["qualité_de_service", "quality"]')
-    french, english = (markdown(made(text), language) for language in ("fr", "en"))
-    assert "`qualité_de_service`, qualité du service (`quality`)" in french
+    text = changed("retention.purposes", '["qualité_de_service", "quality", "formation"]')
+    french, english = (said(text, language) for language in LANGUAGES)
+    assert "`qualité_de_service`, qualité du service (`quality`), `formation`" in french
+    assert "procédure disciplinaire (`disciplinary`), procédure pénale (`criminal`)" in french
     assert "`qualité_de_service`, `quality`" in english
-    for said in (french, english):
-        assert "Communauté d'agglomération du Saint-Quentinois" in said and "dpo@ville.fr" in said
-    assert "**Enregistrements**\u00a0: 6\u00a0mois" in french and "**Recordings**: 6 months" in english
-    assert "**Fiches d’analyse**\u00a0: 1\u00a0an" in french
-    tenth = changed("recording.share", "0.125")
-    assert "12,5\u202f% des appels" in markdown(made(tenth), "fr")
-    assert "12.5% of the calls" in markdown(made(tenth), "en")
+    for whole in (french, english):
+        assert "Communauté d'agglomération du Saint-Quentinois" in whole and "dpo@ville.fr" in whole
+    assert "**Enregistrements** : 6 mois" in french and "**Recordings**: 6 months" in english
+    assert "**Fiches d’analyse** : 1 an" in french
+    eighth = changed("recording.share", "0.125")
+    assert "12,5 % des appels" in said(eighth, "fr") and "12.5% of the calls" in said(eighth, "en")
 
 
 def test_windows_are_told_with_the_share_at_other_times() -> None:
-    one = '{ days = ["mon", "thu-fri"], hours = "09:00-10:00,14:00-15:00", share = 0.2 }'
+    one = '{ days = ["mon", "thu-fri"], hours = "09:00-10:30,14:00-15:00", share = 0.2 }'
     other = '{ share = 0.05, days = "tue" }'
     text = changed("recording.window", f"[{one}, {other}]", changed("recording.share", "0.0"))
     assert stated(text, "processing.extent").value == {
         "enabled": True,
         "share": 0.0,
         "windows": [
-            {"days": ["mon", "thu", "fri"], "hours": "09:00-10:00,14:00-15:00", "share": 0.2},
+            {"days": ["mon", "thu", "fri"], "hours": "09:00-10:30,14:00-15:00", "share": 0.2},
             {"days": ["tue"], "hours": "00:00-24:00", "share": 0.05},
         ],
         "justification": "a trial of one month",
     }
     assert (
-        "**Étendue** : 20 % des appels (lundi, jeudi, vendredi, de 9 h à 10 h, de 14 h à 15 h) ; "
+        "**Étendue** : 20 % des appels (lundi, jeudi, vendredi, de 9 h à 10 h 30, de 14 h à 15 h) ; "
         "5 % des appels (mardi, toute la journée) ; le reste du temps 0 % ;"
-    ) in " ".join(markdown(made(text), "fr").split())
-    assert "5% of the calls (Tuesday `00:00-24:00`); at other times 0%;" in markdown(made(text), "en")
+    ) in said(text, "fr")
+    assert "5% of the calls (Tuesday `00:00-24:00`); at other times 0%;" in said(text, "en")
 
 
 @pytest.mark.parametrize(
@@ -348,12 +337,15 @@ def test_windows_are_told_with_the_share_at_other_times() -> None:
         ("1.0", "[{ share = 0.0 }]", "off"),
         ("0.0", "[{ share = 1.0 }]", "all_justified"),
         ("1.0", '[{ days = "mon-fri", share = 0.5 }]', "windows_justified"),
+        ("0.0", "[]", "off"),
     ],
 )
 def test_the_extent_is_what_shares_and_windows_make_together(share: str, window: str, how: str) -> None:
     text = changed("recording.window", window, changed("recording.share", share))
     assert stated(text, "processing.extent").how == how
     assert stated(text, "data.voice").value is (how != "off")
+    off = changed("recording.enabled", "false", text)
+    assert stated(off, "processing.extent").how == "off" and stated(off, "data.voice").value is False
 
 
 def test_the_json_knows_no_language() -> None:
@@ -378,107 +370,107 @@ def test_the_json_knows_no_language() -> None:
 ALWAYS = {"fail_closed", "stopping", "pausing", "purposes", "trace", "purge", "chain"}
 PAGE = {"logins", "page_line", "opened_by_listeners"}
 PAGELESS = changed("web.listen", '""')
+TLS = {"trunk.transport": '"tls"'}
+STAMPED = {"retention.timestamp_ca": '"tsa.pem"', "retention.timestamp_url": '"https://tsa.example.net"'}
+BASE = {"cluster.host": '"a"', "retention.database": '"postgresql:///a"'}
 
 
 @pytest.mark.parametrize(
     ("keys", "claimed"),
     [
         ({}, {"sealing", "four_eyes"}),
-        (
-            {"cluster.host": '"a"', "retention.database": '"postgresql:///a"'},
-            {"sealing", "four_eyes", "sealed_rows"},
-        ),
+        (BASE, {"sealing", "four_eyes", "sealed_rows"}),
         ({"recording.recipients": "[]"}, {"four_eyes"}),
         ({"retention.hold_grounds": "[]"}, {"sealing"}),
-        ({"trunk.srtp": '"optional"', "trunk.transport": '"tls"'}, {"sealing", "four_eyes", "signalling"}),
+        ({"trunk.srtp": '"optional"', **TLS}, {"sealing", "four_eyes", "signalling"}),
         ({"trunk.srtp": '"required"'}, {"sealing", "four_eyes"}),
-        (
-            {"trunk.srtp": '"required"', "trunk.transport": '"tls"'},
-            {"sealing", "four_eyes", "signalling", "media"},
-        ),
-        (
-            {"retention.timestamp_ca": '"tsa.pem"', "retention.timestamp_url": '"https://tsa.example.net"'},
-            {"sealing", "four_eyes", "time_stamps"},
-        ),
+        ({"trunk.srtp": '"required"', **TLS}, {"sealing", "four_eyes", "signalling", "media"}),
+        (STAMPED, {"sealing", "four_eyes", "time_stamps"}),
     ],
 )
 def test_only_what_is_on_is_claimed(keys: dict[str, str], claimed: set[str]) -> None:
     text = PAGELESS
     for key, value in keys.items():
         text = changed(key, value, text)
-    assert on(text) == ALWAYS | claimed
-    for language, words in LANGUAGES.items():
-        before, after = markdown(made(text), language).split(words.headings["security/off"])
+    security: dict[str, Any] = made(text).to_json()["security"]
+    assert {name for name, measure in security.items() if measure["on"]} == ALWAYS | claimed
+    for language, on, off in (
+        ("fr", "## Mesures de sécurité", "## Mesures que la configuration ne met pas"),
+        ("en", "## Security measures in place", "## What the configuration does not put in place"),
+    ):
+        before, after = said(text, language).split(off)
         assert after.count("\n- **") == 6 - len(claimed)
-        assert before.split(words.headings["security"])[1].count("\n- **") == len(ALWAYS | claimed)
+        assert before.split(on)[1].count("\n- **") == len(ALWAYS | claimed)
 
 
 @pytest.mark.parametrize(
-    ("text", "lacks"),
+    ("text", "claimed"),
     [
-        (COMPLETE, set()),
-        (changed("recording.recipients", "[]"), {"opened_by_listeners"}),
-        (with_keys("web", IN_CLEAR, COMPLETE), set()),
-        (
-            changed("web.trusted_proxies", '["192.0.2.10"]', with_keys("web", IN_CLEAR, COMPLETE)),
-            {"page_line"},
-        ),
-        (with_keys("web", BY_PROVIDER, COMPLETE), set()),
-        (PAGELESS, PAGE),
+        (COMPLETE, PAGE),
+        (changed("recording.recipients", "[]"), PAGE - {"opened_by_listeners"}),
+        (with_keys("web", IN_CLEAR, COMPLETE), PAGE),
+        (with_keys("web", f'{IN_CLEAR}\ntrusted_proxies = ["192.0.2.10"]', COMPLETE), PAGE - {"page_line"}),
+        (with_keys("web", BY_PROVIDER, COMPLETE), PAGE),
+        (PAGELESS, set()),
     ],
 )
-def test_of_the_page_only_what_the_program_guarantees_is_claimed(text: str, lacks: set[str]) -> None:
-    assert on(text) & PAGE == PAGE - lacks
+def test_of_the_page_only_what_the_program_guarantees_is_claimed(text: str, claimed: set[str]) -> None:
+    security: dict[str, Any] = made(text).to_json()["security"]
+    assert {name for name in PAGE & security.keys() if security[name]["on"]} == claimed
 
 
 def test_without_a_page_nothing_is_said_of_one_but_that_it_is_not_there() -> None:
-    lines = markdown(made(PAGELESS), "en").splitlines()
-    (accounts,) = (line for line in lines if line.startswith("- ") and "page" in line)
+    (accounts,) = (line for line in said(PAGELESS, "en").splitlines() if line[:2] == "- " and "page" in line)
     assert accounts == "- **Accounts**: none, for there is no page"
     assert made(PAGELESS).to_json()["data"]["accounts"] is None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_who_tells_who_somebody_is_learns_of_each_login(language: str) -> None:
-    text = markdown(made(with_keys("web", BY_PROVIDER, COMPLETE)), language)
+def test_a_provider_of_logins_is_a_recipient_and_keeps_the_passwords(language: str) -> None:
+    text = said(with_keys("web", BY_PROVIDER, COMPLETE), language)
     (line,) = (line for line in text.splitlines() if "`ecoute-dpo` (`officer`)" in line)
     assert f"`{ISSUER}`" in line
-    assert "Argon2id" not in text and "Argon2id" in markdown(made(), language)
+    assert "Argon2id" not in text and "Argon2id" in said(COMPLETE, language)
 
 
 def test_keys_of_srtp_that_travel_in_clear_are_told() -> None:
-    assert stated(changed("trunk.srtp", '"required"'), "security.media").how == "required"
-    assert "its keys go by signalling that the agent does not encrypt" in markdown(
-        made(changed("trunk.srtp", '"required"')), "en"
-    )
-
-
-def test_where_nothing_is_recorded_no_voice_is_kept() -> None:
-    for key, value in (("recording.enabled", "false"), ("recording.share", "0.0")):
-        assert stated(changed(key, value), "data.voice").value is False
-        assert "no call is recorded" in markdown(made(changed(key, value)), "en")
+    text = changed("trunk.srtp", '"required"')
+    assert stated(text, "security.media").how == "required"
+    assert "its keys go by signalling that the agent does not encrypt" in said(text, "en")
 
 
 def test_keywords_count_only_where_somebody_listens() -> None:
-    nobody = changed("refusal.engine", '"none"')
-    assert stated(nobody, "rights.by_voice").value == {
-        "engine": "none",
-        "keywords": [],
-        "accept_keywords": [],
-        "accept_digit": None,
-    }
-    assert stated(changed("refusal.in_call", '"key+voice"', nobody), "rights.in_call").value == {
-        "digit": "9",
-        "keywords": [],
-    }
+    nobody = changed("refusal.in_call", '"key+voice"', changed("refusal.engine", '"none"'))
+    unheard: Any = {"engine": "none", "keywords": [], "accept_keywords": [], "accept_digit": None}
+    assert stated(nobody, "rights.by_voice").value == unheard
+    assert stated(nobody, "rights.in_call").value == {"digit": "9", "keywords": []}
+
+
+def test_the_notice_of_the_service_is_that_of_all_who_press_no_key() -> None:
+    """Even where a key leads to it, too."""
+    text = with_keys("prompts", 'choose = "choose.wav"\nchoices = { "1" = "fr", "2" = "en" }', COMPLETE)
+    text = with_keys("refusal", 'accept_digit = "5"', text)
+    assert stated(text, "information.notices.fr").how == ""
+    assert stated(text, "information.notices.en").how == "numbers_keys"
+
+
+@pytest.mark.parametrize(
+    ("language", "decides", "access", "through"),
+    [
+        ("fr", "décide le délégué", "demande d’accès", "par le programme"),
+        ("en", "data protection officer decides", "request of access", "through the program"),
+    ],
+)
+def test_what_one_may_listen_for_is_told_whole(
+    language: str, decides: str, access: str, through: str
+) -> None:
+    """A person may ask, and a hold has its ground; what is opened elsewhere leaves no line here."""
+    by_name = dict(template(f"register.{language}.md").places)
+    assert decides in by_name["rights.access"][""] and through in by_name["security.trace"]["on"]
+    assert access in by_name["purposes.uses"][""] and access in by_name["security.purposes"]["on"]
 
 
 # --- what is to be completed ---
-
-
-def test_a_configuration_that_says_it_all_leaves_nothing_to_complete() -> None:
-    assert made().to_complete == ()
-    assert "to be completed" not in markdown(made(), "en")
 
 
 @pytest.mark.parametrize(
@@ -486,29 +478,26 @@ def test_a_configuration_that_says_it_all_leaves_nothing_to_complete() -> None:
 )
 @pytest.mark.parametrize("key", ["service.controller_contact", "service.dpo_contact", "service.legal_basis"])
 def test_what_is_empty_or_an_example_is_to_be_completed(key: str, value: str) -> None:
-    entry_ = made(changed(key, value))
-    assert entry_.to_complete == (key,)
-    assert entry_.to_json()["to_complete"] == [key]
-    assert f"**à compléter** (`{key}`)" in markdown(entry_, "fr")
-    assert f"**to be completed** (`{key}`)" in markdown(entry_, "en")
+    text = changed(key, value)
+    assert made(text).to_complete == (key,) and made(text).to_json()["to_complete"] == [key]
+    assert f"**à compléter** (`{key}`)" in said(text, "fr")
+    assert f"**to be completed** (`{key}`)" in said(text, "en")
 
 
-def test_an_address_that_only_looks_like_an_example_is_none() -> None:
-    assert made(changed("service.dpo_contact", '"dpo@example-ville.fr"')).to_complete == ()
-    assert made(changed("service.dpo_contact", '"dpo@examples.fr"')).to_complete == ()
-
-
-def test_all_calls_want_a_justification_and_keys_a_name() -> None:
-    assert made(changed("recording.justification", '""')).to_complete == ("recording.justification",)
-    assert made(changed("recording.share", "0.5", changed("recording.justification", '""'))).to_complete == ()
+def test_what_wants_a_justification_a_name_or_its_words() -> None:
+    assert made().to_complete == () and "to be completed" not in said(COMPLETE, "en")
+    for address in ("dpo@example-ville.fr", "dpo@examples.fr"):  # which only look like examples
+        assert made(changed("service.dpo_contact", f'"{address}"')).to_complete == ()
+    unjustified = changed("recording.justification", '""')
+    assert made(unjustified).to_complete == ("recording.justification",)
+    assert made(changed("recording.share", "0.5", unjustified)).to_complete == ()
     config = configured(COMPLETE)
-    nameless = entry(config, [PublicKey(b"\1" * 32)], notices(config))
-    assert nameless.to_complete == ("recording.recipients",)
-    silent = SpokenNotice("fr", (), PromptFile(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
+    assert entry(config, [PublicKey(b"\1" * 32)], notices(config)).to_complete == ("recording.recipients",)
+    silent = SpokenNotice("fr", (), prompt("notice.wav", None))
     assert entry(config, [PublicKey(b"\1" * 32, "a")], [silent]).to_complete == ("prompts.notice",)
 
 
-# --- any text ---
+# --- a file, read again ---
 
 TEXTS = st.text(
     st.characters(exclude_categories=["C", "Z"], include_characters=" `*_<>[]|\\{}#&"), min_size=1
@@ -526,28 +515,186 @@ def test_any_text_is_found_again(name: str, purpose: str, ground: str) -> None:
         assert differences(file, now) == []
 
 
-def test_the_notice_of_the_service_is_that_of_all_who_press_no_key() -> None:
-    """Even where a key leads to it, too."""
-    text = with_keys("prompts", 'choose = "choose.wav"\nchoices = { "1" = "fr", "2" = "en" }', COMPLETE)
-    text = with_keys("refusal", 'accept_digit = "5"', text)
-    how = {one.name: one.how for one in made(text).statements if one.section == "information"}
-    assert how["information.notices.fr"] == ""
-    assert how["information.notices.en"] == "numbers_keys"
+def test_an_entry_with_other_spaces_is_still_that_entry() -> None:
+    """Saved by an editor that knows no others."""
+    now = made()
+    assert differences(read(re.sub("[\u00a0\u202f]", " ", renewed(None, now, "fr"))), now) == []
 
 
-def test_which_side_a_person_gets_is_for_the_officer_to_decide() -> None:
-    (access,) = (one for one in made().statements if one.name == "rights.access")
-    assert access.value == ["both_channels", "caller_channel", "reference", "call_reference"]
-    for language, decides in (("fr", "décide le délégué"), ("en", "data protection officer decides")):
-        assert decides in LANGUAGES[language].sentences["rights.access"]
+def test_a_line_altered_added_or_taken_away_but_not_how_a_file_is_laid_out() -> None:
+    now = made()
+    text = markdown(now, "fr")
+    assert differences(read("\ufeff" + text.replace("\n", "  \r\n").replace("##", "\r\n##")), now) == []
+    rows = text.splitlines()
+    period = next(place for place, row in enumerate(rows) if "**Enregistrements**" in row)
+    for other in (["- **Enregistrements** : 2 ans"], [], [rows[period], "- invented"]):
+        assert differences(read("\n".join([*rows[:period], *other, *rows[period + 1 :]])), now)
 
 
-def test_what_one_may_listen_for_is_told_whole() -> None:
-    """A person may ask, and a hold has its ground; what is opened elsewhere leaves no line here."""
-    for language, access, through in (
-        ("fr", "demande d’accès", "par le programme"),
-        ("en", "request of access", "through the program"),
+def test_a_value_altered_added_or_taken_away() -> None:
+    whole = made().to_json()
+    for other, where in (
+        (whole | {"legal_basis": "none"}, "legal_basis"),
+        (whole | {"invented": {"by": "somebody"}}, "invented.by"),
+        ({key: value for key, value in whole.items() if key != "retention"}, "retention.recordings"),
+        (whole | {"retention": "6 months"}, "retention.recordings"),
     ):
-        sentences = LANGUAGES[language].sentences
-        assert access in sentences["purposes.uses"] and access in sentences["security.purposes/on"]
-        assert through in sentences["security.trace/on"]
+        assert where in {one.where for one in differences(read(json.dumps(other)), made())}
+
+
+BEGIN, END = "<!-- sipagent register: fr -->\n", "<!-- sipagent register: end -->\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("# Register\n", "holds no entry that `sipagent register` wrote"),
+        ("{", "is not JSON: "),
+        ("[]", "holds no entry"),
+        ("{}", "is JSON, but its format is not sipagent-register-1"),
+        (BEGIN.replace("fr", "de") + END, "is in 'de'; accepted: fr, en"),
+        (BEGIN, "has not one first and one last line of an entry"),
+        (END + BEGIN, "has not one first"),
+        ((BEGIN + END) * 2, "has not one first"),
+    ],
+)
+def test_what_is_no_entry(content: str, complaint: str) -> None:
+    with pytest.raises(RegisterError, match=re.escape(complaint)):
+        read(content)
+
+
+# --- the command ---
+
+LACKS = "to be completed in the configuration"
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    room = Room(tmp_path / "agent")
+    room.set("service", 'controller_contact = "mairie@ville.fr"\ndpo_contact = "dpo@ville.fr"')
+    room.set("recording", 'justification = "a trial of one month"')
+    return room
+
+
+@pytest.fixture
+def office(room: Room, capsys: pytest.CaptureFixture[str]) -> Office:
+    return Office(room.folder, capsys)
+
+
+def test_it_is_printed_in_the_services_language(room: Room, office: Office) -> None:
+    french = office.run("register")
+    assert (french.code, french.err) == (0, "")
+    assert french.out.startswith(
+        "<!-- sipagent register: fr -->\n# Enregistrement des appels\u00a0: Agglo J'écoute\n"
+    )
+    assert "«\u00a0Agglo J’écoute, bonjour. Votre appel peut être enregistré, pour la qualité" in french.out
+    assert "# Call recording: Agglo" in office.run("register", "--lang", "en").out
+    printed = office.run("register", "--json").out
+    assert json.loads(printed)["dpo"] == {"contact": "dpo@ville.fr"}
+    assert office.run("register", "--format", "json").out == printed
+    room.set("service", 'language = "de"')
+    room.set("prompts", 'notice = "prompts/fr/notice.wav"')
+    assert "# Call recording: Agglo" in office.run("register").out
+
+
+def test_the_keys_and_notices_that_it_names(room: Room, office: Office) -> None:
+    new_pair(room.folder / "keys/durand", None, "Marie Durand")
+    room.set("recording", 'recipients = ["keys/durand.pub"]')
+    assert "**Écoute**, par clé privée\u00a0: Marie Durand (`" in office.run("register").out
+    (room.folder / "keys/durand.pub").write_text("nonsense")
+    assert "durand.pub: is not a public key" in office.fails(1, "register")
+    room.set("recording", "recipients = []")
+    (room.folder / "prompts/fr/notice.wav").unlink()
+    assert "notice.wav: does not exist" in office.fails(1, "register")
+
+
+def test_what_is_lacking_is_a_warning_and_fails_a_strict_check(room: Room, office: Office) -> None:
+    room.set("service", 'legal_basis = ""')
+    file, said = office.folder / "register.md", f"sipagent: {LACKS}: service.legal_basis\n"
+    printed = office.run("register")
+    assert (printed.code, printed.err) == (0, said)
+    assert "**à compléter** (`service.legal_basis`)" in printed.out
+    office.run("register", "--out", file)
+    for options, code in ((), 0), (("--strict",), 1):
+        told = office.run("register", "--check", file, *options)
+        assert (told.code, told.err) == (code, said)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--check", "x.md", "--out", "y.md"), "--check knows format and language by FILE"),
+        (("--check", "x.md", "--lang", "fr"), "--check knows format and language by FILE"),
+        (("--strict",), "--strict goes with --check"),
+        (("--force",), "--force goes with --out"),
+        (("--json", "--lang", "fr"), "--lang goes with Markdown"),
+        (("--json", "--format", "md"), "exclude each other"),
+        (("--lang", "de"), "'de' is not one of 'fr', 'en'"),
+    ],
+)
+def test_what_does_not_go_together(office: Office, words: tuple[str, ...], complaint: str) -> None:
+    assert complaint in office.fails(2, "register", *words)
+
+
+def test_a_file_is_written_by_its_name_and_the_entry_in_a_longer_one_renewed(
+    room: Room, office: Office
+) -> None:
+    file, as_json = office.folder / "register.md", office.folder / "register.json"
+    assert office.run("register", "--out", as_json).out == f"{as_json}\n"
+    assert json.loads(as_json.read_text(encoding="utf-8"))["format"] == "sipagent-register-1"
+    office.run("register", "--lang", "en", "--out", file)
+    english = office.run("register", "--lang", "en").out
+    assert file.read_text(encoding="utf-8") == english
+    file.write_text(f"# All that we do\n\n{english}\nSigned by the mayor\n", encoding="utf-8")
+    room.set("retention", 'period = "90 days"')
+    assert office.run("register", "--out", file).code == 0
+    renewed = file.read_text(encoding="utf-8")
+    assert renewed.startswith("# All that we do\n\n<!--") and renewed.endswith("-->\n\nSigned by the mayor\n")
+    assert "**Recordings**: 90 days" in renewed  # in the language that it had
+    assert not list(office.folder.glob(".*"))
+
+
+def test_a_file_of_another_kind_is_left_alone(office: Office) -> None:
+    file, options = office.folder / "notes.md", ("register", "--out", office.folder / "notes.md")
+    file.write_text("mine")
+    said = office.fails(1, *options)
+    assert "holds no entry that `sipagent register` wrote; --force replaces it" in said
+    assert file.read_text() == "mine"
+    assert office.run(*options, "--force").code == 0
+    assert "is of the other format; --force replaces it" in office.fails(1, *options, "--format", "json")
+    assert "No such file" in office.fails(1, "register", "--out", office.folder / "missing/register.md")
+
+
+def test_a_file_that_has_fallen_behind(room: Room, office: Office) -> None:
+    file = office.folder / "register.md"
+    office.run("register", "--out", file)
+    current = office.run("register", "--check", file)
+    assert (current.code, current.out, current.err) == (0, f"{file}: agrees with the configuration\n", "")
+    room.set("retention", 'period = "90 days"')
+    behind = office.run("register", "--check", file)
+    assert behind.code == 1
+    assert behind.err == (
+        f"sipagent: {file}: differs from the configuration in 1 statement; "
+        f"`sipagent register --out {file}` renews it\n"
+    )
+    assert "(retention.period, retention.justification):\n  - " in behind.out and "+ " in behind.out
+    told = office.run("register", "--check", file, "--json")
+    found = json.loads(told.out)
+    (one,) = found.pop("differences")
+    assert told.code == 1 and found == {
+        "file": str(file),
+        "format": "md",
+        "language": "fr",
+        "current": False,
+        "to_complete": [],
+    }
+    assert one["where"].startswith("line ") and one["keys"][0] == "retention.period"
+    assert one["file"] == "- **Enregistrements**\u00a0: 6\u00a0mois à compter de l’appel"
+    assert one["now"] == "- **Enregistrements**\u00a0: 90\u00a0jours à compter de l’appel"
+
+
+def test_a_file_that_cannot_be_compared(office: Office) -> None:
+    file = office.folder / "register.md"
+    file.write_bytes(b"\xff")
+    assert "is not UTF-8 text" in office.fails(1, "register", "--check", file)
+    assert "No such file" in office.fails(1, "register", "--check", office.folder / "none.md")

@@ -27,7 +27,8 @@ from sipagent.text.statistics import (
     svg,
     ticks,
 )
-from sipagent.text.statistics_words import LANGUAGES, StatisticsWords
+from sipagent.text.statistics_words import StatisticsWords
+from sipagent.text.template import LANGUAGES
 from tests import busy, kept
 from tests.tampering import sum_of
 

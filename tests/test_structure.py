@@ -416,12 +416,22 @@ def tracked_tests() -> list[Path]:
     return [path for path in tracked() if path.suffix == ".py" and name(path).startswith("tests/")]
 
 
-def test_the_wheel_carries_every_package() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+def test_the_wheel_carries_every_package_and_all_that_lies_in_one() -> None:
+    """But for what is read here alone: pages for developers, and catalogues before they are compiled."""
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {name(path.parent) for path in ALL}
-    assert {package.replace(".", "/") for package in listed} == folders
+    assert {package.replace(".", "/") for package in setup["packages"]} == folders
     there = {name(path.parent) for path in tracked() if path.name == "__init__.py"}
     assert {folder for folder in there if folder.partition("/")[0] != "tests"} == folders
+    carried = {
+        path
+        for package, patterns in setup["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    ours = {package.partition(".")[0] for package in setup["packages"]}
+    data = {path for path in tracked() if path.relative_to(ROOT).parts[0] in ours and path.suffix != ".py"}
+    assert {path.suffix for path in data - carried} == {".md", ".po"}
 
 
 def test_the_top_level_is_what_it_is() -> None:

@@ -16,7 +16,7 @@ from sipagent.languages.spoken import shown
 from sipagent.text.notice import spoken_notices
 from sipagent.text.register import RegisterEntry, entry
 from sipagent.text.register_file import Difference, RegisterError, Written, differences, read, renewed
-from sipagent.text.register_words import LANGUAGES
+from sipagent.text.template import LANGUAGES
 
 _SHOWN = 4000  # characters of a statement; notices are the longest
 SIZE_LIMIT = 16 << 20  # bytes of a file to compare; even a register with many entries is shorter

@@ -12,6 +12,7 @@ the afternoon" is read as 1:30 or 13:30.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from media.prompt import PromptFile, inspect_prompt
 from retention.texts import Reason
@@ -20,6 +21,7 @@ from sipagent.config.load import Config
 from sipagent.config.refusal_words import WORDS
 from sipagent.text import notice_words as heard
 from sipagent.text.notice_words import VOCABULARIES, Vocabulary
+from sipagent.text.template import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +161,11 @@ class ToldHours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Language:
+class HourWords:
     """How a language names days and times, in small letters without accents. Each text is a pattern."""
 
     days: tuple[str, ...]
-    groups: Mapping[str, tuple[int, ...]]
+    groups: Mapping[str, Sequence[int]]
     to: str  # "monday to friday"
     but: str  # what comes after it, up to a comma, is closed
     part: str  # of a day; what is closed for a part of it is open
@@ -176,11 +178,54 @@ class _Language:
     lasting: re.Pattern[str]  # "in 2 hours": not a time of day
     twelve: bool  # a twelve-hour clock
     ranges: tuple[tuple[re.Pattern[str], str], ...]  # "from 9 to 5": times by the words beside them
+    numbers: Mapping[str, int]  # and parts of an hour, in minutes
+
+
+@cache
+def _hour_words(language: str) -> HourWords | None:
+    """By `notice.fr.toml`; None if the language is not listed."""
+    if language not in LANGUAGES:
+        return None
+    read = heard.told(language)["hours"]
+    numbers = _numbers(read.pop("units").split(), read.pop("tens"), read.pop("joints", {})) | read.pop(
+        "more", {}
+    )
+    parts = {name: read.pop(name, "") for name in ("half", "until", "rest")}
+    parts["number"] = "|".join([r"\d{1,2}", *sorted(numbers, key=len, reverse=True)])
+
+    def pattern(text: str) -> re.Pattern[str]:
+        for name, part in parts.items():
+            text = text.replace(f"{{{name}}}", part)
+        return re.compile(text)
+
+    return HourWords(
+        days=tuple(read.pop("days").split()),
+        times=tuple(map(pattern, read.pop("times"))),
+        lasting=pattern(read.pop("lasting")),
+        ranges=tuple((pattern(found), spelt_out) for found, spelt_out in read.pop("ranges")),
+        numbers=numbers | read.pop("parts"),
+        **read,
+    )
+
+
+def _numbers(units: Sequence[str], tens: Mapping[str, int], joints: Mapping[str, str]) -> dict[str, int]:
+    """The words for 0 to 59; `joints` come between a ten and that unit instead of a space."""
+    simple = {word: value for value, word in enumerate(units)}
+    return {
+        **simple,
+        **tens,
+        **{
+            f"{ten} {joints.get(str(more), '')}{unit}": value + more
+            for ten, value in tens.items()
+            for unit, more in simple.items()
+            if 0 < more < 10
+        },
+    }
 
 
 def told_hours(text: str, language: str) -> ToldHours | None:
     """What plain words (`notice_words.plain`) say about hours; None if the language is not listed."""
-    known = _LANGUAGES.get(language)
+    known = _hour_words(language)
     if known is None:
         return None
     text = re.sub(r"\s*[–—-]\s*", " - ", text)
@@ -193,7 +238,7 @@ def told_hours(text: str, language: str) -> ToldHours | None:
 
 def clocks(text: str, language: str) -> list[str]:
     """The words that name a clock: `paris` of "Paris time", "heure de Paris"."""
-    known = _LANGUAGES.get(language)
+    known = _hour_words(language)
     return [] if known is None else re.findall(known.clock, text)
 
 
@@ -241,13 +286,13 @@ def _by_daylight(minute: int) -> int:
     return (minute - 7 * 60) % DAY
 
 
-def _days(text: str, known: _Language) -> frozenset[int]:
+def _days(text: str, known: HourWords) -> frozenset[int]:
     but = re.compile(rf"\b(?:{known.but})\b[^,.;:!?]*")
     closed = " ".join(re.sub(rf"\w+ (?:{known.part})", " ", span) for span in but.findall(text))
     return _named(but.sub(" ", text), known) - _named(closed, known)
 
 
-def _named(text: str, known: _Language) -> frozenset[int]:
+def _named(text: str, known: HourWords) -> frozenset[int]:
     if re.search(known.every_day, text):
         return frozenset(range(7))
     name = "|".join(known.days)
@@ -261,7 +306,7 @@ def _named(text: str, known: _Language) -> frozenset[int]:
     return frozenset(found)
 
 
-def _times(text: str, known: _Language) -> Iterator[frozenset[int]]:
+def _times(text: str, known: HourWords) -> Iterator[frozenset[int]]:
     text = known.lasting.sub(" ", text)
     for pattern, spelt_out in known.ranges:
         text = pattern.sub(spelt_out, text)
@@ -270,12 +315,14 @@ def _times(text: str, known: _Language) -> Iterator[frozenset[int]]:
         text = pattern.sub(" ", text)
 
 
-def _time(parts: Mapping[str, str | None], known: _Language) -> frozenset[int]:
+def _time(parts: Mapping[str, str | None], known: HourWords) -> frozenset[int]:
     """The moments that a match may mean; none if it is not a time of day."""
     if name := parts.get("name"):
-        return frozenset([(0 if name in ("minuit", "midnight") else NOON) + _figure(parts.get("past"))])
-    hour, minute = _figure(parts.get("hour")), _figure(parts.get("minute"))
-    at = hour * 60 + minute + _figure(parts.get("past")) - _figure(parts.get("before"))
+        return frozenset(
+            [(0 if name in ("minuit", "midnight") else NOON) + _figure(parts.get("past"), known)]
+        )
+    hour, minute = _figure(parts.get("hour"), known), _figure(parts.get("minute"), known)
+    at = hour * 60 + minute + _figure(parts.get("past"), known) - _figure(parts.get("before"), known)
     if not 0 <= at <= DAY or minute > 59:
         return frozenset()
     half = parts.get("half") or ""
@@ -284,105 +331,8 @@ def _time(parts: Mapping[str, str | None], known: _Language) -> frozenset[int]:
     return frozenset([at, (at + NOON) % DAY] if known.twelve and hour <= 12 else [at])
 
 
-def _figure(text: str | None) -> int:
+def _figure(text: str | None, known: HourWords) -> int:
     """A number in figures or words, 0 without one; `half` and `quarter` are of an hour."""
     if not text:
         return 0
-    return int(text) if text.isdecimal() else _NUMBERS[text]
-
-
-def _numbers(units: str, tens: Mapping[str, int], joints: Mapping[int, str]) -> dict[str, int]:
-    """The words for 0 to 59; `joints` come between a ten and its unit instead of a space."""
-    simple: dict[str, int] = {word: value for value, word in enumerate(units.split())}
-    whole = {**simple, **tens}
-    for ten, value in tens.items():
-        for unit, more in simple.items():
-            if 0 < more < 10:
-                whole[f"{ten} {joints.get(more, '')}{unit}"] = value + more
-    return whole
-
-
-_FRENCH_NUMBERS = _numbers(
-    "zero un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize",
-    {"vingt": 20, "trente": 30, "quarante": 40, "cinquante": 50},
-    {1: "et "},
-) | {"une": 1, "vingt et une": 21, "dix sept": 17, "dix huit": 18, "dix neuf": 19}
-_ENGLISH_NUMBERS = _numbers(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen",
-    {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50},
-    {},
-)
-_PARTS = {"et demie": 30, "et demi": 30, "et quart": 15, "le quart": 15, "half": 30, "quarter": 15}
-_NUMBERS = _FRENCH_NUMBERS | _ENGLISH_NUMBERS | _PARTS
-
-
-def _one_of(words: Mapping[str, int]) -> str:
-    return "|".join([r"\d{1,2}", *sorted(words, key=len, reverse=True)])
-
-
-_FR, _EN = _one_of(_FRENCH_NUMBERS), _one_of(_ENGLISH_NUMBERS)
-_HALF = r"a\.? ?m\b\.?|p\.? ?m\b\.?|o'clock"
-
-_TO, _REST = "to|and|until|till", "noon|midnight|past|to|fifteen|thirty|forty|15|30|45"
-
-_LANGUAGES: Mapping[str, _Language] = {
-    "fr": _Language(
-        days=("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"),
-        groups={r"week(?: - | ?)ends?": (5, 6), "en semaine": (0, 1, 2, 3, 4)},
-        to="au|a|jusqu'au|-",
-        but=r"sauf|hors|excepte|fermes?|fermees?|a l'exception",
-        part="matin|apres midi|apres - midi|soir|midi",
-        always=r"24 ?h(?:eures?)?(?: sur |/) ?24(?: ?h)?|vingt quatre heures sur vingt quatre|jour et nuit",
-        every_day=r"\b7 ?j(?:ours?)?(?: sur |/) ?7|sept jours sur sept|tous les jours\b(?! ouvr)|chaque jour",
-        holidays=r"\bjours? feries?\b",
-        holidays_open=r"\b(?:compris|meme|inclus)(?: (?:pendant|pour|durant))?(?: les)? jours? feries?\b",
-        clock=r"\bheures? (?:de|d'|du) ?(\w+)",
-        lasting=re.compile(rf"\b(?:dans|pendant|sous|d'ici)(?: un delai de)? (?:{_FR}) ?h\w*"),
-        times=(
-            re.compile(r"\b(?P<name>midi|minuit)\b(?: (?P<past>et demie?|et quart))?"),
-            re.compile(
-                rf"\b(?P<hour>{_FR}) ?h(?:eures?)?\b"
-                rf"(?: (?P<past>et demie?|et quart)| moins (?P<before>le quart|{_FR})\b"
-                rf"| (?P<minute>{_FR})\b(?! ?h(?:eures?)?\b))?"
-            ),
-            re.compile(r"\b(?P<hour>\d{1,2}) ?[h:](?P<minute>\d\d)\b"),
-        ),
-        twelve=False,
-        ranges=((re.compile(rf"\b((?:de|entre) (?:{_FR}))(?= (?:a|et) (?:{_FR}) ?h)"), r"\1 heures"),),
-    ),
-    "en": _Language(
-        days=("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
-        groups={"weekdays?": (0, 1, 2, 3, 4), r"week(?: - | ?)ends?": (5, 6)},
-        to="to|through|till|until|-",
-        but="except|excluding|but not|closed on|apart from",
-        part="morning|afternoon|evening",
-        always=r"24 hours a day|24/7|around the clock|day and night",
-        every_day=r"\bevery day\b|\bdaily\b|(?:7|seven) days a week|24/7",
-        holidays=r"\b(?:public|bank) holidays?\b",
-        holidays_open=r"\b(?:including|even on|also on) (?:public|bank) holidays?\b",
-        clock=r"\b(\w+) time\b",
-        lasting=re.compile(rf"\b(?:in|within|for) (?:{_EN}) hours?\b"),
-        times=(
-            re.compile(rf"\b(?P<past>half|quarter) past (?P<hour>{_EN})\b(?: (?P<half>{_HALF}))?"),
-            re.compile(rf"\b(?P<before>quarter) to (?P<hour>{_EN})\b(?: (?P<half>{_HALF}))?"),
-            re.compile(r"(?:\b(?:12|twelve) )?\b(?P<name>noon|midday|midnight)\b"),
-            re.compile(rf"\b(?P<hour>\d{{1,2}})[:.](?P<minute>\d\d)\b(?: ?(?P<half>{_HALF}))?"),
-            re.compile(
-                rf"\b(?P<hour>{_EN}) (?P<minute>fifteen|thirty|forty five|15|30|45)\b"
-                rf"(?: ?(?P<half>{_HALF}))?"
-            ),
-            re.compile(rf"\b(?P<hour>{_EN}) ?(?P<half>{_HALF})"),
-        ),
-        twelve=True,
-        ranges=(
-            (re.compile(rf"\b((?:from|between) (?:{_EN}))(?= (?:{_TO}) )"), r"\1 o'clock"),
-            (
-                re.compile(
-                    rf"((?:{_HALF}|:\d\d|noon) (?:{_TO}) (?:{_EN})\b)(?![:.]\d| ?(?:{_HALF}|{_REST}))"
-                ),
-                r"\1 o'clock",
-            ),
-        ),
-    ),
-}
+    return int(text) if text.isdecimal() else known.numbers[text]

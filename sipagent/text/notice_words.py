@@ -4,8 +4,8 @@ Small rules that know misleading cases: a call "not recorded", a "recorded messa
 request that is "enregistrée", "nine months" beside key 9, "un" as an article. They are made for what
 offices say on the telephone, not for literature.
 
-The vocabulary of each language stands first: without accents, in small letters. Where a name says
-"beginnings", a word counts if it begins so. To add a language, add its Vocabulary.
+The vocabulary of each language stands in `notice.fr.toml` and `notice.en.toml`: without accents, in small
+letters. Where a name says "beginnings", a word counts if it begins so.
 
 An office says its name beside a greeting: "Allô Mairie, bonjour", "welcome to Allô Mairie". A caller
 greeted by another name than `service.name` or `service.controller` thinks that they have reached somebody
@@ -13,9 +13,13 @@ else.
 """
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from sipagent.text.template import FOLDER, LANGUAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,187 +59,31 @@ class Vocabulary:
     halves: frozenset[str]  # of a year
     numbers: Mapping[str, int]
     purposes: Mapping[str, tuple[str, ...]]  # beginnings, by what retention.purposes calls it
+    greetings: tuple[str, ...]  # patterns of what stands beside an office's name
+    never_names: frozenset[str]  # words that begin sentences, but never a name
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _vocabulary(language: str) -> Vocabulary:
+    read = told(language)["words"]
+    numbers = {word: value for value, word in enumerate(read.pop("counting").split(), 1)} | read.pop("tens")
+    conjunction, more = read.pop("conjunction"), {name: _value(said) for name, said in read.items()}
+    return Vocabulary(conjunction=conjunction, numbers=numbers, **more)
 
 
-def _counted(text: str) -> dict[str, int]:
-    return {word: value for value, word in enumerate(text.split(), 1)}
+def _value(said: Any) -> Any:
+    """Whole words stand in one text, beginnings and patterns in a list; tables stay as they are."""
+    if isinstance(said, str):
+        return frozenset(said.split())
+    return tuple(said) if isinstance(said, list) else said
 
 
-_FRENCH_TENS = {
-    **{
-        "et": 0,
-        "une": 1,
-        "vingt": 20,
-        "vingts": 20,
-        "trente": 30,
-        "quarante": 40,
-        "cinquante": 50,
-        "soixante": 60,
-    },
-    **{"cent": 100, "cents": 100},
-}
-_ENGLISH_TENS = {
-    **{
-        "and": 0,
-        "a": 1,
-        "an": 1,
-        "twenty": 20,
-        "thirty": 30,
-        "forty": 40,
-        "fifty": 50,
-        "sixty": 60,
-        "seventy": 70,
-    },
-    **{"eighty": 80, "ninety": 90, "hundred": 100},
-}
+def told(language: str) -> dict[str, Any]:
+    """What `notice.fr.toml` says of a language."""
+    return tomllib.loads((FOLDER / f"notice.{language}.toml").read_text(encoding="utf-8"))
 
-FRENCH = Vocabulary(
-    conjunction="et",
-    records=("enregistr",),
-    records_if_a_verb=frozenset(),
-    before_verbs=frozenset(),
-    other_records=_words(
-        "demande demandes dossier dossiers inscription inscriptions commande adresse compte "
-        "reclamation refus choix decision reponse message messages annonce musique coordonnees "
-        "preference preferences"
-    ),
-    calls=_words(
-        "appel appels conversation conversations communication communications echange echanges "
-        "entretien entretiens voix telephonique telephoniques ligne"
-    ),
-    negations=_words("pas jamais aucunement nullement"),
-    without=_words("aucun aucune sans non ni"),
-    verb_endings=("ons", "ez", "e", "ent", "erons", "era", "eront"),
-    refuse=("refus", "oppos", "desaccord"),
-    accept=("accept", "accord", "consent"),
-    able=("pouv", "peut", "possib", "permet", "sauri"),
-    if_=_words("si sauf"),
-    aims=_words("pour afin"),
-    stops=("arret", "interromp", "evit", "empech", "desactiv", "suspend"),
-    unless=("sauf", "a moins", "excepte"),
-    wishes=("souhait", "voul", "veu", "desir", "prefer"),
-    otherwise=("sinon", "a defaut", "sans reponse", "sans cela", "autrement", "dans le cas contraire"),
-    aloud=_words("dites dire disant prononcez prononcer prononcant enoncez"),
-    by_voice=("oralement", "a voix haute", "de vive voix", "par la voix"),
-    persons=("operat", "conseill", "interlocut", "correspond", "agent", "personne", "collabor", "lui"),
-    presses=("appuy", "press", "tape", "tapa", "compos", "fait", "fais", "enfonc", "touche"),
-    key_names=_words("touche chiffre numero bouton le"),
-    counted=_words(
-        "heure heures h mois an ans annee annees jour jours semaine semaines minute minutes seconde "
-        "secondes fois euro euros appel appels janvier fevrier mars avril mai juin juillet aout "
-        "septembre octobre novembre decembre"
-    ),
-    articles=_words("un"),
-    keys={
-        **{"0": ("zero",), "1": ("un",), "2": ("deux",), "3": ("trois",), "4": ("quatre",), "5": ("cinq",)},
-        **{"6": ("six",), "7": ("sept",), "8": ("huit",), "9": ("neuf",)},
-        **{"*": ("etoile", "asterisque"), "#": ("diese",)},
-    },
-    keeps=("conserv", "gard", "stock", "archiv", "effac", "supprim", "detrui"),
-    at_most=("maxim", "au plus", "plus tard", "jusqu", "dans les", "moins de"),
-    read_more=(
-        *("site", "www", "http", "en savoir plus", "savoir plus", "plus d'information", "plus d'info"),
-        *("politique de", "mentions legales", "protection des donnees", "delegue", "dpo"),
-        *("detail", "point fr", "point com", "point org", "point eu"),
-        *("vos droits", "affich", "depliant", "sur demande"),
-    ),
-    units={
-        **{"jour": "day", "jours": "day", "semaine": "week", "semaines": "week", "mois": "month"},
-        **{"an": "year", "ans": "year", "annee": "year", "annees": "year"},
-    },
-    halves=_words("demi"),
-    numbers=_counted(
-        "un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize"
-    )
-    | _FRENCH_TENS,
-    purposes={
-        "quality": ("qualite",),
-        "statistics": ("statisti",),
-        "organisation": ("organis",),
-        "training": ("formation", "former"),
-        "evidence": ("preuve", "prouver"),
-        "security": ("securite",),
-    },
-)
 
-ENGLISH = Vocabulary(
-    conjunction="and",
-    records=("recorded", "recording", "taped", "taping"),
-    records_if_a_verb=_words("record records"),
-    before_verbs=_words("we will may can to"),
-    other_records=_words(
-        "request requests message messages announcement information music choice refusal answer "
-        "preference preferences details order complaint decision number high low time volume"
-    ),
-    calls=_words("call calls conversation conversations line voice you interaction interactions"),
-    negations=_words("not never cannot isn won don doesn aren wasn t"),
-    without=_words("no without neither nor none"),
-    verb_endings=(),  # the negation goes before
-    refuse=("refus", "object", "declin", "disagree", "opt out", "opting out"),
-    accept=("accept", "agree", "consent"),
-    able=("can", "could", "may", "able", "possib", "allow"),
-    if_=_words("if unless should"),
-    aims=_words("to for"),
-    stops=("stop", "avoid", "prevent", "turn off", "switch off", "disabl"),
-    unless=("unless", "except"),
-    wishes=("wish", "want", "prefer", "like", "rather"),
-    otherwise=("otherwise", "if not", "if you do nothing", "unless", "or else"),
-    aloud=_words("say saying"),
-    by_voice=("speak", "tell us", "by voice", "aloud"),
-    persons=("operator", "advis", "agent", "colleague", "person", "staff", "them", "him", "her"),
-    presses=("press", "dial", "hit", "push", "touch", "type", "typing", "enter"),
-    key_names=_words("key digit number numero button press pressing dial"),
-    counted=_words(
-        "hour hours o am pm noon month months year years day days week weeks minute minutes second "
-        "seconds times of keys buttons call calls percent january february march "
-        "april may june july august september october november december"
-    ),
-    articles=_words("one"),
-    keys={
-        **{
-            "0": ("zero", "oh"),
-            "1": ("one",),
-            "2": ("two",),
-            "3": ("three",),
-            "4": ("four",),
-            "5": ("five",),
-        },
-        **{"6": ("six",), "7": ("seven",), "8": ("eight",), "9": ("nine",)},
-        **{"*": ("star", "asterisk"), "#": ("hash", "pound", "square")},
-    },
-    keeps=("kept", "keep", "stor", "retain", "retention", "held", "delet", "eras", "destroy"),
-    at_most=("most", "maxim", "up to", "no longer", "no more", "within", "less than"),
-    read_more=(
-        *("site", "website", "www", "http", "more information", "learn more", "find out more", "read more"),
-        *("privacy", "data protection", "dpo", "detail", "dot com", "dot org", "dot fr", "dot eu"),
-        *("your rights", "leaflet", "on request"),
-    ),
-    units={
-        **{"day": "day", "days": "day", "week": "week", "weeks": "week", "month": "month"},
-        **{"months": "month", "year": "year", "years": "year"},
-    },
-    halves=_words("half"),
-    numbers=_counted(
-        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen"
-    )
-    | _ENGLISH_TENS,
-    purposes={
-        "quality": ("quality",),
-        "statistics": ("statistic",),
-        "organisation": ("organis", "organiz"),
-        "training": ("train",),
-        "evidence": ("evidence", "proof", "prove"),
-        "security": ("security",),
-    },
-)
-
-VOCABULARIES: Mapping[str, Vocabulary] = {"fr": FRENCH, "en": ENGLISH}
-
+VOCABULARIES: Mapping[str, Vocabulary] = {language: _vocabulary(language) for language in LANGUAGES}
+FRENCH, ENGLISH = VOCABULARIES["fr"], VOCABULARIES["en"]
 
 _QUOTED = re.compile(r"[«“\"]([^«»“”\"]+)[»”\"]")
 _NEAR = 4  # how many words may be between two that belong together
@@ -506,29 +354,7 @@ SHIPPED = "Agglo J'écoute"
 
 _NAME = r"(?P<name>[^.!?;:,]+)"
 _BEFORE = r"^(?P<name>[^.!?;:,]+?),? "
-_DAY = "hello|good (?:morning|afternoon|evening)"
-_GREETINGS: Mapping[str, Sequence[str]] = {
-    "fr": (
-        rf"{_BEFORE}(?:bonjour|bonsoir|bienvenue)\b",
-        rf"\bbienvenue (?:à|au|aux|chez|dans|sur) {_NAME}",
-        rf"\bvous êtes (?:bien )?(?:à|au|chez|en communication avec) {_NAME}",
-        rf"^(?:bonjour|bonsoir),? (?:ici )?{_NAME}",
-    ),
-    "en": (
-        rf"\bwelcome to {_NAME}",
-        rf"\b(?:thank you for calling|you have reached|you are through to|this is) {_NAME}",
-        rf"^(?:{_DAY}),? (?:from )?{_NAME}",
-        rf"{_BEFORE}(?:{_DAY})\b",
-    ),
-}
 _ARTICLE = re.compile(r"^(?:(?:le|la|les|the) |l')", re.IGNORECASE)
-_NO_NAMES = {
-    *("attention", "bonjour", "bonsoir", "cet", "desole", "et", "merci", "nous", "notre", "votre", "vous"),
-    *("madame", "mesdames", "messieurs", "monsieur"),
-    *("a", "an", "and", "good", "hello", "i", "if", "it", "oh", "please", "sorry", "thank", "thanks", "this"),
-    *("to", "we", "welcome", "you", "your"),
-}
-"""Words that begin sentences, but never a name."""
 
 
 def says_shipped(text: str, names: Sequence[str], voc: Vocabulary) -> bool:
@@ -548,13 +374,15 @@ def other_name(words: str, language: str, names: Sequence[str], voc: Vocabulary)
 def _greeted(words: str, language: str) -> Iterator[str]:
     """What is beside a greeting and has a capital letter that is not due to the start of a sentence."""
     text = " ".join(words.replace("\u2019", "'").split())
+    no_names = frozenset[str]().union(*(voc.never_names for voc in VOCABULARIES.values()))
     for sentence in re.split(r"(?<=[.!?;:])\s+", text):
-        for pattern in _GREETINGS.get(language, ()):
-            for match in re.finditer(pattern, sentence, re.IGNORECASE):
+        for pattern in VOCABULARIES[language].greetings if language in VOCABULARIES else ():
+            whole = pattern.replace("{name}", _NAME).replace("{before}", _BEFORE)
+            for match in re.finditer(whole, sentence, re.IGNORECASE):
                 name = match["name"].strip(" «»“”\"'")
                 bare = _ARTICLE.sub("", name)
                 capital = any(word[0].isupper() for word in tokens(bare))
-                if capital and tokens(plain(bare))[0] not in _NO_NAMES:
+                if capital and tokens(plain(bare))[0] not in no_names:
                     yield name
 
 

@@ -2,7 +2,7 @@
 
 The configuration, the public keys and the notices go in; a `RegisterEntry` comes out, made of statements.
 Each has a name, which is its place in the JSON and never depends on a language, a value, and the keys of
-config.toml that it rests on. Its text is in `register_words`, under its name.
+config.toml that it rests on. Its sentences stand under its name in `register.fr.md` and `register.en.md`.
 
 What is switched off is stated as such. Nothing depends on the day, the machine or the version, so that an
 entry written once can be compared with the present one.
@@ -43,9 +43,10 @@ class Statement:
     how: str = ""
 
     @property
-    def section(self) -> str:
-        """The section of the statement."""
-        return self.name.partition(".")[0]
+    def said_as(self) -> str:
+        """Its name in the templates: all notices are said alike."""
+        notices = "information.notices"
+        return notices if self.name.startswith(f"{notices}.") else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,31 @@
-"""A file that `register` wrote: its content, where the configuration has changed since, and the new text.
+"""The register's entry as a file has it: JSON, or Markdown by the template of a language, `register.fr.md`.
 
-    read(text) -> Written                  JSON, or Markdown in either language; RegisterError for others
+    lines(entry, language)                 the text, each line with the keys of config.toml that it rests on
+    read(text) -> Written                  what a file says, JSON or Markdown; RegisterError for others
     differences(written, entry)            each statement that has moved on, with the keys it rests on
     renewed(written, entry) -> str         the same file with the entry of now
 
-Pure: texts in, values out. In Markdown, the text around the two comments is not changed.
+Pure: texts in, values out. In Markdown the entry stands between two comments, by which it is found again in a
+longer register; the text around them is not changed. Every statement is one line, so that a different line
+shows which statement differs.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
+from string import Formatter
 from typing import Any
 
 from retention.texts import Reason, WithReason
-from sipagent.text.register import FORMAT, RegisterEntry
-from sipagent.text.register_words import BEGINS, ENDS, LANGUAGES, EntryLine, lines, markdown
+from sipagent.languages.typography import WIDE, set_french
+from sipagent.text.register import FORMAT, RegisterEntry, Statement
+from sipagent.text.template import LANGUAGES, template
+
+BEGINS = re.compile(r"<!-- sipagent register: ([a-z]{2}) -->")
+ENDS = "<!-- sipagent register: end -->"
 
 
 class RegisterError(WithReason, ValueError):
@@ -105,6 +114,29 @@ def renewed(written: Written | None, entry: RegisterEntry, language: str | None)
 # --- Markdown ---
 
 
+@dataclass(frozen=True, slots=True)
+class EntryLine:
+    """A line of the entry, and the keys of config.toml that its statement rests on."""
+
+    text: str
+    keys: tuple[str, ...] = ()
+
+
+def markdown(entry: RegisterEntry, language: str) -> str:
+    """The whole text, its first and last lines the two comments. `language` is one of LANGUAGES."""
+    return "".join(f"{line.text}\n" for line in lines(entry, language))
+
+
+def lines(entry: RegisterEntry, language: str) -> Iterator[EntryLine]:
+    """The text of the entry line by line, each with the keys that it rests on."""
+    paper = template(f"register.{language}.md")
+    writing = _Writing(paper.words, french=language == "fr")
+    for said, statement in paper.said((one.said_as, one.how, one) for one in entry.statements):
+        text, keys = (writing.filled(said, statement), statement.keys) if statement else (said, ())
+        for line in text.split("\n"):
+            yield EntryLine(set_french(line) if language == "fr" else line, keys)
+
+
 def _of_markdown(written: Written, now: list[EntryLine]) -> Iterator[Difference]:
     """Compare line by line; empty lines, and which kind of space it is, do not count."""
     numbered = enumerate(written.lines, len(written.before) + 1)
@@ -159,3 +191,97 @@ def _leaves(json_: Mapping[str, Any], names: set[str], above: str = "") -> Itera
 
 def _shown(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+# --- how a statement's values are written ---
+
+_FRENCH_UNITS = {
+    "day": ("jour", "jours"),
+    "week": ("semaine", "semaines"),
+    "month": ("mois", "mois"),
+    "year": ("an", "ans"),
+}
+
+
+class _Writing(Formatter):
+    """The word after the colon in a brace says how a value is written."""
+
+    def __init__(self, words: Mapping[str, str], *, french: bool) -> None:
+        self._words = words
+        self._french = french
+
+    def filled(self, text: str, statement: Statement) -> str:
+        """A sentence of the template with the statement's values, and the key to complete."""
+        value, tag = statement.value, statement.name.rpartition(".")[2]
+        more = {"key": statement.keys[-1] if statement.keys else "", "language": self._named("language", tag)}
+        fields: Mapping[str, Any] = value if isinstance(value, dict) else {}
+        return self.vformat(text, (value,), {**more, **fields})
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Write one value."""
+        match format_spec:
+            case "code" | "named":
+                write = _code if format_spec == "code" else self._purpose
+                return ", ".join(map(write, value if isinstance(value, list) else [value]))
+            case "people":
+                return ", ".join(f"{_prose(one['name'] or '–')} ({_code(one['key'])})" for one in value)
+            case "groups":
+                return ", ".join(f"{_code(one['group'])} ({_code(one['role'])})" for one in value)
+            case "windows":
+                return ("; ", " ; ")[self._french].join(map(self._window, value))
+            case "period":
+                return self._period(value)
+        return self._amount(value, format_spec) if format_spec else _prose(str(value))
+
+    def _named(self, kind: str, code: str) -> str:
+        return self._words.get(f"{kind} {code}", code)
+
+    def _amount(self, value: float, what: str) -> str:
+        text = f"{value * 100 if what == 'share' else value:.6g}"
+        if not self._french:
+            return text + ("%" if what == "share" else " s")
+        return text.replace(".", ",") + (" %" if what == "share" else f"{WIDE}s")
+
+    def _purpose(self, code: str) -> str:
+        """``qualité du service (`quality`)``; the code alone if it has no other name."""
+        name = self._words.get(f"purpose {code}")
+        return f"{name} ({_code(code)})" if name else _code(code)
+
+    def _window(self, window: dict[str, Any]) -> str:
+        """``10% of the calls (Monday `09:00-10:00`)``, or `10 % des appels (lundi, de 9 h à 10 h)`."""
+        days = ", ".join(self._named("day", day) for day in window["days"])
+        hours = f", {_french_hours(window['hours'])}" if self._french else f" {_code(window['hours'])}"
+        return f"{self._amount(window['share'], 'share')} {self._words['of the calls']} ({days}{hours})"
+
+    def _period(self, period: str) -> str:
+        """`6 months` in each language."""
+        count, unit = period.split()
+        if not self._french:
+            return period
+        one, several = _FRENCH_UNITS[unit.removesuffix("s")]
+        return f"{count}{WIDE}{one if count == '1' else several}"
+
+
+def _french_hours(hours: str) -> str:
+    """`de 9 h à 10 h 30, de 14 h à 15 h` of `09:00-10:30,14:00-15:00`."""
+    if hours == "00:00-24:00":
+        return "toute la journée"
+    spans = (span.split("-") for span in hours.split(","))
+    return ", ".join(f"de {_french_time(first)} à {_french_time(last)}" for first, last in spans)
+
+
+def _french_time(time: str) -> str:
+    hour, minute = time.split(":")
+    return f"{int(hour)}{WIDE}h" + (f"{WIDE}{minute}" if minute != "00" else "")
+
+
+def _prose(text: str) -> str:
+    """A text with escapes for what Markdown would take as markup."""
+    return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    """A word of the configuration, literally (CommonMark 6.1)."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}"

@@ -4,7 +4,8 @@
                 (it is slow to import); what it adds for its own script and fonts is removed. Colours come
                 from the page, by the classes `color-0`, `color-1`, …: they follow its light and dark.
     sections    the parts of the page: each a plot and the table of the same figures, as plain text
-    page        escapes everything that could come from a call, and forbids the browser to load anything
+    page        by `statistics.html`, which escapes everything that could come from a call, and forbids the
+                browser to load anything
 
 French or English by the service's language; light or dark like the reader's screen, light on paper.
 """
@@ -17,10 +18,13 @@ from html import escape
 from typing import Any, NamedTuple
 
 import pygal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pygal.style import Style
 
 from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
-from sipagent.text.statistics_words import FIGURES_STYLE, PAGE_STYLE, StatisticsWords
+from sipagent.text.statistics_words import StatisticsWords, style
+from sipagent.text.template import FOLDER
 
 WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of horizontal bars, in units of the drawing
 _THICKEST = 56  # a single bar need not fill the plot
@@ -53,6 +57,11 @@ class Plot:
     def empty(self) -> bool:
         """Whether it shows nothing."""
         return not any(any(values) for _, values in self.series)
+
+    @property
+    def named(self) -> list[tuple[int, str]]:
+        """The places and names of the series that occur, for a key of the colours."""
+        return [(place, name) for place, (name, values) in enumerate(self.series) if name and any(values)]
 
 
 def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> str:
@@ -172,7 +181,7 @@ class Section:
 
     title: str
     note: str
-    plot: Plot | None
+    plot: Plot
     tables: Sequence[FigureTable]
 
 
@@ -363,10 +372,6 @@ def _place(value: str, known: Sequence[str]) -> int:
     return known.index(value) if value in known else len(known)
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_LONG = 14  # from this many rows on, a table scrolls on a screen
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
     """What the page is about. Times are local; `tally` maps each table to (rows, entries in the chain)."""
@@ -382,36 +387,35 @@ class Heading:
 
 def page(figures: Statistics, heading: Heading) -> str:
     """The whole document."""
-    words = StatisticsWords(heading.language)
-    title = escape(f"{words('title')} – {heading.service}")
-    language = "fr" if words.french else "en"
-    parts = [
-        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{title}</title>\n<style>{PAGE_STYLE}{FIGURES_STYLE}</style>\n</head>\n<body>\n<header>",
-        f"<h1>{title}</h1>\n<p>{escape(_period(heading, words))}</p>",
-        f"{_alarm(figures, heading, words)}</header>\n<main>\n{_figures(figures, heading, words)}\n</main>",
-        f"<footer><p>{escape(_foot(heading, words))}</p></footer>\n</body>\n</html>\n",
-    ]
-    return "\n".join(parts)
+    return _rendered(figures, heading, part=False)
 
 
 def part(figures: Statistics, heading: Heading) -> str:
-    """What `page` has below its title, for another page; its style is `style.FIGURES`."""
+    """What `page` has below its title, for another page, which has the style of `figures`."""
+    return _rendered(figures, heading, part=True)
+
+
+def _rendered(figures: Statistics, heading: Heading, *, part: bool) -> str:
     words = StatisticsWords(heading.language)
-    parts = (
-        f"<p>{escape(_period(heading, words))}</p>",
-        _alarm(figures, heading, words),
-        _figures(figures, heading, words),
-        f"<p>{escape(_agreement(heading, words))}</p>",
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    return "\n".join(filter(None, parts))
-
-
-def _figures(figures: Statistics, heading: Heading, words: StatisticsWords) -> str:
-    drawn = (_section(section, words) for section in sections(figures, words, _last_day(heading)))
-    return "\n".join(('<div class="figures">', _tiles(figures, words), *drawn, "</div>"))
+    return made.get_template("statistics.html").render(
+        part=part,
+        words=words,
+        style=lambda name: Markup(style(name)),
+        service=heading.service,
+        period=_period(heading, words),
+        alarms=list(_alarms(figures, heading, words)),
+        agreement=_agreement(heading, words),
+        tiles=_tiles(figures, words),
+        sections=sections(figures, words, _last_day(heading)),
+        drawn=lambda plot: Markup(svg(plot, words.number, words.colon)),
+    )
 
 
 def agrees(tally: dict[str, tuple[int, int]]) -> bool:
@@ -435,17 +439,11 @@ def _period(heading: Heading, words: StatisticsWords) -> str:
     return f"{period}. {words('zone')} {heading.zone}."
 
 
-def _alarm(figures: Statistics, heading: Heading, words: StatisticsWords) -> str:
-    said = []
+def _alarms(figures: Statistics, heading: Heading, words: StatisticsWords) -> Iterator[str]:
     if heading.tally is not None and not agrees(heading.tally):
-        said.append(f"{words('differs')} ({_tally(heading.tally, words)}).")
+        yield f"{words('differs')} ({_tally(heading.tally, words)})."
     if figures.lost:
-        said.append(f"{words('lost')} {words.number(sum(one.count for one in figures.lost))}.")
-    return f'<div class="alarm" role="alert"><p>{escape(" ".join(said))}</p></div>' if said else ""
-
-
-def _foot(heading: Heading, words: StatisticsWords) -> str:
-    return f"{_agreement(heading, words)} {words('private')}"
+        yield f"{words('lost')} {words.number(sum(one.count for one in figures.lost))}."
 
 
 def _agreement(heading: Heading, words: StatisticsWords) -> str:
@@ -464,12 +462,13 @@ def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
     )
 
 
-def _tiles(figures: Statistics, words: StatisticsWords) -> str:
+def _tiles(figures: Statistics, words: StatisticsWords) -> list[tuple[str, str, str]]:
+    """Name, figure, and what is said below it."""
     kept = figures.kept
     refused = f"{words.number(figures.refused)} {words('of')} {words.number(figures.asked)}"
     in_sums = f"{words('in_sums')} {words.number(figures.in_sums)}"
     held = f"{words.number(kept.fates.held)} {words('held')}, {words.size(kept.bytes)}"
-    tiles = (
+    return [
         ("calls", words.number(figures.calls), in_sums if figures.in_sums else ""),
         ("answer_rate", words.share(figures.answer_rate), ""),
         ("refused_share", words.share(figures.refusal_rate), refused if figures.asked else ""),
@@ -477,47 +476,4 @@ def _tiles(figures: Statistics, words: StatisticsWords) -> str:
         ("stops", words.number(figures.stops), ""),
         ("unheard", words.number(figures.unheard), ""),
         ("kept_now", words.number(kept.fates.kept), held if kept.fates.kept else ""),
-    )
-    items = (
-        f"<div><dt>{escape(words(name))}</dt><dd>{escape(figure)}"
-        f"{f'<small>{escape(more)}</small>' if more else ''}</dd></div>"
-        for name, figure, more in tiles
-    )
-    return f'<dl class="tiles">{"".join(items)}</dl>'
-
-
-def _section(section: Section, words: StatisticsWords) -> str:
-    parts = [f"<section>\n<h2>{escape(section.title)}</h2>"]
-    if section.plot is None or section.plot.empty:
-        parts.append(f"<p>{escape(words('nothing'))}</p>")
-    else:
-        parts.append(f"<p>{escape(section.note)}</p>")
-        drawn = svg(section.plot, words.number, words.colon)
-        parts.append(f"<figure{_reached(section.title)}>{drawn}{_key(section.plot)}</figure>")
-    parts += [_table(table, section.title) for table in section.tables if table.rows]
-    return "\n".join([*parts, "</section>"])
-
-
-def _key(plot: Plot) -> str:
-    """The key of the colours that occur; empty for only one."""
-    named = [(place, name) for place, (name, values) in enumerate(plot.series) if name and any(values)]
-    items = "".join(
-        f'<li><i class="color-{place}" aria-hidden="true"></i>{escape(name)}</li>' for place, name in named
-    )
-    return f'<ul class="key">{items}</ul>' if items else ""
-
-
-def _table(table: FigureTable, title: str) -> str:
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in table.rows
-    )
-    body = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>"
-    long = " long" if len(table.rows) > _LONG else ""
-    return f'<div class="table{long}" role="region"{_reached(title)}>{body}</div>'
-
-
-def _reached(title: str) -> str:
-    """Readers with a keyboard must be able to reach what scrolls, on a narrow screen all of it."""
-    return f' aria-label="{escape(title)}" tabindex="0"'
+    ]

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from retention.texts import Reason
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering
-from sipagent.text.statistics_words import FIGURES_STYLE
+from sipagent.text.statistics_words import style
 from sipagent.web.api import openapi
 from sipagent.web.guard import Entry, answered
 from sipagent.web.logins import Logins
@@ -63,7 +63,7 @@ def _files() -> dict[str, _File]:
     """Every file there is, plain and compressed: nothing else can be asked for."""
     paths = (path for path in _STATIC.rglob("*") if path.is_file())
     found = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
-    found["figures.css"] = FIGURES_STYLE.encode()
+    found["figures.css"] = style("figures").encode()
     return {
         name: _File(plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
         for name, plain in found.items()
