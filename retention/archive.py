@@ -24,7 +24,16 @@ from pathlib import Path
 from retention import marks
 from retention.files import Places
 from retention.marks import Marks
-from retention.recording_files import Area, FileKind, RecordingFiles, sha256
+from retention.recording_files import (
+    Area,
+    FileKind,
+    FileVersion,
+    RecordingFiles,
+    finished,
+    in_row,
+    sha256,
+    write,
+)
 from retention.records import Hold, Json, RecordError, Recording, Status, parse_json, terms
 from retention.rows.chain import PERSONAL, personal_text, public
 from retention.rows.pages import BREATH_S
@@ -64,11 +73,11 @@ class Archive:
 
     def names(self) -> list[tuple[str, str | None]]:
         """Every name among the recordings with the id it belongs to; no id: not a file of ours."""
-        return self.files.names(Area.RECORDINGS)
+        return sorted(self.files.names(Area.RECORDINGS))
 
     def keys(self) -> list[tuple[str, str | None]]:
         """Every name in the vault with the id it belongs to; no id: not a file of ours."""
-        return self.files.names(Area.VAULT)
+        return sorted(self.files.names(Area.VAULT))
 
     def read_metadata(self, id: str) -> Json:
         """The JSON beside a recording. Raises RecordError if it is not valid, FileNotFoundError, OSError."""
@@ -93,8 +102,8 @@ class Archive:
 
         Raises StoreError if the id is taken, ArchiveError if it is not valid, OSError without a directory.
         """
-        part = self.files.spool(recording.id, FileKind.PART)
-        self.files.prepare()
+        part = self.files.spool.path(recording.id, FileKind.PART)
+        self.files.spool.prepare()
         self.store.add_recording(replace(recording, status=Status.OPEN, path=None))
         return part
 
@@ -104,14 +113,14 @@ class Archive:
         Fills in `path` from the file, and `bytes` and `sha256` where they are missing. Raises ArchiveError if
         the row is no longer `open` (a refusal came first) or the file is missing.
         """
-        kind = self.files.finished(recording.id)
+        kind = finished(self.files, recording.id)
         if kind is None:
             raise ArchiveError("{0}: no finished file of it is there", recording.id)
         size = self.files.keep(recording.id, kind, partial(self.marks.naming, recording.id))
         closed = replace(
             recording,
             status=Status.CLOSED,
-            path=self.files.in_row(recording.id, kind),
+            path=in_row(self.files, recording.id, kind),
             bytes=size if recording.bytes is None else recording.bytes,
             sha256=recording.sha256 or sha256(self.files, recording.id, kind),
             # there before the row is closed only where the row is from a backup
@@ -128,7 +137,7 @@ class Archive:
         Raises ArchiveError if it must be erased, or has no key; OSError.
         """
         naming = partial(self.marks.naming, recording.id)
-        self.files.write(recording.id, FileKind.METADATA, self._text(recording), naming)
+        write(self.files, recording.id, FileKind.METADATA, self._text(recording), naming)
 
     def change(self, recording: Recording) -> None:
         """Rewrite the row and the JSON of a closed recording.
@@ -177,14 +186,14 @@ class Archive:
         `recipients`: who can open it, where these change with it. Raises ArchiveError if the recording must
         be erased; ChangedMeanwhile if what lies beside it is not what it was.
         """
-        id, before = recording.id, self._identity(recording.id)
+        id, before = recording.id, self._version(recording.id)
         naming = partial(self.marks.naming, id)
         text = self._text(recording, recipients)
         with self.files.replacing(id, FileKind.METADATA, text, naming) as replace_it:
 
             def keep() -> None:
                 self.marks.refuse(id)
-                if self._identity(id) != before:
+                if self._version(id) != before:
                     raise ChangedMeanwhile(id)
                 self.store.update_recording(recording)
                 replace_it()
@@ -217,7 +226,7 @@ class Archive:
         for row in recordings:
             if row.hold is not None or row.status is not Status.CLOSED:
                 continue
-            if not self.files.is_here(row.id, FileKind.METADATA):
+            if not self.files.spool.exists(row.id, FileKind.METADATA):
                 away.append(row.id)
             elif hold := whole_hold((self.told(row.id) or {}).get("hold")):
                 holds[row.id] = hold
@@ -225,9 +234,9 @@ class Archive:
 
     # steps
 
-    def _identity(self, id: str) -> tuple[object, ...] | None:
+    def _version(self, id: str) -> FileVersion | None:
         try:
-            return self.files.identity(id, FileKind.METADATA)
+            return self.files.version(id, FileKind.METADATA)
         except FileNotFoundError:
             return None
 

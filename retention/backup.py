@@ -57,7 +57,7 @@ from retention.files import (
 )
 from retention.marks import ArchiveError, Marks
 from retention.purge import PurgeReport, Terms, due, erase_pending, purge
-from retention.recording_files import Area, FileKind, RecordingFiles
+from retention.recording_files import Area, FileKind, FileVersion, RecordingFiles, copy, finished
 from retention.records import (
     Access,
     Json,
@@ -386,7 +386,7 @@ class _CopiedRecording:
 
     taken: BackedUp
     due: datetime
-    written: dict[FileKind, datetime]
+    written: dict[FileKind, FileVersion]
     copied: dict[FileKind, Copied]
 
 
@@ -441,7 +441,7 @@ class _Making:
             self.left_out = [gone.id for gone in report.removed]
             head = store.head()
         places.turn.unlink(missing_ok=True)
-        for id in [id for id in self.kept if self.into.finished(id) is None]:
+        for id in [id for id in self.kept if finished(self.into, id) is None]:
             self._drop(id)
         self._hash(places.head.name)
         gone = [name for name in self.others if not (self.root / name).exists()]  # marks, which it believed
@@ -476,10 +476,10 @@ class _Making:
         id, files = row.id, self.archive.files
         kept = self.kept.get(id)
         try:
-            sound = files.finished(id)
+            sound = finished(files, id)
             kinds = [FileKind.METADATA, *([sound] if sound else [])]
             kinds += [FileKind.KEY] if self.archive.vault.has(id) else []
-            written = {kind: files.written_at(id, kind) for kind in kinds}
+            written = {kind: files.version(id, kind) for kind in kinds}
             if kept is not None and kept.written == written:
                 return
             copied = {kind: self._copied(id, kind) for kind in kinds}
@@ -490,14 +490,14 @@ class _Making:
         self.kept[id] = _CopiedRecording(taken, due(row, self.wish.terms.period), written, copied)
 
     def _copied(self, id: str, kind: FileKind) -> Copied:
-        target = self.into.spool(id, kind)
+        target = self.into.spool.path(id, kind)
         with self.archive.files.open(id, kind) as source:
             return self._write(target, source)
 
     def _drop(self, id: str) -> None:
         """Whatever was copied of it."""
         self.kept.pop(id, None)
-        for error in self.into.erase_here([id]).values():
+        for error in self.into.spool.erase([id]).values():
             raise error
 
     def _beside(self) -> None:
@@ -644,8 +644,8 @@ def refuse_what_is_there(target: RestoreTarget, backup: Path) -> None:
     there += [path for path in (places.stamps, places.vault) if path.is_dir() and any(path.iterdir())]
     if there:
         raise BackupError("{0}: is there already; accepted: an empty place", there[0])
-    if names := target.files.names(Area.RECORDINGS):
-        raise BackupError("{0}: is there already; accepted: an empty place for recordings", names[0][0])
+    for name, _ in target.files.names(Area.RECORDINGS):
+        raise BackupError("{0}: is there already; accepted: an empty place for recordings", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -670,8 +670,8 @@ def put_back(
     if not places.restoring.exists():
         write_whole(places.restoring, _name_of(backup).encode())
     if places.database.exists():  # a run before this one came so far
-        return sum(1 for one in manifest.recordings if target.files.finished(one.id))
-    target.files.prepare()
+        return sum(1 for one in manifest.recordings if finished(target.files, one.id))
+    target.files.spool.prepare()
     marks = Marks(backup / RECORDINGS)
     for id in marks.ids():
         if (mark := marks.read(id)) is not None:
@@ -679,14 +679,20 @@ def put_back(
     count = 0
     for done, one in enumerate(manifest.recordings, 1):
         if not _has_expired(one, target.period, now) and not target.marks.exists(one.id):
-            _copy_recording(one.id, source.files, target.files)
+            sound = finished(source.files, one.id)
+            for kind in (FileKind.METADATA, *([sound] if sound else []), FileKind.KEY):
+                if source.files.exists(one.id, kind):
+                    copy(source.files, target.files, one.id, kind)
             count += 1
         step(done, len(manifest.recordings))
     for there, here in beside_database(theirs, places):
         make_folder(here.parent)
         write_whole(here, there.read_bytes())
-    _copy(theirs.database, places.arriving)
-    os.sync()
+    with theirs.database.open("rb") as database, private_file(places.arriving) as arriving:
+        copy_bytes(database, arriving)
+        arriving.flush()
+        os.fsync(arriving.fileno())
+    share_owner(places.arriving)
     places.arriving.rename(places.database)
     sync_folder(places.folder)
     return count
@@ -742,30 +748,12 @@ def _has_expired(one: BackedUp, period: str | None, now: datetime) -> bool:
     return not one.held and due <= now
 
 
-def _copy_recording(id: str, source: RecordingFiles, target: RecordingFiles) -> None:
-    sound = source.finished(id)
-    for kind in (FileKind.METADATA, *([sound] if sound else []), FileKind.KEY):
-        if source.exists(id, kind):
-            path = target.spool(id, kind)
-            make_folder(path.parent)
-            with source.fetch(id, kind) as file:
-                _copy(file, path)
-            target.keep(id, kind)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """In place of one of that name, mode 0600."""
-    with source.open("rb") as reading, private_file(target) as writing:
-        copy_bytes(reading, writing)
-    share_owner(target)
-
-
 def _without_sound(archive: Archive, taken: set[str]) -> list[str]:
     """Recordings that were open, or closed and are not in the backup."""
     found = []
     for status in (Status.OPEN, Status.CLOSED):
         rows = archive.store.each_recording(Selection(status=status), lambda id, problem: None)
-        found += [row.id for row in rows if row.id not in taken and archive.files.finished(row.id) is None]
+        found += [row.id for row in rows if row.id not in taken and finished(archive.files, row.id) is None]
     return found
 
 

@@ -144,7 +144,7 @@ def _is_pending(archive: Archive, id: str) -> bool:
 def erase_now(archive: Archive, ids: Iterable[str]) -> dict[str, OSError]:
     """Erase all that this host has of these recordings, durably, and touch no row; what went wrong, by id."""
     with archive.marks.erasing():
-        return archive.files.erase_here([*ids])
+        return archive.files.spool.erase([*ids])
 
 
 def erase_files(archive: Archive, ids: Iterable[str], *, anyhow: bool = False) -> dict[str, OSError]:

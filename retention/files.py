@@ -1,21 +1,24 @@
 """Files of this machine: how they are written, locked and removed, and where everything beside the database
 lies.
 
-What is written survives a power cut whole, and what is removed leaves no name behind. `Places` is one
-value, made from the configuration, that names all of this:
+What is written survives a power cut whole, and what is removed leaves no name behind. `Places` is made from
+the configuration, and names all of this:
 
-retention.db                 the database; SQLite's own files have names of its making shared.head
-the head of the chain that hosts share; the journal has its own retention.head               the chain's
-head (`rows.chain`), and .head.damaged, one that could not be read retention.turn               whose turn
-it is to write (`sqlite`) journal.written              a pipe: something was written that is to be shipped
-(`journal`) retention.lock               the agent's; retention.worker-3.lock a worker's (`reserve`)
-retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`) retention.seed
-of the draws retention.moved              where its rows are now (`Moved`) retention.restoring
-while a backup is put back; .arriving, its database (`backup`) round_robin.json             whose turn it
-is among the operators accounts.db                  who may log in (`accounts`); never part of a backup
-accounts.key                 where hosts share accounts: under which key these are kept; the same on each
-moving                       a folder, while `migrate` moves files vault, stamps, edge          folders:
-sealed keys, time stamps, what Kamailio reads and writes
+    retention.db          the database; SQLite's own files have names of its making
+    retention.head        the chain's head (`rows.chain`), and .head.damaged, one that could not be read
+    shared.head           the head of the chain that hosts share; the journal has its own
+    retention.turn        whose turn it is to write (`sqlite`)
+    journal.written       a pipe: something was written that is to be shipped (`journal`)
+    retention.lock        the agent's; retention.worker-3.lock a worker's (`reserve`)
+    retention.reserve     one process's; .worker-3.reserve, .edge.reserve (`reserve`)
+    retention.seed        the secret that calls are drawn by
+    retention.moved       where its rows are now (`Moved`)
+    retention.restoring   while a backup is put back; .arriving, its database (`backup`)
+    round_robin.json      whose turn it is among the operators
+    accounts.db           who may log in (`accounts`); never part of a backup
+    accounts.key          where hosts share accounts: the key that these are under; the same on each
+    moving                a folder, while `migrate` moves files
+    vault, stamps, edge   folders: sealed keys, time stamps, what Kamailio reads and writes
 
 `retention.moved` is JSON: it says where a database has moved to, when, and until when what is left here
 must go. It is there from the moment in which a move begins; once the move is `done`, no row is written
@@ -31,7 +34,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -55,23 +58,40 @@ def make_folder(directory: Path) -> None:
 
 def write_whole(path: Path, content: bytes, naming: Naming = nullcontext) -> None:
     """Replace `path` (mode 0600) by `content`: a crash leaves either the old or the new content."""
-    temporary = path.with_name(path.name + ".tmp")
-    with naming():
-        file = private_file(temporary)  # it is written without the name
-    with file:
+    with replacing(path, naming) as file:
         file.write(content)
-        share_owner(temporary)
-        file.flush()
-        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path, naming: Naming = nullcontext) -> Iterator[BinaryIO]:
+    """A file (mode 0600) that takes the place of `path` once it is written and synced; where anything is
+    raised, it goes. A crash leaves what was there, and perhaps `being_written(path)`."""
+    temporary = being_written(path)
     with naming():
-        temporary.replace(path)
+        file = private_file(temporary)
+    try:
+        with file:
+            yield file
+            share_owner(temporary)
+            file.flush()
+            os.fsync(file.fileno())
+        with naming():
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
+
+
+def being_written(path: Path) -> Path:
+    """The name of what is to take the place of `path`."""
+    return path.with_name(path.name + ".tmp")
 
 
 def private_file(path: Path) -> BinaryIO:
     """Begin a new file (mode 0600), in place of one of that name."""
     path.unlink(missing_ok=True)
-    return open(path, "xb", opener=_private)
+    return open(path, "xb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600))
 
 
 def sha256(path: Path) -> str:
@@ -154,131 +174,72 @@ def _locked(handle: int, how: int) -> bool:
     return True
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
 Owner = int | Literal["edge"] | None  # a worker, the writer of the edge's calls, or the only process
 
 
-@dataclass(frozen=True, slots=True)
 class Places:
-    """What lies beside this database."""
+    """What lies beside this database; what each of them is stands above."""
 
-    database: Path
+    def __init__(self, database: Path) -> None:
+        ending, named = database.with_suffix, database.with_name
+        self.database = database
+        self.folder = database.parent
+        self.head = ending(".head")
+        self.turn = ending(".turn")
+        self.written = ending(".written")
+        self.lock = ending(".lock")
+        self.seed = ending(".seed")
+        self.moved = ending(".moved")
+        self.restoring = ending(".restoring")
+        self.arriving = ending(".arriving")
+        self.rota = named("round_robin.json")
+        self.accounts = named("accounts.db")
+        self.accounts_key = named("accounts.key")
+        self.vault = named("vault")
+        self.stamps = named("stamps")
+        self.edge = named("edge")
 
-    @property
-    def folder(self) -> Path:
-        """Where all of it lies."""
-        return self.database.parent
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Places) and other.database == self.database
+
+    def __hash__(self) -> int:
+        return hash(self.database)
 
     @property
     def shared(self) -> "Places":
         """Those beside a database that hosts share, whose journal this one is."""
-        return Places(self.database.with_name("shared.db"))
-
-    @property
-    def head(self) -> Path:
-        """The file of the chain's head."""
-        return self.database.with_suffix(".head")
-
-    @property
-    def turn(self) -> Path:
-        """The file that processes queue at to write."""
-        return self.database.with_suffix(".turn")
-
-    @property
-    def written(self) -> Path:
-        """The pipe that says that something was written, where this is a journal."""
-        return self.database.with_suffix(".written")
-
-    @property
-    def lock(self) -> Path:
-        """The agent's lock, for any number of processes."""
-        return self.database.with_suffix(".lock")
-
-    def lock_of(self, worker: int) -> Path:
-        """A worker's lock."""
-        return self.database.with_suffix(f".worker-{worker}.lock")
-
-    def reserve(self, owner: Owner = None) -> Path:
-        """The reserve of a process."""
-        of = f"worker-{owner}." if isinstance(owner, int) else f"{owner}." if owner else ""
-        return self.database.with_suffix(f".{of}reserve")
-
-    def reserves(self) -> dict[Owner, Path]:
-        """The existing reserves, by their process."""
-        stem, found = self.database.with_suffix("").name, {}
-        for path in sorted(self.database.parent.glob(f"{stem}.*reserve")):
-            name = path.name.removeprefix(f"{stem}.").removesuffix("reserve").rstrip(".")
-            worker = name.removeprefix("worker-")
-            owner: Owner = None
-            if name == "edge":
-                owner = "edge"
-            elif worker != name and worker.isdecimal():
-                owner = int(worker)
-            if path == self.reserve(owner):
-                found[owner] = path
-        return found
-
-    @property
-    def seed(self) -> Path:
-        """The file of the secret that calls are drawn by."""
-        return self.database.with_suffix(".seed")
-
-    @property
-    def moved(self) -> Path:
-        """The file that says where its rows are now."""
-        return self.database.with_suffix(".moved")
+        return Places(self.folder / "shared.db")
 
     @property
     def moving(self) -> "Places":
         """A folder for copies on their way from one place to another."""
         return Places(self.folder / "moving" / self.database.name)
 
+    def lock_of(self, worker: int) -> Path:
+        """A worker's lock."""
+        return self.lock.with_suffix(f".worker-{worker}.lock")
+
+    def reserve(self, owner: Owner = None) -> Path:
+        """The reserve of a process."""
+        of = f"worker-{owner}." if isinstance(owner, int) else f"{owner}." if owner else ""
+        return self.lock.with_suffix(f".{of}reserve")
+
+    def reserves(self) -> dict[Owner, Path]:
+        """The existing reserves, by their process."""
+        stem, found = self.database.with_suffix("").name, {}
+        for path in sorted(self.folder.glob(f"{stem}.*reserve")):
+            name = path.name.removeprefix(f"{stem}.").removesuffix("reserve").rstrip(".")
+            worker = name.removeprefix("worker-")
+            owner: Owner = "edge" if name == "edge" else None
+            if worker != name and worker.isdecimal():
+                owner = int(worker)
+            if path == self.reserve(owner):
+                found[owner] = path
+        return found
+
     def notes_of_moves(self) -> list[Path]:
         """The files in this folder that say where rows have moved, or were to move."""
         return sorted(self.folder.glob("*.moved")) if self.folder.is_dir() else []
-
-    @property
-    def restoring(self) -> Path:
-        """The file that says that a backup is being put back here, and which."""
-        return self.database.with_suffix(".restoring")
-
-    @property
-    def arriving(self) -> Path:
-        """The database of that backup, before it has its name."""
-        return self.database.with_suffix(".arriving")
-
-    @property
-    def rota(self) -> Path:
-        """The file that says whose turn it is among the operators."""
-        return self.database.with_name("round_robin.json")
-
-    @property
-    def accounts(self) -> Path:
-        """The database of those who may log in."""
-        return self.database.with_name("accounts.db")
-
-    @property
-    def accounts_key(self) -> Path:
-        """The file of the key that accounts are under, where hosts share them."""
-        return self.database.with_name("accounts.key")
-
-    @property
-    def vault(self) -> Path:
-        """The folder of the sealed keys."""
-        return self.database.with_name("vault")
-
-    @property
-    def stamps(self) -> Path:
-        """The folder of the time stamps."""
-        return self.database.with_name("stamps")
-
-    @property
-    def edge(self) -> Path:
-        """The folder of what Kamailio reads and writes."""
-        return self.database.with_name("edge")
 
 
 _VERSION = "sipagent-moved-1"
@@ -298,15 +259,8 @@ class Moved:
 
     def text(self) -> str:
         """As it is written."""
-        told = {
-            "version": _VERSION,
-            "to": self.to,
-            "at": to_text(self.at),
-            "until": self.until and to_text(self.until),
-            "done": self.done,
-            "database": self.database,
-        }
-        return json.dumps(told)
+        times = {"at": to_text(self.at), "until": self.until and to_text(self.until)}
+        return json.dumps({"version": _VERSION, **asdict(self), **times})
 
     def keep(self, path: Path) -> None:
         """Write it down. Raises OSError."""

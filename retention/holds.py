@@ -13,6 +13,7 @@ from datetime import date
 
 from retention.archive import Archive
 from retention.records import Access, Hold, Recording, RuleError, Status, terms
+from retention.rows.object_rows import State
 from retention.rows.rows import Rows, UnknownId
 from retention.rows.selection import Selection
 from retention.texts import Reason
@@ -126,18 +127,23 @@ def agree(archive: Archive) -> list[str]:
     store = archive.store
     known = {row.id for row in store.objects.held()}
     meant = {row.id for row in store.each_recording(Selection(held=True))}
-    other = [id for id in sorted(known | meant) if _differs(archive, id)]
+    other = [id for id in sorted(known | meant) if (row := _row(store, id)) and differs(store, row)]
     for id in other:
         archive.files.hold(id, held=store.recording(id).hold is not None)
     return other
 
 
-def _differs(archive: Archive, id: str) -> bool:
+def differs(store: Rows, recording: Recording) -> bool:
+    """Whether any of its objects is not known to be held as its row is."""
+    objects = (one for one in store.objects.of([recording.id]) if one.state is State.THERE)
+    return any(one.held is (recording.hold is None) for one in objects)
+
+
+def _row(store: Rows, id: str) -> Recording | None:
     try:
-        row = archive.store.recording(id)
+        return store.recording(id)
     except UnknownId:
-        return False
-    return archive.files.differs(id, held=row.hold is not None)
+        return None
 
 
 def is_overdue(recording: Recording, today: date) -> bool:

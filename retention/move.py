@@ -27,7 +27,6 @@ What lies beside a database, or in it apart from its chain, goes where its rows 
 operators, time stamps.
 """
 
-import os
 import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -38,21 +37,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from retention.archive import Archive
-from retention.backup import copy_bytes
 from retention.erase import to_erase
-from retention.files import (
-    Moved,
-    Places,
-    make_folder,
-    private_file,
-    share_owner,
-    sync_folder,
-    unlink,
-    write_whole,
-)
+from retention.files import Moved, Places, make_folder, sync_folder, unlink, write_whole
+from retention.holds import differs
 from retention.marks import ArchiveError
+from retention.postgres.schema import MOVING, MOVING_IN
+from retention.postgres.store import SealedStore
 from retention.purge import due
-from retention.recording_files import FORMATS, Area, FileKind, RecordingFiles, sha256
+from retention.recording_files import Area, FileKind, RecordingFiles, copy, finished, sha256
 from retention.records import (
     Access,
     Approval,
@@ -94,7 +86,7 @@ def unsettled(archive: Archive) -> Iterator[str]:
 def in_clear(archive: Archive) -> list[str]:
     """The closed recordings that are stored in clear, oldest first: they may not leave this machine."""
     kinds = (FileKind.FLAC, FileKind.WAV)
-    return [id for id in closed_ids(archive) if archive.files.finished(id) in kinds]
+    return [id for id in closed_ids(archive) if finished(archive.files, id) in kinds]
 
 
 def closed_ids(archive: Archive) -> Iterator[str]:
@@ -112,77 +104,20 @@ def _waiting(archive: Archive) -> Iterator[str]:
             yield path.name
 
 
-Step = Callable[[int, int], None]  # done, total
-
-_METADATA_LIMIT = 1 << 20  # bytes; none of ours, nor a sealed key, is longer
-
-
-@dataclass(frozen=True, slots=True)
-class Unequal:
-    """A file that is not in both places, or another; `name` as people see it."""
-
-    id: str
-    kind: FileKind
-    name: str
-
-
 def kinds_of(files: RecordingFiles, id: str) -> list[FileKind]:
-    """What there is of a closed recording."""
-    sound = files.finished(id)
+    """What there is of a closed recording, the key first."""
+    sound = finished(files, id)
     kinds = [FileKind.KEY, *([sound] if sound else []), FileKind.METADATA]
     return [kind for kind in kinds if files.exists(id, kind)]
 
 
-def copy_files(source: Archive, target: RecordingFiles, step: Step) -> int:
-    """Copy what is kept of each closed recording, the key first, unless it is there; how many files were
-    copied. Raises StoreError, OSError."""
-    total, copied = counts.recordings(source.store, Status.CLOSED), 0
-    target.prepare()
-    for done, id in enumerate(closed_ids(source), 1):
-        for kind in kinds_of(source.files, id):
-            if not target.exists(id, kind):
-                copy_file(source.files, target, id, kind)
-                copied += 1
-        step(done, total)
-    return copied
-
-
-def copy_file(source: RecordingFiles, target: RecordingFiles, id: str, kind: FileKind) -> None:
-    """Copy one file, in place of one that may be there. Raises OSError."""
-    with source.open(id, kind) as reading:
-        if kind not in FORMATS:
-            target.write(id, kind, reading.read(_METADATA_LIMIT))
-            return
-        path = target.spool(id, kind)
-        make_folder(path.parent)
-        arriving = path.with_name(f"{path.name}.tmp")
-        with private_file(arriving) as writing:
-            copy_bytes(reading, writing)
-            share_owner(arriving)
-            writing.flush()
-            os.fsync(writing.fileno())
-    arriving.replace(path)
-    target.keep(id, kind)
-
-
-def remove_gone(source: Archive, target: RecordingFiles) -> int:
-    """Remove there what a run before this one has copied, and what has been purged or erased here since; of
-    how many recordings. Raises StoreError, OSError."""
+def remove_gone(source: Archive, target: RecordingFiles) -> None:
+    """Remove there what a run before this one has copied, and what has been purged or erased here since.
+    Raises StoreError, OSError."""
     there = {id for area in Area for _, id in target.names(area) if id is not None}
     gone = [id for id in there if not _is_closed(source, id)]
-    for error in (target.erase_here(gone) | target.erase_stored(gone)).values():
+    for error in (target.spool.erase(gone) | target.erase_stored(gone)).values():
         raise error
-    return len(gone)
-
-
-def unequal(source: Archive, target: RecordingFiles, step: Step) -> Iterator[Unequal]:
-    """Compare every file by its hash, in both places. Raises StoreError, OSError."""
-    total = counts.recordings(source.store, Status.CLOSED)
-    for done, id in enumerate(closed_ids(source), 1):
-        for kind in kinds_of(source.files, id):
-            if not is_equal(source.files, target, id, kind):
-                yield Unequal(id, kind, source.files.name(id, kind))
-        step(done, total)
 
 
 def is_equal(source: RecordingFiles, target: RecordingFiles, id: str, kind: FileKind) -> bool:
@@ -338,6 +273,47 @@ class Arriving(Arrivals, Store):
 
     def _is_begun(self) -> bool:
         return bool(self._read("SELECT 1 FROM sqlite_master WHERE name = 'moving'", []))
+
+
+class ArrivingShared(Arrivals, SealedStore):
+    """An `Arrivals` in PostgreSQL: who rows lead to comes sealed, under keys that are made here."""
+
+    def clear(self) -> None:
+        """Remove all that has come, and every key of it. Rows are never deleted, but these were never in
+        use."""
+        execute = self._ledger.tables.execute
+        with self.write():
+            self._connection.take_as_long_as_it_takes()
+            for table in COLUMNS:
+                execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_stay")
+                execute(f"DELETE FROM {table}")
+                execute(f"ALTER TABLE {table} ENABLE TRIGGER {table}_stay")
+            for table in (*BESIDE, "search_keys"):
+                execute(f"DELETE FROM {table}")
+        self.forget_keys()
+
+    def _add(self, table: str, rows: Sequence[Row]) -> None:
+        self.expect(sum(1 for row in rows if row.get("salt") is not None))
+        super()._add(table, rows)
+
+    def _is_begun(self) -> bool:
+        return bool(self._read("SELECT 1 WHERE to_regclass('moving') IS NOT NULL", []))
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        with self.write():
+            self._ledger.tables.execute(f"SET LOCAL {MOVING} = 'on'")
+            yield
+
+    def _say(self, origin: Origin) -> None:
+        super()._say(origin)
+        for text in MOVING_IN.texts_anew:
+            self._ledger.tables.execute(text)
+
+    def _end(self) -> None:
+        super()._end()
+        for text in MOVING_IN.texts_away:
+            self._ledger.tables.execute(text)
 
 
 def of_columns(table: str, row: Row) -> Json:
@@ -501,10 +477,13 @@ class _Moving:
         self.done.rows = copy_rows(self.source.store, self.target.rows, self.progress)
 
     def files(self) -> None:
-        """Copy what is kept of recordings."""
+        """Copy what is kept of recordings, unless it is there."""
         if (to := self.target.files) is not None:
             remove_gone(self.source, to)
-            copy_files(self.source, to, self._step("files"))
+            to.spool.prepare()
+            for id, kind in self._each_file("files"):
+                if not to.exists(id, kind):
+                    copy(self.source.files, to, id, kind)
             for row in self._held():
                 to.hold(row.id, held=True)
 
@@ -512,12 +491,11 @@ class _Moving:
         """Compare all of it. Raises MoveError."""
         wrong = [*other_rows(self.source.store, self.target.rows, self.progress)]
         if (to := self.target.files) is not None:
-            for other in [*unequal(self.source, to, self._step("comparing files"))]:
-                copy_file(self.source.files, to, other.id, other.kind)  # of a run that a power cut ended
-            wrong += [one.name for one in unequal(self.source, to, self._step("comparing files"))]
-            wrong += [
-                Reason("the hold of {0}", row.id) for row in self._held() if to.differs(row.id, held=True)
-            ]
+            for id, kind in self._unequal(to):
+                copy(self.source.files, to, id, kind)  # of a run that a power cut ended
+            wrong += [self.source.files.name(id, kind) for id, kind in self._unequal(to)]
+            held = (row for row in self._held() if differs(self.target.rows, row))
+            wrong += [Reason("the hold of {0}", row.id) for row in held]
             self.done.files = counts.recordings(self.source.store, Status.CLOSED)
         if wrong:
             more = Reason(", and {0} more", len(wrong) - _SHOWN) if len(wrong) > _SHOWN else ""
@@ -547,8 +525,16 @@ class _Moving:
     def _here(self) -> str:
         return str(self.source.store.path)
 
-    def _step(self, what: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.progress(what, done, total)
+    def _each_file(self, what: str) -> Iterator[tuple[str, FileKind]]:
+        total = counts.recordings(self.source.store, Status.CLOSED)
+        for done, id in enumerate(closed_ids(self.source), 1):
+            yield from ((id, kind) for kind in kinds_of(self.source.files, id))
+            self.progress(what, done, total)
+
+    def _unequal(self, to: RecordingFiles) -> list[tuple[str, FileKind]]:
+        """Compare every file by its hash, in both places."""
+        files = self._each_file("comparing files")
+        return [(id, kind) for id, kind in files if not is_equal(self.source.files, to, id, kind)]
 
 
 def prepare(places: Places) -> None:

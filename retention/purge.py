@@ -193,7 +193,7 @@ def purge(
 def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
     """Try again to erase what should be erased by now; ids of what was. Raises StoreError, OSError."""
     erased = []
-    failed += [(id, reason_of(error)) for id, error in archive.files.erase_listed().items()]
+    failed += [(id, reason_of(error)) for id, error in archive.files.erase_stored().items()]
     for id in to_erase(archive, _into(failed)):
         try:
             erase(archive, id, now)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from retention.archive import Archive, is_nameless, whole_hold
 from retention.erase import erase
 from retention.marks import ArchiveError
-from retention.recording_files import FileKind, sha256
+from retention.recording_files import FileKind, finished, in_row, sha256
 from retention.records import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
 from retention.rows.chain import PERSONAL, ChainHeadError, read_head
 from retention.rows.pages import Listing, Row
@@ -178,7 +178,7 @@ class _Rebuilding:
     def _told(self, id: str) -> tuple[Recording, bool] | None:
         """The row of a closed recording as its JSON tells it, and whether that is sealed."""
         files = self.archive.files
-        name, kind = files.name(id, FileKind.METADATA), files.finished(id)
+        name, kind = files.name(id, FileKind.METADATA), finished(files, id)
         try:
             fields = self._read(id)
             row = self._opened(fields)
@@ -192,7 +192,7 @@ class _Rebuilding:
         if (begun := begun_at(id)) not in (None, row.started_at):
             self._problem(name, "began at another time than its name says: {0}", to_text(row.started_at))
             row = replace(row, started_at=begun)
-        row = replace(row, path=None if kind is None else files.in_row(id, kind))
+        row = replace(row, path=None if kind is None else in_row(files, id, kind))
         if kind is not None:
             self.done.problems += _differences(self.archive, kind, row)
         else:

@@ -1,9 +1,8 @@
 """The only access to what is kept of recordings besides their rows: sound, metadata, sealed keys.
 
-Code that needs bytes asks a `RecordingFiles`; no other code joins a path, lists a folder or unlinks. The
-files of this machine are one implementation (`LocalFiles`), objects of a store the other
-(`retention.objects`): it uses the same ids and kinds, takes sound from `spool` and gives it back by
-`fetch`.
+Code that needs bytes asks a `RecordingFiles`; no other code joins a path, lists a folder or unlinks. There
+are two: files of this machine (`LocalFiles`), and objects of a store (`retention.objects`), whose `spool` is
+the spool: what goes up lies there first.
 
 `archive` decides when a row says what, `erase` what goes, and when. A refusal's mark does not wait for a
 store and is always a file of this machine: see `marks`.
@@ -14,6 +13,7 @@ first needed. Nothing is ever written outside them: a name is made of an id, and
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Protocol
 
-from retention import files, marks
+from retention import files as disk
+from retention import marks
 from retention.files import Naming
 from retention.marks import ArchiveError
 from retention.records import is_id
@@ -61,6 +62,14 @@ class Stored:
     held: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What tells the bytes of a file from all that were ever there; `at`: when they were written (UTC)."""
+
+    at: datetime
+    identity: tuple[object, ...]
+
+
 class RecordingFiles(Protocol):
     """What is kept, by the id of its recording and its kind. Any thread, any process.
 
@@ -69,8 +78,11 @@ class RecordingFiles(Protocol):
 
     at_once: int
     """How many may be asked for at a time."""
-    base: Path
-    """The folder of the configuration, which paths in rows are relative to."""
+
+    @property
+    def spool(self) -> "LocalFiles":
+        """Those of this machine: all, or those that have yet to go to a store. Sound is made there, and a
+        refusal erases there without waiting."""
 
     # names
 
@@ -78,109 +90,90 @@ class RecordingFiles(Protocol):
         """The name as people see it, `ID.flac`, `vault/ID.key`, for any id."""
 
     def where(self, id: str, kind: FileKind) -> str:
-        """The full path, for messages."""
+        """The full path, or the URL."""
 
-    def in_row(self, id: str, kind: FileKind) -> str:
-        """The path as in rows: relative to `base`."""
-
-    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
-        """Like `names`, but in any order, while others come and go; however many there are."""
-
-    def names(self, area: Area) -> list[tuple[str, str | None]]:
-        """Every name there, sorted, with the id it belongs to; no id: not a file of ours."""
+    def names(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        """Every name there with the id it belongs to, in any order, while others come and go; no id: not a
+        file of ours."""
 
     def is_there(self, name: str) -> bool:
         """Whether one of `names` still is."""
 
     # bytes
 
-    def is_here(self, id: str, kind: FileKind) -> bool:
-        """Whether this machine has it: then reading it waits for nothing."""
-
     def exists(self, id: str, kind: FileKind) -> bool:
         """Whether anything has that name."""
 
-    def finished(self, id: str) -> FileKind | None:
-        """Which finished sound there is, if any: one of FORMATS."""
+    def version(self, id: str, kind: FileKind) -> FileVersion:
+        """Which bytes it has. Raises FileNotFoundError."""
 
-    def written_at(self, id: str, kind: FileKind) -> datetime:
-        """When it was last written to (UTC). Raises FileNotFoundError."""
-
-    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
-        """What tells these bytes from all that were ever there. Raises FileNotFoundError."""
-
-    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
-        """For reading, from any place; for the caller to close. Raises FileNotFoundError."""
-
-    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        """Replace it by `content`, durably: a crash leaves either the old or the new content.
-
-        Each name appears inside the context `naming`, which may refuse it by raising.
-        """
-
-    def replacing(
-        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
-    ) -> AbstractContextManager[Callable[[], None]]:
-        """Have this content ready to be kept, for a transaction that begins inside: no store is waited for
-        in it. What is given replaces what was there; where it is not called, or anything is raised, that
-        stays, and the content goes.
-
-        A crash leaves what the rows say. `naming` as in `write`.
-        """
-
-    def stored(self, id: str, kind: FileKind) -> "Stored | None":
+    def stored(self, id: str, kind: FileKind) -> Stored | None:
         """What a store says of its object, without the bytes; None: only the bytes tell, which are here.
 
         Raises FileNotFoundError.
         """
 
-    def learn(self) -> None:
-        """Find what is kept where its rows are lost: the only time that anything but a folder is listed."""
-
-    # sound, which is made and read as files of this machine
-
-    def prepare(self) -> None:
-        """Make a place for a recording that begins now."""
-
-    def spool(self, id: str, kind: FileKind) -> Path:
-        """Where this machine makes it: the tap writes PART there, and one of FORMATS is made of that."""
-
-    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
-        """Keep what was made in `spool` and is whole, readable by its owner only; its size in bytes.
-
-        It may leave the spool for it. After a crash it is asked for again, also where all was kept before.
-        `naming` as in `write`.
-        """
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
+        """For reading, from any place; for the caller to close. Raises FileNotFoundError."""
 
     def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
         """A file on this machine with these bytes, for reading; where they lie elsewhere, a private copy that
         goes away again. Raises FileNotFoundError; where they lie here the file itself may be missing."""
 
-    # holds
+    def replacing(
+        self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """Have this content ready to be kept, for a transaction that begins inside: no store is waited for
+        in it. What is given replaces what was there, durably; where it is not called, or anything is raised,
+        that stays, and the content goes.
+
+        A crash leaves what the rows say. Each name appears inside the context `naming`, which may refuse it
+        by raising.
+        """
+
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        """Keep what was made in `spool` and is whole, readable by its owner only; its size in bytes.
+
+        It may leave this machine for it. After a crash it is asked for again, also where all was kept before.
+        `naming` as in `replacing`.
+        """
+
+    # what lies elsewhere
+
+    def learn(self) -> None:
+        """Find what is kept where its rows are lost: the only time that anything but a folder is listed."""
 
     def hold(self, id: str, *, held: bool) -> None:
         """Have whatever keeps the recording refuse to remove it, or let it go; rows say so by themselves."""
 
-    def differs(self, id: str, *, held: bool) -> bool:
-        """Whether anything of it that is kept elsewhere is not known to be held so."""
-
-    # erasing
-
-    def erase_here(self, ids: Sequence[str]) -> dict[str, OSError]:
-        """Erase all files of these recordings on this machine, durably, also unfinished ones; waits for
-        nothing else. Keys first, metadata last. What went wrong, by id."""
-
-    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> dict[str, OSError]:
-        """Erase all that is kept of these recordings elsewhere, keys first; what went wrong, by id.
+    def erase_stored(self, ids: Sequence[str] | None = None, *, anyhow: bool = False) -> dict[str, OSError]:
+        """Erase all that is kept of these recordings elsewhere, keys first; without `ids` what could not be
+        erased before. What went wrong, by id.
 
         `anyhow`: also what is held: a caller has refused.
         """
 
-    def erase_listed(self) -> dict[str, OSError]:
-        """Try again what could not be erased elsewhere; what still can't be, by id."""
-
     def erase_name(self, name: str) -> bool:
         """Erase one of `names`, also a file that is not ours, durably; whether it was still there."""
+
+
+def finished(files: RecordingFiles, id: str) -> FileKind | None:
+    """Which finished sound there is, if any: one of FORMATS."""
+    return next((kind for kind in FORMATS if files.exists(id, kind)), None)
+
+
+def in_row(files: RecordingFiles, id: str, kind: FileKind) -> str:
+    """Where it is, as in rows: a URL, or a path relative to the configuration."""
+    where = files.where(id, kind)
+    return where if "://" in where else Path(os.path.relpath(where, files.spool.base)).as_posix()
+
+
+def write(
+    files: RecordingFiles, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
+) -> None:
+    """Replace it by `content`: see `replacing`."""
+    with files.replacing(id, kind, content, naming) as replace_it:
+        replace_it()
 
 
 def format_of(text: str) -> FileKind:
@@ -203,6 +196,20 @@ def has_metadata(files: RecordingFiles) -> bool:
     return any(id is not None and name == files.name(id, FileKind.METADATA) for name, id in there)
 
 
+def copy(source: RecordingFiles, target: RecordingFiles, id: str, kind: FileKind) -> None:
+    """Copy one file, in place of one that may be there: it has its name once it is whole. Raises OSError."""
+    with source.open(id, kind) as reading:
+        if kind not in FORMATS:
+            write(target, id, kind, reading.read(_BLOCK))
+            return
+        path = target.spool.path(id, kind)
+        disk.make_folder(path.parent)
+        with disk.replacing(path) as writing:
+            shutil.copyfileobj(reading, writing, _BLOCK)
+    target.keep(id, kind)
+
+
+_BLOCK = 1 << 20  # bytes; neither metadata of ours nor a sealed key is longer
 FETCHED = ".fetched"
 """The folder among the recordings for copies of what lies elsewhere: private, and gone after use."""
 
@@ -220,7 +227,8 @@ _OURS = {
 
 
 class LocalFiles:
-    """A `RecordingFiles`: those in `recordings`, their keys in `vault`; paths in rows begin at `base`."""
+    """A `RecordingFiles`: those in `recordings`, their keys in `vault`; paths in rows begin at `base`, the
+    folder of the configuration."""
 
     at_once = 1
 
@@ -228,7 +236,12 @@ class LocalFiles:
         self.recordings = recordings
         self.vault = vault
         self.base = base
-        self._keys = f"{vault.name}/"
+        self._folders = {Area.VAULT: vault, Area.RECORDINGS: recordings}
+        self._shown = {Area.VAULT: f"{vault.name}/", Area.RECORDINGS: ""}  # what names begin with
+
+    @property
+    def spool(self) -> "LocalFiles":
+        return self
 
     @property
     def fetched(self) -> Path:
@@ -237,137 +250,96 @@ class LocalFiles:
 
     def path(self, id: str, kind: FileKind) -> Path:
         """Where it is, or would be."""
-        return self._folder(area_of(kind)) / f"{checked(id)}{_ENDS[kind]}"
+        return self._folders[area_of(kind)] / f"{checked(id)}{_ENDS[kind]}"
 
-    # names
+    def prepare(self) -> None:
+        """Make a place for a recording that begins now."""
+        disk.make_folder(self.recordings)
+
+    def erase(self, ids: Sequence[str]) -> dict[str, OSError]:
+        """Erase all files of these recordings, durably, also unfinished ones; waits for nothing else. Keys
+        first, metadata last. What went wrong, by id."""
+        wrong: dict[str, OSError] = {}
+        for area in (Area.VAULT, Area.RECORDINGS):
+            gone = False
+            for id in ids:
+                paths = [self._folders[area] / f"{checked(id)}{suffix}" for suffix in _SUFFIXES[area]]
+                try:
+                    gone |= disk.unlink(paths)
+                except OSError as error:
+                    wrong[id] = error
+            if gone:
+                disk.sync_folder(self._folders[area])
+        return wrong
+
+    # what a store does as well
 
     def name(self, id: str, kind: FileKind) -> str:
-        return f"{self._shown(area_of(kind))}{id}{_ENDS[kind]}"
+        return f"{self._shown[area_of(kind)]}{id}{_ENDS[kind]}"
 
     def where(self, id: str, kind: FileKind) -> str:
         return str(self.path(id, kind))
 
-    def in_row(self, id: str, kind: FileKind) -> str:
-        return Path(os.path.relpath(self.path(id, kind), self.base)).as_posix()
-
-    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+    def names(self, area: Area) -> Iterator[tuple[str, str | None]]:
         try:
-            with os.scandir(self._folder(area)) as there:
+            with os.scandir(self._folders[area]) as there:
                 for entry in there:
                     if entry.name == (ROW_KEYS if area is Area.VAULT else FETCHED):
                         continue
-                    yield f"{self._shown(area)}{entry.name}", _owner(entry.name, _OURS[area])
+                    yield f"{self._shown[area]}{entry.name}", _owner(entry.name, _OURS[area])
         except FileNotFoundError:
             return
-
-    def names(self, area: Area) -> list[tuple[str, str | None]]:
-        return sorted(self.each_name(area))
 
     def is_there(self, name: str) -> bool:
         return os.path.lexists(self._named(name))
 
-    # bytes
-
-    def is_here(self, id: str, kind: FileKind) -> bool:
-        return True
-
     def exists(self, id: str, kind: FileKind) -> bool:
         return os.path.lexists(self.path(id, kind))
 
-    def finished(self, id: str) -> FileKind | None:
-        return next((kind for kind in FORMATS if self.path(id, kind).is_file()), None)
-
-    def written_at(self, id: str, kind: FileKind) -> datetime:
-        return datetime.fromtimestamp(self.path(id, kind).stat().st_mtime, UTC)
-
-    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+    def version(self, id: str, kind: FileKind) -> FileVersion:
         found = self.path(id, kind).stat()
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        at = datetime.fromtimestamp(found.st_mtime, UTC)
+        return FileVersion(at, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+    def stored(self, id: str, kind: FileKind) -> Stored | None:
+        return None
 
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         return self.path(id, kind).open("rb")
 
-    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        path = self.path(id, kind)
-        files.make_folder(path.parent)
-        files.write_whole(path, content, naming)
+    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
+        return nullcontext(self.path(id, kind))
 
     def replacing(
         self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
     ) -> AbstractContextManager[Callable[[], None]]:
-        return nullcontext(partial(self.write, id, kind, content, naming))
-
-    def learn(self) -> None:
-        """Nothing to do: a folder tells what is in it."""
-
-    def stored(self, id: str, kind: FileKind) -> Stored | None:
-        """Files say nothing of themselves."""
-        return None
-
-    # sound
-
-    def prepare(self) -> None:
-        files.make_folder(self.recordings)
-
-    def spool(self, id: str, kind: FileKind) -> Path:
-        return self.path(id, kind)
+        path = self.path(id, kind)
+        disk.make_folder(path.parent)
+        return nullcontext(partial(disk.write_whole, path, content, naming))
 
     def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
         path = self.path(id, kind)
         path.chmod(0o600)
         return path.stat().st_size
 
-    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
-        return nullcontext(self.path(id, kind))
-
-    # holds
+    def learn(self) -> None:
+        """Nothing to do: a folder tells what is in it."""
 
     def hold(self, id: str, *, held: bool) -> None:
         """Nothing to do: whoever can remove a file here can do so anyhow."""
 
-    def differs(self, id: str, *, held: bool) -> bool:
-        return False
-
-    # erasing
-
-    def erase_here(self, ids: Sequence[str]) -> dict[str, OSError]:
-        wrong: dict[str, OSError] = {}
-        for area in (Area.VAULT, Area.RECORDINGS):
-            gone = False
-            for id in ids:
-                paths = [self._folder(area) / f"{checked(id)}{suffix}" for suffix in _SUFFIXES[area]]
-                try:
-                    gone |= files.unlink(paths)
-                except OSError as error:
-                    wrong[id] = error
-            if gone:
-                files.sync_folder(self._folder(area))
-        return wrong
-
-    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> dict[str, OSError]:
-        return {}
-
-    def erase_listed(self) -> dict[str, OSError]:
+    def erase_stored(self, ids: Sequence[str] | None = None, *, anyhow: bool = False) -> dict[str, OSError]:
         return {}
 
     def erase_name(self, name: str) -> bool:
         path = self._named(name)
-        gone = files.unlink([path])
+        gone = disk.unlink([path])
         if gone:
-            files.sync_folder(path.parent)
+            disk.sync_folder(path.parent)
         return gone
 
-    # steps
-
-    def _folder(self, area: Area) -> Path:
-        return self.vault if area is Area.VAULT else self.recordings
-
-    def _shown(self, area: Area) -> str:
-        """The folder that names begin with."""
-        return self._keys if area is Area.VAULT else ""
-
     def _named(self, name: str) -> Path:
-        """The inverse of `_shown`."""
+        """Where one of `names` is."""
         folder, slash, inside = name.rpartition("/")
         if inside in ("", ".", "..") or (slash and folder != self.vault.name):
             raise ArchiveError("{0!r} is not a name among the recordings", name)

@@ -46,7 +46,7 @@ from nacl.utils import random
 
 from retention import files
 from retention.files import Naming
-from retention.recording_files import Area, FileKind, RecordingFiles
+from retention.recording_files import Area, FileKind, RecordingFiles, write
 from retention.records import Json, is_id
 from retention.texts import Reason, WithReason, strerror
 
@@ -348,7 +348,7 @@ class Vault:
             raise KeysError("{0}: exists, and a key is never overwritten", self._where(id))
         key = random(KEY_BYTES)
         content = _describe(id, key, recipients)
-        self.files.write(id, FileKind.KEY, content, naming)
+        write(self.files, id, FileKind.KEY, content, naming)
         return key
 
     def key(self, id: str, identity: Identity) -> bytes:

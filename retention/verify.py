@@ -29,7 +29,7 @@ from pathlib import Path, PurePath
 from retention.archive import Archive
 from retention.erase import leftovers, stuck
 from retention.marks import ArchiveError
-from retention.recording_files import FORMATS, Area, FileKind, Stored, sha256
+from retention.recording_files import FORMATS, Area, FileKind, Stored, finished, sha256
 from retention.records import Json, RecordError, Recording, Status, host_of, is_id, parse_json, to_text
 from retention.reserve import lasting_problems, recordings_in
 from retention.rows.chain import (
@@ -67,7 +67,7 @@ def wrong_beside(archive: Archive, id: str) -> list[tuple[str, str]]:
     found = list(_beside(archive, id))
     if not found:
         return found
-    if archive.files.is_here(id, FileKind.METADATA):
+    if archive.files.spool.exists(id, FileKind.METADATA):
         # perhaps seen between the file and the row: no one else writes once the database is ours
         with archive.store.write():
             return list(_beside(archive, id))
@@ -82,7 +82,7 @@ def wrong_beside(archive: Archive, id: str) -> list[tuple[str, str]]:
 def _state(archive: Archive, id: str) -> tuple[object, ...] | None:
     """Which row there is, and which JSON counts, which change together; None for what cannot be read."""
     try:
-        return archive.store.recording(id), archive.files.identity(id, FileKind.METADATA)
+        return archive.store.recording(id), archive.files.version(id, FileKind.METADATA)
     except (StoreError, OSError):
         return None
 
@@ -207,7 +207,7 @@ def what_is_left(archive: Archive, now: datetime) -> Iterator[Mismatch]:
 def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mismatch]:
     """Check one file, and what lies beside it, unless `alone`: its row is not what it should be."""
     id, files = row["id"], archive.files
-    kind = files.finished(id) if is_id(str(id)) else None
+    kind = finished(files, id) if is_id(str(id)) else None
     if kind is None:
         return
     try:
@@ -264,7 +264,7 @@ def orphans(archive: Archive, seen: Seen = lambda count: None) -> list[Orphan]:
     count = 0
     left_out = {*archive.marks.ids(), *_waiting(archive)}
     for area in (Area.RECORDINGS, Area.VAULT):
-        for names in batches(archive.files.each_name(area), BATCH):
+        for names in batches(archive.files.names(area), BATCH):
             asked = [(name, id) for name, id in names if id not in left_out]
             found += _unexpected(archive, area, asked)
             seen(count := count + len(names))
@@ -348,7 +348,7 @@ def _may_be_whole(archive: Archive, id: str) -> bool:
 def _missing(archive: Archive, closed: list[str]) -> Iterator[Orphan]:
     files = archive.files
     for id in closed:
-        found, sound = [], files.finished(id)
+        found, sound = [], finished(files, id)
         if sound is None:
             found.append((id, Reason("the file of a closed recording is missing")))
         if not files.exists(id, FileKind.METADATA):

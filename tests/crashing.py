@@ -1,6 +1,8 @@
 """kill -9 at every step that changes the disk: what steps some work takes, and a death right before any.
 
-The work is done in a forked process, which must open its own database. Its steps, in order:
+The work is done in a forked process, which must open its own database. In the full tier `deaths` kills one at
+each step. In the quick tier one does all of the work, and before each step what is on the disk is copied:
+a kill leaves just that. Its steps, in order:
 
     create, replace, unlink, mkdir, rmdir, chmod NAME    of what isn't there already, or still is
     write NAME, half of NAME                             before a write, and in the middle of it
@@ -20,14 +22,15 @@ import shutil
 import signal
 import sqlite3
 import traceback
-from collections.abc import Callable
-from functools import partial, wraps
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
 from retention import files
+from tests import tiers
 
 _ID = re.compile(r"\d{8}T\d{9}-[0-9a-f]{6}")
 _SQL = re.compile(r"(insert|update|delete) (?:or \w+ )?(?:into |from )?(\w+)|(commit)", re.IGNORECASE)
@@ -50,28 +53,51 @@ def killed_before(number: int, work: Callable[[], object]) -> str | None:
     return taken[number] if code else None
 
 
-def killed_at_each_step(died: Path, work: Callable[[Path], object], judge: Callable[[Path], None]) -> int:
-    """Kill the work before each of its steps, on a copy of what `died`; do it whole after each, and judge.
+def deaths(folder: Path, work: Callable[[], object]) -> Iterator[list[str]]:
+    """Which steps of the work were done, with `folder` as a kill right after them leaves it; at last all.
 
-    `work` and `judge` are given the copy. How many times that was, the last one without a kill.
+    The work begins each time with what is in the folder now, and changes nothing elsewhere. In the quick tier
+    a step is passed over that changed nothing there.
     """
-    again, killed = 0, True
-    while killed:
-        folder = died.parent.parent / str(again) / died.name
-        shutil.copytree(died, folder)
-        killed = killed_before(again, partial(work, folder)) is not None
-        work(folder)
-        judge(folder)
-        again += 1
-    return again
+    aside = folder.with_name(f"{folder.name}.deaths")
+    if tiers.full:
+        shutil.copytree(folder, aside)
+        number, code = 0, -signal.SIGKILL
+        while code:
+            shutil.rmtree(folder)
+            shutil.copytree(aside, folder)
+            code, taken = _in_child(work, number)
+            yield taken[:number]
+            number += 1
+        return
+    code, taken = _in_child(work, None, lambda number: shutil.copytree(folder, aside / f"{number}"))
+    shutil.copytree(folder, aside / f"{len(taken)}")
+    found: object = None
+    for number in range(len(taken) + 1):
+        left = aside / f"{number}"
+        if (there := _all_in(left)) != found or number == len(taken):
+            found = there
+            shutil.rmtree(folder)
+            left.rename(folder)
+            yield taken[:number]
 
 
-def _in_child(work: Callable[[], object], dies_at: int | None) -> tuple[int, list[str]]:
+def _all_in(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file in it, by name: its mode and its bytes."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode, b"" if path.is_dir() else path.read_bytes())
+        for path in folder.rglob("*")
+    }
+
+
+def _in_child(
+    work: Callable[[], object], dies_at: int | None, look: Callable[[int], object] | None = None
+) -> tuple[int, list[str]]:
     """Its exit code, and the steps that it came to. AssertionError for what it raised."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _be_child(work, writing, dies_at)
+        _be_child(work, writing, dies_at, look)
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:
         taken = [json.loads(line) for line in pipe]
@@ -80,16 +106,23 @@ def _in_child(work: Callable[[], object], dies_at: int | None) -> tuple[int, lis
     return code, taken
 
 
-def _be_child(work: Callable[[], object], pipe: int, dies_at: int | None) -> None:
-    write, left = os.write, dies_at
+def _be_child(
+    work: Callable[[], object], pipe: int, dies_at: int | None, look: Callable[[int], object] | None
+) -> None:
+    write, count, looking = os.write, 0, False
 
     def step(name: str) -> None:
-        nonlocal left
+        nonlocal count, looking
+        if looking:
+            return
         write(pipe, json.dumps(_ID.sub("ID", name)).encode() + b"\n")
-        if left == 0:
+        if count == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if left is not None:
-            left -= 1
+        if look is not None:
+            looking = True
+            look(count)
+            looking = False
+        count += 1
 
     try:
         _watch_files(step)

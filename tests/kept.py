@@ -9,7 +9,7 @@ from sqlite_utils import Database
 from retention.archive import Archive
 from retention.erase import begin_purge, erase_begun
 from retention.marks import Marks
-from retention.recording_files import FileKind, LocalFiles, format_of
+from retention.recording_files import FileKind, LocalFiles, finished, format_of
 from retention.records import Notice, Pause, Receipt, Recording, due_date, new_id
 from retention.rows.rows import Rows
 from retention.sqlite import Store
@@ -101,7 +101,7 @@ class Paths:
 
     def file(self, id: str) -> Path | None:
         """The finished one, if there is one."""
-        kind = self.files.finished(id)
+        kind = finished(self.files, id)
         return None if kind is None else self.files.path(id, kind)
 
 
@@ -114,7 +114,7 @@ def keep_by(archive: Archive, row: Recording, kind: FileKind, sound: bytes = SOU
     """As `keep`, of this kind, whatever keeps it."""
     archive.store.add_receipt(receipt(row))
     archive.open(row).write_bytes(sound)
-    archive.files.spool(row.id, FileKind.PART).rename(archive.files.spool(row.id, kind))
+    archive.files.spool.path(row.id, FileKind.PART).rename(archive.files.spool.path(row.id, kind))
     return archive.close(row)
 
 

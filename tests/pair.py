@@ -86,7 +86,7 @@ def shared_call(office: Office, ago: timedelta = timedelta(hours=1), **changes: 
         part = kept.open(row)
         key = kept.vault.create(row.id, [read_public(path) for path in config.recording.recipients])
         _write(part, key)
-        settle(part, kept.files.spool(row.id, FileKind.SEALED))
+        settle(part, kept.files.spool.path(row.id, FileKind.SEALED))
         return kept.close(row)
 
 

@@ -11,7 +11,7 @@ from retention import files
 from retention.archive import Archive
 from retention.erase import begin_purge, end_purge, erase_files, erase_row, fail
 from retention.marks import ArchiveError
-from retention.recording_files import FileKind
+from retention.recording_files import FileKind, in_row
 from retention.records import Recording, Status
 from retention.rows.rows import StoreError, UnknownId
 from retention.vault import Identity
@@ -233,8 +233,8 @@ def test_names_tell_their_owner(kept: Archive) -> None:
 
 def test_paths_outside_the_configuration_are_relative_too(tmp_path: Path) -> None:
     kept = archive(tmp_path)
-    kept.files.base = tmp_path / "etc"
-    assert kept.files.in_row("one", FileKind.WAV) == "../recordings/one.wav"
+    kept.files.spool.base = tmp_path / "etc"
+    assert in_row(kept.files, "one", FileKind.WAV) == "../recordings/one.wav"
 
 
 def test_an_id_is_opened_once(kept: Archive) -> None:

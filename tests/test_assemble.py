@@ -1,12 +1,17 @@
-"""From a part to a sound file: bit-exact, and safe against a crash after every single step."""
+"""From a part to the file that is kept: bit-exact, sealed or in clear, and safe against a crash at any step.
 
-import hashlib
+A sealed part is given its name as it is, without its key; with it, its sound comes back.
+"""
+
 import os
 import resource
 import stat
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +20,39 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.recording.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, read_sound
-from media.recording.chunks import Block, ChunkNote, Kind, PartWriter, Sealer, create_part
-from tests.crashing import killed_before
+from media.recording.assemble import (
+    BLOCK_FRAMES,
+    AssemblyError,
+    Finished,
+    Format,
+    NothingRecorded,
+    SoundReader,
+    Walk,
+    assemble,
+    is_sealed,
+    read_sound,
+    settle,
+)
+from media.recording.chunks import (
+    Block,
+    Chunk,
+    ChunkNote,
+    Coding,
+    Kind,
+    PartWriter,
+    Sealer,
+    create_part,
+    pack,
+    read_part,
+)
+from tests.crashing import deaths
 
-RATE = 8000
-FORMATS: tuple[Format, ...] = ("flac", "wav")
-HEADER = 36
+RATE, CHUNK, HEADER = 8000, 4000, 36
+KEY = bytes(range(32))
 WELL = ChunkNote()
+PAUSED = ChunkNote(drops=3, pauses=((800, 1601), (12000, None)))
+FORMATS: tuple[Format, ...] = ("flac", "wav")
+Make = Callable[[Path, Path], Finished]
 
 
 def sound(frames: int, seed: int = 0) -> Block:
@@ -32,28 +62,35 @@ def sound(frames: int, seed: int = 0) -> Block:
     return block
 
 
-def write_part(path: Path, frames: int, note: ChunkNote | None = WELL, rate: int = RATE) -> Block:
+def write_part(
+    path: Path, frames: int, note: ChunkNote | None = WELL, rate: int = RATE, key: bytes | None = None
+) -> Block:
     """A part of half-second chunks and, unless `note` is None, its end; what it holds."""
     block = sound(frames)
-    writer = PartWriter(create_part(path), rate)
-    for start in range(0, frames, 4000):
-        writer.write_audio(block[start : start + 4000])
+    writer = PartWriter(create_part(path), rate, Sealer(key).seal if key else None)
+    for start in range(0, frames, CHUNK):
+        writer.write_audio(block[start : start + CHUNK])
     if note is not None:
         writer.write_note(note, Kind.END)
     writer.close()
     return block
 
 
-def decoded(path: Path) -> Block:
+def heard(reading: SoundReader) -> Block:
+    return np.concatenate([np.zeros((0, 2), dtype=np.int16), *reading.blocks()])
+
+
+def decoded(path: Path, key: bytes | None = None) -> Block:
+    """As any player has it; what is sealed by its key."""
+    if key is not None:
+        return heard(read_sound(path, key))
     samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     assert rate == RATE
     return np.asarray(samples)
 
 
-@pytest.fixture(params=FORMATS)
-def format(request: pytest.FixtureRequest) -> Format:
-    chosen: Format = request.param
-    return chosen
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 @pytest.fixture
@@ -61,152 +98,147 @@ def part(tmp_path: Path) -> Path:
     return tmp_path / "a.part"
 
 
-@pytest.fixture
-def final(tmp_path: Path, format: Format) -> Path:
-    return tmp_path / f"a.{format}"
+@pytest.fixture(params=[*FORMATS, "sealed"])
+def how(request: pytest.FixtureRequest) -> tuple[str, bytes | None, Make]:
+    """What becomes of a part, the key that it is sealed with, and what makes it."""
+    chosen: Format = request.param
+    if request.param == "sealed":
+        return "sealed", KEY, settle
+    return chosen, None, partial(assemble, format=chosen)
 
 
-def test_the_file_holds_every_bit_of_the_part(part: Path, final: Path, format: Format) -> None:
-    block = write_part(part, 21234)
-    finished = assemble(part, final, format)
-    assert np.array_equal(decoded(final), block)
-    assert [path.name for path in final.parent.iterdir()] == [final.name]
-    content = final.read_bytes()
-    assert finished == Finished(
-        rate=RATE,
-        samples=21234,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        complete=True,
-        drops=0,
-        pauses=(),
-    )
-    assert finished.duration_s == 21234 / RATE
-    assert stat.S_IMODE(final.stat().st_mode) == 0o600
+How = tuple[str, bytes | None, Make]
 
 
-def test_flac_is_flac_and_smaller(tmp_path: Path, part: Path) -> None:
-    writer = PartWriter(create_part(part), RATE)
-    for _ in range(20):
-        writer.write_audio((sound(4000) // 1024).astype(np.int16))
-    writer.close()
-    size = part.stat().st_size
-    finished = assemble(part, tmp_path / "a.flac", "flac")
-    assert soundfile.info(tmp_path / "a.flac").format == "FLAC"
-    assert finished.bytes < size * 0.7
+# --- what is made ---
 
 
-def test_the_wav_header_is_the_plain_one(tmp_path: Path, part: Path) -> None:
-    block = write_part(part, 10001)
-    assemble(part, tmp_path / "a.wav", "wav")
-    content = (tmp_path / "a.wav").read_bytes()
-    assert int.from_bytes(content[4:8], "little") == len(content) - 8
-    assert content[36:40] == b"data"
-    assert content[44 : 44 + block.nbytes] == block.tobytes()
-    with wave.open(str(tmp_path / "a.wav")) as file:
-        assert file.getparams()[:4] == (2, 2, RATE, 10001)
+def test_the_file_holds_every_bit_of_the_part(part: Path, how: How) -> None:
+    suffix, key, make = how
+    block, final = write_part(part, 21234, PAUSED, key=key), part.with_suffix(f".{suffix}")
+    content = part.read_bytes()
+    finished = make(part, final)
+    assert np.array_equal(decoded(final, key), block) and names(final.parent) == [final.name]
+    pauses = ((0.1, 0.2), (1.5, 2.654))
+    assert finished == Finished(rate=RATE, samples=21234, complete=False, drops=3, pauses=pauses)
+    assert finished.duration_s == 21234 / RATE and stat.S_IMODE(final.stat().st_mode) == 0o600
+    assert make(part, final) == finished
+    assert key is None or final.read_bytes() == content
 
 
-def test_the_rate_is_that_of_the_part(part: Path, final: Path, format: Format) -> None:
-    write_part(part, 16000, rate=16000)
-    finished = assemble(part, final, format)
-    assert (finished.rate, finished.duration_s, soundfile.info(final).samplerate) == (16000, 1.0, 16000)
-
-
-def test_what_the_tap_noted_is_reported(part: Path, final: Path, format: Format) -> None:
-    write_part(part, 16000, ChunkNote(drops=3, pauses=((800, 1601), (12000, None))))
-    finished = assemble(part, final, format)
-    assert (finished.drops, finished.complete) == (3, False)
-    assert finished.pauses == ((0.1, 0.2), (1.5, 2.0))
-
-
-def test_a_part_without_its_end_is_incomplete(part: Path, final: Path, format: Format) -> None:
-    block = write_part(part, 10000, None)
-    finished = assemble(part, final, format)
-    assert (finished.samples, finished.complete) == (10000, False)
-    assert np.array_equal(decoded(final), block)
-
-
-def test_the_last_note_of_a_killed_tap_counts(part: Path, final: Path, format: Format) -> None:
-    writer = PartWriter(create_part(part), RATE)
-    writer.write_audio(sound(4000))
+def test_what_the_tap_had_not_ended_is_incomplete_and_its_last_note_counts(part: Path, how: How) -> None:
+    suffix, key, make = how
+    writer = PartWriter(create_part(part), RATE, Sealer(key).seal if key else None)
+    writer.write_audio(sound(CHUNK))
     writer.write_note(ChunkNote(pauses=((800, None),)))
-    writer.write_audio(sound(4000))
+    writer.write_audio(sound(CHUNK))
     writer.close()
-    finished = assemble(part, final, format)
-    assert (finished.pauses, finished.complete) == (((0.1, 1.0),), False)
+    finished = make(part, part.with_suffix(f".{suffix}"))
+    assert (finished.samples, finished.pauses, finished.complete) == (2 * CHUNK, ((0.1, 1.0),), False)
 
 
-def test_damaged_chunks_are_silence_in_their_place(part: Path, final: Path, format: Format) -> None:
-    size = HEADER + 4000 * 4
-    for damaged in ([0], [1, 2], [3]):
-        block = write_part(part, 20000)
-        content = bytearray(part.read_bytes())
-        for chunk in damaged:
-            content[chunk * size + 100] ^= 1
-            block[chunk * 4000 : (chunk + 1) * 4000] = 0
-        part.write_bytes(content)
-        finished = assemble(part, final, format)
-        assert not finished.complete
-        assert np.array_equal(decoded(final), block)
+def test_flac_is_smaller_and_a_wav_has_the_plain_header(part: Path, tmp_path: Path) -> None:
+    quiet = (sound(20 * CHUNK) // 1024).astype(np.int16)
+    for path in (part, tmp_path / "b.part"):
+        writer = PartWriter(create_part(path), RATE)
+        for start in range(0, len(quiet), CHUNK):
+            writer.write_audio(quiet[start : start + CHUNK])
+        writer.close()
+    flac, wav = tmp_path / "a.flac", tmp_path / "b.wav"
+    assemble(part, flac, "flac")
+    assert soundfile.info(flac).format == "FLAC" and flac.stat().st_size < quiet.nbytes * 0.7
+    assemble(tmp_path / "b.part", wav, "wav")
+    content = wav.read_bytes()
+    assert int.from_bytes(content[4:8], "little") == len(content) - 8
+    assert (content[36:40], content[44 : 44 + quiet.nbytes]) == (b"data", quiet.tobytes())
+    with wave.open(str(wav)) as file:
+        assert file.getparams()[:4] == (2, 2, RATE, len(quiet))
 
 
-@given(cut=st.integers(0, 3 * (HEADER + 16000) + HEADER + 40))
+def test_the_rate_is_that_of_the_part(part: Path, how: How) -> None:
+    suffix, key, make = how
+    write_part(part, 16000, rate=16000, key=key)
+    finished = make(part, part.with_suffix(f".{suffix}"))
+    assert (finished.rate, finished.duration_s, finished.complete) == (16000, 1.0, True)
+
+
+@pytest.mark.parametrize("damaged", [[0], [1, 2], [3], [4]])
+def test_damaged_chunks_are_silence_in_their_place(part: Path, damaged: list[int]) -> None:
+    """Also the last one: the end still says how long it was."""
+    block, content = write_part(part, 20000), bytearray(part.read_bytes())
+    for chunk in damaged:
+        content[chunk * (HEADER + CHUNK * 4) + 100] ^= 1
+        block[chunk * CHUNK : (chunk + 1) * CHUNK] = 0
+    part.write_bytes(content)
+    assert not assemble(part, part.with_suffix(".flac"), "flac").complete
+    assert np.array_equal(decoded(part.with_suffix(".flac")), block)
+
+
+@given(cut=st.integers(0, 3 * (HEADER + 41 + 4 * CHUNK) + 40), key=st.sampled_from([None, KEY]))
 @settings(deadline=None, max_examples=40)
-def test_cut_anywhere_all_whole_chunks_are_kept(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
-    directory = tmp_path_factory.mktemp("cut")
-    part, final = directory / "a.part", directory / "a.flac"
-    block = write_part(part, 12000)
+def test_cut_anywhere_all_whole_chunks_are_kept(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, key: bytes | None
+) -> None:
+    part = tmp_path_factory.mktemp("cut") / "a.part"
+    final = part.with_suffix(".sealed" if key else ".flac")
+    make: Make = settle if key else partial(assemble, format="flac")
+    block = write_part(part, 3 * CHUNK, key=key)
     whole = part.stat().st_size
+    ends = np.cumsum([len(pack(chunk)) for chunk in read_part(part)])[:3]
     os.truncate(part, min(cut, whole))
-    chunks = min(3, cut // (HEADER + 16000))
-    if chunks == 0:
+    if not (chunks := int((ends <= cut).sum())):
         with pytest.raises(NothingRecorded):
-            assemble(part, final, "flac")
-        assert [path.name for path in directory.iterdir()] == ["a.part"]
-    else:
-        finished = assemble(part, final, "flac")
-        assert (finished.samples, finished.complete) == (chunks * 4000, cut >= whole)
-        assert np.array_equal(decoded(final), block[: chunks * 4000])
+            make(part, final)
+        assert names(part.parent) == ["a.part"]
+        return
+    finished = make(part, final)
+    reading = read_sound(final, key)
+    assert np.array_equal(heard(reading), block[: chunks * CHUNK])
+    assert finished.complete is reading.complete is (cut >= whole)
+    assert finished.samples == chunks * CHUNK
 
 
-def test_no_sound_is_nothing_recorded(part: Path, final: Path, format: Format) -> None:
-    write_part(part, 0)
-    with pytest.raises(NothingRecorded, match=r"a\.part: holds no whole chunk of sound"):
-        assemble(part, final, format)
-    assert part.exists()
-
-
-def test_no_part_is_nothing_recorded(part: Path, final: Path, format: Format) -> None:
+def test_no_sound_is_nothing_recorded(part: Path, how: How) -> None:
+    suffix, key, make = how
+    final = part.with_suffix(f".{suffix}")
     with pytest.raises(NothingRecorded, match=r"a\.part: does not exist, and neither does a\."):
-        assemble(part, final, format)
+        make(part, final)
+    write_part(part, 0, key=key)
+    with pytest.raises(NothingRecorded, match=r"a\.part: holds no whole chunk of"):
+        make(part, final)
+    assert names(part.parent) == ["a.part"]
 
 
-def test_done_before_it_says_the_same_again(part: Path, final: Path, format: Format) -> None:
-    write_part(part, 16000, ChunkNote(drops=1, pauses=((80, 160),)))
-    assert assemble(part, final, format) == assemble(part, final, format)
+def test_neither_is_taken_for_the_other(part: Path) -> None:
+    """Whether a part is sealed is told by its first whole chunk."""
+    assert not is_sealed(part)
+    write_part(part, 8000)
+    assert not is_sealed(part)
+    with pytest.raises(NothingRecorded):
+        settle(part, part.with_suffix(".sealed"))
+    part.unlink()
+    write_part(part, 8000, key=KEY)
+    assert is_sealed(part)
+    with pytest.raises(AssemblyError, match=r"a\.part: is sealed$"):
+        assemble(part, part.with_suffix(".flac"), "flac")
+    os.truncate(part, 30)
+    assert not is_sealed(part) and names(part.parent) == ["a.part"]
 
 
-def test_a_strangers_file_is_not_taken_for_ours(part: Path, final: Path, format: Format) -> None:
-    soundfile.write(final, sound(100), RATE)
-    with pytest.raises(AssemblyError, match="was not made from a part"):
-        assemble(part, final, format)
+COMMENTS = [
+    *("{}", "[]", "5", "null", '"text"', "[" * 100_000),
+    '{"complete": 1, "drops": 0, "pauses": []}',
+    '{"complete": true, "drops": "none", "pauses": []}',
+    '{"complete": true, "drops": 0, "pauses": [[1]]}',
+    '{"complete": true, "drops": 0, "pauses": [[1, "two"]]}',
+    '{"complete": true, "drops": 0, "pauses": [3]}',
+    '{"complete": true, "drops": 0, "pauses": [[0, NaN]]}',
+    '{"complete": true, "drops": 0, "pauses": [[0, 1' + "0" * 400 + "]]}",
+]
 
 
-@pytest.mark.parametrize(
-    "comment",
-    [
-        *("{}", "[]", "5", "null", '"text"', "[" * 100_000),
-        '{"complete": 1, "drops": 0, "pauses": []}',
-        '{"complete": true, "drops": "none", "pauses": []}',
-        '{"complete": true, "drops": 0, "pauses": [[1]]}',
-        '{"complete": true, "drops": 0, "pauses": [[1, "two"]]}',
-        '{"complete": true, "drops": 0, "pauses": [3]}',
-        '{"complete": true, "drops": 0, "pauses": [[0, NaN]]}',
-        '{"complete": true, "drops": 0, "pauses": [[0, 1' + "0" * 400 + "]]}",
-    ],
-)
-def test_json_of_others_in_the_comment_is_not_taken_for_ours(tmp_path: Path, comment: str) -> None:
+@pytest.mark.parametrize("comment", COMMENTS)
+def test_a_file_of_others_is_not_taken_for_ours(tmp_path: Path, comment: str) -> None:
     """Whoever tags a file may write JSON there."""
     final = tmp_path / "a.flac"
     with soundfile.SoundFile(final, "w", RATE, 2, "PCM_16", format="FLAC") as file:
@@ -220,109 +252,212 @@ def test_json_of_others_in_the_comment_is_not_taken_for_ours(tmp_path: Path, com
     assert not reading.complete
 
 
-def test_a_link_in_the_way_is_replaced_not_followed(part: Path, final: Path, format: Format) -> None:
-    other = final.parent / "other"
-    other.write_bytes(b"other")
-    final.with_name(final.name + ".tmp").symlink_to(other)
-    write_part(part, 4000)
-    assemble(part, final, format)
-    assert other.read_bytes() == b"other"
-    assert not final.is_symlink()
+def test_no_link_in_the_way_is_followed(part: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "a.flac.tmp").symlink_to("other")
+    write_part(part, CHUNK)
+    assemble(part, tmp_path / "a.flac", "flac")
+    assert (tmp_path / "other").read_bytes() == b"other" and not (tmp_path / "a.flac").is_symlink()
+    write_part(tmp_path / "b.part", 8000, key=KEY)
+    part.symlink_to("b.part")
+    with pytest.raises(AssemblyError, match=r"a\.part: Too many levels of symbolic links"):
+        settle(part, tmp_path / "a.sealed")
 
 
-def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, format: Format) -> None:
-    note = ChunkNote(drops=1, pauses=((80, 160),))
-    reference = tmp_path / "reference"
-    reference.mkdir()
-    block = write_part(reference / "a.part", 8000, note)
-    wanted = assemble(reference / "a.part", reference / f"a.{format}", format)
-    step, reached = 0, True
-    while reached:
-        directory = tmp_path / str(step)
-        directory.mkdir()
-        part, final = directory / "a.part", directory / f"a.{format}"
-        write_part(part, 8000, note)
-        reached = killed_before(step, partial(assemble, part, final, format)) is not None
-        assert part.exists() or np.array_equal(decoded(final), block)
-        assert assemble(part, final, format) == wanted
-        assert [path.name for path in directory.iterdir()] == [final.name]
-        step += 1
-    assert step > 10
+# --- a disk that fails ---
+
+SETTLED = ["sync a.part", "replace a.part", "sync office"]
 
 
-def test_each_step_is_on_the_disk_before_the_next(
-    part: Path, final: Path, format: Format, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[str] = []
-
-    def noting(name: str, call: Callable[..., None]) -> Callable[..., None]:
-        def noted(first: int | Path, *rest: object, **named: object) -> None:
-            target = Path(f"/proc/self/fd/{first}").readlink() if isinstance(first, int) else Path(first)
-            call(first, *rest, **named)
-            steps.append(f"{name} {target.name if target != part.parent else 'directory'}")
-
-        return noted
-
-    write_part(part, 8000)
-    for name in ("fsync", "replace", "unlink"):
-        monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
-    assemble(part, final, format)
-    assert steps == [
-        f"fsync {final.name}.tmp",
-        f"replace {final.name}.tmp",
-        "fsync directory",
-        "unlink a.part",
-        "fsync directory",
+def assembled(suffix: str) -> list[str]:
+    made = f"a.{suffix}.tmp"
+    encoded = [f"encode {made}", f"half of {made}"] * 2
+    return [
+        f"create {made}",
+        *encoded,
+        f"sync {made}",
+        f"replace {made}",
+        *("sync office", "unlink a.part", "sync office"),
     ]
 
 
-def test_a_full_disk_leaves_the_part_and_nothing_else(part: Path, final: Path, format: Format) -> None:
-    block = write_part(part, 16000)
+def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, how: How) -> None:
+    """Each step is on the disk before the next."""
+    suffix, key, make = how
+    office = tmp_path / "office"
+    part, final = office / "a.part", office / f"a.{suffix}"
+    office.mkdir()
+    block = write_part(part, 8000, ChunkNote(drops=1, pauses=((80, 160),)), key=key)
+    wanted = SETTLED if key else assembled(suffix)
+    for done in deaths(office, partial(make, part, final)):
+        assert done == wanted[: len(done)]
+        assert part.exists() or np.array_equal(decoded(final, key), block)
+        finished = make(part, final)
+        assert (finished.samples, finished.drops, finished.pauses) == (8000, 1, ((0.01, 0.02),))
+        assert names(office) == [final.name]
+    assert done == wanted
+
+
+@contextmanager
+def no_more_than(size: int) -> Iterator[None]:
+    """No file may grow beyond it, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        with pytest.raises(AssemblyError, match=rf"a\.{format}: could not be written"):
-            assemble(part, final, format)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [path.name for path in part.parent.iterdir()] == [part.name]
-    assemble(part, final, format)
-    assert np.array_equal(decoded(final), block)
 
 
-def test_no_directory_is_a_clear_error(part: Path, tmp_path: Path, format: Format) -> None:
-    write_part(part, 4000)
-    with pytest.raises(AssemblyError, match=r"gone/a\.x\.tmp: No such file or directory"):
-        assemble(part, tmp_path / "gone" / "a.x", format)
-    assert part.exists()
+def test_a_full_disk_leaves_the_part_and_is_no_obstacle_to_what_is_sealed(part: Path, how: How) -> None:
+    suffix, key, make = how
+    block, final = write_part(part, 16000, key=key), part.with_suffix(f".{suffix}")
+    with no_more_than(0 if key else 20_000):
+        if key is None:
+            with pytest.raises(AssemblyError, match=rf"a\.{suffix}: could not be written"):
+                make(part, final)
+            assert names(part.parent) == [part.name]
+        else:
+            make(part, final)
+    make(part, final)
+    assert np.array_equal(decoded(final, key), block)
 
 
+@pytest.mark.parametrize("format", FORMATS)
 def test_what_does_not_decode_to_the_same_is_not_kept(
-    part: Path, final: Path, format: Format, monkeypatch: pytest.MonkeyPatch
+    part: Path, format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_part(part, 8000)
+    with pytest.raises(AssemblyError, match=r"gone/a\.x\.tmp: No such file or directory"):
+        assemble(part, part.parent / "gone" / "a.x", format)
     honest = soundfile.SoundFile.write
     monkeypatch.setattr(soundfile.SoundFile, "write", lambda self, block: honest(self, block // 2))
     with pytest.raises(AssemblyError, match="does not give back what was written"):
-        assemble(part, final, format)
-    assert [path.name for path in part.parent.iterdir()] == [part.name]
+        assemble(part, part.with_suffix(f".{format}"), format)
+    assert names(part.parent) == [part.name]
 
 
-def test_a_sealed_part_is_never_made_a_sound_file(part: Path, final: Path, format: Format) -> None:
-    writer = PartWriter(create_part(part), RATE, Sealer(bytes(32)).seal)
-    writer.write_audio(sound(100))
-    writer.close()
-    with pytest.raises(AssemblyError, match=r"a\.part: is sealed$"):
-        assemble(part, final, format)
-    assert [path.name for path in part.parent.iterdir()] == [part.name]
+# --- its sound ---
 
 
-def test_sound_that_was_damaged_before_the_end_is_silence(part: Path, final: Path, format: Format) -> None:
-    """The end still says how long it was."""
-    block = write_part(part, 8000)
+def test_the_sound_is_every_bit_of_what_was_recorded(part: Path) -> None:
+    """No more than a block of it is held; it is complete once its end has been read."""
+    block = write_part(part, 25 * RATE + 17, key=KEY)
+    reading = read_sound(part, KEY)
+    assert (reading.rate, reading.complete) == (RATE, False)
+    for _ in range(2):
+        blocks = reading.blocks()
+        next(blocks)
+        assert not reading.complete
+        list(blocks)
+        assert reading.complete
+        assert np.array_equal(heard(reading), block)
+    sizes = [len(one) for one in reading.blocks()]
+    assert max(sizes) == CHUNK and all(one == other for one, other in pairwise(sizes[:-1]))
+
+
+def test_what_is_damaged_is_silence_until_the_next_stream(part: Path) -> None:
+    block = write_part(part, 25 * RATE, key=KEY)
+    begins = [chunk.position for chunk in read_part(part) if chunk.coding is Coding.SEALED]
     content = bytearray(part.read_bytes())
-    content[HEADER + 16000 + 100] ^= 1
+    content[60_000] ^= 1
     part.write_bytes(content)
-    block[4000:] = 0
-    assert assemble(part, final, format).samples == 8000
-    assert np.array_equal(decoded(final), block)
+    reading = read_sound(part, KEY)
+    samples = heard(reading)
+    lost = np.flatnonzero(~samples.any(axis=1) & block.any(axis=1))
+    assert not reading.complete and len(samples) == len(block)
+    assert (lost[0], lost[-1] + 1) == (12000, begins[1])
+    assert np.array_equal(np.delete(samples, lost, axis=0), np.delete(block, lost, axis=0))
+
+
+def test_a_file_whose_end_was_taken_away_is_incomplete_whatever_else_is_said(part: Path) -> None:
+    """Cut at a chunk, with an end in clear put in its place: whoever has the key sees it."""
+    write_part(part, 16000, key=KEY)
+    cut = b"".join(pack(chunk) for chunk in list(read_part(part))[:2])
+    payload = ChunkNote().to_payload()
+    end = Chunk(kind=Kind.END, sequence=2, position=8000, rate=RATE, frames=0, payload=payload)
+    part.write_bytes(cut + pack(end))
+    reading = read_sound(part, KEY)
+    assert len(heard(reading)) == 8000 and not reading.complete
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("drops", [0, 1])
+def test_what_is_kept_in_clear_is_read_without_a_key(part: Path, format: Format, drops: int) -> None:
+    block = write_part(part, 40000, ChunkNote(drops=drops))
+    assemble(part, part.with_suffix(f".{format}"), format)
+    reading = read_sound(part.with_suffix(f".{format}"), None)
+    assert np.array_equal(heard(reading), block) and reading.complete is (drops == 0)
+
+
+def test_what_cannot_be_read_is_one_line(part: Path, tmp_path: Path) -> None:
+    write_part(part, 8000, key=KEY)
+    soundfile.write(tmp_path / "b.flac", sound(100), RATE)
+    (tmp_path / "c.flac").write_bytes(b"fLaC")
+    for path, key, problem in (
+        (part, None, "a.part: is sealed, and no key was given"),
+        (part, bytes(32), "a.part: not a chunk can be opened with this key"),
+        (tmp_path / "b.flac", KEY, "b.flac: is not sealed, or damaged throughout"),
+        (tmp_path / "c.flac", None, "c.flac: "),
+        (tmp_path / "none", KEY, "none: No such file or directory"),
+        (tmp_path, KEY, "Is a directory"),
+    ):
+        with pytest.raises(AssemblyError) as wrong:
+            read_sound(path, key)
+        assert problem in str(wrong.value) and "\n" not in str(wrong.value)
+    reading = read_sound(part, KEY)
+    part.unlink()
+    with pytest.raises(AssemblyError, match=r"a\.part: No such file or directory$"):
+        heard(reading)
+
+
+# --- what chunks add up to: in order, with gaps, and with what is not of our writing ---
+
+
+def audio(sequence: int, position: int, frames: int = 4) -> Chunk:
+    payload = np.full((frames, 2), sequence + 1, dtype=np.int16).tobytes()
+    return Chunk(
+        kind=Kind.AUDIO, sequence=sequence, position=position, rate=RATE, frames=frames, payload=payload
+    )
+
+
+def said(sequence: int, position: int, note: ChunkNote, kind: Kind = Kind.NOTE) -> Chunk:
+    payload = note.to_payload()
+    return Chunk(kind=kind, sequence=sequence, position=position, rate=RATE, frames=0, payload=payload)
+
+
+WHOLE = [audio(0, 0), said(1, 4, ChunkNote()), audio(2, 4), said(3, 8, ChunkNote(pauses=((0, 8),)), Kind.END)]
+STRANGE = [
+    replace(audio(1, 4), rate=16000),
+    audio(1, 3),
+    *(replace(said(1, 4, ChunkNote()), payload=payload) for payload in (b"not json", b"[]", b"{}")),
+]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "sound"),
+    [
+        (WHOLE[1:], [0] * 4 + [3] * 4),
+        (WHOLE[:1] + WHOLE[2:], [1] * 4 + [3] * 4),
+        (WHOLE[:2] + WHOLE[3:], [1] * 4 + [0] * 4),
+        (WHOLE[:3], [1] * 4 + [3] * 4),
+        (WHOLE[3:], [0] * 8),
+        ([*WHOLE[:3], said(3, 8, ChunkNote(drops=1), Kind.END)], [1] * 4 + [3] * 4),
+        *(([WHOLE[0], strange, *WHOLE[2:]], [1] * 4 + [3] * 4) for strange in STRANGE),
+        ([], []),
+    ],
+)
+def test_what_is_missing_or_strange_is_silence_and_makes_it_incomplete(
+    chunks: list[Chunk], sound: list[int]
+) -> None:
+    walk = Walk()
+    assert [int(sample) for block in walk.blocks(chunks) for sample in block[:, 0]] == sound
+    assert not walk.complete
+
+
+def test_whole_it_is_complete_and_a_long_silence_comes_in_blocks() -> None:
+    walk = Walk()
+    assert [len(block) for block in walk.blocks(WHOLE)] == [4, 4]
+    assert (walk.complete, walk.position, walk.rate, walk.pauses) == (True, 8, RATE, ((0.0, 0.001),))
+    blocks = list(Walk().blocks([audio(0, 2 * BLOCK_FRAMES + 5)]))
+    assert [len(block) for block in blocks] == [BLOCK_FRAMES, BLOCK_FRAMES, 5, 4]

@@ -1,4 +1,5 @@
-"""kill -9 at every step of a recording: at the next start it is a valid file, or gone with its key.
+"""kill -9 at every step of a recording: at the next start it is a valid file, or gone with its key. So it is
+where the database takes no row from the first to the last, and the process's reserve has them all.
 
 The real recorder takes the steps, in its order, but on one thread, so that each has its place.
 """
@@ -16,12 +17,14 @@ from media.recording.assemble import read_sound
 from media.recording.tap import Tap, TapWriter
 from retention.archive import Archive
 from retention.records import Receipt, Recording, Status
+from retention.reserve import Reserve
 from retention.vault import Identity, public_line
 from retention.verify import orphans, verify
 from sipagent.agent.recorder import Closing, Recorder, recover
 from sipagent.agent.row_writer import Job, RowWriter, Task, Worker
 from tests import kept
-from tests.crashing import killed_at_each_step, killed_before
+from tests.crashing import deaths, killed_before
+from tests.full_disk import fill
 from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import RATE, expected, feed
 
@@ -52,17 +55,15 @@ class RowsAtOnce(RowWriter):
             self.turn()
 
     def open(self, recording: Recording, job: Job) -> Task:
-        task = super().open(recording, job)
-        self.turn()
-        return task
+        return self._turned(super().open(recording, job))
 
     def put(self, id: str, job: Job) -> Task:
-        task = super().put(id, job)
-        self.turn()
-        return task
+        return self._turned(super().put(id, job))
 
     def join(self, id: str, job: Job) -> Task:
-        task = super().join(id, job)
+        return self._turned(super().join(id, job))
+
+    def _turned(self, task: Task) -> Task:
         self.turn()
         return task
 
@@ -98,28 +99,6 @@ def take_back(recorder: Recorder, tap: Tap) -> None:
     recorder.erase_kept(REFUSED, NOW)
 
 
-def call(
-    folder: Path,
-    recipients: tuple[Path, ...],
-    end: Callable[[Recorder, Tap], None],
-    worker: int | None = None,
-) -> None:
-    """Two seconds of it, each on the disk before the next, from the first step to the last."""
-    recorder = Recorder(kept.archive(folder, worker), "flac", pytest.fail, recipients)
-    recorder._rows = RowsAtOnce(recorder.archive.store, None, pytest.fail)
-    recorder._quick = recorder._slow = AtOnce("", pytest.fail)
-    recorder._erasing._mark = recorder._erasing._eraser = AtOnce("", pytest.fail)
-    recorder._writer = ByHand()
-    recorder.keep_receipt(replace(ALLOWED, decision="undecided", decided_by=None))
-    recorder.keep_receipt(ALLOWED, may_wait=end is keep_joined)
-    tap = recorder.begin(ROW, pytest.fail)
-    for second in range(2):
-        feed(tap, second * RATE, (second + 1) * RATE)
-        tap.write_out()
-        tap.sync()
-    end(recorder, tap)
-
-
 # --- its steps ---
 
 
@@ -129,124 +108,138 @@ def row(change: str) -> list[str]:
 
 def whole(name: str) -> list[str]:
     """As files are written that must be there whole or not at all."""
-    return [
-        f"create {name}.tmp",
-        f"write {name}.tmp",
-        f"half of {name}.tmp",
-        f"sync {name}.tmp",
-        f"replace {name}.tmp",
-    ]
+    return [f"{step} {name}.tmp" for step in ("create", "write", "half of", "sync", "replace")]
 
 
 def closed(suffix: str) -> list[str]:
-    change, update, *committed = row("update recordings")
-    return [f"chmod ID.{suffix}", change, update, *whole("ID.json"), "sync recordings", *committed]
+    return [f"chmod ID.{suffix}", CHANGE, UPDATE, *whole("ID.json"), "sync recordings", *COMMITTED]
 
 
-def closed_joined(suffix: str) -> list[str]:
-    """With the receipt, in one transaction."""
-    return [*row("update receipts")[:2], *closed(suffix)]
-
-
+CHANGE, UPDATE, *COMMITTED = row("update recordings")
+RECEIPT = row("update receipts")
 BEGIN = row("insert receipts")
-ALLOW = [*BEGIN, *row("update receipts")]
 OPEN = ["mkdir recordings", "sync office", *row("insert recordings")]
-OPEN_JOINED = [*row("update receipts")[:2], *OPEN]
+JOINED = RECEIPT[:2]  # with the receipt, in one transaction
 KEY = ["mkdir vault", "sync office", *whole("ID.key"), "sync vault"]
 CHUNK = ["write ID.part", "half of ID.part", "sync ID.part"]
 TAP = ["create ID.part", *CHUNK, "sync recordings", *CHUNK]
-END = CHUNK
 FLAC = [
     "create ID.flac.tmp",
     *["encode ID.flac.tmp", "half of ID.flac.tmp"] * 2,
-    "sync ID.flac.tmp",
-    "replace ID.flac.tmp",
-    "sync recordings",
-    "unlink ID.part",
-    "sync recordings",
+    *("sync ID.flac.tmp", "replace ID.flac.tmp", "sync recordings", "unlink ID.part", "sync recordings"),
 ]
 SEAL = ["sync ID.part", "replace ID.part", "sync recordings"]
-RECEIPT = row("update receipts")
-MARK = [
-    "create ID.refused",
-    "write ID.refused",
-    "half of ID.refused",
-    "sync ID.refused",
-    "sync recordings",
-]
+MARK = [*(f"{step} ID.refused" for step in ("create", "write", "half of", "sync")), "sync recordings"]
 NO_PART = ["unlink ID.part", "sync recordings"]
 NO_KEY = ["unlink ID.key", "sync vault"]
-CHANGE, UPDATE, *COMMITTED = row("update recordings")
 ERASED = [CHANGE, UPDATE, "update objects", *COMMITTED]  # of which there are none here
-GONE = [*row("update receipts"), *ERASED, "unlink ID.refused", "sync recordings"]
+GONE = [*RECEIPT, *ERASED, "unlink ID.refused", "sync recordings", *RECEIPT]
+CLEAR = [*BEGIN, *RECEIPT, *OPEN, *TAP]
+SEALED = [*BEGIN, *RECEIPT, *OPEN, *KEY, *TAP]
+HELD = ["head retention.reserve", "sync retention.reserve"]
+WAITS = [
+    *("create retention.reserve", "head retention.reserve", *HELD, "sync office"),
+    *(*HELD, "mkdir recordings", "sync office"),
+]
 
 
 @dataclass(frozen=True)
 class Story:
+    """`full`: the disk has no room for a row, from before the receipt to the end."""
+
     sealed: bool
     end: Callable[[Recorder, Tap], None]
     steps: Sequence[str]
+    full: bool = False
 
-    def refused_by(self, number: int) -> bool:
-        """Whether the refusal was on the disk when that step came."""
-        return MARK[0] in self.steps[:number]
-
-    def opened_by(self, number: int) -> bool:
-        """Whether the recording's row was committed."""
-        return "commit" in self.steps[self.steps.index("insert recordings") : number]
-
-    def chunks_by(self, number: int) -> int:
-        """How many whole ones were in the part."""
-        return self.steps[:number].count("half of ID.part")
+    def is_opened(self, done: Sequence[str]) -> bool:
+        """Whether the recording's row was committed, or in the reserve."""
+        if self.full:
+            return done.count(HELD[0]) > WAITS.count(HELD[0]) - 1  # the others allocate it
+        return "insert recordings" in done and "commit" in done[done.index("insert recordings") :]
 
 
-CLEAR_TAP, SEALED_TAP = [*ALLOW, *OPEN, *TAP], [*ALLOW, *OPEN, *KEY, *TAP]
 STORIES = {
-    "clear": Story(False, keep, [*CLEAR_TAP, *END, *FLAC, *closed("flac"), *RECEIPT]),
-    "sealed": Story(True, keep, [*SEALED_TAP, *END, *SEAL, *closed("sealed"), *RECEIPT]),
+    "clear": Story(False, keep, [*CLEAR, *CHUNK, *FLAC, *closed("flac"), *RECEIPT]),
+    "sealed": Story(True, keep, [*SEALED, *CHUNK, *SEAL, *closed("sealed"), *RECEIPT]),
     "clear, joined": Story(
-        False, keep_joined, [*BEGIN, *OPEN_JOINED, *TAP, *END, *FLAC, *closed_joined("flac")]
+        False, keep_joined, [*BEGIN, *JOINED, *OPEN, *TAP, *CHUNK, *FLAC, *JOINED, *closed("flac")]
     ),
     "sealed, joined": Story(
-        True, keep_joined, [*BEGIN, *OPEN_JOINED, *KEY, *TAP, *END, *SEAL, *closed_joined("sealed")]
+        True, keep_joined, [*BEGIN, *JOINED, *OPEN, *KEY, *TAP, *CHUNK, *SEAL, *JOINED, *closed("sealed")]
     ),
-    "clear, refused": Story(False, refuse, [*CLEAR_TAP, *MARK, *NO_PART, *GONE, *RECEIPT]),
-    "sealed, refused": Story(True, refuse, [*SEALED_TAP, *MARK, *NO_KEY, *NO_PART, *GONE, *RECEIPT]),
+    "clear, refused": Story(False, refuse, [*CLEAR, *MARK, *NO_PART, *GONE]),
+    "sealed, refused": Story(True, refuse, [*SEALED, *MARK, *NO_KEY, *NO_PART, *GONE]),
     "clear, taken back": Story(
         False,
         take_back,
         [
-            *[*CLEAR_TAP, *END, *FLAC, *closed("flac"), *MARK],
-            *["unlink ID.flac", "unlink ID.json", "sync recordings", *GONE, *RECEIPT],
+            *[*CLEAR, *CHUNK, *FLAC, *closed("flac"), *MARK],
+            *["unlink ID.flac", "unlink ID.json", "sync recordings", *GONE],
         ],
     ),
     "sealed, taken back": Story(
         True,
         take_back,
         [
-            *[*SEALED_TAP, *END, *SEAL, *closed("sealed"), *MARK, *NO_KEY],
-            *["unlink ID.sealed", "unlink ID.json", "sync recordings", *GONE, *RECEIPT],
+            *[*SEALED, *CHUNK, *SEAL, *closed("sealed"), *MARK, *NO_KEY],
+            *["unlink ID.sealed", "unlink ID.json", "sync recordings", *GONE],
         ],
     ),
+    "full, clear": Story(False, keep, [*WAITS, *TAP, *CHUNK, *FLAC, *HELD], True),
+    "full, sealed": Story(True, keep, [*WAITS, *KEY, *TAP, *CHUNK, *SEAL, *HELD], True),
+    "full, clear, refused": Story(False, refuse, [*WAITS, *TAP, *MARK, *NO_PART, *HELD], True),
+    "full, sealed, refused": Story(True, refuse, [*WAITS, *KEY, *TAP, *MARK, *NO_KEY, *NO_PART, *HELD], True),
 }
-DEATHS = [
-    pytest.param(story, number, id=f"{name}-{number}-{what}")
-    for name, story in STORIES.items()
-    for number, what in enumerate([*story.steps, "beyond the last"])
-]
+
+
+def call(folder: Path, story: Story, worker: int | None = None) -> None:
+    """Two seconds of it, each on the disk before the next, from the first step to the last."""
+    tell: Callable[[str], None] = (lambda _: None) if story.full else pytest.fail
+    recipients = (folder / "ann.pub",) if story.sealed else ()
+    archive, reserve = (
+        kept.archive(folder, worker),
+        Reserve(folder / "retention.reserve", 2) if story.full else None,
+    )
+    recorder = Recorder(archive, "flac", tell, recipients, reserve)
+    recorder._rows = RowsAtOnce(archive.store, reserve, tell)
+    recorder._quick = recorder._slow = AtOnce("", pytest.fail)
+    recorder._erasing._mark = recorder._erasing._eraser = AtOnce("", pytest.fail)
+    recorder._writer = ByHand()
+    if reserve is None:
+        recorder.keep_receipt(replace(ALLOWED, decision="undecided", decided_by=None))
+    else:
+        fill(pytest.MonkeyPatch(), lambda: True)
+        reserve.allocate()
+    recorder.keep_receipt(ALLOWED, may_wait=story.end is keep_joined)
+    tap = recorder.begin(ROW, pytest.fail)
+    for second in range(2):
+        feed(tap, second * RATE, (second + 1) * RATE)
+        tap.write_out()
+        tap.sync()
+    story.end(recorder, tap)
+    if reserve is not None:
+        assert recorder._rows.secure()
 
 
 # --- what is found after it ---
 
 
-def die(folder: Path, story: Story, number: int, worker: int | None = None) -> None:
-    """In a new office, right before that step."""
+@pytest.fixture
+def office(tmp_path: Path) -> Path:
+    return opened(tmp_path / "office")
+
+
+def opened(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     kept.archive(folder).store.close()
-    public = folder / "ann.pub"
-    public.write_text(public_line(ANN.public))
-    recipients = (public,) if story.sealed else ()
-    died = killed_before(number, partial(call, folder, recipients, story.end, worker))
+    (folder / "ann.pub").write_text(public_line(ANN.public))
+    return folder
+
+
+def die(folder: Path, story: Story, number: int, worker: int | None = None) -> None:
+    """In a new office, right before that step."""
+    died = killed_before(number, partial(call, opened(folder), story, worker))
     assert died == (story.steps[number] if number < len(story.steps) else None)
 
 
@@ -258,29 +251,28 @@ def restart(folder: Path) -> None:
 
 def judge(folder: Path, story: Story, number: int) -> None:
     """What was allowed is kept as far as it was written, what was refused is gone, nothing else is left."""
-    archive = kept.archive(folder)
-    chunks = story.chunks_by(number)
-    rows = archive.store.recordings()
-    if not story.opened_by(number):
+    archive, done = kept.archive(folder), story.steps[:number]
+    chunks, rows = done.count("half of ID.part"), archive.store.recordings()
+    if not story.is_opened(done):
         assert rows == []
-    elif story.refused_by(number):
-        assert [row.status for row in rows] == [Status.ERASED]
-        assert rows[0].decision == "refused"
+    elif MARK[0] in done:
+        assert [(row.status, row.decision) for row in rows] == [(Status.ERASED, "refused")]
+        assert [one.decision for one in archive.store.receipts()] == ["refused"]
     elif chunks == 0:
         assert [row.status for row in rows] == [Status.FAILED]
     else:
-        assert [row.status for row in rows] == [Status.CLOSED]
-        assert rows[0].incomplete is (chunks < 3)
+        assert [(row.status, row.incomplete) for row in rows] == [(Status.CLOSED, chunks < 3)]
+        assert [one.decision for one in archive.store.receipts()] == ["allowed"]
         check_sound(archive, story, min(chunks, 2), complete=chunks == 3)
     if not rows or rows[0].status is not Status.CLOSED:
         assert (archive.names(), archive.keys()) == ([], [])
-    assert (archive.unfinished(), archive.store.open_receipts()) == ([], [])
-    assert orphans(archive) == []
+    assert (archive.unfinished(), archive.store.open_receipts(), orphans(archive)) == ([], [], [])
     found = verify(archive)
     assert (found.problems, found.lost) == ([], [])
     archive.store.close()
+    assert not any(any(reserve.read_bytes()) for reserve in folder.glob("*.reserve"))
     left = {path.suffix for path in folder.rglob("*")}
-    assert not left & {".tmp", ".part"}
+    assert not left & {".tmp", ".part", ".refused"}
     assert not rows or ".db-journal" not in left  # before any row it goes with the first one
 
 
@@ -294,14 +286,14 @@ def check_sound(archive: Archive, story: Story, seconds: int, *, complete: bool)
     assert archive.store.recording(ROW.id).duration_s == seconds
 
 
-@pytest.mark.parametrize(("story", "number"), DEATHS)
-def test_killed_before_any_step_it_is_made_good_at_the_next_start(
-    tmp_path: Path, story: Story, number: int
-) -> None:
-    folder = tmp_path / "office"
-    die(folder, story, number)
-    restart(folder)
-    judge(folder, story, number)
+@pytest.mark.parametrize("name", STORIES)
+def test_killed_before_any_step_it_is_made_good_at_the_next_start(office: Path, name: str) -> None:
+    story = STORIES[name]
+    for done in deaths(office, partial(call, office, story)):
+        assert done == story.steps[: len(done)]
+        restart(office)
+        judge(office, story, len(done))
+    assert done == story.steps
 
 
 WORST = [
@@ -320,18 +312,23 @@ WORST = [
     ("sealed, refused", "unlink ID.refused"),
     ("clear, taken back", "unlink ID.flac"),
     ("sealed, taken back", "unlink ID.sealed"),
+    ("full, clear", "write ID.part"),
+    ("full, sealed", "head retention.reserve"),
+    ("full, sealed, refused", "unlink ID.key"),
 ]
 
 
 @pytest.mark.parametrize(("name", "step"), WORST)
 def test_killed_before_any_step_of_the_next_start_it_is_made_good_by_the_one_after(
-    tmp_path: Path, name: str, step: str
+    office: Path, name: str, step: str
 ) -> None:
     """From the last time that the story took this step; the next start works on what it left."""
     story = STORIES[name]
     number = len(story.steps) - 1 - story.steps[::-1].index(step)
-    died = tmp_path / "died" / "office"
-    died.parent.mkdir()
-    die(died, story, number)
-    again = killed_at_each_step(died, restart, lambda folder: judge(folder, story, number))
-    assert again > 3
+    die(office, story, number)
+    deaths_again = 0
+    for _ in deaths(office, partial(restart, office)):
+        restart(office)
+        judge(office, story, number)
+        deaths_again += 1
+    assert deaths_again > 3

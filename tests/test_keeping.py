@@ -445,7 +445,7 @@ class Keeping(RuleBasedStateMachine):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "unlink", stepping(os.unlink))
-            patch.setattr(LocalFiles, "erase_here", stepping(LocalFiles.erase_here))
+            patch.setattr(LocalFiles, "erase", stepping(LocalFiles.erase))
             patch.setattr(Store, "write", stepping(Store.write))
             patch.setattr(Store, "_export", stepping(Store._export))
             with suppress(Killed):

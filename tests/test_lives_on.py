@@ -238,14 +238,14 @@ def test_of_what_is_removed_while_it_is_gathered_nothing_stays(hosts: Hosts) -> 
     assert isinstance(hosts.b.files, ObjectFiles)
     with pytest.raises(FileNotFoundError):
         hosts.b.files.gather(row.id)
-    assert not hosts.b.files.local.exists(row.id, FileKind.PART)
+    assert not hosts.b.files.spool.exists(row.id, FileKind.PART)
     tap.abandon()
 
 
 def test_what_a_process_that_died_had_gathered_goes_once_the_recording_has_an_end(hosts: Hosts) -> None:
     row, tap = growing(hosts)
     assert isinstance(hosts.b.files, ObjectFiles)
-    here = hosts.b.files.local
+    here = hosts.b.files.spool
     assert hosts.b.files.gather(row.id) and here.exists(row.id, FileKind.PART)
     assert forget_gathered(here, "b", hosts.shared.states) == [] and here.exists(row.id, FileKind.PART)
     hosts.shared.update_recording(replace(row, status=Status.ERASED))

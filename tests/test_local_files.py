@@ -15,9 +15,12 @@ from retention.recording_files import (
     FileKind,
     LocalFiles,
     RecordingFiles,
+    finished,
     format_of,
     has_metadata,
+    in_row,
     sha256,
+    write,
 )
 
 ID, OTHER = "20261124T222000123-4f2a9c", "20261124T222100123-77aa01"
@@ -30,7 +33,7 @@ def files(tmp_path: Path) -> LocalFiles:
 
 def write_all(files: RecordingFiles, id: str = ID) -> None:
     for kind in FileKind:
-        files.write(id, kind, kind.encode())
+        write(files, id, kind, kind.encode())
 
 
 # --- names ---
@@ -44,13 +47,13 @@ def test_each_kind_has_a_name_of_its_own(files: LocalFiles, tmp_path: Path) -> N
     assert sorted(there) == sorted((name, ID) for name in names)
     assert (files.name(ID, FileKind.WAV), files.name(ID, FileKind.KEY)) == (f"{ID}.wav", f"vault/{ID}.key")
     assert files.where(ID, FileKind.KEY) == f"{tmp_path}/vault/{ID}.key"
-    assert files.in_row(ID, FileKind.FLAC) == f"recordings/{ID}.flac"
+    assert in_row(files, ID, FileKind.FLAC) == f"recordings/{ID}.flac"
 
 
 def test_no_folder_is_nothing_there(files: LocalFiles) -> None:
-    assert files.names(Area.RECORDINGS) == files.names(Area.VAULT) == []
-    assert files.finished(ID) is None and not has_metadata(files)
-    assert files.erase_here([ID]) == {}
+    assert [*files.names(Area.RECORDINGS), *files.names(Area.VAULT)] == []
+    assert finished(files, ID) is None and not has_metadata(files)
+    assert files.erase([ID]) == {}
 
 
 def test_of_whom_a_name_is(files: LocalFiles) -> None:
@@ -69,13 +72,13 @@ def test_of_whom_a_name_is(files: LocalFiles) -> None:
 @pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
 def test_what_is_no_id_leads_nowhere(files: LocalFiles, id: str) -> None:
     for kind in FileKind:
-        for action in (files.where, files.in_row, files.exists, files.open, files.spool, files.fetch):
+        for action in (files.where, files.exists, files.open, files.path, files.fetch):
             with pytest.raises(ArchiveError, match="not the id"):
                 action(id, kind)
         with pytest.raises(ArchiveError, match="not the id"):
-            files.write(id, kind, b"")
+            write(files, id, kind, b"")
     with pytest.raises(ArchiveError, match="not the id"):
-        files.erase_here([id])
+        files.erase([id])
     assert not files.recordings.exists() and not files.vault.exists()
 
 
@@ -92,8 +95,8 @@ def test_what_is_no_name_is_not_removed(files: LocalFiles, name: str) -> None:
 def test_what_is_written_is_read_and_for_its_owner_alone(files: LocalFiles) -> None:
     for kind in FileKind:
         assert not files.exists(ID, kind)
-        files.write(ID, kind, b"one")
-        files.write(ID, kind, b"another")
+        write(files, ID, kind, b"one")
+        write(files, ID, kind, b"another")
         with files.open(ID, kind) as file:
             assert file.read() == b"another"
         assert files.exists(ID, kind)
@@ -102,7 +105,7 @@ def test_what_is_written_is_read_and_for_its_owner_alone(files: LocalFiles) -> N
 
 
 def test_sha256(files: LocalFiles) -> None:
-    files.write(ID, FileKind.FLAC, b"abc")
+    write(files, ID, FileKind.FLAC, b"abc")
     assert sha256(files, ID, FileKind.FLAC).startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
     with pytest.raises(FileNotFoundError):
         sha256(files, ID, FileKind.WAV)
@@ -116,21 +119,21 @@ def test_a_name_that_is_refused_never_appears(files: LocalFiles) -> None:
 
     files.prepare()
     with pytest.raises(ArchiveError, match="refused"):
-        files.write(ID, FileKind.METADATA, b"{}", refused)
-    assert files.names(Area.RECORDINGS) == []
+        write(files, ID, FileKind.METADATA, b"{}", refused)
+    assert [*files.names(Area.RECORDINGS)] == []
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_finished_one_is_found_and_kept(files: LocalFiles, kind: FileKind) -> None:
     files.prepare()
-    files.spool(ID, FileKind.PART).write_bytes(b"part")
-    assert files.finished(ID) is None
-    made = files.spool(ID, kind)
+    files.path(ID, FileKind.PART).write_bytes(b"part")
+    assert finished(files, ID) is None
+    made = files.path(ID, kind)
     made.write_bytes(b"sound")
     made.chmod(0o644)
-    assert files.finished(ID) is kind and files.keep(ID, kind) == 5
+    assert finished(files, ID) is kind and files.keep(ID, kind) == 5
     assert stat.S_IMODE(made.stat().st_mode) == 0o600
-    assert files.written_at(ID, kind).timestamp() == pytest.approx(made.stat().st_mtime)
+    assert files.version(ID, kind).at.timestamp() == pytest.approx(made.stat().st_mtime)
 
 
 def test_a_format_is_one_of_three() -> None:
@@ -141,9 +144,9 @@ def test_a_format_is_one_of_three() -> None:
 
 
 def test_metadata_tells_that_there_was_a_database(files: LocalFiles) -> None:
-    files.write(ID, FileKind.FLAC, b"sound")
+    write(files, ID, FileKind.FLAC, b"sound")
     assert not has_metadata(files)
-    files.write(OTHER, FileKind.METADATA, b"{}")
+    write(files, OTHER, FileKind.METADATA, b"{}")
     assert has_metadata(files)
 
 
@@ -156,7 +159,7 @@ def test_all_of_one_goes_and_nothing_of_another(files: LocalFiles) -> None:
         for name in (*(f"{id}.{kind}.tmp" for kind in (*FORMATS, FileKind.METADATA)), f"{id}.refused"):
             (files.recordings / name).touch()
         (files.vault / f"{id}.key.tmp").touch()
-    assert files.erase_here([ID]) == files.erase_here([ID]) == {}
+    assert files.erase([ID]) == files.erase([ID]) == {}
     left = [*files.names(Area.VAULT), *files.names(Area.RECORDINGS)]
     assert [name for name, id in left if id == ID] == [f"{ID}.refused"]  # the mark is for its own end
     assert len(left) == len(FileKind) + 5 + 1 + 1
@@ -175,7 +178,7 @@ def test_the_metadata_goes_last(files: LocalFiles) -> None:
     write_all(files)
     files.path(ID, FileKind.WAV).unlink()
     files.path(ID, FileKind.WAV).mkdir()
-    assert [*files.erase_here([ID])] == [ID]
+    assert [*files.erase([ID])] == [ID]
     assert files.exists(ID, FileKind.METADATA) and not files.exists(ID, FileKind.FLAC)
 
 

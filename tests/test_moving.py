@@ -1,8 +1,14 @@
-"""What moves stays what it was: the same chain, the same rows, the same bytes; and it is there once."""
+"""What moves stays what it was: the same chain, the same rows, the same bytes; and it is there once.
+
+Between files of this machine, into a database that hosts share and a store of objects, and back.
+"""
 
 import os
 import random
 import shutil
+import signal
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,17 +18,28 @@ import pytest
 from retention.archive import Archive
 from retention.erase import begin_purge, erase_row
 from retention.files import Moved, Places, read_moved
-from retention.marks import Mark
-from retention.move import MoveError, move
-from retention.recording_files import Area, FileKind, sha256
+from retention.marks import Mark, Marks
+from retention.move import ArrivingShared, Done, MoveError, MoveTarget, Origin, move
+from retention.objects.bucket import Bucket, BucketPlace
+from retention.objects.object_files import ObjectBlobs, ObjectFiles
+from retention.postgres.row_keys import FolderBlobs
+from retention.postgres.schema import MOVED_AWAY, MOVING_IN
+from retention.postgres.store import SealedStore
+from retention.recording_files import Area, FileKind, LocalFiles, sha256
 from retention.records import Status
 from retention.reserve import Reserve
 from retention.rows.chain import read_head
-from retention.rows.rows import StoreError
+from retention.rows.pages import Listing
+from retention.rows.rows import Rows, StoreError
 from retention.sqlite import Store
-from tests.crashing import killed_before, steps
-from tests.kept import Paths, archive, keep, receipt, recording
-from tests.moving import NOW, TRACE, all_rows, entries, moved, problems, settled, there
+from retention.verify import verify
+from tests import tiers
+from tests.crashing import deaths, killed_before, steps
+from tests.kept import Paths, archive, keep, keep_by, receipt, recording
+from tests.moving import ANN, NOW, TRACE, all_rows, entries, moved, problems, settled, there
+from tests.object_store import place_of
+from tests.postgres import Server
+from tests.s3 import Moto
 
 
 @pytest.fixture
@@ -31,39 +48,35 @@ def here(tmp_path: Path) -> Archive:
     return settled(tmp_path / "here")
 
 
-def test_the_chain_is_the_same_entry_for_entry_and_goes_on(here: Archive, tmp_path: Path) -> None:
-    before = entries(tmp_path / "here" / "retention.db")
-    head = here.store.head()
-    done = moved(here, tmp_path / "there")
-    after = entries(tmp_path / "there" / "retention.db")
-    assert after[:-1] == before and done.head == head
-    assert after[-1][2] == "access"
-    assert problems(tmp_path / "there") == []
-    assert archive(tmp_path / "there").store.knows(head)
-    assert read_head(tmp_path / "there" / "retention.head") == archive(tmp_path / "there").store.head()
-
-
-def test_every_row_is_there_with_its_number_and_salt(here: Archive, tmp_path: Path) -> None:
+def test_chain_and_rows_are_there_as_they_were_and_go_on(here: Archive, tmp_path: Path) -> None:
     here.store.keep_rejected_row({"id": 1, "hour": "2026-11-24T22", "receipts": 7})
     here.store.keep_clock_row({"id": 1, "seen": "{}", "suspended": None})
-    before = all_rows(tmp_path / "here" / "retention.db")
-    assert all(before.values())
-    moved(here, tmp_path / "there")
-    after = all_rows(tmp_path / "there" / "retention.db")
-    traced = after["accesses"].pop()
-    assert after == before
-    (access,) = [one for number, one in archive(tmp_path / "there").store.numbered_accesses(limit=1)]
-    assert traced[0] == len(before["accesses"]) + 1
-    assert (access.action, access.detail) == ("migrate", f"from {tmp_path / 'here' / 'retention.db'}")
-    assert access.by == "A. Roux"
+    database_here = tmp_path / "here" / "retention.db"
+    chain, rows = entries(database_here), all_rows(database_here)
+    assert all(rows.values())
+    done = moved(here, tmp_path / "there")
+    assert done.head == here.store.head()
+    database_there = tmp_path / "there" / "retention.db"
+    chain_there, rows_there = entries(database_there), all_rows(database_there)
+    assert chain_there[:-1] == chain and chain_there[-1][2] == "access"
+    traced = rows_there["accesses"].pop()
+    assert rows_there == rows and traced[0] == len(rows["accesses"]) + 1
+    theirs = archive(tmp_path / "there")
+    (access,) = [one for number, one in theirs.store.numbered_accesses(limit=1)]
+    detail = f"from {tmp_path / 'here' / 'retention.db'}"
+    assert (access.action, access.detail, access.by) == ("migrate", detail, "A. Roux")
+    assert theirs.store.knows(done.head) and problems(tmp_path / "there") == []
+    assert read_head(tmp_path / "there" / "retention.head") == theirs.store.head()
+    moved(theirs, tmp_path / "back")
+    assert entries(tmp_path / "back" / "retention.db")[: len(chain)] == chain
+    assert problems(tmp_path / "back") == []
 
 
 def test_files_and_keys_are_there_by_their_bytes(here: Archive, tmp_path: Path) -> None:
     moved(here, tmp_path / "there")
-    theirs = archive(tmp_path / "there")
-    found = 0
+    theirs, found = archive(tmp_path / "there"), 0
     for area in Area:
-        assert theirs.files.names(area) == here.files.names(area)
+        assert sorted(theirs.files.names(area)) == sorted(here.files.names(area))
     for row in here.store.recordings():
         for kind in FileKind:
             assert theirs.files.exists(row.id, kind) == here.files.exists(row.id, kind)
@@ -74,69 +87,49 @@ def test_files_and_keys_are_there_by_their_bytes(here: Archive, tmp_path: Path) 
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "there").rglob("*"))
 
 
-def test_what_is_here_stays_as_it_was_and_takes_nothing_more(here: Archive, tmp_path: Path) -> None:
-    names = ("retention.moved", "retention.turn")
-    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    moved(here, tmp_path / "there")
-    after = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    assert {path.name for path in after.keys() - before.keys()} <= {*names}
-    assert {path: after[path] for path in before} == before
-    with pytest.raises(StoreError, match=r"its rows have moved to there; accepted: a configuration that"):
-        here.store.add_receipt(receipt(recording(9)))
-    with pytest.raises(StoreError, match="its rows have moved to there"):
-        archive(tmp_path / "here").store.add_access(TRACE)
-    assert here.store.recordings()
-
-
-def test_a_note_says_where_it_went_and_until_when_what_is_here_may_stay(
+def test_what_is_here_stays_as_it_was_says_where_it_went_and_takes_nothing_more(
     here: Archive, tmp_path: Path
 ) -> None:
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
     done = moved(here, tmp_path / "there")
+    after = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    assert {path.name for path in after.keys() - before.keys()} <= {"retention.moved", "retention.turn"}
+    assert {path: after[path] for path in before} == before
+    for store in (here.store, archive(tmp_path / "here").store):
+        with pytest.raises(StoreError, match=r"its rows have moved to there; accepted: a configuration that"):
+            store.add_access(TRACE)
     closed = [row for row in here.store.recordings() if row.status is Status.CLOSED and row.hold is None]
     assert done.until == min(row.expires_at for row in closed)
     note = read_moved(tmp_path / "here" / "retention.moved")
     assert note == Moved(to="there", at=NOW, until=done.until, done=True, database="retention.db")
 
 
-def test_it_can_come_back(here: Archive, tmp_path: Path) -> None:
-    before = entries(tmp_path / "here" / "retention.db")
-    moved(here, tmp_path / "there")
-    moved(archive(tmp_path / "there"), tmp_path / "back")
-    assert entries(tmp_path / "back" / "retention.db")[: len(before)] == before
-    assert problems(tmp_path / "back") == []
-
-
-# what must be over before
-
-
-def test_a_call_that_is_on_keeps_it_from_moving(here: Archive, tmp_path: Path) -> None:
-    here.store.add_receipt(receipt(recording(9), ended_at=None))
-    with pytest.raises(MoveError, match=r"calls have not ended in it \(1\): start the agent once"):
-        moved(here, tmp_path / "there")
-    assert not (tmp_path / "here" / "retention.moved").exists()
-    assert Store(tmp_path / "there" / "retention.arriving").head().seq == 0
-
-
-def test_what_must_be_erased_keeps_it_from_moving(here: Archive, tmp_path: Path) -> None:
-    row = keep(here, recording(9))
-    os.close(here.marks.make(Mark(id=row.id, at=NOW)))
-    with pytest.raises(MoveError, match=f"{row.id}: must be erased, and is not: see `sipagent purge`"):
-        moved(here, tmp_path / "there")
-
-
-def test_what_is_half_purged_keeps_it_from_moving(here: Archive, tmp_path: Path) -> None:
-    assert begin_purge(here, [keep(here, recording(9)).id])
-    with pytest.raises(MoveError, match=r"recordings are half purged \(1\)"):
-        moved(here, tmp_path / "there")
-
-
-def test_what_waits_for_the_database_keeps_it_from_moving(here: Archive, tmp_path: Path) -> None:
+def waits(here: Archive) -> None:
     assert here.store.places is not None
     reserve = Reserve(here.store.places.reserve(), calls=1)
     reserve.allocate()
     reserve.write([receipt(recording(9))])
-    with pytest.raises(MoveError, match=r"retention\.reserve: calls wait in it for the database"):
+
+
+UNSETTLED: dict[str, Callable[[Archive], object]] = {
+    r"calls have not ended in it \(1\): start the agent once": lambda here: here.store.add_receipt(
+        receipt(recording(9), ended_at=None)
+    ),
+    "must be erased, and is not: see `sipagent purge`": lambda here: os.close(
+        here.marks.make(Mark(id=keep(here, recording(9)).id, at=NOW))
+    ),
+    r"recordings are half purged \(1\)": lambda here: begin_purge(here, [keep(here, recording(9)).id]),
+    r"retention\.reserve: calls wait in it for the database": waits,
+}
+
+
+@pytest.mark.parametrize("said", UNSETTLED)
+def test_what_must_be_over_before(here: Archive, tmp_path: Path, said: str) -> None:
+    UNSETTLED[said](here)
+    with pytest.raises(MoveError, match=said):
         moved(here, tmp_path / "there")
+    assert not (tmp_path / "here" / "retention.moved").exists()
+    assert Store(tmp_path / "there" / "retention.arriving").head().seq == 0
 
 
 def test_nothing_in_clear_goes_where_only_what_is_sealed_may(here: Archive, tmp_path: Path) -> None:
@@ -145,29 +138,16 @@ def test_nothing_in_clear_goes_where_only_what_is_sealed_may(here: Archive, tmp_
         move(here, target, TRACE, None)
 
 
-# where something is already
-
-
-def test_rows_of_others_are_left_alone(here: Archive, tmp_path: Path) -> None:
+def test_what_is_there_of_others_or_of_another_move_is_left_alone(here: Archive, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with Store(tmp_path / "there" / "retention.arriving") as store:
         store.add_access(TRACE)
     with pytest.raises(MoveError, match="there: has other rows; accepted: a database without any"):
         moved(here, tmp_path / "there")
+    there(tmp_path / "begun").rows.begin(Origin("other/retention.db", here.store.head()))
+    with pytest.raises(MoveError, match=r"what comes from other/retention\.db is not all there yet"):
+        moved(here, tmp_path / "begun")
     assert not (tmp_path / "here" / "retention.moved").exists()
-
-
-def test_what_another_move_has_begun_is_left_alone(here: Archive, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    other = settled(tmp_path / "other")
-    target = there(tmp_path / "there")
-    assert target.rows is not None
-    with other.store.still() as head:
-        from retention.move import Origin
-
-        target.rows.begin(Origin(str(other.store.path), head))
-    with pytest.raises(MoveError, match=r"what comes from .*other/retention\.db is not all there yet"):
-        moved(here, tmp_path / "there")
 
 
 def test_what_was_moved_is_not_moved_twice(here: Archive, tmp_path: Path) -> None:
@@ -179,32 +159,32 @@ def test_what_was_moved_is_not_moved_twice(here: Archive, tmp_path: Path) -> Non
     assert places.database.read_bytes() == before
 
 
-# killed
+# --- killed ---
+
+
+def move_between(here: Path, folder: Path) -> None:
+    moved(archive(here), folder)
 
 
 def test_it_is_killed_anywhere_and_goes_on(here: Archive, tmp_path: Path) -> None:
-    """At random, and at each of the last steps, where it is done in one place and not yet in another."""
-    before = entries(tmp_path / "here" / "retention.db")
-    rows = all_rows(tmp_path / "here" / "retention.db")
+    """At each of the last steps, where it is done in one place and not yet in another, and at some before."""
+    here.store.close()
+    office = tmp_path / "office"
+    source, folder = office / "here", office / "there"
+    shutil.copytree(tmp_path / "here", source)
+    before, rows = entries(source / "retention.db"), all_rows(source / "retention.db")
     traced = len(rows.pop("accesses")) + 1
-    count = len(steps(lambda: moved(archive(tmp_path / "here"), tmp_path / "whole")))
+    count = len(steps(partial(move_between, tmp_path / "here", tmp_path / "whole")))
     assert count > 60
-    for step in (*random.sample(range(count - 20), 20), *range(count - 20, count)):
-        folder = tmp_path / f"there-{step}"
-        (tmp_path / "here" / "retention.moved").unlink()
-        assert killed_before(step, partial(_move_between, tmp_path / "here", folder))
+    for done in deaths(office, partial(move_between, source, folder)):
+        if count - len(done) > 20 and len(done) % tiers.depth(6, 2):
+            continue
         if not (folder / "retention.db").exists():
-            moved(archive(tmp_path / "here"), folder)
-        assert entries(folder / "retention.db")[:-1] == before, step
+            move_between(source, folder)
+        assert entries(folder / "retention.db")[:-1] == before, done
         after = all_rows(folder / "retention.db")
-        assert len(after.pop("accesses")) == traced
-        assert after == rows
-        assert problems(folder) == [], step
-        shutil.rmtree(folder)
-
-
-def _move_between(here: Path, folder: Path) -> None:
-    moved(archive(here), folder)
+        assert len(after.pop("accesses")) == traced and after == rows
+        assert problems(folder) == [], done
 
 
 def test_rows_that_came_since_it_was_killed_come_too(here: Archive, tmp_path: Path) -> None:
@@ -212,7 +192,7 @@ def test_rows_that_came_since_it_was_killed_come_too(here: Archive, tmp_path: Pa
     gone = keep(here, recording(8))
     count = len(steps(lambda: moved(archive(tmp_path / "here"), tmp_path / "whole")))
     (tmp_path / "here" / "retention.moved").unlink()
-    assert killed_before(count - 8, partial(_move_between, tmp_path / "here", tmp_path / "there"))
+    assert killed_before(count - 8, partial(move_between, tmp_path / "here", tmp_path / "there"))
     assert (tmp_path / "there" / "recordings" / f"{gone.id}.flac").exists()
     (tmp_path / "here" / "retention.moved").unlink()
     new = keep(here, recording(9))
@@ -223,5 +203,152 @@ def test_rows_that_came_since_it_was_killed_come_too(here: Archive, tmp_path: Pa
     theirs = archive(tmp_path / "there")
     assert theirs.store.recording(gone.id).status is Status.ERASED
     assert not Paths(theirs).final(gone.id, "flac").exists()
-    assert Paths(theirs).final(new.id, "flac").exists()
-    assert problems(tmp_path / "there") == []
+    assert Paths(theirs).final(new.id, "flac").exists() and problems(tmp_path / "there") == []
+
+
+# --- several hosts ---
+
+
+def arriving(database: str, folder: Path) -> ArrivingShared:
+    return ArrivingShared(database, None, FolderBlobs(folder / "vault"), host="a")
+
+
+def moved_in(source: Archive, database: str, folder: Path) -> Done:
+    files = LocalFiles(folder / "recordings", folder / "vault", folder)
+    with arriving(database, folder) as rows:
+        return move(source, MoveTarget(name="postgresql://there", rows=rows, files=files), TRACE, "6 months")
+
+
+def shared_archive(database: str, folder: Path) -> Archive:
+    store = SealedStore(database, None, FolderBlobs(folder / "vault"), host="b")
+    files = LocalFiles(folder / "recordings", folder / "vault", folder)
+    return Archive(store, files, Marks(folder / "recordings"))
+
+
+def test_into_a_shared_database_and_back_row_by_row(here: Archive, database: str, tmp_path: Path) -> None:
+    """Whoever is connected there writes no more once it has come back."""
+    folder, head = tmp_path / "there", here.store.head()
+    database_here = tmp_path / "here" / "retention.db"
+    chain, rows = entries(database_here), all_rows(database_here)
+    assert moved_in(here, database, folder).head == head
+    kept = shared_archive(database, folder)
+    assert kept.store.knows(head) and kept.store.head().seq == head.seq + 1
+    assert kept.store.recordings() == here.store.recordings()
+    assert kept.store.receipts() == here.store.receipts()
+    assert [*kept.store.each_approval()] == [*here.store.each_approval()]
+    assert kept.store.accesses()[:-1] == here.store.accesses()
+    left = "SELECT tgname FROM pg_trigger WHERE tgname IN (?, ?)"
+    assert kept.store._read(left, [MOVED_AWAY.name, MOVING_IN.name]) == []
+    assert kept.store.missing_guards() == [] and verify(kept).problems == []
+    moved(kept, tmp_path / "back")
+    assert entries(tmp_path / "back" / "retention.db")[: len(chain)] == chain
+    after = all_rows(tmp_path / "back" / "retention.db")
+    assert after.pop("accesses")[: len(rows["accesses"])] == rows.pop("accesses")
+    assert after == rows and problems(tmp_path / "back") == []
+    with pytest.raises(StoreError, match="its rows have moved to there; accepted: a configuration"):
+        kept.store.add_access(TRACE)
+    assert kept.store.recordings()
+
+
+def test_nobody_writes_before_all_is_there_and_what_came_of_an_older_state_is_removed(
+    here: Archive, database: str, tmp_path: Path
+) -> None:
+    """The first command makes the tables, and begins a chain: that is no use of the database."""
+    folder = tmp_path / "there"
+    shared_archive(database, folder).store.close()
+    with arriving(database, folder) as rows:
+        rows.clear()
+        rows.begin(Origin(str(here.store.path), here.store.head()))
+        for table in ("chain", "receipts", "approvals"):
+            order = ("seq",) if table == "chain" else ("id",)
+            rows.take(table, [*here.store.each(Listing(table=table, order=order))])
+    with shared_archive(database, folder).store as another:
+        with pytest.raises(StoreError, match="rows are coming, and not all there; accepted: `sipagent migr"):
+            another.add_access(TRACE)
+        assert another.accesses() == []
+    keep(here, recording(9))
+    moved_in(here, database, folder)
+    kept = shared_archive(database, folder)
+    assert kept.store.missing_guards() == [] and verify(kept).problems == []
+    keep(kept, recording(10))
+    assert verify(kept).problems == []
+    (tmp_path / "other").mkdir()
+    with pytest.raises(MoveError, match="postgresql://there: has other rows; accepted: a database without"):
+        moved_in(settled(tmp_path / "other"), database, folder)
+
+
+def test_it_goes_on_where_the_connection_was_lost(
+    here: Archive, postgres: Server, database: str, tmp_path: Path
+) -> None:
+    """The server ends it, as it does when it goes down: then the same command goes on."""
+    cut: list[str] = []
+
+    def cutting(what: str, done: int, total: int) -> None:
+        if what == "recordings" and not cut:
+            cut.append(what)
+            postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = '{database.rpartition('/')[2]}'"
+            )
+
+    folder = tmp_path / "there"
+    with arriving(database, folder) as rows:
+        files = LocalFiles(folder / "recordings", folder / "vault", folder)
+        move(here, MoveTarget(name="there", rows=rows, files=files), TRACE, None, cutting)
+    assert cut and verify(shared_archive(database, folder)).problems == []
+
+
+def killed_within(seconds: float, work: Callable[[], object]) -> bool:
+    """Do it in a child that is killed after that time; whether it was."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    killer = threading.Timer(seconds, os.kill, (child, signal.SIGKILL))
+    killer.start()
+    _, status = os.waitpid(child, 0)
+    killer.cancel()
+    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+    return os.WIFSIGNALED(status)
+
+
+def objects(place: BucketPlace, rows: Rows, folder: Path) -> ObjectFiles:
+    spool = LocalFiles(folder / "moving", folder / "moving" / "vault", folder)
+    return ObjectFiles(Bucket(place), rows.objects, spool)
+
+
+def test_killed_at_random_on_the_way_to_a_shared_database_and_a_store_of_objects(
+    tmp_path: Path, database: str, moto: Moto
+) -> None:
+    (tmp_path / "here").mkdir()
+    here = archive(tmp_path / "here")
+    for number in range(tiers.depth(4, 12)):
+        row = recording(number)
+        here.vault.create(row.id, [ANN.public])
+        keep_by(here, row, FileKind.SEALED, b"sealed " + row.id.encode() * 100)
+    here.store.close()
+    before = entries(tmp_path / "here" / "retention.db")
+    place = place_of(moto, tmp_path)
+
+    def work() -> None:
+        with ArrivingShared(database, None, ObjectBlobs(Bucket(place)), host="a") as rows:
+            files = objects(place, rows, tmp_path)
+            target = MoveTarget(name="there", rows=rows, files=files, sealed_only=True)
+            move(archive(tmp_path / "here"), target, TRACE, None)
+
+    longest, killed = 0.5, 0
+    while killed < tiers.depth(2, 12) and killed_within(random.uniform(0.0, longest), work):
+        longest, killed = 1.2 * longest, killed + 1  # so that it comes to its end
+    work()  # to its end; or once more, which is no error
+    note = read_moved(tmp_path / "here" / "retention.moved")
+    assert note is not None and note.done
+    store = SealedStore(database, None, ObjectBlobs(Bucket(place)), host="a")
+    kept = Archive(store, objects(place, store, tmp_path), Marks(tmp_path / "marks"))
+    chain = [tuple(row.values()) for row in store._read("SELECT * FROM chain ORDER BY seq", [])]
+    assert chain[:-1] == before, killed
+    assert [(one.where, one.problem) for one in verify(kept, deep=True).problems] == []
+    store.close()

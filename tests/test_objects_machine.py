@@ -20,7 +20,7 @@ from retention.objects.erase import ObjectEraser
 from retention.objects.object_files import ObjectFiles, SpooledFiles
 from retention.objects.uploads import StoringHost, Uploads
 from retention.purge import purge
-from retention.recording_files import FileKind
+from retention.recording_files import FileKind, finished
 from retention.records import Status
 from retention.rows.object_rows import State
 from retention.rows.rows import StoreError
@@ -99,14 +99,14 @@ class Objects(RuleBasedStateMachine):
         if call := self.some(data, over=False, refused=False, purged=False):
             more = f"<{call.id} {len(call.sound)}>".encode()
             call.sound += more
-            with self.ours.files.spool(call.id, FileKind.PART).open("ab") as file:
+            with self.ours.files.spool.path(call.id, FileKind.PART).open("ab") as file:
                 file.write(more)
 
     @rule(data=st.data())
     def call_ends(self, data: st.DataObject) -> None:
         if (call := self.some(data, over=False, refused=False, purged=False)) and call.sound:
             call.over = True
-            spool = self.ours.files.spool
+            spool = self.ours.files.spool.path
             spool(call.id, FileKind.PART).rename(spool(call.id, FileKind.SEALED))
             self.ours.close(self.store.recording(call.id))
             self.store.update_receipt(replace(self.store.receipt(call.id), ended_at=self.now()))
@@ -185,7 +185,7 @@ class Objects(RuleBasedStateMachine):
     def what_is_held_is_there(self) -> None:
         for call in self.calls:
             if call.held and not call.refused:
-                kind = self.through.files.finished(call.id)
+                kind = finished(self.through.files, call.id)
                 assert kind is FileKind.SEALED
                 with self.through.files.open(call.id, kind) as file:
                     assert file.read() == call.sound
@@ -216,7 +216,7 @@ class Objects(RuleBasedStateMachine):
             if call.refused or call.purged:
                 assert named == [], (call, named)
                 assert self.store.objects.of([call.id]) == []
-                assert not any(self.ours.files.local.exists(call.id, kind) for kind in FileKind)  # type: ignore[attr-defined]
+                assert not any(self.ours.files.spool.exists(call.id, kind) for kind in FileKind)
             else:
                 self.is_whole(call, left)
         self.what_is_held_is_there()

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from retention.erase import erase_row
-from retention.recording_files import FileKind
+from retention.recording_files import FileKind, in_row
 from retention.vault import Identity
 from retention.verify import orphans
 from tests.both import BOTH
@@ -34,7 +34,7 @@ def test_a_second_file_of_a_recording(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     sealed, clear = keep(kept, recording()), recording(1)
     Paths(kept).final(sealed.id, "flac").rename(Paths(kept).final(sealed.id, "sealed"))
-    kept.change(replace(sealed, path=kept.files.in_row(sealed.id, FileKind.SEALED)))
+    kept.change(replace(sealed, path=in_row(kept.files, sealed.id, FileKind.SEALED)))
     kept.vault.create(sealed.id, [Identity(bytes([7]) * 32).public])
     keep(kept, clear)
     assert problems(tmp_path) == {}

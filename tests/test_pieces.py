@@ -14,7 +14,7 @@ from media.recording.assemble import read_sound
 from media.recording.tap import Tap
 from retention.archive import Archive
 from retention.erase import erase_files
-from retention.holds import agree, place, release
+from retention.holds import agree, differs, place, release
 from retention.marks import Mark
 from retention.objects.bucket import object_name, piece_name
 from retention.objects.erase import ObjectEraser
@@ -383,7 +383,7 @@ def test_what_is_on_hold_is_held_by_the_store_and_goes_once_released(
     row = kept(side)
     archive = side.through()
     place(archive, row.id, HOLD, BY)
-    assert archive.files.differs(row.id, held=False) and not archive.files.differs(row.id, held=True)
+    assert differs(archive.store, replace(archive.store.recording(row.id), hold=None))
     assert side.remove() == {}  # the earlier metadata, held as it was
     rows = side.store.objects.of([row.id])
     assert all(one.held for one in rows) and len(rows) == 3
@@ -393,7 +393,7 @@ def test_what_is_on_hold_is_held_by_the_store_and_goes_once_released(
     assert json.loads(bucket.content(object_name(row.id, FileKind.METADATA)))["hold"] is not None
     assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
     release(archive, row.id, BY)
-    assert not archive.files.differs(row.id, held=False) and agree(archive) == []
+    assert not differs(archive.store, archive.store.recording(row.id)) and agree(archive) == []
     assert [gone.id for gone in purge(archive, LATE, TERMS).removed] == [row.id]
     assert names_in(objects, bucket) == []
 

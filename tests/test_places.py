@@ -1,9 +1,6 @@
 """What lies beside the database, by its name."""
 
-from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
-
-import pytest
 
 from retention.files import Places
 from tests.configured import SMALL, read
@@ -36,13 +33,6 @@ def test_no_two_things_have_one_place(tmp_path: Path) -> None:
     named += [of(worker) for worker in (0, 1) for of in (places.lock_of, places.reserve)]
     named += [places.reserve(), places.reserve("edge"), places.database]
     assert len(set(named)) == len(named)
-
-
-def test_they_stay_where_they_are(tmp_path: Path) -> None:
-    places = Places(tmp_path / "retention.db")
-    assert [field.name for field in fields(places)] == ["database"]
-    with pytest.raises(FrozenInstanceError):
-        places.database = tmp_path  # type: ignore[misc]
 
 
 def test_the_configuration_says_which_database() -> None:

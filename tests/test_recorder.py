@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from media.recording.assemble import AssemblyError, Finished, Format, assemble
-from media.recording.chunks import Kind, Naming, read_part
+from media.recording.chunks import Kind, read_part
 from media.recording.tap import Channel, Tap, TapError
 from retention.archive import Archive
+from retention.files import Naming
 from retention.recording_files import LocalFiles
 from retention.records import Recording, Status
 from retention.rows.rows import StoreError
@@ -88,13 +89,13 @@ def test_a_refusal_has_its_mark_before_anything_is_removed(
 ) -> None:
     """A crash in between is then finished at the next start."""
     seen: list[list[str]] = []
-    row, erase = recording(), LocalFiles.erase_here
+    row, erase = recording(), LocalFiles.erase
 
     def watched(local: LocalFiles, ids: list[str]) -> dict[str, OSError]:
         seen.append(files(archive))
         return erase(local, ids)
 
-    monkeypatch.setattr(LocalFiles, "erase_here", watched)
+    monkeypatch.setattr(LocalFiles, "erase", watched)
     tap = begin(recorder, row)
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)

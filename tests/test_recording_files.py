@@ -19,7 +19,7 @@ from retention.marks import Mark, MustGo
 from retention.objects.object_files import ObjectFiles, sweep
 from retention.purge import purge
 from retention.rebuild import rebuild
-from retention.recording_files import Area, FileKind, RecordingFiles
+from retention.recording_files import Area, FileKind, RecordingFiles, finished, in_row, write
 from retention.records import Recording, Status
 from retention.rows.rows import Rows
 from retention.sqlite import Store
@@ -67,7 +67,7 @@ def recorder(
 def files_again(archive: Archive, store: Store) -> RecordingFiles:
     """Those that there were, with an empty database."""
     files = archive.files
-    return ObjectFiles(files.bucket, store.objects, files.local) if isinstance(files, ObjectFiles) else files
+    return ObjectFiles(files.bucket, store.objects, files.spool) if isinstance(files, ObjectFiles) else files
 
 
 def left(archive: Archive) -> list[str]:
@@ -84,7 +84,7 @@ def recorded(recorder: Recorder) -> Recording:
 
 
 def sound_of(archive: Archive, id: str) -> np.ndarray:
-    kind = archive.files.finished(id)
+    kind = finished(archive.files, id)
     assert kind is not None
     key = archive.vault.key(id, ANN) if kind is FileKind.SEALED else None
     with archive.files.fetch(id, kind) as file:
@@ -93,9 +93,9 @@ def sound_of(archive: Archive, id: str) -> np.ndarray:
 
 def test_what_is_kept_is_heard_held_and_goes_in_its_time(recorder: Recorder, archive: Archive) -> None:
     row = recorded(recorder)
-    kind = archive.files.finished(row.id)
+    kind = finished(archive.files, row.id)
     assert row.status is Status.CLOSED and kind is not None
-    assert row.path == archive.files.in_row(row.id, kind)
+    assert row.path == in_row(archive.files, row.id, kind)
     assert np.array_equal(sound_of(archive, row.id), expected(16000))
     assert verify(archive).problems == []
     place(archive, row.id, HOLD, BY)
@@ -128,7 +128,7 @@ def test_what_was_kept_is_erased(recorder: Recorder, archive: Archive) -> None:
 def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, bucket: Losing) -> None:
     archive = archive_through(tmp_path, bucket)
     row = kept.keep_by(archive, recording(), FileKind.FLAC)
-    archive.files.write(row.id, FileKind.KEY, b"key")
+    write(archive.files, row.id, FileKind.KEY, b"key")
     bucket.asked.clear()
     erase_files(archive, [row.id])
     kinds = (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
@@ -154,7 +154,7 @@ def test_what_a_crash_left_between_the_file_and_its_row_is_kept(
     begin(recorder, row)
     recorder.stop()
     made(archive, row.id, "flac")
-    kind = archive.files.finished(row.id)
+    kind = finished(archive.files, row.id)
     assert kind is not None
     archive.files.keep(row.id, kind)
     recover(archive, "flac", NOW, alerts.append)
@@ -168,7 +168,7 @@ def test_what_was_refused_does_not_come_back_by_being_kept(
     archive = archive_through(tmp_path, bucket)
     row = recording()
     archive.open(row)
-    archive.files.spool(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
+    archive.files.spool.path(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
     archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
     with pytest.raises(MustGo):
         archive.close(row)
@@ -202,8 +202,8 @@ def test_a_key_is_sealed_to_others(recorder: Recorder, archive: Archive) -> None
 def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
     row = kept.keep_by(archive, recording(), FileKind.FLAC)
     kept.remove(archive, row.id, NOW)
-    archive.files.write(row.id, FileKind.FLAC, b"from a backup")
-    archive.files.write(row.id, FileKind.KEY, b"{}")
+    write(archive.files, row.id, FileKind.FLAC, b"from a backup")
+    write(archive.files, row.id, FileKind.KEY, b"{}")
     (sound, key) = orphans(archive)
     assert (sound.forbidden, sound.in_vault, key.forbidden, key.in_vault) == (True, False, True, True)
     assert {one.name for one in purge(archive, NOW, TERMS).unlinked} == {sound.name, key.name}
@@ -219,22 +219,22 @@ def test_who_looks_for_copies_that_were_left_takes_none_that_is_used(
     assert isinstance(files, ObjectFiles) and isinstance(others, ObjectFiles)
 
     def late(file: Any, how: int) -> None:
-        if not swept and files.local.fetched.exists():
-            swept.extend(files.local.fetched.iterdir())
-            sweep(files.local.fetched)
+        if not swept and files.spool.fetched.exists():
+            swept.extend(files.spool.fetched.iterdir())
+            sweep(files.spool.fetched)
         locks(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
     ids = recording().id, recording(1).id
     for one, id in zip((files, others), ids, strict=True):
-        one.write(id, FileKind.FLAC, id.encode())
+        write(one, id, FileKind.FLAC, id.encode())
     with (
         files.fetch(ids[0], FileKind.FLAC) as first,
         others.fetch(ids[1], FileKind.FLAC) as second,
     ):
         assert len(swept) == 1
         assert (first.read_text(), second.read_text()) == ids
-    assert list(files.local.fetched.iterdir()) == []
+    assert list(files.spool.fetched.iterdir()) == []
 
 
 def test_the_commands_ask_whoever_keeps_them(
@@ -253,7 +253,7 @@ def test_the_commands_ask_whoever_keeps_them(
     with office.archive.store as store:
         files = objects(None, store)
         for kind in (FileKind.FLAC, FileKind.METADATA):
-            files.write(row.id, kind, Paths(office.archive).files.path(row.id, kind).read_bytes())
+            write(files, row.id, kind, Paths(office.archive).files.path(row.id, kind).read_bytes())
         shutil.rmtree(tmp_path / "recordings")
         assert office.run("verify").code == 1
         monkeypatch.setattr("sipagent.agent.stored.files_of", objects)
@@ -261,9 +261,9 @@ def test_the_commands_ask_whoever_keeps_them(
         out = tmp_path / "copy.wav"
         assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
         assert len(soundfile.read(out)[0]) == 16000
-        assert office.run("purge").code == 0 and files.finished(row.id) is FileKind.FLAC
+        assert office.run("purge").code == 0 and finished(files, row.id) is FileKind.FLAC
         assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
-        assert names_in(moto, bucket) == [] and files.names(Area.VAULT) == []
+        assert names_in(moto, bucket) == [] and [*files.names(Area.VAULT)] == []
     assert [path for path in (tmp_path / "recordings").rglob("*") if path.is_file()] == []
 
 

@@ -51,7 +51,7 @@ LADDER = (  # modules and folders of retention: each names those before it alone
     *("sqlite", "postgres", "objects", "accounts"),  # what keeps them
     *("archive", "clock", "reserve", "statistics", "post", "stamps"),
     *("use", "erase", "holds", "verify", "rebuild", "purge"),
-    *("backup", "move", "move_shared", "journal", "shipping"),
+    *("backup", "move", "journal", "shipping"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}
 # three threads and native code, which nothing may end
@@ -71,14 +71,16 @@ SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "p
 # what lies in files: who knows where, who is given a path of this machine, who removes
 PATHS = {
     "spool": {
-        "retention/archive.py",
-        "sipagent/agent/recorder.py",
-        *("retention/backup.py", "retention/move.py"),
+        *("retention/archive.py", "sipagent/agent/recorder.py"),  # where its sound is made
+        *("retention/backup.py", "retention/move.py", "retention/recording_files.py"),  # and where it comes
         "retention/objects/object_files.py",
-    },  # to make a recording's sound there
+        "retention/erase.py",  # what goes at once
+        "retention/verify.py",  # what no store is asked for
+        "sipagent/agent/carrying.py",  # what paths in rows begin at
+        "sipagent/service/cluster.py",  # what it had gathered of others
+    },
     "fetch": {
         "sipagent/cli/use.py",  # to hear it
-        "retention/backup.py",  # to copy it
         "sipagent/agent/recorder.py",  # to say what was kept before a crash
     },
 }

@@ -13,7 +13,6 @@ A sealed part keeps its content, so that no key is needed: sync, rename to FINAL
 `Walk` goes through the chunks of a recording: its sound, in its place, and whether anything is missing.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -114,14 +113,12 @@ class NothingRecorded(AssemblyError):
 class Finished:
     """A finished file, sealed or in clear.
 
-    `samples` per channel at `rate` Hz; `bytes` and `sha256` (hex) of the file; `complete` unless frames were
-    dropped, chunks are missing or the tap never finished; `pauses` in s from the start.
+    `samples` per channel at `rate` Hz; `complete` unless frames were dropped, chunks are missing or the tap
+    never finished; `pauses` in s from the start.
     """
 
     rate: int
     samples: int
-    bytes: int
-    sha256: str
     complete: bool
     drops: int
     pauses: tuple[tuple[float, float], ...]
@@ -187,8 +184,6 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
         return Finished(
             rate=walk.rate,
             samples=walk.position,
-            bytes=final.stat().st_size,
-            sha256=_sha256(final),
             complete=walk.complete,
             drops=walk.note.drops,
             pauses=walk.pauses,
@@ -277,11 +272,6 @@ def _said(error: soundfile.LibsndfileError) -> str:
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_clear(part: Path) -> Iterator[Chunk]:
@@ -377,8 +367,6 @@ def _describe(final: Path) -> Finished:
     return Finished(
         rate=rate,
         samples=samples,
-        bytes=final.stat().st_size,
-        sha256=_sha256(final),
         complete=said.complete,
         drops=said.drops,
         pauses=said.pauses,

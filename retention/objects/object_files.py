@@ -18,6 +18,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -46,10 +47,10 @@ from retention.objects.bucket import (
     without_number,
 )
 from retention.objects.erase import Wrong, erase_object, erase_puts
-from retention.recording_files import FORMATS, Area, FileKind, LocalFiles, Stored, area_of
+from retention.recording_files import Area, FileKind, FileVersion, LocalFiles, Stored, area_of
 from retention.records import Status, host_of, is_id
 from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
-from retention.rows.pages import Row
+from retention.rows.pages import BATCH, Row, batches
 from retention.rows.rows import StoreError
 from retention.texts import Reason
 
@@ -81,7 +82,7 @@ def forget_gathered(
 ) -> list[str]:
     """Remove what a process of this host that died had gathered of others' recordings, once these have an
     end; ids. `states`: what rows say of them."""
-    parts = [id for name, id in spool.each_name(Area.RECORDINGS) if id and name.endswith(f".{PIECE}")]
+    parts = [id for name, id in spool.names(Area.RECORDINGS) if id and name.endswith(f".{PIECE}")]
     known = states([id for id in parts if host_of(id) != host])
     over = [id for id, row in known.items() if row["status"] != Status.OPEN.value]
     files.unlink([spool.path(id, PIECE) for id in over])
@@ -147,7 +148,7 @@ _KINDS = {area: [kind for kind in FileKind if area_of(kind) is area] for area in
 
 
 class ObjectFiles:
-    """Objects in `bucket`, known by `rows`; `spool` are files of this host. Any thread."""
+    """Objects in `bucket`, known by `rows`; `spool` is the spool of this host. Any thread."""
 
     at_once = PARALLEL // 2
 
@@ -160,11 +161,8 @@ class ObjectFiles:
     ) -> None:
         self.bucket = bucket
         self.rows = rows
-        self.local = spool
-        self.base = spool.base
+        self.spool = spool
         self._clock = clock
-
-    # names
 
     def name(self, id: str, kind: FileKind) -> str:
         return any_name(id, kind)
@@ -172,160 +170,127 @@ class ObjectFiles:
     def where(self, id: str, kind: FileKind) -> str:
         return self.bucket.url(object_name(id, kind))
 
-    def in_row(self, id: str, kind: FileKind) -> str:
-        return self.where(id, kind)
-
-    def names(self, area: Area) -> list[tuple[str, str | None]]:
-        return sorted(self.each_name(area))
-
-    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
-        here = {shown(area, name.rpartition("/")[2]): id for name, id in self.local.each_name(area)}
+    def names(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        here = {shown(area, name.rpartition("/")[2]): id for name, id in self.spool.names(area)}
         yield from here.items()
         # pieces are no one's to name: they go with the call, or once the finished file is up
         kinds = [kind for kind in _KINDS[area] if kind is not PIECE]
         yield from ((name, id) for name, id in self.rows.names(kinds) if name not in here)
 
     def is_there(self, name: str) -> bool:
-        area, file = file_of(name)
-        return self.local.is_there(self._in_spool(area, file)) or bool(self._rows_of_name(name))
-
-    # bytes
-
-    def is_here(self, id: str, kind: FileKind) -> bool:
-        return self.local.exists(id, kind)
+        return self.spool.is_there(self._in_spool(name)) or bool(self._rows_of_name(name))
 
     def exists(self, id: str, kind: FileKind) -> bool:
-        return self.local.exists(id, kind) or self._newest(id, kind) is not None
+        return self.spool.exists(id, kind) or self._newest(id, kind) is not None
 
-    def finished(self, id: str) -> FileKind | None:
-        if kind := self.local.finished(id):
-            return kind
-        there = {row.kind for row in self._there(id)}
-        return next((kind for kind in FORMATS if kind in there), None)
-
-    def written_at(self, id: str, kind: FileKind) -> datetime:
+    def version(self, id: str, kind: FileKind) -> FileVersion:
         try:
-            return self.local.written_at(id, kind)
+            return self.spool.version(id, kind)
         except FileNotFoundError:
             if (row := self._newest(id, kind)) is None:
                 raise
-            return row.at
+            return FileVersion(row.at, (row.name, row.version, row.put, row.bytes))
 
-    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
-        try:
-            return self.local.identity(id, kind)
-        except FileNotFoundError:
-            if (row := self._newest(id, kind)) is None:
-                raise
-            return row.name, row.version, row.put, row.bytes
+    def stored(self, id: str, kind: FileKind) -> Stored | None:
+        if self.spool.exists(id, kind):
+            return None
+        name, row = object_name(id, kind), self._newest(id, kind)
+        seen = self.bucket.look(name, None if row is None else row.version or None)
+        if seen is None:
+            raise self._missing(name)
+        return Stored(seen.bytes, seen.sha256, seen.held)
 
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         try:
-            return self.local.open(id, kind)
+            return self.spool.open(id, kind)
         except FileNotFoundError:
             row = self._newest(id, kind)
         if row is not None:
             return open_object(self.bucket, row.name, row.version or None, row.bytes)
         return self._open_unknown(object_name(id, kind))
 
-    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        with self.replacing(id, kind, content, naming) as replace_it:
-            replace_it()
+    @contextmanager
+    def fetch(self, id: str, kind: FileKind) -> Iterator[Path]:
+        if (made := self.spool.path(id, kind)).exists():
+            yield made
+            return
+        folder = self.spool.fetched
+        files.make_folder(folder)
+        sweep(folder)
+        copy, writing = _new_copy(folder)
+        try:
+            with writing, self.open(id, kind) as reading:
+                shutil.copyfileobj(reading, writing, _PIECE)
+                writing.flush()
+                yield copy
+        finally:
+            files.unlink([copy])
 
     def replacing(
         self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
     ) -> AbstractContextManager[Callable[[], None]]:
         return self._replacing(id, kind, content, naming)
 
-    def learn(self) -> None:
-        learn(self.bucket, self.rows, self._clock)
-
-    def stored(self, id: str, kind: FileKind) -> Stored | None:
-        if self.local.exists(id, kind):
-            return None
-        name = object_name(id, kind)
-        row = self._newest(id, kind)
-        seen = self.bucket.look(name, None if row is None else row.version or None)
-        if seen is None:
-            raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
-        return Stored(seen.bytes, seen.sha256, seen.held)
-
-    # sound
-
-    def prepare(self) -> None:
-        self.local.prepare()
-
-    def spool(self, id: str, kind: FileKind) -> Path:
-        return self.local.spool(id, kind)
-
     def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
-        made = self.local.path(id, kind)
+        made = self.spool.path(id, kind)
         if not made.exists():
             if (kept := self._newest(id, kind)) is None:
-                raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.where(id, kind))
+                raise self._missing(object_name(id, kind))
             return kept.bytes
-        size = self.local.keep(id, kind, naming)
+        size = self.spool.keep(id, kind, naming)
         row = self._begun(id, kind, size, files.sha256(made))
         with made.open("rb") as file, naming():
             version = self.bucket.put(row.name, file, row.sha256 or "", held=row.held)
         self._remove_listed(self._put(row, version))
-        self._replace_pieces(id)
+        pieces = [one for one in self.rows.of([id]) if one.kind == PIECE]
+        self.rows.remove_puts(one.put for one in pieces)
+        self._remove_listed(pieces)
         files.unlink([made])
         return size
-
-    @contextmanager
-    def fetch(self, id: str, kind: FileKind) -> Iterator[Path]:
-        if (made := self.local.path(id, kind)).exists():
-            yield made
-            return
-        folder = self.local.fetched
-        files.make_folder(folder)
-        sweep(folder)
-        copy, writing = _new_copy(folder)
-        try:
-            with writing, self.open(id, kind) as reading:
-                while piece := reading.read(_PIECE):
-                    writing.write(piece)
-                writing.flush()
-                yield copy
-        finally:
-            files.unlink([copy])
 
     def gather(self, id: str) -> bool:
         """Put the pieces that another host had sent up together in the spool, as PART; whether any was.
 
         What is between them and their end is missing: that shows in the part itself.
         """
-        return gather(self.bucket, [row for row in self._there(id) if row.kind == PIECE], self.local, id)
+        return gather(self.bucket, [row for row in self._there(id) if row.kind == PIECE], self.spool, id)
 
-    # holds
+    def learn(self) -> None:
+        learn(self.bucket, self.rows, self._clock)
 
     def hold(self, id: str, *, held: bool) -> None:
-        # a row may say so before it is so: a process that died in between is made good by the next
+        # a row says so before it is so, and until it no longer is: the next process makes good what is not
         rows = [row for row in self._there(id) if held or row.held]
-        try:
-            if held:
-                self.rows.set_held(
-                    (row.put for row in rows), held=True
-                )  # before it is so, not to be forgotten
+        puts = [row.put for row in rows]
+        if held:
+            self.rows.set_held(puts, held=True)
+        with suppress(CannotHold):  # the row holds it; `check` says that the bucket does not
             for row in rows:
                 self.bucket.hold(row.name, row.version or None, on=held)
-            if not held:
-                self.rows.set_held((row.put for row in rows), held=False)
-        except CannotHold:  # the row holds it; `check` says that the bucket does not
-            self.rows.set_held((row.put for row in rows), held=False)
+            if held:
+                return
+        self.rows.set_held(puts, held=False)
 
-    def differs(self, id: str, *, held: bool) -> bool:
-        return any(row.held is not held for row in self._there(id))
-
-    # erasing
-
-    def erase_here(self, ids: Sequence[str]) -> Wrong:
-        return self.local.erase_here(ids)
-
-    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+    def erase_stored(self, ids: Sequence[str] | None = None, *, anyhow: bool = False) -> Wrong:
         """What the store doesn't erase now stays on its list."""
-        rows = self.rows.of(ids)
+        wrong: Wrong = {}
+        for some in batches(self.rows.removing() if ids is None else ids, BATCH):
+            rows = [row for row in self.rows.of(some) if row.state is State.REMOVING or ids is not None]
+            wrong |= self._erase_rows(rows, anyhow=anyhow)
+        return wrong
+
+    def erase_name(self, name: str) -> bool:
+        gone = self.spool.erase_name(self._in_spool(name))
+        rows = self._rows_of_name(name)
+        if not rows:
+            return erase_object(self.bucket, name, through_hold=False) or gone
+        for fault in self._erase_rows(rows, anyhow=True).values():
+            raise fault
+        return True
+
+    # steps
+
+    def _erase_rows(self, rows: Sequence[ObjectRow], *, anyhow: bool) -> Wrong:
         stays = [row for row in rows if row.held and row.state is not State.REMOVING and not anyhow]
         problem = Reason("the store holds it, though its row does not: see `sipagent verify`")
         wrong: Wrong = {
@@ -333,38 +298,19 @@ class ObjectFiles:
         }
         going = [row for row in rows if row not in stays]
         self.rows.remove_puts(row.put for row in going if row.state is not State.REMOVING)
-        for area in (Area.VAULT, Area.RECORDINGS):
-            some = [row for row in going if row.kind in _KINDS[area]]
+        for kinds in (_KINDS[Area.VAULT], _KINDS[Area.RECORDINGS]):  # the latter also where a key stays
+            some = [row for row in going if row.kind in kinds]
             wrong |= erase_puts(self.bucket, self.rows, some, self._clock())
         return wrong
 
-    def erase_listed(self) -> Wrong:
-        """Try again what the store did not erase."""
-        wrong: Wrong = {}
-        ids = self.rows.removing()
-        for some in (ids[start : start + 250] for start in range(0, len(ids), 250)):
-            rows = [row for row in self.rows.of(some) if row.state is State.REMOVING]
-            wrong |= erase_puts(self.bucket, self.rows, rows, self._clock())
-        return wrong
-
-    def erase_name(self, name: str) -> bool:
-        area, file = file_of(name)
-        gone = self.local.erase_name(self._in_spool(area, file))
-        rows = self._rows_of_name(name)
-        if not rows:
-            return erase_object(self.bucket, name, through_hold=False) or gone
-        self.rows.remove_puts(row.put for row in rows)
-        for fault in erase_puts(self.bucket, self.rows, rows, self._clock()).values():
-            raise fault
-        return True
-
-    # steps
+    def _missing(self, name: str) -> NoSuchObject:
+        return NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
 
     def _open_unknown(self, name: str) -> BufferedIOBase:
         """What has no row here: it may be in another host's journal still."""
         seen = self.bucket.look(name)
         if seen is None:
-            raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
+            raise self._missing(name)
         return open_object(self.bucket, name, seen.version, seen.bytes)
 
     @contextmanager
@@ -390,7 +336,7 @@ class ObjectFiles:
                 with suppress(StoreError):  # its row stays without an answer, and is looked after
                     self.rows.give_up(row, version)
         if older is not None:
-            files.unlink([self.local.path(id, kind)])  # what had waited there is older, too
+            files.unlink([self.spool.path(id, kind)])  # what had waited there is older, too
             self._remove_listed(older)
 
     def _begun(self, id: str, kind: FileKind, size: int, sha256: str) -> ObjectRow:
@@ -424,11 +370,6 @@ class ObjectFiles:
         with suppress(StoreError):
             erase_puts(self.bucket, self.rows, rows, self._clock())
 
-    def _replace_pieces(self, id: str) -> None:
-        pieces = [row for row in self.rows.of([id]) if row.kind == PIECE]
-        self.rows.remove_puts(row.put for row in pieces)
-        self._remove_listed(pieces)
-
     def _there(self, id: str) -> list[ObjectRow]:
         return [row for row in self.rows.of([id]) if row.state is State.THERE]
 
@@ -440,8 +381,10 @@ class ObjectFiles:
         id = file_of(name)[1].partition(".")[0]
         return [row for row in self.rows.of([id]) if without_number(row.name) == name]
 
-    def _in_spool(self, area: Area, file: str) -> str:
-        return f"{self.local.vault.name}/{file}" if area is Area.VAULT else file
+    def _in_spool(self, name: str) -> str:
+        """The name that this machine's file of it has."""
+        area, file = file_of(name)
+        return f"{self.spool.vault.name}/{file}" if area is Area.VAULT else file
 
 
 def _new_copy(folder: Path) -> tuple[Path, BinaryIO]:
@@ -472,34 +415,27 @@ class SpooledFiles(ObjectFiles):
     say must go.
     """
 
-    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        self.local.write(id, kind, content, naming)
-
     def replacing(
         self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext
     ) -> AbstractContextManager[Callable[[], None]]:
-        return self.local.replacing(id, kind, content, naming)
+        return self.spool.replacing(id, kind, content, naming)
 
     def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
-        if self.local.exists(id, kind):
-            return self.local.keep(id, kind, naming)
+        if self.spool.exists(id, kind):
+            return self.spool.keep(id, kind, naming)
         return super().keep(id, kind, naming)
 
     def hold(self, id: str, *, held: bool) -> None:
-        pass
+        """Nothing to do: a command does it, or the next purge."""
 
-    def erase_stored(self, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+    def erase_stored(self, ids: Sequence[str] | None = None, *, anyhow: bool = False) -> Wrong:
         return {}  # the list says so: see `retention.rows.object_rows`
 
-    def erase_listed(self) -> Wrong:
-        return {}
-
     def erase_name(self, name: str) -> bool:
-        area, file = file_of(name)
-        return self.local.erase_name(self._in_spool(area, file))
+        return self.spool.erase_name(self._in_spool(name))
 
     def _open_unknown(self, name: str) -> BufferedIOBase:
-        raise NoSuchObject(errno.ENOENT, Reason("there is no such object"), self.bucket.url(name))
+        raise self._missing(name)
 
 
 class ObjectBlobs:

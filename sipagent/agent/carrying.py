@@ -117,7 +117,7 @@ class Tapping:
                 self._start(call, order.operator)
 
     def _start(self, call: LiveCall, operator_uri: str) -> None:
-        recording = call.open_recording(operator_uri, self._recorder.archive.files.base)
+        recording = call.open_recording(operator_uri, self._recorder.archive.files.spool.base)
         self._recorder.keep_receipt(call.receipt(), may_wait=True)
         call.tap = self._recorder.begin(recording, lambda reason: self._failed(call.id, reason))
         call.tap.silence(call.silent)

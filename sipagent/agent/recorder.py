@@ -38,6 +38,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from media.frame import SAMPLE_RATE
 from media.recording.assemble import (
@@ -54,7 +55,7 @@ from media.recording.tap import Tap, TapError, TapWriter
 from retention.archive import Archive
 from retention.erase import REFUSED, allows, erase, erase_files, erase_now, erase_rows, fail, to_erase
 from retention.marks import ArchiveError, Mark
-from retention.recording_files import FileKind, format_of
+from retention.recording_files import FileKind, finished, format_of, in_row, sha256
 from retention.records import Event, Pause, Receipt, Recording, Status
 from retention.reserve import Reserve, ReserveError, left_behind, of_the_living, take_in
 from retention.rows.rows import Rows, StoreError, UnknownId
@@ -233,7 +234,7 @@ class Recorder:
 
         `on_failure(reason)` is called at most once, on a thread of the recorder's or on one that feeds.
         """
-        part = self.archive.files.spool(recording.id, FileKind.PART)
+        part = self.archive.files.spool.path(recording.id, FileKind.PART)
         tap = Tap(part, on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
 
         id = recording.id
@@ -246,7 +247,7 @@ class Recorder:
                     raise StoreError("its row can be written nowhere")
                 if row.fault is not None:
                     raise row.fault
-                self.archive.files.prepare()  # which its row has made, if it was there first
+                self.archive.files.spool.prepare()  # which its row has made, if it was there first
                 tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
             except FAULTS as known:
@@ -349,50 +350,52 @@ def close(archive: Archive, recording: Recording, format: Format, closing: Closi
     file_row(archive, recording, closing, made(archive, recording.id, format))
 
 
-def made(archive: Archive, id: str, format: Format) -> Finished | None:
-    """The file that is kept, made of the part; None where nothing was recorded."""
+def made(archive: Archive, id: str, format: Format) -> dict[str, Any] | None:
+    """What its row says of the file that is kept, which is made of the part; None where nothing was
+    recorded."""
     try:
-        return _finished(archive, id, format)
+        sound = _finished(archive, id, format)
     except NothingRecorded:
         archive.marks.refuse(id)
         return None
+    kind = finished(archive.files, id)
+    return {
+        "duration_s": sound.duration_s,
+        "sample_rate": sound.rate,
+        "channels": 2,
+        "sha256": kind and sha256(archive.files, id, kind),
+        "pauses": tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
+        "incomplete": not sound.complete,
+    }
 
 
-def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Finished | None) -> None:
+def file_row(archive: Archive, recording: Recording, closing: Closing, sound: dict[str, Any] | None) -> None:
     """The row of a recording whose file is made."""
     if sound is None:
         fail(archive, recording.id, closing.ended_at)
         return
-    archive.close(
-        replace(
-            recording,
-            ended_at=closing.ended_at,
-            operator=closing.operator,
-            operators=closing.operators,
-            flagged=closing.flagged,
-            duration_s=sound.duration_s,
-            sample_rate=sound.rate,
-            channels=2,
-            bytes=sound.bytes,
-            sha256=sound.sha256,
-            pauses=tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
-            incomplete=not sound.complete,
-        )
+    ended = replace(
+        recording,
+        ended_at=closing.ended_at,
+        operator=closing.operator,
+        operators=closing.operators,
+        flagged=closing.flagged,
     )
+    archive.close(replace(ended, **sound))
 
 
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
     """What began sealed is kept sealed, and as FLAC or WAV so, whatever the configuration says by now."""
-    spool, naming = partial(archive.files.spool, id), partial(archive.marks.naming, id)
-    part = spool(FileKind.PART)
-    if not part.exists() and (kind := archive.files.finished(id)):  # kept before a crash, wherever that is
+    path, naming = partial(archive.files.spool.path, id), partial(archive.marks.naming, id)
+    part = path(FileKind.PART)
+    if not part.exists() and (kind := finished(archive.files, id)):  # kept before a crash, wherever that is
         with archive.files.fetch(id, kind) as kept:
             sealed = kind is FileKind.SEALED
             return settle(part, kept, naming) if sealed else assemble(part, kept, format, naming)
     if is_sealed(part) or archive.files.exists(id, FileKind.SEALED):
-        return settle(part, spool(FileKind.SEALED), naming)
-    begun = next((known for known in FORMATS if is_begun(spool(format_of(known)))), format)
-    return assemble(part, spool(format_of(begun)), begun, naming)
+        return settle(part, path(FileKind.SEALED), naming)
+    begun = next((known for known in FORMATS if is_begun(path(format_of(known)))), format)
+    return assemble(part, path(format_of(begun)), begun, naming)
 
 
 def recover(
@@ -540,9 +543,9 @@ def _told(id: str, alert: Callable[[str], None]) -> Iterator[None]:
 
 def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:
     """When the part, or the finished file, was last written to."""
-    for kind in (FileKind.PART, archive.files.finished(recording.id)):
+    for kind in (FileKind.PART, finished(archive.files, recording.id)):
         if kind and archive.files.exists(recording.id, kind):
-            return archive.files.written_at(recording.id, kind)
+            return archive.files.version(recording.id, kind).at
     return now
 
 
@@ -564,28 +567,22 @@ class ReachedRecordings:
         Raises OSError, ArchiveError.
         """
         files, id = self._archive.files, recording.id
-        if files.finished(id) is None and not self._gather(id):
+        if finished(files, id) is None and not self._gather(id):
             return None
         try:
             sound = made(self._archive, id, self._format)
         except AssemblyError:  # what is up is no sound
             return None
-        kind = files.finished(id)
+        kind = finished(files, id)
         if sound is None or kind is None:
             return None
-        size = files.keep(id, kind, partial(self._archive.marks.naming, id))
         closed = replace(
             recording,
             status=Status.CLOSED,
             ended_at=datetime.now(UTC),
-            duration_s=sound.duration_s,
-            sample_rate=sound.rate,
-            channels=2,
-            path=files.in_row(id, kind),
-            bytes=size,
-            sha256=sound.sha256,
-            pauses=tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
-            incomplete=True,
+            path=in_row(files, id, kind),
+            bytes=files.keep(id, kind, partial(self._archive.marks.naming, id)),
+            **sound | {"incomplete": True},
         )
         self._archive.describe(closed)
         return closed

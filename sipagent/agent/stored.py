@@ -198,12 +198,10 @@ def is_there(config: "Config") -> bool:
 
 def arriving_of(config: "Config") -> "Arrivals":
     """A database that is filled with the rows of another one. Raises StoreError."""
+    from retention.move import Arriving, ArrivingShared
+
     if config.shared is None:
-        from retention.move import Arriving
-
         return Arriving(config.places.arriving)
-    from retention.move_shared import ArrivingShared
-
     return ArrivingShared(
         config.shared,
         config.shared_password(),
@@ -215,9 +213,11 @@ def arriving_of(config: "Config") -> "Arrivals":
 
 def copied_to_of(store: Rows) -> "CopiedTo":
     """A function that copies these rows into a new file of this machine."""
+    if isinstance(store, Store):
+        return store.copied_to
     from retention.move import copied_to
 
-    return store.copied_to if isinstance(store, Store) else partial(copied_to, store)
+    return partial(copied_to, store)
 
 
 def files_in(root: Path) -> RecordingFiles:

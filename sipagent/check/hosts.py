@@ -272,6 +272,6 @@ def _rows(config: Config, url: str) -> Iterator[Finding]:
 
 def _spool(config: Config) -> Finding:
     """What is not up yet; while calls are on there is always something."""
-    names = spool_of(config).each_name(Area.RECORDINGS)
+    names = spool_of(config).names(Area.RECORDINGS)
     waiting = sum(name.endswith(f".{FileKind.SEALED}") for name, _ in names)
     return ok("objects.spool", "{0} not up yet", counted(waiting, "finished recording"))

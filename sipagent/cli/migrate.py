@@ -14,7 +14,7 @@ from retention.files import alone
 from retention.journal import Journal
 from retention.marks import Marks
 from retention.move import Done, MoveTarget, move, prepare, put_in_place, take_along, take_stamps, tidy
-from retention.recording_files import Area, FileKind, RecordingFiles
+from retention.recording_files import Area, FileKind, RecordingFiles, finished
 from retention.records import Access, Json, to_text
 from retention.rows.rows import Rows
 from retention.stamps import stamps_of
@@ -179,8 +179,8 @@ def _take_accounts(config: "Config", new: "Config", *, again: bool) -> int:
 def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:
     """Raise Failure while files of this host have not gone to the store of objects yet."""
     spool = spool_of(config)
-    here = {id for area in Area for _name, id in spool.each_name(area) if id is not None}
-    if waiting := [id for id in here if not objects.finished(id) or not objects.exists(id, FileKind.KEY)]:
+    here = {id for area in Area for _name, id in spool.names(area) if id is not None}
+    if waiting := [id for id in here if not finished(objects, id) or not objects.exists(id, FileKind.KEY)]:
         said = _("files of {n} recordings wait here for the object store: start the agent once, and stop it")
         raise Failure(said.format(n=len(waiting)))
 

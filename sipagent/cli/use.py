@@ -28,7 +28,7 @@ from media.recording.assemble import AssemblyError, SoundReader, read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from retention.archive import Archive
 from retention.purge import due
-from retention.recording_files import FileKind, sha256
+from retention.recording_files import FileKind, finished, sha256
 from retention.records import Recording
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, UseRefused, allowed, nothing_to_use, told_of_export
@@ -431,7 +431,7 @@ def _use(
 @contextmanager
 def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Iterator[RecordingSound]:
     """The sound of the file, after a check that it is the recorded one. Raises Failure, OSError."""
-    kind = archive.files.finished(recording.id)
+    kind = finished(archive.files, recording.id)
     if kind is None:
         raise Failure(Reason("{id}: its file is missing", id=recording.id))
     if sha256(archive.files, recording.id, kind) != recording.sha256:

@@ -358,7 +358,7 @@ class Completing:
             for id in done.closed:
                 self._file(archive, id)
         if objects is not None:
-            forget_gathered(objects.local, self._config.host, shared.states)
+            forget_gathered(objects.spool, self._config.host, shared.states)
         self._answered_at = time.monotonic()
 
     def _could_renew(self, shared: "SharedStore") -> bool:

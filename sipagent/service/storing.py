@@ -163,7 +163,7 @@ class Storing:
 
     def _tell_shared(self, store: Rows) -> None:
         here = spool_of(self._config)
-        kept = {id for area in Area for _, id in here.each_name(area) if id is not None}
+        kept = {id for area in Area for _, id in here.names(area) if id is not None}
         if store.objects.untold(1):
             try:
                 tell_objects(store, self._reached())

@@ -27,7 +27,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from media.recording.chunks import CHANNELS, Chunk, ChunkNote, FileStreams, Kind, find_streams, pack
-from retention.recording_files import FileKind, RecordingFiles
+from retention.recording_files import FileKind, RecordingFiles, finished
 from retention.records import Recording
 from retention.texts import Reason
 from retention.use import nothing_to_use
@@ -88,7 +88,7 @@ class Sounds:
         Raises SoundGone: it is not there any more; SoundError: it is not what was recorded; OSError.
         """
         why = nothing_to_use(recording)
-        kind = None if why else self._files.finished(recording.id)
+        kind = None if why else finished(self._files, recording.id)
         if kind is None:
             raise SoundGone(why or _MISSING)
         try:
@@ -98,7 +98,7 @@ class Sounds:
         except IsADirectoryError as error:
             raise SoundError(_NO_FILE) from error
         try:
-            identity = _identity(file) or self._files.identity(recording.id, kind)
+            identity = _identity(file) or self._files.version(recording.id, kind).identity
             if self._hashes.get(identity, lambda: _sha256(file)) != recording.sha256:
                 raise SoundError(Reason("its file is not the one that was recorded: its hash differs"))
             if kind is FileKind.SEALED:

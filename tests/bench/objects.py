@@ -49,12 +49,12 @@ def pieces(folder: Path, bucket: Bucket, calls: int = 50, seconds: int = 60) -> 
     began, used = time.monotonic(), 0.0
     for _ in range(0, seconds, 5):
         for row in rows:
-            with archive.files.spool(row.id, FileKind.PART).open("ab") as file:
+            with archive.files.spool.path(row.id, FileKind.PART).open("ab") as file:
                 file.write(os.urandom(5 * SECOND))
         made = cpu_s()
         uploads.turn()
         used += cpu_s() - made
-    spool = archive.files.spool
+    spool = archive.files.spool.path
     for row in rows:
         spool(row.id, FileKind.PART).rename(spool(row.id, FileKind.SEALED))
         archive.close(row)
@@ -86,7 +86,7 @@ def hour(folder: Path, bucket: Bucket) -> None:
     with archive.open(row).open("wb") as file:
         for _ in range(3600):
             file.write(os.urandom(SECOND))
-    spool = archive.files.spool
+    spool = archive.files.spool.path
     spool(row.id, FileKind.PART).rename(spool(row.id, FileKind.SEALED))
     bucket.look("nothing")  # what the library takes
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

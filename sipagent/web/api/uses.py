@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.purge import due
-from retention.recording_files import FileKind
+from retention.recording_files import FileKind, finished
 from retention.records import Access, Approval, Asked, Json, Recording, to_text
 from retention.rows.rows import UnknownId
 from retention.texts import Reason
@@ -151,7 +151,7 @@ class _Obstacles:
             return Reason(said, purpose=repr(self._purpose), accepted=ACCESS_REQUEST)
         self.status = HTTPStatus.CONFLICT
         archive, id = self._site.archive, self._recording.id
-        self.sealed = archive.files.finished(id) is FileKind.SEALED
+        self.sealed = finished(archive.files, id) is FileKind.SEALED
         return self._no_key() if self.sealed else self._site.sounds.obstacle(self._recording)
 
     def to_ask(self) -> str | None:

@@ -21,7 +21,7 @@ from retention.archive import is_nameless
 from retention.erase import KeptCall
 from retention.holds import is_overdue, same_person
 from retention.purge import due
-from retention.recording_files import FileKind
+from retention.recording_files import FileKind, finished
 from retention.records import (
     Access,
     Approval,
@@ -93,7 +93,7 @@ def listening_to(
     recording: Recording, person: Person, site: Site, approval: int | None = None
 ) -> Listening | None:
     """None for who may not listen, or where there is nothing to hear. Raises OSError."""
-    kind = site.archive.files.finished(recording.id)
+    kind = finished(site.archive.files, recording.id)
     accepted = purposes_of(recording, site.config.retention.purposes)
     if not person.may(Right.USE):
         accepted = [ACCESS_REQUEST] if person.may(Right.ACCESS_REQUEST) else []
