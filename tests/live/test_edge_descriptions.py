@@ -57,7 +57,11 @@ def behind_edge(play: Callable[[ExitStack], None]) -> Callable[[ExitStack], None
     return played
 
 
-PLAYED = {name: play for (module, name), play in SCENES.items() if module == alone.__name__}
+PLAYED = {
+    name: play
+    for (module, name), play in SCENES.items()
+    if module == alone.__name__ and "another_call" in play.__code__.co_names
+}
 SCENES |= {(__name__, name): behind_edge(play) for name, play in PLAYED.items()}
 
 

@@ -1,0 +1,343 @@
+"""The engine for real: its sounds, and whose sound and keys a leg hears, whoever else sends to its port."""
+
+import ast
+import importlib
+import time
+from contextlib import ExitStack
+from ipaddress import ip_network
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import prompts
+from media.frame import Samples
+from sipagent.agent.engine import EngineFault, ForeignMedia, SoundEnded
+from sipagent.call import events as e
+from sipagent.pjsip import library
+from sipagent.softphone.phone import Answering, Call
+from sipagent.softphone.rtp import SteadyTone, strongest
+from sipagent.softphone.sip import sdp
+from tests.loopback import CALLER_HZ, DESK_HZ, ROOT, Loopback, scene
+from tests.peers.stranger import Stranger
+
+SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
+MUSIC = Path(prompts.__file__).parent / "hold.wav"
+FOREIGN_HZ = 2000.0
+ELSEWHERE, GATEWAY = "127.0.0.9", "127.0.0.7"
+TRUNK = (ip_network(f"{ELSEWHERE}/32"),)
+
+
+# --- sounds ---
+
+
+def test_the_stub_names_nothing_that_the_library_lacks() -> None:
+    library = importlib.import_module("pjsua2")
+    for node in ast.parse((ROOT / "typings" / "pjsua2.pyi").read_text()).body:
+        if isinstance(node, ast.AnnAssign):
+            assert hasattr(library, ast.unparse(node.target))
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for member in node.body:
+                name = ast.unparse(member.target) if isinstance(member, ast.AnnAssign) else ""
+                name = member.name if isinstance(member, ast.FunctionDef) else name
+                assert not name or hasattr(getattr(library, node.name), name), f"{node.name}.{name}"
+
+
+@scene
+def test_what_a_leg_sends_is_handed_over_in_tenths_of_a_second(stack: ExitStack) -> None:
+    """As it lies in memory, which walking the vector would give, too. Silence has its length."""
+    assert library.vector_can_be_read()
+    office = Loopback(stack)
+    differing: list[int] = []
+
+    def both(frame: object) -> object:
+        quick, slow = library.samples_by_vector(frame), library.samples_by_walk(frame)  # type: ignore[arg-type]
+        if not np.array_equal(quick, slow):
+            differing.append(len(quick))
+        return quick
+
+    office.engine.samples_of = both  # type: ignore[assignment]
+    call, leg = office.answered()
+    _, silent = office.answered(office.phone("2", 500))
+    office.engine.listen(leg)
+    office.hears(leg, 1.5)
+    assert {len(samples) for samples in office.heard[leg]} == {800} and differing == []
+    assert office.heard[leg][0].dtype == np.int16 and silent not in office.heard
+    assert strongest(office.sound_of(leg)[-4000:]) == pytest.approx(CALLER_HZ, abs=10)
+    office.meanwhile(lambda: call.hold("inactive"))
+    office.hears(leg, 1.0)
+    assert not office.sound_of(leg)[-4000:].any()
+
+
+@scene
+def test_what_one_leg_sent_is_never_told_of_another(stack: ExitStack) -> None:
+    """The ears of legs that have ended are used again."""
+    office = Loopback(stack)
+    for count in range(3):
+        hz = 500.0 + 200 * count
+        call, leg = office.answered(office.phone(str(count), hz))
+        office.engine.listen(leg)
+        office.hears(leg, 1.0)
+        office.hangs_up(call, leg)
+        heard = len(office.heard[leg])
+        office.until(lambda: bool(office.engine.sound._ears), "an ear that is free")
+        assert len(office.heard[leg]) == heard
+        assert strongest(office.sound_of(leg)) == pytest.approx(hz, abs=10)
+        assert strongest(office.sound_of(leg)[:800]) in (None, pytest.approx(hz, abs=40))
+    assert len(office.engine.sound._ears) == 1
+
+
+@scene
+def test_a_sound_is_heard_and_its_end_reported_but_not_of_one_that_was_stopped(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    music = office.engine.play(leg, MUSIC, loop=True)
+    office.until(lambda: any(call.rtp.listen().tones()), "music")
+    instead = office.engine.play(leg, SHORT, loop=False)
+    office.until(lambda: SoundEnded(leg, instead) in office.reports, "end of the sound")
+    office.engine.stop_playing(leg)
+    office.frames(call, 1.5)
+    assert office.of(SoundEnded) == [SoundEnded(leg, instead)] and music != instead
+    assert not any(call.rtp.listen(time.monotonic_ns() - 500_000_000).tones())
+    token = office.engine.play(leg, ROOT / "pyproject.toml", loop=False)
+    office.engine.overlay((leg,), ROOT / "nothing.wav")
+    office.until(lambda: SoundEnded(leg, token) in office.reports, "end of what cannot be played")
+    told = [fault.reason for fault in office.of(EngineFault)]
+    assert ["pyproject.toml" in told[0], "nothing.wav" in told[1]] == [True, True]
+    office.faults = 2
+
+
+@scene
+def test_two_sides_hear_what_is_laid_over_them(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    (call, leg), (talk, operator) = office.talking()
+    for phone in (call, talk):
+        phone.rtp.play(None)
+    office.engine.overlay((leg, operator), SHORT)
+    now = time.monotonic_ns()
+    office.until(lambda: all(any(one.rtp.listen(now).tones()) for one in (call, talk)), "tone on both sides")
+    office.hangs_up(call, leg)
+    office.engine.hang_up(operator)
+    office.gone(operator, 200)
+    office.until(lambda: office.engine.legs == 0, "end of the legs")
+
+
+# --- strangers ---
+
+
+def everywhere(office: Loopback) -> list[tuple[str, int]]:
+    """All ports that RTP may come to."""
+    first, last = office.engine.settings.rtp_ports
+    return [("127.0.0.1", port) for port in range(first, last + 1)]
+
+
+def where(call: Call) -> tuple[str, int]:
+    """Where a phone sends its sound."""
+    assert call.media
+    return call.media.address
+
+
+def tones(samples: Samples) -> set[float | None]:
+    """All that was heard, in steps of 0.1 s."""
+    steps = [strongest(samples[at : at + 800]) for at in range(0, len(samples) - 799, 800)]
+    return {None if one is None else round(one, -2) for one in steps}
+
+
+def sprays(office: Loopback, stranger: Stranger, leg: int, places: list[tuple[str, int]], key: str) -> None:
+    """Sound and a key again and again, while the leg is heard."""
+    for _ in range(6):
+        stranger.say(places, FOREIGN_HZ)
+        stranger.press(places, key)
+        office.hears(leg, 0.1)
+
+
+@scene
+def test_who_sprays_all_ports_is_neither_heard_nor_obeyed_nor_sent_to(stack: ExitStack) -> None:
+    """On a caller's leg, before the call, while it is answered and in its midst; and on an operator's."""
+    office = Loopback(stack)
+    stranger = stack.enter_context(Stranger())
+    stranger.say(everywhere(office), FOREIGN_HZ)
+    _, leg = office.answered()
+    office.engine.listen(leg)
+    stranger.press(everywhere(office), "9")
+    office.told(leg, e.MediaArrived(leg))
+    sprays(office, stranger, leg, everywhere(office), "1")
+    office.desk.answer = Answering(status=None)
+    operator = office.dial()
+    office.until(lambda: office.desk.calls, "ringing phone")
+    office.engine.listen(operator)
+    stranger.say(everywhere(office), FOREIGN_HZ)
+    office.desk.calls[0].decide(200)
+    office.told(operator, e.OperatorAnswered(operator, telephone_event=True))
+    sprays(office, stranger, operator, everywhere(office), "7")
+    assert tones(office.sound_of(leg)) <= {None, round(CALLER_HZ, -2)}
+    assert tones(office.sound_of(operator)) <= {None, DESK_HZ}
+    assert (office.keys(leg), office.keys(operator), stranger.heard()) == ("", "", 0)
+    assert e.MediaFoundElsewhere(leg) not in office.facts(leg)
+
+
+@scene
+def test_the_ssrc_of_the_peer_is_no_pass_and_what_is_dropped_is_told(stack: ExitStack) -> None:
+    """While the peer sends nothing, as a phone does whose user is muted; also after a hold."""
+    office = Loopback(stack)
+    call, leg = office.answered()
+    office.engine.listen(leg)
+    office.told(leg, e.MediaArrived(leg))
+    with Stranger() as other:
+        other.say([where(call)], FOREIGN_HZ, frames=30)
+    office.until(lambda: office.of(ForeignMedia), "word of what was dropped")
+    assert office.of(ForeignMedia) == [ForeignMedia(leg, 30)]
+    stranger = stack.enter_context(Stranger(ssrc=call.rtp._ssrc))
+    call.rtp.play(None)
+    sprays(office, stranger, leg, [where(call)], "9")
+    press = call.press("5")
+    office.until(lambda: press.sent < 0, "end of the key")
+    office.told(leg, e.DtmfPressed(leg, "5", "rfc4733"))
+    office.meanwhile(call.hold)
+    office.meanwhile(call.resume)
+    office.told(leg, e.LegResumed(leg))
+    sprays(office, stranger, leg, [where(call)], "9")
+    call.press("6")
+    office.told(leg, e.DtmfPressed(leg, "6", "rfc4733"))
+    assert (office.keys(leg), stranger.heard()) == ("56", 0)
+    assert round(FOREIGN_HZ, -2) not in tones(office.sound_of(leg))
+
+
+# --- where NAT stands between ---
+
+
+def behind_nat(stack: ExitStack, *, speaks: bool, **settings: object) -> tuple[Loopback, Call, int]:
+    """A caller whose SDP names an address that nobody reaches, and whose packets come from where SIP does."""
+    office = Loopback(stack, callers=TRUNK, **settings)
+    phone = office.phone("+33612345679", CALLER_HZ, ip=ELSEWHERE)
+    call = phone.call(office.uri(), sdp=sdp(("10.1.2.3", 4000), (8, 0), 101, "sendrecv", 1))
+    if not speaks:
+        call.rtp.play(None)
+    leg = office.incoming().leg
+    office.engine.listen(leg)
+    office.engine.answer(leg)
+    office.until(lambda: e.CallConfirmed in map(type, office.facts(leg)), "ACK")
+    return office, call, leg
+
+
+@scene
+def test_a_peer_behind_nat_is_found_where_its_packets_come_from(stack: ExitStack) -> None:
+    """Its first packets are kept from the leg for 0.2 s, and are not others', whenever somebody counts. Who
+    comes from there later is a stranger."""
+    office, call, leg = behind_nat(stack, speaks=True)
+
+    def counts() -> bool:
+        office.engine.sources._count_at = 0.0
+        return e.MediaArrived(leg) in office.facts(leg)
+
+    office.until(counts, "the first packet that is heard")
+    facts = office.facts(leg)
+    assert office.of(ForeignMedia) == [] and e.MediaSourceFound(leg, own=True) in facts
+    assert facts.index(e.MediaFoundElsewhere(leg)) < facts.index(e.MediaArrived(leg))
+    office.engine.play(leg, MUSIC, loop=True)
+    office.until(lambda: call.rtp.heard, "sound at the phone behind NAT")
+    call.press("5")
+    office.told(leg, e.DtmfPressed(leg, "5", "rfc4733"))
+    office.hears(leg, 0.3)
+    assert round(CALLER_HZ, -2) in tones(office.sound_of(leg))
+    stranger = stack.enter_context(Stranger(ELSEWHERE))
+    call.rtp.play(None)
+    sprays(office, stranger, leg, everywhere(office), "9")
+    assert (office.keys(leg), stranger.heard()) == ("5", 0)
+    assert round(FOREIGN_HZ, -2) not in tones(office.sound_of(leg))
+
+
+@scene
+def test_who_is_kept_from_a_leg_that_is_not_heard_is_named_and_no_peer(stack: ExitStack) -> None:
+    """It is the first who sends, it goes on for long, and the peer says nothing yet."""
+    office, call, leg = behind_nat(stack, speaks=False)
+    stranger = stack.enter_context(Stranger(GATEWAY))
+
+    def told() -> bool:
+        stranger.say(everywhere(office), FOREIGN_HZ, frames=2)
+        stranger.press(everywhere(office), "1")
+        return bool(office.of(ForeignMedia))
+
+    office.until(told, "word of who sends")
+    first = office.of(ForeignMedia)[0]
+    assert (first.leg, first.heard, first.address) == (leg, False, GATEWAY)
+    assert not any(isinstance(fact, e.MediaArrived | e.MediaFoundElsewhere) for fact in office.facts(leg))
+    call.rtp.play(SteadyTone(CALLER_HZ))
+    office.told(leg, e.MediaSourceFound(leg, own=True))
+    office.told(leg, e.MediaArrived(leg))
+    assert (office.keys(leg), stranger.heard()) == ("", 0)
+    assert round(FOREIGN_HZ, -2) not in tones(office.sound_of(leg))
+
+
+@scene
+def test_where_the_trunk_sends_from_is_heard_and_not_known_to_be_the_callers(stack: ExitStack) -> None:
+    office, _, leg = behind_nat(stack, speaks=False, media_sources=(ip_network(f"{GATEWAY}/32"),))
+    gateway = stack.enter_context(Stranger(GATEWAY))
+
+    def heard() -> bool:
+        gateway.press(everywhere(office), "9")
+        return "9" in office.keys(leg)
+
+    office.until(heard, "a key from the trunk's gateway")
+    office.told(leg, e.MediaSourceFound(leg, own=False))
+    office.engine.trust(TRUNK)  # by a reload: for callers to come
+    call = behind_nat_again(office)
+    office.until(lambda: len(office.engine.sources._of) == 2, "the next caller")
+    assert call and [one.source._networks == TRUNK for one in office.engine.sources._of.values()] == [
+        False,
+        True,
+    ]
+
+
+def behind_nat_again(office: Loopback) -> Call:
+    return office.phone("+33612345670", CALLER_HZ, ip=ELSEWHERE).call(office.uri())
+
+
+# --- where SDP changes ---
+
+
+@scene
+def test_sdp_alone_leads_to_another_peer(stack: ExitStack) -> None:
+    """After a re-INVITE with another port the new one is heard, and the one before is a stranger. Before that
+    what comes from an address that nothing names may be the new peer's refusal."""
+    office = Loopback(stack)
+    call, leg = office.answered()
+    office.engine.listen(leg)
+    office.told(leg, e.MediaSourceFound(leg, own=True))
+    with office.loop.lock:
+        before, call.rtp = call.rtp, office.caller.new_rtp()
+        call.rtp.play(None)
+    stack.callback(before.close)
+    before.play(None)
+    office.meanwhile(lambda: call.offer(call._sdp()))
+    with Stranger() as elsewhere:
+
+        def told() -> bool:
+            elsewhere.press([where(call)], "9")
+            return bool(office.of(ForeignMedia))
+
+        office.until(told, "word of who is not heard")
+    assert not office.of(ForeignMedia)[0].heard
+    call.rtp.play(SteadyTone(DESK_HZ))
+    office.until(lambda: office.facts(leg).count(e.MediaSourceFound(leg, own=True)) == 2, "the new peer")
+    office.hears(leg, 0.3)
+    office.heard[leg].clear()
+    office.hears(leg, 0.5)
+    assert tones(office.sound_of(leg)) == {DESK_HZ}
+    before.press("9")
+    call.press("5")
+    office.told(leg, e.DtmfPressed(leg, "5", "rfc4733"))
+    assert office.keys(leg) == "5"
+
+
+@scene
+def test_the_audio_is_heard_wherever_it_stands_in_the_sdp(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    rtp = office.caller.new_rtp()
+    office.caller.new_rtp = lambda: rtp  # type: ignore[method-assign]
+    video = "m=video 5004 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\nm=audio"
+    offer = sdp(rtp.address, (8, 0), 101, "sendrecv", 1).decode().replace("m=audio", video)
+    call, leg = office.answered(sdp=offer.encode())
+    office.told(leg, e.MediaArrived(leg))
+    call.press("5")
+    office.told(leg, e.DtmfPressed(leg, "5", "rfc4733"))
