@@ -20,7 +20,7 @@ from sipagent.call.events import CALLER, Prompt
 from sipagent.call.flow import CallFlow
 from sipagent.call.machines import Decision
 from sipagent.call.state import Phase, Policy
-from tests.test_callflow import ASKS_FOR_YES, CHOICES, A, B, Watch, advance, clone, facts, possible
+from tests.histories import CHOICES, A, B, Watch, advance, clone, facts, possible
 
 DOCUMENT = Path(__file__).parent.parent / "sipagent/call/README.md"
 BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of what is drawn -->"
@@ -28,7 +28,9 @@ BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of wha
 # With the short wait that nobody answers is what happens first, with the long one it never is. Then one whose
 # calls leave where they may, and one whose operators transfer. Others of these rules together add no arrow.
 POLICIES = [
-    Policy(opt_in=True, voice=True, max_wait_s=0.5, choices=CHOICES, promised=ASKS_FOR_YES),
+    Policy(
+        opt_in=True, voice=True, max_wait_s=0.5, choices=CHOICES, promised=frozenset({("", e.Wish.ACCEPT)})
+    ),
     Policy(voice=True, recording=False, choices=CHOICES),
     Policy(voice=True, recording=False, refer_targets=(B,)),
     Policy(transfer_targets=(A, B)),

@@ -11,14 +11,12 @@ once it has answered. `Caller.hears` is what the engine let the caller hear, and
 
 import heapq
 import itertools
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import structlog
 
 from sipagent.agent.admission import Admission
 from sipagent.agent.engine import Headers, Incoming, OfLeg, Report, SoundEnded
@@ -26,6 +24,7 @@ from sipagent.call import events as e
 from sipagent.call.machines import Decision
 from tests.driving import HERE, SOUND_MS, Stage, invite, staged
 from tests.fake_engine import FakeEngine
+from tests.kept import sqlite
 
 HOP_S = 0.005  # from one side to the other
 CANCELLED, GIVEN_UP = 487, 408
@@ -241,17 +240,6 @@ class Town:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the agent's log, which is for tests that fail."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-@contextmanager
 def simulated(
     folder: Path,
     patch: pytest.MonkeyPatch,
@@ -259,7 +247,9 @@ def simulated(
     phones: Phones,
     capacity: int = 4,
 ) -> Iterator[Town]:
+    """Nobody waits for the disk."""
     with staged(folder, patch, rules) as stage:
+        sqlite(stage.archive.store).execute("PRAGMA synchronous=OFF")
         engine = SimulatedEngine(stage, capacity, phones)
         stage.engine = engine
         yield Town(stage, engine)

@@ -1,155 +1,152 @@
-"""The call flow over all histories: whatever happens, in whatever order, no tap where none may be.
+"""The call flow: its laws over all histories, and a table of examples for what no law says.
 
-From the INVITE, and again from every station of a call, each fact that there is follows each, six deep; five
-where several phones may ring by then; in the quick tier two less.
-Histories that have led to the same state are walked on from once: the flow is a function of its state, so
-nothing is lost by it. `Watch` keeps, beside each state, what a bystander has seen of the call; its laws are
-checked at every step.
+Histories are six facts deep (`tests.histories`), five where several phones may ring by then; two less in the
+quick tier. A row of a table is a history and what is so at its end; its last fact has brought `only` these
+commands, or these among others (`does`), and `never` one of these kinds. The laws hold in the tables, too.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, get_args
+import itertools
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Prompt
+from sipagent.call.events import CALLER, Prompt, Tone
 from sipagent.call.flow import CallFlow
-from sipagent.call.machines import FLAGGED, SAME_PRESS_S, STOPPED, Decision, Story
-from sipagent.call.state import Phase, Policy
-from sipagent.call.timing import CHOICE_S, LATE_S, SURE_S
-from tests import tiers
-
-A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
-OFFER = e.CallOffered(
-    source_allowed=True, number_known=True, room=True, draining=False, open=True, sampled=True
+from sipagent.call.machines import (
+    CODE_GAP_S,
+    ERASED,
+    FLAGGED,
+    MOST_SILENCES,
+    MOST_TIMES,
+    STOPPED,
+    Decision,
 )
-CHOOSING = replace(OFFER, may_choose=True)
-CHOICES = (("2", "en"), ("3", "fr"))
-UNSURE = e.KeywordHeard(e.Wish.REFUSE, "mot", 0.9, sure=False)
-ONE = e.DtmfPressed(CALLER, "1", "info")
-STALE = 77  # an operator's leg that was given up
+from sipagent.call.state import Phase, Policy
+from sipagent.call.timing import (
+    CHOICE_S,
+    HASTE_S,
+    LATE_S,
+    PLEASE_HOLD_S,
+    REACH_S,
+    REFER_ANSWER_S,
+    RETRY_S,
+    ROOM_S,
+    SOUND_S,
+    SURE_S,
+)
+from tests import tiers
+from tests.histories import (
+    ANSWERED,
+    BRIDGED,
+    CHOICE,
+    CHOICES,
+    CHOOSING,
+    HEARD,
+    HUNT,
+    OFFER,
+    ONE,
+    RINGING,
+    STATIONS,
+    UNSURE,
+    WINDOW,
+    A,
+    B,
+    History,
+    Played,
+    Watch,
+    advance,
+    facts,
+    run,
+    walk,
+)
+
+C = "sip:203@127.0.0.1"
+UNDECIDED, ALLOWED, NOT_ALLOWED, REFUSED = Decision
+TIME = e.TimePassed()
+NINE = e.DtmfPressed(CALLER, "9", "rfc4733")
+UNCLEAR = e.KeywordHeard(e.Wish.UNCLEAR, "refuser", 0.5)
+YES = e.KeywordHeard(e.Wish.ACCEPT, "oui", 0.9)
+NO = e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9)
+SPEAKS, SILENT = e.HearingBegan("speech"), e.HearingEnded("speech")
+ON_HOLD = e.LegHeld(CALLER, sends=False)
+gone = e.LegGone
+LEAVES, HEARD_OUT = gone(CALLER, 200), e.ListeningEnded()
+OFFERED_A, OFFERED_B = e.OperatorOffered(A), e.OperatorOffered(B)
+ASKS = e.TransferAsked(1, B)
+NOTICE = WINDOW[:3]
+BEFORE: History = [OFFER, *CHOICE[1:]]  # the notice
+ASKS_FOR_YES = frozenset({("", e.Wish.ACCEPT)})
+
+
+def key(digit: str, leg: int = CALLER, method: e.Method = "rfc4733") -> e.DtmfPressed:
+    return e.DtmfPressed(leg, digit, method)
+
+
+def typed(keys: str, leg: int = 1, method: e.Method = "rfc4733") -> History:
+    return [key(digit, leg, method) for digit in keys]
+
+
+def picks_up(leg: int, telephone_event: bool = True) -> History:
+    """An operator, who is heard."""
+    return [e.OperatorAnswered(leg, telephone_event), e.MediaArrived(leg)]
+
+
+AT_ONCE: Played = [
+    part for fact in (OFFERED_A, *picks_up(1)) for part in (0.0, fact)
+]  # rung, and answered, in the moment of the decision
+
+
+def ended(prompt: Prompt, ms: int = 900) -> e.PromptEnded:
+    return e.PromptEnded(prompt, ms, complete=True)
+
+
+# --- the tables ---
+
+
+def told(flow: CallFlow, watch: Watch, now: float) -> dict[str, Any]:
+    """What can be said of a call now, by the names that rows use; `line`: the last of its receipt."""
+    consent, story = flow.consent, flow.story
+    return {
+        "phase": flow.phase, "plays": flow.playing, "decision": consent.decision, "by": consent.by,
+        "within": consent.phase, "method": consent.method, "words": consent.keyword, "tap": watch.tap,
+        "silent": watch.silent, "bridged": watch.bridged, "operator": story.operator,
+        "outcome": story.outcome, "line": story.happenings[-1].what if story.happenings else "",
+        "wakes_s": None if flow.deadline is None else round(flow.deadline - now, 3),
+        "spare": flow.spare_legs, "flagged": story.flagged, "only": flow.commands,
+    }  # fmt: skip
+
+
+def case(name: str, policy: Policy, history: Played, **expected: Any) -> Any:
+    return pytest.param(policy, history, expected, id=name)
+
+
+def table(*rows: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("policy", "history", "expected"), rows)
+
+
+def check(policy: Policy, history: Played, expected: dict[str, Any]) -> None:
+    flow, watch, now = run(policy, history)
+    does, never = expected.pop("does", []), expected.pop("never", ())
+    assert not [one for one in does if one not in flow.commands], flow.commands
+    assert not [one for one in flow.commands if isinstance(one, never)]
+    saw = told(flow, watch, now)
+    assert {name: saw[name] for name in expected} == expected
+
+
+# --- laws ---
+
+RULES = {
+    "objection": Policy(voice=True),
+    "opt_in": Policy(voice=True, opt_in=True, promised=ASKS_FOR_YES),
+    "simultaneous": Policy(
+        voice=True, in_call_voice=True, simultaneous=True, promised=frozenset({("", e.Wish.REFUSE)})
+    ),
+}
+NARROW = ("invite", "choice", "bridge", "paused", "ending")  # from which few phones, or none, come to ring
+RINGS = ("hunt", "second round", "two ring", "answered", "refused")
 DEPTH, BROAD_DEPTH = tiers.depth(4, 6), tiers.depth(3, 5)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a bystander has seen. `tap`: none, running, kept or erased; `up`: legs that nobody has ended.
-
-    `offered`: operators whom the board holds for this call, neither dialled nor given back.
-    `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
-    `asks`: legs that have asked for a transfer and have not had the last word about it.
-    `unheard`: the notice went past the caller, so that it was not heard whatever was played.
-    `foreign`: the caller's leg is heard, or would be, from an address that neither SDP nor SIP names.
-    `doubted`: the caller was unclear before the bridge; forgotten once nothing can be recorded any more.
-    `asked`: what may be a refusal is, or will be, asked about.
-    """
-
-    refused: bool = False
-    doubted: bool = False
-    asked: bool = False
-    notice_heard: bool = False
-    unheard: bool = False
-    foreign: bool = False
-    tap: str = "none"
-    indicated: str = "off"
-    finished: bool = False
-    bridged: bool = False
-    language: str = ""  # chosen by key
-    silent: bool = False
-    two: bool = False
-    up: frozenset[int] = frozenset()
-    asks: frozenset[int] = frozenset()
-    offered: frozenset[str] = frozenset()
-
-
-def facts(flow: CallFlow) -> Iterator[e.Fact]:
-    """Every fact that may come now. Operators' facts are of the current leg and of one given up."""
-    hunt = flow.hunt
-    operator = hunt.operator.leg if hunt.operator else hunt.dialled or 1
-    for leg in {one.leg for one in hunt.ringing} - {operator}:
-        yield from (
-            e.OperatorReached(leg),
-            e.OperatorAnswered(leg, telephone_event=True),
-            e.MediaArrived(leg),
-            e.LegGone(leg, 603),
-        )
-    yield from (
-        OFFER,
-        replace(OFFER, sampled=False),
-        replace(OFFER, open=False),
-        replace(OFFER, source_allowed=False),
-        replace(OFFER, room=False),
-        replace(OFFER, draining=True),
-        replace(OFFER, number_known=False),
-        *((CHOOSING, replace(CHOOSING, sampled=False)) if flow.policy.choices else ()),
-        e.CallConfirmed(telephone_event=True),
-        e.MediaArrived(),
-        e.MediaFoundElsewhere(CALLER),
-        e.MediaFoundElsewhere(operator),
-        e.MediaSourceFound(CALLER, own=False),
-        e.MediaSourceFound(CALLER, own=True),
-        e.MediaSourceFound(operator, own=False),
-        e.DtmfPressed(CALLER, "9", "rfc4733"),
-        e.DtmfPressed(CALLER, "9", "inband"),
-        ONE,
-        e.DtmfPressed(CALLER, "5", "info"),
-        e.DtmfPressed(CALLER, "2", "info"),
-        e.DtmfPressed(operator, "*", "rfc4733"),
-        e.DtmfPressed(operator, "5", "rfc4733"),
-        e.DtmfPressed(operator, "6", "rfc4733"),
-        e.DtmfPressed(operator, "7", "rfc4733"),
-        e.DtmfPressed(operator, "9", "rfc4733"),
-        e.HearingBegan("tone"),
-        e.HearingEnded("tone"),
-        e.HearingBegan("speech"),
-        e.ListeningEnded(),
-        e.OperatorOffered(A),
-        e.OperatorOffered(B),
-        e.NoOperatorFree(),
-        e.OperatorFree(),
-        e.LegWanted(),
-        e.OperatorReached(operator),
-        e.OperatorAnswered(operator, telephone_event=False),
-        e.OperatorAnswered(STALE, telephone_event=True),
-        e.MediaArrived(operator),
-        e.MediaArrived(STALE),
-        e.KeysNegotiated(CALLER, telephone_event=False),
-        e.KeysNegotiated(operator, telephone_event=False),
-        e.LegHeld(CALLER, sends=False),
-        e.LegHeld(operator, sends=True),
-        e.LegResumed(CALLER),
-        e.LegResumed(operator),
-        e.LegGone(CALLER, 200),
-        e.LegGone(operator, 486),
-        e.LegGone(STALE, 487),
-        e.MediaLost(CALLER),
-        e.MediaLost(operator),
-        e.RecordingDeclined(CALLER),
-        e.RecordingDeclined(operator),
-        e.TapFailed("disk full"),
-        e.HearingFailed("detector"),
-        e.ServiceEnding(),
-        e.TimePassed(),
-    )
-    yield UNSURE
-    yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Wish)
-    for prompt in (
-        Prompt.CHOOSE,
-        Prompt.NOTICE,
-        Prompt.WELCOME,
-        Prompt.REFUSED,
-        Prompt.CONFIRM,
-        Prompt.UNAVAILABLE,
-    ):
-        yield e.PromptEnded(prompt, 1000, complete=True)
-    yield e.PromptEnded(Prompt.NOTICE, 300, complete=False)
-    if flow.policy.transfer_targets:
-        yield from transfer_facts(flow, operator)
-    if flow.policy.refer_targets:
-        yield from (e.ReferAnswered(CALLER, status) for status in (202, 405))
-        yield from (e.ReferNotified(CALLER, status) for status in (180, 200, 486))
 
 
 def test_every_fact_there_is_may_come() -> None:
@@ -158,820 +155,681 @@ def test_every_fact_there_is_may_come() -> None:
     assert {type(fact) for fact in facts(flow)} == set(get_args(e.Fact))
 
 
-def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:
-    """What a phone that may transfer brings with it."""
-    yield from (
-        e.TransferAsked(operator, B),
-        e.TransferAsked(operator, A, replaces="1;to-tag=2;from-tag=3", room=False),
-        e.TransferAsked(operator, B, free=False),
-        e.TransferDenied(CALLER),
-        e.LegGone(operator, 408),
-    )
-    if flow.transfer:
-        giver = flow.transfer.giver.leg
-        yield from (e.LegHeld(giver, sends=False), e.LegResumed(giver), e.LegGone(giver, 200))
-        yield from (e.MediaLost(giver), e.DtmfPressed(giver, "*", "info"))
-
-
-T = TypeVar("T")
-
-
-def shallow(one: T) -> T:
-    """As copy.copy, of which there are millions here, in half the time."""
-    twin = object.__new__(type(one))
-    vars(twin).update(vars(one))
-    return twin
-
-
-def clone(flow: CallFlow) -> CallFlow:
-    twin = shallow(flow)
-    of_twin = vars(twin)
-    for name, value in vars(flow).items():
-        if type(value) is dict:
-            of_twin[name] = value.copy()
-    twin.story = Story(notice_played_ms=flow.story.notice_played_ms, outcome=flow.story.outcome)
-    twin.hunt = shallow(flow.hunt)
-    if flow.conversation:
-        twin.conversation = shallow(flow.conversation)
-        twin.conversation._held = dict(flow.conversation._held)
-    return twin
-
-
-def state_of(flow: CallFlow, now: float) -> Any:
-    """All that decides what follows, with times as they lie from now."""
-    timers = tuple(sorted((name, round(at - now, 3)) for name, at in flow.timers.items()))
-    presses = tuple(
-        (leg, press.digit, press.ways)
-        for leg, recent in sorted(flow.presses.items())
-        for press in recent
-        if press.digit == ("9" if leg == CALLER else "*") and now - press.at < SAME_PRESS_S
-    )  # of the keys that `facts` has by more than one way; older ones count for nothing
-    hunt, talk, transfer = flow.hunt, flow.conversation, flow.transfer
-    ringing = tuple(
-        (one.uri, one.recorded, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing
-    )
-    return (
-        flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
-        flow.own_sound,
-        flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_complete,
-        flow.notice_began is None,
-        flow.acceptance, flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
-        flow.hearing, flow.held,
-        round(max(0.0, flow.late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
-        hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
-        talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
-        talk and talk._alone, tuple(sorted(flow.changed_keys)),
-        flow.typed.leg if flow.typed.digits.endswith("*") else None,
-        flow.told_refused, flow.referred, round(max(0.0, flow.refer_until - now), 3),
-        transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
-        transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
-        flow.busy_until > 0, round(max(0.0, flow.busy_until - now), 3),
-    )  # fmt: skip
-
-
-def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:  # noqa: PLR0911 - one rule a kind of fact
-    """The world keeps some order: one INVITE a call, what plays ends, nobody speaks who is gone."""
-    if isinstance(fact, e.CallOffered):
-        return flow.phase is Phase.OFFERED
-    if flow.phase is Phase.OFFERED:
-        return False
-    if isinstance(fact, e.PromptEnded):
-        return fact.prompt is flow.playing
-    if isinstance(fact, e.OperatorOffered):  # may have been asked for before somebody answered
-        rung = [one.uri for one in flow.hunt.ringing]
-        asked = flow.phase in (Phase.HUNT, Phase.BRIDGED, Phase.FAREWELL)
-        return asked and len(rung) < 2 and fact.uri not in rung
-    if isinstance(fact, e.NoOperatorFree):
-        return flow.phase is Phase.HUNT
-    leg = getattr(fact, "leg", CALLER if isinstance(fact, e.KeywordHeard) else None)
-    if isinstance(fact, e.LegFact) and not isinstance(fact, e.LegHeld | e.LegResumed | e.OperatorReached):
-        return leg == STALE or leg in watch.up
-    return True
-
-
-def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Watch, float]:
-    """One step, with every law checked; what the bystander has seen since, and the time."""
-    if isinstance(fact, e.TimePassed) and flow.deadline is not None:
-        now = max(now, flow.deadline)
-    before, was_open, talked = flow.phase, flow.consent.decision, len(flow.story.happenings)
-    refuses = (
-        fact == e.RecordingDeclined(CALLER)
-        or (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9")
-        or (isinstance(fact, e.KeywordHeard) and fact.meaning is e.Wish.REFUSE and fact.sure)
-        or (fact == UNSURE and (was_open is not Decision.UNDECIDED or before is Phase.HUNT))
-    )
-    if fact == ONE and before is Phase.CONFIRM:
-        watch = replace(watch, asked=False)
-    if refuses and before is not Phase.ENDED:
-        watch = replace(watch, refused=True)
-    if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
-        watch = replace(watch, notice_heard=fact.complete)
-    if fact == e.MediaFoundElsewhere(CALLER) and (watch.notice_heard or flow.playing is Prompt.NOTICE):
-        watch = replace(watch, unheard=before is not Phase.ENDED)
-    watch = legs_seen(flow, watch, fact)
-    commands = flow.handle(fact, now)
-    for command in commands:
-        watch = obey(flow, watch, command)
-    if any(isinstance(command, e.Speak) for command in commands):
-        assert before is Phase.CHOICE, "a language that changes later"
-        told = {command.prompt for command in commands if isinstance(command, e.Play)}
-        assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow.held, "who chooses is told nothing"
-    decision = flow.consent.decision
-    if fact == UNSURE and before is not Phase.ENDED and decision is not Decision.REFUSED:
-        watch = replace(watch, asked=True)
-    who_may_type(fact, commands, was_open, decision)
-    written = [one.what for one in flow.story.happenings[talked:] if one.what in CODES_SAY]
-    assert not written or any(isinstance(one, e.PlayTone) for one in commands), "a code unheard"
-    assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
-    watch = may_keep(flow, watch)
-    if flow.phase not in (Phase.ENDING, Phase.ENDED):
-        assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
-        waits = watch.tap == "running" and not watch.bridged
-        assert not waits or watch.silent, "who waits is recorded"
-    assert not (watch.two and len(watch.up) > 2), "a third leg where there is none"
-    if flow.phase in (Phase.HUNT, Phase.REFER, Phase.TRANSFER):
-        assert flow.playing is not None, "the caller waits in silence"
-        said = flow.phase is Phase.REFER and flow.playing is Prompt.REFUSED  # which ends
-        assert flow.deadline is not None or flow.hunt.operator or said, "a caller who waits for ever"
-        assert not (flow.hunt.operator and flow.hunt.ringing), "a phone rings though another has answered"
-    assert not watch.offered, "an operator is held for nothing"
-    assert not watch.asks or flow.phase is Phase.TRANSFER, "who asked for a transfer waits for ever"
-    if flow.phase is Phase.ENDED:
-        assert watch.finished
-        assert watch.tap != "running", "a tap leaks"
-        assert not watch.up, f"legs leak: {watch.up}"
-        assert flow.deadline is None
-    return watch, now
-
-
-def may_keep(flow: CallFlow, watch: Watch) -> Watch:
-    """What is recorded, or may come to be, is so by the caller's own will."""
-    decision, kept = flow.consent.decision, watch.tap in ("running", "kept")
-    assert not (watch.refused and kept), "a refusal erased nothing"
-    assert not (watch.asked and (kept or decision is Decision.ALLOWED)), "a refusal was not asked about"
-    assert not watch.refused or decision is Decision.REFUSED, "a refusal that does not refuse"
-    assert not (watch.unheard and kept), "recorded without a notice"
-    if watch.foreign:
-        assert flow.acceptance in (None, "info"), "a yes by sound that may be another's is remembered"
-        allows = kept or decision is Decision.ALLOWED
-        assert not allows or flow.consent.method == "info", "sound that may be another's, or none, allows"
-    if watch.doubted:
-        assert not (kept and flow.consent.by == "silence"), "recorded by silence after a doubt"
-        if not kept and decision in (Decision.REFUSED, Decision.NOT_ALLOWED):
-            return replace(watch, doubted=False)
-    return watch
-
-
-def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
-    """What the fact itself tells a bystander: of legs and operators, and a doubt before the bridge."""
-    if isinstance(fact, e.MediaSourceFound) and fact.leg == CALLER:
-        watch = replace(watch, foreign=not fact.own)
-    match fact:
-        case e.KeywordHeard(e.Wish.UNCLEAR) if flow.conversation is None:
-            return replace(watch, doubted=True)
-        case e.TransferAsked():
-            two = not fact.room if flow.phase is Phase.BRIDGED else watch.two
-            return replace(watch, two=two, asks=watch.asks | {fact.leg})
-        case e.CallOffered():
-            return replace(watch, up=frozenset({CALLER}))
-        case e.LegGone():
-            talks = flow.hunt.operator is not None and flow.hunt.operator.leg == fact.leg
-            up, asks = watch.up - {fact.leg}, watch.asks - {fact.leg}
-            return replace(watch, up=up, asks=asks, bridged=watch.bridged and not talks)
-        case e.OperatorOffered():
-            return replace(watch, offered=watch.offered | {fact.uri})
-    return watch
-
-
-CODES_SAY = {
-    *("paused", "resumed", FLAGGED, STOPPED),
-    *("stop code, and nothing is recorded", "pause code, and nothing is recorded"),
-}
-
-
-def who_may_type(fact: e.Fact, commands: list[e.Command], before: Decision, after: Decision) -> None:
-    """The caller's keys are two, the operator's are codes; neither may do what is the other's."""
-    if not isinstance(fact, e.DtmfPressed):
-        return
-    orders = [one for one in commands if isinstance(one, e.SilenceTap | e.StopTap | e.PlayTone)]
-    if fact.leg == CALLER:
-        assert fact.digit == "9" or not orders, "the caller types a code"
-    else:
-        assert before is after or after is Decision.NOT_ALLOWED, "the operator decides for the caller"
-        assert fact.digit in "567" or not commands, "a key that is no code does something"
-
-
-def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911, PLR0912 - one law a command
-    match command:
-        case e.Speak(language):
-            assert not watch.language, "a second language"
-            assert not watch.refused and not watch.notice_heard
-            return replace(watch, language=language)
-        case e.Play(_, Prompt.NOTICE):
-            assert not watch.refused, "a notice after a refusal"
-            return watch
-        case e.StartTap():
-            assert watch.notice_heard, "a tap without a notice heard to its end"
-            assert not watch.refused, "a tap after a refusal"
-            assert not watch.unheard, "a tap after a notice that went past the caller"
-            assert watch.tap == "none", "a second tap"
-            assert watch.bridged, "a tap before the bridge"
-            return replace(watch, tap="running", silent=False)
-        case e.SilenceTap(on):
-            return replace(watch, silent=on)
-        case e.StopTap(keep):
-            assert watch.tap in ("running", "kept")
-            assert not (keep and watch.refused), "what a refusing caller said is kept"
-            return replace(watch, tap="kept" if keep else "erased")
-        case e.DialOperator(leg, uri):
-            assert flow.consent.decision is not Decision.UNDECIDED, "an operator rings before the decision"
-            assert not watch.bridged, "somebody rings while the caller talks"
-            return replace(watch, up=watch.up | {leg}, offered=watch.offered - {uri})
-        case e.DeclineOperator(uri):
-            return replace(watch, offered=watch.offered - {uri})
-        case e.Indicate(recording):
-            assert recording != watch.indicated
-            return replace(watch, indicated=recording)
-        case e.Bridge(leg):
-            assert leg in watch.up and not watch.bridged
-            return replace(watch, bridged=True)
-        case e.Separate(leg):
-            assert leg in watch.up and watch.bridged
-            return replace(watch, bridged=False)
-        case e.Refer(leg):
-            assert leg in watch.up and not flow.consent.allowed and flow.conversation is None
-            return watch
-        case e.AllowTransfer(leg):
-            assert leg in watch.up and leg != CALLER
-            return watch
-        case e.TellTransfer(leg, _, last):
-            assert leg in watch.up and leg in watch.asks, "told of a transfer that it has no part in"
-            return replace(watch, asks=watch.asks - {leg}) if last else watch
-        case e.HangUp(leg):
-            return replace(watch, up=watch.up - {leg}, asks=watch.asks - {leg})
-        case e.Reject() | e.Drop():
-            return replace(watch, up=frozenset(), finished=True)
-        case e.Finish():
-            assert not watch.finished or watch.up == frozenset()
-            return replace(watch, finished=True)
-        case _:
-            return watch
-
-
-History = list[e.Fact]
-CONFIRMED = e.CallConfirmed(telephone_event=True)
-HEARD = e.PromptEnded(Prompt.NOTICE, 1000, complete=True)
-CHOICE: History = [CHOOSING, CONFIRMED, e.MediaArrived()]
-WINDOW: History = [OFFER, CONFIRMED, e.MediaArrived(), HEARD]
-HUNT: History = [*WINDOW, e.TimePassed()]
-RINGING: History = [*HUNT, e.OperatorOffered(A)]
-ANSWERED: History = [*RINGING, e.OperatorAnswered(1, telephone_event=True)]
-BRIDGED: History = [*ANSWERED, e.MediaArrived(1)]
-STATIONS: dict[str, History] = {
-    "invite": [],
-    "choice": CHOICE,
-    "notice": WINDOW[:3],
-    "chosen": [*CHOICE, e.DtmfPressed(CALLER, "2", "info")],
-    "window": WINDOW,
-    "confirm": [*WINDOW, e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)],
-    "hunt": HUNT,
-    "second round": [*RINGING, e.LegGone(1, 486), e.NoOperatorFree(), e.TimePassed()],
-    "two ring": [*RINGING, e.OperatorOffered(B)],
-    "answered": ANSWERED,
-    "bridge": BRIDGED,
-    "paused": [*BRIDGED, e.DtmfPressed(1, "*", "info"), e.DtmfPressed(1, "6", "info")],
-    "ending": [*BRIDGED, e.LegGone(CALLER, 200)],
-    "refused": [*RINGING, e.DtmfPressed(CALLER, "9", "info")],
-}
-
-
-def run(policy: Policy, history: History) -> tuple[CallFlow, Watch, float]:
-    flow, watch, now = CallFlow(policy), Watch(), 100.0
-    for fact in history:
-        watch, now = advance(flow, watch, fact, now + 1.0)
-    return flow, watch, now
-
-
-def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase], set[str]]:
-    """Every history of up to `depth` facts after `history`: steps taken, phases and taps' ends seen."""
-    start = run(policy, history)
-    level = {(state_of(start[0], start[2]), start[1]): start}
-    seen = set(level)
-    steps, phases, taps = 0, {start[0].phase}, {start[1].tap}
-    for left in reversed(range(depth)):
-        following: dict[Any, tuple[CallFlow, Watch, float]] = {}
-        for flow, watch, now in level.values():
-            for fact in facts(flow):
-                if not possible(flow, watch, fact):
-                    continue
-                steps += 1
-                twin = clone(flow)
-                later, then = advance(twin, watch, fact, now)
-                phases.add(twin.phase)
-                taps.add(later.tap)
-                if left == 0:
-                    continue  # nothing follows, so it need not be known again
-                key = (state_of(twin, then), later)
-                if key not in seen and twin.phase is not Phase.ENDED:
-                    seen.add(key)
-                    following[key] = (twin, later, then)
-        level = following
-    return steps, phases, taps
-
-
-ASKS_FOR_YES = frozenset({("", e.Wish.ACCEPT)})
-RULES = {
-    "objection": Policy(voice=True),
-    "opt_in": Policy(voice=True, opt_in=True, promised=ASKS_FOR_YES),
-    "simultaneous": Policy(
-        voice=True, in_call_voice=True, simultaneous=True, promised=frozenset({("", e.Wish.REFUSE)})
-    ),
-}
-
-
-NARROW = (
-    "invite",
-    "choice",
-    "bridge",
-    "paused",
-    "ending",
-)  # stations from which few phones, or none, come to ring
-RINGS = ("hunt", "second round", "two ring", "answered", "refused")
-
-
 @pytest.mark.parametrize(
-    "station, rules",
-    [(s, r) for s in STATIONS for r in RULES if s in RINGS or r != "simultaneous"],
+    "station, rules", [(s, r) for s in STATIONS for r in RULES if s in RINGS or r != "simultaneous"]
 )
 def test_all_histories(station: str, rules: str) -> None:
     choices = CHOICES if station in ("invite", "choice", "chosen") else ()
     depth = DEPTH if station in NARROW else BROAD_DEPTH
     steps, phases, taps = walk(replace(RULES[rules], choices=choices), STATIONS[station], depth)
-    assert steps > 10
-    assert Phase.ENDED in phases
+    assert steps > 10 and Phase.ENDED in phases
     if station == "bridge" and rules != "opt_in":
         assert taps == {"running", "kept", "erased"}  # the walk has been where it matters
 
 
+MINE = Policy(voice=True, transfer_targets=(A, B, C))
+AWAY = Policy(refer_targets=(B, C))
+TRANSFER: History = [*BRIDGED, ASKS]
+SQUEEZED: History = [*BRIDGED, e.TransferAsked(1, B, room=False)]
+GIVER_GONE: History = [*TRANSFER, gone(1, 200)]
+AGAIN: History = [*GIVER_GONE, gone(2, 486), gone(3, 486)]
+TAKEN: History = [*TRANSFER, e.OperatorAnswered(2, telephone_event=False)]
+HELD: History = [*BRIDGED, e.LegHeld(1, sends=False), ASKS]
+WAYS: dict[str, History] = {
+    "ringing": TRANSFER,
+    "no third leg": SQUEEZED,
+    "giver gone": GIVER_GONE,
+    "giver rung again": AGAIN[:-1],
+    "hunting again": AGAIN,
+    "answered": TAKEN,
+    "arrived": [*TAKEN, e.MediaArrived(2)],
+    "held by the giver": HELD,
+}
+NOT_DRAWN: History = [replace(OFFER, sampled=False), *WINDOW[1:3]]
+LEAVING: History = [*NOT_DRAWN, ended(Prompt.WELCOME)]
+REFUSES: History = [*WINDOW, NINE]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_histories_of_a_transfer(way: str) -> None:
+    """No tap where one may not be, none that hears who waits, no leg left over, no silence, no third leg."""
+    _, phases, taps = walk(MINE, WAYS[way], tiers.depth(3, 4))
+    assert {Phase.ENDED, Phase.BRIDGED} <= phases and taps == {"running", "kept", "erased"}
+
+
+@pytest.mark.parametrize("way", ["giver gone", "hunting again"])
+def test_all_histories_of_a_transfer_where_several_phones_ring(way: str) -> None:
+    policy = replace(MINE, simultaneous=True, refer_targets=(B,))
+    assert walk(policy, WAYS[way], tiers.depth(3, 4))[2] == {"running", "kept", "erased"}
+
+
+@pytest.mark.parametrize("began", [LEAVING, REFUSES, [OFFER]], ids=["not drawn", "refused", "INVITE"])
+def test_all_histories_of_a_call_that_leaves(began: History) -> None:
+    _, phases, taps = walk(AWAY, began, tiers.depth(4, 5))
+    assert Phase.ENDED in phases and taps == {"none"}
+
+
+STEPS: dict[str, History] = {
+    "stop": typed("*5"),
+    "pause": typed("*6"),
+    "flag": typed("*7"),
+    "refuse": [NINE],
+    "hold": [ON_HOLD],
+    "resume": [e.LegResumed(CALLER)],
+    "tap fails": [e.TapFailed("disk full")],
+}
+
+
+def expected_of(steps: tuple[str, ...], erases: bool) -> tuple[list[Tone], list[str], str]:
+    """Tones, lines and what the tap is, by rules written down a second time."""
+    tones, lines = [], []
+    tap, paused, refused = "running", False, False
+    for step in steps:
+        if step == "flag":
+            lines.append(FLAGGED)
+            tones.append(Tone.RECORDING_OFF if tap == "erased" else Tone.FLAGGED)
+        elif step == "pause" and tap == "running":
+            paused = not paused
+            lines.append("paused" if paused else "resumed")
+            tones.append(Tone.PAUSED if paused else Tone.RESUMED)
+        elif step == "stop" and (tap == "running" or (tap == "kept" and erases)):
+            tap = "erased" if erases else "kept"
+            lines.append(STOPPED)
+            tones.append(Tone.RECORDING_OFF)
+        elif step in ("stop", "pause"):
+            lines.append(f"{step} code, and nothing is recorded")
+            tones.append(Tone.RECORDING_OFF)
+        elif step == "refuse" and not refused:
+            tones.append(Tone.RECORDING_OFF)
+            tap, refused = "erased", True
+        elif step == "tap fails" and tap == "running":
+            tap = "kept"
+            tones.append(Tone.RECORDING_OFF)
+    return tones, lines, tap
+
+
+@pytest.mark.parametrize("erases", [True, False])
+def test_every_order_of_codes_refusals_holds_and_faults(erases: bool) -> None:
+    """A code is one step here, so that histories hold several: what is heard, written down and kept."""
+    policy = Policy(stop_erases=erases)
+    for steps in itertools.product(STEPS, repeat=tiers.depth(4, 5)):
+        flow, watch, now = run(policy, BRIDGED)
+        written = len(flow.story.happenings)
+        tones: list[Tone] = []
+        for fact in (fact for step in steps for fact in STEPS[step]):
+            watch, now = advance(flow, watch, fact, now + 0.5)
+            tones += [one.tone for one in flow.commands if isinstance(one, e.PlayTone)]
+        lines = [one.what for one in flow.story.happenings[written:] if one.by == "operator"]
+        lines = [line for line in lines if not line.startswith("decision")]
+        assert (tones, lines, watch.tap) == expected_of(steps, erases), steps
+
+
+# --- from the INVITE to the decision ---
+
 CHOOSES = Policy(choices=CHOICES)
+ASKED: History = [*CHOICE, ended(Prompt.CHOOSE)]
+TWO = key("2")
+LATE: History = [*WINDOW, TIME, 0.2, SPEAKS]  # type: ignore[list-item]
+VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
 
 
-@pytest.mark.parametrize("said", [False, True], ids=["while it is asked", "after that"])
-def test_the_key_of_a_language_has_the_notice_said_in_it(said: bool) -> None:
-    history = [*CHOICE, e.PromptEnded(Prompt.CHOOSE, 1400, complete=True)] if said else CHOICE
-    flow, _, now = run(CHOOSES, history)
-    assert flow.phase is Phase.CHOICE
-    commands = flow.handle(e.DtmfPressed(CALLER, "2", "rfc4733"), now)
-    assert commands == [e.Speak("en"), e.Play(CALLER, Prompt.NOTICE)]
-    assert (flow.phase, flow.deadline, flow.consent.decision) == (Phase.NOTICE, None, Decision.UNDECIDED)
-    assert flow.story.happenings[-1].what == "language: en"
-    assert flow.handle(e.DtmfPressed(CALLER, "3", "rfc4733"), now + 1) == []  # too late
-
-
-def test_without_a_key_the_default_language_it_is() -> None:
-    flow, _, now = run(CHOOSES, [*CHOICE, e.PromptEnded(Prompt.CHOOSE, 1400, complete=True)])
-    assert flow.deadline == now + CHOICE_S
-    for key in ("1", "5", "*"):  # also the one that accepts: nothing has been said that one could accept
-        assert flow.handle(e.DtmfPressed(CALLER, key, "rfc4733"), now + 1) == []
-    assert flow.handle(e.TimePassed(), now + CHOICE_S) == [e.Play(CALLER, Prompt.NOTICE)]
-    assert (flow.acceptance, flow.consent.decision) == (None, Decision.UNDECIDED)
-
-
-def test_a_tone_that_began_before_time_was_up_still_chooses() -> None:
-    history = [*CHOICE, e.PromptEnded(Prompt.CHOOSE, 1400, complete=True), e.HearingBegan("tone")]
-    flow, _, now = run(CHOOSES, [*history, e.TimePassed()])
-    assert flow.phase is Phase.CHOICE
-    assert e.Speak("en") in flow.handle(e.DtmfPressed(CALLER, "2", "inband"), now + 0.1)
-    flow, *_ = run(CHOOSES, [*history, e.TimePassed(), e.HearingEnded("tone")])
-    assert flow.phase is Phase.NOTICE
-    flow, *_ = run(CHOOSES, [*history, e.TimePassed(), e.TimePassed()])
-    assert flow.phase is Phase.NOTICE
-
-
-@pytest.mark.parametrize(
-    "refusal", [e.DtmfPressed(CALLER, "9", "inband"), e.KeywordHeard(e.Wish.REFUSE, "non", 0.9)]
-)
-def test_who_refuses_while_choosing_needs_no_notice(refusal: e.Fact) -> None:
-    flow, _, now = run(CHOOSES, CHOICE)
-    assert flow.handle(refusal, now) == [e.Play(CALLER, Prompt.REFUSED), e.SeekOperator(())]
-    assert (flow.consent.decision, flow.consent.phase) == (Decision.REFUSED, "choice")
-    assert flow.story.notice_played_ms is None
-
-
-@pytest.mark.parametrize(
-    ("offer", "held", "played"),
-    [
-        (replace(CHOOSING, sampled=False), False, Prompt.WELCOME),
-        (CHOOSING, True, Prompt.HOLD_MUSIC),  # on hold the notice can't be heard: it has failed
-    ],
-)
-def test_a_language_is_no_way_round_the_notice(offer: e.CallOffered, held: bool, played: Prompt) -> None:
-    hold = [e.LegHeld(CALLER, sends=False)] if held else []
-    flow, _, now = run(CHOOSES, [offer, *CHOICE[1:], *hold])
-    commands = flow.handle(e.DtmfPressed(CALLER, "2", "info"), now)
-    assert e.Play(CALLER, played) in commands
-    assert flow.consent.decision is Decision.NOT_ALLOWED
-
-
-def test_a_number_that_has_its_language_asks_for_none() -> None:
-    flow, *_ = run(CHOOSES, [OFFER, *CHOICE[1:]])
-    assert (flow.phase, flow.playing) == (Phase.NOTICE, Prompt.NOTICE)
-
-
-def test_outside_opening_hours_nobody_is_asked() -> None:
-    flow, *_ = run(CHOOSES, [replace(CHOOSING, open=False), *CHOICE[1:]])
-    assert (flow.phase, flow.playing) == (Phase.FAREWELL, Prompt.CLOSED)
-
-
-def test_a_key_before_the_window_closes_wins_over_the_clock() -> None:
-    flow, watch, _ = run(Policy(), WINDOW)
-    closes = flow.deadline
-    assert closes is not None
-    advance(flow, watch, e.DtmfPressed(CALLER, "9", "info"), closes - 0.05)
-    assert flow.consent.refused
-    assert (flow.consent.phase, flow.consent.method) == ("window", "info")
-
-
-@pytest.mark.parametrize("gap_s, presses", [(0.2, 1), (0.3, 2)])
-def test_one_press_heard_by_two_ways_is_one(gap_s: float, presses: int) -> None:
-    """A digit that comes by another way counts again only after 250 ms."""
-    flow, _, now = run(Policy(), BRIDGED)
-    flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
-    flow.handle(e.DtmfPressed(1, "*", "inband"), now + gap_s)
-    assert flow.typed.digits == "*" * presses
-
-
-def test_a_key_that_began_in_the_window_counts_though_an_operator_answered_at_once() -> None:
-    """In-band sound is heard a tenth of a second late: until then nobody stops listening, and it erases."""
-    flow, watch, _ = run(Policy(), WINDOW)
-    assert flow.deadline is not None
-    closed = flow.deadline
-    for fact in (e.TimePassed(), e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True)):
-        watch, _ = advance(flow, watch, fact, closed)
-    bridge = flow.handle(e.MediaArrived(1), closed + 0.01)
-    assert e.Bridge(1) in bridge
-    assert not any(isinstance(c, e.Listen) and c.leg == CALLER for c in bridge)
-    assert e.StopTap(keep=False) in flow.handle(e.DtmfPressed(CALLER, "9", "inband"), closed + 0.2)
-    assert e.Listen(CALLER, tones=False, voice=False) in flow.handle(e.TimePassed(), closed + LATE_S)
-
-
-def test_who_hangs_up_before_that_could_be_heard_is_not_recorded() -> None:
-    flow, watch, _ = run(Policy(), WINDOW)
-    assert flow.deadline is not None
-    at = flow.deadline
-    heard: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)]
-    for fact in (e.TimePassed(), *heard, e.LegGone(CALLER, 200), e.ListeningEnded()):
-        watch, _ = advance(flow, watch, fact, at)
-    assert (watch.tap, flow.consent.decision) == ("erased", Decision.NOT_ALLOWED)
-
-
-def test_an_utterance_begun_in_the_window_extends_it_to_its_verdict() -> None:
-    flow, watch, now = run(Policy(voice=True), [*WINDOW, e.HearingBegan("speech"), e.TimePassed()])
-    assert flow.phase is Phase.WINDOW
-    watch, now = advance(flow, watch, e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9), now + 1)
-    assert flow.consent.refused
-    assert flow.consent.keyword == "je refuse"
-
-
-ALOUD = Policy(voice=True, in_call_voice=True)
-
-
-def test_words_that_erase_are_listened_for_where_something_is_recorded() -> None:
-    flow, _, now = run(ALOUD, ANSWERED)
-    bridge = [*flow.handle(e.MediaArrived(1), now), *flow.handle(e.TimePassed(), now + LATE_S)]
-    assert e.Listen(CALLER, tones=False, voice=True, in_call=True) in bridge
-    refusal = e.KeywordHeard(e.Wish.REFUSE, "ne m'enregistrez pas", 0.99)
-    assert e.StopTap(keep=False) in flow.handle(refusal, now + 9)
-    assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "voice")
-    assert (flow.consent.phase, flow.consent.keyword) == ("call", "ne m'enregistrez pas")
-
-
-def test_listening_to_words_ends_with_the_first_refusal() -> None:
-    flow, _, now = run(ALOUD, BRIDGED)
-    flow.handle(e.TimePassed(), now + LATE_S)
-    commands = flow.handle(e.DtmfPressed(CALLER, "9", "rfc4733"), now + 9)
-    assert e.StopTap(keep=False) in commands
-    assert e.Listen(CALLER, tones=False, voice=False) in commands
-
-
-def test_unclear_words_during_the_call_change_nothing() -> None:
-    flow, watch, now = run(ALOUD, BRIDGED)
-    for meaning in (e.Wish.UNCLEAR, e.Wish.ACCEPT, e.Wish.OTHER):
-        watch, now = advance(flow, watch, e.KeywordHeard(meaning, "mot", 0.6), now)
-    assert (watch.tap, flow.consent.decision) == ("running", Decision.ALLOWED)
-
-
-def test_a_conversation_that_is_not_recorded_is_not_listened_to() -> None:
-    refusing: History = [*WINDOW[:-1], e.DtmfPressed(CALLER, "9", "rfc4733")]
-    flow, _, now = run(ALOUD, [*refusing, e.PromptEnded(Prompt.REFUSED, 3000, complete=True)])
-    commands: list[e.Command] = []
-    for fact in (e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)):
-        commands += flow.handle(fact, now)
-    commands += flow.handle(e.TimePassed(), now + 9)
-    assert e.Bridge(1) in commands
-    assert not any(isinstance(c, e.Listen) and c.voice for c in commands)
-
-
-def test_without_a_verdict_nothing_is_allowed() -> None:
-    flow, *_ = run(Policy(voice=True), [*WINDOW, e.HearingBegan("speech"), e.TimePassed(), e.TimePassed()])
-    assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "unclear")
-
-
-def test_opt_in_needs_the_key_and_counts_it_after_the_notice() -> None:
-    history: History = [OFFER, CONFIRMED, e.MediaArrived(), e.DtmfPressed(CALLER, "1", "rfc4733")]
-    flow, watch, now = run(Policy(opt_in=True), history)
-    assert flow.consent.decision is Decision.UNDECIDED
-    advance(flow, watch, HEARD, now + 1)
-    assert (flow.consent.decision, flow.consent.by) == (Decision.ALLOWED, "dtmf")
-
-
-def test_opt_in_silence_does_not_allow() -> None:
-    flow, *_ = run(Policy(opt_in=True), HUNT)
-    assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "silence")
-
-
-@pytest.mark.parametrize("station", ["notice", "window", "confirm", "hunt", "bridge", "paused", "ending"])
-def test_a_callers_device_may_refuse_at_any_time(station: str) -> None:
-    flow, watch, now = run(Policy(voice=True), STATIONS[station])
-    watch, _ = advance(flow, watch, e.RecordingDeclined(CALLER), now)
-    assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "sip")
-    assert watch.tap in ("none", "erased")
-    assert flow.story.happenings[-1 if watch.tap == "none" else -2].by == "caller"
-
-
-def test_an_operators_device_decides_nothing() -> None:
-    flow, _, now = run(Policy(), BRIDGED)
-    assert flow.handle(e.RecordingDeclined(1), now) == []
-    assert flow.consent.allowed
-
-
-def test_devices_are_told_of_each_change_once() -> None:
-    flow, _, now = run(Policy(), RINGING)
-    told: list[str] = []
-    history: History = [
-        e.OperatorAnswered(1, telephone_event=True),
-        e.LegHeld(1, sends=False),  # silent, but it goes on
-        e.LegResumed(1),
-        *(e.DtmfPressed(1, key, "info") for key in "*6"),
-        *(e.DtmfPressed(1, key, "info") for key in "*6"),
-        *(e.DtmfPressed(1, key, "info") for key in "*6*5"),
-        e.DtmfPressed(CALLER, "9", "info"),
-    ]
-    for fact in history:
-        now += 1
-        told += [one.recording for one in flow.handle(fact, now) if isinstance(one, e.Indicate)]
-    assert told == ["on", "paused", "on", "paused", "off"]
-
-
-def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
-    unclear = e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)
-    flow, watch, now = run(Policy(voice=True), [*WINDOW, unclear])
-    assert flow.playing is Prompt.CONFIRM
-    watch, now = advance(flow, watch, e.PromptEnded(Prompt.CONFIRM, 900, complete=True), now + 1)
-    advance(flow, watch, e.TimePassed(), now)
-    assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "unclear")
-
-
-UNCLEAR = e.KeywordHeard(e.Wish.UNCLEAR, "refuser", 0.5)
-YES = e.KeywordHeard(e.Wish.ACCEPT, "oui", 0.9)
-NO = e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9)
+@table(
+    case("the stranger", Policy(), [replace(OFFER, source_allowed=False)], only=[e.Drop()]),
+    *(
+        case(f"{status}", Policy(), [offer], does=[e.Reject(status, again), e.Finish()], outcome="rejected",
+             phase=Phase.ENDED)
+        for status, again, offer in (
+            (503, 10, replace(OFFER, room=False)), (503, 10, replace(OFFER, draining=True)),
+            (404, None, replace(OFFER, number_known=False)),
+        )
+    ),
+    # --- a language by key ---
+    case("a key, while it is asked", CHOOSES, [*CHOICE, TWO], phase=Phase.NOTICE, line="language: en",
+         only=[e.Speak("en"), e.Play(CALLER, Prompt.NOTICE)], decision=UNDECIDED, wakes_s=None),
+    case("a key, after that", CHOOSES, [*ASKED, TWO], does=[e.Speak("en")]),
+    case("a second key is too late", CHOOSES, [*CHOICE, TWO, key("3")], only=[]),
+    case("time for it", CHOOSES, ASKED, wakes_s=CHOICE_S, phase=Phase.CHOICE),
+    case("other keys are none, also the one that accepts", CHOOSES, [*ASKED, *typed("15*", CALLER)], only=[]),
+    case("without a key the default", CHOOSES, [*ASKED, key("1"), TIME], only=[e.Play(CALLER, Prompt.NOTICE)],
+         decision=UNDECIDED),
+    case("a tone that began in time", CHOOSES, [*ASKED, e.HearingBegan("tone"), TIME, key("2",
+         method="inband")],
+         does=[e.Speak("en")]),
+    case("a tone that came to nothing", CHOOSES, [*ASKED, e.HearingBegan("tone"), TIME,
+         e.HearingEnded("tone")],
+         phase=Phase.NOTICE),
+    case("a tone without end", CHOOSES, [*ASKED, e.HearingBegan("tone"), TIME, TIME], phase=Phase.NOTICE),
+    *(
+        case(f"who refuses needs no notice: {how}", CHOOSES, [*CHOICE, how], decision=REFUSED,
+             only=[e.Play(CALLER, Prompt.REFUSED), e.SeekOperator(())], within="choice")
+        for how in (NINE, NO)
+    ),
+    case("no way round the notice: not drawn", CHOOSES, [replace(CHOOSING, sampled=False), *CHOICE[1:], TWO],
+         does=[e.Play(CALLER, Prompt.WELCOME)], decision=NOT_ALLOWED),
+    case("no way round the notice: on hold", CHOOSES, [*CHOICE, ON_HOLD, TWO],
+         does=[e.Play(CALLER, Prompt.HOLD_MUSIC)], decision=NOT_ALLOWED),
+    case("a number that has its language", CHOOSES, BEFORE, phase=Phase.NOTICE, plays=Prompt.NOTICE),
+    case("on hold since the INVITE", Policy(), [OFFER, ON_HOLD, *CHOICE[1:]], decision=NOT_ALLOWED,
+         by="notice_failed", plays=Prompt.HOLD_MUSIC),
+    case("a device that asks for no recording in its INVITE", Policy(),
+         [OFFER, e.RecordingDeclined(CALLER), *CHOICE[1:]], plays=Prompt.REFUSED, decision=REFUSED),
+    case("outside the hours", CHOOSES, [replace(CHOOSING, open=False), *CHOICE[1:]], plays=Prompt.CLOSED),
+    # --- keys ---
+    case("a key before the window closes", Policy(), [*WINDOW, 4.95, NINE], decision=REFUSED,
+         within="window", method="rfc4733"),
+    case("a key of the window's, at the bridge", Policy(),
+         [*HUNT, *AT_ONCE], does=[e.Bridge(1)],
+         never=(), tap="running"),
+    case("that key, heard a moment later", Policy(),
+         [*HUNT, *AT_ONCE, 0.2, key("9", method="inband")],
+         does=[e.StopTap(keep=False)], tap="erased"),
+    case("who hangs up before it could be heard", Policy(),
+         [*HUNT, *AT_ONCE, 0.0, LEAVES, 0.0, HEARD_OUT],
+         tap="erased", decision=NOT_ALLOWED),
+    case("so, also on the way to another", MINE,
+         [*HUNT, *AT_ONCE, 0.0, ASKS, 0.0,
+          gone(1, 200), 0.0, gone(2, 486), 0.0, gone(3, 486), 0.0, LEAVES, 0.0, HEARD_OUT],
+         tap="erased", decision=NOT_ALLOWED),
+    case("opt-in: a key counts after the notice", OPT_IN, [*NOTICE, ONE], decision=UNDECIDED),
+    case("opt-in: and then allows", OPT_IN, [*NOTICE, ONE, HEARD], decision=ALLOWED, by="dtmf"),
+    case("opt-in: silence does not", OPT_IN, HUNT, decision=NOT_ALLOWED, by="silence"),
+    # --- words ---
+    case("speech extends the window", VOICE, [*WINDOW, SPEAKS, TIME], phase=Phase.WINDOW),
+    case("to its verdict", VOICE, [*WINDOW, SPEAKS, TIME, NO], decision=REFUSED, words="je refuse"),
+    case("without one nothing is allowed", VOICE, [*WINDOW, SPEAKS, TIME, TIME], decision=NOT_ALLOWED,
+         by="unclear"),
+    case("unclear is asked about once, and silence then refuses", VOICE,
+         [*WINDOW, UNCLEAR, ended(Prompt.CONFIRM), TIME], decision=REFUSED, by="unclear"),
+    *(
+        case(f"unclear in the notice: {name}", OPT_IN, [*NOTICE, *said, HEARD],
+             plays=Prompt.CONFIRM if asked else Prompt.HOLD_MUSIC)
+        for name, said, asked in (
+            ("asked after it", [UNCLEAR], True), ("a yes before it counts no longer", [ONE, UNCLEAR], True),
+            ("a key after it does", [UNCLEAR, ONE], False), ("a word does not", [UNCLEAR, YES], True),
+        )
+    ),
+    case("unclear before the notice", CHOOSES, [*CHOICE, UNCLEAR, TWO, HEARD], plays=Prompt.CONFIRM),
+    case("a yes that no notice promises", OPT_IN, [*WINDOW, YES], phase=Phase.WINDOW,
+         decision=UNDECIDED),
+    case("one that it does", replace(OPT_IN, promised=ASKS_FOR_YES), [*NOTICE, YES, HEARD], by="voice",
+         decision=ALLOWED, words="oui"),
+    # --- a refusal that is not sure, and that no notice promises ---
+    case("it waits to become sure", VOICE, [*WINDOW, UNSURE], phase=Phase.WINDOW, plays=None, wakes_s=SURE_S),
+    case("asked, silence", VOICE, [*WINDOW, UNSURE, TIME, ended(Prompt.CONFIRM), TIME], by="unclear",
+         decision=REFUSED),
+    case("asked, a key", VOICE, [*WINDOW, UNSURE, TIME, ended(Prompt.CONFIRM), ONE], by="dtmf",
+         decision=ALLOWED),
+    case("a key before the question", VOICE, [*WINDOW, UNSURE, 0.1, ONE, TIME, ended(Prompt.CONFIRM), TIME],
+         decision=REFUSED, by="unclear"),
+    case("it has become sure", VOICE, [*WINDOW, UNSURE, 0.1, NO], decision=REFUSED, by="voice"),
+    case("asked at once by the next word", VOICE, [*WINDOW, UNSURE, 0.1, UNCLEAR, 0.1, ONE], by="dtmf",
+         decision=ALLOWED),
+    case("the end of the same sentence", VOICE, [*WINDOW, UNSURE, TIME, 0.1, UNSURE], by=None,
+         decision=UNDECIDED),
+    case("said again", VOICE, [*WINDOW, UNSURE, TIME, 0.1, SPEAKS, 0.1, UNSURE], decision=REFUSED,
+         by="voice"),
+    case("while operators are rung nobody is asked", VOICE, [*HUNT, 0.1, UNSURE], decision=REFUSED,
+         by="voice"),
+    # --- words that began before the bridge ---
+    case("begun in the window, unclear after it", VOICE, [*LATE, 0.4, UNCLEAR], decision=NOT_ALLOWED,
+         by="unclear", tap="none"),
+    case("and after the bridge", VOICE,
+         [*LATE, *AT_ONCE, 0.4, UNCLEAR], tap="erased",
+         decision=NOT_ALLOWED, by="unclear"),
+    case("while operators ring", VOICE, [*HUNT, 8.0, SPEAKS, 0.4, UNCLEAR], decision=NOT_ALLOWED,
+         by="unclear", words="refuser"),
+    case("undoes no key", VOICE, [*WINDOW, ONE, 9.0, UNCLEAR], decision=ALLOWED, by="dtmf"),
+    case("heard to its end at the bridge", VOICE,
+         [*HUNT, 8.0, SPEAKS, OFFERED_A, picks_up(1)[0], 0.0, picks_up(1)[1]], tap="running",
+         only=[e.StopPlaying(CALLER), e.Bridge(1), e.Listen(1, tones=False, voice=False), e.StartTap(A),
+               e.PlayTone(Tone.RECORDING_ON), e.Indicate("on")]),
+    case("and counts", VOICE, [*HUNT, 8.0, SPEAKS, OFFERED_A, *picks_up(1), 0.9, UNCLEAR],
+         tap="erased", decision=NOT_ALLOWED),
+    case("not what began after it", VOICE, [*HUNT, SPEAKS, SILENT, OFFERED_A, *picks_up(1), UNCLEAR],
+         tap="running", decision=ALLOWED),
+)  # fmt: skip
+def test_up_to_the_decision(policy: Policy, history: Played, expected: dict[str, Any]) -> None:
+    check(policy, history, expected)
 
 
 @pytest.mark.parametrize("opt_in", [False, True])
 @pytest.mark.parametrize("heard", [True, False])
 @pytest.mark.parametrize(
-    ("said", "decision", "by", "keyword"),
+    ("said", "decision", "by", "words"),
     [
-        (ONE, Decision.ALLOWED, "dtmf", None),
-        (YES, Decision.REFUSED, "unclear", "refuser"),  # asked for a key: no word is one
-        (UNCLEAR, Decision.REFUSED, "unclear", "refuser"),
-        (NO, Decision.REFUSED, "voice", "je refuse"),
-        (e.DtmfPressed(CALLER, "9", "info"), Decision.REFUSED, "dtmf", None),
-        (e.LegHeld(CALLER, sends=False), Decision.REFUSED, "unclear", "refuser"),
+        (ONE, ALLOWED, "dtmf", None),
+        (YES, REFUSED, "unclear", "refuser"),  # asked for a key: no word is one
+        (UNCLEAR, REFUSED, "unclear", "refuser"),
+        (NO, REFUSED, "voice", "je refuse"),
+        (NINE, REFUSED, "dtmf", None),
+        (ON_HOLD, REFUSED, "unclear", "refuser"),
     ],
 )
 def test_who_is_asked_once_more_answers_by_a_key_or_is_not_recorded(  # noqa: PLR0917
-    opt_in: bool, heard: bool, said: e.Fact, decision: Decision, by: str, keyword: str | None
+    opt_in: bool, heard: bool, said: e.Fact, decision: Decision, by: str, words: str | None
 ) -> None:
-    flow, watch, now = run(Policy(voice=True, opt_in=opt_in), [*WINDOW, UNCLEAR])
-    ended = e.PromptEnded(Prompt.CONFIRM, 900, complete=True)
-    for fact in [ended, said] if heard else [said, ended]:
-        watch, now = advance(flow, watch, fact, now + 0.5)
-    if flow.phase is Phase.CONFIRM:
-        advance(flow, watch, e.TimePassed(), now + 60)
-    consent = flow.consent
-    assert (consent.decision, consent.by, consent.keyword) == (decision, by, keyword)
-    assert consent.phase == "window"
+    both = [ended(Prompt.CONFIRM), said] if heard else [said, ended(Prompt.CONFIRM)]
+    policy = replace(VOICE, opt_in=opt_in)
+    history = [*WINDOW, UNCLEAR, both[0], 0.5, both[1]]
+    if run(policy, history)[0].phase is Phase.CONFIRM:
+        history = [*history, 60.0, TIME]
+    check(policy, history, {"decision": decision, "by": by, "words": words, "within": "window"})
 
 
-@pytest.mark.parametrize(
-    ("facts", "asked"),
-    [
-        ([UNCLEAR], True),
-        ([ONE, UNCLEAR], True),  # a yes before it no longer counts
-        ([UNCLEAR, ONE], False),  # a key after it does
-        ([UNCLEAR, YES], True),  # a word does not
-    ],
-)
-def test_what_is_unclear_during_the_notice_is_asked_about_after_it(facts: History, asked: bool) -> None:
-    flow, watch, now = run(Policy(voice=True, opt_in=True), [*WINDOW[:-1], *facts])
-    advance(flow, watch, HEARD, now + 1)
-    assert (flow.playing is Prompt.CONFIRM) is asked
-    assert flow.consent.allowed is not asked
-
-
-def test_what_is_unclear_before_the_notice_is_asked_about_after_it() -> None:
-    flow, watch, now = run(CHOOSES, [*CHOICE, UNCLEAR, e.DtmfPressed(CALLER, "2", "rfc4733")])
-    advance(flow, watch, HEARD, now + 1)
-    assert flow.playing is Prompt.CONFIRM
-
-
-PROMISED = frozenset({("fr", e.Wish.REFUSE)})
-SPEAKS = e.HearingBegan("speech")
-ASKED = e.PromptEnded(Prompt.CONFIRM, 900, complete=True)
-
-
-@pytest.mark.parametrize(
-    ("history", "decision", "by"),
-    [
-        ([UNSURE, e.TimePassed(), ASKED, e.TimePassed()], Decision.REFUSED, "unclear"),
-        ([UNSURE, e.TimePassed(), ASKED, ONE], Decision.ALLOWED, "dtmf"),
-        ([UNSURE, ONE, e.TimePassed(), ASKED, e.TimePassed()], Decision.REFUSED, "unclear"),  # too early
-        ([UNSURE, NO], Decision.REFUSED, "voice"),  # it has become sure
-        ([UNSURE, UNCLEAR, ONE], Decision.ALLOWED, "dtmf"),  # asked at once by the second
-        ([UNSURE, e.TimePassed(), UNSURE], Decision.UNDECIDED, None),  # the end of the same sentence
-        ([UNSURE, e.TimePassed(), SPEAKS, UNSURE], Decision.REFUSED, "voice"),  # said again
-        ([e.TimePassed(), UNSURE], Decision.REFUSED, "voice"),  # while operators are rung nobody is asked
-    ],
-)
-def test_a_refusal_that_no_notice_promises_and_that_is_not_sure_is_asked_about(
-    history: History, decision: Decision, by: str | None
-) -> None:
-    flow, watch, now = run(Policy(voice=True), WINDOW)
-    for fact in history:
-        watch, now = advance(flow, watch, fact, now + 0.1)
-    assert (flow.consent.decision, flow.consent.by) == (decision, by)
-
-
-def test_the_question_waits_for_the_refusal_to_become_sure() -> None:
-    flow, watch, now = run(Policy(voice=True), WINDOW)
-    advance(flow, watch, UNSURE, now)
-    assert (flow.phase, flow.playing, flow.deadline) == (Phase.WINDOW, None, now + SURE_S)
-
-
-@pytest.mark.parametrize("station", ["notice", "window", "choice"])
 @pytest.mark.parametrize("promised", [False, True])
-def test_what_the_notice_promises_refuses_at_once(station: str, promised: bool) -> None:
-    """In its language, which a key may have chosen."""
-    policy = Policy(voice=True, promised=PROMISED if promised else frozenset(), choices=CHOICES)
-    history = [
-        replace(fact, language="fr") if isinstance(fact, e.CallOffered) else fact
-        for fact in STATIONS[station]
-    ]
-    if station == "choice":
-        history = [CHOOSING, *CHOICE[1:], e.DtmfPressed(CALLER, "3", "info")]
-    flow, watch, now = run(policy, history)
-    advance(flow, watch, UNSURE, now)
-    assert flow.consent.refused is promised
+@pytest.mark.parametrize(
+    "history",
+    [
+        *([replace(OFFER, language="fr"), *WINDOW[1:upto]] for upto in (3, 4)),
+        [*CHOICE, key("3")],  # which chooses that language
+    ],
+)
+def test_what_the_notice_promises_in_its_language_refuses_at_once(history: History, promised: bool) -> None:
+    policy = replace(VOICE, promised=frozenset({("fr", e.Wish.REFUSE)} if promised else ()), choices=CHOICES)
+    assert run(policy, [*history, UNSURE])[0].consent.refused is promised
 
 
-def test_a_yes_that_no_notice_promises_is_none() -> None:
-    flow, *_ = run(Policy(voice=True, opt_in=True), [*WINDOW, YES])
-    assert flow.phase is Phase.WINDOW and not flow.consent.allowed
+@pytest.mark.parametrize("station", ["notice", "window", "confirm", "hunt", "bridge", "paused", "ending"])
+def test_a_callers_device_may_refuse_at_any_time(station: str) -> None:
+    flow, watch, _ = run(VOICE, [*STATIONS[station], e.RecordingDeclined(CALLER)])
+    assert (flow.consent.decision, flow.consent.by) == (REFUSED, "sip")
+    assert watch.tap in ("none", "erased")
+    assert flow.story.happenings[-1 if watch.tap == "none" else -2].by == "caller"
 
 
-def test_a_spoken_yes_is_remembered_with_its_words() -> None:
-    flow, watch, now = run(Policy(voice=True, opt_in=True, promised=ASKS_FOR_YES), [*WINDOW[:-1], YES])
-    advance(flow, watch, HEARD, now + 1)
-    consent = flow.consent
-    assert (consent.by, consent.keyword, consent.confidence) == ("voice", "oui", 0.9) and consent.allowed
+# --- the hunt ---
+
+TOGETHER = Policy(simultaneous=True)
+BOTH: History = [*RINGING, OFFERED_B]
+FARE: History = [OFFERED_A, *picks_up(1)]
 
 
-def closed_while_speaking(after_s: float) -> tuple[CallFlow, Any, float]:
-    """The window has closed, and so long after it speech is found to have begun."""
-    flow, watch, now = run(Policy(voice=True), [*WINDOW, e.TimePassed()])
-    assert flow.phase is Phase.HUNT and flow.consent.by == "silence"
-    watch, now = advance(flow, watch, e.HearingBegan("speech"), now + after_s)
-    return flow, watch, now
+SAYS_NO: tuple[tuple[int, e.DialProblem], ...] = (
+    (486, "busy"), (403, "refused"), (480, "unreachable"), (603, "declined"), (503, "unreachable"),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("bridged", [False, True])
-def test_what_began_in_the_window_and_is_unclear_after_it_records_nothing(bridged: bool) -> None:
-    flow, watch, now = closed_while_speaking(0.2)
-    answer: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)]
-    for fact in answer if bridged else []:
-        watch, now = advance(flow, watch, fact, now)
-    assert watch.bridged is bridged
-    watch, now = advance(flow, watch, UNCLEAR, now + 0.4)
-    assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "unclear")
-    assert watch.tap == ("erased" if bridged else "none")
+def listens(leg: int, tones: bool) -> e.Listen:
+    return e.Listen(leg, tones=tones, voice=False)
 
 
-def test_what_is_unclear_while_operators_ring_records_nothing() -> None:
-    flow, watch, now = closed_while_speaking(8.0)
-    advance(flow, watch, UNCLEAR, now + 0.4)
-    consent = flow.consent
-    assert (consent.decision, consent.by, consent.keyword) == (Decision.NOT_ALLOWED, "unclear", "refuser")
+@table(
+    case("the first answer wins", TOGETHER, [*BOTH, picks_up(2)[0]], only=[e.HangUp(1, elsewhere=True)]),
+    case("and is bridged", TOGETHER, [*BOTH, *picks_up(2)], does=[e.Bridge(2)], operator=B),
+    case("the other's end is no news", TOGETHER, [*BOTH, *picks_up(2), gone(1, 487)], only=[]),
+    case("of two at once one is kept", TOGETHER, [*BOTH, picks_up(1)[0], picks_up(2)[0]], only=[e.HangUp(2)]),
+    case("and the other not heard", TOGETHER, [*BOTH, picks_up(1)[0], *picks_up(2)], only=[]),
+    case("nor is it taken later", TOGETHER, [*BOTH, picks_up(1)[0], *picks_up(2), e.MediaArrived(1)],
+         does=[e.Bridge(1)]),
+    case("an answer told twice", Policy(), [*ANSWERED, picks_up(1)[0]], only=[]),
+    case("time for sound", Policy(), ANSWERED, wakes_s=SOUND_S),
+    case("one that answers and vanishes", Policy(), [*ANSWERED, TIME], plays=Prompt.HOLD_MUSIC, operator=None,
+         only=[e.HangUp(1), e.ReportOperator(A, "silent"), e.SeekOperator((A,))], tap="none"),
+    case("is left for the next", Policy(), [*ANSWERED, TIME, OFFERED_B, *picks_up(2)], operator=B,
+         phase=Phase.BRIDGED),
+    case("one on hold is silent by choice", Policy(), [*RINGING, e.LegHeld(1, sends=False), picks_up(1)[0]],
+         bridged=True),
+    case("also once it has answered", Policy(), [*ANSWERED, e.LegHeld(1, sends=False)], does=[e.Bridge(1)]),
+    case("nothing answers for it", Policy(ring_s=15), [*RINGING, TIME], line=f"{A}: unreachable",
+         only=[e.HangUp(1), e.ReportOperator(A, "unreachable"), e.SeekOperator((A,))]),
+    case("it rings to its end", Policy(ring_s=15), [*RINGING, e.OperatorReached(1), TIME],
+         line=f"{A}: no answer",
+         only=[e.HangUp(1), e.ReportOperator(A, "no_answer"), e.SeekOperator((A,))]),
+    case("and that is ring_s", Policy(ring_s=15), [*RINGING, e.OperatorReached(1)], wakes_s=14.0),
+    *(
+        case(f"it refuses: {status}", Policy(), [*RINGING, gone(1, status)],
+             only=[e.ReportOperator(A, why, status), e.SeekOperator((A,))])
+        for status, why in SAYS_NO[:3]
+    ),
+    case("hung up before being heard", Policy(), [*ANSWERED, gone(1, 200)], only=[e.SeekOperator((A,))]),
+    case("who becomes free while others ring", TOGETHER, [*RINGING, e.OperatorReached(1), TIME],
+         only=[e.SeekOperator(())]),
+    case("is rung too", TOGETHER, [*RINGING, e.OperatorReached(1), TIME, e.OperatorFree()],
+         only=[e.SeekOperator(())]),
+    case("beside them", TOGETHER, [*RINGING, e.OperatorReached(1), TIME, OFFERED_B],
+         only=[e.DialOperator(2, B, True)]),
+    case("nobody is free: asked again", Policy(), [*HUNT, e.NoOperatorFree()], wakes_s=RETRY_S),
+    case("or as soon as somebody is", Policy(), [*HUNT, e.NoOperatorFree(), e.OperatorFree()],
+         only=[e.SeekOperator(())]),
+    case("not once a phone rings", Policy(), [*HUNT, e.NoOperatorFree(), OFFERED_A, e.OperatorFree()],
+         only=[]),
+    *(
+        case(f"offered too late: {station}", Policy(), [*STATIONS[station], OFFERED_B],
+             only=[e.DeclineOperator(B)])
+        for station in ("answered", "bridge", "ending")
+    ),
+    case("an answer that crosses the end", TOGETHER, [*BOTH, *picks_up(2), LEAVES, picks_up(1)[0]],
+         only=[e.HangUp(1)], phase=Phase.ENDING),
+    case("an answer that crosses the farewell", Policy(max_wait_s=3.0), [*RINGING, TIME, picks_up(1)[0]],
+         only=[e.HangUp(1)], phase=Phase.FAREWELL),
+    case("a leg for another caller", TOGETHER, [*BOTH, e.LegWanted()], only=[e.HangUp(2)]),
+    case("but never the only one", TOGETHER, [*BOTH, e.LegWanted(), e.LegWanted()], only=[]),
+    case("showed REC", Policy(), [*ANSWERED, NINE, e.MediaArrived(1), ended(Prompt.REFUSED)], bridged=True,
+         does=[e.Bridge(1), e.PlayTone(Tone.RECORDING_OFF)]),
+    case("a refusing caller hears the prompt first", Policy(), [*RINGING, NINE, *picks_up(1)], bridged=False),
+    case("showed NO REC", OPT_IN, [*HUNT, *FARE], does=[e.Bridge(1)], never=e.PlayTone),
+)  # fmt: skip
+def test_the_hunt(policy: Policy, history: Played, expected: dict[str, Any]) -> None:
+    check(policy, history, expected)
 
 
-def test_what_is_unclear_while_operators_ring_undoes_no_key() -> None:
-    flow, watch, now = run(Policy(voice=True), [*WINDOW, ONE])
-    advance(flow, watch, UNCLEAR, now + 9)
-    assert flow.consent.allowed and flow.consent.by == "dtmf"
+def wakes(flow: CallFlow, now: float) -> tuple[list[e.Command], float]:
+    """What the flow does when it is woken next, and when that is."""
+    assert flow.deadline is not None
+    now = max(now, flow.deadline)
+    return flow.handle(TIME, now), now
 
 
-@pytest.mark.parametrize("said", ["before the bridge", "after it"])
-def test_speech_that_began_before_the_bridge_is_heard_to_its_end(said: str) -> None:
-    flow, watch, now = closed_while_speaking(8.0)
-    answer: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True)]
-    for fact in answer:
-        watch, now = advance(flow, watch, fact, now)
-    if said == "after it":
-        watch, now = advance(flow, watch, e.HearingEnded("speech"), now)
-    bridge = flow.handle(e.MediaArrived(1), now)
-    still = not any(isinstance(one, e.Listen) and one.leg == CALLER for one in bridge)
-    assert still is (said == "before the bridge")
-    flow.handle(UNCLEAR, now + 0.9)
-    assert flow.consent.allowed is (said == "after it") and flow.captured is flow.consent.allowed
+def test_the_wait_goes_on_where_it_was_when_a_phone_vanishes() -> None:
+    flow, _, now = run(Policy(max_wait_s=60), HUNT)
+    ends = flow.timers["max_wait"]
+    for fact, after_s in ((OFFERED_A, 0), (picks_up(1)[0], 2), (gone(1, 200), 3)):
+        flow.handle(fact, now + after_s)
+    assert (flow.timers["max_wait"], flow.timers["please_hold"]) == (ends, now + 3 + PLEASE_HOLD_S)
 
 
-@pytest.mark.parametrize("erases, decision", [(True, Decision.NOT_ALLOWED), (False, Decision.ALLOWED)])
-def test_the_operators_stop_code(erases: bool, decision: Decision) -> None:
-    keys: History = [e.DtmfPressed(1, "*", "rfc4733"), e.DtmfPressed(1, "5", "rfc4733")]
-    flow, watch, _ = run(Policy(stop_erases=erases), [*BRIDGED, *keys])
-    assert watch.tap == ("erased" if erases else "kept")
-    assert flow.consent.decision is decision
+def test_phones_that_ring_together_are_given_up_each_in_its_time() -> None:
+    flow, _, now = run(TOGETHER, RINGING)
+    flow.handle(OFFERED_B, now + 1)
+    flow.handle(e.OperatorReached(2), now + 1)
+    given_up: list[tuple[float, int]] = []
+    then = now
+    while len(given_up) < 2:
+        commands, then = wakes(flow, then)
+        given_up += [(then - now, c.leg) for c in commands if isinstance(c, e.HangUp)]
+    assert given_up == [(REACH_S, 1), (1 + TOGETHER.ring_s, 2)]
 
 
-def test_a_refusal_erases_also_what_had_been_kept() -> None:
-    keys: History = [e.DtmfPressed(1, "*", "rfc4733"), e.DtmfPressed(1, "5", "rfc4733")]
-    flow, watch, now = run(Policy(stop_erases=False), [*BRIDGED, *keys])
-    watch, now = advance(flow, watch, e.DtmfPressed(CALLER, "9", "rfc4733"), now)
-    assert (watch.tap, flow.consent.decision) == ("erased", Decision.REFUSED)
-
-
-def test_a_code_typed_too_slowly_is_none() -> None:
-    flow, _, now = run(Policy(), BRIDGED)
-    flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
-    assert flow.handle(e.DtmfPressed(1, "5", "rfc4733"), now + 3.5) == []
-
-
-def test_the_caller_can_type_no_code() -> None:
-    flow, _, now = run(Policy(), BRIDGED)
-    flow.handle(e.DtmfPressed(CALLER, "*", "rfc4733"), now)
-    assert flow.handle(e.DtmfPressed(CALLER, "6", "rfc4733"), now + 0.5) == []
-
-
-def test_holds_and_pause_together_silence_until_the_last_one_ends() -> None:
-    flow, _, now = run(Policy(), STATIONS["paused"])
-    assert e.SilenceTap(True) not in flow.handle(e.LegHeld(CALLER, sends=False), now)
-    assert e.SilenceTap(False) not in flow.handle(e.LegResumed(CALLER), now)
-    flow.handle(e.DtmfPressed(1, "*", "info"), now)
-    assert e.SilenceTap(False) in flow.handle(e.DtmfPressed(1, "6", "info"), now)
-
-
-def test_the_other_side_hears_music_while_one_holds() -> None:
-    flow, _, now = run(Policy(), BRIDGED)
-    assert e.Play(1, Prompt.HOLD_MUSIC) in flow.handle(e.LegHeld(CALLER, sends=False), now)
-    assert e.StopPlaying(1) in flow.handle(e.LegResumed(CALLER), now)
-    assert not any(isinstance(c, e.Play) for c in flow.handle(e.LegHeld(1, sends=True), now))
-
-
-def test_an_operator_who_answers_a_refusing_caller_waits_for_the_prompt() -> None:
-    answer: History = [e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)]
-    flow, watch, now = run(Policy(), [*STATIONS["refused"], *answer])
-    assert not watch.bridged
-    watch, _ = advance(flow, watch, e.PromptEnded(Prompt.REFUSED, 900, complete=True), now)
-    assert watch.bridged
-
-
-def test_operators_are_tried_until_the_wait_is_over() -> None:
-    flow, _, now = run(Policy(ring_s=20, max_wait_s=50), [*RINGING, e.OperatorReached(1)])
-    asked: list[tuple[str, ...]] = []
+def test_nobody_who_waits_is_left_without_a_word_for_long() -> None:
+    """Music, and "please hold" every 20 s, until the wait is over; operators are asked for in rounds."""
+    flow, _, now = run(Policy(max_wait_s=65), HUNT)
+    began, said, asked = now, [], []
+    flow.handle(OFFERED_A, now)
     while flow.phase is Phase.HUNT:
-        assert flow.deadline
-        now = flow.deadline
-        for command in flow.handle(e.TimePassed(), now):
-            if isinstance(command, e.SeekOperator):
-                asked.append(command.tried)
-                flow.handle(e.OperatorOffered(B) if len(command.tried) == 1 else e.NoOperatorFree(), now)
-    assert asked[:3] == [(A,), (A, B), ()]
-    assert flow.playing is Prompt.UNAVAILABLE
-    assert flow.story.outcome == "unavailable"
+        commands, now = wakes(flow, now)
+        for command in commands:
+            match command:
+                case e.SeekOperator(tried):
+                    asked.append(tried)
+                    flow.handle(OFFERED_B if len(tried) == 1 else e.NoOperatorFree(), now)
+                case e.Play(_, Prompt.PLEASE_HOLD):
+                    said.append(now - began)
+                    flow.handle(ended(Prompt.PLEASE_HOLD), now + 2)
+                    assert flow.playing is Prompt.HOLD_MUSIC
+    assert (said, asked[:3]) == ([20, 40, 60], [(A,), (A, B), ()])
+    assert (now - began, flow.playing, flow.story.outcome) == (65, Prompt.UNAVAILABLE, "unavailable")
+
+
+# --- the conversation ---
+
+KEEPS = Policy(stop_erases=False)
+ALOUD = Policy(voice=True, in_call_voice=True)
+FLICKER: History = [ON_HOLD, e.LegResumed(CALLER)]
+FLICKER *= MOST_SILENCES
+HEARD_LATE: Played = [*BRIDGED, LATE_S, TIME]
+NO_NOTICE: History = [*LEAVING, *FARE]
+
+
+@table(
+    *(
+        case(f"a refusal erases whatever was typed: {keys}, {how}", VOICE, [*BRIDGED, *typed(keys), how],
+             decision=REFUSED, tap="erased", line=ERASED)
+        for keys in ("*6", "*7*6", "")
+        for how in (NINE, e.RecordingDeclined(CALLER), NO)
+    ),
+    case("a stop erases what a fault had left", Policy(), [*BRIDGED, e.TapFailed("disk full"), *typed("*5")],
+         tap="erased", line=ERASED, decision=NOT_ALLOWED),  # the line is what a recovery goes by
+    case("what was kept goes where a refusal could be missed", KEEPS,
+         [*BRIDGED, *typed("*5"), e.HearingFailed("fell behind")], tap="erased", decision=NOT_ALLOWED),
+    case("an operator's device decides nothing", Policy(), [*BRIDGED, e.RecordingDeclined(1)], only=[],
+         decision=ALLOWED),
+    case("nor does a key of his", OPT_IN, [*HUNT, *FARE, *typed("19")], decision=NOT_ALLOWED),
+    *(
+        case(f"refused where nothing is recorded: {method}", Policy(), [*NO_NOTICE, key("9", method=method)],
+             only=[e.PlayTone(Tone.RECORDING_OFF)], decision=REFUSED, tap="none")
+        for method in ("rfc4733", "info", "inband")
+    ),
+    case("which is told once", Policy(), [*NO_NOTICE, NINE, NINE], only=[]),
+    *(
+        case(f"the caller types no code: {keys}", Policy(), [*BRIDGED, *typed(keys, CALLER)], only=[],
+             tap="running", line="recording started")
+        for keys in ("*5", "*6", "*7")
+    ),
+    *(
+        case(f"a code that began before the bridge, {gap_s} s", Policy(),
+             [*ANSWERED, *typed("*"), 0.01, e.MediaArrived(1), gap_s - 0.01, *typed("6")], silent=paused)
+        for gap_s, paused in ((CODE_GAP_S, True), (CODE_GAP_S + 0.1, False))
+    ),
+    case("one that ended before it", Policy(), [*ANSWERED, *typed("*5*7"), e.MediaArrived(1)], tap="running",
+         flagged=False),
+    *(
+        case(f"a code heard in two ways is one, {gap_s} s", Policy(),
+             [*BRIDGED, *typed("*"), 0.04, *typed("6"), gap_s, *typed("*", method="info"), 0.04,
+              *typed("6", method="info")], silent=True)
+        for gap_s in (0.0, 0.16)
+    ),
+    # --- how it is listened ---
+    case("the last sounds were heard out", Policy(), HEARD_LATE, never=e.Listen),
+    case("a caller whose new device sends no events", Policy(), [*HEARD_LATE, e.KeysNegotiated(CALLER,
+         False)],
+         only=[listens(CALLER, True)]),
+    case("and one that does", Policy(), [*HEARD_LATE, e.KeysNegotiated(CALLER, True)],
+         only=[listens(CALLER, False)]),
+    case("what is not over goes on", Policy(),
+         [*HUNT, *AT_ONCE, 0.1,
+          e.KeysNegotiated(CALLER, False)], only=[]),
+    case("and ends with its own time", Policy(),
+         [*HUNT, *AT_ONCE, 0.1,
+          e.KeysNegotiated(CALLER, False), TIME], only=[listens(CALLER, True)]),
+    case("an operator's phone without events", Policy(), [*BRIDGED, e.KeysNegotiated(1, False)],
+         only=[listens(1, True)]),
+    case("no operator's", Policy(), [*BRIDGED, e.KeysNegotiated(7, False)], only=[]),
+    case("a phone that changes while it transfers", MINE,
+         [*TRANSFER, e.KeysNegotiated(1, False), gone(2, 486)], does=[e.Bridge(1), listens(1, True)]),
+    # --- words that erase ---
+    case("listened for where something is recorded", ALOUD, BRIDGED,
+         does=[e.Listen(CALLER, tones=False, voice=True, in_call=True)]),
+    case("they do", ALOUD, [*BRIDGED, NO], does=[e.StopTap(keep=False)], within="call", words="je refuse"),
+    case("the first refusal ends it", ALOUD, [*BRIDGED, NINE],
+         does=[e.StopTap(keep=False), listens(CALLER, False)]),
+    case("unclear words change nothing", ALOUD, [*BRIDGED, UNCLEAR, YES], tap="running",
+         decision=ALLOWED),
+    case("not where nothing is", ALOUD, [*NOTICE, NINE, ended(Prompt.REFUSED), *FARE], bridged=True,
+         does=[listens(CALLER, False)]),
+    # --- holds ---
+    case("a hold within a pause", Policy(), [*STATIONS["paused"], ON_HOLD], never=e.SilenceTap),
+    case("and its end", Policy(), [*STATIONS["paused"], ON_HOLD, e.LegResumed(CALLER)], silent=True),
+    case("music for the other side", Policy(), [*BRIDGED, ON_HOLD], does=[e.Play(1, Prompt.HOLD_MUSIC)]),
+    case("not where the holder sends some", Policy(), [*BRIDGED, e.LegHeld(1, sends=True)], never=e.Play),
+    case("silenced without end", Policy(), [*BRIDGED, *FLICKER],
+         tap="kept", decision=ALLOWED),
+    case("a refusal still erases it", Policy(),
+         [*BRIDGED, *FLICKER, NINE], tap="erased"),
+)  # fmt: skip
+def test_the_conversation(policy: Policy, history: Played, expected: dict[str, Any]) -> None:
+    check(policy, history, expected)
+
+
+def test_devices_are_told_of_each_change_once() -> None:
+    flow, watch, now = run(Policy(), RINGING)
+    told: list[str] = []
+    history: History = [
+        *picks_up(1),
+        e.LegHeld(1, sends=False),
+        e.LegResumed(1),
+        *typed("*6*6*6*5"),
+        NINE,
+    ]  # fmt: skip - a hold is silent, but it goes on
+    for fact in history:
+        watch, now = advance(flow, watch, fact, now + 1)
+        told += [one.recording for one in flow.commands if isinstance(one, e.Indicate)]
+    assert told == ["on", "paused", "on", "paused", "off"]
 
 
 @pytest.mark.parametrize(
-    "change, status",
-    [({"room": False}, 503), ({"draining": True}, 503), ({"number_known": False}, 404)],
+    "again", [[e.TransferDenied(1)], [e.TransferDenied(CALLER)], [e.LegHeld(1, sends=True), e.LegResumed(1)]]
 )
-def test_rejections(change: dict[str, Any], status: int) -> None:
-    flow = CallFlow(Policy())
-    (reject, finish) = flow.handle(replace(OFFER, **change), 1.0)
-    assert isinstance(reject, e.Reject) and reject.status == status
-    assert finish == e.Finish()
-    assert (flow.story.outcome, flow.phase) == ("rejected", Phase.ENDED)
+def test_a_phone_that_repeats_itself_does_not_fill_the_receipt(again: History) -> None:
+    flow, _, now = run(MINE, BRIDGED)
+    before = len(flow.story.happenings)
+    for fact in again * 500:
+        flow.handle(fact, now)
+    assert len(flow.story.happenings) - before <= len(again) * MOST_TIMES + 1
+    for fact in (LEAVES, HEARD_OUT):
+        flow.handle(fact, now)
+    lines = [line.what for line in flow.story.happenings]
+    assert sum(line.endswith(f": {500 - MOST_TIMES} times more") for line in lines) == len(again)
 
 
-def test_a_stranger_leaves_nothing() -> None:
-    flow = CallFlow(Policy())
-    assert flow.handle(replace(OFFER, source_allowed=False), 1.0) == [e.Drop()]
+# --- from operator to operator, and away ---
+
+REPLACES = "90a@pbx;to-tag=7;from-tag=8"
+RINGS_AGAIN = e.DialOperator(3, A, recorded=True)
+NO_LONGER: History = [*BRIDGED, e.TransferAsked(1, B, free=False)]
+BACK: History = [*TRANSFER, gone(2, 486)]
+
+
+def lasts(*history: e.Fact) -> Played:
+    """Nobody is free until the wait is over."""
+    waits: History = [TIME, e.NoOperatorFree()]
+    return [*history, *waits * 80]
+
+
+@table(
+    case("it begins", MINE, [*BRIDGED, e.TransferAsked(1, B, REPLACES)],
+         only=[e.Separate(1), e.SilenceTap(on=True), e.Play(CALLER, Prompt.HOLD_MUSIC),
+               e.TellTransfer(1, 100, last=False), e.DialOperator(2, B, recorded=True, replaces=REPLACES)]),
+    case("the other answers", MINE, TAKEN, only=[], wakes_s=SOUND_S, plays=Prompt.HOLD_MUSIC),
+    case("and is heard", MINE, [*TRANSFER, *picks_up(2)], operator=B, line=f"bridged with {B}",
+         only=[e.TellTransfer(1, 200, last=True), e.HangUp(1), e.StopPlaying(CALLER), e.Bridge(2),
+               e.AllowTransfer(2, (A, C)), listens(2, False), e.SilenceTap(on=False),
+               e.PlayTone(Tone.RECORDING_ON)]),
+    *(
+        case(f"it fails: {status}", MINE, [*TRANSFER, gone(2, status)], phase=Phase.BRIDGED, operator=A,
+             does=[e.TellTransfer(1, status, last=True), e.Bridge(1), e.SilenceTap(on=False),
+                   e.AllowTransfer(1, (B, C)), e.ReportOperator(B, why, status)])
+        for status, why in SAYS_NO
+        if status != 480
+    ),
+    case("nothing answers for it", MINE, TRANSFER, wakes_s=REACH_S),
+    case("nor then", MINE, [*TRANSFER, TIME], phase=Phase.BRIDGED,
+         does=[e.HangUp(2), e.TellTransfer(1, 480, last=True), e.ReportOperator(B, "unreachable")]),
+    case("it rings", MINE, [*TRANSFER, e.OperatorReached(2)], wakes_s=MINE.ring_s - 1),
+    case("to its end", MINE, [*TRANSFER, e.OperatorReached(2), TIME], phase=Phase.BRIDGED,
+         does=[e.HangUp(2), e.TellTransfer(1, 480, last=True), e.ReportOperator(B, "no_answer")]),
+    case("and its late answer", MINE, [*TRANSFER, e.OperatorReached(2), TIME, picks_up(2)[0]],
+         only=[e.HangUp(2)]),
+    case("a late 180 gives it no more time", MINE, [*TAKEN, e.OperatorReached(2)], only=[],
+         wakes_s=SOUND_S - 1),
+    case("it answers and sends nothing", MINE, [*TAKEN, TIME], line=f"bridged with {A}",
+         does=[e.HangUp(2), e.TellTransfer(1, 480, last=True), e.ReportOperator(B, "silent"), e.Bridge(1)]),
+    case("on hold it is silent by choice", MINE, [*TRANSFER, e.LegHeld(2, sends=False), picks_up(2)[0]],
+         does=[e.Bridge(2)]),
+    case("in either order", MINE, [*TAKEN, e.LegHeld(2, sends=False)], does=[e.Bridge(2)]),
+    case("it answers and hangs up", MINE, [*TAKEN, gone(2, 200)], operator=A,
+         does=[e.TellTransfer(1, 480, last=True), e.Bridge(1)]),
+    case("so, and the giver is gone", MINE, [*TAKEN, gone(1, 200), gone(2, 200)], does=[RINGS_AGAIN],
+         never=e.TellTransfer),
+    case("no third leg", MINE, SQUEEZED, does=[e.TellTransfer(1, 100, last=True), e.HangUp(1)],
+         wakes_s=ROOM_S,
+         spare=0),
+    case("then there is", MINE, [*SQUEEZED, 0.1, gone(1, 200)], only=[e.DialOperator(2, B, recorded=True)]),
+    case("it is not waited for", MINE, [*SQUEEZED, TIME], does=[e.DialOperator(2, B, recorded=True)]),
+    case("the giver is rung again", MINE, [*SQUEEZED, 0.1, gone(1, 200), gone(2, 486)],
+         only=[RINGS_AGAIN, e.ReportOperator(B, "busy", 486)]),
+    case("and answers", MINE, [*SQUEEZED, 0.1, gone(1, 200), gone(2, 486), *picks_up(3)], operator=A,
+         does=[e.Bridge(3)]),
+    case("who rang out makes room first", MINE, [*GIVER_GONE, TIME], only=[e.HangUp(2)]),
+    case("for the giver", MINE, [*GIVER_GONE, TIME, gone(2, 487)],
+         only=[RINGS_AGAIN, e.ReportOperator(B, "unreachable")]),
+    case("the giver is away, too", MINE, AGAIN, phase=Phase.HUNT, tap="running", silent=True),
+    case("everybody is rung", MINE, [*AGAIN, e.OperatorOffered(C), *picks_up(4)], operator=C, bridged=True,
+         tap="running", silent=False),
+    case("and it is kept", MINE, [*AGAIN, e.OperatorOffered(C), *picks_up(4), LEAVES, HEARD_OUT], tap="kept",
+         outcome="connected"),
+    case("nobody is left", MINE, [*lasts(*AGAIN, e.NoOperatorFree())], tap="running", phase=Phase.FAREWELL),
+    case("a 9 in the farewell", MINE, [*lasts(*AGAIN, e.NoOperatorFree()), NINE], tap="erased", within="call",
+         decision=REFUSED),
+    case("without one it is kept", MINE, [*lasts(*AGAIN, e.NoOperatorFree()), ended(Prompt.UNAVAILABLE),
+         HEARD_OUT],
+         tap="kept", outcome="connected"),
+    *(
+        case(f"a refusal on the way: {way}", MINE, [*WAYS[way], NINE], tap="erased", decision=REFUSED)
+        for way in ("ringing", "no third leg", "giver rung again", "hunting again")
+    ),
+    case("a busy target changes nothing", MINE, NO_LONGER, phase=Phase.BRIDGED,
+         only=[e.TellTransfer(1, 486, last=True), e.AllowTransfer(1, (B, C))]),
+    *(
+        case(f"{name} {when}", MINE, [*history, after_s, gone(1, status)], phase=phase)
+        for name, history in (("busy for us, hung up", NO_LONGER), ("busy, hung up", BACK))
+        for when, after_s, status, phase in (
+            ("at once", 0.2, 200, Phase.TRANSFER), ("later", HASTE_S, 200, Phase.ENDING),
+            ("never said a word", 32.0, 408, Phase.TRANSFER), ("knew nothing of it", 32.0, 481,
+            Phase.TRANSFER),
+        )
+    ),
+    case("no transfer, no word", MINE, [*BRIDGED, 32.0, gone(1, 408)], does=[e.HangUp(CALLER)]),
+    case("its caller hears music", MINE, [*BACK, 0.2, gone(1, 200)], plays=Prompt.HOLD_MUSIC, silent=True),
+    case("and comes back", MINE, [*BACK, 0.2, gone(1, 200), *picks_up(3)], operator=A, silent=False),
+    case("a pause goes along", MINE, [*STATIONS["paused"], ASKS, *picks_up(2)], silent=True,
+         does=[e.PlayTone(Tone.PAUSED)], never=e.SilenceTap),
+    case("the giver's hold ends with the giver", MINE, [*HELD, *picks_up(2)], silent=False),
+    case("and goes on where it fails", MINE, [*HELD, gone(2, 486)], never=e.SilenceTap,
+         does=[e.Play(CALLER, Prompt.HOLD_MUSIC)]),
+    case("the giver types no code", MINE, [*TRANSFER, *typed("*5*7")], tap="running", flagged=False),
+    case("the colleague does", MINE, [*TRANSFER, picks_up(2)[0], *typed("*", 2), e.MediaArrived(2),
+         *typed("5", 2)],
+         tap="erased"),
+    case("no REC once it has stopped", replace(MINE, stop_erases=False),
+         [*BRIDGED, *typed("*5"), *AGAIN[len(BRIDGED):], OFFERED_B],
+         only=[e.DialOperator(4, B, recorded=False)]),
+    case("the giver's leg is another caller's", MINE, TRANSFER, spare=1),
+    case("it is given up", MINE, [*TRANSFER, e.LegWanted()], spare=0,
+         only=[e.TellTransfer(1, 100, last=True), e.HangUp(1)]),
+    case("once", MINE, [*TRANSFER, e.LegWanted(), e.LegWanted()], only=[]),
+    case("and rung again", MINE, [*TRANSFER, e.LegWanted(), gone(1, 200), gone(2, 486)],
+         only=[RINGS_AGAIN, e.ReportOperator(B, "busy", 486)]),
+    case("asked for in vain", MINE, [*BRIDGED, e.TransferDenied(CALLER)], line="transfer refused with 403"),
+    case("without targets nobody may", Policy(), ANSWERED, never=e.AllowTransfer),
+    # --- away ---
+    case("not recorded: it leaves", AWAY, LEAVING, phase=Phase.REFER, plays=Prompt.HOLD_MUSIC,
+         wakes_s=REFER_ANSWER_S),
+    case("how it goes", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), e.ReferNotified(CALLER, 180)],
+         only=[]),
+    case("it is taken", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), e.ReferNotified(CALLER, 200)],
+         only=[e.HangUp(CALLER), e.Finish()], outcome="transferred", operator=B),
+    case("it may be recorded: it stays", AWAY, HUNT, phase=Phase.HUNT),
+    case("refused: the prompt first", AWAY, REFUSES, phase=Phase.REFER, plays=Prompt.REFUSED),
+    case("then it leaves", AWAY, [*REFUSES, ended(Prompt.REFUSED)],
+         only=[e.Play(CALLER, Prompt.HOLD_MUSIC), e.Refer(CALLER, B)]),
+    case("and hears it no second time", AWAY, [*REFUSES, ended(Prompt.REFUSED), e.ReferAnswered(CALLER, 405)],
+         does=[e.Play(CALLER, Prompt.HOLD_MUSIC)]),
+    case("the next target", AWAY, [*LEAVING, e.ReferNotified(CALLER, 486)], only=[e.Refer(CALLER, C)]),
+    case("and then the bridge", AWAY, [*LEAVING, e.ReferNotified(CALLER, 486), e.ReferNotified(CALLER, 603)],
+         does=[e.GiveUpRefer(CALLER), e.SeekOperator(())], phase=Phase.HUNT),
+    *(
+        case(f"the trunk refuses: {status}", AWAY, [*LEAVING, e.ReferAnswered(CALLER, status)],
+             does=[e.SeekOperator(())], phase=Phase.HUNT)
+        for status in (405, 501, 603, 0)
+    ),
+    case("it has ring_s once accepted", replace(AWAY, ring_s=60.0), [*LEAVING, e.ReferAnswered(CALLER, 202)],
+         wakes_s=59.0),
+    case("no more word of it", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), TIME],
+         does=[e.SeekOperator(())]),
+    case("a late success", AWAY,
+         [*LEAVING, e.ReferAnswered(CALLER, 405), OFFERED_A, e.ReferNotified(CALLER, 200)],
+         only=[e.HangUp(1), e.HangUp(CALLER), e.Finish()], outcome="transferred"),
+    case("given up on the way", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), LEAVES], outcome="abandoned"),
+)  # fmt: skip
+def test_transfers(policy: Policy, history: Played, expected: dict[str, Any]) -> None:
+    check(policy, history, expected)
+
+
+def test_all_who_have_talked_are_known() -> None:
+    flow, *_ = run(MINE, [*TRANSFER, *picks_up(2)])
+    assert (flow.story.talked, flow.story.several) == (frozenset({A, B}), (A, B))
+    assert [(line.what, line.by) for line in flow.story.happenings[-3:]] == [
+        (f"transfer to {B}", "operator"),
+        (f"ringing {B}", "agent"),
+        (f"bridged with {B}", "operator"),
+    ]
