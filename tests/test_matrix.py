@@ -5,6 +5,7 @@ failure can be had again: `test_…[seed]`. Who waits is served in turn.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain, cycle, repeat
@@ -93,19 +94,26 @@ def called(town: Town, *script: tuple[float, e.Fact]) -> Caller:
     return caller
 
 
+@contextmanager
+def one_call(
+    folder: Path, patch: pytest.MonkeyPatch, outcome: str, decision: str, strategy: Strategy
+) -> Iterator[tuple[Town, Caller]]:
+    """The first phone does what it does; the second is busy but for one time in three."""
+    rules = replace(rules_of(decision, simultaneous=strategy == "simultaneous"), strategy=strategy)
+    busy = OUTCOMES["busy"]
+    phones: Phones = {DESK: OUTCOMES[outcome], SECOND_DESK: cycle([busy, busy, talks(8.0)])}
+    with simulated(folder, patch, rules, phones) as town:
+        yield town, called(town, *DECISIONS[decision][2])
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("decision", DECISIONS)
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_outcome_with_every_decision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str, decision: str, strategy: Strategy
 ) -> None:
-    """The first phone does what it does; the second is busy but for one time in three."""
-    decided, _, script = DECISIONS[decision]
-    rules = replace(rules_of(decision, simultaneous=strategy == "simultaneous"), strategy=strategy)
-    busy = OUTCOMES["busy"]
-    phones: Phones = {DESK: OUTCOMES[outcome], SECOND_DESK: cycle([busy, busy, talks(8.0)])}
-    with simulated(tmp_path, monkeypatch, rules, phones) as town:
-        called(town, *script)
+    decided = DECISIONS[decision][0]
+    with one_call(tmp_path, monkeypatch, outcome, decision, strategy) as (town, _):
         receipt = town.stage.receipt()
         before_the_key = decision == "key in the call" and receipt.decided_by == "silence"
         assert receipt.decision == decided or before_the_key, "the caller was gone before"
@@ -204,19 +212,27 @@ def test_twenty_callers_for_two_operators_are_served_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: Strategy, wrap_up_s: float
 ) -> None:
     """Each at once when an operator has talked and rested, not at the next look."""
+    served, lost, idle_s = twenty_callers(tmp_path, monkeypatch, strategy, wrap_up_s)
+    assert (served, lost) == (list(range(20)), 0)
+    assert idle_s < 1.0
+
+
+def twenty_callers(
+    folder: Path, patch: pytest.MonkeyPatch, strategy: Strategy = "sequential", wrap_up_s: float = 0.0
+) -> tuple[list[int], int, float]:
+    """The order in which they were served, how many were not, and how long an operator sat idle (s)."""
     policy = Policy(window_s=3.0, max_wait_s=600.0, simultaneous=strategy == "simultaneous")
     rules = replace(RULES, policy=policy, calls=20, strategy=strategy, wrap_up_s=wrap_up_s)
     phones = {DESK: talks(10.0), SECOND_DESK: talks(10.0)}
-    with simulated(tmp_path, monkeypatch, rules, phones, capacity=64) as town:
+    with simulated(folder, patch, rules, phones, capacity=64) as town:
         callers = [town.calls(0.1 * number) for number in range(20)]
         town.run()
     served = sorted((c.bridged_at, number) for number, c in enumerate(callers) if c.bridged_at is not None)
-    assert [number for _, number in served] == list(range(20))
-    idle_s = [
+    gaps = [
         later - earlier - 10.0 - wrap_up_s
         for (earlier, _), (later, _) in zip(served, served[2:], strict=False)
     ]
-    assert max(idle_s) < 1.0
+    return [number for _, number in served], len(callers) - len(served), max(gaps)
 
 
 DESKS = (DESK, SECOND_DESK, "sip:203@127.0.0.1:5070")

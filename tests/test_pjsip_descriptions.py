@@ -381,10 +381,10 @@ def test_how_keys_come_is_said_anew_by_each_description(stack: ExitStack) -> Non
         office.engine.hang_up(leg)
         office.gone(leg)
     call, leg = office.answered()
-    for offer, event_type in ((True, None), (True, 101), (False, None), (False, 101)):
+    for offers, event_type in ((True, None), (True, 101), (False, None), (False, 101)):
         office.reports.clear()
         office.caller.event_type = event_type
-        reinvites(office, call, offer)
+        reinvites(office, call, offers)
         office.told(leg, e.KeysNegotiated(leg, event_type is not None))
     office.reports.clear()
     reinvites(office, call)
@@ -392,8 +392,8 @@ def test_how_keys_come_is_said_anew_by_each_description(stack: ExitStack) -> Non
     office.caller.event_type = None
     for more in (b"", b"a=rtpmap:96 telephone-event/48000\r\n"):
         office.caller.sdp_lines = more
-        for how in ({}, {"sdp": b""}):
-            _, leg = office.answered(**how)
+        for offer in (None, b""):
+            _, leg = office.answered(sdp=offer)
             assert e.CallConfirmed(telephone_event=False) in office.facts(leg)
             office.engine.hang_up(leg)
             office.gone(leg)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from sipagent.softphone.phone import Answering, Call
 from sipagent.softphone.rtp import FRAME, LEVELS, RATE, decode
 from tests.bench.latency import MS, answering
 from tests.bench.office import CALLER_HZ, OPERATOR_HZ, Office
-from tests.simulation import quiet
 from tests.test_matrix import DECISIONS, OUTCOMES, STRATEGIES, one_call, twenty_callers
 
 AUDIBLE = 1000  # of 32768
@@ -66,6 +69,17 @@ def busy_to_next(office: Office, count: int) -> list[float]:
         call.hang_up()
         other.wait_ended()
     return took
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the agent's log."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def silences() -> list[float]:
