@@ -1,15 +1,18 @@
-"""The figures, as a scraper reads them over loopback."""
+"""The figures: what they tell, as a scraper reads them over loopback; who may ask; and `sipagent status`."""
 
+import http.client
+import json
 import re
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from retention.records import Status
 from sipagent import __version__
@@ -19,16 +22,19 @@ from sipagent.agent.figures import Figures as Counted
 from sipagent.agent.recorder import TapFault
 from sipagent.call import events as e
 from sipagent.config.load import HostPort
+from sipagent.service import metrics
 from sipagent.service.cluster import ShippingFigures
-from sipagent.service.metrics import Metrics, Watch, serving
+from sipagent.service.metrics import AT_ONCE, Metrics, Watch, serving
 from sipagent.service.purging import Purging
 from sipagent.service.storing import StoringFigures
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import DESK, ELSEWHERE, HERE, SECOND_DESK, Stage, invite, staged
-from tests.tapping import PATIENCE_S
+from tests.office import CONFIG, Office, make_office
+from tests.tapping import PATIENCE_S, wait_for
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+ANY = HostPort("127.0.0.1", 0)
 
 
 class Service:
@@ -42,12 +48,8 @@ class Service:
         self.metrics = Metrics(stage.agent, self.purging, self.watch)
 
     def scraped(self) -> str:
-        with serving(HostPort("127.0.0.1", 0), self.metrics) as where:
-            asking = HTTPConnection(*where, timeout=PATIENCE_S)
-            asking.request("GET", "/metrics")
-            text = asking.getresponse().read().decode()
-            asking.close()
-        return text
+        with serving(ANY, self.metrics) as where:
+            return get(where)[2]
 
     def figures(self) -> Figures:
         """By name and labels."""
@@ -69,6 +71,20 @@ class Service:
             if of == name
         }
 
+    def purged(self) -> None:
+        """One turn of the purge."""
+        self.purging._do("purge", self.purging._turn)
+
+
+def get(where: HostPort, method: str = "GET") -> tuple[int, str, str]:
+    asking = http.client.HTTPConnection(where.host, where.port, timeout=PATIENCE_S)
+    try:
+        asking.request(method, "/metrics")
+        answer = asking.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    finally:
+        asking.close()
+
 
 class SharedOrNot:
     """In place of the board of several hosts."""
@@ -89,120 +105,8 @@ class Stores:
     """In place of the threads that put into the object store and remove from it."""
 
     figures = StoringFigures(
-        away=True, behind_s=2.5, waiting=4000, sent=9000, upload_failures=5, removal_failures=6, unremoved=1
+        away=True, behind_s=7.5, waiting=64_000, sent=9000, upload_failures=5, removal_failures=6, unremoved=2
     )
-
-
-@pytest.fixture
-def service(stage: Stage, tmp_path: Path) -> Service:
-    return Service(stage, tmp_path)
-
-
-def one_turn(purging: Purging) -> None:
-    purging._do("purge", purging._turn)
-
-
-# --- calls ---
-
-
-def test_an_agent_that_has_just_begun(service: Service) -> None:
-    figures = service.figures()
-    assert figures["sipagent_build_info", (("version", __version__),)] == 1
-    assert figures["sipagent_calls_in_progress", ()] == 0
-    assert figures["sipagent_calls_limit", ()] == 1
-    assert not [name for name, _ in figures if name == "sipagent_calls_total"]
-    assert figures["sipagent_purge_last_success_timestamp_seconds", ()] == 0
-    assert not [name for name, _ in figures if name in ("sipagent_recordings_kept", "sipagent_registered")]
-
-
-def test_calls_by_what_has_become_of_them(service: Service) -> None:
-    stage = service.stage
-    caller, operator = stage.bridged()
-    assert service["sipagent_calls_in_progress"] == 1
-    stage.gone(caller)
-    stage.gone(operator)
-    stage.listened()
-    refusing = stage.greeted(call_id="b")
-    stage.tell(refusing, e.DtmfPressed(refusing, "9", "rfc4733"))
-    stage.gone(refusing)
-    stage.turn(RefusedByEngine(486, HERE, invite(call_id="c")))
-    assert service.labelled("sipagent_calls_total") == {
-        # decided_by, decision, outcome
-        ("silence", "allowed", "connected"): 1,
-        ("dtmf", "refused", "abandoned"): 1,
-        ("sip", "undecided", "rejected"): 1,
-    }
-    assert service["sipagent_calls_in_progress"] == 0
-    assert len(stage.receipts()) == 3
-
-
-def test_a_call_that_nothing_decided_has_a_label_all_the_same(service: Service) -> None:
-    stage = service.stage
-    stage.gone(stage.invite())
-    assert service.labelled("sipagent_calls_total") == {("nothing", "undecided", "abandoned"): 1}
-
-
-def test_strangers(service: Service) -> None:
-    service.stage.invite(source=ELSEWHERE)
-    service.stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
-    assert service["sipagent_strangers_dropped_total"] == 2
-    assert service.labelled("sipagent_calls_total") == {}
-
-
-def test_whether_the_registrar_knows_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with staged(tmp_path, monkeypatch, registers=True) as stage:
-        service = Service(stage, tmp_path)
-        assert service["sipagent_registered"] == 0
-        stage.turn(Registration(active=True, status=200, reason="OK"))
-        assert service["sipagent_registered"] == 1
-        stage.turn(Registration(active=False, status=503, reason="No"))
-        assert service["sipagent_registered"] == 0
-
-
-# --- faults ---
-
-
-def test_faults_of_the_recorder(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = service.stage
-    stage.bridged()
-    (call,) = stage.agent.live
-    stage.agent.post(TapFault(call.id, "disk full"))
-    stage.turn()
-
-    def fails() -> None:
-        raise OSError(28, "No space left on device")
-
-    stage.recorder._quick.put(fails)
-    stage.recorder._slow.put(fails)
-    stage.recorder._slow.put(lambda: 1 / 0)  # type: ignore[arg-type]
-    stage.settle()
-    assert service.labelled("sipagent_recorder_faults_total") == {
-        ("tap",): 1, ("recorder",): 1, ("assembler",): 2,
-    }  # fmt: skip
-    assert len(stage.alerts) == 3
-
-
-def test_frames_that_the_disk_was_too_slow_for(service: Service) -> None:
-    stage = service.stage
-    caller, operator = stage.bridged()
-    (call,) = stage.agent.live
-    assert call.tap is not None
-    stage.talk(caller, operator)
-    call.tap._backlog._drops = 3
-    stage.gone(caller)
-    stage.gone(operator)
-    stage.listened()
-    stage.settle()
-    assert service["sipagent_tap_frames_dropped_total"] == 3
-    assert stage.recording().incomplete
-
-
-def test_what_the_edge_kept_from_workers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = service.stage.agent
-    counted = replace(agent.figures(), malformed=5, unsupported=2)
-    monkeypatch.setattr(agent, "figures", lambda: counted)
-    told = service.labelled("sipagent_messages_refused_total")
-    assert told == {("malformed",): 5, ("unsupported",): 2}
 
 
 class WithACrash:
@@ -213,14 +117,56 @@ class WithACrash:
         self.limit, self.has_registered = agent.limit, agent.has_registered
 
     def figures(self) -> Counted:
-        return replace(self._agent.figures(), crashes=1, fatal={("INVITE", "3", "1500"): 1})
+        fatal = {("INVITE", "3", "1500"): 1}
+        return replace(self._agent.figures(), crashes=1, fatal=fatal, malformed=5, unsupported=2)
 
 
-def test_workers_that_crashed(service: Service) -> None:
-    assert service["sipagent_worker_crashes_total"] == 0
-    service.metrics._counting = WithACrash(service.stage.agent)
-    assert service["sipagent_worker_crashes_total"] == 1
-    assert service.labelled("sipagent_fatal_messages_total") == {("3", "INVITE", "1500"): 1}
+@pytest.fixture
+def service(stage: Stage, tmp_path: Path) -> Service:
+    return Service(stage, tmp_path)
+
+
+# --- calls ---
+
+
+def test_calls_by_what_has_become_of_them(service: Service) -> None:
+    figures = service.figures()
+    assert figures["sipagent_build_info", (("version", __version__),)] == 1
+    assert figures["sipagent_calls_limit", ()] == 1
+    assert figures["sipagent_purge_last_success_timestamp_seconds", ()] == 0
+    absent = ("sipagent_calls_total", "sipagent_recordings_kept", "sipagent_registered")
+    assert not [name for name, _ in figures if name in absent]
+    stage = service.stage
+    caller, operator = stage.bridged()
+    assert service["sipagent_calls_in_progress"] == 1
+    stage.gone(caller)
+    stage.gone(operator)
+    stage.listened()
+    refusing = stage.greeted(call_id="b")
+    stage.tell(refusing, e.DtmfPressed(refusing, "9", "rfc4733"))
+    stage.gone(refusing)
+    stage.turn(RefusedByEngine(486, HERE, invite(call_id="c")))
+    stage.gone(stage.invite(call_id="d"))
+    assert service.labelled("sipagent_calls_total") == {
+        # decided_by, decision, outcome
+        ("silence", "allowed", "connected"): 1,
+        ("dtmf", "refused", "abandoned"): 1,
+        ("sip", "undecided", "rejected"): 1,
+        ("nothing", "undecided", "abandoned"): 1,
+    }
+    assert service["sipagent_calls_in_progress"] == 0
+    stage.invite(source=ELSEWHERE)
+    stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
+    assert service["sipagent_strangers_dropped_total"] == 2 and len(stage.receipts()) == 4
+
+
+def test_whether_the_registrar_knows_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, registers=True) as stage:
+        service = Service(stage, tmp_path)
+        assert service["sipagent_registered"] == 0
+        for active in (True, False):
+            stage.turn(Registration(active=active, status=200 if active else 503, reason=""))
+            assert service["sipagent_registered"] == active
 
 
 def test_operators_who_were_rung_in_vain(service: Service) -> None:
@@ -234,13 +180,75 @@ def test_operators_who_were_rung_in_vain(service: Service) -> None:
     assert told == {(DESK, "unreachable"): 1, (SECOND_DESK, "busy"): 1}
 
 
+# --- faults ---
+
+
+def test_faults_of_the_recorder(service: Service) -> None:
+    stage = service.stage
+    caller, operator = stage.bridged()
+    (call,) = stage.agent.live
+    assert call.tap is not None
+    stage.talk(caller, operator)
+    call.tap._backlog._drops = 3
+
+    def fails() -> None:
+        raise OSError(28, "No space left on device")
+
+    stage.recorder._quick.put(fails)
+    stage.recorder._slow.put(fails)
+    stage.recorder._slow.put(lambda: 1 / 0)  # type: ignore[arg-type]
+    stage.gone(caller)
+    stage.gone(operator)
+    stage.listened()
+    stage.settle()
+    assert service["sipagent_tap_frames_dropped_total"] == 3 and stage.recording().incomplete
+    stage.bridged(call_id="b")
+    (call,) = stage.agent.live
+    stage.agent.post(TapFault(call.id, "disk full"))
+    stage.turn()
+    assert service.labelled("sipagent_recorder_faults_total") == {
+        ("tap",): 1, ("recorder",): 1, ("assembler",): 2,
+    }  # fmt: skip
+    assert len(stage.alerts) == 3
+
+
+def test_what_only_a_host_of_several_or_with_an_edge_tells(service: Service) -> None:
+    assert service["sipagent_worker_crashes_total"] == 0
+    text = service.scraped()
+    assert "journal" not in text and "upload" not in text and "board" not in text
+    service.metrics._counting = WithACrash(service.stage.agent)
+    service.metrics._board = SharedOrNot(True)
+    service.metrics._shipping = Ships()  # type: ignore[assignment]
+    service.metrics._stored = Stores()  # type: ignore[assignment]
+    assert service.labelled("sipagent_fatal_messages_total") == {("3", "INVITE", "1500"): 1}
+    assert service.labelled("sipagent_messages_refused_total") == {("malformed",): 5, ("unsupported",): 2}
+    told = {name: value for (name, labels), value in service.figures().items() if not labels}
+    for name, value in {
+        "worker_crashes_total": 1,
+        "board_shared": 1,
+        "board_losses_total": 3,
+        "shared_database_up": 1,
+        "journal_rows_waiting": 3,
+        "journal_lag_seconds": 1.5,
+        "journal_used_ratio": 0.25,
+        "shipping_failures_total": 2,
+        "object_store_up": 0,
+        "uploads_behind_seconds": 7.5,
+        "uploads_waiting_bytes": 64_000,
+        "uploaded_bytes_total": 9000,
+        "upload_failures_total": 5,
+        "removal_failures_total": 6,
+        "removals_pending": 2,
+    }.items():
+        assert told[f"sipagent_{name}"] == value, name
+
+
 # --- what is kept ---
 
 
 def test_what_the_watch_saw(service: Service) -> None:
     archive = service.stage.archive
-    row = kept.recording()
-    kept.keep(archive, row)
+    kept.keep(archive, kept.recording())
     service.watch._try()
     figures = service.figures()
     assert figures["sipagent_recordings_kept", ()] == 1
@@ -250,15 +258,10 @@ def test_what_the_watch_saw(service: Service) -> None:
     assert figures["sipagent_chain_head_sequence", ()] == archive.store.head().seq
     assert figures["sipagent_disk_free_bytes", ()] > 0
     assert figures["sipagent_watch_last_success_timestamp_seconds", ()] > 1e9
-
-
-def test_figures_of_a_store_that_cannot_be_read_are_not_told(service: Service) -> None:
-    service.watch._try()
-    assert service["sipagent_recordings_kept"] == 0
-    service.stage.archive.store.path.unlink()  # type: ignore[union-attr]
+    archive.store.path.unlink()  # type: ignore[union-attr]
     service.watch._try()
     figures = service.figures()
-    assert ("sipagent_recordings_kept", ()) not in figures
+    assert ("sipagent_recordings_kept", ()) not in figures  # no figure is better than an old one
     assert figures["sipagent_watch_failures_total", ()] == 1
 
 
@@ -272,14 +275,14 @@ def test_a_purge_that_ends_and_one_that_fails(service: Service, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", stuck)
-        one_turn(purging)
+        service.purged()
     assert service["sipagent_purge_failures_total"] == 1
     assert service["sipagent_purge_last_success_timestamp_seconds"] > 1e9
     assert archive.store.recording(old.id).status is Status.PURGING
-    one_turn(purging)
+    service.purged()
     assert archive.store.recording(old.id).status is Status.PURGED
     monkeypatch.setattr(purging, "_turn", lambda: 1 / 0)
-    one_turn(purging)
+    service.purged()
     assert service["sipagent_purge_failures_total"] == 2
     purging._do("stamp", stuck)
     assert service["sipagent_stamp_failures_total"] == 1
@@ -288,20 +291,22 @@ def test_a_purge_that_ends_and_one_that_fails(service: Service, monkeypatch: pyt
 # --- the whole ---
 
 
-def test_names_are_as_prometheus_wants_them(service: Service) -> None:
+def test_names_are_as_prometheus_wants_them_and_nothing_leads_to_a_person(service: Service) -> None:
     service.watch._try()
-    service.stage.gone(service.stage.invite())
+    service.stage.gone(service.stage.bridged()[0])
+    service.stage.gone(service.stage.invite(call_id="b"))
     text = service.scraped()
     families = [one for one in text_string_to_metric_families(text) if one.name.startswith("sipagent_")]
     assert len(families) >= 19
     for family in families:
         assert re.fullmatch(r"sipagent(_[a-z]+)+", family.name)
         assert family.documentation.endswith("."), family.name
-        names = {sample.name for sample in family.samples}
-        counts = {name for name in names if name.endswith("_total")}
+        counts = {sample.name for sample in family.samples if sample.name.endswith("_total")}
         assert (family.type == "counter") is bool(counts), family.name
         if "timestamp" in family.name or "bytes" in family.name:
             assert family.name.endswith(("_timestamp_seconds", "_bytes"))
+    for personal in ("+336", "+333", "sip:", "201", "a84b4c76"):
+        assert personal not in re.sub(r" [\d.e+]+$", "", text, flags=re.MULTILINE), personal
 
 
 @pytest.mark.parametrize("page", ["en/troubleshooting.md", "fr/depannage.md"])
@@ -322,16 +327,9 @@ def test_the_pages_name_only_figures_that_there_are(
         assert name in names or (rest and any(one.startswith(name) for one in names)), name
 
 
-def test_nothing_leads_to_a_person(service: Service) -> None:
-    service.stage.bridged()
-    service.watch._try()
-    text = service.scraped()
-    for personal in ("+336", "+333", "sip:", "201", "a84b4c76"):
-        assert personal not in re.sub(r" [\d.e+]+$", "", text, flags=re.MULTILINE), personal
-
-
 def test_a_scrape_waits_for_nobody(service: Service) -> None:
-    """Not for a store that is being written to, nor for a recorder that is stuck."""
+    """Not for a store that is being written to, nor for a recorder that is stuck; the counts change
+    meanwhile."""
     service.watch._try()
     stuck, go = threading.Event(), threading.Event()
 
@@ -339,55 +337,169 @@ def test_a_scrape_waits_for_nobody(service: Service) -> None:
         stuck.set()
         go.wait(PATIENCE_S)
 
+    def count() -> None:
+        number = 0
+        while not go.is_set():
+            number += 1
+            service.stage.agent.tally.ended[f"outcome{number % 997}", "allowed", "silence"] += 1
+
     service.stage.recorder._quick.put(wait)
     assert stuck.wait(PATIENCE_S)
+    counting = threading.Thread(target=count)
+    counting.start()
     try:
         with service.stage.archive.store.write():
             assert service["sipagent_recordings_kept"] == 0
-    finally:
-        go.set()
-
-
-def test_counting_while_calls_end(service: Service) -> None:
-    """The agent's own counts change while they are read."""
-    agent, over = service.stage.agent, threading.Event()
-
-    def calls() -> Iterator[Any]:
-        for number in range(100_000):
-            agent.tally.ended[f"outcome{number % 997}", "allowed", "silence"] += 1
-            if over.is_set():
-                return
-            yield number
-
-    thread = threading.Thread(target=lambda: [None for _ in calls()])
-    thread.start()
-    try:
-        for _ in range(200):
+        for _ in range(100):
             assert list(service.metrics.collect())
     finally:
-        over.set()
-        thread.join()
+        go.set()
+        counting.join()
 
 
-def test_what_waits_for_a_shared_database_is_told(service: Service) -> None:
-    assert "journal" not in service.scraped()
-    service.metrics._shipping = Ships()  # type: ignore[assignment]
-    told = {name: value for (name, _), value in service.figures().items()}
-    assert told["sipagent_shared_database_up"] == 1.0
-    assert told["sipagent_journal_rows_waiting"] == 3.0
-    assert told["sipagent_journal_lag_seconds"] == 1.5
-    assert told["sipagent_journal_used_ratio"] == 0.25
-    assert told["sipagent_shipping_failures_total"] == 2.0
+# --- the port ---
 
 
-def test_what_waits_for_an_object_store_is_told(service: Service) -> None:
-    assert "upload" not in service.scraped()
+class Slow(Collector):
+    """One figure, told when `go` is set."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.asked = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self.asked += 1
+        assert self.go.wait(PATIENCE_S)
+        yield GaugeMetricFamily("sipagent_test", "A test.", value=7)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    slow.go.set()
+    yield slow
+    slow.go.set()
+    wait_for(lambda: not [one for one in threading.enumerate() if "process_request" in one.name])
+
+
+def test_a_scrape_while_it_is_served(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("a name server is asked"))
+    with serving(ANY, slow) as where:
+        status, kind, text = get(where)
+        assert get(where, "POST")[0] == 405  # nothing can be sent
+        with pytest.raises(OSError, match="in use"), serving(where, slow):
+            pass
+    assert status == 200 and kind.startswith("text/plain; version=")
+    assert "\nsipagent_test 7.0\n" in text
+    assert "process_open_fds" in text and "process_resident_memory_bytes" in text
+    assert "metrics" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(where, PATIENCE_S)
+    with serving(where, slow):  # the port is free again at once
+        assert get(where)[0] == 200
+    if socket.has_ipv6:
+        with serving(HostPort("::1", 0), slow) as where:
+            assert get(where)[0] == 200
+
+
+def test_only_so_many_at_once(slow: Slow) -> None:
+    slow.go.clear()
+    with serving(ANY, slow) as where:
+        asking = [socket.create_connection(where, PATIENCE_S) for _ in range(AT_ONCE)]
+        for one in asking:
+            one.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        wait_for(lambda: slow.asked == AT_ONCE)
+        with socket.create_connection(where, PATIENCE_S) as one_more:
+            assert one_more.recv(100) == b""  # let go at once, without a thread
+        slow.go.set()
+        for one in asking:
+            assert one.recv(100).startswith(b"HTTP/1.")
+            one.close()
+        assert get(where)[0] == 200  # and then there is room again
+    assert slow.asked == AT_ONCE + 1
+
+
+def test_who_says_nothing_is_let_go(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(metrics._Request, "timeout", 0.05)
+    with serving(ANY, slow) as where:
+        with socket.create_connection(where, PATIENCE_S) as silent:
+            assert silent.recv(100) == b""
+        socket.create_connection(where, PATIENCE_S).close()
+        assert get(where)[0] == 200
+    assert capfd.readouterr() == ("", "")  # a scan must not fill the log
+
+
+# --- `sipagent status` ---
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    (tmp_path / "office").mkdir()
+    return make_office(tmp_path / "office", capsys)
+
+
+def leads_to(office: Office, port: int) -> None:
+    """The office's configuration."""
+    config = with_keys("metrics", f'listen = "127.0.0.1:{port}"', CONFIG)
+    (office.folder / "config.toml").write_text(config)
+
+
+def status(office: Office, service: Service, code: int = 0) -> tuple[dict[str, object], str]:
+    """In JSON, and as it is shown."""
+    with serving(ANY, service.metrics) as (_, port):
+        leads_to(office, port)
+        said, shown = office.run("status", "--json"), office.run("status")
+    assert (said.code, shown.code) == (code, code)
+    return json.loads(said.out), shown.out
+
+
+def test_status_says_how_the_agent_is(office: Office, service: Service) -> None:
+    said, shown = status(office, service)
+    for name in ("recordings", "last_purge", "free_bytes", "board_shared", "object_store_up"):
+        assert said[name] is None  # before the first look
+    assert "board" not in shown and "object store" not in shown
+    service.watch._try()
+    service.purged()
+    service.stage.invite()
+    service.metrics._board = SharedOrNot(True)
     service.metrics._stored = Stores()  # type: ignore[assignment]
-    told = {name: value for (name, _), value in service.figures().items()}
-    assert told["sipagent_object_store_up"] == 0.0
-    assert told["sipagent_uploads_behind_seconds"] == 2.5
-    assert told["sipagent_uploads_waiting_bytes"] == 4000.0
-    assert told["sipagent_uploaded_bytes_total"] == 9000.0
-    assert told["sipagent_upload_failures_total"] == 5.0
-    assert told["sipagent_removal_failures_total"] == 6.0
-    assert told["sipagent_removals_pending"] == 1.0
+    said, shown = status(office, service)
+    assert str(said.pop("last_purge")).endswith("Z") and said.pop("free_bytes")
+    assert (
+        said
+        | {
+            **{"calls": 1, "calls_limit": 1, "registered": None, "board_shared": True, "object_store_up": 0},
+            **{name: 0 for name in ("recordings", "held", "overdue", "unerased", "purge_suspended")},
+            **{"uploads_waiting_bytes": 64_000, "uploads_behind_s": 7, "removals_pending": 2},
+        }
+        == said
+    )
+    for text in ("1 of", "shared by all hosts", "64.0 kB, the first for", "does not answer"):
+        assert text in shown
+    service.metrics._board = SharedOrNot(False)
+    said, shown = status(office, service)
+    assert said["board_shared"] is False and "away; this host" in shown
+
+
+def test_who_is_not_registered_is_a_failure(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(tmp_path, monkeypatch, registers=True) as stage:
+        assert status(office, Service(stage, tmp_path), 1)[0]["registered"] is False
+
+
+def test_who_is_not_asked_or_does_not_answer_or_is_no_agent(office: Office) -> None:
+    class Nobody(Collector):
+        def collect(self) -> list[Metric]:
+            return []
+
+    assert "metrics.listen is absent" in office.fails(1, "status")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        leads_to(office, port := taken.getsockname()[1])
+        assert f"127.0.0.1:{port}: the agent does not answer" in office.fails(1, "status")
+    with serving(ANY, Nobody()) as (_, port):
+        leads_to(office, port)
+        assert "who answers is not the agent" in office.fails(1, "status")
