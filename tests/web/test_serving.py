@@ -9,6 +9,8 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ import pytest
 from retention.accounts.accounts import Accounts
 from retention.accounts.file import FileAccounts
 from retention.sqlite import Store
+from sipagent.cli.agent import NICER
 from sipagent.config.load import ConfigError, load
 from sipagent.web.serving import tls_context
 from tests.notified import Notified
 from tests.peers.agent import SEARCH_PATH, RunningAgent
 from tests.peers.process import Child, free_ports
+from tests.tapping import wait_for
 from tests.web.logging_in import PASSWORD, enrolled, field_of
 from tests.web.served import READY, Served, certificate
 
@@ -67,27 +71,21 @@ def test_it_says_where_it_is_and_offers_the_first_account(tmp_path: Path) -> Non
         assert "There is no account" not in child.tail()
 
 
-def test_beyond_this_machine_the_first_account_is_made_by_a_command(tmp_path: Path) -> None:
-    page = Served(tmp_path)
-    page.file.write_text(page.file.read_text() + 'trusted_proxies = ["192.0.2.10"]\n')
-    with page.running() as child:
-        said = child.wait_line(lambda line: "There is no account yet" in line)
-        assert "`sipagent user add NAME --role administrator`" in said and not CODE.search(said)
-
-
-def test_no_code_goes_into_a_log_that_is_kept(tmp_path: Path) -> None:
-    page = Served(tmp_path)
-    log = tmp_path / "journal"
-    told = log.open("w+")
-    found = os.fstat(told.fileno())
-    environment = {**os.environ, "PYTHONPATH": SEARCH_PATH, "LANGUAGE": "C"}
-    environment["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
-    with told, subprocess.Popen(page.command(), stderr=told, cwd=tmp_path, env=environment) as child:
-        until = time.monotonic() + 30
-        while "account" not in log.read_text() and time.monotonic() < until and child.poll() is None:
-            time.sleep(0.05)
-        child.terminate()
-        assert child.wait(20) == 0
+@pytest.mark.parametrize("where", ["beyond this machine", "into a log that is kept"])
+def test_no_code_for_the_first_account_is_told_to_others(tmp_path: Path, where: str) -> None:
+    """A command makes it, in its place."""
+    page, log, environment = Served(tmp_path), tmp_path / "journal", {}
+    if where.startswith("beyond"):
+        page.file.write_text(page.file.read_text() + 'trusted_proxies = ["192.0.2.10"]\n')
+    with log.open("w+") as told:
+        if where.startswith("into"):
+            found = os.fstat(told.fileno())
+            environment["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+        environment |= {**os.environ, "PYTHONPATH": SEARCH_PATH, "LANGUAGE": "C"}
+        with subprocess.Popen(page.command(), stderr=told, cwd=tmp_path, env=environment) as child:
+            wait_for(lambda: "account" in log.read_text() or child.poll() is not None)
+            child.terminate()
+            assert child.wait(20) == 0
     assert "`sipagent user add NAME --role administrator`" in log.read_text()
     assert not CODE.search(log.read_text())
 
@@ -128,16 +126,14 @@ def test_nothing_that_was_typed_is_in_the_log_or_on_the_disk(tmp_path: Path) -> 
     assert (tmp_path / "accounts.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_it_is_less_urgent_than_calls(tmp_path: Path) -> None:
-    page = Served(tmp_path)
-    with page.running() as child:
-        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
-
-
-def test_systemd_is_told_when_it_answers(tmp_path: Path) -> None:
+def test_it_says_when_it_answers_and_is_less_urgent_than_calls(tmp_path: Path) -> None:
+    """Store and accounts exist before anybody asks."""
     page, systemd = Served(tmp_path), Notified(tmp_path / "notify")
-    with page.running(NOTIFY_SOCKET=systemd.address):
+    with page.running(NOTIFY_SOCKET=systemd.address) as child, Store(tmp_path / "retention.db") as store:
         systemd.wait_for("READY=1")
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == max(NICER, own)
+        assert store.accesses() == [] and (tmp_path / "accounts.db").exists()
 
 
 # --- TLS ---
@@ -159,10 +155,8 @@ def test_by_its_own_certificate_which_it_reads_anew(tmp_path: Path) -> None:
         with browser(page) as client:
             answer = client.get("/login")
             assert answer.headers["strict-transport-security"]
-            assert (
-                "__Host-sipagent-form" in answer.headers["set-cookie"]
-                and "Secure" in answer.headers["set-cookie"]
-            )
+            cookie = answer.headers["set-cookie"]
+            assert "__Host-sipagent-form" in cookie and "Secure" in cookie
         first = served_certificate(page)
         (tmp_path / "web.pem").write_text("not a certificate")
         child.signal(signal.SIGHUP)
@@ -237,16 +231,10 @@ def ended(page: Served, *words: str) -> tuple[int, str]:
     return child.wait(30), child.tail()
 
 
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_or_no_page_at_all_is_one_line(tmp_path: Path) -> None:
     page = Served(tmp_path)
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", page.port))
-        other.listen()
+    with socket.create_server(("127.0.0.1", page.port)):
         assert ended(page) == (1, f"sipagent: web.listen: 127.0.0.1:{page.port}: Address already in use")
-
-
-def test_without_a_page_in_the_configuration_there_is_none(tmp_path: Path) -> None:
-    page = Served(tmp_path)
     page.file.write_text(page.file.read_text().partition("[web]")[0])
     for words in (("web",), ("run", "--web")):
         code, said = ended(page, *words)
@@ -307,56 +295,28 @@ def test_giant_heads_are_refused(tmp_path: Path) -> None:
     with page.running() as child:
         with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
             connection.sendall(b"GET /login HTTP/1.1\r\nX: " + b"x" * 100_000)
-            answer = _until_end(connection)
-            assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+            with suppress(ConnectionResetError):
+                answer = _all_of(connection)
+                assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
         assert urllib.request.urlopen(f"{page.origin}/login", timeout=10).status == 200
         assert "Traceback" not in child.tail(1000)
-
-
-def _until_end(connection: socket.socket) -> bytes:
-    received = b""
-    try:
-        while piece := connection.recv(1 << 16):
-            received += piece
-    except ConnectionResetError:
-        pass
-    return received
 
 
 # --- beside the agent ---
 
 
-def with_page(port: int) -> dict[str, dict[str, Any]]:
-    return {
+@pytest.fixture
+def beside(tmp_path: Path) -> Iterator[tuple[RunningAgent, int]]:
+    """An agent that runs with its page, and the page's port."""
+    port = free_ports(1)
+    tables: dict[str, dict[str, Any]] = {
         "operators": {"extensions": ["sip:201@127.0.0.1:5070"]},
         "web": {"listen": f"127.0.0.1:{port}"},
     }
-
-
-def test_run_has_it_beside_it_and_ends_it(tmp_path: Path) -> None:
-    port = free_ports(1)
-    agent = RunningAgent(tmp_path / "agent", with_page(port))
-    agent.start("--web")
-    try:
-        agent.child.wait_line(lambda line: READY in line, 30)
-        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=10).status == 200
-    finally:
-        agent.close()
-    with pytest.raises(OSError):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=5)
-
-
-def test_a_page_whose_agent_was_killed_ends_too(tmp_path: Path) -> None:
-    port = free_ports(1)
-    agent = RunningAgent(tmp_path / "agent", with_page(port))
+    agent = RunningAgent(tmp_path / "agent", tables)
     agent.start("--web")
     agent.child.wait_line(lambda line: READY in line, 30)
-    agent.child.signal(signal.SIGKILL)
-    agent.child.wait()
-    until = time.monotonic() + 20
-    while time.monotonic() < until and _answers(port):
-        time.sleep(0.05)
-    assert not _answers(port)
+    yield agent, port
 
 
 def _answers(port: int) -> bool:
@@ -364,7 +324,15 @@ def _answers(port: int) -> bool:
         return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_the_store_and_the_accounts_are_there_before_anybody_asks(tmp_path: Path) -> None:
-    page = Served(tmp_path)
-    with page.running(), Store(tmp_path / "retention.db") as store:
-        assert store.accesses() == [] and (tmp_path / "accounts.db").exists()
+def test_run_has_it_beside_it_and_ends_it(beside: tuple[RunningAgent, int]) -> None:
+    agent, port = beside
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=10).status == 200
+    agent.close()
+    assert not _answers(port)
+
+
+def test_a_page_whose_agent_was_killed_ends_too(beside: tuple[RunningAgent, int]) -> None:
+    agent, port = beside
+    agent.child.signal(signal.SIGKILL)
+    agent.child.wait()
+    wait_for(lambda: not _answers(port))
