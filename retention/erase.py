@@ -60,7 +60,7 @@ from retention.rows.object_rows import ObjectRow, State
 from retention.rows.pages import BATCH, Listing, batches
 from retention.rows.rows import Damaged, HeadNotWritten, NoRoom, Rows, StoreError, UnknownId
 from retention.texts import Reason
-from retention.use import Copy, already_purged, discreet, known_copies
+from retention.use import KnownCopy, already_purged, discreet, remaining_copies
 
 
 def leftovers(archive: Archive) -> list[ObjectRow]:
@@ -440,20 +440,37 @@ class KeptCall:
         return trace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deletion:
-    """What was done. `call` is what was kept before; `trace` says when it was asked for, by whom and why.
+@dataclass(frozen=True, kw_only=True)
+class RemovedRecording(Record):
+    """What a recording was, before it was deleted."""
 
-    `receipt`: whether the call's receipt led to a person until now; `notes`: analyses that lost their text;
-    `copies` were exported and still exist; `entry` is the entry of the chain that tells of the deletion.
+    ended_at: datetime | None
+    duration_s: float | None
+    status: Status
+    bytes: int | None
+    sha256: str | None
+    purged_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion(Record):
+    """A call that was forgotten before its time, and what proves it: `delete --json`.
+
+    `deleted_at`: when it was asked for. `receipt`: whether the call's receipt led to a person until now.
+    `notes`: analyses that lost their text. `copies` were exported and still exist. `chain`: the entry that
+    tells of the deletion.
     """
 
-    call: KeptCall
-    trace: Access
+    id: str
+    deleted_at: datetime
+    by: str | None
+    reason: str | None
+    started_at: datetime
+    recording: RemovedRecording | None
     receipt: bool
     notes: int
-    copies: tuple[Copy, ...]
-    entry: ChainHead
+    copies: tuple[KnownCopy, ...]
+    chain: ChainHead
 
 
 def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
@@ -479,13 +496,18 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
         entry = erase_begun(archive, id, clock())
     if problem := store.forget_keys().problem:
         raise OSError(EAGAIN, problem, id)
+    row = call.recording
     return Deletion(
-        call=call,
-        trace=trace,
+        id=id,
+        deleted_at=trace.at,
+        by=trace.by,
+        reason=trace.detail,
+        started_at=call.started_at,
+        recording=None if row is None else RemovedRecording.of(row),
         receipt=receipt,
         notes=notes,
-        copies=tuple(copy for copy in known_copies(store, id) if copy.exists),
-        entry=entry,
+        copies=remaining_copies(store, id),
+        chain=entry,
     )
 
 

@@ -21,7 +21,7 @@ from retention.rows.chain import is_personal
 from retention.rows.pages import BATCH, COUNT, PAGE, Listing, batches, breathing
 from retention.rows.rows import Damaged, DamagedRow, NoRoom, Rows, StoreError, UnknownId
 from retention.texts import Reason, reason_of
-from retention.use import Copy, copies_of
+from retention.use import ExportedCopy, copies_of
 from retention.verify import Orphan, orphans
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -47,7 +47,7 @@ class Removal:
     due_at: datetime
     bytes: int
     why: str
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[ExportedCopy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

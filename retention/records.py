@@ -84,6 +84,12 @@ class Record:
         except (TypeError, ValueError) as wrong:
             raise RecordError("{0}: {1}", cls.__name__.lower(), wrong) from wrong
 
+    @classmethod
+    def of(cls, other: "Record", **more: Any) -> Self:
+        """With what `other` has in fields of the same names, and `more`."""
+        names = {f.name for f in fields(cast(Any, cls))} - set(more)
+        return cls(**{name: getattr(other, name) for name in names if hasattr(other, name)} | more)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Record):

@@ -1,13 +1,8 @@
-"""The use of a recording: who may for what, the line in the trace before the sound, and the copies that
-left.
+"""The use of a recording: who may use it for what, what the trace says of it, and the copies that left.
 
 **Who may.** Pure rules; the purposes come from the configuration. (GDPR article 5(1)(b), purposes are
-specified; 5(1)(e), kept no longer than necessary; article 15, a person's own access.)
-
-**A use** is checked, then its line is written into the trace, and only then comes the sound. A refusal
-leaves a line, too. Whoever hands out sound asks here first: `export` and `play`, the page, the interface
-for programs. No sound is handed out whose use is not committed, and none whose recording was purged a
-moment before.
+specified; 5(1)(e), kept no longer than necessary; article 15, a person's own access.) The uses themselves:
+`sipagent.operations.uses`.
 
 **Copies** that were exported: where the trace of uses says that they are, and whether they still are. A
 purge removes only what is in the archive; for an export it can only say where to look. Of a copy that was
@@ -16,14 +11,13 @@ downloaded only its name is known, and who has it: nobody here can look.
 
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote
 
-from retention.archive import Archive
-from retention.records import Access, Receipt, Recording, RuleError, Status, to_text
+from retention.records import Access, Receipt, Record, Recording, Status, to_text
 from retention.rows.rows import Rows
 from retention.texts import Reason
 
@@ -181,97 +175,31 @@ def _pattern(name: str) -> str | None:
     return rf"(?<![^\W_]){words}(?![^\W_])" if words else None
 
 
-class UseRefused(RuleError):
-    """The use is refused; `str()` is one line that says why, and is in the trace."""
+@dataclass(frozen=True, kw_only=True)
+class KnownCopy(Record):
+    """An exported copy: its absolute path, or only a name where it was downloaded and is `elsewhere`.
 
-
-class AllowedUse:
-    """A use that is allowed, but not in the trace yet: `begin` comes before any sound."""
-
-    def __init__(
-        self, archive: Archive, recording: Recording, use: Access, purposes: Collection[str]
-    ) -> None:
-        self._archive = archive
-        self._recording = recording
-        # a purpose stays in the chain forever; other text goes into the detail, which is emptied later
-        purpose = use.purpose if use.purpose in purposes_of(recording, purposes) else None
-        self._use = replace(use, recording_id=recording.id, purpose=purpose)
-
-    def begin(self, outcome: str = "done", detail: str | None = None) -> int:
-        """Commit the use, if the sound is still there; its number. Raises UseRefused, of which nothing is in
-        the trace yet; StoreError."""
-        store = self._archive.store
-        with store.write():  # a purge, or a refusal, may have come first
-            if (gone := nothing_to_use(store.recording(self._recording.id))) is not None:
-                raise UseRefused(gone)
-            return self.tell(outcome, detail)
-
-    def tell(self, outcome: str, detail: str | None) -> int:
-        """Leave one more line about it: how it ended. Raises StoreError."""
-        told = replace(self._use, outcome=outcome, detail=detail)
-        return self._archive.store.add_access(discreet(told, self._recording))
-
-
-def allowed(
-    archive: Archive,
-    recording: Recording,
-    use: Access,
-    purposes: Collection[str],
-    due_at: datetime,
-    *,
-    obstacle: Callable[[], str | None] = lambda: None,
-) -> AllowedUse:
-    """The use, if it is allowed: see `use.why_not`. `obstacle` says what else is in its way, if anything.
-
-    Raises UseRefused with its line in the trace; StoreError.
-    """
-    found = AllowedUse(archive, recording, use, purposes)
-    refusal = why_not(recording, use, purposes, due_at) or obstacle()
-    if refusal is not None:
-        found.tell("refused", refusal)
-        raise UseRefused(refusal)
-    return found
-
-
-def begin_use(
-    archive: Archive,
-    recording: Recording,
-    use: Access,
-    purposes: Collection[str],
-    due_at: datetime,
-    *,
-    obstacle: Callable[[], str | None] = lambda: None,
-) -> int:
-    """Commit a use whose sound can be handed out at once, with its outcome and detail; its number.
-
-    Raises UseRefused with its line in the trace; StoreError.
-    """
-    found = allowed(archive, recording, use, purposes, due_at, obstacle=obstacle)
-    try:
-        return found.begin(use.outcome, use.detail)
-    except UseRefused as gone:
-        found.tell("refused", str(gone))
-        raise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """One exported copy.
-
-    `path` is absolute, or only a name where the copy was downloaded and is `elsewhere`. What led to a person
-    is `…` in it; then `exists` is true if any file has a path that fits. Without permission to look, and
-    elsewhere, a copy counts as existing. `at` and `by` are of the latest export to that path.
+    What led to a person is `…` in it. `at` and `by` are of the latest export to that path.
     """
 
-    path: Path
+    path: str
     at: datetime
     by: str | None
-    exists: bool
 
     @property
     def elsewhere(self) -> bool:
         """Whether it was downloaded to another machine."""
-        return not self.path.is_absolute()
+        return not Path(self.path).is_absolute()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedCopy(KnownCopy):
+    """An exported copy, and whether it is still there: any file whose path fits.
+
+    True without permission to look, and elsewhere.
+    """
+
+    exists: bool
 
 
 def told_of_export(channel: str, path: Path, recording: Recording) -> str:
@@ -298,17 +226,22 @@ def _told(channel: str, path: str, recording: Recording) -> str:
     return f"{channel} to {quoted}"
 
 
-def known_copies(store: Rows, id: str) -> list[Copy]:
+def known_copies(store: Rows, id: str) -> tuple[ExportedCopy, ...]:
     """Where copies of this recording went, each place once, oldest first; elsewhere, each person's.
 
     Raises StoreError.
     """
-    return copies_of(store, [id]).get(id, [])
+    return tuple(copies_of(store, [id]).get(id, ()))
 
 
-def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Copy]]:
+def remaining_copies(store: Rows, id: str) -> tuple[KnownCopy, ...]:
+    """Those that still exist. Raises StoreError."""
+    return tuple(KnownCopy.of(copy) for copy in known_copies(store, id) if copy.exists)
+
+
+def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[ExportedCopy]]:
     """What `known_copies` tells, of each of these that has any; up to a batch. Raises StoreError."""
-    found: dict[str | None, dict[tuple[Path, str | None], Copy]] = {}
+    found: dict[str | None, dict[tuple[Path, str | None], ExportedCopy]] = {}
     for use in store.accesses_of(ids):
         if (use.action, use.outcome) != ("export", "done") or use.detail is None:
             continue
@@ -318,7 +251,7 @@ def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Copy]]:
         its = found.setdefault(use.recording_id, {})
         its.pop(place, None)  # in the order of the latest export
         there = not here or _exists(Path(path.anchor), path.parts[1:])
-        its[place] = Copy(path=path, at=use.at, by=use.by, exists=there)
+        its[place] = ExportedCopy(path=str(path), at=use.at, by=use.by, exists=there)
     return {id: [*its.values()] for id, its in found.items()}
 
 

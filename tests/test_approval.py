@@ -11,21 +11,12 @@ import pytest
 from retention.archive import Archive
 from retention.holds import place, release
 from retention.purge import Terms, preview, purge
-from retention.records import Access, Approval, ApprovalState, Asked, Hold, RecordError, Recording, Status
+from retention.records import Access, Approval, ApprovalState, Asked, Hold, RecordError, Recording
 from retention.rows.rows import StoreError, UnknownId
-from retention.use import UseRefused
 from retention.verify import verify
-from sipagent.operations.approvals import (
-    ApprovalError,
-    Rules,
-    approve,
-    ask_approval,
-    begin_approved,
-    needs_approval,
-    pending_approvals,
-    refuse_approval,
-    withdraw_approval,
-)
+from sipagent.operations.approvals import ApprovalError, Rules, ask_approval, decide, pending_approvals
+from sipagent.operations.tracing import Unfinished
+from sipagent.operations.uses import BegunUse, User, UseRefused, UseWanted, begin_use
 from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove, sqlite
 from tests.tampering import HOLD as HELD
@@ -41,6 +32,8 @@ RULES = Rules(
 )
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 OFFICER = "petit"
+OTHER_HOLD = Hold(ground="criminal", reference="9", by="a", approved_by="b", review="2028-01-01")
+HELD_BY = Access(at=START, action="", by="a")
 
 
 def by(login: str | None, minutes: int = 0) -> Access:
@@ -64,8 +57,37 @@ def wanted(row: Recording, action: str = "hold", **changes: object) -> Approval:
     return replace(asked, **changes)  # type: ignore[arg-type]
 
 
-def court(row: Recording, login: str = "durand") -> Access:
-    return replace(by(login), action="export", purpose="criminal", recording_id=row.id, detail="both to x")
+def ask(archive: Archive, row: Recording, action: str = "hold", login: str = "durand") -> Approval:
+    return ask_approval(archive, wanted(row, action), by(login), RULES)
+
+
+def approve(archive: Archive, number: int, login: str | None = OFFICER, rules: Rules = RULES) -> Approval:
+    return decide(archive, "approve", number, by(login, 1), rules, answer="agreed")
+
+
+def refuse(archive: Archive, number: int, login: str = OFFICER) -> Approval:
+    return decide(archive, "refuse", number, by(login), RULES, answer="no")
+
+
+def withdraw(archive: Archive, number: int, login: str = "durand") -> Approval:
+    return decide(archive, "withdraw", number, by(login), RULES)
+
+
+def export(
+    archive: Archive,
+    row: Recording,
+    number: int,
+    login: str = "durand",
+    *,
+    channel: str = "both",
+    later: int = 0,
+) -> BegunUse | Approval:
+    """For a court, by an account of that name that was made so many seconds after START."""
+    user = User(any_purpose=True, may_ask=True, askers=(), key=None, since=START + timedelta(seconds=later))
+    use = UseWanted(
+        purpose="criminal", reference="41", action="export", channel=channel, file="x", approval=number
+    )
+    return begin_use(archive, row, use, by(login), rules=RULES, user=user, sound_problem=lambda row: None)
 
 
 def lines(archive: Archive, row: Recording) -> list[tuple[str, str]]:
@@ -81,18 +103,20 @@ def row(archive: Archive) -> Recording:
 @pytest.fixture
 def held(archive: Archive) -> Recording:
     row = keep(archive, recording())
-    hold = Hold(ground="criminal", reference="1", by="a", approved_by="b", review=HELD["review"])
-    return place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
+    return place(archive, row.id, replace(OTHER_HOLD, review=HELD["review"]), HELD_BY)
 
 
 # --- one after the other ---
 
 
 def test_a_hold_is_placed_by_who_agrees(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
+    asked = ask(archive, row)
     assert asked.id > 0 and asked.by == "durand" and archive.store.recording(row.id).hold is None
     assert pending_approvals(archive.store) == archive.store.approvals(row.id) == [asked]
-    done = approve(archive, asked.id, by(OFFICER, 1), RULES, "agreed")
+    assert Approval.from_json(asked.to_json()) == asked and asked.to_json()["id"] == asked.id
+    with pytest.raises(RecordError, match="is not a number"):
+        Approval.from_json(asked.to_json() | {"id": "1"})
+    done = approve(archive, asked.id)
     assert (done.state, done.decided_by, done.answer) == ("approved", OFFICER, "agreed")
     assert done == archive.store.approval(asked.id) and pending_approvals(archive.store) == []
     assert archive.store.recording(row.id).hold == {
@@ -107,66 +131,57 @@ def test_a_hold_is_placed_by_who_agrees(archive: Archive, row: Recording) -> Non
     assert (first.login, first.detail) == ("durand", f"hold, number {asked.id}")
     assert (second.login, second.detail) == (OFFICER, f"hold, number {asked.id}")
     assert (third.by, third.login) == ("durand", OFFICER)
+    assert not purge(archive, row.expires_at, TERMS).removed
 
 
 def test_a_renewal_and_a_release(archive: Archive, held: Recording) -> None:
-    renewal = ask_approval(archive, wanted(held, "renew"), by("durand"), RULES)
-    approve(archive, renewal.id, by(OFFICER), RULES)
+    approve(archive, ask(archive, held, "renew").id)
     assert (archive.store.recording(held.id).hold or {})["by"] == "durand"
-    end = ask_approval(archive, wanted(held, "release"), by("durand"), RULES)
-    approve(archive, end.id, by(OFFICER), RULES)
+    approve(archive, ask(archive, held, "release").id)
     assert archive.store.recording(held.id).hold is None
     last = archive.store.accesses(held.id)[-1]
     assert (last.action, last.detail) == ("release", f"complaint closed, approved by {OFFICER}")
 
 
 def test_an_export_for_a_court_is_good_for_one_use_by_who_asked(archive: Archive, held: Recording) -> None:
-    use = court(held)
-    assert needs_approval(use, RULES.grounds) and not needs_approval(
-        replace(use, action="play"), RULES.grounds
-    )
-    assert not needs_approval(replace(use, purpose="quality"), RULES.grounds)
-    asked = ask_approval(archive, wanted(held, "export"), by("durand"), RULES)
+    asked = ask(archive, held, "export")
     with pytest.raises(UseRefused, match="not an approved export"):
-        begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
-    approve(archive, asked.id, by(OFFICER), RULES)
-    for other in (court(held, "roux"), court(held, OFFICER)):
+        export(archive, held, asked.id)
+    approve(archive, asked.id)
+    for login, later in (("roux", 0), (OFFICER, 0), ("durand", 1)):  # who had the name before
         with pytest.raises(UseRefused, match="asked for by somebody else"):
-            begin_approved(archive, held, other, asked.id, RULES, channel="both", since=START)
-    with pytest.raises(UseRefused, match="asked for by somebody else"):  # who had the name before
-        begin_approved(
-            archive, held, use, asked.id, RULES, channel="both", since=asked.at + timedelta(seconds=1)
-        )
+            export(archive, held, asked.id, login, later=later)
     with pytest.raises(UseRefused, match="is for another export"):
-        begin_approved(archive, held, use, asked.id, RULES, channel="caller", since=START)
-    number = begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
-    assert archive.store.access(number).outcome == "done"
+        export(archive, held, asked.id, channel="caller")
+    with pytest.raises(UseRefused, match="approval: "):
+        export(archive, held, asked.id + 1)
+    begun = export(archive, held, asked.id)
+    assert isinstance(begun, BegunUse) and archive.store.access(begun.id).outcome == "done"
     assert archive.store.approval(asked.id).state == "used"
     with pytest.raises(UseRefused, match=f"number {asked.id} is used already"):
-        begin_approved(archive, held, use, asked.id, RULES, channel="both", since=START)
-    assert lines(archive, held)[-1] == ("export", "refused")
-    assert [use.outcome for use in archive.store.accesses(held.id) if use.action == "export"] == [
-        *["refused"] * 5,
-        *["done", "refused"],
-    ]
+        export(archive, held, asked.id)
+    told = [outcome for action, outcome in lines(archive, held) if action == "export"]
+    assert told == [*["refused"] * 6, "done", "refused"]
 
 
 def test_who_asked_cannot_approve(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    for same in ("durand", "Durand "):
-        with pytest.raises(ApprovalError, match="asked for it; accepted: somebody else"):
-            approve(archive, asked.id, by(same), RULES)
+    asked = ask(archive, row)
+    for login, said in (
+        ("durand", "asked for it; accepted: somebody else"),
+        ("Durand ", "asked for it; accepted: somebody else"),
+        (None, "a login is needed"),
+    ):
+        with pytest.raises(ApprovalError, match=said):
+            approve(archive, asked.id, login)
     with pytest.raises(ApprovalError, match="accepted: to withdraw it"):
-        refuse_approval(archive, asked.id, by("durand"), "no")
+        refuse(archive, asked.id, "durand")
     with pytest.raises(ApprovalError, match="only who asked"):
-        withdraw_approval(archive, asked.id, by(OFFICER))
-    with pytest.raises(ApprovalError, match="a login is needed"):
-        approve(archive, asked.id, by(None), RULES)
+        withdraw(archive, asked.id, OFFICER)
     assert archive.store.approval(asked.id) == asked and archive.store.recording(row.id).hold is None
     assert lines(archive, row) == [
         ("ask", "done"),
-        *[("approve", "refused")] * 2,
-        *[("refuse", "refused"), ("withdraw", "refused"), ("approve", "refused")],
+        *[("approve", "refused")] * 3,
+        *[("refuse", "refused"), ("withdraw", "refused")],
     ]
     assert "hold, number" in str(archive.store.accesses(row.id)[1].detail)
 
@@ -195,80 +210,64 @@ def test_what_cannot_be_asked_for(
 
 
 def test_what_is_asked_for_twice(archive: Archive, held: Recording) -> None:
-    first = ask_approval(archive, wanted(held, "release"), by("durand"), RULES)
+    first = ask(archive, held, "release")
     with pytest.raises(ApprovalError, match=f"asked for already, as number {first.id}"):
-        ask_approval(archive, wanted(held, "release"), by("roux"), RULES)
+        ask(archive, held, "release", "roux")
     for login in ("durand", "roux"):  # each for a use of their own
-        ask_approval(archive, wanted(held, "export"), by(login), RULES)
+        ask(archive, held, "export", login)
     with pytest.raises(ApprovalError, match="asked for already"):
-        ask_approval(archive, wanted(held, "export"), by("durand"), RULES)
-    withdraw_approval(archive, first.id, by("durand"))
-    ask_approval(archive, wanted(held, "release"), by("roux"), RULES)
+        ask(archive, held, "export")
+    withdraw(archive, first.id)
+    ask(archive, held, "release", "roux")
 
 
 @pytest.mark.parametrize("end", [ApprovalState.APPROVED, ApprovalState.REFUSED, ApprovalState.WITHDRAWN])
 def test_what_is_decided_stays_decided(archive: Archive, row: Recording, end: ApprovalState) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    if end is ApprovalState.APPROVED:
-        approve(archive, asked.id, by(OFFICER), RULES)
-    elif end is ApprovalState.REFUSED:
-        refuse_approval(archive, asked.id, by(OFFICER), "not now")
-    else:
-        withdraw_approval(archive, asked.id, by("durand"), "a mistake")
-    with pytest.raises(ApprovalError, match=f"is {end} already"):
-        approve(archive, asked.id, by("roux"), RULES)
-    with pytest.raises(ApprovalError, match=f"is {end} already"):
-        refuse_approval(archive, asked.id, by("roux"), "no")
-    with pytest.raises(ApprovalError, match=f"is {end} already"):
-        withdraw_approval(archive, asked.id, by("durand"))
+    number = ask(archive, row).id
+    decision = {"approved": approve, "refused": refuse, "withdrawn": withdraw}[end]
+    decision(archive, number)
+    for again in (approve, refuse, withdraw):
+        with pytest.raises(ApprovalError, match=f"is {end} already"):
+            again(archive, number)
     assert (archive.store.recording(row.id).hold is None) is (end is not ApprovalState.APPROVED)
     with pytest.raises(UnknownId):
-        approve(archive, asked.id + 1, by(OFFICER), RULES)
+        approve(archive, number + 1)
 
 
 # --- what came first ---
 
 
-def test_a_hold_that_arrives_before_a_purge_stays(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    approve(archive, asked.id, by(OFFICER), RULES)
-    assert not purge(archive, row.expires_at, TERMS).removed
-    assert archive.store.recording(row.id).status is Status.CLOSED
-
-
 def test_after_a_purge_the_approval_says_so(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
+    asked = ask(archive, row)
     assert remove(archive, row.id, row.expires_at)  # nobody has agreed yet: nothing holds it
     with pytest.raises(ApprovalError, match="it is already purged"):
-        approve(archive, asked.id, by(OFFICER), RULES)
+        approve(archive, asked.id)
     assert archive.store.approval(asked.id).state == "pending"
     assert lines(archive, row)[-1] == ("approve", "refused")
-    refuse_approval(archive, asked.id, by(OFFICER), "it is gone")
+    refuse(archive, asked.id)
 
 
 def test_what_changed_meanwhile_stays_undone(
     archive: Archive, row: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    hold = Hold(ground="criminal", reference="9", by="a", approved_by="b", review="2028-01-01")
-    held = place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
+    asked = ask(archive, row)
+    held = place(archive, row.id, OTHER_HOLD, HELD_BY)
     with pytest.raises(ApprovalError, match="it is on hold already"):
-        approve(archive, asked.id, by(OFFICER), RULES)
-    end = ask_approval(archive, wanted(held, "release"), by("durand"), RULES)
-    release(archive, row.id, Access(at=START, action="release", by="a"))
+        approve(archive, asked.id)
+    end = ask(archive, held, "release")
+    release(archive, row.id, HELD_BY)
     with pytest.raises(ApprovalError, match="it is not on hold"):
-        approve(archive, end.id, by(OFFICER), RULES)
-    late = replace(RULES, today=date(2027, 6, 1))
+        approve(archive, end.id)
     with pytest.raises(ApprovalError, match="is not in the future"):
-        approve(archive, asked.id, by(OFFICER), late)
+        approve(archive, asked.id, rules=replace(RULES, today=date(2027, 6, 1)))
 
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device", "x.json")
 
     monkeypatch.setattr(archive, "rewrite", full)
-    with pytest.raises(OSError, match="No space left"):
-        approve(archive, asked.id, by(OFFICER), RULES)
-    assert archive.store.approval(asked.id).state == "pending"
+    with pytest.raises(Unfinished, match="No space left on device; nothing has changed") as left:
+        approve(archive, asked.id)
+    assert left.value.about == "x.json" and archive.store.approval(asked.id).state == "pending"
     assert lines(archive, row)[-1] == ("approve", "failed")
 
 
@@ -316,20 +315,14 @@ class Histories:
         return tuple(told), hold is None, (hold or {}).get("by")
 
     def take(self, step: Step) -> bool:
-        archive, row, who = self.archive, self.archive.store.recording(self.row.id), by(step.login)
+        archive, row = self.archive, self.archive.store.recording(self.row.id)
         try:
             if step.what == "ask":
-                ask_approval(archive, wanted(row, self.action), who, RULES)
-            elif step.what == "approve":
-                approve(archive, step.number, who, RULES)
-            elif step.what == "refuse":
-                refuse_approval(archive, step.number, who, "no")
-            elif step.what == "withdraw":
-                withdraw_approval(archive, step.number, who)
+                ask(archive, row, self.action, step.login)
+            elif step.what == "use":
+                export(archive, row, step.number, step.login)
             else:
-                begin_approved(
-                    archive, row, court(row, step.login), step.number, RULES, channel="both", since=START
-                )
+                decide(archive, step.what, step.number, by(step.login), RULES)
         except (ApprovalError, UseRefused):
             return False
         return True
@@ -375,8 +368,7 @@ def test_in_no_short_history_anyone_approves_their_own_or_twice(tmp_path: Path, 
     archive = archive_of(opened(), tmp_path / "recordings", tmp_path)
     row = keep(archive, recording())
     if action != Asked.HOLD:
-        first = Hold(ground="criminal", reference="1", by="a", approved_by="b", review="2027-01-01")
-        place(archive, row.id, first, Access(at=START, action="", by="a"))
+        place(archive, row.id, OTHER_HOLD, HELD_BY)
     histories = Histories(archive, archive.store.recording(row.id), action)
     histories.walk(4)
     assert histories.taken > 300 and len(histories.seen) > 20
@@ -385,24 +377,14 @@ def test_in_no_short_history_anyone_approves_their_own_or_twice(tmp_path: Path, 
 # --- what the database refuses by itself, and what it forgets ---
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("approved", "nobody approves what they asked for"),
-        ("used", "nobody approves what they asked for"),
-    ],
-)
-def test_the_database_lets_nobody_approve_their_own(
-    archive: Archive, row: Recording, change: str, said: str
+def test_the_database_itself_lets_nobody_approve_their_own_and_decides_once(
+    archive: Archive, row: Recording
 ) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    with pytest.raises(StoreError, match=said):
-        archive.store.update_approval(replace(asked, state=change, decided_by="durand"))
-
-
-def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    refused = refuse_approval(archive, asked.id, by(OFFICER), "no")
+    asked = ask(archive, row)
+    for state in ("approved", "used"):
+        with pytest.raises(StoreError, match="nobody approves what they asked for"):
+            archive.store.update_approval(replace(asked, state=state, decided_by="durand"))
+    refused = refuse(archive, asked.id)
     for state in ("pending", "approved", "used"):
         with pytest.raises(StoreError, match="this was decided already"):
             archive.store.update_approval(replace(refused, state=state))
@@ -415,7 +397,7 @@ def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
 
 @pytest.mark.in_sqlite
 def test_an_approval_that_was_altered_shows(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
+    asked = ask(archive, row)
     connection = sqlite(archive.store).conn
     past_guards(
         connection, [f"UPDATE approvals SET state = 'approved', decided_by = 'petit' WHERE id = {asked.id}"]
@@ -426,9 +408,10 @@ def test_an_approval_that_was_altered_shows(archive: Archive, row: Recording) ->
 
 def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, tmp_path: Path) -> None:
     """Not while the recording is kept."""
-    asked = ask_approval(archive, wanted(row, reason=f"the call of {CALLER}"), by("durand"), RULES)
+    named = wanted(row, reason=f"the call of {CALLER}")
+    asked = ask_approval(archive, named, by("durand"), RULES)
     assert asked.reason == "the call of +336…"
-    refuse_approval(archive, asked.id, by(OFFICER), f"{CALLER} has agreed")
+    decide(archive, "refuse", asked.id, by(OFFICER), RULES, answer=f"{CALLER} has agreed")
     later = row.expires_at + timedelta(days=400)
     archive.store.forget_approvals(later)
     assert archive.store.approval(asked.id).by == "durand"
@@ -445,18 +428,10 @@ def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, t
 def test_they_are_listed_in_pages(archive: Archive, row: Recording) -> None:
     numbers = []
     for login in ("a", "b", "c"):
-        asked = ask_approval(archive, wanted(row), by(login), RULES)
-        refuse_approval(archive, asked.id, by(OFFICER), "no")
-        numbers.append(asked.id)
-    last = ask_approval(archive, wanted(row), by("d"), RULES)
+        numbers.append(ask(archive, row, login=login).id)
+        refuse(archive, numbers[-1])
+    last = ask(archive, row, login="d")
     each = archive.store.each_approval
     assert [one.id for one in each(limit=2)] == [last.id, numbers[2]]
     assert [one.id for one in each(before=numbers[2], limit=2)] == [numbers[1], numbers[0]]
     assert [one.id for one in each(pending=True)] == [last.id]
-
-
-def test_it_is_json_and_back(archive: Archive, row: Recording) -> None:
-    asked = ask_approval(archive, wanted(row), by("durand"), RULES)
-    assert Approval.from_json(asked.to_json()) == asked and asked.to_json()["id"] == asked.id
-    with pytest.raises(RecordError, match="is not a number"):
-        Approval.from_json(asked.to_json() | {"id": "1"})

@@ -22,12 +22,17 @@ from retention.holds import (
     reviews_overdue,
     why_no_hold,
 )
+from retention.marks import ArchiveError
 from retention.purge import Terms, purge
 from retention.records import Access, Hold, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
+from retention.sqlite import Store
 from retention.vault import Identity
 from retention.verify import verify
+from sipagent.operations.approvals import Rules
+from sipagent.operations.holds import end_hold, hold
 from sipagent.operations.notes import file_note
+from sipagent.operations.tracing import Unfinished
 from tests.both import BOTH, by_hand
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 from tests.tampering import use_of
@@ -50,11 +55,6 @@ def kept(tmp_path: Path) -> Iterator[Archive]:
     kept.store.close()
 
 
-def test_what_is_allowed() -> None:
-    assert why_no_hold(HOLD, GROUNDS, TODAY) is None
-    assert why_no_hold(replace(HOLD, review="2026-11-26"), GROUNDS, TODAY) is None
-
-
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -74,9 +74,7 @@ def test_what_is_allowed() -> None:
 def test_what_is_refused(changes: dict[str, Any], why: str) -> None:
     told = why_no_hold(replace(HOLD, **changes), GROUNDS, TODAY) or ""
     assert told.startswith(why) and "\n" not in told
-
-
-def test_without_any_ground_nothing_is_held() -> None:
+    assert why_no_hold(replace(HOLD, review="2026-11-26"), GROUNDS, TODAY) is None
     assert "is not listed" in (why_no_hold(HOLD, (), TODAY) or "")
 
 
@@ -154,18 +152,11 @@ def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
     for table in ("receipts", "recordings", "accesses", "notes", "chain"):
         with pytest.raises(StoreError, match=f"rows of {table} are never deleted"):
             by_hand(kept.store, f"DELETE FROM {table}")
+        if isinstance(kept.store, Store):
+            with pytest.raises(StoreError, match=f"rows of {table} are never replaced"):
+                by_hand(kept.store, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
     with pytest.raises(StoreError, match="the chain only grows"):
         by_hand(kept.store, "UPDATE chain SET at = 'x' WHERE seq = 1")
-
-
-@pytest.mark.in_sqlite
-def test_the_database_itself_replaces_no_row(kept: Archive) -> None:
-    row = keep(kept, recording())
-    kept.store.add_access(use_of(row))
-    file_note(kept, row.id, "a good call", BY, "1 year", erase=False)
-    for table in ("receipts", "recordings", "accesses", "notes", "chain"):
-        with pytest.raises(StoreError, match=f"rows of {table} are never replaced"):
-            by_hand(kept.store, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
 
 
 @pytest.mark.parametrize(
@@ -239,3 +230,38 @@ def test_those_to_be_looked_at_first_come_first(kept: Archive) -> None:
     assert reviews_overdue(kept.store, date(2026, 12, 2)) == 2
     assert [is_overdue(row, date(2027, 1, 2)) for row in held] == [True, True, True, False]
     assert not is_overdue(rows[4], date(2040, 1, 1))
+
+
+def test_each_act_leaves_its_line_done_or_refused(kept: Archive) -> None:
+    """Whoever asks at a shell."""
+    rules, row = Rules(grounds=GROUNDS, purposes=(), period="6 months", today=TODAY), keep(kept, recording())
+    held = hold(kept, row, HOLD, BY, rules)
+    for wanted, renew in ((HOLD, False), (replace(HOLD, ground=f"of {CALLER}"), True)):
+        with pytest.raises(HoldError) as error:
+            hold(kept, held, wanted, BY, rules, renew=renew)
+        last = kept.store.accesses(row.id)[-1]
+        assert error.value.about == row.id
+        assert last.detail == str(error.value).replace("12345678", "…")
+    hold(kept, held, replace(HOLD, review="2028-01-01"), BY, rules, renew=True)
+    assert end_hold(kept, held, replace(BY, detail="closed")).hold is None
+    with pytest.raises(HoldError, match="it is not on hold"):
+        end_hold(kept, held, BY)
+    assert [(use.action, use.outcome) for use in kept.store.accesses(row.id)] == [
+        *(("hold", "done"), ("hold", "refused"), ("hold", "refused"), ("hold", "done")),
+        *(("release", "done"), ("release", "refused")),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [ArchiveError("the disk is full"), OSError(28, "No space left on device")])
+def test_a_hold_that_fails_is_in_the_trace_and_says_what_that_leaves(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch, wrong: Exception
+) -> None:
+    rules, row = Rules(grounds=GROUNDS, purposes=(), period="6 months", today=TODAY), keep(kept, recording())
+
+    def fails(*_: object) -> None:
+        raise wrong
+
+    monkeypatch.setattr(kept, "rewrite", fails)
+    with pytest.raises((ArchiveError, Unfinished), match=r"the disk is full|nothing has changed"):
+        hold(kept, row, HOLD, BY, rules)
+    assert [(use.action, use.outcome) for use in kept.store.accesses(row.id)] == [("hold", "failed")]

@@ -20,7 +20,7 @@ from retention.purge import Terms, purge
 from retention.records import Access, Approval, Hold, Recording, Status, due_date
 from retention.rows.rows import StoreError
 from retention.verify import verify
-from sipagent.operations.approvals import ApprovalError, Rules, approve, ask_approval
+from sipagent.operations.approvals import ApprovalError, Rules, ask_approval, decide
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording, sqlite
 
 HOLD = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review="2030-01-01")
@@ -76,7 +76,8 @@ def by_approval(archive: Archive, id: str, number: int) -> str:
     rules = Rules(grounds=("criminal",), purposes=(), period="6 months", today=START.date())
     try:
         kept = ask_approval(archive, asked, Access(at=START, action="ask", login=HOLD.by), rules)
-        approve(archive, kept.id, Access(at=START, action="approve", login=HOLD.approved_by), rules)
+        trace = Access(at=START, action="approve", login=HOLD.approved_by)
+        decide(archive, "approve", kept.id, trace, rules)
     except ApprovalError as late:
         return str(late).partition(":")[0]
     return "held"

@@ -1,25 +1,200 @@
-"""An id is meant by itself, by a beginning that no other has, or by its reference."""
+"""What people type: moments, numbers, references, filters, analyses, ids; and how moments and sizes read."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
+from retention.records import Status
 from retention.rows.rows import Rows, ids_beginning, ids_meant
+from retention.rows.selection import Selection
 from retention.sqlite import Store
+from retention.statistics import Statistics
 from sipagent.cli.program import _complete_id
+from sipagent.cli.terminal import distance, full, short, size
+from sipagent.languages.labels import length
+from sipagent.languages.spoken import answering, shown
+from sipagent.lookup.parsing import (
+    NOTE_LIMIT,
+    FieldError,
+    call_reference,
+    caller_forms,
+    note_text,
+    parse_moment,
+    selection,
+)
+from sipagent.lookup.results import figures_of, terms_of
 from tests.both import BOTH, opened, raw
-from tests.kept import receipt, recording
-from tests.office import Office, make_office
+from tests.configured import CONTRACT, read
+from tests.kept import CALLER, START, receipt, recording
+from tests.office import PARIS, Office, make_office
 
 DATABASES = BOTH
 
-SAID = ("--reason", "request 2026-118", "--by", "Durand")
-USE = ("--purpose", "quality", "--by", "Durand")
-HOLD = ("--ground", "criminal", "--reference", "R1", "--by", "A", "--approved-by", "B")
+NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # already the 25th in Paris
+CONFIG = read(CONTRACT)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment", "as_end"),
+    [
+        ("2026-11-24", "2026-11-23T23:00", "2026-11-24T23:00"),
+        ("2026-07-14", "2026-07-13T22:00", "2026-07-14T22:00"),  # daylight saving
+        ("today", "2026-11-24T23:00", "2026-11-25T23:00"),
+        ("yesterday", "2026-11-23T23:00", "2026-11-24T23:00"),
+        ("2026-11-24T10:00", "2026-11-24T09:00", None),
+        ("2026-11-24 10:00:30", "2026-11-24T09:00:30", None),
+        ("2026-11-24T10:00Z", "2026-11-24T10:00", None),
+        ("2026-11-24T22:20:00.123Z", "2026-11-24T22:20:00.123", None),
+        ("2026-11-24T10:00+05:00", "2026-11-24T05:00", None),
+        ("now", "2026-11-24T23:30", None),
+        ("30m", "2026-11-24T23:00", None),
+        ("7d", "2026-11-17T23:30", None),
+        (" 2w ", "2026-11-10T23:30", None),
+    ],
+)
+def test_moments(text: str, moment: str, as_end: str | None) -> None:
+    assert parse_moment(text, NOW, PARIS) == datetime.fromisoformat(f"{moment}+00:00")
+    assert parse_moment(text, NOW, PARIS, end=True) == datetime.fromisoformat(f"{as_end or moment}+00:00")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "2026-13-01", "24/11/2026", "20261124", "2026-W48-2", "-7d", "7", "99999w", "٧d", "10:00"],
+)
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError, match="accepted: 2026-11-24, "):
+        parse_moment(text, NOW, PARIS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "forms"),
+    [
+        *((typed, (CALLER,)) for typed in ("06 12 34 56 78", "0612345678", "+33 6 12 34 56 78")),
+        ("0033612345678", (CALLER,)),
+        ("0612", ("+33612", "0612")),
+        ("+336", ("+336",)),
+        ("00336", ("+336", "00336")),
+        ("5678", ("+5678", "5678")),
+        *((typed, None) for typed in ("", "+", "marie", "06%", "1" * 30)),
+    ],
+)
+def test_numbers_as_people_type_them(typed: str, forms: tuple[str, ...] | None) -> None:
+    if forms is not None:
+        assert caller_forms(typed, "FR") == forms
+        return
+    with pytest.raises(ValueError, match="is not a number; accepted: "):
+        caller_forms(typed, "FR")
+
+
+@pytest.mark.parametrize("typed", ["482913", "#482913", "482 913", "482-913", "-482913"])
+def test_references_as_people_type_them(typed: str) -> None:
+    assert call_reference(typed) == "482913"
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        (
+            {"since": "2026-11-24", "until": "2026-11-24", "caller": "06 12 34 56 78"},
+            Selection(
+                since=datetime(2026, 11, 23, 23, tzinfo=UTC),
+                until=datetime(2026, 11, 24, 23, tzinfo=UTC),
+                number=CALLER,
+            ),
+        ),
+        ({"caller": "0612"}, Selection(caller=("+33612", "0612"))),
+        (
+            {"status": "closed", "outcome": "connected", "decision": "allowed", "limit": 5},
+            Selection(status=Status.CLOSED, outcome="connected", decision="allowed", limit=5),
+        ),
+        (
+            {"reference": "#482 913", "after": "20261124T222000123-482913", "held": True, "flagged": True},
+            Selection(reference="482913", after="20261124T222000123-482913", held=True, flagged=True),
+        ),
+    ],
+)
+def test_filters_become_a_selection(asked: dict[str, Any], chosen: Selection) -> None:
+    assert selection(CONFIG, NOW, **asked) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "said"),
+    [
+        ("since", "soon", "'soon' is not a moment; accepted: 2026-11-24"),
+        ("until", "", "'' is not a moment"),
+        ("caller", "marie", "'marie' is not a number"),
+        ("reference", "4829", "'4829' is not the reference of a call"),
+        ("status", "melted", "'melted' is none of these: open, closed"),
+        ("outcome", "gone", "'gone' is none of these: connected"),
+        ("decision", "maybe", "'maybe' is none of these: allowed"),
+        ("after", "../x", "'../x' is not an id"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_named(name: str, typed: str, said: str) -> None:
+    with pytest.raises(FieldError) as error:
+        selection(CONFIG, NOW, **{name: typed})  # type: ignore[arg-type]
+    assert error.value.name == name and error.value.problem.startswith(said)
+    assert str(error.value) == f"{name}: {error.value.problem}" and "\n" not in str(error.value)
+    with pytest.raises(FieldError) as error:
+        selection(CONFIG, NOW, caller="marie")
+    with answering("fr"):
+        assert shown(error.value.problem).startswith("'marie' n’est pas un numéro")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        *((nothing, "is empty") for nothing in (b"", b" \n", b"\xef\xbb\xbf \n\t\r\n")),
+        (b"caf\xe9", "is not UTF-8 text"),
+        *((odd, "holds control characters") for odd in (b"a\x1b[1m", b"a\0b")),
+        (b"x" * (NOTE_LIMIT + 1), "is longer than 64 KiB"),
+    ],
+)
+def test_the_text_of_an_analysis(content: bytes, said: str) -> None:
+    assert note_text(b"\xef\xbb\xbfPolite,\r\n\tclear. ") == "Polite,\n\tclear."
+    with pytest.raises(FieldError, match=said) as error:
+        note_text(content)
+    assert error.value.name == "text"
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        *(
+            (short(NOW.astimezone(PARIS)), "25 Nov 00:30"),
+            (full(NOW.astimezone(PARIS)), "2026-11-25 00:30:00"),
+        ),
+        *((length(None), "–"), (length(0), "0:00"), (length(59.6), "1:00"), (length(245.2), "4:05")),
+        (length(3725), "1:02:05"),
+        (distance(NOW + timedelta(days=181), NOW), "in 181 days"),
+        (distance(NOW - timedelta(days=1, hours=3), NOW), "1 day ago"),
+        (distance(NOW + timedelta(hours=3), NOW), "in 3 hours"),
+        (distance(NOW - timedelta(seconds=61), NOW), "1 minute ago"),
+        *((distance(NOW + timedelta(seconds=3), NOW), "now"), (distance(NOW, NOW), "now")),
+        *((size(None), "–"), (size(0), "0 B"), (size(999), "999 B"), (size(1000), "1.0 kB")),
+        *((size(999_949), "999.9 kB"), (size(999_950), "1.0 MB"), (size(4_200_000), "4.2 MB")),
+        (size(10**16), "10000.0 TB"),
+    ],
+)
+def test_how_moments_lengths_and_sizes_read(shown: str, text: str) -> None:
+    assert shown == text
+
+
+def test_figures_with_what_the_chain_knows_and_how_long_things_are_kept() -> None:
+    figures, kept = Statistics(CONFIG.service.timezone), CONFIG.retention
+    told = figures_of(CONFIG, figures, Selection(since=START), {"receipts": (2, 3)}).to_json()
+    assert told["since"] == "2026-11-24T22:20:00.123Z" and told["until"] is None
+    assert told["reconciled"] == {"agrees": False, "receipts": {"rows": 2, "chain": 3}}
+    terms = terms_of(CONFIG)
+    assert (terms.period, terms.receipts_period) == (kept.period, kept.receipts_period)
+    assert terms.analysis_period == kept.analysis_period
+
+
+# --- ids: by themselves, by a beginning that no other has, or by a reference ---
 
 
 def add(store: Rows, *ids: str) -> None:
@@ -27,34 +202,31 @@ def add(store: Rows, *ids: str) -> None:
         store.add_receipt(receipt(recording(minutes, id=id)))
 
 
-def test_the_one_that_it_is_comes_before_those_that_begin_so() -> None:
-    store = opened()
-    add(store, "20261124", "20261124T222000123-482913", "20261124T222000123-482914")
-    assert ids_meant(store, "20261124", 10) == ["20261124"]
-    assert ids_meant(store, "20261124T2220", 10) == ["20261124T222000123-482913", "20261124T222000123-482914"]
-    assert ids_meant(store, "20261124T222000123-482914", 10) == ["20261124T222000123-482914"]
-    assert ids_meant(store, "2027", 10) == [] and ids_meant(store, "48291", 10) == []
-
-
-def test_a_reference_is_the_end_of_an_id() -> None:
-    store = opened()
-    add(store, "20261124T222000123-482913", "20261125T222000123-w3-482913")
-    store.add_recording(recording(id="20261123T222000123-482914"))
-    assert ids_meant(store, "482914", 10) == ["20261123T222000123-482914"]
-    assert ids_meant(store, "482913", 10) == ["20261125T222000123-w3-482913", "20261124T222000123-482913"]
+def test_which_ids_are_meant() -> None:
+    store, first = opened(), "20261124T222000123-482913"
+    add(store, "20261124", first, "20261124T222000123-482914", "20261125T222000123-w3-482913")
+    add(store, "20261224T222000123-202611")
+    store.add_recording(recording(id="20261123T222000123-482915"))
+    for typed, meant in (
+        ("20261124", ["20261124"]),  # itself, before those that begin so
+        ("20261124T2220", [first, "20261124T222000123-482914"]),
+        ("20261124T222000123-482914", ["20261124T222000123-482914"]),
+        ("482913", ["20261125T222000123-w3-482913", first]),  # a reference is the end
+        ("482915", ["20261123T222000123-482915"]),
+        ("202612", ["20261224T222000123-202611"]),
+        *(("2027", []), ("48291", [])),
+    ):
+        assert ids_meant(store, typed, 10) == meant, typed
     assert ids_meant(store, "482913", 1) == ["20261125T222000123-w3-482913"]
-
-
-def test_what_is_a_reference_and_a_beginning_is_both() -> None:
-    store = opened()
-    add(store, "20261124T222000123-482913", "20261224T222000123-202611")
-    assert ids_meant(store, "202611", 10) == ["20261224T222000123-202611", "20261124T222000123-482913"]
+    assert ids_meant(store, "202611", 10)[0] == "20261224T222000123-202611"  # a reference, and a beginning
+    assert first in ids_meant(store, "202611", 10)
 
 
 def test_a_beginning_reads_no_more_than_it_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     store, ids = opened(), [f"20261124T222000{n:03}-482913" for n in range(300)]
-    for minutes, id in enumerate(ids):
-        store.add_recording(recording(minutes, id=id))
+    with store.write():
+        for minutes, id in enumerate(ids):
+            store.add_recording(recording(minutes, id=id))
     read, rows = store._read, []
 
     def counted(sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[dict[str, Any]]:
@@ -71,7 +243,9 @@ def test_a_beginning_reads_no_more_than_it_gives(monkeypatch: pytest.MonkeyPatch
         assert "USING COVERING INDEX" in str(plan)
 
 
-# --- on the command line ---
+SAID = ("--reason", "request 2026-118", "--by", "Durand")
+USE = ("--purpose", "quality", "--by", "Durand")
+HOLD = ("--ground", "criminal", "--reference", "R1", "--by", "A", "--approved-by", "B")
 
 
 @pytest.fixture
@@ -106,42 +280,29 @@ def test_every_command_takes_a_reference_and_a_beginning(office: Office) -> None
 
 
 @pytest.mark.in_sqlite
-def test_what_may_be_several_is_listed(office: Office) -> None:
+def test_what_is_meant_by_nothing_or_by_several(office: Office) -> None:
     ids = [f"20261124T2220{n:02}123-747736" for n in range(12)]
-    for id in ids[:2]:
-        office.call(id=id)
-    line = office.fails(1, "delete", "747736", *SAID)
-    assert line == f"sipagent: 747736: may be {ids[1]}, {ids[0]}; accepted: one of them\n"
-    for id in ids[2:]:
-        office.call(id=id)
+    for minutes, id in enumerate(ids):
+        office.archive.store.add_recording(recording(minutes, id=id))
     line = office.fails(1, "export", "20261124T", *USE, "--out", office.folder / "copy.wav")
-    assert f"may be {', '.join(ids[:10])}, …; accepted" in line
-    assert [office.archive.store.accesses(id) for id in ids] == [[]] * 12
-
-
-@pytest.mark.in_sqlite
-def test_what_nothing_has(office: Office) -> None:
-    office.call(timedelta(hours=1))
-    for typed in ("747736", "2999", "zz"):
+    assert f"20261124T: may be {', '.join(ids[:10])}, …; accepted: one of them" in line
+    line = office.fails(1, "delete", "20261124T222000", *SAID[:2], "--by", "Durand")
+    assert "still in progress" in line  # one alone
+    call = receipt(recording(id="20261124T222000123-747737"), recording_id=None, decision="refused")
+    office.archive.store.add_receipt(call)
+    assert f"{call.id}: this call has no recording (refused)" in office.fails(1, "play", "747737", *USE)
+    for typed in ("747738", "2999", "zz", "../config", "\udcff", "é"):
         for command in (("show",), ("accesses",), ("delete", *SAID), ("play", *USE)):
-            assert f"{typed}: no such id" in office.fails(1, command[0], typed, *command[1:])
-
-
-@pytest.mark.in_sqlite
-def test_a_call_without_recording_is_named_as_such(office: Office) -> None:
-    row = receipt(recording(id="20261124T222000123-747736"), recording_id=None, decision="refused")
-    office.archive.store.add_receipt(row)
-    assert "20261124T222000123-747736: this call has no recording (refused)" in office.fails(
-        1, "play", "747736", *USE
-    )
+            line = office.fails(1, command[0], typed, *command[1:])
+            assert "no such id" in line, typed
 
 
 @pytest.mark.in_sqlite
 def test_the_shell_is_offered_a_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = office.archive
-    ids = [f"2026112{n % 10}T222000{n:03}-482913" for n in range(120)]
-    for minutes, id in enumerate(ids):
-        kept.store.add_recording(recording(minutes, id=id))
+    store, ids = office.archive.store, [f"2026112{n % 10}T222000{n:03}-482913" for n in range(120)]
+    with store.write():
+        for minutes, id in enumerate(ids):
+            store.add_recording(recording(minutes, id=id))
     monkeypatch.setattr(Store, "each_recording", None)  # all of them
     command = click.Command("x", params=[click.Argument(["id"])])
     root = click.Context(click.Group("sipagent"))
@@ -152,3 +313,47 @@ def test_the_shell_is_offered_a_page(office: Office, monkeypatch: pytest.MonkeyP
     assert _complete_id(ctx, command.params[0], "2027") == []
     root.params["config_path"] = office.folder / "none.toml"
     assert _complete_id(ctx, command.params[0], "") == []
+
+
+# --- the filters of `list` and `calls` ---
+
+SEVERAL = ("sip:202@127.0.0.1:5071", "sip:201@127.0.0.1:5070")  # the caller went on to 201
+
+
+@pytest.mark.in_sqlite
+@pytest.mark.parametrize("command", ["list", "calls"])
+def test_both_commands_filter(office: Office, command: str) -> None:
+    office.call(timedelta(days=3))
+    office.call(timedelta(days=1), flagged=True, operator=SEVERAL[1], operators=SEVERAL)
+    hidden = office.call(caller="+33323063001")
+    for words, found in (
+        ([], 3),
+        (["--limit", "1"], 1),
+        (["--since", "2d"], 2),
+        (["--until", "2d"], 1),
+        (["--caller", "06"], 2),
+        (["--caller", "+33612345678", "--flagged"], 1),
+        (["--reference", f"#{hidden.id[-6:]}"], 1),
+        (["--operator", "202"], 1),
+        (["--status", "erased"], 0),
+        (["--held"], 0),
+    ):
+        result = office.run(command, *words, "--json")
+        assert (result.code, result.out.count('"call_id"')) == (0, found), words
+        assert office.run(command, *words).code == 0
+
+
+@pytest.mark.in_sqlite
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--since", "soon"], "--since: 'soon' is not a moment; accepted: 2026-11-24"),
+        (["--caller", "marie"], "--caller: 'marie' is not a number; accepted: 06 12"),
+        (["--status", "melted"], "'closed'"),
+        (["--limit", "0"], "--limit"),
+        (["--nonsense"], "no such option"),
+    ],
+)
+def test_wrong_filters_are_usage_errors(office: Office, words: list[str], said: str) -> None:
+    line = office.fails(2, "list", *words)
+    assert said.lower() in line.lower() and "sipagent list --help" in line

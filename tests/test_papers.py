@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from retention.erase import Deletion, KeptCall
-from retention.records import Access, Status
+from retention.erase import Deletion, RemovedRecording
+from retention.records import Status
 from retention.rows.chain import ChainHead
-from retention.use import Copy
+from retention.use import KnownCopy
 from sipagent.languages.typography import set_french
 from sipagent.text import template as templates
 from sipagent.text.certificate import certificate
@@ -75,20 +75,20 @@ def test_both_languages_have_the_same_and_french_is_set_as_french_is(paper: str)
 
 # --- the certificate of a deletion ---
 
-COPY = Copy(path=Path("/srv/a.wav"), at=AT, by="Petit", exists=True)
-ROW = recording(duration_s=75.0, sha256="ab" * 32, bytes=81_234)
+COPY = KnownCopy(path="/srv/a.wav", at=AT, by="Petit")
+WAS = RemovedRecording.of(recording(duration_s=75.0, sha256="ab" * 32, bytes=81_234))
 DONE = Deletion(
-    call=KeptCall(
-        "20261124T222005Z-1f9e-482913", AT, recording(duration_s=75.0, sha256="ab" * 32, bytes=81_234), None
-    ),
-    trace=Access(at=AT, action="delete", recording_id="", by="Durand", detail="demande 2026-118"),
+    id="20261124T222005Z-1f9e-482913",
+    deleted_at=AT,
+    by="Durand",
+    reason="demande 2026-118",
+    started_at=AT,
+    recording=WAS,
     receipt=True,
     notes=2,
     copies=(COPY,),
-    entry=ChainHead(seq=12, hash="ef" * 32),
+    chain=ChainHead(seq=12, hash="ef" * 32),
 )
-ERASED = replace(DONE.call, recording=recording(status=Status.ERASED))
-PURGED = replace(DONE.call, recording=recording(purged_at=AT))
 FRENCH = f"""\
 ATTESTATION D’EFFACEMENT
 
@@ -155,10 +155,14 @@ def test_the_certificate_in_french_to_the_letter() -> None:
         ({"receipt": False}, "What stays", "In the receipt"),
         ({"copies": ()}, "None is known to the service.", "These copies"),
         ({"copies": (replace(COPY, by=None),)}, "- /srv/a.wav, exported on 2026-11-24 23:20:05", "Petit"),
-        ({"copies": (replace(COPY, path=Path("a.wav")),)}, "- a.wav, downloaded on", "exported on"),
-        ({"call": replace(DONE.call, recording=None)}, "No sound of this call was kept.", "Of the recording"),
-        ({"call": ERASED}, "No sound of this call was kept.", "its key"),
-        ({"call": PURGED}, "had been deleted before, on 2026-11-24 23:20:05\n  (Europe/Paris).", "its key"),
+        ({"copies": (replace(COPY, path="a.wav"),)}, "- a.wav, downloaded on", "exported on"),
+        ({"recording": None}, "No sound of this call was kept.", "Of the recording"),
+        ({"recording": replace(WAS, status=Status.ERASED)}, "No sound of this call was kept.", "its key"),
+        (
+            {"recording": replace(WAS, purged_at=AT)},
+            "had been deleted before, on 2026-11-24 23:20:05\n  (Europe/Paris).",
+            "its key",
+        ),
     ],
 )
 def test_the_certificate_says_what_was_done(changes: dict[str, Any], there: str, absent: str) -> None:

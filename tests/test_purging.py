@@ -17,7 +17,7 @@ from retention.holds import place
 from retention.purge import PurgeReport, Removal
 from retention.records import Access, Hold, Recording, Status, due_date
 from retention.stamps import FolderStamps, StampError, newest, proven, stamp_head
-from retention.use import Copy
+from retention.use import ExportedCopy
 from retention.vault import new_pair
 from retention.verify import Orphan
 from sipagent.config.load import Config
@@ -472,7 +472,7 @@ def test_a_long_purge_ends_with_the_service(
 
 
 def test_what_a_purge_logs() -> None:
-    copy = Copy(path=Path("/home/durand/call.wav"), at=START, by="Durand", exists=True)
+    copy = ExportedCopy(path="/home/durand/call.wav", at=START, by="Durand", exists=True)
     gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
     stray = Orphan(name="x.flac", id=None, problem="not a file of the agent")
     with capture_logs() as logs:

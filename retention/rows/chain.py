@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from retention.files import share_owner, write_whole
-from retention.records import Hold, HoldTerms, Json, RecordError, parse_json, terms, to_text
+from retention.records import Hold, HoldTerms, Json, Record, RecordError, parse_json, terms, to_text
 from retention.rows.pages import Row, inserting
 from retention.texts import Reason, WithReason
 
@@ -78,7 +78,7 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ChainHead:
+class ChainHead(Record):
     """The last entry of a chain: `hash` in hex; seq 0 and `GENESIS` for an empty chain."""
 
     seq: int

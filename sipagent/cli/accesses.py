@@ -1,7 +1,6 @@
 """Who used what, when and why: `accesses`. Nothing here changes anything."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from gettext import gettext as _
 from gettext import ngettext
 from itertools import islice
@@ -9,19 +8,18 @@ from itertools import islice
 import click
 
 from retention.records import Access
+from retention.rows.selection import Selection
+from sipagent.cli.options import period_of
 from sipagent.cli.program import (
     Decorated,
     Workplace,
     json_option,
     meant,
-    now,
     optional_id_argument,
     print_json,
 )
 from sipagent.cli.terminal import WIDE, WIDER, Column, coded, console, full, newest, show_table
 from sipagent.languages.labels import happening
-from sipagent.languages.spoken import shown
-from sipagent.lookup.parsing import parse_moment
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
@@ -72,12 +70,12 @@ def accesses_command(
       sipagent accesses --since 7d
       sipagent accesses 20261124T222000123-482913 --action export --json
     """
-    first, end = _moment(work, "--since", since), _moment(work, "--until", until, end=True)
+    period = period_of(work, since, until)
     archive = work.archive()
     store = archive.store
     if id is not None and next(store.each_access(id), None) is None:  # those of a lost row still exist
         id = meant(archive, id)
-    fits = _choice(first, end, by, {"action": action, "purpose": purpose, "outcome": outcome})
+    fits = _choice(period, by, {"action": action, "purpose": purpose, "outcome": outcome})
     # in the order of the trace, which does not depend on a clock
     rows = list(islice(filter(fits, store.each_access(id, newest=True)), limit))
     if as_json:
@@ -92,19 +90,8 @@ def accesses_command(
     screen.print(f"\n{said}", style="dim")
 
 
-def _moment(work: Workplace, option: str, text: str | None, *, end: bool = False) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_moment(text, now(), work.config.service.timezone, end=end)
-    except ValueError as error:
-        raise click.UsageError(f"{option}: {shown(error)}", click.get_current_context()) from error
-
-
-def _choice(
-    first: datetime | None, end: datetime | None, by: str | None, equal: Mapping[str, str | None]
-) -> Callable[[Access], bool]:
-    who = by and by.casefold()
+def _choice(period: Selection, by: str | None, equal: Mapping[str, str | None]) -> Callable[[Access], bool]:
+    who, first, end = by and by.casefold(), period.since, period.until
 
     def fits(row: Access) -> bool:
         names = "\n".join(filter(None, (row.by, row.system_user, row.login))).casefold()

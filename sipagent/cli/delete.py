@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from retention.archive import Archive
-from retention.erase import Deletion, NotDeleted
-from retention.records import Access
+from retention.erase import Deletion
 from sipagent.cli.options import agree, caller_option, calls_of, one_of_the_two, show_calls, yes_option
 from sipagent.cli.program import (
     Failure,
@@ -26,9 +25,8 @@ from sipagent.cli.program import (
     words,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.spoken import fault
-from sipagent.lookup.results import deletion_json
-from sipagent.operations.deletion import attempt_delete
+from sipagent.languages.spoken import colon, shown
+from sipagent.operations.deletion import Stays, delete_calls
 from sipagent.text.certificate import certificate
 
 _PAGE = "\f"  # between two certificates: each on a separate page
@@ -88,23 +86,24 @@ def delete_command(
     with _paper(work, paper) as keep:
         ids = _of_caller(work, archive, caller, yes=yes) if caller else [meant(archive, str(id))]
         done: list[Deletion] = []
+        papers: list[str] = []
         stays: list[str] = []
-        for one in ids:
-            try:
-                done.append(_delete(archive, one, asked))
-            except Failure as refusal:
-                stays.append(str(refusal))
+        for one in delete_calls(archive, ids, asked, now):
+            if isinstance(one, Stays):
+                stays.append(f"{one.id}{colon()}{shown(one.why)}")
                 continue
+            done.append(one)
+            paper_of = certificate(one, work.config.service)
             if len(done) == 1:
                 work.tell_followed()
             if not as_json:
-                click.echo(
-                    (_PAGE if len(done) > 1 else "") + certificate(done[-1], work.config.service), nl=False
-                )
+                click.echo((_PAGE if len(done) > 1 else "") + paper_of, nl=False)
+            papers.append(paper_of)
         if as_json and done:
-            print_json([deletion_json(one) for one in done] if id is None else deletion_json(done[0]))
+            told = [one.to_json() for one in done]
+            print_json(told if id is None else told[0])
         if done:  # last: if the file fails, it has been printed
-            keep(_PAGE.join(certificate(one, work.config.service) for one in done))
+            keep(_PAGE.join(papers))
     if stays:
         raise Failure("; ".join(stays))
 
@@ -118,17 +117,6 @@ def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> 
     asked = ngettext("Forget {n} call of {caller} for ever?", "Forget {n} calls of {caller} for ever?", count)
     agree(asked.format(n=count, caller=printable(caller)), yes=yes)
     return [call.id for call in calls]
-
-
-def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
-    """Raises Failure, StoreError."""
-    try:
-        return attempt_delete(archive, id, asked, now)
-    except NotDeleted as refusal:
-        raise Failure("{0}: {1}", id, refusal) from refusal
-    except OSError as error:
-        said = _("{where}: {problem}; the next purge tries again")
-        raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
 
 
 @contextmanager

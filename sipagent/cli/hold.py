@@ -34,11 +34,11 @@ from sipagent.cli.terminal import WIDE, Column, coded, console, full, show_table
 from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 from sipagent.languages.labels import label
-from sipagent.languages.spoken import fault, shown
-from sipagent.lookup.parsing import NOTE_LIMIT, note_text
+from sipagent.languages.spoken import shown
+from sipagent.lookup.parsing import NOTE_LIMIT, FieldError, note_text
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.holds import HeldRecording, end_hold, held, hold
-from sipagent.operations.notes import Filed, NamesPerson, attempt_note, what_would_go
+from sipagent.operations.notes import FiledAnalysis, NamesPerson, attempt_note, what_would_go
 
 _PATH = 400  # characters
 _PLACES_SHOWN = 5  # how many places fit into one line
@@ -91,9 +91,6 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
         )
     except NamesPerson as names:
         raise Failure(refusal or shown(names)) from names
-    except OSError as error:
-        said = _("{where}: {problem}; the note is filed, the next purge erases")
-        raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
     _tell_filed(work, done, text)
 
 
@@ -119,11 +116,11 @@ def _note_text(source: Path) -> str:
         content: bytes = file.read(NOTE_LIMIT + 1)
     try:
         return note_text(content)
-    except ValueError as error:
-        raise Failure("{0}: {1}", name, error) from error
+    except FieldError as error:
+        raise Failure("{0}: {1}", name, error.problem) from error
 
 
-def _tell_filed(work: Workplace, done: Filed, text: str) -> None:
+def _tell_filed(work: Workplace, done: FiledAnalysis, text: str) -> None:
     said = _("{id}: filed, kept until {day}")
     if done.erased:
         said = _("{id}: filed, kept until {day}; the audio is erased")
@@ -131,13 +128,13 @@ def _tell_filed(work: Workplace, done: Filed, text: str) -> None:
         said = _("{id}: filed, kept until {day}; the audio stays, it is {held}")
     held = one_line(shown(done.held or ""))
     day = f"{work.local(done.note.expires_at):%Y-%m-%d}"
-    click.echo(said.format(id=done.recording.id, day=day, held=held))
+    click.echo(said.format(id=done.note.recording_id, day=day, held=held))
     if done.note.text != text:
         click.echo(_("What led to the caller or the operator was cut out of it."))
     if done.copies:
         click.echo(_("Copies of it were exported, and are still there:"))
     for copy in done.copies:
-        click.echo(f"  {printable(str(copy.path), _PATH)}")
+        click.echo(f"  {printable(copy.path, _PATH)}")
 
 
 def _day(ctx: click.Context, param: click.Parameter, text: str) -> str:

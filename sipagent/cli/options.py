@@ -133,15 +133,10 @@ def one_of_the_two(id: str | None, caller: str | None) -> None:
 
 def calls_of(work: Workplace, archive: "Archive", typed: str) -> "list[KeptCall]":
     """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none."""
-    from sipagent.lookup.results import calls_of_caller  # slow to import; the filters need none of it
+    from sipagent.operations.persons import PersonSearch, calls_of_person  # slow to import
 
-    try:
-        found = calls_of_caller(archive.store, typed, work.config.service.country)
-    except ValueError as error:
-        raise click.UsageError(
-            _("{option}: {problem}").format(option="--caller", problem=shown(error)),
-            click.get_current_context(),
-        ) from error
+    with options_read():
+        found = calls_of_person(archive.store, PersonSearch(caller=typed), work.config.service)
     if not found:
         said = _("{number}: no call of this caller is kept; accepted: the whole number")
         raise Failure(said.format(number=typed))

@@ -323,8 +323,7 @@ class Program(click.Group):
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
         except _refusals() as error:
-            about = getattr(error, "about", "")  # the call that a rule refuses something of
-            sys.exit(_say(colon().join(filter(None, (about, shown(error)))), 1))
+            sys.exit(_say(refusal_line(error), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
@@ -340,8 +339,14 @@ def _refusals() -> tuple[type[Exception], ...]:
     from retention.marks import ArchiveError
     from retention.records import RuleError
     from retention.rows.rows import StoreError
+    from sipagent.operations.tracing import Unfinished
 
-    return Failure, RuleError, StoreError, ArchiveError
+    return Failure, RuleError, StoreError, ArchiveError, Unfinished
+
+
+def refusal_line(error: Exception) -> str:
+    """What stderr says of a refusal, after the call or the file that it is about."""
+    return colon().join(filter(None, (getattr(error, "about", ""), shown(error))))
 
 
 def _usage(error: click.UsageError) -> str:

@@ -20,7 +20,7 @@ from retention.records import Access, Json, to_text
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.rows.rows import Rows
 from retention.stamps import proven
-from retention.use import Copy
+from retention.use import ExportedCopy
 from retention.verify import Orphan
 from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
@@ -216,7 +216,7 @@ def _removal_json(gone: Removal) -> Json:
         "due_at": to_text(gone.due_at),
         "bytes": gone.bytes,
         "why": gone.why,
-        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in gone.copies],
+        "copies": [{"path": copy.path, "at": to_text(copy.at), "by": copy.by} for copy in gone.copies],
     }
 
 
@@ -234,7 +234,7 @@ def _show_report(work: Workplace, report: PurgeReport, dry_run: bool, screen: Co
         _show(title, report.held, stays, screen)
     copies = [(gone.id, copy) for gone in report.removed for copy in gone.copies]
     if copies:
-        places: list[Column[tuple[str, Copy]]] = [
+        places: list[Column[tuple[str, ExportedCopy]]] = [
             Column("id", lambda one: one[0]),
             Column("exported", lambda one: full(work.local(one[1].at))),
             Column("by", lambda one: one[1].by, shrinks=True),

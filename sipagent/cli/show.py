@@ -27,7 +27,7 @@ from sipagent.cli.terminal import (
 )
 from sipagent.config.identity import printable
 from sipagent.languages.labels import happening, label, length
-from sipagent.lookup.results import WholeRecord, whole_record
+from sipagent.operations.show import Shown, show
 
 Fields = list[tuple[str, str | Text | None]]
 
@@ -50,14 +50,14 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
       sipagent show 482913
     """
     archive = work.archive()
-    known = whole_record(archive, meant(archive, id))
+    known = show(archive, meant(archive, id), work.terms.period)
     if as_json:
-        print_json(known.to_json(work.terms.period))
+        print_json(known.to_json())
     else:
         _show(work, known, console())
 
 
-def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
+def _show(work: Workplace, known: Shown, screen: Console) -> None:
     row, receipt = known.recording, known.receipt
     own: Fields = (
         _recording_fields(work, known, row) if row else [("id", known.id), (_("recording"), _("none"))]
@@ -85,7 +85,7 @@ def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
         said = (elsewhere if copy.elsewhere else there if copy.exists else gone).format(
             when=full(work.local(copy.at)), who=printable(copy.by or "–")
         )
-        _line(f"  {printable(str(copy.path), _WHOLE)}", screen)
+        _line(f"  {printable(copy.path, _WHOLE)}", screen)
         _line(f"    {said}", screen)
     uses: Fields = [(full(work.local(use.at)), _use(use)) for use in known.accesses]
     show_fields(uses or [(_("none so far"), " ")], screen, _("Uses"))
@@ -113,7 +113,7 @@ def _show_note(work: Workplace, note: Note, screen: Console) -> None:
         _line(f"    {printable(line.expandtabs(4), _WHOLE)}", screen)
 
 
-def _recording_fields(work: Workplace, known: WholeRecord, row: Recording) -> Fields:
+def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
     present = now()
     marked = (("flagged", row.flagged), ("incomplete", row.incomplete))
     special = [label("mark", name) for name, true in marked if true]
@@ -147,7 +147,7 @@ def _recording_fields(work: Workplace, known: WholeRecord, row: Recording) -> Fi
     ]
 
 
-def _still_sealed(known: WholeRecord, row: Recording) -> Fields:
+def _still_sealed(known: Shown, row: Recording) -> Fields:
     if known.sealed_to is None or row.status is not Status.CLOSED or not is_nameless(row):
         return []
     return [(_("people"), _("still sealed since the rebuild: `sipagent rebuild --identity KEYFILE`"))]

@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from media.recording.assemble import AssemblyError, SoundReader, read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from retention.archive import Archive
-from retention.purge import due
 from retention.recording_files import FileKind, finished, sha256
-from retention.records import Recording
+from retention.records import Recording, RuleError
 from retention.texts import Reason
-from retention.use import ACCESS_REQUEST, UseRefused, allowed, nothing_to_use, told_of_export
+from retention.use import ACCESS_REQUEST, nothing_to_use, told_of_export
 from retention.vault import Identity, KeysError
 from sipagent.cli.options import (
     agree,
@@ -54,9 +53,12 @@ from sipagent.cli.program import (
     id_argument,
     new_file,
     optional_id_argument,
+    refusal_line,
 )
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_
+from sipagent.operations.approvals import rules_of
+from sipagent.operations.uses import using
 
 Samples = NDArray[np.int16]  # (n, channels) int16
 
@@ -196,7 +198,7 @@ def _no_card(why: str) -> Reason:
     return Reason(said, why=why)
 
 
-Traced = Callable[[str, str], None]  # outcome and detail, into the trace
+Traced = Callable[[str, str], object]  # outcome and detail, into the trace
 
 _BOTH_SIDES = N_(
     "the copy holds both sides, the operator's voice with them; whether the person gets both or the caller's "
@@ -330,8 +332,8 @@ def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, for
     for row in rows:
         try:
             _export(work, archive, row, asked, out / f"{row.id}.flac", force=force)
-        except Failure as refusal:
-            failed.append(str(refusal))
+        except (Failure, RuleError) as refusal:
+            failed.append(refusal_line(refusal))
     if failed:
         raise Failure("; ".join(failed))
 
@@ -349,13 +351,13 @@ def _export(
         folder = target.parent
         return None if folder.is_dir() else Reason("{file} is not a directory", file=str(folder))
 
-    def copy(sound: RecordingSound, traced: Traced) -> None:
-        with new_file(target, replace=force) as (descriptor, name):
-            write(sound, descriptor, format)
-            traced("done", told_of_export(sound.channel, target, recording))  # no copy without its line
-            name()
-
-    _use(work, archive, recording, "export", asked, act=copy, obstacle=obstacle)
+    with (
+        _used(work, archive, recording, "export", asked, obstacle=obstacle) as (sound, traced),
+        new_file(target, replace=force) as (descriptor, name),
+    ):
+        write(sound, descriptor, format)
+        traced("done", told_of_export(sound.channel, target, recording))  # no copy without its line
+        name()
     click.echo(click.format_filename(out))
 
 
@@ -372,8 +374,8 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
     Example:
       sipagent play 20261124T222000123-482913 --purpose quality --by "M. Durand"
     """
-
-    def listen(sound: RecordingSound, traced: Traced) -> None:
+    archive = work.archive(make=True)
+    with _used(work, archive, find(archive, id), "play", UseAsked(**asked)) as (sound, traced):
         traced("begun", sound.channel)  # no one hears anything without its line
         try:
             play(sound)
@@ -382,50 +384,24 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
             raise
         traced("done", sound.channel)
 
-    archive = work.archive(make=True)
-    _use(work, archive, find(archive, id), "play", UseAsked(**asked), act=listen)
 
-
-def _use(
+@contextmanager
+def _used(
     work: Workplace,
     archive: Archive,
     recording: Recording,
     action: str,
     asked: UseAsked,
     *,
-    act: Callable[[RecordingSound, Traced], None],
     obstacle: Callable[[], str | None] = lambda: None,
-) -> None:
-    """Check, verify, trace, act. What is refused or fails leaves a line, too. Raises Failure."""
+) -> Iterator[tuple[RecordingSound, Traced]]:
+    """The sound of a use, and what writes its lines. Raises UseRefused, Failure, OSError."""
     use = attempt(action, purpose=asked.purpose, by=asked.by, reference=asked.reference)
-    due_at = due(recording, work.terms.period)
-    try:
-        found = allowed(archive, recording, use, work.config.retention.purposes, due_at, obstacle=obstacle)
-    except UseRefused as refusal:
-        raise Failure(Reason("{id}: {why}", id=recording.id, why=refusal.args[0])) from refusal
-    begun = False
-
-    def traced(outcome: str, detail: str) -> None:
-        nonlocal begun
-        if begun:
-            found.tell(outcome, detail)
-            return
-        try:
-            found.begin(outcome, detail)
-        except UseRefused as gone:
-            raise Failure(Reason("{id}: {why}", id=recording.id, why=gone.args[0])) from gone
-        begun = True
-
-    try:
-        with _sound(archive, recording, asked) as sound:
-            act(sound, traced)
-    except (Failure, OSError) as error:
-        gone = None if begun else nothing_to_use(archive.store.recording(recording.id))
-        if gone is None:
-            found.tell("failed", str(error))
-            raise
-        found.tell("refused", gone)  # a purge came first: as the page says it
-        raise Failure(Reason("{id}: {why}", id=recording.id, why=gone)) from error
+    with (
+        using(archive, recording, use, rules_of(work.config, use.at), obstacle) as traced,
+        _sound(archive, recording, asked) as sound,
+    ):
+        yield sound, traced
 
 
 @contextmanager

@@ -99,6 +99,7 @@ def caller_forms(typed: str, country: str) -> tuple[str, ...]:
     return (f"+{digits}", digits)
 
 
+TypedText = TypeVar("TypedText", str, bytes)
 Value = TypeVar("Value")
 
 
@@ -131,30 +132,33 @@ def selection(
 ) -> Selection:
     """What is meant; a text without an offset is a time of the service. Raises FieldError."""
     service = config.service
-    forms = _read("caller", caller, lambda text: caller_forms(text, service.country)) or ()
+    forms = _optional("caller", caller, lambda text: caller_forms(text, service.country)) or ()
     number = forms[0] if len(forms) == 1 and to_e164(forms[0], service.country) == forms[0] else None
     return Selection(
-        since=_read("since", since, lambda text: parse_moment(text, present, service.timezone)),
-        until=_read("until", until, lambda text: parse_moment(text, present, service.timezone, end=True)),
+        since=_optional("since", since, lambda text: parse_moment(text, present, service.timezone)),
+        until=_optional("until", until, lambda text: parse_moment(text, present, service.timezone, end=True)),
         number=number,
         caller=() if number else forms,
-        reference=_read("reference", reference, call_reference),
+        reference=_optional("reference", reference, call_reference),
         operator=operator,
-        status=_read("status", status, lambda text: Status(_one_of(text, tuple(Status)))),
-        outcome=_read("outcome", outcome, lambda text: _one_of(text, OUTCOMES)),
-        decision=_read("decision", decision, lambda text: _one_of(text, DECISIONS)),
-        after=_read("after", after, _id),
+        status=_optional("status", status, lambda text: Status(_one_of(text, tuple(Status)))),
+        outcome=_optional("outcome", outcome, lambda text: _one_of(text, OUTCOMES)),
+        decision=_optional("decision", decision, lambda text: _one_of(text, DECISIONS)),
+        after=_optional("after", after, _id),
         held=held,
         flagged=flagged,
         limit=limit,
     )
 
 
-def _read(name: str, text: str | None, read: Callable[[str], Value]) -> Value | None:
-    if text is None:
-        return None
+def _optional(name: str, text: str | None, read: Callable[[str], Value]) -> Value | None:
+    return None if text is None else read_field(name, text, read)
+
+
+def read_field(name: str, typed: TypedText, read: Callable[[TypedText], Value]) -> Value:
+    """What a field means. Raises FieldError where `read` raises Unreadable."""
     try:
-        return read(text)
+        return read(typed)
     except Unreadable as error:
         raise FieldError(name, str(error)) from error
 
@@ -175,7 +179,11 @@ NOTE_LIMIT = 64 * 1024  # bytes
 
 
 def note_text(content: bytes) -> str:
-    """The text, its lines ended by a line feed alone. Raises Unreadable, one line, for what is no text."""
+    """The text, its lines ended by a line feed alone. Raises FieldError for what is no text."""
+    return read_field("text", content, _note)
+
+
+def _note(content: bytes) -> str:
     if len(content) > NOTE_LIMIT:
         raise Unreadable("is longer than {0} KiB", NOTE_LIMIT // 1024)
     try:

@@ -3,10 +3,6 @@
     terms_of             how long things are kept, by the configuration
     count                the figures of a period
     audit                whether the draws in receipts are those of the seed
-    calls_of_caller      all calls of one person: by the whole number
-    calls_of_reference   the same by the reference that somebody without a number was told
-    whole_record         all that is known of one call
-    …_json               what was done, for commands and the interface
     figures_of           what was counted of a period, for commands and the interface
 
 A draw is in a receipt's events, until the personal fields of the receipt are emptied, and the events,
@@ -19,18 +15,13 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from retention.archive import Archive
-from retention.erase import Deletion, KeptCall
-from retention.purge import Terms, due
-from retention.records import Access, Json, Note, Receipt, Record, Recording, host_of, reference_of, to_text
+from retention.purge import Terms
+from retention.records import Json, Receipt, Record, host_of
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.statistics import OTHER, CallFigures, FiguresByOperator, Statistics
 from retention.texts import Reason
-from retention.use import Copy, known_copies
-from retention.vault import KeysError
 from sipagent.config.sampling import Draw, Seed, draw
-from sipagent.lookup.parsing import call_reference, caller_forms
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -178,106 +169,6 @@ def _unlike(id: str, told: Draw, seed: Seed | None) -> Iterator[str]:
         yield Reason("drawn with the seed {0}, which is not the one at hand", told.seed)
     elif draw(seed, id, told.share) != told:
         yield Reason("tells of {0!r}, and the seed says {1!r}", told.value, seed.value(id))
-
-
-def calls_of_caller(store: Rows, typed: str, country: str) -> list[KeptCall]:
-    """What is kept of the calls from this number, oldest first. Raises ValueError for what is no number.
-
-    A part would match several people: so `0612` only finds a caller with just this number.
-    """
-    return _calls(store, [Selection(number=form) for form in caller_forms(typed, country)])
-
-
-def calls_of_reference(store: Rows, typed: str) -> list[KeptCall]:
-    """What is kept of the calls with this reference, oldest first: one, or by chance of several people.
-
-    Raises ValueError for what is no reference.
-    """
-    return _calls(store, [Selection(reference=call_reference(typed))])
-
-
-def _calls(store: Rows, chosen: list[Selection]) -> list[KeptCall]:
-    ids = {row.id for one in chosen for row in store.each_receipt(one)}
-    ids |= {row.id for one in chosen for row in store.each_recording(one)}
-    return [KeptCall.find(store, id) for id in sorted(ids)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeRecord:
-    """Everything about one id; at least a recording or a receipt."""
-
-    id: str
-    recording: Recording | None
-    receipt: Receipt | None
-    notes: list[Note]
-    copies: list[Copy]
-    accesses: list[Access]
-    sealed_to: list[str] | None  # who can listen; None if it is in clear, or gone
-
-    def to_json(self, period: str) -> Json:
-        """As `show --json` prints it; `period`: how long recordings are kept, by the configuration."""
-        row, receipt = self.recording, self.receipt
-        own: Json = row.to_json() if row else {"id": self.id, "status": None}
-        return own | {
-            "reference": reference_of(self.id),
-            "due_at": to_text(due(row, period)) if row else None,
-            "sealed_to": self.sealed_to,
-            "receipt": receipt.to_json() if receipt else None,
-            "notes": [note.to_json() for note in self.notes],
-            "copies": [copy_json(copy) for copy in self.copies],
-            "accesses": [access.to_json() for access in self.accesses],
-        }
-
-
-def whole_record(archive: Archive, id: str) -> WholeRecord:
-    """All that is known of an id. Raises UnknownId, StoreError."""
-    store = archive.store
-    call = KeptCall.find(store, id)
-    return WholeRecord(
-        id=id,
-        recording=call.recording,
-        receipt=call.receipt,
-        notes=store.notes(id),
-        copies=known_copies(store, id),
-        accesses=store.accesses(id),
-        sealed_to=_sealed_to(archive, id),
-    )
-
-
-def copy_json(copy: Copy) -> Json:
-    """`exists`: whether it is still there; true where nobody can look."""
-    return {"path": str(copy.path), "at": to_text(copy.at), "by": copy.by, "exists": copy.exists}
-
-
-def _sealed_to(archive: Archive, id: str) -> list[str] | None:
-    if not archive.vault.has(id):
-        return None
-    try:
-        return [str(key) for key in archive.vault.recipients(id)]
-    except KeysError:
-        return []  # `verify` says what is wrong with it
-
-
-def deletion_json(done: Deletion) -> Json:
-    """As `delete --json` prints it."""
-    return {
-        "id": done.call.id,
-        "deleted_at": to_text(done.trace.at),
-        "by": done.trace.by,
-        "reason": done.trace.detail,
-        "started_at": to_text(done.call.started_at),
-        "recording": done.call.recording and _was(done.call.recording),
-        "receipt": done.receipt,
-        "notes": done.notes,
-        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in done.copies],
-        "chain": {"seq": done.entry.seq, "hash": done.entry.hash},
-    }
-
-
-def _was(row: Recording) -> Json:
-    names = ("ended_at", "duration_s", "status", "bytes", "sha256", "purged_at")
-    json = row.to_json()
-    return {name: json[name] for name in names}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,18 @@
 
 An operation is a function: it is given a request, a frozen value, asks the rule (`retention`), leaves a line
 in the trace whether it is done, refused or has failed, and returns a frozen value whose fields are its JSON.
-What a rule refuses is a RuleError, which each face turns into its own form in one place.
 
+    uses       play a recording, or copy it, for a purpose
     holds      hold, renew, release; list what is on hold
     approvals  ask another login for a hold, its end or an export; approve, refuse, withdraw
     notes      file an analysis
+    deletion   forget calls before their time
+    persons    find a person's calls; say that they were told of them; forget them
+    show       all that is known of one call
     accounts   make, change and end accounts and tokens
-    deletion   forget a call before its time
     tracing    the line in the trace of what is refused or fails
+
+What a rule refuses is a RuleError, what cannot be read a FieldError, a file that cannot be written or erased
+is Unfinished. Each face turns them into its own form in one place: `cli.program` and `cli.options`,
+`web.guard` (`failure`, `unfit`, and `form_entry` for the forms of pages).
 """

@@ -28,9 +28,9 @@ from retention.records import (
 )
 from retention.rows.rows import Rows
 from retention.texts import Reason
-from retention.use import UseRefused, allowed, discreet, nothing_to_use, plain
+from retention.use import discreet, nothing_to_use, plain
 from retention.use import why_not as why_not_used
-from sipagent.operations.tracing import traced
+from sipagent.operations.tracing import UNCHANGED, traced
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -77,66 +77,50 @@ def ask_approval(archive: Archive, wanted: Approval, trace: Access, rules: Rules
 
     Raises ApprovalError, UnknownId, StoreError.
     """
-    with _tracing(archive, wanted.recording_id, replace(trace, action="ask"), wanted.action) as tell:
-        with archive.store.write():
-            recording = archive.store.recording(wanted.recording_id)
-            asked = _plain(replace(wanted, at=trace.at, by=_login(trace)), recording)
-            if (reason := why_not_asked(archive.store, recording, asked, rules)) is not None:
-                raise ApprovalError(reason)
-            asked = archive.store.add_approval(asked)
-            tell(asked)
-        return asked
+    trace = replace(trace, action="ask")
+    with _tracing(archive, wanted.recording_id, trace, wanted.action) as tell, archive.store.write():
+        recording = archive.store.recording(wanted.recording_id)
+        asked = _plain(replace(wanted, at=trace.at, by=_login(trace)), recording)
+        if (reason := _why_not_asked(archive.store, recording, asked, rules)) is not None:
+            raise ApprovalError(reason)
+        asked = archive.store.add_approval(asked)
+        tell(asked)
+    return asked
 
 
-def approve(
-    archive: Archive, number: int, trace: Access, rules: Rules, answer: str | None = None
-) -> Approval:
-    """Agree, and do what was asked for; an export can be used then. What no longer can be done stays undone.
-
-    Raises ApprovalError, UnknownId, StoreError.
-    """
-    asked = archive.store.approval(number)
-    with _tracing(archive, asked.recording_id, replace(trace, action="approve"), _told(asked)) as tell:
-        with archive.store.write():
-            asked, recording = _pending(archive, number)
-            by = _login(trace)
-            if asked.by is None:
-                raise ApprovalError("who asked for it is forgotten")
-            if same_person(by, asked.by):
-                raise ApprovalError("{0!r} asked for it; accepted: somebody else", by, others_may=True)
-            decided = replace(
-                asked, state=ApprovalState.APPROVED.value, decided_at=trace.at, decided_by=by, answer=answer
-            )
-            if (reason := _why_not_done(recording, decided, by, rules, trace.at)) is not None:
-                raise ApprovalError(reason)
-            decided = _plain(decided, recording)
-            archive.store.update_approval(decided)
-            tell(decided)
-            _do(archive, decided, trace)
-        return decided
-
-
-def refuse_approval(archive: Archive, number: int, trace: Access, answer: str | None) -> Approval:
-    """Do not agree. Raises ApprovalError, UnknownId, StoreError."""
-    return _end(archive, number, replace(trace, action="refuse"), ApprovalState.REFUSED, answer)
-
-
-def withdraw_approval(archive: Archive, number: int, trace: Access, answer: str | None = None) -> Approval:
-    """Who asked asks no longer. Raises ApprovalError, UnknownId, StoreError."""
-    return _end(archive, number, replace(trace, action="withdraw"), ApprovalState.WITHDRAWN, answer)
+_STATES = {
+    "approve": ApprovalState.APPROVED,
+    "refuse": ApprovalState.REFUSED,
+    "withdraw": ApprovalState.WITHDRAWN,
+}
 
 
 def decide(
-    archive: Archive, how: str, number: int, trace: Access, rules: Rules, *, answer: str | None
+    archive: Archive, how: str, number: int, trace: Access, rules: Rules, *, answer: str | None = None
 ) -> Approval:
-    """`approve`, `refuse` or `withdraw`. Raises ApprovalError, UnknownId, StoreError."""
-    match how:
-        case "approve":
-            return approve(archive, number, trace, rules, answer)
-        case "refuse":
-            return refuse_approval(archive, number, trace, answer)
-        case _:
-            return withdraw_approval(archive, number, trace, answer)
+    """`approve`, which does what was asked for (an export can be used then); `refuse`; or `withdraw`.
+
+    What no longer can be done stays undone. Raises ApprovalError, UnknownId, StoreError; Unfinished for a
+    file that cannot be written: then nothing has changed.
+    """
+    asked = archive.store.approval(number)
+    trace = replace(trace, action=how)
+    with _tracing(archive, asked.recording_id, trace, _told(asked)) as tell, archive.store.write():
+        asked = archive.store.approval(number)
+        if asked.state != ApprovalState.PENDING:
+            raise ApprovalError(decided_already(asked))
+        recording, by = archive.store.recording(asked.recording_id), _login(trace)
+        _require_theirs(how, asked, by)
+        decided = replace(asked, state=_STATES[how].value, decided_at=trace.at, decided_by=by, answer=answer)
+        approved = decided.state == ApprovalState.APPROVED
+        if approved and (reason := _why_not_done(recording, decided, by, rules, trace.at)) is not None:
+            raise ApprovalError(reason)
+        decided = _plain(decided, recording)
+        archive.store.update_approval(decided)
+        tell(decided)
+        if approved:
+            _do(archive, decided, trace)
+    return decided
 
 
 def pending_approvals(store: Rows) -> list[Approval]:
@@ -144,44 +128,12 @@ def pending_approvals(store: Rows) -> list[Approval]:
     return list(store.each_approval(pending=True))[::-1]
 
 
-def begin_approved(
-    archive: Archive,
-    recording: Recording,
-    use: Access,
-    number: int,
-    rules: Rules,
-    *,
-    channel: str,
-    since: datetime,
-    obstacle: Callable[[], str | None] = lambda: None,
-) -> int:
-    """Commit the one use of an export that was approved; its number in the trace.
-
-    `since`: when the account was made, for an earlier one of that name is another person's. Raises UseRefused
-    with its line in the trace, also for another person, purpose, recording or side than was approved;
-    UnknownId; StoreError.
-    """
-    due_at = due(recording, rules.period)
-    found = allowed(archive, recording, use, rules.purposes, due_at, obstacle=obstacle)
-    try:
-        with archive.store.write():
-            approved = archive.store.approval(number)
-            if (reason := _not_for(approved, recording, use, channel, since)) is not None:
-                raise UseRefused(reason)
-            archive.store.update_approval(replace(approved, state=ApprovalState.USED.value))
-            return found.begin(use.outcome, use.detail)
-    except UseRefused as refusal:
-        found.tell("refused", str(refusal))
-        raise
-
-
-def why_not_asked(store: Rows, recording: Recording, asked: Approval, rules: Rules) -> str | None:
-    """Why this cannot be asked for, or done any more, in one line; None if it can. Raises StoreError."""
+def _why_not_asked(store: Rows, recording: Recording, asked: Approval, rules: Rules) -> str | None:
     others = (one for one in store.approvals(recording.id) if one.id != asked.id)
     for one in others:
         if one.state == ApprovalState.PENDING and _is_same(one, asked):
             return Reason("the same is asked for already, as number {0}", one.id)
-    return _why_not_done(recording, asked, asked.decided_by or APPROVER, rules, asked.at)
+    return _why_not_done(recording, asked, APPROVER, rules, asked.at)
 
 
 def _why_not_done(
@@ -228,34 +180,22 @@ def _do(archive: Archive, decided: Approval, trace: Access) -> None:
             release(archive, id, replace(done, detail=told))
 
 
-def _end(archive: Archive, number: int, trace: Access, state: ApprovalState, answer: str | None) -> Approval:
-    asked = archive.store.approval(number)
-    with _tracing(archive, asked.recording_id, trace, _told(asked)) as tell:
-        with archive.store.write():
-            asked, recording = _pending(archive, number)
-            by = _login(trace)
-            theirs = same_person(by, asked.by)
-            if theirs and state is ApprovalState.REFUSED:
-                raise ApprovalError("{0!r} asked for it; accepted: to withdraw it", by, others_may=True)
-            if not theirs and state is ApprovalState.WITHDRAWN:
-                said = "only who asked for it can withdraw it; accepted: to refuse it"
-                raise ApprovalError(said, others_may=True)
-            ended = replace(asked, state=state.value, decided_at=trace.at, decided_by=by, answer=answer)
-            ended = _plain(ended, recording)
-            archive.store.update_approval(ended)
-            tell(ended)
-        return ended
+def _require_theirs(how: str, asked: Approval, by: str) -> None:
+    """Who asked can only withdraw it, and nobody else can."""
+    if how == "approve" and asked.by is None:
+        raise ApprovalError("who asked for it is forgotten")
+    theirs = same_person(by, asked.by)
+    if theirs and how == "approve":
+        raise ApprovalError("{0!r} asked for it; accepted: somebody else", by, others_may=True)
+    if theirs and how == "refuse":
+        raise ApprovalError("{0!r} asked for it; accepted: to withdraw it", by, others_may=True)
+    if not theirs and how == "withdraw":
+        said = "only who asked for it can withdraw it; accepted: to refuse it"
+        raise ApprovalError(said, others_may=True)
 
 
-def _pending(archive: Archive, number: int) -> tuple[Approval, Recording]:
-    """Raises ApprovalError for what is decided."""
-    asked = archive.store.approval(number)
-    if asked.state != ApprovalState.PENDING:
-        raise ApprovalError(_decided(asked))
-    return asked, archive.store.recording(asked.recording_id)
-
-
-def _decided(asked: Approval) -> str:
+def decided_already(asked: Approval) -> str:
+    """`number 7 is refused already`."""
     match asked.state:
         case ApprovalState.REFUSED:
             return Reason("number {0} is refused already", asked.id)
@@ -287,23 +227,6 @@ def _is_same(one: Approval, other: Approval) -> bool:
     )
 
 
-def _not_for(
-    approved: Approval, recording: Recording, use: Access, channel: str, since: datetime
-) -> str | None:
-    """Why an approval is not for this use."""
-    if approved.state != ApprovalState.APPROVED or approved.action != Asked.EXPORT:
-        if approved.state == ApprovalState.USED:
-            return _decided(approved)
-        return Reason(
-            "number {0} is not an approved export; accepted: one that somebody else approved", approved.id
-        )
-    if not same_person(approved.by, use.login) or approved.at < since:
-        return Reason("number {0} was asked for by somebody else", approved.id)
-    if (approved.recording_id, approved.purpose, approved.channel) != (recording.id, use.purpose, channel):
-        return Reason("number {0} is for another export", approved.id)
-    return None
-
-
 def _plain(asked: Approval, recording: Recording) -> Approval:
     """As it is kept: nothing of caller and operator, and only what a database can take."""
     names = ("reason", "answer", *(name for name, term in terms(HoldTerms).items() if not term.open))
@@ -321,7 +244,7 @@ def _tracing(archive: Archive, id: str, trace: Access, what: str) -> Iterator[Ca
     """Gives what leaves the line for what was done; `what` was asked for. Raises StoreError."""
     recording = archive.store.recording(id)
     trace = replace(trace, recording_id=id)
-    with traced(archive, trace, recording, f"{what}: "):
+    with traced(archive, trace, recording, f"{what}: ", left=UNCHANGED):
         yield lambda asked: archive.store.add_access(
             discreet(replace(trace, outcome="done", detail=_told(asked)), recording)
         )

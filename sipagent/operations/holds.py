@@ -2,7 +2,7 @@
 `approvals` for two logins.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 from retention.archive import Archive
@@ -10,7 +10,7 @@ from retention.holds import HoldError, holds, is_overdue, place, release, why_no
 from retention.records import Access, Hold, Recording
 from retention.rows.rows import Rows
 from sipagent.operations.approvals import Rules
-from sipagent.operations.tracing import traced
+from sipagent.operations.tracing import UNCHANGED, traced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,7 @@ class HeldRecording(Recording):
 
 def held(store: Rows, today: date) -> list[HeldRecording]:
     """What is on hold, overdue reviews first; `today` in the service's time zone. Raises StoreError."""
-    return [
-        HeldRecording(
-            **{one.name: getattr(row, one.name) for one in fields(row)},
-            review_overdue=is_overdue(row, today),
-        )
-        for row in holds(store)
-    ]
+    return [HeldRecording.of(row, review_overdue=is_overdue(row, today)) for row in holds(store)]
 
 
 def hold(
@@ -36,7 +30,7 @@ def hold(
 ) -> Recording:
     """Put a recording on hold, or renew the hold; as it is now.
 
-    Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
+    Raises HoldError, UnknownId, StoreError, ArchiveError; Unfinished for a file that cannot be written.
     """
     trace = replace(
         trace,
@@ -45,14 +39,15 @@ def hold(
         by=trace.by or wanted.by,
         reference=wanted.reference,
     )
-    with traced(archive, trace, recording):
+    with traced(archive, trace, recording, left=UNCHANGED):
         if (reason := why_no_hold(wanted, rules.grounds, rules.today)) is not None:
             raise HoldError(reason)
         return place(archive, recording.id, wanted, trace, renew=renew)
 
 
 def end_hold(archive: Archive, recording: Recording, trace: Access) -> Recording:
-    """Release a recording; `trace.detail` says why. Raises the errors of `hold`."""
+    """Release a recording; `trace.detail` says why. Raises HoldError, UnknownId, StoreError, ArchiveError,
+    OSError."""
     trace = replace(trace, action="release", recording_id=recording.id)
     with traced(archive, trace, recording):
         return release(archive, recording.id, trace)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from retention.archive import Archive, why_held
 from retention.erase import begin_purge, erase_begun
-from retention.records import Access, Note, Recording, RuleError, due_date
+from retention.records import Access, Note, Record, Recording, RuleError, due_date
 from retention.texts import Reason
-from retention.use import Copy, discreet, known_copies, nothing_to_use, what_goes, without_person
+from retention.use import KnownCopy, discreet, nothing_to_use, remaining_copies, what_goes, without_person
+from sipagent.languages.labels import N_
 from sipagent.operations.tracing import traced
 
 LISTENED = ("export", "play")
@@ -23,22 +24,23 @@ class NotFiled(RuleError):
     """The note is not filed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filed:
-    """What was done. `note` as it is kept; `recording` as it was before.
+@dataclass(frozen=True, kw_only=True)
+class FiledAnalysis(Record):
+    """What was done: the note as it is kept.
 
     `erased`: the audio is erased now; `copies` of it were exported, and still exist. `held`: why it is kept
     although it should be erased.
     """
 
     note: Note
-    recording: Recording
     erased: bool
     held: str | None
-    copies: tuple[Copy, ...]
+    copies: tuple[KnownCopy, ...]
 
 
-def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, *, erase: bool) -> Filed:
+def file_note(
+    archive: Archive, id: str, text: str, trace: Access, period: str, *, erase: bool
+) -> FiledAnalysis:
     """File an analysis by `trace.by` for `period`; then erase the audio, if asked to and nothing holds it.
 
     What leads to caller or operator is cut out: a note outlives the recording. Raises NotFiled, UnknownId,
@@ -65,14 +67,8 @@ def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, 
             store.add_access(replace(trace, action="purge", detail="analysed"))
     if erased:
         erase_begun(archive, id, trace.at)
-    copies = known_copies(store, id) if erased else []
-    return Filed(
-        note=note,
-        recording=recording,
-        erased=erased,
-        held=held,
-        copies=tuple(copy for copy in copies if copy.exists),
-    )
+    copies = remaining_copies(store, id) if erased else ()
+    return FiledAnalysis(note=note, erased=erased, held=held, copies=copies)
 
 
 def why_no_analysis(recording: Recording, uses: Iterable[Access]) -> str | None:
@@ -91,12 +87,12 @@ def _stays(held: str | None) -> str | None:
 class NamesPerson(NotFiled):
     """The analysis names the caller or the operator, and nobody has agreed to cut that out.
 
-    `going`: what would be cut out, each in its line.
+    `more`: what is `going` then, each in its line.
     """
 
     def __init__(self, going: list[str]) -> None:
         super().__init__("its text names the caller or the operator")
-        self.going = going
+        self.more = {"going": going}
 
 
 def what_would_go(archive: Archive, recording: Recording, text: str) -> list[str]:
@@ -114,13 +110,13 @@ def attempt_note(
     period: str,
     erase: bool,
     agreed: bool,
-) -> Filed:
-    """File an analysis: see `file_note`, with its errors. `agreed`: to what would be cut out of it.
+) -> FiledAnalysis:
+    """File an analysis: see `file_note`. `agreed`: to what would be cut out of it.
 
-    Raises NamesPerson, too.
+    Raises NamesPerson, NotFiled, UnknownId, StoreError; Unfinished for audio that cannot be erased.
     """
     trace = replace(trace, action="note", recording_id=recording.id)
-    with traced(archive, trace, recording):
+    with traced(archive, trace, recording, left=N_("{0}; the note is filed, the next purge erases")):
         if not agreed and (going := what_would_go(archive, recording, text)):
             raise NamesPerson(going)
         return file_note(archive, recording.id, text, trace, period, erase=erase)

@@ -214,7 +214,7 @@ def tell(report: PurgeReport) -> None:
     for removal in report.removed:
         log.info("purged", id=removal.id, why=removal.why)
         for copy in removal.copies:
-            log.warning("copy_remains", id=removal.id, path=str(copy.path))
+            log.warning("copy_remains", id=removal.id, path=copy.path)
     if report.receipts or report.notes or report.uses:
         log.info("forgotten", receipts=report.receipts, notes=report.notes, uses=report.uses)
     for id, reason in report.failed:

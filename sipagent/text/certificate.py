@@ -29,18 +29,18 @@ def _facts(done: Deletion, service: ServiceTable, words: StatisticsWords) -> Ite
     def second(at: datetime) -> str:
         return words.second(at.astimezone(service.timezone))
 
-    row = done.call.recording
+    row = done.recording
     values = {
         "controller": service.controller,
         "contact": service.controller_contact,
         "dpo": service.dpo_contact,
         "service": service.name,
-        "call": done.call.id,
-        "began": f"{second(done.call.started_at)} ({zone})",
+        "call": done.id,
+        "began": f"{second(done.started_at)} ({zone})",
         "length": words.length(row.duration_s, whole=True) if row and row.duration_s else None,
-        "at": f"{second(done.trace.at)} ({zone})",
-        "by": done.trace.by,
-        "reason": done.trace.detail,
+        "at": f"{second(done.deleted_at)} ({zone})",
+        "by": done.by,
+        "reason": done.reason,
         "notes": done.notes,
     }
     for name, value in values.items():
@@ -63,6 +63,6 @@ def _facts(done: Deletion, service: ServiceTable, words: StatisticsWords) -> Ite
     yield "copies", "" if done.copies else "none", {}
     for copy in done.copies:
         how = "_".join(filter(None, ("download" if copy.elsewhere else "", "by" if copy.by else "")))
-        path, at = printable(str(copy.path), _PATH), f"{second(copy.at)} ({zone})"
+        path, at = printable(copy.path, _PATH), f"{second(copy.at)} ({zone})"
         yield "copy", how, {"path": path, "at": at, "by": copy.by}
-    yield "chain", "", {"seq": done.entry.seq, "hash": done.entry.hash}
+    yield "chain", "", {"seq": done.chain.seq, "hash": done.chain.hash}

@@ -26,6 +26,7 @@ from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering, shown
 from sipagent.lookup.parsing import FieldError
+from sipagent.operations.tracing import Unfinished
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, someone, trace_of
@@ -229,7 +230,10 @@ def guarded(endpoint: Endpoint, right: Right, again: Again | None = None) -> End
                 said = refusal(wrong) if isinstance(wrong, RuleError) else unfit(request, wrong)
                 return again(request, said) if again is not None else answered(request, said)
             except (WithReason, OSError) as fault:
-                return answered(request, failure(fault))
+                said = failure(fault)
+                if again is not None and isinstance(fault, Unfinished):
+                    return again(request, said)
+                return answered(request, said)
 
     return answer
 

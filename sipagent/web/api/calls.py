@@ -12,17 +12,12 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from retention.erase import Deletion
 from retention.records import Receipt, Recording
 from retention.statistics import DECISIONS, OUTCOMES
-from sipagent.lookup.results import (
-    PeriodFigures,
-    PeriodFiguresByOperator,
-    deletion_json,
-    figures_of,
-    whole_record,
-)
-from sipagent.operations.deletion import attempt_delete
-from sipagent.web.api import shapes
+from sipagent.lookup.results import PeriodFigures, PeriodFiguresByOperator, figures_of
+from sipagent.operations.deletion import delete_call
+from sipagent.operations.show import Shown, ShownRecording, show
 from sipagent.web.api.operation import (
     NEXT,
     VERSION,
@@ -66,7 +61,7 @@ def recordings_searched(request: Request, query: Turned, body: Search) -> Respon
 def recording(request: Request) -> Response:
     """As `show --json`."""
     site = site_of(request)
-    return given(whole_record(site.archive, recording_meant(request).id).to_json(site.terms.period))
+    return given(show(site.archive, recording_meant(request).id, site.terms.period).to_json())
 
 
 _AS_LIST = "As `list --json`."
@@ -79,9 +74,7 @@ RECORDING_ENTRIES = (
         list[Recording],
         _AS_LIST,
     ),
-    get(
-        "/recordings/{id}", recording, "All that is known of one", shapes.ShownRecording, "As `show --json`."
-    ),
+    get("/recordings/{id}", recording, "All that is known of one", ShownRecording, "As `show --json`."),
 )
 
 
@@ -126,14 +119,14 @@ def calls_searched(request: Request, query: Turned, body: SearchCalls) -> Respon
 def call(request: Request) -> Response:
     """As `show --json`."""
     site = site_of(request)
-    return given(whole_record(site.archive, id_meant(request)).to_json(site.terms.period))
+    return given(show(site.archive, id_meant(request), site.terms.period).to_json())
 
 
 def delete(request: Request, body: DeletionReason) -> Response:
     """As `delete --json`."""
     site = site_of(request)
     trace = replace(trace_of(request, "delete"), detail=body.reason)
-    return given(deletion_json(attempt_delete(site.archive, id_meant(request), trace, site.clock)))
+    return given(delete_call(site.archive, id_meant(request), trace, site.clock).to_json())
 
 
 _AS_CALLS = "As `calls --json`."
@@ -142,12 +135,12 @@ CALL_ENTRIES = (
     search(
         "/calls/search", calls_searched, "Receipts of calls, also by their caller", list[Receipt], _AS_CALLS
     ),
-    get("/calls/{id}", call, "All that is known of one, recorded or not", shapes.Shown, "As `show --json`."),
+    get("/calls/{id}", call, "All that is known of one, recorded or not", Shown, "As `show --json`."),
     post(
         "/calls/{id}/delete",
         delete,
         "Forget a call before its time",
-        {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=shapes.Deleted)},
+        {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=Deletion)},
     ),
 )
 

@@ -92,10 +92,8 @@ def _nothing() -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing with this number was asked for")))
 
 
-def asked_for(request: Request, wanted: Approval) -> Response:
-    """Ask for it: 202, and where it says what came of it. Raises ApprovalError."""
-    site, trace = site_of(request), trace_of(request, "ask")
-    kept = ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at))
+def asked_for(kept: Approval) -> Response:
+    """202, and where it says what came of it."""
     return given(kept.to_json(), HTTPStatus.ACCEPTED, {"Location": f"{VERSION}/approvals/{kept.id}"})
 
 
@@ -155,8 +153,9 @@ def release(request: Request, body: Release) -> Response:
 
 
 def _wanted(request: Request, action: Asked, **said: Any) -> Response:
-    id, at = recording_meant(request).id, site_of(request).clock()
-    return asked_for(request, Approval(at=at, action=action.value, recording_id=id, by=None, **said))
+    site, trace, id = site_of(request), trace_of(request, "ask"), recording_meant(request).id
+    wanted = Approval(at=trace.at, action=action.value, recording_id=id, by=None, **said)
+    return asked_for(ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at)))
 
 
 HOLD_ENTRIES = (

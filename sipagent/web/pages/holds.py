@@ -12,9 +12,6 @@ from starlette.responses import RedirectResponse, Response
 from retention.holds import same_person
 from retention.purge import due
 from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, terms
-from retention.rows.rows import UnknownId
-from retention.texts import Reason
-from sipagent.languages.labels import N_
 from sipagent.languages.spoken import colon, gettext, pgettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import decide, pending_approvals, rules_of
@@ -67,20 +64,14 @@ def holds_page(request: Request) -> Response:
     return _shown(request)
 
 
-def ended(request: Request) -> Response:
+def decided(request: Request) -> Response:
     """Approve or refuse what somebody else asked for, or ask no longer."""
-    form, site, person = form_of(request), site_of(request), someone(request)
+    form, site = form_of(request), site_of(request)
     number, how = request.path_params["number"], request.url.path.rpartition("/")[2]
     trace = trace_of(request, how)
     answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
-    try:
-        done = decide(site.archive, how, number, trace, rules_of(site.config, trace.at), answer=answer)
-    except UnknownId:
-        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing was asked for under this number"))) from None
-    except OSError:
-        said = Reason(N_("a file cannot be written, so nothing has changed; try again"))
-        return _again(request, Problem(HTTPStatus.CONFLICT, said))
-    site.tell(person, _done(done))
+    done = decide(site.archive, how, number, trace, rules_of(site.config, trace.at), answer=answer)
+    site.tell(someone(request), _done(done))
     return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
 
 
@@ -102,7 +93,10 @@ def _again(request: Request, problem: Problem) -> Response:
 
 ENTRIES = (
     Entry("GET /holds", holds_page),
-    *(Entry(f"POST /holds/{{number:row}}/{how}", ended, _again) for how in ("approve", "refuse", "withdraw")),
+    *(
+        Entry(f"POST /holds/{{number:row}}/{how}", decided, _again)
+        for how in ("approve", "refuse", "withdraw")
+    ),
 )
 
 
@@ -115,7 +109,7 @@ def _shown(request: Request, problem: Problem | None = None, form: Form | None =
         return same_person(asked.by, person.name)
 
     asked = site.store.each_approval(limit=_LOOKED_AT)
-    decided = (one for one in asked if one.state != ApprovalState.PENDING and (may_approve or own(one)))
+    lately = (one for one in asked if one.state != ApprovalState.PENDING and (may_approve or own(one)))
     return render(
         request,
         "holds.html",
@@ -124,7 +118,7 @@ def _shown(request: Request, problem: Problem | None = None, form: Form | None =
         faulty=request.path_params.get("number"),
         typed=form or {},
         pending=[one for one in pending_approvals(site.store) if may_approve or own(one)],
-        decided=list(islice(decided, _DECIDED)),
+        decided=list(islice(lately, _DECIDED)),
         held=[(row, due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
         parts=sorted(terms(Hold).items(), key=lambda one: one[1].kind != "day"),
         all_held=len(rows),

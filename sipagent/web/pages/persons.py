@@ -15,16 +15,15 @@ import re
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from retention.erase import Deletion, KeptCall, NotDeleted, why_stays
-from retention.purge import due
-from retention.records import Access, Event, Json, reference_of, to_text
+from retention.erase import Deletion, KeptCall, why_stays
+from retention.records import Access, Event, Json, to_text
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use
 from retention.vault import KeysError, encode, read_public
@@ -34,11 +33,13 @@ from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_, Kind, happening
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.lookup.results import WholeRecord, calls_of_caller, calls_of_reference, whole_record
-from sipagent.operations.deletion import attempt_delete
+from sipagent.lookup.parsing import FieldError
+from sipagent.operations.deletion import Stays, delete_calls
+from sipagent.operations.persons import PersonSearch, answer_person, calls_of_person
+from sipagent.operations.show import Shown, show
 from sipagent.text.certificate import certificate
 from sipagent.text.statistics_words import StatisticsWords
-from sipagent.web.guard import Entry, Form, form_of
+from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Papers, Site, site_of, someone, trace_of
@@ -123,28 +124,15 @@ _RECEIPT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PersonSearch:
-    """Whose calls: of a `caller`, or with this `reference`, on a `day` of the service where one is said."""
-
-    caller: str = ""
-    reference: str = ""
-    day: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.caller or self.reference)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonCall:
     """One call: all that is known of it, and what may become of it.
 
-    `due_at`: when its recording goes; `hold`: what keeps it beyond that; `sound`: whether there is one to
-    hear; `stays`: why an erasure would leave it, None if it would go.
+    `hold`: what keeps its recording beyond its date; `sound`: whether there is one to hear; `stays`: why an
+    erasure would leave it, None if it would go.
     """
 
-    whole: WholeRecord
+    whole: Shown
     started_at: datetime
-    due_at: datetime | None
     hold: Json | None
     sound: bool
     stays: str | None
@@ -157,7 +145,12 @@ class PersonCall:
     @property
     def reference(self) -> str:
         """As people tell it each other."""
-        return reference_of(self.id)
+        return self.whole.reference
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When its recording goes."""
+        return self.whole.due_at
 
     @property
     def sealed(self) -> bool:
@@ -176,43 +169,13 @@ class PersonCall:
         return [use for use in self.whole.accesses if use.action in _LEARNT and use.outcome == "done"]
 
 
-def asked_for(site: Site, asked: PersonSearch) -> list[KeptCall]:
-    """The calls that are meant, newest first. Raises ValueError, one line, for what cannot be read."""
-    service = site.config.service
-    if asked.caller and asked.reference:
-        raise ValueError("both are given; accepted: a number, or the reference of a call")
-    if asked.caller:
-        found = calls_of_caller(site.store, asked.caller, service.country)
-    elif asked.reference:
-        found = calls_of_reference(site.store, asked.reference)
-    else:
-        raise ValueError("neither is given; accepted: a number, or the reference of a call")
-    if asked.day:
-        day = _day(asked.day)
-        found = [call for call in found if site.local(call.started_at).date() == day]
-    return found[::-1]
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError(Reason("{text!r} is not a day; accepted: 2026-11-24", text=text)) from None
-
-
-def chosen(calls: Sequence[KeptCall], ids: Collection[str]) -> list[KeptCall]:
-    """Those that somebody has ticked."""
-    return [call for call in calls if call.id in ids]
-
-
 def all_of(site: Site, call: KeptCall) -> PersonCall:
     """What is kept of a call. Raises UnknownId, StoreError."""
-    whole = whole_record(site.archive, call.id)
+    whole = show(site.archive, call.id, site.terms.period)
     row = whole.recording
     return PersonCall(
         whole=whole,
         started_at=call.started_at,
-        due_at=due(row, site.config.retention.period) if row else None,
         hold=site.archive.hold_of(row) if row else None,
         sound=row is not None and nothing_to_use(row) is None,
         stays=why_stays(site.archive, call),
@@ -385,27 +348,24 @@ _NEW_PAGE = "\f"  # between two certificates: each on a separate page
 
 def search_page(request: Request) -> Response:
     """Where a number or a reference is typed."""
-    return _shown(request, Form(), PersonSearch())
+    return _shown(request, Form(), ())
 
 
 def found_page(request: Request) -> Response:
     """All that is kept of who was asked for."""
     form = form_of(request)
-    return _shown(request, form, _asked(form))
+    return _shown(request, form, _found(request, form))
 
 
 def package(request: Request) -> Response:
     """The package of the calls that are ticked: a ZIP, or with `parts` its files in JSON, for who adds
     sounds."""
     form, site = form_of(request), site_of(request)
-    asked = _asked(form)
-    try:
-        reference = form.line("request", _("Reference of the request"))
-        channel = _one_of(form, "channel", CHANNELS, _("Whose voice"))
-        names = _one_of(form, "names", ("yes", "no"), _("Names"))
-        calls = [all_of(site, call) for call in _ticked(site, form, asked)]
-    except ValueError as error:
-        return _shown(request, form, asked, fault=error)
+    reference = form.line("request", _("Reference of the request"))
+    channel = _one_of(form, "channel", CHANNELS, _("Whose voice"))
+    names = _one_of(form, "names", ("yes", "no"), _("Names"))
+    ticked = _ticked(request, form)
+    calls = [all_of(site, call) for call in ticked]
     told = replace(trace_of(request, "answer"), purpose=ACCESS_REQUEST, reference=reference)
     made = Package(
         calls=calls,
@@ -416,10 +376,7 @@ def package(request: Request) -> Response:
         sounds=_copied(calls, told, set(form.all("sound"))),
     )
     files = package_files(site, made)
-    with site.store.write():
-        for call in calls:
-            kept = KeptCall(call.id, call.started_at, call.whole.recording, call.whole.receipt)
-            site.store.add_access(kept.discreet(replace(told, recording_id=call.id)))
+    answer_person(site.archive, ticked, told)
     if form.get("parts"):
         return JSONResponse({"name": made.name, "files": files})
     content = zipped(files, site.local(made.made))
@@ -429,17 +386,13 @@ def package(request: Request) -> Response:
 
 def erase_page(request: Request) -> Response:
     """What would go, and what stays: to be confirmed."""
-    form, site = form_of(request), site_of(request)
-    asked = _asked(form)
-    try:
-        reason = form.line("reason", _("Reason"))
-        calls = [all_of(site, call) for call in _ticked(site, form, asked)]
-    except ValueError as error:
-        return _shown(request, form, asked, fault=error)
+    form = form_of(request)
+    reason = form.line("reason", _("Reason"))
+    calls = [all_of(site_of(request), call) for call in _ticked(request, form)]
     return render(
         request,
         "erase.html",
-        asked=asked,
+        asked=_asked(form),
         reason=reason,
         going=[call for call in calls if call.stays is None],
         staying=[call for call in calls if call.stays is not None],
@@ -448,34 +401,17 @@ def erase_page(request: Request) -> Response:
 
 def erase(request: Request) -> Response:
     """Erase what was confirmed; the certificates are on the page behind."""
-    form, site, person = form_of(request), site_of(request), someone(request)
-    asked = _asked(form)
-    try:
-        reason = form.line("reason", _("Reason"))
-        calls = _ticked(site, form, asked)
-    except ValueError as error:
-        return _shown(request, form, asked, fault=error)
-    trace = replace(trace_of(request, "delete"), detail=reason)
-    certificates: list[str] = []
-    stays: list[tuple[str, str]] = []
-    for call in calls:
-        done = _erased(site, call, trace)
-        if isinstance(done, Deletion):
-            certificates.append(certificate(done, site.config.service))
-        else:
-            stays.append((call.id, done))
-    papers = Papers(trace.at, person.name, tuple(certificates), tuple(stays))
+    form, site = form_of(request), site_of(request)
+    trace = replace(trace_of(request, "delete"), detail=form.line("reason", _("Reason")))
+    ids = [call.id for call in _ticked(request, form)]
+    done = [*delete_calls(site.archive, ids, trace, site.clock)]
+    papers = Papers(
+        trace.at,
+        someone(request).name,
+        tuple(certificate(one, site.config.service) for one in done if isinstance(one, Deletion)),
+        tuple((one.id, one.why) for one in done if isinstance(one, Stays)),
+    )
     return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
-
-
-def _erased(site: Site, call: KeptCall, trace: Access) -> Deletion | str:
-    """What was done, or why it was not, with a line in the trace."""
-    try:
-        return attempt_delete(site.archive, call.id, trace, site.clock)
-    except NotDeleted as refusal:
-        return str(refusal)
-    except OSError:
-        return Reason(N_("it could not be removed; the next purge tries again"))
 
 
 def erased_page(request: Request) -> Response:
@@ -500,37 +436,28 @@ def _papers(request: Request) -> Papers:
     return papers
 
 
-ENTRIES = (
-    Entry("GET /requests", search_page),
-    Entry("POST /requests", found_page),
-    Entry("POST /requests/package", package),
-    Entry("POST /requests/erase", erase_page),
-    Entry("POST /requests/erased", erase),
-    Entry("GET /requests/erased/{token}", erased_page),
-    Entry("GET /requests/erased/{token}/certificates.txt", certificates),
-)
+def _again(request: Request, problem: Problem) -> Response:
+    form = form_of(request)
+    try:
+        calls = _found(request, form)
+    except FieldError:
+        calls = []
+    return _shown(request, form, calls, problem)
 
 
-def _shown(request: Request, form: Form, asked: PersonSearch, fault: ValueError | None = None) -> Response:
+def _shown(
+    request: Request, form: Form, found: Sequence[KeptCall], problem: Problem | None = None
+) -> Response:
     """The page with what was found, if anything was asked for, and what was typed."""
-    site, person = site_of(request), someone(request)
-    calls: list[KeptCall] = []
-    if asked:
-        try:
-            calls = asked_for(site, asked)
-        except ValueError as error:
-            fault = fault or error
-    elif form and fault is None:
-        fault = ValueError(Reason(N_("neither is given; accepted: a number, or the reference of a call")))
-    shown: list[PersonCall] = [all_of(site, call) for call in calls[:MOST_CALLS]]
-    ticked = set(form.all("id")) if "ticked" in form else {call.id for call in shown if asked.caller}
+    site, person, asked = site_of(request), someone(request), _asked(form)
+    shown = [all_of(site, call) for call in found[:MOST_CALLS]]
     values: dict[str, Any] = {
         "typed": form,
         "asked": asked,
         "calls": shown,
-        "found": len(calls),
-        "ticked": ticked,
-        "fault": fault and fault.args[0],
+        "found": len(found),
+        "ticked": set(form.all("id")) if "ticked" in form else {call.id for call in shown if asked.caller},
+        "fault": problem and problem.detail,
         "may_copy": person.may(Right.ACCESS_REQUEST),
         "story": story,
         "word": word,
@@ -539,39 +466,52 @@ def _shown(request: Request, form: Form, asked: PersonSearch, fault: ValueError 
         "key_name": str(person.key or ""),
         "searched": bool(form),
     }
-    status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
+    status = HTTPStatus.OK if problem is None else problem.status
     return render(request, "requests.html", status, **values)
 
 
 def _asked(form: Form) -> PersonSearch:
-    caller, reference, day = (form.get(name, "").strip() for name in ("caller", "reference", "day"))
-    return PersonSearch(caller=caller, reference=reference, day=day)
+    return PersonSearch(**{name: form.get(name, "").strip() for name in ("caller", "reference", "day")})
 
 
-def _ticked(site: Site, form: Form, asked: PersonSearch) -> list[KeptCall]:
-    """The calls of the person that are ticked, newest first. Raises ValueError."""
-    calls = chosen(asked_for(site, asked), set(form.all("id")))
+def _found(request: Request, form: Form) -> list[KeptCall]:
+    """The calls that are meant, newest first. Raises FieldError."""
+    site = site_of(request)
+    return calls_of_person(site.store, _asked(form), site.config.service)[::-1]
+
+
+def _ticked(request: Request, form: Form) -> list[KeptCall]:
+    """Those of them that are ticked. Raises FieldError, WrongField."""
+    calls = [call for call in _found(request, form) if call.id in form.all("id")]
     if not calls:
-        raise ValueError(Reason(N_("no call is ticked; accepted: at least one")))
+        raise WrongField(Reason(N_("no call is ticked; accepted: at least one")))
     return calls
 
 
 def _one_of(form: Form, name: str, accepted: tuple[str, ...], label: str) -> str:
-    """Raises ValueError."""
+    """Raises WrongField."""
     if form.get(name) not in accepted:
-        raise ValueError(Reason(N_("“{name}” is not decided; accepted: one of the choices"), name=label))
+        raise WrongField(Reason(N_("“{name}” is not decided; accepted: one of the choices"), name=label))
     return form[name]
 
 
 def _copied(calls: list[PersonCall], told: Access, sounds: set[str]) -> set[str]:
     """Those of which this person has copied the sound for this request, as the trace says."""
+    copied = ("export", "done", told.login, told.reference)
     return {
         call.id
         for call in calls
         if call.id in sounds
-        and any(
-            (use.action, use.outcome, use.login, use.reference)
-            == ("export", "done", told.login, told.reference)
-            for use in call.whole.accesses
-        )
+        and any((use.action, use.outcome, use.login, use.reference) == copied for use in call.whole.accesses)
     }
+
+
+ENTRIES = (
+    Entry("GET /requests", search_page),
+    Entry("POST /requests", found_page, _again),
+    Entry("POST /requests/package", package, _again),
+    Entry("POST /requests/erase", erase_page, _again),
+    Entry("POST /requests/erased", erase, _again),
+    Entry("GET /requests/erased/{token}", erased_page),
+    Entry("GET /requests/erased/{token}/certificates.txt", certificates),
+)

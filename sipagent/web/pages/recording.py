@@ -7,7 +7,7 @@ somebody else then approves or not.
 `Listening` is what the player needs to know (templates/player.html).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from retention.archive import is_nameless
-from retention.erase import KeptCall
 from retention.holds import is_overdue, same_person
 from retention.purge import due
 from retention.recording_files import FileKind, finished
@@ -48,11 +47,11 @@ from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.parsing import note_text
-from sipagent.lookup.results import WholeRecord, whole_record
 from sipagent.operations.approvals import ask_approval, rules_of
-from sipagent.operations.deletion import attempt_delete
-from sipagent.operations.notes import Filed, attempt_note, what_would_go
+from sipagent.operations.deletion import delete_call
+from sipagent.operations.notes import FiledAnalysis, attempt_note, what_would_go
 from sipagent.operations.notes import why_no_analysis as why_no_note
+from sipagent.operations.show import Shown, show
 from sipagent.text.certificate import certificate
 from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.pages.calls import RECORDINGS, marks
@@ -143,7 +142,7 @@ def shown_call(
     Raises UnknownId, StoreError.
     """
     site, person, id = site_of(request), someone(request), request.path_params["id"]
-    known = whole_record(site.archive, id)
+    known = show(site.archive, id, site.terms.period)
     row = known.recording
     approvals = site.store.approvals(id)
     listening = None if row is None else listening_to(row, person, site, _approved(approvals, person))
@@ -199,7 +198,7 @@ class _CallPage:
     """What a page tells of one call, in words."""
 
     site: Site
-    known: WholeRecord
+    known: Shown
 
     def when(self, at: datetime | None) -> str:
         return "" if at is None else f"{self.site.local(at):%Y-%m-%d %H:%M:%S}"
@@ -303,7 +302,7 @@ class _CallPage:
 
 
 def why_silent(
-    known: WholeRecord, row: Recording, person: Person, listening: Listening | None
+    known: Shown, row: Recording, person: Person, listening: Listening | None
 ) -> tuple[str, str] | None:
     """Why this person cannot hear it, and what would help, if anything; None where they can."""
     if (nothing := nothing_to_use(row)) is not None:
@@ -324,7 +323,7 @@ def _barred(person: Person) -> tuple[str, str] | None:
     return None
 
 
-def _locked(sealed_to: list[str], person: Person) -> tuple[str, str] | None:
+def _locked(sealed_to: Sequence[str], person: Person) -> tuple[str, str] | None:
     if person.key is None:
         helps = _(
             "Have an administrator give your account the public half of your key, and the service seal "
@@ -367,6 +366,7 @@ CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
 def note(request: Request, form: Form) -> Response:
     """File an analysis, once what would be cut out of it was shown and agreed to."""
     site, recording = site_of(request), found(request)
+    kept = site.config.retention
     text = note_text(form.get("text", "").encode("utf-8", "surrogatepass"))
     seen = sha256(text.encode()).hexdigest()  # who agreed to another text has not seen what goes of this one
     agreed = "agreed" in form and form.get("seen") == seen
@@ -374,25 +374,17 @@ def note(request: Request, form: Form) -> Response:
         return shown_call(
             request, HTTPStatus.CONFLICT, faulty="note", typed=typed_of(form), going=going, seen=seen
         )
-    kept = site.config.retention
-    try:
-        done = attempt_note(
-            site.archive,
-            recording,
-            text,
-            trace_of(request, "note"),
-            period=kept.analysis_period,
-            erase=kept.erase_after_note,
-            agreed=agreed,
-        )
-    except OSError:
-        site.tell(someone(request), _("The analysis is filed; the next purge erases the sound."))
-    else:
-        site.tell(someone(request), filed(site, done))
+    done = attempt_note(
+        *(site.archive, recording, text, trace_of(request, "note")),
+        period=kept.analysis_period,
+        erase=kept.erase_after_note,
+        agreed=agreed,
+    )
+    site.tell(someone(request), filed(site, done))
     return back(recording.id)
 
 
-def filed(site: Site, done: Filed) -> str:
+def filed(site: Site, done: FiledAnalysis) -> str:
     """What was done, in words."""
     day = f"{site.local(done.note.expires_at):%Y-%m-%d}"
     said = _("The analysis is filed, and kept until {day}.").format(day=day)
@@ -408,19 +400,13 @@ def filed(site: Site, done: Filed) -> str:
 def delete(request: Request, form: Form) -> Response:
     """Ask once more, then delete the call; its certificate is on the page behind."""
     site, id = site_of(request), request.path_params["id"]
-    KeptCall.find(site.store, id)
     reason = form.line("reason", _("Reason"))
     if "agreed" not in form:
-        known = whole_record(site.archive, id)
+        known = show(site.archive, id, site.terms.period)
         return render(request, "deletion.html", here=RECORDINGS, known=known, reason=reason)
-    try:
-        done = attempt_delete(
-            site.archive, id, replace(trace_of(request, "delete"), detail=reason), site.clock
-        )
-    except OSError:
-        said = Reason(N_("a file cannot be removed; the next purge tries again"))
-        return again(request, "delete", form, HTTPStatus.INTERNAL_SERVER_ERROR, said)
-    papers = Papers(done.trace.at, someone(request).name, (certificate(done, site.config.service),), ())
+    trace = replace(trace_of(request, "delete"), detail=reason)
+    done = delete_call(site.archive, id, trace, site.clock)
+    papers = Papers(done.deleted_at, someone(request).name, (certificate(done, site.config.service),), ())
     return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
 
 
@@ -454,11 +440,6 @@ def found(request: Request) -> Recording:
     return site_of(request).store.recording(request.path_params["id"])
 
 
-def again(request: Request, name: str, form: Form, status: HTTPStatus, why: str) -> Response:
-    """The page of the call once more, with what was typed into one of its forms, and what is wrong."""
-    return shown_call(request, status, faulty=name, fault=shown(why), typed=typed_of(form))
-
-
 def typed_of(form: Form) -> dict[str, str]:
     """What stands in the fields again."""
     return EMPTY | {name: text.replace("\r\n", "\n") for name, text in form.items()}
@@ -470,19 +451,14 @@ def back(id: str) -> Response:
 
 
 def _form(name: str, act: Callable[[Request, Form], Response]) -> Entry:
-    """What a form of the page does; where a rule refuses, or a field is wrong, the page once more."""
-
     def answer(request: Request) -> Response:
-        form = form_of(request)
-        try:
-            return act(request, form)
-        except UnknownId as unknown:
-            raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
+        return act(request, form_of(request))
 
-    def refused(request: Request, problem: Problem) -> Response:
-        return again(request, name, form_of(request), problem.status, problem.detail)
+    def again(request: Request, problem: Problem) -> Response:
+        typed = typed_of(form_of(request))
+        return shown_call(request, problem.status, faulty=name, fault=shown(problem.detail), typed=typed)
 
-    return Entry(f"POST {RECORDINGS}/{{id}}/{name}", answer, refused)
+    return Entry(f"POST {RECORDINGS}/{{id}}/{name}", answer, again)
 
 
 FORM_ENTRIES = (_form("note", note), _form("hold", hold), _form("release", release), _form("delete", delete))

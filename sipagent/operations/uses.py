@@ -1,0 +1,270 @@
+"""Use a recording: play it, or copy it, for a purpose.
+
+A use is checked, then its line is written into the trace, and only then comes the sound. What is refused or
+fails leaves a line, too. No sound is handed out whose use is not committed, and none whose recording was
+purged a moment before.
+
+    using      at a shell: the sound is opened here, and the trace says how it ended
+    begin_use  for a login: the trace says that it was handed out; an export for a court is asked for first,
+               and is good for one use once another login has approved it (`approvals`)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from retention.archive import Archive
+from retention.holds import same_person
+from retention.purge import due
+from retention.recording_files import FileKind, finished
+from retention.records import (
+    Access,
+    Approval,
+    ApprovalState,
+    Asked,
+    Pause,
+    Record,
+    Recording,
+    RuleError,
+)
+from retention.rows.rows import StoreError, UnknownId
+from retention.texts import Reason, WithReason
+from retention.use import (
+    ACCESS_REQUEST,
+    discreet,
+    nothing_to_use,
+    purposes_of,
+    told_of_download,
+    why_not,
+)
+from retention.vault import KeysError, PublicKey, encode
+from sipagent.languages.labels import N_
+from sipagent.operations.approvals import Rules, ask_approval, decided_already, needs_approval
+from sipagent.operations.tracing import traced
+
+
+class UseRefused(RuleError):
+    """The use is refused."""
+
+    def __init__(self, why: str, *values: object, others_may: bool = False, gone: bool = False) -> None:
+        super().__init__(why, *values)
+        self.others_may, self.gone = others_may, gone
+
+
+@contextmanager
+def using(
+    archive: Archive,
+    recording: Recording,
+    use: Access,
+    rules: Rules,
+    obstacle: Callable[[], str | None] = lambda: None,
+) -> Iterator[Callable[[str, str], None]]:
+    """Gives what writes a line of the trace, outcome and detail: the first one before any sound.
+
+    `obstacle` says what else is in its way. Raises UseRefused, StoreError; what the caller raises is in the
+    trace, as a refusal where the recording has gone meanwhile.
+    """
+    kept, begun = _as_kept(recording, use, rules), False
+
+    def tell(outcome: str, detail: str) -> None:
+        nonlocal begun
+        with archive.store.write():
+            if not begun:
+                _require_sound(archive, recording)
+            _write(archive, recording, replace(kept, outcome=outcome, detail=detail))
+        begun = True
+
+    with traced(archive, kept, recording):
+        _require_allowed(recording, use, rules)
+        if (reason := obstacle()) is not None:
+            raise UseRefused(reason)
+        try:
+            yield tell
+        except (RuleError, StoreError):
+            raise
+        except (WithReason, OSError):
+            if not begun:
+                _require_sound(archive, recording)
+            raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseWanted:
+    """What a login wants to use a recording for, and how.
+
+    `file`: how a copy is named. `approval`: the number of an export that somebody else has approved.
+    """
+
+    purpose: str | None
+    reference: str | None
+    action: Literal["play", "export"]
+    channel: str
+    file: str | None
+    approval: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """What a login may.
+
+    `any_purpose`: not only to answer a person's request. `may_ask`: for an approval, as the roles of
+    `askers` may. `key`: what they open recordings with. `since`: an earlier account of that name was another
+    person's.
+    """
+
+    any_purpose: bool
+    may_ask: bool
+    askers: Sequence[str]
+    key: PublicKey | None
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedKey(Record):
+    """The key of a recording, sealed to the asker's public key: a SealedBox of libsodium, in base64."""
+
+    public: str
+    sealed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BegunUse(Record):
+    """A use that is in the trace, and what is needed to hear it."""
+
+    id: int
+    recording: str
+    action: Literal["play", "export"]
+    purpose: str
+    sealed: bool
+    key: SealedKey | None
+    bytes: int | None
+    sha256: str | None
+    sample_rate: int | None
+    channels: int | None
+    duration_s: float | None
+    pauses: tuple[Pause, ...]
+    incomplete: bool
+
+
+def begin_use(
+    archive: Archive,
+    recording: Recording,
+    wanted: UseWanted,
+    trace: Access,
+    *,
+    rules: Rules,
+    user: User,
+    sound_problem: Callable[[Recording], str | None],
+) -> BegunUse | Approval:
+    """Commit a use whose sound is handed out; or ask for it, where another login has to approve it first.
+
+    `trace` says who is logged in, and when; `sound_problem` why there is no sound to give. Raises UseRefused,
+    ApprovalError, StoreError, OSError.
+    """
+    use = replace(trace, action=wanted.action, purpose=wanted.purpose, reference=wanted.reference or None)
+    use = _as_kept(recording, use, rules)
+    court = needs_approval(use, rules.grounds)
+    with traced(archive, use, recording):
+        _require_allowed(recording, replace(use, purpose=wanted.purpose), rules)
+        if not court or wanted.approval is not None:
+            _require_role(wanted, user)
+            sealed = finished(archive.files, recording.id) is FileKind.SEALED
+            key = _sealed_key(archive, recording, user.key) if sealed else None
+            if (reason := sound_problem(recording)) is not None:
+                raise UseRefused(reason)
+            with archive.store.write():
+                _require_sound(archive, recording)  # a purge, or a refusal, may have come first
+                if court:
+                    _spend(archive, recording, wanted, use, user.since)
+                number = _write(archive, recording, replace(use, detail=_detail(wanted, recording)))
+            own = {"id": number, "recording": recording.id, "sealed": sealed, "key": key}
+            return BegunUse.of(recording, action=wanted.action, purpose=wanted.purpose, **own)
+        if not user.may_ask:
+            said = N_("an export for {purpose} has to be approved; accepted: to be asked for by {roles}")
+            roles = ", ".join(user.askers)
+            raise UseRefused(Reason(said, purpose=repr(wanted.purpose), roles=roles), others_may=True)
+    asked = Approval(
+        at=use.at,
+        action=Asked.EXPORT.value,
+        recording_id=recording.id,
+        by=None,
+        purpose=wanted.purpose,
+        reference=use.reference,
+        channel=wanted.channel,
+    )
+    return ask_approval(archive, asked, trace, rules)
+
+
+def _require_role(wanted: UseWanted, user: User) -> None:
+    if wanted.purpose != ACCESS_REQUEST and not user.any_purpose:
+        said = N_("purpose {purpose} is not for your role; accepted: {accepted}")
+        told = Reason(said, purpose=repr(wanted.purpose), accepted=ACCESS_REQUEST)
+        raise UseRefused(told, others_may=True)
+
+
+def _detail(wanted: UseWanted, recording: Recording) -> str:
+    """What the trace says of it besides."""
+    if wanted.action == "play":
+        return wanted.channel
+    return told_of_download(wanted.channel, wanted.file or f"{recording.id}-{wanted.channel}", recording)
+
+
+def _sealed_key(archive: Archive, recording: Recording, own: PublicKey | None) -> SealedKey:
+    try:
+        recipients = archive.vault.recipients(recording.id)
+        who = " or ".join(map(str, recipients))
+        if own is None:
+            said = N_("it is sealed, and this login has no key; accepted: one with the public key of {who}")
+            raise UseRefused(Reason(said, who=who))
+        if own not in recipients:
+            said = N_("it is not sealed to the key of this login, {own}; accepted: the key of {who}")
+            raise UseRefused(Reason(said, own=str(own), who=who))
+        return SealedKey(public=encode(own.raw), sealed=encode(archive.vault.box(recording.id, own)))
+    except KeysError as error:
+        raise UseRefused(*error.args) from error
+
+
+def _spend(archive: Archive, recording: Recording, wanted: UseWanted, use: Access, since: datetime) -> None:
+    """Use up the approval. Raises UseRefused for one of another person, purpose, recording or side."""
+    try:
+        approved = archive.store.approval(wanted.approval or 0)
+    except UnknownId as unknown:
+        raise UseRefused("{0}: {1}", "approval", unknown) from unknown
+    if approved.state == ApprovalState.USED:
+        raise UseRefused(decided_already(approved))
+    if approved.state != ApprovalState.APPROVED or approved.action != Asked.EXPORT:
+        said = "number {0} is not an approved export; accepted: one that somebody else approved"
+        raise UseRefused(said, approved.id)
+    if not same_person(approved.by, use.login) or approved.at < since:
+        raise UseRefused("number {0} was asked for by somebody else", approved.id)
+    if (approved.recording_id, approved.purpose, approved.channel) != (
+        recording.id,
+        wanted.purpose,
+        wanted.channel,
+    ):
+        raise UseRefused("number {0} is for another export", approved.id)
+    archive.store.update_approval(replace(approved, state=ApprovalState.USED.value))
+
+
+def _as_kept(recording: Recording, use: Access, rules: Rules) -> Access:
+    """A purpose stays in the chain forever, so only a listed one is kept as such: any other text goes into
+    the detail, which is emptied later."""
+    listed = use.purpose in purposes_of(recording, rules.purposes)
+    return replace(use, recording_id=recording.id, purpose=use.purpose if listed else None)
+
+
+def _require_allowed(recording: Recording, use: Access, rules: Rules) -> None:
+    reason = why_not(recording, use, rules.purposes, due(recording, rules.period))
+    if reason is not None:
+        raise UseRefused(reason, others_may=True, gone=reason == nothing_to_use(recording))
+
+
+def _require_sound(archive: Archive, recording: Recording) -> None:
+    if (gone := nothing_to_use(archive.store.recording(recording.id))) is not None:
+        raise UseRefused(gone, gone=True)
+
+
+def _write(archive: Archive, recording: Recording, use: Access) -> int:
+    return archive.store.add_access(discreet(use, recording))
