@@ -36,7 +36,7 @@ def post(asking: Asking, path: str = "", **form: Any) -> Response:
 
 def told(answer: Response) -> str:
     """What is wrong, as the page says it."""
-    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, answer.status_code
+    assert answer.status_code == HTTPStatus.BAD_REQUEST, answer.status_code
     found = re.search(r'<p role="alert" id="fault">(.*?)</p>', answer.text)
     assert found is not None
     return found[1]
