@@ -75,9 +75,12 @@ class _Objects:
         client = self.client()
         found: dict[tuple[str, str], bytes] = {}
         for name, version in self.names(bucket):
-            with suppress(client.exceptions.NoSuchKey):
+            try:
                 got = client.get_object(Bucket=bucket, Key=name, VersionId=version)
                 found[name, version] = got["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion"):
+                    raise
         return found
 
 

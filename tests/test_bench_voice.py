@@ -1,11 +1,13 @@
-"""The bench of voices: the same cases for every head, true intervals, one look a version at what is apart."""
+"""The bench of voices: the same cases for every head, true intervals, one look a version at what is apart.
+
+And how the second opinion's weights are fitted: no more is taken for a refusal than may be."""
 
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -20,11 +22,11 @@ from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.refusal_words import WORDS
 from sipagent.voice.detectors import Detected
-from tests.bench import voice, voice_cases, voice_figures
-from tests.bench.voice_cases import LINES, Case, Ground, Utterance
+from tests.bench import everyday, voice, voice_cases, voice_figures
+from tests.bench.opinions import ASKED, FALSE_PEOPLE, Opinions, as_toml, fitted, told
+from tests.bench.voice import BEGIN, END, changed, curves, html, key, look, table, written
+from tests.bench.voice_cases import LINES, PEOPLE, Case, Ground, Utterance
 from tests.bench.voice_figures import Listeners, Measuring, Row, Share, rows
-from tests.bench.voice_page import BEGIN, END, NoPlace, changed, curves, html, key, table, written
-from tests.bench.voice_releases import AlreadyLooked, look, looks, version_of_now
 
 FRENCH = language("fr")
 VOICE = np.asarray(read(SHIPPED / "fr/refused.wav")[:8000] * 32767, dtype=np.int16)
@@ -43,8 +45,8 @@ class Ear:
 
     every_ms = 400
 
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
+    def __init__(self, meaning: Meaning) -> None:
+        self.verdict = Verdict(meaning, "je refuse", 0.99)
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         return self.verdict
@@ -66,21 +68,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def measured(folder: Path, verdict: Verdict, echoes: int = 0) -> Measuring:
-    ear, ground = Ear(verdict), Ground(folder, FRENCH, "test", 100)
-    return Measuring(FRENCH, ground, Listeners(ear, ear, ear), ground.cases(ear), echoes)
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What costs minutes isn't measured here."""
+    parts = {name: voice_figures.PARTS[name] for name in ("promised", "recall", "false")}
+    monkeypatch.setattr(voice_figures, "PARTS", parts)
+    hiss = np.random.default_rng(1).normal(size=20_000)
+    monkeypatch.setattr(voice_cases, "backgrounds", lambda *_: {"babble": hiss, "television": hiss})
+    yield
 
 
-def utterance(source: str, voice_name: str, pitch: float = 1.0) -> Utterance:
-    return Utterance(
-        Path(source, REFUSED, "0.wav"), source, REFUSED, SoundLabel("Je refuse.", voice_name, pitch)
-    )
-
-
-def case(kind: str, said: str, score: float) -> Case:
+def case(source: str, said: str, score: float) -> Case:
     meaning = Meaning.REFUSE if score > 0.9 else Meaning.OTHER
     detected = Detected((Verdict(meaning, None, score),), None, None, 0.0, 1.0)
-    return Case(replace(utterance(kind, ""), label=said), "clean", detected, 0)
+    one = Utterance(Path(source, REFUSED, "0.wav"), source, said, SoundLabel("Je refuse.", "", 1.0))
+    return Case(one, "clean", detected, 0)
+
+
+def measuring(cases: list[Case]) -> Measuring:
+    return Measuring(FRENCH, None, Listeners(*[Ear(Meaning.OTHER)] * 3), cases, 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -91,33 +97,20 @@ def test_an_interval_is_wilsons(found: int, of: int, low: float, high: float) ->
     assert str(Share(0, 0)) == "none measured"
 
 
-def test_there_are_twelve_lines() -> None:
-    assert len(LINES) == 12
-
-
 def test_every_head_is_asked_about_the_same_samples(folder: Path) -> None:
-    def samples(limit: int) -> dict[str, int]:
+    pytest.importorskip("av", reason="the extra [train] is not installed")
+
+    def samples(limit: int) -> dict[tuple[Path, str], int]:
         ground = Ground(folder, FRENCH, "test", limit)
-        sounds = {
-            key(Case(one, line, Detected((), None, None, 0, 1), 0)): (one, line)
-            for one, line in ground.planned()
-        }
         return {
-            name: zlib.crc32(ground.arrives(read(one.path), LINES[line], one.random(line)).tobytes())
-            for name, (one, line) in sounds.items()
+            (one.path, line): zlib.crc32(ground.heard(one, line).tobytes()) for one, line in ground.planned()
         }
 
-    pytest.importorskip("av", reason="the extra [train] is not installed")
     assert samples(100) == samples(100) and len(samples(100)) == 8
     assert len(samples(1)) == 4  # one that says a phrase and one that doesn't, of each source
-
-
-def test_each_line_has_its_turn_with_each_phrase(folder: Path) -> None:
     ground = Ground(folder, FRENCH, "test", 100)
-    one = next(one for one in ground.utterances if one.label == REFUSED)
-    ground.utterances = [one] * (2 * len(LINES))
-    lines = [line for _, line in ground.planned()]
-    assert sorted(lines) == sorted([*LINES] * 2)
+    ground.utterances = [next(one for one in ground.utterances if one.label == REFUSED)] * (2 * len(LINES))
+    assert sorted(line for _, line in ground.planned()) == sorted([*LINES] * 2)  # each has its turn
 
 
 @pytest.mark.parametrize(
@@ -138,22 +131,22 @@ def test_each_line_has_its_turn_with_each_phrase(folder: Path) -> None:
     ],
 )
 def test_a_voice_tells_whose_it_is(source: str, name: str, pitch: float, told: str) -> None:
-    assert utterance(source, name, pitch).speaker == told
+    one = Utterance(Path(source, REFUSED, "0.wav"), source, REFUSED, SoundLabel("Je refuse.", name, pitch))
+    assert one.speaker == told
 
 
 def test_figures_are_told_by_kind_line_phrase_and_speaker(folder: Path) -> None:
     pytest.importorskip("av", reason="the extra [train] is not installed")
-    everything = measured(folder, Verdict(Meaning.REFUSE, "je refuse", 0.99))
+    ear, ground = Ear(Meaning.REFUSE), Ground(folder, FRENCH, "test", 100)
+    everything = Measuring(FRENCH, ground, Listeners(ear, ear, ear), ground.cases(ear), 0)
     found = {row.title: row for row in rows(everything)}
     assert found["recall, other voices of known kinds"].shown.startswith("100.0 % (43.9 to 100.0), 3 of 3")
     assert found["recall, kinds of voice never trained on"].value == 100
     assert found["of a hundred who say something else, not recorded for it"].value == 100
-    assert found["false refusals per utterance, people"].shown.endswith("1 of 1")
-    assert found["false refusals per utterance, near sentences"].shown.endswith("1 of 1")
-    assert found["false refusals per utterance, other synthetic sentences"].shown.endswith("1 of 1")
+    for of in ("people", "near sentences", "other synthetic sentences"):
+        assert found[f"false refusals per utterance, {of}"].shown.endswith("1 of 1")
     assert {row.title for row in rows(everything, ["false"])} < set(found)
-    groups = {row.group for row in found.values()}
-    assert groups == {"", "line", "synthesizer", "phrase", "speaker"}
+    assert {row.group for row in found.values()} == {"", "line", "synthesizer", "phrase", "speaker"}
 
 
 @pytest.mark.parametrize(("heard_of", "recorded"), [(4, 0.0), (3, 25.0)])
@@ -163,27 +156,14 @@ def test_a_town_hall_is_told_how_many_of_a_hundred(heard_of: int, recorded: floa
     cases = [case("pico", best, 0.95 if number < heard_of else 0.1) for number in range(4)]
     cases += [case("espeak", best, 0.1), case("mbrola", short, 0.95), case("mbrola", short, 0.1)]
     cases += [case("people", OTHER, 0.95), case("people", OTHER, 0.1)]
-    nobody = Listeners(*[Ear(Verdict(Meaning.OTHER))] * 3)
-    found = [row.value for row in voice_figures.promised(Measuring(FRENCH, None, nobody, cases, 0))]  # type: ignore[arg-type]
+    found = [row.value for row in voice_figures.promised(measuring(cases))]
     assert found == [100 - recorded, 50, recorded, 50]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What costs minutes isn't measured here."""
-    names = ("promised", "recall", "false")
-    parts = {name: voice_figures.PARTS[name] for name in names}
-    monkeypatch.setattr(voice_figures, "PARTS", parts)
-    hiss = np.random.default_rng(1).normal(size=20_000)
-    monkeypatch.setattr(voice_cases, "backgrounds", lambda *_: {"babble": hiss, "television": hiss})
-    yield
 
 
 def test_a_curve_has_all_thresholds_and_the_one_that_is_shipped() -> None:
     cases = [case("pico", REFUSED, score) for score in (0.2, 0.6, 0.95, 0.99)]
     cases += [case("people", OTHER, score) for score in (0.0, 0.1, 0.3, 0.92)]
-    nobody = Listeners(*[Ear(Verdict(Meaning.OTHER))] * 3)
-    (curve,) = curves(Measuring(FRENCH, None, nobody, cases, 0))  # type: ignore[arg-type]
+    (curve,) = curves(measuring(cases))
     assert curve.kind == "unknown kinds" and curve.at == (25.0, 50.0)
     assert [curve.recall_at(false) for false in (0, 25, 50)] == [50.0, 75.0, 100.0]
     assert curve.false[-1] == 100.0 and curve.recall[-1] == 100.0
@@ -194,32 +174,14 @@ def test_a_curve_has_all_thresholds_and_the_one_that_is_shipped() -> None:
 
 def test_the_readme_has_a_place_for_the_table_and_takes_it_twice_the_same() -> None:
     page = voice.README.read_text(encoding="utf-8")
-    assert page.count(BEGIN) == page.count(END) == 1
     new = table([Row("a", 1.0, "1 %", "≤ 2 %"), Row("b", 1.0, "3 %", "", "line", "recall")], "on what")
     once = written(page, new)
     assert written(once, new) == once
     assert once.replace(new, "") == written(page, "")
     assert "| a | ≤ 2 % | 1 % |" in once and "| by line | recall |" in once
-
-
-@pytest.mark.parametrize("page", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_a_page_without_its_place_is_told(page: str) -> None:
-    with pytest.raises(NoPlace):
-        written(page, "")
-
-
-def test_a_second_look_at_a_version_needs_a_word_and_is_told(tmp_path: Path) -> None:
-    ledger, heads = tmp_path / "looks.jsonl", tmp_path / "heads"
-    heads.mkdir()
-    (heads / "fr.npz").write_bytes(b"weights")
-    first = look("fr", heads, ledger, again=False)
-    assert looks(ledger) == [first] and first.version == version_of_now() and not first.again
-    assert len(first.heads["fr.npz"]) == 64 and re.fullmatch(r"[0-9a-f]{40}\+?", first.commit)
-    with pytest.raises(AlreadyLooked, match=r"^release: \S+ was looked at in 'fr' on .*--again[^\n]*$"):
-        look("fr", heads, ledger, again=False)
-    assert looks(ledger) == [first]
-    assert not look("de", heads, ledger, again=False).again
-    assert look("fr", heads, ledger, again=True).again
+    for wrong in ("", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"):
+        with pytest.raises(click.ClickException):
+            written(wrong, "")
 
 
 @pytest.fixture
@@ -230,19 +192,16 @@ def bench(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list
     readme.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(voice, "README", readme)
     monkeypatch.setattr(voice, "LEDGER", tmp_path / "looks.jsonl")
-    ear = Ear(Verdict(Meaning.REFUSE, "je refuse", 0.99))
+    ear = Ear(Meaning.REFUSE)
     monkeypatch.setattr(voice, "listeners", lambda *_: Listeners(ear, ear, ear))
     return ["--folder", str(folder), "--echoes", "0"]
 
 
-def test_nothing_is_written_that_was_not_asked_for(bench: list[str], tmp_path: Path) -> None:
+def test_what_is_asked_for_is_written_and_nothing_else(bench: list[str], tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = CliRunner().invoke(voice.main, [*bench, "--json"])
     assert done.exit_code == 0, done.output
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_what_is_asked_for_is_written(bench: list[str], tmp_path: Path) -> None:
     kept, page = tmp_path / "cases.json", tmp_path / "page.html"
     asked = [*bench, "--write", "--keep", str(kept), "--html", str(page)]
     assert CliRunner().invoke(voice.main, asked).exit_code == 0
@@ -254,12 +213,17 @@ def test_what_is_asked_for_is_written(bench: list[str], tmp_path: Path) -> None:
 
 
 def test_a_release_is_looked_at_once(bench: list[str], tmp_path: Path) -> None:
+    """A second look needs a word, and the ledger says so."""
     asked = [*bench, "--split", "release", "--json"]
     first, second = (CliRunner().invoke(voice.main, asked) for _ in range(2))
     assert (first.exit_code, second.exit_code) == (0, 1)
-    assert "was looked at in 'fr'" in second.output and len(second.output.splitlines()) == 1
+    assert re.fullmatch(r"Error: release: \S+ was looked at in 'fr' on .*--again[^\n]*\n", second.output)
     assert CliRunner().invoke(voice.main, [*asked, "--again"]).exit_code == 0
-    assert [one.again for one in looks(tmp_path / "looks.jsonl")] == [False, True]
+    other = look("de", voice.HEADS, tmp_path / "looks.jsonl", again=False)
+    assert not other["again"] and re.fullmatch(r"[0-9a-f]{40}\+?", other["commit"])
+    assert len(other["heads"]["fr.npz"]) == 64
+    lines = (tmp_path / "looks.jsonl").read_text(encoding="utf-8").splitlines()
+    assert ['"again": true' in line for line in lines] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -279,3 +243,55 @@ def test_two_runs_are_compared_case_by_case() -> None:
     now = [case("pico", REFUSED, 0.99), case("people", OTHER, 0.1)]
     before = {key(now[0]): "other", key(now[1]): "refuse", "gone": "refuse"}
     assert [row.shown for row in changed(before, now)] == ["1 of 2", "1 of 2"]
+
+
+def test_everyday_words_are_told_with_and_without_their_heads() -> None:
+    phrase = next(iter(FRENCH.everyday))
+    heard, silent = case("pico", label(phrase), 0.95), case("pico", label(phrase), 0.1)
+    pairs = [(heard, silent), (heard, heard), (silent, silent), (silent, silent)]
+    lines = list(everyday.figures(FRENCH, [*pairs, (case("people", OTHER, 0.1), silent)]))
+    figures = "of 4 unclear 0.0 %, unclear or refused 50.0 %, neither 50.0 %; added 25.0 %"
+    assert lines[0] == f"everyday words: {figures}" and lines[-1] == f"  {phrase!r}: {figures}"
+    assert lines[2].startswith("other: of 1")
+
+
+# --- the weights of the second opinion ---
+
+REFUSING = ("je refuse", "refuser")
+WORDS_ASKED = tuple(f"mot {number}" for number in range(ASKED + 2))
+PHRASES = (*REFUSING, *WORDS_ASKED)
+
+
+def opinions() -> Opinions:
+    """Refusals: most are liked by either, few by both. The last two everyday words are never heard."""
+    random = np.random.default_rng(1)
+    sources, labels, scores, refused, gains = [], [], [], [], []
+    for number in range(4000):
+        kind, word = number % 4, number // 4 % len(WORDS_ASKED)
+        said = (OTHER, OTHER, label(REFUSING[number % 8 // 4]), label(WORDS_ASKED[word]))
+        sources.append(PEOPLE if kind == 0 else "espeak")
+        labels.append(said[kind])
+        refuses, known = kind == 2, random.random() < 0.7
+        scores.append(random.beta(60, 1) if refuses and known else random.beta(1, 60))
+        refused.append(scores[-1] > 0.98)
+        gain = random.normal(0, 1, len(PHRASES))
+        if refuses and not known:
+            gain[: len(REFUSING)] += 6
+        if kind == 3 and word < ASKED:
+            gain[len(REFUSING) + word] += 6
+        gains.append(gain)
+    return Opinions(np.array(sources), np.array(labels), np.array(scores), np.array(refused), np.array(gains))
+
+
+def test_weights_refuse_what_either_is_sure_of_and_no_more_of_the_rest_than_may_be() -> None:
+    found = opinions()
+    weights = fitted(found, PHRASES, len(REFUSING))
+    lines = dict(line.split(": ", 1) for line in told(found, weights, PHRASES, len(REFUSING)))
+    refuse = {name: float(line.split("refuse ")[1].partition("%")[0]) / 100 for name, line in lines.items()}
+    assert refuse["espeak, refuses"] > 0.95
+    assert refuse[f"{PEOPLE}, {OTHER}"] <= FALSE_PEOPLE + 0.001
+    assert 0.1 < weights.unclear_at <= weights.refuse_at <= 1
+    assert list(weights.left_out) == list(WORDS_ASKED[ASKED:])
+    assert f'left_out = ["{WORDS_ASKED[ASKED]}"' in as_toml(weights)
+    assert weights.asked(WORDS_ASKED) == list(WORDS_ASKED[:ASKED])
+    assert weights.asked(["lieber nicht"]) == ["lieber nicht"]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples, milliseconds, samples_of
 from media.hearing.dtmf import (
     COLUMNS,
     KEYS,
@@ -18,6 +18,9 @@ from media.hearing.dtmf import (
     ToneStarted,
 )
 from tests.bench.line import Wave, dbm0, g711, noise, random_press, rms
+from tests.tiers import depth
+
+STARTS = range(0, 80, 8)
 
 
 def _tones(frequencies: tuple[float, ...], ms: float, level: float = -9.0) -> Wave:
@@ -39,10 +42,13 @@ def _silence(ms: float) -> Wave:
     return np.zeros(round(ms * SAMPLE_RATE / 1000))
 
 
-def _line(*parts: Wave, seed: int = 0) -> Samples:
-    """Parts one after the other, with a little noise, through A-law, half a second of nothing after them."""
-    wave = np.concatenate([_silence(50), *parts, _silence(500)])
-    return g711(wave + noise(len(wave), False, np.random.default_rng(seed)) * rms(-55), "alaw")
+def _line(*parts: Wave, start: int = 0) -> Samples:
+    """Parts one after the other, with a little noise, through A-law, half a second of nothing after them.
+
+    `start`: how many samples later all of it begins.
+    """
+    wave = np.concatenate([_silence(50), np.zeros(start), *parts, _silence(500)])
+    return g711(wave + noise(len(wave), False, np.random.default_rng(start)) * rms(-55), "alaw")
 
 
 def _facts(sound: Samples, frame: int = FRAME_SAMPLES) -> list[ToneFact]:
@@ -52,6 +58,18 @@ def _facts(sound: Samples, frame: int = FRAME_SAMPLES) -> list[ToneFact]:
 
 def _digits(sound: Samples, frame: int = FRAME_SAMPLES) -> str:
     return "".join(fact.digit for fact in _facts(sound, frame) if isinstance(fact, ToneHeard))
+
+
+def test_samples_outlive_the_engines_buffer_and_nobody_changes_them() -> None:
+    buffer = bytearray(np.array([1, -2, 32767, -32768], dtype=np.int16).tobytes())
+    samples = samples_of(memoryview(buffer))
+    buffer[:] = bytes(len(buffer))
+    assert samples.tolist() == [1, -2, 32767, -32768]
+    with pytest.raises(ValueError, match="read-only"):
+        samples[0] = 0
+    with pytest.raises(ValueError, match="multiple"):
+        samples_of(b"abc")
+    assert milliseconds(FRAME_SAMPLES) == 100
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -66,52 +84,36 @@ def test_frames_of_any_length_make_no_difference(frame: int) -> None:
 
 
 def test_a_digit_needs_forty_milliseconds_and_no_more_than_sixty() -> None:
-    sound = _line(_key("9", 200))
-    detector = ToneDetector()
-    for at in range(0, len(sound), 40):
-        if any(isinstance(fact, ToneHeard) for fact in detector.feed(sound[at : at + 40])):
-            assert 30 <= (at + 40) / 8 - 50 <= 60
-            return
-    pytest.fail("not heard")
+    sound, detector = _line(_key("9", 200)), ToneDetector()
+    heard = (
+        at
+        for at in range(0, len(sound), 40)
+        if any(isinstance(fact, ToneHeard) for fact in detector.feed(sound[at : at + 40]))
+    )
+    assert 30 <= (next(heard) + 40) / 8 - 50 <= 60
 
 
-@pytest.mark.parametrize("start", range(0, 80, 8))
-def test_the_shortest_key_at_every_moment(start: int) -> None:
-    """Q.24: 40 ms are accepted, as long as 23 ms aren't."""
-    shift = np.zeros(start)
-    assert _digits(_line(shift, _key("9", 45))) == "9"
-    assert _digits(_line(shift, _key("9", 22))) == ""
+@pytest.mark.parametrize(
+    ("parts", "digits"),
+    [
+        ((_key("9", 45),), "9"),  # Q.24: 40 ms are accepted
+        ((_key("9", 22),), ""),  # as long as 23 ms aren't
+        ((_key("9", 80), _silence(41), _key("9", 80)), "99"),  # a pause of 40 ms parts two
+        ((_key("9", 50), _silence(20), _key("9", 50)), "9"),  # a hole of 20 ms doesn't
+        ((_key("9", 30), _silence(20), _key("9", 30)), "9"),
+        ((_key("1", 100), _key("2", 100), _key("1", 100)), "121"),  # without a pause
+        ((_key("9", 5000),), "9"),
+        (tuple(p for key in "0123456789*#" for p in (_key(key, 45), _silence(45))), "0123456789*#"),
+    ],
+)
+def test_what_is_one_press_and_what_are_two(parts: tuple[Wave, ...], digits: str) -> None:
+    """At every moment of a window."""
+    for start in STARTS:
+        assert _digits(_line(*parts, start=start)) == digits, start
 
 
 def test_what_started_and_came_to_nothing_is_dropped() -> None:
     assert _facts(_line(_key("9", 27))) == [ToneStarted(), ToneDropped()]
-
-
-def test_the_same_key_twice_is_two_digits_after_a_pause_of_40_ms() -> None:
-    for start in range(0, 80, 8):
-        shift = np.zeros(start)
-        assert _digits(_line(shift, _key("9", 80), _silence(41), _key("9", 80))) == "99"
-
-
-def test_a_hole_of_20_ms_does_not_make_two_digits() -> None:
-    for start in range(0, 80, 8):
-        shift = np.zeros(start)
-        assert _digits(_line(shift, _key("9", 50), _silence(20), _key("9", 50))) == "9"
-        assert _digits(_line(shift, _key("9", 30), _silence(20), _key("9", 30))) == "9"
-
-
-def test_another_key_without_a_pause() -> None:
-    assert _digits(_line(_key("1", 100), _key("2", 100), _key("1", 100))) == "121"
-
-
-def test_a_redialler_that_is_as_fast_as_q24_allows() -> None:
-    for start in range(0, 80, 8):
-        presses = [part for key in "0123456789*#" for part in (_key(key, 45), _silence(45))]
-        assert _digits(_line(np.zeros(start), *presses, seed=start)) == "0123456789*#"
-
-
-def test_a_key_held_down_for_long_is_one_digit() -> None:
-    assert _digits(_line(_key("9", 5000))) == "9"
 
 
 @pytest.mark.parametrize("level", [0, -10, -20, -30])
@@ -120,68 +122,51 @@ def test_levels_and_twist(level: float, twist: float) -> None:
     assert _digits(_line(_key("9", 80, level - abs(twist) / 2, twist=twist))) == "9"
 
 
-def test_too_weak_and_too_unequal() -> None:
-    assert _digits(_line(_key("9", 200, -42))) == ""
-    assert _digits(_line(_key("9", 200, -12, twist=12))) == ""
-
-
 @pytest.mark.parametrize(("row", "column"), list(itertools.product([-1, 0, 1], repeat=2)))
 def test_frequencies_within_and_beyond_what_q24_allows(row: int, column: int) -> None:
     for key in KEYS:
-        near = (row * 0.015, column * 0.015)
-        assert _digits(_line(_key(key, 80, off=near))) == key
+        assert _digits(_line(_key(key, 80, off=(row * 0.015, column * 0.015)))) == key
         far = (row * 0.035, column * 0.035)
         assert _digits(_line(_key(key, 200, off=far))) == (key if far == (0, 0) else "")
 
 
-def test_one_tone_three_tones_and_harmonics_are_not_a_key() -> None:
-    assert _facts(_line(_tones((852,), 300))) == []
-    assert _facts(_line(_tones((852, 941), 300))) == []
-    assert _digits(_line(_tones((852, 1477, 2100), 300))) == ""
-    octave = _tones((852, 1477), 300) + _tones((2 * 1477,), 300, -22)
-    assert _digits(_line(octave)) == ""
+def _glide(frequencies: tuple[float, ...], seconds: float, share: float, level: float) -> Wave:
+    """Tones that move in step, from `share` below to as much above."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    turns = (1 - share) * time + share / seconds * time**2
+    return math.sqrt(2) * rms(level) * np.sum([np.sin(2 * np.pi * f * turns) for f in frequencies], axis=0)
 
 
-def test_a_pair_of_tones_among_others_is_not_a_key() -> None:
-    """One that stands out too far, and many that don't but are too much together."""
-    pair = _tones((770, 1336), 300, -13)  # -10 together
-    assert _digits(_line(pair + _tones((320,), 300, -22))) == "5"
-    assert _digits(_line(pair + _tones((320,), 300, -17))) == ""
-    pair = _tones((697, 1209), 300, -13)
-    crowd = (200, 340, 480, 880, 1010, *range(1500, 2400, 150), *range(2550, 3800, 150))
-    assert _digits(_line(pair + _tones(crowd, 300, -29))) == "1"
-    assert _digits(_line(pair + _tones(crowd, 300, -25.5))) == ""
+CROWD = (200, 340, 480, 880, 1010, *range(1500, 2400, 150), *range(2550, 3800, 150))
+FIVE, ONE = _tones((770, 1336), 300, -13), _tones((697, 1209), 300, -13)  # -10 together
 
 
-def test_a_voice_that_glides_across_a_key_is_not_a_key() -> None:
-    """From 10 % below to 10 % above in 0.3 s, as a voice does between two syllables."""
-    time = np.arange(SAMPLE_RATE * 3 // 10) / SAMPLE_RATE
-    turns = 0.9 * time + 0.2 / 0.3 * time**2 / 2
-    glide = [np.sin(2 * np.pi * frequency * turns) for frequency in (852, 1477)]
-    assert _digits(_line(np.asarray(math.sqrt(2) * rms(-12) * np.sum(glide, axis=0)))) == ""
-
-
-def test_two_harmonics_of_a_slowly_gliding_voice_are_not_a_key() -> None:
-    """Both move in step, by 0.1 % in 10 ms, with something else in sight; a key's tones don't."""
-    time = np.arange(SAMPLE_RATE * 28 // 100) / SAMPLE_RATE
-    turns = 0.986 * time + 0.028 / 0.28 * time**2 / 2
-    glide = np.sum([np.sin(2 * np.pi * frequency * turns) for frequency in (770, 1336)], axis=0)
-    other = _tones((320,), 280, -19.5)
-    assert _digits(_line(_tones((770, 1336), 280, -10) + other)) == "5"
-    assert _digits(_line(np.asarray(math.sqrt(2) * rms(-10) * glide) + other)) == ""
+@pytest.mark.parametrize(
+    ("sound", "digits"),
+    [
+        (_key("9", 200, -42), ""),  # too weak
+        (_key("9", 200, -12, twist=12), ""),  # too unequal
+        (_tones((852,), 300), ""),
+        (_tones((852, 941), 300), ""),
+        (_tones((852, 1477, 2100), 300), ""),
+        (_tones((852, 1477), 300) + _tones((2 * 1477,), 300, -22), ""),  # with an octave
+        (FIVE + _tones((320,), 300, -22), "5"),
+        (FIVE + _tones((320,), 300, -17), ""),  # one stands out too far
+        (ONE + _tones(CROWD, 300, -29), "1"),
+        (ONE + _tones(CROWD, 300, -25.5), ""),  # many that don't are too much together
+        (_glide((852, 1477), 0.3, 0.1, -12), ""),  # as a voice does between two syllables
+        (_tones((770, 1336), 280, -10) + _tones((320,), 280, -19.5), "5"),
+        (_glide((770, 1336), 0.28, 0.014, -10) + _tones((320,), 280, -19.5), ""),  # by 0.1 % in 10 ms
+    ],
+)
+def test_what_is_no_key(sound: Wave, digits: str) -> None:
+    assert _digits(_line(sound)) == digits
 
 
 def test_silence_and_noise() -> None:
     rng = np.random.default_rng(1)
     for level in (-70, -40, -10):
         assert _facts(g711(noise(20 * SAMPLE_RATE, True, rng) * rms(level), "ulaw")) == []
-
-
-def test_nothing_is_kept_of_the_past_but_what_a_window_needs() -> None:
-    detector = ToneDetector()
-    for _ in range(100):
-        detector.feed(np.zeros(FRAME_SAMPLES, dtype=np.int16))
-    assert len(detector._sound) < 240
 
 
 def _voice(seconds: float, rng: np.random.Generator) -> Wave:
@@ -198,7 +183,7 @@ def _voice(seconds: float, rng: np.random.Generator) -> Wave:
     return np.asarray(voice * syllables * rms(-15) / max(rms(dbm0(voice * syllables)), 1.0))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(depth(4, 10)))
 def test_presses_over_bad_lines_are_each_heard_once(seed: int) -> None:
     """Noise, loss, echo, level, twist, frequency: what tests/bench/tones.py does, in small."""
     rng = np.random.default_rng(seed)
@@ -211,5 +196,5 @@ def test_presses_over_bad_lines_are_each_heard_once(seed: int) -> None:
 def test_a_voice_talks_nothing_off() -> None:
     rng = np.random.default_rng(7)
     for level in (-26, -16, -6):
-        voice = _voice(60, rng)
+        voice = _voice(depth(10, 60), rng)
         assert _digits(g711(voice * rms(level) / rms(-15), "alaw")) == ""

@@ -1,7 +1,7 @@
 """Speech in, utterances out: when they begin, go on and end, and how little is kept."""
 
 import itertools
-from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from media.frame import SAMPLE_RATE, Samples
 from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceFact, VoiceGate
 
 SLICE = SAMPLE_RATE // 50
+Facts = list[tuple[int, VoiceFact]]
+Kind = TypeVar("Kind", bound=VoiceFact)
 
 
 class _Scripted:
@@ -42,7 +44,7 @@ def _numbers(samples: Samples) -> list[int]:
     return [int(number) for number in samples[1::SLICE]]
 
 
-def _feed(gate: VoiceGate, sound: Samples, frame: int = 800) -> list[tuple[int, VoiceFact]]:
+def _feed(gate: VoiceGate, sound: Samples, frame: int = SLICE) -> Facts:
     """(number of the last slice fed, fact)."""
     return [
         ((at + frame) // SLICE, fact)
@@ -51,25 +53,22 @@ def _feed(gate: VoiceGate, sound: Samples, frame: int = 800) -> list[tuple[int, 
     ]
 
 
-def _of_kind(facts: Iterable[tuple[int, VoiceFact]], kind: type[VoiceFact]) -> list[tuple[int, VoiceFact]]:
+def _of(facts: Facts, kind: type[Kind]) -> list[tuple[int, Kind]]:
     return [(at, fact) for at, fact in facts if isinstance(fact, kind)]
 
 
 def test_an_utterance_from_pre_roll_to_hang_over(gate: VoiceGate) -> None:
-    facts = _feed(gate, _slices("." * 30 + "x" * 25 + "." * 30), SLICE)
-    assert [at for at, _ in _of_kind(facts, SpeechStarted)] == [35]
-    [(at, utterance)] = _of_kind(facts, Utterance)
-    assert isinstance(utterance, Utterance)
-    assert at == 55 + 20
-    assert utterance.duration_ms == 500
+    facts = _feed(gate, _slices("." * 30 + "x" * 25 + "." * 30))
+    assert [at for at, _ in _of(facts, SpeechStarted)] == [35]
+    [(at, utterance)] = _of(facts, Utterance)
+    assert (at, utterance.duration_ms) == (55 + 20, 500)
     numbers = _numbers(utterance.samples)
     assert numbers[numbers.index(1) :] == list(range(1, 76)), "zeros before the leg's first sound"
     assert len(numbers) - 75 <= 42
 
 
 def test_context_and_pre_roll_come_before_the_first_voiced_slice(gate: VoiceGate) -> None:
-    [(_, utterance)] = _of_kind(_feed(gate, _slices("." * 60 + "x" * 25 + "." * 30), SLICE), Utterance)
-    assert isinstance(utterance, Utterance)
+    [(_, utterance)] = _of(_feed(gate, _slices("." * 60 + "x" * 25 + "." * 30)), Utterance)
     numbers = _numbers(utterance.samples)
     assert numbers == list(range(numbers[0], 106))
     assert 61 - 41 <= numbers[0] <= 61 - 35, "700 ms, and what it took to be sure of a voice"
@@ -79,18 +78,15 @@ def test_context_and_pre_roll_come_before_the_first_voiced_slice(gate: VoiceGate
 def test_speech_is_asked_about_while_it_goes_on(gate: VoiceGate, every_ms: int) -> None:
     """From 300 ms of it until it has ended, at the ends of the leg's tenths or halves of a second."""
     gate.every_ms = every_ms
-    facts = _feed(gate, _slices("." * 32 + "x" * 25 + "." * 30), SLICE)
-    every = every_ms // 20
-    assert [at for at, _ in _of_kind(facts, SpeechGoesOn)] == [at for at in range(47, 77) if at % every == 0]
-    for at, going in _of_kind(facts, SpeechGoesOn):
-        assert isinstance(going, SpeechGoesOn)
-        assert _numbers(going.samples)[-1] == at
+    going = _of(_feed(gate, _slices("." * 32 + "x" * 25 + "." * 30)), SpeechGoesOn)
+    assert [at for at, _ in going] == [at for at in range(47, 77) if at % (every_ms // 20) == 0]
+    assert all(_numbers(fact.samples)[-1] == at for at, fact in going)
 
 
 @pytest.mark.parametrize("silence", [0, 1, 2, 33, 80])
 def test_each_question_lies_on_the_grid_where_it_says(gate: VoiceGate, silence: int) -> None:
     sound = _slices("." * silence + "x" * 333 + "." * 30)
-    asked = [fact for _, fact in _feed(gate, sound) if isinstance(fact, SpeechGoesOn | Utterance)]
+    asked = [fact for _, fact in _feed(gate, sound, 800) if isinstance(fact, SpeechGoesOn | Utterance)]
     offset = asked[-1].at + len(asked[-1].samples) - SLICE * (silence + 333 + 20)
     before = np.concatenate([np.zeros(offset, dtype=np.int16), sound])
     for fact in asked:
@@ -104,85 +100,54 @@ def test_clicks_and_coughs_are_no_speech(gate: VoiceGate, pattern: str) -> None:
     assert _feed(gate, _slices("." * 20 + pattern + "." * 60)) == []
 
 
-def test_who_is_cut_off_has_said_so_much(gate: VoiceGate) -> None:
-    _feed(gate, _slices("." * 30 + "x" * 20 + "." * 3 + "xx"), SLICE)
-    (utterance,) = gate.finish()
-    assert utterance.duration_ms == 25 * 20
-    assert _numbers(utterance.samples)[-1] == 55
-    assert gate.finish() == []
-
-
-@pytest.mark.parametrize("pattern", ["." * 30, "." * 30 + "xxxx", "." * 30 + "x" * 20 + "." * 30])
-def test_who_says_nothing_is_not_cut_off(gate: VoiceGate, pattern: str) -> None:
-    _feed(gate, _slices(pattern), SLICE)
-    assert gate.finish() == []
-
-
 def test_speech_begins_with_four_of_six(gate: VoiceGate) -> None:
-    facts = _feed(gate, _slices("." * 20 + "x.x.xx" + "x" + "." * 40), SLICE)
-    assert [at for at, _ in _of_kind(facts, SpeechStarted)] == [27]
-    [(_, utterance)] = _of_kind(facts, Utterance)
-    assert isinstance(utterance, Utterance)
-    assert utterance.duration_ms == 140
+    facts = _feed(gate, _slices("." * 20 + "x.x.xx" + "x" + "." * 40))
+    assert [at for at, _ in _of(facts, SpeechStarted)] == [27]
+    assert [fact.duration_ms for _, fact in _of(facts, Utterance)] == [140]
 
 
 @pytest.mark.parametrize(("pause", "utterances"), [(19, 1), (20, 2)])
 def test_a_pause_of_400_ms_parts_two_utterances(gate: VoiceGate, pause: int, utterances: int) -> None:
     facts = _feed(gate, _slices("x" * 20 + "." * pause + "x" * 20 + "." * 20))
-    assert len(_of_kind(facts, Utterance)) == len(_of_kind(facts, SpeechStarted)) == utterances
+    assert len(_of(facts, Utterance)) == len(_of(facts, SpeechStarted)) == utterances
 
 
-def test_speech_without_end_is_handed_over_in_windows(gate: VoiceGate) -> None:
-    facts = _feed(gate, _slices("x" * 500), SLICE)
-    windows = _of_kind(facts, SpeechGoesOn)
-    ends = [at for at, _ in windows]
-    assert {after - before for before, after in itertools.pairwise(ends)} == {5}
+def test_speech_without_end_is_handed_over_in_windows_and_no_more_is_kept(gate: VoiceGate) -> None:
+    windows = _of(_feed(gate, _slices("x" * 2000)), SpeechGoesOn)
+    assert {after - before for (before, _), (after, _) in itertools.pairwise(windows)} == {5}
     for at, window in windows[30:]:
-        assert isinstance(window, SpeechGoesOn)
-        assert _numbers(window.samples) == list(range(at + 1 - len(window.samples) // SLICE, at + 1))
-        assert 149 <= len(window.samples) // SLICE <= 150, "2.5 s, and the half second before"
+        count = len(window.samples) // SLICE
+        assert _numbers(window.samples) == list(range(at + 1 - count, at + 1))
+        assert 149 <= count <= 150, "2.5 s, and the half second before"
+    [(_, utterance)] = _of(_feed(gate, _slices("." * 20)), Utterance)
+    assert 2980 * 8 <= len(utterance.samples) <= 3000 * 8 and utterance.duration_ms == 40_000
 
 
-def test_the_present_utterance_can_be_had_while_it_goes_on(gate: VoiceGate) -> None:
-    assert gate.present() == []
-    _feed(gate, _slices("x" * 15))
-    (fact,) = gate.present()
-    assert _numbers(fact.samples)[-1] == 15
-    _feed(gate, _slices("x" * 5))
-    assert len(gate.finish()) == 1 and gate.present() == []
-
-
-def test_never_more_than_a_window_is_kept(gate: VoiceGate) -> None:
-    gate.feed(_slices("x" * 2000))
-    assert len(gate._slices) <= 150
-    [utterance] = [fact for fact in gate.feed(_slices("." * 20)) if isinstance(fact, Utterance)]
-    assert 2980 * 8 <= len(utterance.samples) <= 3000 * 8
-    assert utterance.duration_ms == 40_000
-    gate.feed(_slices("." * 100))
-    assert len(gate._slices) <= 41
+def test_the_present_utterance_can_be_had_and_cut_off(gate: VoiceGate) -> None:
+    assert gate.present() == gate.finish() == []
+    _feed(gate, _slices("." * 30 + "x" * 20 + "." * 3 + "xx"))
+    (going,), (utterance,) = gate.present(), gate.finish()
+    assert _numbers(going.samples)[-1] == _numbers(utterance.samples)[-1] == 55
+    assert utterance.duration_ms == 25 * 20
+    assert gate.present() == gate.finish() == []
+    _feed(gate, _slices("." * 30 + "xxxx"))  # too little to be speech
+    assert gate.finish() == []
 
 
 @pytest.mark.parametrize("frame", [1, 100, SLICE, 333, 800, 10_000])
 def test_frames_of_any_length_make_no_difference(gate: VoiceGate, frame: int) -> None:
     sound = _slices("." * 11 + "x" * 9 + "." * 25 + "x" * 30 + "." * 25)
-    utterances = [fact for _, fact in _feed(gate, sound, frame) if isinstance(fact, Utterance)]
-    assert [utterance.duration_ms for utterance in utterances] == [180, 600]
+    assert [fact.duration_ms for _, fact in _of(_feed(gate, sound, frame), Utterance)] == [180, 600]
 
 
 def test_the_real_detector_tells_a_voice_from_noise() -> None:
     """The one test with webrtcvad itself: a buzz with formants between two silences of faint noise."""
-    rng = np.random.default_rng(3)
-    noise = rng.standard_normal(3 * SAMPLE_RATE) * 8
+    noise = np.random.default_rng(3).standard_normal(3 * SAMPLE_RATE) * 8
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     phase = 2 * np.pi * (130 * time + 8 * np.sin(2 * np.pi * 2 * time))
-    gains = {
-        n: np.exp(-(((130 * n - 600) / 300) ** 2)) + 0.5 * np.exp(-(((130 * n - 1500) / 300) ** 2))
-        for n in range(1, 20)
-    }
-    noise[SAMPLE_RATE : 2 * SAMPLE_RATE] += 4000 * sum(gain * np.sin(n * phase) for n, gain in gains.items())
-    facts = _feed(VoiceGate(100), noise.astype(np.int16))
-    [(at, _)] = _of_kind(facts, SpeechStarted)
-    assert 50 <= at <= 65
-    [(_, utterance)] = _of_kind(facts, Utterance)
-    assert isinstance(utterance, Utterance)
-    assert 800 <= utterance.duration_ms <= 1200
+    for n in range(1, 20):
+        gain = np.exp(-(((130 * n - 600) / 300) ** 2)) + 0.5 * np.exp(-(((130 * n - 1500) / 300) ** 2))
+        noise[SAMPLE_RATE : 2 * SAMPLE_RATE] += 4000 * gain * np.sin(n * phase)
+    facts = _feed(VoiceGate(100), noise.astype(np.int16), 800)
+    [(at, _)], [(_, utterance)] = _of(facts, SpeechStarted), _of(facts, Utterance)
+    assert 50 <= at <= 65 and 800 <= utterance.duration_ms <= 1200

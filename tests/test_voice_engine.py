@@ -1,4 +1,4 @@
-"""Which detectors the configuration asks for, and what is said of them before any call."""
+"""Which detectors the configuration asks for, what they listen for, and what is said of them at start."""
 
 import subprocess
 import sys
@@ -10,15 +10,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from media.hearing import spotter
+from media.hearing.embedding import Head
 from media.hearing.second_opinion import SecondOpinion
 from media.hearing.spotter import known_heads
+from media.training.language import language
 from sipagent.check.notice import prompt_findings
+from sipagent.config import refusal_words
 from sipagent.config.load import Config, ConfigError
+from sipagent.config.refusal_words import WORDS, words_of
 from sipagent.service.rules import detectors_of, listening, rules_of
-from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, accept_keywords, detectors, voice_findings
+from sipagent.voice.detectors import NOBODY_LISTENS, accept_keywords, detectors, voice_findings
+from tests.configured import SMALL, read, with_keys
 from tests.room import Room
 
 HEARD = 'engine = "embedding"\nkeywords = ["je refuse", "pas d\'enregistrement"]'
+ENGLISH = 'languages = { "+33323063007" = "en" }\n[prompts.en]\nnotice = "prompts/en/notice.wav"'
 
 
 @pytest.fixture
@@ -31,32 +37,58 @@ def configured(room: Room, keys: str) -> Config:
     return room.config()
 
 
+# --- what is listened for where no words are configured ---
+
+
+@pytest.fixture
+def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a head of each language."""
+    for code in WORDS:
+        (tmp_path / f"{code}.npz").touch()
+    monkeypatch.setattr(refusal_words, "_HEADS", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("heads")
+def test_the_words_are_those_of_the_languages_that_notices_are_in() -> None:
+    french = read(SMALL).refusal
+    assert french.keywords == ("ne m'enregistrez pas", "je refuse", "refuser", "pas d'enregistrement")
+    both = with_keys("prompts", ENGLISH, SMALL)
+    assert read(both).refusal.keywords == (*french.keywords, *WORDS["en"]["keywords"])
+    assert read(both).refusal.accept_keywords == ("oui", "j'accepte", "yes", "I accept")
+    assert read(both).refusal.in_call_keywords[-2:] == ("stop recording", "do not record me")
+    assert read(with_keys("service", 'language = "es"', SMALL)).refusal.keywords == WORDS["es"]["keywords"]
+    choosing = 'choose = "choose.wav"\nchoices = { "2" = "de" }\n[prompts.de]\nnotice = "de.wav"'
+    assert "ich lehne ab" in read(with_keys("prompts", choosing, SMALL)).refusal.keywords
+    written = read(with_keys("refusal", 'keywords = ["stop"]', both)).refusal  # is all there is
+    assert (written.keywords, len(written.accept_keywords)) == (("stop",), 4)
+
+
+def test_a_language_without_words_or_a_head_adds_none_and_alone_has_the_french_ones(heads: Path) -> None:
+    for codes in (["fr", "nl", "fr"], ["nl"]):
+        assert words_of(codes, "keywords") == WORDS["fr"]["keywords"]
+    (heads / "en.npz").unlink()
+    assert words_of(["fr", "en"], "keywords") == WORDS["fr"]["keywords"]
+
+
+@pytest.mark.parametrize("head", known_heads(), ids=lambda head: head.language)
+def test_the_shipped_heads_hear_them_all(head: Head) -> None:
+    spoken, words = language(head.language), WORDS[head.language]
+    for kind, known in (
+        ("keywords", spoken.refusing),
+        ("accept_keywords", spoken.accepting),
+        ("in_call_keywords", spoken.in_call),
+    ):
+        assert set(words[kind]) <= set(head.phrases) & set(known)
+
+
+# --- the detectors ---
+
+
 def test_without_an_engine_nobody_listens_and_nothing_is_said(room: Room) -> None:
     config = configured(room, 'engine = "none"')
     assert detectors(config) == NOBODY_LISTENS
     assert voice_findings(config) == (config, [])
-
-
-# Why the default engine cannot be loaded: what is done to it, what is said.
-BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch, Room], None], str]] = {
-    "no onnxruntime": (
-        lambda patch, room: patch.setitem(sys.modules, "onnxruntime", None),
-        "pip install onnx",
-    ),
-    "no network": (
-        lambda patch, room: patch.setattr(util, "find_spec", lambda name: None),
-        "pip install livekit",
-    ),
-    "no memory": (
-        lambda patch, room: patch.setattr(spotter, "load_head", out_of_memory),
-        "not enough memory",
-    ),
-    "a broken head": (lambda patch, room: broken_head(room), "fr.npz"),
-    "no head for the words": (
-        lambda patch, room: room.set("refusal", 'keywords = ["bananes"]'),
-        "no head for",
-    ),
-}
 
 
 def out_of_memory(path: Path) -> None:
@@ -66,6 +98,20 @@ def out_of_memory(path: Path) -> None:
 def broken_head(room: Room) -> None:
     (room.folder / "heads").mkdir()
     (room.folder / "heads/fr.npz").write_bytes(b"no head")
+
+
+# Why the default engine cannot be loaded: what is done to it, what is said.
+BROKEN: dict[str, tuple[Callable[[pytest.MonkeyPatch, Room], None], str]] = {
+    "no onnxruntime": (lambda patch, _: patch.setitem(sys.modules, "onnxruntime", None), "pip install onnx"),
+    "no network": (
+        lambda patch, _: patch.setattr(util, "find_spec", lambda name: None),
+        "pip install livekit",
+    ),
+    "no memory": (lambda patch, _: patch.setattr(spotter, "load_head", out_of_memory), "not enough memory"),
+    "a broken head": (lambda _, room: broken_head(room), "fr.npz"),
+    "no head for the words": (lambda _, room: room.set("refusal", 'keywords = ["bananes"]'), "no head for"),
+    "no head of the language": (lambda _, room: room.set("service", 'language = "it"'), "no head for it"),
+}
 
 
 @pytest.mark.parametrize("written", [False, True])
@@ -78,6 +124,8 @@ def test_the_default_engine_that_cannot_be_loaded_leaves_the_key(
     breaks, why = BROKEN[case]
     breaks(monkeypatch, room)
     if written:
+        if case == "no head of the language":  # has the French words then
+            return
         room.set("refusal", 'engine = "embedding"')
     config = room.config()
     in_force, (finding,) = voice_findings(config)
@@ -92,12 +140,6 @@ def test_the_default_engine_that_cannot_be_loaded_leaves_the_key(
         assert listening(config) == (in_force, NOBODY_LISTENS)
     assert [(one["event"], one["reason"]) for one in logs] == [("alert", f"refusal.engine: {finding.detail}")]
     assert in_force.refusal.engine == "none" and not in_force.refusal.engine_written
-
-
-def test_in_a_language_without_a_head_the_default_engine_stays_away(room: Room) -> None:
-    room.set("service", 'language = "it"')
-    in_force, (finding,) = voice_findings(room.config())
-    assert in_force.refusal.engine == "none" and "no head for it" in finding.detail
 
 
 def test_a_phrase_that_is_promised_and_that_nothing_hears_stops_check_and_run(
@@ -116,21 +158,18 @@ def test_a_phrase_that_is_promised_and_that_nothing_hears_stops_check_and_run(
 
 
 def test_an_agent_that_hears_no_voice_carries_no_network() -> None:
-    both = "sipagent.service.one_process, sipagent.service.worker"
-    asked = f"import sys, {both}; print('onnxruntime' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
-    assert said == "False\n"
+    asked = "import sys, sipagent.service.one_process, sipagent.service.worker; "
+    asked += "print('onnxruntime' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", asked], text=True) == "False\n"
 
 
-def test_in_the_call_nobody_listens_unless_asked_to(room: Room) -> None:
+def test_in_the_call_nobody_listens_unless_asked_to_and_what_is_heard_is_told(room: Room) -> None:
     found = detectors(configured(room, HEARD))
     assert found.before is not None and found.in_call is None
-    found = detectors(configured(room, f'{HEARD}\nin_call = "key+voice"'))
+    config = configured(room, f'{HEARD}\nin_call = "key+voice"')
+    found = detectors(config)
     assert found.in_call is not None and found.in_call is not found.before
-
-
-def test_what_is_heard_is_told(room: Room) -> None:
-    _, (finding,) = voice_findings(configured(room, f'{HEARD}\nin_call = "key+voice"'))
+    _, (finding,) = voice_findings(config)
     assert (finding.level, finding.what, finding.detail) == (
         "ok",
         "refusal.engine",
@@ -140,46 +179,42 @@ def test_what_is_heard_is_told(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    "keys", ['keywords = ["je ne veux pas de ça"]', 'in_call = "key+voice"\nin_call_keywords = ["coupez"]']
+    ("keys", "key", "told"),
+    [
+        (
+            'engine = "embedding"\nkeywords = ["je ne veux pas de ça"]',
+            "engine",
+            "no head for .*; accepted: .*",
+        ),
+        (
+            'engine = "embedding"\nin_call = "key+voice"\nin_call_keywords = ["coupez"]',
+            "engine",
+            "no head for .*; accepted: .*",
+        ),
+        ('engine = "vosk"', "engine", r".*accepted: its folder in refusal\.vosk_model"),
+        (f'{HEARD}\nsecond = "absent"', "second", ".*/absent: .*; accepted: a folder with .*"),
+    ],
 )
-def test_a_phrase_that_nothing_hears_stops_check_and_run(room: Room, keys: str) -> None:
-    config = configured(room, f'engine = "embedding"\n{keys}')
+def test_what_cannot_be_listened_for_or_with_stops_check_and_run(
+    room: Room, keys: str, key: str, told: str
+) -> None:
+    config = configured(room, keys)
     _, (finding,) = voice_findings(config)
-    assert finding.level == "error" and finding.detail.startswith("no head for ")
-    with pytest.raises(ConfigError, match=r"config\.toml: refusal\.engine: no head for .*; accepted: "):
+    assert (finding.level, finding.what) == ("error", f"refusal.{key}")
+    with pytest.raises(ConfigError, match=rf"config\.toml: refusal\.{key}: {told}$"):
         detectors_of(config)
 
 
 def test_a_phrase_that_nothing_hears_is_answered_in_the_callers_languages(room: Room) -> None:
     _, (finding,) = voice_findings(configured(room, 'engine = "embedding"\nkeywords = ["bananes"]'))
     offered = {*finding.detail.partition("accepted: ")[2].split(", ")}
-    (french,) = (head for head in known_heads() if head.language == "fr" and not head.everyday)
+    (french,) = (head for head in known_heads() if head.language == "fr")
     assert offered <= {*french.phrases} and len(offered) > 5
 
 
 def test_words_that_accept_are_for_opt_in_alone(room: Room) -> None:
     assert accept_keywords(room.config()) == ()
     assert accept_keywords(configured(room, 'mode = "opt_in"')) == ("oui", "j'accepte")
-
-
-def test_the_shipped_head_hears_all_default_keywords(room: Room) -> None:
-    every = detectors(configured(room, 'engine = "embedding"\nmode = "opt_in"\nin_call = "key+voice"'))
-    assert isinstance(every, Detectors)
-    assert every.before is not None and every.in_call is not None
-
-
-def test_vosk_without_a_model_is_told(room: Room) -> None:
-    _, (finding,) = voice_findings(configured(room, 'engine = "vosk"'))
-    assert finding.level == "error" and finding.detail.endswith("accepted: its folder in refusal.vosk_model")
-
-
-def test_a_second_opinion_that_is_no_model_stops_check_and_run(room: Room) -> None:
-    config = configured(room, f'{HEARD}\nsecond = "absent"')
-    _, (finding,) = voice_findings(config)
-    assert (finding.level, finding.what) == ("error", "refusal.second")
-    assert finding.detail.startswith(str(room.config().base / "absent"))
-    with pytest.raises(ConfigError, match=r"config\.toml: refusal\.second: [^\n]*; accepted: a folder with "):
-        detectors_of(config)
 
 
 def test_a_second_opinion_is_told_and_asked_before_the_bridge(

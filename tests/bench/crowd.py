@@ -7,13 +7,12 @@ is needed is far less: `NEEDED` of calls of half a minute.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from sipagent.edge.rpc import RejectedCall
 from sipagent.service.edge import receipt_of
 from tests.bench import report
 from tests.bench.report import Row
+from tests.bench.store import SOUND
 from tests.driving import RULES
 from tests.kept import Paths, archive_of, receipt, recording
 
@@ -48,9 +48,7 @@ def write_call(archive: Archive, ids: Ids, timed: Callable[[Callable[[], object]
     timed(lambda: store.update_receipt(replace(allowed, connected_at=at)))  # bridged
     timed(lambda: store.update_receipt(replace(allowed, connected_at=at)))  # recorded
     timed(lambda: archive.open(row))
-    Paths(archive).final(row.id, "flac").write_bytes(
-        b"a file of a few bytes: what is measured is the work about it"
-    )
+    Paths(archive).final(row.id, "flac").write_bytes(SOUND)
     timed(lambda: store.update_receipt(receipt(row)))
     timed(lambda: archive.close(row))
 
@@ -59,7 +57,9 @@ WRITES = 7  # of a call
 NEEDED = CALLS / CALL_S * WRITES  # transactions a second
 
 
-def worker(folder: Path, index: int, seconds: float, start: Barrier, results: Connection) -> None:
+def worker(
+    folder: Path, index: int, seconds: float, start: Barrier, results: SimpleQueue[list[float]]
+) -> None:
     """A process: call after call; how long each transaction took, in s."""
     spent: list[float] = []
 
@@ -74,37 +74,30 @@ def worker(folder: Path, index: int, seconds: float, start: Barrier, results: Co
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             write_call(archive, ids, timed)
-    results.send(spent)
+    results.put(spent)
 
 
-def crowd(folder: Path, workers: int, seconds: float) -> list[Row]:
+def crowd(folder: Path, workers: int, seconds: float) -> Iterator[Row]:
     """So many processes, as fast as they can; nothing may be locked out, and nothing be lost."""
     Store(folder / "retention.db").close()
     fork = multiprocessing.get_context("fork")
-    start, pipes = fork.Barrier(workers + 1), [fork.Pipe(duplex=False) for _ in range(workers)]
+    start, results = fork.Barrier(workers + 1), fork.SimpleQueue()
     processes = [
-        fork.Process(target=worker, args=(folder, index, seconds, start, sending))
-        for index, (_, sending) in enumerate(pipes)
+        fork.Process(target=worker, args=(folder, index, seconds, start, results)) for index in range(workers)
     ]
     for process in processes:
         process.start()
     start.wait(PATIENCE_S)
     began = time.monotonic()
-    for _, sending in pipes:
-        sending.close()
-    spent = [took for receiving, _ in pipes for took in receiving.recv()]  # EOFError: it was locked out
+    spent = [took for _ in processes for took in results.get()]
     lasted = time.monotonic() - began
     for process in processes:
         process.join()
     check(folder, len(spent) // WRITES)
-    return [
-        Row(
-            f"{workers} workers that write without a pause: time for each transaction",
-            lasted / len(spent) * 1e3, 1e3 / NEEDED, "ms", count=len(spent),
-        ),
-        report.of("the same: each waited and wrote", [took * 1e3 for took in spent], 1e3 * LONGEST_S),
-        Row("the same: the longest", max(spent) * 1e3, 1e3 * LONGEST_S, "ms", count=len(spent)),
-    ]  # fmt: skip
+    name, limit = f"{workers} workers that write without a pause: time for each transaction", 1e3 * LONGEST_S
+    yield Row(name, lasted / len(spent) * 1e3, 1e3 / NEEDED, "ms", count=len(spent))
+    yield report.of("the same: each waited and wrote", [took * 1e3 for took in spent], limit)
+    yield Row("the same: the longest", max(spent) * 1e3, limit, "ms", count=len(spent))
 
 
 def check(folder: Path, calls: int) -> None:
@@ -117,12 +110,11 @@ def check(folder: Path, calls: int) -> None:
             raise SystemExit("the head is not the last one")
 
 
-def batches(folder: Path, count: int) -> Row:
+def batches(folder: Path, count: int) -> Iterator[Row]:
     """How long the supervisor keeps the others waiting while it writes what the edge rejected."""
     ids, at = Ids(), datetime.now(UTC)
-    call = RejectedCall(
-        at, "full", 503, "a84b4c76", "sip:+33323063006@192.0.2.1", "<sip:+33612345678@x>", "", ""
-    )
+    to, caller = "sip:+33323063006@192.0.2.1", "<sip:+33612345678@x>"
+    call = RejectedCall(at, "full", 503, "a84b4c76", to, caller, "", "")
     spent = []
     with Store(folder / "rejected.db") as store:
         for _ in range(count):
@@ -132,19 +124,22 @@ def batches(folder: Path, count: int) -> Row:
                 for one in receipts:
                     store.add_receipt(one)
             spent.append((time.perf_counter() - began) * 1e3)
-    return report.of(f"{RECEIPTS_AT_ONCE} receipts of rejected calls in one transaction", spent, 250)
+    yield report.of(f"{RECEIPTS_AT_ONCE} receipts of rejected calls in one transaction", spent, 250)
 
 
 @click.command()
 @click.option("--workers", default=CALLS // 2, show_default=True)
 @click.option("--seconds", default=20.0, show_default=True)
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="On the disk to measure.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@report.as_json_option
 def main(workers: int, seconds: float, directory: Path | None, as_json: bool) -> None:
     """Measure the store under many writers against its targets; exit 1 where one is missed."""
     with tempfile.TemporaryDirectory(prefix="sipagent-bench-", dir=directory) as folder:
-        measured = [*crowd(Path(folder), workers, seconds), batches(Path(folder), 20)]
-    sys.exit(report.show(measured, as_json, "one database, many workers, measured on this machine"))
+        parts = {
+            "crowd": lambda: crowd(Path(folder), workers, seconds),
+            "rejected": lambda: batches(Path(folder), 20),
+        }
+        report.finish("one database, many workers, measured on this machine", as_json, parts)
 
 
 if __name__ == "__main__":

@@ -6,188 +6,220 @@ of the agent with all its processes, without the generator's and SIPp's.
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
+from retention.sqlite import Store
 from tests.bench import report
-from tests.bench.load_burst import bursts
-from tests.bench.load_cost import Memory, Spent, spent_s
-from tests.bench.load_heard import GAP_MS, Heard, Stream
-from tests.bench.load_kept import HOLE_MS, Kept, kept
-from tests.bench.load_overload import overload
-from tests.bench.load_site import SET_UP_S, Site, site
+from tests.bench.load_mark import GAP_MS, HOLE_MS, kept
+from tests.bench.load_site import SET_UP_S, Site, site, until
+from tests.bench.proc import Memory, Spent, spent_s
 from tests.bench.report import Row
-from tests.peers.agent import Json, RunningAgent
-from tests.peers.process import PeerError
 
 IDLE_S = 20.0  # less is counted in ticks of 10 ms
-RATE = 8.0  # new calls a second
+CLOSED_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What was measured; CPU in s, `steady_s` of them while all calls were up for `seconds`."""
-
-    wanted: int
-    up: int
-    seconds: float
-    steady_s: float
-    edge_s: float
-    root_s: float
-    whole_s: float
-    idle_s: float
-    generator_s: float
-    memory: Memory
-    idle_memory: Memory
-    dropped: int  # RTP that came while a socket of the agent's was full
-    heard: Heard
-    streams: list[Stream]
-    recordings: list[Kept]
-
-
-def measure(calls: int, seconds: float, voice: str | None = None, per_process: int | None = None) -> Run:
+def loaded(calls: int, seconds: float, voice: str | None, per_process: int | None) -> list[Row]:
     """All at once, for `seconds`; every process is gone afterwards."""
     with site(calls, voice, per_process) as place:
-        return _measure(place, seconds)
+        return _loaded(place, seconds)
 
 
-def _measure(place: Site, seconds: float) -> Run:
-    calls, roots, generator = place.calls, [place.agent.pid], place.generator
+def _loaded(place: Site, seconds: float) -> list[Row]:
+    root, generator, wanted = place.agent.pid, place.generator, place.calls
     time.sleep(2)  # what a start leaves to do
-    before, idle_memory = Spent.now(roots), Memory.now(roots)
+    before, idle_memory = Spent.now(root), Memory.now(root)
     time.sleep(IDLE_S)
-    began = Spent.now(roots)
-    callers = place.call(calls, calls / RATE + SET_UP_S + seconds + 2, RATE)
-    up = wait_up(place)
-    steady, talked = Spent.now(roots), spent_s(generator.pid)
+    began = Spent.now(root)
+    callers, up = place.call_all(seconds + 2)
+    steady, talked = Spent.now(root), spent_s(generator.pid)
     time.sleep(seconds / 2)
-    memory = Memory.now(roots)
+    memory = Memory.now(root)
     time.sleep(seconds / 2)
-    steadied, generator_s, dropped = Spent.now(roots), spent_s(generator.pid) - talked, place.dropped()
+    steadied, generator_s, dropped = Spent.now(root), spent_s(generator.pid) - talked, place.dropped()
     if callers.wait(300):
         print(f"SIPp: {callers.said()}", file=sys.stderr)
-    recordings = _wait_closed(place.agent, up)
-    ended = Spent.now(roots)
+    rows = place.agent.wait_recordings(up, timeout=CLOSED_S)
+    whole_s = Spent.now(root).since(began)
     heard = generator.finish()
-    by_leg = heard.by_leg()
-    return Run(
-        wanted=calls, up=up, seconds=seconds,
-        steady_s=steadied.since(steady), edge_s=steadied.of_role_since("edge", steady),
-        root_s=steadied.of_role_since("root", steady), whole_s=ended.since(began),
-        idle_s=began.since(before) / IDLE_S, generator_s=generator_s, dropped=dropped,
-        memory=memory, idle_memory=idle_memory, heard=heard, streams=heard.streams(),
-        recordings=[_kept(place.agent, row, heard, by_leg) for row in recordings],
-    )  # fmt: skip
+    by_leg, streams = heard.by_leg(), heard.streams()
+    recordings = [kept(place.agent.sound(row), not row["incomplete"], heard, by_leg) for row in rows]
+    for one in recordings:
+        if not one.whole:
+            print(one, file=sys.stderr)
 
-
-def _kept(agent: RunningAgent, row: Json, heard: Heard, by_leg: dict[int, NDArray[np.uint32]]) -> Kept:
-    closed = row["status"] == "closed" and not row["incomplete"]
-    return kept(agent.sound(row), closed, heard, by_leg)
-
-
-def wait_up(place: Site) -> int:
-    """Until as many recordings are in progress as calls were made, or no more come; how many."""
-    up, since = 0, time.monotonic()
-    while up < place.calls and time.monotonic() - since < SET_UP_S + 5:
-        time.sleep(0.2)
-        if (now := place.recorded) > up:
-            up, since = now, time.monotonic()
-    return up
-
-
-def _wait_closed(agent: RunningAgent, calls: int) -> list[Json]:
-    """The recordings, once they are closed."""
-    until = time.monotonic() + 60
-    while True:
-        rows = agent.recordings()
-        if sum(row["status"] == "closed" for row in rows) >= calls:
-            return rows
-        if time.monotonic() > until:
-            raise PeerError(f"{calls} calls, and after 60 s only {[row['status'] for row in rows]}")
-        time.sleep(0.3)
-
-
-def rows(run: Run) -> list[Row]:
-    """The table."""
-    minutes = sum(one.seconds for one in run.recordings) / 60
-    delays = np.concatenate([one.delays_ms for one in run.streams]) if run.streams else np.array([np.inf])
-    gaps = {
-        kind: [one.gaps_ms.max() for one in run.streams if one.kind == kind]
+    n, many = max(up, 1), len(recordings)
+    minutes = max(sum(one.seconds for one in recordings) / 60, 0.01)
+    a_minute = steadied.since(steady) * 60 / seconds / n
+    delays = np.concatenate([one.delays_ms for one in streams]) if streams else np.array([np.inf])
+    longest = {
+        kind: max((one.gaps_ms.max() for one in streams if one.kind == kind), default=np.inf)
         for kind in ("operator", "caller")
     }
-    long_gaps = sum(int((one.gaps_ms > GAP_MS).sum()) for one in run.streams)
-    said_s = sum(one.said_s for one in run.streams)
-    skipped_s = sum(one.skipped_s for one in run.streams)
-    lost = sum(one.lost_packets for one in run.streams) + run.dropped
-    whole = sum(one.whole for one in run.recordings)
-    with_hole = sum(one.hole_ms > HOLE_MS for one in run.recordings)
-    lost_here = sum(one.lost_ms > 0 for one in run.recordings)
-    hole = max((one.hole_ms for one in run.streams), default=np.inf)
-    n = run.up
-    a_minute = run.steady_s * 60 / run.seconds / max(n, 1)
+    long_gaps = sum(int((one.gaps_ms > GAP_MS).sum()) for one in streams)
+    said_s, skipped_s = (max(0.01, sum(one.said_s for one in streams)), sum(one.skipped_s for one in streams))
+    lost = sum(one.lost_packets for one in streams) + dropped
+    with_hole = sum(one.hole_ms > HOLE_MS for one in recordings)
+    lost_here, whole = sum(one.lost_ms > 0 for one in recordings), sum(one.whole for one in recordings)
+    hole = max((one.hole_ms for one in streams), default=np.inf)
     return [
-        Row(f"calls of {run.wanted} that were not up at once", run.wanted - run.up, 0, "", count=run.wanted),
+        Row(f"calls of {wanted} that were not up at once", wanted - up, 0, count=wanted),
         Row("CPU per recorded call-minute", a_minute, 0.28, "s", count=n),
-        Row("the same, with set-up and end", run.whole_s / max(minutes, 0.01), 0.36, "s", count=n),
-        Row("set-up and end alone, a call", (run.whole_s - a_minute * minutes) * 1000 / max(n, 1), 40, "ms"),
-        Row("cores in use meanwhile", run.steady_s / run.seconds, None, ""),
-        Row("of that the edge", run.edge_s / run.seconds, None, ""),
-        Row("of that the supervisor, or the lone process", run.root_s / run.seconds, None, ""),
-        Row("CPU idle, no call, all processes", run.idle_s * 100, 3, "%"),
-        Row("memory per call (PSS)", run.memory.pss / max(n, 1), 6, "MB", count=n),
-        Row("the same, private alone", run.memory.private / max(n, 1), None, "MB", count=n),
-        Row("before the first call (PSS)", run.idle_memory.pss / max(n, 1), None, "MB"),
+        Row("the same, with set-up and end", whole_s / minutes, 0.36, "s", count=n),
+        Row("set-up and end alone, a call", (whole_s - a_minute * minutes) * 1000 / n, 40, "ms"),
+        Row("cores in use meanwhile", steadied.since(steady) / seconds),
+        Row("of that the edge", steadied.since(steady, "edge") / seconds),
+        Row("of that the supervisor, or the lone process", steadied.since(steady, "root") / seconds),
+        Row("CPU idle, no call, all processes", began.since(before) / IDLE_S * 100, 3, "%"),
+        Row("memory per call (PSS)", memory.pss / n, 6, "MB", count=n),
+        Row("the same, private alone", memory.private / n, None, "MB", count=n),
+        Row("before the first call (PSS)", idle_memory.pss / n, None, "MB"),
         Row("delay that the bridge adds, p50", float(np.median(delays)), 45, "ms", count=len(delays)),
         Row("delay that the bridge adds, p99", float(np.percentile(delays, 99)), 80, "ms", count=len(delays)),
-        Row("longest gap towards an operator", max(gaps["operator"], default=np.inf), GAP_MS, "ms", count=n),
-        Row("longest gap towards a caller", max(gaps["caller"], default=np.inf), None, "ms", count=n),
-        Row(f"gaps over {GAP_MS:g} ms", long_gaps, 0, "", count=len(delays)),
-        Row("RTP lost, either way", lost, 0, "", count=len(delays)),
-        Row("sound left out by the jitter buffer", skipped_s * 1000 / max(said_s, 0.01), None, "‰"),
+        Row("longest gap towards an operator", longest["operator"], GAP_MS, "ms", count=n),
+        Row("longest gap towards a caller", longest["caller"], None, "ms", count=n),
+        Row(f"gaps over {GAP_MS:g} ms", long_gaps, 0, count=len(delays)),
+        Row("RTP lost, either way", lost, 0, count=len(delays)),
+        Row("sound left out by the jitter buffer", skipped_s * 1000 / said_s, None, "‰"),
         Row("longest piece of it, in what a phone heard", hole, HOLE_MS, "ms"),
-        Row(f"recordings with a hole over {HOLE_MS:g} ms", with_hole, 0, "", count=len(run.recordings)),
-        Row("recordings without what the other phone heard", lost_here, 0, "", count=len(run.recordings)),
-        Row("recordings not complete and aligned", n - whole, 0, "", count=len(run.recordings)),
-        Row("generator: share of a core", run.generator_s / run.seconds * 100, 15, "%", count=2 * n),
-        Row("generator: late by, p99", run.heard.late_ms(), 5, "ms", count=len(run.heard.sent)),
-        Row("generator: packets without room", run.heard.drops, 0, ""),
+        Row(f"recordings with a hole over {HOLE_MS:g} ms", with_hole, 0, count=many),
+        Row("recordings without what the other phone heard", lost_here, 0, count=many),
+        Row("recordings not complete and aligned", up - whole, 0, count=many),
+        Row("generator: share of a core", generator_s / seconds * 100, 15, "%", count=2 * n),
+        Row("generator: late by, p99", heard.late_ms(), 5, "ms", count=len(heard.sent)),
+        Row("generator: packets without room", heard.drops, 0),
     ]  # fmt: skip
+
+
+# --- floods ---
+
+CALLS, TALKING = 12, 4
+CALLERS, CALLER_RATE = 2000, 200.0
+STRANGERS, STRANGER_RATE = 5000, 1000.0
+STRANGER = "127.0.0.2"
+FLOODS_S = CALLERS / CALLER_RATE + STRANGERS / STRANGER_RATE
+PATIENCE_S = 60.0
+TOLD_S = 75.0  # within which the last ones are told of: in a receipt at once, in a sum after a minute
+
+
+def bursts() -> list[Row]:
+    """Four calls talk; 2,000 come at 200/s for the eight places left, then a stranger's at 1,000/s."""
+    with site(CALLS) as place:
+        talking = place.call(TALKING, SET_UP_S + FLOODS_S + 25, TALKING)
+        until(lambda: place.recorded == TALKING, PATIENCE_S, "calls in progress")
+        began = place.events("child_started")
+        flood = place.call(CALLERS, CALLERS / CALLER_RATE + 10, CALLER_RATE)
+        until(lambda: flood.answered >= CALLERS, PATIENCE_S, "end of the flood")
+        taken, refused = flood.counts().get("200", 0), flood.counts().get("503", 0)
+        recorded, offered = place.recorded, place.events("call_offered")
+        strangers = place.call(STRANGERS, 1, STRANGER_RATE, source=STRANGER, again=False)
+        time.sleep(STRANGERS / STRANGER_RATE + 2)
+        answered, sent = strangers.answered, strangers.invited
+        strangers.child.stop()
+        seen = place.events("call_offered") - offered
+        died = place.events("child_started") - began
+        talking.wait(PATIENCE_S)
+        flood.wait(PATIENCE_S)
+        callers = TALKING + CALLERS
+        until(lambda: len(_told(place)[0]) + _told(place)[1] >= callers, TOLD_S)
+        calls, summed = _told(place)
+        gaps = [float(one.gaps_ms.max()) for one in place.generator.finish().streams()]
+    return [
+        Row("200 INVITEs a second for 10 s: places left free", CALLS - TALKING - taken, 0, count=CALLERS),
+        Row("calls among them that were not recorded", CALLS - recorded, 0, count=CALLS),
+        Row("neither taken nor refused with full_status", CALLERS - taken - refused, 0, count=CALLERS),
+        Row("calls in no receipt and no sum", abs(callers - len(calls) - summed), 0, count=callers),
+        Row("a stranger's 1,000 a second: seen by a worker", seen, 0, count=sent),
+        Row("answered", answered, 0, count=sent),
+        Row("processes that died", died, 0),
+        Row("longest gap in any call meanwhile", max(gaps, default=np.inf), GAP_MS, "ms", count=len(gaps)),
+    ]
+
+
+def _told(place: Site) -> tuple[list[str | None], int]:
+    """The Call-ID of each receipt, and how many calls are in sums."""
+    with Store(place.agent.directory / "retention.db") as store:
+        return [row.call_id for row in store.receipts()], sum(one.count for one in store.each_sum())
+
+
+# --- more calls a second than the machine takes: is each one call with one receipt, whatever the timing? ---
+
+AT_ONCE, OFFERED, OFFERED_RATE, TALK_S = 100, 450, 30.0, 3.0
+
+
+def overload() -> list[Row]:
+    """450 calls at 30 a second for 50 workers that share one core with everything else."""
+    with _one_core(), site(AT_ONCE) as place:
+        began = place.events("child_started")
+        callers = place.call(OFFERED, TALK_S, OFFERED_RATE)
+        until(lambda: not callers.child.running, 2 * PATIENCE_S)
+
+        def all_told() -> bool:
+            told, summed = _told(place)
+            whole = all(row["ended_at"] for row in place.agent.receipts())
+            return whole and len(set(told)) + summed >= OFFERED
+
+        until(all_told, TOLD_S)
+        told, summed = _told(place)
+        died = place.events("child_started") - began
+        taken, unanswered = callers.counts().get("200", 0), OFFERED - callers.answered
+    calls = Counter(told)
+    return [
+        Row("30 calls a second on one core: taken", taken, count=OFFERED),
+        Row("without a final answer", unanswered, count=OFFERED),
+        Row("receipts beyond one a call", calls.total() - len(calls), 0, count=OFFERED),
+        Row("calls in no receipt and no sum", OFFERED - len(calls) - summed, 0, count=OFFERED),
+        Row("processes that died", died, 0),
+    ]
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """For all that is started meanwhile."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @click.command()
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
-@click.option("--only", type=click.Choice(["calls", "bursts", "overload"]), help="One part of it.")
+@click.option(
+    "--only", type=click.Choice(["calls", "bursts", "overload"]), multiple=True, help="A part of it."
+)
 @click.option(
     "--voice",
     type=click.Choice(["key", "key+voice"]),
     help="With a detector: in the window alone, where callers say nothing, or in the call, too.",
 )
 @click.option("--per-process", type=int, help="Calls that one process takes, where it can take more.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@report.as_json_option
 def main(  # noqa: PLR0917 - click gives them by name
-    calls: int, seconds: float, only: str | None, voice: str | None, per_process: int | None, as_json: bool
+    calls: int,
+    seconds: float,
+    only: tuple[str, ...],
+    voice: str | None,
+    per_process: int | None,
+    as_json: bool,
 ) -> None:
     """Put load on the agent; exit 1 where a target is missed. Ctrl-C ends all of it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    found: list[Row] = []
-    if only in (None, "calls"):
-        run = measure(calls, seconds, voice, per_process)
-        for one in run.recordings:
-            if not one.whole:
-                print(one, file=sys.stderr)
-        found += rows(run)
-    if only in (None, "bursts"):
-        found += bursts()
-    if only in (None, "overload"):
-        found += overload()
-    sys.exit(report.show(found, as_json, f"sipagent, {calls} recorded calls at once, bursts and overload"))
+    parts = {
+        "calls": lambda: loaded(calls, seconds, voice, per_process),
+        "bursts": bursts,
+        "overload": overload,
+    }
+    report.finish(f"sipagent, {calls} recorded calls at once, bursts and overload", as_json, parts, only)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sipagent.softphone.rtp import encode
-from tests.bench.load_heard import Heard
-from tests.bench.load_mark import FRAME, HALF, KINDS, MARK, PACKET, PHASES, first_marks, marks
+from tests.bench.load_mark import FRAME, HALF, KINDS, MARK, PACKET, PHASES, Heard, first_marks, marks
 
 FRAME_NS = 20_000_000
 HEADER = 12

@@ -10,10 +10,10 @@ Then the whole way, in calls of a running agent: from the packet of the key to t
 """
 
 import ctypes
-import multiprocessing
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -45,23 +45,16 @@ LIMIT_MS = 5.0
 IN_CREATE = 0x100
 
 
-def burn() -> None:
-    while True:
-        sum(range(10_000))
-
-
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
     """So many that compute all the time."""
-    all = [multiprocessing.Process(target=burn, daemon=True) for _ in range(processes)]
-    for one in all:
-        one.start()
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
     finally:
-        for one in all:
+        for one in burning:
             one.kill()
-            one.join()
+            one.wait()
 
 
 @contextmanager
@@ -126,7 +119,7 @@ class Office:
         self.archive.store.close()
 
 
-def measure(where: str, count: int, busy_processes: int, *, lock: bool) -> list[Row]:
+def measure(where: str, count: int, busy_processes: int, *, lock: bool) -> Iterator[Row]:
     made: dict[str, float] = {}
     create = marks._created
 
@@ -153,8 +146,8 @@ def measure(where: str, count: int, busy_processes: int, *, lock: bool) -> list[
             took.append((made[row.id] - began) * 1e3)
         stack.close()
         office.stop()
-    rare = sorted(took)[count * 99 // 100]
-    return [report.of(where, took, LIMIT_MS), Row(f"{where}: p99", rare, LIMIT_MS, "ms", count=count)]
+    yield report.of(where, took, LIMIT_MS)
+    yield Row(f"{where}: p99", report.percentile(took, 0.99), LIMIT_MS, "ms", count=count)
 
 
 class Marks:
@@ -177,7 +170,7 @@ class Marks:
         os.close(self._events)
 
 
-def key_to_mark(way: Way, count: int) -> list[float]:
+def key_to_mark(name: str, way: Way, count: int) -> Iterator[Row]:
     """In a recorded call that goes on, at any moment; ms."""
     took = []
     with office() as there:
@@ -193,26 +186,28 @@ def key_to_mark(way: Way, count: int) -> list[float]:
                 took.append((at_ns - bridge.caller.pressed_ns(press)) / 1e6)
             bridge.hang_up()
             operator.skip_calls()
-    return took
+    yield report.of(name, took, LIMIT_MS)
 
 
 @click.command()
 @click.option("--refusals", default=300, show_default=True)
 @click.option("--calls", default=20, show_default=True, help="Live ones, for each way of a key.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@report.as_json_option
 def main(refusals: int, calls: int, as_json: bool) -> None:
     """Measure how soon a refusal has its mark; exit 1 where that is too late."""
     cores = os.cpu_count() or 1
-    measured = [
-        *measure("from the decision to the mark", refusals, 0, lock=False),
-        *measure(f"the same beside {cores} busy processes", refusals, cores, lock=False),
-        *measure("the same, and the database is locked", refusals, cores, lock=True),
-        report.of(
-            "in a call, from the key's packet to the mark: RFC 4733", key_to_mark("rfc4733", calls), LIMIT_MS
-        ),
-        report.of("the same, SIP INFO", key_to_mark("info", calls), LIMIT_MS),
-    ]
-    sys.exit(report.show(measured, as_json, "a refusal and its mark, measured on this machine"))
+    beside, live = (
+        f"the same beside {cores} busy processes",
+        "in a call, from the key's packet to the mark: RFC 4733",
+    )
+    parts = {
+        "idle": lambda: measure("from the decision to the mark", refusals, 0, lock=False),
+        "busy": lambda: measure(beside, refusals, cores, lock=False),
+        "locked": lambda: measure("the same, and the database is locked", refusals, cores, lock=True),
+        "rfc4733": lambda: key_to_mark(live, "rfc4733", calls),
+        "info": lambda: key_to_mark("the same, SIP INFO", "info", calls),
+    }
+    report.finish("a refusal and its mark, measured on this machine", as_json, parts)
 
 
 if __name__ == "__main__":

@@ -18,64 +18,63 @@ from tests.peers.kamailio import Kamailio
 
 CALLER_HZ, OPERATOR_HZ = 440.0, 1000.0
 NOTICE_S, WINDOW_S = 0.8, 0.5
+START_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """A running agent, as many callers and operators as were asked for, and the registrar if there is one."""
+    """A running agent, and as many callers and operators as were asked for."""
 
     loop: Loop
     agent: RunningAgent
     callers: list[Phone]
     operators: list[Phone]
-    registrar: Kamailio | None
+
+    def answering(self, **how: Any) -> None:
+        """What all operators' phones do from now on; by default they are soon answered."""
+        for phone in self.operators:
+            phone.answer = Answering(**(how or {"after_s": 0.05}))
 
 
 @contextmanager
 def office(
-    *, pairs: int = 1, registered: bool = False, notice_s: float = NOTICE_S, **overrides: Mapping[str, Any]
+    callers: int = 1, desks: int = 1, *, registered: bool = False, **overrides: Mapping[str, Any]
 ) -> Iterator[Office]:
-    """Start it all, and end it all."""
+    """Start it all, and end it all. `registered`: at a registrar; `overrides`: over its configuration."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-bench-")))
         loop = stack.enter_context(Loop())
-        callers = [stack.enter_context(Phone(loop, f"+3361234567{i}")) for i in range(pairs)]
-        operators = [stack.enter_context(Phone(loop, str(201 + i))) for i in range(pairs)]
-        for phones, hz in ((callers, CALLER_HZ), (operators, OPERATOR_HZ)):
+        calling = [stack.enter_context(Phone(loop, f"+336123456{i:02}")) for i in range(callers)]
+        called = [stack.enter_context(Phone(loop, str(201 + i))) for i in range(desks)]
+        for phones, hz in ((calling, CALLER_HZ), (called, OPERATOR_HZ)):
             for phone in phones:
                 phone.sound = lambda hz=hz: SteadyTone(hz)
-                phone.answer = Answering(after_s=0.05)
-        registrar = Kamailio(folder) if registered else None
-        tables = _tables(folder, operators, registrar, overrides)
-        if registrar:
-            stack.callback(registrar.stop)
-            registrar.start()
+        tables: dict[str, dict[str, Any]] = {
+            "operators": {"extensions": [phone.uri for phone in called]},
+            "refusal": {"window_s": WINDOW_S},
+            "capacity": {"calls": desks},
+            "trunk": _registered(folder, stack) if registered else {},
+        }
+        for table, keys in overrides.items():
+            tables.setdefault(table, {}).update(keys)
         agent = RunningAgent(folder / "agent", tables)
         notice = folder / "agent/prompts/notice.wav"
-        soundfile.write(notice, tone(PROMPTS["notice"][0], notice_s), RATE, subtype="PCM_16")
+        soundfile.write(notice, tone(PROMPTS["notice"][0], NOTICE_S), RATE, subtype="PCM_16")
         stack.callback(lambda: agent.close() if agent.started else None)
-        agent.start()
-        yield Office(loop, agent, callers, operators, registrar)
+        agent.start(wait=None).wait_for("ready", START_S)
+        place = Office(loop, agent, calling, called)
+        place.answering()
+        yield place
 
 
-def _tables(
-    folder: Path,
-    operators: list[Phone],
-    registrar: Kamailio | None,
-    overrides: Mapping[str, Mapping[str, Any]],
-) -> dict[str, dict[str, Any]]:
-    tables: dict[str, dict[str, Any]] = {
-        "operators": {"extensions": [phone.uri for phone in operators]},
-        "refusal": {"window_s": WINDOW_S},
-        "capacity": {"calls": len(operators)},
-    }
-    if registrar:
-        password = folder / "password"
-        password.write_text(registrar.password)
-        tables["trunk"] = {
-            "uri": f"sip:{registrar.username}@127.0.0.1:{registrar.port}", "registrar": registrar.uri,
-            "username": registrar.username, "password_file": str(password),
-        }  # fmt: skip
-    for table, keys in overrides.items():
-        tables.setdefault(table, {}).update(keys)
-    return tables
+def _registered(folder: Path, stack: ExitStack) -> dict[str, Any]:
+    """The keys of `[trunk]` for a registrar, which is started."""
+    registrar = Kamailio(folder)
+    stack.callback(registrar.stop)
+    registrar.start()
+    password = folder / "password"
+    password.write_text(registrar.password)
+    return {
+        "uri": f"sip:{registrar.username}@127.0.0.1:{registrar.port}", "registrar": registrar.uri,
+        "username": registrar.username, "password_file": str(password),
+    }  # fmt: skip

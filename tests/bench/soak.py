@@ -1,7 +1,5 @@
 """Callers without a pause at full capacity, in both shapes: does it outlive them?
 
-    python -m tests.bench.soak [--minutes 10] [--shape alone|edge] [--json]
-
 There are as many callers as the service takes, and each calls again the moment that the last call has ended:
 in the notice, the window, while phones ring, after some talk, having refused or not. So every INVITE finds
 room, and each that is refused is a fault; its receipt tells by whom. What processes and handles weigh is
@@ -10,7 +8,6 @@ looked at all the while.
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import sys
@@ -18,29 +15,27 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+import click
 
 from sipagent.softphone.phone import Call, Phone, PhoneTimeout
 from tests.attack.site import SHAPES, Shape, Site
-from tests.bench.load_cost import family
-from tests.bench.report import Row, show
+from tests.bench import report
+from tests.bench.proc import Memory
+from tests.bench.report import Row
 from tests.live.test_metrics import figures
 from tests.tapping import wait_for
 
 CALLERS = {"alone": 1, "edge": 4}
 LOOK_S = 5.0
 ANSWER_S = 10.0
-TALK_S = (
-    0.1,
-    0.3,
-    0.8,
-    1.5,
-    3.0,
-)  # from the answer to the end: in the notice, the window, the hunt, the talk
+TALK_S = (0.1, 0.3, 0.8, 1.5, 3.0)  # until a caller hangs up: in the notice, the window, the hunt, the talk
 REFUSES = 0.2  # of all callers, in the end
-SEED = 1
 NO_ROOM = (503, 486)
 FLAT = 1.10  # the last third of the looks beside the first
 SPARE_MB, SPARE_HANDLES = 8, 8
@@ -48,12 +43,11 @@ SPARE_MB, SPARE_HANDLES = 8, 8
 
 @dataclass
 class Seen:
-    """What has come of it: final statuses, the Call-IDs of those refused for want of room, and of each look
-    (s since the start) memory in kB and handles."""
+    """What has come of it: final statuses, the Call-IDs of those refused for want of room, and looks."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
-    looks: list[tuple[float, int, int]] = field(default_factory=list)
+    looks: list[Memory] = field(default_factory=list)
 
 
 class Line:
@@ -110,7 +104,7 @@ def soak(shape: Shape, minutes: float, stack: ExitStack) -> tuple[Site, Seen]:
     for line in lines:
         line.thread.start()
     while time.monotonic() < until:
-        seen.looks.append((time.monotonic() - began, *weight(site.agent.pid)))
+        seen.looks.append(Memory.now(site.agent.pid))
         for desk in desks:
             forget(desk)
         progress(shape, time.monotonic() - began, minutes * 60, seen)
@@ -127,53 +121,47 @@ def forget(desk: Phone) -> None:
         desk.seen.clear()
 
 
-def weight(root: int) -> tuple[int, int]:
-    """Memory (PSS) in kB, and open files, of the service and all its processes."""
-    memory = handles = 0
-    for pid in family([root]):
-        with suppress(OSError):  # it has just ended
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            memory += int(rollup.split("Pss:")[1].split()[0])
-            handles += len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return memory, handles
-
-
 def progress(shape: Shape, past_s: float, whole_s: float, seen: Seen) -> None:
     if sys.stderr.isatty():
         calls = sum(seen.statuses.values())
         print(f"\r{shape}: {past_s:4.0f} of {whole_s:.0f} s, {calls} calls ", end="", file=sys.stderr)
 
 
-def rows(shape: Shape, site: Site, seen: Seen) -> list[Row]:
+def rows(shape: Shape, minutes: float) -> Iterator[Row]:
     """What is to be 0 or flat."""
-    site.agent.wait_no_legs(60)
-    with suppress(AssertionError):  # it is among the rows
-        wait_for(lambda: figures(site.figures_port)["sipagent_calls_in_progress"] == 0)
-    told = figures(site.figures_port)
+    with ExitStack() as stack:
+        site, seen = soak(shape, minutes, stack)
+        site.agent.wait_no_legs(60)
+        with suppress(AssertionError):  # it is among the rows
+            wait_for(lambda: figures(site.figures_port)["sipagent_calls_in_progress"] == 0)
+        told, refused = figures(site.figures_port), refused_by(site, seen)
+        events = site.agent.log_events
     third = max(1, len(seen.looks) // 3)
-    first, last = seen.looks[:third], seen.looks[-third:]
-    (memory, memory_then), (handles, handles_then) = (
-        tuple(statistics.median(look[n] for look in part) for part in (first, last)) for n in (1, 2)
+    memory, handles = (
+        [
+            statistics.median(getattr(look, name) for look in part)
+            for part in (seen.looks[:third], seen.looks[-third:])
+        ]
+        for name in ("pss", "handles")
     )
-    died = sum("has died" in str(event.get("reason")) for event in site.agent.log_events)
-    alerts = sum(event.get("event") == "alert" for event in site.agent.log_events)
-    passed_on = sum(event.get("event") == "call_passed_on" for event in site.agent.log_events)
-    count = seen.statuses
-    return [
-        Row(f"{shape}: calls", float(sum(count.values())), None, ""),
-        Row(f"{shape}: 603", float(count[603]), 0, ""),
-        Row(f"{shape}: 503 or 486 with room", float(len(seen.refused)), 0, ""),
-        *(Row(f"{shape}: of these, {by}", float(n), None, "") for by, n in refused_by(site, seen).items()),
-        Row(f"{shape}: passed on by a worker without room", float(passed_on), None, ""),
-        Row(f"{shape}: without an answer, or ended by us", float(count[0] + count[1]), 0, ""),
-        Row(f"{shape}: other statuses", float(sum(n for s, n in count.items() if s not in KNOWN)), 0, ""),
-        Row(f"{shape}: calls left", told["sipagent_calls_in_progress"], 0, ""),
-        Row(f"{shape}: legs lost", told["sipagent_legs_lost_total"], 0, ""),
-        Row(f"{shape}: processes that died", float(died), 0, ""),
-        Row(f"{shape}: alerts", float(alerts), 0, ""),
-        Row(f"{shape}: memory at the end", memory_then / 1024, memory / 1024 * FLAT + SPARE_MB, "MB"),
-        Row(f"{shape}: handles at the end", handles_then, handles + SPARE_HANDLES, ""),
-    ]
+    count, logged = seen.statuses, Counter(event.get("event") for event in events)
+    other = sum(n for status, n in count.items() if status not in (0, 1, 200, *NO_ROOM, 603))
+    for name, value, limit, unit in (
+        ("calls", count.total(), None, ""),
+        ("603", count[603], 0, ""),
+        ("503 or 486 with room", len(seen.refused), 0, ""),
+        *((f"of these, {by}", n, None, "") for by, n in refused.items()),
+        ("passed on by a worker without room", logged["call_passed_on"], None, ""),
+        ("without an answer, or ended by us", count[0] + count[1], 0, ""),
+        ("other statuses", other, 0, ""),
+        ("calls left", told["sipagent_calls_in_progress"], 0, ""),
+        ("legs lost", told["sipagent_legs_lost_total"], 0, ""),
+        ("processes that died", sum("has died" in str(event.get("reason")) for event in events), 0, ""),
+        ("alerts", logged["alert"], 0, ""),
+        ("memory at the end", memory[1], memory[0] * FLAT + SPARE_MB, "MB"),
+        ("handles at the end", handles[1], handles[0] + SPARE_HANDLES, ""),
+    ):
+        yield Row(f"{shape}: {name}", value, limit, unit)
 
 
 def refused_by(site: Site, seen: Seen) -> Counter[str]:
@@ -185,22 +173,14 @@ def refused_by(site: Site, seen: Seen) -> Counter[str]:
     return Counter(f"by {events[id][-1]['by']}" if events.get(id) else "no receipt" for id in seen.refused)
 
 
-KNOWN = (0, 1, 200, *NO_ROOM, 603)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="for each shape")
-    parser.add_argument("--shape", choices=SHAPES, action="append")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    found: list[Row] = []
-    for shape in options.shape or SHAPES:
-        with ExitStack() as stack:
-            site, seen = soak(shape, options.minutes, stack)
-            found += rows(shape, site, seen)
-    return show(found, options.json, "Callers without a pause at full capacity")
+@click.command(help=__doc__)
+@click.option("--minutes", default=10.0, show_default=True, help="For each shape.")
+@click.option("--shape", "shapes", type=click.Choice(SHAPES), multiple=True, default=SHAPES)
+@report.as_json_option
+def main(minutes: float, shapes: tuple[Shape, ...], as_json: bool) -> None:
+    parts: dict[str, Callable[[], Iterator[Row]]] = {shape: partial(rows, shape, minutes) for shape in shapes}
+    report.finish("Callers without a pause at full capacity", as_json, parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,18 +9,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.progress import track
 
-from media.recording.tap import Tap
 from retention.archive import Archive
 from retention.purge import Terms, purge
-from retention.records import Notice, Receipt, Recording, Status, due_date, new_id, reference_of
+from retention.records import Receipt, Recording, Status, due_date, new_id, reference_of
 from retention.rows.counts import recordings_by_status
 from retention.rows.pages import Row as Columns
 from retention.rows.pages import batches
@@ -29,9 +28,10 @@ from retention.sqlite import Store
 from retention.vault import Identity
 from retention.verify import verify
 from sipagent.agent.recorder import Closing, Recorder
+from tests import kept
 from tests.bench import report
 from tests.bench.report import Row
-from tests.bench.tap import sealing_cpu
+from tests.bench.tap import fail, sealing
 from tests.kept import Paths, archive_of
 from tests.peers.agent import RunningAgent
 
@@ -61,43 +61,17 @@ class TimedStore(Store):
 def call(number: int, newest: datetime) -> tuple[Receipt, Recording]:
     """The `number`-th call before `newest`, recorded, with its receipt."""
     at = newest - number * APART
-    id, caller = new_id(at), f"+336{number % 10**8:08d}"
-    recording = Recording(
-        id=id,
-        call_id=f"{number:x}@192.0.2.7",
-        started_at=at,
-        ended_at=at + timedelta(minutes=3),
-        duration_s=171.2,
-        caller=caller,
-        called="+33323063006",
-        operator="sip:201@pbx.example.net",
-        status=Status.CLOSED,
-        decision="allowed",
-        notice=Notice(file="prompts/fr/notice.wav", sha256="ab" * 32),
-        channels=2,
-        sample_rate=8000,
-        path=f"recordings/{id}.flac",
-        bytes=len(SOUND),
-        sha256=SHA256,
+    id = new_id(at)
+    recording = kept.recording(
+        id=id, call_id=f"{number:x}@192.0.2.7", started_at=at, ended_at=at + timedelta(minutes=3),
+        duration_s=171.2, caller=f"+336{number % 10**8:08d}", operator="sip:201@pbx.example.net",
+        status=Status.CLOSED, path=f"recordings/{id}.flac", bytes=len(SOUND), sha256=SHA256, pauses=(),
         expires_at=due_date(at, "6 months"),
-    )
-    receipt = Receipt(
-        id=id,
-        call_id=recording.call_id,
-        started_at=at,
-        answered_at=at + timedelta(seconds=1),
-        connected_at=at + timedelta(seconds=20),
-        ended_at=recording.ended_at,
-        caller=caller,
-        called=recording.called,
-        operator=recording.operator,
-        outcome="connected",
-        decision="allowed",
-        decided_by="silence",
-        decided_at=at + timedelta(seconds=18),
-        notice_played_ms=12000,
-        recording_id=id,
-    )
+    )  # fmt: skip
+    receipt = kept.receipt(
+        recording, answered_at=at + timedelta(seconds=1), connected_at=at + timedelta(seconds=20),
+        ended_at=recording.ended_at, decided_at=at + timedelta(seconds=18), notice_played_ms=12000,
+    )  # fmt: skip
     return receipt, recording
 
 
@@ -142,39 +116,31 @@ def seconds(job: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def lists(folder: Path, count: int) -> list[Row]:
+def lists(folder: Path, count: int) -> Iterator[Row]:
     """Over `count` recordings: the newest 50, the longest read of the longest listings, and verification."""
     agent = RunningAgent(folder / "agent", {"operators": {"extensions": ["sip:201@127.0.0.1:5070"]}})
-    database = agent.directory / "retention.db"
-    with TimedStore(database) as store:
+    with TimedStore(agent.directory / "retention.db") as store:
         fill(store, years_of_calls(count), count)
         archive = archive_of(store, agent.directory / "recordings", agent.directory)
         give_files(archive)
-        of_library = [seconds(lambda: store.recordings(Selection(limit=50))) * 1e3 for _ in range(20)]
+        newest = [seconds(lambda: store.recordings(Selection(limit=50))) * 1e3 for _ in range(20)]
+        yield report.of(f"list of the newest 50 of {count}, in the library", newest, 100)
         by_filter = {name: slowest_list(store, chosen) for name, chosen in filters(store).items()}
-        slowest = max(by_filter, key=lambda name: by_filter[name])
+        name = max(by_filter, key=lambda name: by_filter[name])
+        yield Row(f"50 by the slowest filter: {name}", by_filter[name], 50, "ms", count=len(by_filter))
         store.longest_s = 0.0
-        rare = Selection(caller=("+33699999999",))
         for _ in store.each_receipt():
             pass
-        if store.receipts(rare):
+        if store.receipts(Selection(caller=("+33699999999",))):
             raise SystemExit("the caller who never called has called")
         recordings_by_status(store)
         rows, spent = chain_and_tables(archive)
-    longest = Row(
-        "longest lock of a reader: lists, sums, verify", store.longest_s * 1e3, 100, "ms", count=store.reads
-    )
     command = [sys.executable, "-m", "sipagent", "--config", str(agent.config), "list", "--limit", "50"]
-    of_command = [
-        seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1e3 for _ in range(7)
-    ]
-    return [
-        report.of(f"list of the newest 50 of {count}, in the library", of_library, 100),
-        Row(f"50 by the slowest filter: {slowest}", by_filter[slowest], 50, "ms", count=len(by_filter)),
-        report.of("the same as a command", of_command, 500),
-        longest,
-        Row("verify, for each row of chain and tables", spent / rows * 1e6, 20, "µs", count=rows),
-    ]
+    took = [seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1e3 for _ in range(7)]
+    yield report.of("the same as a command", took, 500)
+    lock = "longest lock of a reader: lists, sums, verify"
+    yield Row(lock, store.longest_s * 1e3, 100, "ms", count=store.reads)
+    yield Row("verify, for each row of chain and tables", spent / rows * 1e6, 20, "µs", count=rows)
 
 
 def filters(store: Store) -> dict[str, Selection]:
@@ -204,7 +170,7 @@ def slowest_list(store: Store, chosen: Selection) -> float:
     listing: list[Callable[[], object]] = [lambda: store.receipts(page)]
     if not page.decision:  # which the table of recordings has no index for: nobody lists by it there
         listing.append(lambda: store.recordings(page))
-    return max(seconds(one) for one in listing) * 1e3
+    return max(map(seconds, listing)) * 1e3
 
 
 def chain_and_tables(archive: Archive) -> tuple[int, float]:
@@ -222,7 +188,7 @@ def chain_and_tables(archive: Archive) -> tuple[int, float]:
     return sum(found.counts[kind] for kind in ("chain", "receipts", "recordings")), until - began
 
 
-def purges(folder: Path, count: int) -> list[Row]:
+def purges(folder: Path, count: int) -> Iterator[Row]:
     """What it takes to remove `count` expired recordings with all their files."""
     with TimedStore(folder / "retention.db") as store:
         fill(store, (call(number, NOW - timedelta(days=200)) for number in range(count)), count)
@@ -233,57 +199,51 @@ def purges(folder: Path, count: int) -> list[Row]:
         left = sum(1 for path in folder.rglob("*") if path.is_file()) - len(list(folder.glob("retention.*")))
     if left:
         raise SystemExit(f"{left} files are left after the purge")
-    return [
-        Row(f"purge of {count} expired, time for each", spent / count * 1e3, 2, "ms", count=count),
-        Row("longest lock of a reader meanwhile", store.longest_s * 1e3, 100, "ms", count=store.reads),
-    ]
+    yield Row(f"purge of {count} expired, time for each", spent / count * 1e3, 2, "ms", count=count)
+    yield Row("longest lock of a reader meanwhile", store.longest_s * 1e3, 100, "ms", count=store.reads)
 
 
-@contextmanager
-def recorder(folder: Path) -> Iterator[Recorder]:
+def closing(folder: Path, count: int) -> Iterator[Row]:
+    """How long the SIP thread is kept by the end of a recording."""
+    spent = []
     with Store(folder / "retention.db") as store:
         worker = Recorder(archive_of(store, folder / "recordings", folder), "flac", fail)
         worker.start()
-        yield worker
-        worker.stop()
-
-
-def fail(reason: str) -> None:
-    raise SystemExit(f"the recorder has failed: {reason}")
-
-
-def closing(folder: Path, count: int) -> Row:
-    """How long the SIP thread is kept by the end of a recording."""
-    spent = []
-    with recorder(folder) as worker:
         for number in range(count):
             receipt, row = call(number, NOW)
             worker.keep_receipt(receipt)
             opened = replace(row, status=Status.OPEN, path=None, sha256=None, bytes=None)
-            tap: Tap = worker.begin(opened, fail)
-            end = Closing(ended_at=NOW, operator=row.operator, flagged=False)
-            spent.append(seconds(lambda tap=tap, row=opened, end=end: worker.keep(tap, row, end)) * 1e3)  # type: ignore[misc]
-    return report.of("the SIP thread, while a recording is closed", spent, 0.5)
+            tap, end = worker.begin(opened, fail), Closing(ended_at=NOW, operator=row.operator, flagged=False)
+            spent.append(seconds(partial(worker.keep, tap, opened, end)) * 1e3)
+        worker.stop()
+    yield report.of("the SIP thread, while a recording is closed", spent, 0.5)
+
+
+def sealed(folder: Path) -> Iterator[Row]:
+    """Of a call that lasts no longer than a minute; two have its key."""
+    cost = sealing(folder)
+    yield Row("CPU of sealing per recorded call-minute", (cost["seal_cpu"] + cost["key_cpu"]) * 1e3, 50, "ms")
 
 
 @click.command()
 @click.option("--rows", default=1_000_000, show_default=True, help="Recordings, and receipts, in the tables.")
 @click.option("--expired", default=100_000, show_default=True, help="Recordings for the purge.")
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="On the disk to measure.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@report.as_json_option
 def main(rows: int, expired: int, directory: Path | None, as_json: bool) -> None:
     """Measure the store against its targets; exit 1 where one is missed."""
-    measured: list[Row] = []
-    parts: tuple[Callable[[Path], list[Row]], ...] = (
-        lambda folder: [closing(folder, 200)],
-        lambda folder: [Row("CPU of sealing per recorded call-minute", sealing_cpu(folder) * 1e3, 50, "ms")],
-        lambda folder: lists(folder, rows),
-        lambda folder: purges(folder, expired),
-    )
-    for part in parts:
+
+    def scratch(part: Callable[..., Iterator[Row]], *more: int) -> Iterator[Row]:
         with tempfile.TemporaryDirectory(prefix="sipagent-bench-", dir=directory) as folder:
-            measured += part(Path(folder))
-    sys.exit(report.show(measured, as_json, "what is kept, measured on this machine"))
+            yield from part(Path(folder), *more)
+
+    parts = {
+        "closing": lambda: scratch(closing, 200),
+        "sealing": lambda: scratch(sealed),
+        "lists": lambda: scratch(lists, rows),
+        "purge": lambda: scratch(purges, expired),
+    }
+    report.finish("what is kept, measured on this machine", as_json, parts)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,17 @@ sealed file its name, how much memory a tap holds before its writer's turn, and 
 time with the real writer's thread.
 """
 
-import argparse
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import numpy as np
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, samples_of
@@ -32,26 +30,8 @@ from retention.vault import Vault, new_pair, read_public
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 ROUND_FRAMES = round(WRITE_EVERY_S / FRAME_S)
 SYNC_ROUNDS = round(SYNC_EVERY_S / WRITE_EVERY_S)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Of `taps` calls recorded at the same time; CPU in s per call and minute of call."""
-
-    taps: int
-    feed_us: float
-    feed_us_p99: float
-    feed_cpu: float
-    writer_cpu: float
-    assemble_cpu: float
-    sync_ms: float
-    sync_ms_max: float
-    memory_kib: float
-    real_time_cpu: float
-    real_time_drops: int
-    seal_cpu: float
-    key_cpu: float
-    settle_cpu: float
+Cost = dict[str, float]
+"""CPU in s per call and minute of call where the name says no unit."""
 
 
 class NoWriter(TapWriter):
@@ -70,10 +50,12 @@ def speech(seconds: float) -> list[memoryview]:
     count = round(seconds * SAMPLE_RATE)
     voice = np.convolve(rng.standard_normal(count), np.hanning(9), mode="same")
     envelope = np.clip(np.sin(np.arange(count) * (2 * np.pi / (2.3 * SAMPLE_RATE))), 0.02, 1)
-    pcm = (voice * envelope * 1500).astype(np.int16).tobytes()
-    view = memoryview(pcm)  # a slice of it is copied when it is fed, as a frame of the bridge's is
-    size = FRAME_SAMPLES * 2
-    return [view[start : start + size] for start in range(0, len(pcm) - size + 1, size)]
+    view = memoryview((voice * envelope * 1500).astype(np.int16).tobytes())
+    size = FRAME_SAMPLES * 2  # a slice is copied when it is fed, as a frame of the bridge's is
+    return [view[start : start + size] for start in range(0, len(view) - size + 1, size)]
+
+
+FRAMES = speech(60)
 
 
 def fail(reason: str) -> None:
@@ -87,12 +69,12 @@ def open_taps(count: int, directory: Path, writer: TapWriter) -> list[Tap]:
     return taps
 
 
-def feed_frame(taps: list[Tap], frames: list[memoryview], tick: int, at: float) -> list[float]:
+def feed_frame(taps: list[Tap], tick: int, at: float | None = None) -> list[float]:
     """One frame of both legs to every tap; CPU seconds of each feed."""
-    spent = []
+    spent, at = [], 1000 + (tick + 1) * FRAME_S if at is None else at
     for number, tap in enumerate(taps):
         for channel in Channel:
-            samples = samples_of(frames[(tick + 7 * number + 3 * channel) % len(frames)])
+            samples = samples_of(FRAMES[(tick + 7 * number + 3 * channel) % len(FRAMES)])
             began = time.thread_time_ns()
             tap.feed(channel, samples, at)
             spent.append((time.thread_time_ns() - began) / 1e9)
@@ -100,37 +82,31 @@ def feed_frame(taps: list[Tap], frames: list[memoryview], tick: int, at: float) 
 
 
 def spend(job: Callable[[], object]) -> float:
+    """CPU of a job, s."""
     began = time.thread_time()
     job()
     return time.thread_time() - began
 
 
-def clock_cost() -> float:
-    """What reading the clock around a feed adds to it, in CPU seconds."""
-    pairs = [(time.thread_time_ns(), time.thread_time_ns()) for _ in range(20_000)]
-    return statistics.median(after - before for before, after in pairs) / 1e9
-
-
-def run_in_rounds(count: int, rounds: int, frames: list[memoryview], directory: Path) -> dict[str, float]:
+def in_rounds(count: int, call_minutes: float, directory: Path) -> Cost:
     """Feed and write by hand, faster than in real time."""
+    pairs = [(time.thread_time_ns(), time.thread_time_ns()) for _ in range(20_000)]
+    own = statistics.median(after - before for before, after in pairs) / 1e9  # what reading the clock adds
     taps = open_taps(count, directory, NoWriter())
-    own = clock_cost()
-    feeds: list[float] = []
-    syncs: list[float] = []
-    writing = 0.0
+    feeds, syncs, writing = list[float](), list[float](), 0.0
+    rounds = max(20, round(call_minutes * 60 / count / (ROUND_FRAMES * FRAME_S)))
     for number in range(rounds):
         for tick in range(number * ROUND_FRAMES, (number + 1) * ROUND_FRAMES):
-            feeds.extend(spent - own for spent in feed_frame(taps, frames, tick, 1000 + (tick + 1) * FRAME_S))
+            feeds.extend(spent - own for spent in feed_frame(taps, tick))
         writing += sum(spend(tap.write_out) for tap in taps)
-        if number % SYNC_ROUNDS == 0:
-            for tap in taps:
-                began = time.perf_counter()
-                writing += spend(tap.sync)
-                syncs.append(time.perf_counter() - began)
+        for tap in taps if number % SYNC_ROUNDS == 0 else ():
+            began = time.perf_counter()
+            writing += spend(tap.sync)
+            syncs.append(time.perf_counter() - began)
     for tap in taps:
         tap.finish()
     parts = sorted(directory.glob("*.part"))[:20]
-    making = sum(spend(lambda part=part: assemble(part, part.with_suffix(".flac"), "flac")) for part in parts)  # type: ignore[misc]
+    making = sum(spend(lambda: assemble(part, part.with_suffix(".flac"), "flac")) for part in parts)  # noqa: B023
     minutes = rounds * ROUND_FRAMES * FRAME_S / 60
     return {
         "feed_us": statistics.median(feeds) * 1e6,
@@ -143,48 +119,61 @@ def run_in_rounds(count: int, rounds: int, frames: list[memoryview], directory: 
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealing:
-    """CPU in s of one call of a minute: what sealing adds to writing it, its key, and its end."""
+def memory(count: int, directory: Path) -> Cost:
+    """What each tap holds right before a turn of the writer."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    taps = open_taps(count, directory, NoWriter())
+    for tick in range(ROUND_FRAMES):
+        feed_frame(taps, tick)
+    held = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
+    tracemalloc.stop()
+    for tap in taps:
+        tap.abandon()
+    return {"memory_kib": held}
 
-    seal_cpu: float
-    key_cpu: float
-    settle_cpu: float
+
+def in_real_time(count: int, seconds: float, directory: Path) -> Cost:
+    """Feed as a bridge does, with the real writer: of all threads; and drops."""
+    taps, clock = open_taps(count, directory, TapWriter()), threading.Event()
+    began_cpu, began = time.process_time(), time.monotonic()
+    for tick in range(round(seconds / FRAME_S)):
+        clock.wait(max(0.0, began + (tick + 1) * FRAME_S - time.monotonic()))
+        feed_frame(taps, tick, time.monotonic())
+    spent = time.process_time() - began_cpu
+    drops = sum(tap.finish().drops for tap in taps)
+    return {"real_time_cpu": spent / count / (seconds / 60), "real_time_drops": drops}
 
 
-def sealing(folder: Path, calls: int = 15) -> Sealing:
-    """One minute in clear and sealed, in turns, so that a busy machine hits both: medians of `calls`.
+def sealing(folder: Path, calls: int = 15) -> Cost:
+    """What sealing adds to writing one call of a minute, its key, and its end: medians of so many.
 
-    Nothing is taken off for the FLAC, which a sealed recording has no need of.
+    In clear and sealed in turns, so that a busy machine hits both. Nothing is taken off for the FLAC, which a
+    sealed recording has no need of.
     """
     stems = [folder / "keys" / name for name in ("first", "second")]
-    recipients = [new_pair(stem, None, stem.name)[0] for stem in stems]
-    vault, frames = Vault(LocalFiles(folder, folder / "vault", folder)), speech(60)
-    writing, keys, ends = [], [], []
+    recipients = [read_public(new_pair(stem, None, stem.name)[0]) for stem in stems]
+    vault = Vault(LocalFiles(folder, folder / "vault", folder))
+    costs: dict[str, list[float]] = {"seal_cpu": [], "key_cpu": [], "settle_cpu": []}
     for number in range(calls):
-        id, made = new_id(datetime.now(UTC)), list[bytes]()
-
-        def make_key(id: str = id, made: list[bytes] = made) -> None:
-            made.append(vault.create(id, [read_public(path) for path in recipients]))
-
-        keys.append(spend(make_key))
-        clear = write_minute(folder / f"{number}.part", frames, None)
-        sealed = write_minute(folder / f"{id}.part", frames, made[0])
-        writing.append(sealed - clear)
-        ends.append(spend(lambda id=id: settle(folder / f"{id}.part", folder / f"{id}.sealed")))  # type: ignore[misc]
-    return Sealing(
-        seal_cpu=statistics.median(writing),
-        key_cpu=statistics.median(keys),
-        settle_cpu=statistics.median(ends),
-    )
+        id = new_id(datetime.now(UTC))
+        began = time.thread_time()
+        key = vault.create(id, recipients)
+        costs["key_cpu"].append(time.thread_time() - began)
+        clear = write_minute(folder / f"{number}.part", None)
+        costs["seal_cpu"].append(write_minute(folder / f"{id}.part", key) - clear)
+        began = time.thread_time()
+        settle(folder / f"{id}.part", folder / f"{id}.sealed")
+        costs["settle_cpu"].append(time.thread_time() - began)
+    return {name: statistics.median(values) for name, values in costs.items()}
 
 
-def write_minute(part: Path, frames: list[memoryview], key: bytes | None) -> float:
+def write_minute(part: Path, key: bytes | None) -> float:
     """CPU in s of all that the writer does for one minute, syncs and end included."""
     tap = Tap(part, fail, writer=NoWriter())
     spent = spend(lambda: tap.start(key))
-    for tick in range(len(frames)):
-        feed_frame([tap], frames, tick, 1000 + (tick + 1) * FRAME_S)
+    for tick in range(len(FRAMES)):
+        feed_frame([tap], tick)
         if (tick + 1) % ROUND_FRAMES == 0:
             spent += spend(tap.write_out)
         if (tick + 1) % (ROUND_FRAMES * SYNC_ROUNDS) == 0:
@@ -192,79 +181,32 @@ def write_minute(part: Path, frames: list[memoryview], key: bytes | None) -> flo
     return spent + spend(tap.finish)
 
 
-def sealing_cpu(folder: Path) -> float:
-    """CPU in s that sealing adds to a recorded minute of a call that lasts no longer: two have its key."""
-    cost = sealing(folder)
-    return cost.seal_cpu + cost.key_cpu
-
-
-def memory_kib(count: int, frames: list[memoryview], directory: Path) -> float:
-    """KiB that each tap holds right before a turn of the writer."""
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    taps = open_taps(count, directory, NoWriter())
-    for tick in range(ROUND_FRAMES):
-        feed_frame(taps, frames, tick, 1000 + (tick + 1) * FRAME_S)
-    held = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
-    tracemalloc.stop()
-    for tap in taps:
-        tap.abandon()
-    return held
-
-
-def run_in_real_time(
-    count: int, seconds: float, frames: list[memoryview], directory: Path
-) -> tuple[float, int]:
-    """Feed as a bridge does, with the real writer: CPU s per call-minute of all threads, and drops."""
-    taps = open_taps(count, directory, TapWriter())
-    clock = threading.Event()
-    began_cpu, began = time.process_time(), time.monotonic()
-    ticks = round(seconds / FRAME_S)
-    for tick in range(ticks):
-        clock.wait(max(0.0, began + (tick + 1) * FRAME_S - time.monotonic()))
-        now = time.monotonic()
-        for number, tap in enumerate(taps):
-            for channel in Channel:
-                tap.feed(channel, samples_of(frames[(tick + 7 * number + 3 * channel) % len(frames)]), now)
-    spent = time.process_time() - began_cpu
-    drops = sum(tap.finish().drops for tap in taps)
-    return spent / count / (seconds / 60), drops
-
-
-def measure(count: int, call_minutes: float, seconds: float, directory: Path) -> Cost:
-    frames = speech(60)
-    rounds = max(20, round(call_minutes * 60 / count / (ROUND_FRAMES * FRAME_S)))
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        by_hand = run_in_rounds(count, rounds, frames, Path(scratch))
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        cpu, drops = run_in_real_time(count, seconds, frames, Path(scratch))
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        memory = memory_kib(count, frames, Path(scratch))
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        sealed = asdict(sealing(Path(scratch)))
-    return Cost(taps=count, memory_kib=memory, real_time_cpu=cpu, real_time_drops=drops, **by_hand, **sealed)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON list instead of the table")
-    parser.add_argument("--taps", type=int, nargs="+", default=[2, 50, 200], help="calls at the same time")
-    parser.add_argument("--call-minutes", type=float, default=40.0, help="sound to feed for each line")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of the run in real time")
-    parser.add_argument("--directory", type=Path, help="on the disk to measure; default: the temporary one")
-    options = parser.parse_args()
-    costs = [
-        measure(count, options.call_minutes, options.seconds, options.directory) for count in options.taps
-    ]
-    if options.json:
-        json.dump([asdict(cost) for cost in costs], sys.stdout, indent=1)
-        print()
+@click.command(help=__doc__)
+@click.option("--taps", type=int, multiple=True, default=[2, 50, 200], help="Calls at the same time.")
+@click.option("--call-minutes", default=40.0, help="Sound to feed for each number of calls.")
+@click.option("--seconds", default=10.0, help="Length of the run in real time.")
+@click.option("--directory", type=click.Path(path_type=Path), help="On the disk to measure.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def main(
+    taps: tuple[int, ...], call_minutes: float, seconds: float, directory: Path | None, as_json: bool
+) -> None:
+    costs = []
+    for count in taps:
+        cost: Cost = {"taps": count}
+        for part in (
+            lambda folder: in_rounds(count, call_minutes, folder),  # noqa: B023
+            lambda folder: memory(count, folder),  # noqa: B023
+            lambda folder: in_real_time(count, seconds, folder),  # noqa: B023
+            sealing,
+        ):
+            with tempfile.TemporaryDirectory(dir=directory) as scratch:
+                cost |= part(Path(scratch))
+        costs.append(cost)
+    if as_json:
+        click.echo(json.dumps(costs, indent=1))
         return
-    for name in Cost.__dataclass_fields__:
-        values = (getattr(cost, name) for cost in costs)
-        print(f"{name:<16}" + "".join(f"{value:>12.4g}" for value in values))
+    for name in costs[0]:
+        click.echo(f"{name:<16}" + "".join(f"{cost[name]:>12.4g}" for cost in costs))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ hands over. Then it hears hours of speech and of music in which nobody presses a
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -23,42 +22,12 @@ from rich.table import Table
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.hearing.dtmf import ToneDetector, ToneHeard, ToneStarted
 from media.hearing.listener import Conclusion, Listener
-from tests.bench.line import Press, Wave, dbm0, g711, random_press, rms
+from tests.bench.line import Wave, dbm0, g711, random_press, rms
 from tests.bench.speech import NoSpeech, music, recorded, spoken
 
 NOTICE = Path(__file__).parents[2] / "prompts" / "fr" / "notice.wav"
 FLUSH_FRAMES = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """`late_ms`: from the tone's first sample to the end of the frame that settled it; `tone_ms` by 10 ms."""
-
-    presses: int
-    missed: int
-    doubled: int
-    wrong: int
-    late_ms_p50: float
-    late_ms_p95: float
-    tone_ms_p50: float
-    tone_ms_p95: float
-
-
-@dataclass(frozen=True, slots=True)
-class TalkOff:
-    hours: float
-    digits: int
-    starts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Microseconds of CPU for 100 ms of one leg."""
-
-    silence_us: float
-    speech_us: float
-    key_us: float
-    feed_us: float
+Figures = dict[str, float]
 
 
 class Ear:
@@ -87,39 +56,35 @@ class Ear:
         assert self._listener.drops == 0, "the bench fed faster than it flushed"
 
 
-def press_keys(count: int, seed: int, show: Callable[[Press, str], None], console: Console) -> Keys:
-    """Press `count` random keys over the echo of the notice; `show` is told of each not heard as one."""
+def press_keys(count: int, seed: int, console: Console) -> Figures:
+    """Press `count` random keys over the echo of the notice.
+
+    `late_ms`: from the tone's first sample to the end of the frame that settled it; `tone_ms` by 10 ms.
+    """
     played = soundfile.read(NOTICE, dtype="int16")[0].astype(np.float64)
-    level = dbm0(played)
-    rng = np.random.default_rng(seed)
-    ear = Ear()
-    heard: list[str] = []
-    late: list[float] = []
-    tone: list[float] = []
-    pressed: list[str] = []
+    rng, ear, level = np.random.default_rng(seed), Ear(), dbm0(played)
+    found: dict[str, int] = dict.fromkeys(("missed", "doubled", "wrong"), 0)
+    late, tone = list[float](), list[float]()
     for _ in track(range(count), "pressing keys", console=console):
         press = random_press(rng, level)
         sound = press.sound(played)
         digits = [(index, fact.digit) for index, fact in ear.hear(sound) if isinstance(fact, ToneHeard)]
-        heard.append("".join(digit for _, digit in digits))
-        pressed.append(press.key)
-        if heard[-1] != press.key:
-            show(press, heard[-1])
+        heard = "".join(digit for _, digit in digits)
+        found["missed"] += press.key not in heard
+        found["doubled"] += heard.count(press.key) > 1
+        found["wrong"] += bool(set(heard) - {press.key})
+        if heard != press.key:
+            console.print(f"heard {heard!r}: {press}")
             continue
         late.append((digits[0][0] + 1) * 100 - press.onset_ms)
         tone.append(_settled_ms(sound) - press.onset_ms)
     ear.close()
-    pairs = list(zip(pressed, heard, strict=True))
-    return Keys(
-        presses=count,
-        missed=sum(key not in digits for key, digits in pairs),
-        doubled=sum(digits.count(key) > 1 for key, digits in pairs),
-        wrong=sum(bool(set(digits) - {key}) for key, digits in pairs),
-        late_ms_p50=_percentile(late, 50),
-        late_ms_p95=_percentile(late, 95),
-        tone_ms_p50=_percentile(tone, 50),
-        tone_ms_p95=_percentile(tone, 95),
-    )
+    late_and_tone = {
+        f"{name}_p{percent}": round(float(np.percentile(values, percent)), 1) if values else float("nan")
+        for name, values in (("late_ms", late), ("tone_ms", tone))
+        for percent in (50, 95)
+    }
+    return {"presses": count, **found, **late_and_tone}
 
 
 def _settled_ms(sound: Samples) -> float:
@@ -131,13 +96,9 @@ def _settled_ms(sound: Samples) -> float:
     return float(len(sound))
 
 
-def _percentile(values: list[float], percent: float) -> float:
-    return round(float(np.percentile(values, percent)), 1) if values else float("nan")
-
-
 def talk(
     source: Iterator[tuple[str, Wave]], hours: float, name: str, rng: np.random.Generator, console: Console
-) -> TalkOff:
+) -> Figures:
     """Let `source` talk for `hours` (or to its end), at -26 to -6 dBm0 through G.711."""
     ear = Ear()
     seconds, digits, starts = 0.0, 0, 0
@@ -155,11 +116,12 @@ def talk(
             if seconds >= hours * 3600:
                 break
     ear.close()
-    return TalkOff(round(seconds / 3600, 2), digits, starts)
+    return {"hours": round(seconds / 3600, 2), "digits": digits, "starts": starts}
 
 
-def measure_cost(rng: np.random.Generator) -> Cost:
-    """CPU for a minute each of silence, speech at -16 dBm0 and a key held down; for handing a frame over."""
+def measure_cost(rng: np.random.Generator) -> Figures:
+    """CPU of 100 ms of a leg, µs: of a minute of silence, of speech at -16 dBm0, of a key held down; and of
+    handing a frame over."""
     count = 600 * FRAME_SAMPLES
     _, speech = next(spoken(rng))
     speech = np.resize(speech * (rms(-16) / rms(dbm0(speech))), count)
@@ -173,7 +135,10 @@ def measure_cost(rng: np.random.Generator) -> Cost:
     for _ in range(100):
         listener.feed(0, frame)
     feed_us = (time.perf_counter() - since) / 100 * 1e6
-    return Cost(_cost(silence), _cost(speech), _cost(key), round(feed_us, 2))
+    return {
+        "silence_us": _cost(silence), "speech_us": _cost(speech), "key_us": _cost(key),
+        "feed_us": round(feed_us, 2),
+    }  # fmt: skip
 
 
 def _cost(wave: Wave) -> float:
@@ -185,24 +150,32 @@ def _cost(wave: Wave) -> float:
     return round((time.thread_time() - since) / len(frames) * 1e6, 1)
 
 
-def _table(keys: Keys, off: dict[str, TalkOff], cost: Cost) -> Table:
-    table = Table(title="Keys as tones: frames in, facts out")
-    for title in ("", "measured", "to reach"):
-        table.add_column(title)
-    table.add_row("refusals missed", f"{keys.missed} of {keys.presses}", "0 of 5,000")
-    table.add_row("heard twice, heard as another", f"{keys.doubled}, {keys.wrong}", "0, 0")
-    table.add_row(
-        "tone's first sample to the digit", f"{keys.tone_ms_p50} ms, 95 %: {keys.tone_ms_p95} ms", ""
-    )
-    table.add_row("the same, by 100 ms frames", f"{keys.late_ms_p50} ms, 95 %: {keys.late_ms_p95} ms", "")
-    for name, result in off.items():
-        limit = "" if name == "music" else "1 in 10 h at most"
-        table.add_row(f"digits in {result.hours} h of {name}", str(result.digits), limit)
-    table.add_row("CPU per 100 ms: silence", f"{cost.silence_us} µs", "")
-    table.add_row("CPU per 100 ms: speech", f"{cost.speech_us} µs", "60 µs")
-    table.add_row("CPU per 100 ms: a key held down", f"{cost.key_us} µs", "")
-    table.add_row("Listener.feed, on the clock thread", f"{cost.feed_us} µs", "")
+def _table(keys: Figures, off: dict[str, Figures], cost: Figures) -> Table:
+    table = Table("", "measured", "to reach", title="Keys as tones: frames in, facts out")
+    for name, shown, aim in (
+        ("refusals missed", f"{keys['missed']} of {keys['presses']}", "0 of 5,000"),
+        ("heard twice, heard as another", f"{keys['doubled']}, {keys['wrong']}", "0, 0"),
+        ("tone's first sample to the digit", _late(keys, "tone_ms"), ""),
+        ("the same, by 100 ms frames", _late(keys, "late_ms"), ""),
+        *(
+            (
+                f"digits in {of['hours']} h of {name}",
+                f"{of['digits']}",
+                "" if name == "music" else "1 in 10 h",
+            )
+            for name, of in off.items()
+        ),
+        ("CPU per 100 ms: silence", f"{cost['silence_us']} µs", ""),
+        ("CPU per 100 ms: speech", f"{cost['speech_us']} µs", "60 µs"),
+        ("CPU per 100 ms: a key held down", f"{cost['key_us']} µs", ""),
+        ("Listener.feed, on the clock thread", f"{cost['feed_us']} µs", ""),
+    ):
+        table.add_row(name, shown, aim)
     return table
+
+
+def _late(keys: Figures, name: str) -> str:
+    return f"{keys[f'{name}_p50']} ms, 95 %: {keys[f'{name}_p95']} ms"
 
 
 @click.command()
@@ -225,9 +198,7 @@ def main(
     rng = np.random.default_rng(seed)
     try:
         cost = measure_cost(rng)
-        keys = press_keys(
-            count, seed, lambda press, heard: console.print(f"heard {heard!r}: {press}"), console
-        )
+        keys = press_keys(count, seed, console)
         off = {"speech": talk(spoken(rng), hours, "speech", rng, console)}
         off["music"] = talk(music(rng), music_hours, "music", rng, console)
         if speech is not None:
@@ -235,8 +206,7 @@ def main(
     except NoSpeech as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        results = {"keys": asdict(keys), "cost": asdict(cost)}
-        click.echo(json.dumps(results | {name: asdict(result) for name, result in off.items()}))
+        click.echo(json.dumps({"keys": keys, "cost": cost, **off}))
     else:
         Console().print(_table(keys, off, cost))
 

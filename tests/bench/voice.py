@@ -4,36 +4,49 @@ Speakers that no head was trained on say the phrases and everything else, over l
 people's recordings, which refuse nothing, come besides: FOLDER/sounds/test, which `python -m media.training`
 makes. No person refuses in it: recall is that on synthetic callers.
 
-`--split release` looks at voices and sentences by which nothing was ever chosen, once a version. `--write`
+`--split release` looks at voices and sentences by which nothing was ever chosen, once a version: who looks a
+second time chooses by what was seen, and the figures are then no better than those of `test`. `--write`
 writes the table of media/README.md, `--html` a page with the curves.
 
     voice_cases.py      who says what over which line, the same for every head
     voice_figures.py    the rows of the table
-    voice_page.py       the table and the page
-    voice_releases.py   when a version was looked at
 """
 
+import hashlib
 import json
+import re
+import subprocess
+import tomllib
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
+import pygal
+from pygal.style import DefaultStyle
 from rich.console import Console
 from rich.table import Table
 
 from media.hearing.detectors import weighed
-from media.hearing.keyword import DetectorUnavailable
+from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import HEADS, Spotter
 from media.training.language import LANGUAGES, Language, language
 from media.training.lines import MissingCoder
 from media.training.speech import Split
-from tests.bench import voice_page
-from tests.bench.voice_cases import LINES, PEOPLE, Ground, window_phrases
-from tests.bench.voice_figures import PARTS, Listeners, Measuring, Row, rows
-from tests.bench.voice_releases import LEDGER, ROOT, AlreadyLooked, look, version_of_now
+from tests.bench.voice_cases import LINES, PEOPLE, Case, Ground, window_phrases
+from tests.bench.voice_figures import PARTS, Listeners, Measuring, Row, by, heard, rows
 
+ROOT = Path(__file__).parents[2]
 README = ROOT / "media/README.md"
+LEDGER = Path(__file__).with_name("voice_releases.jsonl")
+BEGIN, END = "<!-- written by python -m tests.bench.voice --write -->", "<!-- end of what is written -->"
+FALSE_PERCENT = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def listeners(spoken: Language, heads: Path = HEADS, second: Path | None = None) -> Listeners:
@@ -50,17 +63,174 @@ def listeners(spoken: Language, heads: Path = HEADS, second: Path | None = None)
     )
 
 
-def about(measuring: Measuring, version: str) -> str:
+def about(measuring: Measuring) -> str:
     """One paragraph: on what, and how much of it."""
     said = Counter(case.utterance.source for case in measuring.said)
     others = Counter(case.utterance.source for case in measuring.others)
-    near = sum(measuring.ground.near(case.utterance) for case in measuring.others)
+    near = sum(case.utterance.said.text in measuring.ground.near for case in measuring.others)
     told = ", ".join(f"{count} by {source}" for source, count in sorted(said.items()))
     return (
-        f"Version {version}, split `{measuring.ground.split}`, {measuring.spoken.name}: {said.total()} "
-        f"refusals ({told}); {others.total()} other utterances, {others[PEOPLE]} of them people's, {near} "
-        f"near to a refusal. Each came over one of {len(LINES)} lines. In brackets: Wilson's intervals, 95 %."
+        f"Version {version_of_now()}, split `{measuring.ground.split}`, {measuring.spoken.name}: "
+        f"{said.total()} refusals ({told}); {others.total()} other utterances, {others[PEOPLE]} of them "
+        f"people's, {near} near to a refusal. Each came over one of {len(LINES)} lines. In brackets: "
+        "Wilson's intervals, 95 %."
     )
+
+
+# --- the ledger of looks at the split `release`: a line a look, written before anything is heard ---
+
+
+def look(code: str, heads: Path, ledger: Path, *, again: bool) -> dict[str, Any]:
+    """Write a line for the version of now; raises click.ClickException for a second one, unless `again`.
+
+    `heads`: SHA-256 by file name; `date`: UTC; `again`: it was not the first.
+    """
+    version = version_of_now()
+    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+    before = [one for one in map(json.loads, lines) if (one["version"], one["language"]) == (version, code)]
+    if before and not again:
+        raise click.ClickException(
+            f"release: {version} was looked at in {code!r} on {before[0]['date']}; --again looks once more, "
+            f"and {ledger.name} says so"
+        )
+    hashes = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(heads.glob("*.npz"))
+    }
+    changed = "+" if _git("status", "--porcelain", "--untracked-files=no") else ""
+    found = {
+        "version": version, "language": code, "date": datetime.now(UTC).date().isoformat(),
+        "commit": _git("rev-parse", "HEAD") + changed, "heads": hashes, "again": bool(before),
+    }  # fmt: skip
+    with ledger.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(found, ensure_ascii=False) + "\n")
+    return found
+
+
+def version_of_now() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+def _git(*words: str) -> str:
+    return subprocess.check_output(["git", *words], cwd=ROOT, text=True).strip()
+
+
+# --- the table in media/README.md ---
+
+
+def written(page: str, table: str) -> str:
+    """The page with the table between its marks. Raises click.ClickException where there is no such place."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
+        raise click.ClickException(f"needed once each, in this order: {BEGIN} and {END}")
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table.strip()}\n{END}{rest.partition(END)[2]}"
+
+
+def table(rows: Iterable[Row], about: str) -> str:
+    """The rows in Markdown: those of their own first, then a table for each group."""
+    every = list(rows)
+    lines = [about, "", "| | to reach | measured |", "|---|---|---|"]
+    lines += [f"| {row.name} | {row.aim} | {row.shown} |" for row in every if not row.group]
+    for group in dict.fromkeys(row.group for row in every if row.group):
+        of = {(row.name, row.column): row.shown for row in every if row.group == group}
+        columns = [*dict.fromkeys(column for _, column in of)]
+        lines += ["", f"| by {group} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+        for name in dict.fromkeys(name for name, _ in of):
+            lines.append(f"| {name} | {' | '.join(of.get((name, column), '') for column in columns)} |")
+    return "\n".join(lines)
+
+
+def changed(before: dict[str, str], cases: Iterable[Case]) -> Iterator[Row]:
+    """Beside an earlier run's meanings by case: what is heard now and was not, and the other way round."""
+    pairs = [(before[key(case)], case) for case in cases if key(case) in before]
+    refuse = Meaning.REFUSE.value
+    for name, count in (
+        ("heard now, not before", sum(old != refuse == case.meaning.value for old, case in pairs)),
+        ("heard before, not now", sum(old == refuse != case.meaning.value for old, case in pairs)),
+    ):
+        yield Row(f"of the same cases: {name}", float(count), f"{count} of {len(pairs)}")
+
+
+def key(case: Case) -> str:
+    """The name of a case in any run."""
+    return f"{'/'.join(case.utterance.path.parts[-4:])} {case.line}"
+
+
+# --- a page with the curves ---
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Of one kind of voice: how much of what refuses nothing, and of what refuses, reaches each threshold, in
+    per cent; the highest threshold first. `at`: the two of the head's own threshold.
+
+    `count`: refusals.
+    """
+
+    kind: str
+    count: int
+    false: tuple[float, ...]
+    recall: tuple[float, ...]
+    at: tuple[float, float]
+
+    def recall_at(self, false: float) -> float:
+        """The most that is heard where at most so much is refused falsely."""
+        return max((r for f, r in zip(self.false, self.recall, strict=True) if f <= false), default=0.0)
+
+
+def curves(measuring: Measuring) -> Iterator[Curve]:
+    """One for each kind of voice that refuses; what refuses nothing is of that kind, or people's."""
+    for kind, said in by(measuring.said, lambda case: case.utterance.kind).items():
+        others = [case for case in measuring.others if case.utterance.kind in (kind, PEOPLE)]
+        refusing, rest = (np.array([case.score for case in cases]) for cases in (said, others))
+        thresholds = np.unique(np.concatenate([refusing, rest, [1.0]]))[::-1]
+        false = tuple(float(100 * np.mean(rest >= at)) if len(rest) else 0.0 for at in thresholds)
+        recall = tuple(float(100 * np.mean(refusing >= at)) for at in thresholds)
+        at = (heard(others, Meaning.REFUSE).value if others else 0.0, heard(said, Meaning.REFUSE).value)
+        yield Curve(f"{kind} kinds", len(said), false, recall, at)
+
+
+def html(rows: Sequence[Row], found: Sequence[Curve], about: str) -> str:
+    """A page that needs nothing else: the curves, the same in a table, and all figures."""
+
+    def row(*cells: str) -> str:
+        return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+
+    kinds = "".join(f"<th>{escape(curve.kind)} ({curve.count} refusals)</th>" for curve in found)
+    shipped = [f"{curve.at[1]:.1f} % at {curve.at[0]:.2f} %" for curve in found]
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Refusals by voice</title>',
+            "<style>body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+            "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem}</style>",
+            f"<h1>Refusals by voice</h1><p>{escape(about.replace('`', ''))}</p>",
+            "<h2>What is heard, by what is taken for a refusal and is none</h2>",
+            _drawn(found),
+            f"<table><tr><th>falsely refused at most</th>{kinds}</tr>",
+            *(
+                row(f"{false:g} %", *(f"{curve.recall_at(false):.1f} %" for curve in found))
+                for false in FALSE_PERCENT
+            ),
+            row("as shipped", *shipped) + "</table>",
+            "<h2>All figures</h2><table><tr><th></th><th>to reach</th><th>measured</th></tr>",
+            *(row(one.title, one.aim, one.shown) for one in rows),
+            "</table></html>",
+        ]
+    )
+
+
+def _drawn(found: Sequence[Curve]) -> str:
+    """The curves up to the last of FALSE_PERCENT, and a dot where each head's threshold lies."""
+    chart: Any = pygal.XY(
+        width=900, height=460, style=DefaultStyle, js=[], xrange=(0, FALSE_PERCENT[-1]), range=(0, 100),
+        show_dots=False, legend_at_bottom=True, truncate_legend=-1,
+        x_title="refused falsely, % of what refuses nothing", y_title="heard, % of refusals",
+    )  # fmt: skip
+    for curve in found:
+        points = [p for p in zip(curve.false, curve.recall, strict=True) if p[0] <= FALSE_PERCENT[-1]]
+        chart.add(curve.kind, points)
+        chart.add(f"{curve.kind}, as shipped", [curve.at], show_dots=True, dots_size=5, stroke=False)
+    drawn = chart.render(is_unicode=True, disable_xml_declaration=True)
+    return re.sub(r"<script.*?</script>|<!--.*?-->|@import[^;]*;", "", str(drawn), flags=re.DOTALL)
 
 
 @click.command()
@@ -85,7 +255,9 @@ def about(measuring: Measuring, version: str) -> str:
 @click.option("--echoes", default=200, show_default=True, help="how often the notice comes back; 0: never")
 @click.option("--keep", type=click.Path(path_type=Path), help="write what each case meant to this JSON file")
 @click.option("--before", type=click.Path(exists=True, path_type=Path), help="such a file, to compare with")
-@click.option("--html", type=click.Path(path_type=Path), help="write a page with the curves here")
+@click.option(
+    "--html", "html_page", type=click.Path(path_type=Path), help="write a page with the curves here"
+)
 @click.option("--write", is_flag=True, help="write the table of media/README.md; in French only")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def main(
@@ -101,7 +273,7 @@ def main(
     echoes: int,
     keep: Path | None,
     before: Path | None,
-    html: Path | None,
+    html_page: Path | None,
     write: bool,
     as_json: bool,
 ) -> None:
@@ -117,46 +289,35 @@ def main(
     earlier = json.loads(before.read_text(encoding="utf-8")) if before else None
     try:
         if write:  # not to be told after minutes
-            voice_page.written(README.read_text(encoding="utf-8"), "")
+            written(README.read_text(encoding="utf-8"), "")
         heard = listeners(spoken, heads, second)
         ground.make_ready()
         if split == "release":
             look(lang, heads, LEDGER, again=again)
         measuring = Measuring(spoken, ground, heard, ground.cases(heard.window), echoes)
-    except (AlreadyLooked, DetectorUnavailable, MissingCoder, voice_page.NoPlace) as wrong:
+    except (DetectorUnavailable, MissingCoder) as wrong:
         raise click.ClickException(str(wrong)) from wrong
     if keep:
-        meanings = {voice_page.key(case): case.meaning.value for case in measuring.cases}
+        meanings = {key(case): case.meaning.value for case in measuring.cases}
         keep.write_text(json.dumps(meanings, ensure_ascii=False, indent=0), encoding="utf-8")
-    compared = () if earlier is None else voice_page.changed(earlier, measuring.cases)
+    compared = changed(earlier, measuring.cases) if earlier else ()
     found: list[Row] = []
     for row in chain(rows(measuring, only), compared):
         click.echo(f"{row.title}: {row.shown}", err=True)  # it takes minutes
         found.append(row)
-    _leave(measuring, found, html=html, write=write)
+    said = about(measuring)
+    if html_page:
+        html_page.write_text(html(found, list(curves(measuring)), said), encoding="utf-8")
+    if write:
+        page = README.read_text(encoding="utf-8")
+        README.write_text(written(page, table(found, said)), encoding="utf-8")
     if as_json:
         click.echo(json.dumps({row.title: row.value for row in found}, ensure_ascii=False, indent=1))
         return
-    _print(found, about(measuring, version_of_now()))
-
-
-def _leave(measuring: Measuring, found: list[Row], *, html: Path | None, write: bool) -> None:
-    """Write what was asked for, and nothing else."""
-    said = about(measuring, version_of_now())
-    if html:
-        html.write_text(voice_page.html(found, voice_page.curves(measuring), said), encoding="utf-8")
-    if write:
-        page = README.read_text(encoding="utf-8")
-        README.write_text(voice_page.written(page, voice_page.table(found, said)), encoding="utf-8")
-
-
-def _print(found: list[Row], title: str) -> None:
-    table = Table(title=title)
-    for column in ("", "measured", "to reach"):
-        table.add_column(column)
+    shown = Table("", "measured", "to reach", title=said)
     for row in found:
-        table.add_row(row.title, row.shown, row.aim)
-    Console().print(table)
+        shown.add_row(row.title, row.shown, row.aim)
+    Console().print(shown)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ on it, follows from the files alone: two heads are asked about the same samples.
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -18,15 +18,14 @@ from numpy.random import Generator, default_rng
 from rich.console import Console
 from rich.progress import track
 
-from media.frame import SAMPLE_RATE, Samples
+from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.embedding import OTHER
-from media.hearing.keyword import Detector, Meaning
+from media.hearing.keyword import Detector, Meaning, Verdict
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import Language
-from media.training.lines import Backgrounds, PhoneLine, Waveform, carry
+from media.training.lines import Backgrounds, Codec, PhoneLine, Waveform, active_rms, carry
 from media.training.speech import SoundLabel, Split, label, texts_of, told
 from sipagent.voice.detectors import Detected, hear
-from tests.bench.echoes import Echoes
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 PEOPLE = "people"
@@ -90,7 +89,20 @@ class Utterance:
     @property
     def speaker(self) -> str:
         """Women or men, old people, or a group of its own where sex isn't told; of Pico by its pitch."""
-        return _speaker(self.source, self.said)
+        source, said = self.source, self.said
+        if source == PEOPLE or not said.voice:
+            return "not told"
+        if source == "pico":
+            return "Pico, lowered" if (said.pitch or 1.0) < 1 else "Pico, raised"
+        if source == "kokoro":
+            sexes = {name[1:2] for name in said.voice.partition(":")[0].split("+")}
+            return {"f": "women", "m": "men"}["".join(sexes)] if len(sexes) == 1 else "of a woman and a man"
+        variant = said.voice if source == "mbrola" else said.voice.partition("+")[2]
+        if variant in OLD:
+            return "old people"
+        if variant in UNTOLD or source not in ("espeak", "mbrola"):
+            return "not told"
+        return "women" if variant in WOMEN else "men"
 
     def random(self, line: str) -> Generator:
         """What happens on this line: by names alone."""
@@ -99,7 +111,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One utterance over one of LINES, as it was heard; `end_ms`: of its speech."""
+    """One utterance over a line, as it was heard; `end_ms`: of its speech."""
 
     utterance: Utterance
     line: str
@@ -127,16 +139,19 @@ class Case:
 class Ground:
     """The sounds of a split that are measured on, and the lines that they come over."""
 
-    def __init__(self, folder: Path, spoken: Language, split: Split, limit: int) -> None:
+    def __init__(
+        self, folder: Path, spoken: Language, split: Split, limit: int, lines: Mapping[str, PhoneLine] = LINES
+    ) -> None:
         """`limit`: at most so many utterances of a source that say a phrase, and as many that don't."""
-        self.spoken, self.split = spoken, split
+        self.spoken, self.split, self.lines = spoken, split, lines
         places = sorted(place for place in (folder / "sounds" / split).glob("*") if place.is_dir())
         self.utterances = [one for place in places for one in _limited(place, limit)]
         if not any(one.label == OTHER for one in self.utterances):
             raise click.ClickException(
                 f"{folder}: no sounds to measure on; see python -m media.training --help"
             )
-        self._near = frozenset(spoken.release["near"] if split == "release" else texts_of(spoken.near, split))
+        texts = spoken.release["near"] if split == "release" else texts_of(spoken.near, split)
+        self.near = frozenset(texts)
         self._random = default_rng(7)
 
     @cached_property
@@ -148,13 +163,9 @@ class Ground:
     def sources(self) -> list[str]:
         return sorted({one.source for one in self.utterances})
 
-    def near(self, utterance: Utterance) -> bool:
-        """Whether its sentence is near to a refusal, and refuses nothing."""
-        return utterance.said.text in self._near
-
     def make_ready(self) -> None:
-        """MissingCoder where one of LINES can't be had here; otherwise nothing."""
-        for line in LINES.values():
+        """MissingCoder where one of the lines can't be had here; otherwise nothing."""
+        for line in self.lines.values():
             self.arrives(np.zeros(800), line, default_rng(0))
 
     def arrives(self, sound: Waveform, line: PhoneLine, random: Generator | None = None) -> Samples:
@@ -162,14 +173,14 @@ class Ground:
         return carry(sound, line, self._backgrounds, random or self._random)
 
     def planned(self, only: Iterable[str] = ()) -> list[tuple[Utterance, str]]:
-        """Every utterance, or those of some labels, over one of LINES: a source's of one label by turns."""
+        """Every utterance, or those of some labels, over a line: a source's of one label by turns."""
         labels, turns = set(only), Counter[tuple[str, str]]()
         found = []
         for one in self.utterances:
             if not labels or one.label in labels:
                 turn = turns[one.source, one.label] + zlib.crc32(one.label.encode())
                 turns[one.source, one.label] += 1
-                found.append((one, [*LINES][turn % len(LINES)]))
+                found.append((one, [*self.lines][turn % len(self.lines)]))
         return found
 
     def cases(self, detector: Detector, only: Iterable[str] = (), what: str = "utterances") -> list[Case]:
@@ -185,11 +196,11 @@ class Ground:
     def heard(self, one: Utterance, line: str) -> Samples:
         """It, with quiet around it, over this line. MissingCoder."""
         sound = np.concatenate([np.zeros(SAMPLE_RATE // 2), read(one.path), np.zeros(TAIL)])
-        return self.arrives(sound, LINES[line], one.random(line))
+        return self.arrives(sound, self.lines[line], one.random(line))
 
     def unbroken(self, detector: Detector) -> float:
         """CPU s per second of somebody who talks for some minutes without a pause."""
-        found = [read(one.path) for one in self._others(self.sources[0])]
+        found = [read(one.path) for one in self._of(self.sources[0], OTHER)]
         talk = np.concatenate(found)[: 180 * SAMPLE_RATE]
         heard = hear(detector, self.arrives(talk, PhoneLine(noise="babble", snr_db=15.0)))
         return heard.cpu_s / heard.duration_s
@@ -198,24 +209,20 @@ class Ground:
         """All that doesn't refuse, in one long call with short pauses."""
         random = default_rng(zlib.crc32(source.encode()))
         pieces: list[Waveform] = []
-        for one in self._others(source):
+        for one in self._of(source, OTHER):
             pieces += [read(one.path), np.zeros(int(random.uniform(0.2, 1.2) * SAMPLE_RATE))]
         line = PhoneLine(noise="pink", snr_db=20.0)
         return hear(detector, self.arrives(np.concatenate(pieces), line, random))
 
-    def echoes(self) -> tuple[Echoes, list[Path]]:
-        """Of the language's notices; and refusals of several voices to say over them."""
-        found = [
+    def echoes(self) -> "Echoes":
+        """Of the language's notices, with refusals of several voices to say over them."""
+        over = [
             one.path
             for source in self.sources
             for phrase in window_phrases(self.spoken)
             for one in self._of(source, label(phrase))[:SAID_OVER]
         ]
-        first = {path.parent.name: path for path in found}
-        return Echoes(PROMPTS / self.spoken.code, list(first.values()), self.arrives), found
-
-    def _others(self, source: str) -> list[Utterance]:
-        return self._of(source, OTHER)
+        return Echoes(self, PROMPTS / self.spoken.code, over)
 
     def _of(self, source: str, said: str) -> list[Utterance]:
         return [one for one in self.utterances if (one.source, one.label) == (source, said)]
@@ -237,17 +244,81 @@ def _limited(place: Path, limit: int) -> Iterator[Utterance]:
         yield Utterance(path, source_of(path), said, told(path))
 
 
-def _speaker(source: str, said: SoundLabel) -> str:
-    if source == PEOPLE or not said.voice:
-        return "not told"
-    if source == "pico":
-        return "Pico, lowered" if (said.pitch or 1.0) < 1 else "Pico, raised"
-    if source == "kokoro":
-        sexes = {name[1:2] for name in said.voice.partition(":")[0].split("+")}
-        return {"f": "women", "m": "men"}["".join(sexes)] if len(sexes) == 1 else "of a woman and a man"
-    variant = said.voice if source == "mbrola" else said.voice.partition("+")[2]
-    if variant in OLD:
-        return "old people"
-    if variant in UNTOLD or source not in ("espeak", "mbrola"):
-        return "not told"
-    return "women" if variant in WOMEN else "men"
+# --- the notice that comes back, from a trunk or a room, also with speech over it ---
+
+NOTICES = ("notice_voice", "notice_opt_in_voice", "confirm")
+LOSSES_DB = (6, 12, 20, 30)
+PLAYED_DBFS, QUIET_DBFS = -20.0, -62.0
+NEAR_DBFS = (-32.0, -18.0)
+AROUND = 3 * SAMPLE_RATE  # of the notice before and after what is said over it
+CODECS: tuple[Codec, ...] = ("alaw", "alaw", "gsm")
+
+
+class Echoes:
+    """Of the notices of a folder, and of one that says each phrase; in the order of a generator's draws."""
+
+    def __init__(self, ground: Ground, folder: Path, over: list[Path]) -> None:
+        self._ground, self._over, self._random = ground, over, default_rng(17)
+        self.notices = [read(folder / f"{name}.wav") for name in NOTICES if (folder / f"{name}.wav").exists()]
+        before = self.notices[0][: 3 * SAMPLE_RATE]
+        phrases = {path.parent.name: path for path in over}
+        said = [np.concatenate([before, _loud(read(path), PLAYED_DBFS), before]) for path in phrases.values()]
+        self._asking = [*self.notices, *said]
+
+    def alone(self, detector: Detector, count: int) -> Iterator[Verdict]:
+        """Callers who say nothing, 6 to 40 dB of loss."""
+        for number, loss_db in enumerate(np.linspace(6, 40, count)):
+            notice = self._asking[number % len(self._asking)]
+            echo = self._comes_back(notice, float(loss_db), number)
+            yield self._heard(detector, notice, echo, True)
+
+    def over_it(self, detector: Detector, loss_db: int | None) -> tuple[Counter[Meaning], Counter[Meaning]]:
+        """Callers who refuse at any moment of the notice, over it: what is heard, and if no echo were taken
+        off."""
+        heard, raw = Counter[Meaning](), Counter[Meaning]()
+        for number, path in enumerate(self._over):
+            near = _loud(read(path), self._random.uniform(*NEAR_DBFS))
+            whole = self.notices[0]
+            start = int(self._random.integers(max(1, len(whole) - 2 * AROUND - len(near))))
+            notice = whole[start : start + 2 * AROUND + len(near)]
+            mixed = np.zeros(len(notice) + SAMPLE_RATE)
+            mixed[AROUND : AROUND + len(near)] = near
+            if loss_db is not None:
+                echo = self._comes_back(notice, loss_db, number)[: len(mixed)]
+                mixed[: len(echo)] += echo
+            for known, found in ((True, heard), (False, raw)):
+                found[self._heard(detector, notice, mixed, known).meaning] += 1
+        return heard, raw
+
+    def _heard(self, detector: Detector, notice: Waveform, came: Waveform, known: bool) -> Verdict:
+        """What a listener makes of it who knows, or does not, what is played."""
+        level = 20 * np.log10(max(active_rms(came), 1e-5))
+        line = PhoneLine(level_dbfs=level, noise="pink", snr_db=level - QUIET_DBFS)
+        played = np.asarray(notice * 32767, dtype=np.int16) if known else SILENCE
+        return hear(detector, self._ground.arrives(came, line), played).verdict
+
+    def _comes_back(self, notice: Waveform, loss_db: float, number: int) -> Waveform:
+        """Through the line, a trunk's hybrid or a room by turns, and 20 to 600 ms later."""
+        way = (_hybrid, _room)[number % 2](self._random)
+        line = PhoneLine(level_dbfs=PLAYED_DBFS, band=None, codec=CODECS[number % len(CODECS)])
+        sound = np.convolve(self._ground.arrives(notice, line) / 32768, way)
+        late = np.zeros(int(self._random.integers(20, 600)) * SAMPLE_RATE // 1000)
+        return np.concatenate([late, _loud(sound, PLAYED_DBFS - loss_db)])
+
+
+def _hybrid(random: Generator) -> Waveform:
+    way = 0.3 * random.normal(size=20) * np.exp(-np.arange(20) / 5)
+    way[0] = 1.0
+    return way
+
+
+def _room(random: Generator) -> Waveform:
+    count = int(random.uniform(0.08, 0.35) * SAMPLE_RATE)
+    way = random.normal(size=count) * np.exp(-6.9 * np.arange(count) / count)
+    way *= random.uniform(0.2, 0.8) / np.sqrt(np.sum(way**2))
+    way[0] = 1.0
+    return np.asarray(way)
+
+
+def _loud(sound: Waveform, dbfs: float) -> Waveform:
+    return np.asarray(sound * (10 ** (dbfs / 20) / max(active_rms(sound), 1e-6)))

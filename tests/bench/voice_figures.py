@@ -17,9 +17,7 @@ from media.hearing.keyword import Detector, Meaning
 from media.training.language import Language
 from media.training.speech import label
 from sipagent.config.refusal_words import WORDS
-from sipagent.voice.detectors import Detected
-from tests.bench.echoes import LOSSES_DB
-from tests.bench.voice_cases import OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
+from tests.bench.voice_cases import LOSSES_DB, OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
 
 NEVER_HEARD = ("mbrola", "pico")
 """The synthesizers whose voices of `test` no head learnt, nor any voice like theirs: recorded speakers."""
@@ -137,7 +135,7 @@ def heard(cases: Iterable[Case], *meanings: Meaning) -> Share:
     return Share(sum(case.meaning in meanings for case in every), len(every))
 
 
-def percent(name: str, share: Share, aim: str = "", group: str = "", column: str = "") -> Row:
+def _percent(name: str, share: Share, aim: str = "", group: str = "", column: str = "") -> Row:
     return Row(name, share.value, str(share), aim, group, column)
 
 
@@ -198,24 +196,24 @@ def _recall(name: str, cases: list[Case], aim: str, group: str) -> Iterator[Row]
     """Refused, and what is at least asked about again; of nothing no row."""
     if cases:
         either = heard(cases, Meaning.REFUSE, Meaning.UNCLEAR)
-        row = percent(name, heard(cases, Meaning.REFUSE), aim, group, "recall")
+        row = _percent(name, heard(cases, Meaning.REFUSE), aim, group, "recall")
         yield replace(row, shown=f"{row.shown}; or unclear {either.value:.1f} %")
 
 
 def false_refusals(measuring: Measuring) -> Iterator[Row]:
     others = measuring.others
     people = [case for case in others if case.utterance.source == PEOPLE]
-    near = [case for case in others if measuring.ground.near(case.utterance)]
+    near = [case for case in others if case.utterance.said.text in measuring.ground.near]
     rest = [case for case in others if case not in people and case not in near]
     for name, cases, aim in (
         ("people", people, "≤ 0.2 %"),
         ("near sentences", near, "≤ 0.5 %"),
         ("other synthetic sentences", rest, ""),
     ):
-        yield percent(f"false refusals per utterance, {name}", heard(cases, Meaning.REFUSE), aim)
-    yield percent("unclear, of what does not refuse", heard(others, Meaning.UNCLEAR), "≤ 2 %")
+        yield _percent(f"false refusals per utterance, {name}", heard(cases, Meaning.REFUSE), aim)
+    yield _percent("unclear, of what does not refuse", heard(others, Meaning.UNCLEAR), "≤ 2 %")
     for name, cases in by(others, lambda case: case.line).items():
-        yield percent(name, heard(cases, Meaning.REFUSE), "", "line", "false refusals")
+        yield _percent(name, heard(cases, Meaning.REFUSE), "", "line", "false refusals")
 
 
 def talk(measuring: Measuring) -> Iterator[Row]:
@@ -223,25 +221,24 @@ def talk(measuring: Measuring) -> Iterator[Row]:
     of = measuring.listeners
     for name, detector, aim in (("window", of.window, "≤ 1"), ("in-call", of.in_call, "≤ 0.1")):
         talks = [measuring.ground.conversation(detector, source) for source in measuring.ground.sources]
-        hours, count = sum(one.duration_s for one in talks) / 3600, sum(map(_refused, talks))
+        hours, count = (
+            sum(one.duration_s for one in talks) / 3600,
+            sum(v.meaning is Meaning.REFUSE for one in talks for v in one.verdicts),
+        )
         shown = f"{count / hours:.2f} ({count} in {hours:.2f} h)"
         yield Row(f"false refusals per hour of talk, {name} keywords", count / hours, shown, aim)
-
-
-def _refused(talk: Detected) -> int:
-    return sum(verdict.meaning is Meaning.REFUSE for verdict in talk.verdicts)
 
 
 def other_words(measuring: Measuring) -> Iterator[Row]:
     """Those that refuse during the call, and those that accept in the mode "opt_in"."""
     spoken, ground, of = measuring.spoken, measuring.ground, measuring.listeners
     named = ground.cases(of.in_call, map(label, spoken.in_call), "in the call")
-    yield percent("recall in the call, phrases that name the recording", heard(named, Meaning.REFUSE))
+    yield _percent("recall in the call, phrases that name the recording", heard(named, Meaning.REFUSE))
     for name, phrases in (
         ("acceptance heard, in the mode opt_in", spoken.accepting),
         ("a refusal taken for acceptance", spoken.refusing),
     ):
-        yield percent(name, heard(ground.cases(of.asked, map(label, phrases), name), Meaning.ACCEPT))
+        yield _percent(name, heard(ground.cases(of.asked, map(label, phrases), name), Meaning.ACCEPT))
 
 
 def latencies(measuring: Measuring) -> Iterator[Row]:
@@ -264,18 +261,10 @@ def costs(measuring: Measuring) -> Iterator[Row]:
     yield Row("CPU per second of somebody who never pauses", cpu, f"{cpu:.4f} s", "≤ 0.02 s")
     cpu = 60 * measuring.ground.unbroken(measuring.listeners.in_call)
     yield Row("the same in the call, per minute", cpu, f"{cpu:.2f} s", "≤ 0.15 s")
-    seconds, megabytes = _loads(measuring.phrases.values())
+    command = [sys.executable, "-c", LOADING, *measuring.phrases.values()]
+    seconds, megabytes = json.loads(subprocess.check_output(command))  # processes share the libraries' code
     yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
     yield Row("memory, for the machine", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
-
-
-def _loads(window: Iterable[str]) -> tuple[float, float]:
-    """Seconds, and MB of memory, of which processes share the libraries' code."""
-    command = [sys.executable, "-c", LOADING, *window]
-    seconds, megabytes = json.loads(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    )
-    return float(seconds), float(megabytes)
 
 
 def echoed(measuring: Measuring) -> Iterator[Row]:
@@ -283,19 +272,21 @@ def echoed(measuring: Measuring) -> Iterator[Row]:
     if not measuring.echoes or not (PROMPTS / measuring.spoken.code / "notice_voice.wav").exists():
         return
     count, window = measuring.echoes, measuring.listeners.window
-    echoes, refusals = measuring.ground.echoes()
+    echoes = measuring.ground.echoes()
     alone = track(echoes.alone(window, count), "echo", count, console=Console(stderr=True))
     means: Counter[Meaning] = Counter(verdict.meaning for verdict in alone)
     fooled = means[Meaning.REFUSE]
     shown = f"{fooled} of {count}, {means[Meaning.UNCLEAR]} unclear"
     yield Row("the notice's own echo taken for a refusal, 6 to 40 dB", float(fooled), shown, "0")
     for loss_db in (None, *LOSSES_DB):
-        over = echoes.over_it(window, refusals, loss_db)
+        over, raw = echoes.over_it(window, loss_db)
         name = "refusals said over the notice, " + (f"its echo at {loss_db} dB" if loss_db else "no echo")
-        raw = 100 * over.heard_raw / over.count
-        share, either = Share(over.heard, over.count), Share(over.heard + over.unclear, over.count)
-        shown = f"{share}; or unclear {either.value:.1f} %; {raw:.0f} % if the echo were left"
-        yield Row(name, share.value, shown)
+        share = Share(over[Meaning.REFUSE], over.total())
+        either = Share(share.found + over[Meaning.UNCLEAR], share.of)
+        left = 100 * raw[Meaning.REFUSE] / share.of
+        yield Row(
+            name, share.value, f"{share}; or unclear {either.value:.1f} %; {left:.0f} % if the echo were left"
+        )
 
 
 PARTS: dict[str, Callable[[Measuring], Iterator[Row]]] = {

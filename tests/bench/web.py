@@ -7,52 +7,184 @@ beside fifty recorded calls. Each part makes what it needs, and leaves nothing.
 from __future__ import annotations
 
 import os
-import signal
+import re
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
+import numpy as np
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from retention.records import Recording
 from retention.sqlite import Store
 from retention.vault import new_pair, read_public
 from sipagent.config.load import load
-from tests.bench import report, web_crowd
-from tests.bench.report import Row
-from tests.bench.web_browser import Place, first_sounds, weights
-from tests.bench.web_client import Client
-from tests.bench.web_kept import fill_up, hours
-from tests.bench.web_lists import in_library, of_interface, of_pages, timed
-from tests.bench.web_site import address, enter, page, program
+from tests.bench import report
+from tests.bench.load_mark import GAP_MS, Heard
+from tests.bench.load_site import site
+from tests.bench.proc import spent_s
+from tests.bench.report import Row, p95
+from tests.bench.web_kept import (
+    PAGE,
+    TRIES,
+    Fields,
+    Wanted,
+    fill_up,
+    forget_pages,
+    hours,
+    queries,
+    selection_of,
+)
+from tests.bench.web_listeners import Crowd
+from tests.bench.web_site import (
+    PURPOSE,
+    Answer,
+    AskingError,
+    Client,
+    Entered,
+    MemoryWatch,
+    RunningPage,
+    address,
+    enter,
+    page,
+    program,
+)
 from tests.kept import archive_of
 from tests.peers.agent import RunningAgent
+from tests.peers.process import PeerError
+from tests.web.browser import CHROMIUM
 
 CORES = 2
-HOURS = 10  # recordings of an hour, each heard twice
 OPERATOR = {"operators": {"extensions": ["sip:201@127.0.0.1:5070"]}}
+LISTED, SEEN = "/api/v1/recordings", "/recordings"
+_LINK = re.compile(rb'href="/recordings/([^"/?]+)"')
+
+# --- lists ---
 
 
-def lists(folder: Path, count: int) -> list[Row]:
+def lists(folder: Path, count: int) -> Iterator[Row]:
     """The newest 50, and 50 by each filter, out of `count`: in the library, by a program, by a person."""
     table = address()
     agent = RunningAgent(folder / "kept", {**OPERATOR, "web": table})
+    config = load(agent.config)
     with Store(agent.directory / "retention.db") as store:
         wanted = fill_up(store, count)
-        rows = in_library(store, wanted, load(agent.config))
-    with page(agent.config, table) as running:
-        client = Client(running.port, program(agent))
-        rows += timed("/api/v1/recordings", partial(of_interface, client), wanted, running.spent_s)
-        client.close()
+
+        def in_library(fields: Fields) -> tuple[int, float]:
+            chosen = selection_of(fields, config)
+            began = time.perf_counter()
+            found = len(store.recordings(chosen))
+            return found, (time.perf_counter() - began) * 1e3
+
+        for name, spent, _, _ in timed(in_library, wanted):
+            yield p95(f"in the library: {name}", spent, None)
+    with page(agent, table) as running:
         person = enter(agent, running)
-        client = Client(running.port, person.headers)
-        rows += timed("/recordings", partial(of_pages, client, person.csrf), wanted, running.spent_s)
-        client.close()
-    return rows
+        of_program, of_person = Client(running.port, program(agent)), Client(running.port, person.headers)
+        for who, ask in (
+            (LISTED, partial(by_program, of_program)),
+            (SEEN, partial(by_person, of_person, person.csrf)),
+        ):
+            costs = {}
+            for name, spent, limit, cpu_s in timed(ask, wanted, running.spent_s):
+                yield p95(f"{who}: {name}", spent, limit)
+                if limit is not None:
+                    costs[name] = cpu_s
+            dearest = max(costs, key=costs.__getitem__)
+            yield Row(f"{who}: CPU of one, {dearest}", costs[dearest] * 1e3, None, "ms", count=TRIES)
+        of_program.close()
+        of_person.close()
 
 
-def browser(folder: Path) -> list[Row]:
+def timed(
+    ask: Callable[[Fields], tuple[int, float]], wanted: Wanted, spent_s: Callable[[], float] = lambda: 0.0
+) -> Iterator[tuple[str, list[float], float | None, float]]:
+    """Every kind of list, one after the other: its name, ms, the limit, and CPU of one by `spent_s`.
+
+    `ask`: how many rows it finds, and how long it takes, ms. Raises AskingError where rows are missing.
+    """
+    for query in queries(wanted):
+        spent, before = [], spent_s()
+        for turn, call in enumerate(wanted.calls[: query.tries]):
+            found, ms = ask(query.fields(turn, call))
+            if found < query.found:
+                raise AskingError(f"{query.name}: {found} rows; expected: {query.found}")
+            spent.append(ms)
+        yield query.name, spent, query.limit, (spent_s() - before) / len(spent)
+
+
+def by_program(client: Client, fields: Fields) -> tuple[int, float]:
+    """One list as programs ask for it."""
+    if "caller" in fields:
+        answer = client.post(f"{LISTED}/search", {"limit": PAGE, **fields})
+    else:
+        answer = client.get(LISTED, {"limit": str(PAGE), **fields})
+    return len(answer.json), answer.ms
+
+
+def by_person(client: Client, csrf: str, fields: Fields) -> tuple[int, float]:
+    """One list as people see it."""
+    if "caller" in fields:
+        answer = client.form(SEEN, {"csrf": csrf, **fields}, accepted=200)
+    else:
+        answer = client.get(SEEN, fields)
+    return links(answer), answer.ms
+
+
+def links(answer: Answer) -> int:
+    """How many recordings a page of the list names."""
+    return len(set(_LINK.findall(answer.body)))
+
+
+# --- a real Chromium: how soon a click on `play` is heard, and what a first visit weighs ---
+
+HOURS = 10  # recordings of an hour; all but one are heard twice
+FIRST_SOUND_S = 1.0
+ALL_KB, OURS_KB = 1000.0, 150.0
+WITHIN_MS = 30_000
+LIBSODIUM = "/static/vendor/libsodium"
+# What the page tells: how long it takes from the click on `play` until the first sample that is not silence
+# is on its way to the loudspeaker, ms.
+EAR = """
+(() => {
+  const connect = AudioNode.prototype.connect;
+  let clicked = null, tell = null;
+  globalThis.firstSound = new Promise((resolve, reject) => {
+    tell = () => resolve(performance.now() - clicked);
+    setTimeout(reject, WITHIN_MS, "no sound");
+  });
+  firstSound.catch(() => null);
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest?.("#play")) clicked ??= performance.now();
+  }, true);
+  AudioNode.prototype.connect = function (to, ...rest) {
+    if (to instanceof AudioDestinationNode) {
+      const ear = new AnalyserNode(this.context, { fftSize: 2048 });
+      const samples = new Float32Array(ear.fftSize);
+      connect.call(this, ear);
+      const timer = setInterval(() => {
+        ear.getFloatTimeDomainData(samples);
+        if (samples.every((sample) => sample === 0)) return;
+        clearInterval(timer);
+        tell();
+      }, 2);
+    }
+    return connect.call(this, to, ...rest);
+  };
+})();
+""".replace("WITHIN_MS", str(WITHIN_MS))
+
+
+def browser(folder: Path) -> Iterator[Row]:
     """The first sound of an hour, and what a first visit weighs."""
     table = address()
     agent = RunningAgent(folder / "heard", {**OPERATOR, "web": table})
@@ -60,13 +192,205 @@ def browser(folder: Path) -> list[Row]:
     with Store(agent.directory / "retention.db") as store:
         archive = archive_of(store, agent.directory / "recordings", agent.directory)
         recordings = hours(archive, read_public(public), HOURS)
-    with page(agent.config, table) as running:
+    with page(agent, table) as running:
         person = enter(agent, running, public)
-        place = Place(f"http://127.0.0.1:{running.port}", person.cookies, identity)
         client = Client(running.port, {**person.headers, "Accept-Encoding": "gzip, deflate, br"})
-        rows = weights(place, client, recordings[-1])
+        with visits(running, person) as context:
+            yield from weights(context, client, recordings[-1], identity)
         client.close()
-        return rows + first_sounds(place, recordings[:-1], agent.directory)
+        with visits(running, person) as context:
+            yield from first_sounds(context, recordings[:-1], agent.directory, identity)
+
+
+@contextmanager
+def visits(running: RunningPage, person: Entered) -> Iterator[BrowserContext]:
+    """A browser that knows nothing yet, without a window, of somebody who is logged in."""
+    options = ["--no-proxy-server", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    origin, (name, _, value) = f"http://127.0.0.1:{running.port}", person.cookie.partition("=")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        context = chromium.new_context(base_url=origin)
+        context.set_default_timeout(WITHIN_MS)
+        context.add_init_script(EAR)
+        context.add_cookies([{"name": name, "value": value, "url": origin}])
+        try:
+            yield context
+        finally:
+            chromium.close()
+
+
+def opened(shown: Page, recording: Recording, identity: Path) -> None:
+    """Load the page of a recording, and open the key."""
+    shown.goto(f"/recordings/{recording.id}", wait_until="load")
+    shown.set_input_files("#key-file", identity)
+    shown.click("#key-open")
+    shown.wait_for_selector("#key-opened", state="visible")
+    shown.select_option("#purpose", PURPOSE)
+
+
+def played(shown: Page) -> float:
+    """From the click on `play` to the first sound, s."""
+    shown.click("#play")
+    ms: float = shown.evaluate("firstSound")
+    return ms / 1e3
+
+
+def first_sounds(
+    context: BrowserContext, recordings: list[Recording], folder: Path, identity: Path
+) -> Iterator[Row]:
+    """Each of the recordings twice: first as nobody has heard it, nor has the system its file in memory."""
+    for is_new, name in ((True, "an hour nobody has heard, from the disk"), (False, "an hour heard before")):
+        spent = []
+        for recording in recordings:
+            shown = context.new_page()
+            opened(shown, recording, identity)
+            if is_new:
+                forget_pages(recording, folder)
+            spent.append(played(shown))
+            shown.close()
+        yield Row(f"{name}: play → first sound, longest", max(spent), FIRST_SOUND_S, "s", count=len(spent))
+        yield report.of(f"{name}: play → first sound", spent, FIRST_SOUND_S, "s")
+
+
+def weights(context: BrowserContext, client: Client, recording: Recording, identity: Path) -> Iterator[Row]:
+    """What a browser without a cache is sent until a recording is heard, but for its sound.
+
+    Weighed by what is sent for it, headers included: a browser does not tell that of its workers.
+    """
+    shown, got = context.new_page(), set[str]()
+    shown.on("request", lambda one: got.add(urlsplit(one.url).path) if one.method == "GET" else None)
+    opened(shown, recording, identity)
+    played(shown)
+    shown.close()
+    sizes = {}
+    for path in got:
+        if "/uses/" not in path:
+            answer = client.get(path)
+            head = sum(len(name) + len(value) + 4 for name, value in answer.headers.items())
+            sizes[path] = (len(answer.body) + head) / 1e3
+    if not any(LIBSODIUM in path for path in sizes):
+        raise AskingError(f"libsodium is not among what was asked for: {sizes}")
+    ours = sum(size for path, size in sizes.items() if LIBSODIUM not in path)
+    yield Row("a first visit, without the sound", sum(sizes.values()), ALL_KB, "kB", count=len(sizes))
+    yield Row("the same, all but libsodium", ours, OURS_KB, "kB", count=len(sizes))
+
+
+# --- twenty who listen at once, beside fifty calls that are recorded on the same two cores ---
+
+PAGE_MS, MEMORY_MB = 300.0, 150.0
+CLICKS_S = 0.25  # between two pages of the one who looks around
+SETTLED_S = 3.0
+
+
+@dataclass(slots=True)
+class Phase:
+    """A part of the time, by the wall clock in ns, and what was seen in it."""
+
+    name: str
+    load: float  # of the machine when it began
+    first_ns: int = 0
+    last_ns: int = 0
+    pages_ms: list[float] = field(default_factory=list)
+    page_cpu_s: float = 0.0
+    problem: Exception | None = None
+
+    @property
+    def seconds(self) -> float:
+        return (self.last_ns - self.first_ns) / 1e9
+
+    def rows(self, whole: Heard, limit: bool) -> Iterator[Row]:
+        streams = whole.between(self.first_ns, self.last_ns).streams()
+        gaps = np.concatenate([one.gaps_ms for one in streams]) if streams else np.array([np.inf])
+        for name, value, most, unit in (
+            ("longest gap in a call", gaps.max(), GAP_MS, "ms"),
+            (f"gaps over {GAP_MS:g} ms", (gaps > GAP_MS).sum(), 0, ""),
+            ("RTP lost", sum(one.lost_packets for one in streams), 0, ""),
+        ):
+            yield Row(f"{self.name}: {name}", float(value), most if limit else None, unit, count=len(gaps))
+        yield p95(f"{self.name}: a page", self.pages_ms, PAGE_MS if limit else None)
+        yield Row(f"{self.name}: cores that the page takes", self.page_cpu_s / self.seconds)
+        yield Row(f"{self.name}: load of the machine before", self.load)
+
+
+@contextmanager
+def phase(name: str, running: RunningPage, client: Client, paths: list[str]) -> Iterator[Phase]:
+    """A part of the time in which somebody looks at one page after the other."""
+    found, spent, over = Phase(name, os.getloadavg()[0]), running.spent_s(), threading.Event()
+
+    def look() -> None:
+        try:
+            while not over.wait(CLICKS_S):
+                found.pages_ms.append(client.get(paths[len(found.pages_ms) % len(paths)]).ms)
+        except (AskingError, OSError, HTTPException) as problem:  # for who has started it
+            found.problem = problem
+
+    visitor = threading.Thread(target=look)
+    visitor.start()
+    found.first_ns = time.time_ns()
+    try:
+        yield found
+    finally:
+        found.last_ns = time.time_ns()
+        over.set()
+        visitor.join()
+    found.page_cpu_s = running.spent_s() - spent
+    if found.problem is not None:
+        raise found.problem
+
+
+def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[Row]:
+    """`seconds` of calls alone, and as many with the listeners; every process is gone afterwards."""
+    with ExitStack() as stack:
+        public, _ = new_pair(folder / "listening", None, "bench")
+        table = address()
+        more = {"web": table, "recording": {"recipients": [str(public)]}}
+        place = stack.enter_context(site(calls, more=more))
+        with Store(place.agent.directory / "retention.db") as store:
+            archive = archive_of(store, place.agent.directory / "recordings", place.agent.directory)
+            ids = [one.id for one in hours(archive, read_public(public), listeners)]
+        running = stack.enter_context(page(place.agent, table))
+        headers = enter(place.agent, running, public).headers
+        client = Client(running.port, headers)
+        paths = [SEEN, f"{SEEN}/{ids[0]}", "/", f"{SEEN}?flagged=true", f"{SEEN}/{ids[-1]}"]
+        for path in paths:  # what is looked at for the first time takes longer
+            client.get(path)
+        listening = stack.enter_context(Crowd(running.port, headers, ids, PURPOSE))
+        callers, up = place.call_all(2 * seconds + 4 * SETTLED_S)
+        time.sleep(SETTLED_S)
+        with phase("alone", running, client, paths) as alone:
+            time.sleep(seconds)
+        pids = listening.pid, place.generator.pid
+        spent = [spent_s(pid) for pid in pids]
+        with MemoryWatch(running) as memory, phase("with listeners", running, client, paths) as crowded:
+            listening.begin()
+            time.sleep(seconds)
+        cores = [(spent_s(pid) - before) / seconds for pid, before in zip(pids, spent, strict=True)]
+        told = listening.finish()
+        if callers.wait(300):
+            raise PeerError(f"SIPp: {callers.said()}")
+        heard = place.generator.finish()
+    problems = [one.problem for one in told if one.problem is not None]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    n, whole = len(told), [one.drawn_s for one in told if one.drawn_s is not None]
+    yield Row(f"calls of {calls} that were not up at once", calls - up, 0, count=calls)
+    yield from alone.rows(heard, limit=False)
+    yield from crowded.rows(heard, limit=True)
+    yield Row("listeners who were refused something", len(problems), 0, count=n)
+    firsts = [one.first_ms for one in told]
+    yield p95("a listener: use asked for → first sound is there", firsts, None)
+    yield p95("a listener: what is heard next", [ms for one in told for ms in one.heard_ms], None)
+    yield p95("a listener: a minute to be drawn", [ms for one in told for ms in one.drawn_ms], None)
+    silent_s = max(one.silent_s for one in told)
+    yield Row("a listener: the longest without sound", silent_s * 1e3, 0, "ms", count=n)
+    yield Row("listeners whose whole recording is drawn", len(whole), count=n)
+    yield Row("the last of them, after", max(whole, default=np.inf), None, "s", count=len(whole))
+    yield Row("sent to listeners, MB a second", sum(one.bytes for one in told) / 1e6 / seconds)
+    yield Row("memory of the page before (PSS)", memory.before, None, "MB")
+    yield Row(f"memory of the page with {n} listeners (PSS)", memory.pss, MEMORY_MB, "MB")
+    yield Row("the same, RSS", memory.rss, MEMORY_MB, "MB")
+    yield Row("cores that the listeners take themselves", cores[0])
+    yield Row("cores that the calls' generator takes", cores[1])
 
 
 @click.command()
@@ -74,36 +398,37 @@ def browser(folder: Path) -> list[Row]:
 @click.option("--calls", default=50, show_default=True, help="Recorded calls beside the listeners.")
 @click.option("--listeners", default=20, show_default=True, help="Who listen at once.")
 @click.option("--seconds", default=60.0, show_default=True, help="For which they do; before, calls alone.")
-@click.option("--only", type=click.Choice(["lists", "browser", "crowd"]), help="One part of it.")
+@click.option(
+    "--only", type=click.Choice(["lists", "browser", "crowd"]), multiple=True, help="One part of it, or some."
+)
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the million rows stay, for the next run.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@report.as_json_option
 def main(  # noqa: PLR0917 - click gives them by name
     rows: int,
     calls: int,
     listeners: int,
     seconds: float,
-    only: str | None,
+    only: tuple[str, ...],
     directory: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the page; exit 1 where a target is missed. Ctrl-C ends all of it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # all that is started here, too
-    parts: dict[str, Callable[[Path], list[Row]]] = {
-        "lists": lambda folder: lists(directory or folder, rows),
-        "browser": browser,
-        "crowd": lambda folder: web_crowd.rows(web_crowd.measure(folder, calls, listeners, seconds)),
+
+    def scratch(part: Callable[[Path], Iterator[Row]]) -> Iterator[Row]:
+        with tempfile.TemporaryDirectory(prefix="sipagent-web-") as folder:
+            yield from part(Path(folder))
+
+    parts = {
+        "lists": lambda: scratch(lambda folder: lists(directory or folder, rows)),
+        "browser": lambda: scratch(browser),
+        "crowd": lambda: scratch(lambda folder: crowd(folder, calls, listeners, seconds)),
     }
-    found: list[Row] = []
-    for name, part in parts.items():
-        if only in (None, name):
-            with tempfile.TemporaryDirectory(prefix="sipagent-web-") as folder:
-                found += part(Path(folder))
-    sys.exit(report.show(found, as_json, "the page, measured on this machine"))
+    report.finish("the page, measured on this machine", as_json, parts, only)
 
 
 if __name__ == "__main__":

@@ -1,50 +1,46 @@
-"""What the page shows in its bench: a million recordings' rows, and a few hours of sealed sound."""
+"""What the page shows in its bench: a million rows, what is looked for in them, hours of sealed sound."""
 
 from __future__ import annotations
 
 import math
 import os
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.recording.assemble import settle
 from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
 from retention.archive import Archive
-from retention.records import Receipt, Recording, new_id
+from retention.records import Receipt, Recording, new_id, reference_of
 from retention.rows.counts import recordings_by_status
 from retention.rows.selection import Selection
 from retention.sqlite import Store
 from retention.vault import PublicKey
+from sipagent.config.load import Config
+from sipagent.lookup.parsing import selection
 from tests.bench.store import call, fill
 from tests.kept import Paths
+from tests.office import PARIS
 
-RATE = 8000
-HOUR_S = 3600
+RATE, HOUR_S = 8000, 3600
 APART = timedelta(seconds=15)  # a million in 174 days: all of them are still kept
-PAGE = 50  # rows of a list
-TRIES = 100
+PAGE, TRIES = 50, 100  # rows of a list; lists of a kind
 HUNDREDTH = 99  # pages before it
+LIST_MS = 50.0
 
 # Whoever is looked for: one who calls often, one operator among fifty, one who has had a call in 20,000.
-OFTEN = "+33600000001"
-OFTEN_OF = 1_000
-OPERATORS = 50
-OPERATOR, RARE_OPERATOR = "201", "299"
-RARE_OF = 20_000
-FLAGGED_OF, HELD_OF = 10_000, 12_500
+OFTEN, OFTEN_OF = "+33600000001", 1_000
+OPERATORS, OPERATOR, RARE_OPERATOR = 50, "201", "299"
+RARE_OF, FLAGGED_OF, HELD_OF = 20_000, 10_000, 12_500
 HOLD = {
-    "ground": "criminal",
-    "reference": "2026-17",
-    "by": "marie.durand",
-    "approved_by": "paul.martin",
+    "ground": "criminal", "reference": "2026-17", "by": "marie.durand", "approved_by": "paul.martin",
     "review": "2099-01-01",
-}
+}  # fmt: skip
+Fields = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,58 +55,86 @@ class Wanted:
 def one_call(number: int, newest: datetime) -> tuple[Receipt, Recording]:
     """The `number`-th call before `newest`, of a service that keeps a million."""
     receipt, recording = call(number, newest)
-    at = newest - number * APART
+    ago = newest - number * APART - receipt.started_at
+    at = receipt.started_at + ago
     id = new_id(at)
     operator = RARE_OPERATOR if number % RARE_OF == RARE_OF - 1 else f"{201 + number % OPERATORS}"
-    its: dict[str, Any] = {
-        "id": id,
-        "started_at": at,
-        "ended_at": at + timedelta(minutes=3),
-        "caller": OFTEN if number % OFTEN_OF == 0 else f"+337{number:08d}",
-        "operator": f"sip:{operator}@pbx.example.net",
+    caller = OFTEN if number % OFTEN_OF == 0 else f"+337{number:08d}"
+    uri = f"sip:{operator}@pbx.example.net"
+    moved = {
+        name: moment + ago
+        for name in ("started_at", "answered_at", "connected_at", "decided_at", "ended_at")
+        if (moment := getattr(receipt, name))
     }
     recording = replace(
-        recording,
-        **its,
-        path=f"recordings/{id}.flac",
-        expires_at=newest + timedelta(days=1000),
-        flagged=number % FLAGGED_OF == 1,
-        hold=HOLD if number % HELD_OF == 2 else None,
-    )
-    moved: dict[str, Any] = {
-        "answered_at": at + timedelta(seconds=1),
-        "connected_at": at + timedelta(seconds=20),
-        "decided_at": at + timedelta(seconds=18),
-        "recording_id": id,
-    }
-    return replace(receipt, **its, **moved), recording
+        recording, id=id, started_at=at, ended_at=moved["ended_at"], caller=caller, operator=uri,
+        path=f"recordings/{id}.flac", expires_at=newest + timedelta(days=1000),
+        flagged=number % FLAGGED_OF == 1, hold=HOLD if number % HELD_OF == 2 else None,
+    )  # fmt: skip
+    return replace(receipt, id=id, recording_id=id, caller=caller, operator=uri, **moved), recording
 
 
 def fill_up(store: Store, count: int) -> Wanted:
-    """Rows until there are `count`, each older than all that were there before."""
+    """Rows until there are `count`, each older than all that were there before; what can be found there."""
     have = sum(recordings_by_status(store).values())
     first = store.recordings(Selection(limit=1))
     newest = first[0].started_at if first else datetime.now(UTC)
     fill(store, (one_call(number, newest) for number in range(have, count)), max(0, count - have))
-    return wanted(store, count, newest)
 
+    def at(number: int) -> Recording:
+        until = newest - number * APART + timedelta(milliseconds=1)
+        return store.recordings(Selection(until=until, limit=1))[0]
 
-def wanted(store: Store, count: int, newest: datetime) -> Wanted:
-    """What can be found among the rows, which `fill_up` has made."""
-    pick = random.Random(15)
-    plain = [number for number in pick.sample(range(count), min(count, 2 * TRIES)) if number % OFTEN_OF]
-    deep = [min((HUNDREDTH + page) * PAGE, count) - 1 for page in range(TRIES)]
+    picked = random.Random(15).sample(range(count), min(count, 2 * TRIES))
     return Wanted(
         rows=count,
-        calls=tuple(_at(store, newest, number) for number in plain[:TRIES]),
-        deep=tuple(_at(store, newest, number).id for number in deep),
+        calls=tuple(at(number) for number in [one for one in picked if one % OFTEN_OF][:TRIES]),
+        deep=tuple(at(min((HUNDREDTH + page) * PAGE, count) - 1).id for page in range(TRIES)),
     )
 
 
-def _at(store: Store, newest: datetime, number: int) -> Recording:
-    """The recording of that number."""
-    until = newest - number * APART + timedelta(milliseconds=1)
-    return store.recordings(Selection(until=until, limit=1))[0]
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One kind of list: what is asked in each of the tries, and how many rows it must find at least."""
+
+    name: str
+    fields: Callable[[int, Recording], Fields]
+    found: int
+    limit: float | None = LIST_MS
+    tries: int = TRIES
+
+
+def queries(wanted: Wanted) -> Iterator[Query]:
+    """All of them."""
+    rare, flagged, held = (wanted.rows // of for of in (RARE_OF, FLAGGED_OF, HELD_OF))
+    often, of_one = wanted.rows // OFTEN_OF, wanted.rows // (2 * OPERATORS)
+    behind = max(0, wanted.rows - (HUNDREDTH + TRIES - 1) * PAGE)
+
+    def day(_: int, call: Recording) -> Fields:
+        told = f"{call.started_at.astimezone(PARIS):%Y-%m-%d}"
+        return {"since": told, "until": told}
+
+    yield Query("the newest", lambda _, call: {}, min(PAGE, wanted.rows))
+    yield Query("of a day", day, 1)
+    yield Query("of a number that called once", lambda _, call: {"caller": call.caller or ""}, 1)
+    yield Query("of a number that calls often", lambda _, call: {"caller": OFTEN}, min(PAGE, often))
+    end = "of the end of a number"
+    yield Query(end, lambda _, call: {"caller": (call.caller or "")[-4:]}, 1, None, 10)
+    yield Query("by reference", lambda _, call: {"reference": reference_of(call.id)}, 1)
+    name = f"of one operator of {OPERATORS}"
+    yield Query(name, lambda _, call: {"operator": OPERATOR}, min(PAGE, of_one))
+    name = f"of an operator with {rare} calls"
+    yield Query(name, lambda _, call: {"operator": RARE_OPERATOR}, min(PAGE, rare))
+    yield Query(f"flagged, {flagged} of them", lambda _, call: {"flagged": "true"}, min(PAGE, flagged))
+    yield Query(f"held, {held} of them", lambda _, call: {"held": "true"}, min(PAGE, held))
+    yield Query("the hundredth page", lambda turn, call: {"after": wanted.deep[turn]}, min(PAGE, behind))
+
+
+def selection_of(fields: Fields, config: Config) -> Selection:
+    """What the page and the interface ask the library for."""
+    flags = {name: name in fields for name in ("flagged", "held")}
+    typed = {name: text for name, text in fields.items() if name not in flags}
+    return selection(config, datetime.now(UTC), limit=PAGE, **typed, **flags)  # type: ignore[arg-type]
 
 
 def hours(archive: Archive, recipient: PublicKey, count: int) -> list[Recording]:
@@ -119,6 +143,7 @@ def hours(archive: Archive, recipient: PublicKey, count: int) -> list[Recording]
 
 
 def _hour(archive: Archive, recipient: PublicKey, ago: timedelta) -> Recording:
+    """A tone for the caller, another for the operator, loud from the first samples on."""
     at = datetime.now(UTC) - ago
     receipt, recording = one_call(5, at + 5 * APART)
     recording = replace(
@@ -127,9 +152,9 @@ def _hour(archive: Archive, recipient: PublicKey, ago: timedelta) -> Recording:
     )  # fmt: skip
     archive.store.add_receipt(replace(receipt, ended_at=recording.ended_at))
     part = archive.open(recording)
-    key = archive.vault.create(recording.id, [recipient])
-    writer = PartWriter(create_part(part), RATE, Sealer(key).seal)
-    second = _second()
+    writer = PartWriter(create_part(part), RATE, Sealer(archive.vault.create(recording.id, [recipient])).seal)
+    seconds = np.arange(RATE) / RATE
+    second = np.stack([np.sin(math.tau * hz * seconds) * 8000 for hz in (440, 880)], axis=1).astype(np.int16)
     for _ in range(HOUR_S):
         writer.write_audio(second)
     writer.write_note(ChunkNote(), Kind.END)
@@ -139,18 +164,9 @@ def _hour(archive: Archive, recipient: PublicKey, ago: timedelta) -> Recording:
     return archive.close(recording)
 
 
-def _second() -> NDArray[np.int16]:
-    """(8000, 2) int16: a tone for the caller, another for the operator, loud from the first samples on."""
-    seconds = np.arange(RATE) / RATE
-    return np.stack([np.sin(math.tau * hz * seconds) * 8000 for hz in (440, 880)], axis=1).astype(np.int16)
-
-
 def forget_pages(recording: Recording, folder: Path) -> None:
     """Have the system drop what it holds of the file, so that it comes from the disk."""
     assert recording.path is not None
-    descriptor = os.open(folder / recording.path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
+    with (folder / recording.path).open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -17,15 +17,13 @@ from dataclasses import dataclass, field
 from html import unescape
 from http.client import HTTPException
 from multiprocessing.connection import Connection
-from types import TracebackType
 
-from tests.bench.web_client import Answer, AskingError, Client
+from tests.bench.web_site import Answer, AskingError, Client
 from tests.peers.agent import Json
 
 AHEAD_S, STEP_S, SCAN_S, BUCKETS = 8, 4, 60, 2400  # as the player's scripts have them
 OPENED_MB_S = 75.0  # as Chromium opens what is sealed, and looks for its peaks
 APART_S = 0.25  # between two who begin
-FIRST_WITHIN_S = 20.0
 _SPAN = re.compile(r"(\d+)-(\d+)/(\d+)")
 _DATA = re.compile(r'data-(uses|csrf)="([^"]*)"')
 
@@ -56,58 +54,29 @@ def span_of(answer: Answer, rate: int) -> Span:
     """What the header says of it. Raises AskingError."""
     found = _SPAN.fullmatch(answer.headers.get("sound-span", ""))
     if found is None:
-        raise AskingError(f"no span of sound: {answer.status} {dict(answer.headers)}")
+        raise AskingError(f"no span of sound: {dict(answer.headers)}")
     return Span(*(int(number) / rate for number in found.groups()))
 
 
-class Sound:
-    """The sound of one use."""
-
-    def __init__(self, use: Json) -> None:
-        self._url: str = use["sound"]
-        self._rate: int = use["sample_rate"]
-
-    def ask(self, client: Client, from_s: float, to_s: float) -> tuple[Span, Answer]:
-        """What is asked for, and what of the recording it is. Raises AskingError, OSError."""
-        answer = client.get(self._url, {"from": f"{from_s:g}", "to": f"{to_s:g}"})
-        return span_of(answer, self._rate), answer
-
-    def drawn(self, span: Span) -> float:
-        """Up to where the drawing is whole, s, once it has this and all before it."""
-        piece = math.ceil(span.all_s * self._rate / BUCKETS) / self._rate
-        return span.last_s // piece * piece
-
-
 class Listener:
-    """One who listens to a recording from its beginning, and what was seen meanwhile."""
+    """One who listens to a recording from its beginning, and what was seen meanwhile: `told`."""
 
     def __init__(self, port: int, headers: Mapping[str, str], recording: str, purpose: str) -> None:
         self._told = Told()
         self._recording, self._purpose = recording, purpose
-        self._clients = [Client(port, headers) for _ in range(2)]  # as many answers come at once
-        self._over = threading.Event()
+        self._hearing, self._drawing = Client(port, headers), Client(port, headers)  # answers come at once
         self._drawn_bytes = 0
+        self._over = threading.Event()
         self._threads = [threading.Thread(target=self._try, args=(self._listen,))]
-
-    def start(self) -> None:
-        """Ask for the recording's page, then for its use, then listen."""
-        self._threads[0].start()
-
-    def over(self) -> None:
-        """Ask for nothing more."""
-        self._over.set()
-
-    def end(self) -> Told:
-        """What it was like so far."""
-        self.over()
-        return self.finish()
+        self.start = self._threads[0].start  # ask for the recording's page, then for its use, then listen
+        self.over = self._over.set  # ask for nothing more
 
     def finish(self) -> Told:
         """What it was like, once there is nothing left to ask for."""
         for thread in self._threads:  # the first one may add another
             thread.join()
-        for client in self._clients:
-            client.close()
+        self._hearing.close()
+        self._drawing.close()
         self._told.bytes += self._drawn_bytes
         return self._told
 
@@ -118,22 +87,22 @@ class Listener:
             self._told.problem = f"{self._recording}: {type(error).__name__}: {error}"
 
     def _listen(self) -> None:
-        told, client = self._told, self._clients[0]
+        told, client = self._told, self._hearing
         seen = client.get(f"/recordings/{self._recording}").body.decode()
         data = {name: unescape(value) for name, value in _DATA.findall(seen)}
         client.headers["X-CSRF-Token"] = data["csrf"]
         asked = time.perf_counter()
-        sound = Sound(client.post(data["uses"], {"purpose": self._purpose}, accepted=201).json)
-        span, answer = sound.ask(client, 0, STEP_S)
+        use: Json = client.post(data["uses"], {"purpose": self._purpose}, accepted=201).json
+        span, answer = _sound(client, use, 0, STEP_S)
         began = time.perf_counter()
         told.first_ms, told.bytes = (began - asked) * 1e3, len(answer.body)
-        self._threads.append(threading.Thread(target=self._try, args=(self._draw, sound, span)))
+        self._threads.append(threading.Thread(target=self._try, args=(self._draw, use, span)))
         self._threads[-1].start()
         while span.last_s < span.all_s:
             left = span.last_s - (time.perf_counter() - began)
             if self._over.wait(max(0.0, left - AHEAD_S)):
                 return
-            following, answer = sound.ask(client, span.last_s, span.last_s + STEP_S)
+            following, answer = _sound(client, use, span.last_s, span.last_s + STEP_S)
             told.heard_ms.append(answer.ms)
             told.bytes += len(answer.body)
             missed = time.perf_counter() - began - span.last_s
@@ -142,12 +111,13 @@ class Listener:
                 began += missed
             span = following
 
-    def _draw(self, sound: Sound, span: Span) -> None:
+    def _draw(self, use: Json, span: Span) -> None:
         began = time.perf_counter()
         while span.last_s < span.all_s:
             asked = time.perf_counter()
-            drawn = sound.drawn(span)
-            span, answer = sound.ask(self._clients[1], drawn, drawn + SCAN_S)
+            piece = math.ceil(span.all_s * use["sample_rate"] / BUCKETS) / use["sample_rate"]
+            drawn = span.last_s // piece * piece  # up to where the drawing is whole
+            span, answer = _sound(self._drawing, use, drawn, drawn + SCAN_S)
             self._told.drawn_ms.append(answer.ms)
             self._drawn_bytes += len(answer.body)
             opening = len(answer.body) / 1e6 / OPENED_MB_S
@@ -156,18 +126,23 @@ class Listener:
         self._told.drawn_s = time.perf_counter() - began
 
 
+def _sound(client: Client, use: Json, from_s: float, to_s: float) -> tuple[Span, Answer]:
+    """What is asked for, and what of the recording it is."""
+    answer = client.get(use["sound"], {"from": f"{from_s:g}", "to": f"{to_s:g}"})
+    return span_of(answer, use["sample_rate"]), answer
+
+
 class Crowd:
     """All listeners, in a process of their own, each at one recording."""
 
     def __init__(self, port: int, headers: Mapping[str, str], recordings: list[str], purpose: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_crowd, args=(theirs, port, dict(headers), recordings, purpose), daemon=True
-        )
+        arguments = (theirs, port, dict(headers), recordings, purpose)
+        self._process = context.Process(target=_crowd, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
-        self._receive(FIRST_WITHIN_S)  # it is there
+        self._receive()  # it is there
 
     @property
     def pid(self) -> int:
@@ -181,25 +156,18 @@ class Crowd:
     def finish(self) -> list[Told]:
         """What it was like for each."""
         self._pipe.send(None)
-        told: list[Told] = self._receive(60.0)
-        return told
-
-    def close(self) -> None:
-        """End the process, whatever it does."""
-        self._process.terminate()
-        self._process.join(5)
+        return self._receive()
 
     def __enter__(self) -> Crowd:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.join(5)
 
-    def _receive(self, within_s: float) -> list[Told]:
-        if not self._pipe.poll(within_s):
-            raise AskingError(f"the listeners do not answer within {within_s:g} s")
+    def _receive(self) -> list[Told]:
+        if not self._pipe.poll(60.0):
+            raise AskingError("the listeners do not answer within 60 s")
         told: list[Told] = self._pipe.recv()
         return told
 
@@ -216,4 +184,4 @@ def _crowd(
     pipe.recv()
     for listener in listeners:
         listener.over()
-    pipe.send([listener.end() for listener in listeners])
+    pipe.send([listener.finish() for listener in listeners])

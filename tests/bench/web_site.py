@@ -1,10 +1,11 @@
-"""`sipagent web` as a user starts it, over what an agent keeps; and what it takes, by /proc."""
+"""`sipagent web` as a user starts it, over what an agent keeps, and who asks it without a browser."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -13,15 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pyotp
 
-from tests.bench.load_cost import Memory, family, spent_s
-from tests.bench.web_client import Answer, Client
+from tests.bench.proc import Memory, Spent
 from tests.peers.agent import SEARCH_PATH, Json, RunningAgent
 from tests.peers.process import Child, PeerError, free_ports
 
-START_S = 60.0
+START_S, TIMEOUT_S = 60.0, 30.0
+IDLE_S = 4.0  # after which a connection may be closed by the other end, and is not used again
 PURPOSE = "quality"
 ROLE = ("--role", "supervisor")
 PASSWORD = "trois mots et un quatrième"
@@ -30,125 +33,164 @@ _SECRET = re.compile(r'id="secret">([^<]+)<')
 _HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 
 
+class AskingError(Exception):
+    """The page answered something else than what is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer; `ms` from the first byte of the request to the last one of the answer."""
+
+    headers: Mapping[str, str]
+    cookies: tuple[str, ...]  # `NAME=VALUE`, as they are set
+    body: bytes
+    ms: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """The hidden fields of the forms on a page."""
+        return {name: unescape(value) for name, value in _HIDDEN.findall(self.body.decode())}
+
+
+class Client:
+    """Asks one thing after the other, as `headers` say who it is, on one connection that stays.
+
+    Raises AskingError, OSError, HTTPException.
+    """
+
+    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        self.headers = dict(headers)
+        self._asked = 0.0
+        self.close = self._connection.close
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
+        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None, "", 200)
+
+    def post(self, path: str, fields: Mapping[str, Any], accepted: int = 200) -> Answer:
+        """The answer to POST of JSON."""
+        return self._ask("POST", path, json.dumps(fields), "application/json", accepted)
+
+    def form(self, path: str, fields: Mapping[str, str], accepted: int = 303) -> Answer:
+        return self._ask("POST", path, urlencode(fields), "application/x-www-form-urlencoded", accepted)
+
+    def enter(self, answer: Answer) -> Answer:
+        """Keep the cookie that an answer sets, the first one that is not taken back."""
+        self.headers["Cookie"] = next(one for one in answer.cookies if not one.endswith("="))
+        return answer
+
+    def _ask(self, method: str, path: str, body: str | None, kind: str, accepted: int) -> Answer:
+        if time.perf_counter() - self._asked > IDLE_S:
+            self._connection.close()
+        headers = self.headers | ({"Content-Type": kind} if kind else {})
+        began = self._asked = time.perf_counter()
+        self._connection.request(method, path, body and body.encode(), headers)
+        found = self._connection.getresponse()
+        content = found.read()
+        ms = (time.perf_counter() - began) * 1e3
+        if found.status != accepted:
+            raise AskingError(f"{method} {path}: {found.status} {content[:500].decode(errors='replace')}")
+        cookies = tuple(one.partition(";")[0] for one in found.headers.get_all("Set-Cookie", []))
+        return Answer({name.lower(): value for name, value in found.getheaders()}, cookies, content, ms)
+
+
 def address() -> Json:
     """The table [web] of a page on this machine, at a free port."""
     return {"listen": f"127.0.0.1:{free_ports(2)}"}
 
 
+@dataclass(frozen=True, slots=True)
 class RunningPage:
-    """The page's process. Raises PeerError where it does not answer."""
+    """The page's process."""
 
-    def __init__(self, config: Path, table: Json) -> None:
-        self.port = int(table["listen"].rpartition(":")[2])
-        command: list[str | Path] = [sys.executable, "-m", "sipagent", "--config", config, "web"]
-        self.child = Child(command, config.parent, env={"PYTHONPATH": SEARCH_PATH})
-        until = time.monotonic() + START_S
-        while not self._answers():
-            if not self.child.running or time.monotonic() > until:
-                self.child.stop()
-                raise PeerError(f"sipagent web does not answer; it said:\n{self.child.tail()}")
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
+    port: int
+    pid: int
 
     def spent_s(self) -> float:
         """CPU seconds so far, with those of its children."""
-        return sum(spent_s(pid) for pid in family([self.pid]))
-
-    def close(self) -> None:
-        """End it. Raises PeerError where something went wrong inside."""
-        self.child.stop()
-        said = "\n".join(line for _, line in self.child.lines)
-        if "Traceback" in said:
-            raise PeerError(f"sipagent web said:\n{said[-8000:]}")
+        return sum(Spent.now(self.pid).by_pid.values())
 
 
 @contextmanager
-def page(config: Path, table: Json) -> Iterator[RunningPage]:
-    """Start it, and end it."""
-    running = RunningPage(config, table)
+def page(agent: RunningAgent, table: Json) -> Iterator[RunningPage]:
+    """Start it, and end it. Raises PeerError where it does not answer, or something went wrong inside."""
+    port = int(table["listen"].rpartition(":")[2])
+    command: list[str | Path] = [sys.executable, "-m", "sipagent", "--config", agent.config, "web"]
+    child = Child(command, agent.directory, env={"PYTHONPATH": SEARCH_PATH})
     try:
-        yield running
+        until = time.monotonic() + START_S
+        while not _answers(port):
+            if not child.running or time.monotonic() > until:
+                raise PeerError(f"sipagent web does not answer; it said:\n{child.tail()}")
+            time.sleep(0.05)  # nothing tells
+        yield RunningPage(port, child.pid)
     finally:
-        running.close()
+        child.stop()
+    if "Traceback" in (said := child.tail(10_000)):
+        raise PeerError(f"sipagent web said:\n{said[-8000:]}")
+
+
+def _answers(port: int) -> bool:
+    try:
+        Client(port, {}).get("/login")
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Somebody who is logged in: the cookies of the session, and what its forms carry."""
+    """Somebody who is logged in: the cookie of the session, and what its forms carry."""
 
-    cookies: Mapping[str, str]
+    cookie: str
     csrf: str
 
     @property
     def headers(self) -> dict[str, str]:
         """What every request of theirs carries."""
-        return {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        return {"Cookie": self.cookie}
 
 
 def enter(agent: RunningAgent, running: RunningPage, key: Path | None = None) -> Entered:
     """Make an account with a key, as an administrator does, and begin a session, as its owner does."""
-    with_key = () if key is None else ("--key", str(key))
-    said = agent.cli("user", "add", _new_name("person"), *ROLE, *with_key)
-    found = _CODE.search(said)
-    if found is None:
-        raise PeerError(f"user add prints no code: {said}")
+    name = f"person {secrets.token_hex(4)}"  # one that an earlier run has not given in a folder that stays
+    said = agent.cli("user", "add", name, *ROLE, *(("--key", str(key)) if key else ()))
+    code = _found(_CODE, said)
     client = Client(running.port, {})
-    asked = client.get("/enrol")
-    client.headers["Cookie"] = _cookies(asked)
-    form = fields_of(asked) | {"code": found[1]}
-    equipping = client.form("/enrol", form, accepted=200)
-    secret = _SECRET.search(equipping.body.decode())
-    if secret is None:
-        raise PeerError(f"the page of a one-time code has no secret: {equipping.body.decode()}")
-    given = {"password": PASSWORD, "again": PASSWORD, "digits": pyotp.TOTP(secret[1].replace(" ", "")).now()}
-    begun = client.form("/enrol", fields_of(equipping) | given)
-    client.headers["Cookie"] = _cookies(begun)
-    session = fields_of(client.get("/recordings"))
+    asked = client.enter(client.get("/enrol"))
+    equipping = client.form("/enrol", asked.hidden | {"code": code}, accepted=200)
+    digits = pyotp.TOTP(_found(_SECRET, equipping.body.decode()).replace(" ", "")).now()
+    given = {"password": PASSWORD, "again": PASSWORD, "digits": digits}
+    client.enter(client.form("/enrol", equipping.hidden | given))
+    csrf = client.get("/recordings").hidden["csrf"]
     client.close()
-    return Entered(dict([client.headers["Cookie"].split("=", 1)]), session["csrf"])
+    return Entered(client.headers["Cookie"], csrf)
 
 
-def _new_name(of: str) -> str:
-    """One that an earlier run has not given in a folder that stays."""
-    return f"{of} {secrets.token_hex(4)}"
-
-
-def fields_of(answer: Answer) -> dict[str, str]:
-    """The hidden fields of the forms on a page."""
-    return {name: unescape(value) for name, value in _HIDDEN.findall(answer.body.decode())}
-
-
-def _cookies(answer: Answer) -> str:
-    """The cookie that an answer sets, the first one that is not taken back."""
-    return next(one for one in answer.cookies if not one.endswith("="))
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    if (found := pattern.search(text)) is None:
+        raise PeerError(f"no {pattern.pattern!r} in {text}")
+    return found[1]
 
 
 def program(agent: RunningAgent) -> dict[str, str]:
     """Make a token, as an administrator does: what every request of a program carries."""
-    shown = agent.cli("token", "add", _new_name("program"), *ROLE).strip()
+    shown = agent.cli("token", "add", f"program {secrets.token_hex(4)}", *ROLE).strip()
     return {"Authorization": f"Bearer {shown}"}
 
 
 class MemoryWatch:
     """The most that the page's process takes at any moment of a `with` block, MB."""
 
-    EVERY_S = 0.5
-
     def __init__(self, of: RunningPage) -> None:
         self._pid = of.pid
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
-        self.before = Memory.now([self._pid]).pss
+        self.before = Memory.now(self._pid).pss
         self.pss = self.rss = 0.0
 
     def __enter__(self) -> MemoryWatch:
@@ -158,22 +200,11 @@ class MemoryWatch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._look()
 
     def _watch(self) -> None:
-        while not self._over.wait(self.EVERY_S):
-            self._look()
-
-    def _look(self) -> None:
-        self.pss = max(self.pss, Memory.now([self._pid]).pss)
-        self.rss = max(self.rss, rss_mb(self._pid))
-
-
-def rss_mb(pid: int) -> float:
-    """What is in memory of a process and all its children, shared or not, MB."""
-    return sum(_status_mb(one, "VmRSS") for one in family([pid]))
-
-
-def _status_mb(pid: int, name: str) -> float:
-    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(row.split()[1]) / 1024 for row in rows if row.startswith(f"{name}:"))
+        while True:
+            over = self._over.wait(0.5)
+            now = Memory.now(self._pid)
+            self.pss, self.rss = max(self.pss, now.pss), max(self.rss, now.rss)
+            if over:
+                return
