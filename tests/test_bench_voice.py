@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from media.frame import Samples
 from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
+from media.hearing.spotter import HEADS
 from media.training.features import read
 from media.training.language import language
 from media.training.speech import SoundLabel, SpokenFile, label, write
@@ -219,7 +220,7 @@ def test_a_release_is_looked_at_once(bench: list[str], tmp_path: Path) -> None:
     assert (first.exit_code, second.exit_code) == (0, 1)
     assert re.fullmatch(r"Error: release: \S+ was looked at in 'fr' on .*--again[^\n]*\n", second.output)
     assert CliRunner().invoke(voice.main, [*asked, "--again"]).exit_code == 0
-    other = look("de", voice.HEADS, tmp_path / "looks.jsonl", again=False)
+    other = look("de", HEADS, tmp_path / "looks.jsonl", again=False)
     assert not other["again"] and re.fullmatch(r"[0-9a-f]{40}\+?", other["commit"])
     assert len(other["heads"]["fr.npz"]) == 64
     lines = (tmp_path / "looks.jsonl").read_text(encoding="utf-8").splitlines()

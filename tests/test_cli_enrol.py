@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from media.hearing.embedding import Head, save_head
+from media.training.language import language as spoken_language
+from media.training.speech import texts_of
 from sipagent.check.retention import lent_voice_findings
 from sipagent.config.load import Config, ConfigError, parse
 from sipagent.enrol import network
@@ -19,8 +20,7 @@ from sipagent.service.purging import Purging
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
-from tests.test_enrol_keeping import TAKES
-from tests.test_spotter import saying
+from tests.test_enrol_keeping import TAKES, learnt
 
 ENROL = 'extension = "900"\ncolleagues = { "201" = "Ann Martin", "202" = "Zoé" }'
 NOW = datetime.now(UTC)
@@ -45,13 +45,15 @@ def lend(room: Room, name: str = "Ann Martin", ago: timedelta = timedelta(), day
 
 
 def teach(room: Room, *voices: str) -> Path:
-    heads = room.folder / "heads"
-    heads.mkdir()
-    head = Head("fr", (PHRASE,), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices=voices)
-    save_head(heads / "own.npz", head)
-    (heads / "own.md").touch()
     room.set("refusal", f'keywords = ["je refuse", "{PHRASE}"]')
-    return heads / "own.npz"
+    return learnt(room.folder / "heads", "own", *voices)
+
+
+def left(room: Room) -> list[str]:
+    return [path.name for path in (room.folder / "voices").iterdir()]
+
+
+# --- the command ---
 
 
 def test_who_has_lent_a_voice_is_listed(room: Room, office: Office) -> None:
@@ -59,13 +61,12 @@ def test_who_has_lent_a_voice_is_listed(room: Room, office: Office) -> None:
     assert json.loads(office.run("enrol", "--list", "--json").out) == []
     lend(room)
     (one,) = json.loads(office.run("enrol", "--list", "--json").out)
-    told = {key: one[key] for key in ("name", "number", "language", "phrases", "sayings")}
-    assert told == {
+    expires, consented = (datetime.fromisoformat(one.pop(key)) for key in ("expires_at", "consented_at"))
+    assert expires - consented == timedelta(days=180)
+    assert one == {
         "name": "Ann Martin", "number": "201", "language": "fr", "phrases": ["je refuse"], "sayings": 2,
+        "folder": str(room.folder / "voices/ann_martin"),
     }  # fmt: skip
-    assert datetime.fromisoformat(one["expires_at"]) - datetime.fromisoformat(one["consented_at"]) == (
-        timedelta(days=180)
-    )
     table = office.run("enrol", "--list").out
     assert all(word in table for word in ("Ann Martin", "201", "je refuse"))
     (room.folder / "voices" / "ann_martin" / "person.json").write_text("{")
@@ -79,8 +80,7 @@ def test_who_is_forgotten_takes_what_learnt_along(room: Room, office: Office) ->
     ran = office.run("enrol", "--forget", "ann martin")
     assert ran.code == 0 and "and 1 head that had learnt from it" in ran.out
     assert f"no head hears '{PHRASE}' any more" in ran.err and "by the configuration " in ran.err
-    assert not head.exists() and not head.with_suffix(".md").exists()
-    assert list((room.folder / "voices").iterdir()) == []
+    assert not head.exists() and left(room) == []
     assert "ann martin: has lent no voice" in office.fails(1, "enrol", "--forget", "ann martin")
     head.write_bytes(b"")
     assert "whether it learnt from Zoé cannot be told" in office.fails(1, "enrol", "--forget", "Zoé")
@@ -129,18 +129,17 @@ def test_what_the_configuration_lacks_is_said(room: Room, office: Office) -> Non
             'extension = "900"\ncolleagues = { "201" = "Zoé", "202" = "ZOE" }',
             "'ZOE' cannot be told from 'Zoé'",
         ),
+        ('extension = "900"\ncolleagues = { "201" = "Ann", "+33612345678" = "Ann" }', None),  # two telephones
     ],
 )
-def test_a_table_that_cannot_be_used(tmp_path: Path, keys: str, told: str) -> None:
+def test_a_table_that_cannot_be_used(tmp_path: Path, keys: str, told: str | None) -> None:
     text = with_keys("enrol", keys, Room(tmp_path / "a").text)
+    if told is None:
+        assert parse(text, tmp_path / "config.toml").enrol
+        return
     with pytest.raises(ConfigError) as wrong:
         parse(text, tmp_path / "config.toml")
     assert told in str(wrong.value)
-
-
-def test_one_person_may_have_two_telephones(room: Room) -> None:
-    room.set("enrol", 'extension = "900"\ncolleagues = { "201" = "Ann", "+33612345678" = "Ann" }')
-    assert room.config().enrol is not None
 
 
 # --- what expires ---
@@ -154,7 +153,7 @@ def test_the_purge_removes_what_has_expired(room: Room, office: Office) -> None:
     assert told == [{"voice": "ann_martin", "heads": [str(head)]}] and head.exists()
     assert "Voices of colleagues that would go:" in office.run("purge", "--dry-run").out
     assert "ann_martin" in office.run("purge").out and not head.exists()
-    assert [path.name for path in (room.folder / "voices").iterdir()] == ["zoe"]
+    assert left(room) == ["zoe"]
     assert json.loads(office.run("purge", "--json").out)["voices"] == []
     room.set("enrol", f"{ENROL}\nkeep_days = 90")  # a shorter term counts at once
     (zoe,) = json.loads(office.run("enrol", "--list", "--json").out)
@@ -173,7 +172,10 @@ def test_the_services_own_purge_removes_it_and_its_log_names_nobody(room: Room) 
         Purging(room.config(), alerts.append)._forget_voices(NOW)
     assert logs == [{"event": "forgotten", "voices": 1, "log_level": "info"}]
     assert alerts == [f"{head} is removed: it learnt from a voice that has expired; train it again"]
-    assert not head.exists() and list((room.folder / "voices").iterdir()) == []
+    assert not head.exists() and left(room) == []
+
+
+# --- what `check` tells ---
 
 
 def told(config: Config, now: datetime = NOW) -> list[tuple[str, str, str]]:
@@ -203,12 +205,11 @@ def test_check_tells_what_has_expired_cannot_be_read_or_is_open_to_others(room: 
 
 def test_check_tells_where_a_call_from_outside_may_pass_for_a_colleagues(room: Room) -> None:
     room.set("trunk", 'allowed_sources = ["192.0.2.10", "127.0.0.0/8"]')
-    room.set(
-        "operators", 'extensions = ["sip:201@127.0.0.4", "sip:0612345678@192.0.2.10", "sip:202@192.0.2.20"]'
-    )
+    at = "sip:201@127.0.0.4"
+    room.set("operators", f'extensions = ["{at}", "sip:0612345678@192.0.2.10", "sip:202@192.0.2.20"]')
     found, doubts = network.callers(room.config())
     assert ([str(one) for one in found.trunk], doubts) == (["192.0.2.20/32"], ())  # never the trunk's
-    room.set("operators", 'extensions = ["sip:201@127.0.0.4"]')
+    room.set("operators", f'extensions = ["{at}"]')
     (doubt, _) = told(room.config())
     said = "127.0.0.4 is the trunk's, too: see to it that no call from outside reaches 900"
     assert doubt == ("warning", "enrol.colleagues", said)
@@ -226,13 +227,10 @@ def test_check_tells_what_cannot_be_asked_for(room: Room) -> None:
 # --- what is asked for ---
 
 
-def test_only_the_phrases_of_the_language_are_asked_for() -> None:
+def test_each_phrase_of_the_language_is_said_five_times_and_one_may_be_agreed() -> None:
     both = ("je refuse", "I refuse", PHRASE)
     assert default_phrases(both, "fr") == ("je refuse", PHRASE)
     assert default_phrases(both, "en") == ("I refuse", PHRASE)
-
-
-def test_each_phrase_is_said_five_times_and_one_may_be_agreed() -> None:
     asked = script(["je refuse", PHRASE], "fr")
     assert [(step.ask, step.again) for step in asked.steps[:5]] == [
         ("say_je_refuse", "say_je_refuse"),
@@ -256,42 +254,36 @@ def test_a_prompt_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_sentences_are_of_those_that_training_may_use(language: str) -> None:
-    from media.training.language import language as spoken
-    from media.training.speech import texts_of
-
+def test_every_fault_has_its_words_and_sentences_are_of_those_that_training_may_use(language: str) -> None:
     asked = [step.text for step in script(["non"], language).steps if step.phrase is None]
-    words = spoken(language)
+    words = spoken_language(language)
     assert len({*asked}) == 8
     assert {*asked[:5]} <= {*texts_of(words.talk, "train")}
     assert {*asked[5:]} <= {*texts_of(words.near, "train")}  # and what sounds like a refusal
+    for fault in SayingFault:
+        assert (SHIPPED / language / f"{fault.value}.txt").read_text(encoding="utf-8").strip()
 
 
-def test_the_engine_is_one_beside_the_service(room: Room) -> None:
+# --- beside the service ---
+
+
+def test_engine_and_kamailio_have_the_last_ports(room: Room) -> None:
     config = room.config()
     assert config.enrol
     terms = EnrolTerms("900", config.enrol.colleagues, config.voices, 180, "FR")
     enrolments = Enrolments(terms, script(["je refuse"], "fr"), kept=print, declined=print, failed=print)
     found, _ = network.callers(config)
     made = network.engine_settings(config, enrolments, 5099, found)
-    assert made.listen == (config.trunk.listen.host, 5099)
-    assert made.rtp_ports[1] == config.trunk.rtp_ports.last
-    assert made.rtp_ports[1] - made.rtp_ports[0] == network.RTP_PORTS - 1
+    last = config.trunk.rtp_ports.last
+    assert (made.listen, made.rtp_ports) == (
+        (config.trunk.listen.host, 5099),
+        (last + 1 - network.RTP_PORTS, last),
+    )
     assert made.uri.startswith("sip:900@") and made.registrar == "" and made.trunk is None
-
-
-def test_the_kamailio_in_front_has_the_last_ports(room: Room) -> None:
     room.set("trunk", 'listen = "0.0.0.0:5060"')
-    found, _ = network.callers(room.config())
     front = network.plan(room.config(), 5080, found)
     assert (front.listen, front.inner.port, front.worker(0).port) == (("0.0.0.0", 5080), 7997, 7999)
     assert front.addresses.trunk == found.trunk
     room.set("edge", 'worker_ports = "7000-7001"')
     with pytest.raises(ConfigError, match="'7000-7001' holds 2 ports; accepted: 3 or more at its end"):
         network.plan(room.config(), 5080, found)
-
-
-def test_every_fault_has_its_words() -> None:
-    for language in LANGUAGES:
-        for fault in SayingFault:
-            assert (SHIPPED / language / f"{fault.value}.txt").read_text(encoding="utf-8").strip()

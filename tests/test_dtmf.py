@@ -134,7 +134,8 @@ def _glide(frequencies: tuple[float, ...], seconds: float, share: float, level: 
     """Tones that move in step, from `share` below to as much above."""
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     turns = (1 - share) * time + share / seconds * time**2
-    return math.sqrt(2) * rms(level) * np.sum([np.sin(2 * np.pi * f * turns) for f in frequencies], axis=0)
+    sines = np.sum([np.sin(2 * np.pi * f * turns) for f in frequencies], axis=0)
+    return np.asarray(math.sqrt(2) * rms(level) * sines)
 
 
 CROWD = (200, 340, 480, 880, 1010, *range(1500, 2400, 150), *range(2550, 3800, 150))

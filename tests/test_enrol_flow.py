@@ -158,11 +158,14 @@ def test_a_hang_up_anywhere_keeps_no_more_than_was_kept(begun: int) -> None:
     assert all(flow.handle(fact, 0.0) == [] for fact in FACTS if begun)
 
 
+def after(*facts: f.Fact) -> tuple[EnrolFlow, list[f.Command]]:
+    """A flow, and all that it has ordered."""
+    flow = EnrolFlow(STEPS)
+    return flow, [command for fact in facts for command in flow.handle(fact, 0.0)]
+
+
 def test_whoever_goes_on_is_kept_once_and_thanked() -> None:
-    flow, commands = EnrolFlow(STEPS), []
-    for fact in GOOD:
-        commands += flow.handle(fact, 0.0)
-    assert commands == [
+    assert after(*GOOD)[1] == [
         *(f.AcceptInvite(), f.PlayPrompt("welcome"), f.NoteConsent()),
         *(f.PlayPrompt("say"), f.PlayPrompt("tone"), f.HearSaying(STEPS[0]), f.Take(STEPS[0])),
         *(f.PlayPrompt("talk_1"), f.PlayPrompt("tone"), f.HearSaying(STEPS[1]), f.Take(STEPS[1])),
@@ -171,22 +174,17 @@ def test_whoever_goes_on_is_kept_once_and_thanked() -> None:
 
 
 def test_what_was_said_badly_is_said_again_and_then_no_more() -> None:
-    flow = EnrolFlow(STEPS)
-    for fact in GOOD[:6]:
-        flow.handle(fact, 0.0)
+    flow, _ = after(*GOOD[:6])
     for _ in range(f.TRIES - 1):
         assert flow.handle(f.SayingHeard(SayingFault.SOFT), 0.0) == [f.PlayPrompt("soft")]
-        assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.PlayPrompt("say")]
-        assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.PlayPrompt("tone")]
-        assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.HearSaying(STEPS[0])]
+        for then in (f.PlayPrompt("say"), f.PlayPrompt("tone"), f.HearSaying(STEPS[0])):
+            assert flow.handle(f.LastSoundEnded(True), 0.0) == [then]
     assert flow.handle(f.SayingHeard(SayingFault.NOISY), 0.0) == [f.ForgetSayings(), f.PlayPrompt("given_up")]
     assert flow.handle(f.LastSoundEnded(True), 0.0) == [f.ForgetSayings(), f.EndCall()]
 
 
 def test_who_does_not_press_the_key_is_reminded_once() -> None:
-    flow = EnrolFlow(STEPS)
-    for fact in (OFFER, f.Confirmed(), f.LastSoundEnded(True)):
-        flow.handle(fact, 0.0)
+    flow, _ = after(*GOOD[:3])
     assert flow.deadline == f.CONSENT_S
     assert flow.handle(f.KeyPressed("2"), 1.0) == []
     assert flow.handle(f.DeadlinePassed(), 10.0) == [f.PlayPrompt("reminder")]
@@ -196,15 +194,16 @@ def test_who_does_not_press_the_key_is_reminded_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offer", "status"),
+    ("unlike", "status"),
     [
-        (replace(OFFER, known=False), 404),
-        (replace(OFFER, listed=False), 403),
-        (replace(OFFER, fresh=False), 603),
-        (replace(OFFER, free=False), 486),
-        (replace(OFFER, listed=False, free=False), 403),
-        (replace(OFFER, fresh=False, free=False), 603),
+        ("known", 404),
+        ("listed", 403),
+        ("fresh", 603),
+        ("free", 486),
+        ("listed free", 403),
+        ("fresh free", 603),
     ],
 )
-def test_others_are_refused(offer: f.InviteArrived, status: int) -> None:
-    assert EnrolFlow(STEPS).handle(offer, 0.0) == [f.RejectInvite(status)]
+def test_others_are_refused(unlike: str, status: int) -> None:
+    offer = replace(OFFER, **dict.fromkeys(unlike.split(), False))
+    assert after(offer)[1] == [f.RejectInvite(status)]

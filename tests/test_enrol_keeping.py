@@ -1,23 +1,34 @@
-"""What is kept of a colleague: whole or not at all, replaced, forgotten with the heads, gone in time."""
+"""What is kept of a colleague: whole or not at all, read by who trains, forgotten with the heads, in time."""
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from media.hearing.embedding import Head, HeadError, load_head, save_head
-from media.training.enrolled import EnrolledError, enrolled, read_person
+from media.hearing.embedding import HeadError
+from media.training.enrolled import (
+    EnrolledError,
+    EnrolledPerson,
+    Saying,
+    enrolled,
+    left_out,
+    read_person,
+    sayings_of,
+    usable,
+)
 from sipagent.config.tables import folder_name
 from sipagent.enrol import keeping
 from sipagent.enrol.flow import ScriptStep
 from sipagent.enrol.keeping import Colleague, TakenSaying, expire, forget, keep, voices
-from tests.test_spotter import saying
+from tests.test_spotter import keep as keep_head
 
 AT = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 ANN = Colleague("Ann Martin", "201", "fr")
@@ -26,10 +37,13 @@ TAKES = [
     TakenSaying(ScriptStep("say", "say", "je refuse", "je refuse"), SOUND),
     TakenSaying(ScriptStep("talk_1", "talk_1", "Il fait beau.", None), SOUND[::-1]),
 ]
+DUE = AT + timedelta(days=30)
 
 
-def kept(folder: Path, who: Colleague = ANN, takes: Sequence[TakenSaying] = TAKES, days: int = 30) -> Path:
-    return keep(folder, who, AT, days, takes, replaces=True).folder
+def kept(
+    folder: Path, name: str = "Ann Martin", takes: Sequence[TakenSaying] = TAKES, days: int = 30
+) -> EnrolledPerson:
+    return keep(folder, replace(ANN, name=name), AT, days, takes, replaces=True)
 
 
 def names(folder: Path) -> list[str]:
@@ -39,69 +53,128 @@ def names(folder: Path) -> list[str]:
 def learnt(heads: Path, name: str, *voices: str) -> Path:
     """A head, and its card, that learnt from those."""
     heads.mkdir(exist_ok=True)
-    head = Head("fr", ("pas de bande",), 0.9, 0.5, 0.95, 0.95, saying((0.9, 0.1)), voices=voices)
-    save_head(heads / f"{name}.npz", head)
     (heads / f"{name}.md").write_text("card")
-    return heads / f"{name}.npz"
+    return keep_head(heads / f"{name}.npz", (0.9, 0.1), ("pas de bande",), voices=voices)
 
 
-def test_what_is_kept_is_read_by_who_trains(tmp_path: Path) -> None:
+# --- written and read ---
+
+
+def test_what_is_kept_is_whole_private_and_read_by_who_trains(tmp_path: Path) -> None:
     folder = tmp_path / "voices"
-    place = kept(folder)
-    (person,) = enrolled(folder)
-    assert (person.name, person.number, person.language) == ("Ann Martin", "201", "fr")
-    assert (person.consented_at, person.expires_at) == (AT, AT + timedelta(days=30))
-    assert [path.name for path in person.said("je refuse")] == ["01.wav"]
-    assert [path.name for path in person.said(None)] == ["02.wav"]
-    sound, rate = soundfile.read(place / "01.wav", dtype="int16")
+    ann, zoe = kept(folder), kept(folder, "Zoé")
+    (folder / ".half").mkdir()
+    assert enrolled(folder) == [ann, zoe] and enrolled(tmp_path / "absent") == []
+    assert (ann.name, ann.number, ann.language) == ("Ann Martin", "201", "fr")
+    assert (ann.consented_at, ann.expires_at) == (AT, DUE)
+    assert [path.name for path in ann.said("je refuse")] == ["01.wav"]
+    assert [path.name for path in ann.said(None)] == ["02.wav"]
+    sound, rate = soundfile.read(ann.folder / "01.wav", dtype="int16")
     assert rate == 8000 and np.array_equal(sound, SOUND)
-    assert soundfile.info(str(place / "01.wav")).subtype == "PCM_16"
-    assert names(folder) == ["ann_martin"]
-    assert folder.stat().st_mode & 0o777 == place.stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o600}
+    assert soundfile.info(str(ann.folder / "01.wav")).subtype == "PCM_16"
+    assert folder.stat().st_mode & 0o777 == ann.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in ann.folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        *((text, r"^\S+ann_martin: nobody's voice: .+$") for text in ("", "[]", "{}", '{"name": 1}')),
+        ({"expires_at": "2027-01-01T00:00:00"}, "nobody's voice: expires_at is without a zone"),
+        (None, r"ann_martin: 02\.wav is missing"),
+    ],
+)
+def test_what_is_nobodys_is_said_in_one_line(tmp_path: Path, text: object, told: str) -> None:
+    place = kept(tmp_path).folder
+    if text is None:
+        (place / "02.wav").unlink()
+    else:
+        is_change = isinstance(text, dict)
+        whole = json.dumps(json.loads((place / "person.json").read_text()) | text) if is_change else str(text)
+        (place / "person.json").write_text(whole)
+    with pytest.raises(EnrolledError, match=told):
+        enrolled(tmp_path)
 
 
 def test_who_enrols_again_replaces_what_was_there_where_that_is_allowed(tmp_path: Path) -> None:
     kept(tmp_path)
-    kept(tmp_path, takes=TAKES[1:])
-    (person,) = enrolled(tmp_path)
+    person = kept(tmp_path, takes=TAKES[1:])
     assert [one.text for one in person.sayings] == ["Il fait beau."]
-    assert names(tmp_path) == ["ann_martin"]
     with pytest.raises(OSError):
         keep(tmp_path, ANN, AT, 30, TAKES)  # nobody has allowed it
     assert enrolled(tmp_path) == [person] and names(tmp_path) == ["ann_martin"]
 
 
-@pytest.mark.parametrize("fails", ["write", "person", "rename"])
+@pytest.mark.parametrize("fails", ["private_file", "write_person", "rename"])
 @pytest.mark.parametrize("before", [False, True])
 def test_a_fault_leaves_what_was_there_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, before: bool
 ) -> None:
     if before:
         kept(tmp_path)
+    rename = Path.rename
 
-    def fault(*_: object) -> None:
+    def fault(*given: Any) -> Any:
+        if fails == "rename" and Path(str(given[0])).suffix != ".new":
+            return rename(*given)
         raise OSError(28, "No space left on device", "01.wav")
 
-    if fails == "rename":
-        rename = Path.rename
-
-        def renamed(self: Path, to: Path) -> Path:
-            return fault() if self.suffix == ".new" else rename(self, to)  # type: ignore[func-returns-value, return-value]
-
-        monkeypatch.setattr(Path, "rename", renamed)
-    else:
-        monkeypatch.setattr(keeping, {"write": "private_file", "person": "write_person"}[fails], fault)
+    monkeypatch.setattr(Path if fails == "rename" else keeping, fails, fault)
     with pytest.raises(OSError, match="No space"):
         kept(tmp_path, takes=TAKES[1:])
     assert names(tmp_path) == ["ann_martin"] * before
     assert not before or len(read_person(tmp_path / "ann_martin").sayings) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("Ann Martin", "ann_martin"), ("Zoé  d'Été", "zoe_d_ete"), ("../x", "x"), ("…", ""), ("Ann-2", "ann_2")],
+)
+def test_a_name_makes_a_folder(name: str, folder: str) -> None:
+    assert folder_name(name) == folder
+
+
+# --- who is trained on ---
+
+
+def test_who_may_not_be_trained_on_is_left_out_and_why(tmp_path: Path) -> None:
+    ann = kept(tmp_path)
+    abroad, mute = replace(ann, language="en"), replace(ann, sayings=ann.sayings[1:])
+    assert usable([ann, abroad, mute], "je refuse", "fr", AT) == (
+        [ann],
+        [(abroad, "language"), (mute, "phrase")],
+    )
+    assert usable([ann], "je refuse", "fr", DUE - timedelta(seconds=1))[0] == [ann]
+    assert usable([ann], "je refuse", "fr", DUE) == ([], [(ann, "expired")])
+    written = replace(ann, sayings=(Saying("01.wav", "", "Pas d’enregistrement !"), ann.sayings[1]))
+    assert sayings_of(written, "pas d'enregistrement") == [ann.folder / "01.wav"]  # however it is written
+    assert sayings_of(written, None) == [ann.folder / "02.wav"] and sayings_of(written, "je refuse") == []
+
+
+def test_a_sound_that_cannot_be_trained_on_is_said(tmp_path: Path) -> None:
+    ann = kept(tmp_path)
+    soundfile.write(ann.folder / "02.wav", np.zeros((800, 2), dtype=np.int16), 8000)
+    with pytest.raises(EnrolledError, match=r"ann_martin/02\.wav: accepted: sound of one channel"):
+        usable([ann], "je refuse", "fr", AT)
+    (ann.folder / "01.wav").write_text("no sound")
+    with pytest.raises(EnrolledError, match=r"ann_martin/01\.wav: no sound that can be read"):
+        usable([ann], "je refuse", "fr", AT)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 6, 10, 11, 57])
+def test_each_of_three_or_more_is_left_out_once(count: int) -> None:
+    turns = left_out(count)
+    assert sorted(number for turn in turns for number in turn) == (list(range(count)) if count > 2 else [])
+    assert len(turns) == (min(count, 10) if count > 2 else 0)
+
+
+# --- forgotten ---
+
+
 def test_forgetting_removes_the_sound_and_the_heads_that_learnt_from_it(tmp_path: Path) -> None:
     folder, heads = tmp_path / "voices", tmp_path / "heads"
-    kept(folder)
-    kept(folder, replace(ANN, name="Zoé"))
+    for name in ("Ann Martin", "Zoé"):
+        kept(folder, name)
     hers = [learnt(heads, "one", "ann_martin", "zoe"), learnt(heads, "two", "ann_martin")]
     learnt(heads, "other", "zoe")
     learnt(heads, "synthetic")
@@ -111,8 +184,7 @@ def test_forgetting_removes_the_sound_and_the_heads_that_learnt_from_it(tmp_path
     assert names(heads) == ["other.md", "other.npz", "synthetic.md", "synthetic.npz"]
     again = forget(folder, heads, "Ann Martin")
     assert not again.sound and again.heads == ()
-    nobody = forget(folder, heads, "…")
-    assert not nobody.sound and names(folder) == ["zoe"]
+    assert not forget(folder, heads, "…").sound and names(folder) == ["zoe"]
 
 
 def test_a_head_that_cannot_be_read_is_told_when_the_rest_has_gone(tmp_path: Path) -> None:
@@ -125,29 +197,23 @@ def test_a_head_that_cannot_be_read_is_told_when_the_rest_has_gone(tmp_path: Pat
     assert names(folder) == [] and names(heads) == ["broken.npz"]
 
 
-def test_a_head_keeps_the_voices_that_it_learnt_from(tmp_path: Path) -> None:
-    assert load_head(learnt(tmp_path, "one", "ann_martin", "zoe")).voices == ("ann_martin", "zoe")
-    assert load_head(learnt(tmp_path, "two")).voices == ()
-
-
 def test_what_has_expired_goes_and_the_rest_stays(tmp_path: Path) -> None:
     folder, heads = tmp_path / "voices", tmp_path / "heads"
     kept(folder)
-    kept(folder, replace(ANN, name="Zoé"), days=31)
+    kept(folder, "Zoé", days=31)
     hers = learnt(heads, "one", "ann_martin")
-    due = AT + timedelta(days=30)
-    assert expire(folder, heads, due - timedelta(seconds=1)) == []
-    (told,) = expire(folder, heads, due, dry=True)
+    assert expire(folder, heads, DUE - timedelta(seconds=1)) == []
+    (told,) = expire(folder, heads, DUE, dry=True)
     assert (told.voice, told.heads) == ("ann_martin", (hers,)) and hers.exists()
-    assert [one.voice for one in expire(folder, heads, due)] == ["ann_martin"]
+    assert [one.voice for one in expire(folder, heads, DUE)] == ["ann_martin"]
     assert names(folder) == ["zoe"] and names(heads) == []
-    assert expire(tmp_path / "absent", heads, due) == []
+    assert expire(tmp_path / "absent", heads, DUE) == []
     assert expire(folder, heads, AT + timedelta(days=9), 10) == []
     assert [one.voice for one in expire(folder, heads, AT + timedelta(days=10), 10)] == ["zoe"]
 
 
 def test_a_folder_that_cannot_be_read_goes_at_the_longest_term(tmp_path: Path) -> None:
-    place = kept(tmp_path)
+    place = kept(tmp_path).folder
     (place / "person.json").write_text("{")
     ((_, wrong),) = voices(tmp_path)
     assert isinstance(wrong, EnrolledError)
@@ -159,19 +225,11 @@ def test_a_folder_that_cannot_be_read_goes_at_the_longest_term(tmp_path: Path) -
 
 def test_what_a_crash_has_left_goes_and_what_was_being_replaced_comes_back(tmp_path: Path) -> None:
     for name, left in (("Ann", ".ann.old"), ("Bea", ".bea.new"), ("Eve", ".eve.gone")):
-        kept(tmp_path, replace(ANN, name=name)).rename(tmp_path / left)
-    shutil.copytree(kept(tmp_path, replace(ANN, name="Zoé")), tmp_path / ".zoe.old")
+        kept(tmp_path, name).folder.rename(tmp_path / left)
+    shutil.copytree(kept(tmp_path, "Zoé").folder, tmp_path / ".zoe.old")
     for place in tmp_path.glob(".*"):
         os.utime(place, (AT.timestamp(),) * 2)
     expire(tmp_path, tmp_path, AT + timedelta(minutes=59))
     assert len(names(tmp_path)) == 5
     expire(tmp_path, tmp_path, AT + timedelta(minutes=61))
     assert names(tmp_path) == ["ann", "zoe"]
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"),
-    [("Ann Martin", "ann_martin"), ("Zoé  d'Été", "zoe_d_ete"), ("../x", "x"), ("…", ""), ("Ann-2", "ann_2")],
-)
-def test_a_name_makes_a_folder(name: str, folder: str) -> None:
-    assert folder_name(name) == folder

@@ -1,4 +1,4 @@
-"""Coders of telephones: in time with what goes in, changed by it, hiding what is lost; rooms and noises."""
+"""Lines as bad as they say: coders in time with what goes in, changed by it, hiding losses; rooms, noises."""
 
 import builtins
 import ctypes
@@ -35,6 +35,8 @@ NEWER: tuple[Codec, ...] = ("amrnb", "amrwb", "opus", "g726")
 EVERY: tuple[Codec, ...] = get_args(Codec)
 VOICE = read(SHIPPED / "fr/refused.wav")[: 2 * SAMPLE_RATE + 77]  # not in whole packets
 SPOKEN: Samples = np.asarray(VOICE * (3000 / active_rms(VOICE)), dtype=np.int16)
+AT = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+SPEECH = np.sin(2 * np.pi * 700 * AT) * (np.sin(2 * np.pi * 2 * AT) > 0)
 NONE_LOST = np.zeros(len(SPOKEN) // PACKET, dtype=np.bool_)
 
 
@@ -50,6 +52,48 @@ def late(heard: Samples) -> int:
     spectra = np.fft.rfft(heard, 2 * len(heard)) * np.conj(np.fft.rfft(SPOKEN, 2 * len(heard)))
     found = int(np.fft.irfft(spectra).argmax())
     return found if found < len(heard) else found - 2 * len(heard)
+
+
+def carried(line: PhoneLine) -> Samples:
+    return carry(SPEECH, line, {}, np.random.default_rng(1))
+
+
+def test_a_clean_line_carries_the_voice_at_its_level() -> None:
+    heard = carried(PhoneLine(level_dbfs=-20.0, band=None))
+    assert len(heard) == len(SPEECH)
+    assert 20 * np.log10(active_rms(heard / 32768.0)) == pytest.approx(-20, abs=0.5)
+
+
+@pytest.mark.parametrize("noise", ["white", "pink", "hum", "street"])
+def test_noise_is_so_loud_as_it_says(noise: Any) -> None:
+    silent = carried(PhoneLine(band=None, noise=noise, snr_db=10.0))[SPEECH == 0] / 32768.0
+    assert 20 * np.log10(np.sqrt(np.mean(silent**2))) == pytest.approx(-30, abs=2.5)
+
+
+@pytest.mark.parametrize("codec", ["alaw", "mulaw", "gsm", "g722", "linear"])
+def test_a_codec_keeps_length_and_voice(codec: Any) -> None:
+    if codec == "g722":
+        pytest.importorskip("G722", reason="the extra [train] is not installed")
+    heard = carried(PhoneLine(band=None, codec=codec))
+    assert len(heard) == len(SPEECH)
+    late = {"g722": 11}.get(codec, 0)  # its filters take 22 samples of 16 kHz
+    assert np.corrcoef(heard[late:], SPEECH[: len(SPEECH) - late])[0, 1] > 0.9
+
+
+def test_lost_packets_are_the_last_one_again_but_softer() -> None:
+    whole, holed = (carried(PhoneLine(codec="linear", loss=loss)).reshape(-1, 160) for loss in (0, 0.3))
+    lost = [n for n in range(1, len(whole)) if not np.array_equal(whole[n], holed[n])]
+    assert 0.1 < len(lost) / len(whole) < 0.5
+    for number in lost:
+        assert np.array_equal(holed[number], (holed[number - 1] * 0.6).astype(np.int16))
+
+
+def test_lines_are_of_all_kinds() -> None:
+    random = np.random.default_rng(3)
+    lines = [any_line(random) for _ in range(300)]
+    assert {line.codec for line in lines} == {"alaw", "mulaw", "gsm", "g722", "linear"}
+    assert {line.noise for line in lines} == {"white", "pink", "hum", "street", "babble", "music", "echo"}
+    assert all(-40 <= line.level_dbfs <= -13 for line in lines)
 
 
 @pytest.mark.parametrize("codec", NEWER)

@@ -185,7 +185,7 @@ def head() -> Head:
     random = np.random.default_rng(5)
     weights = saying((0.5, 0.3, 0.2))
     weights |= {
-        name: random.normal(size=weight.shape) * 0.1
+        name: np.asarray(random.normal(size=weight.shape) * 0.1, dtype=np.float32)
         for name, weight in weights.items()
         if not name.startswith("deep")
     }

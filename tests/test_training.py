@@ -1,5 +1,9 @@
-"""What heads are trained on: speakers and sentences apart, the same each time; lines as bad as they say."""
+"""What heads are trained on; how a head learns, and that it is the same bytes twice."""
 
+import importlib.util
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +12,35 @@ import numpy as np
 import pytest
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.embedding import HOP, REACH, SPAN, STRIDE, WARPS, WINDOW
-from media.hearing.spotter import plain
+from media.hearing.embedding import (
+    HOP,
+    OTHER,
+    REACH,
+    SPAN,
+    STRIDE,
+    WARPS,
+    WIDTH,
+    WINDOW,
+    Floats,
+    google_layers,
+    load_head,
+    save_head,
+)
+from media.hearing.spotter import HEADS, known_heads, plain
 from media.hearing.vad import UNHEARD
 from media.training import own
-from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
+from media.training.features import (
+    LONGEST,
+    LineStage,
+    SoundQuestions,
+    packed,
+    questions,
+    read,
+    stretch,
+    write,
+)
 from media.training.language import LANGUAGES, language
-from media.training.lines import Backgrounds, PhoneLine, active_rms, any_line, carry
+from media.training.lines import PhoneLine
 from media.training.speech import (
     ESPEAK,
     KOKORO,
@@ -30,23 +56,26 @@ from media.training.speech import write as write_sound
 from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
 
+ROOT = Path(__file__).parents[1]
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 RELEASE: Split = "release"
 WORDS = ["gare", "maison", "soleil", "dossier", "courrier", "fenêtre"]
 VOICE = SHIPPED / "fr/refused.wav"
-AT = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
-SPEECH = np.sin(2 * np.pi * 700 * AT) * (np.sin(2 * np.pi * 2 * AT) > 0)
-NONE: Backgrounds = {}
+EXTRA = "the extra [train] is not installed"
+jax = pytest.mark.skipif(not all(map(importlib.util.find_spec, own.NEEDED)), reason=EXTRA)
+everywhere = pytest.mark.parametrize("code", LANGUAGES)
+
+
+# --- who says what ---
 
 
 @pytest.mark.parametrize("voices", [KOKORO, ESPEAK, *(language(code).mbrola for code in LANGUAGES)])
 def test_a_voice_belongs_to_one_split(voices: Mapping[str, tuple[str, ...]]) -> None:
     every = [voice for names in voices.values() for voice in names]
-    assert len(every) == len(set(every))
-    assert all(voices[split] for split in SPLITS)
+    assert len(every) == len(set(every)) and all(voices[split] for split in SPLITS)
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@everywhere
 @pytest.mark.parametrize("synthesizer", ["kokoro", "espeak", "mbrola"])
 def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
     synthesizer: str, code: str
@@ -61,46 +90,32 @@ def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
         assert texts and not texts & {utterance.text for utterance in plans["test"]}
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@everywhere
 def test_what_is_said_once_a_version_is_said_nowhere_else(code: str) -> None:
     """Neither its sentences nor its ways of saying a phrase."""
     spoken = language(code)
     phrases = spoken.refusing | spoken.accepting
     elsewhere = {plain(text) for text in (*spoken.near, *spoken.talk, *sum(phrases.values(), ()))}
     elsewhere |= {plain(way.format(phrase)) for way in spoken.ways for phrase in phrases}
-    own = [*spoken.release["near"], *spoken.release["talk"]]
-    own += [way.format(phrase) for way in spoken.release["ways"] for phrase in phrases]
-    assert not elsewhere & {plain(text) for text in own}
+    own = {*spoken.release["near"], *spoken.release["talk"]}
+    ways = {way.format(phrase) for way in spoken.release["ways"] for phrase in phrases}
+    assert not elsewhere & {plain(text) for text in own | ways}
     said = {utterance.text for utterance in plan(spoken, "espeak", RELEASE, WORDS)}
-    assert said >= {*spoken.release["near"], *spoken.release["talk"]}
-    assert not said & {*spoken.near, *spoken.talk}
+    assert said >= own and not said & {*spoken.near, *spoken.talk}
 
 
-def test_a_file_tells_what_was_said_by_whom(tmp_path: Path) -> None:
-    class Tone:
-        def say(self, text: str, manner: Manner) -> Samples:
-            return np.ones(160, dtype=np.int16)
-
-    said = SpokenFile(tmp_path / "a.wav", "« Déjà » enregistrée !", Manner("fr-be+f4", 1.0, 1.25))
-    write_sound(Tone(), said, said.path)
-    assert told(said.path) == SoundLabel(said.text, "fr-be+f4", 1.25)
-    assert told(VOICE) == SoundLabel("", "", None)
-
-
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_every_phrase_is_said_and_every_phrase_of_the_call_is_one_of_them(code: str) -> None:
+@everywhere
+def test_phrases_are_told_apart_and_nothing_that_refuses_stands_among_what_does_not(code: str) -> None:
     spoken = language(code)
     said = {utterance.path.parent.name for utterance in plan(spoken, "espeak", "test", WORDS)}
-    assert said == {label(phrase) for phrase in spoken.phrases} | {"other"}
+    assert said == {label(phrase) for phrase in spoken.phrases} | {OTHER}
     assert len(said) == len(spoken.phrases) + 1  # no two of them are the same folder
     assert spoken.in_call and set(spoken.in_call) <= set(spoken.refusing)
-
-
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_nothing_that_refuses_stands_among_what_does_not(code: str) -> None:
-    spoken = language(code)
-    ways = {plain(way) for ways in (spoken.refusing | spoken.accepting).values() for way in ways}
-    assert not ways & {plain(text) for text in (*spoken.near, *spoken.talk)}
+    promised = {plain(way) for ways in (spoken.refusing | spoken.accepting).values() for way in ways}
+    assert not promised & {plain(text) for text in (*spoken.near, *spoken.talk)}
+    everyday = [label(phrase) for phrase in spoken.everyday]
+    assert len(everyday) >= 10 and len({*everyday, *said}) == len(everyday) + len(said)
+    assert not promised & {plain(way) for each in spoken.everyday.values() for way in each}
 
 
 @pytest.mark.parametrize(
@@ -108,11 +123,11 @@ def test_nothing_that_refuses_stands_among_what_does_not(code: str) -> None:
 )
 def test_no_way_of_accepting_names_the_recording(code: str, stem: str) -> None:
     """A head that had learnt "j'accepte l'enregistrement" took a "je refuse l'enregistrement" for it."""
-    said = {
-        kind: " ".join(plain(way) for ways in phrases.values() for way in ways)
-        for kind, phrases in (("no", language(code).refusing), ("yes", language(code).accepting))
-    }
-    assert stem in said["no"] and stem not in said["yes"]
+    no, yes = (
+        " ".join(plain(way) for ways in phrases.values() for way in ways)
+        for phrases in (language(code).refusing, language(code).accepting)
+    )
+    assert stem in no and stem not in yes
 
 
 def test_who_speaks_a_language_natively_speaks_it_alone_where_they_are_many() -> None:
@@ -122,7 +137,7 @@ def test_who_speaks_a_language_natively_speaks_it_alone_where_they_are_many() ->
     assert "ff_siwis" in french and any(voice.startswith("ff_siwis+") for voice in french)
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@everywhere
 def test_two_recorded_speakers_of_each_language_are_for_figures_alone(code: str) -> None:
     """MBROLA's are installed one by one: with one missing, none is used, or a plan would end half-way."""
     spoken = language(code)
@@ -136,9 +151,8 @@ def test_recorded_speakers_are_used_where_all_of_a_language_are_installed(
     monkeypatch.setattr(own, "MBROLA", tmp_path)
     monkeypatch.setattr(own, "NEEDED", ())
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    names = ("fr1", "fr2", "fr3", "fr4", "fr5", "fr6", "fr7", "ca1", "ca2")
     found = []
-    for name in names:
+    for name in ("fr1", "fr2", "fr3", "fr4", "fr5", "fr6", "fr7", "ca1", "ca2"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
         found.append("mbrola" in own.synthesizers(language("fr"), tmp_path))
@@ -148,77 +162,37 @@ def test_recorded_speakers_are_used_where_all_of_a_language_are_installed(
 @pytest.mark.parametrize("code", ["fr", "en"])
 def test_no_head_learns_that_our_own_notice_refuses_nothing(code: str) -> None:
     """It says "je refuse", and a head that takes this for nothing misses it of callers, too."""
-    found = own_prompts(SHIPPED, code)
-    refusing = [plain(phrase) for phrase in language(code).refusing]
-    words = {
-        path: plain(path.with_suffix(".txt").read_text(encoding="utf-8"))
-        for path in found
-        if path.with_suffix(".txt").exists()
-    }
+    texts = {path: path.with_suffix(".txt") for path in own_prompts(SHIPPED, code)}
+    words = {path: plain(text.read_text(encoding="utf-8")) for path, text in texts.items() if text.exists()}
     assert SHIPPED / code / "confirm.wav" in words
+    refusing = [plain(phrase) for phrase in language(code).refusing]
     assert not [path for path, said in words.items() if any(phrase in said for phrase in refusing)]
 
 
 def test_a_share_of_a_plan_is_that_much_of_each_phrase() -> None:
     said = [u.path.parent.name for u in plan(language("de"), "espeak", "train", WORDS, share=0.1)]
     assert (said.count("ich_lehne_ab"), said.count("ja"), said.count("other")) == (40, 20, 400)
-
-
-def test_a_phrase_is_a_folder() -> None:
     assert label("arrêtez l'enregistrement") == "arretez_l_enregistrement"
 
 
-def test_a_clean_line_carries_the_voice_at_its_level() -> None:
-    heard = carry(SPEECH, PhoneLine(level_dbfs=-20.0, band=None), NONE, np.random.default_rng(1))
-    assert len(heard) == len(SPEECH)
-    assert 20 * np.log10(active_rms(heard / 32768.0)) == pytest.approx(-20, abs=0.5)
+def test_a_file_tells_what_was_said_by_whom(tmp_path: Path) -> None:
+    class Tone:
+        def say(self, text: str, manner: Manner) -> Samples:
+            return np.ones(160, dtype=np.int16)
+
+    said = SpokenFile(tmp_path / "a.wav", "« Déjà » enregistrée !", Manner("fr-be+f4", 1.0, 1.25))
+    write_sound(Tone(), said, said.path)
+    assert told(said.path) == SoundLabel(said.text, "fr-be+f4", 1.25)
+    assert told(VOICE) == SoundLabel("", "", None)
 
 
-@pytest.mark.parametrize("noise", ["white", "pink", "hum", "street"])
-def test_noise_is_so_loud_as_it_says(noise: str) -> None:
-    line = replace(PhoneLine(band=None), noise=noise, snr_db=10.0)  # type: ignore[arg-type]
-    heard = carry(SPEECH, line, NONE, np.random.default_rng(1)) / 32768.0
-    silent = np.flatnonzero(np.abs(SPEECH) == 0)
-    level = 20 * np.log10(np.sqrt(np.mean(heard[silent] ** 2)))
-    assert level == pytest.approx(-30, abs=2.5)
-
-
-@pytest.mark.parametrize("codec", ["alaw", "mulaw", "gsm", "g722", "linear"])
-def test_a_codec_keeps_length_and_voice(codec: str) -> None:
-    if codec == "g722":
-        pytest.importorskip("G722", reason="the extra [train] is not installed")
-    line = replace(PhoneLine(band=None), codec=codec)  # type: ignore[arg-type]
-    heard = carry(SPEECH, line, NONE, np.random.default_rng(1))
-    assert len(heard) == len(SPEECH)
-    late = {"g722": 11}.get(codec, 0)  # its filters take 22 samples of 16 kHz
-    assert np.corrcoef(heard[late:], SPEECH[: len(SPEECH) - late])[0, 1] > 0.9
-
-
-def test_lost_packets_are_the_last_one_again_but_softer() -> None:
-    whole = carry(SPEECH, PhoneLine(codec="linear"), NONE, np.random.default_rng(1)).reshape(-1, 160)
-    holed = carry(SPEECH, PhoneLine(codec="linear", loss=0.3), NONE, np.random.default_rng(1)).reshape(
-        -1, 160
-    )
-    lost = [n for n in range(1, len(whole)) if not np.array_equal(whole[n], holed[n])]
-    assert 0.1 < len(lost) / len(whole) < 0.5
-    for number in lost:
-        assert np.array_equal(holed[number], (holed[number - 1] * 0.6).astype(np.int16))
-
-
-def test_lines_are_of_all_kinds() -> None:
-    random = np.random.default_rng(3)
-    lines = [any_line(random) for _ in range(300)]
-    assert {line.codec for line in lines} == {"alaw", "mulaw", "gsm", "g722", "linear"}
-    assert {line.noise for line in lines} == {"white", "pink", "hum", "street", "babble", "music", "echo"}
-    assert all(-40 <= line.level_dbfs <= -13 for line in lines)
+# --- what is asked about it ---
 
 
 def test_a_question_is_the_speech_so_far_each_100_ms() -> None:
     sound = np.concatenate([np.zeros(4000), read(VOICE), np.zeros(8000)])
     asked = list(questions(np.asarray(sound * 32767, dtype=np.int16)))
-    times = [at for at, *_ in asked]
-    assert np.diff(times)[:-1] == pytest.approx(0.1)
-    assert len(times) > 10
+    assert len(asked) > 10 and np.diff([at for at, *_ in asked])[:-1] == pytest.approx(0.1)
     for at, start, stop in asked:
         assert REACH < stop - start <= LONGEST
         last_ends = ((stop - 1) * STRIDE + SPAN - 1) * HOP + WINDOW
@@ -249,30 +223,244 @@ def test_features_are_kept_as_they_are_read(tmp_path: Path) -> None:
 
 
 def test_another_voice_says_the_same_as_long_and_as_loud() -> None:
-    pytest.importorskip("pyworld", reason="the extra [train] is not installed")
-    from media.training.features import revoiced
+    pytest.importorskip("pyworld", reason=EXTRA)
+    from media.training.features import _averaged, revoiced
 
-    sound = read(VOICE)
-    random = np.random.default_rng(3)
+    sound, random = read(VOICE), np.random.default_rng(3)
     for _ in range(3):
         other = revoiced(sound, SAMPLE_RATE, random)
         assert 0.5 < len(other) / len(sound) < 2
         assert np.isfinite(other).all() and np.abs(other).max() == pytest.approx(np.abs(sound).max())
-
-
-def test_many_people_talk_all_the_time(tmp_path: Path) -> None:
-    crowd = stretch([VOICE], 5, 4, np.random.default_rng(2)).reshape(-1, SAMPLE_RATE)
-    assert len(crowd) == 5
-    assert (np.sqrt(np.mean(crowd**2, axis=1)) > 0.1).all()
-
-
-def test_a_statistical_voice_has_fewer_details() -> None:
-    pytest.importorskip("pyworld", reason="the extra [train] is not installed")
-    from media.training.features import _averaged
-
-    random = np.random.default_rng(2)
-    detailed = random.normal(size=(80, 513))
+    detailed = random.normal(size=(80, 513))  # a statistical voice has fewer details
     averaged = _averaged(detailed, random)
-    assert averaged.shape == detailed.shape
-    assert averaged.std() < 0.6 * detailed.std()
+    assert averaged.shape == detailed.shape and averaged.std() < 0.6 * detailed.std()
     assert averaged.mean() == pytest.approx(detailed.mean(), abs=0.05)
+
+
+def test_many_people_talk_all_the_time() -> None:
+    crowd = stretch([VOICE], 5, 4, np.random.default_rng(2)).reshape(-1, SAMPLE_RATE)
+    assert len(crowd) == 5 and (np.sqrt(np.mean(crowd**2, axis=1)) > 0.1).all()
+
+
+# --- how a head learns ---
+
+
+def steps(count: int, seed: int = 2) -> Floats:
+    return np.random.default_rng(seed).normal(size=(count, WIDTH)).astype(np.float32)
+
+
+@jax
+def test_the_trainer_computes_the_same_as_a_head() -> None:
+    from media.training.fit import forward
+
+    head = load_head(HEADS / "fr.npz")
+    batch, lengths = np.ones((3, 60, WIDTH), dtype=np.float32), (REACH + 1, 30, 59)
+    for row, length in enumerate(lengths):
+        batch[row, :length] = steps(length)  # behind it, what the next sound begins with
+    logits = np.asarray(forward(head.weights, batch, np.array(lengths, dtype=np.float32)))
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    for row, length in enumerate(lengths):
+        assert odds[row] / odds[row].sum() == pytest.approx(head.probabilities(steps(length)), abs=1e-4)
+
+
+@jax
+@pytest.mark.parametrize(("tune_deep", "rounds"), [(True, 20), (False, 80)])
+def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> None:
+    from media.training.fit import Questions, choose, fit, probabilities
+
+    random = np.random.default_rng(4)
+    labels = np.arange(240) % 3  # refuses, accepts, anything else
+    sounds = np.array([f"sounds/train/espeak/{label}/{n}.wav" for n, label in enumerate(labels)])
+    loud = random.normal(size=(240, 30, WIDTH)) + 3 * labels[:, None, None]
+    starts = np.arange(240, dtype=np.int64) * 30
+    rows = Questions(loud.reshape(-1, WIDTH).astype(np.float16), starts, starts + 28, labels, sounds)
+    *_, (count, _, weights) = fit(rows, ["refuse", "accept", "other"], rounds, 1, tune_deep=tune_deep)
+    assert count == rounds
+    assert np.array_equal(weights["deep0.w"], google_layers()["deep0.w"]) is not tune_deep
+    assert (probabilities(weights, rows).argmax(axis=1) == labels).mean() > 0.95
+    found = choose(weights, rows, 1, 3, [0])
+    assert found.unclear_at <= found.refuse_at <= found.in_call_at and found.recall >= 0.9
+
+
+@jax
+@pytest.mark.parametrize(
+    ("said", "wrong", "share"), [(0.99, 0.9, 0.0025), (0.89, 0.9, 0.01), (0.5, 0.9, 0.04)]
+)
+def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
+    monkeypatch: pytest.MonkeyPatch, said: float, wrong: float, share: float
+) -> None:
+    """Told apart from all other speech, from most, hardly."""
+    from media.training import fit
+
+    others = np.linspace(0.0, 0.6, 2000)
+    others[:16] = wrong + np.linspace(0.0, 0.01, 16)
+    scores = np.concatenate([np.full(100, said), others])
+    monkeypatch.setattr(fit, "probabilities_on_calls", lambda *_: np.stack([scores, 1 - scores], axis=1))
+    places, labels = np.arange(len(scores)), np.array([0] * 100 + [1] * 2000)
+    sounds = np.array([f"tune/espeak-0/x/{n}.wav" for n in places])
+    rows = fit.Questions(np.zeros((0, 288), dtype=np.float16), places, places, labels, sounds)
+    found = fit.strictest({}, rows)
+    assert found.false_refusals == pytest.approx(share, abs=0.001)
+    assert found == fit.choose({}, rows, 1, 2, [0], near=share)
+
+
+@jax
+def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other vocal tracts too, where it may be a phrase."""
+    from media.training import fit
+
+    usual, other = np.array([0.4, 0.4, 0.6, 0.99]), np.array([0.99, 0.99, 0.6, 0.01])
+    deep, four = np.zeros((60, 96), dtype=np.float16), np.arange(4, dtype=np.int64)
+    rows = fit.Questions(deep, four, four + 20, 0 * four, np.array(list("abcd")), warped=(deep + 1,) * 4)
+
+    def probabilities(_: object, asked: fit.Questions) -> object:
+        assert len(asked.starts), "JAX takes none"
+        found = (other if asked.steps[0, 0] else usual)[asked.starts]
+        return np.stack([found, 1 - found], axis=1).astype(np.float32)
+
+    monkeypatch.setattr(fit, "probabilities", probabilities)
+    for of, expected in (
+        (rows, [0.4, 0.4, 0.6, 0.06]),
+        (replace(rows, starts=four[:2]), usual[:2]),  # none of which may be a phrase
+        (replace(rows, warped=()), usual),
+    ):
+        assert fit.probabilities_on_calls({}, of)[:, 0] == pytest.approx(expected, abs=0.01)
+
+
+def called(label: str, source: str, number: int) -> SoundQuestions:
+    """A call of 40 steps, all of which are the number, with two questions."""
+    whole = np.full((40, 288), number, dtype=np.float32)
+    return SoundQuestions(label, whole, [(0, 20), (10, 30)], f"sounds/train/{source}/{label}/{number}.wav")
+
+
+@jax
+def test_who_is_left_out_of_a_training_is_in_none_of_its_steps() -> None:
+    from media.training import fit
+
+    calls = [called(own.KEYWORD, f"voices-{number:03d}", number) for number in (0, 1, 2)]
+    rows = fit.rows_of([packed([call]) for call in calls], [own.KEYWORD, OTHER])
+    left = fit.without(rows, np.array(["voices-001" in sound for sound in rows.sounds]))
+    assert len(left.labels) == 4 and "voices-001" not in "".join(left.sounds)
+    asked = [left.steps[start:stop, 0] for start, stop in zip(left.starts, left.stops, strict=True)]
+    assert [(len(one), {*one.tolist()}) for one in asked] == [(20, {0})] * 2 + [(20, {2})] * 2
+    assert np.count_nonzero(left.steps[:, 0] == 1) == 10  # which nobody asked about: the pause after it
+
+
+@jax
+def test_few_colleagues_count_beside_many_synthetic_voices() -> None:
+    from media.training import fit
+
+    calls = [called(label, f"espeak-{n % 5}", n) for n in range(500) for label in (own.KEYWORD, OTHER)]
+    calls += [called(label, f"voices-{n:03d}", n) for n in range(3) for label in (own.KEYWORD, OTHER)]
+    rows = fit.rows_of([packed(calls)], [own.KEYWORD, OTHER])
+    batches = fit._Batches(rows, 2, np.random.default_rng(1))
+    for number, share in ((0, fit.LENT_PHRASES), (1, fit.LENT_OTHERS)):
+        picked = [str(rows.sounds[batches._pick(number)]) for _ in range(2000)]
+        people = [n for n in range(3) for sound in picked if f"voices-{n:03d}" in sound]
+        assert len(people) / len(picked) == pytest.approx(share, abs=0.04)
+        assert min(people.count(n) for n in range(3)) > 0.25 * len(people)
+
+
+@jax
+def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:
+    from media.training.shipped import choose_anew, fit_shipped
+
+    german, random = language("de"), np.random.default_rng(4)
+    names = [*map(label, german.phrases), OTHER]
+    for split in ("train", "tune"):
+        calls = [
+            SoundQuestions(
+                name, steps(30) + 3 * names.index(name), [(0, 28)], f"s/{split}/espeak/{name}/{number}.wav"
+            )
+            for name in names
+            for number in range(random.integers(3, 6))
+        ]
+        write(tmp_path / "features" / f"{split}.espeak.npz", calls)
+    progress = list(fit_shipped(german, tmp_path / "features", tmp_path, 5, like="fr"))
+    assert progress[0].endswith("to choose thresholds on")
+    made, french = load_head(tmp_path / "de.npz"), load_head(HEADS / "fr.npz")
+    assert (made.language, made.phrases) == ("de", german.phrases) and made.deepens_like(french)
+    card = (tmp_path / "de.md").read_text(encoding="utf-8")
+    assert "- ich lehne ab" in card and "| train/espeak |" in card and "with what the fr head heard" in card
+    list(choose_anew(german, tmp_path / "features", tmp_path, like="fr"))
+    once = [(tmp_path / f"de.{ending}").read_bytes() for ending in ("npz", "md")]
+    anew = load_head(tmp_path / "de.npz")
+    assert f"| a refusal from | {anew.refuse_at} |".encode() in once[1]
+    assert anew.refuse_at == pytest.approx(made.refuse_at, abs=0.01)
+    save_head(tmp_path / "de.npz", replace(anew, refuse_at=0.123))
+    list(choose_anew(german, tmp_path / "features", tmp_path, like="fr"))
+    assert [(tmp_path / f"de.{ending}").read_bytes() for ending in ("npz", "md")] == once
+
+
+# --- everyday words ---
+
+
+@jax
+def test_what_begins_with_an_everyday_word_is_no_example_of_other_speech() -> None:
+    from media.training import everyday
+
+    french = language("fr")
+    for text in ("Non merci.", "Non merci, c'est tout.", "Non, pas toi, je parle à la dame.", "Je refuse !"):
+        assert everyday.begins_with_one(text, french), text
+    for text in ("Je ne veux pas attendre.", "Nonante.", "Oui, je suis d'accord.", "Pas de problème."):
+        assert not everyday.begins_with_one(text, french), text
+    planned = everyday.plan(french, "espeak", "train", everyday.USUAL.share(0.05))
+    assert planned == everyday.plan(french, "espeak", "train", everyday.USUAL.share(0.05))
+    said = {one.path.parent.name for one in planned}
+    assert said == {*map(label, (*french.everyday, *french.refusing)), everyday.ACCEPTING, OTHER}
+    others = [one.text for one in planned if one.path.parent.name == OTHER]
+    assert not [text for text in others if everyday.begins_with_one(text, french)]
+    assert len({one.path for one in planned}) == len(planned)
+
+
+@jax
+def test_its_threshold_is_as_low_as_other_speech_allows() -> None:
+    from media.training import everyday
+
+    scores = {f"tune/people/other/{n}.wav": n / 1000 for n in range(1000)}
+    for more in ({}, {f"tune/espeak/non/{n}.wav": 0.99 for n in range(1000)}):  # says nothing of other speech
+        least = 1 - everyday.UNCLEAR_PEOPLE
+        assert everyday._threshold(scores | more) == pytest.approx(least, abs=0.002)
+    quiet = {f"tune/people/other/{n}.wav": 0.01 for n in range(1000)}
+    assert everyday._threshold(quiet) == everyday.LEAST
+    assert everyday._threshold(quiet | {f"tune/espeak/accepting/{n}.wav": 0.8 for n in range(100)}) == 0.8
+
+
+@pytest.mark.parametrize("path", sorted(HEADS.glob("*.everyday.npz")), ids=lambda path: path.name)
+def test_a_shipped_head_of_everyday_words_only_doubts_and_costs_no_deep_layers(path: Path) -> None:
+    head = load_head(path)
+    spoken = language(head.language)
+    assert head.everyday and head.phrases == (*spoken.everyday, *spoken.refusing)
+    assert min(head.refuse_at, head.in_call_at, head.accept_at) > 1 > head.unclear_at
+    (shipped,) = [each for each in known_heads() if each.language == head.language]
+    assert head.deepens_like(shipped)
+
+
+@jax
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "files"),
+    [
+        ([], ["fr.everyday.md", "fr.everyday.npz", "fr.md", "fr.npz"]),
+        (["everyday"], ["fr.everyday.md", "fr.everyday.npz"]),
+    ],
+)
+def test_shipped_heads_come_from_nothing_and_are_the_same_bytes_twice(
+    tmp_path: Path, step: list[str], files: list[str]
+) -> None:
+    """By the command, with espeak-ng and a few of the usual sounds; the second goes on from some of them."""
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    made = []
+    for number in ("first", "second"):
+        folder, out = tmp_path / number, tmp_path / f"{number} out"
+        sounds = Path(*step, "sounds", "tune")
+        if number == "second":
+            shutil.copytree(tmp_path / "first" / sounds, folder / sounds)
+        command = [sys.executable, "-m", "media.training", "--folder", folder, "--styles", "none"]
+        command += ["--share", "0.004", "--out", out, *step]
+        subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert sorted(made[0]) == files and made[0] == made[1]
+    if step:
+        assert load_head(tmp_path / "first out/fr.everyday.npz").deepens_like(load_head(HEADS / "fr.npz"))

@@ -29,14 +29,11 @@ FULL = (
     # heads that are made, and models that are measured: rarely, and by hand
     "test_bench.py",
     "test_bench_voice.py",
-    "test_enrolled.py",
-    "test_everyday.py",
     "test_festival.py",
     "test_lines.py",
     "test_train_keyword.py",
     "test_train_voices.py",
     "test_training.py",
-    "test_voice_head.py",
     "test_whisper.py",
 )
 QUICK = (
