@@ -3,7 +3,6 @@
 """
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,29 +96,25 @@ def test_they_go_there_and_back(office: Office, database: str) -> None:
     assert office.run("verify").code == 0
 
 
-def test_what_is_left_lets_nobody_change_anything(office: Office, database: str) -> None:
+def test_what_is_left_lets_nobody_change_anything_and_other_hosts_need_the_key(
+    office: Office, database: str
+) -> None:
     people(office)
+    key, file = office.folder / "accounts.key", office.folder / "accounts.db"
     with accounts(office) as before:
-        migrate(office, database)
+        said = office.run("migrate", "--to", database).out
+        assert f"needs a copy of {key}, mode 0600." in said and key.stat().st_mode & 0o777 == 0o600
+        assert "4 accounts and tokens of the page came along; everybody logs in again." in said
+        assert f"So is {file}: nobody logs in by it." in said
+        migrate(office, database)  # again, as after a crash
         with pytest.raises(StoreError, match="its accounts have moved to postgresql:"):
             before.add("Zoe", ["listener"])
     with accounts(office) as shared:
-        (office.folder / "accounts.db").unlink()
+        file.unlink()
         migrate(office, office.folder / "again.db")
         with pytest.raises(StoreError, match="the shared database: its accounts have moved to "):
             shared.add("Zoe", ["listener"])
         assert shared.meant("Ann")  # which is still read, and so is who may not log in
-
-
-def test_it_says_what_other_hosts_need(office: Office, database: str) -> None:
-    people(office)
-    said = office.run("migrate", "--to", database).out
-    key = office.folder / "accounts.key"
-    assert f"needs a copy of {key}, mode 0600." in said and key.stat().st_mode & 0o777 == 0o600
-    assert "4 accounts and tokens of the page came along; everybody logs in again." in said
-    assert f"So is {office.folder / 'accounts.db'}: nobody logs in by it." in said
-    again = office.run("migrate", "--to", database)  # as after a crash
-    assert again.code == 0 and "It is all in" in again.out
 
 
 def test_called_again_once_it_is_in_use_it_changes_nothing_there(office: Office, database: str) -> None:
@@ -172,16 +167,13 @@ def test_other_accounts_are_no_place_to_go(office: Office, database: str) -> Non
         assert file.everything() == before
 
 
-def test_where_nobody_logs_in_nothing_is_made(office: Office, database: str) -> None:
-    assert migrate(office, database)["accounts"] == 0
-    assert not (office.folder / "accounts.db").exists() and not (office.folder / "accounts.key").exists()
-
-
 def test_users_and_tokens_of_all_hosts(
     office: Office, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Made on one host, listed, reset and removed on the other; each leaves its line in the trace of all."""
-    migrate(office, database)
+    assert migrate(office, database)["accounts"] == 0  # where nobody logs in nothing is made
+    key, file = office.folder / "accounts.key", office.folder / "accounts.db"
+    assert not file.exists() and not key.exists()
     assert office.run("user", "add", "Ann", "--role", "listener").code == 0
     (tmp_path / "other").mkdir()
     other = make_office(tmp_path / "other", capsys)
@@ -189,26 +181,22 @@ def test_users_and_tokens_of_all_hosts(
     (other.folder / "vault").symlink_to(office.folder / "vault")  # as a store of objects is
     missing = other.fails(1, "user", "list")
     assert "accounts.key: is missing; the accounts in the shared database are under the key" in missing
-    findings = {one["what"]: one for one in json.loads(other.run("check", "--json").out)}
-    assert findings["accounts.key"]["level"] == "error"
-    key = other.folder / "accounts.key"
-    key.write_bytes((office.folder / "accounts.key").read_bytes())
-    key.chmod(0o600)
-    findings = {one["what"]: one for one in json.loads(other.run("check", "--json").out)}
-    assert findings["accounts.key"]["level"] == "ok"
-    names: Callable[[Office], list[str]] = lambda where: [  # noqa: E731
-        one["name"] for one in json.loads(where.run("user", "list", "--json").out)
-    ]
-    assert names(other) == ["Ann"]
+    for level in ("error", "ok"):
+        findings = {one["what"]: one for one in json.loads(other.run("check", "--json").out)}
+        assert findings["accounts.key"]["level"] == level
+        (other.folder / key.name).write_bytes(key.read_bytes())
+        (other.folder / key.name).chmod(0o600)
+    assert [one["name"] for one in json.loads(other.run("user", "list", "--json").out)] == ["Ann"]
     assert "there is an account of this name" in other.fails(1, "token", "add", "ann", "--role", "listener")
-    assert other.run("token", "add", "robot", "--role", "listener").code == 0
-    assert other.run("user", "reset", "Ann").code == 0
-    assert office.run("token", "revoke", "robot").code == 0
-    assert other.run("user", "remove", "Ann").code == 0
-    assert names(office) == []
-    told = office.run("accesses", "--json")
-    assert told.code == 0, told
-    details = [one["detail"] for one in json.loads(told.out)]
+    for where, *words in (
+        (other, "token", "add", "robot", "--role", "listener"),
+        (other, "user", "reset", "Ann"),
+        (office, "token", "revoke", "robot"),
+        (other, "user", "remove", "Ann"),
+    ):
+        assert where.run(*words).code == 0
+    assert json.loads(office.run("user", "list", "--json").out) == []
+    details = [one["detail"] for one in json.loads(office.run("accesses", "--json").out)]
     assert {"add Ann: listener", "reset Ann", "remove Ann", "revoke robot"} <= set(details)
 
 

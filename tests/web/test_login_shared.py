@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -88,20 +89,31 @@ def logged_in(hosts: Hosts, page: Page, who: Owner) -> Browser:
     browser = page.browser()
     answer = browser.log_in(who)
     assert answer.status_code == SEE_OTHER, answer.text
-    hosts.later(seconds=30)
+    hosts.later(seconds=30)  # other digits
     return browser
 
 
 # --- one login ---
 
 
-def test_a_login_on_one_host_counts_on_the_other(hosts: Hosts, claire: Owner) -> None:
+def test_a_login_on_one_host_counts_on_the_other_and_ends_everywhere(hosts: Hosts, claire: Owner) -> None:
+    digits = claire.totp.at(hosts.a.now)
     browser = logged_in(hosts, hosts.a, claire)
     there = hosts.at(browser, hosts.b)
     shown = there.get("/account")
     assert shown.status_code == OK and KEY.id in shown.text
     assert there.post("/account/language", {"language": "fr"}, shown="/account").status_code == SEE_OTHER
     assert hosts.a.logins.accounts.meant("Claire").language == "fr"
+    assert hosts.b.browser().log_in(claire, digits).status_code == HTTPStatus.FORBIDDEN  # they count once
+    minutes = hosts.a.site.config.web.session_minutes
+    for acts in (there, browser):  # on either
+        hosts.later(minutes=minutes - 2)
+        assert acts.is_in
+    browser.post("/logout", {}, shown="/account")
+    assert not there.is_in
+    browser = logged_in(hosts, hosts.a, claire)
+    hosts.later(minutes=minutes)
+    assert not hosts.at(browser, hosts.b).is_in and not browser.is_in
 
 
 def test_a_form_of_one_host_is_sent_to_the_other(hosts: Hosts, claire: Owner) -> None:
@@ -112,56 +124,22 @@ def test_a_form_of_one_host_is_sent_to_the_other(hosts: Hosts, claire: Owner) ->
     assert answer.status_code == SEE_OTHER, answer.text
 
 
-def test_who_logs_out_is_out_everywhere(hosts: Hosts, claire: Owner) -> None:
-    browser = logged_in(hosts, hosts.a, claire)
-    there = hosts.at(browser, hosts.b)
-    assert there.is_in
-    browser.post("/logout", {}, shown="/account")
-    assert not there.is_in
-
-
-def test_who_is_idle_on_both_is_out_and_who_acts_on_one_stays(hosts: Hosts, claire: Owner) -> None:
-    browser = logged_in(hosts, hosts.a, claire)
-    minutes = hosts.a.site.config.web.session_minutes
-    there = hosts.at(browser, hosts.b)
-    hosts.later(minutes=minutes - 2)
-    assert there.is_in
-    hosts.later(minutes=minutes - 2)
-    assert browser.is_in
-    hosts.later(minutes=minutes)
-    assert not there.is_in and not browser.is_in
-
-
-@pytest.mark.parametrize("way", ["remove", "reset"])
-def test_who_is_removed_or_reset_on_one_is_out_on_the_other(hosts: Hosts, claire: Owner, way: str) -> None:
-    there = logged_in(hosts, hosts.b, claire)
-    accounts = hosts.a.logins.accounts
-    getattr(accounts, way)(accounts.meant("Claire").id)
+def test_what_is_changed_on_one_counts_at_once_on_the_other(hosts: Hosts, claire: Owner) -> None:
+    there, accounts = logged_in(hosts, hosts.b, claire), hosts.a.logins.accounts
+    id = accounts.meant("Claire").id
+    with pytest.raises(AccountError, match="there is an account of this name"):
+        hosts.b.logins.accounts.add("CLAIRE", ["officer"])
+    assert there.get("/accounts").status_code == HTTPStatus.FORBIDDEN
+    accounts.set_roles(id, ["administrator"])
+    assert there.get("/accounts").status_code == OK
+    accounts.remove(id)
     assert not there.is_in
     assert hosts.b.browser().log_in(claire).status_code == HTTPStatus.FORBIDDEN
-
-
-def test_roles_count_at_once_everywhere(hosts: Hosts, claire: Owner) -> None:
-    there = logged_in(hosts, hosts.b, claire)
-    assert there.get("/accounts").status_code == HTTPStatus.FORBIDDEN
-    accounts = hosts.a.logins.accounts
-    accounts.set_roles(accounts.meant("Claire").id, ["administrator"])
-    assert there.get("/accounts").status_code == OK
-
-
-def test_a_token_counts_and_ends_everywhere(hosts: Hosts) -> None:
-    _, shown = hosts.a.logins.accounts.add_token("robot", ["listener"])
-    asked = {"authorization": f"Bearer {shown}"}
-    browser = hosts.b.browser()
-    assert browser.get("/api/v1/recordings", **asked).status_code == OK
-    hosts.a.logins.accounts.revoke("robot")
-    assert browser.get("/api/v1/recordings", **asked).status_code == HTTPStatus.UNAUTHORIZED
-
-
-def test_digits_count_once_for_all_hosts(hosts: Hosts, claire: Owner) -> None:
-    digits = claire.totp.at(hosts.a.now)
-    assert hosts.a.browser().log_in(claire, digits).status_code == SEE_OTHER
-    assert hosts.b.browser().log_in(claire, digits).status_code == HTTPStatus.FORBIDDEN
+    _, shown = accounts.add_token("robot", ["listener"])
+    program = hosts.b.browser(authorization=f"Bearer {shown}")
+    assert program.get("/api/v1/recordings").status_code == OK
+    accounts.revoke("robot")
+    assert program.get("/api/v1/recordings").status_code == HTTPStatus.UNAUTHORIZED
 
 
 def test_a_challenge_is_answered_once_for_all_hosts(hosts: Hosts) -> None:
@@ -173,16 +151,9 @@ def test_a_challenge_is_answered_once_for_all_hosts(hosts: Hosts) -> None:
 
 
 def test_refused_attempts_are_counted_for_all_hosts(hosts: Hosts, claire: Owner) -> None:
-    statuses = []
-    for n in range(OF_BOTH.free + 1):
-        page = (hosts.a, hosts.b)[n % 2]
-        statuses.append(page.browser().log_in(claire, "000000").status_code)
+    pages = [(hosts.a, hosts.b)[n % 2] for n in range(OF_BOTH.free + 1)]
+    statuses = [page.browser().log_in(claire, "000000").status_code for page in pages]
     assert statuses == [HTTPStatus.FORBIDDEN] * OF_BOTH.free + [HTTPStatus.TOO_MANY_REQUESTS]
-
-
-def test_one_name_is_one_person_on_whichever_host(hosts: Hosts, claire: Owner) -> None:
-    with pytest.raises(AccountError, match="there is an account of this name"):
-        hosts.b.logins.accounts.add("CLAIRE", ["officer"])
 
 
 def test_four_eyes_are_two_logins_over_two_hosts(hosts: Hosts) -> None:
@@ -192,15 +163,8 @@ def test_four_eyes_are_two_logins_over_two_hosts(hosts: Hosts) -> None:
     at, archive = hosts.a.now, hosts.a.site.archive
     row = keep(archive, recording())
     review = (at + timedelta(days=90)).date().isoformat()
-    wanted = Approval(
-        at=at,
-        action="hold",
-        recording_id=row.id,
-        by="Claire",
-        ground="criminal",
-        reference="PV 7",
-        review=review,
-    )
+    terms: dict[str, Any] = {"ground": "criminal", "reference": "PV 7", "review": review}
+    wanted = Approval(at=at, action="hold", recording_id=row.id, by="Claire", **terms)
     trace = Access(at=at, action="ask", by="Claire", login="Claire", via="web")
     number = ask_approval(archive, wanted, trace, rules_of(hosts.a.site.config, at)).id
     own = logged_in(hosts, hosts.a, claire)
