@@ -1,7 +1,7 @@
 """What stands before two hosts: an address that moves, a Kamailio, a trunk that goes by names; a registrar.
 
-Each is as deploy/cluster has it, and each host has a network of its own. One is cut off; then the other drains
-with a call that goes on.
+Each is as deploy/cluster has it, and each host has a network of its own. One is cut off; then the other
+drains with a call that goes on.
 """
 
 from __future__ import annotations
