@@ -89,7 +89,7 @@ def test_a_mutant_is_gone_where_its_function_reads_otherwise(gone: dict[str, Any
 def test_a_file_is_as_it_was_once_a_mutant_has_been_in_it(tmp_path: Path) -> None:
     file = tmp_path / "bridge.py"
     file.write_bytes(BRIDGE.encode())
-    with pytest.raises(KeyboardInterrupt), Copy(tmp_path, 1.0, [], []).having("bridge.py", MOVED):
+    with pytest.raises(KeyboardInterrupt), Copy(tmp_path, 1.0, []).having("bridge.py", MOVED):
         assert file.read_text(encoding="utf-8") == MOVED
         raise KeyboardInterrupt
     assert file.read_bytes() == BRIDGE.encode()

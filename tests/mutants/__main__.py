@@ -133,6 +133,8 @@ class Copy:
             if rc in (None, 0, 5):
                 return ("timeout" if rc is None else "survived"), " ".join(doubtful)
             failed = re.search(r"^(?:FAILED|ERROR) ([^\s\[]+)", said, re.MULTILINE)
+            if rc == pytest.ExitCode.USAGE_ERROR:
+                raise click.ClickException(f"coverage knows of tests that are gone:\n{said}")
             if failed is None or "::" not in failed[1]:  # it cannot even be imported
                 return "killed", failed[1] if failed else f"exit status {rc}"
             if failed[1] not in self._passes:
