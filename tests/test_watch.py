@@ -53,19 +53,27 @@ def test_one_look(archive: Archive, tmp_path: Path) -> None:
     archive.open(recording(3))
     hold(archive, held.id, START.date() + DAY)
     seen = at(tmp_path).look()
-    assert (seen.kept, seen.held, seen.overdue, seen.reviews_overdue) == (3, 1, 0, 0)
-    assert (seen.at, seen.head) == (START.timestamp(), archive.store.head().seq)
-    assert not seen.suspended
-    assert seen.free_bytes > 0
+    assert (
+        seen.recordings_kept,
+        seen.recordings_held,
+        seen.recordings_overdue,
+        seen.holds_review_overdue,
+    ) == (3, 1, 0, 0)
+    assert (seen.watch_last_success_timestamp_seconds, seen.chain_head_sequence) == (
+        START.timestamp(),
+        archive.store.head().seq,
+    )
+    assert not seen.purge_suspended
+    assert seen.disk_free_bytes > 0
 
 
 def test_what_should_have_gone_a_day_ago_but_what_is_held(archive: Archive, tmp_path: Path) -> None:
     held, _ = keep(archive, recording()), keep(archive, recording())
     hold(archive, held.id, START.date() + DAY)
-    assert at(tmp_path, DUE + timedelta(hours=23)).look().overdue == 0
+    assert at(tmp_path, DUE + timedelta(hours=23)).look().recordings_overdue == 0
     late = at(tmp_path, DUE + timedelta(hours=25)).look()
-    assert (late.overdue, late.held, late.reviews_overdue) == (1, 1, 1)
-    assert at(tmp_path, START + 60 * DAY, 'period = "1 month"').look().overdue == 1
+    assert (late.recordings_overdue, late.recordings_held, late.holds_review_overdue) == (1, 1, 1)
+    assert at(tmp_path, START + 60 * DAY, 'period = "1 month"').look().recordings_overdue == 1
 
 
 def test_a_review_is_overdue_by_the_day_where_the_service_is(archive: Archive, tmp_path: Path) -> None:
@@ -73,22 +81,22 @@ def test_a_review_is_overdue_by_the_day_where_the_service_is(archive: Archive, t
     row = keep(archive, recording())
     hold(archive, row.id, START.date())
     assert START.hour == 22
-    assert at(tmp_path, START).look().reviews_overdue == 0
-    assert at(tmp_path, START + timedelta(hours=1)).look().reviews_overdue == 1
+    assert at(tmp_path, START).look().holds_review_overdue == 0
+    assert at(tmp_path, START + timedelta(hours=1)).look().holds_review_overdue == 1
 
 
 def test_a_suspended_purge_is_seen_before_the_purge_comes_to_it(archive: Archive, tmp_path: Path) -> None:
     look(archive.store, ClockReading("boot", START, 1000.0, synchronised=True))
-    assert at(tmp_path, START + 2 * DAY).look().suspended
-    assert not at(tmp_path, START).look().suspended
+    assert at(tmp_path, START + 2 * DAY).look().purge_suspended
+    assert not at(tmp_path, START).look().purge_suspended
 
 
 def test_what_keeps_calls_from_being_recorded_is_counted(archive: Archive, tmp_path: Path) -> None:
     text = with_keys("recording", 'recipients = ["ann.pub"]', SMALL)
     sealing = Watch(lambda: read(text, tmp_path / "config.toml"))
-    assert (at(tmp_path).look().obstacles, sealing.look().obstacles) == (0, 1)
+    assert (at(tmp_path).look().recording_obstacles, sealing.look().recording_obstacles) == (0, 1)
     new_pair(tmp_path / "ann", None, "ann")
-    assert sealing.look().obstacles == 0
+    assert sealing.look().recording_obstacles == 0
 
 
 def test_looking_changes_nothing(archive: Archive, tmp_path: Path) -> None:
@@ -141,9 +149,9 @@ def test_it_looks_again_and_goes_by_what_was_reloaded(
     watch = Watch(lambda: now[0], lambda: ClockReading("boot", START + 60 * DAY, 1000.0, synchronised=True))
     watch.start()
     try:
-        wait_for(lambda: watch.latest is not None and watch.latest.overdue == 0)
+        wait_for(lambda: watch.latest is not None and watch.latest.recordings_overdue == 0)
         now[0] = config(tmp_path, 'period = "1 month"')
-        wait_for(lambda: watch.latest is not None and watch.latest.overdue == 1)
+        wait_for(lambda: watch.latest is not None and watch.latest.recordings_overdue == 1)
     finally:
         watch.stop()
     assert watch.latest is None

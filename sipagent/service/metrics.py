@@ -17,9 +17,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Protocol
@@ -43,9 +43,9 @@ from sipagent.agent.admission import obstacles
 from sipagent.agent.figures import Figures
 from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config, ConfigError, HostPort
-from sipagent.service.cluster import Shipping, ShippingFigures
+from sipagent.service.cluster import Shipping
 from sipagent.service.purging import Purging
-from sipagent.service.storing import Storing, StoringFigures
+from sipagent.service.storing import Storing
 
 EVERY_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking
@@ -53,24 +53,72 @@ SHARE = 20  # at most one part in this many of the time is spent looking
 log = structlog.get_logger(__name__)
 
 
+SAID = {
+    "calls": "Calls that have ended.",
+    "calls_unheard": "Calls that were not recorded because nobody could judge what was said.",
+    "calls_in_progress": "Calls that are up.",
+    "calls_limit": "Calls that may be up at a time.",
+    "strangers_dropped": "Requests from sources that are not allowed.",
+    "legs_lost": "Legs that the SIP engine had no more without a word.",
+    "foreign_packets_dropped": "Packets that came to a call's sound from others than its parties.",
+    "messages_refused": "Messages that the edge kept from workers.",
+    "worker_crashes": "Workers that a fault of the engine ended.",
+    "fatal_messages": "The last messages that workers were given before they crashed.",
+    "operator_failures": "Operators who were rung in vain, by configured extension.",
+    "registered": "Whether the trunk's registrar knows us.",
+    "recorder_faults": "What kept a call from being recorded, or kept.",
+    "tap_frames_dropped": "Frames that are silence in a recording, because the disk was too slow.",
+    "receipts_waiting": "Receipts that the database does not have yet.",
+    "receipts_lost": "Receipts that could be kept nowhere; they are counted.",
+    "board_shared": "Whether the operators of all hosts are one board just now.",
+    "board_losses": "How often the board of all hosts did not answer, and this host went on alone.",
+    "purge_failures": "Purges that failed, and files that did not go.",
+    "erasure_failures": "Attempts to erase what a call had wanted gone that failed.",
+    "stamp_failures": "Time stamps that did not come.",
+    "purge_last_success_timestamp_seconds": "When the last purge by the agent ended, since the epoch; "
+    "0: none since it started.",
+    "shared_database_up": "Whether the shared database answers this host.",
+    "journal_rows_waiting": "Rows that the shared database does not have yet.",
+    "journal_lag_seconds": "For how long the first of them has waited.",
+    "journal_used_ratio": "The part of the room for the journal that is used.",
+    "shipping_failures": "Attempts to ship that failed.",
+    "object_store_up": "Whether the object store took what was last sent.",
+    "uploads_behind_seconds": "For how long what is not in the object store has waited.",
+    "uploads_waiting_bytes": "What is not in the object store yet.",
+    "uploaded_bytes": "What the object store has taken.",
+    "upload_failures": "What it did not take.",
+    "removals_pending": "Recordings of which something should have gone from the object store a minute ago.",
+    "removal_failures": "What it did not remove.",
+    "recordings_kept": "Recordings on disk.",
+    "recordings_held": "Of these, on legal hold.",
+    "recordings_overdue": "Should have gone more than a day ago, and are not held.",
+    "erasures_pending": "Recordings to be erased as their call wanted, and not yet gone.",
+    "holds_review_overdue": "Holds whose review date has passed.",
+    "purge_suspended": "Whether purging waits for a person to confirm the clock.",
+    "chain_head_sequence": "Number of the chain's last entry.",
+    "disk_free_bytes": "Where the recordings are.",
+    "recording_obstacles": "What keeps every call from being recorded: keys, and folders that cannot be "
+    "written to.",
+    "watch_failures": "Looks at store and disk that failed.",
+    "watch_last_success_timestamp_seconds": "When store and disk were looked at, since the epoch.",
+}
+"""What each figure counts, by its name after `sipagent_`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
+    """One look: its fields are figures, see SAID."""
 
-    `unerased`: recordings that should have been erased in their call, and were not. `obstacles`: how many
-    things keep every call from being recorded.
-    """
-
-    at: float
-    kept: int
-    held: int
-    overdue: int
-    unerased: int
-    reviews_overdue: int
-    suspended: bool
-    head: int
-    free_bytes: int
-    obstacles: int
+    watch_last_success_timestamp_seconds: float
+    recordings_kept: int
+    recordings_held: int
+    recordings_overdue: int
+    erasures_pending: int
+    holds_review_overdue: int
+    purge_suspended: bool
+    chain_head_sequence: int
+    disk_free_bytes: int
+    recording_obstacles: int
 
 
 class Watch:
@@ -125,16 +173,19 @@ class Watch:
             raise StoreError("{0}: is missing", database)
         with store_of(self._place) as store:
             return Observation(
-                at=now.wall.timestamp(),
-                kept=counts.recordings(store, Status.CLOSED),
-                held=counts.held(store),
-                overdue=overdue(store, now.wall, config.retention.period),
-                unerased=len(to_erase(archive_of(self._place, store))),
-                reviews_overdue=reviews_overdue(store, now.wall.astimezone(config.service.timezone).date()),
-                suspended=suspended(store, now, proven(store, config.retention.timestamp_ca)) is not None,
-                head=store.head().seq,
-                free_bytes=_free(self._place.recording.directory),
-                obstacles=len(obstacles(config)),
+                watch_last_success_timestamp_seconds=now.wall.timestamp(),
+                recordings_kept=counts.recordings(store, Status.CLOSED),
+                recordings_held=counts.held(store),
+                recordings_overdue=overdue(store, now.wall, config.retention.period),
+                erasures_pending=len(to_erase(archive_of(self._place, store))),
+                holds_review_overdue=reviews_overdue(
+                    store, now.wall.astimezone(config.service.timezone).date()
+                ),
+                purge_suspended=suspended(store, now, proven(store, config.retention.timestamp_ca))
+                is not None,
+                chain_head_sequence=store.head().seq,
+                disk_free_bytes=_free(self._place.recording.directory),
+                recording_obstacles=len(obstacles(config)),
             )
 
 
@@ -197,188 +248,80 @@ class Metrics(Collector):
         """All of it, as it is now."""
         figures = self._counting.figures()
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
-        yield from self._calls(figures)
-        yield from self._faults(figures)
-        if self._board and self._board.shared is not None:
-            yield _gauge(
-                "sipagent_board_shared",
-                "Whether the operators of all hosts are one board just now.",
-                self._board.shared,
-            )
-            yield _counter(
-                "sipagent_board_losses",
-                "How often the board of all hosts did not answer, and this host went on alone.",
-                self._board.losses,
-            )
-        yield from self._purges()
-        if self._shipping is not None:
-            yield from _shipped(self._shipping.figures)
-        if self._stored is not None:
-            yield from _stored(self._stored.figures)
-        if (seen := self._watch.latest) is not None:
-            yield from _seen(seen)
+        yield from self._labelled(figures)
+        for name, value in self._counts(figures).items():
+            yield CounterMetricFamily(f"sipagent_{name}", SAID[name], value=float(value))
+        for name, value in self._states(figures).items():
+            yield GaugeMetricFamily(f"sipagent_{name}", SAID[name], value=float(value))
 
-    def _calls(self, figures: Figures) -> Iterator[Metric]:
-        ended = CounterMetricFamily(
-            "sipagent_calls", "Calls that have ended.", labels=("outcome", "decision", "decided_by")
+    def _labelled(self, figures: Figures) -> Iterator[Metric]:
+        ended = {(outcome, how, by or NOTHING): n for (outcome, how, by), n in figures.ended.items()}
+        refused = {("malformed",): figures.malformed, ("unsupported",): figures.unsupported}
+        faults = {(part,): count for part, count in figures.faults.items()}
+        counted: tuple[tuple[str, tuple[str, ...], Mapping[Any, int]], ...] = (
+            ("calls", ("outcome", "decision", "decided_by"), ended),
+            ("messages_refused", ("reason",), refused),
+            ("fatal_messages", ("message", "media", "size"), figures.fatal),
+            ("operator_failures", ("extension", "problem"), figures.phones),
+            ("recorder_faults", ("part",), faults),
         )
-        for (outcome, decision, by), count in figures.ended.items():
-            ended.add_metric((outcome, decision, by or NOTHING), count)
-        yield ended
-        yield _counter(
-            "sipagent_calls_unheard",
-            "Calls that were not recorded because nobody could judge what was said.",
-            figures.unheard,
-        )
-        yield _gauge("sipagent_calls_in_progress", "Calls that are up.", figures.calls)
-        yield _gauge("sipagent_calls_limit", "Calls that may be up at a time.", self._counting.limit)
-        yield _counter(
-            "sipagent_strangers_dropped", "Requests from sources that are not allowed.", figures.strangers
-        )
-        yield _counter(
-            "sipagent_legs_lost", "Legs that the SIP engine had no more without a word.", figures.lost_legs
-        )
-        yield _counter(
-            "sipagent_foreign_packets_dropped",
-            "Packets that came to a call's sound from others than its parties.",
-            figures.foreign_packets,
-        )
-        refused = CounterMetricFamily(
-            "sipagent_messages_refused", "Messages that the edge kept from workers.", labels=("reason",)
-        )
-        refused.add_metric(("malformed",), figures.malformed)
-        refused.add_metric(("unsupported",), figures.unsupported)
-        yield refused
-        yield _counter(
-            "sipagent_worker_crashes", "Workers that a fault of the engine ended.", figures.crashes
-        )
-        fatal = CounterMetricFamily(
-            "sipagent_fatal_messages",
-            "The last messages that workers were given before they crashed.",
-            labels=("message", "media", "size"),
-        )
-        for shape, count in figures.fatal.items():
-            fatal.add_metric(shape, count)
-        if fatal.samples:
-            yield fatal
-        missed = CounterMetricFamily(
-            "sipagent_operator_failures",
-            "Operators who were rung in vain, by configured extension.",
-            labels=("extension", "problem"),
-        )
-        for labels, count in figures.phones.items():
-            missed.add_metric(labels, count)
-        if missed.samples:
-            yield missed
-        if (registered := self._counting.has_registered) is not None:
-            yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
+        for name, labels, of_each in counted:
+            family = CounterMetricFamily(f"sipagent_{name}", SAID[name], labels=labels)
+            for values, count in of_each.items():
+                family.add_metric(values, count)
+            if family.samples:
+                yield family
 
-    def _faults(self, figures: Figures) -> Iterator[Metric]:
-        faults = CounterMetricFamily(
-            "sipagent_recorder_faults", "What kept a call from being recorded, or kept.", labels=("part",)
-        )
-        for part, count in figures.faults.items():
-            faults.add_metric((part,), count)
-        yield faults
-        yield _counter(
-            "sipagent_tap_frames_dropped",
-            "Frames that are silence in a recording, because the disk was too slow.",
-            figures.dropped_frames,
-        )
-        yield _gauge(
-            "sipagent_receipts_waiting", "Receipts that the database does not have yet.", figures.waiting
-        )
-        yield _counter(
-            "sipagent_receipts_lost", "Receipts that could be kept nowhere; they are counted.", figures.lost
-        )
-        yield _counter(
-            "sipagent_watch_failures", "Looks at store and disk that failed.", self._watch.failures
-        )
-
-    def _purges(self) -> Iterator[Metric]:
+    def _counts(self, figures: Figures) -> dict[str, float]:
         failures = self._purging.failures
-        yield _counter(
-            "sipagent_purge_failures", "Purges that failed, and files that did not go.", failures["purge"]
-        )
-        yield _counter(
-            "sipagent_erasure_failures",
-            "Attempts to erase what a call had wanted gone that failed.",
-            failures["erase"],
-        )
-        yield _counter("sipagent_stamp_failures", "Time stamps that did not come.", failures["stamp"])
-        yield _gauge(
-            "sipagent_purge_last_success_timestamp_seconds",
-            "When the last purge by the agent ended, since the epoch; 0: none since it started.",
-            self._purging.last_success,
-        )
+        found: dict[str, float] = {
+            "calls_unheard": figures.unheard,
+            "strangers_dropped": figures.strangers,
+            "legs_lost": figures.lost_legs,
+            "foreign_packets_dropped": figures.foreign_packets,
+            "worker_crashes": figures.crashes,
+            "tap_frames_dropped": figures.dropped_frames,
+            "receipts_lost": figures.lost,
+            "watch_failures": self._watch.failures,
+            "purge_failures": failures["purge"],
+            "erasure_failures": failures["erase"],
+            "stamp_failures": failures["stamp"],
+        }
+        if self._board and self._board.shared is not None:
+            found["board_losses"] = self._board.losses
+        if self._shipping is not None:
+            found["shipping_failures"] = self._shipping.figures.failures
+        if self._stored is not None:
+            stored = self._stored.figures
+            found["uploaded_bytes"] = stored.sent
+            found["upload_failures"] = stored.upload_failures
+            found["removal_failures"] = stored.removal_failures
+        return found
 
-
-def _shipped(figures: ShippingFigures) -> Iterator[Metric]:
-    yield _gauge("sipagent_shared_database_up", "Whether the shared database answers this host.", figures.up)
-    yield _gauge(
-        "sipagent_journal_rows_waiting", "Rows that the shared database does not have yet.", figures.rows
-    )
-    yield _gauge("sipagent_journal_lag_seconds", "For how long the first of them has waited.", figures.lag_s)
-    yield _gauge(
-        "sipagent_journal_used_ratio", "The part of the room for the journal that is used.", figures.used
-    )
-    yield _counter("sipagent_shipping_failures", "Attempts to ship that failed.", figures.failures)
-
-
-def _stored(figures: StoringFigures) -> Iterator[Metric]:
-    yield _gauge(
-        "sipagent_object_store_up", "Whether the object store took what was last sent.", not figures.away
-    )
-    yield _gauge(
-        "sipagent_uploads_behind_seconds",
-        "For how long what is not in the object store has waited.",
-        figures.behind_s,
-    )
-    yield _gauge("sipagent_uploads_waiting_bytes", "What is not in the object store yet.", figures.waiting)
-    yield _counter("sipagent_uploaded_bytes", "What the object store has taken.", figures.sent)
-    yield _counter("sipagent_upload_failures", "What it did not take.", figures.upload_failures)
-    yield _gauge(
-        "sipagent_removals_pending",
-        "Recordings of which something should have gone from the object store a minute ago.",
-        figures.unremoved,
-    )
-    yield _counter("sipagent_removal_failures", "What it did not remove.", figures.removal_failures)
-
-
-def _seen(seen: Observation) -> Iterator[Metric]:
-    for name, said, value in (
-        ("recordings_kept", "Recordings on disk.", seen.kept),
-        ("recordings_held", "Of these, on legal hold.", seen.held),
-        ("recordings_overdue", "Should have gone more than a day ago, and are not held.", seen.overdue),
-        (
-            "erasures_pending",
-            "Recordings to be erased as their call wanted, and not yet gone.",
-            seen.unerased,
-        ),
-        ("holds_review_overdue", "Holds whose review date has passed.", seen.reviews_overdue),
-        ("purge_suspended", "Whether purging waits for a person to confirm the clock.", seen.suspended),
-        ("chain_head_sequence", "Number of the chain's last entry.", seen.head),
-        ("disk_free_bytes", "Where the recordings are.", seen.free_bytes),
-        (
-            "recording_obstacles",
-            "What keeps every call from being recorded: keys, and folders that cannot be written to.",
-            seen.obstacles,
-        ),
-        (
-            "watch_last_success_timestamp_seconds",
-            "When store and disk were looked at, since the epoch.",
-            seen.at,
-        ),
-    ):
-        yield _gauge(f"sipagent_{name}", said, value)
-
-
-def _gauge(name: str, said: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, said, value=float(value))
-
-
-def _counter(name: str, said: str, value: float) -> Metric:
-    return CounterMetricFamily(name, said, value=float(value))
+    def _states(self, figures: Figures) -> dict[str, float]:
+        found: dict[str, float] = {
+            "calls_in_progress": figures.calls,
+            "calls_limit": self._counting.limit,
+            "receipts_waiting": figures.waiting,
+            "purge_last_success_timestamp_seconds": self._purging.last_success,
+        }
+        if (registered := self._counting.has_registered) is not None:
+            found["registered"] = registered
+        if self._board and self._board.shared is not None:
+            found["board_shared"] = self._board.shared
+        if self._shipping is not None:
+            shipped = self._shipping.figures
+            found["shared_database_up"] = shipped.up
+            found["journal_rows_waiting"] = shipped.rows
+            found["journal_lag_seconds"] = shipped.lag_s
+            found["journal_used_ratio"] = shipped.used
+        if self._stored is not None:
+            stored = self._stored.figures
+            found["object_store_up"] = not stored.away
+            found["uploads_behind_seconds"] = stored.behind_s
+            found["uploads_waiting_bytes"] = stored.waiting
+            found["removals_pending"] = stored.unremoved
+        return found | (asdict(self._watch.latest) if self._watch.latest is not None else {})
 
 
 AT_ONCE = 4  # requests
