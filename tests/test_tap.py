@@ -1,9 +1,13 @@
-"""The tap as a call meets it: real files and the real writer's thread."""
+"""The tap as a call meets it: real files and the real writer's thread; disks that are full, stuck, gone or
+lying; and the queue between them, in order and bounded, with what was lost counted."""
 
+import contextlib
+import os
+import resource
+import shutil
 import signal
-import subprocess
-import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +15,8 @@ import pytest
 
 from media.frame import FRAME_SAMPLES, SILENCE
 from media.recording import tap as tap_module
-from media.recording.chunks import Kind, open_all, read_part
-from media.recording.tap import Channel, Tap, TapError, TapWriter
+from media.recording.chunks import Kind, create_part, open_all, read_part
+from media.recording.tap import STALLED, Backlog, Channel, Entry, Tap, TapError, TapWriter
 from tests.tapping import (
     PATIENCE_S,
     RATE,
@@ -28,96 +32,79 @@ from tests.tapping import (
 pytestmark = pytest.mark.usefixtures("quick_writer")
 
 
-def test_both_legs_are_written_as_they_were(tap: Tap, part: Path, failures: list[str]) -> None:
-    tap.start()
-    feed(tap, 0, 24000)
-    result = tap.finish()
-    assert (result.samples, result.drops, result.pauses) == (24000, 0, ())
-    assert (result.duration_s, result.complete) == (3.0, True)
-    assert np.array_equal(content(part), expected(24000))
-    assert [chunk.kind for chunk in read_part(part)][-1] is Kind.END
-    assert all(chunk.frames <= RATE for chunk in read_part(part))
-    assert failures == []
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's turn never comes."""
+    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", PATIENCE_S)
 
 
-def test_sound_is_in_the_file_while_the_call_goes_on(tap: Tap, part: Path) -> None:
+def fails(*_: object) -> None:
+    raise ValueError("operands could not be broadcast")
+
+
+# --- a call ---
+
+
+def test_both_legs_are_written_as_they_were_while_the_call_goes_on(
+    tap: Tap, part: Path, failures: list[str]
+) -> None:
+    """And nothing of what came before the start or after the end."""
+    feed(tap, 40_000, 48_000)
+    assert not part.exists()
     tap.start()
+    with pytest.raises(TapError, match="was started before"):
+        tap.start()
     for stop in (8000, 16000, 24000):
         feed(tap, stop - 8000, stop)
         wait_for(lambda stop=stop: len(content(part)) == stop)  # type: ignore[misc]
-    assert np.array_equal(content(part), expected(24000))
+    result = tap.finish()
+    feed(tap, 24000, 32000)
+    assert tap.finish() == result
+    assert (result.samples, result.drops, result.pauses) == (24000, 0, ())
+    assert (result.duration_s, result.complete) == (3.0, True)
+    assert np.array_equal(content(part), expected(24000)) and failures == []
+    chunks = list(read_part(part))
+    assert chunks[-1].kind is Kind.END and all(chunk.frames <= RATE for chunk in chunks)
 
 
-def test_the_caller_is_on_the_left(tap: Tap, part: Path) -> None:
-    tap.start()
-    tap.feed(Channel.CALLER, tone(0, 0), 1.0)
-    tap.feed(Channel.OPERATOR, SILENCE, 1.0)
-    tap.finish()
-    assert content(part)[:, 0].all()
-    assert not content(part)[:, 1].any()
-
-
-def test_another_rate(part: Path) -> None:
+def test_the_caller_is_on_the_left_at_any_rate(part: Path) -> None:
     tap = Tap(part, pytest.fail, sample_rate=16000)
     tap.start()
     tap.feed(Channel.CALLER, tone(0, 0, 1600), 1.0)
     tap.feed(Channel.OPERATOR, SILENCE, 1.0)
     result = tap.finish()
     assert (result.samples, result.duration_s) == (1600, 0.1)
+    assert content(part)[:, 0].all() and not content(part)[:, 1].any()
 
 
-def test_nothing_is_kept_before_the_start(tap: Tap, part: Path) -> None:
-    feed(tap, 0, 8000)
-    assert not part.exists()
-    tap.start()
-    assert tap.finish().samples == 0
-
-
-def test_nothing_is_kept_after_the_end(tap: Tap) -> None:
+def test_a_pause_is_silence_of_its_length_and_noted_while_it_lasts(tap: Tap, part: Path) -> None:
     tap.start()
     feed(tap, 0, 8000)
-    first = tap.finish()
-    feed(tap, 8000, 16000)
-    assert tap.finish() == first
-
-
-def test_a_pause_is_silence_of_its_length(tap: Tap, part: Path) -> None:
-    tap.start()
-    feed(tap, 0, 8000)
-    tap.silence(True)
-    tap.silence(True)
-    feed(tap, 8000, 16000)
-    tap.silence(False)
-    tap.silence(False)
-    feed(tap, 16000, 24000)
-    result = tap.finish()
-    assert result.pauses == ((1.0, 2.1),)
-    block = content(part)
-    assert np.array_equal(block[:8000], expected(8000))
-    assert not block[8000:16800].any()
-    assert np.array_equal(block[16800:], expected(24000)[16800:])
-
-
-def test_a_pause_is_noted_while_it_lasts(tap: Tap, part: Path) -> None:
-    tap.start()
-    feed(tap, 0, 8000)
-    tap.silence(True)
+    for _ in range(2):
+        tap.silence(True)
     wait_for(lambda: any(chunk.kind is Kind.NOTE for chunk in read_part(part)))
     [note] = [chunk.note for chunk in read_part(part) if chunk.kind is Kind.NOTE]
     assert note.pauses == ((8000, None),)
+    feed(tap, 8000, 16000)
+    for _ in range(2):
+        tap.silence(False)
+    feed(tap, 16000, 24000)
+    assert tap.finish().pauses == ((1.0, 2.1),)
+    wanted = expected(24000)
+    wanted[8000:16800] = 0
+    assert np.array_equal(content(part), wanted)
 
 
-def test_what_the_queue_cannot_hold_is_counted_and_silent(
-    part: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", PATIENCE_S)
+@pytest.mark.usefixtures("by_hand")
+def test_what_the_queue_cannot_hold_is_counted_and_silent(part: Path) -> None:
     tap = Tap(part, pytest.fail, queue_s=1.0)
     tap.start()
     feed(tap, 0, 12000)
     result = tap.finish()
     assert (result.samples, result.drops, result.complete) == (12000, 10, False)
-    assert np.array_equal(content(part)[:8000], expected(8000))
-    assert not content(part)[8000:].any()
+    wanted = expected(12000)
+    wanted[8000:] = 0
+    assert np.array_equal(content(part), wanted)
     assert [chunk.note.drops for chunk in read_part(part) if chunk.kind is Kind.END] == [10]
 
 
@@ -127,8 +114,7 @@ def test_with_a_key_the_part_is_sealed_from_its_first_byte(tap: Tap, part: Path)
     feed(tap, 0, 8000)
     tap.silence(True)
     wait_for(lambda: any(chunk.kind is Kind.NOTE for chunk in read_part(part)))
-    stored = list(read_part(part))
-    assert all(chunk.sealed for chunk in stored)
+    assert all(chunk.sealed for chunk in read_part(part))
     feed(tap, 8000, 16000)
     result = tap.finish()
     opened = list(open_all(read_part(part), key))
@@ -139,6 +125,8 @@ def test_with_a_key_the_part_is_sealed_from_its_first_byte(tap: Tap, part: Path)
 
 def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) -> None:
     """The part is for who keeps recordings to erase."""
+    with pytest.raises(TapError, match="was not started"):
+        tap.finish()
     tap.start()
     feed(tap, 0, 16000)
     wait_for(lambda: len(content(part)) == 16000)
@@ -147,35 +135,36 @@ def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) 
     written = part.read_bytes()
     feed(tap, 24000, 32000)
     tap.abandon()
-    assert part.read_bytes() == written
-    assert failures == []
+    assert part.read_bytes() == written and failures == [] and not open_files(part)
+    for act in (tap.finish, tap.start):
+        with pytest.raises(TapError, match="was abandoned"):
+            act()
+
+
+def test_let_go_while_it_starts_it_leaves_no_part(
+    tap: Tap, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller refused while its file was being made."""
+
+    def create(path: Path) -> int:
+        made = create_part(path)
+        tap.let_go()
+        return made
+
+    monkeypatch.setattr(tap_module, "create_part", create)
     with pytest.raises(TapError, match="was abandoned"):
-        tap.finish()
-    assert not open_files(part)
+        tap.start()
+    assert not part.exists() and not open_files(part) and not writer_threads()
 
 
-def test_an_existing_file_is_neither_written_to_nor_removed(tap: Tap, part: Path) -> None:
+def test_a_file_that_cannot_be_had_is_a_clear_error(tap: Tap, part: Path, tmp_path: Path) -> None:
     part.write_bytes(b"evidence")
     with pytest.raises(TapError, match="File exists"):
         tap.start()
     tap.abandon()
     assert part.read_bytes() == b"evidence"
-
-
-def test_no_directory_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(TapError, match=r"gone/a\.part: No such file or directory"):
         Tap(tmp_path / "gone" / "a.part", pytest.fail).start()
-
-
-def test_a_tap_starts_once(tap: Tap) -> None:
-    tap.start()
-    with pytest.raises(TapError, match="was started before"):
-        tap.start()
-
-
-def test_a_tap_that_never_started_has_no_end(tap: Tap) -> None:
-    with pytest.raises(TapError, match="was not started"):
-        tap.finish()
 
 
 def test_one_thread_writes_for_all_and_ends_with_the_last(tmp_path: Path) -> None:
@@ -183,16 +172,13 @@ def test_one_thread_writes_for_all_and_ends_with_the_last(tmp_path: Path) -> Non
     taps = [Tap(tmp_path / f"{number}.part", pytest.fail, writer=writer) for number in range(20)]
     for tap in taps:
         tap.start()
-    assert len(writer_threads()) == 1
-    for tap in taps:
         feed(tap, 0, 8000)
-    for number, tap in enumerate(taps):
-        if number % 2:
-            assert tap.finish().samples == 8000
-        else:
-            tap.abandon()
+    assert len(writer_threads()) == 1
+    for tap in taps[::2]:
+        assert tap.finish().samples == 8000
+    for tap in taps[1::2]:
+        tap.abandon()
     wait_for(lambda: not writer_threads())
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.part" for n in range(20))
     again = Tap(tmp_path / "again.part", pytest.fail, writer=writer)
     again.start()
     feed(again, 0, 8000)
@@ -201,9 +187,8 @@ def test_one_thread_writes_for_all_and_ends_with_the_last(tmp_path: Path) -> Non
 
 
 def test_feeding_from_two_threads_while_it_ends_loses_no_order(part: Path) -> None:
-    tap = Tap(part, pytest.fail)
+    tap, stop = Tap(part, pytest.fail), threading.Event()
     tap.start()
-    stop = threading.Event()
 
     def leg(channel: Channel) -> None:
         for position in range(0, 160_000, FRAME_SAMPLES):
@@ -225,34 +210,295 @@ def test_feeding_from_two_threads_while_it_ends_loses_no_order(part: Path) -> No
         assert np.array_equal(heard, expected(len(block))[: len(heard), channel])
 
 
-REAL_TIME = """
-import sys, threading, time
-from pathlib import Path
-from media.frame import FRAME_SAMPLES
-from media.recording.tap import Channel, Tap
-from tests.tapping import tone
+def in_child(work: Callable[[Callable[[], None]], None]) -> int:
+    """A process of its own that says when it has come so far, and lives on; it is killed then."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work(lambda: os._exit(7) if os.write(writing, b"x") != 1 else None)
+        finally:
+            os._exit(9)
+    os.close(writing)
+    said = os.read(reading, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reading)
+    return len(said)
 
-tap = Tap(Path(sys.argv[1]), sys.exit)
-tap.start()
-began, clock = time.monotonic(), threading.Event()
-for tick in range(600):
-    clock.wait(max(0.0, began + (tick + 1) / 10 - time.monotonic()))
-    for channel in Channel:
-        tap.feed(channel, tone(channel, tick * FRAME_SAMPLES), time.monotonic())
-    print(tick + 1, flush=True)
-"""
 
+def test_killed_without_warning_what_was_written_is_kept(part: Path) -> None:
+    """All but what came since the writer's last turn."""
 
-def test_killed_without_warning_all_but_the_last_second_is_kept(part: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", REAL_TIME, str(part)], stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            if int(line) == 25:
-                child.send_signal(signal.SIGKILL)
-                break
-    assert child.returncode == -signal.SIGKILL
+    def work(tell: Callable[[], None]) -> None:
+        tap = Tap(part, lambda reason: os._exit(8))
+        tap.start()
+        feed(tap, 0, 16000)
+        wait_for(lambda: len(content(part)) == 16000)
+        feed(tap, 16000, 24000)
+        tell()
+        signal.pause()
+
+    assert in_child(work) == 1
     block = content(part)
-    assert len(block) >= 25 * FRAME_SAMPLES - RATE
-    assert np.array_equal(block, expected(len(block)))
+    assert len(block) >= 16000 and np.array_equal(block, expected(len(block)))
+
+
+# --- a disk that fails ---
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_full(path: Path) -> int:
+        os.close(create_part(path))
+        return os.open("/dev/full", os.O_WRONLY)
+
+    monkeypatch.setattr(tap_module, "create_part", create_full)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_reported_once_and_whoever_hears_of_it_may_abandon_at_once(part: Path) -> None:
+    heard: list[str] = []
+
+    def give_up(reason: str) -> None:
+        one.abandon()
+        heard.append(reason)
+
+    one = Tap(part, give_up)
+    one.start()
+    feed(one, 0, 8000)
+    wait_for(lambda: bool(heard))
+    feed(one, 8000, 400_000)
+    assert not open_files(part) and heard == ["No space left on device"]
+
+
+@pytest.mark.usefixtures("full_disk", "by_hand")
+def test_a_disk_found_full_at_the_end_is_raised(part: Path) -> None:
+    tap = Tap(part, pytest.fail)
+    tap.start()
+    feed(tap, 0, 8000)
+    for _ in range(2):
+        with pytest.raises(TapError, match="No space left"):
+            tap.finish()
+    tap.abandon()
+
+
+def test_a_file_that_cannot_grow_keeps_its_whole_chunks(part: Path) -> None:
+    def work(tell: Callable[[], None]) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        reasons: list[str] = []
+        one = Tap(part, reasons.append)
+        one.start()
+        for start in range(0, 40_000, 8000):
+            feed(one, start, start + 8000)
+        wait_for(lambda: bool(reasons))
+        feed(one, 40_000, 48_000)
+        if reasons == ["File too large"]:
+            tell()
+
+    assert in_child(work) == 1
+    assert part.stat().st_size == 50_000 and np.array_equal(content(part), expected(8000))
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A disk that takes nothing until someone reads from this descriptor."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+
+    def create_stuck(path: Path) -> int:
+        os.close(create_part(path))
+        return writer
+
+    monkeypatch.setattr(tap_module, "create_part", create_stuck)
+    yield reader
+    os.close(reader)
+
+
+def test_a_stalled_writer_is_a_failure_that_feeding_notices(
+    stuck: int, part: Path, failures: list[str]
+) -> None:
+    tap, slot, position = Tap(part, failures.append, queue_s=4.0), threading.Event(), 0
+    tap.start()
+    while not failures:
+        feed(tap, position, position + 8000)
+        position += 8000
+        slot.wait(0.01)
+        assert position < 10_000_000
+    feed(tap, position, position + 800_000)
+    os.set_blocking(stuck, False)
+    wait_for(lambda: drained(stuck))  # the writer lives on and lets go of the file
+    with pytest.raises(TapError, match=STALLED):
+        tap.finish()
+    assert failures == [STALLED]
+
+
+def drained(descriptor: int) -> bool:
+    """Read what there is; True at the end of the file."""
+    try:
+        return os.read(descriptor, 1 << 20) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_a_disk_that_cannot_sync_is_a_failure(
+    tap: Tap, failures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()  # takes what is written but can't be synced
+    monkeypatch.setattr(tap_module, "create_part", lambda _path: writer)
+    tap.start()
+    feed(tap, 0, 4000)
+    wait_for(lambda: bool(failures))
+    assert failures == ["Invalid argument"]
+    os.close(reader)
+
+
+def test_a_sync_that_takes_seconds_costs_no_tap_any_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as a queue holds: the writer takes all of it when the disk lets it go."""
+    syncing, done = threading.Event(), threading.Event()
+
+    def slow_sync(descriptor: int) -> None:
+        syncing.set()
+        assert done.wait(PATIENCE_S)
+        os.fsync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    writer = TapWriter()
+    taps = [Tap(tmp_path / f"{name}.part", pytest.fail, writer=writer) for name in "ab"]
+    for tap in taps:
+        tap.start()
+        feed(tap, 0, 8000)
+    assert syncing.wait(PATIENCE_S)
+    for tap in taps:
+        feed(tap, 8000, 80_000)
+    done.set()
+    for tap, name in zip(taps, "ab", strict=True):
+        result = tap.finish()
+        assert (result.samples, result.drops) == (80_000, 0)
+        assert np.array_equal(content(tmp_path / f"{name}.part"), expected(80_000))
+
+
+@pytest.mark.parametrize("fault", ["the file was deleted", "write_audio", "sync"])
+def test_a_failed_disk_and_what_nobody_foresaw_stay_one_tap_s(
+    tmp_path: Path, failures: list[str], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """One thread writes for all: it goes on, and the one leg's call hears of it."""
+    writer = TapWriter()
+    (tmp_path / "gone").mkdir()
+    broken = Tap(tmp_path / "gone" / "a.part", failures.append, writer=writer)
+    kept = Tap(tmp_path / "b.part", pytest.fail, writer=writer)
+    for tap in (broken, kept):
+        tap.start()
+    (thread,) = writer_threads()
+    if fault == "the file was deleted":
+        shutil.rmtree(tmp_path / "gone")
+        said = fault
+    else:
+        assert broken._file is not None
+        monkeypatch.setattr(broken._file, fault, fails)
+        said = "ValueError('operands could not be broadcast')"
+    feed(broken, 0, 8000)
+    wait_for(lambda: bool(failures))
+    feed(kept, 0, 8000)
+    wait_for(lambda: len(content(tmp_path / "b.part")) == 8000)
+    assert writer_threads() == [thread] and failures == [said]
+    assert kept.finish().samples == 8000
+    with pytest.raises(TapError) as told:
+        broken.finish()
+    assert said in str(told.value)
+    broken.abandon()
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_fault_that_nobody_foresaw_at_the_end_is_raised(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tap = Tap(part, pytest.fail)
+    tap.start()
+    feed(tap, 0, 8000)
+    monkeypatch.setattr(tap._aligner, "take_rest", fails)
+    for _ in range(2):
+        with pytest.raises(TapError, match="operands could not be broadcast"):
+            tap.finish()
+    assert part.exists()
+    tap.abandon()
+
+
+# --- the queue ---
+
+FRAME = np.ones(800, dtype=np.int16)
+
+
+def opened(capacity: int) -> Backlog:
+    backlog = Backlog(capacity, 800)
+    backlog.open()
+    return backlog
+
+
+def brief(entries: list[Entry]) -> list[object]:
+    """Marks as they are; frames as (channel, size, "sound" or "silence")."""
+    return [
+        one
+        if isinstance(one, bool)
+        else (one[0], one[1], "silence")
+        if isinstance(one[1], int)
+        else (one[0], one[1].size, "sound")
+        for one in entries
+    ]
+
+
+def test_entries_come_out_once_and_in_order_of_what_came_while_it_was_open() -> None:
+    backlog = Backlog(16000, 800)
+    assert backlog.put(0, FRAME, 0.0)
+    backlog.mark(True)
+    backlog.open()
+    backlog.put(0, FRAME, 0.0)
+    backlog.mark(False)
+    backlog.put(1, FRAME[:0], 0.0)
+    for on in (True, True, False):
+        backlog.mark(on)
+    backlog.put(1, FRAME[:160], 0.1)
+    backlog.close()
+    assert backlog.put(0, FRAME, 0.2)
+    frames = [(0, 800, "sound"), False, (1, 800, "silence"), True, False, (1, 160, "sound")]
+    assert brief(backlog.take()) == [True, *frames]
+    assert backlog.take() == [] and backlog.drops == 0
+
+
+def test_what_does_not_fit_is_one_silence_per_channel() -> None:
+    backlog = opened(3200)
+    for step in range(4):
+        for channel in (0, 1):
+            assert backlog.put(channel, FRAME, step / 10)
+    entries = backlog.take()
+    sound, lost = [(0, 800, "sound"), (1, 800, "sound")] * 2, [(0, 1600, "silence"), (1, 1600, "silence")]
+    assert (brief(entries), backlog.drops) == ([*sound, *lost], 4)
+    assert entries[-1] == (1, 1600, 0.3)
+
+
+def test_once_something_is_lost_all_is_until_it_is_taken_from() -> None:
+    """A mark stays in its place among losses."""
+    backlog = opened(1000)
+    for channel, size in ((0, 800), (1, 800), (0, 100)):
+        backlog.put(channel, FRAME[:size], 0.0)
+    assert backlog.drops == 2
+    backlog.mark(True)
+    lost = [(1, 800, "silence"), (0, 100, "silence")]
+    assert brief(backlog.take()) == [(0, 800, "sound"), *lost, True]
+    backlog.put(0, FRAME, 0.2)
+    assert brief(backlog.take()) == [(0, 800, "sound")]
+
+
+def test_nobody_taking_is_noticed_once_as_much_is_lost_as_fits() -> None:
+    backlog = opened(1600)
+    assert all(backlog.put(0, FRAME, 0.0) for _ in range(4))
+    assert not backlog.put(0, FRAME, 0.0) and not backlog.put(1, FRAME[:0], 0.0)
+    backlog.take()
+    assert backlog.put(0, FRAME, 0.0)
