@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from sipagent.call import machines
 from tests.kept import CALLER, OPERATOR, START, Paths, keep, receipt, recording
 from tests.tapping import RATE, feed
 
-ANN = Identity(bytes([1]) * 32, "Ann")
+ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
 ROW, SEALED = recording(), recording(1)
 DECIDED = START.replace(microsecond=0)
 REFUSED = receipt(
@@ -44,22 +45,22 @@ def make(marks: Marks, mark: Mark) -> None:
 # --- what it says ---
 
 
-def test_it_says_what_the_receipt_must_come_to_say_and_nothing_of_a_person(archive: Archive) -> None:
-    make(archive.marks, MARK)
-    path = archive.marks.path(ROW.id)
+def test_it_says_what_the_receipt_must_come_to_say_and_nothing_of_a_person(tmp_path: Path) -> None:
+    """The folder is made where there is none, and the first word counts."""
+    marks = Marks(tmp_path / "recordings")
+    assert marks.read(ROW.id) is None and marks.ids() == []
+    marks.remove(ROW.id)
+    for mark in (MARK, replace(MARK, decided_by="dtmf")):
+        make(marks, mark)
+        assert marks.read(ROW.id) == MARK and marks.ids() == [ROW.id]
+    path = marks.path(ROW.id)
     assert path.name == f"{ROW.id}.refused" and stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert archive.marks.read(ROW.id) == MARK and archive.marks.ids() == [ROW.id]
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     text = path.read_text()
-    assert CALLER not in text and OPERATOR not in text and "192.0.2" not in text
+    assert not [secret for secret in (CALLER, OPERATOR, "192.0.2") if secret in text]
     told = json.loads(text)
     assert (told["decision"], told["decided_by"], told["phase"]) == ("refused", "voice", "call")
     assert (told["keyword"], told["confidence"]) == ("ne m'enregistrez pas", 0.8)
-
-
-def test_the_first_word_counts(archive: Archive) -> None:
-    make(archive.marks, MARK)
-    make(archive.marks, replace(MARK, decided_by="dtmf"))
-    assert archive.marks.read(ROW.id) == MARK
 
 
 @pytest.mark.parametrize("length", [0, 1, 40, -2])
@@ -84,18 +85,19 @@ def test_whatever_is_in_it_is_a_refusal(archive: Archive, content: bytes) -> Non
     assert found is not None and (found.decision, found.decided_by) == ("refused", None)
 
 
-def test_where_there_is_none(archive: Archive) -> None:
-    assert archive.marks.read(ROW.id) is None and archive.marks.ids() == []
-    archive.marks.remove(ROW.id)
-    with pytest.raises(ArchiveError, match="not the id"):
-        archive.marks.path("../x")
-
-
-def test_only_what_is_one_is_one(archive: Archive) -> None:
+def test_only_what_is_one_is_one_and_no_link_in_its_place_is_followed(
+    archive: Archive, tmp_path: Path
+) -> None:
     Paths(archive).recordings.mkdir()
     for name in ("x y.refused", f"{ROW.id}.refused.tmp", f"{ROW.id}.json"):
         (Paths(archive).recordings / name).touch()
     assert archive.marks.ids() == []
+    with pytest.raises(ArchiveError, match="not the id"):
+        archive.marks.path("../x")
+    archive.marks.path(ROW.id).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"[Ss]ymbolic"), closing(os.fdopen(archive.marks.make(MARK))):
+        pass
+    assert not (tmp_path / "elsewhere").exists() and archive.marks.forbidden(ROW.id)
 
 
 # --- what becomes of a receipt ---
@@ -108,8 +110,13 @@ def test_the_receipt_comes_to_say_it() -> None:
         (DECIDED, "decision: refused (voice)", "caller"),
         (DECIDED, machines.ERASED, "agent"),
     ]
-    assert MARK.onto(told) == told
-    assert machines.ERASED == ERASED
+    assert MARK.onto(told) == told and machines.ERASED == ERASED
+    stopped = Mark.of(replace(REFUSED, decision="not_allowed", decided_by="operator"), START)
+    assert [event.by for event in stopped.onto(receipt(ROW)).events] == ["operator", "agent"]
+    failed = receipt(ROW, decision="not_allowed", decided_by="recorder_fault")
+    fault = Mark.of(failed, START)
+    assert (fault.decision, fault.at) == ("not_allowed", START)
+    assert [line.what for line in fault.onto(failed).events] == [ERASED]
 
 
 def test_what_says_more_already_stays() -> None:
@@ -118,15 +125,6 @@ def test_what_says_more_already_stays() -> None:
     assert replace(MARK, decision="not_allowed").onto(told) == told == MARK.onto(told)
     forgotten = MARK.onto(receipt(ROW).anonymous())
     assert (forgotten.decision, forgotten.keyword, forgotten.events) == ("refused", None, ())
-
-
-def test_who_stopped_it_is_told_too() -> None:
-    stopped = Mark.of(replace(REFUSED, decision="not_allowed", decided_by="operator"), START)
-    assert [event.by for event in stopped.onto(receipt(ROW)).events] == ["operator", "agent"]
-    fault = Mark.of(receipt(ROW, decision="not_allowed", decided_by="recorder_fault"), START)
-    assert (fault.decision, fault.at) == ("not_allowed", START)
-    (line,) = fault.onto(receipt(ROW, decision="not_allowed", decided_by="recorder_fault")).events
-    assert line.what == ERASED
 
 
 # --- what gets no name any more ---
@@ -152,39 +150,34 @@ def test_from_the_word_on_no_name_of_it_appears(archive: Archive, tmp_path: Path
     assert not marks.forbidden(ROW.id) and not other.forbidden(ROW.id)
 
 
-def test_neither_key_nor_part_nor_sound_nor_metadata_appears(archive: Archive) -> None:
-    part = archive.open(ROW)
-    record(part, None)
-    sealed = Paths(archive).part(SEALED.id)
-    record(sealed, archive.vault.create(SEALED.id, [ANN.public]))
-    for row in (ROW, SEALED):
-        make(archive.marks, replace(MARK, id=row.id))
-    naming = partial(archive.marks.naming, ROW.id)
-    for makes in (
-        partial(archive.vault.create, ROW.id, [ANN.public], naming),
-        partial(Tap(Paths(archive).recordings / "other.part", pytest.fail).start, None, naming),
-        partial(assemble, part, Paths(archive).final(ROW.id, "flac"), "flac", naming),
-        partial(
-            settle,
-            sealed,
-            Paths(archive).final(SEALED.id, "sealed"),
-            partial(archive.marks.naming, SEALED.id),
-        ),
-    ):
-        with pytest.raises(MustGo):
-            makes()
-    part.rename(Paths(archive).final(ROW.id, "flac"))
-    with pytest.raises(MustGo):
-        archive.close(ROW)
-    assert {name.partition(".")[2] for name, _ in archive.names()} == {"flac", "part", "refused"}
-    assert archive.vault.ids() == [SEALED.id]
-
-
 def record(part: Path, key: bytes | None) -> None:
     tap = Tap(part, pytest.fail)
     tap.start(key)
     feed(tap, 0, RATE)
     tap.finish()
+
+
+def test_neither_key_nor_part_nor_sound_nor_metadata_appears(archive: Archive) -> None:
+    part, sealed, final = archive.open(ROW), Paths(archive).part(SEALED.id), Paths(archive).final
+    record(part, None)
+    record(sealed, archive.vault.create(SEALED.id, [ANN.public]))
+    for row in (ROW, SEALED):
+        make(archive.marks, replace(MARK, id=row.id))
+    naming, of_sealed = (partial(archive.marks.naming, row.id) for row in (ROW, SEALED))
+    made: tuple[Callable[[], object], ...] = (
+        partial(archive.vault.create, ROW.id, [ANN.public], naming),
+        partial(Tap(Paths(archive).recordings / "other.part", pytest.fail).start, None, naming),
+        partial(assemble, part, final(ROW.id, "flac"), "flac", naming),
+        partial(settle, sealed, final(SEALED.id, "sealed"), of_sealed),
+    )
+    for makes in made:
+        with pytest.raises(MustGo):
+            makes()
+    part.rename(final(ROW.id, "flac"))
+    with pytest.raises(MustGo):
+        archive.close(ROW)
+    assert {name.partition(".")[2] for name, _ in archive.names()} == {"flac", "part", "refused"}
+    assert archive.vault.ids() == [SEALED.id]
 
 
 def test_nobody_rewrites_what_is_to_go(archive: Archive) -> None:
@@ -194,22 +187,5 @@ def test_nobody_rewrites_what_is_to_go(archive: Archive) -> None:
     make(archive.marks, replace(MARK, id=row.id))
     with pytest.raises(MustGo):
         archive.change(replace(row, flagged=True))
-    bob = Identity(bytes([2]) * 32, "Bob")
-    assert [id for id, _ in rotate(archive, ANN, [bob.public]).failed] == [row.id]
+    assert [id for id, _ in rotate(archive, ANN, [BEN.public]).failed] == [row.id]
     assert archive.vault.recipients(row.id) == (ANN.public,)
-
-
-def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
-    """A call may be refused before the first recording there ever was."""
-    marks = Marks(tmp_path / "recordings")
-    make(marks, MARK)
-    assert stat.S_IMODE((tmp_path / "recordings").stat().st_mode) == 0o700
-    assert marks.read(ROW.id) == MARK
-
-
-def test_no_link_in_its_place_is_followed(archive: Archive, tmp_path: Path) -> None:
-    Paths(archive).recordings.mkdir()
-    archive.marks.path(ROW.id).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match=r"[Ss]ymbolic"), closing(os.fdopen(archive.marks.make(MARK))):
-        pass
-    assert not (tmp_path / "elsewhere").exists() and archive.marks.forbidden(ROW.id)

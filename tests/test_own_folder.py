@@ -17,29 +17,9 @@ TAKE = """
 import os, signal, sys
 from sipagent.service.children import own_folder
 print(own_folder("test"), flush=True)
-sys.stdin.readline()
-if "killed" in sys.argv:
+if sys.stdin.readline() == "die\\n":
     os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-class Another:
-    """A process that has a folder until it is told to end."""
-
-    def __init__(self, base: Path, *how: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", TAKE, *how],
-            env={**os.environ, "TMPDIR": str(base)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.folder = Path(self._process.stdout.readline().strip())
-
-    def end(self) -> int:
-        self._process.communicate("\n", PATIENCE_S)
-        return self._process.returncode
 
 
 @pytest.fixture
@@ -49,28 +29,31 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_it_is_for_this_user_alone_and_goes_with_the_process(base: Path) -> None:
-    another = Another(base)
-    assert another.folder.stat().st_mode & 0o777 == 0o700
-    assert another.folder.parent == base
-    assert another.end() == 0
-    assert not [*base.iterdir()]
+def another(base: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A process that has a folder until it is told to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKE],
+        env={**os.environ, "TMPDIR": str(base)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
 
 
-def test_what_a_kill_has_left_goes_with_the_next_one(base: Path) -> None:
-    another = Another(base, "killed")
-    (another.folder / "file").touch()
-    assert another.end() == -signal.SIGKILL
-    assert another.folder.exists()
-    folder = own_folder("test")
-    assert [*base.iterdir()] == [folder]
-
-
-def test_what_another_process_uses_stays(base: Path) -> None:
-    another = Another(base)
-    own_folder("test")
-    assert another.folder.is_dir()
-    assert another.end() == 0
+def test_it_is_for_this_user_alone_and_goes_with_its_process_or_after_a_kill_with_the_next_one(
+    base: Path,
+) -> None:
+    (living, used), (killed, left) = another(base), another(base)
+    assert used.stat().st_mode & 0o777 == 0o700 and {used.parent, left.parent} == {base}
+    (left / "file").touch()
+    killed.communicate("die\n", PATIENCE_S)
+    assert killed.returncode == -signal.SIGKILL and left.exists()
+    ours = own_folder("test")
+    assert {*base.iterdir()} == {ours, used}
+    living.communicate("end\n", PATIENCE_S)
+    assert living.returncode == 0 and [*base.iterdir()] == [ours]
 
 
 def test_what_is_no_folder_of_ours_stays(base: Path) -> None:

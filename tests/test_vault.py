@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,34 +26,31 @@ def vault(tmp_path: Path) -> Vault:
 
 
 def test_every_recipient_and_nobody_else_has_the_key(vault: Vault) -> None:
-    key = vault.create(ID, [ANN.public, BEN.public])
-    assert len(key) == 32
-    assert vault.key(ID, ANN) == vault.key(ID, BEN) == key
+    key = vault.create(ID, [ANN.public, BEN.public, ANN.public])
+    assert len(key) == 32 and vault.key(ID, ANN) == vault.key(ID, BEN) == key
     assert [one.comment for one in vault.recipients(ID)] == ["Ann", "Ben"]
-    with pytest.raises(
-        KeysError, match=rf"{ID}\.key: is not for Eve \(\w+\); accepted: Ann \(\w+\), Ben \(\w+\)$"
-    ):
+    able = rf"{ID}\.key: is not for Eve \(\w+\); accepted: Ann \(\w+\), Ben \(\w+\)$"
+    with pytest.raises(KeysError, match=able):
         vault.key(ID, EVE)
+    assert vault.create(OTHER, [ANN.public]) != key and vault.ids() == [ID, OTHER]
 
 
-def test_the_key_is_nowhere_in_clear_and_private(vault: Vault) -> None:
-    key = vault.create(ID, [ANN.public])
-    path = Paths(vault).key(ID)
-    assert key not in path.read_bytes()
-    assert key.hex() not in path.read_text()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+def test_the_file_is_as_documented_private_and_on_the_disk_before_it_is_used(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, fsync = list[str](), os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    key, path = vault.create(ID, [ANN.public]), Paths(vault).key(ID)
+    assert synced[-2:] == [f"{ID}.key.tmp", "vault"]
+    assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
     assert [entry.name for entry in path.parent.iterdir()] == [f"{ID}.key"]
-
-
-def test_each_recording_has_a_key_of_its_own(vault: Vault) -> None:
-    assert vault.create(ID, [ANN.public]) != vault.create(OTHER, [ANN.public])
-    assert vault.ids() == [ID, OTHER]
-
-
-def test_the_file_is_as_documented(vault: Vault) -> None:
-    key = vault.create(ID, [ANN.public])
-    fields = json.loads(Paths(vault).key(ID).read_bytes())
+    assert key not in path.read_bytes() and key.hex() not in path.read_text()
+    fields = json.loads(path.read_bytes())
     assert (fields["version"], fields["id"]) == ("sipagent-vault-1", ID)
     [entry] = fields["recipients"]
     assert b64decode(entry["public"]) == ANN.public.raw
@@ -60,35 +58,18 @@ def test_the_file_is_as_documented(vault: Vault) -> None:
     assert box == f"sipagent-key-1 {ID}\n".encode() + key
 
 
-def test_it_is_on_the_disk_before_it_is_used(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def noting(descriptor: int) -> None:
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noting)
-    vault.create(ID, [ANN.public])
-    assert synced[-2:] == [f"{ID}.key.tmp", "vault"]
-
-
-def test_a_key_is_never_overwritten(vault: Vault) -> None:
+def test_what_makes_no_key(vault: Vault) -> None:
+    """One is never overwritten, and is for somebody."""
+    for id in ("", "../x", "a/b", "a.b", ".", "x" * 65):
+        with pytest.raises(KeysError, match="is not the id of a recording"):
+            vault.create(id, [ANN.public])
+    with pytest.raises(KeysError, match="no recipient"):
+        vault.create(ID, [])
+    assert not Paths(vault).vault.exists() and vault.ids() == []
     key = vault.create(ID, [ANN.public])
     with pytest.raises(KeysError, match="exists, and a key is never overwritten"):
         vault.create(ID, [BEN.public])
     assert vault.key(ID, ANN) == key
-
-
-def test_without_recipients_there_is_no_key(vault: Vault) -> None:
-    with pytest.raises(KeysError, match="no recipient"):
-        vault.create(ID, [])
-    assert vault.ids() == []
-
-
-def test_a_recipient_named_twice_is_one(vault: Vault) -> None:
-    vault.create(ID, [ANN.public, ANN.public])
-    assert vault.recipients(ID) == (ANN.public,)
 
 
 def test_two_keys_that_were_exchanged_are_noticed(vault: Vault) -> None:
@@ -104,36 +85,15 @@ def test_two_keys_that_were_exchanged_are_noticed(vault: Vault) -> None:
         vault.key(ID, ANN)
 
 
-def test_a_missing_key_is_told(vault: Vault) -> None:
-    for ask in (vault.recipients, lambda id: vault.key(id, ANN), lambda id: vault.seal(id, b"x")):
+def test_a_missing_or_an_altered_key_is_told(vault: Vault) -> None:
+    asked: tuple[Callable[[str], object], ...] = (
+        vault.recipients,
+        lambda id: vault.key(id, ANN),
+        lambda id: vault.seal(id, b"x"),
+    )
+    for ask in asked:
         with pytest.raises(KeysError, match=rf"{ID}\.key: does not exist; nobody can listen to {ID}$"):
             ask(ID)
-    assert vault.ids() == []
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{}",
-        '"x"',
-        "[" * 50000,
-        "\xff",
-        '{"version": "sipagent-vault-1", "id": "%s", "recipients": %s}',
-    ],
-)
-@pytest.mark.parametrize("entries", ["[1]", '[{"public": "AAAA", "key": "AAAA"}]', '[{"public": 1}]', "null"])
-def test_a_damaged_key_is_told(vault: Vault, content: str, entries: str) -> None:
-    vault.create(ID, [ANN.public])
-    Paths(vault).key(ID).write_text(
-        content % (ID, entries) if "%" in content else content, encoding="latin-1"
-    )
-    with pytest.raises(KeysError, match=r"is not the sealed key of [^\n]+, or damaged$"):
-        vault.key(ID, ANN)
-
-
-def test_an_altered_box_is_told(vault: Vault) -> None:
     vault.create(ID, [ANN.public])
     fields = json.loads(Paths(vault).key(ID).read_bytes())
     box = fields["recipients"][0]["key"]
@@ -143,11 +103,21 @@ def test_an_altered_box_is_told(vault: Vault) -> None:
         vault.key(ID, ANN)
 
 
-@pytest.mark.parametrize("id", ["", "../x", "a/b", "a.b", ".", "x" * 65])
-def test_what_is_no_id_names_no_file(vault: Vault, id: str) -> None:
-    with pytest.raises(KeysError, match="is not the id of a recording"):
-        vault.create(id, [ANN.public])
-    assert not Paths(vault).vault.exists()
+DAMAGED = [
+    *("", "[]", "{}", '"x"', "[" * 50000, "\xff"),
+    *(
+        f'{{"version": "sipagent-vault-1", "id": "{ID}", "recipients": {entries}}}'
+        for entries in ("[1]", '[{"public": "AAAA", "key": "AAAA"}]', '[{"public": 1}]', "null")
+    ),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_key_is_told(vault: Vault, content: str) -> None:
+    vault.create(ID, [ANN.public])
+    Paths(vault).key(ID).write_text(content, encoding="latin-1")
+    with pytest.raises(KeysError, match=r"is not the sealed key of [^\n]+, or damaged$"):
+        vault.key(ID, ANN)
 
 
 def test_strange_files_are_passed_over_and_what_a_crash_left_is_not(vault: Vault) -> None:
@@ -157,11 +127,11 @@ def test_strange_files_are_passed_over_and_what_a_crash_left_is_not(vault: Vault
     assert vault.ids() == [ID, OTHER]
 
 
-# --- other recipients ---
-
-
-def test_a_recording_is_sealed_to_others_from_now_on(vault: Vault) -> None:
+def test_only_who_can_open_a_recording_can_seal_it_to_others(vault: Vault) -> None:
     key = vault.create(ID, [ANN.public])
+    for identity, recipients, said in ((EVE, [EVE.public], "is not for Eve"), (ANN, [], "no recipient")):
+        with pytest.raises(KeysError, match=said):
+            vault.resealed(ID, identity, recipients)
     resealed = vault.resealed(ID, ANN, [BEN.public, EVE.public])
     assert resealed is not None and vault.key(ID, ANN) == key
     Paths(vault).key(ID).write_bytes(resealed)
@@ -171,35 +141,18 @@ def test_a_recording_is_sealed_to_others_from_now_on(vault: Vault) -> None:
     assert vault.resealed(ID, BEN, [EVE.public, BEN.public]) is None
 
 
-def test_only_who_can_open_it_can_seal_it_to_others(vault: Vault) -> None:
-    vault.create(ID, [ANN.public])
-    before = Paths(vault).key(ID).read_bytes()
-    with pytest.raises(KeysError, match="is not for Eve"):
-        vault.resealed(ID, EVE, [EVE.public])
-    with pytest.raises(KeysError, match="no recipient"):
-        vault.resealed(ID, ANN, [])
-    assert Paths(vault).key(ID).read_bytes() == before
-
-
-# --- texts ---
-
-
-def test_a_text_is_for_the_recipients_of_its_recording(vault: Vault) -> None:
+@pytest.mark.parametrize("text", [b"+33612345678", b"\n\n\0"])
+def test_a_text_is_for_the_recipients_of_its_recording_and_the_key_is_none(vault: Vault, text: bytes) -> None:
     vault.create(ID, [ANN.public, BEN.public])
-    sealed = json.loads(json.dumps(vault.seal(ID, b"+33612345678")))
+    sealed = json.loads(json.dumps(vault.seal(ID, text)))
     assert b"33612345678" not in json.dumps(sealed).encode()
-    assert vault.unseal(ID, sealed, ANN) == vault.unseal(ID, sealed, BEN) == b"+33612345678"
-    with pytest.raises(KeysError, match=f"the sealed text of {ID}: is not for Eve"):
-        vault.unseal(ID, sealed, EVE)
-    with pytest.raises(KeysError, match="was sealed for something else"):
-        vault.unseal(OTHER, sealed, ANN)
-
-
-def test_a_text_can_hold_anything_and_the_key_is_none(vault: Vault) -> None:
-    vault.create(ID, [ANN.public])
-    assert vault.unseal(ID, vault.seal(ID, b"\n\n\0"), ANN) == b"\n\n\0"
+    assert vault.unseal(ID, sealed, ANN) == vault.unseal(ID, sealed, BEN) == text
     box = json.loads(Paths(vault).key(ID).read_bytes())["recipients"][0]
-    with pytest.raises(KeysError, match="was sealed for something else"):
-        vault.unseal(ID, {box["public"]: box["key"]}, ANN)
-    with pytest.raises(KeysError, match="is not for Ann"):
-        vault.unseal(ID, {box["public"]: None}, ANN)
+    for id, told, identity, said in (
+        (ID, sealed, EVE, f"the sealed text of {ID}: is not for Eve"),
+        (OTHER, sealed, ANN, "was sealed for something else"),
+        (ID, {box["public"]: box["key"]}, ANN, "was sealed for something else"),
+        (ID, {box["public"]: None}, ANN, "is not for Ann"),
+    ):
+        with pytest.raises(KeysError, match=said):
+            vault.unseal(id, told, identity)
