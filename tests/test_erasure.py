@@ -1,4 +1,4 @@
-"""A recording's row and its files, from the first to the last. What must go is found by its mark or by its rows,
+"""A recording's row and its files, from the first to the last. What must go is found by its mark or its rows,
 and tried again until it is gone; what is left over is told."""
 
 import json
