@@ -79,6 +79,7 @@ class Text:
     plural: str | None = None
 
 
+@cache
 def spoken() -> dict[Key, Text]:
     """Every text that the code may say, wherever it is said first."""
     found: dict[Key, Text] = {}
@@ -88,13 +89,14 @@ def spoken() -> dict[Key, Text]:
 
 
 def _written() -> Iterator[tuple[str, Key, str | None]]:
-    for folder in SPOKEN:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            yield from in_source(path)
-            if not str(path.relative_to(ROOT)).startswith(SILENT):
-                yield from said_in(path)
+    for path in _modules():
+        yield from texts_in(path)
     for path in sorted((ROOT / "sipagent").rglob("templates/*.html")):
         yield from in_template(path)
+
+
+def _modules() -> list[Path]:
+    return [path for folder in SPOKEN for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def in_template(path: Path) -> Iterator[tuple[str, Key, str | None]]:
@@ -107,19 +109,34 @@ def in_template(path: Path) -> Iterator[tuple[str, Key, str | None]]:
             yield f"{path.name}:{line}", key, None if plural is None else given[plural]
 
 
-def in_source(path: Path) -> Iterator[tuple[str, Key, str | None]]:
-    """What stands in a module as an argument of gettext's functions, and of ours that call them.
+def texts_in(path: Path) -> list[tuple[str, Key, str | None]]:
+    """What a module gives to gettext, and to ours that call it, to errors, refusals and findings.
 
     Raises ValueError for a text that is made where it should only be written.
     """
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TAKING):
-            continue
+    tree, silent = _tree(path), _within(path, SILENT)
+    named = _named(tree)
+    found: list[tuple[str, Key, str | None]] = []
+    for node in (node for node in tree if isinstance(node, ast.Call)):
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         where = f"{path.name}:{node.lineno}"
-        places = TAKING[node.func.id]
-        texts = [None if place is None else _constant(node.args[place], where) for place in places]
-        if texts[1]:
-            yield where, (texts[0], texts[1]), texts[2]
+        if isinstance(node.func, ast.Name) and name in TAKING:
+            context, one, several = (
+                None if place is None else _constant(node.args[place], where) for place in TAKING[name]
+            )
+            found += [(where, (context, one), several)] if one else []
+        if not silent:
+            texts = _texts(node, name, path, named, where)
+            found += [(where, (None, text), None) for text in texts if " | " not in text]  # but for choices
+    return found
+
+
+def _tree(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _within(path: Path, places: tuple[str, ...]) -> bool:
+    return path.is_relative_to(ROOT) and str(path.relative_to(ROOT)).startswith(places)
 
 
 def _constant(node: ast.expr, where: str) -> str | None:
@@ -131,31 +148,16 @@ def _constant(node: ast.expr, where: str) -> str | None:
 @cache
 def errors() -> frozenset[str]:
     """The names of all classes of errors that have a Reason."""
+    classes = re.compile(r"^ *class (\w+)\(([^)]*)\):", re.MULTILINE)
     bases = {
-        node.name: {ast.unparse(base) for base in node.bases}
-        for folder in SPOKEN
-        for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
+        name: set(re.findall(r"\w+", above))
+        for path in _modules()
+        for name, above in classes.findall(path.read_text(encoding="utf-8"))
     }
     found = {"WithReason", "MediaError"}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
     return frozenset(found)
-
-
-def said_in(path: Path) -> Iterator[tuple[str, Key, str | None]]:
-    """What a module gives to errors, refusals and findings. Raises ValueError as `in_source` does."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    named = _named(tree)
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        where = f"{path.name}:{node.lineno}"
-        for text in _texts(node, name, path, named, where):
-            if " | " not in text:  # choices, which are in no language
-                yield where, (None, text), None
 
 
 def _texts(
@@ -166,7 +168,7 @@ def _texts(
         yield from (f"{{0}} {one}" for one in (word, *(several or [f"{word}s"])) if word and one)
         return
     places = SAYING.get(name, (0,) if name in errors() else ())
-    if name in ("ValueError", "TypeError") and str(path.relative_to(ROOT)).startswith(PARSING):
+    if name in ("ValueError", "TypeError") and _within(path, PARSING):
         places = (0,)
     given = [node.args[place] for place in places if place < len(node.args)]
     given += [one.value for one in node.keywords if one.arg in ("problem", "accepted", "description")]
@@ -174,10 +176,10 @@ def _texts(
         yield from filter(None, (_constant(part, where) for part in _parts(one, named)))
 
 
-def _named(tree: ast.AST) -> dict[str, list[ast.expr]]:
+def _named(tree: list[ast.AST]) -> dict[str, list[ast.expr]]:
     """What each name of a module is set to, wherever."""
     found: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(tree):
+    for node in tree:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
     return found
@@ -209,9 +211,10 @@ def _coded() -> Iterator[tuple[str, Key, str | None]]:
 def _of_click() -> Iterator[tuple[str, Key, str | None]]:
     yield "click", (None, "required"), None  # by a name, behind an option
     for path in sorted(Path(click.__file__).parent.glob("*.py")):
-        yield from (one for one in in_source(path) if not NOT_SAID.search(one[1][1]))
+        yield from (one for one in texts_in(path) if not NOT_SAID.search(one[1][1]))
 
 
+@cache
 def messages(language: str) -> dict[Key, Message]:
     """Every entry of a language. Raises ValueError for one that two files have."""
     found: dict[Key, Message] = {}
@@ -287,9 +290,8 @@ def _constants() -> frozenset[str]:
     """Every text of the code that has no values, or is a format."""
     return frozenset(
         node.value
-        for folder in SPOKEN
-        for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path in _modules()
+        for node in _tree(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
 

@@ -1,0 +1,452 @@
+"""The commands in French: help, tables, errors, findings; and what stays English: JSON, and what is kept."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from gettext import gettext
+from pathlib import Path
+from typing import get_args
+
+import click
+import pytest
+
+from retention import statistics
+from retention.clock import ClockReading
+from retention.records import Access, Event, Note, Receipt, Status, due_date, new_id
+from retention.vault import new_pair
+from sipagent.call import machines
+from sipagent.cli import list as cli_list
+from sipagent.cli import options, purge
+from sipagent.cli.main import cli
+from sipagent.cli.program import Failure, help_texts
+from sipagent.cli.terminal import distance, figure, percent, short, size
+from sipagent.config.sampling import Seed, draw
+from sipagent.languages.choice import speaking
+from sipagent.languages.labels import CODES, happening, label
+from tests.kept import START, receipt, recording
+from tests.loopback import ROOT
+from tests.office import Office, make_office
+from tests.room import Room
+from tests.tampering import sql
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+BY = ("--by", "A")
+HELD = ("--reference", "plainte 2026-41", *BY, "--approved-by", "B", "--review", "2999-01-31")
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+def plain(text: str) -> str:
+    """With plain spaces, as it is typed here."""
+    return re.sub("[\u00a0\u202f]", " ", text)
+
+
+def french(office: Office, *words: object) -> str:
+    """What a command prints, on stdout or stderr."""
+    result = office.run("--lang", "fr", *words)
+    return plain(result.out + result.err)
+
+
+def unbroken(text: str) -> str:
+    """A text whose lines a table has broken."""
+    return " ".join(text.split())
+
+
+def left_in_english(text: str) -> list[str]:
+    """Words that no French sentence has, but for paths, code and quotations."""
+    prose = re.sub(r"`[^`]*`|\S*/\S+|'[^']*'|\"[^\"]*\"|\(je refuse.*?\)|key\+voice", "", text)
+    return re.findall(r"\b(?:the|is|are|of|that|which|and|not|its|says|with|to|kept|recorded)\b.{,40}", prose)
+
+
+# --- help ---
+
+
+def every(command: click.Command = cli, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            yield from every(one, f"{name} {one.name}".strip())
+
+
+COMMANDS = dict(every())
+ENGLISH = re.compile(r"\b(the|of|which|what|is|are|required|default|RANGE|DIRECTORY|INTEGER|TEXT)\b")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_english_is_left_in_help(office: Office, name: str) -> None:
+    out = unbroken(french(office, *name.split(), "--help"))
+    alone = copy.copy(COMMANDS[name])
+    if isinstance(alone, click.Group):
+        alone.commands = {}
+    with speaking("fr"):
+        own = [text for context, text in help_texts(alone) if context is None and gettext(text) != text]
+    assert own and [text for text in own if text in out] == []
+    assert "Usage : sipagent" in out and "Options : " in out and " Afficher cette aide." in out
+    assert ENGLISH.findall(out.replace("/var/lib", "")) == []
+
+
+def test_commands_are_listed_uncut_and_examples_are_the_same_in_every_language(office: Office) -> None:
+    listed = french(office, "--help").partition("Commandes :\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == list(cli.commands)
+    assert "..." not in listed
+    helps = [office.run("--lang", one, "hold", "--help").out for one in ("en", "fr")]
+    examples = [re.findall("^    sipagent .*$", one, re.M) for one in helps]
+    assert examples[0] == examples[1] != []
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("C", "Remove all that has expired."), ("fr", "Supprimer tout ce qui est arrivé à son terme.")],
+)
+def test_completion_offers_the_same_and_explains_it(language: str, said: str) -> None:
+    asked = {"_SIPAGENT_COMPLETE": "zsh_complete", "COMP_WORDS": "sipagent pu", "COMP_CWORD": "1"}
+    environment = {**os.environ, **asked, "LANGUAGE": language}
+    command = [sys.executable, "-m", "sipagent"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert plain(done.stdout) == f"plain\npurge\n{said}\n"
+
+
+# --- tables ---
+
+
+@pytest.fixture
+def busy(office: Office) -> Office:
+    """One of each kind."""
+    row = office.call(
+        id="20261124T222000123-482913", started_at=NOON, expires_at=due_date(NOON, "6 months"), flagged=True
+    )
+    store = office.archive.store
+    events = (Event(at=NOON, what="decision: allowed (silence)", by="agent"),)
+    call = store.receipt(row.id)
+    told = {name: getattr(call, name) for name in call.to_json()} | {"events": events, "confidence": 0.87}
+    store.update_receipt(Receipt(**told))
+    refused = {"recording_id": None, "decision": "refused", "decided_by": "dtmf", "phase": "window"}
+    store.add_receipt(receipt(recording(), id=new_id(START), **refused))
+    used = Access(
+        at=NOON, action="export", recording_id=row.id, purpose="quality", by="Durand", outcome="done"
+    )
+    store.add_access(used)
+    until = due_date(NOON, "1 year")
+    store.add_note(Note(recording_id=row.id, at=NOON, by="Durand", text="Fiche", expires_at=until))
+    assert office.run("hold", row.id, "--ground", "criminal", *HELD).code == 0
+    office.call(timedelta(days=400))
+    return office
+
+
+TABLES = {  # of each command lines that there are, as patterns
+    "list": r"""
+        ^id +début +durée +appelant +appelé +opérateur +état +taille +expire le +mentions$
+        ^.* clos .*conservé, signalé
+        ^2 enregistrements, 0:04, [\d,]+ ko$
+    """,
+    "calls": r"""
+        ^id +début +attente +conversation +appelant .* issue +décision +par$
+        ^.* abouti +autorisé +silence$
+        ^.* refusé +touche$
+        ^3 appels$
+    """,
+    "show 482913": r"""
+        ^référence +482913
+        ^état +clos
+        ^Conservation comme preuve\n(.*\n)*.* pénal(.*\n)*.*accord de +B
+        ^.*autorisé, par silence
+        ^.*confiance 0,87
+        ^Déroulement\n.*décision : autorisé \(silence\) \(agent\)
+        ^Analyses\n.*par Durand, gardée jusqu’au
+        ^Usages\n.*export pour qualité du service par Durand : fait
+    """,
+    "holds": r"""
+        ^id +réexamen +motif +référence +par +accord de +terme$
+        ^.* pénal
+        ^1 enregistrement conservé comme preuve$
+    """,
+    "purge --dry-run": r"""
+        ^id +terme +taille +pourquoi$
+        ^.* arrivé à terme
+        ^1 serait purgé,
+        ^1 reçu perdrait ce qui mène à une personne.$
+    """,
+    "stats": r"""
+        ^.*33,3 %, 1 sur 3 à qui la question a été posée
+        ^moyen +langue +annonce +délai +appel +total$
+        ^Numéros composés\n(.*\n)*autre +fr
+    """,
+}
+
+
+@pytest.mark.parametrize("words", TABLES)
+def test_tables(busy: Office, words: str) -> None:
+    out = french(busy, *words.split())
+    assert [line for line in TABLES[words].split("\n") if not re.search(line.strip(), out, re.M)] == [], out
+
+
+def test_a_list_fits_into_a_narrow_terminal(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = office.archive.store
+    for minute, status in enumerate(Status):
+        store.add_recording(recording(minute, status=status, flagged=True))
+    monkeypatch.setenv("COLUMNS", "80")
+    config = str(office.folder / "config.toml")
+    command = [sys.executable, "-m", "sipagent", "--config", config, "--lang", "fr", "list"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    rows = done.stdout.splitlines()[: len(Status) + 1]
+    assert max(map(len, rows)) <= 80
+    with speaking("fr"):
+        assert [status for status in Status if label("status", status) not in "\n".join(rows)] == []
+
+
+# --- errors, and what is asked ---
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("show", "nothing"), 1, "nothing : aucun appel ne porte cet identifiant"),
+        (("list", "--since", "demain"), 2, "--since : 'demain' n’est pas un moment ; attendu : 2026-11-24, "),
+        (("list", "--status", "x"), 2, "valeur incorrecte pour '--status' : 'x' n’est pas parmi 'open', "),
+        (("holdx",), 2, "(Vouliez-vous dire l’un de : 'hold', 'holds' ?) (voir `sipagent --help`)"),
+        (("kees",), 2, "pas de commande 'kees'. Vouliez-vous dire 'keys' ? (voir `sipagent --help`)"),
+        (("delete", "482913"), 2, "option manquante '--reason' (voir `sipagent delete --help`)"),
+        (("export", "--out", "a.wav"), 2, "aucun des deux n’est donné ; attendu : ID, ou --caller NUMÉRO"),
+        (("show",), 2, "argument manquant 'ID' (voir `sipagent show --help`)"),
+        (("verify",), 1, "il n’y a pas encore de base, et rien à vérifier"),
+        (("register",), 1, "notice.wav : n’existe pas ; attendu : un fichier WAV mono, PCM 16 bits"),
+    ],
+)
+def test_an_error_is_one_line(office: Office, words: tuple[str, ...], code: int, said: str) -> None:
+    result = office.run("--lang", "fr", *words)
+    assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+    assert said in plain(result.err), result.err
+
+
+LISTEN = "trunk.listen : 'x' n’est pas hôte:port ; attendu"
+LONG = "'2 years' dépasse six mois (CNIL, délibération 2014-474) ;"
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "said"),
+    [
+        ("trunk", "listen", '"x"', f"config.toml : {LISTEN}"),
+        ("trunk", "listn", '"x"', "trunk.listn : clé inconnue ; vouliez-vous dire trunk.listen ?"),
+        ("trunk", "password_env", '"A"', "donné sans nom d’utilisateur ; attendu : avec trunk.username"),
+        ("recording", "format", '"mp3"', "'mp3' n’est pas l’un des choix ; attendu : flac | wav"),
+        ("retention", "period", '"2 years"', LONG),
+        ("hours", "week", '{ mon = "9" }', "mon contient '9', qui n’est pas HH:MM-HH:MM ; attendu : une"),
+        ("service", "language", "x", "service.language : x n’est ni un nombre ni un texte entre"),
+        ("prompts", "zzz", "1", " ; valeurs possibles : notice, welcome, refused, confirm, closed, unavail"),
+        *(("", key, "1", f" : {key} : clé inconnue") for key in ("database", "engine", "closed", "operator")),
+        ("edg", "a", "1", " : edg : clé inconnue ; vouliez-vous dire edge ?"),
+    ],
+)
+def test_a_mistake_in_the_configuration(office: Office, table: str, key: str, value: str, said: str) -> None:
+    """Keys are in no language."""
+    path = office.folder / "config.toml"
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{key} =")]
+    heading = [f"[{table}]"] if table else []
+    at = kept.index(heading[0]) + 1 if heading and heading[0] in kept else 0
+    new = [f"{key} = {value}"] if at else [*heading, f"{key} = {value}"]
+    path.write_text("\n".join([*kept[:at], *new, *kept[at:]] if at or not table else [*kept, *new]))
+    found = office.run("--lang", "fr", "list")
+    assert (found.code, found.out) == (2, "") and said in plain(found.err), found.err
+
+
+def test_a_line_of_the_configuration_that_is_not_toml(office: Office) -> None:
+    (office.folder / "config.toml").write_text("[edge")
+    assert " : ligne 1 : edge : n’a pas de ] final" in french(office, "list")
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "agreed"),
+    [
+        *(("fr", typed, True) for typed in ("o", "Oui", "y", "yes")),
+        *(("fr", typed, False) for typed in ("", "n", "non")),
+        *(("en", typed, True) for typed in ("y", "YES")),
+        *(("en", typed, False) for typed in ("", "n", "no")),
+    ],
+)
+def test_a_question(monkeypatch: pytest.MonkeyPatch, language: str, typed: str, agreed: bool) -> None:
+    answers = iter(["peut-être", typed])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(click.termui, "visible_prompt_func", lambda _: next(answers))
+    with speaking(language):
+        if agreed:
+            options.agree("?", yes=False)
+        else:
+            with pytest.raises(Failure):
+                options.agree("?", yes=False)
+
+
+# --- findings and refusals, whose English is kept ---
+
+
+def test_a_check(office: Office) -> None:
+    shown, found = french(office, "check"), json.loads(office.run("check", "--json").out)
+    assert "hours absent : ouvert jour et nuit" in unbroken(shown)
+    assert "moteur 2." in unbroken(shown) and "appels par processus" in unbroken(shown)
+    assert left_in_english(shown) == []
+    assert {"level": "warning", "what": "hours", "detail": "absent: open day and night"} in found
+
+
+@pytest.mark.parametrize(
+    "words", ["", "Bonjour.", "Votre appel est enregistré 2 ans, dites je refuse.", None]
+)
+@pytest.mark.parametrize("keys", ['engine = "none"', 'engine = "embedding"', 'mode = "opt_in"'])
+def test_what_is_found_in_the_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str | None, keys: str
+) -> None:
+    room = Room(tmp_path / "agent")
+    room.set("refusal", keys)
+    for path in (room.folder / "prompts/fr").glob("*.txt") if words is not None else ():
+        path.write_text(str(words))
+    shown = Office(room.folder, capsys).run("--lang", "fr", "notice", "--lint")
+    assert shown.out.count("prompts.") > 20 and shown.err == ""
+    assert left_in_english(shown.out) == []
+
+
+def test_a_verification(office: Office) -> None:
+    row = office.call()
+    sql(office.archive, f"UPDATE recordings SET bytes = 1 WHERE id = '{row.id}'")
+    (problem,) = json.loads(office.run("verify", "--json").out)["problems"]
+    assert problem["where"] == f"recording {row.id}"
+    assert problem["problem"].startswith("bytes is 1, the chain")
+    shown = unbroken(french(office, "verify"))
+    assert f"enregistrement {row.id} bytes vaut 1, la chaîne dit" in shown
+
+
+def test_what_is_refused_is_kept_and_shown_again_but_a_persons_words_are_theirs(office: Office) -> None:
+    row, use = office.call(), ("--purpose", "gossip", *BY, "--out", office.folder / "a.wav")
+    ground = f"{row.id} : le motif 'curiosity' n’est pas dans la liste ; valeurs possibles : disciplinary,"
+    assert ground in french(office, "hold", row.id, "--ground", "curiosity", *HELD)
+    purpose = "la finalité 'gossip' n’est pas dans la liste"
+    assert purpose in french(office, "export", row.id, *use)
+    released = french(office, "release", row.id, *BY, "--reason", "R")
+    assert "il n’est pas conservé comme preuve" in released
+    done = office.run("export", row.id, "--purpose", "quality", *BY, "--out", office.folder / "a.wav")
+    assert done.code == 0
+    assert office.run("delete", row.id, *BY, "--reason", "is empty").code == 0
+    shown = unbroken(french(office, "show", row.id))
+    assert 'les deux voix vers "' in shown and purpose in shown and "is empty" in shown
+
+
+def test_a_key_and_a_purge_that_are_refused(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_pair(office.folder / "a", None, "A")
+    found = french(office, "keys", "new", office.folder / "a", "--no-passphrase")
+    assert "a.pub : existe, et une clé n’est jamais remplacée" in found
+    office.call()
+    assert office.run("purge").code == 0
+    late = datetime.now(UTC) + timedelta(days=300)
+    monkeypatch.setattr(purge, "read_clock", lambda: ClockReading("boot", late, 100.0, synchronised=False))
+    assert "l’horloge avance de 300 jours, " in french(office, "purge")
+
+
+def test_what_fails_in_french_is_kept_in_english(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    traces = []
+    for language in ("en", "fr"):
+        (folder := tmp_path / language).mkdir()
+        office = make_office(folder, capsys)
+        row = office.call(id="20261124T222000123-482913", started_at=NOON)
+        for words in _failing(row.id, folder):
+            assert office.run("--lang", language, *words).code == 1, words
+        uses = office.archive.store.accesses(row.id)
+        traces.append(
+            [(use.action, use.outcome, (use.detail or "").replace(str(folder), "F")) for use in uses]
+        )
+        for file in folder.glob("retention.*"):
+            assert not re.search("[éèàç’«\u00a0\u202f]", file.read_bytes().decode("utf-8", "ignore"))
+    assert traces[0] == traces[1] != []
+
+
+def _failing(id: str, folder: Path) -> list[tuple[object, ...]]:
+    (folder / "there.wav").write_bytes(b"x")
+    exported = ("export", id, *BY, "--out")
+    return [
+        ("hold", id, "--ground", "curiosity", *HELD),
+        (*exported, folder / "a.wav", "--purpose", "gossip"),
+        (*exported, folder / "there.wav", "--purpose", "quality"),
+        (*exported, folder / "no" / "a.wav", "--purpose", "quality"),
+        (*exported, folder / "a.wav", "--purpose", "access_request"),
+        ("release", id, *BY, "--reason", "R"),
+        ("note", id, *BY, "--text-file", folder / "there.wav"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("list", "calls", "calls --sums", "show 482913", "stats", "draws", "accesses", "holds", "keys list"),
+        *("purge --dry-run --now 2027-06-01", "hours --at 2026-12-25T10:00", "stamp --list"),
+        *("check", "verify", "notice --lint"),
+    ],
+)
+def test_json_is_the_same_to_the_byte(busy: Office, words: str) -> None:
+    english, translated = (busy.run("--lang", one, *words.split(), "--json") for one in ("en", "fr"))
+    assert english.code == translated.code
+    free = r"[\d.]+ GiB"  # of a disk that others use
+    assert re.sub(free, "", english.out) == re.sub(free, "", translated.out)
+    assert json.loads(english.out) or words in ("calls --sums", "stamp --list", "keys list")
+
+
+# --- words ---
+
+
+def test_every_code_has_its_words() -> None:
+    """Whatever rows can hold, and the example configuration names."""
+    assert set(CODES["status"]) == set(Status)
+    assert set(CODES["decision"]) == set(machines.Decision) == set(cli_list.DECISIONS)
+    assert set(CODES["by"]) == set(get_args(machines.DecidedBy))
+    assert set(CODES["phase"]) == set(CODES["moment"]) == set(get_args(machines.DecidedIn))
+    assert set(CODES["outcome"]) == {*get_args(machines.Outcome), statistics.IN_PROGRESS}
+    assert set(CODES["who"]) == set(get_args(machines.Who))
+    assert set(CODES["fate"]) == {*statistics.RecordingFates().to_json()} - {"kept", "held"}
+    for order in get_args(machines.Order):
+        assert f"{order} code, and nothing is recorded" in CODES["happening"]
+
+
+def test_every_action_of_the_trace_has_its_words() -> None:
+    folders = ("sipagent/cli", "sipagent/operations", "sipagent/web", "retention")
+    sources = [path.read_text(encoding="utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
+    acts = re.compile(r'(?:action=|attempt\(|(?:changing|trace_of)\(\w+, )"(\w+)"')
+    named = {one for text in sources for one in acts.findall(text)}
+    assert named | {"export", "play"} == set(CODES["action"])
+
+
+@pytest.mark.parametrize(
+    ("english", "shown"),
+    [
+        ("recording started", "enregistrement commencé"),
+        ("decision: refused (dtmf)", "décision : refusé (touche)"),
+        ("sip:201@10.0.0.1: no answer", "sip:201@10.0.0.1 : pas de réponse"),
+        ("sip:201@10.0.0.1: refused with 503", "sip:201@10.0.0.1 : refus avec 503"),
+        ("transfer to sip:203@10.0.0.1: busy", "transfert vers sip:203@10.0.0.1 : occupé"),
+        ("paused: 12 times more", "en pause : encore 12 fois"),
+        ("something that nobody foresaw", "something that nobody foresaw"),
+        (str(draw(Seed(b"s" * 32), "20261124T222000123-482913", 0.1)), "tiré : "),
+    ],
+)
+def test_what_happened(english: str, shown: str) -> None:
+    with speaking("fr"):
+        assert shown in plain(happening(english))
+    with speaking("en"):
+        assert happening(english) == english
+
+
+def test_moments_and_amounts() -> None:
+    ahead = NOON + timedelta(days=1, hours=5)
+
+    def amounts() -> str:
+        return plain(f"{size(999)} {size(8_400_000)} {figure(12345)} {percent(0.465)}")
+
+    with speaking("fr"):
+        assert short(NOON) == "24 nov. 12:00"
+        assert (distance(ahead, NOON), distance(NOON, ahead)) == ("dans 1 jour", "il y a 1 jour")
+        assert amounts() == "999 o 8,4 Mo 12 345 46,5 %"
+    with speaking("en"):
+        assert amounts() == "999 B 8.4 MB 12,345 46.5%"
