@@ -7,14 +7,14 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from retention.sqlite import Store
-from tests.measure import circles
+from tests.each import each
 
 ROOT = Path(__file__).parent.parent
 OURS = ("sipagent", "media", "retention", "prompts", "tests")
@@ -88,7 +88,7 @@ OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
     *("retention/recording_files.py", "retention/marks.py", "sipagent/cli/use.py"),
     "retention/objects/bucket.py",
 }
-ID_NAME = re.compile(r"f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1")
+ID_NAME = r"^f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1$"
 REMOVING = {
     *("retention/files.py", "retention/recording_files.py", "retention/marks.py"),
     # what is in the store by now, what was not gathered whole
@@ -173,48 +173,36 @@ def test_there_is_something_to_look_at() -> None:
     }
 
 
-@pytest.mark.parametrize("package", ["media", "retention", "prompts"])
+@each(["media", "retention", "prompts"])
 def test_inner_packages_import_nothing_of_ours_but_themselves(package: str) -> None:
     for path in modules(package):
         if "training" not in path.parts:  # which makes heads, and is needed for nothing else
-            named = {one.split(".")[0] for one in imports(path)}
-            assert named & set(OURS) <= {package}, name(path)
+            assert packages(path) & set(OURS) <= {package}, name(path)
 
 
-@pytest.mark.parametrize(
-    ("package", "folder"), [(package, folder) for package, folders in INNER.items() for folder in folders]
-)
-def test_a_folder_of_an_inner_package_names_those_below_it_alone(package: str, folder: str) -> None:
-    below = INNER[package][folder] | {folder}
-    for path in modules(f"{package}/{folder}"):
-        named = {module.split(".")[1] for module in imports(path) if module.startswith(f"{package}.")}
-        there = {one.parent.name for one in (ROOT / package).glob("*/__init__.py")}
-        assert named & there <= below, name(path)
-
-
-def test_the_folders_of_the_inner_packages_are_those_that_there_are() -> None:
-    for package, folders in INNER.items():
-        there = {one.parent.name for one in (ROOT / package).glob("*/__init__.py")}
-        assert there - {"training"} == set(folders)  # which makes heads of what hears
+@each(INNER)
+def test_a_folder_of_an_inner_package_names_those_below_it_alone(package: str) -> None:
+    there = {one.parent.name for one in (ROOT / package).glob("*/__init__.py")}
+    assert there - {"training"} == set(INNER[package])  # which makes heads of what hears
+    for folder, below in INNER[package].items():
+        for path in modules(f"{package}/{folder}"):
+            named = {module.split(".")[1] for module in imports(path) if module.startswith(f"{package}.")}
+            assert named & there <= below | {folder}, name(path)
 
 
 def test_each_part_of_what_is_kept_names_those_before_it_alone() -> None:
-    assert {one.stem for one in (ROOT / "retention").iterdir() if one.suffix == ".py" or one.is_dir()} >= {
-        *LADDER
-    }
+    there = {one.stem for one in (ROOT / "retention").iterdir() if one.suffix == ".py" or one.is_dir()}
+    assert there >= {*LADDER}
     for at, part in enumerate(LADDER):
         for path in modules(f"retention/{part}") or [ROOT / f"retention/{part}.py"]:
             named = {module.split(".")[1] for module in imports(path) if module.startswith("retention.")}
             assert named <= {*LADDER[: at + 1]}, name(path)
 
 
-def test_nobody_imports_the_tests() -> None:
+def test_who_imports_the_tests_and_the_engine_library() -> None:
     assert not [name(path) for path in ALL if "tests" in packages(path)]
-
-
-def test_the_engine_library_is_imported_in_one_package() -> None:
     users = {path for path in ALL if packages(path) & {"pjsua2", "_pjsua2"}}
-    assert users and {path for path in users if not path.is_relative_to(ROOT / "sipagent/pjsip")} == set()
+    assert users and all(path.is_relative_to(ROOT / "sipagent/pjsip") for path in users)
 
 
 def test_the_engine_is_known_by_its_protocol() -> None:
@@ -241,7 +229,7 @@ def rooms_named(path: Path) -> set[str]:
     return {module[1] for module in ours} & set(ROOMS) | {"cli" for module in ours if module[1] == "cli"}
 
 
-@pytest.mark.parametrize("path", modules("sipagent"), ids=name)
+@each(modules("sipagent"), ids=name)
 def test_a_room_names_those_below_it_alone(path: Path) -> None:
     """What may not be named cannot be leant on; so there is no circle between rooms."""
     here = room(path)
@@ -264,28 +252,38 @@ def test_a_class_name_has_one_meaning() -> None:
 
 def test_no_modules_import_one_another() -> None:
     """In whatever steps, and be it for types alone: so each can be read after those that it names."""
-    assert circles(ALL) == []
+    known = {name(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in ALL}
+    left = {path: {*imported(path, known)} for path in ALL}
+    while free := [path for path, named in left.items() if not named & left.keys()]:
+        for path in free:
+            del left[path]
+    assert sorted(map(name, left)) == []
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in ALL}), ids=name)
+def imported(path: Path, known: Mapping[str, Path]) -> Iterator[Path]:
+    """The modules of ours that one names, also for types alone; a package where no module of it is meant."""
+    for node in tree(path):
+        if isinstance(node, ast.Import):
+            wanted = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            wanted = {f"{node.module}.{alias.name}" for alias in node.names} & set(known) or {node.module}
+        else:
+            continue
+        yield from (known[one] for one in wanted if one in known and known[one] != path)
+
+
+@each(sorted({path.parent for path in ALL}), ids=name)
 def test_each_folder_says_what_lives_there(folder: Path) -> None:
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("path", modules("sipagent/call"), ids=name)
+@each([*modules("sipagent/call"), ROOT / "sipagent/enrol/flow.py"], ids=name)
 def test_the_policy_is_pure(path: Path) -> None:
     """It knows its own parts and plain values of the standard library: no clock, no thread, no socket."""
     parts = {imported for imported in imports(path) if imported.startswith("sipagent.")}
-    of_the_policy = {part for part in parts if part.startswith("sipagent.call")}
-    assert parts == of_the_policy
-    if path.stem == "events":
-        assert not parts
+    assert all(part.startswith("sipagent.call") for part in parts)
+    assert not parts or path.stem != "events"
     assert packages(path) - {"sipagent"} <= VALUES
-
-
-def test_what_an_enrolment_is_is_pure_too() -> None:
-    path = ROOT / "sipagent/enrol/flow.py"
-    assert packages(path) <= VALUES
 
 
 # --- what is kept, and where ---
@@ -315,53 +313,31 @@ def test_one_module_chooses_what_keeps_rows() -> None:
     assert ("sipagent/cli/program.py", "Store(':memory:')") in making and len(making) == 3
 
 
-@pytest.mark.parametrize("asked", PATHS)
-def test_a_path_of_a_recording_is_for_who_makes_or_hears_its_sound(asked: str) -> None:
+@each(PATHS)
+def test_a_path_of_a_recording_is_for_what_makes_or_hears_its_sound(asked: str) -> None:
     users = {name(path) for path in ALL for node in sources(path, ast.Attribute) if node.attr == asked}  # type: ignore[attr-defined]
     assert users == PATHS[asked]
 
 
-def test_a_file_of_a_recording_is_named_in_one_place() -> None:
-    """`f"{row.id}.json"`, wherever it is joined to a folder afterwards."""
-    naming = {
+def written(kind: type[ast.expr], pattern: str, part: str = "") -> set[str]:
+    """The modules that write such an expression, or such a part of it."""
+    return {
         name(path)
         for path in ALL
-        for node in sources(path, ast.JoinedStr)
-        if ID_NAME.fullmatch(ast.unparse(node))
+        for node in sources(path, kind)
+        if re.search(pattern, ast.unparse(getattr(node, part) if part else node))
     }
-    assert naming == OWN_NAMES
 
 
-def test_nobody_joins_the_folders_of_recordings_and_keys() -> None:
-    joining = {
-        name(path)
-        for path in ALL
-        for node in sources(path, ast.BinOp)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-        if re.search(r"\b(recording\.directory|recordings|vault)$", ast.unparse(node.left))
-    }
-    assert joining == {"retention/recording_files.py"}
-
-
-def test_who_removes_files() -> None:
-    removing = {
-        name(path)
-        for path in ALL
-        for node in sources(path, ast.Call)
-        if isinstance(node, ast.Call)
-        if re.search(r"(^|\.)(unlink|rmtree|rmdir)$|^os\.remove$", ast.unparse(node.func))
-    }
-    assert removing == REMOVING
-
-
-def test_what_lies_beside_the_database_is_named_in_one_place() -> None:
-    deriving = {
-        name(path)
-        for path in ALL
-        for node in sources(path, ast.Attribute)
-        if re.search(r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$", ast.unparse(node))
-    }
-    assert deriving == {"retention/files.py"}
+def test_files_are_named_and_removed_where_they_are_kept() -> None:
+    """`f"{row.id}.json"`, wherever it is joined to a folder afterwards; folders and what lies beside the
+    database."""
+    assert written(ast.JoinedStr, ID_NAME) == OWN_NAMES
+    folders = r"\b(recording\.directory|recordings|vault) / "
+    assert written(ast.BinOp, folders) == {"retention/recording_files.py"}
+    assert written(ast.Call, r"(^|\.)(unlink|rmtree|rmdir)$|^os\.remove$", "func") == REMOVING
+    beside = r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$"
+    assert written(ast.Attribute, beside) == {"retention/files.py"}
 
 
 def test_the_database_is_spoken_to_in_one_package() -> None:
@@ -440,17 +416,15 @@ def test_the_top_level_is_what_it_is() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= TOP
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_what_a_run_leaves_is_never_committed() -> None:
+    left = [
         *("recordings/x.flac", "retention.db", "secrets/trunk-password", "keys/recordings.key", "core"),
         *(".venv/x", "sipagent.egg-info/x", "build/x", "dist/x", "media/__pycache__/x.pyc"),
         *(".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x"),
-    ],
-)
-def test_what_a_run_leaves_is_never_committed(path: str) -> None:
-    ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, check=False)
-    assert ignored.returncode == 0
+    ]
+    command = ["git", "check-ignore", "--no-index", *left]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert told.splitlines() == left
 
 
 def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
@@ -458,33 +432,29 @@ def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
     assert {path: match[0] for path, match in found.items() if match} == {}
 
 
-@pytest.mark.parametrize("start", ["cli.main", "service.one_process", "service.supervision", "web.app"])
-def test_one_host_loads_nothing_for_several(start: str) -> None:
-    """They take half a second and 40 MB."""
-    loaded = (
-        f"import sys, sipagent.{start}; print(sorted({{'psycopg', 'boto3', 'botocore'}} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
 UNNEEDED = {"boto3", "holidays", "media.frame", "numpy", "psycopg", "soundfile", "sqlite_utils", "webrtcvad"}
 FOR_NOTHING = {
-    "nacl",
-    "phonenumbers",
-    "pydantic",
-    "retention.records",
-    "rich",
-    "sipagent.cli.list",
-    "sqlite3",
+    *("nacl", "phonenumbers", "pydantic", "retention.records", "rich", "sipagent.cli.list", "sqlite3")
 }
 
 
+def test_one_host_loads_nothing_for_several() -> None:
+    """They take half a second and 40 MB."""
+    starts = "import sys, sipagent.cli.main, sipagent.service.one_process, sipagent.service.supervision"
+    loaded = f"{starts}, sipagent.web.app; print({{'psycopg', 'boto3', 'botocore'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize(
-    ("words", "unneeded"),
-    [("--version", UNNEEDED | FOR_NOTHING), ("--help", UNNEEDED | FOR_NOTHING), ("list", UNNEEDED)],
+    ("words", "unneeded", "lived_in"),
+    [
+        ("--version", UNNEEDED | FOR_NOTHING, False),
+        ("--help", UNNEEDED | FOR_NOTHING, True),
+        ("list", UNNEEDED, True),
+        ("list", UNNEEDED, False),
+    ],
 )
-@pytest.mark.parametrize("lived_in", [True, False])
 def test_a_command_loads_only_what_it_needs(
     tmp_path: Path, words: str, unneeded: set[str], lived_in: bool
 ) -> None:
@@ -497,9 +467,8 @@ def test_a_command_loads_only_what_it_needs(
         f"atexit.register(lambda: print(sorted({unneeded} & set(sys.modules)), file=sys.stderr))\n"
         f"program.main(['--config', 'config.toml', '{words}'])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", run], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", run]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout and done.stderr == "[]\n"
 
 

@@ -65,7 +65,7 @@ class Selection:
     """Which tests look for a mutant; `passing`: a file that `coverage` wrote."""
 
     def __init__(self, passing: Path) -> None:
-        from tests.measure import imported  # which takes a while
+        from tests.test_structure import imported  # which takes a while
 
         self._passing = json.loads(passing.read_text()) if passing.exists() else {}
         paths = [path for top in (*SHIPPED, "tests") for path in sorted((ROOT / top).rglob("*.py"))]
