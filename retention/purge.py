@@ -16,12 +16,22 @@ from retention.erase import erase, erase_expired, leftovers, to_erase
 from retention.holds import agree
 from retention.marks import ArchiveError
 from retention.recording_files import FileKind
-from retention.records import Access, Receipt, Recording, Status, begun_at, due_date, parse_period, to_text
+from retention.records import (
+    Access,
+    Receipt,
+    Record,
+    Recording,
+    Status,
+    begun_at,
+    due_date,
+    parse_period,
+    to_text,
+)
 from retention.rows.chain import is_personal
 from retention.rows.pages import BATCH, COUNT, PAGE, Listing, batches, breathing
 from retention.rows.rows import Damaged, DamagedRow, NoRoom, Rows, StoreError, UnknownId
 from retention.texts import Reason, reason_of
-from retention.use import ExportedCopy, copies_of
+from retention.use import KnownCopy, copies_of
 from retention.verify import Orphan, orphans
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -39,7 +49,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
+class Removal(Record):
     """One recording that was, or would be, removed; `copies` were exported, and still exist."""
 
     id: str
@@ -47,11 +57,11 @@ class Removal:
     due_at: datetime
     bytes: int
     why: str
-    copies: tuple[ExportedCopy, ...] = ()
+    copies: tuple[KnownCopy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
+class Stay(Record):
     """One recording that has expired and stays, and why."""
 
     id: str
@@ -248,7 +258,7 @@ def _held_meanwhile(archive: Archive, left: Sequence[Removal]) -> Iterator[Stay]
 def _with_copies(store: Rows, removed: Sequence[Removal]) -> list[Removal]:
     copies = copies_of(store, [gone.id for gone in removed])
     return [
-        replace(gone, copies=tuple(copy for copy in copies.get(gone.id, ()) if copy.exists))
+        replace(gone, copies=tuple(KnownCopy.of(copy) for copy in copies.get(gone.id, ()) if copy.exists))
         for gone in removed
     ]
 

@@ -30,7 +30,17 @@ from retention.archive import Archive
 from retention.erase import leftovers, stuck
 from retention.marks import ArchiveError
 from retention.recording_files import FORMATS, Area, FileKind, Stored, finished, sha256
-from retention.records import Json, RecordError, Recording, Status, host_of, is_id, parse_json, to_text
+from retention.records import (
+    Json,
+    Record,
+    RecordError,
+    Recording,
+    Status,
+    host_of,
+    is_id,
+    parse_json,
+    to_text,
+)
 from retention.reserve import lasting_problems, recordings_in
 from retention.rows.chain import (
     ALTERED,
@@ -147,7 +157,7 @@ _BESIDE = (FileKind.KEY, FileKind.METADATA)
 
 
 @dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Record):
     """One thing that is wrong; `where` names an entry, a row, or a file."""
 
     where: str

@@ -35,7 +35,7 @@ from sipagent.call.machines import FLAGGED
 from sipagent.config.hours import Schedule
 from sipagent.config.identity import printable
 from sipagent.config.sampling import Seed, draw
-from sipagent.lookup.results import audit
+from sipagent.operations.statistics import audit
 from sipagent.softphone.rtp import key_tones, strongest, tone
 from sipagent.voice.detectors import NOBODY_LISTENS
 from tests import kept

@@ -334,7 +334,7 @@ def test_no_agent_starts_while_its_reserve_is_written_down(
         taken_in.append(path)
         return reserve_module.take_in(store, path)
 
-    monkeypatch.setattr(purge, "take_in", take_in)
+    monkeypatch.setattr("sipagent.operations.purge.take_in", take_in)
     office.run("purge")
     assert reserve.path in taken_in
     assert [one.id for one in office.archive.store.receipts()] == [row.id]

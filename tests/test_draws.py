@@ -7,7 +7,7 @@ import pytest
 
 from retention.records import Event, Receipt
 from sipagent.config.sampling import Seed, draw
-from sipagent.lookup.results import audit
+from sipagent.operations.statistics import audit
 from tests import kept
 
 SEED, OTHER = Seed(b"s" * 32), Seed(b"o" * 32)

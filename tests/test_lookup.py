@@ -13,6 +13,7 @@ from retention.rows.rows import Rows, ids_beginning, ids_meant
 from retention.rows.selection import Selection
 from retention.sqlite import Store
 from retention.statistics import Statistics
+from sipagent.agent.stored import terms_of
 from sipagent.cli.program import _complete_id
 from sipagent.cli.terminal import distance, full, short, size
 from sipagent.languages.labels import length
@@ -26,7 +27,7 @@ from sipagent.lookup.parsing import (
     parse_moment,
     selection,
 )
-from sipagent.lookup.results import figures_of, terms_of
+from sipagent.operations.statistics import figures_of
 from tests.both import BOTH, opened, raw
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, receipt, recording

@@ -23,7 +23,7 @@ from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import draw, keep_seed, read_seed
-from sipagent.lookup.results import audit
+from sipagent.operations.statistics import audit
 from sipagent.service import one_process
 from sipagent.service.control import BEFORE_CALLS, Systemd
 from tests import kept

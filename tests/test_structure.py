@@ -29,10 +29,10 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
     "text": {"config", "languages"},
-    "operations": {"config", "languages", "lookup"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "enrol": {"agent", "call", "config", "edge"},
+    "operations": {"agent", "config", "edge", "enrol", "languages", "lookup", "text"},
     "service": {"agent", "call", "config", "edge", "enrol", "pjsip", "text", "voice"},
     "check": {"agent", "config", "edge", "enrol", "service", "text", "voice"},
     "web": {"agent", "call", "config", "languages", "lookup", "operations", "text"},
@@ -105,7 +105,7 @@ REMOVING = {
     "sipagent/cli/init_directory.py",  # what was begun
     *(
         "sipagent/cli/program.py",
-        "sipagent/cli/register.py",
+        "sipagent/operations/register.py",
         "sipagent/cli/stats.py",
     ),  # what was not finished
     *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/children.py"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from retention.objects.bucket import Bucket
     from retention.postgres.row_keys import Blobs, FolderBlobs
     from retention.postgres.store import SealedStore
+    from retention.purge import Terms
     from sipagent.config.load import Config
 
 
@@ -230,6 +231,16 @@ def files_in(root: Path) -> RecordingFiles:
 def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
     return Archive(store, files_of(config, store), Marks(config.recording.directory), config.places)
+
+
+def terms_of(config: "Config") -> "Terms":
+    """How long things are kept."""
+    from retention.purge import Terms
+
+    kept = config.retention
+    return Terms(
+        period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+    )
 
 
 def archive_of_calls(config: "Config", store: Rows) -> Archive:

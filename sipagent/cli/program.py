@@ -396,7 +396,7 @@ class Workplace:
     @property
     def terms(self) -> "Terms":
         """How long things are kept."""
-        from sipagent.lookup.results import terms_of
+        from sipagent.agent.stored import terms_of
 
         return terms_of(self.config)
 

@@ -8,18 +8,15 @@ from typing import Literal
 import click
 
 from media.prompt import PromptError
-from retention.vault import KeysError, read_public
+from retention.vault import KeysError
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
-from sipagent.config.load import Config
-from sipagent.languages.spoken import shown
-from sipagent.text.notice import spoken_notices
-from sipagent.text.register import RegisterEntry, entry
-from sipagent.text.register_file import Difference, RegisterError, Written, differences, read, renewed
+from sipagent.operations.register import Comparison, FileWanted, compare, present_entry, write
+from sipagent.text.register import RegisterEntry
+from sipagent.text.register_file import Difference, markdown
 from sipagent.text.template import LANGUAGES
 
 _SHOWN = 4000  # characters of a statement; notices are the longest
-SIZE_LIMIT = 16 << 20  # bytes of a file to compare; even a register with many entries is shorter
 
 Format = Literal["md", "json"]
 File = click.Path(path_type=Path, dir_okay=False)
@@ -72,22 +69,25 @@ def register_command(
             _("--lang goes with Markdown; JSON is the same in every language"),
         ),
     )
-    made = _entry(work.config)
+    try:
+        made = present_entry(work.config)
+    except (KeysError, PromptError) as wrong:
+        raise Failure(*wrong.args) from wrong
     if check is not None:
-        _check(made, check, strict=strict, as_json=as_json)
+        _tell(made, compare(made, check), strict=strict, as_json=as_json)
         return
     if made.to_complete:
         click.echo(f"sipagent: {_to_complete(made)}", err=True)
-    default = work.config.service.language
-    language = default if default in LANGUAGES else "en"
-    if as_json:
-        format_ = "json"
+    service = work.config.service.language
+    language = lang or (service if service in LANGUAGES else "en")
+    format_ = "json" if as_json else format_
     if out is not None:
-        _write(made, out, format_, lang, language, force=force)
+        write(made, FileWanted(path=out, format=format_, language=lang, default=language, force=force))
+        click.echo(f"{out}")
     elif format_ == "json":
         print_json(made.to_json())
     else:
-        click.echo(renewed(None, made, lang or language), nl=False)
+        click.echo(markdown(made, language), nl=False)
 
 
 def _refuse(*mixtures: tuple[bool, str]) -> None:
@@ -97,117 +97,40 @@ def _refuse(*mixtures: tuple[bool, str]) -> None:
             raise click.UsageError(why)
 
 
-def _entry(config: Config) -> RegisterEntry:
-    """The entry by the configuration, with the keys and notices that it names. Raises Failure."""
-    try:
-        recipients = [read_public(path) for path in config.recording.recipients]
-        return entry(config, recipients, spoken_notices(config))
-    except (KeysError, PromptError) as wrong:
-        raise Failure(*wrong.args) from wrong
-
-
 def _to_complete(made: RegisterEntry) -> str:
     said = _("to be completed in the configuration: {keys}")
     return said.format(keys=", ".join(made.to_complete))
 
 
-# --- writing ---
-
-
-def _write(
-    made: RegisterEntry, out: Path, format_: Format | None, lang: str | None, default: str, *, force: bool
-) -> None:
-    """Write the entry into a new file, or replace the file's entry. Raises Failure, OSError."""
-    there = None if force or not out.exists() else _there(out)
-    if format_ is None:
-        as_json = there.language is None if there else out.suffix.lower() == ".json"
-        format_ = "json" if as_json and lang is None else "md"
-    if there is not None and (there.language is None) != (format_ == "json"):
-        raise Failure(_("{file}: is of the other format; --force replaces it").format(file=out))
-    language = None if format_ == "json" else lang or (there and there.language) or default
-    _replace(out, renewed(there, made, language))
-    click.echo(f"{out}")
-
-
-def _there(out: Path) -> Written:
-    try:
-        return _read(out)
-    except RegisterError as wrong:
-        said = _("{file}: exists, and {why}; --force replaces it")
-        raise Failure(said.format(file=out, why=shown(wrong))) from wrong
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Written:
-    """Raises RegisterError, OSError."""
-    with path.open("rb") as file:
-        content = file.read(SIZE_LIMIT + 1)
-    if len(content) > SIZE_LIMIT:
-        raise RegisterError(_("is too long for a register"))
-    try:
-        return read(content.decode())
-    except UnicodeDecodeError as error:
-        raise RegisterError(_("is not UTF-8 text")) from error
-
-
-# --- comparing ---
-
-
-def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> None:
+def _tell(made: RegisterEntry, found: Comparison, *, strict: bool, as_json: bool) -> None:
     """Tell where the file differs. Raises Failure if it does, or if something is missing for `strict`."""
-    try:
-        written = _read(path)
-    except RegisterError as wrong:
-        raise Failure("{0}: {1}", path, wrong) from wrong
-    found = differences(written, made)
+    file, n = found.file, len(found.differences)
     if as_json:
-        print_json(
-            {
-                "file": str(path),
-                "format": "json" if written.language is None else "md",
-                "language": written.language,
-                "current": not found,
-                "differences": [_json(one) for one in found],
-                "to_complete": list(made.to_complete),
-            }
-        )
+        print_json(found.to_json())
     else:
-        for one in found:
-            _show(path, one)
-    if found:
+        for one in found.differences:
+            _show(file, one)
+    if n:
         said = ngettext(
             "{file}: differs from the configuration in {n} statement; "
             "`sipagent register --out {file}` renews it",
             "{file}: differs from the configuration in {n} statements; "
             "`sipagent register --out {file}` renews it",
-            len(found),
+            n,
         )
-        raise Failure(said.format(file=path, n=len(found)))
+        raise Failure(said.format(file=file, n=n))
     if made.to_complete and strict:
         raise Failure(_to_complete(made))
     if made.to_complete:
         click.echo(f"sipagent: {_to_complete(made)}", err=True)
     if not as_json:
-        click.echo(_("{file}: agrees with the configuration").format(file=path))
+        click.echo(_("{file}: agrees with the configuration").format(file=file))
 
 
-def _json(one: Difference) -> dict[str, object]:
-    return {"where": one.where, "keys": list(one.keys), "file": one.file, "now": one.now}
-
-
-def _show(path: Path, one: Difference) -> None:
+def _show(file: str, one: Difference) -> None:
     """Show a difference: `-` the file, `+` what it should say."""
     keys = f" ({', '.join(one.keys)})" if one.keys else ""
-    click.echo(f"{path}, {one.where}{keys}:")
+    click.echo(f"{file}, {one.where}{keys}:")
     for sign, text in (("-", one.file), ("+", one.now)):
         if text is not None:
             click.echo(f"  {sign} {printable(text, _SHOWN)}")

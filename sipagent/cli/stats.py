@@ -16,8 +16,6 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from retention.records import Json, Sum, to_text
-from retention.rows import counts
-from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OTHER, PHASES, RecordingFates, Statistics
 from sipagent.cli.options import period_of
@@ -37,7 +35,7 @@ from sipagent.cli.terminal import (
 from sipagent.config.sampling import Seed, SeedError, read_seed
 from sipagent.languages.labels import label, length
 from sipagent.languages.spoken import shown
-from sipagent.lookup.results import Audit, Row, Tally, audit, count, figures_of, no_figures, rows_of
+from sipagent.operations.statistics import Audit, Row, Tally, Through, audit, count_period, figures_of
 
 Cells = Sequence[str]
 
@@ -82,9 +80,7 @@ def stats_command(
     if html is not None and (obstacle := _obstacle(html, force)):
         raise Failure(obstacle)
     period = period_of(work, since, until)
-    store = work.archive().store
-    tally = counts.reconcile(store)
-    figures = _figures(work, store, period, tally, quiet=as_json)
+    figures, tally = _counted(work, period, quiet=as_json)
     if html is not None:
         _write_page(work, figures, period, tally, html)
     if as_json:
@@ -113,16 +109,18 @@ def _mismatch(name: str, rows: int, chain: int) -> str:
 # --- reading ---
 
 
-def _figures(work: Workplace, store: Rows, period: Selection, tally: Tally, *, quiet: bool) -> Statistics:
+def _counted(work: Workplace, period: Selection, *, quiet: bool) -> tuple[Statistics, Tally]:
     """The figures of the period; on a terminal a bar tells how far it is, where there are many rows."""
-    figures, total = no_figures(work.config), rows_of(tally)
-    whole = period.since is period.until is None
-    screen = console(stderr=True)
-    unseen = quiet or total < _MANY or not screen.is_terminal
-    with Progress(console=screen, transient=True, disable=unseen) as progress:
-        bar = progress.add_task(_("counting"), total=total if whole else None)
-        count(store, period, figures, partial(_stepping, progress, bar))
-    return figures
+    whole, screen = period.since is period.until is None, console(stderr=True)
+    with Progress(console=screen, transient=True, disable=quiet or not screen.is_terminal) as progress:
+
+        def through(total: int) -> Through:
+            if total < _MANY:
+                return iter
+            bar = progress.add_task(_("counting"), total=total if whole else None)
+            return partial(_stepping, progress, bar)
+
+        return count_period(work.config, work.archive().store, period, through)
 
 
 def _stepping(progress: Progress, bar: TaskID, rows: Iterable[Row]) -> Iterator[Row]:

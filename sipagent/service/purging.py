@@ -22,12 +22,12 @@ from media.hearing.embedding import HeadError
 from retention.clock import ClockReading, look, read_clock, suspended
 from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
-from retention.purge import PurgeReport, Terms, ahead_of, erase_pending, overdue, purge
+from retention.purge import PurgeReport, ahead_of, erase_pending, overdue, purge
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import StampedElsewhere, StampError, proven, stamp_head
 from retention.texts import Reason
 from sipagent.agent.admission import obstacles
-from sipagent.agent.stored import archive_of, journal_of, store_of
+from sipagent.agent.stored import archive_of, journal_of, store_of, terms_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.enrol.keeping import expire
@@ -111,9 +111,7 @@ class Purging:
 
     def _turn(self) -> None:
         kept = self._config.retention
-        terms = Terms(
-            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
-        )
+        terms = terms_of(self._config)
         with store_of(self._place) as store, store.alone(PURGING) as alone:
             reading = self._read_clock()
             if not alone:

@@ -19,6 +19,7 @@ from itertools import zip_longest
 from string import Formatter
 from typing import Any
 
+from retention.records import Record
 from retention.texts import Reason, WithReason
 from sipagent.languages.typography import WIDE, set_french
 from sipagent.text.register import FORMAT, RegisterEntry, Statement
@@ -47,7 +48,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Record):
     """One statement that differs in the file, is missing there (`file` null), or is too much there (`now`
     null).
 

@@ -32,7 +32,6 @@ from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
 from retention.purge import overdue
 from retention.records import Access, Record, from_text
-from retention.rows import counts
 from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
 from retention.stamps import proven
@@ -40,7 +39,7 @@ from retention.statistics import Statistics
 from retention.texts import APART, Reason, strerror, together
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
-from sipagent.lookup.results import Row, Tally, count, no_figures, rows_of
+from sipagent.operations.statistics import Row, Tally, Through, count_period, no_figures
 
 STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of each
     "check": ("check", "--json"),
@@ -277,11 +276,16 @@ class FigureCounter:
             return next(iter(self._asked), None)
 
     def _figures(self, period: Selection) -> CountedFigures:
-        figures = no_figures(self._config)
+        progress = self._asked[period]
+
+        def through(total: int) -> Through:
+            progress.total = total
+            return partial(_counted, progress)
+
         try:
-            tally = self._count(period, figures, self._asked[period])
+            figures, tally = count_period(self._config, self._store(), period, through)
         except StoreError as error:
-            return CountedFigures(self._clock(), figures, {}, str(error))
+            return CountedFigures(self._clock(), no_figures(self._config), {}, str(error))
         return CountedFigures(self._clock(), figures, tally)
 
     def _keep(self, period: Selection, counted: CountedFigures) -> None:
@@ -291,14 +295,6 @@ class FigureCounter:
             while len(self._counted) > MOST_PERIODS:
                 self._counted.popitem(last=False)
             del self._asked[period]
-
-    def _count(self, period: Selection, figures: Statistics, progress: Progress) -> Tally:
-        """Raises StoreError."""
-        store = self._store()
-        tally = counts.reconcile(store)
-        progress.total = rows_of(tally)
-        count(store, period, figures, partial(_counted, progress))
-        return tally
 
 
 def _counted(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:

@@ -20,10 +20,9 @@ from retention.purge import Terms
 from retention.records import Access
 from retention.rows.rows import Rows, TryAgain
 from retention.vault import PublicKey
-from sipagent.agent.stored import archive_of, store_of
+from sipagent.agent.stored import archive_of, store_of, terms_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
-from sipagent.lookup.results import terms_of
 from sipagent.web.background import Commands, DueLook, FigureCounter, due_of
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.problems import RefusedRequests

@@ -1,22 +1,21 @@
-"""What commands, the page and the interface for programs answer, and its JSON.
+"""Count the calls of a period, and look whether the draws in their receipts are those of the seed.
 
-    terms_of             how long things are kept, by the configuration
-    count                the figures of a period
-    audit                whether the draws in receipts are those of the seed
-    figures_of           what was counted of a period, for commands and the interface
+    count_period   the figures, and whether the rows are those that the chain knows of
+    figures_of     the same as JSON has it
+    audit          every draw again
 
-A draw is in a receipt's events, until the personal fields of the receipt are emptied, and the events,
-too.
+Nothing is changed. A draw is in a receipt's events, until the personal fields of the receipt are emptied, and
+the events, too.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from retention.purge import Terms
 from retention.records import Json, Receipt, Record, host_of
+from retention.rows import counts
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.statistics import OTHER, CallFigures, FiguresByOperator, Statistics
@@ -25,14 +24,6 @@ from sipagent.config.sampling import Draw, Seed, draw
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
-
-
-def terms_of(config: "Config") -> Terms:
-    """The terms of its table `retention`."""
-    kept = config.retention
-    return Terms(
-        period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
-    )
 
 
 Tally = dict[str, tuple[int, int]]  # of each table: its rows, and those that the chain knows of
@@ -45,27 +36,28 @@ class Through(Protocol):
     def __call__(self, rows: Iterable[Row], /) -> Iterable[Row]: ...
 
 
-def no_figures(config: "Config") -> Statistics:
-    """Those of a service, before anything is counted."""
-    return Statistics(config.service.timezone, _numbers(config))
-
-
-def count(store: Rows, period: Selection, figures: Statistics, through: Through) -> None:
+def count_period(
+    config: "Config", store: Rows, period: Selection, through: Callable[[int], Through]
+) -> tuple[Statistics, Tally]:
     """Count every row of the period, read in pages: no writer waits, and rows do not stay in memory.
 
-    Receipts and recordings come `through` what tells how far it is. Raises StoreError.
+    Receipts and recordings come through what `through` gives for the number of all there are, whatever the
+    period: it tells how far it is. Raises StoreError.
     """
-    for receipt in through(store.each_receipt(period)):
+    tally, figures = counts.reconcile(store), no_figures(config)
+    passing = through(sum(tally[name][0] for name in ("receipts", "recordings")))
+    for receipt in passing(store.each_receipt(period)):
         figures.receipt(receipt)
-    for recording in through(store.each_recording(period)):
+    for recording in passing(store.each_recording(period)):
         figures.recording(recording)
     for together in store.each_sum(period.since, period.until):
         figures.sum(together)
+    return figures, tally
 
 
-def rows_of(tally: Tally) -> int:
-    """How many rows there are to count, whatever the period."""
-    return sum(tally[name][0] for name in ("receipts", "recordings"))
+def no_figures(config: "Config") -> Statistics:
+    """Those of a service, before anything is counted."""
+    return Statistics(config.service.timezone, _numbers(config))
 
 
 def _numbers(config: "Config") -> dict[str, str | None]:
