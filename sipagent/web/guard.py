@@ -228,14 +228,23 @@ def guarded(endpoint: Endpoint, right: Right, again: Again | None = None) -> End
                 return answered(request, problem)
             except (RuleError, ValueError) as wrong:
                 said = refusal(wrong) if isinstance(wrong, RuleError) else unfit(request, wrong)
-                return again(request, said) if again is not None else answered(request, said)
+                return _once_more(request, said, again)
+            except Unfinished as left:
+                return _once_more(request, failure(left), again)
             except (WithReason, OSError) as fault:
-                said = failure(fault)
-                if again is not None and isinstance(fault, Unfinished):
-                    return again(request, said)
-                return answered(request, said)
+                return answered(request, failure(fault))
 
     return answer
+
+
+def _once_more(request: Request, problem: Problem, again: Again | None) -> Response:
+    """The page of the form, which may be of a call that does not exist."""
+    if again is None:
+        return answered(request, problem)
+    try:
+        return again(request, problem)
+    except (WithReason, OSError) as fault:
+        return answered(request, failure(fault))
 
 
 def refusal(rule: RuleError) -> Problem:

@@ -1,0 +1,208 @@
+"""What holds at every address: who may come in, whose forms are taken, and that what comes from outside is
+only shown."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import cycle
+from typing import Any
+
+import pytest
+from httpx2 import Response
+
+from retention.records import Access, Approval, Event, Note, Recording
+from sipagent.operations.approvals import ask_approval, rules_of
+from sipagent.web import app
+from sipagent.web.api.openapi import ENTRIES as OF_PROGRAMS
+from sipagent.web.background import CommandOutcome
+from sipagent.web.guard import Entry
+from sipagent.web.problems import RefusedRequests
+from sipagent.web.rights import RIGHTS, Right, Role, rights_of, roles_with
+from tests import tiers
+from tests.kept import CALLER
+from tests.office import Office
+from tests.web.conftest import Asking
+from tests.web.program import API
+from tests.web.reading import read
+
+ID = "20261124T222000123-482913"  # of a call that is not there
+CALLERS = {"caller": "06 12 34 56 78"}
+BODIES: dict[str, Any] = {  # what each takes
+    "POST /recordings/search": {},
+    "POST /recordings/{id}/uses": {"purpose": "quality"},
+    "POST /recordings/{id}/notes": {"text": "well answered"},
+    "POST /recordings/{id}/hold": {"ground": "criminal", "reference": "2026-41", "review": "2030-01-01"},
+    "POST /recordings/{id}/release": {"reason": "closed"},
+    "POST /calls/search": {},
+    "POST /calls/{id}/delete": {"reason": "request 2026-118"},
+    "POST /approvals/{number}/approve": {},
+    "POST /approvals/{number}/refuse": {"reason": "no ground"},
+    "POST /approvals/{number}/withdraw": {},
+    "POST /persons": CALLERS,
+    "POST /persons/delete": CALLERS | {"reason": "request 2026-118"},
+}
+ENDLESS = "GET /api/v1/events"  # looked at by tests of its own
+GUARDED = [one for one in app.ENTRIES if one.right is not Right.ANYBODY]
+FORMS = [one for one in GUARDED if one.asked.startswith("POST") and one not in OF_PROGRAMS]
+
+
+def plain(asked: str) -> str:
+    return re.sub(r":\w+\}", "}", asked).replace(API, "")
+
+
+def ask(asking: Asking, one: Entry, **sent: Any) -> Response:
+    """Ask for it, of a call, an approval or certificates that are not there."""
+    method, path = one.asked.split(" ", 1)
+    there = re.sub(r"\{number:row\}", "7", path).replace("{id}", ID).replace("{token}", "x")
+    if one in OF_PROGRAMS and (body := BODIES.get(plain(one.asked))) is not None:
+        sent = {"json": body}
+    return asking.client.request(method, there, **sent)
+
+
+@pytest.fixture
+def still(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Asking:
+    """No command runs, and every refusal has its line."""
+    said = CommandOutcome(datetime.now(UTC), "", 0, text="# x", json=[])
+    monkeypatch.setattr(asking.site.commands, "start", lambda name, who: True)
+    monkeypatch.setattr(asking.site.commands, "recent", lambda *words, language="en": said)
+    asking.site.refusals = RefusedRequests(asking.site.store, asking.site.clock, most=10_000)
+    return asking
+
+
+def via(one: Entry) -> str:
+    return "api" if one in OF_PROGRAMS else "web"
+
+
+@pytest.mark.parametrize("role", [*Role, None])
+def test_each_role_comes_in_where_the_table_says(still: Asking, role: Role | None) -> None:
+    roles = [] if role is None else [role]
+    for one in GUARDED:
+        may = one.right in rights_of(roles)
+        if may and (
+            one.asked == ENDLESS or one.right is Right.PERSON
+        ):  # who has an account: test_accounts_page
+            continue
+        still.login(*roles, via=via(one))
+        before = len(still.site.store.accesses())
+        answer = ask(still, one, data={"csrf": "csrf-claire"})
+        told = [use.outcome for use in still.site.store.accesses()[before:] if use.action == "right"]
+        if may:
+            allowed = answer.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+            assert allowed and told == [], (one.asked, answer.text)
+            continue
+        assert (answer.status_code, told) == (HTTPStatus.FORBIDDEN, ["refused"]), one.asked
+        if one in OF_PROGRAMS:
+            assert all(name in answer.json()["detail"] for name in roles_with(one.right))
+
+
+def test_without_a_login_nothing(still: Asking) -> None:
+    for one in GUARDED:
+        answer = ask(still, one)
+        if one in OF_PROGRAMS:
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), one.asked
+        else:
+            assert answer.headers["location"].startswith("/login"), one.asked
+    assert still.site.store.accesses() == []
+
+
+def test_a_form_of_another_session_does_nothing_and_is_in_the_trace(still: Asking) -> None:
+    still.login(*(set(Role) - {Role.ADMINISTRATOR}))
+    forms = [one for one in FORMS if one.right in rights_of(set(Role) - {Role.ADMINISTRATOR})]
+    assert len(forms) > 15
+    for one in forms:
+        for carried in ({}, {"csrf": "csrf-paul"}, {"csrf": "é"}):
+            answer = ask(still, one, data=carried | CALLERS | {"reason": "x", "id": ID})
+            assert answer.status_code == HTTPStatus.FORBIDDEN, one.asked
+        assert ask(still, one, json={}).status_code == HTTPStatus.FORBIDDEN, one.asked
+    told = still.site.store.accesses()
+    assert {(use.action, use.outcome, use.by) for use in told} == {("right", "refused", "claire")}
+    assert CALLER[-9:] not in str(told)
+
+
+def test_all_that_takes_a_body_is_asked_with_one() -> None:
+    assert {plain(one.asked) for one in OF_PROGRAMS if one.body is not None} == set(BODIES)
+
+
+# --- from outside ---
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a\u202eb\u2066c",
+    "line\nline",
+    "'\"><img src=x>",
+    "A" * 100_000,
+    "{{ 7777*7777 }}",
+)
+
+
+def hostile(office: Office, texts: Iterator[str]) -> Recording:
+    """A call of which all that can be said is odd; what cannot go into a sip address is left out of it."""
+    text = texts.__next__
+    row = office.call(operator=f"sip:{text()}@pbx.example.net", call_id=text(), caller=CALLER, called=text())
+    short = (one[:500] for one in texts)  # what people type is bounded
+    said = short.__next__
+    hold = {"ground": said(), "reference": said(), "by": said(), "approved_by": said(), "review": said()}
+    office.archive.change(replace(row, hold=hold))
+    store, at = office.archive.store, row.started_at
+    events = (Event(at=at, what=f"bridged with {text()}", by=text()), Event(at=at, what=text(), by=text()))
+    told = replace(store.receipt(row.id), events=events, keyword=text(), dtmf_method=text())
+    store.update_receipt(replace(told, outcome=said(), phase=said(), decided_by=said()))
+    use = Access(at=at, action=said(), recording_id=row.id, purpose=said(), by=said(), reference=said())
+    store.add_access(replace(use, system_user=said(), detail=said(), outcome=said(), login=said()))
+    store.add_access(replace(use, action="export", outcome="done", detail=f"both to /x/{said()[:80]}"))
+    store.add_note(Note(recording_id=row.id, at=at, by=said(), text=said(), expires_at=row.expires_at))
+    return row
+
+
+def pages(asking: Asking, office: Office, texts: Iterator[str]) -> Iterator[tuple[str, Response]]:
+    """Every page that shows what was said elsewhere."""
+    row, other, site, at = hostile(office, texts), office.call(), asking.site, datetime.now(UTC)
+    wanted = Approval(at=at, action="hold", recording_id=other.id, by=None, ground="criminal")
+    wanted = replace(wanted, reference=next(texts)[:200], review="2999-01-01", reason=next(texts)[:200])
+    trace = Access(at=at, action="ask", by="sonia", login="sonia", via="web")
+    number = ask_approval(site.archive, wanted, trace, rules_of(site.config, at)).id
+    checked = [{"level": "ok", "what": next(texts)[:500], "detail": next(texts)[:500]}]
+    wrong = {"where": next(texts)[:500], "problem": next(texts)[:500]}
+    kept = {"lost": [], "problems": [wrong], "counts": {}, "head": {"seq": 1, "hash": "ab"}}
+    site.commands._last |= {
+        "check": CommandOutcome(at, "claire", 0, json=checked),
+        "verify": CommandOutcome(at, "claire", 0, json=kept),
+    }
+    client, form = asking.client, {"csrf": "csrf-claire", "caller": CALLER, "ticked": "yes", "id": row.id}
+    client.get("/statistics")
+    assert site.counting.wait(20)
+    for path in ("/recordings", "/calls", f"/recordings/{row.id}", "/holds", "/accesses", "/statistics"):
+        yield path, client.get(path)
+    yield "/compliance", client.get("/compliance")
+    reason = {"reason": next(texts)[:200].replace("\n", " ")}
+    for path in ("/requests", "/requests/erase"):
+        yield path, client.post(path, data=form | reason)
+    answer = {"request": "1", "channel": "both", "names": "yes", "parts": "yes"}
+    letter = client.post("/requests/package", data=form | answer).json()["files"]["letter.html"]
+    yield "letter", Response(200, text=letter, headers={"content-type": "text/html; charset=utf-8"})
+    client.post(f"/holds/{number}/refuse", data={"csrf": "csrf-claire", "answer": next(texts)[:200]})
+    yield "/holds", client.get("/holds")
+
+
+@pytest.mark.parametrize("turn", range(tiers.depth(2, len(HOSTILE))))
+def test_what_comes_from_outside_is_only_shown(asking: Asking, web_office: Office, turn: int) -> None:
+    """Each page, read strictly as a browser would, with no script, style or image that is not its own."""
+    texts = cycle((*HOSTILE[turn:], *HOSTILE[:turn]))
+    asking.login(*(set(RIGHTS) - {Role.ADMINISTRATOR}))
+    there = ""
+    for path, answer in pages(asking, web_office, texts):
+        assert answer.status_code == HTTPStatus.OK, (path, answer.text)
+        page = read(answer)
+        scripts = {(one.get("type"), one.get("src")) for one in page.elements("script")}
+        assert scripts <= {("application/json", None)}, path
+        assert not page.elements("img") and not re.search(r"<script(?![^>]*(src=|type=.appl))", answer.text)
+        assert path == "letter" or (not page.having("style") and "<style" not in answer.text), path
+        assert not re.search(r"\son\w+=", re.sub(r">[^<]*<", "><", answer.text)), path
+        assert not {"\u202e", "\u2066"} & set(answer.text), path
+        assert "60481729" not in answer.text, path  # nothing that came is computed
+        whole = path in ("/requests", "letter")  # what a person is told is not cut
+        assert whole or "A" * 5000 not in answer.text, path
+        there += page.text
+    assert all(text in there for text in (HOSTILE[0], HOSTILE[3])), "it is shown"
