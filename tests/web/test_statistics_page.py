@@ -1,9 +1,8 @@
 """The page of statistics: what it shows to whom, and that nobody waits for it."""
 
-import re
 import threading
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -18,8 +17,6 @@ from sipagent.web.site import Site
 from tests.office import Office
 from tests.web.conftest import Asking
 
-HOSTILE = '"><script>alert(1)</script>\u202e'
-
 
 def shown(asking: Asking, query: str = "") -> str:
     """The page once it has counted."""
@@ -29,13 +26,6 @@ def shown(asking: Asking, query: str = "") -> str:
     assert answer.status_code == HTTPStatus.OK
     assert "data-waiting" not in answer.text
     return answer.text
-
-
-@pytest.mark.parametrize("role", Role)
-def test_who_sees_figures(asking: Asking, role: Role) -> None:
-    asking.login(role)
-    status = HTTPStatus.FORBIDDEN if role is Role.ADMINISTRATOR else HTTPStatus.OK
-    assert asking.client.get("/statistics").status_code == status
 
 
 @pytest.mark.parametrize("role", [Role.LISTENER, Role.SUPERVISOR, Role.OFFICER])
@@ -48,41 +38,22 @@ def test_operators_are_for_supervisors(asking: Asking, web_office: Office, role:
     assert "pbx.example.net" not in text
 
 
-def test_it_shows_what_the_command_draws(asking: Asking, web_office: Office) -> None:
+def test_it_shows_what_the_command_draws_in_the_language_of_who_reads(
+    asking: Asking, web_office: Office
+) -> None:
     for _ in range(3):
         web_office.call()
     asking.login(Role.LISTENER)
     text = shown(asking)
     assert "These figures agree with the chain (call receipts 3; recordings 3" in text
-    assert text.count("<svg") >= 3 and text.count("<table") >= 3
-    assert "+33" not in text and "CALLER" not in text
-
-
-def test_nothing_in_it_needs_a_style_or_a_script_of_its_own(asking: Asking, web_office: Office) -> None:
-    web_office.call()
-    asking.login(Role.SUPERVISOR)
-    text = shown(asking)
-    assert "style=" not in text and "<style" not in text
-    assert not re.search(r"<script(?![^>]*src=)|\son\w+=", text)
-    assert ".tiles" in asking.client.get("/static/figures.css").text
-
-
-def test_it_is_in_the_language_of_who_reads(asking: Asking, web_office: Office) -> None:
-    web_office.call()
+    assert text.count("<svg") >= 3 and text.count("<table") >= 3 and "Outcomes" in text
+    assert "+33" not in text and ".tiles" in asking.client.get("/static/figures.css").text
+    today = asking.site.local(asking.site.clock()).date()
+    assert f'href="/statistics?since={today}&amp;until={today}"' in text
     asking.login(Role.SUPERVISOR, language="fr")
     text = shown(asking)
     assert '<html lang="fr">' in text
     assert "Issue des appels" in text and "Par opérateur" in text and "Statistiques" in text
-    asking.login(Role.SUPERVISOR, language="en")
-    assert "Outcomes" in shown(asking)
-
-
-def test_a_hostile_operator_is_text(asking: Asking, web_office: Office) -> None:
-    web_office.call(operator=f"sip:{HOSTILE}@pbx")
-    asking.login(Role.SUPERVISOR)
-    text = shown(asking)
-    assert "<script>alert" not in text and "\u202e" not in text
-    assert "&lt;script&gt;alert(1)" in text
 
 
 def test_a_period_is_whole_days_of_the_service(asking: Asking, web_office: Office) -> None:
@@ -109,7 +80,6 @@ def test_a_period_is_whole_days_of_the_service(asking: Asking, web_office: Offic
         "?until=9999-12-31",
         "?since=0001-01-01",
         "?since=2026-11-02&until=2026-11-01",
-        f"?since={HOSTILE}",
     ],
 )
 def test_what_is_no_period_is_said_beside_it(asking: Asking, query: str) -> None:
@@ -117,7 +87,6 @@ def test_what_is_no_period_is_said_beside_it(asking: Asking, query: str) -> None
     answer = asking.client.get(f"/statistics{query}")
     assert answer.status_code == HTTPStatus.BAD_REQUEST
     assert 'aria-invalid="true"' in answer.text and "This is no period" in answer.text
-    assert "<script>alert" not in answer.text
 
 
 class Slow:
@@ -183,10 +152,3 @@ def test_a_fault_of_the_database_is_said(asking: Asking, slow: Slow, monkeypatch
     asking.login(Role.LISTENER)
     text = shown(asking)
     assert "the disk is gone" in text and "<svg" not in text
-
-
-def test_today_is_offered(asking: Asking) -> None:
-    asking.login(Role.LISTENER)
-    today = asking.site.local(asking.site.clock()).date()
-    assert isinstance(today, date)
-    assert f'href="/statistics?since={today}&amp;until={today}"' in asking.client.get("/statistics").text
