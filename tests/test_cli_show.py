@@ -1,16 +1,22 @@
-"""`show`: everything known of one."""
+"""`list`, `calls`, `show`, `accesses`: what is shown, to people and as JSON. Filters: test_lookup."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from retention.records import Access, Event, Note, Receipt, due_date, new_id, to_text
+from retention.records import Access, Event, Note, due_date, new_id, to_text
 from tests.kept import CALLER, START, Paths, receipt, recording
 from tests.office import PARIS, Office, make_office
 from tests.sealing import make_sealed_office, sealed_call
+from tests.tampering import sum_of
+
+SAID = ("--reason", "R", "--by", "Durand")
+BOTH = ("sip:201@pbx.example.net", "sip:202@pbx.example.net")
 
 
 @pytest.fixture
@@ -18,73 +24,189 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return make_office(tmp_path, capsys)
 
 
-def test_show_everything(office: Office) -> None:
-    row = office.call(flagged=True)
-    store = office.archive.store
-    call = store.receipt(row.id)
-    events = (Event(at=START, what="notice began", by="agent"), Event(at=START, what="bridged"))
-    store.update_receipt(
-        Receipt(
-            **{name: getattr(call, name) for name in call.to_json()} | {"events": events, "confidence": 0.87}
-        )
-    )
-    store.add_access(Access(at=START, action="export", recording_id=row.id, purpose="quality", by="Durand"))
-    out = office.run("show", row.id).out
-    for said in (
-        row.id,
-        "closed",
-        CALLER,
-        row.sha256,
-        "flagged",
-        "0:04 to 0:08",
-        "in 18",
-        "notice began (agent)",
-    ):
-        assert str(said) in out
-    assert "0.87" in out and "export for quality by Durand: done" in out
-    shown = json.loads(office.run("show", row.id, "--json").out)
-    assert shown["id"] == row.id and shown["sha256"] == row.sha256
-    assert shown["receipt"]["events"][0]["what"] == "notice began"
-    assert shown["accesses"][0]["purpose"] == "quality"
+def told(office: Office, *words: object) -> Any:
+    result = office.run(*words, "--json")
+    assert (result.code, result.err) == (0, "")
+    return json.loads(result.out)
 
 
-def test_show_a_call_without_recording(office: Office) -> None:
-    call = receipt(recording(), recording_id=None, decision="refused", decided_by="dtmf", phase="window")
-    office.archive.store.add_receipt(call)
-    out = office.run("show", call.id).out
-    assert "refused by dtmf" in out and "in the window" in out
-    shown = json.loads(office.run("show", call.id, "--json").out)
-    assert (shown["status"], shown["receipt"]["decision"]) == (None, "refused")
-
-
-def test_show_what_does_not_exist(office: Office) -> None:
-    id = new_id(START)
-    assert f"{id}: no such id" in office.fails(1, "show", id)
-    assert "no such id" in office.fails(1, "show", "../../etc/passwd\n")
-
-
-def test_the_json_is_that_of_list_and_more(office: Office) -> None:
-    row = office.call()
-    (listed,) = json.loads(office.run("list", "--json").out)
-    shown = json.loads(office.run("show", row.id, "--json").out)
-    assert {name: shown[name] for name in listed} == listed
-    assert shown["reference"] == row.id[-6:] and shown["due_at"] == to_text(row.expires_at)
-    assert (shown["sealed_to"], shown["notes"], shown["copies"], shown["accesses"]) == (None, [], [], [])
-
-
-def test_a_period_that_was_shortened_counts(office: Office) -> None:
-    row = office.call(timedelta(days=10))
+def shortened(office: Office) -> None:
     with (office.folder / "config.toml").open("a") as file:
         file.write('[retention]\nperiod = "1 month"\n')
-    assert "the period was shortened" in office.run("show", row.id).out
-    shown = json.loads(office.run("show", row.id, "--json").out)
-    assert shown["due_at"] == to_text(due_date(row.started_at, "1 month"))
 
 
-def test_a_hold_and_its_review(office: Office) -> None:
+# --- list, calls ---
+
+
+def test_an_empty_office_and_a_lost_database(office: Office) -> None:
+    assert office.run("list").out == "No recording matches.\n"
+    assert office.run("calls").out == "No call matches.\n"
+    assert "No use matches." in office.run("accesses").out
+    assert [told(office, command) for command in ("list", "calls", "accesses")] == [[], [], []]
+    assert [path.name for path in office.folder.iterdir()] == ["config.toml"]  # looking makes nothing
+    office.call()
+    (office.folder / "retention.db").unlink()
+    result = office.run("list")
+    assert result.code == 0 and "sipagent rebuild" in result.err
+
+
+def test_json_is_the_contract(office: Office) -> None:
     row = office.call()
+    (shown,) = told(office, "list")
+    assert shown == row.to_json()
+    assert shown["started_at"].endswith("Z") and shown["path"] == f"recordings/{row.id}.flac"
+    assert told(office, "calls") == [office.archive.store.receipt(row.id).to_json()]
+    whole = told(office, "show", row.id)
+    assert {name: whole[name] for name in shown} == shown
+    assert whole["reference"] == row.id[-6:] and whole["due_at"] == to_text(row.expires_at)
+    assert (whole["sealed_to"], whole["notes"], whole["copies"], whole["accesses"]) == (None, [], [], [])
+
+
+def test_calls_that_are_counted_together_are_counted(office: Office) -> None:
+    """Beyond the first thousand an hour, rejected calls have no receipt each; `calls` says how many."""
+    office.call()
+    store = office.archive.store
+    for count, minutes in ((41_000, 0), (7, 90)):
+        at = START + timedelta(minutes=minutes)
+        store.add_sum(replace(sum_of(count), from_at=at, until_at=at + timedelta(minutes=1)))
+    store.add_sum(replace(sum_of(3), what="lost", code=None, by=None))
+    assert office.run("calls").out.splitlines()[-2:] == [
+        "41,007 rejected calls are counted together: see `sipagent calls --sums`.",
+        "3 receipts were lost: see `sipagent calls --sums`.",
+    ]
+    assert "41,000 rejected" in office.run("calls", "--until", "2026-11-25 00:00").out
+    for elsewhere in ("--caller=0612345678", "--outcome=connected", "--decision=refused", "--held"):
+        assert "counted" not in office.run("calls", elsewhere).out
+    assert "41,007" in office.run("calls", "--outcome", "rejected").out
+    lines = [line.split() for line in office.run("calls", "--sums").out.splitlines()]
+    assert lines[0] == ["from", "until", "calls", "what", "answered", "by"]
+    assert [line[4:] for line in lines[1:]] == [
+        ["3", "lost", "–", "–"],
+        ["7", "rejected", "503", "edge:", "full"],
+        ["41,000", "rejected", "503", "edge:", "full"],
+    ]
+    sums = told(office, "calls", "--sums", "--limit", "2")
+    assert [(one["what"], one["count"]) for one in sums] == [("lost", 3), ("rejected", 7)]
+    assert len(told(office, "calls")) == 1
+    assert office.run("calls", "--sums", "--held").out == "No call is counted so.\n"
+
+
+def test_tables_are_local_and_newest_first(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = office.call(timedelta(days=2)), office.call()
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = office.run("list").out.splitlines()
+    assert lines[0].split() == ["id", "began", "length", "caller", "operator", "status", "expires"]
+    assert lines[1].startswith(new.id) and lines[2].startswith(old.id)
+    assert CALLER in lines[1] and "marie.durand" in lines[1] and "0:02" in lines[1]
+    assert f"{new.started_at.astimezone():%M}" in lines[1]
+    assert lines[-1].startswith("2 recordings, 0:04, ")
+
+
+@pytest.mark.parametrize("columns", ["50", "60", "80", "100", "200"])
+def test_tables_fit_and_never_cut_an_id(
+    office: Office, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    marked = int(columns) >= 80
+    row = office.call(operator="sip:" + "x" * 90 + "@pbx", flagged=marked, incomplete=marked)
+    office.archive.store.add_access(Access(at=START, action="rotate", system_user="durand"))
+    monkeypatch.setenv("COLUMNS", columns)
+    for command, shown in (("list", "closed"), ("calls", "allowed")):  # the last to go
+        lines = office.run(command).out.splitlines()
+        assert max(map(len, lines)) <= int(columns)
+        assert lines[1].startswith(row.id) and shown in lines[1]
+    assert not marked or "(durand)" in office.run("accesses").out
+
+
+def test_a_hostile_caller_steers_nothing(office: Office) -> None:
+    hostile = "[red]\x1b[31m\x9b2J\u202e"
+    row = office.call(caller=hostile + "A" * 10_000, operator="sip:[bold]x[/bold]\n\x07@y")
+    office.archive.store.add_access(Access(at=START, action="play", by=hostile, detail="two\nlines"))
+    words = (["list"], ["calls"], ["show", row.id], ["list", "--json"], ["show", row.id, "--json"])
+    for command in (*words, ["accesses"]):
+        out = office.run(*command).out
+        assert not any(char in out for char in "\x1b\x9b\x07\u202e"), command
+    assert out.count("\n") == 4  # heading, row, empty, count
+    assert "[bold]x[/bold]" in office.run("list").out
+
+
+def test_what_is_kept_of_a_caller_without_a_recording_is_mentioned(office: Office) -> None:
+    office.call()
+    store = office.archive.store
+    for caller in (CALLER, "+33323063001"):
+        store.add_receipt(receipt(recording(caller=caller), recording_id=None, decision="refused"))
+    said = "Not recorded, but kept: 1 call, see `sipagent calls`."
+    assert said in office.run("list", "--caller", CALLER).out
+    assert office.run("list", "--caller", "+33323063001").out == f"No recording matches.\n{said}\n"
+    for words in ((), ("--caller", CALLER, "--held"), ("--caller", "3999")):
+        assert "Not recorded" not in office.run("list", *words).out
+    assert [len(told(office, command, "--caller", CALLER)) for command in ("list", "calls")] == [1, 2]
+
+
+def test_what_is_gone_has_neither_length_nor_size(office: Office) -> None:
+    rows = [office.call(timedelta(hours=n), bytes=1_000_000 * n) for n in (1, 2)]
+    assert "2 recordings, 0:04, 3.0 MB" in office.run("list").out
+    assert office.run("delete", rows[1].id, *SAID).code == 0
+    lines = office.run("list").out.splitlines()
+    assert lines[-1] == "2 recordings, 1 of them there: 0:02, 1.0 MB"
+    (gone,) = (line for line in lines if rows[1].id in line)
+    assert "2.0 MB" not in gone and "0:02" not in gone and "purged" in gone
+    assert office.run("delete", rows[0].id, *SAID).code == 0
+    assert office.run("list").out.splitlines()[-1] == "2 recordings, none there: 0:00, 0 B"
+    (kept, _) = told(office, "list")
+    assert (kept["bytes"], kept["duration_s"]) == (1_000_000, 2.0)  # what was, for whoever has a copy
+
+
+def test_a_transfer_names_both_operators_in_order(office: Office) -> None:
+    """`operator` stays the last one, as programs know it."""
+    row, single = office.call(operator=BOTH[1], operators=BOTH), office.call(timedelta(days=1))
+    for arguments in (("list",), ("calls",), ("show", row.id)):
+        found = told(office, *arguments)
+        one = found if arguments[0] == "show" else found[0]
+        assert (one["operator"], one["operators"]) == (BOTH[1], [*BOTH]), arguments
+        assert re.search(r"201.* → .*202", office.run(*arguments).out), arguments
+    (one,) = (one for one in told(office, "calls") if one["id"] == single.id)
+    assert one["operators"] == [one["operator"]]
+
+
+# --- show ---
+
+
+def test_show_everything(office: Office) -> None:
+    row, kept, now = office.call(flagged=True), office.archive, datetime.now(UTC)
+    store, until = kept.store, now + timedelta(days=365)
+    events = (Event(at=START, what="notice began", by="agent"), Event(at=START, what="bridged"))
+    store.update_receipt(replace(store.receipt(row.id), events=events, confidence=0.87))
+    folder = office.folder / ("far" * 60)
+    folder.mkdir()
+    there, gone = folder / f"{'x' * 200}.wav", folder / "gone.wav"
+    for copy in (there, gone):
+        assert office.run("export", row.id, "--purpose", "quality", "--by", "Petit", "--out", copy).code == 0
+    gone.unlink()
+    text = "Calm.\n\tAnswered " + "well " * 100 + "end.\n\x1b[31mred"
+    store.add_note(Note(recording_id=row.id, at=now, by="Petit", text=text, expires_at=until))
+    out = office.run("show", row.id).out
+    for said in (
+        *(row.id, "closed", CALLER, str(row.sha256), "flagged", "0:04 to 0:08", "in 18", "0.87"),
+        *("notice began (agent)", "export for quality by Petit", "Analyses", r"\x1b[31mred", "well end.\n"),
+        f" by Petit, kept until {until.astimezone(PARIS):%Y-%m-%d}",
+        "\n    Calm.\n        Answered well",
+    ):
+        assert said in out, said
+    assert "\x1b" not in out
+    lines = out.splitlines()
+    for path, where in ((there, "is there"), (gone, "is not there any more")):
+        place = lines.index(f"  {path}")  # whole
+        assert lines[place + 1].startswith(f"    {where}; exported 20")
+        assert lines[place + 1].endswith(" by Petit")
+    whole = told(office, "show", row.id)
+    assert whole["receipt"]["events"][0]["what"] == "notice began" and whole["notes"][0]["text"] == text
+    assert [(one["path"], one["exists"]) for one in whole["copies"]] == [
+        (str(there), True),
+        (str(gone), False),
+    ]
+    store.forget_notes(until)
+    assert ": forgotten, it was kept until 20" in office.run("show", row.id).out
     hold = {"ground": "criminal", "reference": "41", "by": "Durand", "approved_by": "Petit"}
-    kept = office.archive
     for review, said in (("2020-01-31", "2020-01-31, OVERDUE"), ("2999-01-31", "2999-01-31")):
         kept.change(replace(row, hold=hold | {"review": review}))
         lines = [" ".join(line.split()) for line in office.run("show", row.id).out.splitlines()]
@@ -93,60 +215,113 @@ def test_a_hold_and_its_review(office: Office) -> None:
         assert lines[at + 1 : at + 6] == expected
 
 
-def test_copies_are_named_whether_they_are_there_or_not(office: Office) -> None:
-    row = office.call()
-    folder = office.folder / ("far" * 60)
-    folder.mkdir()
-    there, gone = folder / f"{'x' * 200}.wav", folder / "gone.wav"
-    for out in (there, gone):
-        assert office.run("export", row.id, "--purpose", "quality", "--by", "Petit", "--out", out).code == 0
-    gone.unlink()
-    lines = office.run("show", row.id).out.splitlines()
-    place = lines.index(f"  {there}")  # whole
-    assert lines[place + 1].startswith("    is there; exported 20")
-    assert lines[place + 1].endswith(" by Petit")
-    assert lines[lines.index(f"  {gone}") + 1].startswith("    is not there any more; exported 20")
-    copies = json.loads(office.run("show", row.id, "--json").out)["copies"]
-    assert [(copy["path"], copy["exists"], copy["by"]) for copy in copies] == [
-        (str(there), True, "Petit"),
-        (str(gone), False, "Petit"),
-    ]
+def test_show_a_call_without_recording(office: Office) -> None:
+    call = receipt(recording(), recording_id=None, decision="refused", decided_by="dtmf", phase="window")
+    office.archive.store.add_receipt(call)
+    out = office.run("show", call.id).out
+    assert "refused by dtmf" in out and "in the window" in out
+    shown = told(office, "show", call.id)
+    assert (shown["status"], shown["receipt"]["decision"]) == (None, "refused")
 
 
-def test_analyses_to_their_end_and_harmless(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    row, store = office.call(), office.archive.store
-    now = datetime.now(UTC)
-    text = "Calm.\n\tAnswered " + "well " * 100 + "end.\n\x1b[31mred"
-    until = now + timedelta(days=365)
-    store.add_note(Note(recording_id=row.id, at=now, by="Petit", text=text, expires_at=until))
-    for columns in ("80", "400"):
-        monkeypatch.setenv("COLUMNS", columns)
-        out = office.run("show", row.id).out
-        assert "Analyses" in out and f" by Petit, kept until {until.astimezone(PARIS):%Y-%m-%d}" in out
-        assert "\n    Calm.\n        Answered well" in out and "well end.\n" in out
-        assert "\x1b" not in out and r"\x1b[31mred" in out
-    (note,) = json.loads(office.run("show", row.id, "--json").out)["notes"]
-    assert (note["text"], note["by"]) == (text, "Petit")
-    store.forget_notes(until)
-    assert ": forgotten, it was kept until 20" in office.run("show", row.id).out
+def test_a_period_that_was_shortened_counts_and_what_is_purged_says_so(office: Office) -> None:
+    row, old = office.call(timedelta(days=10)), office.call(timedelta(days=40))
+    shortened(office)
+    assert "the period was shortened" in office.run("show", row.id).out
+    assert told(office, "show", row.id)["due_at"] == to_text(due_date(row.started_at, "1 month"))
+    office.run("purge")
+    out = office.run("show", old.id).out
+    own = out.partition("\nCall\n")[0]
+    assert "purged" in own and CALLER not in own and old.sha256 is not None and old.sha256 in own
 
 
 def test_who_can_listen_to_what_is_sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     office = make_sealed_office(tmp_path, capsys)
     row = sealed_call(office)
-    assert "sealed to" in office.run("show", row.id).out
-    shown = json.loads(office.run("show", row.id, "--json").out)
-    assert len(shown["sealed_to"]) == 1 and shown["sealed_to"][0].startswith("recordings (")
-    assert "still sealed" not in office.run("show", row.id).out
+    out = office.run("show", row.id).out
+    assert "sealed to" in out and "still sealed" not in out
+    (who,) = told(office, "show", row.id)["sealed_to"]
+    assert who.startswith("recordings (")
     (office.folder / "retention.db").unlink()
     office.run("rebuild")
     assert "still sealed since the rebuild" in office.run("show", row.id).out
     Paths(office.archive).key(row.id).write_text("damaged")
-    assert json.loads(office.run("show", row.id, "--json").out)["sealed_to"] == []
+    assert told(office, "show", row.id)["sealed_to"] == []
 
 
-def test_what_is_purged_says_so(office: Office) -> None:
-    row = office.call(timedelta(days=200))
+# --- accesses ---
+
+
+def use(office: Office, ago: timedelta = timedelta(0), **changes: Any) -> None:
+    fields: dict[str, Any] = {"at": datetime.now(UTC) - ago, "action": "export", "purpose": "quality"}
+    row = Access(**fields | {"by": "M. Durand", "system_user": "durand"} | changes)
+    office.archive.store.add_access(row)
+
+
+def details(office: Office, *words: object) -> list[str]:
+    return [row["detail"] for row in told(office, "accesses", *words)]
+
+
+def test_what_who_when_why(office: Office) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+    asked = ("--purpose", "access_request", "--reference", "2026-118", "--by", "Petit", "--channel", "caller")
+    office.fails(1, "export", row.id, "--by", "Petit", "--out", out)
+    assert office.run("export", row.id, *asked, "--out", out).code == 0
+    done, refused = told(office, "accesses", row.id)
+    assert "a purpose is needed" in refused["detail"]
+    assert done.pop("at").endswith("Z") and done.pop("system_user")
+    assert done == {
+        "action": "export",
+        "recording_id": row.id,
+        "purpose": "access_request",
+        "by": "Petit",
+        "reference": "2026-118",
+        "outcome": "done",
+        "detail": f'caller to "{out}"',
+        "login": None,
+        "via": "cli",
+    }
+    said = office.run("accesses").out
+    for word in ("export", "done", row.id, "access_request", "Petit", "2026-118", str(out), "2 uses"):
+        assert word in said
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ((), "2 1 0"),  # in the order of the trace, though a clock was set back
+        (("--limit", "2"), "2 1"),
+        (("--by", "durand"), "1 0"),  # a part of the name, in any case
+        (("--by", "ROOT"), "2 1"),  # or the system's user
+        (("--by", "M. P"), "2"),
+        (("--by", "nobody"), ""),
+        (("--action", "play"), "1"),
+        (("--purpose", "quality"), "2 0"),
+        (("--outcome", "failed"), "2"),
+        (("--by", "durand", "--action", "export"), "0"),
+        (("--since", "36h"), "1 0"),
+        (("--until", "36h"), "2"),
+        (("--since", "36h", "--until", "12h"), "1"),
+    ],
+)
+def test_which_uses(office: Office, words: tuple[str, ...], found: str) -> None:
+    use(office, detail="0")
+    use(office, timedelta(days=1), action="play", purpose="statistics", system_user="root", detail="1")
+    use(office, timedelta(days=2), by="M. Petit", outcome="failed", system_user="root", detail="2")
+    assert " ".join(details(office, *words)) == found
+
+
+def test_uses_of_one_or_of_a_day(office: Office) -> None:
+    rows = [office.call(), office.call(timedelta(days=200))]
+    use(office, recording_id=rows[1].id, detail="kept")
+    assert told(office, "accesses", rows[0].id) == []
     office.run("purge")
-    out = office.run("show", row.id).out
-    assert "purged" in out and CALLER not in out and row.sha256 is not None and row.sha256 in out
+    assert "kept" in details(office, rows[1].id)
+    assert "no such id" in office.fails(1, "accesses", new_id(START))
+    use(office, at=datetime(2026, 11, 24, 22, 30, tzinfo=UTC), detail="late")  # 23:30 in Paris
+    use(office, at=datetime(2026, 11, 24, 23, 30, tzinfo=UTC), detail="next day")
+    assert details(office, "--since", "2026-11-24", "--until", "2026-11-24") == ["late"]
+    assert "next day" in details(office, "--since", "2026-11-25")
+    for option in ("--since", "--until"):
+        assert option in office.fails(2, "accesses", option, "the day before")
+    assert "limit" in office.fails(2, "accesses", "--limit", "0")

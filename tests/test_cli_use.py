@@ -1,19 +1,32 @@
+"""`export`, `play`: the sound that comes out, to whom, in what file or player; and that one side's copy holds
+nothing of the other's. What rules and the trace say: test_uses."""
+
 import os
+import resource
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
-from retention.purge import Terms, purge
-from retention.records import new_id
+from retention.records import Access, Recording
 from retention.use import known_copies
 from sipagent.cli import use as cli_sound
+from sipagent.cli.options import unlock
 from sipagent.cli.program import Failure
-from sipagent.cli.use import RecordingSound
-from tests.kept import START, Paths, bytes_under, remove
-from tests.office import Office, make_office, stereo
+from sipagent.cli.use import RecordingSound, play, write
+from tests.kept import CALLER, Paths, bytes_under, receipt, recording, remove
+from tests.office import RATE, Office, make_office, stereo
+from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
+from tests.test_cli_acts import Keyboard
+
+GOOD = ("--purpose", "quality", "--by", "Durand")
+REQUEST = ("--purpose", "access_request", "--reference", "2026-118", "--by", "Petit")
+OF_PERSON = ("export", "--caller", "06 12 34 56 78", *REQUEST)
 
 
 @pytest.fixture
@@ -21,173 +34,173 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return make_office(tmp_path, capsys)
 
 
-GOOD = ("--purpose", "quality", "--by", "Durand")
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "copy.wav"
 
 
 def outcomes(office: Office, id: str) -> list[tuple[str, str]]:
     return [(use.action, use.outcome) for use in office.archive.store.accesses(id)]
 
 
+def last(office: Office, id: str) -> Access:
+    return office.archive.store.accesses(id)[-1]
+
+
+def full(sound: RecordingSound, descriptor: int, format: str) -> None:
+    os.write(descriptor, b"half")
+    raise OSError(28, "No space left on device", "copy.wav")
+
+
+# --- a copy ---
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".WAV"])
-def test_a_copy_is_the_recording(office: Office, suffix: str) -> None:
+def test_a_copy_is_the_recording_or_one_side_of_it(office: Office, suffix: str) -> None:
     row, out = office.call(), office.folder / f"copy{suffix}"
-    result = office.run("export", row.id, *GOOD, "--out", out)
-    assert (result.code, result.out, result.err) == (0, f"{out}\n", "")
-    samples, rate = soundfile.read(out, dtype="int16")
-    assert rate == 8000 and np.array_equal(samples, stereo())
-    assert out.stat().st_mode & 0o777 == 0o600
-    (use,) = office.archive.store.accesses(row.id)
-    assert (use.action, use.purpose, use.by, use.outcome) == ("export", "quality", "Durand", "done")
-    assert use.detail == f'both to "{out}"' and use.system_user
+    for channel, samples in (("both", stereo()), ("caller", stereo()[:, 0]), ("operator", stereo()[:, 1])):
+        result = office.run("export", row.id, *GOOD, "--out", out, "--force", "--channel", channel)
+        assert (result.code, result.out, result.err) == (0, f"{out}\n", "")
+        copied, rate = soundfile.read(out, dtype="int16")
+        assert rate == 8000 and np.array_equal(copied, samples)
+        assert out.stat().st_mode & 0o777 == 0o600
+        use = last(office, row.id)
+        assert (use.action, use.purpose, use.by, use.outcome) == ("export", "quality", "Durand", "done")
+        assert use.detail == f'{channel} to "{out}"' and use.system_user
     assert [copy.path for copy in known_copies(office.archive.store, row.id) if copy.exists] == [str(out)]
 
 
-def test_what_goes_while_it_is_copied_leaves_no_copy(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_while_it_is_copied_leaves_no_copy(
+    office: Office, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A purge that did not know of the copy could not name it."""
-    row, out, write = office.call(), office.folder / "copy.wav", cli_sound.write
+    row, write = office.call(), cli_sound.write
 
     def meanwhile(sound: RecordingSound, descriptor: int, format: str) -> None:
         write(sound, descriptor, format)
         assert remove(office.archive, row.id, row.expires_at)
 
     monkeypatch.setattr(cli_sound, "write", meanwhile)
-    assert "it is already purged" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    line = office.fails(1, "export", row.id, *GOOD, "--out", out)
+    assert f"{row.id}: it is already purged (" in line
     assert not out.exists() and outcomes(office, row.id) == [("export", "refused")]
 
 
-def test_what_is_no_purpose_is_not_kept_for_ever(office: Office) -> None:
-    """The chain keeps purposes: nobody's name may get there."""
-    row, out = office.call(), office.folder / "copy.wav"
+def test_what_is_no_purpose_is_not_kept_for_ever(office: Office, out: Path) -> None:
+    """The chain keeps purposes: nobody's name may get there, nor a file that is named after the caller."""
+    row, named = office.call(), office.folder / "0612345678.wav"
+    assert office.run("export", row.id, *GOOD, "--out", named).code == 0
+    named.unlink()
     office.fails(1, "export", row.id, "--purpose", "for Jane Roe", "--by", "Durand", "--out", out)
-    (use,) = office.archive.store.accesses(row.id)
+    use = last(office, row.id)
     assert (use.purpose, use.outcome) == (None, "refused") and "for Jane Roe" in (use.detail or "")
     office.archive.store.forget_accesses(datetime.now(UTC) + timedelta(days=1))
     assert b"Jane Roe" in bytes_under(office.folder)  # of what is kept the names are kept
     remove(office.archive, row.id, row.expires_at)
+    office.archive.store.update_receipt(office.archive.store.receipt(row.id).anonymous())
     office.archive.store.forget_accesses(datetime.now(UTC) + timedelta(days=1))
-    assert b"Jane Roe" not in bytes_under(office.folder)
+    left = bytes_under(office.folder)
+    assert b"Jane Roe" not in left and b"12345678" not in left
 
 
-@pytest.mark.parametrize(("channel", "index"), [("caller", 0), ("operator", 1)])
-def test_one_side_alone(office: Office, channel: str, index: int) -> None:
-    row, out = office.call(), office.folder / "copy.wav"
-    office.run("export", row.id, *GOOD, "--out", out, "--channel", channel)
-    samples, _ = soundfile.read(out, dtype="int16")
-    assert np.array_equal(samples, stereo()[:, index])
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "a purpose is needed; accepted: statistics, quality, organisation, access_request"),
-        (["--purpose", "curiosity", "--by", "Durand"], "'curiosity' is not listed"),
-        (["--purpose", "quality"], "--by"),
-        (["--purpose", "access_request", "--by", "Durand"], "--reference"),
-    ],
-)
-@pytest.mark.parametrize("action", ["export", "play"])
-def test_a_refused_use_leaves_its_line(office: Office, action: str, words: list[str], said: str) -> None:
-    row, out = office.call(), office.folder / "copy.wav"
-    target = ["--out", str(out)] if action == "export" else []
-    assert said in office.fails(1, action, row.id, *words, *target)
-    assert not out.exists()
-    (use,) = office.archive.store.accesses(row.id)
-    assert (use.action, use.outcome) == (action, "refused") and said in (use.detail or "")
-
-
-def test_an_access_request_with_its_reference(office: Office) -> None:
-    row, out = office.call(), office.folder / "copy.wav"
-    words = ("--purpose", "access_request", "--by", "Durand", "--reference", "2026-118", "--out", out)
-    assert office.run("export", row.id, *words).code == 0
-    assert office.archive.store.accesses(row.id)[0].reference == "2026-118"
-
-
-def test_the_officer_decides_which_side_an_access_request_gets(office: Office) -> None:
+def test_the_officer_decides_which_side_an_access_request_gets(office: Office, out: Path) -> None:
     """Article 15(3) speaks for both, 15(4) for the operator: the program takes no side without a word."""
-    row, out = office.call(), office.folder / "copy.wav"
-    words = ("--purpose", "access_request", "--by", "Durand", "--reference", "2026-118", "--out", out)
-    unchosen = office.run("export", row.id, *words)
+    row = office.call()
+    unchosen = office.run("export", row.id, *REQUEST, "--out", out)
     assert (unchosen.code, unchosen.out) == (0, f"{out}\n")
     assert "the copy holds both sides" in unchosen.err and "for the data protection officer" in unchosen.err
+    assert last(office, row.id).reference == "2026-118"
     for channel in ("both", "caller"):
-        assert office.run("export", row.id, *words, "--force", "--channel", channel).err == ""
+        words = ("export", row.id, *REQUEST, "--out", out, "--force", "--channel", channel)
+        assert office.run(*words).err == ""
     said = " ".join(office.run("export", "--help").out.split())
     assert "the data protection officer decides" in said and "what a person who asks for it may" not in said
     assert "article 15(3)" in said and "article 15(4)" in said
 
 
-def test_nothing_is_overwritten_unasked(office: Office) -> None:
-    row, out = office.call(), office.folder / "copy.wav"
-    out.write_text("precious")
-    assert "exists; --force" in office.fails(1, "export", row.id, *GOOD, "--out", out)
-    assert out.read_text() == "precious"
-    assert office.run("export", row.id, *GOOD, "--out", out, "--force").code == 0
-    assert outcomes(office, row.id) == [("export", "refused"), ("export", "done")]
-
-
-def test_where_a_copy_cannot_go(office: Office) -> None:
+def test_where_a_copy_cannot_go(office: Office, out: Path) -> None:
     row = office.call()
-    among = office.folder / "recordings" / "copy.wav"
-    assert "among the recordings" in office.fails(1, "export", row.id, *GOOD, "--out", among)
-    nowhere = office.folder / "nowhere" / "copy.wav"
-    assert "is not a directory" in office.fails(1, "export", row.id, *GOOD, "--out", nowhere)
-    assert "not named .wav or .flac" in office.fails(2, "export", row.id, *GOOD, "--out", "copy.mp3")
+    out.write_text("precious")
+    for path, code, said in (
+        (out, 1, "exists; --force"),
+        (office.folder / "recordings" / "copy.wav", 1, "among the recordings"),
+        (office.folder / "nowhere" / "copy.wav", 1, "is not a directory"),
+        ("copy.mp3", 2, "not named .wav or .flac"),
+    ):
+        assert said in office.fails(code, "export", row.id, *GOOD, "--out", path)
+    assert out.read_text() == "precious" and outcomes(office, row.id) == [("export", "refused")] * 3
     assert "--out" in office.fails(2, "export", row.id, *GOOD)
+    assert "a purpose is needed" in office.fails(1, "play", row.id, "--by", "Durand")
 
 
-def test_a_changed_file_is_not_handed_out(office: Office) -> None:
-    row, out = office.call(), office.folder / "copy.wav"
+def test_what_fails_leaves_no_half_of_a_copy(
+    office: Office, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = office.call()
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_sound, "write", full)
+        assert "No space left" in office.fails(1, "export", row.id, *GOOD, "--out", out)
     file = Paths(office.archive).final(row.id, "flac")
     file.write_bytes(file.read_bytes()[:-1])
     assert "its hash differs" in office.fails(1, "export", row.id, *GOOD, "--out", out)
     file.unlink()
     assert "its file is missing" in office.fails(1, "export", row.id, *GOOD, "--out", out)
-    assert outcomes(office, row.id) == [("export", "failed")] * 2
+    assert outcomes(office, row.id) == [("export", "failed")] * 3
     assert list(office.folder.glob("*copy*")) == []
 
 
-def test_a_copy_that_fails_leaves_no_half(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    row, out = office.call(), office.folder / "copy.wav"
-
-    def full(sound: RecordingSound, descriptor: int, format: str) -> None:
-        os.write(descriptor, b"half")
-        raise OSError(28, "No space left on device", str(out))
-
-    monkeypatch.setattr(cli_sound, "write", full)
-    assert "No space left" in office.fails(1, "export", row.id, *GOOD, "--out", out)
-    assert outcomes(office, row.id) == [("export", "failed")]
-    assert list(office.folder.glob("*copy*")) == []
+# --- all of a person ---
 
 
-def test_what_is_not_there(office: Office) -> None:
-    id, out = new_id(START), office.folder / "copy.wav"
-    assert f"{id}: no such id" in office.fails(1, "export", id, *GOOD, "--out", out)
-    row = office.call()
-    purge(
-        office.archive,
-        row.expires_at,
-        Terms(period="6 months", receipts_period="6 months", analysis_period="1 year"),
-    )
-    assert "it is already purged (" in office.fails(1, "export", row.id, *GOOD, "--out", out)
-    assert "it is already purged (" in office.fails(1, "play", row.id, *GOOD)
+def test_all_of_a_caller_go_into_a_folder(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [office.call(timedelta(hours=n)) for n in (3, 2, 1)]
+    other, gone = office.call(caller="+33612345679"), office.call()
+    assert remove(office.archive, gone.id, gone.expires_at)
+    refused = replace(receipt(recording(caller=CALLER)), recording_id=None, decision="refused")
+    office.archive.store.add_receipt(refused)
+    out = office.folder / "request"
+    result = office.run(*OF_PERSON, "--out", out)
+    assert result.code == 1 and "nobody can be asked here; accepted: --yes, or a terminal" in result.err
+    monkeypatch.setattr("sys.stdin", Keyboard("n\n"))
+    result = office.run(*OF_PERSON, "--out", out)
+    assert (result.code, result.out) == (1, "") and not out.exists()
+    assert f"Copy 3 recordings of 06 12 34 56 78 into {out}? [y/N]" in result.err
+    assert refused.id in result.err and other.id not in result.err
+    assert [office.archive.store.accesses(row.id) for row in rows] == [[]] * 3
+
+    monkeypatch.setattr("sys.stdin", Keyboard("y\n"))
+    result = office.run(*OF_PERSON, "--out", out, "--channel", "caller")
+    assert result.code == 0 and out.stat().st_mode & 0o777 == 0o700
+    assert result.out.splitlines() == [str(out / f"{row.id}.flac") for row in rows]
+    assert sorted(path.name for path in out.iterdir()) == [f"{row.id}.flac" for row in rows]
+    samples, _ = soundfile.read(out / f"{rows[0].id}.flac", dtype="int16")
+    assert np.array_equal(samples, stereo()[:, 0])
+    assert all(outcomes(office, row.id) == [("export", "done")] for row in rows)
 
 
-def test_a_file_named_after_the_caller_does_not_outlive_the_purge(office: Office) -> None:
-    row = office.call()
-    out = office.folder / "0612345678.wav"
-    assert office.run("export", row.id, *GOOD, "--out", out).code == 0
-    out.unlink()
-    purge(
-        office.archive,
-        row.expires_at,
-        Terms(period="6 months", receipts_period="6 months", analysis_period="1 year"),
-    )
-    assert b"12345678" not in (office.folder / "retention.db").read_bytes()
+def test_what_cannot_be_copied_does_not_stop_the_others(office: Office) -> None:
+    rows, out = [office.call(timedelta(hours=n)) for n in (3, 2)], office.folder / "request"
+    Paths(office.archive).final(rows[0].id, "flac").unlink()
+    line = (result := office.run(*OF_PERSON, "--out", out, "--yes")).err
+    assert result.code == 1 and f"{rows[0].id}: its file is missing" in line and line.count("\n") == 1
+    assert result.out == f"{out / rows[1].id}.flac\n"
+    line = office.run(*OF_PERSON, "--out", out, "--yes").err
+    assert f"{rows[1].id}: {out / rows[1].id}.flac exists; --force replaces it" in line
+    file = office.folder / "folder.wav"
+    file.touch()
+    assert "is not a folder" in office.fails(2, *OF_PERSON, "--out", file)
+    assert "both are given" in office.fails(2, *OF_PERSON, rows[0].id, "--out", file)
+    assert "neither is given" in office.fails(2, "export", *REQUEST, "--out", file)
+    assert remove(office.archive, rows[0].id, rows[0].expires_at)
+    assert remove(office.archive, rows[1].id, rows[1].expires_at)
+    assert "no recording of this caller is there" in office.fails(1, *OF_PERSON, "--out", out, "--yes")
+
+
+# --- to the sound card ---
 
 
 def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = office.call()
-    heard = []
+    row, heard = office.call(), list[NDArray[np.int16]]()
 
     def play(sound: RecordingSound) -> None:
         heard.append(np.concatenate(list(sound.blocks())))
@@ -199,41 +212,212 @@ def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.M
     assert np.array_equal(heard[0][:, 0], stereo()[:, 0])
 
 
-def test_no_sound_card(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("how", "ends"), [(Failure("no way to a sound card"), "failed"), (KeyboardInterrupt(), "done")]
+)
+def test_who_stops_has_listened_and_who_has_no_sound_card_has_not(
+    office: Office, monkeypatch: pytest.MonkeyPatch, how: BaseException, ends: str
+) -> None:
     row = office.call()
 
     def play(sound: RecordingSound) -> None:
-        raise Failure("no way to a sound card")
+        raise how
 
     monkeypatch.setattr(cli_sound, "play", play)
-    assert "no way to a sound card" in office.fails(1, "play", row.id, *GOOD)
-    assert outcomes(office, row.id) == [("play", "begun"), ("play", "failed")]
-    sheet = office.folder / "sheet.txt"
-    sheet.write_text("Polite.")
-    line = office.fails(1, "note", row.id, "--by", "Durand", "--text-file", sheet)
-    assert "nobody has listened to it" in line
+    result = office.run("play", row.id, *GOOD)
+    assert result.code == 1 and ("no way to a sound card" in result.err) == (ends == "failed")
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", ends)]
+    assert ends == "failed" or last(office, row.id).detail == "both, stopped before its end"
 
 
-def test_who_stops_listening_has_listened(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = office.call()
-
-    def play(sound: RecordingSound) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli_sound, "play", play)
-    assert office.run("play", row.id, *GOOD).code == 1
-    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
-    assert office.archive.store.accesses(row.id)[-1].detail == "both, stopped before its end"
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "a.flac", stereo(), RATE, subtype="PCM_16")
+    return tmp_path / "a.flac"
 
 
-def test_what_is_purged_while_it_is_heard_was_heard(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = office.call()
-    monkeypatch.setattr(cli_sound, "play", lambda sound: remove(office.archive, row.id, row.expires_at))
-    assert office.run("play", row.id, *GOOD).code == 0
-    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
+def player(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of that name, the only one there is."""
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setattr(cli_sound, "which", lambda wanted: str(folder / name) if wanted == name else None)
+    monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)
 
 
-def test_the_clock_of_the_trace(office: Office) -> None:
-    row, before = office.call(), datetime.now(UTC)
-    office.run("export", row.id, *GOOD, "--out", office.folder / "copy.wav")
-    assert abs((office.archive.store.accesses(row.id)[0].at - before).total_seconds()) < 600
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").write_bytes(b"no sound")
+    with pytest.raises(Failure, match=r"a\.flac: "):
+        RecordingSound(tmp_path / "a.flac", "both")
+    soundfile.write(tmp_path / "mono.wav", stereo()[:, 0], RATE, subtype="PCM_16")
+    with pytest.raises(Failure, match="no operator channel"):
+        RecordingSound(tmp_path / "mono.wav", "operator")
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
+@pytest.mark.parametrize("room", [0, 100, 4000])
+def test_a_copy_that_finds_no_room_says_so(file: Path, tmp_path: Path, format: str, room: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "b").open("w+b") as copy:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write(RecordingSound(file, "both"), copy.fileno(), format)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.parametrize("name", ["aplay", "paplay", "play"])
+def test_a_player_gets_the_samples(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    player(tmp_path, name, f'echo "$@" > {tmp_path}/said; cat > {tmp_path}/heard', monkeypatch)
+    play(RecordingSound(file, "operator"))
+    heard = np.frombuffer((tmp_path / "heard").read_bytes(), dtype="<i2")
+    assert np.array_equal(heard, stereo()[:, 1])
+    assert "8000" in (tmp_path / "said").read_text()
+
+    def not_there(name: str) -> None:
+        raise OSError("PortAudio library not found")
+
+    monkeypatch.setattr(cli_sound, "find_spec", lambda name: object())
+    monkeypatch.setattr(cli_sound, "import_module", not_there)
+    play(RecordingSound(file, "both"))  # a library without PortAudio is none
+    assert (tmp_path / "heard").stat().st_size == stereo().nbytes
+
+
+def test_no_sound_card_is_told_in_words(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alsa = (
+        "ALSA lib confmisc.c:855:(parse_card) cannot find card '0'",
+        "aplay: main:831: audio open error: No such file or directory",
+    )
+    player(tmp_path, "aplay", "".join(f'echo "{line}" >&2; ' for line in alsa) + "exit 1", monkeypatch)
+    with pytest.raises(Failure) as failed:
+        play(RecordingSound(file, "both"))
+    assert str(failed.value) == (
+        "no sound card takes it (aplay: audio open error: No such file or directory); "
+        "accepted: a machine with one, or `sipagent export`"
+    )
+    monkeypatch.setattr(cli_sound, "which", lambda wanted: None)
+    with pytest.raises(Failure, match="install one of aplay, paplay, play"):
+        play(RecordingSound(file, "both"))
+
+
+# --- sealed ---
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_sealed_office(tmp_path, capsys)
+
+
+def key(office: Office, name: str = "recordings") -> tuple[str, str]:
+    return "--identity", str(office.folder / "keys" / f"{name}.key")
+
+
+def test_a_copy_of_a_sealed_recording_is_its_sound(
+    sealed: Office, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, heard = sealed_call(sealed), list[NDArray[np.int16]]()
+    with monkeypatch.context() as patch:  # it is not left in clear by an export that fails
+        patch.setattr(cli_sound, "write", full)
+        sealed.fails(1, "export", row.id, *GOOD, *key(sealed), "--out", out)
+        assert not list(sealed.folder.glob("*copy*")) and not list(sealed.folder.glob(".*"))
+    assert sealed.run("export", row.id, *GOOD, *key(sealed), "--out", out).code == 0
+    samples, rate = soundfile.read(out, dtype="int16")
+    assert rate == RATE and np.array_equal(samples, stereo())
+    monkeypatch.setattr(cli_sound, "play", lambda sound: heard.append(np.concatenate(list(sound.blocks()))))
+    assert sealed.run("play", row.id, *GOOD, *key(sealed), "--channel", "operator").code == 0
+    assert np.array_equal(heard[0], stereo()[:, 1:])
+    file = Paths(sealed.archive).final(row.id, "sealed")
+    content = bytearray(file.read_bytes())
+    content[200] ^= 1
+    file.write_bytes(content)
+    words = ("export", row.id, *GOOD, *key(sealed), "--out", out, "--force")
+    assert "its hash differs" in sealed.fails(1, *words)
+
+
+def test_only_the_right_identity_opens_it(sealed: Office, out: Path) -> None:
+    make_pair(sealed, "other")
+    make_pair(sealed, "guarded", PASSPHRASE)
+    row = sealed_call(sealed, ["recordings", "guarded"])
+    right, wrong = sealed.folder / "right", sealed.folder / "wrong"
+    right.write_text(f"{PASSPHRASE}\n")
+    wrong.write_text(f"{PASSPHRASE}!\n")
+    guarded = key(sealed, "guarded")
+    for identity, said in (
+        ((), f"{row.id}: it is sealed; accepted: --identity KEYFILE of recordings ("),
+        (key(sealed, "other"), "is not for other ("),
+        (("--identity", str(sealed.folder / "keys" / "recordings.pub")), "is a public key"),
+        (("--identity", str(sealed.folder / "no.key")), "no.key: No such file"),
+        (guarded, "guarded.key: has a passphrase; accepted: --passphrase-file"),
+        ((*guarded, "--passphrase-file", wrong), "wrong passphrase"),
+        ((*guarded, "--passphrase-file", sealed.folder / "no"), "no: No such file"),
+    ):
+        assert said in sealed.fails(1, "export", row.id, *GOOD, *identity, "--out", out)
+        assert last(sealed, row.id).outcome == "failed" and not out.exists()
+    assert "it is sealed" in sealed.fails(1, "play", row.id, *GOOD)
+    said = sealed.fails(1, "export", row.id, "--by", "Petit", *key(sealed, "nowhere"), "--out", out)
+    assert "a purpose is needed" in said and last(sealed, row.id).outcome == "refused"  # before any key
+    assert PASSPHRASE.encode() not in (sealed.folder / "retention.db").read_bytes()
+    assert sealed.run("export", row.id, *GOOD, *guarded, "--passphrase-file", right, "--out", out).code == 0
+    Paths(sealed.archive).key(row.id).unlink()
+    for identity in (key(sealed), ()):
+        said = sealed.fails(1, "export", row.id, *GOOD, *identity, "--out", out, "--force")
+        assert f"nobody can listen to {row.id}" in said
+
+
+def test_a_passphrase_is_asked_for_once(sealed: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, asked = [sealed_call(sealed) for _ in range(2)], list[Path]()
+
+    def once(keyfile: Path, passphrase_file: Path | None) -> object:
+        asked.append(keyfile)
+        return unlock(keyfile, passphrase_file)
+
+    monkeypatch.setattr("sipagent.cli.use.unlock", once)
+    result = sealed.run(*OF_PERSON, "--out", sealed.folder / "request", "--yes", *key(sealed))
+    assert (result.code, len(result.out.splitlines()), len(asked)) == (0, len(rows), 1), result
+
+
+# --- one side alone: what a person who asks for it may have (GDPR article 15(4)) ---
+
+SECONDS = 4
+
+
+def voices(caller: int = 1, operator: int = 2) -> NDArray[np.int16]:
+    """Two sides, (n, 2) int16 noise of these seeds; for a second either one is heard alone."""
+    random = (np.random.default_rng(seed) for seed in (caller, operator))
+    sides = np.stack([side.normal(0, 4000, SECONDS * RATE) for side in random], axis=1)
+    sides[RATE : 2 * RATE, 0] = 0
+    sides[2 * RATE : 3 * RATE, 1] = 0
+    return np.clip(sides, -32768, 32767).astype(np.int16)
+
+
+def kept(office: Office, stored: str, sound: NDArray[np.int16], **changes: Any) -> Recording:
+    make = sealed_call if stored == "sealed" else Office.call
+    return make(office, sound=sound, **changes)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize("stored", ["sealed", "flac"])
+def test_the_callers_copy_is_what_it_would_be_with_any_other_operator(
+    sealed: Office, stored: str, suffix: str
+) -> None:
+    """And sound and nothing else: as made by what never had the other side."""
+    copies, before = [], {path.name for path in sealed.folder.iterdir()}
+    for operator in (2, 3):
+        row = kept(sealed, stored, voices(operator=operator), operator=f"sip:20{operator}@192.0.2.7")
+        out = sealed.folder / f"copy{operator}{suffix}"
+        words = ("export", row.id, *REQUEST, "--channel", "caller", *key(sealed), "--out", out)
+        assert sealed.run(*words).code == 0
+        copies.append(out)
+    made = {path.name for path in sealed.folder.iterdir()} - before
+    assert made - {"recordings", "vault"} == {out.name for out in copies} | {
+        name for name in made if name.startswith("retention.")
+    }
+    expected = sealed.folder / f"expected{suffix}"
+    soundfile.write(expected, voices()[:, 0], RATE, subtype="PCM_16")
+    assert copies[0].read_bytes() == copies[1].read_bytes() == expected.read_bytes()
+    heard, rate = soundfile.read(copies[0], dtype="int16", always_2d=True)
+    assert rate == RATE and np.array_equal(heard, voices()[:, :1])
+    assert not heard[RATE : 2 * RATE].any()  # while the operator alone speaks

@@ -320,8 +320,8 @@ def test_a_use_is_for_who_has_asked_and_for_half_a_day(
     for late, status in ((timedelta(hours=11, minutes=59), 200), (timedelta(hours=12), 404)):
         asking.site.clock = lambda late=late: now + late  # type: ignore[misc]
         assert sound(listener, told).status_code == status
-    for number in ("9" * 19, "9" * 5000, "-1", "x"):
-        answer = listener.client.get(f"{API}/recordings/{row.id}/uses/{number}/sound")
+    for unknown in ("9" * 19, "9" * 5000, "-1", "x"):
+        answer = listener.client.get(f"{API}/recordings/{row.id}/uses/{unknown}/sound")
         assert answer.status_code == HTTPStatus.NOT_FOUND
 
 

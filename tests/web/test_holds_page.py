@@ -71,8 +71,8 @@ def test_one_asks_and_another_approves(asking: Asking, web_office: Office) -> No
     text = page(asking)
     assert "Approved: the recording is on hold from now on." in text and "Nothing waits." in text
     assert "seen" in text.partition('id="decided"')[2]
-    for number in (4711, "x"):
-        assert post(asking, number, "approve").status_code == HTTPStatus.NOT_FOUND
+    for unknown in (4711, "x"):
+        assert post(asking, unknown, "approve").status_code == HTTPStatus.NOT_FOUND
 
 
 @pytest.mark.parametrize("role", [Role.LISTENER, Role.SUPERVISOR, Role.OFFICER])
