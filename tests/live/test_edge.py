@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
+import subprocess
+import sys
 import time
-from multiprocessing.connection import wait
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from sipagent.softphone.phone import Answering, Challenge, Phone
+from sipagent.edge.configuration import MOST_WITHIN, OFFERS_AT_ONCE
+from sipagent.softphone.phone import Answering, Call, Challenge, Phone
 from sipagent.softphone.sip import sdp
-from tests.peers import edge as scene
-from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge
+from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge, hangs_up
+from tests.peers.offers import AUDIO, CLOSED, HEAD
 
 pytestmark = pytest.mark.live
 
 
 def test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side(edge: Edge) -> None:
-    call, taken, _ = edge.answered()
-    assert edge.statistics.calls == 1
-    call.hang_up()
-    taken.wait_ended()
-    call, taken, _ = edge.answered()
-    taken.hang_up()
-    call.wait_ended()
-    edge.idle()
+    """An operator's, which a worker has called, too."""
+    for turn in (0, 1):
+        call, taken, _ = edge.answered()
+        leg, other = edge.dialled(turn)
+        assert edge.statistics.calls == 1
+        hangs_up(*((call, taken) if turn else (taken, call)))
+        hangs_up(*((leg, other) if turn else (other, leg)))
+        edge.idle()
 
 
 def test_who_hangs_up_makes_room_at_once(edge: Edge) -> None:
@@ -34,8 +37,7 @@ def test_who_hangs_up_makes_room_at_once(edge: Edge) -> None:
     for turn in range(30):
         call, taken, _ = calls.pop(0)
         if turn % 3 == 0:
-            taken.hang_up()
-            call.wait_ended()
+            hangs_up(taken, call)
         else:
             call.hang_up()
         calls.append(edge.answered())
@@ -43,23 +45,11 @@ def test_who_hangs_up_makes_room_at_once(edge: Edge) -> None:
     assert not edge.rejected
 
 
-def test_an_operator_is_called_and_either_side_hangs_up(edge: Edge) -> None:
-    call, other = edge.dialled(0)
-    call.hang_up()
-    other.wait_ended()
-    call, other = edge.dialled(1)
-    other.hang_up()
-    call.wait_ended()
-    assert edge.statistics.calls == 0
-
-
 def test_no_address_of_a_worker_is_shown(edge: Edge) -> None:
     call, taken, index = edge.answered()
     out, other = edge.dialled(index)
-    taken.hang_up()
-    call.wait_ended()
-    other.hang_up()
-    out.wait_ended()
+    hangs_up(taken, call)
+    hangs_up(other, out)
     seen = [one.message for phone in (edge.trunk, edge.operator) for one in phone.seen if not one.sent]
     assert {one.describe() for one in seen} >= {"INVITE", "ACK", "BYE", "200 INVITE", "200 BYE"}
     for message in seen:
@@ -71,13 +61,11 @@ def test_no_address_of_a_worker_is_shown(edge: Edge) -> None:
 def test_every_slot_is_filled_by_turns_and_the_next_caller_is_told(edge: Edge) -> None:
     indexes = [edge.answered()[2] for _ in range(WORKERS * CALLS_EACH)]
     assert sorted(indexes) == sorted(list(range(WORKERS)) * CALLS_EACH)
-    before = len(edge.rejected)
     call = edge.call(headers=(("P-Asserted-Identity", '"Ann" <sip:+33612345678@trunk>'), ("Privacy", "id")))
     assert call.wait_status() == 503
     assert call.final and call.final.header("Retry-After") == "10"
-    edge.until(lambda: len(edge.rejected) > before, "line of the rejected call")
-    (line,) = edge.rejected[before:]
-    assert (line.why, line.status, line.call_id) == ("full", 503, call.call_id)
+    line = edge.told(call.call_id)
+    assert (line.why, line.status) == ("full", 503)
     assert line.asserted == '"Ann" <sip:+33612345678@trunk>' and line.privacy == "id"
     assert line.called == edge.uri(NUMBER) and "+33612345678" in line.from_
 
@@ -97,58 +85,33 @@ def test_a_clock_that_is_put_back_keeps_no_caller_waiting(edge: Edge) -> None:
 # --- strangers ---
 
 
-def byes(edge: Edge) -> int:
-    """How many requests have come to whoever might be called."""
-    return sum(phone.count("BYE received") for phone in (*edge.workers, edge.operator))
-
-
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE", "BYE", "MESSAGE", "CANCEL"])
 def test_a_stranger_gets_no_answer_whatever_is_asked(edge: Edge, method: str) -> None:
-    before, seen = edge.statistics.strangers, len(edge.stranger.seen)
-    to_tag = "1" if method == "BYE" else ""
-    with edge.loop.changing():
-        edge.stranger.send(edge.asked(edge.stranger, method, to_tag=to_tag).request, edge.address)
-    edge.until(lambda: edge.statistics.strangers > before, "count of the stranger")
-    assert all(one.sent for one in edge.stranger.seen[seen:])
+    to = f"<{edge.uri()}>;tag=1" if method == "BYE" else ""
+    edge.ignores(edge.stranger, edge.asked(edge.stranger, method, to=to))
 
 
-def test_a_stranger_goes_nowhere_by_addresses_of_his_own(edge: Edge) -> None:
-    """Neither to a worker, nor by way of the edge to somebody else."""
-    for target in (f"sip:agent@{edge.plan.worker(0)}", edge.operator.uri):
-        ignored(edge, edge.stranger, target)
-
-
-def test_the_trunk_goes_nowhere_but_to_a_worker_either(edge: Edge) -> None:
-    ignored(edge, edge.trunk, edge.operator.uri)
-
-
-def ignored(edge: Edge, phone: Phone, target: str) -> None:
-    """Send what looks like a dialog's BYE, by the edge and on: as its address, and as its route."""
-    home = ("Route", f"<sip:{edge.plan.listen};lr>")
-    not_passed_on(edge, phone, target, home)
-    not_passed_on(edge, phone, "sip:somebody@192.0.2.1", home, ("Route", f"<{target};lr>"))
-
-
-def not_passed_on(edge: Edge, phone: Phone, uri: str, *routes: tuple[str, str]) -> None:
-    before, seen = edge.statistics.strangers, byes(edge)
-    with edge.loop.changing():
-        phone.send(edge.asked(phone, "BYE", *routes, to_tag="1", uri=uri).request, edge.address)
-    edge.until(lambda: edge.statistics.strangers > before, "count")
-    assert byes(edge) == seen
+def test_nobody_goes_anywhere_by_addresses_of_his_own(edge: Edge) -> None:
+    """Neither to a worker, nor by way of the edge to somebody else: by address or route of a dialog's BYE."""
+    home, to = ("Route", f"<sip:{edge.plan.listen};lr>"), f"<{edge.uri()}>;tag=1"
+    inside, outside = f"sip:agent@{edge.plan.worker(0)}", edge.operator.uri
+    for phone, target in ((edge.stranger, inside), (edge.stranger, outside), (edge.trunk, outside)):
+        edge.ignores(phone, edge.asked(phone, "BYE", home, to=to, uri=target))
+        led = (home, ("Route", f"<{target};lr>"))
+        edge.ignores(phone, edge.asked(phone, "BYE", *led, to=to, uri="sip:somebody@192.0.2.1"))
 
 
 def test_the_trunk_is_told_what_the_edge_does(edge: Edge) -> None:
     assert edge.answer(edge.trunk, "OPTIONS") == 200
     assert edge.answer(edge.trunk, "SUBSCRIBE") == 405
     assert edge.answer(edge.trunk, "REGISTER") == 405
-    assert edge.answer(edge.trunk, "BYE", to_tag="1") == 481
+    assert edge.answer(edge.trunk, "BYE", to=f"<{edge.uri()}>;tag=1") == 481
     assert edge.answer(edge.trunk, "OPTIONS", hops=0) == 483
     assert not [w for w in edge.workers if w.count("SUBSCRIBE received") + w.count("REGISTER received")]
 
 
 def test_a_caller_cancels(edge: Edge) -> None:
-    for worker in edge.workers:
-        worker.answer = Answering(status=None)
+    edge.work(Answering(status=None))
     call = edge.call()
     edge.until(lambda: 180 in call.provisional, "ringing")
     _, taken = edge.taken(call)
@@ -180,87 +143,148 @@ def test_whoever_takes_no_heed_of_the_route_is_led_by_the_contact(edge: Edge) ->
     leg.wait_ended()
 
 
-# --- a restart ---
+ISOLATED = ("unshare", "--map-root-user", "--net")
+CALLER = {"the same port", "the same address", "trunk", "another of the trunk"}
+FORGOTTEN = {"trunk", "another of the trunk", "PBX"}
 
 
-def test_a_restart_cuts_no_call_and_forgets_no_count(edge: Edge) -> None:
+def can_be_isolated() -> bool:
+    """Some machines and containers let nobody have a network namespace."""
+    try:
+        run = subprocess.run([*ISOLATED, "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return run.returncode == 0
+
+
+@pytest.mark.skipif(not can_be_isolated(), reason="no network namespaces here")
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_on_a_network_addresses_take_part_from_whatever_port(version: str, tmp_path: Path) -> None:
+    """The trunk in every dialog, the operators' PBX in legs; what is this machine's only from its port."""
+    script = [sys.executable, "-m", "tests.peers.networks", version, str(tmp_path)]
+    told = json.loads(subprocess.run([*ISOLATED, *script], stdout=subprocess.PIPE, check=True).stdout)
+    assert {whose: {one for one, heard in senders.items() if heard} for whose, senders in told.items()} == {
+        "caller": CALLER,
+        "operator": CALLER | {"PBX"},
+        "forgotten caller": FORGOTTEN,
+        "forgotten operator": FORGOTTEN,
+    }
+
+
+# --- offers within a call: none longer than a worker reads, nor faster than it survives ---
+
+LONG = b"a=x\r\n" * (MOST_WITHIN // 5)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_an_offer_that_a_worker_does_not_read_whole_is_refused_in_a_call(edge: Edge, method: str) -> None:
+    call, taken, index = edge.answered()
+    leg, other = edge.dialled(index)
+    for phone, worker in ((call, taken), (other, leg)):
+        seen, before = len(worker.phone.seen), edge.statistics.unsupported
+        assert phone.request(method, body=phone._sdp() + LONG).status == 513
+        assert edge.statistics.unsupported > before
+        of_call = [one.message for one in worker.phone.seen[seen:] if one.message.method == method]
+        assert [one for one in of_call if one.header("Call-ID") == phone.call_id] == []
+        phone.hold()
+        assert worker.directions[-1] == "sendonly"
+
+
+def test_an_answer_that_a_worker_does_not_read_whole_reaches_it_without_its_body(edge: Edge) -> None:
+    """The 200 to its INVITE, and the ACK of a caller who began without an offer: so it can hang up."""
+    with closing(Phone(edge.loop, "202", "127.0.0.9")) as desk:
+        desk.sdp_lines = LONG
+        leg = edge.dial(0, desk.uri)
+        leg.wait_answered()
+        assert leg.final is not None and leg.final.body == b""
+        leg.end()
+        desk.wait_call().wait_ended()
+    edge.trunk.sdp_lines = LONG
+    try:
+        call = edge.call(sdp=b"")
+        call.wait_answered()
+        _, taken = edge.taken(call)
+        taken.wait_acked()
+        acks = [one.message for one in taken.phone.seen if one.describe() == "ACK received"]
+        assert acks[-1].body == b""
+    finally:
+        edge.trunk.sdp_lines = b""
+
+
+def test_offers_that_open_and_close_come_no_faster_than_a_worker_survives(edge: Edge) -> None:
+    """One audio line in the place of another, again and again; who holds and resumes is not kept waiting."""
+    call, _, _ = edge.answered()
+    for _ in range(2 * OFFERS_AT_ONCE):
+        call.hold()
+        call.resume()
+    ways = [(HEAD + first + second).encode() for first, second in ((AUDIO, CLOSED), (CLOSED, AUDIO))]
+    told = [call.request("INVITE", body=ways[number % 2]) for number in range(OFFERS_AT_ONCE)]
+    assert [one.status for one in told] == [200] * OFFERS_AT_ONCE
+    for turn in range(OFFERS_AT_ONCE, 100):  # on a busy machine some turns have come meanwhile
+        if (refused := call.request("INVITE", body=ways[turn % 2])).status != 200:
+            break
+    assert (refused.status, refused.header("Retry-After")) == (500, "1")
+    edge.until(lambda: call.request("INVITE", body=ways[0]).status == 200, "turn")
+    call.resume()
+
+
+# --- a restart, and a kill ---
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_no_call_is_cut_and_no_count_forgotten(edge: Edge, end: str) -> None:
     """Both callers' and operators' dialogs: BYE arrives from each side."""
     edge.forgotten()
     calls = [edge.answered() for _ in range(2)]
     legs = [edge.dialled(index) for _, _, index in calls]
-    edge.process.stop()
+    if end == "stop":
+        edge.process.stop()
+    else:
+        edge.kept(4)
+        edge.killed()
     edge.start()
     assert edge.statistics.calls == 2
-    calls[0][0].hang_up()
-    calls[0][1].wait_ended()
-    calls[1][1].hang_up()
-    calls[1][0].wait_ended()
-    legs[0][0].hang_up()
-    legs[0][1].wait_ended()
-    legs[1][1].hang_up()
-    legs[1][0].wait_ended()
-    edge.idle()
-
-
-def test_a_kill_cuts_no_call_either(edge: Edge) -> None:
-    edge.forgotten()
-    call, taken, index = edge.answered()
-    leg, other = edge.dialled(index)
-    edge.kept(2)
-    os.kill(edge.process.pid, signal.SIGKILL)
-    wait([edge.process.sentinel], scene.PATIENCE_S)
-    assert not edge.process.running
-    edge.process.stop()
-    edge.start()
-    assert edge.statistics.calls == 1
-    call.hang_up()
-    taken.wait_ended()
-    other.hang_up()
-    leg.wait_ended()
+    hangs_up(*calls[0][:2])
+    hangs_up(*calls[1][1::-1])
+    hangs_up(*legs[0])
+    hangs_up(*legs[1][::-1])
     edge.idle()
 
 
 # --- a worker that is gone ---
 
 
-def test_a_worker_that_says_nothing_is_passed_over(edge: Edge) -> None:
-    edge.workers[1].answer = Answering(silent=True)
+@pytest.mark.parametrize("answer", [Answering(silent=True), Answering(status=None)])
+def test_a_worker_that_does_not_answer_is_passed_over(edge: Edge, answer: Answering) -> None:
+    """Whether it says nothing, or begins and then hangs, or is killed; no worker lets a caller wait."""
+    edge.workers[1].answer = answer
     calls = [edge.answered() for _ in range(3)]
     assert {index for _, _, index in calls} <= {0, 2}
-
-
-def test_a_worker_that_begins_and_does_not_answer_is_passed_over(edge: Edge) -> None:
-    """As one that hangs, or is killed in that moment; no worker lets a caller wait for the answer."""
-    edge.workers[1].answer = Answering(status=None)
-    calls = [edge.answered() for _ in range(3)]
-    assert {index for _, _, index in calls} <= {0, 2}
-    assert edge.workers[1].count("CANCEL received")
+    assert answer.silent or edge.workers[1].count("CANCEL received")
 
 
 def test_a_call_that_is_passed_on_has_its_turn_whoever_came_since(edge: Edge) -> None:
     """The turn is that of the moment in which a worker is picked, not of the one in which the INVITE came."""
     silent = edge.workers[1]
     silent.answer = Answering(status=None)
-    before = silent.count("INVITE received")
-    seen = edge.invites()
-
-    def came() -> bool:
-        return edge.invites() >= seen
-
-    while silent.count("INVITE received") == before:
-        seen += 1
+    waiting = edge.call()
+    while not offered(edge, waiting, 1):
+        waiting.wait_answered()
+        waiting.hang_up()
         waiting = edge.call()
-        edge.until(came, "worker for the call")
-        if silent.count("INVITE received") == before:
-            waiting.wait_answered(scene.PATIENCE_S)
-            waiting.hang_up()
     edge.process.rpc.deactivate(1)
     try:
         edge.until(lambda: edge.statistics.calls == 1, "end of the others")
         assert sorted(edge.answered()[2] for _ in range(2)) == [0, 2]
-        waiting.wait_answered(scene.PATIENCE_S)
+        waiting.wait_answered()
     finally:
         edge.process.rpc.activate(1)
+
+
+def offered(edge: Edge, call: Call, index: int) -> bool:
+    """Whether this worker is the first to get a call."""
+    edge.until(lambda: any(call.call_id in edge.given(one) for one in range(WORKERS)), "worker for the call")
+    return call.call_id in edge.given(index)
 
 
 def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers(edge: Edge) -> None:
@@ -269,38 +293,33 @@ def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers
     for _ in range(2):
         assert edge.answered()[2] == 2
     assert edge.statistics.calls == 2
-    for worker in edge.workers[:2]:
-        worker.answer = Answering(after_s=0.05)
+    edge.work()
     others = [edge.answered() for _ in range(2 * CALLS_EACH)]
     assert sorted(index for _, _, index in others) == [0, 0, 1, 1], "a slot that was tried is free again"
     for call, _, _ in others:
         call.hang_up()
     edge.until(lambda: edge.statistics.calls == 2, "end of four calls")
-    for worker in edge.workers:
-        worker.answer = Answering(status=404)
+    edge.work(Answering(status=404))
     assert edge.call().wait_status() == 404
     assert edge.statistics.calls == 2
-    for worker in edge.workers:
-        worker.answer = Answering(status=486)
-    before = len(edge.rejected)
+    edge.work(Answering(status=486))
     call = edge.call()
     assert call.wait_status() == 503 and call.final and call.final.header("Retry-After")
-    edge.until(lambda: len(edge.rejected) > before, "line of the rejected call")
-    assert (edge.rejected[before].call_id, edge.rejected[before].why) == (call.call_id, "untaken")
+    assert edge.told(call.call_id).why == "untaken"
 
 
 def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> None:
     call, _, index = edge.answered()
     leg, other = edge.dialled(index)
     elsewhere, kept = edge.dialled((index + 1) % WORKERS)
-    rpc = edge.process.rpc
+    rpc, answer = edge.process.rpc, edge.operator.answer
     rpc.deactivate(index)
     assert {dialog.call_id for dialog in rpc.dialogs(index)} == {call.call_id, leg.call_id}
     edge.operator.answer = Answering(status=None)
     edge.operator.skip_calls()
     edge.dial(index, edge.operator.uri)
-    ringing = edge.operator.wait_call(scene.PATIENCE_S)
-    edge.operator.answer = Answering(after_s=0.05)
+    ringing = edge.operator.wait_call()
+    edge.operator.answer = answer
     edge.workers[index].close()
     assert rpc.end_dialogs(index) == 3
     ringing.wait_ended()
@@ -314,6 +333,5 @@ def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> 
     edge.phones.append(edge.workers[index])
     rpc.activate(index)
     edge.idle()
-    elsewhere.hang_up()
-    kept.wait_ended()
+    hangs_up(elsewhere, kept)
     assert {edge.answered()[2] for _ in range(WORKERS)} == set(range(WORKERS))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import signal
 import socket
 from collections.abc import Iterator
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -18,9 +14,9 @@ from sipagent.edge.plan import HOP_HEADER
 from sipagent.edge.process import EdgeProcess, sharing
 from sipagent.edge.rpc import EdgeError
 from sipagent.softphone.phone import Loop, Phone, Transaction
-from sipagent.softphone.sip import Headers, Message
+from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
-from tests.peers.edge import OURS, STRANGER, TRUNK, Edge
+from tests.peers.edge import OURS, STRANGER, TRUNK, Edge, hangs_up
 from tests.peers.process import free_ports
 
 pytestmark = pytest.mark.live
@@ -46,33 +42,16 @@ def account(edge: Edge) -> Iterator[Phone]:
         yield account
 
 
+@pytest.fixture
+def registrar(edge: Edge) -> Phone:
+    return next(phone for phone in edge.phones if phone.user == "registrar")
+
+
 def begin(edge: Edge, phone: Phone, method: str, *more: tuple[str, str]) -> Transaction:
     """A request that begins something, from a local address to the edge's inner port."""
-    ip, port = phone.address
-    call_id = secrets.token_hex(8)
-    headers: Headers = (
-        ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bK{call_id}"), ("Max-Forwards", "70"),
-        ("From", f"<{phone.uri}>;tag=1"), ("To", f"<{edge.operator.uri}>"), ("Call-ID", call_id),
-        ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), ("Expires", "60"), *more,
-    )  # fmt: skip
     uri = edge.operator.uri if method != "REGISTER" else "sip:trunk.test"
-    return Transaction(Message(f"{method} {uri} SIP/2.0", headers), edge.plan.inner, lambda _: None)
-
-
-def outside(edge: Edge) -> int:
-    """How many requests have left the machine, in what is its outside here."""
-    seen = (one for phone in (edge.operator, registrar_of(edge)) for one in phone.seen)
-    return sum(not one.sent and one.message.status is None for one in seen)
-
-
-def leads_nowhere(edge: Edge, phone: Phone, method: str, *more: tuple[str, str]) -> None:
-    before, seen, answered = edge.statistics.strangers, outside(edge), len(phone.seen)
-    transaction = begin(edge, phone, method, *more)
-    with edge.loop.changing():
-        phone.send(transaction.request, transaction.to)
-    edge.until(lambda: edge.statistics.strangers > before, f"count of a foreign {method}")
-    assert outside(edge) == seen
-    assert all(one.sent for one in phone.seen[answered:])
+    how = {"to": f"<{edge.operator.uri}>", "uri": uri}
+    return edge.asked(phone, method, ("Expires", "60"), *more, by=edge.plan.inner, **how)
 
 
 # --- who begins something ---
@@ -80,57 +59,32 @@ def leads_nowhere(edge: Edge, phone: Phone, method: str, *more: tuple[str, str])
 
 @pytest.mark.parametrize("method", ["INVITE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "REFER", "BYE"])
 def test_nothing_leaves_that_no_worker_sent(edge: Edge, account: Phone, method: str) -> None:
-    """By whatever port, with no secret, a wrong one, or the one of the other way."""
+    """By whatever port, with no secret, a wrong one, or the one of the other way; nor with each other's."""
     local = edge.phone("127.0.0.1")
+    keys = ("0" * 32, edge.tokens.from_edge, edge.tokens.to_edge)
+    wrong, theirs, right = ((HOP_HEADER, one) for one in keys)
     for phone in (edge.workers[0], account, local):
-        leads_nowhere(edge, phone, method)
-        leads_nowhere(edge, phone, method, (HOP_HEADER, "0" * 32))
-        leads_nowhere(edge, phone, method, (HOP_HEADER, edge.tokens.from_edge))
-    leads_nowhere(edge, local, method, (HOP_HEADER, edge.tokens.to_edge))
+        for secret in ((), (wrong,), (theirs,)):
+            edge.ignores(phone, begin(edge, phone, method, *secret))
+    edge.ignores(local, begin(edge, local, method, right))
+    other = {"INVITE": account, "REGISTER": edge.workers[0]}.get(method, local)
+    edge.ignores(other, begin(edge, other, method, right))
 
 
-def test_a_worker_calls_and_the_account_registers_and_neither_does_the_others_work(
-    edge: Edge, account: Phone
-) -> None:
-    known = (HOP_HEADER, edge.tokens.to_edge)
-    leads_nowhere(edge, account, "INVITE", known)
-    leads_nowhere(edge, edge.workers[0], "REGISTER", known)
-    registrar = registrar_of(edge)
-    seen = registrar.count("REGISTER received")
-    with edge.loop.changing():
-        account.request(begin(edge, account, "REGISTER", known))
-    registrar.wait_at("REGISTER received", seen, scene.PATIENCE_S)
-    leg, other = edge.dialled(1)
-    leg.hang_up()
-    other.wait_ended()
-
-
-def registrar_of(edge: Edge) -> Phone:
-    return next(phone for phone in edge.phones if phone.user == "registrar")
-
-
-# --- what is said, and to whom ---
-
-
-def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone) -> None:
+def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone, registrar: Phone) -> None:
     """Not in requests, not in answers, and not where somebody outside has sent such a header."""
-    forged = (HOP_HEADER, "forged;source=9.9.9.9:9")
+    forged, known = (HOP_HEADER, "forged;source=9.9.9.9:9"), (HOP_HEADER, edge.tokens.to_edge)
     call = edge.call(headers=(forged,))
-    call.wait_answered(scene.PATIENCE_S)
+    call.wait_answered()
     index, taken = edge.taken(call)
-    taken.wait_acked(scene.PATIENCE_S)
+    taken.wait_acked()
     leg, other = edge.dialled(index)
-    assert call.request("INFO", (forged,)).status == other.request("INFO", (forged,)).status == 200
-    assert taken.request("INFO", ((HOP_HEADER, edge.tokens.to_edge),)).status == 200
-    assert leg.request("INFO", ((HOP_HEADER, edge.tokens.to_edge),)).status == 200
-    taken.hang_up()
-    other.hang_up()
-    call.wait_ended()
-    leg.wait_ended()
-    with edge.loop.changing():
-        account.request(begin(edge, account, "REGISTER", (HOP_HEADER, edge.tokens.to_edge)))
-    registrar = registrar_of(edge)
-    edge.until(lambda: registrar.count("REGISTER received"), "REGISTER")
+    for one, header in ((call, forged), (other, forged), (taken, known), (leg, known)):
+        assert one.request("INFO", (header,)).status == 200
+    hangs_up(taken, call)
+    hangs_up(other, leg)
+    edge.sends(account, begin(edge, account, "REGISTER", known))
+    registrar.wait_at("REGISTER received")
     for phone in (edge.trunk, edge.operator, registrar):
         for message in [one.message for one in phone.seen if not one.sent]:
             assert not message.all(HOP_HEADER), message
@@ -148,15 +102,14 @@ def source_in(edge: Edge, message: Message) -> str:
 
 def test_a_worker_is_told_who_sent_each_message(edge: Edge) -> None:
     call = edge.call(headers=((HOP_HEADER, "forged;source=9.9.9.9:9"),))
-    call.wait_answered(scene.PATIENCE_S)
+    call.wait_answered()
     index, taken = edge.taken(call)
-    taken.wait_acked(scene.PATIENCE_S)
+    taken.wait_acked()
     leg, other = edge.dialled(index)
     call.request("INFO", ((HOP_HEADER, "forged"),))
     other.request("INFO")
     call.hold()
-    call.hang_up()
-    taken.wait_ended()
+    hangs_up(call, taken)
     byes = edge.workers[index].count("200 BYE received")
     leg.hang_up()
     edge.workers[index].wait_at("200 BYE received", byes)
@@ -173,11 +126,9 @@ def test_a_worker_is_told_who_sent_each_message(edge: Edge) -> None:
 def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
     """OPTIONS, by which it sees whether a worker lives, and BYE to one whose caller is gone."""
     worker = edge.workers[0]
-    edge.until(lambda: worker.count("OPTIONS received"), "OPTIONS")
-    before = [one.count("ACK received") for one in edge.workers]
+    worker.wait_at("OPTIONS received")
     caller = edge.phone(TRUNK)
     _, taken, index = edge.answered(caller)
-    edge.workers[index].wait_at("ACK received", before[index])  # it is a dialog now
     # Its answer to a BYE could come before the worker's BYE has left, which then would not.
     caller._on_request = lambda message: None  # type: ignore[method-assign]
     edge.process.rpc.end_dialogs(index)
@@ -192,19 +143,11 @@ def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
 
 
 def test_a_restart_keeps_the_secrets_and_a_kill_does(edge: Edge) -> None:
-    for end in (edge.process.stop, lambda: killed(edge)):
+    for end in (edge.process.stop, edge.killed):
         end()
         edge.start()
-        leg, other = edge.dialled(0)
-        leg.hang_up()
-        other.wait_ended()
+        hangs_up(*edge.dialled(0))
     assert kept_tokens(places(edge.process.directory)) == edge.tokens
-
-
-def killed(edge: Edge) -> None:
-    os.kill(edge.process.pid, signal.SIGKILL)
-    wait([edge.process.sentinel], scene.PATIENCE_S)
-    edge.process.stop()
 
 
 def test_an_agent_that_begins_anew_has_others(tmp_path: Path) -> None:
@@ -223,19 +166,23 @@ def test_an_agent_that_begins_anew_has_others(tmp_path: Path) -> None:
 # --- ports ---
 
 
+def refused(host: str, port: int, reuse: bool = True) -> None:
+    """Nobody else gets it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        with pytest.raises(OSError, match="in use"):
+            other.bind((host, port))
+
+
 @pytest.mark.parametrize("reuse", [False, True])
 def test_nobody_else_can_have_the_edges_ports(edge: Edge, reuse: bool) -> None:
     """Kamailio shares its UDP ports with whoever asks: who comes last would get what is sent there."""
     for address in (edge.plan.inner, edge.plan.listen):
         for host in (address.host, "0.0.0.0"):
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
-                with pytest.raises(OSError, match="in use"):
-                    other.bind((host, address.port))
+            refused(host, address.port, reuse)
         assert len([*sharing(address)]) == 2
     call, taken, _ = edge.answered()
-    call.hang_up()
-    taken.wait_ended()
+    hangs_up(call, taken)
 
 
 @pytest.mark.parametrize("host", [OURS, "0.0.0.0"])
@@ -272,9 +219,6 @@ def test_an_edge_on_every_address_has_its_port_on_all_of_them(tmp_path: Path) ->
     process.start()
     try:
         for host in (OURS, STRANGER, TRUNK, "0.0.0.0"):
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                with pytest.raises(OSError, match="in use"):
-                    other.bind((host, listen.port))
+            refused(host, listen.port)
     finally:
         process.stop()

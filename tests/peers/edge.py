@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import secrets
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +19,15 @@ from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.plan import HOP_HEADER, Addresses, Plan
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeStatistics, RejectedCall
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Loop, OwnPhone, Phone, Transaction
-from sipagent.softphone.sip import Headers, Message
+from sipagent.softphone.sip import Headers, Message, sdp
 from tests.peers.process import PeerError, free_ports
 
 TRUNK, STRANGER, OPERATOR, OURS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 NUMBER = "0323063006"
 WORKERS, CALLS_EACH = 3, 2
-PATIENCE_S = 20.0
+WORKING = Answering(after_s=0.05)
 
 
 def plan(**changes: Any) -> Plan:
@@ -58,19 +63,20 @@ class Edge:
         self.workers = [self.worker(index) for index in range(plan.workers)]
         self.trunk = Phone(loop, "+33612345678", TRUNK)
         self.operator = Phone(loop, "201", OPERATOR)
-        self.operator.answer = Answering(after_s=0.05)
+        self.operator.answer = WORKING
         self.stranger = Phone(loop, "mallory", STRANGER)
         self.phones = [*self.workers, self.trunk, self.operator, self.stranger]
 
     def phone(self, ip: str, user: str = "somebody") -> Phone:
         """One more."""
         phone = Phone(self.loop, user, ip)
+        phone.answer = WORKING
         self.phones.append(phone)
         return phone
 
     def worker(self, index: int) -> Phone:
         phone = Phone(self.loop, "agent", *self.plan.worker(index))
-        phone.answer = Answering(after_s=0.05)
+        phone.answer = WORKING
         return phone
 
     def start(self) -> Edge:
@@ -131,22 +137,20 @@ class Edge:
         phone: Phone,
         method: str,
         *more: tuple[str, str],
-        to_tag: str = "",
+        to: str = "",
         hops: int = 70,
         uri: str = "",
+        by: tuple[str, int] | None = None,
     ) -> Transaction:
-        """A request of a phone's to the edge, not yet sent."""
+        """A request of a phone's that begins something, not yet sent."""
         ip, port = phone.address
-        to = f"<{self.uri()}>" + (f";tag={to_tag}" if to_tag else "")
-        branch = f"z9hG4bK{secrets.token_hex(8)}"
         headers = (
-            ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch={branch}"), ("Max-Forwards", str(hops)),
-            ("From", f"<{phone.uri}>;tag=1"), ("To", to), ("Call-ID", secrets.token_hex(8)),
-            ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
+            ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bK{secrets.token_hex(8)}"),
+            ("Max-Forwards", str(hops)), ("From", f"<{phone.uri}>;tag=1"), ("To", to or f"<{self.uri()}>"),
+            ("Call-ID", secrets.token_hex(8)), ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
         )  # fmt: skip
-        return Transaction(
-            Message(f"{method} {uri or self.uri()} SIP/2.0", headers), self.address, lambda _: None
-        )
+        request = Message(f"{method} {uri or self.uri()} SIP/2.0", headers)
+        return Transaction(request, by or self.address, lambda _: None)
 
     def intruding(
         self, phone: OwnPhone, call: Call, method: str, body: bytes = b"", number: int = 0
@@ -162,30 +166,74 @@ class Edge:
         headers = tuple((name, own.get(name, value)) for name, value in request.headers)
         return Transaction(Message(request.start, headers, body), call._next_hop(), lambda _: None)
 
-    def dropped(self, before: int) -> None:
-        """Until one more message of a stranger's has been dropped."""
-        self.until(lambda: self.statistics.strangers > before, "count of what is dropped")
-
-    def intrude(self, phone: OwnPhone, call: Call, method: str, body: bytes = b"", number: int = 0) -> None:
-        """Send such a request, and wait until the edge has dropped it."""
-        before = self.statistics.strangers
+    def sends(self, phone: OwnPhone, transaction: Transaction) -> None:
+        """Send a request and repeat it until something answers."""
         with self.loop.changing():
-            phone.request(self.intruding(phone, call, method, body, number))
-        self.dropped(before)
+            phone.request(transaction)
+
+    def ignores(self, phone: Phone, transaction: Transaction) -> None:
+        """Send a request, once: it is counted as a stranger's, and neither answered nor passed on."""
+        before, sent = self.statistics.strangers, transaction.request
+        known = self._heard(phone, sent)
+        with self.loop.changing():
+            phone.send(sent, transaction.to)
+        self.until(lambda: self.statistics.strangers > before, "count of what is dropped")
+        assert self._heard(phone, sent) == known
+
+    def _heard(self, phone: Phone, sent: Message) -> list[str]:
+        """What has come to anybody that may be this message, or an answer to it."""
+        wanted = (sent.header("Call-ID"), sent.header("CSeq"))
+        with self.loop.lock:
+            seen = [one for other in {phone, *self.phones} for one in other.seen if not one.sent]
+            return [
+                one.describe() for one in seen
+                if (one.message.header("Call-ID"), one.message.header("CSeq")) == wanted
+                and (one.message.status or one.message.body == sent.body)
+            ]  # fmt: skip
+
+    def intruder(self, phone: Phone, call: Call, method: str) -> None:
+        """Somebody sends within another's dialog, and is nobody in it."""
+        offers = method in ("INVITE", "UPDATE")
+        body = sdp((phone.address[0], 40000), (8,), None, "sendrecv", 1) if offers else b""
+        self.ignores(phone, self.intruding(phone, call, method, body))
 
     def answer(self, phone: Phone, method: str, **how: Any) -> int:
         """The final status of a request."""
         answers: list[int] = []
         transaction = self.asked(phone, method, **how)
         transaction.on_response = lambda message: answers.append((message and message.status) or 408)
-        with phone.loop.changing():
-            phone.request(transaction)
+        self.sends(phone, transaction)
         phone.loop.wait_for(lambda: bool(answers) and answers[-1] >= 200, PATIENCE_S, f"answer to {method}")
         return answers[-1]
 
+    def given(self, index: int) -> list[str]:
+        """The calls that have been offered to a worker, by Call-ID, each once."""
+        worker = self.workers[index]
+        with self.loop.lock:
+            invites = [one.message for one in worker.seen if one.describe() == "INVITE received"]
+        return list(dict.fromkeys(one.header("Call-ID") for one in invites))
+
     def invites(self) -> int:
-        """How many INVITEs the workers have seen."""
-        return sum(worker.count("INVITE received") for worker in self.workers)
+        """How many calls have been offered to workers."""
+        return sum(len(self.given(index)) for index in range(len(self.workers)))
+
+    def told(self, call_id: str) -> RejectedCall:
+        """The one word of a rejected call."""
+        self.until(lambda: call_id in [one.call_id for one in self.rejected], "word of the call")
+        (word,) = (one for one in self.rejected if one.call_id == call_id)
+        return word
+
+    def work(self, answer: Answering = WORKING) -> None:
+        """All workers answer so from now on."""
+        for worker in self.workers:
+            worker.answer = answer
+
+    def killed(self) -> None:
+        """As the kernel does it; what is left is stopped."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        wait([self.process.sentinel], PATIENCE_S)
+        assert not self.process.running
+        self.process.stop()
 
     @property
     def rejected(self) -> list[RejectedCall]:
@@ -215,3 +263,20 @@ class Edge:
     def idle(self) -> None:
         """Until no call is counted."""
         self.until(lambda: self.statistics.calls == 0, "end of all calls")
+
+
+def hangs_up(one: Call, other: Call) -> None:
+    """This side, and the other notices."""
+    one.hang_up()
+    other.wait_ended()
+
+
+@contextmanager
+def opened(directory: Path, **changes: Any) -> Iterator[Edge]:
+    """A running edge of one's own."""
+    with Loop() as loop:
+        edge = Edge(directory, loop, plan(**changes))
+        try:
+            yield edge.start()
+        finally:
+            edge.close()

@@ -9,7 +9,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.sip import Message, address_of, routes_of, uri_of
+
+AGAIN_S = 0.5  # what nobody has answered is sent again (RFC 3261, timer A): a full socket drops what comes
 
 
 class Flood:
@@ -25,11 +28,13 @@ class Flood:
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._heard_of: set[str] = set()
         self.sent: list[str] = []
         begin = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, begin + number / rate - time.monotonic()))
-            self.sent.append(self._invite())
+            self.sent.append(secrets.token_hex(8))
+            self._invite(self.sent[-1])
 
     def _head(
         self, method: str, uri: str, call_id: str, branch: str, to: str, *more: tuple[str, str]
@@ -42,11 +47,9 @@ class Flood:
         )  # fmt: skip
         return Message(f"{method} {uri} SIP/2.0", headers).pack()
 
-    def _invite(self) -> str:
-        call_id = secrets.token_hex(8)
+    def _invite(self, call_id: str) -> None:
         packet = self._head("INVITE", self._uri, call_id, f"z9hG4bK{call_id}", f"<{self._uri}>")
         self._socket.sendto(packet, self._to)
-        return call_id
 
     def _read(self) -> None:
         with suppress(OSError):  # closed
@@ -54,11 +57,11 @@ class Flood:
                 self._heard(Message.parse(self._socket.recv(65535)))
 
     def _heard(self, message: Message) -> None:
-        status = message.status
+        status, call_id, to = message.status, message.header("Call-ID"), message.header("To")
         self.answers += 1
+        self._heard_of.add(call_id)
         if status is None or status < 200 or message.method != "INVITE":
             return
-        call_id, to = message.header("Call-ID"), message.header("To")
         if status >= 300:
             self._socket.sendto(self._head("ACK", self._uri, call_id, f"z9hG4bK{call_id}", to), self._to)
         else:
@@ -71,10 +74,15 @@ class Flood:
             self.final.setdefault(call_id, status)
             self._changed.notify_all()
 
-    def wait(self, timeout: float = 30) -> Counter[int]:
+    def wait(self, timeout: float = PATIENCE_S) -> Counter[int]:
         """How many got which final status, once all have one or time is over."""
+        until = time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: len(self.final) == len(self.sent), timeout)
+            while len(self.final) < len(self.sent) and time.monotonic() < until:
+                known = len(self.final)
+                if not self._changed.wait_for(lambda known=known: len(self.final) > known, AGAIN_S):  # type: ignore[misc]
+                    for call_id in [one for one in self.sent if one not in self._heard_of]:
+                        self._invite(call_id)
             return Counter(self.final.values())
 
     def close(self) -> None:

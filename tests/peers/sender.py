@@ -8,10 +8,10 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.sip import Message
 from tests.peers.process import PeerError
 
-PATIENCE_S = 20.0
 OURS = "sip:0323063006@127.0.0.5"
 SDP = (
     "v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n"

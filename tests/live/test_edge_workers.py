@@ -1,0 +1,448 @@
+"""Workers that answer late, or die: a call is one, for its caller and in the receipts, whoever has it.
+
+The last message before a crash goes to nobody else; a kill costs no caller a call.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from signal import SIGABRT, SIGCONT, SIGKILL, SIGSTOP, Signals
+
+import pytest
+
+from sipagent.edge import configuration
+from sipagent.edge.configuration import TRIES_AFTER_DEATH
+from sipagent.edge.files import places
+from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
+from sipagent.edge.rpc import EdgeRpc
+from sipagent.softphone.phone import Answering, Call, Phone
+from tests.live.test_metrics import figures
+from tests.live.test_workers import WORKERS, Town
+from tests.peers import edge as scene
+from tests.peers.agent import Json
+from tests.peers.edge import CALLS_EACH, TRUNK, Edge, opened
+from tests.peers.sender import Sender
+from tests.tapping import wait_for
+
+pytestmark = pytest.mark.live
+
+LATE_S = 5.0  # the edge waits for 4
+SILENCE_S = 2.0  # after so long without a word the edge asks another worker
+RESYNC_S = 6.0  # every 5 s of its own Kamailio compares its clock with the machine's (core/timer.c)
+HELD_S = 5.5  # after the end of such a call its receipt would be written
+SILENT = Answering(silent=True)
+OFFER = (("Content-Type", "application/sdp"),)
+
+
+# --- a real edge, workers that are phones: late ---
+
+
+def only(worker: Phone, *methods: str) -> None:
+    """It hears nothing but these, of all requests; `del worker._on_request` undoes it."""
+    hear = worker._on_request
+    worker._on_request = lambda message: hear(message) if message.method in methods else None  # type: ignore[method-assign]
+
+
+def test_a_late_answer_does_not_reach_the_caller_and_its_worker_can_hang_up(edge: Edge) -> None:
+    """Deaf to the word that its call is given up, as one that has answered a moment before it reads it."""
+    late = edge.workers[1]
+    late.answer = Answering(after_s=LATE_S)
+    only(late, "INVITE", "ACK", "BYE", "OPTIONS")
+    try:
+        before = edge.given(1)
+        calls = [edge.answered()[0] for _ in edge.workers]
+        (given,) = (one for one in edge.given(1) if one not in before)
+        (call,) = (one for one in calls if one.call_id == given)
+        (taken,) = (one for one in late.calls if one.call_id == given)
+        taken.wait_acked()
+        taken.hang_up()
+        late.wait_at("200 BYE received")
+        answers = [one.message for one in edge.trunk.seen if one.describe() == "200 INVITE received"]
+        of_call = {one.header("To") for one in answers if one.header("Call-ID") == given}
+        assert len(of_call) == 1, "the caller has one answer"
+        assert call.ended_ns is None and edge.statistics.calls == len(calls)
+    finally:
+        del late._on_request
+
+
+@pytest.mark.parametrize("answer", [SILENT, Answering(status=None)])
+def test_a_worker_is_told_that_its_call_is_given_up(edge: Edge, answer: Answering) -> None:
+    late = edge.workers[1]
+    late.answer = answer
+    before = len(late.seen)
+    calls = {edge.answered()[0].call_id for _ in edge.workers}
+    given_up = f"{edge.tokens.from_edge};{GIVEN_UP}"
+    told = [(one.describe(), one.message) for one in late.seen[before:]]
+    (word,) = (one for what, one in told if what == "CANCEL received" and one.header(HOP_HEADER) == given_up)
+    assert word.header("Call-ID") in calls
+    order = [what for what, one in told if one.header("Call-ID") == word.header("Call-ID")]
+    assert order.index("CANCEL received") > order.index("INVITE received")
+
+
+def test_what_a_worker_says_to_being_given_up_is_no_sign_that_it_had_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers 481 where it has never read the INVITE; the call is another worker's all the same.
+
+    The edge stands still for a moment after it has given up on the worker, as on a busy machine.
+    """
+    slow = re.sub(r"(?s)(route\[GIVE_UP\] \{.*?)\n\}", r'\1\n    usleep("100000");\n}', configuration.ROUTES)
+    monkeypatch.setattr(configuration, "ROUTES", slow)
+    with opened(tmp_path / "edge") as edge:
+        late = edge.workers[1]
+        late.answer = SILENT
+        for _ in edge.workers:
+            edge.answered()
+        assert late.count("CANCEL received") == late.count("481 CANCEL sent") == 1
+
+
+def test_who_cancels_while_no_worker_says_anything_leaves_a_receipt(edge: Edge) -> None:
+    edge.work(SILENT)
+    call = edge.call()
+    call.cancel()
+    assert call.wait_status() == 487
+    word = edge.told(call.call_id)
+    assert (word.status, word.why) == (487, "unanswered")
+    for index in range(len(edge.workers)):
+        edge.process.rpc.activate(index)
+
+
+def test_who_cancels_while_there_is_no_room_leaves_one_receipt(edge: Edge) -> None:
+    for _ in range(CALLS_EACH * len(edge.workers)):
+        edge.answered()
+    for _ in range(5):  # the edge looks again every 50 ms, and may be the first
+        call = edge.call(edge.phone(TRUNK))
+        call.cancel()
+        call.wait_status()
+        word = edge.told(call.call_id)
+        assert word.status == call.status and word.from_
+
+
+def test_who_waits_for_room_while_the_edges_clock_catches_up_is_told_that_there_is_none(edge: Edge) -> None:
+    """A machine so busy that the clock stood still for longer than a worker may be silent; then it leaps."""
+    for _ in range(CALLS_EACH * len(edge.workers)):
+        edge.answered()
+    (clock,) = (one["PID"] for one in edge.process.rpc.ask("core.psx") if one["DSC"] == "timer")
+    os.kill(clock, SIGSTOP)
+    time.sleep(SILENCE_S + 1.0)
+    os.kill(clock, SIGCONT)
+    until = time.monotonic() + RESYNC_S
+    while time.monotonic() < until:
+        call = edge.call()
+        assert call.wait_status() == edge.told(call.call_id).status == 503
+
+
+def test_an_invite_that_comes_again_when_its_transaction_is_over_is_no_other_call(edge: Edge) -> None:
+    edge.work(Answering(status=404, ring=False))
+    before = edge.invites()
+    with closing(Sender(TRUNK, edge.address)) as sender:
+        call_id, packet = sender.invite()
+        sender.send(packet)
+        sender.wait(call_id)
+        time.sleep(4.0)  # the transaction is kept for 2 s after the answer's ACK, and another one
+        seen = sum(worker.count("INVITE received") for worker in edge.workers)
+        sender.send(packet)
+        sender.call()
+    assert sum(worker.count("INVITE received") for worker in edge.workers) == seen + 1
+    assert edge.invites() == before + 2
+
+
+def test_a_call_that_was_refused_in_passing_is_told_of_once(edge: Edge) -> None:
+    edge.process.rpc.drain()
+    try:
+        before = len(edge.rejected)
+        with closing(Sender(TRUNK, edge.address)) as sender:
+            call_id, packet = sender.invite()
+            for _ in range(3):
+                sender.answers.pop(call_id, None)
+                sender.send(packet)
+                sender.wait(call_id)
+            other = sender.call().header("Call-ID")
+        edge.told(other)
+        assert Counter(one.call_id for one in edge.rejected[before:]) == {call_id: 1, other: 1}
+    finally:
+        edge.process.rpc.ask("cfg.seti", "edge", "draining", 0)
+
+
+# --- ... and dead ---
+
+
+def pending(edge: Edge, index: int, count: int = 2) -> list[Call]:
+    """Calls that a worker has been given, one after the other, and has not read."""
+    edge.workers[index].answer = SILENT
+    others = [one for one in range(len(edge.workers)) if one != index]
+    for other in others:
+        edge.process.rpc.deactivate(other)
+    found: list[Call] = []
+    for _ in range(count):
+        found.append(edge.call(edge.phone(TRUNK)))
+        edge.until(lambda: found[-1].call_id in edge.given(index), "call for the worker")
+    for other in others:
+        edge.process.rpc.activate(other)
+    return found
+
+
+def invited(edge: Edge, call: Call) -> list[int]:
+    """The workers that have seen this call, each as often as it has, in the order in which they have."""
+    found = [
+        (one.at_ns, index)
+        for index, worker in enumerate(edge.workers)
+        for one in worker.seen
+        if one.describe() == "INVITE received" and one.message.header("Call-ID") == call.call_id
+    ]
+    return [index for _, index in sorted(found)]
+
+
+def test_the_last_call_before_a_crash_is_given_to_nobody_else(edge: Edge) -> None:
+    first, last = pending(edge, 1)
+    given = edge.process.rpc.worker_died(1, crashed=True)
+    assert given is not None and given.kind == "INVITE" and given.media == 1 and given.size > 300
+    assert given.source.startswith(f"{TRUNK}:")
+    edge.work()  # its replacement
+    assert last.wait_status() == 500
+    first.wait_answered()
+    assert invited(edge, last) == [1]
+    assert len(invited(edge, first)) == 2
+    word = edge.told(last.call_id)
+    assert (word.why, word.status) == ("crash", 500)
+    assert edge.statistics.calls == 1
+
+
+def test_after_a_message_within_a_call_no_new_call_is_to_blame(edge: Edge) -> None:
+    """Nor is that message given to the replacement: it would die of it, too."""
+    up, _, index = edge.answered()
+    worker = edge.workers[index]
+    (new,) = pending(edge, index, 1)
+    only(worker)  # it reads nothing any more
+    try:
+        before = worker.count("INVITE received")
+        with up.loop.changing():
+            up._send("INVITE", lambda _: None, OFFER, up._sdp())
+        worker.wait_at("INVITE received", before)
+        given = edge.process.rpc.worker_died(index, crashed=True)
+        assert given is not None and given.kind == "re-INVITE"
+        new.wait_answered()
+        edge.trunk.wait_at("408 INVITE received")
+        assert invited(edge, up).count(index) == 2
+    finally:
+        del worker._on_request
+
+
+def test_an_answer_of_a_phone_may_be_the_last_message(edge: Edge) -> None:
+    edge.dialled(2)
+    given = edge.process.rpc.worker_died(2, crashed=True)
+    assert given is not None and (given.kind, given.media, given.call) == ("2xx of INVITE", 1, "")
+
+
+def test_a_kill_costs_no_caller_a_call(edge: Edge) -> None:
+    calls = pending(edge, 1)
+    edge.process.rpc.worker_died(1, crashed=False)
+    for call in calls:
+        call.wait_answered()
+
+
+def test_a_call_whose_every_worker_is_killed_ends(edge: Edge) -> None:
+    """As where the call is what makes the kernel kill them: in the end it is 500."""
+    edge.work(SILENT)
+    call = edge.call()
+    for times in range(1, TRIES_AFTER_DEATH + 3):
+        edge.until(lambda times=times: len(invited(edge, call)) >= times, "next worker")  # type: ignore[misc]
+        edge.process.rpc.worker_died(invited(edge, call)[times - 1], crashed=False)
+    assert call.wait_status() == 500
+    assert len(invited(edge, call)) == TRIES_AFTER_DEATH + 2
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_where_there_is_one_worker_calls_wait_for_its_replacement(tmp_path: Path, crashed: bool) -> None:
+    with opened(tmp_path / "edge", workers=1, calls=CALLS_EACH) as edge:
+        first, last = pending(edge, 0)
+        edge.process.rpc.deactivate(0)
+        edge.process.rpc.worker_died(0, crashed=crashed)
+        edge.until(lambda: len(invited(edge, first)) == 2, "next turn, which nobody hears")
+        edge.work()
+        edge.process.rpc.activate(0)
+        first.wait_answered()
+        if crashed:
+            assert last.wait_status() == 500 and invited(edge, last) == [0]
+        else:
+            last.wait_answered()
+
+
+# --- the whole agent: workers that stand still, are killed, or crash, with messages in their sockets ---
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with ExitStack() as stack:
+        town = Town(tmp_path_factory.mktemp("town") / "agent", stack)
+        town.start()
+        stack.callback(town.agent.child.stop)
+        yield town
+        assert town.agent.stop() == 0
+
+
+@pytest.fixture
+def town(running: Town) -> Iterator[Town]:
+    """With no call up and the past forgotten."""
+    running.wait_at_rest()
+    running.agent.forget()
+    yield running
+    for phone in (*running.callers, *running.desks):
+        for call in phone.calls:
+            call.end()
+
+
+@contextmanager
+def stopped(town: Town, *names: str) -> Iterator[None]:
+    pids = [town.pid(name) for name in names]
+    for pid in pids:
+        os.kill(pid, SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, SIGCONT)
+
+
+def receipts_of(town: Town, *calls: Call) -> list[list[Json]]:
+    """Of each call, once none can come any more."""
+    time.sleep(HELD_S)
+    ids = [call.call_id for call in calls]
+    wait_for(lambda: {*ids} <= {one["call_id"] for one in town.agent.receipts()})
+    return [[one for one in town.agent.receipts() if one["call_id"] == id] for id in ids]
+
+
+def events_of(rows: list[Json]) -> list[tuple[str, str]]:
+    return [(event["what"], event["by"]) for row in rows for event in row["events"]]
+
+
+def test_a_call_that_another_worker_took_has_its_receipt_alone(town: Town) -> None:
+    with stopped(town, "worker-0"):
+        bridges = town.connect(3)
+    town.agent.wait_for("call_given_up", process="worker-0")
+    for bridge in bridges:
+        bridge.hang_up()
+    found = receipts_of(town, *(one.caller for one in bridges))
+    assert [[(row["outcome"], bool(row["answered_at"])) for row in rows] for rows in found] == [
+        [("connected", True)]
+    ] * 3
+    for bridge in town.connect(5):  # the leg that was answered late is free again
+        bridge.hang_up()
+
+
+def test_a_call_that_no_worker_read_in_time_has_one_receipt(town: Town) -> None:
+    """The edge's; also where its caller has cancelled."""
+    with stopped(town, *(f"worker-{index}" for index in range(WORKERS))):
+        call = town.callers[0].call(town.agent.uri())
+        assert call.wait_status() == 500
+        cancelled = town.callers[1].call(town.agent.uri())
+        cancelled.cancel()
+        assert cancelled.wait_status() == 487
+    late, gone = receipts_of(town, call, cancelled)
+    assert events_of(late) == [("rejected with 500", "edge: unanswered")]
+    # full: where the edge has missed the workers' answers to OPTIONS by then
+    assert [what for what, _ in events_of(gone)] == ["rejected with 487"]
+    assert events_of(gone)[0][1] in ("edge: unanswered", "edge: full")
+
+
+def test_a_caller_who_hangs_up_at_once_has_one_receipt(town: Town) -> None:
+    call = town.callers[0].call(town.agent.uri())
+    call.end()
+    call.wait_ended()
+    (rows,) = receipts_of(town, call)
+    assert len(rows) == 1
+
+
+class Stopped:
+    """A worker that stands still, until it ends by a signal. The calls that it is given lie in its socket."""
+
+    def __init__(self, town: Town, index: int) -> None:
+        self.town, self.index, self.pid = town, index, town.pid(f"worker-{index}")
+        ports = town.agent.tables["edge"]["worker_ports"]
+        plan = scene.plan(first_port=int(ports.partition("-")[0]))
+        self._rpc = EdgeRpc(places(town.agent.directory / "edge").rpc, plan)
+        os.kill(self.pid, SIGSTOP)
+
+    def give(self, caller: Phone) -> Call:
+        """Have it given a call."""
+        others = [other for other in range(WORKERS) if other != self.index]
+        for other in others:
+            self._rpc.deactivate(other)
+        call = caller.call(self.town.agent.uri())
+        self.until_given(caller)
+        for other in others:
+            self._rpc.activate(other)
+        return call
+
+    def until_given(self, caller: Phone) -> None:
+        """Until the last message that it was given is this phone's."""
+        ip, port = caller.address
+        wait_for(lambda: str(self._rpc.last_given(self.index)).endswith(f" {ip}:{port}"))
+
+    def end(self, number: Signals) -> None:
+        """Have it die before it reads a word."""
+        self.town.killed = self.pid
+        os.kill(self.pid, number)
+        os.kill(self.pid, SIGCONT)
+
+    def wait_back(self) -> None:
+        self.town.wait_back(f"worker-{self.index}")
+
+
+def test_the_last_call_before_an_abort_ends_and_nobody_else_does(town: Town) -> None:
+    worker = Stopped(town, 1)
+    first, last = (worker.give(caller) for caller in town.callers[:2])
+    worker.end(SIGABRT)
+    assert last.wait_status() == 500
+    first.wait_answered()
+    wait_for(lambda: bool(crashes(town)))
+    (said,) = crashes(town)
+    ip, port = town.callers[1].address
+    last_message = rf"INVITE, media lines: 1, \d+ bytes, from {ip}:{port}"
+    assert re.fullmatch(rf"worker-1 crashed; the last message it was given: {last_message}", said)
+    wait_for(lambda: last.call_id in {one["call_id"] for one in town.agent.receipts()})
+    rows = [one for one in town.agent.receipts() if one["call_id"] == last.call_id]
+    assert events_of(rows) == [("rejected with 500", "edge: crash")]
+    fatal = {name: n for name, n in figures(town.figures).items() if "fatal_messages_total" in name}
+    assert list(fatal.values()) == [1] and 'media="1",message="INVITE"' in next(iter(fatal))
+    worker.wait_back()
+    started = [e["name"] for e in town.agent.log_events if e.get("event") == "child_started"]
+    assert Counter(name for name in started if "worker" in name) == {
+        "worker-0": 1,
+        "worker-1": 2,
+        "worker-2": 1,
+    }
+
+
+def crashes(town: Town) -> list[str]:
+    """What was said of workers that crashed."""
+    reasons = [str(e.get("reason")) for e in town.agent.log_events if e.get("event") == "alert"]
+    return [one for one in reasons if "the last message it was given" in one]
+
+
+def test_a_killed_worker_costs_no_caller_a_call(town: Town) -> None:
+    worker = Stopped(town, 2)
+    given = [worker.give(caller) for caller in town.callers[:2]]
+    worker.end(SIGKILL)
+    for call in given:
+        call.wait_answered()
+    worker.wait_back()
+
+
+def test_a_call_that_waits_outlives_the_abort_by_a_message_of_another(town: Town) -> None:
+    (bridge,) = town.connect(1)
+    worker = Stopped(town, town.worker_of(bridge.caller))
+    waits = worker.give(town.callers[1])
+    with town.loop.changing():
+        bridge.caller._send("INVITE", lambda _: None, OFFER, bridge.caller._sdp())
+    worker.until_given(town.callers[0])
+    worker.end(SIGABRT)
+    waits.wait_answered()
+    bridge.caller.wait_ended()
+    worker.wait_back()
