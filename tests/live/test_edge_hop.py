@@ -50,8 +50,8 @@ def registrar(edge: Edge) -> Phone:
 def begin(edge: Edge, phone: Phone, method: str, *more: tuple[str, str]) -> Transaction:
     """A request that begins something, from a local address to the edge's inner port."""
     uri = edge.operator.uri if method != "REGISTER" else "sip:trunk.test"
-    how = {"to": f"<{edge.operator.uri}>", "uri": uri}
-    return edge.asked(phone, method, ("Expires", "60"), *more, by=edge.plan.inner, **how)
+    to = f"<{edge.operator.uri}>"
+    return edge.asked(phone, method, ("Expires", "60"), *more, to=to, uri=uri, by=edge.plan.inner)
 
 
 # --- who begins something ---
@@ -69,6 +69,26 @@ def test_nothing_leaves_that_no_worker_sent(edge: Edge, account: Phone, method: 
     edge.ignores(local, begin(edge, local, method, right))
     other = {"INVITE": account, "REGISTER": edge.workers[0]}.get(method, local)
     edge.ignores(other, begin(edge, other, method, right))
+
+
+def test_the_account_is_registered_with_the_edges_address(
+    edge: Edge, account: Phone, registrar: Phone
+) -> None:
+    """And the trunk, which calls that address, gets a worker."""
+    seen, proof = registrar.count("REGISTER received"), 'Digest realm="trunk.test", response="2"'
+    more = (("Route", f"<{edge.plan.proxy}>"), (HOP_HEADER, edge.tokens.to_edge), ("Authorization", proof))
+    edge.sends(account, begin(edge, account, "REGISTER", *more))
+    registrar.wait_at("REGISTER received", seen)
+    message = [one.message for one in registrar.seen if one.describe() == "REGISTER received"][seen]
+    assert message.start == "REGISTER sip:trunk.test SIP/2.0"
+    assert message.all("Contact") == [f"<sip:agent@{edge.plan.listen}>"]
+    assert message.all("Path") == [f"<sip:{edge.plan.listen};lr>"] and message.all("Supported") == ["path"]
+    assert message.header("Authorization") == proof, "the digest is the account's"
+    assert not message.all("Route")
+    account.wait_at("481 REGISTER received")  # which is how our phones answer
+    call = edge.trunk.call(edge.plan.contact, headers=(("Route", f"<{edge.plan.path}>"),))
+    call.wait_answered()
+    assert edge.taken(call)
 
 
 def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone, registrar: Phone) -> None:

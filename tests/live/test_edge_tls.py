@@ -12,11 +12,9 @@ import pytest
 
 from sipagent.config.load import HostPort
 from sipagent.edge.plan import Tls
-from sipagent.softphone.phone import Loop
 from sipagent.softphone.sip import Message, parameter, routes_of, uri_of
 from tests.conftest import AgentFactory
-from tests.peers import edge as scene
-from tests.peers.edge import OPERATOR, OURS, STRANGER, TRUNK, Edge
+from tests.peers.edge import OPERATOR, OURS, STRANGER, TRUNK, Edge, opened
 from tests.peers.process import free_ports
 from tests.peers.tls import Certified, TlsListener, TlsPeer, certified
 
@@ -44,12 +42,8 @@ def desk(folder: Path) -> Certified:
 def edge(folder: Path, ours: Certified, desk: Certified) -> Iterator[Edge]:
     listen = HostPort(OURS, free_ports(1, OURS))
     tls = Tls(listen, ours.certificate, ours.key, desk.ca)
-    with Loop() as loop:
-        edge = Edge(folder / "edge", loop, scene.plan(listen=listen, transport="tls", tls=tls))
-        try:
-            yield edge.start()
-        finally:
-            edge.close()
+    with opened(folder / "edge", listen=listen, transport="tls", tls=tls) as edge:
+        yield edge
 
 
 def acknowledge(peer: TlsPeer, invite: Message, final: Message) -> None:
@@ -103,7 +97,7 @@ def test_a_call_over_tls_ends_over_it(edge: Edge, ours: Certified) -> None:
         assert "127.0.0.1" not in " ".join(shown)
         acknowledge(peer, invite, final)
         (taken,) = [call for worker in edge.workers for call in worker.calls if call.ended_ns is None]
-        taken.wait_acked(scene.PATIENCE_S)
+        taken.wait_acked()
         taken.hang_up()
         bye = peer.request("BYE")
         assert parameter(bye.header("To"), "tag") == "1"

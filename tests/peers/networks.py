@@ -23,10 +23,11 @@ from pathlib import Path
 from sipagent.config.load import HostPort
 from sipagent.edge.files import forget_dialogs
 from sipagent.edge.plan import HOP_HEADER, Addresses, Plan
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Loop
 from sipagent.softphone.sip import Message, uri_of
 from tests.peers import edge as scene
-from tests.peers.edge import PATIENCE_S, Edge
+from tests.peers.edge import Edge
 from tests.peers.process import PeerError, free_ports
 from tests.peers.sender import SDP
 
