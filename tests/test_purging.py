@@ -1,4 +1,4 @@
-"""The purge's thread: clock, terms, alarms, time stamps, and its end."""
+"""The purge's thread: clock, terms, alarms, time stamps, its end, and its turn among hosts."""
 
 import os
 import threading
@@ -14,29 +14,35 @@ from structlog.testing import capture_logs
 from retention.archive import Archive
 from retention.clock import ClockReading, look, resume
 from retention.holds import place
+from retention.marks import Mark, Marks
 from retention.purge import PurgeReport, Removal
 from retention.records import Access, Hold, Recording, Status, due_date
 from retention.stamps import FolderStamps, StampError, newest, proven, stamp_head
 from retention.use import ExportedCopy
 from retention.vault import new_pair
 from retention.verify import Orphan
+from sipagent.agent.recorder import recover
+from sipagent.agent.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import TABLES
 from sipagent.service import purging
-from sipagent.service.purging import Purging
+from sipagent.service.purging import PURGING, Purging
 from tests.configured import SMALL, read, with_keys
 from tests.kept import SOUND, START, Paths, keep, receipt, recording
 from tests.peers.tsa import Authority
 from tests.read_only import read_only
 from tests.tapping import PATIENCE_S, Overtaken, wait_for
+from tests.test_among_hosts import config_of
 
 DUE = due_date(START, "6 months")
 DAY = timedelta(days=1)
+YEAR = 'receipts_period = "1 year"'
+NOBODY = "postgresql://nobody@127.0.0.1:9/none"
 
 
 @dataclass
 class Clock:
-    """A machine that has been up for a while; `steps` moves its wall clock alone."""
+    """A machine that has been up for a while; setting `wall` steps its wall clock alone."""
 
     wall: datetime = DUE
     elapsed: float = 1000.0
@@ -68,16 +74,15 @@ class Service:
 
     def one_turn(self, *keys: str) -> None:
         """Start it, and end it once it has looked at the clock and done what follows."""
-        thread, looks = self.make(*keys), self.clock.looks
-        turns = count_turns(thread)
-        thread.start()
-        wait_for(lambda: len(turns) > 0)
-        thread.stop()
-        assert self.clock.looks == looks + 1
+        looks = self.clock.looks
+        with running(thread := self.make(*keys)) as turns:
+            wait_for(lambda: len(turns) > 0)
+        assert self.clock.looks == looks + 1 and not thread._thread.is_alive()
 
 
-def count_turns(thread: Purging) -> list[None]:
-    """Grows when a turn, its alarms included, is over."""
+@contextmanager
+def running(thread: Purging) -> Iterator[list[None]]:
+    """What is given grows when a turn, its alarms included, is over."""
     turns: list[None] = []
     stamp = thread._stamp
 
@@ -86,18 +91,16 @@ def count_turns(thread: Purging) -> list[None]:
         turns.append(None)
 
     thread._stamp = stamped  # type: ignore[method-assign]
-    return turns
+    thread.start()
+    try:
+        yield turns
+    finally:
+        thread.stop()
 
 
-def left_at_the_edge(folder: Path, *when: datetime) -> list[Path]:
-    """Tables of the edge's that were last written then."""
-    dialogs = folder / "edge/dialogs"
-    dialogs.mkdir(parents=True)
-    tables = [dialogs / name for name, _ in zip(TABLES, when, strict=False)]
-    for table, at in zip(tables, when, strict=True):
-        table.touch()
-        os.utime(table, (at.timestamp(), at.timestamp()))
-    return tables
+def next_turn(turns: list[None], more: int = 1) -> None:
+    done = len(turns)
+    wait_for(lambda: len(turns) >= done + more)
 
 
 @pytest.fixture
@@ -106,77 +109,81 @@ def service(tmp_path: Path) -> Service:
 
 
 @pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn follows the other."""
+    monkeypatch.setattr(purging, "EVERY_S", 0.01)
+
+
+@pytest.fixture(autouse=True)
 def threads_end() -> Iterator[None]:
     """None of ours outlives the test."""
     yield
     wait_for(lambda: not {"purge", "stamp"} & {thread.name for thread in threading.enumerate()})
 
 
-pytestmark = pytest.mark.usefixtures("threads_end")
+# --- its turns ---
 
 
-def test_what_has_expired_goes_at_the_start(service: Service, archive: Archive) -> None:
-    old, young = keep(archive, recording()), keep(archive, recording(1))
-    service.one_turn()
-    assert archive.store.recording(old.id).purged_at == DUE
-    assert archive.store.recording(young.id).status is Status.CLOSED
-    assert service.alerts == []
-
-
-def test_what_names_callers_at_the_edge_is_kept_as_long_as_receipts_are(service: Service) -> None:
-    old, young = left_at_the_edge(service.folder, DUE - timedelta(days=366), DUE - timedelta(days=364))
-    with capture_logs() as told:
-        service.one_turn('receipts_period = "1 year"')
-    assert [line["dialogs"] for line in told if line["event"] == "forgotten"] == [str(old)]
-    assert not old.exists() and young.exists()
-
-
-def test_it_stays_while_purging_is_suspended(service: Service) -> None:
-    old, _ = left_at_the_edge(service.folder, DUE - timedelta(days=366), DUE)
-    service.clock.wall = START
-    service.one_turn('receipts_period = "1 year"')
-    service.clock.wall = DUE  # six months in no time
-    service.one_turn('receipts_period = "1 year"')
-    assert old.exists()
-
-
-def test_it_goes_on_every_hour(service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purging, "EVERY_S", 0.01)
+def test_what_has_expired_goes_at_the_start_and_by_a_shorter_period_at_once(
+    service: Service, archive: Archive
+) -> None:
+    """Another database waits for the next start."""
+    old, young = keep(archive, recording(-60 * 24 * 40)), keep(archive, recording(1))
+    service.clock.wall = DUE - 20 * DAY
     thread = service.make()
-    thread.start()
-    wait_for(lambda: service.clock.looks > 2)
-    thread.stop()
-    assert service.alerts == []
+    with running(thread) as turns:
+        wait_for(lambda: len(turns) == 1)
+        assert archive.store.recording(old.id).purged_at == service.clock.wall
+        assert archive.store.recording(young.id).status is Status.CLOSED
+        thread.reload(service.config('period = "1 month"', 'database = "other.db"'))
+        wait_for(lambda: len(turns) == 2)
+    assert archive.store.recording(young.id).status is Status.PURGED
+    assert service.alerts == [] and not (service.folder / "other.db").exists()
 
 
+@pytest.mark.parametrize("suspended", [False, True])
+def test_what_names_callers_at_the_edge_is_kept_as_long_as_receipts_are(
+    service: Service, suspended: bool
+) -> None:
+    dialogs = service.folder / "edge/dialogs"
+    dialogs.mkdir(parents=True)
+    old, young = (dialogs / name for name in [*TABLES][:2])
+    for table, days in ((old, 366), (young, 364)):
+        table.touch()
+        at = (DUE - timedelta(days=days)).timestamp()
+        os.utime(table, (at, at))
+    if suspended:
+        service.clock.wall = START
+        service.one_turn(YEAR)
+        service.clock.wall = DUE  # six months in no time
+    with capture_logs() as told:
+        service.one_turn(YEAR)
+    forgotten = [line["dialogs"] for line in told if line["event"] == "forgotten"]
+    assert (forgotten, old.exists(), young.exists()) == ([] if suspended else [str(old)], suspended, True)
+
+
+@pytest.mark.usefixtures("quick")
 def test_what_keeps_calls_from_being_recorded_is_an_alarm_each_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start, at a reload and every hour, whatever becomes of the purge, until it is right."""
-    monkeypatch.setattr(purging, "EVERY_S", 0.01)
-    text = with_keys("recording", 'recipients = ["ann.pub"]', SMALL)
-    config = read(text, service.folder / "config.toml")
+    config = read(with_keys("recording", 'recipients = ["ann.pub"]', SMALL), service.folder / "config.toml")
     (service.folder / "retention.db").mkdir()  # no purge
+    key = service.folder / "ann.pub"
+    ours = f"no call can be recorded: recording.recipients: {key}: No such file or directory"
     thread = Purging(config, service.alerts.append, service.clock)
-    thread.start()
-    try:
-        key = service.folder / "ann.pub"
-        ours = f"no call can be recorded: recording.recipients: {key}: No such file or directory"
+    with running(thread) as turns:
         wait_for(lambda: service.alerts.count(ours) >= 3)
         new_pair(service.folder / "ann", None, "ann")
-        turns = count_turns(thread)
-        wait_for(lambda: len(turns) > 1)
+        next_turn(turns, 2)
         said = service.alerts.count(ours)
-        wait_for(lambda: len(turns) > 3)
+        next_turn(turns, 2)
         assert service.alerts.count(ours) == said
         monkeypatch.setattr(purging, "EVERY_S", 3600.0)
-        turns = count_turns(thread)
-        wait_for(lambda: len(turns) > 0)
+        next_turn(turns)
         key.unlink()
         thread.reload(config)
         wait_for(lambda: service.alerts.count(ours) == said + 1)
-    finally:
-        thread.stop()
 
 
 def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(
@@ -189,37 +196,12 @@ def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(
     service.one_turn()
     service.clock.passes(DAY)
     service.one_turn()
-    assert archive.store.recording(row.id).status is Status.CLOSED
-    assert len(service.alerts) == 2
+    assert archive.store.recording(row.id).status is Status.CLOSED and len(service.alerts) == 2
     assert service.alerts[0].startswith("purging is suspended: the clock is ahead by 181 days, 0:00:00")
     assert service.alerts[0].endswith("once it is right: sipagent purge --clock-ok --by WHO")
     resume(archive.store, service.clock(), Access(at=DUE, action="clock_ok", by="dpo"))
     service.one_turn()
     assert archive.store.recording(row.id).status is Status.PURGED
-
-
-def test_a_shorter_period_counts_at_once(service: Service, archive: Archive) -> None:
-    row = keep(archive, recording())
-    service.clock.wall = START + timedelta(days=40)
-    thread = service.make()
-    turns = count_turns(thread)
-    thread.start()
-    wait_for(lambda: len(turns) == 1)
-    assert archive.store.recording(row.id).status is Status.CLOSED
-    thread.reload(service.config('period = "1 month"'))
-    wait_for(lambda: len(turns) == 2)
-    thread.stop()
-    assert archive.store.recording(row.id).status is Status.PURGED
-
-
-def test_another_database_waits_for_the_next_start(service: Service, archive: Archive) -> None:
-    thread = service.make()
-    turns = count_turns(thread)
-    thread.start()
-    thread.reload(service.config('database = "other.db"'))
-    wait_for(lambda: len(turns) >= 1)
-    thread.stop()
-    assert not (service.folder / "other.db").exists()
 
 
 # --- what a call had wanted erased ---
@@ -238,11 +220,10 @@ def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
 ) -> None:
     """The folder is read-only, so there is no mark either: only the receipt says it. At the start, too."""
     monkeypatch.setattr(purging, "ERASE_S", 0.02)
-    service.clock.wall = START
-    row = refused(archive)
+    service.clock.wall, row, thread = START, refused(archive), service.make()
     with ExitStack() as locked:
         locked.enter_context(read_only(Paths(archive).recordings))
-        with running(service.make()) as thread:
+        with running(thread):
             wait_for(lambda: thread.failures["erase"] > 3)
             assert Paths(archive).part(row.id).exists() and thread.failures["purge"] == 1
             (alert,) = told = [one for one in service.alerts if one.startswith(row.id)]
@@ -254,33 +235,16 @@ def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
     assert [one for one in service.alerts if one.startswith(row.id)] == told
 
 
-@contextmanager
-def running(thread: Purging) -> Iterator[Purging]:
-    thread.start()
-    try:
-        yield thread
-    finally:
-        thread.stop()
-
-
-def test_it_is_erased_whatever_the_clock_says(service: Service, archive: Archive) -> None:
+def test_it_is_erased_whatever_the_clock_says_and_told(service: Service, archive: Archive) -> None:
     """It has no date to wait for, so a suspended purge does not hold it up."""
     service.one_turn()
     service.clock.wall -= DAY
     row = refused(archive)
-    with running(service.make()):
-        wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
-    assert len(service.alerts) == 1 and service.alerts[0].startswith("purging is suspended")
-
-
-def test_what_goes_is_told(service: Service, archive: Archive) -> None:
-    service.clock.wall = START
-    row = refused(archive)
     with capture_logs() as logs:
         service.one_turn()
-    assert [(line["event"], line.get("id")) for line in logs if line["event"] == "erased"] == [
-        ("erased", row.id)
-    ]
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert [line["id"] for line in logs if line["event"] == "erased"] == [row.id]
+    assert len(service.alerts) == 1 and service.alerts[0].startswith("purging is suspended")
 
 
 # --- alarms ---
@@ -303,42 +267,47 @@ def test_what_should_be_gone_for_a_day_is_an_alarm(
     assert service.alerts == ["recordings that should have gone more than a day ago: 1"] * alarms
 
 
-def test_what_a_wrong_clock_has_recorded_is_an_alarm(service: Service, archive: Archive) -> None:
-    """It was months ahead, and is right again: what it says of when they must go is as wrong."""
+def test_a_wrong_clock_and_an_overdue_review_are_alarms(service: Service, archive: Archive) -> None:
+    """The clock was months ahead, and is right again: what it says of when they must go is as wrong."""
     service.clock.wall = START
-    for minutes in (0, 24 * 60 - 1, 24 * 60 + 1):
-        keep(archive, recording(minutes))
+    rows = [keep(archive, recording(minutes)) for minutes in (0, 24 * 60 - 1, 24 * 60 + 1)]
     service.one_turn()
     assert service.alerts == ["recordings that began after now, by a wrong clock, and will stay too long: 1"]
-
-
-def test_an_overdue_review_is_an_alarm_and_releases_nothing(service: Service, archive: Archive) -> None:
-    row = keep(archive, recording())
     hold = Hold(ground="criminal", reference="R", by="Durand", approved_by="Petit", review="2027-05-23")
-    place(archive, row.id, hold, Access(at=START, action="hold", by="Durand"))
+    place(archive, rows[0].id, hold, Access(at=START, action="hold", by="Durand"))
+    service.clock.passes(DUE - START)
     service.one_turn()
-    assert service.alerts == ["holds whose review is overdue: 1; see `sipagent holds`"]
-    assert archive.store.recording(row.id).hold is not None
+    assert service.alerts[1:] == ["holds whose review is overdue: 1; see `sipagent holds`"]
+    assert archive.store.recording(rows[0].id).hold is not None
 
 
-def test_whatever_goes_wrong_is_told_and_tried_again(
-    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = keep(archive, recording())
+@pytest.mark.usefixtures("quick")
+def test_whatever_goes_wrong_is_told_and_tried_again(service: Service, archive: Archive) -> None:
+    row, clock = keep(archive, recording()), service.clock
     faults: list[Exception] = [OSError("no disk"), ZeroDivisionError()]
-    monkeypatch.setattr(purging, "EVERY_S", 0.01)
-    read = service.clock
 
     def failing() -> ClockReading:
         if faults:
             raise faults.pop(0)
-        return read()
+        return clock()
 
-    thread = Purging(service.config(), service.alerts.append, failing)
-    thread.start()
-    wait_for(lambda: archive.store.recording(row.id).status is Status.PURGED)
-    thread.stop()
+    with running(Purging(service.config(), service.alerts.append, failing)):
+        wait_for(lambda: archive.store.recording(row.id).status is Status.PURGED and clock.looks > 2)
     assert service.alerts == ["purge: no disk", "purge: ZeroDivisionError(), which nobody foresaw"]
+
+
+def test_what_a_purge_logs() -> None:
+    copy = ExportedCopy(path="/home/durand/call.wav", at=START, by="Durand", exists=True)
+    gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
+    stray = Orphan(name="x.flac", id=None, problem="not a file of the agent")
+    with capture_logs() as logs:
+        purging.tell(PurgeReport(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
+        purging.tell(PurgeReport(removed=(), orphans=(replace(stray, name="y"),)))
+    assert [line["event"] for line in logs] == [
+        *("purged", "copy_remains", "forgotten", "purge_failed", "orphan_purged", "orphan_found")
+    ]
+    assert logs[1]["path"] == "/home/durand/call.wav"
+    assert (logs[2]["notes"], logs[2]["receipts"], logs[2]["uses"]) == (2, 0, 0)
 
 
 # --- time stamps ---
@@ -348,6 +317,14 @@ def stamping(tsa: Authority) -> tuple[str, str]:
     return f'timestamp_url = "{tsa.url}"', f'timestamp_ca = "{tsa.ca}"'
 
 
+def rebooted(service: Service, archive: Archive) -> None:
+    """The machine was off for months, and nothing disciplines its clock."""
+    now = datetime.now(UTC)
+    archive.store.add_receipt(receipt(recording()))
+    look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
+    service.clock.wall, service.clock.synchronised = now, False
+
+
 def test_the_head_is_stamped_after_the_purge(service: Service, archive: Archive, tsa: Authority) -> None:
     keep(archive, recording())
     with capture_logs() as logs:
@@ -355,19 +332,15 @@ def test_the_head_is_stamped_after_the_purge(service: Service, archive: Archive,
         wait_for(lambda: logs[-1]["event"] == "stamped")
     last, head = newest(FolderStamps(service.folder / "stamps")), archive.store.head()
     assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
-    assert archive.store.recordings()[0].status is Status.PURGED
-    assert service.alerts == []
+    assert archive.store.recordings()[0].status is Status.PURGED and service.alerts == []
 
 
 def test_a_time_stamp_ends_what_a_reboot_has_suspended(
     service: Service, archive: Archive, tsa: Authority
 ) -> None:
-    """The machine was off for months, and nothing disciplines its clock; the next turn comes at once."""
-    now = datetime.now(UTC)
-    archive.store.add_receipt(receipt(recording()))
-    look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
-    service.clock.wall, service.clock.synchronised = now, False
-    with running(service.make(*stamping(tsa))) as thread:
+    """A suspended purge stamps all the same, and the next turn comes at once."""
+    rebooted(service, archive)
+    with running(thread := service.make(*stamping(tsa))):
         wait_for(lambda: thread.last_success > 0)
     assert len(service.alerts) == 1 and "ahead by 200 days" in service.alerts[0]
     doubted, confirmed = archive.store.accesses()
@@ -378,9 +351,7 @@ def test_a_time_stamp_ends_what_a_reboot_has_suspended(
 def test_a_time_stamp_of_another_authority_ends_nothing(
     service: Service, archive: Archive, tsa: Authority, tmp_path: Path
 ) -> None:
-    now = datetime.now(UTC)
-    archive.store.add_receipt(receipt(recording()))
-    look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
+    rebooted(service, archive)
     stamp_head(archive.store, tsa.url, tsa.ca)
     other = Authority(tmp_path / "other")
     assert proven(archive.store, tsa.ca)() is not None
@@ -391,33 +362,19 @@ def test_a_time_stamp_of_another_authority_ends_nothing(
     assert proven(archive.store, tsa.ca)() is None
 
 
-def test_a_suspended_purge_stamps_all_the_same(service: Service, archive: Archive, tsa: Authority) -> None:
-    service.one_turn()
-    service.clock.wall -= DAY
-    service.one_turn(*stamping(tsa))
-    wait_for(lambda: newest(FolderStamps(service.folder / "stamps")) is not None)
-    assert len(service.alerts) == 1
-
-
 @pytest.mark.parametrize("fault", [StampError("it: HTTP 500"), ZeroDivisionError()])
-def test_an_authority_that_fails_is_told(
+def test_an_authority_that_fails_is_told_and_none_is_asked_where_none_is_configured(
     service: Service, archive: Archive, tsa: Authority, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     def fails(*_: object) -> None:
         raise fault
 
     monkeypatch.setattr(purging, "stamp_head", fails)
+    service.one_turn()
+    assert service.alerts == []
     service.one_turn(*stamping(tsa))
     wait_for(lambda: len(service.alerts) == 1)
     assert service.alerts[0].startswith("stamp: ")
-
-
-def test_nobody_is_asked_where_none_is_configured(
-    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(purging, "stamp_head", lambda *_: service.alerts.append("asked"))
-    service.one_turn()
-    assert service.alerts == []
 
 
 # --- the end ---
@@ -441,10 +398,8 @@ def test_a_silent_authority_delays_no_end(
         assert answers.wait(PATIENCE_S)
 
     monkeypatch.setattr(purging, "stamp_head", silent)
-    thread = service.make(*stamping(tsa))
-    thread.start()
-    assert asked.wait(PATIENCE_S)
-    thread.stop()
+    with running(service.make(*stamping(tsa))):
+        assert asked.wait(PATIENCE_S)
     assert not answers.is_set()
     answers.set()
 
@@ -459,27 +414,54 @@ def test_a_long_purge_ends_with_the_service(
         wait_for(over)
         return PurgeReport(removed=())
 
-    def counts(*_: object) -> int:
-        raise AssertionError("alarms of what was only interrupted")
-
     monkeypatch.setattr(purging, "purge", long)
-    monkeypatch.setattr(purging, "overdue", counts)
-    thread = service.make()
-    thread.start()
-    assert began.wait(PATIENCE_S)
-    thread.stop()
+    monkeypatch.setattr(purging, "overdue", lambda *_: pytest.fail("alarms of what was only interrupted"))
+    with running(service.make()):
+        assert began.wait(PATIENCE_S)
     assert service.alerts == []
 
 
-def test_what_a_purge_logs() -> None:
-    copy = ExportedCopy(path="/home/durand/call.wav", at=START, by="Durand", exists=True)
-    gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
-    stray = Orphan(name="x.flac", id=None, problem="not a file of the agent")
-    with capture_logs() as logs:
-        purging.tell(PurgeReport(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
-        purging.tell(PurgeReport(removed=(), orphans=(replace(stray, name="y"),)))
-    assert [line["event"] for line in logs] == [
-        *("purged", "copy_remains", "forgotten", "purge_failed", "orphan_purged", "orphan_found")
-    ]
-    assert logs[1]["path"] == "/home/durand/call.wav"
-    assert (logs[2]["notes"], logs[2]["receipts"], logs[2]["uses"]) == (2, 0, 0)
+# --- where hosts share a database: one at a time, and what a host's marks ask for ---
+
+
+def purging_of(config: Config, alerts: list[str]) -> Purging:
+    return Purging(config, alerts.append, lambda: ClockReading("boot", datetime.now(UTC), 1000.0, True))
+
+
+def marked(config: Config) -> tuple[Marks, Recording]:
+    """A refusal whose mark is on the disk of this host; a start asks the journal alone, which has none."""
+    row, marks = recording(status=Status.CLOSED), Marks(config.recording.directory)
+    marks.sync(marks.make(Mark.of(receipt(row, decision="refused", decided_by="dtmf"), row.started_at)))
+    return marks, row
+
+
+def start(config: Config, alerts: list[str]) -> None:
+    with journal_of(config) as journal:
+        recover(archive_of(config, journal), "flac", datetime.now(UTC), alerts.append)
+
+
+def test_one_host_purges_at_a_time_and_obeys_marks_whose_rows_have_left_its_journal(
+    tmp_path: Path, database: str, alerts: list[str]
+) -> None:
+    config = config_of(tmp_path, database)
+    thread, (marks, row) = purging_of(config, alerts), marked(config)
+    with store_of(config) as shared:
+        with shared.alone(PURGING):
+            thread._turn()
+            assert thread.last_success == 0.0
+        thread._turn()
+        assert thread.last_success > 0.0 and alerts == []
+        shared.keep_many([receipt(row)], [row], ())
+        start(config, alerts)
+        assert marks.ids() == [row.id]
+        purging_of(config, alerts)._erase()
+        assert shared.recording(row.id).status is Status.ERASED
+        assert shared.receipt(row.id).decision == "refused" and marks.ids() == []
+
+
+def test_without_the_database_a_mark_waits(tmp_path: Path, alerts: list[str]) -> None:
+    config = config_of(tmp_path, NOBODY)
+    thread, (marks, row) = purging_of(config, alerts), marked(config)
+    start(config, alerts)
+    thread._erase()
+    assert marks.ids() == [row.id] and thread.failures == {}

@@ -20,12 +20,13 @@ from retention.holds import HoldError, place
 from retention.objects.bucket import WHOLE, Away, ObjectError, object_name
 from retention.objects.object_files import ObjectBlobs
 from retention.postgres.connection import Connection
-from retention.purge import purge
+from retention.purge import PurgeReport, purge
 from retention.recording_files import FileKind
 from retention.records import Access, Recording, Status
 from retention.rows import pages
 from retention.vault import Identity
 from retention.verify import verify
+from tests import tiers
 from tests.kept import SOUND, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import archive_through, keep_as_objects
@@ -113,18 +114,29 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "BREATH_S", 0.0)
 
 
+def states(archive: Archive) -> dict[Status, set[str]]:
+    """Which recordings have which."""
+    rows = archive.store.recordings()
+    return {
+        status: {row.id for row in rows if row.status is status} for status in {row.status for row in rows}
+    }
+
+
+def gone(report: PurgeReport) -> list[str]:
+    assert report.failed == ()
+    return [one.id for one in report.removed]
+
+
 def statements(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> int:
     """How often somebody waits for the database meanwhile."""
-    taken = 0
-    lock = Lock()
+    taken, lock = list[str](), Lock()
 
     def counted(called: str) -> None:
         call = getattr(Connection, called)
 
         def counting(*args: Any, **named: Any) -> Any:
-            nonlocal taken
             with lock:
-                taken += 1
+                taken.append(called)
             return call(*args, **named)
 
         patch.setattr(Connection, called, counting)
@@ -133,7 +145,7 @@ def statements(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> i
         counted("_once")
         counted("execute_many")
         work()
-    return taken
+    return len(taken)
 
 
 def test_a_batch_takes_as_many_statements_as_one_recording(
@@ -143,22 +155,18 @@ def test_a_batch_takes_as_many_statements_as_one_recording(
     taken = []
     for many in (1, 60):
         with opened(postgres, tmp_path / f"{many}") as office:
-            rows = office.keep(many)
-            archive = office.archive()
+            rows, archive = office.keep(many), office.archive()
             taken.append(statements(monkeypatch, partial(purge, archive, LATE, TERMS, by=BY)))
             assert {office.kinds(row) for row in rows} == {GONE} and archive.store.keys_left() == 0
     assert taken[1] <= taken[0] + 10, taken  # one or two more bundles of keys
 
 
 def test_each_has_its_line_and_the_chain_holds(office: Office) -> None:
-    rows = office.keep(8)
-    archive = office.archive()
-    told: list[int] = []
+    rows, archive, told = office.keep(8), office.archive(), list[int]()
     report = purge(archive, LATE, TERMS, lambda done, total: told.append(done), by=BY)
-    assert [gone.id for gone in report.removed] == [row.id for row in rows] and report.failed == ()
-    assert report.receipts == 8 and told == [3, 6, 8]
+    assert gone(report) == [row.id for row in rows] and (report.receipts, told) == (8, [3, 6, 8])
     assert [use.recording_id for use in archive.store.accesses()] == [row.id for row in rows]
-    assert {row.status for row in archive.store.recordings()} == {Status.PURGED}
+    assert states(archive).keys() == {Status.PURGED}
     assert verify(archive).problems == [] and archive.store.keys_left() == 0
 
 
@@ -166,72 +174,50 @@ def test_each_has_its_line_and_the_chain_holds(office: Office) -> None:
 def test_a_hold_that_comes_before_its_batch_wins_and_the_others_go(
     office: Office, monkeypatch: pytest.MonkeyPatch, turn: int
 ) -> None:
-    """Placed by another host, after the plan, while those before are on their way."""
+    """Placed by another host, after the plan, while those before are on their way. While its batch goes it is
+    too late."""
     rows = office.keep(6)
-    held = rows[3 * turn + 1]
-    begin, turns = erase._begun, count()
+    held, begin, turns, late = rows[3 * turn + 1], erase._begun, count(), list[str]()
 
     def held_first(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
         if next(turns) == turn:
             office.hold(held)
-        return begin(archive, ids, trace)
-
-    monkeypatch.setattr(erase, "_begun", held_first)
-    archive = office.archive()
-    report = purge(archive, LATE, TERMS)
-    assert [stay.id for stay in report.held] == [held.id]
-    assert [gone.id for gone in report.removed] == [row.id for row in rows if row is not held]
-    assert office.kinds(held) == frozenset(WHOLE)
-    kept = archive.store.recording(held.id)
-    assert (kept.status, kept.hold) == (Status.CLOSED, HOLD.to_json())
-    assert {office.kinds(row) for row in rows if row is not held} == {GONE}
-    assert verify(archive).problems == []
-
-
-def test_a_hold_that_comes_while_its_batch_goes_is_too_late(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = office.keep(4)
-    begin, late = erase._begun, []
-
-    def held_after(archive: Archive, ids: Sequence[str], trace: Access | None) -> Sequence[str]:
         began = begin(archive, ids, trace)
         with pytest.raises(HoldError) as refused:
             place(office.archive(), ids[0], HOLD, TRACE)
         late.append(str(refused.value))
         return began
 
-    monkeypatch.setattr(erase, "_begun", held_after)
-    report = purge(office.archive(), LATE, TERMS)
-    assert len(report.removed) == 4 and late == ["it is already purging"] * 2
-    assert {office.kinds(row) for row in rows} == {GONE}
+    monkeypatch.setattr(erase, "_begun", held_first)
+    archive = office.archive()
+    report = purge(archive, LATE, TERMS)
+    assert [stay.id for stay in report.held] == [held.id] and late == ["it is already purging"] * 2
+    assert gone(report) == [row.id for row in rows if row is not held]
+    kept = archive.store.recording(held.id)
+    assert (kept.status, kept.hold) == (Status.CLOSED, HOLD.to_json())
+    assert [office.kinds(row) for row in rows] == [frozenset(WHOLE) if row is held else GONE for row in rows]
+    assert verify(archive).problems == []
 
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_what_the_store_does_not_remove_stays_purging_and_the_others_go(
     office: Office, kind: FileKind
 ) -> None:
-    rows = office.keep(7)
+    rows, archive = office.keep(7), office.archive()
     stuck = [rows[1], rows[5]]
-    names = {object_name(row.id, kind) for row in stuck}
-    office.bucket.refuses = names.__contains__
-    archive = office.archive()
+    office.bucket.refuses = {object_name(row.id, kind) for row in stuck}.__contains__
     report = purge(archive, LATE, TERMS)
-    assert {id for id, _ in report.failed} == {row.id for row in stuck}
-    assert all("is busy" in why for _, why in report.failed)
-    assert [gone.id for gone in report.removed] == [row.id for row in rows if row not in stuck]
-    for row in rows:
-        status = archive.store.recording(row.id).status
-        assert status is (Status.PURGING if row in stuck else Status.PURGED)
-        assert kind in office.kinds(row) if row in stuck else office.kinds(row) == GONE
+    ids = {row.id for row in stuck}
+    assert {id for id, _ in report.failed} == ids and all("is busy" in why for _, why in report.failed)
+    assert states(archive)[Status.PURGING] == ids == {row.id for row in rows if kind in office.kinds(row)}
+    assert [office.kinds(row) for row in rows if row not in stuck] == [GONE] * 5
     office.bucket.refuses = lambda name: False
-    rest = purge(office.archive(), LATE, TERMS)
-    assert {gone.id for gone in rest.removed} == {row.id for row in stuck} and rest.failed == ()
+    assert {*gone(purge(office.archive(), LATE, TERMS))} == ids
     assert {office.kinds(row) for row in rows} == {GONE}
 
 
 def test_a_store_that_does_not_answer_for_one_batch_keeps_none_of_the_others(office: Office) -> None:
-    rows = office.keep(9)
+    rows, archive = office.keep(9), office.archive()
 
     def refuses(name: str) -> bool:
         if rows[4].id in name:
@@ -239,14 +225,13 @@ def test_a_store_that_does_not_answer_for_one_batch_keeps_none_of_the_others(off
         return False
 
     office.bucket.refuses = refuses
-    archive = office.archive()
     report = purge(archive, LATE, TERMS)
     batch = {row.id for row in rows[3:6]}
     assert len(report.removed) == 6 and {id for id, _ in report.failed} == batch
-    purging = {row.id for row in archive.store.recordings() if row.status is Status.PURGING}
-    assert purging == batch and all(office.kinds(row) == frozenset(WHOLE) for row in rows[3:6])
+    assert states(archive)[Status.PURGING] == batch
+    assert all(office.kinds(row) == frozenset(WHOLE) for row in rows[3:6])
     office.bucket.refuses = lambda name: False
-    assert {gone.id for gone in purge(archive, LATE, TERMS).removed} == batch
+    assert {*gone(purge(archive, LATE, TERMS))} == batch
     assert {office.kinds(row) for row in rows} == {GONE}
 
 
@@ -261,8 +246,7 @@ def test_what_was_held_and_is_gone_leaves_the_list(office: Office) -> None:
     objects.remove_puts([older.put])
     office.bucket.hold(older.name, older.version, on=False)
     office.bucket.remove(older.name, older.version)
-    report = purge(archive, LATE, TERMS)
-    assert report.failed == () and objects.removing() == []
+    assert gone(purge(archive, LATE, TERMS)) == [] and objects.removing() == []
     assert office.kinds(row) == {FileKind.KEY, FileKind.SEALED}
 
 
@@ -307,7 +291,7 @@ def judged_dead(office: Office, rows: Sequence[Recording]) -> None:
             assert kinds in [frozenset(WHOLE[first:]) for first in range(len(WHOLE) + 1)]
 
 
-@pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [tiers.depth(61, 37), pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_between_two_steps_the_next_purge_finishes(
     postgres: Server, tmp_path: Path, stride: int
 ) -> None:
