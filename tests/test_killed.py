@@ -28,8 +28,8 @@ from retention.rows.chain import read_head
 from retention.vault import Identity
 from retention.verify import verify
 from sipagent.operations.notes import NotFiled, file_note
-from tests import kept
-from tests.crashing import killed_before, steps
+from tests import kept, tiers
+from tests.crashing import deaths
 from tests.kept import (
     CALLER,
     OPERATOR,
@@ -117,8 +117,11 @@ def by_reserve(archive: Archive) -> None:
 Asked = Callable[[Archive], None]
 # what `verify` may say until it is asked for again: the JSON before its row, the files before the row's end
 HALF_DONE: dict[Asked, set[str]] = {
+    by_purge: set(),
+    by_deletion: set(),
     by_hold: {f"{CLEAR.id}.json", f"{CLEAR.id}.json.tmp"},
     by_release: {f"{HELD.id}.json", f"{HELD.id}.json.tmp"},
+    by_note: set(),
     by_erasure: {SEALED.id, f"{SEALED.id}.json", f"{SEALED.id}.sealed"},
     by_refusal: {f"recording {SEALED.id}"},
     by_reserve: {"retention.reserve"},
@@ -131,78 +134,62 @@ def ask(folder: Path, asked: Asked) -> None:
     opened.store.close()
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [by_purge, by_deletion, by_hold, by_release, by_note, by_erasure, by_refusal, by_reserve],
-    ids=lambda asked: asked.__name__,
-)
-def test_at_every_step(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
+@pytest.fixture
+def office(original: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(original, tmp_path / "office")
+
+
+@pytest.mark.parametrize("asked", HALF_DONE, ids=lambda asked: asked.__name__)
+def test_at_every_step(
+    original: Path, office: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked
+) -> None:
     monkeypatch.setattr("retention.reserve.MOMENT_S", 0)
-    whole = tmp_path / "whole"
-    shutil.copytree(original, whole)
-    taken = steps(partial(ask, whole, asked))
-    assert len(taken) > 5 and taken.count("commit") >= 1
-    for number, step in enumerate(taken):
-        folder = tmp_path / f"{number}"
-        shutil.copytree(original, folder)
-        assert killed_before(number, partial(ask, folder, asked)) is not None
-        opened = archive(folder)
-        head = read_head(folder / "retention.head")
-        assert head is not None and opened.store.knows(head), step
-        half_done = HALF_DONE.get(asked, set())
-        assert {one.where for one in verify(opened).problems} <= half_done, step
+    whole = shutil.copytree(original, tmp_path / "whole")
+    ask(whole, asked)
+    with (kept_whole := archive(whole)).store:
+        wanted = as_it_is(kept_whole)
+    for done in deaths(office, partial(ask, office, asked)):
+        opened = archive(office)
+        head = read_head(office / "retention.head")
+        assert head is not None and opened.store.knows(head), done
+        assert {one.where for one in verify(opened).problems} <= HALF_DONE[asked], done
         assert opened.store.recording(KEPT.id).status is Status.CLOSED
         ask_again(opened, asked)
-        assert verify(opened).problems == [], step
-        assert same(opened, archive(whole)), step
+        assert verify(opened).problems == [], done
+        assert as_it_is(opened) == wanted, done
         opened.store.close()
-        shutil.rmtree(folder)
+    assert len(done) > 5 and "commit" in done
 
 
 def ask_again(opened: Archive, asked: Asked) -> None:
-    """What was done to the end refuses to be done twice."""
+    """What was done to the end refuses to be done twice; the purge of the next hour finishes what a crash
+    left."""
     try:
         asked(opened)
     except (HoldError, NotDeleted, NotFiled) as told:
         assert "already" in str(told) or "not on hold" in str(told)
-    by_rest(opened)
-
-
-def by_rest(opened: Archive) -> None:
-    """The purge of the next hour: it finishes what a crash left."""
     purge(opened, START, TERMS)
 
 
-def same(one: Archive, other: Archive) -> bool:
-    """Rows and files, as if nothing had been killed."""
-    try:
-        rows = [
-            [replace(store.recording(row.id), purged_at=None) for row in (CLEAR, SEALED, KEPT, HELD)]
-            + [store.receipt(row.id) for row in (CLEAR, SEALED, KEPT, HELD)]
-            for store in (one.store, other.store)
-        ]
-        return rows[0] == rows[1] and one.names() == other.names() and one.keys() == other.keys()
-    finally:
-        other.store.close()
+def as_it_is(opened: Archive) -> object:
+    """Rows and files, but for when a row became a tombstone."""
+    ids = [row.id for row in (CLEAR, SEALED, KEPT, HELD)]
+    rows = [replace(opened.store.recording(id), purged_at=None) for id in ids]
+    return rows, [opened.store.receipt(id) for id in ids], opened.names(), opened.keys()
 
 
-def test_what_the_purge_was_killed_in_leaves_no_byte_after_the_next(original: Path, tmp_path: Path) -> None:
+def test_what_the_purge_was_killed_in_leaves_no_byte_after_the_next(office: Path) -> None:
     """At its commits, where the database has written half of its pages, and in its unlinks."""
-    whole = tmp_path / "whole"
-    shutil.copytree(original, whole)
-    taken = steps(partial(ask, whole, by_purge))
-    for number in range(0, len(taken), 3):
-        folder = tmp_path / f"{number}"
-        shutil.copytree(original, folder)
-        killed_before(number, partial(ask, folder, by_purge))
-        opened = archive(folder)
+    for done in deaths(office, partial(ask, office, by_purge)):
+        if len(done) % tiers.depth(3, 1):
+            continue
+        opened = archive(office)
         release(opened, HELD.id, BY)
         for _ in range(2):  # what is in use for a recording is forgotten an hour after that
             purge(opened, LATER + timedelta(days=400), TERMS)
         opened.store.close()
-        left = bytes_under(folder)
-        assert [secret for secret in SECRETS if secret in left and secret != b"A. Roux"] == [], taken[number]
-        shutil.rmtree(folder)
+        left = bytes_under(office)
+        assert [secret for secret in SECRETS if secret in left and secret != b"A. Roux"] == [], done
 
 
 # --- in a crowd ---

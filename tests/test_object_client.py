@@ -1,12 +1,16 @@
-"""One bucket, on both stores of the tests; and what goes wrong with one, each in one line."""
+"""One bucket, on both stores of the tests, and what goes wrong with one; what `check` tries;
+and the stores themselves, which the tests of `[objects]` build upon."""
 
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from botocore import UNSIGNED
+from botocore.exceptions import BotoCoreError, ClientError
 
 from retention.objects.bucket import (
     Away,
@@ -19,12 +23,13 @@ from retention.objects.bucket import (
     ObjectError,
     open_object,
 )
-from retention.objects.erase import erase_hidden, erase_object
+from retention.objects.erase import Trial, erase_hidden, erase_object, try_out
 from tests import tiers
-from tests.object_store import names_in, place_of
+from tests.object_store import Losing, names_in, place_of
 from tests.s3 import REGION, Moto, Weed
 
 SOUND = bytes(range(256)) * 4096
+CONSTRAINT = {"LocationConstraint": REGION}
 
 
 def sha(content: bytes) -> str:
@@ -42,10 +47,27 @@ def bucket(store: Moto | Weed, tmp_path: Path) -> Bucket:
     return Bucket(place_of(store, tmp_path))
 
 
+@pytest.fixture
+def real(weed: Weed, tmp_path: Path) -> Losing:
+    """In a store that refuses to remove what is held."""
+    return Losing(place_of(weed, tmp_path))
+
+
+@pytest.fixture
+def plain(store: Moto | Weed, bucket: Bucket) -> Iterator[Bucket]:
+    """One without versions or lock."""
+    store.client().create_bucket(Bucket="plain-one", CreateBucketConfiguration=CONSTRAINT)
+    yield Bucket(replace(bucket.place, bucket="plain-one"))
+    store.client().delete_bucket(Bucket="plain-one")
+
+
 def put(bucket: Bucket, name: str, content: bytes = b"some", *, held: bool = False) -> str:
     version = bucket.put(name, content, sha(content), held=held)
     assert version
     return version
+
+
+# --- bytes ---
 
 
 def test_what_is_put_is_seen_and_read(bucket: Bucket, tmp_path: Path) -> None:
@@ -54,36 +76,20 @@ def test_what_is_put_is_seen_and_read(bucket: Bucket, tmp_path: Path) -> None:
         version = bucket.put("a", file, sha(SOUND))
     seen = bucket.look("a")
     assert seen is not None and (seen.version, seen.bytes, seen.sha256) == (version, len(SOUND), sha(SOUND))
-    assert bucket.content("a") == SOUND
-    assert bucket.look("b") is None
+    assert bucket.content("a") == SOUND and bucket.look("b") is None
     with pytest.raises(NoSuchObject, match="there is no such object"):
         bucket.content("b")
     assert bucket.url("a") == f"s3://{bucket.place.bucket}/{bucket.place.prefix}a"
 
 
-def test_what_arrives_altered_is_not_kept(weed: Weed, tmp_path: Path) -> None:
-    bucket = Bucket(place_of(weed, tmp_path))
-    with pytest.raises(ObjectError, match="BadDigest"):
-        bucket.put("a", b"other", sha(b"some"))
-    assert bucket.look("a") is None
-
-
-def test_an_object_is_read_from_anywhere(bucket: Bucket) -> None:
+def test_an_object_is_read_from_anywhere_until_it_is_removed(bucket: Bucket) -> None:
     version = put(bucket, "a", SOUND)
     put(bucket, "a", b"a later one")
     with open_object(bucket, "a", version, len(SOUND)) as file:
-        assert file.read(10) == SOUND[:10]
-        file.seek(300_000)
-        assert file.read(100) == SOUND[300_000:300_100]
-        file.seek(999_999)
-        assert file.read(5) == SOUND[999_999:1_000_004]
-        file.seek(7)
-        assert file.read() == SOUND[7:]
+        for place, many in ((0, 10), (300_000, 100), (999_999, 5), (7, len(SOUND))):
+            file.seek(place)
+            assert file.read(many) == SOUND[place : place + many]
         assert file.seek(0, 2) == len(SOUND) and file.read(1) == b""
-
-
-def test_what_was_removed_meanwhile_is_not_read_on(bucket: Bucket) -> None:
-    version = put(bucket, "a", SOUND)
     with open_object(bucket, "a", version, len(SOUND)) as file:
         bucket.remove("a", version)
         with pytest.raises(FileNotFoundError):
@@ -91,57 +97,50 @@ def test_what_was_removed_meanwhile_is_not_read_on(bucket: Bucket) -> None:
 
 
 def test_every_version_goes_though_none_is_known(store: Moto | Weed, bucket: Bucket) -> None:
-    for content in (b"one", b"two", b"three"):
-        put(bucket, "a", content)
-    assert erase_object(bucket, "a") and names_in(store, bucket) == []
-    assert not erase_object(bucket, "a")
-
-
-def test_what_a_marker_hides_goes_too(store: Moto | Weed, bucket: Bucket) -> None:
-    put(bucket, "recordings/x.json")
+    """Also what a marker of deletion hides."""
+    for name in ("a", "a", "recordings/x.json"):
+        put(bucket, name)
     store.client().delete_object(Bucket=bucket.place.bucket, Key=f"{bucket.place.prefix}recordings/x.json")
+    assert erase_object(bucket, "a") and not erase_object(bucket, "a")
     erase_hidden(bucket, "x")
-    assert list(bucket.versions("recordings/x.") or ()) == []
-
-
-def test_many_go_at_once(store: Moto | Weed, bucket: Bucket) -> None:
+    assert names_in(store, bucket) == [] and list(bucket.versions("recordings/x.") or ()) == []
     versions = [(name, put(bucket, name)) for name in map(str, range(20))]
-    assert bucket.remove_many([*versions, ("none", versions[0][1])]) == {}
-    assert names_in(store, bucket) == []
+    assert bucket.remove_many([*versions, ("none", versions[0][1])]) == {} and names_in(store, bucket) == []
 
 
-def test_what_is_held_stays(weed: Weed, tmp_path: Path) -> None:
-    bucket = Bucket(place_of(weed, tmp_path))
-    version = put(bucket, "a")
-    bucket.hold("a", version, on=True)
+# --- holds ---
+
+
+def test_what_is_held_stays_and_is_never_without_its_hold(real: Losing) -> None:
+    """And what arrives altered is not kept."""
+    with pytest.raises(ObjectError, match="BadDigest"):
+        real.put("a", b"other", sha(b"some"))
+    assert real.look("a") is None
+    version = put(real, "a")
+    real.hold("a", version, on=True)
     with pytest.raises(Denied, match="hold or a retention"):
-        bucket.remove("a", version)
-    assert isinstance(bucket.remove_many([("a", version)])["a", version], Denied)
-    seen = bucket.look("a")
+        real.remove("a", version)
+    assert isinstance(real.remove_many([("a", version)])["a", version], Denied)
+    seen = real.look("a")
     assert seen is not None and seen.held
-    bucket.hold("a", version, on=False)
-    bucket.remove("a", version)
-    assert bucket.look("a") is None
-
-
-def test_what_is_put_on_hold_is_never_without_it(weed: Weed, tmp_path: Path) -> None:
-    bucket = Bucket(place_of(weed, tmp_path))
-    version = put(bucket, "a", held=True)
+    real.hold("a", version, on=False)
+    real.remove("a", version)
+    version = put(real, "a", held=True)
     with pytest.raises(Denied):
-        bucket.remove("a", version)
-    assert erase_object(bucket, "a") and bucket.look("a") is None
+        real.remove("a", version)
+    assert erase_object(real, "a") and real.look("a") is None
 
 
-def test_a_bucket_says_what_it_keeps(store: Moto | Weed, bucket: Bucket) -> None:
+def test_a_bucket_says_what_it_keeps(bucket: Bucket, plain: Bucket) -> None:
     assert bucket.locking() == Locking(versions=True, locks=True, default=None)
-    store.client().create_bucket(Bucket="plain-one", CreateBucketConfiguration={"LocationConstraint": REGION})
-    plain = Bucket(replace(bucket.place, bucket="plain-one"))
     assert plain.locking() == Locking(versions=False, locks=False, default=None)
     assert plain.put("a", b"some", sha(b"some")) is None
     with pytest.raises(CannotHold):
         plain.hold("a", None, on=True)
     assert erase_object(plain, "a") and plain.look("a") is None
-    store.client().delete_bucket(Bucket="plain-one")
+
+
+# --- what goes wrong ---
 
 
 def test_a_missing_bucket_is_not_an_empty_one(bucket: Bucket) -> None:
@@ -151,11 +150,10 @@ def test_a_missing_bucket_is_not_an_empty_one(bucket: Bucket) -> None:
             ask("a")
 
 
-def test_who_may_not_is_told_so(weed: Weed, tmp_path: Path) -> None:
-    place = place_of(weed, tmp_path)
+def test_who_may_not_is_told_so(real: Losing, tmp_path: Path) -> None:
     (tmp_path / "others").write_text("[other]\naws_access_key_id = nobody\naws_secret_access_key = no\n")
     with pytest.raises(Denied, match=r"s3://.*/a: the object store does not know these credentials"):
-        Bucket(replace(place, credentials=tmp_path / "others")).look("a")
+        Bucket(replace(real.place, credentials=tmp_path / "others")).look("a")
 
 
 @pytest.mark.parametrize("text", ["", "[default]\naws_access_key_id = x\n", "not an INI", "[default]\nx\n"])
@@ -170,11 +168,97 @@ def test_a_store_that_is_away_is_told_in_one_line(tmp_path: Path, moto: Moto) ->
     place = BucketPlace("b", "", "http://127.0.0.1:1", REGION, moto.credentials_file(tmp_path))
     with pytest.raises(Away) as fault:
         Bucket(place).look("a")
-    assert str(fault.value).startswith("s3://b/a: the object store does not answer (")
-    assert "\n" not in str(fault.value)
+    said = str(fault.value)
+    assert said.startswith("s3://b/a: the object store does not answer (") and "\n" not in said
 
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:
     script = "import sys, retention.objects.object_files; print('boto3' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
+
+
+# --- whether one does what it says: nothing is left behind ---
+
+
+def tried(bucket: Bucket) -> Trial:
+    (found,) = try_out(bucket)
+    return found
+
+
+def test_a_bucket_that_keeps_its_word(real: Losing, weed: Weed) -> None:
+    """What a check that was killed has left goes with the next."""
+    failing = iter([False, True])  # put, and then the store is away
+    real.failing = lambda what, name: next(failing, True)
+    found = tried(real)
+    assert found.level == "error" and "does not answer" in found.said
+    (left,) = names_in(weed, real)
+    assert left.startswith("check/")
+    real.failing = lambda what, name: False
+    assert tried(real) == Trial("ok", "keeps versions and legal holds, and removes what it must")
+    assert names_in(weed, real) == [] and {what for what, _ in real.asked} == {"put", "remove"}
+
+
+def test_a_bucket_that_only_pretends_to_hold(
+    bucket: Bucket, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a hold and forgets it, as some stores were seen to."""
+    monkeypatch.setattr(bucket, "hold", lambda name, version, on: None)
+    found = tried(bucket)
+    assert found.level == "error" and "takes a legal hold and does not keep it" in found.said
+    assert names_in(moto, bucket) == []
+
+
+def test_a_retention_that_would_defeat_a_refusal(real: Losing, weed: Weed) -> None:
+    bucket = Bucket(replace(real.place, bucket=weed.bucket("locked-by-default")))
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
+    weed.client().put_object_lock_configuration(
+        Bucket=bucket.place.bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    found = tried(bucket)
+    assert found.level == "error" and "gives every object a retention (compliance)" in found.said
+    assert names_in(weed, bucket) == []
+
+
+def test_a_bucket_without_versions_or_lock(real: Losing, weed: Weed) -> None:
+    client, bucket = weed.client(), Bucket(replace(real.place, bucket="no-lock"))
+    client.create_bucket(Bucket="no-lock", CreateBucketConfiguration=CONSTRAINT)
+    found = tried(bucket)
+    assert (found.level, found.said.partition(",")[0]) == ("warning", "keeps no versions")
+    client.put_bucket_versioning(Bucket="no-lock", VersioningConfiguration={"Status": "Enabled"})
+    found = tried(bucket)
+    assert (found.level, found.said.partition(":")[0]) == ("warning", "has no object lock")
+    assert names_in(weed, bucket) == []
+
+
+def test_a_store_that_cannot_be_asked(real: Losing) -> None:
+    for place, said in (
+        (replace(real.place, endpoint="http://127.0.0.1:1"), "does not answer"),
+        (replace(real.place, bucket="no-such-bucket"), "there is no such bucket"),
+    ):
+        found = tried(Bucket(place))
+        assert found.level == "error" and said in found.said
+
+
+# --- the stores of the tests ---
+
+
+def test_the_stores_keep_each_version_and_let_nobody_else_in(store: Moto | Weed, weed: Weed) -> None:
+    name, client = store.bucket("versions"), store.client()
+    first, second = (client.put_object(Bucket=name, Key="a", Body=body)["VersionId"] for body in (b"1", b"2"))
+    client.delete_object(Bucket=name, Key="a")
+    assert store.versions(name) == {("a", first): b"1", ("a", second): b"2"}
+    client.delete_object(Bucket=name, Key="a", VersionId=first)
+    assert store.versions(name) == {("a", second): b"2"}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        weed.client(signature_version=UNSIGNED).list_objects_v2(Bucket=weed.bucket("closed"))
+
+
+def test_what_was_put_outlives_a_kill(tmp_path: Path) -> None:
+    with Weed(tmp_path / "weed", "127.0.0.8") as store:
+        name = store.start().bucket("kept")
+        version = store.client().put_object(Bucket=name, Key="a", Body=b"one")["VersionId"]
+        store.kill()
+        with pytest.raises(BotoCoreError):
+            store.client().put_object(Bucket=name, Key="a", Body=b"two")
+        assert store.start().versions(name) == {("a", version): b"one"}

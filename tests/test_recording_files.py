@@ -20,7 +20,7 @@ from retention.objects.object_files import ObjectFiles, sweep
 from retention.purge import purge
 from retention.rebuild import rebuild
 from retention.recording_files import Area, FileKind, RecordingFiles, finished, in_row, write
-from retention.records import Recording, Status
+from retention.records import Status
 from retention.rows.rows import Rows
 from retention.sqlite import Store
 from retention.vault import Identity, public_line
@@ -29,7 +29,7 @@ from sipagent.agent.recorder import Recorder, made, recover
 from tests import kept
 from tests.kept import Paths, receipt, recording
 from tests.object_store import Losing, archive_through, local_of, names_in, place_of
-from tests.office import Office, make_office
+from tests.office import make_office
 from tests.s3 import Moto
 from tests.settling import settle
 from tests.tapping import expected
@@ -64,8 +64,8 @@ def recorder(
         recorder.stop()
 
 
-def files_again(archive: Archive, store: Store) -> RecordingFiles:
-    """Those that there were, with an empty database."""
+def again(archive: Archive, store: Store) -> RecordingFiles:
+    """The files that there were, with another database."""
     files = archive.files
     return ObjectFiles(files.bucket, store.objects, files.spool) if isinstance(files, ObjectFiles) else files
 
@@ -74,129 +74,77 @@ def left(archive: Archive) -> list[str]:
     return [name for name, _ in (*archive.names(), *archive.keys())]
 
 
-def recorded(recorder: Recorder) -> Recording:
-    """One that is kept."""
+def is_whole(archive: Archive, id: str) -> bool:
+    """Whether all that was said can be heard, and nothing is wrong."""
+    kind = finished(archive.files, id)
+    assert kind is not None and archive.store.recording(id).path == in_row(archive.files, id, kind)
+    key = archive.vault.key(id, ANN) if kind is FileKind.SEALED else None
+    with archive.files.fetch(id, kind) as file:
+        heard = np.concatenate(list(read_sound(file, key).blocks()))
+    return verify(archive).problems == [] and np.array_equal(heard, expected(16000))
+
+
+def test_what_is_kept_is_heard_held_sealed_to_others_and_goes_in_its_time(
+    recorder: Recorder, archive: Archive
+) -> None:
+    """And where its database was lost, it comes back from its metadata."""
     row = recording(operator=None)
     recorder.keep(begin(recorder, row), row, CLOSING)
     recorder.keep_receipt(receipt(row))
     recorder.stop()
-    return recorder.archive.store.recording(row.id)
-
-
-def sound_of(archive: Archive, id: str) -> np.ndarray:
-    kind = finished(archive.files, id)
-    assert kind is not None
-    key = archive.vault.key(id, ANN) if kind is FileKind.SEALED else None
-    with archive.files.fetch(id, kind) as file:
-        return np.concatenate(list(read_sound(file, key).blocks()))
-
-
-def test_what_is_kept_is_heard_held_and_goes_in_its_time(recorder: Recorder, archive: Archive) -> None:
-    row = recorded(recorder)
-    kind = finished(archive.files, row.id)
-    assert row.status is Status.CLOSED and kind is not None
-    assert row.path == in_row(archive.files, row.id, kind)
-    assert np.array_equal(sound_of(archive, row.id), expected(16000))
-    assert verify(archive).problems == []
+    row = archive.store.recording(row.id)
+    assert row.status is Status.CLOSED and is_whole(archive, row.id)
     place(archive, row.id, HOLD, BY)
-    assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
-    assert verify(archive).problems == [] and np.array_equal(sound_of(archive, row.id), expected(16000))
+    assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id] and is_whole(archive, row.id)
     release(archive, row.id, BY)
-    assert [gone.id for gone in purge(archive, LATE, TERMS).removed] == [row.id]
-    assert left(archive) == []
-    assert archive.store.recording(row.id).status is Status.PURGED and verify(archive).problems == []
-
-
-def test_of_who_refuses_nothing_stays(recorder: Recorder, archive: Archive) -> None:
-    row = recording(operator=None)
-    tap = begin(recorder, row)
-    recorder.erase(tap, receipt(row, decision="refused"), NOW)
-    settle(recorder)
-    assert archive.store.recording(row.id).status is Status.ERASED
-    assert left(archive) == [] and to_erase(archive) == []
-
-
-def test_what_was_kept_is_erased(recorder: Recorder, archive: Archive) -> None:
-    row = recording(operator=None)
-    recorder.keep(begin(recorder, row), row, CLOSING)
-    settle(recorder)
-    recorder.erase_kept(receipt(row, decision="refused"), NOW)
-    recorder.stop()
-    assert archive.store.recording(row.id).status is Status.ERASED and left(archive) == []
-
-
-def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, bucket: Losing) -> None:
-    archive = archive_through(tmp_path, bucket)
-    row = kept.keep_by(archive, recording(), FileKind.FLAC)
-    write(archive.files, row.id, FileKind.KEY, b"key")
-    bucket.asked.clear()
-    erase_files(archive, [row.id])
-    kinds = (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
-    assert bucket.asked == [("remove", archive.files.name(row.id, kind)) for kind in kinds]
-
-
-def test_what_a_crash_left_is_kept_at_the_next_start(
-    recorder: Recorder, archive: Archive, alerts: list[str]
-) -> None:
-    row = recording(operator=None)
-    begin(recorder, row)
-    recorder.stop()  # its part, whole, and an open row
-    recover(archive, "flac", NOW, alerts.append)
-    assert archive.store.recording(row.id).status is Status.CLOSED
-    assert np.array_equal(sound_of(archive, row.id), expected(16000)) and verify(archive).problems == []
-
-
-def test_what_a_crash_left_between_the_file_and_its_row_is_kept(
-    recorder: Recorder, archive: Archive, alerts: list[str]
-) -> None:
-    """A store of objects has taken it from the spool by then."""
-    row = recording(operator=None)
-    begin(recorder, row)
-    recorder.stop()
-    made(archive, row.id, "flac")
-    kind = finished(archive.files, row.id)
-    assert kind is not None
-    archive.files.keep(row.id, kind)
-    recover(archive, "flac", NOW, alerts.append)
-    assert archive.store.recording(row.id).status is Status.CLOSED
-    assert np.array_equal(sound_of(archive, row.id), expected(16000)) and verify(archive).problems == []
-
-
-def test_what_was_refused_does_not_come_back_by_being_kept(
-    tmp_path: Path, bucket: Losing, moto: Moto
-) -> None:
-    archive = archive_through(tmp_path, bucket)
-    row = recording()
-    archive.open(row)
-    archive.files.spool.path(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
-    archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
-    with pytest.raises(MustGo):
-        archive.close(row)
-    assert names_in(moto, bucket) == []
-
-
-def test_a_lost_database_comes_back_from_the_metadata(recorder: Recorder, archive: Archive) -> None:
-    row = recorded(recorder)
     assert archive.store.places is not None
     archive.store.close()
     archive.store.places.database.unlink()
     store = Store(archive.store.places.database)
-    again = Archive(store, files_again(archive, store), archive.marks)
-    again.files.learn()
-    assert {one.problem for one in orphans(again)} == {"no row in the database"}
-    done = rebuild(again, ANN)
-    assert (done.restored, done.problems) == ([row.id], [])
-    assert again.store.recording(row.id).caller == row.caller
-    assert again.store.recording(row.id).path == row.path
+    found = Archive(store, again(archive, store), archive.marks)
+    found.files.learn()
+    assert {one.problem for one in orphans(found)} == {"no row in the database"}
+    done = rebuild(found, ANN)
+    assert (done.restored, done.problems) == ([row.id], []) and is_whole(found, row.id)
+    assert (store.recording(row.id).caller, store.recording(row.id).path) == (row.caller, row.path)
+    is_sealed = found.vault.has(row.id)
+    assert rotate(found, ANN, [BEN.public]).sealed == ((row.id,) if is_sealed else ())
+    assert not is_sealed or found.vault.recipients(row.id) == (BEN.public,)
+    assert [gone.id for gone in purge(found, LATE, TERMS).removed] == [row.id]
+    assert left(found) == [] and store.recording(row.id).status is Status.PURGED
+    assert verify(found).problems == []
 
 
-def test_a_key_is_sealed_to_others(recorder: Recorder, archive: Archive) -> None:
-    row = recorded(recorder)
-    if not archive.vault.has(row.id):
-        assert archive.vault.ids() == []
-        return
-    assert rotate(archive, ANN, [BEN.public]).sealed == (row.id,)
-    assert archive.vault.recipients(row.id) == (BEN.public,) and verify(archive).problems == []
+@pytest.mark.parametrize("was_kept", [False, True])
+def test_of_who_refuses_nothing_stays(recorder: Recorder, archive: Archive, was_kept: bool) -> None:
+    row = recording(operator=None)
+    tap, told = begin(recorder, row), receipt(row, decision="refused")
+    if was_kept:
+        recorder.keep(tap, row, CLOSING)
+        settle(recorder)
+        recorder.erase_kept(told, NOW)
+    else:
+        recorder.erase(tap, told, NOW)
+    recorder.stop()
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert left(archive) == [] and to_erase(archive) == []
+
+
+@pytest.mark.parametrize("made_by_then", [False, True])
+def test_what_a_crash_left_is_kept_at_the_next_start(
+    recorder: Recorder, archive: Archive, made_by_then: bool
+) -> None:
+    """A whole part and an open row; or the file, which a store has taken from the spool by then."""
+    row = recording(operator=None)
+    begin(recorder, row)
+    recorder.stop()
+    if made_by_then:
+        made(archive, row.id, "flac")
+        kind = finished(archive.files, row.id)
+        assert kind is not None
+        archive.files.keep(row.id, kind)
+    recover(archive, "flac", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.CLOSED and is_whole(archive, row.id)
 
 
 def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
@@ -210,31 +158,53 @@ def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
     assert left(archive) == []
 
 
+# --- objects ---
+
+
+def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, bucket: Losing) -> None:
+    """Rows say nothing of where the spool is."""
+    archive = archive_through(tmp_path, bucket)
+    row = kept.keep_by(archive, replace(recording(), path=None), FileKind.FLAC)
+    assert row.path == bucket.url(f"recordings/{row.id}.flac")
+    write(archive.files, row.id, FileKind.KEY, b"key")
+    bucket.asked.clear()
+    erase_files(archive, [row.id])
+    kinds = (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
+    assert bucket.asked == [("remove", archive.files.name(row.id, kind)) for kind in kinds]
+
+
+def test_what_was_refused_does_not_come_back_by_being_kept(
+    tmp_path: Path, bucket: Losing, moto: Moto
+) -> None:
+    archive, row = archive_through(tmp_path, bucket), recording()
+    archive.open(row)
+    archive.files.spool.path(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
+    archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
+    with pytest.raises(MustGo):
+        archive.close(row)
+    assert names_in(moto, bucket) == []
+
+
 def test_who_looks_for_copies_that_were_left_takes_none_that_is_used(
     tmp_path: Path, bucket: Losing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even one that was begun at this moment, nor another's of the same process."""
     archive, locks, swept = archive_through(tmp_path, bucket), fcntl.flock, list[Path]()
-    files, others = archive.files, files_again(archive, Store(":memory:"))
-    assert isinstance(files, ObjectFiles) and isinstance(others, ObjectFiles)
+    both, folder = (archive.files, again(archive, Store(":memory:"))), archive.files.spool.fetched
 
     def late(file: Any, how: int) -> None:
-        if not swept and files.spool.fetched.exists():
-            swept.extend(files.spool.fetched.iterdir())
-            sweep(files.spool.fetched)
+        if not swept and folder.exists():
+            swept.extend(folder.iterdir())
+            sweep(folder)
         locks(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
     ids = recording().id, recording(1).id
-    for one, id in zip((files, others), ids, strict=True):
+    for one, id in zip(both, ids, strict=True):
         write(one, id, FileKind.FLAC, id.encode())
-    with (
-        files.fetch(ids[0], FileKind.FLAC) as first,
-        others.fetch(ids[1], FileKind.FLAC) as second,
-    ):
-        assert len(swept) == 1
-        assert (first.read_text(), second.read_text()) == ids
-    assert list(files.spool.fetched.iterdir()) == []
+    with both[0].fetch(ids[0], FileKind.FLAC) as first, both[1].fetch(ids[1], FileKind.FLAC) as second:
+        assert len(swept) == 1 and (first.read_text(), second.read_text()) == ids
+    assert list(folder.iterdir()) == []
 
 
 def test_the_commands_ask_whoever_keeps_them(
@@ -244,8 +214,8 @@ def test_the_commands_ask_whoever_keeps_them(
     bucket: Losing,
     moto: Moto,
 ) -> None:
-    office: Office = make_office(tmp_path, capsys)
-    row = office.call()
+    office = make_office(tmp_path, capsys)
+    row, out = office.call(), tmp_path / "copy.wav"
 
     def objects(config: object, store: Rows) -> RecordingFiles:
         return ObjectFiles(bucket, store.objects, local_of(tmp_path))
@@ -258,16 +228,9 @@ def test_the_commands_ask_whoever_keeps_them(
         assert office.run("verify").code == 1
         monkeypatch.setattr("sipagent.agent.stored.files_of", objects)
         assert office.run("verify").code == 0
-        out = tmp_path / "copy.wav"
         assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
         assert len(soundfile.read(out)[0]) == 16000
         assert office.run("purge").code == 0 and finished(files, row.id) is FileKind.FLAC
         assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
         assert names_in(moto, bucket) == [] and [*files.names(Area.VAULT)] == []
     assert [path for path in (tmp_path / "recordings").rglob("*") if path.is_file()] == []
-
-
-def test_rows_say_nothing_of_where_the_spool_is(tmp_path: Path, bucket: Losing) -> None:
-    archive = archive_through(tmp_path, bucket)
-    row = kept.keep_by(archive, replace(recording(), path=None), FileKind.WAV)
-    assert row.path == bucket.url(f"recordings/{row.id}.wav")

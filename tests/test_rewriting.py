@@ -1,17 +1,25 @@
-"""What a command rewrites of a recording whose files are objects: no turn of the database waits for the
-store, and whatever crashes at any moment, the row and the JSON that counts say the same."""
+"""What a command rewrites of a recording: a hold, a flag, other recipients. After any crash row and JSON say
+the same, and where its files are objects, no turn of the database waits for the store.
 
+Who comes may listen, who leaves may not: for all that is kept, whatever interrupts it.
+"""
+
+import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 
+from retention import archive as rotation
 from retention.archive import Archive, ChangedMeanwhile, rotate
+from retention.erase import begin_purge
 from retention.holds import HoldError, place, release
 from retention.marks import Marks
 from retention.objects.bucket import Away
@@ -21,15 +29,24 @@ from retention.recording_files import FileKind
 from retention.records import Recording
 from retention.rows.object_rows import UNSURE, State
 from retention.sqlite import Store
-from retention.vault import Identity
-from retention.verify import wrong_beside
-from tests.kept import START, keep_by, recording
+from retention.vault import Identity, KeysError, PublicKey
+from retention.verify import verify, wrong_beside
+from tests import kept as keeping
+from tests.kept import CALLER, START, Paths, bytes_under, keep_by, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of, now
+from tests.tampering import HOLD as HELD
 from tests.test_hold import BY, HOLD, TERMS
 
-ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
+ANN, BEN, EVE = (
+    Identity(bytes([number]) * 32, name) for number, name in ((1, "ann"), (2, "ben"), (3, "eve"))
+)
+LATE = datetime(2030, 1, 1, tzinfo=UTC)
 STEPS = 24  # requests that any of these makes at most
+
+
+def keys(*identities: Identity) -> list[PublicKey]:
+    return [identity.public for identity in identities]
 
 
 class Watched(MemoryBucket):
@@ -63,21 +80,25 @@ class Watched(MemoryBucket):
 class Office:
     """One closed, sealed recording, all of it up; `archive` is a new process each time."""
 
-    def __init__(self, folder: Path) -> None:
+    row: Recording
+
+    def __init__(self, folder: Path, like: "Office | None" = None) -> None:
         self.folder = folder
-        self.store = Store(folder / "retention.db")
         self.bucket = Watched(folder / "retention.db")
-        archive = self.archive()
-        row = recording()
-        archive.vault.create(row.id, [ANN.public])
+        if like is not None:
+            shutil.copytree(like.folder, folder)
+            self.store, self.row = Store(folder / "retention.db"), like.row
+            self.bucket.objects = deepcopy(like.bucket.objects)
+            self.bucket._versions = deepcopy(like.bucket._versions)
+            return
+        self.store = Store(folder / "retention.db")
+        archive, row = self.archive(), recording()
+        archive.vault.create(row.id, keys(ANN))
         self.row = keep_by(archive, row, FileKind.SEALED)
 
     def archive(self, later: timedelta = timedelta()) -> Archive:
         files = ObjectFiles(self.bucket, self.store.objects, local_of(self.folder), lambda: now() + later)
         return Archive(self.store, files, Marks(self.folder / "recordings"))
-
-    def told(self) -> Any:
-        return self.archive().read_metadata(self.row.id)
 
     def agrees(self) -> bool:
         return wrong_beside(self.archive(), self.row.id) == []
@@ -94,19 +115,24 @@ class Office:
         for name in {row.name for row in rows} - unsure:
             assert sum(row.name == name for row in rows) == 1
         held = self.store.recording(self.row.id).hold is not None
-        assert all(
-            self.bucket.objects[row.name][row.version or ""].held is held
-            for row in rows
-            if row.state is State.THERE
-        )
+        assert all(self.bucket.objects[name][version or ""].held is held for name, version in named)
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    office = Office(tmp_path)
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    office = Office(tmp_path_factory.mktemp("original"))
     yield office
     office.store.close()
 
+
+@pytest.fixture
+def office(original: Office, tmp_path: Path) -> Iterator[Office]:
+    office = Office(tmp_path / "office", original)
+    yield office
+    office.store.close()
+
+
+# --- objects ---
 
 Work = Callable[[Archive, Recording], object]
 
@@ -120,7 +146,10 @@ def released(archive: Archive, row: Recording) -> object:
 
 
 def rotated(archive: Archive, row: Recording) -> object:
-    return rotate(archive, ANN, [BEN.public])
+    return rotate(archive, ANN, keys(BEN))
+
+
+WORKS = pytest.mark.parametrize("work", [held, released, rotated])
 
 
 def prepared(office: Office, work: Work) -> None:
@@ -128,7 +157,7 @@ def prepared(office: Office, work: Work) -> None:
         held(office.archive(), office.row)
 
 
-@pytest.mark.parametrize("work", [held, released, rotated])
+@WORKS
 def test_no_turn_waits_for_the_store(office: Office, work: Work) -> None:
     prepared(office, work)
     office.bucket.asked = 0
@@ -139,11 +168,12 @@ def test_no_turn_waits_for_the_store(office: Office, work: Work) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "killed after", "failed", "lost"])
-@pytest.mark.parametrize("work", [held, released, rotated])
-def test_after_a_crash_at_any_request_row_and_metadata_agree(tmp_path: Path, work: Work, how: str) -> None:
+@WORKS
+def test_after_a_crash_at_any_request_row_and_metadata_agree(
+    original: Office, tmp_path: Path, work: Work, how: str
+) -> None:
     for step in range(STEPS):
-        (folder := tmp_path / str(step)).mkdir()
-        office = Office(folder)
+        office = Office(tmp_path / str(step), original)
         prepared(office, work)
         office.bucket.weather.coming = ["done"] * step + [how]
         with suppress(Killed, OSError):
@@ -183,17 +213,14 @@ def test_what_the_database_does_not_take_is_not_told_by_the_metadata(
         patch.setattr(office.store, step, fail)
         with pytest.raises(Killed):
             held(office.archive(), office.row)
-    assert office.agrees() and office.told()["hold"] is None
+    assert office.agrees() and office.archive().read_metadata(office.row.id)["hold"] is None
     office.in_the_end()
     assert len(office.store.objects.of([office.row.id])) == 3
 
 
-def test_a_transaction_of_which_nobody_knows_whether_it_was_done(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_of_which_nobody_knows_whether_it_was_done(office: Office) -> None:
     """The line is cut just after the commit: what counts by then is not taken away."""
-    archive = office.archive()
-    with pytest.raises(Away), archive.rewriting(office.row) as keep:
+    with pytest.raises(Away), office.archive().rewriting(office.row) as keep:
         with office.store.write():
             keep()
         raise Away(5, "does not answer", "")
@@ -204,13 +231,11 @@ def test_a_transaction_of_which_nobody_knows_whether_it_was_done(
 
 def test_two_who_change_the_same_recording(office: Office) -> None:
     """The second sees what the first has said, however both come between one another."""
-    archive, other = office.archive(), office.archive()
-    asked = 0
+    archive, other, asked = office.archive(), office.archive(), list[Recording]()
 
     def flagged(row: Recording) -> Recording:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+        asked.append(row)
+        if len(asked) == 1:
             held(other, row)  # the JSON of this one is made of the row before
         return replace(row, flagged=True)
 
@@ -219,29 +244,19 @@ def test_two_who_change_the_same_recording(office: Office) -> None:
     assert row.flagged and row.hold is not None and office.agrees()
     office.in_the_end()
 
-
-def test_one_that_changes_all_the_time_is_told(office: Office) -> None:
-    def other(row: Recording) -> Recording:
+    def other_again(row: Recording) -> Recording:
         office.archive().change(replace(row, flagged=not row.flagged))
         return row
 
     with pytest.raises(ChangedMeanwhile, match="another process changes it; accepted: try again"):
-        office.archive().rewrite(office.row.id, other)
+        office.archive().rewrite(office.row.id, other_again)
     assert office.agrees()
 
 
-def test_what_does_not_agree_is_read_again_without_a_turn(office: Office) -> None:
-    office.store.update_recording(replace(office.row, flagged=True))
-    office.bucket.locked.clear()
-    ((name, problem),) = wrong_beside(office.archive(), office.row.id)
-    assert name.endswith(".json") and problem == "says otherwise than the database: flagged"
-    assert office.bucket.locked == []
-
-
-def test_a_change_between_row_and_metadata_is_no_fault(
+def test_what_does_not_agree_is_read_again_without_a_turn(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process changes both, each time just before the metadata is read, three times."""
+    """Another process changes both, each time just before the metadata is read: that is no fault."""
     archive, times = office.archive(), 3
     read = archive.read_metadata
 
@@ -253,5 +268,130 @@ def test_a_change_between_row_and_metadata_is_no_fault(
             office.archive().change(replace(row, flagged=not row.flagged))
         return read(id)
 
-    monkeypatch.setattr(archive, "read_metadata", reading)
-    assert wrong_beside(archive, office.row.id) == [] and times == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "read_metadata", reading)
+        assert wrong_beside(archive, office.row.id) == [] and times == 0
+    row = office.store.recording(office.row.id)
+    office.store.update_recording(replace(row, flagged=not row.flagged))
+    office.bucket.locked.clear()
+    ((name, problem),) = wrong_beside(office.archive(), office.row.id)
+    assert name.endswith(".json") and problem == "says otherwise than the database: flagged"
+    assert office.bucket.locked == []
+
+
+# --- rotation ---
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    monkeypatch.setattr(rotation, "BREATH_S", 0)
+    return keeping.archive(tmp_path)
+
+
+def seal(kept: Archive, minutes: int = 0, *, to: Identity = ANN, close: bool = True) -> Recording:
+    row = recording(minutes)
+    kept.store.add_receipt(receipt(row))
+    part = kept.open(row)
+    kept.vault.create(row.id, keys(to))
+    part.write_bytes(b"nobody reads this without its key")
+    if not close:
+        return row
+    part.rename(Paths(kept).final(row.id, "sealed"))
+    return kept.close(row)
+
+
+def reads_json(kept: Archive, id: str, identity: Identity) -> bool:
+    sealed = json.loads(Paths(kept).metadata(id).read_bytes())["sealed"]
+    try:
+        return CALLER.encode() in kept.vault.unseal(id, sealed, identity)
+    except KeysError:
+        return False
+
+
+def test_all_are_for_the_new_ones_with_the_key_they_had(kept: Archive) -> None:
+    """Holds survive; twice is nothing the second time, and needs no identity."""
+    assert rotate(kept, ANN, keys(BEN)) == rotation.Rotation()
+    rows = [seal(kept, minutes) for minutes in range(7)]
+    held_one = replace(rows[-1], hold=HELD)
+    kept.change(held_one)
+    loose = recording(9).id  # a key without a row goes along
+    kept.vault.create(loose, keys(ANN))
+    ids = [*(row.id for row in rows), loose]
+    before, steps = [kept.vault.key(id, ANN) for id in ids], list[tuple[int, int]]()
+    done = rotate(kept, ANN, keys(BEN, EVE), lambda *step: steps.append(step))
+    assert (done.sealed, done.already, done.failed) == (tuple(ids), 0, ())
+    assert steps == [(number, 8) for number in range(1, 9)]
+    assert [kept.vault.key(id, BEN) for id in ids] == before
+    assert {kept.vault.recipients(id) for id in ids} == {(BEN.public, EVE.public)}
+    for row in (*rows[:-1], held_one):
+        assert reads_json(kept, row.id, EVE) and not reads_json(kept, row.id, ANN)
+        assert kept.store.recording(row.id) == row
+    assert CALLER.encode() not in bytes_under(Paths(kept).recordings) + bytes_under(Paths(kept).vault)
+    state = bytes_under(Paths(kept).vault), kept.store.head()
+    again = rotate(kept, ANN, keys(EVE, BEN))
+    assert (again.sealed, again.already, again.failed) == ((), 8, ())
+    assert (bytes_under(Paths(kept).vault), kept.store.head()) == state
+
+
+def test_a_hold_that_the_metadata_alone_tells_stays(kept: Archive) -> None:
+    """An older database came back, and nobody has called `rebuild` yet."""
+    row = seal(kept)
+    kept.change(replace(row, hold=HELD))
+    path = Paths(kept).metadata(row.id)
+    told = path.read_bytes()
+    kept.change(row)
+    path.write_bytes(told)
+    assert rotate(kept, ANN, keys(BEN)).sealed == (row.id,)
+    assert (json.loads(path.read_bytes())["hold"] or {})["ground"] == "criminal"
+    assert [stay.id for stay in purge(kept, LATE, TERMS).held] == [row.id]
+
+
+def test_what_cannot_be_opened_or_must_not_be_written_stays_as_it_was(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others go on. Once a key whose purge has begun is gone, nothing may write it again."""
+    mine, other, damaged = seal(kept), seal(kept, 1, to=EVE), seal(kept, 2)
+    purging, purged = seal(kept, 3), seal(kept, 4)
+    Paths(kept).key(damaged.id).write_text("{}")
+    begin_purge(kept, [purging.id])
+    listed = kept.vault.ids()
+    monkeypatch.setattr(kept.vault, "ids", lambda: listed)
+    keeping.remove(keeping.archive(Paths(kept).base), purged.id, LATE)
+    paths = [Paths(kept).key(row.id) for row in (other, purging)]
+    before = [path.read_bytes() for path in paths]
+    done = rotate(kept, ANN, keys(ANN, BEN))
+    assert done.sealed == (mine.id,)
+    failed = dict(done.failed)
+    assert failed.keys() == {other.id, damaged.id}
+    assert "is not for ann (" in failed[other.id] and "accepted: eve (" in failed[other.id]
+    assert [path.read_bytes() for path in paths] == before and reads_json(kept, other.id, EVE)
+    assert not Paths(kept).key(purged.id).exists()
+
+
+def test_a_call_that_goes_on_is_for_the_new_ones_once_it_is_kept(kept: Archive) -> None:
+    row = seal(kept, close=False)
+    assert rotate(kept, ANN, keys(BEN)).sealed == (row.id,)
+    assert rotate(kept, ANN, keys(BEN)).already == 1
+    Paths(kept).part(row.id).rename(Paths(kept).final(row.id, "sealed"))
+    kept.close(row)
+    assert reads_json(kept, row.id, BEN) and not reads_json(kept, row.id, ANN)
+
+
+@pytest.mark.parametrize("step", ["resealed", "rewriting"])
+def test_a_run_that_is_killed_is_finished_by_the_next(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    rows = [seal(kept), seal(kept, 1)]
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept.vault if step == "resealed" else kept, step, kill)
+        with pytest.raises(Killed):
+            rotate(kept, ANN, keys(BEN))
+    done = rotate(kept, ANN, keys(BEN))
+    assert done.sealed == tuple(row.id for row in rows) and done.failed == ()
+    for row in rows:
+        assert reads_json(kept, row.id, BEN) and not reads_json(kept, row.id, ANN)
+    assert verify(kept).problems == []

@@ -26,6 +26,8 @@ FULL = (
     # walks once more, and slower, what test_callflow walks
     "test_docs.py::test_the_drawn_call_flow_is_the_one_there_is",
     "test_docs.py::test_every_phase_and_decision_is_reached_by_the_drawing",
+    # a store of objects that is killed, and started twice
+    "test_object_client.py::test_what_was_put_outlives_a_kill",
     # heads that are made, and models that are measured: rarely, and by hand
     "test_bench.py",
     "test_bench_voice.py",
