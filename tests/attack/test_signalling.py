@@ -14,7 +14,7 @@ from sipagent.softphone.sip import Headers, Message, sdp
 from tests.attack.conftest import Make
 from tests.attack.site import DESKS, FOREIGN, OURS, TRUNK, Site
 from tests.live import calls
-from tests.live.test_metrics import figures
+from tests.live.calls import figures
 from tests.peers.flood import Flood
 from tests.tapping import wait_for
 

@@ -13,7 +13,7 @@ from sipagent.softphone.sip import sdp
 from tests.attack.conftest import Make
 from tests.attack.site import FOREIGN, TRUNK, Site
 from tests.live import calls
-from tests.live.test_metrics import figures
+from tests.live.calls import figures
 from tests.peers.stranger import Stranger
 
 pytestmark = pytest.mark.live

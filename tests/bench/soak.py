@@ -28,7 +28,7 @@ from tests.attack.site import SHAPES, Shape, Site
 from tests.bench import report
 from tests.bench.proc import Memory
 from tests.bench.report import Row
-from tests.live.test_metrics import figures
+from tests.live.calls import figures
 from tests.tapping import wait_for
 
 CALLERS = {"alone": 1, "edge": 4}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sipagent.softphone.phone import Call, Phone
-from sipagent.softphone.rtp import RATE, strongest
+from sipagent.softphone.rtp import RATE, Silence, strongest
 from tests.peers.agent import NOTICE_S, PROMPTS, RunningAgent
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000
@@ -57,6 +61,65 @@ def talk(call: Call, seconds: float) -> None:
     call.loop.wait_for(lambda: call.rtp.sent_frames >= until, seconds + 10, f"{seconds:g} s of sound")
 
 
+def hears_each_other(bridge: Bridge) -> None:
+    """Wait until both do, perhaps again."""
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.operator.rtp.wait_tone(CALLER_HZ)
+
+
+def of(row: dict[str, Any], *names: str) -> list[Any]:
+    """Some fields of a receipt or a recording."""
+    return [row[name] for name in names]
+
+
+def whats(receipt: dict[str, Any]) -> list[str]:
+    """What happened in a call, by its receipt."""
+    return [event["what"] for event in receipt["events"]]
+
+
+def clicks(*sides: Call) -> int:
+    """A chirp from each side in the same frame; when, ns."""
+    at_ns = sides[0].loop.next_frame_ns() + SECOND // 5
+    for side in sides:
+        side.rtp.play(Silence())
+        side.rtp.overlay(chirp(), at_ns)
+    talk(sides[0], 0.6)
+    return at_ns
+
+
+def is_tone(hz: float | None, wanted: float) -> bool:
+    return hz is not None and abs(hz - wanted) < 20
+
+
+def tenths(tones: Sequence[float | None], wanted: float) -> int:
+    """How many of these steps are of a tone."""
+    return sum(is_tone(hz, wanted) for hz in tones)
+
+
+def figures(port: int) -> dict[str, float]:
+    """What Prometheus is told, by name and labels, as they are written."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    named = (line.rpartition(" ") for line in lines if line[0] != "#")
+    return {name: float(value) for name, _, value in named}
+
+
+class Punctuality:
+    """When each frame of a phone was sent. On a busy machine phones send late, and are heard late."""
+
+    def __init__(self) -> None:
+        self._at_ns: list[int] = []
+
+    def note(self) -> None:
+        self._at_ns.append(time.monotonic_ns())
+
+    @property
+    def late_s(self) -> float:
+        """The longest that a frame was late, beside the most punctual one."""
+        lags = [at - number * 20 * MS for number, at in enumerate(self._at_ns)]
+        return (max(lags) - min(lags)) / SECOND
+
+
 def shown(operator: Call) -> str:
     """The name that the operator's phone shows."""
     assert operator.incoming is not None
@@ -78,6 +141,13 @@ def strength(samples: NDArray[np.int16], frequency: float) -> float:
 
 def rms(samples: NDArray[np.int16]) -> float:
     return float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) if len(samples) else 0.0
+
+
+def assert_both_heard(sound: NDArray[np.int16]) -> None:
+    """Caller left, operator right, and nobody on the other's side."""
+    for channel, own, other in ((0, CALLER_HZ, OPERATOR_HZ), (1, OPERATOR_HZ, CALLER_HZ)):
+        middle = sound[RATE // 2 : 2 * RATE, channel]
+        assert strength(middle, own) > 0.1 > 100 * strength(middle, other)
 
 
 def tones_of(samples: NDArray[np.int16], step_s: float = 0.1) -> list[float | None]:

@@ -11,7 +11,7 @@ from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.sip import Message
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, MUSIC_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
+from tests.live.calls import MUSIC_HZ, NOTICE_HZ, REFUSED_HZ
 from tests.peers.agent import RunningAgent
 
 pytestmark = pytest.mark.live
@@ -19,16 +19,12 @@ pytestmark = pytest.mark.live
 AWARE = (("Supported", "record-aware"),)
 
 
-def offers(phone: Phone) -> list[Message]:
-    """The re-INVITEs that the agent has sent to a phone."""
+def told(phone: Phone) -> list[str]:
+    """What the agent's re-INVITEs say of the recording, repetitions of a message left out."""
     with phone.loop.lock:
         seen = [one.message for one in phone.seen if not one.sent and one.message.method == "INVITE"]
-    return [message for message in seen if not message.status and "tag=" in message.header("To")]
-
-
-def told(phone: Phone) -> list[str]:
-    """What they say of the recording, repetitions of a message left out."""
-    unique = {message.header("CSeq"): message.body.decode() for message in offers(phone)}
+    offers = [message for message in seen if not message.status and "tag=" in message.header("To")]
+    unique = {message.header("CSeq"): message.body.decode() for message in offers}
     return [",".join(re.findall(r"^a=record:(\w+)\r$", body, re.MULTILINE)) for body in unique.values()]
 
 
@@ -49,12 +45,12 @@ def answer_to(call: Call) -> bytes:
     return call.final.body
 
 
-def declining(call: Call, wish: str = "off") -> bytes:
+def wishing(call: Call, wish: str) -> bytes:
     """The phone's SDP with a wish about the recording."""
     return call._sdp() + f"a=recordpref:{wish}\r\n".encode()
 
 
-def test_both_sides_follow_the_recording(
+def test_both_sides_follow_the_recording_and_no_other_wish_changes_anything(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     """On, paused, on again, off: each change once, and the sound goes on."""
@@ -64,14 +60,16 @@ def test_both_sides_follow_the_recording(
     so_far = ["on"]
     for phone in phones:
         wait_told(phone, *so_far)
+    for wish in ("on", "pause", "nopreference"):
+        answer = bridge.caller.request("INVITE", body=wishing(bridge.caller, wish))
+        assert b"a=record:on" in answer.body
     for code, now in (("*6", "paused"), ("*6", "on"), ("*5", "off")):
         for key in code:
             bridge.operator.press(key)
         so_far.append(now)
         for phone in phones:
             wait_told(phone, *so_far)
-    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
-    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    calls.hears_each_other(bridge)
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
     assert receipt["decided_by"] == "operator"
@@ -81,9 +79,8 @@ def test_a_phone_that_says_nothing_of_it_is_told_nothing(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     bridge = calls.connect(agent, caller_phone, operator_phone)
-    calls.talk(bridge.caller, 0.5)
     bridge.hang_up()
-    assert (offers(caller_phone), offers(operator_phone)) == ([], [])
+    assert (told(caller_phone), told(operator_phone)) == ([], [])
     assert b"a=record" not in answer_to(bridge.caller)
     agent.wait_recordings()
 
@@ -103,55 +100,42 @@ def test_who_asks_for_no_recording_from_the_beginning(
     call.hang_up()
     operator.wait_ended()
     (receipt,) = agent.wait_receipts()
-    told_ = [receipt[name] for name in ("decision", "decided_by", "notice_played_ms", "recording_id")]
-    assert told_ == ["refused", "sip", None, None]
+    kept = calls.of(receipt, "decision", "decided_by", "notice_played_ms", "recording_id")
+    assert kept == ["refused", "sip", None, None]
     assert agent.files() == []
 
 
 @pytest.mark.parametrize("how", ["offer", "answer"])
 def test_a_wish_that_comes_during_the_call(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, how: str
+    agent: RunningAgent,
+    caller_phone: Phone,
+    operator_phone: Phone,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By a re-INVITE of the phone's, or in its answer to ours: the recording is erased, the talk goes on."""
     if how == "answer":
         plain = Call._sdp
 
-        def wishing(self: Call, direction: str | None = None) -> bytes:
+        def wished(self: Call, direction: str | None = None) -> bytes:
             wish = b"a=recordpref:off\r\n" if self.phone is caller_phone and self.acked else b""
             return plain(self, direction) + wish
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Call, "_sdp", wishing)
-            bridge = aware_bridge(agent, caller_phone, operator_phone)
-            wait_told(caller_phone, "on", "off")
+        monkeypatch.setattr(Call, "_sdp", wished)
+        bridge = aware_bridge(agent, caller_phone, operator_phone)
     else:
         bridge = aware_bridge(agent, caller_phone, operator_phone)
         wait_told(caller_phone, "on")
-        assert bridge.caller.request("INVITE", body=declining(bridge.caller)).status == 200
-        wait_told(caller_phone, "on", "off")
-    wait_told(operator_phone, "on", "off")
-    agent.wait_files(lambda files: files == [])
-    bridge.operator.rtp.wait_tone(CALLER_HZ)
+        assert bridge.caller.request("INVITE", body=wishing(bridge.caller, "off")).status == 200
+    for phone in (caller_phone, operator_phone):
+        wait_told(phone, "on", "off")
+    agent.wait_no_files()
+    bridge.operator.rtp.wait_tone(calls.CALLER_HZ)
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
-    assert [receipt[name] for name in ("decision", "decided_by", "phase")] == ["refused", "sip", "call"]
+    assert calls.of(receipt, "decision", "decided_by", "phase") == ["refused", "sip", "call"]
     (recording,) = agent.recordings()
     assert recording["status"] == "erased"
-
-
-@pytest.mark.parametrize("wish", ["on", "pause", "nopreference"])
-def test_no_other_wish_changes_anything(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, wish: str
-) -> None:
-    bridge = aware_bridge(agent, caller_phone, operator_phone)
-    wait_told(caller_phone, "on")
-    answer = bridge.caller.request("INVITE", body=declining(bridge.caller, wish))
-    assert b"a=record:on" in answer.body
-    calls.talk(bridge.caller, 0.5)
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert [receipt[name] for name in ("decision", "decided_by")] == ["allowed", "silence"]
-    agent.wait_recordings()
 
 
 def test_who_holds_is_told_after_the_hold(
@@ -167,7 +151,7 @@ def test_who_holds_is_told_after_the_hold(
     assert told(operator_phone) == ["on"]
     bridge.operator.resume()
     wait_told(operator_phone, "on", "off")
-    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     bridge.hang_up()
 
 
@@ -185,12 +169,14 @@ def test_who_gives_the_caller_away_is_recorded_no_more(
     colleague.wait_call().decide(486)
     wait_told(operator_phone, "on", "off", "on")
     assert told(caller_phone) == ["on"]
-    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     bridge.hang_up()
     agent.wait_recordings()
 
 
-def test_a_glare_is_tried_again(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
+def test_a_glare_is_tried_again(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The phone turns our first offer away: one of its own is on its way (RFC 3261 section 14.2)."""
     answering = Call._answer_offer
     turned_away: list[str] = []
@@ -202,12 +188,11 @@ def test_a_glare_is_tried_again(agent: RunningAgent, caller_phone: Phone, operat
         else:
             answering(self, message, headers)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Call, "_answer_offer", busy)
-        bridge = aware_bridge(agent, caller_phone, operator_phone)
-        wait_told(operator_phone, "on", "on")
+    monkeypatch.setattr(Call, "_answer_offer", busy)
+    bridge = aware_bridge(agent, caller_phone, operator_phone)
+    wait_told(operator_phone, "on", "on")
     assert len(turned_away) == 1
-    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     bridge.hang_up()
 
 
@@ -220,7 +205,5 @@ def test_the_refusal_of_an_aware_caller_is_said_before_the_bridge(
     call.rtp.wait_tone(NOTICE_HZ)
     call.press("9")
     call.rtp.wait_tone(REFUSED_HZ)
-    bridge = calls.bridged(call, operator_phone)
-    calls.talk(bridge.caller, 0.5)
-    bridge.hang_up()
+    calls.bridged(call, operator_phone).hang_up()
     assert (told(caller_phone), told(operator_phone)) == ([], [])

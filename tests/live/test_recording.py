@@ -1,31 +1,46 @@
-"""A call that may be recorded is recorded: the file is judged by its sound."""
+"""A call that may be recorded is recorded: the file is judged by its sound; what codes and ends do to it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from prompts.music import TONES
 from sipagent.softphone.loop import PATIENCE_S
-from sipagent.softphone.phone import Phone
-from sipagent.softphone.rtp import RATE, Silence, SteadyTone
+from sipagent.softphone.phone import Answering, Call, Phone, Way
+from sipagent.softphone.rtp import FRAME, RATE, Samples, SteadyTone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, SECOND
-from tests.peers.agent import RunningAgent
+from tests.peers.agent import Json, RunningAgent
 
 pytestmark = pytest.mark.live
+
+TENTH = RATE // 10
+
+
+class Watched(calls.Punctuality):
+    """Silence that knows when it was sent."""
+
+    def frame(self) -> Samples:
+        self.note()
+        return np.zeros(FRAME, np.int16)
 
 
 def test_who_says_what_and_when(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
     """Caller left, operator right, at the same time as each other, silent where they were silent."""
     bridge = calls.connect(agent, caller_phone, operator_phone)
-    ends = (bridge.caller.rtp, bridge.operator.rtp)
+    ends, silences = (bridge.caller.rtp, bridge.operator.rtp), (Watched(), Watched())
     calls.talk(bridge.caller, 2.5)
-    for end in ends:
-        end.play(Silence())
     click_ns = bridge.caller.loop.next_frame_ns() + 600 * MS
-    for end in ends:
+    for end, silence in zip(ends, silences, strict=True):
+        end.play(silence)
         end.overlay(calls.chirp(), click_ns)
     calls.talk(bridge.caller, 1.6)
     ends[0].play(SteadyTone(CALLER_HZ))  # the caller alone
@@ -37,16 +52,14 @@ def test_who_says_what_and_when(agent: RunningAgent, caller_phone: Phone, operat
     sound = agent.sound(recording)
     left, right = sound[:, 0], sound[:, 1]
     places = [calls.place_of(calls.chirp(), channel) for channel in (left, right)]
-    assert abs(places[0] - places[1]) <= 0.020 * RATE
+    assert abs(places[0] - places[1]) / RATE <= 0.020 + sum(silence.late_s for silence in silences)
     early = slice(RATE // 2, 2 * RATE)
     assert calls.strength(left[early], CALLER_HZ) > 0.1 > 100 * calls.strength(left[early], OPERATOR_HZ)
     assert calls.strength(right[early], OPERATOR_HZ) > 0.1 > 100 * calls.strength(right[early], CALLER_HZ)
-    quiet = slice(places[0] + int(0.4 * RATE), places[0] + int(0.8 * RATE))
-    assert calls.rms(left[quiet]) < 30
-    assert calls.rms(right[quiet]) < 30
+    quiet = slice(places[0] + 4 * TENTH, places[0] + 8 * TENTH)
+    assert calls.rms(left[quiet]) < 30 and calls.rms(right[quiet]) < 30
     last = slice(-RATE // 2, None)
-    assert calls.strength(left[last], CALLER_HZ) > 0.1
-    assert calls.rms(right[last]) < 30
+    assert calls.strength(left[last], CALLER_HZ) > 0.1 and calls.rms(right[last]) < 30
     after_click_s = (len(left) - places[0]) / RATE
     assert after_click_s == pytest.approx((ended_ns - click_ns) / SECOND, abs=0.6)
     assert recording["duration_s"] == pytest.approx(len(left) / RATE, abs=0.001)
@@ -58,32 +71,20 @@ def test_what_is_written_down(agent: RunningAgent, caller_phone: Phone, operator
     bridge.hang_up("operator")
     (recording,) = agent.wait_recordings()
     (receipt,) = agent.wait_receipts()
-    file = agent.directory / recording["path"]
+    file, notice = agent.directory / recording["path"], agent.directory / "prompts/notice.wav"
     assert sorted(agent.files()) == sorted([file.name, f"{recording['id']}.json"])
     assert recording["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert (recording["bytes"], recording["channels"], recording["sample_rate"]) == (
-        file.stat().st_size,
-        2,
-        RATE,
-    )
-    assert (
-        recording["notice"]["sha256"]
-        == hashlib.sha256((agent.directory / "prompts/notice.wav").read_bytes()).hexdigest()
-    )
-    assert (recording["caller"], recording["called"]) == ("+33612345678", "+33323063006")
+    size = file.stat().st_size
+    assert calls.of(recording, "bytes", "channels", "sample_rate") == [size, 2, RATE]
+    assert recording["notice"]["sha256"] == hashlib.sha256(notice.read_bytes()).hexdigest()
+    assert calls.of(recording, "caller", "called") == ["+33612345678", "+33323063006"]
     assert recording["operator"] == operator_phone.uri
-    assert (recording["incomplete"], recording["flagged"], recording["hold"]) == (False, False, None)
+    assert calls.of(recording, "incomplete", "flagged", "hold") == [False, False, None]
     assert recording["expires_at"] > recording["started_at"]
-    assert (receipt["outcome"], receipt["decision"], receipt["decided_by"]) == (
-        "connected",
-        "allowed",
-        "silence",
-    )
+    decided = calls.of(receipt, "outcome", "decision", "decided_by", "recording_id")
+    assert decided == ["connected", "allowed", "silence", recording["id"]]
     assert receipt["notice_played_ms"] > NOTICE_MS - 40
-    assert receipt["recording_id"] == recording["id"]
-    times = [
-        receipt[name] for name in ("started_at", "answered_at", "decided_at", "connected_at", "ended_at")
-    ]
+    times = calls.of(receipt, "started_at", "answered_at", "decided_at", "connected_at", "ended_at")
     assert times == sorted(times)
 
 
@@ -94,38 +95,25 @@ def test_the_notice_comes_whole_and_before_anyone_rings(
     call.wait_answered()
     rung_ns = operator_phone.wait_at("INVITE received")
     before = call.rtp.listen(0, rung_ns).tones()
-    heard = sum(hz is not None and abs(hz - NOTICE_HZ) < 20 for hz in before)
-    assert heard == pytest.approx(NOTICE_MS / 100, abs=2)
+    assert calls.tenths(before, NOTICE_HZ) == pytest.approx(NOTICE_MS / 100, abs=2)
     assert operator_phone.count("INVITE received") == 1
     calls.bridged(call, operator_phone).hang_up()
 
 
-@pytest.mark.parametrize("codec", [8, 0])
-def test_both_laws_of_g711(
-    agent: RunningAgent, phone_factory: PhoneFactory, operator_phone: Phone, codec: int
+@pytest.mark.parametrize(("codec", "format"), [(8, "flac"), (0, "wav")])
+def test_both_laws_of_g711_and_both_formats(
+    agent_factory: AgentFactory, phone_factory: PhoneFactory, operator_phone: Phone, codec: int, format: str
 ) -> None:
     """Caller and operator may speak different ones."""
-    caller = phone_factory("+33612345678", CALLER_HZ, codecs=(codec,))
+    agent = agent_factory(recording={"format": format})
     operator_phone.codecs = (8 - codec,)
+    caller = phone_factory("+33612345678", CALLER_HZ, codecs=(codec,))
     bridge = calls.connect(agent, caller, operator_phone)
     calls.talk(bridge.caller, 0.5)
     bridge.hang_up()
     (recording,) = agent.wait_recordings()
-    sound = agent.sound(recording)
-    assert calls.strength(sound[:, 0], CALLER_HZ) > 0.1
-    assert calls.strength(sound[:, 1], OPERATOR_HZ) > 0.1
-
-
-def test_wav_where_the_office_wants_wav(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    agent = agent_factory(recording={"format": "wav"})
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    calls.talk(bridge.caller, 0.5)
-    bridge.hang_up()
-    (recording,) = agent.wait_recordings()
-    assert recording["path"].endswith(".wav")
-    assert calls.strength(agent.sound(recording)[:, 0], CALLER_HZ) > 0.1
+    assert recording["path"].endswith(f".{format}")
+    calls.assert_both_heard(agent.sound(recording))
 
 
 @pytest.mark.parametrize("keep", [{"enabled": False}, {"share": 0.0}])
@@ -137,11 +125,10 @@ def test_no_candidate_hears_the_welcome_and_leaves_no_recording(
     call.rtp.wait_tone(calls.WELCOME_HZ)
     bridge = calls.bridged(call, operator_phone)
     assert calls.shown(bridge.operator).startswith("NO REC")
-    assert agent.files() == []
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
-    assert receipt["decision"] == "not_allowed"
-    assert receipt["decided_by"] == ("sampling" if "share" in keep else "disabled")
+    why = "sampling" if "share" in keep else "disabled"
+    assert calls.of(receipt, "decision", "decided_by") == ["not_allowed", why]
     assert (agent.recordings(), agent.files()) == ([], [])
 
 
@@ -153,36 +140,146 @@ def test_outside_the_hours_there_is_only_an_announcement(
     call.rtp.wait_tone(calls.CLOSED_HZ)
     call.wait_ended()
     (receipt,) = agent.wait_receipts()
-    assert (receipt["outcome"], receipt["decision"]) == ("closed", "undecided")
+    assert calls.of(receipt, "outcome", "decision") == ["closed", "undecided"]
     assert operator_phone.seen == []
 
 
-def test_an_operator_pauses_and_goes_on(
+# --- the operator's codes: heard by both sides, written down, and true of the file ---
+
+CALLER_TALKS_HZ, OPERATOR_TALKS_HZ = 330, 1800  # far from all tones that acknowledge
+NOTES = sorted({beep.frequency for beeps in TONES.values() for beep in beeps})
+AUDIBLE = 0.03  # of full scale: a whole note has 0.09, the edge of a key hardly 0.02
+LINES = ("flagged", "paused", "resumed", "stop code", "recording stopped")
+
+
+@pytest.fixture(scope="module")
+def keeping_agent(tmp_path_factory: pytest.TempPathFactory, operator_port: int) -> Iterator[RunningAgent]:
+    """One whose stop code keeps what was recorded, so that the file can be judged."""
+    operators = {"extensions": [f"sip:201@127.0.0.1:{operator_port}"], "stop_erases": False}
+    agent = RunningAgent(tmp_path_factory.mktemp("keeping") / "agent", {"operators": operators})
+    yield agent.start()
+    agent.close()
+
+
+def notes(samples: NDArray[np.int16]) -> list[float]:
+    """The notes of the acknowledging tones, one after the other, under whatever else is heard."""
+    at = np.arange(TENTH) / RATE
+    waves = np.exp(-2j * np.pi * np.outer(at, NOTES)) * np.hanning(TENTH)[:, None]
+    spans = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), TENTH)[:: RATE // 50]
+    heard: list[float] = []
+    for strength in 4 * np.abs(spans @ waves) / TENTH / 32768:
+        note = NOTES[int(strength.argmax())]
+        if strength.max() > AUDIBLE and note not in heard[-1:]:
+            heard.append(note)
+    return heard
+
+
+def wait_acknowledged(call: Call, tone: str, since_ns: int) -> None:
+    """Until a phone has heard this tone since then: its notes in their order."""
+    wanted = list(dict.fromkeys(beep.frequency for beep in TONES[tone]))
+
+    def heard() -> bool:
+        sound = call.rtp.listen(since_ns).samples
+        found = iter(notes(sound) if len(sound) >= TENTH else [])
+        return all(note in found for note in wanted)
+
+    call.loop.wait_for(heard, PATIENCE_S, f"{tone} at {call.phone.user}")
+
+
+def types(bridge: calls.Bridge, code: str, tone: str, way: Way) -> int:
+    """The operator types a code, and both hear what it has done; when its last key was pressed, ns."""
+    since = bridge.caller.loop.next_frame_ns()
+    pressed = 0
+    for index, key in enumerate(code):
+        press = bridge.operator.press(key, way, ms=100, at_ns=since + 200 * MS * index)
+        pressed = bridge.operator.pressed_ns(press)
+    for call in (bridge.caller, bridge.operator):
+        wait_acknowledged(call, tone, since)
+    calls.talk(bridge.caller, 0.5)  # the tone is over
+    return pressed
+
+
+def seconds_between(events: list[Json], first: str, last: str) -> float:
+    at = {event["what"]: datetime.fromisoformat(event["at"]) for event in events}
+    return (at[last] - at[first]).total_seconds()
+
+
+@pytest.mark.parametrize("way", ["rfc4733", "inband"])
+def test_flag_pause_and_stop_in_one_call(
+    keeping_agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, way: Way
+) -> None:
+    """In-band, from a phone that has negotiated no events. The caller's same keys do nothing."""
+    agent = keeping_agent
+    agent.forget()
+    operator_phone.event_type = None if way == "inband" else 101
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    bridge.caller.rtp.play(SteadyTone(CALLER_TALKS_HZ))
+    bridge.operator.rtp.play(SteadyTone(OPERATOR_TALKS_HZ))
+    calls.talk(bridge.caller, 1.0)  # the tone of the beginning is over
+    types(bridge, "*7", "flagged", way)
+    quiet_ns = bridge.caller.loop.next_frame_ns()
+    for key in "*6*5*7":
+        bridge.caller.pressed_ns(bridge.caller.press(key))
+    calls.talk(bridge.caller, 0.5)
+    assert notes(bridge.operator.rtp.listen(quiet_ns).samples) == []
+    types(bridge, "*6", "paused", way)
+    calls.talk(bridge.caller, 1.0)
+    types(bridge, "*6", "resumed", way)
+    types(bridge, "*5", "recording_off", way)
+    calls.talk(bridge.caller, 0.5)  # which is in no file
+    bridge.hang_up()
+
+    (recording,) = agent.wait_recordings()
+    (receipt,) = agent.wait_receipts()
+    events = [event for event in receipt["events"] if event["what"] in LINES]
+    assert [(event["what"], event["by"]) for event in events] == [
+        *(("flagged", "operator"), ("paused", "operator"), ("resumed", "operator")),
+        *(("stop code", "operator"), ("recording stopped", "agent")),
+    ]
+    assert calls.of(recording, "flagged", "incomplete") == [True, False]
+    (pause,) = recording["pauses"]
+    # judged by the agent's own clock: on a busy machine a key is heard later than it was pressed
+    paused_s = seconds_between(events, "paused", "resumed")
+    assert pause["to_s"] - pause["from_s"] == pytest.approx(paused_s, abs=0.5)
+    edges = slice(round(pause["from_s"] * RATE), round(pause["to_s"] * RATE))
+    sound = agent.sound(recording)
+    assert not sound[edges].any(), "sound in the pause"
+    for channel, hz in ((0, CALLER_TALKS_HZ), (1, OPERATOR_TALKS_HZ)):
+        before, after = sound[edges.start - 3 * TENTH : edges.start, channel], sound[edges.stop :, channel]
+        assert before[-TENTH // 2 :].any(), "silent before the pause"
+        assert after[: TENTH // 2].any(), "silent after the pause"
+        assert calls.strength(before, hz) > 0.05 or way == "inband"  # which is the key itself
+        assert calls.strength(after[TENTH : 4 * TENTH], hz) > 0.05
+    lasted_s = seconds_between(receipt["events"], "recording started", "stop code")
+    assert recording["duration_s"] == pytest.approx(lasted_s, abs=0.6)
+
+
+def test_a_caller_who_is_moved_to_a_device_without_events_still_refuses(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    """`*6` twice: the span is silence of the right length on both channels."""
+    """The trunk connects another device by re-INVITE; its key comes as a tone, in a pause, after a flag."""
     bridge = calls.connect(agent, caller_phone, operator_phone)
-    rtp = bridge.operator.rtp
-    spans = []
-    for _ in range(2):
-        rtp.press("*")
-        spans.append(rtp.pressed_ns(rtp.press("6", at_ns=bridge.caller.loop.next_frame_ns() + 200 * MS)))
-        calls.talk(bridge.operator, 1.5)
+    agent.wait_part()
+    calls.talk(bridge.caller, 1.0)  # what began before the bridge has been heard out
+    bridge.operator.rtp.play(SteadyTone(OPERATOR_TALKS_HZ))
+    since = bridge.caller.loop.next_frame_ns()
+    for key in "*7*6":
+        bridge.operator.press(key)
+    wait_acknowledged(bridge.caller, "paused", since)
+    caller_phone.event_type = None
+    assert bridge.caller.request("INVITE", body=bridge.caller._sdp()).status == 200
+    bridge.caller.press("9", "inband", ms=100)
+    agent.wait_no_files()
     bridge.hang_up()
-    (recording,) = agent.wait_recordings()
-    (pause,) = recording["pauses"]
-    assert pause["to_s"] - pause["from_s"] == pytest.approx((spans[1] - spans[0]) / SECOND, abs=0.5)
-    sound = agent.sound(recording)
-    inside = slice(int((pause["from_s"] + 0.1) * RATE), int((pause["to_s"] - 0.1) * RATE))
-    assert not sound[inside].any()
-    for channel, hz in ((0, CALLER_HZ), (1, OPERATOR_HZ)):
-        after = sound[int((pause["to_s"] + 0.3) * RATE) : int((pause["to_s"] + 1) * RATE), channel]
-        assert calls.strength(after, hz) > 0.05
     (receipt,) = agent.wait_receipts()
-    assert [e["by"] for e in receipt["events"] if e["what"] in ("paused", "resumed")] == ["operator"] * 2
+    told = calls.of(receipt, "decision", "decided_by", "phase", "dtmf_method")
+    assert told == ["refused", "dtmf", "call", "inband"]
+    assert {"flagged", "paused", "recording erased"} <= set(calls.whats(receipt))
+    (recording,) = agent.recordings()
+    assert calls.of(recording, "status", "path") == ["erased", None]
 
 
-def test_one_press_by_two_ways_counts_once(
+def test_one_press_by_two_ways_counts_once_and_the_stop_code_erases(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     """A pause by one key: pressed as an event and as INFO at once, it pauses and doesn't resume."""
@@ -193,28 +290,108 @@ def test_one_press_by_two_ways_counts_once(
     bridge.operator.press("6", "info", at_ns=at_ns + 60 * MS)
     bridge.caller.loop.wait_for(lambda: bridge.operator.phone.count("INFO sent") == 1, PATIENCE_S, "INFO")
     calls.talk(bridge.operator, 1.0)
+    for key in "*5":
+        bridge.operator.press(key)
+    agent.wait_no_files()
+    calls.hears_each_other(bridge)
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
-    assert [e["what"] for e in receipt["events"] if e["what"] in ("paused", "resumed")] == ["paused"]
-    (recording,) = agent.wait_recordings()
-    assert not agent.sound(recording)[-RATE // 2 :].any()
+    assert [what for what in calls.whats(receipt) if what in ("paused", "resumed")] == ["paused"]
+    assert receipt["decided_by"] == "operator"
+    (recording,) = agent.recordings()
+    assert calls.of(recording, "status", "path") == ["erased", None]
 
 
-def test_the_stop_code_erases_and_the_flag_code_marks(
+# --- however and whenever a call ends: no leg, no stray file, exactly one receipt ---
+
+MOMENTS = 14
+
+
+def assert_clean(agent: RunningAgent, operator: Phone, ended: int) -> None:
+    receipts = agent.wait_receipts(ended)
+    assert len(receipts) == len({receipt["call_id"] for receipt in receipts}) == ended
+    kept = {row["id"]: row for row in agent.wait_settled()}
+    assert not {row["status"] for row in kept.values()} - {"closed", "erased", "failed"}
+    named = {Path(file).name.split(".")[0] for file in agent.files()}
+    assert named == {id for id, row in kept.items() if row["status"] == "closed"}
+    assert not [file for file in agent.files() if file.endswith((".part", ".tmp"))]
+    for call in operator.calls:
+        call.wait_ended(5)
+
+
+def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
+    """Every 170 ms from the INVITE to beyond the bridge, CANCEL or BYE, whichever fits."""
+    operator_phone.answer = Answering(after_s=0.4)
+    loop, before = caller_phone.loop, agent.ended()
+    for count in range(MOMENTS):
+        call = caller_phone.call(agent.uri())
+        loop.after(count * 0.17, call.end)
+        call.wait_ended(10)
+        call.wait_status()
+        agent.wait_ended(before + count + 1)
+    assert_clean(agent, operator_phone, MOMENTS)
+    assert {receipt["outcome"] for receipt in agent.receipts()} <= {"abandoned", "connected"}
+    operator_phone.skip_calls()
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    bridge.hang_up("operator")
+    assert (bridge.caller.ended_by, bridge.operator.ended_by) == ("them", "us")
+
+
+def test_cancel_in_the_same_breath(agent: RunningAgent, caller_phone: Phone) -> None:
+    """CANCEL right behind INVITE: 487, or a 200 that is hung up at once."""
+    for _ in range(5):
+        call = caller_phone.call(agent.uri())
+        call.end()
+        assert call.wait_status() in (200, 487)
+        call.wait_ended()
+    receipts = agent.wait_receipts(5)
+    assert {receipt["outcome"] for receipt in receipts} == {"abandoned"}
+    assert agent.files() == []
+
+
+@pytest.mark.parametrize("moment", ["window", "ringing"])
+def test_a_caller_gone_early_is_abandoned(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, moment: str
+) -> None:
+    operator_phone.answer = Answering(status=None)
+    call = caller_phone.call(agent.uri())
+    started = call.rtp.wait_tone(NOTICE_HZ)
+    if moment == "ringing":
+        operator_phone.wait_at("180 INVITE sent")
+        call.hang_up()
+        assert operator_phone.wait_call().wait_ended()
+        operator_phone.wait_at("CANCEL received")
+    else:
+        call.loop.at(started + (NOTICE_MS + 200) * MS, call.end)
+        call.wait_ended()
+    (receipt,) = agent.wait_receipts()
+    decision = "allowed" if moment == "ringing" else "undecided"
+    told = calls.of(receipt, "outcome", "decision", "connected_at", "recording_id")
+    assert told == ["abandoned", decision, None, None]
+    assert (agent.recordings(), agent.files()) == ([], [])
+    assert (operator_phone.count("INVITE received") > 0) == (moment == "ringing")
+
+
+def test_a_caller_who_vanishes_is_let_go(
+    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """Neither RTP nor RTCP for `media_timeout_s`: both legs end, what was said is kept."""
+    agent = agent_factory(capacity={"media_timeout_s": 2})
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    bridge.caller.rtp.play(None)
+    bridge.operator.wait_ended(15)
+    assert_clean(agent, operator_phone, 1)
+    assert agent.recordings()[0]["status"] == "closed"
+
+
+def test_the_operators_answer_waits_for_the_end_of_the_refused_prompt(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    for code in ("*7", "*5"):
-        bridge = calls.connect(agent, caller_phone, operator_phone)
-        agent.wait_files(lambda files: any(f.endswith(".part") for f in files))
-        for key in code:
-            bridge.operator.press(key)
-        if code == "*5":
-            agent.wait_files(lambda files: len(files) == 2)  # the first call's only
-        bridge.caller.rtp.wait_tone(OPERATOR_HZ)
-        calls.talk(bridge.caller, 0.6)
-        bridge.hang_up()
-        agent.wait_receipts(1 if code == "*7" else 2)
-    flagged, erased = agent.recordings()
-    assert (flagged["status"], flagged["flagged"]) == ("closed", True)
-    assert (erased["status"], erased["path"]) == ("erased", None)
-    assert agent.receipts()[1]["decided_by"] == "operator"
+    operator_phone.answer = Answering(after_s=0)
+    call = caller_phone.call(agent.uri())
+    call.rtp.wait_tone(NOTICE_HZ)
+    call.press("9")
+    bridge = calls.bridged(call, operator_phone)
+    refused = calls.tenths(call.rtp.listen().tones(0.05), calls.REFUSED_HZ)
+    assert refused * 0.05 == pytest.approx(0.6, abs=0.15)
+    bridge.hang_up()

@@ -1,12 +1,16 @@
 """A refusal that is spoken: from a caller's RTP through gate, embedding and head to what is recorded.
 
-The head takes whatever is said for its phrase: what heads make of words is measured by `make bench-voice`.
+A head that takes whatever is said for its phrase shows the way; what heads make of words is measured by `make
+bench-voice`. The shipped head hears a speakerphone: a notice that comes back 12 dB softer and 0.2 s later is
+none, what is said over it is one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGHUP
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +19,15 @@ import soundfile
 from media.frame import Samples
 from media.hearing.embedding import Head, save_head
 from sipagent.agent.admission import SHIPPED
-from sipagent.softphone.phone import Phone
-from sipagent.softphone.rtp import RATE, Playback, SteadyTone, tone
-from tests.conftest import AgentFactory
+from sipagent.softphone.phone import Call, Phone
+from sipagent.softphone.rtp import FRAME, RATE, Playback, RtpEnd, SteadyTone, decode, tone
+from tests.conftest import AgentFactory, default_operators
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
-from tests.peers.agent import PROMPTS, RunningAgent
-from tests.peers.process import free_ports
+from tests.peers.agent import PROMPTS, ROOT, RunningAgent, behind_edge
+from tests.tapping import PATIENCE_S
 from tests.test_spotter import saying
+from tests.whisper_model import whisper_base
 
 pytestmark = pytest.mark.live
 
@@ -39,24 +44,36 @@ def words() -> Samples:
 
 
 @pytest.fixture
-def listening(agent_factory: AgentFactory, tmp_path: Path) -> RunningAgent:
-    heads = tmp_path / "heads"
-    heads.mkdir()
-    save_head(
-        heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.95, 0.95, saying((0.49, 0.49, 0.02)))
-    )
+def heads(tmp_path: Path) -> Path:
+    """A head that is sure of its phrase, whatever is said."""
+    return with_head(tmp_path / "heads", 0.95)
+
+
+def with_head(folder: Path, to_refuse: float) -> Path:
+    folder.mkdir(exist_ok=True)
+    thresholds = (0.9, 0.5, to_refuse, 0.95)
+    save_head(folder / "own.npz", Head("own", (BEFORE, IN_CALL), *thresholds, saying((0.49, 0.49, 0.02))))
+    return folder
+
+
+@pytest.fixture
+def listening(agent_factory: AgentFactory, heads: Path, tmp_path: Path) -> RunningAgent:
     notice = tmp_path / "notice.wav"
     soundfile.write(notice, tone(NOTICE_HZ, NOTICE_S), RATE, subtype="PCM_16")
     refusal = {"engine": "embedding", "heads": str(heads), "in_call": "key+voice"}
-    return agent_factory(
-        prompts={"notice": str(notice)},
-        refusal={**refusal, "keywords": [BEFORE, IN_CALL], "in_call_keywords": [BEFORE, IN_CALL]},
-    )
+    keywords = {"keywords": [BEFORE, IN_CALL], "in_call_keywords": [BEFORE, IN_CALL]}
+    return agent_factory(prompts={"notice": str(notice)}, refusal={**refusal, **keywords})
+
+
+def silent_call(agent: RunningAgent, caller: Phone) -> Call:
+    """Of a caller who says nothing yet."""
+    caller.sound = None
+    return caller.call(agent.uri())
 
 
 def assert_refused(agent: RunningAgent, phase: str) -> None:
     (receipt,) = agent.wait_receipts()
-    told = [receipt[name] for name in ("decision", "decided_by", "phase", "keyword", "outcome")]
+    told = calls.of(receipt, "decision", "decided_by", "phase", "keyword", "outcome")
     assert told == ["refused", "voice", phase, BEFORE, "connected"]
     assert receipt["confidence"] == pytest.approx(0.98, abs=0.005)
     assert agent.files() == []
@@ -66,8 +83,7 @@ def test_during_the_notice(
     listening: RunningAgent, caller_phone: Phone, operator_phone: Phone, words: Samples
 ) -> None:
     """The notice stops while the caller still speaks; nothing was ever recorded."""
-    caller_phone.sound = None
-    call = caller_phone.call(listening.uri())
+    call = silent_call(listening, caller_phone)
     call.rtp.wait_tone(NOTICE_HZ)
     call.rtp.play(Playback(words))
     call.rtp.wait_tone(REFUSED_HZ)
@@ -83,19 +99,18 @@ def test_in_the_call(
     listening: RunningAgent, caller_phone: Phone, operator_phone: Phone, words: Samples
 ) -> None:
     """What has been recorded goes, while the caller still speaks; the talk goes on."""
-    caller_phone.sound = None
-    call = caller_phone.call(listening.uri())
+    call = silent_call(listening, caller_phone)
     operator = operator_phone.wait_call(30)
     call.rtp.wait_tone(OPERATOR_HZ)
     assert not calls.shown(operator).startswith("NO REC")
-    listening.wait_files(lambda files: any(name.endswith(".part") for name in files))
+    listening.wait_part()
     call.rtp.play(Playback(words, loop=True))
-    listening.wait_files(lambda files: files == [])
+    listening.wait_no_files()
     call.rtp.play(SteadyTone(CALLER_HZ))
     calls.Bridge(call, operator).hang_up()
     assert_refused(listening, "call")
     (recording,) = listening.recordings()
-    assert (recording["status"], recording["path"], recording["decision"]) == ("erased", None, "refused")
+    assert calls.of(recording, "status", "path", "decision") == ["erased", None, "refused"]
 
 
 @pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
@@ -104,27 +119,17 @@ def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
     caller_phone: Phone,
     operator_phone: Phone,
     words: Samples,
-    tmp_path: Path,
+    heads: Path,
     *,
     callers: int,
 ) -> None:
     """In one process, and behind an edge. The head is sure enough to refuse, and not to erase."""
-    heads, first = tmp_path / "heads", free_ports(20)
-    heads.mkdir()
-    save_head(
-        heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.99, 0.95, saying((0.49, 0.49, 0.02)))
-    )
-    agent = agent_factory(
-        start=False,
-        refusal={"heads": str(heads), "keywords": [BEFORE, IN_CALL]},
-        capacity={"calls": callers},
-        edge={"worker_ports": f"{first}-{first + 19}"},
-    )
+    refusal = {"heads": str(with_head(heads, 0.99)), "keywords": [BEFORE, IN_CALL]}
+    agent = agent_factory(start=False, refusal=refusal, **behind_edge(callers))
     del agent.tables["refusal"]["engine"]
     agent.rewrite()
     agent.start()
-    caller_phone.sound = None
-    call = caller_phone.call(agent.uri())
+    call = silent_call(agent, caller_phone)
     call.rtp.wait_tone(NOTICE_HZ)
     call.rtp.play(Playback(words))
     call.rtp.wait_tone(PROMPTS["confirm"][0])
@@ -134,7 +139,7 @@ def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
     assert calls.shown(bridge.operator).startswith("NO REC")
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
-    told = [receipt[name] for name in ("decision", "decided_by", "phase", "keyword")]
+    told = calls.of(receipt, "decision", "decided_by", "phase", "keyword")
     assert told == ["refused", "unclear", "window", BEFORE] and agent.files() == []
 
 
@@ -153,9 +158,7 @@ def test_a_reload_promises_nothing_that_nobody_hears(
 
     Where the new one lies in the old one's place already, it is heard, and whoever hears it is not recorded.
     """
-    first = free_ports(20)
-    edge = {"worker_ports": f"{first}-{first + 19}"}
-    agent = agent_factory(capacity={"calls": callers}, edge=edge)
+    agent = agent_factory(**behind_edge(callers))
     notice = agent.directory / ("prompts/notice.wav" if in_place else "prompts/other.wav")
     soundfile.write(notice, tone(OTHER_HZ, 1.0), RATE, subtype="PCM_16")
     notice.with_suffix(".txt").write_text("Cet appel est enregistré. Pour refuser, dites « je refuse ».")
@@ -163,8 +166,7 @@ def test_a_reload_promises_nothing_that_nobody_hears(
     agent.child.signal(SIGHUP)
     refused = agent.wait_for("reload_refused")
     assert f"{notice} promises a spoken refusal, which nobody hears" in refused["reason"]
-    caller_phone.sound = None
-    call = caller_phone.call(agent.uri())
+    call = silent_call(agent, caller_phone)
     call.rtp.wait_tone(OTHER_HZ if in_place else NOTICE_HZ)
     call.rtp.play(Playback(words))
     operator = operator_phone.wait_call(15)
@@ -172,6 +174,89 @@ def test_a_reload_promises_nothing_that_nobody_hears(
     assert calls.shown(operator).startswith("NO REC") == in_place
     calls.Bridge(call, operator).hang_up()
     (receipt,) = agent.wait_receipts()
-    decided = ("not_allowed", "notice_failed") if in_place else ("allowed", "silence")
-    assert (receipt["decision"], receipt["decided_by"]) == decided
+    decided = ["not_allowed", "notice_failed"] if in_place else ["allowed", "silence"]
+    assert calls.of(receipt, "decision", "decided_by") == decided
     assert len(agent.wait_settled()) == (not in_place)
+
+
+# --- the shipped head, and a speakerphone ---
+
+KEYWORD = Path(__file__).with_name("ne_m_enregistrez_pas.flac")
+ASKING = slice(round(10.3 * RATE), round(16.9 * RATE))  # "To refuse, say do not record me now, or press 9 …"
+SAID_S = 1.0  # into the notice
+WORDS = "Pour refuser, dites maintenant « ne m'enregistrez pas », ou appuyez sur la touche 9."
+
+
+class Speakerphone:
+    """Sends back what it hears, and what is said beside it."""
+
+    def __init__(self, end: RtpEnd, loss_db: float = 12.0, delay_ms: int = 200) -> None:
+        self._end = end
+        self._gain = 10 ** (-loss_db / 20)
+        self._line = np.zeros(delay_ms * RATE // 1000, np.int16)
+        self._taken = 0
+        self.sent = calls.Punctuality()
+
+    def frame(self) -> Samples:
+        self.sent.note()
+        packets, self._taken = self._end.heard[self._taken :], len(self._end.heard)
+        heard = [decode(p.payload, p.payload_type) for p in packets if p.payload_type in (0, 8)]
+        self._line = np.concatenate([self._line, *heard])
+        part, self._line = self._line[:FRAME], self._line[FRAME:]
+        return (np.pad(part, (0, FRAME - len(part))) * self._gain).astype(np.int16)
+
+
+@pytest.fixture(scope="module", params=["head alone", "second opinion"])
+def shipped(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, operator_port: int
+) -> Iterator[RunningAgent]:
+    """An agent that hears the shipped phrases, by a Whisper model too, and whose notice asks for one."""
+    folder = tmp_path_factory.mktemp("spoken")
+    refusal: dict[str, Any] = {"engine": "embedding", "window_s": 0.5}
+    if request.param == "second opinion":
+        pytest.importorskip("ctranslate2", reason="the extra [second] is not installed")
+        refusal["second"] = str(whisper_base(folder / "model"))
+    sound, rate = soundfile.read(ROOT / "prompts/fr/notice_voice.wav", dtype="int16")
+    assert rate == RATE
+    soundfile.write(folder / "asking.wav", sound[ASKING], RATE, subtype="PCM_16")
+    (folder / "asking.txt").write_text(WORDS, encoding="utf-8")
+    prompts = {"notice": str(folder / "asking.wav")}
+    agent = RunningAgent(
+        folder / "agent", default_operators(operator_port) | {"prompts": prompts, "refusal": refusal}
+    )
+    yield agent.start(wait=None)
+    agent.close()
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_the_notice_that_comes_back(shipped: RunningAgent, caller_phone: Phone, speaks: bool) -> None:
+    """On a busy machine a model may answer too late, and an echo that stutters is none. Who said something is
+    not recorded then, either.
+    """
+    shipped.wait_for("ready", PATIENCE_S)  # a model takes its time to load
+    shipped.forget()
+    before = len(shipped.log_events)
+    call = caller_phone.call(shipped.uri())
+    speakerphone = Speakerphone(call.rtp)
+    call.rtp.play(speakerphone)
+    call.wait_answered(PATIENCE_S)
+    if speaks:
+        keyword, rate = soundfile.read(KEYWORD, dtype="int16")
+        assert rate == RATE
+        call.loop.wait_for(lambda: bool(call.rtp.heard), PATIENCE_S, "sound")
+        call.rtp.overlay(keyword, call.rtp.heard[0].at_ns + round(SAID_S * 1e9))
+
+    def decided(_: str) -> bool:
+        return any(event["event"] == "decided" for event in shipped.log_events[before:])
+
+    shipped.child.wait_line(decided, PATIENCE_S, "decision")
+    call.hang_up()
+    (receipt,) = shipped.wait_receipts()
+    told = calls.of(receipt, "decision", "decided_by", "phase", "keyword")
+    too_late = any("voice: " in str(event.get("reason")) for event in shipped.log_events[before:])
+    if too_late or speakerphone.sent.late_s > 0.1:
+        assert told[0] != "allowed" or not speaks
+    elif speaks:
+        assert told == ["refused", "voice", "notice", "ne m'enregistrez pas"] and receipt["confidence"] > 0.5
+    else:
+        assert told == ["allowed", "silence", "window", None]

@@ -1,123 +1,31 @@
-"""Transfers by the phone's own keys: attended with baresip at the desk, and what can go wrong on the way."""
+"""Transfers to a colleague by the phone's own keys, and what can go wrong; calls that leave by REFER at once.
+
+In the second half SIPp is the trunk that takes calls, or won't; what the caller hears meanwhile is judged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Phone
-from sipagent.softphone.rtp import RATE, RtpEnd, Silence, SteadyTone, tone
-from tests.conftest import AgentFactory, PhoneFactory, default_operators
+from sipagent.softphone.rtp import RtpEnd
+from sipagent.softphone.sip import Headers
+from tests.conftest import PhoneFactory, default_operators
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND, Bridge
+from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, REFUSED_HZ, SECOND, WELCOME_HZ, Bridge
 from tests.peers.agent import RunningAgent
-from tests.peers.baresip import Baresip
 from tests.peers.process import free_ports
+from tests.peers.sipp import Script, Sipp
 
 pytestmark = pytest.mark.live
 
-DESK_HZ, COLLEAGUE_HZ = 1300, 1600
-
-
-@pytest.fixture
-def desk_phone(tmp_path: Path) -> Iterator[Baresip]:
-    sound = tmp_path / "desk.wav"
-    soundfile.write(sound, tone(DESK_HZ, 60), 8000, subtype="PCM_16")
-    phone = Baresip(tmp_path, sound)
-    yield phone
-    phone.stop()
-
-
-@pytest.fixture
-def colleague(phone_factory: PhoneFactory) -> Phone:
-    phone = phone_factory("203", COLLEAGUE_HZ)
-    phone.answer = Answering(after_s=0.1)
-    return phone
-
-
-def consulted(
-    agent: RunningAgent, caller: Phone, desk: Baresip, colleague: Phone
-) -> tuple[Call, Call, str, int]:
-    """A caller on hold while baresip talks with a colleague: both calls, the name of the first there, and
-    when the caller clicked before that.
-    """
-    call = caller.call(agent.uri())
-    first = desk.wait_event("CALL_INCOMING", 15)["id"]
-    desk.command("accept")
-    call.rtp.wait_tone(DESK_HZ)
-    calls.talk(call, 0.8)
-    clicked_ns = clicks(call)
-    desk.command("hold")
-    call.rtp.wait_tone(MUSIC_HZ)
-    desk.command("dial", colleague.uri)
-    consultation = colleague.wait_call()
-    consultation.rtp.wait_tone(DESK_HZ)
-    return call, consultation, first, clicked_ns
-
-
-@pytest.mark.parametrize("refuses", [False, True])
-def test_an_attended_transfer(
-    agent_factory: AgentFactory, caller_phone: Phone, desk_phone: Baresip, colleague: Phone, refuses: bool
-) -> None:
-    """One recording of the right length: the desk, silence, the colleague; the consultation is in none."""
-    agent = agent_factory(operators={"extensions": [desk_phone.uri], "transfer_targets": [colleague.uri]})
-    call, consultation, first, first_ns = consulted(agent, caller_phone, desk_phone, colleague)
-    call.rtp.play(SteadyTone(CALLER_HZ))
-    calls.talk(call, 1.0)
-    if refuses:
-        call.press("9")
-        agent.wait_files(lambda files: files == [])
-    desk_phone.command("callfind", first)
-    desk_phone.command("transfer", f"{colleague.uri}{consultation.replacing()}")
-    taken = colleague.wait_call()
-    call.rtp.wait_tone(COLLEAGUE_HZ)
-    taken.rtp.wait_tone(CALLER_HZ)
-    assert taken.incoming and taken.incoming.header("Require") == "replaces"
-    assert calls.shown(taken).startswith("NO REC" if refuses else "REC")
-    consultation.wait_ended()
-    desk_phone.wait_event("CALL_CLOSED", id=first)
-    calls.talk(call, 0.6)
-    second_ns = clicks(call, taken)
-    Bridge(call, taken).hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert (receipt["operator"], receipt["outcome"]) == (colleague.uri, "connected")
-    if refuses:
-        assert (receipt["decision"], agent.files()) == ("refused", [])
-        return
-    (recording,) = agent.wait_recordings()
-    assert (recording["operator"], recording["incomplete"]) == (colleague.uri, False)
-    assert len(recording["pauses"]) == 1
-    sound = agent.sound(recording)
-    assert recording["duration_s"] == pytest.approx(len(sound) / RATE, abs=0.001)
-    left, right = ([hz and round(hz, -2) for hz in calls.tones_of(sound[:, side])] for side in (0, 1))
-    last, next_ = len(right) - 1 - right[::-1].index(DESK_HZ), right.index(COLLEAGUE_HZ)
-    assert last < next_
-    quiet = slice(last + 2, next_ - 1)  # held, consulted, given away
-    assert len(left[quiet]) >= 10
-    assert set(left[quiet]) | set(right[quiet]) == {None}
-    middle = (last + next_) // 2 * RATE // 10
-    before = calls.place_of(calls.chirp(), sound[:middle, 0])
-    after = [middle + calls.place_of(calls.chirp(), sound[middle:, side]) for side in (0, 1)]
-    assert (after[0] - before) / RATE == pytest.approx((second_ns - first_ns) / SECOND, abs=0.1)
-    assert abs(after[0] - after[1]) <= 0.06 * RATE
-
-
-def clicks(*sides: Call) -> int:
-    """A chirp from each side in the same frame; when, ns."""
-    at_ns = sides[0].loop.next_frame_ns() + SECOND // 5
-    for side in sides:
-        side.rtp.play(Silence())
-        side.rtp.overlay(calls.chirp(), at_ns)
-    calls.talk(sides[0], 0.6)
-    return at_ns
-
-
-# --- with phones that can be made to misbehave ---
+COLLEAGUE_HZ = 1600
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +79,7 @@ def test_who_may_not_transfer_and_where_to(
         assert refers(call, uri) == 403
     for uri in (operator_phone.uri, "sip:+33899000000@127.0.0.1", f"{target.uri};method=BYE", "tel:3637"):
         assert refers(bridge.operator, uri) == 403
-    call.rtp.wait_tone(OPERATOR_HZ)
-    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    calls.hears_each_other(bridge)
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
     denied = [event["by"] for event in receipt["events"] if event["what"] == "transfer refused with 403"]
@@ -195,29 +102,27 @@ def test_the_caller_comes_back_where_the_colleague(
     """Music meanwhile; then both hear each other again, in the same recording, and the phone knows why."""
     target.answer, status = UNWILLING[why]
     if why == "answers and is silent":
-        target.sound = None
-        patch_silent(target)
+        make_silent(target)
     bridge = calls.connect(agent, caller_phone, operator_phone)
     calls.talk(bridge.caller, 0.5)
     began = bridge.caller.loop.next_frame_ns()
     assert refers(bridge.operator, target.uri) == 202
     assert last_told(operator_phone).startswith(f"SIP/2.0 {status}")
     ended = operator_phone.at("NOTIFY received", operator_phone.count("NOTIFY received") - 1)
-    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
-    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    calls.hears_each_other(bridge)
     assert bridge.caller.rtp.listen(began, ended + SECOND // 2).longest_silence_s() <= 2.0
     for lost in target.calls:
         lost.wait_ended()
     assert refers(bridge.operator, target.uri) == 202  # he may try again
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
-    assert (receipt["outcome"], receipt["operator"]) == ("connected", operator_phone.uri)
+    assert calls.of(receipt, "outcome", "operator") == ["connected", operator_phone.uri]
     (recording,) = agent.wait_recordings()
-    assert (recording["operator"], recording["incomplete"]) == (operator_phone.uri, False)
+    assert calls.of(recording, "operator", "incomplete") == [operator_phone.uri, False]
     agent.wait_no_legs()
 
 
-def patch_silent(phone: Phone) -> None:
+def make_silent(phone: Phone) -> None:
     """Its calls send not one packet."""
     make = phone.new_rtp
 
@@ -226,7 +131,7 @@ def patch_silent(phone: Phone) -> None:
         end.play(None)
         return end
 
-    phone.new_rtp = mute  # type: ignore[method-assign]
+    phone.sound, phone.new_rtp = None, mute  # type: ignore[method-assign]
 
 
 def test_two_transfers_asked_for_in_one_breath_are_one(
@@ -269,7 +174,7 @@ def test_a_caller_who_has_enough_of_it(
     ringing = target.wait_call()
     if ends == "refuses":
         bridge.caller.press("9")
-        agent.wait_files(lambda files: files == [])
+        agent.wait_no_files()
         bridge.caller.rtp.wait_tone(COLLEAGUE_HZ)
         Bridge(bridge.caller, ringing).hang_up()
     else:
@@ -294,8 +199,7 @@ def test_a_giver_who_is_gone_is_rung_again_where_the_colleague_will_not(
     if how == "hangs up":
         bridge.operator.hang_up()
         again = operator_phone.wait_call()
-        bridge.caller.rtp.wait_tone(OPERATOR_HZ)
-        again.rtp.wait_tone(CALLER_HZ)
+        calls.hears_each_other(Bridge(bridge.caller, again))
         Bridge(bridge.caller, again).hang_up()
     else:
         operator_phone.close()
@@ -307,3 +211,163 @@ def test_a_giver_who_is_gone_is_rung_again_where_the_colleague_will_not(
     assert recording["operator"] == operator_phone.uri
     if how == "hangs up":
         agent.wait_no_legs()
+
+
+# --- calls that leave by REFER, and are not recorded ---
+
+FIRST, SECOND_PLACE = "sip:301@127.0.0.1:5999", "sip:302@127.0.0.1:5999"
+RING_S = 1
+OVER = "terminated;reason=noresource"
+FRAG = ("Content-Type", "message/sipfrag;version=2.0")
+
+
+@pytest.fixture(scope="module")
+def module_leaving(tmp_path_factory: pytest.TempPathFactory, operator_port: int) -> Iterator[RunningAgent]:
+    """Nothing is recorded here: every call leaves, where it may."""
+    tables: dict[str, dict[str, Any]] = default_operators(operator_port)
+    tables["operators"] |= {"transfer": "refer", "refer_targets": [FIRST, SECOND_PLACE], "ring_s": RING_S}
+    tables["recording"] = {"enabled": False}
+    agent = RunningAgent(tmp_path_factory.mktemp("leaving") / "agent", tables)
+    yield agent.start()
+    agent.close()
+
+
+@pytest.fixture
+def leaving(module_leaving: RunningAgent) -> Iterator[RunningAgent]:
+    """With no call up and the past forgotten; afterwards nothing was recorded."""
+    module_leaving.forget()
+    yield module_leaving
+    assert (module_leaving.files(), module_leaving.recordings()) == ([], [])
+
+
+def outcome(agent: RunningAgent) -> str:
+    (receipt,) = agent.wait_receipts()
+    return str(receipt["outcome"])
+
+
+def test_a_call_leaves_for_the_next_place_where_the_first_fails(
+    leaving: RunningAgent, operator_phone: Phone, tmp_path: Path
+) -> None:
+    """Both its legs are free then."""
+    script = Script().answered().referred().notifies("100 Trying").notifies("486 Busy Here", OVER)
+    script = script.referred().notifies("180 Ringing").pause(500).notifies("200 OK", OVER).hung_up()
+    Sipp(tmp_path, script, leaving.address).wait()
+    (receipt,) = leaving.wait_receipts()
+    kept = calls.of(receipt, "outcome", "operator", "decision", "decided_by", "recording_id")
+    assert kept == ["transferred", SECOND_PLACE, "not_allowed", "disabled", None]
+    left = [
+        f"referred to {FIRST}",
+        f"{FIRST}: refused with 486",
+        f"referred to {SECOND_PLACE}",
+        "transferred",
+    ]
+    assert calls.whats(receipt)[-4:] == left
+    assert operator_phone.calls == []
+    leaving.wait_no_legs()
+
+
+TALKS = 1000 * RING_S + 2000  # ms: until operators have been rung
+STAYS = {
+    "REFER refused with 405": Script().answered().referred(405),
+    "REFER refused with 603": Script().answered().referred(603),
+    "nobody took the call by REFER": Script()
+    .answered()
+    .referred()
+    .notifies("486 Busy Here", OVER)
+    .referred()
+    .notifies("100 Trying", OVER),  # a subscription that ends without a final word has failed, too
+    "no word of what became of REFER": Script().answered().referred().notifies("100 Trying"),
+}
+
+
+@pytest.mark.parametrize("why", STAYS)
+def test_a_call_that_nobody_takes_is_bridged_after_all(
+    leaving: RunningAgent, operator_phone: Phone, tmp_path: Path, why: str
+) -> None:
+    """Where REFER isn't taken, no other place is asked for; without a word operators ring after `ring_s`."""
+    trunk = Sipp(tmp_path, deepcopy(STAYS[why]).speak().pause(TALKS).hang_up(), leaving.address)
+    operator = operator_phone.wait_call(15)
+    operator.wait_answered()
+    trunk.wait()
+    operator.wait_ended()
+    (receipt,) = leaving.wait_receipts()
+    assert why in calls.whats(receipt)
+    assert calls.of(receipt, "outcome", "operator") == ["connected", operator_phone.uri]
+
+
+def notify(call: Call, status: str, state: str = "active") -> None:
+    headers: Headers = (("Event", "refer"), ("Subscription-State", state), FRAG)
+    assert call.request("NOTIFY", headers, f"SIP/2.0 {status}\r\n".encode()).status == 200
+
+
+def test_the_caller_hears_music_until_the_bridge(
+    leaving: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """First the one place says nothing, then an operator answers: never two seconds of silence."""
+    caller_phone.refer_status = 202
+    call = caller_phone.call(leaving.uri())
+    call.rtp.wait_tone(WELCOME_HZ)
+    caller_phone.wait_at("REFER received")
+    call.rtp.wait_tone(MUSIC_HZ)
+    bridge = calls.bridged(call, operator_phone)
+    heard = call.rtp.listen(caller_phone.at("REFER received"), operator_phone.at("INVITE received"))
+    assert heard.longest_silence_s() <= 2.0
+    assert calls.tenths(heard.tones(), MUSIC_HZ) >= 4
+    notify(call, "200 OK", OVER)  # too late: they talk
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.hang_up()
+    assert outcome(leaving) == "connected"
+
+
+def test_a_success_while_operators_ring_still_counts(
+    leaving: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    operator_phone.answer = Answering(status=None)
+    caller_phone.refer_status = 202
+    call = caller_phone.call(leaving.uri())
+    operator = operator_phone.wait_call(15)
+    notify(call, "200 OK", OVER)
+    call.wait_ended()
+    operator.wait_ended()
+    assert outcome(leaving) == "transferred"
+    leaving.wait_no_legs()
+
+
+@pytest.mark.parametrize("does", ["refuses", "hangs up"])
+def test_what_a_caller_does_while_the_call_leaves(
+    leaving: RunningAgent, caller_phone: Phone, operator_phone: Phone, does: str
+) -> None:
+    """A refusal is heard, it counts, and where the call stays it shows as NO REC."""
+    caller_phone.refer_status = 202
+    call = caller_phone.call(leaving.uri())
+    caller_phone.wait_at("REFER received")
+    notify(call, "180 Ringing")
+    if does == "refuses":
+        call.press("9")
+        call.rtp.wait_tone(REFUSED_HZ)
+        bridge = calls.bridged(call, operator_phone)
+        assert calls.shown(bridge.operator).startswith("NO REC")
+        bridge.hang_up()
+        (receipt,) = leaving.wait_receipts()
+        assert calls.of(receipt, "decision", "decided_by", "phase") == ["refused", "dtmf", "call"]
+    else:
+        call.hang_up()
+        assert outcome(leaving) == "abandoned"
+        assert operator_phone.calls == []
+        leaving.wait_no_legs()
+
+
+def test_a_trunk_that_does_not_even_answer(
+    leaving: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """Operators ring after `ring_s` then, too, and the REFER is not sent again."""
+    caller_phone.refer_status = None
+    call = caller_phone.call(leaving.uri())
+    bridge = calls.bridged(call, operator_phone)
+    began, rung = caller_phone.at("REFER received"), operator_phone.at("INVITE received")
+    assert (rung - began) / SECOND > RING_S - 0.2
+    sent = caller_phone.count("REFER received")
+    calls.talk(call, 4.5)  # the longest pause between two
+    assert caller_phone.count("REFER received") == sent
+    bridge.hang_up()
+    assert outcome(leaving) == "connected"

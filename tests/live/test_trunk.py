@@ -1,8 +1,13 @@
-"""Kamailio as the trunk: registration with digest, calls through it, its restart."""
+"""Kamailio as the trunk and as the PBX: registration with digest, calls through it, its restart and death.
+
+With one process, and behind the edge, where the account has a process of its own.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
@@ -10,8 +15,9 @@ import pytest
 from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
-from tests.peers.agent import NUMBER, RunningAgent
+from tests.peers.agent import NUMBER, RunningAgent, behind_edge
 from tests.peers.kamailio import Kamailio
+from tests.tapping import PATIENCE_S
 
 pytestmark = pytest.mark.live
 
@@ -26,7 +32,26 @@ def registered(tmp_path: Path, registrar: Kamailio, password: str = "right", **m
     }  # fmt: skip
 
 
-def call_through(registrar: Kamailio, caller: Phone) -> str:
+def registering(
+    tmp_path: Path, registrar: Kamailio, factory: AgentFactory, *, start: bool = True, **operators: object
+) -> RunningAgent:
+    """Behind the edge, two workers and the account, registered once it has started."""
+    tables = behind_edge(3, calls_per_process=2)
+    tables["trunk"] |= registered(tmp_path, registrar)
+    agent = factory(start=False, operators=operators, **tables)
+    if start:
+        agent.start(wait=None)
+        agent.wait_for("ready", PATIENCE_S)
+    return agent
+
+
+def wait_unregistered(registrar: Kamailio) -> None:
+    registrar.child.wait_line(
+        lambda line: "registered: agent" in line and "expires=0" in line, 5, "un-registration"
+    )
+
+
+def call_through(registrar: Kamailio) -> str:
     return f"sip:{NUMBER}@127.0.0.1:{registrar.port}"
 
 
@@ -38,17 +63,15 @@ def test_a_call_over_the_registered_trunk(
     operator_phone: Phone,
 ) -> None:
     registrar.start()
-    agent: RunningAgent = agent_factory(trunk=registered(tmp_path, registrar))
+    agent = agent_factory(trunk=registered(tmp_path, registrar))
     registrar.wait_registered()
-    call = caller_phone.call(call_through(registrar, caller_phone))
+    call = caller_phone.call(call_through(registrar))
     call.wait_answered()
     calls.bridged(call, operator_phone).hang_up()
     (recording,) = agent.wait_recordings()
     assert calls.strength(agent.sound(recording)[:, 0], calls.CALLER_HZ) > 0.1
     assert agent.stop() == 0
-    registrar.child.wait_line(
-        lambda line: "registered: agent" in line and "expires=0" in line, 5, "un-registration"
-    )
+    wait_unregistered(registrar)
 
 
 def test_a_wrong_password_is_not_tried_again_and_again(
@@ -65,7 +88,7 @@ def test_a_wrong_password_is_not_tried_again_and_again(
     assert "wrong" not in agent.child.tail(10_000).replace("wrong password", "")
 
 
-def test_the_registrar_restarts_and_calls_go_on(
+def test_a_registrar_that_comes_late_and_restarts(
     registrar: Kamailio,
     tmp_path: Path,
     agent_factory: AgentFactory,
@@ -74,8 +97,11 @@ def test_the_registrar_restarts_and_calls_go_on(
 ) -> None:
     """A call in progress doesn't notice; afterwards the agent registers anew by itself."""
     registrar.expires = 6
+    trunk = registered(tmp_path, registrar, allowed_sources=["127.0.0.1/32"])
+    agent = agent_factory(start=False, trunk=trunk)
+    agent.start(wait="started")
     registrar.start()
-    agent = agent_factory(trunk=registered(tmp_path, registrar, allowed_sources=["127.0.0.1/32"]))
+    agent.wait_for("ready", 45)
     bridge = calls.connect(agent, caller_phone, operator_phone)
     registrar.stop()
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
@@ -85,54 +111,98 @@ def test_the_registrar_restarts_and_calls_go_on(
     bridge.hang_up()
     agent.wait_recordings()
     operator_phone.skip_calls()
-    call = caller_phone.call(call_through(registrar, caller_phone))
+    call = caller_phone.call(call_through(registrar))
     call.wait_answered()
     calls.bridged(call, operator_phone).hang_up()
 
 
-def test_a_registrar_that_comes_late(
-    registrar: Kamailio, tmp_path: Path, agent_factory: AgentFactory
-) -> None:
-    agent = agent_factory(start=False, trunk=registered(tmp_path, registrar))
-    agent.start(wait="started")
-    registrar.start()
-    agent.wait_for("ready", 45)
-
-
-def test_operators_on_a_pbx_that_asks_for_the_trunks_credentials(
+@pytest.mark.parametrize("own", [False, True], ids=["the trunk's", "its own"])
+def test_operators_on_a_pbx_that_asks_for_credentials(
     registrar: Kamailio,
     tmp_path: Path,
     agent_factory: AgentFactory,
     caller_phone: Phone,
     operator_phone: Phone,
+    *,
+    own: bool,
 ) -> None:
-    """Kamailio challenges the operator's INVITE with 407, in the trunk's realm."""
-    registrar.pbx_realm = registrar.realm
-    agent = agent_factory(**pbx(registrar, tmp_path, operator_phone))
-    calls.connect(agent, caller_phone, operator_phone).hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert receipt["outcome"] == "connected"
-
-
-def test_operators_on_a_pbx_that_asks_for_its_own(
-    registrar: Kamailio,
-    tmp_path: Path,
-    agent_factory: AgentFactory,
-    caller_phone: Phone,
-    operator_phone: Phone,
-) -> None:
-    tables = pbx(registrar, tmp_path, operator_phone)
-    tables["operators"] |= {"username": "agent", "password_file": tables["trunk"]["password_file"]}
-    agent = agent_factory(**tables)
-    calls.connect(agent, caller_phone, operator_phone).hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert receipt["outcome"] == "connected"
-
-
-def pbx(registrar: Kamailio, tmp_path: Path, desk: Phone) -> dict[str, dict[str, Any]]:
-    """The configuration for a registrar that is the operators' PBX, too, and wants to know who rings them."""
-    registrar.phones = {"201": desk.address}
-    registrar.pbx_login = ("agent", "right")
+    """Kamailio challenges the operator's INVITE with 407, in the trunk's realm or in another."""
+    asks_at(registrar, operator_phone)
+    if not own:
+        registrar.pbx_realm = registrar.realm
     registrar.start()
     trunk = registered(tmp_path, registrar, allowed_sources=["127.0.0.1/32"])
-    return {"trunk": trunk, "operators": {"extensions": [f"sip:201@127.0.0.1:{registrar.port}"]}}
+    operators = {"extensions": [f"sip:201@127.0.0.1:{registrar.port}"]}
+    login = {"username": "agent", "password_file": trunk["password_file"]} if own else {}
+    agent = agent_factory(trunk=trunk, operators=operators | login)
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert receipt["outcome"] == "connected"
+
+
+def asks_at(registrar: Kamailio, desk: Phone) -> None:
+    """The registrar is the operators' PBX, too, and wants to know who rings them."""
+    registrar.phones = {"201": desk.address}
+    registrar.pbx_login = ("agent", "right")
+
+
+# --- behind the edge ---
+
+
+def test_the_death_of_the_account_is_nothing_to_calls(
+    registrar: Kamailio,
+    tmp_path: Path,
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+) -> None:
+    """A call in progress does not notice it; the next one finds its way again."""
+    registrar.start()
+    agent = registering(tmp_path, registrar, agent_factory)
+    uri = call_through(registrar)
+    bridge = calls.bridged(caller_phone.call(uri), operator_phone)
+    started = [e for e in agent.log_events if e.get("event") == "child_started" and e["name"] == "registrar"]
+    os.kill(int(started[-1]["pid"]), SIGKILL)
+    registrar.wait_registered(2, PATIENCE_S)
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
+    bridge.hang_up()
+    (recording,) = agent.wait_recordings()
+    assert not recording["incomplete"]
+    operator_phone.skip_calls()
+    calls.bridged(caller_phone.call(uri), operator_phone).hang_up()
+    assert agent.stop() == 0
+    wait_unregistered(registrar)
+
+
+def test_a_strangers_realm_gets_no_digest(
+    registrar: Kamailio, tmp_path: Path, agent_factory: AgentFactory
+) -> None:
+    """Whoever answers in the registrar's place, and asks for a password in another name, hears none."""
+    registrar.expires = 6
+    registrar.start()
+    agent = registering(tmp_path, registrar, agent_factory)
+    registrar.stop()
+    registrar.realm = "stranger.test"
+    registrar.start()
+    agent.wait_for("registration_failed", PATIENCE_S)
+    asked = [line for _, line in registrar.child.lines if "challenged: " in line]
+    assert asked and all("challenged: <null>" in line for line in asked)
+
+
+def test_a_pbx_in_the_trunks_realm_gets_the_trunks_digest_from_every_worker(
+    registrar: Kamailio,
+    tmp_path: Path,
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+) -> None:
+    """Nobody has written the realm down: the account's process has learnt it from the registrar."""
+    asks_at(registrar, operator_phone)
+    registrar.pbx_realm = registrar.realm
+    registrar.start()
+    extensions = [f"sip:201@127.0.0.1:{registrar.port}"]
+    agent = registering(tmp_path, registrar, agent_factory, extensions=extensions)
+    for _ in range(2):
+        calls.bridged(caller_phone.call(call_through(registrar)), operator_phone).hang_up()
+    workers = {event["process"] for event in agent.log_events if event.get("event") == "call_offered"}
+    assert len(workers) == 2

@@ -21,7 +21,7 @@ from sipagent.edge.rpc import EdgeRpc
 from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneError
 from sipagent.softphone.rtp import SteadyTone
 from tests.live import calls
-from tests.live.test_metrics import figures
+from tests.live.calls import figures
 from tests.locking import locked
 from tests.peers.agent import RunningAgent, toml
 from tests.peers.process import PeerError, free_ports

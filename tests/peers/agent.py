@@ -69,6 +69,16 @@ def toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def behind_edge(calls: int, **capacity: int) -> dict[str, dict[str, Any]]:
+    """Tables of an agent with workers for so many calls, on ports of their own."""
+    workers, rtp = free_ports(calls + 5), free_ports(32 * calls)
+    return {
+        "capacity": {"calls": calls, **capacity},
+        "trunk": {"rtp_ports": f"{rtp}-{rtp + 32 * calls - 1}"},
+        "edge": {"worker_ports": f"{workers}-{workers + calls + 4}"},
+    }
+
+
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f'"{key}" = {_value(one)}' for key, one in value.items()) + " }"
@@ -259,17 +269,20 @@ class RunningAgent:
                 self.child.said.wait(0.05)
         raise PeerError(f"after {timeout:g} s: {self.files()}\n{self.child.tail()}")
 
-    def sip_legs_closed(self) -> bool:
-        """Whether none of its RTP ports is bound any more, as the kernel sees it."""
-        first, _, last = self.tables["trunk"]["rtp_ports"].partition("-")
-        rows = Path("/proc/net/udp").read_text().splitlines()[1:]
-        bound = {int(row.split()[1].split(":")[1], 16) for row in rows}
-        return not any(int(first) <= port <= int(last) for port in bound)
+    def wait_part(self) -> list[str]:
+        """Until a recording has begun."""
+        return self.wait_files(lambda files: any(file.endswith(".part") for file in files))
+
+    def wait_no_files(self) -> None:
+        self.wait_files(lambda files: files == [])
 
     def wait_no_legs(self, timeout: float = PATIENCE_S) -> None:
-        """Until the engine has let go of every port of every leg."""
+        """Until the engine has let go of every port of every leg, as the kernel sees it."""
+        first, _, last = self.tables["trunk"]["rtp_ports"].partition("-")
         for _ in range(int(timeout / 0.05)):
-            if self.sip_legs_closed():
+            rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+            bound = {int(row.split()[1].split(":")[1], 16) for row in rows}
+            if not any(int(first) <= port <= int(last) for port in bound):
                 return
             with self.child.said:
                 self.child.said.wait(0.05)
