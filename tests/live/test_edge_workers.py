@@ -22,7 +22,7 @@ from sipagent.edge.files import places
 from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
 from sipagent.edge.rpc import EdgeRpc
 from sipagent.softphone.phone import Answering, Call, Phone
-from tests.live.test_metrics import figures
+from tests.live.calls import figures
 from tests.live.test_workers import WORKERS, Town
 from tests.peers import edge as scene
 from tests.peers.agent import Json
@@ -300,7 +300,7 @@ def town(running: Town) -> Iterator[Town]:
 
 @contextmanager
 def stopped(town: Town, *names: str) -> Iterator[None]:
-    pids = [town.pid(name) for name in names]
+    pids = [town.pids()[name] for name in names]
     for pid in pids:
         os.kill(pid, SIGSTOP)
     try:
@@ -363,7 +363,7 @@ class Stopped:
     """A worker that stands still, until it ends by a signal. The calls that it is given lie in its socket."""
 
     def __init__(self, town: Town, index: int) -> None:
-        self.town, self.index, self.pid = town, index, town.pid(f"worker-{index}")
+        self.town, self.index, self.pid = town, index, town.pids()[f"worker-{index}"]
         ports = town.agent.tables["edge"]["worker_ports"]
         plan = scene.plan(first_port=int(ports.partition("-")[0]))
         self._rpc = EdgeRpc(places(town.agent.directory / "edge").rpc, plan)

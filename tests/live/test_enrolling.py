@@ -15,8 +15,9 @@ import pytest
 from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
-from tests.peers.agent import SEARCH_PATH, RunningAgent
+from tests.peers.agent import SEARCH_PATH, RunningAgent, behind_edge
 from tests.peers.process import Child, free_ports
+from tests.tapping import PATIENCE_S
 
 pytestmark = pytest.mark.live
 
@@ -25,11 +26,11 @@ SAME = "127.0.0.1 is the trunk's, too: see to it that no call from outside reach
 
 def office(agent_factory: AgentFactory, operator_phone: Phone) -> RunningAgent:
     """An agent that a network reaches, not started."""
-    workers, rtp = free_ports(10), free_ports(80)
+    tables = behind_edge(1)
     agent = agent_factory(
         start=False,
-        trunk={"rtp_ports": f"{rtp}-{rtp + 79}"},
-        edge={"worker_ports": f"{workers}-{workers + 9}"},
+        trunk=tables["trunk"],
+        edge=tables["edge"],
         operators={"extensions": [operator_phone.uri]},
         refusal={"keywords": ["je refuse"]},
         enrol={"extension": "900", "colleagues": {operator_phone.user: "Ann"}},
@@ -41,19 +42,11 @@ def office(agent_factory: AgentFactory, operator_phone: Phone) -> RunningAgent:
 @contextmanager
 def enrolling(config: Path, port: int) -> Iterator[Child]:
     """The command, once it takes calls."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "sipagent",
-        "--config",
-        config,
-        "enrol",
-        "--port",
-        str(port),
-    ]
+    options = ("--config", config, "enrol", "--port", str(port))
+    command: list[str | Path] = [sys.executable, "-m", "sipagent", *options]
     session = Child(command, config.parent, env={"PYTHONPATH": SEARCH_PATH})
     try:
-        session.wait_line(lambda line: "Colleagues can call 900 now" in line, 20, "enrolments")
+        session.wait_line(lambda line: "Colleagues can call 900 now" in line, PATIENCE_S, "enrolments")
         yield session
     finally:
         session.stop()
@@ -65,13 +58,13 @@ def test_colleagues_and_callers_are_taken_at_once(
     agent, port = office(agent_factory, operator_phone).start(), free_ports(1)
     with enrolling(agent.config, port) as session:
         colleague = operator_phone.call(f"sip:900@127.0.0.1:{port}")
-        colleague.wait_answered(20)
-        bridge = calls.connect(agent, caller_phone, operator_phone)
+        colleague.wait_answered(PATIENCE_S)
+        bridge = calls.connect(agent, caller_phone, operator_phone, PATIENCE_S)
         colleague.hang_up()
         bridge.hang_up()
-        agent.wait_receipts()
+        agent.wait_receipts(timeout=PATIENCE_S)
         session.signal(SIGINT)
-        assert session.wait(20) == 0, session.tail()
+        assert session.wait(PATIENCE_S) == 0, session.tail()
     assert [line for _, line in session.lines if line.startswith("sipagent: ")] == [f"sipagent: {SAME}"]
 
 
@@ -82,9 +75,9 @@ def test_neither_outlives_the_other(agent_factory: AgentFactory, operator_phone:
         (kamailio,) = map(int, Path(f"/proc/{session.pid}/task/{session.pid}/children").read_text().split())
         ends = os.pidfd_open(kamailio)
         os.kill(kamailio if killed == "kamailio" else session.pid, SIGKILL)
-        assert select.select([ends], [], [], 20)[0]
+        assert select.select([ends], [], [], PATIENCE_S)[0]
         os.close(ends)
-        assert session.wait(20) == (1 if killed == "kamailio" else -SIGKILL)
+        assert session.wait(PATIENCE_S) == (1 if killed == "kamailio" else -SIGKILL)
     told = [line for _, line in session.lines if "Kamailio has ended" in line]
     assert told == (
         ["sipagent: Kamailio has ended, and no call can come any more"] if killed == "kamailio" else []

@@ -12,14 +12,13 @@ from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.notified import Notified
-from tests.peers.process import free_ports
+from tests.peers.agent import behind_edge
 
 pytestmark = pytest.mark.live
 
 WATCHDOG_S = 2.0
 START_S = 60.0
 OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
-RTP_PORTS = 64
 
 
 @pytest.fixture
@@ -64,13 +63,7 @@ def test_a_supervisor_and_its_processes(
     manager: Notified, agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     """Only the supervisor speaks, and none of the processes that it starts knows of systemd."""
-    rtp, workers = free_ports(RTP_PORTS), free_ports(8)
-    agent = agent_factory(
-        start=False,
-        capacity={"calls": 3, "calls_per_process": 2},
-        trunk={"rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}"},
-        edge={"worker_ports": f"{workers}-{workers + 7}"},
-    )
+    agent = agent_factory(start=False, **behind_edge(3, calls_per_process=2))
     agent.start(wait=None)
     manager.wait_for("EXTEND_TIMEOUT_USEC", START_S)
     manager.wait_for("READY=1", START_S)

@@ -10,6 +10,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from sipagent.softphone.phone import Answering, Call
+from tests.bench import waiting
 from tests.live import calls
 from tests.live.calls import SECOND, shown
 from tests.live.test_workers import END_S, Town
@@ -90,13 +91,13 @@ def rung_ns(talk: Call) -> int:
 
 
 def test_who_is_first_in_line_dies_with_the_worker_and_the_next_one_is_served(line: Line) -> None:
-    first, _, *waiting = (line.call(number) for number in range(5))
+    first, _, *others = (line.call(number) for number in range(5))
     talk = line.talks(0)
-    name = line.worker(waiting[0])
+    name = line.worker(others[0])
     killed = line.kill(name)
-    assert waiting[0].wait_ended() - killed < END_S * SECOND
+    assert others[0].wait_ended() - killed < END_S * SECOND
     ended = talk.hang_up()
-    alive = [n for n, call in ((3, waiting[1]), (4, waiting[2])) if line.worker(call) != name]
+    alive = [n for n, call in ((3, others[1]), (4, others[2])) if line.worker(call) != name]
     other = line.talks(alive[0])
     assert rung_ns(other) - ended > REST_S * SECOND
     first.wait_ended()
@@ -173,3 +174,16 @@ def test_who_refuses_while_waiting_keeps_the_place_and_is_not_recorded(line: Lin
     line.agent.wait_settled()
     assert refused["id"] not in {row["id"] for row in line.agent.recordings() if row["status"] != "erased"}
     assert not [name for name in line.agent.files() if refused["id"] in name]
+
+
+def test_twenty_callers_are_served_in_their_order_by_two_operators() -> None:
+    """Whatever worker has them: none is lost, none overtaken, no phone is rung that is in use."""
+    with waiting.queue() as office:
+        served = waiting.serve(office, 1.0)
+    assert [row["outcome"] for row in served.receipts] == ["connected"] * waiting.CALLERS
+    assert (served.lost, served.overtaken, served.doubled) == ([], [], [])
+    assert len({turn.operator for turn in served.turns}) == waiting.DESKS
+    assert max(turn.silence_s for turn in served.turns) <= 2.0
+    assert (len(served.recordings), served.incomplete) == (waiting.CALLERS, [])
+    workers = {row["id"].split("-")[1] for row in served.receipts}
+    assert len(workers) == waiting.CALLERS // 2

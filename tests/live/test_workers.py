@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any, cast
 
 import pytest
@@ -23,14 +23,13 @@ from sipagent.softphone.rtp import SteadyTone
 from tests.live import calls
 from tests.live.calls import figures
 from tests.locking import locked
-from tests.peers.agent import RunningAgent, toml
+from tests.peers.agent import RunningAgent, behind_edge
 from tests.peers.process import PeerError, free_ports
 from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
 
 CALLS, WORKERS = 5, 3
-RTP_PORTS = 4 * 32
 START_S = 60.0
 END_S = 5.0  # what issue 4 asks for: both sides know within 5 s
 
@@ -45,17 +44,11 @@ class Town:
         self.callers = [self._phone(stack, f"+3361234567{n}", calls.CALLER_HZ) for n in range(CALLS)]
         for desk in self.desks:
             desk.answer = Answering(after_s=0.1)
-        rtp, workers, self.figures = free_ports(RTP_PORTS), free_ports(8), free_ports(1)
-        self.agent = RunningAgent(
-            directory,
-            {
-                "operators": {"extensions": [desk.uri for desk in self.desks]} | operators,
-                "capacity": {"calls": CALLS, "calls_per_process": 2},
-                "metrics": {"listen": f"127.0.0.1:{self.figures}"},
-                "trunk": {"rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}"},
-                "edge": {"worker_ports": f"{workers}-{workers + 7}"},
-            },
-        )
+        self.figures = free_ports(1)
+        tables = behind_edge(CALLS, calls_per_process=2)
+        tables["operators"] = {"extensions": [desk.uri for desk in self.desks]} | operators
+        tables["metrics"] = {"listen": f"127.0.0.1:{self.figures}"}
+        self.agent = RunningAgent(directory, tables)
 
     def start(self) -> None:
         """Unless it is running."""
@@ -106,20 +99,14 @@ class Town:
         receipt = next(r for r in self.agent.receipts() if r["call_id"] == call.call_id)
         return int(self.agent.wait_for("call_offered", call=receipt["id"])["process"].removeprefix("worker-"))
 
-    def pid(self, name: str) -> int:
-        """Of the child that was started last under this name."""
-        started = [
-            e for e in self.agent.log_events if e.get("event") == "child_started" and e["name"] == name
-        ]
-        return int(started[-1]["pid"])
-
-    def names(self) -> set[str]:
-        """Of all children that were ever started."""
-        return {e["name"] for e in self.agent.log_events if e.get("event") == "child_started"}
+    def pids(self) -> dict[str, int]:
+        """Of the children that were started last, by name."""
+        started = [e for e in self.agent.log_events if e.get("event") == "child_started"]
+        return {e["name"]: int(e["pid"]) for e in started}
 
     def kill(self, name: str) -> int:
         """As the kernel does where memory runs out; when, in ns."""
-        before, self.killed = time.monotonic_ns(), self.pid(name)
+        before, self.killed = time.monotonic_ns(), self.pids()[name]
         os.kill(self.killed, SIGKILL)
         return before
 
@@ -233,9 +220,7 @@ def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
     assert (receipt["outcome"], receipt["caller"]) == ("rejected", "+33612345670")
     assert [(e["what"], e["by"]) for e in receipt["events"]] == [("rejected with 503", "edge: full")]
     for row in recordings:
-        sound = town.agent.sound(row)
-        assert calls.strength(sound[:, 0], calls.CALLER_HZ) > 0.1
-        assert calls.strength(sound[:, 1], calls.OPERATOR_HZ) > 0.1
+        calls.assert_both_heard(town.agent.sound(row))
 
 
 def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
@@ -252,8 +237,7 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
         assert side.ended_by == "them"
     town.wait_back(name)
     for one in others:
-        one.caller.rtp.wait_tone(calls.OPERATOR_HZ)
-        one.operator.rtp.wait_tone(calls.CALLER_HZ)
+        calls.hears_each_other(one)
         heard = one.caller.rtp.listen(killed, time.monotonic_ns())
         assert heard.longest_silence_s() < 1
         one.hang_up()
@@ -267,7 +251,7 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
 def test_who_refused_while_the_database_was_locked_is_kept_by_no_replacement(town: Town) -> None:
     """Its worker is killed at once; whoever takes its place believes the mark."""
     (bridge,) = town.connect(1)
-    town.agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
+    town.agent.wait_part()
     name = f"worker-{town.worker_of(bridge.caller)}"
     with locked(town.agent.directory):
         bridge.caller.press("9")
@@ -275,17 +259,16 @@ def test_who_refused_while_the_database_was_locked_is_kept_by_no_replacement(tow
         town.kill(name)
     town.wait_back(name)
     (recording,) = town.agent.wait_recordings(status="erased", timeout=30)
-    town.agent.wait_files(lambda files: files == [])
+    town.agent.wait_no_files()
     (receipt,) = town.agent.wait_receipts()
-    assert (receipt["decision"], receipt["decided_by"]) == ("refused", "dtmf")
-    assert receipt["recording_id"] == recording["id"]
+    assert calls.of(receipt, "decision", "decided_by", "recording_id") == ["refused", "dtmf", recording["id"]]
 
 
 def test_a_worker_that_is_killed_while_the_database_is_locked_loses_no_recording(town: Town) -> None:
     """Its calls had begun before any row of theirs could be written."""
     with locked(town.agent.directory):
         (bridge,) = town.connect(1)
-        (part,) = town.agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
+        (part,) = town.agent.wait_part()
         calls.talk(bridge.caller, 2.0)
         town.kill(f"worker-{worker_of(Path(part).stem)}")
     (recording,) = town.agent.wait_recordings(timeout=START_S)
@@ -311,30 +294,8 @@ def test_a_phone_that_rings_for_a_dead_workers_caller_rings_no_more(town: Town) 
     town.wait_back(name)
 
 
-def test_while_the_supervisor_stands_still_who_waits_hears_music(town: Town) -> None:
-    """Nobody can say who is free; once it goes on, the answer comes."""
-    for desk in town.desks:
-        desk.skip_calls()
-    town.agent.child.signal(SIGSTOP)
-    try:
-        call = town.callers[0].call(town.agent.uri())
-        call.wait_answered()
-        town.agent.wait_for("decided")
-        call.rtp.wait_tone(calls.MUSIC_HZ, 10)
-        since = time.monotonic_ns()
-        calls.talk(call, 3)
-        assert call.ended_ns is None and call.rtp.listen(since, time.monotonic_ns()).longest_silence_s() < 1
-    finally:
-        town.agent.child.signal(SIGCONT)
-    calls.Bridge(call, town._operator_of(call)).hang_up()
-    (recording,) = town.agent.wait_recordings()
-    assert not recording["incomplete"]
-
-
 def test_sighup_brings_more_workers(town: Town) -> None:
-    capacity = town.agent.tables["capacity"]
-    capacity["calls"] = CALLS + 2
-    town.agent.config.write_text(toml(town.agent.tables), encoding="utf-8")
+    town.agent.rewrite(capacity={"calls": CALLS + 2})
     town.agent.child.signal(SIGHUP)
     town.agent.wait_for("worker_ready", START_S, worker=WORKERS)
     bridges = town.connect(CALLS)
@@ -347,9 +308,9 @@ def test_sighup_brings_more_workers(town: Town) -> None:
 
 def test_sigterm_lets_calls_end_and_takes_no_more(town: Town) -> None:
     (bridge,) = town.connect(1)
-    for name in town.names():  # as Ctrl-C and others do, which reach every process of a terminal or a service
+    for pid in town.pids().values():  # as Ctrl-C does, which reaches every process of a terminal
         for number in (SIGINT, SIGTERM, SIGHUP):
-            os.kill(town.pid(name), number)
+            os.kill(pid, number)
     town.agent.child.signal(SIGTERM)
     town.agent.wait_for("draining")
     assert town.callers[1].call(town.agent.uri()).wait_status() == 503
@@ -386,9 +347,9 @@ def test_after_a_total_kill_the_edge_keeps_no_number(town: Town) -> None:
     assert rows.stat().st_mode & 0o777 == 0o600
     town.agent.child.signal(SIGSTOP)  # so that it does not tidy up
     os.killpg(town.kamailio(), SIGKILL)
-    for name in town.names():
+    for pid in town.pids().values():
         with suppress(ProcessLookupError):
-            os.kill(town.pid(name), SIGKILL)
+            os.kill(pid, SIGKILL)
     town.agent.kill()
     assert number in rows.read_text(encoding="utf-8")
     town.start()
