@@ -1,23 +1,42 @@
-"""The page as people use it: the real program, real browsers, real keys; and what the server never has."""
+"""The page as people use it: the real program, real browsers, real keys; and what the server never has.
+
+Beside the agent, killed, and shown by another site.
+"""
 
 import os
+import random
+import re
+import signal
+import threading
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from retention.accounts.file import FileAccounts
 from retention.records import Recording
-from tests.peers.process import Child
-from tests.sealing import PASSPHRASE
-from tests.web.browser import chromium, driver, heard, needs_chromium, sounding
-from tests.web.delivered import CODE, Service, begin, choose_key, log_in, open_key, posted
+from retention.vault import new_pair, read_public
+from sipagent.softphone.phone import Phone
+from tests.conftest import AgentFactory
+from tests.live import calls
+from tests.live.calls import CALLER_HZ, OPERATOR_HZ
+from tests.peers.agent import RunningAgent
+from tests.peers.process import Child, free_ports
+from tests.sealing import PASSPHRASE, QUICK
+from tests.web.browser import BY_TRACK, chromium, driver, heard, needs_chromium, somebody, sounding
+from tests.web.delivered import CODE, Service, begin, choose_key, log_in, open_key
 from tests.web.listening import at_the_end, noise, play, seek
-from tests.web.logging_in import PASSWORD, Owner
+from tests.web.logging_in import PASSWORD, Owner, enrolled
 from tests.web.searching import (
     Needles,
     in_files,
@@ -28,6 +47,7 @@ from tests.web.searching import (
     open_files,
     renderers,
 )
+from tests.web.served import READY
 
 __all__ = ["chromium", "driver"]
 pytestmark = [needs_chromium, pytest.mark.live]
@@ -146,91 +166,6 @@ def _downloaded(page: Page) -> Any:
     return soundfile.read(download.value.path(), dtype="int16")[0]
 
 
-# --- four eyes ---
-
-
-def test_four_eyes_are_two_browsers(service: Service, chromium: Browser) -> None:
-    """Who asks may approve what others ask for, and never their own: hold, export for a court, release."""
-    sound = noise(2)
-    row = service.recording(sound)
-    sam = service.account("Sam", "supervisor", "officer", key="claire")
-    olga = service.account("Olga", "officer")
-    with (
-        service.running(),
-        service.person(chromium, sam) as first,
-        service.person(chromium, olga) as second,
-    ):
-        asking, deciding = first.pages[0], second.pages[0]
-        _hold_asked_for(service, asking, row)
-        _decided(service, asking, deciding)
-        hold = service.told("show", row.id)["hold"]
-        assert (hold["ground"], hold["reference"], hold["by"], hold["approved_by"]) == (
-            *("criminal", "2026-41"),
-            *("Sam", "Olga"),
-        )
-        (held,) = service.told("holds")
-        assert (held["id"], held["hold"]) == (row.id, hold)
-
-        _export_asked_for(service, asking, row)
-        _decided(service, asking, deciding)
-        asking.goto(service.url(row))
-        _ready_to_export(service, asking)
-        assert np.array_equal(_downloaded(asking), sound)
-        _export_asked_for(service, asking, row)  # for one use it was
-        deciding.goto(f"{service.origin}/holds")
-        deciding.click("#refuse")
-
-        asking.goto(service.url(row))
-        asking.fill("#release-reason", "closed without charge")
-        asking.click("#release")
-        _decided(service, asking, deciding)
-        assert service.told("show", row.id)["hold"] is None and service.told("holds") == []
-    assert [(use.login, use.outcome, use.purpose) for use in service.trace("export")] == [
-        ("Sam", "done", "criminal")
-    ]
-    released = [use for use in service.told("show", row.id)["accesses"] if use["action"] == "release"]
-    assert [(use["login"], use["outcome"]) for use in released if use["outcome"] == "done"]
-    service.cli("verify")
-
-
-def _hold_asked_for(service: Service, page: Page, row: Recording) -> None:
-    page.goto(service.url(row))
-    page.select_option("#hold-ground", "criminal")
-    page.fill("#hold-reference", "2026-41")
-    page.fill("#hold-review", (datetime.now(UTC) + timedelta(days=60)).date().isoformat())
-    page.click("#hold")
-
-
-def _decided(service: Service, asking: Page, deciding: Page) -> None:
-    """What waits is not decided by who asks, also past the page, and then by somebody else."""
-    asking.goto(f"{service.origin}/holds")
-    expect(asking.locator("main")).to_contain_text("You asked for it, so somebody else decides.")
-    assert asking.locator("#approve").count() == 0
-    card = asking.locator("article[id^=approval-]").first.get_attribute("id")
-    assert card
-    before = service.trace()
-    posted(asking, f"/holds/{card.removeprefix('approval-')}/approve")
-    refused = service.trace()[len(before) :]
-    assert {(use.outcome, use.login) for use in refused} == {("refused", "Sam")}
-    deciding.goto(f"{service.origin}/holds")
-    deciding.click("#approve")
-    expect(deciding.locator("#approve")).to_have_count(0)
-
-
-def _ready_to_export(service: Service, page: Page) -> None:
-    choose_key(page, service)
-    page.select_option("#purpose", "criminal")
-    page.fill("#reference", "2026-41")
-
-
-def _export_asked_for(service: Service, page: Page, row: Recording) -> None:
-    page.goto(service.url(row))
-    _ready_to_export(service, page)
-    page.click("#export")
-    page.click("#export-copy")
-    expect(page.locator("#listen-state")).to_contain_text("Somebody else must approve it")
-
-
 # --- what ends while somebody listens ---
 
 
@@ -298,35 +233,195 @@ def test_nobody_needs_to_ask_for_a_session_to_have_ended(service: Service, chrom
         expect(page.locator("#listening")).to_be_hidden()
 
 
-def test_what_is_purged_ends_and_what_is_held_first_stays(service: Service, chromium: Browser) -> None:
-    """Three tabs: one recording is deleted, one purged, and one of the purged held in time."""
-    rows = [service.recording(noise(240, seed)) for seed in (1, 2, 3)]
-    owner = service.account("Claire", "listener", key="claire")
-    with service.running(), service.person(chromium, owner) as claire:
-        tabs = [claire.new_page() for _ in rows]
-        for tab, row in zip(tabs, rows, strict=True):
-            tab.goto(service.url(row))
-            open_key(tab, service)
-            play(tab)
-        deleted, purged, held = rows
-        service.cli("delete", deleted.id, "--reason", "2026-118", "--by", "Olga")
-        seek(tabs[0], 200)
-        expect(tabs[0].locator("#listen-fault")).to_contain_text("removed meanwhile")
-        review = (datetime.now(UTC) + timedelta(days=60)).date().isoformat()
-        words = ("--ground", "criminal", "--reference", "2026-41", "--by", "Sam", "--approved-by", "Olga")
-        service.cli("hold", held.id, *words, "--review", review)
-        later = (datetime.now(UTC) + timedelta(days=400)).isoformat()
-        assert purged.id in service.cli("purge", "--now", later, "--force", "--by", "Olga")
-        seek(tabs[1], 200)
-        expect(tabs[1].locator("#listen-fault")).to_contain_text("removed meanwhile")
-        for tab in tabs[:2]:
-            expect(tab.locator("#listening")).to_be_hidden()
-            tab.click("#play")
-            expect(tab.locator("#listen-fault")).not_to_be_empty()
-            expect(tab.locator("#play")).to_have_text("Play")
-        seek(tabs[2], 237)
-        at_the_end(tabs[2])
-        assert np.array_equal(sounding(heard(tabs[2]))[-8000:], noise(240, 3)[-8000:])
-    files = {path.name.partition(".")[0] for path in (service.folder / "recordings").rglob("*.sealed")}
-    assert files == {held.id} and {path.stem for path in (service.folder / "vault").iterdir()} == {held.id}
+# --- beside the agent ---
+
+
+class Beside:
+    """`sipagent run --web`, whose calls are sealed to Ann."""
+
+    def __init__(self, agent: RunningAgent, desk: Path) -> None:
+        self.agent, self.desk = agent, desk
+        self.origin = f"http://{agent.tables['web']['listen']}"
+        agent.start("--web")
+        agent.child.wait_line(lambda line: READY in line, 30, "page")
+
+    @property
+    def page(self) -> int:
+        """The page's process."""
+        found = [
+            int(pid)
+            for pid in Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text().split()
+            if b"web\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        (pid,) = found
+        return pid
+
+    def account(self) -> Owner:
+        with FileAccounts(self.agent.directory / "accounts.db") as accounts:
+            return enrolled(accounts, "Ann", "listener", key=read_public(self.desk / "ann.pub"))
+
+
+@pytest.fixture
+def beside(agent_factory: AgentFactory, tmp_path: Path) -> Beside:
+    public, _ = new_pair(tmp_path / "desk" / "ann", PASSPHRASE, "Ann", strength=QUICK)
+    web = {"listen": f"127.0.0.1:{free_ports(1)}"}
+    agent = agent_factory(start=False, recording={"recipients": ["keys/ann.pub"]}, web=web)
+    (agent.directory / "keys").mkdir()
+    (agent.directory / "keys" / "ann.pub").write_bytes(public.read_bytes())
+    return Beside(agent, tmp_path / "desk")
+
+
+def test_a_call_is_heard_on_the_page_and_outlives_it(
+    beside: Beside, caller_phone: Phone, operator_phone: Phone, chromium: Browser
+) -> None:
+    """kill -9 of the page in the midst of a call costs nothing of it; SIGTERM ends both."""
+    agent = beside.agent
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    (first,) = agent.wait_recordings()
+    with somebody(chromium, capture=BY_TRACK) as ann:
+        page = ann.new_page()
+        log_in(page, beside.origin, beside.account())
+        page.goto(f"{beside.origin}/recordings/{first['id']}")
+        page.set_input_files("#key-file", beside.desk / "ann.key")
+        page.fill("#passphrase", PASSPHRASE)
+        play(page)
+        at_the_end(page)
+        sound = heard(page)
+        for side, own, other in ((0, CALLER_HZ, OPERATOR_HZ), (1, OPERATOR_HZ, CALLER_HZ)):
+            loud = sound[:, side][sound[:, side] != 0]
+            assert calls.strength(loud, own) > 0.1 > 10 * calls.strength(loud, other)
+        page.goto("about:blank")
+    operator_phone.skip_calls()
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    killed = beside.page
+    os.kill(killed, signal.SIGKILL)
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    bridge.hang_up()
+    assert len(agent.wait_recordings(2)) == 2
+    assert agent.stop() == 0
+
+
+# --- kill -9 ---
+
+
+def test_no_sound_without_its_row_whenever_it_is_killed(service: Service) -> None:
+    """Several times in the midst of uses that are asked for: what was given is in the chain, which holds."""
+    row = service.recording(noise(2))
+    key = str(service.desk / "claire.pub")
+    said = service.cli("token", "add", "robot", "--role", "listener", "--key", key)
+    token = next(word for line in said.splitlines() for word in line.split() if len(word) > 40)
+    chance, given, rounds = random.Random(1), [], 8
+    for _ in range(rounds):
+        with service.running() as server, ThreadPoolExecutor(4) as threads:
+            enough = threading.Semaphore(0)
+            asking = [threads.submit(_uses, service, row, token, enough) for _ in range(4)]
+            for _ in range(chance.randrange(1, 12)):
+                assert enough.acquire(timeout=30)
+            server.signal(signal.SIGKILL)
+            server.wait()
+            given += [use for one in asking for use in one.result()]
+    kept = {number: use for number, use in enumerate(service.trace(), 1)}
+    assert len(given) >= rounds
+    for use in given:
+        trace = kept[use["id"]]
+        assert (trace.action, trace.recording_id, trace.purpose, trace.login, trace.via, trace.outcome) == (
+            *("play", row.id, "quality"),
+            *("robot", "api", "done"),
+        )
     service.cli("verify")
+
+
+def _uses(service: Service, row: Recording, token: str, enough: threading.Semaphore) -> list[Any]:
+    """Ask for uses until nobody answers; those whose key or sound came."""
+    given = []
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=service.origin, headers=headers, timeout=20) as client:
+        try:
+            while True:
+                use = client.post(f"/api/v1/recordings/{row.id}/uses", json={"purpose": "quality"})
+                assert use.status_code == HTTPStatus.CREATED, use.text
+                given.append(use.json())
+                enough.release()
+                assert client.get(given[-1]["sound"]).content
+        except httpx.TransportError:
+            enough.release()
+            return given
+
+
+# --- another site ---
+
+EVIL = """<!doctype html><title>evil</title><iframe src="{origin}/recordings"></iframe>
+<form method="post" action="{origin}/recordings/{id}/hold"><input name="ground" value="criminal">
+<input name="reference" value="evil"><input name="review" value="2099-01-01">
+<button id="go">go</button></form>"""
+FORGED = """async ([uses, list]) => {
+    const body = '{"purpose":"quality"}', told = [];
+    for (const [url, how] of [
+        [uses, { method: "POST", body, mode: "no-cors", headers: { "Content-Type": "text/plain" } }],
+        [uses, { method: "POST", body, headers: { "Content-Type": "application/json" } }],
+        [list, {}],
+        [list, { mode: "no-cors" }],
+    ]) {
+        const answer = fetch(url, { credentials: "include", ...how });
+        told.push(await answer.then(async (one) => `${one.status} ${await one.text()}`, () => "no"));
+    }
+    return told;
+}"""
+
+
+@contextmanager
+def site(shown: str) -> Iterator[str]:
+    """Another one, of one page."""
+
+    class Evil(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(shown.encode())
+
+        def log_message(self, *said: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Evil) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_another_site_acts_for_nobody_and_reads_and_frames_nothing(
+    service: Service, chromium: Browser, host: str
+) -> None:
+    """On another port of the same host, whose requests a browser gives our cookies; and on another host."""
+    row = service.recording(noise(1))
+    sam = service.account("Sam", "supervisor", key="claire")
+    shown = EVIL.format(origin=service.origin, id=row.id)
+
+    with service.running(), site(shown) as elsewhere, chromium.new_context(locale="en") as context:
+        page = context.new_page()
+        log_in(page, service.origin, sam)
+        page.goto(elsewhere.replace("127.0.0.1", host))
+        (frame,) = page.frames[1:]
+        frame.wait_for_url(re.compile("^chrome-error:"), wait_until="commit")
+        address = f"{service.origin}/api/v1/recordings"
+        told = page.evaluate(FORGED, [f"{address}/{row.id}/uses", address])
+        assert [one for one in told if one not in ("no", "0 ")] == []
+        with page.expect_navigation():
+            page.click("#go")
+        if host == "localhost":
+            assert page.url.startswith(f"{service.origin}/login?next=")
+        else:
+            assert page.url == f"{service.origin}/recordings/{row.id}/hold"
+            expect(page.locator("main")).to_contain_text("not sent by a page of this session")
+        assert page.goto(service.origin) and "Sam" in page.locator(".who").inner_text()
+    assert service.trace("play", "hold", "approval") == []
+    tried = {(use.login, use.outcome) for use in service.trace("right")}
+    assert tried == (set() if host == "localhost" else {("Sam", "refused")})
+    assert service.told("holds") == []

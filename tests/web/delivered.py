@@ -151,12 +151,3 @@ def open_key(page: Page, service: Service, name: str = "claire") -> None:
     choose_key(page, service, name)
     page.click("#key-open")
     expect(page.locator("#key-name")).to_have_text(name)
-
-
-def posted(page: Page, address: str, **form: str) -> int:
-    """Send a form that is not on the page, with the session's token; the status of what comes."""
-    send = """async ([url, form]) => {
-        const csrf = document.querySelector("[name=csrf]").value;
-        return (await fetch(url, { method: "POST", body: new URLSearchParams({ csrf, ...form }) })).status;
-    }"""
-    return int(page.evaluate(send, [address, form]))
