@@ -3,11 +3,13 @@
 import queue
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from sipagent.agent.engine import Incoming, RealmLearnt, Registration, Report
 from sipagent.edge.plan import new_tokens
+from sipagent.pjsip import PjsipEngine
 from sipagent.service import registrar
 from sipagent.service.children import NotRegistered, Ready, RegistrarSpec, ToSupervisor
 from sipagent.service.control import Orders
@@ -73,7 +75,7 @@ def test_it_says_whether_it_is_registered_asks_again_later_and_later_and_leaves_
 ) -> None:
     account = Account(*answers)
     monkeypatch.setattr(registrar, "time", account.clock)
-    keep(account, account.inbox, account.said.append, account.orders)
+    keep(cast(PjsipEngine, account), account.inbox, account.said.append, account.orders)
     assert (account.said, account.done) == (said, done)
     assert [after - before for before, after in pairwise(account.at)] == pytest.approx(waits)
 

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -449,7 +450,9 @@ class Host:
         self.turns: list[str] = []
         self.own = LocalBoardClient(Board(OPERATORS, wrap_up_s, strategy, last), self.turns.append)
         now, alert = database.now, self.alerts.append
-        self.client = SharedBoardClient(self.own, name, LEASE_S, self.line, now=now, alert=alert)
+        self.client = SharedBoardClient(
+            self.own, name, LEASE_S, cast(BoardThread, self.line), now=now, alert=alert
+        )
 
     def joins(self) -> Host:
         """It tells what it knows, and the board hears it."""
@@ -864,7 +867,7 @@ class Running:
     def __init__(self) -> None:
         self.table = Table()
         self.said = threading.Semaphore(0)
-        self.thread = BoardThread(self.table.connect, self.said.release)
+        self.thread = BoardThread(cast(Any, self.table.connect), self.said.release)
         self.thread.start()
         assert self.next() == Connected(1)
         self.rows = self.connected()

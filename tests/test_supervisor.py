@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -181,7 +181,11 @@ class House:
         places += [self.place(worker_name(index), index) for index in range(workers)]
         places += [self.place(REGISTRAR, None)] if registers else []
         self.supervisor = Supervisor(
-            *(EdgeCare(self.edge), self.shared, places, self.orders, NoWake()),
+            EdgeCare(cast(Any, self.edge)),
+            cast(Any, self.shared),
+            places,
+            self.orders,
+            cast(Any, NoWake()),
             systemd=systemd,
             lacks=lambda: self.lacks,
             gives_way_s=lambda: gives_way_s,
@@ -190,7 +194,7 @@ class House:
         self.turn()
 
     def place(self, name: str, index: int | None) -> ChildSlot:
-        return ChildSlot(name, index, lambda refused: self._make(name, refused))
+        return ChildSlot(name, index, lambda refused: cast(Any, self._make(name, refused)))
 
     def _make(self, name: str, refused: tuple[Receipt, ...]) -> FakeChild:
         child = FakeChild(refused)
@@ -204,7 +208,7 @@ class House:
         return next(place for place in self.supervisor.slots if place.name == wanted)
 
     def child(self, name: str | int) -> FakeChild:
-        child = self[name].child
+        child: object = self[name].child
         assert isinstance(child, FakeChild)
         return child
 

@@ -86,16 +86,6 @@ class BoardClient(Protocol):
         """Other operators, from the next question on."""
 
 
-class BoardOfHost(BoardClient, Protocol):
-    """One that serves several processes."""
-
-    def tell(self, asked: BoardRequest, now: float, process: Process = 0) -> list[BoardAnswer]:
-        """`process`: which one asks."""
-
-    def die(self, calls: list[str], now: float) -> list[BoardAnswer]:
-        """The process of these calls has died: what was their own is free."""
-
-
 class LocalBoardClient:
     """With the board itself: an agent's alone, or the supervisor's for all.
 

@@ -36,11 +36,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 import structlog
 
-from retention.postgres.board_rows import BoardAway, Change
+from retention.postgres.board_rows import BoardAway, BoardRows, Change
 from sipagent.agent.board import (
     AskAgain,
     Board,
@@ -381,18 +381,6 @@ DISPLACED_S = 10.0  # before the next, where another agent has the name of this 
 STEADY_S = 10.0  # a connection that lasted so long had not failed
 
 
-class BoardConnection(Protocol):
-    """A connection; implemented by `retention.postgres.board_rows.BoardRows`. All raise BoardAway."""
-
-    def fileno(self) -> int: ...
-
-    def change(self, change: Change[QuestionOutcome], until: float) -> QuestionOutcome: ...
-
-    def heard(self) -> list[str]: ...
-
-    def close(self) -> None: ...
-
-
 # --- messages to the thread ---
 
 
@@ -453,9 +441,7 @@ FromThread = Connected | QuestionsAnswered | MayAsk | Lost
 class BoardThread:
     """`connect` raises BoardAway; `woken` is called when there is something to hear, and must not wait."""
 
-    def __init__(
-        self, connect: Callable[[], BoardConnection], woken: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, connect: Callable[[], BoardRows], woken: Callable[[], None] = lambda: None) -> None:
         self._connect = connect
         self.woken = woken
         self._told: queue.SimpleQueue[ToThread] = queue.SimpleQueue()
@@ -540,7 +526,7 @@ class BoardThread:
         self._connection += 1
         self._say(Connected(self._connection))
 
-    def _wait(self, rows: BoardConnection) -> None:
+    def _wait(self, rows: BoardRows) -> None:
         poll = select.poll()
         poll.register(rows.fileno(), select.POLLIN)
         poll.register(self._bell, select.POLLIN)
@@ -548,7 +534,7 @@ class BoardThread:
         with suppress(BlockingIOError):
             self._bell.recv(4096)
 
-    def _serve(self, rows: BoardConnection) -> bool:
+    def _serve(self, rows: BoardRows) -> bool:
         """Ask what is to be asked, and hear what others say; False: the connection is to be renewed."""
         asks: list[Ask] = []
         while not self._told.empty():
@@ -564,7 +550,7 @@ class BoardThread:
             self._say(MayAsk(tuple(calls)))
         return True
 
-    def _ask(self, rows: BoardConnection, asks: list[Ask]) -> None:
+    def _ask(self, rows: BoardRows, asks: list[Ask]) -> None:
         self._host = asks[-1].host
         questions = [one.question for one in asks]
         try:
@@ -576,7 +562,7 @@ class BoardThread:
         else:
             self._say(QuestionsAnswered(self._connection, outcome))
 
-    def _take_leave(self, rows: BoardConnection) -> None:
+    def _take_leave(self, rows: BoardRows) -> None:
         """After all that is still to be said."""
         self._serve(rows)
         if self._host is not None:
@@ -598,17 +584,6 @@ ELSEWHERE = "elsewhere"  # the call that the own board has for those of other ho
 log = structlog.get_logger(__name__)
 
 
-class Thread(Protocol):
-    """Implemented by `BoardThread`."""
-
-    def put(self, message: ToThread) -> None: ...
-
-    def hear(self) -> FromThread | None: ...
-
-    @property
-    def has_said(self) -> bool: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Open:
     """The questions asked at `since` and not answered yet."""
@@ -626,7 +601,7 @@ class SharedBoardClient:
         own: LocalBoardClient,
         host: str,
         lease_s: float,
-        thread: Thread,
+        thread: BoardThread,
         *,
         now: float,
         alert: Callable[[str], None],

@@ -32,7 +32,7 @@ from retention.records import Status
 from retention.rows.rows import StoreError, TryAgain, UnknownId
 from retention.shipping import ONLY, RENEWALS, Completed, LostHosts, Presence, Sent, Shipper
 from sipagent import __version__
-from sipagent.agent.operators import BoardOfHost, LocalBoardClient
+from sipagent.agent.operators import LocalBoardClient
 from sipagent.agent.recorder import ReachedRecordings
 from sipagent.agent.stored import archive_of, journal_of, shared_of
 from sipagent.config.load import Config, ConfigError
@@ -53,7 +53,7 @@ class HostBoard:
         self._shared: SharedBoardClient | None = None
         if made := _shared(config, own):
             self._thread, self._shared = made
-        self.client: BoardOfHost = self._shared or own
+        self.client: LocalBoardClient | SharedBoardClient = self._shared or own
 
     def wake(self, heard: Callable[[], None]) -> None:
         """Have `heard` called when the client has to look; it must not wait."""

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -30,7 +30,8 @@ from sipagent.agent.admission import Admission
 from sipagent.agent.calls import rejected
 from sipagent.agent.figures import Ending, Figures
 from sipagent.config.identity import call_id, called_number, caller_number
-from sipagent.edge.rpc import EdgeError, GivenMessage
+from sipagent.edge.process import EdgeElsewhere, EdgeProcess
+from sipagent.edge.rpc import EdgeError, EdgeStatistics, GivenMessage
 from sipagent.edge.rpc import RejectedCall as Told
 from sipagent.service.children import Backoff
 
@@ -42,60 +43,9 @@ FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also unexpe
 log = structlog.get_logger(__name__)
 
 
-class EdgeCounts(Protocol):
-    """Counts since the edge's start."""
-
-    @property
-    def strangers(self) -> int:
-        """Messages that were dropped."""
-
-    @property
-    def malformed(self) -> int:
-        """Messages that could not be read."""
-
-    @property
-    def unsupported(self) -> int:
-        """Messages that asked for something not supported."""
-
-
-class EdgeCalls(Protocol):
-    """Orders to a running edge; each takes a moment, and raises EdgeError if it does not answer."""
-
-    def activate(self, index: int) -> None: ...
-
-    def deactivate(self, index: int) -> None: ...
-
-    def worker_died(self, index: int, *, crashed: bool) -> GivenMessage | None: ...
-
-    def end_dialogs(self, index: int) -> int: ...
-
-    def give_way(self) -> None: ...
-
-    def drain(self) -> None: ...
-
-    def statistics(self) -> EdgeCounts: ...
-
-
-class Edge(Protocol):
-    """The edge's process. After a start it has no active worker. `start` raises EdgeError."""
-
-    @property
-    def sentinel(self) -> int:
-        """Readable once it has died."""
-
-    @property
-    def rpc(self) -> EdgeCalls: ...
-
-    @property
-    def lines(self) -> int:
-        """The number of lines that it has logged, over all its starts; they are not read: they quote
-        messages."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def change(self, plan: Any) -> None: ...
+Edge = EdgeProcess | EdgeElsewhere
+"""After a start no worker is active. Each order takes a moment, and raises EdgeError without an answer."""
+EdgeCounts = EdgeStatistics | EdgeElsewhere
 
 
 class Dropped:

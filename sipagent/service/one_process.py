@@ -6,7 +6,7 @@ the store for the metrics.
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -92,7 +92,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
-                _serve(config, agent, engine, purging, orders, systemd=systemd, board=board)
+                _Run(agent, engine, purging, orders, systemd, board).serve()
         finally:
             engine.stop()
     log.info("stopped")
@@ -116,85 +116,72 @@ def _tell_ready(systemd: Systemd) -> None:
     systemd.ready()
 
 
-def _serve(
-    config: Config,
-    agent: Agent,
-    engine: PjsipEngine,
-    purging: Purging,
-    orders: Orders,
-    *,
-    systemd: Systemd,
-    board: HostBoard,
-) -> None:
-    def stop() -> bool:
-        return _stop(config, agent, engine, purging, orders, systemd=systemd, board=board)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The parts that serve calls, while they do."""
 
-    purging.start()
-    agent.recorder.start()
-    agent.listener.start()
-    log.info(
-        "started",
-        version=__version__,
-        listen=str(config.trunk.listen),
-        legs=engine.capacity,
-        shape="one process, for this machine alone: no network may reach it",
-    )
-    try:
-        agent.run(engine, stop)
-    finally:
-        agent.listener.stop()
-        agent.recorder.stop()
-        purging.stop()
+    agent: Agent
+    engine: PjsipEngine
+    purging: Purging
+    orders: Orders
+    systemd: Systemd
+    board: HostBoard
 
+    def serve(self) -> None:
+        parts = (self.purging, self.agent.recorder, self.agent.listener)
+        for part in parts:
+            part.start()
+        log.info(
+            "started",
+            version=__version__,
+            listen=str(self.purging.config.trunk.listen),
+            legs=self.engine.capacity,
+            shape="one process, for this machine alone: no network may reach it",
+        )
+        try:
+            self.agent.run(self.engine, self._is_over)
+        finally:
+            for part in reversed(parts):
+                part.stop()
 
-def _stop(
-    config: Config,
-    agent: Agent,
-    engine: PjsipEngine,
-    purging: Purging,
-    orders: Orders,
-    *,
-    systemd: Systemd,
-    board: HostBoard,
-) -> bool:
-    """Called in every turn of the agent: whether to end."""
-    now = time.monotonic()
-    if orders.reload:
-        orders.reload = False
-        systemd.reload(lambda: _reload(config, agent, engine, purging))
-    systemd.look(
-        now,
-        lambda: status_of(
-            *(agent.calls, agent.limit, agent.has_registered), draining=agent.draining, lacks=board.lacks()
-        ),
-    )
-    if orders.ending_at is None:
-        return False
-    if not agent.draining:
-        agent.draining = True
-        engine.drain()
-        log.info("draining", calls=agent.calls)
-        systemd.stopping(max(0.0, orders.ending_at - now))
-    return not agent.calls or now >= orders.ending_at
+    def _is_over(self) -> bool:
+        """Called in every turn of the agent."""
+        now, agent, orders = time.monotonic(), self.agent, self.orders
+        if orders.reload:
+            orders.reload = False
+            self.systemd.reload(self._reload)
+        self.systemd.look(now, self._status)
+        if orders.ending_at is None:
+            return False
+        if not agent.draining:
+            agent.draining = True
+            self.engine.drain()
+            log.info("draining", calls=agent.calls)
+            self.systemd.stopping(max(0.0, orders.ending_at - now))
+        return not agent.calls or now >= orders.ending_at
 
+    def _status(self) -> str:
+        agent, lacks = self.agent, self.board.lacks()
+        return status_of(agent.calls, agent.limit, agent.has_registered, draining=agent.draining, lacks=lacks)
 
-def _reload(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging) -> bool:
-    """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
-    try:
-        taken = reloaded(purging.config, agent.admission, load(config.file), ALONE)
-    except ConfigError as wrong:
-        log.error("reload_refused", reason=str(wrong))
-        return False
-    tell_waiting(taken)
-    allowed = agent.admission.allowed  # that of the sockets, even if the registrar's URI names another
-    rules = replace(taken.rules, allowed=allowed)
-    agent.reload(with_seed(rules, taken.config, agent.admission.seed))
-    engine.challenged_by(allowed, pbx_hosts(taken.config))
-    engine.trust(taken.config.trunk.media_sources)
-    agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
-    purging.reload(taken.config)
-    log.info("reloaded")
-    return True
+    def _reload(self) -> bool:
+        """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
+        agent, before = self.agent, self.purging.config
+        try:
+            taken = reloaded(before, agent.admission, load(before.file), ALONE)
+        except ConfigError as wrong:
+            log.error("reload_refused", reason=str(wrong))
+            return False
+        tell_waiting(taken)
+        allowed = agent.admission.allowed  # that of the sockets, even if the registrar's URI names another
+        rules = replace(taken.rules, allowed=allowed)
+        agent.reload(with_seed(rules, taken.config, agent.admission.seed))
+        self.engine.challenged_by(allowed, pbx_hosts(taken.config))
+        self.engine.trust(taken.config.trunk.media_sources)
+        agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
+        self.purging.reload(taken.config)
+        log.info("reloaded")
+        return True
 
 
 def engine_settings(config: Config, agent: Agent) -> EngineSettings:

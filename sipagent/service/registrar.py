@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Protocol
 
 import structlog
 
@@ -79,19 +78,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: Regis
     link.close()
 
 
-class RegistrarEngine(Protocol):
-    """The part of an engine that registering needs."""
-
-    def poll(self, timeout_s: float) -> None: ...
-
-    def register(self) -> None: ...
-
-    def unregister(self) -> None: ...
-
-    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
-
-
-def keep(engine: RegistrarEngine, inbox: Inbox, send: Send, orders: Orders) -> None:
+def keep(engine: PjsipEngine, inbox: Inbox, send: Send, orders: Orders) -> None:
     """Ask the registrar, and again after a back-off, until `orders` end it; then unregister."""
     registrar = Registrar(wanted=True)
     while orders.ending_at is None:
@@ -106,7 +93,7 @@ def keep(engine: RegistrarEngine, inbox: Inbox, send: Send, orders: Orders) -> N
         _leave(engine, inbox)
 
 
-def _take(engine: RegistrarEngine, report: Report, send: Send, registrar: Registrar) -> None:
+def _take(engine: PjsipEngine, report: Report, send: Send, registrar: Registrar) -> None:
     match report:
         case Registration(active, status, reason):
             retry_s = registrar.answered(active, time.monotonic())
@@ -123,7 +110,7 @@ def _take(engine: RegistrarEngine, report: Report, send: Send, registrar: Regist
             log.error("engine_fault", reason=reason)
 
 
-def _leave(engine: RegistrarEngine, inbox: Inbox) -> None:
+def _leave(engine: PjsipEngine, inbox: Inbox) -> None:
     """Unregister, and wait a moment for the answer: the registrar may challenge it."""
     engine.unregister()
     until = time.monotonic() + FAREWELL_S

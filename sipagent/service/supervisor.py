@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,21 +29,25 @@ from sipagent.agent.admission import Admission
 from sipagent.agent.board import BoardAnswer, BoardRequest, Leave
 from sipagent.agent.engine import RealmLearnt, Side
 from sipagent.agent.figures import Figures, total
-from sipagent.agent.operators import BoardOfHost
+from sipagent.agent.operators import LocalBoardClient
 from sipagent.service.children import (
     DETECTOR,
     REGISTRAR,
     Alive,
     Backoff,
     CallerRefused,
+    Child,
     Drain,
     NotRegistered,
     Ready,
     ToChild,
     ToSupervisor,
 )
-from sipagent.service.control import Orders, Systemd, status_of
+from sipagent.service.control import Orders, Systemd, Wake, status_of
 from sipagent.service.edge import EdgeCare
+
+if TYPE_CHECKING:
+    from sipagent.agent.shared_board import SharedBoardClient
 
 GRACE_S = 30.0  # added to its patience, for a child that drains: its last recording may be long
 SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do its callers
@@ -52,54 +56,6 @@ LONGEST_S = 60.0  # between two looks
 CRASHES = (SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP)  # an engine's own end
 
 log = structlog.get_logger(__name__)
-
-
-class Process(Protocol):
-    """A child; implemented by `sipagent.service.children.Child`."""
-
-    @property
-    def connection(self) -> "Pipe": ...
-
-    @property
-    def pid(self) -> int: ...
-
-    def fileno(self) -> int: ...
-
-    def send(self, message: ToChild) -> None: ...
-
-    def kill(self) -> None: ...
-
-    def close(self) -> int | None: ...
-
-
-class Pipe(Protocol):
-    def fileno(self) -> int: ...
-
-    def recv(self) -> ToSupervisor: ...
-
-    def poll(self) -> bool: ...
-
-
-class SharedByWorkers(Protocol):
-    """The part that all workers share: gets their messages, on the supervisor's thread. Times: s."""
-
-    def heard(self, index: int, message: BoardRequest | Figures, now: float) -> None: ...
-
-    def gone(self, index: int, now: float) -> None: ...
-
-    def registered(self, active: bool) -> None: ...
-
-    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None: ...
-
-    def due(self) -> float | None: ...
-
-    def tick(self, now: float) -> None: ...
-
-    @property
-    def calls(self) -> int: ...
-
-    @property
-    def limit(self) -> int: ...
 
 
 @dataclass(eq=False)
@@ -112,9 +68,9 @@ class ChildSlot:
 
     name: str
     index: int | None
-    start: Callable[[tuple[Receipt, ...]], Process]
+    start: Callable[[tuple[Receipt, ...]], Child]
     backoff: Backoff = field(default_factory=Backoff)
-    child: Process | None = None
+    child: Child | None = None
     ready: bool = False
     failed: bool = False  # since it was last ready
     due: float | None = 0.0
@@ -128,10 +84,10 @@ class Supervisor:
     def __init__(
         self,
         care: EdgeCare,
-        shared: SharedByWorkers,
+        shared: "Sharing",
         slots: Iterable[ChildSlot],
         orders: Orders,
-        wake: "WakeSource",
+        wake: Wake,
         *,
         systemd: Systemd,
         lacks: Callable[[], list[str]] = list,
@@ -183,7 +139,7 @@ class Supervisor:
         if happened & {*edge}:
             self.care.died(now)
 
-    def _receive(self, slot: ChildSlot, child: Process, now: float) -> None:
+    def _receive(self, slot: ChildSlot, child: Child, now: float) -> None:
         try:
             while child.connection.poll():
                 self.heard(slot, child.connection.recv(), now)
@@ -396,14 +352,6 @@ class Supervisor:
                 slot.child.send(message)
 
 
-class WakeSource(Protocol):
-    """Implemented by `sipagent.service.control.Wake`."""
-
-    def fileno(self) -> int: ...
-
-    def clear(self) -> None: ...
-
-
 def _crashed(code: int | None) -> bool | None:
     """Whether a process crashed, which what it was given may have caused; None: not known."""
     return None if code is None else -code in CRASHES
@@ -443,7 +391,7 @@ class Sharing:
     def __init__(
         self,
         rules: Admission,
-        board_client: BoardOfHost,
+        board_client: "LocalBoardClient | SharedBoardClient",
         send: Callable[[int, BoardAnswer], None],
         beside: Callable[[], Figures] = Figures,
     ) -> None:
@@ -464,12 +412,10 @@ class Sharing:
             dead, living = self._counted
             self._counted = (dead, living | {index: message})
             return
+        self._worker_of[message.call] = index
+        answers = self._client.tell(message, now, index)
         if isinstance(message, Leave):
-            answers = self._client.tell(message, now, index)
-            self._worker_of.pop(message.call, None)
-        else:
-            self._worker_of[message.call] = index
-            answers = self._client.tell(message, now, index)
+            del self._worker_of[message.call]
         self._pass_on(answers)
 
     def gone(self, index: int, now: float) -> None:
