@@ -53,7 +53,7 @@ def vault_key(id: str = ID) -> bytes:
 
 
 def known(number: int = 5, **changes: Any) -> Known:
-    fields: dict[str, Any] = {"must_be_refused": False, "refused": False, "recorded": True}
+    fields: dict[str, Any] = {"refused": False, "recorded": True}
     return Known(number, ID, **(fields | changes))
 
 

@@ -51,7 +51,6 @@ from sipagent.agent.board import (
     Leave,
     OperatorsOffered,
     Process,
-    ReleaseOperator,
     Seek,
     Served,
     Standing,
@@ -709,20 +708,10 @@ class SharedBoardClient:
 
     def _note(self, asked: BoardRequest, now: float, process: Process) -> None:
         """Have it asked; the own board knows already what no answer changes."""
-        board = self._own.board
-        match asked:
-            case Seek(call, _, legs):
-                board.enter(call, legs, process)
-            case Claim():
-                pass
-            case ReleaseOperator(call, uri, talked, _):
-                board.release(uri, call, now, talked)
-            case Served(call):
-                board.served(call)
-            case Leave(call):
-                board.leave(call)
-            case _:
-                assert_never(asked)
+        if isinstance(asked, Seek):
+            self._own.board.enter(asked.call, asked.legs, process)
+        elif not isinstance(asked, Claim):
+            self._own.tell(asked, now, process)  # the shared board says who may ask again
         self._ask(ProcessMessage(asked, self._named(process)), now, process)
 
     def _ask(self, what: What, now: float, process: Process = 0) -> None:

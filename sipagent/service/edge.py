@@ -61,14 +61,14 @@ class Dropped:
             return {}
         found = {"malformed": counted.malformed, "unsupported": counted.unsupported, "lines": lines}
         before, self._told = self._told, found
-        come = {name: _risen(before.get(name, 0), count) for name, count in found.items()}
+        come = {name: increase(before.get(name, 0), count) for name, count in found.items()}
         if not any(come.values()):
             return {}
         self._due = now + TELL_S
         return {name: count for name, count in come.items() if count}
 
 
-def _risen(before: int, now: int) -> int:
+def increase(before: int, now: int) -> int:
     """The increase; a count that went down has restarted."""
     return now - before if before <= now else now
 

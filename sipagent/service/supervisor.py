@@ -44,7 +44,7 @@ from sipagent.service.children import (
     ToSupervisor,
 )
 from sipagent.service.control import Orders, Systemd, Wake, status_of
-from sipagent.service.edge import EdgeCare
+from sipagent.service.edge import EdgeCare, increase
 
 if TYPE_CHECKING:
     from sipagent.agent.shared_board import SharedBoardClient
@@ -367,21 +367,6 @@ FromWorker = BoardRequest | Figures
 """The messages that a worker may send."""
 
 
-@dataclass(frozen=True, slots=True)
-class Risen:
-    """A count that restarts with the edge: `before` of earlier runs, `now` of the present one."""
-
-    before: int = 0
-    now: int = 0
-
-    def to(self, count: int) -> "Risen":
-        return Risen(self.before + self.now, count) if count < self.now else Risen(self.before, count)
-
-    @property
-    def sum(self) -> int:
-        return self.before + self.now
-
-
 class Sharing:
     """On the supervisor's thread; `send(worker, answer)` must not wait. Times are monotonic seconds.
 
@@ -401,7 +386,8 @@ class Sharing:
         self._beside = beside
         self._worker_of: dict[str, int] = {}  # calls that asked for an operator
         self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of dead and of living workers
-        self._edge: tuple[Risen, ...] = (Risen(), Risen(), Risen())  # strangers, malformed, unsupported
+        self._edge: tuple[int, ...] = (0, 0, 0)  # strangers, malformed, unsupported, as it counted last
+        self._dropped = Figures()  # of these, over all its runs
         self.has_registered: bool | None = None
 
     # --- what happens ---
@@ -444,7 +430,10 @@ class Sharing:
     def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
         """How many messages the edge has dropped since it was started, and why."""
         counts = strangers, malformed, unsupported
-        self._edge = tuple(risen.to(count) for risen, count in zip(self._edge, counts, strict=True))
+        more = [increase(before, now) for before, now in zip(self._edge, counts, strict=True)]
+        self._edge = counts
+        risen = Figures(strangers=more[0], malformed=more[1], unsupported=more[2])
+        self._dropped = total((self._dropped, risen))
 
     def reload(self, rules: Admission) -> None:
         """Use other operators for the calls that ask from now on."""
@@ -461,9 +450,7 @@ class Sharing:
     def figures(self) -> Figures:
         """The figures of all workers, dead ones included, as they have sent them, and of the edge."""
         dead, living = self._counted
-        strangers, malformed, unsupported = (risen.sum for risen in self._edge)
-        edge = Figures(strangers=strangers, malformed=malformed, unsupported=unsupported)
-        return total((dead, *living.values(), self._beside(), edge))
+        return total((dead, *living.values(), self._beside(), self._dropped))
 
     @property
     def calls(self) -> int:

@@ -83,7 +83,6 @@ class Host:
             tables.setdefault(table, {}).update(keys)
         self.agent = RunningAgent(folder / name, tables)
         self.agent.port = port
-        self.died_ns: list[int] = []
         self._past: list[str] = []  # what earlier runs have said
 
     @property

@@ -27,7 +27,6 @@ class Known:
 
     number: int
     id: str
-    must_be_refused: bool
     refused: bool
     recorded: bool
     talked_s: float = 0.0  # with an operator, until the end or until anything happened to the host
@@ -74,7 +73,6 @@ def receipts_of(
                 Known(
                     one.call.number,
                     row["id"],
-                    must_be_refused=False,
                     refused=row["decision"] == "refused",
                     recorded=row["recording_id"] is not None,
                     talked_s=_talked_s(one, row, harms),
@@ -116,7 +114,6 @@ def refusals(told: Sequence[Told], known: Iterable[Known], harms: Sequence[Harm]
             for harm in harms
         )
         if not harmed and over - one.pressed_ns > 300 * MS:
-            row.must_be_refused = True
             if not row.refused:
                 wrong.append(f"caller {one.call.number} refused, and the receipt {row.id} says otherwise")
     return wrong

@@ -16,7 +16,6 @@ from tests.cluster.sound import Marked
 TRUNK, DESKS = "127.0.0.2", "127.0.0.4"
 NUMBERS = "+33698"  # whatever holds this in clear leads to a caller of ours
 ANSWER_S = 4.0
-RECOVERING = (500, 503, 486, 480, 603, 408)
 
 
 def number_of(caller: int) -> str:
@@ -64,7 +63,6 @@ class Told:
     answered_ns: int | None = None
     pressed_ns: int | None = None
     ended_ns: int | None = None
-    ended_by_us: bool = False
 
     @property
     def answered(self) -> Attempt | None:
@@ -115,7 +113,6 @@ class Caller:
         if self._call.way.startswith("refuses") and not _ended_within(call, self._call.key_at_s):
             self.told.pressed_ns = call.pressed_ns(call.press("9"))
         if not _ended_within(call, self._call.ends_at_s):
-            self.told.ended_by_us = True
             call.hang_up()
         self.told.ended_ns = call.ended_ns
 

@@ -33,14 +33,13 @@ class Found:
     """`heard`: where, the recording's id, and who can be heard there for how many marks of 10 ms.
 
     `keys`: ids of which a key is there. `sealed`: ids of which sealed sound is there, opened or not.
-    `in_clear`: where sound lies that nothing seals. `personal`: where the words looked for lie in clear.
+    `in_clear`: where sound lies that nothing seals.
     """
 
     heard: list[tuple[str, str, dict[int, int]]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     sealed: set[str] = field(default_factory=set)
     in_clear: list[str] = field(default_factory=list)
-    personal: list[str] = field(default_factory=list)
 
     def of(self, id: str) -> dict[int, int]:
         """Who can be heard in any bytes of a recording."""

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 from numpy.typing import NDArray
 
@@ -70,8 +69,3 @@ def key_in(content: bytes, private: bytes) -> bytes | None:
         return file_key(described, private)
     except (ValueError, KeyError, TypeError, AssertionError, CryptoError):
         return None
-
-
-def public_of(private: bytes) -> bytes:
-    public: bytes = sodium.crypto_scalarmult_base(private)
-    return public
