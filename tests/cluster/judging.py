@@ -113,9 +113,8 @@ def refusals(told: Sequence[Told], known: Iterable[Known], harms: Sequence[Harm]
             and harm.to_ns > (one.answered_ns or 0)
             for harm in harms
         )
-        if not harmed and over - one.pressed_ns > 300 * MS:
-            if not row.refused:
-                wrong.append(f"caller {one.call.number} refused, and the receipt {row.id} says otherwise")
+        if not harmed and over - one.pressed_ns > 300 * MS and not row.refused:
+            wrong.append(f"caller {one.call.number} refused, and the receipt {row.id} says otherwise")
     return wrong
 
 
