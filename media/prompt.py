@@ -174,14 +174,14 @@ def loudness(path: Path) -> Loudness:
     power = np.mean(whole**2, axis=1)
     audible = np.flatnonzero(power > 10 ** (AUDIBLE_DBFS / 10))
     if not audible.size:
-        return Loudness(None, _clipped(samples), 0.0)
+        return Loudness(None, clipped(samples), 0.0)
     span_s = float(audible[-1] + 1 - audible[0]) * FRAME_MS / 1000
-    return Loudness(float(10 * np.log10(np.mean(power[audible]))), _clipped(samples), span_s)
+    return Loudness(float(10 * np.log10(np.mean(power[audible]))), clipped(samples), span_s)
 
 
-def _clipped(samples: NDArray[np.float64]) -> float:
-    """The share of samples that stand at full scale with at least FLAT - 1 neighbours in a row."""
-    full = np.concatenate(([0], (np.abs(samples) >= FULL).astype(np.int8), [0]))
-    turns = np.flatnonzero(np.diff(full))
+def clipped(samples: NDArray[Any], full: float = FULL) -> float:
+    """The share of samples that stand at `full` scale with at least FLAT - 1 neighbours in a row."""
+    flat = np.concatenate(([0], (np.abs(samples) >= full).astype(np.int8), [0]))
+    turns = np.flatnonzero(np.diff(flat))
     lengths = turns[1::2] - turns[::2]
     return float(lengths[lengths >= FLAT].sum() / max(len(samples), 1))

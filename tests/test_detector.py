@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -144,22 +144,23 @@ def place(tmp_path: Path) -> Iterator[Where]:
         place.kill()
 
 
-def test_a_verdict_comes_through_with_all_that_it_says(place: Where) -> None:
-    found = remote_detectors(place.address)
+def both(at: DetectorAddress) -> tuple[Any, Any]:
+    """Before the bridge, and in the call."""
+    found = remote_detectors(at)
     assert found.before and found.in_call
-    assert found.before.judge(sound(7)) == Verdict(Meaning.REFUSE, "before 800", 7.0)
-    assert found.in_call.judge(sound(8, 240_000)) == Verdict(Meaning.REFUSE, "call 240000", 8.0)
+    return found.before, found.in_call
 
 
-def test_a_question_says_where_it_lies(place: Where) -> None:
-    found = remote_detectors(place.address)
-    assert found.before and found.in_call
+def test_a_verdict_comes_through_with_all_that_it_says_and_a_question_with_its_place(place: Where) -> None:
+    before, in_call = both(place.address)
+    assert before.judge(sound(7)) == Verdict(Meaning.REFUSE, "before 800", 7.0)
+    assert in_call.judge(sound(8, 240_000)) == Verdict(Meaning.REFUSE, "call 240000", 8.0)
     where = StreamPosition(2**63 - 1, 8000 * 86_400, last=False)
-    for detector in (found.before, found.in_call):
+    for detector in (before, in_call):
         assert detector.judge(sound(WHERE), where).keyword == f"{where} [{where.stream}]"
     last = replace(where, last=True)
-    assert found.before.judge(sound(WHERE), last).keyword == f"{last} []"
-    assert "last=True" in str(found.before.judge(sound(WHERE)).keyword)
+    assert before.judge(sound(WHERE), last).keyword == f"{last} []"
+    assert "last=True" in str(before.judge(sound(WHERE)).keyword)
 
 
 def test_a_worker_that_is_gone_leaves_nothing_of_what_was_being_said(place: Where) -> None:
@@ -173,11 +174,13 @@ def test_a_worker_that_is_gone_leaves_nothing_of_what_was_being_said(place: Wher
     wait_for(lambda: other.ask(sound(WHERE), False, still).keyword == f"{still} [20]")
 
 
-def test_how_often_is_that_of_the_engine() -> None:
+def test_who_listens_and_how_often_is_that_of_the_engine() -> None:
     for engine, paces in (("embedding", (100, 800)), ("vosk", (400, 1000))):
-        found = remote_detectors(DetectorAddress("nowhere", in_call=True, engine=engine))
-        assert found.before and found.in_call
-        assert (found.before.every_ms, found.in_call.every_ms) == paces
+        found = both(DetectorAddress("nowhere", in_call=True, engine=engine))
+        assert tuple(each.every_ms for each in found) == paces
+    assert remote_detectors(None) == NOBODY_LISTENS
+    alone = remote_detectors(DetectorAddress("nowhere", in_call=False))
+    assert alone.before and alone.in_call is None
 
 
 @pytest.mark.parametrize("user", [0, 1000, 2**31, 3_000_000_000, 2**32 - 2])
@@ -190,16 +193,15 @@ def test_whose_the_other_end_is(monkeypatch: pytest.MonkeyPatch, user: int) -> N
             told = [number.to_bytes(4, sys.byteorder) for number in (4711, user, user)]
             return b"".join(told)[:size]
 
-    monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert is_ours(cast(socket.socket, Peer()))
-    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
-    assert not is_ours(cast(socket.socket, Peer()))
+    for ours in (user, user + 1):
+        monkeypatch.setattr(os, "geteuid", lambda mine=ours: mine)
+        assert is_ours(cast(socket.socket, Peer())) is (ours == user)
 
 
-def test_without_an_address_nobody_listens() -> None:
-    assert remote_detectors(None) == NOBODY_LISTENS
-    found = remote_detectors(DetectorAddress("nowhere", in_call=False))
-    assert found.before and found.in_call is None
+def test_somebody_elses_socket_is_not_asked(monkeypatch: pytest.MonkeyPatch, place: Where) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(DetectorError, match="somebody else"):
+        place.line(10 * LIMIT_S).ask(sound(1), False)
 
 
 def test_a_worker_that_asks_carries_no_network() -> None:
@@ -229,6 +231,15 @@ def test_what_the_detector_fails_on_is_told_and_the_next_may_succeed(place: Wher
     assert line.ask(sound(3), False).confidence == 3.0
 
 
+# --- one that is killed, dies or hangs ---
+
+
+@contextmanager
+def asking_aside(line: DetectorConnection, samples: Samples) -> Iterator[Future[Verdict]]:
+    with ThreadPoolExecutor(1) as other:
+        yield other.submit(line.ask, samples, False)
+
+
 def test_killed_while_it_judges_then_replaced(place: Where) -> None:
     line = place.line(LIMIT_S)
 
@@ -237,8 +248,7 @@ def test_killed_while_it_judges_then_replaced(place: Where) -> None:
             return line.ask(sound(2), False).confidence == 2.0
         return False
 
-    with ThreadPoolExecutor(1) as other, capture_logs() as logs:
-        asked = other.submit(line.ask, sound(STUCK), False)
+    with asking_aside(line, sound(STUCK)) as asked, capture_logs() as logs:
         wait_for(marker(place.post).exists)
         place.kill()
         with pytest.raises(DetectorError, match="does not answer"):
@@ -253,8 +263,7 @@ def test_killed_while_it_judges_then_replaced(place: Where) -> None:
 
 def test_the_successor_of_one_that_was_killed_answers_its_question(place: Where) -> None:
     """Nobody's recording ends with a process."""
-    with ThreadPoolExecutor(1) as other, capture_logs() as logs:
-        asked = other.submit(place.line().ask, sound(STUCK), False)
+    with asking_aside(place.line(), sound(STUCK)) as asked, capture_logs() as logs:
         wait_for(marker(place.post).exists)
         place.kill()
         place.start()
@@ -264,8 +273,7 @@ def test_the_successor_of_one_that_was_killed_answers_its_question(place: Where)
 
 def test_a_sound_that_ends_detectors_ends_two_at_most(place: Where) -> None:
     line = place.line()
-    with ThreadPoolExecutor(1) as other:
-        asked = other.submit(line.ask, sound(DEADLY), False)
+    with asking_aside(line, sound(DEADLY)) as asked:
         for _ in range(2):
             assert place.child and select.select([place.child], [], [], PATIENCE_S)[0]
             place.child.close()
@@ -276,7 +284,8 @@ def test_a_sound_that_ends_detectors_ends_two_at_most(place: Where) -> None:
     assert line.ask(sound(2), False).confidence == 2.0
 
 
-def test_a_detector_that_hangs_costs_one_question_its_limit_and_the_next_nothing(place: Where) -> None:
+def test_one_that_hangs_costs_one_question_its_limit_and_the_next_nothing(place: Where) -> None:
+    """Also where more is asked than its socket holds, and where nobody accepts any more."""
     line = place.line(LIMIT_S, rest_s=PATIENCE_S)
     place.halt()
     began = time.monotonic()
@@ -287,14 +296,8 @@ def test_a_detector_that_hangs_costs_one_question_its_limit_and_the_next_nothing
         with pytest.raises(DetectorError, match="a moment ago"):
             line.ask(sound(1), False)
     assert len(logs) == 1
-
-
-def test_one_that_hangs_never_blocks_longer_than_the_limit(place: Where) -> None:
-    """Also where more is asked than its socket holds, and where nobody accepts any more."""
-    place.halt()
     for size in (800, 4_000_000):
-        with ThreadPoolExecutor(1) as other:
-            asked = other.submit(place.line(LIMIT_S).ask, sound(1, size), False)
+        with asking_aside(place.line(LIMIT_S), sound(1, size)) as asked:
             assert isinstance(asked.exception(PATIENCE_S), DetectorError)
 
 
@@ -306,8 +309,7 @@ def test_the_answer_to_a_question_that_was_given_up_is_not_that_of_the_next(plac
     with pytest.raises(DetectorError):
         line.ask(sound(2), False)
     os.kill(place.child.pid, signal.SIGCONT)
-    patient = place.line()
-    assert patient.ask(sound(4), False).confidence == 4.0
+    assert place.line().ask(sound(4), False).confidence == 4.0
     assert line.ask(sound(5), False).confidence == 5.0
 
 
@@ -324,7 +326,8 @@ def test_the_leg_whose_words_could_not_be_judged_is_told_of(place: Where) -> Non
 
     listener = Listener(report, remote_detectors(place.address).before)
     listener.start()
-    with closing_listener(listener):
+    with ExitStack() as stack:
+        stack.callback(listener.stop)
         listener.open(1, tones=True, voice=True)
         speech = (8000 * np.sin(np.arange(16_000) * 0.2) * np.hanning(16_000)).astype(np.int16)
         for at in range(0, len(speech), 160):
@@ -334,28 +337,12 @@ def test_the_leg_whose_words_could_not_be_judged_is_told_of(place: Where) -> Non
     assert any("does not answer" in str(one) for one in told)
 
 
-def closing_listener(listener: Listener) -> Any:
-    class Stopping:
-        def close(self) -> None:
-            listener.stop()
-
-    return closing(Stopping())
-
-
-def test_somebody_elses_socket_is_not_asked(monkeypatch: pytest.MonkeyPatch, place: Where) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 12345)
-    with pytest.raises(DetectorError, match="somebody else"):
-        place.line(LIMIT_S).ask(sound(1), False)
-
-
-def test_it_says_that_it_lives_as_long_as_it_judges(place: Where) -> None:
-    assert place.child and place.child.connection.poll(PATIENCE_S)
-    assert place.child.connection.recv() == Alive()
-
-
-def test_it_ends_when_told_so_and_when_the_supervisor_is_gone(place: Where) -> None:
+def test_it_says_that_it_lives_and_ends_when_told_so_or_alone(place: Where) -> None:
+    """Told by a word, or by the supervisor's end; a name that is taken is nobody else's meanwhile."""
     child = place.child
-    assert child
+    assert child and child.connection.poll(PATIENCE_S) and child.connection.recv() == Alive()
+    with socket.socket(socket.AF_UNIX) as again, pytest.raises(OSError):
+        again.bind(address(place.address.name))
     child.send(Drain(0.0))
     assert select.select([child], [], [], PATIENCE_S)[0]
     assert child.close() == 0
@@ -365,24 +352,11 @@ def test_it_ends_when_told_so_and_when_the_supervisor_is_gone(place: Where) -> N
     place.child = None
 
 
-def test_a_name_that_is_taken_ends_it(place: Where) -> None:
-    with socket.socket(socket.AF_UNIX) as again, pytest.raises(OSError):
-        again.bind(address(place.address.name))
-
-
 # --- the specs ---
 
 
 def specs(room: Room) -> ChildSpecs:
     return ChildSpecs(room.config(), LIMITS, log_json=True, drain_s=0.0)
-
-
-def test_no_engine_no_detector(tmp_path: Path) -> None:
-    room = Room(tmp_path / "agent")
-    room.set("refusal", 'engine = "none"')
-    it = specs(room)
-    assert it.detector is None
-    assert "detector" not in [place.name for place in it.slots()]
 
 
 def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
@@ -413,8 +387,13 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
         child.close()
 
 
-def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
+def test_without_an_engine_there_is_none_and_a_phrase_that_nothing_hears_stops_the_start(
+    tmp_path: Path,
+) -> None:
     room = Room(tmp_path / "agent")
+    room.set("refusal", 'engine = "none"')
+    it = specs(room)
+    assert it.detector is None and "detector" not in [place.name for place in it.slots()]
     room.set("refusal", 'engine = "embedding"\nkeywords = ["ne m\'enregistrez pas", "nobody hears this"]')
     with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'.*; accepted: "):
         specs(room)

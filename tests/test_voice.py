@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from retention.sqlite import Store
 from sipagent.agent.admission import SHIPPED, admission, tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.calls import LiveCall
-from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
+from sipagent.agent.engine import Incoming, OfLeg, Report, SoundEnded
 from sipagent.agent.recorder import Recorder
 from sipagent.call import events as e
 from sipagent.config.load import parse
@@ -40,6 +41,12 @@ extensions = ["sip:201@127.0.0.1"]
 """
 
 
+OTHER = Verdict(Meaning.OTHER)
+REFUSAL = Verdict(Meaning.REFUSE, "je refuse", 0.93)
+UNCLEAR = Verdict(Meaning.UNCLEAR, "refuser", 0.5)
+YES = Verdict(Meaning.ACCEPT, "oui", 0.9)
+
+
 class Stub:
     """A detector that takes whatever is said for one word."""
 
@@ -58,14 +65,12 @@ class InTurn(Stub):
     """A detector that takes each utterance for what its turn is."""
 
     def __init__(self, *verdicts: Verdict) -> None:
-        super().__init__(Verdict(Meaning.OTHER))
+        super().__init__(OTHER)
         self.verdicts = list(verdicts)
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         self.heard.append(len(samples))
-        if place and not place.last:
-            return Verdict(Meaning.OTHER)
-        return self.verdicts.pop(0)
+        return OTHER if place and not place.last else self.verdicts.pop(0)
 
 
 class Spoken:
@@ -77,7 +82,7 @@ class Spoken:
         rules = replace(rules, policy=replace(rules.policy, voice=True))
         self.recorder = Recorder(archive_of(Store(":memory:"), folder, folder), "wav", pytest.fail)
         self.detector = detector
-        self.in_call = Stub(Verdict(Meaning.OTHER))
+        self.in_call = Stub(OTHER)
         self.agent = Agent(
             rules, self.recorder, tones(), registers=False, detectors=Detectors(self.detector, self.in_call)
         )
@@ -93,15 +98,28 @@ class Spoken:
     def turn(self) -> None:
         self.agent.turn(self.engine)
 
-    def say(self, seconds: float = 2.0) -> None:
-        """Speech, then silence, as the bridge hands it over."""
+    def say(self) -> None:
+        """Two seconds of speech, then silence, as the bridge hands it over."""
         speech, rate = soundfile.read(SHIPPED / "fr/refused.wav", dtype="int16")
-        self.hear(np.concatenate([speech[: round(seconds * rate)], np.zeros(rate, np.int16)]), rate)
+        self.hear(np.concatenate([speech[: 2 * rate], np.zeros(rate, np.int16)]), rate)
 
     def echo(self, prompt: str) -> None:
         """What comes back of one that has just begun."""
         speech, rate = soundfile.read(SHIPPED / f"{prompt}.wav", dtype="int16")
         self.hear(np.concatenate([np.zeros(1000, np.int16), speech // 4, np.zeros(rate, np.int16)]), rate)
+
+    def played(self) -> None:
+        """What is played has been heard to its end."""
+        one = self.call.playing[e.CALLER]
+        self.call.playing[e.CALLER] = replace(one, began=one.began - 60)
+        self.tell(SoundEnded(LEG, one.token))
+
+    def press(self, key: str) -> None:
+        self.tell(OfLeg(LEG, e.DtmfPressed(LEG, key, "rfc4733")))
+
+    def tell(self, report: Report) -> None:
+        self.engine.say(report)
+        self.turn()
 
     def hear(self, sound: Samples, rate: int) -> None:
         for start in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
@@ -128,10 +146,10 @@ def spoken(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Spoken]:
     one.close()
 
 
-REFUSAL = Verdict(Meaning.REFUSE, "je refuse", 0.93)
+hears = partial(pytest.mark.parametrize, "spoken", indirect=True)
 
 
-@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+@hears([REFUSAL])
 def test_a_spoken_refusal_stops_the_notice_and_decides(spoken: Spoken) -> None:
     spoken.say()
     consent = spoken.call.flow.consent
@@ -141,47 +159,37 @@ def test_a_spoken_refusal_stops_the_notice_and_decides(spoken: Spoken) -> None:
         ("play", LEG, "refused.wav", False),
         ("dial", "sip:201@127.0.0.1", '"NO REC +33612345678"'),
     ]
+    assert max(spoken.detector.heard) <= 3.0 * SAMPLE_RATE  # not the silence
 
 
-@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
-def test_the_notice_that_comes_back_refuses_nothing(spoken: Spoken) -> None:
-    spoken.echo("fr/notice")
-    assert spoken.call.flow.consent.decision == "undecided"
+@hears([REFUSAL])
+@pytest.mark.parametrize(
+    ("prompt", "decision"), [("fr/notice", "undecided"), ("fr/notice_opt_in", "refused")]
+)
+def test_the_notice_that_comes_back_refuses_nothing_but_what_only_sounds_like_an_echo_does(
+    spoken: Spoken, prompt: str, decision: str
+) -> None:
+    spoken.echo(prompt)
+    assert spoken.call.flow.consent.decision == decision
     spoken.say()
     assert spoken.call.flow.consent.decision == "refused"
 
 
-@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
-def test_what_would_be_an_echo_of_another_prompt_is_the_callers(spoken: Spoken) -> None:
-    spoken.echo("fr/notice_opt_in")
-    assert spoken.call.flow.consent.decision == "refused"
-
-
-@pytest.mark.parametrize("spoken", [Verdict(Meaning.OTHER)], indirect=True)
+@hears([OTHER])
 def test_the_listener_knows_of_each_prompt_and_of_its_end(
     spoken: Spoken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, float]] = []
     monkeypatch.setattr(spoken.agent.listener, "plays", lambda leg, sound: told.append((leg, len(sound))))
-    refused = soundfile.info(SHIPPED / "fr/refused.wav").frames
-    spoken.engine.say(OfLeg(LEG, e.DtmfPressed(LEG, "9", "rfc4733")))
-    spoken.turn()
-    assert told == [(LEG, refused)]
-    spoken.engine.say(SoundEnded(LEG, spoken.call.playing[e.CALLER].token))
-    spoken.turn()
+    spoken.press("9")
+    assert told == [(LEG, soundfile.info(SHIPPED / "fr/refused.wav").frames)]
+    spoken.tell(SoundEnded(LEG, spoken.call.playing[e.CALLER].token))
     assert told[1:] == [(LEG, 0)]  # music
     spoken.agent.carrying.carry_out(spoken.engine, spoken.call, e.StopPlaying(e.CALLER))
     assert told[2:] == [(LEG, 0)]
 
 
-@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
-def test_the_detector_hears_the_utterance_and_not_the_silence(spoken: Spoken) -> None:
-    spoken.say(seconds=2.0)
-    assert spoken.detector.heard
-    assert max(spoken.detector.heard) <= 3.0 * SAMPLE_RATE
-
-
-@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+@hears([REFUSAL])
 def test_during_the_call_only_the_words_for_it_are_listened_for(spoken: Spoken) -> None:
     words = e.Listen(e.CALLER, tones=False, voice=True, in_call=True)
     spoken.agent.carrying.carry_out(spoken.engine, spoken.call, words)
@@ -190,7 +198,7 @@ def test_during_the_call_only_the_words_for_it_are_listened_for(spoken: Spoken) 
     assert spoken.call.flow.consent.decision == "undecided"
 
 
-@pytest.mark.parametrize("spoken", [Verdict(Meaning.OTHER)], indirect=True)
+@hears([OTHER])
 def test_other_words_change_nothing(spoken: Spoken) -> None:
     spoken.say()
     assert spoken.detector.heard
@@ -198,35 +206,11 @@ def test_other_words_change_nothing(spoken: Spoken) -> None:
     assert "dial" not in spoken.engine.names()
 
 
-@pytest.mark.parametrize("spoken", [Verdict(Meaning.UNCLEAR, "refuge", 0.5)], indirect=True)
+@hears([Verdict(Meaning.UNCLEAR, "refuge", 0.5)])
 def test_unclear_words_are_asked_about_after_the_notice(spoken: Spoken) -> None:
     spoken.say()
-    notice = spoken.call.playing[e.CALLER]
-    spoken.call.playing[e.CALLER] = replace(notice, began=notice.began - 60)  # it has been played whole
-    spoken.engine.say(SoundEnded(LEG, notice.token))
-    spoken.turn()
+    spoken.played()
     assert spoken.engine.orders[-1] == ("play", LEG, "confirm.wav", False)
-
-
-UNCLEAR = Verdict(Meaning.UNCLEAR, "refuser", 0.5)
-YES = Verdict(Meaning.ACCEPT, "oui", 0.9)
-
-
-def played(spoken: Spoken) -> None:
-    """What is played has been heard to its end."""
-    one = spoken.call.playing[e.CALLER]
-    spoken.call.playing[e.CALLER] = replace(one, began=one.began - 60)
-    spoken.engine.say(SoundEnded(LEG, one.token))
-    spoken.turn()
-
-
-def press(spoken: Spoken, key: str) -> None:
-    spoken.engine.say(OfLeg(LEG, e.DtmfPressed(LEG, key, "rfc4733")))
-    spoken.turn()
-
-
-def close_window(spoken: Spoken) -> None:
-    spoken.call.flow.handle(e.TimePassed(), spoken.call.flow.deadline or 0.0)
 
 
 @pytest.mark.parametrize("before_it_ends", [True, False])
@@ -246,32 +230,31 @@ def test_what_a_caller_lives_who_was_not_understood(
 ) -> None:
     """Real sound through the real gate: unclear in the window, asked once more, answered or not."""
     spoken = Spoken(tmp_path, InTurn(UNCLEAR, *([answer] if isinstance(answer, Verdict) else [])))
-    played(spoken)
+    spoken.played()
     spoken.say()
     assert spoken.engine.orders[-1] == ("play", LEG, "confirm.wav", False)
     if not before_it_ends:
-        played(spoken)
+        spoken.played()
     if isinstance(answer, Verdict):
         spoken.say()
     elif answer:
-        press(spoken, answer)
-    if spoken.call.flow.phase == "confirm":
+        spoken.press(answer)
+    flow = spoken.call.flow
+    if flow.phase == "confirm":
         if before_it_ends:
-            played(spoken)
-        close_window(spoken)
+            spoken.played()
+        flow.handle(e.TimePassed(), flow.deadline or 0.0)
     receipt = spoken.call.receipt()
     assert (receipt.decision, receipt.decided_by, receipt.keyword, receipt.confidence) == told
     assert receipt.phase == "window"
     spoken.close()
 
 
-def test_who_hangs_up_while_asked_once_more_has_decided_nothing(tmp_path: Path) -> None:
-    spoken = Spoken(tmp_path, Stub(UNCLEAR))
-    played(spoken)
+@hears([UNCLEAR])
+def test_who_hangs_up_while_asked_once_more_has_decided_nothing(spoken: Spoken) -> None:
+    spoken.played()
     spoken.say()
     call = spoken.call
-    spoken.engine.say(OfLeg(LEG, e.LegGone(LEG, 200)))
-    spoken.turn()
+    spoken.tell(OfLeg(LEG, e.LegGone(LEG, 200)))
     receipt = call.receipt(ended=call.began + 30)
     assert (receipt.decision, receipt.outcome, receipt.recording_id) == ("undecided", "abandoned", None)
-    spoken.close()

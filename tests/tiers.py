@@ -34,7 +34,6 @@ FULL = (
     "test_festival.py",
     "test_lines.py",
     "test_train_keyword.py",
-    "test_train_voices.py",
     "test_training.py",
     "test_whisper.py",
 )

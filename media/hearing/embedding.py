@@ -164,16 +164,21 @@ NEAR_OWN, FAR = (0.94, 1.06), (0.88, 1.12)
 WARPS = (*NEAR_OWN, *FAR)
 
 
+def mel_edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
+    """(bands + 2,) Hz, equally far apart on Slaney's scale: linear to 1 kHz, then 27 mels for each factor of
+    6.4."""
+    linear, step = 200 / 3, np.log(6.4) / 27
+    mels = np.linspace(low_hz / linear, 15 + np.log(high_hz / 1000) / step, bands + 2)
+    return np.where(mels < 15, mels * linear, 1000 * np.exp(step * (mels - 15)))
+
+
 @lru_cache(maxsize=16)
 def mel_bank(warp: float = OWN) -> Floats:
     """(FFT // 2 + 1, MELS): Slaney's triangles, as the network was trained with.
 
     `warp` other than OWN moves what a band hears up by that factor: a longer or shorter vocal tract.
     """
-    linear, step = 200 / 3, np.log(6.4) / 27
-    low, high = BAND[0] / linear, 15 + np.log(BAND[1] / 1000) / step
-    mels = np.linspace(low, high, MELS + 2)
-    edges = np.where(mels < 15, mels * linear, 1000 * np.exp(step * (mels - 15)))
+    edges = mel_edges(*BAND, MELS)
     bins = np.arange(FFT // 2 + 1)[:, None] * SAMPLE_RATE / FFT / warp
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - bins) / np.diff(edges)[1:]
@@ -285,6 +290,7 @@ FORMAT = 2
 SCARCELY = 1e-7
 """No view holds a class for less likely."""
 OTHER = "other"
+_THRESHOLDS = ("refuse_at", "unclear_at", "in_call_at", "accept_at")
 Tails: TypeAlias = dict[int, Floats]
 """For a sound that continues: the last inputs of each layer that looks back."""
 
@@ -383,16 +389,8 @@ def google_layers() -> dict[str, Floats]:
 
 def save_head(path: Path, head: Head) -> None:
     """Write it as an .npz in half precision."""
-    told: dict[str, Any] = {
-        "language": head.language,
-        "phrases": head.phrases,
-        "refuse_at": head.refuse_at,
-        "unclear_at": head.unclear_at,
-        "in_call_at": head.in_call_at,
-        "accept_at": head.accept_at,
-        "embedding": SHA256,
-        "format": FORMAT,
-    }
+    told: dict[str, Any] = {name: getattr(head, name) for name in ("language", "phrases", *_THRESHOLDS)}
+    told |= {"embedding": SHA256, "format": FORMAT}
     if head.everyday:
         told["everyday"] = True
     if head.voices:
@@ -410,10 +408,7 @@ def load_head(path: Path) -> Head:
             head = Head(
                 language=str(told["language"]),
                 phrases=tuple(told["phrases"]),
-                refuse_at=float(told["refuse_at"]),
-                unclear_at=float(told["unclear_at"]),
-                in_call_at=float(told["in_call_at"]),
-                accept_at=float(told["accept_at"]),
+                **{name: float(told[name]) for name in _THRESHOLDS},
                 weights=weights,
                 everyday=told.get("everyday") is True,
                 voices=tuple(told.get("voices", ())),

@@ -11,7 +11,7 @@ import logging
 import queue
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -90,15 +90,7 @@ Conclusion: TypeAlias = (
 class _Ear(Protocol):
     """One kind of listening on one leg."""
 
-    def feed(self, samples: Samples) -> list[Conclusion]: ...
-
-
-class _ToneEar:
-    def __init__(self) -> None:
-        self._tones = ToneDetector()
-
-    def feed(self, samples: Samples) -> list[Conclusion]:
-        return list(self._tones.feed(samples))
+    def feed(self, samples: Samples) -> Sequence[Conclusion]: ...
 
 
 class VoiceEar:
@@ -330,7 +322,7 @@ class Listener:
         if not wish.tones:
             ears.pop("tones", None)
         elif "tones" not in ears:
-            ears["tones"] = _ToneEar()
+            ears["tones"] = ToneDetector()
         self._do(leg, "voice", partial(self._attend, wish.detector, ears), ears)
         if wish.deaf:
             self._report(leg, ListenerFailed("voice: there is no detector"))
@@ -358,7 +350,7 @@ class Listener:
             self._do(leg, kind, partial(ear.feed, samples), ears)
 
     def _do(
-        self, leg: int, kind: str, step: Callable[[], list[Conclusion] | None], ears: dict[str, _Ear]
+        self, leg: int, kind: str, step: Callable[[], Sequence[Conclusion] | None], ears: dict[str, _Ear]
     ) -> None:
         """Do one step of listening, and report the results."""
         try:

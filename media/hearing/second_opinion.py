@@ -53,6 +53,7 @@ from numpy.typing import NDArray
 
 from media.errors import MediaError
 from media.frame import Samples, milliseconds
+from media.hearing.embedding import mel_edges
 from media.hearing.keyword import (
     Detector,
     DetectorError,
@@ -123,9 +124,6 @@ RATE = 16_000
 WINDOW, HOP = 400, 160
 FLOOR, RANGE = 1e-10, 8.0
 """The least power, and how many powers of ten below the loudest count."""
-_LINEAR_HZ, _PER_MEL = 1000.0, 200 / 3
-_STEP = np.log(6.4) / 27
-"""Slaney's scale: linear up to 1 kHz, then 27 mels for each factor of 6.4."""
 _HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
 
 
@@ -153,20 +151,10 @@ def twice_the_rate(samples: Samples) -> NDArray[np.float64]:
 def filters(bands: int) -> NDArray[np.float64]:
     """(bands, WINDOW // 2 + 1): triangles of equal area, from 0 to 8 kHz."""
     at = np.arange(WINDOW // 2 + 1) * RATE / WINDOW
-    edges = _hz(np.linspace(0, _mel(RATE / 2), bands + 2))
+    edges = mel_edges(0, RATE / 2, bands)
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.minimum((at - low) / (middle - low), (high - at) / (high - middle))
     return np.asarray(np.maximum(0, triangles) * 2 / (high - low))
-
-
-def _mel(hz: float) -> float:
-    """For what is above 1 kHz."""
-    return float(_LINEAR_HZ / _PER_MEL + np.log(hz / _LINEAR_HZ) / _STEP)
-
-
-def _hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
-    knee = _LINEAR_HZ / _PER_MEL
-    return np.where(mels < knee, mels * _PER_MEL, _LINEAR_HZ * np.exp((mels - knee) * _STEP))
 
 
 JSON, TEXT = "vocabulary.json", "vocabulary.txt"

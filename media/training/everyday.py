@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 from media.hearing.embedding import OTHER, Head, load_head, save_head
 from media.hearing.spotter import HEADS, plain
 from media.training.features import make_missing, source_of
-from media.training.language import Language
+from media.training.language import Language, card
 from media.training.own import NEVER
 from media.training.speech import (
-    Counts,
+    Amounts,
     Split,
     SpokenFile,
     copy_once,
     copy_own_prompts,
     copy_people,
     label,
-    manner,
     others,
-    part,
-    parts,
-    people,
+    some_people,
+    sources_of,
     speak_all,
+    spoken_files,
+    usual_amounts,
 )
 
 if TYPE_CHECKING:
@@ -56,66 +56,7 @@ UNCLEAR_SYNTHETIC = 0.02
 HIGHEST, LEAST = 0.9999, 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class EverydayAmounts:
-    """Utterances by synthesizer and split: of each everyday phrase, of each that refuses, of each that
-    accepts, of other speech.
-
-    `people`: recordings of people; `rounds`: batches of training.
-    """
-
-    everyday: Counts
-    refusing: Counts
-    accepting: Counts
-    other: Counts
-    people: Mapping[Split, int]
-    rounds: int
-
-    def share(self, share: float) -> "EverydayAmounts":
-        """This share of all amounts."""
-
-        return replace(
-            self,
-            everyday=parts(self.everyday, share),
-            refusing=parts(self.refusing, share),
-            accepting=parts(self.accepting, share),
-            other=parts(self.other, share),
-            people=part(self.people, share),
-            rounds=max(1, round(share * self.rounds)),
-        )
-
-
-USUAL = EverydayAmounts(
-    everyday={
-        "espeak": {"train": 80, "tune": 8, "test": 10},
-        "kokoro": {"train": 15, "tune": 4, "test": 3},
-        "festival": {"train": 40, "tune": 8, "test": 8},
-        "mbrola": {"train": 40, "tune": 8, "test": 8},
-        "pico": {"test": 8},
-    },
-    refusing={
-        "espeak": {"train": 25, "tune": 2},
-        "kokoro": {"train": 6},
-        "festival": {"train": 15, "tune": 2},
-        "mbrola": {"train": 15, "tune": 2},
-    },
-    accepting={
-        "espeak": {"train": 25, "tune": 10, "test": 12},
-        "kokoro": {"train": 8, "tune": 3, "test": 2},
-        "festival": {"train": 15, "tune": 6, "test": 6},
-        "mbrola": {"train": 15, "tune": 6, "test": 6},
-        "pico": {"test": 8},
-    },
-    other={
-        "espeak": {"train": 1400, "tune": 180, "test": 200},
-        "kokoro": {"train": 90, "tune": 25, "test": 15},
-        "festival": {"train": 500, "tune": 100, "test": 100},
-        "mbrola": {"train": 500, "tune": 100, "test": 100},
-        "pico": {"test": 80},
-    },
-    people={"train": 400, "tune": 300, "test": 250},
-    rounds=5000,
-)
+USUAL = usual_amounts("everyday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +68,7 @@ class EverydayMaterial:
     folder: Path
     synthesizers: tuple[str, ...]
     styles: Path
-    amounts: EverydayAmounts
+    amounts: Amounts
 
 
 def make_everyday(material: EverydayMaterial, prompts: Path, out: Path) -> Iterator[str]:
@@ -147,38 +88,28 @@ def make_sounds(material: EverydayMaterial, split: Split) -> Iterator[str]:
     language, folder = material.language, material.folder
     plans = {name: plan(language, name, split, material.amounts) for name in material.synthesizers}
     yield from speak_all(language, plans, folder, material.styles)
-    found = people(split)
-    some = Random(split).sample(found, min(material.amounts.people[split], len(found)))
+    some = some_people(split, material.amounts)
     for number in range(0, len(some), SHARD):
         shard = some[number : number + SHARD]
         place = folder / "sounds" / split / f"people-{number // SHARD}"
         yield from copy_once(place, partial(copy_people, shard))
 
 
-def plan(language: Language, synthesizer: str, split: Split, amounts: EverydayAmounts) -> list[SpokenFile]:
+def plan(language: Language, synthesizer: str, split: Split, amounts: Amounts) -> list[SpokenFile]:
     """What one synthesizer says for one split, in an order whose every beginning is a fair sample."""
     random = Random(f"everyday/{synthesizer}/{split}")
     said: list[tuple[str, str]] = []
-    for counts, phrases, name in (
-        (amounts.everyday, language.everyday, None),
-        (amounts.refusing, language.refusing, None),
-        (amounts.accepting, language.accepting, ACCEPTING),
+    for kind, phrases, name in (
+        ("everyday", language.everyday, None),
+        ("refusing", language.refusing, None),
+        ("accepting", language.accepting, ACCEPTING),
     ):
-        count = counts.get(synthesizer, {}).get(split, 0)
         for phrase, ways in phrases.items():
+            count = amounts.count(kind, synthesizer, split)
             said += [(name or label(phrase), random.choice(ways)) for _ in range(count)]
-    count = amounts.other.get(synthesizer, {}).get(split, 0)
-    wanted = others(language, split, language.words(), random, count)
+    wanted = others(language, split, language.words(), random, amounts.count("other", synthesizer, split))
     said += [(OTHER, text) for text in wanted if not begins_with_one(text, language)]
-    random.shuffle(said)
-    return [
-        SpokenFile(
-            Path(split, f"{synthesizer}-{number // SHARD}", name, f"{number:05d}.wav"),
-            text,
-            manner(language, synthesizer, split, random),
-        )
-        for number, (name, text) in enumerate(said)
-    ]
+    return spoken_files(said, language, synthesizer, split, random, shard=SHARD)
 
 
 def begins_with_one(text: str, language: Language) -> bool:
@@ -219,8 +150,17 @@ def fit_everyday(language: Language, features: Path, rounds: int, out: Path) -> 
     out.mkdir(parents=True, exist_ok=True)
     save_head(out / f"{language.code}.everyday.npz", head)
     shares = _shares(strongest, found, {label(phrase) for phrase in language.everyday})
-    sounds = {"train": train.sounds, "tune": tune.sounds}
-    told = card(language, _sources(sounds), rounds, found, shares)
+    told = card("everyday").format(
+        code=language.code,
+        name=language.name,
+        phrases="\n".join(f"- {phrase}" for phrase in language.everyday),
+        accents=", ".join(language.accents),
+        sources=sources_of({"train": train.sounds, "tune": tune.sounds}),
+        rounds=rounds,
+        seed=SEED,
+        unclear_at=found,
+        shares="\n".join(f"| {name} | {share:.1%} |" for name, share in shares.items()),
+    )
     (out / f"{language.code}.everyday.md").write_text(told, encoding="utf-8")
     yield f"unclear from {found}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
 
@@ -268,69 +208,3 @@ def _shares(strongest: Mapping[str, float], unclear_at: float, everyday: set[str
         if said in ("everyday words", OTHER, ACCEPTING):
             groups.setdefault(f"{said}, {source_of(path)}", []).append(score >= unclear_at)
     return {name: sum(group) / len(group) for name, group in sorted(groups.items())}
-
-
-def _sources(sounds: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, int, int]]:
-    """By split and source: its name, how many sounds, how many questions."""
-    for split, asked in sounds.items():
-        for source in sorted({source_of(Path(sound)) for sound in asked}):
-            ours = [sound for sound in asked if source_of(Path(sound)) == source]
-            yield f"{split}/{source}", len(set(ours)), len(ours)
-
-
-def card(
-    language: Language,
-    sources: Iterator[tuple[str, int, int]],
-    rounds: int,
-    unclear_at: float,
-    shares: Mapping[str, float],
-) -> str:
-    """What the head was made of, and what it does on the voices that its threshold was chosen on."""
-    return CARD.format(
-        code=language.code,
-        name=language.name,
-        phrases="\n".join(f"- {phrase}" for phrase in language.everyday),
-        accents=", ".join(language.accents),
-        sources="\n".join(f"| {name} | {sounds} | {asked} |" for name, sounds, asked in sources),
-        rounds=rounds,
-        seed=SEED,
-        unclear_at=unclear_at,
-        shares="\n".join(f"| {name} | {share:.1%} |" for name, share in shares.items()),
-    )
-
-
-CARD = """\
-# {name} everyday words: {code}.everyday.npz
-
-Made from nothing by `python -m media.training --lang {code} everyday`. It refuses nothing and accepts
-nothing: who says one of these before the bridge is asked once more (`prompts.confirm`), and is not recorded
-by silence.
-
-## What it hears
-{phrases}
-
-And the phrases of [{code}.npz]({code}.md) that refuse, so that one which is not configured, or is missed
-there, is asked about. How each is said, in training: `media/training/languages/{code}.toml`.
-
-## What it was trained on
-| split/source | sounds | questions |
-|---|---|---|
-{sources}
-
-On the deep layers of `{code}.npz`, which stay as they are; {rounds} batches, seed {seed}; voices and lines as
-there (espeak-ng: {accents}). Sentences that begin with an everyday word and a pause ("no, not you") are
-neither.
-
-## Threshold, and what it comes to on the voices that it was chosen on
-Unclear from {unclear_at}. Of each sound, over a random bad line, unclear are:
-
-| said by | |
-|---|---|
-{shares}
-
-`other` refuses nothing: sentences that sound like a phrase, ordinary ones, words in a row. `accepting` are
-the words that accept.
-
-## Limits
-No person says any of it in this material: what the head does with real callers is unknown.
-"""

@@ -122,8 +122,8 @@ def fit(
     if go_on and start is not None:
         weights |= {name: jnp.asarray(value) for name, value in start.items() if name in weights}
     fixed = {name: weights.pop(name) for name in ("mean", "scale")}
-    train = _trainer(len(classes), rounds, RATE / 2 if go_on else RATE)
-    so_far = weights, train.begin(weights), weights, jnp.zeros(())
+    begin, step = _trainer(len(classes), rounds, RATE / 2 if go_on else RATE)
+    so_far = weights, begin(weights), weights, jnp.zeros(())
     batches = _Batches(used, len(classes), random)
     spread = jnp.asarray(
         used.steps[random.integers(len(used.steps), size=4000)].astype(np.float32).std(axis=0)
@@ -132,7 +132,7 @@ def fit(
     costs: list[float] = []
     for number in range(1, rounds + 1):
         key, chance = jax.random.split(key)
-        so_far, cost = train.step(so_far, fixed, chance, spread, batches.next())
+        so_far, cost = step(so_far, fixed, chance, spread, batches.next())
         costs.append(float(cost))
         if number in [int(share * rounds) for share in MINED_AT]:
             batches.mine({**deep, **so_far[2], **fixed})
@@ -140,15 +140,9 @@ def fit(
             yield number, float(np.mean(costs[-TOLD_EVERY:])), {**deep, **so_far[2], **fixed}
 
 
-@dataclass(frozen=True, slots=True)
-class _Trainer:
-    begin: Any
-    step: Any
-
-
 @cache
-def _trainer(classes: int, rounds: int, rate: float) -> _Trainer:
-    """Compiled once for several trainings of one kind."""
+def _trainer(classes: int, rounds: int, rate: float) -> tuple[Any, Any]:
+    """What begins a training, and one step of it: compiled once for several trainings of one kind."""
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(200, rounds // 5), rounds, rate / 100)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-2))
 
@@ -172,7 +166,7 @@ def _trainer(classes: int, rounds: int, rate: float) -> _Trainer:
         kept = {name: mean[name] + new * (weights[name] - mean[name]) for name in weights}
         return (weights, state, kept, count + 1), cost
 
-    return _Trainer(optimiser.init, jax.jit(step))
+    return optimiser.init, jax.jit(step)
 
 
 def forward(weights: Mapping[str, Any], steps: Any, lengths: Any, key: Any | None = None) -> Any:

@@ -72,6 +72,11 @@ class Language:
         return turn.format(**said)
 
 
+def card(name: str) -> str:
+    """The text of a head's card, with names for what it tells: cards/NAME.md."""
+    return Path(__file__).with_name("cards").joinpath(f"{name}.md").read_text(encoding="utf-8")
+
+
 @cache
 def language(code: str) -> Language:
     """Read one of LANGUAGES."""

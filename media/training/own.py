@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import chain
@@ -34,16 +34,14 @@ from media.training.features import LENT
 from media.training.language import Language
 from media.training.speech import (
     FESTIVAL,
-    Counts,
+    Amounts,
     Split,
     SpokenFile,
     label,
-    manner,
     others,
-    part,
-    parts,
-    people,
+    spoken_files,
     texts_of,
+    usual_amounts,
 )
 from media.training.voices import MBROLA, lacking_packages
 
@@ -109,57 +107,7 @@ NEVER = 2.0
 SEED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PhraseAmounts:
-    """Utterances by synthesizer and split: of the phrase, of what is similar to it, of anything else.
-
-    `people`: recordings of people; `rounds`: batches of training.
-    """
-
-    said: Counts
-    near: Counts
-    other: Counts
-    people: Mapping[Split, int]
-    rounds: int
-
-    def share(self, share: float) -> "PhraseAmounts":
-        """This share of all amounts."""
-
-        return replace(
-            self,
-            said=parts(self.said, share),
-            near=parts(self.near, share),
-            other=parts(self.other, share),
-            people=part(self.people, share),
-            rounds=max(1, round(share * self.rounds)),
-        )
-
-
-USUAL = PhraseAmounts(
-    said={
-        "espeak": {"train": 300, "tune": 60, "test": 60},
-        "kokoro": {"train": 60, "tune": 12, "test": 20},
-        "festival": {"train": 60, "tune": 12, "test": 20},
-        "mbrola": {"train": 60, "tune": 12, "test": 20},
-        "pico": {"test": 16},
-    },
-    near={
-        "espeak": {"train": 300, "tune": 80, "test": 80},
-        "kokoro": {"train": 40, "tune": 10, "test": 10},
-        "festival": {"train": 40, "tune": 10, "test": 10},
-        "mbrola": {"train": 40, "tune": 10, "test": 10},
-        "pico": {"test": 10},
-    },
-    other={
-        "espeak": {"train": 700, "tune": 260, "test": 300},
-        "kokoro": {"train": 40, "tune": 10, "test": 20},
-        "festival": {"train": 40, "tune": 10, "test": 20},
-        "mbrola": {"train": 40, "tune": 10, "test": 20},
-        "pico": {"test": 20},
-    },
-    people={"train": 500, "tune": 150, "test": 300},
-    rounds=1500,
-)
+USUAL = usual_amounts("own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +117,12 @@ class PhraseMaterial:
 
     styles: Path
     prompts: tuple[Path, ...]
-    amounts: PhraseAmounts
+    amounts: Amounts
     voices: tuple[EnrolledPerson, ...] = ()
 
 
 class Missing(MediaError):
     """Something must be installed first; str() is one line that says what, and how."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sayings:
-    """What is said, by split: ways of saying the phrase, and sentences similar to it."""
-
-    ways: Mapping[Split, tuple[str, ...]]
-    near: Mapping[Split, tuple[str, ...]]
 
 
 def synthesizers(language: Language, styles: Path) -> list[str]:
@@ -213,8 +153,8 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
     return found
 
 
-def sayings(phrase: str, language: Language) -> Sayings:
-    """The ways in which it is said are the same in all splits; `test` has its own similar sentences."""
+def sayings(phrase: str, language: Language) -> tuple[tuple[str, ...], dict[Split, tuple[str, ...]]]:
+    """The ways of saying it, and by split the sentences similar to it, of which `test` has its own."""
     ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
     like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
     made = [text for text in dict.fromkeys((*pieces(phrase), *like)) if plain(text) != phrase]
@@ -224,49 +164,42 @@ def sayings(phrase: str, language: Language) -> Sayings:
         listed = texts_of(language.near, split)  # separate, as in `others`
         return (*texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
 
-    return Sayings(ways=dict.fromkeys(SPLITS, ways), near={split: near(split) for split in SPLITS})
+    return ways, {split: near(split) for split in SPLITS}
 
 
 def sounds_of(
-    phrase: str, language: Language, synthesizer: str, split: Split, *, amounts: PhraseAmounts, said: Sayings
+    phrase: str,
+    language: Language,
+    synthesizer: str,
+    split: Split,
+    *,
+    amounts: Amounts,
+    ways: Sequence[str],
+    near: Sequence[str],
 ) -> list[SpokenFile]:
     """What one synthesizer says, in shards that each have some of everything."""
     random = Random(f"{phrase}/{synthesizer}/{split}")
-    of = [(KEYWORD, random.choice(said.ways[split])) for _ in range(_count(amounts.said, synthesizer, split))]
-    near = NEAR if split == "test" else OTHER
-    of += [(near, random.choice(said.near[split])) for _ in range(_count(amounts.near, synthesizer, split))]
-    count = _count(amounts.other, synthesizer, split)
-    refusing = {plain(way) for way in said.ways[split]}
-    texts = others(language, split, language.words(), random, count)
+    keyword, similar, other = (amounts.count(kind, synthesizer, split) for kind in ("said", "near", "other"))
+    of = [(KEYWORD, random.choice(ways)) for _ in range(keyword)]
+    similarly = NEAR if split == "test" else OTHER
+    of += [(similarly, random.choice(near)) for _ in range(similar)]
+    refusing = {plain(way) for way in ways}
+    texts = others(language, split, language.words(), random, other)
     of += [(OTHER, text) for text in texts if plain(text) not in refusing]
-    random.shuffle(of)
-    return [
-        SpokenFile(
-            Path(split, f"{synthesizer}-{number // SHARD}", name, f"{number:05d}.wav"),
-            text,
-            manner(language, synthesizer, split, random),
-        )
-        for number, (name, text) in enumerate(of)
-    ]
+    return spoken_files(of, language, synthesizer, split, random, shard=SHARD)
 
 
 def shards(
-    phrase: str, language: Language, synthesizers: Sequence[str], amounts: PhraseAmounts
+    phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
 ) -> list[tuple[str, list[SpokenFile]]]:
     """Everything that is said, by synthesizer, in parts of SHARD; the slowest come first."""
-    said = sayings(phrase, language)
+    ways, near = sayings(phrase, language)
     found: list[tuple[str, list[SpokenFile]]] = []
     for synthesizer in sorted(synthesizers, key=lambda name: name == "espeak"):
         for split in SPLITS:
-            of = sounds_of(phrase, language, synthesizer, split, amounts=amounts, said=said)
+            of = sounds_of(phrase, language, synthesizer, split, amounts=amounts, ways=ways, near=near[split])
             found += [(synthesizer, of[at : at + SHARD]) for at in range(0, len(of), SHARD)]
     return found
-
-
-def people_of(split: Split, amounts: PhraseAmounts) -> list[Path]:
-    """Some recordings of people, if installed."""
-    found = people(split)
-    return Random(split).sample(found, min(amounts.people[split], len(found)))
 
 
 def link_voices(voices: Sequence[EnrolledPerson], phrase: str, sounds: Path) -> None:
@@ -330,10 +263,6 @@ def file_name(phrase: str, language: str) -> str:
     """The name of its head's file, without the ending."""
     name = re.sub("[^a-z0-9]+", "_", label(phrase)).strip("_")
     return f"{language}.{name or format(zlib.crc32(phrase.encode()), '08x')}"
-
-
-def _count(counts: Counts, synthesizer: str, split: Split) -> int:
-    return counts[synthesizer].get(split, 0)
 
 
 def _sentence(text: str) -> str:

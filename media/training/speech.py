@@ -6,13 +6,15 @@ A plan is a list drawn with a seed, so that it is the same every time; a file th
 again. A file's path says what is known of it: `sounds/SPLIT/SYNTHESIZER/LABEL/NUMBER.wav`.
 """
 
+import tomllib
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import soundfile
 
@@ -107,83 +109,61 @@ def _is_sound(path: Path) -> bool:
 Split = Literal["train", "tune", "test", "release"]
 """`release` is looked at once a version: voices and sentences of no other split."""
 
-KOKORO: dict[Split, tuple[str, ...]] = {
-    "train": (
-        *("af_alloy", "af_aoede", "af_heart", "af_jessica", "af_kore", "af_nicole", "af_river", "af_sarah"),
-        *("am_adam", "am_eric", "am_fenrir", "am_michael", "am_puck", "am_santa", "bf_emma", "bf_isabella"),
-        *("bm_daniel", "bm_fable", "bm_george", "em_santa", "ff_siwis", "hf_alpha", "hm_omega", "hm_psi"),
-        *("if_sara", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo", "pf_dora", "pm_santa"),
-        *("zf_xiaobei", "zf_xiaoni", "zf_xiaoxiao", "zm_yunjian", "zm_yunxi", "zm_yunxia", "zm_yunyang"),
-    ),
-    "tune": ("af_sky", "am_liam", "bf_alice", "em_alex", "jf_alpha", "zf_xiaoyi"),
-    "test": (
-        *("af_bella", "af_nova", "am_echo", "am_onyx", "bf_lily", "bm_lewis", "ef_dora", "hf_beta"),
-        *("im_nicola", "pm_alex"),
-    ),
-    "release": (
-        *("af_bella+am_onyx:0.5", "af_nova+pm_alex:0.5", "am_echo+bf_lily:0.5", "bm_lewis+ef_dora:0.5"),
-        *("af_bella+bf_lily:0.5", "am_echo+bm_lewis:0.5", "hf_beta+im_nicola:0.5", "am_onyx+ef_dora:0.5"),
-    ),
-}
-"""All 54 speakers had a split before there was `release`: its voices are blends of two of `test`'s."""
-ESPEAK: dict[Split, tuple[str, ...]] = {
-    "train": (
-        *("Alex", "Alicia", "Andrea", "Andy", "Denis", "Diogo", "Gene", "Henrique", "Jacky", "Lee", "Mario"),
-        *("Michael", "Mr serious", "Reed", "RicishayMax", "RicishayMax3", "Storm", "adam", "announcer"),
-        *("antonio", "aunty", "belinda", "boris", "caleb", "david", "ed", "edward2", "f1", "f3", "f5"),
-        *("grandma", "gustave", "iven", "iven3", "john", "kaukovalta", "klatt", "klatt3", "klatt5", "linda"),
-        *("m1", "m3", "m5", "m7", "marcelo", "max", "michel", "mike2", "norbert", "pablo", "pedro", "rob"),
-        *("sandro", "shelby", "steph", "steph3", "victor", "zac", "Hugo", "edward", "whisperf"),
-    ),
-    "tune": ("Annie", "Marco", "benjamin", "f2", "iven2", "klatt2", "m2", "m8", "robert", "travis", "ian"),
-    "test": (
-        *("Gene2", "Mike", "RicishayMax2", "anika", "f4", "grandpa", "iven4", "klatt4", "klatt6", "m4", "m6"),
-        *("miguel", "paul", "quincy", "steph2"),
-    ),
-    "release": ("AnxiousAndy", "Nguyen", "Tweaky", "croak", "fast", "whisper"),
-}
-FESTIVAL: dict[Split, tuple[str, ...]] = {
-    "train": (
-        *("cmu_us_slt_arctic_hts", "czech_krb", "czech_machac", "czech_ph", "hindi_NSK_diphone"),
-        *("hy_fi_mv_diphone", "kal_diphone", "lp_diphone", "msu_ru_nsh_clunits", "suo_fi_lj_diphone"),
-    ),
-    "tune": ("czech_dita", "pc_diphone"),
-    "test": ("ked_diphone", "upc_ca_ona_hts"),
-}
-"""A woman and a man in each of the latter; one of the women is of statistical models."""
-
 Counts = Mapping[str, Mapping[Split, int]]
-REFUSALS: Counts = {
-    "kokoro": {"train": 60, "tune": 20, "test": 40, "release": 20},
-    "espeak": {"train": 400, "tune": 33, "test": 60, "release": 40},
-    "festival": {"train": 250, "tune": 24, "test": 30},
-    "mbrola": {"train": 250, "tune": 24, "test": 40, "release": 20},
-    "pico": {"test": 30, "release": 20},
+"""By synthesizer."""
+
+
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+_VOICES: dict[str, dict[Split, tuple[str, ...]]] = {
+    name: {split: tuple(voices) for split, voices in splits.items()}
+    for name, splits in _table("voices").items()
 }
-"""Utterances of each phrase that refuses; half as many of one that accepts."""
-OTHERS: Counts = {
-    "kokoro": {"train": 600, "tune": 250, "test": 500, "release": 150},
-    "espeak": {"train": 4000, "tune": 500, "test": 600, "release": 300},
-    "festival": {"train": 2500, "tune": 400, "test": 400},
-    "mbrola": {"train": 2500, "tune": 400, "test": 400, "release": 200},
-    "pico": {"test": 400, "release": 200},
-}
+KOKORO, ESPEAK, FESTIVAL = (_VOICES[name] for name in ("kokoro", "espeak", "festival"))
+_AMOUNTS = _table("amounts")
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What a head is made of: `counts` of utterances by kind, recordings of people, batches of training."""
+
+    counts: Mapping[str, Counts]
+    people: Mapping[Split, int]
+    rounds: int
+
+    def count(self, kind: str, synthesizer: str, split: Split) -> int:
+        """How many utterances of a kind."""
+        return self.counts[kind].get(synthesizer, {}).get(split, 0)
+
+    def share(self, share: float) -> "Amounts":
+        """This share of each, one at least."""
+
+        def part(counts: Mapping[Split, int]) -> dict[Split, int]:
+            return {split: max(1, round(share * count)) for split, count in counts.items()}
+
+        counts = {kind: {name: part(each) for name, each in of.items()} for kind, of in self.counts.items()}
+        return Amounts(counts, part(self.people), max(1, round(share * self.rounds)))
+
+
+def usual_amounts(head: str) -> Amounts:
+    """Those of amounts.toml."""
+    return Amounts(**_AMOUNTS[head])
+
+
+def some_people(split: Split, amounts: Amounts) -> list[Path]:
+    """Of the recordings of a split as many as are wanted, if there are."""
+    found = people(split)
+    return Random(split).sample(found, min(amounts.people[split], len(found)))
+
+
 PART = 250
 """How many sounds a process speaks at a time."""
 LEAST_NATIVE = 5
 NATIVE, WITH_NATIVE, FOREIGN = 0.3, 0.35, 0.1
 """Of the utterances to train on, where native speakers are fewer: by one of them, by a blend with one, by a
 blend of two others. Blends of others alone are hardly of the language."""
-
-
-def part(counts: Mapping[Split, int], share: float) -> dict[Split, int]:
-    """This share of each, one at least."""
-    return {split: max(1, round(share * count)) for split, count in counts.items()}
-
-
-def parts(counts: Counts, share: float) -> Counts:
-    """Of each synthesizer's this share, as `part`."""
-    return {name: part(each, share) for name, each in counts.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +198,34 @@ def plan(
         return []
     random = Random(f"{synthesizer}/{split}")
     said: list[tuple[str, str]] = []
-    many = round(share * REFUSALS[synthesizer].get(split, 0))
+    refusing, other = (_AMOUNTS["shipped"][kind][synthesizer].get(split, 0) for kind in ("refusing", "other"))
+    many = round(share * refusing)
     for phrase, usual in (language.refusing | language.accepting).items():
         ways = usual if split != "release" else tuple(way.format(phrase) for way in language.release["ways"])
         halved = synthesizer != "pico" and phrase in language.accepting
         said += [(label(phrase), random.choice(ways)) for _ in range(many // 2 if halved else many)]
-    said += [
-        ("other", text)
-        for text in others(language, split, words, random, share * OTHERS[synthesizer].get(split, 0))
-    ]
+    said += [(OTHER, text) for text in others(language, split, words, random, share * other)]
+    return spoken_files(said, language, synthesizer, split, random)
+
+
+def spoken_files(
+    said: list[tuple[str, str]],
+    language: Language,
+    synthesizer: str,
+    split: Split,
+    random: Random,
+    *,
+    shard: int | None = None,
+) -> list[SpokenFile]:
+    """These labels and texts by any voices, shuffled; so many are in a `shard`, if they lie in shards."""
     random.shuffle(said)
     return [
         SpokenFile(
-            Path(split, synthesizer, name, f"{number:05d}.wav"),
+            Path(split, f"{synthesizer}-{n // shard}" if shard else synthesizer, name, f"{n:05d}.wav"),
             text,
             manner(language, synthesizer, split, random),
         )
-        for number, (name, text) in enumerate(said)
+        for n, (name, text) in enumerate(said)
     ]
 
 
@@ -320,6 +311,16 @@ def told(path: Path) -> SoundLabel:
     with soundfile.SoundFile(path) as sound:
         named, _, pitch = sound.comment.partition(" ")
         return SoundLabel(sound.title, sound.artist, float(pitch) if named == "pitch" else None)
+
+
+def sources_of(sounds: Mapping[str, Iterable[str]]) -> str:
+    """The rows of a card: by split and source, how many sounds, how many questions."""
+    rows = []
+    for split, asked in sounds.items():
+        names = Counter("/".join(Path(sound).parts[-4:-2]) for sound in asked)
+        distinct = Counter("/".join(Path(sound).parts[-4:-2]) for sound in {*asked})
+        rows += [f"| {name or split} | {distinct[name]} | {count} |" for name, count in sorted(names.items())]
+    return "\n".join(rows)
 
 
 def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path) -> Synthesizer:

@@ -23,7 +23,7 @@ from media.training.enrolled import (
     sayings_of,
     usable,
 )
-from media.training.language import LANGUAGES, Language, language
+from media.training.language import LANGUAGES, Language, card, language
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, coded, console, figure, in_seconds, percent, show_table, steps
 from sipagent.config.load import Config
@@ -333,68 +333,39 @@ def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds,
     from media.training.own import file_name
 
     name = file_name(trained.head.phrases[0], spoken.code)
-    return install(trained.head, card(trained, spoken, bounds, voices.used), config.refusal.heads, name)
+    return install(trained.head, _card(trained, spoken, bounds, voices.used), config.refusal.heads, name)
 
 
-def card(trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[EnrolledPerson] = ()) -> str:
+def _card(trained: Trained, spoken: Language, bounds: Bounds, voices: Sequence[EnrolledPerson]) -> str:
     """The card of the head: what it was made of, and what its check found; it names no person."""
     check = trained.check
     rows = [f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items()]
-    return CARD.format(
+    return card("keyword").format(
         phrase=trained.head.phrases[0],
         language=spoken.name,
         made=date.today().isoformat(),
         synthesizers=", ".join(name for name in trained.synthesizers if name in SYNTHETIC),
-        people=trained.people,
-        rounds=trained.rounds,
-        head=trained.head,
-        recall=check.recall or 0.0,
+        trained=trained,
+        recall=check.recall,
         rows="\n".join([*rows, *_rows_of_voices(trained)]),
         colleagues=_colleagues(trained, voices),
-        unknown=UNKNOWN_LENT if voices else UNKNOWN,
-        false_refusals=check.false_refusals or 0.0,
-        near=check.near_misses or 0.0,
+        people=LENT if voices else NOBODY,
+        false=check.false_refusals,
+        near=check.near_misses,
         bounds=bounds,
-        said=check.said,
-        others=check.count("other"),
     )
 
 
-CARD = """\
-# {phrase}
-
-A head for one phrase, in {language}, made by `sipagent train-keyword` on {made}. It only refuses.
-
-| checked on voices and sentences that it never heard | | at worst |
-|---|---|---|
-| recall, {said} times said | {recall:.1%} | {bounds.recall:.1%} |
-| other speech taken for it, {others} utterances | {false_refusals:.2%} | {bounds.false_refusals:.2%} |
-| what sounds like it taken for it | {near:.1%} | |
-{rows}
-
-Recall is that of other voices by the synthesizers that it was trained on; that of `pico`, if it is there, is
-of one that it never heard. The lines: clean, and pink noise 20 dB below the voice.
-
-Voices: {synthesizers}; {colleagues}{people} recordings of people who refuse nothing; {rounds} batches.
-A refusal from {head.refuse_at}, unclear from {head.unclear_at}, in a call a refusal from {head.in_call_at}.
-
-{unknown}
-"""
-UNKNOWN = """\
-No person says the phrase in this material: what the head does with real callers is unknown. The key always
-works."""
-UNKNOWN_LENT = """\
-These colleagues knew that they were heard, and said what they were asked to say: what the head does with real
-callers is unknown. The key always works."""
+NOBODY = "No person says the phrase in this material"
+LENT = "These colleagues knew that they were heard, and said what they were asked to say"
 
 
 def _rows_of_voices(trained: Trained) -> Iterator[str]:
     if together := trained.check.together:
-        heard, falsely = together.recall or 0.0, together.false_refusals or 0.0
-        yield f"| recall with the shipped head beside it | {heard:.1%} | |"
-        yield f"| other speech taken for it by either | {falsely:.2%} | |"
+        yield f"| recall with the shipped head beside it | {together.recall:.1%} | |"
+        yield f"| other speech taken for it by either | {together.false_refusals:.2%} | |"
     if strangers := trained.strangers:
-        said, others = strangers.phrases, strangers.sentences
+        said, others = strangers.rate("keyword"), strangers.rate("other")
         yield f"| recall, colleagues whom it was not trained on, {said.count} times said | {_rate(said)} | |"
         yield f"| their other sentences taken for it, {others.count} | {_rate(others)} | |"
 
@@ -421,12 +392,12 @@ def _told(trained: Trained, seconds: float) -> str:
         "utterances are taken for it, {near} of what sounds like it. Took {seconds} s."
     )
     return said.format(
-        said=check.said,
-        recall=percent(check.recall or 0),
+        said=check.recall.count,
+        recall=percent(check.recall.share or 0),
         by=", ".join(f"{name} {percent(share, 0)}" for name, share in check.recalls.items()),
-        false=percent(check.false_refusals or 0, 2),
-        others=check.count("other"),
-        near=percent(check.near_misses or 0),
+        false=percent(check.false_refusals.share or 0, 2),
+        others=check.false_refusals.count,
+        near=percent(check.near_misses.share or 0),
         seconds=round(seconds),
     )
 
@@ -436,7 +407,7 @@ def _told_of_strangers(trained: Trained) -> str:
         return _("Colleagues are too few to say what others would reach: at least {least}.").format(
             least=LEAST_PEOPLE
         )
-    said, others = strangers.phrases, strangers.sentences
+    said, others = strangers.rate("keyword"), strangers.rate("other")
     told = _(
         "Colleagues left out in turn: of {said} who say it {recall} are heard ({low} to {high}); {false} of "
         "{others} other sentences are taken for it."

@@ -8,7 +8,7 @@ import io
 import shutil
 import wave
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -85,9 +85,7 @@ def keep(
         raise
     sync_folder(folder)
     _remove(old)
-    return EnrolledPerson(
-        place, person.name, person.language, person.number, consented_at, person.expires_at, person.sayings
-    )
+    return replace(person, folder=place)
 
 
 def _fill(
@@ -144,8 +142,11 @@ def forget(folder: Path, heads: Path, name: str) -> ForgottenVoice:
     Raises HeadError for a head that can't be read, when all the others are gone; OSError.
     """
     voice = folder_name(name)
-    unread: list[HeadError] = []
-    gone = tuple(_forget_heads(heads, voice, unread))
+    found = list(_learnt(heads, voice))
+    gone = tuple(path for path, wrong in found if wrong is None)
+    for path in gone:
+        path.unlink()
+        path.with_suffix(".md").unlink(missing_ok=True)
     places = [folder / one for one in (voice, f".{voice}.new", f".{voice}.old", f".{voice}.gone")]
     there = bool(voice) and places[0].exists()
     if there:
@@ -155,7 +156,7 @@ def forget(folder: Path, heads: Path, name: str) -> ForgottenVoice:
             _remove(place)
     if there:
         sync_folder(folder)
-    if unread:
+    if unread := [wrong for _, wrong in found if wrong]:
         raise unread[0]
     return ForgottenVoice(voice, there, gone)
 
@@ -214,27 +215,17 @@ def _changed(place: Path) -> datetime:
 
 def heads_of(heads: Path, voice: str) -> tuple[Path, ...]:
     """The heads that can be read and name that voice."""
-    found = []
+    return tuple(path for path, wrong in _learnt(heads, voice) if wrong is None)
+
+
+def _learnt(heads: Path, voice: str) -> Iterator[tuple[Path, HeadError | None]]:
+    """The heads that name a voice, and those that can't be read, which `check` tells of."""
     for path in sorted(heads.glob("*.npz")):
         try:
             if voice in load_head(path).voices:
-                found.append(path)
-        except HeadError:
-            continue  # `check` tells of it
-    return tuple(found)
-
-
-def _forget_heads(heads: Path, voice: str, unread: list[HeadError]) -> Iterator[Path]:
-    for path in sorted(heads.glob("*.npz")):
-        try:
-            learnt = voice in load_head(path).voices
+                yield path, None
         except HeadError as wrong:
-            unread.append(wrong)
-            continue
-        if learnt:
-            path.unlink()
-            path.with_suffix(".md").unlink(missing_ok=True)
-            yield path
+            yield path, wrong
 
 
 def _remove(place: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.vad import HANG_OVER_MS, SHORTEST_MS, SpeechStarted, Utterance, VoiceGate
+from media.prompt import clipped
 from sipagent.enrol.flow import SayingFault
 
 SLICE_MS = 20
@@ -30,9 +31,8 @@ OPENS_DB = 20.0
 SILENT_DBFS = -90.0
 FULL = 31_000
 """A-law's largest value is 32256, mu-law's 32124; telephones also clip before the codec, a little lower."""
-FLAT = 3
 CLIPPED = 0.003
-"""The share of samples that stand at full scale, FLAT in a row at least."""
+"""The share of samples that stand at FULL, some in a row."""
 LETTER_MS = (40, 220)
 """How long people take for a letter, at least and at most, with BESIDE_MS besides."""
 BESIDE_MS = 1500
@@ -70,7 +70,7 @@ def judged(sound: Samples, speech: SpeechSpan | None, text: str) -> SayingFault 
     if speech is None:
         return SayingFault.NOTHING
     said = sound[speech.start : speech.end]
-    if clipped(said) >= CLIPPED:
+    if clipped(said.astype(np.int32), FULL) >= CLIPPED:
         return SayingFault.CLIPPED
     if speech_dbfs(said) < SOFT_DBFS:
         return SayingFault.SOFT
@@ -93,14 +93,6 @@ def quiet_dbfs(sound: Samples) -> float:
     """The level that a tenth of the slices does not reach."""
     powers = _powers(sound)
     return _db(float(np.percentile(powers, 10)) if len(powers) else 0.0)
-
-
-def clipped(sound: Samples) -> float:
-    """The share of samples that stand at full scale with at least FLAT - 1 neighbours in a row."""
-    full = np.concatenate(([0], (np.abs(sound.astype(np.int32)) >= FULL).astype(np.int8), [0]))
-    turns = np.flatnonzero(np.diff(full))
-    lengths = turns[1::2] - turns[::2]
-    return float(lengths[lengths >= FLAT].sum() / max(len(sound), 1))
 
 
 def _powers(sound: Samples) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -9,7 +9,7 @@ the check found, and whether the head may be used (`Check`, `why_not`), is pure.
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -68,6 +68,10 @@ class Rate:
         """0.0 to 1.0; None of nothing."""
         return self.refused / self.count if self.count else None
 
+    def __format__(self, spec: str) -> str:
+        """The share, 0 of nothing."""
+        return format(self.share or 0.0, spec)
+
     @property
     def interval(self) -> tuple[float, float] | None:
         """Within which the share of many more lies, with 95 % certainty, by Wilson's formula."""
@@ -82,56 +86,37 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
-    """Colleagues' sayings, each heard by a head that was trained without the person."""
-
-    heard: tuple[CheckedUtterance, ...] = field(repr=False)
-
-    @property
-    def phrases(self) -> Rate:
-        """Of those who say the phrase."""
-        return _rate(each for each in self.heard if each.said == "keyword")
-
-    @property
-    def sentences(self) -> Rate:
-        """Of those that refuse nothing."""
-        return _rate(each for each in self.heard if each.said == "other")
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
-    """The results of a head on voices not used in training; shares are 0.0 to 1.0, None without any."""
+    """What a head made of voices that it was not trained on: of synthesizers, or of colleagues."""
 
     heard: tuple[CheckedUtterance, ...] = field(repr=False)
 
-    @property
-    def recall(self) -> float | None:
-        """The share of phrases heard, of voices by synthesizers that it was trained on."""
-        return _share(self._counted())
+    def rate(self, said: str, *names: str) -> Rate:
+        """Of all that is said of a kind; or of what these synthesizers say, or comes over these lines."""
+        of = [each for each in self.heard if each.said == said]
+        found = [each.meaning for each in of if not names or {each.source, each.line} & {*names}]
+        return Rate(found.count(Meaning.REFUSE), len(found))
 
     @property
-    def said(self) -> int:
-        """How often those voices say the phrase."""
-        return len(list(self._counted()))
+    def recall(self) -> Rate:
+        """Of the phrase, by synthesizers that it was trained on."""
+        return self.rate("keyword", *SYNTHETIC)
 
     @property
-    def false_refusals(self) -> float | None:
-        """The share of ordinary speech taken for the phrase, including people's."""
-        return _share(self._of("other"))
+    def false_refusals(self) -> Rate:
+        """Of ordinary speech, including people's."""
+        return self.rate("other")
 
     @property
-    def near_misses(self) -> float | None:
-        """The share taken for the phrase of its pieces, and of words that sound similar."""
-        return _share(self._of("near"))
+    def near_misses(self) -> Rate:
+        """Of pieces of the phrase, and of words that sound similar."""
+        return self.rate("near")
 
     @property
     def recalls(self) -> dict[str, float]:
         """The recall by synthesizer, and by line."""
-        names = sorted({each.source for each in self._of("keyword")}) + [name for name, _ in LINES]
-        found = {
-            name: _share(each for each in self._of("keyword") if name in (each.source, each.line))
-            for name in names
-        }
+        names = sorted({each.source for each in self.heard if each.said == "keyword"})
+        found = {name: self.rate("keyword", name).share for name in (*names, *(name for name, _ in LINES))}
         return {name: share for name, share in found.items() if share is not None}
 
     @property
@@ -139,16 +124,6 @@ class Check:
         """The results with the shipped head beside the new one; None if that does not know the phrase."""
         both = [replace(each, meaning=each.together) for each in self.heard if each.together is not None]
         return Check(tuple(both)) if both else None
-
-    def count(self, said: str) -> int:
-        """Utterances of a kind."""
-        return len(list(self._of(said)))
-
-    def _counted(self) -> Iterator[CheckedUtterance]:
-        return (each for each in self._of("keyword") if each.source in SYNTHETIC)
-
-    def _of(self, said: str) -> Iterator[CheckedUtterance]:
-        return (each for each in self.heard if each.said == said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +136,7 @@ class Bounds:
 
 def why_not(check: Check, bounds: Bounds) -> str | None:
     """Why this head must not be used, in one line; None if it may."""
-    recall, falsely = check.recall or 0.0, check.false_refusals
+    recall, falsely = check.recall.share or 0.0, check.false_refusals.share
     if recall < bounds.recall:
         return Reason("it hears {0:.1%} of those who say it, and {1:.1%} is the least", recall, bounds.recall)
     if falsely is None or falsely > bounds.false_refusals:
@@ -174,46 +149,36 @@ def why_not(check: Check, bounds: Bounds) -> str | None:
     return None
 
 
-def _rate(heard: Iterable[CheckedUtterance]) -> Rate:
-    refused = [each.meaning is Meaning.REFUSE for each in heard]
-    return Rate(sum(refused), len(refused))
-
-
-def _share(heard: Iterable[CheckedUtterance]) -> float | None:
-    return _rate(heard).share
-
-
 def figures(check: Check) -> dict[str, Any]:
     """The figures as JSON for programs."""
-    together = check.together
     return {
-        "recall": check.recall,
+        "recall": check.recall.share,
         "recalls": check.recalls,
-        "false_refusals": check.false_refusals,
-        "near_misses": check.near_misses,
-        "said": check.said,
-        "others": check.count("other"),
-        "with_shipped": together
+        "false_refusals": check.false_refusals.share,
+        "near_misses": check.near_misses.share,
+        "said": check.recall.count,
+        "others": check.false_refusals.count,
+        "with_shipped": (both := check.together)
         and {
-            "recall": together.recall,
-            "false_refusals": together.false_refusals,
-            "recalls": together.recalls,
+            "recall": both.recall.share,
+            "false_refusals": both.false_refusals.share,
+            "recalls": both.recalls,
         },
     }
 
 
-def figures_of_strangers(strangers: Strangers | None) -> dict[str, Any] | None:
+def figures_of_strangers(strangers: Check | None) -> dict[str, Any] | None:
     """The figures of colleagues who were left out, as JSON; None if nobody was."""
     if strangers is None:
         return None
-    phrases, sentences = strangers.phrases, strangers.sentences
+    said, others = strangers.rate("keyword"), strangers.rate("other")
     return {
-        "said": phrases.count,
-        "recall": phrases.share,
-        "recall_interval": phrases.interval,
-        "others": sentences.count,
-        "false_refusals": sentences.share,
-        "false_refusals_interval": sentences.interval,
+        "said": said.count,
+        "recall": said.share,
+        "recall_interval": said.interval,
+        "others": others.count,
+        "false_refusals": others.share,
+        "false_refusals_interval": others.interval,
     }
 
 
@@ -243,7 +208,7 @@ class Trained:
     synthesizers: tuple[str, ...]
     people: int
     rounds: int
-    strangers: Strangers | None = None
+    strangers: Check | None = None
 
 
 def train(phrase: str, language: "Language", folder: Path, material: "PhraseMaterial", step: Step) -> Trained:
@@ -269,9 +234,12 @@ def train(phrase: str, language: "Language", folder: Path, material: "PhraseMate
         head = replace(head, voices=tuple(person.folder.name for person in material.voices))
         save_head(folder / "own.npz", head)
         tests = sorted((folder / "sounds" / "test").glob("*"))
-        found = _all([pool.submit(_check, folder, phrase, place) for place in tests], "check", step)
-    check = Check(tuple(each for part in found for each in part))
+        check = _checked([pool.submit(_check, folder, phrase, place) for place in tests], "check", step)
     return Trained(head, check, tuple(speaking), people, rounds, strangers)
+
+
+def _checked(parts: Sequence["Future[list[CheckedUtterance]]"], what: str, step: Step) -> Check:
+    return Check(tuple(each for part in _all(parts, what, step) for each in part))
 
 
 def _fewer(rounds: int) -> int:
@@ -304,7 +272,7 @@ def _left_out(
     count: int,
     rounds: int,
     step: Step,
-) -> Strangers | None:
+) -> Check | None:
     """Each colleague heard by a head that was trained on all but them and a few others.
 
     The heads are in `without/N`, by the number of the first who is left out.
@@ -322,22 +290,19 @@ def _left_out(
             step("without", before * total + done, len(leaving) * total)
 
         save_head(place / "own.npz", _fitted(phrase, heard, rounds, shards, told))
-        checks += [
-            pool.submit(_check_stranger, place, phrase, folder / "sounds" / "train" / shard)
-            for shard in shards
-        ]
-    found = _all(checks, "strangers", step) if checks else []
-    return Strangers(tuple(each for part in found for each in part)) if found else None
+        sounds = folder / "sounds" / "train"
+        checks += [pool.submit(_check, place, phrase, sounds / shard, came=True) for shard in shards]
+    return _checked(checks, "strangers", step) if checks else None
 
 
 def _copy(sounds: Path, material: "PhraseMaterial") -> int:
     """Copy what needs no synthesizer; how many recordings of people."""
-    from media.training.own import SHARD, people_of
-    from media.training.speech import copy_people, copy_prompts
+    from media.training.own import SHARD
+    from media.training.speech import copy_people, copy_prompts, some_people
 
     people = 0
     for split in SPLITS:
-        found = people_of(split, material.amounts)
+        found = some_people(split, material.amounts)
         for shard, start in enumerate(range(0, len(found), SHARD)):
             place = sounds / split / f"people-{shard}" / OTHER
             people += copy_people(found[start : start + SHARD], place)
@@ -380,37 +345,23 @@ def _embed(folder: Path, split: str, source: str) -> None:
     make(folder, split, source, 1, PROMPTS)
 
 
-def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
-    """Check the sounds of one source; the phrase is said over each line, others over one."""
+def _check(folder: Path, phrase: str, place: Path, came: bool = False) -> list[CheckedUtterance]:
+    """Check the sounds of one source, with quiet around them: the phrase is said over each line, others over
+    one. Those of a colleague `came` over a line: they are heard as they are."""
     from media.training.features import labelled, read
     from media.training.lines import PhoneLine, carry
 
     detector, together = _detectors(phrase, folder)
     random = np.random.default_rng(sum(map(ord, place.name)))
-    source = place.name.rpartition("-")[0]
+    source, own = (place.name, (("own", None),)) if came else (place.name.rpartition("-")[0], None)
     heard = []
     for number, (said, path) in enumerate(labelled(place)):
-        sound = np.concatenate([np.zeros(QUIET), read(path), np.zeros(QUIET)])
-        for name, noise in LINES if said == "keyword" else LINES[number % 2 :][:1]:
-            arrived = carry(sound, PhoneLine(noise="pink", snr_db=noise), {}, random)
+        sound: Any = np.pad(read_sound(path) if came else read(path), QUIET)
+        for name, noise in own or (LINES if said == "keyword" else LINES[number % 2 :][:1]):
+            arrived = sound if came else carry(sound, PhoneLine(noise="pink", snr_db=noise), {}, random)
             meaning = hear(detector, arrived).verdict.meaning
             both = hear(together, arrived).verdict.meaning if together else None
             heard.append(CheckedUtterance(said, source, name, meaning, both))
-    return heard
-
-
-def _check_stranger(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
-    """Check a colleague's sayings as they came, with quiet around them."""
-    from media.training.features import labelled
-
-    detector, together = _detectors(phrase, folder)
-    heard = []
-    quiet = np.zeros(QUIET, dtype=np.int16)
-    for said, path in labelled(place):
-        arrived = np.concatenate([quiet, read_sound(path), quiet])
-        meaning = hear(detector, arrived).verdict.meaning
-        both = hear(together, arrived).verdict.meaning if together else None
-        heard.append(CheckedUtterance(said, place.name, "own", meaning, both))
     return heard
 
 

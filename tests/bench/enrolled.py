@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,15 @@ from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.terminal import steps
 from sipagent.enrol.script import script
 from sipagent.voice.detectors import hear
-from sipagent.voice.own_keyword import LINES, PROMPTS, Rate, figures, figures_of_strangers, train
+from sipagent.voice.own_keyword import (
+    LINES,
+    PROMPTS,
+    CheckedUtterance,
+    Rate,
+    figures,
+    figures_of_strangers,
+    train,
+)
 
 SAID = 5
 ASKED, ASKED_NEAR = 20, 12
@@ -141,18 +149,11 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What detectors made of one utterance of who was left out: the shipped head, the new one, and both."""
-
-    said: str
-    line: str
-    before: Meaning
-    alone: Meaning
-    after: Meaning
+By = tuple[CheckedUtterance, ...]
+"""What detectors made of one utterance, by COLUMNS."""
 
 
-def ask(name: str, folder: Path, number: int) -> list[Asked]:
+def ask(name: str, folder: Path, number: int) -> list[By]:
     """Ask a person who was left out of the training of `folder/without/NUMBER`."""
     kind, own = KINDS[name], folder / "without" / str(number)
     random, noise = Random(f"asked {number}"), default_rng(1000 + number)
@@ -172,38 +173,26 @@ def ask(name: str, folder: Path, number: int) -> list[Asked]:
         line, snr_db = LINES[count % len(LINES)]
         sound = kind.say(_sentence(text), number, random)
         arrived = _over(sound, PhoneLine(noise="pink", snr_db=snr_db), noise)
-        before, alone, after = (hear(each, arrived).verdict.meaning for each in detectors)
-        found.append(Asked(said, line, before, alone, after))
+        meanings = (hear(each, arrived).verdict.meaning for each in detectors)
+        found.append(tuple(CheckedUtterance(said, name, line, meaning) for meaning in meanings))
     return found
 
 
-Column = tuple[str, str]
-COLUMNS: tuple[Column, ...] = (
-    ("before", "shipped head"),
-    ("alone", "head with the others' voices"),
-    ("after", "both, as on a call"),
+COLUMNS = {"before": "shipped head", "alone": "head with the others' voices", "after": "both, as on a call"}
+ROWS: tuple[tuple[str, str, str, set[Meaning]], ...] = (
+    *(("recall", KEYWORD, "", {Meaning.REFUSE}), ("  clean", KEYWORD, "clean", {Meaning.REFUSE})),
+    ("  20 dB", KEYWORD, "20 dB", {Meaning.REFUSE}),
+    ("refuse or unclear", KEYWORD, "", {Meaning.REFUSE, Meaning.UNCLEAR}),
+    ("other sentences that refuse", OTHER, "", {Meaning.REFUSE}),
+    ("other sentences unclear", OTHER, "", {Meaning.UNCLEAR}),
+    ("what sounds like it refuses", NEAR, "", {Meaning.REFUSE}),
 )
+"""The name of a row, what is said, over which line, and the meanings that count."""
 
 
-def rates(asked: list[Asked], column: str) -> Iterator[tuple[str, Rate]]:
-    """The rows of the table, by name, for a column."""
-    said = [each for each in asked if each.said == KEYWORD]
-    for name, chosen in (("recall", said), *((f"  {line}", _over_line(said, line)) for line, _ in LINES)):
-        yield name, _rate(chosen, column, {Meaning.REFUSE})
-    yield "refuse or unclear", _rate(said, column, {Meaning.REFUSE, Meaning.UNCLEAR})
-    others = [each for each in asked if each.said == OTHER]
-    yield "other sentences that refuse", _rate(others, column, {Meaning.REFUSE})
-    yield "other sentences unclear", _rate(others, column, {Meaning.UNCLEAR})
-    near = [each for each in asked if each.said == NEAR]
-    yield "what sounds like it refuses", _rate(near, column, {Meaning.REFUSE})
-
-
-def _over_line(asked: Iterable[Asked], line: str) -> list[Asked]:
-    return [each for each in asked if each.line == line]
-
-
-def _rate(asked: list[Asked], column: str, meanings: set[Meaning]) -> Rate:
-    return Rate(sum(getattr(each, column) in meanings for each in asked), len(asked))
+def rate(heard: Iterable[CheckedUtterance], said: str, line: str, meanings: set[Meaning]) -> Rate:
+    of = [each.meaning in meanings for each in heard if each.said == said and line in ("", each.line)]
+    return Rate(sum(of), len(of))
 
 
 @click.command()
@@ -231,7 +220,10 @@ def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: 
             asked = [
                 each for part in pool.map(partial(ask, kind, folder), range(chosen.persons)) for each in part
             ]
-    found = {column: dict(rates(asked, column)) for column, _ in COLUMNS}
+    found = {
+        column: {row: rate(heard, said, line, counts) for row, said, line, counts in ROWS}
+        for column, heard in zip(COLUMNS, zip(*asked, strict=True), strict=True)
+    }
     if as_json:
         told = {
             column: {
@@ -244,10 +236,10 @@ def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: 
         click.echo(json.dumps({"kind": kind, **told, **others}, indent=1))
         return
     table = Table(title=f"{chosen.persons} {kind} voices say {chosen.phrase!r}, each heard without it")
-    for title in ("", *(title for _, title in COLUMNS)):
+    for title in ("", *COLUMNS.values()):
         table.add_column(title)
     for row in found["before"]:
-        table.add_row(row, *(_shown(found[column][row]) for column, _ in COLUMNS))
+        table.add_row(row, *(_shown(found[column][row]) for column in COLUMNS))
     Console().print(table)
     check = trained.check
     click.echo(f"held-back synthetic voices: {check.recall:.1%} heard, {check.false_refusals:.2%} false")
