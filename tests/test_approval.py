@@ -17,6 +17,7 @@ from retention.verify import verify
 from sipagent.operations.approvals import ApprovalError, Rules, ask_approval, decide, pending_approvals
 from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import BegunUse, User, UseRefused, UseWanted, begin_use
+from tests import tiers
 from tests.both import BOTH, by_hand, opened
 from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove, sqlite
 from tests.tampering import HOLD as HELD
@@ -370,8 +371,8 @@ def test_in_no_short_history_anyone_approves_their_own_or_twice(tmp_path: Path, 
     if action != Asked.HOLD:
         place(archive, row.id, OTHER_HOLD, HELD_BY)
     histories = Histories(archive, archive.store.recording(row.id), action)
-    histories.walk(4)
-    assert histories.taken > 300 and len(histories.seen) > 20
+    histories.walk(tiers.depth(3, 4))
+    assert histories.taken > tiers.depth(100, 300) and len(histories.seen) > tiers.depth(10, 20)
 
 
 # --- what the database refuses by itself, and what it forgets ---

@@ -1,4 +1,4 @@
-"""An audit of the draws: what is as the seed says, and what is not; `sipagent draws` as an auditor runs it."""
+"""An audit of the draws: what is as the seed says, what is not; and `sipagent draws`, for an auditor."""
 
 import json
 import shutil

@@ -21,6 +21,7 @@ from retention.records import Access, Approval, Hold, Recording, Status, due_dat
 from retention.rows.rows import StoreError
 from retention.verify import verify
 from sipagent.operations.approvals import ApprovalError, Rules, ask_approval, decide
+from tests import tiers
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording, sqlite
 
 HOLD = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review="2030-01-01")
@@ -140,15 +141,16 @@ def race(
 @pytest.mark.parametrize(
     ("holder", "remover", "archives"),
     [
-        *((by_hold, by_purge, 25), (by_hold, by_delete, 5), (by_hold, by_operator, 5)),
-        *((by_approval, by_purge, 5), (by_approval, by_delete, 5)),
+        (by_hold, by_purge, tiers.depth(10, 25)),
+        *((by_hold, other, tiers.depth(3, 5)) for other in (by_delete, by_operator)),
+        *((by_approval, other, tiers.depth(3, 5)) for other in (by_purge, by_delete)),
     ],
     ids=["purge", "delete", "operator", "approval and purge", "approval and delete"],
 )
 def test_a_hold_wins_or_is_too_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: Move, remover: Move, archives: int
 ) -> None:
-    """1,000 rounds of the purge, in archives that are small so that it has little to look through."""
+    """In the full tier 1,000 rounds of the purge, in archives that are small, so that each is quick."""
     without_a_disk(monkeypatch)
     folders = [tmp_path / f"{number}" for number in range(archives)]
     rows: list[list[Recording]] = []

@@ -59,7 +59,7 @@ def printed(page: str, lines: Iterable[str]) -> Iterator[Printed]:
                 yield Printed(page, tuple(shlex.split(PREFIX.sub("", command), comments=True)[1:]))
 
 
-PAGES = [name(document) for document in DOCUMENTS]
+PAGES = [page for page in map(name, DOCUMENTS) if not page.startswith("sipagent/")]  # no templates
 LINES = [line for page in PAGES for line in printed(page, blocks(text_of(page)))]
 QUOTED = [line for page in PAGES for line in printed(page, spans(text_of(page)))]
 

@@ -187,18 +187,18 @@ def test_a_number_that_a_row_loses_alone_ends_its_period(store: SealedStore) -> 
 
 def test_a_list_of_fifty_opens_two_bundles_at_most(database: str, tmp_path: Path) -> None:
     with sealed_store(database, tmp_path / "vault", host="a") as store:
-        for batch in range(4):
-            store.expect(400)
+        for batch in range(2):
+            store.expect(200)
             with store.write():
-                for number in range(200):
-                    of = recording(batch * 200 + number)
+                for number in range(100):
+                    of = recording(batch * 100 + number)
                     store.add_recording(of)
                     store.add_receipt(receipt(of))
     blobs = WatchedBlobs(tmp_path / "vault")
     with sealed_store(database, blobs) as store:
         for chosen in (
             Selection(limit=50),
-            Selection(limit=50, after=store.recordings(Selection(limit=130))[-1].id),
+            Selection(limit=50, after=store.recordings(Selection(limit=80))[-1].id),
         ):
             store.keys._remembered.clear()
             blobs.steps.clear()
