@@ -1,3 +1,5 @@
+"""`purge`: what goes, what stays and why; the clock; what waits for no date."""
+
 import fcntl
 import json
 import os
@@ -5,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,40 +23,41 @@ from tests.office import Office, make_office
 from tests.read_only import read_only
 from tests.tampering import sum_of
 
+OLD = timedelta(days=200)
+THEN = ("--now", "2999-01-01")
+DONE = (*THEN, "--force", "--by", "Durand")
+
 
 @pytest.fixture
 def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return make_office(tmp_path, capsys)
 
 
-OLD = timedelta(days=200)
+def as_json(office: Office, *words: str) -> Any:
+    return json.loads(office.run("purge", *words, "--json").out)
 
 
-def test_nothing_to_purge(office: Office) -> None:
-    office.call()
-    result = office.run("purge")
-    assert (result.code, result.out) == (0, "Nothing to purge.\n")
-
-
-def test_a_purge_says_what_and_why(office: Office) -> None:
+def test_a_purge_says_what_and_why_and_a_dry_run_changes_nothing(office: Office) -> None:
     old, young = office.call(OLD), office.call()
-    result = office.run("purge")
-    assert result.code == 0 and old.id in result.out and "expired" in result.out
-    assert young.id not in result.out and "1 purged" in result.out and "1 receipt lost" in result.out
-    store = office.archive.store
-    assert store.recording(old.id).status is Status.PURGED
-    assert store.recording(young.id).status is Status.CLOSED
-
-
-def test_a_purge_as_json(office: Office) -> None:
-    old = office.call(OLD)
     (office.folder / "recordings" / "notes.txt").touch()
-    shown = json.loads(office.run("purge", "--json").out)
+    before = bytes_under(office.folder)
+    would = office.run("purge", "--dry-run")
+    assert old.id in would.out and "1 would be purged" in would.out and "would lose" in would.out
+    assert as_json(office, "--dry-run")["dry_run"] is True
+    assert bytes_under(office.folder) == before
+    shown = as_json(office)
     (gone,) = shown["purged"]
-    assert (gone["id"], gone["why"], gone["bytes"]) == (old.id, "expired", old.bytes)
+    assert (gone["id"], gone["why"], gone["bytes"], gone["copies"]) == (old.id, "expired", old.bytes, [])
     assert (shown["receipts"], shown["failed"], shown["dry_run"]) == (1, [], False)
     assert shown["orphans"] == [{"name": "notes.txt", "problem": "not a file of the agent"}]
-    assert json.loads(office.run("purge", "--json").out)["purged"] == []
+    assert shown["voices"] == [] and shown["suspended"] is None
+    assert [office.archive.store.recording(one.id).status for one in (old, young)] == ["purged", "closed"]
+    (office.folder / "recordings" / "notes.txt").unlink()
+    result = office.run("purge")
+    assert (result.code, result.out) == (0, "Nothing to purge.\n")
+    older = office.call(OLD)
+    out = office.run("purge").out
+    assert older.id in out and "expired" in out and "1 purged" in out and "1 receipt lost" in out
 
 
 def test_what_names_callers_at_the_edge_goes_too(office: Office) -> None:
@@ -61,35 +65,23 @@ def test_what_names_callers_at_the_edge_goes_too(office: Office) -> None:
     table.parent.mkdir(parents=True)
     table.touch()
     os.utime(table, (0, 0))
-    assert table.exists() and office.run("purge", "--dry-run").code == 0 and table.exists()
+    assert office.run("purge", "--dry-run").code == 0 and table.exists()
     result = office.run("purge")
     assert result.code == 0 and f"{table} removed" in result.err and not table.exists()
 
 
-def test_a_dry_run_changes_nothing(office: Office) -> None:
-    old = office.call(OLD)
-    before = bytes_under(office.folder)
-    result = office.run("purge", "--dry-run")
-    assert old.id in result.out and "1 would be purged" in result.out and "would lose" in result.out
-    assert bytes_under(office.folder) == before
-    assert json.loads(office.run("purge", "--dry-run", "--json").out)["dry_run"] is True
-
-
-def test_the_future_needs_more(office: Office) -> None:
+def test_the_future_needs_more_and_a_moment_in_the_past_purges_less(office: Office) -> None:
     row = office.call()
     for words in ([], ["--force"], ["--by", "Durand"]):
-        assert "--now is in the future" in office.fails(1, "purge", "--now", "2999-01-01", *words)
-    assert row.id in office.run("purge", "--now", "2999-01-01", "--dry-run").out
+        assert "--now is in the future" in office.fails(1, "purge", *THEN, *words)
+    assert row.id in office.run("purge", *THEN, "--dry-run").out
     assert Paths(office.archive).file(row.id) is not None
-    assert office.run("purge", "--now", "2999-01-01", "--force", "--by", "Durand").code == 0
+    assert office.run("purge", *DONE).code == 0
     assert Paths(office.archive).file(row.id) is None
     (use,) = office.archive.store.accesses(row.id)
     assert (use.action, use.by) == ("purge", "Durand")
     purged_at = office.archive.store.recording(row.id).purged_at
     assert purged_at is not None and use.at <= purged_at <= datetime.now(UTC)  # when it was, not as if when
-
-
-def test_a_moment_in_the_past_purges_less(office: Office) -> None:
     office.call(OLD)
     assert office.run("purge", "--now", "30d").out == "Nothing to purge.\n"
     assert "--now: 'soon'" in office.fails(2, "purge", "--now", "soon")
@@ -112,24 +104,19 @@ def test_what_cannot_be_removed_is_an_error(office: Office, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", stuck)
         result = office.run("purge")
+        (failed,) = as_json(office)["failed"]
     assert result.code == 1 and row.id in result.out and "the next purge tries again" in result.out
+    assert failed == {"id": row.id, "problem": "[Errno 1] Operation not permitted"}
     assert office.run("purge").code == 0
-
-
-# --- what stays, and why ---
-
-
-def held(office: Office, id: str) -> None:
-    review = (datetime.now(UTC) + timedelta(days=30)).date()
-    words = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
-    assert office.run("hold", id, *words, "--review", review).code == 0
 
 
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])
 def test_what_is_held_is_named(office: Office, words: tuple[str, ...]) -> None:
     row = office.call(OLD)
-    held(office, row.id)
-    shown = json.loads(office.run("purge", *words, "--json").out)
+    review = (datetime.now(UTC) + timedelta(days=30)).date()
+    hold = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
+    assert office.run("hold", row.id, *hold, "--review", review).code == 0
+    shown = as_json(office, *words)
     (stay,) = shown["held"]
     assert stay["id"] == row.id and stay["why"].startswith("on hold (criminal), to be reviewed 20")
     assert shown["purged"] == [] and stay["due_at"] == row.to_json()["expires_at"]
@@ -139,41 +126,38 @@ def test_what_is_held_is_named(office: Office, words: tuple[str, ...]) -> None:
 
 
 def test_copies_that_remain_are_named(office: Office) -> None:
-    row = office.call()
+    rows = [office.call(), office.call()]
     there, gone = office.folder / "there.wav", office.folder / "gone.wav"
+    use = ("--purpose", "quality", "--by", "Petit", "--out")
     for out in (there, gone):
-        assert office.run("export", row.id, "--purpose", "quality", "--by", "Petit", "--out", out).code == 0
+        assert office.run("export", rows[0].id, *use, out).code == 0
     gone.unlink()
-    future = ("--now", "2999-01-01")
-    assert str(there) in office.run("purge", *future, "--dry-run").out
-    shown = json.loads(office.run("purge", *future, "--force", "--by", "Durand", "--json").out)
-    (copy,) = shown["purged"][0]["copies"]
-    assert (copy["path"], copy["by"]) == (str(there), "Petit")
+    shown = office.run("purge", *THEN, "--dry-run").out
+    assert "Exported copies that remain; only you can remove them:" in shown
+    assert str(there) in shown and "Petit" in shown and str(gone) not in shown
+    (copies,) = (one["copies"] for one in as_json(office, *DONE)["purged"] if one["id"] == rows[0].id)
+    assert [{**one, "at": ""} for one in copies] == [{"path": str(there), "at": "", "by": "Petit"}]
     assert there.exists()
 
 
-def test_copies_that_remain_in_a_table(office: Office) -> None:
-    row = office.call()
-    out = office.folder / "there.wav"
-    office.run("export", row.id, "--purpose", "quality", "--by", "Petit", "--out", out)
-    result = office.run("purge", "--now", "2999-01-01", "--force", "--by", "Durand")
-    assert "Exported copies that remain; only you can remove them:" in result.out
-    assert str(out) in result.out and "Petit" in result.out
-
-
 def test_analyses_and_uses_that_are_forgotten_are_counted(office: Office) -> None:
-    row = office.call(OLD)
-    store = office.archive.store
+    row, store = office.call(OLD), office.archive.store
     past = datetime.now(UTC) - timedelta(days=400)
     store.add_note(Note(recording_id=row.id, at=past, by="Petit", text="calm", expires_at=past))
     store.add_access(Access(at=past, action="play", by="Petit"))
     would = office.run("purge", "--dry-run").out
     assert "1 analysis sheet would lose text and author." in would
     assert "1 trace line would lose all names." in would
-    shown = json.loads(office.run("purge", "--json").out)
+    shown = as_json(office)
     assert (shown["receipts"], shown["notes"], shown["uses"]) == (1, 1, 1)
     assert b"calm" not in bytes_under(office.folder)
     assert office.run("purge").out == "Nothing to purge.\n"
+
+
+def test_a_broken_database_is_one_line(office: Office) -> None:
+    (office.folder / "retention.db").write_bytes(b"no database" * 1000)
+    for words in (["list"], ["purge"], ["rebuild"], ["show", "x"]):
+        assert "retention.db: file is not a database" in office.fails(1, *words)
 
 
 # --- a clock that stepped ---
@@ -198,14 +182,16 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     row = office.call()
     assert office.run("purge").code == 0
     clock(timedelta(days=300))
+    before = bytes_under(office.folder)
+    shown = office.run("purge", "--dry-run")
+    assert shown.code == 0 and row.id in shown.out and "purging is suspended: " in shown.err
+    assert "the clock is ahead" in as_json(office, "--dry-run")["suspended"]
+    assert bytes_under(office.folder) == before  # a dry run only looks
     for _ in range(2):
         line = office.fails(1, "purge")
         assert "purging is suspended: the clock is ahead by 300 days" in line
         assert "--clock-ok --by WHO" in line
-    assert "suspended" in office.fails(1, "purge", "--now", "2999-01-01", "--force", "--by", "Durand")
-    shown = office.run("purge", "--dry-run")
-    assert shown.code == 0 and row.id in shown.out and "purging is suspended: " in shown.err
-    assert "the clock is ahead" in json.loads(office.run("purge", "--dry-run", "--json").out)["suspended"]
+    assert "suspended" in office.fails(1, "purge", *DONE)
     assert Paths(office.archive).file(row.id) is not None
     resumed = office.run("purge", "--clock-ok", "--by", "Durand", "--json")
     assert (resumed.code, resumed.err.split("\n")[0]) == (0, "purging resumes")
@@ -218,49 +204,28 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     assert office.run("purge").code == 0
 
 
-def test_a_dry_run_only_looks(office: Office, clock: Callable[[timedelta], None]) -> None:
-    office.call()
+def test_a_clock_that_went_back_or_came_back(office: Office, clock: Callable[[timedelta], None]) -> None:
     office.run("purge")
     clock(timedelta(days=300))
-    before = bytes_under(office.folder)
     assert "suspended" in office.run("purge", "--dry-run").err
-    assert bytes_under(office.folder) == before
     clock(-timedelta(days=300))
     assert office.run("purge").code == 0  # nobody has decided anything
-
-
-def test_a_clock_that_went_back(office: Office, clock: Callable[[timedelta], None]) -> None:
-    office.run("purge")
     clock(-timedelta(minutes=5))
     assert "the clock went back by 0:05:00" in office.fails(1, "purge")
 
 
-def test_clock_ok_without_a_need(office: Office) -> None:
+def test_clock_ok_is_said_by_somebody_and_in_earnest(office: Office) -> None:
     office.call()
+    for words, said in (
+        ((), "--clock-ok: --by is needed"),
+        (("--by", " "), "--by"),
+        (("--by", "Durand", "--dry-run"), "--clock-ok: changes something, --dry-run nothing"),
+    ):
+        assert said in office.fails(2, "purge", "--clock-ok", *words)
     result = office.run("purge", "--clock-ok", "--by", "Durand")
     assert (result.code, result.out) == (0, "Nothing to purge.\n")
     assert result.err.startswith("purging was not suspended\n")
     assert office.archive.store.accesses() == []
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ((), "--clock-ok: --by is needed"),
-        (("--by", " "), "--by"),
-        (("--by", "Durand", "--dry-run"), "--clock-ok: changes something, --dry-run nothing"),
-    ],
-)
-def test_clock_ok_is_said_by_somebody_and_in_earnest(
-    office: Office, words: tuple[str, ...], said: str
-) -> None:
-    assert said in office.fails(2, "purge", "--clock-ok", *words)
-
-
-def test_a_broken_database_is_one_line(office: Office) -> None:
-    (office.folder / "retention.db").write_bytes(b"no database" * 1000)
-    for words in (["list"], ["purge"], ["rebuild"], ["show", "x"]):
-        assert "retention.db: file is not a database" in office.fails(1, *words)
 
 
 # --- what waits for no date ---
@@ -280,7 +245,7 @@ def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> N
         result = office.run("purge")
         assert result.code == 1 and row.id in result.out and "the next purge tries again" in result.out
         assert office.run("verify").code == 1
-    assert json.loads(office.run("purge", "--dry-run", "--json").out)["erased"] == [row.id]
+    assert as_json(office, "--dry-run")["erased"] == [row.id]
     result = office.run("purge")
     assert result.code == 0
     assert f"{row.id} erased: its call had wanted it, and something kept it." in result.out

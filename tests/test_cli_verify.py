@@ -1,4 +1,4 @@
-"""`verify`: whatever somebody does to what is kept, one line names it, and the exit code is 1."""
+"""`verify`, where each problem is one line and the exit code 1; `stamp`. The findings: `test_verify`."""
 
 import json
 from dataclasses import replace
@@ -7,27 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from retention import stamps
 from retention.records import Note, Recording, new_id
-from retention.rows.chain import TABLES
+from tests.configured import SMALL, read, with_keys, wrong
 from tests.kept import CALLER, START, Paths
-from tests.office import Office, make_office
-from tests.peers.tsa import Authority
+from tests.office import CONFIG, Office, make_office
+from tests.peers.tsa import NAME, Answer, Authority
 from tests.sealing import make_sealed_office, sealed_call
 from tests.tampering import sql, sum_of
 
-HOLD = (
-    "--ground",
-    "criminal",
-    "--reference",
-    "R1",
-    "--by",
-    "A",
-    "--approved-by",
-    "B",
-    "--review",
-    "2999-01-01",
-)
-PUT = (("purpose", "accesses"), ("text", "notes"), ("outcome", "receipts"), ("flagged", "recordings"))
+HOLD = ("--ground", "criminal", "--reference", "R1", "--approved-by", "B", "--review", "2999-01-01")
 
 
 @pytest.fixture
@@ -88,37 +77,22 @@ def test_all_is_well(office: Office, row: Recording) -> None:
     }
 
 
-@pytest.mark.parametrize(("column", "table"), PUT)
-def test_a_changed_value_in_each_table(office: Office, row: Recording, column: str, table: str) -> None:
-    key = "id" if table in ("receipts", "recordings") else "recording_id"
-    sql(office.archive, f"UPDATE {table} SET {column} = 1 WHERE {key} = '{row.id}'")
-    kind = next(kind for kind, name in TABLES.items() if name == table)
-    (line,) = problems(office)
-    assert line.startswith(f"{kind} {row.id if key == 'id' else 1}: ")
-    named = "what leads to a person was changed in it" if column == "text" else f"{column} is "
-    assert named in line
-
-
-def test_a_changed_entry_of_the_chain(office: Office, row: Recording) -> None:
-    sql(office.archive, "UPDATE chain SET at = '2020-01-01T00:00:00.000Z' WHERE seq = 4")
-    (line,) = problems(office)
-    assert line == "chain entry 4: its hash is not that of its content behind the one before"
-
-
-@pytest.mark.parametrize("table", ["receipts", "accesses", "notes"])
-def test_a_dropped_row(office: Office, row: Recording, table: str) -> None:
-    key = "id" if table == "receipts" else "recording_id"
-    sql(office.archive, f"DELETE FROM {table} WHERE {key} = '{row.id}'")
-    (line,) = problems(office)
-    kind = next(kind for kind, name in TABLES.items() if name == table)
-    assert line.startswith(f"{kind} ") and "gone; entry " in line
-
-
-def test_a_dropped_recording_leaves_its_files(office: Office, row: Recording) -> None:
-    sql(office.archive, f"DELETE FROM recordings WHERE id = '{row.id}'")
-    first, *files = problems(office)
-    assert first.startswith(f"recording {row.id}: gone; entry ")
-    assert files == [f"{row.id}.{end}: no row in the database" for end in ("flac", "json")]
+def test_every_problem_is_one_line(office: Office, row: Recording) -> None:
+    sql(
+        office.archive,
+        f"UPDATE receipts SET outcome = 1 WHERE id = '{row.id}'",
+        "UPDATE notes SET text = 1",
+        "UPDATE chain SET at = '2020-01-01T00:00:00.000Z' WHERE seq = 4",
+        "DELETE FROM accesses",
+        f"DELETE FROM recordings WHERE id = '{row.id}'",
+    )
+    entry, *lines = problems(office)
+    assert entry == "chain entry 4: its hash is not that of its content behind the one before"
+    rows = (f"receipt {row.id}", f"recording {row.id}", "access 1", "note 1")
+    assert {line.partition(": ")[0] for line in lines} == {*rows, f"{row.id}.flac", f"{row.id}.json"}
+    assert f"{row.id}.json: no row in the database" in lines and len(lines) == 6
+    told = "\n".join(lines)
+    assert "gone; entry " in told and "note 1: what leads to a person was changed in it" in told
 
 
 def test_a_tail_cut_off(office: Office, row: Recording) -> None:
@@ -134,39 +108,6 @@ def test_a_tail_cut_off(office: Office, row: Recording) -> None:
     (office.folder / "retention.head").write_text(json.dumps({"seq": head.seq, "hash": head.hash}))
     assert office.run("verify").code == 0
     assert problems(office, "--head", copy) == [f"{copy}: {cut}"]
-
-
-def test_a_row_put_back_to_an_earlier_state(office: Office, row: Recording) -> None:
-    """A hold that never was: row, salt and JSON as they were before it."""
-    kept = office.archive
-    (before,) = kept.store._read("SELECT * FROM recordings WHERE id = ?", [row.id])
-    told = Paths(kept).metadata(row.id).read_bytes()
-    assert office.run("hold", row.id, *HOLD).code == 0
-    seq, salt = before["chain_seq"], before["salt"]
-    sql(kept, f"UPDATE recordings SET hold = NULL, chain_seq = {seq}, salt = '{salt}' WHERE id = '{row.id}'")
-    Paths(kept).metadata(row.id).write_bytes(told)
-    lines = problems(office)
-    assert f"recording {row.id}: put back to an earlier state, that of entry {seq}" in lines
-    assert all(line.startswith(f"recording {row.id}: ") for line in lines)
-
-
-def test_files(office: Office, row: Recording) -> None:
-    kept = office.archive
-    sound = Paths(kept).final(row.id, "flac")
-    content = sound.read_bytes()
-    sound.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert problems(office) == [f"{sound.name}: its hash is not that of the file that was recorded"]
-    sound.unlink()
-    assert problems(office) == [f"{row.id}: the file of a closed recording is missing"]
-    sound.write_bytes(content)
-    for name, problem in (("notes.txt", "not a file of the agent"), (f"{new_id(START)}.flac", "no row in")):
-        stray = Paths(kept).recordings / name
-        stray.touch()
-        (line,) = problems(office)
-        assert line.startswith(f"{name}: {problem}")
-        stray.unlink()
-    Paths(kept).metadata(row.id).unlink()
-    assert problems(office) == [f"{row.id}.json: the metadata of a closed recording is missing"]
 
 
 def test_a_file_that_cannot_be_read_does_not_end_it(
@@ -197,7 +138,7 @@ def test_metadata_that_rebuild_would_believe(office: Office, row: Recording) -> 
 def test_sealed_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     office = make_sealed_office(tmp_path, capsys)
     row, held = sealed_call(office), sealed_call(office)
-    assert office.run("hold", held.id, *HOLD).code == 0
+    assert office.run("hold", held.id, "--by", "A", *HOLD).code == 0
     assert office.run("verify").code == 0
     key = Paths(office.archive).key(row.id)
     content = key.read_bytes()
@@ -262,28 +203,107 @@ def test_a_long_walk_shows_how_far_it_is(office: Office, monkeypatch: pytest.Mon
     assert "\x1b" not in office.run("verify", "--json").out
 
 
-def test_stamps(tmp_path: Path, capsys: pytest.CaptureFixture[str], tsa: Authority) -> None:
+# --- stamps ---
+
+
+@pytest.fixture
+def stamped(tmp_path: Path, capsys: pytest.CaptureFixture[str], tsa: Authority) -> Office:
+    """An office whose authority is the one on loopback."""
     office = make_office(tmp_path, capsys)
-    config = tmp_path / "config.toml"
-    named = f'[retention]\ntimestamp_url = "{tsa.url}"\ntimestamp_ca = "tsa/ca.pem"\n'
-    plain = config.read_text()
-    config.write_text(plain + named)
-    office.call()
-    office.run("stamp")
-    first = office.archive.store.head().seq
-    office.call()
-    office.run("stamp")
-    assert json.loads(office.run("verify", "--json").out)["counts"]["stamps"] == 2
-    other = tmp_path / "stamps" / f"{first - 1}.tsr"
-    other.write_bytes((tmp_path / "stamps" / f"{first}.tsr").read_bytes())
-    (line,) = problems(office)
+    with (tmp_path / "config.toml").open("a") as file:
+        file.write(f'[retention]\ntimestamp_url = "{tsa.url}"\ntimestamp_ca = "tsa/ca.pem"\n')
+    return office
+
+
+def test_the_head_is_stamped_and_only_once(stamped: Office) -> None:
+    assert stamped.run("stamp", "--list").out == "No stamps.\n"
+    stamped.call()
+    head = stamped.archive.store.head()
+    first = stamped.run("stamp")
+    assert first.code == 0 and first.out.startswith(f"stamped entry {head.seq}: 20")
+    assert first.out.endswith(f", {NAME}\n")
+    again = stamped.run("stamp").out
+    assert again.startswith(f"the head has not moved since the stamp of entry {head.seq}: 20")
+    shown = json.loads(stamped.run("stamp", "--json").out)
+    assert shown["stamp"].pop("at").endswith(".000Z")
+    kept = {"file": f"{head.seq}.tsr", "seq": head.seq, "hash": head.hash, "authority": NAME}
+    assert shown == {"stamped": False, "stamp": kept}
+    stamped.call()
+    assert json.loads(stamped.run("stamp", "--json").out)["stamped"] is True
+    (stamped.folder / "stamps" / "1.tsr").write_text("nothing")
+    headings, newest, _, oldest = stamped.run("stamp", "--list").out.splitlines()
+    assert headings.split() == ["file", "at", "authority", "hash"]
+    assert newest.startswith(f"{stamped.archive.store.head().seq}.tsr") and NAME in newest
+    assert oldest.startswith("1.tsr") and oldest.endswith("is not a time stamp response")
+    _, one, other = json.loads(stamped.run("stamp", "--list", "--json").out)
+    one.pop("at")
+    assert (one, other) == (kept, {"file": "1.tsr", "problem": "is not a time stamp response"})
+
+
+def test_what_keeps_it_from_being_stamped_is_one_line(
+    stamped: Office, tsa: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "there is no database yet" in stamped.fails(1, "stamp")
+    assert not (stamped.folder / "retention.db").exists()
+    stamped.call()
+    tsa.answer = lambda query: Answer(status=503)
+    assert stamped.fails(1, "stamp") == f"sipagent: {tsa.url}: HTTP 503\n"
+    monkeypatch.setattr(stamps, "find_spec", lambda name: None)
+    for words in (["stamp"], ["stamp", "--list"]):
+        assert "pip install 'sipagent[timestamp]'" in stamped.fails(1, *words)
+    (stamped.folder / "config.toml").write_text(CONFIG)
+    absent = "retention.timestamp_url: absent; accepted: the URL of an RFC 3161 authority"
+    assert absent in stamped.fails(2, "stamp")
+
+
+def test_stamps_are_verified(stamped: Office) -> None:
+    folder, config = stamped.folder / "stamps", stamped.folder / "config.toml"
+    stamped.call()
+    stamped.run("stamp")
+    first = stamped.archive.store.head().seq
+    stamped.call()
+    stamped.run("stamp")
+    assert json.loads(stamped.run("verify", "--json").out)["counts"]["stamps"] == 2
+    other = folder / f"{first - 1}.tsr"
+    other.write_bytes((folder / f"{first}.tsr").read_bytes())
+    (line,) = problems(stamped)
     assert line.startswith(f"stamp {other.name}: ")
     other.unlink()
-    config.write_text(plain)
-    (line,) = problems(office)
+    named = config.read_text()
+    config.write_text(CONFIG)
+    (line,) = problems(stamped)
     assert line.startswith("stamp stamps: 2 not checked: retention.timestamp_ca names no certificates")
-    config.write_text(plain + named)
-    (tmp_path / "retention.db").unlink()
-    office.run("rebuild")
-    shown = json.loads(office.run("verify", "--json").out)
+    config.write_text(named)
+    (stamped.folder / "retention.db").unlink()
+    stamped.run("rebuild")
+    shown = json.loads(stamped.run("verify", "--json").out)
     assert shown["problems"] == [] and len(shown["lost"]) == 3  # the entries, and two stamps of them
+
+
+def test_an_authority_needs_certificates_and_a_url_of_the_web() -> None:
+    line = wrong(with_keys("retention", 'timestamp_url = "https://tsa.example.net"'))
+    without = "given without certificates; accepted: retention.timestamp_ca with it"
+    assert line == f"retention.timestamp_url: {without}"
+    kept = read(with_keys("retention", 'timestamp_ca = "tsa.pem"\ntimestamp_url = ""')).retention
+    assert (kept.timestamp_url, kept.timestamp_ca) == (None, Path("/etc/sipagent/tsa.pem"))
+    assert read(SMALL).retention.timestamp_url is None
+    for url in ("https://tsa.example.net", "http://127.0.0.1:318/tsr?a=b", "https://[2001:db8::1]:8443/"):
+        keys = f'timestamp_ca = "tsa.pem"\ntimestamp_url = "{url}"'
+        assert read(with_keys("retention", keys)).retention.timestamp_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("ftp://tsa.example.net", "is not an https or http URL"),
+        ("file:///etc/passwd", "is not an https or http URL"),
+        ("https://me:secret@tsa.example.net", "is not an https or http URL"),
+        ("https://tsa.example.net/#top", "is not an https or http URL"),
+        ("https://tsa..example.net/", "is not a host name or an IP address"),
+        ("https://tsa.example.net:70000/", "has a port outside 1 to 65535"),
+    ],
+)
+def test_what_is_no_url_of_the_web(url: str, problem: str) -> None:
+    line = wrong(with_keys("retention", f'timestamp_url = "{url}"'))
+    assert line.startswith("retention.timestamp_url: ") and problem in line
+    assert line.endswith("an https or http URL without user or password; absent: no time stamps")

@@ -413,7 +413,9 @@ def test_every_code_has_its_words() -> None:
 def test_every_action_of_the_trace_has_its_words() -> None:
     folders = ("sipagent/cli", "sipagent/operations", "sipagent/web", "retention")
     sources = [path.read_text(encoding="utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
-    acts = re.compile(r'(?:action=|attempt\(|(?:changing|trace_of)\(\w+, )"(\w+)"|"(\w+)": ApprovalState')
+    acts = re.compile(
+        r'(?:action=|attempt\(|(?:changing|trace_of)\(\w+, )"(\w+)"|"(\w+)": ApprovalState\.[A-Z]+,'
+    )
     named = {one or other for text in sources for one, other in acts.findall(text)}
     assert named | {"export", "play"} == set(CODES["action"])
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.records import Event, Receipt, Recording, Status, Sum, to_text
-from retention.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
+from retention.statistics import BRIDGED, OTHER, OUTCOMES, STOPPED, Spread, Statistics
 from sipagent.call import machines
 from tests import kept
 from tests.tampering import sum_of
@@ -67,7 +67,7 @@ def test_calls_that_are_counted_together_count(figures: Statistics) -> None:
 
 
 def test_the_answer_rate_is_of_calls_that_could_be_answered(figures: Statistics) -> None:
-    outcomes = (
+    for outcome in [
         "connected",
         "connected",
         "transferred",
@@ -76,8 +76,7 @@ def test_the_answer_rate_is_of_calls_that_could_be_answered(figures: Statistics)
         "failed",
         "closed",
         "rejected",
-    )
-    for outcome in outcomes:
+    ]:
         figures.receipt(call(outcome=outcome))
     figures.receipt(call(outcome=None, ended_at=None))
     assert figures.answer_rate == 0.5
@@ -109,15 +108,10 @@ def test_the_rate_of_refusals_is_of_those_who_were_asked(figures: Statistics) ->
     for decision, by in (("allowed", "silence"), ("not_allowed", "unclear"), ("not_allowed", "operator")):
         figures.receipt(call(decision=decision, decided_by=by))
     assert figures.refusal_rate == 0.25
-    unasked: list[tuple[str, str | None]] = [
-        ("not_allowed", "sampling"),
-        ("not_allowed", "disabled"),
-        ("not_allowed", "notice_failed"),
-        ("undecided", None),
-        ("undecided", "sip"),
-    ]
-    for decision, why in unasked:
-        figures.receipt(call(decision=decision, decided_by=why))
+    for why in ("sampling", "disabled", "notice_failed"):
+        figures.receipt(call(decision="not_allowed", decided_by=why))
+    for nobody in (None, "sip"):
+        figures.receipt(call(decision="undecided", decided_by=nobody))
     assert (figures.asked, figures.refusal_rate) == (4, 0.25)
     assert figures.to_json()["decisions"]["undecided"] == {"total": 2, "by": {"nothing": 1, "sip": 1}}
 
