@@ -3,6 +3,7 @@
 import sys
 import wave
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +16,13 @@ from sipagent.config.refusal_words import WORDS
 from sipagent.config.tables import folder_name
 from sipagent.enrol import saying
 from sipagent.enrol.keeping import as_wav
+from tests.each import each
 
 PROMPTS = Path(music.__file__).parent
-NAMES = [
-    "choose",
-    "closed",
-    "confirm",
-    "notice",
-    "notice_opt_in",
-    "notice_opt_in_voice",
-    "notice_voice",
-    "please_hold",
-    "refused",
-    "unavailable",
-    "welcome",
-]
+NAMES = (
+    *("choose", "closed", "confirm", "notice", "notice_opt_in", "notice_opt_in_voice", "notice_voice"),
+    *("please_hold", "refused", "unavailable", "welcome"),
+)
 LANGUAGES = ["fr", "en"]
 RATES = [8_000, 16_000]
 TONES = ["flagged", "paused", "recording_off", "recording_on", "resumed"]
@@ -75,175 +68,119 @@ def pair_shares(samples: NDArray[np.float64], rate: int, window_ms: int = 40) ->
     return np.where(both, (low + high) / whole, 0.0)
 
 
-# The spoken prompts
+# --- the spoken prompts ---
 
 
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("name", SPOKEN)
-def test_spoken_prompt_is_fit_for_a_line(name: str, rate: int) -> None:
-    samples, found_rate = read(wav(name, rate))
-    assert found_rate == rate
-    assert 1 < len(samples) / rate <= 60
+def fit_for_a_line(name: str, rate: int) -> NDArray[np.float64]:
+    """-20 dBFS while it is audible, no peak above -3, silent at both ends: its samples."""
+    samples, found = read(wav(name, rate))
+    assert found == rate
     assert abs(speech_dbfs(samples, rate) + 20) <= 1
     assert np.abs(samples).max() < 10 ** (-3 / 20)
     silence = rate * 150 // 1000
-    assert not samples[:silence].any()
-    assert not samples[-silence:].any()
-    first_sound = np.flatnonzero(np.abs(samples) > 0.01)[0] / rate
-    assert first_sound < 0.25
+    assert not samples[:silence].any() and not samples[-silence:].any()
+    return samples
+
+
+def sounds_like_a_key(samples: NDArray[np.float64]) -> bool:
+    shares = pair_shares(samples, 8_000)
+    return bool(((shares[1:] > 0.7) & (shares[:-1] > 0.7)).any())
 
 
 @pytest.mark.parametrize("name", SPOKEN)
-def test_both_rates_hold_the_same_speech(name: str) -> None:
-    (narrow, _), (wide, _) = read(wav(name, 8_000)), read(wav(name, 16_000))
+def test_a_spoken_prompt_is_fit_for_a_line_at_both_rates(name: str) -> None:
+    """A sentence that was lost or garbled would show: people speak 2 to 4.5 words a second."""
+    narrow, wide = (fit_for_a_line(name, rate) for rate in RATES)
+    for samples, rate in ((narrow, 8_000), (wide, 16_000)):
+        assert 1 < len(samples) / rate <= 60
+        assert np.flatnonzero(np.abs(samples) > 0.01)[0] / rate < 0.25
     assert len(wide) / 16_000 == pytest.approx(len(narrow) / 8_000, abs=0.05)
     shapes = [sound.frame_rms(narrow, 8_000), sound.frame_rms(wide, 16_000)]
     shortest = min(map(len, shapes))
     assert np.corrcoef(shapes[0][:shortest], shapes[1][:shortest])[0, 1] > 0.8
+    assert 1.8 <= len(words(name).split()) / (len(narrow) / 8_000 - 0.3) <= 4.5
+    assert not sounds_like_a_key(narrow)
 
 
-@pytest.mark.parametrize("name", SPOKEN)
-def test_length_fits_the_words(name: str) -> None:
-    """A sentence that was lost or garbled would show: people speak 2 to 4.5 words a second."""
-    samples, rate = read(wav(name, 8_000))
-    assert 1.8 <= len(words(name).split()) / (len(samples) / rate - 0.3) <= 4.5
-
-
-@pytest.mark.parametrize("name", SPOKEN)
-def test_speech_is_no_key(name: str) -> None:
-    shares = pair_shares(*read(wav(name, 8_000)))
-    held = (shares[1:] > 0.7) & (shares[:-1] > 0.7)
-    assert not held.any()
-
-
-def test_no_prompt_is_missing_or_unknown() -> None:
+def test_no_prompt_is_missing_unknown_or_large() -> None:
     for language in LANGUAGES:
         found = {path.name for path in (PROMPTS / language).iterdir()}
         assert found == {f"{name}{end}" for name in NAMES for end in (".txt", ".wav", ".16k.wav")}
+    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 18_000_000
 
 
-SERVICE = "agglo j'écoute"
 LAST = {
     "fr": "Le détail et vos droits : example point org.",
     "en": "For details and your rights: example dot org.",
 }
 """The last sentence of each shipped notice: a place that is to be put in."""
+_NOTICE = {
+    "fr": "agglo j'écoute / enregistré / qualité / statistiques / organisation / six mois",
+    "en": "agglo j'écoute / recorded / quality / statistics / organisation / six months",
+}
 REQUIRED = {
-    "fr/notice": [SERVICE, "enregistré", "qualité", "statistiques", "organisation", "six mois", "touche 9"],
-    "en/notice": [SERVICE, "recorded", "quality", "statistics", "organisation", "six months", "press 9"],
-    "fr/notice_opt_in": [
-        SERVICE,
-        "enregistré",
-        "qualité",
-        "statistiques",
-        "organisation",
-        "six mois",
-        "touche 1",
-    ],
-    "en/notice_opt_in": [
-        SERVICE,
-        "recorded",
-        "quality",
-        "statistics",
-        "organisation",
-        "six months",
-        "press 1",
-    ],
-    "fr/choose": ["for english, press 2"],
-    "en/choose": ["pour le français", "touche 2"],
-    "fr/confirm": ["touche 1", "sinon", "ne sera pas enregistré"],
-    "en/confirm": ["press 1", "otherwise", "will not be recorded"],
-    "fr/refused": ["ne sera pas enregistré", "mettons en relation"],
-    "en/refused": ["will not be recorded", "putting you through"],
-    "fr/welcome": [SERVICE, "bienvenue", "n'est pas enregistré", "mettons en relation"],
-    "en/welcome": [SERVICE, "welcome", "is not recorded", "putting you through"],
-    "fr/closed": [
-        SERVICE,
-        "lundi au vendredi",
-        "8 heures 30 à 12",
-        "13 heures 30 à 17 heures 30",
-        "rappeler",
-    ],
-    "en/closed": [SERVICE, "monday to friday", "8:30 and 12", "1:30 and 5:30", "please call"],
-    "fr/unavailable": ["personne", "rappeler un peu plus tard"],
-    "en/unavailable": ["nobody", "call us again a little later"],
-    "fr/please_hold": ["patienter"],
-    "en/please_hold": ["please hold"],
+    "fr/notice": f"{_NOTICE['fr']} / touche 9 / à tout moment de l'appel",
+    "en/notice": f"{_NOTICE['en']} / press 9 / at any time during the call",
+    "fr/notice_opt_in": f"{_NOTICE['fr']} / touche 1 / 9",
+    "en/notice_opt_in": f"{_NOTICE['en']} / press 1 / 9",
+    "fr/notice_voice": f"{_NOTICE['fr']} / touche 9 / dites maintenant « {WORDS['fr']['keywords'][0]} »",
+    "en/notice_voice": f"{_NOTICE['en']} / press 9 / say “no thank you, no recording” now",
+    "fr/notice_opt_in_voice": f"{_NOTICE['fr']} / touche 1 / dites « j'accepte » / 9",
+    "en/notice_opt_in_voice": f"{_NOTICE['en']} / press 1 / say “i accept” / 9",
+    "fr/choose": "for english, press 2",
+    "en/choose": "pour le français / touche 2",
+    "fr/confirm": "touche 1 / sinon / ne sera pas enregistré",
+    "en/confirm": "press 1 / otherwise / will not be recorded",
+    "fr/refused": "ne sera pas enregistré / mettons en relation",
+    "en/refused": "will not be recorded / putting you through",
+    "fr/welcome": "agglo j'écoute / bienvenue / n'est pas enregistré / mettons en relation",
+    "en/welcome": "agglo j'écoute / welcome / is not recorded / putting you through",
+    "fr/closed": "agglo j'écoute / lundi au vendredi / 8 heures 30 à 12 / 13 heures 30 à 17 / rappeler",
+    "en/closed": "agglo j'écoute / monday to friday / 8:30 and 12 / 1:30 and 5:30 / please call",
+    "fr/unavailable": "personne / rappeler un peu plus tard",
+    "en/unavailable": "nobody / call us again a little later",
+    "fr/please_hold": "patienter",
+    "en/please_hold": "please hold",
+    "enrol/fr/welcome": "gardées / refus / six mois / effacer / touche 1 / rien n'est gardé",
+    "enrol/en/welcome": "kept / refuse / six months / erased / press 1 / nothing is kept",
 }
 
 
-for voiced, phrase in (
-    ("fr/notice", f"dites maintenant « {WORDS['fr']['keywords'][0]} »"),
-    ("en/notice", "say “no thank you, no recording” now"),
-    ("fr/notice_opt_in", "dites « j'accepte »"),
-    ("en/notice_opt_in", "say “i accept”"),
-):
-    REQUIRED[f"{voiced}_voice"] = [*REQUIRED[voiced], phrase]
+def test_words_say_what_they_must_and_notices_are_short() -> None:
+    assert {*SPOKEN} <= {*REQUIRED}
+    for name, required in REQUIRED.items():
+        assert [one for one in required.split(" / ") if one not in words(name)] == [], name
+    for name in SPOKEN:
+        if "/notice" in name:
+            samples, rate = read(wav(name, 8_000))
+            assert len(samples) / rate <= (25 if name.endswith("voice") else 24), name
 
 
-@pytest.mark.parametrize("name", SPOKEN)
-def test_words_say_what_they_must(name: str) -> None:
-    missing = [required for required in REQUIRED[name] if required not in words(name)]
-    assert not missing
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_notice_is_short_and_says_how_to_refuse(language: str) -> None:
-    for name in ("notice", "notice_opt_in", "notice_voice", "notice_opt_in_voice"):
-        samples, rate = read(wav(f"{language}/{name}", 8_000))
-        assert len(samples) / rate <= (25 if name.endswith("voice") else 24)
-        assert "9" in words(f"{language}/{name}")
-    assert {"fr": "à tout moment de l'appel", "en": "at any time during the call"}[language] in words(
-        f"{language}/notice"
-    )
-
-
-def test_prompts_stay_small() -> None:
-    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 18_000_000
-
-
-# What colleagues hear who lend their voices: at 8 kHz alone
+# --- what colleagues hear who lend their voices: at 8 kHz alone ---
 
 LENT = sorted(f"enrol/{path.parent.name}/{path.stem}" for path in (PROMPTS / "enrol").glob("*/*.txt"))
 
 
 def test_no_prompt_for_colleagues_is_missing_or_unknown() -> None:
-    found = {
-        path.relative_to(PROMPTS).as_posix() for path in (PROMPTS / "enrol").rglob("*") if path.is_file()
-    }
+    there = (path for path in (PROMPTS / "enrol").rglob("*") if path.is_file())
+    found = {path.relative_to(PROMPTS).as_posix() for path in there}
     assert found == {f"{name}{end}" for name in LENT for end in (".txt", ".wav")} | {"enrol/tone.wav"}
     for language in LANGUAGES:
         asked = {folder_name(phrase) for phrase in spoken(language).refusing}
         said = {name.rpartition("/say_")[2] for name in LENT if name.startswith(f"enrol/{language}/say_")}
         assert said == asked
+    tone = PROMPTS / "enrol" / "tone.wav"  # after which to speak: the ear knows it
+    assert tone.read_bytes() == as_wav(saying.tone()) and pair_shares(*read(tone), 20).max() < 0.3
 
 
-@pytest.mark.parametrize("name", LENT)
+@each(LENT)
 def test_a_prompt_for_colleagues_is_fit_for_a_line(name: str) -> None:
-    samples, rate = read(wav(name, 8_000))
-    assert rate == 8_000 and abs(speech_dbfs(samples, rate) + 20) <= 1
-    assert np.abs(samples).max() < 10 ** (-3 / 20)
-    assert not samples[:1200].any() and not samples[-1200:].any()
-    assert 1 <= len(words(name).split()) / (len(samples) / rate - 0.3) <= 5.5
-    shares = pair_shares(samples, rate)
-    assert not ((shares[1:] > 0.7) & (shares[:-1] > 0.7)).any()
+    samples = fit_for_a_line(name, 8_000)
+    assert 1 <= len(words(name).split()) / (len(samples) / 8_000 - 0.3) <= 5.5
+    assert not sounds_like_a_key(samples)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_welcome_says_what_is_kept_why_how_long_and_how_to_consent(language: str) -> None:
-    said = {
-        "fr": ("gardées", "refus", "six mois", "effacer", "touche 1", "si vous raccrochez, rien n'est gardé"),
-        "en": ("kept", "refuse", "six months", "erased", "press 1", "if you hang up, nothing is kept"),
-    }
-    assert [one for one in said[language] if one not in words(f"enrol/{language}/welcome")] == []
-
-
-def test_the_tone_after_which_to_speak_is_the_one_that_the_ear_knows() -> None:
-    assert (PROMPTS / "enrol" / "tone.wav").read_bytes() == as_wav(saying.tone())
-    assert pair_shares(*read(PROMPTS / "enrol" / "tone.wav"), 20).max() < 0.3
-
-
-# Hold music and tones
+# --- hold music and tones ---
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -263,41 +200,33 @@ def test_hold_music_is_calm_and_loops_without_a_click(rate: int) -> None:
     assert pair_shares(samples, rate).max() < 0.7
 
 
-@pytest.mark.parametrize("rate", RATES)
-def test_scripts_compose_the_shipped_sounds(tmp_path: Path, rate: int) -> None:
+def test_scripts_compose_the_shipped_sounds(tmp_path: Path) -> None:
     assert music.main(["--prompts", str(tmp_path)]) == 0
     for name in ["hold", *(f"tones/{tone}" for tone in TONES)]:
-        made, _ = read(tmp_path / wav(name, rate).relative_to(PROMPTS))
-        shipped, _ = read(wav(name, rate))
-        assert len(made) == len(shipped)
-        assert np.abs(made - shipped).max() <= 2 / 32768
+        for rate in RATES:
+            made, _ = read(tmp_path / wav(name, rate).relative_to(PROMPTS))
+            shipped, _ = read(wav(name, rate))
+            assert len(made) == len(shipped) and np.abs(made - shipped).max() <= 2 / 32768
 
 
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("name", TONES)
-def test_tone_is_discreet_and_no_key(name: str, rate: int) -> None:
-    samples, found_rate = read(wav(f"tones/{name}", rate))
-    assert found_rate == rate
-    assert 0.150 <= len(samples) / rate <= 0.400
-    assert -28 <= speech_dbfs(samples, rate) <= -22
-    assert max(abs(samples[0]), abs(samples[-1])) < 0.002
-    assert pair_shares(samples, rate, 20).max() < 0.3
-
-
-def test_tones_are_told_apart() -> None:
-    spectra = {}
+def test_tones_are_discreet_no_keys_and_told_apart() -> None:
+    for name in TONES:
+        for rate in RATES:
+            samples, found_rate = read(wav(f"tones/{name}", rate))
+            assert found_rate == rate and 0.150 <= len(samples) / rate <= 0.400
+            assert -28 <= speech_dbfs(samples, rate) <= -22
+            assert max(abs(samples[0]), abs(samples[-1])) < 0.002
+            assert pair_shares(samples, rate, 20).max() < 0.3
+    spectra = []
     for name in TONES:
         samples = read(wav(f"tones/{name}", 8_000))[0]
         halves = [samples[: len(samples) // 2], samples[len(samples) // 2 :]]
-        spectra[name] = np.concatenate([np.abs(np.fft.rfft(half, n=4_000))[:1_000] for half in halves])
-    for one in TONES:
-        for other in TONES:
-            if one < other:
-                assert np.corrcoef(spectra[one], spectra[other])[0, 1] < 0.8, (one, other)
+        spectra.append(np.concatenate([np.abs(np.fft.rfft(half, n=4_000))[:1_000] for half in halves]))
+    for one, other in combinations(spectra, 2):
+        assert np.corrcoef(one, other)[0, 1] < 0.8
 
 
-# The speaking script, without its voice
-
+# --- the speaking script, without its voice ---
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzɑ̃ʒʁˈ ,."
 
@@ -331,23 +260,19 @@ def test_sentences_come_out_equally_loud_at_both_rates(tmp_path: Path) -> None:
     assert voice.heard == ["bonjour tout le monde.", "merci, et au revoir."]
     for rate in RATES:
         samples, found = read(speak.wav_path(script.path, rate))
-        assert found == rate
-        assert abs(speech_dbfs(samples, rate) + 20) < 1
+        assert found == rate and abs(speech_dbfs(samples, rate) + 20) < 1
         half = len(samples) // 2
         assert abs(speech_dbfs(samples[:half], rate) - speech_dbfs(samples[half:], rate)) < 1
 
 
 @pytest.mark.usefixtures("spelled")
-def test_lexicon_replaces_whole_words_only() -> None:
-    known = frozenset(LETTERS)
-    said = speak.phonemes("Jean, jeanne.", "fr", {"Jean": "ʒɑ̃", "jean": "ʒɑ̃"}, known)
-    assert said == "ʒɑ̃, jeanne."
-
-
-@pytest.mark.usefixtures("spelled")
-def test_sound_without_symbol_is_an_error_not_a_hole() -> None:
+def test_words_become_phonemes_or_an_error_and_no_hole() -> None:
+    said = speak.phonemes("Jean, jeanne.", "fr", {"Jean": "ʒɑ̃", "jean": "ʒɑ̃"}, frozenset(LETTERS))
+    assert said == "ʒɑ̃, jeanne."  # whole words only
     with pytest.raises(speak.PhonemeError, match="no symbol for ß"):
         speak.phonemes("straße.", "fr", {}, frozenset(LETTERS))
+    parts = speak.sentences("From 8:30 to 12.30. C’est noté\u00a0: merci !")
+    assert parts == ["From 8:30 to 12.30.", "C’est noté : merci !"]
 
 
 @pytest.mark.parametrize(
@@ -361,23 +286,14 @@ def test_ipa_in_the_letters_of_the_model(
     assert speak.phonemes("x", language, {}, frozenset(symbols)) == symbols
 
 
-def test_sentences_end_at_their_marks_not_inside_an_hour() -> None:
-    assert speak.sentences("From 8:30 to 12.30. C’est noté\u00a0: merci !") == [
-        "From 8:30 to 12.30.",
-        "C’est noté : merci !",
-    ]
-
-
 def test_each_notice_ends_with_where_to_read_more() -> None:
-    names = [f"{language}/{name}" for language in LANGUAGES for name in NAMES]
-    shipped = speak.read_scripts(PROMPTS, names)
+    shipped = speak.read_scripts(PROMPTS, SPOKEN)
     silent = [
         replace(script, words=script.words.partition(f" {LAST[script.language]}")[0]) for script in shipped
     ]
     for before in (shipped, silent):
-        for script, bare, changed in zip(
-            shipped, silent, speak.with_read_more(before, "la mairie"), strict=True
-        ):
+        made = speak.with_read_more(before, "la mairie")
+        for script, bare, changed in zip(shipped, silent, made, strict=True):
             if script.path.stem.startswith("notice"):
                 last = speak.READ_MORE[script.language].format("la mairie")
                 assert script.words == f"{bare.words} {LAST[script.language]}"
@@ -392,10 +308,7 @@ def test_each_notice_ends_with_where_to_read_more() -> None:
 
 
 def test_replace_changes_every_prompt_and_refuses_unknown_words(tmp_path: Path) -> None:
-    scripts = [
-        speak.Script(tmp_path / "a.txt", "fr", "Agglo, bonjour."),
-        speak.Script(tmp_path, "fr", "Non."),
-    ]
+    scripts = [speak.Script(tmp_path, "fr", text) for text in ("Agglo, bonjour.", "Non.")]
     changed = speak.replaced(scripts, [("Agglo", "Mairie")])
     assert [script.words for script in changed] == ["Mairie, bonjour.", "Non."]
     with pytest.raises(speak.PromptsError, match="no prompt says 'Ville'"):
@@ -432,22 +345,18 @@ def test_a_mistake_is_one_line_and_exit_2(
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert speak.main(["--prompts", str(tmp_path), *names]) == 2
     error = capsys.readouterr().err
-    assert complaint in error
-    assert error.count("\n") == 1
+    assert complaint in error and error.count("\n") == 1
 
 
-def test_peaks_are_turned_down_without_clipping() -> None:
+def test_a_sound_is_levelled_and_resampled() -> None:
     t = np.arange(8_000) / 8_000
     spiky = 0.05 * np.sin(2 * np.pi * 300 * t)
     spiky[2_000:2_020] *= 15
     evened = sound.levelled(spiky, 8_000, -20, -4)
-    assert sound.db(np.abs(evened).max()) <= -4 + 0.01
+    assert sound.db(np.abs(evened).max()) <= -4 + 0.01  # turned down without clipping
     assert sound.db(sound.active_rms(evened, 8_000)) == pytest.approx(-20, abs=0.5)
-
-
-def test_resampling_keeps_the_band_and_folds_nothing_back() -> None:
     t = np.arange(24_000) / 24_000
     both = np.sin(2 * np.pi * 1_000 * t) + np.sin(2 * np.pi * 5_000 * t)
     narrow = sound.resample(both, 24_000, 8_000, 120, 3_400)
-    assert len(narrow) == 8_000
+    assert len(narrow) == 8_000  # the band stays, and nothing is folded back
     assert np.abs(narrow - np.sin(2 * np.pi * 1_000 * np.arange(8_000) / 8_000)).max() < 1e-6

@@ -67,16 +67,7 @@ def test_calls_that_are_counted_together_count(figures: Statistics) -> None:
 
 
 def test_the_answer_rate_is_of_calls_that_could_be_answered(figures: Statistics) -> None:
-    for outcome in [
-        "connected",
-        "connected",
-        "transferred",
-        "abandoned",
-        "unavailable",
-        "failed",
-        "closed",
-        "rejected",
-    ]:
+    for outcome in (*OUTCOMES, "connected"):
         figures.receipt(call(outcome=outcome))
     figures.receipt(call(outcome=None, ended_at=None))
     assert figures.answer_rate == 0.5
