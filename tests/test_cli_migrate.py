@@ -76,12 +76,6 @@ def test_it_says_what_to_write_and_what_to_do_with_what_is_left(office: Office, 
     assert "its rows have moved to" in office.fails(1, "backup", office.folder / "copies")
 
 
-def test_an_agent_that_runs_is_told(office: Office, database: str) -> None:
-    office.call()
-    with alone(load(office.folder / "config.toml").places.lock):
-        assert "retention.lock: an agent is running" in office.fails(1, "migrate", "--to", database)
-
-
 def test_what_is_typed_wrongly(office: Office, database: str) -> None:
     assert "there is no database yet" in office.fails(1, "migrate", "--to", database)
     office.call()
@@ -93,18 +87,12 @@ def test_what_is_typed_wrongly(office: Office, database: str) -> None:
     assert "the rows are in a file of this machine already; accepted: postgresql://" in said
     assert "objects.url" in office.fails(2, "migrate", "--to", database, "--objects", "s3://calls/a")
     assert "up to 16 small letters" in office.fails(2, "migrate", "--to", database, "--host", "Host 1")
-
-
-def test_a_database_that_does_not_answer(office: Office) -> None:
-    office.call()
+    with alone(load(office.folder / "config.toml").places.lock):
+        assert "retention.lock: an agent is running" in office.fails(1, "migrate", "--to", database)
     said = office.fails(1, "migrate", "--to", "postgresql://127.0.0.1:1/none")
     assert "the shared database does not answer" in said
     assert not (office.folder / "retention.moved").exists()
     assert office.run("verify").code == 0
-
-
-def test_a_path_where_something_is(office: Office, database: str) -> None:
-    office.call()
     write(office, json.loads(office.run("migrate", "--to", database, "--json").out)["configuration"])
     said = office.fails(1, "migrate", "--to", office.folder / "retention.db")
     assert "retention.db: is there already; accepted: a path where nothing is" in said

@@ -30,27 +30,14 @@ def test_the_notices_are_shown(room: Room, office: Office) -> None:
 def test_the_notices_as_json(room: Room, office: Office) -> None:
     room.in_english_too()
     french, english = json.loads(office.run("notice", "--json").out)
-    assert french | {"words": "", "sha256": ""} == {
-        "language": "fr",
-        "numbers": [],
-        "keys": [],
-        "file": "prompts/fr/notice.wav",
-        "duration_s": 20.274,
-        "sample_rate": 8000,
-        "sha256": "",
-        "words": "",
-    }
+    assert (french.pop("words"), french.pop("sha256")) > ("", "")
+    told = {"language": "fr", "numbers": [], "keys": [], "file": "prompts/fr/notice.wav"}
+    assert french == told | {"duration_s": 20.274, "sample_rate": 8000}
     assert (english["language"], english["numbers"]) == ("en", ["+33323063007"])
     assert english["words"].startswith("Welcome to Agglo J’écoute.")
-
-
-def test_a_notice_without_words_is_shown_all_the_same(office: Office) -> None:
     (office.folder / "prompts/fr/notice.txt").unlink()
     assert json.loads(office.run("notice", "--json").out)[0]["words"] is None
-    assert " words   –" in office.run("notice").out
-
-
-def test_a_notice_that_is_missing_is_one_line(office: Office) -> None:
+    assert " words   –" in office.run("notice").out  # all the same
     (office.folder / "prompts/fr/notice.wav").unlink()
     assert "notice.wav: does not exist" in office.fails(1, "notice")
 
@@ -66,11 +53,6 @@ def test_lint(office: Office) -> None:
     found = json.loads(office.run("notice", "--lint", "--json").out)
     assert {tuple(finding) for finding in found} == {("level", "what", "detail")}
     assert office.run("notice", "--lint", "--json").code == 1
-
-
-def test_a_warning_alone_is_no_failure(office: Office) -> None:
-    (office.folder / "prompts/fr/closed.txt").unlink()
-    assert office.run("notice", "--lint").code == 0
 
 
 def test_every_language_is_looked_at(room: Room, office: Office) -> None:

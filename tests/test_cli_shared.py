@@ -95,6 +95,7 @@ def test_a_database_that_does_not_answer_is_one_line(office: Office) -> None:
     (office.folder / "config.toml").write_text(CONFIG + away)
     (office.folder / "sheet.txt").write_text("Handled well.")
     id, by = "20261124T222000123-ha-482913", ("--by", "A. Roux")
+    hold = ("--ground", "criminal", "--reference", "7", "--approved-by", "B", "--review", "2027-06-01")
     for words in (
         *(["list"], ["calls"], ["show", id], ["stats"], ["draws"], ["accesses"], ["holds"], ["hosts"]),
         *(["verify"], ["purge"], ["purge", "--dry-run"], ["rebuild"], ["backup", office.folder / "b"]),
@@ -103,23 +104,13 @@ def test_a_database_that_does_not_answer_is_one_line(office: Office) -> None:
         ["export", id, "--purpose", "quality", *by, "--out", office.folder / "copy.flac"],
         ["play", id, "--purpose", "quality", *by],
         ["note", id, *by, "--text-file", office.folder / "sheet.txt", "--yes"],
-        [
-            "hold",
-            id,
-            "--ground",
-            "criminal",
-            "--reference",
-            "7",
-            "--approved-by",
-            "B",
-            "--review",
-            "2027-06-01",
-            *by,
-        ],
+        ["hold", id, *hold, *by],
         ["release", id, *by],
         ["delete", id, *by, "--reason", "asked", "--yes"],
     ):
-        assert "the shared database does not answer" in office.fails(1, *words)
+        said = office.fails(1, *words)
+        assert said.startswith("sipagent: the shared database does not answer"), words
+        assert "wait, nothing is lost" in said, words
     findings = json.loads(office.run("check", "--json").out)
     about = [one for one in findings if one["what"] == "retention.database"]
     assert [one["level"] for one in about] == ["error"]

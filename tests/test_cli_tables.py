@@ -1,12 +1,27 @@
+"""What a terminal shows: tables in its width, bars of what takes long; and what a pipe gets of that."""
+
 import io
 
+import pytest
 from rich.console import Console
 
-from sipagent.cli.terminal import Column, _fit, cell, coded, newest, show_fields, show_table, user_part
+from sipagent.cli import terminal
+from sipagent.cli.terminal import (
+    Column,
+    cell,
+    coded,
+    newest,
+    show_fields,
+    show_table,
+    steps,
+    steps_of,
+    user_part,
+)
 
 
-def screen(width: int) -> Console:
-    return Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+def screen(width: int, *, is_terminal: bool = False) -> Console:
+    file = io.StringIO()
+    return Console(file=file, width=width, force_terminal=is_terminal, markup=False, highlight=False)
 
 
 def printed(screen: Console) -> str:
@@ -15,24 +30,24 @@ def printed(screen: Console) -> str:
 
 
 def test_the_gap_gives_way_before_what_shrinks_and_that_before_the_rest() -> None:
-    assert _fit([10, 10], [False, True], 30) == (2, [10, 10])
-    assert _fit([10, 10], [False, True], 21) == (1, [10, 10])
-    assert _fit([10, 30, 12], [False, True, True], 32) == (1, [10, 8, 12])
-    assert _fit([10, 30], [False, True], 5) == (1, [10, 6])
+    columns: list[Column[str]] = [Column("id", lambda row: "1234567890"), Column("long", str, shrinks=True)]
+    for width, line in (
+        (26, "1234567890  abcdefghijkl"),
+        (23, "1234567890 abcdefghijkl"),
+        (19, "1234567890 abcdefg…"),
+    ):
+        out = screen(width)
+        show_table(["abcdefghijkl"], columns, out)
+        assert printed(out).splitlines()[-1].rstrip() == line, width
 
 
-def test_columns_need_their_room() -> None:
-    columns: list[Column[str]] = [
-        Column("name", lambda row: row),
-        Column("more", lambda row: "here", room=100),
-    ]
-    narrow, wide = screen(80), screen(100)
-    show_table(["x"], columns, narrow)
-    show_table(["x"], columns, wide)
-    assert "more" not in printed(narrow) and "here" in printed(wide)
-
-
-def test_columns_leave_in_their_order_before_any_is_cut_off() -> None:
+def test_columns_need_their_room_and_leave_in_their_order_before_any_is_cut_off() -> None:
+    wide: list[Column[str]] = [Column("name", str), Column("more", lambda row: "here", room=100)]
+    shown = []
+    for width in (80, 100):
+        show_table(["x"], wide, out := screen(width))
+        shown.append("here" in printed(out))
+    assert shown == [False, True]
     row = ("20261124T222000123-w3-482913", "24 Nov 23:20", "+33612345678", "connected", "not_allowed")
     columns: list[Column[tuple[str, ...]]] = [
         Column("id", lambda row: row[0]),
@@ -42,22 +57,21 @@ def test_columns_leave_in_their_order_before_any_is_cut_off() -> None:
         Column("decision", lambda row: row[4]),
     ]
     for width, there in ((80, "01234"), (77, "01234"), (75, "0124"), (60, "024"), (45, "04"), (30, "04")):
-        out = screen(width)
-        show_table([row], columns, out)
+        show_table([row], columns, out := screen(width))
         last = printed(out).splitlines()[-1]
         assert [str(place) for place in range(5) if row[place] in last] == [*there], width
 
 
 def test_cells_are_text_and_nothing_else() -> None:
     assert cell("[red]x\x1b[0m").plain == "[red]x\\x1b[0m"
-    assert cell(None).plain == "–"
+    assert cell(None).plain == "–" and len(cell("A" * 10_000).plain) == 200
     assert (shown := coded("status", "closed")) and shown.style == "green"
     assert coded("status", None) is None
-    assert len(cell("A" * 10_000).plain) == 200
+    users = ("sip:201@pbx.example.net", "201", None, "sip:@x")
+    assert [*map(user_part, users)] == ["201", "201", None, "sip:@x"]
 
 
-def test_a_pipe_gets_the_same_lines() -> None:
-    rows = [("one", "é"), ("日本", "12:00:00")]
+def test_a_pipe_gets_the_same_lines_whatever_its_width() -> None:
     columns: list[Column[tuple[str, str]]] = [
         Column("name", lambda row: row[0]),
         Column("length", lambda row: row[1], right=True),
@@ -65,30 +79,32 @@ def test_a_pipe_gets_the_same_lines() -> None:
     ]
     lines = []
     for width in (399, 400):
-        out = screen(width)
-        show_table(rows, columns, out)
+        show_table([("one", "é"), ("日本", "12:00:00")], columns, out := screen(width))
         lines.append([line.rstrip() for line in printed(out).splitlines()])
     assert lines[0] == lines[1] and len(lines[0]) == 3
 
 
 def test_fields_fold_and_lose_nothing() -> None:
-    console = screen(30)
-    show_fields([("SHA-256", "ab" * 32), ("empty", None)], console, "File")
-    assert "".join(printed(console).split()).count("ab") >= 32
-    assert "–" in printed(console)
-
-
-def test_the_user_part_is_what_an_office_knows() -> None:
-    assert user_part("sip:201@pbx.example.net") == "201"
-    assert user_part("201") == "201"
-    assert user_part(None) is None
-    assert user_part("sip:@x") == "sip:@x"
+    show_fields([("SHA-256", "ab" * 32), ("empty", None)], out := screen(30), "File")
+    assert "".join(printed(out).split()).count("ab") >= 32 and "–" in printed(out)
 
 
 def test_a_screen_gets_the_newest_and_a_pipe_gets_all() -> None:
-    rows = list(range(150))
-    terminal = Console(file=io.StringIO(), width=80, force_terminal=True, highlight=False)
-    assert newest(rows, terminal, None) == rows[:100]
-    assert "The newest 100 of 150" in printed(terminal)
-    assert newest(rows, terminal, 150) == rows
-    assert newest(rows, screen(80), None) == rows
+    rows, out = list(range(150)), screen(80, is_terminal=True)
+    assert newest(rows, out, None) == rows[:100] and "The newest 100 of 150" in printed(out)
+    assert newest(rows, out, 150) == newest(rows, screen(80), None) == rows
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_takes_long_has_a_bar(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    """A pipe gets nothing, not even the empty line that rich leaves: cron would send it by mail."""
+    out = screen(80, is_terminal=is_terminal)
+    monkeypatch.setattr(terminal, "console", lambda stderr: out)
+    with steps(20) as step:
+        step("chain", 10, 40)
+        step("files", 3, 19)
+    with steps_of("sealing", 20) as one:
+        one(30, 40)
+    shown = ("chain", "sealing", "75%") if is_terminal else ()
+    assert [text for text in ("chain", "files", "sealing", "75%") if text in printed(out)] == [*shown]
+    assert is_terminal or printed(out) == ""
