@@ -12,10 +12,8 @@ FULL = (
     # several hosts, real calls and browsers: of each kind of these QUICK has one
     *("live/", "cluster/", "attack/"),
     "web/test_accessible.py",
-    "web/test_first_login.py",
     "web/test_listening.py",
     "web/test_now_live.py",
-    "web/test_offices_accessible.py",
     "web/test_package_in_browser.py",
     "web/test_passkeys_in_browser.py",
     # as long as a lease is, twice

@@ -16,7 +16,7 @@ from typing import Literal
 
 import structlog
 
-from retention.records import Json, Receipt, reference_of, to_text
+from retention.records import Json, Receipt, Record, reference_of
 from retention.reserve import is_running
 from retention.rows.rows import Rows, StoreError
 from retention.texts import Reason
@@ -35,7 +35,7 @@ State = Literal["notice", "waits", "talks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ongoing:
+class Ongoing(Record):
     """A call: `since` when it is in this state; `operator` is the address of who talks, or has talked last.
 
     `recorded`: whether a recording of it is open; `decision` and `decided_by` say why not.
@@ -57,21 +57,11 @@ class Ongoing:
 
     def to_json(self) -> Json:
         """As an event tells it."""
-        return {
-            "id": self.id,
-            "reference": self.reference,
-            "began_at": to_text(self.began_at),
-            "state": self.state,
-            "since": to_text(self.since),
-            "operator": self.operator,
-            "recorded": self.recorded,
-            "decision": self.decision,
-            "decided_by": self.decided_by,
-        }
+        return Record.to_json(self) | {"reference": self.reference}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorNow:
+class OperatorNow(Record):
     """One of the configuration; free as far as is known where there is no `call` (an id)."""
 
     operator: str
@@ -80,16 +70,11 @@ class OperatorNow:
 
     def to_json(self) -> Json:
         """As an event tells it."""
-        return {
-            "operator": self.operator,
-            "call": self.call,
-            "reference": self.call and reference_of(self.call),
-            "since": self.since and to_text(self.since),
-        }
+        return Record.to_json(self) | {"reference": self.call and reference_of(self.call)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(Record):
     """What there is at a time. Two are equal where nothing has changed, whenever they were seen.
 
     `unreadable`: rows of calls that cannot be read; `running`: whether an agent is at work, else the calls
@@ -102,17 +87,6 @@ class Moment:
     unreadable: int = 0
     running: bool = True
     fault: str | None = None
-
-    def to_json(self) -> Json:
-        """As an event tells it."""
-        return {
-            "at": to_text(self.at),
-            "calls": [call.to_json() for call in self.calls],
-            "operators": [one.to_json() for one in self.operators],
-            "unreadable": self.unreadable,
-            "running": self.running,
-            "fault": self.fault,
-        }
 
 
 class Looking:

@@ -1,40 +1,58 @@
-"""Every page for everybody: axe-core, wide and narrow, light and dark; no scrolling sideways; by keyboard."""
+"""Every page for everybody: axe-core, wide and narrow, light and dark, on paper; no scrolling sideways; by
+keyboard. Of an office in which much has happened.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 from typing import Literal
 
+import pyotp
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
-from retention.records import Access, Approval, Asked, Event, Note, Recording, Status, new_id
+from retention.records import Access, Event, Note, Status, new_id
+from sipagent.web.background import CommandOutcome
 from sipagent.web.rights import RIGHTS, ROUTES, Right, Role, rights_of
+from sipagent.web.site import Site
 from tests.kept import receipt, recording
 from tests.office import Office
 from tests.peers.process import free_ports
 from tests.web.axe import NARROW, REFLOW, WIDE, ZOOMED, too_wide, unreached, violations
-from tests.web.browser import chromium, needs_chromium
-from tests.web.logging_in import opened
+from tests.web.browser import needs_chromium, somebody
+from tests.web.conftest import Asking
+from tests.web.logging_in import PASSWORD, opened
 from tests.web.serving import serving
+from tests.web.test_holds_page import asked, held
 
-__all__ = ["chromium"]
 pytestmark = needs_chromium
 
+ROOT = Path(__file__).parents[2]
+A4: ViewportSize = {"width": 794, "height": 1123}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # `/first` is there only before there is an account, and `/login/oidc` leads to an issuer
 PAGES = sorted(
     path
     for method, _, path in (asked.partition(" ") for asked in ROUTES)
     if method == "GET" and not re.search(r"[{.]|^/api/|^/first$|^/login/oidc", path)
 )
-ONE = ("recorded", "unrecorded", "purged")
-ALL = [*PAGES, *(f"/recordings/{{{name}}}" for name in ONE)]
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ROLES = {
     "claire": tuple(role.value for role in RIGHTS if role is not Role.ADMINISTRATOR),
     "anne": (Role.ADMINISTRATOR.value,),
+}
+FINDINGS = [
+    {"level": level, "what": "holds", "detail": "2 whose review is overdue: see `sipagent holds`"}
+    for level in ("ok", "warning", "error")
+]
+WRONG = [{"where": f"20261018T142827000-{n:06}", "problem": "the file is missing"} for n in range(3)]
+VERIFIED = {
+    "lost": WRONG,
+    "problems": WRONG,
+    "counts": {"files": 12},
+    "head": {"seq": 1103, "hash": "ab" * 32},
 }
 
 
@@ -54,15 +72,14 @@ class Served:
         answer = page.goto(self.address + path.format(**self.ids))
         assert answer is not None and answer.ok, answer and answer.status
         page.wait_for_selector("main:not(:has([data-waiting]))")  # what is counted is there
-        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One with calls of all kinds, and two who are logged in."""
     folder, port = tmp_path_factory.mktemp("office"), free_ports(1)
+    (folder / "prompts").symlink_to(ROOT / "prompts")
     with opened(folder, f'[web]\nlisten = "127.0.0.1:{port}"\n') as page:
-        ids = kept(Office(folder, None))  # type: ignore[arg-type]  # nothing is printed
+        ids = fill(page.site, Office(folder, None))  # type: ignore[arg-type]  # nothing is printed
         cookies: dict[str, str] = {}
         for who, roles in ROLES.items():
             browser = page.browser()
@@ -72,66 +89,101 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(address, ids, cookies, page.logins.cookies.session)
 
 
-def kept(office: Office) -> dict[str, str]:
-    """Recordings, with and without a hold, an analysis, uses; a call without one; one that goes on."""
-    hold = {
-        "ground": "criminal",
-        "reference": "2026-41",
-        "by": "a",
-        "approved_by": "b",
-        "review": "2026-01-01",
-    }
-    for minutes in range(2, 58):
-        _closed(office, minutes)
-    row = office.call(timedelta(minutes=1), operator="sip:marie.durand@pbx.example.net", flagged=True)
-    archive, now = office.archive, datetime.now(UTC)
-    archive.change(replace(archive.store.recording(row.id), hold=hold))
-    told = receipt(
-        row,
-        events=(Event(at=row.started_at, what="bridged with sip:201@127.0.0.1", by="operator"),),
-        answered_at=row.started_at,
-        connected_at=row.started_at,
+def fill(site: Site, office: Office) -> dict[str, str]:
+    """Calls of all kinds, one with a story; an analysis, uses; holds; what waits and what commands said."""
+    now, store = datetime.now(UTC), site.store
+    for minutes in range(2, 58):  # rows alone, for lists of some length
+        at = now - timedelta(minutes=minutes)
+        row = recording(id=new_id(at), started_at=at, status=Status.CLOSED, duration_s=61.0, bytes=10**6)
+        store.add_receipt(receipt(row))
+        store.add_recording(row)
+    rows = [office.call(timedelta(hours=n), operator="sip:marie.durand@pbx.example.net") for n in range(1, 6)]
+    events = (Event(at=now, what="bridged with sip:201@pbx.example.net", by="operator"),)
+    told = replace(store.receipt(rows[0].id), events=events, phase="window", decided_at=now)
+    store.update_receipt(replace(told, answered_at=now, connected_at=now))
+    store.add_note(Note(recording_id=rows[0].id, at=now, by="x", text="Calme.\nTrès.", expires_at=now))
+    use = Access(at=now, action="export", recording_id=rows[0].id, purpose="quality", by="M. Durand")
+    store.add_access(replace(use, detail='both to "/home/durand/call.wav"', login="durand", via="web"))
+    store.add_access(replace(use, outcome="refused", detail="a purpose is needed; accepted: quality"))
+    here = Asking(site, None)  # type: ignore[arg-type]  # nobody asks
+    held(here, rows[0], "2026-01-31")
+    held(here, rows[1])
+    for row, action, by in (
+        (rows[2], "hold", "sonia"),
+        (rows[0], "renew", "sonia"),
+        (rows[1], "release", "claire"),
+    ):
+        asked(here, row, action, by)
+    store.update_recording(rows[3].tombstone(Status.PURGED, now))
+    refused, live = (recording(id=new_id(now), started_at=now) for _ in range(2))
+    store.add_receipt(
+        replace(receipt(refused), recording_id=None, decision="refused", decided_by="dtmf", caller=None)
     )
-    archive.store.update_receipt(told)
-    use = Access(at=now, action="export", recording_id=row.id, purpose="quality", by="M. Durand")
-    archive.store.add_access(replace(use, detail='both to "/home/durand/call.wav"'))
-    wanted = Approval(at=now, action=Asked.RELEASE.value, recording_id=row.id, by="marc", reason="closed")
-    archive.store.add_approval(wanted)
-    archive.store.add_note(
-        Note(recording_id=row.id, at=now, by="marc", text="Calm.", expires_at=now + timedelta(days=9))
-    )
-    gone = _closed(office, 70)
-    archive.store.update_recording(gone.tombstone(Status.PURGED, now))
-    other = recording(id=new_id(now), started_at=now)
-    archive.store.add_receipt(
-        replace(receipt(other), recording_id=None, decision="refused", decided_by="dtmf")
-    )
-    live = recording(id=new_id(now), started_at=now)
-    archive.store.add_receipt(
-        replace(
-            receipt(live), ended_at=None, outcome=None, connected_at=now, operator="sip:201@127.0.0.1:5070"
-        )
-    )
-    archive.store.add_recording(live)
-    return {"recorded": row.id, "unrecorded": other.id, "purged": gone.id}
+    ongoing = replace(receipt(live), ended_at=None, outcome=None, connected_at=now, caller=None)
+    store.add_receipt(replace(ongoing, operator="sip:201@127.0.0.1:5070"))
+    store.add_recording(replace(live, caller=None))
+    site.commands._last["check"] = CommandOutcome(now, "paul", 1, json=FINDINGS)
+    site.commands._last["verify"] = CommandOutcome(now, "paul", 1, json=VERIFIED)
+    return {"recorded": rows[0].id, "unrecorded": refused.id, "purged": rows[3].id}
 
 
-def _closed(office: Office, minutes: int) -> Recording:
-    """The row of a recording alone, for lists of some length."""
-    at = datetime.now(UTC) - timedelta(minutes=minutes)
-    row = recording(id=new_id(at), started_at=at, status=Status.CLOSED, duration_s=61.0, bytes=10**6)
-    store = office.archive.store
-    store.add_receipt(receipt(row))
-    store.add_recording(row)
-    return row
+def counted(page: Page, served: Served) -> None:
+    served.open(page, "/statistics")
+    page.wait_for_selector("#renewed:not([data-waiting]) table")
 
 
-@pytest.fixture(scope="module")
+def found(page: Page, served: Served) -> None:
+    served.open(page, "/requests")
+    page.fill("#caller", "06 12 34 56 78")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#package")
+
+
+def missing(page: Page, served: Served) -> None:
+    found(page, served)
+    page.click("#make")
+    page.wait_for_selector("#fault")
+
+
+def to_erase(page: Page, served: Served) -> None:
+    found(page, served)
+    page.fill("#reason", "demande 2026-118")
+    page.click("#erase")
+    page.wait_for_selector("#confirm")
+
+
+def at(path: str) -> Callable[[Page, Served], None]:
+    return lambda page, served: served.open(page, path)
+
+
+STATES: dict[str, Callable[[Page, Served], None]] = {
+    **{path: at(path) for path in PAGES},
+    **{name: at(f"/recordings/{{{name}}}") for name in ("recorded", "unrecorded", "purged")},
+    **{"counted": counted, "found": found, "something missing": missing, "erasing": to_erase},
+}
+
+
+@pytest.fixture
 def tab(chromium: Browser) -> Iterator[Page]:
     """One in French."""
     context = chromium.new_context(locale="fr", reduced_motion="reduce")  # no colour is on its way
     yield context.new_page()
     context.close()
+
+
+def hinders_nobody(tab: Page) -> None:
+    """However large the letters, by axe-core, and by keyboard; all of it is unfolded."""
+    tab.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    for size in (WIDE, ZOOMED, NARROW, REFLOW):
+        tab.set_viewport_size(size)
+        assert too_wide(tab) == [], size
+    for size, scheme in product((WIDE, NARROW), SCHEMES):
+        tab.set_viewport_size(size)
+        tab.emulate_media(color_scheme=scheme)
+        assert violations(tab) == [], (size, scheme)
+    for size in (NARROW, WIDE):
+        tab.set_viewport_size(size)
+        assert unreached(tab) == [], size
 
 
 def test_what_is_wrong_is_found(tab: Page) -> None:
@@ -146,26 +198,52 @@ def test_what_is_wrong_is_found(tab: Page) -> None:
     assert [fault.partition(":")[0] for fault in unreached(tab)] == ["no outline", "not reached"]
 
 
-@pytest.mark.parametrize("path", ALL)
-def test_nothing_hinders_anybody(served: Served, tab: Page, path: str) -> None:
-    served.open(tab, path)
-    for size, scheme in product((WIDE, NARROW), SCHEMES):
-        tab.set_viewport_size(size)
-        tab.emulate_media(color_scheme=scheme)
-        assert violations(tab) == [], (size, scheme)
+@pytest.mark.parametrize("state", STATES)
+def test_nothing_hinders_anybody(served: Served, tab: Page, state: str) -> None:
+    STATES[state](tab, served)
+    hinders_nobody(tab)
 
 
-@pytest.mark.parametrize("path", ALL)
-def test_a_page_fits_its_window_however_large_the_letters(served: Served, tab: Page, path: str) -> None:
-    served.open(tab, path)
-    for size in (WIDE, ZOOMED, NARROW, REFLOW):
-        tab.set_viewport_size(size)
-        assert too_wide(tab) == [], size
+@pytest.mark.parametrize(
+    "state", ["counted", "found", "erasing", "/holds", "/compliance", "/compliance/register"]
+)
+def test_paper_has_no_buttons(served: Served, tab: Page, state: str) -> None:
+    STATES[state](tab, served)
+    tab.emulate_media(color_scheme="light", media="print")
+    tab.set_viewport_size(A4)
+    assert too_wide(tab) == []
+    assert tab.locator("form:visible, button:visible, nav:visible").count() == 0
 
 
-@pytest.mark.parametrize("path", ALL)
-def test_all_of_a_page_is_reached_by_keyboard(served: Served, tab: Page, path: str) -> None:
-    served.open(tab, path)
-    for size in (WIDE, NARROW):
-        tab.set_viewport_size(size)
-        assert unreached(tab) == [], size
+def test_an_erasure_by_keyboard_alone_and_its_certificate(served: Served, tab: Page) -> None:
+    """The last one: it takes all calls that nothing holds, and nobody asks to hold."""
+    to_erase(tab, served)
+    tab.focus("#confirm")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("pre")
+    assert "ATTESTATION D’EFFACEMENT" in tab.inner_text("pre >> nth=0")
+    hinders_nobody(tab)
+    tab.emulate_media(media="print")
+    assert tab.locator("h1:visible").count() == 0 and tab.locator("pre:visible").count() >= 1
+
+
+def test_the_first_account_of_all(chromium: Browser, tmp_path: Path) -> None:
+    """From its code, by what stands beside each field, to the page of accounts."""
+    web = f'[web]\nlisten = "127.0.0.1:{(port := free_ports(1))}"\n'
+    with opened(tmp_path, web) as page, serving(page.app, port) as address, somebody(chromium) as anne:
+        page.logins.offer_first("A-B")
+        tab = anne.new_page()
+        tab.goto(f"{address}/login")
+        tab.get_by_role("link", name="Make the first account").click()
+        hinders_nobody(tab)
+        tab.get_by_label("The code that").fill("a-b")
+        tab.get_by_label("Name").fill("Anne")
+        tab.get_by_role("button", name="Go on").click()
+        totp = pyotp.TOTP(tab.locator("#secret").inner_text().replace(" ", ""))
+        assert tab.locator(".qr svg").bounding_box()
+        hinders_nobody(tab)
+        tab.get_by_label("New password").fill(PASSWORD)
+        tab.get_by_label("The same once more").fill(PASSWORD)
+        tab.get_by_label("The six digits that it shows now").fill(totp.at(page.now))
+        tab.get_by_role("button", name="Begin").click()
+        tab.wait_for_url("**/accounts")
