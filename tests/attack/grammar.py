@@ -8,11 +8,13 @@ such as `%CALL_ID%` stand for what only the call knows, so a case can be kept, m
 # ruff: noqa: E501 - tables
 from __future__ import annotations
 
+import json
 import random
 import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Where = Literal["new", "caller", "phone", "reply", "ack", "rtp", "rtcp"]
@@ -23,143 +25,14 @@ WEIGHTS: Mapping[Where, int] = {
 }  # fmt: skip
 RARELY = 0.02  # what ends a dialog, or begins one, costs more than the others
 
-LENGTHS = (
-    0, 1, 2, 31, 32, 33, 45, 46, 47, 63, 64, 65, 127, 128, 129, 253, 254, 255, 256, 257, 511, 512, 513,
-    1023, 1024, 1025, 1279, 1999, 2000, 2048, 3999, 4000, 4001, 7999, 8000,
-)  # fmt: skip
-NUMBERS = (
-    "0", "1", "-1", "+1", "00", "007", "3", "31", "95", "96", "100", "101", "126", "127", "128", "255", "256",
-    "8000", "32767", "32768", "48000", "65534", "65535", "65536", "2147483647", "2147483648", "4294967295",
-    "4294967296", "9223372036854775807", "9223372036854775808", "18446744073709551616", "9" * 40, "0x10",
-    "1e9", "1.5", "", "NaN", "%d", "%n%s",
-)  # fmt: skip
-HOSTS = (
-    "%IP%", "127.0.0.1", "0.0.0.0", "255.255.255.255", "127.0.0.2/127", "224.2.1.1/127/3", "1.2.3", "256.1.1.1",
-    "1.2.3.4.5", "::1", "::", "::ffff:127.0.0.1", "fe80::1%lo", "[]", "[ ]", "[::1]", "2001:db8::1", "ff15::101/3",
-    ":" * 40, "a.invalid", "localhost", "-", ".", "x" * 254, "1" * 254, "x" * 64, "\u00e9.invalid", "",
-    "127.0.0.1:5060", "0", "4294967295",
-)  # fmt: skip
-JUNK = (
-    "\0", "\r", "\n", "\r\n", "\r\n ", "\r\n\r\n", "\t", " ", '"', "'", "<", ">", ";", ",", "@", ":", "/", "%",
-    "%00", "%0d%0a", "%zz", "\\", "\\\0", "é", "\udcff\udcfe", "(", ")", "[", "]", "{", "}", "?", "&", "=", "*",
-    "--", ";;", ",,", "==", "\x7f", "\x01", "\u200b", "\ufeff",
-)  # fmt: skip
-WORDS = (
-    "sip:", "sips:a@b", "tel:+1", "SIP/2.0", "INVITE", "ACK", "lr", ";lr", ";tag=", ";tag=x", ";branch=z9hG4bK",
-    ";rport", ";received=1.2.3.4", ";maddr=127.0.0.9", ";ttl=999", ";transport=tcp", ";transport=x", ";q=1.1",
-    ";expires=-1", "?Replaces=a", "<sip:x@127.0.0.1>", "*", "IN", "IP6", "RTP/SAVP", "UDP/TLS/RTP/SAVPF", "audio",
-    "telephone-event", "null", "http://x", "data:,x", "urn:service:sos", "sip:@", "sip:%00@x", "sip:a@[", "<>",
-)  # fmt: skip
-CODECS = (
-    "PCMA/8000", "PCMU/8000", "G722/8000", "GSM/8000", "iLBC/8000", "speex/16000", "L16/44100/2", "opus/48000/2",
-    "telephone-event/8000", "telephone-event/16000", "telephone-event/48000", "CN/8000", "red/8000", "t140/1000",
-    "G729/8000", "AMR/8000", "H264/90000", "x/1", "PCMA", "/8000", "PCMA/", "PCMA/0", "PCMA/8000/", "PCMA/8000/99",
-    f"{'x' * 60}/8000", f"{'x' * 130}/8000", "PCMA/4294967296", "PCMA/-8000",
-)  # fmt: skip
-CRYPTO = (
-    "1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz",
-    "2 AES_CM_128_HMAC_SHA1_32 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4",
-    "1 AES_256_CM_HMAC_SHA1_80 inline:" + "A" * 64, "1 AEAD_AES_256_GCM inline:" + "B" * 60,
-    "1 AES_CM_128_HMAC_SHA1_80 inline:", "1 AES_CM_128_HMAC_SHA1_80", "1", "0 NULL inline:AA==", "99999999999 x y",
-    "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 500, "1 AES_CM_128_HMAC_SHA1_80 inline:!!!!", "x AES inline:AAAA",
-    "1 AES_CM_128_HMAC_SHA1_80 inline:AAAA;inline:BBBB KDR=1 UNENCRYPTED_SRTP", "-1 AES_CM_128_HMAC_SHA1_80 inline:A",
-)  # fmt: skip
-ATTRIBUTES = (
-    "rtpmap:{n} {codec}", "rtpmap:{codec}", "rtpmap:", "rtpmap", "fmtp:{n} 0-16", "fmtp:{n} mode={n};x;y=;=z",
-    "fmtp:101 0-15,{n}", "fmtp:{n}", "fmtp:", "fmtp", "fmtp:8 {long}", "fmtp:97 mode=20", "ptime:{n}", "ptime",
-    "maxptime:{n}", "sendrecv", "sendonly", "recvonly", "inactive", "sendrecv:x", "rtcp:{n}", "rtcp:{n} IN IP4 {host}",
-    "rtcp:{n} IN IP6 {host}", "rtcp:{n} {host}", "rtcp", "rtcp:", "rtcp-mux", "rtcp-rsize", "rtcp-fb:{n} nack",
-    "rtcp-fb:* nack pli", "rtcp-fb:{n} ccm fir", "rtcp-fb:", "rtcp-fb:{n}", "rtcp-fb:* {long}", "rtcp-xr:rcvr-rtt=all",
-    "ssrc:{n} cname:{long}", "ssrc:{n}", "ssrc:", "ssrc", "ssrc-group:FID {n} {n}", "crypto:{crypto}", "crypto:", "crypto",
-    "key-mgmt:mikey {long}", "fingerprint:sha-256 {long}", "fingerprint:", "setup:actpass", "setup:{long}",
-    "ice-ufrag:{long}", "ice-pwd:{long}", "ice-lite", "ice-options:trickle", "candidate:{n} 1 UDP {n} {host} {n} typ host",
-    "candidate:1 1 UDP 1 {host} 9 typ relay raddr {host} rport {n}", "candidate:", "candidate:{long}", "end-of-candidates",
-    "remote-candidates:1 {host} {n}", "mid:{n}", "group:BUNDLE {n} {n}", "label:{n}", "record:on", "recordpref:off",
-    "recordpref:{long}", "silenceSupp:off - - - -", "X-nat:{n}", "T38FaxVersion:{n}", "content:{long}", "bundle-only",
-    "extmap:{n} urn:x", "msid:{long}", "imageattr:{n} send *", "framerate:{n}", "quality:{n}", "charset:{long}", "{long}:{n}",
-    "{long}", "", ":", "=", " rtpmap:8 PCMA/8000", "RTPMAP:8 PCMA/8000", "rtpmap:8\tPCMA/8000",
-)  # fmt: skip
-SDP_LINES = (
-    "v={n}", "v=", "o=- {n} {n} IN IP4 {host}", "o={long} 1 1 IN IP4 %IP%", "o=- 1 1 IN IP4 {long}", "o=-", "o=", "s={long}",
-    "s=", "i={long}", "u={long}", "e={long}", "p={long}", "c=IN IP4 {host}", "c=IN IP6 {host}", "c=IN IP4 {long}", "c=IN IP4",
-    "c=", "c=XX IP4 {host}", "c=IN IP4 %IP% x", "b=AS:{n}", "b=TIAS:{n}", "b={long}:{n}", "b=:", "b=", "b=AS", "t={n} {n}", "t=",
-    "t={n}", "r={n} {n} 0 {n}", "r=", "z={n} -1h {n} 0", "z=", "k=clear:{long}", "k=prompt", "k=", "m=audio {n} RTP/AVP {n}",
-    "m=audio {n}/{n} RTP/AVP 8", "m=audio %RTP% RTP/AVP", "m=audio %RTP% {long} 8", "m={long} %RTP% RTP/AVP 8", "m=",
-    "m=audio", "m=audio %RTP%", "m=audio 0 RTP/AVP 8", "m=video 0 RTP/AVP 31", "m=video {n} RTP/AVP 96", "m=image 0 udptl t38",
-    "m=text 0 RTP/AVP 98", "m=application {n} UDP/DTLS/SCTP webrtc-datachannel", "m=message 0 TCP/MSRP *",
-    "m=audio %RTP% RTP/SAVP 8 101", "m=audio %RTP% RTP/SAVPF 8", "m=audio %RTP% RTP/AVPF 8", "m=audio %RTP% UDP/TLS/RTP/SAVP 8",
-    "m=audio %RTP% RTP/AVP {many}", "m=audio %RTP% RTP/AVP 8 8 8", "m=audio %RTP% RTP/AVP sip null x", "x={long}", "{long}", "=",
-    "a", "m", "c", "o", "\t", " ", "a= ", "A=sendrecv", "-=x",
-)  # fmt: skip
-
-Headers = list[tuple[str, str]]
-MORE_HEADERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Require", ("100rel", "timer", "record-aware", "replaces", "precondition", "{long}", "100rel,,timer", "", "*", "{list}")),
-    ("Supported", ("100rel,timer,replaces", "record-aware", "{long}", "", ",", "{list}")),
-    ("Proxy-Require", ("x", "", "{list}")), ("Unsupported", ("x", "{list}", "")),
-    ("Session-Expires", ("{n}", "1800;refresher=uac", "1800;refresher=uas", "90;refresher=x", "{n};{long}", ";", "")),
-    ("Min-SE", ("{n}", "90;x=y", "", "{long}")), ("x", ("{n};refresher=uas", "1")),
-    ("RSeq", ("{n}", "1", "{long}", "")), ("RAck", ("{n} {n} INVITE", "1 1 {long}", "1", "", "1 1 INVITE x")),
-    ("Refer-To", ("<sip:{host}>", "<sip:201@%IP%:{n}>", "sip:x@y;method=BYE", "<sip:x@y?Replaces=a%3Bto-tag%3Db%3Bfrom-tag%3Dc>",
-                  "<tel:+{n}>", "<{long}>", "", "<sip:x@y>, <sip:z@y>", "\"{long}\" <sip:x@y>")),
-    ("Referred-By", ("<sip:x@y>;cid={long}", "", "x")), ("Refer-Sub", ("false", "true", "{long}", "")),
-    ("Replaces", ("%CALL_ID%;to-tag=%LOCAL_TAG%;from-tag=%REMOTE_TAG%", "%CALL_ID%;from-tag=%LOCAL_TAG%;to-tag=%REMOTE_TAG%;early-only",
-                  "x;to-tag=1;from-tag=2", "x", "", ";;;", "{long};to-tag={long};from-tag={long}", "x;to-tag;from-tag")),
-    ("Join", ("x;to-tag=1;from-tag=2",)), ("Target-Dialog", ("x;local-tag=1;remote-tag=2",)),
-    ("Event", ("refer", "refer;id={n}", "presence", "message-summary", "dialog", "{long}", "", "x;id", "conference")),
-    ("o", ("refer", "refer;id={n}")), ("Allow-Events", ("{list}", "refer", "")),
-    ("Subscription-State", ("active;expires={n}", "terminated;reason={long}", "pending;retry-after={n}", "{long}", "", ";")),
-    ("Authorization", ('Digest username="{long}", realm="x", nonce="{long}", uri="sip:x", response="{long}"', "Digest", "Basic eA==",
-                       "", "Digest ,", "Digest username=\"", "{long}", "Digest username=x,username=y,qop=auth,nc={n}")),
-    ("Proxy-Authorization", ('Digest username="a", realm="{long}", nonce="", uri="", response=""', "Digest x={n}", "")),
-    ("WWW-Authenticate", ('Digest realm="{long}", nonce="{long}", algorithm=MD5, qop="auth,auth-int"', 'Digest realm="x", nonce="y"',
-                          "Digest", "Basic realm=x", "", 'Digest realm="x", nonce="y", algorithm={long}, qop="{long}", stale=maybe',
-                          'Digest realm="x",nonce="y",qop=,opaque="{long}",domain="{long}"', "Digest realm=x,algorithm=AKAv1-MD5,nonce={long}")),
-    ("Proxy-Authenticate", ('Digest realm="{long}", nonce="{n}"', 'Digest nonce="x"', "", "Digest realm=\"x\", nonce=\"y\", algorithm=SHA-256",
-                            "Digest qop=\"auth\"", "NTLM x")),
-    ("Authentication-Info", ("nextnonce=\"{long}\"",)),
-    ("Record-Route", ("<sip:{host};lr>", "<sip:%IP%:{n};lr>", "<sip:%IP%>", "<sip:{host}:{n};lr;{long}>", "", "<>", "<sip:%IP%;lr>,<sip:x;lr>",
-                      "<sip:%IP%;transport=tcp;lr>", "<sip:%IP%;maddr={host};lr>", "{long}", "<tel:1>", "<sips:x;lr>")),
-    ("Route", ("<sip:%IP%;lr>", "<sip:{host};lr>", "<sip:x>", "", "<>", "{long}", "<tel:1;lr>")),
-    ("Path", ("<sip:x;lr>",)), ("Service-Route", ("<sip:x;lr>",)),
-    ("Contact", ("<sip:%IP%:{n}>", "<sip:{host}>", "*", "<sip:x@y>;expires={n}", "<sip:x@y>;q={n}", "<{long}>", "", "<sip:x>,<sip:y>", "{list}",
-                 "<tel:1>", "<sip:%IP%;transport={long}>", "<sips:x@y>", "<sip:%IP%;maddr={host}>", "<urn:x>", "x")),
-    ("Via", ("SIP/2.0/UDP {host}:{n};branch=z9hG4bK{n}", "SIP/2.0/{long} x", "SIP/2.0/TCP x;branch=", "", "SIP/2.0/UDP", "SIP/3.0/UDP x",
-             "SIP/2.0/UDP x;rport={n};received={host};ttl={n};maddr={host}", "SIP/2.0/UDP a, SIP/2.0/UDP b", "SIP / 2.0 / UDP x", "{list}")),
-    ("Warning", ("399 {host} \"{long}\"", "{n}", "", "399 x y")), ("Reason", ("Q.850;cause={n};text=\"{long}\"", "SIP;cause={n}", "", ";")),
-    ("Max-Forwards", ("{n}", "", "x")), ("Expires", ("{n}", "", "{long}")), ("Min-Expires", ("{n}", "")), ("Retry-After", ("{n}", "5 (x);duration={n}", "")),
-    ("Allow", ("INVITE,UPDATE", "", "{list}", "{long}")), ("Accept", ("application/sdp", "*/*", "", "{list}", "{long}/{long};q={n}")),
-    ("Accept-Encoding", ("gzip",)), ("Accept-Language", ("x",)), ("Content-Encoding", ("gzip", "{long}")), ("Content-Disposition", ("session", "render;handling=required", "{long}")),
-    ("Content-Type", ("application/sdp", "multipart/mixed;boundary={long}", "multipart/mixed", "{long}", "", "a/b/c", "application/sdp;charset={long}", "/", "application/",
-                      "message/sipfrag", "text/plain")),
-    ("Content-Length", ("{n}", "", "x", "%LENGTH%")), ("l", ("{n}",)), ("Content-ID", ("<x@y>",)), ("MIME-Version", ("1.0",)),
-    ("Call-ID", ("{long}", "", "x", "%CALL_ID%", "a b")), ("i", ("x", "%CALL_ID%")), ("CSeq", ("{n} INVITE", "1", "", "1 {long}", "{n}", "1 ACK")),
-    ("From", ("<sip:x@y>;tag={long}", "", "x", "<sip:x@y>", "<sip:x>;tag=a;tag=b", "<tel:1>;tag=x", "\"{long}\" <sip:x>;tag=x", "sip:x;tag=y")),
-    ("To", ("<sip:x@y>;tag={long}", "", "x", "<sip:x@y>", "<sip:x>;tag=a;tag=b", "sip:x")), ("t", ("<sip:x@y>", "<sip:x>;tag=y")), ("f", ("<sip:x>;tag=z",)),
-    ("P-Asserted-Identity", ("<sip:x@{host}>", "<tel:{n}>", "", "{list}", "\"{long}\" <sip:x@y>")), ("Privacy", ("id", "{long}", "")),
-    ("P-Early-Media", ("sendrecv", "")), ("P-Called-Party-ID", ("<sip:{n}@x>",)), ("Diversion", ("<sip:{n}@x>;reason={long}", "")),
-    ("History-Info", ("<sip:x@y>;index=1.{n}",)), ("Subject", ("{long}", "")), ("s", ("x",)), ("User-Agent", ("{long}", "")), ("Server", ("{long}", "")),
-    ("Organization", ("{long}",)), ("Date", ("x", "Sat, 13 Nov 2010 23:29:00 GMT")), ("Timestamp", ("{n} {n}", "")), ("Priority", ("emergency",)),
-    ("In-Reply-To", ("{list}",)), ("Alert-Info", ("<http://x>;{long}",)), ("Call-Info", ("<x>",)), ("Error-Info", ("<x>",)), ("Identity", ("{long};info=<x>;alg=ES256;ppt=shaken",)),
-    ("SIP-If-Match", ("x",)), ("SIP-ETag", ("x",)), ("Geolocation", ("<cid:x>",)), ("Session-ID", ("{long};remote=0",)), ("X-Sipagent", ("{long}", "{n};source=1.2.3.4:5", "")),
-    ("TH", ("dlh", "{long}")), ("{long}", ("{long}",)), ("", ("x",)), (" x", ("y",)), ("x y", ("z",)), ("X\u00e9", ("y",)),
-)  # fmt: skip
-COMPACT = {"Via": "v", "From": "f", "To": "t", "Call-ID": "i", "Contact": "m", "Content-Type": "c", "Content-Length": "l", "Supported": "k", "Refer-To": "r"}  # fmt: skip
-
-NEW_METHODS = (
-    "OPTIONS", "ACK", "CANCEL", "BYE", "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "INFO", "PRACK", "UPDATE", "PUBLISH", "invite",
-    "FOO", "{long}", "",
-)  # fmt: skip
-WITHIN = (
-    ("INVITE", 30), ("UPDATE", 25), ("INFO", 10), ("PRACK", 6), ("NOTIFY", 6), ("REFER", 6), ("MESSAGE", 4), ("OPTIONS", 4), ("ACK", 10), ("SUBSCRIBE", 4),
-    ("CANCEL", 2), ("PUBLISH", 1), ("REGISTER", 1), ("invite", 1), ("FOO", 1), ("{long}", 1),
-)  # fmt: skip
-STATUSES = (
-    (100, 4), (180, 8), (183, 14), (181, 1), (199, 1), (200, 20), (202, 3), (204, 1), (299, 1), (300, 2), (302, 3), (305, 1), (380, 1), (401, 6), (407, 6), (400, 1),
-    (404, 1), (408, 2), (415, 1), (420, 2), (421, 1), (422, 4), (423, 1), (480, 1), (481, 2), (484, 1), (486, 2), (487, 2), (488, 2), (489, 1), (491, 4), (493, 1),
-    (494, 1), (500, 2), (503, 3), (580, 1), (600, 1), (603, 2), (699, 1), (0, 1), (99, 1), (101, 1), (700, 1), (999, 1), (65536, 1), (-1, 1),
-)  # fmt: skip
-
+ODD = json.loads((Path(__file__).parent / "words.json").read_text(encoding="ascii"))
+"""Values that are odd where they stand, by their kind; in a template `{n}`, `{long}` and others are filled."""
+LENGTHS, NUMBERS, HOSTS = (ODD[k] for k in ("lengths", "numbers", "hosts"))
+JUNK: list[str] = ODD["junk"]
+WORDS: list[str] = ODD["words"]
+CODECS, CRYPTO, ATTRIBUTES, SDP_LINES = (ODD[k] for k in ("codecs", "crypto", "attributes", "sdp_lines"))
+MORE_HEADERS, COMPACT, NEW_METHODS = (ODD[k] for k in ("more_headers", "compact", "new_methods"))
+WITHIN, STATUSES = ODD["within"], ODD["statuses"]
 
 GOOD_CONTACTS = (b"Contact: <sip:x@%IP%:%PORT%>", b"Contact: <sip:201@%IP%:%PORT%>")
 
