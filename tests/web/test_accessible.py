@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -177,7 +176,7 @@ def hinders_nobody(tab: Page) -> None:
     for size in (WIDE, ZOOMED, NARROW, REFLOW):
         tab.set_viewport_size(size)
         assert too_wide(tab) == [], size
-    for size, scheme in product((WIDE, NARROW), SCHEMES):
+    for size, scheme in zip((WIDE, NARROW), SCHEMES, strict=True):
         tab.set_viewport_size(size)
         tab.emulate_media(color_scheme=scheme)
         assert violations(tab) == [], (size, scheme)
