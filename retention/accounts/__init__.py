@@ -1,1 +1,1 @@
-"""Who may log in, and what programs may: accounts and tokens, in a database of their own beside the other."""
+"""Accounts of people and tokens of programs, in a database of their own beside the other."""

@@ -1,5 +1,4 @@
-"""Accounts: who may log in, how they get their password, and whether it is they; whichever database has
-them.
+"""Accounts: makes and changes them, gives them passwords, and checks logins; over either database.
 
 They are apart from the rows of calls, so that they are in no backup of ours: who was removed must not
 come back with one. Where they are is for `file` and `shared`.
@@ -84,7 +83,7 @@ class AccountsDatabase(ABC):
 
     @abstractmethod
     def moved_to(self) -> str | None:
-        """Where its accounts are now, where nothing is changed here any more."""
+        """The place that its accounts have moved to; nothing is changed here then."""
 
     @abstractmethod
     def write(self) -> AbstractContextManager[None]:
@@ -132,7 +131,7 @@ class AccountsDatabase(ABC):
         return self._hiding.shown(value) if column in HIDDEN and value is not None else value
 
     def _folded(self, name: str) -> str:
-        """What accounts and tokens are found by."""
+        """The form of a name by which accounts and tokens are found."""
         return str(self._kept("folded", folded(name)))
 
     def _change(self, sql: str, *values: object) -> None:
@@ -219,7 +218,7 @@ MOST_OF_ONE = 20  # passkeys of an account
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPasskey:
-    """What an authenticator has made.
+    """A passkey as an authenticator has made it.
 
     `credential`: what it knows it by; `public_key`: a COSE key; `sign_count`: 0 where it does not count;
     `transports`: hints for the browser.
@@ -261,8 +260,7 @@ class Passkeys(AccountsDatabase):
         )
 
     def handle_of(self, account: int) -> bytes:
-        """What authenticators know the account by: random, it says nothing of the person. Raises
-        AccountError."""
+        """The random id by which authenticators know the account. Raises AccountError."""
         rows = self._read("SELECT handle FROM accounts WHERE id = ?", account)
         if not rows:
             raise AccountError("the account was removed")
@@ -357,7 +355,7 @@ _TABLES = {  # the first column is the one that they are sorted by
 
 
 class Copying(AccountsDatabase):
-    """What is needed to take all accounts along."""
+    """Copies all accounts from one database to another."""
 
     def everything(self) -> Everything:
         """All that there is."""

@@ -1,5 +1,4 @@
-"""What an account and a token are, what is shown to be let in, and how that is kept from who reads a
-database.
+"""Accounts, tokens and the secrets they are shown with; and how these are hidden in a shared database.
 
 An account and a token: what their names may be, and what both have in common as columns of a row.
 
@@ -50,7 +49,7 @@ class AccountError(RuleError):
 
 
 class Listed(Record):
-    """What an account and a token have in common, and how lists tell it."""
+    """The fields that accounts and tokens have in common, and their JSON in lists."""
 
     __slots__ = ()
 
@@ -90,7 +89,7 @@ class Account(Listed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token(Listed):
-    """What a program shows in place of a login. `until`: None for no end."""
+    """A program shows it in place of a login. `until`: None for no end."""
 
     id: int
     name: str
@@ -115,7 +114,7 @@ def tidy(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What two names share that nobody could tell apart by case or form; of any text."""
+    """One form for all spellings of a name that people would take for the same."""
     once = unicodedata.normalize("NFKC", name.encode("utf-8", "replace").decode()).casefold()
     return " ".join(unicodedata.normalize("NFKC", once).split())
 
@@ -164,7 +163,7 @@ _ONE_AT_A_TIME = threading.Lock()  # so that many logins at once take the memory
 
 
 def hashed(password: str) -> str:
-    """What is kept of a password."""
+    """The Argon2id hash of a password, which alone is kept."""
     with _ONE_AT_A_TIME:
         raw = argon2id.str(_typed(password), opslimit=STRENGTH.opslimit, memlimit=STRENGTH.memlimit)
     return raw.decode("ascii")
@@ -240,7 +239,7 @@ def new_code() -> str:
 
 
 def code_hash(typed: str) -> str:
-    """What is kept of a code, in whatever case, with whatever between its letters."""
+    """The hash of a one-time code; case and separators do not count."""
     meant = re.sub(r"[\W_]", "", typed.upper()).translate(_MEANT)
     return sha256(meant.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -251,7 +250,7 @@ def new_token() -> str:
 
 
 def token_hash(shown: str) -> str:
-    """What is kept of a token."""
+    """The hash of a token, which alone is kept."""
     return sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -277,7 +276,7 @@ class Hiding(Protocol):
 
 
 class InClear:
-    """As they are: the file is its owner's alone, and in no backup."""
+    """Hides nothing: the file is its owner's alone, and in no backup."""
 
     def kept(self, column: str, text: str) -> str:
         """As it is."""
@@ -303,7 +302,7 @@ class AccountsKey:
 
     @property
     def fingerprint(self) -> str:
-        """What a database has of it, to tell whether it fits."""
+        """Kept in the database, to tell whether a host's key fits."""
         return self.derived("fingerprint").hex()[:32]
 
     def kept(self, column: str, text: str) -> str:

@@ -112,7 +112,7 @@ class FileAccounts(Accounts):
                 raise
 
     def moved_to(self) -> str | None:
-        """What the note beside it says."""
+        """The target in the note beside the file."""
         try:
             note = None if self._moved is None else read_moved(self._moved)
         except (OSError, RecordError) as wrong:

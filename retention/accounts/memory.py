@@ -70,7 +70,7 @@ class Memory(Protocol):
         ...
 
     def tried(self, kind: str, key: bytes) -> Tried | None:
-        """What is counted of it, within a turn."""
+        """The count of this key, within a turn."""
         ...
 
     def keep_tried(self, kind: str, key: bytes, tried: Tried, most: int) -> None:
@@ -92,7 +92,7 @@ class Memory(Protocol):
         ...
 
     def told(self, whom: str) -> str | None:
-        """What there is to say, once."""
+        """The message for a session's next page; it is given once."""
         ...
 
 
@@ -149,7 +149,7 @@ class InMemory:
             yield self._seconds()
 
     def tried(self, kind: str, key: bytes) -> Tried | None:
-        """What is counted of it."""
+        """The count of this key."""
         return self._tried[kind].get(key)
 
     def keep_tried(self, kind: str, key: bytes, tried: Tried, most: int) -> None:
@@ -181,6 +181,6 @@ class InMemory:
             self._told[whom] = text
 
     def told(self, whom: str) -> str | None:
-        """What there is to say, once."""
+        """The message for a session's next page; it is given once."""
         with self._lock:
             return self._told.pop(whom, None)

@@ -176,7 +176,7 @@ class SharedMemory:
             yield self._seconds() if self._seconds is not None else self._rows.read(_NOW)[0]["now"]
 
     def tried(self, kind: str, key: bytes) -> Tried | None:
-        """What is counted of it."""
+        """The count of this key."""
         sql = "SELECT refused, last FROM attempts WHERE kind = ? AND key = ?"
         return next((Tried(**row) for row in self._rows.read(sql, [kind, self._hashed(key)])), None)
 
@@ -214,7 +214,7 @@ class SharedMemory:
         self._rows.run(sql, [self._hashed(whom.encode()), self._key.kept("text", text)])
 
     def told(self, whom: str) -> str | None:
-        """What there is to say, once."""
+        """The message for a session's next page; it is given once."""
         sql = "DELETE FROM told WHERE whom = ? RETURNING text"
         found = self._rows.read(sql, [self._hashed(whom.encode())])
         return self._key.shown(found[0]["text"]) if found else None
@@ -270,7 +270,7 @@ class SharedAccounts(Accounts):
             yield
 
     def moved_to(self) -> str | None:
-        """What the note in the database says."""
+        """The target in the note in the database."""
         if not self._shared.read(_MOVED)[0]["there"]:
             return None
         notes = [parse_json(row["note"]) for row in self._shared.read("SELECT note FROM moved")]
@@ -322,7 +322,7 @@ def are_there(conninfo: str, password: str | None) -> bool:
 
 
 def fault_of_key(conninfo: str, password: str | None, path: Path) -> str | None:
-    """What is wrong with this host's key, in one line; None: it fits, or nothing is under a key yet. Changes
+    """The fault of this host's key, in one line; None if it fits, or no key is used yet. Changes
     nothing. Raises StoreError."""
     kept = _asked(conninfo, password)
     return None if kept is None else _fault(path, read_key(path), kept)

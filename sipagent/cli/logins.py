@@ -85,7 +85,7 @@ def read_key(path: Path | None) -> PublicKey | None:
 
 @contextmanager
 def changing(work: Workplace, by: str | None) -> Iterator[Desk]:
-    """What changes accounts by somebody at this shell."""
+    """Open the accounts for changes by somebody at this shell."""
     store = work.archive(make=True).store
     with stored.accounts_of(work.config) as accounts:
         trace = attempt("account", by=by)
@@ -131,7 +131,7 @@ def moment(work: Workplace, at: datetime | None) -> str | None:
 
 
 def say_what_is_lost(roles: Iterable[str]) -> None:
-    """On stderr, where one role takes away what another gives."""
+    """Warn on stderr if one role takes away the sound that another gives."""
     others = [role for role in roles if role != "administrator"]
     if others and "administrator" in roles:
         said = _("an administrator never listens, whatever else: beside it, {roles} is without sound")

@@ -21,7 +21,7 @@ from sipagent.lookup.parsing import FieldError, parse_moment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """Who changes accounts, and where that is written. `trace` has the moment, `by`, `login` and `via`;
+    """The accounts, and where changes are written. `trace` has the moment, `by`, `login` and `via`;
     `keep_refused` writes the line of a refusal."""
 
     accounts: Accounts
@@ -146,7 +146,7 @@ def _other(desk: Desk, meant: str | int) -> Account:
 
 
 def _named(desk: Desk, meant: str | int) -> str:
-    """What the trace calls it."""
+    """The name for the trace."""
     if isinstance(meant, str):
         return meant
     account = desk.accounts.by_id(meant)

@@ -173,7 +173,7 @@ class Storing:
         store.objects.drop_told(kept)
 
     def _bring_up_keys(self) -> None:
-        """Those of rows, which had been files of this host before there was a store of objects."""
+        """Send up the keys of rows that were files of this host before there was an object store."""
         files = row_key_files(self._config)
         with shared_of(self._config) as store:
             if count := store.bring_up(files):

@@ -1,4 +1,4 @@
-"""What takes long runs in the background, while the page answers: commands, figures, and what is overdue.
+"""Runs in the background what takes long, while the page answers: commands, figures, overdue duties.
 
     Commands       `check`, `verify`, `status`, `register`, `notice`: each a process of its own. A button
                    starts one at a time; its last output is remembered until the page ends.
@@ -54,7 +54,7 @@ _LINE = 2000  # characters of what a command says on stderr
 
 @dataclass(frozen=True, slots=True)
 class CommandOutcome:
-    """What a command said: its `text`, and as `json` where it is some; `at`: its end.
+    """The output of a command: its `text`, and as `json` where it is some; `at`: when the command ended.
 
     `code` is its exit code: 1 where it found something that is wrong. `aside`: its line on stderr; where it
     said nothing else, the `problem`.
@@ -107,7 +107,7 @@ class Commands:
         return None if running is None else running[0]
 
     def last(self, name: str) -> CommandOutcome | None:
-        """What it said when it ran last, since the page was started."""
+        """The output of its last run since the page was started."""
         return self._last.get(name)
 
     def report(self, name: str) -> Report:
@@ -138,7 +138,7 @@ class Commands:
         return self._running is None
 
     def recent(self, *words: str, language: str = "en") -> CommandOutcome:
-        """What a command says, or said less than a minute ago; the words are of a few, not of a person's."""
+        """Its output, at most a minute old. `words` come from a fixed list, never from a person."""
         with self._one:
             known = self._recent.get((language, words))
             if known is None or self._clock() - known.at > FRESH:
@@ -309,7 +309,7 @@ _LOOKED_AT = 2000  # of the newest lines of the trace, for a purge among them
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What must be done, and whether it is; as it was `at`, or the `problem` that kept it from being seen.
+    """The duties of the service and their state `at` a time, or the `problem` that hides it.
 
     `purged`: when the last purge ended, as the running agent says, or `unknown`: why nobody knows. `removed`:
     the last line of the trace that tells of one. `suspended`: why purging waits. `late`: recordings that
@@ -338,7 +338,7 @@ class DueLook:
         self._seen: Due | None = None
 
     def seen(self) -> Due | None:
-        """What was seen last, while somebody looks again where that is long ago; None: nothing yet."""
+        """The last look; an old one starts the next look in the background. None before the first."""
         with self._lock:
             seen = self._seen
             stale = seen is None or self._clock() - seen.at > FRESH
@@ -348,7 +348,7 @@ class DueLook:
             return seen
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether nobody looks any more, after so long at most."""
+        """Wait for the look in progress, so long at most; whether it has ended."""
         thread = self._thread
         if thread is not None:
             thread.join(timeout_s)

@@ -1,9 +1,8 @@
-"""Lets in who may come in, and reads only what a page of theirs has sent.
+"""Checks every request before the function of its address is called, and turns every error into an answer.
 
-Each address has a right in the table of `rights`, and so has each person. No other site acts for who is
-logged in: a form carries its session's token in the field `csrf`, a script in the header `X-CSRF-Token`.
-Beside that, a browser says from where a request comes (Fetch Metadata, or Origin). All of it is looked at
-before the function of an address is called.
+Each address needs a right (table in `rights`), and a person's roles give rights. No other site can act for
+somebody who is logged in: a form carries the session's token in the field `csrf`, a script in the header
+`X-CSRF-Token`; besides, a browser says from where a request comes (Fetch Metadata, or Origin).
 """
 
 from collections.abc import Callable, Iterable
@@ -34,13 +33,13 @@ from sipagent.web.templating import render
 
 
 def received(request: Request) -> bytes:
-    """All that is sent: it has come already, and is not too long (`serving`)."""
+    """The whole body: `serving` has read it already, and limits its length."""
     return anyio.from_thread.run(request.body)
 
 
 def refuse_others(request: Request, carried: str) -> None:
-    """Raises Problem where what is sent does not carry the session's own `csrf`: it is of another page, or of
-    an earlier session. That is in the trace."""
+    """Raises Problem, with a line in the trace, for a form without the session's own `csrf`: it comes from
+    another site, or from an earlier session."""
     if is_same(carried, someone(request).csrf):
         return
     told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: the form is not of this session")
@@ -60,7 +59,7 @@ _FIELDS = 2000
 
 
 class WrongField(ValueError):
-    """What was typed into a field of a form cannot be taken; why, as a Reason."""
+    """A field of a form cannot be accepted; its argument is a Reason."""
 
 
 class Form(dict[str, str]):
@@ -169,7 +168,7 @@ def _forged(request: Request, why: str) -> Problem:
 
 log = structlog.get_logger(__name__)
 UNSAVED = "unsaved"
-"""What the login is told behind its `?` where a form was sent by who is no longer logged in."""
+"""Behind the `?` of the login: a form was sent after its session had ended, so nothing is saved."""
 
 Endpoint = Callable[[Request], Response]
 
@@ -180,7 +179,7 @@ Again = Callable[[Request, Problem], Response]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What answers at an address: `GET /recordings/{id}`; its right is in `rights.ROUTES`.
+    """An address and the function that answers it: `GET /recordings/{id}`; its right is in `rights.ROUTES`.
 
     `again`: the page of a form, for what a rule refuses of it.
     """
@@ -191,7 +190,7 @@ class Entry:
 
     @property
     def right(self) -> Right:
-        """What who asks must have. Raises KeyError: nobody said."""
+        """The right that a person needs here. Raises KeyError for an address that ROUTES does not name."""
         return ROUTES[self.asked]
 
     def route(self) -> Route:
@@ -202,7 +201,7 @@ class Entry:
 
 
 def guarded(endpoint: Endpoint, right: Right, again: Again | None = None) -> Endpoint:
-    """The endpoint for those alone who have the right, in their language.
+    """The endpoint, open only to people with the right, and answering in their language.
 
     All that it raises becomes an answer here: to a program a problem, to a person a page, where there is
     `again` the page of the form that a rule refuses.
@@ -248,14 +247,14 @@ def _once_more(request: Request, problem: Problem, again: Again | None) -> Respo
 
 
 def refusal(rule: RuleError) -> Problem:
-    """What a rule refuses: 410 for what existed once, 403 where another person could do it, else 409."""
+    """The answer to a rule that refuses: 410 for what existed once, 403 where another person may do it, else
+    409."""
     status = HTTPStatus.FORBIDDEN if rule.others_may else HTTPStatus.CONFLICT
     return Problem(HTTPStatus.GONE if rule.gone else status, rule.args[0], **rule.more)
 
 
 def failure(fault: WithReason | OSError) -> Problem:
-    """What does not exist: 404. What went wrong here: 503 if it soon works again, else 500, and it is
-    logged."""
+    """404 for what does not exist; 503 for a fault that soon passes; else 500, and a line in the log."""
     if isinstance(fault, UnknownId):
         return Problem(HTTPStatus.NOT_FOUND, str(fault))
     if isinstance(fault, TryAgain):
@@ -266,8 +265,8 @@ def failure(fault: WithReason | OSError) -> Problem:
 
 
 def unfit(request: Request, wrong: ValueError) -> Problem:
-    """What was sent cannot be used: that is never a fault of the server. Why, if nobody foresaw it, is in the
-    log, and nothing of what was sent. A field of a program's JSON: 422."""
+    """Input that cannot be used: 400, for a field of a program's JSON 422, never a fault of the server. An
+    error that nobody foresaw is logged, without the input."""
     said = wrong.args[0] if wrong.args else None
     if isinstance(wrong, FieldError):
         if is_page(request.url.path):  # where the field has a label
@@ -281,7 +280,7 @@ def unfit(request: Request, wrong: ValueError) -> Problem:
 
 
 def refuse(request: Request, right: Right) -> None:
-    """Raises Problem for who may not come in here; a person's attempt is kept in the trace."""
+    """Raises Problem for a person without the right, with a line in the trace."""
     if right is Right.ANYBODY:
         return
     person = person_of(request)
@@ -296,7 +295,7 @@ def refuse(request: Request, right: Right) -> None:
 
 
 class NotLoggedIn(Problem):
-    """Who asks is asked to log in first; a page leads there."""
+    """Nobody is logged in; a page leads to the login."""
 
     def __init__(self, request: Request) -> None:
         said = N_("nobody is logged in; accepted: a session, or a token (`Authorization: Bearer TOKEN`)")

@@ -1,4 +1,4 @@
-"""What an OpenID Connect issuer says: where it is asked, by which keys it signs, and who somebody is.
+"""Asks an OpenID Connect issuer who somebody is: finds its addresses and keys, and checks its tokens.
 
 (OpenID Connect Core 1.0, sections 3.1 and 5.3; Discovery 1.0, section 4. Authlib exchanges, joserfc checks.)
 """
@@ -69,7 +69,7 @@ class Issuer:
         return PendingLogin(address, state, nonce, verifier)
 
     def end(self, code: str, nonce: str, verifier: str) -> Claims:
-        """Who came back with this code: the claims of the ID token, and of the endpoint of userinfo.
+        """Exchange the code for the person's claims: of the ID token, and of the endpoint of userinfo.
 
         Raises IssuerError.
         """
@@ -84,7 +84,8 @@ class Issuer:
     # --- steps ---
 
     def _session(self, published: Claims) -> OAuth2Client:
-        """As it wishes to be asked; of what it does not publish, the default (Discovery 1.0, section 3)."""
+        """A client with the scopes and the authentication that the issuer publishes, else the defaults
+        (Discovery 1.0, section 3)."""
         from authlib.integrations.httpx_client import OAuth2Client
 
         scopes = _listed(published, "scopes_supported") or WISHED
@@ -102,7 +103,7 @@ class Issuer:
         )
 
     def _published(self, *, anew: bool = False) -> tuple[Claims, KeySet]:
-        """What it publishes of itself, and its keys. Raises IssuerError."""
+        """The issuer's published metadata and keys, fetched once an hour. Raises IssuerError."""
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
 
@@ -127,7 +128,7 @@ class Issuer:
         return published, known
 
     def _claims(self, text: object, nonce: str) -> Claims:
-        """Those of an ID token (Core 1.0, 3.1.3.7). Raises IssuerError."""
+        """The checked claims of an ID token (Core 1.0, 3.1.3.7). Raises IssuerError."""
         from joserfc.errors import JoseError
         from joserfc.jwt import JWTClaimsRegistry
 
@@ -149,7 +150,7 @@ class Issuer:
         return claims
 
     def _signed(self, text: object) -> Claims:
-        """What is in a token that the issuer signed; with keys that it has changed meanwhile, too."""
+        """The claims of a signed token; unknown keys are fetched anew once."""
         from joserfc import jwt
         from joserfc.errors import JoseError
 
@@ -164,7 +165,7 @@ class Issuer:
         raise AssertionError("the loop has ended")
 
     def _userinfo(self, session: OAuth2Client, where: object, claims: Claims) -> Claims:
-        """What it says besides, of the same person; some sign it (ProConnect). Raises IssuerError."""
+        """More claims about the same person; some issuers sign them (ProConnect). Raises IssuerError."""
         if not isinstance(where, str):
             return {}
         answer = _asking(lambda: session.get(where))
@@ -176,13 +177,13 @@ class Issuer:
 
 
 def _listed(published: Claims, name: str) -> list[str]:
-    """What it publishes under this name; nothing for what is no list."""
+    """A list that the issuer publishes under this name; empty for anything else."""
     found = published.get(name)
     return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _proof(published: Claims, verifier: str) -> dict[str, str]:
-    """What binds the code to who asked for it (RFC 7636), where the issuer knows that (RFC 8414, section 2).
+    """PKCE (RFC 7636): binds the code to this login, if the issuer supports it (RFC 8414, section 2).
 
     Else the nonce alone does: some refuse what they do not know (ProConnect).
     """
@@ -191,7 +192,7 @@ def _proof(published: Claims, verifier: str) -> dict[str, str]:
 
 
 def _asking(ask: Callable[[], Any]) -> Any:
-    """What the issuer answers. Raises IssuerError."""
+    """The issuer's answer. Raises IssuerError."""
     import httpx2
     from authlib.common.errors import AuthlibBaseError
 

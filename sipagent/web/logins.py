@@ -1,4 +1,5 @@
-"""Who asks: by the cookie of a session, or by a token; and where a session begins and ends."""
+"""Identifies the person behind a request, by the cookie of a session or by a token; begins and ends
+sessions."""
 
 import hmac
 import threading
@@ -97,7 +98,7 @@ class Logins:
 
     @cached_property
     def issuer(self) -> Issuer | None:
-        """Who says who somebody is; None where we have accounts of our own. Raises ConfigError for its
+        """The issuer that logs people in; None where accounts are our own. Raises ConfigError for its
         secret."""
         web = self._config.web
         if web.oidc_issuer is None:
@@ -126,7 +127,7 @@ class Logins:
     # --- who asks ---
 
     def identify(self, request: Request) -> Person | None:
-        """Who asks; None for nobody who is logged in. A token counts for programs alone, before a cookie."""
+        """The person behind a request; None without a login. For programs a token comes before a cookie."""
         if request.url.path.startswith("/api/") and "authorization" in request.headers:
             return self._program(request)
         found = self._session(request)
@@ -226,7 +227,7 @@ class Logins:
     # --- forms of who is not logged in ---
 
     def form_id(self, request: Request) -> bytes | None:
-        """What the browser of somebody who is not logged in is known by, if it has it."""
+        """The id of a browser that is not logged in, from its cookie."""
         return self.seal.open(request.cookies.get(self.cookies.form, ""))
 
     def give_form_id(self, answer: Response, id: bytes) -> None:
@@ -255,7 +256,7 @@ class Logins:
 
     @contextmanager
     def comparing(self) -> Iterator[None]:
-        """While a password is hashed, one after the other. Raises Problem: too many wait for that."""
+        """Held while a password is hashed. Raises Problem if too many wait for that."""
         if not self._hashing.acquire(blocking=False):
             said = Reason(N_("too many log in at this moment; accepted: once more, in a few seconds"))
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, said, headers={"Retry-After": "5"})
@@ -295,12 +296,12 @@ class Logins:
 
 
 def roles_of(names: tuple[str, ...]) -> frozenset[Role]:
-    """Those of these roles that there are."""
+    """The roles by these names; unknown names give nothing."""
     return frozenset(ROLES[name] for name in names if name in ROLES)
 
 
 def address_of(request: Request) -> str:
-    """From where it is asked; behind a trusted proxy what that says (`network`)."""
+    """The client's address; behind a trusted proxy the one that the proxy gives (see `serving`)."""
     return request.client.host if request.client else ""
 
 
@@ -312,7 +313,7 @@ def logins_of(request: Request) -> Logins:
 
 
 def _is_quiet(request: Request) -> bool:
-    """Whether a page that is left open asks by itself: that keeps no session alive."""
+    """Whether a page that is left open asks by itself: such requests keep no session alive."""
     if request.url.path == STREAM:
         return True
     return request.url.path == "/" and request.headers.get("sec-fetch-dest") == "empty"

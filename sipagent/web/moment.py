@@ -52,7 +52,7 @@ class Ongoing(Record):
 
     @property
     def reference(self) -> str:
-        """What people call it by."""
+        """The six digits that people know the call by."""
         return reference_of(self.id)
 
     def to_json(self) -> Json:
@@ -75,7 +75,7 @@ class OperatorNow(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment(Record):
-    """What there is at a time. Two are equal where nothing has changed, whenever they were seen.
+    """Calls and operators at a time. Two moments are equal if nothing has changed between them.
 
     `unreadable`: rows of calls that cannot be read; `running`: whether an agent is at work, else the calls
     are what one has left; `fault`: why nothing could be read, what is told is of before then.
@@ -102,7 +102,7 @@ class Looking:
         self._runs: tuple[float, bool] | None = None  # when that was looked at (s since the epoch)
 
     def __call__(self) -> Moment:
-        """What there is now. Raises StoreError."""
+        """Read the present moment. Raises StoreError."""
         at = self._clock()
         damaged: list[str] = []
         receipts = self._store.open_receipts(lambda id, _: damaged.append(id))
@@ -126,7 +126,7 @@ class Looking:
 
 
 def ongoing(receipt: Receipt, *, recorded: bool) -> Ongoing:
-    """What the receipt of a call that has not ended tells of it."""
+    """A call in progress, from its receipt."""
     state: State
     if receipt.connected_at is not None:
         joined = [event.at for event in receipt.events if event.what.startswith(BRIDGED)]
@@ -242,5 +242,5 @@ class Watching:
             return self._unread(_FAILED)
 
     def _unread(self, why: str) -> Moment | None:
-        """What was there before, with why it is not of now."""
+        """The last moment that could be read, with the fault that hides the present one."""
         return None if self._last is None else replace(self._last, fault=why)

@@ -1,4 +1,4 @@
-"""What goes wrong, and what of it stays in the trace.
+"""Answers that refuse, and their lines in the trace.
 
 The function of an address raises a `Problem`; the guard answers it, to a program as
 application/problem+json (RFC 9457). What the page refuses is kept in the trace, but no more than some
@@ -17,7 +17,7 @@ from retention.records import Access
 from retention.rows.rows import Rows
 
 KIND = "application/problem+json"
-"""As programs are told (RFC 9457)."""
+"""The media type of a problem (RFC 9457)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,13 @@ class Problem(Exception):
         self.more = more
 
     def to_json(self, detail: str) -> dict[str, Any]:
-        """As programs are told; `detail` is one line, in their language."""
+        """The JSON of the problem; `detail` is one line, in the reader's language."""
         told = Told(type="about:blank", title=self.status.phrase, status=int(self.status), detail=detail)
         return {**asdict(told), **self.more}
 
 
 def unforeseen(error: BaseException) -> dict[str, str]:
-    """What the log says of an error that nobody foresaw: its kind and where, nothing that was sent."""
+    """Fields for the log about an unforeseen error: its kind and place, and none of the input."""
     found = traceback.extract_tb(error.__traceback__)
     where = f"{found[-1].filename}:{found[-1].lineno}" if found else ""
     return {"kind": type(error).__name__, "where": where}

@@ -25,7 +25,7 @@ _UNVERIFIED = N_("the authenticator has not asked who you are; accepted: one wit
 
 
 class PasskeyError(Exception):
-    """What a browser has sent is not accepted; its argument is a Reason, `kept` what the trace says."""
+    """The browser's answer is refused; the argument is a Reason, `kept` the line in the trace."""
 
     def __init__(self, said: str = _NOT_RIGHT, kept: str = "not right") -> None:
         super().__init__(Reason(said))
@@ -196,7 +196,7 @@ def _short(sent: str) -> str:
 
 
 def _challenge_in(parsed: Any) -> str:
-    """What the browser says it was asked. Raises PasskeyError: within the page of another site."""
+    """The client data of an answer. Raises PasskeyError for one from within another site's page."""
     from webauthn.helpers import parse_client_data_json
 
     said = parse_client_data_json(parsed.response.client_data_json)

@@ -1,4 +1,4 @@
-"""Who may do what, and at which address: all of it in these two tables.
+"""Two tables: the rights of each role, and the right that each address needs.
 
 An address that is not in ROUTES does not exist: the page refuses to start with one.
 """
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a person does for the service; one may have several."""
+    """A person's work for the service; a person may have several roles."""
 
     LISTENER = "listener"
     SUPERVISOR = "supervisor"
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 class Right(StrEnum):
-    """What may be done. The first two are not given by a role."""
+    """A permission. No role gives the first two."""
 
     ANYBODY = "anybody"  # without a login
     PERSON = "person"  # whoever is logged in
@@ -149,5 +149,5 @@ def rights_of(roles: Collection[Role]) -> frozenset[Right]:
 
 
 def roles_with(right: Right) -> tuple[Role, ...]:
-    """Who has this right, by one role alone."""
+    """The roles that give this right by themselves."""
     return tuple(role for role in Role if right in rights_of([role]))

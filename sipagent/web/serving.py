@@ -59,7 +59,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{one}=()" for one in _NOTHING_OF_IT),
 }
-"""As long as an answer has none of its own by that name."""
+"""Added to each answer, unless it has its own header of that name."""
 HSTS = "max-age=31536000"
 
 Address = IPv4Address | IPv6Address
@@ -101,8 +101,8 @@ class Protection:
         return sending
 
     def _looked_at(self, scope: Scope) -> Response | None:
-        """By which way it comes: its own address is put in place of a proxy's. What to answer instead, if it
-        came by none of ours."""
+        """Put the client's address in place of a proxy's. Returns a refusal for a request that came neither
+        to this host nor by a trusted proxy."""
         headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:  # where does it end? RFC 9112, 6.1
             return _said(scope, HTTPStatus.BAD_REQUEST, TWO_LENGTHS)
@@ -132,7 +132,7 @@ class Protection:
         return RedirectResponse(self._web.origin + asked, HTTPStatus.PERMANENT_REDIRECT)
 
     def _behind(self, headers: Headers, peer: Address | None) -> Address | None:
-        """Who is behind proxies that are trusted: the last address that is none of theirs."""
+        """The client behind trusted proxies: the last address that is not one of theirs."""
         named = [one.strip() for line in headers.getlist("x-forwarded-for") for one in line.split(",")]
         found = peer
         for text in reversed(named):
@@ -195,8 +195,8 @@ def _said(scope: Scope, status: HTTPStatus, said: str) -> Response:
 
 
 def _hosts(web: WebTable) -> frozenset[str]:
-    """What a request may call this page; none where there is no page: so no name of another site leads here
-    (DNS rebinding)."""
+    """The host names that a request may use for this page, so that no other site's name leads here (DNS
+    rebinding); none without a page."""
     if web.listen is None:
         return frozenset()
     port = web.listen.port
@@ -273,7 +273,7 @@ def keep_memory_together() -> None:
 
 
 def tls_context(config: Config) -> ssl.SSLContext:
-    """What TLS is spoken with, 1.2 or later. Raises ConfigError: certificate or key cannot be used."""
+    """The context for TLS 1.2 or later. Raises ConfigError if certificate or key cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -358,7 +358,7 @@ class _Connection(socket.socket):
             self._late = asyncio.get_running_loop().call_later(HEAD_S, self.cut)
 
     def asked(self) -> None:
-        """It has asked."""
+        """Stop its timeout: it has sent a head."""
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -370,7 +370,7 @@ class _Connection(socket.socket):
             self.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """As asyncio does at its end."""
+        """Called by asyncio when the connection ends."""
         self.asked()
         self._door.left(self)
         super().close()
@@ -393,7 +393,7 @@ class _Door(socket.socket):
         return line, address
 
     def left(self, line: _Connection) -> None:
-        """It is no longer there."""
+        """Forget a connection that has ended."""
         if self.lines.get(line.peer) is line:
             del self.lines[line.peer]
 
@@ -438,7 +438,7 @@ class _Patient(H11Protocol):
 
 
 class _WebServer(uvicorn.Server):
-    """It obeys SIGHUP, too, and ends with a good exit code."""
+    """Uvicorn, which also renews the certificate on SIGHUP, and exits with 0 after SIGTERM."""
 
     def __init__(self, config: uvicorn.Config, renew: Callable[[], None], ready: Callable[[], None]) -> None:
         super().__init__(config)

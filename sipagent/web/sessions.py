@@ -1,4 +1,4 @@
-"""What is known of a browser: what was sealed for it, its session, its challenge, how often it was refused.
+"""Remembers browsers: seals their cookies, keeps sessions and challenges, counts refused attempts.
 
 A seal closes what pages of ours alone can read: cookies, and what a form carries from one step to the
 next. Its JSON is of a kind, such as `authenticator`: what was sealed for one place is nothing at another.
@@ -69,7 +69,7 @@ class Seal:
         return value if named == kind else None
 
     def form_token(self, id: bytes) -> str:
-        """What the forms of a browser carry that has this id in its cookie: no other site can know it."""
+        """The token in the forms of the browser with this id in its cookie; no other site can know it."""
         return hmac.digest(self._form_key, id, "sha256").hex()
 
 
@@ -138,7 +138,7 @@ class PasskeyChallenges:
         return self._seal.seal_json(_CHALLENGE, [purpose, browser, self._clock().timestamp(), about])
 
     def use(self, challenge: str, purpose: str, browser: str) -> tuple[Any] | None:
-        """What it is about; None for one that is of something or somebody else, late, or was used."""
+        """The value that it was made with; None for one of another purpose or browser, late, or used."""
         opened = self._seal.open_json(_CHALLENGE, challenge)
         if opened is None or opened[:2] != [purpose, browser]:
             return None
@@ -198,7 +198,7 @@ class LoginPace:
             return 0.0
 
     def passed(self, address: str, name: str) -> None:
-        """What was begun was right."""
+        """The attempt that was begun has succeeded."""
         keys = _tried_keys(address, name)
         with self._memory.turn() as now:
             self._memory.forget_tried("both", keys["both"])
@@ -216,7 +216,7 @@ class LoginPace:
         self._memory.keep_tried(kind, key, Tried(count, now), MOST_TRIED)
 
     def _remembered(self, kind: str, key: bytes, now: float) -> Tried | None:
-        """None where it is forgotten by now, too."""
+        """None also if it is forgotten by now."""
         tried = self._memory.tried(kind, key)
         return None if tried is None or now - tried.last >= FORGOTTEN_S else tried
 
@@ -229,7 +229,7 @@ class LoginPace:
 
 
 def _tried_keys(address: str, name: str) -> dict[str, bytes]:
-    """What is counted, by its kind. Hashes: names that are typed may be passwords, and none is kept."""
+    """The keys to count by, each a hash: a typed name may be a password, so none is kept."""
     network = network_of(address)
     of_name = sha256(folded(name).encode("utf-8", "replace")).digest()
     both, of_address = sha256(network.encode() + of_name).digest(), sha256(network.encode()).digest()
@@ -237,7 +237,7 @@ def _tried_keys(address: str, name: str) -> dict[str, bytes]:
 
 
 def network_of(address: str) -> str:
-    """What one person has: an IPv4 address, or the /64 of an IPv6 address."""
+    """The network of one client: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         one = ip_address(address)
     except ValueError:

@@ -1,7 +1,6 @@
-"""What every answer needs: the configuration, what is kept, and who asks.
+"""The parts that every answer needs: configuration, archive, and the person who asks.
 
-Certificates that were just made are held here, too, for who made them: so that a page which is asked for
-again has them.
+Certificates of an erasure are held here for an hour, so that their page can be loaded again.
 """
 
 import secrets
@@ -35,7 +34,7 @@ MOST_PAPERS = 50
 
 @dataclass(frozen=True, slots=True)
 class Papers:
-    """What came of an erasure: a certificate of each call, and what stays, with its reason."""
+    """The result of an erasure: a certificate of each call, and each call that stays, with the reason."""
 
     at: datetime
     by: str
@@ -60,7 +59,7 @@ class Drawer:
         return token
 
     def find(self, token: str, by: str, now: datetime) -> Papers | None:
-        """Those of this person, if they are still there."""
+        """This person's papers, while they are kept."""
         with self._lock:
             papers = self._kept.get(token)
         if papers is None or papers.by != by or now - papers.at > PAPERS_KEPT:
@@ -74,7 +73,7 @@ API = "/api/"  # what programs read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who asks, by a session (`via` is `web`) or a token (`api`).
+    """The person or program behind a request, by a session (`via` is `web`) or a token (`api`).
 
     `since`: when their account or token was made; what was done before under this name was somebody else's.
     `key`: what recordings are opened with. `csrf`: what forms of the session carry.
@@ -119,12 +118,12 @@ class Site:
 
     @cached_property
     def archive(self) -> Archive:
-        """What is kept. Raises StoreError."""
+        """Rows and recordings. Raises StoreError."""
         return archive_of(self.config, self.store)
 
     @cached_property
     def refusals(self) -> RefusedRequests:
-        """What is refused leaves rows in the trace, though never too many."""
+        """Writes refusals into the trace, though never too many."""
         return RefusedRequests(self.store, self.clock)
 
     @cached_property
@@ -134,27 +133,27 @@ class Site:
 
     @cached_property
     def look(self) -> Looking:
-        """What reads the calls of the moment."""
+        """Reads the calls of the moment."""
         return Looking(self.store, lambda: self.config.operators.extensions, self.clock)
 
     @cached_property
     def watching(self) -> Watching:
-        """Those who watch these calls."""
+        """The browsers that watch these calls."""
         return Watching(self.look)
 
     @cached_property
     def commands(self) -> Commands:
-        """What runs as a process of its own."""
+        """Runs commands as processes of their own."""
         return Commands(self.config.file, self.clock)
 
     @cached_property
     def counting(self) -> FigureCounter:
-        """What counts the figures of a period."""
+        """Counts the figures of a period."""
         return FigureCounter(lambda: self.store, self.config, self.clock)
 
     @cached_property
     def due(self) -> DueLook:
-        """What looks at what must be done."""
+        """Looks for overdue duties."""
         return DueLook(lambda: due_of(self.archive, self.config, self.commands, self.clock()), self.clock)
 
     @cached_property
@@ -172,7 +171,7 @@ class Site:
         self._remembering().tell(person.csrf, text)
 
     def told(self, person: Person | None) -> str | None:
-        """What there is to say, once."""
+        """The message for this session's next page; it is given once."""
         try:
             return None if person is None else self._remembering().told(person.csrf)
         except TryAgain:
@@ -194,14 +193,14 @@ def site_of(request: Request) -> Site:
 
 
 def person_of(request: Request) -> Person | None:
-    """Who asks; None without a login."""
+    """The person who asks; None without a login."""
     person = getattr(request.state, "person", None)
     assert person is None or isinstance(person, Person)
     return person
 
 
 def someone(request: Request) -> Person:
-    """Who asks, at an address that nobody reaches without a login."""
+    """The person who asks, at an address that needs a login."""
     person = person_of(request)
     assert person is not None, "the guard lets nobody in without a login here"
     return person

@@ -150,7 +150,7 @@ def openapi(request: Request) -> Response:
 
 @lru_cache(maxsize=1)
 def document() -> Json:
-    """What there is, as OpenAPI 3.1."""
+    """The document of all entries."""
     return description(ENTRIES, COOKIE)
 
 

@@ -54,13 +54,13 @@ Act = Callable[..., Response]
 
 
 class Body(BaseModel):
-    """What is sent as JSON: nothing else than these fields, each of its own type."""
+    """A JSON body: exactly these fields, each of its own type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Query(BaseModel):
-    """What is asked for in an address: nothing else than these names."""
+    """The query of an address: no other names than these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,11 +81,11 @@ Line = Annotated[
 """A name, a reference, a reason: one line that goes into the trace."""
 
 Typed = Annotated[str, Field(max_length=WORDS)]
-"""What a rule looks at, and refuses with a line in the trace."""
+"""A text that a rule checks, and refuses with a line in the trace."""
 
 
 def query_of(request: Request, model: type[Model]) -> Model:
-    """What is asked for. Raises Problem: 400."""
+    """The query, checked. Raises Problem: 400."""
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name == "caller":
@@ -98,7 +98,7 @@ def query_of(request: Request, model: type[Model]) -> Model:
 
 
 def body_of(request: Request, model: type[Model]) -> Model:
-    """The JSON that is sent. Raises Problem: 415, 422."""
+    """The JSON body, checked. Raises Problem: 415, 422."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     content = received(request)
     if kind != _JSON_KIND and (kind or content):
@@ -159,7 +159,7 @@ register_url_convertor("row", _Number())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an answer holds: `shape` is a type that pydantic knows, None for bytes or nothing."""
+    """An answer: `shape` is a type that pydantic knows, None for bytes or an empty body."""
 
     said: str
     shape: Any = None
@@ -180,7 +180,7 @@ class Operation(Entry):
 
     @property
     def query(self) -> type[BaseModel] | None:
-        """What may stand behind the `?`."""
+        """The model of its query."""
         return get_type_hints(self.endpoint).get("query")
 
     @property

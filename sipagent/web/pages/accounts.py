@@ -37,7 +37,7 @@ _SEALED = "authenticator"  # the kind
 
 
 def own_page(request: Request) -> Response:
-    """What the account is, and what can be changed."""
+    """One's own account, with the forms that change it."""
     return account_page(request)
 
 
@@ -153,7 +153,7 @@ _LATE = N_("this was begun too long ago, or in another browser, or was used; acc
 
 
 def ask_to_log_in(request: Request) -> Response:
-    """What an authenticator has to sign, for a browser that was shown the form: JSON, or `error` in it."""
+    """The challenge for an authenticator, to a browser that was shown the form: JSON, or `error` in it."""
     form, logins = read_form(request), logins_of(request)
     try:
         party = _party(logins)
@@ -212,7 +212,7 @@ def _checked(logins: Logins, party: RelyingParty, form: Form, sent: Shown, passk
 
 
 def _kept(error: Exception) -> str:
-    """What the trace says of it."""
+    """The reason, as it stands in the trace."""
     if isinstance(error, PasskeyError):
         return error.kept
     return "its counter went back" if isinstance(error, CountedBack) else "not tried"
@@ -222,7 +222,7 @@ def _kept(error: Exception) -> str:
 
 
 def ask_to_add_passkey(request: Request) -> Response:
-    """What an authenticator makes a new passkey of, for who knows the password: JSON, or `error` in it."""
+    """The options for a new passkey, to somebody who knows the password: JSON, or `error` in it."""
     form, logins = form_of(request), logins_of(request)
     account, party, site = logins.account_of(request), _party(logins), site_of(request)
     trace = replace(trace_of(request, "account"), detail="a new passkey")
@@ -298,7 +298,7 @@ PASSKEY_ENTRIES = (
 
 
 def accounts_page(request: Request, problem: Problem | None = None) -> Response:
-    """All of them; once more with what is wrong with a form, and what was typed into it."""
+    """All accounts and tokens; after a refusal with the reason, and with the fields as they were typed."""
     accounts, site = logins_of(request).accounts, site_of(request)
     return render(
         request,
@@ -349,7 +349,7 @@ def revoke_token(request: Request, desk: Desk, form: Form) -> str:
 
 
 def _change(what: str, act: Callable[[Request, Desk, Form], str]) -> Entry:
-    """What a form does; `act` gives what the next page says."""
+    """The address of a form; `act` returns the message for the next page."""
 
     def answer(request: Request) -> Response:
         form, site = form_of(request), site_of(request)

@@ -73,7 +73,7 @@ def log_in(request: Request) -> Response:
 
 
 def since(account: Account) -> str:
-    """What somebody else has tried; empty for nothing."""
+    """Says how many logins were refused since the last one; empty for none."""
     n = account.failures
     if not n:
         return ""
@@ -229,13 +229,13 @@ def _said(error: AccountError | Problem) -> str:
 
 
 def qr_of(service: str, name: str, secret: str) -> Markup:
-    """What an authenticator scans, as SVG."""
+    """The square that an authenticator scans, as SVG."""
     address = pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=service)
     return Markup(segno.make(address, micro=False).svg_inline(scale=4, light="#fff", dark="#000"))
 
 
 def in_fours(secret: str) -> str:
-    """As people type it."""
+    """A secret in groups of four, as people type it."""
     return " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
 
 
