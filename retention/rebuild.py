@@ -238,7 +238,7 @@ class _Rebuilding:
         """
         known = Recording.from_json(fields)
         if self.identity is None or "sealed" not in fields:
-            return replace(known, hold=whole_hold(known.hold))
+            return known
         try:
             if not isinstance(fields["sealed"], dict):
                 raise RecordError("it is no object")
@@ -247,13 +247,15 @@ class _Rebuilding:
         except (KeysError, RecordError, UnicodeDecodeError) as error:
             name = self.archive.files.name(known.id, FileKind.METADATA)
             self._problem(name, "who was recorded stays sealed: {0}", error)
-            return replace(known, hold=whole_hold(known.hold))
-        opened = Recording.from_json(fields | {name: personal.get(name) for name in PERSONAL["recording"]})
-        return replace(opened, hold=whole_hold(opened.hold or known.hold))
+            return known
+        persons = {name: personal.get(name) for name in PERSONAL["recording"]}
+        return Recording.from_json(fields | persons | {"hold": whole_hold(persons["hold"]) or fields["hold"]})
 
     def _read(self, id: str) -> Json:
-        """Raises RecordError for anything that is not the metadata of this id, OSError."""
+        """With a whole hold, whatever stands in its place. Raises RecordError for anything that is not the
+        metadata of this id, OSError."""
         fields = self.archive.read_metadata(id)
+        fields["hold"] = whole_hold(fields.get("hold"))
         row = Recording.from_json(fields)
         if row.id != id:
             raise RecordError("it is of another recording, {0}", row.id)

@@ -1,23 +1,29 @@
-"""What `check` says of what is kept."""
+"""What `check` says of what is kept, and of the time stamping that is configured."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from retention import stamps
 from retention.archive import Archive
 from retention.clock import ClockReading, look, suspended
-from retention.records import due_date
+from retention.records import Access, due_date
 from retention.rows.chain import DAMAGED, damaged_path
-from sipagent.check.retention import retention_findings
+from retention.stamps import stamp_head
+from sipagent.check.retention import STAMP_LATE, retention_findings, stamp_findings
 from sipagent.config.load import Config
+from tests import old_stamp
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, receipt, recording, sqlite
+from tests.kept import START, keep, recording, sqlite
+from tests.peers.tsa import Authority
 
 DUE = due_date(START, "6 months")
 DAY = timedelta(days=1)
 MOMENT = timedelta(milliseconds=1)
+WELL = ("ok", "nothing is overdue")
 
 
 def reading(wall: datetime = START, elapsed: float = 100.0) -> ClockReading:
@@ -29,16 +35,18 @@ def config(tmp_path: Path) -> Config:
     return read(SMALL, tmp_path / "config.toml")
 
 
-def found(config: Config, now: datetime, clock: ClockReading | None = None) -> dict[str, tuple[str, str]]:
-    findings = list(retention_findings(config, now, lambda: clock or reading()))
-    return {one.what: (one.level, one.detail) for one in findings}
+def found(
+    config: Config, now: datetime, clock: Callable[[], ClockReading] = reading
+) -> dict[str, tuple[str, str]]:
+    return {one.what: (one.level, one.detail) for one in retention_findings(config, now, clock)}
 
 
 def test_all_is_well(config: Config, archive: Archive) -> None:
+    assert found(config, START)["chain"] == ("ok", "1 entry, and retention.head names one")
     keep(archive, recording())
     head = archive.store.head().seq
     assert found(config, START) == {
-        "purge": ("ok", "nothing is overdue"),
+        "purge": WELL,
         "erasures": ("ok", "all that had to be erased in its call is gone"),
         "reserves": ("ok", "are made at the start"),
         "holds": ("ok", "no review is overdue"),
@@ -46,30 +54,27 @@ def test_all_is_well(config: Config, archive: Archive) -> None:
     }
 
 
-def test_a_day_beyond_its_date_is_an_error(config: Config, archive: Archive) -> None:
+def test_a_day_beyond_its_date_is_an_error_by_the_period_as_it_is_now(
+    config: Config, archive: Archive
+) -> None:
     keep(archive, recording())
     keep(archive, recording(60))
-    assert found(config, DUE + DAY - MOMENT)["purge"] == ("ok", "nothing is overdue")
     said = "overdue, the first since 2027-05-24 22:20 UTC: see `sipagent purge`"
-    assert found(config, DUE + DAY)["purge"] == ("error", f"1 {said}")
-    assert found(config, DUE + 2 * DAY)["purge"] == ("error", f"2 {said}")
+    for now, expected in (
+        (DAY - MOMENT, WELL),
+        (DAY, ("error", f"1 {said}")),
+        (2 * DAY, ("error", f"2 {said}")),
+    ):
+        assert found(config, DUE + now)["purge"] == expected
+    shorter = read(with_keys("retention", 'period = "1 month"', SMALL), config.file)
+    said = said.replace("2027-05-24", "2026-12-24")
+    assert found(shorter, due_date(START, "1 month") + DAY)["purge"] == ("error", f"1 {said}")
 
 
 def test_what_a_wrong_clock_has_recorded_is_an_error(config: Config, archive: Archive) -> None:
     keep(archive, recording(24 * 60 + 1))
     said = "1 began after now, by a wrong clock, and will stay too long: `delete` them"
     assert found(config, START)["purge"] == ("error", said)
-
-
-def test_the_period_as_it_is_now_counts(config: Config, archive: Archive) -> None:
-    keep(archive, recording())
-    shorter = read(with_keys("retention", 'period = "1 month"', SMALL), config.file)
-    now = due_date(START, "1 month") + DAY
-    assert found(config, now)["purge"][0] == "ok"
-    assert found(shorter, now)["purge"] == (
-        "error",
-        "1 overdue, the first since 2026-12-24 22:20 UTC: see `sipagent purge`",
-    )
 
 
 def test_what_is_held_is_not_overdue_but_its_review_may_be(config: Config, archive: Archive) -> None:
@@ -79,7 +84,7 @@ def test_what_is_held_is_not_overdue_but_its_review_may_be(config: Config, archi
     assert found(config, midnight_in_paris - MOMENT)["holds"] == ("ok", "no review is overdue")
     late = found(config, midnight_in_paris)
     assert late["holds"] == ("error", "1 whose review is overdue: see `sipagent holds`")
-    assert late["purge"] == ("ok", "nothing is overdue")
+    assert late["purge"] == WELL
 
 
 def test_a_clock_that_stepped_is_an_error_before_the_agent_has_looked(
@@ -88,59 +93,105 @@ def test_a_clock_that_stepped_is_an_error_before_the_agent_has_looked(
     keep(archive, recording())
     look(archive.store, reading())
     stepped = reading(DUE, 100.0)
-    assert suspended(archive.store) is None
     for _ in range(2):
-        level, detail = found(config, DUE + 2 * DAY, stepped)["purge"]
+        level, detail = found(config, DUE + 2 * DAY, lambda: stepped)["purge"]
         assert level == "error" and detail.startswith("suspended: the clock is ahead by 181 days")
         assert detail.endswith("sipagent purge --clock-ok --by WHO")
         assert suspended(archive.store) is None  # it was looked at, not decided
     look(archive.store, stepped)
     assert found(config, START)["purge"][0] == "error"  # and stays so until somebody says that it is right
 
-
-def test_a_system_without_a_boot_is_an_error(config: Config, archive: Archive) -> None:
-    def none() -> ClockReading:
+    def no_boot() -> ClockReading:
         raise FileNotFoundError(2, "No such file or directory", "/proc/boot_id")
 
-    purge, *_ = retention_findings(config, START, none)
-    assert (purge.level, purge.detail) == (
-        "error",
-        "the clock cannot be looked at: /proc/boot_id: No such file or directory",
-    )
-
-
-def test_a_chain_that_has_its_head_is_told_with_its_entries(config: Config, archive: Archive) -> None:
-    assert found(config, START)["chain"] == ("ok", "1 entry, and retention.head names one")
-    archive.store.add_receipt(receipt(recording()))
-    assert found(config, START)["chain"] == ("ok", "2 entries, and retention.head names one")
+    said = "the clock cannot be looked at: /proc/boot_id: No such file or directory"
+    assert found(config, START, no_boot)["purge"] == ("error", said)
 
 
 def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, archive: Archive) -> None:
+    def chain() -> tuple[str, str]:
+        return found(config, START)["chain"]
+
     assert archive.store.places is not None
     file = archive.store.places.head
     keep(archive, recording())
     seq = archive.store.head().seq
     file.write_text(file.read_text().replace(f'"seq": {seq}', f'"seq": {seq + 1}'))
-    level, detail = found(config, START)["chain"]
+    level, detail = chain()
     assert level == "error" and detail.startswith(f"has no entry {seq + 1} as retention.head says")
     file.write_text("nothing")
-    assert found(config, START)["chain"] == (
-        "error",
-        "retention.head: not the head of a chain, so a tail cut off would not show: see `sipagent verify`",
-    )
+    said = "retention.head: not the head of a chain, so a tail cut off would not show: see `sipagent verify`"
+    assert chain() == ("error", said)
     keep(archive, recording(1))
-    assert found(config, START)["chain"] == ("error", f"retention.head.damaged {DAMAGED}")
+    assert chain() == ("error", f"retention.head.damaged {DAMAGED}")
     damaged_path(file).unlink()
-    assert found(config, START)["chain"][0] == "ok"
+    assert chain()[0] == "ok"
     file.unlink()
-    assert found(config, START)["chain"] == (
-        "error",
-        "retention.head is missing: a tail cut off would not show",
-    )
+    assert chain() == ("error", "retention.head is missing: a tail cut off would not show")
 
 
 def test_a_newer_database_is_one_error(config: Config, archive: Archive) -> None:
     sqlite(archive.store).execute("UPDATE _sqlite_migrations SET name = '9999_newer'")
     sqlite(archive.store).conn.commit()
-    findings = list(retention_findings(config, START, reading))
-    assert [one.what for one in findings] == ["retention.database"] and findings[0].level == "error"
+    assert [(what, level) for what, (level, _) in found(config, START).items()] == [
+        ("retention.database", "error")
+    ]
+
+
+# --- time stamps ---
+
+URL = 'timestamp_url = "https://tsa.example.net"\n'
+CA = 'timestamp_ca = "tsa.pem"'
+
+
+def stamped(config: Config, now: datetime | None = None) -> list[tuple[str, str, str]]:
+    return [(one.level, one.what, one.detail) for one in stamp_findings(config, now)]
+
+
+def test_certificates_that_are_read_and_those_that_cannot_be(tmp_path: Path) -> None:
+    config, file = read(with_keys("retention", URL + CA), tmp_path / "config.toml"), tmp_path / "tsa.pem"
+
+    def said() -> tuple[str, str]:
+        url, (level, what, detail) = stamped(config)
+        assert (url, what) == (
+            ("ok", "retention.timestamp_url", "https://tsa.example.net"),
+            "retention.timestamp_ca",
+        )
+        return level, detail
+
+    assert said() == ("error", f"{file}: No such file or directory")
+    file.touch()
+    assert said() == ("error", f"{file}: holds no certificates in PEM form")
+    file.write_text(old_stamp.CA)
+    assert said() == ("ok", f"{file} vouches by CN=Root")
+    (Authority(tmp_path / "tsa").folder / "middle.pem").rename(file)
+    level, detail = said()
+    assert level == "error" and "no root among its certificates" in detail
+
+
+def test_stamps_that_no_longer_come(archive: Archive, tsa: Authority, tmp_path: Path) -> None:
+    config = read(with_keys("retention", URL + 'timestamp_ca = "tsa/ca.pem"'), tmp_path / "config.toml")
+
+    def said(at: datetime | None = None) -> tuple[str, str]:
+        *_, (level, what, detail) = stamped(config, at)
+        assert what == "stamps"
+        return level, detail
+
+    assert said() == ("warning", "none yet: see `sipagent stamp`")
+    made = stamp_head(archive.store, tsa.url, tsa.ca)
+    assert made is not None
+    detail = f"the newest, of entry {made.seq}, is from {made.at:%Y-%m-%d %H:%M} UTC"
+    late = made.at + STAMP_LATE + timedelta(seconds=1)
+    assert said() == said(late) == ("ok", detail)
+    archive.store.add_access(Access(at=datetime.now(UTC), action="purge"))
+    assert said(made.at + STAMP_LATE) == ("ok", detail)
+    assert said(late) == ("warning", f"{detail}, and more was written since: see `sipagent stamp`")
+    made.path.write_bytes(b"")
+    assert said() == ("error", f"stamps/{made.seq}.tsr: is not a time stamp response")
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "find_spec", lambda name: None)
+    assert stamped(read(SMALL)) == []
+    for keys, what in ((URL + CA, "retention.timestamp_url"), (CA, "retention.timestamp_ca")):
+        assert stamped(read(with_keys("retention", keys))) == [("error", what, stamps.NO_LIBRARY)]

@@ -30,51 +30,36 @@ def known(_: ChainHead) -> bool:
     return True
 
 
-def test_it_lies_beside_the_database(tmp_path: Path) -> None:
-    assert Places(tmp_path / "retention.db").head == tmp_path / "retention.head"
-
-
-def test_it_is_one_line_of_json_that_nobody_else_reads(path: Path) -> None:
-    export_head(path, head(7), known)
-    content = path.read_bytes()
-    assert json.loads(content) == {"seq": 7, "hash": f"{7:064x}"}
-    assert content.endswith(b"\n") and content.count(b"\n") == 1
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert read_head(path) == head(7)
-
-
-def test_no_length_leaves_anything_of_the_one_before(path: Path) -> None:
-    for seq in (9, 10, 99_999, 10**18):
+def test_it_is_one_line_of_json_of_one_length_that_nobody_else_reads(path: Path) -> None:
+    assert read_head(path) is None
+    path.touch(0o600)
+    assert read_head(path) is None
+    for seq in (1, 9, 10, 99_999, 10**18):
         export_head(path, head(seq), known)
-        assert read_head(path) == head(seq)
-        assert path.stat().st_size == 160
+        content = path.read_bytes()
+        assert json.loads(content) == {"seq": seq, "hash": f"{seq:064x}"} and len(content) == 160
+        assert content.endswith(b"\n") and content.count(b"\n") == 1
+        assert path.stat().st_mode & 0o777 == 0o600 and read_head(path) == head(seq)
 
 
-def test_a_later_head_stays(path: Path) -> None:
-    """Processes export after they let go of the database, in any order."""
+def test_a_later_head_stays_and_one_that_the_chain_does_not_know(path: Path) -> None:
+    """Processes export after they let go of the database, in any order; what the chain does not know shows
+    that a tail was cut off."""
     for seq in (3, 5, 4, 1):
         export_head(path, head(seq), known)
     assert read_head(path) == head(5)
+    export_head(path, head(9), lambda exported: exported != head(5))
+    assert read_head(path) == head(5)
 
 
-def test_a_head_that_the_chain_does_not_know_stays(path: Path) -> None:
-    """It is what shows that a tail was cut off."""
-    export_head(path, head(3), known)
-    export_head(path, head(9), lambda exported: exported != head(3))
-    assert read_head(path) == head(3)
+HASH = b"ab" * 32
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(b"{", b"[]", b"7", b"\xff\xfe", b" " * 160, b"[" * 99_999),
-        *(b'{"seq": 1}', b'{"seq": "x", "hash": "y"}', b'{"seq": 1, "hash": 7}', b'{"seq": 1, "hash": "ab"}'),
-        b'{"seq": Infinity, "hash": "%s"}' % (b"ab" * 32),
-        b'{"seq": -1, "hash": "%s"}' % (b"ab" * 32),
-        b'{"seq": true, "hash": "%s"}' % (b"ab" * 32),
-        b'{"seq": 1%s, "hash": "%s"}' % (b"0" * 30, b"ab" * 32),
-    ],
-)
+@pytest.mark.parametrize("content", [
+    b"{", b"[]", b"7", b"\xff\xfe", b" " * 160, b"[" * 99_999,
+    b'{"seq": 1}', b'{"seq": "x", "hash": "y"}', b'{"seq": 1, "hash": 7}', b'{"seq": 1, "hash": "ab"}',
+    *(b'{"seq": %s, "hash": "%s"}' % (seq, HASH) for seq in (b"Infinity", b"-1", b"true", b"1" + b"0" * 30)),
+])  # fmt: skip
 def test_what_is_no_head_is_told_and_kept_aside(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ChainHeadError, match=r"^retention\.head: not the head of a chain$"):
@@ -83,14 +68,6 @@ def test_what_is_no_head_is_told_and_kept_aside(path: Path, content: bytes) -> N
     assert read_head(path) == head(9) and path.stat().st_size == 160
     assert damaged_path(path).read_bytes() == content[:4096]
     assert damaged_path(path).stat().st_mode & 0o777 == 0o600
-
-
-def test_none_and_an_empty_one_are_no_head(path: Path) -> None:
-    assert read_head(path) is None
-    path.touch()
-    assert read_head(path) is None
-    export_head(path, head(1), known)
-    assert read_head(path) == head(1)
 
 
 def test_it_is_never_written_through_a_link(path: Path, tmp_path: Path) -> None:
@@ -134,31 +111,27 @@ def test_it_is_never_read_between_two_halves_of_a_write(path: Path) -> None:
 # --- with a store ---
 
 
-def test_each_commit_exports_the_head(tmp_path: Path, path: Path) -> None:
+def test_each_commit_exports_the_head_a_read_and_an_undone_write_none(tmp_path: Path, path: Path) -> None:
     with Store(tmp_path / "retention.db") as store:
         seen = [read_head(path)]
         for n in range(3):
             store.add_recording(recording(n))
             seen.append(read_head(path))
             assert seen[-1] == store.head()
-        with store.write():
-            store.add_recording(recording(8))
-            store.add_recording(recording(9))
-        assert read_head(path) == store.head()
-    assert [one.seq for one in seen if one] == [1, 2, 3, 4]
-
-
-def test_a_read_and_an_undone_write_export_nothing(tmp_path: Path, path: Path) -> None:
-    with Store(tmp_path / "retention.db") as store:
-        store.add_recording(recording())
+        assert [one.seq for one in seen if one] == [1, 2, 3, 4]
         before = path.read_bytes()
         store.recordings()
         with pytest.raises(ZeroDivisionError), store.write():
-            store.add_recording(recording(1))
+            store.add_recording(recording(7))
             raise ZeroDivisionError
         assert path.read_bytes() == before
-        store.add_recording(recording(2))
-        assert read_head(path) == store.head() == ChainHead(3, store.head().hash)
+        with store.write():
+            store.add_recording(recording(8))
+            store.add_recording(recording(9))
+        assert read_head(path) == store.head() == ChainHead(6, store.head().hash)
+        assert store.knows(ChainHead(0, GENESIS))  # nothing yet is known to every chain
+        for unknown in (ChainHead(0, "ab" * 32), ChainHead(1, GENESIS), ChainHead(99, os.urandom(32).hex())):
+            assert not store.knows(unknown)
 
 
 def test_a_head_that_cannot_be_exported_is_told_in_one_line(tmp_path: Path, path: Path) -> None:
@@ -190,10 +163,3 @@ def first_days(database: Path) -> None:
     with Store(database) as store:
         store.add_recording(recording())
         store.add_recording(recording(1))
-
-
-def test_nothing_yet_is_known_to_every_chain(tmp_path: Path) -> None:
-    with Store(tmp_path / "retention.db") as store:
-        assert store.knows(ChainHead(0, GENESIS))
-        assert not store.knows(ChainHead(0, "ab" * 32)) and not store.knows(ChainHead(1, GENESIS))
-        assert not store.knows(ChainHead(99, os.urandom(32).hex()))

@@ -13,9 +13,8 @@ from retention.vault import read_identity, read_public
 from sipagent.cli.init_directory import filled, over, template
 from sipagent.config.load import load
 from tests.configured import init_examples
+from tests.loopback import ROOT
 from tests.office import Office, make_office
-
-SHIPPED = Path(__file__).parent.parent / "config.toml"
 
 
 @pytest.fixture
@@ -27,19 +26,12 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_template_is_the_shipped_file() -> None:
-    assert template() == SHIPPED.read_text()
-
-
 def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> None:
     directory = tmp_path / "new" / "agent"
-    assert init_examples(directory, None) == [
-        directory / "config.toml",
-        directory / "prompts",
-        directory / "keys" / "recordings.pub",
-        directory / "keys" / "recordings.key",
-        directory / "recordings",
-    ]
+    public, private = (directory / "keys" / f"recordings.{half}" for half in ("pub", "key"))
+    kept = directory / "recordings"
+    made = [directory / "config.toml", directory / "prompts", public, private, kept]
+    assert init_examples(directory, "quatre mots") == made
     config = load(directory / "config.toml")
     for prompts in config.prompt_sets():
         for name in ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "hold_music"):
@@ -48,34 +40,45 @@ def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> No
             inspect_prompt(path)
     assert inspect_prompt(config.prompts.notice).words
     assert inspect_prompt(directory / "prompts" / "en" / "notice_opt_in.wav").words
-    assert mode(directory / "recordings") == 0o700
     assert not list(directory.rglob("*.py"))
-
-
-def test_recordings_are_sealed_to_the_pair_that_it_makes(tmp_path: Path) -> None:
-    init_examples(tmp_path, "quatre mots")
-    config = load(tmp_path / "config.toml")
-    assert config.recording.recipients == (tmp_path / "keys" / "recordings.pub",)
-    private = tmp_path / "keys" / "recordings.key"
+    assert config.recording.recipients == (public,)  # what is recorded is sealed to the pair
     identity = read_identity(private, lambda: "quatre mots")
-    assert identity.public == read_public(config.recording.recipients[0])
-    assert identity.public.comment.startswith("recordings@")
-    assert mode(private) == 0o600 and mode(config.recording.recipients[0]) == 0o644
+    assert identity.public == read_public(public) and identity.public.comment.startswith("recordings@")
+    assert (mode(private), mode(public), mode(kept)) == (0o600, 0o644, 0o700)
     assert mode(private.parent) & 0o055 == 0o055  # the agent may be another user
 
 
-def comments(text: str) -> list[str]:
-    """What each line says behind its value, or as a whole where it is a comment."""
-    return [line.partition(" # ")[2] or line for line in text.splitlines() if "#" in line]
+def test_a_relative_directory_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert init_examples(Path(), None)[-1] == Path("recordings")
+    assert (tmp_path / "config.toml").is_file()
+
+
+@pytest.mark.parametrize("there", ["config.toml", "prompts", "keys/recordings.pub", "keys/recordings.key"])
+def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(FileExistsError, match="is there already; nothing was written"):
+        init_examples(tmp_path, None)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / there]
+    assert (tmp_path / there).read_text() == "mine"
+    (tmp_path / there).unlink()
+    (tmp_path / there).symlink_to(tmp_path / "elsewhere")  # which leads nowhere
+    with pytest.raises(FileExistsError):
+        init_examples(tmp_path, None)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+# --- the template ---
 
 
 def test_values_get_into_the_template_and_its_comments_stay() -> None:
+    assert template() == (ROOT / "config.toml").read_text()
     values = {"service": {"name": 'Allô "Mairie" # 2'}, "recording": {"recipients": ["keys/a.pub"]}}
     after = filled(template(), values)
     assert tomllib.loads(after) == over(tomllib.loads(template()), values)
-    changed = [
-        (old, new) for old, new in zip(template().splitlines(), after.splitlines(), strict=True) if old != new
-    ]
+    both = zip(template().splitlines(), after.splitlines(), strict=True)
+    changed = [(old, new) for old, new in both if old != new]
     assert [new.partition(" = ")[0] for _, new in changed] == ["name", "recipients"]
     for old, new in changed:
         assert old.rpartition(" # ")[2] == new.rpartition(" # ")[2] != ""
@@ -106,39 +109,6 @@ def test_every_key_can_be_given() -> None:
     assert tomllib.loads(filled(template(), values)) == values
 
 
-def test_one_call_in_ten_is_suggested(tmp_path: Path) -> None:
-    """The regulator accepts no systematic recording; a checkout, which is for trials, has all."""
-    assert "share = 1.0 " in template()
-    init_examples(tmp_path, None)
-    assert load(tmp_path / "config.toml").recording.share == 0.1
-    (line,) = (x for x in (tmp_path / "config.toml").read_text().splitlines() if x.startswith("share"))
-    (before,) = (x for x in template().splitlines() if x.startswith("share"))
-    assert line == before.replace("1.0", "0.1")
-
-
-def test_a_relative_directory_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert init_examples(Path(), None)[-1] == Path("recordings")
-    assert (tmp_path / "config.toml").is_file()
-
-
-@pytest.mark.parametrize("there", ["config.toml", "prompts", "keys/recordings.pub", "keys/recordings.key"])
-def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
-    (tmp_path / there).parent.mkdir(exist_ok=True)
-    (tmp_path / there).write_text("mine")
-    with pytest.raises(FileExistsError, match="is there already; nothing was written"):
-        init_examples(tmp_path, None)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / there]
-    assert (tmp_path / there).read_text() == "mine"
-
-
-def test_a_link_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(FileExistsError):
-        init_examples(tmp_path, None)
-    assert not (tmp_path / "elsewhere").exists()
-
-
 # --- as a command ---
 
 
@@ -147,28 +117,35 @@ def test_the_command_tells_what_it_wrote_and_where_the_key_has_to_go(office: Off
     passphrase.write_text("quatre mots\n")
     result = office.run("init", made, "--passphrase-file", passphrase)
     assert (result.code, result.err) == (0, "")
-    assert f"wrote {made / 'config.toml'}" in result.out
-    assert "A refusal that is spoken is heard, too" in result.out
-    assert f"Move {made / 'keys' / 'recordings.key'} to the machine of whoever listens" in result.out
+    for said in (
+        f"wrote {made / 'config.toml'}",
+        "A refusal that is spoken is heard, too",
+        f"Move {made / 'keys' / 'recordings.key'} to the machine of whoever listens",
+        "recording.share is 0.1",  # the regulator accepts no systematic recording
+        "To try it, set 1.0",
+    ):
+        assert said in result.out
     assert "quatre mots" not in result.out
-    assert "recording.share is 0.1" in result.out and "To try it, set 1.0" in result.out
+    lines = [(made / "config.toml").read_text().splitlines(), template().splitlines()]
+    share, shipped = (next(line for line in one if line.startswith("share")) for one in lines)
+    assert share == shipped.replace("1.0", "0.1") and load(made / "config.toml").recording.share == 0.1
     assert read_identity(made / "keys" / "recordings.key", lambda: "quatre mots")
     assert "is there already" in office.fails(1, "init", made)
 
 
 def test_without_a_terminal_it_asks_nothing_and_says_that_the_key_is_open(office: Office) -> None:
     made = office.folder / "made"
-    result = office.run("init", made)
-    assert result.code == 0
     key = made / "keys" / "recordings.key"
-    assert result.err == (
-        f"sipagent: no terminal to ask for a passphrase at, so {key} has none: whoever gets it can listen\n"
-    )
+    said = f"no terminal to ask for a passphrase at, so {key} has none: whoever gets it can listen"
+    result = office.run("init", made)
+    assert (result.code, result.err) == (0, f"sipagent: {said}\n")
     assert read_identity(key, lambda: pytest.fail("asked"))
     assert result.out.splitlines()[-1] == (
         f"{made / 'config.toml'}: service.name, service.controller, service.controller_contact, "
         "service.dpo_contact are examples: replace them before a network can call."
     )
+    silent = office.run("init", office.folder / "other", "--no-passphrase")
+    assert (silent.code, silent.err) == (0, "")
 
 
 def test_a_wrong_passphrase_file_writes_nothing(office: Office) -> None:
@@ -180,9 +157,3 @@ def test_a_wrong_passphrase_file_writes_nothing(office: Office) -> None:
         passphrase.write_bytes(wrong)
         assert "passphrase: " in office.fails(1, "init", made, *both[:2])
     assert not made.exists()
-
-
-def test_a_key_without_a_passphrase_is_asked_for_by_name(office: Office) -> None:
-    made = office.folder / "made"
-    assert office.run("init", made, "--no-passphrase").code == 0
-    assert read_identity(made / "keys" / "recordings.key", lambda: "none is asked for")

@@ -69,19 +69,21 @@ def test_what_is_answered_stands_in_the_configuration(office: Office) -> None:
     assert not (folder / "secrets").exists()
 
 
-def test_the_password_gets_a_file_of_its_own(office: Office) -> None:
-    folder, config = made(office, REGISTERING)
+def test_the_password_gets_a_file_of_its_own_and_english_answers_english_prompts(office: Office) -> None:
+    folder, config = made(office, REGISTERING.replace("[trunk]", 'language = "en"\n[trunk]'))
     login = config.trunk_login({})
     assert login is not None and (login.username, login.password) == ("00333@x", "s3cret é")
     assert config.trunk.uri == "sip:00333%40x@trunk.example.net" and config.trunk.allowed_sources == ()
     assert mode(folder / "secrets" / "trunk-password") == 0o600
     assert "s3cret" not in config.file.read_text()
-
-
-def test_english_answers_give_english_prompts(office: Office) -> None:
-    _, config = made(office, SMALL.replace("[trunk]", 'language = "en"\n[trunk]'))
     assert config.service.legal_basis.startswith("task in the public interest")
     assert {path.parent.name for path in (config.prompts.notice, config.prompts.refused)} == {"en"}
+
+
+def test_examples_are_allowed_where_no_network_can_call(office: Office) -> None:
+    local = SMALL.replace("dpo@laon.fr", "dpo@example.org").replace("192.0.2.0/24", "127.0.0.1")
+    _, config = made(office, local)
+    assert config.trunk.listen == listen("127.0.0.1:5060")
 
 
 def test_the_answers_may_come_by_a_pipe(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,91 +104,49 @@ def test_a_passphrase_comes_from_a_file_beside_the_answers(office: Office) -> No
     assert result.out.splitlines()[-1].startswith(f"Move {private} to the machine of whoever listens")
 
 
-def test_existing_public_keys_are_copied(office: Office) -> None:
-    stems = [office.folder / folder / "durand" for folder in ("a", "b")]
+def test_existing_public_keys_are_copied_but_one_that_lies_there_stays(office: Office) -> None:
+    stems = [office.folder / folder / "durand" for folder in ("made/keys", "a", "b")]
     pairs = [new_pair(stem, None, stem.parent.name) for stem in stems]
-    named = SMALL.replace("new_key = true", 'recipients = ["a/durand.pub", "b/durand.pub"]')
-    folder, config = made(office, named)
-    assert config.recording.recipients == (folder / "keys/durand.pub", folder / "keys/durand-2.pub")
-    assert [read_public(path) for path in config.recording.recipients] == [
-        read_public(pub) for pub, _ in pairs
-    ]
+    stems[0].with_suffix(".key").unlink()
+    listed = ", ".join(f'"{stem.relative_to(office.folder)}.pub"' for stem in stems)
+    folder, config = made(office, SMALL.replace("new_key = true", f"recipients = [{listed}]"))
+    names = ("durand", "durand-2", "durand-3")
+    assert config.recording.recipients == tuple(folder / f"keys/{name}.pub" for name in names)
+    read = [read_public(path) for path in config.recording.recipients]
+    assert read == [read_public(public) for public, _ in pairs]
     assert not list(folder.rglob("*.key"))
 
 
-def test_a_public_key_that_lies_there_already_stays(office: Office) -> None:
-    new_pair(office.folder / "made" / "keys" / "durand", None, "M. Durand")
-    named = SMALL.replace("new_key = true", 'recipients = ["made/keys/durand.pub"]')
-    folder, config = made(office, named)
-    assert config.recording.recipients == (folder / "keys/durand.pub",)
+NEW = "new_key = true"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ('name = "Allô Mairie"\n', "", "service.name: missing; accepted: the name of the service"),
-        ('dpo_contact = "dpo@laon.fr"\n', "", "service.dpo_contact: missing; accepted: how to reach"),
-        ('"dpo@laon.fr"', '""', "service.dpo_contact: is empty; accepted: how to reach"),
-        ("dpo_contact", "dpo_contakt", "service.dpo_contakt: unknown key; did you mean service.dpo_contact?"),
-        ("[service]\n", "x = 1\n[service]\n", "x: unknown key"),
-        (
-            'allowed_sources = ["192.0.2.0/24"]\n',
-            "",
-            "trunk.allowed_sources: missing; accepted: a list such as",
-        ),
-        ('["192.0.2.0/24"]', "[]", "trunk.allowed_sources: empty, and there is no registrar"),
-        ('"192.0.2.0/24"', '"192.0.2.1/24"', "trunk.allowed_sources[0]: '192.0.2.1/24' has bits set beyond"),
-        (
-            '"sip:201@192.168.1.2"',
-            '"201"',
-            "operators.extensions[0]: '201' is not a SIP URI; accepted: a list",
-        ),
-        (
-            'extensions = ["sip:201@192.168.1.2"]',
-            "",
-            "operators.extensions: missing; accepted: a list of SIP",
-        ),
-        (
-            "new_key = true",
-            "",
-            "recording.recipients: missing; accepted: a list of public keys that exist, or",
-        ),
-        (
-            "new_key = true",
-            "new_key = 1",
-            "recording.new_key: 1 is not true or false; accepted: true | false",
-        ),
-        ("new_key = true", 'recipients = ["no.pub"]', "recording.recipients[0]: "),
-        (
-            "new_key = true",
-            "new_key = true\nshare = 1.5",
-            "recording.share: 1.5 is out of range; accepted: a share",
-        ),
-        (
-            "new_key = true",
-            "new_key = true\nshare = 1",
-            "recording.justification: missing, where recording.share",
-        ),
-        ('"Allô Mairie"', '"Agglo J\'écoute"', 'service.name: "Agglo J\'écoute" is the shipped example'),
-        (
-            '"dpo@laon.fr"',
-            '"dpo@example.org"',
-            "service.dpo_contact: 'dpo@example.org' is the shipped example",
-        ),
-        (
-            "[trunk]",
-            'language = "de"\n[trunk]',
-            "service.language: 'de' has no shipped prompts; accepted: fr | en",
-        ),
-        ("[service]", "service = 5\n[other]", "other: unknown key"),
-        ("[trunk]", "[trunk]\npassword = 5", "trunk.password: 5 is not a text in quotes"),
-        ("[trunk]", '[trunk]\npassword = "x"', "trunk.password_file: given without a user name"),
-        ("[trunk]", '[trunk]\nusername = "a"\npassword = ""', "trunk.password: is no line of text"),
-        ("[trunk]", '[trunk]\nusername="a"\npassword="b"\npassword_file="c"', "trunk.password: given beside"),
-        ("[trunk]", '[trunk]\nusername = "a"', "trunk.username: given without a password"),
-        ("[trunk]", "[trunk", "line 7: trunk: has no closing ]"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ('name = "Allô Mairie"\n', "", "service.name: missing; accepted: the name of the service"),
+    ('dpo_contact = "dpo@laon.fr"\n', "", "service.dpo_contact: missing; accepted: how to reach"),
+    ('"dpo@laon.fr"', '""', "service.dpo_contact: is empty; accepted: how to reach"),
+    ("dpo_contact", "dpo_contakt", "service.dpo_contakt: unknown key; did you mean service.dpo_contact?"),
+    ("[service]\n", "x = 1\n[service]\n", "x: unknown key"),
+    ('allowed_sources = ["192.0.2.0/24"]\n', "", "trunk.allowed_sources: missing; accepted: a list such as"),
+    ('["192.0.2.0/24"]', "[]", "trunk.allowed_sources: empty, and there is no registrar"),
+    ('"192.0.2.0/24"', '"192.0.2.1/24"', "trunk.allowed_sources[0]: '192.0.2.1/24' has bits set beyond"),
+    ('"sip:201@192.168.1.2"', '"201"', "operators.extensions[0]: '201' is not a SIP URI; accepted: a list"),
+    ('extensions = ["sip:201@192.168.1.2"]', "", "operators.extensions: missing; accepted: a list of SIP"),
+    (NEW, "", "recording.recipients: missing; accepted: a list of public keys that exist, or"),
+    (NEW, "new_key = 1", "recording.new_key: 1 is not true or false; accepted: true | false"),
+    (NEW, 'recipients = ["no.pub"]', "recording.recipients[0]: "),
+    (NEW, f"{NEW}\nshare = 1.5", "recording.share: 1.5 is out of range; accepted: a share"),
+    (NEW, f"{NEW}\nshare = 1", "recording.justification: missing, where recording.share"),
+    ('"Allô Mairie"', '"Agglo J\'écoute"', 'service.name: "Agglo J\'écoute" is the shipped example'),
+    ("laon.fr\"\n[tr", "example.org\"\n[tr", "service.dpo_contact: 'dpo@example.org' is the shipped example"),
+    ("[trunk]", 'language = "de"\n[trunk]', "service.language: 'de' has no shipped prompts; accepted: fr"),
+    ("[service]", "service = 5\n[other]", "other: unknown key"),
+    ("[trunk]", "[trunk]\npassword = 5", "trunk.password: 5 is not a text in quotes"),
+    ("[trunk]", '[trunk]\npassword = "x"', "trunk.password_file: given without a user name"),
+    ("[trunk]", '[trunk]\nusername = "a"\npassword = ""', "trunk.password: is no line of text"),
+    ("[trunk]", '[trunk]\nusername="a"\npassword="b"\npassword_file="c"', "trunk.password: given beside"),
+    ("[trunk]", '[trunk]\nusername = "a"', "trunk.username: given without a password"),
+    ("[trunk]", "[trunk", "line 7: trunk: has no closing ]"),
+])  # fmt: skip
 def test_what_is_wrong_is_one_line_and_nothing_is_written(
     office: Office, old: str, new: str, said: str
 ) -> None:
@@ -197,32 +157,19 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     assert not (office.folder / "made").exists()
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("", "missing; accepted: a file that holds it in one line, or --no-passphrase"),
-        ('passphrase_file = "no"', "no: No such file"),
-        ('passphrase_file = "answers.toml"', "holds no passphrase"),
-        ("passphrase_file = 3", "3 is not a text in quotes"),
-    ],
-)
+@pytest.mark.parametrize(("line", "said"), [
+    ("", "missing; accepted: a file that holds it in one line, or --no-passphrase"),
+    ('passphrase_file = "no"', "no: No such file"),
+    ('passphrase_file = "answers.toml"', "holds no passphrase"),
+    ("passphrase_file = 3", "3 is not a text in quotes"),
+])  # fmt: skip
 def test_a_new_key_wants_a_passphrase_or_a_word_that_it_has_none(
     office: Office, line: str, said: str
 ) -> None:
-    file = answers(office, f"{SMALL}\n{line}\n")
-    line_said = office.fails(2, "init", "--answers", file, office.folder / "m")
-    assert "recording.passphrase_file: " in line_said and said in line_said
-    assert not (office.folder / "m").exists()
-
-
-def test_a_missing_file_of_answers_is_one_line(office: Office) -> None:
-    assert "no such file" in office.fails(2, "init", "--answers", office.folder / "no", office.folder / "m")
-
-
-def test_examples_are_allowed_where_no_network_can_call(office: Office) -> None:
-    local = SMALL.replace("dpo@laon.fr", "dpo@example.org").replace("192.0.2.0/24", "127.0.0.1")
-    _, config = made(office, local)
-    assert config.trunk.listen == listen("127.0.0.1:5060")
+    file, folder = answers(office, f"{SMALL}\n{line}\n"), office.folder / "made"
+    told = office.fails(2, "init", "--answers", file, folder)
+    assert "recording.passphrase_file: " in told and said in told and not folder.exists()
+    assert "no such file" in office.fails(2, "init", "--answers", office.folder / "absent", folder)
 
 
 def test_what_was_begun_is_taken_back(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,17 +187,14 @@ def test_what_was_begun_is_taken_back(office: Office, monkeypatch: pytest.Monkey
     assert not (office.folder / "new").exists() and not list((office.folder / "there").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("trunk", "address", "uri"),
-    [
-        ({"registrar": "sip:127.0.0.1", "username": "a"}, "127.0.0.1:5060", "sip:a@127.0.0.1"),
-        ({"registrar": "sip:[::1]:5080", "username": "a"}, "127.0.0.1:5060", "sip:a@[::1]"),
-        ({"allowed_sources": ["127.0.0.0/8", "::1"]}, "127.0.0.1:5060", "sip:agent@127.0.0.1"),
-    ],
-)
-def test_a_trunk_on_this_machine_is_listened_to_there(trunk: dict[str, Any], address: str, uri: str) -> None:
-    assert suggested_listen(trunk) == address
-    assert suggested_uri({**trunk, "listen": address}) == uri
+@pytest.mark.parametrize(("trunk", "uri"), [
+    ({"registrar": "sip:127.0.0.1", "username": "a"}, "sip:a@127.0.0.1"),
+    ({"registrar": "sip:[::1]:5080", "username": "a"}, "sip:a@[::1]"),
+    ({"allowed_sources": ["127.0.0.0/8", "::1"]}, "sip:agent@127.0.0.1"),
+])  # fmt: skip
+def test_a_trunk_on_this_machine_is_listened_to_there(trunk: dict[str, Any], uri: str) -> None:
+    assert suggested_listen(trunk) == "127.0.0.1:5060"
+    assert suggested_uri({**trunk, "listen": "127.0.0.1:5060"}) == uri
 
 
 # --- an installation ---
@@ -276,6 +220,8 @@ def test_an_installation_keeps_what_it_records_elsewhere(office: Office, install
     assert tomllib.loads(config.file.read_text())["recording"]["directory"] == str(state / "recordings")
     assert config.recording.recipients == (installed / "keys" / "recordings.pub",)
     assert place_of(Path(os.path.relpath(installed))).state == state
+    elsewhere = office.folder  # nothing is given away there
+    assert place_of(elsewhere) == Place(folder=elsewhere)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
@@ -291,19 +237,13 @@ def test_the_service_reads_the_configuration_and_owns_what_is_kept(
     assert result.code == 0 and "runuser -u sipagent -- sipagent check" in result.out
     state = office.folder / "var" / "lib" / "sipagent"
     told = {
-        name: (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+        path.relative_to(office.folder).as_posix(): (path.stat().st_uid, path.stat().st_gid, mode(path))
         for path in [*installed.rglob("*"), installed, state, state / "recordings"]
-        for name, found in [(path.relative_to(office.folder).as_posix(), path.stat())]
     }
-    private = told.pop("etc/sipagent/keys/recordings.key")
-    assert private == (0, 0, 0o600)
-    kept = {name: told.pop(name) for name in ("var/lib/sipagent", "var/lib/sipagent/recordings")}
-    assert {*kept.values()} == {(4321, 4322, 0o700)}
+    assert told.pop("etc/sipagent/keys/recordings.key") == (0, 0, 0o600)
+    kept = {told.pop(name) for name in ("var/lib/sipagent", "var/lib/sipagent/recordings")}
+    assert kept == {(4321, 4322, 0o700)}
     folders = {name for name in told if (office.folder / name).is_dir()}
     assert {told[name] for name in folders} == {(0, 4322, 0o750)}
     assert {told[name] for name in told.keys() - folders} == {(0, 4322, 0o640)}
     assert "etc/sipagent/secrets/trunk-password" in told
-
-
-def test_elsewhere_nothing_is_given_away(tmp_path: Path) -> None:
-    assert place_of(tmp_path) == Place(folder=tmp_path)

@@ -1,3 +1,5 @@
+"""A lost database comes back from the JSON beside the recordings, with every hold; nothing lives longer."""
+
 import json
 import sqlite3
 from contextlib import closing
@@ -15,7 +17,7 @@ from retention.marks import ArchiveError
 from retention.purge import Terms, purge
 from retention.rebuild import rebuild
 from retention.records import Access, Hold, Recording, Status, due_date
-from retention.rows.chain import ChainHead
+from retention.rows.chain import read_head
 from retention.rows.rows import Rows
 from retention.vault import Identity, Strength, new_pair, read_identity, read_public
 from retention.verify import verify
@@ -45,7 +47,13 @@ def segments(store: Rows) -> list[str]:
 REBUILT = "rebuilt from the files beside the recordings"
 
 
-def test_a_lost_database_comes_back(tmp_path: Path) -> None:
+def rewrite(kept: Archive, row: Recording, **changes: Any) -> None:
+    """Other values in the JSON beside it."""
+    path = Paths(kept).metadata(row.id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_lost_database_comes_back_and_its_chain_goes_on_and_tells_what_is_lost(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     rows = [keep(kept, recording(n, flagged=n == 1)) for n in range(3)]
     head = kept.store.head()
@@ -58,27 +66,14 @@ def test_a_lost_database_comes_back(tmp_path: Path) -> None:
     assert list(reversed(again.store.recordings())) == rows
     assert again.store.knows(head)
     assert segments(again.store) == ["the database was lost", REBUILT]
+    found, first = verify(again), again.store.entries([head.seq + 1])[head.seq + 1]
+    told = f"entries 1 to {head.seq} are lost: the database was lost ({first.at})"
+    assert ([one.problem for one in found.lost], found.problems) == ([told], [])
+    rewrite(again, rows[0], caller="+1")
     twice = rebuild(again)
     assert (twice.restored, twice.known, twice.problems) == ([], 3, [])
+    assert again.store.recording(rows[0].id) == rows[0]  # rows that exist are left alone
     assert segments(again.store)[2:] == []  # nothing to mark
-
-
-def test_the_chain_goes_on_and_tells_what_is_lost(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
-    keep(kept, recording())
-    head = kept.store.head()
-    again = lost(kept)
-    rebuild(again)
-    found = verify(again)
-    assert found.problems == []
-    assert [one.problem for one in found.lost] == [
-        f"entries 1 to {head.seq} are lost: the database was lost ({to_text_of(again, head)})"
-    ]
-
-
-def to_text_of(kept: Archive, head: ChainHead) -> str:
-    """When the entry behind a lost head was made."""
-    return kept.store.entries([head.seq + 1])[head.seq + 1].at
 
 
 def test_an_older_database_that_came_back(tmp_path: Path) -> None:
@@ -101,12 +96,27 @@ def test_an_older_database_that_came_back(tmp_path: Path) -> None:
     assert rebuild(again).restored == [] and len(segments(again.store)) == 2
 
 
-def test_rows_that_exist_are_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_where_the_head_was_damaged_too_the_chain_says_that_nobody_knows_how_much_is_lost(
+    tmp_path: Path, is_lost: bool
+) -> None:
+    """A database whose head was damaged may be an older one."""
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"caller": "+1"}))
-    assert rebuild(kept).known == 1
-    assert kept.store.recording(row.id) == row
+    (tmp_path / "retention.head").write_text("damaged")
+    again = lost(kept) if is_lost else kept
+    done = rebuild(again)
+    assert (done.restored, done.problems) == ([row.id] * is_lost, [])
+    begun = ["the database was lost" if is_lost else "a new database", REBUILT]
+    assert segments(again.store) == begun
+    found = verify(again)
+    assert [one.problem.partition(":")[0] for one in found.lost] == [
+        "what is lost before it, if anything, has no number"
+    ]
+    assert [one.where for one in found.problems] == ["retention.head.damaged"]
+    assert read_head(tmp_path / "retention.head") == again.store.head()
+    rebuild(again)
+    assert segments(again.store) == begun
 
 
 @pytest.mark.parametrize("damage", ["started_at = 'once'", "bytes = 'many'", "hold = 'no JSON'"])
@@ -168,36 +178,26 @@ def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
     assert again.store.recording(changed.id).sha256 == changed.sha256
 
 
-def test_metadata_without_its_sound_expires_too(tmp_path: Path) -> None:
+def test_metadata_without_its_sound_expires_too_or_gets_it_back(tmp_path: Path) -> None:
     kept = archive(tmp_path)
-    row = keep(kept, recording())
-    Paths(kept).final(row.id, "flac").unlink()
+    gone, copied = keep(kept, recording()), keep(kept, recording(1))
+    Paths(kept).final(gone.id, "flac").unlink()
+    Paths(kept).final(copied.id, "flac").rename(tmp_path / "backup")
     again = lost(kept)
     rebuild(again)
-    assert again.store.recording(row.id).status is Status.CLOSED
+    assert again.store.recording(gone.id).status is Status.CLOSED
+    (tmp_path / "backup").rename(Paths(again).final(copied.id, "flac"))
     assert purge(again, START, TERMS).unlinked == ()
-    assert Paths(again).metadata(row.id).exists()
+    assert Paths(again).metadata(gone.id).exists() and Paths(again).file(copied.id) is not None
+    assert [one.where for one in verify(again).problems] == [gone.id]
     purge(again, LATE, TERMS)
     assert list(Paths(again).recordings.iterdir()) == []
-
-
-def test_sound_may_be_copied_back_after_the_rebuild(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
-    row = keep(kept, recording())
-    Paths(kept).final(row.id, "flac").rename(tmp_path / "backup")
-    again = lost(kept)
-    rebuild(again)
-    (tmp_path / "backup").rename(Paths(again).final(row.id, "flac"))
-    assert purge(again, START, TERMS).unlinked == ()
-    assert Paths(again).file(row.id) is not None and verify(again).problems == []
 
 
 def test_a_path_in_the_metadata_is_not_believed(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    Paths(kept).metadata(row.id).write_text(
-        json.dumps(row.to_json() | {"path": "../../etc/passwd", "status": "purged"})
-    )
+    rewrite(kept, row, path="../../etc/passwd", status="purged")
     again = lost(kept)
     rebuild(again)
     back = again.store.recording(row.id)
@@ -205,12 +205,13 @@ def test_a_path_in_the_metadata_is_not_believed(tmp_path: Path) -> None:
 
 
 FAR = "9999-12-31T00:00:00.000Z"
-NOT_READABLE = {
+NOT_READABLE: dict[str, dict[str, Any]] = {
     "year 1": {"started_at": "0001-01-01T00:00:00+14:00"},
     "more than an integer holds": {"bytes": 10**30},
     "no number": {"duration_s": float("nan")},
     "no text": {"called": "\ud800"},
     "no text in the hold": {"hold": {"ground": "\ud800"}},
+    "no file": {},
 }
 
 
@@ -220,30 +221,21 @@ def test_one_json_that_cannot_be_read_keeps_no_other_from_coming_back(
 ) -> None:
     kept = archive(tmp_path)
     bad, good = keep(kept, recording()), keep(kept, recording(1))
-    Paths(kept).metadata(bad.id).write_text(json.dumps(bad.to_json() | change))
-    again = lost(kept)
-    done = rebuild(again)
-    assert done.restored == [good.id]
-    assert {problem.name for problem in done.problems} == {f"{bad.id}.json"}
-
-
-def test_what_is_no_file_keeps_no_other_from_coming_back(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
-    bad, good = keep(kept, recording()), keep(kept, recording(1))
-    Paths(kept).metadata(bad.id).unlink()
-    Paths(kept).metadata(bad.id).mkdir()
+    if change:
+        rewrite(kept, bad, **change)
+    else:
+        Paths(kept).metadata(bad.id).unlink()
+        Paths(kept).metadata(bad.id).mkdir()
     done = rebuild(lost(kept))
     assert done.restored == [good.id]
-    assert done.problems[0].problem == "cannot be read: Is a directory"
+    assert {problem.name for problem in done.problems} == {f"{bad.id}.json"}
 
 
 @pytest.mark.parametrize("began", [FAR, "2027-05-01T00:00:00.000Z"])
 def test_no_json_lengthens_a_life(tmp_path: Path, began: str) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    Paths(kept).metadata(row.id).write_text(
-        json.dumps(row.to_json() | {"started_at": began, "expires_at": FAR})
-    )
+    rewrite(kept, row, started_at=began, expires_at=FAR)
     again = lost(kept)
     assert [problem.problem for problem in rebuild(again).problems] == [
         f"began at another time than its name says: {began}"
@@ -293,11 +285,13 @@ def test_a_hold_whose_sound_is_missing_can_still_end(tmp_path: Path) -> None:
     assert list(Paths(again).recordings.iterdir()) == []
 
 
-@pytest.mark.parametrize("hold", [{}, {"ground": 7}, {"review": ["x"], "by": None}])
-def test_a_hold_that_cannot_be_read_is_one_all_the_same(tmp_path: Path, hold: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "hold", [{}, {"ground": 7}, {"review": ["x"], "by": None}, "yes", False, ["criminal"]]
+)
+def test_a_hold_that_cannot_be_read_is_one_all_the_same(tmp_path: Path, hold: object) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": hold}))
+    rewrite(kept, row, hold=hold)
     again = lost(kept)
     assert rebuild(again).held == [row.id]
     back = again.store.recording(row.id).hold
@@ -324,29 +318,36 @@ def keep_sealed(kept: Archive, row: Recording, folder: Path) -> Recording:
     return kept.close(row)
 
 
-def test_who_was_recorded_comes_back_with_an_identity(tmp_path: Path) -> None:
-    kept, opener = archive(tmp_path), identity(tmp_path)
+@pytest.fixture
+def opener(tmp_path: Path) -> Identity:
+    return identity(tmp_path)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Archive:
+    return archive(tmp_path)
+
+
+def test_who_was_recorded_comes_back_with_an_identity(
+    kept: Archive, opener: Identity, tmp_path: Path
+) -> None:
     row = held(kept, keep_sealed(kept, recording(), tmp_path))
+    rewrite(kept, row, hold=None)  # one taken out of the open part comes back from the sealed one
     again = lost(kept)
     done = rebuild(again, opener)
-    assert (done.restored, done.nameless, done.problems) == ([row.id], [], [])
+    assert (done.restored, done.held, done.nameless, done.problems) == ([row.id], [row.id], [], [])
     assert again.store.recording(row.id) == row
 
 
-def test_without_one_it_stays_sealed_and_the_recording_comes_back(tmp_path: Path) -> None:
-    kept, opener = archive(tmp_path), identity(tmp_path)
+def test_without_one_it_stays_sealed_and_the_recording_comes_back(
+    kept: Archive, opener: Identity, tmp_path: Path
+) -> None:
     row = held(kept, keep_sealed(kept, recording(), tmp_path))
     again = lost(kept)
     done = rebuild(again)
     assert (done.restored, done.nameless, done.held) == ([row.id], [row.id], [row.id])
     back = again.store.recording(row.id)
-    hold = {
-        "ground": "criminal",
-        "reference": None,
-        "by": None,
-        "approved_by": None,
-        "review": "2027-05-31",
-    }
+    hold = dict.fromkeys(HOLD.to_json()) | {"ground": "criminal", "review": "2027-05-31"}
     assert back == replace(row, call_id=None, caller=None, operator=None, hold=hold)
     assert verify(again).problems == []
     assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
@@ -358,8 +359,9 @@ def test_without_one_it_stays_sealed_and_the_recording_comes_back(tmp_path: Path
     assert rebuild(again, opener).completed == [] and verify(again).problems == []
 
 
-def test_what_is_sealed_is_never_overwritten_by_what_is_not_known(tmp_path: Path) -> None:
-    kept, opener = archive(tmp_path), identity(tmp_path)
+def test_what_is_sealed_is_never_overwritten_by_what_is_not_known(
+    kept: Archive, opener: Identity, tmp_path: Path
+) -> None:
     row = keep_sealed(kept, recording(), tmp_path)
     again = lost(kept)
     rebuild(again)
@@ -370,62 +372,35 @@ def test_what_is_sealed_is_never_overwritten_by_what_is_not_known(tmp_path: Path
     assert held(again, again.store.recording(row.id)).caller == CALLER
 
 
-def test_another_identity_and_altered_texts(tmp_path: Path) -> None:
-    kept, opener = archive(tmp_path), identity(tmp_path)
+def test_another_identity_altered_texts_and_what_anybody_could_seal(
+    kept: Archive, opener: Identity, tmp_path: Path
+) -> None:
+    """A public key is public."""
     other = identity(tmp_path, "other")
-    whole, cut, none = (keep_sealed(kept, recording(n), tmp_path) for n in range(3))
-    for row, sealed in ((cut, {key: "AAAA" for key in sealed_of(kept, cut)}), (none, "x")):
-        path = Paths(kept).metadata(row.id)
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"sealed": sealed}))
+    whole, cut, none, forged = rows = [keep_sealed(kept, recording(n), tmp_path) for n in range(4)]
+    sealed = json.loads(Paths(kept).metadata(cut.id).read_text())["sealed"]
+    rewrite(kept, cut, sealed=dict.fromkeys(sealed, "AAAA"))
+    rewrite(kept, none, sealed="x")
+    rewrite(kept, forged, sealed=kept.vault.seal(forged.id, b'{"caller": 5}'))
     again = lost(kept)
     strange = rebuild(again, other)
-    assert strange.restored == strange.nameless == [whole.id, cut.id, none.id]
-    assert all(problem.problem.startswith("who was recorded stays sealed: ") for problem in strange.problems)
-    assert len(strange.problems) == 3
+    assert strange.restored == strange.nameless == [row.id for row in rows]
+    said = [problem.problem for problem in strange.problems]
+    assert len(said) == 4 and all(one.startswith("who was recorded stays sealed: ") for one in said)
     done = rebuild(again, opener)
     assert (done.completed, done.nameless, len(done.problems)) == ([whole.id], [cut.id, none.id], 2)
+    assert again.store.recording(forged.id).caller is None
 
 
-def test_what_anybody_could_seal_is_not_believed_to_be_a_record(tmp_path: Path) -> None:
-    """A public key is public."""
-    kept, opener = archive(tmp_path), identity(tmp_path)
-    row = keep_sealed(kept, recording(), tmp_path)
-    path = Paths(kept).metadata(row.id)
-    forged = kept.vault.seal(row.id, b'{"caller": 5}')
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"sealed": forged}))
-    again = lost(kept)
-    rebuild(again)
-    assert rebuild(again, opener).completed == []
-    assert again.store.recording(row.id).caller is None
-
-
-def sealed_of(kept: Archive, row: Recording) -> dict[str, str]:
-    sealed: dict[str, str] = json.loads(Paths(kept).metadata(row.id).read_text())["sealed"]
-    return sealed
-
-
-def test_a_hold_taken_out_of_the_open_part_comes_back_from_the_sealed_one(tmp_path: Path) -> None:
-    kept, opener = archive(tmp_path), identity(tmp_path)
-    row = held(kept, keep_sealed(kept, recording(), tmp_path))
-    path = Paths(kept).metadata(row.id)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"hold": None}))
-    again = lost(kept)
-    assert rebuild(again, opener).held == [row.id]
-    assert again.store.recording(row.id).hold == HOLD.to_json()
-
-
-def test_a_sealed_recording_without_its_key_is_said(tmp_path: Path) -> None:
-    kept, opener = archive(tmp_path), identity(tmp_path)
+def test_a_sealed_recording_without_its_key_is_said(kept: Archive, opener: Identity, tmp_path: Path) -> None:
     row = keep_sealed(kept, recording(), tmp_path)
     Paths(kept).key(row.id).unlink()
-    again = lost(kept)
-    done = rebuild(again, opener)
+    done = rebuild(lost(kept), opener)
     assert (done.restored, done.nameless) == ([row.id], [])
     assert done.problems[-1].problem == "its key is missing from the vault: nobody can open it"
 
 
-def test_a_crash_in_the_middle_is_finished_by_the_next_run(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_a_crash_in_the_middle_is_finished_by_the_next_run(kept: Archive, tmp_path: Path) -> None:
     rows = [held(kept, keep(kept, recording(n))) for n in range(3)]
     again = lost(kept)
 

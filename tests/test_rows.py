@@ -30,7 +30,7 @@ from tests.settling import settle
 from tests.tampering import TERMS
 from tests.tapping import PATIENCE_S, RATE, feed, wait_for, writer_threads
 from tests.test_recorder import CLOSING, NOW, files
-from tests.test_rejected import rejected
+from tests.test_rejections import rejected
 
 ROW = recording()
 BEGUN = receipt(ROW, ended_at=None, outcome=None)
@@ -63,26 +63,32 @@ def line(count: int) -> tuple[Event, ...]:
     return tuple(Event(at=START, what=f"line {number}") for number in range(count))
 
 
+def known(archive: Archive, id: str = ROW.id) -> bool:
+    try:
+        archive.store.receipt(id)
+    except UnknownId:
+        return False
+    return True
+
+
 # --- where all is well ---
 
 
 def test_what_is_put_is_written_in_order(rows: RowWriter, archive: Archive, reserve: Reserve) -> None:
     seen: list[int] = []
+    head = archive.store.head().seq
     rows.keep_receipt(BEGUN)
     for number in range(20):
         rows.put(f"{number % 3}", lambda number=number: seen.append(number))  # type: ignore[misc]
     rows.keep_receipt(receipt(ROW))
     done(rows)
     assert seen == list(range(20)) and archive.store.receipt(ROW.id) == receipt(ROW)
-    assert rows.waiting == rows.lost == rows.faults == 0 and reserve.is_empty
-
-
-def test_each_state_is_an_entry_of_the_chain_where_there_is_time(rows: RowWriter, archive: Archive) -> None:
-    head = archive.store.head().seq
-    for count in range(4):
+    assert rows.waiting == rows.lost == rows.faults == 0
+    for count in range(4):  # where there is time, each state is an entry of the chain
         rows.keep_receipt(replace(BEGUN, events=line(count)))
         done(rows)
-    assert archive.store.head().seq == head + 4
+    assert archive.store.head().seq in (head + 5, head + 6)
+    wait_for(lambda: reserve.is_empty)  # which had all of it where the writer was slow, until it has done all
 
 
 # --- what may wait for the recording's row ---
@@ -93,32 +99,10 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "JOIN_S", PATIENCE_S * 10)
 
 
-def known(archive: Archive, id: str = ROW.id) -> bool:
-    try:
-        archive.store.receipt(id)
-    except UnknownId:
-        return False
-    return True
-
-
 @pytest.mark.usefixtures("patient")
-def test_a_receipt_that_allows_is_written_with_the_row_that_follows(
-    rows: RowWriter, archive: Archive
+def test_a_receipt_that_allows_is_written_in_one_transaction_with_the_row_that_follows(
+    rows: RowWriter, archive: Archive, alerts: list[str]
 ) -> None:
-    rows.keep_receipt(BEGUN, may_wait=True)
-    done(rows)
-    assert rows.waiting == 1 and not known(archive)
-    assert rows.open(ROW, lambda: archive.store.add_recording(ROW)).done.wait(PATIENCE_S)
-    assert archive.store.receipt(ROW.id) == BEGUN and archive.store.recording(ROW.id) == ROW
-    rows.keep_receipt(receipt(ROW), may_wait=True)
-    assert rows.join(ROW.id, lambda: archive.store.update_recording(replace(ROW, flagged=True))).done.wait(
-        PATIENCE_S
-    )
-    assert archive.store.receipt(ROW.id) == receipt(ROW) and rows.waiting == 0
-
-
-@pytest.mark.usefixtures("patient")
-def test_both_are_one_transaction(rows: RowWriter, archive: Archive, alerts: list[str]) -> None:
     tries: list[bool] = []
 
     def row() -> None:
@@ -128,32 +112,42 @@ def test_both_are_one_transaction(rows: RowWriter, archive: Archive, alerts: lis
             raise TryAgain("the disk is full")
 
     rows.keep_receipt(BEGUN, may_wait=True)
+    done(rows)
+    assert rows.waiting == 1 and not known(archive)
     task = rows.open(ROW, row)
     wait_for(lambda: len(alerts) == 1)
-    assert task.done.wait(PATIENCE_S) and task.fault is None
-    assert tries == [True, True] and known(archive) and rows.waiting == 0
+    assert task.done.wait(PATIENCE_S) and task.fault is None and tries == [True, True]
+    assert archive.store.receipt(ROW.id) == BEGUN and archive.store.recording(ROW.id) == ROW
+    rows.keep_receipt(receipt(ROW), may_wait=True)
+    task = rows.join(ROW.id, lambda: archive.store.update_recording(replace(ROW, flagged=True)))
+    assert task.done.wait(PATIENCE_S)
+    assert archive.store.receipt(ROW.id) == receipt(ROW) and rows.waiting == 0
     assert verify(archive).problems == []
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("fault", [StoreError("no"), RuntimeError("no")])
+@pytest.mark.parametrize("fault", [StoreError("no"), RuntimeError("no"), None])
 def test_a_receipt_is_not_lost_with_the_row_that_it_was_to_be_written_with(
-    rows: RowWriter, archive: Archive, reserve: Reserve, fault: Exception
+    rows: RowWriter, archive: Archive, reserve: Reserve, fault: Exception | None
 ) -> None:
     def row() -> None:
-        raise fault
+        if fault:
+            raise fault
 
     rows.keep_receipt(BEGUN, may_wait=True)
-    task = rows.open(ROW, row)
-    assert task.done.wait(PATIENCE_S) and task.fault is fault
-    rows.stop()
+    if fault:
+        task = rows.open(ROW, row)
+        assert task.done.wait(PATIENCE_S) and task.fault is fault
+    rows.stop()  # and at the end it waits for no row any more
     take_in(archive.store, reserve.path)
     assert archive.store.receipt(ROW.id) == BEGUN and rows.lost == 0
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("state", ["undecided", "not_allowed", "refused"])
-def test_whoever_is_not_recorded_waits_for_nothing(rows: RowWriter, archive: Archive, state: str) -> None:
+def test_a_receipt_that_does_not_allow_waits_for_no_row(
+    rows: RowWriter, archive: Archive, state: str
+) -> None:
     rows.keep_receipt(BEGUN, may_wait=True)
     rows.keep_receipt(replace(BEGUN, decision=state), may_wait=True)
     done(rows)
@@ -167,13 +161,6 @@ def test_a_receipt_that_nothing_follows_is_written_soon(
     rows.keep_receipt(BEGUN, may_wait=True)
     wait_for(lambda: known(archive))
     assert rows.waiting == 0 and reserve.is_empty
-
-
-@pytest.mark.usefixtures("patient")
-def test_at_the_end_it_waits_no_longer(rows: RowWriter, archive: Archive) -> None:
-    rows.keep_receipt(BEGUN, may_wait=True)
-    rows.stop()
-    assert archive.store.receipt(ROW.id) == BEGUN
 
 
 # --- where it is not ---
@@ -216,7 +203,7 @@ def test_a_full_disk_holds_up_no_other_call_than_that_it_is_about(
     assert archive.store.receipt(ROW.id) == BEGUN
 
 
-def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: RowWriter, archive: Archive) -> None:
+def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: RowWriter) -> None:
     seen: list[str] = []
     fails = [StoreError("never"), *(TryAgain("not now") for _ in range(3))]
 
@@ -261,7 +248,7 @@ def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
     done(rows)
     wait_for(lambda: [one.count for one in archive.store.each_sum()] == [1])
     assert rows.waiting == 0 and rows.lost == 1 and len(alerts) == 1 and alerts[0].endswith(": never")
-    assert reserve.is_empty
+    wait_for(lambda: reserve.is_empty)
 
 
 def test_a_head_that_cannot_be_written_is_told_and_the_rows_are_written_once(
@@ -350,23 +337,12 @@ def started_again(tmp_path: Path, alerts: list[str]) -> Archive:
     return archive
 
 
+@pytest.mark.parametrize("ended", [False, True])
 def test_what_waits_at_a_kill_is_in_the_reserve_too(
-    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
+    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None], ended: bool
 ) -> None:
-    """An allowed recording is kept, and its row tells when it must go."""
-    killed_in_a_call()
-    archive = started_again(tmp_path, alerts)
-    (row,), (call,) = archive.store.recordings(), archive.store.receipts()
-    assert (row.status, row.incomplete, files(archive)) == (Status.CLOSED, True, ["json", "wav"])
-    assert (row.duration_s or 0) >= 0.9 and row.expires_at == CALL.expires_at
-    assert (call.decision, call.outcome) == ("allowed", "failed")
-    archive.store.close()
-
-
-def test_what_was_kept_by_then_is_kept_with_its_receipt(
-    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
-) -> None:
-    """The call had ended: its file is made, and neither its row nor its receipt was ever written."""
+    """An allowed recording is kept, and its row tells when it must go; also where its file was made, and
+    neither its row nor its receipt was ever written."""
 
     def end(recorder: Recorder, tap: Tap) -> None:
         recorder.keep(tap, CALL, CLOSING)
@@ -374,12 +350,19 @@ def test_what_was_kept_by_then_is_kept_with_its_receipt(
         wait_for(lambda: files(recorder.archive) == ["wav"])
         assert recorder._rows.secure()
 
-    killed_in_a_call(end)
+    killed_in_a_call(*[end][:ended])
     archive = started_again(tmp_path, alerts)
-    (row,) = archive.store.recordings()
-    assert (row.status, row.incomplete, files(archive)) == (Status.CLOSED, False, ["json", "wav"])
-    assert archive.store.receipt(CALL.id) == receipt(CALL)
+    (row,), (call,) = archive.store.recordings(), archive.store.receipts()
+    assert (row.status, row.incomplete, files(archive)) == (Status.CLOSED, not ended, ["json", "wav"])
+    if ended:
+        assert call == receipt(CALL)
+    else:
+        assert (row.duration_s or 0) >= 0.9 and row.expires_at == CALL.expires_at
+        assert (call.decision, call.outcome) == ("allowed", "failed")
     archive.store.close()
+
+
+REFUSED = receipt(CALL, ended_at=None, decision="refused", decided_by="dtmf")
 
 
 @pytest.mark.parametrize("kept_first", [True, False])
@@ -387,18 +370,15 @@ def test_who_refused_by_then_is_not_kept(
     tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None], kept_first: bool
 ) -> None:
     """In the reserve the call is still allowed: the mark is believed."""
-    refused = receipt(CALL, ended_at=None, decision="refused", decided_by="dtmf")
 
     def refuse(recorder: Recorder, tap: Tap) -> None:
-        secured = recorder._rows.secure
         recorder._rows.secure = lambda: True  # type: ignore[method-assign]
         if kept_first:
             recorder.keep(tap, CALL, CLOSING)
             wait_for(lambda: files(recorder.archive) == ["wav"])
-            recorder.erase_kept(refused, NOW)
+            recorder.erase_kept(REFUSED, NOW)
         else:
-            recorder.erase(tap, refused, NOW)
-        assert secured is not recorder._rows.secure
+            recorder.erase(tap, REFUSED, NOW)
 
     killed_in_a_call(refuse)
     archive = started_again(tmp_path, alerts)
@@ -412,7 +392,6 @@ def test_where_neither_mark_nor_row_can_be_made_the_reserve_tells_who_refused(
     tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
 ) -> None:
     """The folder of the recordings is read-only as well, so the part is still there at the next start."""
-    refused = receipt(CALL, ended_at=None, decision="refused", decided_by="dtmf")
 
     def refuse(recorder: Recorder, tap: Tap) -> None:
         held = recorder._rows._reserve
@@ -422,8 +401,8 @@ def test_where_neither_mark_nor_row_can_be_made_the_reserve_tells_who_refused(
             folder.chmod(0o500)
         else:
             assert is_immutable(folder, True)
-        recorder.erase(tap, refused, NOW)
-        wait_for(lambda: refused in read_reserve(held.path))
+        recorder.erase(tap, REFUSED, NOW)
+        wait_for(lambda: REFUSED in read_reserve(held.path))
 
     folder = tmp_path / "recordings"
     with read_only(tmp_path, here=False):
@@ -572,18 +551,6 @@ def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
     assert lost.what == "lost" and f"rows: {lost.count} receipts could not be kept" in alerts
     take_in(archive.store, reserve.path)
     assert len(archive.store.receipts()) == len(receipts) and verify(archive).problems == []
-
-
-def test_without_a_reserve_it_is_told_how_many_were_lost(
-    archive: Archive, alerts: list[str], tmp_path: Path
-) -> None:
-    rows = RowWriter(archive.store, None, alerts.append)
-    rows.start()
-    with locked(tmp_path):
-        rows.keep_receipt(receipt(ROW))
-        wait_for(lambda: alerts != [])
-        rows.stop()
-    assert alerts[-1] == "rows: 1 receipt could not be kept"
 
 
 # --- personal fields ---

@@ -1,63 +1,58 @@
+"""Rows in either database: they come back, are listed, counted, and written whole or not at all."""
+
+import re
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from retention.records import Access, Event, Status
+from retention.records import Access, Event, Note, Status
+from retention.rows import counts
 from retention.rows.chain import TABLES
+from retention.rows.pages import PAGE, Listing, Row
 from retention.rows.rows import Rows, StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.verify import verify
-from tests.both import BOTH, opened
+from tests.both import BOTH, by_hand, drop_guard, opened
 from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 
 DATABASES = BOTH
 
 
 @pytest.fixture
-def store() -> Rows:
-    return opened()
+def store() -> Iterator[Rows]:
+    with opened() as store:
+        yield store
 
 
-def test_rows_come_back_as_they_went_in(store: Rows) -> None:
+def test_rows_come_back_as_they_went_in_and_are_replaced(store: Rows) -> None:
     row = recording(flagged=True)
     call = receipt(row, events=(Event(at=START, what="invited", by="caller"),), confidence=0.5)
     store.add_recording(row)
     store.add_receipt(call)
-    assert store.recording(row.id) == row
-    assert store.receipt(row.id) == call
-
-
-def test_a_row_is_replaced(store: Rows) -> None:
-    row = recording()
-    store.add_recording(row)
-    store.update_recording(replace(row, status=Status.ERASED, caller=None))
-    assert store.recording(row.id) == replace(row, status=Status.ERASED, caller=None)
-    call = receipt(row)
-    store.add_receipt(call)
-    store.update_receipt(replace(call, decision="refused"))
-    assert store.receipt(row.id).decision == "refused"
-
-
-def test_unknown_ids(store: Rows) -> None:
-    row = recording()
+    assert (store.recording(row.id), store.receipt(row.id)) == (row, call)
+    erased, refused = replace(row, status=Status.ERASED, caller=None), replace(call, decision="refused")
+    store.update_recording(erased)
+    store.update_receipt(refused)
+    assert (store.recording(row.id), store.receipt(row.id)) == (erased, refused)
+    with pytest.raises(StoreError):  # an id is taken once
+        store.add_recording(row)
+    unknown = recording(1)
     for action in (
-        lambda: store.recording(row.id),
-        lambda: store.receipt(row.id),
-        lambda: store.update_recording(row),
-        lambda: store.update_receipt(receipt(row)),
+        lambda: store.recording(unknown.id),
+        lambda: store.receipt(unknown.id),
+        lambda: store.update_recording(unknown),
+        lambda: store.update_receipt(receipt(unknown)),
     ):
-        with pytest.raises(UnknownId, match=row.id):
+        with pytest.raises(UnknownId, match=unknown.id):
             action()
 
 
-def test_an_id_is_taken_once(store: Rows) -> None:
-    row = recording()
-    store.add_recording(row)
-    with pytest.raises(StoreError):
-        store.add_recording(row)
+# --- lists ---
 
 
 @pytest.fixture
@@ -71,72 +66,57 @@ def three(store: Rows) -> Rows:
     return store
 
 
-@pytest.mark.parametrize(
-    ("selection", "found"),
-    [
-        (Selection(), [20, 10, 0]),
-        (Selection(limit=2), [20, 10]),
-        (Selection(since=START + timedelta(minutes=10)), [20, 10]),
-        (Selection(until=START + timedelta(minutes=10)), [0]),
-        (Selection(caller=(CALLER,)), [0]),
-        (Selection(number=CALLER), [0]),
-        (Selection(number=CALLER[:-1]), []),  # the whole number only
-        (Selection(number="+33323063001", flagged=True, status=Status.CLOSED), []),
-        (Selection(number="+33323063001", flagged=True), [10]),
-        (Selection(number=CALLER, held=True), []),
-        (Selection(number=CALLER, until=START), []),
-        (Selection(caller=("+33",)), [10, 0]),
-        (Selection(caller=("3456", "3001")), [20, 10]),
-        (Selection(caller=("2345",)), []),  # neither its beginning nor its end
-        (Selection(caller=("%",)), []),
-        (Selection(operator="201"), [20, 10]),
-        (Selection(operator="01"), []),
-        (Selection(operator=OPERATOR), [0]),
-        (Selection(status=Status.ERASED), [20]),
-        (Selection(flagged=True), [10]),
-        (Selection(held=True), []),
-        (Selection(decision="refused"), []),
-        (Selection(caller=("+33",), flagged=True, limit=5), [10]),
-    ],
-)
+TEN = START + timedelta(minutes=10)
+LANDLINE = "+33323063001"
+
+
+@pytest.mark.parametrize(("selection", "found"), [
+    (Selection(), [20, 10, 0]),
+    (Selection(limit=2), [20, 10]),
+    (Selection(since=TEN), [20, 10]),
+    (Selection(until=TEN), [0]),
+    (Selection(caller=(CALLER,)), [0]),
+    (Selection(number=CALLER), [0]),
+    (Selection(number=CALLER[:-1]), []),  # the whole number only
+    (Selection(number=LANDLINE, flagged=True, status=Status.CLOSED), []),
+    (Selection(number=LANDLINE, flagged=True), [10]),
+    (Selection(number=CALLER, held=True), []),
+    (Selection(number=CALLER, until=START), []),
+    (Selection(caller=("+33",)), [10, 0]),
+    (Selection(caller=("3456", "3001")), [20, 10]),
+    (Selection(caller=("2345",)), []),  # neither its beginning nor its end
+    (Selection(caller=("%",)), []),
+    (Selection(operator="201"), [20, 10]),
+    (Selection(operator="01"), []),
+    (Selection(operator=OPERATOR), [0]),
+    (Selection(status=Status.ERASED), [20]),
+    (Selection(flagged=True), [10]),
+    (Selection(held=True), []),
+    (Selection(decision="refused"), []),
+    (Selection(caller=("+33",), flagged=True, limit=5), [10]),
+])  # fmt: skip
 def test_selections(three: Rows, selection: Selection, found: list[int]) -> None:
     expected = [START + timedelta(minutes=n) for n in found]
     assert [row.started_at for row in three.recordings(selection)] == expected
     assert [row.started_at for row in three.receipts(selection)] == expected  # through their recording
 
 
-def test_a_call_is_found_by_its_reference(three: Rows) -> None:
+def test_a_call_is_found_by_its_reference_and_receipts_by_their_outcome(three: Rows) -> None:
     old, flagged, _ = reversed(three.recordings())
     assert old in three.recordings(Selection(reference=old.id[-6:]))
     assert three.receipts(Selection(reference=flagged.id[-6:], flagged=True)) == [three.receipt(flagged.id)]
     assert three.recordings(Selection(reference=old.id[-5:])) == []
-
-
-def test_receipts_by_outcome(three: Rows) -> None:
     assert len(three.receipts(Selection(outcome="connected"))) == 3
-    assert three.receipts(Selection(outcome="abandoned")) == []
+    assert three.receipts(Selection(outcome="abandoned")) == three.open_receipts() == []
+    open_call = receipt(recording(30), ended_at=None)
+    three.add_receipt(open_call)
+    assert three.open_receipts() == [open_call]
 
 
-def test_open_receipts(store: Rows) -> None:
-    open_call = receipt(recording(), ended_at=None)
-    store.add_receipt(open_call)
-    store.add_receipt(receipt(recording(1)))
-    assert store.open_receipts() == [open_call]
-
-
-def test_accesses_in_their_order(store: Rows) -> None:
-    uses = [
-        Access(at=START, action=action, recording_id=id) for action, id in [("play", "a"), ("export", "b")]
-    ]
-    for use in uses:
-        store.add_access(use)
-    assert store.accesses() == uses
-    assert store.accesses("b") == uses[1:]
-
-
-def test_each_access_has_a_number(store: Rows) -> None:
+def test_accesses_have_numbers_in_their_order(store: Rows) -> None:
     uses = [Access(at=START, action="play", recording_id=id, login=id, via="web") for id in "abc"]
     numbers = [store.add_access(use) for use in uses]
+    assert store.accesses() == uses and store.accesses("b") == [uses[1]]
     assert [store.access(number) for number in numbers] == uses
     assert store.numbered_accesses(limit=2) == [(numbers[2], uses[2]), (numbers[1], uses[1])]
     assert store.numbered_accesses(before=numbers[1], limit=2) == [(numbers[0], uses[0])]
@@ -144,10 +124,12 @@ def test_each_access_has_a_number(store: Rows) -> None:
         store.access(numbers[-1] + 1)
 
 
+# --- transactions ---
+
+
 def test_a_transaction_is_undone_whole(store: Rows) -> None:
-    row = recording()
     with pytest.raises(ZeroDivisionError), store.write():
-        store.add_recording(row)
+        store.add_recording(recording())
         store.add_access(Access(at=START, action="play"))
         raise ZeroDivisionError
     assert store.recordings() == [] and store.accesses() == []
@@ -167,9 +149,7 @@ def test_a_part_of_a_transaction_is_undone_alone(store: Rows, tmp_path: Path) ->
     assert verify(archive_of(store, tmp_path, tmp_path)).problems == []
 
 
-def test_many_threads() -> None:
-    store = opened()
-
+def test_many_threads(store: Rows) -> None:
     def work(first: int) -> None:
         for n in range(first, first + 10):
             row = recording(n)
@@ -182,3 +162,90 @@ def test_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert len(store.recordings(Selection(status=Status.CLOSED))) == 60
+
+
+# --- counts, and whether rows and chain agree ---
+
+
+def test_recordings_by_status(store: Rows) -> None:
+    assert set(counts.recordings_by_status(store).values()) == {0}
+    for status in (Status.CLOSED, Status.CLOSED, Status.PURGED):
+        store.add_recording(recording(status=status))
+    store.add_recording(recording(status=Status.CLOSED, hold={"ground": "criminal"}))
+    found = counts.recordings_by_status(store)
+    assert set(found) == set(Status) and counts.held(store) == 1
+    assert (found[Status.CLOSED], found[Status.PURGED], found[Status.OPEN]) == (3, 1, 0)
+
+
+def test_rows_and_chain_agree_but_where_somebody_adds_or_takes_a_row(store: Rows) -> None:
+    row = recording()
+    store.add_receipt(receipt(row))
+    store.update_receipt(receipt(row, decision="refused"))
+    store.add_recording(row)
+    store.add_access(Access(at=START, action="play", recording_id=row.id))
+    store.add_note(Note(at=START, recording_id=row.id, by="A. Roux", text="calm", expires_at=START))
+    well = dict.fromkeys(("receipts", "recordings", "accesses", "notes"), (1, 1))
+    assert counts.reconcile(store) == well | dict.fromkeys(("sums", "approvals"), (0, 0))
+    columns = "id, started_at, decision, chain_seq"
+    by_hand(store, f"INSERT INTO receipts ({columns}) VALUES ('x', '2026', 'refused', 1)")
+    drop_guard(store, "recordings_stay", "recordings")
+    by_hand(store, "DELETE FROM recordings")
+    found = counts.reconcile(store)
+    assert (found["receipts"], found["recordings"]) == ((2, 1), (0, 1))
+
+
+def test_what_is_written_meanwhile_is_counted_on_neither_side(
+    store: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However busy the service, there is never a mismatch that is none."""
+    for minute in range(3):
+        store.add_receipt(receipt(recording(minute)))
+    minutes, each = iter(range(10, 1000)), store.each
+
+    def busy(listing: Listing) -> Iterator[Row]:
+        rows = [*each(listing)]
+        row = recording(next(minutes))
+        store.add_recording(row)
+        store.add_receipt(receipt(row))
+        store.update_receipt(receipt(row, decision="refused"))
+        return iter(rows)
+
+    monkeypatch.setattr(store, "each", busy)
+    assert counts.reconcile(store)["receipts"] == (3, 3)
+    monkeypatch.undo()
+    assert counts.reconcile(store)["receipts"] == (16, 16)
+
+
+def test_more_than_a_page_is_counted(store: Rows) -> None:
+    with store.write():
+        for minute in range(2 * PAGE + 5):
+            store.add_recording(recording(minute, status=Status.CLOSED))
+    assert counts.recordings(store, Status.CLOSED) == 2 * PAGE + 5
+    assert counts.reconcile(store)["recordings"] == (2 * PAGE + 5, 2 * PAGE + 5)
+
+
+@pytest.mark.in_sqlite
+@pytest.mark.parametrize(
+    ("ask", "indexes"),
+    [
+        (lambda store: counts.recordings(store, Status.CLOSED), ["recordings_by_status"]),
+        (counts.held, ["recordings_held"]),
+        (counts.reconcile, ["receipts_by_time", "recordings_by_time", "chain_firsts"]),
+    ],
+)
+def test_counting_reads_indexes_and_no_rows(
+    store: Rows, ask: Callable[[Rows], object], indexes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Sequence[object]]] = []
+    read = store._read
+
+    def spied(sql: str, values: Sequence[object], **how: Any) -> list[Row]:
+        asked.append((sql, values))
+        return read(sql, values, **how)
+
+    monkeypatch.setattr(store, "_read", spied)
+    ask(store)
+    plans = [step["detail"] for sql, values in asked for step in read(f"EXPLAIN QUERY PLAN {sql}", values)]
+    for index in indexes:
+        assert [plan for plan in plans if f" INDEX {index}" in plan]
+    assert not [plan for plan in plans if re.fullmatch("SCAN (receipts|recordings|chain)", plan)]

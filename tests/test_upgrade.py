@@ -28,7 +28,7 @@ from retention.sqlite import Store
 from retention.verify import verify
 from tests.crashing import killed_before, steps
 from tests.kept import archive, keep, recording, sqlite
-from tests.office import Office, make_office
+from tests.office import make_office
 from tests.postgres import Server, fresh
 from tests.shared import prepare
 from tests.tampering import lived_in
@@ -99,7 +99,7 @@ def upgrade(folder: Path) -> None:
     Store(folder / "retention.db").close()
 
 
-def test_everything_is_kept_and_life_goes_on(old: Path, upgraded: Archive) -> None:
+def test_everything_is_kept_life_goes_on_and_a_step_is_taken_once(old: Path, upgraded: Archive) -> None:
     before = rows_in(old / "retention.db")
     assert has_step(old / "retention.db") and all(before[table] for table in TABLES.values())
     assert (verify(upgraded).problems, verify(upgraded).lost) == ([], [])
@@ -108,9 +108,6 @@ def test_everything_is_kept_and_life_goes_on(old: Path, upgraded: Archive) -> No
     (open_row,) = upgraded.unfinished()
     erase_row(upgraded, open_row.id, row.started_at)
     assert verify(upgraded).problems == []
-
-
-def test_a_step_is_taken_once(old: Path, upgraded: Archive) -> None:
     assert len(sqlite(upgraded.store).execute("SELECT * FROM _sqlite_migrations").fetchall()) == 2
     with Store(old / "retention.db") as again:  # a second time it would fail
         assert again.head() == upgraded.store.head()
@@ -168,7 +165,7 @@ def test_a_step_that_fails_changes_nothing(old: Path, monkeypatch: pytest.Monkey
 def test_the_version_before_takes_none_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    office: Office = make_office(tmp_path, capsys)
+    office = make_office(tmp_path, capsys)
     office.call()
     office.archive.store.close()
     with monkeypatch.context() as patched:

@@ -44,6 +44,12 @@ def rows_of(kept: Archive) -> list[Recording]:
     return sorted(kept.store.recordings(), key=lambda row: row.started_at)
 
 
+def sealed(kept: Archive, row: Recording) -> ObjectRow:
+    """What is known of its sound."""
+    (known,) = [one for one in kept.store.objects.of([row.id]) if one.kind == "sealed"]
+    return known
+
+
 def problems(kept: Archive, *, deep: bool = False) -> list[str]:
     return [f"{one.where}: {one.problem}" for one in verify(kept, deep=deep).problems]
 
@@ -53,22 +59,9 @@ def bucket_of(kept: Archive) -> Bucket:
     return bucket
 
 
-def replace_object(kept: Archive, name: str, content: bytes) -> None:
-    """As somebody with the bucket's keys can: another version, which rows do not know, in place of theirs."""
-    bucket = bucket_of(kept)
-    version = bucket.put(name, content, hashlib.sha256(content).hexdigest())
-    with kept.store.write():
-        kept.store.change(
-            "UPDATE objects SET version = ?, bytes = ? WHERE name = ?", [version, len(content), name]
-        )
-
-
-def test_all_is_well(kept: Archive) -> None:
-    assert problems(kept) == []
-    assert problems(kept, deep=True) == []
-
-
-def test_sound_is_not_read_unless_that_is_asked_for(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_is_well_and_sound_is_not_read_unless_that_is_asked_for(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     reading = Bucket.read
 
@@ -83,38 +76,34 @@ def test_sound_is_not_read_unless_that_is_asked_for(kept: Archive, monkeypatch: 
     assert len([name for name in read if name.endswith(".sealed")]) == 3
 
 
-def test_another_object_in_its_place(kept: Archive) -> None:
-    row = rows_of(kept)[0]
-    replace_object(kept, f"recordings/{row.id}.sealed", b"another" + row.id.encode())
-    told = f"recordings/{row.id}.sealed: its hash is not that of the file that was recorded"
-    assert problems(kept) == [told]
-    assert problems(kept, deep=True) == [told]
-
-
-def test_an_object_that_is_gone(kept: Archive) -> None:
-    row = rows_of(kept)[0]
-    (known,) = [one for one in kept.store.objects.of([row.id]) if one.kind == "sealed"]
-    bucket_of(kept).remove(known.name, known.version)
+def test_an_object_that_is_another_or_gone(kept: Archive) -> None:
+    """As somebody with the bucket's keys can: another version, which rows do not know, in place of theirs."""
+    known = sealed(kept, rows_of(kept)[0])
+    content = b"another" + known.id.encode()
+    version = bucket_of(kept).put(known.name, content, hashlib.sha256(content).hexdigest())
+    statement = "UPDATE objects SET version = ?, bytes = ? WHERE name = ?"
+    with kept.store.write():
+        kept.store.change(statement, [version, len(content), known.name])
+    told = f"{known.name}: its hash is not that of the file that was recorded"
+    assert problems(kept) == problems(kept, deep=True) == [told]
+    bucket_of(kept).remove(known.name, version)
     (told,) = problems(kept)
-    assert told.startswith(f"recordings/{row.id}.sealed: cannot be read: ")
+    assert told.startswith(f"{known.name}: cannot be read: ")
 
 
-def test_a_hold_that_the_store_has_lost(kept: Archive) -> None:
-    row = rows_of(kept)[1]
-    for known in kept.store.objects.of([row.id]):
+def test_a_hold_that_the_store_has_lost_or_has_alone(kept: Archive) -> None:
+    free, held, _ = rows_of(kept)
+    for known in kept.store.objects.of([held.id]):
         bucket_of(kept).hold(known.name, known.version, on=False)
-    assert problems(kept) == [
+    lost = [
         f"{name}: its row is on hold, the object is not"
-        for name in (f"recordings/{row.id}.sealed", f"vault/{row.id}.key", f"recordings/{row.id}.json")
+        for name in (f"recordings/{held.id}.sealed", f"vault/{held.id}.key", f"recordings/{held.id}.json")
     ]
-
-
-def test_a_hold_that_the_store_alone_has(kept: Archive) -> None:
-    row = rows_of(kept)[0]
-    (known,) = [one for one in kept.store.objects.of([row.id]) if one.kind == "sealed"]
-    bucket_of(kept).hold(known.name, known.version, on=True)
-    assert problems(kept) == [f"recordings/{row.id}.sealed: the object is on hold, its row is not"]
-    bucket_of(kept).hold(known.name, known.version, on=False)
+    assert problems(kept) == lost
+    alone = sealed(kept, free)
+    bucket_of(kept).hold(alone.name, alone.version, on=True)
+    assert set(problems(kept)) == {*lost, f"{alone.name}: the object is on hold, its row is not"}
+    bucket_of(kept).hold(alone.name, alone.version, on=False)
 
 
 def test_what_is_left_to_remove(kept: Archive) -> None:

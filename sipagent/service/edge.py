@@ -281,7 +281,7 @@ class Rejections:
                 store = store or self._store()
                 if store is None or not self._write(store, over) or not over:
                     break
-            self._secure()
+            self._secure(over)
             if not over:
                 self._over.wait(PAUSE_S)
         if store:
@@ -307,10 +307,10 @@ class Rejections:
             self._reserve = None
         return store
 
-    def _secure(self) -> None:
+    def _secure(self, over: bool) -> None:
         """Put their counts into the reserve for the next start: while they can't be written, and at the
         end."""
-        over, waits = self._over.is_set(), self._kept.all()
+        waits = self._kept.all()
         lost = f"{sum(one.count for one in waits)} rejected calls could not be written down"
         if self._reserve is None:
             if over and waits:
