@@ -31,10 +31,9 @@ import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
 
 from retention.archive import Archive
 from retention.erase import to_erase
@@ -47,22 +46,19 @@ from retention.purge import due
 from retention.recording_files import Area, FileKind, RecordingFiles, copy, finished, sha256
 from retention.records import (
     Access,
-    Approval,
     ApprovalState,
     Json,
-    Note,
-    Receipt,
     Recording,
     Status,
-    Sum,
     parse_json,
 )
 from retention.reserve import ReserveError, read_reserve
 from retention.rows import counts
-from retention.rows.chain import ENTRY, OF_THE_CHAIN, SEGMENT, TABLES, ChainHead, canonical
+from retention.rows.chain import ENTRY, SEGMENT, TABLES, ChainHead, canonical
 from retention.rows.pages import PAGE, Listing, Row, batches
 from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
+from retention.rows.tables import names
 from retention.sqlite import Store
 from retention.stamps import Stamps
 from retention.texts import Reason, joined
@@ -135,14 +131,7 @@ def _is_closed(source: Archive, id: str) -> bool:
         return True  # unknown, or damaged: not ours to judge
 
 
-_RECORDS = (Receipt, Recording, Access, Note, Sum, Approval)
-COLUMNS: dict[str, tuple[str, ...]] = {  # of each table, the chain's first
-    "chain": ENTRY,
-    **{
-        table: tuple(dict.fromkeys(("id", *(f.name for f in fields(cast(Any, record))), *OF_THE_CHAIN)))
-        for table, record in zip(TABLES.values(), _RECORDS, strict=True)
-    },
-}
+COLUMNS = {table: names(table) for table in ("chain", *TABLES.values())}  # of each, the chain's first
 _ENTRIES_AT_ONCE = 250  # entries in one statement
 BESIDE = ("clock", "rejected", "in_progress")  # which the chain does not tell of
 
@@ -241,10 +230,10 @@ class Arrivals(Rows):
             return
         for row in rows:
             if table == "approvals":  # nothing is decided before it was asked for
-                tables.insert(table, row | {"state": ApprovalState.PENDING.value})
-                tables.update(table, row["id"], row)
+                tables.insert_many(table, [row | {"state": ApprovalState.PENDING.value}])
+                tables.update_many(table, [row])
             else:
-                tables.insert(table, row)
+                tables.insert_many(table, [row])
 
     def _say(self, origin: Origin) -> None:
         tables = self._ledger.tables

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
-from types import MappingProxyType
-from typing import Any, Self, cast
+from functools import cache
+from types import MappingProxyType, NoneType
+from typing import Any, Self, cast, get_args, get_origin, get_type_hints
 
 from dateutil.relativedelta import relativedelta
 
@@ -64,6 +65,32 @@ class Status(StrEnum):
     PURGED = "purged"  # a tombstone: no file, no personal fields
 
 
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """Of a field: the `type` of its value, or of each where there are `several`; `optional`: may be null."""
+
+    type: Any
+    several: bool
+    optional: bool
+
+
+@cache
+def field_types(of: type) -> Mapping[str, FieldType]:
+    """Of each field of a dataclass, by its name, in their order."""
+    hints = get_type_hints(of)
+    return {one.name: _field_type(hints[one.name]) for one in fields(cast(Any, of))}
+
+
+def _field_type(hint: Any) -> FieldType:
+    optional = NoneType in get_args(hint)
+    if optional:
+        (hint,) = (one for one in get_args(hint) if one is not NoneType)
+    several = get_origin(hint) is tuple
+    if several:
+        hint = get_args(hint)[0]
+    return FieldType(get_origin(hint) or hint, several, optional)
+
+
 class Record:
     """JSON in and out, for the dataclasses below."""
 
@@ -78,9 +105,9 @@ class Record:
         """The inverse. Fields this version does not know are left out; raises RecordError."""
         if not isinstance(json, Mapping):
             raise RecordError("{0}: an object is expected", cls.__name__.lower())
-        known = {f.name for f in fields(cast(Any, cls))}
+        known = field_types(cast(Any, cls))
         try:
-            return cls(**{name: _rich(name, value) for name, value in json.items() if name in known})
+            return cls(**{name: _rich(name, known[name], json[name]) for name in json if name in known})
         except (TypeError, ValueError) as wrong:
             raise RecordError("{0}: {1}", cls.__name__.lower(), wrong) from wrong
 
@@ -459,15 +486,24 @@ def _plain(value: object) -> object:
     return cast(Record, value).to_json() if is_dataclass(value) else value
 
 
-def _rich(name: str, value: Any) -> Any:
-    """The typed value of a field, told by its name. Raises ValueError, TypeError."""
+def _rich(name: str, of: FieldType, value: Any) -> Any:
+    """The typed value of a field. Raises ValueError, TypeError."""
     if value is None:
-        return () if name in ("pauses", "events", "operators") else None
-    read = from_text if name == "at" or name.endswith("_at") else _READERS.get(name, _text)
+        return () if of.several else None
     try:
-        return read(value)
+        if name == "operators":
+            return _operators(value)
+        if of.several:
+            return tuple(of.type.from_json(item) for item in value)
+        return (_id if name == "id" else _reader(of.type))(value)
     except (TypeError, ValueError) as wrong:
         raise ValueError(Reason("{0}: {1}", name, wrong)) from wrong
+
+
+def _reader(kind: Any) -> Callable[[Any], object]:
+    if isinstance(kind, type) and issubclass(kind, Record):
+        return kind.from_json
+    return kind if isinstance(kind, type) and issubclass(kind, Enum) else _READERS.get(kind, _text)
 
 
 def _id(value: object) -> str:
@@ -513,17 +549,13 @@ def _object(value: object) -> Json:
     return value
 
 
-_READERS: dict[str, Callable[[Any], object]] = {
-    "id": _id,
-    "status": Status,
-    "notice": Notice.from_json,
-    "pauses": lambda items: tuple(Pause.from_json(item) for item in items),
-    "events": lambda items: tuple(Event.from_json(item) for item in items),
-    "hold": _object,
-    "operators": _operators,
-    **dict.fromkeys(("incomplete", "flagged"), _flag),
-    **dict.fromkeys(("duration_s", "from_s", "to_s", "confidence"), _number),
-    **dict.fromkeys(("channels", "sample_rate", "bytes", "notice_played_ms", "count", "code"), _number),
+_READERS: dict[type, Callable[[Any], object]] = {
+    str: _text,
+    datetime: from_text,
+    bool: _flag,
+    int: _number,
+    float: _number,
+    dict: _object,
 }
 
 
@@ -591,7 +623,7 @@ class HostState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Record):
     """A row of `hosts`. `journal`: the identity of its journal; `shipped` and `shipped_hash`: the journal's
     last entry whose row is here. `lease_until` is null where it ended in order. Times are of the database's
     clock, but for `oldest_at`, when the first row that waits was written, by the host's own."""

@@ -157,18 +157,12 @@ class Server:
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
         }
-        self._child = Child(
-            [
-                *("setpriv", "--pdeathsig", "QUIT"),  # it doesn't outlive a test run that was killed
-                programs() / "postgres",
-                "-D",
-                self.data,
-                *(f"--{key}={value}" for key, value in options.items()),
-            ],
-            self.folder,
-            env={"LC_ALL": "C", "HOME": "/"},
-            **_as_user(),
-        )
+        command = [
+            *("setpriv", "--pdeathsig", "QUIT"),  # it doesn't outlive a test run that was killed
+            *(programs() / "postgres", "-D", self.data),
+            *(f"--{key}={value}" for key, value in options.items()),
+        ]
+        self._child = Child(command, self.folder, env={"LC_ALL": "C", "HOME": "/"}, **_as_user())
         self.wait_answer(timeout)
         return self
 
@@ -244,14 +238,8 @@ class Server:
 
     def connect(self, database: str, user: str = OWNER) -> psycopg.Connection:
         """A connection over the socket, in autocommit."""
-        return psycopg.connect(
-            host=str(self.folder),
-            port=self.port,
-            dbname=database,
-            user=user,
-            autocommit=True,
-            connect_timeout=3,
-        )
+        where = {"host": str(self.folder), "port": self.port, "dbname": database, "user": user}
+        return psycopg.connect(**where, autocommit=True, connect_timeout=3)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run it as superuser; its rows."""
@@ -294,24 +282,14 @@ class Server:
         """Until all that is in memory lies in the data directory."""
         self.execute("CHECKPOINT")
 
-    def position(self) -> str:
-        """Where its write-ahead log ends, or, of a standby, up to where it has replayed it."""
-        asked = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
-        position: str = self.execute(f"SELECT {asked}")[0][0]
-        return position
-
     def wait_replayed(self, primary: Server, timeout: float = 30) -> None:
         """Until this standby has what the primary has now."""
-        wanted = primary.position()
+        wanted = primary.execute("SELECT pg_current_wal_lsn()")[0][0]
         deadline = time.monotonic() + timeout
         while not self.execute(f"SELECT pg_last_wal_replay_lsn() >= '{wanted}'")[0][0]:
             if time.monotonic() > deadline:
                 raise PeerError(f"not at {wanted} within {timeout:g} s\n{self.child.tail()}")
             time.sleep(0.02)  # nothing tells
-
-    def dump(self, database: str) -> str:
-        """All of its rows, as SQL."""
-        return _run("pg_dump", "-h", self.folder, "-p", str(self.port), "-U", "postgres", database)
 
     def base_backup(self) -> Path:
         """A copy of all that the server has, with its WAL, in a folder of its own; the caller removes it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from retention.accounts.shared import ACCOUNTS_SCHEMA, TURN, SharedRows
-from retention.postgres.database import SEALED
+from retention.postgres.schema import SEALED
 from retention.postgres.store import SharedStore
 from retention.rows.pages import Query, Row
 from retention.rows.selection import Condition, Selection, Sought

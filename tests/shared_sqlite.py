@@ -5,12 +5,9 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from retention.records import Host, from_text, to_text
+from retention.records import Host
 from retention.sqlite import Store
-
-TIMES = ("oldest_at", "seen_at", "lease_until")
 
 
 class SharedInSqlite(Store):
@@ -28,14 +25,12 @@ class SharedInSqlite(Store):
         return next((host for host in self.hosts() if host.host == name), None)
 
     def hosts(self) -> list[Host]:
-        return [_host(row) for row in self._read("SELECT * FROM hosts ORDER BY host", [])]
+        rows = self._read("SELECT * FROM hosts ORDER BY host", [])
+        return [Host.from_json(row | {"draining": bool(row["draining"])}) for row in rows]
 
     def keep_host(self, host: Host) -> None:
         with self.write():
-            row = {field.name: getattr(host, field.name) for field in fields(Host)}
-            row |= {name: row[name] and to_text(row[name]) for name in TIMES}
-            marks = ", ".join("?" * len(row))
-            self._db.execute(f"INSERT OR REPLACE INTO hosts VALUES ({marks})", list(row.values()))
+            self._put("hosts", host.to_json())
 
     @contextmanager
     def alone(self, what: str) -> Iterator[bool]:
@@ -47,8 +42,3 @@ class SharedInSqlite(Store):
             yield True
         finally:
             self.busy_with.remove(what)
-
-
-def _host(row: dict[str, Any]) -> Host:
-    times = {name: row[name] and from_text(row[name]) for name in TIMES}
-    return Host(**row | times | {"draining": bool(row["draining"])})

@@ -23,10 +23,12 @@ from retention.purge import Terms, purge
 from retention.records import Access, Approval, Event, Note, RecordError, Recording, due_date
 from retention.rows.pages import Row
 from retention.rows.selection import Selection
+from retention.sqlite import Store
 from retention.verify import verify
+from sipagent.check.retention import _keys
 from tests.kept import START, archive_of, keep, recording
-from tests.postgres import Server, primary
-from tests.sealed import ask, keys_in, sealed_store
+from tests.postgres import Server, fresh, primary
+from tests.sealed import WatchedBlobs, ask, keys_in, sealed_store, tables
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="6 months")
 LATER = START + timedelta(days=200)  # when the first calls have expired, and the last have not
@@ -50,16 +52,9 @@ FATES = tuple(CALLERS)
 
 
 def texts_of(fate: str) -> list[str]:
-    user = user_part(OPERATORS[fate])
-    return [
-        CALLERS[fate],
-        CALLERS[fate][1:],
-        OPERATORS[fate],
-        user,
-        TEXTS[fate],
-        ASKED[fate],
-        REFERENCES[fate],
-    ]
+    caller, operator = CALLERS[fate], OPERATORS[fate]
+    more = (TEXTS[fate], ASKED[fate], REFERENCES[fate])
+    return [caller, caller[1:], operator, user_part(operator), *more]
 
 
 @dataclass
@@ -289,3 +284,53 @@ def _the_backup_opens_with_the_vault_of_before(
             assert [one.caller for one in store.receipts()].count(None) == 4
             assert len(store.receipts(Selection(number=CALLERS["kept"]))) == 2
         assert len(ask(conninfo, "SELECT id FROM receipts WHERE sealed IS NOT NULL")) == 6
+
+
+# --- a vault that does not let keys go ---
+
+
+class Vault(WatchedBlobs):
+    """`shut`: nothing can be removed from it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, self._refuse)
+        self.shut = False
+
+    def _refuse(self, step: str, name: str) -> None:
+        if self.shut and step == "remove":
+            raise OSError(30, "Read-only file system", name)
+
+
+@pytest.mark.parametrize("how", ["purge", "deletion"])
+def test_keys_that_cannot_be_removed_are_said_and_go_with_the_next_purge(
+    postgres: Server, tmp_path: Path, how: str
+) -> None:
+    vault = Vault(tmp_path / "vault")
+    with fresh(postgres, tables) as database, sealed_store(database, vault, host="a") as store:
+        archive = archive_of(store, tmp_path / "recordings", tmp_path)
+        row = keep(archive, recording())
+        kept = ask(database, "SELECT key FROM receipts UNION SELECT key FROM recordings")
+        keys = {one["key"] for one in kept}
+        vault.shut = True
+        if how == "purge":
+            ((what, why),) = purge(archive, LATER, TERMS).failed
+            assert what == "vault" and "keys of what was forgotten are still there: " in why
+            assert "Read-only file system" in why
+        else:  # which is no success
+            trace = Access(at=LATER, action="delete", by="dpo", recording_id=row.id)
+            with pytest.raises(OSError, match="Read-only file system"):
+                delete(archive, row.id, trace, lambda: LATER)
+            assert store.receipt(row.id).caller is None
+        (finding,) = _keys(store)
+        assert finding.level == "error" and "are still in the vault" in repr(finding)
+        assert keys & set(keys_in(tmp_path / "vault"))
+        vault.shut = False
+        assert purge(archive, LATER, TERMS).failed == ()
+        assert not keys & set(keys_in(tmp_path / "vault"))
+        assert store.keys_left() == 0 and [*_keys(store)] == []
+
+
+def test_a_database_of_one_host_has_no_keys_to_remove() -> None:
+    with Store(":memory:") as store:
+        assert (store.forget_keys().left, store.keys_left(), store.renew_words()) == (0, 0, 0)
+        assert [*_keys(store)] == []

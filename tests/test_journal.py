@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.journal import Journal, Wakes
+from retention.journal import Journal, Shipment, Wakes
 from retention.records import Access, Receipt, Recording, Status, Sum
 from retention.rows.rows import NoRoom, StoreError
 from retention.sqlite import Store
@@ -54,30 +54,36 @@ def arrive(journal: Journal) -> int:
     return number
 
 
-def test_a_row_that_changed_twice_is_given_once_and_as_it_is_now(journal: Journal) -> None:
-    told, row = keep(journal)
+def waiting(journal: Journal) -> Shipment:
     batch = journal.pending()
     assert batch is not None
+    return batch
+
+
+def test_a_row_that_changed_twice_is_given_once_and_as_it_is_now(journal: Journal) -> None:
+    told, row = keep(journal)
+    batch = waiting(journal)
     assert (batch.receipts, batch.recordings) == ((told,), (row,))
     assert [entry.kind for entry in batch.entries] == ["segment", *["receipt", "recording"] * 2]
 
 
-def test_what_waits_is_given_in_order_and_a_few_at_a_time(journal: Journal) -> None:
+def test_what_waits_is_given_in_order_a_few_at_a_time_and_after_arrival_nothing_is_left(
+    journal: Journal,
+) -> None:
     for minutes in range(5):
         keep(journal, minutes)
+    journal.add_sum(SUM)
     seen: list[int] = []
     while (batch := journal.pending(limit=3)) is not None:
         seen += [entry.seq for entry in batch.entries]
         journal.drop(batch)
-    assert seen == list(range(1, 22))
-
-
-def test_after_arrival_nothing_is_left_of_calls_that_are_over(journal: Journal) -> None:
-    keep(journal)
-    journal.add_sum(SUM)
-    arrive(journal)
+    assert seen == list(range(1, 23))
     assert counts(journal) == {"receipts": 0, "recordings": 0, "sums": 0, "chain": 1, "in_progress": 0}
     assert journal.lag().rows == 0
+    head = journal.head()  # the chain goes on where it was
+    journal.add_sum(SUM)
+    (entry,) = waiting(journal).entries
+    assert entry.seq == head.seq + 1 and entry.follows(head.hash)
 
 
 def test_a_call_in_progress_stays_with_the_entries_of_its_present_state(journal: Journal) -> None:
@@ -89,7 +95,7 @@ def test_a_call_in_progress_stays_with_the_entries_of_its_present_state(journal:
     assert counts(journal) == {"receipts": 1, "recordings": 1, "sums": 0, "chain": 3, "in_progress": 1}
     journal.update_receipt(replace(told, ended_at=START))  # no entry says that it was altered
     journal.update_recording(replace(row, status=Status.CLOSED))
-    assert {entry.kind for entry in journal.pending().entries} == {"receipt", "recording"}  # type: ignore[union-attr]
+    assert {entry.kind for entry in waiting(journal).entries} == {"receipt", "recording"}
     arrive(journal)
     assert counts(journal) == {"receipts": 0, "recordings": 0, "sums": 0, "chain": 1, "in_progress": 0}
 
@@ -107,41 +113,24 @@ def test_what_is_still_to_be_erased_stays(journal: Journal, decision: str) -> No
 
 def test_what_was_written_after_the_batch_was_taken_stays(journal: Journal) -> None:
     told, row = keep(journal)
-    batch = journal.pending()
-    assert batch is not None
+    batch = waiting(journal)
     journal.update_recording(replace(row, flagged=True))
     journal.drop(batch)
-    again = journal.pending()
-    assert again is not None and again.recordings == (replace(row, flagged=True),)
+    assert waiting(journal).recordings == (replace(row, flagged=True),)
     assert journal.receipt(told.id) == told
 
 
-def test_a_batch_may_arrive_twice(journal: Journal) -> None:
-    keep(journal)
-    batch = journal.pending()
-    assert batch is not None
-    journal.drop(batch)
-    journal.add_sum(SUM)
-    journal.drop(batch)
-    again = journal.pending()
-    assert again is not None and [one for _, one in again.sums] == [SUM]
-
-
-def test_numbers_that_are_given_again_are_not_taken_for_those_before(journal: Journal) -> None:
+def test_a_batch_may_arrive_twice_and_numbers_that_are_given_again_are_not_taken_for_those_before(
+    journal: Journal,
+) -> None:
     for count in (1, 2, 3):
         journal.add_sum(replace(SUM, count=count))
-        batch = journal.pending()
-        assert batch is not None and [one.count for _, one in batch.sums] == [count]
+        batch = waiting(journal)
+        assert [one.count for _, one in batch.sums] == [count]
         journal.drop(batch)
-
-
-def test_the_chain_goes_on_where_it_was(journal: Journal) -> None:
-    keep(journal)
-    arrive(journal)
-    head = journal.head()
     journal.add_sum(SUM)
-    batch = journal.pending()
-    assert batch is not None and batch.entries[0].seq == head.seq + 1 and batch.entries[0].follows(head.hash)
+    journal.drop(batch)
+    assert [one for _, one in waiting(journal).sums] == [SUM]
 
 
 def test_opened_again_it_is_the_same(tmp_path: Path) -> None:
@@ -155,22 +144,18 @@ def test_opened_again_it_is_the_same(tmp_path: Path) -> None:
         assert journal.missing_guards() == []
 
 
-def test_other_rules_hold_in_a_journal_too(journal: Journal) -> None:
+def test_other_rules_hold_in_a_journal_and_only_what_calls_write_may_be_written_into_it(
+    journal: Journal, tmp_path: Path
+) -> None:
     _, row = keep(journal)
     with pytest.raises(sqlite3.IntegrityError, match="never replaced"):
         journal._db.execute("INSERT OR REPLACE INTO receipts SELECT * FROM receipts")
     journal.update_recording(replace(row, hold={"ground": "criminal"}))
     with pytest.raises(StoreError, match="on hold"):
         journal.update_recording(replace(row, status=Status.PURGING))
-
-
-def test_only_what_calls_write_may_be_written_into_it(journal: Journal) -> None:
     with pytest.raises(StoreError, match="rows of accesses belong in the shared database"):
         journal.add_access(Access(at=START, action="export"))
-
-
-def test_a_database_of_a_single_host_keeps_its_rows(tmp_path: Path) -> None:
-    with Store(tmp_path / "retention.db") as store:
+    with Store(tmp_path / "retention.db") as store:  # a single host keeps its rows
         assert store.missing_guards() == [] and store.whole
         store.add_sum(SUM)
         with pytest.raises(sqlite3.IntegrityError, match="never deleted"):

@@ -38,18 +38,16 @@ def test_the_journals_row_wins() -> None:
     assert merged_recording(GONE, CLOSED, REFUSED) == GONE
 
 
-def test_a_refusal_stays_whoever_knew_it() -> None:
+def test_a_refusal_or_an_erasure_stays_whoever_knew_it() -> None:
     assert merged_receipt(ENDED, REFUSED, LATER) == REFUSED
     assert merged_receipt(REFUSED, ENDED, LATER) == REFUSED
     given_up = lost_receipt(replace(ON, decision="refused", decided_by="dtmf", decided_at=START), START)
     merged = merged_receipt(ENDED, given_up, LATER)  # what its own host tells is older
     assert (merged.decision, merged.decided_by, merged.ended_at) == ("refused", "dtmf", ENDED.ended_at)
-
-
-def test_an_erasure_that_others_told_stays_told() -> None:
     erased = replace(ENDED, events=(Event(at=START, what=ERASED, by="operator"),))
     merged = merged_receipt(ENDED, erased, LATER)
     assert merged == erased and must_go(CLOSED, merged)
+    assert merged_receipt(ENDED, ENDED.anonymous(), LATER) == ENDED.anonymous()  # nor is it told again
 
 
 def test_an_older_state_out_of_a_reserve_changes_nothing_that_has_ended() -> None:
@@ -59,11 +57,6 @@ def test_an_older_state_out_of_a_reserve_changes_nothing_that_has_ended() -> Non
         assert merged_recording(ours, CLOSED, ENDED) == CLOSED
     assert merged_receipt(REFUSED, ENDED, LATER) == REFUSED
     assert merged_recording(GONE, CLOSED, REFUSED) == GONE
-
-
-def test_what_was_forgotten_is_not_told_again() -> None:
-    merged = merged_receipt(ENDED, ENDED.anonymous(), LATER)
-    assert merged == ENDED.anonymous()
 
 
 def test_a_call_that_was_taken_for_lost_is_told_as_it_was() -> None:
@@ -111,25 +104,16 @@ def test_what_is_gone_stays_gone(ours: Recording, there: Recording) -> None:
     assert merged_recording(ours, tombstone, ENDED) == tombstone and must_go(tombstone, ENDED)
 
 
-def test_a_hold_stays_with_the_sound_that_the_host_has() -> None:
+def test_a_hold_stays_with_the_sound_that_the_host_has_and_gives_way_to_the_caller_alone() -> None:
     there = replace(CLOSED, incomplete=True, sha256="cd" * 32, hold=HOLD)
     assert merged_recording(CLOSED, there, ENDED) == replace(CLOSED, hold=HOLD)
     assert merged_recording(ROW, there, ENDED) == there  # it is still being made: what is held is not opened
     failed = replace(ROW, status=Status.FAILED)
     assert merged_recording(failed, there, ENDED) == there
-
-
-def test_a_hold_gives_way_to_the_caller_alone() -> None:
-    there = replace(CLOSED, hold=HOLD)
     assert merged_recording(GONE, there, REFUSED) == GONE
     by_operator = replace(ENDED, decision="not_allowed", decided_by="operator")
     assert merged_recording(GONE, there, by_operator) == there
-
-
-def test_a_hold_that_was_released_does_not_come_back() -> None:
+    # one that was released does not come back; a flag stays whoever set it
     assert merged_recording(replace(CLOSED, hold=HOLD), CLOSED, ENDED).hold is None
-
-
-def test_a_flag_stays_whoever_set_it() -> None:
     flagged = replace(CLOSED, flagged=True)
     assert merged_recording(CLOSED, flagged, ENDED) == merged_recording(flagged, CLOSED, ENDED) == flagged

@@ -67,27 +67,17 @@ def begun(archive: Archive, minutes: int = 0) -> Recording:
 # --- while a call is on ---
 
 
-def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive) -> None:
+@pytest.mark.parametrize("kept_first", [True, False])
+def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive, kept_first: bool) -> None:
+    """Its recording may be kept before it ends, or its file is yet to be made then."""
     row = recording()
-    opened = receipt(row, ended_at=None, outcome=None)
-    mine.store.add_receipt(opened)
-    assert mine.store.in_progress() == {row.id: MINE}
+    mine.store.add_receipt(receipt(row, ended_at=None, outcome=None))
     mine.open(row).write_bytes(b"sound")
-    mine.store.update_receipt(receipt(row))
-    assert left_by(mine.store, MINE) == (row.id,)  # the file is yet to be made
     Paths(mine).part(row.id).rename(Paths(mine).final(row.id, "flac"))
-    mine.close(row)
-    assert mine.store.in_progress() == {}
-
-
-def test_a_recording_may_be_kept_before_its_call_ends(mine: Archive) -> None:
-    row = recording()
-    mine.store.add_receipt(receipt(row, ended_at=None))
-    mine.open(row)
-    Paths(mine).final(row.id, "flac").write_bytes(b"sound")
-    mine.close(row)
-    assert mine.store.in_progress() == {row.id: MINE}
-    mine.store.update_receipt(receipt(row))
+    steps = [lambda: mine.close(row), lambda: mine.store.update_receipt(receipt(row))]
+    for step in steps if kept_first else steps[::-1]:
+        assert mine.store.in_progress() == {row.id: MINE} and left_by(mine.store, MINE) == (row.id,)
+        step()
     assert mine.store.in_progress() == {}
 
 
@@ -111,31 +101,20 @@ def test_who_refused_is_in_progress_until_nothing_is_left(mine: Archive, ends_fi
     assert mine.store.in_progress() == {}
 
 
-def test_a_call_without_a_recording_ends_with_its_receipt(mine: Archive) -> None:
+def test_what_is_no_call_in_progress(mine: Archive, tmp_path: Path) -> None:
+    """One without a recording ends with its receipt; who is turned away at once never was one; where there
+    is one process, nothing is told; and it is told in the transaction of the receipt or not at all."""
     row = recording()
     mine.store.add_receipt(receipt(row, ended_at=None, recording_id=None))
     mine.store.update_receipt(receipt(row, recording_id=None))
-    assert mine.store.in_progress() == {}
-
-
-def test_who_is_turned_away_at_once_was_never_in_progress(mine: Archive) -> None:
-    mine.store.add_receipt(receipt(recording()))
-    assert mine.store.in_progress() == {}
-
-
-def test_where_there_is_one_process_nothing_is_told(tmp_path: Path) -> None:
+    mine.store.add_receipt(receipt(recording(1)))
     alone = kept.archive(tmp_path)
-    alone.store.add_receipt(receipt(recording(), ended_at=None))
-    assert alone.store.in_progress() == {}
-
-
-def test_it_is_told_in_the_transaction_of_the_receipt_or_not_at_all(
-    mine: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    alone.store.add_receipt(receipt(recording(2), ended_at=None))
     with pytest.raises(ZeroDivisionError), mine.store.write():
-        mine.store.add_receipt(receipt(recording(), ended_at=None))
+        mine.store.add_receipt(receipt(recording(3), ended_at=None))
         raise ZeroDivisionError
-    assert (mine.store.in_progress(), mine.store.receipts()) == ({}, [])
+    assert (mine.store.in_progress(), len(mine.store.receipts())) == ({}, 3)
+    alone.store.close()
 
 
 def test_whose_it_is_cannot_be_told_twice(mine: Archive, tmp_path: Path) -> None:
@@ -159,18 +138,11 @@ def test_the_chain_knows_nothing_of_it_and_its_guards_are_missed(mine: Archive, 
 # --- who is at work ---
 
 
-def test_only_one_process_at_a_time_is_a_worker(tmp_path: Path) -> None:
+def test_only_one_process_at_a_time_is_a_worker_and_who_is_killed_is_it_no_longer(tmp_path: Path) -> None:
     places = Places(tmp_path / "retention.db")
     assert not is_at_work(places, MINE)
-    with at_work(places, MINE):
-        assert is_at_work(places, MINE) and not is_at_work(places, OTHERS)
-        with at_work(places, OTHERS), pytest.raises(BlockingIOError), at_work(places, MINE):
-            pass
-    assert not is_at_work(places, MINE)
-
-
-def test_who_is_killed_is_at_work_no_longer(tmp_path: Path) -> None:
-    places = Places(tmp_path / "retention.db")
+    with at_work(places, OTHERS):
+        assert not is_at_work(places, MINE)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -178,7 +150,9 @@ def test_who_is_killed_is_at_work_no_longer(tmp_path: Path) -> None:
             os.write(writing, b".")
             signal.pause()
     assert os.read(reading, 1) == b"."
-    assert is_at_work(places, MINE)
+    assert is_at_work(places, MINE) and not is_at_work(places, OTHERS)
+    with pytest.raises(BlockingIOError), at_work(places, MINE):
+        pass
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert not is_at_work(places, MINE)

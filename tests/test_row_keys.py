@@ -34,64 +34,61 @@ def keys(database: str, vault: Path) -> Iterator[RowKeys]:
     keys.close()
 
 
-def write_row(database: str, key: str, id: str = "20261127T100000000-000001") -> None:
+def id_of(number: int) -> str:
+    return f"20261127T100000000-{number:06d}"
+
+
+def write_row(database: str, key: str, number: int = 1) -> None:
     columns = "id, started_at, decision, chain_seq, sealed, key"
     values = "?, '2026-11-27T10:00:00.000Z', 'allowed', 1, 'x', ?"
-    run(database, f"INSERT INTO receipts ({columns}) VALUES ({values})", id, key)
+    run(database, f"INSERT INTO receipts ({columns}) VALUES ({values})", id_of(number), key)
 
 
-def forget_row(database: str, id: str = "20261127T100000000-000001") -> None:
-    run(database, "UPDATE receipts SET sealed = NULL, key = NULL WHERE id = ?", id)
+def forget_row(database: str, number: int = 1) -> None:
+    run(database, "UPDATE receipts SET sealed = NULL, key = NULL WHERE id = ?", id_of(number))
 
 
-def test_a_key_is_in_the_vault_before_it_is_given(keys: RowKeys, vault: Path) -> None:
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_key_is_in_the_vault_before_it_is_given_for_its_owner_alone(
+    keys: RowKeys, database: str, vault: Path
+) -> None:
     key = keys.take()
     assert keys_in(vault) == {key.name: key.raw} and len(key.raw) == 32
-
-
-def test_only_the_owner_can_read_bundles(keys: RowKeys, vault: Path) -> None:
-    keys.take()
-    (bundle,) = (path for path in vault.rglob("*") if path.is_file())
+    (bundle,) = files_in(vault)
     assert bundle.stat().st_mode & 0o777 == 0o600
     assert {folder.stat().st_mode & 0o777 for folder in [vault, *bundle.parents[:2]]} == {0o700}
+    other = row_keys(database, vault, "b")  # another process opens it
+    found = other.get([key.name, f"{key.name}0", "no-such-bundle/1234"])  # a key of nothing is gone
+    assert (found.keys, found.lost) == ({key.name: key.raw}, {})
+    other.close()
 
 
 def test_the_database_never_has_a_key(keys: RowKeys, database: str, postgres: Server) -> None:
     key = keys.take()
     write_row(database, key.name)
     postgres.checkpoint()
-    contents = [path.read_bytes() for path in postgres.data.rglob("*") if path.is_file()]
+    contents = [path.read_bytes() for path in files_in(postgres.data)]
     assert any(key.name.encode() in content for content in contents)
     forms = (key.raw, key.raw.hex().encode(), b64encode(key.raw))
     assert not any(form in content for content in contents for form in forms)
 
 
-def test_another_process_opens_it(keys: RowKeys, database: str, vault: Path) -> None:
-    key = keys.take()
-    other = row_keys(database, vault, "b")
-    assert other.get([key.name]).keys == {key.name: key.raw}
-    other.close()
-
-
-def test_a_key_of_nothing_is_gone(keys: RowKeys) -> None:
-    key = keys.take()
-    found = keys.get([f"{key.name}0", "no-such-bundle/1234"])
-    assert (found.keys, found.lost) == ({}, {})
-
-
 def test_a_row_that_is_forgotten_has_its_key_removed(keys: RowKeys, database: str, vault: Path) -> None:
     key, other = keys.take(), keys.take()
     write_row(database, key.name)
-    write_row(database, other.name, "20261127T100000000-000002")
+    write_row(database, other.name, 2)
     assert (keys.left(), keys.forget().keys) == (0, 0)
     forget_row(database)
     assert keys.left() == 1
     assert keys.forget().keys == 1 and keys.left() == 0
-    assert keys_in(vault) == {other.name: other.raw} | unused(keys, vault)
+    assert keys_in(vault) == {other.name: other.raw} | unused(keys)
     assert keys.get([key.name]).keys == {}
 
 
-def unused(keys: RowKeys, vault: Path) -> dict[str, bytes]:
+def unused(keys: RowKeys) -> dict[str, bytes]:
     """What was made ahead."""
     return {key.name: key.raw for stock in keys._stocks.values() for key in stock.keys}
 
@@ -100,10 +97,10 @@ def test_a_key_serves_one_row(keys: RowKeys, database: str) -> None:
     key = keys.take()
     write_row(database, key.name)
     with pytest.raises(psycopg.errors.UniqueViolation):
-        write_row(database, key.name, "20261127T100000000-000002")
+        write_row(database, key.name, 2)
     forget_row(database)
     with pytest.raises(psycopg.errors.SerializationFailure, match="in use, or going"):
-        write_row(database, key.name, "20261127T100000000-000002")
+        write_row(database, key.name, 2)
 
 
 def test_a_key_that_no_row_took_goes(
@@ -184,7 +181,7 @@ def test_a_database_older_than_the_vault_goes_on(keys: RowKeys, database: str, v
     """A standby that was promoted, or a backup: what rows had since is found, what was forgotten is not."""
     first, second = keys.take(), keys.take()
     write_row(database, first.name)
-    write_row(database, second.name, "20261127T100000000-000002")
+    write_row(database, second.name, 2)
     before = ask(database, "SELECT * FROM key_bundles")[0]
     forget_row(database)
     keys.forget()
@@ -195,7 +192,7 @@ def test_a_database_older_than_the_vault_goes_on(keys: RowKeys, database: str, v
     assert set(other.get([first.name, second.name, third.name]).keys) == {second.name, third.name}
     fourth = other.take()
     assert {second.name, third.name, fourth.name} <= set(keys_in(vault)) and first.name not in keys_in(vault)
-    assert len([path for path in vault.rglob("*") if path.is_file()]) == 1
+    assert len(files_in(vault)) == 1
     going = {row["key"] for row in ask(database, "SELECT key FROM key_removals WHERE NOT due")}
     assert {third.name, fourth.name} <= going and second.name not in going  # no row has them yet
     other.close()
@@ -221,12 +218,16 @@ def test_what_was_named_but_not_replicated_is_not_swept(keys: RowKeys, database:
     restored.close()
 
 
-def test_a_bundle_that_is_lost_is_told_and_not_taken_for_forgotten(
+def test_a_bundle_that_is_damaged_or_lost_is_told_and_not_taken_for_forgotten(
     keys: RowKeys, database: str, vault: Path
 ) -> None:
     key = keys.take()
     write_row(database, key.name)
-    (path,) = (path for path in vault.rglob("*") if path.is_file())
+    (path,) = files_in(vault)
+    path.write_bytes(path.read_bytes()[:-20])
+    reader = row_keys(database, vault)
+    assert "damaged" in reader.get([key.name]).lost[key.name]
+    reader.close()
     path.unlink()
     reader = row_keys(database, vault)
     found = reader.get([key.name])
@@ -235,15 +236,6 @@ def test_a_bundle_that_is_lost_is_told_and_not_taken_for_forgotten(
     forget_row(database)
     gone = reader.forget()
     assert (gone.keys, gone.left) == (0, 1) and str(path) in gone.problem
-    reader.close()
-
-
-def test_a_bundle_that_is_damaged_is_told(keys: RowKeys, database: str, vault: Path) -> None:
-    key = keys.take()
-    (path,) = (path for path in vault.rglob("*") if path.is_file())
-    path.write_bytes(path.read_bytes()[:-20])
-    reader = row_keys(database, vault)
-    assert "damaged" in reader.get([key.name]).lost[key.name]
     reader.close()
 
 
@@ -283,11 +275,11 @@ def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
     keys = row_keys(database, WatchedBlobs(vault), "a")
     taken = [keys.take() for _ in range(3)]
     for number, key in enumerate(taken):
-        write_row(database, key.name, f"20261127T100000000-00000{number}")
+        write_row(database, key.name, number)
     keys.close()
     failing = row_keys(database, WatchedBlobs(vault, fail), "a")
     for number in (0, 1):
-        forget_row(database, f"20261127T100000000-00000{number}")
+        forget_row(database, number)
         try:
             failing.forget()
             failing.reserve(400)
@@ -319,10 +311,10 @@ def test_a_connection_that_is_lost_between_two_steps_loses_no_key(
     maker = row_keys(database, vault, "a")
     taken = [maker.take() for _ in range(2)]
     for number, key in enumerate(taken):
-        write_row(database, key.name, f"20261127T100000000-00000{number}")
+        write_row(database, key.name, number)
     maker.close()
     keys = row_keys(database, WatchedBlobs(vault, cut), "a")
-    forget_row(database, "20261127T100000000-000000")
+    forget_row(database, 0)
     with suppress(TryAgain):
         keys.forget()
     assert cuts
@@ -330,7 +322,7 @@ def test_a_connection_that_is_lost_between_two_steps_loses_no_key(
     made = keys.take()
     assert keys.forget().left == 0
     assert taken[0].name not in keys_in(vault) and {taken[1].name, made.name} <= set(keys_in(vault))
-    assert len([path for path in vault.rglob("*") if path.is_file()]) == 1
+    assert len(files_in(vault)) == 1
     keys.close()
 
 
@@ -338,16 +330,15 @@ def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(database: str, v
     maker = row_keys(database, vault, "a")
     maker.reserve(120)
     taken = [maker.take() for _ in range(120)]
-    ids = [f"20261127T100000000-{number:06d}" for number in range(120)]
-    for key, id in zip(taken, ids, strict=True):
-        write_row(database, key.name, id)
+    for number, key in enumerate(taken):
+        write_row(database, key.name, number)
     faults: list[BaseException] = []
 
-    def forget(mine: list[str]) -> None:
+    def forget(mine: range) -> None:
         own = row_keys(database, vault, "a")
         try:
-            for id in mine:
-                forget_row(database, id)
+            for number in mine:
+                forget_row(database, number)
                 own.forget()
                 own.take()
         except BaseException as fault:
@@ -356,7 +347,7 @@ def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(database: str, v
         finally:
             own.close()
 
-    hosts = [threading.Thread(target=forget, args=(ids[part:100:4],)) for part in range(4)]
+    hosts = [threading.Thread(target=forget, args=(range(part, 100, 4),)) for part in range(4)]
     for host in hosts:
         host.start()
     for host in hosts:
@@ -367,5 +358,5 @@ def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(database: str, v
     there = set(keys_in(vault))
     assert not there & {key.name for key in taken[:100]} and {key.name for key in taken[100:]} <= there
     bundles = {name.partition("/")[0] for name in there}
-    assert len([path for path in vault.rglob("*") if path.is_file()]) == len(bundles)
+    assert len(files_in(vault)) == len(bundles)
     maker.close()

@@ -26,13 +26,7 @@ from tests.test_reads import LATER, OF_CALLS, READS, SELECTIONS
 ROWS = 300
 PAGE = 50
 LARGE = (*TABLES.values(), "chain")
-_RELUCTANT = (
-    "enable_seqscan",
-    "enable_sort",
-    "enable_incremental_sort",
-    "enable_hashjoin",
-    "enable_mergejoin",
-)
+_RELUCTANT = ("seqscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
 
 
 class WatchedShared(SealedStore):
@@ -48,7 +42,7 @@ class WatchedShared(SealedStore):
     def plan(self, sql: str, values: Sequence[object]) -> list[str]:
         with self.transaction():
             for setting in _RELUCTANT:
-                self._connection.execute(f"SET LOCAL {setting} = off")
+                self._connection.execute(f"SET LOCAL enable_{setting} = off")
             return [str(row["QUERY PLAN"]) for row in super()._read(f"EXPLAIN {sql}", values)]
 
 

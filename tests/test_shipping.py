@@ -66,37 +66,21 @@ def write_call(journal: Journal, minutes: int = 0) -> str:
     return row.id
 
 
-def everything(shared: SharedInSqlite) -> tuple[object, ...]:
-    return shared.receipts(), shared.recordings(), list(shared.each_sum())
-
-
-def test_what_was_written_is_there_and_gone_here(site: Site) -> None:
-    ids = [write_call(site.journal, minutes) for minutes in range(3)]
-    site.journal.add_sum(SUM)
-    ship(site.shipper())
+@pytest.mark.parametrize(("limit", "batches"), [(500, 1), (1, 1 + 3 * 5)])
+def test_what_was_written_is_there_and_gone_here(site: Site, limit: int, batches: int) -> None:
+    """A row that changed often is one entry there."""
+    ids = []
+    for minutes in range(3):
+        ids.append(write_call(site.journal, minutes))
+        site.journal.add_sum(replace(SUM, count=minutes))
+    assert len(ship(site.shipper(), limit)) == batches
     assert [row.id for row in site.shared.receipts()] == ids[::-1]
     assert [row.status for row in site.shared.recordings()] == [Status.CLOSED] * 3
-    assert list(site.shared.each_sum()) == [SUM]
-    assert site.journal.receipts() == [] and site.journal.lag().rows == 0
-
-
-def test_a_row_that_changed_often_is_one_entry_there(site: Site) -> None:
-    write_call(site.journal)
-    ship(site.shipper())
-    tally = site.shared.tally()
-    assert (tally["receipts"], tally["recordings"]) == (1, 1)
-    assert site.shared.head().seq == 3
-
-
-def test_in_small_batches_it_comes_to_the_same(site: Site) -> None:
-    for minutes in range(3):
-        write_call(site.journal, minutes)
-        site.journal.add_sum(replace(SUM, count=minutes))
-    shipper = site.shipper()
-    assert len(ship(shipper, limit=1)) == 1 + 3 * 5
-    assert len(site.shared.receipts()) == len(site.shared.recordings()) == 3
     assert [one.count for one in site.shared.each_sum()] == [0, 1, 2]
-    assert site.journal.receipts() == []
+    assert site.journal.receipts() == [] and site.journal.lag().rows == 0
+    tally = site.shared.tally()
+    assert (tally["receipts"], tally["recordings"], tally["sums"]) == (3, 3, 3)
+    assert limit == 1 or site.shared.head().seq == 1 + 3 * 3
 
 
 @pytest.mark.parametrize("limit", [1, 2, 500])
@@ -128,17 +112,6 @@ def test_what_the_database_did_not_take_is_shipped_later(site: Site, monkeypatch
     assert len(site.shared.receipts()) == 1 and site.journal.lag().rows == 0
 
 
-def test_a_new_journal_is_not_taken_for_the_old(site: Site) -> None:
-    for minutes in range(3):
-        write_call(site.journal, minutes)
-    ship(site.shipper())
-    site.clock.goes(LEASE_S + 1)
-    with Journal(site.folder / "new.db") as new:
-        write_call(new, 3)
-        ship(site.shipper(journal=new))
-        assert len(site.shared.receipts()) == 4 and new.lag().rows == 0
-
-
 def test_an_older_copy_of_the_journal_is_shipped_whole_and_doubles_nothing(site: Site) -> None:
     shipper = site.shipper()
     ship(shipper)
@@ -156,26 +129,21 @@ def test_an_older_copy_of_the_journal_is_shipped_whole_and_doubles_nothing(site:
         assert copy.identity != site.journal.identity
 
 
-def test_two_hosts_of_one_name_do_not_mix(site: Site) -> None:
-    ship(site.shipper())
+def test_two_hosts_of_one_name_do_not_mix_and_a_new_journal_is_not_taken_for_the_old(site: Site) -> None:
+    shipper = site.shipper()
+    for minutes in range(3):
+        write_call(site.journal, minutes)
+    ship(shipper)
     with Journal(site.folder / "other.db") as other:
-        write_call(other)
+        write_call(other, 3)
         with pytest.raises(NameTaken, match="another host is called 'a'"):
             site.shipper(journal=other).ship(Presence())
-        assert site.shared.receipts() == []
+        assert len(site.shared.receipts()) == 3
         site.clock.goes(LEASE_S + 1)
         ship(site.shipper(journal=other))
-        assert len(site.shared.receipts()) == 1
-
-
-def test_who_was_taken_for_gone_finds_its_name_taken(site: Site) -> None:
-    shipper = site.shipper()
-    ship(shipper)
-    site.clock.goes(LEASE_S + 1)
-    with Journal(site.folder / "other.db") as other:
-        ship(site.shipper(journal=other))
-        write_call(site.journal)
-        with pytest.raises(NameTaken):
+        assert len(site.shared.receipts()) == 4 and other.lag().rows == 0
+        write_call(site.journal, 4)
+        with pytest.raises(NameTaken):  # who was taken for gone
             ship(shipper)
             shipper.renew(Presence())
         assert site.journal.lag().rows > 0

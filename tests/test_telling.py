@@ -70,9 +70,8 @@ def test_what_others_have_decided_stays(journal: Journal, shared: Rows) -> None:
     shared.objects.set_held([put.put], held=True)
     journal.objects.done([(put, "v1")])
     tell_objects(journal, shared)
-    assert [one.held for one in shared.objects.of([call.id])] == [True] and shared.objects.held_of(
-        [call.id]
-    ) == {call.id}
+    assert [one.held for one in shared.objects.of([call.id])] == [True]
+    assert shared.objects.held_of([call.id]) == {call.id}
     shared.objects.remove([call.id])
     assert told(shared, call) == [(State.THERE, "v1")]  # held
     shared.objects.remove([call.id], anyhow=True)

@@ -20,9 +20,9 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast
+from typing import Protocol
 from zlib import crc32
 
 import psycopg
@@ -30,28 +30,15 @@ from psycopg import conninfo as libpq
 
 from retention.files import Moved, Places
 from retention.postgres.connection import POSTGRES, Connection, is_lost, postgres_errors_of
-from retention.postgres.schema import GUARDS, MOVED_AWAY, SCHEMA, STEPS
-from retention.records import Access, Approval, Host, Note, Receipt, Recording, Sum, from_text, to_text
-from retention.rows.chain import OF_THE_CHAIN, PERSONAL, TABLES, ChainHead, Ledger, json_text, open_hold
+from retention.postgres.schema import GUARDS, MOVED_AWAY, SCHEMA, SEALED, STEPS
+from retention.records import Host
+from retention.rows.chain import KINDS, ChainHead, Ledger, json_text, open_hold
 from retention.rows.pages import Query, Row, inserting, updating
 from retention.rows.rows import Chained, TryAgain
 from retention.rows.selection import Searching
+from retention.rows.tables import names
 from retention.texts import Reason
 
-_RECORDS: dict[str, type] = {
-    "receipts": Receipt,
-    "recordings": Recording,
-    "accesses": Access,
-    "notes": Note,
-    "sums": Sum,
-    "approvals": Approval,
-}
-# of each table, the columns of a row as it goes in and comes out, and those of them that are sealed
-COLUMNS = {
-    table: tuple(dict.fromkeys(("id", *(one.name for one in fields(cast(Any, kind))), *OF_THE_CHAIN)))
-    for table, kind in _RECORDS.items()
-}
-SEALED = {table: (*PERSONAL[kind], "salt") for kind, table in TABLES.items() if PERSONAL[kind]}
 _EMPTY = {"events": "[]"}  # what a column has where nothing is sealed
 
 
@@ -90,27 +77,18 @@ class SharedTables:
 
     def opened(self, table: str, rows: list[Row]) -> list[Row]:
         """Rows as they went in; those that have not all columns stay as they are."""
-        if table not in COLUMNS or not rows or "chain_seq" not in rows[0]:
+        if table not in KINDS or not rows or "chain_seq" not in rows[0]:
             return rows
         if table not in SEALED:
-            return [{name: row[name] for name in COLUMNS[table]} for row in rows]
+            return [{name: row[name] for name in names(table)} for row in rows]
         every = zip(rows, self._seals.unseal(table, rows), strict=True)
         return [_opened(table, row, personal) for row, personal in every]
 
-    def insert(self, table: str, row: Row) -> None:
-        """Add a whole row."""
-        (kept,) = self._kept(table, [row])
-        self.execute(inserting(table, kept), list(kept.values()))
-
-    def update(self, table: str, id: str | int, row: Row) -> None:
-        """Write a row that is there."""
-        (kept,) = self._kept(table, [{"id": id} | row])
-        del kept["id"]
-        self.execute(updating(table, kept), [*kept.values(), id])
-
     def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each of these values."""
-        if every:
+        if len(every) == 1:
+            self.execute(sql, every[0])
+        elif every:
             self._connection.execute_many(sql, every)
 
     def insert_many(self, table: str, rows: Sequence[Row]) -> None:
@@ -140,7 +118,7 @@ def _in_clear(table: str, row: Row) -> Row:
 
 
 def _opened(table: str, row: Row, personal: Row) -> Row:
-    whole = {name: row.get(name, _EMPTY.get(name)) for name in COLUMNS[table]} | personal
+    whole = {name: row.get(name, _EMPTY.get(name)) for name in names(table)} | personal
     if table == "recordings" and _open_part(whole["hold"]) != row["hold"]:
         whole["hold"] = row["hold"]  # what triggers and lists go by; `verify` sees that it isn't the same
     return whole
@@ -325,7 +303,6 @@ class SharedDatabase(Chained):
 
 
 _ALONE = 7_364_002  # the first half of the advisory locks of `alone`
-_TIMES = ("oldest_at", "seen_at", "lease_until")
 
 
 class HostsTable(SharedDatabase):
@@ -339,20 +316,18 @@ class HostsTable(SharedDatabase):
 
     def hosts(self) -> list[Host]:
         """By their names."""
-        return [_host(row) for row in self._read("SELECT * FROM hosts ORDER BY host", [])]
+        return [Host.from_json(row) for row in self._read("SELECT * FROM hosts ORDER BY host", [])]
 
     def host(self, name: str) -> Host | None:
         """One of them; within a transaction, nobody else changes it until the end."""
         locked = " FOR UPDATE" if self._connection.within else ""
         rows = self._read(f"SELECT * FROM hosts WHERE host = ?{locked}", [name])
-        return _host(rows[0]) if rows else None
+        return Host.from_json(rows[0]) if rows else None
 
     def keep_host(self, host: Host) -> None:
         """Add it, or replace its row."""
-        row: dict[str, Any] = {field.name: getattr(host, field.name) for field in fields(Host)}
-        row |= {name: row[name] and to_text(row[name]) for name in _TIMES}
         with self.transaction():
-            self._put("hosts", row)
+            self._put("hosts", host.to_json())
 
     @contextmanager
     def alone(self, what: str) -> Iterator[bool]:
@@ -364,10 +339,6 @@ class HostsTable(SharedDatabase):
         finally:
             if row["alone"]:
                 self._read("SELECT pg_advisory_unlock(?, ?)", key)
-
-
-def _host(row: Row) -> Host:
-    return Host(**row | {name: row[name] and from_text(row[name]) for name in _TIMES})
 
 
 OLDEST = 150_000  # PostgreSQL 15

@@ -3,9 +3,8 @@
 So hosts are upgraded one after the other: first a step that adds, later, when no host of before is left,
 one that removes.
 
-**Guards** are what the database itself refuses: what a crash, a bug or a person in a hurry must never do.
-The same rules as the triggers of `retention.sqlite`. Who owns the tables can remove them: `verify` looks
-whether they are there, and as they were made.
+**Guards** keep the rules of `retention.rows.tables`, and more that SQLite has no need of. Who owns the tables
+can remove them: `verify` looks whether they are there, and as they were made.
 
 **Keys of rows.** A key is `BUNDLE/NUMBER`; a bundle is an object `rows/BUNDLE/REVISION` in the vault. So
 the database says which keys there must be, and has none. What it says of each key is either that a row
@@ -18,11 +17,26 @@ the moment in which its row is without it. Triggers see to that, in the transact
 what leads to a person; until the others have been hashed anew they are found by being opened.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from retention.postgres.board_rows import TABLE as BOARD
-from retention.postgres.connection import SchemaStep, SchemaSteps
-from retention.records import HoldTerms, terms
+from retention.postgres.connection import POSTGRES, SchemaStep, SchemaSteps
+from retention.records import Host, field_types
+from retention.rows.chain import PERSONAL, TABLES
+from retention.rows.tables import (
+    ENDINGS,
+    INDEXES,
+    KEPT,
+    RULES,
+    Index,
+    Rule,
+    SqlColumn,
+    column_of,
+    columns,
+    index_texts,
+)
+from retention.rows.tables import PERSONAL as PERSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,82 +71,42 @@ class Guard:
         )
 
 
-def _refusing(name: str, table: str, what: str, message: str, condition: str = "") -> Guard:
-    when = f"BEFORE {what} ON {table} FOR EACH {'STATEMENT' if what == 'TRUNCATE' else 'ROW'}"
-    then = "RETURN NULL" if what in ("DELETE", "TRUNCATE") else "RETURN NEW"
-    raised = f"RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation'"
-    checked = f"IF {condition} THEN {raised}; END IF; {then}" if condition else raised
-    return Guard(name, table, when, f" BEGIN {checked}; END ")
+def _refusing(rule: Rule) -> Guard:
+    """Of a row, or of all at once: a TRUNCATE."""
+    each = "STATEMENT" if rule.what == "TRUNCATE" else "ROW"
+    when = f"BEFORE {rule.what} ON {rule.table} FOR EACH {each}"
+    raised = f"RAISE EXCEPTION '{rule.message}' USING ERRCODE = 'integrity_constraint_violation'"
+    if rule.condition:
+        raised = f"IF {rule.condition.format(proof='_proof')} THEN {raised}; END IF; RETURN NEW"
+    return Guard(rule.name, rule.table, when, f" BEGIN {raised}; END ")
 
 
-_KEPT = ("receipts", "recordings", "accesses", "notes", "sums", "approvals", "chain")
-_REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
 GUARDS_OF_ROWS = (
-    # a legal hold keeps the recording, but not against the caller's refusal: it came first
-    _refusing(
-        "held_recordings_stay",
-        "recordings",
-        "UPDATE",
-        "the recording is on hold",
-        "OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL) "
-        f"AND NOT (NEW.status = 'erased' AND {_REFUSED})",
-    ),
-    _refusing("chain_grows", "chain", "UPDATE", "the chain only grows"),
-    *(_refusing(f"{table}_stay", table, "DELETE", f"rows of {table} are never deleted") for table in _KEPT),
+    *(_refusing(rule) for rule in RULES),
     *(
-        _refusing(f"{table}_stay_all", table, "TRUNCATE", f"rows of {table} are never deleted")
-        for table in _KEPT
+        _refusing(Rule(f"{table}_stay_all", table, "TRUNCATE", f"rows of {table} are never deleted"))
+        for table in KEPT
     ),
     *(
         _refusing(
-            f"{table}_keep_names",
-            table,
-            "UPDATE",
-            f"rows of {table} keep their ids",
-            "NEW.id <> OLD.id",
+            Rule(
+                f"{table}_keep_names",
+                table,
+                "UPDATE",
+                f"rows of {table} keep their ids",
+                "NEW.id <> OLD.id",
+            )
         )
-        for table in _KEPT
-        if table != "chain"
+        for table in TABLES.values()
     ),
-    _refusing(
-        "approvals_are_of_another",
-        "approvals",
-        "UPDATE",
-        "nobody approves what they asked for",
-        "NEW.state IN ('approved', 'used') AND NEW.decided_by_proof = NEW.by_proof",
-    ),
-    _refusing(
-        "approvals_are_decided_once",
-        "approvals",
-        "UPDATE",
-        "this was decided already",
-        "OLD.state <> NEW.state AND OLD.state <> 'pending' "
-        "AND NOT (OLD.state = 'approved' AND OLD.action = 'export' AND NEW.state = 'used')",
-    ),
-    _refusing(
-        "approvals_are_asked_for",
-        "approvals",
-        "INSERT",
-        "nothing is decided before it was asked for",
-        "NEW.state <> 'pending'",
-    ),
-    # a call is in progress until its receipt has ended and its recording is in its final state: closed, or
-    # erased if the caller refused. This holds whichever program writes that, and in either order.
-    Guard(
-        "receipts_end_calls",
-        "receipts",
-        "AFTER UPDATE ON receipts FOR EACH ROW WHEN (NEW.ended_at IS NOT NULL)",
-        """ BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
-        (SELECT 1 FROM recordings WHERE id = NEW.id
-        AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused'))); RETURN NULL; END """,
-    ),
-    Guard(
-        "recordings_end_calls",
-        "recordings",
-        "AFTER UPDATE ON recordings FOR EACH ROW WHEN (NEW.status <> 'open')",
-        """ BEGIN DELETE FROM in_progress WHERE id = NEW.id AND EXISTS
-        (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
-        AND NOT (decision = 'refused' AND NEW.status = 'closed')); RETURN NULL; END """,
+    *(
+        Guard(
+            one.name,
+            one.table,
+            f"AFTER UPDATE ON {one.table} FOR EACH ROW WHEN ({one.condition})",
+            f" BEGIN {one.statement}; RETURN NULL; END ",
+        )
+        for one in ENDINGS
     ),
 )
 # every write of a row adds to the chain
@@ -152,13 +126,13 @@ MOVING_IN = Guard(
         RAISE EXCEPTION 'rows are coming, and not all there; accepted: `sipagent migrate` again, to its end'
         USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END """,
 )
-TRIGGER_TEXTS = tuple(text for guard in GUARDS_OF_ROWS for text in guard.texts)
 
 
-SEALED_TABLES = ("receipts", "recordings", "accesses", "notes", "approvals")
+# of each table whose rows lead to persons, the columns that are sealed
+SEALED = {table: (*PERSONAL[kind], "salt") for kind, table in TABLES.items() if PERSONAL[kind]}
 SEARCHED = ("receipts", "recordings")
 HASHES = ("number_hash", "start_hash", "end_hash", "operator_hash")
-KEYED = (*SEALED_TABLES, "search_keys")
+KEYED = (*SEALED, "search_keys")
 
 KEY_TABLES = (
     """CREATE TABLE key_bundles (
@@ -191,10 +165,7 @@ KEY_TABLES = (
         since timestamptz NOT NULL DEFAULT clock_timestamp())""",
 )
 
-# columns of the tables of what is kept, in place of those of `chain.PERSONAL` and the salt
 WORDS = ("search", *HASHES)
-SEALED_COLUMNS = ("sealed bytea", "key text")
-WORD_COLUMNS = ("search text", *(f"{name} bytea" for name in HASHES))
 
 KEY_INDEXES = (
     *(
@@ -254,155 +225,46 @@ KEY_RULES = (
 )
 
 
-def _table(name: str, *columns: str) -> str:
-    """All texts sort by their bytes, as in SQLite."""
-    return f"CREATE TABLE {name} ({', '.join(columns)})"
+# all texts sort by their bytes, as in SQLite
+_TYPES = {"text": 'text COLLATE "C"', "integer": "bigint", "flag": "bigint", "real": "double precision"}
 
 
-def _texts(*names: str) -> tuple[str, ...]:
-    return tuple(f'"{name}" text COLLATE "C"' for name in names)
+def _table(name: str) -> str:
+    """One of what is kept: in place of the columns that lead to a person it has what they are sealed in, and
+    the hashes by which they are found."""
+    sealed = {*SEALED.get(name, ())} - ({"hold"} if name == "recordings" else set())
+    texts = [_column(one, _TYPES) for one in columns(name) if one.name not in sealed]
+    if name in SEARCHED:  # a number that grows as rows come: one is added at a time
+        texts.append("rowid bigint GENERATED ALWAYS AS IDENTITY UNIQUE")
+        texts += ["search text", *(f"{hashed} bytea" for hashed in HASHES)]
+    if name in SEALED:
+        texts += ["sealed bytea", "key text"]
+    if name == "approvals":
+        texts += ["by_proof bytea", "decided_by_proof bytea"]
+    return f"CREATE TABLE {name} ({', '.join(texts)})"
 
 
-def _there(*names: str) -> tuple[str, ...]:
-    return tuple(f'"{name}" text COLLATE "C" NOT NULL' for name in names)
+def _column(one: SqlColumn, types: Mapping[str, str]) -> str:
+    needed = one.needed or one.name == "chain_seq"
+    return f'"{one.name}" {types[one.kind]}' + (" PRIMARY KEY" if one.key else " NOT NULL" if needed else "")
 
 
-_ID = 'id text COLLATE "C" PRIMARY KEY'
-_NUMBER = "id bigint PRIMARY KEY"
-_ROWID = "rowid bigint GENERATED ALWAYS AS IDENTITY UNIQUE"  # grows as rows come: one is added at a time
-_CHAINED = "chain_seq bigint NOT NULL"
-_SEALED = SEALED_COLUMNS
-_WORDS = WORD_COLUMNS
-
-_TABLES = (
-    _table(
-        "chain",
-        "seq bigint PRIMARY KEY",
-        *_there("at", "kind", "subject"),
-        "was bigint NOT NULL",
-        *_there("personal", "public", "hash"),
-    ),
-    _table(
-        "receipts",
-        _ID,
-        _ROWID,
-        *_there("started_at", "decision"),
-        *_texts("answered_at", "connected_at", "ended_at", "called", "outcome", "decided_by", "decided_at"),
-        *_texts("phase", "dtmf_method", "recording_id", "expires_at"),
-        "confidence double precision",
-        "notice_played_ms bigint",
-        _CHAINED,
-        *_SEALED,
-        *_WORDS,
-    ),
-    _table(
-        "recordings",
-        _ID,
-        _ROWID,
-        *_there("started_at", "expires_at", "status"),
-        *_texts("ended_at", "called", "decision", "notice", "path", "sha256", "pauses", "hold", "purged_at"),
-        "duration_s double precision",
-        *(f"{name} bigint" for name in ("incomplete", "channels", "sample_rate", "bytes", "flagged")),
-        _CHAINED,
-        *_SEALED,
-        *_WORDS,
-    ),
-    _table(
-        "accesses",
-        _NUMBER,
-        *_there("at", "action", "outcome"),
-        *_texts("recording_id", "purpose", "via"),
-        _CHAINED,
-        *_SEALED,
-    ),
-    _table("notes", _NUMBER, *_there("recording_id", "at", "expires_at"), _CHAINED, *_SEALED),
-    _table(
-        "sums",
-        _NUMBER,
-        *_there("what", "from_at", "until_at"),
-        "count bigint NOT NULL",
-        "code bigint",
-        *_texts("by", "salt"),
-        _CHAINED,
-    ),
-    _table(
-        "approvals",
-        _NUMBER,
-        *_there("at", "action", "recording_id", "state"),
-        *_texts(*(name for name, term in terms(HoldTerms).items() if term.open)),
-        *_texts("purpose", "channel", "decided_at"),
-        "by_proof bytea",
-        "decided_by_proof bytea",
-        _CHAINED,
-        *_SEALED,
-    ),
-    _table("in_progress", _ID, "worker bigint NOT NULL"),
-    _table("rejected", _NUMBER, *_there("hour"), "receipts bigint NOT NULL"),
-    _table("clock", _NUMBER, *_texts("seen", "suspended")),
-    _table(
-        "hosts",
-        'host text COLLATE "C" PRIMARY KEY',
-        *_there("version", "journal", "shipped_hash", "seen_at"),
-        *_texts("oldest_at", "lease_until"),
-        *(f"{name} bigint NOT NULL" for name in ("shipped", "calls", "lag_rows")),
-        "draining boolean NOT NULL",
-    ),
-    _table(
-        "objects",
-        'put text COLLATE "C" PRIMARY KEY',
-        *_there("name", "id", "kind", "state", "at"),
-        *_texts("version", "sha256", "since"),
-        *(f"{name} bigint NOT NULL" for name in ("bytes", "held", "told")),
-    ),
-    _table("stamps", "seq bigint PRIMARY KEY", "answer bytea NOT NULL"),
-)
+def _hosts() -> str:
+    every = (column_of(name, of, "host") for name, of in field_types(Host).items())
+    texts = [_column(one, _TYPES | {"flag": "boolean NOT NULL"}) for one in every]
+    return f"CREATE TABLE hosts ({', '.join(texts)})"
 
 
-def _index(name: str, table: str, columns: str, where: str = "") -> str:
-    return f"CREATE INDEX {name} ON {table} ({columns})" + (f" WHERE {where}" if where else "")
-
-
-def _led(name: str, table: str, columns: str, where: str) -> str:
-    """One that begins with its condition: see `connection.led`."""
-    return _index(name, table, f"({where}), {columns}", where)
-
-
-_TIME = "started_at, id"
-# one for each condition that may lead a list: its rows, in the list's order, and no others
 _INDEXES = (
-    *(
-        index
-        for table in ("receipts", "recordings")
-        for index in (
-            _index(f"{table}_by_time", table, _TIME),
-            _index(f"{table}_by_reference", table, f"right(id, 7), {_TIME}"),
-        )
-    ),
-    _led("receipts_personal", "receipts", _TIME, "sealed IS NOT NULL"),
-    _index("receipts_expiring", "receipts", "expires_at, id", "sealed IS NOT NULL"),
-    _led("receipts_open", "receipts", _TIME, "ended_at IS NULL"),
-    _index("receipts_by_outcome", "receipts", f"outcome, {_TIME}", "outcome IS NOT NULL"),
-    _index("receipts_by_decision", "receipts", f"decision, {_TIME}"),
-    _index("receipts_of_recordings", "receipts", "recording_id", "recording_id IS NOT NULL"),
-    _led("recordings_personal", "recordings", _TIME, "sealed IS NOT NULL"),
-    _led("recordings_kept", "recordings", _TIME, "purged_at IS NULL"),
-    _index("recordings_expiring", "recordings", "expires_at, id", "purged_at IS NULL"),
-    _led("recordings_held", "recordings", _TIME, "hold IS NOT NULL"),
-    _led("recordings_flagged", "recordings", _TIME, "flagged = 1"),
-    _index("recordings_by_decision", "recordings", f"decision, {_TIME}", "decision IS NOT NULL"),
-    _index("recordings_by_status", "recordings", f"status, {_TIME}"),
-    _index("accesses_of_recordings", "accesses", "recording_id, id", "recording_id IS NOT NULL"),
-    _led("accesses_personal", "accesses", "id", "sealed IS NOT NULL"),
-    _index("notes_of_recordings", "notes", "recording_id, id"),
-    _led("notes_personal", "notes", "id", "sealed IS NOT NULL"),
-    _index("approvals_of_recordings", "approvals", "recording_id, id"),
-    _index("approvals_pending", "approvals", "id", "state = 'pending'"),
-    _led("approvals_personal", "approvals", "id", "sealed IS NOT NULL"),
-    _index("chain_firsts", "chain", "kind, seq", "was = 0"),
-    _index("objects_of_recordings", "objects", "id"),
-    _index("objects_by_name", "objects", "name"),
-    _index("objects_removing", "objects", "since, id", "state = 'removing'"),
-    _index("objects_held", "objects", "id, name", "held = 1"),
+    *INDEXES,
+    Index("recordings_personal", "recordings", "started_at, id", PERSON, leads=True),
+    Index("recordings_by_decision", "recordings", "decision, started_at, id", "decision IS NOT NULL"),
+)
+_TABLES = (
+    *map(_table, (*KEPT, "clock", "in_progress", "rejected", "objects")),
+    _hosts(),
+    "CREATE TABLE stamps (seq bigint PRIMARY KEY, answer bytea NOT NULL)",
+    *index_texts(_INDEXES, POSTGRES, led=True),
 )
 
 GUARDS = (*GUARDS_OF_ROWS, *KEY_RULES)
@@ -412,7 +274,7 @@ STEPS = (
         name="tables",
         gentle=False,
         statements=(
-            *(*_TABLES, *KEY_TABLES, *_INDEXES, *KEY_INDEXES),
+            *(*_TABLES, *KEY_TABLES, *KEY_INDEXES),
             BOARD,
             *(text for guard in GUARDS for text in guard.texts),
         ),

@@ -35,9 +35,9 @@ from nacl.secret import SecretBox
 
 from retention.files import Places
 from retention.postgres.connection import Connection
-from retention.postgres.database import SEALED, HostsTable
+from retention.postgres.database import HostsTable
 from retention.postgres.row_keys import BUNDLES, Blobs, FolderBlobs, KeyKind, RowKey, RowKeys
-from retention.postgres.schema import HASHES, SEARCHED, WORDS
+from retention.postgres.schema import HASHES, SEALED, SEARCHED, WORDS
 from retention.records import RecordError, to_text
 from retention.rows.chain import TABLES, UNREADABLE
 from retention.rows.pages import Query, Row, updating

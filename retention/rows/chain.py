@@ -35,10 +35,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from retention.files import share_owner, write_whole
-from retention.records import Hold, HoldTerms, Json, Record, RecordError, parse_json, terms, to_text
+from retention.records import (
+    Access,
+    Approval,
+    Hold,
+    HoldTerms,
+    Json,
+    Note,
+    Receipt,
+    Record,
+    RecordError,
+    Recording,
+    Sum,
+    field_types,
+    parse_json,
+    terms,
+    to_text,
+)
 from retention.rows.pages import Row, inserting
 from retention.texts import Reason, WithReason
 
@@ -48,7 +64,7 @@ GENESIS = "0" * 64
 SEGMENT = "segment"
 ALTERED = "altered"
 
-# kind → the table whose rows it is about, and the fields of these that lead to a person
+# kind → the table whose rows it is about, their type, and the fields of these that lead to a person
 TABLES = {
     "receipt": "receipts",
     "recording": "recordings",
@@ -56,6 +72,14 @@ TABLES = {
     "note": "notes",
     "sum": "sums",
     "approval": "approvals",
+}
+RECORDS: dict[str, type[Record]] = {
+    "receipt": Receipt,
+    "recording": Recording,
+    "access": Access,
+    "note": Note,
+    "sum": Sum,
+    "approval": Approval,
 }
 PERSONAL: dict[str, tuple[str, ...]] = {
     "receipt": ("call_id", "caller", "operator", "operators", "keyword", "events"),
@@ -246,9 +270,11 @@ def _read(content: bytes, name: str) -> ChainHead:
 UNREADABLE = "unreadable"  # in a row of which something cannot be read: why
 OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
-_NESTED = ("notice", "pauses", "hold", "events", "operators")
-_FLAGS = ("incomplete", "flagged")
-_FLOATS = ("duration_s", "confidence")  # an int comes back as a float: the chain covers what is read
+_TYPES = {name: of for one in RECORDS.values() for name, of in field_types(cast(Any, one)).items()}
+_NESTED = {name for name, of in _TYPES.items() if of.several or issubclass(of.type, (dict, Record))}
+_FLAGS = {name for name, of in _TYPES.items() if of.type is bool}
+# an int comes back as a float: the chain covers what is read
+_FLOATS = {name for name, of in _TYPES.items() if of.type is float}
 
 
 def to_row(record: Json) -> Json:
@@ -378,14 +404,6 @@ class Tables(Protocol):
         """Rows as they are kept → as they went in."""
         ...
 
-    def insert(self, table: str, row: Row) -> None:
-        """Add a whole row."""
-        ...
-
-    def update(self, table: str, id: str | int, row: Row) -> None:
-        """Write columns of a row that is there; either none that leads to a person, or all."""
-        ...
-
     def insert_many(self, table: str, rows: Sequence[Row]) -> None:
         """Add whole rows, all with the same columns."""
         ...
@@ -428,24 +446,16 @@ class Ledger:
 
     def insert(self, table: str, record: Json) -> str | int:
         """Add a row; its id. A record without `id` gets the next number."""
-        record = as_read(record)
         key: str | int = record.get("id") or self._next_id(table)
-        of_the_chain = self._append(table, str(key), record, None, 0)
-        self.tables.insert(table, {"id": key} | to_row(record) | of_the_chain)
+        self._write(table, {key: record}, {})
         return key
 
     def update(self, table: str, id: str | int, record: Json) -> bool:
         """Replace a row; false if it is missing. If it was not what its entry says, one more entry tells
         that."""
-        rows = self.tables.read_anyhow(f"SELECT * FROM {table} WHERE id = ?", [id])
-        if not (rows := self.tables.opened(table, rows)):
-            return False
-        before, record = rows[0], as_read(record)
-        if not self._is_as_told(KINDS[table], before):
-            self.tables.execute(inserting("chain", ENTRY), astuple(self._altered(KINDS[table], before)))
-        of_the_chain = self._append(table, str(id), record, before["salt"], before["chain_seq"])
-        self.tables.update(table, id, to_row(record) | of_the_chain)
-        return True
+        there = self._there(table, [id])
+        self._write(table, {id: record} if there else {}, there)
+        return bool(there)
 
     def keep_many(self, table: str, records: Sequence[Json]) -> None:
         """Add rows with ids, or replace them, each once: as `insert` and `update`, in a few statements."""
@@ -503,22 +513,12 @@ class Ledger:
         self.tables.insert_many(table, added)
         self.tables.update_many(table, replaced)
 
-    def _is_as_told(self, kind: str, row: Row) -> bool:
-        """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""
-        return _tells(self._entries([row["chain_seq"]]).get(row["chain_seq"]), kind, row)
-
     def _entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
         if not seqs:
             return {}
         marks = ", ".join("?" * len(seqs))
         rows = self.tables.read_anyhow(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs)
         return {row["seq"]: ChainEntry(**row) for row in rows}
-
-    def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
-        """Add an entry about a row; returns what the row must keep of the chain."""
-        entry, of_the_chain = self._about(KINDS[table], subject, record, salt, was)
-        self.tables.execute(inserting("chain", ENTRY), astuple(entry))
-        return of_the_chain
 
     def _about(
         self, kind: str, subject: str, record: Json, salt: str | None, was: int

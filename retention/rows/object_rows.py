@@ -7,7 +7,7 @@ what happened. Where several hosts share a database, each writes them into its o
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from secrets import token_hex
@@ -251,7 +251,7 @@ class ObjectRows:
         return [_row(row) for row in self._store.read(sql, values)]
 
 
-_NAMES = ("put", "name", "id", "kind", "version", "bytes", "sha256", "state", "held", "at", "since")
+_NAMES = tuple(one.name for one in fields(ObjectRow))
 _INSERT = f"INSERT INTO objects ({', '.join(_NAMES)}, told) VALUES ({', '.join('?' * len(_NAMES))}, 0)"
 _DONE = (
     "UPDATE objects SET version = ?, bytes = ?, sha256 = ?, held = ?, told = 0, "
@@ -293,32 +293,12 @@ def _pages(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _columns(row: ObjectRow) -> dict[str, object]:
-    return {
-        "put": row.put,
-        "name": row.name,
-        "id": row.id,
-        "kind": row.kind,
-        "version": row.version,
-        "bytes": row.bytes,
-        "sha256": row.sha256,
-        "state": row.state.value,
-        "held": int(row.held),
-        "at": to_text(row.at),
-        "since": row.since and to_text(row.since),
-    }
+    plain = {"state": row.state.value, "held": int(row.held), "at": to_text(row.at)}
+    told = {name: getattr(row, name) for name in _NAMES}
+    return {**told, **plain, "since": row.since and to_text(row.since)}
 
 
 def _row(row: Row) -> ObjectRow:
-    return ObjectRow(
-        put=row["put"],
-        name=row["name"],
-        id=row["id"],
-        kind=row["kind"],
-        version=row["version"],
-        bytes=row["bytes"],
-        sha256=row["sha256"],
-        state=State(row["state"]),
-        held=bool(row["held"]),
-        at=from_text(row["at"]),
-        since=row["since"] and from_text(row["since"]),
-    )
+    rich = {"state": State(row["state"]), "held": bool(row["held"]), "at": from_text(row["at"])}
+    kept = {name: row[name] for name in _NAMES}
+    return ObjectRow(**{**kept, **rich, "since": row["since"] and from_text(row["since"])})

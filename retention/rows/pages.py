@@ -265,23 +265,16 @@ class SqliteTables:
         """They are as they went in."""
         return rows
 
-    def insert(self, table: str, row: Row) -> None:
-        """Add a whole row."""
-        self.execute(inserting(table, row), list(row.values()))
-
-    def update(self, table: str, id: str | int, row: Row) -> None:
-        """Write these columns of a row."""
-        self.execute(updating(table, row), [*row.values(), id])
-
     def insert_many(self, table: str, rows: Sequence[Row]) -> None:
         """Add whole rows, all with the same columns."""
         for row in rows:
-            self.insert(table, row)
+            self.execute(inserting(table, row), [*row.values()])
 
     def update_many(self, table: str, rows: Sequence[Row]) -> None:
         """Write whole rows that are there, by their ids."""
         for row in rows:
-            self.update(table, row["id"], row)
+            columns = {name: value for name, value in row.items() if name != "id"}
+            self.execute(updating(table, columns), [*columns.values(), row["id"]])
 
 
 def inserting(table: str, columns: Collection[str]) -> str:

@@ -120,12 +120,13 @@ def _problem(found: "ErrorDetails") -> Reason:
 
 
 def accepted_for(field: "FieldInfo | None") -> str:
-    """Say what a key takes: its description, or the choices of its Literal type."""
-    if field is None:
-        return Reason("a table")
-    if not field.description and get_origin(field.annotation) is Literal:
-        return " | ".join(str(choice) for choice in get_args(field.annotation))
-    return field.description or Reason("a table")
+    """Say what a key takes: its description, or the choices of its type."""
+    if field is None or field.description:
+        return (field and field.description) or Reason("a table")
+    if field.annotation is bool:
+        return "true | false"
+    is_choice = get_origin(field.annotation) is Literal
+    return " | ".join(map(str, get_args(field.annotation))) if is_choice else Reason("a table")
 
 
 def accepted_of(model: "type[BaseModel]", location: Sequence[int | str]) -> str:

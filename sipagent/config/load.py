@@ -24,7 +24,7 @@ from retention.texts import Reason
 from sipagent.config import rules
 from sipagent.config.errors import NO_BREAK, ConfigError, accepted_of, cut, explain, one_line
 from sipagent.config.model import Config, Login
-from sipagent.config.tables import PromptSet
+from sipagent.config.tables import LANGUAGE, PromptSet
 from sipagent.config.types import Holidays, HostPort, Known, PortRange, uri_host, uri_user
 
 __all__ = [
@@ -250,7 +250,7 @@ def checked(tables: dict[str, Any], file: Path) -> Config:
     known = Known(
         file=file,
         base=file.absolute().parent,
-        language=(spoken := str(_peek(tables, "service", "language") or "fr")),
+        language=(spoken := str(_peek(tables, "service", "language") or LANGUAGE)),
         languages=(spoken, *_others(tables)),
         opt_in=_peek(tables, "refusal", "mode") == "opt_in",
     )

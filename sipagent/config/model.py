@@ -16,6 +16,7 @@ from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Shares, Window
 from sipagent.config.tables import (
+    JOURNAL,
     VOICES_FOLDER,
     VOICES_MOST_DAYS,
     CapacityTable,
@@ -101,7 +102,7 @@ class Config(Table):
         """The database of this host; where several share one, the journal of what it does not have yet."""
         if isinstance(self.retention.database, Path):
             return self.retention.database
-        return self.base / "journal.db" if self.cluster is None else self.cluster.journal
+        return self.base / JOURNAL if self.cluster is None else self.cluster.journal
 
     @property
     def voices(self) -> Path:

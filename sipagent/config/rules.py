@@ -13,12 +13,21 @@ from typing import NamedTuple
 from retention.texts import Reason
 from sipagent.config.errors import ConfigError, counted, shown
 from sipagent.config.model import Config
-from sipagent.config.tables import PROMPT, CredentialsTable, ServiceTable, folder_name, is_here
+from sipagent.config.tables import (
+    PROMPT,
+    CredentialsTable,
+    EdgeTable,
+    ServiceTable,
+    WebTable,
+    folder_name,
+    is_here,
+)
 from sipagent.config.types import HostPort, outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed
 PORTS_LEAST = 32
+APART = Reason("a range apart from it")
 
 
 class Complaint(NamedTuple):
@@ -146,37 +155,58 @@ def _words_spoken(config: Config) -> Iterator[Complaint]:
 
 
 def _ports(config: Config) -> Iterator[Complaint]:
-    ports, listen = config.trunk.rtp_ports, config.trunk.listen
+    trunk, edge = config.trunk, config.edge
     needed = max(PORTS_LEAST, PORTS_PER_CALL * config.capacity.calls)
-    if len(ports) < needed:
+    if len(trunk.rtp_ports) < needed:
         yield Complaint(
             "trunk.rtp_ports",
-            Reason("'{0}' holds {1}", ports, counted(len(ports), "port")),
+            Reason("'{0}' holds {1}", trunk.rtp_ports, counted(len(trunk.rtp_ports), "port")),
             Reason("{0} or more for capacity.calls", needed),
         )
-    if shared := config.trunk.shared_address:
-        if listen.is_any:
-            problem = Reason("'{0}' is every address, where trunk.shared_address is given", listen)
+    if shared := trunk.shared_address:
+        if trunk.listen.is_any:
+            problem = Reason("'{0}' is every address, where trunk.shared_address is given", trunk.listen)
             yield Complaint("trunk.listen", problem, "the address that this host always has")
-        elif shared == listen.host or (":" in shared) != (":" in listen.host):
+        elif shared == trunk.listen.host or (":" in shared) != (":" in trunk.listen.host):
             problem = Reason("'{0}' is that of trunk.listen, or of another kind", shared)
             yield Complaint("trunk.shared_address", problem, "another address, as IPv4 or IPv6 as that one")
-    metrics = config.metrics.listen
-    if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":
+    listens: dict[str, HostPort | None] = {
+        "trunk.listen": trunk.listen,
+        "metrics.listen": config.metrics.listen,
+        "edge.tls_listen": edge.tls_listen,
+        "web.listen": config.web.listen,
+    }
+    apart = [("edge.tls_listen", "trunk.listen")]
+    apart += [("metrics.listen", "trunk.listen")] * (trunk.transport == "tcp")
+    apart += [("web.listen", "trunk.listen")] * (trunk.transport != "udp")
+    apart += [("web.listen", "metrics.listen"), ("web.listen", "edge.tls_listen")]
+    for key, other in apart:
+        mine, taken = listens[key], listens[other]
+        if mine and taken and mine.port == taken.port:
+            yield Complaint(key, Reason("'{0}' has the port of {1}", mine, other), "another port")
+    for key, ports, others in (
+        ("trunk.rtp_ports", trunk.rtp_ports, ("trunk.listen",)),
+        ("edge.worker_ports", edge.worker_ports, ("trunk.listen", "edge.tls_listen")),
+    ):
+        for other in others:
+            if (taken := listens[other]) and ports.first <= taken.port <= ports.last:
+                yield Complaint(key, Reason("'{0}' holds the port of {1}", ports, other), APART)
+    if edge.worker_ports.first <= trunk.rtp_ports.last and trunk.rtp_ports.first <= edge.worker_ports.last:
         yield Complaint(
-            "metrics.listen", Reason("'{0}' has the port of trunk.listen", metrics), "another port"
+            "edge.worker_ports", Reason("'{0}' overlaps trunk.rtp_ports", edge.worker_ports), APART
         )
-    if ports.first <= listen.port <= ports.last:
-        yield Complaint(
-            "trunk.rtp_ports", Reason("'{0}' holds the port of trunk.listen", ports), "a range apart from it"
-        )
+
+
+def _pair(table: str, where: EdgeTable | WebTable) -> Iterator[Complaint]:
+    """A certificate and its key come together."""
+    if (where.certificate is None) != (where.private_key is None):
+        given, other = ("certificate", "private_key") if where.certificate else ("private_key", "certificate")
+        yield Complaint(f"{table}.{given}", Reason("given without {0}", f"{table}.{other}"), "both, or none")
 
 
 def _edge(config: Config) -> Iterator[Complaint]:
     edge, trunk, operators = config.edge, config.trunk, config.operators
-    if (edge.certificate is None) != (edge.private_key is None):
-        given, other = ("certificate", "private_key") if edge.certificate else ("private_key", "certificate")
-        yield Complaint(f"edge.{given}", Reason("given without edge.{0}", other), "both, or none")
+    yield from _pair("edge", edge)
     speaks_tls = trunk.transport == "tls" or edge.tls_listen is not None
     if speaks_tls and edge.certificate is None:
         what = "edge.tls_listen" if edge.tls_listen else "trunk.transport"
@@ -184,29 +214,11 @@ def _edge(config: Config) -> Iterator[Complaint]:
     asking = {
         "operators.extensions": operators.extensions,
         "operators.transfer_targets": operators.transfer_targets,
+        "operators.outbound_proxy": (operators.outbound_proxy or "",),
     }
-    asking["operators.outbound_proxy"] = (operators.outbound_proxy or "",)
     for key, uris in asking.items():
         if not speaks_tls and any(";transport=tls" in uri.lower() for uri in uris):
             yield Complaint(key, "asks for TLS, which nothing here speaks", "edge.tls_listen with it")
-    for taken, port in (("trunk.listen", trunk.listen), ("edge.tls_listen", edge.tls_listen)):
-        if port and edge.worker_ports.first <= port.port <= edge.worker_ports.last:
-            yield Complaint(
-                "edge.worker_ports",
-                Reason("'{0}' holds the port of {1}", edge.worker_ports, taken),
-                "a range apart from it",
-            )
-    if edge.tls_listen and edge.tls_listen.port == trunk.listen.port:
-        yield Complaint(
-            "edge.tls_listen", Reason("'{0}' has the port of trunk.listen", edge.tls_listen), "another port"
-        )
-    first, last = edge.worker_ports
-    if first <= trunk.rtp_ports.last and trunk.rtp_ports.first <= last:
-        yield Complaint(
-            "edge.worker_ports",
-            Reason("'{0}' overlaps trunk.rtp_ports", edge.worker_ports),
-            "a range apart from it",
-        )
 
 
 def _languages(config: Config) -> Iterator[Complaint]:
@@ -309,9 +321,7 @@ def _shared(config: Config) -> Iterator[Complaint]:
 def _web(config: Config) -> Iterator[Complaint]:
     """Passwords and recordings never cross a network in clear."""
     web = config.web
-    if (web.certificate is None) != (web.private_key is None):
-        given, other = ("certificate", "private_key") if web.certificate else ("private_key", "certificate")
-        yield Complaint(f"web.{given}", Reason("given without web.{0}", other), "both, or none")
+    yield from _pair("web", web)
     listen, url = web.listen, web.url
     if listen is None:
         return
@@ -336,14 +346,6 @@ def _web(config: Config) -> Iterator[Complaint]:
         )
     if url and url.startswith("http:") and (web.certificate or not is_here(url)):
         yield Complaint("web.url", Reason("'{0}' would have passwords sent in clear", url), "an https URL")
-    others: dict[str, HostPort | None] = {
-        "trunk.listen": None if config.trunk.transport == "udp" else config.trunk.listen,
-        "metrics.listen": config.metrics.listen,
-        "edge.tls_listen": config.edge.tls_listen,
-    }
-    for name, taken in others.items():
-        if taken and taken.port == listen.port:
-            yield Complaint("web.listen", Reason("'{0}' has the port of {1}", listen, name), "another port")
 
 
 def _oidc(config: Config) -> Iterator[Complaint]:

@@ -51,6 +51,8 @@ from sipagent.config.types import (
     several,
 )
 
+LANGUAGE = "fr"  # without service.language
+
 
 class ServiceTable(Table):
     """Who answers, and on what legal basis."""
@@ -60,7 +62,7 @@ class ServiceTable(Table):
     controller_contact: Text = key("how to reach the controller", "")
     dpo_contact: Text = key("how to reach the data protection officer", "")
     legal_basis: Text = key("the legal basis, GDPR article 6(1)", "")
-    language: Language = key("the language of [prompts], such as fr", "fr")
+    language: Language = key("the language of [prompts], such as fr", LANGUAGE)
     timezone: Annotated[ZoneInfo, PlainValidator(types.timezone)] = key(
         "a time zone such as Europe/Paris", "Europe/Paris"
     )
@@ -88,7 +90,7 @@ class CapacityTable(Table):
     calls_per_process: int | None = key(
         "how many calls one process takes, 1 to 10000; absent: by the engine", None, ge=1, le=10_000
     )
-    full_status: Literal[486, 503] = key("486 | 503", 503)
+    full_status: Literal[486, 503] = 503
     media_timeout_s: float = seconds(1, 3600, 30)
 
 
@@ -114,7 +116,7 @@ class TrunkTable(CredentialsTable):
     uri: Uri = key("a SIP URI such as sip:agent@trunk.example.net")
     registrar: OptionalServer = key("a SIP URI such as sip:trunk.example.net; absent: no registration", None)
     realm: Text = key("the registrar's realm; empty: taken from its first challenge", "")
-    transport: Literal["udp", "tcp", "tls"] = key("udp | tcp | tls", "udp")
+    transport: Literal["udp", "tcp", "tls"] = "udp"
     listen: Annotated[types.HostPort, PlainValidator(types.listen)] = key(
         "address:port such as 127.0.0.1:5060, IPv6 as [::1]:5060", "127.0.0.1:5060"
     )
@@ -137,7 +139,7 @@ class TrunkTable(CredentialsTable):
     codecs: tuple[Annotated[str, PlainValidator(types.codec)], ...] = several(
         Reason("a list of {0}", ", ".join(types.CODECS)), ("PCMA", "PCMU", "G722"), least=1
     )
-    srtp: Literal["off", "optional", "required"] = key("off | optional | required", "off")
+    srtp: Literal["off", "optional", "required"] = "off"
 
 
 class OperatorsTable(CredentialsTable):
@@ -145,20 +147,18 @@ class OperatorsTable(CredentialsTable):
 
     extensions: tuple[Uri, ...] = several("a list of SIP URIs such as sip:201@pbx.example.net", least=1)
     outbound_proxy: OptionalServer = key("a SIP URI such as sip:pbx.example.net;lr", None)
-    strategy: Literal["sequential", "simultaneous", "round_robin"] = key(
-        "sequential | simultaneous | round_robin", "sequential"
-    )
+    strategy: Literal["sequential", "simultaneous", "round_robin"] = "sequential"
     ring_s: float = seconds(1, 300, 20)
     max_wait_s: float = seconds(0, 3600, 120)
     wrap_up_s: float = seconds(0, 3600, 0)
     alert_info_recorded: HeaderValue = key("the value of an Alert-Info header; empty: none", "")
     alert_info_not_recorded: HeaderValue = key("the value of an Alert-Info header; empty: none", "")
     recording_header: HeaderName = key("the name of a header such as X-Recording; empty: none", "")
-    transfer: Literal["bridge", "refer"] = key("bridge | refer", "bridge")
+    transfer: Literal["bridge", "refer"] = "bridge"
     refer_targets: tuple[Uri, ...] = several("a list of SIP URIs", ())
     transfer_targets: tuple[Uri, ...] = several("a list of SIP URIs; empty: the extensions", ())
     stop_code: Code = key("1 to 8 keys of a telephone such as *5", "*5")
-    stop_erases: bool = key("true | false", True)
+    stop_erases: bool = True
     pause_code: Code = key("1 to 8 keys of a telephone such as *6", "*6")
     flag_code: Code = key("1 to 8 keys of a telephone such as *7", "*7")
 
@@ -166,7 +166,7 @@ class OperatorsTable(CredentialsTable):
 class EdgeTable(Table):
     """Kamailio, which stands between the network and the processes that carry the calls."""
 
-    start: bool = key("true | false", True)
+    start: bool = True
     worker_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
         "first-last such as 7000-7999, from 1024 on, the first one even", "7000-7999"
     )
@@ -183,7 +183,7 @@ class EdgeTable(Table):
     )
 
 
-DEFAULT_ENGINE = "embedding"  # of refusal.engine, where it can be loaded
+DEFAULT_ENGINE: Literal["embedding"] = "embedding"  # of refusal.engine, where it can be loaded
 PROMPT = Reason("a WAV file; its words lie in a .txt of the same name")
 
 
@@ -271,17 +271,17 @@ Words = Annotated[tuple[RequiredText, ...], BeforeValidator(_words)]
 class RefusalTable(Table):
     """How a caller says no, or yes."""
 
-    mode: Literal["objection", "opt_in"] = key("objection | opt_in", "objection")
+    mode: Literal["objection", "opt_in"] = "objection"
     digit: Digit = key("one key of a telephone: 0-9, * or #", "9")
     accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
-    engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", DEFAULT_ENGINE)
+    engine: Literal["embedding", "vosk", "none"] = DEFAULT_ENGINE
     vosk_model: OptionalPath = key("the folder of a Vosk model", None)
     second: OptionalPath = key("the folder of a Whisper model in CTranslate2's form", None)
     heads: FilePath = key("a folder of heads that `sipagent train-keyword` made", "heads")
     keywords: Words = several("a list of words", None)
     accept_keywords: Words = several("a list of words", None)
     window_s: float = seconds(0.1, 60, 5.0)
-    in_call: Literal["key", "key+voice"] = key("key | key+voice", "key")
+    in_call: Literal["key", "key+voice"] = "key"
     in_call_keywords: Words = several("a list of words", None)
 
     @property
@@ -296,6 +296,7 @@ class RefusalTable(Table):
 
 
 LEASE_S = 12.0
+JOURNAL = "journal.db"
 
 
 class DatabaseUrl(str):
@@ -349,7 +350,7 @@ class ClusterTable(Table):
     """Which of several hosts this is."""
 
     host: Annotated[str, PlainValidator(_host_name)] = key("up to 16 small letters and digits such as a")
-    journal: FilePath = key("a file", "journal.db")
+    journal: FilePath = key("a file", JOURNAL)
     lease_s: float = seconds(4, 120, LEASE_S)
 
 
@@ -409,12 +410,12 @@ class SamplingWindow(Table):
 class RecordingTable(Table):
     """What is recorded, and where it is stored."""
 
-    enabled: bool = key("true | false", True)
+    enabled: bool = True
     share: float = _share(1.0)
     window: tuple[SamplingWindow, ...] = several("tables [[recording.window]]", ())
     justification: Text = key("why all calls are recorded", "")
     directory: FilePath = key("a directory", "recordings")
-    format: Literal["flac", "wav"] = key("flac | wav", "flac")
+    format: Literal["flac", "wav"] = "flac"
     recipients: tuple[FilePath, ...] = several("a list of public keys; empty: stored in clear", ())
 
 
@@ -425,7 +426,7 @@ class RetentionTable(Table):
     justification: Text = key("why recordings are kept longer than 6 months", "")
     receipts_period: Period = key("a period such as 6 months", "6 months")
     analysis_period: Period = key("a period such as 1 year", "1 year")
-    erase_after_note: bool = key("true | false", False)
+    erase_after_note: bool = False
     database: Annotated[Path | DatabaseUrl, PlainValidator(_database)] = key(
         "a file, or postgresql://user@host/database", "retention.db"
     )
