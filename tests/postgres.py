@@ -157,7 +157,7 @@ class Server:
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
         }
-        command = [
+        command: list[str | Path] = [
             *("setpriv", "--pdeathsig", "QUIT"),  # it doesn't outlive a test run that was killed
             *(programs() / "postgres", "-D", self.data),
             *(f"--{key}={value}" for key, value in options.items()),
@@ -238,7 +238,12 @@ class Server:
 
     def connect(self, database: str, user: str = OWNER) -> psycopg.Connection:
         """A connection over the socket, in autocommit."""
-        where = {"host": str(self.folder), "port": self.port, "dbname": database, "user": user}
+        where: dict[str, Any] = {
+            "host": str(self.folder),
+            "port": self.port,
+            "dbname": database,
+            "user": user,
+        }
         return psycopg.connect(**where, autocommit=True, connect_timeout=3)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
@@ -290,6 +295,10 @@ class Server:
             if time.monotonic() > deadline:
                 raise PeerError(f"not at {wanted} within {timeout:g} s\n{self.child.tail()}")
             time.sleep(0.02)  # nothing tells
+
+    def dump(self, database: str) -> str:
+        """All of its rows, as SQL."""
+        return _run("pg_dump", "-h", self.folder, "-p", str(self.port), "-U", "postgres", database)
 
     def base_backup(self) -> Path:
         """A copy of all that the server has, with its WAL, in a folder of its own; the caller removes it."""

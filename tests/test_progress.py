@@ -74,7 +74,10 @@ def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive,
     mine.store.add_receipt(receipt(row, ended_at=None, outcome=None))
     mine.open(row).write_bytes(b"sound")
     Paths(mine).part(row.id).rename(Paths(mine).final(row.id, "flac"))
-    steps = [lambda: mine.close(row), lambda: mine.store.update_receipt(receipt(row))]
+    steps: list[Callable[[], object]] = [
+        partial(mine.close, row),
+        partial(mine.store.update_receipt, receipt(row)),
+    ]
     for step in steps if kept_first else steps[::-1]:
         assert mine.store.in_progress() == {row.id: MINE} and left_by(mine.store, MINE) == (row.id,)
         step()

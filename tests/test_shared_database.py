@@ -113,8 +113,7 @@ def test_verify_sees_what_was_altered_past_the_rules(
 
 def test_texts_sort_by_their_bytes_and_numbers_come_back_as_they_went_in(store: SharedStore) -> None:
     ids = ["Zebra", "a-1", "A-1", "a1", "b", "10", "2"]
-    numbers = {"duration_s": 0.1 + 0.2, "bytes": 2**62, "channels": 1}
-    rows = {id: recording(id=id, **numbers) for id in ids}
+    rows = {id: recording(id=id, duration_s=0.1 + 0.2, bytes=2**62, channels=1) for id in ids}
     for row in rows.values():
         store.add_recording(row)
     assert store.recordings() == [rows[id] for id in sorted(ids, reverse=True)]

@@ -21,8 +21,8 @@ import click
 import psycopg
 
 from retention.postgres.connection import Connection
-from retention.postgres.database import SEALED
 from retention.postgres.row_keys import MOST_KEYS, FolderBlobs, KeyKind, RowKey, RowKeys
+from retention.postgres.schema import SEALED
 from retention.postgres.store import SealedStore, hashes, period_of, sealed
 from retention.records import Record, Status, due_date, to_text
 from retention.rows.chain import new_salt, to_row
