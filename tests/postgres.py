@@ -244,7 +244,7 @@ class Server:
             "dbname": database,
             "user": user,
         }
-        return psycopg.connect(**where, autocommit=True, connect_timeout=3)
+        return psycopg.connect(**where, dbname=database, user=user, autocommit=True, connect_timeout=3)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run it as superuser; its rows."""
