@@ -1,5 +1,6 @@
 """The documents say what is: commands, keys, links, versions and the drawn call flow."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -23,10 +24,10 @@ from sipagent.languages.typography import set_french
 from tests import draw_callflow
 from tests.configured import init_examples
 from tests.each import each
-from tests.test_structure import ALL, ROOMS, modules, name, tracked
+from tests.test_structure import ALL, ROOMS, modules, name, tracked, tree
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
+DOCUMENTS = [path for path in tracked() if path.suffix == ".md" and path.parent.name != "cards"]
 PAGES = ["README.md", *sorted(name(path) for path in DOCUMENTS if name(path).startswith("docs/"))]
 """What users read: no module of ours is named there as `package.module`, so that is a key or a file."""
 FOLDERS = {"en": "docs/en/", "fr": "docs/fr/"}
@@ -101,33 +102,16 @@ def links(document: Path) -> Iterator[str]:
 # --- make ---
 
 
-def test_every_make_command_of_the_documents_exists() -> None:
-    told = {
-        command
-        for document in DOCUMENTS
-        for command in re.findall(r"(?:^[$ ]+|`)make ([a-z-]+)", text_of(document), re.MULTILINE)
-    }
-    assert told >= {"demo", "run", "test", "bench"}
-    assert told <= set(targets())
-
-
-def test_make_help_names_every_target() -> None:
-    said = subprocess.run(
-        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+def test_every_make_command_of_the_documents_exists_and_is_in_its_help() -> None:
+    texts = map(text_of, DOCUMENTS)
+    told = {one for text in texts for one in re.findall(r"(?:^[$ ]+|`)make ([a-z-]+)", text, re.MULTILINE)}
+    assert {"demo", "run", "test", "bench"} <= told <= set(targets())
+    command = ["make", "--no-print-directory", "help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line.split()[1] for line in said.splitlines()] == targets()
-
-
-def test_make_says_so_where_no_python_will_do(tmp_path: Path) -> None:
-    for needed in ("pyproject.toml", "deploy/requirements.lock"):
-        (tmp_path / needed).parent.mkdir(exist_ok=True)
-        (tmp_path / needed).touch()
-    command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "run", "PYTHON=no-such-python"]
-    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    ours, _ = failed.stderr.splitlines()  # the other line is make's own
-    assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
-    assert failed.returncode == 2
-    assert not (tmp_path / ".venv").exists()
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    run = re.findall(r"\bmake ([\w-]+)", text_of(".ci/run"))
+    assert run == ["test", "test-all"] and all(f"`make {one}`" in text_of("README.md") for one in run)
 
 
 class Machine:
@@ -150,14 +134,11 @@ class Machine:
         path.chmod(0o755)
         return path
 
-    def make(self) -> subprocess.CompletedProcess[str]:
+    def make(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "run", *words]
+        there = {"PATH": str(self._programs), "TMPDIR": str(self.folder)}
         return subprocess.run(
-            ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "run"],
-            cwd=self.folder,
-            env={"PATH": str(self._programs), "TMPDIR": str(self.folder)},
-            capture_output=True,
-            text=True,
-            check=False,
+            command, cwd=self.folder, env=there, capture_output=True, text=True, check=False
         )
 
 
@@ -175,20 +156,16 @@ def test_make_has_uv_bring_a_python_where_there_is_none(tmp_path: Path) -> None:
     ]
 
 
-def test_make_says_in_one_line_that_uv_cannot(tmp_path: Path) -> None:
+def test_make_says_in_one_line_that_there_is_no_python(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
+    made = machine.make("PYTHON=no-such-python")
+    ours, _ = made.stderr.splitlines()  # the other line is make's own
+    assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
     machine.program("uv", "echo 'error: no network' >&2; echo '  Caused by: more' >&2; exit 2")
     made = machine.make()
     ours, _ = made.stderr.splitlines()
     assert "and uv brings none (error: no network); accepted: these two, as in make PYTHON=" in ours
     assert made.returncode == 2 and not (tmp_path / ".venv").exists()
-
-
-def test_continuous_integration_runs_what_the_readme_names() -> None:
-    assert (ROOT / ".ci/run").stat().st_mode & 0o111
-    run = re.findall(r"\bmake ([\w-]+)", text_of(".ci/run"))
-    assert run == ["test", "test-all"]
-    assert [target for target in run if f"`make {target}`" not in text_of("README.md")] == []
 
 
 # --- configuration ---
@@ -239,23 +216,17 @@ def test_the_configuration_of_the_readme_is_whole(tmp_path: Path) -> None:
 
 
 @each(DOCUMENTS, ids=name)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_and_files_that_are_named_exist(document: Path) -> None:
+    text = text_of(document)
     for target in links(document):
         path, _, anchor = target.partition("#")
         there = document.parent / path if path else document
         assert there.exists(), target
         assert not anchor or anchor in anchors(text_of(there)), target
-
-
-@each(DOCUMENTS, ids=name)
-def test_nothing_of_a_merge_is_left_in_a_document(document: Path) -> None:
-    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text_of(name(document)), re.MULTILINE)
-
-
-@each(DOCUMENTS, ids=name)
-def test_no_document_has_two_headings_of_one_name(document: Path) -> None:
-    """A link to the second one would lead to the first."""
-    told = titles(text_of(document))
+    named = re.findall(r"`((?:sipagent|media|retention|prompts|tests|docs)/[\w./]*)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE)  # of a merge
+    told = titles(text)  # a link to the second of one name would lead to the first
     assert [title for title in set(told) if told.count(title) > 1] == []
 
 
@@ -283,21 +254,13 @@ def test_a_document_that_the_code_points_at_exists(path: Path) -> None:
         assert there and (not anchor or anchor in anchors(text_of(there[0]))), target
 
 
-@each(DOCUMENTS, ids=name)
-def test_files_that_are_named_exist(document: Path) -> None:
-    named = re.findall(r"`((?:sipagent|media|retention|prompts|tests|docs)/[\w./]*)`", text_of(document))
-    assert [path for path in named if not (ROOT / path).exists()] == []
-
-
-def test_the_layers_name_every_part_of_the_policy() -> None:
+def test_the_layers_name_every_part_and_each_imports_from_those_below_it() -> None:
     layers = text_of("ARCHITECTURE.md").split("```")[1]
     parts = [path.stem for path in modules("sipagent/call") if path.stem != "__init__"]
     assert [part for part in (*parts, *ROOMS) if not re.search(rf"\b{part}\b", layers)] == []
-
-
-def test_a_layer_imports_only_from_those_below_it() -> None:
-    layers = text_of("ARCHITECTURE.md").split("```")[1].splitlines()
-    line = {room: at for at, text in enumerate(layers) for room in re.findall(r"\b(\w+)/", text[:27])}
+    line = {
+        room: at for at, text in enumerate(layers.splitlines()) for room in re.findall(r"\b(\w+)/", text[:27])
+    }
     assert all(line[room] < line[below] for room, others in ROOMS.items() for below in others)
     assert line["cli"] == min(line.values()) and line["media"] == line["retention"] == max(line.values())
 
@@ -316,21 +279,20 @@ def test_every_thread_is_in_the_table() -> None:
 # --- lengths, and both languages ---
 
 
-@pytest.mark.parametrize(
-    ("page", "words", "lines"), [("README.md", 1200, 130), ("ARCHITECTURE.md", 1800, 180)]
-)
-def test_what_is_read_first_is_short(page: str, words: int, lines: int) -> None:
-    """All that stands in it counts, also what is drawn or shown."""
-    text = text_of(page)
-    assert len(text.split()) <= words
-    assert len(text.splitlines()) <= lines
-
-
-@pytest.mark.parametrize("page", PLAIN)
-def test_a_line_is_no_longer_than_one_of_the_code(page: str) -> None:
-    """But for tables."""
-    lines = prose(text_of(page)).splitlines()
-    assert [line for line in lines if len(line) > 120 and not line.lstrip().startswith("|")] == []
+def test_pages_are_short() -> None:
+    """All that stands in them counts; but the tables of commands and of the log's lines are looked up, not
+    read."""
+    words = {page: len(text_of(page).split()) for page in ("README.md", "ARCHITECTURE.md", *OFFICERS)}
+    most = dict.fromkeys(OFFICERS, 1800)  # ten minutes, at 180 words a minute
+    assert {page: n for page, n in words.items() if n > ({"README.md": 1200} | most).get(page, 1800)} == {}
+    lines = {page: len(text_of(page).splitlines()) for page in ("README.md", "ARCHITECTURE.md")}
+    assert lines["README.md"] <= 130 and lines["ARCHITECTURE.md"] <= 180
+    for page in (one for pair in BOTH for one in pair):
+        read = [line for line in text_of(page).splitlines() if not line.startswith("| `")]
+        assert len(" ".join(read).split()) <= 1700, page
+    for page in PLAIN:  # no line is longer than one of the code, but of a table
+        said = prose(text_of(page)).splitlines()
+        assert [line for line in said if len(line) > 120 and not line.lstrip().startswith("|")] == [], page
 
 
 def told(page: str) -> set[str]:
@@ -341,51 +303,30 @@ def told(page: str) -> set[str]:
     return commands | options | {span for span in spans if re.fullmatch(r"[a-z]\w+(\.[\w.-]+)?/?", span)}
 
 
-def test_every_page_has_a_twin() -> None:
-    """In the other language, which names it back."""
+def test_every_page_has_a_twin_and_french_is_set_as_french() -> None:
+    """Its twin names it back. No line ends before a colon or within quotation marks."""
     french = {page for page in PAGES if page.startswith(FOLDERS["fr"])}
     assert {twin for _, twin in BOTH} == french
     assert [page for page, twin in BOTH if twin_of(twin) != page] == []
-
-
-@each([page for page in PAGES if page.startswith(FOLDERS["fr"])])
-def test_french_is_set_as_french(page: str) -> None:
-    """No line ends before a colon or within quotation marks."""
-    lines = [line for line in prose(text_of(page)).splitlines() if not line.startswith("    ")]
-    assert [line for line in lines if set_french(line) != line] == []
-
-
-@each(OFFICERS)
-def test_the_officer_reads_a_page_in_ten_minutes(page: str) -> None:
-    assert len(text_of(page).split()) <= 1800  # at 180 words a minute
-
-
-@each(sorted(one for pair in BOTH for one in pair))
-def test_a_page_is_short(page: str) -> None:
-    """But for the tables of commands and of the log's lines, which are looked up and not read."""
-    lines = [line for line in text_of(page).splitlines() if not line.startswith("| `")]
-    assert len(" ".join(lines).split()) <= 1700
+    for page in french:
+        lines = [line for line in prose(text_of(page)).splitlines() if not line.startswith("    ")]
+        assert [line for line in lines if set_french(line) != line] == [], page
 
 
 @each(BOTH)
 def test_both_languages_tell_of_the_same(pages: tuple[str, str]) -> None:
+    """What is copied is the same, but for comments, and what people call themselves or their files."""
     english, french = pages
     assert told(english) == told(french)
     assert len(titles(text_of(english))) == len(titles(text_of(french)))
     rows = [re.findall(r"^\|", text_of(page), re.MULTILINE) for page in (english, french)]
     assert len(rows[0]) == len(rows[1])
-
-
-@each(BOTH)
-def test_what_is_copied_from_a_page_is_the_same_in_both_languages(pages: tuple[str, str]) -> None:
-    """But for comments, and what people call themselves or their files."""
-    english, french = pages
-
-    def copied(page: str) -> list[str]:
-        fenced = re.findall(r"```\w+\n(.*?)```", text_of(page), re.DOTALL)
-        return [re.sub(r" *# .*|^; (?!/).*\n", "", block, flags=re.MULTILINE) for block in fenced]
-
-    assert copied(english) == copied(french)
+    copied = [
+        [re.sub(r" *# .*|^; (?!/).*\n", "", block, flags=re.MULTILINE) for block in fenced]
+        for page in pages
+        if (fenced := re.findall(r"```\w+\n(.*?)```", text_of(page), re.DOTALL)) is not None
+    ]
+    assert copied[0] == copied[1]
 
 
 def log_lines(page: str) -> list[tuple[str, ...]]:
@@ -403,6 +344,74 @@ def test_the_log_lines_that_are_explained_are_those_that_are_written() -> None:
         for said in reason:
             constant = max(re.split(r"…|worker-3|\(signal 6\)|\d+|^[\w.]+:", said), key=len).strip()
             assert constant in written, said
+
+
+# --- the log ---
+
+LOGGERS = {"log", "_log"}
+LOUD = {"warning", "error", "exception", "critical"}
+TELLERS = {"alert", "_alert", "Alert", "_tell", "_tell_once", "tell", "_schedule_restart", "_fails"}
+"""What takes the reason of an alert, or a part of it, as its last text."""
+TOO_SHORT = 9  # characters of a text that say nothing by themselves
+SERVING = [path for path in ALL if not {"cli", "softphone", "demo.py", "training"} & {*name(path).split("/")}]
+
+
+def name_of(call: ast.Call) -> str:
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    yield from (node for node in tree(path) if isinstance(node, ast.Call))
+
+
+def events(path: Path) -> set[str]:
+    """The names of what it logs at warning or above."""
+    found = set()
+    for call in calls(path):
+        match call:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=logger), attr=level),
+                args=[ast.Constant(value=event), *_],
+            ) if logger in LOGGERS and level in LOUD:
+                found.add(str(event))
+    return found
+
+
+def fixed(text: ast.expr) -> frozenset[str]:
+    """The pieces of a text that are always the same and say something."""
+    match text:
+        case ast.Constant(value=str(said)):
+            told = [said]
+        case ast.JoinedStr(values=values):
+            told = [str(one.value) for one in values if isinstance(one, ast.Constant)]
+        case _:
+            told = []
+    pieces = {piece.strip(" ()") for one in told for piece in re.split("[;,:]", one)}
+    return frozenset(piece for piece in pieces if len(piece) >= TOO_SHORT and " " in piece)
+
+
+def reasons(path: Path) -> set[frozenset[str]]:
+    """The pieces of each reason of an alert that has any."""
+    texts: list[ast.expr] = []
+    for call in calls(path):
+        if name_of(call) in TELLERS:
+            texts += call.args
+        texts += [word.value for word in call.keywords if word.arg == "reason" and name_of(call) in LOUD]
+    return {fixed(text) for text in texts} - {frozenset()}
+
+
+@each(LOGS)
+def test_every_warning_error_and_reason_of_an_alert_is_explained(page: str) -> None:
+    text = re.sub(r"[\u00a0\u202f]", " ", "\n".join(re.findall(r"^\| `.*", text_of(page), re.MULTILINE)))
+    logged = set[str]().union(*map(events, SERVING))
+    assert logged >= {"alert", "registration_failed", "edge_dropped", "reload_refused", "copy_remains"}
+    assert logged - set(re.findall(r"`([^`]+)`", text)) == set()
+    given = set[frozenset[str]]().union(*map(reasons, SERVING))
+    assert len(given) > 25
+    assert [pieces for pieces in given if not any(piece in text for piece in pieces)] == []
 
 
 # --- what is drawn and copied ---

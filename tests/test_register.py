@@ -264,7 +264,7 @@ def entries() -> Iterator[RegisterEntry]:
 
 def test_both_languages_say_the_same_and_each_sentence_once_for_some_configuration() -> None:
     """An entry has a line for each of its statements, and no line of a template stays unsaid."""
-    french, english = (template(f"register.{language}.md") for language in LANGUAGES)
+    french, english = (template(f"register.{language}.txt") for language in LANGUAGES)
     assert [*map(braces, french.places)] == [*map(braces, english.places)]
     unsaid = {(name, how) for name, ways in french.places if name for how in ways}
     for one in entries():
@@ -273,7 +273,7 @@ def test_both_languages_say_the_same_and_each_sentence_once_for_some_configurati
             assert "{" not in text and "None" not in text and "\n\n\n" not in text
             assert [line.keys for line in lines(one, language) if line.keys] != []
             facts = [(fact.said_as, fact.how, fact) for fact in one.statements]
-            told = [fact for _, fact in template(f"register.{language}.md").said(facts) if fact]
+            told = [fact for _, fact in template(f"register.{language}.txt").said(facts) if fact]
             assert sorted(fact.name for fact in told) == sorted(fact.name for fact in one.statements)
         unsaid -= {(fact.said_as, fact.how) for fact in one.statements}
     assert unsaid == set()
@@ -465,7 +465,7 @@ def test_what_one_may_listen_for_is_told_whole(
     language: str, decides: str, access: str, through: str
 ) -> None:
     """A person may ask, and a hold has its ground; what is opened elsewhere leaves no line here."""
-    by_name = dict(template(f"register.{language}.md").places)
+    by_name = dict(template(f"register.{language}.txt").places)
     assert decides in by_name["rights.access"][""] and through in by_name["security.trace"]["on"]
     assert access in by_name["purposes.uses"][""] and access in by_name["security.purposes"]["on"]
 

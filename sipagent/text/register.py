@@ -2,7 +2,7 @@
 
 The configuration, the public keys and the notices go in; a `RegisterEntry` comes out, made of statements.
 Each has a name, which is its place in the JSON and never depends on a language, a value, and the keys of
-config.toml that it rests on. Its sentences stand under its name in `register.fr.md` and `register.en.md`.
+config.toml that it rests on. Its sentences stand under its name in `register.fr.txt` and `register.en.txt`.
 
 What is switched off is stated as such. Nothing depends on the day, the machine or the version, so that an
 entry written once can be compared with the present one.

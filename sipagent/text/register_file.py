@@ -1,4 +1,4 @@
-"""The register's entry as a file has it: JSON, or Markdown by the template of a language, `register.fr.md`.
+"""The register's entry as a file has it: JSON, or Markdown by the template of a language, `register.fr.txt`.
 
     lines(entry, language)                 the text, each line with the keys of config.toml that it rests on
     read(text) -> Written                  what a file says, JSON or Markdown; RegisterError for others
@@ -130,7 +130,7 @@ def markdown(entry: RegisterEntry, language: str) -> str:
 
 def lines(entry: RegisterEntry, language: str) -> Iterator[EntryLine]:
     """The text of the entry line by line, each with the keys that it rests on."""
-    paper = template(f"register.{language}.md")
+    paper = template(f"register.{language}.txt")
     writing = _Writing(paper.words, french=language == "fr")
     for said, statement in paper.said((one.said_as, one.how, one) for one in entry.statements):
         text, keys = (writing.filled(said, statement), statement.keys) if statement else (said, ())

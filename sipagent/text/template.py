@@ -1,4 +1,4 @@
-"""Papers as people read them, one file a language: `register.fr.md`, `certificate.en.txt`.
+"""Papers as people read them, one file a language: `register.fr.txt`, `certificate.en.txt`.
 
 Above `---` stand words by their names, one a line; below it the paper. A line that begins with `[name]`, or
 with `[name/how]` where there are several ways to say it, is said once for each fact of that name; the lines
@@ -44,7 +44,7 @@ class Template:
 
 @cache
 def template(paper: str) -> Template:
-    """Read `register.fr.md`. A file without `---` is words alone."""
+    """Read `register.fr.txt`. A file without `---` is words alone."""
     head, _, body = (FOLDER / paper).read_text(encoding="utf-8").partition("---\n")
     places: list[tuple[str, dict[str, str]]] = []
     how: str | None = None  # of the text that goes on
