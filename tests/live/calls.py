@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import numpy as np
 from numpy.typing import NDArray
 
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import RATE, Silence, strongest
 from tests.peers.agent import NOTICE_S, PROMPTS, RunningAgent
@@ -40,14 +41,14 @@ class Bridge:
         self.operator.wait_ended()
 
 
-def connect(agent: RunningAgent, caller: Phone, desk: Phone, timeout: float = 15) -> Bridge:
+def connect(agent: RunningAgent, caller: Phone, desk: Phone, timeout: float = PATIENCE_S) -> Bridge:
     """A caller who says nothing until the operator is heard; each hears the other."""
     call = caller.call(agent.uri())
     call.wait_answered()
     return bridged(call, desk, timeout)
 
 
-def bridged(call: Call, desk: Phone, timeout: float = 15) -> Bridge:
+def bridged(call: Call, desk: Phone, timeout: float = PATIENCE_S) -> Bridge:
     """Wait until the call's two sides hear each other."""
     operator = desk.wait_call(timeout)
     call.rtp.wait_tone(OPERATOR_HZ, timeout)

@@ -67,7 +67,7 @@ def test_refused_while_the_database_is_locked_nothing_is_kept_whatever_comes_the
     agent.wait_part()
     with locked(agent.directory):
         bridge.caller.press("9")
-        (mark,) = agent.wait_files(lambda files: [Path(file).suffix for file in files] == [".refused"], 5)
+        (mark,) = agent.wait_files(lambda files: [Path(file).suffix for file in files] == [".refused"])
         agent.kill()
     agent.start()
     (recording,) = agent.wait_recordings(status="erased")
@@ -124,7 +124,7 @@ def test_a_call_while_the_database_is_locked_loses_neither_receipt_nor_recording
             agent.kill()
     if killed:
         agent.start()
-    (recording,) = agent.wait_recordings(timeout=30)
+    (recording,) = agent.wait_recordings()
     (receipt,) = agent.wait_receipts()
     assert calls.of(receipt, "outcome", "decision") == ["connected", "allowed"]
     assert receipt["recording_id"] == recording["id"] and recording["duration_s"] > 2.5

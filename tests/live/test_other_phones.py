@@ -35,7 +35,7 @@ def desk_phone(tmp_path: Path) -> Iterator[Baresip]:
 def accepted(agent: RunningAgent, caller: Phone, desk: Baresip) -> tuple[Call, str]:
     """A call that the desk phone has taken and that has talked for a moment; its id there."""
     call = caller.call(agent.uri())
-    ringing = desk.wait_event("CALL_INCOMING", 15)
+    ringing = desk.wait_event("CALL_INCOMING")
     assert ringing["peerdisplayname"].startswith("REC")
     desk.command("accept")
     call.rtp.wait_tone(DESK_HZ)
@@ -172,7 +172,7 @@ def test_an_attended_transfer(
 def test_sipp_refuses_by_real_events(agent: RunningAgent, operator_phone: Phone, tmp_path: Path) -> None:
     script = Script().answered().pause(300).press("9").pause(2000).hang_up()
     sipp = Sipp(tmp_path, script, agent.address)
-    operator = operator_phone.wait_call(15)
+    operator = operator_phone.wait_call()
     assert calls.shown(operator).startswith("NO REC")
     sipp.wait()
     (receipt,) = agent.wait_receipts()
@@ -186,7 +186,7 @@ def test_a_burst_of_callers(agent: RunningAgent, operator_phone: Phone, tmp_path
     with Phone(operator_phone.loop, "+33612345678") as caller:
         call = caller.call(agent.uri())
         call.wait_answered()
-        operator = operator_phone.wait_call(15)
+        operator = operator_phone.wait_call()
         Sipp(tmp_path, Script().rejected(503), agent.address, calls=10, rate=5).wait()
         wait_answer(agent.address)
         assert operator.ended_ns is None

@@ -316,7 +316,7 @@ def assert_clean(agent: RunningAgent, operator: Phone, ended: int) -> None:
     assert named == {id for id, row in kept.items() if row["status"] == "closed"}
     assert not [file for file in agent.files() if file.endswith((".part", ".tmp"))]
     for call in operator.calls:
-        call.wait_ended(5)
+        call.wait_ended()
 
 
 def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
@@ -326,7 +326,7 @@ def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, oper
     for count in range(MOMENTS):
         call = caller_phone.call(agent.uri())
         loop.after(count * 0.17, call.end)
-        call.wait_ended(10)
+        call.wait_ended()
         call.wait_status()
         agent.wait_ended(before + count + 1)
     assert_clean(agent, operator_phone, MOMENTS)
@@ -379,7 +379,7 @@ def test_a_caller_who_vanishes_is_let_go(
     agent = agent_factory(capacity={"media_timeout_s": 2})
     bridge = calls.connect(agent, caller_phone, operator_phone)
     bridge.caller.rtp.play(None)
-    bridge.operator.wait_ended(15)
+    bridge.operator.wait_ended()
     assert_clean(agent, operator_phone, 1)
     assert agent.recordings()[0]["status"] == "closed"
 

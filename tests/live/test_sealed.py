@@ -149,7 +149,7 @@ def test_speech_from_another_s_phone_comes_back(
 ) -> None:
     """SIPp plays Debian's eight seconds of speech."""
     sipp = Sipp(tmp_path, Script().answered().pause(500).speak().pause(4000).hang_up(), sealing.address)
-    operator_phone.wait_call(15)
+    operator_phone.wait_call()
     sipp.wait()
     (recording,) = sealing.wait_recordings()
     assert in_clear(sealing) == []
@@ -234,6 +234,6 @@ def test_a_public_key_that_is_missing_at_the_start_is_one_line(
     agent = agent_factory(
         start=False, recording={"recipients": ["keys/ann.pub"]}, capacity={"calls": callers}
     ).start(wait=None)
-    assert agent.child.wait(20) == 2
+    assert agent.child.wait() == 2
     (line,) = [line for _, line in agent.child.lines]
     assert f"recording.recipients: {agent.directory}/keys/ann.pub: No such file or directory; " in line

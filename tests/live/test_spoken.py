@@ -100,7 +100,7 @@ def test_in_the_call(
 ) -> None:
     """What has been recorded goes, while the caller still speaks; the talk goes on."""
     call = silent_call(listening, caller_phone)
-    operator = operator_phone.wait_call(30)
+    operator = operator_phone.wait_call()
     call.rtp.wait_tone(OPERATOR_HZ)
     assert not calls.shown(operator).startswith("NO REC")
     listening.wait_part()
@@ -169,7 +169,7 @@ def test_a_reload_promises_nothing_that_nobody_hears(
     call = silent_call(agent, caller_phone)
     call.rtp.wait_tone(OTHER_HZ if in_place else NOTICE_HZ)
     call.rtp.play(Playback(words))
-    operator = operator_phone.wait_call(15)
+    operator = operator_phone.wait_call()
     call.rtp.wait_tone(OPERATOR_HZ)
     assert calls.shown(operator).startswith("NO REC") == in_place
     calls.Bridge(call, operator).hang_up()

@@ -286,7 +286,7 @@ def test_a_call_that_nobody_takes_is_bridged_after_all(
 ) -> None:
     """Where REFER isn't taken, no other place is asked for; without a word operators ring after `ring_s`."""
     trunk = Sipp(tmp_path, deepcopy(STAYS[why]).speak().pause(TALKS).hang_up(), leaving.address)
-    operator = operator_phone.wait_call(15)
+    operator = operator_phone.wait_call()
     operator.wait_answered()
     trunk.wait()
     operator.wait_ended()
@@ -325,7 +325,7 @@ def test_a_success_while_operators_ring_still_counts(
     operator_phone.answer = Answering(status=None)
     caller_phone.refer_status = 202
     call = caller_phone.call(leaving.uri())
-    operator = operator_phone.wait_call(15)
+    operator = operator_phone.wait_call()
     notify(call, "200 OK", OVER)
     call.wait_ended()
     operator.wait_ended()

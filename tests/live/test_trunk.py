@@ -106,7 +106,7 @@ def test_a_registrar_that_comes_late_and_restarts(
     registrar.stop()
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     registrar.start()
-    registrar.wait_registered(1, 45)
+    registrar.wait_registered(timeout=60)
     bridge.operator.rtp.wait_tone(calls.CALLER_HZ)
     bridge.hang_up()
     agent.wait_recordings()

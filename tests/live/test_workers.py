@@ -74,12 +74,12 @@ class Town:
         return [calls.Bridge(call, self._operator_of(call)) for call in placed]
 
     def _operator_of(self, call: Any) -> Any:
-        call.rtp.wait_tone(calls.OPERATOR_HZ, 20)
+        call.rtp.wait_tone(calls.OPERATOR_HZ)
         number = call.phone.user
         for desk in self.desks:
             for one in desk.calls:
                 if one.ended_ns is None and number.removeprefix("+33") in calls.shown(one).replace(" ", ""):
-                    one.rtp.wait_tone(calls.CALLER_HZ, 20)
+                    one.rtp.wait_tone(calls.CALLER_HZ)
                     return one
         raise AssertionError(f"nobody's phone shows {number}")
 
@@ -255,10 +255,10 @@ def test_who_refused_while_the_database_was_locked_is_kept_by_no_replacement(tow
     name = f"worker-{town.worker_of(bridge.caller)}"
     with locked(town.agent.directory):
         bridge.caller.press("9")
-        town.agent.wait_files(lambda files: [Path(file).suffix for file in files] == [".refused"], 5)
+        town.agent.wait_files(lambda files: [Path(file).suffix for file in files] == [".refused"])
         town.kill(name)
     town.wait_back(name)
-    (recording,) = town.agent.wait_recordings(status="erased", timeout=30)
+    (recording,) = town.agent.wait_recordings(status="erased")
     town.agent.wait_no_files()
     (receipt,) = town.agent.wait_receipts()
     assert calls.of(receipt, "decision", "decided_by", "recording_id") == ["refused", "dtmf", recording["id"]]
@@ -273,7 +273,7 @@ def test_a_worker_that_is_killed_while_the_database_is_locked_loses_no_recording
         town.kill(f"worker-{worker_of(Path(part).stem)}")
     (recording,) = town.agent.wait_recordings(timeout=START_S)
     assert recording["incomplete"] and recording["duration_s"] > 1
-    (receipt,) = town.agent.wait_receipts(timeout=30)
+    (receipt,) = town.agent.wait_receipts()
     assert (receipt["decision"], receipt["outcome"]) == ("allowed", "failed")
     for side in (bridge.caller, bridge.operator):
         side.wait_ended()
@@ -316,7 +316,7 @@ def test_sigterm_lets_calls_end_and_takes_no_more(town: Town) -> None:
     assert town.callers[1].call(town.agent.uri()).wait_status() == 503
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     bridge.hang_up()
-    assert town.agent.child.wait(30) == 0
+    assert town.agent.child.wait() == 0
     (recording,) = town.agent.wait_recordings()
     assert not recording["incomplete"]
 

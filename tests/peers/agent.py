@@ -150,7 +150,7 @@ class RunningAgent:
         found = {"PYTHONPATH": self.search_path, "PYTHONFAULTHANDLER": "1"}
         self._child = Child(command, self.started_in, env=found)
         if wait:
-            self.wait_for(wait, 20)
+            self.wait_for(wait)
         return self
 
     @property
@@ -211,7 +211,7 @@ class RunningAgent:
 
     def forget(self) -> None:
         """Wait for the end of all calls; from now on nothing here speaks of them."""
-        past = self._wait_rows(self.receipts, lambda rows: all(r["ended_at"] for r in rows), 10)
+        past = self._wait_rows(self.receipts, lambda rows: all(r["ended_at"] for r in rows), PATIENCE_S)
         self._past |= {row["id"] for row in past}
 
     def wait_receipts(self, count: int = 1, timeout: float = PATIENCE_S) -> list[Json]:
