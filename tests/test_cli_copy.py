@@ -36,52 +36,32 @@ def target(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
     return tmp_path / "copy.wav"
 
 
-@pytest.mark.parametrize("replace", [True, False])
-def test_it_has_its_name_when_it_is_whole(target: Path, replace: bool) -> None:
-    with new_file(target, replace=replace) as (descriptor, name):
-        os.write(descriptor, b"whole")
-        assert not target.exists()
-        name()
-    assert target.read_bytes() == b"whole" and target.stat().st_mode & 0o777 == 0o600
-    assert list(target.parent.iterdir()) == [target]
-
-
-def test_it_replaces_only_when_told(target: Path) -> None:
+def test_it_has_its_name_when_it_is_whole_and_replaces_only_when_told(target: Path) -> None:
+    for replace in (False, True):
+        with new_file(target, replace=replace) as (descriptor, name):
+            os.write(descriptor, b"whole")
+            assert target.exists() == replace
+            name()
+        assert target.read_bytes() == b"whole" and target.stat().st_mode & 0o777 == 0o600
     target.write_bytes(b"precious")
-    with (
-        pytest.raises(FileExistsError) as refused,
-        new_file(target, replace=False) as (descriptor, name),
-    ):
-        os.write(descriptor, b"new")
+    with pytest.raises(FileExistsError, match="File exists"), new_file(target, replace=False) as (_, name):
         name()
-    assert refused.value.strerror == "File exists"
-    assert target.read_bytes() == b"precious"
-    with new_file(target, replace=True) as (descriptor, name):
-        os.write(descriptor, b"new")
-        name()
-    assert target.read_bytes() == b"new"
-    assert list(target.parent.iterdir()) == [target]
+    assert target.read_bytes() == b"precious" and list(target.parent.iterdir()) == [target]
 
 
 def test_nothing_is_left_of_one_that_was_never_named(target: Path) -> None:
     with pytest.raises(ValueError, match="not today"), new_file(target, replace=False) as (descriptor, _):
         os.write(descriptor, b"half of it")
         raise ValueError("not today")
-    assert list(target.parent.iterdir()) == []
-
-
-def test_one_that_finds_no_room_is_named(target: Path) -> None:
     with pytest.raises(OSError, match="No space left") as full, new_file(target, replace=False):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert full.value.filename == str(target)
+    with pytest.raises(FileNotFoundError), new_file(target.parent / "no" / "copy.wav", replace=False):
+        pass
+    assert list(target.parent.iterdir()) == []
 
 
 def test_nothing_is_left_after_kill_9(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "copy.wav")], check=False)
     assert done.returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), new_file(tmp_path / "no" / "copy.wav", replace=False):
-        pass

@@ -47,10 +47,6 @@ def group_of(path: Path, monkeypatch: pytest.MonkeyPatch, *members: str, name: s
     monkeypatch.setattr(grp, "getgrgid", lambda gid: told if gid == found.st_gid else None)
 
 
-def test_what_its_owner_alone_may_write_is_followed(file: Path) -> None:
-    assert weakness(file, OWN) is None
-
-
 @pytest.mark.parametrize("depth", range(3))
 @pytest.mark.parametrize("mode", [0o777, 0o1777], ids=oct)
 def test_what_others_may_write_is_not(file: Path, depth: int, mode: int) -> None:
@@ -64,32 +60,29 @@ def test_what_others_may_write_is_not(file: Path, depth: int, mode: int) -> None
 @pytest.mark.skipif(os.geteuid() != 0, reason="root gives files away")
 @pytest.mark.parametrize("depth", range(3))
 def test_what_belongs_to_somebody_else_is_not(file: Path, depth: int) -> None:
+    """Also for root, after `su` or `sudo` in a checkout of somebody who is not trusted."""
+    assert weakness(file, OWN) is None
+    owner = file.stat().st_uid
+    assert weakness(file, frozenset({owner + 1})) == f"{file} belongs to {user_name(owner)}"
     place = (file, *file.parents)[depth]
     os.chown(place, SOMEBODY, -1)
     assert weakness(file, OWN) == f"{place} belongs to {SOMEBODY}"
     assert weakness(file, OWN | {SOMEBODY}) is None
 
 
-def test_a_users_own_folder_is_nothing_that_root_follows(file: Path) -> None:
-    """As after `su` or `sudo` in a checkout of somebody who is not trusted."""
-    owner = file.stat().st_uid
-    assert weakness(file, frozenset({owner + 1})) == f"{file} belongs to {user_name(owner)}"
-
-
 def test_a_private_group_may_write(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Debian, where each user has one and the umask may be 002."""
     for place in (file, *file.parents[:2]):
         place.chmod(0o664 if place == file else 0o775)
-    group_of(file, monkeypatch)
-    assert weakness(file, OWN) is None
-    group_of(file, monkeypatch, user_name(os.geteuid()))
-    assert weakness(file, OWN) is None
-    group_of(file, monkeypatch, "nobody")
-    assert weakness(file, OWN) == f"others may write {file}"
-    group_of(file, monkeypatch, "not-yet-a-user")
-    assert weakness(file, OWN) == f"others may write {file}"
-    group_of(file, monkeypatch, name="domain-users")  # whose members no list need have
-    assert weakness(file, OWN) == f"others may write {file}"
+    for members, name, may in (
+        ((), "", True),
+        ((user_name(os.geteuid()),), "", True),
+        (("nobody",), "", False),
+        (("not-yet-a-user",), "", False),
+        ((), "domain-users", False),  # whose members no list need have
+    ):
+        group_of(file, monkeypatch, *members, name=name)
+        assert weakness(file, OWN) == (None if may else f"others may write {file}")
 
 
 def test_an_access_list_lets_others_write(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
