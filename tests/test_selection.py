@@ -127,18 +127,13 @@ def test_outcomes_are_of_receipts(store: Rows) -> None:
     assert len(store.receipts(Selection(outcome="abandoned", flagged=True))) == 21
 
 
-def test_a_call_without_a_recording_has_no_state_of_one() -> None:
-    with opened() as store:
-        store.add_receipt(receipt(recording(), recording_id=None))
-        assert len(store.receipts()) == 1
-        for chosen in (Selection(held=True), Selection(flagged=True), Selection(status=Status.CLOSED)):
-            assert store.receipts(chosen) == []
-
-
 def test_calls_without_a_recording() -> None:
+    """They have no state of one."""
     with opened() as store:
         without, recorded = recording(), recording(1)
         store.add_receipt(receipt(without, recording_id=None))
+        for chosen in (Selection(held=True), Selection(flagged=True), Selection(status=Status.CLOSED)):
+            assert store.receipts(chosen) == []
         store.add_receipt(receipt(recorded))
         store.add_recording(recorded)
         for others in (Selection(), Selection(number=without.caller)):
@@ -154,6 +149,8 @@ def test_pages_together_are_the_whole(store: Rows) -> None:
             while page := read(replace(chosen, limit=7, after=ids[-1] if ids else None)):
                 ids += [row.id for row in page]
             assert ids == expected(chosen)
+            assert [row.id for row in read(replace(chosen, limit=3))] == ids[:3]
+            assert read(replace(chosen, limit=0)) == []
 
 
 def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Rows) -> None:
@@ -191,9 +188,3 @@ def test_callers_are_looked_up_where_they_are_few(callers: int) -> None:
         assert [row.started_at for row in newest] == sorted((row.started_at for row in newest), reverse=True)
         assert newest[0].caller == "+33612" and newest[1].caller == f"+3361{callers - 1:05d}0612"
         assert store.recordings(replace(begins, after=newest[1].id, limit=1)) == newest[2:]
-
-
-def test_the_newest_come_first_and_only_as_many(store: Rows) -> None:
-    newest = store.recordings(Selection(limit=3))
-    assert [row.id for row in newest] == expected(Selection(limit=3)) and len(newest) == 3
-    assert store.recordings(replace(Selection(), limit=0)) == []

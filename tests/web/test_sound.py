@@ -85,12 +85,11 @@ def test_a_span_in_clear_is_made_of_seconds(office: Office, ask: Callable[..., A
     assert last[0].frames == int(0.3 * RATE)
 
 
-def test_no_span_is_longer_than_it_may_be(office: Office, ask: Callable[..., Any]) -> None:
+def test_a_span_has_a_longest_and_beyond_the_end_there_is_nothing(
+    office: Office, ask: Callable[..., Any]
+) -> None:
     row = sealed_call(office, sound=noise(LONGEST_S + 30))
     assert ask(row.id, "from=0&to=9999").headers[SPAN].startswith(f"0-{LONGEST_S * RATE}/")
-
-
-def test_beyond_the_end_there_is_nothing(office: Office, ask: Callable[..., Any]) -> None:
     for row in (sealed_call(office, sound=noise(2)), office.call(sound=noise(2))):
         answer = ask(row.id, "from=100&to=101")
         assert answer.status_code == HTTPStatus.OK
@@ -144,23 +143,20 @@ def test_a_file_that_is_not_the_recorded_one_is_not_given(office: Office, ask: C
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-def test_what_was_purged_is_gone(office: Office, ask: Callable[..., Any], sealed: bool) -> None:
-    row = sealed_call(office) if sealed else office.call()
-    assert ask(row.id).status_code == HTTPStatus.OK
-    remove(office.archive, row.id, datetime.now(UTC))
-    for query in ("", "from=0&to=1"):
-        assert ask(row.id, query).status_code == HTTPStatus.GONE
-
-
-def test_what_is_purged_meanwhile_ends(office: Office) -> None:
+def test_what_is_purged_meanwhile_ends_and_is_gone(
+    office: Office, ask: Callable[..., Any], sealed: bool
+) -> None:
     """The file is open, and has no name any more."""
-    row = sealed_call(office, sound=noise(30))
+    row = sealed_call(office, sound=noise(30)) if sealed else office.call(sound=noise(30))
+    assert ask(row.id).status_code == HTTPStatus.OK
     sound = Sounds(office.archive.files).open(row)
     pieces = sound.whole(0, sound.size)
     assert next(pieces)
     remove(office.archive, row.id, datetime.now(UTC))
     with pytest.raises(SoundError, match="removed meanwhile"):
         next(pieces)
+    for query in ("", "from=0&to=1"):
+        assert ask(row.id, query).status_code == HTTPStatus.GONE
 
 
 def test_a_file_is_read_whole_once(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
