@@ -9,7 +9,7 @@ what `stats --html` draws, of a period that is chosen, and by operator.
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -218,17 +218,9 @@ def search_of(request: Request, *, calls: bool = False) -> SearchForm:
 def read_search(typed: Mapping[str, str], site: Site) -> SearchForm:
     """What is meant by the fields; no field is empty."""
     asked: dict[str, Any] = dict(typed)
-    faults: dict[str, str] = {}
     found = Selection(limit=PAGE + 1)
-    days: list[date] = []
-    for name in ("since", "until"):
-        if name in typed:
-            try:
-                days.append(day_typed(typed[name]))
-            except ValueError as wrong:
-                faults[name] = shown(wrong)
-    if len(days) == 2 and days[0] > days[1]:
-        faults["until"] = shown(Reason(N_("it is before the first day")))
+    _, wrong_days = _days(typed)
+    faults = {name: shown(wrong) for name, wrong in wrong_days.items()}
     asked |= {name: name in typed for name in ("held", "flagged")}
     if not faults:
         try:
@@ -238,16 +230,26 @@ def read_search(typed: Mapping[str, str], site: Site) -> SearchForm:
     return SearchForm(typed=typed, faults=faults, selection=found)
 
 
-def day_typed(text: str) -> date:
-    """`2026-11-24`, with a day before and behind it in the calendar. Raises ValueError."""
-    wrong = Reason(N_("{text!r} is not a day; accepted: 2026-11-24"), text=text)
-    try:
-        found = date.fromisoformat(text)
-    except ValueError:
-        raise ValueError(wrong) from None
-    if not date.min.year < found.year < date.max.year:
-        raise ValueError(wrong)
-    return found
+def _days(typed: Mapping[str, str | None]) -> tuple[dict[str, date], dict[str, Reason]]:
+    """The days `since` and `until`, as far as they are typed and are some; what is wrong with the others.
+
+    A day has one before and one behind it in the calendar.
+    """
+    days: dict[str, date] = {}
+    faults: dict[str, Reason] = {}
+    for name in ("since", "until"):
+        if text := typed.get(name):
+            try:
+                day = date.fromisoformat(text)
+            except ValueError:
+                day = date.min
+            if date.min.year < day.year < date.max.year:
+                days[name] = day
+            else:
+                faults[name] = Reason(N_("{text!r} is not a day; accepted: 2026-11-24"), text=text)
+    if len(days) == 2 and days["since"] > days["until"]:
+        faults["until"] = Reason(N_("it is before the first day"))
+    return days, faults
 
 
 UNRECORDED = 1000  # calls that are counted at most
@@ -377,12 +379,8 @@ class DayRange:
 
     def selection(self, site: Site) -> Selection:
         """The calls begun in it."""
-        zone = site.config.service.timezone
-        end = None if self.until is None else self.until + timedelta(days=1)
-        since, until = (
-            None if day is None else datetime.combine(day, time(), zone) for day in (self.since, end)
-        )
-        return Selection(since=since, until=until)
+        since, until = (None if day is None else str(day) for day in (self.since, self.until))
+        return selection(site.config, site.clock(), since=since, until=until)
 
 
 def statistics_page(request: Request) -> Response:
@@ -390,13 +388,11 @@ def statistics_page(request: Request) -> Response:
     site = site_of(request)
     today = site.local(site.clock()).date()
     typed = {name: request.query_params.get(name) for name in ("since", "until")}
-    faults = {name for name, text in typed.items() if text and _day_or_none(text) is None}
+    days, faults = _days(typed)
     if typed["since"] is None and typed["until"] is None:
         period = DayRange(today - timedelta(days=_DAYS - 1), today)
     else:
-        period = DayRange(_day_or_none(typed["since"]), _day_or_none(typed["until"]))
-    if period.since and period.until and period.since > period.until:
-        faults.add("until")
+        period = DayRange(days.get("since"), days.get("until"))
     found = None if faults else site.counting.of(period.selection(site))
     counted = found if isinstance(found, CountedFigures) else None
     by_operator = someone(request).may(Right.OPERATORS)
@@ -430,15 +426,6 @@ def _choices(today: date) -> tuple[tuple[str, DayRange], ...]:
         (_("This year"), DayRange(today.replace(month=1, day=1), today)),
         (_("All"), DayRange(None, None)),
     )
-
-
-def _day_or_none(text: str | None) -> date | None:
-    """A day that a calendar has before and behind it a day, too."""
-    try:
-        day = date.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return day if date.min.year < day.year < date.max.year else None
 
 
 def _drawn(site: Site, counted: CountedFigures, period: DayRange) -> Markup:

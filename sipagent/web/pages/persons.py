@@ -13,7 +13,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -39,55 +39,13 @@ from sipagent.operations.persons import PersonSearch, answer_person, calls_of_pe
 from sipagent.operations.show import Shown, show
 from sipagent.text.certificate import certificate
 from sipagent.text.statistics_words import StatisticsWords
+from sipagent.text.template import template
 from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Papers, Site, site_of, someone, trace_of
 from sipagent.web.templating import label, render, written
 
-_ENGLISH: Mapping[Kind, Mapping[str, str]] = {
-    "decision": {"undecided": "not decided", "not_allowed": "not to be recorded"},
-    "by": {
-        "silence": "no choice was made",
-        "dtmf": "by a key",
-        "voice": "by voice",
-        "unclear": "the answer was not clear",
-        "sip": "by the telephone network",
-        "operator": "by who answered",
-        "sampling": "by a draw",
-        "disabled": "recording was switched off",
-        "notice_failed": "the notice was not heard to its end",
-        "recorder_fault": "the recorder failed",
-    },
-    "moment": {
-        "choice": "while a language was chosen",
-        "notice": "during the notice",
-        "window": "after the notice",
-        "call": "during the call",
-    },
-    "outcome": {
-        "connected": "put through",
-        "abandoned": "the caller hung up before",
-        "closed": "outside opening hours",
-        "unavailable": "nobody was free",
-    },
-    "status": {
-        "open": "being recorded",
-        "closed": "kept",
-        "purging": "being removed",
-        "purged": "removed when its time was over",
-        "failed": "the recording failed",
-    },
-    "action": {"export": "copied", "play": "listened to", "note": "analysed", "answer": "told to the person"},
-    "purpose": {
-        "quality": "quality of the service",
-        "organisation": "organisation of the service",
-        "disciplinary": "a disciplinary procedure",
-        "criminal": "a criminal procedure",
-        "access_request": "a person's request",
-    },
-    "ground": {"disciplinary": "a disciplinary procedure", "criminal": "a criminal procedure"},
-}
 _DECIDED = re.compile(r"decision: (\w+) \((\w+)\)")
 _CHOSEN = re.compile(r"language: (\w+)")
 
@@ -96,8 +54,8 @@ def word(kind: Kind, code: str) -> str:
     """The words for a code."""
     if (kind, code) == ("who", "agent"):
         return _("the service")  # a French agent is a person
-    english = _ENGLISH.get(kind, {}) if spoken.language() == "en" else {}
-    return english.get(code) or label(kind, code)
+    english = template("letter.en.txt").words if spoken.language() == "en" else {}
+    return english.get(f"{kind}.{code}") or label(kind, code)
 
 
 def in_words(what: str) -> str:
