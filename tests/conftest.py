@@ -26,6 +26,7 @@ from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
 
 if TYPE_CHECKING:  # imported by whoever asks for one: they take a second
+    from tests.office import Office
     from tests.postgres import Server
     from tests.s3 import Moto, Weed
 
@@ -98,6 +99,14 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
     archive = kept.archive(tmp_path)
     yield archive
     archive.store.close()
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    """The command line over a folder of its own."""
+    from tests.office import make_office
+
+    return make_office(tmp_path, capsys)
 
 
 @pytest.fixture

@@ -424,15 +424,3 @@ def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, t
     assert (left.action, left.state, left.ground) == ("hold", "refused", "criminal")
     assert b"Durand" not in bytes_under(tmp_path) and b"durand" not in bytes_under(tmp_path)
     assert verify(archive).problems == []
-
-
-def test_they_are_listed_in_pages(archive: Archive, row: Recording) -> None:
-    numbers = []
-    for login in ("a", "b", "c"):
-        numbers.append(ask(archive, row, login=login).id)
-        refuse(archive, numbers[-1])
-    last = ask(archive, row, login="d")
-    each = archive.store.each_approval
-    assert [one.id for one in each(limit=2)] == [last.id, numbers[2]]
-    assert [one.id for one in each(before=numbers[2], limit=2)] == [numbers[1], numbers[0]]
-    assert [one.id for one in each(pending=True)] == [last.id]

@@ -11,17 +11,12 @@ import pytest
 
 from retention.records import Access, Event, Note, due_date, new_id, to_text
 from tests.kept import CALLER, START, Paths, receipt, recording
-from tests.office import PARIS, Office, make_office
+from tests.office import PARIS, Office
 from tests.sealing import make_sealed_office, sealed_call
 from tests.tampering import sum_of
 
 SAID = ("--reason", "R", "--by", "Durand")
 BOTH = ("sip:201@pbx.example.net", "sip:202@pbx.example.net")
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 def told(office: Office, *words: object) -> Any:

@@ -20,18 +20,13 @@ from sipagent.cli.options import unlock
 from sipagent.cli.program import Failure
 from sipagent.cli.use import RecordingSound, play, write
 from tests.kept import CALLER, Paths, bytes_under, receipt, recording, remove
-from tests.office import RATE, Office, make_office, stereo
+from tests.office import RATE, Office, stereo
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 from tests.test_cli_acts import Keyboard
 
 GOOD = ("--purpose", "quality", "--by", "Durand")
 REQUEST = ("--purpose", "access_request", "--reference", "2026-118", "--by", "Petit")
 OF_PERSON = ("export", "--caller", "06 12 34 56 78", *REQUEST)
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from retention.records import Event, Receipt
 from sipagent.config.sampling import Seed, draw, keep_seed
 from sipagent.operations.statistics import audit
 from tests import kept
-from tests.office import Office, make_office
+from tests.office import Office
 
 SEED, OTHER = Seed(b"s" * 32), Seed(b"o" * 32)
 IDS = [f"20261124T222000{n:03}-482913" for n in range(100)]
@@ -99,11 +98,6 @@ def test_without_the_seed_or_with_another_hosts_nothing_is_confirmed() -> None:
 
 
 # --- the command ---
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 def test_the_command_repeats_every_draw_of_a_period(office: Office) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import click
@@ -31,7 +30,7 @@ from sipagent.operations.statistics import figures_of
 from tests.both import BOTH, opened, raw
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, receipt, recording
-from tests.office import PARIS, Office, make_office
+from tests.office import PARIS, Office
 
 DATABASES = BOTH
 
@@ -247,11 +246,6 @@ def test_a_beginning_reads_no_more_than_it_gives(monkeypatch: pytest.MonkeyPatch
 SAID = ("--reason", "request 2026-118", "--by", "Durand")
 USE = ("--purpose", "quality", "--by", "Durand")
 HOLD = ("--ground", "criminal", "--reference", "R1", "--by", "A", "--approved-by", "B")
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 @pytest.mark.in_sqlite

