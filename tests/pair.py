@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from media.recording.assemble import settle
-from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
 from retention.recording_files import FileKind
 from retention.records import Recording, due_date, new_id
 from retention.vault import new_pair, read_public
@@ -17,10 +16,10 @@ from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import load
 from tests.kept import receipt, recording
 from tests.object_store import place_of
-from tests.office import CONFIG, RATE, Office, stereo
+from tests.office import CONFIG, Office, stereo
 from tests.peers.tsa import Authority
 from tests.s3 import REGION, Moto, Weed
-from tests.sealing import QUICK
+from tests.sealing import QUICK, write_sealed
 
 KEYS = ("recordings", "second")
 
@@ -85,18 +84,9 @@ def shared_call(office: Office, ago: timedelta = timedelta(hours=1), **changes: 
         store.add_receipt(receipt(row))
         part = kept.open(row)
         key = kept.vault.create(row.id, [read_public(path) for path in config.recording.recipients])
-        _write(part, key)
+        write_sealed(part, key, stereo())
         settle(part, kept.files.spool.path(row.id, FileKind.SEALED))
         return kept.close(row)
-
-
-def _write(part: Path, key: bytes) -> None:
-    writer = PartWriter(create_part(part), RATE, Sealer(key).seal)
-    samples = stereo()
-    for first in range(0, len(samples), RATE):
-        writer.write_audio(samples[first : first + RATE])
-    writer.write_note(ChunkNote(), Kind.END)
-    writer.close()
 
 
 def ids(rows: Sequence[Recording]) -> list[str]:

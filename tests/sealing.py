@@ -63,11 +63,15 @@ def sealed_call(
     kept.store.add_receipt(receipt(row))
     part = kept.open(row)
     key = kept.vault.create(row.id, [read_public(office.folder / "keys" / f"{name}.pub") for name in names])
-    writer = PartWriter(create_part(part), rate, Sealer(key).seal)
-    samples = stereo() if sound is None else sound
-    for first in range(0, len(samples), rate):
-        writer.write_audio(samples[first : first + rate])
-    writer.write_note(ChunkNote(), Kind.END)
-    writer.close()
+    write_sealed(part, key, stereo() if sound is None else sound, rate)
     settle(part, Paths(kept).final(row.id, "sealed"))
     return kept.close(row)
+
+
+def write_sealed(part: Path, key: bytes, sound: NDArray[np.int16], rate: int = RATE) -> None:
+    """A whole part; `sound` is (n, 2) int16."""
+    writer = PartWriter(create_part(part), rate, Sealer(key).seal)
+    for first in range(0, len(sound), rate):
+        writer.write_audio(sound[first : first + rate])
+    writer.write_note(ChunkNote(), Kind.END)
+    writer.close()

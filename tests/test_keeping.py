@@ -42,6 +42,7 @@ from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.vault import Identity
 from retention.verify import verify
+from tests import tiers
 from tests.both import POSTGRES, by_hand, opened, over
 from tests.kept import SOUND, START, Paths, archive_of, bytes_under, receipt, recording
 from tests.postgres import Server
@@ -50,6 +51,7 @@ PERIODS = ("6 months", "3 months", "5 weeks")
 RECEIPTS, ANALYSES = "9 months", "1 year"
 GONE = (Status.ERASED, Status.FAILED)
 RECIPIENT = Identity(bytes([7]) * 32, "DPO").public
+HOLD = Hold(ground="criminal", reference="2026/7", by="A", approved_by="B", review="2030-01-01")
 
 
 @dataclass
@@ -125,16 +127,9 @@ class Keeping(RuleBasedStateMachine):
         self.number += 1
         return Access(at=self.now, action=action, by=f"user-{self.number}", system_user="root")
 
-    # --- what happens ---
-
-    @initialize()
-    def first(self) -> None:
-        self.wait(timedelta(days=1))
-
-    @rule(target=calls, sealed=st.booleans(), personal=st.booleans())
-    def call_begins(self, sealed: bool, personal: bool) -> str:
+    def new_row(self, *, personal: bool = True) -> Recording:
         self.number += 1
-        row = replace(
+        return replace(
             recording(),
             id=f"{self.now:%Y%m%dT%H%M%S}000-{self.number:06d}",
             call_id=f"{self.number}@192.0.2.7",
@@ -143,6 +138,16 @@ class Keeping(RuleBasedStateMachine):
             operator=f"sip:op{self.number:06d}@pbx.example.net",
             expires_at=due_date(self.now, self.period),
         )
+
+    # --- what happens ---
+
+    @initialize()
+    def first(self) -> None:
+        self.wait(timedelta(days=1))
+
+    @rule(target=calls, sealed=st.booleans(), personal=st.booleans())
+    def call_begins(self, sealed: bool, personal: bool) -> str:
+        row = self.new_row(personal=personal)
         self.archive.store.add_receipt(receipt(row, ended_at=None))
         self.archive.open(row).write_bytes(SOUND)
         if sealed:
@@ -196,42 +201,32 @@ class Keeping(RuleBasedStateMachine):
         if self.kept[id].status is not Status.CLOSED:
             return
         self.number += 1
-        self.archive.store.add_note(
-            Note(
-                recording_id=id,
-                at=self.now,
-                by=f"user-{self.number}",
-                text=f"text-{self.number}",
-                expires_at=due_date(self.now, ANALYSES),
-            )
-        )
+        by, text, until = f"user-{self.number}", f"text-{self.number}", due_date(self.now, ANALYSES)
+        note = Note(recording_id=id, at=self.now, by=by, text=text, expires_at=until)
+        self.archive.store.add_note(note)
 
     @rule(id=calls)
     def it_is_held(self, id: str) -> None:
         call = self.kept[id]
-        hold = Hold(ground="criminal", reference="2026/7", by="A", approved_by="B", review="2030-01-01")
-        if call.status is Status.CLOSED and id in self.marked:
-            with pytest.raises((ArchiveError, HoldError)):
-                place(self.archive, id, hold, self.trace("hold"))
-        elif call.status is Status.CLOSED and not call.held:
-            place(self.archive, id, hold, self.trace("hold"))
+        if call.status is Status.CLOSED and not call.held and id not in self.marked:
+            place(self.archive, id, HOLD, self.trace("hold"))
             call.held = True
-        else:
-            with pytest.raises(HoldError):
-                place(self.archive, id, hold, self.trace("hold"))
+            return
+        refused = (
+            (ArchiveError, HoldError) if call.status is Status.CLOSED and id in self.marked else HoldError
+        )
+        with pytest.raises(refused):
+            place(self.archive, id, HOLD, self.trace("hold"))
 
     @rule(id=calls)
     def it_is_released(self, id: str) -> None:
         call = self.kept[id]
-        if call.held and id in self.marked:
-            with pytest.raises(ArchiveError):
-                release(self.archive, id, self.trace("release"))
-        elif call.held:
+        if call.held and id not in self.marked:
             release(self.archive, id, self.trace("release"))
             call.held = False
-        else:
-            with pytest.raises(HoldError):
-                release(self.archive, id, self.trace("release"))
+            return
+        with pytest.raises(ArchiveError if call.held else HoldError):
+            release(self.archive, id, self.trace("release"))
 
     @rule(id=calls)
     def a_person_asks_for_its_deletion(self, id: str) -> None:
@@ -337,16 +332,7 @@ class Keeping(RuleBasedStateMachine):
     @rule(sealed=st.booleans())
     def a_call_begins_and_its_rows_wait(self, sealed: bool) -> None:
         """The database does not take them: they are in the reserve before there is any sound."""
-        self.number += 1
-        row = replace(
-            recording(),
-            id=f"{self.now:%Y%m%dT%H%M%S}000-{self.number:06d}",
-            call_id=f"{self.number}@192.0.2.7",
-            started_at=self.now,
-            caller=f"+336{self.number:08d}",
-            operator=f"sip:op{self.number:06d}@pbx.example.net",
-            expires_at=due_date(self.now, self.period),
-        )
+        row = self.new_row()
         self.waiting[row.id] = row
         receipts = [receipt(one, ended_at=None) for one in self.waiting.values()]
         self.reserve.write([*receipts, *self.waiting.values()])
@@ -512,7 +498,10 @@ class Keeping(RuleBasedStateMachine):
 
 TestKeeping = Keeping.TestCase
 TestKeeping.settings = settings(
-    deadline=None, max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    deadline=None,
+    max_examples=tiers.depth(30, 60),
+    stateful_step_count=40,
+    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -530,5 +519,6 @@ def test_keeping_in_a_shared_database(postgres: Server) -> None:
             self.rows.close()
 
     run_state_machine_as_test(
-        KeepingShared, settings=settings(TestKeeping.settings, max_examples=6, stateful_step_count=30)
+        KeepingShared,
+        settings=settings(TestKeeping.settings, max_examples=tiers.depth(2, 6), stateful_step_count=30),
     )

@@ -3,6 +3,7 @@ vault, what lies beside them, or what is logged; however a number is written, or
 
 import random
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -100,14 +101,10 @@ def live(archive: Archive, call: int, *, sealed: bool) -> Recording:
     return row
 
 
-@pytest.fixture(params=["clear", "sealed"])
-def kept(
-    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Archive]:
-    (tmp_path / "tmp").mkdir()
-    for name in ("TMPDIR", "SQLITE_TMPDIR"):  # would be found there
-        monkeypatch.setenv(name, str(tmp_path / "tmp"))
-    kept = archive(tmp_path)
+@pytest.fixture(scope="module", params=["clear", "sealed"])
+def original(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """An office in which all of them have lived, and two more were erased, or failed."""
+    kept = archive(folder := tmp_path_factory.mktemp("original"))
     for call in range(CALLS):
         live(kept, call, sealed=request.param == "sealed")
     for call, end in ((CALLS, erase_row), (CALLS + 1, fail)):
@@ -115,6 +112,17 @@ def kept(
         kept.store.add_receipt(receipt(row))
         kept.open(row).write_bytes(SOUND)
         end(kept, row.id, START)
+    kept.store.close()
+    return folder
+
+
+@pytest.fixture
+def kept(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "tmp").mkdir()
+    for name in ("TMPDIR", "SQLITE_TMPDIR"):  # would be found there
+        monkeypatch.setenv(name, str(tmp_path / "tmp"))
+    kept = archive(tmp_path)
     yield kept
     assert verify(kept).problems == []
     kept.store.close()

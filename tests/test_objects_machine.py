@@ -27,6 +27,7 @@ from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.vault import Identity
 from sipagent.agent.recorder import recover
+from tests import tiers
 from tests.kept import receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of
@@ -258,4 +259,4 @@ class _Dying:
 
 
 TestObjects = Objects.TestCase
-TestObjects.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestObjects.settings = settings(max_examples=tiers.depth(40, 60), stateful_step_count=30, deadline=None)
