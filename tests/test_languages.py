@@ -18,6 +18,7 @@ import pytest
 from media.prompt import PromptError
 from retention.rows.rows import StoreError
 from retention.texts import Reason, apart, joined, reason_of, together
+from sipagent.config.errors import counted
 from sipagent.languages import typography
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.labels import CODES, label
@@ -184,6 +185,11 @@ def test_a_reason_survives_what_copies_it() -> None:
     found = [{"problem": Reason("{0}, on {1:%Y-%m-%d}", Reason("is empty"), at), "n": 2, "key": None}]
     (read,) = json.loads(json.dumps(apart(found)), object_hook=together)
     assert read == found[0] and french(read["problem"]) == "est vide, on 2026-11-24"
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "call") for n in (0, 1, 2)] == ["0 calls", "1 call", "2 calls"]
+    assert [counted(n, "entry", "entries") for n in (0, 1)] == ["0 entries", "1 entry"]
 
 
 # --- the choice ---

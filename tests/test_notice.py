@@ -43,18 +43,15 @@ def test_a_file_that_was_written_anew_is_another_one(tmp_path: Path) -> None:
     assert inspect_prompt(path).is_unchanged()
 
 
-def test_both_rates_share_their_words(tmp_path: Path) -> None:
-    path = _write(tmp_path / "notice.16k.wav", rate=16000)
-    (tmp_path / "notice.txt").write_text("Bonjour.", encoding="utf-8")
-    assert inspect_prompt(path).words == "Bonjour."
-
-
-@pytest.mark.parametrize("text", [None, "", " \n"])
-def test_words_that_nobody_wrote_down(tmp_path: Path, text: str | None) -> None:
-    path = _write(tmp_path / "hold.wav")
-    if text is not None:
-        (tmp_path / "hold.txt").write_text(text, encoding="utf-8")
-    assert inspect_prompt(path).words is None
+def test_the_words_of_both_rates_or_none(tmp_path: Path) -> None:
+    paths = [_write(tmp_path / "notice.wav"), _write(tmp_path / "notice.16k.wav", rate=16000)]
+    for text, words in ((None, None), ("", None), (" \n", None), ("Bonjour.\n", "Bonjour.")):
+        if text is not None:
+            (tmp_path / "notice.txt").write_text(text, encoding="utf-8")
+        assert [inspect_prompt(path).words for path in paths] == [words, words]
+    (tmp_path / "notice.txt").write_bytes("enregistré".encode("latin-1"))
+    with pytest.raises(PromptError, match=r"notice\.txt: is not UTF-8 text"):
+        inspect_prompt(paths[0])
 
 
 @pytest.mark.parametrize(
@@ -81,43 +78,20 @@ def test_what_the_engine_would_not_play(
     assert "\n" not in str(caught.value)
 
 
-def test_sixty_seconds_are_still_accepted(tmp_path: Path) -> None:
-    assert inspect_prompt(_write(tmp_path / "p.wav", seconds=60)).duration_ms == 60_000
-
-
-def test_a_file_cut_in_transfer(tmp_path: Path) -> None:
-    path = _write(tmp_path / "p.wav")
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(PromptError, match="cut short: its header promises 8000 samples, it holds 7500"):
-        inspect_prompt(path)
-
-
-def test_a_file_of_silence(tmp_path: Path) -> None:
-    path = tmp_path / "p.wav"
-    soundfile.write(path, np.zeros(8000, dtype=np.int16), 8000, subtype="PCM_16")
-    with pytest.raises(PromptError, match="nothing but silence"):
-        inspect_prompt(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"), [(b"", "is empty"), (b"hello, world" * 10, "not a readable sound file")]
-)
-def test_a_file_that_is_no_sound(tmp_path: Path, content: bytes, problem: str) -> None:
-    path = tmp_path / "p.wav"
-    path.write_bytes(content)
-    with pytest.raises(PromptError, match=problem):
-        inspect_prompt(path)
-
-
-def test_no_file_at_all(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="does not exist"):
-        inspect_prompt(tmp_path / "absent.wav")
-    with pytest.raises(PromptError, match="is not a file"):
-        inspect_prompt(tmp_path)
-
-
-def test_words_in_another_encoding(tmp_path: Path) -> None:
-    path = _write(tmp_path / "p.wav")
-    (tmp_path / "p.txt").write_bytes("enregistré".encode("latin-1"))
-    with pytest.raises(PromptError, match=r"p\.txt: is not UTF-8 text"):
-        inspect_prompt(path)
+def test_a_file_that_is_cut_silent_no_sound_or_none_at_all(tmp_path: Path) -> None:
+    path, silent = _write(tmp_path / "p.wav", seconds=60), tmp_path / "silent.wav"
+    assert inspect_prompt(path).duration_ms == 60_000
+    whole = _write(path).read_bytes()
+    soundfile.write(silent, np.zeros(8000, dtype=np.int16), 8000, subtype="PCM_16")
+    for content, problem in (
+        (whole[:-1000], "cut short: its header promises 8000 samples, it holds 7500"),
+        (silent.read_bytes(), "nothing but silence"),
+        (b"", "is empty"),
+        (b"hello, world" * 10, "not a readable sound file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(PromptError, match=problem):
+            inspect_prompt(path)
+    for there, problem in ((tmp_path / "absent.wav", "does not exist"), (tmp_path, "is not a file")):
+        with pytest.raises(PromptError, match=problem):
+            inspect_prompt(there)

@@ -8,36 +8,24 @@ import re
 import tomllib
 from datetime import date
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.each import each
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "deploy/requirements.lock").read_text(encoding="utf-8")
-LOCKED = [
-    (name, Version(version)) for name, version in re.findall(r"^([a-z\d-]+)==(\S+)", LOCK, re.MULTILINE)
-]
-PACKAGES = sorted({name for name, _ in LOCKED})
 ADVISORIES: dict[str, Any] = tomllib.loads((ROOT / "deploy/advisories.toml").read_text(encoding="utf-8"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-COMPATIBLE = {
-    *(
-        "0BSD",
-        "Apache-2.0",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "CC0-1.0",
-        "GPL-2.0-or-later",
-        "LGPL-3.0-only",
-        "LGPL-3.0-or-later",
-    ),
-    *("MIT", "MIT-0", "PSF-2.0", "Public Domain", "Zlib"),
+COMPATIBLE = {  # of the table; by the FSF's list, with GPL-3.0-or-later
+    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "GPL-2.0-or-later", "MIT", "MIT-0"),
+    *("LGPL-3.0-only", "LGPL-3.0-or-later", "PSF-2.0", "Public Domain", "Zlib"),
 }
-"""Of the table; by the FSF's list, with GPL-3.0-or-later."""
 SAID = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
@@ -53,59 +41,64 @@ SAID = {
 """Older words of packages for the same."""
 
 
+def locked() -> dict[str, list[Requirement]]:
+    """By name: a version for each range of interpreters."""
+    found: dict[str, list[Requirement]] = {}
+    for line in LOCK.splitlines():
+        if line and not line.startswith(("#", " ")):
+            one = Requirement(line.rstrip("\\ "))
+            found.setdefault(canonicalize_name(one.name), []).append(one)
+    return found
+
+
+def pin(one: Requirement) -> str:
+    (only,) = one.specifier
+    assert only.operator == "==", one
+    return only.version
+
+
+PACKAGES = sorted(locked())
+
+
+def test_every_dependency_has_its_reason_and_is_locked_by_version_and_hash() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = text.split("dependencies = [\n", 1)[1].split("\n]\n", 1)[0].splitlines()
+    assert len(listed) == len(PROJECT["dependencies"])
+    for line, need in zip(listed, PROJECT["dependencies"], strict=True):
+        assert re.fullmatch(r' {4}"[^"]+",  # \S.*', line), line
+        wanted = Requirement(need)
+        pins = [pin(one) for one in locked()[canonicalize_name(wanted.name)]]
+        assert all(wanted.specifier.contains(one) for one in pins), need
+    assert "://" not in LOCK  # no host is named
+    blocks = re.split(r"\n(?=\S)", LOCK.strip())[1:]
+    assert len(blocks) > 30 and all("--hash=sha256:" in block for block in blocks)
+
+
+def test_what_runs_here_is_what_is_locked() -> None:
+    for name, pins in locked().items():
+        here = [pin(one) for one in pins if one.marker is None or one.marker.evaluate()]
+        assert here == [] or version(name) in here, name
+
+
+def test_every_package_was_looked_at_for_advisories() -> None:
+    """What is mended is shipped so; what is open is so for the shipped version."""
+    known = {one["package"] for kind in ("mended", "open") for one in ADVISORIES[kind]}
+    assert sorted({*ADVISORIES["none"], *known}) == PACKAGES and not set(ADVISORIES["none"]) & known
+    assert isinstance(ADVISORIES["looked_at"], date)
+    shipped = [(name, Version(pin(one))) for name, pins in locked().items() for one in pins]
+    for one in ADVISORIES["mended"]:
+        assert all(v >= Version(one["version"]) for name, v in shipped if name == one["package"]), one
+    for one in ADVISORIES["open"]:
+        assert (one["package"], Version(one["version"])) in shipped, "shipped anew: look again"
+        assert one["what"].endswith(".") and one["here"].endswith(".")
+
+
 def licences() -> dict[str, str]:
     """The table, by package."""
     text = (ROOT / "deploy/licences.md").read_text(encoding="utf-8").partition("\n## ")[0]
     return dict(re.findall(r"^\| ([a-z\d-]+) \| ([^|]+?) \| [^|]+ \|$", text, re.MULTILINE)[1:])
 
 
-def test_every_dependency_has_its_reason() -> None:
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    listed = text.split("dependencies = [\n", 1)[1].split("\n]\n", 1)[0].splitlines()
-    assert len(listed) == len(PROJECT["dependencies"])
-    for line in listed:
-        assert re.fullmatch(r' {4}"[^"]+",  # \S.*', line), line
-
-
-def test_the_lock_has_what_the_project_needs_and_in_the_versions_that_it_takes() -> None:
-    for need in PROJECT["dependencies"]:
-        wanted = Requirement(need)
-        found = [version for package, version in LOCKED if package == wanted.name]
-        assert found, need
-        assert all(wanted.specifier.contains(version) for version in found), need
-
-
-def test_every_version_is_held_by_hashes() -> None:
-    entries = re.split(r"^(?=[a-z])", LOCK, flags=re.MULTILINE)[1:]
-    assert len(entries) == len(LOCKED)
-    assert all("--hash=sha256:" in entry for entry in entries)
-
-
-# --- advisories ---
-def test_every_package_was_looked_at() -> None:
-    told = {*ADVISORIES["none"], *(one["package"] for kind in ("mended", "open") for one in ADVISORIES[kind])}
-    assert sorted(told) == PACKAGES
-    assert not set(ADVISORIES["none"]) & {
-        one["package"] for kind in ("mended", "open") for one in ADVISORIES[kind]
-    }
-    assert isinstance(ADVISORIES["looked_at"], date)
-
-
-@pytest.mark.parametrize("advisory", ADVISORIES["mended"], ids=lambda one: one["id"])
-def test_what_is_shipped_has_the_mend(advisory: dict[str, str]) -> None:
-    for name, version in LOCKED:
-        if name == advisory["package"]:
-            assert version >= Version(advisory["version"])
-
-
-@pytest.mark.parametrize("advisory", ADVISORIES["open"], ids=lambda one: one["id"])
-def test_what_is_open_is_so_for_the_shipped_version(advisory: dict[str, str]) -> None:
-    assert (advisory["package"], Version(advisory["version"])) in LOCKED, "shipped anew: look again"
-    assert advisory["what"].endswith(".")
-    assert advisory["here"].endswith(".")
-
-
-# --- licences ---
 def test_every_package_has_a_licence_that_the_gpl_allows() -> None:
     told = licences()
     assert sorted(told) == PACKAGES
@@ -114,7 +107,7 @@ def test_every_package_has_a_licence_that_the_gpl_allows() -> None:
         assert any(set(one.split(" AND ")) <= COMPATIBLE for one in either), name
 
 
-@pytest.mark.parametrize("name", PACKAGES)
+@each(PACKAGES)
 def test_the_table_says_what_the_package_says(name: str) -> None:
     try:
         metadata = distribution(name).metadata

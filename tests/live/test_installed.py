@@ -22,8 +22,8 @@ from tests.peers.agent import write_prompts
 from tests.peers.installed import PATIENCE_S, Installed, hostile, installed, said, said_in
 from tests.peers.kamailio import Kamailio
 from tests.peers.process import Child, free_ports
-from tests.test_lock import locked
 from tests.test_structure import ROOT, tracked
+from tests.test_supply import locked
 
 pytestmark = pytest.mark.live
 
