@@ -32,32 +32,7 @@ READY_S = 20.0
 ENDED_S = 20.0
 RTP_PORTS = 100
 PROMPTS = Path(prompts.__file__).parent
-CONFIG = """\
-[service]
-name = "Agglo J'écoute"
-controller = "demo"
-language = "{language}"
-
-[trunk]
-uri = "sip:agent@127.0.0.1:{port}"
-listen = "127.0.0.1:{port}"
-rtp_ports = "{rtp}-{last_rtp}"
-allowed_sources = ["127.0.0.1/32"]
-codecs = ["PCMA"]
-
-[prompts]
-{prompts}
-
-[refusal]
-window_s = {window_s}
-
-[operators]
-extensions = ["{operator}"]
-
-[recording]
-justification = "a demonstration"
-"""
-
+CONFIG = Path(__file__).with_suffix(".toml")
 Json = dict[str, Any]
 CODED: dict[str, Kind] = {"decision": "decision", "by": "by", "outcome": "outcome"}  # facts of the log
 
@@ -269,7 +244,7 @@ def _config(port: int, operator: str, language: str) -> str:
     files = {name: PROMPTS / language / f"{name}.wav" for name in names}
     files["hold_music"] = PROMPTS / "hold.wav"
     rtp = 10000 + port % 20000 // 2 * 2  # at least 10000 away from `port`, whatever it is
-    return CONFIG.format(
+    return CONFIG.read_text(encoding="utf-8").format(
         language=language,
         port=port,
         rtp=rtp,

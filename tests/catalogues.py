@@ -24,7 +24,7 @@ from retention.records import Hold, terms
 from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
-from sipagent.languages.labels import CODES
+from sipagent.languages.labels import CODES, kept
 from sipagent.languages.spoken import FAULTS
 from sipagent.languages.typography import NARROW, WIDE
 
@@ -202,6 +202,7 @@ def _coded() -> Iterator[tuple[str, Key, str | None]]:
     """What gettext is given by a name: help of commands, labels of codes, what the system says of files."""
     yield from (("help", key, None) for key in help_texts(cli))
     yield from (("labels", (kind, code), None) for kind, codes in CODES.items() for code in codes)
+    yield from (("kept.txt", (None, message), None) for message in kept())
     yield from (("system", (None, os.strerror(fault)), None) for fault in FAULTS)
     for name, term in terms(Hold).items():  # over a column of a terminal, and on the page
         texts = (name.replace("_", " "), term.label, term.form, term.column)

@@ -6,9 +6,10 @@ purpose of one's own, is shown as it is; so is a line of a story that nobody for
 
 import re
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Literal
 
+from sipagent.languages.choice import FOLDER
 from sipagent.languages.spoken import gettext, language, pgettext
 
 Kind = (
@@ -95,59 +96,11 @@ def _label(language: str, kind: Kind, code: str) -> str:
     return pgettext(kind, code)
 
 
-_KEPT = (  # what a kept line says, with what differs from one to the next; the first that fits
-    N_("decision: {decision} ({by})"),
-    N_("language: {language}"),
-    N_("rejected with {status}"),
-    N_("referred to {who}"),
-    N_("ringing {who}"),
-    N_("bridged with {who}"),
-    N_("transfer to {who}: busy"),
-    N_("transfer to {who}"),
-    N_("{what}: {n} times more"),
-    N_("{who}: no answer"),
-    N_("{who}: unreachable"),
-    N_("{who}: busy"),
-    N_("{who}: declined"),
-    N_("{who}: silent"),
-    N_("{who}: given up for another caller"),
-    N_("{who}: answered and sent nothing"),
-    N_("{who}: hung up"),
-    N_("{who}: no media"),
-    N_("{who}: refused with {status}"),
-    N_("REFER refused with {status}"),
-    N_("not drawn: {draw} of seed {seed}, share {share}"),
-    N_("drawn: {draw} of seed {seed}, share {share}"),
-    N_("not drawn: no seed, share {share}"),
-    N_("drawn: no seed, share {share}"),
-    # details of the trace
-    N_("both to {0}"),
-    N_("caller to {0}"),
-    N_("operator to {0}"),
-    N_("{0}, stopped before its end"),
-    N_("begun with {0}, to be for {1}"),
-    N_("{0} sealed anew, {1} were so already, {2} failed; for {3}"),
-    N_("{0} exists; --force replaces it"),
-    N_("{0} is among the recordings; the copy goes elsewhere"),
-    N_("{0} recording restored"),
-    N_("{0} recordings restored"),
-    N_("renewed, {0}, approved by {1}, to be reviewed {2}"),
-    N_("{0}, approved by {1}, to be reviewed {2}"),
-    N_("ground {0!r} is not listed; accepted: {1}"),
-    N_("purpose {0!r} is not listed; accepted: {1}"),
-    N_("a purpose is needed; accepted: {0}"),
-    N_("purpose {0} needs the reference of the request (--reference)"),
-    N_("it has expired ({0}) and awaits the purge; accepted: {1}"),
-    N_("it is {0}; see `release`"),
-    N_("on hold ({0}), to be reviewed {1}"),
-    N_("the period was shortened to {0}"),
-    N_("expired ({0}: the row only)"),
-    # why a purge waits
-    N_("the clock went back by {0}, to {1}"),
-    N_("the clock is ahead by {0}, at {1}"),
-    N_("{0} day, {1}"),
-    N_("{0} days, {1}"),
-)
+@cache
+def kept() -> tuple[str, ...]:
+    """What kept lines say, with what differs from one to the next in braces."""
+    lines = (FOLDER / "kept.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if not line.startswith("#"))
 
 
 def happening(what: str) -> str:
@@ -157,7 +110,7 @@ def happening(what: str) -> str:
         named = gettext(what)
     if named != what or language() == "en":
         return named
-    for message in _KEPT:
+    for message in kept():
         if found := _pattern(message).fullmatch(what):
             read = {name: _READ.get(name, str) for name in found.groupdict()}
             values = {name: read[name](value) for name, value in found.groupdict().items()}
@@ -173,7 +126,7 @@ _READ: dict[str, Callable[[str], str]] = {  # what is a code, or such a line its
 }
 
 
-@lru_cache(maxsize=len(_KEPT))
+@cache
 def _pattern(message: str) -> re.Pattern[str]:
     parts = _VALUE.split(message)  # texts and names in turn
     parts[::2] = map(re.escape, parts[::2])
