@@ -13,12 +13,11 @@ from pydantic import Field, create_model
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.holds import same_person
 from retention.records import Approval, Asked, HoldTerms, terms
 from retention.rows.rows import UnknownId
 from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.operations.approvals import ask_approval, decide, rules_of
+from sipagent.operations.approvals import ask_approval, decide, may_see, rules_of
 from sipagent.operations.holds import HeldRecording, held
 from sipagent.web.api.operation import (
     NEXT,
@@ -70,7 +69,7 @@ def _seen(site: Site, person: Person, query: FilteredApprovals) -> Iterator[Appr
 
 
 def _may_see(person: Person, asked: Approval) -> bool:
-    return person.may(Right.APPROVE) or same_person(person.name, asked.by)
+    return may_see(asked, person.name, decides=person.may(Right.APPROVE))
 
 
 def approval(request: Request) -> Response:

@@ -14,7 +14,7 @@ from retention.purge import due
 from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, terms
 from sipagent.languages.spoken import colon, gettext, pgettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.operations.approvals import decide, pending_approvals, rules_of
+from sipagent.operations.approvals import decide, may_see, pending_approvals, rules_of
 from sipagent.operations.holds import held
 from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.problems import Problem
@@ -103,13 +103,12 @@ ENTRIES = (
 def _shown(request: Request, problem: Problem | None = None, form: Form | None = None) -> Response:
     site, person = site_of(request), someone(request)
     rows = held(site.store, site.local(site.clock()).date())
-    may_approve = person.may(Right.APPROVE)
 
-    def own(asked: Approval) -> bool:
-        return same_person(asked.by, person.name)
+    def seen(asked: Approval) -> bool:
+        return may_see(asked, person.name, decides=person.may(Right.APPROVE))
 
     asked = site.store.each_approval(limit=_LOOKED_AT)
-    lately = (one for one in asked if one.state != ApprovalState.PENDING and (may_approve or own(one)))
+    lately = (one for one in asked if one.state != ApprovalState.PENDING and seen(one))
     return render(
         request,
         "holds.html",
@@ -117,14 +116,14 @@ def _shown(request: Request, problem: Problem | None = None, form: Form | None =
         fault=problem and problem.detail,
         faulty=request.path_params.get("number"),
         typed=form or {},
-        pending=[one for one in pending_approvals(site.store) if may_approve or own(one)],
+        pending=[*filter(seen, pending_approvals(site.store))],
         decided=list(islice(lately, _DECIDED)),
         held=[(row, due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
         parts=sorted(terms(Hold).items(), key=lambda one: one[1].kind != "day"),
         all_held=len(rows),
         overdue=sum(row.review_overdue for row in rows),
         may_ask=person.may(Right.ASK),
-        own=own,
+        own=lambda asked: same_person(asked.by, person.name),
         in_words=asked_in_words,
         states=states(),
     )

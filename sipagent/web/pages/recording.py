@@ -47,7 +47,7 @@ from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.parsing import note_text
-from sipagent.operations.approvals import ask_approval, rules_of
+from sipagent.operations.approvals import ask_approval, may_see, rules_of
 from sipagent.operations.deletion import delete_call
 from sipagent.operations.notes import FiledAnalysis, attempt_note, what_would_go
 from sipagent.operations.notes import why_no_analysis as why_no_note
@@ -168,7 +168,7 @@ def shown_call(
             one
             for one in approvals
             if one.state == ApprovalState.PENDING
-            and (person.may(Right.APPROVE) or same_person(one.by, person.name))
+            and may_see(one, person.name, decides=person.may(Right.APPROVE))
         ],
         "asked_in_words": asked_in_words,
         "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
