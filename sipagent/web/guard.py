@@ -246,6 +246,11 @@ def _once_more(request: Request, problem: Problem, again: Again | None) -> Respo
         return answered(request, failure(fault))
 
 
+def problem_of(error: RuleError | Problem, status: HTTPStatus = HTTPStatus.FORBIDDEN) -> Problem:
+    """A refusal as a problem, with this status if it has none of its own."""
+    return error if isinstance(error, Problem) else Problem(status, error.args[0])
+
+
 def refusal(rule: RuleError) -> Problem:
     """The answer to a rule that refuses: 410 for what existed once, 403 where another person may do it, else
     409."""

@@ -11,6 +11,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from retention.records import RuleError
+
 if TYPE_CHECKING:  # slow to import, and only for who has an issuer
     import httpx2
     from authlib.integrations.httpx_client import OAuth2Client
@@ -27,8 +29,10 @@ LARGEST = 1 << 20  # bytes of an answer
 Claims = Mapping[str, Any]
 
 
-class IssuerError(Exception):
-    """The issuer cannot be asked, or what it says cannot be believed; `str()` is one English line."""
+class IssuerError(RuleError):
+    """The issuer cannot be asked, or what it says cannot be believed."""
+
+    others_may = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from retention.accounts.accounts import NewPasskey, Passkey
-from retention.records import Json
-from retention.texts import Reason
+from retention.records import Json, RuleError
 from sipagent.languages.labels import N_
 from sipagent.web.sessions import CHALLENGE_GOOD_FOR_S
 
@@ -24,11 +23,13 @@ _NOT_RIGHT = N_("what the authenticator has sent is not right; accepted: once mo
 _UNVERIFIED = N_("the authenticator has not asked who you are; accepted: one with a PIN, a finger or a face")
 
 
-class PasskeyError(Exception):
-    """The browser's answer is refused; the argument is a Reason, `kept` the line in the trace."""
+class PasskeyError(RuleError):
+    """The browser's answer is refused; `kept`: the line in the trace."""
+
+    others_may = True
 
     def __init__(self, said: str = _NOT_RIGHT, kept: str = "not right") -> None:
-        super().__init__(Reason(said))
+        super().__init__(said)
         self.kept = kept
 
 

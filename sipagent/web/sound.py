@@ -28,7 +28,7 @@ from starlette.types import Receive, Scope, Send
 
 from media.recording.chunks import CHANNELS, Chunk, ChunkNote, FileStreams, Kind, find_streams, pack
 from retention.recording_files import FileKind, RecordingFiles, finished
-from retention.records import Recording
+from retention.records import Recording, RuleError
 from retention.texts import Reason
 from retention.use import nothing_to_use
 from sipagent.web.problems import Problem
@@ -47,16 +47,14 @@ Identity = tuple[object, ...]
 """Of the bytes of a file: what no other that was ever there has."""
 
 
-class SoundError(Exception):
-    """There is no sound to give, and why: one line, of `retention` or a `Reason`."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
+class SoundError(RuleError):
+    """There is no sound to give; `str()` says why."""
 
 
 class SoundGone(SoundError):
-    """It was there, and was removed: purged, or erased."""
+    """The sound was removed: purged, or erased."""
+
+    gone = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class Sounds:
         try:
             self.open(recording).close()
         except SoundError as error:
-            return error.why
+            return str(error)
         return None
 
 
@@ -297,16 +295,11 @@ class _Streamed(StreamingResponse):
 def sent(request: Request, sounds: Sounds, recording: Recording) -> Response:
     """The answer to a request for `…/sound`, or `…/sound?from=S&to=S`.
 
-    Raises Problem: 410 for sound that was removed, 409 for a file that is not the recorded one, 400 for a
-    span that is none, 416 for a range that is not there.
+    Raises SoundGone; SoundError for a file that is not the recorded one; ValueError for what is no span;
+    Problem, 416, for a range that is not there.
     """
     span = _span(request.query_params)
-    try:
-        sound = sounds.open(recording)
-    except SoundGone as error:
-        raise Problem(HTTPStatus.GONE, error.why) from error
-    except SoundError as error:
-        raise Problem(HTTPStatus.CONFLICT, error.why) from error
+    sound = sounds.open(recording)
     try:
         return _stored(request, sound) if span is None else _chunks(sound, *span)
     except BaseException:
@@ -315,10 +308,7 @@ def sent(request: Request, sounds: Sounds, recording: Recording) -> Response:
 
 
 def _chunks(sound: OpenSound, from_s: float, to_s: float) -> Response:
-    try:
-        span = sound.span(from_s, to_s)
-    except SoundError as error:
-        raise Problem(HTTPStatus.CONFLICT, error.why) from error
+    span = sound.span(from_s, to_s)
     headers = {"Cache-Control": "no-store", SPAN: f"{span.first}-{span.last}/{span.samples}"}
     if span.size is not None:
         headers["Content-Length"] = str(span.size)
@@ -350,7 +340,7 @@ def _range(first: str, last: str, size: int) -> tuple[int, int]:
 
 
 def _span(query: QueryParams) -> tuple[float, float] | None:
-    """The span that is asked for, in s; None: the stored bytes. Raises Problem."""
+    """The span that is asked for, in s; None: the stored bytes. Raises ValueError."""
     if "from" not in query and "to" not in query:
         return None
     try:
@@ -358,8 +348,6 @@ def _span(query: QueryParams) -> tuple[float, float] | None:
     except ValueError:
         first = last = math.nan
     if not 0 <= first < min(last, _LATEST_S):
-        said = Reason(
-            "from and to are no span; accepted: two numbers of seconds, the first less than the second"
-        )
-        raise Problem(HTTPStatus.BAD_REQUEST, said)
+        said = "from and to are no span; accepted: two numbers of seconds, the first less than the second"
+        raise ValueError(Reason(said))
     return first, last

@@ -18,7 +18,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from media.recording.chunks import Kind, open_all, read_part
-from retention.records import Recording
+from retention.records import Recording, RuleError
+from sipagent.web.guard import refusal, unfit
 from sipagent.web.problems import Problem
 from sipagent.web.sound import LONGEST_S, SPAN, SoundError, Sounds, sent
 from tests.kept import Paths, remove
@@ -42,7 +43,9 @@ def ask(office: Office) -> Iterator[Callable[..., Any]]:
     def sound(request: Request) -> Response:
         try:
             return sent(request, sounds, archive.store.recording(request.path_params["id"]))
-        except Problem as problem:
+        except (RuleError, ValueError, Problem) as wrong:  # as the guard does
+            told = refusal(wrong) if isinstance(wrong, RuleError) else wrong
+            problem = unfit(request, told) if isinstance(told, ValueError) else told
             return PlainTextResponse(problem.detail, int(problem.status), problem.headers)
 
     with TestClient(Starlette(routes=[Route("/{id}", sound)])) as client:

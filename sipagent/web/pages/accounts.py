@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retention.accounts.accounts import CountedBack, Passkey
 from retention.accounts.credentials import SHORTEST, Account, AccountError, new_totp
+from retention.records import RuleError
 from retention.texts import Reason
 from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.choice import LANGUAGES
@@ -23,9 +24,9 @@ from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import shown
 from sipagent.operations import accounts as operations
 from sipagent.operations.accounts import Coded, Desk, NewAccount, NewToken
-from sipagent.web.guard import Entry, Form, form_of, is_same, read_form
+from sipagent.web.guard import Entry, Form, form_of, is_same, problem_of, read_form
 from sipagent.web.logins import Logins, address_of, logins_of
-from sipagent.web.pages.login import in_fours, qr_of, refuse_late, refused, safe_path, since, stranger
+from sipagent.web.pages.login import in_fours, qr_of, refuse_late, refused, refused_stranger, safe_path, since
 from sipagent.web.problems import Problem
 from sipagent.web.relying_party import PasskeyError, RelyingParty, Shown
 from sipagent.web.rights import Role
@@ -118,11 +119,10 @@ def changed(request: Request, what: str, detail: str, change: Change) -> Respons
         with logins.accounts.write():
             change(logins, account, form)
             site.store.add_access(trace)
-    except AccountError as error:
-        return account_page(request, what, shown(error))
-    except Problem as problem:
-        site.refusals.keep(replace(trace, detail=f"{detail}: too fast"))
-        return account_page(request, what, shown(problem.detail))
+    except (AccountError, Problem) as error:
+        if isinstance(error, Problem):
+            site.refusals.keep(replace(trace, detail=f"{detail}: too fast"))
+        return account_page(request, what, shown(problem_of(error).detail))
     if what == "key":
         site.tell(someone(request), _("Changed."))
         return RedirectResponse("/account", HTTPStatus.SEE_OTHER)
@@ -159,7 +159,7 @@ def ask_to_log_in(request: Request) -> Response:
         party = _party(logins)
         refuse_late(request, form)
     except Problem as problem:
-        return JSONResponse({"error": shown(problem.detail)}, int(problem.status), problem.headers)
+        return _json_error(problem)
     return JSONResponse(party.to_log_in(logins.challenges.new(LOGGING_IN, form["csrf"])))
 
 
@@ -169,16 +169,13 @@ def log_in_by_passkey(request: Request) -> Response:
     to = safe_path(form.get("next", ""))
     try:
         account = _let_in(request, logins, form)
-    except (PasskeyError, AccountError, Problem) as error:
-        said = error.detail if isinstance(error, Problem) else error
-        status = error.status if isinstance(error, Problem) else HTTPStatus.FORBIDDEN
-        headers = error.headers if isinstance(error, Problem) else None
-        return stranger(request, "login.html", status, headers, error=shown(said), to=to)
+    except (RuleError, Problem) as error:
+        return refused_stranger(request, "login.html", problem_of(error), to=to)
     return logins.begin_session(request, account.name, to, since(account), "by a passkey")
 
 
 def _let_in(request: Request, logins: Logins, form: Form) -> Account:
-    """The account of the passkey. Raises PasskeyError, AccountError, Problem; the trace has it."""
+    """The account of the passkey. Raises RuleError, Problem, with a line in the trace."""
     named: Account | None = None
     trying = f"a passkey, from {address_of(request)}"  # so that nobody is slow because of others
     try:
@@ -193,7 +190,7 @@ def _let_in(request: Request, logins: Logins, form: Form) -> Account:
         logins.pace.passed(address, trying)
         logins.begin_to_try(request, named.name)
         account = logins.accounts.let_in(passkey, _checked(logins, party, form, sent, passkey))
-    except (PasskeyError, AccountError, Problem) as error:
+    except (RuleError, Problem) as error:
         if named is not None and not isinstance(error, Problem):
             logins.accounts.count_refused(named.id)
         refused(request, named.name if named else None, f"a passkey: {_kept(error)}")
@@ -232,11 +229,10 @@ def ask_to_add_passkey(request: Request) -> Response:
             site.refusals.keep(replace(trace, detail="a new passkey: the password is wrong"))
             raise AccountError(Reason("the password is wrong"))
         user = logins.accounts.handle_of(account.id), account.name
-    except AccountError as error:
-        return JSONResponse({"error": shown(error)}, HTTPStatus.BAD_REQUEST)
-    except Problem as problem:
-        site.refusals.keep(replace(trace, detail="a new passkey: too fast"))
-        return JSONResponse({"error": shown(problem.detail)}, int(problem.status), problem.headers)
+    except (AccountError, Problem) as error:
+        if isinstance(error, Problem):
+            site.refusals.keep(replace(trace, detail="a new passkey: too fast"))
+        return _json_error(problem_of(error, HTTPStatus.BAD_REQUEST))
     challenge = logins.challenges.new(ADDING, someone(request).csrf, [account.id, name])
     return JSONResponse(party.to_register(challenge, user, logins.accounts.passkeys_of(account.id)))
 
@@ -255,7 +251,7 @@ def add_passkey(request: Request) -> Response:
         with logins.accounts.write():
             logins.accounts.add_passkey(account.id, name, made)
             site.store.add_access(replace(trace, detail=f"a new passkey: {name}"))
-    except (PasskeyError, AccountError) as error:
+    except RuleError as error:
         kept = error.kept if isinstance(error, PasskeyError) else str(error)
         site.refusals.keep(replace(trace, detail=f"a new passkey: {kept}"))
         return account_page(request, "passkeys", shown(error))
@@ -278,6 +274,11 @@ def remove_passkey(request: Request) -> Response:
     return changed(
         request, "passkeys", f"a passkey is removed: {found.name if found else 'not there'}", change
     )
+
+
+def _json_error(problem: Problem) -> Response:
+    """For the script of the page."""
+    return JSONResponse({"error": shown(problem.detail)}, int(problem.status), problem.headers)
 
 
 def _party(logins: Logins) -> RelyingParty:

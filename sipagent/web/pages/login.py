@@ -23,11 +23,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from retention.accounts.credentials import SHORTEST, Account, AccountError, code_hash, new_totp, tidy
+from retention.records import RuleError
 from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, shown
-from sipagent.web.guard import UNSAVED, Entry, Form, is_same, read_form
+from sipagent.web.guard import UNSAVED, Entry, Form, is_same, problem_of, read_form
 from sipagent.web.issuer import BACK, Claims, Issuer, IssuerError
 from sipagent.web.logins import Logins, address_of, logins_of
 from sipagent.web.problems import Problem
@@ -50,25 +50,25 @@ def login_page(request: Request) -> Response:
     return stranger(request, "login.html", to=to, first=logins_of(request).offers_first, unsaved=unsaved)
 
 
+_WRONG = N_("name, password or digits are wrong; digits count once: wait for the next ones")
+
+
 def log_in(request: Request) -> Response:
     """Begin a session, or say that one of the three is wrong, not which."""
     form, logins = read_form(request), logins_of(request)
     to, name = safe_path(form.get("next", "")), form.get("name", "")
 
-    def again(said: str, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
-        return stranger(request, "login.html", status, headers, error=said, to=to, name=name[:200])
-
+    tried = "not tried"
     try:
         logins.refuse_own()
         refuse_late(request, form)
         account = logins.check(request, name, form.get("password", ""), form.get("digits", ""))
+        if account is None:
+            tried = ""
+            raise Problem(HTTPStatus.FORBIDDEN, Reason(_WRONG))
     except Problem as problem:
-        refused(request, _known(request, name), "not tried")
-        return again(shown(problem.detail), problem.status, problem.headers)
-    if account is None:
-        refused(request, _known(request, name), "")
-        said = _("name, password or digits are wrong; digits count once: wait for the next ones")
-        return again(said, HTTPStatus.FORBIDDEN)
+        refused(request, _known(request, name), tried)
+        return refused_stranger(request, "login.html", problem, to=to, name=name[:200])
     return logins.begin_session(request, account.name, to, since(account))
 
 
@@ -125,6 +125,12 @@ def stranger(
     if known is None:
         logins.give_form_id(answer, id)
     return answer
+
+
+def refused_stranger(request: Request, template: str, problem: Problem, **values: Any) -> Response:
+    """The same page, with the reason of a refusal."""
+    error = shown(problem.detail)
+    return stranger(request, template, problem.status, problem.headers, error=error, **values)
 
 
 def refuse_late(request: Request, form: Form) -> None:
@@ -198,11 +204,8 @@ def _step(request: Request, way: Beginning) -> Response:
 
 def _asked_again(request: Request, way: Beginning, form: Form, error: AccountError | Problem) -> Response:
     """Ask for the code once more."""
-    status, headers = HTTPStatus.FORBIDDEN, None
-    if isinstance(error, Problem):
-        status, headers = error.status, error.headers
     code = form.get("code", "")[:60] if isinstance(error, AccountError) else ""
-    return stranger(request, way.template, status, headers, error=_said(error), code=code, account_name=None)
+    return refused_stranger(request, way.template, problem_of(error), code=code, account_name=None)
 
 
 def _equipping(
@@ -220,12 +223,8 @@ def _equipping(
         secret=in_fours(secret),
         qr=qr_of(service, name, secret),
         sealed=logins_of(request).seal.seal_json(_SEALED_BEGINNING, [secret, code_hash(code)]),
-        error=None if error is None else _said(error),
+        error=error and shown(problem_of(error).detail),
     )
-
-
-def _said(error: AccountError | Problem) -> str:
-    return shown(error.detail if isinstance(error, Problem) else error)
 
 
 def qr_of(service: str, name: str, secret: str) -> Markup:
@@ -369,7 +368,7 @@ def to_issuer(request: Request) -> Response:
     try:
         asked = issuer.begin()
     except IssuerError as error:
-        return _refused_by_issuer(request, error, HTTPStatus.BAD_GATEWAY)
+        return refused_stranger(request, "login.html", problem_of(error, HTTPStatus.BAD_GATEWAY))
     begun = [asked.state, asked.nonce, asked.verifier, safe_path(request.query_params.get("next", ""))]
     answer = RedirectResponse(asked.address, HTTPStatus.SEE_OTHER)
     answer.set_cookie(
@@ -394,9 +393,9 @@ def back_from_issuer(request: Request) -> Response:
             raise IssuerError(f"the issuer refuses: {fault[:100]}")
         claims = issuer.end(request.query_params.get("code", ""), nonce, verifier)
         account = _account_of_issuer(request, logins, issuer, claims)
-    except (IssuerError, AccountError, Problem) as error:
+    except (RuleError, Problem) as error:
         refused(request, None, "by the issuer")
-        return _refused_by_issuer(request, error, HTTPStatus.FORBIDDEN)
+        return refused_stranger(request, "login.html", problem_of(error))
     answer = logins.begin_session(request, account.name, to)
     answer.delete_cookie(logins.cookies.issuer, secure=logins.cookies.secure, httponly=True, samesite="lax")
     return answer
@@ -431,12 +430,6 @@ def _account_of_issuer(request: Request, logins: Logins, issuer: Issuer, claims:
         trace = replace(trace_of(request, "account"), by=account.name, login=account.name, via="web")
         site_of(request).store.add_access(replace(trace, detail=told))
     return account
-
-
-def _refused_by_issuer(request: Request, error: Exception, status: HTTPStatus) -> Response:
-    said: Any = error.detail if isinstance(error, Problem) else error
-    kept = error.status if isinstance(error, Problem) else status
-    return stranger(request, "login.html", kept, error=shown(said))
 
 
 OIDC_ENTRIES = (Entry("GET /login/oidc", to_issuer), Entry(f"GET {BACK}", back_from_issuer))
