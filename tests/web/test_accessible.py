@@ -229,7 +229,11 @@ def test_an_erasure_by_keyboard_alone_and_its_certificate(served: Served, tab: P
 def test_the_first_account_of_all(chromium: Browser, tmp_path: Path) -> None:
     """From its code, by what stands beside each field, to the page of accounts."""
     web = f'[web]\nlisten = "127.0.0.1:{(port := free_ports(1))}"\n'
-    with opened(tmp_path, web) as page, serving(page.app, port) as address, somebody(chromium) as anne:
+    with (
+        opened(tmp_path, web) as page,
+        serving(page.app, port) as address,
+        somebody(chromium, reduced_motion="reduce") as anne,
+    ):
         page.logins.offer_first("A-B")
         tab = anne.new_page()
         tab.goto(f"{address}/login")

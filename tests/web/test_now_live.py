@@ -127,33 +127,27 @@ def test_what_the_script_shows_is_what_the_server_shows(
         assert page.evaluate(words) == scripted
 
 
-def test_it_finds_a_server_that_was_away(person: BrowserContext, site: Site, store: Store) -> None:
-    with serving(create_app(site)) as address:
-        page = following(person, address)
-    expect(page.locator("#following")).to_contain_text("The connection is lost")
-    expect(page.locator("#renew")).to_be_visible()
-    store.add_receipt(one := call())
-    with serving(create_app(site), urlsplit(address).port or 0):
-        expect(page.locator("#following")).to_have_text("This page follows what happens.", timeout=20_000)
-        expect(page.locator("#calls tr")).to_contain_text(one.id[-6:])
-
-
-def test_it_says_when_the_session_has_ended(person: BrowserContext, site: Site, who: list[Person]) -> None:
-    with serving(create_app(site)) as address:
-        page = following(person, address)
-        who.clear()
-        expect(page.locator("#following")).to_contain_text("Your session has ended")
-        expect(page.locator("#renew")).to_be_visible()
-
-
-def test_it_says_when_the_session_ended_while_the_server_was_away(
-    person: BrowserContext, site: Site, who: list[Person]
+@pytest.mark.parametrize("ended", [False, True], ids=["the session goes on", "the session has ended"])
+def test_it_finds_a_server_that_was_away(
+    person: BrowserContext, site: Site, store: Store, who: list[Person], ended: bool
 ) -> None:
     with serving(create_app(site)) as address:
         page = following(person, address)
-    who.clear()
+    told = page.locator("#following")
+    expect(told).to_contain_text("The connection is lost")
+    expect(page.locator("#renew")).to_be_visible()
+    store.add_receipt(one := call())
+    if ended:
+        who.clear()
     with serving(create_app(site), urlsplit(address).port or 0):
-        expect(page.locator("#following")).to_contain_text("Your session has ended", timeout=20_000)
+        if ended:
+            expect(told).to_contain_text("Your session has ended", timeout=20_000)
+            return
+        expect(told).to_have_text("This page follows what happens.", timeout=20_000)
+        expect(page.locator("#calls tr")).to_contain_text(one.id[-6:])
+        who.clear()
+        expect(told).to_contain_text("Your session has ended")
+        expect(page.locator("#renew")).to_be_visible()
 
 
 def test_a_page_that_nobody_looks_at_keeps_no_connection(
