@@ -128,7 +128,7 @@ def stranger(
 
 
 def refused_stranger(request: Request, template: str, problem: Problem, **values: Any) -> Response:
-    """The same page, with the reason of a refusal."""
+    """The page of a stranger once more, with the reason of a refusal."""
     error = shown(problem.detail)
     return stranger(request, template, problem.status, problem.headers, error=error, **values)
 
