@@ -4,7 +4,7 @@ folder."""
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -257,12 +257,21 @@ def test_each_file_that_goes_stands_in_the_table_of_where_sound_can_lie() -> Non
     assert [end for end in ends if f"`ID{end}`" not in told] == []
 
 
-def test_the_metadata_goes_last(files: LocalFiles) -> None:
+def test_the_key_goes_first_and_the_metadata_last(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder in the place of a sound cannot be unlinked: what says when it must go is still there."""
     write_all(files)
+    looked, unlink = list[str](), disk.unlink
+
+    def watched(paths: Iterable[Path]) -> bool:
+        paths = [*paths]
+        looked.extend(path.name for path in paths)
+        return unlink(paths)
+
+    monkeypatch.setattr(disk, "unlink", watched)
     files.path(ID, FileKind.WAV).unlink()
     files.path(ID, FileKind.WAV).mkdir()
     assert [*files.erase([ID])] == [ID]
+    assert (looked[1], looked[-1]) == (f"{ID}.key", f"{ID}.json")
     assert files.exists(ID, FileKind.METADATA) and not files.exists(ID, FileKind.FLAC)
 
 
