@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -42,6 +42,7 @@ from retention.purge import Terms
 from retention.recording_files import FileKind, LocalFiles, RecordingFiles, copy, finished
 from retention.records import Access, Recording, Status
 from retention.reserve import Reserve
+from retention.rows.chain import ChainHead
 from retention.sqlite import Store
 from retention.vault import Identity
 from retention.verify import verify
@@ -259,22 +260,28 @@ def test_what_goes_while_it_is_being_copied_is_not_in_it(
     assert_clean(again)
 
 
+@pytest.mark.parametrize("settled", [False, True])
 def test_what_is_marked_while_the_rows_are_copied_is_not_in_it(
-    live: Archive, rows: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    live: Archive, rows: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: bool
 ) -> None:
-    """A refusal waits for no turn: it comes while nobody else writes."""
+    """A refusal waits for no turn: it comes while nobody else writes, or once all is put right."""
     assert isinstance(live.store, Store)
     copied, id = live.store.copied_to, rows[1].id
 
-    def refusing(path: Path) -> Any:
-        refuse(live, id)
-        return copied(path)
+    @contextlib.contextmanager
+    def refusing(path: Path) -> Iterator[ChainHead]:
+        if not settled:
+            refuse(live, id)
+        with copied(path) as head:
+            yield head
+        if settled:
+            refuse(live, id)
 
     monkeypatch.setattr(live.store, "copied_to", refusing)
     backup = backed_up(live, tmp_path / "backups")
     assert [path.name for path in backup.rglob(f"{id}.*")] == [f"{id}.refused"]
-    again, settled = restored(backup, tmp_path / "new")
-    assert settled.erased == [id] and again.store.receipt(id).decision == "refused"
+    again, done = restored(backup, tmp_path / "new")
+    assert done.erased == [id] and again.store.receipt(id).decision == "refused"
     assert_clean(again)
 
 

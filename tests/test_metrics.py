@@ -196,7 +196,7 @@ def test_faults_of_the_recorder(service: Service) -> None:
 
     stage.recorder._quick.put(fails)
     stage.recorder._slow.put(fails)
-    stage.recorder._slow.put(lambda: 1 / 0)  # type: ignore[arg-type]
+    stage.recorder._slow.put(lambda: 1 / 0)
     stage.gone(caller)
     stage.gone(operator)
     stage.listened()

@@ -40,9 +40,10 @@ from retention.objects.bucket import (
     piece_name,
     shown,
 )
-from retention.objects.uploads import StoringHost
+from retention.objects.uploads import RetryPace, StoringHost
 from retention.recording_files import Area, FileKind
 from retention.rows.object_rows import UNSURE, ObjectRow, ObjectRows, State
+from retention.rows.pages import BATCH, batches
 from retention.rows.rows import StoreError
 from retention.texts import Reason, strerror
 
@@ -131,7 +132,7 @@ def _at_once(bucket: Bucket, rows: Sequence[ObjectRow]) -> tuple[Wrong, list[Obj
     wrong: Wrong = {}
     gone: list[ObjectRow] = []
     plain = [row for row in rows if not row.held]
-    for some in (plain[start : start + AT_ONCE] for start in range(0, len(plain), AT_ONCE)):
+    for some in batches(plain, AT_ONCE):
         try:
             faults = bucket.remove_many([(row.name, row.version or "") for row in some])
         except ObjectError as fault:
@@ -186,17 +187,7 @@ def _may_arrive(row: ObjectRow, now: datetime) -> bool:
 
 
 _REFUSED = "refused"
-_AGAIN_S = (1.0, 60.0)
-_AT_ONCE = 250  # recordings
-
-
-@dataclass(slots=True)
-class _Again:
-    due: float = 0.0
-    pause_s: float = _AGAIN_S[0]
-
-    def later(self, now: float) -> None:
-        self.due, self.pause_s = now + self.pause_s, min(2 * self.pause_s, _AGAIN_S[1])
+_MOST_S = 60.0  # after which one that could not be removed is tried again
 
 
 class ObjectEraser:
@@ -208,7 +199,7 @@ class ObjectEraser:
         self._store = host.store
         self._marks = host.marks
         self._clock = host.clock
-        self._again: dict[str, _Again] = {}
+        self._again: dict[str, RetryPace] = {}
         self._marked: set[str] = set()  # of which all was removed since they were marked
 
     def turn(self) -> Wrong:
@@ -219,7 +210,7 @@ class ObjectEraser:
         fresh = [id for id in marked if id not in self._marked and self._may(id, now)]
         wrong = self._marked_ones(fresh, now)
         listed = [id for id in self._store.objects.removing() if self._may(id, now)]
-        for some in (listed[start : start + _AT_ONCE] for start in range(0, len(listed), _AT_ONCE)):
+        for some in batches(listed, BATCH):
             wrong |= self._listed(some, now)
         self._again = {id: again for id, again in self._again.items() if again.due > now or id in wrong}
         self.failures += len(wrong)
@@ -232,26 +223,17 @@ class ObjectEraser:
             return wrong
         try:
             self._store.objects.remove(ids, anyhow=True)
-            wrong = self._listed(ids, now)
+            wrong, erase_rest = self._listed(ids, now), erase_hidden
         except StoreError:
-            for id in ids:
-                try:
-                    erase_unknown(self._bucket, id)
-                except ObjectError as fault:
-                    wrong[id] = fault
-                    self._later(id, now)
-        for id in ids:
-            if id not in wrong:
-                self._without_hidden(id, wrong, now)
+            erase_rest = erase_unknown
+        for id in [id for id in ids if id not in wrong]:
+            try:
+                erase_rest(self._bucket, id)
+            except ObjectError as fault:
+                wrong[id] = fault
+                self._later(id, now)
         self._marked |= {id for id in ids if id not in wrong}
         return wrong
-
-    def _without_hidden(self, id: str, wrong: Wrong, now: float) -> None:
-        try:
-            erase_hidden(self._bucket, id)
-        except ObjectError as fault:
-            wrong[id] = fault
-            self._later(id, now)
 
     def _listed(self, ids: list[str], now: float) -> Wrong:
         rows = [row for row in self._store.objects.of(ids) if row.state is State.REMOVING]
@@ -266,10 +248,10 @@ class ObjectEraser:
 
     def _may(self, id: str, now: float) -> bool:
         again = self._again.get(id)
-        return again is None or now >= again.due
+        return again is None or again.may(now)
 
     def _later(self, id: str, now: float) -> None:
-        self._again.setdefault(id, _Again()).later(now)
+        self._again.setdefault(id, RetryPace(_MOST_S)).failed(now)
 
 
 _CONTENT = b"sipagent check\n"

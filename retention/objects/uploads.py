@@ -21,7 +21,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from retention import files
@@ -34,16 +34,18 @@ from retention.rows.pages import PAGE
 from retention.rows.rows import Rows, StoreError, UnknownId
 from retention.rows.selection import Selection
 
-_AGAIN_S = (1.0, 30.0)  # after which the store is asked again, doubling between them
+_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
 class RetryPace:
-    """When the store is asked again after it has failed."""
+    """When the store is asked again after it has failed: after a second, then after twice that, up to
+    `most_s`."""
 
+    most_s: float = 30.0
     since: float | None = None  # it fails
     due: float = 0.0
-    pause_s: float = field(default=_AGAIN_S[0])
+    pause_s: float = _AGAIN_S
 
     @property
     def fails(self) -> bool:
@@ -55,10 +57,10 @@ class RetryPace:
 
     def failed(self, now: float) -> None:
         self.since = now if self.since is None else self.since
-        self.due, self.pause_s = now + self.pause_s, min(2 * self.pause_s, _AGAIN_S[1])
+        self.due, self.pause_s = now + self.pause_s, min(2 * self.pause_s, self.most_s)
 
     def succeeded(self) -> None:
-        self.since, self.due, self.pause_s = None, 0.0, _AGAIN_S[0]
+        self.since, self.due, self.pause_s = None, 0.0, _AGAIN_S
 
 
 STEP_S = 7.0  # with a second until it is looked at, and one for the put, within 10 s

@@ -238,7 +238,7 @@ class Recorder:
         tap = Tap(part, on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
 
         id = recording.id
-        row = self._rows.open(recording, lambda: self._open(recording))
+        row = self._rows.open(recording, partial(self.archive.open, recording))
 
         def open_part() -> None:
             fault = "what nobody foresaw"  # which the thread tells
@@ -258,9 +258,6 @@ class Recorder:
 
         self._quick.put(open_part)
         return tap
-
-    def _open(self, recording: Recording) -> None:
-        self.archive.open(recording)
 
     def _new_key(self, id: str) -> bytes | None:
         """The key to seal this recording with, durably in the vault; None where it is kept in clear."""
@@ -292,7 +289,7 @@ class Recorder:
         def then() -> None:  # after what is still being made of it
             self._secure_unmarked(mark)
             job = partial(erase_rows if refused else erase, self.archive, mark.id, at, mark)
-            self._slow.put(partial(self._put_row, mark.id, job))
+            self._slow.put(partial(self._rows.put, mark.id, job))
 
         self._erasing.put(mark, then, now=refused)
         self._rows.keep_receipt(receipt)
@@ -304,11 +301,8 @@ class Recorder:
 
     def flag_kept(self, id: str) -> None:
         """The operator flags a call whose recording had been kept before: after what is being made of it."""
-        flag_row = partial(self._put_row, id, partial(flag, self.archive, id))
-        self._quick.put(lambda: self._slow.put(flag_row))
-
-    def _put_row(self, id: str, job: Job) -> None:
-        self._rows.put(id, job)
+        flag_row = partial(self._rows.put, id, partial(flag, self.archive, id))
+        self._quick.put(partial(self._slow.put, flag_row))
 
     def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
         """End a recording and keep it."""

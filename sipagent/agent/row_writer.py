@@ -37,7 +37,7 @@ from sipagent.config.errors import counted
 
 FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
 
-Job = Callable[[], None]
+Job = Callable[[], object]
 
 
 @dataclass(eq=False, slots=True)
