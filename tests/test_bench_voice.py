@@ -90,11 +90,8 @@ def measuring(cases: list[Case]) -> Measuring:
     return Measuring(FRENCH, None, Listeners(*[Ear(Meaning.OTHER)] * 3), cases, 0)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("found", "of", "low", "high"), [(0, 10, 0.0, 27.75), (5, 10, 23.66, 76.34), (10, 10, 72.25, 100.0)]
-)
-def test_an_interval_is_wilsons(found: int, of: int, low: float, high: float) -> None:
-    assert Share(found, of).interval == pytest.approx((low, high), abs=0.01)
+def test_a_share_is_told_with_its_interval() -> None:
+    assert str(Share(5, 10)) == "50.0 % (23.7 to 76.3), 5 of 10"
     assert str(Share(0, 0)) == "none measured"
 
 

@@ -67,8 +67,8 @@ def test_what_is_kept_is_whole_private_and_read_by_who_trains(tmp_path: Path) ->
     assert enrolled(folder) == [ann, zoe] and enrolled(tmp_path / "absent") == []
     assert (ann.name, ann.number, ann.language) == ("Ann Martin", "201", "fr")
     assert (ann.consented_at, ann.expires_at) == (AT, DUE)
-    assert [path.name for path in ann.said("je refuse")] == ["01.wav"]
-    assert [path.name for path in ann.said(None)] == ["02.wav"]
+    assert [path.name for path in sayings_of(ann, "je refuse")] == ["01.wav"]
+    assert [path.name for path in sayings_of(ann, None)] == ["02.wav"]
     sound, rate = soundfile.read(ann.folder / "01.wav", dtype="int16")
     assert rate == 8000 and np.array_equal(sound, SOUND)
     assert soundfile.info(str(ann.folder / "01.wav")).subtype == "PCM_16"

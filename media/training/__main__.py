@@ -26,16 +26,17 @@ nothing was chosen by, looked at once a version. Its people: asterisk-core-sound
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from media.hearing.spotter import HEADS
 from media.training import everyday
 from media.training.features import make
-from media.training.language import LANGUAGES, Language, language
+from media.training.language import LANGUAGES, language
 from media.training.lines import NEWER_SHARE, MissingCoder
 from media.training.own import Missing, synthesizers
-from media.training.speech import Split, copy_once, copy_own_prompts, copy_people, people, plan, speak
+from media.training.speech import Split, Studio, copy_once, copy_own_prompts, copy_people, people, plan, speak
 from media.training.voices import FestivalError
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -44,68 +45,66 @@ SPLITS: tuple[Split, ...] = ("train", "tune", "test", "release")
 
 def main() -> None:
     chosen = _parser().parse_args()
-    chosen.folder = chosen.folder or Path("voice-training", chosen.lang)
+    folder = chosen.folder or Path("voice-training", chosen.lang)
+    studio = Studio(language(chosen.lang), folder, chosen.styles, PROMPTS)
     try:
-        for line in STEPS[chosen.command](language(chosen.lang), chosen):
+        for line in STEPS[chosen.command](studio, chosen):
             print(line, file=sys.stderr)
     except (Missing, MissingCoder, FestivalError) as wrong:
         sys.exit(str(wrong))
 
 
-def _all(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
+def _all(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
     """Both heads of a language."""
-    from media.training.shipped import ShippedMaterial, make_shipped
+    from media.training.shipped import make_shipped
 
-    speaking = synthesizers(spoken, chosen.styles)
-    material = ShippedMaterial(chosen.folder, speaking, chosen.styles, PROMPTS)
-    yield from make_shipped(spoken, material, chosen.out, chosen.share)
-    yield from _everyday(spoken, chosen)
+    speaking = synthesizers(studio.language, studio.styles)
+    yield from make_shipped(studio, speaking, chosen.out, chosen.share)
+    yield from _everyday(studio, chosen)
 
 
-def _people(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
-    sounds = chosen.folder / "sounds"
+def _people(studio: Studio, _: argparse.Namespace) -> Iterator[str]:
     for split in SPLITS:
-        yield from copy_once(sounds / split / "people", partial(copy_people, people(split)))
-    yield from copy_own_prompts(PROMPTS, spoken.code, sounds)
+        yield from copy_once(studio.sounds / split / "people", partial(copy_people, people(split)))
+    yield from copy_own_prompts(studio)
 
 
-def _speak(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
+def _speak(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
+    spoken = studio.language
     planned = plan(spoken, chosen.synthesizer, chosen.split, spoken.words(), chosen.share)
     if not planned:
         raise Missing(f"{chosen.synthesizer} says nothing for the split {chosen.split}")
-    made = speak(spoken, chosen.synthesizer, planned, chosen.folder, chosen.styles)
-    for count, path in enumerate(made):
+    for count, path in enumerate(speak(studio, chosen.synthesizer, planned)):
         if count % 100 == 0:
             yield str(path)
 
 
-def _features(_: Language, chosen: argparse.Namespace) -> Iterator[str]:
+def _features(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
     split, source, newer = chosen.split, chosen.source, chosen.newer_lines
-    yield f"{make(chosen.folder, split, source, chosen.times, PROMPTS, newer=newer)} questions"
+    yield f"{make(studio.folder, split, source, chosen.times, PROMPTS, newer=newer)} questions"
 
 
-def _fit(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
+def _fit(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
     from media.training.shipped import fit_shipped, usual_rounds  # with JAX, which takes a second
 
     rounds = chosen.rounds or usual_rounds(chosen.like)
-    yield from fit_shipped(spoken, chosen.folder / "features", chosen.out, rounds, chosen.like)
+    yield from fit_shipped(studio.language, studio.folder / "features", chosen.out, rounds, chosen.like)
 
 
-def _thresholds(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
+def _thresholds(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
     from media.training.shipped import DEEPENED, choose_anew  # with JAX, which takes a second
 
-    like = None if spoken.code == DEEPENED else DEEPENED
-    yield from choose_anew(spoken, chosen.folder / "features", chosen.out, like)
+    like = None if studio.language.code == DEEPENED else DEEPENED
+    yield from choose_anew(studio.language, studio.folder / "features", chosen.out, like)
 
 
-def _everyday(spoken: Language, chosen: argparse.Namespace) -> Iterator[str]:
-    folder = chosen.folder / "everyday"
-    speaking = tuple(synthesizers(spoken, chosen.styles))
+def _everyday(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
+    apart = replace(studio, folder=studio.folder / "everyday")
+    speaking = synthesizers(studio.language, studio.styles)
     amounts = everyday.USUAL.share(chosen.share)
-    material = everyday.EverydayMaterial(spoken, folder, speaking, chosen.styles, amounts)
     if chosen.test:
-        return everyday.make_sounds(material, "test")
-    return everyday.make_everyday(material, PROMPTS, chosen.out)
+        return everyday.make_sounds(apart, speaking, amounts, "test")
+    return everyday.make_everyday(apart, speaking, amounts, chosen.out)
 
 
 STEPS = {

@@ -45,10 +45,6 @@ class EnrolledPerson:
     expires_at: datetime
     sayings: tuple[Saying, ...]
 
-    def said(self, phrase: str | None) -> list[Path]:
-        """The files in which the phrase is said; for None those that refuse nothing."""
-        return [self.folder / each.file for each in self.sayings if each.phrase == phrase]
-
 
 def write_person(folder: Path, person: EnrolledPerson) -> None:
     """Write `person.json` into a folder that has the sounds."""
@@ -98,7 +94,7 @@ Unused = Literal["expired", "language", "phrase"]
 
 
 def sayings_of(person: EnrolledPerson, phrase: str | None) -> list[Path]:
-    """Person.said, however the phrase is written."""
+    """The files in which the phrase is said, however it is written; for None those that refuse nothing."""
     return [
         person.folder / each.file
         for each in person.sayings

@@ -9,8 +9,8 @@ made again, and on one machine the same bytes come out.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -28,6 +28,7 @@ from media.training.speech import (
     Amounts,
     Split,
     SpokenFile,
+    Studio,
     copy_once,
     copy_own_prompts,
     copy_people,
@@ -59,40 +60,23 @@ HIGHEST, LEAST = 0.9999, 0.5
 USUAL = usual_amounts("everyday")
 
 
-@dataclass(frozen=True, slots=True)
-class EverydayMaterial:
-    """What the head of a language is made from; `folder` has its sounds and features, `styles` Kokoro's
-    speakers."""
-
-    language: Language
-    folder: Path
-    synthesizers: tuple[str, ...]
-    styles: Path
-    amounts: Amounts
-
-
-def make_everyday(material: EverydayMaterial, prompts: Path, out: Path) -> Iterator[str]:
-    """Everything from nothing to the head and its card in `out`; reports progress.
-
-    `prompts`: the folder of what the agent itself says, by language.
-    """
+def make_everyday(studio: Studio, synthesizers: Sequence[str], amounts: Amounts, out: Path) -> Iterator[str]:
+    """Everything from nothing to the head and its card in `out`; reports progress."""
     for split in SPLITS:
-        yield from make_sounds(material, split)
-    yield from copy_own_prompts(prompts, material.language.code, material.folder / "sounds")
-    yield from make_missing(material.folder, {}, prompts)
-    yield from fit_everyday(material.language, material.folder / "features", material.amounts.rounds, out)
+        yield from make_sounds(studio, synthesizers, amounts, split)
+    yield from copy_own_prompts(studio)
+    yield from make_missing(studio.folder, {}, studio.prompts)
+    yield from fit_everyday(studio.language, studio.folder / "features", amounts.rounds, out)
 
 
-def make_sounds(material: EverydayMaterial, split: Split) -> Iterator[str]:
+def make_sounds(studio: Studio, synthesizers: Sequence[str], amounts: Amounts, split: Split) -> Iterator[str]:
     """The sounds of one split, people's too; what there is already is not made again."""
-    language, folder = material.language, material.folder
-    plans = {name: plan(language, name, split, material.amounts) for name in material.synthesizers}
-    yield from speak_all(language, plans, folder, material.styles)
-    some = some_people(split, material.amounts)
+    plans = {name: plan(studio.language, name, split, amounts) for name in synthesizers}
+    yield from speak_all(studio, plans)
+    some = some_people(split, amounts)
     for number in range(0, len(some), SHARD):
-        shard = some[number : number + SHARD]
-        place = folder / "sounds" / split / f"people-{number // SHARD}"
-        yield from copy_once(place, partial(copy_people, shard))
+        copied = partial(copy_people, some[number : number + SHARD])
+        yield from copy_once(studio.sounds / split / f"people-{number // SHARD}", copied)
 
 
 def plan(language: Language, synthesizer: str, split: Split, amounts: Amounts) -> list[SpokenFile]:

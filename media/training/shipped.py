@@ -7,8 +7,8 @@ the same bytes come out.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from media.training.language import Language, card
 from media.training.speech import (
     KOKORO,
     Split,
+    Studio,
     copy_once,
     copy_own_prompts,
     copy_people,
@@ -56,40 +57,27 @@ FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its 
 MBROLA = "recorded\n  speakers' diphones by Debian's `mbrola-*`, free to synthesise with"
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedMaterial:
-    """What a head is made from: `folder` has its sounds and features, `styles` Kokoro's speakers, `prompts`
-    what the agent itself says, by language."""
-
-    folder: Path
-    synthesizers: Sequence[str]
-    styles: Path
-    prompts: Path
-
-
-def make_shipped(
-    language: Language, material: ShippedMaterial, out: Path, share: float = 1.0
-) -> Iterator[str]:
+def make_shipped(studio: Studio, synthesizers: Iterable[str], out: Path, share: float = 1.0) -> Iterator[str]:
     """Everything from nothing to the head and its card in `out`; reports progress.
 
     `share`: of the usual sounds and batches.
     """
-    folder = material.folder
+    language = studio.language
     for split in SPLITS:
-        place = folder / "sounds" / split / "people"
         found = people(split)
-        yield from copy_once(place, partial(copy_people, found[: round(share * len(found))]))
+        some = partial(copy_people, found[: round(share * len(found))])
+        yield from copy_once(studio.sounds / split / "people", some)
         plans = {
             name: plan(language, name, split, language.words(), share)
-            for name in material.synthesizers
+            for name in synthesizers
             if name != "pico"  # it is only measured on
         }
-        yield from speak_all(language, plans, folder, material.styles)
-    yield from copy_own_prompts(material.prompts, language.code, folder / "sounds")
-    yield from make_missing(folder, TIMES, material.prompts)
+        yield from speak_all(studio, plans)
+    yield from copy_own_prompts(studio)
+    yield from make_missing(studio.folder, TIMES, studio.prompts)
     like = None if language.code == DEEPENED else DEEPENED
     rounds = max(10, round(share * usual_rounds(like)))
-    yield from fit_shipped(language, folder / "features", out, rounds, like)
+    yield from fit_shipped(language, studio.folder / "features", out, rounds, like)
 
 
 def usual_rounds(like: str | None) -> int:

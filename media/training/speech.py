@@ -79,10 +79,10 @@ def own_prompts(folder: Path, language: str) -> list[Path]:
     return [path for path in sorted((folder / language).glob("*.wav")) if not path.stem.startswith("notice")]
 
 
-def copy_own_prompts(prompts: Path, language: str, sounds: Path) -> Iterator[str]:
-    """Have them among what heads are trained on, where there are some; `sounds`: a folder of splits."""
-    if own := own_prompts(prompts, language):
-        yield from copy_once(sounds / "train" / "prompts", partial(copy_prompts, own))
+def copy_own_prompts(studio: "Studio") -> Iterator[str]:
+    """Have them among what heads are trained on, where there are some."""
+    if own := own_prompts(studio.prompts, studio.language.code):
+        yield from copy_once(studio.sounds / "train" / "prompts", partial(copy_prompts, own))
 
 
 def copy_prompts(prompts: Iterable[Path], out: Path) -> int:
@@ -240,13 +240,26 @@ def others(language: Language, split: Split, words: list[str], random: Random, c
         yield text
 
 
-def speak(
-    language: Language, synthesizer: str, planned: Sequence[SpokenFile], folder: Path, styles: Path
-) -> Iterator[Path]:
-    """Make the missing files of a plan below FOLDER/sounds; yields each when it is written."""
-    voice = load_voice(language, synthesizer, folder, styles)
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """Where a language is spoken: `folder` has its sounds and features, `styles` Kokoro's speakers,
+    `prompts` what the agent itself says, by language."""
+
+    language: Language
+    folder: Path
+    styles: Path
+    prompts: Path
+
+    @property
+    def sounds(self) -> Path:
+        return self.folder / "sounds"
+
+
+def speak(studio: Studio, synthesizer: str, planned: Sequence[SpokenFile]) -> Iterator[Path]:
+    """Make the missing files of a plan; yields each when it is written."""
+    voice = load_voice(studio.language, synthesizer, studio.folder, studio.styles)
     for utterance in planned:
-        path = folder / "sounds" / utterance.path
+        path = studio.sounds / utterance.path
         if not path.exists():
             write(voice, utterance, path)
             yield path
@@ -254,29 +267,23 @@ def speak(
         voice.close()
 
 
-def speak_all(
-    language: Language, plans: Mapping[str, Sequence[SpokenFile]], folder: Path, styles: Path
-) -> Iterator[str]:
+def speak_all(studio: Studio, plans: Mapping[str, Sequence[SpokenFile]]) -> Iterator[str]:
     """Make the missing files of each synthesizer's plan, in parts, on all cores; reports progress.
 
     One voice after the other: a process of festival with one takes half a GB.
     """
     slowest_first = sorted(plans, key=lambda name: name != "kokoro")
     by_voice = {name: sorted(plans[name], key=lambda one: one.manner.voice) for name in slowest_first}
-    yield from in_processes(
-        _spoken,
-        [
-            (language, name, planned[at : at + PART], folder, styles)
-            for name, planned in by_voice.items()
-            for at in range(0, len(planned), PART)
-        ],
-    )
+    parts = [
+        (studio, name, planned[at : at + PART])
+        for name, planned in by_voice.items()
+        for at in range(0, len(planned), PART)
+    ]
+    yield from in_processes(_spoken, parts)
 
 
-def _spoken(
-    language: Language, synthesizer: str, planned: Sequence[SpokenFile], folder: Path, styles: Path
-) -> str:
-    made = sum(1 for _ in speak(language, synthesizer, planned, folder, styles))
+def _spoken(studio: Studio, synthesizer: str, planned: Sequence[SpokenFile]) -> str:
+    made = sum(1 for _ in speak(studio, synthesizer, planned))
     first, last = planned[0], planned[-1]
     voices = " to ".join(dict.fromkeys((first.manner.voice, last.manner.voice)))
     return f"{first.path.parent.parent} {voices}: {made} new sounds"

@@ -1,6 +1,5 @@
 """Colleagues lend their voices by telephone: `enrol`."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from gettext import gettext as _
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from media.hearing.embedding import HeadError
+from media.hearing.keyword import DetectorUnavailable
 from media.hearing.spotter import known_heads, plain
 from media.prompt import PromptError
 from media.training.enrolled import EnrolledError, EnrolledPerson
@@ -168,19 +168,14 @@ def _forget(work: Workplace, name: str) -> None:
 
 
 def _heard(config: "Config") -> set[str]:
-    """The configured phrases that some head knows."""
-    known = {plain(phrase) for head in _heads(config) for phrase in head}
+    """The configured phrases that some head knows; none where that can't be told, as `forget` will say."""
+    try:
+        heads = [*known_heads(), *known_heads(config.refusal.heads)]
+    except DetectorUnavailable:
+        return set()
+    known = {plain(phrase) for head in heads for phrase in head.phrases}
     configured = (*config.refusal.keywords, *config.refusal.in_call_keywords)
     return {keyword for keyword in configured if plain(keyword) in known}
-
-
-def _heads(config: "Config") -> Iterator[tuple[str, ...]]:
-    from media.hearing.keyword import DetectorUnavailable
-
-    try:
-        yield from (head.phrases for head in (*known_heads(), *known_heads(config.refusal.heads)))
-    except DetectorUnavailable:
-        return  # `forget` tells of it
 
 
 # --- calls ---

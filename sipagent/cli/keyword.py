@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from media.hearing.detectors import load_detector
-from media.hearing.keyword import Detector, DetectorUnavailable, Meaning
+from media.hearing.keyword import Detector, DetectorUnavailable
 from media.hearing.spotter import known_heads, plain
 from media.training.enrolled import (
     LEAST_PEOPLE,
@@ -92,10 +92,11 @@ def _detector(work: Workplace) -> Detector:
 
 
 def _heard_json(path: Path, heard: Detected) -> dict[str, Any]:
-    """`latency_ms`: from the end of the speech to the verdict, CPU time included; null for `other`."""
+    """`verdict` is `accept` only in the mode opt_in. `latency_ms`: from the end of the speech to the verdict,
+    CPU time included; null for `other`."""
     return {
         "file": str(path),
-        "verdict": _verdict(heard),
+        "verdict": str(heard.verdict.meaning),
         "keyword": heard.verdict.keyword,
         "confidence": heard.verdict.confidence,
         "utterances": len(heard.verdicts),
@@ -105,14 +106,9 @@ def _heard_json(path: Path, heard: Detected) -> dict[str, Any]:
     }
 
 
-def _verdict(heard: Detected) -> str:
-    """The verdict in words; `accept` only exists in the mode opt_in."""
-    return str(Meaning(heard.verdict.meaning))
-
-
 _COLUMNS: list[Column[tuple[Path, Detected]]] = [
     Column("file", lambda row: str(row[0]), shrinks=True),
-    Column("verdict", lambda row: coded("verdict", _verdict(row[1]))),
+    Column("verdict", lambda row: coded("verdict", str(row[1].verdict.meaning))),
     Column("keyword", lambda row: row[1].verdict.keyword),
     Column("confidence", lambda row: _two(row[1].verdict.confidence), right=True),
     Column("utterances", lambda row: str(len(row[1].verdicts)), right=True),
@@ -235,7 +231,7 @@ def train_command(
     why, seconds = why_not(trained.check, bounds), time.monotonic() - began
     place = None if why else _install(work.config, trained, spoken, bounds, voices)
     if as_json:
-        print_json(_trained_json(trained, spoken, place, why, seconds) | _json_of(voices, trained))
+        print_json(_json(trained, voices, spoken, place, why=why, seconds=seconds))
     else:
         click.echo(_told(trained, seconds))
         if voices.used:
@@ -423,19 +419,17 @@ def _told_of_strangers(trained: Trained) -> str:
     )
 
 
-def _json_of(voices: _Voices, trained: Trained) -> dict[str, Any]:
-    """Of colleagues' voices, where there are any."""
-    if not voices.used:
-        return {}
-    unused = [{"person": person.folder.name, "why": why} for person, why in voices.unused]
-    strangers = figures_of_strangers(trained.strangers)
-    return {"voices": {"persons": len(voices.used), "left_out": unused, "strangers": strangers}}
-
-
-def _trained_json(
-    trained: Trained, spoken: Language, place: Path | None, why: str | None, seconds: float
+def _json(
+    trained: Trained,
+    voices: _Voices,
+    spoken: Language,
+    place: Path | None,
+    *,
+    why: str | None,
+    seconds: float,
 ) -> dict[str, Any]:
-    return {
+    """`voices`: of colleagues, where there are any."""
+    told: dict[str, Any] = {
         "phrase": trained.head.phrases[0],
         "language": spoken.code,
         "head": None if place is None else str(place),
@@ -445,3 +439,10 @@ def _trained_json(
         "people": trained.people,
         "seconds": round(seconds, 1),
     }
+    if voices.used:
+        told["voices"] = {
+            "persons": len(voices.used),
+            "left_out": [{"person": one.folder.name, "why": unused} for one, unused in voices.unused],
+            "strangers": figures_of_strangers(trained.strangers),
+        }
+    return told

@@ -333,10 +333,9 @@ def _embed_all(pool: ProcessPoolExecutor, folder: Path, step: Step) -> None:
 
 def _speak(code: str, folder: Path, styles: Path, shard: tuple[str, list["SpokenFile"]]) -> None:
     from media.training.language import language
-    from media.training.speech import speak
+    from media.training.speech import Studio, speak
 
-    synthesizer, planned = shard
-    list(speak(language(code), synthesizer, planned, folder, styles))
+    list(speak(Studio(language(code), folder, styles, PROMPTS), *shard))
 
 
 def _embed(folder: Path, split: str, source: str) -> None:

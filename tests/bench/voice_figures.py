@@ -1,7 +1,6 @@
 """What is said of the cases of `make bench-voice`, row by row; shares have Wilson's interval of 95 %."""
 
 import json
-import math
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -17,11 +16,11 @@ from media.hearing.keyword import Detector, Meaning
 from media.training.language import Language
 from media.training.speech import label
 from sipagent.config.refusal_words import WORDS
+from sipagent.voice.own_keyword import Rate
 from tests.bench.voice_cases import LOSSES_DB, OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
 
 NEVER_HEARD = ("mbrola", "pico")
 """The synthesizers whose voices of `test` no head learnt, nor any voice like theirs: recorded speakers."""
-Z = 1.959964  # of 95 %
 LOADING = """
 import json, os, resource, sys, time
 def resident():
@@ -55,32 +54,20 @@ class Row:
         return f"{self.column}, by {self.group}: {self.name}" if self.group else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`found` of `of`; shares in per cent, NaN of nothing."""
+class Share(Rate):
+    """How many of how many; told in per cent, NaN of nothing."""
 
-    found: int
-    of: int
+    __slots__ = ()
 
     @property
     def value(self) -> float:
-        return 100 * self.found / self.of if self.of else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's: "Probable inference, the law of succession, and statistical inference", 1927."""
-        if not self.of:
-            return 0.0, 100.0
-        share, z2 = self.found / self.of, Z**2 / self.of
-        middle = (share + z2 / 2) / (1 + z2)
-        wide = Z * math.sqrt(share * (1 - share) / self.of + z2 / (4 * self.of)) / (1 + z2)
-        return max(0.0, 100 * (middle - wide)), min(100.0, 100 * (middle + wide))
+        return float("nan") if self.share is None else 100 * self.share
 
     def __str__(self) -> str:
-        if not self.of:
+        if self.interval is None:
             return "none measured"
         low, high = self.interval
-        return f"{self.value:.1f} % ({low:.1f} to {high:.1f}), {self.found} of {self.of}"
+        return f"{self.value:.1f} % ({100 * low:.1f} to {100 * high:.1f}), {self.refused} of {self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +269,8 @@ def echoed(measuring: Measuring) -> Iterator[Row]:
         over, raw = echoes.over_it(window, loss_db)
         name = "refusals said over the notice, " + (f"its echo at {loss_db} dB" if loss_db else "no echo")
         share = Share(over[Meaning.REFUSE], over.total())
-        either = Share(share.found + over[Meaning.UNCLEAR], share.of)
-        left = 100 * raw[Meaning.REFUSE] / share.of
+        either = Share(share.refused + over[Meaning.UNCLEAR], share.count)
+        left = 100 * raw[Meaning.REFUSE] / share.count
         yield Row(
             name, share.value, f"{share}; or unclear {either.value:.1f} %; {left:.0f} % if the echo were left"
         )
