@@ -314,6 +314,15 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     case("a device that asks for no recording in its INVITE", Policy(),
          [OFFER, e.RecordingDeclined(CALLER), *CHOICE[1:]], plays=Prompt.REFUSED, decision=REFUSED),
     case("outside the hours", CHOOSES, [replace(CHOOSING, open=False), *CHOICE[1:]], plays=Prompt.CLOSED),
+    *(
+        case(f"our sound went past them: {when}", Policy(), [*history, e.MediaFoundElsewhere(CALLER)],
+             decision=NOT_ALLOWED, by="notice_failed", phase=phase, tap=tap)
+        for when, history, phase, tap in (
+            ("in the window", WINDOW, Phase.HUNT, "none"), ("once it was allowed", HUNT, Phase.HUNT, "none"),
+            ("and recorded", BRIDGED, Phase.BRIDGED, "erased"),
+        )
+    ),
+    case("who gives up has not been connected", Policy(), [*HUNT, LEAVES, HEARD_OUT], outcome="abandoned"),
     # --- keys ---
     case("a key before the window closes", Policy(), [*WINDOW, 4.95, NINE], decision=REFUSED,
          within="window", method="rfc4733"),
@@ -337,7 +346,9 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     case("speech extends the window", VOICE, [*WINDOW, SPEAKS, TIME], phase=Phase.WINDOW),
     case("to its verdict", VOICE, [*WINDOW, SPEAKS, TIME, NO], decision=REFUSED, words="je refuse"),
     case("without one nothing is allowed", VOICE, [*WINDOW, SPEAKS, TIME, TIME], decision=NOT_ALLOWED,
-         by="unclear"),
+         by="unclear", phase=Phase.HUNT),
+    case("unclear is asked about, and there is time for it", VOICE, [*WINDOW, UNCLEAR, ended(Prompt.CONFIRM)],
+         plays=None, wakes_s=VOICE.window_s, phase=Phase.CONFIRM),
     case("unclear is asked about once, and silence then refuses", VOICE,
          [*WINDOW, UNCLEAR, ended(Prompt.CONFIRM), TIME], decision=REFUSED, by="unclear"),
     *(
@@ -739,7 +750,10 @@ def lasts(*history: e.Fact) -> Played:
          only=[RINGS_AGAIN, e.ReportOperator(B, "busy", 486)]),
     case("and answers", MINE, [*SQUEEZED, 0.1, gone(1, 200), gone(2, 486), *picks_up(3)], operator=A,
          does=[e.Bridge(3)]),
-    case("who rang out makes room first", MINE, [*GIVER_GONE, TIME], only=[e.HangUp(2)]),
+    case("who rang out makes room first", MINE, [*GIVER_GONE, TIME], only=[e.HangUp(2)], wakes_s=ROOM_S),
+    case("and is not waited for either", MINE, [*GIVER_GONE, TIME, TIME], does=[RINGS_AGAIN]),
+    case("asked for once more meanwhile", MINE, [*TRANSFER, e.TransferAsked(1, C)],
+         only=[e.TellTransfer(1, 603, last=True), e.DeclineOperator(C)]),
     case("for the giver", MINE, [*GIVER_GONE, TIME, gone(2, 487)],
          only=[RINGS_AGAIN, e.ReportOperator(B, "unreachable")]),
     case("the giver is away, too", MINE, AGAIN, phase=Phase.HUNT, tap="running", silent=True),

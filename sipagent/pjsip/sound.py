@@ -5,9 +5,11 @@ are disconnected, and an ear, which the bridge's clock calls, is used again and 
 """
 
 import ctypes
+import itertools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 import pjsua2 as pj
@@ -48,7 +50,8 @@ class SoundEngine:
         self._device: pj.AudDevManager | None = None
         self._silence: pj.ToneGenerator | None = None
         self._ears: list[Ear] = []  # not in use
-        self._retired: list[tuple[float, Player | Ear]] = []  # until when they are kept
+        self._retired: list[tuple[float, int, Player | Ear]] = []  # a heap: until when they are kept
+        self._numbers = itertools.count()
         self._playing = 0  # players, those that are kept included
         self._waiting: dict[Leg, _Waiting] = {}  # the leg that has waited longest first
         self._ticking = False
@@ -104,12 +107,13 @@ class SoundEngine:
         """Let go of what is old enough, and stop the clock where there are no `legs`."""
         if self._to_hurry:
             self._to_hurry = {name for name in self._to_hurry if not hurry(name)}
-        if self._retired:
-            over = [one for due, one in self._retired if due <= now]
-            self._retired = [(due, one) for due, one in self._retired if due > now]
-            self._ears += [one for one in over if isinstance(one, Ear)]
-            self._playing -= sum(isinstance(one, Player) for one in over)
-        elif self._device and self._ticking and not legs:
+        while self._retired and self._retired[0][0] <= now:
+            _, _, one = heappop(self._retired)
+            if isinstance(one, Ear):
+                self._ears.append(one)
+            else:
+                self._playing -= 1
+        if self._device and self._ticking and not (self._retired or legs):
             self._ticking = False
             self._device.setNoDev()
         self._media_thread.poll(now, legs)
@@ -227,7 +231,7 @@ class SoundEngine:
 
     def _retire(self, thing: Player | Ear, after_s: float = KEEP_S) -> None:
         """Let go of a native object later, in `poll`: never in a callback, its own least of all."""
-        self._retired.append((time.monotonic() + after_s, thing))
+        heappush(self._retired, (time.monotonic() + after_s, next(self._numbers), thing))
 
 
 def audio_of(leg: Leg) -> pj.AudioMedia | None:

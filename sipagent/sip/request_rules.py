@@ -156,7 +156,8 @@ class RequestRules:
         self._by_port = by_port
         self._dialogs: dict[tuple[str, str], _Dialog] = {}
         self._refused: dict[tuple[str, str, str], float] = {}
-        self._peers: frozenset[str] | None = None  # None: of dialogs that have changed since
+        self.peers: frozenset[str] = frozenset()
+        """The addresses of all who take part in a dialog, or did until it was tidied."""
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """The verdict on a request."""
@@ -224,10 +225,7 @@ class RequestRules:
         if request.method not in WITH_BODY:
             return False
         repeated = self.is_repeated(request, now)
-        dialog = self._dialogs.setdefault(request.dialog, _Dialog(now))
-        dialog.used_at = now
-        dialog.peers |= {request.source, *reached_at(request.message)}
-        self._peers = None
+        dialog = self._take_part(request.dialog, request.source, request.message, now)
         if not repeated:
             dialog.passed[request.cseq, request.branch] = math.inf
         return not repeated
@@ -255,29 +253,27 @@ class RequestRules:
         tag = _tag(next(iter(header_values(message, "To")), ""))
         call_id = next(iter(header_values(message, "Call-ID")), "")
         if tag and call_id:
-            dialog = self._dialogs.setdefault((call_id, tag), _Dialog(now))
-            dialog.used_at = now
-            dialog.peers |= {source, *reached_at(message)}
-            self._peers = None
+            self._take_part((call_id, tag), source, message, now)
 
     def tidy(self, live: Collection[str], now: float) -> None:
         """Forget dialogs that have ended; `live`: the Call-IDs of the others."""
-        self._peers = None
         for key, dialog in list(self._dialogs.items()):
             if key[0] in live:
                 dialog.used_at = now
             elif now - dialog.used_at > KEPT_S:
                 del self._dialogs[key]
         self._refused = {key: at for key, at in self._refused.items() if now - at <= KEPT_S}
-
-    @property
-    def peers(self) -> frozenset[str]:
-        """The addresses of all who take part in a dialog."""
-        if self._peers is None:
-            self._peers = frozenset(address for one in self._dialogs.values() for address, _ in one.peers)
-        return self._peers
+        self.peers = frozenset(address for one in self._dialogs.values() for address, _ in one.peers)
 
     # --- steps ---
+
+    def _take_part(self, key: tuple[str, str], source: Address, message: str, now: float) -> _Dialog:
+        dialog = self._dialogs.setdefault(key, _Dialog(now))
+        dialog.used_at = now
+        peers = {source, *reached_at(message)}
+        dialog.peers |= peers
+        self.peers |= {address for address, _ in peers}
+        return dialog
 
     def _is(self, source: Address, peer: Address) -> bool:
         """Compare by address; on loopback, which all programs share, also by port."""
