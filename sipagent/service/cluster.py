@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -38,6 +39,7 @@ from sipagent.agent.stored import archive_of, journal_of, shared_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables import LEASE_S
 from sipagent.logs import alert
+from sipagent.service.control import attempt
 
 if TYPE_CHECKING:
     from retention.postgres.store import SharedStore
@@ -196,13 +198,7 @@ class Shipping:
 
     def _try(self, step: Callable[[], None]) -> None:
         self._asked = time.monotonic()
-        try:
-            step()
-        except SHIPPING_FAULTS as fault:
-            self._fails(str(fault))
-        except Exception as fault:  # noqa: BLE001 - a thread that died would ship no more
-            self._fails(f"{fault!r}, which nobody foresaw")
-        else:
+        if attempt(step, SHIPPING_FAULTS, self._fails):
             self._goes_well()
         self._asked = None
         self._look()
@@ -328,20 +324,15 @@ class Completing:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._try(self._turn)
+            attempt(self._turn_unless_away, COMPLETING_FAULTS, partial(self._fails, "lost hosts"))
             self._due.wait(self._every_s)
             self._due.clear()  # before `_over` is looked at: `stop` sets it first
 
-    def _try(self, step: Callable[[], None]) -> None:
+    def _turn_unless_away(self) -> None:
         try:
-            step()
+            self._turn()
         except TryAgain:
-            self._answers_since = None
-            return  # `shipping` logs it
-        except COMPLETING_FAULTS as fault:
-            self._fails("lost hosts", str(fault))
-        except Exception as fault:  # noqa: BLE001 - a thread that died would look after no host
-            self._fails("lost hosts", f"{fault!r}, which nobody foresaw")
+            self._answers_since = None  # `shipping` logs it
 
     def _turn(self) -> None:
         shared = self._connected()

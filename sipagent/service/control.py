@@ -44,6 +44,21 @@ def alone_on(config: Config) -> Iterator[None]:
         yield
 
 
+def attempt(
+    step: Callable[[], object], foreseen: tuple[type[Exception], ...], fails: Callable[[str], object]
+) -> bool:
+    """Take a step of a thread that goes on whatever happens; whether all went well. `fails` gets a line."""
+    try:
+        step()
+    except foreseen as fault:
+        fails(str(fault))
+    except Exception as fault:  # noqa: BLE001 - a thread that died would ship, erase or purge no more
+        fails(f"{fault!r}, which nobody foresaw")
+    else:
+        return True
+    return False
+
+
 class Orders:
     """Written by signals, or by the supervisor's messages; read by the thread that does the work."""
 

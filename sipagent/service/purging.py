@@ -31,6 +31,7 @@ from sipagent.agent.stored import archive_of, journal_of, store_of, terms_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.enrol.keeping import expire
+from sipagent.service.control import attempt
 
 PURGING = "purge"  # one host at a time does this
 EVERY_S = 3600.0
@@ -98,12 +99,7 @@ class Purging:
             self._due.clear()  # before `_over` is looked at: `stop` sets it first
 
     def _do(self, name: str, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except FAULTS as fault:
-            self._fails(name, str(fault))
-        except Exception as fault:  # noqa: BLE001 - a thread that died would keep what should be gone
-            self._fails(name, f"{fault!r}, which nobody foresaw")
+        attempt(step, FAULTS, partial(self._fails, name))
 
     def _fails(self, name: str, fault: str) -> None:
         self.failures[name] += 1

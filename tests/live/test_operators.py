@@ -164,48 +164,7 @@ def test_a_phone_that_answers_and_vanishes_is_left_for_the_next_one(
     assert recording["operator"] == operator_phone.uri
 
 
-def test_turns_go_on_after_a_restart(
-    agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone
-) -> None:
-    desks = [phone_factory(str(user), OPERATOR_HZ) for user in (205, 206, 207)]
-    for desk in desks:
-        desk.answer = Answering(after_s=0.05)
-    agent = agent_factory(operators={"extensions": [desk.uri for desk in desks], "strategy": "round_robin"})
-
-    def answers() -> Phone:
-        before = sum(len(desk.calls) for desk in desks)
-        call = caller_phone.call(agent.uri())
-        call.rtp.wait_tone(OPERATOR_HZ)
-        (rung,) = [desk for desk in desks if desk.calls and desk.calls[-1].ended_ns is None]
-        assert sum(len(desk.calls) for desk in desks) == before + 1
-        calls.Bridge(call, rung.calls[-1]).hang_up()
-        agent.forget()
-        return rung
-
-    assert [answers(), answers()] == desks[:2]
-    assert agent.stop() == 0
-    agent.start()
-    assert [answers(), answers()] == [desks[2], desks[0]]
-
-
 # --- all at once ---
-
-
-def test_the_first_answer_wins_and_the_others_show_no_missed_call(
-    agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    slow = phone_factory("202", OTHER_HZ)
-    slow.answer = Answering(status=None)
-    operator_phone.answer = Answering(after_s=0.5)
-    both = [slow.uri, operator_phone.uri]
-    agent = agent_factory(operators={"extensions": both, "strategy": "simultaneous"})
-    bridge = calls.bridged(caller_phone.call(agent.uri()), operator_phone)
-    slow.wait_call().wait_ended()
-    (cancel,) = received(slow, "CANCEL")
-    assert cancel.header("Reason") == ELSEWHERE
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert_connected(receipt, operator_phone.uri)
 
 
 def test_of_two_answers_at_once_one_is_kept_and_the_other_gets_a_bye(
@@ -256,20 +215,6 @@ def test_of_forked_answers_one_is_kept_and_every_other_fork_is_let_go(
 
 
 # --- who waits ---
-
-
-def test_nobody_comes_to_the_phone(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    operator_phone.answer = Answering(status=486)
-    agent = agent_factory(operators={"extensions": [operator_phone.uri], "max_wait_s": 2})
-    call = caller_phone.call(agent.uri())
-    call.rtp.wait_tone(UNAVAILABLE_HZ)
-    call.wait_ended()
-    assert call.ended_by == "them"
-    (receipt,) = agent.wait_receipts()
-    assert calls.of(receipt, "outcome", "operator", "connected_at") == ["unavailable", None, None]
-    assert (agent.recordings(), agent.files()) == ([], [])
 
 
 @pytest.mark.parametrize("refuses", [False, True])
