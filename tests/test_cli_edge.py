@@ -26,7 +26,7 @@ def test_it_is_written_with_all_that_it_reads(office: Office) -> None:
     there = office.folder / "own"
     assert office.run("edge", "--write", str(there)).code == 0
     assert {path.name for path in there.iterdir()} == {
-        *("kamailio.cfg", "workers.list", "sources.list", "tls.cfg", "dialogs", "mask.key"),
+        *("kamailio.cfg", "workers.list", "sources.list", "tls.cfg", "dialogs", "mask.key")
     }
     assert str(there / "sources.list") in (there / "kamailio.cfg").read_text()
     assert (there / "workers.list").read_text().endswith(" 0\n"), "nobody would activate them"

@@ -31,10 +31,7 @@ def share(office: Office, url: str) -> None:
 def shipper(office: Office, database: str, tmp_path: Path) -> Iterator[Shipper]:
     """Of the host `a`."""
     share(office, database)
-    with (
-        sealed_store(database, tmp_path / "vault") as shared,
-        closing(Journal(tmp_path / "a.db")) as journal,
-    ):
+    with sealed_store(database, tmp_path / "vault") as shared, closing(Journal(tmp_path / "a.db")) as journal:
         write_call(journal)
         yield Shipper(journal, shared, "a", "1.2.3", 60.0)
 

@@ -87,14 +87,6 @@ def test_the_future_needs_more_and_a_moment_in_the_past_purges_less(office: Offi
     assert "--now: 'soon'" in office.fails(2, "purge", "--now", "soon")
 
 
-def test_a_shorter_period_in_the_configuration_counts(office: Office) -> None:
-    row = office.call(timedelta(days=40))
-    with (office.folder / "config.toml").open("a") as file:
-        file.write('[retention]\nperiod = "1 month"\n')
-    out = office.run("purge").out
-    assert row.id in out and "the period was shortened to 1 month" in out
-
-
 def test_what_cannot_be_removed_is_an_error(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row = office.call(OLD)
 

@@ -17,47 +17,24 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return make_office(tmp_path, capsys)
 
 
-def test_rebuild(office: Office) -> None:
-    rows = [office.call(timedelta(days=n)) for n in (2, 1)]
+def test_what_came_back_and_what_did_not(office: Office) -> None:
+    rows = [office.call(timedelta(days=n)) for n in (200, 1)]
+    review = (datetime.now(UTC) + timedelta(days=30)).date()
+    hold = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
+    assert office.run("hold", rows[0].id, *hold, "--review", review).code == 0
     (office.folder / "retention.db").unlink()
     result = office.run("rebuild")
-    assert result.code == 0 and all(f"restored  {row.id}" in result.out for row in rows)
-    assert [row.id for row in office.archive.store.recordings()] == [rows[1].id, rows[0].id]
-    assert office.archive.store.accesses()[0].action == "rebuild"
-    shown = json.loads(office.run("rebuild", "--json").out)
-    empty: dict[str, list[str]] = {
-        "restored": [],
-        "held": [],
-        "completed": [],
-        "repaired": [],
-        "nameless": [],
-        "problems": [],
-    }
-    assert shown == empty | {"known": 2}
-
-
-def test_rebuild_says_what_it_could_not(office: Office) -> None:
-    office.call()
-    (office.folder / "retention.db").unlink()
+    assert result.code == 0 and f"restored  {rows[0].id}, on hold\n" in result.out
+    assert f"restored  {rows[1].id}\n" in result.out and "2 restored, 0 were known." in result.out
+    assert f"{rows[0].id}  {review}  criminal  41" in office.run("holds").out
+    assert "rebuild" in [use.action for use in office.archive.store.accesses()]
+    none: dict[str, object] = {key: [] for key in ("restored", "held", "completed", "repaired", "nameless")}
+    assert json.loads(office.run("rebuild", "--json").out) == none | {"known": 2, "problems": []}
     stray = Paths(office.archive).part(new_id(START))
     stray.write_bytes(SOUND)
     result = office.run("rebuild")
     assert result.code == 1 and stray.name in result.out and "not recoverable" in result.out
     assert json.loads(office.run("rebuild", "--json").out)["problems"][0]["name"] == stray.name
-
-
-def test_a_hold_comes_back(office: Office) -> None:
-    row = office.call(timedelta(days=200))
-    review = (datetime.now(UTC) + timedelta(days=30)).date()
-    words = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
-    assert office.run("hold", row.id, *words, "--review", review).code == 0
-    (office.folder / "retention.db").unlink()
-    result = office.run("rebuild")
-    assert result.code == 0 and f"restored  {row.id}, on hold" in result.out
-    assert f"{row.id}  {review}  criminal  41" in office.run("holds").out
-    assert "1 restored, 0 were known." in result.out
-    assert office.run("purge", "--clock-ok", "--by", "Durand").code == 0
-    assert Paths(office.archive).file(row.id) is not None
 
 
 def test_nothing_that_came_back_is_purged_by_a_clock_that_nobody_confirms(
@@ -78,29 +55,21 @@ def test_what_is_sealed_comes_back_with_an_identity_now_or_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     office = make_sealed_office(tmp_path, capsys)
-    row = sealed_call(office)
+    make_pair(office, "dpo", PASSPHRASE)
+    row = sealed_call(office, ["recordings", "dpo"])
     (office.folder / "retention.db").unlink()
+    named = ("rebuild", "--identity", office.folder / "keys" / "dpo.key")
+    assert "has a passphrase; accepted: --passphrase-file" in office.fails(1, *named)
+    assert not (office.folder / "retention.db").exists()
     result = office.run("rebuild")
     assert result.code == 1 and f"restored  {row.id}" in result.out
     assert "Of 1 recording it is still sealed who called and who answered" in result.out
     assert office.archive.store.recording(row.id).caller is None
     assert json.loads(office.run("rebuild", "--json").out)["nameless"] == [row.id]
-    opened = office.run("rebuild", "--identity", office.folder / "keys" / "recordings.key")
+    (office.folder / "passphrase").write_text(PASSPHRASE)
+    opened = office.run(*named, "--passphrase-file", office.folder / "passphrase")
     assert opened.code == 0 and f"completed {row.id}" in opened.out
     assert office.archive.store.recording(row.id).to_json() == row.to_json()
     details = [use.detail for use in office.archive.store.accesses()]
     assert details[0] == "1 recording restored, 1 still sealed as to whom they are of, 0 problems"
     assert details[-1] == "0 recordings restored, 1 completed, 0 problems"
-
-
-def test_an_identity_with_a_passphrase(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    office = make_sealed_office(tmp_path, capsys)
-    make_pair(office, "dpo", PASSPHRASE)
-    row = sealed_call(office, ["recordings", "dpo"])
-    (office.folder / "retention.db").unlink()
-    words = ("rebuild", "--identity", office.folder / "keys" / "dpo.key")
-    assert "has a passphrase; accepted: --passphrase-file" in office.fails(1, *words)
-    assert not (office.folder / "retention.db").exists()
-    (office.folder / "passphrase").write_text(PASSPHRASE)
-    assert office.run(*words, "--passphrase-file", office.folder / "passphrase").code == 0
-    assert office.archive.store.recording(row.id).to_json() == row.to_json()

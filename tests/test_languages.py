@@ -270,8 +270,7 @@ def test_help_and_complaints_are_in_the_language_asked_for_but_json_is_english(o
 
 
 @pytest.mark.parametrize(
-    ("encoding", "written"),
-    [("utf-8", "« L’été »…"), ("ascii", "« L’été »…"), ("latin-1", "« L'été »...")],
+    ("encoding", "written"), [("utf-8", "« L’été »…"), ("ascii", "« L’été »…"), ("latin-1", "« L'été »...")]
 )
 def test_a_stream_shows_what_it_can(encoding: str, written: str) -> None:
     content = io.BytesIO()

@@ -151,11 +151,7 @@ def test_a_key_belongs_to_what_it_does() -> None:
 
 
 PERIODS: Examples = {
-    (
-        "fr",
-        6,
-        "month",
-    ): "conservé six mois au maximum / Conservation : six mois / gardé une demi-année",
+    ("fr", 6, "month"): "conservé six mois au maximum / Conservation : six mois / gardé une demi-année",
     ("fr", 90, "day"): "nous le gardons 90 jours / gardé quatre-vingt-dix jours, puis effacé",
     ("fr", 18, "month"): "effacé après dix-huit mois",
     ("fr", 1, "year"): "conservé un an",

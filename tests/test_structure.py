@@ -39,12 +39,7 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},
-    "retention": {
-        "rows": set(),
-        "postgres": {"rows"},
-        "objects": {"rows"},
-        "accounts": {"postgres", "rows"},
-    },
+    "retention": {"rows": set(), "postgres": {"rows"}, "objects": {"rows"}, "accounts": {"postgres", "rows"}},
 }
 LADDER = (  # modules and folders of retention: each names those before it alone
     *("texts", "records", "files", "rows", "marks", "recording_files", "vault"),  # values, bytes, rows
@@ -92,10 +87,7 @@ REMOVING = {
     *("retention/files.py", "retention/recording_files.py", "retention/marks.py"),
     # what is in the store by now, what was not gathered whole
     *("retention/objects/object_files.py", "retention/objects/uploads.py"),
-    *(
-        "media/recording/assemble.py",
-        "media/recording/tap.py",
-    ),  # a part in the spool
+    *("media/recording/assemble.py", "media/recording/tap.py"),  # a part in the spool
     "sipagent/enrol/keeping.py",  # what colleagues have lent, and the heads that learnt from it
     "retention/vault.py",  # half a pair
     "retention/postgres/row_keys.py",  # keys of rows
