@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import click
 from babel.messages.catalog import Catalog, Message
@@ -24,7 +25,7 @@ from retention.records import Hold, terms
 from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
-from sipagent.languages.labels import CODES, kept
+from sipagent.languages.labels import Kind, kept
 from sipagent.languages.spoken import FAULTS
 from sipagent.languages.typography import NARROW, WIDE
 
@@ -201,7 +202,7 @@ def _parts(node: ast.expr, named: dict[str, list[ast.expr]]) -> Iterator[ast.exp
 def _coded() -> Iterator[tuple[str, Key, str | None]]:
     """What gettext is given by a name: help of commands, labels of codes, what the system says of files."""
     yield from (("help", key, None) for key in help_texts(cli))
-    yield from (("labels", (kind, code), None) for kind, codes in CODES.items() for code in codes)
+    yield from (("labels", (kind, code), None) for kind, named in codes().items() for code in named)
     yield from (("kept.txt", (None, message), None) for message in kept())
     yield from (("system", (None, os.strerror(fault)), None) for fault in FAULTS)
     for name, term in terms(Hold).items():  # over a column of a terminal, and on the page
@@ -229,6 +230,14 @@ def messages(language: str) -> dict[Key, Message]:
                     raise ValueError(f"{path.name}: {key} is in another file, too")
                 found[key] = message
     return found
+
+
+def codes() -> dict[str, set[str]]:
+    """What of each kind has words, where it is not English."""
+    kinds: dict[str, set[str]] = {kind: set() for part in get_args(Kind) for kind in get_args(part)}
+    for context, text in messages("fr"):
+        kinds.get(context or "", set()).add(text)
+    return kinds
 
 
 def key_of(message: Message) -> Key:

@@ -15,10 +15,13 @@ from typing import get_args
 import click
 import pytest
 
+from media.hearing.keyword import Meaning
 from retention import statistics
 from retention.clock import ClockReading
-from retention.records import Access, Event, Note, Receipt, Status, due_date, new_id
+from retention.records import Access, Event, HostState, Note, Receipt, Status, due_date, new_id
+from retention.use import ACCESS_REQUEST
 from retention.vault import new_pair
+from sipagent import demo
 from sipagent.call import machines
 from sipagent.cli import list as cli_list
 from sipagent.cli import options, purge
@@ -26,8 +29,11 @@ from sipagent.cli.main import cli
 from sipagent.cli.program import Failure, help_texts
 from sipagent.cli.terminal import distance, figure, percent, short, size
 from sipagent.config.sampling import Seed, draw
+from sipagent.config.tables import ROLES
 from sipagent.languages.choice import speaking
-from sipagent.languages.labels import CODES, happening, label
+from sipagent.languages.labels import happening, label
+from tests import catalogues
+from tests.configured import SMALL, read
 from tests.kept import START, receipt, recording
 from tests.loopback import ROOT
 from tests.office import Office, make_office
@@ -396,6 +402,8 @@ def test_json_is_the_same_to_the_byte(busy: Office, words: str) -> None:
 
 # --- words ---
 
+CODES = catalogues.codes()
+
 
 def test_every_code_has_its_words() -> None:
     """Whatever rows can hold, and the example configuration names."""
@@ -406,6 +414,14 @@ def test_every_code_has_its_words() -> None:
     assert set(CODES["outcome"]) == {*get_args(machines.Outcome), statistics.IN_PROGRESS}
     assert set(CODES["who"]) == set(get_args(machines.Who))
     assert set(CODES["fate"]) == {*statistics.RecordingFates().to_json()} - {"kept", "held"}
+    assert CODES["mark"] == {"held", "flagged", "incomplete"} and CODES["sum"] == {"rejected", "lost"}
+    assert CODES["role"] == set(ROLES) and CODES["host"] == set(HostState)
+    assert CODES["verdict"] == set(Meaning) and CODES["level"] == {"ok", "warning", "error"}
+    kept = read(SMALL).retention
+    assert CODES["purpose"] == {*kept.purposes, *kept.hold_grounds, ACCESS_REQUEST}
+    assert CODES["ground"] == set(kept.hold_grounds)
+    assert CODES["use"] == {"begun", "done", "refused", "failed"}
+    assert CODES["log"] >= {"decided", "call_ended", "alert", *demo.CODED}
     for order in get_args(machines.Order):
         assert f"{order} code, and nothing is recorded" in CODES["happening"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -25,8 +25,9 @@ from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
+from sipagent.call.machines import DecidedBy
 from sipagent.languages import spoken
-from sipagent.languages.labels import CODES, N_, length
+from sipagent.languages.labels import N_, length
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, shown
 from sipagent.lookup.parsing import FieldError, selection
@@ -87,8 +88,8 @@ def now_words() -> Mapping[str, str]:
     return {
         **_doing(),
         **_undecided(),
-        **{f"decision {code}": label("decision", code) for code in CODES["decision"]},
-        **{f"by {code}": label("by", code) for code in CODES["by"]},
+        **{f"decision {code}": label("decision", code) for code in DECISIONS},
+        **{f"by {code}": label("by", code) for code in get_args(DecidedBy)},
         "none": _("No call just now."),
         "call": ngettext("{n} call, {recorded} recorded", "{n} calls, {recorded} recorded", 1),
         "calls": ngettext("{n} call, {recorded} recorded", "{n} calls, {recorded} recorded", 2),
