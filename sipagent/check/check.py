@@ -175,28 +175,22 @@ def _recording(config: Config) -> Iterator[Finding]:
 def _without_effect(config: Config) -> Iterator[Finding]:
     """Name the keys that are written but not used."""
     refusal = config.refusal
-    if refusal.engine == "none":
-        for key in ("keywords", "accept_keywords", "in_call_keywords"):
-            if key in refusal.model_fields_set:
-                yield warning(f"refusal.{key}", 'without effect while refusal.engine is "none"')
-    elif refusal.mode == "objection" and "accept_keywords" in refusal.model_fields_set:
-        yield warning("refusal.accept_keywords", 'without effect while refusal.mode is "objection"')
-    if refusal.vosk_model and refusal.engine != "vosk":
-        yield warning("refusal.vosk_model", 'without effect while refusal.engine is not "vosk"')
-    if refusal.second and refusal.engine != "embedding":
-        yield warning("refusal.second", 'without effect while refusal.engine is not "embedding"')
-    yield from _unheard_voice(config)
-    yield from _unheard_prompts(config)
-
-
-def _unheard_voice(config: Config) -> Iterator[Finding]:
-    """Words for the call are only heard with an engine and `key+voice`."""
-    refusal = config.refusal
+    written = refusal.model_fields_set
+    for words, key, value in (
+        ("keywords", "engine", "none"),
+        ("accept_keywords", "mode", "objection"),
+        ("in_call_keywords", "in_call", "key"),
+    ):
+        if words in written and refusal.engine == "none":
+            yield warning(f"refusal.{words}", 'without effect while refusal.engine is "none"')
+        elif words in written and getattr(refusal, key) == value:
+            yield warning(f"refusal.{words}", 'without effect while refusal.{0} is "{1}"', key, value)
+    for key, engine in (("vosk_model", "vosk"), ("second", "embedding")):
+        if getattr(refusal, key) and refusal.engine != engine:
+            yield warning(f"refusal.{key}", 'without effect while refusal.engine is not "{0}"', engine)
     if refusal.in_call == "key+voice" and refusal.engine == "none":
         yield warning("refusal.in_call", 'key+voice: the key alone, while refusal.engine is "none"')
-    given = "in_call_keywords" in refusal.model_fields_set
-    if given and refusal.in_call == "key" and refusal.engine != "none":
-        yield warning("refusal.in_call_keywords", 'without effect while refusal.in_call is "key"')
+    yield from _unheard_prompts(config)
 
 
 def _unheard_prompts(config: Config) -> Iterator[Finding]:
@@ -221,7 +215,7 @@ def password_findings(config: Config) -> Iterator[Finding]:
     for table, read in (("trunk", config.trunk_login), ("operators", config.operator_login)):
         where = config.trunk if table == "trunk" else config.operators
         if where.username:
-            yield _password(table, read, where.password_file)
+            yield from _password(table, read, where.password_file)
     if config.operators.username:
         for host in sorted(pbx_hosts(config)):
             if not looked_up(host):
@@ -236,29 +230,27 @@ def password_findings(config: Config) -> Iterator[Finding]:
 def page_findings(config: Config) -> Iterator[Finding]:
     """See who else can read what the page keeps for itself, as far as it is there."""
     web = config.web
-    kept = {
-        "web.private_key": web.private_key,
-        "web.oidc_client_secret_file": web.oidc_client_secret_file,
-        "accounts.db": config.places.accounts,
-        "accounts.key": config.places.accounts_key,
-    }
-    for name, path in kept.items():
-        if path is not None and path.exists() and others_may_read(found := path.stat()):
-            yield warning(name, readable(found))
+    yield from readable("web.private_key", web.private_key)
+    yield from readable("web.oidc_client_secret_file", web.oidc_client_secret_file)
+    yield from readable("accounts.db", config.places.accounts)
+    yield from readable("accounts.key", config.places.accounts_key)
     if config.shared and config.places.accounts.exists():
         said = Reason("not used any more: who may log in is in the database that hosts share")
         yield warning("accounts.db", "{0}; accepted: removed", said)
 
 
-def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:
+def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Iterator[Finding]:
+    what = f"{table}.password_file"
     try:
         read()
     except ConfigError as problem:
-        return error(problem.key, problem.problem)
+        yield error(problem.key, problem.problem)
+        return
     if path is None:
-        return ok(f"{table}.password_env", "set")
-    if others_may_read(found := path.stat()):
-        return warning(f"{table}.password_file", readable(found))
-    if found.st_mode & 0o077:
-        return ok(f"{table}.password_file", "{0} is read by root and its group only", path)
-    return ok(f"{table}.password_file", "{0} is read by its owner only", path)
+        yield ok(f"{table}.password_env", "set")
+    elif others_may_read(found := path.stat()):
+        yield from readable(what, path)
+    elif found.st_mode & 0o077:
+        yield ok(what, "{0} is read by root and its group only", path)
+    else:
+        yield ok(what, "{0} is read by its owner only", path)

@@ -23,7 +23,7 @@ from sipagent.agent.stored import (
     spool_of,
     store_of,
 )
-from sipagent.check.keys import others_may_read, readable
+from sipagent.check.keys import readable
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.storing import LATE
@@ -216,9 +216,7 @@ def object_findings(config: Config, now: datetime) -> Iterator[Finding]:
     bucket, told = bucket_of(config), config.objects
     if bucket is None or told is None:
         return
-    path = told.credentials_file
-    if path is not None and path.exists() and others_may_read(found := path.stat()):
-        yield warning("objects.credentials_file", readable(found))
+    yield from readable("objects.credentials_file", told.credentials_file)
     for trial in try_out(bucket):
         yield _LEVELS[trial.level](
             _OBJECTS, f"{told.url} {trial.said}" if trial.level == "ok" else trial.said

@@ -4,7 +4,7 @@ And who else may read a file that is a secret.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +30,14 @@ def others_may_read(found: os.stat_result) -> bool:
     return bool(found.st_mode & 0o777 & ~ours)
 
 
-def readable(found: os.stat_result) -> str:
-    """The warning of it."""
-    return Reason("others on this machine may read it (mode {0:04o}); chmod 0600", found.st_mode & 511)
+def readable(
+    what: str, path: Path | None, others: Callable[[os.stat_result], bool] = others_may_read
+) -> Iterator[Finding]:
+    """The warning that `others` may read a file, if it is there."""
+    if path is not None and path.exists() and others(found := path.stat()):
+        yield warning(
+            what, "others on this machine may read it (mode {0:04o}); chmod 0600", found.st_mode & 0o777
+        )
 
 
 _SHOWN = 3  # names of a long list

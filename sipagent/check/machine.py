@@ -26,7 +26,7 @@ from retention.sqlite import fault_in
 from retention.texts import Reason, strerror
 from sipagent.agent.admission import allowed_sources
 from sipagent.agent.stored import is_here, spool_of
-from sipagent.check.keys import others_may_read, readable
+from sipagent.check.keys import readable
 from sipagent.check.retention import retention_findings
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.layout import EngineLimits, calls_a_process, layout
@@ -92,8 +92,7 @@ def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:
     until = expiry(planned.tls, file)
     if said := aged(until, now):
         yield (error if now >= until else warning)(CERTIFICATE, f"{planned.tls.certificate} {said}")
-    if others_may_read(found := planned.tls.private_key.stat()):
-        yield warning(KEY, readable(found))
+    yield from readable(KEY, planned.tls.private_key)
 
 
 def _started(planned: Plan) -> Finding:
@@ -292,8 +291,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
         return
     else:
         yield ok(what, "{0} is whole", path)
-    if path.exists() and (found := path.stat()).st_mode & 0o077:
-        yield warning(what, readable(found))
+    yield from readable(what, path, lambda found: bool(found.st_mode & 0o077))
     yield from retention_findings(config, now)
 
 
