@@ -1,5 +1,6 @@
 """Prompts that say and sound as they must, and each way in which they do not."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +31,24 @@ holidays = "FR\""""
 
 CURE = "`python -m prompts.speak --read-more PLACE`"
 REST = "where the rest of GDPR article 13 can be read"
-NO_REST = ("warning", f"its words do not say {REST} ({CURE})")
-EXAMPLE = ("warning", f"says an example of {REST}: put yours there ({CURE})")
-UNHEARD = ("error", 'promises a spoken refusal, which nobody hears: refusal.engine is "none"')
+NO_REST = f"warning: its words do not say {REST} ({CURE})"
+EXAMPLE = f"warning: says an example of {REST}: put yours there ({CURE})"
+UNHEARD = 'error: promises a spoken refusal, which nobody hears: refusal.engine is "none"'
+UNSAID, UNSAID_W = "error: its words do not say", "warning: its words do not say"
 
 
-def findings(room: Room, name: str = "notice", language: str = "fr") -> list[Finding]:
-    return [finding for finding in lint(room.config()) if finding.what == f"prompts.{name} ({language})"]
+def told(found: Iterable[Finding]) -> list[str]:
+    return [f"{one.level}: {one.detail}" for one in found]
 
 
-def wrong(room: Room, name: str = "notice", language: str = "fr") -> list[tuple[str, str]]:
+def findings(room: Room, name: str = "notice", language: str = "fr") -> list[str]:
+    return told(finding for finding in lint(room.config()) if finding.what == f"prompts.{name} ({language})")
+
+
+def wrong(room: Room, name: str = "notice", language: str = "fr") -> list[str]:
     """But for where the rest can be read, which has a test of its own."""
-    found = [(finding.level, finding.detail) for finding in findings(room, name, language)]
-    return [one for one in found if one[0] != "ok" and one not in (NO_REST, EXAMPLE)]
+    found = findings(room, name, language)
+    return [one for one in found if not one.startswith("ok") and one not in (NO_REST, EXAMPLE)]
 
 
 def by_voice(room: Room, keys: str = "") -> None:
@@ -62,7 +68,7 @@ def test_all_that_is_shipped_is_well(room: Room, language: str, opt_in: bool) ->
     room.speak(language, opt_in=opt_in)
     room.set("hours", OFFICE_HOURS)
     found = list(lint(room.config()))
-    assert [(finding.level, finding.detail) for finding in found if finding.level != "ok"] == [EXAMPLE]
+    assert told(finding for finding in found if finding.level != "ok") == [EXAMPLE]
     names = "notice welcome refused confirm closed unavailable hold_music please_hold"
     assert {finding.what.partition(" ")[0] for finding in found} == {
         f"prompts.{one}" for one in names.split()
@@ -107,66 +113,96 @@ def test_a_notice_that_is_good_but_for_one_thing(room: Room, language: str) -> N
     room.speak(language, opt_in=False)
     for old, new, said in (("", "", ""), ("Agglo J'écoute", "Bonjour", WHO), ("9", "8", NINE)):
         room.say(GOOD[language].replace(old, new), language=language)
-        expected = [("error", f"its words do not say {said}")] if said else []
-        assert wrong(room, language=language) == expected
+        assert wrong(room, language=language) == ([f"{UNSAID} {said}"] if said else [])
 
 
 KEPT = "says that recordings are kept"
+OPT_IN = {"refusal": 'mode = "opt_in"', "prompts": 'notice = "prompts/fr/notice.wav"'}
+NO_YES = f"{UNSAID} that one may accept"
+QUALITY = "la qualité, les statistiques et l'organisation"
+WELL = "et bienvenue à Agglo J'écoute. Cet appel est enregistré, merci."
+NOT_RECORDED = "error: says that the call is recorded; who hears it is not"
+NEITHER = "when hours.week neither opens nor closes"
+MORNINGS = {"hours": 'week = { mon = "09:00-12:00", sat = "09:00-12:00" }\nholidays = "FR"'}
 
 
-@pytest.mark.parametrize(("old", "new", "level", "detail"), [
-    ("Votre appel est enregistré", "Sachez bien ceci", "error", f"its words do not say {THAT}"),
-    ("Pour refuser", "Sachez bien ceci", "error", f"its words do not say {MAY}"),
-    ("pour la qualité, les statistiques et l'organisation", "Sachez bien ceci", "error",
-     "its words do not say what for (statistics, quality, organisation)"),
-    (LONG, "conservé deux mois au plus", "error", f"{KEPT} 2 months, but retention.period is 6 months"),
-    (LONG, "conservé durant un an", "warning", f"{KEPT} 1 year, but retention.period is 6 months"),
-    (f"et {LONG}", "Sachez bien ceci", "error",
-     "its words do not say how long recordings are kept, nor where to read more"),
-    (LONG, "tout est sur notre site internet", "", ""),
-    ("les statistiques", "le reste", "warning", "its words do not say the purpose statistics"),
-    ("Merci de votre appel.", "Sinon, l'appel ne sera pas enregistré.", "error",
-     "says that who does nothing is not recorded; with refusal.mode objection, silence allows"),
+@pytest.mark.parametrize(("old", "new", "tables", "expected"), [
+    ("Votre appel est enregistré", "Sachez bien ceci", {}, [f"{UNSAID} {THAT}"]),
+    ("Pour refuser", "Sachez bien ceci", {}, [f"{UNSAID} {MAY}", f"{UNSAID} {NINE}"]),
+    (f"pour {QUALITY}", "Sachez bien ceci", {},
+     [f"{UNSAID} what for (statistics, quality, organisation)"]),
+    (LONG, "conservé deux mois au plus", {}, [f"error: {KEPT} 2 months, but retention.period is 6 months"]),
+    (LONG, "conservé durant un an", {}, [f"warning: {KEPT} 1 year, but retention.period is 6 months"]),
+    (f"et {LONG}", "Sachez bien ceci", {},
+     [f"{UNSAID} how long recordings are kept, nor where to read more"]),
+    (LONG, "tout est sur notre site internet", {}, []),
+    ("les statistiques", "le reste", {}, [f"{UNSAID_W} the purpose statistics"]),
+    ("Merci de votre appel.", "Sinon, l'appel ne sera pas enregistré.", {},
+     ["error: says that who does nothing is not recorded; with refusal.mode objection, silence allows"]),
+    ("", "", {"retention": 'period = "90 days"'}, []),  # a longer one at most is true
+    ("", "", {"retention": 'period = "1 year"\njustification = "a reason"'},
+     [f"error: {KEPT} 6 months, but retention.period is 1 year"]),
+    ("", "", {"retention": 'purposes = ["quality", "accueil_public"]'},
+     [f"{UNSAID_W} the purpose accueil_public",
+      "warning: says the purpose statistics, organisation, which is none of retention.purposes"]),
+    ("les statistiques et l'organisation", "et l'accueil",
+     {"retention": 'purposes = ["quality", "accueil_public"]'}, []),
+    (QUALITY, "la qualité, et la preuve, les statistiques",  # one of hold_grounds
+     {"retention": 'purposes = ["statistics", "qualité du service"]'}, []),
+    (QUALITY, "la qualité, et la preuve, les statistiques",
+     {"retention": 'purposes = ["statistics", "qualité du service"]\nhold_grounds = []'},
+     ["warning: says the purpose evidence, which is none of retention.purposes"]),
+    ("", "", OPT_IN, [NO_YES, f"{UNSAID} the key that accepts (1)"]),
+    ("Merci", "Un opérateur accepte vos questions. Merci", OPT_IN,  # neither the key nor its article
+     [f"{UNSAID} the key that accepts (1)"]),
+    (f"{KEY}, à tout moment.", "tapez 5. Pour accepter, tapez 1.", OPT_IN,
+     [f"{UNSAID_W} the key that refuses later (9)"]),
 ])  # fmt: skip
-def test_what_is_missing_or_not_true(room: Room, old: str, new: str, level: str, detail: str) -> None:
+def test_what_the_notice_lacks_or_says_and_is_not_true(
+    room: Room, old: str, new: str, tables: dict[str, str], expected: list[str]
+) -> None:
+    for table, keys in tables.items():
+        room.set(table, keys)
     room.say(GOOD["fr"].replace(old, new))
-    assert ((level, detail) in wrong(room)) if detail else wrong(room) == []
+    assert wrong(room) == expected
 
 
-def test_a_longer_period_at_most_is_true(room: Room) -> None:
-    room.set("retention", 'period = "90 days"')
-    assert wrong(room) == []
-    room.set("retention", 'period = "1 year"\njustification = "a reason"')
-    assert wrong(room) == [("error", f"{KEPT} 6 months, but retention.period is 1 year")]
-
-
-def test_purposes_are_looked_for_by_their_words_and_none_is_said_that_is_not_set(room: Room) -> None:
-    room.set("retention", 'purposes = ["quality", "accueil_public"]')
-    assert wrong(room) == [
-        ("warning", "its words do not say the purpose accueil_public"),
-        ("warning", "says the purpose statistics, organisation, which is none of retention.purposes"),
-    ]
-    room.say(GOOD["fr"].replace("les statistiques et l'organisation", "et l'accueil"))
-    assert wrong(room) == []
-    room.set("retention", 'purposes = ["statistics", "qualité du service"]')
-    room.say(GOOD["fr"].replace("l'organisation", "la preuve"))
-    assert wrong(room) == []  # of hold_grounds
-    room.set("retention", "hold_grounds = []")
-    assert wrong(room) == [("warning", "says the purpose evidence, which is none of retention.purposes")]
-
-
-def test_opt_in_needs_the_way_to_say_yes(room: Room) -> None:
-    room.set("refusal", 'mode = "opt_in"')
-    room.set("prompts", 'notice = "prompts/fr/notice.wav"')
-    no_key = "its words do not say the key that accepts (1)"
-    assert [detail for level, detail in wrong(room) if level == "error"] == [
-        "its words do not say that one may accept",
-        no_key,
-    ]
-    room.say(f"{GOOD['fr']} Un opérateur accepte vos questions.")  # neither the key nor its article
-    assert ("error", no_key) in wrong(room)
-    room.say(f"{GOOD['fr'].replace('touche 9', 'touche 5')} Pour accepter, tapez 1.")
-    assert wrong(room) == [("warning", "its words do not say the key that refuses later (9)")]
+@pytest.mark.parametrize(("name", "words", "tables", "expected"), [
+    ("welcome", f"Bonjour {WELL}", {}, [NOT_RECORDED]),
+    ("refused", f"Bonjour {WELL}", {}, [NOT_RECORDED]),
+    ("welcome", "Votre demande est bien enregistrée, nous vous mettons en relation avec elle.", {}, []),
+    ("refused", "Votre demande est bien enregistrée, nous vous mettons en relation avec elle.", {},
+     ["warning: its words do not confirm that the call is not recorded"]),
+    ("welcome", "Eau Pure, bonjour. Cet appel n'est pas enregistré. Nous vous mettons en relation.", {},
+     ["warning: greets callers as Eau Pure; service.name is Agglo J'écoute"]),
+    ("confirm", "Nous n'avons pas bien compris. Pour refuser l'enregistrement, appuyez sur la touche 1.", {},
+     [f"{UNSAID_W} that otherwise the call is not recorded",
+      "warning: its words do not name refusal.accept_digit 1"]),
+    ("closed", "", {}, ["warning: says mon-fri, 08:30, 12:00, 13:30, 17:30, and hours.week is absent: open "
+                        "day and night"]),
+    ("closed", "", {"hours": OFFICE_HOURS}, []),
+    ("closed", "", {"hours": OFFICE_HOURS.replace('"FR"', "[]")},
+     ["warning: says that public holidays are closed, and hours.holidays is absent"]),
+    ("closed", "", MORNINGS, [
+        "warning: says tue-fri, closed by hours.week",
+        f"warning: says 08:30, 13:30, 17:30, {NEITHER}",
+        "warning: does not say sat, open by hours.week",
+        "warning: does not say 09:00 of hours.week",
+    ]),
+    ("unavailable", "Personne n'est disponible. Merci de rappeler avant 18 heures, au revoir.",
+     {"hours": OFFICE_HOURS},
+     [f"warning: says 18:00, {NEITHER}",
+      "warning: does not say 08:30, 12:00, 13:30, 17:30 of hours.week"]),
+    ("notice", f"{GOOD['fr']} Gardé 24 heures.", {"hours": OFFICE_HOURS}, []),
+])  # fmt: skip
+def test_what_a_prompt_says_as_it_is_set_up(
+    room: Room, name: str, words: str, tables: dict[str, str], expected: list[str]
+) -> None:
+    for table, keys in tables.items():
+        room.set(table, keys)
+    if words:
+        room.say(words, name)
+    assert wrong(room, name) == expected
 
 
 # --- by voice ---
@@ -175,16 +211,13 @@ def test_opt_in_needs_the_way_to_say_yes(room: Room) -> None:
 def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
     room.say(GOOD["fr"].replace(KEY, "dites je refuse"))
     room.set("refusal", 'engine = "none"')
-    assert ("error", f"its words do not say {NINE}") in wrong(room)
+    assert f"{UNSAID} {NINE}" in wrong(room)
     by_voice(room, 'keywords = ["je refuse"]')
-    assert [level for level, _ in wrong(room)] == ["warning"]
-    assert "says the words to say" in [finding.detail for finding in findings(room)]
+    (found,) = wrong(room)
+    assert found.startswith("warning") and "ok: says the words to say" in findings(room)
     by_voice(room, 'keywords = ["stop"]')
     unknown = "promises a spoken refusal, and what it says to say (je refuse, a tout moment) is none of "
-    assert wrong(room) == [
-        ("error", f"its words do not say {NINE}"),
-        ("error", f"{unknown}refusal.keywords"),
-    ]
+    assert wrong(room) == [f"{UNSAID} {NINE}", f"error: {unknown}refusal.keywords"]
 
 
 @pytest.mark.parametrize(("words", "promises"), [
@@ -217,8 +250,8 @@ def test_a_spoken_way_that_nobody_hears_is_an_error_and_stops_run(
 def test_words_to_say_that_are_not_listened_for_stop_run(room: Room) -> None:
     by_voice(room)
     room.say(GOOD["fr"].replace(KEY, "dites « stop », ou touche 9, pour refuser"))
-    told = "promises a spoken refusal, and what it says to say (stop) is none of refusal.keywords"
-    assert wrong(room)[0] == ("error", told)
+    unheard = "promises a spoken refusal, and what it says to say (stop) is none of refusal.keywords"
+    assert wrong(room)[0] == f"error: {unheard}"
     with pytest.raises(ConfigError, match=r"notice\.wav promises .*\(stop\)"):
         rules_of(room.config())
 
@@ -243,14 +276,14 @@ def test_a_shipped_notice_promises_the_key_or_what_to_say_as_well_and_where_the_
     name = "notice" + "_opt_in" * (mode == "opt_in") + "_voice" * voice
     room.set("prompts", f'notice = "prompts/{language}/{name}.wav"')
     assert wrong(room, language=language) == []
-    told = [finding.detail.partition(";")[0] for finding in findings(room, language=language)]
-    assert ("says what to say" if voice else "promises a key alone") in told
+    found = [one.partition(";")[0] for one in findings(room, language=language)]
+    assert ("ok: says what to say" if voice else "ok: promises a key alone") in found
     wish = e.Wish.ACCEPT if mode == "opt_in" else e.Wish.REFUSE
     assert rules_of(room.config()).policy.promised == ({(language, wish)} if voice else frozenset())
 
-    def of_the_rest(words: str) -> list[tuple[str, str]]:
+    def of_the_rest(words: str) -> list[str]:
         room.say(words, name, language)
-        return [(one.level, one.detail) for one in findings(room, language=language) if REST in one.detail]
+        return [one for one in findings(room, language=language) if REST in one]
 
     shipped = room.words(name, language).read_text().strip()
     (informed,) = with_read_more([Script(room.words(name, language), language, shipped)], "la mairie")
@@ -258,7 +291,7 @@ def test_a_shipped_notice_promises_the_key_or_what_to_say_as_well_and_where_the_
     assert informed.words.endswith(f" {last}")
     assert of_the_rest(shipped) == [EXAMPLE]
     for words in (informed.words, f"{informed.words} Par exemple, for example."):
-        assert of_the_rest(words) == [("ok", f"says {REST}")]
+        assert of_the_rest(words) == [f"ok: says {REST}"]
     assert of_the_rest(informed.words.removesuffix(f" {last}")) == [NO_REST]
 
 
@@ -277,36 +310,17 @@ def test_of_a_notice_that_nobody_can_read_a_yes_counts_by_the_words_in_the_file(
 def test_a_phrase_that_is_heard_less_well_is_a_warning(room: Room, phrase: str, well: bool) -> None:
     by_voice(room, 'keywords = ["je refuse", "ne m\'enregistrez pas", "pas de bande"]')
     room.say(GOOD["fr"].replace(KEY, f"dites « {phrase} », ou touche 9"))
-    told = "promises a phrase (je refuse) that is heard less well than another: ne m'enregistrez pas"
-    assert wrong(room) == ([] if well else [("warning", told)])
+    less = "warning: promises a phrase (je refuse) that is heard less well than another: ne m'enregistrez pas"
+    assert wrong(room) == [less] * (not well)
 
 
 # --- other prompts ---
 
 
-@pytest.mark.parametrize("name", ["welcome", "refused"])
-def test_who_is_not_recorded_is_promised_no_recording(room: Room, name: str) -> None:
-    room.say("Bonjour et bienvenue à Agglo J'écoute. Cet appel est enregistré, merci.", name)
-    assert wrong(room, name) == [("error", "says that the call is recorded; who hears it is not")]
-    room.say("Votre demande est bien enregistrée, nous vous mettons en relation avec elle.", name)
-    expected = [("warning", "its words do not confirm that the call is not recorded")]
-    assert wrong(room, name) == (expected if name == "refused" else [])
-
-
 @pytest.mark.parametrize("name", ["closed", "unavailable", "please_hold"])
 def test_no_other_prompt_promises_a_recording(room: Room, name: str) -> None:
     room.say(f"{room.words(name).read_text('utf-8')} Cet appel est enregistré.", name)
-    assert ("error", "says that the call is recorded; who hears it may not be") in wrong(room, name)
-
-
-def test_confirm_says_how_to_accept_and_what_else(room: Room) -> None:
-    room.say(
-        "Nous n'avons pas bien compris. Pour refuser l'enregistrement, appuyez sur la touche 1.", "confirm"
-    )
-    assert wrong(room, "confirm") == [
-        ("warning", "its words do not say that otherwise the call is not recorded"),
-        ("warning", "its words do not name refusal.accept_digit 1"),
-    ]
+    assert "error: says that the call is recorded; who hears it may not be" in wrong(room, name)
 
 
 @pytest.mark.parametrize(("language", "other"), [("fr", "en"), ("en", "fr")])
@@ -316,49 +330,30 @@ def test_the_first_prompt_says_the_keys_that_choose_a_language(room: Room, langu
     room.set("prompts", table)
     room.set(f"prompts.{other}", f'notice = "prompts/{other}/notice.wav"')
     assert wrong(room, "choose", language) == wrong(room, language=other) == []
-    assert "says the key 2" in [finding.detail for finding in findings(room, "choose", language)]
+    assert "ok: says the key 2" in findings(room, "choose", language)
     room.set("prompts", table.replace("2", "3"))
-    assert ("warning", "its words do not say the key 3 of prompts.choices") in wrong(room, "choose", language)
+    assert f"{UNSAID_W} the key 3 of prompts.choices" in wrong(room, "choose", language)
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_every_prompt_with_another_name_is_an_error(room: Room, language: str) -> None:
     room.speak(language, opt_in=False)
     room.set("service", f'name = "Allô Mairie"\nlanguage = "{language}"')
-    detail = "says Agglo J'écoute, the name that is shipped; service.name is Allô Mairie"
+    shipped = "error: says Agglo J'écoute, the name that is shipped; service.name is Allô Mairie"
     for name in ("notice", "welcome", "closed"):
-        assert ("error", detail) in wrong(room, name, language)
+        assert shipped in wrong(room, name, language)
     for name in ("refused", "confirm", "unavailable"):  # they say none
         assert wrong(room, name, language) == []
     room.say("Allô Mairie, bonjour. Cet appel n'est pas enregistré.", "welcome", language)
-    assert [level for level, _ in wrong(room, "welcome", language) if level == "error"] == []
-
-
-def test_a_greeting_by_another_name_deserves_a_look(room: Room) -> None:
-    room.say("Eau Pure, bonjour. Cet appel n'est pas enregistré. Nous vous mettons en relation.", "welcome")
-    assert ("warning", "greets callers as Eau Pure; service.name is Agglo J'écoute") in wrong(room, "welcome")
+    assert not [one for one in wrong(room, "welcome", language) if one.startswith("error")]
 
 
 # --- hours ---
 
 
-def test_hours_that_are_said_are_those_that_are_set(room: Room) -> None:
-    said = "says mon-fri, 08:30, 12:00, 13:30, 17:30"
-    assert wrong(room, "closed") == [("warning", f"{said}, and hours.week is absent: open day and night")]
+def test_hours_that_are_those_that_are_set_are_told(room: Room) -> None:
     room.set("hours", OFFICE_HOURS)
-    assert wrong(room, "closed") == []
-    set_hours = "says the hours that are set (mon-fri, 08:30, 12:00, 13:30, 17:30)"
-    assert set_hours in [finding.detail for finding in findings(room, "closed")]
-    room.set("hours", OFFICE_HOURS.replace('"FR"', "[]"))
-    unset = "says that public holidays are closed, and hours.holidays is absent"
-    assert wrong(room, "closed") == [("warning", unset)]
-    room.set("hours", 'week = { mon = "09:00-12:00", sat = "09:00-12:00" }\nholidays = "FR"')
-    assert wrong(room, "closed") == [
-        ("warning", "says tue-fri, closed by hours.week"),
-        ("warning", "says 08:30, 13:30, 17:30, when hours.week neither opens nor closes"),
-        ("warning", "does not say sat, open by hours.week"),
-        ("warning", "does not say 09:00 of hours.week"),
-    ]
+    assert "ok: says the hours that are set (mon-fri, 08:30, 12:00, 13:30, 17:30)" in findings(room, "closed")
 
 
 def test_hours_on_the_clock_of_another_place(room: Room) -> None:
@@ -366,20 +361,12 @@ def test_hours_on_the_clock_of_another_place(room: Room) -> None:
     room.set("hours", OFFICE_HOURS)
     assert wrong(room, "closed", "en") == []
     room.set("service", 'timezone = "Indian/Reunion"\nlanguage = "en"')
-    told = ("warning", "says the time of Paris; service.timezone is Indian/Reunion")
-    assert wrong(room, "closed", "en") == [told]
+    of_paris = "warning: says the time of Paris; service.timezone is Indian/Reunion"
+    assert wrong(room, "closed", "en") == [of_paris]
     room.set("service", 'timezone = "Indian/Reunion"\nlanguage = "fr"')
     room.write(room.text.replace("prompts/en/closed", "prompts/fr/closed"))
     room.say("Du lundi au vendredi, de 8 heures 30 à 17 heures 30, heure de Paris.", "closed")
-    assert told in wrong(room, "closed")
-
-
-def test_hours_are_looked_for_wherever_they_may_be_told(room: Room) -> None:
-    room.say("Personne n'est disponible. Merci de rappeler avant 18 heures, au revoir.", "unavailable")
-    room.set("hours", OFFICE_HOURS)
-    assert ("warning", "says 18:00, when hours.week neither opens nor closes") in wrong(room, "unavailable")
-    room.say(f"{GOOD['fr']} Gardé 24 heures.")
-    assert not [detail for _, detail in wrong(room) if "hours" in detail]
+    assert of_paris in wrong(room, "closed")
 
 
 # --- sound ---
@@ -392,13 +379,11 @@ def test_a_sound_that_lost_its_last_quarter_or_more(room: Room) -> None:
         (" ".join([GOOD["fr"]] * 3), "longer"),
     ):
         room.say(words)
-        level, detail = wrong(room)[0]
-        assert level == "error" and detail.startswith(f"its words are {said} than what is heard (")
+        assert wrong(room)[0].startswith(f"error: its words are {said} than what is heard (")
     path, samples, rate = room.sound()
     room.say(whole)
     soundfile.write(path, samples[: int(len(samples) * 0.75)], rate, subtype="PCM_16")
-    level, detail = wrong(room)[0]
-    assert level == "warning" and detail.startswith("hard to follow, or not the words that are heard: ")
+    assert wrong(room)[0].startswith("warning: hard to follow, or not the words that are heard: ")
 
 
 @pytest.mark.parametrize(("times", "level", "said"), [
@@ -410,18 +395,18 @@ def test_a_sound_that_lost_its_last_quarter_or_more(room: Room) -> None:
 def test_a_sound_that_is_faint_or_clipped(room: Room, times: float, level: str, said: str) -> None:
     path, samples, rate = room.sound()
     soundfile.write(path, np.clip(samples * times, -1, 1), rate, subtype="PCM_16")
-    assert [one for one, detail in wrong(room) if said in detail] == [level]
+    assert [one.partition(":")[0] for one in wrong(room) if said in one] == [level]
 
 
 def test_files_that_are_not_what_they_must_be(room: Room) -> None:
     path, _, _ = room.sound()
     path.with_suffix(".txt").unlink()
     path.with_name("closed.txt").unlink()
-    assert wrong(room)[0][0] == "error" and "so nobody can check them" in wrong(room)[0][1]
-    assert wrong(room, "closed")[0][0] == "warning"
+    assert wrong(room)[0].startswith("error") and "so nobody can check them" in wrong(room)[0]
+    assert wrong(room, "closed")[0].startswith("warning")
     path.unlink()
-    ((level, detail),) = wrong(room)
-    assert level == "error" and "does not exist" in detail
+    (found,) = wrong(room)
+    assert found.startswith("error") and "does not exist" in found
 
 
 # --- languages ---
@@ -430,25 +415,24 @@ def test_files_that_are_not_what_they_must_be(room: Room) -> None:
 def test_a_language_that_nobody_has_listed(room: Room) -> None:
     room.set("service", 'language = "br"')
     room.set("prompts", 'notice = "prompts/fr/notice.wav"')
-    assert {level for level, _ in wrong(room, language="br")} == {"warning"}
-    assert wrong(room, language="br")[-1][1].startswith("nobody has listed what it must say in 'br'")
+    assert all(one.startswith("warning") for one in wrong(room, language="br"))
+    assert wrong(room, language="br")[-1].startswith("warning: nobody has listed what it must say in 'br'")
 
 
 def test_what_another_language_takes_from_the_default_one(room: Room) -> None:
     room.set("prompts", 'languages = { "+33323063007" = "en" }')
     room.set("prompts.en", 'refused = "prompts/en/refused.wav"')
-    told = ("warning", "notice.wav is that of fr: callers may not understand it")
-    assert wrong(room, "notice", "en") == [told]
+    assert wrong(room, "notice", "en") == ["warning: notice.wav is that of fr: callers may not understand it"]
     assert findings(room, "closed", "en") == []  # heard, and found to be well, in the other language
 
-    def of_the_table() -> list[tuple[str, str]]:
-        return [(one.level, one.detail) for one in lint(room.config()) if one.what == "prompts.en"]
+    def of_the_table() -> list[str]:
+        return told(one for one in lint(room.config()) if one.what == "prompts.en")
 
     own = ["notice", "welcome", "confirm", "closed", "unavailable", "please_hold"]
     room.set("prompts.en", f'{own[0]} = "prompts/en/notice.wav"')
     assert wrong(room, "notice", "en") == [] != findings(room, "notice", "en")
     missing = ", ".join(own[1:])
-    assert of_the_table() == [("warning", f"no {missing} of its own: callers hear those of fr")]
+    assert of_the_table() == [f"warning: no {missing} of its own: callers hear those of fr"]
     room.set("prompts.en", "\n".join(f'{name} = "prompts/en/{name}.wav"' for name in own))
     assert of_the_table() == []
 
