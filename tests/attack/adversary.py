@@ -89,13 +89,8 @@ class Side:
     def invite(self, *headers: tuple[str, str]) -> Dialog:
         """Begin a call; `pump` follows it up."""
         number = next(self._numbers)
-        dialog = Dialog(
-            f"good-{number}-{self.port}",
-            f"<{self.own_uri}>;tag=l{number}",
-            f"<{self.uri}>",
-            self.uri,
-            self.to,
-        )
+        local = f"<{self.own_uri}>;tag=l{number}"
+        dialog = Dialog(f"good-{number}-{self.port}", local, f"<{self.uri}>", self.uri, self.to)
         self.dialog = dialog
         self._send(dialog, "INVITE", self.body(), headers)
         return dialog
@@ -238,9 +233,8 @@ class Side:
                 dialog.over = True
             return
         if dialog is None or not ours:
-            dialog = Dialog(
-                message.header("Call-ID"), message.header("From"), message.header("To"), self.uri, self.to
-            )
+            id, local, remote = (message.header(name) for name in ("Call-ID", "From", "To"))
+            dialog = Dialog(id, local, remote, self.uri, self.to)
         self._learns(dialog, message)
         answer, dialog.answer = dialog.answer, None
         if answer is not None:
@@ -253,12 +247,8 @@ class Side:
 
     def _acknowledge_refusal(self, message: Message, source: Address) -> None:
         number = message.header("CSeq").partition(" ")[0]
-        headers = [("Via", message.header("Via")), ("Max-Forwards", "70"), ("From", message.header("From"))]
-        headers += [
-            ("To", message.header("To")),
-            ("Call-ID", message.header("Call-ID")),
-            ("CSeq", f"{number} ACK"),
-        ]
+        headers = [("Max-Forwards", "70"), ("CSeq", f"{number} ACK")]
+        headers += [(name, message.header(name)) for name in ("Via", "From", "To", "Call-ID")]
         target = self.dialog.target if self.dialog and self.dialog.up else self.uri
         self._out(Message(f"ACK {target} SIP/2.0", tuple(headers)).pack(), source)
 
@@ -300,15 +290,8 @@ class Side:
         message, source = self.asked.message, self.asked.source
         self.asked = None
         if message.method == "INVITE" and ";tag=" not in message.header("To"):
-            dialog = Dialog(
-                message.header("Call-ID"),
-                self._of_reply(message)["TO"],
-                message.header("From"),
-                "",
-                source,
-                routes_of(message),
-                1,
-            )
+            local, remote = self._of_reply(message)["TO"], message.header("From")
+            dialog = Dialog(message.header("Call-ID"), local, remote, "", source, routes_of(message), 1)
             self._learns(dialog, message)
             self.dialog = dialog
         with_sdp = message.method in ("INVITE", "UPDATE")
@@ -316,22 +299,10 @@ class Side:
 
     def _respond(self, message: Message, source: Address, status: int, body: bytes = b"") -> None:
         names = self._of_reply(message)
-        lines = [
-            f"SIP/2.0 {status} OK",
-            names["VIAS"],
-            *([names["RECORD_ROUTES"]] if names["RECORD_ROUTES"] else []),
-        ]
-        lines += [
-            f"From: {names['FROM']}",
-            f"To: {names['TO']}",
-            f"Call-ID: {names['CALL_ID']}",
-            f"CSeq: {message.header('CSeq')}",
-        ]
-        lines += [
-            f"Contact: <{self.own_uri}>",
-            *(["Content-Type: application/sdp"] if body else []),
-            f"Content-Length: {len(body)}",
-        ]
+        lines = [f"SIP/2.0 {status} OK", names["VIAS"], *filter(None, [names["RECORD_ROUTES"]])]
+        lines += [f"From: {names['FROM']}", f"To: {names['TO']}", f"Call-ID: {names['CALL_ID']}"]
+        lines += [f"CSeq: {message.header('CSeq')}", f"Contact: <{self.own_uri}>"]
+        lines += [*(["Content-Type: application/sdp"] if body else []), f"Content-Length: {len(body)}"]
         self._out("\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body, source)
 
     def wait(self, seconds: float) -> bool:

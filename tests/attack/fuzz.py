@@ -48,21 +48,19 @@ class Office:
         self.reports: list[Report] = []
         self.faults: Counter[str] = Counter()
         port, rtp = free_ports(1), free_ports(200)
-        self.engine = PjsipEngine(
-            EngineSettings(
-                report=self.reports.append,
-                audio=lambda leg, samples, _: None,
-                listen=("127.0.0.1", port),
-                uri=f"sip:agent@127.0.0.1:{port}",
-                rtp_ports=(rtp, rtp + 199),
-                codecs=CODECS,
-                srtp=srtp,
-            )
+        settings = EngineSettings(
+            report=self.reports.append,
+            audio=lambda leg, samples, _: None,
+            listen=("127.0.0.1", port),
+            uri=f"sip:agent@127.0.0.1:{port}",
+            rtp_ports=(rtp, rtp + 199),
+            codecs=CODECS,
+            srtp=srtp,
         )
+        self.engine = PjsipEngine(settings)
         self.engine.start()
-        library.LIBRARY.pjsip_tsx_set_timers(
-            0, 0, 500, PATIENT_MS
-        )  # an answer that was lost costs a leg for so long
+        # an answer that was lost costs a leg for so long
+        library.LIBRARY.pjsip_tsx_set_timers(0, 0, 500, PATIENT_MS)
         limits = replace(self.engine.limits, legs=4, handles=64)
         self.engine.limits, self.engine.capacity = limits, limits.usable_legs
         stack.callback(self.engine.stop)
@@ -151,10 +149,8 @@ class Office:
             self.until(lambda: not (self.phone_leg or self.ringing))
             side.dialog = side.asked = None
             self.phone_leg = self.engine.dial(side.own_uri, '"REC Ann"')
-            if (
-                not self.until(lambda: side.asked is not None or not self.phone_leg, 1.0)
-                or not self.phone_leg
-            ):
+            asked = self.until(lambda: side.asked is not None or not self.phone_leg, 1.0)
+            if not asked or not self.phone_leg:
                 self.until(lambda: False, 0.05)
                 continue
             side.answer_well()
@@ -234,18 +230,14 @@ def child(cases: Iterable[tuple[int, Case, random.Random]], progress: Path, srtp
 
 def _say(office: Office, count: int, seconds: float) -> None:
     rss = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
-    print(
-        json.dumps(
-            {
-                "count": count,
-                "s": round(seconds, 1),
-                "mib": rss,
-                "kinds": office.kinds,
-                "faults": office.faults,
-            }
-        ),
-        flush=True,
-    )
+    told = {
+        "count": count,
+        "s": round(seconds, 1),
+        "mib": rss,
+        "kinds": office.kinds,
+        "faults": office.faults,
+    }
+    print(json.dumps(told), flush=True)
 
 
 def main() -> int:
@@ -276,34 +268,22 @@ def run(seed: int, arguments: Sequence[object]) -> tuple[str, int, str]:
     with tempfile.NamedTemporaryFile() as progress, tempfile.TemporaryFile("w+") as said:
         progress.write(struct.pack("qq", -1, 0))
         progress.flush()
-        command = [
-            sys.executable,
-            "-m",
-            "tests.attack.fuzz",
-            "--child",
-            progress.name,
-            "--seed",
-            seed,
-            *arguments,
-        ]
-        process = subprocess.Popen(
-            [str(one) for one in command], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT
-        )
-        last, since = -1, time.monotonic()
+        command = [sys.executable, "-m", "tests.attack.fuzz", "--child", progress.name, "--seed", seed]
+        words = [str(one) for one in (*command, *arguments)]
+        process = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        last, since, what = -1, time.monotonic(), ""
         while process.poll() is None:
             time.sleep(0.05)
             now = struct.unpack("q", Path(progress.name).read_bytes()[:8])[0]
             if now != last:
                 last, since = now, time.monotonic()
             elif time.monotonic() - since > STILL_S:
+                what = "hang"
                 process.kill()
-                process.wait()
-                said.seek(0)
-                return "hang", now, said.read()
         now = struct.unpack("q", Path(progress.name).read_bytes()[:8])[0]
         said.seek(0)
-        code = process.returncode
-        return ("" if code == 0 else f"ended with {code}"), now, said.read()
+        code = process.wait()
+        return what or ("" if code == 0 else f"ended with {code}"), now, said.read()
 
 
 def hunt(seed: int, first: int, messages: int, srtp: str) -> int:
