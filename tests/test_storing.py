@@ -12,6 +12,7 @@ import pytest
 
 from retention.archive import Archive
 from retention.objects.bucket import Away, Bucket, object_name, piece_name
+from retention.objects.uploads import Uploads
 from retention.recording_files import FileKind
 from retention.records import Recording, Status
 from retention.vault import Identity, public_line
@@ -108,6 +109,24 @@ def test_a_call_goes_up_and_its_figures_tell(service: Service, weed: Weed, alert
     found = {one.what: (one.level, one.detail) for one in object_findings(service.config, now())}
     assert {level for level, _ in found.values()} == {"ok"}
     assert found["objects.spool"][1] == "0 finished recordings not up yet"
+
+
+def test_a_thread_goes_on_after_what_nobody_foresaw(
+    service: Service, weed: Weed, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, faults = Uploads.turn, [RuntimeError("odd")]
+
+    def fails_once(uploads: Uploads) -> object:
+        if faults:
+            raise faults.pop()
+        return turn(uploads)
+
+    monkeypatch.setattr(Uploads, "turn", fails_once)
+    with storing(service.config, alerts.append):
+        row, tap = service.records()
+        service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
+        wait_for(lambda: object_name(row.id, FileKind.SEALED) in names_in(weed, service.bucket))
+    assert alerts == ["uploads: RuntimeError('odd'), which nobody foresaw"]
 
 
 def test_a_store_that_is_killed_loses_nothing(tmp_path: Path, alerts: list[str]) -> None:
