@@ -410,7 +410,10 @@ def test_spans_follow_each_other_and_open_alone(tmp_path: Path, chunk: int) -> N
 
 
 def test_a_span_holds_what_is_asked_for_and_no_more_than_the_rest_of_its_streams(tmp_path: Path) -> None:
-    streams = found(write_counting(tmp_path / "a", 47))
+    path = write_counting(tmp_path / "a", 47)
+    end = len(pack(list(read_part(path))[-1]))
+    os.truncate(path, path.stat().st_size - end)  # it was killed: what there is of it counts
+    streams = found(path)
     for first, last, wanted in ((12, 31, (10, 40)), (12, 30, (10, 30)), (46, 10**9, (40, 47))):
         samples, _ = streams.span(first * RATE, last * RATE)
         assert (samples.start, samples.stop) == (wanted[0] * RATE, wanted[1] * RATE)

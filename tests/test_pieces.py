@@ -230,13 +230,15 @@ def test_of_who_refuses_nothing_stays_anywhere(
 ) -> None:
     """A mark is enough where the rows say nothing yet, for the database takes nothing; the key goes first.
 
-    Somebody else's tool had put a marker of deletion before a piece, which hides it and keeps it.
+    Somebody else's tool had put a marker of deletion before a piece, which hides it and keeps it. Where no row
+    is known the store may not even be listed.
     """
     row, tap = growing(side)
     say(side, tap, row.id, 2, 2)
     key, beginning = f"{bucket.place.prefix}{piece_name(row.id, 1)}", f"recordings/{row.id}."
-    objects.client().delete_object(Bucket=bucket.place.bucket, Key=key)
-    assert len(list(bucket.versions(beginning) or ())) == 3
+    if rows_known := said_by != "a mark, and no row is known":
+        objects.client().delete_object(Bucket=bucket.place.bucket, Key=key)
+        assert len(list(bucket.versions(beginning) or ())) == 3
     bucket.asked.clear()
     if said_by == "the recorder":
         refuse(side, tap, row)
@@ -245,12 +247,13 @@ def test_of_who_refuses_nothing_stays_anywhere(
     else:
         side.archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
     with monkeypatch.context() as patch:
-        if said_by == "a mark, and no row is known":
+        if not rows_known:
 
             def fails(*_: object, **__: object) -> None:
                 raise StoreError("the database takes nothing")
 
             patch.setattr(ObjectRows, "remove", fails)
+            patch.setattr(bucket, "versions", lambda beginning: None)
         assert side.remove() == {}
     assert bucket.asked[0] == ("remove", object_name(row.id, FileKind.KEY))
     feed(tap, 32000, 40000)
