@@ -230,8 +230,8 @@ def test_of_who_refuses_nothing_stays_anywhere(
 ) -> None:
     """A mark is enough where the rows say nothing yet, for the database takes nothing; the key goes first.
 
-    Another tool had put a marker of deletion before a piece, which hides it and keeps it. Where no row is known
-    the store may not even be listed.
+    Another tool had put a marker of deletion before a piece, which hides it and keeps it; and where no row is
+    known, the store is not listed either.
     """
     row, tap = growing(side)
     say(side, tap, row.id, 2, 2)

@@ -65,6 +65,9 @@ def test_both_legs_are_written_as_they_were_while_the_call_goes_on(
     assert np.array_equal(content(part), expected(24000)) and failures == []
     chunks = list(read_part(part))
     assert chunks[-1].kind is Kind.END and all(chunk.frames <= RATE for chunk in chunks)
+    tap.abandon()
+    with pytest.raises(TapError, match="was abandoned"):
+        tap.finish()
 
 
 def test_the_caller_is_on_the_left_at_any_rate(part: Path) -> None:
