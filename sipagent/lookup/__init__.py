@@ -1,1 +1,1 @@
-"""What commands, the page and the interface for programs ask for in one way, and its JSON."""
+"""What people type, as values: for commands, the page and the interface for programs."""

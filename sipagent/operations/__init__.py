@@ -11,6 +11,10 @@ in the trace whether it is done, refused or has failed, and returns a frozen val
     persons    find a person's calls; say that they were told of them; forget them
     show       all that is known of one call
     accounts   make, change and end accounts and tokens
+    purge      remove what has expired, as a person asks for it
+    verify     compare all that is kept with its chain; have the chain stamped
+    statistics the figures of a period; the draws of the sample, again
+    register   the entry for the register: made, written, compared
     tracing    the line in the trace of what is refused or fails
 
 What a rule refuses is a RuleError, what cannot be read a FieldError, a file that cannot be written or erased
