@@ -19,10 +19,12 @@ from retention.rows.selection import Selection
 from retention.verify import verify
 from sipagent.agent.admission import Admission
 from sipagent.agent.agent import AUDIT_S
+from sipagent.agent.calls import HOLD_S
 from sipagent.agent.engine import (
     ChallengeRefused,
     EngineFault,
     ForeignMedia,
+    GivenUp,
     Incoming,
     LegFailed,
     OfLeg,
@@ -740,6 +742,30 @@ def test_while_draining_and_at_the_end_calls_are_ended_properly(stage: Stage) ->
     assert stage.engine.ordered("hang_up") == [(caller,), (operator,)]
     assert {one.outcome for one in stage.receipts()} == {"connected", "rejected"}
     assert stage.recording().status is Status.CLOSED
+
+
+def test_a_phone_that_failed_and_talks_is_back(stage: Stage) -> None:
+    stage.agent.tally.phones.failed(e.ReportOperator(DESK, "unreachable", 0), (DESK,), "call-1", 0.0)
+    with capture_logs() as logs:
+        stage.bridged()
+    assert [one["operator"] for one in logs if one["event"] == "operator_back"] == [DESK]
+
+
+def test_behind_an_edge_a_call_that_it_has_given_up_on_leaves_no_word(play: Staging) -> None:
+    """So the receipt of one that was never acknowledged waits: for a while, or for the end of the service."""
+    stage = play(replace(RULES, calls=3), worker=0)
+    stage.engine.capacity = 8
+    before, up, at_last = (stage.invite(call_id=name) for name in ("before", "up", "at last"))
+    stage.turn(GivenUp("up"))
+    assert stage.engine.ordered("hang_up") == [(up,)]
+    for leg in (before, up):
+        over(stage, leg)
+    stage.turn(GivenUp("before"))
+    stage.turn(after_s=HOLD_S)
+    assert stage.receipts() == []
+    over(stage, at_last)
+    stage.agent.run(stage.engine, lambda: True)
+    assert stage.receipt().call_id == "at last"
 
 
 def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """Whose packets a socket hears: the kernel's filter, and the source of a leg's RTP, over all histories."""
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -85,6 +86,21 @@ def test_what_had_come_before_can_be_let_go_of(stack: ExitStack) -> None:
         before.sendto(b"", listener.getsockname())
     attach(listener, [Sender.at(*peer.getsockname())])
     assert drain(listener) == 3 and heard(listener, before, peer) == [1]
+
+
+def test_what_a_socket_says_of_others_while_it_is_emptied_counts_too() -> None:
+    """A port that was sent to and is closed; another fault is raised."""
+
+    class Told:
+        def __init__(self, *faults: int) -> None:
+            self.faults = [OSError(one, "told") for one in faults]
+
+        def recv(self, *_: object) -> bytes:
+            raise self.faults.pop(0) if self.faults else BlockingIOError
+
+    assert drain(Told(errno.ECONNREFUSED, errno.EMSGSIZE)) == 2  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="told"):
+        drain(Told(errno.EBADF))  # type: ignore[arg-type]
 
 
 def test_who_may_not_connect_is_not_even_answered(stack: ExitStack) -> None:

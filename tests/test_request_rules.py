@@ -14,14 +14,17 @@ from sipagent.sip.request_rules import (
     ROOM_AGAIN_S,
     WITH_BODY,
     Ignore,
+    LetGo,
     Load,
     Pass,
     Refuse,
     RequestRules,
+    Response,
     Verdict,
     Wait,
     reached_at,
     read,
+    read_response,
 )
 from sipagent.sip.session_description import NotAcceptable, described
 from tests import tiers
@@ -301,11 +304,21 @@ def test_behind_an_edge_it_alone_may_send_and_says_what_it_has_let_in() -> None:
         (message("OPTIONS", call_id="ping"), edge, Pass()),
         (within("BYE"), edge, Pass()),
         (within("BYE"), ("127.0.0.1", 7001), Ignore()),
+        (message("CANCEL", more=f"X-Sipagent: {token};given-up\r\n"), edge, LetGo()),
+        (message("CANCEL", more=f"X-Sipagent: {token};given-up\r\n"), TRUNK, Ignore()),
+        (message("CANCEL", more=f"X-Sipagent: {'0' * 32};given-up\r\n"), edge, Pass()),
+        (message("CANCEL", more=said), edge, Pass()),
     ):
         assert judged(rules, text, source) == verdict
     fault = NotAcceptable(399, "x")
     refused = rules.judge(read(message(call_id="b", more=said), edge, fault), FREE, 0.0)
     assert refused == Refuse(488, (fault.header,))
+
+
+def test_a_response_is_what_it_says() -> None:
+    head = "From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=2\r\nCall-ID: a\r\nCSeq: 7 invite\r\n\r\n"
+    assert read_response(f"SIP/2.0 486 Busy\r\n{head}") == Response(486, "INVITE", ("a", "2"))
+    assert read_response("SIP/2.0 4x6\r\n\r\n") == Response(0, "", ("", ""))
 
 
 def test_where_a_sender_is_reached() -> None:
