@@ -30,13 +30,14 @@ from retention.sqlite import Store
 from retention.texts import Reason
 from retention.vault import KeysError
 from sipagent.config.tables import WebTable
+from sipagent.languages.spoken import answering
 from sipagent.lookup.parsing import FieldError
 from sipagent.web import serving
 from sipagent.web.guard import guarded
 from sipagent.web.problems import Problem, RefusedRequests
 from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
 from sipagent.web.serving import CSP, LARGEST, Protection
-from sipagent.web.templating import FOLDER, seen
+from sipagent.web.templating import FOLDER, number, seen, size
 from tests.configured import SMALL, read
 from tests.web.conftest import Asking
 from tests.web.logging_in import WEB, Page, opened
@@ -155,8 +156,8 @@ def test_a_flood_of_refusals_is_counted() -> None:
 
 def test_what_nobody_comes_back_for_is_forgotten(asking: Asking) -> None:
     person = asking.login(Role.LISTENER)
-    for number in range(TOLD_LIMIT + 1):
-        asking.site.tell(replace(person, csrf=str(number)), "done")
+    for n in range(TOLD_LIMIT + 1):
+        asking.site.tell(replace(person, csrf=str(n)), "done")
     for csrf, told in (("0", None), (str(TOLD_LIMIT), "done"), (str(TOLD_LIMIT), None)):
         assert asking.site.told(replace(person, csrf=csrf)) == told
 
@@ -253,6 +254,15 @@ def test_what_is_not_seen_is_shown_as_its_code(mark: str) -> None:
     assert seen(Markup(f"<b>a{mark}b</b>")) == Markup(f"<b>a{ascii(mark)[1:-1]}b</b>")
     plain = "élève 6\u00a0Mo\u202f; «\u00a0a\u00a0»\n\tb"
     assert seen(plain) == plain
+
+
+def test_numbers_and_sizes_are_written_as_each_language_does() -> None:
+    for language, many, large, small in (
+        ("en", "12,345", "8.4\u00a0MB", "2.0\u00a0kB"),
+        ("fr", "12\u202f345", "8,4\u00a0Mo", "2,0\u00a0ko"),
+    ):
+        with answering(language):
+            assert (number(12_345), size(8_400_000), size(2000), size(None)) == (many, large, small, "–")
 
 
 # --- how much is sent, and by which way ---
