@@ -229,23 +229,14 @@ def missing_words(config: Config, words: str, said: Vocabulary) -> list[str]:
 
 
 def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool, str]]:
-    refusal = config.refusal
-    names = [config.service.name, config.service.controller]
-    required = [
+    names, refusing = [config.service.name, config.service.controller], config.refusal.mode == "objection"
+    may = Reason("that one may refuse") if refusing else Reason("that one may accept")
+    decides = heard.refuses if refusing else heard.accepts
+    return [
         (heard.names_one_of(text, names, said), Reason("who records ({0})", config.service.name)),
         (heard.of_recording(text, said).recorded, Reason("that the call is recorded")),
-    ]
-    sentences = heard.sentences(text)
-    if refusal.mode == "objection":
-        return [
-            *required,
-            (any(heard.refuses(sentence, said) for sentence in sentences), Reason("that one may refuse")),
-            _way(config, text, said, refusing=True),
-        ]
-    return [
-        *required,
-        (any(heard.accepts(sentence, said) for sentence in sentences), Reason("that one may accept")),
-        _way(config, text, said, refusing=False),
+        (any(decides(sentence, said) for sentence in heard.sentences(text)), may),
+        _way(config, text, said, refusing=refusing),
     ]
 
 
@@ -382,13 +373,13 @@ def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator
     """Heard after an answer that was not understood; silence after it refuses, in both modes."""
     yield from _spoken_ways(config, what, text, said)
     digit = config.refusal.accept_digit
-    if heard.key_accepts(text, digit, said):
-        yield ok(what, "says the key that accepts ({0})", digit)
     if heard.of_recording(text, said).not_recorded:
         yield ok(what, "says that otherwise the call is not recorded")
     else:
         yield warning(what, "its words do not say that otherwise the call is not recorded")
-    if not heard.key_accepts(text, digit, said):
+    if heard.key_accepts(text, digit, said):
+        yield ok(what, "says the key that accepts ({0})", digit)
+    else:
         yield warning(what, "its words do not name refusal.accept_digit {0}", digit)
 
 
