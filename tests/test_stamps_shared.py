@@ -93,6 +93,8 @@ def test_a_lost_database_takes_no_stamp_along(hosts: tuple[SharedStore, SharedSt
     made = stamp(a, tsa)
     with a.write():
         a.change("DELETE FROM stamps")
+    with pytest.raises(FileNotFoundError, match=made.path.name):
+        of(b).content(made.seq)
     (folder(a) / f"{made.seq + 1}.tsr").write_bytes(made.path.read_bytes())
     (folder(a) / f"{made.seq + 2}.tsr").write_bytes(b"no stamp")
     assert good(b, tsa) == 0
