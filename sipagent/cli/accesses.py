@@ -19,7 +19,7 @@ from sipagent.cli.program import (
     print_json,
 )
 from sipagent.cli.terminal import WIDE, WIDER, Column, coded, console, full, newest, show_table
-from sipagent.languages.labels import happening
+from sipagent.languages.labels import detail_of
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
@@ -105,12 +105,6 @@ def _choice(period: Selection, by: str | None, equal: Mapping[str, str | None]) 
     return fits
 
 
-def detail_of(use: Access) -> str | None:
-    """What came of it, in the language that is spoken; but a person's own reason in their words."""
-    theirs = use.action in ("delete", "release") and use.outcome == "done"
-    return use.detail and (use.detail if theirs else happening(use.detail))
-
-
 def _who(row: Access) -> str | None:
     """The name given; without one the account's or the system's, in brackets."""
     known = row.login or row.system_user
@@ -127,5 +121,5 @@ def _columns(work: Workplace) -> list[Column[Access]]:
         Column("by", _who, shrinks=True),
         Column("user", lambda row: row.login or row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
-        Column("detail", detail_of, room=WIDER, wraps=True),
+        Column("detail", lambda row: detail_of(row) or None, room=WIDER, wraps=True),
     ]

@@ -26,7 +26,7 @@ from sipagent.cli.terminal import (
     show_table,
     size,
 )
-from sipagent.languages.labels import length
+from sipagent.languages.labels import length, of_them_there
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -75,12 +75,7 @@ def _in_all(rows: Sequence[Recording]) -> str:
     amount = f"{length(seconds)}, {size(bytes)}"
     if len(there) == len(rows):
         return f"{in_all}, {amount}"
-    if not there:
-        return _("{in_all}, none there: {amount}").format(in_all=in_all, amount=amount)
-    said = ngettext(
-        "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", len(there)
-    )
-    return said.format(in_all=in_all, n=len(there), amount=amount)
+    return of_them_there(in_all, len(there), amount)
 
 
 @click.command("calls")

@@ -11,7 +11,6 @@ from retention.archive import is_nameless
 from retention.holds import is_overdue
 from retention.purge import due
 from retention.records import Access, Hold, Json, Note, Receipt, Recording, Status, reference_of, terms
-from sipagent.cli.accesses import detail_of
 from sipagent.cli.program import Workplace, id_argument, json_option, meant, now, print_json
 from sipagent.cli.terminal import (
     coded,
@@ -26,7 +25,7 @@ from sipagent.cli.terminal import (
     user_part,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.labels import happening, label, length
+from sipagent.languages.labels import detail_of, happening, label, length
 from sipagent.operations.show import Shown, show
 
 Fields = list[tuple[str, str | Text | None]]

@@ -7,10 +7,14 @@ purpose of one's own, is shown as it is; so is a line of a story that nobody for
 import re
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sipagent.languages.choice import FOLDER
-from sipagent.languages.spoken import gettext, language, pgettext
+from sipagent.languages.spoken import gettext, language, ngettext, pgettext
+from sipagent.languages.spoken import gettext as _
+
+if TYPE_CHECKING:
+    from retention.records import Access
 
 Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     Literal["status", "fate", "mark"]  # of a recording; `fate`: of several
@@ -59,6 +63,12 @@ def happening(what: str) -> str:
     return what
 
 
+def detail_of(use: "Access") -> str:
+    """What the trace says of a use besides, empty for nothing; a person's own reason in their words."""
+    theirs = use.action in ("delete", "release") and use.outcome == "done"
+    return use.detail or "" if theirs else happening(use.detail or "")
+
+
 _VALUE = re.compile(r"\{(\w+)(?:!r)?\}")
 _READ: dict[str, Callable[[str], str]] = {  # what is a code, or such a line itself
     "_decision": partial(label, "decision"),
@@ -73,6 +83,16 @@ def _pattern(message: str) -> re.Pattern[str]:
     parts[::2] = map(re.escape, parts[::2])
     parts[1::2] = [f"(?P<_{name}>.+)" for name in parts[1::2]]
     return re.compile("".join(parts))
+
+
+def of_them_there(in_all: str, there: int, amount: str) -> str:
+    """`5 recordings, 4 of them there: 16:20, 8.4 MB`: what is removed has no length or size."""
+    said = _("{in_all}, none there: {amount}")
+    if there:
+        said = ngettext(
+            "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", there
+        )
+    return said.format(in_all=in_all, n=there, amount=amount)
 
 
 def length(seconds: float | None) -> str:

@@ -27,7 +27,7 @@ from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
 from sipagent.call.machines import DecidedBy
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_, length
+from sipagent.languages.labels import N_, length, of_them_there
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, shown
 from sipagent.lookup.parsing import FieldError, selection
@@ -295,12 +295,7 @@ def in_all(rows: Sequence[Recording]) -> str:
     amount = f"{length(seconds)}, {size(count)}"
     if len(sounding) == len(rows):
         return _("{in_all}: {amount}").format(in_all=said, amount=amount)
-    if not sounding:
-        return _("{in_all}, none there: {amount}").format(in_all=said, amount=amount)
-    there = ngettext(
-        "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", len(sounding)
-    )
-    return there.format(in_all=said, n=len(sounding), amount=amount)
+    return of_them_there(said, len(sounding), amount)
 
 
 def marks(row: Recording) -> list[str]:

@@ -11,11 +11,10 @@ from starlette.responses import RedirectResponse, Response
 
 from retention.texts import Reason
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_
+from sipagent.languages.labels import N_, detail_of
 from sipagent.languages.spoken import gettext as _
 from sipagent.web.background import STARTED, CommandOutcome
 from sipagent.web.guard import Entry, form_of
-from sipagent.web.pages.recording import detail_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone

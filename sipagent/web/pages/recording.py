@@ -22,7 +22,6 @@ from retention.holds import is_overdue, same_person
 from retention.purge import due
 from retention.recording_files import FileKind, finished
 from retention.records import (
-    Access,
     Approval,
     ApprovalState,
     Asked,
@@ -42,7 +41,7 @@ from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
 from retention.vault import encode
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_, happening, length
+from sipagent.languages.labels import N_, detail_of, length
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
@@ -352,12 +351,6 @@ def _limits(site: Site, row: Recording) -> str | None:
         "Its time is over, and only its hold keeps it: it can be heard for {ground}, or the person concerned."
     )
     return said.format(ground=ground)
-
-
-def detail_of(use: Access) -> str:
-    """What came of a use; a person's own reason in their words."""
-    theirs = use.action in ("delete", "release") and use.outcome == "done"
-    return (use.detail or "") if theirs else happening(use.detail or "")
 
 
 CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
