@@ -377,6 +377,22 @@ def test_a_call_that_goes_on_is_for_the_new_ones_once_it_is_kept(kept: Archive) 
     assert reads_json(kept, row.id, BEN) and not reads_json(kept, row.id, ANN)
 
 
+def test_one_that_changes_meanwhile_is_sealed_all_the_same(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, rewriting, changed = seal(kept), kept.rewriting, list[Recording]()
+
+    def changing(*how: Any) -> Any:
+        if not changed:
+            changed.append(replace(row, flagged=True))
+            keeping.archive(Paths(kept).base).change(changed[0])
+        return rewriting(*how)
+
+    monkeypatch.setattr(kept, "rewriting", changing)
+    assert rotate(kept, ANN, keys(BEN)).sealed == (row.id,)
+    assert kept.store.recording(row.id).flagged and reads_json(kept, row.id, BEN)
+
+
 @pytest.mark.parametrize("step", ["resealed", "rewriting"])
 def test_a_run_that_is_killed_is_finished_by_the_next(
     kept: Archive, monkeypatch: pytest.MonkeyPatch, step: str
