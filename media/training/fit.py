@@ -244,13 +244,16 @@ def without(rows: Questions, gone: NDArray[np.bool_]) -> Questions:
     """All but these questions, and without the steps that only they had."""
     stay = ~_used(rows, gone) | _used(rows, ~gone)
     place = np.concatenate([[0], np.cumsum(stay)])  # of each step among those that stay
-    return Questions(
-        steps=rows.steps[stay],
-        starts=place[rows.starts[~gone]],
-        stops=place[rows.stops[~gone]],
-        labels=rows.labels[~gone],
-        sounds=rows.sounds[~gone],
+    left = _some(rows, ~gone)
+    return replace(
+        left, steps=rows.steps[stay], starts=place[left.starts], stops=place[left.stops], warped=()
     )
+
+
+def _some(rows: Questions, chosen: NDArray[Any]) -> Questions:
+    """These questions, of the same steps."""
+    of_each = ("starts", "stops", "labels", "sounds")
+    return replace(rows, **{name: getattr(rows, name)[chosen] for name in of_each})
 
 
 def _used(rows: Questions, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -342,12 +345,13 @@ class _Batches:
         some = np.flatnonzero(
             (rows.labels == self._classes - 1) & (rows.starts >= first) & (rows.stops <= first + size)
         )
-        asked = Questions(
-            rows.steps[first : first + size],
-            rows.starts[some] - first,
-            rows.stops[some] - first,
-            rows.labels[some],
-            rows.sounds[some],
+        asked = _some(rows, some)
+        asked = replace(
+            asked,
+            steps=rows.steps[first : first + size],
+            starts=asked.starts - first,
+            stops=asked.stops - first,
+            warped=(),
         )
         if len(some):
             self._hard = some[probabilities(weights, asked)[:, -1] < 1 - HARD]
@@ -489,10 +493,7 @@ def probabilities_on_calls(weights: Mapping[str, Any], rows: Questions) -> NDArr
     maybe = np.flatnonzero(likely[:, :-1].sum(axis=1) >= MAYBE)
     if not rows.warped or not len(maybe):
         return likely
-    some = replace(
-        rows,
-        **{name: getattr(rows, name)[maybe] for name in ("starts", "stops", "labels", "sounds")},
-    )
+    some = _some(rows, maybe)
     views = [probabilities(weights, replace(some, steps=steps, warped=())) for steps in rows.warped]
     likely[maybe] = together(np.stack([likely[maybe], *views]))
     return likely

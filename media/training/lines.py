@@ -82,14 +82,13 @@ def through(samples: Samples, codec: Codec, lost: Lost, kbits: float | None = No
 
     `kbits`: of amrnb, amrwb and opus. Raises MissingCoder.
     """
-    kbits = kbits or USUAL_KBITS.get(codec, 0.0)
-    if codec == "amrnb":
-        return _in_time(samples, codec, lambda sound: _amrnb(sound, lost, kbits))
-    if codec == "amrwb":
-        return _in_time(samples, codec, lambda sound: _amrwb(sound, lost, kbits))
-    if codec == "opus":
-        return _in_time(samples, codec, lambda sound: _opus(sound, lost, kbits))
-    return faded(_without_loss(samples, codec), lost)
+    hiding = {"amrnb": _amrnb, "amrwb": _amrwb, "opus": _opus}.get(codec)
+    if hiding is None:
+        return faded(_without_loss(samples, codec), lost)
+    late = _LATE[codec]  # as long as what went in, and not later
+    padded = np.zeros(-(-(len(samples) + late) // PACKET) * PACKET, dtype=np.int16)
+    padded[: len(samples)] = samples
+    return hiding(padded, lost, kbits or USUAL_KBITS[codec])[late : late + len(samples)]
 
 
 def faded(samples: Samples, lost: Lost) -> Samples:
@@ -114,14 +113,6 @@ def _without_loss(samples: Samples, codec: Codec) -> Samples:
     soundfile.write(coded, samples, SAMPLE_RATE, _PCM[codec], format="WAV")
     coded.seek(0)
     return np.asarray(soundfile.read(coded, dtype="int16")[0][: len(samples)])
-
-
-def _in_time(samples: Samples, codec: Codec, coded: Callable[[Samples], Samples]) -> Samples:
-    """As long as what went in, and not later."""
-    late = _LATE[codec]
-    padded = np.zeros(-(-(len(samples) + late) // PACKET) * PACKET, dtype=np.int16)
-    padded[: len(samples)] = samples
-    return coded(padded)[late : late + len(samples)]
 
 
 def _g722(samples: Samples) -> Samples:
