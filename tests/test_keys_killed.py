@@ -6,7 +6,6 @@ Afterwards the next purge finishes it: what was forgotten is gone from the vault
 import os
 import random
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -111,14 +110,18 @@ def test_killed_at_each_step_of_keeping(database: str, tmp_path: Path) -> None:
 def test_hosts_that_are_killed_while_others_go_on(database: str, tmp_path: Path) -> None:
     """Three processes keep and forget in the same bundles; one after the other is killed at random."""
     vault, chosen = tmp_path / "vault", random.Random(11)
+    told, tells = os.pipe()
     for round in range(4):
-        hosts = [_forked(database, vault, round * 3 + number) for number in range(3)]
+        hosts = [_forked(database, vault, round * 3 + number, tells) for number in range(3)]
         for host in hosts[:2]:
-            time.sleep(chosen.uniform(0.3, 0.8))  # while they work
+            for _ in range(chosen.randint(5, 15)):  # rows of any of them
+                os.read(told, 1)
             os.kill(host, signal.SIGKILL)
         os.kill(hosts[2], signal.SIGTERM)
         endings = [os.waitstatus_to_exitcode(os.waitpid(host, 0)[1]) for host in hosts]
         assert endings == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    os.close(told)
+    os.close(tells)
     with sealed_store(database, vault, host="a") as store:
         for one in store.receipts():
             if one.outcome == "to forget" and one.caller is not None:
@@ -130,7 +133,8 @@ def test_hosts_that_are_killed_while_others_go_on(database: str, tmp_path: Path)
         assert_whole(store, database, vault, kept)
 
 
-def _forked(database: str, vault: Path, number: int) -> int:
+def _forked(database: str, vault: Path, number: int, tells: int) -> int:
+    """A host that writes a byte to `tells` for each row."""
     child = os.fork()
     if child:
         return child
@@ -146,6 +150,7 @@ def _forked(database: str, vault: Path, number: int) -> int:
                     store.add_receipt(one)
                     if one.outcome == "to forget":
                         store.update_receipt(one.anonymous())
+                    os.write(tells, b".")
         os._exit(0)
     finally:
         os._exit(1)
