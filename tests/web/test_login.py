@@ -293,6 +293,7 @@ def test_nobody_is_logged_in_by_another_site(page: Page, claire: Owner) -> None:
     honest = page.browser()
     crossed = honest.post("/login", form, **{"sec-fetch-site": "cross-site"})
     assert crossed.status_code == FORBIDDEN and not honest.is_in
+    assert [(row.outcome, row.login, row.via) for row in page.trace("right")] == [("refused", None, "web")]
     assert honest.post("/login", form).status_code == SEE_OTHER  # nothing was tried before
 
 
