@@ -30,6 +30,7 @@ from sipagent.edge.files import (
     TABLES,
     begin_anew,
     forget_dialogs,
+    has_dialogs,
     kept_tokens,
     places,
     remove_socket,
@@ -262,6 +263,10 @@ def test_what_names_callers_or_holds_a_secret_is_for_nobody_else(where: EdgePlac
 def test_dialogs_go_that_have_lain_there_too_long(where: EdgePlaces, tmp_path: Path) -> None:
     """As receipts lose their persons: what has been written since stays."""
     old, unread = where.dialogs / "dialog", where.dialogs / "dialog.unread"
+    assert not has_dialogs(where)  # a line that names the columns is none
+    with old.open("a") as rows:
+        rows.write("a call\n")
+    assert has_dialogs(where)
     unread.write_text("a call\n")
     for path in (old, unread):
         os.utime(path, (1000, 1000))

@@ -122,6 +122,7 @@ def test_dialogs_that_cannot_be_read_are_put_aside(edge: Edge) -> None:
     edge.answered()
     edge.process.stop()
     rows = edge.process.directory / "dialogs" / "dialog"
+    assert {path.stat().st_mode & 0o077 for path in rows.parent.iterdir()} == {0}, "callers' numbers"
     rows.write_bytes(rows.read_bytes() + b"1:2174:47")
     edge.start()
     assert edge.statistics.calls == 1
