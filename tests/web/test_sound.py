@@ -1,8 +1,6 @@
 """What the server gives of stored sound: spans as chunks, bytes by Range, and nothing that is not there."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -23,7 +21,6 @@ from sipagent.web.guard import refusal, unfit
 from sipagent.web.problems import Problem
 from sipagent.web.sound import LONGEST_S, SPAN, SoundError, Sounds, sent
 from tests.kept import Paths, remove
-from tests.loopback import ROOT
 from tests.office import RATE, Office
 from tests.sealing import identity_of, make_sealed_office, sealed_call
 from tests.web.listening import noise
@@ -175,9 +172,3 @@ def test_a_file_is_read_whole_once(office: Office, monkeypatch: pytest.MonkeyPat
     os.utime(Paths(office.archive).final(row.id, "sealed"), (1, 1))
     with pytest.raises(AssertionError, match="read again"):
         sounds.open(row)
-
-
-def test_numpy_is_not_needed_for_what_is_sealed() -> None:
-    """A page with many listeners is small."""
-    code = "import sys, sipagent.web.sound; sys.exit('numpy' in sys.modules or 'soundfile' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
