@@ -1,19 +1,11 @@
 """What the benches make of what they hear: what was not heard must not look as if it were."""
 
-import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from retention.sqlite import Store
-from sipagent.config.load import parse
 from sipagent.softphone.rtp import LEVELS
-from tests.bench import web_listeners
 from tests.bench.load_mark import (
     FRAME,
     HALF,
@@ -28,15 +20,10 @@ from tests.bench.load_mark import (
     kept,
     marks,
 )
-from tests.bench.web_kept import fill_up, queries, selection_of
-from tests.bench.web_listeners import Listener
-from tests.office import CONFIG
 
 MS = 1_000_000
 DELAY_MS, PLACE = 30, 40
 OPERATOR = 1
-STATIC = Path(__file__).parent.parent / "sipagent/web/static"
-RATE, ALL_S, STREAM_S = 8000, 25, 10
 Payloads = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -121,88 +108,3 @@ def test_a_recording_is_whole_or_tells_what_it_lacks(
     one = kept(sound, True, heard, heard.by_leg())
     assert (one.hole_ms, one.lost_ms, one.whole) == found
     assert not hole or one != Kept(6.0, True, 0.0, 0.0, 0.0)
-
-
-def test_a_mark_that_is_cut_in_two_is_no_hole(whole: Heard) -> None:
-    sound = np.stack([LEVELS[8][payloads(leg, 300).reshape(-1)] for leg in (3, 7)], axis=1)
-    at = 200 * FRAME + 5
-    sound = np.concatenate([sound[:at], np.zeros((FRAME, 2), np.int16), sound[at:]])
-    one = kept(sound, True, whole, whole.by_leg())
-    assert (one.hole_ms, one.lost_ms, one.whole) == (10.0, 0.0, True)
-
-
-def test_what_is_looked_for_in_the_page_is_there(tmp_path: Path) -> None:
-    config = parse(CONFIG, tmp_path / "config.toml")
-    with Store(tmp_path / "retention.db") as store:
-        fill_up(store, 30)
-        first = store.recordings()
-        wanted = fill_up(store, 120)
-        assert store.recordings()[:30] == first
-        for query in queries(wanted):
-            found = store.recordings(selection_of(query.fields(0, wanted.calls[0]), config))
-            assert len(found) >= query.found, query.name
-
-
-class Asked(BaseHTTPRequestHandler):
-    """The page of a recording of 25 s, in streams of ten."""
-
-    asked: list[str]
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        if self.path.startswith("/recordings/"):
-            return self._answer(200, b'<section data-uses="/uses?a=1&amp;b=2" data-csrf="c">')
-        first, last = (float(number) for number in re.findall(r"(?:from|to)=([\d.]+)", self.path))
-        first, last = first // STREAM_S * STREAM_S, min(ALL_S, -(-last // STREAM_S) * STREAM_S)
-        span = "{:.0f}-{:.0f}/{:.0f}".format(*(second * RATE for second in (first, last, ALL_S)))
-        return self._answer(200, b"x" * 100, {"Sound-Span": span})
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.asked.append(f"{self.path} {self.headers['X-CSRF-Token']}")
-        self._answer(201, b'{"sound": "/sound", "sample_rate": 8000}')
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[int, list[str]]]:
-    """Its port, and what it was asked."""
-    asked: list[str] = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Mine", (Asked,), {"asked": asked})) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        yield listening.server_port, asked
-        listening.shutdown()
-        thread.join()
-
-
-def test_a_listener_asks_as_the_player_does(
-    server: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scripts = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("playing.js", "sound.js"))
-    for name in ("AHEAD_S", "STEP_S", "SCAN_S", "BUCKETS"):
-        assert re.search(rf"\b{name} = {getattr(web_listeners, name)}\b", scripts), name
-    monkeypatch.setattr(web_listeners, "AHEAD_S", 2 * ALL_S)  # so that nothing is waited for
-    port, asked = server
-    listener = Listener(port, {"Cookie": "a=b"}, "A-1", "quality")
-    listener.start()
-    told = listener.finish()
-    assert told.problem is None
-    assert asked[:3] == ["/recordings/A-1", "/uses?a=1&b=2 c", "/sound?from=0&to=4"]
-    drawn = "/sound?from=9.996&to=69.996"  # what was heard is drawn but for a part of one of 2,400 pieces
-    assert sorted(asked[3:]) == ["/sound?from=10&to=14", "/sound?from=20&to=24", drawn]
-    assert (told.bytes, len(told.heard_ms), len(told.drawn_ms), told.silent_s) == (400, 2, 1, 0)
-    assert told.first_ms > 0 and told.drawn_s is not None
-    nobody = Listener(1, {}, "A-1", "quality")
-    nobody.start()
-    assert "refused" in (nobody.finish().problem or "")

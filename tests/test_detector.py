@@ -204,9 +204,9 @@ def test_somebody_elses_socket_is_not_asked(monkeypatch: pytest.MonkeyPatch, pla
         place.line(10 * LIMIT_S).ask(sound(1), False)
 
 
-def test_a_worker_that_asks_carries_no_network() -> None:
+def test_neither_a_worker_nor_the_lone_process_carries_a_network() -> None:
     asked = (
-        "import sys, sipagent.service.worker;"
+        "import sys, sipagent.service.worker, sipagent.service.one_process;"
         "from sipagent.service.remote_detector import *;"
         "remote_detectors(DetectorAddress('x', True)); print({'onnxruntime', 'vosk'} & {*sys.modules})"
     )

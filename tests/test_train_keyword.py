@@ -17,7 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -31,9 +30,9 @@ from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import Spotter, known_heads
 from media.training import own
 from media.training.enrolled import LEAST_PEOPLE, EnrolledPerson, Saying, write_person
-from media.training.features import gentle_line, read, source_of
+from media.training.features import source_of
 from media.training.language import language
-from media.training.own import alike, pieces
+from media.training.own import pieces
 from media.training.speech import ESPEAK
 from media.training.voices import Espeak, Manner
 from prompts.speak import VoiceError
@@ -47,7 +46,6 @@ from sipagent.voice.own_keyword import (
     Trained,
     TrainingFailed,
     figures,
-    figures_of_strangers,
     install,
     why_not,
 )
@@ -67,7 +65,6 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 
 def head() -> Head:
-    """One that hears the phrase in everything."""
     weights = {
         **google_layers(),
         **{"mean": np.zeros(96), "scale": np.ones(96), "in.w": np.zeros((192, 2)), "in.b": np.zeros(2)},
@@ -83,7 +80,6 @@ def head() -> Head:
 def heard(
     said: str, refused: int, of: int, source: str = "espeak", line: str = "clean", *, both: int | None = None
 ) -> Iterator[CheckedUtterance]:
-    """So many of these refuse; and `both`, with the shipped head beside the new one."""
 
     def meaning(number: int, refused: int) -> Meaning:
         return Meaning.REFUSE if number < refused else Meaning.UNCLEAR
@@ -116,7 +112,6 @@ def lend(
     days: int = 1,
     say: Callable[[str], Samples] | None = None,
 ) -> EnrolledPerson:
-    """Somebody who says the phrase so many times, and two other sentences."""
     folder.mkdir(parents=True)
     sayings = tuple(
         Saying(f"{n:02d}.wav", each or "Bonjour madame.", each)
@@ -141,14 +136,6 @@ def test_pieces_of_a_phrase_are_not_the_phrase_and_a_head_has_a_file_name_whatev
 
 
 @speaks
-def test_words_that_sound_like_one_of_the_phrase_stand_in_its_place() -> None:
-    words = ["bandes", "viande", "bandage", "chateau", "pigeon", "demande"]
-    found = alike(PHRASE, words, "fr", Random(1))
-    assert {"pas de viande", "pas de demande"} & {*found}
-    assert not {"pas de bandes", "pas de pigeon"} & {*found}  # the first sounds the same
-
-
-@speaks
 def test_what_is_held_back_is_said_by_other_voices_and_not_in_the_same_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -163,13 +150,6 @@ def test_what_is_held_back_is_said_by_other_voices_and_not_in_the_same_words(
     assert len(every) == len({one.path for one in every})
 
 
-def test_a_tenth_of_the_work_is_a_tenth_of_everything() -> None:
-    usual, tenth = own.USUAL, own.USUAL.share(0.1)
-    said = [amounts.count("said", "espeak", "train") for amounts in (usual, tenth)]
-    assert said[1] == said[0] // 10 > 0
-    assert (tenth.people["test"], tenth.rounds) == (usual.people["test"] // 10, usual.rounds // 10)
-
-
 def test_a_person_is_a_shard_of_links(tmp_path: Path) -> None:
     people = [lend(tmp_path / "lent/ann"), lend(tmp_path / "lent/bob", "Pas de bande !")]
     own.link_voices(people, PHRASE, tmp_path / "sounds")
@@ -179,16 +159,6 @@ def test_a_person_is_a_shard_of_links(tmp_path: Path) -> None:
         link = place / OTHER / "00000.wav"
         assert link.is_symlink() and link.resolve() == (person.folder / "05.wav").resolve()
         assert source_of(link) == "voices"
-
-
-def test_what_a_colleague_says_stays_easy_to_hear_and_is_changed_as_other_voices_are(tmp_path: Path) -> None:
-    random = default_rng(1)
-    for line in [gentle_line(random) for _ in range(200)]:
-        assert -34 <= line.level_dbfs <= -15 and line.reverberation_s == 0 and line.loss <= 0.03
-        assert line.snr_db is None or line.snr_db >= 10
-    pytest.importorskip("pyworld", reason="the extra [train] is not installed")
-    sound = read(lend(tmp_path / "ann").folder / "00.wav", changed_by=default_rng(1))
-    assert 4000 < len(sound) < 16000 and np.isfinite(sound).all()
 
 
 # --- the check ---
@@ -238,19 +208,6 @@ def test_an_interval_is_wilsons(rate: Rate, interval: tuple[float, float]) -> No
     assert Rate(0, 0).share is None and Rate(0, 0).interval is None
 
 
-def test_what_strangers_reach_is_told_to_programs() -> None:
-    told = figures_of_strangers(STRANGERS)
-    assert figures_of_strangers(None) is None and told is not None
-    assert (told["said"], told["others"], told["false_refusals"]) == (30, 60, 0.0)
-    assert told["recall"] == pytest.approx(29 / 30)
-    assert told["recall_interval"] == pytest.approx((0.833, 0.994), abs=0.001)
-
-
-@pytest.mark.parametrize(("rounds", "fewer"), [(15, 15), (300, 200), (1500, 750)])
-def test_trainings_without_somebody_are_shorter_but_not_too_short(rounds: int, fewer: int) -> None:
-    assert own_keyword._fewer(rounds) == fewer
-
-
 # --- installing ---
 
 
@@ -287,7 +244,6 @@ def test_what_fails_while_it_is_installed_leaves_the_old_one(
 
 @pytest.fixture
 def comes_out(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[own.PhraseMaterial]]:
-    """What it is given, in the order of trainings."""
 
     def patched(found: Check | None = None, strangers: Check | None = STRANGERS) -> list[own.PhraseMaterial]:
         given: list[own.PhraseMaterial] = []
@@ -476,7 +432,6 @@ def test_a_head_is_made_from_nothing_but_voices(office: Office) -> None:
 @speaks
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_who_ends_it_leaves_neither_a_head_nor_a_process(office: Office, tmp_path: Path, by: int) -> None:
-    """Ctrl-C leaves no sound either."""
     pytest.importorskip("jax", reason="the extra [train] is not installed")
     scratch = tmp_path / "scratch"
     scratch.mkdir()

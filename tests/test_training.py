@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.frame import SAMPLE_RATE, Samples
+from media.frame import SAMPLE_RATE
 from media.hearing.embedding import (
     HOP,
     OTHER,
@@ -36,7 +36,6 @@ from media.training.features import (
     packed,
     questions,
     read,
-    stretch,
     write,
 )
 from media.training.language import LANGUAGES, language
@@ -44,16 +43,11 @@ from media.training.lines import PhoneLine
 from media.training.speech import (
     ESPEAK,
     KOKORO,
-    SoundLabel,
     Split,
-    SpokenFile,
     label,
     own_prompts,
     plan,
-    told,
 )
-from media.training.speech import write as write_sound
-from media.training.voices import Manner
 from sipagent.agent.admission import SHIPPED
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +86,6 @@ def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
 
 @everywhere
 def test_what_is_said_once_a_version_is_said_nowhere_else(code: str) -> None:
-    """Neither its sentences nor its ways of saying a phrase."""
     spoken = language(code)
     phrases = spoken.refusing | spoken.accepting
     elsewhere = {plain(text) for text in (*spoken.near, *spoken.talk, *sum(phrases.values(), ()))}
@@ -122,7 +115,6 @@ def test_phrases_are_told_apart_and_nothing_that_refuses_stands_among_what_does_
     ("code", "stem"), [("fr", "enregistr"), ("en", "record"), ("de", "aufzeichn"), ("es", "graba")]
 )
 def test_no_way_of_accepting_names_the_recording(code: str, stem: str) -> None:
-    """A head that had learnt "j'accepte l'enregistrement" took a "je refuse l'enregistrement" for it."""
     no, yes = (
         " ".join(plain(way) for ways in phrases.values() for way in ways)
         for phrases in (language(code).refusing, language(code).accepting)
@@ -130,38 +122,15 @@ def test_no_way_of_accepting_names_the_recording(code: str, stem: str) -> None:
     assert stem in no and stem not in yes
 
 
-def test_who_speaks_a_language_natively_speaks_it_alone_where_they_are_many() -> None:
-    english = {said.manner.voice for said in plan(language("en"), "kokoro", "train", WORDS)}
-    assert english and all(voice[0] in "ab" for voice in english)
-    french = {said.manner.voice for said in plan(language("fr"), "kokoro", "train", WORDS)}
-    assert "ff_siwis" in french and any(voice.startswith("ff_siwis+") for voice in french)
-
-
 @everywhere
 def test_two_recorded_speakers_of_each_language_are_for_figures_alone(code: str) -> None:
-    """MBROLA's are installed one by one: with one missing, none is used, or a plan would end half-way."""
     spoken = language(code)
     of = {utterance.manner.voice for utterance in plan(spoken, "mbrola", "test", WORDS, 0.2)}
     assert of == {*spoken.mbrola["test"]} and len(of) >= 2
 
 
-def test_recorded_speakers_are_used_where_all_of_a_language_are_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(own, "MBROLA", tmp_path)
-    monkeypatch.setattr(own, "NEEDED", ())
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    found = []
-    for name in ("fr1", "fr2", "fr3", "fr4", "fr5", "fr6", "fr7", "ca1", "ca2"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-        found.append("mbrola" in own.synthesizers(language("fr"), tmp_path))
-    assert found == [False] * 8 + [True]
-
-
 @pytest.mark.parametrize("code", ["fr", "en"])
 def test_no_head_learns_that_our_own_notice_refuses_nothing(code: str) -> None:
-    """It says "je refuse", and a head that takes this for nothing misses it of callers, too."""
     texts = {path: path.with_suffix(".txt") for path in own_prompts(SHIPPED, code)}
     words = {path: plain(text.read_text(encoding="utf-8")) for path, text in texts.items() if text.exists()}
     assert SHIPPED / code / "confirm.wav" in words
@@ -173,17 +142,6 @@ def test_a_share_of_a_plan_is_that_much_of_each_phrase() -> None:
     said = [u.path.parent.name for u in plan(language("de"), "espeak", "train", WORDS, share=0.1)]
     assert (said.count("ich_lehne_ab"), said.count("ja"), said.count("other")) == (40, 20, 400)
     assert label("arrêtez l'enregistrement") == "arretez_l_enregistrement"
-
-
-def test_a_file_tells_what_was_said_by_whom(tmp_path: Path) -> None:
-    class Tone:
-        def say(self, text: str, manner: Manner) -> Samples:
-            return np.ones(160, dtype=np.int16)
-
-    said = SpokenFile(tmp_path / "a.wav", "« Déjà » enregistrée !", Manner("fr-be+f4", 1.0, 1.25))
-    write_sound(Tone(), said, said.path)
-    assert told(said.path) == SoundLabel(said.text, "fr-be+f4", 1.25)
-    assert told(VOICE) == SoundLabel("", "", None)
 
 
 # --- what is asked about it ---
@@ -220,26 +178,6 @@ def test_features_are_kept_as_they_are_read(tmp_path: Path) -> None:
         assert held["steps"].shape == (40, 288)
         assert held["starts"].tolist() == [0, 2, 21] and held["stops"].tolist() == [15, 18, 36]
         assert held["labels"].tolist() == ["oui", "oui", "other"]
-
-
-def test_another_voice_says_the_same_as_long_and_as_loud() -> None:
-    pytest.importorskip("pyworld", reason=EXTRA)
-    from media.training.features import _averaged, revoiced
-
-    sound, random = read(VOICE), np.random.default_rng(3)
-    for _ in range(3):
-        other = revoiced(sound, SAMPLE_RATE, random)
-        assert 0.5 < len(other) / len(sound) < 2
-        assert np.isfinite(other).all() and np.abs(other).max() == pytest.approx(np.abs(sound).max())
-    detailed = random.normal(size=(80, 513))  # a statistical voice has fewer details
-    averaged = _averaged(detailed, random)
-    assert averaged.shape == detailed.shape and averaged.std() < 0.6 * detailed.std()
-    assert averaged.mean() == pytest.approx(detailed.mean(), abs=0.05)
-
-
-def test_many_people_talk_all_the_time() -> None:
-    crowd = stretch([VOICE], 5, 4, np.random.default_rng(2)).reshape(-1, SAMPLE_RATE)
-    assert len(crowd) == 5 and (np.sqrt(np.mean(crowd**2, axis=1)) > 0.1).all()
 
 
 # --- how a head learns ---
@@ -289,7 +227,6 @@ def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> Non
 def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
     monkeypatch: pytest.MonkeyPatch, said: float, wrong: float, share: float
 ) -> None:
-    """Told apart from all other speech, from most, hardly."""
     from media.training import fit
 
     others = np.linspace(0.0, 0.6, 2000)
@@ -304,31 +241,7 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
     assert found == fit.choose({}, rows, 1, 2, [0], near=share)
 
 
-@jax
-def test_thresholds_are_chosen_by_what_a_spotter_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By other vocal tracts too, where it may be a phrase."""
-    from media.training import fit
-
-    usual, other = np.array([0.4, 0.4, 0.6, 0.99]), np.array([0.99, 0.99, 0.6, 0.01])
-    deep, four = np.zeros((60, 96), dtype=np.float16), np.arange(4, dtype=np.int64)
-    rows = fit.Questions(deep, four, four + 20, 0 * four, np.array(list("abcd")), warped=(deep + 1,) * 4)
-
-    def probabilities(_: object, asked: fit.Questions) -> object:
-        assert len(asked.starts), "JAX takes none"
-        found = (other if asked.steps[0, 0] else usual)[asked.starts]
-        return np.stack([found, 1 - found], axis=1).astype(np.float32)
-
-    monkeypatch.setattr(fit, "probabilities", probabilities)
-    for of, expected in (
-        (rows, [0.4, 0.4, 0.6, 0.06]),
-        (replace(rows, starts=four[:2]), usual[:2]),  # none of which may be a phrase
-        (replace(rows, warped=()), usual),
-    ):
-        assert fit.probabilities_on_calls({}, of)[:, 0] == pytest.approx(expected, abs=0.01)
-
-
 def called(label: str, source: str, number: int) -> SoundQuestions:
-    """A call of 40 steps, all of which are the number, with two questions."""
     whole = np.full((40, 288), number, dtype=np.float32)
     return SoundQuestions(label, whole, [(0, 20), (10, 30)], f"sounds/train/{source}/{label}/{number}.wav")
 
@@ -344,21 +257,6 @@ def test_who_is_left_out_of_a_training_is_in_none_of_its_steps() -> None:
     asked = [left.steps[start:stop, 0] for start, stop in zip(left.starts, left.stops, strict=True)]
     assert [(len(one), {*one.tolist()}) for one in asked] == [(20, {0})] * 2 + [(20, {2})] * 2
     assert np.count_nonzero(left.steps[:, 0] == 1) == 10  # which nobody asked about: the pause after it
-
-
-@jax
-def test_few_colleagues_count_beside_many_synthetic_voices() -> None:
-    from media.training import fit
-
-    calls = [called(label, f"espeak-{n % 5}", n) for n in range(500) for label in (own.KEYWORD, OTHER)]
-    calls += [called(label, f"voices-{n:03d}", n) for n in range(3) for label in (own.KEYWORD, OTHER)]
-    rows = fit.rows_of([packed(calls)], [own.KEYWORD, OTHER])
-    batches = fit._Batches(rows, 2, np.random.default_rng(1))
-    for number, share in ((0, fit.LENT_PHRASES), (1, fit.LENT_OTHERS)):
-        picked = [str(rows.sounds[batches._pick(number)]) for _ in range(2000)]
-        people = [n for n in range(3) for sound in picked if f"voices-{n:03d}" in sound]
-        assert len(people) / len(picked) == pytest.approx(share, abs=0.04)
-        assert min(people.count(n) for n in range(3)) > 0.25 * len(people)
 
 
 @jax
@@ -448,7 +346,6 @@ def test_a_shipped_head_of_everyday_words_only_doubts_and_costs_no_deep_layers(p
 def test_shipped_heads_come_from_nothing_and_are_the_same_bytes_twice(
     tmp_path: Path, step: list[str], files: list[str]
 ) -> None:
-    """By the command, with espeak-ng and a few of the usual sounds; the second goes on from some of them."""
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     made = []

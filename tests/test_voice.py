@@ -198,21 +198,6 @@ def test_during_the_call_only_the_words_for_it_are_listened_for(spoken: Spoken) 
     assert spoken.call.flow.consent.decision == "undecided"
 
 
-@hears([OTHER])
-def test_other_words_change_nothing(spoken: Spoken) -> None:
-    spoken.say()
-    assert spoken.detector.heard
-    assert spoken.call.flow.consent.decision == "undecided"
-    assert "dial" not in spoken.engine.names()
-
-
-@hears([Verdict(Meaning.UNCLEAR, "refuge", 0.5)])
-def test_unclear_words_are_asked_about_after_the_notice(spoken: Spoken) -> None:
-    spoken.say()
-    spoken.played()
-    assert spoken.engine.orders[-1] == ("play", LEG, "confirm.wav", False)
-
-
 @pytest.mark.parametrize("before_it_ends", [True, False])
 @pytest.mark.parametrize(
     ("answer", "told"),

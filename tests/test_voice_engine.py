@@ -1,6 +1,5 @@
 """Which detectors the configuration asks for, what they listen for, and what is said of them at start."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import util
@@ -155,12 +154,6 @@ def test_a_phrase_that_is_promised_and_that_nothing_hears_stops_check_and_run(
     ]
     with pytest.raises(ConfigError, match="promises a spoken refusal, which nobody hears"):
         rules_of(listening(room.config())[0])
-
-
-def test_an_agent_that_hears_no_voice_carries_no_network() -> None:
-    asked = "import sys, sipagent.service.one_process, sipagent.service.worker; "
-    asked += "print('onnxruntime' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", asked], text=True) == "False\n"
 
 
 def test_in_the_call_nobody_listens_unless_asked_to_and_what_is_heard_is_told(room: Room) -> None:

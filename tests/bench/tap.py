@@ -7,14 +7,14 @@ sealed file its name, how much memory a tap holds before its writer's turn, and 
 time with the real writer's thread.
 """
 
-import json
 import statistics
 import tempfile
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,6 +26,8 @@ from media.recording.tap import SYNC_EVERY_S, WRITE_EVERY_S, Channel, Tap, TapWr
 from retention.recording_files import LocalFiles
 from retention.records import new_id
 from retention.vault import Vault, new_pair, read_public
+from tests.bench import report
+from tests.bench.report import Row
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 ROUND_FRAMES = round(WRITE_EVERY_S / FRAME_S)
@@ -181,32 +183,30 @@ def write_minute(part: Path, key: bytes | None) -> float:
     return spent + spend(tap.finish)
 
 
+def rows(count: int, call_minutes: float, seconds: float, directory: Path | None) -> Iterator[Row]:
+    for part in (
+        lambda folder: in_rounds(count, call_minutes, folder),
+        lambda folder: memory(count, folder),
+        lambda folder: in_real_time(count, seconds, folder),
+        sealing,
+    ):
+        with tempfile.TemporaryDirectory(dir=directory) as scratch:
+            for name, value in part(Path(scratch)).items():
+                is_cpu = name.endswith("_cpu")  # of a call and minute
+                yield Row(f"{count} calls: {name}", value * 1e3 if is_cpu else value, None, "ms" * is_cpu)
+
+
 @click.command(help=__doc__)
 @click.option("--taps", type=int, multiple=True, default=[2, 50, 200], help="Calls at the same time.")
 @click.option("--call-minutes", default=40.0, help="Sound to feed for each number of calls.")
 @click.option("--seconds", default=10.0, help="Length of the run in real time.")
 @click.option("--directory", type=click.Path(path_type=Path), help="On the disk to measure.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@report.as_json_option
 def main(
     taps: tuple[int, ...], call_minutes: float, seconds: float, directory: Path | None, as_json: bool
 ) -> None:
-    costs = []
-    for count in taps:
-        cost: Cost = {"taps": count}
-        for part in (
-            lambda folder: in_rounds(count, call_minutes, folder),  # noqa: B023
-            lambda folder: memory(count, folder),  # noqa: B023
-            lambda folder: in_real_time(count, seconds, folder),  # noqa: B023
-            sealing,
-        ):
-            with tempfile.TemporaryDirectory(dir=directory) as scratch:
-                cost |= part(Path(scratch))
-        costs.append(cost)
-    if as_json:
-        click.echo(json.dumps(costs, indent=1))
-        return
-    for name in costs[0]:
-        click.echo(f"{name:<16}" + "".join(f"{cost[name]:>12.4g}" for cost in costs))
+    parts = {str(count): partial(rows, count, call_minutes, seconds, directory) for count in taps}
+    report.finish("what the tap costs", as_json, parts)
 
 
 if __name__ == "__main__":
