@@ -85,7 +85,6 @@ def invite(
 
 
 def pressed(leg: int, keys: str) -> list[e.Fact]:
-    """Keys one after the other."""
     return [e.DtmfPressed(leg, digit, "rfc4733") for digit in keys]
 
 
@@ -169,14 +168,12 @@ class Stage:
         self.turn(*(OfLeg(leg, fact) for fact in facts), after_s=after_s)
 
     def invite(self, source: str = HERE, **message: str) -> int:
-        """A new caller's leg."""
         leg = self.engine.next_number()
         self.engine.up.add(leg)
         self.turn(Incoming(leg, source, invite(**message)))
         return leg
 
     def greeted(self, telephone_event: bool = True, **message: str) -> int:
-        """A caller who hears the first prompt."""
         leg = self.invite(**message)
         self.tell(leg, e.CallConfirmed(telephone_event), e.MediaArrived())
         return leg
@@ -201,7 +198,6 @@ class Stage:
         return caller, operator
 
     def answered(self, operator: int) -> None:
-        """An operator picks up and is heard."""
         self.tell(operator, e.OperatorAnswered(operator, telephone_event=True), e.MediaArrived(operator))
 
     def gone(self, leg: int, status: int = 200) -> None:
@@ -236,7 +232,6 @@ class Stage:
         settle(self.recorder)
 
     def hears(self, leg: int) -> str:
-        """What was last played to a leg."""
         return [Path(sound).stem for played, sound, _ in self.engine.ordered("play") if played == leg][-1]
 
     def overlaid(self) -> tuple[set[int], str]:
@@ -249,7 +244,6 @@ class Stage:
         return str(self.engine.ordered("dial")[-1][1]).strip('"')
 
     def receipts(self) -> list[Receipt]:
-        """Oldest first."""
         self.settle()
         return self.archive.store.receipts()[::-1]
 

@@ -4,10 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sipagent.agent.engine import Headers, OfLeg, Report, Side
+from sipagent.agent.engine import Headers, OfLeg, Report
 from sipagent.call import events as e
 from sipagent.config.layout import EngineLimits
-from sipagent.config.types import Network
+
+
+def order(name: str) -> Callable[..., None]:
+    """A method that only remembers that it was called, and with what."""
+
+    def remember(engine: "FakeEngine", *arguments: object) -> None:
+        engine.orders.append((name, *arguments))
+
+    return remember
 
 
 class FakeEngine:
@@ -50,16 +58,9 @@ class FakeEngine:
         return [order[0] for order in self.orders]
 
     def ordered(self, name: str) -> list[tuple[Any, ...]]:
-        """The arguments of all orders of a name."""
         return [tuple(rest) for order, *rest in self.orders if order == name]
 
     strangers = 0
-
-    def drain(self) -> None:
-        self.orders.append(("drain",))
-
-    def trust(self, media_sources: tuple[Network, ...]) -> None:
-        self.orders.append(("trust", media_sources))
 
     def start(self) -> None: ...
 
@@ -72,24 +73,6 @@ class FakeEngine:
             self.sleep(timeout_s)
 
     def wake(self) -> None: ...
-
-    def register(self) -> None:
-        self.orders.append(("register",))
-
-    def learn_realm(self, realm: str, of: Side = "trunk") -> None:
-        self.orders.append(("learn_realm", realm, of))
-
-    def challenged_by(self, trunk: tuple[Network, ...], pbx: frozenset[str]) -> None:
-        self.orders.append(("challenged_by", trunk, pbx))
-
-    def answer(self, leg: int) -> None:
-        self.orders.append(("answer", leg))
-
-    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
-        self.orders.append(("reject", leg, status, retry_after_s))
-
-    def hang_up(self, leg: int, elsewhere: bool = False) -> None:
-        self.orders.append(("hang_up", leg, elsewhere) if elsewhere else ("hang_up", leg))
 
     def dial(self, uri: str, display: str, headers: Headers = (), hops: int = 70) -> int:
         leg = self.next_number()
@@ -105,32 +88,23 @@ class FakeEngine:
         self.orders.append(("play", leg, sound.name, loop))
         return self.tokens[leg]
 
-    def stop_playing(self, leg: int) -> None:
-        self.orders.append(("stop_playing", leg))
+    def hang_up(self, leg: int, elsewhere: bool = False) -> None:
+        self.orders.append(("hang_up", leg, elsewhere) if elsewhere else ("hang_up", leg))
 
-    def overlay(self, legs: tuple[int, ...], sound: Path) -> None:
-        self.orders.append(("overlay", legs, sound.name))
-
-    def indicate(self, leg: int, recording: e.Indication) -> None:
-        self.orders.append(("indicate", leg, recording))
-
-    def bridge(self, one: int, other: int) -> None:
-        self.orders.append(("bridge", one, other))
-
-    def separate(self, leg: int) -> None:
-        self.orders.append(("separate", leg))
-
-    def allow_transfer(self, leg: int, targets: tuple[str, ...]) -> None:
-        self.orders.append(("allow_transfer", leg, targets))
-
-    def tell_transfer(self, leg: int, status: int, last: bool) -> None:
-        self.orders.append(("tell_transfer", leg, status, last))
-
-    def refer(self, leg: int, uri: str) -> None:
-        self.orders.append(("refer", leg, uri))
-
-    def give_up_refer(self, leg: int) -> None:
-        self.orders.append(("give_up_refer", leg))
-
-    def listen(self, leg: int) -> None:
-        self.orders.append(("listen", leg))
+    drain = order("drain")
+    trust = order("trust")
+    register = order("register")
+    learn_realm = order("learn_realm")
+    challenged_by = order("challenged_by")
+    answer = order("answer")
+    reject = order("reject")
+    stop_playing = order("stop_playing")
+    overlay = order("overlay")
+    indicate = order("indicate")
+    bridge = order("bridge")
+    separate = order("separate")
+    allow_transfer = order("allow_transfer")
+    tell_transfer = order("tell_transfer")
+    refer = order("refer")
+    give_up_refer = order("give_up_refer")
+    listen = order("listen")

@@ -41,7 +41,6 @@ from tests.peers.process import free_ports
 ROOT = Path(__file__).parents[1]
 CALLER_HZ, DESK_HZ = 440.0, 1000.0
 NUMBER = "0323063006"
-RUN = "import sys; from tests.loopback import main; main(*sys.argv[1:])"
 SERVE = "from tests.loopback import serve; serve({full})"
 
 
@@ -79,7 +78,6 @@ class Loopback:
         self.engine.capacity = self.engine.limits.usable_legs
 
     def phone(self, user: str, hz: float, **how: Any) -> Phone:
-        """One more; it says a tone."""
         phone = self._stack.enter_context(Phone(self.loop, user, **how))
         phone.sound = lambda: SteadyTone(hz)
         return phone
@@ -117,7 +115,6 @@ class Loopback:
         self.until(lambda: call.rtp.sent_frames >= until, f"{seconds} s of sound")
 
     def tone(self, call: Call, hz: float) -> None:
-        """Wait until a phone hears a tone."""
         self.meanwhile(lambda: call.rtp.wait_tone(hz))
 
     def hears(self, leg: int, seconds: float) -> None:
@@ -131,7 +128,6 @@ class Loopback:
         return answer
 
     def hangs_up(self, call: Call, leg: int) -> None:
-        """A phone does, and its leg is gone."""
         with self.loop.changing():
             call.hang_up()
         self.gone(leg)
@@ -142,7 +138,6 @@ class Loopback:
         return [report.fact for report in self.reports if isinstance(report, OfLeg) and report.leg == leg]
 
     def told(self, leg: int, fact: e.Fact) -> None:
-        """Wait for a fact of a leg."""
         self.until(lambda: fact in self.facts(leg), str(fact))
 
     def gone(self, leg: int, status: int | None = None) -> int:
@@ -153,14 +148,12 @@ class Loopback:
         return found
 
     def keys(self, leg: int) -> str:
-        """All that was pressed on a leg."""
         return "".join(fact.digit for fact in self.facts(leg) if isinstance(fact, e.DtmfPressed))
 
     def of(self, kind: type[Report]) -> list[Any]:
         return [report for report in self.reports if isinstance(report, kind)]
 
     def incoming(self, nth: int = 0) -> Incoming:
-        """The nth caller to come."""
         self.until(lambda: len(self.of(Incoming)) > nth, "incoming call")
         found: Incoming = self.of(Incoming)[nth]
         return found
@@ -182,7 +175,6 @@ class Loopback:
         return self.engine.dial(uri or self.desk.uri, '"REC Ann"', headers)
 
     def dialled(self, uri: str = "") -> tuple[Call, int]:
-        """An operator who has answered, and its leg."""
         before = len(self.desk.calls)
         leg = self.dial(uri)
         self.told(leg, e.OperatorAnswered(leg, telephone_event=True))
@@ -223,7 +215,6 @@ def scene(play: Callable[[ExitStack], None]) -> Callable[[], None]:
 
 
 def run(module: str, name: str) -> None:
-    """A scene in a process of its own."""
     server = _server()
     assert server.stdin and server.stdout
     print(module, name, file=server.stdin, flush=True)

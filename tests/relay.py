@@ -35,7 +35,6 @@ class Relay:
         return self._host, self._port
 
     def flow(self) -> None:
-        """Pass on what comes, and what came meanwhile."""
         with self._changing:
             self._stalled = False
             if self._listener is None:

@@ -32,16 +32,13 @@ class Room:
 
     @property
     def path(self) -> Path:
-        """Of its configuration."""
         return self.folder / "config.toml"
 
     @property
     def text(self) -> str:
-        """Its configuration."""
         return self.path.read_text(encoding="utf-8")
 
     def write(self, text: str) -> None:
-        """Another configuration."""
         self.path.write_text(text, encoding="utf-8")
 
     def set(self, table: str, keys: str) -> None:
@@ -49,11 +46,9 @@ class Room:
         self.write(with_keys(table, keys, self.text))
 
     def config(self) -> Config:
-        """As the program reads it."""
         return parse(self.text, self.path)
 
     def speak(self, language: str, *, opt_in: bool) -> None:
-        """All prompts in one language, in one mode."""
         self.set("service", f'language = "{language}"')
         self.write(self.text.replace("prompts/fr/", f"prompts/{language}/"))
         if opt_in:
@@ -61,16 +56,13 @@ class Room:
             self.set("prompts", f'notice = "prompts/{language}/notice_opt_in.wav"')
 
     def in_english_too(self) -> None:
-        """One number more, that is answered in English."""
         self.set("prompts", 'languages = { "+33323063007" = "en" }')
         self.set("prompts.en", 'notice = "prompts/en/notice.wav"')
 
     def words(self, name: str, language: str = "fr") -> Path:
-        """Where the words of a prompt lie."""
         return self.folder / f"prompts/{language}/{name}.txt"
 
     def say(self, words: str, name: str = "notice", language: str = "fr") -> None:
-        """Other words for the same sound."""
         self.words(name, language).write_text(words, encoding="utf-8")
 
     def sound(self, name: str = "notice") -> tuple[Path, NDArray[np.float64], int]:

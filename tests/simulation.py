@@ -68,7 +68,6 @@ class Caller:
     operator: str | None = None
 
     def longest_silence_s(self) -> float:
-        """After the decision, up to the end."""
         assert self.decided_at is not None and self.ended_at is not None
         longest, silent_since = 0.0, None
         for at, audible in [*self.hears, (self.ended_at, True)]:
@@ -213,7 +212,6 @@ class Town:
         return caller
 
     def run(self) -> None:
-        """Until nothing is left to happen."""
         clock, agent, engine = self.stage.clock, self.stage.agent, self.engine
         ends = clock.now + PATIENCE_S
         while engine.due or agent.calls:
@@ -247,7 +245,6 @@ def simulated(
     phones: Phones,
     capacity: int = 4,
 ) -> Iterator[Town]:
-    """Nobody waits for the disk."""
     with staged(folder, patch, rules) as stage:
         sqlite(stage.archive.store).execute("PRAGMA synchronous=OFF")
         engine = SimulatedEngine(stage, capacity, phones)

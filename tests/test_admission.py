@@ -4,7 +4,7 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sipagent.call.machines import Codes
 from sipagent.call.state import Policy
 from sipagent.config.hours import Schedule
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.sampling import Seed, Shares, Window
+from sipagent.config.sampling import Seed, Shares
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES
 from tests.read_only import read_only
@@ -83,7 +83,6 @@ def test_without_sources_the_registrars_addresses_are_those(
 
 
 def test_an_offer_says_what_the_world_says() -> None:
-    """Noon in Paris is eleven in UTC."""
     week = (((600, 780),),) * 7
     office = replace(RULES, numbers=frozenset({NUMBER}), schedule=Schedule(PARIS, week=week))
     drawn = "drawn: no seed, share 1.0"
@@ -124,13 +123,6 @@ def test_the_share_of_calls_that_are_candidates(share: float) -> None:
     offer = offered(replace(office, seed=None))
     told = f"{'drawn' if share == 1.0 else 'not drawn'}: no seed, share {share!r}"
     assert (offer.sampled, offer.draw) == (share == 1.0, told)
-
-
-def test_the_share_is_that_of_the_moment() -> None:
-    lunch = Window(days=(2,), hours=((720, 780),), share=0.0)
-    office = replace(RULES, shares=replace(RULES.shares, windows=(lunch,)), seed=SEED)
-    for minutes, sampled in ((-1, True), (0, False), (59, False), (60, True)):
-        assert offered(office, at=NOON + timedelta(minutes=minutes)).sampled is sampled
 
 
 # --- by which rules, heard how ---
@@ -201,7 +193,6 @@ def is_refused(config: Config, match: str) -> None:
 
 
 def test_with_keys_and_places_there_is_none(config: Config) -> None:
-    """Nothing is made by looking."""
     before = sorted(config.base.iterdir())
     assert told(config) == []
     refuse_unrecordable(config)

@@ -16,7 +16,6 @@ from media.frame import SAMPLE_RATE, Samples
 from media.prompt import inspect_prompt
 from retention.records import Receipt, Status, due_date
 from retention.rows.selection import Selection
-from retention.verify import verify
 from sipagent.agent.admission import Admission
 from sipagent.agent.agent import AUDIT_S
 from sipagent.agent.calls import HOLD_S
@@ -37,10 +36,8 @@ from sipagent.call.machines import FLAGGED
 from sipagent.config.hours import Schedule
 from sipagent.config.identity import printable
 from sipagent.config.sampling import Seed, draw
-from sipagent.operations.statistics import audit
 from sipagent.softphone.rtp import key_tones, strongest, tone
 from sipagent.voice.detectors import NOBODY_LISTENS
-from tests import kept
 from tests.driving import (
     CALLER,
     CALLER_HZ,
@@ -59,7 +56,7 @@ from tests.driving import (
     staged,
     with_policy,
 )
-from tests.kept import Paths, sqlite
+from tests.kept import Paths
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
 Staging = Callable[..., Stage]
@@ -67,7 +64,6 @@ Staging = Callable[..., Stage]
 
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Staging]:
-    """A stage by other rules."""
     with ExitStack() as stack:
 
         def made(rules: Admission = RULES, **how: Any) -> Stage:
@@ -384,43 +380,6 @@ def test_who_sends_to_the_sound_of_a_call_is_told_once(
 # --- in the conversation ---
 
 
-def test_a_tap_that_starts_during_a_hold_starts_silent(stage: Stage) -> None:
-    caller, operator = stage.rung()
-    stage.tell(caller, e.LegHeld(caller, sends=True))
-    stage.answered(operator)
-    stage.settle()
-    stage.talk(caller, operator)
-    stage.tell(caller, e.LegResumed(caller))
-    over(stage, caller)
-    recording = stage.recording()
-    sound, _ = soundfile.read(Paths(stage.archive).file(recording.id), dtype="int16")
-    assert (len(sound) > 0, sound.any(), len(recording.pauses)) == (True, False, 1)
-
-
-def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    for keys in ("", "*6", "*6"):
-        stage.tell(operator, *pressed(operator, keys))
-        stage.talk(caller, operator)
-    over(stage, caller)
-    recording = stage.recording()
-    ((start, end),) = [(pause.from_s, pause.to_s) for pause in recording.pauses]
-    assert (start, end, recording.duration_s) == pytest.approx((1.0, 2.0, 3.0), abs=0.25)
-
-
-def test_devices_are_told_whether_they_are_recorded(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    for keys in ("*6", "*6"):
-        stage.tell(operator, *pressed(operator, keys))
-    stage.tell(caller, e.RecordingDeclined(caller))
-    for leg in (caller, operator):
-        told = [recording for told, recording in stage.engine.ordered("indicate") if told == leg]
-        assert told[-4:] == ["on", "paused", "on", "off"]
-    receipt = stage.receipt()
-    assert (receipt.decision, receipt.decided_by, receipt.phase) == ("refused", "sip", "call")
-    assert receipt.dtmf_method is None and stage.files() == []
-
-
 @pytest.mark.parametrize(
     ("keys", "erases", "status", "flagged"),
     [
@@ -468,7 +427,6 @@ def test_a_recorder_that_fails_never_costs_the_call(play: Staging, tmp_path: Pat
 @pytest.mark.parametrize("side", ["caller", "operator"])
 @pytest.mark.parametrize("how", ["hung up", "no media"])
 def test_the_receipt_names_the_one_side_that_ended_the_call(stage: Stage, side: str, how: str) -> None:
-    """The other's end is our doing."""
     caller, operator = stage.bridged()
     stage.talk(caller, operator)
     first, second = (caller, operator) if side == "caller" else (operator, caller)
@@ -540,43 +498,6 @@ def test_with_two_calls_there_is_no_third_leg(play: Staging) -> None:
     assert stage.hears(caller) == "hold_music"
 
 
-def test_where_several_phones_ring_at_once_a_transfer_rings_one(play: Staging) -> None:
-    """Its third leg is lent: the next caller gets it, and the giver is rung again where it fails."""
-    policy = replace(MINE.policy, simultaneous=True)
-    stage = play(replace(MINE, policy=policy, strategy="simultaneous"))
-    caller, _ = stage.rung()
-    first, other = sorted(stage.engine.dialled)
-    stage.answered(first)
-    stage.gone(other, 487)
-    second = transfers(stage, first)
-    assert (stage.engine.dialled[second], stage.engine.legs) == (SECOND_DESK, 3)
-    newcomer = stage.invite(call_id="second", caller="+33699999999")
-    assert ("answer", newcomer) in stage.engine.orders
-    assert [leg for leg, *_ in stage.engine.ordered("hang_up")][-1] == first
-    assert stage.engine.ordered("tell_transfer")[-1] == (first, 100, True)
-    stage.gone(first)
-    stage.gone(second, 486)
-    again = max(stage.engine.dialled)
-    assert (stage.engine.dialled[again], stage.engine.legs) == (DESK, 3)
-    stage.answered(again)
-    assert stage.engine.ordered("bridge")[-1] == (caller, again) and stage.board.waiting == ()
-
-
-def test_who_hangs_up_on_the_way_leaves_no_leg_nor_does_an_answer_that_comes_late(play: Staging) -> None:
-    stage = play(MINE)
-    caller, first = stage.bridged()
-    stage.talk(caller, first)
-    second = transfers(stage, first)
-    over(stage, caller)
-    assert {(first,), (second,)} <= set(stage.engine.ordered("hang_up"))
-    assert (stage.receipt().outcome, stage.recording().status) == ("connected", Status.CLOSED)
-    stage.tell(second, e.OperatorAnswered(second, telephone_event=True))
-    assert stage.engine.ordered("hang_up")[-1] == (second,)
-    stage.gone(first)
-    stage.gone(second, 487)
-    assert (stage.agent.calls, stage.engine.legs) == (0, 0)
-
-
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_call_that_is_not_recorded_leaves_or_operators_are_rung(play: Staging, taken: bool) -> None:
     stage = play(with_policy(refer_targets=(OUT,), recording=False))
@@ -601,7 +522,7 @@ def test_a_call_that_is_not_recorded_leaves_or_operators_are_rung(play: Staging,
 
 
 @pytest.mark.parametrize("status", [503, 486])
-def test_a_caller_who_finds_no_room(play: Staging, status: int) -> None:
+def test_a_caller_who_finds_no_room_or_no_player(play: Staging, status: int) -> None:
     stage = play(with_policy(full_status=status))
     first, second = stage.greeted(), stage.invite()
     assert stage.engine.ordered("reject") == [(second, status, 10)]
@@ -609,23 +530,11 @@ def test_a_caller_who_finds_no_room(play: Staging, status: int) -> None:
     stage.gone(second, status)
     told = {(receipt.outcome, receipt.ended_at is None) for receipt in stage.receipts()}
     assert told == {(None, True), ("rejected", False)}  # both may have begun in one millisecond
-
-
-def test_a_call_needs_two_legs_of_the_engine_and_a_player(
-    play: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = play(replace(RULES, calls=4))
-    first, second, third = stage.greeted(), stage.greeted(), stage.invite()
-    assert stage.engine.ordered("reject") == [(third, 503, 10)]
-    stage.gone(third, 503)
     stage.gone(first)
-    fourth = stage.invite()
-    assert stage.engine.ordered("answer") == [(first,), (second,), (fourth,)]
-    stage.gone(fourth)
-    monkeypatch.setattr(stage.engine, "can_play", False)
+    stage.engine.can_play = False
     late = stage.invite()
-    assert stage.engine.ordered("reject")[-1] == (late, 503, 10)
-    stage.gone(late, 503)
+    assert stage.engine.ordered("reject")[-1] == (late, status, 10)
+    stage.gone(late, status)
 
 
 def test_whether_there_is_room_is_known_before_a_caller_is_let_in(play: Staging) -> None:
@@ -646,29 +555,7 @@ def test_whether_there_is_room_is_known_before_a_caller_is_let_in(play: Staging)
     assert agent.has_room()
 
 
-@pytest.mark.parametrize("by", ["the agent", "the engine"])
-def test_of_a_flood_of_rejected_calls_the_first_thousand_have_receipts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
-) -> None:
-    """The others are in sums, and the figures count them all."""
-    monkeypatch.setattr("retention.rows.counts.RECEIPTS_AN_HOUR", 20)
-    with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
-        sqlite(stage.archive.store).execute("PRAGMA synchronous=OFF")
-        for _ in range(50):
-            if by == "the agent":
-                stage.gone(stage.invite(number="+33999999999"), 404)
-            else:
-                stage.turn(RefusedByEngine(404, HERE, invite()))
-        assert [one.outcome for one in stage.receipts()] == ["rejected"] * 20
-        assert stage.agent.figures().ended == {("rejected", "undecided", "sip" * (by != "the agent")): 50}
-    archive = kept.archive(tmp_path)
-    assert [(one.count, one.code, one.by) for one in archive.store.each_sum()] == [(30, 404, "agent")]
-    assert verify(archive).problems == []
-    archive.store.close()
-
-
 def test_strangers_are_counted_and_wrong_numbers_have_receipts(play: Staging) -> None:
-    """Also of those that the engine itself refuses."""
     stage = play(replace(RULES, numbers=frozenset({NUMBER})))
     stranger = stage.invite(source=ELSEWHERE)
     stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
@@ -801,13 +688,11 @@ def test_a_registrar_is_asked_again_ever_more_slowly(play: Staging) -> None:
 SEED = Seed(b"s" * 32)
 SHARE = 0.5
 IDS = [f"20261125T110000{n:03}-482913" for n in range(40)]
-DRAWN = [id for id in IDS if draw(SEED, id, SHARE).drawn]
 NOT_DRAWN = [id for id in IDS if not draw(SEED, id, SHARE).drawn]
 SAMPLED = replace(RULES, shares=replace(RULES.shares, share=SHARE), seed=SEED)
 
 
 def named(monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
-    """The ids of the calls to come."""
     left = iter(ids)
     monkeypatch.setattr("sipagent.agent.agent.Ids.new", lambda *_: next(left))
 
@@ -841,24 +726,6 @@ def test_nobody_can_have_a_call_recorded_that_is_not_drawn(
     assert (stage.archive.store.recordings(), stage.files()) == ([], [])
 
 
-def test_an_auditor_repeats_every_draw_from_the_receipts(
-    play: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named(monkeypatch, *IDS)
-    stage = play(SAMPLED)
-    for _ in IDS:
-        stage.gone(stage.greeted())
-    receipts = stage.receipts()
-    assert all(draws_of(one) == [one.events[0].what] for one in receipts)  # before the notice
-    found = audit(receipts, SEED)
-    assert (found.wrong, found.undrawn) == ([], 0)
-    assert (found.calls, found.drawn) == ({SHARE: len(IDS)}, {SHARE: len(DRAWN)})
-    assert audit(receipts, Seed(b"o" * 32)).wrong[0] == (
-        IDS[0],
-        f"drawn with the seed {SEED.name}, which is not the one at hand",
-    )
-
-
 SHUT = Schedule(RULES.schedule.timezone, closed=((date.min, date.max),))
 
 
@@ -878,24 +745,3 @@ def test_where_nothing_is_recorded_nothing_is_drawn(
     stage.gone(leg)
     receipt = stage.receipt()
     assert (receipt.decided_by, draws_of(receipt), stage.engine.dialled) == (by, [], {})
-
-
-def test_another_share_holds_for_the_calls_to_come(play: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    named(monkeypatch, DRAWN[0], DRAWN[1], NOT_DRAWN[0])
-    stage = play(SAMPLED)
-    caller, operator = stage.rung()
-    stage.agent.reload(replace(SAMPLED, shares=replace(SAMPLED.shares, share=0.0)))
-    stage.answered(operator)
-    stage.turn(after_s=1.0)
-    stage.settle()
-    stage.talk(caller, operator)
-    over(stage, caller, operator)
-    second = stage.greeted()
-    assert stage.hears(second) == "welcome"
-    stage.tell(second, NINE)  # who is not drawn can still refuse
-    stage.gone(second)
-    stage.agent.reload(replace(SAMPLED, shares=replace(SAMPLED.shares, share=1.0)))
-    assert stage.hears(stage.greeted()) == "notice"
-    first, refused, _ = stage.receipts()
-    assert (first.decision, refused.decision, refused.decided_by) == ("allowed", "refused", "dtmf")
-    assert stage.recording().id == DRAWN[0]

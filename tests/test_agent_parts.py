@@ -96,7 +96,6 @@ def after(seconds: float) -> datetime:
 
 @pytest.fixture
 def call() -> LiveCall:
-    """It began at 500.0 on the monotonic clock."""
     return LiveCall(
         id="20261124T222000123-4f2a9c",
         call_id="a84b4c76e66710",
@@ -200,7 +199,6 @@ A, B, ELSEWHERE = "sip:201@127.0.0.1", "sip:202@127.0.0.1", "sip:203@127.0.0.1"
 
 
 def failed(phones: Phones, uri: str, problem: e.DialProblem, now: float, status: int = 0) -> list[object]:
-    """What is logged of it."""
     with capture_logs() as logs:
         phones.failed(e.ReportOperator(uri, problem, status), (A, B), "call-1", now)
     return [*logs]

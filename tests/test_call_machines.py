@@ -1,12 +1,11 @@
-"""The small machines that a call is made of: the decision, what is typed, who is rung, the bridge."""
+"""The small machines that a call is made of: the decision, what is typed, why a phone is not taken."""
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Method, Prompt, Tone
+from sipagent.call.events import Method
 from sipagent.call.machines import (
     CODE_GAP_S,
     LONGEST_CODE,
@@ -14,10 +13,7 @@ from sipagent.call.machines import (
     SAME_PRESS_S,
     Codes,
     Consent,
-    Conversation,
     Decision,
-    Hunt,
-    Operator,
     Press,
     Typed,
     refused,
@@ -119,61 +115,9 @@ def test_one_press_heard_in_several_ways_is_one(heard: list[tuple[float, str, Me
     assert counted == digits
 
 
-# --- who is rung: any number at once, one who is kept, and no late word of an earlier one ---
+# --- phones that are not taken ---
 
-A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
-
-
-def ringing(*uris: str) -> Hunt:
-    """Given up after 4 s where nothing answers for the phone, else after 20 s."""
-    hunt = Hunt()
-    for uri in uris:
-        hunt.dial(uri, recorded=True, gives_up_at=4.0, rings_until=20.0)
-    return hunt
-
-
-def test_legs_are_numbered_and_those_tried_are_said_when_the_next_is_asked_for() -> None:
-    hunt = ringing(A, B)
-    assert hunt.lose(1) == Operator(1, A, True, 20.0, 4.0)
-    assert hunt.seek() == [e.SeekOperator((A,))]
-    assert (hunt.lose(0), hunt.lose(1), hunt.lose(7), hunt.tried) == (None, None, None, (A,))
-    hunt.lose(2)
-    assert (hunt.seek(), hunt.again()) == ([e.SeekOperator((A, B))], [e.SeekOperator(())])
-    assert (hunt.next_leg(), hunt.dial(C, recorded=False)) == (3, [e.DialOperator(4, C, False)])
-
-
-def test_the_first_who_answers_is_kept_and_may_still_be_lost() -> None:
-    hunt = ringing(A, B, C)
-    kept = Operator(2, B, True, 20.0, 4.0, answered=True, telephone_event=True)
-    assert not hunt.audible(2)
-    assert hunt.answered(2, telephone_event=True) == kept
-    assert hunt.elsewhere() == [e.HangUp(1, elsewhere=True), e.HangUp(3, elsewhere=True)]
-    assert (hunt.operator, hunt.ringing, hunt.tried) == (kept, (), ())
-    assert hunt.answered(3, telephone_event=True) is None  # its 200 crossed the CANCEL
-    assert (hunt.audible(1), hunt.audible(2)) == (False, True)
-    assert hunt.operator == replace(kept, audible=True) == hunt.lose(2)
-    assert hunt.operator is None and hunt.tried == (B,)
-
-
-def test_a_phone_for_which_something_answers_has_its_whole_time() -> None:
-    hunt = ringing(A, B)
-    hunt.reached(2)
-    assert (hunt.deadline, [one.uri for one in hunt.overdue(4.0)]) == (4.0, [A])
-    hunt.lose(1)
-    assert (hunt.deadline, hunt.overdue(19.9), len(hunt.overdue(20.0))) == (20.0, [], 1)
-    hunt.lose(2)
-    assert hunt.deadline is None
-
-
-def test_who_is_spared_and_who_is_hung_up_once() -> None:
-    hunt = ringing(A, B)
-    spared = hunt.spare()
-    assert spared and (spared.uri, hunt.spare(), hunt.tried) == (B, None, ())  # never the only one
-    assert [one.uri for one in hunt.ringing] == [A]
-    assert (hunt.drop(), hunt.ringing, hunt.drop()) == ([e.HangUp(1)], (), [])
-    hunt = ringing(A)
-    hunt.answered(1, telephone_event=True)
-    assert (hunt.drop(), hunt.operator, hunt.drop()) == ([e.HangUp(1)], None, [])
+A = "sip:201@pbx"
 
 
 @pytest.mark.parametrize(
@@ -188,62 +132,3 @@ def test_who_is_spared_and_who_is_hung_up_once() -> None:
 def test_what_a_final_answer_says_of_a_phone(problem: e.DialProblem, statuses: tuple[int, ...]) -> None:
     for status in statuses:
         assert refused(A, status) == e.ReportOperator(A, problem, status)
-
-
-# --- the bridge ---
-
-OPERATOR = 1
-MUSIC_TO_CALLER = e.Play(CALLER, Prompt.HOLD_MUSIC)
-MUSIC_TO_OPERATOR = e.Play(OPERATOR, Prompt.HOLD_MUSIC)
-
-
-def talking(record: bool = True) -> Conversation:
-    talk = Conversation(OPERATOR, frozenset())
-    talk.begin(A, record)
-    return talk
-
-
-def test_how_a_bridge_begins() -> None:
-    taps = [e.StartTap(A), e.PlayTone(Tone.RECORDING_ON)]
-    for held, record, commands in (
-        ((), True, taps),
-        ((), False, []),
-        ((CALLER,), True, [*taps, e.SilenceTap(on=True), MUSIC_TO_OPERATOR]),
-    ):
-        talk = Conversation(OPERATOR, frozenset(held))
-        assert talk.begin(A, record) == commands
-        assert (talk.tapping, talk.captured) == (record, record)
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_a_stopped_tap_is_acknowledged_and_never_goes_on(keep: bool) -> None:
-    talk = talking()
-    assert talk.stop_tap(keep) == [e.StopTap(keep), e.PlayTone(Tone.RECORDING_OFF)]
-    assert (talk.tapping, talk.captured) == (False, keep)
-    assert e.SilenceTap(on=True) not in talk.held(CALLER, sends=True)
-
-
-def test_silence_lasts_until_the_last_reason_for_it_has_gone() -> None:
-    """Both sides hold, and the operator has paused: one `on` and one `off`; a pause has tones of its own."""
-    talk = talking()
-    pauses = [talk.toggle_pause(), talk.held(CALLER, sends=True), talk.held(OPERATOR, sends=True)]
-    ends = [talk.toggle_pause(), talk.resumed(CALLER), talk.resumed(OPERATOR)]
-    silences = [[c.on for c in one if isinstance(c, e.SilenceTap)] for one in (*pauses, *ends)]
-    assert silences == [[True], [], [], [], [], [False]]
-    assert (pauses[0][-1], ends[0][-1]) == (e.PlayTone(Tone.PAUSED), e.PlayTone(Tone.RESUMED))
-
-
-@pytest.mark.parametrize(
-    ("leg", "music", "other"), [(CALLER, MUSIC_TO_OPERATOR, OPERATOR), (OPERATOR, MUSIC_TO_CALLER, CALLER)]
-)
-def test_the_other_side_of_a_silent_hold_hears_music(leg: int, music: e.Command, other: int) -> None:
-    """Not where the holder sends some, and nobody is there to hear it where both hold."""
-    talk = talking(record=False)
-    assert (talk.held(leg, sends=False), talk.resumed(leg)) == ([music], [e.StopPlaying(other)])
-    assert (talk.held(leg, sends=True), talk.resumed(leg)) == ([], [])
-    talk.held(leg, sends=False)
-    assert talk.held(leg, sends=True) == [e.StopPlaying(other)]
-    talk = talking(record=False)
-    talk.held(leg, sends=False)
-    assert talk.held(other, sends=False) == [e.StopPlaying(other)]
-    assert talk.resumed(other) == [music]

@@ -89,7 +89,6 @@ def typed(keys: str, leg: int = 1, method: e.Method = "rfc4733") -> History:
 
 
 def picks_up(leg: int, telephone_event: bool = True) -> History:
-    """An operator, who is heard."""
     return [e.OperatorAnswered(leg, telephone_event), e.MediaArrived(leg)]
 
 
@@ -293,11 +292,9 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     case("without a key the default", CHOOSES, [*ASKED, key("1"), TIME], only=[e.Play(CALLER, Prompt.NOTICE)],
          decision=UNDECIDED),
     case("a tone that began in time", CHOOSES, [*ASKED, e.HearingBegan("tone"), TIME, key("2",
-         method="inband")],
-         does=[e.Speak("en")]),
+         method="inband")], does=[e.Speak("en")]),
     case("a tone that came to nothing", CHOOSES, [*ASKED, e.HearingBegan("tone"), TIME,
-         e.HearingEnded("tone")],
-         phase=Phase.NOTICE),
+         e.HearingEnded("tone")], phase=Phase.NOTICE),
     case("a tone without end", CHOOSES, [*ASKED, e.HearingBegan("tone"), TIME, TIME], phase=Phase.NOTICE),
     *(
         case(f"who refuses needs no notice: {how}", CHOOSES, [*CHOICE, how], decision=REFUSED,
@@ -326,19 +323,14 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     # --- keys ---
     case("a key before the window closes", Policy(), [*WINDOW, 4.95, NINE], decision=REFUSED,
          within="window", method="rfc4733"),
-    case("a key of the window's, at the bridge", Policy(),
-         [*HUNT, *AT_ONCE], does=[e.Bridge(1)],
-         never=(), tap="running"),
-    case("that key, heard a moment later", Policy(),
-         [*HUNT, *AT_ONCE, 0.2, key("9", method="inband")],
+    case("a key of the window's, at the bridge", Policy(), [*HUNT, *AT_ONCE], does=[e.Bridge(1)], never=(),
+         tap="running"),
+    case("that key, heard a moment later", Policy(), [*HUNT, *AT_ONCE, 0.2, key("9", method="inband")],
          does=[e.StopTap(keep=False)], tap="erased"),
-    case("who hangs up before it could be heard", Policy(),
-         [*HUNT, *AT_ONCE, 0.0, LEAVES, 0.0, HEARD_OUT],
+    case("who hangs up before it could be heard", Policy(), [*HUNT, *AT_ONCE, 0.0, LEAVES, 0.0, HEARD_OUT],
          tap="erased", decision=NOT_ALLOWED),
-    case("so, also on the way to another", MINE,
-         [*HUNT, *AT_ONCE, 0.0, ASKS, 0.0,
-          gone(1, 200), 0.0, gone(2, 486), 0.0, gone(3, 486), 0.0, LEAVES, 0.0, HEARD_OUT],
-         tap="erased", decision=NOT_ALLOWED),
+    case("so, also on the way to another", MINE, [*HUNT, *AT_ONCE, 0.0, ASKS, 0.0, gone(1, 200), 0.0, gone(2,
+         486), 0.0, gone(3, 486), 0.0, LEAVES, 0.0, HEARD_OUT], tap="erased", decision=NOT_ALLOWED),
     case("opt-in: a key counts after the notice", OPT_IN, [*NOTICE, ONE], decision=UNDECIDED),
     case("opt-in: and then allows", OPT_IN, [*NOTICE, ONE, HEARD], decision=ALLOWED, by="dtmf"),
     case("opt-in: silence does not", OPT_IN, HUNT, decision=NOT_ALLOWED, by="silence"),
@@ -360,8 +352,7 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
         )
     ),
     case("unclear before the notice", CHOOSES, [*CHOICE, UNCLEAR, TWO, HEARD], plays=Prompt.CONFIRM),
-    case("a yes that no notice promises", OPT_IN, [*WINDOW, YES], phase=Phase.WINDOW,
-         decision=UNDECIDED),
+    case("a yes that no notice promises", OPT_IN, [*WINDOW, YES], phase=Phase.WINDOW, decision=UNDECIDED),
     case("one that it does", replace(OPT_IN, promised=ASKS_FOR_YES), [*NOTICE, YES, HEARD], by="voice",
          decision=ALLOWED, words="oui"),
     # --- a refusal that is not sure, and that no notice promises ---
@@ -384,16 +375,14 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     # --- words that began before the bridge ---
     case("begun in the window, unclear after it", VOICE, [*LATE, 0.4, UNCLEAR], decision=NOT_ALLOWED,
          by="unclear", tap="none"),
-    case("and after the bridge", VOICE,
-         [*LATE, *AT_ONCE, 0.4, UNCLEAR], tap="erased",
-         decision=NOT_ALLOWED, by="unclear"),
+    case("and after the bridge", VOICE, [*LATE, *AT_ONCE, 0.4, UNCLEAR], tap="erased", decision=NOT_ALLOWED,
+         by="unclear"),
     case("while operators ring", VOICE, [*HUNT, 8.0, SPEAKS, 0.4, UNCLEAR], decision=NOT_ALLOWED,
          by="unclear", words="refuser"),
     case("undoes no key", VOICE, [*WINDOW, ONE, 9.0, UNCLEAR], decision=ALLOWED, by="dtmf"),
-    case("heard to its end at the bridge", VOICE,
-         [*HUNT, 8.0, SPEAKS, OFFERED_A, picks_up(1)[0], 0.0, picks_up(1)[1]], tap="running",
-         only=[e.StopPlaying(CALLER), e.Bridge(1), e.Listen(1, tones=False, voice=False), e.StartTap(A),
-               e.PlayTone(Tone.RECORDING_ON), e.Indicate("on")]),
+    case("heard to its end at the bridge", VOICE, [*HUNT, 8.0, SPEAKS, OFFERED_A, picks_up(1)[0], 0.0,
+         picks_up(1)[1]], tap="running", only=[e.StopPlaying(CALLER), e.Bridge(1), e.Listen(1, tones=False,
+         voice=False), e.StartTap(A), e.PlayTone(Tone.RECORDING_ON), e.Indicate("on")]),
     case("and counts", VOICE, [*HUNT, 8.0, SPEAKS, OFFERED_A, *picks_up(1), 0.9, UNCLEAR],
          tap="erased", decision=NOT_ALLOWED),
     case("not what began after it", VOICE, [*HUNT, SPEAKS, SILENT, OFFERED_A, *picks_up(1), UNCLEAR],
@@ -484,8 +473,7 @@ def listens(leg: int, tones: bool) -> e.Listen:
     case("nothing answers for it", Policy(ring_s=15), [*RINGING, TIME], line=f"{A}: unreachable",
          only=[e.HangUp(1), e.ReportOperator(A, "unreachable"), e.SeekOperator((A,))]),
     case("it rings to its end", Policy(ring_s=15), [*RINGING, e.OperatorReached(1), TIME],
-         line=f"{A}: no answer",
-         only=[e.HangUp(1), e.ReportOperator(A, "no_answer"), e.SeekOperator((A,))]),
+         line=f"{A}: no answer", only=[e.HangUp(1), e.ReportOperator(A, "no_answer"), e.SeekOperator((A,))]),
     case("and that is ring_s", Policy(ring_s=15), [*RINGING, e.OperatorReached(1)], wakes_s=14.0),
     *(
         case(f"it refuses: {status}", Policy(), [*RINGING, gone(1, status)],
@@ -614,24 +602,20 @@ NO_NOTICE: History = [*LEAVING, *FARE]
     case("one that ended before it", Policy(), [*ANSWERED, *typed("*5*7"), e.MediaArrived(1)], tap="running",
          flagged=False),
     *(
-        case(f"a code heard in two ways is one, {gap_s} s", Policy(),
-             [*BRIDGED, *typed("*"), 0.04, *typed("6"), gap_s, *typed("*", method="info"), 0.04,
-              *typed("6", method="info")], silent=True)
+        case(f"a code heard in two ways is one, {gap_s} s", Policy(), [*BRIDGED, *typed("*"), 0.04,
+             *typed("6"), gap_s, *typed("*", method="info"), 0.04, *typed("6", method="info")], silent=True)
         for gap_s in (0.0, 0.16)
     ),
     # --- how it is listened ---
     case("the last sounds were heard out", Policy(), HEARD_LATE, never=e.Listen),
     case("a caller whose new device sends no events", Policy(), [*HEARD_LATE, e.KeysNegotiated(CALLER,
-         False)],
-         only=[listens(CALLER, True)]),
+         False)], only=[listens(CALLER, True)]),
     case("and one that does", Policy(), [*HEARD_LATE, e.KeysNegotiated(CALLER, True)],
          only=[listens(CALLER, False)]),
-    case("what is not over goes on", Policy(),
-         [*HUNT, *AT_ONCE, 0.1,
-          e.KeysNegotiated(CALLER, False)], only=[]),
-    case("and ends with its own time", Policy(),
-         [*HUNT, *AT_ONCE, 0.1,
-          e.KeysNegotiated(CALLER, False), TIME], only=[listens(CALLER, True)]),
+    case("what is not over goes on", Policy(), [*HUNT, *AT_ONCE, 0.1, e.KeysNegotiated(CALLER, False)],
+         only=[]),
+    case("and ends with its own time", Policy(), [*HUNT, *AT_ONCE, 0.1, e.KeysNegotiated(CALLER, False),
+         TIME], only=[listens(CALLER, True)]),
     case("an operator's phone without events", Policy(), [*BRIDGED, e.KeysNegotiated(1, False)],
          only=[listens(1, True)]),
     case("no operator's", Policy(), [*BRIDGED, e.KeysNegotiated(7, False)], only=[]),
@@ -643,8 +627,7 @@ NO_NOTICE: History = [*LEAVING, *FARE]
     case("they do", ALOUD, [*BRIDGED, NO], does=[e.StopTap(keep=False)], within="call", words="je refuse"),
     case("the first refusal ends it", ALOUD, [*BRIDGED, NINE],
          does=[e.StopTap(keep=False), listens(CALLER, False)]),
-    case("unclear words change nothing", ALOUD, [*BRIDGED, UNCLEAR, YES], tap="running",
-         decision=ALLOWED),
+    case("unclear words change nothing", ALOUD, [*BRIDGED, UNCLEAR, YES], tap="running", decision=ALLOWED),
     case("not where nothing is", ALOUD, [*NOTICE, NINE, ended(Prompt.REFUSED), *FARE], bridged=True,
          does=[listens(CALLER, False)]),
     # --- holds ---
@@ -652,10 +635,8 @@ NO_NOTICE: History = [*LEAVING, *FARE]
     case("and its end", Policy(), [*STATIONS["paused"], ON_HOLD, e.LegResumed(CALLER)], silent=True),
     case("music for the other side", Policy(), [*BRIDGED, ON_HOLD], does=[e.Play(1, Prompt.HOLD_MUSIC)]),
     case("not where the holder sends some", Policy(), [*BRIDGED, e.LegHeld(1, sends=True)], never=e.Play),
-    case("silenced without end", Policy(), [*BRIDGED, *FLICKER],
-         tap="kept", decision=ALLOWED),
-    case("a refusal still erases it", Policy(),
-         [*BRIDGED, *FLICKER, NINE], tap="erased"),
+    case("silenced without end", Policy(), [*BRIDGED, *FLICKER], tap="kept", decision=ALLOWED),
+    case("a refusal still erases it", Policy(), [*BRIDGED, *FLICKER, NINE], tap="erased"),
 )  # fmt: skip
 def test_the_conversation(policy: Policy, history: Played, expected: dict[str, Any]) -> None:
     check(policy, history, expected)
@@ -701,7 +682,6 @@ BACK: History = [*TRANSFER, gone(2, 486)]
 
 
 def lasts(*history: e.Fact) -> Played:
-    """Nobody is free until the wait is over."""
     waits: History = [TIME, e.NoOperatorFree()]
     return [*history, *waits * 80]
 
@@ -742,8 +722,7 @@ def lasts(*history: e.Fact) -> Played:
     case("so, and the giver is gone", MINE, [*TAKEN, gone(1, 200), gone(2, 200)], does=[RINGS_AGAIN],
          never=e.TellTransfer),
     case("no third leg", MINE, SQUEEZED, does=[e.TellTransfer(1, 100, last=True), e.HangUp(1)],
-         wakes_s=ROOM_S,
-         spare=0),
+         wakes_s=ROOM_S, spare=0),
     case("then there is", MINE, [*SQUEEZED, 0.1, gone(1, 200)], only=[e.DialOperator(2, B, recorded=True)]),
     case("it is not waited for", MINE, [*SQUEEZED, TIME], does=[e.DialOperator(2, B, recorded=True)]),
     case("the giver is rung again", MINE, [*SQUEEZED, 0.1, gone(1, 200), gone(2, 486)],
@@ -765,8 +744,7 @@ def lasts(*history: e.Fact) -> Played:
     case("a 9 in the farewell", MINE, [*lasts(*AGAIN, e.NoOperatorFree()), NINE], tap="erased", within="call",
          decision=REFUSED),
     case("without one it is kept", MINE, [*lasts(*AGAIN, e.NoOperatorFree()), ended(Prompt.UNAVAILABLE),
-         HEARD_OUT],
-         tap="kept", outcome="connected"),
+         HEARD_OUT], tap="kept", outcome="connected"),
     *(
         case(f"a refusal on the way: {way}", MINE, [*WAYS[way], NINE], tap="erased", decision=REFUSED)
         for way in ("ringing", "no third leg", "giver rung again", "hunting again")
@@ -792,11 +770,9 @@ def lasts(*history: e.Fact) -> Played:
          does=[e.Play(CALLER, Prompt.HOLD_MUSIC)]),
     case("the giver types no code", MINE, [*TRANSFER, *typed("*5*7")], tap="running", flagged=False),
     case("the colleague does", MINE, [*TRANSFER, picks_up(2)[0], *typed("*", 2), e.MediaArrived(2),
-         *typed("5", 2)],
-         tap="erased"),
-    case("no REC once it has stopped", replace(MINE, stop_erases=False),
-         [*BRIDGED, *typed("*5"), *AGAIN[len(BRIDGED):], OFFERED_B],
-         only=[e.DialOperator(4, B, recorded=False)]),
+         *typed("5", 2)], tap="erased"),
+    case("no REC once it has stopped", replace(MINE, stop_erases=False), [*BRIDGED, *typed("*5"),
+         *AGAIN[len(BRIDGED):], OFFERED_B], only=[e.DialOperator(4, B, recorded=False)]),
     case("the giver's leg is another caller's", MINE, TRANSFER, spare=1),
     case("it is given up", MINE, [*TRANSFER, e.LegWanted()], spare=0,
          only=[e.TellTransfer(1, 100, last=True), e.HangUp(1)]),
@@ -830,9 +806,8 @@ def lasts(*history: e.Fact) -> Played:
          wakes_s=59.0),
     case("no more word of it", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), TIME],
          does=[e.SeekOperator(())]),
-    case("a late success", AWAY,
-         [*LEAVING, e.ReferAnswered(CALLER, 405), OFFERED_A, e.ReferNotified(CALLER, 200)],
-         only=[e.HangUp(1), e.HangUp(CALLER), e.Finish()], outcome="transferred"),
+    case("a late success", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 405), OFFERED_A, e.ReferNotified(CALLER,
+         200)], only=[e.HangUp(1), e.HangUp(CALLER), e.Finish()], outcome="transferred"),
     case("given up on the way", AWAY, [*LEAVING, e.ReferAnswered(CALLER, 202), LEAVES], outcome="abandoned"),
 )  # fmt: skip
 def test_transfers(policy: Policy, history: Played, expected: dict[str, Any]) -> None:

@@ -53,7 +53,6 @@ WHEEL = EngineLimits(legs=4)
 
 
 def engine(legs: int) -> EngineLimits:
-    """One that has all else."""
     return EngineLimits(legs, players=4096, handles=4096, slots=8192, files=65536)
 
 
@@ -236,7 +235,6 @@ live = pytest.mark.live  # it copies the tables that Kamailio comes with
 
 @pytest.fixture
 def where(tmp_path: Path) -> Iterator[EdgePlaces]:
-    """Written, whatever the administrator's umask is."""
     before = os.umask(0)
     where = places(tmp_path / "edge")
     write_files(planned(), where)
@@ -250,7 +248,6 @@ def modes(folder: Path) -> set[int]:
 
 @live
 def test_what_names_callers_or_holds_a_secret_is_for_nobody_else(where: EdgePlaces) -> None:
-    """Any more, where others could read it."""
     assert modes(where.directory) == {0o600}
     assert where.directory.stat().st_mode & 0o777 == where.dialogs.stat().st_mode & 0o777 == 0o700
     (where.dialogs / "dialog").write_text("a call\n")
@@ -350,7 +347,6 @@ HEAD = "\nv=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n"  # as the edge ha
     ],
 )
 def test_lines_of_media_are_counted(line: str, audio: bool) -> None:
-    """As far as a worker takes them."""
     assert written_as.MOST_AUDIO == AUDIO_LINES
     for end in ("\r\n", "\n", "\r"):
         for count in (0, 1, 2, 4, 8):

@@ -163,7 +163,6 @@ GIVERS: dict[str, Phone] = {
 def test_every_outcome_of_a_transfer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str, how: str, refuses: str
 ) -> None:
-    """A refusal erases, and nothing else does."""
     again: Iterator[Phone] = chain([GIVERS[how]], repeat(talks(8.0)))
     phones: Phones = {DESK: again, SECOND_DESK: cycle([OUTCOMES[outcome]])}
     script = ((REFUSES_S[refuses], NINE),) if refuses in REFUSES_S else ()

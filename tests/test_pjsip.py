@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sipagent.agent.engine import (
     Registration,
 )
 from sipagent.call import events as e
-from sipagent.pjsip import EngineError, PjsipEngine, legs, library
+from sipagent.pjsip import EngineError, PjsipEngine, legs
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Challenge
 from tests.loopback import NUMBER, Loopback, scene, seen
@@ -84,17 +83,6 @@ def test_a_poll_ends_when_it_is_woken_also_over_tcp(stack: ExitStack) -> None:
     wakes(Loopback(stack, transport="tcp"))
 
 
-@dataclass
-class Part:
-    pending: bool
-
-
-def test_it_is_looked_often_only_where_something_waits() -> None:
-    assert legs.look_s(True, Part(False)) == legs.FIRST_PACKET_S
-    assert legs.look_s(False, Part(False), Part(True)) == legs.LOOK_S
-    assert legs.look_s(False, Part(False), Part(False)) == legs.NOTHING_S
-
-
 # --- callers ---
 
 
@@ -148,19 +136,6 @@ def test_who_finds_no_leg_is_reported_too(stack: ExitStack) -> None:
     assert refused.source == "{}:{}".format(*office.caller.address)
     assert call.final and (call.status, call.final.header("Retry-After")) == (503, "10")
     assert len(office.of(Incoming)) == office.engine.capacity
-
-
-@scene
-def test_where_we_have_miscounted_the_librarys_own_answer_is_reported(stack: ExitStack) -> None:
-    library.MANY = 4  # whatever it could have
-    office = Loopback(stack)
-    for _ in range(office.engine.capacity):
-        office.answered()
-    library.call_count = lambda: office.engine.capacity - 1
-    call = office.caller.call(office.uri())
-    office.until(lambda: call.status, "an answer")
-    (refused,) = office.of(RefusedByEngine)
-    assert (call.status, refused.status) == (486, 486)
 
 
 # --- keys and holds ---

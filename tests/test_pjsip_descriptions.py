@@ -6,23 +6,20 @@ and the call as it was, an ACK and a 2xx by BYE, a 1xx by nothing. The quick tie
 """
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sipagent.agent.engine import Incoming, LegFailed, RefusedByEngine
 from sipagent.call import events as e
 from sipagent.sip.session_description import NO_MEDIA, NotAcceptable, described
-from sipagent.softphone.phone import Answering, Call, Phone
-from sipagent.softphone.rtp import SteadyTone, strongest
+from sipagent.softphone.phone import Answering, Call
+from sipagent.softphone.rtp import strongest
 from sipagent.softphone.sip import Message
 from tests import tiers
 from tests.descriptions import CASES, GOOD, Case, Describing, bodies
-from tests.loopback import CALLER_HZ, ROOT, RUN, Loopback, scene
+from tests.loopback import CALLER_HZ, Loopback, scene
 
 OFFICE: type[Loopback] = Loopback  # another where the engine does not stand alone
 SOME = CASES[:: tiers.depth(8, 1)]
@@ -68,7 +65,6 @@ def asks(office: Loopback, call: Call, method: str, kind: str, body: bytes) -> M
 
 
 def ended(office: Loopback, call: Call) -> None:
-    """The engine's BYE has come."""
     office.until(lambda: call.ended_by == "them", "BYE")
 
 
@@ -166,20 +162,6 @@ def test_an_offer_within_a_call(stack: ExitStack) -> None:
 
 
 @scene
-def test_audio_that_goes_from_line_to_line_never_takes_all_sockets(stack: ExitStack) -> None:
-    """Each time the library opens others, and keeps those before for half a second."""
-    with another_call(stack) as (office, phone, _, _):
-        call, other = begins(office, phone)
-        office.until(lambda: e.CallConfirmed in map(type, office.facts(other)), "ACK")
-        audio = re.split(rb"(?=m=)", call._sdp())
-        closed = re.sub(rb"m=audio \d+", b"m=audio 0", audio[1])
-        moved = [b"".join((audio[0], *lines)) for lines in ((closed, audio[1]), (audio[1], closed))]
-        statuses = {office.asks(call, "UPDATE", moved[number % 2]).status for number in range(70)}
-        assert {200} < statuses <= {200, 488, 500}  # 500 is of an edge, where it is not yet its turn
-        office.hangs_up(call, other)
-
-
-@scene
 def test_the_answer_in_the_ack(stack: ExitStack) -> None:
     """Of a call without an offer, and of a re-INVITE without one."""
     with another_call(stack) as (office, phone, _, _):
@@ -233,39 +215,6 @@ def test_the_answer_of_an_operators_phone(stack: ExitStack) -> None:
                 office.hangs_up(phone.calls[-1], leg)
 
 
-class Reliable(Phone):
-    """It rings by a reliable 183 that has its SDP, and its 200 has none then (RFC 3262, section 5)."""
-
-    def send(self, message: Message, to: tuple[str, int]) -> None:
-        headers = tuple(one for one in message.headers if one[0] != "Content-Type")
-        if message.describe() == "180 INVITE":
-            reliable = (("Require", "100rel"), ("RSeq", "1"), ("Content-Type", SDP))
-            body = self.calls[-1]._sdp()
-            message = Message("SIP/2.0 183 Session Progress", (*headers, *reliable), body)
-        elif message.describe() == "200 INVITE":
-            message = Message(message.start, headers, b"")
-        super().send(message, to)
-
-    def _on_request(self, message: Message) -> None:
-        if message.method == "PRACK":
-            self.respond(message, 200)
-        else:
-            super()._on_request(message)
-
-
-@scene
-def test_a_phone_that_answers_with_what_it_said_while_it_rang(stack: ExitStack) -> None:
-    office = Loopback(stack)
-    phone = stack.enter_context(Reliable(office.loop, "202"))
-    phone.sound = lambda: SteadyTone(CALLER_HZ)
-    phone.answer = Answering(after_s=1.0)
-    leg = office.dial(phone.uri)
-    office.until(lambda: phone.count("PRACK received"), "PRACK")
-    office.until(lambda: e.OperatorAnswered in map(type, office.facts(leg)), "answer")
-    office.engine.listen(leg)
-    is_heard(office, leg)
-
-
 @scene
 def test_an_answer_that_does_not_come_or_comes_while_a_phone_rings_alone(stack: ExitStack) -> None:
     """A reliable one need not be said again (RFC 6337 section 2.2)."""
@@ -304,35 +253,7 @@ def test_the_answer_to_an_offer_of_ours_within_a_call(stack: ExitStack) -> None:
             refused_or_kept(office, case, call, leg)
 
 
-NAMES = [case for case in CASES if "a host name" in case.name]
 """What a resolver would be asked for, on the thread that serves all calls."""
-
-
-@scene
-def host_names_in_all_messages(stack: ExitStack) -> None:
-    with another_call(stack) as (office, phone, heard, _):
-        for case in NAMES:
-            phone.describe("INVITE", SDP, case.sdp)
-            assert final(office, phone.call(office.uri())) == 488
-            for method in ("INVITE", "UPDATE"):
-                assert refused(asks(office, heard, method, SDP, case.sdp))
-            phone.describe("ACK", SDP, case.sdp)
-            call, _ = begins(office, phone, sdp=b"")
-            ended(office, call)
-            phone.describe("200 INVITE", SDP, case.sdp)
-            assert office.gone(rings(office, phone)) == 488
-
-
-def test_no_name_server_is_asked(tmp_path: Path) -> None:
-    """So none that is silent makes anybody wait."""
-    trace = tmp_path / "trace"
-    watched = ("strace", "-f", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", trace)
-    play = (sys.executable, "-c", RUN, __name__, "host_names_in_all_messages")
-    done = subprocess.run([*watched, *play], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    _, *calls = trace.read_text().split("INVITE sip:", 1)  # before, the library asks for this machine's own
-    assert len(NAMES) > 3 and "488" in calls[0]
-    assert [line for line in calls[0].splitlines() if re.search(r"htons\(53\)|nscd|/resolve/", line)] == []
 
 
 # --- what is taken from them: how keys come, and who declines ---

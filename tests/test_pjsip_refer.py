@@ -15,7 +15,6 @@ TARGET = "sip:203@127.0.0.1:5999"
 
 
 def transfers(office: Loopback, call: Call, uri: str) -> int | None:
-    """The answer to a phone's REFER."""
     return office.asks(call, "REFER", b"", ("Refer-To", f"<{uri}>")).status
 
 
@@ -171,7 +170,6 @@ def without_audio(sdp: str) -> str:
 
 
 def of_another_kind(sdp: str) -> str:
-    """In GSM, which is not configured."""
     return sdp.replace("RTP/AVP 8 0 101", "RTP/AVP 3").replace("rtpmap:8 PCMA", "rtpmap:3 GSM")
 
 
@@ -199,20 +197,3 @@ def test_what_is_offered_in_the_midst_of_a_call(stack: ExitStack) -> None:
             old.close()
             office.hear_each_other(*sides)
         assert office.facts(leg) == [*before, found, found]
-
-
-@scene
-def test_an_answer_that_takes_the_audio_away_changes_nothing(stack: ExitStack) -> None:
-    """To an offer of ours, which only devices get that understand `a=record`; the sound goes on as before."""
-    office = Loopback(stack)
-    sides = (call, leg), _ = office.talking(headers=(("Supported", "record-aware"),))
-    speaking = call._sdp
-    call._sdp = lambda direction=None: without_audio(speaking(direction).decode()).encode()  # type: ignore[method-assign]
-    office.engine.indicate(leg, "on")
-    office.until(lambda: office.caller.count("200 INVITE sent"), "answer to our offer")
-    office.frames(call, 1.0)
-    office.hear_each_other(*sides)
-    call._sdp = speaking  # type: ignore[method-assign]
-    assert offers(office, call, lambda sdp: sdp) == 200
-    office.hear_each_other(*sides)
-    assert office.engine.legs == 2

@@ -10,7 +10,7 @@ from sipagent.agent.engine import Incoming, RefusedByEngine
 from sipagent.call import events as e
 from sipagent.pjsip import screening
 from sipagent.sip.request_rules import ROOM_AGAIN_S
-from sipagent.sip.session_description import AUDIO_LINES, LINES
+from sipagent.sip.session_description import AUDIO_LINES
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.sip import Headers, Message, sdp
 from tests.loopback import CALLER_HZ, NUMBER, Loopback, scene
@@ -138,30 +138,6 @@ def test_who_is_answered_outside_a_dialog_and_how(stack: ExitStack) -> None:
 
 
 # --- what a body may hold ---
-
-
-@scene
-def test_more_media_than_it_can_take_is_refused_before_a_socket_is_opened(stack: ExitStack) -> None:
-    """Within a call, too, which goes on."""
-    office = of_trunk(stack)
-    call, leg = office.answered()
-    for audio, video, status in (
-        (AUDIO_LINES, LINES - AUDIO_LINES, 486),
-        (AUDIO_LINES + 1, 0, 488),
-        (1, LINES, 488),
-    ):
-        known = len(office.of(Incoming))
-        other = office.caller.call(office.uri(), sdp=many_lines(call.rtp.address, audio, video))
-        if status == 486:
-            office.engine.reject(office.incoming(known).leg, 486, None)
-        office.meanwhile(other.wait_status)
-        assert (other.status, len(office.of(Incoming))) == (status, known + (status == 486))
-    assert [one.status for one in office.of(RefusedByEngine)] == [488] * 2
-    for method in ("INVITE", "UPDATE", "INVITE"):
-        assert office.asks(call, method, many_lines(call.rtp.address, 16)).status == 488
-    call.press("5")
-    office.told(leg, e.DtmfPressed(leg, "5", "rfc4733"))
-    assert call.ended_by is None
 
 
 @scene

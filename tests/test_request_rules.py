@@ -243,7 +243,6 @@ def test_an_ack_is_never_answered(rules: RequestRules) -> None:
 
 
 def test_an_offer_within_a_call_opens_no_more_sockets_than_there_are(rules: RequestRules) -> None:
-    """Nor does it need a further leg."""
     judged(rules, message(body=audio(1)))
     assert judged(rules, within(branch="z9hG4bK2"), load=FULL) == Pass()
     full = replace(DRY, sockets=60)

@@ -30,7 +30,7 @@ from sipagent.agent.figures import EVERY_S, Figures, Telling, total
 from sipagent.agent.operators import RemoteBoardClient, Rota, local_board_client
 from sipagent.call import events as e
 from sipagent.service.supervisor import Sharing
-from tests.driving import DESK, HERE, RULES, SECOND_DESK, Beside, Clock, Stage, invite, staged, with_strategy
+from tests.driving import DESK, HERE, RULES, SECOND_DESK, Beside, Clock, Stage, invite, staged
 
 TWO = replace(RULES, calls=4)
 ONE_DESK = replace(TWO, extensions=(DESK,))
@@ -60,11 +60,9 @@ class Workers:
 
     @property
     def engaged(self) -> dict[str, str]:
-        """Whom the board lends to which call."""
         return self.board_client.board._engaged
 
     def hear(self) -> None:
-        """What the workers have said arrives."""
         for index, link in enumerate(self.up):
             while link:
                 self.sharing.heard(index, link.popleft(), self.clock.now)
@@ -92,7 +90,6 @@ class Workers:
         return leg
 
     def bridged(self, index: int) -> tuple[int, int]:
-        """Caller's and operator's leg of a conversation."""
         before = set(self.stages[index].engine.dialled)
         caller = self.waiting(index)
         (operator,) = set(self.stages[index].engine.dialled) - before
@@ -115,7 +112,6 @@ class Workers:
         return stage, caller, max(stage.engine.dialled)
 
     def rung(self, index: int) -> list[str]:
-        """Whom a worker has rung so far."""
         return list(self.stages[index].engine.dialled.values())
 
     def over(self, index: int, *legs: int) -> None:
@@ -174,18 +170,6 @@ def test_an_operator_who_has_rested_is_rung_in_that_moment(supervised: Supervise
     workers.sharing.tick(due)
     workers.deliver()
     assert workers.rung(1) == [DESK]
-
-
-def test_a_round_goes_over_all_workers_and_over_a_restart(supervised: Supervised) -> None:
-    third = "sip:203@127.0.0.1:5070"
-    rules = with_strategy("round_robin", calls=4, extensions=(DESK, SECOND_DESK, third))
-    workers = supervised(rules)
-    for index in (0, 1):
-        workers.over(index, *workers.bridged(index))
-    assert (workers.rung(0), workers.rung(1)) == ([DESK], [SECOND_DESK])
-    again = supervised(rules)
-    again.bridged(1)
-    assert again.rung(1) == [third]
 
 
 @pytest.mark.parametrize("heard", [True, False])
@@ -276,16 +260,6 @@ def test_a_target_that_talks_for_another_worker_is_busy(supervised: Supervised) 
     assert workers.rung(0) == [DESK]
 
 
-def test_a_target_that_is_free_is_rung_and_lent_to_nobody_else(supervised: Supervised) -> None:
-    workers = supervised(TRANSFERS)
-    stage, caller, _ = workers.transferring()
-    assert workers.rung(0) == [DESK] and stage.engine.ordered("separate") == []
-    workers.deliver()
-    assert workers.rung(0) == [DESK, SECOND_DESK] and stage.hears(caller) == "hold_music"
-    workers.waiting(1)
-    assert workers.rung(1) == []
-
-
 def test_a_phone_may_hang_up_as_soon_as_its_transfer_is_accepted(supervised: Supervised) -> None:
     """Before the board has been asked: the caller goes on to the colleague."""
     workers = supervised(TRANSFERS)
@@ -341,30 +315,6 @@ def test_who_gave_the_caller_away_and_talks_elsewhere_is_not_rung_for_him(superv
     workers.deliver()
     assert workers.rung(0).count(DESK) == 1  # the hunt goes on, with the other one
     assert stage.hears(caller) == "hold_music" and workers.engaged[DESK].split("-")[1] == "w1"
-
-
-def test_who_gave_the_caller_away_and_is_free_is_rung_again(supervised: Supervised) -> None:
-    workers = supervised(TRANSFERS)
-    stage, _, target = workers.given_away()
-    stage.gone(target, 486)
-    workers.deliver()
-    assert workers.rung(0) == [DESK, SECOND_DESK, DESK]
-    workers.waiting(1)
-    assert workers.rung(1) == [SECOND_DESK]
-
-
-def test_who_is_to_be_rung_and_is_given_up_before_the_answer_is_never_rung(supervised: Supervised) -> None:
-    workers = supervised(TRANSFERS)
-    stage, caller, target = workers.given_away()
-    stage.gone(target, 486)  # the giver is asked for again
-    stage.turn(after_s=stage.agent.admission.policy.ring_s)
-    workers.deliver()
-    assert DESK not in workers.rung(0)[2:] or workers.engaged.get(DESK) is not None
-    workers.over(0, caller)
-    for leg in set(stage.engine.dialled) & stage.engine.up:
-        stage.gone(leg, 487)
-    workers.deliver()
-    assert workers.engaged == {}
 
 
 # --- behind the edge ---
@@ -435,16 +385,6 @@ def test_phones_and_last_messages_are_summed_by_their_names() -> None:
     )
     assert (sum.crashes, sum.fatal, sum.phones) == (4, {shape: 3, other: 1}, {busy: 3, off: 4})
     assert total([]) == Figures()
-
-
-def test_the_limit_is_the_whole_ones_and_changes_with_the_rules(supervised: Supervised) -> None:
-    workers = supervised()
-    assert (workers.sharing.limit, workers.sharing.has_registered) == (4, None)
-    workers.sharing.reload(replace(TWO, calls=9, extensions=(SECOND_DESK,)))
-    workers.sharing.registered(True)
-    assert (workers.sharing.limit, workers.sharing.has_registered) == (9, True)
-    workers.waiting(1)
-    assert workers.rung(1) == [SECOND_DESK]
 
 
 def test_a_worker_tells_its_figures_when_they_have_changed(supervised: Supervised) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.edge.configuration import MOST_WITHIN, OFFERS_AT_ONCE
-from sipagent.softphone.phone import Answering, Call, Challenge, Phone
+from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.sip import sdp
 from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge, hangs_up
 from tests.peers.offers import AUDIO, CLOSED, HEAD
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.live
 
 
 def test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side(edge: Edge) -> None:
-    """An operator's, which a worker has called, too."""
     for turn in (0, 1):
         call, taken, _ = edge.answered()
         leg, other = edge.dialled(turn)
@@ -108,28 +107,6 @@ def test_the_trunk_is_told_what_the_edge_does(edge: Edge) -> None:
     assert edge.answer(edge.trunk, "BYE", to=f"<{edge.uri()}>;tag=1") == 481
     assert edge.answer(edge.trunk, "OPTIONS", hops=0) == 483
     assert not [w for w in edge.workers if w.count("SUBSCRIBE received") + w.count("REGISTER received")]
-
-
-def test_a_caller_cancels(edge: Edge) -> None:
-    edge.work(Answering(status=None))
-    call = edge.call()
-    edge.until(lambda: 180 in call.provisional, "ringing")
-    _, taken = edge.taken(call)
-    call.cancel()
-    assert call.wait_status() == 487
-    taken.wait_ended()
-    edge.idle()
-
-
-def test_a_pbx_that_asks_who_is_calling_is_passed_on_as_it_is(edge: Edge) -> None:
-    """The realm is for the worker's account to judge; the edge knows no password."""
-    edge.operator.challenge = Challenge(username="sipagent", password="secret", realm="stranger.example")
-    try:
-        call = edge.dial(0, edge.operator.uri)
-        assert call.wait_status() == 407 and call.final
-        assert 'realm="stranger.example"' in call.final.header("Proxy-Authenticate")
-    finally:
-        edge.operator.challenge = None
 
 
 def test_whoever_takes_no_heed_of_the_route_is_led_by_the_contact(edge: Edge) -> None:
@@ -231,60 +208,7 @@ def test_offers_that_open_and_close_come_no_faster_than_a_worker_survives(edge: 
 # --- a restart, and a kill ---
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_no_call_is_cut_and_no_count_forgotten(edge: Edge, end: str) -> None:
-    """Both callers' and operators' dialogs: BYE arrives from each side."""
-    edge.forgotten()
-    calls = [edge.answered() for _ in range(2)]
-    legs = [edge.dialled(index) for _, _, index in calls]
-    if end == "stop":
-        edge.process.stop()
-    else:
-        edge.kept(4)
-        edge.killed()
-    edge.start()
-    assert edge.statistics.calls == 2
-    hangs_up(*calls[0][:2])
-    hangs_up(*calls[1][1::-1])
-    hangs_up(*legs[0])
-    hangs_up(*legs[1][::-1])
-    edge.idle()
-
-
 # --- a worker that is gone ---
-
-
-@pytest.mark.parametrize("answer", [Answering(silent=True), Answering(status=None)])
-def test_a_worker_that_does_not_answer_is_passed_over(edge: Edge, answer: Answering) -> None:
-    """Whether it says nothing, or begins and then hangs, or is killed; no worker lets a caller wait."""
-    edge.workers[1].answer = answer
-    calls = [edge.answered() for _ in range(3)]
-    assert {index for _, _, index in calls} <= {0, 2}
-    assert answer.silent or edge.workers[1].count("CANCEL received")
-
-
-def test_a_call_that_is_passed_on_has_its_turn_whoever_came_since(edge: Edge) -> None:
-    """The turn is that of the moment in which a worker is picked, not of the one in which the INVITE came."""
-    silent = edge.workers[1]
-    silent.answer = Answering(status=None)
-    waiting = edge.call()
-    while not offered(edge, waiting, 1):
-        waiting.wait_answered()
-        waiting.hang_up()
-        waiting = edge.call()
-    edge.process.rpc.deactivate(1)
-    try:
-        edge.until(lambda: edge.statistics.calls == 1, "end of the others")
-        assert sorted(edge.answered()[2] for _ in range(2)) == [0, 2]
-        waiting.wait_answered()
-    finally:
-        edge.process.rpc.activate(1)
-
-
-def offered(edge: Edge, call: Call, index: int) -> bool:
-    """Whether this worker is the first to get a call."""
-    edge.until(lambda: any(call.call_id in edge.given(one) for one in range(WORKERS)), "worker for the call")
-    return call.call_id in edge.given(index)
 
 
 def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers(edge: Edge) -> None:

@@ -18,7 +18,6 @@ METHODS = ("INFO", "BYE", "INVITE", "UPDATE", "REFER", "NOTIFY", "MESSAGE", "CAN
 
 
 def goes_on(*calls: Call) -> None:
-    """Whoever takes part is still heard."""
     assert [call.request("INFO").status for call in calls] == [200] * len(calls)
     assert [call.ended_ns for call in calls] == [None] * len(calls)
 
@@ -127,6 +126,10 @@ def test_those_who_take_part_are_known_after_a_restart_and_after_a_kill(edge: Ed
             edge.intruder(phone, other, "BYE")
         edge.intruder(edge.phone("127.0.0.1"), taken, "BYE")
         goes_on(call, taken, leg, other)
+    assert edge.statistics.calls == 1
+    hangs_up(taken, call)
+    hangs_up(leg, other)
+    edge.idle()
 
 
 def test_an_edge_that_has_lost_its_dialogs_knows_them_by_their_seal(edge: Edge) -> None:

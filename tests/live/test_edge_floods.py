@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.softphone.phone import Answering
-from tests.peers.edge import CALLS_EACH, STRANGER, TRUNK, WORKERS, Edge, hangs_up, opened
+from tests.peers.edge import STRANGER, TRUNK, WORKERS, Edge, hangs_up, opened
 from tests.peers.flood import Flood
 
 pytestmark = pytest.mark.live
@@ -40,20 +40,6 @@ def test_a_strangers_flood_reaches_no_worker_and_gets_no_answer(edge: Edge) -> N
         assert not edge.rejected, "strangers are only counted"
 
 
-def test_calls_that_stay_fill_every_slot_and_the_rest_is_told(edge: Edge) -> None:
-    room, before = WORKERS * CALLS_EACH, edge.invites()
-    with closing(Flood(TRUNK, edge.address, edge.uri(), RATE * SECONDS, RATE)) as flood:
-        assert flood.wait() == {200: room, 503: RATE * SECONDS - room}
-        assert edge.invites() - before == room
-        refused = {call_id for call_id, status in flood.final.items() if status == 503}
-        edge.until(lambda: len(edge.rejected) >= len(refused), "a word of each rejected call")
-        assert {one.call_id for one in edge.rejected} == refused
-        for worker in edge.workers:
-            for call in worker.calls:
-                call.end()
-        edge.idle()
-
-
 def test_calls_that_end_at_once_come_no_faster_than_a_worker_survives(edge: Edge) -> None:
     """Of each worker's: the burst, and then so many a second, however late it reads them."""
     edge.work(Answering(status=404, ring=False))
@@ -68,7 +54,6 @@ def test_calls_that_end_at_once_come_no_faster_than_a_worker_survives(edge: Edge
 
 
 def test_more_than_the_edge_answers_with_care_is_answered_too(edge: Edge) -> None:
-    """In passing, each told, each with its receipt."""
     edge.work(Answering(status=404, ring=False))
     before = len(edge.rejected)
     with closing(Flood(TRUNK, edge.address, edge.uri(), 1500, 1500)) as flood:

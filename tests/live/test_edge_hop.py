@@ -16,8 +16,7 @@ from sipagent.edge.rpc import EdgeError
 from sipagent.softphone.phone import Loop, Phone, Transaction
 from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
-from tests.peers.edge import OURS, STRANGER, TRUNK, Edge, hangs_up
-from tests.peers.process import free_ports
+from tests.peers.edge import OURS, TRUNK, Edge, hangs_up
 
 pytestmark = pytest.mark.live
 
@@ -175,7 +174,6 @@ def test_a_restart_keeps_the_secrets_and_a_kill_does(edge: Edge) -> None:
 
 
 def refused(host: str, port: int, reuse: bool = True) -> None:
-    """Nobody else gets it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
         with pytest.raises(OSError, match="in use"):
@@ -200,7 +198,6 @@ def test_an_edge_whose_port_somebody_shares_does_not_start(tmp_path: Path, host:
     shared: list[socket.socket] = []
 
     def share() -> None:
-        """In the moment in which Kamailio may come."""
         taken()
         shared.append(other := socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -219,14 +216,3 @@ def test_an_edge_whose_port_somebody_shares_does_not_start(tmp_path: Path, host:
     process.start()
     process.stop()
     assert not [*sharing(plan.listen)]
-
-
-def test_an_edge_on_every_address_has_its_port_on_all_of_them(tmp_path: Path) -> None:
-    listen = HostPort("0.0.0.0", free_ports(1, OURS))
-    process = EdgeProcess(scene.plan(listen=listen), tmp_path / "edge", lambda _: None)
-    process.start()
-    try:
-        for host in (OURS, STRANGER, TRUNK, "0.0.0.0"):
-            refused(host, listen.port)
-    finally:
-        process.stop()

@@ -23,7 +23,6 @@ TURNED_DOWN = Answering(status=480, ring=False)
 
 @pytest.fixture
 def sender(edge: Edge) -> Iterator[Sender]:
-    """A trunk whose calls workers turn down."""
     edge.work(TURNED_DOWN)
     with closing(Sender(TRUNK, edge.address)) as sender:
         yield sender
@@ -41,14 +40,12 @@ def refused(edge: Edge, sender: Sender, status: int, body: str | bytes = SDP, **
 
 
 def passed_on(edge: Edge, sender: Sender, body: str | bytes = SDP, **how: str) -> Message:
-    """The INVITE that a worker got."""
     answer = sender.call(body, **how)
     assert answer.status == 480
     return taken(edge, answer.header("Call-ID"))[0]
 
 
 def taken(edge: Edge, call_id: str) -> list[Message]:
-    """A call's INVITEs that workers got."""
     seen = [one for worker in edge.workers for one in [*worker.seen] if one.describe() == "INVITE received"]
     return [one.message for one in seen if one.message.header("Call-ID") == call_id]
 

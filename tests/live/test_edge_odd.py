@@ -74,7 +74,6 @@ class Site:
 
     @property
     def counted(self) -> int:
-        """How many messages it has refused, or dropped."""
         now = self.process.rpc.statistics()
         return now.malformed + now.unsupported + now.strangers
 

@@ -19,7 +19,7 @@ from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeError
 from sipagent.softphone.loop import PATIENCE_S
 from tests.peers import edge as scene
-from tests.peers.edge import NUMBER, OURS, WORKERS, Edge, hangs_up, opened
+from tests.peers.edge import NUMBER, OURS, Edge, hangs_up, opened
 from tests.peers.process import free_ports
 
 pytestmark = pytest.mark.live
@@ -147,11 +147,6 @@ def test_a_port_that_is_taken_is_one_line_and_costs_no_dialogs(edge: Edge) -> No
     assert "\n" not in str(error.value)
     assert not process.running
     edge.kept(1)
-
-
-def test_a_path_that_is_too_long_for_a_socket_will_do(tmp_path: Path) -> None:
-    with opened(tmp_path / ("d" * 120) / "edge") as edge:
-        assert edge.statistics.calls == 0 and len(edge.workers) == WORKERS
 
 
 def test_any_address_is_listened_on_and_one_is_told(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ def edge(folder: Path, ours: Certified, desk: Certified) -> Iterator[Edge]:
 
 
 def acknowledge(peer: TlsPeer, invite: Message, final: Message) -> None:
-    """ACK, as the dialog's route wants it."""
     routes = tuple(("Route", one) for one in routes_of(final)[::-1])
     changed = {"To": final.header("To"), "CSeq": "1 ACK", "Via": invite.header("Via") + "ack"}
     kept = tuple((n, changed.get(n, v)) for n, v in invite.headers if n != "Content-Type")

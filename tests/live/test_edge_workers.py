@@ -6,25 +6,18 @@ The last message before a crash goes to nobody else; a kill costs no caller a ca
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from signal import SIGABRT, SIGCONT, SIGKILL, SIGSTOP, Signals
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from sipagent.edge import configuration
 from sipagent.edge.configuration import TRIES_AFTER_DEATH
-from sipagent.edge.files import places
 from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
-from sipagent.edge.rpc import EdgeRpc
 from sipagent.softphone.phone import Answering, Call, Phone
-from tests.live.calls import figures
 from tests.live.test_workers import WORKERS, Town
-from tests.peers import edge as scene
 from tests.peers.agent import Json
 from tests.peers.edge import CALLS_EACH, TRUNK, Edge, opened
 from tests.peers.sender import Sender
@@ -85,34 +78,6 @@ def test_a_worker_is_told_that_its_call_is_given_up(edge: Edge, answer: Answerin
     assert order.index("CANCEL received") > order.index("INVITE received")
 
 
-def test_what_a_worker_says_to_being_given_up_is_no_sign_that_it_had_heard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It answers 481 where it has never read the INVITE; the call is another worker's all the same.
-
-    The edge stands still for a moment after it has given up on the worker, as on a busy machine.
-    """
-    slow = re.sub(r"(?s)(route\[GIVE_UP\] \{.*?)\n\}", r'\1\n    usleep("100000");\n}', configuration.ROUTES)
-    monkeypatch.setattr(configuration, "ROUTES", slow)
-    with opened(tmp_path / "edge") as edge:
-        late = edge.workers[1]
-        late.answer = SILENT
-        for _ in edge.workers:
-            edge.answered()
-        assert late.count("CANCEL received") == late.count("481 CANCEL sent") == 1
-
-
-def test_who_cancels_while_no_worker_says_anything_leaves_a_receipt(edge: Edge) -> None:
-    edge.work(SILENT)
-    call = edge.call()
-    call.cancel()
-    assert call.wait_status() == 487
-    word = edge.told(call.call_id)
-    assert (word.status, word.why) == (487, "unanswered")
-    for index in range(len(edge.workers)):
-        edge.process.rpc.activate(index)
-
-
 def test_who_cancels_while_there_is_no_room_leaves_one_receipt(edge: Edge) -> None:
     for _ in range(CALLS_EACH * len(edge.workers)):
         edge.answered()
@@ -151,23 +116,6 @@ def test_an_invite_that_comes_again_when_its_transaction_is_over_is_no_other_cal
         sender.call()
     assert sum(worker.count("INVITE received") for worker in edge.workers) == seen + 1
     assert edge.invites() == before + 2
-
-
-def test_a_call_that_was_refused_in_passing_is_told_of_once(edge: Edge) -> None:
-    edge.process.rpc.drain()
-    try:
-        before = len(edge.rejected)
-        with closing(Sender(TRUNK, edge.address)) as sender:
-            call_id, packet = sender.invite()
-            for _ in range(3):
-                sender.answers.pop(call_id, None)
-                sender.send(packet)
-                sender.wait(call_id)
-            other = sender.call().header("Call-ID")
-        edge.told(other)
-        assert Counter(one.call_id for one in edge.rejected[before:]) == {call_id: 1, other: 1}
-    finally:
-        edge.process.rpc.ask("cfg.seti", "edge", "draining", 0)
 
 
 # --- ... and dead ---
@@ -234,12 +182,6 @@ def test_after_a_message_within_a_call_no_new_call_is_to_blame(edge: Edge) -> No
         del worker._on_request
 
 
-def test_an_answer_of_a_phone_may_be_the_last_message(edge: Edge) -> None:
-    edge.dialled(2)
-    given = edge.process.rpc.worker_died(2, crashed=True)
-    assert given is not None and (given.kind, given.media, given.call) == ("2xx of INVITE", 1, "")
-
-
 def test_a_kill_costs_no_caller_a_call(edge: Edge) -> None:
     calls = pending(edge, 1)
     edge.process.rpc.worker_died(1, crashed=False)
@@ -274,7 +216,7 @@ def test_where_there_is_one_worker_calls_wait_for_its_replacement(tmp_path: Path
             last.wait_answered()
 
 
-# --- the whole agent: workers that stand still, are killed, or crash, with messages in their sockets ---
+# --- the whole agent: workers that stand still, with messages in their sockets ---
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +231,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 @pytest.fixture
 def town(running: Town) -> Iterator[Town]:
-    """With no call up and the past forgotten."""
     running.wait_at_rest()
     running.agent.forget()
     yield running
@@ -337,7 +278,6 @@ def test_a_call_that_another_worker_took_has_its_receipt_alone(town: Town) -> No
 
 
 def test_a_call_that_no_worker_read_in_time_has_one_receipt(town: Town) -> None:
-    """The edge's; also where its caller has cancelled."""
     with stopped(town, *(f"worker-{index}" for index in range(WORKERS))):
         call = town.callers[0].call(town.agent.uri())
         assert call.wait_status() == 500
@@ -349,100 +289,3 @@ def test_a_call_that_no_worker_read_in_time_has_one_receipt(town: Town) -> None:
     # full: where the edge has missed the workers' answers to OPTIONS by then
     assert [what for what, _ in events_of(gone)] == ["rejected with 487"]
     assert events_of(gone)[0][1] in ("edge: unanswered", "edge: full")
-
-
-def test_a_caller_who_hangs_up_at_once_has_one_receipt(town: Town) -> None:
-    call = town.callers[0].call(town.agent.uri())
-    call.end()
-    call.wait_ended()
-    (rows,) = receipts_of(town, call)
-    assert len(rows) == 1
-
-
-class Stopped:
-    """A worker that stands still, until it ends by a signal. The calls that it is given lie in its socket."""
-
-    def __init__(self, town: Town, index: int) -> None:
-        self.town, self.index, self.pid = town, index, town.pids()[f"worker-{index}"]
-        ports = town.agent.tables["edge"]["worker_ports"]
-        plan = scene.plan(first_port=int(ports.partition("-")[0]))
-        self._rpc = EdgeRpc(places(town.agent.directory / "edge").rpc, plan)
-        os.kill(self.pid, SIGSTOP)
-
-    def give(self, caller: Phone) -> Call:
-        """Have it given a call."""
-        others = [other for other in range(WORKERS) if other != self.index]
-        for other in others:
-            self._rpc.deactivate(other)
-        call = caller.call(self.town.agent.uri())
-        self.until_given(caller)
-        for other in others:
-            self._rpc.activate(other)
-        return call
-
-    def until_given(self, caller: Phone) -> None:
-        """Until the last message that it was given is this phone's."""
-        ip, port = caller.address
-        wait_for(lambda: str(self._rpc.last_given(self.index)).endswith(f" {ip}:{port}"))
-
-    def end(self, number: Signals) -> None:
-        """Have it die before it reads a word."""
-        self.town.killed = self.pid
-        os.kill(self.pid, number)
-        os.kill(self.pid, SIGCONT)
-
-    def wait_back(self) -> None:
-        self.town.wait_back(f"worker-{self.index}")
-
-
-def test_the_last_call_before_an_abort_ends_and_nobody_else_does(town: Town) -> None:
-    worker = Stopped(town, 1)
-    first, last = (worker.give(caller) for caller in town.callers[:2])
-    worker.end(SIGABRT)
-    assert last.wait_status() == 500
-    first.wait_answered()
-    wait_for(lambda: bool(crashes(town)))
-    (said,) = crashes(town)
-    ip, port = town.callers[1].address
-    last_message = rf"INVITE, media lines: 1, \d+ bytes, from {ip}:{port}"
-    assert re.fullmatch(rf"worker-1 crashed; the last message it was given: {last_message}", said)
-    wait_for(lambda: last.call_id in {one["call_id"] for one in town.agent.receipts()})
-    rows = [one for one in town.agent.receipts() if one["call_id"] == last.call_id]
-    assert events_of(rows) == [("rejected with 500", "edge: crash")]
-    fatal = {name: n for name, n in figures(town.figures).items() if "fatal_messages_total" in name}
-    assert list(fatal.values()) == [1] and 'media="1",message="INVITE"' in next(iter(fatal))
-    worker.wait_back()
-    started = [e["name"] for e in town.agent.log_events if e.get("event") == "child_started"]
-    assert Counter(name for name in started if "worker" in name) == {
-        "worker-0": 1,
-        "worker-1": 2,
-        "worker-2": 1,
-    }
-
-
-def crashes(town: Town) -> list[str]:
-    """What was said of workers that crashed."""
-    reasons = [str(e.get("reason")) for e in town.agent.log_events if e.get("event") == "alert"]
-    return [one for one in reasons if "the last message it was given" in one]
-
-
-def test_a_killed_worker_costs_no_caller_a_call(town: Town) -> None:
-    worker = Stopped(town, 2)
-    given = [worker.give(caller) for caller in town.callers[:2]]
-    worker.end(SIGKILL)
-    for call in given:
-        call.wait_answered()
-    worker.wait_back()
-
-
-def test_a_call_that_waits_outlives_the_abort_by_a_message_of_another(town: Town) -> None:
-    (bridge,) = town.connect(1)
-    worker = Stopped(town, town.worker_of(bridge.caller))
-    waits = worker.give(town.callers[1])
-    with town.loop.changing():
-        bridge.caller._send("INVITE", lambda _: None, OFFER, bridge.caller._sdp())
-    worker.until_given(town.callers[0])
-    worker.end(SIGABRT)
-    waits.wait_answered()
-    bridge.caller.wait_ended()
-    worker.wait_back()

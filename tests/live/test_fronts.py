@@ -22,7 +22,6 @@ def needs(*programs: str, **how: bool) -> pytest.MarkDecorator:
 
 @needs("keepalived", by_root=True)
 def test_an_address_moves_to_the_host_that_takes_calls(tmp_path: Path) -> None:
-    """The trunk is one that they register with."""
     seen = fronts.seen("address", tmp_path, by_root=True)
     assert seen["answered after the loss, s"] < 5 and seen["the other has it"]
     assert not seen["the address goes back"] and seen["moved within, s"] < 5
@@ -46,7 +45,6 @@ def test_a_kamailio_in_front_gives_calls_to_hosts_that_take_them(tmp_path: Path)
 
 @needs("nsd", "kamailio")
 def test_a_trunk_that_goes_by_names_finds_the_host_that_is_left(tmp_path: Path) -> None:
-    """By DNS SRV, of a real name server."""
     seen = fronts.seen("srv", tmp_path)
     assert seen["OPTIONS"] == [200, 200] and set(seen["once it has gone"]) == {"b"}
     fronts.assert_drained(seen)

@@ -35,7 +35,6 @@ PATIENCE_S = 30.0
 
 
 def printed(kind: str) -> str:
-    """What the page shows for this proxy."""
     (block,) = re.findall(rf"^```{kind}\n(.*?)^```", text_of(PAGE), re.DOTALL | re.MULTILINE)
     return str(block)
 
@@ -51,7 +50,6 @@ class Service:
         (folder / "config.toml").write_text(CONFIG + self.moved(web), encoding="utf-8")
 
     def moved(self, text: str) -> str:
-        """With ports and files of this test."""
         files: dict[str, Path | str] = {
             "/etc/ssl/ecoute.pem": self.files.certificate,
             "/etc/ssl/private/ecoute.key": self.files.key,
@@ -62,7 +60,6 @@ class Service:
         return text
 
     def run(self, *words: str) -> str:
-        """One command."""
         return subprocess.run(self.command(*words), capture_output=True, text=True, check=True).stdout
 
     def command(self, *words: str) -> list[str]:
@@ -107,7 +104,6 @@ STARTED = {"nginx": "start worker process", "caddy": "serving initial configurat
 
 @pytest.fixture(params=[nginx, caddy], ids=lambda kind: kind.__name__)
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    """Both run."""
     service, started = Service(tmp_path), list[Child]()
     try:
         started.append(Child(service.command("web"), tmp_path))
@@ -143,7 +139,6 @@ def test_who_asks_is_whom_the_proxy_sees(service: Service) -> None:
 
 
 def test_news_comes_at_once(service: Service) -> None:
-    """While the answer goes on."""
     token = service.run("token", "add", "dashboard", "--role", "supervisor").strip()
     with service.ask("/api/v1/events", Authorization=f"Bearer {token}") as answer:
         assert (answer.status, answer.headers.get_content_type()) == (200, "text/event-stream")
