@@ -19,7 +19,6 @@ from media.training.lines import (
     MissingCoder,
     PhoneLine,
     active_rms,
-    any_line,
     carry,
     lost_packets,
     newer_line,
@@ -124,16 +123,6 @@ def test_each_kind_of_newer_line_carries_a_voice(kind: Kind) -> None:
     assert active_rms(heard / 32768) > 0.02
 
 
-def test_lines_stay_as_they_were_unless_newer_ones_are_asked_for() -> None:
-    old = [any_line(np.random.default_rng(seed)) for seed in range(40)]
-    some = [any_line(np.random.default_rng(seed), newer=0.5) for seed in range(40)]
-    assert {line.codec for line in old} <= {"alaw", "mulaw", "gsm", "g722", "linear"}
-    assert all(line.then is None and line.direct_db is None for line in old)
-    changed = [new for before, new in zip(old, some, strict=True) if new != before]
-    assert 10 < len(changed) < 30
-    assert all(new.level_dbfs == before.level_dbfs for before, new in zip(old, some, strict=True))
-
-
 @pytest.mark.parametrize("codec", ["amrnb", "amrwb", "opus", "g726", "g722"])
 def test_a_coder_that_is_missing_says_what_to_install(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     found = builtins.__import__
@@ -152,8 +141,3 @@ def test_a_coder_that_is_missing_says_what_to_install(codec: Codec, monkeypatch:
     with pytest.raises(MissingCoder, match=r"^[^\n]*(pip install 'sipagent\[train\]'|apt install \S+)$"):
         through(SPOKEN, codec, NONE_LOST)
     lines._amrwb_library.cache_clear()
-
-
-def test_a_background_that_nobody_gave_is_told() -> None:
-    with pytest.raises(ValueError, match="no background of television"):
-        carry(VOICE, PhoneLine(noise="television", snr_db=10.0), {}, np.random.default_rng(1))

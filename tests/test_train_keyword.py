@@ -30,7 +30,6 @@ from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import Spotter, known_heads
 from media.training import own
 from media.training.enrolled import LEAST_PEOPLE, EnrolledPerson, Saying, write_person
-from media.training.features import source_of
 from media.training.language import language
 from media.training.own import pieces
 from media.training.speech import ESPEAK
@@ -148,17 +147,6 @@ def test_what_is_held_back_is_said_by_other_voices_and_not_in_the_same_words(
     similar = {one.text for one in said["test"] if one.path.parent.name == own.NEAR}
     assert similar and not similar & {one.text for one in said["train"]}
     assert len(every) == len({one.path for one in every})
-
-
-def test_a_person_is_a_shard_of_links(tmp_path: Path) -> None:
-    people = [lend(tmp_path / "lent/ann"), lend(tmp_path / "lent/bob", "Pas de bande !")]
-    own.link_voices(people, PHRASE, tmp_path / "sounds")
-    for number, person in enumerate(people):
-        place = tmp_path / "sounds/train" / own.shard_of(number)
-        assert len(list((place / own.KEYWORD).iterdir())) == 5 and len(list((place / OTHER).iterdir())) == 2
-        link = place / OTHER / "00000.wav"
-        assert link.is_symlink() and link.resolve() == (person.folder / "05.wav").resolve()
-        assert source_of(link) == "voices"
 
 
 # --- the check ---

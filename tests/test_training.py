@@ -122,13 +122,6 @@ def test_no_way_of_accepting_names_the_recording(code: str, stem: str) -> None:
     assert stem in no and stem not in yes
 
 
-@everywhere
-def test_two_recorded_speakers_of_each_language_are_for_figures_alone(code: str) -> None:
-    spoken = language(code)
-    of = {utterance.manner.voice for utterance in plan(spoken, "mbrola", "test", WORDS, 0.2)}
-    assert of == {*spoken.mbrola["test"]} and len(of) >= 2
-
-
 @pytest.mark.parametrize("code", ["fr", "en"])
 def test_no_head_learns_that_our_own_notice_refuses_nothing(code: str) -> None:
     texts = {path: path.with_suffix(".txt") for path in own_prompts(SHIPPED, code)}
@@ -136,12 +129,6 @@ def test_no_head_learns_that_our_own_notice_refuses_nothing(code: str) -> None:
     assert SHIPPED / code / "confirm.wav" in words
     refusing = [plain(phrase) for phrase in language(code).refusing]
     assert not [path for path, said in words.items() if any(phrase in said for phrase in refusing)]
-
-
-def test_a_share_of_a_plan_is_that_much_of_each_phrase() -> None:
-    said = [u.path.parent.name for u in plan(language("de"), "espeak", "train", WORDS, share=0.1)]
-    assert (said.count("ich_lehne_ab"), said.count("ja"), said.count("other")) == (40, 20, 400)
-    assert label("arrêtez l'enregistrement") == "arretez_l_enregistrement"
 
 
 # --- what is asked about it ---
@@ -165,19 +152,6 @@ def test_of_a_phrase_only_what_is_asked_once_it_was_said_counts() -> None:
     assert max(stop for _, stop in said.questions) <= len(said.steps)
     assert said.warped is not None and said.warped.shape == (len(WARPS), *said.steps.shape)
     assert stage.asked("je_refuse", VOICE).warped is None  # it is trained on, by a random tract
-
-
-def test_features_are_kept_as_they_are_read(tmp_path: Path) -> None:
-    steps = np.ones((20, 288), dtype=np.float32)
-    calls = [
-        SoundQuestions("oui", steps, [(0, 15), (2, 18)], "a.wav"),
-        SoundQuestions("other", 2 * steps, [(1, 16)], "b.wav"),
-    ]
-    assert write(tmp_path / "features" / "train.x.npz", calls) == 3
-    with np.load(tmp_path / "features" / "train.x.npz") as held:
-        assert held["steps"].shape == (40, 288)
-        assert held["starts"].tolist() == [0, 2, 21] and held["stops"].tolist() == [15, 18, 36]
-        assert held["labels"].tolist() == ["oui", "oui", "other"]
 
 
 # --- how a head learns ---

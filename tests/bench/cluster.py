@@ -95,7 +95,6 @@ class Talking:
         self.call.wait_answered()
 
     def recorded(self) -> str:
-        """The id of the recording, once it has begun."""
         soon(lambda: self._parts() - self._before, "recording begun")
         return next(iter(self._parts() - self._before))
 
@@ -110,7 +109,6 @@ class Talking:
 
 
 def soon(happened: Callable[[], object], what: str) -> None:
-    """Wait for it, looking often."""
     until(happened, LONGEST_S, what, LOOK_S)
 
 
@@ -372,7 +370,6 @@ def ship() -> Iterator[Row]:
 
 
 def _write(config: Path, host: str) -> None:
-    """So many calls, each in the four steps in which a call is written."""
     with journal_of(load(config), 0) as journal:
         for first in range(0, WAITING, AT_ONCE):
             calls = [_of_host(number, host) for number in range(first, first + AT_ONCE)]

@@ -5,25 +5,22 @@ sentences that `sipagent enrol` asks for, over a line. One is left out in turn; 
 on the others makes of it is set beside what the shipped head makes of it.
 """
 
-import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import click
 import numpy as np
 import soundfile
 from numpy.random import Generator, default_rng
-from rich.console import Console
-from rich.table import Table
 from scipy.signal import resample_poly
 
 from media.frame import SAMPLE_RATE, Samples
@@ -31,10 +28,10 @@ from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter
 from media.training.enrolled import EnrolledPerson, Saying, enrolled, usable, write_person
-from media.training.language import Language, language
+from media.training.language import language
 from media.training.lines import PhoneLine, Waveform, carry
 from media.training.own import KEYWORD, NEAR, USUAL, PhraseMaterial
-from media.training.speech import texts_of
+from media.training.speech import Amounts, texts_of
 from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.terminal import steps
 from sipagent.enrol.script import script
@@ -44,10 +41,10 @@ from sipagent.voice.own_keyword import (
     PROMPTS,
     CheckedUtterance,
     Rate,
-    figures,
-    figures_of_strangers,
     train,
 )
+from tests.bench import report
+from tests.bench.report import Row
 
 SAID = 5
 ASKED, ASKED_NEAR = 20, 12
@@ -140,11 +137,6 @@ def lend(kind: Kind, folder: Path) -> None:
         write_person(place, person)
 
 
-def _sentences(spoken: Language, split: Any) -> list[str]:
-    """Of what callers say, without what is near to a refusal."""
-    return list(texts_of(spoken.talk, split))
-
-
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
@@ -164,7 +156,7 @@ def ask(name: str, folder: Path, number: int) -> list[By]:
     spoken = language(kind.language)
     texts = [(kind.phrase, KEYWORD)] * ASKED
     for said, sentences, most in (
-        (OTHER, _sentences(spoken, "test"), ASKED),
+        (OTHER, list(texts_of(spoken.talk, "test")), ASKED),
         (NEAR, list(texts_of(spoken.near, "test")), ASKED_NEAR),
     ):
         texts += [(text, said) for text in random.sample(sentences, min(most, len(sentences)))]
@@ -178,10 +170,10 @@ def ask(name: str, folder: Path, number: int) -> list[By]:
     return found
 
 
-COLUMNS = {"before": "shipped head", "alone": "head with the others' voices", "after": "both, as on a call"}
+COLUMNS = ("shipped head", "head with the others' voices", "both, as on a call")
 ROWS: tuple[tuple[str, str, str, set[Meaning]], ...] = (
-    *(("recall", KEYWORD, "", {Meaning.REFUSE}), ("  clean", KEYWORD, "clean", {Meaning.REFUSE})),
-    ("  20 dB", KEYWORD, "20 dB", {Meaning.REFUSE}),
+    *(("recall", KEYWORD, "", {Meaning.REFUSE}), ("recall, clean", KEYWORD, "clean", {Meaning.REFUSE})),
+    ("recall, 20 dB", KEYWORD, "20 dB", {Meaning.REFUSE}),
     ("refuse or unclear", KEYWORD, "", {Meaning.REFUSE, Meaning.UNCLEAR}),
     ("other sentences that refuse", OTHER, "", {Meaning.REFUSE}),
     ("other sentences unclear", OTHER, "", {Meaning.UNCLEAR}),
@@ -190,9 +182,32 @@ ROWS: tuple[tuple[str, str, str, set[Meaning]], ...] = (
 """The name of a row, what is said, over which line, and the meanings that count."""
 
 
-def rate(heard: Iterable[CheckedUtterance], said: str, line: str, meanings: set[Meaning]) -> Rate:
-    of = [each.meaning in meanings for each in heard if each.said == said and line in ("", each.line)]
-    return Rate(sum(of), len(of))
+def rows(kind: str, amounts: Amounts, styles: Path) -> Iterator[Row]:
+    """In per cent, by which head; Wilson's interval of 95 % is in the name."""
+    chosen = KINDS[kind]
+    spoken = language(chosen.language)
+    with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as scratch, steps(many=1) as step:
+        folder = Path(scratch)
+        lend(chosen, folder / "lent")
+        used, _ = usable(enrolled(folder / "lent"), chosen.phrase, spoken.code, datetime.now(UTC))
+        prompts = tuple(sorted((PROMPTS / spoken.code).glob("notice.wav")))
+        trained = train(
+            chosen.phrase, spoken, folder, PhraseMaterial(styles, prompts, amounts, tuple(used)), step
+        )
+        with ProcessPoolExecutor(1) as pool:
+            parts = list(pool.map(partial(ask, kind, folder), range(chosen.persons)))
+    for column, heard in zip(COLUMNS, zip(*chain(*parts), strict=True), strict=True):
+        for name, said, line, counts in ROWS:
+            of = [one.meaning in counts for one in heard if one.said == said and line in ("", one.line)]
+            yield _row(f"{column}: {name}", Rate(sum(of), len(of)))
+    check = trained.check
+    yield _row("held-back synthetic voices: recall", check.recall)
+    yield _row("held-back synthetic voices: false refusals", check.false_refusals)
+
+
+def _row(name: str, rate: Rate) -> Row:
+    low, high = rate.interval or (0.0, 1.0)
+    return Row(f"{name} ({low:.0%} to {high:.0%})", 100 * (rate.share or 0.0), None, "%", count=rate.count)
 
 
 @click.command()
@@ -200,56 +215,16 @@ def rate(heard: Iterable[CheckedUtterance], said: str, line: str, meanings: set[
 @click.option("--share", default=1.0, show_default=True, help="of the usual synthetic material")
 @click.option("--rounds", type=int, help="batches of each training; else as usual for that share")
 @click.option("--styles", type=click.Path(path_type=Path), default=Path("package/voices"))
-@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+@report.as_json_option
 def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: bool) -> None:
     """Measure what a colleague reaches whom the head was not trained on."""
-    chosen = KINDS[kind]
     if kind == "flite" and shutil.which("flite") is None:
         raise click.ClickException("--kind flite: needs flite (apt install flite)")
-    spoken, amounts = language(chosen.language), USUAL.share(share)
-    with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as scratch, steps(many=1) as step:
-        folder = Path(scratch)
-        lend(chosen, folder / "lent")
-        used, _ = usable(enrolled(folder / "lent"), chosen.phrase, spoken.code, datetime.now(UTC))
-        prompts = tuple(sorted((PROMPTS / spoken.code).glob("notice.wav")))
-        if rounds:
-            amounts = replace(amounts, rounds=rounds)
-        material = PhraseMaterial(styles, prompts, amounts, tuple(used))
-        trained = train(chosen.phrase, spoken, folder, material, step)
-        with ProcessPoolExecutor(1) as pool:
-            asked = [
-                each for part in pool.map(partial(ask, kind, folder), range(chosen.persons)) for each in part
-            ]
-    found = {
-        column: {row: rate(heard, said, line, counts) for row, said, line, counts in ROWS}
-        for column, heard in zip(COLUMNS, zip(*asked, strict=True), strict=True)
-    }
-    if as_json:
-        told = {
-            column: {
-                row.strip(): {"share": rate.share, "interval": rate.interval, "count": rate.count}
-                for row, rate in every.items()
-            }
-            for column, every in found.items()
-        }
-        others = {"enrolled": figures_of_strangers(trained.strangers), "check": figures(trained.check)}
-        click.echo(json.dumps({"kind": kind, **told, **others}, indent=1))
-        return
-    table = Table(title=f"{chosen.persons} {kind} voices say {chosen.phrase!r}, each heard without it")
-    for title in ("", *COLUMNS.values()):
-        table.add_column(title)
-    for row in found["before"]:
-        table.add_row(row, *(_shown(found[column][row]) for column in COLUMNS))
-    Console().print(table)
-    check = trained.check
-    click.echo(f"held-back synthetic voices: {check.recall:.1%} heard, {check.false_refusals:.2%} false")
-
-
-def _shown(rate: Rate) -> str:
-    if rate.share is None or rate.interval is None:
-        return ""
-    low, high = rate.interval
-    return f"{rate.share:.0%} of {rate.count} ({low:.0%} to {high:.0%})"
+    amounts = USUAL.share(share)
+    if rounds:
+        amounts = replace(amounts, rounds=rounds)
+    title = f"{KINDS[kind].persons} {kind} voices say {KINDS[kind].phrase!r}, each heard without it"
+    report.finish(title, as_json, {kind: lambda: rows(kind, amounts, styles)})
 
 
 if __name__ == "__main__":

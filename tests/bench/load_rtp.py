@@ -123,7 +123,6 @@ class _Outlet:
         self.count += 1
 
     def drop(self, keep: NDArray[np.bool_]) -> None:
-        """Go on with some of its legs only."""
         left = int(keep.sum())
         for rows in (self._names, self._legs, self._quiet_until, self._bytes):
             rows[:left] = rows[: self.count][keep]
@@ -274,7 +273,6 @@ class Generator:
         return self._process.pid
 
     def finish(self) -> Heard:
-        """End it; what it has heard."""
         self._pipe.send("end")
         drops = self._pipe.recv()
         self._process.join()
@@ -282,7 +280,6 @@ class Generator:
             return Heard(found["packets"], found["sent"], drops)
 
     def close(self) -> None:
-        """End it, whatever its state."""
         self._pipe.close()
         self._process.join(5)
         if self._process.is_alive():

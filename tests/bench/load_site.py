@@ -104,7 +104,6 @@ class Callers:
         return sum(n for status, n in self.counts().items() if status.isdecimal() and int(status) >= 200)
 
     def said(self) -> str:
-        """What SIPp found wrong."""
         return self._errors.read_text(errors="replace")[-2000:] if self._errors.exists() else ""
 
 
@@ -142,7 +141,6 @@ class Site:
         return sum(one.endswith(".part") for one in self.agent.files())
 
     def events(self, event: str) -> int:
-        """How often this was logged so far."""
         return sum(one.get("event") == event for one in self.agent.log_events)
 
     def dropped(self) -> int:

@@ -179,7 +179,6 @@ def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: in
 
 
 def as_toml(weights: Weights) -> str:
-    """The text of weights.toml."""
     figures = [f"{name} = {value}" for name, value in asdict(weights).items() if isinstance(value, float)]
     figures.append(f"left_out = {json.dumps(weights.left_out, ensure_ascii=False)}")
     gains = [f'"{phrase}" = {value}' for phrase, value in weights.gains.items()]

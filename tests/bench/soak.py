@@ -88,7 +88,6 @@ class Line:
 
 
 def soak(shape: Shape, minutes: float, stack: ExitStack) -> tuple[Site, Seen]:
-    """Let it run for so long."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-soak-")))
     callers = CALLERS[shape]
     site = Site(folder / "agent", stack, shape, capacity={"calls": callers}, retention={"period": "1 day"})
@@ -128,7 +127,6 @@ def progress(shape: Shape, past_s: float, whole_s: float, seen: Seen) -> None:
 
 
 def rows(shape: Shape, minutes: float) -> Iterator[Row]:
-    """What is to be 0 or flat."""
     with ExitStack() as stack:
         site, seen = soak(shape, minutes, stack)
         site.agent.wait_no_legs(60)

@@ -126,7 +126,6 @@ def written(page: str, table: str) -> str:
 
 
 def table(rows: Iterable[Row], about: str) -> str:
-    """The rows in Markdown: those of their own first, then a table for each group."""
     every = list(rows)
     lines = [about, "", "| | to reach | measured |", "|---|---|---|"]
     lines += [f"| {row.name} | {row.aim} | {row.shown} |" for row in every if not row.group]
@@ -151,7 +150,6 @@ def changed(before: dict[str, str], cases: Iterable[Case]) -> Iterator[Row]:
 
 
 def key(case: Case) -> str:
-    """The name of a case in any run."""
     return f"{'/'.join(case.utterance.path.parts[-4:])} {case.line}"
 
 

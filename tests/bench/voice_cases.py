@@ -169,7 +169,6 @@ class Ground:
             self.arrives(np.zeros(800), line, default_rng(0))
 
     def arrives(self, sound: Waveform, line: PhoneLine, random: Generator | None = None) -> Samples:
-        """What the agent hears of it. MissingCoder."""
         return carry(sound, line, self._backgrounds, random or self._random)
 
     def planned(self, only: Iterable[str] = ()) -> list[tuple[Utterance, str]]:
@@ -184,7 +183,6 @@ class Ground:
         return found
 
     def cases(self, detector: Detector, only: Iterable[str] = (), what: str = "utterances") -> list[Case]:
-        """What it makes of them."""
         planned = track(self.planned(only), what, console=Console(stderr=True))
         return [self._case(detector, one, line) for one, line in planned]
 

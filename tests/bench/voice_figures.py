@@ -109,7 +109,6 @@ class Measuring:
 
 
 def rows(measuring: Measuring, only: Iterable[str] = ()) -> Iterator[Row]:
-    """The figures, in the order of the table: those of each of PARTS, or of some."""
     wanted = set(only) or PARTS.keys()
     for name, part in PARTS.items():
         if name in wanted:
@@ -117,7 +116,6 @@ def rows(measuring: Measuring, only: Iterable[str] = ()) -> Iterator[Row]:
 
 
 def heard(cases: Iterable[Case], *meanings: Meaning) -> Share:
-    """How many of them mean one of these."""
     every = list(cases)
     return Share(sum(case.meaning in meanings for case in every), len(every))
 
@@ -127,7 +125,6 @@ def _percent(name: str, share: Share, aim: str = "", group: str = "", column: st
 
 
 def by(cases: Iterable[Case], key: Callable[[Case], str]) -> dict[str, list[Case]]:
-    """In the order of the names."""
     groups: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         groups[key(case)].append(case)
@@ -235,7 +232,6 @@ def latencies(measuring: Measuring) -> Iterator[Row]:
 
 
 def _late(name: str, cases: list[Case], aim: str, group: str = "") -> Iterator[Row]:
-    """Of those that were heard, if any were."""
     late = [case.late_ms for case in cases if case.late_ms is not None]
     if late:
         p50, p95 = np.percentile(late, (50, 95))

@@ -160,7 +160,6 @@ def _served(place: Office) -> Served:
 
 
 def _rung_ns(talk: Call) -> int:
-    """When its INVITE came first."""
     return next(
         one.at_ns
         for one in talk.phone.seen
@@ -169,7 +168,6 @@ def _rung_ns(talk: Call) -> int:
 
 
 def _decided_s(receipt: Json) -> float:
-    """From the 200 to the decision."""
     decided = next(event["at"] for event in receipt["events"] if event["what"].startswith("decision: "))
     answered = datetime.fromisoformat(receipt["answered_at"])
     return (datetime.fromisoformat(decided) - answered).total_seconds()

@@ -13,10 +13,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException
+from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,7 +29,6 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 from retention.records import Recording
 from retention.sqlite import Store
 from retention.vault import new_pair, read_public
-from sipagent.config.load import load
 from tests.bench import report
 from tests.bench.load_mark import GAP_MS, Heard
 from tests.bench.load_site import site
@@ -42,9 +43,8 @@ from tests.bench.web_kept import (
     forget_pages,
     hours,
     queries,
-    selection_of,
 )
-from tests.bench.web_listeners import Crowd
+from tests.bench.web_listeners import listen
 from tests.bench.web_site import (
     PURPOSE,
     Answer,
@@ -72,21 +72,11 @@ _LINK = re.compile(rb'href="/recordings/([^"/?]+)"')
 
 
 def lists(folder: Path, count: int) -> Iterator[Row]:
-    """The newest 50, and 50 by each filter, out of `count`: in the library, by a program, by a person."""
+    """The newest 50, and 50 by each filter, out of `count`: by a program, by a person."""
     table = address()
     agent = RunningAgent(folder / "kept", {**OPERATOR, "web": table})
-    config = load(agent.config)
     with Store(agent.directory / "retention.db") as store:
         wanted = fill_up(store, count)
-
-        def in_library(fields: Fields) -> tuple[int, float]:
-            chosen = selection_of(fields, config)
-            began = time.perf_counter()
-            found = len(store.recordings(chosen))
-            return found, (time.perf_counter() - began) * 1e3
-
-        for name, spent, _, _ in timed(in_library, wanted):
-            yield p95(f"in the library: {name}", spent, None)
     with page(agent, table) as running:
         person = enter(agent, running)
         of_program, of_person = Client(running.port, program(agent)), Client(running.port, person.headers)
@@ -106,7 +96,7 @@ def lists(folder: Path, count: int) -> Iterator[Row]:
 
 
 def timed(
-    ask: Callable[[Fields], tuple[int, float]], wanted: Wanted, spent_s: Callable[[], float] = lambda: 0.0
+    ask: Callable[[Fields], tuple[int, float]], wanted: Wanted, spent_s: Callable[[], float]
 ) -> Iterator[tuple[str, list[float], float | None, float]]:
     """Every kind of list, one after the other: its name, ms, the limit, and CPU of one by `spent_s`.
 
@@ -123,7 +113,6 @@ def timed(
 
 
 def by_program(client: Client, fields: Fields) -> tuple[int, float]:
-    """One list as programs ask for it."""
     if "caller" in fields:
         answer = client.post(f"{LISTED}/search", {"limit": PAGE, **fields})
     else:
@@ -132,7 +121,6 @@ def by_program(client: Client, fields: Fields) -> tuple[int, float]:
 
 
 def by_person(client: Client, csrf: str, fields: Fields) -> tuple[int, float]:
-    """One list as people see it."""
     if "caller" in fields:
         answer = client.form(SEEN, {"csrf": csrf, **fields}, accepted=200)
     else:
@@ -141,7 +129,6 @@ def by_person(client: Client, csrf: str, fields: Fields) -> tuple[int, float]:
 
 
 def links(answer: Answer) -> int:
-    """How many recordings a page of the list names."""
     return len(set(_LINK.findall(answer.body)))
 
 
@@ -185,7 +172,6 @@ EAR = """
 
 
 def browser(folder: Path) -> Iterator[Row]:
-    """The first sound of an hour, and what a first visit weighs."""
     table = address()
     agent = RunningAgent(folder / "heard", {**OPERATOR, "web": table})
     public, identity = new_pair(folder / "listening", None, "bench")
@@ -220,7 +206,6 @@ def visits(running: RunningPage, person: Entered) -> Iterator[BrowserContext]:
 
 
 def opened(shown: Page, recording: Recording, identity: Path) -> None:
-    """Load the page of a recording, and open the key."""
     shown.goto(f"/recordings/{recording.id}", wait_until="load")
     shown.set_input_files("#key-file", identity)
     shown.click("#key-open")
@@ -354,18 +339,20 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
         paths = [SEEN, f"{SEEN}/{ids[0]}", "/", f"{SEEN}?flagged=true", f"{SEEN}/{ids[-1]}"]
         for path in paths:  # what is looked at for the first time takes longer
             client.get(path)
-        listening = stack.enter_context(Crowd(running.port, headers, ids, PURPOSE))
+        pool = stack.enter_context(
+            ProcessPoolExecutor(1, get_context("spawn"))
+        )  # so that nothing waits for it
+        pids = pool.submit(os.getpid).result(), place.generator.pid
         callers, up = place.call_all(2 * seconds + 4 * SETTLED_S)
         time.sleep(SETTLED_S)
         with phase("alone", running, client, paths) as alone:
             time.sleep(seconds)
-        pids = listening.pid, place.generator.pid
         spent = [spent_s(pid) for pid in pids]
         with MemoryWatch(running) as memory, phase("with listeners", running, client, paths) as crowded:
-            listening.begin()
+            listening = pool.submit(listen, running.port, headers, ids, PURPOSE, seconds)
             time.sleep(seconds)
         cores = [(spent_s(pid) - before) / seconds for pid, before in zip(pids, spent, strict=True)]
-        told = listening.finish()
+        told = listening.result()
         if callers.wait(300):
             raise PeerError(f"SIPp: {callers.said()}")
         heard = place.generator.finish()

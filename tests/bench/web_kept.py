@@ -20,8 +20,6 @@ from retention.rows.counts import recordings_by_status
 from retention.rows.selection import Selection
 from retention.sqlite import Store
 from retention.vault import PublicKey
-from sipagent.config.load import Config
-from sipagent.lookup.parsing import selection
 from tests.bench.store import call, fill
 from tests.kept import Paths
 from tests.office import PARIS
@@ -105,7 +103,6 @@ class Query:
 
 
 def queries(wanted: Wanted) -> Iterator[Query]:
-    """All of them."""
     rare, flagged, held = (wanted.rows // of for of in (RARE_OF, FLAGGED_OF, HELD_OF))
     often, of_one = wanted.rows // OFTEN_OF, wanted.rows // (2 * OPERATORS)
     behind = max(0, wanted.rows - (HUNDREDTH + TRIES - 1) * PAGE)
@@ -128,13 +125,6 @@ def queries(wanted: Wanted) -> Iterator[Query]:
     yield Query(f"flagged, {flagged} of them", lambda _, call: {"flagged": "true"}, min(PAGE, flagged))
     yield Query(f"held, {held} of them", lambda _, call: {"held": "true"}, min(PAGE, held))
     yield Query("the hundredth page", lambda turn, call: {"after": wanted.deep[turn]}, min(PAGE, behind))
-
-
-def selection_of(fields: Fields, config: Config) -> Selection:
-    """What the page and the interface ask the library for."""
-    flags = {name: name in fields for name in ("flagged", "held")}
-    typed = {name: text for name, text in fields.items() if name not in flags}
-    return selection(config, datetime.now(UTC), limit=PAGE, **typed, **flags)  # type: ignore[arg-type]
 
 
 def hours(archive: Archive, recipient: PublicKey, count: int) -> list[Recording]:

@@ -8,7 +8,6 @@ each after a pause as long as the one before took. A process of its own, so that
 from __future__ import annotations
 
 import math
-import multiprocessing
 import re
 import threading
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import unescape
 from http.client import HTTPException
-from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from tests.bench.web_site import Answer, AskingError, Client
 from tests.peers.agent import Json
@@ -41,21 +40,12 @@ class Told:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """What an answer holds, in s of the recording."""
 
     first_s: float
     last_s: float
     all_s: float
-
-
-def span_of(answer: Answer, rate: int) -> Span:
-    """What the header says of it. Raises AskingError."""
-    found = _SPAN.fullmatch(answer.headers.get("sound-span", ""))
-    if found is None:
-        raise AskingError(f"no span of sound: {dict(answer.headers)}")
-    return Span(*(int(number) / rate for number in found.groups()))
 
 
 class Listener:
@@ -72,7 +62,6 @@ class Listener:
         self.over = self._over.set  # ask for nothing more
 
     def finish(self) -> Told:
-        """What it was like, once there is nothing left to ask for."""
         for thread in self._threads:  # the first one may add another
             thread.join()
         self._hearing.close()
@@ -127,61 +116,24 @@ class Listener:
 
 
 def _sound(client: Client, use: Json, from_s: float, to_s: float) -> tuple[Span, Answer]:
-    """What is asked for, and what of the recording it is."""
+    """What is asked for, and what of the recording it is, by the header. Raises AskingError."""
     answer = client.get(use["sound"], {"from": f"{from_s:g}", "to": f"{to_s:g}"})
-    return span_of(answer, use["sample_rate"]), answer
+    found = _SPAN.fullmatch(answer.headers.get("sound-span", ""))
+    if found is None:
+        raise AskingError(f"no span of sound: {dict(answer.headers)}")
+    return Span(*(int(number) / use["sample_rate"] for number in found.groups())), answer
 
 
-class Crowd:
-    """All listeners, in a process of their own, each at one recording."""
-
-    def __init__(self, port: int, headers: Mapping[str, str], recordings: list[str], purpose: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        arguments = (theirs, port, dict(headers), recordings, purpose)
-        self._process = context.Process(target=_crowd, args=arguments, daemon=True)
-        self._process.start()
-        theirs.close()
-        self._receive()  # it is there
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
-    def begin(self) -> None:
-        """Have them all begin, one shortly after the other."""
-        self._pipe.send(None)
-
-    def finish(self) -> list[Told]:
-        """What it was like for each."""
-        self._pipe.send(None)
-        return self._receive()
-
-    def __enter__(self) -> Crowd:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.join(5)
-
-    def _receive(self) -> list[Told]:
-        if not self._pipe.poll(60.0):
-            raise AskingError("the listeners do not answer within 60 s")
-        told: list[Told] = self._pipe.recv()
-        return told
-
-
-def _crowd(
-    pipe: Connection, port: int, headers: Mapping[str, str], recordings: list[str], purpose: str
-) -> None:
+def listen(
+    port: int, headers: Mapping[str, str], recordings: list[str], purpose: str, seconds: float
+) -> list[Told]:
+    """What it was like for so many who listen for so long, one beginning shortly after the other."""
+    until = time.monotonic() + seconds
     listeners = [Listener(port, headers, recording, purpose) for recording in recordings]
-    pipe.send([])
-    pipe.recv()
     for listener in listeners:
         listener.start()
         time.sleep(APART_S)
-    pipe.recv()
+    time.sleep(max(0.0, until - time.monotonic()))
     for listener in listeners:
         listener.over()
-    pipe.send([listener.finish() for listener in listeners])
+    return [listener.finish() for listener in listeners]

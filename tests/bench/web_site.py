@@ -72,7 +72,6 @@ class Client:
         return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None, "", 200)
 
     def post(self, path: str, fields: Mapping[str, Any], accepted: int = 200) -> Answer:
-        """The answer to POST of JSON."""
         return self._ask("POST", path, json.dumps(fields), "application/json", accepted)
 
     def form(self, path: str, fields: Mapping[str, str], accepted: int = 303) -> Answer:
@@ -99,7 +98,6 @@ class Client:
 
 
 def address() -> Json:
-    """The table [web] of a page on this machine, at a free port."""
     return {"listen": f"127.0.0.1:{free_ports(2)}"}
 
 
