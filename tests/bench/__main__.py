@@ -6,15 +6,11 @@ import random
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import click
 import numpy as np
-import pytest
-from structlog.testing import capture_logs
 
 from sipagent.softphone.loop import FRAME_NS, MS
 from sipagent.softphone.phone import Answering, Call, Phone, Way
@@ -24,7 +20,6 @@ from tests.bench.office import CALLER_HZ, NOTICE_S, OPERATOR_HZ, WINDOW_S, Offic
 from tests.bench.proc import Spent
 from tests.bench.report import Row
 from tests.live.calls import NOTICE_HZ, chirp, place_of, talk
-from tests.test_matrix import DECISIONS, OUTCOMES, STRATEGIES, one_call, twenty_callers
 
 STARTS = (  # of what, its words, seconds at most; the first tells how fast this machine is now
     ("`import click`", ("-c", "import click"), 0.25),
@@ -144,7 +139,7 @@ def connect(place: Office, index: int = 0) -> tuple[Call, Call]:
     return call, new()[0]
 
 
-# --- the hunt: live, and in a simulated clock where it takes minutes ---
+# --- the hunt ---
 
 
 def hunts(count: int) -> Iterator[Row]:
@@ -159,13 +154,6 @@ def hunts(count: int) -> Iterator[Row]:
         place.operators[0].sound = lambda: None  # also where it answers
         live = [_silence_s(place, first, ms) for first in FIRST_PHONES.values() for ms in REFUSES_MS]
     yield Row("longest silence after the decision, live", max(live), 2, "s", count=len(live))
-    simulated = list(_simulated_silences())
-    yield Row("the same, any of the matrix, simulated", max(simulated), 2, "s", count=len(simulated))
-    with capture_logs(), tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        served, lost, _ = twenty_callers(Path(folder), patch)
-    late = sum(number != turn for turn, number in enumerate(served))
-    yield Row("20 callers, 2 operators, simulated: served out of turn", late, 0, count=20)
-    yield Row("the same: lost", lost, 0, count=20)
 
 
 def _answer_to_talk(place: Office) -> float:
@@ -230,20 +218,6 @@ def _rung(phone: Phone) -> dict[str, int]:
     """When each call came to a phone first: those that it does not answer come again and again. ns."""
     came = [one for one in phone.seen if one.describe() == "INVITE received"]
     return {one.message.header("Call-ID"): one.at_ns for one in reversed(came)}
-
-
-def _simulated_silences() -> Iterator[float]:
-    """The caller's longest silence after the decision in every row of the matrix, s."""
-    for outcome in OUTCOMES:
-        for decision in DECISIONS:
-            for strategy in STRATEGIES:
-                with (
-                    capture_logs(),
-                    tempfile.TemporaryDirectory() as folder,
-                    pytest.MonkeyPatch.context() as patch,
-                    one_call(Path(folder), patch, outcome, decision, strategy) as (_, caller),
-                ):
-                    yield caller.longest_silence_s()
 
 
 # --- CPU, by /proc, and how the two channels lie ---
