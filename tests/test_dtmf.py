@@ -72,11 +72,6 @@ def test_samples_outlive_the_engines_buffer_and_nobody_changes_them() -> None:
     assert milliseconds(FRAME_SAMPLES) == 100
 
 
-@pytest.mark.parametrize("key", KEYS)
-def test_every_key(key: str) -> None:
-    assert _facts(_line(_key(key, 100))) == [ToneStarted(), ToneHeard(key)]
-
-
 @pytest.mark.parametrize("frame", [1, 79, 80, 160, 163, 800, 5000])
 def test_frames_of_any_length_make_no_difference(frame: int) -> None:
     presses = [part for key in "159D#0*" for part in (_key(key, 60), _silence(50))]
@@ -125,7 +120,8 @@ def test_levels_and_twist(level: float, twist: float) -> None:
 @pytest.mark.parametrize(("row", "column"), list(itertools.product([-1, 0, 1], repeat=2)))
 def test_frequencies_within_and_beyond_what_q24_allows(row: int, column: int) -> None:
     for key in KEYS:
-        assert _digits(_line(_key(key, 80, off=(row * 0.015, column * 0.015)))) == key
+        near = _facts(_line(_key(key, 80, off=(row * 0.015, column * 0.015))))
+        assert near == [ToneStarted(), ToneHeard(key)]
         far = (row * 0.035, column * 0.035)
         assert _digits(_line(_key(key, 200, off=far))) == (key if far == (0, 0) else "")
 

@@ -17,10 +17,10 @@ from media.hearing.detectors import weighed
 from media.hearing.keyword import Detector, Meaning
 from media.hearing.spotter import HEADS, Spotter
 from media.training.everyday import ACCEPTING
-from media.training.language import LANGUAGES, Language, language
+from media.training.language import Language, language
 from media.training.speech import label
 from sipagent.config.refusal_words import WORDS
-from tests.bench.voice_cases import OLD_LINES, Case, Ground
+from tests.bench.voice_cases import OLD_LINES, Case, Ground, folder_option, lang_option, second_option
 
 EVERYDAY = "everyday words"
 DOUBTING = (Meaning.UNCLEAR, Meaning.REFUSE)
@@ -84,12 +84,10 @@ def measure(spoken: Language, folder: Path, limit: int, second: Path | None = No
 
 
 @click.command()
-@click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
-@click.option("--folder", type=click.Path(path_type=Path), help="of this language; voice-training/LANG")
+@lang_option
+@folder_option
 @click.option("--limit", default=100_000, help="at most so many sounds of a source")
-@click.option(
-    "--second", type=click.Path(exists=True, path_type=Path), help="refusal.second: a Whisper model"
-)
+@second_option
 def main(*, lang: str, folder: Path | None, limit: int, second: Path | None) -> None:
     """Measure everyday words on voices that were never heard."""
     place = (folder or Path("voice-training", lang)) / "everyday"

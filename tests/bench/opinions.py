@@ -24,10 +24,10 @@ from media.hearing.second_opinion import WEIGHTS_FILE, Weights, Whisper, log_odd
 from media.hearing.spotter import Spotter, plain
 from media.training.everyday import ACCEPTING
 from media.training.fit import FALSE_REFUSALS_NEAR
-from media.training.language import LANGUAGES, language
+from media.training.language import language
 from media.training.speech import label
 from sipagent.voice.detectors import hear
-from tests.bench.voice_cases import PEOPLE, Ground, window_phrases
+from tests.bench.voice_cases import PEOPLE, Ground, folder_option, lang_option, window_phrases
 
 USUAL = 0.98
 """The share of what people say, who say something else, in which a phrase gains less than what is usual."""
@@ -186,10 +186,8 @@ def as_toml(weights: Weights) -> str:
 
 
 @click.command()
-@click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="sounds of this language; voice-training/LANG"
-)
+@lang_option
+@folder_option
 @click.option("--second", type=click.Path(exists=True, path_type=Path), required=True, help="a Whisper model")
 @click.option("--limit", default=200, help="at most so many utterances of a source", show_default=True)
 @click.option("--write", is_flag=True, help="into media/hearing/weights.toml")

@@ -36,10 +36,19 @@ from rich.table import Table
 from media.hearing.detectors import weighed
 from media.hearing.keyword import DetectorUnavailable, Meaning
 from media.hearing.spotter import HEADS, Spotter
-from media.training.language import LANGUAGES, Language, language
+from media.training.language import Language, language
 from media.training.lines import MissingCoder
 from media.training.speech import Split
-from tests.bench.voice_cases import LINES, PEOPLE, Case, Ground, window_phrases
+from tests.bench.voice_cases import (
+    LINES,
+    PEOPLE,
+    Case,
+    Ground,
+    folder_option,
+    lang_option,
+    second_option,
+    window_phrases,
+)
 from tests.bench.voice_figures import PARTS, Listeners, Measuring, Row, by, heard, rows
 
 ROOT = Path(__file__).parents[2]
@@ -232,16 +241,12 @@ def _drawn(found: Sequence[Curve]) -> str:
 
 
 @click.command()
-@click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="sounds of this language; voice-training/LANG"
-)
+@lang_option
+@folder_option
 @click.option("--split", type=click.Choice(["test", "release"]), default="test", show_default=True)
 @click.option("--again", is_flag=True, help="look at the split release though this version was looked at")
 @click.option("--heads", type=click.Path(exists=True, path_type=Path), default=HEADS, help="other heads")
-@click.option(
-    "--second", type=click.Path(exists=True, path_type=Path), help="refusal.second: a Whisper model"
-)
+@second_option
 @click.option(
     "--limit",
     default=100_000,

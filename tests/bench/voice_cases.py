@@ -22,7 +22,7 @@ from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.embedding import OTHER
 from media.hearing.keyword import Detector, Meaning, Verdict
 from media.training.features import backgrounds, labelled, read, source_of
-from media.training.language import Language
+from media.training.language import LANGUAGES, Language
 from media.training.lines import Backgrounds, Codec, PhoneLine, Waveform, active_rms, carry
 from media.training.speech import SoundLabel, Split, label, texts_of, told
 from sipagent.voice.detectors import Detected, hear
@@ -68,6 +68,15 @@ OLD = frozenset({"croak", "grandma", "grandpa"})
 UNTOLD = frozenset({"klatt2", "klatt4", "klatt6", "Tweaky", "fast", "whisper", "Demonic"})
 """espeak-ng's variants that don't sound like anybody; the others of `tune`, `test` and `release`, and of
 MBROLA's voices, are men."""
+
+
+lang_option = click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
+folder_option = click.option(
+    "--folder", type=click.Path(path_type=Path), help="sounds of this language; voice-training/LANG"
+)
+second_option = click.option(
+    "--second", type=click.Path(exists=True, path_type=Path), help="refusal.second: a Whisper model"
+)
 
 
 @dataclass(frozen=True, slots=True)
