@@ -134,13 +134,6 @@ def names_in(store: Moto | Weed, bucket: Bucket) -> list[str]:
     return sorted(name for name, _ in _there(store, bucket))
 
 
-def bytes_in(store: Moto | Weed, bucket: Bucket) -> bytes:
-    """All that could be read there by anyone who may."""
-    return b"\n".join(
-        name.encode() + b"\n" + bucket.content(name, version) for name, version in _there(store, bucket)
-    )
-
-
 def _there(store: Moto | Weed, bucket: Bucket) -> list[tuple[str, str]]:
     """Without the markers of deletion, which have no bytes."""
     pages = store.client().get_paginator("list_object_versions")

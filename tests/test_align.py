@@ -68,16 +68,6 @@ def lanes() -> Lanes:
     return Lanes()
 
 
-# --- where a channel begins ---
-
-
-def test_frames_of_one_tick_lie_side_by_side(lanes: Lanes) -> None:
-    for start in range(0, 8000, FRAME):
-        lanes.feed(0, start)
-        lanes.feed(1, start, late=0.0003)
-    assert np.array_equal(lanes.take(), both(0, 8000))
-
-
 def test_what_only_one_channel_has_reached_waits(lanes: Lanes) -> None:
     assert len(lanes.take()) == 0
     lanes.feed(0, 0)
@@ -97,31 +87,11 @@ def test_a_channel_that_begins_later_is_padded_by_whole_ticks(lanes: Lanes, tick
     assert begins == ticks * 160 and np.array_equal(column[begins : begins + FRAME], sound(begins))
 
 
-def test_the_channel_fed_first_may_be_the_later_one(lanes: Lanes) -> None:
-    lanes.feed(1, 160)
-    lanes.feed(0, 0)
-    for start in range(FRAME, 16000, FRAME):
-        lanes.feed(1, start + 160)
-        lanes.feed(0, start)
-    assert lanes.apart() == 0
-
-
 def test_no_samples_are_silence_of_their_length(lanes: Lanes) -> None:
     lanes.aligner.add(0, FRAME, at(FRAME))
     lanes.feed(1, 0)
     block = lanes.take()
     assert not block[:, 0].any() and np.array_equal(block[:, 1], sound(0))
-
-
-# --- a clock that stalls ---
-
-
-def test_a_stalled_clock_that_catches_up_moves_nothing(lanes: Lanes) -> None:
-    lanes.feed_both(
-        range(0, 40000, FRAME),
-        lambda start: max(0.0, 0.5 - (start - 16000) / RATE) if start >= 16000 else 0.0,
-    )
-    assert np.array_equal(lanes.take(), both(0, 40000))
 
 
 def test_a_leg_that_is_always_served_some_ms_later_is_not_moved() -> None:
@@ -160,9 +130,6 @@ def test_wherever_the_clock_stands_still_nothing_is_silence_that_comes_later(pha
         for leg in (0, 1):
             heard = np.flatnonzero(lanes.block[:, leg])
             assert heard[-1] - heard[0] == len(heard) - 1
-
-
-# --- a channel that is away, or loses ticks ---
 
 
 def test_an_absent_channel_holds_nothing_up_and_returns_in_its_place(lanes: Lanes) -> None:
@@ -211,26 +178,12 @@ def test_frames_that_disagree_hold_the_rest_up_no_longer_than_they_may(lanes: La
         assert len(lanes.take()) >= start + FRAME - 0.4 * RATE
 
 
-def test_channels_that_keep_losing_ticks_stay_together(lanes: Lanes) -> None:
-    ahead = [0, 0]
-    for step in range(620):
-        if step % 30 == 29 and step < 600:
-            ahead[step % 60 // 30] += 160 * (1 + step % 7)
-        for channel in (0, 1):
-            lanes.feed(channel, step * FRAME + ahead[channel])
-    left, right = lanes.take()[-1].astype(int)
-    assert abs(left - right) <= 80
-
-
 def test_frames_fed_faster_than_they_are_heard_are_counted(lanes: Lanes) -> None:
     for start in range(0, 80000, FRAME):
         for channel in (0, 1):
             lanes.aligner.add(channel, sound(start), 1000.0 + start * 1e-8)
     block = lanes.take(rest=True)
     assert len(block) == 80000 and np.array_equal(block[:, 0], block[:, 1])
-
-
-# --- whatever happens ---
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0.0, 0.009)), min_size=1, max_size=120))
@@ -285,9 +238,6 @@ def test_whatever_ticks_are_lost_all_is_heard_in_its_time(
     assert lanes.apart() <= 160
     for channel in (0, 1):
         assert np.array_equal(lanes.heard(channel), np.concatenate(wanted[channel]))
-
-
-# --- pauses ---
 
 
 @given(losses, st.integers(1, 15), st.integers(1, 1000), st.integers(1, 1000))

@@ -37,7 +37,6 @@ from media.recording.chunks import (
     Block,
     Chunk,
     ChunkNote,
-    Coding,
     Kind,
     PartWriter,
     Sealer,
@@ -153,13 +152,6 @@ def test_flac_is_smaller_and_a_wav_has_the_plain_header(part: Path, tmp_path: Pa
     assert (content[36:40], content[44 : 44 + quiet.nbytes]) == (b"data", quiet.tobytes())
     with wave.open(str(wav)) as file:
         assert file.getparams()[:4] == (2, 2, RATE, len(quiet))
-
-
-def test_the_rate_is_that_of_the_part(part: Path, how: How) -> None:
-    suffix, key, make = how
-    write_part(part, 16000, rate=16000, key=key)
-    finished = make(part, part.with_suffix(f".{suffix}"))
-    assert (finished.rate, finished.duration_s, finished.complete) == (16000, 1.0, True)
 
 
 @pytest.mark.parametrize("damaged", [[0], [1, 2], [3], [4]])
@@ -354,20 +346,6 @@ def test_the_sound_is_every_bit_of_what_was_recorded(part: Path) -> None:
         assert np.array_equal(heard(reading), block)
     sizes = [len(one) for one in reading.blocks()]
     assert max(sizes) == CHUNK and all(one == other for one, other in pairwise(sizes[:-1]))
-
-
-def test_what_is_damaged_is_silence_until_the_next_stream(part: Path) -> None:
-    block = write_part(part, 25 * RATE, key=KEY)
-    begins = [chunk.position for chunk in read_part(part) if chunk.coding is Coding.SEALED]
-    content = bytearray(part.read_bytes())
-    content[60_000] ^= 1
-    part.write_bytes(content)
-    reading = read_sound(part, KEY)
-    samples = heard(reading)
-    lost = np.flatnonzero(~samples.any(axis=1) & block.any(axis=1))
-    assert not reading.complete and len(samples) == len(block)
-    assert (lost[0], lost[-1] + 1) == (12000, begins[1])
-    assert np.array_equal(np.delete(samples, lost, axis=0), np.delete(block, lost, axis=0))
 
 
 def test_a_file_whose_end_was_taken_away_is_incomplete_whatever_else_is_said(part: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -494,13 +493,7 @@ def replaced(name: str, kind: Callable[[Path], object]) -> Callable[[Path], None
     return changing
 
 
-def bind(path: Path) -> None:
-    """A socket; its path may be too long for its address."""
-    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
-        made.bind(path.name)
-
-
-KINDS = (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), bind)
+KINDS = (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"))
 """To read the first never ends, nor what the third leads to."""
 TAMPERED: tuple[tuple[Callable[[Path], object], str], ...] = (
     *(

@@ -36,9 +36,6 @@ ALLOWED = receipt(ROW, ended_at=None, outcome=None)
 REFUSED = replace(ALLOWED, decision="refused", decided_by="dtmf")
 
 
-# --- what happens ---
-
-
 class AtOnce(Worker):
     """No thread: what is put is done."""
 
@@ -97,9 +94,6 @@ def take_back(recorder: Recorder, tap: Tap) -> None:
     """Refused in the last second, when the recording was already kept."""
     recorder.keep(tap, ROW, CLOSING)
     recorder.erase_kept(REFUSED, NOW)
-
-
-# --- its steps ---
 
 
 def row(change: str) -> list[str]:
@@ -220,9 +214,6 @@ def call(folder: Path, story: Story, worker: int | None = None) -> None:
     story.end(recorder, tap)
     if reserve is not None:
         assert recorder._rows.secure()
-
-
-# --- what is found after it ---
 
 
 @pytest.fixture

@@ -31,13 +31,12 @@ from retention.marks import ERASED, ArchiveError, Mark
 from retention.purge import Terms, preview, purge
 from retention.rebuild import rebuild
 from retention.recording_files import FileKind, in_row
-from retention.records import Access, Event, Hold, Receipt, Recording, Status, due_date
+from retention.records import Access, Event, Hold, Recording, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
 from retention.vault import Identity
 from retention.verify import orphans, verify
 from tests import kept
 from tests.both import BOTH
-from tests.full_disk import fill
 from tests.kept import CALLER, SOUND, START, Paths, archive_of, keep, receipt, recording
 from tests.read_only import read_only
 
@@ -211,46 +210,8 @@ def test_what_must_go_is_found_by_its_mark_and_by_its_rows(archive: Archive) -> 
         erase(archive, row.id, START)
         assert is_erased(archive, row) and not allows(archive.store.receipt(row.id))
     assert to_erase(archive) == [] and verify(archive).problems == []
+    assert not allows(receipt(fine[0], decision="undecided", decided_by=None))
     assert all(left(archive, row) and allows(archive.store.receipt(row.id)) for row in fine)
-
-
-def test_a_receipt_allows_or_does_not() -> None:
-    row = recording()
-    told: dict[str, Receipt] = {
-        "allowed": receipt(row),
-        "fault": receipt(row, **FAULT),
-        "refused": receipt(row, **REFUSED),
-        "stopped": receipt(row, **STOPPED),
-        "undecided": receipt(row, decision="undecided", decided_by=None),
-        "erased": receipt(row, events=(LINE,)),
-    }
-    assert [name for name, one in told.items() if allows(one)] == ["allowed", "fault"]
-
-
-def test_a_mark_is_believed_whatever_the_rows_say(archive: Archive) -> None:
-    row = begun(archive)
-    mark(archive, row, **REFUSED, phase="call", dtmf_method="info")
-    erase(archive, row.id, START)
-    told = archive.store.receipt(row.id)
-    assert (told.decision, told.decided_by, told.phase) == ("refused", "dtmf", "call")
-    assert told.dtmf_method == "info"
-    assert [event.what for event in told.events] == ["decision: refused (dtmf)", ERASED]
-    assert is_erased(archive, row) and archive.store.recording(row.id).decision == "refused"
-
-
-def test_a_mark_outlives_rows_that_cannot_be_written(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sound does not."""
-    row = begun(archive)
-    mark(archive, row, **REFUSED)
-    with monkeypatch.context() as patch:
-        fill(patch, lambda: True)
-        with pytest.raises(StoreError):
-            erase(archive, row.id, START)
-    assert left(archive, row) == ["refused"] and to_erase(archive) == [row.id]
-    erase(archive, row.id, START)
-    assert is_erased(archive, row) and archive.store.receipt(row.id).decision == "refused"
 
 
 def test_a_mark_of_a_call_that_the_database_does_not_know_stays(archive: Archive) -> None:

@@ -212,10 +212,8 @@ class Keeping(RuleBasedStateMachine):
             place(self.archive, id, HOLD, self.trace("hold"))
             call.held = True
             return
-        refused = (
-            (ArchiveError, HoldError) if call.status is Status.CLOSED and id in self.marked else HoldError
-        )
-        with pytest.raises(refused):
+        marked = call.status is Status.CLOSED and id in self.marked
+        with pytest.raises((ArchiveError, HoldError) if marked else HoldError):
             place(self.archive, id, HOLD, self.trace("hold"))
 
     @rule(id=calls)
@@ -263,11 +261,7 @@ class Keeping(RuleBasedStateMachine):
     @rule(id=calls)
     def its_file_is_touched(self, id: str) -> None:
         """As if it were new: its life is no longer for that."""
-        for path in (
-            self.paths.file(id),
-            self.paths.part(id),
-            self.paths.metadata(id),
-        ):
+        for path in (self.paths.file(id), self.paths.part(id), self.paths.metadata(id)):
             if path is not None and path.exists():
                 os.utime(path, (self.now.timestamp() + 10**8,) * 2)
 
@@ -456,11 +450,8 @@ class Keeping(RuleBasedStateMachine):
     def each_row_says_what_became_of_it(self) -> None:
         for id, call in self.kept.items():
             row = self.archive.store.recording(id)
-            assert (row.status, row.hold is not None, row.purged_at is not None) == (
-                call.status,
-                call.held,
-                call.purged,
-            )
+            told = row.status, row.hold is not None, row.purged_at is not None
+            assert told == (call.status, call.held, call.purged)
             if call.purged:
                 assert (row.caller, row.operator, row.call_id, row.path) == (None,) * 4
             if call.purged or call.status in GONE:
@@ -506,8 +497,6 @@ TestKeeping.settings = settings(
 
 
 def test_keeping_in_a_shared_database(postgres: Server) -> None:
-    """The rules of keeping, over PostgreSQL."""
-
     class KeepingShared(Keeping):
         def __init__(self) -> None:
             self.rows = ExitStack()

@@ -4,11 +4,7 @@ Afterwards the database opens, the chain holds and knows the head that was expor
 gets what was asked for.
 """
 
-import os
-import random
-import selectors
 import shutil
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +18,7 @@ from retention.erase import NotDeleted, delete, erase, erase_row
 from retention.holds import HoldError, place, release
 from retention.marks import Mark
 from retention.purge import Terms, purge
-from retention.records import Access, Event, Hold, Recording, Status, due_date
+from retention.records import Access, Event, Hold, Status, due_date
 from retention.reserve import Reserve, take_in
 from retention.rows.chain import read_head
 from retention.vault import Identity
@@ -41,7 +37,6 @@ from tests.kept import (
     keep,
     receipt,
     recording,
-    sqlite,
 )
 from tests.tampering import HOLD, note_on, use_of
 
@@ -190,87 +185,3 @@ def test_what_the_purge_was_killed_in_leaves_no_byte_after_the_next(office: Path
         opened.store.close()
         left = bytes_under(office)
         assert [secret for secret in SECRETS if secret in left and secret != b"A. Roux"] == [], done
-
-
-# --- in a crowd ---
-
-
-def write_on(folder: Path, pipe: int, seed: int) -> None:
-    """A process that writes what an agent writes, and tells each id once it is committed."""
-    os.fsync = lambda descriptor: None  # type: ignore[assignment]
-    opened = archive(folder)
-    sqlite(opened.store).execute(
-        "PRAGMA synchronous=OFF"
-    )  # the system lives on, and with it what was written
-    for number in range(40):
-        row = recording(seed * 1000 + number)
-        opened.store.add_receipt(receipt(row, ended_at=None))
-        closed = keep_all_but_receipt(opened, row)
-        opened.store.update_receipt(receipt(closed))
-        os.write(pipe, f"{row.id}\n".encode())
-
-
-def keep_all_but_receipt(opened: Archive, row: Recording) -> Recording:
-    opened.open(row).write_bytes(SOUND)
-    Paths(opened).part(row.id).rename(Paths(opened).final(row.id, "flac"))
-    return opened.close(row)
-
-
-def crowd(folder: Path, seeds: range, chance: random.Random) -> tuple[list[str], int]:
-    """Several at once, half of which are killed at some moment; what they told, and how many were killed."""
-    watch = selectors.DefaultSelector()
-    told: list[str] = []
-    for seed in seeds:
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            write_on(folder, writing, seed)
-            os._exit(0)
-        os.close(writing)
-        dies_after = chance.randrange(1, 20) if seed % 2 else None
-        watch.register(reading, selectors.EVENT_READ, [child, dies_after])
-    killed = 0
-    while watch.get_map():
-        for key, _ in watch.select():
-            child, left = key.data
-            content = os.read(key.fd, 4096)
-            if not content:
-                watch.unregister(key.fd)
-                os.close(key.fd)
-                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                assert code in (0, -signal.SIGKILL)
-                killed += code != 0
-                continue
-            ids = content.decode().split()
-            told += ids
-            if left is not None:
-                key.data[1] = left - len(ids)
-                if key.data[1] <= 0:
-                    os.kill(child, signal.SIGKILL)
-    return told, killed
-
-
-def test_in_a_crowd_of_writers(tmp_path: Path) -> None:
-    chance, told, killed = random.Random(5), [], 0
-    archive(tmp_path).store.close()
-    for generation in range(5):
-        more, dead = crowd(tmp_path, range(4 * generation, 4 * generation + 4), chance)
-        told += more
-        killed += dead
-        opened = archive(tmp_path)
-        head = read_head(tmp_path / "retention.head")
-        assert head is not None and opened.store.knows(head)
-        opened.store.add_access(BY)
-        assert read_head(tmp_path / "retention.head") == opened.store.head()
-        opened.store.close()
-    assert killed == 10 and len(told) > 400
-    opened = archive(tmp_path)
-    for id in told:  # whatever was said to be written is there
-        assert opened.store.recording(id).status is Status.CLOSED
-        assert opened.store.receipt(id).ended_at is not None and Paths(opened).file(id) is not None
-    for row in opened.unfinished():
-        erase_row(opened, row.id, START)
-    found = verify(opened)
-    assert found.problems == [] and found.lost == []
-    opened.store.close()

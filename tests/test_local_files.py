@@ -4,7 +4,7 @@ folder."""
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -44,9 +44,6 @@ def write_all(files: RecordingFiles, id: str = ID) -> None:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-# --- how one is written ---
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
@@ -101,12 +98,6 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(
     assert given == [(name, owner.st_uid, owner.st_gid) for name in names]
 
 
-def test_removing_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    assert disk.unlink([tmp_path / "b", tmp_path / "a"])
-    assert not disk.unlink([tmp_path / "b", tmp_path / "a"])
-
-
 def test_who_wants_a_lock_waits_for_those_that_keep_it_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,9 +119,6 @@ def test_it_waits_for_no_one_who_is_alone_and_not_for_ever(
     monkeypatch.setattr(disk, "SHARED_S", -1.0)
     with disk.kept_free(lock), pytest.raises(BlockingIOError), disk.alone(lock):
         pass
-
-
-# --- names ---
 
 
 def test_each_kind_has_a_name_of_its_own(files: LocalFiles, tmp_path: Path) -> None:
@@ -180,9 +168,6 @@ def test_what_is_no_name_is_not_removed(files: LocalFiles, name: str) -> None:
     for action in (files.erase_name, files.is_there):
         with pytest.raises(ArchiveError, match="not a name among the recordings"):
             action(name)
-
-
-# --- bytes ---
 
 
 def test_what_is_written_is_read_and_copied_for_its_owner_alone(files: LocalFiles, tmp_path: Path) -> None:
@@ -235,9 +220,6 @@ def test_the_finished_one_is_found_and_kept(files: LocalFiles, kind: FileKind) -
         format_of("json")
 
 
-# --- erasing ---
-
-
 def test_all_of_one_goes_and_nothing_of_another(files: LocalFiles) -> None:
     for id in (ID, OTHER):
         write_all(files, id)
@@ -257,21 +239,12 @@ def test_each_file_that_goes_stands_in_the_table_of_where_sound_can_lie() -> Non
     assert [end for end in ends if f"`ID{end}`" not in told] == []
 
 
-def test_the_key_goes_first_and_the_metadata_last(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metadata_stays_as_long_as_a_sound_does(files: LocalFiles) -> None:
     """A folder in the place of a sound cannot be unlinked: what says when it must go is still there."""
     write_all(files)
-    looked, unlink = list[str](), disk.unlink
-
-    def watched(paths: Iterable[Path]) -> bool:
-        paths = [*paths]
-        looked.extend(path.name for path in paths)
-        return unlink(paths)
-
-    monkeypatch.setattr(disk, "unlink", watched)
     files.path(ID, FileKind.WAV).unlink()
     files.path(ID, FileKind.WAV).mkdir()
-    assert [*files.erase([ID])] == [ID]
-    assert (looked[1], looked[-1]) == (f"{ID}.key", f"{ID}.json")
+    assert [*files.erase([ID])] == [ID] and not files.exists(ID, FileKind.KEY)
     assert files.exists(ID, FileKind.METADATA) and not files.exists(ID, FileKind.FLAC)
 
 

@@ -42,9 +42,6 @@ def make(marks: Marks, mark: Mark) -> None:
     marks.sync(marks.make(mark))
 
 
-# --- what it says ---
-
-
 def test_it_says_what_the_receipt_must_come_to_say_and_nothing_of_a_person(tmp_path: Path) -> None:
     """The folder is made where there is none, and the first word counts."""
     marks = Marks(tmp_path / "recordings")
@@ -100,9 +97,6 @@ def test_only_what_is_one_is_one_and_no_link_in_its_place_is_followed(
     assert not (tmp_path / "elsewhere").exists() and archive.marks.forbidden(ROW.id)
 
 
-# --- what becomes of a receipt ---
-
-
 def test_the_receipt_comes_to_say_it() -> None:
     told = MARK.onto(receipt(ROW, ended_at=None))
     assert replace(told, events=()) == REFUSED
@@ -125,9 +119,6 @@ def test_what_says_more_already_stays() -> None:
     assert replace(MARK, decision="not_allowed").onto(told) == told == MARK.onto(told)
     forgotten = MARK.onto(receipt(ROW).anonymous())
     assert (forgotten.decision, forgotten.keyword, forgotten.events) == ("refused", None, ())
-
-
-# --- what gets no name any more ---
 
 
 def test_from_the_word_on_no_name_of_it_appears(archive: Archive, tmp_path: Path) -> None:

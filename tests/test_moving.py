@@ -159,9 +159,6 @@ def test_what_was_moved_is_not_moved_twice(here: Archive, tmp_path: Path) -> Non
     assert places.database.read_bytes() == before
 
 
-# --- killed ---
-
-
 def move_between(here: Path, folder: Path) -> None:
     moved(archive(here), folder)
 
@@ -204,9 +201,6 @@ def test_rows_that_came_since_it_was_killed_come_too(here: Archive, tmp_path: Pa
     assert theirs.store.recording(gone.id).status is Status.ERASED
     assert not Paths(theirs).final(gone.id, "flac").exists()
     assert Paths(theirs).final(new.id, "flac").exists() and problems(tmp_path / "there") == []
-
-
-# --- several hosts ---
 
 
 def arriving(database: str, folder: Path) -> ArrivingShared:

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from botocore import UNSIGNED
-from botocore.exceptions import BotoCoreError, ClientError
 
 from retention.objects.bucket import (
     Away,
@@ -67,9 +65,6 @@ def put(bucket: Bucket, name: str, content: bytes = b"some", *, held: bool = Fal
     return version
 
 
-# --- bytes ---
-
-
 def test_what_is_put_is_seen_and_read(bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(SOUND)
     with (tmp_path / "file").open("rb") as file:
@@ -108,9 +103,6 @@ def test_every_version_goes_though_none_is_known(store: Moto | Weed, bucket: Buc
     assert bucket.remove_many([*versions, ("none", versions[0][1])]) == {} and names_in(store, bucket) == []
 
 
-# --- holds ---
-
-
 def test_what_is_held_stays_and_is_never_without_its_hold(real: Losing) -> None:
     """And what arrives altered is not kept."""
     with pytest.raises(ObjectError, match="BadDigest"):
@@ -138,9 +130,6 @@ def test_a_bucket_says_what_it_keeps(bucket: Bucket, plain: Bucket) -> None:
     with pytest.raises(CannotHold):
         plain.hold("a", None, on=True)
     assert erase_object(plain, "a") and plain.look("a") is None
-
-
-# --- what goes wrong ---
 
 
 def test_a_missing_bucket_is_not_an_empty_one(bucket: Bucket) -> None:
@@ -176,9 +165,6 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
     script = "import sys, retention.objects.object_files; print('boto3' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
-
-
-# --- whether one does what it says: nothing is left behind ---
 
 
 def tried(bucket: Bucket) -> Trial:
@@ -229,36 +215,3 @@ def test_a_bucket_without_versions_or_lock(real: Losing, weed: Weed) -> None:
     found = tried(bucket)
     assert (found.level, found.said.partition(":")[0]) == ("warning", "has no object lock")
     assert names_in(weed, bucket) == []
-
-
-def test_a_store_that_cannot_be_asked(real: Losing) -> None:
-    for place, said in (
-        (replace(real.place, endpoint="http://127.0.0.1:1"), "does not answer"),
-        (replace(real.place, bucket="no-such-bucket"), "there is no such bucket"),
-    ):
-        found = tried(Bucket(place))
-        assert found.level == "error" and said in found.said
-
-
-# --- the stores of the tests ---
-
-
-def test_the_stores_keep_each_version_and_let_nobody_else_in(store: Moto | Weed, weed: Weed) -> None:
-    name, client = store.bucket("versions"), store.client()
-    first, second = (client.put_object(Bucket=name, Key="a", Body=body)["VersionId"] for body in (b"1", b"2"))
-    client.delete_object(Bucket=name, Key="a")
-    assert store.versions(name) == {("a", first): b"1", ("a", second): b"2"}
-    client.delete_object(Bucket=name, Key="a", VersionId=first)
-    assert store.versions(name) == {("a", second): b"2"}
-    with pytest.raises(ClientError, match="AccessDenied"):
-        weed.client(signature_version=UNSIGNED).list_objects_v2(Bucket=weed.bucket("closed"))
-
-
-def test_what_was_put_outlives_a_kill(tmp_path: Path) -> None:
-    with Weed(tmp_path / "weed", "127.0.0.8") as store:
-        name = store.start().bucket("kept")
-        version = store.client().put_object(Bucket=name, Key="a", Body=b"one")["VersionId"]
-        store.kill()
-        with pytest.raises(BotoCoreError):
-            store.client().put_object(Bucket=name, Key="a", Body=b"two")
-        assert store.start().versions(name) == {("a", version): b"one"}

@@ -3,7 +3,8 @@ puts late: in the end no byte of whoever refused can be read in any version, and
 
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,16 +75,27 @@ class Objects(RuleBasedStateMachine):
         host = StoringHost(bucket=self.bucket, store=self.store, here=here, marks=self.marks, clock=self.now)
         self.uploads, self.refusals = Uploads(host, step_s=0.0), ObjectEraser(host)
 
-    def dies_of(self, weather: list[str]) -> "_Dying":
-        return _Dying(self, weather)
+    @contextmanager
+    def dies_of(self, weather: list[str]) -> Iterator[None]:
+        """Whatever is reported is not wrong; who is killed begins anew."""
+        self.bucket.weather.coming = [*weather]
+        killed = False
+        try:
+            yield
+        except Killed:
+            killed = True
+        except FAULTS:
+            pass
+        finally:
+            self.bucket.weather.coming = []
+        if killed:
+            self.starts_again()
 
     def some(self, data: st.DataObject, **like: bool) -> Call | None:
         fitting = [
             call for call in self.calls if all(getattr(call, name) is is_so for name, is_so in like.items())
         ]
         return data.draw(st.sampled_from(fitting)) if fitting else None
-
-    # --- what happens ---
 
     @precondition(lambda self: len(self.calls) < 4)
     @rule()
@@ -180,8 +192,6 @@ class Objects(RuleBasedStateMachine):
             if id not in going:
                 recover(self.ours, "flac", self.now(), self.alerts.append, left=[id])
 
-    # --- what is true ---
-
     @invariant()
     def what_is_held_is_there(self) -> None:
         for call in self.calls:
@@ -238,24 +248,6 @@ class Objects(RuleBasedStateMachine):
         for row in self.store.objects.of([call.id]):
             if row.state is State.THERE:  # beside them there may be what came late, and goes with the rest
                 assert self.bucket.objects[row.name][row.version or ""].held is row.held is call.held
-
-
-class _Dying:
-    """Whatever is reported is not wrong; who is killed begins anew."""
-
-    def __init__(self, machine: Objects, weather: list[str]) -> None:
-        self.machine = machine
-        machine.bucket.weather.coming = [*weather]
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        self.machine.bucket.weather.coming = []
-        if kind is not None and issubclass(kind, Killed):
-            self.machine.starts_again()
-            return True
-        return kind is not None and issubclass(kind, FAULTS)
 
 
 TestObjects = Objects.TestCase

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from retention.objects.uploads import StoringHost, Uploads
 from retention.purge import purge
 from retention.recording_files import FileKind
 from retention.records import Recording, Status
-from retention.rows.object_rows import UNSURE, ObjectRows, State
+from retention.rows.object_rows import ObjectRows, State
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.vault import Identity, public_line
@@ -36,10 +36,8 @@ from tests.object_store import (
     Losing,
     archive_of_calls,
     archive_through,
-    bytes_in,
     host_of,
     names_in,
-    now,
     place_of,
 )
 from tests.s3 import Moto, Weed
@@ -155,9 +153,6 @@ def whole(id: str) -> list[str]:
     return [object_name(id, kind) for kind in (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)]
 
 
-# --- while it grows, and once it is over ---
-
-
 def test_a_recording_goes_up_while_it_grows(side: Side, objects: Moto | Weed, bucket: Losing) -> None:
     row, tap = growing(side)
     key, first, second = object_name(row.id, FileKind.KEY), piece_name(row.id, 1), piece_name(row.id, 2)
@@ -170,39 +165,6 @@ def test_a_recording_goes_up_while_it_grows(side: Side, objects: Moto | Weed, bu
     assert (side.uploads.figures.waiting, side.uploads.figures.behind_s) == (0, 0.0)
     size = side.host.here.path(row.id, FileKind.PART).stat().st_size
     assert side.uploads.figures.sent >= size
-
-
-def test_the_finished_file_takes_the_place_of_its_pieces(
-    side: Side, objects: Moto | Weed, bucket: Losing
-) -> None:
-    row, tap = growing(side)
-    keep(side, tap, row)
-    assert not any(side.host.here.exists(row.id, kind) for kind in FileKind)
-    assert side.remove() == {} and names_in(objects, bucket) == whole(row.id)
-    archive = side.through()
-    assert np.array_equal(heard(archive, row.id), expected(16000)) and verify(archive).problems == []
-    assert not archive.store.recording(row.id).incomplete
-
-
-def test_a_put_whose_answer_is_lost_is_done_once_more(
-    side: Side, objects: Moto | Weed, bucket: Losing
-) -> None:
-    row = recording(operator=None)
-    tap = begin(side.recorder, row, 0)
-    bucket.losing = lambda what, name: name == piece_name(row.id, 1)
-    say(side, tap, row.id, 0, 2)
-    assert side.uploads.figures.away
-    bucket.losing = lambda what, name: False
-    side.begin_anew()
-    say(side, tap, row.id, 2, 2)
-    side.turn()
-    assert not side.uploads.figures.away
-    names = {piece_name(row.id, 1), piece_name(row.id, 2), object_name(row.id, FileKind.KEY)}
-    assert set(names_in(objects, bucket)) == names
-    keep(side, tap, row)
-    side.remove()
-    assert np.array_equal(heard(side.through(), row.id), expected(32000))
-    assert names_in(objects, bucket) == whole(row.id)
 
 
 def test_while_the_store_is_away_the_spool_keeps_it(side: Side, objects: Moto | Weed, bucket: Losing) -> None:
@@ -219,9 +181,6 @@ def test_while_the_store_is_away_the_spool_keeps_it(side: Side, objects: Moto | 
     side.turn()
     assert side.uploads.figures.waiting == 0
     assert np.array_equal(heard(side.through(), row.id), expected(16000))
-
-
-# --- refused ---
 
 
 @pytest.mark.parametrize("said_by", ["the recorder", "a mark alone", "a mark, and no row is known"])
@@ -278,44 +237,6 @@ def test_a_refusal_while_a_piece_is_on_its_way(side: Side, objects: Moto | Weed,
     assert side.remove() == {} and names_in(objects, bucket) == [] and side.states(row.id) == []
 
 
-def test_a_put_whose_answer_is_lost_goes_with_a_refusal(
-    side: Side, objects: Moto | Weed, bucket: Losing
-) -> None:
-    row, tap = growing(side)
-    bucket.losing = lambda what, name: what == "put"
-    say(side, tap, row.id, 2, 2)
-    side.begin_anew()
-    refuse(side, tap, row)
-    assert side.remove() == {} and names_in(objects, bucket) == []
-    assert side.states(row.id) == [(".part/00002", State.REMOVING)]  # it might have been still on its way
-    late, place = b"arrives after all", bucket.place
-    key = f"{place.prefix}{piece_name(row.id, 2)}"
-    objects.client().put_object(Bucket=place.bucket, Key=key, Body=late)
-    assert side.remove() == {} and late not in bytes_in(objects, bucket)
-    side.refusals._clock = lambda: now() + UNSURE
-    assert side.remove() == {} and side.states(row.id) == []
-
-
-def test_what_cannot_be_removed_now_is_removed_later_its_key_first(
-    side: Side, objects: Moto | Weed, bucket: Losing
-) -> None:
-    row, tap = growing(side)
-    bucket.failing = lambda what, name: what == "remove" and ".part" in name
-    refuse(side, tap, row)
-    assert set(side.remove()) == {row.id}
-    assert names_in(objects, bucket) == [piece_name(row.id, 1)]
-    later = now() + timedelta(seconds=1)
-    assert side.store.objects.removals(later).recordings == 1
-    side.begin_anew()  # a restart
-    assert set(side.remove()) == {row.id}
-    bucket.failing = lambda what, name: False
-    assert side.remove() == {}
-    assert names_in(objects, bucket) == [] and side.store.objects.removals(later).recordings == 0
-
-
-# --- held ---
-
-
 def test_what_is_on_hold_is_held_by_the_store_and_goes_once_released(
     side: Side, objects: Moto | Weed, bucket: Losing
 ) -> None:
@@ -345,18 +266,6 @@ def test_what_is_held_though_its_row_is_not_is_told_of_and_stays(
     assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
     assert len(names_in(objects, bucket)) == 3 and agree(archive) == []  # that purge has seen to it
     assert [gone.id for gone in purge(archive, LATE, TERMS).removed] == [row.id]
-
-
-def test_a_refusal_goes_through_a_hold_of_ours(side: Side, objects: Moto | Weed, bucket: Losing) -> None:
-    row = kept(side)
-    place(side.through(), row.id, HOLD, BY)
-    side.recorder.erase_kept(receipt(row, decision="refused"), NOW)
-    settle(side.recorder)
-    assert side.store.recording(row.id).status is Status.ERASED
-    assert side.remove() == {} and names_in(objects, bucket) == []
-
-
-# --- other hosts ---
 
 
 def test_a_later_word_of_another_host_counts(

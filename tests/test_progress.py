@@ -64,9 +64,6 @@ def begun(archive: Archive, minutes: int = 0) -> Recording:
     return row
 
 
-# --- while a call is on ---
-
-
 @pytest.mark.parametrize("kept_first", [True, False])
 def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive, kept_first: bool) -> None:
     """Its recording may be kept before it ends, or its file is yet to be made then."""
@@ -138,9 +135,6 @@ def test_the_chain_knows_nothing_of_it_and_its_guards_are_missed(mine: Archive, 
     assert mine.store.missing_guards() == ["receipts_end_calls"]
 
 
-# --- who is at work ---
-
-
 def test_only_one_process_at_a_time_is_a_worker_and_who_is_killed_is_it_no_longer(tmp_path: Path) -> None:
     places = Places(tmp_path / "retention.db")
     assert not is_at_work(places, MINE)
@@ -199,9 +193,6 @@ def asked_by_another(places: Places) -> Iterator[None]:
         os.waitpid(asker, 0)
         for descriptor in (reading, writing):
             os.close(descriptor)
-
-
-# --- recovery ---
 
 
 def test_a_replacement_recovers_what_its_predecessor_left_and_nothing_else(
@@ -297,9 +288,6 @@ def replace_worker(folder: Path) -> None:
         archive = kept.archive(folder, MINE)
         recover(archive, "flac", NOW, pytest.fail, left_by(archive.store, MINE))
         archive.store.close()
-
-
-# --- all at once ---
 
 
 def recover_theirs(archive: Archive, left: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -13,11 +13,11 @@ import pytest
 
 from retention import purge as purging
 from retention.archive import Archive
-from retention.erase import NotDeleted, begin_purge, delete, erase_row, fail
+from retention.erase import NotDeleted, begin_purge, delete
 from retention.holds import place, release
 from retention.purge import PurgeReport, Terms, ahead_of, overdue, plan, preview, purge
 from retention.rebuild import rebuild
-from retention.records import Access, Event, Hold, Note, Recording, Status, due_date, new_id
+from retention.records import Access, Hold, Note, Recording, Status, due_date, new_id
 from retention.rows.pages import BATCH, BREATH_S
 from retention.rows.rows import NoRoom
 from retention.vault import Identity
@@ -28,7 +28,6 @@ from tests.crashing import deaths
 from tests.full_disk import fill
 from tests.kept import (
     CALLER,
-    OPERATOR,
     SOUND,
     START,
     Paths,
@@ -36,7 +35,6 @@ from tests.kept import (
     keep,
     receipt,
     recording,
-    remove,
     sqlite,
 )
 
@@ -133,24 +131,6 @@ def test_who_is_overdue(kept: Archive) -> None:
 # --- what leads to a person ---
 
 
-def test_neither_number_nor_name_nor_sound_is_in_any_byte(kept: Archive, tmp_path: Path) -> None:
-    for n in range(40):
-        row = keep(kept, recording(n))
-        event = Event(at=START, what=f"invited by {CALLER}", by=OPERATOR)
-        kept.store.update_receipt(receipt(row, events=(event,), keyword="je refuse"))
-    ended = [recording(50), recording(51)]
-    for row, end in zip(ended, (erase_row, fail), strict=True):
-        kept.open(row).write_bytes(SOUND)
-        end(kept, row.id, START)
-    assert all(secret in bytes_under(tmp_path) for secret in SECRETS)
-    report = purge(kept, DUE + DAY, TERMS)
-    assert len(report.removed) == 42 and report.receipts == 40
-    left = bytes_under(tmp_path)
-    assert [secret for secret in (*SECRETS, b"je refuse") if secret in left] == []
-    states = [kept.store.recording(row.id).status for row in ended]
-    assert states == [Status.ERASED, Status.FAILED]
-
-
 def test_receipts_have_their_own_period(kept: Archive) -> None:
     """A longer one is for those to come."""
     row, other = keep(kept, recording()), receipt(recording(1), expires_at=DUE)
@@ -178,21 +158,6 @@ def test_a_shorter_period_counts_for_analyses_that_are_filed(kept: Archive) -> N
 
 
 # --- what is held ---
-
-
-def test_what_is_held_stays_and_is_told(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where that came between plan and purge."""
-    row, late = held(kept), keep(kept, recording(1))
-
-    def holds_first(archive: Archive, ids: Sequence[str]) -> list[str]:
-        kept.change(replace(late, hold=HOLD))
-        return begin_purge(archive, ids)
-
-    monkeypatch.setattr("retention.erase.begin_purge", holds_first)
-    report = purge(kept, DUE + timedelta(days=999), TERMS)
-    assert report.removed == () and {stay.id for stay in report.held} == {row.id, late.id}
-    assert {stay.why for stay in report.held} == {"on hold (criminal), to be reviewed 2027-01-01"}
-    assert not remove(kept, row.id, DUE) and Paths(kept).file(row.id) is not None
 
 
 @pytest.mark.in_sqlite

@@ -121,9 +121,6 @@ def threads_end() -> Iterator[None]:
     wait_for(lambda: not {"purge", "stamp"} & {thread.name for thread in threading.enumerate()})
 
 
-# --- its turns ---
-
-
 def test_what_has_expired_goes_at_the_start_and_by_a_shorter_period_at_once(
     service: Service, archive: Archive
 ) -> None:
@@ -204,9 +201,6 @@ def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(
     assert archive.store.recording(row.id).status is Status.PURGED
 
 
-# --- what a call had wanted erased ---
-
-
 def refused(archive: Archive) -> Recording:
     """A call that was refused, whose row and receipt say so as far as they could, and whose part is there."""
     row = recording()
@@ -245,9 +239,6 @@ def test_it_is_erased_whatever_the_clock_says_and_told(service: Service, archive
     assert archive.store.recording(row.id).status is Status.ERASED
     assert [line["id"] for line in logs if line["event"] == "erased"] == [row.id]
     assert len(service.alerts) == 1 and service.alerts[0].startswith("purging is suspended")
-
-
-# --- alarms ---
 
 
 @pytest.mark.parametrize(("late", "alarms"), [(DAY - timedelta(seconds=1), 0), (DAY, 1)])
@@ -308,9 +299,6 @@ def test_what_a_purge_logs() -> None:
     ]
     assert logs[1]["path"] == "/home/durand/call.wav"
     assert (logs[2]["notes"], logs[2]["receipts"], logs[2]["uses"]) == (2, 0, 0)
-
-
-# --- time stamps ---
 
 
 def stamping(tsa: Authority) -> tuple[str, str]:
@@ -377,9 +365,6 @@ def test_an_authority_that_fails_is_told_and_none_is_asked_where_none_is_configu
     assert service.alerts[0].startswith("stamp: ")
 
 
-# --- the end ---
-
-
 def test_a_stop_between_two_steps_of_its_thread_is_not_lost(service: Service, archive: Archive) -> None:
     """It waited for an hour, and the service's end for it."""
     thread = service.make()
@@ -419,9 +404,6 @@ def test_a_long_purge_ends_with_the_service(
     with running(service.make()):
         assert began.wait(PATIENCE_S)
     assert service.alerts == []
-
-
-# --- where hosts share a database: one at a time, and what a host's marks ask for ---
 
 
 def purging_of(config: Config, alerts: list[str]) -> Purging:

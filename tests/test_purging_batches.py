@@ -250,9 +250,6 @@ def test_what_was_held_and_is_gone_leaves_the_list(office: Office) -> None:
     assert office.kinds(row) == {FileKind.KEY, FileKind.SEALED}
 
 
-# --- kill -9 between any two steps ---
-
-
 class Death:
     """Lets a process come to its step of this number, and to none after it."""
 

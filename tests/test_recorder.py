@@ -7,7 +7,6 @@ import ast
 import errno
 import os
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +32,7 @@ from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.vault import Identity, Vault, public_line
 from retention.verify import verify
-from sipagent.agent.recorder import Closing, Erasing, Recorder, close, recover
+from sipagent.agent.recorder import Closing, Erasing, Recorder, close
 from sipagent.agent.row_writer import Worker
 from tests import kept
 from tests.kept import OPERATOR, Paths, receipt, recording
@@ -174,22 +173,6 @@ def test_a_sealed_one_is_for_its_recipients_and_never_in_clear(
         assert np.array_equal(np.concatenate(list(reading.blocks())), samples) and reading.complete
 
 
-def test_the_order_is_row_key_part(
-    recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No sound without the row that says when it has to go, and none without its key on the disk."""
-    row, seen = recording(), list[object]()
-
-    def look() -> None:
-        seen.append((archive.store.recording(row.id).status, files(archive)))
-
-    monkeypatch.setattr(Vault, "create", watching(Vault.create, look))
-    monkeypatch.setattr(Tap, "start", watching(Tap.start, look))
-    begin(recorder, row)
-    look()
-    assert seen == [(Status.OPEN, []), (Status.OPEN, ["key"]), (Status.OPEN, ["key", "part"])]
-
-
 def test_a_reload_and_other_keys_are_for_the_recordings_to_come(
     recorder: Recorder, archive: Archive, recipients: tuple[Path, ...]
 ) -> None:
@@ -233,17 +216,6 @@ def test_stopping_finishes_what_was_begun_and_leaves_what_still_runs_as_a_whole_
 
 
 # --- faults ---
-
-
-def test_dropped_frames_make_it_incomplete(clear: Recorder, archive: Archive) -> None:
-    row = recording()
-    tap = begin(clear, row, seconds=0)
-    with tap._file_lock:  # the disk is slow
-        feed(tap, 0, 12 * RATE)
-    clear.keep(tap, row, CLOSING)
-    settle(clear)
-    done = archive.store.recording(row.id)
-    assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 12.0, True)
 
 
 def test_a_tap_that_was_never_fed_leaves_a_failed_row_and_no_file(
@@ -577,54 +549,3 @@ def test_what_is_refused_goes_even_where_the_database_cannot_say_so(
     assert files(archive) == ([] if until == "the files are gone" else ["refused"])
     if until == "the files are gone":
         assert is_erased(archive, row) and archive.store.receipt(row.id).decision == "refused"
-
-
-def die_refusing(folder: Path, pipe: int, told: dict[str, Any]) -> None:
-    """A process that is being told to erase while its database is locked; it says when the mark is there."""
-    archive, row, make = kept.archive(folder), recording(id="20261124T222000123-482913"), Marks.make
-    recorder = Recorder(archive, "wav", lambda _: None)
-    recorder.start()
-    tap = begin(recorder, row)
-    wait_for(lambda: Paths(archive).part(row.id).stat().st_size > 0)
-
-    def made(*arguments: Any) -> int:
-        descriptor = make(*arguments)
-        os.write(pipe, b"marked")
-        signal.pause()  # nothing of what follows is done
-        return descriptor
-
-    setattr(Marks, "make", made)  # noqa: B010 - for good: this process is killed
-    os.write(pipe, b"begun ")
-    signal.sigwait({signal.SIGUSR1})
-    recorder.erase(tap, receipt(row, ended_at=None, **told), NOW)
-    signal.pause()
-
-
-@DECISIONS
-def test_killed_right_after_the_mark_the_next_start_keeps_nothing(
-    tmp_path: Path, alerts: list[str], told: dict[str, Any]
-) -> None:
-    """The database was locked all the time: its receipt says `allowed`."""
-    reading, writing = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    child = os.fork()
-    if child == 0:
-        die_refusing(tmp_path, writing, told)
-    assert os.read(reading, 6) == b"begun "
-    with locked(tmp_path):
-        os.kill(child, signal.SIGUSR1)
-        assert os.read(reading, 6) == b"marked"
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
-    for descriptor in (reading, writing):
-        os.close(descriptor)
-    archive = kept.archive(tmp_path)
-    (before,) = archive.store.receipts()
-    assert (before.decision, files(archive)) == ("allowed", ["part", "refused"])
-    recover(archive, "wav", NOW, alerts.append)
-    (row,), (call,) = archive.store.recordings(), archive.store.receipts()
-    assert is_erased(archive, row) and row.decision == told["decision"]
-    assert (call.decision, call.decided_by, call.phase) == tuple(told.values())
-    assert (verify(archive).problems, alerts) == ([], [])
-    archive.store.close()

@@ -1,37 +1,30 @@
 """Whoever keeps recordings, files of this machine or a store of objects: their life is the same."""
 
 import fcntl
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
 from media.recording.assemble import read_sound
 from retention.archive import Archive, rotate
-from retention.erase import erase_files, to_erase
 from retention.holds import place, release
 from retention.marks import Mark, MustGo
 from retention.objects.object_files import ObjectFiles, sweep
 from retention.purge import purge
 from retention.rebuild import rebuild
-from retention.recording_files import Area, FileKind, RecordingFiles, finished, in_row, write
+from retention.recording_files import FileKind, RecordingFiles, finished, in_row, write
 from retention.records import Status
-from retention.rows.rows import Rows
 from retention.sqlite import Store
 from retention.vault import Identity, public_line
 from retention.verify import orphans, verify
 from sipagent.agent.recorder import Recorder, made, recover
 from tests import kept
-from tests.kept import Paths, receipt, recording
-from tests.object_store import Losing, archive_through, local_of, names_in, place_of
-from tests.office import make_office
+from tests.kept import receipt, recording
+from tests.object_store import Losing, archive_through, names_in, place_of
 from tests.s3 import Moto
-from tests.settling import settle
 from tests.tapping import expected
 from tests.test_hold import BY, HOLD, LATE, TERMS
 from tests.test_recorder import CLOSING, NOW, begin
@@ -115,34 +108,15 @@ def test_what_is_kept_is_heard_held_sealed_to_others_and_goes_in_its_time(
     assert verify(found).problems == []
 
 
-@pytest.mark.parametrize("was_kept", [False, True])
-def test_of_who_refuses_nothing_stays(recorder: Recorder, archive: Archive, was_kept: bool) -> None:
-    row = recording(operator=None)
-    tap, told = begin(recorder, row), receipt(row, decision="refused")
-    if was_kept:
-        recorder.keep(tap, row, CLOSING)
-        settle(recorder)
-        recorder.erase_kept(told, NOW)
-    else:
-        recorder.erase(tap, told, NOW)
-    recorder.stop()
-    assert archive.store.recording(row.id).status is Status.ERASED
-    assert left(archive) == [] and to_erase(archive) == []
-
-
-@pytest.mark.parametrize("made_by_then", [False, True])
-def test_what_a_crash_left_is_kept_at_the_next_start(
-    recorder: Recorder, archive: Archive, made_by_then: bool
-) -> None:
-    """A whole part and an open row; or the file, which a store has taken from the spool by then."""
+def test_what_a_crash_left_is_kept_at_the_next_start(recorder: Recorder, archive: Archive) -> None:
+    """The file, which a store has taken from the spool by then, and an open row."""
     row = recording(operator=None)
     begin(recorder, row)
     recorder.stop()
-    if made_by_then:
-        made(archive, row.id, "flac")
-        kind = finished(archive.files, row.id)
-        assert kind is not None
-        archive.files.keep(row.id, kind)
+    made(archive, row.id, "flac")
+    kind = finished(archive.files, row.id)
+    assert kind is not None
+    archive.files.keep(row.id, kind)
     recover(archive, "flac", NOW, pytest.fail)
     assert archive.store.recording(row.id).status is Status.CLOSED and is_whole(archive, row.id)
 
@@ -156,21 +130,6 @@ def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
     assert (sound.forbidden, sound.in_vault, key.forbidden, key.in_vault) == (True, False, True, True)
     assert {one.name for one in purge(archive, NOW, TERMS).unlinked} == {sound.name, key.name}
     assert left(archive) == []
-
-
-# --- objects ---
-
-
-def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, bucket: Losing) -> None:
-    """Rows say nothing of where the spool is."""
-    archive = archive_through(tmp_path, bucket)
-    row = kept.keep_by(archive, replace(recording(), path=None), FileKind.FLAC)
-    assert row.path == bucket.url(f"recordings/{row.id}.flac")
-    write(archive.files, row.id, FileKind.KEY, b"key")
-    bucket.asked.clear()
-    erase_files(archive, [row.id])
-    kinds = (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
-    assert bucket.asked == [("remove", archive.files.name(row.id, kind)) for kind in kinds]
 
 
 def test_what_was_refused_does_not_come_back_by_being_kept(
@@ -205,32 +164,3 @@ def test_who_looks_for_copies_that_were_left_takes_none_that_is_used(
     with both[0].fetch(ids[0], FileKind.FLAC) as first, both[1].fetch(ids[1], FileKind.FLAC) as second:
         assert len(swept) == 1 and (first.read_text(), second.read_text()) == ids
     assert list(folder.iterdir()) == []
-
-
-def test_the_commands_ask_whoever_keeps_them(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    bucket: Losing,
-    moto: Moto,
-) -> None:
-    office = make_office(tmp_path, capsys)
-    row, out = office.call(), tmp_path / "copy.wav"
-
-    def objects(config: object, store: Rows) -> RecordingFiles:
-        return ObjectFiles(bucket, store.objects, local_of(tmp_path))
-
-    with office.archive.store as store:
-        files = objects(None, store)
-        for kind in (FileKind.FLAC, FileKind.METADATA):
-            write(files, row.id, kind, Paths(office.archive).files.path(row.id, kind).read_bytes())
-        shutil.rmtree(tmp_path / "recordings")
-        assert office.run("verify").code == 1
-        monkeypatch.setattr("sipagent.agent.stored.files_of", objects)
-        assert office.run("verify").code == 0
-        assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
-        assert len(soundfile.read(out)[0]) == 16000
-        assert office.run("purge").code == 0 and finished(files, row.id) is FileKind.FLAC
-        assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
-        assert names_in(moto, bucket) == [] and [*files.names(Area.VAULT)] == []
-    assert [path for path in (tmp_path / "recordings").rglob("*") if path.is_file()] == []

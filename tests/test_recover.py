@@ -1,6 +1,5 @@
 """What an agent that died had begun is finished at the next start."""
 
-import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.recording.assemble import Format, assemble, read_sound, settle
+from media.recording.assemble import assemble, read_sound
 from media.recording.tap import Tap
 from retention.archive import Archive
 from retention.erase import erase_row
+from retention.marks import Mark
 from retention.records import Event, Pause, Recording, Status
 from retention.vault import Identity
 from retention.verify import verify
@@ -31,6 +31,7 @@ ALLOWED: dict[str, Any] = {"decision": "allowed", "decided_by": "silence"}
 FAULT: dict[str, Any] = {"decision": "not_allowed", "decided_by": "recorder_fault"}
 REFUSED: dict[str, Any] = {"decision": "refused", "decided_by": "dtmf"}
 STOPPED: dict[str, Any] = {"decision": "not_allowed", "decided_by": "operator"}
+UNCLEAR: dict[str, Any] = {"decision": "not_allowed", "decided_by": "unclear"}
 UNDECIDED: dict[str, Any] = {"decision": "undecided", "decided_by": None}
 MUST_GO = pytest.mark.parametrize(
     "told", [REFUSED, STOPPED, UNDECIDED], ids=["refused", "operator", "undecided"]
@@ -45,94 +46,73 @@ def is_erased(archive: Archive, row: Recording) -> bool:
     return archive.store.recording(row.id).status is Status.ERASED
 
 
-def leave(archive: Archive, kind: str, format: Format = "wav", *, sealed: bool = False) -> Recording:
+def leave(archive: Archive, kind: str = "whole", *, sealed: bool = False) -> Recording:
     """An `open` row, and what lay beside it when the process died: three seconds, sealed to Ann a pause."""
     row = recording()
-    part = archive.open(row)
-    final = Paths(archive).final(row.id, "sealed" if sealed else format)
+    part, final = archive.open(row), Paths(archive).final(row.id, "flac")
     tap = Tap(part, pytest.fail)
     tap.start(archive.vault.create(row.id, [ANN.public]) if sealed else None)
     feed(tap, 0, 12000)
     tap.silence(sealed)
     feed(tap, 12000, 24000)
     tap.finish()
-    if kind == "cut":
-        with part.open("r+b") as stream:
-            stream.truncate(part.stat().st_size - 10 if sealed else part.stat().st_size // 2)
-    elif kind == "absent":
-        part.unlink()
-    elif kind == "empty":
-        part.write_bytes(b"")
-    elif kind == "made" and sealed:
-        settle(part, final)
-    elif kind in ("made", "both"):
-        copy = shutil.copy(part, part.with_suffix(".copy"))
-        assemble(part, final, format)
-        if kind == "both":
-            Path(copy).rename(part)
-        else:
-            Path(copy).unlink()
+    if kind == "made":
+        assemble(part, final, "flac")
     elif kind == "half made":
-        final.with_suffix(f".{format}.tmp").write_bytes(b"RIFF")
+        final.with_suffix(".flac.tmp").write_bytes(b"RIFF")
     return row
 
 
-KINDS = ("whole", "cut", "absent", "made", "both", "half made")
-SEALED_KINDS = ("whole", "cut", "made", "empty", "absent")
-
-
-# --- the recording ---
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["whole", "made", "half made"])
 @pytest.mark.parametrize("told", [ALLOWED, FAULT], ids=["allowed", "recorder_fault"])
-@pytest.mark.parametrize("format", ["flac", "wav"])
-def test_what_may_be_kept_is_kept(archive: Archive, kind: str, told: dict[str, Any], format: Format) -> None:
+def test_what_may_be_kept_is_kept(archive: Archive, kind: str, told: dict[str, Any]) -> None:
     """Another format is configured since the crash: what was made already stays what it is."""
-    row = leave(archive, kind, format)
+    row = leave(archive, kind)
     archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
     recover(archive, "wav", NOW, pytest.fail)
     done = archive.store.recording(row.id)
-    assert done.incomplete is (kind == "cut") and archive.unfinished() == []
-    if kind == "absent":
-        assert (done.status, files(archive)) == (Status.FAILED, [])
-        return
-    kept_as = format if kind in ("made", "both", "half made") else "wav"
-    assert (done.status, files(archive)) == (Status.CLOSED, sorted(["json", kept_as]))
-    assert (done.duration_s or 0) == pytest.approx(3.0 if kind != "cut" else 1.5, abs=1.0)
-    assert done.ended_at != NOW and verify(archive).problems == []
+    assert (done.status, done.incomplete, archive.unfinished()) == (Status.CLOSED, False, [])
+    assert files(archive) == (["json", "wav"] if kind == "whole" else ["flac", "json"])
+    assert done.duration_s == 3.0 and done.ended_at != NOW and verify(archive).problems == []
 
 
-@pytest.mark.parametrize("kind", SEALED_KINDS)
-def test_what_is_sealed_is_finished_without_any_private_key(archive: Archive, kind: str) -> None:
+def test_what_is_sealed_is_finished_without_any_private_key(archive: Archive) -> None:
     """Length, pauses and wholeness are known, whatever is configured by then."""
-    row = leave(archive, kind, sealed=True)
+    row = leave(archive, sealed=True)
     archive.store.add_receipt(receipt(row, ended_at=None, outcome=None))
     recover(archive, "wav", NOW, pytest.fail)
     done = archive.store.recording(row.id)
-    if kind in ("empty", "absent"):
-        assert (done.status, files(archive), archive.vault.ids()) == (Status.FAILED, [], [])
-        return
     assert (done.status, files(archive)) == (Status.CLOSED, ["json", "sealed"])
-    assert (done.duration_s, done.incomplete) == (3.0, kind == "cut")
-    assert done.pauses == (() if kind == "cut" else (Pause(from_s=1.5, to_s=3.0),))
+    assert (done.duration_s, done.incomplete) == (3.0, False)
+    assert done.pauses == (Pause(from_s=1.5, to_s=3.0),)
     reading = read_sound(Paths(archive).final(row.id, "sealed"), archive.vault.key(row.id, ANN))
     sound = np.concatenate(list(reading.blocks()))
     assert np.array_equal(sound[:12000], expected(12000)) and not sound[12000:].any()
-    assert reading.complete is (kind != "cut")
 
 
-@pytest.mark.parametrize(
-    ("kind", "sealed"), [*((kind, False) for kind in KINDS), *((kind, True) for kind in SEALED_KINDS)]
-)
+@pytest.mark.parametrize("sealed", [False, True])
 @MUST_GO
 def test_what_may_not_be_kept_is_erased_with_its_key(
-    archive: Archive, kind: str, sealed: bool, told: dict[str, Any]
+    archive: Archive, sealed: bool, told: dict[str, Any]
 ) -> None:
-    row = leave(archive, kind, sealed=sealed)
+    row = leave(archive, sealed=sealed)
     archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
     recover(archive, "wav", NOW, pytest.fail)
     assert is_erased(archive, row) and (files(archive), archive.vault.ids()) == ([], [])
+
+
+@pytest.mark.parametrize("told", [REFUSED, STOPPED, UNCLEAR], ids=["refused", "operator", "unclear"])
+def test_a_mark_is_believed_whatever_the_rows_say(archive: Archive, told: dict[str, Any]) -> None:
+    """Killed right after it was made: the receipt says `allowed`."""
+    row = leave(archive, sealed=True)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None))
+    archive.marks.sync(archive.marks.make(Mark.of(receipt(row, phase="call", **told), NOW)))
+    recover(archive, "wav", NOW, pytest.fail)
+    call = archive.store.receipt(row.id)
+    assert is_erased(archive, row) and (files(archive), archive.vault.ids()) == ([], [])
+    assert (call.decision, call.decided_by, call.phase) == (*told.values(), "call")
+    assert archive.store.recording(row.id).decision == told["decision"]
+    assert verify(archive).problems == []
 
 
 @pytest.mark.parametrize("room", [True, False])
@@ -140,7 +120,7 @@ def test_what_may_not_be_kept_is_erased_with_its_key(
 def test_what_may_not_be_kept_goes_from_a_full_disk_too(
     archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], room: bool
 ) -> None:
-    row = leave(archive, "whole")
+    row = leave(archive)
     archive.store.add_receipt(receipt(row, **told))
     with monkeypatch.context() as patch:
         fill(patch, lambda: not room or files(archive) != [])
@@ -161,7 +141,7 @@ CLOSED_AND_GOING: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("why", CLOSED_AND_GOING)
 @pytest.mark.parametrize("closed", [True, False])
 def test_what_a_call_had_kept_and_then_had_erased_is_erased(archive: Archive, why: str, closed: bool) -> None:
-    row = kept.keep(archive, recording()) if closed else leave(archive, "whole")
+    row = kept.keep(archive, recording()) if closed else leave(archive)
     others = [kept.keep(archive, recording(1)), kept.keep(archive, recording(2))]
     told = receipt(row, **CLOSED_AND_GOING[why])
     archive.store.keep_receipt(told)
@@ -174,14 +154,11 @@ def test_what_a_call_had_kept_and_then_had_erased_is_erased(archive: Archive, wh
 
 def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) -> None:
     """The row is `erased`: what the assembler still makes must not come back."""
-    row = leave(archive, "whole")
+    row = leave(archive)
     archive.store.add_receipt(receipt(row))
     erase_row(archive, row.id, NOW, "refused")
     close(archive, row, "wav", CLOSING)
     assert is_erased(archive, row) and files(archive) == []
-
-
-# --- its rows ---
 
 
 @pytest.mark.parametrize("table", ["recordings", "receipts"])
@@ -189,7 +166,7 @@ def test_a_row_that_cannot_be_read_is_told_and_keeps_no_refusal_from_counting(
     archive: Archive, alerts: list[str], tmp_path: Path, table: str
 ) -> None:
     """Nor the agent from starting."""
-    bad, other = leave(archive, "whole"), recording(1)
+    bad, other = leave(archive), recording(1)
     archive.open(other).touch()
     kept_at_first = kept.keep(archive, recording(2))
     archive.store.update_receipt(receipt(kept_at_first, decision="refused"))
@@ -206,7 +183,7 @@ def test_a_row_that_cannot_be_read_is_told_and_keeps_no_refusal_from_counting(
 
 def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[str]) -> None:
     """Nothing says that it may be there; and the agent has to start all the same."""
-    row, other = leave(archive, "whole"), recording(1)
+    row, other = leave(archive), recording(1)
     archive.store.add_receipt(receipt(other, ended_at=None))
     recover(archive, "wav", NOW, alerts.append)
     assert is_erased(archive, row) and files(archive) == []
@@ -218,7 +195,7 @@ def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[s
 @pytest.mark.parametrize("what", [FLAGGED, "hold"])
 def test_a_flag_survives_the_agent(archive: Archive, closed: bool, what: str) -> None:
     """Also one of a recording that had been kept: its row was to be rewritten when the agent died."""
-    row, other = kept.keep(archive, recording()) if closed else leave(archive, "cut"), recording(1)
+    row, other = kept.keep(archive, recording()) if closed else leave(archive), recording(1)
     kept.keep(archive, other)
     events = (Event(at=NOW, what=what, by="operator"),)
     archive.store.keep_receipt(receipt(row, ended_at=None, outcome=None, events=events))
@@ -231,7 +208,7 @@ def test_a_flag_survives_the_agent(archive: Archive, closed: bool, what: str) ->
 
 def test_the_receipt_of_a_call_that_was_on_is_completed(archive: Archive) -> None:
     """That of another, whose file was still being made, stays as it was."""
-    on, over = recording(1), leave(archive, "whole")
+    on, over = recording(1), leave(archive)
     archive.store.add_receipt(receipt(on, ended_at=None, outcome=None, decision="undecided"))
     archive.store.add_receipt(receipt(over))
     recover(archive, "wav", NOW, pytest.fail)
@@ -249,7 +226,7 @@ def test_one_that_cannot_be_finished_is_told_keeps_no_other_and_is_tried_again(
     archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, fault: Exception, said: str
 ) -> None:
     """Another may be of a caller who refused, and that one goes first."""
-    row, refused = leave(archive, "whole"), recording(-1)
+    row, refused = leave(archive), recording(-1)
     archive.open(refused).write_bytes(b"of who refused")
     archive.store.add_receipt(receipt(row, ended_at=None))
     archive.store.add_receipt(receipt(refused, ended_at=None, decision="refused"))

@@ -57,9 +57,6 @@ def reserve(places: Places) -> Iterator[Reserve]:
     reserve.close()
 
 
-# --- the file ---
-
-
 def test_it_has_its_room_before_it_is_needed_and_keeps_it(reserve: Reserve) -> None:
     """What is written is read, and what is emptied leaves no byte."""
     there = reserve.path.stat()
@@ -152,9 +149,6 @@ def test_what_cannot_be_read_is_told(places: Places, content: bytes) -> None:
     assert problems(places) == {path.name: "something is in it, and cannot be read"}
 
 
-# --- whose it is ---
-
-
 def test_each_process_has_its_own_and_whoever_starts_reads_those_of_the_dead(tmp_path: Path) -> None:
     places = Places(tmp_path / "office.db")
     for name in ("office.worker-x.reserve", "other.reserve"):
@@ -166,9 +160,6 @@ def test_each_process_has_its_own_and_whoever_starts_reads_those_of_the_dead(tmp
     assert places.reserves() == {owner: tmp_path / f"{stem}.reserve" for owner, stem in found.items()}
     with at_work(places, 2):
         assert {path.name for path in left_behind(places)} == {"office.reserve", "office.worker-1.reserve"}
-
-
-# --- reading in ---
 
 
 def into(archive: Archive, records: list[Record]) -> list[str]:
@@ -226,9 +217,6 @@ def test_a_row_that_is_there_stays_and_a_damaged_one_keeps_nothing_else_out(arch
     into(archive, [EARLY, ROW, receipt(other)])
     assert archive.store.recording(ROW.id) == row and row.status is Status.CLOSED
     assert archive.store.receipt(other.id) == receipt(other)
-
-
-# --- who sees it ---
 
 
 def test_what_waits_is_told_and_is_no_orphan(archive: Archive, places: Places) -> None:

@@ -30,7 +30,7 @@ from retention.records import Recording
 from retention.rows.object_rows import UNSURE, State
 from retention.sqlite import Store
 from retention.vault import Identity, KeysError, PublicKey
-from retention.verify import verify, wrong_beside
+from retention.verify import wrong_beside
 from tests import kept as keeping
 from tests.kept import CALLER, START, Paths, bytes_under, keep_by, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
@@ -131,8 +131,6 @@ def office(original: Office, tmp_path: Path) -> Iterator[Office]:
     yield office
     office.store.close()
 
-
-# --- objects ---
 
 Work = Callable[[Archive, Recording], object]
 
@@ -279,9 +277,6 @@ def test_what_does_not_agree_is_read_again_without_a_turn(
     assert office.bucket.locked == []
 
 
-# --- rotation ---
-
-
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
     monkeypatch.setattr(rotation, "BREATH_S", 0)
@@ -391,23 +386,3 @@ def test_one_that_changes_meanwhile_is_sealed_all_the_same(
     monkeypatch.setattr(kept, "rewriting", changing)
     assert rotate(kept, ANN, keys(BEN)).sealed == (row.id,)
     assert kept.store.recording(row.id).flagged and reads_json(kept, row.id, BEN)
-
-
-@pytest.mark.parametrize("step", ["resealed", "rewriting"])
-def test_a_run_that_is_killed_is_finished_by_the_next(
-    kept: Archive, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    rows = [seal(kept), seal(kept, 1)]
-
-    def kill(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kept.vault if step == "resealed" else kept, step, kill)
-        with pytest.raises(Killed):
-            rotate(kept, ANN, keys(BEN))
-    done = rotate(kept, ANN, keys(BEN))
-    assert done.sealed == tuple(row.id for row in rows) and done.failed == ()
-    for row in rows:
-        assert reads_json(kept, row.id, BEN) and not reads_json(kept, row.id, ANN)
-    assert verify(kept).problems == []

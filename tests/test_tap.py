@@ -15,7 +15,7 @@ import pytest
 
 from media.frame import FRAME_SAMPLES, SILENCE
 from media.recording import tap as tap_module
-from media.recording.chunks import Kind, create_part, open_all, read_part
+from media.recording.chunks import Kind, create_part, read_part
 from media.recording.tap import STALLED, Backlog, Channel, Entry, Tap, TapError, TapWriter
 from tests.tapping import (
     PATIENCE_S,
@@ -109,21 +109,6 @@ def test_what_the_queue_cannot_hold_is_counted_and_silent(part: Path) -> None:
     wanted[8000:] = 0
     assert np.array_equal(content(part), wanted)
     assert [chunk.note.drops for chunk in read_part(part) if chunk.kind is Kind.END] == [10]
-
-
-def test_with_a_key_the_part_is_sealed_from_its_first_byte(tap: Tap, part: Path) -> None:
-    key = bytes(range(32))
-    tap.start(key)
-    feed(tap, 0, 8000)
-    tap.silence(True)
-    wait_for(lambda: any(chunk.kind is Kind.NOTE for chunk in read_part(part)))
-    assert all(chunk.sealed for chunk in read_part(part))
-    feed(tap, 8000, 16000)
-    result = tap.finish()
-    opened = list(open_all(read_part(part), key))
-    assert (result.samples, result.pauses, opened[-1].kind) == (16000, ((1.0, 2.0),), Kind.END)
-    assert np.array_equal(np.concatenate([chunk.samples for chunk in opened])[:8000], expected(8000))
-    assert expected(8000)[:100].tobytes() not in part.read_bytes()
 
 
 def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) -> None:
@@ -230,23 +215,6 @@ def in_child(work: Callable[[Callable[[], None]], None]) -> int:
     return len(said)
 
 
-def test_killed_without_warning_what_was_written_is_kept(part: Path) -> None:
-    """All but what came since the writer's last turn."""
-
-    def work(tell: Callable[[], None]) -> None:
-        tap = Tap(part, lambda reason: os._exit(8))
-        tap.start()
-        feed(tap, 0, 16000)
-        wait_for(lambda: len(content(part)) == 16000)
-        feed(tap, 16000, 24000)
-        tell()
-        signal.pause()
-
-    assert in_child(work) == 1
-    block = content(part)
-    assert len(block) >= 16000 and np.array_equal(block, expected(len(block)))
-
-
 # --- a disk that fails ---
 
 
@@ -275,14 +243,22 @@ def test_a_full_disk_is_reported_once_and_whoever_hears_of_it_may_abandon_at_onc
     assert not open_files(part) and heard == ["No space left on device"]
 
 
-@pytest.mark.usefixtures("full_disk", "by_hand")
-def test_a_disk_found_full_at_the_end_is_raised(part: Path) -> None:
+@pytest.mark.usefixtures("by_hand")
+@pytest.mark.parametrize("fault", ["No space left", "operands could not be broadcast"])
+def test_a_fault_at_the_end_is_raised(
+    part: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, fault: str
+) -> None:
+    if fault == "No space left":
+        request.getfixturevalue("full_disk")
     tap = Tap(part, pytest.fail)
     tap.start()
     feed(tap, 0, 8000)
+    if fault != "No space left":
+        monkeypatch.setattr(tap._aligner, "take_rest", fails)
     for _ in range(2):
-        with pytest.raises(TapError, match="No space left"):
+        with pytest.raises(TapError, match=fault):
             tap.finish()
+    assert part.exists()
     tap.abandon()
 
 
@@ -417,21 +393,6 @@ def test_a_failed_disk_and_what_nobody_foresaw_stay_one_tap_s(
         broken.finish()
     assert said in str(told.value)
     broken.abandon()
-
-
-@pytest.mark.usefixtures("by_hand")
-def test_a_fault_that_nobody_foresaw_at_the_end_is_raised(
-    part: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tap = Tap(part, pytest.fail)
-    tap.start()
-    feed(tap, 0, 8000)
-    monkeypatch.setattr(tap._aligner, "take_rest", fails)
-    for _ in range(2):
-        with pytest.raises(TapError, match="operands could not be broadcast"):
-            tap.finish()
-    assert part.exists()
-    tap.abandon()
 
 
 # --- the queue ---
