@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import pytest
 
 from sipagent.check.machine import answers_as_agent
 from sipagent.config.load import HostPort
-from sipagent.edge.plan import Addresses
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeError
 from sipagent.softphone.loop import PATIENCE_S
@@ -175,9 +173,3 @@ def test_a_route_that_has_led_here_leads_no_further(edge: Edge) -> None:
     assert not edge.operator.count("INVITE received")
     call.hang_up()
     edge.idle()
-
-
-@of(addresses=Addresses(OURS, (ipaddress.ip_network("0.0.0.0/0"),)))
-def test_where_anybody_may_call_anybody_may(edge: Edge) -> None:
-    call, taken, _ = edge.answered(edge.stranger)
-    hangs_up(call, taken)
