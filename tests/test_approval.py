@@ -12,7 +12,7 @@ from retention.archive import Archive
 from retention.holds import place, release
 from retention.purge import Terms, preview, purge
 from retention.records import Access, Approval, ApprovalState, Asked, Hold, RecordError, Recording
-from retention.rows.rows import StoreError, UnknownId
+from retention.rows.rows import StoreError
 from retention.verify import verify
 from sipagent.operations.approvals import ApprovalError, Rules, ask_approval, decide, pending_approvals
 from sipagent.operations.tracing import Unfinished
@@ -26,10 +26,7 @@ from tests.tampering import past_guards
 DATABASES = BOTH
 
 RULES = Rules(
-    grounds=("criminal", "disciplinary"),
-    purposes=("quality",),
-    period="6 months",
-    today=date(2026, 11, 25),
+    grounds=("criminal", "disciplinary"), purposes=("quality",), period="6 months", today=date(2026, 11, 25)
 )
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 OFFICER = "petit"
@@ -135,15 +132,6 @@ def test_a_hold_is_placed_by_who_agrees(archive: Archive, row: Recording) -> Non
     assert not purge(archive, row.expires_at, TERMS).removed
 
 
-def test_a_renewal_and_a_release(archive: Archive, held: Recording) -> None:
-    approve(archive, ask(archive, held, "renew").id)
-    assert (archive.store.recording(held.id).hold or {})["by"] == "durand"
-    approve(archive, ask(archive, held, "release").id)
-    assert archive.store.recording(held.id).hold is None
-    last = archive.store.accesses(held.id)[-1]
-    assert (last.action, last.detail) == ("release", f"complaint closed, approved by {OFFICER}")
-
-
 def test_an_export_for_a_court_is_good_for_one_use_by_who_asked(archive: Archive, held: Recording) -> None:
     asked = ask(archive, held, "export")
     with pytest.raises(UseRefused, match="not an approved export"):
@@ -220,19 +208,6 @@ def test_what_is_asked_for_twice(archive: Archive, held: Recording) -> None:
         ask(archive, held, "export")
     withdraw(archive, first.id)
     ask(archive, held, "release", "roux")
-
-
-@pytest.mark.parametrize("end", [ApprovalState.APPROVED, ApprovalState.REFUSED, ApprovalState.WITHDRAWN])
-def test_what_is_decided_stays_decided(archive: Archive, row: Recording, end: ApprovalState) -> None:
-    number = ask(archive, row).id
-    decision = {"approved": approve, "refused": refuse, "withdrawn": withdraw}[end]
-    decision(archive, number)
-    for again in (approve, refuse, withdraw):
-        with pytest.raises(ApprovalError, match=f"is {end} already"):
-            again(archive, number)
-    assert (archive.store.recording(row.id).hold is None) is (end is not ApprovalState.APPROVED)
-    with pytest.raises(UnknownId):
-        approve(archive, number + 1)
 
 
 # --- what came first ---

@@ -21,13 +21,7 @@ from sipagent.config.errors import Finding, error, ok, warning
 from tests.each import each
 from tests.kept import Paths, receipt, recording
 from tests.loopback import ROOT
-from tests.office import CONFIG, Office, make_office
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
-
+from tests.office import CONFIG, Office
 
 COMMANDS = (
     *("list", "show", "calls", "stats", "draws", "register"),
@@ -74,16 +68,6 @@ def test_help_version_and_errors_of_usage(office: Office) -> None:
     assert "no such command 'lst'" in office.fails(2, "lst").lower()
     assert "missing argument" in office.fails(2, "show").lower()
     assert "unexpected extra argument" in office.fails(2, "list", "x").lower()
-
-
-def test_a_forbidden_file_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    office.call()
-
-    def forbidden(path: Path) -> object:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(os, "scandir", forbidden)
-    assert "recordings: Permission denied" in office.fails(1, "rebuild")
 
 
 # --- the configuration ---
@@ -183,13 +167,6 @@ def program(office: Office, *words: str, **environment: str) -> subprocess.Compl
     command = [sys.executable, "-m", "sipagent", *words]
     environment = os.environ | own | environment
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_as_a_module(office: Office) -> None:
-    done = program(office, "list")
-    assert (done.returncode, done.stdout) == (0, "No recording matches.\n")
-    done = program(office, "show", "x")
-    assert (done.returncode, done.stderr) == (1, "sipagent: x: no such id\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -300,19 +277,6 @@ def test_no_engine_is_one_line(office: Office, command: str) -> None:
     )
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "no SIP engine is installed; accepted: pjsua2-python" in done.stderr
-
-
-def test_what_keeps_run_from_starting_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sipagent.pjsip import EngineError
-
-    line = office.fails(2, "run")
-    assert "config.toml: prompts: " in line and "accepted: a mono 16-bit PCM WAV" in line
-
-    def run(config: Any, *, log_json: bool, drain_s: float, systemd: object) -> int:
-        raise EngineError("127.0.0.1:5060 is in use")
-
-    stand_in(monkeypatch, "service.one_process", run=run)
-    assert "127.0.0.1:5060 is in use" in office.fails(1, "run")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -42,15 +41,6 @@ def test_a_backup_says_where_it_is_and_until_when_it_may_be_kept(office: Office)
     assert lines[-1].startswith(f"Remove it by {row.expires_at.astimezone(PARIS):%Y-%m-%d}")
     access = office.archive.store.accesses()[0]
     assert (access.action, access.detail) == ("backup", str(office.folder.parent / "backups"))
-
-
-def test_an_old_backup_is_named(office: Office) -> None:
-    office.call(ago=timedelta(days=100), expires_at=office.call().started_at + timedelta(seconds=1))
-    first = backup(office)
-    shutil.move(first, first.with_name("sipagent-20250101T000000Z"))
-    result = office.run("backup", "--keep", "7", first.parent)
-    assert f"{first.with_name('sipagent-20250101T000000Z')}: may be kept no longer" in result.out
-    assert "1 recording is not in it: it expires before the backup goes" in result.out
 
 
 def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: Office, other: Office) -> None:

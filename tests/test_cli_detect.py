@@ -12,7 +12,6 @@ from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdic
 from sipagent.agent.admission import SHIPPED
 from sipagent.cli import keyword
 from sipagent.voice.detectors import UnreadableSound, hear, read_sound
-from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
 
@@ -63,29 +62,9 @@ def test_a_refusal_is_known_a_moment_after_the_voice_has_ended(speech: Path) -> 
     assert heard.duration_s == pytest.approx(1.5)
 
 
-def test_what_is_found_only_once_all_was_said_is_later(speech: Path) -> None:
-    at_once = hear(Answers(REFUSAL), read_sound(speech)).spotted_ms
-    after_a_second = hear(Answers(*[OTHER] * 10, REFUSAL), read_sound(speech)).spotted_ms
-    assert at_once is not None and after_a_second is not None
-    assert after_a_second - at_once >= 950  # a question every 100 ms, and the time it takes
-    heard = hear(Answers(OTHER), read_sound(speech))
-    assert (heard.verdict, heard.latency_ms) == (OTHER, None)
-    heard = hear(Answers(REFUSAL), np.zeros(16_000, dtype=np.int16))
-    assert (heard.verdict.meaning, heard.verdicts) == (Meaning.OTHER, ())
-
-
 def test_a_detector_that_fails_is_not_taken_for_silence(speech: Path) -> None:
     with pytest.raises(UnreadableSound, match="no memory"):
         hear(Broken(), read_sound(speech))
-
-
-def test_any_rate_and_the_first_channel(tmp_path: Path) -> None:
-    at = np.arange(48_000) / 48_000
-    both = np.stack([0.5 * np.sin(2 * np.pi * 500 * at), np.zeros(48_000)], axis=1)
-    soundfile.write(tmp_path / "both.flac", both, 48_000)
-    sound = read_sound(tmp_path / "both.flac")
-    assert len(sound) == 8_000
-    assert np.abs(sound[1000:7000]).max() == pytest.approx(16_384, rel=0.02)
 
 
 def test_a_table_and_json_and_what_cannot_be_read_after_the_others(
@@ -101,13 +80,6 @@ def test_a_table_and_json_and_what_cannot_be_read_after_the_others(
     assert ran.code == 1
     assert [found["verdict"] for found in json.loads(ran.out)] == ["refuse"]
     assert "none.wav" in ran.err and ran.err.count("\n") == 1
-
-
-def test_a_keyword_without_a_head_is_told(office: Office, speech: Path) -> None:
-    config = office.folder / "config.toml"
-    config.write_text(with_keys("refusal", 'keywords = ["nein danke"]', config.read_text(encoding="utf-8")))
-    told = office.fails(1, "detect", str(speech))
-    assert "no head for 'nein danke', and `sipagent train-keyword` makes one that refuses; accepted: " in told
 
 
 @pytest.mark.parametrize("file", ["fr/refused.wav", "fr/closed.wav", "en/welcome.wav"])

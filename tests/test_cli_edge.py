@@ -1,16 +1,9 @@
 """`sipagent edge`: Kamailio's configuration for those who run their own."""
 
-from pathlib import Path
-
 import pytest
 
 from sipagent.edge.files import kept_tokens, places
-from tests.office import Office, make_office
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
+from tests.office import Office
 
 
 def test_the_configuration_is_printed_and_nothing_is_written(office: Office) -> None:
@@ -45,11 +38,3 @@ def test_the_secret_of_somebodys_own_kamailio_is_the_agents(office: Office) -> N
         text = (there / "kamailio.cfg").read_text()
         assert tokens.to_edge in text and tokens.from_edge in text
         assert tokens.secret not in office.run("edge").out
-
-
-def test_a_registrar_that_nobody_knows_is_one_line(office: Office) -> None:
-    config = office.folder / "config.toml"
-    text = config.read_text().replace("[trunk]", '[trunk]\nregistrar = "sip:nobody.invalid"')
-    lines = [line for line in text.splitlines() if not line.startswith("allowed_sources")]
-    config.write_text("\n".join(lines))
-    assert "trunk.registrar: nobody.invalid can't be looked up" in office.fails(2, "edge")

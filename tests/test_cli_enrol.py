@@ -12,10 +12,9 @@ from media.training.speech import texts_of
 from sipagent.check.retention import lent_voice_findings
 from sipagent.config.load import Config, ConfigError, parse
 from sipagent.enrol import network
-from sipagent.enrol.driver import Enrolments, EnrolTerms
 from sipagent.enrol.flow import SayingFault
 from sipagent.enrol.keeping import Colleague, keep
-from sipagent.enrol.script import LANGUAGES, SHIPPED, ScriptError, default_phrases, script
+from sipagent.enrol.script import LANGUAGES, SHIPPED, script
 from sipagent.service.purging import Purging
 from tests.configured import with_keys
 from tests.office import Office
@@ -103,18 +102,6 @@ def test_who_is_forgotten_takes_what_learnt_along(room: Room, office: Office) ->
 )
 def test_a_mistake_is_one_line(office: Office, words: tuple[str, ...], told: str) -> None:
     assert told in office.fails(2, "enrol", *words)
-
-
-def test_what_the_configuration_lacks_is_said(room: Room, office: Office) -> None:
-    room.set("service", 'language = "de"')
-    assert "no prompts in 'de'; accepted: --speech en|fr" in office.fails(2, "enrol")
-    room.set("service", 'language = "fr"')
-    (room.folder / "own").mkdir()
-    (room.folder / "own" / "welcome.wav").write_bytes(b"")
-    room.set("enrol", f'{ENROL}\nprompts = "own"')
-    assert "enrol.prompts: " in office.fails(2, "enrol")
-    room.write(room.text.partition("[enrol]")[0])
-    assert "enrol: absent; accepted: a table with extension" in office.fails(2, "enrol")
 
 
 @pytest.mark.parametrize(
@@ -217,40 +204,7 @@ def test_check_tells_where_a_call_from_outside_may_pass_for_a_colleagues(room: R
     assert told(room.config())[0] == ("error", "operators.extensions", "no host of these can be looked up")
 
 
-def test_check_tells_what_cannot_be_asked_for(room: Room) -> None:
-    room.set("refusal", 'keywords = ["une chose", "autre chose"]')
-    assert told(room.config())[0][:2] == ("warning", "enrol")
-    room.set("service", 'language = "de"')
-    assert "no prompts in de" in told(room.config())[0][2]
-
-
 # --- what is asked for ---
-
-
-def test_each_phrase_of_the_language_is_said_five_times_and_one_may_be_agreed() -> None:
-    both = ("je refuse", "I refuse", PHRASE)
-    assert default_phrases(both, "fr") == ("je refuse", PHRASE)
-    assert default_phrases(both, "en") == ("I refuse", PHRASE)
-    asked = script(["je refuse", PHRASE], "fr")
-    assert [(step.ask, step.again) for step in asked.steps[:5]] == [
-        ("say_je_refuse", "say_je_refuse"),
-        *((f"again_{nth}", "say_je_refuse") for nth in range(2, 6)),
-    ]
-    assert (asked.steps[5].ask, asked.steps[6].again, asked.steps[5].phrase) == ("agreed", "agreed", PHRASE)
-    assert [step.ask for step in asked.steps[10:]] == [f"talk_{nth}" for nth in range(1, 9)]
-    assert asked.steps[12].text == "C'est pour un rendez-vous."
-    assert {step.phrase for step in asked.steps[10:]} == {None}
-
-
-def test_a_prompt_of_ones_own_replaces_the_shipped_one(tmp_path: Path) -> None:
-    for name in ("say_pas_de_bande", "welcome"):
-        (tmp_path / f"{name}.wav").write_bytes((SHIPPED / "fr" / "thanks.wav").read_bytes())
-    asked = script([PHRASE, "autre chose"], "fr", tmp_path)
-    assert asked.sounds["say_pas_de_bande"].path.parent == asked.sounds["welcome"].path.parent == tmp_path
-    assert asked.sounds["thanks"].path.parent == SHIPPED / "fr"
-    (tmp_path / "talk_2.wav").write_bytes((SHIPPED / "fr" / "thanks.wav").read_bytes())
-    with pytest.raises(ScriptError, match=r"talk_2.wav: its .txt does not say"):
-        script([PHRASE], "fr", tmp_path)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -262,28 +216,3 @@ def test_every_fault_has_its_words_and_sentences_are_of_those_that_training_may_
     assert {*asked[5:]} <= {*texts_of(words.near, "train")}  # and what sounds like a refusal
     for fault in SayingFault:
         assert (SHIPPED / language / f"{fault.value}.txt").read_text(encoding="utf-8").strip()
-
-
-# --- beside the service ---
-
-
-def test_engine_and_kamailio_have_the_last_ports(room: Room) -> None:
-    config = room.config()
-    assert config.enrol
-    terms = EnrolTerms("900", config.enrol.colleagues, config.voices, 180, "FR")
-    enrolments = Enrolments(terms, script(["je refuse"], "fr"), kept=print, declined=print, failed=print)
-    found, _ = network.callers(config)
-    made = network.engine_settings(config, enrolments, 5099, found)
-    last = config.trunk.rtp_ports.last
-    assert (made.listen, made.rtp_ports) == (
-        (config.trunk.listen.host, 5099),
-        (last + 1 - network.RTP_PORTS, last),
-    )
-    assert made.uri.startswith("sip:900@") and made.registrar == "" and made.trunk is None
-    room.set("trunk", 'listen = "0.0.0.0:5060"')
-    front = network.plan(room.config(), 5080, found)
-    assert (front.listen, front.inner.port, front.worker(0).port) == (("0.0.0.0", 5080), 7997, 7999)
-    assert front.addresses.trunk == found.trunk
-    room.set("edge", 'worker_ports = "7000-7001"')
-    with pytest.raises(ConfigError, match="'7000-7001' holds 2 ports; accepted: 3 or more at its end"):
-        network.plan(room.config(), 5080, found)

@@ -55,19 +55,6 @@ def test_a_pair_beside_the_configuration(office: Office) -> None:
     assert PASSPHRASE.encode() not in private.read_bytes()
 
 
-def test_a_pair_elsewhere_needs_no_configuration(office: Office) -> None:
-    (office.folder / "config.toml").unlink()
-    for number, ending in enumerate(("", ".key", ".pub")):
-        stem = office.folder / "usb" / f"durand{number}"
-        assert office.run("keys", "new", f"{stem}{ending}", "--no-passphrase").code == 0
-        assert read_public(Path(f"{stem}.pub")).comment.startswith(f"durand{number}@")
-        assert read_identity(Path(f"{stem}.key"), lambda: "none is asked for")
-    new = ("keys", "new", "--no-passphrase")
-    assert "not one line of text" in office.fails(1, *new, office.folder / "a", "--comment", "a\nb")
-    (office.folder / "file").touch()
-    assert "file: File exists" in office.fails(1, *new, office.folder / "file" / "a")
-
-
 def test_a_key_is_never_overwritten_and_nobody_asked_in_vain(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,14 +75,6 @@ def test_a_new_passphrase_is_asked_for_twice(office: Office, monkeypatch: pytest
     assert result.code == 0 and PASSPHRASE not in result.out + result.err
     assert len(prompts) == 4 and f"{office.folder / 'durand.key'}" in prompts[0]
     assert read_identity(office.folder / "durand.key", lambda: PASSPHRASE)
-
-
-def test_without_a_terminal_it_is_wrong_usage(office: Office) -> None:
-    said = office.fails(2, "keys", "new", office.folder / "durand")
-    assert "no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase" in said
-    both = ("--no-passphrase", "--passphrase-file", office.folder / "f")
-    assert "given beside" in office.fails(2, "keys", "new", office.folder / "durand", *both)
-    assert not list(office.folder.glob("durand*"))
 
 
 # --- list ---
@@ -148,14 +127,6 @@ def test_a_recipient_that_cannot_be_read_and_a_key_that_is_nobodys_are_named(off
     (office.folder / "keys" / "nameless.pub").unlink()
     strays = {row["private_key"]: row["fingerprint"] for row in listed(office) if not row["configured"]}
     assert strays == {"keys/stray.key": stray.id, "keys/nameless.key": None}
-
-
-def test_nobody(office: Office) -> None:
-    (office.folder / "keys" / "recordings.key").unlink()
-    name_recipients(office)
-    assert "stored in clear" in office.run("keys", "list").out
-    assert listed(office) == []
-    assert not (office.folder / "retention.db").exists()
 
 
 # --- rotate ---
@@ -220,12 +191,3 @@ def test_what_is_wrong_is_one_line_and_changes_nothing(office: Office) -> None:
     assert "nobody to seal to" in office.fails(1, "keys", "rotate", *identity(office))
     assert Paths(office.archive).key(row.id).read_bytes() == before
     assert office.archive.store.accesses() == []
-
-
-def test_the_passphrase_is_asked_for_at_a_terminal(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_pair(office, "guarded", PASSPHRASE)
-    row = sealed_call(office, ["guarded"])
-    prompts = at_a_terminal(monkeypatch, PASSPHRASE)
-    assert office.run("keys", "rotate", *identity(office, "guarded")).code == 0
-    assert len(prompts) == 1 and "guarded.key" in prompts[0]
-    assert [key.comment for key in office.archive.vault.recipients(row.id)] == ["recordings"]

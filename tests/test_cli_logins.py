@@ -143,28 +143,6 @@ def test_what_is_refused_is_one_line_and_in_the_trace(office: Office) -> None:
         assert outcome == "refused" and detail and detail.endswith(said)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("user", "add", "Ann"), "missing option '--role'"),
-        (("user", "add", "Ann", "--role", "auditor"), "'auditor' is not one of 'listener', 'supervisor'"),
-        (("user", "add", "", *LISTENER), "says nothing"),
-        (("user", "add", "a\nb", *LISTENER), "is not one line of text"),
-        (("token", "add", "d", *LISTENER, "--until", "soon"), "--until: 'soon' is not a moment; accepted: "),
-    ],
-)
-def test_wrong_usage(office: Office, words: tuple[str, ...], said: str) -> None:
-    assert said in office.fails(2, *words)
-    assert listed(office, words[0]) == []
-
-
-def test_a_private_key_does_not_belong_there(office: Office) -> None:
-    make_pair(office, "claire")
-    private = office.folder / "keys" / "claire.key"
-    said = office.fails(1, "user", "add", "Bob", *LISTENER, "--key", private)
-    assert "is an identity, which does not belong here" in said and listed(office) == []
-
-
 TLS = 'url = "https://ecoute.example.net"\ncertificate = "web.pem"\nprivate_key = "web.key"\n'
 ISSUER = (
     'oidc_issuer = "https://id.example"\noidc_client_id = "a"\noidc_client_secret_file = "secret"\n'
@@ -187,14 +165,6 @@ def test_what_is_said_follows_how_people_come_to_the_page(
     configured(office, web)
     done = office.run("user", "add", "Ann", "--role", "officer")
     assert done.code == 0 and out in done.out and err in done.err and bool(done.err) == bool(err)
-
-
-@pytest.mark.parametrize("what", ["user", "token"])
-def test_an_administrator_is_told_to_be_without_sound(office: Office, what: str) -> None:
-    said = "an administrator never listens, whatever else: beside it, officer is without sound"
-    both = ("--role", "administrator", "--role", "officer")
-    assert said in office.run(what, "add", "d", *both).err
-    assert said not in office.run(what, "add", "e", "--role", "administrator").err
 
 
 def test_what_cannot_be_traced_is_not_done(office: Office) -> None:

@@ -12,14 +12,14 @@ from retention.files import alone
 from retention.journal import Journal
 from retention.postgres.store import SealedStore
 from retention.recording_files import FileKind
-from retention.records import Host, Recording, to_text
+from retention.records import Host, Recording
 from retention.vault import public_line
 from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import load
 from tests import tiers
 from tests.kept import START, Paths, bytes_under, keep_by, receipt, recording
 from tests.moving import ANN, entries
-from tests.office import CONFIG, PARIS, Office, make_office
+from tests.office import CONFIG, Office, make_office
 from tests.postgres import Server
 from tests.s3 import REGION, Moto, Weed
 from tests.tampering import HOLD
@@ -33,47 +33,6 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 def write(office: Office, more: str) -> None:
     (office.folder / "config.toml").write_text(CONFIG + more)
-
-
-def test_into_a_shared_database_and_back(office: Office, database: str) -> None:
-    row = office.call()
-    earlier = office.call(ago=timedelta(hours=2))
-    chain = entries(office.folder / "retention.db")
-    result = office.run("migrate", "--to", database, "--by", "A. Roux", "--json")
-    assert (result.code, result.err) == (0, ""), result
-    told = json.loads(result.out)
-    assert told["rows"]["recordings"] == 2 and told["head"]["seq"] == len(chain)
-    assert told["remove_by"] == to_text(earlier.expires_at)
-    assert told["left"] == str(office.folder / "retention.db")
-    write(office, told["configuration"])
-    assert load(office.folder / "config.toml").cluster is not None
-    result = office.run("verify")
-    assert (result.code, result.err) == (0, ""), result
-    assert row.id in office.run("list").out
-    assert row.caller and row.caller in office.run("show", row.id).out.replace("\u00a0", "").replace(" ", "")
-    back = office.run("migrate", "--to", office.folder / "again.db", "--json")
-    assert (back.code, back.err) == (0, ""), back
-    told = json.loads(back.out)
-    assert "# and without cluster" in told["configuration"]
-    write(office, told["configuration"])
-    assert office.run("verify").code == 0
-    assert entries(office.folder / "again.db")[: len(chain)] == chain
-
-
-def test_it_says_what_to_write_and_what_to_do_with_what_is_left(office: Office, database: str) -> None:
-    row = office.call()
-    result = office.run("migrate", "--to", database)
-    assert (result.code, result.err) == (0, ""), result
-    assert f"{database}: 2 rows, " in result.out
-    assert "All of it was compared: it is as it is here." in result.out
-    assert f'[retention]\ndatabase = "{database}"' in result.out
-    assert '[cluster]\nhost = "a"\njournal = "journal.db"' in result.out
-    until = f"{row.expires_at.astimezone(PARIS):%Y-%m-%d}"
-    assert f"By {until}" in result.out
-    assert (office.folder / "config.toml").read_text() == CONFIG
-    again = office.run("migrate", "--to", database)
-    assert again.code == 0 and "It is all in" in again.out
-    assert "its rows have moved to" in office.fails(1, "backup", office.folder / "copies")
 
 
 def test_what_is_typed_wrongly(office: Office, database: str) -> None:
@@ -170,16 +129,6 @@ def test_recordings_and_keys_go_into_a_store_of_objects_and_come_back(
     write(office, recipients + json.loads(back.out)["configuration"])
     assert office.run("verify").code == 0
     assert entries(office.folder / "again.db")[: len(chain)] == chain
-
-
-def test_a_recording_in_clear_stays_here(office: Office, database: str, moto: Moto) -> None:
-    (office.folder / "ann.pub").write_text(public_line(ANN.public))
-    write(office, '[recording]\nrecipients = ["ann.pub"]\n')
-    row = office.call()
-    credentials = moto.credentials_file(office.folder)
-    where = ["--endpoint", moto.endpoint, "--region", REGION, "--credentials-file", credentials]
-    said = office.fails(1, "migrate", "--to", database, "--objects", "s3://nowhere", *where)
-    assert f"recordings are stored in clear (1, the last of them {row.id})" in said
 
 
 # back, from a database that others use

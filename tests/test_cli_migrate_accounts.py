@@ -117,21 +117,6 @@ def test_what_is_left_lets_nobody_change_anything_and_other_hosts_need_the_key(
         assert shared.meant("Ann")  # which is still read, and so is who may not log in
 
 
-def test_called_again_once_it_is_in_use_it_changes_nothing_there(office: Office, database: str) -> None:
-    people(office)
-    here = (office.folder / "config.toml").read_text()
-    migrate(office, database)
-    with accounts(office) as there:
-        there.remove(there.meant("Marc").id)
-        now = there.everything()
-    used = (office.folder / "config.toml").read_text()
-    (office.folder / "config.toml").write_text(here)
-    assert office.run("migrate", "--to", database).code == 0
-    (office.folder / "config.toml").write_text(used)
-    with accounts(office) as there:
-        assert there.everything() == now
-
-
 @pytest.mark.parametrize("killed_at", ["take_along", "_take_accounts"])
 def test_killed_after_the_rows_came_it_goes_on(
     office: Office, database: str, monkeypatch: pytest.MonkeyPatch, killed_at: str
@@ -198,10 +183,3 @@ def test_users_and_tokens_of_all_hosts(
     assert json.loads(office.run("user", "list", "--json").out) == []
     details = [one["detail"] for one in json.loads(office.run("accesses", "--json").out)]
     assert {"add Ann: listener", "reset Ann", "remove Ann", "revoke robot"} <= set(details)
-
-
-def test_a_database_that_is_away_is_one_line(office: Office) -> None:
-    write(office, '[retention]\ndatabase = "postgresql://127.0.0.1:1/none"\n[cluster]\nhost = "a"\n')
-    for words in (["user", "list"], ["user", "add", "Ann", "--role", "listener"], ["token", "list"], ["web"]):
-        assert "the shared database does not answer" in office.fails(1, *words)
-    assert not (office.folder / "accounts.key").exists()

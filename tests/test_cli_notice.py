@@ -17,16 +17,6 @@ def office(room: Room, capsys: pytest.CaptureFixture[str]) -> Office:
     return Office(room.folder, capsys)
 
 
-def test_the_notices_are_shown(room: Room, office: Office) -> None:
-    room.in_english_too()
-    out = office.run("notice").out
-    words = " ".join(out.split())
-    assert "fr file prompts/fr/notice.wav length 20.3 s sha256 22c3bd8f" in words
-    assert "en: +33323063007 file prompts/en/notice.wav" in words
-    said = (office.folder / "prompts/fr/notice.txt").read_text(encoding="utf-8").strip()
-    assert said.split()[-1] in words and "Votre appel peut être enregistré" in words
-
-
 def test_the_notices_as_json(room: Room, office: Office) -> None:
     room.in_english_too()
     french, english = json.loads(office.run("notice", "--json").out)
@@ -53,16 +43,3 @@ def test_lint(office: Office) -> None:
     found = json.loads(office.run("notice", "--lint", "--json").out)
     assert {tuple(finding) for finding in found} == {("level", "what", "detail")}
     assert office.run("notice", "--lint", "--json").code == 1
-
-
-def test_every_language_is_looked_at(room: Room, office: Office) -> None:
-    room.in_english_too()
-    assert office.run("notice", "--lint").code == 0
-    room.say("Agglo J'écoute. Your call is recorded. You cannot refuse. For sales, press 9.", language="en")
-    found = json.loads(office.run("notice", "--lint", "--json").out)
-    assert office.run("notice", "--lint").code == 1
-    assert "its words do not say that one may refuse" in office.run("check").out
-    assert {one["what"] for one in found if one["level"] == "error"} == {"prompts.notice (en)"}
-    details = {one["detail"] for one in found if one["level"] == "error"}
-    assert "its words do not say that one may refuse" in details
-    assert "its words do not say the key that refuses (9)" in details

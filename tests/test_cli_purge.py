@@ -14,23 +14,18 @@ import pytest
 from retention import reserve as reserve_module
 from retention.clock import ClockReading, read_clock
 from retention.files import Owner, Places, alone
-from retention.records import Access, Note, Recording, Status
+from retention.records import Recording, Status
 from retention.reserve import Reserve, is_running, read_reserve
 from retention.rows.rows import Rows
 from sipagent.cli import purge
 from tests.kept import Paths, bytes_under, receipt, recording
-from tests.office import Office, make_office
+from tests.office import Office
 from tests.read_only import read_only
 from tests.tampering import sum_of
 
 OLD = timedelta(days=200)
 THEN = ("--now", "2999-01-01")
 DONE = (*THEN, "--force", "--by", "Durand")
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 def as_json(office: Office, *words: str) -> Any:
@@ -87,21 +82,6 @@ def test_the_future_needs_more_and_a_moment_in_the_past_purges_less(office: Offi
     assert "--now: 'soon'" in office.fails(2, "purge", "--now", "soon")
 
 
-def test_what_cannot_be_removed_is_an_error(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = office.call(OLD)
-
-    def stuck(path: Path, missing_ok: bool = False) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", stuck)
-        result = office.run("purge")
-        (failed,) = as_json(office)["failed"]
-    assert result.code == 1 and row.id in result.out and "the next purge tries again" in result.out
-    assert failed == {"id": row.id, "problem": "[Errno 1] Operation not permitted"}
-    assert office.run("purge").code == 0
-
-
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])
 def test_what_is_held_is_named(office: Office, words: tuple[str, ...]) -> None:
     row = office.call(OLD)
@@ -130,20 +110,6 @@ def test_copies_that_remain_are_named(office: Office) -> None:
     (copies,) = (one["copies"] for one in as_json(office, *DONE)["purged"] if one["id"] == rows[0].id)
     assert [{**one, "at": ""} for one in copies] == [{"path": str(there), "at": "", "by": "Petit"}]
     assert there.exists()
-
-
-def test_analyses_and_uses_that_are_forgotten_are_counted(office: Office) -> None:
-    row, store = office.call(OLD), office.archive.store
-    past = datetime.now(UTC) - timedelta(days=400)
-    store.add_note(Note(recording_id=row.id, at=past, by="Petit", text="calm", expires_at=past))
-    store.add_access(Access(at=past, action="play", by="Petit"))
-    would = office.run("purge", "--dry-run").out
-    assert "1 analysis sheet would lose text and author." in would
-    assert "1 trace line would lose all names." in would
-    shown = as_json(office)
-    assert (shown["receipts"], shown["notes"], shown["uses"]) == (1, 1, 1)
-    assert b"calm" not in bytes_under(office.folder)
-    assert office.run("purge").out == "Nothing to purge.\n"
 
 
 def test_a_broken_database_is_one_line(office: Office) -> None:
@@ -194,16 +160,6 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     assert first.detail is not None and first.detail.startswith("the clock is ahead by 300 days")
     assert (second.action, second.recording_id) == ("purge", row.id)
     assert office.run("purge").code == 0
-
-
-def test_a_clock_that_went_back_or_came_back(office: Office, clock: Callable[[timedelta], None]) -> None:
-    office.run("purge")
-    clock(timedelta(days=300))
-    assert "suspended" in office.run("purge", "--dry-run").err
-    clock(-timedelta(days=300))
-    assert office.run("purge").code == 0  # nobody has decided anything
-    clock(-timedelta(minutes=5))
-    assert "the clock went back by 0:05:00" in office.fails(1, "purge")
 
 
 def test_clock_ok_is_said_by_somebody_and_in_earnest(office: Office) -> None:

@@ -8,13 +8,8 @@ import pytest
 
 from retention.records import new_id
 from tests.kept import SOUND, START, Paths
-from tests.office import Office, make_office
+from tests.office import Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
 
 
 def test_what_came_back_and_what_did_not(office: Office) -> None:
@@ -35,20 +30,6 @@ def test_what_came_back_and_what_did_not(office: Office) -> None:
     result = office.run("rebuild")
     assert result.code == 1 and stray.name in result.out and "not recoverable" in result.out
     assert json.loads(office.run("rebuild", "--json").out)["problems"][0]["name"] == stray.name
-
-
-def test_nothing_that_came_back_is_purged_by_a_clock_that_nobody_confirms(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be what was lost as well."""
-    row = office.call(timedelta(days=200))
-    (office.folder / "retention.db").unlink()
-    assert office.run("rebuild").code == 0
-    for confirmed in (False, True):
-        monkeypatch.setattr("retention.clock.is_synchronised", lambda confirmed=confirmed: confirmed)
-        told = office.run("purge")
-        assert ("nobody has looked at the clock before" in told.err) is not confirmed
-        assert (Paths(office.archive).file(row.id) is None) is confirmed
 
 
 def test_what_is_sealed_comes_back_with_an_identity_now_or_later(

@@ -35,40 +35,6 @@ def done(office: Office, *words: object) -> str:
     return result.out
 
 
-def test_rows_are_listed_shown_counted_and_found_by_number(office: Office, rows: list[Recording]) -> None:
-    first = rows[0]
-    assert [one["id"] for one in json.loads(done(office, "list", "--json"))] == [row.id for row in rows]
-    assert len(json.loads(done(office, "list", "--caller", "5678", "--json"))) == 3
-    assert json.loads(done(office, "list", "--caller", "9999", "--json")) == []
-    assert json.loads(done(office, "show", first.id[-6:], "--json"))["caller"] == first.caller
-    assert json.loads(done(office, "stats", "--json"))["calls"] == 3
-    assert len(json.loads(done(office, "calls", "--json"))) == 3
-
-
-def test_a_recording_is_heard_held_released_and_deleted(office: Office, rows: list[Recording]) -> None:
-    id = rows[0].id
-    out = office.folder / "call.flac"
-    done(office, "export", id, "--purpose", "quality", "--by", "A. Roux", "--out", out)
-    assert out.exists()
-    hold = ("--ground", "criminal", "--reference", "PV 7", "--approved-by", "B. Petit")
-    done(office, "hold", id, *hold, "--by", "A. Roux", "--review", "2027-06-01")
-    assert "B. Petit" in done(office, "show", id)
-    assert "on hold" in office.run("delete", id, "--by", "A. Roux", "--reason", "asked", "--yes").err
-    done(office, "release", id, "--by", "A. Roux")
-    done(office, "delete", id, "--by", "A. Roux", "--reason", "asked", "--yes")
-    assert json.loads(done(office, "show", id, "--json"))["caller"] is None
-    actions = [one["action"] for one in json.loads(done(office, "accesses", "--json"))]
-    assert {"export", "hold", "release", "delete", "migrate"} <= set(actions)
-    done(office, "verify")
-
-
-def test_what_has_expired_goes(office: Office, rows: list[Recording]) -> None:
-    assert rows[2].id in done(office, "purge", "--json")
-    assert json.loads(done(office, "show", rows[2].id, "--json"))["status"] == "purged"
-    done(office, "verify")
-    assert "0 restored" in done(office, "rebuild")
-
-
 def test_a_backup_is_put_back_into_a_database_of_its_own(
     office: Office, rows: list[Recording], tmp_path: Path
 ) -> None:

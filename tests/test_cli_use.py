@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from retention.records import Access, Recording
 from retention.use import known_copies
 from sipagent.cli import use as cli_sound
-from sipagent.cli.options import unlock
 from sipagent.cli.program import Failure
 from sipagent.cli.use import RecordingSound, play, write
 from tests.kept import CALLER, Paths, bytes_under, receipt, recording, remove
@@ -240,15 +239,6 @@ def player(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
-    (tmp_path / "a.flac").write_bytes(b"no sound")
-    with pytest.raises(Failure, match=r"a\.flac: "):
-        RecordingSound(tmp_path / "a.flac", "both")
-    soundfile.write(tmp_path / "mono.wav", stereo()[:, 0], RATE, subtype="PCM_16")
-    with pytest.raises(Failure, match="no operator channel"):
-        RecordingSound(tmp_path / "mono.wav", "operator")
-
-
 @pytest.mark.parametrize("format", ["WAV", "FLAC"])
 @pytest.mark.parametrize("room", [0, 100, 4000])
 def test_a_copy_that_finds_no_room_says_so(file: Path, tmp_path: Path, format: str, room: int) -> None:
@@ -360,18 +350,6 @@ def test_only_the_right_identity_opens_it(sealed: Office, out: Path) -> None:
     for identity in (key(sealed), ()):
         said = sealed.fails(1, "export", row.id, *GOOD, *identity, "--out", out, "--force")
         assert f"nobody can listen to {row.id}" in said
-
-
-def test_a_passphrase_is_asked_for_once(sealed: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, asked = [sealed_call(sealed) for _ in range(2)], list[Path]()
-
-    def once(keyfile: Path, passphrase_file: Path | None) -> object:
-        asked.append(keyfile)
-        return unlock(keyfile, passphrase_file)
-
-    monkeypatch.setattr("sipagent.cli.use.unlock", once)
-    result = sealed.run(*OF_PERSON, "--out", sealed.folder / "request", "--yes", *key(sealed))
-    assert (result.code, len(result.out.splitlines()), len(asked)) == (0, len(rows), 1), result
 
 
 # --- one side alone: what a person who asks for it may have (GDPR article 15(4)) ---

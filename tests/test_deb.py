@@ -41,14 +41,6 @@ def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_manual_in_french(tmp_path: Path) -> None:
-    made("manual.py", tmp_path, "1.2.3", str(EPOCH), "fr")
-    page = (tmp_path / "sipagent-export.1").read_text(encoding="utf-8")
-    for section in ("NOM", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXEMPLES", "VOIR AUSSI"):
-        assert f"\n.SH {section}\n" in page
-    assert "Copie" in page and "Copy a recording" not in page
-
-
 def test_each_command_has_its_page_which_says_what_help_says(manual: Path) -> None:
     wanted = {"sipagent.1", "sipagent-keys-rotate.1", *(f"sipagent-{name}.1" for name in cli.commands)}
     assert wanted <= {page.name for page in manual.iterdir()}
@@ -141,10 +133,3 @@ def test_the_package_depends_on_the_kamailio_that_is_needed() -> None:
         text = (DEB / script).read_text(encoding="utf-8")
         assert text.startswith("#!/bin/sh\n") and "\nset -e\n" in text
         subprocess.run(["sh", "-n", str(DEB / script)], check=True)
-
-
-def test_the_question_is_asked_in_french_with_spaces_that_do_not_break() -> None:
-    text = (DEB / "templates").read_text(encoding="utf-8")
-    french = text.partition("Description-fr.UTF-8:")[2]
-    assert "Default: false" in text and french
-    assert not re.search(r" [:;?!]", french)

@@ -110,20 +110,6 @@ def test_frames_may_have_any_length(size: int) -> None:
     assert level(left[-SAMPLE_RATE:]) < level(coded(back(12, 100))[-SAMPLE_RATE:]) - 12
 
 
-def test_the_way_is_the_least_squares_one() -> None:
-    echo = back(12, 60, 40)
-    way = way_back(PLAYED, echo)
-    assert way is not None
-    count, taps = len(echo), len(way.taps)
-    played = np.pad(PLAYED[len(PLAYED) - count :], (way.delay + taps, 0))
-    lagging = [played[taps - lag : taps - lag + count] for lag in range(taps)]
-    own = np.array([lagging[0][: count - lag] @ lagging[0][lag:] for lag in range(taps)])
-    own[0] *= 1.001
-    equations = own[np.abs(np.subtract.outer(np.arange(taps), np.arange(taps)))]
-    shared = np.array([echo[lag:] @ lagging[0][: count - lag] for lag in range(taps)])
-    assert np.allclose(way.taps, np.linalg.solve(equations, shared), atol=1e-9)
-
-
 def test_without_an_echo_nothing_changes() -> None:
     said = int16(np.concatenate([CALLER, CALLER, CALLER]))
     assert np.array_equal(through(playing(), said), said)

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import click
 import pytest
 
 from retention.records import Status
 from retention.rows.rows import Rows, ids_beginning, ids_meant
 from retention.rows.selection import Selection
 from retention.sqlite import Store
-from retention.statistics import Statistics
-from sipagent.agent.stored import terms_of
-from sipagent.cli.program import _complete_id
 from sipagent.cli.terminal import distance, full, short, size
 from sipagent.languages.labels import length
 from sipagent.languages.spoken import answering, shown
@@ -26,10 +22,9 @@ from sipagent.lookup.parsing import (
     parse_moment,
     selection,
 )
-from sipagent.operations.statistics import figures_of
 from tests.both import BOTH, opened, raw
 from tests.configured import CONTRACT, read
-from tests.kept import CALLER, START, receipt, recording
+from tests.kept import CALLER, receipt, recording
 from tests.office import PARIS, Office
 
 DATABASES = BOTH
@@ -46,13 +41,9 @@ CONFIG = read(CONTRACT)
         ("today", "2026-11-24T23:00", "2026-11-25T23:00"),
         ("yesterday", "2026-11-23T23:00", "2026-11-24T23:00"),
         ("2026-11-24T10:00", "2026-11-24T09:00", None),
-        ("2026-11-24 10:00:30", "2026-11-24T09:00:30", None),
-        ("2026-11-24T10:00Z", "2026-11-24T10:00", None),
         ("2026-11-24T22:20:00.123Z", "2026-11-24T22:20:00.123", None),
         ("2026-11-24T10:00+05:00", "2026-11-24T05:00", None),
         ("now", "2026-11-24T23:30", None),
-        ("30m", "2026-11-24T23:00", None),
-        ("7d", "2026-11-17T23:30", None),
         (" 2w ", "2026-11-10T23:30", None),
     ],
 )
@@ -106,10 +97,11 @@ def test_references_as_people_type_them(typed: str) -> None:
                 number=CALLER,
             ),
         ),
-        ({"caller": "0612"}, Selection(caller=("+33612", "0612"))),
         (
-            {"status": "closed", "outcome": "connected", "decision": "allowed", "limit": 5},
-            Selection(status=Status.CLOSED, outcome="connected", decision="allowed", limit=5),
+            {"status": "closed", "outcome": "connected", "decision": "allowed", "caller": "0612"},
+            Selection(
+                status=Status.CLOSED, outcome="connected", decision="allowed", caller=("+33612", "0612")
+            ),
         ),
         (
             {"reference": "#482 913", "after": "20261124T222000123-482913", "held": True, "flagged": True},
@@ -169,11 +161,8 @@ def test_the_text_of_an_analysis(content: bytes, said: str) -> None:
             (full(NOW.astimezone(PARIS)), "2026-11-25 00:30:00"),
         ),
         *((length(None), "–"), (length(0), "0:00"), (length(59.6), "1:00"), (length(245.2), "4:05")),
-        (length(3725), "1:02:05"),
         (distance(NOW + timedelta(days=181), NOW), "in 181 days"),
         (distance(NOW - timedelta(days=1, hours=3), NOW), "1 day ago"),
-        (distance(NOW + timedelta(hours=3), NOW), "in 3 hours"),
-        (distance(NOW - timedelta(seconds=61), NOW), "1 minute ago"),
         *((distance(NOW + timedelta(seconds=3), NOW), "now"), (distance(NOW, NOW), "now")),
         *((size(None), "–"), (size(0), "0 B"), (size(999), "999 B"), (size(1000), "1.0 kB")),
         *((size(999_949), "999.9 kB"), (size(999_950), "1.0 MB"), (size(4_200_000), "4.2 MB")),
@@ -182,16 +171,6 @@ def test_the_text_of_an_analysis(content: bytes, said: str) -> None:
 )
 def test_how_moments_lengths_and_sizes_read(shown: str, text: str) -> None:
     assert shown == text
-
-
-def test_figures_with_what_the_chain_knows_and_how_long_things_are_kept() -> None:
-    figures, kept = Statistics(CONFIG.service.timezone), CONFIG.retention
-    told = figures_of(CONFIG, figures, Selection(since=START), {"receipts": (2, 3)}).to_json()
-    assert told["since"] == "2026-11-24T22:20:00.123Z" and told["until"] is None
-    assert told["reconciled"] == {"agrees": False, "receipts": {"rows": 2, "chain": 3}}
-    terms = terms_of(CONFIG)
-    assert (terms.period, terms.receipts_period) == (kept.period, kept.receipts_period)
-    assert terms.analysis_period == kept.analysis_period
 
 
 # --- ids: by themselves, by a beginning that no other has, or by a reference ---
@@ -292,24 +271,6 @@ def test_what_is_meant_by_nothing_or_by_several(office: Office) -> None:
             assert "no such id" in line, typed
 
 
-@pytest.mark.in_sqlite
-def test_the_shell_is_offered_a_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, ids = office.archive.store, [f"2026112{n % 10}T222000{n:03}-482913" for n in range(120)]
-    with store.write():
-        for minutes, id in enumerate(ids):
-            store.add_recording(recording(minutes, id=id))
-    monkeypatch.setattr(Store, "each_recording", None)  # all of them
-    command = click.Command("x", params=[click.Argument(["id"])])
-    root = click.Context(click.Group("sipagent"))
-    root.params["config_path"] = office.folder / "config.toml"
-    ctx = click.Context(command, parent=root)
-    assert _complete_id(ctx, command.params[0], "") == sorted(ids)[:-51:-1]
-    assert _complete_id(ctx, command.params[0], "20261123T") == sorted(ids)[47:35:-1]
-    assert _complete_id(ctx, command.params[0], "2027") == []
-    root.params["config_path"] = office.folder / "none.toml"
-    assert _complete_id(ctx, command.params[0], "") == []
-
-
 # --- the filters of `list` and `calls` ---
 
 SEVERAL = ("sip:202@127.0.0.1:5071", "sip:201@127.0.0.1:5070")  # the caller went on to 201
@@ -325,30 +286,12 @@ def test_both_commands_filter(office: Office, command: str) -> None:
         ([], 3),
         (["--limit", "1"], 1),
         (["--since", "2d"], 2),
-        (["--until", "2d"], 1),
         (["--caller", "06"], 2),
         (["--caller", "+33612345678", "--flagged"], 1),
         (["--reference", f"#{hidden.id[-6:]}"], 1),
         (["--operator", "202"], 1),
-        (["--status", "erased"], 0),
         (["--held"], 0),
     ):
         result = office.run(command, *words, "--json")
         assert (result.code, result.out.count('"call_id"')) == (0, found), words
         assert office.run(command, *words).code == 0
-
-
-@pytest.mark.in_sqlite
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--since", "soon"], "--since: 'soon' is not a moment; accepted: 2026-11-24"),
-        (["--caller", "marie"], "--caller: 'marie' is not a number; accepted: 06 12"),
-        (["--status", "melted"], "'closed'"),
-        (["--limit", "0"], "--limit"),
-        (["--nonsense"], "no such option"),
-    ],
-)
-def test_wrong_filters_are_usage_errors(office: Office, words: list[str], said: str) -> None:
-    line = office.fails(2, "list", *words)
-    assert said.lower() in line.lower() and "sipagent list --help" in line

@@ -95,11 +95,3 @@ def test_a_current_folder_that_is_gone_is_no_fault(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=gone, env={**os.environ, "PYTHONPATH": f".:{ROOT}"}, check=False
     )
     assert done.returncode == 0
-
-
-def test_whoever_calls_main_keeps_the_own_search_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    before = [*sys.path]
-    with pytest.raises(SystemExit):
-        main(["--version"])
-    assert sys.path == before and "PYTHONSAFEPATH" not in os.environ

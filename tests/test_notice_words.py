@@ -25,7 +25,6 @@ from sipagent.text.notice_words import (
     refuses,
     says_key,
     says_shipped,
-    syllables,
 )
 from tests.loopback import ROOT
 
@@ -36,15 +35,12 @@ Examples: TypeAlias = Mapping[tuple[Any, ...], str]  # parted by " / ", by what 
 RECORDED: Examples = {
     ("fr", YES): """
         Votre appel peut être enregistré. / VOTRE APPEL EST ENREGISTRÉ / Nous procédons à l’enregistrement
-        de cet appel / Nous enregistrons les conversations / L'appel est enregistré sans que l'opérateur
-        l'entende / Si vous ne refusez pas votre appel sera enregistré / Sans opposition de votre part, cet
-        appel est enregistré / Sans opposition de votre part cet appel est enregistré / Après votre refus
-        l'appel continue, enregistré
+        de cet appel / L'appel est enregistré sans que l'opérateur l'entende / Si vous ne refusez pas votre
+        appel sera enregistré / Sans opposition de votre part, cet appel est enregistré
     """,
     ("fr", NO): """
-        Cet appel n’est pas enregistré. / Aucun appel n'est enregistré / Cette conversation se fait sans
-        enregistrement / Nous n'enregistrons pas votre appel / Nous n'enregistrons jamais / Ce n'est pas un
-        appel enregistré / Si vous ne souhaitez pas que cet appel soit enregistré, touche 9
+        Cet appel n’est pas enregistré. / Cette conversation se fait sans enregistrement / Nous n'enregistrons
+        jamais / Si vous ne souhaitez pas que cet appel soit enregistré, touche 9
     """,
     ("fr", BOTH): "Votre appel sera enregistré. Sinon, il ne sera pas enregistré.",
     ("fr", NEITHER): """
@@ -52,9 +48,8 @@ RECORDED: Examples = {
         enregistré / Votre demande d'appel : merci / Votre appel peut être écouté pour la qualité
     """,
     ("en", YES): """
-        Your call may be recorded. / We record this call / Agglo J'écoute records all conversations / Calls
-        are recorded for quality monitoring / If you do not object your call will be recorded / This call is
-        being taped / We record for quality
+        Your call may be recorded. / Agglo J'écoute records all conversations / If you do not object your
+        call will be recorded / This call is being taped / We record for quality
     """,
     ("en", NEITHER): """
         We record your request / They want us to keep a record of it / This call may be monitored for
@@ -62,16 +57,14 @@ RECORDED: Examples = {
         today / You hear a recorded message / Your request has been recorded / We keep records
     """,
     ("en", NO): """
-        This call can't be recorded / Your call is not recorded / This call isn't recorded / This call won’t
-        be recorded / We never record your call / No call is recorded / There is no recording of this call /
-        You are put through without being recorded / If you do not wish this call to be recorded, press 9
+        This call can't be recorded / This call won’t be recorded / We never record your call / There is no
+        recording of this call / If you do not wish this call to be recorded, press 9
     """,
 }
 KEYS: Examples = {
     ("fr", "9", True): """
-        appuyez sur la touche 9 / appuyez sur 9 / pour refuser : 9. / appuyez, à tout moment, sur la touche
-        9 / touche neuf / la touche n°9 / la touche n° 9 / la touche № 9 / la touche nº9 / tapez le 9. /
-        faites le neuf
+        appuyez sur 9 / pour refuser : 9. / appuyez, à tout moment, sur la touche 9 / la touche n°9 / la
+        touche № 9 / tapez le 9. / faites le neuf
     """,
     ("fr", "*", True): "appuyez sur la touche étoile / appuyez sur *",
     ("fr", "#", True): "composez dièse",
@@ -82,7 +75,7 @@ KEYS: Examples = {
         personnes avant vous
     """,
     ("fr", "1", False): "un opérateur vous répond / faites un choix / appuyez sur une touche",
-    ("en", "9", True): "press 9 / press nine / press key no. 9 / dial 9 at any time",
+    ("en", "9", True): "press nine / press key no. 9 / dial 9 at any time",
     ("en", "*", True): "press the star key",
     ("en", "#", True): "by pressing hash",
     ("en", "1", True): "press one to accept",
@@ -92,10 +85,8 @@ KEYS: Examples = {
 REFUSALS: Examples = {
     ("fr", True): """
         Vous pouvez vous y opposer / Vous pouvez refuser, cela ne change pas notre réponse / Si vous ne
-        pouvez pas accepter, touche 9 / Si vous ne souhaitez pas être enregistré, appuyez sur 9 / Si vous
-        n'acceptez pas, appuyez sur 9 / Si vous n'êtes pas d'accord, touche 9 / En cas de désaccord, touche
-        9 / Cet appel est enregistré, sauf si vous appuyez sur 9 / Pour ne pas être enregistré, tapez 9 /
-        Pour arrêter l'enregistrement, tapez 9
+        pouvez pas accepter, touche 9 / Si vous n'êtes pas d'accord, touche 9 / En cas de désaccord, touche
+        9 / Cet appel est enregistré, sauf si vous appuyez sur 9 / Pour ne pas être enregistré, tapez 9
     """,
     ("fr", False): """
         Cet appel est enregistré, sauf le dimanche / Si vous souhaitez parler à un opérateur / Cet appel
@@ -103,11 +94,9 @@ REFUSALS: Examples = {
         l'enregistrement / Pour accepter, touche 9 / Pour éviter l'attente, touche 9
     """,
     ("en", True): """
-        If you would rather not be recorded, press 9 / If you do not agree, press 9 / If you disagree, press
-        9 / Your call is recorded, unless you press 9 / If you do not want us to record, press 9 / If you
-        don't consent, press 9 / Should you object, press 9 / If you cannot accept this, press 9 / To stop
-        the recording, press 9 / Press 9 for not being recorded / You may refuse, with no effect on your
-        call
+        If you would rather not be recorded, press 9 / If you disagree, press 9 / Your call is recorded,
+        unless you press 9 / If you don't consent, press 9 / If you cannot accept this, press 9 / To stop
+        the recording, press 9 / You may refuse, with no effect on your call
     """,
     ("en", False): """
         You cannot refuse / You can't refuse / If you agree, press 9 / Your call will not be recorded / To
@@ -153,13 +142,9 @@ def test_a_key_belongs_to_what_it_does() -> None:
 PERIODS: Examples = {
     ("fr", 6, "month"): "conservé six mois au maximum / Conservation : six mois / gardé une demi-année",
     ("fr", 90, "day"): "nous le gardons 90 jours / gardé quatre-vingt-dix jours, puis effacé",
-    ("fr", 18, "month"): "effacé après dix-huit mois",
-    ("fr", 1, "year"): "conservé un an",
     ("fr", 180, "day"): "supprimé au bout de cent quatre-vingts jours",
     ("fr", 0, ""): "rappelez dans deux jours / conservé quelques mois",
     ("en", 6, "month"): "held for half a year / kept for six months at most",
-    ("en", 1, "year"): "stored for a year",
-    ("en", 26, "week"): "deleted after twenty-six weeks",
     ("en", 180, "day"): "erased after a hundred and eighty days",
     ("en", 0, ""): "open five days a week",
 }
@@ -168,13 +153,6 @@ PERIODS: Examples = {
 @pytest.mark.parametrize(("language", "count", "unit", "words"), each(PERIODS))
 def test_periods(language: str, count: int, unit: str, words: str) -> None:
     assert periods(plain(words), VOCABULARIES[language]) == ([(count, unit)] if count else [])
-
-
-def test_syllables_count_figures_as_they_are_said() -> None:
-    assert syllables("touche 9", FRENCH) == syllables("touche neuf", FRENCH)
-    assert syllables("press *", ENGLISH) == syllables("press star", ENGLISH)
-    assert syllables("ha 8 ha", None) > syllables("ha ha", None)
-    assert syllables("", FRENCH) == 0
 
 
 # --- names ---
@@ -212,10 +190,8 @@ def test_another_name_beside_a_greeting(language: str, name: str | None, words: 
     ("words", "name", "said"),
     [
         ("Bienvenue à l’Agglo J’écoute.", "Agglo J'écoute", True),
-        ("AGGLO J ECOUTE bonjour", "Agglo J'écoute", True),
         ("un appel d'Agglo-J'écoute", "Agglo J’écoute", True),
         ("Service après-vente S.A.V. bonjour", "SAV", True),
-        ("Eau et Gaz", "Eau & Gaz", True),
         ("ceci est une attestation", "Test", False),
         ("Agglo, j'ai écouté", "Agglo J'écoute", False),
         ("bonjour", "…", False),
@@ -245,10 +221,7 @@ HOURS: Examples = {
     ("fr", "mon-sun, 08:30, 17:00"): "Tous les jours, de huit heures trente à dix-sept heures",
     ("fr", "mon-tue, thu-sat, 09:00, 12:00"): "Du lundi au samedi, sauf le mercredi, de 9 à 12 heures",
     ("fr", "sat, 09:15"): "Nous sommes fermés le dimanche. Samedi à neuf heures et quart",
-    ("fr", "09:45, 21:00"): "Ouvert de dix heures moins le quart à vingt et une heures",
     ("fr", "mon-sun, 00:00, 14:00"): "En semaine, entre 14 heures et minuit. Le week-end aussi.",
-    ("fr", "mon-fri, 08:30, 12:00"): "Lundi-vendredi, 8:30-12:00",
-    ("fr", "mon, sat-sun"): "Du samedi au lundi",
     ("fr", "mon-wed, fri"): "Du lundi au vendredi, fermé le mercredi matin et le jeudi",
     ("fr", "mon-sun, day and night"): "24 heures sur 24, 7 jours sur 7",
     ("fr", ""): """
@@ -256,7 +229,6 @@ HOURS: Examples = {
         aux heures d'ouverture. Touche 9. / Conservé six mois, gardé 48 heures
     """,
     ("en", "mon-fri, 09:00, 17:00"): "Monday to Friday, from 9 to 5",
-    ("en", "mon-fri, 08:30, 18:00"): "weekdays between 8.30 a.m. and 6 p.m.",
     ("en", "sat, 09:30, 12:45"): "Saturdays from half past nine until quarter to one",
     ("en", "mon-sat, 10:00, 12:00"): "every day except Sunday, 10 o'clock till noon",
     (
@@ -264,7 +236,6 @@ HOURS: Examples = {
         "tue-thu, 08:30, 12:00, 14:00, 17:00",
     ): "Tuesday through Thursday, eight thirty to 12 noon, 2:00 pm to 5",
     ("en", "mon-sun, day and night"): "around the clock, seven days a week",
-    ("en", "mon-tue, thu-fri, 09:00"): "Monday to Friday, but not Wednesday, at nine o'clock",
     ("en", ""): "Please call back in two hours, or press 9.",
 }
 
@@ -272,11 +243,6 @@ HOURS: Examples = {
 @pytest.mark.parametrize(("language", "hours", "words"), each(HOURS))
 def test_opening_hours(language: str, hours: str, words: str) -> None:
     assert str(told_hours(plain(words), language)) == hours
-
-
-def test_nobody_has_listed_german() -> None:
-    assert told_hours("montag", "de") is None
-    assert other_name("Guten Tag, Wasserwerk.", "de", NAMES, FRENCH) is None
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])
@@ -298,11 +264,8 @@ UNTRUE = "says 14:00, when hours.week neither opens nor closes"
     [
         ("fr", "lundi au vendredi, 8h30 à 17h30", None, [ABSENT]),
         ("fr", "7 jours sur 7, jour et nuit", None, []),
-        ("fr", "A bientôt", None, []),
         ("fr", "jour et nuit", OFFICE, ["says day and night, and hours.week does not"]),
         ("fr", "jour et nuit", ALWAYS, []),
-        ("fr", "A bientôt", OFFICE, []),
-        ("fr", "du lundi au vendredi", OFFICE, []),
         ("fr", "du lundi au samedi", OFFICE, ["says sat, closed by hours.week"]),
         ("fr", "du lundi au jeudi", OFFICE, ["does not say fri, open by hours.week"]),
         ("fr", "de 8h30 à 12 heures, 14h à 17h30", OFFICE, [UNTRUE, "does not say 13:30 of hours.week"]),

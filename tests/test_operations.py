@@ -274,18 +274,6 @@ def test_a_crash_erases_nothing_that_has_no_note(
     assert (Paths(archive).file(row.id) is None) == bool(filed)
 
 
-def test_audio_that_does_not_go_is_tried_again(
-    archive: Archive, row: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard(archive, row)
-    said = "Operation not permitted; the note is filed, the next purge erases"
-    with stuck(monkeypatch), pytest.raises(Unfinished, match=said):
-        file(archive, row, erase=True)
-    assert told(archive, row.id)[-1] == ("note", "failed") and len(archive.store.notes(row.id)) == 1
-    purge(archive, LATER, TERMS)
-    assert Paths(archive).file(row.id) is None
-
-
 # --- show; a person's request ---
 
 

@@ -78,11 +78,6 @@ def leaf(words: tuple[str, ...]) -> tuple[click.Command, list[str]]:
     return translated(command), rest
 
 
-def test_there_are_commands_on_the_pages() -> None:
-    assert len(LINES) > 60 and len(QUOTED) > 100
-    assert {line.page for line in LINES} >= {"README.md", "docs/en/retention.md", "docs/fr/cles.md"}
-
-
 @pytest.mark.parametrize("line", [*LINES, *QUOTED], ids=str)
 def test_a_printed_command_is_one_that_there_is(
     line: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,21 +115,3 @@ def test_the_commands_of_a_page_work_as_printed(page: str, office: Office) -> No
             words = [word.replace("/etc/sipagent/", f"{office.folder}/") for word in words]
             words = ["482913" if word == "ID" else word for word in words]
             assert office.run(*words, *ASKED_FOR.get(" ".join(words[:2]), [])).code == 0, words
-
-
-@pytest.mark.parametrize("page", ["docs/en/backup.md", "docs/fr/sauvegarde.md"])
-def test_a_backup_is_made_and_put_back_as_printed(page: str, office: Office) -> None:
-    """Into a place that has been emptied, as by `mv` and `install`; then all is as it was written."""
-    made, put_back, verified = (line.words for line in LINES if line.page == page)
-    folder = office.folder / "backups"
-    assert office.run(*made[:-1], folder).code == 0
-    kept = [path for path in office.folder.iterdir() if path.name not in ("backups", "config.toml", "keys")]
-    before = office.folder / "before"
-    before.mkdir()
-    for path in kept:
-        path.rename(before / path.name)
-    (made_now,) = folder.glob("sipagent-*")
-    assert re.fullmatch(r"sipagent-\d{8}T\d{6}Z", Path(put_back[-1]).name)
-    assert office.run(*put_back[:-1], made_now).code == 0
-    assert office.run(*verified).code == 0
-    assert office.run("show", "482913").code == 0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.rows import pages
-from retention.rows.pages import Listing, Row, SqliteTables, batches, each_row
+from retention.rows.pages import Listing, Row, SqliteTables, each_row
 
 SIZE = 4
 
@@ -120,42 +120,3 @@ def test_a_page_is_read_when_it_is_needed_and_no_more_than_the_list() -> None:
     table.reads.clear()
     table.paged(Listing(table="t", order=("id",), limit=2))
     assert sum(table.reads) == 2
-
-
-@pytest.mark.parametrize("descending", [False, True])
-def test_no_walk_of_the_database_is_longer_than_a_page(descending: bool) -> None:
-    """What it looks at, not what it returns: counted in steps of its machine."""
-    table = Table([(id // 3, id, "blue") for id in range(1, 2000)])
-    listing = Listing(
-        table="t",
-        order=("at", "id"),
-        where=["colour = ?"],
-        values=["green"],
-        start=50,
-        stop=500,
-        descending=descending,
-    )
-    steps, longest = 0, 0
-
-    def step() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    def query(sql: str, values: Sequence[object]) -> list[Row]:
-        nonlocal steps, longest
-        steps = 0
-        rows = table.query(sql, values)
-        longest = max(longest, steps)
-        return rows
-
-    table.connection.set_progress_handler(step, 1)
-    assert list(each_row(query, listing)) == []
-    assert 0 < longest < 40 * SIZE
-
-
-def test_batches() -> None:
-    assert list(batches([], 3)) == []
-    assert list(batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    endless = batches(iter(int, 1), 2)
-    assert next(endless) == [0, 0]

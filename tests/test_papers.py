@@ -15,7 +15,6 @@ from retention.use import KnownCopy
 from sipagent.languages.typography import set_french
 from sipagent.text import template as templates
 from sipagent.text.certificate import certificate
-from sipagent.text.statistics_words import StatisticsWords
 from sipagent.text.template import FOLDER, template
 from tests.configured import CONTRACT, read
 from tests.kept import recording
@@ -169,33 +168,3 @@ def test_the_certificate_says_what_was_done(changes: dict[str, Any], there: str,
     text = paper(**changes)
     assert there in text and absent not in text
     assert all(len(line) <= 78 or line.startswith("- /srv") for line in text.splitlines())
-
-
-# --- numbers and dates ---
-
-
-@pytest.mark.parametrize(
-    ("at", "french"),
-    [
-        (AT, "24 novembre 2026 à 22 h 20 min 05 s"),
-        (datetime(2026, 2, 1, 9, 5, 0, tzinfo=UTC), "1er février 2026 à 9 h 05 min 00 s"),
-    ],
-)
-def test_a_paper_has_its_dates_in_words(at: datetime, french: str) -> None:
-    assert StatisticsWords("fr").second(at).replace("\u00a0", " ") == french
-    assert StatisticsWords("en").second(at) == f"{at:%Y-%m-%d %H:%M:%S}"
-
-
-def test_numbers_are_written_as_readers_do() -> None:
-    french, english = StatisticsWords("fr"), StatisticsWords("en")
-    assert (french.number(12345), english.number(12345)) == ("12\u202f345", "12,345")
-    assert (french.share(0.125), english.share(0.125)) == ("12,5\u202f%", "12.5%")
-    assert (french.share(None), english.length(None)) == ("–", "–")
-    lengths = [english.length(s).replace("\u00a0", " ") for s in (8.46, 65, 59.99, 3840)]
-    assert lengths == ["8.5 s", "1 min 05 s", "60.0 s", "1 h 04 min"]
-    lengths = [english.length(s, whole=True).replace("\u00a0", " ") for s in (8, 60, 90, 300)]
-    assert lengths == ["8 s", "1 min", "90 s", "5 min"]
-    sizes = [french.size(count).replace("\u00a0", " ") for count in (0, 999, 1000, 999_960, 4_200_000)]
-    assert sizes == ["0 o", "999 o", "1,0 ko", "1,0 Mo", "4,2 Mo"]
-    assert english.moment(datetime(2026, 11, 24)) == "2026-11-24"
-    assert french.moment(datetime(2026, 11, 24, 9, 5)) == "24/11/2026 à 9\u00a0h\u00a005"

@@ -208,18 +208,6 @@ def test_a_key_that_has_moved_on_is_named(key: str) -> None:
         assert key in named, file.language
 
 
-def test_other_keys_leave_it_as_it_is() -> None:
-    for table, keys in (
-        ("trunk", 'uri = "sip:other@trunk.example.net"\ncodecs = ["PCMA"]\nrtp_ports = "20000-20999"'),
-        ("operators", 'extensions = ["sip:205@pbx.example.net"]\nring_s = 30\nflag_code = "*8"'),
-        ("recording", 'directory = "elsewhere"\nformat = "wav"'),
-        ("retention", 'database = "other.db"'),
-        ("capacity", "media_timeout_s = 60"),
-        ("service", 'timezone = "Europe/Berlin"'),
-    ):
-        assert made(with_keys(table, keys, COMPLETE)) == made()
-
-
 def test_the_words_of_another_languages_notice_have_their_own_key() -> None:
     now = made(COMPLETE.replace("prompts/en/notice.wav", "prompts/en/other.wav"))
     for file in written(made()):
@@ -292,44 +280,6 @@ def test_french_is_set_as_french_is() -> None:
         own = text.replace("d'agg", "d’agg").replace("J'écoute", "J’écoute")
         own = changed("service.name", '"Agglo J’écoute"', own)
         assert ill_set(markdown(made(own), "fr")) == []
-
-
-def test_what_one_may_listen_for_and_the_words_of_the_configuration_are_told() -> None:
-    text = changed("retention.purposes", '["qualité_de_service", "quality", "formation"]')
-    french, english = (said(text, language) for language in LANGUAGES)
-    assert "`qualité_de_service`, qualité du service (`quality`), `formation`" in french
-    assert "demande d’accès" in french and "décide le délégué" in french and "par le programme" in french
-    assert (
-        "request of access" in english and "officer decides" in english and "through the program" in english
-    )
-    assert "procédure disciplinaire (`disciplinary`), procédure pénale (`criminal`)" in french
-    assert "`qualité_de_service`, `quality`" in english
-    for whole in (french, english):
-        assert "Communauté d'agglomération du Saint-Quentinois" in whole and "dpo@ville.fr" in whole
-    assert "**Enregistrements** : 6 mois" in french and "**Recordings**: 6 months" in english
-    assert "**Fiches d’analyse** : 1 an" in french
-    eighth = changed("recording.share", "0.125")
-    assert "12,5 % des appels" in said(eighth, "fr") and "12.5% of the calls" in said(eighth, "en")
-
-
-def test_windows_are_told_with_the_share_at_other_times() -> None:
-    one = '{ days = ["mon", "thu-fri"], hours = "09:00-10:30,14:00-15:00", share = 0.2 }'
-    other = '{ share = 0.05, days = "tue" }'
-    text = changed("recording.window", f"[{one}, {other}]", changed("recording.share", "0.0"))
-    assert stated(text, "processing.extent").value == {
-        "enabled": True,
-        "share": 0.0,
-        "windows": [
-            {"days": ["mon", "thu", "fri"], "hours": "09:00-10:30,14:00-15:00", "share": 0.2},
-            {"days": ["tue"], "hours": "00:00-24:00", "share": 0.05},
-        ],
-        "justification": "a trial of one month",
-    }
-    assert (
-        "**Étendue** : 20 % des appels (lundi, jeudi, vendredi, de 9 h à 10 h 30, de 14 h à 15 h) ; "
-        "5 % des appels (mardi, toute la journée) ; le reste du temps 0 % ;"
-    ) in said(text, "fr")
-    assert "5% of the calls (Tuesday `00:00-24:00`); at other times 0%;" in said(text, "en")
 
 
 @pytest.mark.parametrize(
@@ -423,31 +373,11 @@ def test_of_the_page_only_what_the_program_guarantees_is_claimed(text: str, clai
     assert {name for name in PAGE & security.keys() if security[name]["on"]} == claimed
 
 
-def test_without_a_page_nothing_is_said_of_one_but_that_it_is_not_there() -> None:
-    (accounts,) = (line for line in said(PAGELESS, "en").splitlines() if line[:2] == "- " and "page" in line)
-    assert accounts == "- **Accounts**: none, for there is no page"
-    provided = with_keys("web", BY_PROVIDER, COMPLETE)
-    for language in LANGUAGES:  # a provider of logins is a recipient, and keeps the passwords
-        assert "Argon2id" not in said(provided, language) and "Argon2id" in said(COMPLETE, language)
-        (line,) = (one for one in said(provided, language).splitlines() if "`ecoute-dpo` (`officer`)" in one)
-        assert f"`{ISSUER}`" in line
-    in_clear = said(changed("trunk.srtp", '"required"'), "en")
-    assert "its keys go by signalling that the agent does not encrypt" in in_clear
-
-
 def test_keywords_count_only_where_somebody_listens() -> None:
     nobody = changed("refusal.in_call", '"key+voice"', changed("refusal.engine", '"none"'))
     unheard: Any = {"engine": "none", "keywords": [], "accept_keywords": [], "accept_digit": None}
     assert stated(nobody, "rights.by_voice").value == unheard
     assert stated(nobody, "rights.in_call").value == {"digit": "9", "keywords": []}
-
-
-def test_the_notice_of_the_service_is_that_of_all_who_press_no_key() -> None:
-    """Even where a key leads to it, too."""
-    text = with_keys("prompts", 'choose = "choose.wav"\nchoices = { "1" = "fr", "2" = "en" }', COMPLETE)
-    text = with_keys("refusal", 'accept_digit = "5"', text)
-    assert stated(text, "information.notices.fr").how == ""
-    assert stated(text, "information.notices.en").how == "numbers_keys"
 
 
 # --- what is to be completed ---
@@ -493,22 +423,6 @@ def test_any_text_is_found_again(name: str, purpose: str, ground: str) -> None:
     now = made(text)
     for file in written(now):
         assert differences(file, now) == []
-
-
-def test_an_entry_with_other_spaces_is_still_that_entry() -> None:
-    """Saved by an editor that knows no others."""
-    now = made()
-    assert differences(read(re.sub("[\u00a0\u202f]", " ", renewed(None, now, "fr"))), now) == []
-
-
-def test_a_line_altered_added_or_taken_away_but_not_how_a_file_is_laid_out() -> None:
-    now = made()
-    text = markdown(now, "fr")
-    assert differences(read("\ufeff" + text.replace("\n", "  \r\n").replace("##", "\r\n##")), now) == []
-    rows = text.splitlines()
-    period = next(place for place, row in enumerate(rows) if "**Enregistrements**" in row)
-    for other in (["- **Enregistrements** : 2 ans"], [], [rows[period], "- invented"]):
-        assert differences(read("\n".join([*rows[:period], *other, *rows[period + 1 :]])), now)
 
 
 def test_a_value_altered_added_or_taken_away() -> None:
@@ -604,10 +518,8 @@ def test_what_is_lacking_is_a_warning_and_fails_a_strict_check(room: Room, offic
     ("words", "complaint"),
     [
         (("--check", "x.md", "--out", "y.md"), "--check knows format and language by FILE"),
-        (("--check", "x.md", "--lang", "fr"), "--check knows format and language by FILE"),
         (("--strict",), "--strict goes with --check"),
         (("--force",), "--force goes with --out"),
-        (("--json", "--lang", "fr"), "--lang goes with Markdown"),
         (("--json", "--format", "md"), "exclude each other"),
         (("--lang", "de"), "'de' is not one of 'fr', 'en'"),
     ],

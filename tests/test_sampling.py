@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.records import new_id
-from sipagent.config.hours import DAYS, parse_intervals, shown
+from sipagent.config.hours import DAYS, shown
 from sipagent.config.sampling import Draw, Seed, Shares, Window, draw
 from tests.test_hours import DAY_MINUTES, NIGHTS, hours_of_a_day
 
@@ -176,12 +176,3 @@ def test_windows_overlap_where_both_hold_a_minute(one: Window, other: Window) ->
         if any(one.holds(day, minute) and other.holds(day, minute) for minute in range(DAY_MINUTES))
     ]
     assert one.overlaps(other) == other.overlaps(one) == (both[0] if both else None)
-
-
-def test_a_window_of_a_night_in_which_an_hour_is_left_out_or_comes_twice() -> None:
-    """Sunday 02:00 to 03:00 in Paris: never on 29 March 2026, for two hours on 25 October."""
-    shares = Shares(ZoneInfo("Europe/Paris"), 0.0, (Window((6,), parse_intervals("02:00-03:00"), 1.0),))
-    for night, minutes in (((2026, 3, 29), 0), ((2026, 10, 25), 120), ((2026, 11, 8), 60)):
-        midnight = datetime(*night, tzinfo=ZoneInfo("Europe/Paris")).astimezone(UTC)
-        held = [n for n in range(25 * 60) if shares.at(midnight + timedelta(minutes=n)) == 1.0]
-        assert len(held) == minutes

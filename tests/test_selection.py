@@ -142,17 +142,6 @@ def test_calls_without_a_recording() -> None:
             assert [row.id for row in store.recordings(chosen)] == [recorded.id]
 
 
-def test_pages_together_are_the_whole(store: Rows) -> None:
-    for chosen in (Selection(), Selection(operator="201"), Selection(flagged=True), Selection(held=True)):
-        for read in (store.recordings, store.receipts):
-            ids: list[str] = []
-            while page := read(replace(chosen, limit=7, after=ids[-1] if ids else None)):
-                ids += [row.id for row in page]
-            assert ids == expected(chosen)
-            assert [row.id for row in read(replace(chosen, limit=3))] == ids[:3]
-            assert read(replace(chosen, limit=0)) == []
-
-
 def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Rows) -> None:
     """Its id says when it began; what says nothing is no place to go on from."""
     later = START + timedelta(minutes=20, milliseconds=1)
@@ -161,15 +150,6 @@ def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Rows) -> None:
     assert [row.id for row in store.recordings(Selection(after=after))] == expected(until) != []
     with pytest.raises(UnknownId):
         store.recordings(Selection(after="nobody"))
-
-
-def test_an_operator_of_many_addresses_is_found_at_each_of_them() -> None:
-    with opened() as store:
-        for number in range(60):
-            store.add_recording(recording(number, operator=f"sip:201@pbx{number % 30}.example.net"))
-        assert len(store.recordings(Selection(operator="201"))) == 60
-        assert len(store.recordings(Selection(operator="201", limit=7))) == 7
-        assert store.recordings(Selection(operator="202")) == []
 
 
 @pytest.mark.parametrize("callers", [3, 399, 401])

@@ -2,31 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
-from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from retention.rows.chain import TABLES
 from retention.statistics import Statistics
-from sipagent.text.statistics import (
-    GRAINS,
-    HEIGHT,
-    WIDTH,
-    Heading,
-    Plot,
-    by_grain,
-    page,
-    sections,
-    svg,
-    ticks,
-)
+from sipagent.text.statistics import GRAINS, Heading, by_grain, page, sections
 from sipagent.text.statistics_words import StatisticsWords
 from sipagent.text.template import LANGUAGES
 from tests import busy, kept
@@ -37,7 +24,6 @@ NOW = datetime(2026, 11, 25, 10, 0, tzinfo=PARIS)
 TODAY = NOW.date()
 VOID = {"meta"}
 HEADING = Heading(service="Agglo J'écoute", language="fr", zone="Europe/Paris", made=NOW)
-LETTER = 8.5  # units of the drawing that a letter of 13 px takes at most, on average
 
 
 def figures_of(days: int, per_day: int) -> Statistics:
@@ -147,71 +133,7 @@ def test_plots_show_what_the_tables_say(figures: Statistics) -> None:
         assert all(len(values) == len(section.plot.labels) for _, values in section.plot.series)
 
 
-def test_the_bars_are_as_high_as_the_counts() -> None:
-    plot = Plot("t", "calls", ["one", "two", "three"], [("a", [10, 0, 5]), ("b", [5, 3, 0])])
-    drawn = ElementTree.fromstring(svg(plot))
-    bars = {bar[0].text: float(bar.get("height", 0)) for bar in drawn.iter("rect")}
-    assert set(bars) == {"one, a: 10", "three, a: 5", "one, b: 5", "two, b: 3"}  # none of no height
-    unit = bars["one, a: 10"] / 10
-    assert unit > 5
-    assert bars["three, a: 5"] == bars["one, b: 5"] == pytest.approx(5 * unit, abs=0.2)
-    assert bars["two, b: 3"] == pytest.approx(3 * unit, abs=0.2)
-
-
-def test_lying_bars_are_in_the_order_of_their_names() -> None:
-    plot = Plot("t", "calls", ["one", "two", "three"], [("", [10, 4, 5])], lying=True)
-    drawn = ElementTree.fromstring(svg(plot))
-    by_height = sorted(drawn.iter("rect"), key=lambda bar: float(bar.get("y", 0)))
-    assert [bar[0].text for bar in by_height] == ["one: 10", "two: 4", "three: 5"]
-    widths = [float(bar.get("width", 0)) for bar in by_height]
-    assert widths[1] / widths[0] == pytest.approx(0.4, abs=0.01)
-
-
 # --- readable ---
-
-
-def labels_of(drawn: ElementTree.Element, axis: str) -> Iterator[ElementTree.Element]:
-    for group in drawn.iter("g"):
-        if group.get("class", "").split()[:2] == ["axis", axis]:
-            yield from group.iter("text")
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_labels_do_not_run_into_each_other(figures: Statistics, language: str) -> None:
-    words = StatisticsWords(language)
-    for section in sections(figures, words, TODAY):
-        assert section.plot is not None
-        if section.plot.empty:
-            continue
-        drawn = ElementTree.fromstring(svg(section.plot, words.number))
-        named = [text for text in labels_of(drawn, "x") if text.text]
-        assert named, section.title
-        for one, other in pairwise(sorted((float(text.get("x", 0)), text.text or "") for text in named)):
-            room = LETTER * (len(one[1]) + len(other[1])) / 2
-            assert other[0] - one[0] > room, (section.title, one, other)
-
-
-def test_every_plot_says_of_what_there_are_so_many() -> None:
-    for section in sections(figures_of(30, 20), StatisticsWords("fr"), TODAY):
-        assert section.plot is not None
-        drawn = ElementTree.fromstring(svg(section.plot))
-        (unit,) = (text for text in drawn.iter("text") if text.get("class") == "unit")
-        assert unit.text == ("enregistrements" if "Enregistrements" in section.title else "appels")
-        _, _, width, height = map(float, drawn.get("viewBox", "").split())
-        assert width == WIDTH and 0 < float(unit.get("y", 0)) < height
-        assert section.plot.lying or height == HEIGHT
-
-
-@pytest.mark.parametrize(
-    ("days", "grain", "bars"), [(1, "day", 1), (92, "day", 92), (365, "week", 53), (3650, "year", 11)]
-)
-def test_days_are_put_together_so_that_bars_can_be_told_apart(days: int, grain: str, bars: int) -> None:
-    first = TODAY - timedelta(days=days - 1)
-    counts = {first: Counter(allowed=1), TODAY: Counter(allowed=2, refused=1)}
-    found, spans = by_grain(counts, TODAY)
-    assert (found.name, len(spans)) == (grain, bars)
-    assert sum(one.total() for one in spans.values()) == sum(one.total() for one in counts.values())
-    assert [*spans] == sorted(spans)
 
 
 def test_no_day_falls_between_two_bars() -> None:
@@ -226,37 +148,6 @@ def test_no_day_falls_between_two_bars() -> None:
         assert len(spans) <= max(one.most for one in GRAINS[:1]) + 1
     _, spans = by_grain({TODAY - timedelta(days=5): Counter(allowed=3)}, TODAY)  # nobody called any more
     assert [one.total() for one in spans.values()] == [3, 0, 0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("until", "last"),
-    [
-        (None, "25/11"),
-        (datetime(2026, 11, 24, tzinfo=PARIS), "23/11"),  # a date alone includes that day: its midnight
-        (datetime(2026, 11, 24, 15, tzinfo=PARIS), "24/11"),
-        (datetime(2026, 12, 31, tzinfo=PARIS), "25/11"),  # what is to come is no silence
-    ],
-)
-def test_the_plot_ends_with_the_period(until: datetime | None, last: str) -> None:
-    figures = Statistics(PARIS)
-    figures.receipt(kept.receipt(kept.recording(started_at=datetime(2026, 11, 20, 12, tzinfo=UTC))))
-    text = page(figures, replace(HEADING, until=until))
-    assert f">{last}</text>" in text.partition("</svg>")[0]
-    assert text.partition("</svg>")[0].count("/11</text>") == int(last[:2]) - 19
-
-
-def test_nothing_is_said_in_words() -> None:
-    text = page(Statistics(PARIS), HEADING)
-    assert text.count("Rien à montrer pour cette période.") == 6
-    assert "<svg" not in text and "<table" not in text
-
-
-def test_ticks_are_round_and_reach_the_highest() -> None:
-    for highest in (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 99, 101, 12_345, 1_000_000):
-        marks = ticks(highest)
-        assert marks[0] == 0 and marks[-1] >= highest and 2 <= len(marks) <= 6
-        assert len({after - before for before, after in pairwise(marks)}) == 1
-        assert marks[-2] < max(highest, 1)
 
 
 # --- rows and chain, and words ---

@@ -156,14 +156,6 @@ def tracked() -> list[Path]:
     return [path for part in listed.split("\0") if part and (path := ROOT / part).is_file()]
 
 
-def test_there_is_something_to_look_at() -> None:
-    assert {name(path) for path in ALL} >= {
-        "sipagent/call/flow.py",
-        "sipagent/pjsip/legs.py",
-        "media/recording/tap.py",
-    }
-
-
 @each(["media", "retention", "prompts"])
 def test_inner_packages_import_nothing_of_ours_but_themselves(package: str) -> None:
     for path in modules(package):
@@ -369,22 +361,6 @@ def test_library_code_does_not_print() -> None:
     assert {path for path in printing if not path.startswith(SPEAKING)} == set()
 
 
-def test_a_docstring_says_what_it_is_about() -> None:
-    """It is read where the name is hovered over, far from the one above it in the file."""
-    pointing = {
-        f"{name(path)}: {node.name}"
-        for path in [*ALL, *tracked_tests()]
-        for node in tree(path)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        if re.match(r"(Tell )?the same\b|as (above|before)\b|ditto", ast.get_docstring(node) or "", re.I)
-    }
-    assert pointing == set()
-
-
-def tracked_tests() -> list[Path]:
-    return [path for path in tracked() if path.suffix == ".py" and name(path).startswith("tests/")]
-
-
 def test_the_wheel_carries_every_package_and_all_that_lies_in_one() -> None:
     """But for what is read here alone: pages for developers, and catalogues before they are compiled."""
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
@@ -405,17 +381,6 @@ def test_the_wheel_carries_every_package_and_all_that_lies_in_one() -> None:
 
 def test_the_top_level_is_what_it_is() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= TOP
-
-
-def test_what_a_run_leaves_is_never_committed() -> None:
-    left = [
-        *("recordings/x.flac", "retention.db", "secrets/trunk-password", "keys/recordings.key", "core"),
-        *(".venv/x", "sipagent.egg-info/x", "build/x", "dist/x", "media/__pycache__/x.pyc"),
-        *(".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x"),
-    ]
-    command = ["git", "check-ignore", "--no-index", *left]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    assert told.splitlines() == left
 
 
 def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
@@ -464,18 +429,6 @@ def test_a_command_loads_only_what_it_needs(
 
 
 # --- what is there has its place ---
-
-
-def test_a_log_is_named_like_its_module() -> None:
-    named = {
-        name(path): ast.unparse(node)
-        for path in ALL
-        for node in sources(path, ast.Call)
-        if isinstance(node, ast.Call)
-        if ast.unparse(node.func) in ("structlog.get_logger", "logging.getLogger")
-        if [ast.unparse(one) for one in node.args] != ["__name__"]
-    }
-    assert named == {"sipagent/web/serving.py": "logging.getLogger('uvicorn.error')"}  # whose it is
 
 
 def test_nothing_is_there_for_tests_alone() -> None:

@@ -4,7 +4,6 @@ import errno
 import grp
 import os
 import pwd
-import re
 import struct
 from datetime import timedelta
 from pathlib import Path
@@ -137,30 +136,12 @@ def test_a_purge_follows_nobody_elses_configuration(office: Office, monkeypatch:
     assert exit.value.code == 0 and office.archive.store.recording(old.id).purged_at
 
 
-def test_no_configuration_at_all_in_french(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    (office.folder / "empty").mkdir()
-    monkeypatch.chdir(office.folder / "empty")
-    monkeypatch.setattr(program, "SYSTEM_CONFIG", Path("/nowhere/config.toml"))
-    monkeypatch.delenv("SIPAGENT_CONFIG", raising=False)
-    office.capture.readouterr()
-    with pytest.raises(SystemExit):
-        cli.main(["--lang", "fr", "list"])
-    absent = "aucun fichier ni dossier de ce nom"
-    assert re.sub(r"\s", " ", office.capture.readouterr().err).startswith(
-        f"sipagent: config.toml : {absent} ; /nowhere/config.toml : {absent} ; attendu : "
-    )
-
-
 def test_what_removes_says_whose_configuration_it_follows(office: Office) -> None:
     """On stderr, so that JSON stays alone; what is refused stays one line."""
     config = office.folder / "config.toml"
     followed = f"sipagent: by the configuration {config} (owner: {user_name(config.stat().st_uid)})\n"
     row, words = office.call(), ("--reason", "request", "--by", "Durand")
-    for arguments in (
-        ("purge", "--dry-run"),
-        ("purge", "--json"),
-        ("delete", row.id, "--json", *words),
-    ):
+    for arguments in (("purge", "--dry-run"), ("purge", "--json"), ("delete", row.id, "--json", *words)):
         result = office.run(*arguments)
         assert (result.code, result.err) == (0, followed), arguments
     assert "no such id" in office.fails(1, "delete", "000000", *words)

@@ -175,26 +175,6 @@ def test_the_last_row_of_a_period_takes_its_key_with_it(
     assert ask(database, "SELECT * FROM search_keys") == [] and store.keys_left() == 0
 
 
-def test_a_list_of_fifty_opens_two_bundles_at_most(database: str, tmp_path: Path) -> None:
-    with sealed_store(database, tmp_path / "vault", host="a") as store:
-        for batch in range(2):
-            store.expect(200)
-            with store.write():
-                for number in range(100):
-                    of = recording(batch * 100 + number)
-                    store.add_recording(of)
-                    store.add_receipt(receipt(of))
-    blobs = WatchedBlobs(tmp_path / "vault")
-    with sealed_store(database, blobs) as store:
-        for chosen in (
-            Selection(limit=50),
-            Selection(limit=50, after=store.recordings(Selection(limit=80))[-1].id),
-        ):
-            store.keys._remembered.clear()
-            blobs.steps.clear()
-            assert len(store.recordings(chosen)) == 50 and blobs.count("get") <= 2
-
-
 def test_a_list_of_fifty_by_operator_opens_no_more_rows_than_it_shows(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,16 +210,6 @@ def test_a_batch_of_rows_makes_one_revision_and_a_search_key_now_and_then(
                     store.add_receipt(receipt(of))
             puts = [name for step, name in blobs.steps if step == "put"]
             assert len([name for name in puts if "search" not in name]) == 1 and len(puts) <= 2
-
-
-def test_searching_opens_few_bundles_however_many_periods_there_are(database: str, tmp_path: Path) -> None:
-    with sealed_store(database, tmp_path / "vault", host="a") as store, store.write():
-        for day in range(40):
-            store.add_receipt(receipt(recording(day * 1440, caller=OTHER if day % 10 else CALLER)))
-    blobs = WatchedBlobs(tmp_path / "vault")
-    with sealed_store(database, blobs) as store:
-        assert len(store.receipts(Selection(number=CALLER))) == 4
-        assert blobs.count("get") <= 2
 
 
 # --- words ---
