@@ -143,30 +143,6 @@ def test_what_is_refused_is_one_line_and_in_the_trace(office: Office) -> None:
         assert outcome == "refused" and detail and detail.endswith(said)
 
 
-TLS = 'url = "https://ecoute.example.net"\ncertificate = "web.pem"\nprivate_key = "web.key"\n'
-ISSUER = (
-    'oidc_issuer = "https://id.example"\noidc_client_id = "a"\noidc_client_secret_file = "secret"\n'
-    'oidc_roles = { "a" = "listener" }\n'
-)
-
-
-@pytest.mark.parametrize(
-    ("web", "out", "err"),
-    [
-        (WEB + TLS, "at https://ecoute.example.net/enrol\n", ""),
-        (WEB + ISSUER, "Ann logs in by https://id.example, which gives the roles, too\n", ""),
-        ("", "One-time code: ", "web.listen is absent, so there is no page yet"),
-    ],
-)
-def test_what_is_said_follows_how_people_come_to_the_page(
-    office: Office, web: str, out: str, err: str
-) -> None:
-    (office.folder / "secret").write_text("s")
-    configured(office, web)
-    done = office.run("user", "add", "Ann", "--role", "officer")
-    assert done.code == 0 and out in done.out and err in done.err and bool(done.err) == bool(err)
-
-
 def test_what_cannot_be_traced_is_not_done(office: Office) -> None:
     added(office)
     (office.folder / "retention.db").write_bytes(b"damaged" * 1000)

@@ -269,29 +269,3 @@ def test_what_is_meant_by_nothing_or_by_several(office: Office) -> None:
         for command in (("show",), ("accesses",), ("delete", *SAID), ("play", *USE)):
             line = office.fails(1, command[0], typed, *command[1:])
             assert "no such id" in line, typed
-
-
-# --- the filters of `list` and `calls` ---
-
-SEVERAL = ("sip:202@127.0.0.1:5071", "sip:201@127.0.0.1:5070")  # the caller went on to 201
-
-
-@pytest.mark.in_sqlite
-@pytest.mark.parametrize("command", ["list", "calls"])
-def test_both_commands_filter(office: Office, command: str) -> None:
-    office.call(timedelta(days=3))
-    office.call(timedelta(days=1), flagged=True, operator=SEVERAL[1], operators=SEVERAL)
-    hidden = office.call(caller="+33323063001")
-    for words, found in (
-        ([], 3),
-        (["--limit", "1"], 1),
-        (["--since", "2d"], 2),
-        (["--caller", "06"], 2),
-        (["--caller", "+33612345678", "--flagged"], 1),
-        (["--reference", f"#{hidden.id[-6:]}"], 1),
-        (["--operator", "202"], 1),
-        (["--held"], 0),
-    ):
-        result = office.run(command, *words, "--json")
-        assert (result.code, result.out.count('"call_id"')) == (0, found), words
-        assert office.run(command, *words).code == 0

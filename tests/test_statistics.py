@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -88,16 +88,6 @@ def test_the_rate_of_refusals_is_of_those_who_were_asked(figures: Statistics) ->
 
 
 # --- lengths ---
-
-
-def test_who_gave_up_has_waited_too(figures: Statistics) -> None:
-    ended = kept.START + timedelta(seconds=31.25)
-    figures.receipt(call(outcome="abandoned", answered_at=kept.START, ended_at=ended))
-    figures.receipt(call(outcome="abandoned", answered_at=None, ended_at=ended))  # before we answered
-    figures.receipt(call(outcome="unavailable", answered_at=kept.START, ended_at=ended))
-    json = figures.to_json()
-    assert (json["given_up_after"]["count"], json["given_up_after"]["longest_s"]) == (1, 31.2)
-    assert json["waits"]["count"] == 0
 
 
 @given(st.lists(st.floats(0, 90_000), min_size=1), st.floats(0.01, 1))

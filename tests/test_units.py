@@ -97,18 +97,6 @@ def test_what_fails_is_told() -> None:
         assert told == (None if "@" in unit else ["sipagent-failed@%n.service"])
 
 
-def test_agent_and_check_may_do_the_same() -> None:
-    """But for the priority of sound."""
-    own = {"Type", "ExecStart", "Environment", "Description", "OnFailure", "After", "NotifyAccess", "Nice"}
-    service, check = (settings(f"{name}.service") for name in ("sipagent", "sipagent-check"))
-    shared = service.keys() & check.keys() - own
-    assert len(shared) > 25
-    assert {key: service[key] for key in shared if key != "TimeoutStartSec"} == {
-        key: check[key] for key in shared if key != "TimeoutStartSec"
-    }
-    assert "RestrictRealtime" not in service and check["RestrictRealtime"] == ["yes"]
-
-
 def test_the_page_may_do_what_the_check_may_that_it_has_run() -> None:
     """It is behind calls, and goes first where memory runs out; without the agent it starts all the same."""
     page, check = (settings(f"{name}.service") for name in ("sipagent-web", "sipagent-check"))

@@ -1,7 +1,7 @@
 """Persons are found by hashes whose keys go; where they have gone, rows are opened."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -173,26 +173,6 @@ def test_the_last_row_of_a_period_takes_its_key_with_it(
     rest_a_day(store)
     store.renew_words()
     assert ask(database, "SELECT * FROM search_keys") == [] and store.keys_left() == 0
-
-
-def test_a_list_of_fifty_by_operator_opens_no_more_rows_than_it_shows(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with sealed_store(database, tmp_path / "vault", host="a") as store, store.write():
-        for number in range(150):
-            store.add_recording(recording(number, operator=OPERATOR if number % 2 else "sip:anna@b"))
-    opened: list[int] = []
-    with sealed_store(database, tmp_path / "vault") as store:
-        get = store.keys.get
-        monkeypatch.setattr(store.keys, "get", lambda names: get(_counted(names, opened)))
-        assert len(store.recordings(Selection(operator="anna", limit=50))) == 50
-    assert sum(opened) <= 50 + 5  # and the keys of the periods
-
-
-def _counted(names: Iterable[str], counts: list[int]) -> list[str]:
-    listed = list(names)
-    counts.append(len(listed))
-    return listed
 
 
 def test_a_batch_of_rows_makes_one_revision_and_a_search_key_now_and_then(
