@@ -88,11 +88,7 @@ class Room:
         terms = EnrolTerms("900", config.enrol.colleagues, self.folder, 30, "FR", frozenset({replaces}))
         asked = short(script(["je refuse"], "fr", times=1), folder)
         self.enrolments = Enrolments(
-            terms,
-            asked,
-            kept=self.kept.append,
-            declined=self.declined.append,
-            failed=self.failed.append,
+            terms, asked, kept=self.kept.append, declined=self.declined.append, failed=self.failed.append
         )
         found, doubts = network.callers(config)
         assert not doubts

@@ -52,14 +52,7 @@ from media.hearing.keyword import (
     Verdict,
     strongest,
 )
-from media.hearing.spotter import (
-    STEP,
-    DeepStreams,
-    Spotter,
-    known_heads,
-    plain,
-    shared_streams,
-)
+from media.hearing.spotter import STEP, DeepStreams, Spotter, known_heads, plain, shared_streams
 
 ROOT = Path(__file__).parent.parent
 PHRASES = ("je refuse", "pas d'enregistrement", "oui")

@@ -29,25 +29,10 @@ from media.hearing.embedding import (
 from media.hearing.spotter import HEADS, known_heads, plain
 from media.hearing.vad import UNHEARD
 from media.training import own
-from media.training.features import (
-    LONGEST,
-    LineStage,
-    SoundQuestions,
-    packed,
-    questions,
-    read,
-    write,
-)
+from media.training.features import LONGEST, LineStage, SoundQuestions, packed, questions, read, write
 from media.training.language import LANGUAGES, language
 from media.training.lines import PhoneLine
-from media.training.speech import (
-    ESPEAK,
-    KOKORO,
-    Split,
-    label,
-    own_prompts,
-    plan,
-)
+from media.training.speech import ESPEAK, KOKORO, Split, label, own_prompts, plan
 from sipagent.agent.admission import SHIPPED
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -21,23 +20,9 @@ from retention.files import Places
 from retention.marks import Marks
 from retention.objects.bucket import PARALLEL, Bucket, BucketPlace
 from retention.objects.object_files import ObjectBlobs, ObjectFiles
-from retention.postgres.board_rows import BoardRows
 from retention.purge import purge
 from retention.records import Receipt, Recording, Status, new_id
 from retention.vault import new_pair
-from sipagent.agent.board import (
-    AskAgain,
-    Board,
-    BoardAnswer,
-    BoardRequest,
-    Leave,
-    OperatorsOffered,
-    ReleaseOperator,
-    Seek,
-    Served,
-)
-from sipagent.agent.operators import LocalBoardClient
-from sipagent.agent.shared_board import BoardThread, SharedBoardClient
 from sipagent.agent.stored import journal_of
 from sipagent.config.load import load
 from sipagent.softphone.phone import Call, Phone, PhoneTimeout
@@ -210,70 +195,8 @@ def _keys(place: Site, id: str) -> list[str]:
 
 
 def board() -> Iterator[Row]:
-    """From `ReleaseOperator` at a host to `OperatorsOffered` at the other, without phones; then with them."""
-    for behind in (0, 50):
-        name = f"the board alone, {behind + 1} waiting: operator free → offered on another host"
-        yield report.p95(name, offers(200, behind), 50)
     name = "an operator is free → the next caller's INVITE from another host"
     yield report.p95(name, list(handovers(30)), 50)
-
-
-class Side:
-    """A host that does nothing but ask; what it hears wakes `heard`."""
-
-    def __init__(self, url: str, name: str) -> None:
-        self.name, self.heard = name, threading.Event()
-        self.thread = BoardThread(lambda: BoardRows(url), self.heard.set)
-        own = LocalBoardClient(Board(("sip:201@pbx",)))
-        self.client = SharedBoardClient(own, name, LEASE_S, self.thread, now=time.monotonic(), alert=_alert)
-        self.thread.start()
-
-    def say(self, *asked: BoardRequest) -> None:
-        for one in asked:
-            self.client.tell(one, time.monotonic())
-
-    def until(self, call: str, offered: bool) -> None:
-        """Until the call is offered somebody, or nobody; who may ask again does."""
-        deadline = time.monotonic() + 5
-        while not any(self._is_wanted(one, call, offered) for one in self.client.tick(time.monotonic())):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name}: no answer for {call}")
-            self.heard.wait(0.1)
-            self.heard.clear()
-
-    def _is_wanted(self, answer: BoardAnswer, call: str, offered: bool) -> bool:
-        if isinstance(answer, AskAgain) and answer.call == call:
-            self.say(Seek(call, (), 1))
-        return isinstance(answer, OperatorsOffered) and answer.call == call and bool(answer.uris) == offered
-
-
-def _alert(reason: str) -> None:
-    raise AssertionError(reason)
-
-
-def offers(count: int, behind: int) -> list[float]:
-    """How long each took, in ms, while so many more callers wait behind on each host."""
-    took = []
-    with primary("127.0.0.14") as server, ExitStack() as stack:
-        url = server.database()
-        here, there = Side(url, "a"), Side(url, "b")
-        for side in (here, there):
-            stack.callback(side.thread.stop)
-        here.say(Seek("0", (), 1))
-        here.until("0", offered=True)
-        for number in range(1, count + 1):
-            before, after = f"{number - 1}", f"{number}"
-            more = [f"{number} and {more}" for more in range(behind)]
-            here.say(Served(before))
-            there.say(*(Seek(call, (), 1) for call in (after, *more)))
-            there.until((more or [after])[-1], offered=False)
-            began = time.monotonic()
-            here.say(ReleaseOperator(before, "sip:201@pbx", talked=True, willing=True), Leave(before))
-            there.until(after, offered=True)
-            took.append((time.monotonic() - began) * 1000)
-            there.say(*(Leave(call) for call in more))
-            here, there = there, here
-    return took
 
 
 def handovers(count: int) -> Iterator[float]:

@@ -36,13 +36,7 @@ from media.training.voices import RATE, Manner, Pico
 from sipagent.cli.terminal import steps
 from sipagent.enrol.script import script
 from sipagent.voice.detectors import hear
-from sipagent.voice.own_keyword import (
-    LINES,
-    PROMPTS,
-    CheckedUtterance,
-    Rate,
-    train,
-)
+from sipagent.voice.own_keyword import LINES, PROMPTS, CheckedUtterance, Rate, train
 from tests.bench import report
 from tests.bench.report import Row
 

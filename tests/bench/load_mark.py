@@ -47,9 +47,7 @@ def marks(legs: NDArray[np.uint16], half: int) -> NDArray[np.uint8]:
     return out
 
 
-def read_marks(
-    said: NDArray[np.uint8],
-) -> tuple[NDArray[np.bool_], NDArray[np.uint16], NDArray[np.uint32]]:
+def read_marks(said: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.uint16], NDArray[np.uint32]]:
     """Of (n, 12) bytes: which hold a mark, whose, and of which half."""
     said = np.ascontiguousarray(said)
     sums = said[:, :10].sum(1, dtype=np.uint16)

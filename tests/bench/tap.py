@@ -2,16 +2,13 @@
 
 Each round is the time between two turns of the writer: N calls' frames are fed as the bridge would, then
 it writes, both timed as CPU of the thread. Beside it, what sealing adds (the same minute sealed and in clear,
-and a key for two recipients), what a sync takes on this disk, what it costs to make the FLAC or to give the
-sealed file its name, how much memory a tap holds before its writer's turn, and feeding and writing in real
-time with the real writer's thread.
+and a key for two recipients), what a sync takes on this disk, and what it costs to make the FLAC or to give
+the sealed file its name.
 """
 
 import statistics
 import tempfile
-import threading
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -71,9 +68,9 @@ def open_taps(count: int, directory: Path, writer: TapWriter) -> list[Tap]:
     return taps
 
 
-def feed_frame(taps: list[Tap], tick: int, at: float | None = None) -> list[float]:
+def feed_frame(taps: list[Tap], tick: int) -> list[float]:
     """One frame of both legs to every tap; CPU seconds of each feed."""
-    spent, at = [], 1000 + (tick + 1) * FRAME_S if at is None else at
+    spent, at = [], 1000 + (tick + 1) * FRAME_S
     for number, tap in enumerate(taps):
         for channel in Channel:
             samples = samples_of(FRAMES[(tick + 7 * number + 3 * channel) % len(FRAMES)])
@@ -121,32 +118,6 @@ def in_rounds(count: int, call_minutes: float, directory: Path) -> Cost:
     }
 
 
-def memory(count: int, directory: Path) -> Cost:
-    """What each tap holds right before a turn of the writer."""
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    taps = open_taps(count, directory, NoWriter())
-    for tick in range(ROUND_FRAMES):
-        feed_frame(taps, tick)
-    held = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
-    tracemalloc.stop()
-    for tap in taps:
-        tap.abandon()
-    return {"memory_kib": held}
-
-
-def in_real_time(count: int, seconds: float, directory: Path) -> Cost:
-    """Feed as a bridge does, with the real writer: of all threads; and drops."""
-    taps, clock = open_taps(count, directory, TapWriter()), threading.Event()
-    began_cpu, began = time.process_time(), time.monotonic()
-    for tick in range(round(seconds / FRAME_S)):
-        clock.wait(max(0.0, began + (tick + 1) * FRAME_S - time.monotonic()))
-        feed_frame(taps, tick, time.monotonic())
-    spent = time.process_time() - began_cpu
-    drops = sum(tap.finish().drops for tap in taps)
-    return {"real_time_cpu": spent / count / (seconds / 60), "real_time_drops": drops}
-
-
 def sealing(folder: Path, calls: int = 15) -> Cost:
     """What sealing adds to writing one call of a minute, its key, and its end: medians of so many.
 
@@ -183,11 +154,9 @@ def write_minute(part: Path, key: bytes | None) -> float:
     return spent + spend(tap.finish)
 
 
-def rows(count: int, call_minutes: float, seconds: float, directory: Path | None) -> Iterator[Row]:
+def rows(count: int, call_minutes: float, directory: Path | None) -> Iterator[Row]:
     for part in (
         lambda folder: in_rounds(count, call_minutes, folder),
-        lambda folder: memory(count, folder),
-        lambda folder: in_real_time(count, seconds, folder),
         sealing,
     ):
         with tempfile.TemporaryDirectory(dir=directory) as scratch:
@@ -199,13 +168,10 @@ def rows(count: int, call_minutes: float, seconds: float, directory: Path | None
 @click.command(help=__doc__)
 @click.option("--taps", type=int, multiple=True, default=[2, 50, 200], help="Calls at the same time.")
 @click.option("--call-minutes", default=40.0, help="Sound to feed for each number of calls.")
-@click.option("--seconds", default=10.0, help="Length of the run in real time.")
 @click.option("--directory", type=click.Path(path_type=Path), help="On the disk to measure.")
 @report.as_json_option
-def main(
-    taps: tuple[int, ...], call_minutes: float, seconds: float, directory: Path | None, as_json: bool
-) -> None:
-    parts = {str(count): partial(rows, count, call_minutes, seconds, directory) for count in taps}
+def main(taps: tuple[int, ...], call_minutes: float, directory: Path | None, as_json: bool) -> None:
+    parts = {str(count): partial(rows, count, call_minutes, directory) for count in taps}
     report.finish("what the tap costs", as_json, parts)
 
 

@@ -9,7 +9,6 @@ import queue
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -143,33 +142,6 @@ def talk(hours: float, rng: np.random.Generator) -> Iterator[Row]:
     yield Row(f"digits in {seconds / 3600:.1f} h of speech", digits, max(1.0, hours / 10))
 
 
-def cost(rng: np.random.Generator) -> Iterator[Row]:
-    """CPU of 100 ms of a leg: of a minute of silence, of speech at -16 dBm0, of a key held down; and of
-    handing a frame over."""
-    count = 600 * FRAME_SAMPLES
-    _, speech = next(spoken(rng))
-    at = np.arange(count) / SAMPLE_RATE
-    silence = rng.standard_normal(count) * rms(-60)
-    for name, wave, limit in (
-        ("silence", silence, None),
-        ("speech", np.resize(speech * (rms(-16) / rms(dbm0(speech))), count), 60),
-        ("a key held down", rms(-9) * (np.sin(2 * np.pi * 852 * at) + np.sin(2 * np.pi * 1477 * at)), None),
-    ):
-        detector, frames = ToneDetector(), g711(wave, "alaw").reshape(-1, FRAME_SAMPLES)
-        since = time.thread_time()
-        for frame in frames:
-            detector.feed(frame)
-        spent = (time.thread_time() - since) / len(frames) * 1e6
-        yield Row(f"CPU per 100 ms: {name}", spent, limit, "µs")
-    listener = Listener(lambda _, conclusion: None, None)
-    listener.open(0, tones=True, voice=False)
-    frame = g711(silence[:FRAME_SAMPLES], "alaw")
-    since = time.perf_counter()
-    for _ in range(100):
-        listener.feed(0, frame)
-    yield Row("Listener.feed, on the clock thread", (time.perf_counter() - since) / 100 * 1e6, None, "µs")
-
-
 @click.command()
 @click.option("--count", default=5000, show_default=True, help="presses")
 @click.option("--hours", default=10.0, show_default=True, help="hours of synthetic speech")
@@ -182,7 +154,6 @@ def main(count: int, hours: float, seed: int, as_json: bool) -> None:
     """
     rng = np.random.default_rng(seed)
     parts = {
-        "cost": lambda: cost(rng),
         "keys": lambda: press_keys(count, seed),
         "talk": lambda: talk(hours, rng),
     }

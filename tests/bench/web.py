@@ -32,18 +32,8 @@ from retention.vault import new_pair, read_public
 from tests.bench import report
 from tests.bench.load_mark import GAP_MS, Heard
 from tests.bench.load_site import site
-from tests.bench.proc import spent_s
 from tests.bench.report import Row, p95
-from tests.bench.web_kept import (
-    PAGE,
-    TRIES,
-    Fields,
-    Wanted,
-    fill_up,
-    forget_pages,
-    hours,
-    queries,
-)
+from tests.bench.web_kept import PAGE, TRIES, Fields, Wanted, fill_up, forget_pages, hours, queries
 from tests.bench.web_listeners import listen
 from tests.bench.web_site import (
     PURPOSE,
@@ -342,16 +332,14 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
         pool = stack.enter_context(
             ProcessPoolExecutor(1, get_context("spawn"))
         )  # so that nothing waits for it
-        pids = pool.submit(os.getpid).result(), place.generator.pid
+        pool.submit(os.getpid).result()  # it is there
         callers, up = place.call_all(2 * seconds + 4 * SETTLED_S)
         time.sleep(SETTLED_S)
         with phase("alone", running, client, paths) as alone:
             time.sleep(seconds)
-        spent = [spent_s(pid) for pid in pids]
         with MemoryWatch(running) as memory, phase("with listeners", running, client, paths) as crowded:
             listening = pool.submit(listen, running.port, headers, ids, PURPOSE, seconds)
             time.sleep(seconds)
-        cores = [(spent_s(pid) - before) / seconds for pid, before in zip(pids, spent, strict=True)]
         told = listening.result()
         if callers.wait(300):
             raise PeerError(f"SIPp: {callers.said()}")
@@ -359,7 +347,7 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
     problems = [one.problem for one in told if one.problem is not None]
     for problem in problems:
         print(problem, file=sys.stderr)
-    n, whole = len(told), [one.drawn_s for one in told if one.drawn_s is not None]
+    n = len(told)
     yield Row(f"calls of {calls} that were not up at once", calls - up, 0, count=calls)
     yield from alone.rows(heard, limit=False)
     yield from crowded.rows(heard, limit=True)
@@ -370,14 +358,9 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
     yield p95("a listener: a minute to be drawn", [ms for one in told for ms in one.drawn_ms], None)
     silent_s = max(one.silent_s for one in told)
     yield Row("a listener: the longest without sound", silent_s * 1e3, 0, "ms", count=n)
-    yield Row("listeners whose whole recording is drawn", len(whole), count=n)
-    yield Row("the last of them, after", max(whole, default=np.inf), None, "s", count=len(whole))
-    yield Row("sent to listeners, MB a second", sum(one.bytes for one in told) / 1e6 / seconds)
     yield Row("memory of the page before (PSS)", memory.before, None, "MB")
     yield Row(f"memory of the page with {n} listeners (PSS)", memory.pss, MEMORY_MB, "MB")
     yield Row("the same, RSS", memory.rss, MEMORY_MB, "MB")
-    yield Row("cores that the listeners take themselves", cores[0])
-    yield Row("cores that the calls' generator takes", cores[1])
 
 
 @click.command()

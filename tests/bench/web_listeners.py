@@ -29,14 +29,12 @@ _DATA = re.compile(r'data-(uses|csrf)="([^"]*)"')
 
 @dataclass(slots=True)
 class Told:
-    """What one listener saw: ms of answers, s without sound, bytes of sound."""
+    """What one listener saw: ms of answers, s without sound."""
 
     first_ms: float = 0.0  # from asking for the use to the first sound's last byte
     heard_ms: list[float] = field(default_factory=list)
     drawn_ms: list[float] = field(default_factory=list)
     silent_s: float = 0.0  # the longest that nothing was left to hear
-    drawn_s: float | None = None  # until the whole recording was drawn
-    bytes: int = 0
     problem: str | None = None
 
 
@@ -55,7 +53,6 @@ class Listener:
         self._told = Told()
         self._recording, self._purpose = recording, purpose
         self._hearing, self._drawing = Client(port, headers), Client(port, headers)  # answers come at once
-        self._drawn_bytes = 0
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._try, args=(self._listen,))]
         self.start = self._threads[0].start  # ask for the recording's page, then for its use, then listen
@@ -66,7 +63,6 @@ class Listener:
             thread.join()
         self._hearing.close()
         self._drawing.close()
-        self._told.bytes += self._drawn_bytes
         return self._told
 
     def _try(self, do: Callable[..., None], *arguments: object) -> None:
@@ -82,9 +78,9 @@ class Listener:
         client.headers["X-CSRF-Token"] = data["csrf"]
         asked = time.perf_counter()
         use: Json = client.post(data["uses"], {"purpose": self._purpose}, accepted=201).json
-        span, answer = _sound(client, use, 0, STEP_S)
+        span, _ = _sound(client, use, 0, STEP_S)
         began = time.perf_counter()
-        told.first_ms, told.bytes = (began - asked) * 1e3, len(answer.body)
+        told.first_ms = (began - asked) * 1e3
         self._threads.append(threading.Thread(target=self._try, args=(self._draw, use, span)))
         self._threads[-1].start()
         while span.last_s < span.all_s:
@@ -93,7 +89,6 @@ class Listener:
                 return
             following, answer = _sound(client, use, span.last_s, span.last_s + STEP_S)
             told.heard_ms.append(answer.ms)
-            told.bytes += len(answer.body)
             missed = time.perf_counter() - began - span.last_s
             if missed > 0:  # the ear has waited, and goes on later
                 told.silent_s = max(told.silent_s, missed)
@@ -101,18 +96,15 @@ class Listener:
             span = following
 
     def _draw(self, use: Json, span: Span) -> None:
-        began = time.perf_counter()
         while span.last_s < span.all_s:
             asked = time.perf_counter()
             piece = math.ceil(span.all_s * use["sample_rate"] / BUCKETS) / use["sample_rate"]
             drawn = span.last_s // piece * piece  # up to where the drawing is whole
             span, answer = _sound(self._drawing, use, drawn, drawn + SCAN_S)
             self._told.drawn_ms.append(answer.ms)
-            self._drawn_bytes += len(answer.body)
             opening = len(answer.body) / 1e6 / OPENED_MB_S
             if self._over.wait(2 * opening + time.perf_counter() - asked):
                 return
-        self._told.drawn_s = time.perf_counter() - began
 
 
 def _sound(client: Client, use: Json, from_s: float, to_s: float) -> tuple[Span, Answer]:
