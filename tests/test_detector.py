@@ -98,6 +98,13 @@ def sound(first: int, size: int = 800) -> Samples:
     return np.full(size, first, dtype=np.int16)
 
 
+def ended(child: Any) -> int | None:
+    """Await the end of a process; its exit code."""
+    assert select.select([child], [], [], PATIENCE_S)[0]
+    code: int | None = child.close()
+    return code
+
+
 class Where:
     """Where a detector is, or was."""
 
@@ -120,8 +127,7 @@ class Where:
     def kill(self) -> None:
         assert self.child
         self.child.kill()
-        assert select.select([self.child], [], [], PATIENCE_S)[0]
-        self.child.close()
+        ended(self.child)
         self.child = None
 
     def halt(self) -> None:
@@ -275,8 +281,7 @@ def test_a_sound_that_ends_detectors_ends_two_at_most(place: Where) -> None:
     line = place.line()
     with asking_aside(line, sound(DEADLY)) as asked:
         for _ in range(2):
-            assert place.child and select.select([place.child], [], [], PATIENCE_S)[0]
-            place.child.close()
+            ended(place.child)
             place.begin()
         with pytest.raises(DetectorError):
             asked.result(PATIENCE_S)
@@ -344,8 +349,7 @@ def test_it_says_that_it_lives_and_ends_when_told_so_or_alone(place: Where) -> N
     with socket.socket(socket.AF_UNIX) as again, pytest.raises(OSError):
         again.bind(address(place.address.name))
     child.send(Drain(0.0))
-    assert select.select([child], [], [], PATIENCE_S)[0]
-    assert child.close() == 0
+    assert ended(child) == 0
     child = place.start()
     child.connection.close()
     assert select.select([child], [], [], PATIENCE_S)[0]
@@ -383,8 +387,7 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
         assert heard == hear(here, spoken).verdicts
     finally:
         child.kill()
-        select.select([child], [], [], PATIENCE_S)
-        child.close()
+        ended(child)
 
 
 def test_without_an_engine_there_is_none_and_a_phrase_that_nothing_hears_stops_the_start(
