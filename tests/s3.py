@@ -112,10 +112,6 @@ class Weed(_Objects):
         return self._child
 
     @property
-    def pid(self) -> int:
-        return self.child.pid
-
-    @property
     def running(self) -> bool:
         return self._child is not None and self._child.running
 

@@ -142,20 +142,6 @@ def test_what_is_sealed_is_not_told_in_clear_where_the_key_is_away(archive: Arch
         assert CALLER in archive.vault.unseal(row.id, sealed, ANN).decode()
 
 
-def test_a_change_that_cannot_be_written_is_not_made(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = keep(archive, recording())
-
-    def full(path: Path, content: bytes, naming: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files, "write_whole", full)
-    with pytest.raises(OSError, match="No space"):
-        archive.change(replace(row, flagged=True))
-    assert archive.store.recording(row.id) == row
-
-
 def test_erasing_or_failing_at_any_moment_leaves_no_file_and_never_hides_a_refusal(archive: Archive) -> None:
     early, written, closed, failed = recording(), recording(1), keep(archive, recording(2)), recording(3)
     archive.open(early)

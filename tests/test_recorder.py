@@ -218,15 +218,6 @@ def test_stopping_finishes_what_was_begun_and_leaves_what_still_runs_as_a_whole_
 # --- faults ---
 
 
-def test_a_tap_that_was_never_fed_leaves_a_failed_row_and_no_file(
-    recorder: Recorder, archive: Archive
-) -> None:
-    row = recording()
-    recorder.keep(begin(recorder, row, seconds=0), row, CLOSING)
-    settle(recorder)
-    assert (archive.store.recording(row.id).status, files(archive)) == (Status.FAILED, [])
-
-
 def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
     clear: Recorder, archive: Archive, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ FULL = (
     # walks once more, and slower, what test_callflow walks
     "test_docs.py::test_the_drawn_call_flow_is_the_one_there_is",
     "test_docs.py::test_every_phase_and_decision_is_reached_by_the_drawing",
+    # a store of objects that is killed, and started twice
     "test_storing.py::test_a_store_that_is_killed_loses_nothing",
     # two calls at the pace of their notice, which make fresh has a bare Debian run
     "test_demo.py::test_the_demo_shows_both_calls_and_what_is_kept_of_them",
