@@ -9,9 +9,7 @@ import pytest
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.sip import Message
-from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
-from tests.live.calls import MUSIC_HZ, NOTICE_HZ, REFUSED_HZ
 from tests.peers.agent import RunningAgent
 
 pytestmark = pytest.mark.live
@@ -75,16 +73,6 @@ def test_both_sides_follow_the_recording_and_no_other_wish_changes_anything(
     assert receipt["decided_by"] == "operator"
 
 
-def test_a_phone_that_says_nothing_of_it_is_told_nothing(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    bridge.hang_up()
-    assert (told(caller_phone), told(operator_phone)) == ([], [])
-    assert b"a=record" not in answer_to(bridge.caller)
-    agent.wait_recordings()
-
-
 @pytest.mark.parametrize("sdp", [None, b""], ids=["INVITE", "ACK"])
 def test_who_asks_for_no_recording_from_the_beginning(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, sdp: bytes | None
@@ -138,42 +126,6 @@ def test_a_wish_that_comes_during_the_call(
     assert recording["status"] == "erased"
 
 
-def test_who_holds_is_told_after_the_hold(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """An offer of ours must not end a hold."""
-    bridge = aware_bridge(agent, caller_phone, operator_phone)
-    wait_told(operator_phone, "on")
-    bridge.operator.hold("inactive")
-    bridge.caller.rtp.wait_tone(MUSIC_HZ)
-    bridge.caller.press("9")
-    wait_told(caller_phone, "on", "off")
-    assert told(operator_phone) == ["on"]
-    bridge.operator.resume()
-    wait_told(operator_phone, "on", "off")
-    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
-    bridge.hang_up()
-
-
-def test_who_gives_the_caller_away_is_recorded_no_more(
-    agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """Until the caller comes back: the colleague is busy. The caller's device sees no change."""
-    colleague = phone_factory("203", 1600)
-    colleague.answer = Answering(status=None)
-    agent = agent_factory(operators={"transfer_targets": [colleague.uri]})
-    bridge = aware_bridge(agent, caller_phone, operator_phone)
-    wait_told(operator_phone, "on")
-    assert bridge.operator.request("REFER", (("Refer-To", f"<{colleague.uri}>"),)).status == 202
-    wait_told(operator_phone, "on", "off")
-    colleague.wait_call().decide(486)
-    wait_told(operator_phone, "on", "off", "on")
-    assert told(caller_phone) == ["on"]
-    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
-    bridge.hang_up()
-    agent.wait_recordings()
-
-
 def test_a_glare_is_tried_again(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,16 +146,3 @@ def test_a_glare_is_tried_again(
     assert len(turned_away) == 1
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     bridge.hang_up()
-
-
-def test_the_refusal_of_an_aware_caller_is_said_before_the_bridge(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """Nothing was on, so nothing is told: only sound."""
-    operator_phone.answer = Answering(after_s=0.1, headers=AWARE)
-    call = caller_phone.call(agent.uri(), headers=AWARE)
-    call.rtp.wait_tone(NOTICE_HZ)
-    call.press("9")
-    call.rtp.wait_tone(REFUSED_HZ)
-    calls.bridged(call, operator_phone).hang_up()
-    assert (told(caller_phone), told(operator_phone)) == ([], [])

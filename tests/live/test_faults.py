@@ -177,23 +177,6 @@ def test_an_order_to_stop_waits_for_the_call(
     assert recording["incomplete"] is False
 
 
-def test_the_end_of_patience_ends_calls_properly(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """`--drain-s 1`: BYE to both sides, the recording is whole, exit 0."""
-    agent = agent_factory("--drain-s", "1")
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    agent.child.signal(SIGTERM)
-    for side in (bridge.caller, bridge.operator):
-        side.wait_ended(PATIENCE_S)
-        assert side.ended_by == "them"
-    assert agent.child.wait(PATIENCE_S) == 0
-    (recording,) = agent.wait_recordings()
-    assert recording["incomplete"] is False
-    (receipt,) = agent.wait_receipts()
-    assert receipt["ended_at"] is not None
-
-
 def test_a_port_in_use_is_one_line(agent: RunningAgent, agent_factory: AgentFactory) -> None:
     other = agent_factory(
         start=False, trunk={"listen": f"127.0.0.1:{agent.port}", "uri": f"sip:agent@127.0.0.1:{agent.port}"}

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Challenge, Phone
-from sipagent.softphone.rtp import RATE, tone
 from sipagent.softphone.sip import Message
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
 from tests.live import calls
-from tests.live.calls import MUSIC_HZ, SECOND, UNAVAILABLE_HZ
+from tests.live.calls import MUSIC_HZ, SECOND
 from tests.peers.agent import NOTICE_S, WINDOW_S, Json, behind_edge
 from tests.peers.process import free_ports
 from tests.peers.sipp_desk import ELSEWHERE, Behaviour, Desk, write_tone
@@ -138,32 +135,6 @@ def test_a_phone_for_which_nothing_answers_is_left_after_four_seconds(
     agent.wait_for("operator_failed", operator=uri, problem="unreachable")
 
 
-def test_a_phone_that_answers_and_vanishes_is_left_for_the_next_one(
-    agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """It says 200 and loses its power: no ACK is heard there, and no sound comes. The caller hears music."""
-    vanishing = phone_factory("208", OTHER_HZ)
-    vanishing.answer = Answering(status=None)
-    agent = agent_factory(operators={"extensions": [vanishing.uri, operator_phone.uri]})
-    call = caller_phone.call(agent.uri())
-    answered = vanishing.wait_call()
-    with vanishing.loop.changing():
-        answered.decide(200)
-        vanishing.close()
-    bridge = calls.bridged(call, operator_phone)
-    waited = call.rtp.listen(call.rtp.heard[0].at_ns, call.loop.next_frame_ns())
-    assert waited.longest_silence_s() <= 2.0
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert_connected(receipt, operator_phone.uri)
-    assert f"{vanishing.uri}: answered and sent nothing" in calls.whats(receipt)
-    (recording,) = agent.wait_recordings()
-    assert bridge.caller.ended_ns and bridge.operator.answered_ns
-    talked_s = (bridge.caller.ended_ns - bridge.operator.answered_ns) / SECOND
-    assert recording["duration_s"] < talked_s + 0.2  # nothing of the first phone's time
-    assert recording["operator"] == operator_phone.uri
-
-
 # --- all at once ---
 
 
@@ -244,45 +215,6 @@ def test_a_waiting_caller_hears_music_and_the_phone_is_told_by_headers_too(
     bridge.hang_up()
 
 
-def test_two_who_wait_hear_music_and_please_hold_and_the_first_is_served(
-    agent_factory: AgentFactory, phone_factory: PhoneFactory, operator_phone: Phone
-) -> None:
-    """Both after twenty seconds; then the only operator comes to the phone, and the second waits in vain."""
-    operator_phone.answer = Answering(status=486)
-    agent = agent_factory(
-        start=False,
-        prompts={"please_hold": "prompts/please_hold.wav"},
-        operators={"extensions": [operator_phone.uri], "max_wait_s": 28},
-        capacity={"calls": 2},
-    )
-    sound = tone(PLEASE_HOLD_HZ, PLEASE_HOLD_S)
-    soundfile.write(agent.directory / "prompts/please_hold.wav", sound, RATE, subtype="PCM_16")
-    agent.start()
-    first, second = (phone_factory(f"+3361234567{last}", calls.CALLER_HZ) for last in (1, 2))
-    waits = [first.call(agent.uri())]
-    waits[0].rtp.wait_tone(calls.NOTICE_HZ)
-    waits.append(second.call(agent.uri()))
-    waits[0].rtp.wait_tone(PLEASE_HOLD_HZ, 40)
-    operator_phone.answer = Answering(after_s=0.1)
-    waits[0].rtp.wait_tone(OPERATOR_HZ)
-    waits[1].rtp.wait_tone(UNAVAILABLE_HZ)
-    assert waits[0].ended_ns is None
-    waits[1].wait_ended()
-    waits[0].hang_up()
-    one, two = agent.wait_receipts(2)
-    assert_connected(one, operator_phone.uri)
-    assert calls.of(two, "outcome", "operator") == ["unavailable", None]
-    heard = [hz and round(hz, -1) for hz in waits[1].rtp.listen(waits[1].answered_ns or 0).tones()]
-    sounds = {MUSIC_HZ, PLEASE_HOLD_HZ, UNAVAILABLE_HZ}
-    turns = [hz for hz, _ in groupby(hz for hz in heard if hz in sounds)]
-    assert turns == [MUSIC_HZ, PLEASE_HOLD_HZ, MUSIC_HZ, UNAVAILABLE_HZ]
-    for call, receipt in zip(waits, (one, two), strict=True):
-        decided = happened(receipt, "decision: allowed (silence)")
-        after_s = (decided - datetime.fromisoformat(receipt["answered_at"])).total_seconds()
-        since = (call.answered_ns or 0) + round(after_s * SECOND)
-        assert call.rtp.listen(since, call.ended_ns).longest_silence_s() <= 2.0
-
-
 @pytest.mark.parametrize(
     ("side", "direction"),
     [
@@ -330,21 +262,6 @@ def test_hold_is_silence_on_both_channels(
 def login(tmp_path: Path, password: str = "open sesame") -> dict[str, Any]:
     (tmp_path / "pbx-password").write_text(password + "\n")
     return {"username": "gate", "password_file": str(tmp_path / "pbx-password")}
-
-
-@pytest.mark.parametrize("status", [401, 407])
-def test_a_pbx_that_challenges_the_invite(
-    agent_factory: AgentFactory, tmp_path: Path, caller_phone: Phone, operator_phone: Phone, status: int
-) -> None:
-    operator_phone.challenge = Challenge("pbx.test", "gate", "open sesame", status)
-    agent = agent_factory(operators={"extensions": [operator_phone.uri], **login(tmp_path)})
-    calls.connect(agent, caller_phone, operator_phone).hang_up()
-    assert operator_phone.count(f"{status} INVITE sent") <= 2  # once to learn the realm
-    invites = [one.message for one in operator_phone.seen if one.describe() == "INVITE received"]
-    forwards = [one.header("Max-Forwards") for one in invites]
-    assert {*forwards} == {"69"}, "the caller's, less one (RFC 7332)"
-    (receipt,) = agent.wait_receipts()
-    assert receipt["outcome"] == "connected"
 
 
 def test_a_pbx_that_knows_another_password(

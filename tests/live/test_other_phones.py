@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answering, Call, Phone
+from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import RATE, Samples, SteadyTone, tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND
 from tests.peers.agent import RunningAgent
 from tests.peers.baresip import Baresip
-from tests.peers.process import wait_answer
 from tests.peers.sipp import Script, Sipp
 
 pytestmark = pytest.mark.live
@@ -70,42 +69,6 @@ def test_baresip_on_the_desk(agent_factory: AgentFactory, caller_phone: Phone, d
     assert sum(a is None and b is None for a, b in zip(left, right, strict=True)) >= 12
     assert calls.strength(sound[:2400, 0], CALLER_HZ) > 0.05
     assert DESK_HZ in right[-4:]
-
-
-@pytest.mark.parametrize("refuses", [False, True])
-def test_baresip_sends_the_caller_to_another_phone(
-    agent_factory: AgentFactory,
-    caller_phone: Phone,
-    operator_phone: Phone,
-    desk_phone: Baresip,
-    refuses: bool,
-) -> None:
-    """One recording: first the one, then silence, then the other; the phone is told, and leaves."""
-    targets = {"extensions": [desk_phone.uri], "transfer_targets": [operator_phone.uri]}
-    agent = agent_factory(operators=targets)
-    call, _ = accepted(agent, caller_phone, desk_phone)
-    desk_phone.command("hold")
-    calls.talk(call, 1.0)
-    desk_phone.command("transfer", operator_phone.uri)
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("REC")
-    desk_phone.wait_event("CALL_CLOSED")
-    if refuses:
-        call.press("9")
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert calls.of(receipt, "operator", "outcome") == [operator_phone.uri, "connected"]
-    if refuses:
-        assert (receipt["decision"], agent.files()) == ("refused", [])
-        return
-    (recording,) = agent.wait_recordings()
-    assert recording["operator"] == operator_phone.uri
-    sound = agent.sound(recording)
-    heard = tones(sound[:, 1])
-    last, first = len(heard) - 1 - heard[::-1].index(DESK_HZ), heard.index(OPERATOR_HZ)
-    assert DESK_HZ in heard[:8] and last < first and OPERATOR_HZ in heard[-4:]
-    assert heard[last + 1 : first].count(None) >= 8
-    assert calls.strength(sound[-1600:, 0], CALLER_HZ) > 0.05
 
 
 @pytest.mark.parametrize("refuses", [False, True])
@@ -178,19 +141,3 @@ def test_sipp_refuses_by_real_events(agent: RunningAgent, operator_phone: Phone,
     (receipt,) = agent.wait_receipts()
     assert calls.of(receipt, "decision", "dtmf_method") == ["refused", "rfc4733"]
     assert agent.files() == []
-
-
-def test_a_burst_of_callers(agent: RunningAgent, operator_phone: Phone, tmp_path: Path) -> None:
-    """Ten within two seconds while a call is up: each is told that there is no room, the call goes on."""
-    operator_phone.answer = Answering(after_s=0.1)
-    with Phone(operator_phone.loop, "+33612345678") as caller:
-        call = caller.call(agent.uri())
-        call.wait_answered()
-        operator = operator_phone.wait_call()
-        Sipp(tmp_path, Script().rejected(503), agent.address, calls=10, rate=5).wait()
-        wait_answer(agent.address)
-        assert operator.ended_ns is None
-        call.hang_up()
-        operator.wait_ended()
-    receipts = agent.wait_receipts(11)
-    assert sorted(receipt["outcome"] for receipt in receipts) == ["connected"] + ["rejected"] * 10

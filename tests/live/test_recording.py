@@ -116,20 +116,6 @@ def test_both_laws_of_g711_and_both_formats(
     calls.assert_both_heard(agent.sound(recording))
 
 
-def test_no_candidate_hears_the_welcome_and_leaves_no_recording(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    agent = agent_factory(recording={"share": 0.0})
-    call = caller_phone.call(agent.uri())
-    call.rtp.wait_tone(calls.WELCOME_HZ)
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("NO REC")
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert calls.of(receipt, "decision", "decided_by") == ["not_allowed", "sampling"]
-    assert (agent.recordings(), agent.files()) == ([], [])
-
-
 # --- the operator's codes: heard by both sides, written down, and true of the file ---
 
 CALLER_TALKS_HZ, OPERATOR_TALKS_HZ = 330, 1800  # far from all tones that acknowledge
@@ -321,41 +307,6 @@ def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, oper
     assert (bridge.caller.ended_by, bridge.operator.ended_by) == ("them", "us")
 
 
-def test_cancel_in_the_same_breath(agent: RunningAgent, caller_phone: Phone) -> None:
-    """CANCEL right behind INVITE: 487, or a 200 that is hung up at once."""
-    for _ in range(5):
-        call = caller_phone.call(agent.uri())
-        call.end()
-        assert call.wait_status() in (200, 487)
-        call.wait_ended()
-    receipts = agent.wait_receipts(5)
-    assert {receipt["outcome"] for receipt in receipts} == {"abandoned"}
-    assert agent.files() == []
-
-
-@pytest.mark.parametrize("moment", ["window", "ringing"])
-def test_a_caller_gone_early_is_abandoned(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, moment: str
-) -> None:
-    operator_phone.answer = Answering(status=None)
-    call = caller_phone.call(agent.uri())
-    started = call.rtp.wait_tone(NOTICE_HZ)
-    if moment == "ringing":
-        operator_phone.wait_at("180 INVITE sent")
-        call.hang_up()
-        assert operator_phone.wait_call().wait_ended()
-        operator_phone.wait_at("CANCEL received")
-    else:
-        call.loop.at(started + (NOTICE_MS + 200) * MS, call.end)
-        call.wait_ended()
-    (receipt,) = agent.wait_receipts()
-    decision = "allowed" if moment == "ringing" else "undecided"
-    told = calls.of(receipt, "outcome", "decision", "connected_at", "recording_id")
-    assert told == ["abandoned", decision, None, None]
-    assert (agent.recordings(), agent.files()) == ([], [])
-    assert (operator_phone.count("INVITE received") > 0) == (moment == "ringing")
-
-
 def test_a_caller_who_vanishes_is_let_go(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
@@ -366,16 +317,3 @@ def test_a_caller_who_vanishes_is_let_go(
     bridge.operator.wait_ended()
     assert_clean(agent, operator_phone, 1)
     assert agent.recordings()[0]["status"] == "closed"
-
-
-def test_the_operators_answer_waits_for_the_end_of_the_refused_prompt(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    operator_phone.answer = Answering(after_s=0)
-    call = caller_phone.call(agent.uri())
-    call.rtp.wait_tone(NOTICE_HZ)
-    call.press("9")
-    bridge = calls.bridged(call, operator_phone)
-    refused = calls.tenths(call.rtp.listen().tones(0.05), calls.REFUSED_HZ)
-    assert refused * 0.05 == pytest.approx(0.6, abs=0.15)
-    bridge.hang_up()

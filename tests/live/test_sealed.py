@@ -20,7 +20,6 @@ from tests.kept import archive_of
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ
 from tests.peers.agent import Json, RunningAgent
-from tests.peers.sipp import Script, Sipp
 from tests.sealing import QUICK
 
 pytestmark = pytest.mark.live
@@ -144,20 +143,6 @@ def test_a_call_is_sealed_while_it_is_on_and_after_and_its_recipient_hears_it(
     assert not out.exists()
 
 
-def test_speech_from_another_s_phone_comes_back(
-    sealing: RunningAgent, operator_phone: Phone, identity: Path, tmp_path: Path
-) -> None:
-    """SIPp plays Debian's eight seconds of speech."""
-    sipp = Sipp(tmp_path, Script().answered().pause(500).speak().pause(4000).hang_up(), sealing.address)
-    operator_phone.wait_call()
-    sipp.wait()
-    (recording,) = sealing.wait_recordings()
-    assert in_clear(sealing) == []
-    sound = listened(sealing, recording, identity)
-    assert calls.rms(sound[:, 0]) > 100
-    assert calls.strength(sound[RATE:, 1], OPERATOR_HZ) > 0.1
-
-
 def test_a_power_cut_leaves_what_its_recipient_can_hear(
     sealing: RunningAgent, caller_phone: Phone, operator_phone: Phone, identity: Path
 ) -> None:
@@ -224,16 +209,3 @@ def test_without_the_public_key_the_call_goes_on_unrecorded(
     bridge.hang_up()
     (recording,) = sealing.wait_recordings()
     calls.assert_both_heard(listened(sealing, recording, identity))
-
-
-@pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
-def test_a_public_key_that_is_missing_at_the_start_is_one_line(
-    agent_factory: AgentFactory, callers: int
-) -> None:
-    """All calls would go unrecorded after a notice that says otherwise."""
-    agent = agent_factory(
-        start=False, recording={"recipients": ["keys/ann.pub"]}, capacity={"calls": callers}
-    ).start(wait=None)
-    assert agent.child.wait() == 2
-    (line,) = [line for _, line in agent.child.lines]
-    assert f"recording.recipients: {agent.directory}/keys/ann.pub: No such file or directory; " in line

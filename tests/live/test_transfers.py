@@ -18,7 +18,7 @@ from sipagent.softphone.rtp import RtpEnd
 from sipagent.softphone.sip import Headers
 from tests.conftest import PhoneFactory, default_operators
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, REFUSED_HZ, SECOND, WELCOME_HZ, Bridge
+from tests.live.calls import MUSIC_HZ, OPERATOR_HZ, SECOND, WELCOME_HZ
 from tests.peers.agent import RunningAgent
 from tests.peers.process import free_ports
 from tests.peers.sipp import Script, Sipp
@@ -134,85 +134,6 @@ def make_silent(phone: Phone) -> None:
     phone.sound, phone.new_rtp = None, mute  # type: ignore[method-assign]
 
 
-def test_two_transfers_asked_for_in_one_breath_are_one(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, target: Phone
-) -> None:
-    """And a hold of the caller's meanwhile goes along: the colleague hears music until it ends."""
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    answers: list[int | None] = []
-    with bridge.operator.loop.changing():
-        for _ in range(2):
-            bridge.operator._send(
-                "REFER",
-                lambda answer: answers.append(answer.status if answer else None),
-                (("Refer-To", f"<{target.uri}>"),),
-            )
-    bridge.caller.loop.wait_for(lambda: len(answers) >= 2, PATIENCE_S, "two answers")
-    assert sorted(one or 0 for one in answers) == [202, 403]
-    bridge.caller.hold("inactive")
-    taken = target.wait_call()
-    taken.rtp.wait_tone(MUSIC_HZ)
-    bridge.caller.resume()
-    bridge.caller.rtp.wait_tone(COLLEAGUE_HZ)
-    taken.rtp.wait_tone(CALLER_HZ)
-    assert last_told(operator_phone).startswith("SIP/2.0 200")
-    bridge.operator.wait_ended()
-    Bridge(bridge.caller, taken).hang_up()
-    assert [one.outgoing for one in target.calls] == [False]
-    agent.wait_recordings()
-
-
-@pytest.mark.parametrize("ends", ["hangs up", "refuses"])
-def test_a_caller_who_has_enough_of_it(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, target: Phone, ends: str
-) -> None:
-    target.answer = Answering(after_s=1.0)
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    calls.talk(bridge.caller, 0.5)
-    assert refers(bridge.operator, target.uri) == 202
-    bridge.caller.rtp.wait_tone(MUSIC_HZ)
-    ringing = target.wait_call()
-    if ends == "refuses":
-        bridge.caller.press("9")
-        agent.wait_no_files()
-        bridge.caller.rtp.wait_tone(COLLEAGUE_HZ)
-        Bridge(bridge.caller, ringing).hang_up()
-    else:
-        bridge.caller.hang_up()
-    ringing.wait_ended()
-    bridge.operator.wait_ended()
-    (receipt,) = agent.wait_receipts()
-    assert receipt["decision"] == ("refused" if ends == "refuses" else "allowed")
-    (recording,) = agent.wait_settled()
-    assert recording["status"] == ("erased" if ends == "refuses" else "closed")
-    agent.wait_no_legs()
-
-
-@pytest.mark.parametrize("how", ["hangs up", "loses its power"])
-def test_a_giver_who_is_gone_is_rung_again_where_the_colleague_will_not(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, target: Phone, how: str
-) -> None:
-    target.answer = Answering(status=486 if how == "hangs up" else None)
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    calls.talk(bridge.caller, 0.5)
-    assert refers(bridge.operator, target.uri) == 202
-    if how == "hangs up":
-        bridge.operator.hang_up()
-        again = operator_phone.wait_call()
-        calls.hears_each_other(Bridge(bridge.caller, again))
-        Bridge(bridge.caller, again).hang_up()
-    else:
-        operator_phone.close()
-        bridge.caller.rtp.wait_tone(MUSIC_HZ)
-        bridge.caller.hang_up()
-        target.wait_call().wait_ended()
-    agent.wait_receipts()
-    (recording,) = agent.wait_recordings()
-    assert recording["operator"] == operator_phone.uri
-    if how == "hangs up":
-        agent.wait_no_legs()
-
-
 # --- calls that leave by REFER, and are not recorded ---
 
 FIRST, SECOND_PLACE = "sip:301@127.0.0.1:5999", "sip:302@127.0.0.1:5999"
@@ -317,44 +238,6 @@ def test_the_caller_hears_music_until_the_bridge(
     bridge.caller.rtp.wait_tone(OPERATOR_HZ)
     bridge.hang_up()
     assert outcome(leaving) == "connected"
-
-
-def test_a_success_while_operators_ring_still_counts(
-    leaving: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    operator_phone.answer = Answering(status=None)
-    caller_phone.refer_status = 202
-    call = caller_phone.call(leaving.uri())
-    operator = operator_phone.wait_call()
-    notify(call, "200 OK", OVER)
-    call.wait_ended()
-    operator.wait_ended()
-    assert outcome(leaving) == "transferred"
-    leaving.wait_no_legs()
-
-
-@pytest.mark.parametrize("does", ["refuses", "hangs up"])
-def test_what_a_caller_does_while_the_call_leaves(
-    leaving: RunningAgent, caller_phone: Phone, operator_phone: Phone, does: str
-) -> None:
-    """A refusal is heard, it counts, and where the call stays it shows as NO REC."""
-    caller_phone.refer_status = 202
-    call = caller_phone.call(leaving.uri())
-    caller_phone.wait_at("REFER received")
-    notify(call, "180 Ringing")
-    if does == "refuses":
-        call.press("9")
-        call.rtp.wait_tone(REFUSED_HZ)
-        bridge = calls.bridged(call, operator_phone)
-        assert calls.shown(bridge.operator).startswith("NO REC")
-        bridge.hang_up()
-        (receipt,) = leaving.wait_receipts()
-        assert calls.of(receipt, "decision", "decided_by", "phase") == ["refused", "dtmf", "call"]
-    else:
-        call.hang_up()
-        assert outcome(leaving) == "abandoned"
-        assert operator_phone.calls == []
-        leaving.wait_no_legs()
 
 
 def test_a_trunk_that_does_not_even_answer(

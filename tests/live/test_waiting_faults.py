@@ -90,20 +90,6 @@ def rung_ns(talk: Call) -> int:
     )
 
 
-def test_who_is_first_in_line_dies_with_the_worker_and_the_next_one_is_served(line: Line) -> None:
-    first, _, *others = (line.call(number) for number in range(5))
-    talk = line.talks(0)
-    name = line.worker(others[0])
-    killed = line.kill(name)
-    assert others[0].wait_ended() - killed < END_S * SECOND
-    ended = talk.hang_up()
-    alive = [n for n, call in ((3, others[1]), (4, others[2])) if line.worker(call) != name]
-    other = line.talks(alive[0])
-    assert rung_ns(other) - ended > REST_S * SECOND
-    first.wait_ended()
-    line.wait_back(name)
-
-
 def test_who_talks_dies_with_the_worker_and_the_operator_has_his_rest(line: Line) -> None:
     placed = [line.call(number) for number in range(3)]
     talk = line.talks(0)

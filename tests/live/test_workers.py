@@ -18,7 +18,7 @@ from retention.records import worker_of
 from sipagent.edge.files import places
 from sipagent.edge.plan import Plan
 from sipagent.edge.rpc import EdgeRpc
-from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneError
+from sipagent.softphone.phone import Answering, Loop, Phone, PhoneError
 from sipagent.softphone.rtp import SteadyTone
 from tests.live import calls
 from tests.live.calls import figures
@@ -82,17 +82,6 @@ class Town:
                     one.rtp.wait_tone(calls.CALLER_HZ)
                     return one
         raise AssertionError(f"nobody's phone shows {number}")
-
-    def ringing(self) -> Call:
-        """The operator's phone that rings."""
-        found: list[Call] = []
-
-        def rings() -> bool:
-            found[:] = [one for desk in self.desks for one in desk.calls if one.ended_ns is None]
-            return bool(found)
-
-        self.loop.wait_for(rings, 20, "phone that rings")
-        return found[0]
 
     def worker_of(self, call: Any) -> int:
         """The worker that has a call, by its log."""
@@ -278,20 +267,6 @@ def test_a_worker_that_is_killed_while_the_database_is_locked_loses_no_recording
     for side in (bridge.caller, bridge.operator):
         side.wait_ended()
     town.wait_back(f"worker-{worker_of(Path(part).stem)}")
-
-
-def test_a_phone_that_rings_for_a_dead_workers_caller_rings_no_more(town: Town) -> None:
-    for desk in town.desks:
-        desk.answer = Answering(status=None)
-    call = town.callers[0].call(town.agent.uri())
-    call.wait_answered()
-    rung = town.ringing()
-    name = f"worker-{town.worker_of(call)}"
-    killed = town.kill(name)
-    for side in (call, rung):
-        assert side.wait_ended() - killed < END_S * calls.SECOND
-    assert rung.phone.count("CANCEL received") == 1
-    town.wait_back(name)
 
 
 def test_sighup_brings_more_workers(town: Town) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from textwrap import indent
 
@@ -76,12 +75,6 @@ class Script:
     def rejected(self, status: int) -> Script:
         self.steps.append(f'<recv response="{status}"/>\n' + self._request("ACK", 1, _OURS, back="-1"))
         return self
-
-    def cancelled(self) -> Script:
-        ringing = '<recv response="180" optional="true"/>\n<recv response="183" optional="true"/>\n'
-        self.steps[-1] = self.steps[-1].replace(ringing, '<recv response="180"/>\n')
-        self.steps.append(self._request("CANCEL", 1, _OURS, back="-1") + '<recv response="200"/>\n')
-        return self.rejected(487)
 
     def pause(self, ms: int) -> Script:
         self.steps.append(f'<pause milliseconds="{ms}"/>\n')
@@ -177,11 +170,3 @@ class Sipp:
         if code:
             said = self.errors.read_text(errors="replace") if self.errors.exists() else ""
             raise PeerError(f"SIPp ended with {code}:\n{said[-3000:]}\n{self.child.tail(25)}")
-
-    def stop(self) -> None:
-        self.child.stop()
-
-
-def version() -> str:
-    said = subprocess.run(["/usr/bin/sipp", "-v"], capture_output=True, text=True, check=False)
-    return said.stdout.strip().splitlines()[0]
