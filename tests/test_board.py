@@ -21,7 +21,6 @@ from sipagent.agent.board import (
     ReleaseOperator,
     Seek,
     Served,
-    Standing,
     Strategy,
 )
 from sipagent.agent.operators import SIZE_LIMIT, LocalBoardClient, RemoteBoardClient, Rota
@@ -175,21 +174,6 @@ STORIES: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("operators", "how", "story"), STORIES)
 def test_a_story(operators: str, how: dict[str, Any], story: str) -> None:
     follow(Board(tuple(operators), **how), story)
-
-
-def test_who_may_ring_none_of_those_who_are_free_holds_up_nobody() -> None:
-    """Two hosts are configured otherwise for a moment."""
-    standing = Standing()
-    new = Board(("A", "B", "C"), standing=standing, reach={"old": ("A", "B")})
-    old = Board(("A", "B"), standing=standing, reach={"new": ("A", "B", "C")})
-    follow(new, "talks claims A; too claims B")
-    follow(old, "1 in old gets nobody; nobody may ask")
-    follow(new, "2 in new gets C; 3 in new gets nobody; 2 releases C; 2 leaves; 3 may ask")
-    follow(old, "3 may ask")
-    follow(new, "talks releases A")
-    follow(old, "1,3 may ask")
-    follow(new, "3 in new gets nobody")  # the first one may ring one of those
-    follow(old, "1 in old gets A")
 
 
 # --- the board of all workers, over all histories ---

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.postgres.board_rows import CONNECT_S, TABLE, BoardAway, BoardRows
-from retention.postgres.schema import STEPS
-from sipagent.agent.board import AskAgain, Board, BoardAnswer, BoardHeard, OperatorsOffered, Seek
+from retention.postgres.board_rows import CONNECT_S, BoardAway, BoardRows
+from sipagent.agent.board import AskAgain, Board, BoardAnswer, OperatorsOffered, Seek
 from sipagent.agent.operators import LocalBoardClient
 from sipagent.service.cluster import HostBoard
 from sipagent.service.metrics import Metrics
@@ -73,10 +72,6 @@ def test_what_one_has_written_the_next_one_reads_and_both_are_told(database: str
     other.close()
 
 
-def test_the_tables_of_the_shared_database_hold_it_too() -> None:
-    assert TABLE in STEPS[0].statements
-
-
 def test_the_clock_is_the_database_s_and_many_words_come_whole(rows: BoardRows) -> None:
     until = time.monotonic() + PATIENCE_S
     seen = [rows.change(lambda text, now: ("", [], now), until) for _ in range(2)]
@@ -100,16 +95,6 @@ def test_all_turns_count_whoever_takes_them(database: str, rows: BoardRows) -> N
     for one in threads:
         one.join()
     assert count(rows) == 151
-
-
-def test_what_fails_to_decide_changes_nothing(rows: BoardRows) -> None:
-    def fails(text: str | None, now: float) -> tuple[str, list[str], None]:
-        raise LookupError
-
-    count(rows)
-    with pytest.raises(LookupError):
-        rows.change(fails, time.monotonic() + PATIENCE_S)
-    assert count(rows) == 2
 
 
 def test_who_stands_still_loses_its_turn(database: str) -> None:
@@ -158,30 +143,6 @@ def test_nobody_waits_longer_than_he_says(postgres: Server, database: str) -> No
         line.cut()
         with pytest.raises(BoardAway, match="refused"):
             BoardRows(url)
-
-
-def test_a_long_transaction_elsewhere_makes_no_turn_slower(postgres: Server, database: str) -> None:
-    """It keeps dead rows from being removed: found are those that live, however many there are."""
-    rows = BoardRows(database)
-    count(rows)
-
-    def pages() -> int:
-        """That are read to find the latest row, after 500 more turns."""
-        for _ in range(500):
-            count(rows)
-        plan = postgres.execute(
-            "EXPLAIN (ANALYZE, BUFFERS) SELECT * FROM board_state ORDER BY revision DESC LIMIT 1",
-            database_of(database),
-        )
-        return next(int(line.rsplit("=", 1)[1]) for (line,) in plan if "shared hit" in line)
-
-    with postgres.connect(database_of(database)) as reader:
-        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        reader.execute("SELECT count(*) FROM board_state")
-        assert max(pages() for _ in range(3)) < 50  # of 1500 dead rows
-        reader.execute("ROLLBACK")
-    assert postgres.execute("SELECT count(*) FROM board_state", database_of(database)) == [(1,)]
-    rows.close()
 
 
 def test_a_password_is_taken_and_told_to_nobody(postgres: Server, database: str) -> None:
@@ -328,9 +289,3 @@ def test_two_agents_with_one_name_are_told_of(database: str, tmp_path: Path) -> 
             second.seeks("1")
             assert first.seeks("2") == "B"
             assert "another agent has the name of this host" in logs[-1]["reason"]
-
-
-def test_the_agent_looks_at_its_board_when_it_is_told_to(stage: Stage) -> None:
-    stage.agent.post_and_wake(BoardHeard())
-    stage.turn()
-    assert stage.alerts == []

@@ -383,10 +383,6 @@ class Line:
     def hear(self) -> FromThread | None:
         return self.said.popleft() if self.said else None
 
-    @property
-    def has_said(self) -> bool:
-        return bool(self.said)
-
     def begin(self) -> None:
         self.connection += 1
         self.said.append(Connected(self.connection))
@@ -690,14 +686,6 @@ def test_who_has_no_answer_for_half_a_second_is_answered_here(
     assert (here.client.alone, here.client.losses) == (False, 1)
 
 
-def test_a_host_that_starts_without_the_database_takes_calls_after_half_a_second(database: Database) -> None:
-    database.up = False
-    one = Host(database, "a")
-    one.line.pump()
-    assert one.client.tell(Seek("1", (), 1), database.now) == []
-    assert one.client.tick(database.now + LIMIT_S)[0] == OperatorsOffered("1", ("A",))
-
-
 @pytest.fixture
 def apart(here: Host, there: Host) -> Host:
     """The first of two hosts that have an operator each; it has just lost the board."""
@@ -718,36 +706,6 @@ def test_whom_it_knew_to_be_lent_a_host_without_the_board_leaves_alone_for_a_lea
     assert apart.seeks("2") == "A"  # whose phone says what he does
 
 
-def test_another_loss_before_a_word_of_the_board_makes_them_lent_no_longer(
-    database: Database, apart: Host
-) -> None:
-    until = apart.client.deadline
-    apart.line.cut = False
-    apart.line.pump()
-    apart.line.silent = True
-    for seconds in (LEASE_S / 2, LIMIT_S):  # connected, and told all; and heard nothing
-        database.now += seconds
-        apart.client.tick(database.now)
-    assert (apart.client.alone, apart.client.losses, apart.client.deadline) == (True, 1, until)
-
-
-def test_the_first_to_find_the_board_empty_leaves_alone_whom_others_had(
-    database: Database, here: Host, there: Host
-) -> None:
-    """As after a crash of the database, or where a standby takes over."""
-    assert (there.seeks("theirs"), here.seeks("ours")) == ("A", "B")
-    for one in (here, there):
-        one.line.drop()
-        one.client.tick(database.now)
-    database.text = None
-    here.joins()
-    assert (here.seeks("1"), here.seeks("2")) == ("C", "")
-    there.joins()
-    assert database.standing.engaged.keys() == {"A", "B", "C"}
-    database.now += BACK_S
-    assert here.seeks("2") == ""
-
-
 def test_a_line_that_is_back_in_time_is_no_loss(database: Database, here: Host) -> None:
     here.seeks("1")
     here.line.drop()
@@ -759,18 +717,6 @@ def test_a_line_that_is_back_in_time_is_no_loss(database: Database, here: Host) 
     assert here.client.tick(database.now + LIMIT_S) == []
 
 
-def test_a_database_that_lets_in_and_says_nothing_is_told_of_once(database: Database, here: Host) -> None:
-    here.line.drop()
-    for _ in range(10):
-        if not here.line.open:
-            here.line.pump()  # connected; and then nothing comes
-        here.client.tick(database.now)
-        database.now += LIMIT_S
-        here.client.tick(database.now)
-        here.line.drop()
-    assert len(here.alerts) == 1 and here.client.alone
-
-
 def test_a_host_that_hears_nothing_looks_in_time_for_its_lease(database: Database, here: Host) -> None:
     assert here.client.deadline == database.now + LEASE_S / 4
     database.now += LEASE_S / 4
@@ -780,31 +726,12 @@ def test_a_host_that_hears_nothing_looks_in_time_for_its_lease(database: Databas
     assert here.client.deadline == database.now + LEASE_S / 4
 
 
-def test_the_end_of_a_rest_is_looked_for_where_somebody_waits(database: Database) -> None:
-    here, there = (Host(database, name, wrap_up_s=2.0).joins() for name in "ab")
-    for number in range(3):
-        here.seeks(f"{number}")
-    for question in (Served("0"), ReleaseOperator("0", "A", talked=True, willing=True), Leave("0")):
-        here.asks(question)
-    assert there.seeks("waits") == ""
-    assert there.client.deadline == database.now + 2.0
-    database.now += 2.0
-    there.client.tick(database.now)
-    assert there.turn() == [AskAgain("waits")]
-
-
 def test_the_round_goes_over_all_hosts_and_is_kept_here_too(database: Database) -> None:
     here, there = (Host(database, name, "round_robin", last="B").joins() for name in "ab")
     assert (here.seeks("1"), there.seeks("1")) == ("C", "A")
     assert (here.turns, there.turns) == (["C"], ["A"])
     here.loses()
     assert here.seeks("2") == "A"
-
-
-def test_a_reload_counts_from_the_next_question_on(database: Database, here: Host) -> None:
-    here.client.reload(("D",), 3.0, "simultaneous")
-    assert here.seeks("1") == "D"
-    assert read(database.text).hosts["a"].extensions == ("D",)
 
 
 # --- the thread that asks: what it says, and in which order, whatever its line does ---
@@ -910,16 +837,6 @@ def test_it_answers_passes_on_what_others_say_and_takes_leave_at_the_end(running
     running.thread.stop()
     assert list(read(running.table.text).hosts) == []
     assert running.rows.closed
-
-
-def test_what_was_asked_on_another_connection_is_dropped(running: Running) -> None:
-    running.thread.put(Renew(1))
-    assert running.next() == Connected(2)
-    assert running.rows.closed
-    for connection, number in ((1, 1), (2, 2)):
-        running.ask(connection, number, HostView())
-    running.thread.put(Renew(1))  # of which it has heard
-    assert running.heard() == (2, [2])
 
 
 def test_a_host_that_the_text_does_not_know_is_to_tell_anew(running: Running) -> None:

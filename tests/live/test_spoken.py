@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGHUP
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ from tests.whisper_model import whisper_base
 pytestmark = pytest.mark.live
 
 BEFORE, IN_CALL = "sésame", "sésame ouvre-toi"
-OTHER_HZ = 940
 NOTICE_S = 3.0  # so long that a refusal is heard before its end, on a busy machine, too
 
 
@@ -141,42 +139,6 @@ def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
     (receipt,) = agent.wait_receipts()
     told = calls.of(receipt, "decision", "decided_by", "phase", "keyword")
     assert told == ["refused", "unclear", "window", BEFORE] and agent.files() == []
-
-
-@pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
-@pytest.mark.parametrize("in_place", [False, True])
-def test_a_reload_promises_nothing_that_nobody_hears(
-    agent_factory: AgentFactory,
-    caller_phone: Phone,
-    operator_phone: Phone,
-    words: Samples,
-    *,
-    callers: int,
-    in_place: bool,
-) -> None:
-    """A detector comes with a notice that says so: the reload is refused, and callers hear the old notice.
-
-    Where the new one lies in the old one's place already, it is heard, and whoever hears it is not recorded.
-    """
-    agent = agent_factory(**behind_edge(callers))
-    notice = agent.directory / ("prompts/notice.wav" if in_place else "prompts/other.wav")
-    soundfile.write(notice, tone(OTHER_HZ, 1.0), RATE, subtype="PCM_16")
-    notice.with_suffix(".txt").write_text("Cet appel est enregistré. Pour refuser, dites « je refuse ».")
-    agent.rewrite(refusal={"engine": "embedding"}, prompts={"notice": str(notice)})
-    agent.child.signal(SIGHUP)
-    refused = agent.wait_for("reload_refused")
-    assert f"{notice} promises a spoken refusal, which nobody hears" in refused["reason"]
-    call = silent_call(agent, caller_phone)
-    call.rtp.wait_tone(OTHER_HZ if in_place else NOTICE_HZ)
-    call.rtp.play(Playback(words))
-    operator = operator_phone.wait_call()
-    call.rtp.wait_tone(OPERATOR_HZ)
-    assert calls.shown(operator).startswith("NO REC") == in_place
-    calls.Bridge(call, operator).hang_up()
-    (receipt,) = agent.wait_receipts()
-    decided = ["not_allowed", "notice_failed"] if in_place else ["allowed", "silence"]
-    assert calls.of(receipt, "decision", "decided_by") == decided
-    assert len(agent.wait_settled()) == (not in_place)
 
 
 # --- the shipped head, and a speakerphone ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGCONT, SIGHUP, SIGSTOP
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 
@@ -35,28 +35,6 @@ def children(pid: int) -> list[int]:
     """Of a process, and theirs."""
     found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return [*found, *(below for one in found for below in children(one))]
-
-
-def test_one_process(
-    manager: Notified, agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    agent = agent_factory()
-    manager.wait_for("READY=1")
-    manager.wait_for("STATUS=0 calls of at most 1")
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    manager.wait_for("STATUS=1 call of at most 1")
-    manager.wait_for("WATCHDOG=1")
-    agent.child.signal(SIGSTOP)
-    assert manager.silent(1.5 * WATCHDOG_S)
-    agent.child.signal(SIGCONT)
-    manager.wait_for("WATCHDOG=1")
-    agent.child.signal(SIGHUP)
-    manager.wait_for("RELOADING=1")
-    manager.wait_for("READY=1")
-    bridge.hang_up()
-    manager.wait_for("STATUS=0 calls of at most 1")
-    assert agent.stop() == 0
-    manager.wait_for("STOPPING=1")
 
 
 def test_a_supervisor_and_its_processes(
