@@ -25,82 +25,48 @@ from tests.cluster.site import Site
 from tests.cluster.sound import Marked
 
 PRIVATE, KEY = bytes([7]) * 32, bytes([3]) * 32
-ID = "20261124T222000123-ha-w3-482913"
+ID, OTHER = "20261124T222000123-ha-w3-482913", "20261124T222000123-ha-w3-482914"
 SECOND = 1_000_000_000
 
 
-def said(number: int, seconds: float = 1.0) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """(n, 2): the caller's channel, and silence."""
-    source = Marked(number)
-    spoken = np.concatenate([source.frame() for _ in range(int(seconds * 50))])
+def said() -> np.ndarray[Any, np.dtype[np.int16]]:
+    """(n, 2): a second of caller 5, and silence."""
+    source = Marked(5)
+    spoken = np.concatenate([source.frame() for _ in range(50)])
     return np.stack((spoken, np.zeros_like(spoken)), axis=1)
 
 
-def sealed(tmp_path: Any, number: int) -> bytes:
-    part = tmp_path / f"{number}.part"
-    writer = PartWriter(create_part(part), RATE, Sealer(KEY).seal)
-    writer.write_audio(said(number))
+def test_who_speaks_is_found_in_what_can_be_opened_and_in_clear(tmp_path: Any) -> None:
+    """Also by a key that lies elsewhere, where a sound has lost its own."""
+    writer = PartWriter(create_part(tmp_path / "5.part"), RATE, Sealer(KEY).seal)
+    writer.write_audio(said())
     writer.close()
-    content: bytes = part.read_bytes()
-    return content
-
-
-def vault_key(id: str = ID) -> bytes:
+    sealed = (tmp_path / "5.part").read_bytes()
     public = bytes(PrivateKey(PRIVATE).public_key)
-    box = SealedBox(PublicKey(public)).encrypt(f"sipagent-key-1 {id}\n".encode() + KEY)
+    box = SealedBox(PublicKey(public)).encrypt(f"sipagent-key-1 {ID}\n".encode() + KEY)
     recipients = [{"public": b64encode(public).decode(), "comment": "", "key": b64encode(box).decode()}]
-    return json.dumps({"version": "sipagent-vault-1", "id": id, "recipients": recipients}).encode()
-
-
-def known(number: int = 5, **changes: Any) -> Known:
-    fields: dict[str, Any] = {"refused": False, "recorded": True}
-    return Known(number, ID, **(fields | changes))
-
-
-def row(**changes: Any) -> dict[str, Any]:
-    return {"id": ID, "status": "closed", "incomplete": False, "duration_s": 1.0} | changes
-
-
-def test_a_round_is_the_same_whenever_it_is_drawn() -> None:
-    drawn = [plan.draw(4, number) for number in range(200)]
-    assert drawn == [plan.draw(4, number) for number in range(200)]
-    assert drawn != [plan.draw(5, number) for number in range(200)]
-    assert {one.fault.kind for one in drawn} == set(plan.Kind.__args__)  # type: ignore[attr-defined]
-    numbers = [call.number for one in drawn for call in one.calls]
-    assert len(set(numbers)) == len(numbers)
-
-
-def test_who_speaks_is_found_in_what_can_be_opened(tmp_path: Any) -> None:
+    described = json.dumps({"version": "sipagent-vault-1", "id": ID, "recipients": recipients})
     sound, key = (
-        Place(f"store v1/{ID}.part/00001", sealed(tmp_path, 5)),
-        Place(f"store v1/{ID}.key", vault_key()),
+        Place(f"store v1/{ID}.part/00001", sealed),
+        Place(f"store v1/{ID}.key", described.encode()),
     )
     assert search([sound, key], PRIVATE).of(ID)[5] >= 99
     assert search([sound, key], bytes([8]) * 32).heard == []
     without = search([sound], PRIVATE)
     assert without.heard == [] and without.sealed == {ID}
-
-
-def test_a_key_that_lies_elsewhere_opens_what_has_lost_its_own(tmp_path: Any) -> None:
-    other = ID.replace("482913", "482914")
-    found = search(
-        [Place(f"a/{other}.part", sealed(tmp_path, 5)), Place(f"b/{ID}.key", vault_key())], PRIVATE
-    )
-    assert [who for _, _, who in found.heard] and found.of(other)[5] >= 99
-
-
-def test_sound_in_clear_is_found() -> None:
-    assert search([Place("a/x.part", said(5).astype("<i2").tobytes())], PRIVATE).in_clear == ["a/x.part"]
-    assert search([Place("a/x.raw", said(5)[:, 0].astype("<i2").tobytes())], PRIVATE).in_clear == ["a/x.raw"]
+    assert search([Place(f"a/{OTHER}.part", sealed), key], PRIVATE).of(OTHER)[5] >= 99
+    for clear in (said(), said()[:, 0]):
+        assert search([Place("a/x", clear.astype("<i2").tobytes())], PRIVATE).in_clear == ["a/x"]
     assert words_in([Place("base/1", b"\0\0+33698000005\0")], [b"+33698"]) == ["base/1: +33698"]
 
 
-def told(status: int = 200, **changes: Any) -> Told:
+def known(**changes: Any) -> Known:
+    return Known(5, ID, **({"refused": False, "recorded": True} | changes))
+
+
+def told(status: int = 200, pressed_ns: int | None = None) -> Told:
     call = plan.Call(5, "a", 0, "refuses", 0.2, 2.0, "")
-    one = Told(call, [Attempt("a", "x@1", 0, status)], answered_ns=SECOND, ended_ns=9 * SECOND)
-    for name, value in changes.items():
-        setattr(one, name, value)
-    return one
+    return Told(call, [Attempt("a", "x@1", 0, status)], SECOND, pressed_ns, 9 * SECOND)
 
 
 def receipt(**changes: Any) -> dict[str, Any]:
@@ -109,16 +75,13 @@ def receipt(**changes: Any) -> dict[str, Any]:
     return fields | times | changes
 
 
-def test_every_answered_call_has_one_receipt() -> None:
-    assert judging.receipts_of([told()], [receipt()])[1] == []
+def test_every_answered_call_has_one_receipt_and_who_talked_has_talked_until_the_host_was_hit() -> None:
+    (one,), wrong = judging.receipts_of([told()], [receipt()])
+    assert (one.talked_s, wrong) == (6, [])
     assert "0 receipts" in judging.receipts_of([told()], [])[1][0]
     assert "2 receipts" in judging.receipts_of([told()], [receipt(), receipt(id="other")])[1][0]
     assert "not complete" in judging.receipts_of([told()], [receipt(ended_at=None)])[1][0]
     assert judging.receipts_of([told(0)], [])[1] == []
-
-
-def test_who_talked_until_the_host_was_hit_has_talked_so_long() -> None:
-    assert judging.receipts_of([told()], [receipt()])[0][0].talked_s == 6
     hit = Harm("a", 6 * SECOND, 8 * SECOND)
     assert judging.receipts_of([told()], [receipt()], [hit])[0][0].talked_s == 3
     assert judging.receipts_of([told()], [receipt(connected_at=None)])[0][0].talked_s == 0
@@ -135,74 +98,60 @@ def test_a_key_in_time_is_a_refusal_unless_its_host_was_hit() -> None:
 
 def test_what_must_not_lie_there_and_what_must() -> None:
     there = Found(heard=[(f"a/{ID}.sealed", ID, {5: 100})], keys={ID}, sealed={ID})
-    assert judging.stores([known()], Kept({ID: row()}, there)) == []
+
+    def wrong(one: Known, found: Found, **row: Any) -> list[str]:
+        whole = {"id": ID, "status": "closed", "incomplete": False, "duration_s": 1.0} | row
+        return judging.stores([one], Kept({ID: whole}, found))
+
+    assert wrong(known(), there) == []
     for gone in ("refused", "deleted", "purged"):
-        wrong = judging.stores([known(**{gone: True})], Kept({ID: row(status="erased")}, there))
-        assert len(wrong) == 3 and gone in wrong[0], wrong
-    assert "held" in judging.stores([known(held=True)], Kept({ID: row(status="purged")}, Found()))[0]
-    short = known(talked_s=0.5)
-    assert "nothing can be heard" in judging.stores([short], Kept({ID: row()}, Found()))[0]
-    gone_before = known(talked_s=-0.4)  # its BYE was lost, and what was recorded is the wait for its end
-    assert judging.stores([gone_before], Kept({ID: row()}, Found())) == []
-    silent = judging.stores([known(talked_s=3)], Kept({ID: row(status="failed")}, Found()))
-    assert "talked 3.0 s: failed" in silent[0]
-    assert judging.stores([known(talked_s=3)], Kept({ID: row()}, there)) == []
-    assert "left open" in judging.stores([known()], Kept({ID: row(status="open")}, there))[0]
+        left = wrong(known(**{gone: True}), there, status="erased")
+        assert len(left) == 3 and gone in left[0], left
+    assert "held" in wrong(known(held=True), Found(), status="purged")[0]
+    assert "nothing can be heard" in wrong(known(talked_s=0.5), Found())[0]
+    # its BYE was lost, and what was recorded is the wait for its end
+    assert wrong(known(talked_s=-0.4), Found()) == []
+    assert "talked 3.0 s: failed" in wrong(known(talked_s=3), Found(), status="failed")[0]
+    assert wrong(known(talked_s=3), there) == []
+    assert "left open" in wrong(known(), there, status="open")[0]
     assert "in clear" in judging.stores([], Kept({}, Found(in_clear=["x"])))[0]
-
-
-def test_an_operator_is_in_one_call_at_a_time() -> None:
-    assert judging.operators({"desk0": [(0, 5), (5, 9)], "desk1": [(0, 9)]}) == []
-    assert "desk0" in judging.operators({"desk0": [(0, 5), (4, 9)]})[0]
-
-
-def test_a_phone_in_a_call_is_rung_for_another_only_while_something_keeps_hosts_from_knowing() -> None:
-    assert judging.rung([5, 8], [(5, 6), (7, 9)]) == []
-    assert judging.rung([4, 5, 10], [(5, 9)]) == ["2 times a phone in a call was rung for another"]
-
-
-def test_when_a_host_had_no_board_is_in_its_log() -> None:
-    away, back = (
-        "alert reason='the board of operators that all hosts share is away (x)",
-        "board_shared detail",
-    )
-    lines = [(1, back), (2, away), (3, "ready"), (4, back), (5, away)]
-    host = cast(
-        Host, SimpleNamespace(agent=SimpleNamespace(started=True, child=SimpleNamespace(lines=lines)))
-    )
-    first, (since, until) = Host.without_board(host)
-    assert first == (2, 4) and since == 5 < until
-
-
-def test_a_host_that_drains_is_told_so_once() -> None:
-    """A second signal ends it at once: where it is just ending, by that signal."""
-    seen: list[object] = []
-
-    def noted(what: object, code: int = 0) -> int:
-        seen.append(what)
-        return code
-
-    child = SimpleNamespace(signal=noted, wait=noted, tail=str)
-    host = SimpleNamespace(
-        name="c",
-        up=False,
-        agent=SimpleNamespace(child=child, stop=lambda timeout: noted("stop", -15)),
-        start=lambda wait: noted("start"),
-        wait_ready=lambda: None,
-        burn=None,
-        lines=MagicMock(),
-    )
-    site = SimpleNamespace(hosts={"c": host}, engines=MagicMock())
-    drain = plan.Fault("drain", "c", 0, 0, False)
-    going = Going(cast(Site, site), drain, 0.0, random.Random(1))
-    going.end()
-    assert going.wrong == [] and seen == [SIGTERM, DRAIN_S, "start"]
 
 
 def test_what_no_row_names_is_found() -> None:
     there = [("a.json", "v1"), ("a.json", "v2"), ("b.json", "v3"), ("rows/x/1", "v4"), ("rows/x/2", "v5")]
     rows = [("a.json", "v2"), ("b.json", None)]
     assert judging.unnamed(there, rows, ["rows/x/2"]) == [
-        "no row names a.json v1",
-        "no row names rows/x/1 v4",
+        *("no row names a.json v1", "no row names rows/x/1 v4")
     ]
+
+
+def test_operators_are_in_one_call_each_and_rung_for_another_only_without_the_board() -> None:
+    assert judging.operators({"desk0": [(0, 5), (5, 9)], "desk1": [(0, 9)]}) == []
+    assert "desk0" in judging.operators({"desk0": [(0, 5), (4, 9)]})[0]
+    assert judging.rung([5, 8], [(5, 6), (7, 9)]) == []
+    assert judging.rung([4, 5, 10], [(5, 9)]) == ["2 times a phone in a call was rung for another"]
+    away = "alert reason='the board of operators that all hosts share is away (x)"
+    lines = [(1, "board_shared"), (2, away), (3, "ready"), (4, "board_shared"), (5, away)]
+    agent = SimpleNamespace(started=True, child=SimpleNamespace(lines=lines))
+    first, (since, until) = Host.without_board(cast(Host, SimpleNamespace(agent=agent)))
+    assert first == (2, 4) and since == 5 < until
+
+
+def test_a_host_that_drains_is_told_so_once() -> None:
+    """A second signal ends it at once: where it is just ending, by that signal."""
+    host = MagicMock(up=False)
+    host.name = "c"
+    host.agent.child.wait.return_value = 0
+    site = SimpleNamespace(hosts={"c": host}, engines=MagicMock())
+    drain = plan.Fault("drain", "c", 0, 0, False)
+    going = Going(cast(Site, site), drain, 0.0, random.Random(1))
+    going.end()
+    assert going.wrong == [] and not host.agent.stop.called
+    host.agent.child.signal.assert_called_once_with(SIGTERM)
+    host.agent.child.wait.assert_called_once_with(DRAIN_S)
+
+
+def test_a_round_is_the_same_whenever_it_is_drawn() -> None:
+    drawn = [plan.draw(4, number) for number in range(200)]
+    assert drawn == [plan.draw(4, number) for number in range(200)]
+    assert {one.fault.kind for one in drawn} == set(plan.Kind.__args__)  # type: ignore[attr-defined]

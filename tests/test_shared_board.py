@@ -383,6 +383,10 @@ class Line:
     def hear(self) -> FromThread | None:
         return self.said.popleft() if self.said else None
 
+    @property
+    def has_said(self) -> bool:
+        return bool(self.said)
+
     def begin(self) -> None:
         self.connection += 1
         self.said.append(Connected(self.connection))

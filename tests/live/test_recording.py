@@ -249,29 +249,6 @@ def test_a_caller_who_is_moved_to_a_device_without_events_still_refuses(
     assert calls.of(recording, "status", "path") == ["erased", None]
 
 
-def test_one_press_by_two_ways_counts_once_and_the_stop_code_erases(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """A pause by one key: pressed as an event and as INFO at once, it pauses and doesn't resume."""
-    agent = agent_factory(operators={"pause_code": "6", "extensions": [operator_phone.uri]})
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    at_ns = bridge.caller.loop.next_frame_ns() + 300 * MS
-    bridge.operator.press("6", "rfc4733", at_ns=at_ns)
-    bridge.operator.press("6", "info", at_ns=at_ns + 60 * MS)
-    bridge.caller.loop.wait_for(lambda: bridge.operator.phone.count("INFO sent") == 1, PATIENCE_S, "INFO")
-    calls.talk(bridge.operator, 1.0)
-    for key in "*5":
-        bridge.operator.press(key)
-    agent.wait_no_files()
-    calls.hears_each_other(bridge)
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert [what for what in calls.whats(receipt) if what in ("paused", "resumed")] == ["paused"]
-    assert receipt["decided_by"] == "operator"
-    (recording,) = agent.recordings()
-    assert calls.of(recording, "status", "path") == ["erased", None]
-
-
 # --- however and whenever a call ends: no leg, no stray file, exactly one receipt ---
 
 MOMENTS = 14
