@@ -22,6 +22,7 @@ _REFUSALS = (
     ("voice", None, "window"),
     ("unclear", None, "window"),
 )
+_UNTAKEN = ((0.04, "rejected"), (0.10, "closed"), (0.16, "abandoned"), (0.18, "unavailable"))
 Call = tuple[Receipt, Recording | None]
 
 
@@ -58,23 +59,14 @@ def _call(begun: datetime, now: datetime, chance: Random) -> Call:
         operator=chance.choice(OPERATORS), expires_at=due_date(begun, "6 months"),
     )  # fmt: skip
     lot = chance.random()
-    if lot < 0.04:
-        return _untaken(row, chance, "rejected", answered=False), None
-    if lot < 0.10:
-        return _untaken(row, chance, "closed"), None
-    if lot < 0.16:
-        return _untaken(row, chance, "abandoned"), None
-    if lot < 0.18:
-        return _untaken(row, chance, "unavailable"), None
-    return _connected(row, now, chance)
-
-
-def _untaken(row: Recording, chance: Random, outcome: str, *, answered: bool = True) -> Receipt:
-    ended = row.started_at + timedelta(seconds=chance.uniform(2, 140))
+    outcome = next((outcome for share, outcome in _UNTAKEN if lot < share), None)
+    if outcome is None:
+        return _connected(row, now, chance)
+    ended = begun + timedelta(seconds=chance.uniform(2, 140))
     return kept.receipt(
-        row, outcome=outcome, answered_at=row.started_at if answered else None, ended_at=ended,
+        row, outcome=outcome, answered_at=None if outcome == "rejected" else begun, ended_at=ended,
         operator=None, recording_id=None, decision="undecided", decided_by=None,
-    )  # fmt: skip
+    ), None  # fmt: skip
 
 
 def _connected(row: Recording, now: datetime, chance: Random) -> Call:

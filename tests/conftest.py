@@ -142,11 +142,11 @@ def postgres() -> Iterator[Server]:
 
 
 @pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
-    """The `postgresql://…` of an empty database."""
+def database(request: pytest.FixtureRequest, postgres: Server) -> Iterator[str]:
+    """The `postgresql://…` of a database: with the tables that its module wants, or empty."""
     from tests.postgres import fresh
 
-    with fresh(postgres) as conninfo:
+    with fresh(postgres, getattr(request.module, "TABLES_OF_DATABASE", None)) as conninfo:
         yield conninfo
 
 

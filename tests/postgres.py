@@ -58,11 +58,10 @@ _SETTINGS: Mapping[str, str] = {
 @functools.cache
 def programs() -> Path:
     """The folder of initdb, postgres, pg_basebackup; raises PeerError where no version will do."""
-    found = {int(folder.parent.name): folder for folder in Path("/usr/lib/postgresql").glob("[0-9]*/bin")}
-    usable = {version: folder for version, folder in found.items() if version >= OLDEST}
-    if not usable:
-        raise PeerError(f"no PostgreSQL {OLDEST} or newer in /usr/lib/postgresql: apt install postgresql-17")
-    return usable[PREFERRED if PREFERRED in usable else max(usable)]
+    for version in (PREFERRED, *range(99, OLDEST - 1, -1)):
+        if (folder := Path(f"/usr/lib/postgresql/{version}/bin")).is_dir():
+            return folder
+    raise PeerError(f"no PostgreSQL {OLDEST} or newer in /usr/lib/postgresql: apt install postgresql-17")
 
 
 @functools.cache
@@ -76,9 +75,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 def _as_user() -> dict[str, Any]:
     user = _unprivileged()
-    if user is None:
-        return {}
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
 
 def _run(program: str, *arguments: str | Path) -> str:
@@ -125,8 +122,6 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- its life ---
-
     def make(self) -> Self:
         """initdb, C collation and UTF-8, the superuser is `postgres`."""
         _run(
@@ -140,10 +135,6 @@ class Server:
     def child(self) -> Child:
         assert self._child is not None, "not started"
         return self._child
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
 
     @property
     def running(self) -> bool:
@@ -163,27 +154,22 @@ class Server:
             *(f"--{key}={value}" for key, value in options.items()),
         ]
         self._child = Child(command, self.folder, env={"LC_ALL": "C", "HOME": "/"}, **_as_user())
-        self.wait_answer(timeout)
-        return self
-
-    def wait_answer(self, timeout: float = 30) -> None:
-        """Until it lets somebody in."""
         deadline = time.monotonic() + timeout
         while True:
             try:
                 self.connect("postgres", "postgres").close()
-                return
+                return self
             except psycopg.OperationalError as error:
                 if not self.child.running or time.monotonic() > deadline:
                     raise PeerError(f"postgres: {error}\n{self.child.tail()}") from error
                 with self.child.said:
                     self.child.said.wait(0.03)
 
-    def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 30) -> None:
-        """SIGINT ends what goes on and writes a checkpoint; SIGTERM waits for clients, SIGQUIT for none."""
+    def stop(self) -> None:
+        """What goes on is ended, and a checkpoint written."""
         if self.running:
-            self.child.signal(how)
-            self.child.wait(timeout)
+            self.child.signal(signal.SIGINT)
+            self.child.wait(30)
 
     def restart(self) -> Self:
         self.stop()
@@ -212,8 +198,9 @@ class Server:
         """The server and its backends."""
         if not self.running:
             return set()
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return {self.pid, *map(int, children)}
+        pid = self.child.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {pid, *map(int, children)}
 
     def promote(self, timeout: float = 30) -> None:
         """A standby becomes a primary."""
@@ -229,8 +216,6 @@ class Server:
             self.child.signal(signal.SIGQUIT)
             self.child.stop()
         shutil.rmtree(self.folder)
-
-    # --- its databases ---
 
     def conninfo(self, database: str, user: str = OWNER) -> str:
         """`postgresql://…` over TCP, without a password: none is asked but of `LOCKED`."""
@@ -275,8 +260,6 @@ class Server:
                     sql.Identifier(name), sql.Identifier(OWNER), sql.Identifier(template)
                 )
             )
-
-    # --- what it has written ---
 
     def checkpoint(self) -> None:
         """Until all that is in memory lies in the data directory."""

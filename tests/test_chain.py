@@ -128,7 +128,6 @@ def test_canonical_json_is_one_line_and_says_the_same(value: object) -> None:
 
 
 def test_the_whole_chain_of_a_service_by_its_definition(tmp_path: Path) -> None:
-    """From the file alone, with nothing of ours: what somebody else would write to check it."""
     lived_in(tmp_path).store.close()
     with closing(sqlite3.connect(tmp_path / "retention.db")) as connection:
         connection.row_factory = sqlite3.Row

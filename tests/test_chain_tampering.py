@@ -72,7 +72,6 @@ def test_entries_that_are_gone_or_elsewhere(kept: Archive, statements: list[str]
 
 
 def test_a_guard_that_is_gone_or_another(kept: Archive) -> None:
-    """By a tool that copies tables and not what watches over them, say."""
     connection = sqlite(kept.store).conn
     connection.execute("DROP TRIGGER held_recordings_stay")
     connection.execute("DROP TRIGGER chain_stay")
@@ -98,13 +97,9 @@ def test_what_was_altered_shows_after_the_program_has_written_the_row_again(
     assert [line for line in problems(verify(kept)) if line.startswith(told)] != []
 
 
-# --- the head ---
-
-
 def test_a_tail_cut_off_clean_shows_by_its_exported_head_alone_or_a_copy_of_it(
     kept: Archive, copy: Path, tmp_path: Path
 ) -> None:
-    """The last use, with its entry, its row and its number: what is left is a whole chain."""
     head, last = kept.store.head(), entries(kept)[-1]
     assert (last.kind, last.was) == ("note", 0)
     sql(kept, f"DELETE FROM chain WHERE seq = {last.seq}", f"DELETE FROM notes WHERE id = {last.subject}")
@@ -159,14 +154,10 @@ def one_less(chain: list[ChainEntry]) -> Iterable[ChainEntry]:
 def test_a_chain_made_anew_shows_by_its_head(
     kept: Archive, change: Callable[[list[ChainEntry]], Iterable[ChainEntry]]
 ) -> None:
-    """Its hashes are right; the head that was exported, or stamped, is not its."""
     head = kept.store.head()
     make_anew(kept, change)
     found = problems(verify(kept))
     assert cut_off(head) in found and not [line for line in found if "its hash is not" in line]
-
-
-# --- a chain that goes on ---
 
 
 def lost_line(found: Verified) -> list[str]:
@@ -182,7 +173,6 @@ def opened_again(kept: Archive, folder: Path, database: bytes | None = None) -> 
 
 
 def test_a_database_that_was_lost(kept: Archive, copy: Path, tmp_path: Path) -> None:
-    """Numbers and hashes go on behind its last head, so that copies of that still mean something."""
     head = kept.store.head()
     shutil.rmtree(Paths(kept).recordings)
     (tmp_path / "retention.db").unlink()
@@ -198,7 +188,6 @@ def test_a_database_that_was_lost(kept: Archive, copy: Path, tmp_path: Path) -> 
 
 
 def test_an_older_database_that_came_back(kept: Archive, tmp_path: Path) -> None:
-    """From a backup; the head tells of what it never knew."""
     kept = opened_again(kept, tmp_path)
     backup = (tmp_path / "retention.db").read_bytes()
     old, new = kept.store.head(), keep(kept, recording(200))
@@ -217,7 +206,6 @@ def test_an_older_database_that_came_back(kept: Archive, tmp_path: Path) -> None
 
 
 def test_an_older_database_that_came_back_and_went_on_for_longer(kept: Archive, tmp_path: Path) -> None:
-    """Its own numbers go on then; nothing of what there is now is missing."""
     kept = opened_again(kept, tmp_path)
     backup = (tmp_path / "retention.db").read_bytes()
     kept.store.add_recording(recording(200))

@@ -17,7 +17,7 @@ from sipagent.check.retention import STAMP_LATE, retention_findings, stamp_findi
 from sipagent.config.load import Config
 from tests import old_stamp
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, recording, sqlite
+from tests.kept import START, keep, recording
 from tests.peers.tsa import Authority
 
 DUE = due_date(START, "6 months")
@@ -71,12 +71,6 @@ def test_a_day_beyond_its_date_is_an_error_by_the_period_as_it_is_now(
     assert found(shorter, due_date(START, "1 month") + DAY)["purge"] == ("error", f"1 {said}")
 
 
-def test_what_a_wrong_clock_has_recorded_is_an_error(config: Config, archive: Archive) -> None:
-    keep(archive, recording(24 * 60 + 1))
-    said = "1 began after now, by a wrong clock, and will stay too long: `delete` them"
-    assert found(config, START)["purge"] == ("error", said)
-
-
 def test_what_is_held_is_not_overdue_but_its_review_may_be(config: Config, archive: Archive) -> None:
     row = keep(archive, recording())
     archive.change(replace(row, hold={"ground": "criminal", "review": "2027-05-25"}))
@@ -101,12 +95,6 @@ def test_a_clock_that_stepped_is_an_error_before_the_agent_has_looked(
     look(archive.store, stepped)
     assert found(config, START)["purge"][0] == "error"  # and stays so until somebody says that it is right
 
-    def no_boot() -> ClockReading:
-        raise FileNotFoundError(2, "No such file or directory", "/proc/boot_id")
-
-    said = "the clock cannot be looked at: /proc/boot_id: No such file or directory"
-    assert found(config, START, no_boot)["purge"] == ("error", said)
-
 
 def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, archive: Archive) -> None:
     def chain() -> tuple[str, str]:
@@ -117,8 +105,7 @@ def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, 
     keep(archive, recording())
     seq = archive.store.head().seq
     file.write_text(file.read_text().replace(f'"seq": {seq}', f'"seq": {seq + 1}'))
-    level, detail = chain()
-    assert level == "error" and detail.startswith(f"has no entry {seq + 1} as retention.head says")
+    assert chain()[1].startswith(f"has no entry {seq + 1} as retention.head says")
     file.write_text("nothing")
     said = "retention.head: not the head of a chain, so a tail cut off would not show: see `sipagent verify`"
     assert chain() == ("error", said)
@@ -129,16 +116,6 @@ def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, 
     file.unlink()
     assert chain() == ("error", "retention.head is missing: a tail cut off would not show")
 
-
-def test_a_newer_database_is_one_error(config: Config, archive: Archive) -> None:
-    sqlite(archive.store).execute("UPDATE _sqlite_migrations SET name = '9999_newer'")
-    sqlite(archive.store).conn.commit()
-    assert [(what, level) for what, (level, _) in found(config, START).items()] == [
-        ("retention.database", "error")
-    ]
-
-
-# --- time stamps ---
 
 URL = 'timestamp_url = "https://tsa.example.net"\n'
 CA = 'timestamp_ca = "tsa.pem"'
@@ -151,21 +128,13 @@ def stamped(config: Config, now: datetime | None = None) -> list[tuple[str, str,
 def test_certificates_that_are_read_and_those_that_cannot_be(tmp_path: Path) -> None:
     config, file = read(with_keys("retention", URL + CA), tmp_path / "config.toml"), tmp_path / "tsa.pem"
 
-    def said() -> tuple[str, str]:
-        url, (level, what, detail) = stamped(config)
-        assert (url, what) == (
-            ("ok", "retention.timestamp_url", "https://tsa.example.net"),
-            "retention.timestamp_ca",
-        )
-        return level, detail
-
-    assert said() == ("error", f"{file}: No such file or directory")
-    file.touch()
-    assert said() == ("error", f"{file}: holds no certificates in PEM form")
+    url, absent = stamped(config)
+    assert url == ("ok", "retention.timestamp_url", "https://tsa.example.net")
+    assert absent == ("error", "retention.timestamp_ca", f"{file}: No such file or directory")
     file.write_text(old_stamp.CA)
-    assert said() == ("ok", f"{file} vouches by CN=Root")
+    assert stamped(config)[1][::2] == ("ok", f"{file} vouches by CN=Root")
     (Authority(tmp_path / "tsa").folder / "middle.pem").rename(file)
-    level, detail = said()
+    level, _, detail = stamped(config)[1]
     assert level == "error" and "no root among its certificates" in detail
 
 
@@ -184,7 +153,6 @@ def test_stamps_that_no_longer_come(archive: Archive, tsa: Authority, tmp_path: 
     late = made.at + STAMP_LATE + timedelta(seconds=1)
     assert said() == said(late) == ("ok", detail)
     archive.store.add_access(Access(at=datetime.now(UTC), action="purge"))
-    assert said(made.at + STAMP_LATE) == ("ok", detail)
     assert said(late) == ("warning", f"{detail}, and more was written since: see `sipagent stamp`")
     made.path.write_bytes(b"")
     assert said() == ("error", f"stamps/{made.seq}.tsr: is not a time stamp response")
@@ -193,5 +161,5 @@ def test_stamps_that_no_longer_come(archive: Archive, tsa: Authority, tmp_path: 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stamps, "find_spec", lambda name: None)
     assert stamped(read(SMALL)) == []
-    for keys, what in ((URL + CA, "retention.timestamp_url"), (CA, "retention.timestamp_ca")):
-        assert stamped(read(with_keys("retention", keys))) == [("error", what, stamps.NO_LIBRARY)]
+    without = stamped(read(with_keys("retention", URL + CA)))
+    assert without == [("error", "retention.timestamp_url", stamps.NO_LIBRARY)]

@@ -13,10 +13,10 @@ from sipagent.agent.admission import admission
 from sipagent.config.load import ConfigError, HostPort, Login, PortRange, load
 from sipagent.config.sampling import Shares, Window
 from sipagent.config.tables import ROLES, WebTable, is_here
-from sipagent.config.types import outlasts, uri_host, uri_user
+from sipagent.config.types import outlasts
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.loopback import ROOT
-from tests.test_config_errors import SEALED, SHARED, URL
+from tests.test_config_errors import SHARED, URL
 
 SHIPPED = ROOT / "config.toml"
 BASE = Path("/etc/sipagent")
@@ -60,7 +60,9 @@ def test_the_file_of_the_contract_loads_whole() -> None:
         config.recording.share = 0.5
 
 
-def test_a_small_file_has_sensible_defaults() -> None:
+def test_a_small_file_has_sensible_defaults_however_it_is_typed(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("\ufeff" + SMALL.replace("\n", "\r\n"))
+    assert load(tmp_path / "config.toml").base == tmp_path
     config = read(SMALL)
     assert config.prompts.notice == BASE / "prompts/fr/notice.wav" and config.schedule().week is None
     assert read(with_keys("service", 'language = "en"')).prompts.notice.parent.name == "en"
@@ -74,14 +76,6 @@ def test_a_small_file_has_sensible_defaults() -> None:
     assert (config.shared, config.host, config.cluster, config.objects) == (None, None, None, None)
     assert config.database == config.places.database == BASE / "retention.db"
     assert config.web.listen is None and config.web.origin == "" and config.web.session_minutes == 30
-
-
-def test_how_a_file_and_its_texts_may_be_typed(tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text("\ufeff" + SMALL.replace("\n", "\r\n"))
-    assert load(path).base == tmp_path
-    text = SMALL.replace("[service]", '[service]\ndpo_contact = "Mme\u00a0Roux\u202f: dpo@example.org"')
-    assert read(text).service.dpo_contact == "Mme Roux : dpo@example.org"
 
 
 def test_prompts_follow_the_dialled_number_or_a_key_and_fall_back_file_by_file() -> None:
@@ -129,21 +123,6 @@ def test_six_months_are_six_of_the_calendar_and_more_needs_a_reason(period: str,
     assert read(text).retention.period == period
 
 
-def test_uris_that_are_right() -> None:
-    for uri in (
-        "sip:+33323063006@trunk.example.net;user=phone",
-        "sip:trunk.example.net:5080;lr;transport=TCP",
-        "sip:201@[2001:db8::1]:5060",
-        "sip:a.b-c%20d@192.0.2.1",
-    ):
-        assert read(with_keys("trunk", f"uri = '{uri}'")).trunk.uri == uri
-    assert uri_host("sip:201@[2001:db8::1]:5060") == ("2001:db8::1", 5060)
-    assert uri_host("sip:trunk.example.net;lr") == ("trunk.example.net", None)
-    assert (uri_user("sip:201@a"), uri_user("sip:a")) == ("201", None)
-
-
-# --- passwords ---
-
 LOGIN = with_keys("trunk", 'username = "agent"\npassword_file = "secret"')
 
 
@@ -181,8 +160,6 @@ def test_a_password_that_cannot_be_read_is_one_line(tmp_path: Path, content: byt
     with pytest.raises(ConfigError, match=r"trunk\.password_env: holds no password"):
         config.trunk_login({})
 
-
-# --- where the page is, and what people type ---
 
 TLS = "certificate = 'keys/web.pem'\nprivate_key = 'keys/web.key'\n"
 
@@ -230,9 +207,6 @@ def test_what_is_this_machine(url: str, here: bool) -> None:
     assert is_here(url) == here
 
 
-# --- several hosts ---
-
-
 @pytest.mark.parametrize("url", [URL, "postgres://h/d", "postgresql://a,b:5433/d?target_session_attrs=any"])
 def test_hosts_share_a_database_and_each_has_its_journal(url: str) -> None:
     config = read(with_keys("retention", f'database = "{url}"', SHARED))
@@ -242,14 +216,3 @@ def test_hosts_share_a_database_and_each_has_its_journal(url: str) -> None:
     moved = read(with_keys("cluster", 'host = "b2"\njournal = "state/j.db"\nlease_s = 30.0', SHARED))
     assert moved.database == BASE / "state/j.db" and moved.host == "b2"
     assert [admission(read(text, SHIPPED)).host for text in (SHARED, SMALL)] == ["a", None]
-
-
-@pytest.mark.parametrize(
-    ("url", "bucket", "prefix"),
-    [("s3://calls", "calls", ""), ("s3://calls/", "calls", ""), ("s3://my.calls/a/b", "my.calls", "a/b/")],
-)
-def test_buckets(url: str, bucket: str, prefix: str) -> None:
-    keys = f'url = "{url}"\nendpoint = "http://127.0.0.1:8333"'
-    there = read(with_keys("objects", keys, SEALED)).objects
-    assert there is not None and (there.bucket, there.prefix) == (bucket, prefix)
-    assert there.endpoint == "http://127.0.0.1:8333" and there.credentials_file is None

@@ -43,8 +43,6 @@ def test_it_is_one_line_of_json_of_one_length_that_nobody_else_reads(path: Path)
 
 
 def test_a_later_head_stays_and_one_that_the_chain_does_not_know(path: Path) -> None:
-    """Processes export after they let go of the database, in any order; what the chain does not know shows
-    that a tail was cut off."""
     for seq in (3, 5, 4, 1):
         export_head(path, head(seq), known)
     assert read_head(path) == head(5)
@@ -79,21 +77,7 @@ def test_it_is_never_written_through_a_link(path: Path, tmp_path: Path) -> None:
     assert other.read_bytes() == b"mine"
 
 
-def test_many_at_once_leave_the_last(path: Path) -> None:
-    def work(first: int) -> None:
-        for seq in range(first, 400, 4):
-            export_head(path, head(seq), known)
-
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert read_head(path) == head(399)
-
-
 def test_it_is_never_read_between_two_halves_of_a_write(path: Path) -> None:
-    """The test writes as `export_head` does, and takes its time."""
     export_head(path, head(3), known)
     read: list[ChainHead | None] = []
     with path.open("r+b") as file:
@@ -106,9 +90,6 @@ def test_it_is_never_read_between_two_halves_of_a_write(path: Path) -> None:
         os.pwrite(file.fileno(), json.dumps({"seq": 4, "hash": head(4).hash}).encode(), 0)
     reader.join()
     assert read == [head(4)]
-
-
-# --- with a store ---
 
 
 def test_each_commit_exports_the_head_a_read_and_an_undone_write_none(tmp_path: Path, path: Path) -> None:
@@ -144,7 +125,6 @@ def test_a_head_that_cannot_be_exported_is_told_in_one_line(tmp_path: Path, path
 
 
 def test_whatever_the_moment_of_a_crash_the_chain_knows_its_head(tmp_path: Path) -> None:
-    """From the first opening on: no crash leaves a chain without a head, or a head without its chain."""
     whole = steps(lambda: first_days(tmp_path / "whole.db"))
     assert {"create whole.head", "head whole.head", "insert chain", "commit"} <= set(whole)
     for number, step in enumerate(whole):

@@ -13,13 +13,7 @@ from retention.vault import read_identity, read_public
 from sipagent.cli.init_directory import filled, over, template
 from sipagent.config.load import load
 from tests.configured import init_examples
-from tests.loopback import ROOT
-from tests.office import Office, make_office
-
-
-@pytest.fixture
-def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    return make_office(tmp_path, capsys)
+from tests.office import Office
 
 
 def mode(path: Path) -> int:
@@ -48,12 +42,6 @@ def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> No
     assert mode(private.parent) & 0o055 == 0o055  # the agent may be another user
 
 
-def test_a_relative_directory_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert init_examples(Path(), None)[-1] == Path("recordings")
-    assert (tmp_path / "config.toml").is_file()
-
-
 @pytest.mark.parametrize("there", ["config.toml", "prompts", "keys/recordings.pub", "keys/recordings.key"])
 def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
     (tmp_path / there).parent.mkdir(exist_ok=True)
@@ -67,22 +55,6 @@ def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
     with pytest.raises(FileExistsError):
         init_examples(tmp_path, None)
     assert not (tmp_path / "elsewhere").exists()
-
-
-# --- the template ---
-
-
-def test_values_get_into_the_template_and_its_comments_stay() -> None:
-    assert template() == (ROOT / "config.toml").read_text()
-    values = {"service": {"name": 'Allô "Mairie" # 2'}, "recording": {"recipients": ["keys/a.pub"]}}
-    after = filled(template(), values)
-    assert tomllib.loads(after) == over(tomllib.loads(template()), values)
-    both = zip(template().splitlines(), after.splitlines(), strict=True)
-    changed = [(old, new) for old, new in both if old != new]
-    assert [new.partition(" = ")[0] for _, new in changed] == ["name", "recipients"]
-    for old, new in changed:
-        assert old.rpartition(" # ")[2] == new.rpartition(" # ")[2] != ""
-        assert old.rindex("# ") == new.rindex("# ")  # in one column
 
 
 def test_a_key_that_was_a_comment_comes_into_force_in_its_place() -> None:
@@ -103,13 +75,9 @@ def test_a_key_that_was_a_comment_comes_into_force_in_its_place() -> None:
 
 
 def test_every_key_can_be_given() -> None:
-    """Each line that is a comment in the template, with another value than it has there."""
     everything = re.sub(r"^# (?=\[|[a-z_]+ = )", "", template(), flags=re.MULTILINE)
     values = tomllib.loads(everything)
     assert tomllib.loads(filled(template(), values)) == values
-
-
-# --- as a command ---
 
 
 def test_the_command_tells_what_it_wrote_and_where_the_key_has_to_go(office: Office) -> None:
@@ -146,14 +114,3 @@ def test_without_a_terminal_it_asks_nothing_and_says_that_the_key_is_open(office
     )
     silent = office.run("init", office.folder / "other", "--no-passphrase")
     assert (silent.code, silent.err) == (0, "")
-
-
-def test_a_wrong_passphrase_file_writes_nothing(office: Office) -> None:
-    made, passphrase = office.folder / "made", office.folder / "passphrase"
-    both = ("--passphrase-file", passphrase, "--no-passphrase")
-    assert "given beside" in office.fails(2, "init", made, *both)
-    assert "passphrase: No such file" in office.fails(1, "init", made, *both[:2])
-    for wrong in (b"", b"\n", b"two\nlines\n", b"\xff\xfe\n", b"x" * 2000):
-        passphrase.write_bytes(wrong)
-        assert "passphrase: " in office.fails(1, "init", made, *both[:2])
-    assert not made.exists()

@@ -60,13 +60,6 @@ def waiting(journal: Journal) -> Shipment:
     return batch
 
 
-def test_a_row_that_changed_twice_is_given_once_and_as_it_is_now(journal: Journal) -> None:
-    told, row = keep(journal)
-    batch = waiting(journal)
-    assert (batch.receipts, batch.recordings) == ((told,), (row,))
-    assert [entry.kind for entry in batch.entries] == ["segment", *["receipt", "recording"] * 2]
-
-
 def test_what_waits_is_given_in_order_a_few_at_a_time_and_after_arrival_nothing_is_left(
     journal: Journal,
 ) -> None:
@@ -133,17 +126,6 @@ def test_a_batch_may_arrive_twice_and_numbers_that_are_given_again_are_not_taken
     assert [one for _, one in waiting(journal).sums] == [SUM]
 
 
-def test_opened_again_it_is_the_same(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.db") as journal:
-        identity = journal.identity
-        keep(journal)
-        arrive(journal)
-        shipped = journal.shipped
-    with Journal(tmp_path / "journal.db") as journal:
-        assert (journal.identity, journal.shipped) == (identity, shipped)
-        assert journal.missing_guards() == []
-
-
 def test_other_rules_hold_in_a_journal_and_only_what_calls_write_may_be_written_into_it(
     journal: Journal, tmp_path: Path
 ) -> None:
@@ -208,10 +190,3 @@ def test_a_write_wakes_who_waits_and_a_drop_does_not(journal: Journal) -> None:
         assert not ours.wait(0.0)
         arrive(journal)
         assert not ours.wait(0.0)
-
-
-def test_a_full_pipe_keeps_nobody_from_writing(tmp_path: Path) -> None:
-    with closing(Wakes(tmp_path / "written")) as wakes:
-        for _ in range((1 << 16) + 1):
-            wakes.tell()
-        assert wakes.wait(0.0) and not wakes.wait(0.0)

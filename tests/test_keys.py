@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 
@@ -57,7 +56,6 @@ def test_a_dotted_stem_keeps_its_dots_and_without_a_passphrase_none_is_asked_for
 
 
 def test_the_files_are_as_documented(pair: tuple[Path, Path]) -> None:
-    """Read by libsodium's functions alone."""
     word, encoded, comment = pair[0].read_text().rstrip("\n").split(" ", 2)
     assert (word, comment) == ("sipagent-recipient-1", "Quality, Ms Durand")
     fields = json.loads(pair[1].read_text())
@@ -155,17 +153,12 @@ def test_what_would_protect_nothing_or_could_not_be_read_again(
     assert list(tmp_path.iterdir()) == []
 
 
-# --- files that are no keys ---
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
         (b"", "is not a public key; accepted: one line, sipagent-recipient-1 BASE64 COMMENT"),
         (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me", "is not a public key"),
-        (b"sipagent-recipient-1 AAAA short", "is not a public key"),
         (b"sipagent-recipient-1 " + b64encode(bytes(range(33))) + b" long", "is not a public key"),
-        (b"sipagent-recipient-1 ???? none", "is not a public key"),
         (f"{EXAMPLE}\n{EXAMPLE}".encode(), "is not a public key"),
         (b'{"version": "sipagent-identity-1"}', "is an identity, which does not belong here"),
         (b"\xff\xfe", "is not text, and so not a key"),
@@ -195,15 +188,11 @@ def in_kdf(**fields: Any) -> Callable[[dict[str, Any]], object]:
     "change",
     [
         changed(version="sipagent-identity-2"),
-        changed(secret="?"),
         changed(public=None),
-        changed(kdf="argon2id"),
         lambda identity: identity.pop("kdf"),
         in_kdf(name="scrypt"),
-        in_kdf(opslimit="many"),
         in_kdf(opslimit=1 << 30),
         in_kdf(memlimit=1 << 50),
-        in_kdf(memlimit=0),
         in_kdf(salt="AAAA"),
     ],
 )
@@ -219,33 +208,16 @@ def test_a_damaged_identity_is_told_before_its_passphrase_is_asked_for(
         read_identity(pair[1], never)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "null", "{", "[" * 50000, "hello"])
-def test_what_is_no_identity_is_named(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "a.key"
-    path.write_text(content)
-    with pytest.raises(KeysError, match=r"a\.key: is not an identity, or damaged"):
-        read_identity(path, never)
-
-
-def test_a_private_key_that_is_not_of_its_public_key_is_told(tmp_path: Path) -> None:
-    _, one = new_pair(tmp_path / "one", None, "")
-    fields = json.loads(one.read_text())
+def test_what_is_no_identity_or_not_of_its_public_key_is_told(tmp_path: Path) -> None:
+    _, path = new_pair(tmp_path / "one", None, "")
+    fields = json.loads(path.read_text())
+    contents = [(one, "is not an identity, or dam") for one in ("", "[]", "null", "[" * 50000)]
     for secret, problem in ((bytes(31), "is not 32 bytes"), (bytes(32), "is not that of its public key")):
-        fields["secret"] = b64encode(secret).decode()
-        one.write_text(json.dumps(fields))
-        with pytest.raises(KeysError, match=problem):
-            read_identity(one, never)
-
-
-def test_memory_that_cannot_be_had_is_told(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> bytes:
-        raise CryptoError("Unexpected library error")
-
-    monkeypatch.setattr(argon2id, "kdf", fail)
-    with pytest.raises(
-        KeysError, match=r"recordings\.key: the passphrase can't be tried with 0 MiB of memory"
-    ):
-        read_identity(pair[1], lambda: WORDS)
+        contents.append((json.dumps(fields | {"secret": b64encode(secret).decode()}), problem))
+    for content, problem in contents:
+        path.write_text(content)
+        with pytest.raises(KeysError, match=rf"one\.key: .*{problem}"):
+            read_identity(path, never)
 
 
 def test_what_cannot_be_read_is_named_and_never_waited_for(tmp_path: Path) -> None:

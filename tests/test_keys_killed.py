@@ -6,7 +6,6 @@ Afterwards the next purge finishes it: what was forgotten is gone from the vault
 import os
 import random
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,16 +17,11 @@ from retention.rows.rows import TryAgain
 from retention.rows.selection import Selection
 from tests.crashing import killed_before
 from tests.kept import CALLER, receipt, recording
-from tests.postgres import Server, fresh
 from tests.sealed import ask, keys_in, run, sealed_store, tables
 
+TABLES_OF_DATABASE = tables
+
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
-    with fresh(postgres, tables) as conninfo:
-        yield conninfo
 
 
 def keys_of(database: str) -> dict[str, str | None]:
@@ -108,7 +102,6 @@ def test_killed_at_each_step_of_keeping(database: str, tmp_path: Path) -> None:
 
 
 def test_hosts_that_are_killed_while_others_go_on(database: str, tmp_path: Path) -> None:
-    """Three processes keep and forget in the same bundles; one after the other is killed at random."""
     vault, chosen = tmp_path / "vault", random.Random(11)
     told, tells = os.pipe()
     for round in range(4):

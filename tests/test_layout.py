@@ -14,7 +14,7 @@ from sipagent.config.layout import (
     layout,
     widened,
 )
-from sipagent.config.load import Config, ConfigError
+from sipagent.config.load import Config
 from sipagent.edge.plan import needs_edge
 from tests.configured import SMALL, read, with_keys
 
@@ -58,18 +58,6 @@ def test_more_calls_leave_the_ports_of_those_that_are_there(tmp_path: Path) -> N
     assert [after.ports_of(n) for n in range(3)] == [before.ports_of(n) for n in range(3)]
 
 
-def test_a_range_that_is_too_small(tmp_path: Path) -> None:
-    said = "trunk.rtp_ports: '10000-10040' holds 41 ports; accepted: 48 or more: 16 for each of 3 workers"
-    with pytest.raises(ConfigError, match=said):
-        office(tmp_path, 5, "10000-10040")
-    _, before = office(tmp_path, 5, "10000-10111")
-    changed, _ = office(tmp_path, 9, "10000-10111")
-    with pytest.raises(ConfigError, match="160 or more: 32 for each of 5 workers"):
-        widened(changed, before)
-
-
-# --- what an engine has ---
-
 LARGE = EngineLimits(legs=512, players=1024, handles=4096, slots=16384, files=20000)
 
 
@@ -111,13 +99,3 @@ def test_what_follows_from_how_many_calls_a_process_takes(
     assert found == follows
     given = with_keys("edge", "invites_per_s = 7", with_keys("capacity", keys, SMALL))
     assert invites_per_s(read(given, tmp_path / "config.toml"), limits) == 7
-
-
-def test_more_calls_a_process_than_the_engine_carries_is_one_line_that_says_why(tmp_path: Path) -> None:
-    config = read(with_keys("capacity", "calls = 9\ncalls_per_process = 3", SMALL), tmp_path / "config.toml")
-    with pytest.raises(ConfigError) as wrong:
-        layout(config, EngineLimits(legs=4))
-    assert str(wrong.value).endswith(
-        "capacity.calls_per_process: 3 is more than one process of this engine carries (4 legs, 32 players, "
-        "64 sockets, 1024 files: 2 calls a process, for its legs); accepted: 1 to 2"
-    )

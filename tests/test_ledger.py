@@ -138,7 +138,6 @@ FULL_SHARED = (
 
 
 def test_neither_without_the_other(store: Rows) -> None:
-    """What the database refuses leaves no entry, and a failed entry no row."""
     row = recording()
     store.add_recording(row)
     head = store.head()
@@ -221,7 +220,6 @@ def test_a_damaged_row_is_an_error_in_one_line_that_names_it_and_no_value(store:
 
 @pytest.mark.in_sqlite
 def test_a_damaged_head_keeps_nobody_from_writing(store: Rows) -> None:
-    """`verify` tells of it; calls go on meanwhile."""
     store.add_recording(recording())
     by_hand(store, "DROP TRIGGER chain_grows")
     by_hand(store, "UPDATE chain SET hash = CAST(x'61ff62' AS TEXT) WHERE seq = 2")

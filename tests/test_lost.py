@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from retention.records import Status
-from retention.shipping import LIVES, LOST
+from retention.shipping import LOST
 from tests.two_hosts import State, World, call
 
 ONE = call(1)
@@ -58,29 +58,6 @@ def test_who_had_refused_is_erased_at_once_and_of_what_nothing_is_up_nothing_is_
             assert (made.shared.receipt(ONE).decision == "refused") is refused
 
 
-def test_a_call_that_went_on_is_told_as_it_was_in_either_order() -> None:
-    for before in (False, True):
-        with world() as made:
-            made.begin(1)
-            made.allow(ONE)
-            made.ship()
-            made.lose()
-            if before:
-                made.keep(ONE)
-                made.end(ONE)
-            made.complete()
-            if not before:
-                made.ship()
-                assert made.shared.receipt(ONE).ended_at is None
-                assert made.shared.recording(ONE).status is Status.OPEN
-                made.keep(ONE)
-                made.end(ONE)
-            made.ship()
-            told, row = made.shared.receipt(ONE), made.shared.recording(ONE)
-            assert (told.outcome, whats(made)) == ("connected", [LOST, LIVES])
-            assert (row.status, row.bytes, row.incomplete) == (Status.CLOSED, 100, False)
-
-
 def test_one_host_completes_at_a_time_and_leaves_one_alone_that_says_something_meanwhile() -> None:
     with world() as made:
         made.begin(1)
@@ -94,8 +71,6 @@ def test_one_host_completes_at_a_time_and_leaves_one_alone_that_says_something_m
         made.complete("lives")
         assert made.shared.recording(ONE).status is Status.OPEN
 
-
-# --- all short histories ---
 
 Step = Callable[[World], object]
 STEPS: dict[str, Step] = {

@@ -32,12 +32,6 @@ def whats(told: Receipt) -> list[str]:
     return [event.what for event in told.events]
 
 
-def test_the_journals_row_wins() -> None:
-    assert merged_receipt(ENDED, ON, LATER) == ENDED
-    assert merged_recording(CLOSED, ROW, ENDED) == CLOSED
-    assert merged_recording(GONE, CLOSED, REFUSED) == GONE
-
-
 def test_a_refusal_or_an_erasure_stays_whoever_knew_it() -> None:
     assert merged_receipt(ENDED, REFUSED, LATER) == REFUSED
     assert merged_receipt(REFUSED, ENDED, LATER) == REFUSED

@@ -28,6 +28,11 @@ LATE = due_date(START, "6 months") + timedelta(days=1)
 HOLD = Hold(ground="criminal", reference="2026-41", by="Durand", approved_by="Petit", review="2027-05-31")
 
 
+@pytest.fixture
+def kept(tmp_path: Path) -> Archive:
+    return archive(tmp_path)
+
+
 def lost(kept: Archive) -> Archive:
     """This archive without its database."""
     kept.store.close()
@@ -53,8 +58,7 @@ def rewrite(kept: Archive, row: Recording, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_a_lost_database_comes_back_and_its_chain_goes_on_and_tells_what_is_lost(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_a_lost_database_comes_back_and_its_chain_goes_on_and_tells_what_is_lost(kept: Archive) -> None:
     rows = [keep(kept, recording(n, flagged=n == 1)) for n in range(3)]
     head = kept.store.head()
     again = lost(kept)
@@ -76,8 +80,7 @@ def test_a_lost_database_comes_back_and_its_chain_goes_on_and_tells_what_is_lost
     assert segments(again.store)[2:] == []  # nothing to mark
 
 
-def test_an_older_database_that_came_back(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_an_older_database_that_came_back(kept: Archive, tmp_path: Path) -> None:
     old, purged = keep(kept, recording(0)), keep(kept, recording(1))
     database = Path(kept.store.path)
     backup = database.read_bytes()
@@ -98,10 +101,8 @@ def test_an_older_database_that_came_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_where_the_head_was_damaged_too_the_chain_says_that_nobody_knows_how_much_is_lost(
-    tmp_path: Path, is_lost: bool
+    kept: Archive, tmp_path: Path, is_lost: bool
 ) -> None:
-    """A database whose head was damaged may be an older one."""
-    kept = archive(tmp_path)
     row = keep(kept, recording())
     (tmp_path / "retention.head").write_text("damaged")
     again = lost(kept) if is_lost else kept
@@ -121,9 +122,9 @@ def test_where_the_head_was_damaged_too_the_chain_says_that_nobody_knows_how_muc
 
 @pytest.mark.parametrize("damage", ["started_at = 'once'", "bytes = 'many'", "hold = 'no JSON'"])
 @pytest.mark.parametrize("is_held", [True, False])
-def test_a_row_that_cannot_be_read_is_written_anew(tmp_path: Path, damage: str, is_held: bool) -> None:
-    """And can be used, held, and purged again; no hold is lost, whichever of the two tells it."""
-    kept = archive(tmp_path)
+def test_a_row_that_cannot_be_read_is_written_anew(
+    kept: Archive, tmp_path: Path, damage: str, is_held: bool
+) -> None:
     row, other = keep(kept, recording()), keep(kept, recording(1))
     row = held(kept, row) if is_held else row
     spoil(tmp_path, damage, row.id)
@@ -140,8 +141,7 @@ def test_a_row_that_cannot_be_read_is_written_anew(tmp_path: Path, damage: str, 
 
 
 @pytest.mark.parametrize("rest", ["status = 'purging'", "purged_at = '2026-12-01T00:00:00.000Z'"])
-def test_no_row_of_what_is_going_or_gone_is_written_anew(tmp_path: Path, rest: str) -> None:
-    kept = archive(tmp_path)
+def test_no_row_of_what_is_going_or_gone_is_written_anew(kept: Archive, tmp_path: Path, rest: str) -> None:
     row = keep(kept, recording())
     spoil(tmp_path, f"started_at = 'once', {rest}", row.id)
     done = rebuild(kept)
@@ -153,8 +153,7 @@ def spoil(folder: Path, changes: str, id: str) -> None:
         connection.execute(f"UPDATE recordings SET {changes} WHERE id = ?", [id])
 
 
-def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_what_cannot_be_recovered_is_said(kept: Archive) -> None:
     silent, changed, bare, broken, other, unhashed = (keep(kept, recording(n)) for n in range(6))
     Paths(kept).final(silent.id, "flac").unlink()
     Paths(kept).final(changed.id, "flac").write_bytes(b"another sound")
@@ -178,8 +177,7 @@ def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
     assert again.store.recording(changed.id).sha256 == changed.sha256
 
 
-def test_metadata_without_its_sound_expires_too_or_gets_it_back(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_metadata_without_its_sound_expires_too_or_gets_it_back(kept: Archive, tmp_path: Path) -> None:
     gone, copied = keep(kept, recording()), keep(kept, recording(1))
     Paths(kept).final(gone.id, "flac").unlink()
     Paths(kept).final(copied.id, "flac").rename(tmp_path / "backup")
@@ -194,8 +192,7 @@ def test_metadata_without_its_sound_expires_too_or_gets_it_back(tmp_path: Path) 
     assert list(Paths(again).recordings.iterdir()) == []
 
 
-def test_a_path_in_the_metadata_is_not_believed(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_a_path_in_the_metadata_is_not_believed(kept: Archive) -> None:
     row = keep(kept, recording())
     rewrite(kept, row, path="../../etc/passwd", status="purged")
     again = lost(kept)
@@ -217,9 +214,8 @@ NOT_READABLE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("change", NOT_READABLE.values(), ids=NOT_READABLE.keys())
 def test_one_json_that_cannot_be_read_keeps_no_other_from_coming_back(
-    tmp_path: Path, change: dict[str, Any]
+    kept: Archive, change: dict[str, Any]
 ) -> None:
-    kept = archive(tmp_path)
     bad, good = keep(kept, recording()), keep(kept, recording(1))
     if change:
         rewrite(kept, bad, **change)
@@ -232,8 +228,7 @@ def test_one_json_that_cannot_be_read_keeps_no_other_from_coming_back(
 
 
 @pytest.mark.parametrize("began", [FAR, "2027-05-01T00:00:00.000Z"])
-def test_no_json_lengthens_a_life(tmp_path: Path, began: str) -> None:
-    kept = archive(tmp_path)
+def test_no_json_lengthens_a_life(kept: Archive, began: str) -> None:
     row = keep(kept, recording())
     rewrite(kept, row, started_at=began, expires_at=FAR)
     again = lost(kept)
@@ -244,9 +239,8 @@ def test_no_json_lengthens_a_life(tmp_path: Path, began: str) -> None:
     assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
 
 
-def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(tmp_path: Path) -> None:
+def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(kept: Archive) -> None:
     """Nobody knows whether its caller had refused."""
-    kept = archive(tmp_path)
     row = recording()
     kept.open(row).write_bytes(SOUND)
     again = lost(kept)
@@ -259,8 +253,7 @@ def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(tmp_path: Path) -> None
 # --- holds ---
 
 
-def test_what_is_held_stays_held_through_it(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_what_is_held_stays_held_through_it(kept: Archive) -> None:
     row = held(kept, keep(kept, recording()))
     again = lost(kept)
     done = rebuild(again)
@@ -273,8 +266,7 @@ def test_what_is_held_stays_held_through_it(tmp_path: Path) -> None:
     assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
 
 
-def test_a_hold_whose_sound_is_missing_can_still_end(tmp_path: Path) -> None:
-    kept = archive(tmp_path)
+def test_a_hold_whose_sound_is_missing_can_still_end(kept: Archive) -> None:
     row = held(kept, keep(kept, recording()))
     Paths(kept).final(row.id, "flac").unlink()
     again = lost(kept)
@@ -288,8 +280,7 @@ def test_a_hold_whose_sound_is_missing_can_still_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "hold", [{}, {"ground": 7}, {"review": ["x"], "by": None}, "yes", False, ["criminal"]]
 )
-def test_a_hold_that_cannot_be_read_is_one_all_the_same(tmp_path: Path, hold: object) -> None:
-    kept = archive(tmp_path)
+def test_a_hold_that_cannot_be_read_is_one_all_the_same(kept: Archive, hold: object) -> None:
     row = keep(kept, recording())
     rewrite(kept, row, hold=hold)
     again = lost(kept)
@@ -321,11 +312,6 @@ def keep_sealed(kept: Archive, row: Recording, folder: Path) -> Recording:
 @pytest.fixture
 def opener(tmp_path: Path) -> Identity:
     return identity(tmp_path)
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Archive:
-    return archive(tmp_path)
 
 
 def test_who_was_recorded_comes_back_with_an_identity(
@@ -375,7 +361,6 @@ def test_what_is_sealed_is_never_overwritten_by_what_is_not_known(
 def test_another_identity_altered_texts_and_what_anybody_could_seal(
     kept: Archive, opener: Identity, tmp_path: Path
 ) -> None:
-    """A public key is public."""
     other = identity(tmp_path, "other")
     whole, cut, none, forged = rows = [keep_sealed(kept, recording(n), tmp_path) for n in range(4)]
     sealed = json.loads(Paths(kept).metadata(cut.id).read_text())["sealed"]

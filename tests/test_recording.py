@@ -69,9 +69,6 @@ def test_wrong_json_names_the_field(field: str, value: object) -> None:
         Recording.from_json({"id": "x", "started_at": "2026-11-24T22:20:00.123Z"})
 
 
-# --- times ---
-
-
 def test_times_are_utc_with_milliseconds() -> None:
     paris = timezone(timedelta(hours=1))
     assert to_text(datetime(2026, 11, 24, 23, 20, 0, 123999, tzinfo=paris)) == "2026-11-24T22:20:00.123Z"
@@ -84,9 +81,6 @@ def test_times_are_utc_with_milliseconds() -> None:
 def test_time_texts_sort_as_times_do(one: datetime, other: datetime) -> None:
     if to_text(one) < to_text(other):
         assert one < other
-
-
-# --- ids ---
 
 
 def test_ids_sort_by_time_are_file_names_and_end_in_six_digits_that_can_be_said() -> None:
@@ -107,7 +101,6 @@ def test_ids_name_the_host_and_the_worker(host: str | None, worker: int | None) 
 
 
 def test_no_two_workers_and_no_process_give_an_id_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the dice say: they may fall alike in several processes, and twice in one."""
     dice = iter([482913] * 4 + [7, 7, 7, 8, 7])
     monkeypatch.setattr("secrets.randbelow", lambda _: next(dice))
     given = [Ids(worker).new(START) for worker in (None, 0, 3, 33)]
@@ -130,9 +123,6 @@ def test_ids_that_tell_no_time(text: str) -> None:
     assert begun_at(text) is None
 
 
-# --- periods ---
-
-
 @pytest.mark.parametrize(("start", "period", "due"), [
     ("2026-08-31", "6 months", "2027-02-28"),
     ("2027-08-31", "6 months", "2028-02-29"),
@@ -147,7 +137,6 @@ def test_due_dates_go_by_the_calendar(start: str, period: str, due: str) -> None
 
 
 def test_a_date_never_leads_out_of_the_calendar() -> None:
-    """A purge meets whatever a database holds, and must go on to the next one."""
     assert due_date(START, "100 years").year == 2126
     assert due_date(datetime(9999, 12, 31, tzinfo=UTC), "6 months").year == 9999
     with pytest.raises(PeriodError, match="too long"):
@@ -160,9 +149,6 @@ def test_a_date_never_leads_out_of_the_calendar() -> None:
 def test_wrong_periods(period: str) -> None:
     with pytest.raises(PeriodError, match="accepted: '90 days'"):
         parse_period(period)
-
-
-# --- what leads to nobody ---
 
 
 def test_tombstones_and_anonymous_receipts_lead_to_nobody() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from retention.archive import Archive
 from retention.purge import purge
 from retention.records import Event, Ids, Receipt, Sum, due_date
 from retention.rows.chain import ChainHead
@@ -54,8 +55,9 @@ def write_all(waiting: PendingRejections, store: Store, now: datetime = START, *
         waiting.write(store, now, over=over)
 
 
-def test_the_first_of_an_hour_have_receipts_and_the_others_are_counted(store: Store, tmp_path: Path) -> None:
-    """A sum leads to nobody, and no purge changes it."""
+def test_the_first_of_an_hour_have_receipts_and_the_others_are_counted(
+    store: Store, archive: Archive, tmp_path: Path
+) -> None:
     waiting, moment = PendingRejections(), timedelta(milliseconds=2)
     for number in range(RECEIPTS_AN_HOUR + 70):
         waiting.keep(rejected(START + number * moment))
@@ -69,13 +71,11 @@ def test_the_first_of_an_hour_have_receipts_and_the_others_are_counted(store: St
         replace(FULL, count=30, until_at=START + 29 * SECOND, code=404, by="agent"),
     ]
     assert sorted(store.each_sum(), key=lambda one: -one.count) == sums
-    archive = kept.archive(tmp_path)
     assert verify(archive).problems == []
     purge(archive, due_date(START, "2 years"), TERMS)
     assert sorted(store.each_sum(), key=lambda one: -one.count) == sums
     assert b"612345678" not in bytes_under(tmp_path)
     assert store.tally()["sums"] == 2 and verify(archive).problems == []
-    archive.store.close()
 
 
 def test_an_hour_is_one_of_all_processes_and_of_those_that_start_again(store: Store) -> None:
@@ -89,7 +89,6 @@ def test_an_hour_is_one_of_all_processes_and_of_those_that_start_again(store: St
 
 
 def test_a_sum_is_of_a_minute_or_so_and_receipts_are_batches(store: Store) -> None:
-    """Receipts are written at once; what is counted waits until a minute is over, or all is."""
     waiting = PendingRejections()
     for number in range(5):
         waiting.count(START + number * SECOND, 503, "edge: rate")
@@ -145,9 +144,6 @@ def test_many_threads_count_and_one_writes(store: Store) -> None:
         waiting.write(store, START, over=True)
     write_all(waiting, store)
     assert sum(one.count for one in store.each_sum()) == 6000
-
-
-# --- what the edge rejected ---
 
 
 def call(number: int = 0, why: Why = "full", **changes: str) -> RejectedCall:
@@ -208,24 +204,6 @@ def test_no_field_forges_a_header_and_nonsense_keeps_no_call_from_its_receipt(
     assert len(store.receipts()) == 5
 
 
-def test_each_has_its_receipt_and_the_chain_holds(tmp_path: Path, alerts: list[str]) -> None:
-    """Also those that come in one millisecond; some are still waiting when it ends."""
-    count = 2 * RECEIPTS_AT_ONCE + 50
-    with running(tmp_path, alerts) as rejections:
-        assert rejections.figures().ended == {}
-        assert list(tmp_path.iterdir()) == []  # nothing is opened before
-        for number in range(count):
-            rejections.add(call(number // 9))
-    archive = kept.archive(tmp_path)
-    receipts = archive.store.receipts()
-    assert len(receipts) == len({receipt.id for receipt in receipts}) == count
-    assert archive.store.open_receipts() == [] and archive.store.in_progress() == {}
-    found = verify(archive)
-    assert (found.problems, found.lost, alerts) == ([], [], [])
-    assert rejections.figures().ended == {ENDING: count}
-    archive.store.close()
-
-
 def test_many_are_one_transaction_and_follow_the_configuration(
     tmp_path: Path, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,8 +253,9 @@ def test_what_the_database_does_not_take_is_tried_again_and_told_once(
     assert alerts[-1] == "1 rejected calls could not be written down"
 
 
-def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(tmp_path: Path, alerts: list[str]) -> None:
-    """As a trunk that loops: nothing is lost of the count, and beyond the thousand nothing is even read."""
+def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(
+    archive: Archive, tmp_path: Path, alerts: list[str]
+) -> None:
     rejections = rejections_of(tmp_path, alerts)
     for number in range(RECEIPTS_AN_HOUR + 4000):
         rejections.add(call(number // 100, why="rate" if number % 4 else "full"))
@@ -284,11 +263,9 @@ def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(tmp_path: Path, ale
     assert sum(one.count for one in rejections._kept.all()) == 4000
     rejections.start()
     rejections.stop()
-    archive = kept.archive(tmp_path)
     assert len(archive.store.receipts()) == RECEIPTS_AN_HOUR
     sums = {one.by: one for one in archive.store.each_sum()}
     assert {by: one.count for by, one in sums.items()} == {"edge: full": 1000, "edge: rate": 3000}
     assert all((one.what, one.code) == ("rejected", 503) for one in sums.values())
     assert rejections.figures().ended == {ENDING: RECEIPTS_AN_HOUR + 4000}
     assert (verify(archive).problems, alerts) == ([], [])
-    archive.store.close()

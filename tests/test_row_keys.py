@@ -1,25 +1,22 @@
 """Keys of rows: that they come and go with their rows, and that none comes back."""
 
-import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from retention.postgres import row_keys as keys_module
-from retention.postgres.row_keys import MOST_KEYS, KeyKind, RowKeys
+from retention.postgres.row_keys import MOST_KEYS, RowKeys
 from retention.rows.rows import StoreError, TryAgain
-from tests.postgres import Server, fresh
+from tests.postgres import Server
 from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, tables
 
-
-@pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
-    with fresh(postgres, tables) as conninfo:
-        yield conninfo
+TABLES_OF_DATABASE = tables
+"""What the fixture `database` begins with."""
 
 
 @pytest.fixture
@@ -27,11 +24,19 @@ def vault(tmp_path: Path) -> Path:
     return tmp_path / "vault"
 
 
+Opens = Callable[..., RowKeys]
+
+
 @pytest.fixture
-def keys(database: str, vault: Path) -> Iterator[RowKeys]:
-    keys = row_keys(database, vault, "a")
-    yield keys
-    keys.close()
+def opens(database: str, vault: Path) -> Iterator[Opens]:
+    """Another process of host a, with this vault."""
+    with ExitStack() as stack:
+        yield lambda blobs=vault: stack.enter_context(closing(row_keys(database, blobs, "a")))
+
+
+@pytest.fixture
+def keys(opens: Opens) -> RowKeys:
+    return opens()
 
 
 def id_of(number: int) -> str:
@@ -53,17 +58,16 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def test_a_key_is_in_the_vault_before_it_is_given_for_its_owner_alone(
-    keys: RowKeys, database: str, vault: Path
+    keys: RowKeys, vault: Path, opens: Opens
 ) -> None:
     key = keys.take()
     assert keys_in(vault) == {key.name: key.raw} and len(key.raw) == 32
     (bundle,) = files_in(vault)
     assert bundle.stat().st_mode & 0o777 == 0o600
     assert {folder.stat().st_mode & 0o777 for folder in [vault, *bundle.parents[:2]]} == {0o700}
-    other = row_keys(database, vault, "b")  # another process opens it
+    other = opens()  # another process opens it
     found = other.get([key.name, f"{key.name}0", "no-such-bundle/1234"])  # a key of nothing is gone
     assert (found.keys, found.lost) == ({key.name: key.raw}, {})
-    other.close()
 
 
 def test_the_database_never_has_a_key(keys: RowKeys, database: str, postgres: Server) -> None:
@@ -103,10 +107,7 @@ def test_a_key_serves_one_row(keys: RowKeys, database: str) -> None:
         write_row(database, key.name, 2)
 
 
-def test_a_key_that_no_row_took_goes(
-    keys: RowKeys, database: str, vault: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was written with it may be in the log of a transaction that was undone."""
+def test_a_key_that_no_row_took_goes(keys: RowKeys, database: str, vault: Path) -> None:
     key = keys.take()
     assert keys.forget().keys == 0 and key.name in keys_in(vault)
     run(database, "UPDATE key_removals SET since = since - interval '20 minutes'")
@@ -115,22 +116,14 @@ def test_a_key_that_no_row_took_goes(
         write_row(database, key.name)
 
 
-def test_keys_that_waited_for_long_are_not_given(keys: RowKeys, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys.reserve(3)
-    monkeypatch.setattr(keys_module, "UNUSED_S", -1.0)
-    names = {key.name for key in keys._stocks[KeyKind.ROW].keys}
-    assert keys.take().name not in names
-
-
-def test_a_batch_makes_one_revision(database: str, vault: Path) -> None:
+def test_a_batch_makes_one_revision(vault: Path, opens: Opens) -> None:
     blobs = WatchedBlobs(vault)
-    keys = row_keys(database, blobs, "a")
+    keys = opens(blobs)
     keys.reserve(200)
     assert len({keys.take().name for _ in range(200)}) == 200
     assert blobs.count("put") == 1
     keys.reserve(200)
     assert blobs.count("put") == 2 and blobs.count("remove") == 1
-    keys.close()
 
 
 def test_a_bundle_has_no_more_keys_than_it_may(keys: RowKeys, database: str) -> None:
@@ -142,8 +135,8 @@ def test_a_bundle_has_no_more_keys_than_it_may(keys: RowKeys, database: str) -> 
     assert names == [MOST_KEYS, 400]
 
 
-def test_a_reader_finds_what_is_replaced_while_it_looks(database: str, vault: Path) -> None:
-    writer = row_keys(database, vault, "a")
+def test_a_reader_finds_what_is_replaced_while_it_looks(vault: Path, opens: Opens) -> None:
+    writer = opens()
     key = writer.take()
 
     def replace(step: str, name: str) -> None:
@@ -151,19 +144,19 @@ def test_a_reader_finds_what_is_replaced_while_it_looks(database: str, vault: Pa
             writer.reserve(10 * blobs.count("get"))
 
     blobs = WatchedBlobs(vault, replace)
-    reader = row_keys(database, blobs)
+    reader = opens(blobs)
     assert reader.get([key.name]).keys == {key.name: key.raw}
     assert blobs.count("get") == 3
-    reader.close()
-    writer.close()
 
 
-def test_a_bundle_is_read_once_a_minute(database: str, vault: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = row_keys(database, vault, "a")
+def test_a_bundle_is_read_once_a_minute(
+    database: str, vault: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens
+) -> None:
+    writer = opens()
     writer.reserve(50)
     names = [writer.take().name for _ in range(50)]
     blobs = WatchedBlobs(vault)
-    reader = row_keys(database, blobs)
+    reader = opens(blobs)
     for _ in range(3):
         assert len(reader.get(names).keys) == 50
     assert blobs.count("get") == 1
@@ -173,11 +166,11 @@ def test_a_bundle_is_read_once_a_minute(database: str, vault: Path, monkeypatch:
     forget_row(database)
     writer.forget()
     assert set(reader.get([*names, forgotten.name]).keys) == {*names[1:], forgotten.name}
-    reader.close()
-    writer.close()
 
 
-def test_a_database_older_than_the_vault_goes_on(keys: RowKeys, database: str, vault: Path) -> None:
+def test_a_database_older_than_the_vault_goes_on(
+    keys: RowKeys, database: str, vault: Path, opens: Opens
+) -> None:
     """A standby that was promoted, or a backup: what rows had since is found, what was forgotten is not."""
     first, second = keys.take(), keys.take()
     write_row(database, first.name)
@@ -188,18 +181,18 @@ def test_a_database_older_than_the_vault_goes_on(keys: RowKeys, database: str, v
     third = keys.take()
     run(database, "UPDATE key_bundles SET revision = ?, last = ?", before["revision"], before["last"])
     run(database, "DELETE FROM key_removals")
-    other = row_keys(database, vault, "a")
+    other = opens()
     assert set(other.get([first.name, second.name, third.name]).keys) == {second.name, third.name}
     fourth = other.take()
     assert {second.name, third.name, fourth.name} <= set(keys_in(vault)) and first.name not in keys_in(vault)
     assert len(files_in(vault)) == 1
     going = {row["key"] for row in ask(database, "SELECT key FROM key_removals WHERE NOT due")}
     assert {third.name, fourth.name} <= going and second.name not in going  # no row has them yet
-    other.close()
 
 
-def test_what_was_named_but_not_replicated_is_not_swept(keys: RowKeys, database: str, vault: Path) -> None:
-    """The database knows that revision 2 was begun, and has lost that it became the present one."""
+def test_what_was_named_but_not_replicated_is_not_swept(
+    keys: RowKeys, database: str, vault: Path, opens: Opens
+) -> None:
     key, other = keys.take(), keys.take()
     write_row(database, key.name)
     bundle = ask(database, "SELECT * FROM key_bundles")[0]
@@ -211,41 +204,38 @@ def test_what_was_named_but_not_replicated_is_not_swept(keys: RowKeys, database:
         bundle["bundle"],
         bundle["revision"],
     )
-    restored = row_keys(database, vault, "a")
+    restored = opens()
     assert restored.forget().problem == "" and restored.left() == 0
     assert {key.name, other.name} <= set(keys_in(vault))
     assert key.name in restored.get([key.name]).keys
-    restored.close()
 
 
 def test_a_bundle_that_is_damaged_or_lost_is_told_and_not_taken_for_forgotten(
-    keys: RowKeys, database: str, vault: Path
+    keys: RowKeys, database: str, vault: Path, opens: Opens
 ) -> None:
     key = keys.take()
     write_row(database, key.name)
     (path,) = files_in(vault)
     path.write_bytes(path.read_bytes()[:-20])
-    reader = row_keys(database, vault)
+    reader = opens()
     assert "damaged" in reader.get([key.name]).lost[key.name]
-    reader.close()
     path.unlink()
-    reader = row_keys(database, vault)
+    reader = opens()
     found = reader.get([key.name])
     assert found.keys == {} and str(path) in found.lost[key.name]
     assert reader.take().name.partition("/")[0] != key.name.partition("/")[0]  # rows of today have another
     forget_row(database)
     gone = reader.forget()
     assert (gone.keys, gone.left) == (0, 1) and str(path) in gone.problem
-    reader.close()
 
 
-def test_a_vault_that_does_not_answer_is_tried_again(database: str, vault: Path) -> None:
+def test_a_vault_that_does_not_answer_is_tried_again(database: str, vault: Path, opens: Opens) -> None:
     def refuse(step: str, name: str) -> None:
         if refusing:
             raise OSError(5, "Input/output error", name)
 
     refusing = False
-    keys = row_keys(database, WatchedBlobs(vault, refuse), "a")
+    keys = opens(WatchedBlobs(vault, refuse))
     key = keys.take()
     write_row(database, key.name)
     forget_row(database)
@@ -257,13 +247,12 @@ def test_a_vault_that_does_not_answer_is_tried_again(database: str, vault: Path)
     refusing = False
     gone = keys.forget()
     assert gone.keys == 1 and gone.left == 0 and key.name not in keys_in(vault)
-    keys.close()
 
 
 @pytest.mark.parametrize("step", ["get", "put", "remove"])
 @pytest.mark.parametrize("at", range(4))
 def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
-    database: str, vault: Path, step: str, at: int
+    database: str, vault: Path, step: str, at: int, opens: Opens
 ) -> None:
     def fail(name: str, _: str) -> None:
         if name == step:
@@ -272,12 +261,11 @@ def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
                 raise OSError(5, "Input/output error")
 
     counted: list[str] = []
-    keys = row_keys(database, WatchedBlobs(vault), "a")
+    keys = opens(WatchedBlobs(vault))
     taken = [keys.take() for _ in range(3)]
     for number, key in enumerate(taken):
         write_row(database, key.name, number)
-    keys.close()
-    failing = row_keys(database, WatchedBlobs(vault, fail), "a")
+    failing = opens(WatchedBlobs(vault, fail))
     for number in (0, 1):
         forget_row(database, number)
         try:
@@ -285,78 +273,36 @@ def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
             failing.reserve(400)
         except StoreError:
             pass  # the vault said so
-    failing.close()
-    clean = row_keys(database, vault, "a")
+    clean = opens()
     run(database, "UPDATE key_revisions SET since = since - interval '2 minutes'")
     gone = clean.forget()
     assert gone.left == clean.left() == 0
     there = keys_in(vault)
     assert taken[2].name in there and not {taken[0].name, taken[1].name} & set(there)
     assert clean.get([taken[2].name]).keys == {taken[2].name: taken[2].raw}
-    clean.close()
 
 
-@pytest.mark.parametrize("step", ["get", "put", "remove"])
-def test_a_connection_that_is_lost_between_two_steps_loses_no_key(
-    database: str, vault: Path, postgres: Server, step: str
+def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(
+    database: str, vault: Path, opens: Opens
 ) -> None:
-    def cut(name: str, _: str) -> None:
-        if name == step and not cuts:
-            cuts.append(name)
-            name = database.rpartition("/")[2]
-            sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-            postgres.execute(sql)
-
-    cuts: list[str] = []
-    maker = row_keys(database, vault, "a")
-    taken = [maker.take() for _ in range(2)]
-    for number, key in enumerate(taken):
-        write_row(database, key.name, number)
-    maker.close()
-    keys = row_keys(database, WatchedBlobs(vault, cut), "a")
-    forget_row(database, 0)
-    with suppress(TryAgain):
-        keys.forget()
-    assert cuts
-    assert keys.get([taken[1].name]).keys == {taken[1].name: taken[1].raw}
-    made = keys.take()
-    assert keys.forget().left == 0
-    assert taken[0].name not in keys_in(vault) and {taken[1].name, made.name} <= set(keys_in(vault))
-    assert len(files_in(vault)) == 1
-    keys.close()
-
-
-def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(database: str, vault: Path) -> None:
-    maker = row_keys(database, vault, "a")
+    maker = opens()
     maker.reserve(120)
     taken = [maker.take() for _ in range(120)]
     for number, key in enumerate(taken):
         write_row(database, key.name, number)
-    faults: list[BaseException] = []
 
-    def forget(mine: range) -> None:
-        own = row_keys(database, vault, "a")
-        try:
-            for number in mine:
+    def forget(part: int) -> None:
+        with closing(row_keys(database, vault, "a")) as own:
+            for number in range(part, 100, 4):
                 forget_row(database, number)
                 own.forget()
                 own.take()
-        except BaseException as fault:
-            faults.append(fault)
-            raise
-        finally:
-            own.close()
 
-    hosts = [threading.Thread(target=forget, args=(range(part, 100, 4),)) for part in range(4)]
-    for host in hosts:
-        host.start()
-    for host in hosts:
-        host.join()
-    assert not faults
+    with ThreadPoolExecutor(4) as hosts:
+        list(hosts.map(forget, range(4)))
     run(database, "UPDATE key_revisions SET since = since - interval '2 minutes'")
     assert maker.forget().left == 0
     there = set(keys_in(vault))
     assert not there & {key.name for key in taken[:100]} and {key.name for key in taken[100:]} <= there
     bundles = {name.partition("/")[0] for name in there}
     assert len(files_in(vault)) == len(bundles)
-    maker.close()

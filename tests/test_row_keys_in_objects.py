@@ -1,6 +1,5 @@
 """Keys of rows in a store of objects that keeps every version: what is forgotten is in none of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +15,7 @@ from tests.postgres import Server, fresh
 from tests.s3 import Moto, Weed
 from tests.sealed import ask, keys_in, run, sealed_store, tables
 
-
-@pytest.fixture
-def database(postgres: Server) -> Iterator[str]:
-    with fresh(postgres, tables) as conninfo:
-        yield conninfo
+TABLES_OF_DATABASE = tables
 
 
 @pytest.fixture(params=tiers.first("moto", "weed"))
@@ -67,7 +62,6 @@ def test_what_is_forgotten_is_in_no_version(objects: Moto | Weed, database: str,
 def test_an_answer_that_is_lost_leaves_nothing(
     moto: Moto, database: str, tmp_path: Path, what: str, done: bool
 ) -> None:
-    """The store has done it, or not: nobody knows, so both are looked after."""
     bucket = Losing(place_of(moto, tmp_path))
     with sealed_store(database, ObjectBlobs(bucket), host="a") as store:
         calls = [receipt(recording(minutes)) for minutes in range(3)]
@@ -91,7 +85,6 @@ def test_an_answer_that_is_lost_leaves_nothing(
 
 
 def test_keys_that_were_files_go_up(objects: Moto | Weed, database: str, tmp_path: Path) -> None:
-    """They are read where they lie until then; what is forgotten meanwhile is in neither place."""
     bucket, files = Bucket(place_of(objects, tmp_path)), FolderBlobs(tmp_path / "vault")
     calls = [receipt(recording(minutes)) for minutes in range(3)]
     with sealed_store(database, files, host="a") as store:

@@ -190,7 +190,6 @@ def test_while_the_database_is_locked_the_newest_states_wait_and_are_written_the
 def test_a_full_disk_holds_up_no_other_call_than_that_it_is_about(
     rows: RowWriter, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever erases makes room."""
     erased = threading.Event()
     with monkeypatch.context() as patch:
         fill(patch, lambda: not erased.is_set())
@@ -203,35 +202,26 @@ def test_a_full_disk_holds_up_no_other_call_than_that_it_is_about(
     assert archive.store.receipt(ROW.id) == BEGUN
 
 
-def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: RowWriter) -> None:
+@pytest.mark.parametrize(("error", "told"), [
+    (UnknownId("no such id"), "rows: no such id"),
+    (ZeroDivisionError(), "rows: ZeroDivisionError(), which nobody foresaw"),
+])  # fmt: skip
+def test_an_order_within_a_call_is_kept_while_it_is_tried_again_and_what_fails_for_good_is_told(
+    rows: RowWriter, alerts: list[str], error: Exception, told: str
+) -> None:
     seen: list[str] = []
-    fails = [StoreError("never"), *(TryAgain("not now") for _ in range(3))]
+    fails = [error, *(TryAgain("not now") for _ in range(3))]
 
     def stubborn() -> None:
-        if fails:
-            raise fails.pop()
-        seen.append("first")
+        raise fails.pop()
 
-    rows.put("a", stubborn)
+    task = rows.put("a", stubborn)
     rows.put("a", lambda: seen.append("second"))
     rows.put("b", lambda: seen.append("other"))
     done(rows)
     wait_for(lambda: "second" in seen)
-    assert seen == ["other", "second"]  # the first has failed for good in the end
-
-
-def test_what_fails_for_good_is_told_and_the_next_is_done(rows: RowWriter, alerts: list[str]) -> None:
-    def fails(error: Exception) -> Callable[[], None]:
-        def job() -> None:
-            raise error
-
-        return job
-
-    tasks = [rows.put("a", fails(one)) for one in (UnknownId("no such id"), ZeroDivisionError())]
-    done(rows)
-    assert [type(task.fault) for task in tasks] == [UnknownId, ZeroDivisionError]
-    assert alerts == ["rows: no such id", "rows: ZeroDivisionError(), which nobody foresaw"]
-    assert rows.faults == 2
+    assert seen == ["other", "second"] and task.fault is error
+    assert told in alerts and rows.faults == 1
 
 
 def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
@@ -341,9 +331,6 @@ def started_again(tmp_path: Path, alerts: list[str]) -> Archive:
 def test_what_waits_at_a_kill_is_in_the_reserve_too(
     tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None], ended: bool
 ) -> None:
-    """An allowed recording is kept, and its row tells when it must go; also where its file was made, and
-    neither its row nor its receipt was ever written."""
-
     def end(recorder: Recorder, tap: Tap) -> None:
         recorder.keep(tap, CALL, CLOSING)
         recorder.keep_receipt(receipt(CALL))
@@ -391,8 +378,6 @@ def test_who_refused_by_then_is_not_kept(
 def test_where_neither_mark_nor_row_can_be_made_the_reserve_tells_who_refused(
     tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
 ) -> None:
-    """The folder of the recordings is read-only as well, so the part is still there at the next start."""
-
     def refuse(recorder: Recorder, tap: Tap) -> None:
         held = recorder._rows._reserve
         assert held is not None
@@ -433,7 +418,6 @@ def recorder(archive: Archive, reserve: Reserve, alerts: list[str]) -> Iterator[
 def test_a_recording_does_not_wait_for_its_row(
     recorder: Recorder, archive: Archive, reserve: Reserve, tmp_path: Path
 ) -> None:
-    """The reserve has it first; then it goes its way."""
     before = set(writer_threads())
     with locked(tmp_path):
         recorder.keep_receipt(BEGUN)
@@ -457,7 +441,6 @@ def test_a_recording_does_not_wait_for_its_row(
 def test_without_row_and_without_reserve_nothing_is_recorded(
     recorder: Recorder, archive: Archive, reserve: Reserve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nothing is kept without a row that tells when it must go."""
     failed: list[str] = []
     settle(recorder)
     monkeypatch.setattr(reserve, "_size", 64)
@@ -533,7 +516,6 @@ def test_what_there_is_no_room_for_is_counted_alarmed_and_told_in_the_chain(
 def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
     archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Rather than those of calls that were recorded."""
     monkeypatch.setattr("retention.reserve.BASE", 3000)
     reserve = Reserve(tmp_path / "retention.reserve", 0)
     rows = RowWriter(archive.store, reserve, alerts.append)

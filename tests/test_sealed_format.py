@@ -95,7 +95,6 @@ def test_the_reader_knows_nothing_of_ours() -> None:
 
 
 def test_the_reader_reads_what_a_tap_writes_whole_cut_and_damaged(tmp_path: Path) -> None:
-    """It and ours find the same sound: over several streams, at any cut, behind any damage."""
     key, path = bytes(range(32)), tmp_path / "a.part"
     tap = Tap(path, pytest.fail, queue_s=60.0)
     tap.start(key)
@@ -142,7 +141,6 @@ def parts(key: bytes, seconds: int) -> list[tuple[bytes, Block]]:
 def test_cut_at_any_byte_it_gives_every_whole_chunk_and_says_that_more_is_missing(
     tmp_path: Path, data: st.DataObject, seconds: int
 ) -> None:
-    """Both readers, and without a key as much is known of its length."""
     key, path = bytes(range(32)), tmp_path / "a.part"
     chunks = parts(key, seconds)
     content = b"".join(stored for stored, _ in chunks)

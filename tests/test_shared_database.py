@@ -1,7 +1,7 @@
 """What the shared database itself keeps: its tables, their steps, and what it refuses."""
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,6 @@ def fill(store: SharedStore) -> str:
     store.add_sum(sum_of(3))
     store.add_approval(asked_of(row))
     return row.id
-
-
-# --- what it refuses ---
 
 
 @pytest.mark.parametrize("table", OURS)
@@ -108,9 +105,6 @@ def test_verify_sees_what_was_altered_past_the_rules(
     assert any("its tail was cut off" in problem for _, problem in found)
 
 
-# --- its tables ---
-
-
 def test_texts_sort_by_their_bytes_and_numbers_come_back_as_they_went_in(store: SharedStore) -> None:
     ids = ["Zebra", "a-1", "A-1", "a1", "b", "10", "2"]
     rows = {id: recording(id=id, duration_s=0.1 + 0.2, bytes=2**62, channels=1) for id in ids}
@@ -122,22 +116,8 @@ def test_texts_sort_by_their_bytes_and_numbers_come_back_as_they_went_in(store: 
 
 
 def test_many_at_once_make_the_tables_once(database: str) -> None:
-    """Hosts that are upgraded together, each with several programs."""
-    made: list[SharedStore] = []
-    failed: list[BaseException] = []
-
-    def make() -> None:
-        try:
-            made.append(shared_store(database))
-        except StoreError as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=make) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == [] and len(made) == 6
+    with ThreadPoolExecutor(6) as programs:
+        made = list(programs.map(shared_store, [database] * 6))
     assert [row["kind"] for row in raw(made[0], "SELECT kind FROM chain")] == ["segment"]
     assert made[0].missing_guards() == []
     for store in made:
@@ -155,7 +135,6 @@ NEWER = SchemaStep(
 def test_a_step_is_taken_once_and_those_of_before_go_on(
     store: SharedStore, conninfo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host of the version before works beside one of the next."""
     before = recording()
     store.add_recording(before)
     steps = SchemaSteps("schema_steps", (*schema.STEPS, NEWER))
@@ -198,9 +177,6 @@ def test_a_step_that_fails_changes_nothing(conninfo: str, monkeypatch: pytest.Mo
         assert raw(store, "SELECT to_regclass('forecasts') AS there") == [{"there": None}]
 
 
-# --- who asks ---
-
-
 def open_as(conninfo: str, user: str, password: str | None) -> SharedStore:
     other = conninfo.replace("//sipagent@", f"//{user}@")
     return SharedStore(other, password, seals=ClearSeals(), searching=ClearSearching())
@@ -215,13 +191,6 @@ def test_a_password_comes_apart_from_the_address(conninfo: str) -> None:
         assert "password" in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("conninfo", ["postgresql://[", "postgresql://h/d?nothing=1"])
-def test_what_is_no_address_is_an_error_of_one_line(conninfo: str) -> None:
-    with pytest.raises(StoreError) as error:
-        shared_store(conninfo)
-    assert "\n" not in str(error.value) and not isinstance(error.value, TryAgain)
-
-
 def test_what_an_error_says_has_no_value_in_it(store: SharedStore) -> None:
     row = recording(caller="+33612345678")
     store.add_recording(row)
@@ -232,7 +201,6 @@ def test_what_an_error_says_has_no_value_in_it(store: SharedStore) -> None:
 
 
 def test_a_part_of_a_transaction_may_wait_for_its_turn(store: SharedStore, conninfo: str) -> None:
-    """Who writes what the chain doesn't tell of waits for nobody; the part that it tells of does."""
     with store.transaction(), shared_store(conninfo) as other:
         other.add_recording(recording())
         with store.write():

@@ -17,7 +17,6 @@ from retention.files import Places
 from retention.postgres import connection as connection_module
 from retention.postgres.database import TURN
 from retention.postgres.store import SharedStore
-from retention.records import Recording
 from retention.rows.rows import Busy, StoreError, TryAgain
 from retention.rows.selection import Selection
 from retention.verify import verify
@@ -89,16 +88,7 @@ def test_while_it_is_stopped_all_is_told_to_wait(server: Server, store: SharedSt
     assert [row.id for row in store.recordings()] == [second.id, first.id]
 
 
-def test_a_restart_between_two_transactions_is_not_noticed(server: Server, store: SharedStore) -> None:
-    store.add_recording(recording())
-    for action in (store.recordings, store.head, lambda: store.add_recording(recording(1))):
-        server.restart()
-        action()
-    assert len(store.recordings()) == 2
-
-
 def test_a_restart_within_a_transaction_undoes_it_whole(server: Server, store: SharedStore) -> None:
-    """Also where an error of a part is caught: nothing that follows is written alone."""
     before = store.head()
 
     def write() -> None:
@@ -118,7 +108,6 @@ def test_a_restart_within_a_transaction_undoes_it_whole(server: Server, store: S
 def test_kills_in_the_midst_of_commits_leave_whole_transactions(
     server: Server, conninfo: str, tmp_path: Path
 ) -> None:
-    """What was reported as written is there; of the rest all, or nothing."""
     chance = random.Random(16)
     done: list[str] = []
     over = threading.Event()
@@ -206,7 +195,6 @@ def through(relay: Relay, server: Server, conninfo: str) -> str:
 def test_a_commit_that_never_came_is_told_and_one_whose_answer_was_lost_is_found_done(
     relay: CuttingRelay, behind: SharedStore, tmp_path: Path, cut_at: str
 ) -> None:
-    """So nobody writes it again."""
     row = recording()
     behind.places = Places(tmp_path / "retention.db")
     relay.cut_at = cut_at
@@ -286,21 +274,10 @@ def test_a_turn_that_does_not_come_is_told_and_leaves_nothing_open(
         assert found["n"] == 0
 
 
-def test_threads_of_one_store_wait_for_each_other_and_for_no_writer(conninfo: str) -> None:
-    with shared_store(conninfo) as store, shared_store(conninfo) as other, store.write():
-        store.add_recording(recording())
-        seen: list[list[Recording]] = []
-        reading = threading.Thread(target=lambda: seen.append(other.recordings()))
-        reading.start()
-        reading.join(5)
-        assert seen == [[]]
-
-
 # --- a standby ---
 
 
 def test_a_standby_reads_and_takes_over(tmp_path: Path) -> None:
-    """As Patroni does it: the primary dies, the standby is promoted, and the address names both."""
     with ExitStack() as stack:
         first = stack.enter_context(primary("127.0.0.12"))
         conninfo = first.database(prepare)

@@ -9,7 +9,6 @@ import pytest
 
 from retention.journal import Journal
 from retention.records import HostState, Status, Sum
-from retention.rows.rows import TryAgain
 from retention.shipping import NameTaken, Presence, Sent, Shipper
 from tests.kept import START, receipt, recording
 from tests.shared_sqlite import SharedInSqlite
@@ -68,7 +67,6 @@ def write_call(journal: Journal, minutes: int = 0) -> str:
 
 @pytest.mark.parametrize(("limit", "batches"), [(500, 1), (1, 1 + 3 * 5)])
 def test_what_was_written_is_there_and_gone_here(site: Site, limit: int, batches: int) -> None:
-    """A row that changed often is one entry there."""
     ids = []
     for minutes in range(3):
         ids.append(write_call(site.journal, minutes))
@@ -99,17 +97,6 @@ def test_a_crash_before_anything_has_left_ships_nothing_twice(
     assert len(site.shared.receipts()) == 2
     assert list(site.shared.each_sum()) == [SUM]
     assert site.journal.receipts() == []
-
-
-def test_what_the_database_did_not_take_is_shipped_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipper = site.shipper()
-    write_call(site.journal)
-    with monkeypatch.context() as patched, pytest.raises(TryAgain):
-        patched.setattr(SharedInSqlite, "keep_many", _away)
-        shipper.ship(Presence())
-    assert site.journal.lag().rows == 5
-    ship(shipper)
-    assert len(site.shared.receipts()) == 1 and site.journal.lag().rows == 0
 
 
 def test_an_older_copy_of_the_journal_is_shipped_whole_and_doubles_nothing(site: Site) -> None:
@@ -174,18 +161,5 @@ def test_a_host_leaves_once_nothing_waits(site: Site) -> None:
     assert [host.state(site.clock()) for host in site.shared.hosts()] == [HostState.STOPPED]
 
 
-def test_three_hosts_in_one_database(site: Site) -> None:
-    with Journal(site.folder / "b.db") as b, Journal(site.folder / "c.db") as c:
-        for number, (host, journal) in enumerate(zip("abc", (site.journal, b, c), strict=True)):
-            write_call(journal, number)
-            ship(site.shipper(host, journal))
-    assert len(site.shared.receipts()) == 3
-    assert [host.host for host in site.shared.hosts()] == ["a", "b", "c"]
-
-
 def _crash(self: Journal, batch: object) -> None:
     raise OSError("crash")
-
-
-def _away(self: SharedInSqlite, *rows: object) -> None:
-    raise TryAgain("away")

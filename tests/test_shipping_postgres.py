@@ -37,7 +37,6 @@ def shipper_of(journal: Journal, shared: SharedStore, host: str = "a", lease_s: 
 def test_what_was_written_arrives_and_is_here_once_nothing_waits_in_the_journal(
     journal: Journal, shared: SharedStore
 ) -> None:
-    """By what the host said last, and a minute before: clocks differ."""
     assert shared.heard_until("a") is None and shared.heard_until(None) is None
     ids = [write_call(journal, minutes) for minutes in range(3)]
     shipper = shipper_of(journal, shared)
@@ -76,7 +75,6 @@ def test_a_renewal_waits_for_nobody_who_writes(
 
 
 def test_each_host_looks_at_its_own_clock(database: str, tmp_path: Path) -> None:
-    """They differ by what would be a step back if they were one."""
     with (
         sealed_store(database, tmp_path / "vault", host="a") as a,
         sealed_store(database, tmp_path / "vault", host="b") as b,

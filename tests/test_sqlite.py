@@ -15,11 +15,9 @@ from retention.files import Places
 from retention.records import Event
 from retention.rows.chain import ChainHead, read_head
 from retention.rows.rows import StoreError
-from retention.rows.selection import Selection
 from retention.sqlite import Store
 from tests.configured import SMALL, read
-from tests.kept import CALLER, START, receipt, recording
-from tests.loopback import ROOT
+from tests.kept import START, receipt, recording
 
 
 @pytest.fixture
@@ -71,29 +69,7 @@ def test_what_is_no_database(path: Path, content: bytes) -> None:
         Store(path.parent / "nowhere" / "retention.db")
 
 
-def test_a_whole_number_is_found_without_reading_what_others_said() -> None:
-    """By its index, in whatever order: among a million rows this is the difference."""
-    store = Store(":memory:")
-    for table in ("receipts", "recordings"):
-        for order in ("", " DESC"):
-            sql = f"SELECT id FROM {table} WHERE caller = ? ORDER BY started_at{order}, id{order} LIMIT 1"
-            (search, *_) = store._db.conn.execute(f"EXPLAIN QUERY PLAN {sql}", [CALLER]).fetchall()
-            assert f"INDEX {table}_by_caller (caller=?" in search[3]
-    with store.write():
-        for n in range(60):
-            store.add_recording(recording(n % 7, caller=CALLER if n % 3 else "+33699999999"))
-    asked: list[str] = []
-    store._db.conn.set_trace_callback(asked.append)
-    found = store.recordings(Selection(number=CALLER))
-    assert len(found) == 40 and found == sorted(found, key=lambda row: (row.started_at, row.id), reverse=True)
-    assert asked and all(f"WHERE recordings.caller = '{CALLER}'" in sql for sql in asked)
-
-
-# --- locks ---
-
-
 def test_a_commit_that_fails_leaves_nothing_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else all that is written afterwards would be part of a transaction that nobody ends."""
     monkeypatch.setattr("retention.sqlite.BUSY_S", 0.05)
     with Store(path) as store, closing(sqlite3.connect(path)) as reader:
         cursor = reader.execute("SELECT name FROM sqlite_master")  # a reader that does not go on
@@ -106,15 +82,6 @@ def test_a_commit_that_fails_leaves_nothing_open(path: Path, monkeypatch: pytest
             assert read_head(Places(path).head) == other.head() == ChainHead(2, other.head().hash)
 
 
-MANY = """
-import sys
-from datetime import UTC, datetime
-from retention.records import Access
-from retention.sqlite import Store
-store = Store(sys.argv[1])
-for _ in range(20):
-    store.add_access(Access(at=datetime.now(UTC), action="play"))
-"""
 OTHER = """
 import sqlite3, sys
 try:
@@ -122,13 +89,6 @@ try:
 except sqlite3.OperationalError as error:
     print(error, end="")
 """
-
-
-def test_many_processes(path: Path) -> None:
-    """Also the very first opening: only one of them makes the tables."""
-    running = [subprocess.Popen([sys.executable, "-c", MANY, path], cwd=ROOT) for _ in range(4)]
-    assert [process.wait() for process in running] == [0] * 4
-    assert len(Store(path).accesses()) == 80
 
 
 def test_a_connection_that_comes_and_goes_ends_no_lock_of_the_process(path: Path) -> None:
@@ -139,11 +99,7 @@ def test_a_connection_that_comes_and_goes_ends_no_lock_of_the_process(path: Path
         assert subprocess.run(other, capture_output=True, check=True).stdout == b"database is locked"
 
 
-# --- what is removed ---
-
-
 def test_what_is_removed_from_rows_is_not_in_the_bytes(path: Path) -> None:
-    """Rows that grow, move between pages and are cut, in random order."""
     chance = random.Random(7)
     store = Store(path)
     store._db.execute("PRAGMA synchronous=OFF")

@@ -8,16 +8,13 @@ from pathlib import Path
 import pytest
 
 from retention.files import Places
-from retention.move import take_stamps
 from retention.postgres.store import SharedStore
 from retention.records import Access
-from retention.sqlite import Store
 from retention.stamps import (
     Stamped,
     StampedElsewhere,
     StampError,
     Stamps,
-    each_stamp,
     newest,
     proven,
     stamp_head,
@@ -87,7 +84,6 @@ def test_all_hosts_have_what_one_has_had_stamped(
 
 
 def test_a_lost_database_takes_no_stamp_along(hosts: tuple[SharedStore, SharedStore], tsa: Authority) -> None:
-    """A host that has its files brings back what still proves anything of the chain."""
     a, b = hosts
     write(a)
     made = stamp(a, tsa)
@@ -125,20 +121,3 @@ def test_one_host_at_a_time(hosts: tuple[SharedStore, SharedStore], tsa: Authori
     answered.set()
     first.join()
     assert good(b, tsa) == 1
-
-
-def test_stamps_go_where_their_rows_go(
-    hosts: tuple[SharedStore, SharedStore], tsa: Authority, tmp_path: Path
-) -> None:
-    """Also those that another host had made; and back into a table."""
-    a, b = hosts
-    write(a)
-    made = stamp(a, tsa)
-    (tmp_path / "alone").mkdir()
-    with Store(tmp_path / "alone" / "retention.db") as alone:
-        take_stamps(stamps_of(b), stamps_of(alone))
-        assert (tmp_path / "alone" / "stamps" / made.path.name).read_bytes() == made.path.read_bytes()
-        with a.write():
-            a.change("DELETE FROM stamps")
-        take_stamps(stamps_of(alone), stamps_of(a))
-    assert len(list(each_stamp(of(b)))) == 1

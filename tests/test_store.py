@@ -1,19 +1,17 @@
 """Rows in either database: they come back, are listed, counted, and written whole or not at all."""
 
-import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from retention.records import Access, Event, Note, Status
 from retention.rows import counts
 from retention.rows.chain import TABLES
-from retention.rows.pages import PAGE, Listing, Row
+from retention.rows.pages import Listing, Row
 from retention.rows.rows import Rows, StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.verify import verify
@@ -50,9 +48,6 @@ def test_rows_come_back_as_they_went_in_and_are_replaced(store: Rows) -> None:
     ):
         with pytest.raises(UnknownId, match=unknown.id):
             action()
-
-
-# --- lists ---
 
 
 @pytest.fixture
@@ -124,9 +119,6 @@ def test_accesses_have_numbers_in_their_order(store: Rows) -> None:
         store.access(numbers[-1] + 1)
 
 
-# --- transactions ---
-
-
 def test_a_transaction_is_undone_whole(store: Rows) -> None:
     with pytest.raises(ZeroDivisionError), store.write():
         store.add_recording(recording())
@@ -136,7 +128,6 @@ def test_a_transaction_is_undone_whole(store: Rows) -> None:
 
 
 def test_a_part_of_a_transaction_is_undone_alone(store: Rows, tmp_path: Path) -> None:
-    """Its entries in the chain, too: whoever catches the error goes on with what was before it."""
     row = recording()
     with store.write():
         store.add_recording(row)
@@ -156,15 +147,9 @@ def test_many_threads(store: Rows) -> None:
             store.add_recording(row)
             store.update_recording(replace(row, status=Status.CLOSED))
 
-    threads = [threading.Thread(target=work, args=(10 * n,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(0, 60, 10)))
     assert len(store.recordings(Selection(status=Status.CLOSED))) == 60
-
-
-# --- counts, and whether rows and chain agree ---
 
 
 def test_recordings_by_status(store: Rows) -> None:
@@ -197,7 +182,6 @@ def test_rows_and_chain_agree_but_where_somebody_adds_or_takes_a_row(store: Rows
 def test_what_is_written_meanwhile_is_counted_on_neither_side(
     store: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However busy the service, there is never a mismatch that is none."""
     for minute in range(3):
         store.add_receipt(receipt(recording(minute)))
     minutes, each = iter(range(10, 1000)), store.each
@@ -214,38 +198,3 @@ def test_what_is_written_meanwhile_is_counted_on_neither_side(
     assert counts.reconcile(store)["receipts"] == (3, 3)
     monkeypatch.undo()
     assert counts.reconcile(store)["receipts"] == (16, 16)
-
-
-def test_more_than_a_page_is_counted(store: Rows) -> None:
-    with store.write():
-        for minute in range(2 * PAGE + 5):
-            store.add_recording(recording(minute, status=Status.CLOSED))
-    assert counts.recordings(store, Status.CLOSED) == 2 * PAGE + 5
-    assert counts.reconcile(store)["recordings"] == (2 * PAGE + 5, 2 * PAGE + 5)
-
-
-@pytest.mark.in_sqlite
-@pytest.mark.parametrize(
-    ("ask", "indexes"),
-    [
-        (lambda store: counts.recordings(store, Status.CLOSED), ["recordings_by_status"]),
-        (counts.held, ["recordings_held"]),
-        (counts.reconcile, ["receipts_by_time", "recordings_by_time", "chain_firsts"]),
-    ],
-)
-def test_counting_reads_indexes_and_no_rows(
-    store: Rows, ask: Callable[[Rows], object], indexes: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, Sequence[object]]] = []
-    read = store._read
-
-    def spied(sql: str, values: Sequence[object], **how: Any) -> list[Row]:
-        asked.append((sql, values))
-        return read(sql, values, **how)
-
-    monkeypatch.setattr(store, "_read", spied)
-    ask(store)
-    plans = [step["detail"] for sql, values in asked for step in read(f"EXPLAIN QUERY PLAN {sql}", values)]
-    for index in indexes:
-        assert [plan for plan in plans if f" INDEX {index}" in plan]
-    assert not [plan for plan in plans if re.fullmatch("SCAN (receipts|recordings|chain)", plan)]

@@ -104,12 +104,3 @@ def test_what_was_told_leaves_the_journal_once_its_call_is_over(journal: Journal
     journal.objects.drop_told([])
     assert told(journal, call) == [] and told(journal, on) == [(State.THERE, "v1")]
     assert told(shared, call) == told(shared, on) == [(State.THERE, "v1")]
-
-
-def test_names_are_read_a_page_at_a_time(shared: Rows) -> None:
-    calls = [recording(number) for number in range(3)]
-    rows = [row(one, kind) for one in calls for kind in ("sealed", "json")]
-    shared.objects.intend(rows)
-    shared.objects.remove([calls[0].id])
-    assert [id for _, id in shared.objects.names(["sealed"])] == sorted(one.id for one in calls[1:])
-    assert list(shared.objects.names(["key"])) == []

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ def test_one_at_a_time(path: Path) -> None:
     at_once: list[int] = []
     inside = threading.Semaphore(1)
 
-    def work() -> None:
+    def work(_: int) -> None:
         turns = Turns(path, PATIENCE_S)
         for _ in range(20):
             with turns.turn():
@@ -38,11 +39,8 @@ def test_one_at_a_time(path: Path) -> None:
                 at_once.append(1)
                 inside.release()
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     assert len(at_once) == 160
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -119,7 +117,6 @@ def write_as_a_worker(folder: Path, worker: int) -> None:
 
 
 def test_many_workers_write_at_once_and_everybody_has_his_turn(tmp_path: Path) -> None:
-    """More than a hundred calls have, all at once and without a pause; with verify and lists beside them."""
     archive(tmp_path).store.close()
     children: list[int] = []
     for worker in range(WRITERS):

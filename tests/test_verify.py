@@ -6,8 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -72,9 +70,6 @@ def test_all_is_well_and_progress_comes_to_its_end(kept: Archive) -> None:
     assert seen == {what: (count, count) for what, count in (COUNTS | {"names": 12}).items()}
 
 
-# --- rows ---
-
-
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_changed_value_in_each_column(kept: Archive, kind: str) -> None:
     table, id = TABLES[kind], fullest(kept, kind)
@@ -88,7 +83,6 @@ def test_a_changed_value_in_each_column(kept: Archive, kind: str) -> None:
 @pytest.mark.parametrize("value", ["x'ff00'", "CAST(x'ff80' AS TEXT)", "'[x'", "'5'", "NULL", "1e999", "''"])
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_value_that_cannot_be(kept: Archive, kind: str, value: str) -> None:
-    """The rest is looked at all the same."""
     table, id = TABLES[kind], fullest(kept, kind)
     other = "UPDATE accesses SET purpose = 'curiosity' WHERE id = 1"
     tried = 0
@@ -212,7 +206,6 @@ def test_a_row_nobody_told_of(kept: Archive) -> None:
 
 
 def test_a_row_put_back_to_what_it_was(kept: Archive) -> None:
-    """A refusal that became a consent again, with all that the row had: its entry, and its salt."""
     row = recording(20)
     kept.store.add_receipt(receipt(row))
     (before,) = kept.store._read("SELECT * FROM receipts WHERE id = ?", [row.id])
@@ -224,9 +217,6 @@ def test_a_row_put_back_to_what_it_was(kept: Archive) -> None:
         f"receipt {row.id}: put back to an earlier state, that of entry {before['chain_seq']}",
         f"receipt {row.id}: gone; entry {before['chain_seq'] + 1} of the chain tells of it",
     ]
-
-
-# --- files ---
 
 
 def test_files_that_are_not_what_was_kept(kept: Archive) -> None:
@@ -245,11 +235,7 @@ def test_files_that_are_not_what_was_kept(kept: Archive) -> None:
     }
 
 
-# --- what is meant to change ---
-
-
 def test_what_was_forgotten_is_no_loss(kept: Archive) -> None:
-    """Value and salt are gone, the commitment stays, and the chain holds."""
     far = due_date(START, "2 years")
     report = purge(kept, far, TERMS)
     assert (report.receipts, report.notes, purge(kept, far, TERMS).uses) == (3, 1, 3)
@@ -264,7 +250,6 @@ def test_what_was_forgotten_is_no_loss(kept: Archive) -> None:
 
 
 def test_a_service_that_writes_meanwhile_is_no_problem(kept: Archive) -> None:
-    """Rows come, change, are held and purged, while all is looked at."""
     other = archive(Path(kept.store.path).parent)
     over = threading.Event()
     hold = Hold(**HOLD | {"review": f"{due_date(START, '1 year'):%Y-%m-%d}"})
@@ -293,11 +278,3 @@ def test_a_service_that_writes_meanwhile_is_no_problem(kept: Archive) -> None:
     assert found[-1].head.seq > found[0].head.seq
     assert verify(other).problems == []
     other.store.close()
-
-
-def test_seconds_are_the_same_however_they_came(kept: Archive) -> None:
-    """What a call gave as 12 is 12.0 in its column; the chain tells what is read."""
-    row = keep(kept, recording(30, duration_s=12))
-    assert "12.0" in kept.store.entries([kept.store.head().seq])[kept.store.head().seq].public
-    assert replace(row, duration_s=12.0) == kept.store.recording(row.id)
-    assert verify(kept).problems == [] and timedelta(seconds=row.duration_s or 0)

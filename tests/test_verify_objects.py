@@ -77,7 +77,6 @@ def test_all_is_well_and_sound_is_not_read_unless_that_is_asked_for(
 
 
 def test_an_object_that_is_another_or_gone(kept: Archive) -> None:
-    """As somebody with the bucket's keys can: another version, which rows do not know, in place of theirs."""
     known = sealed(kept, rows_of(kept)[0])
     content = b"another" + known.id.encode()
     version = bucket_of(kept).put(known.name, content, hashlib.sha256(content).hexdigest())

@@ -73,17 +73,7 @@ def test_one_look_changes_nothing(archive: Archive, tmp_path: Path) -> None:
     assert (tmp_path / "retention.db").read_bytes() == before
 
 
-def test_a_review_is_overdue_by_the_day_where_the_service_is(archive: Archive, tmp_path: Path) -> None:
-    """At 23:20 in Paris, 22:20 UTC, the day of the review is not over."""
-    row = keep(archive, recording())
-    hold(archive, row.id, START.date())
-    assert START.hour == 22
-    assert at(tmp_path, START).look().holds_review_overdue == 0
-    assert at(tmp_path, START + timedelta(hours=1)).look().holds_review_overdue == 1
-
-
 def test_what_keeps_calls_from_being_recorded_or_purged_is_seen(archive: Archive, tmp_path: Path) -> None:
-    """A suspended purge before the purge comes to it."""
     look(archive.store, ClockReading("boot", START, 1000.0, synchronised=True))
     assert at(tmp_path, START + 2 * DAY).look().purge_suspended
     assert not at(tmp_path, START).look().purge_suspended
@@ -143,21 +133,3 @@ def test_it_looks_again_and_goes_by_what_was_reloaded(
     finally:
         watch.stop()
     assert watch.latest is None
-
-
-def test_what_takes_long_is_done_less_often(
-    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A twentieth of the time at most, however many rows there are."""
-    waited: list[float] = []
-    clock = iter([0.0, 10.0])
-    watch = at(tmp_path)
-
-    def wait(seconds: float) -> None:
-        waited.append(seconds)
-        watch._over.set()
-
-    monkeypatch.setattr(watch._over, "wait", wait)
-    monkeypatch.setattr("sipagent.service.metrics.time.monotonic", lambda: next(clock))
-    watch._run()
-    assert waited == [200.0]
