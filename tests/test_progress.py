@@ -21,6 +21,7 @@ from media.recording.tap import Tap
 from retention.archive import Archive
 from retention.erase import erase_row
 from retention.files import Places, alone
+from retention.marks import Mark
 from retention.records import Recording, Status
 from retention.reserve import at_work, is_at_work, is_running, left_by, of_the_living
 from retention.sqlite import Store
@@ -232,12 +233,17 @@ def test_the_start_recovers_all_but_what_somebody_is_at_work_on(
         one.store.close()
 
 
+@pytest.mark.parametrize("marked", [False, True])
 def test_what_must_go_goes_before_anything_is_made(
-    mine: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+    mine: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, marked: bool
 ) -> None:
     """A refusal doesn't wait until an hour of somebody else's has become a file."""
-    allowed, refused = begun(mine, 1), begun(mine)
-    mine.store.update_receipt(receipt(refused, ended_at=None, decision="refused"))
+    allowed, refused = begun(mine), begun(mine, 1)
+    told = receipt(refused, ended_at=None, decision="refused")
+    if marked:
+        mine.marks.sync(mine.marks.make(Mark.of(told, NOW)))
+    else:
+        mine.store.update_receipt(told)
     seen: list[bool] = []
 
     def closes(*work: Any) -> None:
@@ -245,7 +251,7 @@ def test_what_must_go_goes_before_anything_is_made(
         close(*work)
 
     monkeypatch.setattr("sipagent.agent.recorder.close", closes)
-    for given in ((refused.id, allowed.id), None):
+    for given in ((allowed.id, refused.id), None):
         recover(mine, "wav", NOW, alerts.append, given)
     assert (seen, alerts) == ([False], [])
     assert mine.store.recording(refused.id).status is Status.ERASED
