@@ -1,5 +1,7 @@
 """The engine for real: its sounds, and whose sound and keys a leg hears, whoever else sends to its port."""
 
+import ast
+import importlib
 import time
 from contextlib import ExitStack
 from ipaddress import ip_network
@@ -27,6 +29,19 @@ TRUNK = (ip_network(f"{ELSEWHERE}/32"),)
 
 
 # --- sounds ---
+
+
+def test_the_stub_names_nothing_that_the_library_lacks() -> None:
+    """mypy compares the program with the stub, and nothing else the stub with the library."""
+    pjsua2 = importlib.import_module("pjsua2")
+    for node in ast.parse((ROOT / "typings" / "pjsua2.pyi").read_text()).body:
+        if isinstance(node, ast.AnnAssign):
+            assert hasattr(pjsua2, ast.unparse(node.target))
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            for member in node.body:
+                name = ast.unparse(member.target) if isinstance(member, ast.AnnAssign) else ""
+                name = member.name if isinstance(member, ast.FunctionDef) else name
+                assert not name or hasattr(getattr(pjsua2, node.name), name), f"{node.name}.{name}"
 
 
 @scene
