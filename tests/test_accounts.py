@@ -104,9 +104,6 @@ def together(act: Callable[[int], object], count: int = 4) -> list[object]:
     return given
 
 
-# --- the file ---
-
-
 @pytest.mark.in_sqlite
 def test_the_file_is_private_opens_again_and_shows_no_secret(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "accounts.db"
@@ -145,9 +142,6 @@ def test_what_is_changed_is_undone_as_a_whole(accounts: Accounts) -> None:
         accounts.add("Ann", ["listener"])
         raise KeyError
     assert accounts.all() == [] and not accounts.are_there()
-
-
-# --- accounts ---
 
 
 def test_a_new_account_has_roles_a_key_and_a_code(accounts: Accounts) -> None:
@@ -220,9 +214,6 @@ def test_the_first_account_comes_first_alone(accounts: Accounts, clock: Clock) -
     assert accounts.check("ann", PASSWORD, totp.at(clock.now))
 
 
-# --- one-time codes ---
-
-
 def test_a_code_gives_a_password_once_and_a_mistake_leaves_it_good(accounts: Accounts, clock: Clock) -> None:
     _, code = accounts.add("Ann", ["listener"])
     totp = pyotp.TOTP(new_totp())
@@ -278,9 +269,6 @@ def test_a_reset_takes_password_and_authenticator_away(accounts: Accounts, clock
     accounts.enrol(code, PASSWORD + "!", other.secret, other.at(clock.now))
     clock.later(seconds=30)
     assert accounts.check("Ann", PASSWORD + "!", other.at(clock.now))
-
-
-# --- logging in ---
 
 
 def test_all_three_must_fit(accounts: Accounts, clock: Clock) -> None:
@@ -364,9 +352,6 @@ def test_who_is_vouched_for_is_known_by_the_subject(accounts: Accounts, clock: C
     assert (taken.id, taken.key, taken.roles) == (prepared.id, KEY, ("listener",))
 
 
-# --- tokens ---
-
-
 def test_a_token_is_shown_once_and_good_until_its_end(accounts: Accounts, clock: Clock) -> None:
     made, shown = accounts.add_token("Robot", ["officer"], BEGAN + timedelta(days=1), KEY)
     assert made.to_json() == {
@@ -394,9 +379,6 @@ def test_a_token_is_revoked_and_stays_in_the_list(accounts: Accounts, clock: Clo
     _, other = accounts.add_token("Robot", ["listener"])
     assert accounts.token(other) and accounts.token(shown) is None
     assert [one.revoked_at for one in accounts.tokens()] == [clock.now, None]
-
-
-# --- passkeys ---
 
 
 def test_a_passkey_is_kept_as_it_was_made(accounts: Accounts, passkey: Passkey) -> None:
@@ -455,9 +437,6 @@ def test_one_that_is_removed_signs_in_vain_and_all_sessions_end(accounts: Accoun
 def test_it_goes_with_its_account_or_a_reset(accounts: Accounts, passkey: Passkey, way: str) -> None:
     getattr(accounts, way)(passkey.account)
     assert accounts.passkey(b"credential") is None and accounts.passkeys_of(passkey.account) == []
-
-
-# --- what is kept of what is shown ---
 
 
 def test_a_password_is_hashed_by_argon2id_with_a_salt() -> None:

@@ -126,9 +126,6 @@ def service(stage: Stage, tmp_path: Path) -> Service:
     return Service(stage, tmp_path)
 
 
-# --- calls ---
-
-
 def test_calls_by_what_has_become_of_them(service: Service) -> None:
     figures = service.figures()
     assert figures["sipagent_build_info", (("version", __version__),)] == 1
@@ -178,9 +175,6 @@ def test_operators_who_were_rung_in_vain(service: Service) -> None:
     stage.gone(max(stage.engine.dialled), 486)
     told = service.labelled("sipagent_operator_failures_total")
     assert told == {(DESK, "unreachable"): 1, (SECOND_DESK, "busy"): 1}
-
-
-# --- faults ---
 
 
 def test_faults_of_the_recorder(service: Service) -> None:
@@ -243,9 +237,6 @@ def test_what_only_a_host_of_several_or_with_an_edge_tells(service: Service) -> 
         assert told[f"sipagent_{name}"] == value, name
 
 
-# --- what is kept ---
-
-
 def test_what_the_watch_saw(service: Service) -> None:
     archive = service.stage.archive
     kept.keep(archive, kept.recording())
@@ -286,9 +277,6 @@ def test_a_purge_that_ends_and_one_that_fails(service: Service, monkeypatch: pyt
     assert service["sipagent_purge_failures_total"] == 2
     purging._do("stamp", stuck)
     assert service["sipagent_stamp_failures_total"] == 1
-
-
-# --- the whole ---
 
 
 def test_names_are_as_prometheus_wants_them_and_nothing_leads_to_a_person(service: Service) -> None:
@@ -355,9 +343,6 @@ def test_a_scrape_waits_for_nobody(service: Service) -> None:
     finally:
         go.set()
         counting.join()
-
-
-# --- the port ---
 
 
 class Slow(Collector):
@@ -429,9 +414,6 @@ def test_who_says_nothing_is_let_go(
         socket.create_connection(where, PATIENCE_S).close()
         assert get(where)[0] == 200
     assert capfd.readouterr() == ("", "")  # a scan must not fill the log
-
-
-# --- `sipagent status` ---
 
 
 @pytest.fixture

@@ -84,8 +84,6 @@ class Side:
         self._version += 1
         return sdp((self.ip, self.rtp.getsockname()[1]), (8, 0), 101, direction, self._version)
 
-    # --- what is sent ---
-
     def invite(self, *headers: tuple[str, str]) -> Dialog:
         """Begin a call; `pump` follows it up."""
         number = next(self._numbers)
@@ -194,8 +192,6 @@ class Side:
     def _out(self, packet: bytes, to: Address, by: socket.socket | None = None) -> None:
         with suppress(OSError):  # longer than a datagram, or an odd address by a case of ours
             (by or self._socket).sendto(packet[:MOST], to)
-
-    # --- what comes ---
 
     def pump(self) -> int:
         """Take all that has come; how many messages."""

@@ -2,7 +2,7 @@
 
     python -m tests.attack.fuzz --seed 1 --messages 100000
 
-On a death the cases that lead to it are played again, fewer and shorter, until no more can be left out.
+A death is told with its seed, its index and the last case.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ ROOT = Path(__file__).parents[2]
 CODECS = ("PCMA", "PCMU", "G722", "GSM", "ILBC", "L16", "SPEEX")
 PATIENT_MS = 300
 STILL_S = 20.0  # without a message: it hangs
-BEHIND = 64  # cases before the last one that may have led to a death
-TRIES = 60  # to make it shorter
 
 
 class Office:
@@ -72,8 +70,6 @@ class Office:
         self.caller_leg = self.phone_leg = self.ringing = 0
         self.fresh: list[int] = []  # legs of cases that have been answered
         self.kinds: Counter[str] = Counter()
-
-    # --- the engine's side ---
 
     def work(self, seconds: float = 0.0) -> None:
         """A poll, and what the agent would do about it."""
@@ -120,8 +116,6 @@ class Office:
                 return False
             self.work(0.005)
         return True
-
-    # --- what a case needs ---
 
     def has_caller(self) -> None:
         """A call that is up."""
@@ -208,9 +202,6 @@ class Office:
             self.caller.answer_well()
 
 
-# --- in the child ---
-
-
 def child(cases: Iterable[tuple[int, Case, random.Random]], progress: Path, srtp: str) -> None:
     """Play them; where it is stands in `progress`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -287,7 +278,7 @@ def run(seed: int, arguments: Sequence[object]) -> tuple[str, int, str]:
 
 
 def hunt(seed: int, first: int, messages: int, srtp: str) -> int:
-    """Go through them all; what ended it is told, of each kind the first made short."""
+    """Go through them all; what ended it is told, of each kind the first case."""
     found: Counter[str] = Counter()
     at, end = first, first + messages
     while at < end:
@@ -300,8 +291,7 @@ def hunt(seed: int, first: int, messages: int, srtp: str) -> int:
         found[kind] += 1
         print(f"DEATH seed {seed} index {index}: {kind}", flush=True)
         if found[kind] == 1:
-            for number, one in shrink(seed, max(first, index - BEHIND), index, srtp):
-                print(f"--- {number} {one.where}\n{shown(one.text)}", flush=True)
+            print(f"{case(seed, index).where}\n{shown(case(seed, index).text)}", flush=True)
         at = index + 1
     for kind, count in found.most_common():
         print(f"{count} times {kind}")
@@ -325,47 +315,6 @@ def ended_by(cases: list[tuple[int, Case]], seed: int, srtp: str) -> str:
         json.dump([(i, one.where, one.text.decode("latin-1")) for i, one in cases], file)
         file.flush()
         return run(seed, ["--cases", file.name, "--srtp", srtp])[0]
-
-
-def shrink(seed: int, first: int, last: int, srtp: str) -> list[tuple[int, Case]]:
-    """The fewest and shortest cases that end it, of those up to the last."""
-
-    tries = iter(range(TRIES))
-
-    def ends(cases: list[tuple[int, Case]]) -> bool:
-        return next(tries, None) is not None and bool(ended_by(cases, seed, srtp))
-
-    found = [(i, case(seed, i)) for i in range(first, last + 1)]
-    if ends(found[-1:]):
-        found = found[-1:]
-    elif not ends(found):
-        print(f"not again by the last {len(found)}", flush=True)
-        return found[-4:]
-    step = len(found) // 2
-    while step:
-        at = 0
-        while at < len(found):
-            fewer = found[:at] + found[at + step :]
-            if fewer and ends(fewer):
-                found = fewer
-            else:
-                at += step
-        step //= 2
-    for place in range(len(found)):
-        lines = found[place][1].text.split(b"\r\n")
-        step = max(1, len(lines) // 2)
-        while step:
-            at = 1
-            while at < len(lines):
-                fewer_lines = lines[:at] + lines[at + step :]
-                shorter = replace(found[place][1], text=b"\r\n".join(fewer_lines))
-                trial = [*found[:place], (found[place][0], shorter), *found[place + 1 :]]
-                if ends(trial):
-                    found, lines = trial, fewer_lines
-                else:
-                    at += step
-            step //= 2
-    return found
 
 
 if __name__ == "__main__":

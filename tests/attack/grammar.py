@@ -104,8 +104,6 @@ class _Maker:
             text += _bytes("\r\n\r\n") + text
         return text
 
-    # --- good ones ---
-
     def _good(self) -> tuple[list[str], bytes, str]:
         draw = self.draw
         if self.where == "reply":
@@ -225,8 +223,6 @@ class _Maker:
             return b"--out\r\n" + inner + b"\r\n--out--\r\n", "multipart/mixed;boundary=out"
         return body, f"{kind};boundary={shown}" if draw.random() < 0.95 else kind
 
-    # --- session descriptions ---
-
     def _sdp(self) -> bytes:
         draw = self.draw
         lines = ["v=0", "o=- 1000 %VERSION% IN IP4 %IP%", "s=-", "c=IN IP4 %IP%", "t=0 0"]
@@ -304,8 +300,6 @@ class _Maker:
             name, mark, value = lines[at].partition("=")
             lines[at] = f"{name}{mark}{self._spoilt(value)}"
 
-    # --- spoiling ---
-
     def _spoil_head(self, lines: list[str]) -> None:
         draw = self.draw
         at = draw.randrange(len(lines))
@@ -378,9 +372,6 @@ class _Maker:
             "many": lambda: " ".join(str(one) for one in range(draw.choice((31, 32, 33, 64, 128, 300)))),
         }  # fmt: skip
         return re.sub(r"\{(\w+)\}", lambda found: fillers[found[1]](), template)
-
-
-# --- media ---
 
 
 def _rtp(draw: random.Random) -> bytes:

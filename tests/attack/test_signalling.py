@@ -12,11 +12,9 @@ import pytest
 from sipagent.softphone.phone import Call, Challenge, Phone, PhoneTimeout
 from sipagent.softphone.sip import Headers, Message, sdp
 from tests.attack.conftest import Make
-from tests.attack.site import DESKS, FOREIGN, OURS, TRUNK, Site
+from tests.attack.site import DESKS, FOREIGN, OURS, TRUNK
 from tests.live import calls
-from tests.live.calls import figures
 from tests.peers.flood import Flood
-from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -24,10 +22,6 @@ DTMF: Headers = (("Content-Type", "application/dtmf-relay"),)
 SDP: Headers = (("Content-Type", "application/sdp"),)
 QUIET_S = 1.0  # an answer that has not come by then does not come
 FLOOD, RATE = 400, 100.0
-
-
-def strangers(site: Site) -> float:
-    return figures(site.figures_port)["sipagent_strangers_dropped_total"]
 
 
 def answers(phone: Phone) -> list[str]:
@@ -51,9 +45,6 @@ def within(call: Call) -> list[Message]:
     ]
 
 
-# --- whom it obeys ---
-
-
 @pytest.mark.parametrize("ip", [FOREIGN, TRUNK, DESKS])
 def test_whoever_knows_a_dialogs_names_is_not_obeyed(site: Make, ip: str) -> None:
     """On either leg, from other addresses and from those of the parties but for the port."""
@@ -71,38 +62,6 @@ def test_whoever_knows_a_dialogs_names_is_not_obeyed(site: Make, ip: str) -> Non
     (receipt,) = there.agent.wait_receipts()
     assert (receipt["decision"], receipt["outcome"]) == ("allowed", "connected")
     assert there.agent.wait_recordings()
-
-
-def test_the_parties_themselves_are_obeyed_as_ever(site: Make) -> None:
-    there = site()
-    bridge = there.talk()
-    bridge.caller.hold()
-    bridge.caller.resume()
-    bridge.operator.hold()
-    bridge.operator.resume()
-    bridge.caller.press("9", "info")
-    there.agent.wait_files(lambda files: not files)
-    bridge.operator.hang_up()
-    bridge.caller.wait_ended()
-    (receipt,) = there.agent.wait_receipts()
-    assert (receipt["decision"], receipt["dtmf_method"]) == ("refused", "info")
-
-
-# --- whom it answers ---
-
-
-def test_a_strangers_flood_is_neither_answered_nor_felt(site: Make) -> None:
-    there = site()
-    bridge = there.talk()
-    counted = strangers(there)
-    with closing(Flood(FOREIGN, there.address, there.uri(), FLOOD, RATE)) as flood:
-        assert flood.answers == 0
-        wait_for(lambda: strangers(there) >= counted + FLOOD)
-    there.hang_up(bridge.caller)
-    (receipt,) = there.agent.wait_receipts()
-    assert (receipt["outcome"], len(there.agent.receipts())) == ("connected", 1)
-    told = [event for event in there.agent.log_events if "+33699000000" in str(event)]
-    assert told == [], "a stranger's number in the log"
 
 
 def test_the_trunks_own_flood_ends_no_call_and_no_process(site: Make) -> None:
@@ -160,9 +119,6 @@ def test_what_nobody_can_parse_takes_no_place(site: Make, what: str) -> None:
     bridge = there.talk()
     there.hang_up(bridge.caller)
     assert there.agent.child.running
-
-
-# --- whom it trusts ---
 
 
 def test_a_phone_that_asks_gets_no_digest_of_the_trunks_password(

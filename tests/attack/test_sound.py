@@ -120,9 +120,6 @@ def test_who_is_silent_is_not_spoken_for(site: Make, stranger: Stranger) -> None
     assert (stranger.heard(), there.agent.wait_receipts()[0]["decision"]) == (0, "allowed")
 
 
-# --- another host of the network that may call, while the caller sends nothing yet ---
-
-
 @pytest.fixture
 def neighbour(request: pytest.FixtureRequest) -> Stranger:
     found = Stranger(FOREIGN)

@@ -166,11 +166,6 @@ def heard(page: Page) -> Heard:
     return np.frombuffer(taken, "<i2").reshape(-1, 2)
 
 
-def delay_s(page: Page) -> float:
-    """From the last click to the first sound after it."""
-    return float(until(page, "window.soundedAt && (window.soundedAt - window.clickedAt) / 1000"))
-
-
 def until(page: Page, script: str, seconds: float = 20) -> Any:
     """What a script gives once that is true. Playwright's own way evaluates text, which the page forbids."""
     end = time.monotonic() + seconds

@@ -63,8 +63,6 @@ class Service(Served):
         """What a command says in JSON."""
         return json.loads(self.cli(*words, "--json"))
 
-    # --- keys ---
-
     def pair(self, name: str, *, by_command: bool = False) -> Path:
         """Somebody's key, at their desk; its public half is at the server, which seals to it."""
         if by_command:
@@ -80,8 +78,6 @@ class Service(Served):
         """A key, opened."""
         return read_identity(self.desk / f"{name}.key", lambda: PASSPHRASE)
 
-    # --- people ---
-
     def account(self, name: str, *roles: str, key: str | None = None) -> Owner:
         """Somebody who has begun already; `key`: the name of their pair."""
         public = None if key is None else read_public(self.folder / "keys" / f"{key}.pub")
@@ -95,8 +91,6 @@ class Service(Served):
             if owner is not None:
                 log_in(context.new_page(), self.origin, owner)
             yield context
-
-    # --- what is kept ---
 
     def recording(self, sound: NDArray[Any], *names: str, **changes: Any) -> Recording:
         """A call that was sealed to these, claire if nobody is named."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
@@ -21,9 +20,9 @@ from tests.kept import receipt, recording
 from tests.office import Office
 from tests.peers.process import free_ports
 from tests.web.axe import NARROW, REFLOW, WIDE, ZOOMED, too_wide, unreached, violations
-from tests.web.browser import needs_chromium, somebody
+from tests.web.browser import needs_chromium
 from tests.web.conftest import Asking
-from tests.web.logging_in import PASSWORD, opened
+from tests.web.logging_in import opened
 from tests.web.serving import serving
 from tests.web.test_holds_page import asked, held
 
@@ -224,29 +223,3 @@ def test_an_erasure_by_keyboard_alone_and_its_certificate(served: Served, tab: P
     hinders_nobody(tab)
     tab.emulate_media(media="print")
     assert tab.locator("h1:visible").count() == 0 and tab.locator("pre:visible").count() >= 1
-
-
-def test_the_first_account_of_all(chromium: Browser, tmp_path: Path) -> None:
-    """From its code, by what stands beside each field, to the page of accounts."""
-    web = f'[web]\nlisten = "127.0.0.1:{(port := free_ports(1))}"\n'
-    with (
-        opened(tmp_path, web) as page,
-        serving(page.app, port) as address,
-        somebody(chromium, reduced_motion="reduce") as anne,
-    ):
-        page.logins.offer_first("A-B")
-        tab = anne.new_page()
-        tab.goto(f"{address}/login")
-        tab.get_by_role("link", name="Make the first account").click()
-        hinders_nobody(tab, keys=False)
-        tab.get_by_label("The code that").fill("a-b")
-        tab.get_by_label("Name").fill("Anne")
-        tab.get_by_role("button", name="Go on").click()
-        totp = pyotp.TOTP(tab.locator("#secret").inner_text().replace(" ", ""))
-        assert tab.locator(".qr svg").bounding_box()
-        hinders_nobody(tab, keys=False)
-        tab.get_by_label("New password").fill(PASSWORD)
-        tab.get_by_label("The same once more").fill(PASSWORD)
-        tab.get_by_label("The six digits that it shows now").fill(totp.at(page.now))
-        tab.get_by_role("button", name="Begin").click()
-        tab.wait_for_url("**/accounts")

@@ -25,9 +25,6 @@ def logged_in(page: Page, name: str, *roles: str, address: str = "127.0.0.7") ->
     return owner, page.logged_in(owner, address)
 
 
-# --- all accounts ---
-
-
 @pytest.fixture
 def browser(page: Page) -> Browser:
     """Of Anne, an administrator."""
@@ -124,15 +121,6 @@ def test_hostile_names_do_nothing(page: Page, browser: Browser) -> None:
     assert "<script>alert" not in text and "<img" not in text and "alert(1)" in unescape(text)
 
 
-def test_it_is_for_administrators(page: Page) -> None:
-    _, theirs = logged_in(page, "Claire", "listener", "supervisor", "officer")
-    assert theirs.get("/accounts").status_code == FORBIDDEN
-    form = {"name": "Bob", "role-administrator": "on"}
-    assert theirs.post("/accounts/add", form, shown="/account").status_code == FORBIDDEN
-    assert [row.action for row in page.trace()][-2:] == ["right", "right"]
-    assert page.logins.accounts.named("Bob") is None
-
-
 def test_what_cannot_be_traced_is_not_done(
     page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,9 +131,6 @@ def test_what_cannot_be_traced_is_not_done(
     answer = browser.post("/accounts/add", {"name": "Bob", **ROLES}, shown="/accounts")
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     assert page.logins.accounts.named("Bob") is None
-
-
-# --- one's own ---
 
 
 @pytest.fixture
@@ -193,14 +178,6 @@ def test_what_is_wrong_changes_nothing(
     assert not any(one and one in answer.text for one in typed.values())
 
 
-def test_a_stolen_session_does_not_try_passwords_fast(page: Page, claire: tuple[Owner, Browser]) -> None:
-    form = {"password": "x" * 12, "new": OTHER, "again": OTHER}
-    texts = [said(claire[1].post("/account/password", form, shown="/account")) for _ in range(4)]
-    assert texts[:3] == ["the password is wrong"] * 3
-    assert texts[3].startswith("too many refused attempts")
-    assert [row.outcome for row in page.trace("account")] == ["refused"] * 4
-
-
 def test_another_authenticator(page: Page, claire: tuple[Owner, Browser]) -> None:
     """By the square that this account was shown, and no other."""
     owner, browser = claire
@@ -236,13 +213,6 @@ def test_a_key_to_listen_with(page: Page, claire: tuple[Owner, Browser]) -> None
     assert page.logins.accounts.meant("Claire").key == KEY
     assert browser.post("/account/key", form | {"key": ""}, shown="/account").status_code == SEE_OTHER
     assert page.logins.accounts.meant("Claire").key is None
-
-
-def test_a_language_for_these_pages(claire: tuple[Owner, Browser]) -> None:
-    _, browser = claire
-    for language, title in (("fr", "Votre compte"), ("", "Your account"), ("<x>", "Your account")):
-        answer = browser.post("/account/language", {"language": language}, shown="/account")
-        assert answer.status_code == SEE_OTHER and f"<h1>{title}</h1>" in browser.get("/account").text
 
 
 def test_a_login_that_is_not_ours_has_no_password_to_change(page: Page) -> None:

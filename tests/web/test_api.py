@@ -52,9 +52,6 @@ def officer(asking: Asking) -> Program:
     return Program(asking.client)
 
 
-# --- the document ---
-
-
 def test_the_document_is_of_what_there_is(asking: Asking) -> None:
     """Each address, who may ask, and nothing else; it is for anybody."""
     validate(document())
@@ -118,9 +115,6 @@ def test_each_request_of_its_page_is_answered_as_printed(
         assert answer.status_code == made, (words, answer.text)
 
 
-# --- who asks ---
-
-
 def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
@@ -147,14 +141,6 @@ def test_a_token_asks_as_its_roles_may_until_it_ends(page: Page) -> None:
     assert answer.status_code == HTTPStatus.FORBIDDEN
     page.later(days=2)
     assert program.get("/recordings").status_code == HTTPStatus.UNAUTHORIZED
-
-
-@pytest.mark.parametrize("shown", ["", "sipagent_wrong", "\x7f", "é", "x" * 5000, "Basic"])
-def test_a_wrong_token_asks_for_nothing(page: Page, shown: str) -> None:
-    client = page.browser().client
-    client.headers.update([(b"authorization", f"Bearer {shown}".encode())])
-    assert Program(client).get("/recordings").status_code == HTTPStatus.UNAUTHORIZED
-    assert [(row.outcome, row.via) for row in page.trace("login")] == [("refused", "api")]
 
 
 def test_a_token_in_the_place_of_a_cookie_or_an_address_is_none(page: Page) -> None:
@@ -215,9 +201,6 @@ def test_a_page_is_answered_in_its_language_a_program_in_english(asking: Asking,
         answer = asking.client.post(f"{API}/recordings/{row.id}/uses", **sent)
         assert word in answer.json()["detail"]
     assert [use.detail for use in asking.site.store.accesses()] == [answer.json()["detail"]] * 2
-
-
-# --- analyses and deletions ---
 
 
 def test_an_analysis_comes_after_listening(asking: Asking, web_office: Office, listener: Program) -> None:
@@ -288,9 +271,6 @@ def test_a_reference_that_several_calls_have_deletes_none(web_office: Office, of
     officer.refused(HTTPStatus.CONFLICT, answer)
     assert answer.json()["ids"] == [row.id for row in rows]
     assert all(officer.get(f"/recordings/{row.id}").json()["status"] == "closed" for row in rows)
-
-
-# --- commands ---
 
 
 def test_verify_runs_beside_and_its_answer_is_kept(

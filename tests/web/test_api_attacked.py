@@ -3,10 +3,8 @@ log or a refusal, and whatever is asked is answered as the document says.
 """
 
 import json
-import logging
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -65,38 +63,10 @@ def site_over(folder: Path) -> Site:
     return Site(config=load(folder / "config.toml"), identify=identify)
 
 
-# --- texts ---
-
-
 @pytest.fixture
 def program(asking: Asking) -> Program:
     asking.login(Role.SUPERVISOR, Role.OFFICER, via="api")
     return Program(asking.client)
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_hostile_texts_wherever_one_may_be_sent(web_office: Office, program: Program, text: str) -> None:
-    row = web_office.call()
-    bodies: dict[str, Any] = {
-        f"/recordings/{row.id}/uses": {"purpose": text, "reference": text, "file": text, "channel": text},
-        f"/recordings/{row.id}/notes": {"text": text, "agreed": text},
-        f"/recordings/{row.id}/hold": {"ground": text, "reference": text, "review": text},
-        f"/recordings/{row.id}/release": {"reason": text},
-        f"/calls/{row.id}/delete": {text: text},
-        "/approvals/1/approve": {"reason": text},
-        "/recordings/search": {"caller": text, "operator": text, "since": text, "after": text},
-        "/calls/search": {"outcome": text, "decision": text},
-        "/persons": {"caller": text},
-        "/persons/delete": {"reference": text, "reason": text},
-    }
-    for path, body in bodies.items():
-        for name in body:
-            program.post(path, {name: body[name]})
-            program.post(path, {"purpose": "quality", "reason": "r", "text": "t"} | {name: body[name]})
-    for path in ("/recordings", "/calls", "/accesses", "/stats", "/approvals"):
-        for name in ("limit", "after", "since", "operator", "reference", "status", "held", "by", text[:50]):
-            program.get(path, params={name: text[:2000]})
-    assert program.get(f"/recordings/{row.id}").json()["id"] == row.id
 
 
 @pytest.mark.parametrize("text", [one for one in HOSTILE if "\x00" not in one], ids=ascii)
@@ -130,9 +100,6 @@ def test_nothing_of_a_person_in_a_log_or_a_refusal(
     answer = asking.client.delete(f"{API}/recordings")
     assert "GET" in program.refused(HTTPStatus.METHOD_NOT_ALLOWED, answer)
     assert "GET" in answer.headers["allow"]
-
-
-# --- behind a real server ---
 
 
 @pytest.fixture
@@ -183,32 +150,6 @@ def test_sound_that_is_removed_is_cut_off_and_no_log_has_a_traceback(
     assert client.get(told["sound"]).status_code == HTTPStatus.GONE
     assert not [one for one in caplog.records if one.exc_info or "Exception" in one.getMessage()]
 
-
-def test_many_ask_at_once_and_no_number_is_logged(
-    client: Client, web_office: Office, caplog: pytest.LogCaptureFixture
-) -> None:
-    """More than there are threads; each is answered."""
-    caplog.set_level(logging.DEBUG)
-    row, found = web_office.call(caller=CALLER), list[int]()
-
-    def ask() -> None:
-        with Client(base_url=client.base_url, timeout=60) as one:
-            for path in ("recordings", f"recordings/{row.id}", "stats"):
-                found.append(one.get(f"{API}/{path}").status_code)
-            assert one.post(f"{API}/persons", json={"caller": "0612345678"}).json()
-            answer = one.post(f"{API}/recordings/{row.id}/uses", json={"purpose": "quality"})
-            found.append(one.get(answer.json()["sound"]).status_code)
-
-    threads = [threading.Thread(target=ask) for _ in range(60)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 240 and set(found) <= {HTTPStatus.OK, HTTPStatus.ACCEPTED}
-    assert not [record for record in caplog.records if "12345678" in record.getMessage()]
-
-
-# --- whatever the document allows, and more ---
 
 CHECKS: Any = (
     *(not_a_server_error, status_code_conformance, content_type_conformance),

@@ -53,9 +53,6 @@ def listener(asking: Asking, program: Program) -> Program:
     return program
 
 
-# --- lists ---
-
-
 def add(asking: Asking, number: int, at: datetime = AT, **changes: Any) -> str:
     """A call with a recording, in the rows alone."""
     id = f"20261120T090000000-{number:06}"
@@ -214,9 +211,6 @@ def test_what_is_sent_and_cannot_be_read_is_told(
     sent = {"content": body, "headers": {"content-type": kind}}
     answer = listener.ask("POST", "/recordings/search", **sent)
     assert word in listener.refused(HTTPStatus(status), answer)
-
-
-# --- uses ---
 
 
 def uses(asking: Asking, row: Recording) -> list[Access]:
@@ -398,9 +392,6 @@ def test_without_the_right_key_it_is_said_what_is_missing(
     assert (use.outcome, use.detail) == ("refused", said)
 
 
-# --- what one asks for and another approves ---
-
-
 def claire(asking: Asking) -> None:
     """Who asks."""
     asking.login(Role.SUPERVISOR, name="claire", via="api")
@@ -462,23 +453,6 @@ def test_a_hold_and_its_end_are_asked_for_and_another_approves(
     assert [one["id"] for one in program.get(following).json()] == [number]
     trace = [(use.action, use.outcome, use.login, use.via) for use in asking.site.store.accesses(row.id)]
     assert ("ask", "done", "claire", "api") in trace and ("approve", "done", "paul", "api") in trace
-
-
-@pytest.mark.parametrize(
-    ("body", "word"),
-    [
-        (HOLD | {"review": "soon"}, "review"),
-        (HOLD | {"reference": "a\u202eb"}, "reference"),
-        (HOLD | {"by": "somebody else"}, "accepted: ground"),
-        ({"ground": "criminal"}, "reference"),
-    ],
-)
-def test_a_hold_that_cannot_be_read(
-    asking: Asking, web_office: Office, program: Program, body: Any, word: str
-) -> None:
-    claire(asking)
-    answer = program.post(f"/recordings/{web_office.call().id}/hold", body)
-    assert word in program.refused(HTTPStatus.UNPROCESSABLE_ENTITY, answer)
 
 
 def test_an_export_for_a_court_waits_for_another_and_to_listen_does_not(

@@ -1,7 +1,6 @@
 """How a login begins: by a one-time code, or as the first of all; and what attacks on it come to."""
 
 import re
-import threading
 from html import unescape
 from http import HTTPStatus
 
@@ -39,9 +38,6 @@ def second(browser: Browser, answer: httpx.Response, path: str = "/enrol", **for
     return browser.client.post(path, data=fields | typed | form)
 
 
-# --- a one-time code ---
-
-
 def test_a_code_becomes_a_password_and_an_authenticator_once(page: Page, code: str) -> None:
     browser, late = page.browser(), page.browser("127.1.0.1")
     step, late_step = browser.post("/enrol", {"code": code.lower()}), late.post("/enrol", {"code": code})
@@ -60,23 +56,6 @@ def test_a_code_becomes_a_password_and_an_authenticator_once(page: Page, code: s
     page.later(seconds=30)
     form = {"name": "claire", "password": PASSWORD, "digits": shown(step).at(page.now)}
     assert page.browser().post("/login", form).status_code == SEE_OTHER
-
-
-def test_of_two_who_use_a_code_at_once_one_is_in(page: Page, code: str) -> None:
-    browsers = [page.browser(f"127.1.0.{n}") for n in range(3)]
-    steps = [one.post("/enrol", {"code": code}) for one in browsers]
-    gate = threading.Barrier(len(browsers))
-
-    def use(browser: Browser, step: httpx.Response) -> None:
-        gate.wait()
-        second(browser, step)
-
-    threads = [threading.Thread(target=use, args=pair) for pair in zip(browsers, steps, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(one.is_in for one in browsers) == [False, False, True]
 
 
 def test_what_is_no_code_is_not_tried_fast(page: Page, code: str) -> None:
@@ -124,22 +103,6 @@ def test_the_secret_is_the_one_that_was_shown_for_this_code(page: Page, code: st
     csrf = page.browser("127.1.0.1").token("/enrol")
     assert second(browser, step, csrf=csrf).status_code == FORBIDDEN
     assert not page.logins.accounts.meant("Claire").enrolled
-
-
-def test_a_code_that_has_run_out_or_whose_account_is_gone(page: Page, code: str) -> None:
-    browser = page.browser()
-    step = browser.post("/enrol", {"code": code})
-    page.logins.accounts.remove(page.logins.accounts.meant("Claire").id)
-    assert said(second(browser, step)) == NOT_GOOD
-    name = '<script>alert(1)</script>"'
-    _, late = page.logins.accounts.add(name, ["listener"])
-    step = browser.post("/enrol", {"code": late})
-    assert "<script" not in step.text and name in unescape(step.text)
-    page.later(days=3)
-    assert said(browser.post("/enrol", {"code": late})) == NOT_GOOD
-
-
-# --- the first account ---
 
 
 @pytest.fixture

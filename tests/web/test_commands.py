@@ -19,20 +19,6 @@ def asked(web_office: Office) -> Commands:
     return Commands(web_office.folder / "config.toml", lambda: AT)
 
 
-def test_what_a_command_says_is_remembered(asked: Commands, web_office: Office) -> None:
-    web_office.call()
-    assert asked.last("verify") is None
-    assert asked.start("verify", "claire")
-    assert not asked.start("check", "paul"), "one at a time"
-    assert asked.running == "verify"
-    assert asked.wait(60)
-    answer = asked.last("verify")
-    assert answer is not None
-    assert (answer.at, answer.by, answer.code) == (AT, "claire", 0)
-    assert answer.json["problems"] == [] and answer.json["counts"]["recordings"] == 1
-    assert asked.running is None and asked.start("verify", "paul") and asked.wait(60)
-
-
 def test_a_command_that_fails_or_says_too_much_is_told_in_its_line(
     asked: Commands, web_office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

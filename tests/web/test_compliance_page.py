@@ -181,14 +181,6 @@ def test_the_register_is_the_commands_own(asking: Asking, said: dict[str, Comman
     assert file.headers["content-disposition"] == 'attachment; filename="register.md"'
 
 
-def test_the_register_of_a_real_service(asking: Asking, web_office: Office) -> None:
-    (web_office.folder / "prompts").symlink_to(asking.site.config.base / "no")  # a broken one
-    asking.login(Role.OFFICER, language="fr")
-    page = asking.client.get("/compliance/register").text
-    assert 'role="alert"' in page and "n’existe pas" in page
-    assert asking.client.get("/compliance/register.md").status_code == HTTPStatus.SERVICE_UNAVAILABLE
-
-
 def test_the_notices_words_are_shown_with_what_is_said_of_them(
     asking: Asking, said: dict[str, CommandOutcome]
 ) -> None:
@@ -234,9 +226,6 @@ def test_blocks_of_the_register() -> None:
     assert markdown_html("<script>\nalert(1)\n</script>\n") == ""
     assert quoted("see `sipagent <x>`") == "see <code>sipagent &lt;x&gt;</code>"
     assert quoted("a ` b") == "a ` b"
-
-
-# --- the trace ---
 
 
 def test_the_newest_uses_come_first_a_page_at_a_time(asking: Asking) -> None:

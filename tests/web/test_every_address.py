@@ -125,8 +125,6 @@ def test_all_that_takes_a_body_is_asked_with_one() -> None:
     assert {plain(one.asked) for one in OF_PROGRAMS if one.body is not None} == set(BODIES)
 
 
-# --- from outside ---
-
 HOSTILE = (
     "<script>alert(1)</script>",
     "a\u202eb\u2066c",

@@ -131,15 +131,3 @@ def test_who_sends_a_form_after_the_session_has_ended_comes_back_to_its_page(
         assert to == f"/{path.split('/')[1]}"
     assert browser.get(to).status_code == HTTPStatus.OK
     assert "nothing of what" not in page.browser().get(f"/login?next={to}").text
-
-
-def test_an_answer_is_one_line_and_its_spaces_are_plain(page: Page, office: Office, browser: Browser) -> None:
-    """A French keyboard types no-break spaces. What cannot be kept is said, and changes nothing."""
-    number, token = pending(page, office), browser.token("/account")
-    for text in ("a\x07b", "a" * 501):
-        answer = browser.client.post(f"/holds/{number}/approve", data={"csrf": token, "answer": text})
-        assert answer.status_code == HTTPStatus.BAD_REQUEST and "“Answer” is" in answer.text
-        assert page.site.store.approval(number).state == "pending"
-    answer = browser.client.post(f"/holds/{number}/refuse", data={"csrf": token, "answer": "vu\u202f: non"})
-    assert (answer.status_code, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/holds")
-    assert page.site.store.approval(number).answer == "vu : non"

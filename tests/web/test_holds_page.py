@@ -84,20 +84,6 @@ def test_what_others_ask_for_is_for_who_decides(asking: Asking, web_office: Offi
         assert post(asking, number, "withdraw").status_code == HTTPStatus.FORBIDDEN
 
 
-def test_who_asked_sees_what_became_of_it_and_may_withdraw(asking: Asking, web_office: Office) -> None:
-    first, second = asked(asking, web_office.call()), asked(asking, web_office.call())
-    asking.login(Role.OFFICER, name="paul")
-    assert post(asking, first, "refuse", answer="no such file").status_code == HTTPStatus.SEE_OTHER
-    asking.login(Role.SUPERVISOR, name="sonia")
-    text = page(asking)
-    assert "no such file" in text and "refused" in text and "paul" in text
-    assert post(asking, second, "withdraw").status_code == HTTPStatus.SEE_OTHER
-    assert "Withdrawn." in page(asking)
-    asking.login(Role.OFFICER, name="paul")
-    answer = post(asking, second, "approve")
-    assert answer.status_code == HTTPStatus.CONFLICT and "withdrawn already" in answer.text
-
-
 def test_a_renewal_a_release_and_a_copy_wait_too(asking: Asking, web_office: Office) -> None:
     first, second = web_office.call(), web_office.call()
     held(asking, first)
@@ -127,12 +113,3 @@ def test_reviews_that_are_due_come_first_and_are_marked(asking: Asking, web_offi
     places = [text.index(f"/recordings/{row.id}#") for row in (late, next_, last)]
     assert places == sorted(places)
     assert "1 review is overdue" in text and text.count("overdue</span>") == 1
-
-
-def test_it_is_french_for_the_french(asking: Asking, web_office: Office) -> None:
-    asking.login(Role.OFFICER, name="paul", language="fr")
-    text = page(asking)
-    assert "Rien n’attend." in text and "Rien encore." in text and "Conservations" in text
-    asked(asking, web_office.call())
-    text = page(asking)
-    assert "Conservation comme preuve\u00a0: pénal, référence 2026-41" in text and "Approuver" in text

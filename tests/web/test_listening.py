@@ -3,7 +3,6 @@
 import json
 import time
 import unicodedata
-import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from media.recording.chunks import ChunkNote, Coding, Kind, PartWriter, Sealer, create_part, read_part
 from retention.records import Pause, Recording
@@ -25,7 +24,7 @@ from retention.vault import read_public
 from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE
-from tests.web.browser import Unwatched, delay_s, heard, needs_chromium, somebody, sounding, until
+from tests.web.browser import Unwatched, heard, needs_chromium, somebody, sounding
 from tests.web.listening import (
     Listener,
     Sound,
@@ -83,9 +82,6 @@ def goes_on(page: Page, second: str) -> Sound:
 
 def fails(page: Page, said: str) -> None:
     expect(page.locator("#listen-fault")).to_contain_text(said)
-
-
-# --- what is heard ---
 
 
 @pytest.mark.parametrize("kind", ["sealed", "16 kHz", "clear"])
@@ -152,9 +148,6 @@ def test_an_answer_that_was_cut_short_is_asked_for_again(
         return
     at_the_end(page)
     assert np.array_equal(sounding(heard(page)), noise(5))
-
-
-# --- what is refused ---
 
 
 def test_without_a_purpose_or_after_its_time_no_sound_is_sent(
@@ -252,9 +245,6 @@ def test_what_ends_meanwhile_ends_clearly(
         expect(page.locator("#listening")).to_be_hidden()
 
 
-# --- the key ---
-
-
 def test_a_key_without_a_passphrase_opens_and_is_never_kept(office: Office, person: BrowserContext) -> None:
     with listening(office, "paul") as paul:
         page = opened(paul, person, noise(1.5))
@@ -348,33 +338,6 @@ def test_the_key_stays_open_from_page_to_page(
     assert (use.recording_id, use.purpose, use.by) == (second.id, "quality", "claire")
 
 
-def test_who_is_faster_than_a_script_breaks_nothing(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    """Back before the script of the page between has come: it finds its page first."""
-    row, held = call(office, noise(1)), list[Route]()
-    page = opened(claire, person, row)
-    page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    person.route("**/static/now.js*", lambda route: held.append(route))  # noqa: PLW0108  # playwright marks it
-    with page.expect_request("**/static/now.js*"):
-        page.click("nav >> text=Now")
-    with page.expect_response(f"**/recordings/{row.id}") as back:
-        page.go_back(wait_until="commit")
-    back.value.finished()
-    drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    page.evaluate(f"{drawn}.then(() => {drawn})")  # what came may be shown by now
-    with page.expect_response("**/static/now.js*") as script:
-        held[0].continue_()
-    script.value.finished()
-    page.evaluate(f"{drawn}.then(() => {drawn})")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    expect(page.locator("nav [aria-current]")).to_have_text("Recordings")
-
-
-# --- what a person does meanwhile ---
-
-
 def test_position_side_and_silence(claire: Listener, person: BrowserContext) -> None:
     sound = noise(25)
     page = paused(claire, person, sound)
@@ -464,22 +427,6 @@ def test_what_is_drawn_is_what_is_there(claire: Listener, person: BrowserContext
     assert min(caller, operator) > 0.6 and max(no_caller, no_operator) < 0.1
 
 
-def test_it_fits_a_telephone_and_speaks_french(claire: Listener, chromium: Browser) -> None:
-    with somebody(chromium, "fr-FR") as person:
-        page = opened(claire, person, noise(4))
-        page.set_viewport_size({"width": 390, "height": 800})
-        page.click("#play")
-        expect(page.locator("#play")).to_have_text("Pause")
-        expect(page.locator("#listen-state")).to_contain_text("Lecture en cours")
-        page.click("#play")
-        expect(page.locator("#play")).to_have_text("Lire")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert page.evaluate("document.querySelector('#waveform-caller').clientWidth") > 200
-
-
-# --- copies ---
-
-
 @pytest.mark.parametrize("channel", ["both", "operator"])
 def test_a_copy_is_what_export_gives(
     claire: Listener, person: BrowserContext, office: Office, tmp_path: Path, channel: str
@@ -510,45 +457,7 @@ def test_a_copy_is_what_export_gives(
     assert rate == our_rate and np.array_equal(theirs, ours)
 
 
-def test_several_files_become_one_zip(claire: Listener, person: BrowserContext, tmp_path: Path) -> None:
-    page = opened(claire, person, noise(1))
-    with page.expect_download() as download:
-        page.evaluate(
-            """async () => {
-                const { zipOf } = await import("/static/zip.js"), { save } = await import("/static/wav.js");
-                const sevens = new Uint8Array(9_000_000).fill(7);
-                const entries = [["élève/à lire.txt", "bonjour"], ["b.bin", sevens], ["", ""]];
-                save(await zipOf(entries.map(([name, content]) => ({ name, content }))), "all.zip");
-            }"""
-        )
-    download.value.save_as(tmp_path / "all.zip")
-    with zipfile.ZipFile(tmp_path / "all.zip") as all:
-        assert all.testzip() is None
-        assert all.namelist() == ["élève/à lire.txt", "b.bin", ""]
-        assert all.read("élève/à lire.txt") == b"bonjour" and all.read("b.bin") == b"\x07" * 9_000_000
-
-
-# --- an hour ---
-
 MORE_MIB = 150  # that an hour may take, which has 110 MiB, and as much again opened
-
-
-def test_the_first_sound_of_an_hour(claire: Listener, person: BrowserContext) -> None:
-    """And what is sought in it, while the rest is being drawn."""
-    sound = np.tile(noise(60), (60, 1))
-    page = opened(claire, person, sound)
-    page.click("#key-open")
-    expect(page.locator("#key-name")).to_have_text("claire")
-    play(page)
-    print(f"first sound of an hour: {delay_s(page):.2f} s")
-    page.click("#play")
-    page.locator("#position").fill("3000")
-    page.evaluate("window.captured.length = 0")
-    page.click("#play")
-    until(page, "window.captured.length > 60")
-    page.click("#play")
-    taken = sounding(heard(page))
-    assert np.array_equal(taken, sound[3000 * RATE :][: len(taken)])
 
 
 def test_no_more_of_an_hour_is_held_than_a_window(
@@ -575,8 +484,6 @@ def test_no_more_of_an_hour_is_held_than_a_window(
     print(f"an hour takes {most - before} MiB at most")
     assert most - before < MORE_MIB
 
-
-# --- the page's reader of chunks finds what ours finds, whatever bytes it is given ---
 
 _READ = """async (text) => {
     const { chunksOf } = await import("/static/chunks.js");

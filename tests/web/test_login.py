@@ -44,9 +44,6 @@ def asks(browser: Browser, path: str, authorization: str | None = None) -> Reque
     return Request(scope)
 
 
-# --- who comes in ---
-
-
 def test_name_password_and_digits_let_in_once(page: Page, claire: Owner) -> None:
     browser, digits = page.browser(), claire.totp.at(page.now)
     answer = browser.log_in(claire, digits)
@@ -97,14 +94,6 @@ def test_one_wrong_of_three_is_refused_and_not_said_which(
     assert kept and not [path for path in kept if PASSWORD.encode() in path.read_bytes()]
 
 
-def test_who_comes_back_hears_of_those_who_tried(page: Page, claire: Owner) -> None:
-    for _ in range(2):
-        page.browser("127.1.0.1").log_in(claire, password="x")
-    browser = page.logged_in(claire)
-    assert said(browser.get("/account")) == "2 logins with your name were refused since your last one."
-    assert "refused since" not in browser.get("/account").text
-
-
 def test_a_page_asked_for_before_comes_after(page: Page, claire: Owner) -> None:
     """A link from elsewhere brings no cookie (SameSite=Strict): our page then asks once more."""
     browser = page.browser()
@@ -127,9 +116,6 @@ def test_a_page_asked_for_before_comes_after(page: Page, claire: Owner) -> None:
 )
 def test_nobody_is_led_elsewhere(page: Page, claire: Owner, to: str) -> None:
     assert page.browser().log_in(claire, next=to).headers["location"] == "/"
-
-
-# --- sessions ---
 
 
 def test_it_ends_when_nothing_is_done_and_after_twelve_hours(page: Page, claire: Owner) -> None:
@@ -232,26 +218,6 @@ def test_what_is_changed_counts_at_once(page: Page, claire: Owner) -> None:
     assert not bob.is_in
 
 
-# --- other sites ---
-
-
-def test_a_form_without_the_sessions_token_does_nothing(page: Page, claire: Owner) -> None:
-    browser, other = page.logged_in(claire), page.logged_in(page.enrolled("Bob"))
-    for form in ({}, {"csrf": ""}, {"csrf": "x"}, {"csrf": "é"}, {"csrf": other.token("/account")}):
-        answer = browser.client.post("/logout", data=form)
-        assert answer.status_code == FORBIDDEN and browser.is_in
-    assert browser.client.post("/logout", json={}).status_code == FORBIDDEN
-    assert browser.client.post("/logout").status_code == FORBIDDEN
-    assert [(row.outcome, row.login) for row in page.trace("right")] == [("refused", "Claire")] * 7
-    asked = "/api/v1/recordings/search"  # a script of ours shows the token in a header
-    for headers, status in (
-        ({}, FORBIDDEN),
-        ({"x-csrf-token": "x"}, FORBIDDEN),
-        ({"x-csrf-token": browser.token("/account")}, OK),
-    ):
-        assert browser.client.post(asked, json={}, headers=headers).status_code == status
-
-
 @pytest.mark.parametrize(
     ("headers", "let"),
     [
@@ -295,9 +261,6 @@ def test_nobody_is_logged_in_by_another_site(page: Page, claire: Owner) -> None:
     assert crossed.status_code == FORBIDDEN and not honest.is_in
     assert [(row.outcome, row.login, row.via) for row in page.trace("right")] == [("refused", None, "web")]
     assert honest.post("/login", form).status_code == SEE_OTHER  # nothing was tried before
-
-
-# --- pace ---
 
 
 def test_who_is_refused_often_has_to_wait_and_is_never_kept_out(page: Page, claire: Owner) -> None:
@@ -351,9 +314,6 @@ def test_many_at_once_wait_for_one_hash_and_no_more_than_a_few(
     assert refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE and refused.headers["retry-after"] == "5"
     assert "too many log in at this moment" in said(refused)
     assert answers == [FORBIDDEN] * logins_module.AT_ONCE
-
-
-# --- tokens ---
 
 
 def test_a_program_shows_a_token_while_it_is_good(page: Page, claire: Owner) -> None:

@@ -4,29 +4,22 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import pytest
 
 from retention.accounts.accounts import NewPasskey
 from retention.accounts.credentials import AccountError
-from retention.records import Access, Approval
 from retention.rows.rows import StoreError, TryAgain
 from retention.vault import Identity
 from sipagent.agent.stored import accounts_fault, accounts_of
 from sipagent.config.load import load
-from sipagent.operations.approvals import ask_approval, rules_of
-from sipagent.web.sessions import OF_BOTH
-from tests.kept import keep, recording
 from tests.office import CONFIG
 from tests.peers.agent import SEARCH_PATH
 from tests.postgres import Server, primary
 from tests.web.logging_in import (
-    PASSWORD,
     SITE,
     WEB,
     Browser,
@@ -93,9 +86,6 @@ def logged_in(hosts: Hosts, page: Page, who: Owner) -> Browser:
     return browser
 
 
-# --- one login ---
-
-
 def test_a_login_on_one_host_counts_on_the_other_and_ends_everywhere(hosts: Hosts, claire: Owner) -> None:
     digits = claire.totp.at(hosts.a.now)
     browser = logged_in(hosts, hosts.a, claire)
@@ -114,14 +104,6 @@ def test_a_login_on_one_host_counts_on_the_other_and_ends_everywhere(hosts: Host
     browser = logged_in(hosts, hosts.a, claire)
     hosts.later(minutes=minutes)
     assert not hosts.at(browser, hosts.b).is_in and not browser.is_in
-
-
-def test_a_form_of_one_host_is_sent_to_the_other(hosts: Hosts, claire: Owner) -> None:
-    browser = hosts.a.browser()
-    csrf = browser.token("/login")
-    form = {"name": "Claire", "password": PASSWORD, "digits": claire.totp.at(hosts.a.now), "csrf": csrf}
-    answer = hosts.at(browser, hosts.b).client.post("/login", data=form)
-    assert answer.status_code == SEE_OTHER, answer.text
 
 
 def test_what_is_changed_on_one_counts_at_once_on_the_other(hosts: Hosts, claire: Owner) -> None:
@@ -150,34 +132,6 @@ def test_a_challenge_is_answered_once_for_all_hosts(hosts: Hosts) -> None:
     assert hosts.b.logins.challenges.use(hosts.a.logins.challenges.new("x", "y"), "x", "y")
 
 
-def test_refused_attempts_are_counted_for_all_hosts(hosts: Hosts, claire: Owner) -> None:
-    pages = [(hosts.a, hosts.b)[n % 2] for n in range(OF_BOTH.free + 1)]
-    statuses = [page.browser().log_in(claire, "000000").status_code for page in pages]
-    assert statuses == [HTTPStatus.FORBIDDEN] * OF_BOTH.free + [HTTPStatus.TOO_MANY_REQUESTS]
-
-
-def test_four_eyes_are_two_logins_over_two_hosts(hosts: Hosts) -> None:
-    """Claire asks on one host: nobody but somebody else approves it, on whichever."""
-    claire = hosts.a.enrolled("Claire", "supervisor", "officer")
-    marc = hosts.b.enrolled("Marc", "officer")
-    at, archive = hosts.a.now, hosts.a.site.archive
-    row = keep(archive, recording())
-    review = (at + timedelta(days=90)).date().isoformat()
-    terms: dict[str, Any] = {"ground": "criminal", "reference": "PV 7", "review": review}
-    wanted = Approval(at=at, action="hold", recording_id=row.id, by="Claire", **terms)
-    trace = Access(at=at, action="ask", by="Claire", login="Claire", via="web")
-    number = ask_approval(archive, wanted, trace, rules_of(hosts.a.site.config, at)).id
-    own = logged_in(hosts, hosts.a, claire)
-    there = hosts.at(own, hosts.b)
-    refused = there.post(f"/holds/{number}/approve", {"answer": "mine"}, shown="/account")
-    assert refused.status_code == HTTPStatus.FORBIDDEN and "asked for it; accepted: " in refused.text
-    assert archive.store.approval(number).state == "pending"
-    other = logged_in(hosts, hosts.b, marc)
-    assert other.post(f"/holds/{number}/approve", {}, shown="/account").status_code == SEE_OTHER
-    hold = archive.store.recording(row.id).hold
-    assert hold is not None and (hold["by"], hold["approved_by"]) == ("Claire", "Marc")
-
-
 def test_what_was_done_is_said_by_whichever_host_comes_next(hosts: Hosts) -> None:
     """Else nobody would see the one-time code, which is shown once."""
     boss = logged_in(hosts, hosts.a, hosts.a.enrolled("Boss", "administrator"))
@@ -188,9 +142,6 @@ def test_what_was_done_is_said_by_whichever_host_comes_next(hosts: Hosts) -> Non
     there = hosts.at(boss, hosts.b)
     assert said(there.get("/accounts")).startswith("The one-time code of Zoe, shown this once: ")
     assert "one-time code of Zoe" not in there.get("/accounts").text + boss.get("/accounts").text
-
-
-# --- the key ---
 
 
 def test_without_the_key_or_with_another_nobody_is_let_in(hosts: Hosts, claire: Owner) -> None:
@@ -239,9 +190,6 @@ def test_the_database_shows_no_secret_and_no_name(
     assert again.id == account.id
 
 
-# --- the database is away ---
-
-
 def test_a_database_that_is_gone_lets_nobody_in_and_says_so(tmp_path: Path) -> None:
     with primary() as server, ExitStack() as stack:
         hosts = Hosts(tmp_path, server.database(), stack)
@@ -266,9 +214,6 @@ def test_a_database_that_is_gone_lets_nobody_in_and_says_so(tmp_path: Path) -> N
         hosts.later(seconds=60)
         assert not browser.is_in  # what pages remember is in no log: a crash ends all sessions
         assert logged_in(hosts, hosts.b, claire).is_in
-
-
-# --- as they are delivered ---
 
 
 def test_processes_of_two_hosts(tmp_path: Path, database: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from starlette.requests import Request
 
 from retention.files import alone
@@ -148,32 +148,3 @@ def test_it_finds_a_server_that_was_away(
         who.clear()
         expect(told).to_contain_text("Your session has ended")
         expect(page.locator("#renew")).to_be_visible()
-
-
-def test_a_page_that_nobody_looks_at_keeps_no_connection(
-    person: BrowserContext, site: Site, store: Store
-) -> None:
-    hide = """(hidden) => {
-      Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    with serving(create_app(site)) as address:
-        page = following(person, address)
-        page.evaluate(hide, True)
-        expect(page.locator("#following")).to_contain_text("it was left")
-        store.add_receipt(call())
-        page.evaluate(hide, False)
-        expect(page.locator("#calls tr")).to_have_count(1)
-
-
-def test_without_a_script_it_is_right_when_it_is_loaded(chromium: Browser, site: Site, store: Store) -> None:
-    store.add_receipt(one := call())
-    context = chromium.new_context(locale="en", java_script_enabled=False)
-    with serving(create_app(site)) as address:
-        page = context.new_page()
-        page.goto(address)
-        assert one.id[-6:] in page.locator("#calls").inner_text()
-        store.update_receipt(replace(one, ended_at=datetime.now(UTC), outcome="abandoned"))
-        page.get_by_role("link", name="Show it anew").click()
-        assert "No call just now." in page.locator("#in-all").inner_text()
-    context.close()

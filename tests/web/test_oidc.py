@@ -12,16 +12,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
 from oidc_provider_mock import User, run_server_in_thread  # type: ignore[import-untyped]
-from playwright.sync_api import Browser as Chromium
 
 from sipagent.web.issuer import Issuer, IssuerError
 from sipagent.web.pages.login import names_in, roles_in
-from tests.peers.process import free_ports
-from tests.web.browser import chromium, needs_chromium
 from tests.web.logging_in import Browser, Page, opened
-from tests.web.serving import serving
-
-__all__ = ["chromium"]
 
 BACK = "/login/oidc/back"
 PEOPLE = (
@@ -108,20 +102,6 @@ def test_without_a_role_nobody_comes_in(page: Page) -> None:
     assert entered(page, "d-1")[0].get("/requests").status_code == HTTPStatus.OK
 
 
-def test_a_name_is_that_of_the_first_who_had_it(page: Page) -> None:
-    """Who calls themselves like a colleague is not that colleague: four eyes are two people. An account that
-    was prepared keeps its key, and gets the issuer's roles."""
-    accounts = page.logins.accounts
-    prepared, _ = accounts.add("Claire", ["administrator"])
-    entered(page, "c-1")
-    (there,) = accounts.all()
-    assert (there.id, there.roles) == (prepared.id, ("listener",))
-    browser, answer = entered(page, "y-1")
-    assert answer.status_code == HTTPStatus.FORBIDDEN
-    assert "there is an account of this name" in answer.text
-    assert browser.get("/recordings").status_code == HTTPStatus.SEE_OTHER
-
-
 def test_only_the_issuer_lets_in(page: Page) -> None:
     page.logins.offer_first("code")
     shown = page.browser().get("/login").text
@@ -171,8 +151,6 @@ def test_an_issuer_that_is_away_is_said(tmp_path: Path) -> None:
         assert "does not answer as it should" in answer.text
 
 
-# --- how it wishes to be asked ---
-
 ENDPOINTS = {"authorization_endpoint": "https://id.example/a", "token_endpoint": "https://id.example/t"}
 PROCONNECT = ENDPOINTS | {
     "scopes_supported": ["openid", "given_name", "usual_name", "email", "siret"],
@@ -207,27 +185,6 @@ def test_it_is_asked_for_what_it_publishes(
     }
     assert issuer._session(published).token_endpoint_auth_method == by
 
-
-@needs_chromium
-def test_a_browser_comes_in_though_it_comes_from_another_site(tmp_path: Path, chromium: Chromium) -> None:
-    """Our cookie does not come along from there (SameSite=Strict): the page asks for itself once more."""
-    (tmp_path / "secret").write_text("s3cret", encoding="utf-8")
-    port = free_ports(1)
-    with run_server_in_thread(user_claims=PEOPLE) as server:
-        issuer = f"http://localhost:{server.server_port}"
-        config = CONFIG.format(issuer=issuer).replace("127.0.0.1:8443", f"127.0.0.1:{port}")
-        with opened(tmp_path, config) as page, serving(page.app, port) as address:
-            tab = chromium.new_context(locale="en-GB").new_page()
-            tab.goto(f"{address}/holds")
-            tab.click("#by-issuer")
-            assert tab.url.startswith(issuer)
-            tab.fill("input[name=sub]", "c-1")
-            tab.keyboard.press("Enter")
-            tab.wait_for_url(f"{address}/holds")
-            assert "Claire" in tab.inner_text("header")
-
-
-# --- what it signs ---
 
 KEY, OTHER = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
 GOOD = {"iss": "https://id.example", "aud": "sipagent", "sub": "1", "nonce": "n", "azp": "sipagent"}

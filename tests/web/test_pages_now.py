@@ -110,9 +110,6 @@ def test_none_one_and_several_are_told_apart(asking: Asking) -> None:
     assert "Aucun appel en ce moment" in asking.client.get("/").text
 
 
-# --- who watches ---
-
-
 async def told(events: AsyncIterator[str]) -> dict[str, Any]:
     """The next event that is no beat."""
     async for text in events:
@@ -145,18 +142,6 @@ def test_who_watches_is_told_of_each_change_and_of_the_end(asking: Asking, web_o
 
     asyncio.run(watch())
     assert asking.site.watching.count == 0
-
-
-def test_a_right_that_is_taken_away_ends_it(asking: Asking) -> None:
-    asking.login(Role.LISTENER)
-
-    async def watch() -> None:
-        events = stream(request_of(asking), asking.site, beat_s=0.05)
-        await anext(events), await anext(events)
-        asking.login()
-        assert await told(events) == {"event": "ended"}
-
-    asyncio.run(watch())
 
 
 def test_one_thread_looks_for_all_and_only_while_somebody_watches() -> None:

@@ -70,9 +70,6 @@ def added(store: Rows, **changes: Any) -> Recording:
     return row
 
 
-# --- what is told ---
-
-
 def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call(operator="sip:marie.durand@pbx.example.net", flagged=True)
     held(web_office, row)
@@ -148,9 +145,6 @@ def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: Ro
     assert ("quality" in purposes) == (role is not Role.OFFICER) and "access_request" in purposes
 
 
-# --- who cannot hear it ---
-
-
 @pytest.mark.parametrize(("with_key", "roles", "told"), [
     (None, (Role.LISTENER,), "your account has no key"),
     ("eve", (Role.LISTENER,), "not for your key (eve"),
@@ -181,23 +175,6 @@ def test_what_is_gone_cannot_be_heard(asking: Asking, store: Rows, status: Statu
     asking.login(Role.LISTENER)
     page = get(asking, row.id)
     assert told in page.text and not page.having("id", "play")
-
-
-@pytest.mark.parametrize(("hold", "told"), [
-    (False, "the next purge removes it"),
-    (True, "only its hold keeps it: it can be heard for criminal"),
-])  # fmt: skip
-def test_what_has_expired_is_for_few_purposes(
-    asking: Asking, web_office: Office, hold: bool, told: str
-) -> None:
-    row = web_office.call(timedelta(days=300), expires_at=datetime.now(UTC) - timedelta(days=1))
-    if hold:
-        held(web_office, row)
-    asking.login(Role.LISTENER)
-    assert told in get(asking, row.id).text
-
-
-# --- what is done with it ---
 
 
 def test_an_analysis_is_filed_once_what_would_be_cut_out_was_agreed_to(

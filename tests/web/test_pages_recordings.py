@@ -188,16 +188,3 @@ def test_calls_of_a_person_without_a_recording_are_told_of(asking: Asking, store
     assert listed(read(asking.client.post("/calls", data=all_calls))) == [id]
     page = get(asking, f"/recordings?reference={reference_of(id)}")
     assert f"/calls?reference={reference_of(id)}" in page.links
-
-
-@pytest.mark.parametrize(("content", "kind", "status"), [
-    (b"csrf=csrf-claire&caller=%ff", "application/x-www-form-urlencoded", HTTPStatus.BAD_REQUEST),
-    (b"a=&" * 2100, "application/x-www-form-urlencoded", HTTPStatus.BAD_REQUEST),
-    (b"x" * 600_000, "application/x-www-form-urlencoded", HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    (b"{}", "application/json", HTTPStatus.FORBIDDEN),
-])  # fmt: skip
-def test_what_is_no_form_is_refused(
-    asking: Asking, store: Rows, content: bytes, kind: str, status: HTTPStatus
-) -> None:
-    answer = asking.client.post("/recordings", content=content, headers={"content-type": kind})
-    assert answer.status_code == status

@@ -90,9 +90,6 @@ def remove(browser: Browser, id: int, password: str = PASSWORD) -> httpx.Respons
     return browser.post("/account/passkeys/remove", form, shown="/account")
 
 
-# --- adding one ---
-
-
 def test_a_passkey_is_added_by_who_knows_the_password(page: Page, browser: Browser) -> None:
     told = asked(browser).json()
     assert told["rp"] == {"id": "localhost", "name": page.site.config.service.name}
@@ -180,9 +177,6 @@ def test_what_a_maker_says_of_it_or_another_frame_is_not_wanted(page: Page, brow
     within = key.client_data("webauthn.create", told["challenge"], crossOrigin=True)
     not_added(browser, key.made(told, clientDataJSON=text_of(within)), NOT_RIGHT)
     assert page.logins.accounts.passkeys_of(1) == []
-
-
-# --- logging in ---
 
 
 def test_a_passkey_lets_in_without_a_name_once_for_each_answer(page: Page, browser: Browser) -> None:
@@ -302,9 +296,6 @@ def test_a_passkey_that_is_removed_lets_nobody_in(page: Page, browser: Browser) 
     assert (again.status_code, said(again)) == (BAD, "the passkey was removed")
 
 
-# --- where there are none ---
-
-
 @pytest.mark.parametrize("listen", ["127.0.0.1:8443", "[::1]:8443"])
 def test_an_address_without_a_name_has_none_and_says_why(tmp_path: Path, listen: str) -> None:
     with opened(tmp_path, f'[web]\nlisten = "{listen}"\n') as page:
@@ -327,8 +318,6 @@ def test_by_https_they_belong_to_the_name(tmp_path: Path) -> None:
         party = page.logins.relying_party
         assert party is not None and (party.id, party.origin) == ("ecoute.example.net", url)
 
-
-# --- what strangers send ---
 
 _TEXT = st.one_of(st.text(max_size=200), st.binary(max_size=200).map(text_of))
 _JSON = st.recursive(

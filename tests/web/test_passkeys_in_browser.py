@@ -17,9 +17,6 @@ from tests.web.logging_in import PASSWORD, Owner, Page, opened
 from tests.web.serving import serving
 
 pytestmark = needs_chromium
-NOTHING_CAME = (
-    "Nothing came: it was cancelled, it took too long, or no authenticator has a passkey of this page."
-)
 
 
 @dataclass
@@ -160,37 +157,6 @@ def test_a_passkey_from_its_beginning_to_its_end(served: Served, chromium: Brows
         ]
 
 
-def test_a_copy_or_one_who_is_not_recognised_does_not_come_in(served: Served, chromium: Browser) -> None:
-    with at_login(chromium, served) as (tab, device):
-        by_password(tab, served)
-        adds(tab, served)
-        tab.get_by_text("Added:").wait_for()
-        (copy,) = device.credentials()
-        log_out(tab)
-        device.asked("setUserVerified", isUserVerified=False)
-        tab.get_by_role("button", name="Log in with a passkey").click()
-        assert fault(tab) == NOTHING_CAME
-        device.asked("setUserVerified", isUserVerified=True)
-        for _ in range(2):
-            tab.get_by_role("button", name="Log in with a passkey").click()
-            tab.wait_for_url(served.origin + "/")
-            log_out(tab)
-    with at_login(chromium, served, "fr") as (tab, device):
-        device.asked("addCredential", credential=copy)
-        tab.get_by_role("button", name="Se connecter avec une clé d’accès").click()
-        told = tab.get_by_role("alert").filter(has_text="compteur")
-        told.wait_for()
-        assert "est revenu en arrière" in told.inner_text()
-
-
-def test_an_authenticator_that_asks_nobody_is_not_taken(served: Served, chromium: Browser) -> None:
-    with at_login(chromium, served, hasUserVerification=False, isUserVerified=False) as (tab, device):
-        by_password(tab, served)
-        adds(tab, served)
-        assert fault(tab).startswith(("This authenticator cannot do it", "Nothing was made"))
-        assert device.credentials() == []
-
-
 def test_at_another_name_or_where_nobody_answers_it_says_so(served: Served, person: BrowserContext) -> None:
     tab = person.new_page()
     device_in(tab)
@@ -201,19 +167,3 @@ def test_at_another_name_or_where_nobody_answers_it_says_so(served: Served, pers
     tab.route("**/login/passkey/ask", lambda route: route.abort())
     tab.get_by_role("button", name="Log in with a passkey").click()
     assert fault(tab) == "The page does not answer, or nobody is logged in any more; load it once more."
-
-
-@pytest.mark.parametrize("missing", ["isSecureContext", "PublicKeyCredential"])
-def test_where_a_browser_has_none_there_is_no_button(
-    served: Served, person: BrowserContext, missing: str
-) -> None:
-    person.add_init_script(f"Object.defineProperty(window, '{missing}', {{ value: undefined }})")
-    tab = person.new_page()
-    tab.goto(served.origin + "/login")
-    assert tab.get_by_role("button").all_inner_texts() == ["Log in"]
-    by_password(tab, served)
-    tab.goto(served.origin + "/account")
-    assert (
-        tab.locator("#passkey-none").inner_text() == "This browser has no passkeys, or not at this address."
-    )
-    assert not tab.get_by_role("button", name="Add a passkey").is_visible()

@@ -17,8 +17,6 @@ import pytest
 from httpx2 import Response
 
 from retention.records import Access, Event, reference_of
-from sipagent.languages.spoken import answering
-from sipagent.web.pages.persons import period_in_words
 from sipagent.web.rights import Role
 from sipagent.web.site import MOST_PAPERS, PAPERS_KEPT, Drawer, Papers
 from tests.kept import CALLER, Paths
@@ -61,9 +59,6 @@ def officer(asking: Asking) -> Asking:
 def used(office: Office, id: str) -> None:
     copy = ("--purpose", "quality", "--by", "M. Durand", "--out", office.folder / "a.wav")
     assert office.run("export", id, *copy).code == 0
-
-
-# --- what is found ---
 
 
 def test_all_that_is_kept_is_told_in_words(officer: Asking, web_office: Office) -> None:
@@ -113,9 +108,6 @@ def test_who_hides_the_number_is_found_by_the_reference(officer: Asking, web_off
     assert "1 call is kept" in text and "20261110T223000000-482913" in text
     assert "neither is given" in told(post(officer, caller="", reference=""))
     assert "is not a day" in told(post(officer, day="soon"))
-
-
-# --- the package ---
 
 
 def test_the_package_can_be_read_by_people_and_programs(officer: Asking, web_office: Office) -> None:
@@ -221,18 +213,6 @@ def test_what_is_not_decided_is_asked_again(
     ticked = re.findall(r'name="id" value="([^"]*)"[^>]* checked', answer.text)
     assert ticked == ([] if "id" in changed else [ids[0]])
     assert web_office.archive.store.accesses() == []
-
-
-@pytest.mark.parametrize(
-    ("period", "french"), [("6 months", "6 mois"), ("1 year", "1 an"), ("2 weeks", "2 semaines"), ("x", "x")]
-)
-def test_periods_in_words(period: str, french: str) -> None:
-    for language, said in (("fr", french), ("en", period)):
-        with answering(language):
-            assert period_in_words(period) == said
-
-
-# --- erasure ---
 
 
 def test_what_goes_is_shown_first_then_erased_and_certified(officer: Asking, web_office: Office) -> None:
