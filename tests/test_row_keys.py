@@ -3,14 +3,14 @@
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from retention.postgres import row_keys as keys_module
-from retention.postgres.row_keys import MOST_KEYS, RowKeys
+from retention.postgres.row_keys import MOST_KEYS, KeyKind, RowKeys
 from retention.rows.rows import StoreError, TryAgain
 from tests.postgres import Server
 from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, tables
@@ -114,6 +114,13 @@ def test_a_key_that_no_row_took_goes(keys: RowKeys, database: str, vault: Path) 
     assert keys.forget().keys == 1 and keys_in(vault) == {}
     with pytest.raises(psycopg.errors.SerializationFailure, match="in use, or going"):
         write_row(database, key.name)
+
+
+def test_keys_that_waited_for_long_are_not_given(keys: RowKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.reserve(3)
+    monkeypatch.setattr(keys_module, "UNUSED_S", -1.0)
+    names = {key.name for key in keys._stocks[KeyKind.ROW].keys}
+    assert keys.take().name not in names
 
 
 def test_a_batch_makes_one_revision(vault: Path, opens: Opens) -> None:
@@ -280,6 +287,34 @@ def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
     there = keys_in(vault)
     assert taken[2].name in there and not {taken[0].name, taken[1].name} & set(there)
     assert clean.get([taken[2].name]).keys == {taken[2].name: taken[2].raw}
+
+
+@pytest.mark.parametrize("step", ["get", "put", "remove"])
+def test_a_connection_that_is_lost_between_two_steps_loses_no_key(
+    database: str, vault: Path, postgres: Server, step: str, opens: Opens
+) -> None:
+    def cut(name: str, _: str) -> None:
+        if name == step and not cuts:
+            cuts.append(name)
+            cut_off = database.rpartition("/")[2]
+            sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{cut_off}'"
+            postgres.execute(sql)
+
+    cuts: list[str] = []
+    with closing(row_keys(database, vault, "a")) as maker:
+        taken = [maker.take() for _ in range(2)]
+    for number, key in enumerate(taken):
+        write_row(database, key.name, number)
+    keys = opens(WatchedBlobs(vault, cut))
+    forget_row(database, 0)
+    with suppress(TryAgain):
+        keys.forget()
+    assert cuts
+    assert keys.get([taken[1].name]).keys == {taken[1].name: taken[1].raw}
+    made = keys.take()
+    assert keys.forget().left == 0
+    assert taken[0].name not in keys_in(vault) and {taken[1].name, made.name} <= set(keys_in(vault))
+    assert len(files_in(vault)) == 1
 
 
 def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(
