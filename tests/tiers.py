@@ -1,4 +1,4 @@
-"""Two tiers: `make test` keeps each promise once, in nine minutes; `make test-all` runs all there is.
+"""Two tiers: `make test` keeps each promise once, in five minutes; `make test-all` runs all there is.
 
 A new test is in both. `FULL` names what the quick tier leaves out, but for what `QUICK` takes back: a folder,
 a module, a test, or one case of it. The quick tier also goes less deep (`depth`), draws fewer examples, and
