@@ -174,7 +174,8 @@ def pages(asking: Asking, office: Office, texts: Iterator[str]) -> Iterator[tupl
     for path in ("/recordings", "/calls", f"/recordings/{row.id}", "/holds", "/accesses", "/statistics"):
         yield path, client.get(path)
     yield "/compliance", client.get("/compliance")
-    reason = {"reason": next(texts)[:200].replace("\n", " ")}
+    typed = (char for char in next(texts)[:200] if char.isprintable())  # what else is typed is refused
+    reason = {"reason": "".join(typed)}
     for path in ("/requests", "/requests/erase"):
         yield path, client.post(path, data=form | reason)
     answer = {"request": "1", "channel": "both", "names": "yes", "parts": "yes"}
