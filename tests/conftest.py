@@ -15,10 +15,12 @@ import pytest
 from media.recording import tap as tap_module
 from media.recording.tap import Tap
 from retention.archive import Archive
+from sipagent.service.control import Systemd
 from sipagent.softphone.phone import Answering, Loop, Phone
 from sipagent.softphone.rtp import SteadyTone
 from tests import both, kept, tiers
 from tests.driving import Stage, staged
+from tests.notified import Notified
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
 from tests.peers.process import lasting_port
@@ -182,6 +184,23 @@ def moto() -> Iterator[Moto]:
 
     with Moto() as server:
         yield server
+
+
+# --- systemd ---
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Notified]:
+    """Stands in systemd's place."""
+    manager = Notified(tmp_path / "notify")
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def systemd(manager: Notified) -> Systemd:
+    """What the program tells `manager` by."""
+    return Systemd(manager.address, watchdog_s=60.0)
 
 
 # --- live, on loopback ---

@@ -392,13 +392,6 @@ def test_the_engine_is_set_up_as_the_configuration_says(
 # --- what systemd is told ---
 
 
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Notified]:
-    manager = Notified(tmp_path / "notify")
-    yield manager
-    manager.close()
-
-
 def looked(then: Callable[[Stub], object]) -> Callable[[Stub], None]:
     """In every poll anew, until it does not fail."""
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -655,18 +654,6 @@ def test_more_workers() -> None:
 
 
 # --- systemd ---
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Notified]:
-    manager = Notified(tmp_path / "notify")
-    yield manager
-    manager.close()
-
-
-@pytest.fixture
-def systemd(manager: Notified) -> Systemd:
-    return Systemd(manager.address, watchdog_s=60.0)
 
 
 def test_systemd_is_told_from_its_start_to_its_end(manager: Notified, systemd: Systemd) -> None:

@@ -2,25 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sipagent.service.control import LAST_WORK_S, LOOK_S, Systemd, Wake, status_of
 from tests.notified import Notified
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Notified]:
-    manager = Notified(tmp_path / "notify")
-    yield manager
-    manager.close()
-
-
-@pytest.fixture
-def systemd(manager: Notified) -> Systemd:
-    return Systemd(manager.address, watchdog_s=60.0)
 
 
 @pytest.mark.parametrize(

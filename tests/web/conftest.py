@@ -1,11 +1,11 @@
 """A page over a folder of its own, and somebody who asks."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from retention.accounts import credentials
@@ -59,12 +59,16 @@ def web_office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 @pytest.fixture
 def asking(web_office: Office) -> Iterator[Asking]:
     """Somebody at the page of `web_office`."""
+    with asked_at(web_office) as asking:
+        yield asking
+
+
+@contextmanager
+def asked_at(office: Office) -> Iterator[Asking]:
+    """Somebody at the page of this office."""
     who: list[Person | None] = []
-
-    def identify(request: Request) -> Person | None:
-        return who[0] if who else None
-
-    site = Site(config=load(web_office.folder / "config.toml"), identify=identify)
+    config = load(office.folder / "config.toml")
+    site = Site(config=config, identify=lambda request: who[0] if who else None)
     with TestClient(create_app(site), follow_redirects=False, headers={"accept-language": "en"}) as client:
         yield Asking(site, client, who)
     site.store.close()

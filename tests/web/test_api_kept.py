@@ -15,21 +15,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from starlette.requests import Request
-from starlette.testclient import TestClient
 
 from retention.purge import purge
 from retention.records import Access, Recording, Status, new_id, reference_of
 from retention.vault import read_identity, read_public
 from retention.verify import verify
-from sipagent.config.load import load
-from sipagent.web.app import create_app
 from sipagent.web.rights import Role
-from sipagent.web.site import Person, Site
+from sipagent.web.site import Person
 from tests.kept import CALLER, receipt, recording
 from tests.office import Office
 from tests.sealing import make_pair, make_sealed_office, name_recipients, sealed_call
-from tests.web.conftest import Asking
+from tests.web.conftest import Asking, asked_at
 from tests.web.program import API, Program
 
 AT = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -348,15 +344,8 @@ def sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 @pytest.fixture
 def keyed(sealed: Office) -> Iterator[Asking]:
-    who: list[Person | None] = []
-
-    def identify(request: Request) -> Person | None:
-        return who[0] if who else None
-
-    site = Site(config=load(sealed.folder / "config.toml"), identify=identify)
-    with TestClient(create_app(site), follow_redirects=False) as client:
-        yield Asking(site, client, who)
-    site.store.close()
+    with asked_at(sealed) as asking:
+        yield asking
 
 
 def with_key(asking: Asking, office: Office, name: str | None) -> Program:
