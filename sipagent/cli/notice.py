@@ -10,11 +10,11 @@ import click
 
 from media.prompt import PromptError
 from retention.records import Json, to_text
+from sipagent.cli.options import options_read
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.terminal import console, distance, full, in_seconds, show_fields, show_findings
 from sipagent.config.hours import OpeningState, Schedule
-from sipagent.languages.spoken import shown
-from sipagent.lookup.parsing import Unreadable, parse_moment
+from sipagent.lookup.parsing import Unreadable, parse_moment, read_field
 from sipagent.text.notice import SpokenNotice, spoken_notices
 
 
@@ -118,15 +118,15 @@ def hours_command(work: Workplace, at_text: str | None, as_json: bool) -> None:
 def _moment(work: Workplace, text: str | None) -> datetime:
     if text is None:
         return now()
-    try:
-        at = parse_moment(text, now(), work.config.service.timezone)
+
+    def read(typed: str) -> datetime:
+        at = parse_moment(typed, now(), work.config.service.timezone)
         if at.year not in _YEARS:
-            raise Unreadable("{0!r} is not in the years {1} to {2}", text, _YEARS.start, _YEARS.stop - 1)
-    except Unreadable as error:
-        raise click.UsageError(
-            _("{option}: {problem}").format(option="--at", problem=shown(error)), click.get_current_context()
-        ) from error
-    return at
+            raise Unreadable("{0!r} is not in the years {1} to {2}", typed, _YEARS.start, _YEARS.stop - 1)
+        return at
+
+    with options_read():
+        return read_field("at", text, read)
 
 
 def _hours_json(at: datetime, schedule: Schedule, state: OpeningState, until: datetime | None) -> Json:

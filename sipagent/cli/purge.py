@@ -15,11 +15,12 @@ from media.hearing.embedding import HeadError
 from retention.clock import read_clock
 from retention.purge import Removal, Stay
 from retention.use import KnownCopy
+from sipagent.cli.options import options_read
 from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
 from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
-from sipagent.lookup.parsing import parse_moment
+from sipagent.lookup.parsing import parse_moment, read_field
 from sipagent.operations.purge import (
     ExpiredVoice,
     NotRemoved,
@@ -124,12 +125,8 @@ def _suspended(why: str) -> str:
 def _moment(work: Workplace, at: str | None) -> datetime:
     if at is None:
         return now()
-    try:
-        return parse_moment(at, now(), work.config.service.timezone)
-    except ValueError as error:
-        raise click.UsageError(
-            _("{option}: {problem}").format(option="--now", problem=shown(error)), click.get_current_context()
-        ) from error
+    with options_read():
+        return read_field("now", at, lambda typed: parse_moment(typed, now(), work.config.service.timezone))
 
 
 # --- on a terminal ---

@@ -16,7 +16,7 @@ from retention.records import Access
 from retention.rows.rows import Rows
 from retention.vault import PublicKey
 from sipagent.languages.labels import N_
-from sipagent.lookup.parsing import FieldError, parse_moment
+from sipagent.lookup.parsing import parse_moment, read_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,7 @@ class NewToken(NewAccount):
         """The end of that day. Raises FieldError."""
         if self.last_day is None:
             return None
-        try:
-            return parse_moment(self.last_day, now, zone, end=True)
-        except ValueError as error:
-            raise FieldError("until", str(error)) from error
+        return read_field("until", self.last_day, lambda day: parse_moment(day, now, zone, end=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

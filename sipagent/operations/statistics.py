@@ -10,7 +10,7 @@ the events, too.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -195,12 +195,11 @@ def figures_of(
     config: "Config", figures: Statistics, period: Selection, tally: Tally
 ) -> PeriodFiguresByOperator:
     """The figures of a period, once they are counted."""
-    told = figures.result()
-    return PeriodFiguresByOperator(
+    return PeriodFiguresByOperator.of(
+        figures.result(),
         since=period.since,
         until=period.until,
         timezone=str(config.service.timezone),
-        **{one.name: getattr(told, one.name) for one in fields(told)},
         reconciled={
             "agrees": all(rows == chain for rows, chain in tally.values()),
             **{name: Both(rows=rows, chain=chain) for name, (rows, chain) in tally.items()},

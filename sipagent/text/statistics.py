@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from html import escape
 from typing import Any, NamedTuple
 
 import pygal
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from pygal.style import Style
 
@@ -397,14 +398,7 @@ def part(figures: Statistics, heading: Heading) -> str:
 
 def _rendered(figures: Statistics, heading: Heading, *, part: bool) -> str:
     words = StatisticsWords(heading.language)
-    made = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return made.get_template("statistics.html").render(
+    return _template().render(
         part=part,
         words=words,
         style=lambda name: Markup(style(name)),
@@ -416,6 +410,18 @@ def _rendered(figures: Statistics, heading: Heading, *, part: bool) -> str:
         sections=sections(figures, words, _last_day(heading)),
         drawn=lambda plot: Markup(svg(plot, words.number, words.colon)),
     )
+
+
+@cache
+def _template() -> Template:
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return made.get_template("statistics.html")
 
 
 def agrees(tally: dict[str, tuple[int, int]]) -> bool:
