@@ -148,3 +148,9 @@ def test_what_cannot_be_traced_is_not_done(office: Office) -> None:
     (office.folder / "retention.db").write_bytes(b"damaged" * 1000)
     assert office.run("user", "remove", "Claire").code == 1
     assert [row["name"] for row in listed(office)] == ["Claire"]
+
+
+def test_a_day_that_cannot_be_read_makes_nothing(office: Office) -> None:
+    said = office.fails(2, "token", "add", "d", *LISTENER, "--until", "soon")
+    assert said.startswith("sipagent: --until: 'soon' is not a moment; accepted: ")
+    assert not (office.folder / "accounts.db").exists()

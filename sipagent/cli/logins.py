@@ -317,9 +317,12 @@ def add_token_command(
     Example:
       sipagent token add dashboard --role supervisor --until 2027-06-30 > dashboard.token
     """
+    zone = work.config.service.timezone
     asked = NewToken(name=name, roles=roles, key=read_key(key_file), last_day=until_text)
-    with options_read(), changing(work, by) as desk:
-        made = add_token(desk, asked, work.config.service.timezone)
+    with options_read():
+        asked.end(now(), zone)  # before a database is made
+    with changing(work, by) as desk:
+        made = add_token(desk, asked, zone)
     say_what_is_lost(roles)
     said = _("{name}: shown once, on stdout; keep it where only its program reads it")
     click.echo(f"sipagent: {said.format(name=made.token.name)}", err=True)
