@@ -70,7 +70,7 @@ class ShownToken:
 
 def add_account(desk: Desk, asked: NewAccount) -> Coded:
     """Make an account. Raises AccountError."""
-    with _changing(desk, "account", f"add {asked.name}: {_joined(asked.roles)}") as accounts:
+    with _changing(desk, "account", f"add {_named(desk, asked.name)}: {_joined(asked.roles)}") as accounts:
         account, code = accounts.add(asked.name, asked.roles, asked.key)
     return Coded(account=account, code=code)
 
@@ -103,14 +103,15 @@ def add_token(desk: Desk, asked: NewToken, zone: ZoneInfo) -> ShownToken:
     """Make a token. Raises AccountError, FieldError."""
     until = asked.end(desk.trace.at, zone)
     ends = f", until {asked.last_day}" if asked.last_day else ""
-    with _changing(desk, "token", f"add {asked.name}: {_joined(asked.roles)}{ends}") as accounts:
+    what = f"add {_named(desk, asked.name)}: {_joined(asked.roles)}{ends}"
+    with _changing(desk, "token", what) as accounts:
         token, shown = accounts.add_token(asked.name, asked.roles, until, asked.key)
     return ShownToken(token=token, shown=shown)
 
 
 def revoke_token(desk: Desk, name: str) -> Token:
     """End a token. Raises AccountError."""
-    with _changing(desk, "token", f"revoke {name}") as accounts:
+    with _changing(desk, "token", f"revoke {_named(desk, name)}") as accounts:
         return accounts.revoke(name)
 
 
@@ -143,9 +144,10 @@ def _other(desk: Desk, meant: str | int) -> Account:
 
 
 def _named(desk: Desk, meant: str | int) -> str:
-    """The name for the trace."""
+    """The name for the trace, on one line; a typed one that can be no name is quoted."""
     if isinstance(meant, str):
-        return meant
+        line = " ".join(meant.split())
+        return line if line.isprintable() else repr(line)
     account = desk.accounts.by_id(meant)
     return account.name if account else f"account {meant}"
 

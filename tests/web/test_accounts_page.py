@@ -104,6 +104,11 @@ def test_what_is_refused_is_said_beside_what_was_typed(page: Page, browser: Brow
     assert last(page) == ("account", "refused", "Anne", "web", told)
     assert refused(browser, "add", name="Bob") == "no role: it could do nothing"
     assert "is not a name" in refused(browser, "add", name="\u202e", **ROLES)
+    for what in ("add", "tokens/add", "tokens/revoke"):
+        refused(browser, what, name="a\x1b[2J\nb", **ROLES)
+        assert str(last(page)[-1]).isprintable()  # one line, whatever was typed
+    assert "Dora Petit" in asked(browser, "tokens/add", name=" Dora\r\nPetit", **ROLES)
+    assert last(page)[-1] == "add Dora Petit: listener, officer"
     assert refused(browser, "add", name="Bob", key="x", **ROLES).startswith("the key: is not a public key")
     again = browser.post("/accounts/add", {"name": HOSTILE}, shown="/accounts").text
     assert "<script>" not in again and "alert(1)" in again
