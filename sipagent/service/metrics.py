@@ -321,7 +321,8 @@ class Metrics(Collector):
             found["uploads_behind_seconds"] = stored.behind_s
             found["uploads_waiting_bytes"] = stored.waiting
             found["removals_pending"] = stored.unremoved
-        return found | (asdict(self._watch.latest) if self._watch.latest is not None else {})
+        seen = self._watch.latest  # read once: a look that fails takes it away
+        return found if seen is None else found | asdict(seen)
 
 
 AT_ONCE = 4  # requests
