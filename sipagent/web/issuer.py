@@ -32,8 +32,6 @@ Claims = Mapping[str, Any]
 class IssuerError(RuleError):
     """The issuer cannot be asked, or what it says cannot be believed."""
 
-    others_may = True
-
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:

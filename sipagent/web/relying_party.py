@@ -26,8 +26,6 @@ _UNVERIFIED = N_("the authenticator has not asked who you are; accepted: one wit
 class PasskeyError(RuleError):
     """The browser's answer is refused; `kept`: the line in the trace."""
 
-    others_may = True
-
     def __init__(self, said: str = _NOT_RIGHT, kept: str = "not right") -> None:
         super().__init__(said)
         self.kept = kept
@@ -197,7 +195,8 @@ def _short(sent: str) -> str:
 
 
 def _challenge_in(parsed: Any) -> str:
-    """The client data of an answer. Raises PasskeyError for one from within another site's page."""
+    """The challenge of an answer, in base64url. Raises PasskeyError for an answer from within the page of
+    another site."""
     from webauthn.helpers import parse_client_data_json
 
     said = parse_client_data_json(parsed.response.client_data_json)

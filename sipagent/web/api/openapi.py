@@ -54,8 +54,8 @@ def description(operations: Iterable[Operation], cookie: str) -> Json:
         method, path = one.asked.split(" ", 1)
         plain = _PARAMETER.sub(r"{\1}", path)
         paths.setdefault(plain, {})[method.lower()] = _operation(one, path, schemas)
-    problem = {"description": "What goes wrong: `detail` says it in one line.", "content": {}}
-    problem["content"] = {KIND: {"schema": schemas[Told]}}
+    said = "What goes wrong: `detail` says it in one line."
+    problem = {"description": said, "content": {KIND: {"schema": schemas[Told]}}}
     bearer = {"type": "http", "scheme": "bearer", "description": "By `sipagent token add`."}
     session = {"type": "apiKey", "in": "cookie", "name": cookie}
     session["description"] = "Of somebody who has logged in on the page."

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from retention.records import Receipt, Recording, Status, has_sound, reference_of, seconds_between
-from retention.rows.rows import StoreError, UnknownId
+from retention.rows.rows import StoreError
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
@@ -263,23 +263,14 @@ def recordings(request: Request) -> Response:
     rows: list[Recording] = []
     others = 0
     if not search.faults:
-        try:
-            rows = site.store.recordings(search.selection)
-        except UnknownId as unknown:
-            raise Problem(HTTPStatus.NOT_FOUND, str(unknown)) from unknown
-        others = _unrecorded(site, search)
+        rows, others = site.store.recordings(search.selection), _unrecorded(site, search)
     return _list(request, search, rows, RECORDINGS, in_all=in_all(rows[:PAGE]), others=others)
 
 
 def calls(request: Request) -> Response:
     """A page of the calls that are meant."""
     search, site = search_of(request, calls=True), site_of(request)
-    rows: list[Receipt] = []
-    if not search.faults:
-        try:
-            rows = site.store.receipts(search.selection)
-        except UnknownId as unknown:
-            raise Problem(HTTPStatus.NOT_FOUND, str(unknown)) from unknown
+    rows: list[Receipt] = [] if search.faults else site.store.receipts(search.selection)
     count = len(rows[:PAGE])
     said = ngettext("{n} call on this page", "{n} calls on this page", count).format(n=count)
     return _list(request, search, rows, CALLS, in_all=said, others=0)

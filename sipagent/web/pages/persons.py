@@ -440,7 +440,8 @@ def _found(request: Request, form: Form) -> list[KeptCall]:
 
 def _ticked(request: Request, form: Form) -> list[KeptCall]:
     """Those of them that are ticked. Raises FieldError, WrongField."""
-    calls = [call for call in _found(request, form) if call.id in form.all("id")]
+    ticked = set(form.all("id"))
+    calls = [call for call in _found(request, form) if call.id in ticked]
     if not calls:
         raise WrongField(Reason(N_("no call is ticked; accepted: at least one")))
     return calls
