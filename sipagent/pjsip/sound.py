@@ -107,15 +107,15 @@ class SoundEngine:
         """Let go of what is old enough, and stop the clock where there are no `legs`."""
         if self._to_hurry:
             self._to_hurry = {name for name in self._to_hurry if not hurry(name)}
+        if self._device and self._ticking and not (self._retired or legs):
+            self._ticking = False
+            self._device.setNoDev()
         while self._retired and self._retired[0][0] <= now:
             _, _, one = heappop(self._retired)
             if isinstance(one, Ear):
                 self._ears.append(one)
             else:
                 self._playing -= 1
-        if self._device and self._ticking and not (self._retired or legs):
-            self._ticking = False
-            self._device.setNoDev()
         self._media_thread.poll(now, legs)
         if self._waiting:
             self._play_waiting(now)
