@@ -14,7 +14,7 @@ from pathlib import Path
 from retention.texts import Reason, strerror
 from sipagent.agent.stored import is_there
 from sipagent.check.hosts import host_findings, object_findings, shared_findings
-from sipagent.check.keys import key_findings, others_may_read, readable
+from sipagent.check.keys import key_findings, readable
 from sipagent.check.machine import (
     EngineFacts,
     disk_findings,
@@ -248,9 +248,9 @@ def _password(table: str, read: Callable[[], Login | None], path: Path | None) -
         return
     if path is None:
         yield ok(f"{table}.password_env", "set")
-    elif others_may_read(found := path.stat()):
-        yield from readable(what, path)
-    elif found.st_mode & 0o077:
+    elif found := [*readable(what, path)]:
+        yield from found
+    elif path.stat().st_mode & 0o077:
         yield ok(what, "{0} is read by root and its group only", path)
     else:
         yield ok(what, "{0} is read by its owner only", path)

@@ -121,12 +121,12 @@ def _problem(found: "ErrorDetails") -> Reason:
 
 def accepted_for(field: "FieldInfo | None") -> str:
     """Say what a key takes: its description, or the choices of its type."""
-    if field is None or field.description:
-        return (field and field.description) or Reason("a table")
-    if field.annotation is bool:
+    if field and field.description:
+        return field.description
+    kind = field and field.annotation
+    if kind is bool:
         return "true | false"
-    is_choice = get_origin(field.annotation) is Literal
-    return " | ".join(map(str, get_args(field.annotation))) if is_choice else Reason("a table")
+    return " | ".join(map(str, get_args(kind))) if get_origin(kind) is Literal else Reason("a table")
 
 
 def accepted_of(model: "type[BaseModel]", location: Sequence[int | str]) -> str:

@@ -157,7 +157,7 @@ class RequestRules:
         self._dialogs: dict[tuple[str, str], _Dialog] = {}
         self._refused: dict[tuple[str, str, str], float] = {}
         self.peers: frozenset[str] = frozenset()
-        """The addresses of all who take part in a dialog, or did until it was tidied."""
+        """The addresses of all who take part in a dialog; of one that has ended, until `tidy` forgets it."""
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """The verdict on a request."""
