@@ -84,6 +84,20 @@ def test_a_missing_rule_is_told(store: SharedStore, name: str) -> None:
     assert store.missing_guards() == [name]
 
 
+def test_a_rule_that_an_earlier_version_wrote_in_other_lines_is_there(store: SharedStore) -> None:
+    """0.1.0 had two that say the same, and nothing makes them again."""
+    body = """ BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
+        (SELECT 1 FROM recordings WHERE id = NEW.id
+        AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused'))); RETURN NULL; END """
+    sql = (
+        "CREATE OR REPLACE FUNCTION receipts_end_calls() RETURNS trigger LANGUAGE plpgsql AS $guard${}$guard$"
+    )
+    by_hand(store, sql.format(body))
+    assert store.missing_guards() == []
+    by_hand(store, sql.format(body.replace("'refused'", "'allowed'")))
+    assert store.missing_guards() == ["receipts_end_calls"]
+
+
 def test_verify_sees_what_was_altered_past_the_rules(
     store: SharedStore, conninfo: str, postgres: Server, tmp_path: Path
 ) -> None:
