@@ -50,6 +50,14 @@ def test_rows_come_back_as_they_went_in_and_are_replaced(store: Rows) -> None:
             action()
 
 
+def test_whether_an_object_is_held_is_never_unknown(store: Rows) -> None:
+    """An object of which nobody knows it would leave with what is not held."""
+    names = ("put", "name", "id", "kind", "bytes", "state", "held", "at", "told")
+    sql = f"INSERT INTO objects ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    with pytest.raises(StoreError, match="held"):
+        by_hand(store, sql, ["1", "name", "id", "key", 1, "there", None, "2026-01-01T00:00:00.000Z", 0])
+
+
 @pytest.fixture
 def three(store: Rows) -> Rows:
     """An old one from a mobile, a flagged one from a landline, an erased one from abroad."""

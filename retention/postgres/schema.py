@@ -251,7 +251,7 @@ def _column(one: SqlColumn, types: Mapping[str, str]) -> str:
 
 def _hosts() -> str:
     every = (column_of(name, of, "host") for name, of in field_types(Host).items())
-    texts = [_column(one, _TYPES | {"flag": "boolean NOT NULL"}) for one in every]
+    texts = [_column(one, _TYPES | {"flag": "boolean"}) for one in every]
     return f"CREATE TABLE hosts ({', '.join(texts)})"
 
 

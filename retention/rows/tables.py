@@ -8,7 +8,7 @@ its own SQL, and adds what it alone has.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 
@@ -47,7 +47,9 @@ def columns(table: str) -> tuple[SqlColumn, ...]:
             hour = SqlColumn("hour", "text", needed=True)
             return (numbered, hour, SqlColumn("receipts", "integer", needed=True))
         case _:
-            kept = {column.name: column for column in _fields(RECORDS[KINDS[table]], "id")}
+            kept = {one.name: one for one in _fields(RECORDS[KINDS[table]], "id")}
+            # a row of which somebody took a flag is kept, and moves, as it is
+            kept |= {name: replace(one, needed=False) for name, one in kept.items() if one.kind == "flag"}
             salt, seq = OF_THE_CHAIN
             key = kept.pop("id", numbered)
             return (key, *kept.values(), SqlColumn(salt, "text"), SqlColumn(seq, "integer"))
@@ -68,7 +70,7 @@ _KINDS = {int: "integer", bool: "flag", float: "real"}
 def column_of(name: str, of: FieldType, key: str) -> SqlColumn:
     """The column of a field, by its type."""
     is_text = issubclass(of.type, (str, datetime))
-    needed = not of.optional and not of.several and (is_text or of.type is int)
+    needed = not of.optional and not of.several and (is_text or of.type in (int, bool))
     kind = "text" if of.several else _KINDS.get(of.type, "text")
     return SqlColumn(name, kind, needed=needed and name != key, key=name == key)
 
