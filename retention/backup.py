@@ -381,8 +381,7 @@ def _made(
 
 @dataclass(slots=True)
 class _CopiedRecording:
-    """A recording as it was copied: when it goes, when each of its files had been written, and what was
-    copied of it."""
+    """A recording as it was copied: when it goes, which version each file was, and what came of it."""
 
     taken: BackedUp
     due: datetime

@@ -217,12 +217,12 @@ class Places:
 
     def lock_of(self, worker: int) -> Path:
         """A worker's lock."""
-        return self.lock.with_suffix(f".worker-{worker}.lock")
+        return self.database.with_suffix(f".worker-{worker}.lock")
 
     def reserve(self, owner: Owner = None) -> Path:
         """The reserve of a process."""
         of = f"worker-{owner}." if isinstance(owner, int) else f"{owner}." if owner else ""
-        return self.lock.with_suffix(f".{of}reserve")
+        return self.database.with_suffix(f".{of}reserve")
 
     def reserves(self) -> dict[Owner, Path]:
         """The existing reserves, by their process."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-from retention.records import Json, Receipt, Record, Recording, Status, Sum
+from retention.records import Receipt, Record, Recording, Status, Sum
 from retention.rows.counts import LOST
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
@@ -464,10 +464,6 @@ class Statistics:
             unheard=self.unheard,
             recordings=self.kept.result(),
         )
-
-    def to_json(self) -> Json:
-        """All of it."""
-        return self.result().to_json()
 
     def _by_what(self) -> dict[str, ByWhat]:
         by: dict[str, dict[str, int]] = {decision: {} for decision in DECISIONS}

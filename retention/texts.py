@@ -1,6 +1,7 @@
 """Texts for people: English wherever one is kept, made of a message and its values until a face shows it.
 
-Every package that says something to people imports this module, also `media`; it imports nothing.
+Every package that says something to people imports this module, but for `media`, whose errors `reason_of`
+knows; it imports nothing.
 """
 
 from collections.abc import Iterable

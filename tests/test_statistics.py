@@ -37,7 +37,7 @@ def test_calls_that_are_counted_together_count(figures: Statistics) -> None:
     figures.receipt(call(outcome="rejected", decision="undecided", decided_by="sip", operator=None))
     figures.sum(replace(sum_of(40), from_at=datetime(2026, 11, 24, 23, 30, tzinfo=UTC)))
     figures.sum(replace(sum_of(3), what="lost"))
-    told = figures.to_json()
+    told = figures.result().to_json()
     assert (told["calls"], told["in_sums"], told["outcomes"]["rejected"]) == (41, 40, 41)
     assert told["decisions"]["undecided"] == {"total": 41, "by": {"sip": 41}}
     assert [(day["day"], day["calls"]) for day in told["per_day"]] == [("2026-11-24", 1), ("2026-11-25", 40)]
@@ -51,7 +51,7 @@ def test_the_answer_rate_is_of_calls_that_could_be_answered(figures: Statistics)
         figures.receipt(call(outcome=outcome))
     figures.receipt(call(outcome=None, ended_at=None))
     assert figures.answer_rate == 0.5
-    json = figures.to_json()["outcomes"]
+    json = figures.result().to_json()["outcomes"]
     assert (json["connected"], json["closed"], json["in_progress"]) == (2, 1, 1)
     assert sum(json.values()) == figures.calls == 9
 
@@ -66,7 +66,7 @@ def test_refusals_by_channel_and_phase(figures: Statistics) -> None:
     ]
     for by, method, phase in refused:
         figures.receipt(call(decision="refused", decided_by=by, dtmf_method=method, phase=phase))
-    refusals = figures.to_json()["refusals"]
+    refusals = figures.result().to_json()["refusals"]
     assert refusals["by_channel"] == {"dtmf": 3, "voice": 1, "unclear": 0, "sip": 0, "letter": 1}
     assert refusals["by_phase"] == {"choice": 0, "notice": 2, "window": 1, "call": 1, "unknown": 1}
     assert refusals["by_dtmf_method"] == {"rfc4733": 2, "info": 0, "inband": 1}
@@ -84,7 +84,8 @@ def test_the_rate_of_refusals_is_of_those_who_were_asked(figures: Statistics) ->
     for nobody in (None, "sip"):
         figures.receipt(call(decision="undecided", decided_by=nobody))
     assert (figures.asked, figures.refusal_rate) == (4, 0.25)
-    assert figures.to_json()["decisions"]["undecided"] == {"total": 2, "by": {"nothing": 1, "sip": 1}}
+    undecided = figures.result().to_json()["decisions"]["undecided"]
+    assert undecided == {"total": 2, "by": {"nothing": 1, "sip": 1}}
 
 
 # --- lengths ---
@@ -123,7 +124,7 @@ def test_a_day_is_one_of_the_time_zone_also_when_the_clocks_change(figures: Stat
         before = figures.days[datetime.fromisoformat(day).date()].total()
         figures.receipt(call(started_at=at(begun)))
         assert figures.days[datetime.fromisoformat(day).date()].total() == before + 1, begun
-    per_day = figures.to_json()["per_day"]
+    per_day = figures.result().to_json()["per_day"]
     assert [(row["day"], row["calls"]) for row in per_day] == [
         ("2026-03-28", 1), ("2026-03-29", 2), ("2026-03-30", 1), ("2026-10-25", 2), ("2026-10-26", 1),
     ]  # fmt: skip
@@ -137,7 +138,7 @@ def test_numbers_are_the_services_own_and_all_others_one(figures: Statistics) ->
     figures.receipt(call(called=NUMBER, decision="refused", decided_by="dtmf"))
     for dialled in ("+33999999999", "+33888888888", None):
         figures.receipt(call(called=dialled, outcome="rejected"))
-    assert figures.to_json()["numbers"] == [
+    assert figures.result().to_json()["numbers"] == [
         {"called": NUMBER, "language": "fr", "calls": 1, "reached": 1, "refused": 1},
         {"called": "+33323063007", "language": "en", "calls": 0, "reached": 0, "refused": 0},
         {"called": OTHER, "language": None, "calls": 3, "reached": 0, "refused": 0},
@@ -151,7 +152,7 @@ def test_stops_are_counted_for_the_operator_who_pressed_the_key(figures: Statist
     figures.receipt(call(operator="sip:201@pbx"))
     figures.receipt(call(operator="sip:202@pbx", events=(stop,)))
     figures.receipt(call(operator="sip:202@pbx", decided_by="operator", events=(stop,)).anonymous())
-    json = figures.to_json()
+    json = figures.result().to_json()
     assert json["operators"] == [
         {"operator": "sip:201@pbx", "calls": 2, "refused": 0, "stops": 1},
         {"operator": "sip:202@pbx", "calls": 1, "refused": 0, "stops": 1},
@@ -165,7 +166,7 @@ def test_calls_whose_speech_nobody_could_judge_are_no_doubts(figures: Statistics
     for one in (unclear, replace(unclear, keyword="refuser", confidence=0.0)):
         figures.receipt(one)
         figures.receipt(one.anonymous())
-    assert figures.to_json()["unheard"] == 2
+    assert figures.result().to_json()["unheard"] == 2
 
 
 def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Statistics) -> None:
@@ -175,7 +176,8 @@ def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Sta
     events = tuple(Event(at=kept.START, what=line, by="operator") for line in lines)
     figures.receipt(call(operator=second, decided_by="operator", events=events))
     figures.receipt(call(operator=second, events=(*events, events[1])))
-    assert [(one["operator"], one["calls"], one["stops"]) for one in figures.to_json()["operators"]] == [
+    operators = figures.result().to_json()["operators"]
+    assert [(one["operator"], one["calls"], one["stops"]) for one in operators] == [
         (first, 0, 2),
         (second, 2, 1),
     ]
@@ -184,7 +186,7 @@ def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Sta
 def test_nothing_leads_to_a_caller(figures: Statistics) -> None:
     figures.receipt(call(keyword="je refuse"))
     figures.recording(kept.recording(hold={"ground": "criminal", "by": "M. Durand"}))
-    text = json.dumps(figures.to_json())
+    text = json.dumps(figures.result().to_json())
     for personal in (kept.CALLER, "a84b4c76e66710", "je refuse", "Durand"):
         assert personal not in text
 
@@ -206,7 +208,7 @@ def test_what_has_become_of_recordings(figures: Statistics) -> None:
     for row in recordings():
         figures.recording(row)
     fates = {"kept": 2, "held": 1, "purged": 2, "erased": 1, "failed": 1, "open": 1}
-    assert figures.to_json()["recordings"] == {
+    assert figures.result().to_json()["recordings"] == {
         "total": 7, **fates, "flagged": 1, "incomplete": 1, "bytes_kept": 1500, "seconds_kept": 90.5,
         "by_month": [{"month": "2026-11", **fates}],
     }  # fmt: skip

@@ -92,7 +92,7 @@ class FolderBlobs:
     def remove(self, name: str, version: str = "") -> None:
         """Unlink it durably, also one that a crash left half written."""
         path = self._path(name)
-        if files.unlink([path.with_name(path.name + ".tmp"), path]):
+        if files.unlink([files.being_written(path), path]):
             files.sync_folder(path.parent)
 
     def where(self, name: str) -> str:
