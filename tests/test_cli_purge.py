@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from retention import reserve as reserve_module
@@ -18,6 +20,7 @@ from retention.records import Recording, Status
 from retention.reserve import Reserve, is_running, read_reserve
 from retention.rows.rows import Rows
 from sipagent.cli import purge
+from sipagent.cli.terminal import steps_of
 from tests.kept import Paths, bytes_under, receipt, recording
 from tests.office import Office
 from tests.read_only import read_only
@@ -63,6 +66,24 @@ def test_what_names_callers_at_the_edge_goes_too(office: Office) -> None:
     assert office.run("purge", "--dry-run").code == 0 and table.exists()
     result = office.run("purge")
     assert result.code == 0 and f"{table} removed" in result.err and not table.exists()
+
+
+def test_no_line_is_said_beside_its_bar(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = office.folder / "edge/dialogs/dialog"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    os.utime(table, (0, 0))
+
+    @contextmanager
+    def told(what: str) -> Iterator[Callable[[int, int], None]]:
+        with steps_of(what) as step:
+            click.echo("bar", err=True)
+            yield step
+        click.echo("no bar", err=True)
+
+    monkeypatch.setattr(purge, "steps_of", told)
+    lines = office.run("purge").err.splitlines()
+    assert lines[lines.index("bar") + 1] == "no bar" and "removed: it named callers" in lines[-1]
 
 
 def test_the_future_needs_more_and_a_moment_in_the_past_purges_less(office: Office) -> None:

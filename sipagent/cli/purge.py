@@ -90,24 +90,23 @@ def purge_command(
         by=attempt("purge", by=by) if by else None,
     )
     wanted.require(now())
-    with steps_of(N_("purging")) as step:
-        desk = PurgeDesk(
-            config=work.config,
-            archive=work.archive(make=not dry_run),
-            terms=work.terms,
-            clock=read_clock(),
-            now=now,
-            begins=work.tell_followed,
-            tell=lambda line: click.echo(shown(line), err=True),
-            warn=lambda line: click.echo(f"sipagent: {shown(line)}", err=True),
-            steps=step,
-        )
-        try:
-            done = purge_now(desk, wanted)
-        except PurgeSuspended as waits:
-            raise Failure(_suspended(waits.why)) from waits
-        except HeadError as wrong:
-            raise Failure(*wrong.args) from wrong
+    desk = PurgeDesk(
+        config=work.config,
+        archive=work.archive(make=not dry_run),
+        terms=work.terms,
+        clock=read_clock(),
+        now=now,
+        begins=work.tell_followed,
+        tell=lambda line: click.echo(shown(line), err=True),
+        warn=lambda line: click.echo(f"sipagent: {shown(line)}", err=True),
+        steps=lambda: steps_of(N_("purging")),
+    )
+    try:
+        done = purge_now(desk, wanted)
+    except PurgeSuspended as waits:
+        raise Failure(_suspended(waits.why)) from waits
+    except HeadError as wrong:
+        raise Failure(*wrong.args) from wrong
     if as_json:
         print_json(done.to_json())
     else:

@@ -6,6 +6,7 @@ dialogs, voices that colleagues had lent.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -105,7 +106,7 @@ class PurgeDesk:
     """Where it is done.
 
     `begins`: called once something goes, or would go. `tell` and `warn` get lines that are no part of the
-    result. `steps`: see `retention.purge.purge`.
+    result. `steps`: opened while recordings are removed, gives what `retention.purge.purge` tells of each.
     """
 
     config: Config
@@ -116,7 +117,7 @@ class PurgeDesk:
     begins: Callable[[], object]
     tell: Callable[[str], object]
     warn: Callable[[str], object]
-    steps: Callable[[int, int], None] = lambda done, total: None
+    steps: Callable[[], AbstractContextManager[Callable[[int, int], None]]]
 
 
 def purge_now(desk: PurgeDesk, wanted: PurgeWanted) -> Purged:
@@ -135,7 +136,8 @@ def purge_now(desk: PurgeDesk, wanted: PurgeWanted) -> Purged:
         erased = erase_pending(archive, desk.now(), [])  # which waits for no date; what fails is tried again
         _require_clock(desk, wanted, proof, erased)
         desk.begins()
-        report = purge(archive, wanted.at, desk.terms, desk.steps, wanted.by, at=desk.now())
+        with desk.steps() as step:
+            report = purge(archive, wanted.at, desk.terms, step, wanted.by, at=desk.now())
         report = replace(report, erased=(*erased, *report.erased))
         for path in forget_old_dialogs(config, desk.terms.receipts_period, wanted.at):
             desk.tell(Reason("{0} removed: it named callers", path))
