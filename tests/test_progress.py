@@ -136,6 +136,17 @@ def test_the_chain_knows_nothing_of_it_and_its_guards_are_missed(mine: Archive, 
     assert mine.store.missing_guards() == ["receipts_end_calls"]
 
 
+def test_a_guard_that_an_earlier_version_wrote_in_other_lines_is_there(mine: Archive, tmp_path: Path) -> None:
+    """As 0.1.0 wrote it, and nothing makes it again."""
+    with closing(sqlite3.connect(tmp_path / "retention.db")) as hand:
+        hand.executescript("""DROP TRIGGER receipts_end_calls;
+        CREATE TRIGGER receipts_end_calls AFTER UPDATE ON receipts WHEN NEW.ended_at IS NOT NULL
+        BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
+        (SELECT 1 FROM recordings WHERE id = NEW.id
+        AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused'))); END""")
+    assert mine.store.missing_guards() == []
+
+
 def test_only_one_process_at_a_time_is_a_worker_and_who_is_killed_is_it_no_longer(tmp_path: Path) -> None:
     places = Places(tmp_path / "retention.db")
     assert not is_at_work(places, MINE)
