@@ -384,7 +384,7 @@ class ChainedDatabase(Chained):
         """Triggers that are not there, or not as this program makes them."""
         rows = self._read("SELECT sql FROM sqlite_master WHERE type = 'trigger'", [])
         there = {" ".join(str(row["sql"]).split()) for row in rows}
-        return [guard.split()[2] for guard in GUARDS if guard not in there]
+        return [guard.split()[2] for guard in GUARDS if " ".join(guard.split()) not in there]
 
     # steps
 

@@ -84,8 +84,8 @@ def test_a_missing_rule_is_told(store: SharedStore, name: str) -> None:
     assert store.missing_guards() == [name]
 
 
-def test_a_rule_that_an_earlier_version_wrote_in_other_lines_is_there(store: SharedStore) -> None:
-    """0.1.0 had two that say the same, and nothing makes them again."""
+def test_a_rule_that_0_1_0_wrote_is_there(store: SharedStore) -> None:
+    """Letter by letter, and nothing makes it again."""
     body = """ BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
         (SELECT 1 FROM recordings WHERE id = NEW.id
         AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused'))); RETURN NULL; END """

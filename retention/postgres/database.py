@@ -215,11 +215,11 @@ class SharedDatabase(Chained):
                     execute(text)
 
     def missing_guards(self) -> list[str]:
-        """Triggers that are not there, off, or not as this program makes them, in whatever lines."""
+        """Triggers that are not there, off, or not as this program makes them."""
         sql = """SELECT tgname AS name, tgrelid::regclass::text AS of, prosrc AS body FROM pg_trigger
             JOIN pg_proc ON pg_proc.oid = tgfoid WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"""
-        there = {(row["name"], row["of"], *row["body"].split()) for row in self._read(sql, [])}
-        return [one.name for one in GUARDS if (one.name, one.table, *one.body.split()) not in there]
+        there = {(row["name"], row["of"], row["body"]) for row in self._read(sql, [])}
+        return [guard.name for guard in GUARDS if (guard.name, guard.table, guard.body) not in there]
 
     # steps
 

@@ -192,20 +192,23 @@ class Ending:
 
 
 # a call is in progress until its receipt has ended and its recording is in its final state: closed, or erased
-# if the caller refused. This holds whichever program writes that, and in either order.
+# if the caller refused. This holds whichever program writes that, and in either order. The lines stay as they
+# were in 0.1.0: its databases have them so, and in PostgreSQL they are compared letter by letter.
 ENDINGS = (
     Ending(
         "receipts_end_calls",
         "receipts",
         "NEW.ended_at IS NOT NULL",
-        "DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS (SELECT 1 FROM recordings WHERE "
-        "id = NEW.id AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused')))",
+        """DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
+        (SELECT 1 FROM recordings WHERE id = NEW.id
+        AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused')))""",
     ),
     Ending(
         "recordings_end_calls",
         "recordings",
         "NEW.status <> 'open'",
-        "DELETE FROM in_progress WHERE id = NEW.id AND EXISTS (SELECT 1 FROM receipts WHERE id = NEW.id AND "
-        "ended_at IS NOT NULL AND NOT (decision = 'refused' AND NEW.status = 'closed'))",
+        """DELETE FROM in_progress WHERE id = NEW.id AND EXISTS
+        (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
+        AND NOT (decision = 'refused' AND NEW.status = 'closed'))""",
     ),
 )
