@@ -13,7 +13,7 @@ from retention.archive import Archive, is_nameless, whole_hold
 from retention.erase import erase
 from retention.marks import ArchiveError
 from retention.recording_files import FileKind, finished, in_row, sha256
-from retention.records import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
+from retention.records import Json, Record, RecordError, Recording, Status, begun_at, parse_json, to_text
 from retention.rows.chain import PERSONAL, ChainHeadError, read_head
 from retention.rows.pages import Listing, Row
 from retention.rows.rows import DamagedRow, Rows, StoreError, UnknownId
@@ -23,7 +23,7 @@ from retention.verify import orphans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unrebuilt:
+class Unrebuilt(Record):
     """Something that could not be recovered, or not wholly. `name` is a file in the directory, or an id."""
 
     name: str
@@ -31,14 +31,14 @@ class Unrebuilt:
 
 
 @dataclass(slots=True, kw_only=True)
-class Rebuilt:
+class Rebuilt(Record):
     """What `rebuild` did; ids, oldest first."""
 
     restored: list[str] = field(default_factory=list)
-    completed: list[str] = field(default_factory=list)  # known, and now also who called and who answered
-    nameless: list[str] = field(default_factory=list)  # for which this is still sealed
     held: list[str] = field(default_factory=list)  # whose hold came back
+    completed: list[str] = field(default_factory=list)  # known, and now also who called and who answered
     repaired: list[str] = field(default_factory=list)  # whose row could not be read
+    nameless: list[str] = field(default_factory=list)  # of whom that is still sealed
     known: int = 0  # that the database had already
     problems: list[Unrebuilt] = field(default_factory=list)
 

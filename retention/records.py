@@ -112,7 +112,7 @@ class Record:
             raise RecordError("{0}: {1}", cls.__name__.lower(), wrong) from wrong
 
     @classmethod
-    def of(cls, other: "Record", **more: Any) -> Self:
+    def of(cls, other: object, **more: Any) -> Self:
         """With what `other` has in fields of the same names, and `more`."""
         names = {f.name for f in fields(cast(Any, cls))} - set(more)
         return cls(**{name: getattr(other, name) for name in names if hasattr(other, name)} | more)

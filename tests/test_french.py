@@ -128,7 +128,7 @@ TABLES = {  # and the heading of one
     "show 482913": r"^Analyses\n.*par Durand, gardée jusqu’au",
     "holds": r"^id +réexamen +motif +référence +par +accord de +terme$",
     "purge --dry-run": r"^1 reçu perdrait ce qui mène à une personne.$",
-    "stats": r"^moyen +langue +annonce +délai +appel +total$",
+    "stats": r"^Moyen +pendant le choix de la langue +pendant l’annonce.* Total$",
 }
 
 

@@ -94,11 +94,7 @@ REMOVING = {
     "retention/backup.py",  # what was not finished
     "retention/move.py",  # the note of an earlier move, the turn of a copy
     "sipagent/cli/init_directory.py",  # what was begun
-    *(
-        "sipagent/cli/program.py",
-        "sipagent/operations/register.py",
-        "sipagent/cli/stats.py",
-    ),  # what was not finished
+    *("sipagent/cli/program.py", "sipagent/operations/register.py"),  # what was not finished
     *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/children.py"),
 }
 DATABASE = {"sqlite3", "sqlite_utils", "psycopg"}

@@ -183,23 +183,13 @@ def run_command(
     from sipagent.service.control import Systemd
 
     systemd = Systemd.from_environment()  # before any process is started
-    run = _supervised if supervision.needed(config) else _in_one_process
+    run = supervision.run if supervision.needed(config) else _in_one_process
     with page_beside(config.file, log_json=log_json) if with_page else nullcontext():
-        code = run(config, log_json, drain_s, systemd)
+        code = run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     ctx.exit(code)
 
 
-def _supervised(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
-    from sipagent.edge.rpc import EdgeError
-    from sipagent.service import supervision
-
-    try:
-        return supervision.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
-    except EdgeError as error:
-        raise Failure(*error.args) from error
-
-
-def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
+def _in_one_process(config: "Config", *, log_json: bool, drain_s: float, systemd: "Systemd") -> int:
     from sipagent.pjsip import EngineError
     from sipagent.service import one_process
     from sipagent.service.children import end_server

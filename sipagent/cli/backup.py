@@ -4,7 +4,8 @@
 lost database again, from what lies beside the recordings.
 """
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from gettext import gettext as _
 from gettext import ngettext
@@ -20,7 +21,6 @@ from retention.backup import (
     CheckedBackup,
     Manifest,
     RestoreTarget,
-    Settled,
     back_up,
     checked,
     doubt,
@@ -33,7 +33,7 @@ from retention.clock import read_clock
 from retention.files import alone, make_folder, share_owner, write_whole
 from retention.marks import Marks
 from retention.rebuild import Rebuilt, Unrebuilt, rebuild
-from retention.records import Json, to_text
+from retention.records import Json, Record, to_text
 from retention.stamps import proven
 from retention.texts import Reason
 from retention.verify import Mismatch, verify
@@ -46,6 +46,7 @@ from sipagent.config.errors import counted
 from sipagent.config.tables import PromptFiles
 from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
+from sipagent.operations.purge import NotRemoved
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -162,6 +163,20 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
     return taken, missing
 
 
+@dataclass(frozen=True, kw_only=True)
+class Restored(Record):
+    """What is back, and what is not. `suspended`: why nothing was purged, null if it was."""
+
+    made_at: datetime
+    recordings: int
+    erased: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    purged: tuple[str, ...]
+    failed: tuple[NotRemoved, ...]
+    suspended: str | None
+    problems: tuple[Mismatch, ...]
+
+
 _READABLE = 0o640  # a file of the configuration: by the group of its folder, which is the service's
 
 
@@ -219,13 +234,23 @@ def restore_command(
                 trace = attempt("restore", by=by, detail=told)
                 stamped = proven(archive.store, config.retention.timestamp_ca)
                 done = settle(archive, manifest, work.terms, clock, trace, stamped=stamped, clock_ok=clock_ok)
-                problems = verify(archive, step).problems
+                problems = tuple(verify(archive, step).problems)
         except BlockingIOError as running:
             raise Failure(_("{path}: an agent is running").format(path=places.lock)) from running
+    restored = Restored(
+        made_at=manifest.made_at,
+        recordings=count,
+        erased=tuple(done.erased),
+        unfinished=tuple(done.unfinished),
+        purged=tuple(gone.id for gone in done.purged.removed) if done.purged else (),
+        failed=tuple(NotRemoved(id=id, problem=problem) for id, problem in done.failed),
+        suspended=done.suspended,
+        problems=problems,
+    )
     if as_json:
-        print_json(_restored_json(manifest, count, done, problems))
+        print_json(restored.to_json())
     else:
-        _show_restored(work, manifest, count, done, problems)
+        _show_restored(work, restored)
     ctx.exit(1 if problems or done.failed or done.suspended else 0)
 
 
@@ -275,42 +300,24 @@ def _make_folder(folder: Path) -> None:
         share_owner(folder)
 
 
-def _restored_json(manifest: Manifest, count: int, done: Settled, problems: list[Mismatch]) -> Json:
-    purged = done.purged
-    return {
-        "made_at": to_text(manifest.made_at),
-        "recordings": count,
-        "erased": done.erased,
-        "unfinished": done.unfinished,
-        "purged": [gone.id for gone in purged.removed] if purged else [],
-        "failed": [{"id": id, "problem": problem} for id, problem in done.failed],
-        "suspended": done.suspended,
-        "problems": [{"where": one.where, "problem": one.problem} for one in problems],
-    }
-
-
-def _show_restored(
-    work: Workplace, manifest: Manifest, count: int, done: Settled, problems: list[Mismatch]
-) -> None:
-    made = full(work.local(manifest.made_at))
-    click.echo(
-        ngettext("{n} recording is back, as of {at}", "{n} recordings are back, as of {at}", count).format(
-            n=count, at=made
-        )
-    )
+def _show_restored(work: Workplace, done: Restored) -> None:
+    made, n = full(work.local(done.made_at)), done.recordings
+    said = ngettext("{n} recording is back, as of {at}", "{n} recordings are back, as of {at}", n)
+    click.echo(said.format(n=n, at=made))
     for ids, said in (
-        ([gone.id for gone in done.purged.removed] if done.purged else [], _("{id}: had expired")),
+        (done.purged, _("{id}: had expired")),
         (done.erased, _("{id}: was refused, or erased by an operator")),
         (done.unfinished, _("{id}: its call was on when the backup was made; its sound is not in it")),
     ):
         for id in ids:
             click.echo(said.format(id=id))
-    for where, problem in (*done.failed, *((one.where, one.problem) for one in problems)):
+    wrong = [(one.id, one.problem) for one in done.failed]
+    for where, problem in (*wrong, *((one.where, one.problem) for one in done.problems)):
         click.echo(_("{where}: {problem}").format(where=shown(where), problem=shown(problem)), err=True)
     if done.suspended:
         said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
         click.echo(said.format(why=happening(done.suspended)), err=True)
-    if not problems:
+    if not done.problems:
         click.echo(_("All of it is as it was written."))
     click.echo(_("What was deleted for a person after {at} is back: delete it again.").format(at=made))
 
@@ -364,18 +371,7 @@ def rebuild_command(
         done = rebuild(archive, opener, step)
     archive.store.add_access(attempt("rebuild", detail=", ".join(_rebuilt_counts(done))))
     if as_json:
-        problems = [{"name": problem.name, "problem": problem.problem} for problem in done.problems]
-        print_json(
-            {
-                "restored": done.restored,
-                "held": done.held,
-                "completed": done.completed,
-                "repaired": done.repaired,
-                "nameless": done.nameless,
-                "known": done.known,
-                "problems": problems,
-            }
-        )
+        print_json(done.to_json())
     else:
         _show_rebuilt(done)
     ctx.exit(1 if done.problems or done.nameless else 0)

@@ -124,7 +124,7 @@ def _list(work: Workplace, as_json: bool) -> None:
         show_table(people, columns, console())
     wrong = [one for _place, one in rows if isinstance(one, EnrolledError)]
     if wrong:
-        raise Failure(*wrong[0].args)
+        raise wrong[0]
 
 
 def _phrases(person: EnrolledPerson) -> list[str]:

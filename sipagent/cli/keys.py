@@ -70,10 +70,7 @@ def new_command(
       sipagent keys new
       sipagent keys new /media/usb/durand --comment "M. Durand"
     """
-    from sipagent.cli.init_directory import (
-        PAIR,  # slow to import
-        make_pair,
-    )
+    from sipagent.cli.init_directory import PAIR, make_pair  # slow to import
 
     where = work.folder / PAIR if stem is None else stem
     if where.suffix in (".pub", ".key"):
@@ -83,10 +80,7 @@ def new_command(
             said = _("{file}: exists, and a key is never overwritten").format(file=path)
             raise Failure(said)  # before the question
     passphrase = new_passphrase(Path(f"{where}.key"), passphrase_file, no_passphrase)
-    try:
-        public, private = make_pair(where, passphrase, comment)
-    except KeysError as error:
-        raise Failure(*error.args) from error
+    public, private = make_pair(where, passphrase, comment)
     for path in (public, private):
         click.echo(_("wrote {file}").format(file=path))
     what_next = _("Next: name {file} in recording.recipients.").format(file=public)
@@ -249,14 +243,11 @@ def rotate_command(
 
 
 def _named(work: Workplace) -> list[PublicKey]:
-    """The recipients of the configuration. Raises Failure."""
-    try:
-        keys = [read_public(path) for path in work.config.recording.recipients]
-    except KeysError as error:
-        raise Failure(*error.args) from error
+    """The recipients of the configuration. Raises Failure, KeysError."""
+    keys = dict.fromkeys(read_public(path) for path in work.config.recording.recipients)
     if not keys:
         raise Failure(_("recording.recipients is empty: there is nobody to seal to"))
-    return list(dict.fromkeys(keys))
+    return list(keys)
 
 
 def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from media.hearing.detectors import load_detector
-from media.hearing.keyword import Detector, DetectorUnavailable
+from media.hearing.keyword import Detector
 from media.hearing.spotter import known_heads, plain
 from media.training.enrolled import (
     LEAST_PEOPLE,
@@ -36,7 +36,6 @@ from sipagent.voice.own_keyword import (
     Bounds,
     Rate,
     Trained,
-    TrainingFailed,
     figures,
     figures_of_strangers,
     install,
@@ -79,14 +78,11 @@ def detect_command(work: Workplace, /, *, files: tuple[Path, ...], as_json: bool
 
 
 def _detector(work: Workplace) -> Detector:
-    try:
-        refusal = work.config.refusal
-        heard = detectors(work.config).before
-        detector = heard or load_detector(
-            "embedding", refusal.keywords, heads=refusal.heads, second=refusal.second
-        )
-    except DetectorUnavailable as wrong:
-        raise Failure(*wrong.args) from wrong
+    refusal = work.config.refusal
+    heard = detectors(work.config).before
+    detector = heard or load_detector(
+        "embedding", refusal.keywords, heads=refusal.heads, second=refusal.second
+    )
     assert detector is not None
     return detector
 
@@ -204,7 +200,7 @@ def train_command(
       sipagent train-keyword "leave me out" --lang en --json
       sipagent train-keyword "je refuse" --lang fr --voices voices
     """
-    from media.training.own import USUAL, Missing, PhraseMaterial
+    from media.training.own import USUAL, PhraseMaterial
 
     spoken, words = _language(work.config, lang), _phrase(phrase)
     _refuse_known(words, lent is not None)
@@ -213,21 +209,13 @@ def train_command(
     bounds = Bounds(recall / 100, false_refusals / 100)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sipagent-train-") as scratch, steps(many=1) as step:
-        try:
-            trained = train(
-                words,
-                spoken,
-                Path(scratch),
-                PhraseMaterial(
-                    styles or next(filter(Path.is_dir, STYLES), STYLES[0]),
-                    tuple(_prompts(work.config, words)),
-                    USUAL.share(share),
-                    voices.used,
-                ),
-                step,
-            )
-        except (Missing, TrainingFailed) as wrong:
-            raise Failure(*wrong.args) from wrong
+        material = PhraseMaterial(
+            styles or next(filter(Path.is_dir, STYLES), STYLES[0]),
+            tuple(_prompts(work.config, words)),
+            USUAL.share(share),
+            voices.used,
+        )
+        trained = train(words, spoken, Path(scratch), material, step)
     why, seconds = why_not(trained.check, bounds), time.monotonic() - began
     place = None if why else _install(work.config, trained, spoken, bounds, voices)
     if as_json:
@@ -304,10 +292,7 @@ def _refuse_known(phrase: str, voices: bool) -> None:
 
     With colleagues' `voices` one that refuses may have a second head.
     """
-    try:
-        known = {plain(one): head for head in known_heads() for one in head.phrases}
-    except DetectorUnavailable as wrong:
-        raise Failure(*wrong.args) from wrong
+    known = {plain(one): head for head in known_heads() for one in head.phrases}
     if phrase in known and not (voices and phrase in map(plain, language(known[phrase].language).refusing)):
         said = _("{phrase!r} is heard already, by the head for {language}: name it in refusal.keywords")
         raise Failure(said.format(phrase=phrase, language=known[phrase].language))

@@ -19,12 +19,11 @@ import click
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import Account, Token
-from retention.vault import KeysError, PublicKey, read_public
+from retention.vault import PublicKey, read_public
 from sipagent.agent import stored
 from sipagent.cli.options import options_read
 from sipagent.cli.program import (
     Decorated,
-    Failure,
     Program,
     Workplace,
     attempt,
@@ -76,11 +75,8 @@ def key_option(command: Decorated) -> Decorated:
 
 
 def read_key(path: Path | None) -> PublicKey | None:
-    """Raises Failure for what is no public key."""
-    try:
-        return None if path is None else read_public(path)
-    except KeysError as error:
-        raise Failure(*error.args) from error
+    """Raises KeysError for what is no public key."""
+    return None if path is None else read_public(path)
 
 
 @contextmanager

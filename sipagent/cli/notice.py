@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from media.prompt import PromptError
 from retention.records import Json, to_text
 from sipagent.cli.options import options_read
-from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
+from sipagent.cli.program import Workplace, json_option, now, print_json
 from sipagent.cli.terminal import console, distance, full, in_seconds, show_fields, show_findings
 from sipagent.config.hours import OpeningState, Schedule
 from sipagent.lookup.parsing import Unreadable, parse_moment, read_field
@@ -42,10 +41,7 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
         from sipagent.check import notice as check_notice
 
         ctx.exit(show_findings(list(check_notice.lint(config)), as_json=as_json))
-    try:
-        notices = spoken_notices(config)
-    except PromptError as error:
-        raise Failure(*error.args) from error
+    notices = spoken_notices(config)
     if as_json:
         print_json([_notice_json(notice, work) for notice in notices])
         return

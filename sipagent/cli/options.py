@@ -23,7 +23,7 @@ import click
 from retention.records import Status
 from retention.rows.selection import Selection
 from retention.texts import Reason
-from retention.vault import Identity, KeysError, read_identity
+from retention.vault import Identity, read_identity
 from sipagent.cli.program import Decorated, Failure, Workplace, now
 from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
 from sipagent.languages.labels import N_, label, length
@@ -200,7 +200,7 @@ def identity_option(*, required: bool = False) -> Callable[[Decorated], Decorate
 
 
 def unlock(keyfile: Path, passphrase_file: Path | None) -> Identity:
-    """Read an identity, asking for its passphrase if it has one. Raises Failure."""
+    """Read an identity, asking for its passphrase if it has one. Raises Failure, KeysError."""
 
     def passphrase() -> str:
         if passphrase_file is not None:
@@ -210,10 +210,7 @@ def unlock(keyfile: Path, passphrase_file: Path | None) -> Identity:
             raise Failure(Reason(said, file=keyfile))
         return ask_secret(_("Passphrase of {file}").format(file=keyfile))
 
-    try:
-        return read_identity(keyfile, passphrase)
-    except KeysError as error:
-        raise Failure(*error.args) from error
+    return read_identity(keyfile, passphrase)
 
 
 def given_passphrase(passphrase_file: Path | None, no_passphrase: bool) -> str | None:

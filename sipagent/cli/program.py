@@ -1,7 +1,7 @@
 r"""The program that the commands are part of: help, configuration, errors, exit codes, archive, files.
 
 0  done, also when there was nothing to do
-1  refused, failed a check, or no such id     Failure, RuleError, StoreError, ArchiveError, OSError
+1  refused, failed a check, or no such id     Failure and any other WithReason, MediaError, OSError
 2  wrong usage or configuration               click.UsageError, ConfigError
 
 **Help** is in the language that is spoken: translated when it is asked for, not as it is written. A
@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from media.errors import MediaError
 from retention.texts import APART, WithReason, apart
 from sipagent.config.errors import ConfigError, one_line, plain_spaces
 from sipagent.languages import typography
@@ -322,7 +323,7 @@ class Program(click.Group):
             sys.exit(_say(shown(error), 2))
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
-        except _refusals() as error:
+        except (WithReason, MediaError) as error:
             sys.exit(_say(refusal_line(error), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
@@ -332,16 +333,6 @@ class Program(click.Group):
         except OSError as error:
             sys.exit(_say(colon().join(filter(None, (error.filename, fault(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    """Asked for only where something was raised."""
-    from retention.marks import ArchiveError
-    from retention.records import RuleError
-    from retention.rows.rows import StoreError
-    from sipagent.operations.tracing import Unfinished
-
-    return Failure, RuleError, StoreError, ArchiveError, Unfinished
 
 
 def refusal_line(error: Exception) -> str:

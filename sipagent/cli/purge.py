@@ -11,7 +11,6 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from media.hearing.embedding import HeadError
 from retention.clock import read_clock
 from retention.purge import Removal, Stay
 from retention.use import KnownCopy
@@ -105,8 +104,6 @@ def purge_command(
         done = purge_now(desk, wanted)
     except PurgeSuspended as waits:
         raise Failure(_suspended(waits.why)) from waits
-    except HeadError as wrong:
-        raise Failure(*wrong.args) from wrong
     if as_json:
         print_json(done.to_json())
     else:

@@ -7,8 +7,6 @@ from typing import Literal
 
 import click
 
-from media.prompt import PromptError
-from retention.vault import KeysError
 from sipagent.cli.program import Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
 from sipagent.operations.register import Comparison, FileWanted, compare, present_entry, write
@@ -69,10 +67,7 @@ def register_command(
             _("--lang goes with Markdown; JSON is the same in every language"),
         ),
     )
-    try:
-        made = present_entry(work.config)
-    except (KeysError, PromptError) as wrong:
-        raise Failure(*wrong.args) from wrong
+    made = present_entry(work.config)
     if check is not None:
         _tell(made, compare(made, check), strict=strict, as_json=as_json)
         return

@@ -4,44 +4,32 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from functools import partial
 from gettext import gettext, ngettext
 from gettext import gettext as _
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from retention.records import Json, Sum, to_text
+from retention.records import Json, to_text
 from retention.rows.selection import Selection
-from retention.statistics import DECISIONS, OTHER, PHASES, RecordingFates, Statistics
+from retention.statistics import Statistics
 from sipagent.cli.options import period_of
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
-from sipagent.cli.terminal import (
-    Column,
-    console,
-    figure,
-    full,
-    in_seconds,
-    percent,
-    show_fields,
-    show_table,
-    size,
-    user_part,
-)
-from sipagent.config.sampling import Seed, SeedError, read_seed
-from sipagent.languages.labels import label, length
-from sipagent.languages.spoken import shown
-from sipagent.operations.statistics import Audit, Row, Tally, Through, audit, count_period, figures_of
-
-Cells = Sequence[str]
+from sipagent.cli.terminal import Column, console, figure, show_fields, show_table
+from sipagent.config.sampling import Seed, read_seed
+from sipagent.languages.spoken import language, shown
+from sipagent.operations.statistics import Audit, Row, Through, audit, count_period, figures_of
+from sipagent.text import statistics as text
+from sipagent.text.statistics import Heading, Tally
+from sipagent.text.statistics_words import StatisticsWords
 
 _MANY = 20_000  # from this many rows on, reading shows its progress
 _STEP = 1000  # rows between two steps of the bar
-_DAYS = 31  # lines that a terminal shows
+_LINES = 31  # of a table that a terminal shows
 
 
 @click.command("stats")
@@ -79,16 +67,19 @@ def stats_command(
     """
     if html is not None and (obstacle := _obstacle(html, force)):
         raise Failure(obstacle)
-    period = period_of(work, since, until)
+    period, service = period_of(work, since, until), work.config.service
     figures, tally = _counted(work, period, quiet=as_json)
     if html is not None:
-        _write_page(work, figures, period, tally, html)
+        from sipagent.operations.register import write_text_whole  # slow to import
+
+        heading = text.heading_of(service, service.language, period, now(), tally)
+        write_text_whole(html, text.page(figures, heading))
     if as_json:
         print_json(figures_of(work.config, figures, period, tally).to_json())
     elif html is not None:
         click.echo(_("wrote {file}").format(file=html))
     else:
-        _show(work, figures, console())
+        _show(figures, text.heading_of(service, language(), period, now(), None), console())
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
         said = _("these figures do not agree with the chain; {wrong} (see `sipagent verify`)")
         raise Failure(said.format(wrong="; ".join(wrong)))
@@ -130,210 +121,31 @@ def _stepping(progress: Progress, bar: TaskID, rows: Iterable[Row]) -> Iterator[
         yield row
 
 
-# --- page ---
-
-
-def _write_page(work: Workplace, figures: Statistics, period: Selection, tally: Tally, html: Path) -> None:
-    from sipagent.text.statistics import Heading, page  # slow to import
-
-    service = work.config.service
-    heading = Heading(
-        service=service.name,
-        language=service.language,
-        zone=str(service.timezone),
-        made=work.local(now()),
-        since=_local(work, period.since),
-        until=_local(work, period.until),
-        tally=tally,
-    )
-    temporary = html.with_name(f".{html.name}.tmp")
-    try:
-        temporary.write_text(page(figures, heading), encoding="utf-8")
-        temporary.replace(html)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _local(work: Workplace, at: datetime | None) -> datetime | None:
-    return None if at is None else work.local(at)
-
-
-# --- tables ---
-
-
-class _Table(NamedTuple):
-    title: str
-    headings: Cells
-    rows: Sequence[Cells]
-
-
-def _show(work: Workplace, figures: Statistics, screen: Console) -> None:
-    for lost in figures.lost:
-        screen.print(_lost(work, lost), style="bold red")
+def _show(figures: Statistics, heading: Heading, screen: Console) -> None:
+    """The tables of the page, and those of numbers and operators."""
+    words = StatisticsWords(heading.language)
+    for alarm in text.alarms(figures, heading, words):
+        screen.print(alarm, style="bold red")
     if not figures.calls and not figures.kept.total:
         screen.print(_("No call in this period."))
         return
-    show_fields(_overview(figures), screen)
-    for table in (*_of_calls(figures), *_of_whom(figures), _per_hour(figures), _per_day(figures)):
+    show_fields(
+        ((words(name), f"{said}  {more}".rstrip()) for name, said, more in text.tiles(figures, words)), screen
+    )
+    sections = text.sections(figures, words, text.last_day(heading))
+    tables = [(one.title, table) for one in sections for table in one.tables]
+    for title, table in (*tables, *text.by_name(figures, words)):
         if table.rows:
-            screen.print(f"\n{table.title}", style="bold")
-            rows = table.rows[-_DAYS:] if screen.is_terminal else table.rows
+            screen.print(f"\n{title}", style="bold")
+            rows = table.rows[-_LINES:] if screen.is_terminal else table.rows
             if len(rows) < len(table.rows):
                 said = _("The last {n} of {all}; --json has all.")
                 screen.print(said.format(n=len(rows), all=len(table.rows)), style="dim")
             show_table(rows, [_column(*place) for place in enumerate(table.headings)], screen)
 
 
-def _lost(work: Workplace, lost: Sum) -> str:
-    """`41 receipts were lost between … and …`."""
-    first, last = (full(work.local(at)) for at in (lost.from_at, lost.until_at))
-    said = ngettext(
-        "{n} receipt was lost between {first} and {last}",
-        "{n} receipts were lost between {first} and {last}",
-        lost.count,
-    )
-    return said.format(n=lost.count, first=first, last=last)
-
-
-def _column(place: int, heading: str) -> Column[Cells]:
+def _column(place: int, heading: str) -> Column[Sequence[str]]:
     return Column(heading, lambda cells: cells[place], right=place > 0)
-
-
-def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
-    kept = figures.kept
-    yield _("calls"), str(figures.calls)
-    if n := figures.in_sums:
-        said = ngettext(
-            "{n} rejected, counted with others: see `sipagent calls --sums`",
-            "{n} rejected, counted together: see `sipagent calls --sums`",
-            n,
-        )
-        yield _("of them"), said.format(n=n)
-    yield _("answer rate"), percent(figures.answer_rate)
-    said = _("{share}, {n} of {all} who were asked")
-    shared = said.format(share=percent(figures.refusal_rate), n=figures.refused, all=figures.asked)
-    yield _("refusals"), shared
-    yield _("stopped by an operator"), str(figures.stops)
-    yield _("speech not judged"), str(figures.unheard)
-    yield _("recordings"), _fates(kept.fates)
-    yield _("on disk"), f"{length(kept.seconds)}, {size(kept.bytes)}"
-
-
-def _fates(fates: RecordingFates) -> str:
-    """`836 kept (5 of them held), 46 erased`."""
-    others = {name: count for name, count in fates.to_json().items() if name not in ("kept", "held")}
-    said = [ngettext("{n} kept", "{n} kept", fates.kept).format(n=fates.kept)] if fates.kept else []
-    if said and fates.held:
-        held = ngettext("({n} of them held)", "({n} of them held)", fates.held)
-        said = [f"{said[0]} {held.format(n=fates.held)}"]
-    said += [f"{count} {label('fate', name)}" for name, count in others.items() if count]
-    return ", ".join(said) or _("none")
-
-
-def _of_calls(figures: Statistics) -> Iterator[_Table]:
-    yield _Table(
-        _("Outcomes"),
-        (_("outcome"), _("calls"), _("share")),
-        [
-            (label("outcome", name), str(n), percent(n / figures.calls))
-            for name, n in figures.outcomes.most_common()
-        ],
-    )
-    yield _Table(
-        _("Decisions"),
-        (_("decision"), _("by"), _("calls")),
-        [
-            (label("decision", decision), label("by", by) if by else "–", str(n))
-            for (decision, by), n in figures.decisions.most_common()
-        ],
-    )
-    phases = (*PHASES, *sorted({phase for _, _, phase in figures.refusals} - {*PHASES}))
-    yield _Table(
-        _("Refusals"),
-        (_("channel"), *map(_phase, phases), _("all")),
-        [
-            (
-                label("by", channel) if channel else _("unknown"),
-                *(str(found[phase]) for phase in phases),
-                str(found.total()),
-            )
-            for channel, found in figures.channels().items()
-            if found
-        ],
-    )
-    yield _Table(
-        _("Refusals by key"),
-        (_("came as"), _("calls")),
-        [(way, str(n)) for way, n in figures.methods().most_common()],
-    )
-    spreads = {
-        _("waited, connected"): figures.waits,
-        _("waited, gave up"): figures.given_up,
-        _("talked"): figures.durations,
-    }
-    yield _Table(
-        _("Lengths"),
-        ("", _("calls"), _("median"), "p90", _("longest")),
-        [
-            (name, str(one.count), *map(_seconds, (one.quantile(0.5), one.quantile(0.9), one.longest_s)))
-            for name, one in spreads.items()
-            if one.count
-        ],
-    )
-
-
-def _of_whom(figures: Statistics) -> Iterator[_Table]:
-    yield _Table(
-        _("Numbers dialled"),
-        (_("number"), _("language"), _("calls"), _("reached"), _("refused")),
-        [
-            (
-                _("other") if number == OTHER else number,
-                figures.languages[number] or _("by key"),
-                *map(str, (one.calls, one.reached, one.refused)),
-            )
-            for number, one in figures.numbers.items()
-            if one.calls
-        ],
-    )
-    yield _Table(
-        _("Operators"),
-        (_("operator"), _("calls"), _("refused"), _("stopped")),
-        [
-            (user_part(operator) or operator, *map(str, (one.calls, one.refused, one.stops)))
-            for operator, one in sorted(figures.operators.items())
-        ],
-    )
-
-
-def _per_hour(figures: Statistics) -> _Table:
-    return _Table(
-        _("Hours of the day"),
-        (_("hour"), _("calls"), *(label("decision", one) for one in DECISIONS)),
-        [
-            (f"{hour:02}", str(found.total()), *(str(found[decision]) for decision in DECISIONS))
-            for hour, found in sorted(figures.hours.items())
-        ],
-    )
-
-
-def _per_day(figures: Statistics) -> _Table:
-    return _Table(
-        _("Days"),
-        (_("day"), _("calls"), *(label("decision", one) for one in DECISIONS)),
-        [
-            (day.isoformat(), str(found.total()), *(str(found[decision]) for decision in DECISIONS))
-            for day, found in sorted(figures.days.items())
-        ],
-    )
-
-
-def _phase(phase: str | None) -> str:
-    return label("phase", phase) if phase else _("unknown")
-
-
-def _seconds(seconds: float | None) -> str:
-    return in_seconds(seconds) if seconds is None or seconds < 60 else length(seconds)
 
 
 _SHOWN = 20  # lines of errors; --json has all
@@ -394,8 +206,6 @@ def _seed(path: Path, *, named: bool) -> Seed | None:
     """The seed; None if no agent has made one yet: then nothing was drawn, either."""
     try:
         return read_seed(path)
-    except SeedError as error:
-        raise Failure(*error.args) from error
     except FileNotFoundError:
         if named:
             raise

@@ -3,15 +3,17 @@
 `status` asks what Prometheus asks; so it disturbs nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from gettext import gettext as _
 from gettext import ngettext
 from http.client import HTTPException
+from typing import Any
 
 import click
 
-from retention.records import Host, HostState, Json, to_text
+from retention.records import HostState, Record
 from sipagent.agent.stored import shared_of
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.terminal import Column, coded, console, distance, show_fields, show_table, size
@@ -41,12 +43,12 @@ def status_command(work: Workplace, as_json: bool) -> int:
     listen = work.config.metrics.listen
     if listen is None:
         raise Failure(_('metrics.listen is absent, so nobody can be asked; accepted: "127.0.0.1:9464"'))
-    figures = _asked(listen)
+    status = _status(_asked(listen))
     if as_json:
-        print_json(_status_json(figures))
+        print_json(status.to_json())
     else:
-        show_fields(_fields(figures), console())
-    return int(figures.get("sipagent_registered") == 0)
+        show_fields(_fields(status), console())
+    return int(status.registered is False)
 
 
 def _asked(listen: HostPort) -> Figures:
@@ -69,92 +71,105 @@ def _asked(listen: HostPort) -> Figures:
     return figures
 
 
-def _status_json(figures: Figures) -> Json:
+@dataclass(frozen=True, kw_only=True)
+class AgentStatus(Record):
+    """How an agent is; null for what it does not have, such as a store of objects."""
+
+    registered: bool | None
+    board_shared: bool | None
+    calls: int
+    calls_limit: int
+    last_purge: datetime | None
+    receipts_waiting: int
+    recordings: int | None
+    held: int | None
+    overdue: int | None
+    unerased: int | None
+    obstacles: int | None
+    purge_suspended: int | None
+    free_bytes: int | None
+    shared_database_up: int | None
+    journal_rows: int | None
+    journal_lag_s: int | None
+    object_store_up: int | None
+    uploads_waiting_bytes: int | None
+    uploads_behind_s: int | None
+    removals_pending: int | None
+
+
+_FIGURES = {  # what each is called for Prometheus, where that is another name
+    "calls": "calls_in_progress",
+    "recordings": "recordings_kept",
+    "held": "recordings_held",
+    "overdue": "recordings_overdue",
+    "unerased": "erasures_pending",
+    "obstacles": "recording_obstacles",
+    "free_bytes": "disk_free_bytes",
+    "journal_rows": "journal_rows_waiting",
+    "journal_lag_s": "journal_lag_seconds",
+    "uploads_behind_s": "uploads_behind_seconds",
+}
+
+
+def _status(figures: Figures) -> AgentStatus:
+    told: dict[str, Any] = {}
+    for one in fields(AgentStatus):
+        value = figures.get(f"sipagent_{_FIGURES.get(one.name, one.name)}")
+        told[one.name] = None if value is None else int(value)
     purged = figures["sipagent_purge_last_success_timestamp_seconds"]
-    registered, shared = figures.get("sipagent_registered"), figures.get("sipagent_board_shared")
-    return {
-        "registered": None if registered is None else bool(registered),
-        "board_shared": None if shared is None else bool(shared),
-        "calls": int(figures["sipagent_calls_in_progress"]),
-        "calls_limit": int(figures["sipagent_calls_limit"]),
-        "last_purge": to_text(datetime.fromtimestamp(purged, UTC)) if purged else None,
-        "receipts_waiting": int(figures["sipagent_receipts_waiting"]),
-        **{
-            name: int(figures[f"sipagent_{figure}"]) if f"sipagent_{figure}" in figures else None
-            for name, figure in (
-                ("recordings", "recordings_kept"),
-                ("held", "recordings_held"),
-                ("overdue", "recordings_overdue"),
-                ("unerased", "erasures_pending"),
-                ("obstacles", "recording_obstacles"),
-                ("purge_suspended", "purge_suspended"),
-                ("free_bytes", "disk_free_bytes"),
-                ("shared_database_up", "shared_database_up"),
-                ("journal_rows", "journal_rows_waiting"),
-                ("journal_lag_s", "journal_lag_seconds"),
-                ("object_store_up", "object_store_up"),
-                ("uploads_waiting_bytes", "uploads_waiting_bytes"),
-                ("uploads_behind_s", "uploads_behind_seconds"),
-                ("removals_pending", "removals_pending"),
-            )
-        },
-    }
+    told["last_purge"] = datetime.fromtimestamp(purged, UTC) if purged else None
+    for name in ("registered", "board_shared"):
+        told[name] = None if told[name] is None else bool(told[name])
+    return AgentStatus(**told)
 
 
-def _fields(figures: Figures) -> list[tuple[str, str | None]]:
-    said = _status_json(figures)
+def _fields(status: AgentStatus) -> Iterator[tuple[str, str | None]]:
     yes, no = _("yes"), _("no")
-
-    def count(name: str) -> str | None:
-        return None if said[name] is None else str(said[name])
-
-    registered = _("not configured") if said["registered"] is None else yes if said["registered"] else no
     boards = {True: _("shared by all hosts"), False: _("away; this host goes by busy phones")}
-    shared = boards.get(said["board_shared"])
-    purged = figures["sipagent_purge_last_success_timestamp_seconds"]
-    return [
-        (_("calls"), _("{calls} of {limit}").format(calls=said["calls"], limit=said["calls_limit"])),
-        (_("registered"), registered),
-        *([(_("operators' board"), shared)] if shared else []),
-        (_("recordings"), count("recordings")),
-        (_("on hold"), count("held")),
-        (_("overdue"), count("overdue")),
-        (_("to be erased"), count("unerased")),
-        (_("obstacles"), count("obstacles")),
-        (_("last purge"), distance(datetime.fromtimestamp(purged, UTC), now()) if purged else None),
-        (
-            _("purge waits"),
-            None if said["purge_suspended"] is None else yes if said["purge_suspended"] else no,
-        ),
-        (_("receipts waiting"), count("receipts_waiting")),
-        (_("free disk"), size(said["free_bytes"])),
-        *_shared(said),
-        *_stored(said),
-    ]
+    yield _("calls"), _("{calls} of {limit}").format(calls=status.calls, limit=status.calls_limit)
+    yield _("registered"), {None: _("not configured"), True: yes, False: no}[status.registered]
+    if status.board_shared is not None:
+        yield _("operators' board"), boards[status.board_shared]
+    yield _("recordings"), _count(status.recordings)
+    yield _("on hold"), _count(status.held)
+    yield _("overdue"), _count(status.overdue)
+    yield _("to be erased"), _count(status.unerased)
+    yield _("obstacles"), _count(status.obstacles)
+    yield _("last purge"), distance(status.last_purge, now()) if status.last_purge else None
+    waits = status.purge_suspended
+    yield _("purge waits"), None if waits is None else yes if waits else no
+    yield _("receipts waiting"), _count(status.receipts_waiting)
+    yield _("free disk"), size(status.free_bytes)
+    answers = {1: _("answers"), 0: _("does not answer")}
+    if status.shared_database_up is not None:
+        said = _("{rows}, the first for {seconds} s")
+        yield _("shared database"), answers[status.shared_database_up]
+        waiting = said.format(rows=status.journal_rows, seconds=status.journal_lag_s)
+        yield _("rows in the journal"), waiting
+    if status.object_store_up is not None:
+        said, waiting = _("{size}, the first for {seconds} s"), size(status.uploads_waiting_bytes)
+        yield _("object store"), answers[status.object_store_up]
+        yield _("to go up"), said.format(size=waiting, seconds=status.uploads_behind_s)
+        yield _("to be removed there"), _count(status.removals_pending)
 
 
-def _shared(said: Json) -> list[tuple[str, str | None]]:
-    """Only where hosts share a database."""
-    if said["shared_database_up"] is None:
-        return []
-    waits = _("{rows}, the first for {seconds} s")
-    return [
-        (_("shared database"), _("answers") if said["shared_database_up"] else _("does not answer")),
-        (_("rows in the journal"), waits.format(rows=said["journal_rows"], seconds=said["journal_lag_s"])),
-    ]
+def _count(count: int | None) -> str | None:
+    return None if count is None else str(count)
 
 
-def _stored(said: Json) -> list[tuple[str, str | None]]:
-    """Only where recordings are objects."""
-    if said["object_store_up"] is None:
-        return []
-    waits = _("{size}, the first for {seconds} s")
-    waiting = size(said["uploads_waiting_bytes"])
-    return [
-        (_("object store"), _("answers") if said["object_store_up"] else _("does not answer")),
-        (_("to go up"), waits.format(size=waiting, seconds=said["uploads_behind_s"])),
-        (_("to be removed there"), str(said["removals_pending"])),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class SharingHost(Record):
+    """One of the hosts that share the database. `lag_s`: for how long its oldest row waits."""
+
+    host: str
+    state: HostState
+    version: str
+    calls: int
+    draining: bool
+    lag_rows: int
+    lag_s: float
+    seen_at: datetime
+    lease_until: datetime | None
 
 
 @click.command("hosts")
@@ -174,34 +189,36 @@ def hosts_command(work: Workplace, as_json: bool) -> int:
         problem = _("retention.database is a file of this machine: no other host shares it")
         raise Failure(problem)
     with shared_of(work.config) as store:
-        hosts, now = store.hosts(), store.now()
-    lost = [host for host in hosts if host.state(now) is HostState.LOST]
-    if as_json:
-        print_json([_host_json(host, now) for host in hosts])
-        return int(bool(lost))
+        now = store.now()
+        hosts = [
+            SharingHost.of(one, state=one.state(now), lag_s=round(one.lag_s(now), 1)) for one in store.hosts()
+        ]
+    lost = sum(host.state is HostState.LOST for host in hosts)
     screen = console()
-    if not hosts:
+    if as_json:
+        print_json([host.to_json() for host in hosts])
+    elif not hosts:
         screen.print(_("No host has been here yet."))
-        return 0
-    show_table(hosts, _host_columns(now), screen)
-    if lost:
-        said = ngettext(
-            "{n} host is lost: others complete its calls, and close or erase its recordings.",
-            "{n} hosts are lost: others complete their calls, and close or erase their recordings.",
-            len(lost),
-        )
-        screen.print("\n" + said.format(n=len(lost)), style="bold red")
-    return int(bool(lost))
+    else:
+        show_table(hosts, _columns(now), screen)
+        if lost:
+            said = ngettext(
+                "{n} host is lost: others complete its calls, and close or erase its recordings.",
+                "{n} hosts are lost: others complete their calls, and close or erase their recordings.",
+                lost,
+            )
+            screen.print("\n" + said.format(n=lost), style="bold red")
+    return int(lost > 0)
 
 
-def _host_columns(now: datetime) -> list[Column[Host]]:
+def _columns(now: datetime) -> list[Column[SharingHost]]:
     return [
         Column(_("Host"), lambda host: host.host),
-        Column(_("State"), lambda host: coded("host", host.state(now))),
+        Column(_("State"), lambda host: coded("host", host.state)),
         Column(_("Version"), lambda host: host.version),
         Column(_("Calls"), lambda host: str(host.calls), right=True),
         Column(_("Rows that wait"), lambda host: str(host.lag_rows), right=True),
-        Column(_("Behind"), lambda host: f"{host.lag_s(now):.0f} s", right=True),
+        Column(_("Behind"), lambda host: f"{host.lag_s:.0f} s", right=True),
         Column(_("Last word"), lambda host: _ago(host.seen_at, now)),
     ]
 
@@ -209,17 +226,3 @@ def _host_columns(now: datetime) -> list[Column[Host]]:
 def _ago(at: datetime, now: datetime) -> str:
     seconds = max(0, int((now - at).total_seconds()))
     return distance(at, now) if seconds >= 60 else _("{n} s ago").format(n=seconds)
-
-
-def _host_json(host: Host, now: datetime) -> Json:
-    return {
-        "host": host.host,
-        "state": host.state(now).value,
-        "version": host.version,
-        "calls": host.calls,
-        "draining": host.draining,
-        "lag_rows": host.lag_rows,
-        "lag_s": round(host.lag_s(now), 1),
-        "seen_at": to_text(host.seen_at),
-        "lease_until": None if host.lease_until is None else to_text(host.lease_until),
-    }

@@ -24,14 +24,16 @@ import soundfile
 from click.core import ParameterSource
 from numpy.typing import NDArray
 
-from media.recording.assemble import AssemblyError, SoundReader, read_sound
+from media.errors import MediaError
+from media.recording.assemble import read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from retention.archive import Archive
 from retention.recording_files import FileKind, finished, sha256
-from retention.records import Recording, RuleError
-from retention.texts import Reason
+from retention.records import Recording
+from retention.rows.rows import StoreError
+from retention.texts import Reason, WithReason
 from retention.use import ACCESS_REQUEST, nothing_to_use, told_of_export
-from retention.vault import Identity, KeysError
+from retention.vault import Identity
 from sipagent.cli.options import (
     agree,
     caller_option,
@@ -77,13 +79,17 @@ _PLAYERS = {
 
 
 class RecordingSound:
-    """A stored recording, or one channel of it; a sealed one with its key. Raises Failure: unreadable."""
+    """A stored recording, or one channel of it; a sealed one with its key. Raises Failure, AssemblyError."""
 
     def __init__(self, path: Path, channel: str, key: bytes | None = None) -> None:
         self.channel = channel
         self._index = CHANNELS[channel]
         self.rate: int
-        self.rate, stored, self._blocks = _in_clear(path) if key is None else _sealed(path, key)
+        if key is None:
+            self.rate, stored, self._blocks = _in_clear(path)
+        else:
+            reading = read_sound(path, key)
+            self.rate, stored, self._blocks = reading.rate, STORED_CHANNELS, reading.blocks()
         if self._index is not None and self._index >= stored:
             said = Reason("{file}: it has no {channel} channel", file=path.name, channel=channel)
             raise Failure(said)
@@ -107,20 +113,6 @@ def _in_clear(path: Path) -> tuple[int, int, Iterator[Samples]]:
             yield from file.blocks(file.samplerate, dtype="int16", always_2d=True)
 
     return file.samplerate, file.channels, blocks()
-
-
-def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
-    def blocks(reading: SoundReader) -> Iterator[Samples]:
-        try:
-            yield from reading.blocks()
-        except AssemblyError as error:
-            raise Failure(*error.args) from error
-
-    try:
-        reading = read_sound(path, key)
-    except AssemblyError as error:
-        raise Failure(*error.args) from error
-    return reading.rate, STORED_CHANNELS, blocks(reading)
 
 
 def write(sound: RecordingSound, descriptor: int, format: str) -> None:
@@ -332,7 +324,9 @@ def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, for
     for row in rows:
         try:
             _export(work, archive, row, asked, out / f"{row.id}.flac", force=force)
-        except (Failure, RuleError) as refusal:
+        except StoreError:
+            raise
+        except (WithReason, MediaError) as refusal:
             failed.append(refusal_line(refusal))
     if failed:
         raise Failure("; ".join(failed))
@@ -420,22 +414,10 @@ def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Iterator[
 
 
 def _key(archive: Archive, recording: Recording, asked: UseAsked) -> bytes:
-    """The key of a sealed file. Raises Failure."""
-    identity = asked.unlocked
-    if identity is None:
-        who = _who(archive, recording)
-        raise Failure(
-            Reason("{id}: it is sealed; accepted: --identity KEYFILE of {who}", id=recording.id, who=who)
-        )
-    try:
-        return archive.vault.key(recording.id, identity)
-    except KeysError as error:
-        raise Failure(*error.args) from error
-
-
-def _who(archive: Archive, recording: Recording) -> str:
-    """The people who can listen to it."""
-    try:
-        return " or ".join(map(str, archive.vault.recipients(recording.id)))
-    except KeysError as error:
-        raise Failure(*error.args) from error
+    """The key of a sealed file. Raises Failure, KeysError."""
+    if asked.unlocked is not None:
+        return archive.vault.key(recording.id, asked.unlocked)
+    who = " or ".join(map(str, archive.vault.recipients(recording.id)))
+    raise Failure(
+        Reason("{id}: it is sealed; accepted: --identity KEYFILE of {who}", id=recording.id, who=who)
+    )

@@ -11,9 +11,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from retention.stamps import StampError
 from retention.verify import Mismatch
-from sipagent.cli.program import Failure, Workplace, json_option, print_json
+from sipagent.cli.program import Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, console, figure, full, show_fields, show_table, steps
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import shown
@@ -111,13 +110,10 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
       sipagent stamp
       sipagent stamp --list
     """
-    try:
-        if listed:
-            _list_stamps(work, stamps_there(work.config), as_json)
-        else:
-            _tell_stamp(work, stamp_now(work.config), as_json)
-    except StampError as wrong:
-        raise Failure(*wrong.args) from wrong
+    if listed:
+        _list_stamps(work, stamps_there(work.config), as_json)
+    else:
+        _tell_stamp(work, stamp_now(work.config), as_json)
 
 
 def _tell_stamp(work: Workplace, made: StampMade, as_json: bool) -> None:

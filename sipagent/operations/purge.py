@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from retention.archive import Archive
 from retention.clock import ClockReading, look, resume, suspended
 from retention.files import Places, kept_free
-from retention.purge import PurgeReport, Removal, Stay, Terms, erase_pending, preview, purge
+from retention.purge import Removal, Stay, Terms, erase_pending, preview, purge
 from retention.records import Access, Record, RuleError
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.rows.rows import Rows
@@ -143,7 +143,17 @@ def purge_now(desk: PurgeDesk, wanted: PurgeWanted) -> Purged:
             desk.tell(Reason("{0} removed: it named callers", path))
     lent = expire(config.voices, config.refusal.heads, wanted.at, config.voices_days, dry=wanted.dry_run)
     voices = tuple(ExpiredVoice(voice=one.voice, heads=tuple(map(str, one.heads))) for one in lent)
-    return _result(report, wanted, voices, why)
+    return Purged.of(
+        report,
+        now=wanted.at,
+        dry_run=wanted.dry_run,
+        purged=report.removed,
+        failed=tuple(NotRemoved(id=id, problem=problem) for id, problem in report.failed),
+        unlinked=tuple(map(StrayFile.of, report.unlinked)),
+        orphans=tuple(map(StrayFile.of, report.orphans)),
+        voices=voices,
+        suspended=why,
+    )
 
 
 def _require_clock(
@@ -160,26 +170,6 @@ def _require_clock(
         for id in erased:
             desk.tell(Reason("{0} erased", id))
         raise PurgeSuspended(why)
-
-
-def _result(
-    report: PurgeReport, wanted: PurgeWanted, voices: tuple[ExpiredVoice, ...], why: str | None
-) -> Purged:
-    return Purged(
-        now=wanted.at,
-        dry_run=wanted.dry_run,
-        purged=report.removed,
-        erased=report.erased,
-        held=report.held,
-        failed=tuple(NotRemoved(id=id, problem=problem) for id, problem in report.failed),
-        receipts=report.receipts,
-        notes=report.notes,
-        uses=report.uses,
-        unlinked=tuple(StrayFile(name=one.name, problem=one.problem) for one in report.unlinked),
-        orphans=tuple(StrayFile(name=one.name, problem=one.problem) for one in report.orphans),
-        voices=voices,
-        suspended=why,
-    )
 
 
 def take_in_left(store: Rows, places: Places) -> Sequence[ReserveError]:

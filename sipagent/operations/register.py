@@ -80,11 +80,11 @@ def write(made: RegisterEntry, wanted: FileWanted) -> None:
     if there is not None and (there.language is None) != (format == "json"):
         raise RegisterRefused("{0}: is of the other format; --force replaces it", path)
     language = wanted.language or (there and there.language) or wanted.default
-    _replace(path, renewed(there, made, None if format == "json" else language))
+    write_text_whole(path, renewed(there, made, None if format == "json" else language))
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a file that others may read, whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

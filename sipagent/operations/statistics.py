@@ -21,12 +21,12 @@ from retention.rows.selection import Selection
 from retention.statistics import OTHER, CallFigures, FiguresByOperator, Statistics
 from retention.texts import Reason
 from sipagent.config.sampling import Draw, Seed, draw
+from sipagent.text.statistics import Tally
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
 
 
-Tally = dict[str, tuple[int, int]]  # of each table: its rows, and those that the chain knows of
 Row = TypeVar("Row")
 
 

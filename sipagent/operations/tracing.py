@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from media.errors import MediaError
 from retention.archive import Archive
 from retention.records import Access, Recording, RuleError
 from retention.rows.rows import StoreError
@@ -54,7 +55,7 @@ def traced(
         raise
     except StoreError:
         raise  # nothing can be written
-    except (WithReason, OSError) as error:
+    except (WithReason, MediaError, OSError) as error:
         tell("failed", error)
         if not (left and isinstance(error, OSError)):
             raise

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from media.errors import MediaError
 from retention.archive import Archive
 from retention.holds import same_person
 from retention.purge import due
@@ -84,7 +85,7 @@ def using(
             yield tell
         except (RuleError, StoreError):
             raise
-        except (WithReason, OSError):
+        except (WithReason, MediaError, OSError):
             if not begun:
                 _require_sound(archive, recording)
             raise

@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from html import escape
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pygal
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
-from pygal.style import Style
-
+from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
+from sipagent.config.tables import ServiceTable
 from sipagent.text.statistics_words import StatisticsWords, style
 from sipagent.text.template import FOLDER
 
+if TYPE_CHECKING:  # slow to import, and a terminal shows no plot
+    from jinja2 import Template
+
+Tally = dict[str, tuple[int, int]]  # of each table: its rows, and those that the chain knows of
 WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of horizontal bars, in units of the drawing
 _THICKEST = 56  # a single bar need not fill the plot
 _LABELS = 12  # labels of vertical bars: more would overlap
 _TICKS = 5
-_FONT = Style(label_font_size=13, major_label_font_size=13)
 _KEPT = {
     "svg": ("viewBox",),
     "g": ("class", "transform"),
@@ -96,11 +96,14 @@ def _height(plot: Plot) -> int:
 
 
 def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
+    import pygal
+    from pygal.style import Style
+
     kind = pygal.HorizontalStackedBar if plot.lying else pygal.StackedBar
     totals = [sum(values) for values in zip(*(values for _, values in plot.series), strict=True)]
     marks = ticks(max(totals, default=0))
     chart = kind(
-        style=_FONT,
+        style=Style(label_font_size=13, major_label_font_size=13),
         width=WIDTH,
         height=_height(plot),
         margin=8,
@@ -365,6 +368,27 @@ def _recordings(figures: Statistics, words: StatisticsWords) -> Section:
     return Section(title, words("months_note"), plot, [table])
 
 
+def by_name(figures: Statistics, words: StatisticsWords) -> Iterator[tuple[str, FigureTable]]:
+    """Of each number and each operator, which the page does not name: a title, and the table."""
+    numbers = [
+        [
+            words(number),
+            words(figures.languages[number] or "by_key"),
+            *_numbers(words, one.calls, one.reached, one.refused),
+        ]
+        for number, one in figures.numbers.items()
+        if one.calls
+    ]
+    headings = [*map(words, ("number", "language", "calls", "connected", "refused"))]
+    yield words("numbers"), FigureTable(headings, numbers)
+    operators = [
+        [name, *_numbers(words, one.calls, one.refused, one.stops)]
+        for name, one in sorted(figures.operators.items())
+    ]
+    headings = [*map(words, ("operator", "calls", "refused", "stops"))]
+    yield words("operators"), FigureTable(headings, operators)
+
+
 def _numbers(words: StatisticsWords, *counts: int) -> list[str]:
     return [words.number(count) for count in counts]
 
@@ -375,7 +399,7 @@ def _place(value: str, known: Sequence[str]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What the page is about. Times are local; `tally` maps each table to (rows, entries in the chain)."""
+    """What the page is about. Times are local."""
 
     service: str
     language: str
@@ -383,7 +407,26 @@ class Heading:
     made: datetime
     since: datetime | None = None
     until: datetime | None = None
-    tally: dict[str, tuple[int, int]] | None = None
+    tally: Tally | None = None
+
+
+def heading_of(
+    service: ServiceTable, language: str, period: Selection, made: datetime, tally: Tally | None
+) -> Heading:
+    """For a period; the moments may be of any zone."""
+
+    def local(at: datetime) -> datetime:
+        return at.astimezone(service.timezone)
+
+    return Heading(
+        service=service.name,
+        language=language,
+        zone=str(service.timezone),
+        made=local(made),
+        since=period.since and local(period.since),
+        until=period.until and local(period.until),
+        tally=tally,
+    )
 
 
 def page(figures: Statistics, heading: Heading) -> str:
@@ -397,6 +440,8 @@ def part(figures: Statistics, heading: Heading) -> str:
 
 
 def _rendered(figures: Statistics, heading: Heading, *, part: bool) -> str:
+    from markupsafe import Markup
+
     words = StatisticsWords(heading.language)
     return _template().render(
         part=part,
@@ -404,16 +449,18 @@ def _rendered(figures: Statistics, heading: Heading, *, part: bool) -> str:
         style=lambda name: Markup(style(name)),
         service=heading.service,
         period=_period(heading, words),
-        alarms=list(_alarms(figures, heading, words)),
+        alarms=list(alarms(figures, heading, words)),
         agreement=_agreement(heading, words),
-        tiles=_tiles(figures, words),
-        sections=sections(figures, words, _last_day(heading)),
+        tiles=tiles(figures, words),
+        sections=sections(figures, words, last_day(heading)),
         drawn=lambda plot: Markup(svg(plot, words.number, words.colon)),
     )
 
 
 @cache
-def _template() -> Template:
+def _template() -> "Template":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -424,12 +471,13 @@ def _template() -> Template:
     return made.get_template("statistics.html")
 
 
-def agrees(tally: dict[str, tuple[int, int]]) -> bool:
+def agrees(tally: Tally) -> bool:
     """Whether there are as many rows as in the chain."""
     return all(rows == chain for rows, chain in tally.values())
 
 
-def _last_day(heading: Heading) -> date:
+def last_day(heading: Heading) -> date:
+    """The last day of the period that has begun."""
     if heading.until is None:
         return heading.made.date()
     return (min(heading.until, heading.made) - timedelta(microseconds=1)).date()
@@ -445,7 +493,8 @@ def _period(heading: Heading, words: StatisticsWords) -> str:
     return f"{period}. {words('zone')} {heading.zone}."
 
 
-def _alarms(figures: Statistics, heading: Heading, words: StatisticsWords) -> Iterator[str]:
+def alarms(figures: Statistics, heading: Heading, words: StatisticsWords) -> Iterator[str]:
+    """What the reader must know before anything else."""
     if heading.tally is not None and not agrees(heading.tally):
         yield f"{words('differs')} ({_tally(heading.tally, words)})."
     if figures.lost:
@@ -459,7 +508,7 @@ def _agreement(heading: Heading, words: StatisticsWords) -> str:
     return " ".join(said)
 
 
-def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
+def _tally(tally: Tally, words: StatisticsWords) -> str:
     """`call receipts 12`, or, if the numbers differ, `call receipts 11, in the chain 12`."""
     return words.semicolon.join(
         f"{words(name)} {words.number(rows)}"
@@ -468,8 +517,8 @@ def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
     )
 
 
-def _tiles(figures: Statistics, words: StatisticsWords) -> list[tuple[str, str, str]]:
-    """Name, figure, and what is said below it."""
+def tiles(figures: Statistics, words: StatisticsWords) -> list[tuple[str, str, str]]:
+    """The key of its name, a figure, and what is said below it."""
     kept = figures.kept
     refused = f"{words.number(figures.refused)} {words('of')} {words.number(figures.asked)}"
     in_sums = f"{words('in_sums')} {words.number(figures.in_sums)}"

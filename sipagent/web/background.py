@@ -39,7 +39,8 @@ from retention.statistics import Statistics
 from retention.texts import APART, Reason, strerror, together
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
-from sipagent.operations.statistics import Row, Tally, Through, count_period, no_figures
+from sipagent.operations.statistics import Row, Through, count_period, no_figures
+from sipagent.text.statistics import Tally
 
 STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of each
     "check": ("check", "--json"),

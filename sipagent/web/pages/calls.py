@@ -417,19 +417,11 @@ def _choices(today: date) -> tuple[tuple[str, DayRange], ...]:
 
 def _drawn(site: Site, counted: CountedFigures, period: DayRange) -> Markup:
     """The part of `stats --html`, drawn once for each language."""
-    from sipagent.text.statistics import Heading, part  # slow to import
+    from sipagent.text.statistics import heading_of, part  # slow to import
 
     language = spoken.language()
     if language not in counted.parts:
-        selection = period.selection(site)
-        heading = Heading(
-            service=site.config.service.name,
-            language=language,
-            zone=str(site.config.service.timezone),
-            made=site.local(counted.at),
-            since=selection.since,
-            until=selection.until,
-            tally=counted.tally,
-        )
+        asked, service = period.selection(site), site.config.service
+        heading = heading_of(service, language, asked, counted.at, counted.tally)
         counted.parts[language] = part(counted.figures, heading)
     return Markup(counted.parts[language])  # it has escaped what is not its own
