@@ -1,4 +1,4 @@
-"""`purge`: what goes, what stays and why; the clock; what waits for no date."""
+"""`purge`, `rebuild`: what they say of what went and what stays; the clock; what waits for no date."""
 
 import fcntl
 import json
@@ -16,19 +16,22 @@ import pytest
 from retention import reserve as reserve_module
 from retention.clock import ClockReading, read_clock
 from retention.files import Owner, Places, alone
-from retention.records import Recording, Status
+from retention.records import Recording, Status, new_id
 from retention.reserve import Reserve, is_running, read_reserve
 from retention.rows.rows import Rows
 from sipagent.cli import purge
 from sipagent.cli.terminal import steps_of
-from tests.kept import Paths, bytes_under, receipt, recording
+from tests.kept import SOUND, START, Paths, bytes_under, receipt, recording
 from tests.office import Office
 from tests.read_only import read_only
+from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 from tests.tampering import sum_of
 
 OLD = timedelta(days=200)
 THEN = ("--now", "2999-01-01")
 DONE = (*THEN, "--force", "--by", "Durand")
+REVIEW = (datetime.now(UTC) + timedelta(days=30)).date()
+HOLD = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
 
 
 def as_json(office: Office, *words: str) -> Any:
@@ -36,7 +39,8 @@ def as_json(office: Office, *words: str) -> Any:
 
 
 def test_a_purge_says_what_and_why_and_a_dry_run_changes_nothing(office: Office) -> None:
-    old, young = office.call(OLD), office.call()
+    old, young, held = office.call(OLD), office.call(), office.call(OLD)
+    assert office.run("hold", held.id, *HOLD, "--review", REVIEW).code == 0
     (office.folder / "recordings" / "notes.txt").touch()
     before = bytes_under(office.folder)
     would = office.run("purge", "--dry-run")
@@ -44,31 +48,25 @@ def test_a_purge_says_what_and_why_and_a_dry_run_changes_nothing(office: Office)
     assert as_json(office, "--dry-run")["dry_run"] is True
     assert bytes_under(office.folder) == before
     shown = as_json(office)
-    (gone,) = shown["purged"]
+    (gone,), (stay,) = shown["purged"], shown["held"]
     assert (gone["id"], gone["why"], gone["bytes"], gone["copies"]) == (old.id, "expired", old.bytes, [])
+    assert stay["id"] == held.id and stay["why"].startswith("on hold (criminal), to be reviewed 20")
+    assert stay["due_at"] == held.to_json()["expires_at"]
     assert (shown["receipts"], shown["failed"], shown["dry_run"]) == (1, [], False)
     assert shown["orphans"] == [{"name": "notes.txt", "problem": "not a file of the agent"}]
     assert shown["voices"] == [] and shown["suspended"] is None
     assert [office.archive.store.recording(one.id).status for one in (old, young)] == ["purged", "closed"]
     (office.folder / "recordings" / "notes.txt").unlink()
-    result = office.run("purge")
-    assert (result.code, result.out) == (0, "Nothing to purge.\n")
+    out = office.run("purge").out
+    assert "Nothing to purge." in out and "1 expired and held, kept:" in out and held.id in out
     older = office.call(OLD)
     out = office.run("purge").out
     assert older.id in out and "expired" in out and "1 purged" in out and "1 receipt lost" in out
 
 
-def test_what_names_callers_at_the_edge_goes_too(office: Office) -> None:
-    table = office.folder / "edge/dialogs/dialog"
-    table.parent.mkdir(parents=True)
-    table.touch()
-    os.utime(table, (0, 0))
-    assert office.run("purge", "--dry-run").code == 0 and table.exists()
-    result = office.run("purge")
-    assert result.code == 0 and f"{table} removed" in result.err and not table.exists()
-
-
-def test_no_line_is_said_beside_its_bar(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_names_callers_at_the_edge_goes_too_and_no_line_is_said_beside_its_bar(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = office.folder / "edge/dialogs/dialog"
     table.parent.mkdir(parents=True)
     table.touch()
@@ -82,8 +80,10 @@ def test_no_line_is_said_beside_its_bar(office: Office, monkeypatch: pytest.Monk
         click.echo("no bar", err=True)
 
     monkeypatch.setattr(purge, "steps_of", told)
+    assert office.run("purge", "--dry-run").code == 0 and table.exists()
     lines = office.run("purge").err.splitlines()
-    assert lines[lines.index("bar") + 1] == "no bar" and "removed: it named callers" in lines[-1]
+    assert lines[lines.index("bar") + 1] == "no bar" and f"{table} removed: it named callers" in lines[-1]
+    assert not table.exists()
 
 
 def test_the_future_needs_more_and_a_moment_in_the_past_purges_less(office: Office) -> None:
@@ -101,21 +101,6 @@ def test_the_future_needs_more_and_a_moment_in_the_past_purges_less(office: Offi
     office.call(OLD)
     assert office.run("purge", "--now", "30d").out == "Nothing to purge.\n"
     assert "--now: 'soon'" in office.fails(2, "purge", "--now", "soon")
-
-
-@pytest.mark.parametrize("words", [(), ("--dry-run",)])
-def test_what_is_held_is_named(office: Office, words: tuple[str, ...]) -> None:
-    row = office.call(OLD)
-    review = (datetime.now(UTC) + timedelta(days=30)).date()
-    hold = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
-    assert office.run("hold", row.id, *hold, "--review", review).code == 0
-    shown = as_json(office, *words)
-    (stay,) = shown["held"]
-    assert stay["id"] == row.id and stay["why"].startswith("on hold (criminal), to be reviewed 20")
-    assert shown["purged"] == [] and stay["due_at"] == row.to_json()["expires_at"]
-    result = office.run("purge", *words)
-    assert result.code == 0 and "1 expired and held, kept:" in result.out
-    assert row.id in result.out and "on hold (criminal)" in result.out
 
 
 def test_copies_that_remain_are_named(office: Office) -> None:
@@ -139,40 +124,32 @@ def test_a_broken_database_is_one_line(office: Office) -> None:
         assert "retention.db: file is not a database" in office.fails(1, *words)
 
 
-# --- a clock that stepped ---
-
-
-@pytest.fixture
-def clock(office: Office, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Moves the wall clock on, with no time going by."""
+def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wall = [datetime.now(UTC)]
     monkeypatch.setattr(purge, "now", lambda: wall[0])
     monkeypatch.setattr(purge, "read_clock", lambda: ClockReading("boot", wall[0], 100.0, synchronised=True))
-
-    def step(by: timedelta) -> None:
-        wall[0] += by
-
-    return step
-
-
-def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
-    office: Office, clock: Callable[[timedelta], None]
-) -> None:
-    row = office.call()
+    row, said = office.call(), ("--clock-ok", "--by", "Durand")
     assert office.run("purge").code == 0
-    clock(timedelta(days=300))
+    wall[0] += timedelta(days=300)
     before = bytes_under(office.folder)
     shown = office.run("purge", "--dry-run")
     assert shown.code == 0 and row.id in shown.out and "purging is suspended: " in shown.err
     assert "the clock is ahead" in as_json(office, "--dry-run")["suspended"]
     assert bytes_under(office.folder) == before  # a dry run only looks
-    for _ in range(2):
-        line = office.fails(1, "purge")
+    for words in ((), (), DONE):
+        line = office.fails(1, "purge", *words)
         assert "purging is suspended: the clock is ahead by 300 days" in line
         assert "--clock-ok --by WHO" in line
-    assert "suspended" in office.fails(1, "purge", *DONE)
     assert Paths(office.archive).file(row.id) is not None
-    resumed = office.run("purge", "--clock-ok", "--by", "Durand", "--json")
+    for more, complaint in (
+        (("--clock-ok",), "--clock-ok: --by is needed"),
+        (("--clock-ok", "--by", " "), "--by"),
+        ((*said, "--dry-run"), "--clock-ok: changes something, --dry-run nothing"),
+    ):
+        assert complaint in office.fails(2, "purge", *more)
+    resumed = office.run("purge", *said, "--json")
     assert (resumed.code, resumed.err.split("\n")[0]) == (0, "purging resumes")
     assert [gone["id"] for gone in json.loads(resumed.out)["purged"]] == [row.id]
     doubted, first, second = office.archive.store.accesses()
@@ -180,21 +157,9 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     assert (first.action, first.by, first.recording_id) == ("clock_ok", "Durand", None)
     assert first.detail is not None and first.detail.startswith("the clock is ahead by 300 days")
     assert (second.action, second.recording_id) == ("purge", row.id)
-    assert office.run("purge").code == 0
-
-
-def test_clock_ok_is_said_by_somebody_and_in_earnest(office: Office) -> None:
-    office.call()
-    for words, said in (
-        ((), "--clock-ok: --by is needed"),
-        (("--by", " "), "--by"),
-        (("--by", "Durand", "--dry-run"), "--clock-ok: changes something, --dry-run nothing"),
-    ):
-        assert said in office.fails(2, "purge", "--clock-ok", *words)
-    result = office.run("purge", "--clock-ok", "--by", "Durand")
-    assert (result.code, result.out) == (0, "Nothing to purge.\n")
-    assert result.err.startswith("purging was not suspended\n")
-    assert office.archive.store.accesses() == []
+    again = office.run("purge", *said)
+    assert (again.code, again.out) == (0, "Nothing to purge.\n")
+    assert again.err.startswith("purging was not suspended\n") and len(office.archive.store.accesses()) == 3
 
 
 # --- what waits for no date ---
@@ -208,7 +173,10 @@ def refused(office: Office) -> Recording:
     return row
 
 
-def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> None:
+def test_what_a_call_had_wanted_erased_goes_with_each_purge(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while purging is suspended."""
     row, archive = refused(office), office.archive
     with read_only(Paths(archive).recordings):
         result = office.run("purge")
@@ -216,14 +184,9 @@ def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> N
         assert office.run("verify").code == 1
     assert as_json(office, "--dry-run")["erased"] == [row.id]
     result = office.run("purge")
-    assert result.code == 0
     assert f"{row.id} erased: its call had wanted it, and something kept it." in result.out
     assert archive.store.recording(row.id).status is Status.ERASED and archive.names() == []
     assert office.run("purge").out == "Nothing to purge.\n" and office.run("verify").code == 0
-
-
-def test_it_goes_while_purging_is_suspended_too(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    office.run("purge")
     now = read_clock()
     monkeypatch.setattr(purge, "read_clock", lambda: replace(now, wall=now.wall - timedelta(days=2)))
     row = refused(office)
@@ -233,32 +196,17 @@ def test_it_goes_while_purging_is_suspended_too(office: Office, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("owner", [None, 3, "edge"])
-def test_what_an_agent_that_is_gone_could_not_write_is_written(office: Office, owner: Owner) -> None:
-    """And expires like the rest; of one that runs, it is the agent's to write."""
+def test_what_an_agent_that_is_gone_could_not_write_is_written(
+    office: Office, monkeypatch: pytest.MonkeyPatch, owner: Owner
+) -> None:
+    """And expires like the rest; of one that runs, it is the agent's to write. No agent starts meanwhile: it
+    would have it emptied under its hands. Who only asks is told that none runs."""
     row, places = recording(), Places(office.folder / "retention.db")
     office.run("purge")
     reserve = Reserve(places.reserve(owner), 1)
     reserve.allocate()
     reserve.write([receipt(row), sum_of(12)])
     assert office.run("verify").code == 1
-    with alone(places.lock):
-        office.run("purge")
-        assert office.archive.store.receipts() == []
-    office.run("purge")
-    assert [one.id for one in office.archive.store.receipts()] == [row.id]
-    assert read_reserve(reserve.path) == [] and office.run("verify").code == 0
-    reserve.close()
-
-
-def test_no_agent_starts_while_its_reserve_is_written_down(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would have it emptied under its hands: it waits. Who only asks is told that none runs."""
-    row, places = recording(), Places(office.folder / "retention.db")
-    reserve = Reserve(places.reserve(), 1)
-    reserve.allocate()
-    reserve.write([receipt(row)])
-    reserve.close()
     taken_in: list[Path] = []
 
     def take_in(store: Rows, path: Path) -> list[str]:
@@ -269,9 +217,13 @@ def test_no_agent_starts_while_its_reserve_is_written_down(
         return reserve_module.take_in(store, path)
 
     monkeypatch.setattr("sipagent.operations.purge.take_in", take_in)
+    with alone(places.lock):
+        office.run("purge")
+        assert office.archive.store.receipts() == [] and taken_in == []
     office.run("purge")
-    assert reserve.path in taken_in
-    assert [one.id for one in office.archive.store.receipts()] == [row.id]
+    assert [one.id for one in office.archive.store.receipts()] == [row.id] and reserve.path in taken_in
+    assert read_reserve(reserve.path) == [] and office.run("verify").code == 0
+    reserve.close()
     with alone(places.lock):
         pass
 
@@ -282,3 +234,48 @@ def test_a_reserve_that_cannot_be_read_is_told_and_hinders_nothing(office: Offic
     result = office.run("purge")
     assert result.code == 0 and old.id in result.out
     assert result.err.startswith("sipagent: retention.reserve: something is in it, and cannot be read\n")
+
+
+# --- rebuild ---
+
+
+def test_what_came_back_and_what_did_not(office: Office) -> None:
+    rows = [office.call(timedelta(days=n)) for n in (200, 1)]
+    assert office.run("hold", rows[0].id, *HOLD, "--review", REVIEW).code == 0
+    (office.folder / "retention.db").unlink()
+    result = office.run("rebuild")
+    assert result.code == 0 and f"restored  {rows[0].id}, on hold\n" in result.out
+    assert f"restored  {rows[1].id}\n" in result.out and "2 restored, 0 were known." in result.out
+    assert f"{rows[0].id}  {REVIEW}  criminal  41" in office.run("holds").out
+    assert "rebuild" in [use.action for use in office.archive.store.accesses()]
+    none: dict[str, object] = {key: [] for key in ("restored", "held", "completed", "repaired", "nameless")}
+    assert json.loads(office.run("rebuild", "--json").out) == none | {"known": 2, "problems": []}
+    stray = Paths(office.archive).part(new_id(START))
+    stray.write_bytes(SOUND)
+    result = office.run("rebuild")
+    assert result.code == 1 and stray.name in result.out and "not recoverable" in result.out
+    assert json.loads(office.run("rebuild", "--json").out)["problems"][0]["name"] == stray.name
+
+
+def test_what_is_sealed_comes_back_with_an_identity_now_or_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    office = make_sealed_office(tmp_path, capsys)
+    make_pair(office, "dpo", PASSPHRASE)
+    row = sealed_call(office, ["recordings", "dpo"])
+    (office.folder / "retention.db").unlink()
+    named = ("rebuild", "--identity", office.folder / "keys" / "dpo.key")
+    assert "has a passphrase; accepted: --passphrase-file" in office.fails(1, *named)
+    assert not (office.folder / "retention.db").exists()
+    result = office.run("rebuild")
+    assert result.code == 1 and f"restored  {row.id}" in result.out
+    assert "Of 1 recording it is still sealed who called and who answered" in result.out
+    assert office.archive.store.recording(row.id).caller is None
+    assert json.loads(office.run("rebuild", "--json").out)["nameless"] == [row.id]
+    (office.folder / "passphrase").write_text(PASSPHRASE)
+    opened = office.run(*named, "--passphrase-file", office.folder / "passphrase")
+    assert opened.code == 0 and f"completed {row.id}" in opened.out
+    assert office.archive.store.recording(row.id).to_json() == row.to_json()
+    details = [use.detail for use in office.archive.store.accesses()]
+    assert details[0] == "1 recording restored, 1 still sealed as to whom they are of, 0 problems"
+    assert details[-1] == "0 recordings restored, 1 completed, 0 problems"
