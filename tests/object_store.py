@@ -132,8 +132,8 @@ def host_of(folder: Path, bucket: Bucket, store: Store, marks: Marks | None = No
 def names_in(store: Moto | Weed, bucket: Bucket) -> list[str]:
     """The names of all versions that are there, without the prefix, sorted.
 
-    What waits for a deletion asks this and no HEAD: SeaweedFS panics, and hangs up, on a HEAD whose newest version
-    is deleted meanwhile.
+    What waits for a deletion asks this and no HEAD: SeaweedFS panics, and hangs up, on a HEAD whose newest
+    version is deleted meanwhile.
     """
     return sorted(name for name, _ in _there(store, bucket))
 

@@ -52,7 +52,7 @@ def test_a_purge_says_what_and_why_and_a_dry_run_changes_nothing(office: Office)
     assert (gone["id"], gone["why"], gone["bytes"], gone["copies"]) == (old.id, "expired", old.bytes, [])
     assert stay["id"] == held.id and stay["why"].startswith("on hold (criminal), to be reviewed 20")
     assert stay["due_at"] == held.to_json()["expires_at"]
-    assert (shown["receipts"], shown["failed"], shown["dry_run"]) == (1, [], False)
+    assert (shown["receipts"], shown["failed"], shown["dry_run"]) == (2, [], False)
     assert shown["orphans"] == [{"name": "notes.txt", "problem": "not a file of the agent"}]
     assert shown["voices"] == [] and shown["suspended"] is None
     assert [office.archive.store.recording(one.id).status for one in (old, young)] == ["purged", "closed"]
