@@ -3,11 +3,9 @@
 import ast
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.mutants.__main__ import Copy
 from tests.mutants.mutation import Mutant, Tree, choose, read, write
 
 BRIDGE = '''"""A bridge, à deux."""
@@ -77,19 +75,3 @@ def test_a_mutant_goes_along_with_its_function(before: str, after: str, keep: st
     assert (file, function) == ("retention/bridges.py", "Bridge.close")
     wanted = MOVED.replace("self.tap, keep=True\n", f"self.tap, keep={keep}\n")
     assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(wanted)) != ast.dump(ast.parse(MOVED))
-
-
-@pytest.mark.parametrize(
-    "gone", [{"nth": 1}, {"before": "kept and not", "after": "kept or not"}, {"function": "end"}]
-)
-def test_a_mutant_is_gone_where_its_function_reads_otherwise(gone: dict[str, Any], tmp_path: Path) -> None:
-    assert tree(tmp_path, "retention/bridges.py", MOVED).find(replace(KEEP, **gone)) is None
-
-
-def test_a_file_is_as_it_was_once_a_mutant_has_been_in_it(tmp_path: Path) -> None:
-    file = tmp_path / "bridge.py"
-    file.write_bytes(BRIDGE.encode())
-    with pytest.raises(KeyboardInterrupt), Copy(tmp_path, 1.0, []).having("bridge.py", MOVED):
-        assert file.read_text(encoding="utf-8") == MOVED
-        raise KeyboardInterrupt
-    assert file.read_bytes() == BRIDGE.encode()

@@ -23,7 +23,7 @@ from sipagent.agent.engine import (
 from sipagent.call import events as e
 from sipagent.pjsip import EngineError, PjsipEngine, legs
 from sipagent.softphone.loop import PATIENCE_S
-from sipagent.softphone.phone import Answering, Challenge
+from sipagent.softphone.phone import Answering, Call, Challenge
 from tests.loopback import NUMBER, Loopback, scene, seen
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
@@ -285,6 +285,26 @@ def test_a_phone_that_lost_shows_no_missed_call(stack: ExitStack) -> None:
     assert office.desk.count("CANCEL received") == 3
 
 
+@scene
+def test_of_forked_answers_one_is_kept_and_the_other_is_let_go(stack: ExitStack) -> None:
+    """Two phones behind one PBX pick up: two 200s to one INVITE, and a BYE for the second dialog."""
+    office = Loopback(stack)
+    office.desk.answer = Answering(status=None)
+    leg = office.dial()
+    office.until(lambda: office.desk.calls, "ringing")
+    (first,) = office.desk.calls
+    invite = first.incoming
+    assert invite
+    other = Call(office.desk, first.call_id, f"{invite.header('To')};tag=other", invite.header("From"), "")
+    with office.loop.changing():
+        first.decide(200)
+        other._answer_offer(invite)
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+    office.until(lambda: seen(office.desk, "BYE received"), "BYE")
+    assert {one.header("To").rpartition(";")[2] for one in seen(office.desk, "BYE received")} == {"tag=other"}
+    assert office.engine.has(leg) and office.engine.legs == 1
+
+
 # --- host names ---
 
 
@@ -376,6 +396,9 @@ def test_an_operators_answer_to_a_challenge(stack: ExitStack) -> None:
     assert all('realm="pbx"' in (m.header("Proxy-Authorization") or 'realm="pbx"') for m in invites)
     refused = ChallengeRefused("127.0.0.1", "another", "operators", "pbx")
     assert office.of(ChallengeRefused) == [refused]  # told once
+    office.desk.challenge, before = Challenge("pbx", "agent", "other"), office.desk.count("INVITE received")
+    office.gone(office.dial())
+    assert office.desk.count("INVITE received") - before <= 5  # no storm of attempts
 
 
 @scene

@@ -2,7 +2,7 @@
 
 A new test is in both. `FULL` names what the quick tier leaves out, but for what `QUICK` takes back: a folder,
 a module, a test, or one case of it. The quick tier also goes less deep (`depth`), draws fewer examples, and
-has its rows in SQLite alone. `pytest tests/live/test_operators.py` runs every test of the file that it names;
+has its rows in SQLite alone. `pytest tests/live/test_trunk.py` runs every test of the file that it names;
 with `--full` also as deep as it goes.
 """
 

@@ -17,8 +17,7 @@ from sipagent.softphone.rtp import RATE, Silence, strongest
 from tests.peers.agent import NOTICE_S, PROMPTS, RunningAgent
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000
-NOTICE_HZ, WELCOME_HZ, REFUSED_HZ = (PROMPTS[name][0] for name in ("notice", "welcome", "refused"))
-CLOSED_HZ, UNAVAILABLE_HZ, MUSIC_HZ = (PROMPTS[name][0] for name in ("closed", "unavailable", "hold_music"))
+NOTICE_HZ, REFUSED_HZ, MUSIC_HZ = (PROMPTS[name][0] for name in ("notice", "refused", "hold_music"))
 NOTICE_MS = round(NOTICE_S * 1000)
 WAYS = ("rfc4733", "info", "info-dtmf", "inband")
 METHODS = {"rfc4733": "rfc4733", "info": "info", "info-dtmf": "info", "inband": "inband"}

@@ -205,9 +205,6 @@ def test_offers_that_open_and_close_come_no_faster_than_a_worker_survives(edge: 
     call.resume()
 
 
-# --- a restart, and a kill ---
-
-
 # --- a worker that is gone ---
 
 

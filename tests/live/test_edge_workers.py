@@ -1,4 +1,4 @@
-"""Workers that answer late, or die: a call is one, for its caller and in the receipts, whoever has it.
+"""Workers that answer late, or die: a call is one for its caller, whoever has it.
 
 The last message before a crash goes to nobody else; a kill costs no caller a call.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
@@ -17,18 +16,14 @@ import pytest
 from sipagent.edge.configuration import TRIES_AFTER_DEATH
 from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
 from sipagent.softphone.phone import Answering, Call, Phone
-from tests.live.test_workers import WORKERS, Town
-from tests.peers.agent import Json
 from tests.peers.edge import CALLS_EACH, TRUNK, Edge, opened
 from tests.peers.sender import Sender
-from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
 
 LATE_S = 5.0  # the edge waits for 4
 SILENCE_S = 2.0  # after so long without a word the edge asks another worker
 RESYNC_S = 6.0  # every 5 s of its own Kamailio compares its clock with the machine's (core/timer.c)
-HELD_S = 5.5  # after the end of such a call its receipt would be written
 SILENT = Answering(silent=True)
 OFFER = (("Content-Type", "application/sdp"),)
 
@@ -214,78 +209,3 @@ def test_where_there_is_one_worker_calls_wait_for_its_replacement(tmp_path: Path
             assert last.wait_status() == 500 and invited(edge, last) == [0]
         else:
             last.wait_answered()
-
-
-# --- the whole agent: workers that stand still, with messages in their sockets ---
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with ExitStack() as stack:
-        town = Town(tmp_path_factory.mktemp("town") / "agent", stack)
-        town.start()
-        stack.callback(town.agent.child.stop)
-        yield town
-        assert town.agent.stop() == 0
-
-
-@pytest.fixture
-def town(running: Town) -> Iterator[Town]:
-    running.wait_at_rest()
-    running.agent.forget()
-    yield running
-    for phone in (*running.callers, *running.desks):
-        for call in phone.calls:
-            call.end()
-
-
-@contextmanager
-def stopped(town: Town, *names: str) -> Iterator[None]:
-    pids = [town.pids()[name] for name in names]
-    for pid in pids:
-        os.kill(pid, SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, SIGCONT)
-
-
-def receipts_of(town: Town, *calls: Call) -> list[list[Json]]:
-    """Of each call, once none can come any more."""
-    time.sleep(HELD_S)
-    ids = [call.call_id for call in calls]
-    wait_for(lambda: {*ids} <= {one["call_id"] for one in town.agent.receipts()})
-    return [[one for one in town.agent.receipts() if one["call_id"] == id] for id in ids]
-
-
-def events_of(rows: list[Json]) -> list[tuple[str, str]]:
-    return [(event["what"], event["by"]) for row in rows for event in row["events"]]
-
-
-def test_a_call_that_another_worker_took_has_its_receipt_alone(town: Town) -> None:
-    with stopped(town, "worker-0"):
-        bridges = town.connect(3)
-    town.agent.wait_for("call_given_up", process="worker-0")
-    for bridge in bridges:
-        bridge.hang_up()
-    found = receipts_of(town, *(one.caller for one in bridges))
-    assert [[(row["outcome"], bool(row["answered_at"])) for row in rows] for rows in found] == [
-        [("connected", True)]
-    ] * 3
-    for bridge in town.connect(5):  # the leg that was answered late is free again
-        bridge.hang_up()
-
-
-def test_a_call_that_no_worker_read_in_time_has_one_receipt(town: Town) -> None:
-    with stopped(town, *(f"worker-{index}" for index in range(WORKERS))):
-        call = town.callers[0].call(town.agent.uri())
-        assert call.wait_status() == 500
-        cancelled = town.callers[1].call(town.agent.uri())
-        cancelled.cancel()
-        assert cancelled.wait_status() == 487
-    late, gone = receipts_of(town, call, cancelled)
-    assert events_of(late) == [("rejected with 500", "edge: unanswered")]
-    # full: where the edge has missed the workers' answers to OPTIONS by then
-    assert [what for what, _ in events_of(gone)] == ["rejected with 487"]
-    assert events_of(gone)[0][1] in ("edge: unanswered", "edge: full")

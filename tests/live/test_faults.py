@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
-from signal import SIGTERM
 
-import numpy as np
 import pytest
 
 from retention.reserve import read_reserve
 from sipagent.softphone.phone import Phone
-from sipagent.softphone.rtp import Playback, Samples, SteadyTone
-from tests.conftest import AgentFactory, PhoneFactory
+from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ
 from tests.locking import locked
@@ -131,50 +127,6 @@ def test_a_call_while_the_database_is_locked_loses_neither_receipt_nor_recording
     assert calls.strength(agent.sound(recording)[:, 0], CALLER_HZ) > 0.1
     wait_for(lambda: read_reserve(agent.directory / "retention.reserve") == [])
     agent.cli("verify")
-
-
-def noise() -> Samples:
-    """Two seconds that no codec makes smaller."""
-    return np.random.default_rng(1).integers(-12000, 12000, 16000).astype(np.int16)
-
-
-def test_a_full_disk_never_costs_the_call(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """No file may grow far beyond the database: the recorder gives up, with an alert; the two talk on."""
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    agent.wait_part()
-    limit = max(file.stat().st_size for file in agent.directory.glob("retention.db*")) + 150_000
-    resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, (limit, limit))
-    for end in (bridge.caller.rtp, bridge.operator.rtp):
-        end.play(Playback(noise(), loop=True))
-    agent.wait_for("alert", PATIENCE_S)
-    for end, hz in ((bridge.caller.rtp, CALLER_HZ), (bridge.operator.rtp, OPERATOR_HZ)):
-        end.play(SteadyTone(hz))
-    calls.hears_each_other(bridge)
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert calls.of(receipt, "outcome", "decided_by") == ["connected", "recorder_fault"]
-    assert not [file for file in agent.files() if file.endswith((".part", ".tmp"))]
-    operator_phone.skip_calls()
-    calls.connect(agent, caller_phone, operator_phone).hang_up()
-    assert len(agent.wait_receipts(2)) == 2
-
-
-def test_an_order_to_stop_waits_for_the_call(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, phone_factory: PhoneFactory
-) -> None:
-    """SIGTERM: no new call (503), the one in progress goes on to its own end; exit 0."""
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    agent.child.signal(SIGTERM)
-    agent.wait_for("draining")
-    second = phone_factory("+33688888888", 900).call(agent.uri())
-    assert second.wait_status() == 503
-    calls.hears_each_other(bridge)
-    bridge.hang_up()
-    assert agent.child.wait(PATIENCE_S) == 0
-    (recording,) = agent.wait_recordings()
-    assert recording["incomplete"] is False
 
 
 def test_a_port_in_use_is_one_line(agent: RunningAgent, agent_factory: AgentFactory) -> None:

@@ -15,9 +15,8 @@ from prompts.music import TONES
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Phone, Way
 from sipagent.softphone.rtp import FRAME, RATE, Samples, SteadyTone
-from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, SECOND
+from tests.live.calls import CALLER_HZ, MS, NOTICE_MS, OPERATOR_HZ, SECOND
 from tests.peers.agent import Json, RunningAgent
 
 pytestmark = pytest.mark.live
@@ -86,34 +85,6 @@ def test_what_is_written_down(agent: RunningAgent, caller_phone: Phone, operator
     assert receipt["notice_played_ms"] > NOTICE_MS - 40
     times = calls.of(receipt, "started_at", "answered_at", "decided_at", "connected_at", "ended_at")
     assert times == sorted(times)
-
-
-def test_the_notice_comes_whole_and_before_anyone_rings(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    call = caller_phone.call(agent.uri())
-    call.wait_answered()
-    rung_ns = operator_phone.wait_at("INVITE received")
-    before = call.rtp.listen(0, rung_ns).tones()
-    assert calls.tenths(before, NOTICE_HZ) == pytest.approx(NOTICE_MS / 100, abs=2)
-    assert operator_phone.count("INVITE received") == 1
-    calls.bridged(call, operator_phone).hang_up()
-
-
-@pytest.mark.parametrize(("codec", "format"), [(8, "flac"), (0, "wav")])
-def test_both_laws_of_g711_and_both_formats(
-    agent_factory: AgentFactory, phone_factory: PhoneFactory, operator_phone: Phone, codec: int, format: str
-) -> None:
-    """Caller and operator may speak different ones."""
-    agent = agent_factory(recording={"format": format})
-    operator_phone.codecs = (8 - codec,)
-    caller = phone_factory("+33612345678", CALLER_HZ, codecs=(codec,))
-    bridge = calls.connect(agent, caller, operator_phone)
-    calls.talk(bridge.caller, 0.5)
-    bridge.hang_up()
-    (recording,) = agent.wait_recordings()
-    assert recording["path"].endswith(f".{format}")
-    calls.assert_both_heard(agent.sound(recording))
 
 
 # --- the operator's codes: heard by both sides, written down, and true of the file ---
@@ -282,15 +253,3 @@ def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, oper
     bridge = calls.connect(agent, caller_phone, operator_phone)
     bridge.hang_up("operator")
     assert (bridge.caller.ended_by, bridge.operator.ended_by) == ("them", "us")
-
-
-def test_a_caller_who_vanishes_is_let_go(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    """Neither RTP nor RTCP for `media_timeout_s`: both legs end, what was said is kept."""
-    agent = agent_factory(capacity={"media_timeout_s": 2})
-    bridge = calls.connect(agent, caller_phone, operator_phone)
-    bridge.caller.rtp.play(None)
-    bridge.operator.wait_ended()
-    assert_clean(agent, operator_phone, 1)
-    assert agent.recordings()[0]["status"] == "closed"

@@ -9,8 +9,8 @@ import pytest
 from sipagent.softphone.phone import Answering, Phone, Way
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, NOTICE_MS, REFUSED_HZ, SECOND
-from tests.peers.agent import ENGLISH_NOTICE_HZ, FIRST_HZ, NOTICE_S, WINDOW_S, RunningAgent
+from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, REFUSED_HZ, SECOND
+from tests.peers.agent import NOTICE_S, WINDOW_S, RunningAgent
 
 pytestmark = pytest.mark.live
 
@@ -69,18 +69,6 @@ def test_in_the_call(
     assert calls.of(recording, "status", "path", "decision") == ["erased", None, "refused"]
 
 
-@pytest.mark.parametrize("lost", [1, 2, 3])
-def test_an_event_whose_first_packets_are_lost(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, lost: int
-) -> None:
-    """RFC 4733, 2.5.1.2: any packet of an event tells it."""
-    call = caller_phone.call(agent.uri())
-    call.rtp.wait_tone(NOTICE_HZ)
-    call.press("9", lose=lost)
-    calls.bridged(call, operator_phone).hang_up()
-    assert_refused(agent, "notice", "rfc4733")
-
-
 @pytest.mark.parametrize("way", ["rfc4733", "info", "inband"])
 def test_a_key_just_before_the_window_closes_wins(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, way: Way
@@ -96,69 +84,6 @@ def test_a_key_just_before_the_window_closes_wins(
     receipts = agent.wait_receipts(2)
     assert [receipt["decision"] for receipt in receipts] == ["refused"] * 2
     assert agent.files() == []
-
-
-@pytest.mark.parametrize("moment", [None, "notice", "window"])
-def test_opt_in_needs_a_yes(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, moment: str | None
-) -> None:
-    agent = agent_factory(refusal={"mode": "opt_in"})
-    call = caller_phone.call(agent.uri())
-    started = call.rtp.wait_tone(NOTICE_HZ)
-    if moment:
-        call.press("1", at_ns=started + (300 if moment == "notice" else NOTICE_MS + 200) * MS)
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("REC" if moment else "NO REC")
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    expected = ["allowed", "dtmf"] if moment else ["not_allowed", "silence"]
-    assert calls.of(receipt, "decision", "decided_by") == expected
-    assert receipt["notice_played_ms"] > NOTICE_MS - 40  # to its end; a busy machine tells so late
-    assert len(agent.recordings()) == (1 if moment else 0)
-
-
-def test_a_notice_put_on_hold_allows_nothing(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
-) -> None:
-    call = caller_phone.call(agent.uri())
-    call.rtp.wait_tone(NOTICE_HZ)
-    call.hold("inactive")
-    call.resume()
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("NO REC")
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert calls.of(receipt, "decision", "decided_by") == ["not_allowed", "notice_failed"]
-    assert (agent.recordings(), agent.files()) == ([], [])
-
-
-@pytest.mark.parametrize("key", ["2", "9"])
-@pytest.mark.parametrize("way", ["rfc4733", "inband"])
-def test_a_language_is_chosen_by_key_and_who_refuses_first_is_told_nothing_else(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, key: str, way: Way
-) -> None:
-    """The notice is said whole in that language, before anyone rings; the recording's metadata name it."""
-    choice = {"choose": "prompts/choose.wav", "choices": {"2": "en"}}
-    agent = agent_factory(**{"prompts": choice, "prompts.en": {"notice": "prompts/notice_en.wav"}})
-    call = caller_phone.call(agent.uri())
-    call.rtp.wait_tone(FIRST_HZ)
-    call.press(key, way)
-    call.rtp.wait_tone(ENGLISH_NOTICE_HZ if key == "2" else REFUSED_HZ)
-    rung_ns = operator_phone.wait_at("INVITE received")
-    heard = call.rtp.listen(0, rung_ns).tones()
-    assert calls.tenths(heard, NOTICE_HZ) == 0
-    assert calls.tenths(heard, ENGLISH_NOTICE_HZ) == pytest.approx(NOTICE_MS / 100 * (key == "2"), abs=2)
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("REC" if key == "2" else "NO REC")
-    bridge.hang_up()
-    (receipt,) = agent.wait_receipts()
-    if key == "2":
-        (recording,) = agent.wait_recordings()
-        assert recording["notice"]["file"] == "prompts/notice_en.wav"
-        assert ("language: en", "caller") in [(event["what"], event["by"]) for event in receipt["events"]]
-    else:
-        assert calls.of(receipt, "phase", "notice_played_ms") == ["choice", None]
-        assert_refused(agent, "choice", way)
 
 
 def test_the_log_of_an_agent_that_was_started_in_french_is_english(agent_factory: AgentFactory) -> None:

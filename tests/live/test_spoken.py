@@ -77,22 +77,6 @@ def assert_refused(agent: RunningAgent, phase: str) -> None:
     assert agent.files() == []
 
 
-def test_during_the_notice(
-    listening: RunningAgent, caller_phone: Phone, operator_phone: Phone, words: Samples
-) -> None:
-    """The notice stops while the caller still speaks; nothing was ever recorded."""
-    call = silent_call(listening, caller_phone)
-    call.rtp.wait_tone(NOTICE_HZ)
-    call.rtp.play(Playback(words))
-    call.rtp.wait_tone(REFUSED_HZ)
-    call.rtp.play(SteadyTone(CALLER_HZ))
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("NO REC")
-    bridge.hang_up()
-    assert_refused(listening, "notice")
-    assert listening.recordings() == []
-
-
 def test_in_the_call(
     listening: RunningAgent, caller_phone: Phone, operator_phone: Phone, words: Samples
 ) -> None:

@@ -116,30 +116,6 @@ def test_a_registrar_that_comes_late_and_restarts(
     calls.bridged(call, operator_phone).hang_up()
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["the trunk's", "its own"])
-def test_operators_on_a_pbx_that_asks_for_credentials(
-    registrar: Kamailio,
-    tmp_path: Path,
-    agent_factory: AgentFactory,
-    caller_phone: Phone,
-    operator_phone: Phone,
-    *,
-    own: bool,
-) -> None:
-    """Kamailio challenges the operator's INVITE with 407, in the trunk's realm or in another."""
-    asks_at(registrar, operator_phone)
-    if not own:
-        registrar.pbx_realm = registrar.realm
-    registrar.start()
-    trunk = registered(tmp_path, registrar, allowed_sources=["127.0.0.1/32"])
-    operators = {"extensions": [f"sip:201@127.0.0.1:{registrar.port}"]}
-    login = {"username": "agent", "password_file": trunk["password_file"]} if own else {}
-    agent = agent_factory(trunk=trunk, operators=operators | login)
-    calls.connect(agent, caller_phone, operator_phone).hang_up()
-    (receipt,) = agent.wait_receipts()
-    assert receipt["outcome"] == "connected"
-
-
 def asks_at(registrar: Kamailio, desk: Phone) -> None:
     """The registrar is the operators' PBX, too, and wants to know who rings them."""
     registrar.phones = {"201": desk.address}

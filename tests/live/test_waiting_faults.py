@@ -81,30 +81,6 @@ def line(running: Line) -> Iterator[Line]:
             call.end()
 
 
-def rung_ns(talk: Call) -> int:
-    """When its INVITE came first."""
-    return next(
-        one.at_ns
-        for one in talk.phone.seen
-        if one.describe() == "INVITE received" and one.message.header("Call-ID") == talk.call_id
-    )
-
-
-def test_who_talks_dies_with_the_worker_and_the_operator_has_his_rest(line: Line) -> None:
-    placed = [line.call(number) for number in range(3)]
-    talk = line.talks(0)
-    line.talks(1)
-    name = line.worker(placed[0])
-    assert name != line.worker(placed[2])
-    killed = line.kill(name)
-    assert talk.wait_ended() - killed < END_S * SECOND
-    assert placed[0].wait_ended() - killed < END_S * SECOND
-    other = line.talks(2)
-    assert other.phone is talk.phone
-    assert rung_ns(other) - killed > REST_S * SECOND
-    line.wait_back(name)
-
-
 def test_a_phone_that_rings_for_a_dead_worker_falls_silent_and_rings_for_the_next_one(line: Line) -> None:
     line.answer(RINGS)
     placed = [line.call(number) for number in range(3)]
@@ -139,27 +115,6 @@ def test_a_supervisor_that_stands_still_makes_callers_wait_and_loses_none(line: 
     assert not line.shows(4)
     others[0].hang_up()
     line.talks(4)
-
-
-def test_who_refuses_while_waiting_keeps_the_place_and_is_not_recorded(line: Line) -> None:
-    placed = [line.call(number) for number in range(4)]
-    talks = [line.talks(0), line.talks(1)]
-    placed[2].press("9")
-    placed[2].rtp.wait_tone(calls.REFUSED_HZ, PATIENCE_S)
-    talks[0].hang_up()
-    refuser = line.talks(2)
-    assert shown(refuser).startswith("NO REC") and not line.shows(3)
-    calls.talk(refuser, 0.5)
-    talks[1].hang_up()
-    line.talks(3)
-    for call in placed[2:]:
-        call.hang_up()
-    receipts = line.agent.wait_receipts(4)
-    refused = next(row for row in receipts if row["call_id"] == placed[2].call_id)
-    assert (refused["decision"], refused["outcome"]) == ("refused", "connected")
-    line.agent.wait_settled()
-    assert refused["id"] not in {row["id"] for row in line.agent.recordings() if row["status"] != "erased"}
-    assert not [name for name in line.agent.files() if refused["id"] in name]
 
 
 def test_twenty_callers_are_served_in_their_order_by_two_operators() -> None:
