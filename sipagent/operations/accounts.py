@@ -14,7 +14,7 @@ from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import Account, AccountError, Token
 from retention.records import Access
 from retention.rows.rows import Rows
-from retention.vault import PublicKey
+from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.labels import N_
 from sipagent.lookup.parsing import parse_moment, read_field
 
@@ -32,11 +32,11 @@ class Desk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAccount:
-    """An account or a token that somebody asks for. `key`: what it listens with."""
+    """An account or a token that somebody asks for. `key`: what it listens with, read or as it was typed."""
 
     name: str
     roles: Sequence[str]
-    key: PublicKey | None = None
+    key: PublicKey | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class ShownToken:
 def add_account(desk: Desk, asked: NewAccount) -> Coded:
     """Make an account. Raises AccountError."""
     with _changing(desk, "account", f"add {_named(desk, asked.name)}: {_joined(asked.roles)}") as accounts:
-        account, code = accounts.add(asked.name, asked.roles, asked.key)
+        account, code = accounts.add(asked.name, asked.roles, key_of(asked.key))
     return Coded(account=account, code=code)
 
 
@@ -105,7 +105,7 @@ def add_token(desk: Desk, asked: NewToken, zone: ZoneInfo) -> ShownToken:
     ends = f", until {asked.last_day}" if asked.last_day else ""
     what = f"add {_named(desk, asked.name)}: {_joined(asked.roles)}{ends}"
     with _changing(desk, "token", what) as accounts:
-        token, shown = accounts.add_token(asked.name, asked.roles, until, asked.key)
+        token, shown = accounts.add_token(asked.name, asked.roles, until, key_of(asked.key))
     return ShownToken(token=token, shown=shown)
 
 
@@ -113,6 +113,16 @@ def revoke_token(desk: Desk, name: str) -> Token:
     """End a token. Raises AccountError."""
     with _changing(desk, "token", f"revoke {_named(desk, name)}") as accounts:
         return accounts.revoke(name)
+
+
+def key_of(typed: PublicKey | str | None) -> PublicKey | None:
+    """The key that somebody listens with; an empty text is none. Raises AccountError."""
+    if not isinstance(typed, str):
+        return typed
+    try:
+        return public_key(typed, "the key") if typed else None
+    except KeysError as error:
+        raise AccountError(*error.args) from error
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from sipagent.web.serving import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
+PAGES = (accounts, calls, compliance, holds, login, persons, recording)
 _STATIC = FOLDER / "static"
 NOTHING = Reason("there is nothing at this address")
 _OPENER = "opener.js"  # the one script that may use WebAssembly, and may ask nothing of any server
@@ -72,21 +73,7 @@ def _files() -> dict[str, _File]:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
-    *compliance.COMPLIANCE_ENTRIES,
-    *login.LOGIN_ENTRIES,
-    *login.OIDC_ENTRIES,
-    *login.BEGINNING_ENTRIES,
-    *accounts.ACCOUNT_ENTRIES,
-    *accounts.PASSKEY_ENTRIES,
-    *accounts.ACCOUNTS_ENTRIES,
-    *calls.NOW_ENTRIES,
-    *calls.LIST_ENTRIES,
-    *recording.CALL_ENTRIES,
-    *recording.FORM_ENTRIES,
-    *persons.ENTRIES,
-    *holds.ENTRIES,
-    *compliance.ACCESS_ENTRIES,
-    *calls.STATISTICS_ENTRIES,
+    *(one for module in PAGES for one in module.ENTRIES),
     *openapi.ENTRIES,
 )
 

@@ -19,7 +19,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -89,23 +88,54 @@ class Report(Record):
     last: Ran | None
 
 
-class Commands:
-    """Any thread. `file` is the configuration that the commands read."""
+class Background:
+    """Any thread asks; one of its own works, while there is something to do."""
 
-    def __init__(self, file: Path, clock: Callable[[], datetime]) -> None:
-        self._file = file.absolute()
-        self._clock = clock
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._one = threading.Lock()  # of those that are not started: no more memory than one takes
-        self._last: dict[str, CommandOutcome] = {}
-        self._recent: dict[tuple[str, tuple[str, ...]], CommandOutcome] = {}
-        self._running: tuple[str, threading.Thread] | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def running(self) -> str | None:
-        """The name of what was started and has not ended."""
-        running = self._running
-        return None if running is None else running[0]
+        """The name of what was begun and has not ended."""
+        thread = self._thread
+        return None if thread is None else thread.name
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether nothing runs any more, after so long at most."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+        return self._thread is None
+
+    def _begin(self, name: str, work: Callable[[], object]) -> bool:
+        """False while something runs."""
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._thread = None
+
+        with self._lock:
+            if self._thread is not None:
+                return False
+            self._thread = threading.Thread(target=run, name=name, daemon=True)
+            self._thread.start()
+        return True
+
+
+class Commands(Background):
+    """`file` is the configuration that the commands read."""
+
+    def __init__(self, file: Path, clock: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._file = file.absolute()
+        self._clock = clock
+        self._one = threading.Lock()  # of those that are not started: no more memory than one takes
+        self._last: dict[str, CommandOutcome] = {}
+        self._recent: dict[tuple[str, tuple[str, ...]], CommandOutcome] = {}
 
     def last(self, name: str) -> CommandOutcome | None:
         """The output of its last run since the page was started."""
@@ -122,21 +152,17 @@ class Commands:
 
     def start(self, name: str, by: str) -> bool:
         """Begin one of STARTED; false while one of them runs. Its answer is `last`, when it has ended."""
-        words = STARTED[name]
-        with self._lock:
-            if self._running is not None:
-                return False
-            thread = threading.Thread(target=self._run, args=(name, words, by), name=name, daemon=True)
-            self._running = name, thread
-        thread.start()
-        return True
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether nothing that was started is running any more, after so long at most."""
-        running = self._running
-        if running is not None:
-            running[1].join(timeout_s)
-        return self._running is None
+        def run() -> None:
+            answer = CommandOutcome(self._clock(), by, 1, problem=_NOT_RUN)
+            try:
+                answer = self.answer(*STARTED[name], by=by)
+            except OSError as fault:
+                answer = replace(answer, problem=strerror(fault))
+            finally:
+                self._last[name] = answer
+
+        return self._begin(name, run)
 
     def recent(self, *words: str, language: str = "en") -> CommandOutcome:
         """Its output, at most a minute old. `words` come from a fixed list, never from a person."""
@@ -189,23 +215,12 @@ class Commands:
             )
             return replace(made, problem=said)
 
-    def _run(self, name: str, words: tuple[str, ...], by: str) -> None:
-        answer = None
-        try:
-            answer = self.answer(*words, by=by)
-        except OSError as fault:
-            answer = CommandOutcome(self._clock(), by, 1, problem=strerror(fault))
-        finally:
-            self._last[name] = answer or CommandOutcome(self._clock(), by, 1, problem=_NOT_RUN)
-            self._running = None
-
 
 def _shows(words: tuple[str, ...]) -> bool:
     """Whether the answer is JSON of which texts are shown to people."""
     return words in STARTED.values() or words == ("notice", "--lint", "--json")
 
 
-FRESH_S = 60.0
 MOST_PERIODS = 12  # periods that are remembered, and as many that wait
 
 
@@ -231,77 +246,56 @@ class Progress(Record):
     done: int = 0
     total: int = 0
 
+    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows, each counted."""
+        for row in rows:
+            self.done += 1
+            yield row
 
-class FigureCounter:
-    """Any thread asks; one of its own counts, while there is something to count."""
+
+class FigureCounter(Background):
+    """Counts one period after the other."""
 
     def __init__(self, store: Callable[[], Rows], config: Config, clock: Callable[[], datetime]) -> None:
+        super().__init__()
         self._store = store
         self._config = config
         self._clock = clock
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._counted: OrderedDict[Selection, tuple[float, CountedFigures]] = OrderedDict()
         self._asked: OrderedDict[Selection, Progress] = OrderedDict()
-        self._counts = False
 
     def of(self, period: Selection) -> CountedFigures | Progress:
         """The figures; or how far they are, for who asks again. A period may have to ask twice to wait."""
         with self._lock:
             known = self._counted.get(period)
-            if known is not None and time.monotonic() - known[0] < FRESH_S:
+            if known is not None and time.monotonic() - known[0] < FRESH.total_seconds():
                 return known[1]
             if period not in self._asked and len(self._asked) < MOST_PERIODS:
                 self._asked[period] = Progress()
-            if not self._counts:
-                self._counts = True
-                threading.Thread(target=self._run, name="counting", daemon=True).start()
-            return self._asked.get(period) or Progress()
+            progress = self._asked.get(period) or Progress()
+        self._begin("counting", self._count)
+        return progress
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether all that was asked for is counted, after so long at most."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._counts, timeout_s)
+    def _count(self) -> None:
+        while self._asked:
+            period, progress = next(iter(self._asked.items()))
 
-    def _run(self) -> None:
-        try:
-            while (period := self._next()) is not None:
-                self._keep(period, self._figures(period))
-        finally:
-            with self._changed:
-                self._counts = False
-                self._changed.notify_all()
+            def through(total: int, progress: Progress = progress) -> Through:
+                progress.total = total
+                return progress.through
 
-    def _next(self) -> Selection | None:
-        with self._lock:
-            return next(iter(self._asked), None)
-
-    def _figures(self, period: Selection) -> CountedFigures:
-        progress = self._asked[period]
-
-        def through(total: int) -> Through:
-            progress.total = total
-            return partial(_counted, progress)
-
-        try:
-            figures, tally = count_period(self._config, self._store(), period, through)
-        except StoreError as error:
-            return CountedFigures(self._clock(), no_figures(self._config), {}, str(error))
-        return CountedFigures(self._clock(), figures, tally)
-
-    def _keep(self, period: Selection, counted: CountedFigures) -> None:
-        with self._lock:
-            self._counted[period] = time.monotonic(), counted
-            self._counted.move_to_end(period)
-            while len(self._counted) > MOST_PERIODS:
-                self._counted.popitem(last=False)
-            del self._asked[period]
-
-
-def _counted(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:
-    for row in rows:
-        progress.done += 1
-        yield row
+            try:
+                counted = CountedFigures(
+                    self._clock(), *count_period(self._config, self._store(), period, through)
+                )
+            except StoreError as error:
+                counted = CountedFigures(self._clock(), no_figures(self._config), {}, str(error))
+            with self._lock:
+                self._counted[period] = time.monotonic(), counted
+                self._counted.move_to_end(period)
+                while len(self._counted) > MOST_PERIODS:
+                    self._counted.popitem(last=False)
+                del self._asked[period]
 
 
 _FAILED = Reason(N_("this could not be looked at; the log of the page says why"))
@@ -328,40 +322,29 @@ class Due:
     problem: str | None = None
 
 
-class DueLook:
-    """Any thread asks; one of its own looks, when what it saw last is older than a minute."""
+class DueLook(Background):
+    """Looks when what it saw last is older than a minute."""
 
     def __init__(self, look: Callable[[], Due], clock: Callable[[], datetime]) -> None:
+        super().__init__()
         self._look = look
         self._clock = clock
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._seen: Due | None = None
 
     def seen(self) -> Due | None:
         """The last look; an old one starts the next look in the background. None before the first."""
-        with self._lock:
-            seen = self._seen
-            stale = seen is None or self._clock() - seen.at > FRESH
-            if stale and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="due", daemon=True)
-                self._thread.start()
-            return seen
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the look in progress, so long at most; whether it has ended."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout_s)
-        return self._thread is None
+        def run() -> None:
+            now = Due(at=self._clock(), problem=_FAILED)
+            try:
+                now = self._look()
+            finally:
+                self._seen = now
 
-    def _run(self) -> None:
-        seen = None
-        try:
-            seen = self._look()
-        finally:
-            self._seen = seen or Due(at=self._clock(), problem=_FAILED)
-            self._thread = None
+        seen = self._seen
+        if seen is None or self._clock() - seen.at > FRESH:
+            self._begin("due", run)
+        return seen
 
 
 def due_of(archive: Archive, config: Config, commands: Commands, now: datetime) -> Due:

@@ -40,12 +40,16 @@ def received(request: Request) -> bytes:
 def refuse_others(request: Request, carried: str) -> None:
     """Raises Problem, with a line in the trace, for a form without the session's own `csrf`: it comes from
     another site, or from an earlier session."""
-    if is_same(carried, someone(request).csrf):
-        return
-    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: the form is not of this session")
+    if not is_same(carried, someone(request).csrf):
+        said = N_("this form is not of this session; accepted: the page once more, and the form in it")
+        raise _forbidden(request, "the form is not of this session", Reason(said))
+
+
+def _forbidden(request: Request, why: str, said: str) -> Problem:
+    """403, with a line in the trace."""
+    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: {why}")
     site_of(request).refusals.keep(told)
-    said = N_("this form is not of this session; accepted: the page once more, and the form in it")
-    raise Problem(HTTPStatus.FORBIDDEN, Reason(said))
+    return Problem(HTTPStatus.FORBIDDEN, said)
 
 
 def is_same(carried: str, own: str) -> bool:
@@ -160,10 +164,8 @@ def is_from_elsewhere(request: Request) -> bool:
 
 
 def _forged(request: Request, why: str) -> Problem:
-    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: {why}")
-    site_of(request).refusals.keep(told)
     said = N_("this was not sent by a page of this session; accepted: the page once more, and what is on it")
-    return Problem(HTTPStatus.FORBIDDEN, Reason(said))
+    return _forbidden(request, why, Reason(said))
 
 
 log = structlog.get_logger(__name__)
@@ -293,10 +295,8 @@ def refuse(request: Request, right: Right) -> None:
         raise NotLoggedIn(request)
     if not person.may(right):
         roles = ", ".join(roles_with(right))
-        told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: accepted: {roles}")
-        site_of(request).refusals.keep(told)
-        said = N_("this is not for your role; accepted: {roles}")
-        raise Problem(HTTPStatus.FORBIDDEN, Reason(said, roles=roles))
+        said = Reason(N_("this is not for your role; accepted: {roles}"), roles=roles)
+        raise _forbidden(request, f"accepted: {roles}", said)
 
 
 class NotLoggedIn(Problem):

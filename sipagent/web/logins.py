@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -29,6 +30,7 @@ from sipagent.web.site import Person, site_of, someone, trace_of
 AT_ONCE = 8  # who wait for a password to be compared
 STREAM = "/api/v1/events"  # which a page that is left open reads for days
 REMOVED = N_("the account was removed")
+_T = TypeVar("_T")
 ROLES = {role.value: role for role in Role}
 
 
@@ -163,18 +165,11 @@ class Logins:
         kind, _, shown = request.headers["authorization"].partition(" ")
         token = self.accounts.token(shown.strip()) if kind.lower() == "bearer" else None
         if token is None:
-            refused = replace(
-                trace_of(request, "login"), via="api", detail=f"a token, from {address_of(request)}"
-            )
-            site_of(request).refusals.keep(refused)
+            told = f"a token, from {address_of(request)}"
+            site_of(request).refusals.keep(replace(trace_of(request, "login"), detail=told))
             return None
-        return Person(
-            name=token.name,
-            roles=roles_of(token.roles),
-            via="api",
-            since=token.created_at,
-            key=token.key,
-        )
+        roles = roles_of(token.roles)
+        return Person(name=token.name, roles=roles, via="api", since=token.created_at, key=token.key)
 
     def account_of(self, request: Request) -> Account:
         """The account of who is logged in. Raises Problem: there is none any more."""
@@ -199,30 +194,32 @@ class Logins:
         told = ", ".join(filter(None, (how, f"from {address_of(request)}")))
         trace = trace_of(request, "login")
         site.store.add_access(replace(trace, by=account.name, login=account.name, via="web", detail=told))
-        if (before := self._id(request)) is not None:
-            self.sessions.end(before)
+        self._end(request)
         id = self.sessions.begin(account.id, account.epoch)
         if say:
             token = self.seal.form_token(id)
             person = Person(name=account.name, roles=roles_of(account.roles), via="web", csrf=token)
             site.tell(person, say)
         answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
-        self._set(answer, self.cookies.session, self.seal.seal(id))
-        answer.delete_cookie(self.cookies.form, secure=self.cookies.secure, httponly=True, samesite="strict")
+        answer.set_cookie(self.cookies.session, self.seal.seal(id), **self._kept)
+        answer.delete_cookie(self.cookies.form, **self._kept)
         return answer
 
     def end_session(self, request: Request, to: str = "/login") -> Response:
         """Log out."""
-        if (id := self._id(request)) is not None:
-            self.sessions.end(id)
+        self._end(request)
         answer = RedirectResponse(to, HTTPStatus.SEE_OTHER)
-        answer.delete_cookie(
-            self.cookies.session, secure=self.cookies.secure, httponly=True, samesite="strict"
-        )
+        answer.delete_cookie(self.cookies.session, **self._kept)
         return answer
 
-    def _set(self, answer: Response, name: str, value: str) -> None:
-        answer.set_cookie(name, value, secure=self.cookies.secure, httponly=True, samesite="strict", path="/")
+    def _end(self, request: Request) -> None:
+        if (id := self._id(request)) is not None:
+            self.sessions.end(id)
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        """How a browser has to keep a cookie."""
+        return {"secure": self.cookies.secure, "httponly": True, "samesite": "strict"}
 
     # --- forms of who is not logged in ---
 
@@ -232,27 +229,27 @@ class Logins:
 
     def give_form_id(self, answer: Response, id: bytes) -> None:
         """Have the browser keep it."""
-        self._set(answer, self.cookies.form, self.seal.seal(id))
+        answer.set_cookie(self.cookies.form, self.seal.seal(id), **self._kept)
 
     # --- the pace of those who try ---
 
     def check(self, request: Request, name: str, password: str, digits: str) -> Account | None:
         """The account, if all three fit. Raises Problem for who tries too fast."""
-        address = self.begin_to_try(request, name)
-        with self.comparing():
-            account = self.accounts.check(name, password, digits)
-        if account is not None:
-            self.pace.passed(address, name)
-        return account
+        return self._compared(request, name, lambda: self.accounts.check(name, password, digits))
 
     def knows_password(self, request: Request, account: Account, password: str) -> bool:
         """Whether who is logged in knows the password. Raises Problem for who tries too fast."""
-        address = self.begin_to_try(request, account.name)
+        known = lambda: self.accounts.knows_password(account.id, password)  # noqa: E731
+        return self._compared(request, account.name, known)
+
+    def _compared(self, request: Request, name: str, compare: Callable[[], _T]) -> _T:
+        """What was found, or nothing."""
+        address = self.begin_to_try(request, name)
         with self.comparing():
-            known = self.accounts.knows_password(account.id, password)
-        if known:
-            self.pace.passed(address, account.name)
-        return known
+            found = compare()
+        if found:
+            self.pace.passed(address, name)
+        return found
 
     @contextmanager
     def comparing(self) -> Iterator[None]:

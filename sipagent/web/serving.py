@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from retention.texts import Reason, strerror
-from sipagent.config.load import Config, ConfigError
+from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.config.tables import WebTable
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.sessions import network_of
@@ -42,8 +42,6 @@ from sipagent.web.site import API
 
 LARGEST = (1 << 18) + 4096  # bytes of what is sent; a little more than any page takes
 WITHIN_S = 15.0  # in which all of it has to come
-TOO_LONG = f"what is sent is too long; accepted: {LARGEST} bytes"
-TWO_LENGTHS = "Content-Length and Transfer-Encoding are both given; accepted: one of them"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; worker-src 'self'"
@@ -81,13 +79,14 @@ class Protection:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._looked_at(scope)
-        if refused is None:
-            try:
+        app = self._app
+        try:
+            if (elsewhere := self._looked_at(scope)) is not None:
+                app = elsewhere
+            else:
                 receive = await _taken(scope, receive)
-            except _TooMuch as problem:
-                refused = _said(scope, problem.status, problem.said)
-        app = self._app if refused is None else refused
+        except Problem as problem:
+            app = _said(scope, problem)
         await app(scope, receive, self._with_headers(send))
 
     def _with_headers(self, send: Send) -> Send:
@@ -101,11 +100,12 @@ class Protection:
         return sending
 
     def _looked_at(self, scope: Scope) -> Response | None:
-        """Put the client's address in place of a proxy's. Returns a refusal for a request that came neither
-        to this host nor by a trusted proxy."""
+        """Put the client's address in place of a proxy's. Returns where to go instead for what has to come by
+        https; raises Problem for a request that came neither to this host nor by a trusted proxy."""
         headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:  # where does it end? RFC 9112, 6.1
-            return _said(scope, HTTPStatus.BAD_REQUEST, TWO_LENGTHS)
+            both = "Content-Length and Transfer-Encoding are both given; accepted: one of them"
+            raise Problem(HTTPStatus.BAD_REQUEST, both)
         peer = _address(scope["client"][0] if scope.get("client") else "")
         by_proxy = peer is not None and self._is_trusted(peer)
         if by_proxy:
@@ -117,16 +117,16 @@ class Protection:
             if proto == "http" and self._web.origin.startswith("https:"):
                 return self._by_https(scope)
         elif self._hosts and headers.get("host", "").lower() not in self._hosts:
-            return _said(scope, HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
+            raise Problem(HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
         elif scope["scheme"] == "http" and self._hosts and peer is not None and not peer.is_loopback:
-            return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            raise Problem(HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         forwarded = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in forwarded]
         return None
 
     def _by_https(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
-            return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            raise Problem(HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         path, query = (scope.get(name, b"").decode("latin-1") for name in ("raw_path", "query_string"))
         asked = f"{path}?{query}" if query else path
         return RedirectResponse(self._web.origin + asked, HTTPStatus.PERMANENT_REDIRECT)
@@ -148,16 +148,13 @@ class Protection:
         return any(one in network for network in self._web.trusted_proxies)
 
 
-class _TooMuch(Exception):
-    def __init__(self, status: HTTPStatus, said: str) -> None:
-        self.status, self.said = status, said
-
-
 async def _taken(scope: Scope, receive: Receive) -> Receive:
-    """Read all that is sent, and have it read once more by who answers. Raises _TooMuch."""
+    """Read all that is sent, and have it read once more by who answers. Raises Problem."""
+    said = f"what is sent is too long; accepted: {LARGEST} bytes"
+    too_long = Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, said)
     length = Headers(scope=scope).get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > LARGEST:
-        raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LONG)
+        raise too_long
     content = bytearray()
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -169,14 +166,10 @@ async def _taken(scope: Scope, receive: Receive) -> Receive:
                 content += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(content) > LARGEST:
-                    raise _TooMuch(
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                        f"what is sent is too long; accepted: {LARGEST} bytes",
-                    )
+                    raise too_long
     except TimeoutError as error:
-        raise _TooMuch(
-            HTTPStatus.REQUEST_TIMEOUT, f"what is sent did not come within {WITHIN_S:g} s"
-        ) from error
+        said = f"what is sent did not come within {WITHIN_S:g} s"
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, said) from error
     waiting: list[Message] = [{"type": "http.request", "body": bytes(content), "more_body": False}]
 
     async def again() -> Message:
@@ -185,13 +178,13 @@ async def _taken(scope: Scope, receive: Receive) -> Receive:
     return again
 
 
-def _said(scope: Scope, status: HTTPStatus, said: str) -> Response:
+def _said(scope: Scope, problem: Problem) -> Response:
     """A line for people, a problem for programs."""
     headers = {"Connection": "close"}
     if scope["path"].startswith(API):
-        told = Problem(status, said).to_json(said)
-        return JSONResponse(told, int(status), headers=headers, media_type=KIND)
-    return PlainTextResponse(f"{said}\n", int(status), headers=headers)
+        told = problem.to_json(problem.detail)
+        return JSONResponse(told, int(problem.status), headers=headers, media_type=KIND)
+    return PlainTextResponse(f"{problem.detail}\n", int(problem.status), headers=headers)
 
 
 def _hosts(web: WebTable) -> frozenset[str]:
@@ -240,7 +233,7 @@ def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
     assert web.listen is not None
     keep_memory_together()
     context = None if web.certificate is None else tls_context(config)
-    listener = _bound(web)
+    listener = _bound(web.listen)
     settings = uvicorn.Config(
         app,
         http=partial(_Patient, listener.lines),  # type: ignore[arg-type]
@@ -320,10 +313,9 @@ def _renew(config: Config, context: ssl.SSLContext | None) -> None:
         log.info("certificate_read")
 
 
-def _bound(web: WebTable) -> "_Door":
+def _bound(listen: HostPort) -> "_Door":
     """Raises OSError, which names the address."""
-    assert web.listen is not None
-    host, port = web.listen
+    host, port = listen
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # named, so that asyncio sets TCP_NODELAY: else a body waits until its head is acknowledged, 40 ms later
     listener = _Door(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -333,7 +325,7 @@ def _bound(web: WebTable) -> "_Door":
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise OSError(error.errno, error.strerror, f"web.listen: {web.listen}") from error
+        raise OSError(error.errno, error.strerror, f"web.listen: {listen}") from error
     return listener
 
 

@@ -1,13 +1,10 @@
 """Cases against the engine behind our rules, in a child process: where the library fails it ends that.
 
-    python -m tests.attack.fuzz --seed 1 --messages 100000
-
 A death is told with its seed, its index and the last case.
 """
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import json
 import mmap
@@ -21,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -180,20 +177,13 @@ class Office:
         self.turn = turn
         self.kinds[one.where] += 1
         match one.where:
-            case "caller" | "ack":
-                self.has_caller()
-                self.caller.play(one)
             case "phone":
                 self.has_phone()
-                self.phone.play(one)
             case "reply":
                 self.has_asked()
-                self.phone.play(one)
-            case "rtp" | "rtcp":
+            case "caller" | "ack" | "rtp" | "rtcp":
                 self.has_caller()
-                self.caller.play(one)
-            case "new":
-                self.caller.play(one)
+        (self.phone if one.where in ("phone", "reply") else self.caller).play(one)
         if turn.random() < 0.01 and self.caller_leg:
             self.engine.indicate(self.caller_leg, turn.choice(("on", "off", "paused")))
         self.work()
@@ -231,36 +221,26 @@ def _say(office: Office, count: int, seconds: float) -> None:
     print(json.dumps(told), flush=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.attack.fuzz")
-    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3)))
-    parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--from", dest="first", type=int, default=0)
-    parser.add_argument("--srtp", default="off")
-    parser.add_argument("--child", type=Path)
-    parser.add_argument("--cases", type=Path)
-    given = parser.parse_args()
-    if given.child:
-        if given.cases:
-            kept = json.loads(given.cases.read_text())
-            cases = (
-                (i, Case(w, t.encode("latin-1")), random.Random(f"{given.seed}+{i}")) for i, w, t in kept
-            )
-        else:
-            indices = range(given.first, given.first + given.messages)
-            cases = ((i, case(given.seed, i), random.Random(f"{given.seed}+{i}")) for i in indices)
-        child(cases, given.child, given.srtp)
-        os._exit(0)
-    return hunt(given.seed, given.first, given.messages, given.srtp)
+def main() -> None:
+    """The child: PROGRESS SEED SRTP, and a file of cases, or the first index and how many."""
+    progress, seed, srtp, *which = sys.argv[1:]
+    if len(which) == 1:
+        kept = json.loads(Path(which[0]).read_text())
+        numbered: Iterator[tuple[int, Case]] = ((i, Case(w, t.encode("latin-1"))) for i, w, t in kept)
+    else:
+        first, count = map(int, which)
+        numbered = ((i, case(int(seed), i)) for i in range(first, first + count))
+    child(((i, one, random.Random(f"{seed}+{i}")) for i, one in numbered), Path(progress), srtp)
+    os._exit(0)
 
 
-def run(seed: int, arguments: Sequence[object]) -> tuple[str, int, str]:
+def run(seed: int, srtp: str, *cases: object) -> tuple[str, int, str]:
     """A child to its end: what became of it, at which index, and what it said."""
     with tempfile.NamedTemporaryFile() as progress, tempfile.TemporaryFile("w+") as said:
         progress.write(struct.pack("qq", -1, 0))
         progress.flush()
-        command = [sys.executable, "-m", "tests.attack.fuzz", "--child", progress.name, "--seed", seed]
-        words = [str(one) for one in (*command, *arguments)]
+        command = [sys.executable, "-m", "tests.attack.fuzz", progress.name, seed, srtp, *cases]
+        words = [str(one) for one in command]
         process = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
         last, since, what = -1, time.monotonic(), ""
         while process.poll() is None:
@@ -282,7 +262,7 @@ def hunt(seed: int, first: int, messages: int, srtp: str) -> int:
     found: Counter[str] = Counter()
     at, end = first, first + messages
     while at < end:
-        what, index, said = run(seed, ["--from", at, "--messages", end - at, "--srtp", srtp])
+        what, index, said = run(seed, srtp, at, end - at)
         if not what:
             print(said[-3000:], flush=True)
             break
@@ -314,8 +294,8 @@ def ended_by(cases: list[tuple[int, Case]], seed: int, srtp: str) -> str:
     with tempfile.NamedTemporaryFile("w") as file:
         json.dump([(i, one.where, one.text.decode("latin-1")) for i, one in cases], file)
         file.flush()
-        return run(seed, ["--cases", file.name, "--srtp", srtp])[0]
+        return run(seed, srtp, file.name)[0]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,14 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from retention.accounts import credentials
-from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office
 from tests.sealing import QUICK
 from tests.web.browser import chromium, driver, person
-from tests.web.logging_in import Page, opened
+from tests.web.logging_in import Page, asked_by, opened
 
 __all__ = ["chromium", "driver", "person"]  # fixtures
 
@@ -67,8 +66,7 @@ def asking(web_office: Office) -> Iterator[Asking]:
 def asked_at(office: Office) -> Iterator[Asking]:
     """Somebody at the page of this office."""
     who: list[Person | None] = []
-    config = load(office.folder / "config.toml")
-    site = Site(config=config, identify=lambda request: who[0] if who else None)
+    site = asked_by(office.folder, who)
     with TestClient(create_app(site), follow_redirects=False, headers={"accept-language": "en"}) as client:
         yield Asking(site, client, who)
     site.store.close()

@@ -21,13 +21,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retention.records import Access, Recording
 from retention.vault import encode, read_public
-from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
 from tests.web.browser import capturing
+from tests.web.logging_in import asked_by
 from tests.web.serving import serving
 
 _USES = re.compile(r"/api/v1/recordings/[^/]+/uses")
@@ -108,14 +108,10 @@ def _altered(app: ASGIApp, alter: Altering) -> ASGIApp:
 @contextmanager
 def listening(office: Office, key: str | None = "claire") -> Iterator[Listener]:
     """A server on a port of its own, until the end; `key`: of which pair the listener has the public one."""
-
-    def identify(request: Request) -> Person:
-        return person
-
     public = None if key is None else read_public(office.folder / "keys" / f"{key}.pub")
     roles = frozenset([Role.LISTENER])
     person = Person(name="claire", roles=roles, via="web", key=public, csrf="csrf-claire")
-    site = Site(config=load(office.folder / "config.toml"), identify=identify)
+    site = asked_by(office.folder, [person])
     listener = Listener(office, site, person)
     try:
         with serving(capturing(listener.app())) as listener.address:

@@ -1,7 +1,7 @@
 """A page with logins of its own, and browsers without a screen that log in to it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from retention.vault import PublicKey
 from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.logins import Logins
-from sipagent.web.site import Site
+from sipagent.web.site import Person, Site
 from tests.office import CONFIG
 
 ORIGIN = "http://127.0.0.1:8443"
@@ -156,6 +156,11 @@ def said(answer: httpx.Response) -> str:
 def sharing(database: str, host: str) -> str:
     """The configuration of one of several hosts."""
     return f'[retention]\ndatabase = "{database}"\n[cluster]\nhost = "{host}"\n'
+
+
+def asked_by(folder: Path, who: Sequence[Person | None]) -> Site:
+    """The site of a folder, asked by the first of these without a login."""
+    return Site(config=load(folder / "config.toml"), identify=lambda request: who[0] if who else None)
 
 
 @contextmanager

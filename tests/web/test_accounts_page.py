@@ -97,45 +97,37 @@ def test_a_token_is_made_shown_once_and_revoked(page: Page, browser: Browser) ->
         assert refused(browser, "tokens/add", name="d", **form, **ROLES).startswith(reason)
 
 
-def test_what_is_refused_is_said_beside_what_was_typed(page: Page, browser: Browser) -> None:
-    page.logins.accounts.add("Claire", ["listener"])
+def test_what_is_refused_is_said_beside_what_was_typed(
+    page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = page.logins.accounts
+    accounts.add("Claire", ["listener"])
+    accounts.add_token(HOSTILE.rstrip("\u202e"), ["listener"])
     assert refused(browser, "add", name="CLAIRE", **ROLES) == "'CLAIRE': there is an account of this name"
     told = "add CLAIRE: listener, officer: 'CLAIRE': there is an account of this name"
     assert last(page) == ("account", "refused", "Anne", "web", told)
     assert refused(browser, "add", name="Bob") == "no role: it could do nothing"
-    assert "is not a name" in refused(browser, "add", name="\u202e", **ROLES)
     for what in ("add", "tokens/add", "tokens/revoke"):
         refused(browser, what, name="a\x1b[2J\nb", **ROLES)
         assert str(last(page)[-1]).isprintable()  # one line, whatever was typed
     assert "Dora Petit" in asked(browser, "tokens/add", name=" Dora\r\nPetit", **ROLES)
     assert last(page)[-1] == "add Dora Petit: listener, officer"
     assert refused(browser, "add", name="Bob", key="x", **ROLES).startswith("the key: is not a public key")
-    again = browser.post("/accounts/add", {"name": HOSTILE}, shown="/accounts").text
-    assert "<script>" not in again and "alert(1)" in again
-    own = str(page.logins.accounts.meant("Anne").id)
+    assert str(last(page)[-1]).startswith("add Bob: listener, officer: the key: is not a public key")
+    text = browser.post("/accounts/add", {"name": HOSTILE}, shown="/accounts").text
+    assert "<script>alert" not in text and "alert(1)" in unescape(text)
+    own = str(accounts.meant("Anne").id)
     for what in ("reset", "remove", "roles"):  # so one administrator stays
         assert refused(browser, what, account=own, **ROLES).startswith("one's own account is changed by")
-    assert browser.is_in and page.logins.accounts.meant("Anne").roles == ("administrator",)
-    assert [one.name for one in page.logins.accounts.all()] == ["Anne", "Claire"]
+    assert browser.is_in and accounts.meant("Anne").roles == ("administrator",)
 
-
-def test_hostile_names_do_nothing(page: Page, browser: Browser) -> None:
-    page.logins.accounts.add(HOSTILE.rstrip("\u202e"), ["listener"])
-    page.logins.accounts.add_token("<img src=x onerror=alert(1)>", ["listener"])
-    text = browser.get("/accounts").text
-    assert "<script>alert" not in text and "<img" not in text and "alert(1)" in unescape(text)
-
-
-def test_what_cannot_be_traced_is_not_done(
-    page: Page, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def fails(row: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page.site.store, "add_access", fails)
+    monkeypatch.setattr(page.site.store, "add_access", fails)  # what cannot be traced is not done
     answer = browser.post("/accounts/add", {"name": "Bob", **ROLES}, shown="/accounts")
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
-    assert page.logins.accounts.named("Bob") is None
+    assert [one.name for one in accounts.all()] == ["Anne", "Claire"]
 
 
 @pytest.fixture
@@ -166,7 +158,6 @@ def test_a_new_password_ends_all_other_sessions(page: Page, claire: tuple[Owner,
     ("form", "reason"),
     [
         ({"password": OTHER}, "the password is wrong"),
-        ({"password": ""}, "the password is wrong"),
         ({"again": OTHER + "x"}, "the two passwords are not the same"),
         ({"new": "short", "again": "short"}, "the password has to have 12 to 256 characters"),
     ],
@@ -177,10 +168,9 @@ def test_what_is_wrong_changes_nothing(
     _, browser = claire
     typed = {"password": PASSWORD, "new": OTHER, "again": OTHER} | form
     answer = browser.post("/account/password", typed, shown="/account")
-    assert (answer.status_code, said(answer)) == (WRONG, reason)
-    assert browser.is_in
+    assert (answer.status_code, said(answer)) == (WRONG, reason) and browser.is_in
     assert page.logins.accounts.knows_password(page.logins.accounts.meant("Claire").id, PASSWORD)
-    assert not any(one and one in answer.text for one in typed.values())
+    assert not any(one in answer.text for one in typed.values())
 
 
 def test_another_authenticator(page: Page, claire: tuple[Owner, Browser]) -> None:

@@ -23,12 +23,10 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from starlette.requests import Request
 
 from retention.purge import purge
 from retention.records import Access
 from retention.rows.rows import Rows
-from sipagent.config.load import load
 from sipagent.web import serving as serving_module
 from sipagent.web.api.openapi import ENTRIES
 from sipagent.web.app import create_app
@@ -36,6 +34,7 @@ from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, RATE, Office
 from tests.web.conftest import Asking
+from tests.web.logging_in import asked_by
 from tests.web.program import API, Program
 from tests.web.serving import serving
 
@@ -51,16 +50,11 @@ HOSTILE = (
     "'; DROP TABLE recordings; --",
     "{{7*7}}${7*7}%n%s",
 )
-ROLES = frozenset((Role.LISTENER, Role.SUPERVISOR, Role.OFFICER))
 
 
-def site_over(folder: Path) -> Site:
-    """A page that is asked by somebody who may all that a program may."""
-
-    def identify(request: Request) -> Person:
-        return Person(name="claire", roles=ROLES, via="api")
-
-    return Site(config=load(folder / "config.toml"), identify=identify)
+CLAIRE = Person(  # who may all that a program may
+    name="claire", roles=frozenset((Role.LISTENER, Role.SUPERVISOR, Role.OFFICER)), via="api"
+)
 
 
 @pytest.fixture
@@ -104,7 +98,7 @@ def test_nothing_of_a_person_in_a_log_or_a_refusal(
 
 @pytest.fixture
 def site(web_office: Office) -> Iterator[Site]:
-    site = site_over(web_office.folder)
+    site = asked_by(web_office.folder, [CLAIRE])
     yield site
     site.store.close()
 
@@ -167,7 +161,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[st
     (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
     office = Office(folder, None)  # type: ignore[arg-type]
     ids = [office.call(timedelta(hours=hours)).id for hours in range(1, 4)]
-    site = site_over(folder)
+    site = asked_by(folder, [CLAIRE])
     yield schemathesis.openapi.from_asgi(f"{API}/openapi.json", create_app(site)), ids
     site.store.close()
 

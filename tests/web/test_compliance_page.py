@@ -1,11 +1,12 @@
 """The pages of compliance and of the trace: what they say of what must be done, and of what was done."""
 
 import re
+import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from retention.records import Access, to_text
 from retention.rows.rows import StoreError
 from retention.texts import Reason
 from sipagent.languages.spoken import answering
-from sipagent.web.background import FRESH, CommandOutcome, Due, DueLook
+from sipagent.web import background
+from sipagent.web.background import FRESH, CommandOutcome, Commands, Due, DueLook
 from sipagent.web.rights import Role
 from sipagent.web.templating import markdown_html, quoted
 from tests.office import Office
@@ -26,31 +28,26 @@ HOLD = {"ground": "criminal", "reference": "2026/7", "by": "A", "approved_by": "
 
 
 @pytest.fixture
-def said(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, CommandOutcome]]:
-    """What commands say, instead of them."""
+def said(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> dict[str, CommandOutcome]:
+    """What commands say, by their last word, instead of them."""
     answers: dict[str, CommandOutcome] = {}
-
-    def recent(name: str, *words: str, language: str = "en") -> CommandOutcome:
-        return answers.get(name, CommandOutcome(AT, "", 1, problem=f"{name} says nothing"))
-
+    silent = CommandOutcome(AT, "", 1, problem="nothing is said")
+    recent = lambda *words, language="en": answers.get(" ".join(words), silent)  # noqa: E731
     monkeypatch.setattr(asking.site.commands, "recent", recent)
-    yield answers
+    return answers
 
 
-def last(asking: Asking, name: str, **fields: Any) -> None:
-    asking.site.commands._last[name] = CommandOutcome(AT, "claire", 0, **fields)
-
-
-def post(asking: Asking, name: str, **form: str) -> Response:
-    return asking.client.post(f"/compliance/{name}", data={"csrf": "csrf-claire"} | form)
+def ran(**fields: Any) -> CommandOutcome:
+    return CommandOutcome(AT, "claire", 0, **fields)
 
 
 def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[str, CommandOutcome]) -> None:
     late = Reason("{0} whose review is overdue: see `sipagent holds`", 2)
     wrong = [{"where": f"recording {n}", "problem": "differs"} for n in range(150)]
     whole = {"lost": [], "problems": [], "counts": {"files": 7}, "head": {"seq": 1, "hash": "abcd"}}
-    last(asking, "check", json=[{"level": "error", "what": "holds", "detail": late}])
-    last(asking, "verify", json=whole)
+    last = asking.site.commands._last
+    last["check"] = ran(json=[{"level": "error", "what": "holds", "detail": late}])
+    last["verify"] = ran(json=whole)
     asking.login(Role.ADMINISTRATOR)
     text = asking.client.get("/compliance").text
     assert "2 whose review is overdue: see <code>sipagent holds</code>" in text
@@ -62,7 +59,7 @@ def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[
     assert "erreur" in text and "<code>sipagent holds</code>" in text and "Documents" in text
     assert "Tout est comme il a été écrit." in text
     assert "2 dont le réexamen est en retard" in text
-    last(asking, "verify", json=whole | {"problems": wrong})
+    last["verify"] = ran(json=whole | {"problems": wrong})
     asking.login(Role.OFFICER)
     text = asking.client.get("/compliance").text
     assert "Problems: 150" in text and text.count('<th scope="row">recording ') == 100
@@ -82,7 +79,7 @@ def looked(asking: Asking) -> str:
 def test_what_must_be_done_is_told(
     asking: Asking, said: dict[str, CommandOutcome], web_office: Office
 ) -> None:
-    said["status"] = CommandOutcome(AT, "", 0, json={"last_purge": to_text(AT)})
+    said["status --json"] = ran(json={"last_purge": to_text(AT)})
     asking.login(Role.OFFICER)
     text = looked(asking)
     assert text.count("<dd>none</dd>") == 2 and "<dd>nothing</dd>" in text
@@ -116,33 +113,6 @@ def test_what_cannot_be_looked_at_is_told(
     assert '<p role="alert">the disk is gone</p>' in looked(asking)
 
 
-def test_who_asks_again_later_is_told_anew_and_does_not_wait() -> None:
-    moment, looks = [AT], [0]
-
-    def look() -> Due:
-        looks[0] += 1
-        return Due(at=moment[0], late=looks[0])
-
-    looking = DueLook(look, lambda: moment[0])
-    assert looking.seen() is None and looking.wait(20)
-    assert looking.seen() == Due(at=AT, late=1)
-    moment[0] += FRESH + timedelta(seconds=1)
-    assert looking.seen() == Due(at=AT, late=1), "what was seen last, at once"
-    assert looking.wait(20)
-    assert looking.seen() == Due(at=moment[0], late=2)
-
-
-def test_an_error_that_nobody_foresaw_is_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look() -> Due:
-        raise ValueError
-
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    looking = DueLook(look, lambda: AT)
-    assert looking.seen() is None and looking.wait(20)
-    seen = looking.seen()
-    assert seen is not None and "could not be looked at" in str(seen.problem)
-
-
 def test_a_button_starts_it_and_the_page_waits(
     asking: Asking, said: dict[str, CommandOutcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,15 +122,19 @@ def test_a_button_starts_it_and_the_page_waits(
 
     def slow(*words: str, by: str = "", language: str = "en") -> CommandOutcome:
         assert may.wait(20)
-        return CommandOutcome(AT, by, 0, json=whole)
+        return ran(json=whole)
 
     monkeypatch.setattr(commands, "answer", slow)
     asking.login(Role.OFFICER)
-    answer = post(asking, "verify")
+
+    def button(name: str) -> Response:
+        return asking.client.post(f"/compliance/{name}", data={"csrf": "csrf-claire"})
+
+    answer = button("verify")
     assert (answer.status_code, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/compliance#verify")
     text = asking.client.get("/compliance").text
     assert "data-waiting" in text and "<code>verify</code> runs" in text and "disabled" in text
-    post(asking, "check")
+    button("check")
     assert "One of them runs already" in asking.client.get("/compliance").text
     may.set()
     assert commands.wait(20) and asking.site.due.wait(20)
@@ -168,64 +142,116 @@ def test_a_button_starts_it_and_the_page_waits(
     assert "All of it is as it was written." in text and "data-waiting" not in text
 
 
-def test_the_register_is_the_commands_own(asking: Asking, said: dict[str, CommandOutcome]) -> None:
+def test_who_asks_again_later_is_told_anew_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, seen = [AT], [Due(at=AT, late=1)]
+    looking = DueLook(seen.pop, lambda: moment[0])
+    assert looking.seen() is None and looking.wait(20)
+    assert looking.seen() == Due(at=AT, late=1)
+    moment[0] += FRESH + timedelta(seconds=1)
+    seen.append(Due(at=moment[0], late=2))
+    assert looking.seen() == Due(at=AT, late=1), "what was seen last, at once"
+    assert looking.wait(20) and looking.seen() == Due(at=moment[0], late=2)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    moment[0] += FRESH + timedelta(seconds=1)
+    looking.seen()  # an error that nobody foresaw: there is nothing to pop
+    told = looking.wait(20) and looking.seen()
+    assert told and "could not be looked at" in str(told.problem)
+
+
+def test_the_register_and_the_notice_are_the_commands_own(
+    asking: Asking, said: dict[str, CommandOutcome]
+) -> None:
     text = "<!-- sipagent register: fr -->\n# A\n\n## B\n\n- **C**: `d` \\<script\\>\n- e\n"
-    said["register"] = CommandOutcome(AT, "", 0, text=text, aside="to be completed in the configuration: x.y")
+    said["register --lang en"] = ran(text=text, aside="to be completed in the configuration: x.y")
     asking.login(Role.OFFICER)
     page = asking.client.get("/compliance/register").text
-    listed = "<li><strong>C</strong>: <code>d</code> &lt;script&gt;</li>\n<li>e</li>"
-    assert listed in page
+    assert "<li><strong>C</strong>: <code>d</code> &lt;script&gt;</li>\n<li>e</li>" in page
     assert "to be completed in the configuration: x.y" in page
     file = asking.client.get("/compliance/register.md")
     assert file.text == text and file.headers["content-type"].startswith("text/markdown")
     assert file.headers["content-disposition"] == 'attachment; filename="register.md"'
-
-
-def test_the_notices_words_are_shown_with_what_is_said_of_them(
-    asking: Asking, said: dict[str, CommandOutcome]
-) -> None:
     notice = {
         **{"language": "en", "numbers": [], "keys": ["2"], "file": "prompts/en/notice.wav"},
         **{"duration_s": 20.3, "sample_rate": 8000, "sha256": "abcd", "words": "Hello. <b>"},
     }
-    said["notice"] = CommandOutcome(AT, "", 0, json=[notice])
-    asking.login(Role.OFFICER)
-
-    def recent(*words: str, language: str = "en") -> CommandOutcome:
-        found = [{"level": "warning", "what": "prompts.notice (en)", "detail": "names an example"}]
-        return CommandOutcome(AT, "", 0, json=found if "--lint" in words else [notice])
-
-    asking.site.commands.recent = recent  # type: ignore[method-assign]
+    said["notice --json"] = ran(json=[notice])
+    found = {"level": "warning", "what": "prompts.notice (en)", "detail": "names an example"}
+    said["notice --lint --json"] = ran(json=[found])
     page = asking.client.get("/compliance/notice").text
-    assert "English: 2" in page and "Hello." in page and "names an example" in page
-    assert "Hello. &lt;b&gt;" in page
+    assert "English: 2" in page and "Hello. &lt;b&gt;" in page and "names an example" in page
 
 
 @pytest.mark.parametrize(
-    ("line", "shown"),
+    ("text", "shown"),
     [
-        ("plain & <b>", "plain &amp; &lt;b&gt;"),
-        ("**a** \\*\\*b\\*\\*", "<strong>a</strong> **b**"),
-        ("`a*b*`", "<code>a*b*</code>"),
-        ("`` a`b `` and `<i>`", "<code>a`b</code> and <code>&lt;i&gt;</code>"),
-        ("**open", "**open"),
-        ("`open", "`open"),
-        ("a\\", "a\\"),
-        ("[a](https://b.example) ![c](d) <https://e>", "[a](https://b.example) ![c](d) &lt;https://e&gt;"),
-        ("a <script>b</script>", "a &lt;script&gt;b&lt;/script&gt;"),
+        ("plain & <b>", "<p>plain &amp; &lt;b&gt;</p>\n"),
+        ("**a** \\*\\*b\\*\\* `a*b*`", "<p><strong>a</strong> **b** <code>a*b*</code></p>\n"),
+        ("`` a`b `` and `<i>`", "<p><code>a`b</code> and <code>&lt;i&gt;</code></p>\n"),
+        ("**open `open a\\", "<p>**open `open a\\</p>\n"),
+        ("[a](https://b.example) ![c](d)", "<p>[a](https://b.example) ![c](d)</p>\n"),
+        ("<https://e> <script>b</script>", "<p>&lt;https://e&gt; &lt;script&gt;b&lt;/script&gt;</p>\n"),
+        ("<script>\nalert(1)\n</script>\n", ""),
+        ("# a\n\n<!-- c -->\n\n- b\n\n## d", "<h2>a</h2>\n<ul>\n<li>b</li>\n</ul>\n<h3>d</h3>\n"),
     ],
 )
-def test_a_line_of_the_register(line: str, shown: str) -> None:
-    assert markdown_html(line) == f"<p>{shown}</p>\n"
+def test_the_markdown_of_the_register_leads_nowhere_and_does_nothing(text: str, shown: str) -> None:
+    assert markdown_html(text) == shown
 
 
-def test_blocks_of_the_register() -> None:
-    assert markdown_html("# a\n\n<!-- c -->\n\ntext\n\n- b\n- c\n\n## d") == (
-        "<h2>a</h2>\n<p>text</p>\n<ul>\n<li>b</li>\n<li>c</li>\n</ul>\n<h3>d</h3>\n"
-    )
-    assert markdown_html("<script>\nalert(1)\n</script>\n") == ""
+def test_what_stands_between_backquotes() -> None:
     assert quoted("see `sipagent <x>`") == "see <code>sipagent &lt;x&gt;</code>"
     assert quoted("a ` b") == "a ` b"
+
+
+# --- commands, each a process of its own ---
+
+
+@pytest.fixture
+def commands(web_office: Office) -> Commands:
+    return Commands(web_office.folder / "config.toml", lambda: AT)
+
+
+def test_a_command_that_fails_or_says_too_much_is_told_in_its_line(
+    commands: Commands, web_office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = commands.answer("verify", "--json")
+    assert (answer.code, answer.json) == (1, None)
+    assert "no database yet" in str(answer.problem) and not str(answer.problem).startswith("sipagent")
+    answer = Commands(tmp_path / "gone.toml", lambda: AT).answer("check", "--json")
+    assert answer.code == 2 and "no such file" in str(answer.problem)
+    monkeypatch.setattr(background, "LONGEST", 10)
+    web_office.call()
+    answer = commands.answer("verify", "--json")
+    assert answer.json is None and "too long" in str(answer.problem)
+
+
+def test_what_cannot_be_read_or_started_or_nobody_foresaw_is_told(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*words: str, **how: str) -> None:
+        raise RuntimeError
+
+    program = tmp_path / "odd"
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    unread = "`sipagent verify` ended with 0, and what it said cannot be read"
+    for said, problem in (
+        (None, "No such file or directory"),
+        *((odd, unread) for odd in ("{", "\\377", "[" * 5)),
+        ("", "could not be run"),
+    ):
+        if said:
+            program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+            program.chmod(0o755)
+        elif said == "":
+            monkeypatch.setattr(commands, "answer", fails)
+        assert commands.start("verify", "claire") and commands.wait(30)
+        answer = commands.last("verify")
+        assert answer is not None and (answer.by, answer.json) == ("claire", None)
+        assert problem in str(answer.problem)
+
+
+# --- the trace ---
 
 
 def test_the_newest_uses_come_first_a_page_at_a_time(asking: Asking) -> None:

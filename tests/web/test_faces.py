@@ -82,8 +82,8 @@ PROGRAMS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
     "holds.ask_approval": ("/recordings/ID/hold", HOLD),
     "holds.decide": ("/approvals/7/approve", {}),
     "holds.held": ("/holds", None),
-    "persons.calls_of_person": ("/persons", {"caller": "0612345678"}),
-    "persons.forget_person": ("/persons/delete", {"caller": "0612345678", "reason": "x"}),
+    "compliance.calls_of_person": ("/persons", {"caller": "0612345678"}),
+    "compliance.forget_person": ("/persons/delete", {"caller": "0612345678", "reason": "x"}),
 }
 FORMS: Mapping[str, tuple[str, dict[str, str]]] = {
     "recording.attempt_note": ("/recordings/ID/note", {"text": "Calm."}),

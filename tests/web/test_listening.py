@@ -150,23 +150,6 @@ def test_an_answer_that_was_cut_short_is_asked_for_again(
     assert np.array_equal(sounding(heard(page)), noise(5))
 
 
-def test_without_a_purpose_or_after_its_time_no_sound_is_sent(
-    claire: Listener, office: Office, person: BrowserContext
-) -> None:
-    page = opened(claire, person, noise(1))
-    page.select_option("#purpose", "")
-    page.evaluate("document.getElementById('purpose').required = false")  # the browser's own check
-    page.click("#play")
-    expect(page.locator("#listen-fault")).to_have_text("Choose a purpose first.")
-    assert claire.uses == []
-    page = opened(claire, person, call(office, noise(1), ago=timedelta(days=400)))
-    page.click("#play")
-    fails(page, "it has expired")
-    (refused,) = claire.site.store.accesses()
-    assert (refused.outcome, refused.login, refused.via) == ("refused", "claire", "web")
-    assert claire.spans == []
-
-
 @pytest.mark.parametrize(
     ("file", "passphrase", "said"),
     [
@@ -175,9 +158,7 @@ def test_without_a_purpose_or_after_its_time_no_sound_is_sent(
         ("claire.pub", "x", "a public key, which opens nothing"),
         ("paul.key", "", "not the key of your account"),
         ("long.key", "", "longer than any key"),
-        ("greedy.key", "x", "not an identity, or it is damaged"),
-        ("other.key", "", "not an identity, or it is damaged"),
-        ("mixed.key", "", "not an identity, or it is damaged"),
+        *((f"{name}.key", "x", "not an identity, or it is damaged") for name in ("greedy", "other", "mixed")),
     ],
 )
 def test_what_opens_nothing_is_told_before_a_use_is_asked_for(
@@ -197,7 +178,7 @@ def test_what_opens_nothing_is_told_before_a_use_is_asked_for(
     assert claire.uses == []
 
 
-def test_a_sealed_key_of_something_else_opens_nothing(
+def test_a_sealed_key_of_something_else_opens_nothing_nor_is_sound_sent_after_its_time(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
     first, second = call(office, noise(1)), call(office, noise(1, 2))
@@ -211,26 +192,24 @@ def test_a_sealed_key_of_something_else_opens_nothing(
         page = opened(claire, person, first)
         page.click("#play")
         fails(page, said)
+    late = call(office, noise(1), ago=timedelta(days=400))
+    page = opened(claire, person, late)
+    page.click("#play")
+    fails(page, "it has expired")
+    (refused,) = claire.site.store.accesses(late.id)
+    assert (refused.outcome, refused.login, refused.via) == ("refused", "claire", "web")
     assert claire.spans == []
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "open"),
-    [
-        (None, "removed meanwhile", True),  # by a purge
-        (HTTPStatus.UNAUTHORIZED, "session has ended", False),
-        (HTTPStatus.FORBIDDEN, "as the test wants it", True),
-    ],
+    ("status", "said"),
+    [(None, "removed meanwhile"), (HTTPStatus.FORBIDDEN, "as the test wants it")],
+    ids=["a purge", "a refusal"],
 )
 def test_what_ends_meanwhile_ends_clearly(
-    claire: Listener,
-    office: Office,
-    person: BrowserContext,
-    status: HTTPStatus | None,
-    said: str,
-    *,
-    open: bool,
+    claire: Listener, office: Office, person: BrowserContext, status: HTTPStatus | None, said: str
 ) -> None:
+    """The end of a session: live/test_web."""
     row = call(office, noise(45))
     page = opened(claire, person, row)
     play(page)
@@ -240,34 +219,8 @@ def test_what_ends_meanwhile_ends_clearly(
         remove(office.archive, row.id, datetime.now(UTC))
     seek(page, 35)
     fails(page, said)
-    expect(page.locator("#key-opened")).to_be_visible(visible=open)
-    if status != HTTPStatus.FORBIDDEN:
-        expect(page.locator("#listening")).to_be_hidden()
-
-
-def test_a_key_without_a_passphrase_opens_and_is_never_kept(office: Office, person: BrowserContext) -> None:
-    with listening(office, "paul") as paul:
-        page = opened(paul, person, noise(1.5))
-        open_key(page, office, "paul", "")
-        page.check("#key-keep")
-        page.click("#key-open")
-        fails(page, "no passphrase")
-        page.uncheck("#key-keep")
-        play(page)
-        at_the_end(page)
-        assert np.array_equal(sounding(heard(page)), noise(1.5))
-
-
-def test_two_tabs_have_a_key_each(claire: Listener, office: Office, person: BrowserContext) -> None:
-    row = call(office, noise(5))
-    first, second = opened(claire, person, row), opened(claire, person, row)
-    play(first)
-    expect(second.locator("#key-closed")).to_be_visible()
-    play(second)
-    first.click("#key-close")
-    expect(first.locator("#listening")).to_be_hidden()
-    at_the_end(second)
-    assert np.array_equal(sounding(heard(second)), noise(5))
+    expect(page.locator("#key-opened")).to_be_visible()
+    expect(page.locator("#listening")).to_be_visible(visible=status is not None)
 
 
 def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
@@ -304,17 +257,30 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
         }"""
     )
     assert blocked == [None, "key_not_kept"]  # a browser that keeps nothing says so
+    with listening(office, "paul") as paul:  # whose key has no passphrase: it opens, and is never kept
+        page = opened(paul, person, noise(1.5))
+        open_key(page, office, "paul", "")
+        page.check("#key-keep")
+        page.click("#key-open")
+        fails(page, "no passphrase")
+        page.uncheck("#key-keep")
+        play(page)
+        at_the_end(page)
+        assert np.array_equal(sounding(heard(page)), noise(1.5))
 
 
 def test_the_key_stays_open_from_page_to_page(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
-    """The list, another recording, the calls of the moment, and back; not through a login."""
+    """The list, another recording, the calls of the moment, and back; not into another tab."""
     first, second = call(office, noise(1)), call(office, noise(1.5, 2), ago=timedelta(hours=2))
     page = opened(claire, person, first)
     name = page.locator("#key-name")
     page.click("#key-open")
     expect(name).to_have_text("claire")
+    other = opened(claire, person, first)
+    expect(other.locator("#key-closed")).to_be_visible()
+    other.close()
     page.click("nav >> text=Recordings")
     page.wait_for_url("**/recordings")
     expect(page.locator("nav [aria-current]")).to_have_text("Recordings")
@@ -527,13 +493,6 @@ def both(page: Page, content: bytes, folder: Path) -> list[Any]:
     return ours
 
 
-@pytest.mark.parametrize("sealed", [True, False])
-def test_whole_chunks_are_found(reader: Page, tmp_path: Path, sealed: bool) -> None:
-    found = both(reader, stored(tmp_path, sealed), tmp_path)
-    codings = {Coding.SEALED, Coding.CONTINUED} if sealed else {Coding.CLEAR}
-    assert len(found) == 6 and {row[1] for row in found} == codings
-
-
 _quiet = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _place = st.integers(0, 1 << 12)
 _PIECES = st.sampled_from([b"\xf6SIP", b"\x01\x00\x00\x02", b"\xff" * 8, bytes(8)])
@@ -550,6 +509,8 @@ def test_damage_costs_what_it_costs_our_own_reader(
     reader: Page, tmp_path: Path, *, sealed: bool, changes: list[tuple[int, int]], cut: int, more: bytes
 ) -> None:
     content = bytearray(stored(tmp_path, sealed))
+    codings = {Coding.SEALED, Coding.CONTINUED} if sealed else {Coding.CLEAR}
+    assert [row[1] in codings for row in both(reader, bytes(content), tmp_path)] == [True] * 6
     for place, byte in changes:
         content[place % len(content)] = byte
     at = cut % len(content)

@@ -8,18 +8,17 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
-from starlette.requests import Request
 
 from retention.files import alone
 from retention.records import Receipt, new_id
 from retention.sqlite import Store
-from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.kept import CALLER, recording
 from tests.office import CONFIG
 from tests.web.browser import chromium, needs_chromium, person
+from tests.web.logging_in import asked_by
 from tests.web.serving import serving
 
 __all__ = ["chromium", "person"]
@@ -39,11 +38,7 @@ def site(tmp_path: Path, who: list[Person], monkeypatch: pytest.MonkeyPatch) -> 
     """A service whose agent runs."""
     monkeypatch.setattr("sipagent.web.pages.calls.BEAT_S", 0.2)
     (tmp_path / "config.toml").write_text(CONFIG, encoding="utf-8")
-
-    def identify(request: Request) -> Person | None:
-        return who[0] if who else None
-
-    site = Site(config=load(tmp_path / "config.toml"), identify=identify)
+    site = asked_by(tmp_path, who)
     with site.store as store:
         assert store.places is not None
         with alone(store.places.lock):

@@ -12,19 +12,18 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from playwright.sync_api import BrowserContext, Page, expect
-from starlette.requests import Request
 
 from retention.records import Recording
 from retention.use import known_copies
 from retention.vault import read_public
-from sipagent.config.load import load
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
-from sipagent.web.site import Person, Site
+from sipagent.web.site import Person
 from tests.kept import CALLER, remove
 from tests.office import RATE, Office, stereo
 from tests.web.browser import needs_chromium
 from tests.web.listening import call, make_listening_office, noise, open_key
+from tests.web.logging_in import asked_by
 from tests.web.serving import serving
 
 pytestmark = needs_chromium
@@ -42,11 +41,7 @@ def address(office: Office) -> Iterator[str]:
     claire = Person(
         name="claire", roles=frozenset((Role.OFFICER,)), via="web", key=key, language="en", csrf="csrf-claire"
     )
-
-    def identify(request: Request) -> Person:
-        return claire
-
-    site = Site(config=load(office.folder / "config.toml"), identify=identify)
+    site = asked_by(office.folder, [claire])
     with serving(create_app(site)) as at:
         yield at
     site.store.close()

@@ -43,21 +43,19 @@ def talking(**changes: Any) -> Receipt:
     return call(connected_at=now, decided_at=now, decision="allowed", operator=OPERATOR, **changes)
 
 
+TWICE = tuple(Event(at=AT + timedelta(seconds=n), what=f"bridged with {n}") for n in (20, 90))
+
+
 @pytest.mark.parametrize(("fields", "state", "since"), [
     ({}, "notice", 0),
     ({"decision": "refused", "decided_at": AT + timedelta(seconds=9)}, "waits", 9),
     ({"decision": "not_allowed"}, "waits", 0),
     ({"decision": "allowed", "decided_at": AT, "connected_at": AT + timedelta(seconds=20)}, "talks", 20),
+    ({"connected_at": AT, "events": TWICE}, "talks", 90),
 ])  # fmt: skip
 def test_what_a_call_does_is_what_its_receipt_tells(fields: dict[str, Any], state: str, since: int) -> None:
     seen = ongoing(Receipt(id=new_id(AT), started_at=AT, **fields), recorded=False)
     assert (seen.state, (seen.since - AT).total_seconds()) == (state, since)
-
-
-def test_a_conversation_begins_anew_with_another_operator() -> None:
-    events = tuple(Event(at=AT + timedelta(seconds=n), what=f"bridged with {n}") for n in (20, 90))
-    talks = Receipt(id=new_id(AT), started_at=AT, connected_at=AT + timedelta(seconds=20), events=events)
-    assert ongoing(talks, recorded=True).since == AT + timedelta(seconds=90)
 
 
 def test_the_page_tells_of_calls_and_operators(asking: Asking, web_office: Office) -> None:
@@ -74,6 +72,11 @@ def test_the_page_tells_of_calls_and_operators(asking: Asking, web_office: Offic
     assert f'href="/recordings/{one.id}"' in text
     assert "in a call" in text
     assert CALLER not in text and CALLER[-9:] not in text
+    assert '<p id="stopped" role="alert">No agent is at work' in text
+    places = asking.site.store.places
+    assert places is not None
+    with alone(places.lock):
+        assert Looking(asking.site.store, lambda: (), asking.site.clock)().running
     asking.login(Role.ADMINISTRATOR)
     text = asking.client.get("/").text
     assert one.id[-6:] in text and "/recordings" not in text  # who may not list gets no way to a call
@@ -84,30 +87,14 @@ def test_a_recording_that_is_over_is_told_as_such(asking: Asking, web_office: Of
     one = talking()
     store.add_receipt(replace(one, recording_id=one.id))
     store.add_recording(its_recording(one))
-    assert [seen.recorded for seen in asking.site.look().calls] == [True]
+    moment = asking.site.look()
+    assert [seen.recorded for seen in moment.calls] == [True]
+    told = [now_in_all(Moment(at=AT, calls=calls)) for calls in ((), moment.calls, moment.calls * 2)]
+    assert told == ["No call just now.", "1 call, 1 recorded", "2 calls, 2 recorded"]
     store.update_recording(its_recording(one, status=Status.ERASED, purged_at=AT))
     store.update_receipt(replace(one, recording_id=one.id, decision="not_allowed", decided_by="operator"))
     asking.login(Role.LISTENER)
     assert "not allowed (operator)" in asking.client.get("/").text
-
-
-def test_an_agent_that_is_gone_is_told(asking: Asking) -> None:
-    places = asking.site.store.places
-    assert places is not None
-    said = "No agent is at work"
-    asking.login(Role.LISTENER)
-    assert f'<p id="stopped" role="alert">{said}' in asking.client.get("/").text
-    look = Looking(asking.site.store, lambda: (), asking.site.clock)
-    with alone(places.lock):
-        assert look().running
-
-
-def test_none_one_and_several_are_told_apart(asking: Asking) -> None:
-    calls = tuple(ongoing(call(), recorded=not n) for n in range(2))
-    told = [now_in_all(Moment(at=AT, calls=calls[:n])) for n in range(3)]
-    assert told == ["No call just now.", "1 call, 1 recorded", "2 calls, 1 recorded"]
-    asking.login(Role.LISTENER, language="fr")
-    assert "Aucun appel en ce moment" in asking.client.get("/").text
 
 
 async def told(events: AsyncIterator[str]) -> dict[str, Any]:
@@ -124,7 +111,9 @@ def request_of(asking: Asking) -> Request:
     return Request(scope)
 
 
-def test_who_watches_is_told_of_each_change_and_of_the_end(asking: Asking, web_office: Office) -> None:
+def test_who_watches_is_told_of_each_change_and_of_the_end(
+    asking: Asking, web_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = web_office.archive.store
     asking.login(Role.LISTENER)
     asking.site.watching = Watching(asking.site.look, every_s=0.01)
@@ -142,6 +131,10 @@ def test_who_watches_is_told_of_each_change_and_of_the_end(asking: Asking, web_o
 
     asyncio.run(watch())
     assert asking.site.watching.count == 0
+    monkeypatch.setattr("sipagent.web.pages.calls.MOST_WATCHERS", 0)
+    asking.login(Role.LISTENER)
+    answer = asking.client.get("/api/v1/events")
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "0 watch already" in answer.text
 
 
 def test_one_thread_looks_for_all_and_only_while_somebody_watches() -> None:
@@ -197,10 +190,3 @@ def test_what_cannot_be_read_is_told_with_what_was_before(
         asyncio.run(watch())
     assert [one["kind"] for one in lines if one["event"] == "answer_failed"] == logged
     assert "caller" not in str(lines)
-
-
-def test_too_many_do_not_watch(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipagent.web.pages.calls.MOST_WATCHERS", 0)
-    asking.login(Role.LISTENER)
-    answer = asking.client.get("/api/v1/events")
-    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "0 watch already" in answer.text

@@ -145,26 +145,20 @@ def test_a_challenge_to_add_is_of_one_session_once_and_for_five_minutes(
     assert kept[1:] == ["a new passkey: late, of another session, or used"] * 5
 
 
-@pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ({"origin": "http://evil.localhost:8443"}, NOT_RIGHT),
-        ({"origin": "http://localhost"}, NOT_RIGHT),
-        ({"rp_id": "evil.example"}, NOT_RIGHT),
-        ({"flags": PRESENT}, UNVERIFIED),
-        ({"flags": VERIFIED}, NOT_RIGHT),
-        ({"credential": b""}, NOT_RIGHT),
-        ({"credential": b"x" * 1024}, NOT_RIGHT),
-    ],
-)
-def test_what_is_not_for_this_page_or_proves_nobody_is_not_added(
-    page: Page, browser: Browser, changed: dict[str, Any], reason: str
-) -> None:
-    not_added(browser, SoftKey(**changed).made(asked(browser).json()), reason)
-    assert page.logins.accounts.passkeys_of(1) == []
+NOT_HERE: list[tuple[dict[str, Any], str]] = [  # not for this page, or nobody was verified
+    ({"origin": "http://localhost.evil.example:8443"}, NOT_RIGHT),
+    ({"origin": "https://localhost:8443"}, NOT_RIGHT),
+    ({"rp_id": "evil.example"}, NOT_RIGHT),
+    ({"flags": PRESENT}, UNVERIFIED),
+    ({"flags": VERIFIED}, NOT_RIGHT),
+]
 
 
-def test_what_a_maker_says_of_it_or_another_frame_is_not_wanted(page: Page, browser: Browser) -> None:
+def test_what_is_not_for_this_page_or_proves_nobody_is_not_added(page: Page, browser: Browser) -> None:
+    """Nor what a maker says of it, or what comes from another frame."""
+    ids: list[tuple[dict[str, Any], str]] = [({"credential": id}, NOT_RIGHT) for id in (b"", b"x" * 1024)]
+    for changed, reason in (*NOT_HERE, *ids):
+        not_added(browser, SoftKey(**changed).made(asked(browser).json()), reason)
     key, told = SoftKey(), asked(browser).json()
     made = json.loads(key.made(told))["response"]["attestationObject"]
     data = cbor2.loads(bytes_of(made))["authData"]
@@ -180,10 +174,22 @@ def test_what_a_maker_says_of_it_or_another_frame_is_not_wanted(page: Page, brow
 
 
 def test_a_passkey_lets_in_without_a_name_once_for_each_answer(page: Page, browser: Browser) -> None:
+    """An answer is of one browser, and good for five minutes."""
     key, other, thief = added(browser), page.browser("127.0.0.8"), page.browser("127.1.0.1")
     told = options(other)
     assert (told["rpId"], told["userVerification"], told["allowCredentials"]) == ("localhost", "required", [])
-    credential, form = key.signed(told), other.client.cookies["sipagent-form"]
+    refused(thief, key.signed(told), LATE)
+    assert page.trace("login")[-1].detail == "a passkey: late, of another browser, or used, from 127.1.0.1"
+    form = {"credential": key.signed(told), "csrf": thief.token("/login")}
+    answer = other.client.post("/login/passkey", data=form, headers=SITE)
+    assert answer.status_code == FORBIDDEN and not other.is_in
+    without = other.client.post("/login/passkey/ask", data={"csrf": "x"}, headers=SITE)
+    assert without.status_code == FORBIDDEN and "open for too long" in without.json()["error"]
+    page.later(seconds=GOOD_FOR_S)
+    refused(other, key.signed(told), LATE)
+    told, form_cookie = options(other), other.client.cookies["sipagent-form"]
+    page.later(seconds=GOOD_FOR_S - 1)
+    credential = key.signed(told)
     answer = log_in(other, credential, next="/recordings")
     assert (answer.status_code, answer.headers["location"]) == (SEE_OTHER, "/recordings")
     assert other.is_in and "Claire" in other.get("/account").text
@@ -192,36 +198,14 @@ def test_a_passkey_lets_in_without_a_name_once_for_each_answer(page: Page, brows
     account = page.logins.accounts.meant("Claire")
     assert account.last_login_at == page.now
     assert page.logins.accounts.passkeys_of(account.id)[0].last_used_at == page.now
-    thief.keep("sipagent-form", form)  # with all that the browser had
+    thief.keep("sipagent-form", form_cookie)  # with all that the browser had
     refused(thief, credential, LATE)
-    refused(thief, key.signed(told), LATE)
-
-
-def test_an_answer_is_of_one_browser_and_good_for_five_minutes(page: Page, browser: Browser) -> None:
-    key, victim, other = added(browser), page.browser(), page.browser("127.1.0.1")
-    told = options(victim)
-    refused(other, key.signed(told), LATE)
-    assert page.trace("login")[-1].detail == "a passkey: late, of another browser, or used, from 127.1.0.1"
-    form = {"credential": key.signed(told), "csrf": other.token("/login")}
-    answer = victim.client.post("/login/passkey", data=form, headers=SITE)
-    assert answer.status_code == FORBIDDEN and not victim.is_in
-    without = victim.client.post("/login/passkey/ask", data={"csrf": "x"}, headers=SITE)
-    assert without.status_code == FORBIDDEN and "open for too long" in without.json()["error"]
-    page.later(seconds=GOOD_FOR_S)
-    refused(victim, key.signed(told), LATE)
-    told = options(victim)
-    page.later(seconds=GOOD_FOR_S - 1)
-    assert log_in(victim, key.signed(told)).status_code == SEE_OTHER
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"origin": "http://localhost.evil.example:8443"}, NOT_RIGHT),
-        ({"origin": "https://localhost:8443"}, NOT_RIGHT),
-        ({"rp_id": "evil.example"}, NOT_RIGHT),
-        ({"flags": PRESENT}, UNVERIFIED),
-        ({"flags": VERIFIED}, NOT_RIGHT),
+        *NOT_HERE,
         ({"credential": b"another"}, UNKNOWN),
         ({"handle": b"another"}, NOT_RIGHT),
         ({"handle": b""}, NOT_RIGHT),
@@ -233,8 +217,7 @@ def test_what_is_not_for_this_page_or_of_another_lets_nobody_in(
 ) -> None:
     key, other = added(browser), page.browser("127.0.0.8")
     refused(other, replace(key, **changed).signed(options(other)), reason)
-    row = page.trace("login")[-1]
-    known = reason != UNKNOWN
+    row, known = page.trace("login")[-1], reason != UNKNOWN
     assert (row.outcome, row.login, row.by) == ("refused", "Claire" if known else None, None)
     assert page.logins.accounts.meant("Claire").failures == int(known)
 
@@ -296,27 +279,24 @@ def test_a_passkey_that_is_removed_lets_nobody_in(page: Page, browser: Browser) 
     assert (again.status_code, said(again)) == (BAD, "the passkey was removed")
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:8443", "[::1]:8443"])
-def test_an_address_without_a_name_has_none_and_says_why(tmp_path: Path, listen: str) -> None:
-    with opened(tmp_path, f'[web]\nlisten = "{listen}"\n') as page:
-        browser = page.browser()
-        assert "passkey" not in browser.get("/login").text
-        answer = browser.post("/login/passkey/ask", {}, shown="/login")
-        assert answer.status_code == HTTPStatus.NOT_FOUND and "has no name" in answer.json()["error"]
-        assert log_in(browser, "{}").status_code == HTTPStatus.NOT_FOUND
-        browser.log_in(page.enrolled())
-        shown = browser.get("/account").text
-        assert "a passkey belongs to a name" in shown and page.site.config.web.origin in shown
-        assert "/account/passkeys" not in shown and "passkey.js" not in shown
-        assert asked(browser).status_code == HTTPStatus.NOT_FOUND
-
-
-def test_by_https_they_belong_to_the_name(tmp_path: Path) -> None:
+def test_an_address_without_a_name_has_none_and_says_why(tmp_path: Path) -> None:
     url = "https://ecoute.example.net"
     tls = f'[web]\nlisten = "127.0.0.1:8443"\nurl = "{url}"\ntrusted_proxies = ["192.0.2.1"]\n'
     with opened(tmp_path, tls) as page:
         party = page.logins.relying_party
         assert party is not None and (party.id, party.origin) == ("ecoute.example.net", url)
+    for listen in ("127.0.0.1:8443", "[::1]:8443"):
+        with opened(tmp_path, f'[web]\nlisten = "{listen}"\n') as page:
+            browser = page.browser()
+            assert "passkey" not in browser.get("/login").text
+            answer = browser.post("/login/passkey/ask", {}, shown="/login")
+            assert answer.status_code == HTTPStatus.NOT_FOUND and "has no name" in answer.json()["error"]
+            assert log_in(browser, "{}").status_code == HTTPStatus.NOT_FOUND
+            browser.log_in(page.enrolled(f"Claire {len(listen)}"))
+            shown = browser.get("/account").text
+            assert "a passkey belongs to a name" in shown and page.site.config.web.origin in shown
+            assert "/account/passkeys" not in shown and "passkey.js" not in shown
+            assert asked(browser).status_code == HTTPStatus.NOT_FOUND
 
 
 _TEXT = st.one_of(st.text(max_size=200), st.binary(max_size=200).map(text_of))

@@ -65,17 +65,6 @@ def recording(request: Request) -> Response:
 
 
 _AS_LIST = "As `list --json`."
-RECORDING_ENTRIES = (
-    get("/recordings", recordings, "Recordings, newest first", list[Recording], _AS_LIST, Link=NEXT),
-    search(
-        "/recordings/search",
-        recordings_searched,
-        "Recordings, also by their caller",
-        list[Recording],
-        _AS_LIST,
-    ),
-    get("/recordings/{id}", recording, "All that is known of one", ShownRecording, "As `show --json`."),
-)
 
 
 Outcome = Annotated[
@@ -130,19 +119,6 @@ def delete(request: Request, body: DeletionReason) -> Response:
 
 
 _AS_CALLS = "As `calls --json`."
-CALL_ENTRIES = (
-    get("/calls", calls, "Receipts of calls, newest first", list[Receipt], _AS_CALLS, Link=NEXT),
-    search(
-        "/calls/search", calls_searched, "Receipts of calls, also by their caller", list[Receipt], _AS_CALLS
-    ),
-    get("/calls/{id}", call, "All that is known of one, recorded or not", Shown, "As `show --json`."),
-    post(
-        "/calls/{id}/delete",
-        delete,
-        "Forget a call before its time",
-        {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=Deletion)},
-    ),
-)
 
 
 WAIT_S = 2.0  # for figures that are soon there
@@ -175,7 +151,27 @@ def stats(request: Request, query: Period) -> Response:
     return given({name: value for name, value in figures.items() if query.by or name != "operators"})
 
 
-STATS_ENTRIES = (
+ENTRIES = (
+    get("/recordings", recordings, "Recordings, newest first", list[Recording], _AS_LIST, Link=NEXT),
+    search(
+        "/recordings/search",
+        recordings_searched,
+        "Recordings, also by their caller",
+        list[Recording],
+        _AS_LIST,
+    ),
+    get("/recordings/{id}", recording, "All that is known of one", ShownRecording, "As `show --json`."),
+    get("/calls", calls, "Receipts of calls, newest first", list[Receipt], _AS_CALLS, Link=NEXT),
+    search(
+        "/calls/search", calls_searched, "Receipts of calls, also by their caller", list[Receipt], _AS_CALLS
+    ),
+    get("/calls/{id}", call, "All that is known of one, recorded or not", Shown, "As `show --json`."),
+    post(
+        "/calls/{id}/delete",
+        delete,
+        "Forget a call before its time",
+        {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=Deletion)},
+    ),
     Operation(
         f"GET {VERSION}/stats",
         stats,
@@ -187,10 +183,6 @@ STATS_ENTRIES = (
             ),
         },
     ),
-)
-
-
-EVENT_ENTRIES = (
     Operation(
         f"GET {VERSION}/events",
         events,

@@ -1,23 +1,77 @@
-"""The register's entry, what `verify` and `check` say, and the trace.
+"""A person's request: all that is kept of them, and to forget it (GDPR articles 15 and 17); the register's
+entry, what `verify` and `check` say, and the trace.
 
-Each of the first three is asked of a process of its own. The trace has every use of every recording, and
-all that was done and refused.
+Register, `verify` and `check` are asked of a process of its own. The trace has every use of every recording,
+and all that was done and refused.
 """
 
+from dataclasses import replace
 from http import HTTPStatus
+from typing import Annotated
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.records import Access
 from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.web.api.operation import NEXT, Act, Answer, Numbered, Operation, get, given, page, post
+from sipagent.operations.persons import DeletedOfPerson, PersonSearch, calls_of_person, forget_person
+from sipagent.operations.show import Shown, show
+from sipagent.web.api.operation import (
+    NEXT,
+    Act,
+    Answer,
+    Body,
+    Line,
+    Numbered,
+    Operation,
+    get,
+    given,
+    given_one_by_one,
+    page,
+    post,
+)
 from sipagent.web.background import Report
 from sipagent.web.problems import Problem
-from sipagent.web.site import site_of, someone
+from sipagent.web.site import site_of, someone, trace_of
 
 _SOON = {"Retry-After": "10"}
+
+
+class DataSubject(Body):
+    """Who asks: by the whole number, or by the reference that somebody without one was told."""
+
+    caller: Annotated[str | None, Field(min_length=1, max_length=40, description="The whole number.")] = None
+    reference: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="Of the call: 482913.")
+    ] = None
+
+    @property
+    def search(self) -> PersonSearch:
+        """Whose calls are meant."""
+        return PersonSearch(caller=self.caller or "", reference=self.reference or "")
+
+
+def kept(request: Request, body: DataSubject) -> Response:
+    """Of each call as `show --json`, oldest first."""
+    site = site_of(request)
+    calls = calls_of_person(site.store, body.search, site.config.service)
+    return given_one_by_one(show(site.archive, call.id, site.terms.period).to_json() for call in calls)
+
+
+class Forgetting(DataSubject):
+    """Of whom all is forgotten, and why."""
+
+    reason: Annotated[Line, Field(description="E.g. the reference of the person's request.")]
+
+
+def forget(request: Request, body: Forgetting) -> Response:
+    """Forget each of their calls, as `delete` does one; what is on hold or in progress stays."""
+    site, trace = site_of(request), replace(trace_of(request, "delete"), detail=body.reason)
+    return given(
+        forget_person(site.archive, body.search, site.config.service, trace, clock=site.clock).to_json()
+    )
 
 
 def register(request: Request) -> Response:
@@ -60,19 +114,27 @@ def _post(name: str) -> Operation:
     return post(f"/{name}", start_of(name), f"Have `{name}` run", {HTTPStatus.ACCEPTED: begun})
 
 
-COMPLIANCE_ENTRIES = (
-    get("/register", register, "The entry for the register", dict[str, object], "As `register --json`."),
-    *(_get("verify"), _post("verify")),
-    *(_get("check"), _post("check")),
-)
-
-
 def accesses(request: Request, query: Numbered) -> Response:
     """As `accesses --json`, a page of it."""
     rows = site_of(request).store.numbered_accesses(before=query.after, limit=query.limit + 1)
     return page(request, rows, query.limit, json=lambda row: row[1].to_json(), key=lambda row: row[0])
 
 
-ACCESS_ENTRIES = (
+ENTRIES = (
+    post(
+        "/persons",
+        kept,
+        "All that is kept of a person",
+        {HTTPStatus.OK: Answer(said="Of each call as `show --json`, oldest first.", shape=list[Shown])},
+    ),
+    post(
+        "/persons/delete",
+        forget,
+        "Forget a person: all of their calls, before their time",
+        {HTTPStatus.OK: Answer(said="Of each call as `delete --json`.", shape=DeletedOfPerson)},
+    ),
     get("/accesses", accesses, "The trace, newest first", list[Access], "As `accesses --json`.", Link=NEXT),
+    get("/register", register, "The entry for the register", dict[str, object], "As `register --json`."),
+    *(_get("verify"), _post("verify")),
+    *(_get("check"), _post("check")),
 )

@@ -106,15 +106,6 @@ def _decision(how: str, summary: str) -> Operation:
     return post(f"/approvals/{{number:row}}/{how}", decided, summary, told)
 
 
-APPROVAL_ENTRIES = (
-    get("/approvals", approvals, "What was asked for", list[Approval], "The newest first.", Link=NEXT),
-    get("/approvals/{number:row}", approval, "One thing that was asked for", Approval, "As it is now."),
-    _decision("approve", "Approve what somebody else has asked for; it is done then"),
-    _decision("refuse", "Refuse what somebody else has asked for"),
-    _decision("withdraw", "Ask no longer"),
-)
-
-
 NewHold = create_model(
     "NewHold",
     __base__=Body,
@@ -157,7 +148,12 @@ def _wanted(request: Request, action: Asked, **said: Any) -> Response:
     return asked_for(ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at)))
 
 
-HOLD_ENTRIES = (
+ENTRIES = (
+    get("/approvals", approvals, "What was asked for", list[Approval], "The newest first.", Link=NEXT),
+    get("/approvals/{number:row}", approval, "One thing that was asked for", Approval, "As it is now."),
+    _decision("approve", "Approve what somebody else has asked for; it is done then"),
+    _decision("refuse", "Refuse what somebody else has asked for"),
+    _decision("withdraw", "Ask no longer"),
     get(
         "/holds",
         held_now,

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from retention.records import Json
 from sipagent import __version__
-from sipagent.web.api import calls, compliance, holds, persons, uses
+from sipagent.web.api import calls, compliance, holds, uses
 from sipagent.web.api.operation import Answer, Operation, get, given
 from sipagent.web.problems import KIND, Told
 from sipagent.web.rights import Right, roles_with
@@ -155,16 +155,9 @@ def document() -> Json:
 
 
 ENTRIES: tuple[Operation, ...] = (
-    *calls.RECORDING_ENTRIES,
-    *uses.USE_ENTRIES,
-    *uses.NOTE_ENTRIES,
-    *calls.CALL_ENTRIES,
-    *holds.HOLD_ENTRIES,
-    *holds.APPROVAL_ENTRIES,
-    *persons.ENTRIES,
-    *compliance.ACCESS_ENTRIES,
-    *calls.STATS_ENTRIES,
-    *calls.EVENT_ENTRIES,
-    *compliance.COMPLIANCE_ENTRIES,
+    *calls.ENTRIES,
+    *uses.ENTRIES,
+    *holds.ENTRIES,
+    *compliance.ENTRIES,
     get("/openapi.json", openapi, "This document", dict[str, object], "OpenAPI 3.1."),
 )

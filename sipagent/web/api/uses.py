@@ -134,32 +134,6 @@ def nothing() -> Problem:
 
 
 _BYTES = "The bytes as they are stored; of a span, chunks as they are in a file (media/recording/chunks.py)."
-USE_ENTRIES = (
-    post(
-        "/recordings/{id}/uses",
-        use,
-        "Use a recording for a purpose",
-        {
-            HTTPStatus.CREATED: Answer(
-                said="It is in the trace; here is what is needed.",
-                shape=Use,
-                headers={"Location": "Where its sound is."},
-            ),
-            HTTPStatus.ACCEPTED: ASKED,
-        },
-    ),
-    Operation(
-        f"GET {VERSION}/recordings/{{id}}/uses/{{number:row}}/sound",
-        sound,
-        summary="The sound of a use",
-        answers={
-            HTTPStatus.OK: Answer(
-                said=_BYTES, media=SOUND_KIND, headers={SPAN: "`FIRST-END/ALL`, in samples."}
-            ),
-            HTTPStatus.PARTIAL_CONTENT: Answer(said="A range of the stored bytes.", media=SOUND_KIND),
-        },
-    ),
-)
 
 
 class NewNote(Body):
@@ -187,7 +161,31 @@ def note(request: Request, body: NewNote) -> Response:
     return given(filed.to_json(), HTTPStatus.CREATED)
 
 
-NOTE_ENTRIES = (
+ENTRIES = (
+    post(
+        "/recordings/{id}/uses",
+        use,
+        "Use a recording for a purpose",
+        {
+            HTTPStatus.CREATED: Answer(
+                said="It is in the trace; here is what is needed.",
+                shape=Use,
+                headers={"Location": "Where its sound is."},
+            ),
+            HTTPStatus.ACCEPTED: ASKED,
+        },
+    ),
+    Operation(
+        f"GET {VERSION}/recordings/{{id}}/uses/{{number:row}}/sound",
+        sound,
+        summary="The sound of a use",
+        answers={
+            HTTPStatus.OK: Answer(
+                said=_BYTES, media=SOUND_KIND, headers={SPAN: "`FIRST-END/ALL`, in samples."}
+            ),
+            HTTPStatus.PARTIAL_CONTENT: Answer(said="A range of the stored bytes.", media=SOUND_KIND),
+        },
+    ),
     post(
         "/recordings/{id}/notes",
         note,

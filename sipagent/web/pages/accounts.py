@@ -15,9 +15,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retention.accounts.accounts import CountedBack, Passkey
 from retention.accounts.credentials import SHORTEST, Account, AccountError, new_totp
-from retention.records import RuleError
+from retention.records import Access, RuleError
 from retention.texts import Reason
-from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import gettext as _
@@ -33,7 +32,7 @@ from sipagent.web.rights import Role
 from sipagent.web.site import site_of, someone, trace_of
 from sipagent.web.templating import render
 
-Change = Callable[[Logins, Account, Form], None]
+Change = Callable[[Logins, Account, Form], object]
 _SEALED = "authenticator"  # the kind
 
 
@@ -65,36 +64,22 @@ def account_page(request: Request, wrong: str = "", error: str | None = None, **
     )
 
 
-def set_password(request: Request) -> Response:
-    """Change the password. Every other session ends."""
-
-    def change(logins: Logins, account: Account, form: Form) -> None:
-        if form.get("new", "") != form.get("again", ""):
-            raise AccountError(Reason("the two passwords are not the same"))
-        logins.accounts.set_password(account.id, form.get("new", ""))
-
-    return changed(request, "password", "a new password", change)
+def _password(logins: Logins, account: Account, form: Form) -> None:
+    if form.get("new", "") != form.get("again", ""):
+        raise AccountError(Reason("the two passwords are not the same"))
+    logins.accounts.set_password(account.id, form.get("new", ""))
 
 
-def set_authenticator(request: Request) -> Response:
-    """Change the authenticator. Every other session ends."""
-
-    def change(logins: Logins, account: Account, form: Form) -> None:
-        opened = logins.seal.open_json(_SEALED, form.get("sealed", ""))
-        if opened is None or opened[1] != account.id:
-            raise AccountError(Reason("the authenticator shows other digits now"))
-        logins.accounts.set_totp(account.id, opened[0], form.get("digits", ""))
-
-    return changed(request, "authenticator", "a new authenticator", change)
+def _authenticator(logins: Logins, account: Account, form: Form) -> None:
+    opened = logins.seal.open_json(_SEALED, form.get("sealed", ""))
+    if opened is None or opened[1] != account.id:
+        raise AccountError(Reason("the authenticator shows other digits now"))
+    logins.accounts.set_totp(account.id, opened[0], form.get("digits", ""))
 
 
-def set_key(request: Request) -> Response:
-    """Change the key that the person listens with; an empty text takes it away."""
-
-    def change(logins: Logins, account: Account, form: Form) -> None:
-        logins.accounts.set_key(account.id, _key(form))
-
-    return changed(request, "key", "a new key to listen with", change)
+def _key(logins: Logins, account: Account, form: Form) -> None:
+    """The key that the person listens with; an empty text takes it away."""
+    logins.accounts.set_key(account.id, operations.key_of(form.get("key", "").strip()))
 
 
 def set_language(request: Request) -> Response:
@@ -106,22 +91,19 @@ def set_language(request: Request) -> Response:
 
 
 def changed(request: Request, what: str, detail: str, change: Change) -> Response:
-    """Change something that the password is asked for once more: a session alone is not enough."""
+    """Change something that the password is asked for once more: a session alone is not enough. Every other
+    session ends, but for a new key."""
     form, logins = form_of(request), logins_of(request)
     account, site = logins.account_of(request), site_of(request)
     trace = replace(trace_of(request, "account"), detail=detail)
     if not account.enrolled:
         return account_page(request, what, _("this login is not ours: see whoever gave it to you"))
     try:
-        if not logins.knows_password(request, account, form.get("password", "")):
-            site.refusals.keep(replace(trace, detail=f"{detail}: the password is wrong"))
-            return account_page(request, what, _("the password is wrong"))
+        _refuse_unproved(request, account, form, trace)
         with logins.accounts.write():
             change(logins, account, form)
             site.store.add_access(trace)
     except (AccountError, Problem) as error:
-        if isinstance(error, Problem):
-            site.refusals.keep(replace(trace, detail=f"{detail}: too fast"))
         return account_page(request, what, shown(problem_of(error).detail))
     if what == "key":
         site.tell(someone(request), _("Changed."))
@@ -131,13 +113,21 @@ def changed(request: Request, what: str, detail: str, change: Change) -> Respons
     )
 
 
-ACCOUNT_ENTRIES = (
-    Entry("GET /account", own_page),
-    Entry("POST /account/password", set_password),
-    Entry("POST /account/authenticator", set_authenticator),
-    Entry("POST /account/key", set_key),
-    Entry("POST /account/language", set_language),
-)
+def _refuse_unproved(request: Request, account: Account, form: Form, trace: Access) -> None:
+    """Raises AccountError, Problem, with a line in the trace, for who does not know the password."""
+    error: AccountError | Problem
+    try:
+        if logins_of(request).knows_password(request, account, form.get("password", "")):
+            return
+        error, why = AccountError(Reason("the password is wrong")), "the password is wrong"
+    except Problem as fast:
+        error, why = fast, "too fast"
+    site_of(request).refusals.keep(replace(trace, detail=f"{trace.detail}: {why}"))
+    raise error
+
+
+def _own(what: str, detail: str, change: Change) -> Entry:
+    return Entry(f"POST /account/{what}", lambda request: changed(request, what, detail, change))
 
 
 LOGGING_IN, ADDING = "log in", "add"  # what a challenge is for
@@ -221,17 +211,13 @@ def _kept(error: Exception) -> str:
 def ask_to_add_passkey(request: Request) -> Response:
     """The options for a new passkey, to somebody who knows the password: JSON, or `error` in it."""
     form, logins = form_of(request), logins_of(request)
-    account, party, site = logins.account_of(request), _party(logins), site_of(request)
+    account, party = logins.account_of(request), _party(logins)
     trace = replace(trace_of(request, "account"), detail="a new passkey")
     try:
         name = logins.accounts.passkey_name(account.id, form.get("name", ""))
-        if not logins.knows_password(request, account, form.get("password", "")):
-            site.refusals.keep(replace(trace, detail="a new passkey: the password is wrong"))
-            raise AccountError(Reason("the password is wrong"))
+        _refuse_unproved(request, account, form, trace)
         user = logins.accounts.handle_of(account.id), account.name
     except (AccountError, Problem) as error:
-        if isinstance(error, Problem):
-            site.refusals.keep(replace(trace, detail="a new passkey: too fast"))
         return _json_error(problem_of(error, HTTPStatus.BAD_REQUEST))
     challenge = logins.challenges.new(ADDING, someone(request).csrf, [account.id, name])
     return JSONResponse(party.to_register(challenge, user, logins.accounts.passkeys_of(account.id)))
@@ -287,15 +273,6 @@ def _party(logins: Logins) -> RelyingParty:
     if logins.relying_party is None:
         raise Problem(HTTPStatus.NOT_FOUND, Reason(_NONE_HERE))
     return logins.relying_party
-
-
-PASSKEY_ENTRIES = (
-    Entry("POST /login/passkey/ask", ask_to_log_in),
-    Entry("POST /login/passkey", log_in_by_passkey),
-    Entry("POST /account/passkeys/ask", ask_to_add_passkey),
-    Entry("POST /account/passkeys", add_passkey),
-    Entry("POST /account/passkeys/remove", remove_passkey),
-)
 
 
 def accounts_page(request: Request, problem: Problem | None = None) -> Response:
@@ -364,7 +341,7 @@ def _change(what: str, act: Callable[[Request, Desk, Form], str]) -> Entry:
 
 
 def _typed(form: Form) -> dict[str, Any]:
-    return {"name": form.get("name", ""), "roles": _roles(form), "key": _key(form)}
+    return {"name": form.get("name", ""), "roles": _roles(form), "key": form.get("key", "").strip()}
 
 
 def _meant(form: Form) -> int:
@@ -375,15 +352,6 @@ def _meant(form: Form) -> int:
 
 def _roles(form: Form) -> list[str]:
     return [role.value for role in Role if f"role-{role.value}" in form]
-
-
-def _key(form: Form) -> PublicKey | None:
-    """The key that somebody listens with. Raises AccountError."""
-    text = form.get("key", "").strip()
-    try:
-        return public_key(text, "the key") if text else None
-    except KeysError as error:
-        raise AccountError(*error.args) from error
 
 
 def _code(request: Request, made: Coded) -> str:
@@ -398,7 +366,17 @@ def _code(request: Request, made: Coded) -> str:
     )
 
 
-ACCOUNTS_ENTRIES = (
+ENTRIES = (
+    Entry("GET /account", own_page),
+    _own("password", "a new password", _password),
+    _own("authenticator", "a new authenticator", _authenticator),
+    _own("key", "a new key to listen with", _key),
+    Entry("POST /account/language", set_language),
+    Entry("POST /login/passkey/ask", ask_to_log_in),
+    Entry("POST /login/passkey", log_in_by_passkey),
+    Entry("POST /account/passkeys/ask", ask_to_add_passkey),
+    Entry("POST /account/passkeys", add_passkey),
+    Entry("POST /account/passkeys/remove", remove_passkey),
     Entry("GET /accounts", accounts_page),
     _change("add", add_account),
     _change("reset", reset_account),

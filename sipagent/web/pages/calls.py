@@ -148,9 +148,6 @@ def _may_see(request: Request, site: Site, who: str) -> bool:
     return person is not None and person.name == who and person.may(Right.NOW)
 
 
-NOW_ENTRIES = (Entry("GET /", now_page),)
-
-
 PAGE = 50  # rows
 LONGEST_FIELD = 256  # characters of a field
 STATUSES = tuple(status.value for status in Status)
@@ -330,28 +327,18 @@ def _list(
         statuses=STATUSES,
         outcomes=OUTCOMES,
         decisions=DECISIONS,
-        periods=(
-            (_("Today"), {"since": f"{today}", "until": f"{today}"}),
-            (
-                _("Yesterday"),
-                {"since": f"{today - timedelta(days=1)}", "until": f"{today - timedelta(days=1)}"},
-            ),
-            (_("7 days"), {"since": f"{today - timedelta(days=6)}", "until": f"{today}"}),
-            (_("30 days"), {"since": f"{today - timedelta(days=29)}", "until": f"{today}"}),
-        ),
+        periods=[
+            (name, {"since": f"{today - timedelta(days=first)}", "until": f"{today - timedelta(days=last)}"})
+            for name, first, last in (
+                *((_("Today"), 0, 0), (_("Yesterday"), 1, 1)),
+                *((_("7 days"), 6, 0), (_("30 days"), 29, 0)),
+            )
+        ],
         is_there=has_sound,
         marks=marks,
         between=seconds_between,
         reference_of=reference_of,
     )
-
-
-LIST_ENTRIES = (
-    Entry("GET /recordings", recordings),
-    Entry("POST /recordings", recordings),
-    Entry("GET /calls", calls),
-    Entry("POST /calls", calls),
-)
 
 
 _DAYS = 30  # that are shown where nothing is chosen
@@ -398,9 +385,6 @@ def statistics_page(request: Request) -> Response:
     )
 
 
-STATISTICS_ENTRIES = (Entry("GET /statistics", statistics_page),)
-
-
 def _choices(today: date) -> tuple[tuple[str, DayRange], ...]:
     month = today.replace(day=1)
     before = month - timedelta(days=1)
@@ -425,3 +409,13 @@ def _drawn(site: Site, counted: CountedFigures, period: DayRange) -> Markup:
         heading = heading_of(service, language, asked, counted.at, counted.tally)
         counted.parts[language] = part(counted.figures, heading)
     return Markup(counted.parts[language])  # it has escaped what is not its own
+
+
+ENTRIES = (
+    Entry("GET /", now_page),
+    Entry("GET /recordings", recordings),
+    Entry("POST /recordings", recordings),
+    Entry("GET /calls", calls),
+    Entry("POST /calls", calls),
+    Entry("GET /statistics", statistics_page),
+)

@@ -96,15 +96,6 @@ def notice_page(request: Request) -> Response:
     )
 
 
-COMPLIANCE_ENTRIES = (
-    Entry("GET /compliance", compliance_page),
-    *(Entry(f"POST /compliance/{name}", start_command) for name in STARTED),
-    Entry("GET /compliance/register", register_page),
-    *(Entry(f"GET /compliance/register.{form}", register_file) for form in _REGISTER),
-    Entry("GET /compliance/notice", notice_page),
-)
-
-
 _LINES = 50  # lines of a page
 _DIGITS = 18
 
@@ -125,4 +116,11 @@ def accesses_page(request: Request) -> Response:
     )
 
 
-ACCESS_ENTRIES = (Entry("GET /accesses", accesses_page),)
+ENTRIES = (
+    Entry("GET /compliance", compliance_page),
+    *(Entry(f"POST /compliance/{name}", start_command) for name in STARTED),
+    Entry("GET /compliance/register", register_page),
+    *(Entry(f"GET /compliance/register.{form}", register_file) for form in _REGISTER),
+    Entry("GET /compliance/notice", notice_page),
+    Entry("GET /accesses", accesses_page),
+)

@@ -155,13 +155,6 @@ def refused(request: Request, account: str | None, what: str) -> None:
     site_of(request).refusals.keep(trace)
 
 
-LOGIN_ENTRIES = (
-    Entry("GET /login", login_page),
-    Entry("POST /login", log_in),
-    Entry("POST /logout", log_out),
-)
-
-
 NOT_GOOD = N_("the code is not good, or no longer")
 ALREADY = N_("there is an account already")
 _SEALED_BEGINNING = "beginning"  # the kind
@@ -170,11 +163,12 @@ LATE = N_("this page was open for too long; accepted: once more, with the new sq
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """One of the two. `named`: whose code it is; `made`: the account, once all is right, and what the trace
-    says of it. Both raise AccountError or Problem."""
+    """One of the two. `code`: what the trace calls it; `named`: whose it is, if it is good; `made`: the
+    account, once all is right, and what the trace says of it: it raises AccountError or Problem."""
 
     template: str
-    named: Callable[[Request, Form], str]
+    code: str
+    named: Callable[[Logins, Form], str | None]
     made: Callable[[Request, Form, str], tuple[Account, str]]
     to: str = "/"
 
@@ -183,9 +177,10 @@ def _step(request: Request, way: Beginning) -> Response:
     form, logins = read_form(request), logins_of(request)
     try:
         refuse_late(request, form)
-        name = way.named(request, form)
+        name = tidy(_named(request, form, way))
     except (AccountError, Problem) as error:
-        return _asked_again(request, way, form, error)
+        code = form.get("code", "")[:60] if isinstance(error, AccountError) else ""
+        return refused_stranger(request, way.template, problem_of(error), code=code, account_name=None)
     opened = logins.seal.open_json(_SEALED_BEGINNING, form.get("sealed", ""))
     if opened is None or not is_same(opened[1], code_hash(form.get("code", ""))):
         late = Problem(HTTPStatus.BAD_REQUEST, Reason(LATE)) if "sealed" in form else None
@@ -202,10 +197,20 @@ def _step(request: Request, way: Beginning) -> Response:
     return logins.begin_session(request, account.name, way.to)
 
 
-def _asked_again(request: Request, way: Beginning, form: Form, error: AccountError | Problem) -> Response:
-    """Ask for the code once more."""
-    code = form.get("code", "")[:60] if isinstance(error, AccountError) else ""
-    return refused_stranger(request, way.template, problem_of(error), code=code, account_name=None)
+def _named(request: Request, form: Form, way: Beginning) -> str:
+    """Whose code it is. Raises Problem."""
+    logins = logins_of(request)
+    logins.refuse_own()
+    trying = f"{way.code}, from {address_of(request)}"  # so that nobody is slow because of others
+    try:
+        address = logins.begin_to_try(request, trying)
+        if (name := way.named(logins, form)) is None:
+            raise Problem(HTTPStatus.FORBIDDEN, Reason(NOT_GOOD))
+    except Problem:
+        refused(request, None, way.code)
+        raise
+    logins.pace.passed(address, trying)
+    return name
 
 
 def _equipping(
@@ -241,29 +246,18 @@ def in_fours(secret: str) -> str:
 # --- with a one-time code ---
 
 
-def _of_code(request: Request, form: Form) -> str:
-    logins = logins_of(request)
-    logins.refuse_own()
-    trying = f"a code, from {address_of(request)}"  # so that nobody is slow because of others
-    try:
-        address = logins.begin_to_try(request, trying)
-        account = logins.accounts.of_code(form.get("code", ""))
-        if account is None:
-            raise Problem(HTTPStatus.FORBIDDEN, Reason(NOT_GOOD))
-    except Problem:
-        refused(request, None, "a one-time code")
-        raise
-    logins.pace.passed(address, trying)
-    return account.name
-
-
 def _enrolled(request: Request, form: Form, secret: str) -> tuple[Account, str]:
     accounts = logins_of(request).accounts
     account = accounts.enrol(form["code"], form.get("password", ""), secret, form.get("digits", ""))
     return account, "enrolled: a password and an authenticator"
 
 
-ENROLLING = Beginning("enrol.html", _of_code, _enrolled)
+def _of_code(logins: Logins, form: Form) -> str | None:
+    account = logins.accounts.of_code(form.get("code", ""))
+    return None if account is None else account.name
+
+
+ENROLLING = Beginning("enrol.html", "a one-time code", _of_code, _enrolled)
 
 
 def enrol_page(request: Request) -> Response:
@@ -279,20 +273,6 @@ def enrol(request: Request) -> Response:
 # --- the first account ---
 
 
-def _of_first(request: Request, form: Form) -> str:
-    logins = logins_of(request)
-    trying = f"the first, from {address_of(request)}"
-    try:
-        address = logins.begin_to_try(request, trying)
-        if not logins.is_first(form.get("code", "")):
-            raise Problem(HTTPStatus.FORBIDDEN, Reason(NOT_GOOD))
-    except Problem:
-        refused(request, None, "the code for the first account")
-        raise
-    logins.pace.passed(address, trying)
-    return tidy(form.get("name", ""))
-
-
 def _first_made(request: Request, form: Form, secret: str) -> tuple[Account, str]:
     logins, name = logins_of(request), tidy(form["name"])
     roles, password = [Role.ADMINISTRATOR.value], form.get("password", "")
@@ -301,7 +281,11 @@ def _first_made(request: Request, form: Form, secret: str) -> tuple[Account, str
     return account, f"add {account.name}: administrator, the first account"
 
 
-FIRST = Beginning("first.html", _of_first, _first_made, "/accounts")
+def _of_first(logins: Logins, form: Form) -> str | None:
+    return form.get("name", "") if logins.is_first(form.get("code", "")) else None
+
+
+FIRST = Beginning("first.html", "the code for the first account", _of_first, _first_made, "/accounts")
 
 
 def first_page(request: Request) -> Response:
@@ -319,14 +303,6 @@ def first(request: Request) -> Response:
 def _refuse_second(request: Request) -> None:
     if not logins_of(request).offers_first:
         raise Problem(HTTPStatus.NOT_FOUND, Reason(ALREADY))
-
-
-BEGINNING_ENTRIES = (
-    Entry("GET /enrol", enrol_page),
-    Entry("POST /enrol", enrol),
-    Entry("GET /first", first_page),
-    Entry("POST /first", first),
-)
 
 
 _SEALED_OIDC = "oidc"  # the kind
@@ -432,4 +408,14 @@ def _account_of_issuer(request: Request, logins: Logins, issuer: Issuer, claims:
     return account
 
 
-OIDC_ENTRIES = (Entry("GET /login/oidc", to_issuer), Entry(f"GET {BACK}", back_from_issuer))
+ENTRIES = (
+    Entry("GET /login", login_page),
+    Entry("POST /login", log_in),
+    Entry("POST /logout", log_out),
+    Entry("GET /login/oidc", to_issuer),
+    Entry(f"GET {BACK}", back_from_issuer),
+    Entry("GET /enrol", enrol_page),
+    Entry("POST /enrol", enrol),
+    Entry("GET /first", first_page),
+    Entry("POST /first", first),
+)

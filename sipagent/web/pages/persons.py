@@ -14,6 +14,7 @@ import json
 import re
 import zipfile
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retention.erase import Deletion, KeptCall, why_stays
-from retention.records import Access, Event, Json, to_text
+from retention.records import Access, Event, Json, Record, to_text
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use
 from retention.vault import KeysError, encode, read_public
@@ -74,7 +75,19 @@ def in_words(what: str) -> str:
 MOST_CALLS = 500  # calls that a page shows
 _ADDRESS = re.compile(r"\bsips?:\S*[^\s:]")
 _LEARNT = ("export", "play", "note", "answer")  # by which somebody learnt of it
-_ROW = ("ended_at", "duration_s", "status", "incomplete", "decision", "channels", "sample_rate", "bytes")
+_ROW = (
+    "ended_at",
+    "duration_s",
+    "status",
+    "incomplete",
+    "decision",
+    "channels",
+    "sample_rate",
+    "bytes",
+    "sha256",
+    "pauses",
+    "purged_at",
+)
 _RECEIPT = (
     *("answered_at", "connected_at", "ended_at", "caller", "called", "outcome", "decision", "decided_by"),
     *("decided_at", "phase", "dtmf_method", "keyword", "confidence", "notice_played_ms", "call_id"),
@@ -99,16 +112,6 @@ class PersonCall:
     def id(self) -> str:
         """The call's own."""
         return self.whole.id
-
-    @property
-    def reference(self) -> str:
-        """As people tell it each other."""
-        return self.whole.reference
-
-    @property
-    def due_at(self) -> datetime | None:
-        """When its recording goes."""
-        return self.whole.due_at
 
     @property
     def sealed(self) -> bool:
@@ -140,17 +143,10 @@ def all_of(site: Site, call: KeptCall) -> PersonCall:
     )
 
 
-def nameless(what: str) -> str:
-    """A line of a call's story without the addresses of operators."""
-    return _ADDRESS.sub("…", what)
-
-
 def story(call: PersonCall, *, names: bool) -> list[Event]:
     """The events of a call, oldest first; without `names` they lead to no operator."""
     events = call.whole.receipt.events if call.whole.receipt else ()
-    return [
-        event if names else Event(at=event.at, what=nameless(event.what), by=event.by) for event in events
-    ]
+    return [event if names else replace(event, what=_ADDRESS.sub("…", event.what)) for event in events]
 
 
 def call_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
@@ -159,14 +155,14 @@ def call_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
     answered = next((one for one in (receipt, row) if one and one.operator), None) if names else None
     return {
         "id": call.id,
-        "reference": call.reference,
+        "reference": call.whole.reference,
         "started_at": to_text(call.started_at),
         "operator": answered and answered.operator,
         "operators": [*answered.each_operator] if answered else [],
-        "call": receipt and _some(receipt.to_json(), _RECEIPT),
+        "call": receipt and _some(receipt, _RECEIPT),
         "events": [event.to_json() for event in story(call, names=names)],
-        "recording": row and _some(row.to_json(), (*_ROW, "sha256", "pauses", "purged_at")),
-        "kept_until": to_text(call.due_at) if call.due_at else None,
+        "recording": row and _some(row, _ROW),
+        "kept_until": call.whole.due_at and to_text(call.whole.due_at),
         "held_as_evidence": call.hold and {name: call.hold.get(name) for name in ("ground", "review")},
         "analyses": [{"at": to_text(note.at), "text": note.text} for note in call.whole.notes],
         "uses": [
@@ -178,7 +174,8 @@ def call_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
     }
 
 
-def _some(json: Json, names: Collection[str]) -> Json:
+def _some(row: Record, names: Collection[str]) -> Json:
+    json = row.to_json()
     return {name: json[name] for name in names}
 
 
@@ -216,7 +213,9 @@ def letter(site: Site, package: Package) -> str:
     """A page of its own, in the service's language: it loads nothing, and runs nothing."""
     service = site.config.service
     language = service.language if service.language in LANGUAGES else "en"
-    words = StatisticsWords(language)
+    words, recipients = StatisticsWords(language), list[str]()
+    with suppress(KeysError):  # then nobody knows who can listen
+        recipients = [str(read_public(path)) for path in site.config.recording.recipients]
     with answering(language):
         return written(
             "letter.html",
@@ -227,7 +226,7 @@ def letter(site: Site, package: Package) -> str:
             story=story,
             word=word,
             in_words=in_words,
-            recipients=recipients_of(site),
+            recipients=recipients,
             period=period_in_words,
             data=DATA,
         )
@@ -258,14 +257,6 @@ def package_json(site: Site, package: Package) -> Json:
     }
 
 
-def package_files(site: Site, package: Package) -> dict[str, str]:
-    """What the server can put into it: texts by the names of their files."""
-    return {
-        LETTER: letter(site, package),
-        DATA: json.dumps(package_json(site, package), indent=2, ensure_ascii=False) + "\n",
-    }
-
-
 def zipped(files: dict[str, str], made: datetime) -> bytes:
     """A ZIP of these texts."""
     content = io.BytesIO()
@@ -275,14 +266,6 @@ def zipped(files: dict[str, str], made: datetime) -> bytes:
             entry.external_attr = 0o600 << 16
             file.writestr(entry, text, zipfile.ZIP_DEFLATED)
     return content.getvalue()
-
-
-def recipients_of(site: Site) -> list[str]:
-    """Who can listen: the names of their keys; empty where recordings are in clear, or keys are not read."""
-    try:
-        return [str(read_public(path)) for path in site.config.recording.recipients]
-    except KeysError:
-        return []
 
 
 def period_in_words(period: str) -> str:
@@ -333,7 +316,8 @@ def package(request: Request) -> Response:
         made=told.at,
         sounds=_copied(calls, told, set(form.all("sound"))),
     )
-    files = package_files(site, made)
+    data = json.dumps(package_json(site, made), indent=2, ensure_ascii=False) + "\n"
+    files = {LETTER: letter(site, made), DATA: data}
     answer_person(site.archive, ticked, told)
     if form.get("parts"):
         return JSONResponse({"name": made.name, "files": files})

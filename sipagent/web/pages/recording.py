@@ -353,9 +353,6 @@ def _limits(site: Site, row: Recording) -> str | None:
     return said.format(ground=ground)
 
 
-CALL_ENTRIES = (Entry("GET /recordings/{id}", recording),)
-
-
 def note(request: Request, form: Form) -> Response:
     """File an analysis, once what would be cut out of it was shown and agreed to."""
     site, recording = site_of(request), found(request)
@@ -454,4 +451,7 @@ def _form(name: str, act: Callable[[Request, Form], Response]) -> Entry:
     return Entry(f"POST {RECORDINGS}/{{id}}/{name}", answer, again)
 
 
-FORM_ENTRIES = (_form("note", note), _form("hold", hold), _form("release", release), _form("delete", delete))
+ENTRIES = (
+    Entry("GET /recordings/{id}", recording),
+    *(_form("note", note), _form("hold", hold), _form("release", release), _form("delete", delete)),
+)
