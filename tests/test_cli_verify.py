@@ -8,7 +8,6 @@ import pytest
 
 from retention import stamps
 from retention.records import Note, Recording, new_id
-from tests.configured import SMALL, read, with_keys, wrong
 from tests.kept import CALLER, START, Paths
 from tests.office import CONFIG, Office, make_office
 from tests.peers.tsa import NAME, Answer, Authority
@@ -60,21 +59,6 @@ def test_every_problem_is_one_line(office: Office, row: Recording) -> None:
     assert f"{row.id}.json: no row in the database" in lines and len(lines) == 6
     told = "\n".join(lines)
     assert "gone; entry " in told and "note 1: what leads to a person was changed in it" in told
-
-
-def test_a_tail_cut_off(office: Office, row: Recording) -> None:
-    """With all that it told of: the exported head shows it, and a copy of that where it was cut as well."""
-    kept = office.archive
-    copy = office.folder / "elsewhere.head"
-    copy.write_bytes((office.folder / "retention.head").read_bytes())
-    last = kept.store.head().seq
-    sql(kept, f"DELETE FROM chain WHERE seq = {last}", "DELETE FROM notes")
-    cut = f"the chain has no entry {last} with this hash: its tail was cut off"
-    assert problems(office) == [f"retention.head: {cut}"]
-    head = office.archive.store.head()
-    (office.folder / "retention.head").write_text(json.dumps({"seq": head.seq, "hash": head.hash}))
-    assert office.run("verify").code == 0
-    assert problems(office, "--head", copy) == [f"{copy}: {cut}"]
 
 
 def test_a_file_that_cannot_be_read_does_not_end_it(
@@ -209,30 +193,3 @@ def test_what_keeps_it_from_being_stamped_is_one_line(
     (stamped.folder / "config.toml").write_text(CONFIG)
     absent = "retention.timestamp_url: absent; accepted: the URL of an RFC 3161 authority"
     assert absent in stamped.fails(2, "stamp")
-
-
-def test_an_authority_needs_certificates_and_a_url_of_the_web() -> None:
-    line = wrong(with_keys("retention", 'timestamp_url = "https://tsa.example.net"'))
-    without = "given without certificates; accepted: retention.timestamp_ca with it"
-    assert line == f"retention.timestamp_url: {without}"
-    kept = read(with_keys("retention", 'timestamp_ca = "tsa.pem"\ntimestamp_url = ""')).retention
-    assert (kept.timestamp_url, kept.timestamp_ca) == (None, Path("/etc/sipagent/tsa.pem"))
-    assert read(SMALL).retention.timestamp_url is None
-    for url in ("https://tsa.example.net", "http://127.0.0.1:318/tsr?a=b", "https://[2001:db8::1]:8443/"):
-        keys = f'timestamp_ca = "tsa.pem"\ntimestamp_url = "{url}"'
-        assert read(with_keys("retention", keys)).retention.timestamp_url == url
-
-
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("ftp://tsa.example.net", "is not an https or http URL"),
-        ("https://me:secret@tsa.example.net", "is not an https or http URL"),
-        ("https://tsa..example.net/", "is not a host name or an IP address"),
-        ("https://tsa.example.net:70000/", "has a port outside 1 to 65535"),
-    ],
-)
-def test_what_is_no_url_of_the_web(url: str, problem: str) -> None:
-    line = wrong(with_keys("retention", f'timestamp_url = "{url}"'))
-    assert line.startswith("retention.timestamp_url: ") and problem in line
-    assert line.endswith("an https or http URL without user or password; absent: no time stamps")

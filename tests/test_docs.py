@@ -118,12 +118,10 @@ class Machine:
     """A folder to make in, on a machine that has no Python of ours, and whose `uv` does as it is told."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for needed in ("pyproject.toml", "deploy/requirements.lock"):
+        self.folder, self._programs = folder, folder / "programs"
+        for needed in ("pyproject.toml", "deploy/requirements.lock", "programs/none"):
             (folder / needed).parent.mkdir(exist_ok=True)
             (folder / needed).touch()
-        self._programs = folder / "programs"
-        self._programs.mkdir()
         for program in ("sh", "sed", "grep", "cut", "rm", "mktemp", "id", "cat", "make", "cc"):
             (self._programs / program).symlink_to(shutil.which(program) or "")
         self.program("python3", "exit 1")  # one that is too new
@@ -142,7 +140,7 @@ class Machine:
         )
 
 
-def test_make_has_uv_bring_a_python_where_there_is_none(tmp_path: Path) -> None:
+def test_make_has_uv_bring_a_python_where_there_is_none_or_says_so_in_one_line(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     brought = machine.program(
         "brought", f'[ "$1" = -m ] && echo "asked for $*" && exit 7\nexec {sys.executable} "$@"'
@@ -154,10 +152,6 @@ def test_make_has_uv_bring_a_python_where_there_is_none(tmp_path: Path) -> None:
         f"{tmp_path}/.python: python install --no-progress --no-bin 3.12",
         f"{tmp_path}/.python: python find --managed-python 3.12",
     ]
-
-
-def test_make_says_in_one_line_that_there_is_no_python(tmp_path: Path) -> None:
-    machine = Machine(tmp_path)
     made = machine.make("PYTHON=no-such-python")
     ours, _ = made.stderr.splitlines()  # the other line is make's own
     assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
@@ -437,11 +431,6 @@ def test_the_table_of_the_chunk_is_its_format() -> None:
     told = re.findall(r"^ +(\d+) +(\d+|length) +(\w+)", chunks.__doc__ or "", re.MULTILINE)
     assert len(told) == 12
     assert table == told
-
-
-# --- the table of machines is what its own figures make ---
-
-RATE, CHANNELS, BYTES = 8000, 2, 2
 
 
 # --- versions ---

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from gettext import gettext
 from pathlib import Path
@@ -27,10 +28,10 @@ from sipagent.config.tables import ROLES
 from sipagent.languages.choice import speaking
 from sipagent.languages.labels import happening
 from tests import catalogues
-from tests.configured import SMALL, read
+from tests.configured import SMALL, read, with_keys
 from tests.kept import START, receipt, recording
 from tests.loopback import ROOT
-from tests.office import Office, make_office
+from tests.office import CONFIG, Office, make_office
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BY = ("--by", "A")
@@ -162,54 +163,43 @@ def test_an_error_is_one_line(office: Office, words: tuple[str, ...], code: int,
     assert said in plain(result.err), result.err
 
 
-LISTEN = "trunk.listen : 'x' n’est pas hôte:port ; attendu"
 LONG = "'2 years' dépasse six mois (CNIL, délibération 2014-474) ;"
 
 
 @pytest.mark.parametrize(
-    ("table", "key", "value", "said"),
+    ("table", "keys", "said"),
     [
-        ("trunk", "listen", '"x"', f"config.toml : {LISTEN}"),
-        ("trunk", "listn", '"x"', "trunk.listn : clé inconnue ; vouliez-vous dire trunk.listen ?"),
-        ("trunk", "password_env", '"A"', "donné sans nom d’utilisateur ; attendu : avec trunk.username"),
-        ("recording", "format", '"mp3"', "'mp3' n’est pas l’un des choix ; attendu : flac | wav"),
-        ("retention", "period", '"2 years"', LONG),
-        ("hours", "week", '{ mon = "9" }', "mon contient '9', qui n’est pas HH:MM-HH:MM ; attendu : une"),
-        ("service", "language", "x", "service.language : x n’est ni un nombre ni un texte entre"),
-        ("prompts", "zzz", "1", " ; valeurs possibles : notice, welcome, refused, confirm, closed, unavail"),
-        *(("", key, "1", f" : {key} : clé inconnue") for key in ("database", "engine", "closed", "operator")),
-        ("edg", "a", "1", " : edg : clé inconnue ; vouliez-vous dire edge ?"),
+        ("trunk", 'listen = "x"', "config.toml : trunk.listen : 'x' n’est pas hôte:port ; attendu"),
+        ("trunk", 'listn = "x"', "trunk.listn : clé inconnue ; vouliez-vous dire trunk.listen ?"),
+        ("trunk", 'password_env = "A"', "donné sans nom d’utilisateur ; attendu : avec trunk.username"),
+        ("recording", 'format = "mp3"', "'mp3' n’est pas l’un des choix ; attendu : flac | wav"),
+        ("retention", 'period = "2 years"', LONG),
+        ("hours", 'week = { mon = "9" }', "mon contient '9', qui n’est pas HH:MM-HH:MM ; attendu : une"),
+        ("service", "language = x", "service.language : x n’est ni un nombre ni un texte entre"),
+        ("prompts", "zzz = 1", " ; valeurs possibles : notice, welcome, refused, confirm, closed, unavail"),
+        ("edg", "a = 1", " : edg : clé inconnue ; vouliez-vous dire edge ?"),
     ],
 )
-def test_a_mistake_in_the_configuration(office: Office, table: str, key: str, value: str, said: str) -> None:
+def test_a_mistake_in_the_configuration(office: Office, table: str, keys: str, said: str) -> None:
     """Keys are in no language."""
-    path = office.folder / "config.toml"
-    kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{key} =")]
-    heading = [f"[{table}]"] if table else []
-    at = kept.index(heading[0]) + 1 if heading and heading[0] in kept else 0
-    new = [f"{key} = {value}"] if at else [*heading, f"{key} = {value}"]
-    path.write_text("\n".join([*kept[:at], *new, *kept[at:]] if at or not table else [*kept, *new]))
+    (office.folder / "config.toml").write_text(with_keys(table, keys, CONFIG))
     found = office.run("--lang", "fr", "list")
     assert (found.code, found.out) == (2, "") and said in plain(found.err), found.err
 
 
-@pytest.mark.parametrize(
-    ("language", "typed", "agreed"),
-    [
-        *(("fr", typed, True) for typed in ("o", "Oui", "y")),
-        *(("fr", typed, False) for typed in ("", "non")),
-        *(("en", "YES", True), ("en", "", False)),
-    ],
-)
-def test_a_question(monkeypatch: pytest.MonkeyPatch, language: str, typed: str, agreed: bool) -> None:
-    answers = iter(["peut-être", typed])
+def test_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr(click.termui, "visible_prompt_func", lambda _: next(answers))
-    with speaking(language):
-        if agreed:
-            options.agree("?", yes=False)
-        else:
-            with pytest.raises(Failure):
+    answers = {
+        ("fr", True): ("o", "Oui", "y"),
+        ("fr", False): ("", "non"),
+        ("en", True): ("YES",),
+        ("en", False): ("",),
+    }
+    for (language, agreed), every in answers.items():
+        for typed in every:
+            said = iter(["peut-être", typed])
+            monkeypatch.setattr(click.termui, "visible_prompt_func", lambda _, said=said: next(said))
+            with speaking(language), nullcontext() if agreed else pytest.raises(Failure):
                 options.agree("?", yes=False)
 
 

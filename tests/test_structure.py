@@ -49,40 +49,6 @@ LADDER = (  # modules and folders of retention: each names those before it alone
     *("backup", "move", "journal", "shipping"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}
-# three threads and native code, which nothing may end
-BROAD = (
-    "media/recording/tap.py",
-    "media/hearing/listener.py",
-    "sipagent/pjsip/accounts.py",
-    "sipagent/pjsip/request_filter.py",
-    "sipagent/service/control.py",
-    "sipagent/service/storing.py",
-    "sipagent/agent/row_writer.py",
-    "sipagent/agent/recorder.py",
-    "sipagent/web/moment.py",
-)
-SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
-# what lies in files: who knows where, who is given a path of this machine, who removes
-PATHS = {
-    "spool": {
-        *("retention/archive.py", "sipagent/agent/recorder.py"),  # where its sound is made
-        *("retention/backup.py", "retention/move.py", "retention/recording_files.py"),  # and where it comes
-        "retention/objects/object_files.py",
-        "retention/erase.py",  # what goes at once
-        "retention/verify.py",  # what no store is asked for
-        "sipagent/agent/carrying.py",  # what paths in rows begin at
-        "sipagent/service/cluster.py",  # what it had gathered of others
-    },
-    "fetch": {
-        "sipagent/cli/use.py",  # to hear it
-        "sipagent/agent/recorder.py",  # to say what was kept before a crash
-    },
-}
-OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
-    *("retention/recording_files.py", "retention/marks.py", "sipagent/cli/use.py"),
-    "retention/objects/bucket.py",
-}
-ID_NAME = r"^f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1$"
 REMOVING = {
     *("retention/files.py", "retention/recording_files.py", "retention/marks.py"),
     # what is in the store by now, what was not gathered whole
@@ -99,11 +65,6 @@ REMOVING = {
 }
 DATABASE = {"sqlite3", "sqlite_utils", "psycopg"}
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN)\s+\w")
-TOP = {
-    *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
-    *("config.toml", "pyproject.toml"),
-    *(".ci", ".gitignore", "deploy", "docs", "media", "prompts", "retention", "sipagent", "tests", "typings"),
-}
 MACHINE = re.compile(rb"(?<![\w.<])/(?:(?:root|work|Users)/\w|tmp/\w+/)")
 
 
@@ -272,51 +233,15 @@ def sources(path: Path, kind: type[ast.expr]) -> Iterator[ast.expr]:
     return (node for node in tree(path) if isinstance(node, kind))
 
 
-def test_one_module_chooses_what_keeps_recordings() -> None:
-    users = {name(path) for path in ALL if "retention.recording_files.LocalFiles" in imports(path)}
-    assert users == {
-        *("sipagent/agent/stored.py", "retention/objects/object_files.py"),
-        "retention/objects/uploads.py",
-    }  # whose spool they are
-
-
-def test_one_module_chooses_what_keeps_rows() -> None:
-    """`cli_base` has an empty one, where there is no database yet."""
-    making = {
-        (name(path), ast.unparse(node))
-        for path in modules("sipagent", "media", "prompts")
-        for node in sources(path, ast.Call)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Store"
-    }
-    assert {path for path, _ in making} == {"sipagent/agent/stored.py", "sipagent/cli/program.py"}
-    assert ("sipagent/cli/program.py", "Store(':memory:')") in making and len(making) == 3
-
-
-@each(PATHS)
-def test_a_path_of_a_recording_is_for_what_makes_or_hears_its_sound(asked: str) -> None:
-    users = {name(path) for path in ALL for node in sources(path, ast.Attribute) if node.attr == asked}  # type: ignore[attr-defined]
-    assert users == PATHS[asked]
-
-
-def written(kind: type[ast.expr], pattern: str, part: str = "") -> set[str]:
-    """The modules that write such an expression, or such a part of it."""
-    return {
+def test_files_are_removed_where_they_are_kept() -> None:
+    calls = re.compile(r"(^|\.)(unlink|rmtree|rmdir)$|^os\.remove$")
+    users = {
         name(path)
         for path in ALL
-        for node in sources(path, kind)
-        if re.search(pattern, ast.unparse(getattr(node, part) if part else node))
+        for node in sources(path, ast.Call)
+        if isinstance(node, ast.Call) and calls.search(ast.unparse(node.func))
     }
-
-
-def test_files_are_named_and_removed_where_they_are_kept() -> None:
-    """`f"{row.id}.json"`, wherever it is joined to a folder afterwards; folders and what lies beside the
-    database."""
-    assert written(ast.JoinedStr, ID_NAME) == OWN_NAMES
-    folders = r"\b(recording\.directory|recordings|vault) / "
-    assert written(ast.BinOp, folders) == {"retention/recording_files.py"}
-    assert written(ast.Call, r"(^|\.)(unlink|rmtree|rmdir)$|^os\.remove$", "func") == REMOVING
-    beside = r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$"
-    assert written(ast.Attribute, beside) == {"retention/files.py"}
+    assert users == REMOVING
 
 
 def test_the_database_is_spoken_to_in_one_package() -> None:
@@ -325,36 +250,6 @@ def test_the_database_is_spoken_to_in_one_package() -> None:
         assert not spoken or (name(path), spoken) == ("sipagent/config/tables.py", {"psycopg"})
         texts = (node.value for node in sources(path, ast.Constant) if isinstance(node, ast.Constant))
         assert not [text for text in texts if isinstance(text, str) and SQL.match(text)], name(path)
-
-
-def test_no_broad_except_but_those_that_say_why() -> None:
-    broad = {
-        (name(path), handler.lineno)
-        for path in ALL
-        for handler in tree(path)
-        if isinstance(handler, ast.ExceptHandler) and is_broad(handler)
-    }
-    assert sorted({path for path, _ in broad}) == sorted(BROAD), broad
-    for path, line in broad:
-        assert "# noqa: BLE001" in (ROOT / path).read_text(encoding="utf-8").splitlines()[line - 1]
-
-
-def is_broad(handler: ast.ExceptHandler) -> bool:
-    """Whether it hides faults: one that ends in `raise` only undoes, or says it in our words."""
-    last = handler.body[-1]
-    caught = ast.unparse(handler.type) if handler.type else "Exception"
-    raises_again = isinstance(last, ast.Raise)
-    return bool(re.search(r"\b(Base)?Exception\b", caught)) and not raises_again
-
-
-def test_library_code_does_not_print() -> None:
-    printing = {
-        name(path)
-        for path in ALL
-        for node in tree(path)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
-    }
-    assert {path for path in printing if not path.startswith(SPEAKING)} == set()
 
 
 def test_the_wheel_carries_every_package_and_all_that_lies_in_one() -> None:
@@ -373,10 +268,6 @@ def test_the_wheel_carries_every_package_and_all_that_lies_in_one() -> None:
     ours = {package.partition(".")[0] for package in setup["packages"]}
     data = {path for path in tracked() if path.relative_to(ROOT).parts[0] in ours and path.suffix != ".py"}
     assert {path.suffix for path in data - carried} == {".md", ".po"}
-
-
-def test_the_top_level_is_what_it_is() -> None:
-    assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= TOP
 
 
 def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
