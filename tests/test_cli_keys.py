@@ -1,49 +1,55 @@
-"""`keys`: pairs are made, listed and rotated, and nobody's passphrase or key shows."""
+"""`keys`, `user`, `token`: pairs, accounts and tokens are made, listed, changed; no secret shows or stays."""
 
 import json
+import re
 import stat
 import sys
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
+import pyotp
 import pytest
 
+from retention.accounts.accounts import Accounts, NewPasskey
+from retention.accounts.credentials import new_totp
+from retention.accounts.file import FileAccounts
+from retention.records import to_text
 from retention.vault import read_identity, read_public
 from tests.kept import Paths
-from tests.office import Office
+from tests.office import PARIS, Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
+
+CODE = re.compile(r"^One-time code: ([0-9A-Z]{5}(?:-[0-9A-Z]{5}){3})$", re.MULTILINE)
+LISTENER = ("--role", "listener")
 
 
 @pytest.fixture
 def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
-    """One recipient, `keys/recordings`, whose private key lies here."""
-    return make_sealed_office(tmp_path, capsys)
+    """One recipient, `keys/recordings`, whose private key lies here; and a page."""
+    office = make_sealed_office(tmp_path, capsys)
+    with (office.folder / "config.toml").open("a") as file:
+        file.write('[web]\nlisten = "127.0.0.1:8443"\n')
+    return office
 
 
-def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str) -> list[str]:
-    """Somebody who types these, one at each prompt; the prompts are returned."""
-    answers, prompts = iter(typed), list[str]()
-
-    def ask(prompt: str) -> str:
-        prompts.append(prompt)
-        return next(answers)
-
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr(click.termui, "hidden_prompt_func", ask)
-    return prompts
+def listed(office: Office, what: str) -> list[dict[str, Any]]:
+    result = office.run(what, "list", "--json")
+    assert result.code == 0
+    rows: list[dict[str, Any]] = json.loads(result.out)
+    return rows
 
 
-# --- new ---
+# --- keys ---
 
 
 def test_a_pair_beside_the_configuration(office: Office) -> None:
-    (office.folder / "keys" / "recordings.key").unlink()
-    (office.folder / "keys" / "recordings.pub").unlink()
-    passphrase = office.folder / "passphrase"
-    passphrase.write_text(f"{PASSPHRASE}\n")
-    result = office.run("keys", "new", "--passphrase-file", passphrase, "--comment", "M. Durand")
     public, private = (office.folder / "keys" / f"recordings.{end}" for end in ("pub", "key"))
+    public.unlink()
+    private.unlink()
+    (passphrase := office.folder / "passphrase").write_text(f"{PASSPHRASE}\n")
+    result = office.run("keys", "new", "--passphrase-file", passphrase, "--comment", "M. Durand")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(
         f"wrote {public}\nwrote {private}\nNext: name {public} in recording.recipients."
@@ -55,54 +61,41 @@ def test_a_pair_beside_the_configuration(office: Office) -> None:
     assert PASSPHRASE.encode() not in private.read_bytes()
 
 
-def test_a_key_is_never_overwritten_and_nobody_asked_in_vain(
+def test_a_key_is_never_overwritten_and_a_passphrase_asked_for_twice_but_never_in_vain(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys, asked = office.folder / "keys", at_a_terminal(monkeypatch)
+    keys, prompts = office.folder / "keys", list[str]()
+    answers = iter([PASSPHRASE, "typo", PASSPHRASE, PASSPHRASE])
+
+    def ask(prompt: str) -> str:
+        prompts.append(prompt)
+        return next(answers)
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(click.termui, "hidden_prompt_func", ask)
     contents = {path.name: path.read_bytes() for path in keys.iterdir()}
     for there, content in contents.items():
         for name in contents:
             (keys / name).unlink(missing_ok=True)
         (keys / there).write_bytes(content)
-        said = office.fails(1, "keys", "new")
-        assert f"{there}: exists, and a key is never overwritten" in said
-        assert asked == [] and (keys / there).read_bytes() == content
-
-
-def test_a_new_passphrase_is_asked_for_twice(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = at_a_terminal(monkeypatch, PASSPHRASE, "typo", PASSPHRASE, PASSPHRASE)
+        assert f"{there}: exists, and a key is never overwritten" in office.fails(1, "keys", "new")
+        assert prompts == [] and (keys / there).read_bytes() == content
     result = office.run("keys", "new", office.folder / "durand")
     assert result.code == 0 and PASSPHRASE not in result.out + result.err
     assert len(prompts) == 4 and f"{office.folder / 'durand.key'}" in prompts[0]
     assert read_identity(office.folder / "durand.key", lambda: PASSPHRASE)
 
 
-# --- list ---
-
-
-def listed(office: Office) -> list[dict[str, Any]]:
-    result = office.run("keys", "list", "--json")
-    assert result.code == 0
-    rows: list[dict[str, Any]] = json.loads(result.out)
-    return rows
-
-
 def test_who_can_listen_and_to_how_much(office: Office) -> None:
     old, new = make_pair(office, "old"), make_pair(office, "new", PASSPHRASE)
     (office.folder / "keys" / "old.key").unlink()
     name_recipients(office, "recordings", "new")
-    sealed_call(office, ["old"])
-    sealed_call(office, ["recordings", "old"])
-    first, second, third = listed(office)
+    rows = [sealed_call(office, ["old"]), sealed_call(office, ["recordings", "old"])]
+    first, second, third = listed(office, "keys")
     assert first == {
-        "fingerprint": read_public(office.folder / "keys" / "recordings.pub").id,
-        "comment": "recordings",
-        "path": "keys/recordings.pub",
-        "configured": True,
-        "recordings": 1,
-        "private_key": "keys/recordings.key",
-        "protected": False,
-        "problem": None,
+        **{"fingerprint": read_public(office.folder / "keys" / "recordings.pub").id, "comment": "recordings"},
+        **{"path": "keys/recordings.pub", "configured": True, "recordings": 1},
+        **{"private_key": "keys/recordings.key", "protected": False, "problem": None},
     }
     assert (second["fingerprint"], second["recordings"], second["protected"]) == (new.id, 0, True)
     assert (third["fingerprint"], third["recordings"], third["private_key"]) == (old.id, 2, None)
@@ -110,26 +103,20 @@ def test_who_can_listen_and_to_how_much(office: Office) -> None:
     lines = office.run("keys", "list").out.splitlines()
     assert "here: keys/recordings.key, no passphrase" in lines[1] and "here: keys/new.key" in lines[2]
     assert "not a recipient" in lines[3] and "elsewhere" in lines[3] and "problem" not in lines[0]
-
-
-def test_a_recipient_that_cannot_be_read_and_a_key_that_is_nobodys_are_named(office: Office) -> None:
-    rows = [sealed_call(office), sealed_call(office)]
     Paths(office.archive).key(rows[0].id).write_text("{")
-    assert listed(office)[0]["recordings"] == 1  # a damaged one does not hide the others
+    assert listed(office, "keys")[0]["recordings"] == 1  # a damaged one does not hide the others
     name_recipients(office, "recordings", "lost")
-    lost = listed(office)[1]
+    lost = listed(office, "keys")[1]
     assert lost["path"] == "keys/lost.pub" and lost["fingerprint"] is None
     assert "lost.pub: No such file" in lost["problem"]
     assert "lost.pub: No such file" in office.run("keys", "list").out
     name_recipients(office, "recordings")
+    (office.folder / "keys" / "new.pub").unlink()
     stray = make_pair(office, "stray")
-    make_pair(office, "nameless", PASSPHRASE)
-    (office.folder / "keys" / "nameless.pub").unlink()
-    strays = {row["private_key"]: row["fingerprint"] for row in listed(office) if not row["configured"]}
-    assert strays == {"keys/stray.key": stray.id, "keys/nameless.key": None}
-
-
-# --- rotate ---
+    strays = {row["private_key"]: row["fingerprint"] for row in listed(office, "keys") if row["private_key"]}
+    assert strays == {
+        "keys/recordings.key": first["fingerprint"], "keys/stray.key": stray.id, "keys/new.key": None
+    }  # fmt: skip
 
 
 def identity(office: Office, name: str = "recordings") -> tuple[str, str]:
@@ -160,8 +147,7 @@ def test_a_recipient_comes_and_another_leaves_and_the_trace_says_so(office: Offi
 def test_what_it_cannot_open_is_named_and_the_exit_says_so(office: Office) -> None:
     make_pair(office, "other")
     rows = [sealed_call(office, ["other"]) for _ in range(22)]
-    done = sealed_call(office)
-    new = make_pair(office, "new")
+    done, new = sealed_call(office), make_pair(office, "new")
     name_recipients(office, "new")
     result = office.run("keys", "rotate", *identity(office), "--json")
     assert result.code == 1 and result.err == ""
@@ -178,16 +164,119 @@ def test_what_is_wrong_is_one_line_and_changes_nothing(office: Office) -> None:
     row = sealed_call(office)
     make_pair(office, "guarded", PASSPHRASE)
     before = Paths(office.archive).key(row.id).read_bytes()
-    assert "Missing option '--identity'".lower() in office.fails(2, "keys", "rotate").lower()
-    assert "no.key: No such file" in office.fails(1, "keys", "rotate", *identity(office, "no"))
-    assert "has a passphrase; accepted" in office.fails(1, "keys", "rotate", *identity(office, "guarded"))
-    wrong = office.folder / "wrong"
-    wrong.write_text("not it")
-    guarded = (*identity(office, "guarded"), "--passphrase-file", wrong)
-    assert "wrong passphrase" in office.fails(1, "keys", "rotate", *guarded)
-    name_recipients(office, "recordings", "lost")
-    assert "lost.pub: No such file" in office.fails(1, "keys", "rotate", *identity(office))
-    name_recipients(office)
-    assert "nobody to seal to" in office.fails(1, "keys", "rotate", *identity(office))
+    (wrong := office.folder / "wrong").write_text("not it")
+    guarded = identity(office, "guarded")
+    assert "missing option '--identity'" in office.fails(2, "keys", "rotate").lower()
+    for words, said in (
+        (identity(office, "no"), "no.key: No such file"),
+        (guarded, "has a passphrase; accepted"),
+        ((*guarded, "--passphrase-file", wrong), "wrong passphrase"),
+    ):
+        assert said in office.fails(1, "keys", "rotate", *words)
+    for names, said in ((("recordings", "lost"), "lost.pub: No such file"), ((), "nobody to seal to")):
+        name_recipients(office, *names)
+        assert said in office.fails(1, "keys", "rotate", *identity(office))
     assert Paths(office.archive).key(row.id).read_bytes() == before
     assert office.archive.store.accesses() == []
+
+
+# --- user, token: each change leaves a line in the trace ---
+
+
+def accounts(office: Office) -> Accounts:
+    return FileAccounts(office.folder / "accounts.db")
+
+
+def nowhere(office: Office, secret: str) -> bool:
+    files = [path for path in office.folder.rglob("*") if path.is_file()]
+    return not [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def trace(office: Office) -> list[tuple[str, str, str | None, str | None]]:
+    with office.archive.store as store:
+        rows = store.accesses()
+    assert {(row.via, row.login) for row in rows} == {("cli", None)} and rows[0].system_user
+    return [(row.action, row.outcome, row.by, row.detail) for row in rows]
+
+
+def test_an_account_from_its_code_to_its_end(office: Office) -> None:
+    assert listed(office, "user") == [] and office.run("user", "list").out == "No accounts.\n"
+    key, path = make_pair(office, "claire"), office.folder / "keys" / "claire.pub"
+    more = ("--role", "officer", *LISTENER, "--key", path, "--by", "M. Durand")
+    done = office.run("user", "add", "Claire Petit", *more)
+    assert (found := CODE.search(done.out)) and nowhere(office, code := found[1])
+    totp = pyotp.TOTP(new_totp())
+    with accounts(office) as there:
+        claire = there.enrol(code, "a long walk by the sea", totp.secret, totp.now())
+        made = NewPasskey(credential=b"c", public_key=b"x", sign_count=0, transports=())
+        there.add_passkey(claire.id, "telephone", made)
+    (row,) = listed(office, "user")
+    assert row == {
+        **{"name": "Claire Petit", "roles": ["listener", "officer"], "enrolled": True, "passkeys": 1},
+        **{"code_until": None, "key": key.id, "language": None, "created_at": row["created_at"]},
+        **{"last_login_at": None, "failures": 0},
+    }
+    assert re.search(r"Claire Petit +listener, officer +password, 1 passkey", office.run("user", "list").out)
+    french = office.run("user", "list", "--lang", "fr").out
+    assert "écoutant, délégué" in french and "mot de passe" in french
+    done = office.run("user", "reset", "claire petit", "--by", "M. Durand")
+    assert CODE.search(done.out) and "Claire Petit uses it once, until " in done.out
+    assert "at http://127.0.0.1:8443/enrol" in done.out and "code until" in office.run("user", "list").out
+    (row,) = listed(office, "user")
+    assert (row["enrolled"], row["passkeys"]) == (False, 0)
+    assert office.run("user", "remove", "claire petit").out == "Claire Petit: removed\n"
+    assert listed(office, "user") == []
+    assert trace(office) == [
+        ("account", "done", "M. Durand", "add Claire Petit: listener, officer"),
+        ("account", "done", "M. Durand", "reset claire petit"),
+        ("account", "done", None, "remove claire petit"),
+    ]
+
+
+def test_a_token_from_its_making_to_its_end(office: Office) -> None:
+    assert office.run("token", "list").out == "No tokens.\n" and listed(office, "token") == []
+    key, path = make_pair(office, "dash"), office.folder / "keys" / "dash.pub"
+    day = (datetime.now(UTC) + timedelta(days=40)).date()
+    done = office.run("token", "add", "dashboard", *LISTENER, "--until", day, "--key", path, "--by", "M. D.")
+    assert done.code == 0 and re.fullmatch(r"sipagent_[\w-]{43}\n", done.out)
+    assert done.err == "sipagent: dashboard: shown once, on stdout; keep it where only its program reads it\n"
+    assert nowhere(office, done.out.strip())
+    with accounts(office) as there:
+        assert there.token(done.out.strip())
+    (row,) = listed(office, "token")
+    end = datetime.combine(day + timedelta(days=1), time(), PARIS)
+    assert (row["key"], row["until"]) == (key.id, to_text(end))
+    assert f"good until {end:%Y-%m-%d} 00:00:00" in office.run("token", "list").out
+    assert office.run("token", "revoke", "Dashboard").out == "dashboard: revoked\n"
+    with accounts(office) as there:
+        assert there.token(done.out.strip()) is None
+    assert listed(office, "token")[0]["revoked_at"] and "revoked " in office.run("token", "list").out
+    office.run("token", "add", "other", *LISTENER)
+    assert re.search(r"other +listener +good", office.run("token", "list").out)
+    assert trace(office)[:2] == [
+        ("token", "done", "M. D.", f"add dashboard: listener, until {day}"),
+        ("token", "done", None, "revoke Dashboard"),
+    ]
+
+
+def test_what_is_refused_is_one_line_and_in_the_trace_and_what_cannot_be_traced_is_not_done(
+    office: Office,
+) -> None:
+    said = office.fails(2, "token", "add", "d", *LISTENER, "--until", "soon")
+    assert said.startswith("sipagent: --until: 'soon' is not a moment; accepted: ")
+    assert not (office.folder / "accounts.db").exists()
+    assert office.run("user", "add", "Claire", *LISTENER).code == 0
+    for words, said in (
+        (("user", "add", "CLAIRE", *LISTENER), "'CLAIRE': there is an account of this name"),
+        (("user", "remove", "Bob"), "'Bob': no such account"),
+        (("user", "reset", "Bob"), "'Bob': no such account"),
+        (("token", "add", "claire", *LISTENER), "'claire': there is an account of this name"),
+        (("token", "add", "d", *LISTENER, "--until", "2020-01-01"), "a token has to end in the future"),
+        (("token", "revoke", "d"), "'d': no such token"),
+    ):
+        assert office.fails(1, *words) == f"sipagent: {said}\n"
+        _, outcome, _, detail = trace(office)[-1]
+        assert outcome == "refused" and detail and detail.endswith(said)
+    (office.folder / "retention.db").write_bytes(b"damaged" * 1000)
+    assert office.run("user", "remove", "Claire").code == 1
+    assert [row["name"] for row in listed(office, "user")] == ["Claire"]

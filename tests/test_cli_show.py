@@ -1,16 +1,20 @@
-"""`list`, `calls`, `show`, `accesses`: what is shown, to people and as JSON. Filters: test_lookup."""
+"""`list`, `calls`, `show`, `accesses`, `stats`: what is shown, to people and as JSON. Filters: test_lookup;
+figures: test_statistics."""
 
 import json
+import sqlite3
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from retention.records import Access, Event, Note, due_date, new_id, to_text
+from retention.records import Access, Event, Note, Status, due_date, new_id, to_text
+from sipagent.cli import stats
+from tests import busy
 from tests.kept import CALLER, START, Paths, receipt, recording
-from tests.office import PARIS, Office
+from tests.office import CONFIG, PARIS, Office
 from tests.sealing import make_sealed_office, sealed_call
 from tests.tampering import sum_of
 
@@ -23,19 +27,12 @@ def told(office: Office, *words: object) -> Any:
     return json.loads(result.out)
 
 
-def shortened(office: Office) -> None:
-    with (office.folder / "config.toml").open("a") as file:
-        file.write('[retention]\nperiod = "1 month"\n')
-
-
 # --- list, calls ---
 
 
 def test_an_empty_office_and_a_lost_database(office: Office) -> None:
-    assert office.run("list").out == "No recording matches.\n"
-    assert office.run("calls").out == "No call matches.\n"
-    assert "No use matches." in office.run("accesses").out
-    assert [told(office, command) for command in ("list", "calls", "accesses")] == [[], [], []]
+    for command, said in (("list", "No recording"), ("calls", "No call"), ("accesses", "No use")):
+        assert office.run(command).out.startswith(said) and told(office, command) == []
     assert [path.name for path in office.folder.iterdir()] == ["config.toml"]  # looking makes nothing
     office.call()
     (office.folder / "retention.db").unlink()
@@ -73,9 +70,10 @@ def test_calls_that_are_counted_together_are_counted(office: Office) -> None:
     assert office.run("calls", "--sums").out.splitlines()[1].split()[4:] == ["3", "lost", "–", "–"]
     sums = told(office, "calls", "--sums", "--limit", "2")
     assert [(one["what"], one["count"]) for one in sums] == [("lost", 3), ("rejected", 7)]
+    assert "CALL RECEIPTS LOST: 3." in office.run("stats").out
 
 
-@pytest.mark.parametrize("columns", ["50", "60", "80", "100", "200"])
+@pytest.mark.parametrize("columns", ["50", "80", "200"])
 def test_tables_fit_and_never_cut_an_id(
     office: Office, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
@@ -95,7 +93,7 @@ def test_a_hostile_caller_steers_nothing(office: Office) -> None:
     row = office.call(caller=hostile + "A" * 10_000, operator="sip:[bold]x[/bold]\n\x07@y")
     office.archive.store.add_access(Access(at=START, action="play", by=hostile, detail="two\nlines"))
     words = (["list"], ["calls"], ["show", row.id], ["list", "--json"], ["show", row.id, "--json"])
-    for command in (*words, ["accesses"]):
+    for command in (*words, ["stats"], ["accesses"]):
         out = office.run(*command).out
         assert not any(char in out for char in "\x1b\x9b\x07\u202e"), command
     assert out.count("\n") == 4  # heading, row, empty, count
@@ -161,10 +159,8 @@ def test_show_everything(office: Office) -> None:
         assert lines[place + 1].endswith(" by Petit")
     whole = told(office, "show", row.id)
     assert whole["receipt"]["events"][0]["what"] == "notice began" and whole["notes"][0]["text"] == text
-    assert [(one["path"], one["exists"]) for one in whole["copies"]] == [
-        (str(there), True),
-        (str(gone), False),
-    ]
+    copies = [(one["path"], one["exists"]) for one in whole["copies"]]
+    assert copies == [(str(there), True), (str(gone), False)]
     store.forget_notes(until)
     assert ": forgotten, it was kept until 20" in office.run("show", row.id).out
     hold = {"ground": "criminal", "reference": "41", "by": "Durand", "approved_by": "Petit"}
@@ -178,12 +174,11 @@ def test_show_everything(office: Office) -> None:
 
 def test_a_period_that_was_shortened_counts_and_what_is_purged_says_so(office: Office) -> None:
     row, old = office.call(timedelta(days=10)), office.call(timedelta(days=40))
-    shortened(office)
+    (office.folder / "config.toml").write_text(f'{CONFIG}[retention]\nperiod = "1 month"\n')
     assert "the period was shortened" in office.run("show", row.id).out
     assert told(office, "show", row.id)["due_at"] == to_text(due_date(row.started_at, "1 month"))
     office.run("purge")
-    out = office.run("show", old.id).out
-    own = out.partition("\nCall\n")[0]
+    own = office.run("show", old.id).out.partition("\nCall\n")[0]
     assert "purged" in own and CALLER not in own and old.sha256 is not None and old.sha256 in own
 
 
@@ -223,24 +218,21 @@ def test_what_who_when_why(office: Office) -> None:
     assert "a purpose is needed" in refused["detail"]
     assert done.pop("at").endswith("Z") and done.pop("system_user")
     assert done == {
-        "action": "export",
-        "recording_id": row.id,
-        "purpose": "access_request",
-        "by": "Petit",
-        "reference": "2026-118",
-        "outcome": "done",
-        "detail": f'caller to "{out}"',
-        "login": None,
-        "via": "cli",
+        **{"action": "export", "recording_id": row.id, "purpose": "access_request", "by": "Petit"},
+        **{"reference": "2026-118", "outcome": "done", "detail": f'caller to "{out}"'},
+        **{"login": None, "via": "cli"},
     }
     said = office.run("accesses").out
     for word in ("export", "done", row.id, "access_request", "Petit", "2026-118", str(out), "2 uses"):
         assert word in said
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
+def test_which_uses(office: Office) -> None:
+    rows = [office.call(), office.call(timedelta(days=200))]
+    use(office, detail="0")
+    use(office, timedelta(days=1), action="play", purpose="statistics", system_user="root", detail="1")
+    use(office, timedelta(days=2), by="M. Petit", outcome="failed", system_user="root", detail="2")
+    for words, found in (
         ((), "2 1 0"),  # in the order of the trace, though a clock was set back
         (("--limit", "2"), "2 1"),
         (("--by", "durand"), "1 0"),  # a part of the name, in any case
@@ -251,17 +243,8 @@ def test_what_who_when_why(office: Office) -> None:
         (("--by", "durand", "--action", "export"), "0"),
         (("--since", "36h"), "1 0"),
         (("--since", "36h", "--until", "12h"), "1"),
-    ],
-)
-def test_which_uses(office: Office, words: tuple[str, ...], found: str) -> None:
-    use(office, detail="0")
-    use(office, timedelta(days=1), action="play", purpose="statistics", system_user="root", detail="1")
-    use(office, timedelta(days=2), by="M. Petit", outcome="failed", system_user="root", detail="2")
-    assert " ".join(details(office, *words)) == found
-
-
-def test_uses_of_one_or_of_a_day(office: Office) -> None:
-    rows = [office.call(), office.call(timedelta(days=200))]
+    ):
+        assert " ".join(details(office, *words)) == found, words
     use(office, recording_id=rows[1].id, detail="kept")
     assert told(office, "accesses", rows[0].id) == []
     office.run("purge")
@@ -274,3 +257,74 @@ def test_uses_of_one_or_of_a_day(office: Office) -> None:
     for option in ("--since", "--until"):
         assert option in office.fails(2, "accesses", option, "the day before")
     assert "limit" in office.fails(2, "accesses", "--limit", "0")
+
+
+# --- stats ---
+
+
+def test_the_figures_are_those_of_the_rows(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
+    monkeypatch.setattr(stats, "now", lambda: now)
+    past = list(busy.calls(date(2026, 5, 1), 205, 12, now=now, zone=PARIS))
+    assert busy.fill(office.archive.store, past) == len(past) > 1000  # more than a page
+    receipts, recordings = [one for one, _ in past], [one for _, one in past if one]
+    figures = told(office, "stats")
+    assert figures["calls"] == len(past)
+    for outcome, count in figures["outcomes"].items():
+        assert count == sum(receipt.outcome == outcome for receipt in receipts), outcome
+    refused = [receipt for receipt in receipts if receipt.decision == "refused"]
+    assert figures["refusals"]["total"] == len(refused)
+    for channel, phases in figures["refusals"]["by_channel_and_phase"].items():
+        for phase, count in phases.items():
+            assert count == sum((one.decided_by, one.phase) == (channel, phase) for one in refused)
+    stops = sum(event.what == "stop code" for receipt in receipts for event in receipt.events)
+    assert figures["operator_stops"] == stops > 0
+    assert figures["waits"]["count"] == sum(figures["waits"]["counts"]) == figures["outcomes"]["connected"]
+    assert figures["recordings"]["total"] == len(recordings)
+    assert figures["recordings"]["purged"] == sum(one.status is Status.PURGED for one in recordings) > 0
+    assert figures["recordings"]["held"] == sum(one.hold is not None for one in recordings) > 0
+    none = {key: {"rows": 0, "chain": 0} for key in ("accesses", "notes", "sums", "approvals")}
+    assert figures["reconciled"] == none | {
+        "agrees": True,
+        "receipts": {"rows": len(receipts), "chain": len(receipts)},
+        "recordings": {"rows": len(recordings), "chain": len(recordings)},
+    }
+    lines = [" ".join(line.split()) for line in office.run("stats").out.splitlines()]
+    assert f"Calls {len(past):,}" in lines and "Operators" in lines and "Numbers dialled" in lines
+
+
+def test_rows_and_chain_that_do_not_agree_are_told_whatever_the_figures_are_of(office: Office) -> None:
+    row, _ = office.call(timedelta(days=90)), office.call()
+    with sqlite3.connect(office.folder / "retention.db", isolation_level=None) as database:
+        database.execute(
+            "INSERT INTO receipts (id, started_at, decision) VALUES ('x', '2026-11-24T10:00:00.000Z', 'y')"
+        )
+        database.execute("DROP TRIGGER recordings_stay")
+        database.execute(f"DELETE FROM recordings WHERE id = '{row.id}'")
+    page = office.folder / "page.html"
+    result = office.run("stats", "--since", "1d", "--html", page, "--json")
+    assert result.code == 1 and 'class="alarm"' in page.read_text()
+    reconciled = json.loads(result.out)["reconciled"]
+    assert reconciled["receipts"] == {"rows": 3, "chain": 2}
+    assert result.err == (
+        "sipagent: these figures do not agree with the chain; receipts: 3 kept, 2 in the chain; "
+        "recordings: 1 kept, 2 in the chain (see `sipagent verify`)\n"
+    )
+
+
+def test_the_page_is_written_whole_and_replaces_nothing_unasked(office: Office) -> None:
+    page = office.folder / "page.html"
+    office.call()
+    assert office.run("stats", "--html", page).out == f"wrote {page}\n"
+    french = page.read_text()
+    assert french.startswith('<!DOCTYPE html>\n<html lang="fr">') and french.endswith("</html>\n")
+    assert "Statistiques des appels" in french
+    assert f"{page} exists; --force replaces it" in office.fails(1, "stats", "--html", page)
+    english = CONFIG.replace("[service]\n", '[service]\nlanguage = "en"\n')
+    (office.folder / "config.toml").write_text(english)
+    assert told(office, "stats", "--html", str(page), "--force")["calls"] == 1  # and JSON
+    assert '<html lang="en">' in page.read_text() and "Call statistics" in page.read_text()
+    assert [path.name for path in office.folder.glob(".*")] == []
+    nowhere = office.folder / "absent/page.html"
+    assert "absent is not a directory" in office.fails(1, "stats", "--html", nowhere)
+    assert "is a directory" in office.fails(2, "stats", "--html", office.folder)

@@ -142,6 +142,14 @@ class Machine:
 
 def test_make_has_uv_bring_a_python_where_there_is_none_or_says_so_in_one_line(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
+    made = machine.make("PYTHON=no-such-python")
+    ours, _ = made.stderr.splitlines()  # the other line is make's own
+    assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
+    machine.program("uv", "echo 'error: no network' >&2; echo '  Caused by: more' >&2; exit 2")
+    made = machine.make()
+    ours, _ = made.stderr.splitlines()
+    assert "and uv brings none (error: no network); accepted: these two, as in make PYTHON=" in ours
+    assert made.returncode == 2 and not (tmp_path / ".venv").exists()
     brought = machine.program(
         "brought", f'[ "$1" = -m ] && echo "asked for $*" && exit 7\nexec {sys.executable} "$@"'
     )
@@ -152,14 +160,6 @@ def test_make_has_uv_bring_a_python_where_there_is_none_or_says_so_in_one_line(t
         f"{tmp_path}/.python: python install --no-progress --no-bin 3.12",
         f"{tmp_path}/.python: python find --managed-python 3.12",
     ]
-    made = machine.make("PYTHON=no-such-python")
-    ours, _ = made.stderr.splitlines()  # the other line is make's own
-    assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
-    machine.program("uv", "echo 'error: no network' >&2; echo '  Caused by: more' >&2; exit 2")
-    made = machine.make()
-    ours, _ = made.stderr.splitlines()
-    assert "and uv brings none (error: no network); accepted: these two, as in make PYTHON=" in ours
-    assert made.returncode == 2 and not (tmp_path / ".venv").exists()
 
 
 # --- configuration ---

@@ -13,7 +13,7 @@ from retention.sqlite import Store
 from sipagent.cli.terminal import distance, full, short, size
 from sipagent.languages.labels import length
 from sipagent.languages.spoken import answering, shown
-from sipagent.lookup.parsing import (
+from sipagent.operations.parsing import (
     NOTE_LIMIT,
     FieldError,
     call_reference,

@@ -21,9 +21,9 @@ from retention.purge import Terms, purge
 from retention.records import Access, Hold, Note, Recording, Status, due_date
 from retention.rows.rows import UnknownId
 from retention.verify import verify
-from sipagent.lookup.parsing import FieldError
 from sipagent.operations.deletion import Stays, delete_call, delete_calls
 from sipagent.operations.notes import FiledAnalysis, NamesPerson, NotFiled, attempt_note, what_would_go
+from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import (
     PersonSearch,
     SeveralCalls,

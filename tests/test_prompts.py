@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from media.training.language import language as spoken
 from prompts import music, sound, speak
-from sipagent.config.refusal_words import WORDS
-from sipagent.config.tables import folder_name
+from sipagent.config.tables import WORDS, folder_name
 from sipagent.enrol import saying
 from sipagent.enrol.keeping import as_wav
 from tests.each import each

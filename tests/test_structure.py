@@ -24,7 +24,6 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "config": set(),
     "languages": set(),
     "softphone": set(),
-    "lookup": {"config", "languages"},
     "edge": {"call", "config"},
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
@@ -32,10 +31,10 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "enrol": {"agent", "call", "config", "edge"},
-    "operations": {"agent", "config", "edge", "enrol", "languages", "lookup", "text"},
+    "operations": {"agent", "config", "edge", "enrol", "languages", "text"},
     "service": {"agent", "call", "config", "edge", "enrol", "pjsip", "text", "voice"},
     "check": {"agent", "config", "edge", "enrol", "service", "text", "voice"},
-    "web": {"agent", "call", "config", "languages", "lookup", "operations", "text"},
+    "web": {"agent", "call", "config", "languages", "operations", "text"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},

@@ -14,9 +14,9 @@ from media.hearing.second_opinion import SecondOpinion
 from media.hearing.spotter import known_heads
 from media.training.language import language
 from sipagent.check.notice import prompt_findings
-from sipagent.config import refusal_words
+from sipagent.config import tables
 from sipagent.config.load import Config, ConfigError
-from sipagent.config.refusal_words import WORDS, words_of
+from sipagent.config.tables import WORDS, words_of
 from sipagent.service.rules import detectors_of, listening, rules_of
 from sipagent.voice.detectors import NOBODY_LISTENS, accept_keywords, detectors, voice_findings
 from tests.configured import SMALL, read, with_keys
@@ -44,7 +44,7 @@ def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a head of each language."""
     for code in WORDS:
         (tmp_path / f"{code}.npz").touch()
-    monkeypatch.setattr(refusal_words, "_HEADS", tmp_path)
+    monkeypatch.setattr(tables, "_HEADS", tmp_path)
     return tmp_path
 
 

@@ -27,18 +27,17 @@ from sipagent.cli.program import (
     id_argument,
     json_option,
     now,
-    print_json,
     words,
 )
-from sipagent.cli.terminal import WIDE, Column, coded, console, full, show_table
+from sipagent.cli.terminal import WIDE, Column, coded, console, full, is_for_table, show_table
 from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 from sipagent.languages.labels import label
 from sipagent.languages.spoken import shown
-from sipagent.lookup.parsing import NOTE_LIMIT, FieldError, note_text
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.holds import HeldRecording, end_hold, held, hold
 from sipagent.operations.notes import FiledAnalysis, NamesPerson, attempt_note, what_would_go
+from sipagent.operations.parsing import NOTE_LIMIT, FieldError, note_text
 
 _PATH = 400  # characters
 _PLACES_SHOWN = 5  # how many places fit into one line
@@ -220,13 +219,9 @@ def holds_command(work: Workplace, as_json: bool) -> None:
       sipagent holds --json
     """
     rows = held(work.archive().store, work.local(now()).date())
-    if as_json:
-        print_json([row.to_json() for row in rows])
+    if not is_for_table(rows, _("Nothing is on hold."), as_json=as_json):
         return
     screen = console()
-    if not rows:
-        screen.print(_("Nothing is on hold."))
-        return
     show_table(rows, _columns(work), screen)
     late = sum(row.review_overdue for row in rows)
     count = ngettext("{n} hold", "{n} holds", len(rows)).format(n=len(rows))

@@ -1,16 +1,51 @@
-"""`init`: write a configuration, by questions, by a file of answers, or with the examples."""
+"""`init`: write a configuration, by questions, by a file of answers, or with the examples.
 
+At a terminal all is asked on one screen. Each answer is checked at once by the rules of the configuration,
+with all that was answered before; nothing is written before the last.
+"""
+
+import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from sipagent.cli.options import given_passphrase, key_advice, new_passphrase_options
-
-if TYPE_CHECKING:
-    from sipagent.cli.init_directory import Answers, Place
+from sipagent.cli.init_directory import (
+    LANGUAGES,
+    PAIR,
+    PASSWORD_FILE,
+    SHARE,
+    TEMPLATE,
+    Answers,
+    Place,
+    init,
+    key_problem,
+    no_answers,
+    over,
+    password_problem,
+    place_of,
+    read_answers,
+    refuse_what_exists,
+    settled,
+    shipped_tables,
+)
+from sipagent.cli.options import (
+    ask_for_new_passphrase,
+    given_passphrase,
+    key_advice,
+    new_passphrase_options,
+)
+from sipagent.cli.program import SERVICE
+from sipagent.config import rules
+from sipagent.config.errors import ConfigError
+from sipagent.config.identity import to_e164
+from sipagent.config.load import checked
+from sipagent.languages.labels import N_
+from sipagent.languages.spoken import colon, shown
 
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 
@@ -40,10 +75,6 @@ def init_command(
       sipagent init /etc/sipagent
       sipagent init --answers answers.toml /etc/sipagent
     """
-    # slow to import
-    from sipagent.cli.init_directory import PAIR, init, no_answers, place_of, read_answers, refuse_what_exists
-    from sipagent.cli.init_questions import ask
-
     place, private = place_of(directory), directory / f"{PAIR}.key"
     refuse_what_exists(directory)
     passphrase = given_passphrase(passphrase_file, no_passphrase)
@@ -61,11 +92,8 @@ def init_command(
     _say_what_is_left(place, told, private)
 
 
-def _say_what_is_left(place: "Place", told: "Answers", private: Path) -> None:
+def _say_what_is_left(place: Place, told: Answers, private: Path) -> None:
     """What to do next; the most important thing last."""
-    from sipagent.cli.init_directory import TEMPLATE
-    from sipagent.config.rules import SHIPPED_EXAMPLES
-
     config = place.folder / TEMPLATE
     share = told.tables["recording"]["share"]
     if share < 1:
@@ -78,16 +106,14 @@ def _say_what_is_left(place: "Place", told: "Answers", private: Path) -> None:
     click.echo(next_steps(place, config))
     if told.new_key:
         click.secho(key_advice(private), bold=True)
-    if not told.tables["service"].keys() & SHIPPED_EXAMPLES.keys():
-        keys = ", ".join(f"service.{key}" for key in SHIPPED_EXAMPLES)
+    if not told.tables["service"].keys() & rules.SHIPPED_EXAMPLES.keys():
+        keys = ", ".join(f"service.{key}" for key in rules.SHIPPED_EXAMPLES)
         said = _("{path}: {keys} are examples: replace them before a network can call.")
         click.secho(said.format(path=config, keys=keys), bold=True)
 
 
-def next_steps(place: "Place", config: Path) -> str:
+def next_steps(place: Place, config: Path) -> str:
     """The commands that come next; in an installation as the user of the service."""
-    from sipagent.cli.program import SERVICE
-
     first, second = f"sipagent --config {config} check", f"sipagent --config {config} run"
     if place.state:
         ours = f"runuser -u {SERVICE} -- " if place.service else ""
@@ -95,3 +121,194 @@ def next_steps(place: "Place", config: Path) -> str:
         if SYSTEMD.is_dir():
             second = f"systemctl enable --now {SERVICE}"
     return _("Next: {first}, then {second}").format(first=first, second=second)
+
+
+_Tables = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`key`: of config.toml. `words` say what an answer looks like. `default`: what Enter gives, of all
+    that was answered before; None where something must be typed. `read`: a typed text as a value."""
+
+    key: str
+    words: str
+    default: Callable[[_Tables], str] | None = None
+    read: Callable[[str], Any] = str.strip
+    wanted: Callable[[_Tables], bool] = lambda answered: True
+    before: str = ""  # a line above it
+
+
+def _listed(typed: str) -> list[str]:
+    return [one for one in re.split(r",\s*|\s+", typed.strip()) if one]
+
+
+def _numbers(typed: str) -> list[str]:
+    """As people write them: with spaces, and without the country."""
+    listed = [one.strip() for one in typed.split(",") if one.strip()]
+    return [to_e164(one, "FR") or one for one in listed]
+
+
+def _number(typed: str) -> float | str:
+    try:
+        value = float(typed.strip().replace(",", "."))
+    except ValueError:
+        return typed  # which the rules refuse
+    return int(value) if value.is_integer() else value
+
+
+def _registers(answered: _Tables) -> bool:
+    return bool(answered["trunk"]["registrar"])
+
+
+def _suggested(table: str, key: str) -> Callable[[_Tables], str]:
+    """What would be written without an answer."""
+    return lambda answered: str(settled(answered, Place(folder=Path()))[table][key])
+
+
+QUESTIONS = (
+    Question("service.language", N_("Language of the prompts, fr or en"), lambda answered: "fr"),
+    Question("service.name", N_("Name of the service, as callers hear it, such as Allô Mairie")),
+    Question(
+        "service.controller", N_("Who is responsible for recordings (GDPR), such as Commune de Saint-Quentin")
+    ),
+    Question("service.controller_contact", N_("How to reach them: an address, a telephone number")),
+    Question("service.dpo_contact", N_("How to reach the data protection officer")),
+    Question("service.legal_basis", N_("Legal basis"), _suggested("service", "legal_basis")),
+    Question(
+        "trunk.registrar",
+        N_("Registrar of the trunk, such as sip:trunk.example.net; Enter: a trunk without registration"),
+        lambda answered: "",
+    ),
+    Question("trunk.username", N_("User name there"), wanted=_registers),
+    Question(
+        "trunk.allowed_sources",
+        N_("Addresses that the trunk calls from, such as 192.0.2.10 or 192.0.2.0/24"),
+        read=_listed,
+        wanted=lambda answered: not _registers(answered),
+    ),
+    Question("trunk.listen", N_("Our address and port for SIP"), _suggested("trunk", "listen")),
+    Question("trunk.uri", N_("Who we are on the trunk"), _suggested("trunk", "uri")),
+    Question(
+        "trunk.numbers",
+        N_("Numbers of the service, such as 03 23 06 30 06, +33323063007; Enter: any"),
+        lambda answered: "",
+        read=_numbers,
+    ),
+    Question(
+        "operators.extensions",
+        N_("Operators' phones, in the order of ringing, such as sip:201@192.168.1.2, sip:202@192.168.1.2"),
+        read=_listed,
+    ),
+    Question(
+        "capacity.calls",
+        N_("Calls at the same time, with those that wait for an operator"),
+        _suggested("capacity", "calls"),
+        read=_number,
+    ),
+    Question(
+        "recording.share",
+        N_("Share of the calls to be recorded, drawn by lot, 0 to 1"),
+        lambda answered: f"{SHARE}",
+        read=_number,
+        before=N_("The regulator accepts no systematic recording (CNIL, 2014-474); 1 needs a justification."),
+    ),
+    Question(
+        "recording.justification",
+        N_("Why all calls have to be recorded"),
+        wanted=lambda answered: answered["recording"]["share"] >= 1,
+    ),
+)
+
+
+def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers:
+    """Ask everything. Raises click.Abort for Ctrl-C."""
+    click.echo(
+        _("Enter takes what stands in [brackets]; Ctrl-C ends this, and nothing is written."), err=True
+    )
+    answered: _Tables = {name: {} for name in ("service", "trunk", "operators", "capacity", "recording")}
+    password: str | None = None
+    for question in QUESTIONS:
+        if not question.wanted(answered):
+            continue
+        _ask(question, answered)
+        if question.key == "trunk.registrar" and _registers(answered):
+            answered["trunk"]["password_file"] = PASSWORD_FILE
+        if question.key == "trunk.username":
+            password = _until(_("Password there"), password_problem, hidden=True)
+    if not answered["trunk"]["registrar"]:
+        del answered["trunk"]["registrar"]
+    recipients = _recipients()
+    if not recipients and passphrase is None and not no_passphrase:
+        passphrase = ask_for_new_passphrase(place.folder / f"{PAIR}.key")
+    return Answers(
+        tables=settled(answered, place),
+        password=password,
+        recipients=recipients,
+        new_key=not recipients,
+        passphrase=passphrase,
+    )
+
+
+def _ask(question: Question, answered: _Tables) -> None:
+    """Put one more answer to those that there are."""
+    table, key = question.key.split(".")
+    if question.before:
+        click.echo(_(question.before), err=True)
+
+    def problem(typed: str) -> str:
+        answered[table][key] = question.read(typed)
+        if question.default is None and not answered[table][key]:
+            return _("something is needed here")
+        return _problem(question.key, answered)
+
+    _until(_(question.words), problem, question.default(answered) if question.default else None)
+
+
+def _problem(key: str, answered: _Tables) -> str:
+    """What the newest answer, of this key, makes wrong; empty if nothing."""
+    table, name = key.split(".")
+    value = answered[table][name]
+    if key == "service.language" and value not in LANGUAGES:
+        wrong = _("'{language}' has no shipped prompts; accepted: {languages}")
+        return wrong.format(language=value, languages=", ".join(LANGUAGES))
+    if table == "service" and rules.example_left_in_place(name, value):
+        return _("'{value}' is an example; accepted: yours").format(value=value)
+    try:
+        checked(over(shipped_tables(), answered), Path(TEMPLATE))
+    except ConfigError as error:
+        where = "" if error.key.startswith(key) else f"{error.key}: "
+        ways = _("; accepted: {accepted}").format(accepted=shown(error.accepted)) if error.accepted else ""
+        return f"{where}{shown(error.problem)}{ways}"
+    return ""
+
+
+def _until(
+    words: str, problem: Callable[[str], str], default: str | None = None, *, hidden: bool = False
+) -> str:
+    """Ask until nothing is wrong with the answer."""
+    while True:
+        typed: str = click.prompt(
+            words,
+            default=default,
+            show_default=bool(default),
+            hide_input=hidden,
+            prompt_suffix=colon(),
+            err=True,
+        )
+        if not (wrong := problem(typed)):
+            return typed
+        click.echo(f"  {shown(wrong)}", err=True)
+
+
+def _recipients() -> tuple[Path, ...]:
+    """The files of public keys; none for a new pair."""
+    found: list[Path] = []
+
+    def problem(typed: str) -> str:
+        found[:] = [Path(one).expanduser() for one in typed.split()]
+        return next(filter(None, map(key_problem, found)), "")
+
+    words = _("Public keys of who may listen, such as /media/usb/durand.pub; Enter: make a pair now")
+    _until(words, problem, "")
+    return tuple(found)

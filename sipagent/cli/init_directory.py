@@ -8,7 +8,7 @@ calls `init`.
 text only: in a checkout it lies beside the package, an installation has it among its data files
 (`share/sipagent/config.toml`).
 
-**Answers** are what nobody can guess, told by a file, or by the questions (`init_questions`). An answer
+**Answers** are what nobody can guess, told by a file, or by the questions (`init`). An answer
 has the name of its key in config.toml, so the rules of the configuration are the rules of answers. Three
 names are of `init` alone: `trunk.password`, `recording.new_key` and `recording.passphrase_file`.
 """

@@ -1,32 +1,37 @@
-"""Lists what is kept: `list`, `calls`. Nothing here changes anything."""
+"""Lists what is kept: `list`, `calls`; who used what, when and why: `accesses`. Nothing here changes
+anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from gettext import gettext as _
 from gettext import ngettext
+from itertools import islice
 from typing import Any
 
 import click
 
-from retention.records import Recording, Sum, has_sound
+from retention.records import Access, Recording, Sum, has_sound
 from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from sipagent.cli.options import filter_options, selection
-from sipagent.cli.program import Workplace, json_option, print_json
+from sipagent.cli.options import filter_options, period_of, selection
+from sipagent.cli.program import Decorated, Workplace, json_option, meant, optional_id_argument
 from sipagent.cli.terminal import (
+    WIDE,
+    WIDER,
     Column,
     coded,
     console,
     figure,
     full,
+    is_for_table,
     newest,
     receipt_columns,
     recording_columns,
     show_table,
     size,
 )
-from sipagent.languages.labels import length, of_them_there
+from sipagent.languages.labels import detail_of, length, of_them_there
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -47,16 +52,12 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
     """
     store, chosen = work.archive().store, selection(work, **options)
     rows = store.recordings(chosen)
-    if as_json:
-        print_json([row.to_json() for row in rows])
-        return
     screen = console()
-    if rows:
+    if is_for_table(rows, _("No recording matches."), as_json=as_json):
         show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
         screen.print(f"\n{_in_all(rows)}", style="dim")
-    else:
-        screen.print(_("No recording matches."))
-    if options["caller"] or options["reference"]:  # a person's request concerns these, too
+    # a person's request concerns these, too
+    if (options["caller"] or options["reference"]) and not as_json:
         others = sum(call.recording_id is None for call in store.each_receipt(chosen))
         if others:
             said = ngettext(
@@ -103,16 +104,13 @@ def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any)
         _show_sums(work, together[: options["limit"]], as_json=as_json)
         return
     rows = store.receipts(chosen)
-    if as_json:
-        print_json([row.to_json() for row in rows])
-        return
     screen = console()
-    if rows:
+    if is_for_table(rows, _("No call matches."), as_json=as_json):
         show_table(newest(rows, screen, options["limit"]), receipt_columns(work, screen), screen)
         said = ngettext("{n} call", "{n} calls", len(rows)).format(n=len(rows))
         screen.print(f"\n{said}", style="dim")
-    else:
-        screen.print(_("No call matches."))
+    if as_json:
+        return
     count = sum(one.count for one in together if one.what == REJECTED)
     if count:
         said = ngettext(
@@ -139,10 +137,6 @@ def _together(store: Rows, chosen: Selection) -> Iterator[Sum]:
 
 
 def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
-    if as_json:
-        print_json([one.to_json() for one in sums])
-        return
-    screen = console()
     columns: list[Column[Sum]] = [
         Column("from", lambda one: full(work.local(one.from_at))),
         Column("until", lambda one: full(work.local(one.until_at))),
@@ -151,7 +145,104 @@ def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
         Column("answered", lambda one: None if one.code is None else str(one.code)),
         Column("by", lambda one: one.by),
     ]
-    if sums:
-        show_table(sums, columns, screen)
-    else:
-        screen.print(_("No call is counted so."))
+    if is_for_table(sums, _("No call is counted so."), as_json=as_json):
+        show_table(sums, columns, console())
+
+
+_USES = ("begun", "done", "refused", "failed")
+_MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
+
+
+def _filters(command: Decorated) -> Decorated:
+    options = (
+        click.option("--since", metavar="TIME", help=f"At or after: {_MOMENT}."),
+        click.option("--until", metavar="TIME", help="Before; a date alone includes that day."),
+        click.option(
+            "--by", metavar="WHO", help="A name that was given, a login, or a user of the system; or a part."
+        ),
+        click.option("--action", metavar="A", help="export, play, delete, purge, hold, rotate, …"),
+        click.option("--purpose", metavar="P", help="What it was for."),
+        click.option("--outcome", type=click.Choice(_USES), help="What came of it."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("accesses")
+@optional_id_argument
+@_filters
+@json_option
+@click.pass_obj
+def accesses_command(
+    work: Workplace,
+    /,
+    id: str | None,
+    *,
+    since: str | None,
+    until: str | None,
+    by: str | None,
+    action: str | None,
+    purpose: str | None,
+    outcome: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """List every use of recordings, or of one: what, who, when, why; begun, done, refused or failed.
+
+    The newest come first.
+
+    \b
+    Examples:
+      sipagent accesses --since 7d
+      sipagent accesses 20261124T222000123-482913 --action export --json
+    """
+    period = period_of(work, since, until)
+    archive = work.archive()
+    store = archive.store
+    if id is not None and next(store.each_access(id), None) is None:  # those of a lost row still exist
+        id = meant(archive, id)
+    fits = _choice(period, by, {"action": action, "purpose": purpose, "outcome": outcome})
+    # in the order of the trace, which does not depend on a clock
+    rows = list(islice(filter(fits, store.each_access(id, newest=True)), limit))
+    if is_for_table(rows, _("No use matches."), as_json=as_json):
+        screen = console()
+        show_table(newest(rows, screen, limit), _use_columns(work), screen)
+        said = ngettext("{n} use", "{n} uses", len(rows)).format(n=len(rows))
+        screen.print(f"\n{said}", style="dim")
+
+
+def _choice(period: Selection, by: str | None, equal: Mapping[str, str | None]) -> Callable[[Access], bool]:
+    who, first, end = by and by.casefold(), period.since, period.until
+
+    def fits(row: Access) -> bool:
+        names = "\n".join(filter(None, (row.by, row.system_user, row.login))).casefold()
+        return (
+            (first is None or row.at >= first)
+            and (end is None or row.at < end)
+            and (who is None or who in names)
+            and all(value in (None, getattr(row, name)) for name, value in equal.items())
+        )
+
+    return fits
+
+
+def _who(row: Access) -> str | None:
+    """The name given; without one the account's or the system's, in brackets."""
+    known = row.login or row.system_user
+    return row.by or (f"({known})" if known else None)
+
+
+def _use_columns(work: Workplace) -> list[Column[Access]]:
+    return [
+        Column("at", lambda row: full(work.local(row.at))),
+        Column("action", lambda row: coded("action", row.action)),
+        Column("outcome", lambda row: coded("use", row.outcome)),
+        Column("recording", lambda row: row.recording_id),
+        Column("purpose", lambda row: coded("purpose", row.purpose), shrinks=True),
+        Column("by", _who, shrinks=True),
+        Column("user", lambda row: row.login or row.system_user, room=WIDE, shrinks=True),
+        Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
+        Column("detail", lambda row: detail_of(row) or None, room=WIDER, wraps=True),
+    ]

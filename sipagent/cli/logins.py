@@ -29,11 +29,10 @@ from sipagent.cli.program import (
     attempt,
     json_option,
     now,
-    print_json,
     words,
     words_by_option,
 )
-from sipagent.cli.terminal import Column, console, full, short, show_table
+from sipagent.cli.terminal import Column, console, full, is_for_table, short, show_table
 from sipagent.config.tables import ROLES
 from sipagent.languages.labels import label
 from sipagent.operations.accounts import (
@@ -104,12 +103,7 @@ def show_all(
     """Print accounts or tokens; `none` is said where there are none."""
     with stored.accounts_of(work.config) as accounts:
         rows = every(accounts)
-    if as_json:
-        print_json([row.to_json() for row in rows])
-        return
-    screen = console()
-    if not rows:
-        screen.print(none)
+    if not is_for_table(rows, none, as_json=as_json):
         return
     columns: list[Column[Row]] = [
         Column("name", lambda row: row.name, shrinks=True),
@@ -117,8 +111,8 @@ def show_all(
         state,
         Column("key", lambda row: str(row.key) if row.key else None, shrinks=True),
     ]
-    columns.extend(last)
-    show_table(rows, columns, screen)
+    columns += last
+    show_table(rows, columns, console())
 
 
 def moment(work: Workplace, at: datetime | None) -> str | None:

@@ -29,7 +29,7 @@ COMMANDS = {  # where each is below sipagent.cli, and its short help; what is us
     "export": ("use:export_command", "Copy a recording, or all of a caller, into WAV or FLAC files."),
     "play": ("use:play_command", "Play a recording to the sound card."),
     "note": ("hold:note_command", "File the analysis of a call that was listened to."),
-    "accesses": ("accesses:accesses_command", "Every use of recordings, newest first."),
+    "accesses": ("list:accesses_command", "Every use of recordings, newest first."),
     "purge": ("purge:purge_command", "Remove all that has expired."),
     "delete": ("delete:delete_command", "Forget a call before its time, or all of a caller, and certify it."),
     "hold": ("hold:hold_command", "Keep a recording beyond its date, as testimony."),

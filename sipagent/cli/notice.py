@@ -13,7 +13,7 @@ from sipagent.cli.options import options_read
 from sipagent.cli.program import Workplace, json_option, now, print_json
 from sipagent.cli.terminal import console, distance, full, in_seconds, show_fields, show_findings
 from sipagent.config.hours import OpeningState, Schedule
-from sipagent.lookup.parsing import Unreadable, parse_moment, read_field
+from sipagent.operations.parsing import Unreadable, parse_moment, read_field
 from sipagent.text.notice import SpokenNotice, spoken_notices
 
 

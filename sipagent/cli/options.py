@@ -28,7 +28,7 @@ from sipagent.cli.program import Decorated, Failure, Workplace, now
 from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
 from sipagent.languages.labels import N_, label, length
 from sipagent.languages.spoken import shown
-from sipagent.lookup import parsing
+from sipagent.operations import parsing
 
 if TYPE_CHECKING:  # slow to import
     from retention.archive import Archive

@@ -19,7 +19,7 @@ from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, 
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps_of
 from sipagent.languages.labels import N_, happening
 from sipagent.languages.spoken import shown
-from sipagent.lookup.parsing import parse_moment, read_field
+from sipagent.operations.parsing import parse_moment, read_field
 from sipagent.operations.purge import (
     ExpiredVoice,
     NotRemoved,

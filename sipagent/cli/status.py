@@ -16,7 +16,16 @@ import click
 from retention.records import HostState, Record
 from sipagent.agent.stored import shared_of
 from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
-from sipagent.cli.terminal import Column, coded, console, distance, show_fields, show_table, size
+from sipagent.cli.terminal import (
+    Column,
+    coded,
+    console,
+    distance,
+    is_for_table,
+    show_fields,
+    show_table,
+    size,
+)
 from sipagent.config.load import HostPort
 from sipagent.languages.spoken import fault
 from sipagent.service.control import reachable, scraped
@@ -194,12 +203,8 @@ def hosts_command(work: Workplace, as_json: bool) -> int:
             SharingHost.of(one, state=one.state(now), lag_s=round(one.lag_s(now), 1)) for one in store.hosts()
         ]
     lost = sum(host.state is HostState.LOST for host in hosts)
-    screen = console()
-    if as_json:
-        print_json([host.to_json() for host in hosts])
-    elif not hosts:
-        screen.print(_("No host has been here yet."))
-    else:
+    if is_for_table(hosts, _("No host has been here yet."), as_json=as_json):
+        screen = console()
         show_table(hosts, _columns(now), screen)
         if lost:
             said = ngettext(

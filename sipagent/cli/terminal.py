@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from retention.records import Answered, Receipt, Recording, has_sound, seconds_between
+from retention.records import Answered, Receipt, Record, Recording, has_sound, seconds_between
 from sipagent.cli.program import Workplace, print_json
 from sipagent.config.errors import Finding, is_plain
 from sipagent.config.identity import printable
@@ -192,6 +192,15 @@ def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[
     said = _("The newest {n} of {all}; --limit {all} shows all.").format(n=_SCREENFUL, all=len(rows))
     screen.print(f"{said}\n", style="dim")
     return rows[:_SCREENFUL]
+
+
+def is_for_table(rows: Sequence[Record], none: str, *, as_json: bool) -> bool:
+    """Print them as JSON, or that there is none; else they are still to be shown."""
+    if as_json:
+        print_json([row.to_json() for row in rows])
+    elif not rows:
+        console().print(none)
+    return bool(rows) and not as_json
 
 
 def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Console) -> None:

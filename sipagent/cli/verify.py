@@ -13,7 +13,7 @@ from rich.console import Console
 
 from retention.verify import Mismatch
 from sipagent.cli.program import Workplace, json_option, print_json
-from sipagent.cli.terminal import Column, console, figure, full, show_fields, show_table, steps
+from sipagent.cli.terminal import Column, console, figure, full, is_for_table, show_fields, show_table, steps
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import shown
 from sipagent.operations.verify import (
@@ -128,9 +128,6 @@ def _tell_stamp(work: Workplace, made: StampMade, as_json: bool) -> None:
 
 
 def _list_stamps(work: Workplace, rows: list[KeptStamp | BadStamp], as_json: bool) -> None:
-    if as_json:
-        print_json([row.to_json() for row in rows])
-        return
     columns: list[Column[KeptStamp | BadStamp]] = [
         Column("file", lambda row: row.file),
         Column("at", lambda row: full(work.local(row.at)) if isinstance(row, KeptStamp) else None),
@@ -139,7 +136,5 @@ def _list_stamps(work: Workplace, rows: list[KeptStamp | BadStamp], as_json: boo
             "hash", lambda row: row.hash if isinstance(row, KeptStamp) else shown(row.problem), shrinks=True
         ),
     ]
-    if rows:
+    if is_for_table(rows, _("No stamps."), as_json=as_json):
         show_table(rows, columns, console())
-    else:
-        click.echo(_("No stamps."))

@@ -12,8 +12,7 @@ from pathlib import Path
 import prompts
 from media.prompt import PromptFile, inspect_prompt
 from retention.texts import WithReason
-from sipagent.config.refusal_words import words_of
-from sipagent.config.tables import folder_name
+from sipagent.config.tables import folder_name, words_of
 from sipagent.enrol.flow import (
     DECLINED,
     FAILED,

@@ -16,6 +16,7 @@ in the trace whether it is done, refused or has failed, and returns a frozen val
     statistics the figures of a period; the draws of the sample, again
     register   the entry for the register: made, written, compared
     tracing    the line in the trace of what is refused or fails
+    parsing    what people type, as values
 
 What a rule refuses is a RuleError, what cannot be read a FieldError, a file that cannot be written or erased
 is Unfinished. Each face turns them into its own form in one place: `cli.program` and `cli.options`,

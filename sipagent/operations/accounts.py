@@ -16,7 +16,7 @@ from retention.records import Access
 from retention.rows.rows import Rows
 from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.labels import N_
-from sipagent.lookup.parsing import parse_moment, read_field
+from sipagent.operations.parsing import parse_moment, read_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from retention.rows.selection import Selection
 from retention.texts import Reason
 from sipagent.config.tables import ServiceTable
 from sipagent.languages.labels import N_
-from sipagent.lookup.parsing import FieldError, Unreadable, call_reference, caller_forms, read_field
 from sipagent.operations.deletion import Stays, delete_calls
+from sipagent.operations.parsing import FieldError, Unreadable, call_reference, caller_forms, read_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

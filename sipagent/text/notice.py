@@ -18,7 +18,7 @@ from media.prompt import PromptFile, inspect_prompt
 from retention.texts import Reason
 from sipagent.config.hours import DAYS, Week
 from sipagent.config.load import Config
-from sipagent.config.refusal_words import WORDS
+from sipagent.config.tables import WORDS
 from sipagent.text import notice_words as heard
 from sipagent.text.notice_words import VOCABULARIES, Vocabulary
 from sipagent.text.template import LANGUAGES

@@ -25,7 +25,7 @@ from prompts.sound import resample
 from retention.texts import Reason, WithReason, reason_of
 from sipagent.config.errors import Finding, error, ok, warning
 from sipagent.config.load import Config
-from sipagent.config.refusal_words import heard_in
+from sipagent.config.tables import heard_in
 
 
 @dataclass(frozen=True, slots=True)

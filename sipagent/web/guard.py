@@ -24,7 +24,7 @@ from retention.texts import Reason, WithReason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering, shown
-from sipagent.lookup.parsing import FieldError
+from sipagent.operations.parsing import FieldError
 from sipagent.operations.tracing import Unfinished
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with

@@ -19,7 +19,7 @@ from media.hearing.spotter import HEADS, Spotter
 from media.training.everyday import ACCEPTING
 from media.training.language import Language, language
 from media.training.speech import label
-from sipagent.config.refusal_words import WORDS
+from sipagent.config.tables import WORDS
 from tests.bench.voice_cases import OLD_LINES, Case, Ground, folder_option, lang_option, second_option
 
 EVERYDAY = "everyday words"

@@ -15,7 +15,7 @@ from media.hearing.embedding import OTHER
 from media.hearing.keyword import Detector, Meaning
 from media.training.language import Language
 from media.training.speech import label
-from sipagent.config.refusal_words import WORDS
+from sipagent.config.tables import WORDS
 from sipagent.voice.own_keyword import Rate
 from tests.bench.voice_cases import LOSSES_DB, OLD_LINES, PEOPLE, PROMPTS, Case, Ground, window_phrases
 

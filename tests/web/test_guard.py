@@ -24,7 +24,7 @@ from retention.texts import Reason
 from retention.vault import KeysError
 from sipagent.config.tables import WebTable
 from sipagent.languages.spoken import answering
-from sipagent.lookup.parsing import FieldError
+from sipagent.operations.parsing import FieldError
 from sipagent.web.guard import guarded
 from sipagent.web.problems import Problem, RefusedRequests
 from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of

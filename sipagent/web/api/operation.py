@@ -29,7 +29,7 @@ from retention.rows.selection import Selection
 from retention.texts import Reason
 from sipagent.config.errors import plain_spaces
 from sipagent.languages.labels import N_
-from sipagent.lookup.parsing import selection
+from sipagent.operations.parsing import selection
 from sipagent.web.guard import Entry, received
 from sipagent.web.problems import Problem
 from sipagent.web.site import site_of

@@ -17,9 +17,9 @@ from retention.rows.rows import UnknownId
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST
 from sipagent.languages.labels import N_
-from sipagent.lookup.parsing import NOTE_LIMIT, note_text
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.notes import FiledAnalysis, attempt_note
+from sipagent.operations.parsing import NOTE_LIMIT, note_text
 from sipagent.operations.uses import BegunUse, User, UseWanted, begin_use
 from sipagent.web.api.holds import ASKED, asked_for
 from sipagent.web.api.operation import (

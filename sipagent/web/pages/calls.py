@@ -30,7 +30,7 @@ from sipagent.languages import spoken
 from sipagent.languages.labels import N_, length, of_them_there
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, shown
-from sipagent.lookup.parsing import FieldError, selection
+from sipagent.operations.parsing import FieldError, selection
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.moment import Moment, Ongoing, State

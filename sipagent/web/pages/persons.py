@@ -34,8 +34,8 @@ from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_, Kind, happening
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.lookup.parsing import FieldError
 from sipagent.operations.deletion import Stays, delete_calls
+from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import PersonSearch, answer_person, calls_of_person
 from sipagent.operations.show import Shown, show
 from sipagent.text.certificate import certificate

@@ -1,1 +1,0 @@
-"""What people type, as values: for commands, the page and the interface for programs."""
