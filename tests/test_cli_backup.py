@@ -30,19 +30,6 @@ def backup(office: Office, *words: object) -> Path:
     return Path(json.loads(result.out)["backup"])
 
 
-def test_a_backup_says_where_it_is_and_until_when_it_may_be_kept(office: Office) -> None:
-    assert "there is no database yet" in office.fails(1, "backup", office.folder.parent / "backups")
-    assert not (office.folder.parent / "backups").exists()
-    row = office.call()
-    result = office.run("backup", office.folder.parent / "backups")
-    assert (result.code, result.err) == (0, "")
-    lines = result.out.splitlines()
-    assert "backups/sipagent-" in lines[0] and ": 1 recording, " in lines[0]
-    assert lines[-1].startswith(f"Remove it by {row.expires_at.astimezone(PARIS):%Y-%m-%d}")
-    access = office.archive.store.accesses()[0]
-    assert (access.action, access.detail) == ("backup", str(office.folder.parent / "backups"))
-
-
 def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: Office, other: Office) -> None:
     (office.folder / "prompts" / "fr").mkdir(parents=True)
     (office.folder / "prompts" / "fr" / "notice.txt").write_text("Bonjour.")
@@ -80,8 +67,17 @@ def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: O
 
 
 def test_what_is_put_back_can_be_listed_and_heard_of(office: Office, other: Office) -> None:
+    backups = office.folder.parent / "backups"
+    assert "there is no database yet" in office.fails(1, "backup", backups) and not backups.exists()
     row = office.call()
-    made = backup(office)
+    result = office.run("backup", backups)
+    assert (result.code, result.err) == (0, "")
+    first, *_, last = result.out.splitlines()
+    assert "backups/sipagent-" in first and ": 1 recording, " in first
+    assert last.startswith(f"Remove it by {row.expires_at.astimezone(PARIS):%Y-%m-%d}")
+    access = office.archive.store.accesses()[0]
+    assert (access.action, access.detail) == ("backup", str(backups))
+    (made,) = backups.glob("sipagent-*")
     result = other.run("restore", "--by", "M. Durand", made)
     assert (result.code, result.err) == (0, ""), result
     assert "1 recording is back, as of " in result.out and "All of it is as it was written." in result.out
@@ -94,26 +90,21 @@ def test_what_is_put_back_can_be_listed_and_heard_of(office: Office, other: Offi
     assert "is there already; accepted: an empty place" in other.fails(1, "restore", made)
 
 
-def test_what_is_wrong_with_a_backup_is_one_line(office: Office, other: Office) -> None:
-    office.call()
-    made = backup(office)
-    other.folder.mkdir()
-    with alone(other.folder / "retention.lock"):
-        assert "an agent is running" in other.fails(1, "restore", made)
-    shutil.rmtree(other.folder)
-    next(made.rglob("*.flac")).write_bytes(b"another sound")
-    assert "is not what was copied; nothing was put back" in other.fails(1, "restore", made)
-    assert not other.folder.exists()
-    assert "is not a backup" in other.fails(1, "restore", office.folder)
-    assert "--by is needed" in other.fails(2, "restore", "--clock-ok", made)
-
-
-def test_a_clock_that_is_far_off_needs_a_person(
+def test_what_is_wrong_is_one_line_and_a_clock_that_is_far_off_needs_a_person(
     office: Office, other: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.call()
     made = backup(office)
     other.folder.mkdir()
+    with alone(other.folder / "retention.lock"):
+        assert "an agent is running" in other.fails(1, "restore", made)
+    assert "is not a backup" in other.fails(1, "restore", office.folder)
+    assert "--by is needed" in other.fails(2, "restore", "--clock-ok", made)
+    sound = next(made.rglob("*.flac"))
+    content = sound.read_bytes()
+    sound.write_bytes(b"another sound")
+    assert "is not what was copied; nothing was put back" in other.fails(1, "restore", made)
+    sound.write_bytes(content)
     (other.folder / "config.toml").write_text(CONFIG.replace('"Test"', '"Other"'))
     monkeypatch.setattr("sipagent.cli.backup.doubt", lambda *_: "the clock is odd")
     said = other.fails(1, "restore", made)

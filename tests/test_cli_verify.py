@@ -43,7 +43,26 @@ def problems(office: Office, *words: object) -> list[str]:
     return [f"{problem['where']}: {problem['problem']}" for problem in found]
 
 
-def test_every_problem_is_one_line(office: Office, row: Recording) -> None:
+def test_every_problem_is_one_line(office: Office, row: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be read does not end it; nor does metadata, which `rebuild` would believe."""
+    path, opened = Paths(office.archive).metadata(row.id), Path.open
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"path": "where/it/lay/before.flac"}))
+    assert office.run("verify").code == 0
+    path.write_text(json.dumps(told | {"expires_at": "2999-01-01T00:00:00.000Z", "caller": None}))
+    assert problems(office) == [f"{row.id}.json: says otherwise than the database: caller, expires_at"]
+    path.write_text("{")
+
+    def worn_out(path: Path, *words: object, **more: object) -> object:
+        if path.name == f"{row.id}.flac":
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, *words, **more)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", worn_out)
+        unread = [f"{row.id}.flac: cannot be read: Input/output error", f"{row.id}.json: not readable"]
+        assert sorted(problems(office)) == unread
+    path.write_text(json.dumps(told))
     sql(
         office.archive,
         f"UPDATE receipts SET outcome = 1 WHERE id = '{row.id}'",
@@ -57,33 +76,8 @@ def test_every_problem_is_one_line(office: Office, row: Recording) -> None:
     rows = (f"receipt {row.id}", f"recording {row.id}", "access 1", "note 1")
     assert {line.partition(": ")[0] for line in lines} == {*rows, f"{row.id}.flac", f"{row.id}.json"}
     assert f"{row.id}.json: no row in the database" in lines and len(lines) == 6
-    told = "\n".join(lines)
-    assert "gone; entry " in told and "note 1: what leads to a person was changed in it" in told
-
-
-def test_a_file_that_cannot_be_read_does_not_end_it(
-    office: Office, row: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = Path.open
-
-    def worn_out(path: Path, *words: object, **more: object) -> object:
-        if path.name == f"{row.id}.flac":
-            raise OSError(5, "Input/output error", str(path))
-        return opened(path, *words, **more)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(Path, "open", worn_out)
-    assert problems(office) == [f"{row.id}.flac: cannot be read: Input/output error"]
-
-
-def test_metadata_that_rebuild_would_believe(office: Office, row: Recording) -> None:
-    path = Paths(office.archive).metadata(row.id)
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {"expires_at": "2999-01-01T00:00:00.000Z", "caller": None}))
-    assert problems(office) == [f"{row.id}.json: says otherwise than the database: caller, expires_at"]
-    path.write_text("{")
-    assert problems(office) == [f"{row.id}.json: not readable"]
-    path.write_text(json.dumps(told | {"path": "where/it/lay/before.flac"}))
-    assert office.run("verify").code == 0
+    said = "\n".join(lines)
+    assert "gone; entry " in said and "note 1: what leads to a person was changed in it" in said
 
 
 def test_sealed_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,11 +104,13 @@ def test_sealed_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_what_was_lost_with_a_database_is_shown_apart(office: Office, row: Recording) -> None:
-    last = office.archive.store.head().seq
+    last, head = office.archive.store.head().seq, office.folder / "no.head"
+    assert "no.head' does not exist" in office.fails(2, "verify", "--head", head)
+    head.write_text("nonsense")
+    assert problems(office, "--head", head) == [f"{head}: not the head of a chain"]
     (office.folder / "retention.db").unlink()
-    assert "retention.db is missing, and what it held with it; see `sipagent rebuild`" in office.fails(
-        1, "verify"
-    )
+    missing = "retention.db is missing, and what it held with it; see `sipagent rebuild`"
+    assert missing in office.fails(1, "verify")
     assert office.run("rebuild").code == 0
     result = office.run("verify")
     assert result.code == 0 and "Lost, as the chain says itself:" in result.out
@@ -123,17 +119,9 @@ def test_what_was_lost_with_a_database_is_shown_apart(office: Office, row: Recor
     assert shown["problems"] == [] and len(shown["lost"]) == 1
 
 
-def test_nothing_to_verify(office: Office) -> None:
+def test_nothing_to_verify_and_a_long_walk(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no database yet, and nothing to verify" in office.fails(1, "verify")
     assert not (office.folder / "retention.db").exists()
-    office.call()
-    missing = office.folder / "no.head"
-    assert "no.head' does not exist" in office.fails(2, "verify", "--head", missing)
-    missing.write_text("nonsense")
-    assert problems(office, "--head", missing) == [f"{missing}: not the head of a chain"]
-
-
-def test_a_long_walk_shows_how_far_it_is(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.call()
     monkeypatch.setattr("sipagent.cli.verify._LONG", 1)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
@@ -154,8 +142,12 @@ def stamped(tmp_path: Path, capsys: pytest.CaptureFixture[str], tsa: Authority) 
     return office
 
 
-def test_the_head_is_stamped_and_only_once(stamped: Office) -> None:
+def test_the_head_is_stamped_and_only_once(
+    stamped: Office, tsa: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert stamped.run("stamp", "--list").out == "No stamps.\n"
+    assert "there is no database yet" in stamped.fails(1, "stamp")
+    assert not (stamped.folder / "retention.db").exists()
     stamped.call()
     head = stamped.archive.store.head()
     first = stamped.run("stamp")
@@ -177,13 +169,6 @@ def test_the_head_is_stamped_and_only_once(stamped: Office) -> None:
     _, one, other = json.loads(stamped.run("stamp", "--list", "--json").out)
     one.pop("at")
     assert (one, other) == (kept, {"file": "1.tsr", "problem": "is not a time stamp response"})
-
-
-def test_what_keeps_it_from_being_stamped_is_one_line(
-    stamped: Office, tsa: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "there is no database yet" in stamped.fails(1, "stamp")
-    assert not (stamped.folder / "retention.db").exists()
     stamped.call()
     tsa.answer = lambda query: Answer(status=503)
     assert stamped.fails(1, "stamp") == f"sipagent: {tsa.url}: HTTP 503\n"

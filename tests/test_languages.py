@@ -44,18 +44,17 @@ def test_the_catalogues_are_whole_and_compiled() -> None:
         assert codes and all(label(kind, code) == code for kind, code in codes)
 
 
-@pytest.mark.parametrize(
-    ("text", "well"),
-    [
-        ("Voir l’aide\u00a0: `a: b`", True),
-        ("à 10:30, `x?`, https://a.example/?b", True),
-        ("Voulez-vous\u202f? «\u00a0REC\u00a0»", True),
-        *((text, False) for text in ("Voulez-vous\u00a0?", "12\u202f%\u202f; 13\u00a0%", "Voulez-vous ?")),
-        *((text, False) for text in ("rien: là", "« REC\u00a0»", "l'aide")),
-    ],
-)
-def test_what_counts_as_well_set(text: str, well: bool) -> None:
-    assert (catalogues.misset(text) is None) == well
+def test_what_counts_as_well_set() -> None:
+    for text in (
+        *("Voir l’aide\u00a0: `a: b`", "à 10:30, `x?`, https://a.example/?b"),
+        "Voulez-vous\u202f? «\u00a0REC\u00a0»",
+    ):
+        assert catalogues.misset(text) is None
+    for text in (
+        *("Voulez-vous\u00a0?", "12\u202f%\u202f; 13\u00a0%", "Voulez-vous ?", "rien: là", "« REC\u00a0»"),
+        "l'aide",
+    ):
+        assert catalogues.misset(text)
 
 
 MADE = (  # where it should only be written

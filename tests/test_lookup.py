@@ -33,9 +33,8 @@ NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # already the 25th in Paris
 CONFIG = read(CONTRACT)
 
 
-@pytest.mark.parametrize(
-    ("text", "moment", "as_end"),
-    [
+def test_moments() -> None:
+    for text, moment, as_end in (
         ("2026-11-24", "2026-11-23T23:00", "2026-11-24T23:00"),
         ("2026-07-14", "2026-07-13T22:00", "2026-07-14T22:00"),  # daylight saving
         ("today", "2026-11-24T23:00", "2026-11-25T23:00"),
@@ -45,45 +44,31 @@ CONFIG = read(CONTRACT)
         ("2026-11-24T10:00+05:00", "2026-11-24T05:00", None),
         ("now", "2026-11-24T23:30", None),
         (" 2w ", "2026-11-10T23:30", None),
-    ],
-)
-def test_moments(text: str, moment: str, as_end: str | None) -> None:
-    assert parse_moment(text, NOW, PARIS) == datetime.fromisoformat(f"{moment}+00:00")
-    assert parse_moment(text, NOW, PARIS, end=True) == datetime.fromisoformat(f"{as_end or moment}+00:00")
+    ):
+        assert parse_moment(text, NOW, PARIS) == datetime.fromisoformat(f"{moment}+00:00")
+        end = datetime.fromisoformat(f"{as_end or moment}+00:00")
+        assert parse_moment(text, NOW, PARIS, end=True) == end
+    for text in (
+        *("", "soon", "2026-13-01", "24/11/2026", "20261124", "2026-W48-2", "-7d", "7", "99999w", "٧d"),
+        "10:00",
+    ):
+        with pytest.raises(ValueError, match="accepted: 2026-11-24, "):
+            parse_moment(text, NOW, PARIS)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "soon", "2026-13-01", "24/11/2026", "20261124", "2026-W48-2", "-7d", "7", "99999w", "٧d", "10:00"],
-)
-def test_what_is_no_moment(text: str) -> None:
-    with pytest.raises(ValueError, match="accepted: 2026-11-24, "):
-        parse_moment(text, NOW, PARIS)
-
-
-@pytest.mark.parametrize(
-    ("typed", "forms"),
-    [
+def test_numbers_and_references_as_people_type_them() -> None:
+    for typed, forms in (
         *((typed, (CALLER,)) for typed in ("06 12 34 56 78", "0612345678", "+33 6 12 34 56 78")),
         ("0033612345678", (CALLER,)),
-        ("0612", ("+33612", "0612")),
-        ("+336", ("+336",)),
-        ("00336", ("+336", "00336")),
+        *(("0612", ("+33612", "0612")), ("+336", ("+336",)), ("00336", ("+336", "00336"))),
         ("5678", ("+5678", "5678")),
-        *((typed, None) for typed in ("", "+", "marie", "06%", "1" * 30)),
-    ],
-)
-def test_numbers_as_people_type_them(typed: str, forms: tuple[str, ...] | None) -> None:
-    if forms is not None:
+    ):
         assert caller_forms(typed, "FR") == forms
-        return
-    with pytest.raises(ValueError, match="is not a number; accepted: "):
-        caller_forms(typed, "FR")
-
-
-@pytest.mark.parametrize("typed", ["482913", "#482913", "482 913", "482-913", "-482913"])
-def test_references_as_people_type_them(typed: str) -> None:
-    assert call_reference(typed) == "482913"
+    for typed in ("", "+", "marie", "06%", "1" * 30):
+        with pytest.raises(ValueError, match="is not a number; accepted: "):
+            caller_forms(typed, "FR")
+    for typed in ("482913", "#482913", "482 913", "482-913", "-482913"):
+        assert call_reference(typed) == "482913"
 
 
 @pytest.mark.parametrize(
@@ -137,29 +122,23 @@ def test_a_filter_that_cannot_be_read_is_named(name: str, typed: str, said: str)
         assert shown(error.value.problem).startswith("'marie' n’est pas un numéro")
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
+def test_the_text_of_an_analysis() -> None:
+    assert note_text(b"\xef\xbb\xbfPolite,\r\n\tclear. ") == "Polite,\n\tclear."
+    for content, said in (
         *((nothing, "is empty") for nothing in (b"", b" \n", b"\xef\xbb\xbf \n\t\r\n")),
         (b"caf\xe9", "is not UTF-8 text"),
         *((odd, "holds control characters") for odd in (b"a\x1b[1m", b"a\0b")),
         (b"x" * (NOTE_LIMIT + 1), "is longer than 64 KiB"),
-    ],
-)
-def test_the_text_of_an_analysis(content: bytes, said: str) -> None:
-    assert note_text(b"\xef\xbb\xbfPolite,\r\n\tclear. ") == "Polite,\n\tclear."
-    with pytest.raises(FieldError, match=said) as error:
-        note_text(content)
-    assert error.value.name == "text"
+    ):
+        with pytest.raises(FieldError, match=said) as error:
+            note_text(content)
+        assert error.value.name == "text"
 
 
-@pytest.mark.parametrize(
-    ("shown", "text"),
-    [
-        *(
-            (short(NOW.astimezone(PARIS)), "25 Nov 00:30"),
-            (full(NOW.astimezone(PARIS)), "2026-11-25 00:30:00"),
-        ),
+def test_how_moments_lengths_and_sizes_read() -> None:
+    for said, text in (
+        (short(NOW.astimezone(PARIS)), "25 Nov 00:30"),
+        (full(NOW.astimezone(PARIS)), "2026-11-25 00:30:00"),
         *((length(None), "–"), (length(0), "0:00"), (length(59.6), "1:00"), (length(245.2), "4:05")),
         (distance(NOW + timedelta(days=181), NOW), "in 181 days"),
         (distance(NOW - timedelta(days=1, hours=3), NOW), "1 day ago"),
@@ -167,10 +146,8 @@ def test_the_text_of_an_analysis(content: bytes, said: str) -> None:
         *((size(None), "–"), (size(0), "0 B"), (size(999), "999 B"), (size(1000), "1.0 kB")),
         *((size(999_949), "999.9 kB"), (size(999_950), "1.0 MB"), (size(4_200_000), "4.2 MB")),
         (size(10**16), "10000.0 TB"),
-    ],
-)
-def test_how_moments_lengths_and_sizes_read(shown: str, text: str) -> None:
-    assert shown == text
+    ):
+        assert said == text
 
 
 # --- ids: by themselves, by a beginning that no other has, or by a reference ---

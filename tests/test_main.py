@@ -51,47 +51,28 @@ print(json.dumps([sys.path, json.loads(told)]))
 """
 
 
-def search_paths(folder: Path, named: str) -> list[list[str]]:
-    """`sys.path` of a process that has left its current folder, and of one that it starts."""
+def run_in(folder: Path, code: str, named: str) -> str:
     environment = {**os.environ, "PYTHONPATH": named}
     environment.pop("PYTHONSAFEPATH", None)
-    done = subprocess.run(
-        [sys.executable, "-c", FOUND],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[list[str]] = json.loads(done.stdout)
-    return found
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
-@pytest.mark.parametrize(
-    "named", ["{root}", "{root}:", ":{root}", "{root}:.", "{root}:lib", "{root}::{root}"]
-)
-def test_nothing_is_looked_for_in_the_current_folder(tmp_path: Path, named: str) -> None:
+def test_nothing_is_looked_for_in_the_current_folder(tmp_path: Path) -> None:
+    """By a process that has left it, and by one that it starts. Our own folder stays by its name: a checkout
+    that is not installed."""
     (tmp_path / "lib").mkdir()
     for name in ("lib/random.py", "media/__init__.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise RuntimeError('the current folder is imported')\n")
-    for path in search_paths(tmp_path, named.format(root=ROOT)):
-        assert str(ROOT) in path
-        assert not [entry for entry in path if entry == "" or Path(entry).is_relative_to(tmp_path)]
-
-
-@pytest.mark.parametrize("named", ["", "."])
-def test_our_own_folder_stays_by_its_name(named: str) -> None:
-    """A checkout that is not installed."""
-    for path in search_paths(ROOT, named):
-        assert str(ROOT) in path and "" not in path
-
-
-def test_a_current_folder_that_is_gone_is_no_fault(tmp_path: Path) -> None:
-    (gone := tmp_path / "gone").mkdir()
-    code = f"import os; os.rmdir({str(gone)!r}); {FOUND}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=gone, env={**os.environ, "PYTHONPATH": f".:{ROOT}"}, check=False
-    )
-    assert done.returncode == 0
+    for named in (f"{ROOT}", f"{ROOT}:", f":{ROOT}", f"{ROOT}:.", f"{ROOT}:lib", f"{ROOT}::{ROOT}"):
+        for path in json.loads(run_in(tmp_path, FOUND, named)):
+            assert str(ROOT) in path
+            assert not [entry for entry in path if entry == "" or Path(entry).is_relative_to(tmp_path)]
+    for named in ("", "."):
+        for path in json.loads(run_in(ROOT, FOUND, named)):
+            assert str(ROOT) in path and "" not in path
+    (gone := tmp_path / "gone").mkdir()  # which is no fault
+    run_in(gone, f"import os; os.rmdir({str(gone)!r}); {FOUND}", f".:{ROOT}")

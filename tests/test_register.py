@@ -282,9 +282,8 @@ def test_french_is_set_as_french_is() -> None:
         assert ill_set(markdown(made(own), "fr")) == []
 
 
-@pytest.mark.parametrize(
-    ("share", "window", "how"),
-    [
+def test_the_extent_is_what_shares_and_windows_make_together() -> None:
+    for share, window, how in (
         ("0.0", '[{ days = "mon", share = 0.0 }]', "off"),
         ("0.0", '[{ days = "mon", share = 1.0 }]', "windows_justified"),
         ("1.0", '[{ days = "mon", share = 1.0 }]', "all_justified"),
@@ -292,14 +291,12 @@ def test_french_is_set_as_french_is() -> None:
         ("0.0", "[{ share = 1.0 }]", "all_justified"),
         ("1.0", '[{ days = "mon-fri", share = 0.5 }]', "windows_justified"),
         ("0.0", "[]", "off"),
-    ],
-)
-def test_the_extent_is_what_shares_and_windows_make_together(share: str, window: str, how: str) -> None:
-    text = changed("recording.window", window, changed("recording.share", share))
-    assert stated(text, "processing.extent").how == how
-    assert stated(text, "data.voice").value is (how != "off")
-    off = changed("recording.enabled", "false", text)
-    assert stated(off, "processing.extent").how == "off" and stated(off, "data.voice").value is False
+    ):
+        text = changed("recording.window", window, changed("recording.share", share))
+        assert stated(text, "processing.extent").how == how
+        assert stated(text, "data.voice").value is (how != "off")
+        off = changed("recording.enabled", "false", text)
+        assert stated(off, "processing.extent").how == "off" and stated(off, "data.voice").value is False
 
 
 def test_the_json_knows_no_language() -> None:
@@ -383,15 +380,13 @@ def test_keywords_count_only_where_somebody_listens() -> None:
 # --- what is to be completed ---
 
 
-@pytest.mark.parametrize(
-    "value", ['""', '"  "', '"…"', '"dpo@example.org"', '"M. Durand <dpo@mail.example.com>"']
-)
-@pytest.mark.parametrize("key", ["service.controller_contact", "service.dpo_contact", "service.legal_basis"])
-def test_what_is_empty_or_an_example_is_to_be_completed(key: str, value: str) -> None:
-    text = changed(key, value)
-    assert made(text).to_complete == (key,) and made(text).to_json()["to_complete"] == [key]
-    assert f"**à compléter** (`{key}`)" in said(text, "fr")
-    assert f"**to be completed** (`{key}`)" in said(text, "en")
+def test_what_is_empty_or_an_example_is_to_be_completed() -> None:
+    for key in ("service.controller_contact", "service.dpo_contact", "service.legal_basis"):
+        for value in ("", "  ", "…", "dpo@example.org", "M. Durand <dpo@mail.example.com>"):
+            text = changed(key, f'"{value}"')
+            assert made(text).to_complete == (key,) and made(text).to_json()["to_complete"] == [key]
+            assert f"**à compléter** (`{key}`)" in said(text, "fr")
+            assert f"**to be completed** (`{key}`)" in said(text, "en")
 
 
 def test_what_wants_a_justification_a_name_or_its_words() -> None:
@@ -512,20 +507,14 @@ def test_what_is_lacking_is_a_warning_and_fails_a_strict_check(room: Room, offic
     for options, code in ((), 0), (("--strict",), 1):
         told = office.run("register", "--check", file, *options)
         assert (told.code, told.err) == (code, said)
-
-
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
+    for words, complaint in (
         (("--check", "x.md", "--out", "y.md"), "--check knows format and language by FILE"),
         (("--strict",), "--strict goes with --check"),
         (("--force",), "--force goes with --out"),
         (("--json", "--format", "md"), "exclude each other"),
         (("--lang", "de"), "'de' is not one of 'fr', 'en'"),
-    ],
-)
-def test_what_does_not_go_together(office: Office, words: tuple[str, ...], complaint: str) -> None:
-    assert complaint in office.fails(2, "register", *words)
+    ):
+        assert complaint in office.fails(2, "register", *words)
 
 
 def test_a_file_is_written_by_its_name_and_the_entry_in_a_longer_one_renewed(
@@ -544,22 +533,21 @@ def test_a_file_is_written_by_its_name_and_the_entry_in_a_longer_one_renewed(
     assert renewed.startswith("# All that we do\n\n<!--") and renewed.endswith("-->\n\nSigned by the mayor\n")
     assert "**Recordings**: 90 days" in renewed  # in the language that it had
     assert not list(office.folder.glob(".*"))
-
-
-def test_a_file_of_another_kind_is_left_alone(office: Office) -> None:
-    file, options = office.folder / "notes.md", ("register", "--out", office.folder / "notes.md")
-    file.write_text("mine")
+    other, options = office.folder / "notes.md", ("register", "--out", office.folder / "notes.md")
+    other.write_text("mine")
     said = office.fails(1, *options)
     assert "holds no entry that `sipagent register` wrote; --force replaces it" in said
-    assert file.read_text() == "mine"
-    assert office.run(*options, "--force").code == 0
+    assert other.read_text() == "mine" and office.run(*options, "--force").code == 0
     assert "is of the other format; --force replaces it" in office.fails(1, *options, "--format", "json")
     assert "No such file" in office.fails(1, "register", "--out", office.folder / "missing/register.md")
 
 
 def test_a_file_that_has_fallen_behind(room: Room, office: Office) -> None:
     file = office.folder / "register.md"
-    office.run("register", "--out", file)
+    assert "No such file" in office.fails(1, "register", "--check", file)
+    file.write_bytes(b"\xff")
+    assert "is not UTF-8 text" in office.fails(1, "register", "--check", file)
+    office.run("register", "--out", file, "--force")
     current = office.run("register", "--check", file)
     assert (current.code, current.out, current.err) == (0, f"{file}: agrees with the configuration\n", "")
     room.set("retention", 'period = "90 days"')
@@ -573,20 +561,8 @@ def test_a_file_that_has_fallen_behind(room: Room, office: Office) -> None:
     told = office.run("register", "--check", file, "--json")
     found = json.loads(told.out)
     (one,) = found.pop("differences")
-    assert told.code == 1 and found == {
-        "file": str(file),
-        "format": "md",
-        "language": "fr",
-        "current": False,
-        "to_complete": [],
-    }
+    same = {"file": str(file), "format": "md", "language": "fr", "current": False, "to_complete": []}
+    assert told.code == 1 and found == same
     assert one["where"].startswith("line ") and one["keys"][0] == "retention.period"
     assert one["file"] == "- **Enregistrements**\u00a0: 6\u00a0mois à compter de l’appel"
     assert one["now"] == "- **Enregistrements**\u00a0: 90\u00a0jours à compter de l’appel"
-
-
-def test_a_file_that_cannot_be_compared(office: Office) -> None:
-    file = office.folder / "register.md"
-    file.write_bytes(b"\xff")
-    assert "is not UTF-8 text" in office.fails(1, "register", "--check", file)
-    assert "No such file" in office.fails(1, "register", "--check", office.folder / "none.md")

@@ -126,13 +126,8 @@ class Config(Table):
 
     def shared_password(self) -> str | None:
         """Read the password of the shared database; None: libpq's own ways. Raises ConfigError."""
-        source = "retention.database_password_file"
-        if self.retention.database_password_file is None:
-            return None
-        password = self._password_of(self.retention.database_password_file, source)
-        if not password or not password.isprintable():
-            raise ConfigError(self.file, source, "holds no password of one line")
-        return password
+        file = self.retention.database_password_file
+        return None if file is None else self._password_of(file, "retention.database_password_file")
 
     def prompt_sets(self) -> tuple[PromptSet, ...]:
         """Give the prompts of every language in use, the default one first; only that one has `choose`."""
@@ -174,31 +169,30 @@ class Config(Table):
         source = "web.oidc_client_secret_file"
         if self.web.oidc_client_secret_file is None:
             raise ConfigError(self.file, source, "absent")
-        secret = self._password_of(self.web.oidc_client_secret_file, source)
-        if not secret or not secret.isprintable():
-            raise ConfigError(self.file, source, "holds no secret of one line")
-        return secret
+        return self._password_of(self.web.oidc_client_secret_file, source)
 
     def _login(self, table: str, where: CredentialsTable, environ: Mapping[str, str]) -> Login | None:
         if not where.username:
             return None
         if where.password_file is None:
-            source = f"{table}.password_env"
-            password = environ.get(where.password_env, "")
+            password = self._line(environ.get(where.password_env, ""), f"{table}.password_env")
         else:
-            source = f"{table}.password_file"
-            password = self._password_of(where.password_file, source)
+            password = self._password_of(where.password_file, f"{table}.password_file")
+        return Login(where.username, password)
+
+    def _line(self, password: str, source: str) -> str:
         if not password:
             raise ConfigError(self.file, source, "holds no password")
         if not password.isprintable():
             raise ConfigError(self.file, source, "holds more than one line or control characters")
-        return Login(where.username, password)
+        return password
 
     def _password_of(self, path: Path, source: str) -> str:
         try:
             with path.open("rb") as file:
-                return file.read(PASSWORD_LIMIT).decode().rstrip("\r\n")
+                text = file.read(PASSWORD_LIMIT).decode().rstrip("\r\n")
         except OSError as error:
             raise ConfigError(self.file, source, Reason("{0}: {1}", path, strerror(error))) from error
         except UnicodeDecodeError as error:
             raise ConfigError(self.file, source, Reason("{0} is not UTF-8 text", path)) from error
+        return self._line(text, source)
