@@ -36,11 +36,6 @@ SHORT_MS = 60  # a sound may end this much before its length: the clocks of two 
 CACHED = 64  # prompts; half a minute of sound is 480 kB
 
 
-def prompt_begins(listener: Listener, leg: int, prompt: e.Prompt, sound: PromptFile) -> None:
-    """A prompt is about to be played; music says no words."""
-    listener.plays(leg, SILENCE if prompt is e.Prompt.HOLD_MUSIC else _samples(sound))
-
-
 def heard_whole(prompt: e.Prompt, sound: PromptFile, played_ms: int) -> bool:
     """Whether it was heard to its end; a notice, as it was inspected: another may promise other things.
 
@@ -54,11 +49,6 @@ def heard_whole(prompt: e.Prompt, sound: PromptFile, played_ms: int) -> bool:
     return False
 
 
-def playing_stopped(listener: Listener, leg: int) -> None:
-    """Nothing more is played."""
-    listener.plays(leg, SILENCE)
-
-
 @lru_cache(maxsize=CACHED)
 def _samples(sound: PromptFile) -> Samples:
     """Once for each content of a file; nothing where it is gone, which the engine tells."""
@@ -70,28 +60,10 @@ def _samples(sound: PromptFile) -> Samples:
 
 REPLACES = "replaces"  # a phone that doesn't know it must not take the call for one more
 
-TransferOrder = e.AllowTransfer | e.TellTransfer | e.Refer | e.GiveUpRefer
-
 
 def replacing(replaces: str) -> Headers:
     """The Replaces header, by which a phone swaps one of its calls for this one (RFC 3891 6.1), if any."""
     return (("Replaces", replaces), ("Require", REPLACES)) if replaces else ()
-
-
-def carry_out_transfer(engine: Engine, call: LiveCall, order: TransferOrder) -> None:
-    """Give an order of the flow's to the engine."""
-    leg = call.legs.get(order.leg, -1)
-    match order:
-        case e.AllowTransfer(targets=targets):
-            engine.allow_transfer(leg, targets)
-        case e.TellTransfer(status=status, last=last):
-            engine.tell_transfer(leg, status, last)
-        case e.Refer(uri=uri):
-            engine.refer(leg, uri)
-        case e.GiveUpRefer():
-            engine.give_up_refer(leg)
-        case _:
-            assert_never(order)
 
 
 class Tapping:
@@ -169,6 +141,7 @@ class Carrying:
 
     def carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
         """Do what a call's flow has decided."""
+        leg = call.legs.get(command.leg, -1) if isinstance(command, e.LegOrder) else -1  # the engine's
         match command:
             case e.Drop():
                 self._drop(engine, call)
@@ -176,14 +149,14 @@ class Carrying:
                 engine.reject(call.legs[CALLER], status, retry_after_s)
             case e.AnswerCaller():
                 engine.answer(call.legs[CALLER])
-            case e.Play(leg, prompt):
-                self._play(engine, call, leg, prompt)
+            case e.Play():
+                self._play(engine, call, command)
             case e.Speak(language):
                 call.sounds = call.spoken[language]
-            case e.StopPlaying(leg):
-                call.playing.pop(leg, None)
-                engine.stop_playing(call.legs.get(leg, -1))
-                playing_stopped(self.listener, call.legs.get(leg, -1))
+            case e.StopPlaying():
+                call.playing.pop(command.leg, None)
+                engine.stop_playing(leg)
+                self.listener.plays(leg, SILENCE)
             case e.PlayTone(tone):
                 engine.overlay(tuple(call.up), self.tones[tone])
             case e.Listen():
@@ -195,15 +168,23 @@ class Carrying:
             case e.DialOperator():
                 if self.lending.may_dial(call, command):
                     self.dial(engine, call, command)
-            case e.HangUp(leg, elsewhere):
-                if not self.lending.give_up(call, leg):
-                    engine.hang_up(call.legs.get(leg, -1), elsewhere)
-            case e.Bridge(leg):
-                self._bridge(engine, call, leg)
-            case e.Separate(leg):
-                self._separate(engine, call.legs.get(leg, -1))
-            case e.AllowTransfer() | e.TellTransfer() | e.Refer() | e.GiveUpRefer():
-                carry_out_transfer(engine, call, command)
+            case e.HangUp():
+                if not self.lending.give_up(call, command.leg):
+                    engine.hang_up(leg, command.elsewhere)
+            case e.Bridge():
+                self._bridge(engine, call, command.leg)
+            case e.Separate():
+                self.tapping.forget(leg)
+                engine.separate(leg)
+                engine.indicate(leg, "off")
+            case e.AllowTransfer():
+                engine.allow_transfer(leg, command.targets)
+            case e.TellTransfer():
+                engine.tell_transfer(leg, command.status, command.last)
+            case e.Refer():
+                engine.refer(leg, command.uri)
+            case e.GiveUpRefer():
+                engine.give_up_refer(leg)
             case e.StartTap():
                 self.tapping.ordered.append((call, command))
             case e.SilenceTap(on):
@@ -212,8 +193,8 @@ class Carrying:
                 self.tapping.stop(call, keep)
             case e.Indicate(recording):
                 call.indicated = recording
-                for leg in call.up:
-                    engine.indicate(leg, recording)
+                for one in call.up:
+                    engine.indicate(one, recording)
             case e.Alert(reason):
                 log.error("alert", call=call.id, reason=reason)
             case e.ReportOperator():
@@ -248,13 +229,14 @@ class Carrying:
         engine.reject(call.legs[CALLER], 403, None)
         self.calls.remove(call)
 
-    def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
-        if leg in call.legs and prompt in call.sounds:
+    def _play(self, engine: Engine, call: LiveCall, order: e.Play) -> None:
+        leg, prompt = call.legs.get(order.leg), order.prompt
+        if leg is not None and (sound := call.sounds.get(prompt)):
             loop = prompt is e.Prompt.HOLD_MUSIC
-            if call.flow.policy.voice:
-                prompt_begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
-            token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
-            call.playing[leg] = Playing(token, prompt, time.monotonic())
+            if call.flow.policy.voice:  # music says no words
+                self.listener.plays(leg, SILENCE if loop else _samples(sound))
+            token = engine.play(leg, sound.path, loop)
+            call.playing[order.leg] = Playing(token, prompt, time.monotonic())
 
     def _listen(self, engine: Engine, call: LiveCall, order: e.Listen) -> None:
         engine_leg = call.legs.get(order.leg)
@@ -270,11 +252,6 @@ class Carrying:
         engine_leg = engine.dial(order.uri, display, headers, call.hops)
         self.calls.takes(call, order.leg, engine_leg)
         call.operators[engine_leg] = order.uri
-
-    def _separate(self, engine: Engine, leg: int) -> None:
-        self.tapping.forget(leg)
-        engine.separate(leg)
-        engine.indicate(leg, "off")
 
     def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
         self.lending.bridged(call)

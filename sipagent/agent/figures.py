@@ -11,6 +11,7 @@ or refuses for another reason is logged once, and then once in a while until it 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import structlog
 
@@ -122,18 +123,14 @@ class Tally:
 
 def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
-    ended: Counter[Ending] = Counter()
-    faults: Counter[str] = Counter()
-    phones: Counter[tuple[str, str]] = Counter()
-    fatal: Counter[tuple[str, str, str]] = Counter()
+    named: dict[str, Counter[Any]] = {name: Counter() for name in BY_NAME}
     sums: Counter[str] = Counter()
     for one in all:
-        ended.update(one.ended)
-        faults.update(one.faults)
-        phones.update(one.phones)
-        fatal.update(one.fatal)
+        for name, counts in named.items():
+            counts.update(getattr(one, name))
         sums.update({name: getattr(one, name) for name in SUMS})
-    return Figures(ended=dict(ended), faults=dict(faults), phones=dict(phones), fatal=dict(fatal), **sums)
+    found: dict[str, Any] = {name: dict(counts) for name, counts in named.items()}
+    return Figures(**(found | sums))
 
 
 class Telling:

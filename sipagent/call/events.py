@@ -57,7 +57,26 @@ class Wish(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TransferAsked:
+class Fact:
+    """Something that has happened in a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegFact(Fact):
+    """On one of its legs."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegOrder:
+    """A command that is about one leg."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAsked(LegFact):
     """An operator's phone has asked by REFER that the caller go to `target` (RFC 3515), one of those that
     `AllowTransfer` named. Its REFER has been accepted and waits for `TellTransfer`.
 
@@ -65,7 +84,6 @@ class TransferAsked:
     for a blind transfer. `free`: nobody else rings or talks there; `room`: there may be a third leg.
     """
 
-    leg: int
     target: str
     replaces: str = ""
     free: bool = True
@@ -73,75 +91,58 @@ class TransferAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class TransferDenied:
+class TransferDenied(LegFact):
     """A leg has asked for a transfer that it may not have; the answer was 403."""
 
-    leg: int
-
 
 @dataclass(frozen=True, slots=True)
-class ReferAnswered:
+class ReferAnswered(LegFact):
     """The final answer to our REFER on a leg: below 300, `ReferNotified` follows. 0: it could not be sent."""
 
-    leg: int
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class ReferNotified:
+class ReferNotified(LegFact):
     """A NOTIFY reports how our REFER goes: the status in a sipfrag, 100 and more (RFC 3515 section 2.4.4)."""
 
-    leg: int
     status: int
 
 
-ReferralFact = TransferAsked | TransferDenied | ReferAnswered | ReferNotified
-
-
 @dataclass(frozen=True, slots=True)
-class Separate:
+class Separate(LegOrder):
     """Caller and operator hear each other no longer; both legs stay up."""
 
-    leg: int
-
 
 @dataclass(frozen=True, slots=True)
-class AllowTransfer:
+class AllowTransfer(LegOrder):
     """Accept one REFER from a leg, to one of these URIs; anything else gets 403, as from every other leg."""
 
-    leg: int
     targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TellTransfer:
+class TellTransfer(LegOrder):
     """Send a leg a NOTIFY about the transfer that it asked for; `last`: no other follows."""
 
-    leg: int
     status: int
     last: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Refer:
+class Refer(LegOrder):
     """Ask a leg's other side by REFER to call `uri` in our place: `ReferAnswered`, `ReferNotified` follow."""
 
-    leg: int
     uri: str
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUpRefer:
+class GiveUpRefer(LegOrder):
     """Wait no longer for the answer to a REFER."""
-
-    leg: int
-
-
-ReferralOrder = Separate | AllowTransfer | TellTransfer | Refer | GiveUpRefer
 
 
 @dataclass(frozen=True, slots=True)
-class CallOffered:
+class CallOffered(Fact):
     """An INVITE outside any dialog has come in, with the answers that the policy needs about it.
 
     `may_choose`: a key chooses the language, not the number that was dialled. `language`: of the notice,
@@ -160,39 +161,36 @@ class CallOffered:
 
 
 @dataclass(frozen=True, slots=True)
-class CallConfirmed:
+class CallConfirmed(Fact):
     """The caller's ACK has arrived; `telephone_event`: its SDP offers RFC 4733 events."""
 
     telephone_event: bool
 
 
 @dataclass(frozen=True, slots=True)
-class MediaArrived:
+class MediaArrived(LegFact):
     """A leg's first RTP packet has arrived since it was answered."""
 
     leg: int = CALLER
 
 
 @dataclass(frozen=True, slots=True)
-class MediaFoundElsewhere:
+class MediaFoundElsewhere(LegFact):
     """A leg's first packets come from another address than its SDP names: our sound went past it so far."""
-
-    leg: int
 
 
 @dataclass(frozen=True, slots=True)
-class MediaSourceFound:
+class MediaSourceFound(LegFact):
     """It is known whence a leg's sound comes. `own`: from an address that its SDP or its SIP names.
 
     Else it is heard by `trunk.media_sources` alone, or comes from elsewhere and is not heard.
     """
 
-    leg: int
     own: bool
 
 
 @dataclass(frozen=True, slots=True)
-class PromptEnded:
+class PromptEnded(Fact):
     """A prompt is over; `complete`: every sample of it went out. `played_ms` counts from its start."""
 
     prompt: Prompt
@@ -201,30 +199,29 @@ class PromptEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class DtmfPressed:
+class DtmfPressed(LegFact):
     """A digit (0-9, *, #, A-D) was pressed on a leg, heard by one of the three ways."""
 
-    leg: int
     digit: str
     method: Method
 
 
 @dataclass(frozen=True, slots=True)
-class HearingBegan:
+class HearingBegan(Fact):
     """A tone or an utterance has begun on the caller's leg; a digit, a verdict or `HearingEnded` follows."""
 
     what: SoundKind
 
 
 @dataclass(frozen=True, slots=True)
-class HearingEnded:
+class HearingEnded(Fact):
     """A sound that had begun came to nothing: no digit, no words about the recording."""
 
     what: SoundKind
 
 
 @dataclass(frozen=True, slots=True)
-class KeywordHeard:
+class KeywordHeard(Fact):
     """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1).
 
     `sure`: false for a refusal that is asked about where the notice has promised no word.
@@ -237,150 +234,102 @@ class KeywordHeard:
 
 
 @dataclass(frozen=True, slots=True)
-class ListeningEnded:
+class ListeningEnded(Fact):
     """Everything that the caller's leg had sent has been listened to; nothing more will be heard."""
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorOffered:
+class OperatorOffered(Fact):
     """The board of operators names the next one to ring."""
 
     uri: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoOperatorFree:
+class NoOperatorFree(Fact):
     """No operator is left to ring for now."""
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorFree:
+class OperatorFree(Fact):
     """An operator has become free; whoever waits may ask the board again."""
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorReached:
+class OperatorReached(LegFact):
     """A provisional response has come: something answers for the operator's phone, if only a PBX."""
-
-    leg: int
 
 
 @dataclass(frozen=True, slots=True)
-class LegWanted:
+class LegWanted(Fact):
     """Legs are short: of several phones that ring for this caller, one is enough."""
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorAnswered:
+class OperatorAnswered(LegFact):
     """An operator's 200 has arrived; `telephone_event`: its SDP negotiated RFC 4733 events."""
 
-    leg: int
     telephone_event: bool
 
 
 @dataclass(frozen=True, slots=True)
-class KeysNegotiated:
+class KeysNegotiated(LegFact):
     """A leg's SDP has come to have RFC 4733 events, or to have none any more (a re-INVITE)."""
 
-    leg: int
     telephone_event: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LegHeld:
+class LegHeld(LegFact):
     """A leg put us on hold (RFC 3264 section 8.4); `sends`: it goes on sending, music as a rule."""
 
-    leg: int
     sends: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LegResumed:
+class LegResumed(LegFact):
     """A held leg is back in both directions."""
-
-    leg: int
 
 
 @dataclass(frozen=True, slots=True)
-class LegGone:
+class LegGone(LegFact):
     """A leg has ended, or never came to be: `status` is the last SIP status, 0 if none."""
 
-    leg: int
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class MediaLost:
+class MediaLost(LegFact):
     """A leg that has to send audio sent neither RTP nor RTCP for `capacity.media_timeout_s`."""
 
-    leg: int
-
 
 @dataclass(frozen=True, slots=True)
-class RecordingDeclined:
+class RecordingDeclined(LegFact):
     """A leg's device asks in its SDP not to be recorded (`a=recordpref:off`, RFC 7866 section 6.2.2)."""
 
-    leg: int
-
 
 @dataclass(frozen=True, slots=True)
-class TapFailed:
+class TapFailed(Fact):
     """The recorder can't go on (disk full, stalled writer)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class HearingFailed:
+class HearingFailed(Fact):
     """The caller's leg can't be listened to: that no refusal is heard means nothing any more."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceEnding:
+class ServiceEnding(Fact):
     """The process has to end now: calls still up are to be ended properly."""
 
 
 @dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(Fact):
     """The flow's `deadline` has been reached."""
-
-
-LegFact = (
-    MediaArrived
-    | MediaFoundElsewhere
-    | MediaSourceFound
-    | DtmfPressed
-    | OperatorReached
-    | OperatorAnswered
-    | KeysNegotiated
-    | LegHeld
-    | LegResumed
-    | ReferralFact
-    | LegGone
-    | MediaLost
-    | RecordingDeclined
-)
-
-Fact = (
-    LegFact
-    | CallOffered
-    | CallConfirmed
-    | PromptEnded
-    | HearingBegan
-    | HearingEnded
-    | KeywordHeard
-    | ListeningEnded
-    | OperatorOffered
-    | NoOperatorFree
-    | OperatorFree
-    | LegWanted
-    | TapFailed
-    | HearingFailed
-    | ServiceEnding
-    | TimePassed
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,10 +351,9 @@ class AnswerCaller:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class Play(LegOrder):
     """Play a prompt to a leg in place of what it hears; hold music loops, the others end once."""
 
-    leg: int
     prompt: Prompt
 
 
@@ -417,10 +365,8 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
-class StopPlaying:
+class StopPlaying(LegOrder):
     """Stop at once what is being played to a leg; no `PromptEnded` follows."""
-
-    leg: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,13 +377,12 @@ class PlayTone:
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(LegOrder):
     """Listen on a leg for in-band tones, for words, or (neither) no more: `ListeningEnded` follows then.
 
     `in_call`: for the words that count during the call alone.
     """
 
-    leg: int
     tones: bool
     voice: bool
     in_call: bool = False
@@ -458,34 +403,30 @@ class DeclineOperator:
 
 
 @dataclass(frozen=True, slots=True)
-class DialOperator:
+class DialOperator(LegOrder):
     """Ring an operator as leg `leg`; the phone shows REC or NO REC before the caller.
 
     `replaces`: the call of the phone's that this one takes the place of (RFC 3891); empty: none.
     """
 
-    leg: int
     uri: str
     recorded: bool
     replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class HangUp(LegOrder):
     """End a leg: CANCEL, BYE or a final response, whichever fits its state.
 
     `elsewhere`: another phone has answered, so this one need not show a missed call (RFC 3326 section 2).
     """
 
-    leg: int
     elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(LegOrder):
     """Let the caller and an operator hear each other."""
-
-    leg: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,7 +492,11 @@ Command = (
     | DialOperator
     | HangUp
     | Bridge
-    | ReferralOrder
+    | Separate
+    | AllowTransfer
+    | TellTransfer
+    | Refer
+    | GiveUpRefer
     | StartTap
     | SilenceTap
     | StopTap

@@ -14,8 +14,7 @@ came:
         call.hang_up()
         operator.wait_ended()
 
-A `Call` is one dialog (RFC 3261, 12), with its offers and answers, its keys and its end; it knows its
-phone as `OwnPhone`.
+A `Call` is one dialog (RFC 3261, 12), with its offers and answers, its keys and its end.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import quote
 
 from sipagent.softphone.loop import MS, PATIENCE_S, Loop, PhoneError, PhoneTimeout, Timer
@@ -68,37 +67,6 @@ class TimedMessage:
         return f"{self.message.describe()} {'sent' if self.sent else 'received'}"
 
 
-class OwnPhone(Protocol):
-    """What a call needs of its phone; `phone.Phone` is the one there is, and says what each means."""
-
-    loop: Loop
-    user: str
-    address: tuple[str, int]
-    contact: str
-    codecs: tuple[int, ...]
-    event_type: int | None
-    sdp_lines: bytes
-    refer_status: int | None
-    seen: list[TimedMessage]
-
-    @property
-    def uri(self) -> str: ...
-
-    def new_rtp(self) -> RtpEnd: ...
-
-    def send(self, message: Message, to: tuple[str, int]) -> None: ...
-
-    def request(self, transaction: Transaction) -> None: ...
-
-    def respond(
-        self, request: Message, status: int, tag: str = "", headers: Headers = (), body: bytes = b""
-    ) -> None: ...
-
-    def at(self, what: str, nth: int = 0) -> int: ...
-
-    def count(self, what: str) -> int: ...
-
-
 Way = Literal["rfc4733", "info", "info-dtmf", "inband"]
 UNDER_WAY = (491, 500)
 """What is answered to an offer while another one is: its ACK may still be on its way (14.1, 14.2)."""
@@ -110,7 +78,7 @@ class Call:
 
     def __init__(
         self,
-        phone: OwnPhone,
+        phone: Phone,
         call_id: str,
         local: str,
         remote: str,

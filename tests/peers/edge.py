@@ -20,7 +20,7 @@ from sipagent.edge.plan import HOP_HEADER, Addresses, Plan
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeStatistics, RejectedCall
 from sipagent.softphone.loop import PATIENCE_S
-from sipagent.softphone.phone import Answering, Call, Loop, OwnPhone, Phone, Transaction
+from sipagent.softphone.phone import Answering, Call, Loop, Phone, Transaction
 from sipagent.softphone.sip import Headers, Message, sdp
 from tests.peers.process import PeerError, free_ports
 
@@ -153,7 +153,7 @@ class Edge:
         return Transaction(request, by or self.address, lambda _: None)
 
     def intruding(
-        self, phone: OwnPhone, call: Call, method: str, body: bytes = b"", number: int = 0
+        self, phone: Phone, call: Call, method: str, body: bytes = b"", number: int = 0
     ) -> Transaction:
         """A request of a phone's within the dialog of another's call, not yet sent."""
         kind: Headers = (("Content-Type", "application/sdp"),) if body else ()
@@ -166,7 +166,7 @@ class Edge:
         headers = tuple((name, own.get(name, value)) for name, value in request.headers)
         return Transaction(Message(request.start, headers, body), call._next_hop(), lambda _: None)
 
-    def sends(self, phone: OwnPhone, transaction: Transaction) -> None:
+    def sends(self, phone: Phone, transaction: Transaction) -> None:
         """Send a request and repeat it until something answers."""
         with self.loop.changing():
             phone.request(transaction)
