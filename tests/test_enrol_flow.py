@@ -149,15 +149,6 @@ def test_no_history_breaks_a_law() -> None:
     assert len(list(walked(100))) == len(reached)
 
 
-@pytest.mark.parametrize("begun", range(len(GOOD)))
-def test_a_hang_up_anywhere_keeps_no_more_than_was_kept(begun: int) -> None:
-    flow, watch = EnrolFlow(STEPS), Watch()
-    for fact in (*GOOD[:begun], f.Gone()):
-        watch = watch.after(fact, flow.handle(fact, 0.0))
-    assert watch.kept == (begun > GOOD.index(f.SayingHeard(None), 7))
-    assert all(flow.handle(fact, 0.0) == [] for fact in FACTS if begun)
-
-
 def after(*facts: f.Fact) -> tuple[EnrolFlow, list[f.Command]]:
     """A flow, and all that it has ordered."""
     flow = EnrolFlow(STEPS)

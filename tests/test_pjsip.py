@@ -21,7 +21,7 @@ from sipagent.agent.engine import (
     Registration,
 )
 from sipagent.call import events as e
-from sipagent.pjsip import EngineError, PjsipEngine, legs
+from sipagent.pjsip import EngineError, PjsipEngine, engine, legs
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Challenge
 from tests.loopback import NUMBER, Loopback, scene, seen
@@ -146,7 +146,7 @@ def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(stack: ExitStack) -> None:
     """Nobody has to look for it: what it erases must not live on for as long as a poll lasts."""
     office = Loopback(stack)
     (call, leg), _ = office.talking()
-    legs.LOOK_S = legs.NOTHING_S = PATIENCE_S
+    engine.LOOK_S = engine.NOTHING_S = PATIENCE_S
     call.rtp.press("9")
     began = time.monotonic()
     while pressed(leg, "9", "rfc4733") not in office.facts(leg):

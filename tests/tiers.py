@@ -40,7 +40,6 @@ FULL = (
 QUICK = (
     "live/test_recording.py::test_what_is_written_down",
     "live/test_refusal.py::test_during_the_notice[inband]",
-    "live/test_refusal.py::test_in_the_window[info]",
     "live/test_refusal.py::test_in_the_call[rfc4733]",
     "live/test_spoken.py::test_in_the_call",
     "live/test_sealed.py::test_a_refusal_in_the_call_takes_part_and_key",

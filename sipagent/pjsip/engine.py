@@ -30,13 +30,16 @@ from sipagent.config.load import uri_host
 from sipagent.config.types import Network
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Endpoint, SipAccount, SipAccounts
-from sipagent.pjsip.legs import Awareness, Doubt, Leaving, Leg, look_s
+from sipagent.pjsip.legs import Awareness, Doubt, Leaving, Leg
 from sipagent.pjsip.library import REQUEST_TERMINATED, max_forwards_of, order, with_headers, with_status
 from sipagent.pjsip.media_sources import Sources
 from sipagent.pjsip.screening import DigestChallenges, Screening
 from sipagent.pjsip.sound import SoundEngine
 from sipagent.sip.session_description import NotAcceptable
 
+FIRST_PACKET_S = 0.005  # between two looks, while there are legs, at whether a first packet has come
+LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
+NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to get their BYE
 NO_WAY = 503  # the status of a request that can't be sent (RFC 3261 section 8.1.3.1)
@@ -137,8 +140,10 @@ class PjsipEngine:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
         assert self._endpoint
         if self._legs:
-            parts = self.sources, self.sound, self.doubt, self.awareness, self._leaving
-            timeout_s = 0.0 if self.later else min(timeout_s, look_s(self.sources.waits, *parts))
+            waits = self.sources.pending or self.sound.pending
+            look_s = LOOK_S if waits or self.doubt or self.awareness or self._leaving else NOTHING_S
+            look_s = FIRST_PACKET_S if self.sources.waits else look_s
+            timeout_s = 0.0 if self.later else min(timeout_s, look_s)
         if (due := self.screening.due) is not None:
             timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))
         self._endpoint.libHandleEvents(math.ceil(timeout_s * 1000))
@@ -399,9 +404,9 @@ class PjsipEngine:
             self.later.append(lambda: self._ring_again(leg))  # now with credentials
             return
         self._legs.pop(leg.number, None)
-        self._leaving.forget(leg)
+        self._leaving.pop(leg, None)
         self.awareness.forget(leg)
-        self.doubt.forget(leg)
+        self.doubt.pop(leg, None)
         self.sound.leave(leg)
         self._ended.append(leg)
         leg.tell(e.LegGone(leg.number, status))

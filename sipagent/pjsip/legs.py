@@ -62,7 +62,15 @@ MOVED = 302  # or another of RFC 3261 section 21.3: none is followed
 
 
 class LegOwner(Owner, Protocol):
-    """The protocol by which legs call the engine, beside their reports."""
+    """The engine, as its legs and what judges their messages know it."""
+
+    @property
+    def capacity(self) -> int:
+        """How many legs it can have at once."""
+
+    @property
+    def live(self) -> "Collection[Leg]":
+        """Those that have not ended."""
 
     def signalled(self, leg: "Leg", address: str) -> None:
         """The leg's SIP comes from this address."""
@@ -380,16 +388,6 @@ REASONS = {100: "Trying", 200: "OK", 480: "Temporarily Unavailable", 486: "Busy 
 EXPIRES_S = 300  # longer than any ringing
 
 
-class Referred(Protocol):
-    """A leg, as far as a REFER needs it."""
-
-    number: int
-
-    def tell(self, fact: e.Fact) -> None: ...
-
-    def sendRequest(self, param: pj.CallSendRequestParam) -> None: ...
-
-
 class Referring:
     """The REFERs of a leg, both ways. It does not hold the leg: that would outlive its call."""
 
@@ -404,7 +402,7 @@ class Referring:
         self._unclosed: int | None = None  # the final status of one whose subscription is not yet over
         self._sent = False
 
-    def seen(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+    def seen(self, leg: Leg, event: pj.SipEvent, message: str) -> None:
         """A transaction of the leg's has changed; `message`: what came, if something did."""
         if message.startswith("REFER "):
             self._on_refer(leg, event, message)
@@ -415,7 +413,7 @@ class Referring:
 
     # --- the leg asks ---
 
-    def _on_refer(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+    def _on_refer(self, leg: Leg, event: pj.SipEvent, message: str) -> None:
         asked = messages.transfer_asked(message, self.allowed)
         if asked is None:
             library.respond(event, 403)
@@ -428,7 +426,7 @@ class Referring:
         library.respond(event, 202)
         leg.tell(e.TransferAsked(leg.number, *asked))
 
-    def tell(self, leg: Referred, status: int, last: bool) -> None:
+    def tell(self, leg: Leg, status: int, last: bool) -> None:
         """NOTIFY with a sipfrag (RFC 3515 section 2.4.5)."""
         state = "terminated;reason=noresource" if last else f"active;expires={EXPIRES_S}"
         notify = library.request("NOTIFY", ("Event", self._event), ("Subscription-State", state))
@@ -438,7 +436,7 @@ class Referring:
 
     # --- we ask ---
 
-    def refer(self, leg: Referred, uri: str, by: str) -> None:
+    def refer(self, leg: Leg, uri: str, by: str) -> None:
         if self._current:
             self._earlier.add(self._current)
         self._awaited = self._sent = True
@@ -454,7 +452,7 @@ class Referring:
             # after 32 s the library would end the call (RFC 3261 section 12.2.1.2)
             library.give_up(transaction, library.REQUEST_TERMINATED)
 
-    def _on_progress(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+    def _on_progress(self, leg: Leg, event: pj.SipEvent, message: str) -> None:
         if event.type != pj.PJSIP_EVENT_TSX_STATE:
             return
         body = event.body
@@ -468,11 +466,11 @@ class Referring:
         if transaction.state in (pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED):
             self._answered(leg, transaction.statusCode)
 
-    def _answered(self, leg: Referred, status: int) -> None:
+    def _answered(self, leg: Leg, status: int) -> None:
         self._awaited, self._transaction = False, 0
         leg.tell(e.ReferAnswered(leg.number, status))
 
-    def _on_notify(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
+    def _on_notify(self, leg: Leg, event: pj.SipEvent, message: str) -> None:
         if not self._sent or not messages.is_about_refer(message):
             return  # the library says that it knows nothing of it
         library.respond(event, 200)
@@ -494,106 +492,75 @@ class Referring:
 OFFER_AGAIN_S = 0.2  # for an engine in the middle of another offer
 
 
-class Awareness:
-    """The legs that have yet to learn of a change, and those that have."""
+class Awareness(dict[Leg, float]):
+    """When to try to tell the legs that have yet to learn of a change; and those that have."""
 
     def __init__(self) -> None:
-        self._due: dict[Leg, float] = {}  # when to try
+        super().__init__()
         self._told: set[Leg] = set()
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._due)
 
     def change(self, leg: Leg, indication: Indication) -> None:
         """The leg is recorded, or is not, from now on."""
         if leg.indication != indication:
             leg.indication = indication
             if leg.record_aware:
-                self._due[leg] = 0.0
+                self[leg] = 0.0
 
     def glare(self, leg: Leg) -> None:
         """Both sides had sent an offer at once: wait as long as RFC 3261 section 14.1 has it."""
         if leg not in self._told:
             return  # it was no offer of ours
         wait_s = random.uniform(0.0, 2.0) if leg.incoming else random.uniform(2.1, 4.0)
-        self._due[leg] = time.monotonic() + wait_s
+        self[leg] = time.monotonic() + wait_s
 
     def forget(self, leg: Leg) -> None:
         """The leg has ended."""
-        self._due.pop(leg, None)
+        self.pop(leg, None)
         self._told.discard(leg)
 
     def clear(self) -> None:
-        self._due.clear()
+        super().clear()
         self._told.clear()
 
     def poll(self, now: float) -> None:
         """Send the re-INVITE to legs that can take it. Never within a callback."""
-        for leg, due in list(self._due.items()):
+        for leg, due in list(self.items()):
             if due > now or leg.held:
                 continue
             if is_settled(leg.getId()) and order(leg.reinvite, pj.CallOpParam()):
-                del self._due[leg]
+                del self[leg]
                 self._told.add(leg)
             else:
-                self._due[leg] = now + OFFER_AGAIN_S
+                self[leg] = now + OFFER_AGAIN_S
 
 
 DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
 PACKET_S = 0.02
 WATCH_S = 5.0  # between two looks at whether legs still send
-FIRST_PACKET_S = 0.005
-LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
-NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
 
 
-class LookedAt(Protocol):
-    @property
-    def pending(self) -> bool:
-        """Whether something in it waits for its time, or for a change that no callback reports."""
-
-
-def look_s(first_packet: bool, *parts: LookedAt) -> float:
-    """When to look again, while there are legs; `first_packet`: one is waited for."""
-    if first_packet:
-        return FIRST_PACKET_S
-    return LOOK_S if any(one.pending for one in parts) else NOTHING_S
-
-
-class Doubt:
+class Doubt(dict[Leg, tuple[float, int]]):
     """The holders that say that they send: since when, and how many packets had come by then.
 
     `media_timeout_s`: how long any other leg may send nothing.
     """
 
     def __init__(self, media_timeout_s: float) -> None:
-        self._since: dict[Leg, tuple[float, int]] = {}
+        super().__init__()
         self._media_timeout_s = media_timeout_s
         self._watched_at = 0.0
 
-    @property
-    def pending(self) -> bool:
-        return bool(self._since)
-
     def begin(self, leg: Leg) -> None:
         """The leg holds from now on, and says that it sends."""
-        self._since[leg] = (time.monotonic(), leg.packets())
-
-    def forget(self, leg: Leg) -> None:
-        """The leg has ended."""
-        self._since.pop(leg, None)
-
-    def clear(self) -> None:
-        self._since.clear()
+        self[leg] = (time.monotonic(), leg.packets())
 
     def poll(self, now: float, legs: Collection[Leg]) -> None:
         """Tell of those that hold still and have sent less than half of what they should, and of silence."""
-        for leg, (since, packets) in list(self._since.items()):
+        for leg, (since, packets) in list(self.items()):
             if not leg.held:
-                del self._since[leg]
+                del self[leg]
             elif now - since > DOUBT_S:
-                del self._since[leg]
+                del self[leg]
                 if leg.packets() - packets < DOUBT_S / 2 / PACKET_S:
                     leg.tell(e.LegHeld(leg.number, sends=False))
         if legs and now - self._watched_at > WATCH_S:
@@ -616,18 +583,8 @@ LINGER_S = 4.0  # how much longer something may answer for a phone that is given
 ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
 
 
-class Leaving:
+class Leaving(dict[Leg, float]):
     """Those that linger, and until when."""
-
-    def __init__(self) -> None:
-        self._until: dict[Leg, float] = {}
-
-    def __contains__(self, leg: Leg) -> bool:
-        return leg in self._until
-
-    @property
-    def pending(self) -> bool:
-        return bool(self._until)
 
     def hang_up(self, leg: Leg, elsewhere: bool) -> None:
         """End a leg now, or when something answers, or a few seconds later."""
@@ -635,19 +592,12 @@ class Leaving:
         if leg.incoming or leg.reached:
             order(leg.hangup, param)
         else:
-            self._until.setdefault(leg, time.monotonic() + LINGER_S)
+            self.setdefault(leg, time.monotonic() + LINGER_S)
             leg.farewell = param
-
-    def forget(self, leg: Leg) -> None:
-        """The leg has ended."""
-        self._until.pop(leg, None)
-
-    def clear(self) -> None:
-        self._until.clear()
 
     def poll(self, now: float) -> None:
         """End those for which nothing answers: the library would wait for 32 s."""
-        for leg, until in list(self._until.items()):
+        for leg, until in list(self.items()):
             if until <= now:
-                del self._until[leg]
+                del self[leg]
                 leg.give_up()

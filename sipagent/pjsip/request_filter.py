@@ -260,12 +260,6 @@ class _Start(ctypes.Structure):
     )
 
 
-class _Links(ctypes.Structure):
-    """The two pointers that every header of pjsip's begins with, and a list of them is."""
-
-    _fields_ = (("before", ctypes.c_void_p), ("next", ctypes.c_void_p))
-
-
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A request that waits: `clone` is the library's memory, `due` monotonic s."""
@@ -429,12 +423,12 @@ class _List:
     """A list of headers in a pool of the library's; it lives as long as both."""
 
     def __init__(self, pool: ctypes.c_void_p, headers: Headers) -> None:
-        self._links = _Links()
+        self._links = _Header()
         self.head = ctypes.c_void_p(ctypes.addressof(self._links))
         chain = [self.head.value, *(_header(pool, *one) for one in headers), self.head.value]
         for before, here in pairwise(chain):
-            _Links.from_address(before or 0).next = here
-            _Links.from_address(here or 0).before = before
+            _Header.from_address(before or 0).next = here
+            _Header.from_address(here or 0).before = before
 
 
 def _header(pool: ctypes.c_void_p, name: str, value: str) -> int:

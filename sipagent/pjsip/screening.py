@@ -17,7 +17,6 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
-from typing import Protocol
 
 from sipagent.agent.engine import (
     ChallengeRefused,
@@ -28,11 +27,10 @@ from sipagent.agent.engine import (
     Side,
 )
 from sipagent.config.identity import call_id, header_values
-from sipagent.config.layout import EngineLimits
 from sipagent.config.types import Network
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import SipAccount, SipAccounts
-from sipagent.pjsip.legs import Leg
+from sipagent.pjsip.legs import Leg, LegOwner
 from sipagent.pjsip.library import ipv4, is_settled
 from sipagent.pjsip.media_sources import Sources, bound_to
 from sipagent.pjsip.request_filter import RequestFilter
@@ -204,31 +202,10 @@ UNREAD_AGAIN_S = 0.1
 MOVED = NotAcceptable(OTHER, "in the place of the audio stands something else")
 
 
-class Screened(Protocol):
-    """The engine that stands behind."""
-
-    @property
-    def settings(self) -> EngineSettings: ...
-
-    @property
-    def capacity(self) -> int:
-        """How many legs it can have at once."""
-
-    @property
-    def limits(self) -> EngineLimits: ...
-
-    @property
-    def live(self) -> Collection[Leg]:
-        """Those that have not ended."""
-
-    def heeds(self, message: str, source: str) -> bool:
-        """Whether a response may ask for a password."""
-
-
 class Screening:
     """On the SIP thread. `sources` knows what RTP waits; `waker`: whose datagrams end a poll."""
 
-    def __init__(self, engine: Screened, sources: Sources, waker: Address) -> None:
+    def __init__(self, engine: LegOwner, sources: Sources, waker: Address) -> None:
         settings = engine.settings
         self._engine = engine
         self._sources = sources

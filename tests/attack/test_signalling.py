@@ -68,7 +68,7 @@ def test_the_trunks_own_flood_ends_no_call_and_no_process(site: Make) -> None:
     there = site()
     bridge = there.talk()
     with closing(Flood(TRUNK, there.address, there.uri(), FLOOD, RATE)) as flood:
-        told = flood.wait(60)
+        told = flood.wait_all(60)
         assert sum(told.values()) == FLOOD
         assert set(told) <= {200, 503}, told
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)

@@ -13,7 +13,6 @@ import pytest
 from sipagent.config.load import HostPort
 from sipagent.edge.plan import Tls
 from sipagent.softphone.sip import Message, parameter, routes_of, uri_of
-from tests.conftest import AgentFactory
 from tests.peers.edge import OPERATOR, OURS, STRANGER, TRUNK, Edge, opened
 from tests.peers.process import free_ports
 from tests.peers.tls import Certified, TlsListener, TlsPeer, certified
@@ -136,30 +135,3 @@ def test_a_certificate_is_renewed_without_a_restart(edge: Edge, ours: Certified,
         edge.process.change(edge.plan)
     with closing(TlsPeer.to(edge.address, ours.ca, TRUNK, ssl.TLSVersion.TLSv1_3)):
         assert edge.process.running
-
-
-def test_a_whole_agent_between_a_trunk_and_a_phone_that_speak_tls(
-    ours: Certified, desk: Certified, agent_factory: AgentFactory
-) -> None:
-    with closing(TlsListener("127.0.0.1", desk)) as phone:
-        workers, port = free_ports(6), phone.address[1]
-        agent = agent_factory(
-            start=False,
-            trunk={"transport": "tls"},
-            operators={"extensions": [f"sip:201@127.0.0.1:{port};transport=tls"]},
-            edge={
-                "worker_ports": f"{workers}-{workers + 5}", "certificate": str(ours.certificate),
-                "private_key": str(ours.key), "ca": str(desk.ca),
-            },
-        )  # fmt: skip
-        agent.start(wait=None)
-        agent.wait_for("ready", 60)
-        with closing(TlsPeer.to(agent.address, ours.ca, "127.0.0.1", ssl.TLSVersion.TLSv1_3)) as peer:
-            invite = request(peer, agent.uri(), "INVITE", ("Content-Type", "application/sdp"), body=SDP)
-            peer.send(invite)
-            final = peer.final()
-            assert final.status == 200
-            acknowledge(peer, invite, final)
-            with closing(phone.accept()) as called:
-                ringing = called.request("INVITE")
-                assert "REC" in ringing.header("From")

@@ -42,17 +42,6 @@ def test_during_the_notice(agent: RunningAgent, caller_phone: Phone, operator_ph
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_in_the_window(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, way: Way) -> None:
-    call = caller_phone.call(agent.uri())
-    started = call.rtp.wait_tone(NOTICE_HZ) - 80 * MS
-    call.press("9", way, at_ns=started + int((NOTICE_S + WINDOW_S / 2) * SECOND))
-    bridge = calls.bridged(call, operator_phone)
-    assert calls.shown(bridge.operator).startswith("NO REC")
-    bridge.hang_up()
-    assert_refused(agent, "window", way)
-
-
-@pytest.mark.parametrize("way", WAYS)
 def test_in_the_call(
     agent: RunningAgent, phone_factory: PhoneFactory, operator_phone: Phone, way: Way
 ) -> None:

@@ -116,12 +116,6 @@ def test_a_registrar_that_comes_late_and_restarts(
     calls.bridged(call, operator_phone).hang_up()
 
 
-def asks_at(registrar: Kamailio, desk: Phone) -> None:
-    """The registrar is the operators' PBX, too, and wants to know who rings them."""
-    registrar.phones = {"201": desk.address}
-    registrar.pbx_login = ("agent", "right")
-
-
 # --- behind the edge ---
 
 
@@ -163,22 +157,3 @@ def test_a_strangers_realm_gets_no_digest(
     agent.wait_for("registration_failed", PATIENCE_S)
     asked = [line for _, line in registrar.child.lines if "challenged: " in line]
     assert asked and all("challenged: <null>" in line for line in asked)
-
-
-def test_a_pbx_in_the_trunks_realm_gets_the_trunks_digest_from_every_worker(
-    registrar: Kamailio,
-    tmp_path: Path,
-    agent_factory: AgentFactory,
-    caller_phone: Phone,
-    operator_phone: Phone,
-) -> None:
-    """Nobody has written the realm down: the account's process has learnt it from the registrar."""
-    asks_at(registrar, operator_phone)
-    registrar.pbx_realm = registrar.realm
-    registrar.start()
-    extensions = [f"sip:201@127.0.0.1:{registrar.port}"]
-    agent = registering(tmp_path, registrar, agent_factory, extensions=extensions)
-    for _ in range(2):
-        calls.bridged(caller_phone.call(call_through(registrar)), operator_phone).hang_up()
-    workers = {event["process"] for event in agent.log_events if event.get("event") == "call_offered"}
-    assert len(workers) == 2

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -26,6 +26,7 @@ SEARCH_PATH = os.pathsep.join(
 ).strip(os.pathsep)
 """Of our processes: another engine than the one that is installed is named there, too."""
 Json = dict[str, Any]
+Found = TypeVar("Found")
 
 NOTICE_S = 0.6
 WINDOW_S = 0.4
@@ -211,12 +212,12 @@ class RunningAgent:
 
     def forget(self) -> None:
         """Wait for the end of all calls; from now on nothing here speaks of them."""
-        past = self._wait_rows(self.receipts, lambda rows: all(r["ended_at"] for r in rows), PATIENCE_S)
+        past = self._wait(self.receipts, lambda rows: all(r["ended_at"] for r in rows), PATIENCE_S)
         self._past |= {row["id"] for row in past}
 
     def wait_receipts(self, count: int = 1, timeout: float = PATIENCE_S) -> list[Json]:
         """The receipts once `count` calls are complete."""
-        return self._wait_rows(
+        return self._wait(
             self.receipts, lambda rows: sum(r["ended_at"] is not None for r in rows) >= count, timeout
         )
 
@@ -228,25 +229,20 @@ class RunningAgent:
         def of_status() -> list[Json]:
             return [row for row in self.recordings() if row["status"] == status]
 
-        return self._wait_rows(of_status, lambda rows: len(rows) >= count, timeout)
+        return self._wait(of_status, lambda rows: len(rows) >= count, timeout)
 
     def wait_settled(self, timeout: float = PATIENCE_S) -> list[Json]:
         """All recordings once none is open: a file may be made after its receipt is complete."""
-        return self._wait_rows(
-            self.recordings, lambda rows: all(row["status"] != "open" for row in rows), timeout
-        )
+        return self._wait(self.recordings, lambda rows: all(row["status"] != "open" for row in rows), timeout)
 
-    def _wait_rows(
-        self, ask: Callable[[], list[Json]], enough: Callable[[list[Json]], bool], timeout: float
-    ) -> list[Json]:
-        rounds = max(1, int(timeout / 0.05))
-        for _ in range(rounds):
-            rows = ask()
-            if enough(rows):
-                return rows
-            with self.child.said:  # whatever it writes to the store, it also tells
+    def _wait(self, ask: Callable[[], Found], enough: Callable[[Found], bool], timeout: float) -> Found:
+        """Ask until it is enough; raises PeerError with what it said last."""
+        for _ in range(max(1, int(timeout / 0.05))):
+            if enough(found := ask()):
+                return found
+            with self.child.said:  # whatever it writes, it also tells
                 self.child.said.wait(0.05)
-        raise PeerError(f"after {timeout:g} s only {rows}\n{self.child.tail()}")
+        raise PeerError(f"after {timeout:g} s only {found}\n{self.child.tail()}")
 
     def sound(self, recording: Json) -> NDArray[np.int16]:
         """The samples of a recording, `(n, 2)`: caller, operator."""
@@ -262,12 +258,7 @@ class RunningAgent:
 
     def wait_files(self, wanted: Callable[[list[str]], bool], timeout: float = PATIENCE_S) -> list[str]:
         """What lies in the recordings' folder, once it is as wanted."""
-        for _ in range(int(timeout / 0.05)):
-            if wanted(files := self.files()):
-                return files
-            with self.child.said:
-                self.child.said.wait(0.05)
-        raise PeerError(f"after {timeout:g} s: {self.files()}\n{self.child.tail()}")
+        return self._wait(self.files, wanted, timeout)
 
     def wait_part(self) -> list[str]:
         """Until a recording has begun."""
@@ -279,14 +270,13 @@ class RunningAgent:
     def wait_no_legs(self, timeout: float = PATIENCE_S) -> None:
         """Until the engine has let go of every port of every leg, as the kernel sees it."""
         first, _, last = self.tables["trunk"]["rtp_ports"].partition("-")
-        for _ in range(int(timeout / 0.05)):
+
+        def bound() -> set[int]:
             rows = Path("/proc/net/udp").read_text().splitlines()[1:]
-            bound = {int(row.split()[1].split(":")[1], 16) for row in rows}
-            if not any(int(first) <= port <= int(last) for port in bound):
-                return
-            with self.child.said:
-                self.child.said.wait(0.05)
-        raise PeerError(f"after {timeout:g} s a leg still holds its ports\n{self.child.tail()}")
+            ports = {int(row.split()[1].split(":")[1], 16) for row in rows}
+            return {port for port in ports if int(first) <= port <= int(last)}
+
+        self._wait(bound, lambda ports: not ports, timeout)
 
     def kill(self) -> None:
         """As a power cut does."""

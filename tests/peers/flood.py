@@ -2,88 +2,52 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
-import threading
 import time
 from collections import Counter
-from contextlib import suppress
 
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.sip import Message, address_of, routes_of, uri_of
+from tests.peers.sender import Sender
 
 AGAIN_S = 0.5  # what nobody has answered is sent again (RFC 3261, timer A): a full socket drops what comes
 
 
-class Flood:
+class Flood(Sender):
     """`count` INVITEs at `rate` a second, all sent once it is made; `final` fills meanwhile."""
 
     def __init__(self, ip: str, to: tuple[str, int], uri: str, count: int, rate: float) -> None:
-        self.final: dict[str, int] = {}
-        self.answers = 0
-        self._to, self._uri = to, uri
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self._socket.bind((ip, 0))
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._heard_of: set[str] = set()
-        self.sent: list[str] = []
+        super().__init__(ip, to)
+        self.sent: dict[str, bytes] = {}  # by Call-ID
         begin = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, begin + number / rate - time.monotonic()))
-            self.sent.append(secrets.token_hex(8))
-            self._invite(self.sent[-1])
+            call_id, packet = self.invite("", uri=uri, To=f"<{uri}>")
+            self.sent[call_id] = packet
+            self.send(packet)
 
-    def _head(
-        self, method: str, uri: str, call_id: str, branch: str, to: str, *more: tuple[str, str]
-    ) -> bytes:
-        ip, port = self._socket.getsockname()
-        headers = (
-            ("Via", f"SIP/2.0/UDP {ip}:{port};branch={branch}"), ("Max-Forwards", "70"), *more,
-            ("From", f"<sip:+33699000000@{ip}>;tag=flood"), ("To", to), ("Call-ID", call_id),
-            ("CSeq", f"1 {method}"), ("Contact", f"<sip:flood@{ip}:{port}>"),
-        )  # fmt: skip
-        return Message(f"{method} {uri} SIP/2.0", headers).pack()
-
-    def _invite(self, call_id: str) -> None:
-        packet = self._head("INVITE", self._uri, call_id, f"z9hG4bK{call_id}", f"<{self._uri}>")
-        self._socket.sendto(packet, self._to)
-
-    def _read(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                self._heard(Message.parse(self._socket.recv(65535)))
+    @property
+    def final(self) -> dict[str, int]:
+        """The final status of each call that has one."""
+        return {call_id: message.status or 0 for call_id, message in [*self.answers.items()]}
 
     def _heard(self, message: Message) -> None:
-        status, call_id, to = message.status, message.header("Call-ID"), message.header("To")
-        self.answers += 1
-        self._heard_of.add(call_id)
-        if status is None or status < 200 or message.method != "INVITE":
-            return
-        if status >= 300:
-            self._socket.sendto(self._head("ACK", self._uri, call_id, f"z9hG4bK{call_id}", to), self._to)
-        else:
+        if message.method == "INVITE" and 200 <= (message.status or 0) < 300:
             routes = routes_of(message)[::-1]
-            target = uri_of(message.header("Contact"))
-            more = tuple(("Route", one) for one in routes)
-            ack = self._head("ACK", target, call_id, f"z9hG4bK{secrets.token_hex(8)}", to, *more)
-            self._socket.sendto(ack, address_of(uri_of(routes[0])))
-        with self._changed:
-            self.final.setdefault(call_id, status)
-            self._changed.notify_all()
+            kept = [(name, message.header(name)) for name in ("Via", "From", "To", "Call-ID")]
+            via = (kept[0][0], f"{kept[0][1]}ack")  # the branch is another one's
+            ack = [via, *kept[1:], ("CSeq", "1 ACK"), *(("Route", one) for one in routes)]
+            packet = Message(f"ACK {uri_of(message.header('Contact'))} SIP/2.0", tuple(ack)).pack()
+            self._socket.sendto(packet, address_of(uri_of(routes[0])))
+        super()._heard(message)
 
-    def wait(self, timeout: float = PATIENCE_S) -> Counter[int]:
+    def wait_all(self, timeout: float = PATIENCE_S) -> Counter[int]:
         """How many got which final status, once all have one or time is over."""
         until = time.monotonic() + timeout
         with self._changed:
-            while len(self.final) < len(self.sent) and time.monotonic() < until:
-                known = len(self.final)
-                if not self._changed.wait_for(lambda known=known: len(self.final) > known, AGAIN_S):  # type: ignore[misc]
-                    for call_id in [one for one in self.sent if one not in self._heard_of]:
-                        self._invite(call_id)
+            while len(self.answers) < len(self.sent) and time.monotonic() < until:
+                known = len(self.answers)
+                if not self._changed.wait_for(lambda known=known: len(self.answers) > known, AGAIN_S):  # type: ignore[misc]
+                    heard_of = {one.header("Call-ID") for one in self.provisional} | self.answers.keys()
+                    for call_id in self.sent.keys() - heard_of:
+                        self.send(self.sent[call_id])
             return Counter(self.final.values())
-
-    def close(self) -> None:
-        self._socket.close()
