@@ -18,7 +18,7 @@ STEPS = (
     ScriptStep("talk_1", "talk_1", "Il fait beau.", None),
 )
 OFFER = f.InviteArrived(known=True, listed=True, fresh=True, free=True)
-FACTS: tuple[f.Fact, ...] = (
+FACTS: tuple[f.EnrolFact, ...] = (
     OFFER,
     replace(OFFER, known=False),
     replace(OFFER, listed=False),
@@ -54,7 +54,7 @@ class Watch:
     kept: int = 0
     parting: bool = False
 
-    def after(self, fact: f.Fact, commands: list[f.Command]) -> "Watch":
+    def after(self, fact: f.EnrolFact, commands: list[f.EnrolCommand]) -> "Watch":
         """What is seen next. Raises AssertionError where a law is broken."""
         seen = self._of_fact(fact)
         for command in commands:
@@ -66,7 +66,7 @@ class Watch:
             assert seen.bad < f.TRIES or not again
         return seen
 
-    def _of_fact(self, fact: f.Fact) -> "Watch":
+    def _of_fact(self, fact: f.EnrolFact) -> "Watch":
         match fact:
             case f.LastSoundEnded(whole):
                 welcomed = self.welcomed or (whole and self.playing == f.WELCOME)
@@ -77,7 +77,7 @@ class Watch:
                 return replace(self, up=False, listening=None)
         return self
 
-    def _of_command(self, command: f.Command, fact: f.Fact) -> "Watch":  # noqa: PLR0911 - one a command
+    def _of_command(self, command: f.EnrolCommand, fact: f.EnrolFact) -> "Watch":  # noqa: PLR0911 - one a command
         match command:
             case f.RejectInvite():
                 assert not self.up and fact != OFFER
@@ -113,7 +113,7 @@ def state(flow: EnrolFlow) -> tuple[object, ...]:
     return tuple(vars(flow).items())
 
 
-def walked(depth: int, begun: tuple[f.Fact, ...] = ()) -> Iterator[tuple[EnrolFlow, Watch]]:
+def walked(depth: int, begun: tuple[f.EnrolFact, ...] = ()) -> Iterator[tuple[EnrolFlow, Watch]]:
     """Every state that `depth` facts lead to after those, and what a bystander has seen by then."""
     flow, watch = EnrolFlow(STEPS), Watch()
     for fact in begun:
@@ -132,7 +132,7 @@ def walked(depth: int, begun: tuple[f.Fact, ...] = ()) -> Iterator[tuple[EnrolFl
         reached = following
 
 
-GOOD: tuple[f.Fact, ...] = (
+GOOD: tuple[f.EnrolFact, ...] = (
     *(OFFER, f.Confirmed(), f.LastSoundEnded(True), f.KeyPressed("1")),
     *(f.LastSoundEnded(True), f.LastSoundEnded(True), f.SayingHeard(None)),
     *(f.LastSoundEnded(True), f.LastSoundEnded(True), f.SayingHeard(None)),
@@ -149,7 +149,7 @@ def test_no_history_breaks_a_law() -> None:
     assert len(list(walked(100))) == len(reached)
 
 
-def after(*facts: f.Fact) -> tuple[EnrolFlow, list[f.Command]]:
+def after(*facts: f.EnrolFact) -> tuple[EnrolFlow, list[f.EnrolCommand]]:
     """A flow, and all that it has ordered."""
     flow = EnrolFlow(STEPS)
     return flow, [command for fact in facts for command in flow.handle(fact, 0.0)]

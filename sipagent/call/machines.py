@@ -42,18 +42,13 @@ from sipagent.call.events import CALLER, Method, Prompt, Tone
 
 
 class Decision(StrEnum):
+    """In the order in which one may follow another; none goes back."""
+
     UNDECIDED = "undecided"
     ALLOWED = "allowed"
     NOT_ALLOWED = "not_allowed"
     REFUSED = "refused"
 
-
-MAY_BECOME: dict[Decision, frozenset[Decision]] = {
-    Decision.UNDECIDED: frozenset({Decision.ALLOWED, Decision.NOT_ALLOWED, Decision.REFUSED}),
-    Decision.ALLOWED: frozenset({Decision.NOT_ALLOWED, Decision.REFUSED}),
-    Decision.NOT_ALLOWED: frozenset({Decision.REFUSED}),
-    Decision.REFUSED: frozenset(),
-}
 
 DecidedBy = Literal[
     "silence",
@@ -92,7 +87,8 @@ class Consent:
 
     def becomes(self, later: "Consent") -> bool:
         """Whether the machine may move to `later`."""
-        return later.decision in MAY_BECOME[self.decision]
+        order = list(Decision)
+        return order.index(later.decision) > order.index(self.decision)
 
 
 CODE_GAP_S = 3.0  # between the digits of an operator's code
@@ -411,20 +407,10 @@ class Transfer:
         """Whether the giver's leg could be given up: another one rings, or has answered."""
         return self.there and self.leg is not None and not self.given_up
 
-    def rings(self, leg: int, recorded: bool, until: float) -> "Transfer":
-        return replace(self, leg=leg, recorded=recorded, rings_until=until)
-
     def answers(self, leg: int, telephone_event: bool) -> "Transfer":
         """The 200 has come; `there` as before, until there is sound."""
         operator = Operator(leg, self.target, self.recorded, answered=True, telephone_event=telephone_event)
         return replace(self, answered=operator)
-
-    def left(self) -> "Transfer":
-        """The giver's leg is gone."""
-        return replace(self, there=False)
-
-    def gives_up(self) -> "Transfer":
-        return replace(self, given_up=True)
 
     def returns(self) -> "Transfer":
         """The giver, whose leg is gone, is to be rung again."""

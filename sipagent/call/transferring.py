@@ -5,6 +5,8 @@ party any more. The other phone has as long as in the hunt: to be reached, to an
 Only the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
 """
 
+from dataclasses import replace
+
 from sipagent.call import bridge, hunting, timing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
@@ -49,7 +51,7 @@ def denied(call: CallState, fact: e.TransferDenied) -> None:
 
 def ring_target(call: CallState, transfer: Transfer) -> None:
     leg, until = call.hunt.next_leg(), call.now + call.policy.ring_s
-    call.transfer = transfer.rings(leg, call.tapping, until)
+    call.transfer = replace(transfer, leg=leg, recorded=call.tapping, rings_until=until)
     call.timers["transfer"] = min(until, call.now + timing.REACH_S)
     call.note(f"ringing {transfer.target}", "agent")
     call.do(e.DialOperator(leg, transfer.target, call.tapping, transfer.replaces))
@@ -98,7 +100,7 @@ def giver_spared(call: CallState, _: e.LegWanted) -> None:
         giver = transfer.giver
         call.do(e.TellTransfer(giver.leg, 100, last=True), e.HangUp(giver.leg))
         call.note(f"{giver.uri}: given up for another caller", "agent")
-        call.transfer = transfer.left()
+        call.transfer = replace(transfer, there=False)
 
 
 def arrived(call: CallState, operator: Operator) -> None:
@@ -112,7 +114,8 @@ def timeout(call: CallState) -> None:
     if transfer is None:
         return
     if transfer.leg is None:
-        ring_target(call, transfer.left())  # the leg is not gone yet: the engine may still find room
+        # the giver's leg is not gone yet: the engine may still find room
+        ring_target(call, replace(transfer, there=False))
     elif transfer.given_up:
         failed(call, transfer, NO_ANSWER)
     else:  # unreachable, unanswered, or answered without sound
@@ -120,7 +123,7 @@ def timeout(call: CallState) -> None:
         if transfer.there:
             failed(call, transfer, NO_ANSWER)
         else:  # its leg may be the one that is needed to ring the giver again
-            call.transfer = transfer.gives_up()
+            call.transfer = replace(transfer, given_up=True)
             call.timers["transfer"] = call.now + timing.ROOM_S
 
 
@@ -178,7 +181,7 @@ def leg_is_over(call: CallState, transfer: Transfer, leg: int, status: int, why:
     """The giver's leg is over, or that of the phone being rung."""
     if leg == transfer.giver.leg and transfer.there:
         call.note(why, "operator")
-        call.transfer = transfer.left()
+        call.transfer = replace(transfer, there=False)
         if transfer.leg is None:
             ring_target(call, call.transfer)
     elif leg == transfer.leg:

@@ -174,17 +174,11 @@ def burst_of(plan: Plan) -> int:
 
 def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
     gap_ms = 1000 // plan.invites_per_s
-    values = {
-        "AGAIN_MS": AGAIN_MS,
-        "AGAIN_TIMES": AGAIN_TIMES,
-        "ANSWER_MS": ANSWER_MS,
-        "NEVER_MS": NEVER_MS,
-        "TRIES_AFTER_DEATH": TRIES_AFTER_DEATH,
+    values = globals() | {  # whatever has the name of a constant of this module, and what the plan says
         "CALLS": plan.calls,
         "CALLS_PER_WORKER": plan.calls_per_worker,
         "GAP_MS": gap_ms,
         "BURST_MS": gap_ms * (burst_of(plan) - 1),
-        "REQUESTS_PER_S": REQUESTS_PER_S,
         "RETRY_AFTER": RETRY_AFTER_S,
         "FULL_STATUS": plan.full_status,
         "FULL_REASON": REASONS[plan.full_status],
@@ -201,13 +195,6 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "TOKEN_HEADER": HOP_HEADER,
         "TOKEN_IN": secrets.tokens.from_edge,
         "TOKEN_OUT": secrets.tokens.to_edge,
-        "MOST_AT_ALL": MOST_AT_ALL,
-        "MOST_MESSAGE": MOST_MESSAGE,
-        "MOST_HEAD": MOST_HEAD,
-        "MOST_BODY": MOST_BODY,
-        "MOST_WITHIN": MOST_WITHIN,
-        "OFFER_MS": OFFER_MS,
-        "LONGEST_MS": LONGEST_MS,
         "OFFERS_BURST_MS": OFFER_MS * (OFFERS_AT_ONCE - 1),
         **{name: quoted(pattern) for name, pattern in _patterns().items()},
         "MASK_KEY": secrets.mask,

@@ -172,12 +172,12 @@ class Enrolments:
         if call.ear and call.flow.phase is f.EnrolPhase.HEARING and call.ear.feed(samples):
             self._handle(engine, leg, f.SayingHeard(call.ear.fault()))
 
-    def _handle(self, engine: Engine, leg: int, fact: f.Fact) -> None:
+    def _handle(self, engine: Engine, leg: int, fact: f.EnrolFact) -> None:
         if call := self._calls.get(leg):
             for command in call.flow.handle(fact, time.monotonic()):
                 self._carry_out(engine, leg, call, command)
 
-    def _carry_out(self, engine: Engine, leg: int, call: _EnrolCall, command: f.Command) -> None:
+    def _carry_out(self, engine: Engine, leg: int, call: _EnrolCall, command: f.EnrolCommand) -> None:
         match command:
             case f.RejectInvite(status):
                 engine.reject(leg, status, None)
@@ -202,7 +202,7 @@ class Enrolments:
             case f.EndCall():
                 engine.hang_up(leg)
 
-    def _keep(self, call: _EnrolCall) -> f.Fact:
+    def _keep(self, call: _EnrolCall) -> f.EnrolFact:
         assert call.consented_at, "the flow orders to keep what was consented to"
         terms, voice = self._terms, folder_name(call.who.name)
         try:
@@ -222,7 +222,7 @@ class Enrolments:
         return f.SayingsKept()
 
 
-def _meaning(fact: e.Fact) -> f.Fact | None:
+def _meaning(fact: e.Fact) -> f.EnrolFact | None:
     match fact:
         case e.CallConfirmed():
             return f.Confirmed()

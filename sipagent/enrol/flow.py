@@ -12,7 +12,6 @@ calls: a voice that is kept is replaced only where the administrator has allowed
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
 
 CONSENTS = "1"
 TRIES = 3
@@ -59,8 +58,14 @@ class ScriptStep:
 # --- facts ---
 
 
+class EnrolFact:
+    """Something that has happened in an enrolment."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class InviteArrived:
+class InviteArrived(EnrolFact):
     """An INVITE. `known`: it calls the extension; `listed`: by a colleague; `free`: no one else is at it.
 
     `fresh`: no voice of theirs is kept, or the administrator lets it be replaced.
@@ -80,143 +85,121 @@ class InviteArrived:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(EnrolFact):
     """The call is up."""
 
 
 @dataclass(frozen=True, slots=True)
-class LastSoundEnded:
+class LastSoundEnded(EnrolFact):
     """The sound that was ordered last is over; `whole`: every sample of it went out."""
 
     whole: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard:
+class Unheard(EnrolFact):
     """Sound went past the caller until now."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPressed:
+class KeyPressed(EnrolFact):
     """A key of the caller's telephone."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
-class SayingHeard:
+class SayingHeard(EnrolFact):
     """Something was said after the tone, or nothing; `fault`: None where it can be kept."""
 
     fault: SayingFault | None
 
 
 @dataclass(frozen=True, slots=True)
-class SayingsKept:
+class SayingsKept(EnrolFact):
     """All that was taken is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class SayingsNotKept:
+class SayingsNotKept(EnrolFact):
     """It could not be kept, and nothing is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class DeadlinePassed:
+class DeadlinePassed(EnrolFact):
     """The deadline has passed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(EnrolFact):
     """The call can't go on: it is held, sends nothing, or the program ends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(EnrolFact):
     """The call has ended."""
-
-
-Fact: TypeAlias = (
-    InviteArrived
-    | Confirmed
-    | LastSoundEnded
-    | Unheard
-    | KeyPressed
-    | SayingHeard
-    | SayingsKept
-    | SayingsNotKept
-    | DeadlinePassed
-    | Broken
-    | Gone
-)
 
 
 # --- commands ---
 
 
+class EnrolCommand:
+    """Something to be done about it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class RejectInvite:
+class RejectInvite(EnrolCommand):
     """Answer the INVITE with this status."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptInvite:
+class AcceptInvite(EnrolCommand):
     """Answer the INVITE with 200."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlayPrompt:
+class PlayPrompt(EnrolCommand):
     """Play a prompt, in place of another."""
 
     prompt: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoteConsent:
+class NoteConsent(EnrolCommand):
     """The person has consented just now."""
 
 
 @dataclass(frozen=True, slots=True)
-class HearSaying:
+class HearSaying(EnrolCommand):
     """Hear what is said from the end of the tone on, which has just ended."""
 
     step: ScriptStep
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Take(EnrolCommand):
     """Put what was heard last beside the rest, in memory."""
 
     step: ScriptStep
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(EnrolCommand):
     """Write all that was taken, at once; `SayingsKept` or `SayingsNotKept` follows."""
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetSayings:
+class ForgetSayings(EnrolCommand):
     """Forget all that was taken."""
 
 
 @dataclass(frozen=True, slots=True)
-class EndCall:
+class EndCall(EnrolCommand):
     """End the call."""
-
-
-Command: TypeAlias = (
-    RejectInvite
-    | AcceptInvite
-    | PlayPrompt
-    | NoteConsent
-    | HearSaying
-    | Take
-    | Keep
-    | ForgetSayings
-    | EndCall
-)
 
 
 class EnrolPhase(Enum):
@@ -247,7 +230,7 @@ class EnrolFlow:
         self._to_say: tuple[str, ...] = ()  # prompts after the one that is played
         self._waits = False  # for key 1, with nothing playing
 
-    def handle(self, fact: Fact, now: float) -> list[Command]:  # noqa: PLR0911, PLR0912 - one a fact
+    def handle(self, fact: EnrolFact, now: float) -> list[EnrolCommand]:  # noqa: PLR0911, PLR0912 - one a fact
         """What follows; a fact that means nothing in this phase is ignored."""
         match fact, self.phase:
             case InviteArrived(), EnrolPhase.NEW:
@@ -282,14 +265,14 @@ class EnrolFlow:
                 return self._time_passed(now)
         return []
 
-    def _offered(self, offer: InviteArrived, now: float) -> list[Command]:
+    def _offered(self, offer: InviteArrived, now: float) -> list[EnrolCommand]:
         if (status := offer.refused_with) is not None:
             self._enter(EnrolPhase.OVER, None)
             return [RejectInvite(status)]
         self._enter(EnrolPhase.OFFERED, now + CONFIRM_S)
         return [AcceptInvite()]
 
-    def _sound_ended(self, whole: bool, now: float) -> list[Command]:
+    def _sound_ended(self, whole: bool, now: float) -> list[EnrolCommand]:
         if self._to_say:
             first, self._to_say = self._to_say[0], self._to_say[1:]
             return self._say(EnrolPhase.TONE if first == TONE else self.phase, first, now)
@@ -308,7 +291,7 @@ class EnrolFlow:
                 return self._end()
         return []
 
-    def _time_passed(self, now: float) -> list[Command]:
+    def _time_passed(self, now: float) -> list[EnrolCommand]:
         match self.phase:
             case EnrolPhase.CONSENT:
                 return self._say(EnrolPhase.REMINDED, REMINDER, now)
@@ -318,7 +301,7 @@ class EnrolFlow:
                 return self._said(SayingFault.NOTHING, now)
         return self._end()
 
-    def _said(self, fault: SayingFault | None, now: float) -> list[Command]:
+    def _said(self, fault: SayingFault | None, now: float) -> list[EnrolCommand]:
         step = self.steps[self._next]
         if fault is None:
             self._next, self._tries = self._next + 1, 0
@@ -331,17 +314,17 @@ class EnrolFlow:
             return [ForgetSayings(), *self._say(EnrolPhase.PARTING, GIVEN_UP, now)]
         return self._say(EnrolPhase.ASKING, fault.value, now, step.again, TONE)
 
-    def _ask(self, now: float) -> list[Command]:
+    def _ask(self, now: float) -> list[EnrolCommand]:
         return self._say(EnrolPhase.ASKING, self.steps[self._next].ask, now, TONE)
 
-    def _say(self, phase: EnrolPhase, prompt: str, now: float, *then: str) -> list[Command]:
+    def _say(self, phase: EnrolPhase, prompt: str, now: float, *then: str) -> list[EnrolCommand]:
         """Play a prompt; `then`: those after it."""
         self._to_say = then or self._to_say
         self._waits = False
         self._enter(phase, now + SOUND_S)
         return [PlayPrompt(prompt)]
 
-    def _end(self) -> list[Command]:
+    def _end(self) -> list[EnrolCommand]:
         self._enter(EnrolPhase.OVER, None)
         return [ForgetSayings(), EndCall()]
 

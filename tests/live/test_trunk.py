@@ -1,4 +1,4 @@
-"""Kamailio as the trunk and as the PBX: registration with digest, calls through it, its restart and death.
+"""Kamailio as the trunk: registration with digest, calls through it, its restart and death.
 
 With one process, and behind the edge, where the account has a process of its own.
 """
@@ -33,12 +33,12 @@ def registered(tmp_path: Path, registrar: Kamailio, password: str = "right", **m
 
 
 def registering(
-    tmp_path: Path, registrar: Kamailio, factory: AgentFactory, *, start: bool = True, **operators: object
+    tmp_path: Path, registrar: Kamailio, factory: AgentFactory, *, start: bool = True
 ) -> RunningAgent:
     """Behind the edge, two workers and the account, registered once it has started."""
     tables = behind_edge(3, calls_per_process=2)
     tables["trunk"] |= registered(tmp_path, registrar)
-    agent = factory(start=False, operators=operators, **tables)
+    agent = factory(start=False, **tables)
     if start:
         agent.start(wait=None)
         agent.wait_for("ready", PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Kamailio as the trunk's registrar, and as a PBX that asks who is calling its phones."""
+"""Kamailio as the trunk's registrar, and as a PBX in front of phones."""
 
 from __future__ import annotations
 
@@ -41,11 +41,7 @@ request_route {{
         t_relay();
         exit;
     }}
-    if (is_method("CANCEL")) {{
-        if (t_check_trans()) t_relay();
-        exit;
-    }}
-    if (is_method("ACK")) {{
+    if (is_method("CANCEL|ACK")) {{
         if (t_check_trans()) t_relay();
         exit;
     }}
@@ -69,31 +65,21 @@ request_route {{
 """
 
 _PHONE = """    if ($rU == "{user}") {{
-        {challenge}
         $du = "sip:{ip}:{port}";
         t_relay();
         exit;
     }}"""
 
-_CHALLENGE = """if (!pv_proxy_authenticate("{realm}", "{password}", "0") || $au != "{username}") {{
-            proxy_challenge("{realm}", "1");
-            exit;
-        }}
-        consume_credentials();"""
-
 
 @dataclass
 class Kamailio:
-    """A registrar, by default on a loopback port. `phones`: where extensions are; `pbx_login`: what they
-    ask."""
+    """A registrar, by default on a loopback port. `phones`: where extensions are."""
 
     directory: Path
     username: str = "agent"
     password: str = "right"
     expires: int = 60
     phones: dict[str, tuple[str, int]] = field(default_factory=dict)
-    pbx_login: tuple[str, str] | None = None
-    pbx_realm: str = "pbx.test"
     realm: str = REALM
     port: int = field(default_factory=lambda: free_ports(1))
     host: str = "127.0.0.1"
@@ -140,13 +126,8 @@ class Kamailio:
         return sum("challenged: " in line for _, line in self.child.lines)
 
     def _configuration(self) -> str:
-        challenge = ""
-        if self.pbx_login:
-            user, password = self.pbx_login
-            challenge = _CHALLENGE.format(realm=self.pbx_realm, username=user, password=password)
         phones = "\n".join(
-            _PHONE.format(user=user, ip=ip, port=port, challenge=challenge)
-            for user, (ip, port) in self.phones.items()
+            _PHONE.format(user=user, ip=ip, port=port) for user, (ip, port) in self.phones.items()
         )
         return _CONFIG.format(
             host=self.host, port=self.port, realm=self.realm, username=self.username, password=self.password,
