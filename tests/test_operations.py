@@ -314,24 +314,17 @@ def test_the_calls_of_a_person_and_of_nobody_else(archive: Archive, row: Recordi
     assert found(reference=f"#{row.id[-6:]}") == [row.id, later.id]
     assert found(reference=row.id[-6:], day="2026-11-25") == [later.id]  # 23:20 UTC the day before
     assert found(caller="+33699999999") == [other.id] and not PersonSearch()
-
-
-@pytest.mark.parametrize(
-    ("asked", "field", "said"),
-    [
+    wrong: tuple[tuple[dict[str, str], str, str], ...] = (
         ({}, "caller", "neither is given; accepted: a number, or the reference of a call"),
         ({"caller": CALLER, "reference": "482913"}, "caller", "both are given"),
         ({"caller": "marie"}, "caller", "'marie' is not a number"),
         ({"reference": "4829"}, "reference", "'4829' is not the reference of a call"),
         ({"caller": CALLER, "day": "soon"}, "day", "'soon' is not a day; accepted: 2026-11-24"),
-    ],
-)
-def test_who_is_meant_is_said_in_one_way(
-    archive: Archive, asked: dict[str, str], field: str, said: str
-) -> None:
-    with pytest.raises(FieldError) as error:
-        calls_of_person(archive.store, PersonSearch(**asked), SERVICE)
-    assert error.value.name == field and error.value.problem.startswith(said)
+    )
+    for asked, field, said in wrong:
+        with pytest.raises(FieldError) as error:
+            found(**asked)
+        assert error.value.name == field and error.value.problem.startswith(said)
 
 
 def test_a_person_is_told_and_forgotten(archive: Archive, row: Recording) -> None:

@@ -111,22 +111,19 @@ def test_what_is_no_draw_is_not_read_as_one(text: str) -> None:
 
 # --- windows ---
 
+WINDOWS = st.builds(
+    Window,
+    st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
+    hours_of_a_day(),
+    SHARES,
+)
+
 
 @st.composite
 def weeks(draw_: st.DrawFn) -> tuple[Shares, datetime]:
     """Shares with up to three windows, and a moment around a night on which the clock is moved."""
     zone = draw_(st.sampled_from(list(NIGHTS)))
-    windows = draw_(
-        st.lists(
-            st.builds(
-                Window,
-                st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
-                hours_of_a_day().filter(bool),
-                SHARES,
-            ),
-            max_size=3,
-        )
-    )
+    windows = draw_(st.lists(WINDOWS.filter(lambda window: bool(window.hours)), max_size=3))
     night = draw_(st.sampled_from(NIGHTS[zone]))
     midnight = datetime(night.year, night.month, night.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     at = midnight + timedelta(minutes=draw_(st.integers(-24 * 60, 48 * 60)))
@@ -158,14 +155,6 @@ def test_the_lowest_and_the_highest_share_occur(drawn: tuple[Shares, datetime]) 
     utc = Shares(ZoneInfo("UTC"), shares.share, shares.windows)
     week = {utc.at(datetime(2026, 6, 1, tzinfo=UTC) + timedelta(minutes=n)) for n in range(7 * DAY_MINUTES)}
     assert (min(week), max(week)) == (utc.lowest, utc.highest)
-
-
-WINDOWS = st.builds(
-    Window,
-    st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
-    hours_of_a_day(),
-    SHARES,
-)
 
 
 @given(WINDOWS, WINDOWS)

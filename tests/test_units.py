@@ -32,13 +32,11 @@ def seconds(said: str) -> int:
     return int(number) * LENGTHS[unit or "s"]
 
 
-def test_these_units_are_shipped() -> None:
-    named = [f"sipagent{one}.service" for one in ("", "-check", "-failed@", "-web")]
-    assert sorted(["sipagent-check.timer", *named]) == UNITS
-
-
 @pytest.mark.parametrize("unit", SERVICES)
-def test_a_service_may_do_little(unit: str) -> None:
+def test_a_service_may_do_little_and_what_fails_is_told(unit: str) -> None:
+    """By the template, under the name of what has failed."""
+    told = settings(unit).get("OnFailure")
+    assert told == (None if "@" in unit else ["sipagent-failed@%n.service"])
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST}", "--no-pager"]
     judged = subprocess.run([*command, FOLDER / unit], capture_output=True, text=True, check=False)
     assert judged.returncode == 0, judged.stdout[-500:] + judged.stderr
@@ -46,6 +44,8 @@ def test_a_service_may_do_little(unit: str) -> None:
 
 def test_systemd_reads_all_of_them_without_a_complaint(tmp_path: Path) -> None:
     """In a root of its own, where the commands are: systemd looks for them."""
+    named = [f"sipagent{one}.service" for one in ("", "-check", "-failed@", "-web")]
+    assert sorted(["sipagent-check.timer", *named]) == UNITS
     units = tmp_path / "usr/lib/systemd/system"
     units.mkdir(parents=True)
     for name in UNITS:
@@ -88,13 +88,6 @@ def test_systemd_waits_longer_than_calls_do() -> None:
     drain = next(one for one in cli.commands["run"].params if one.name == "drain_s")
     assert isinstance(drain.default, float)
     assert seconds(settings("sipagent.service")["TimeoutStopSec"][0]) > drain.default + GRACE_S + LAST_WORK_S
-
-
-def test_what_fails_is_told() -> None:
-    """By the template, under the name of what has failed."""
-    for unit in SERVICES:
-        told = settings(unit).get("OnFailure")
-        assert told == (None if "@" in unit else ["sipagent-failed@%n.service"])
 
 
 def test_the_page_may_do_what_the_check_may_that_it_has_run() -> None:

@@ -50,22 +50,17 @@ def days_of_calls() -> list[Recording]:
 
 
 SELECTIONS = [
-    Selection(number=CALLER),
-    Selection(number=SHORT),
-    Selection(number="+33999999999"),
-    Selection(caller=("+5678", "5678")),
-    Selection(caller=("+33612", "0612")),
-    Selection(caller=("+336", "06")),
+    *(Selection(number=number) for number in (CALLER, SHORT, "+33999999999")),
+    *(
+        Selection(caller=(form, form.replace("+33", "0").lstrip("+")))
+        for form in ("+5678", "+33612", "+336", "+78")
+    ),
     Selection(caller=("+3361234567",)),
-    Selection(caller=("+78", "78")),
-    Selection(operator="anna"),
-    Selection(operator="sip:anna@b"),
-    Selection(operator=OPERATOR),
-    Selection(operator="marie.durand"),
-    Selection(operator="sip:b"),
-    Selection(operator="max"),
+    *(
+        Selection(operator=operator)
+        for operator in ("anna", "sip:anna@b", OPERATOR, "marie.durand", "sip:b", "max", "nobody")
+    ),
     Selection(operator="sip:max@b", limit=3),
-    Selection(operator="nobody"),
     Selection(number=CALLER, operator="anna"),
     Selection(number=CALLER, limit=3),
     Selection(operator="anna", since=START + timedelta(days=1), until=START + timedelta(days=2)),
@@ -132,12 +127,8 @@ def test_a_hash_cannot_be_tried_once_anybody_of_its_period_is_forgotten(
     hashed = {name: before[name] for name in ("number_hash", "start_hash", "end_hash", "operator_hash")}
 
     def tried() -> set[str]:
-        words = {
-            "number_hash": CALLER,
-            "start_hash": "+3361",
-            "end_hash": "5678",
-            "operator_hash": "marie.durand",
-        }
+        words = {"number_hash": CALLER, "start_hash": "+3361", "end_hash": "5678"}
+        words["operator_hash"] = "marie.durand"
         there = keys_in(tmp_path / "vault").values()
         return {name for name in hashed for key in there if hash_of(key, name, words[name]) == hashed[name]}
 

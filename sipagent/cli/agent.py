@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import get_completion_class
 
-from sipagent.cli.program import Failure, Workplace, json_option, now
+from sipagent.cli.program import FOLDER, Failure, Workplace, json_option, now
 from sipagent.cli.terminal import show_findings
 from sipagent.config import rules
 from sipagent.config.tables import WebTable
@@ -238,7 +238,7 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 @click.option(
     "--write",
     "directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Write it there, with the lists that it reads, in place of printing it.",
 )

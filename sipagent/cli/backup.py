@@ -40,7 +40,16 @@ from retention.verify import Mismatch, verify
 from sipagent import __version__
 from sipagent.agent.stored import archive_of, copied_to_of, files_in, is_here, is_there, spool_of, store_of
 from sipagent.cli.options import identity_option, passphrase_option, unlock
-from sipagent.cli.program import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
+from sipagent.cli.program import (
+    FOLDER,
+    Failure,
+    Workplace,
+    attempt,
+    json_option,
+    now,
+    print_json,
+    words_by_option,
+)
 from sipagent.cli.terminal import Column, console, full, show_table, size, steps, steps_of
 from sipagent.config.errors import counted
 from sipagent.config.tables import PromptFiles
@@ -53,7 +62,7 @@ if TYPE_CHECKING:
 
 
 @click.command("backup")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.argument("directory", type=FOLDER, metavar="DIR")
 @click.option(
     "--keep",
     type=click.IntRange(min=1, max=3650),
@@ -181,7 +190,7 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 
 
 @click.command("restore")
-@click.argument("backup", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
+@click.argument("backup", type=FOLDER, metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
 @words_by_option
 @json_option

@@ -13,6 +13,7 @@ from retention.archive import Archive
 from retention.erase import Deletion
 from sipagent.cli.options import agree, caller_option, calls_of, one_of_the_two, show_calls, yes_option
 from sipagent.cli.program import (
+    FILE,
     Failure,
     Workplace,
     attempt,
@@ -44,11 +45,7 @@ _PAGE = "\f"  # between two certificates: each on a separate page
 )
 @click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
 @click.option(
-    "--certificate",
-    "paper",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the certificate there too; a new file.",
+    "--certificate", "paper", type=FILE, metavar="FILE", help="Write the certificate there too; a new file."
 )
 @yes_option
 @json_option

@@ -39,7 +39,7 @@ from sipagent.cli.options import (
     key_advice,
     new_passphrase_options,
 )
-from sipagent.cli.program import SERVICE
+from sipagent.cli.program import FILE, FOLDER, SERVICE
 from sipagent.config import rules
 from sipagent.config.errors import ConfigError
 from sipagent.config.identity import to_e164
@@ -51,10 +51,10 @@ SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 
 
 @click.command("init")
-@click.argument("directory", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
+@click.argument("directory", default=".", type=FOLDER, metavar="[DIR]")
 @click.option(
     "--answers",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Ask nothing: a TOML file with the keys of config.toml, - for stdin.",
 )

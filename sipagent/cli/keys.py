@@ -26,7 +26,17 @@ from sipagent.cli.options import (
     passphrase_option,
     unlock,
 )
-from sipagent.cli.program import Failure, Program, Workplace, attempt, by_option, json_option, now, print_json
+from sipagent.cli.program import (
+    FILE,
+    Failure,
+    Program,
+    Workplace,
+    attempt,
+    by_option,
+    json_option,
+    now,
+    print_json,
+)
 from sipagent.cli.terminal import Column, console, show_table, steps_of
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import shown
@@ -48,7 +58,7 @@ def keys_group() -> None:
 
 
 @keys_group.command("new", short_help="Make a key pair.")
-@click.argument("stem", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[STEM]")
+@click.argument("stem", required=False, type=FILE, metavar="[STEM]")
 @click.option("--comment", metavar="C", help="Whose key it is; absent: its name and this machine's.")
 @new_passphrase_options
 @click.pass_obj

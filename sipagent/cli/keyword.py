@@ -24,7 +24,7 @@ from media.training.enrolled import (
     usable,
 )
 from media.training.language import LANGUAGES, Language, card, language
-from sipagent.cli.program import Failure, Workplace, json_option, print_json
+from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, coded, console, figure, in_seconds, percent, show_table, steps
 from sipagent.config.load import Config
 from sipagent.config.tables import PromptFiles
@@ -45,9 +45,7 @@ from sipagent.voice.own_keyword import (
 
 
 @click.command("detect")
-@click.argument(
-    "files", nargs=-1, required=True, metavar="WAV…", type=click.Path(path_type=Path, dir_okay=False)
-)
+@click.argument("files", nargs=-1, required=True, metavar="WAV…", type=FILE)
 @json_option
 @click.pass_obj
 def detect_command(work: Workplace, /, *, files: tuple[Path, ...], as_json: bool) -> None:

@@ -23,6 +23,7 @@ from retention.vault import PublicKey, read_public
 from sipagent.agent import stored
 from sipagent.cli.options import options_read
 from sipagent.cli.program import (
+    FILE,
     Decorated,
     Program,
     Workplace,
@@ -67,7 +68,7 @@ def key_option(command: Decorated) -> Decorated:
     return click.option(
         "--key",
         "key_file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         metavar="FILE.pub",
         help="The public key of the pair that opens recordings there.",
     )(command)

@@ -27,7 +27,15 @@ from sipagent.agent.stored import (
     spool_of,
     store_of,
 )
-from sipagent.cli.program import Failure, Workplace, attempt, json_option, print_json, words_by_option
+from sipagent.cli.program import (
+    PRESENT,
+    Failure,
+    Workplace,
+    attempt,
+    json_option,
+    print_json,
+    words_by_option,
+)
 from sipagent.cli.terminal import Step, figure, full, steps
 from sipagent.languages.labels import N_
 
@@ -61,19 +69,11 @@ class _Options:
 @click.option("--to", metavar="URL", help="postgresql://…; back: the path of a file, where nothing is yet.")
 @click.option("--objects", metavar="URL", help="s3://bucket/prefix: recordings and keys go there.")
 @click.option("--host", metavar="NAME", help="Which of several hosts this will be; default: a.")
-@click.option(
-    "--password-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="With the password of that database.",
-)
+@click.option("--password-file", type=PRESENT, metavar="FILE", help="With the password of that database.")
 @click.option("--endpoint", metavar="URL", help="Of the object store; default: Amazon's.")
 @click.option("--region", metavar="NAME", help="As the object store names it.")
 @click.option(
-    "--credentials-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="For the object store, as AWS's tools have it.",
+    "--credentials-file", type=PRESENT, metavar="FILE", help="For the object store, as AWS's tools have it."
 )
 @words_by_option
 @json_option

@@ -24,7 +24,7 @@ from retention.records import Status
 from retention.rows.selection import Selection
 from retention.texts import Reason
 from retention.vault import Identity, read_identity
-from sipagent.cli.program import Decorated, Failure, Workplace, now
+from sipagent.cli.program import FILE, Decorated, Failure, Workplace, now
 from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
 from sipagent.languages.labels import N_, label, length
 from sipagent.languages.spoken import shown
@@ -174,7 +174,7 @@ def passphrase_option(command: Decorated) -> Decorated:
     """`--passphrase-file`."""
     return click.option(
         "--passphrase-file",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         metavar="F",
         help="Holds the key's passphrase, in one line; absent: you are asked.",
     )(command)
@@ -193,7 +193,7 @@ def identity_option(*, required: bool = False) -> Callable[[Decorated], Decorate
     return click.option(
         "--identity",
         required=required,
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         metavar="KEYFILE",
         help="The private key of a recipient; sealed recordings need one.",
     )

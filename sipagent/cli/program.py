@@ -246,6 +246,10 @@ _BY: dict[str, Any] = {
     "help": "Your name; it is kept in the trace beside the system's user.",
 }
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+PRESENT = click.Path(path_type=Path, dir_okay=False, exists=True)  # a file that must be there
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 

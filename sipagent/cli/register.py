@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from sipagent.cli.program import Failure, Workplace, json_option, print_json
+from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
 from sipagent.operations.register import Comparison, FileWanted, compare, present_entry, write
 from sipagent.text.register import RegisterEntry
@@ -17,15 +17,14 @@ from sipagent.text.template import LANGUAGES
 _SHOWN = 4000  # characters of a statement; notices are the longest
 
 Format = Literal["md", "json"]
-File = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("register")
 @click.option("--format", "format_", type=click.Choice(["md", "json"]), help="Markdown (default) or JSON.")
 @click.option("--lang", type=click.Choice(list(LANGUAGES)), help="Of Markdown; default: the service's.")
-@click.option("--out", type=File, metavar="FILE", help="Write it there, or renew the entry in FILE.")
+@click.option("--out", type=FILE, metavar="FILE", help="Write it there, or renew the entry in FILE.")
 @click.option("--force", is_flag=True, help="Replace FILE, whatever it holds.")
-@click.option("--check", type=File, metavar="FILE", help="Exit 1 where FILE is not what it should say now.")
+@click.option("--check", type=FILE, metavar="FILE", help="Exit 1 where FILE is not what it should say now.")
 @click.option("--strict", is_flag=True, help="With --check: exit 1 also where something is to be completed.")
 @json_option
 @click.pass_obj

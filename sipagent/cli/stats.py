@@ -18,7 +18,7 @@ from retention.records import Json, to_text
 from retention.rows.selection import Selection
 from retention.statistics import Statistics
 from sipagent.cli.options import period_of
-from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
+from sipagent.cli.program import FILE, Failure, Workplace, json_option, now, print_json
 from sipagent.cli.terminal import Column, console, figure, show_fields, show_table
 from sipagent.config.sampling import Seed, read_seed
 from sipagent.languages.spoken import language, shown
@@ -35,12 +35,7 @@ _LINES = 31  # of a table that a terminal shows
 @click.command("stats")
 @click.option("--since", metavar="TIME", help="Calls begun at or after: a date, yesterday, 7d, 2w.")
 @click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a page with plots, without personal data.",
-)
+@click.option("--html", type=FILE, metavar="FILE", help="Write a page with plots, without personal data.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 @click.pass_obj
@@ -157,7 +152,7 @@ _SHOWN = 20  # lines of errors; --json has all
 @click.option(
     "--seed",
     "seed_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="A copy of the seed; default: the one beside the database.",
 )

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from retention.verify import Mismatch
-from sipagent.cli.program import Workplace, json_option, print_json
+from sipagent.cli.program import PRESENT, Workplace, json_option, print_json
 from sipagent.cli.terminal import Column, console, figure, full, is_for_table, show_fields, show_table, steps
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import shown
@@ -40,7 +40,7 @@ _LONG = 2000  # from this many of anything on, progress shows
     "--head",
     "heads",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=PRESENT,
     metavar="FILE",
     help="A copy of retention.head kept elsewhere; more than one may be given.",
 )
