@@ -16,7 +16,6 @@ import logging
 import signal
 import socket
 import ssl
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -252,8 +251,8 @@ def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
     )
     settings.load()
     settings.ssl = context
-    with _uvicorns_log():
-        _WebServer(settings, lambda: _renew(config, context), ready).run([listener])
+    _take_uvicorns_log()
+    _WebServer(settings, lambda: _renew(config, context), ready).run([listener])
 
 
 def keep_memory_together() -> None:
@@ -466,15 +465,8 @@ class _UvicornLog(logging.Handler):
         log.error("answer_failed", **what)
 
 
-@contextmanager
-def _uvicorns_log() -> Iterator[None]:
+def _take_uvicorns_log() -> None:
     logger = logging.getLogger("uvicorn.error")
-    told = _UvicornLog(logging.ERROR)
-    logger.addHandler(told)
+    logger.addHandler(_UvicornLog(logging.ERROR))
     logger.setLevel(logging.ERROR)
     logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(told)
-        sys.stderr.flush()

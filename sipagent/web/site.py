@@ -18,7 +18,7 @@ from retention.archive import Archive
 from retention.purge import Terms
 from retention.records import Access
 from retention.rows.rows import Rows, TryAgain
-from retention.vault import PublicKey
+from retention.vault import PublicKey, encode
 from sipagent.agent.stored import archive_of, store_of, terms_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
@@ -91,6 +91,11 @@ class Person:
     def rights(self) -> frozenset[Right]:
         """All that they may do."""
         return rights_of(self.roles)
+
+    @property
+    def key_text(self) -> str:
+        """The key in base64; empty without one."""
+        return "" if self.key is None else encode(self.key.raw)
 
     def may(self, right: Right) -> bool:
         """Whether they may do it."""

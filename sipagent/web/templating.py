@@ -26,7 +26,6 @@ from sipagent.languages import spoken
 from sipagent.languages.labels import Kind, happening, length
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
-from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import NARROW
 from sipagent.web.rights import Right
 from sipagent.web.site import person_of, site_of
@@ -111,19 +110,6 @@ def written(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(language=spoken.language(), **values)
 
 
-def navigation() -> tuple[tuple[str, str, Right], ...]:
-    """The pages: address, name, and who sees it."""
-    return (
-        ("/", _("Now"), Right.NOW),
-        ("/recordings", _("Recordings"), Right.LIST),
-        ("/requests", _("Persons’ requests"), Right.PERSONS),
-        ("/holds", _("Holds"), Right.LIST),
-        ("/statistics", _("Statistics"), Right.STATISTICS),
-        ("/compliance", _("Compliance"), Right.CHECK),
-        ("/accounts", _("Accounts"), Right.ACCOUNTS),
-    )
-
-
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     made = Environment(
@@ -143,7 +129,6 @@ def _environment() -> Environment:
         "Right": Right,
         "version": __version__,
         "colon": colon,
-        "navigation": navigation,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut, "operators": operators}

@@ -17,7 +17,7 @@ from retention.files import alone
 from retention.records import Event, Receipt, Recording, Status, new_id
 from retention.rows.rows import StoreError
 from sipagent.web.moment import Looking, Moment, Watching, ongoing
-from sipagent.web.pages.calls import now_in_all, stream
+from sipagent.web.pages.calls import stream
 from sipagent.web.rights import Role
 from tests.kept import CALLER, recording
 from tests.office import Office
@@ -85,15 +85,13 @@ def test_the_page_tells_of_calls_and_operators(asking: Asking, web_office: Offic
 def test_a_recording_that_is_over_is_told_as_such(asking: Asking, web_office: Office) -> None:
     store = web_office.archive.store
     one = talking()
+    asking.login(Role.LISTENER)
+    assert "No call just now." in asking.client.get("/").text
     store.add_receipt(replace(one, recording_id=one.id))
     store.add_recording(its_recording(one))
-    moment = asking.site.look()
-    assert [seen.recorded for seen in moment.calls] == [True]
-    told = [now_in_all(Moment(at=AT, calls=calls)) for calls in ((), moment.calls, moment.calls * 2)]
-    assert told == ["No call just now.", "1 call, 1 recorded", "2 calls, 2 recorded"]
+    assert "1 call, 1 recorded" in asking.client.get("/").text
     store.update_recording(its_recording(one, status=Status.ERASED, purged_at=AT))
     store.update_receipt(replace(one, recording_id=one.id, decision="not_allowed", decided_by="operator"))
-    asking.login(Role.LISTENER)
     assert "not allowed (operator)" in asking.client.get("/").text
 
 

@@ -20,12 +20,10 @@ from sipagent.operations.show import Shown, ShownRecording, show
 from sipagent.operations.statistics import PeriodFigures, PeriodFiguresByOperator, figures_of
 from sipagent.web.api.operation import (
     NEXT,
-    VERSION,
     Answer,
     Body,
     Filtered,
     Line,
-    Operation,
     Query,
     Search,
     Since,
@@ -37,7 +35,6 @@ from sipagent.web.api.operation import (
     page_of,
     post,
     recording_meant,
-    search,
     selection_of,
 )
 from sipagent.web.background import CountedFigures, Progress
@@ -151,47 +148,38 @@ def stats(request: Request, query: Period) -> Response:
     return given({name: value for name, value in figures.items() if query.by or name != "operators"})
 
 
+Figures = PeriodFigures | PeriodFiguresByOperator
+COUNTS = Answer(
+    said="It counts; ask again.",
+    shape=Progress,
+    status=HTTPStatus.ACCEPTED,
+    headers={"Retry-After": "In s."},
+)
+STREAM = "text/event-stream"
+_EVENTS = "Server-sent events: `now` with all calls and operators, at last `ended`."
+
 ENTRIES = (
     get("/recordings", recordings, "Recordings, newest first", list[Recording], _AS_LIST, Link=NEXT),
-    search(
+    post(
         "/recordings/search",
         recordings_searched,
         "Recordings, also by their caller",
         list[Recording],
         _AS_LIST,
+        Link=NEXT,
     ),
     get("/recordings/{id}", recording, "All that is known of one", ShownRecording, "As `show --json`."),
     get("/calls", calls, "Receipts of calls, newest first", list[Receipt], _AS_CALLS, Link=NEXT),
-    search(
-        "/calls/search", calls_searched, "Receipts of calls, also by their caller", list[Receipt], _AS_CALLS
+    post(
+        "/calls/search",
+        calls_searched,
+        "Receipts of calls, also by their caller",
+        list[Receipt],
+        _AS_CALLS,
+        Link=NEXT,
     ),
     get("/calls/{id}", call, "All that is known of one, recorded or not", Shown, "As `show --json`."),
-    post(
-        "/calls/{id}/delete",
-        delete,
-        "Forget a call before its time",
-        {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=Deletion)},
-    ),
-    Operation(
-        f"GET {VERSION}/stats",
-        stats,
-        summary="The figures of a period",
-        answers={
-            HTTPStatus.OK: Answer(said="As `stats --json`.", shape=PeriodFigures | PeriodFiguresByOperator),
-            HTTPStatus.ACCEPTED: Answer(
-                said="It counts; ask again.", shape=Progress, headers={"Retry-After": "In s."}
-            ),
-        },
-    ),
-    Operation(
-        f"GET {VERSION}/events",
-        events,
-        summary="The calls of the moment, and each change of them",
-        answers={
-            HTTPStatus.OK: Answer(
-                said="Server-sent events: `now` with all calls and operators, at last `ended`.",
-                media="text/event-stream",
-            )
-        },
-    ),
+    post("/calls/{id}/delete", delete, "Forget a call before its time", Deletion, "As `delete --json`."),
+    get("/stats", stats, "The figures of a period", Figures, "As `stats --json`.", COUNTS),
+    get("/events", events, "The calls of the moment, and each change of them", None, _EVENTS, media=STREAM),
 )

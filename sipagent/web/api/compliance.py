@@ -20,8 +20,6 @@ from sipagent.operations.persons import DeletedOfPerson, PersonSearch, calls_of_
 from sipagent.operations.show import Shown, show
 from sipagent.web.api.operation import (
     NEXT,
-    Act,
-    Answer,
     Body,
     Line,
     Numbered,
@@ -82,17 +80,15 @@ def register(request: Request) -> Response:
     return given(answer.json)
 
 
-def last_of(name: str) -> Act:
-    """What a command said last, and whether it runs."""
-
+def _get(name: str) -> Operation:
     def last(request: Request) -> Response:
         return given(site_of(request).commands.report(name).to_json())
 
-    return last
+    return get(f"/{name}", last, f"What `{name}` said last", Report, f"`last.said` is as `{name} --json`.")
 
 
-def start_of(name: str) -> Act:
-    """Have a command run, unless it does; one at a time."""
+def _post(name: str) -> Operation:
+    """One command runs at a time."""
 
     def start(request: Request) -> Response:
         site = site_of(request)
@@ -101,17 +97,8 @@ def start_of(name: str) -> Act:
             raise Problem(HTTPStatus.CONFLICT, said, headers=_SOON)
         return given(site.commands.report(name).to_json(), HTTPStatus.ACCEPTED)
 
-    return start
-
-
-def _get(name: str) -> Operation:
-    said = f"`last.said` is as `{name} --json`."
-    return get(f"/{name}", last_of(name), f"What `{name}` said last", Report, said)
-
-
-def _post(name: str) -> Operation:
-    begun = Answer(said=f"It runs: GET /{name} says how it ended.", shape=Report)
-    return post(f"/{name}", start_of(name), f"Have `{name}` run", {HTTPStatus.ACCEPTED: begun})
+    said = f"It runs: GET /{name} says how it ended."
+    return post(f"/{name}", start, f"Have `{name}` run", Report, said, status=HTTPStatus.ACCEPTED)
 
 
 def accesses(request: Request, query: Numbered) -> Response:
@@ -120,18 +107,16 @@ def accesses(request: Request, query: Numbered) -> Response:
     return page(request, rows, query.limit, json=lambda row: row[1].to_json(), key=lambda row: row[0])
 
 
+_SHOWN, _DELETED = "Of each call as `show --json`, oldest first.", "Of each call as `delete --json`."
+
 ENTRIES = (
-    post(
-        "/persons",
-        kept,
-        "All that is kept of a person",
-        {HTTPStatus.OK: Answer(said="Of each call as `show --json`, oldest first.", shape=list[Shown])},
-    ),
+    post("/persons", kept, "All that is kept of a person", list[Shown], _SHOWN),
     post(
         "/persons/delete",
         forget,
         "Forget a person: all of their calls, before their time",
-        {HTTPStatus.OK: Answer(said="Of each call as `delete --json`.", shape=DeletedOfPerson)},
+        DeletedOfPerson,
+        _DELETED,
     ),
     get("/accesses", accesses, "The trace, newest first", list[Access], "As `accesses --json`.", Link=NEXT),
     get("/register", register, "The entry for the register", dict[str, object], "As `register --json`."),

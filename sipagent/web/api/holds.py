@@ -22,6 +22,7 @@ from sipagent.operations.holds import HeldRecording, held
 from sipagent.web.api.operation import (
     NEXT,
     VERSION,
+    Act,
     Answer,
     Body,
     Line,
@@ -37,11 +38,9 @@ from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Person, Site, site_of, someone, trace_of
 
-ASKED = Answer(
-    said="It is asked for: somebody else has to approve it.",
-    shape=Approval,
-    headers={"Location": "Where it says what came of it."},
-)
+_ASKED, _WHERE = "It is asked for: somebody else has to approve it.", "Where it says what came of it."
+_ACCEPTED = HTTPStatus.ACCEPTED
+ASKED = Answer(said=_ASKED, shape=Approval, status=_ACCEPTED, headers={"Location": _WHERE})
 
 
 class FilteredApprovals(Numbered):
@@ -102,8 +101,7 @@ def _decision(how: str, summary: str) -> Operation:
         rules = rules_of(site.config, trace.at)
         return given(decide(site.archive, how, number, trace, rules, answer=body.reason).to_json())
 
-    told = {HTTPStatus.OK: Answer(said="As it is now.", shape=Approval)}
-    return post(f"/approvals/{{number:row}}/{how}", decided, summary, told)
+    return post(f"/approvals/{{number:row}}/{how}", decided, summary, Approval, "As it is now.")
 
 
 NewHold = create_model(
@@ -148,6 +146,11 @@ def _wanted(request: Request, action: Asked, **said: Any) -> Response:
     return asked_for(ask_approval(site.archive, wanted, trace, rules_of(site.config, trace.at)))
 
 
+def _to_ask(how: str, act: Act, summary: str, **more: Any) -> Operation:
+    path, status = f"/recordings/{{id}}/{how}", _ACCEPTED
+    return post(path, act, summary, Approval, _ASKED, status=status, Location=_WHERE, **more)
+
+
 ENTRIES = (
     get("/approvals", approvals, "What was asked for", list[Approval], "The newest first.", Link=NEXT),
     get("/approvals/{number:row}", approval, "One thing that was asked for", Approval, "As it is now."),
@@ -161,6 +164,6 @@ ENTRIES = (
         list[HeldRecording],
         "As `holds --json`.",
     ),
-    post("/recordings/{id}/hold", hold, "Ask for a hold", {HTTPStatus.ACCEPTED: ASKED}, sent=NewHold),
-    post("/recordings/{id}/release", release, "Ask for the end of a hold", {HTTPStatus.ACCEPTED: ASKED}),
+    _to_ask("hold", hold, "Ask for a hold", sent=NewHold),
+    _to_ask("release", release, "Ask for the end of a hold"),
 )

@@ -90,7 +90,7 @@ def _operation(one: Operation, path: str, schemas: dict[Any, Json]) -> Json:
         "summary": one.summary,
         "description": f"For these roles: {', '.join(roles_with(one.right))}.",
         "parameters": parameters if one.query is None else [*parameters, *_asked(schemas[one.query])],
-        "responses": {str(int(status)): _answer(answer, schemas) for status, answer in one.answers.items()}
+        "responses": {str(int(answer.status)): _answer(answer, schemas) for answer in one.answers}
         | {"default": {"$ref": "#/components/responses/Problem"}},
     }
     if one.right is Right.ANYBODY:
@@ -114,8 +114,7 @@ def _asked(query: Json) -> Iterator[Json]:
 
 def _answer(answer: Answer, schemas: dict[Any, Json]) -> Json:
     told: Json = {"description": answer.said}
-    if answer.media is not None:
-        told["content"] = {answer.media: {}} if answer.shape is None else _json(schemas[answer.shape])
+    told["content"] = {answer.media: {}} if answer.shape is None else _json(schemas[answer.shape])
     if answer.headers:
         text = {"schema": {"type": "string"}}
         told["headers"] = {name: {"description": said, **text} for name, said in answer.headers.items()}
@@ -128,7 +127,7 @@ def _json(schema: Json) -> Json:
 
 def _schemas(operations: tuple[Operation, ...]) -> tuple[dict[Any, Json], Json]:
     """The schema of each shape, body and query, and the definitions that they name."""
-    given = {answer.shape for one in operations for answer in one.answers.values()} - {None} | {Told}
+    given = {answer.shape for one in operations for answer in one.answers} - {None} | {Told}
     asked = {one.query for one in operations if one.query is not None}
     read: set[type[BaseModel]] = asked | {one.body for one in operations if one.body is not None}
     inputs: list[Any] = [(shape, "serialization", TypeAdapter(shape)) for shape in sorted(given, key=repr)]

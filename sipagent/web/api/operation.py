@@ -13,6 +13,7 @@ is annotated with, and the types of the answers that its `Operation` lists.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar, get_type_hints
 from urllib.parse import quote, urlencode
@@ -159,11 +160,12 @@ register_url_convertor("row", _Number())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer: `shape` is a type that pydantic knows, None for bytes or an empty body."""
+    """An answer: `shape` is a type that pydantic knows, None for bytes."""
 
     said: str
     shape: Any = None
-    media: str | None = _JSON_KIND
+    status: HTTPStatus = HTTPStatus.OK
+    media: str = _JSON_KIND
     headers: Mapping[str, str] = field(default_factory=dict)  # name → what it says
 
 
@@ -171,11 +173,11 @@ class Answer:
 class Operation(Entry):
     """`endpoint(request)`, with `query` and `body` besides where it takes such arguments: pydantic models.
 
-    `summary` is one line, `answers` says what comes by status. What goes wrong is always a problem.
+    `summary` is one line, `answers` are those that may come. What goes wrong is always a problem.
     """
 
     summary: str = field(kw_only=True)
-    answers: Mapping[HTTPStatus, Answer] = field(kw_only=True)
+    answers: tuple[Answer, ...] = field(kw_only=True)
     sent: type[BaseModel] | None = field(default=None, kw_only=True)  # a `body` made of a declaration
 
     @property
@@ -203,21 +205,27 @@ class Operation(Entry):
         return Entry(self.asked, answer).route()
 
 
-def get(path: str, act: Act, summary: str, shape: Any, said: str, **headers: str) -> Operation:
-    """One that reads: `GET /api/v1…`, answered by JSON of that shape."""
+def _operation(  # noqa: PLR0917 - as a table of operations is read
+    method: str,
+    path: str,
+    act: Act,
+    summary: str,
+    shape: Any,
+    said: str,
+    *more: Answer,
+    status: HTTPStatus = HTTPStatus.OK,
+    media: str = _JSON_KIND,
+    sent: type[BaseModel] | None = None,
+    **headers: str,
+) -> Operation:
+    """`/api/v1…`, answered by this status and shape, or by `more`."""
     told = {name.replace("_", "-"): text for name, text in headers.items()}
-    answers = {HTTPStatus.OK: Answer(said=said, shape=shape, headers=told)}
-    return Operation(f"GET {VERSION}{path}", act, summary=summary, answers=answers)
+    answer = Answer(said=said, shape=shape, status=status, media=media, headers=told)
+    return Operation(f"{method} {VERSION}{path}", act, summary=summary, answers=(answer, *more), sent=sent)
 
 
-def post(path: str, act: Act, summary: str, answers: Mapping[HTTPStatus, Answer], **more: Any) -> Operation:
-    """One that changes something, or must not stand in an address: `POST /api/v1…`; `more` of Operation."""
-    return Operation(f"POST {VERSION}{path}", act, summary=summary, answers=answers, **more)
-
-
-def search(path: str, act: Act, summary: str, shape: Any, said: str) -> Operation:
-    """One that reads what must not stand in an address: `POST /api/v1…`, answered by pages like a list."""
-    return post(path, act, summary, {HTTPStatus.OK: Answer(said=said, shape=shape, headers={"Link": NEXT})})
+get = partial(_operation, "GET")
+post = partial(_operation, "POST")  # what changes something, or must not stand in an address
 
 
 # --- what is answered ---

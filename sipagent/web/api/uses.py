@@ -27,9 +27,9 @@ from sipagent.web.api.operation import (
     Answer,
     Body,
     Line,
-    Operation,
     Query,
     Typed,
+    get,
     given,
     post,
     recording_meant,
@@ -37,7 +37,7 @@ from sipagent.web.api.operation import (
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, roles_with
 from sipagent.web.site import Person, Site, site_of, someone, trace_of
-from sipagent.web.sound import SOUND_KIND, SPAN, sent
+from sipagent.web.sound import SOUND_KIND, sent
 
 GOOD_FOR = timedelta(hours=12)
 
@@ -161,35 +161,35 @@ def note(request: Request, body: NewNote) -> Response:
     return given(filed.to_json(), HTTPStatus.CREATED)
 
 
+_PART = Answer(said="A range of the stored bytes.", status=HTTPStatus.PARTIAL_CONTENT, media=SOUND_KIND)
+
 ENTRIES = (
     post(
         "/recordings/{id}/uses",
         use,
         "Use a recording for a purpose",
-        {
-            HTTPStatus.CREATED: Answer(
-                said="It is in the trace; here is what is needed.",
-                shape=Use,
-                headers={"Location": "Where its sound is."},
-            ),
-            HTTPStatus.ACCEPTED: ASKED,
-        },
+        Use,
+        "It is in the trace; here is what is needed.",
+        ASKED,
+        status=HTTPStatus.CREATED,
+        Location="Where its sound is.",
     ),
-    Operation(
-        f"GET {VERSION}/recordings/{{id}}/uses/{{number:row}}/sound",
+    get(
+        "/recordings/{id}/uses/{number:row}/sound",
         sound,
-        summary="The sound of a use",
-        answers={
-            HTTPStatus.OK: Answer(
-                said=_BYTES, media=SOUND_KIND, headers={SPAN: "`FIRST-END/ALL`, in samples."}
-            ),
-            HTTPStatus.PARTIAL_CONTENT: Answer(said="A range of the stored bytes.", media=SOUND_KIND),
-        },
+        "The sound of a use",
+        None,
+        _BYTES,
+        _PART,
+        media=SOUND_KIND,
+        Sound_Span="`FIRST-END/ALL`, in samples.",
     ),
     post(
         "/recordings/{id}/notes",
         note,
         "File the analysis of a recording",
-        {HTTPStatus.CREATED: Answer(said="It is filed.", shape=FiledAnalysis)},
+        FiledAnalysis,
+        "It is filed.",
+        status=HTTPStatus.CREATED,
     ),
 )

@@ -33,7 +33,6 @@ from sipagent.languages.spoken import ngettext, shown
 from sipagent.operations.parsing import FieldError, selection
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
-from sipagent.web.moment import Moment, Ongoing, State
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Site, site_of, someone
@@ -46,72 +45,11 @@ MOST_WATCHERS = 200  # who watch at a time
 
 def now_page(request: Request) -> Response:
     """The calls of the moment, as it was when the page was asked for."""
+    coded = {f"decision {code}": label("decision", code) for code in DECISIONS}
+    coded |= {f"by {code}": label("by", code) for code in get_args(DecidedBy)}
     site = site_of(request)
-    moment = site.look()
-    return render(
-        request,
-        "now.html",
-        moment=moment,
-        words=now_words(),
-        doing=doing,
-        why=why_not_recorded,
-        told_in_all=now_in_all(moment),
-        zone=site.config.service.timezone.key,
-    )
-
-
-def doing(call: Ongoing) -> str:
-    """`talks with 201`."""
-    return _doing()[call.state].format(operator=user(call.operator))
-
-
-def why_not_recorded(call: Ongoing) -> str:
-    """Why it is not recorded just now; empty where it is."""
-    if call.recorded or (call.decision, call.state) == ("allowed", "talks"):  # which is yet to be written
-        return ""
-    said = _undecided().get(call.decision)
-    if said is not None:
-        return said
-    by = f" ({label('by', call.decided_by)})" if call.decided_by else ""
-    return f"{label('decision', call.decision)}{by}"
-
-
-def now_in_all(moment: Moment) -> str:
-    """`2 calls, 1 recorded`."""
-    calls = len(moment.calls)
-    said = now_words()["none" if not calls else "call" if calls == 1 else "calls"]
-    return said.format(n=calls, recorded=sum(call.recorded for call in moment.calls))
-
-
-def now_words() -> Mapping[str, str]:
-    """What the script says, in the language of who reads."""
-    return {
-        **_doing(),
-        **_undecided(),
-        **{f"decision {code}": label("decision", code) for code in DECISIONS},
-        **{f"by {code}": label("by", code) for code in get_args(DecidedBy)},
-        "none": _("No call just now."),
-        "call": ngettext("{n} call, {recorded} recorded", "{n} calls, {recorded} recorded", 1),
-        "calls": ngettext("{n} call, {recorded} recorded", "{n} calls, {recorded} recorded", 2),
-        "free": _("free"),
-        "in a call": _("in a call"),
-        "live": _("This page follows what happens."),
-        "lost": _("The connection is lost: what is shown is of {time}. It is tried again."),
-        "ended": _("Your session has ended: what is shown is of {time}."),
-        "still": _("This page does not follow what happens: it was left. It goes on when you come back."),
-    }
-
-
-def _doing() -> dict[State, str]:
-    return {
-        "notice": _("hears the notice, or chooses"),
-        "waits": _("waits for an operator"),
-        "talks": _("talks with {operator}"),
-    }
-
-
-def _undecided() -> dict[str, str]:
-    return {"undecided": _("not decided yet"), "allowed": _("begins with the conversation")}
+    zone = site.config.service.timezone.key
+    return render(request, "now.html", moment=site.look(), coded=coded, zone=zone)
 
 
 def events(request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from retention.holds import same_person
 from retention.purge import due
 from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, terms
-from sipagent.languages.spoken import colon, gettext, pgettext
+from sipagent.languages.spoken import colon, gettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import decide, may_see, pending_approvals, rules_of
 from sipagent.operations.holds import held
@@ -75,17 +75,6 @@ def decided(request: Request) -> Response:
     return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
 
 
-def states() -> dict[str, str]:
-    """The words for each state."""
-    return {
-        ApprovalState.PENDING: pgettext("asked", "waits"),
-        ApprovalState.APPROVED: pgettext("asked", "approved"),
-        ApprovalState.REFUSED: pgettext("asked", "refused"),
-        ApprovalState.WITHDRAWN: pgettext("asked", "withdrawn"),
-        ApprovalState.USED: pgettext("asked", "approved, and used"),
-    }
-
-
 def _again(request: Request, problem: Problem) -> Response:
     """The page once more, with why it is refused."""
     return _shown(request, problem, form_of(request))
@@ -125,7 +114,6 @@ def _shown(request: Request, problem: Problem | None = None, form: Form | None =
         may_ask=person.may(Right.ASK),
         own=lambda asked: same_person(asked.by, person.name),
         in_words=asked_in_words,
-        states=states(),
     )
 
 

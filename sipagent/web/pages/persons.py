@@ -27,7 +27,7 @@ from retention.erase import Deletion, KeptCall, why_stays
 from retention.records import Access, Event, Json, Record, to_text
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use
-from retention.vault import KeysError, encode, read_public
+from retention.vault import KeysError, read_public
 from sipagent.config.sampling import Draw
 from sipagent.languages import spoken
 from sipagent.languages.choice import LANGUAGES
@@ -404,8 +404,6 @@ def _shown(
         "story": story,
         "word": word,
         "in_words": in_words,
-        "key": "" if person.key is None else encode(person.key.raw),
-        "key_name": str(person.key or ""),
         "searched": bool(form),
     }
     status = HTTPStatus.OK if problem is None else problem.status

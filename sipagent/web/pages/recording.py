@@ -3,13 +3,10 @@ it.
 
 By forms of this page an analysis is filed, the call is deleted; a hold, or its end, is asked for, which
 somebody else then approves or not.
-
-`Listening` is what the player needs to know (templates/player.html).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
@@ -25,10 +22,8 @@ from retention.records import (
     Approval,
     ApprovalState,
     Asked,
-    Event,
     Hold,
     HoldTerms,
-    Receipt,
     Recording,
     Status,
     is_id,
@@ -39,9 +34,7 @@ from retention.records import (
 from retention.rows.rows import UnknownId, ids_meant
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
-from retention.vault import encode
-from sipagent.languages import spoken
-from sipagent.languages.labels import N_, detail_of, length
+from sipagent.languages.labels import N_, detail_of
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
@@ -58,61 +51,12 @@ from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
 from sipagent.web.site import Papers, Person, Site, site_of, someone, trace_of
-from sipagent.web.templating import label, number, operators, render, size
-
-_SPEEDS = (0.5, 0.75, 1, 1.25, 1.5, 1.75, 2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listening:
-    """One recording for one person.
-
-    `purposes`: what this person may listen for, each with its name; `key`: the public key that they listen
-    with, in base64, and `key_name` how it is called, both empty without one; `approval`: the number of an
-    export that was approved for them.
-    """
-
-    id: str
-    sealed: bool
-    key: str
-    key_name: str
-    purposes: tuple[tuple[str, str], ...]
-    may_export: bool = True
-    approval: int | None = None
-
-    @property
-    def speeds(self) -> tuple[tuple[float, str], ...]:
-        """How fast it can be heard, each with its name."""
-        mark = "," if spoken.language() == "fr" else "."
-        return tuple((speed, f"{speed}×".replace(".", mark)) for speed in _SPEEDS)
-
-
-def listening_to(
-    recording: Recording, person: Person, site: Site, approval: int | None = None
-) -> Listening | None:
-    """None for who may not listen, or where there is nothing to hear. Raises OSError."""
-    kind = finished(site.archive.files, recording.id)
-    accepted = purposes_of(recording, site.config.retention.purposes)
-    if not person.may(Right.USE):
-        accepted = [ACCESS_REQUEST] if person.may(Right.ACCESS_REQUEST) else []
-    if kind is None or not accepted:
-        return None
-    return Listening(
-        id=recording.id,
-        sealed=kind is FileKind.SEALED,
-        key="" if person.key is None else encode(person.key.raw),
-        key_name=str(person.key or ""),
-        purposes=tuple((code, label_of("purpose", code)) for code in accepted),
-        approval=approval,
-    )
-
+from sipagent.web.templating import label, render
 
 EMPTY = dict.fromkeys(("reason", "text", *terms(HoldTerms)), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
 
 NO_SUCH = Reason(N_("there is no such call"))
-
-Facts = list[tuple[str, str]]
 
 
 def recording(request: Request) -> Response:
@@ -144,8 +88,11 @@ def shown_call(
     known = show(site.archive, id, site.terms.period)
     row = known.recording
     approvals = site.store.approvals(id)
-    listening = None if row is None else listening_to(row, person, site, _approved(approvals, person))
-    silent = None if row is None else why_silent(known, row, person, listening)
+    kind = None if row is None else finished(site.archive.files, id)
+    silent = None if row is None else why_silent(known, row, person, kind)
+    purposes = [ACCESS_REQUEST]
+    if row is not None and person.may(Right.USE):
+        purposes = purposes_of(row, site.config.retention.purposes)
     values: dict[str, Any] = {
         "fault": None,
         "faulty": "",
@@ -155,10 +102,15 @@ def shown_call(
         "here": RECORDINGS,
         "known": known,
         "reference": reference_of(id),
-        "call": _CallPage(site, known),
-        "listening": None if silent else listening,
+        "began": next(one.started_at for one in (row, known.receipt) if one is not None),
+        "due_at": None if row is None else due(row, site.config.retention.period),
+        "nameless": row is not None and is_nameless(row),
+        "between": seconds_between,
         "silent": silent,
-        "limits": None if row is None or listening is None else _limits(site, row),
+        "limits": None if row is None or silent else _limits(site, row),
+        "sealed": kind is FileKind.SEALED,
+        "purposes": [(code, label_of("purpose", code)) for code in purposes],
+        "approval": _approved(approvals, person),
         "uses": known.accesses[: -USES - 1 : -1],
         "uses_left_out": max(0, len(known.accesses) - USES),
         "no_note": None if row is None else why_no_note(row, known.accesses),
@@ -192,123 +144,13 @@ def _approved(approvals: list[Approval], person: Person) -> int | None:
     return theirs[-1] if theirs else None
 
 
-@dataclass(frozen=True, slots=True)
-class _CallPage:
-    """What a page tells of one call, in words."""
-
-    site: Site
-    known: Shown
-
-    def when(self, at: datetime | None) -> str:
-        return "" if at is None else f"{self.site.local(at):%Y-%m-%d %H:%M:%S}"
-
-    @property
-    def began(self) -> datetime:
-        row = self.known.recording or self.known.receipt
-        assert row is not None
-        return row.started_at
-
-    @property
-    def recording(self) -> Facts:
-        """Of the recording, those that are known."""
-        row = self.known.recording
-        return [] if row is None else [(name, value) for name, value in self._recording(row) if value]
-
-    def _recording(self, row: Recording) -> Facts:
-        due_at = due(row, self.site.config.retention.period)
-        sooner = _("the period was shortened") if due_at < row.expires_at else ""
-        gone = row.status not in (Status.OPEN, Status.CLOSED)
-        sealed = self.known.sealed_to is not None and row.status is Status.CLOSED
-        return [
-            (_("Status"), label("status", row.status.value)),
-            (_("Length"), "" if row.duration_s is None else length(row.duration_s)),
-            (_("Caller"), row.caller or ""),
-            (_("Called"), row.called or ""),
-            (_("Operator"), operators(row) if row.operator else ""),
-            (_("People"), _("still sealed since the rebuild") if sealed and is_nameless(row) else ""),
-            (_("Paused"), ", ".join(self._span(one.from_s, one.to_s) for one in row.pauses) or _("never")),
-            (_("Sealed for"), ", ".join(self.known.sealed_to or []) if sealed else ""),
-            (_("Size"), "" if row.bytes is None else size(row.bytes)),
-            (_("Kept until"), "" if gone else ", ".join(filter(None, (self.when(due_at), sooner)))),
-            (_("Removed on"), self.when(row.purged_at)),
-        ]
-
-    @property
-    def technical(self) -> Facts:
-        """What few ask for."""
-        row, receipt = self.known.recording, self.known.receipt
-        call_id = (row and row.call_id) or (receipt and receipt.call_id)
-        notice = row and row.notice
-        found = [
-            ("ID", self.known.id),
-            ("Call-ID", call_id),
-            (_("SHA-256 of the file"), row and row.sha256),
-            (_("Notice"), notice and notice.file),
-            (_("SHA-256 of the notice"), notice and notice.sha256),
-        ]
-        return [(name, value) for name, value in found if value]
-
-    def _span(self, first: float, last: float) -> str:
-        return _("{first} to {last}").format(first=length(first), last=length(last))
-
-    @property
-    def receipt(self) -> Facts:
-        """Of the call, those that are known."""
-        row = self.known.receipt
-        return [] if row is None else [(name, value) for name, value in self._receipt(row) if value]
-
-    def _receipt(self, row: Receipt) -> Facts:
-        whole = self.known.recording is None
-        played = row.notice_played_ms
-        return [
-            (_("How it ended"), label("outcome", row.outcome or "in_progress")),
-            (_("Decision"), self._decision(row)),
-            (_("How"), self._how(row)),
-            (_("Notice played"), "" if played is None else length(played / 1000)),
-            (_("Waited"), self._between(row, "answered_at", "connected_at")),
-            (_("Talked"), self._between(row, "connected_at", "ended_at")),
-            *([(_("Caller"), row.caller or "")] if whole else []),
-            *([(_("Called"), row.called or "")] if whole else []),
-            *([(_("Operator"), operators(row) if row.operator else "")] if whole else []),
-        ]
-
-    def _between(self, row: Receipt, first: str, last: str) -> str:
-        seconds = seconds_between(row, first, last)
-        return "" if seconds is None else length(seconds)
-
-    def _decision(self, row: Receipt) -> str:
-        decided = label("decision", row.decision)
-        return f"{decided} ({label('by', row.decided_by)})" if row.decided_by else decided
-
-    def _how(self, row: Receipt) -> str:
-        phase = row.phase and _("in the {phase}").format(phase=row.phase)
-        if row.phase and (named := label("moment", row.phase)) != row.phase:
-            phase = named
-        words = [word for word in (phase, row.dtmf_method, row.keyword) if word]
-        if row.confidence is not None:
-            sure = number(round(row.confidence * 100))
-            words.append(_("confidence {amount} %").format(amount=sure))
-        return ", ".join(words)
-
-    @property
-    def story(self) -> list[tuple[Event, str]]:
-        """What happened, in order, each with how long after the beginning."""
-        row = self.known.receipt
-        if row is None:
-            return []
-        ends = [] if row.ended_at is None else [Event(at=row.ended_at, what="", by=None)]
-        return [(one, length((one.at - row.started_at).total_seconds())) for one in (*row.events, *ends)]
-
-
-def why_silent(
-    known: Shown, row: Recording, person: Person, listening: Listening | None
-) -> tuple[str, str] | None:
+def why_silent(known: Shown, row: Recording, person: Person, kind: FileKind | None) -> tuple[str, str] | None:
     """Why this person cannot hear it, and what would help, if anything; None where they can."""
     if (nothing := nothing_to_use(row)) is not None:
         return shown(nothing), ""
     if (barred := _barred(person)) is not None:
         return barred
-    if listening is None:
+    if kind is None:
         return _("Its file is not where it should be."), _("“Compliance” says what is missing.")
     return None if known.sealed_to is None else _locked(known.sealed_to, person)
 
