@@ -14,15 +14,14 @@ from typing import Any, cast
 
 import pytest
 
-from retention.records import worker_of
 from sipagent.edge.files import places
 from sipagent.edge.plan import Plan
 from sipagent.edge.rpc import EdgeRpc
 from sipagent.softphone.phone import Answering, Loop, Phone, PhoneError
 from sipagent.softphone.rtp import SteadyTone
+from tests.bench import waiting
 from tests.live import calls
 from tests.live.calls import figures
-from tests.locking import locked
 from tests.peers.agent import RunningAgent, behind_edge
 from tests.peers.process import PeerError, free_ports
 from tests.tapping import wait_for
@@ -237,38 +236,6 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
     town.connect(1)[0].hang_up()
 
 
-def test_who_refused_while_the_database_was_locked_is_kept_by_no_replacement(town: Town) -> None:
-    """Its worker is killed at once; whoever takes its place believes the mark."""
-    (bridge,) = town.connect(1)
-    town.agent.wait_part()
-    name = f"worker-{town.worker_of(bridge.caller)}"
-    with locked(town.agent.directory):
-        bridge.caller.press("9")
-        town.agent.wait_files(lambda files: [Path(file).suffix for file in files] == [".refused"])
-        town.kill(name)
-    town.wait_back(name)
-    (recording,) = town.agent.wait_recordings(status="erased")
-    town.agent.wait_no_files()
-    (receipt,) = town.agent.wait_receipts()
-    assert calls.of(receipt, "decision", "decided_by", "recording_id") == ["refused", "dtmf", recording["id"]]
-
-
-def test_a_worker_that_is_killed_while_the_database_is_locked_loses_no_recording(town: Town) -> None:
-    """Its calls had begun before any row of theirs could be written."""
-    with locked(town.agent.directory):
-        (bridge,) = town.connect(1)
-        (part,) = town.agent.wait_part()
-        calls.talk(bridge.caller, 2.0)
-        town.kill(f"worker-{worker_of(Path(part).stem)}")
-    (recording,) = town.agent.wait_recordings(timeout=START_S)
-    assert recording["incomplete"] and recording["duration_s"] > 1
-    (receipt,) = town.agent.wait_receipts()
-    assert (receipt["decision"], receipt["outcome"]) == ("allowed", "failed")
-    for side in (bridge.caller, bridge.operator):
-        side.wait_ended()
-    town.wait_back(f"worker-{worker_of(Path(part).stem)}")
-
-
 def test_sigterm_lets_calls_end_and_takes_no_more(town: Town) -> None:
     (bridge,) = town.connect(1)
     for pid in town.pids().values():  # as Ctrl-C does, which reaches every process of a terminal
@@ -318,3 +285,16 @@ def test_after_a_total_kill_the_edge_keeps_no_number(town: Town) -> None:
     town.start()
     assert number not in rows.read_text(encoding="utf-8")
     town.connect(1, first=1)[0].hang_up()
+
+
+def test_twenty_callers_are_served_in_their_order_by_two_operators() -> None:
+    """Whatever worker has them: none is lost, none overtaken, no phone is rung that is in use."""
+    with waiting.queue() as office:
+        served = waiting.serve(office, 1.0)
+    assert [row["outcome"] for row in served.receipts] == ["connected"] * waiting.CALLERS
+    assert (served.lost, served.overtaken, served.doubled) == ([], [], [])
+    assert len({turn.operator for turn in served.turns}) == waiting.DESKS
+    assert max(turn.silence_s for turn in served.turns) <= 2.0
+    assert (len(served.recordings), served.incomplete) == (waiting.CALLERS, [])
+    workers = {row["id"].split("-")[1] for row in served.receipts}
+    assert len(workers) == waiting.CALLERS // 2
