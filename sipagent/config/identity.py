@@ -44,9 +44,14 @@ def header_values(message: str, name: str) -> list[str]:
     return list(_headers(message).get(COMPACT.get(name.lower(), name.lower()), ()))
 
 
+def header_of(message: str, name: str) -> str:
+    """Give the first value of a header; empty if it is missing."""
+    return next(iter(header_values(message, name)), "")
+
+
 def max_forwards(message: str) -> int:
     """Give how many hops a request may still take, 0 to 255 (RFC 3261 section 20.22)."""
-    (value, *_) = [*header_values(message, "Max-Forwards"), ""]
+    value = header_of(message, "Max-Forwards")
     return min(int(value), 255) if value.isascii() and value.isdecimal() else MAX_FORWARDS
 
 
@@ -132,7 +137,7 @@ def printable(text: str, limit: int = NAME_LIMIT, plain: Callable[[str], bool] =
 
 def call_id(message: str) -> str:
     """The Call-ID of a message, as text that is safe to keep."""
-    return printable(next(iter(header_values(message, "Call-ID")), ""), 255)
+    return printable(header_of(message, "Call-ID"), 255)
 
 
 def display_for_operator(recorded: bool, caller: str | None, reference: str) -> str:

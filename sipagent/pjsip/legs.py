@@ -32,7 +32,7 @@ from sipagent.agent.engine import Headers, LegFailed, OfLeg, RealmLearnt, SoundE
 from sipagent.call import events as e
 from sipagent.call.events import Indication
 from sipagent.call.timing import RETRY_AFTER_S
-from sipagent.config.identity import MAX_FORWARDS, call_id, header_values, info_digit
+from sipagent.config.identity import MAX_FORWARDS, call_id, header_of, info_digit
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Owner, SipAccount, guarded_callback
 from sipagent.pjsip.library import is_settled, order, remote_sdp, with_headers
@@ -291,7 +291,7 @@ class Leg(pj.Call):
         """Answer an INFO: the library does not read it then, which a body of `Signal=5` without a line's end
         would end.
         """
-        kind, body = next(iter(header_values(message, "Content-Type")), ""), body_of(message)
+        kind, body = header_of(message, "Content-Type"), body_of(message)
         if digit := info_digit(kind, body):
             self.tell(e.DtmfPressed(self.number, digit, "info"))
         library.respond(event, 200 if digit or not body else NOT_READ)

@@ -19,7 +19,7 @@ among the allowed ones, and one of these is returned.
 import re
 from urllib.parse import unquote
 
-from sipagent.config.identity import address_of, header_values
+from sipagent.config.identity import address_of, header_of, header_values
 from sipagent.edge.plan import HOP_HEADER
 
 _NO_HOST = re.compile(r"[:@]\[\]")  # an IPv6 reference that is empty; any other host has a character
@@ -150,12 +150,12 @@ def transfer_asked(message: str, targets: tuple[str, ...]) -> tuple[str, str] | 
 def refer_id(message: str) -> int | None:
     """The `id` of a NOTIFY about a REFER: the CSeq of the REFER (RFC 3515 section 2.4.6); None without
     one."""
-    found = _ID.search(next(iter(header_values(message, "Event")), ""))
+    found = _ID.search(header_of(message, "Event"))
     return int(found[1]) if found else None
 
 
 def is_about_refer(message: str) -> bool:
-    return bool(_REFER_EVENT.fullmatch(next(iter(header_values(message, "Event")), "").strip()))
+    return bool(_REFER_EVENT.fullmatch(header_of(message, "Event").strip()))
 
 
 def notified_status(message: str) -> int | None:
@@ -168,13 +168,13 @@ def notified_status(message: str) -> int | None:
 
 def ends_subscription(message: str) -> bool:
     """Whether a NOTIFY is the last of its subscription (RFC 6665 section 4.1.3)."""
-    state = next(iter(header_values(message, "Subscription-State")), "")
+    state = header_of(message, "Subscription-State")
     return state.partition(";")[0].strip().lower() == "terminated"
 
 
 def cseq(message: str) -> int:
     """The number of a message's CSeq, 0 without one."""
-    number = next(iter(header_values(message, "CSeq")), "").split(" ")[0]
+    number = header_of(message, "CSeq").split(" ")[0]
     return int(number) if re.fullmatch(r"\d{1,10}", number, re.ASCII) else 0
 
 

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from sipagent.call.timing import RETRY_AFTER_S
-from sipagent.config.identity import address_of, entries, header_values, max_forwards
+from sipagent.config.identity import address_of, entries, header_of, header_values, max_forwards
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
 from sipagent.sip.packet_filter import Address
@@ -250,8 +250,8 @@ class RequestRules:
 
     def answered(self, message: str, source: Address, now: float) -> None:
         """A response to our request has come from `source`, which may then send requests, too."""
-        tag = _tag(next(iter(header_values(message, "To")), ""))
-        call_id = next(iter(header_values(message, "Call-ID")), "")
+        tag = _tag(header_of(message, "To"))
+        call_id = header_of(message, "Call-ID")
         if tag and call_id:
             self._take_part((call_id, tag), source, message, now)
 
@@ -295,20 +295,16 @@ class RequestRules:
 
 def read(message: str, source: Address, sdp: Described | NotAcceptable | None = None) -> Request:
     """A request from its text; what is missing is empty. The library knows methods in any case of letters."""
-
-    def first(name: str) -> str:
-        return next(iter(header_values(message, name)), "")
-
-    branch = _BRANCH.search(first("Via"))
-    to_tag = _tag(first("To"))
+    branch = _BRANCH.search(header_of(message, "Via"))
+    to_tag = _tag(header_of(message, "To"))
     return Request(
         method=next(iter(message.split(None, 1)), "").upper(),  # a request line may be folded for the library
         source=source,
         message=message,
-        call_id=first("Call-ID"),
+        call_id=header_of(message, "Call-ID"),
         branch=branch[1] if branch else "",
-        cseq=first("CSeq").partition(" ")[0],
-        from_tag=_tag(first("From")),
+        cseq=header_of(message, "CSeq").partition(" ")[0],
+        from_tag=_tag(header_of(message, "From")),
         to_tag=to_tag,
         clear=_is_clear(message, bool(to_tag)),
         sdp=sdp,
@@ -326,15 +322,11 @@ class Response:
 
 def read_response(message: str) -> Response:
     """A response from its text; what is missing is empty."""
-
-    def first(name: str) -> str:
-        return next(iter(header_values(message, name)), "")
-
     status = message.partition(" ")[2][:3]
     return Response(
         status=int(status) if status.isascii() and status.isdigit() else 0,
-        method=first("CSeq").rpartition(" ")[2].upper(),
-        dialog=(first("Call-ID"), _tag(first("To"))),
+        method=header_of(message, "CSeq").rpartition(" ")[2].upper(),
+        dialog=(header_of(message, "Call-ID"), _tag(header_of(message, "To"))),
     )
 
 
