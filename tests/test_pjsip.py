@@ -39,8 +39,7 @@ def pressed(leg: int, digit: str, method: e.Method) -> e.DtmfPressed:
 
 
 @scene
-def test_it_stops_with_calls_up_and_a_taken_port_is_told_in_one_line(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_it_stops_with_calls_up_and_a_taken_port_is_told_in_one_line(office: Loopback) -> None:
     call, leg = office.answered()
     talk, operator = office.dialled()
     office.engine.listen(leg)
@@ -69,9 +68,8 @@ def wakes(office: Loopback) -> None:
 
 
 @scene
-def test_a_poll_lasts_as_long_as_it_may_and_ends_when_it_is_woken(stack: ExitStack) -> None:
+def test_a_poll_lasts_as_long_as_it_may_and_ends_when_it_is_woken(office: Loopback) -> None:
     """Else whoever waits for a moment would ask all the time in the last millisecond before it."""
-    office = Loopback(stack)
     wakes(office)
     began = time.monotonic()
     office.engine.poll(0.0009)
@@ -87,8 +85,7 @@ def test_a_poll_ends_when_it_is_woken_also_over_tcp(stack: ExitStack) -> None:
 
 
 @scene
-def test_a_call_from_its_invite_to_its_bye(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_a_call_from_its_invite_to_its_bye(office: Loopback) -> None:
     call = office.caller.call(office.uri())
     invite = office.incoming()
     assert invite.source == "{}:{}".format(*office.caller.address)
@@ -104,8 +101,7 @@ def test_a_call_from_its_invite_to_its_bye(stack: ExitStack) -> None:
 
 
 @scene
-def test_a_caller_who_gives_up_and_one_who_is_refused(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_a_caller_who_gives_up_and_one_who_is_refused(office: Loopback) -> None:
     call = office.caller.call(office.uri())
     leg = office.incoming().leg
     call.cancel()
@@ -125,8 +121,7 @@ def test_a_caller_who_gives_up_and_one_who_is_refused(stack: ExitStack) -> None:
 
 
 @scene
-def test_who_finds_no_leg_is_reported_too(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_who_finds_no_leg_is_reported_too(office: Loopback) -> None:
     for _ in range(office.engine.capacity):
         office.answered()
     call = office.caller.call(office.uri())
@@ -142,9 +137,8 @@ def test_who_finds_no_leg_is_reported_too(stack: ExitStack) -> None:
 
 
 @scene
-def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(stack: ExitStack) -> None:
+def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(office: Loopback) -> None:
     """Nobody has to look for it: what it erases must not live on for as long as a poll lasts."""
-    office = Loopback(stack)
     (call, leg), _ = office.talking()
     engine.LOOK_S = engine.NOTHING_S = PATIENCE_S
     call.rtp.press("9")
@@ -155,10 +149,9 @@ def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(stack: ExitStack) -> None:
 
 
 @scene
-def test_keys_come_once_by_each_of_their_ways(stack: ExitStack) -> None:
+def test_keys_come_once_by_each_of_their_ways(office: Loopback) -> None:
     """An INFO about something else is none. A key that ends no line ended the process: the library looks for
     `Duration` behind the end of such a body."""
-    office = Loopback(stack)
     call, leg = office.answered()
     for key in "09*#":
         call.press(key)
@@ -211,8 +204,7 @@ def test_each_way_to_hold_is_told_and_kills_nobody(stack: ExitStack) -> None:
 
 
 @scene
-def test_a_holder_who_offers_music_and_sends_none_is_told_again(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_a_holder_who_offers_music_and_sends_none_is_told_again(office: Loopback) -> None:
     call, leg = office.answered()
     office.meanwhile(lambda: call.hold("sendonly"))
     call.rtp.play(None)
@@ -225,9 +217,8 @@ def test_a_holder_who_offers_music_and_sends_none_is_told_again(stack: ExitStack
 
 
 @scene
-def test_nothing_is_dialled_because_a_message_says_so(stack: ExitStack) -> None:
+def test_nothing_is_dialled_because_a_message_says_so(office: Loopback) -> None:
     """REFER, and a 302 from the operator's phone: refused."""
-    office = Loopback(stack)
     call, caller = office.answered()
     assert office.asks(call, "REFER", b"", ("Refer-To", f"<{office.desk.uri}>")).status == 403
     assert e.TransferDenied(caller) in office.facts(caller)
@@ -241,8 +232,7 @@ def test_nothing_is_dialled_because_a_message_says_so(stack: ExitStack) -> None:
 
 
 @scene
-def test_what_becomes_of_a_leg_that_we_dial(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_what_becomes_of_a_leg_that_we_dial(office: Loopback) -> None:
     leg = office.engine.dial(office.desk.uri, '"NO REC +33612345678"', (), 7)
     office.told(leg, e.MediaArrived(leg))
     talk = office.desk.calls[0]
@@ -263,9 +253,8 @@ ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 
 
 @scene
-def test_a_phone_that_lost_shows_no_missed_call(stack: ExitStack) -> None:
+def test_a_phone_that_lost_shows_no_missed_call(office: Loopback) -> None:
     """A CANCEL waits for a provisional response (RFC 3261 section 9.1), and says why all the same."""
-    office = Loopback(stack)
     office.desk.answer = Answering(status=None)
     for count, (elsewhere, early) in enumerate(((True, False), (False, False), (True, True)), 1):
         leg = office.dial()
@@ -286,9 +275,8 @@ def test_a_phone_that_lost_shows_no_missed_call(stack: ExitStack) -> None:
 
 
 @scene
-def test_of_forked_answers_one_is_kept_and_the_other_is_let_go(stack: ExitStack) -> None:
+def test_of_forked_answers_one_is_kept_and_the_other_is_let_go(office: Loopback) -> None:
     """Two phones behind one PBX pick up: two 200s to one INVITE, and a BYE for the second dialog."""
-    office = Loopback(stack)
     office.desk.answer = Answering(status=None)
     leg = office.dial()
     office.until(lambda: office.desk.calls, "ringing")

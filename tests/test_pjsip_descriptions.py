@@ -268,10 +268,9 @@ def reinvites(office: Loopback, call: Call, offer: bool = True, method: str = "I
 
 
 @scene
-def test_a_wish_counts_in_each_message_that_may_carry_it(stack: ExitStack) -> None:
+def test_a_wish_counts_in_each_message_that_may_carry_it(office: Loopback) -> None:
     """An offer in re-INVITE or UPDATE, also one that is refused; or the answer to ours, which is in the ACK
     of a re-INVITE without; in the ACK of a call without an offer it is there before the call is."""
-    office = Loopback(stack)
     for offer, method in ((True, "INVITE"), (True, "UPDATE"), (False, "INVITE")):
         office.caller.sdp_lines = b""
         call, leg = office.answered()
@@ -294,9 +293,8 @@ def test_a_wish_counts_in_each_message_that_may_carry_it(stack: ExitStack) -> No
 
 
 @scene
-def test_how_keys_come_is_said_anew_by_each_description(stack: ExitStack) -> None:
+def test_how_keys_come_is_said_anew_by_each_description(office: Loopback) -> None:
     """Also where the answer stands in the ACK. The engine takes no events at the rate of another codec."""
-    office = Loopback(stack)
     for wants, leg in ((True, office.answered()[1]), (True, office.answered(sdp=b"")[1])):
         assert e.CallConfirmed(telephone_event=wants) in office.facts(leg)
         office.engine.hang_up(leg)
@@ -321,9 +319,8 @@ def test_how_keys_come_is_said_anew_by_each_description(stack: ExitStack) -> Non
 
 
 @scene
-def test_a_caller_who_requires_awareness_is_served(stack: ExitStack) -> None:
+def test_a_caller_who_requires_awareness_is_served(office: Loopback) -> None:
     """RFC 7866 section 6.1.1; of what else may be required the library knows best."""
-    office = Loopback(stack)
     call, _ = office.answered(headers=(("Require", "record-aware"),))
     assert call.status == 200 and call.final is not None and b"a=record:off\r\n" in call.final.body
     plain, leg = office.answered()
@@ -336,9 +333,8 @@ def test_a_caller_who_requires_awareness_is_served(stack: ExitStack) -> None:
 
 
 @scene
-def test_no_offer_follows_one_that_has_no_answer(stack: ExitStack) -> None:
+def test_no_offer_follows_one_that_has_no_answer(office: Loopback) -> None:
     """The library would end the process where the call has had a line of a kind that it does not know."""
-    office = Loopback(stack)
     call, leg = office.answered(headers=AWARE)
     channel = b"m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
     office.meanwhile(partial(call.request, "INVITE", (), call._sdp() + channel))

@@ -79,9 +79,8 @@ def test_a_caller_whom_nobody_would_hear_is_not_left_so(stack: ExitStack) -> Non
 
 
 @scene
-def test_a_sound_waits_for_a_player_and_is_told_that_it_found_none(stack: ExitStack) -> None:
+def test_a_sound_waits_for_a_player_and_is_told_that_it_found_none(office: Loopback) -> None:
     """Music waits as long as it takes; who hangs up waits no longer."""
-    office = Loopback(stack)
     call, leg = office.answered()
     _, other = office.dialled()
     office.limit(players=1)
@@ -107,10 +106,9 @@ def test_a_sound_waits_for_a_player_and_is_told_that_it_found_none(stack: ExitSt
 
 
 @scene
-def test_a_leg_whose_sound_nobody_would_read_is_over_and_told(stack: ExitStack) -> None:
+def test_a_leg_whose_sound_nobody_would_read_is_over_and_told(office: Loopback) -> None:
     """No thread can be had for it: neither who calls nor who is rung ends the process."""
-    office = Loopback(stack)
-    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    patch = office.stack.enter_context(pytest.MonkeyPatch.context())
     patch.setattr(library.LIBRARY, "pjmedia_endpt_create2", lambda *_: 70001)
     call = office.caller.call(office.uri())
     office.until(lambda: call.status is not None, "an answer")
@@ -120,9 +118,8 @@ def test_a_leg_whose_sound_nobody_would_read_is_over_and_told(stack: ExitStack) 
 
 
 @scene
-def test_one_failure_of_the_library_costs_one_call(stack: ExitStack) -> None:
+def test_one_failure_of_the_library_costs_one_call(office: Loopback) -> None:
     """Whatever it will not do: answer, connect, reach its sockets."""
-    office = Loopback(stack)
     library = importlib.import_module("pjsua2")
 
     def refuse(*_: object) -> None:
@@ -178,9 +175,8 @@ def followed(office: Loopback, call: Call, leg: int) -> tuple[Call, int]:
 
 
 @scene
-def test_a_call_that_comes_with_the_end_of_another_is_its_own(stack: ExitStack) -> None:
+def test_a_call_that_comes_with_the_end_of_another_is_its_own(office: Loopback) -> None:
     """No order for the first, not even one that its destructor gives by itself, meets the second."""
-    office = Loopback(stack)
     others = full_but_for_one(office)
     call, leg = office.answered()
     native = office.engine._legs[leg]
@@ -195,8 +191,7 @@ def test_a_call_that_comes_with_the_end_of_another_is_its_own(stack: ExitStack) 
 
 
 @scene
-def test_a_leg_that_the_library_has_no_more_is_given_back_and_told(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_a_leg_that_the_library_has_no_more_is_given_back_and_told(office: Loopback) -> None:
     _, leg = office.answered()
     number = office.engine._legs[leg].getId()
     library.LIBRARY.pjsua_call_set_user_data(number, None)  # as another's destructor does
@@ -205,9 +200,8 @@ def test_a_leg_that_the_library_has_no_more_is_given_back_and_told(stack: ExitSt
 
 
 @scene
-def test_where_a_number_cannot_be_forgotten_no_leg_ever_dies(stack: ExitStack) -> None:
+def test_where_a_number_cannot_be_forgotten_no_leg_ever_dies(office: Loopback) -> None:
     library.call_can_be_let_go = lambda account: False
-    office = Loopback(stack)
     full_but_for_one(office)
     again, _ = followed(office, *office.answered())
     office.frames(again, 0.5)
@@ -239,9 +233,8 @@ def test_who_receives_rtp_is_as_urgent_as_the_clock(stack: ExitStack) -> None:
 
 
 @scene
-def test_where_it_is_not_allowed_nothing_changes(stack: ExitStack) -> None:
+def test_where_it_is_not_allowed_nothing_changes(office: Loopback) -> None:
     forbid_real_time()
-    office = Loopback(stack)
     _, leg = office.answered()
     office.engine.listen(leg)
     office.until(lambda: leg in office.heard, "sound")

@@ -71,9 +71,8 @@ def test_what_a_leg_sends_is_handed_over_in_tenths_of_a_second(stack: ExitStack)
 
 
 @scene
-def test_what_one_leg_sent_is_never_told_of_another(stack: ExitStack) -> None:
+def test_what_one_leg_sent_is_never_told_of_another(office: Loopback) -> None:
     """The ears of legs that have ended are used again."""
-    office = Loopback(stack)
     for count in range(3):
         hz = 500.0 + 200 * count
         call, leg = office.answered(office.phone(str(count), hz))
@@ -89,8 +88,7 @@ def test_what_one_leg_sent_is_never_told_of_another(stack: ExitStack) -> None:
 
 
 @scene
-def test_a_sound_is_heard_and_its_end_reported_but_not_of_one_that_was_stopped(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_a_sound_is_heard_and_its_end_reported_but_not_of_one_that_was_stopped(office: Loopback) -> None:
     call, leg = office.answered()
     music = office.engine.play(leg, MUSIC, loop=True)
     office.until(lambda: any(call.rtp.listen().tones()), "music")
@@ -109,8 +107,7 @@ def test_a_sound_is_heard_and_its_end_reported_but_not_of_one_that_was_stopped(s
 
 
 @scene
-def test_two_sides_hear_what_is_laid_over_them(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_two_sides_hear_what_is_laid_over_them(office: Loopback) -> None:
     (call, leg), (talk, operator) = office.talking()
     for phone in (call, talk):
         phone.rtp.play(None)
@@ -151,10 +148,9 @@ def sprays(office: Loopback, stranger: Stranger, leg: int, places: list[tuple[st
 
 
 @scene
-def test_who_sprays_all_ports_is_neither_heard_nor_obeyed_nor_sent_to(stack: ExitStack) -> None:
+def test_who_sprays_all_ports_is_neither_heard_nor_obeyed_nor_sent_to(office: Loopback) -> None:
     """On a caller's leg, before the call, while it is answered and in its midst; and on an operator's."""
-    office = Loopback(stack)
-    stranger = stack.enter_context(Stranger())
+    stranger = office.stack.enter_context(Stranger())
     stranger.say(everywhere(office), FOREIGN_HZ)
     _, leg = office.answered()
     office.engine.listen(leg)
@@ -176,9 +172,8 @@ def test_who_sprays_all_ports_is_neither_heard_nor_obeyed_nor_sent_to(stack: Exi
 
 
 @scene
-def test_the_ssrc_of_the_peer_is_no_pass_and_what_is_dropped_is_told(stack: ExitStack) -> None:
+def test_the_ssrc_of_the_peer_is_no_pass_and_what_is_dropped_is_told(office: Loopback) -> None:
     """While the peer sends nothing, as a phone does whose user is muted; also after a hold."""
-    office = Loopback(stack)
     call, leg = office.answered()
     office.engine.listen(leg)
     office.told(leg, e.MediaArrived(leg))
@@ -186,7 +181,7 @@ def test_the_ssrc_of_the_peer_is_no_pass_and_what_is_dropped_is_told(stack: Exit
         other.say([where(call)], FOREIGN_HZ, frames=30)
     office.until(lambda: office.of(ForeignMedia), "word of what was dropped")
     assert office.of(ForeignMedia) == [ForeignMedia(leg, 30)]
-    stranger = stack.enter_context(Stranger(ssrc=call.rtp._ssrc))
+    stranger = office.stack.enter_context(Stranger(ssrc=call.rtp._ssrc))
     call.rtp.play(None)
     sprays(office, stranger, leg, [where(call)], "9")
     press = call.press("5")
@@ -296,17 +291,16 @@ def behind_nat_again(office: Loopback) -> Call:
 
 
 @scene
-def test_sdp_alone_leads_to_another_peer(stack: ExitStack) -> None:
+def test_sdp_alone_leads_to_another_peer(office: Loopback) -> None:
     """After a re-INVITE with another port the new one is heard, and the one before is a stranger. Before that
     what comes from an address that nothing names may be the new peer's refusal."""
-    office = Loopback(stack)
     call, leg = office.answered()
     office.engine.listen(leg)
     office.told(leg, e.MediaSourceFound(leg, own=True))
     with office.loop.lock:
         before, call.rtp = call.rtp, office.caller.new_rtp()
         call.rtp.play(None)
-    stack.callback(before.close)
+    office.stack.callback(before.close)
     before.play(None)
     office.meanwhile(lambda: call.offer(call._sdp()))
     with Stranger() as elsewhere:

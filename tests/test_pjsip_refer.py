@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 
 from sipagent.call import events as e
@@ -30,9 +29,8 @@ OVER = "terminated;reason=noresource"
 
 
 @scene
-def test_one_transfer_to_a_target_is_accepted_and_told_of(stack: ExitStack) -> None:
+def test_one_transfer_to_a_target_is_accepted_and_told_of(office: Loopback) -> None:
     """A second one of the phone's names its request (RFC 3515 section 2.4.6)."""
-    office = Loopback(stack)
     talk, leg = office.dialled()
     assert transfers(office, talk, TARGET) == 403
     office.engine.allow_transfer(leg, (TARGET,))
@@ -59,8 +57,7 @@ def test_one_transfer_to_a_target_is_accepted_and_told_of(stack: ExitStack) -> N
 
 
 @scene
-def test_an_attended_transfer_carries_what_it_replaces(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_an_attended_transfer_carries_what_it_replaces(office: Loopback) -> None:
     talk, leg = office.dialled()
     colleague = office.phone("203", 700)
     office.engine.allow_transfer(leg, (colleague.uri,))
@@ -75,8 +72,7 @@ def test_an_attended_transfer_carries_what_it_replaces(stack: ExitStack) -> None
 
 
 @scene
-def test_two_legs_taken_apart_hear_each_other_no_more(stack: ExitStack) -> None:
-    office = Loopback(stack)
+def test_two_legs_taken_apart_hear_each_other_no_more(office: Loopback) -> None:
     (call, leg), (talk, operator) = office.talking()
     office.engine.separate(operator)
     for again in (lambda: None, lambda: talk.hold("inactive"), talk.resume):
@@ -107,9 +103,8 @@ def told(office: Loopback, leg: int) -> list[int]:
 
 
 @scene
-def test_a_refer_is_followed_to_its_end_and_taken_for_no_earlier_one(stack: ExitStack) -> None:
+def test_a_refer_is_followed_to_its_end_and_taken_for_no_earlier_one(office: Loopback) -> None:
     """Some end a subscription by saying the status once more, naming no request: no second refusal."""
-    office = Loopback(stack)
     office.caller.refer_status = 202
     call, leg = office.answered()
     notifies(office, call, "200 OK", "terminated")  # nobody asked for that
@@ -135,9 +130,8 @@ def test_a_refer_is_followed_to_its_end_and_taken_for_no_earlier_one(stack: Exit
 
 
 @scene
-def test_a_refer_that_is_refused_or_never_answered_costs_no_call(stack: ExitStack) -> None:
+def test_a_refer_that_is_refused_or_never_answered_costs_no_call(office: Loopback) -> None:
     """The library itself would end the call once the transaction has timed out."""
-    office = Loopback(stack)
     call, leg = office.answered()
     office.engine.refer(leg, "sip:301@127.0.0.1")
     office.told(leg, e.ReferAnswered(leg, 501))
@@ -178,10 +172,9 @@ def in_mu_law(call: Call) -> bool:
 
 
 @scene
-def test_what_is_offered_in_the_midst_of_a_call(stack: ExitStack) -> None:
+def test_what_is_offered_in_the_midst_of_a_call(office: Loopback) -> None:
     """Another codec and another address are followed; what cannot be taken changes nothing (RFC 3261 section
     14.1)."""
-    office = Loopback(stack)
     sides = office.talking()
     for call, leg in sides:
         found, before = e.MediaSourceFound(leg, own=True), office.facts(leg)

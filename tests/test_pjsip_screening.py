@@ -208,9 +208,8 @@ def twisted(bye: Message) -> list[Message]:
 
 
 @scene
-def test_who_comes_while_the_last_leg_ends_waits_for_it(stack: ExitStack) -> None:
+def test_who_comes_while_the_last_leg_ends_waits_for_it(office: Loopback) -> None:
     """The end of one call and the next caller may cross on their way: that is no reason to refuse."""
-    office = Loopback(stack)
     calls = [office.answered() for _ in range(office.engine.capacity)]
     again = office.caller.call(office.uri())
     until = time.monotonic() + ROOM_AGAIN_S / 3
@@ -223,10 +222,9 @@ def test_who_comes_while_the_last_leg_ends_waits_for_it(stack: ExitStack) -> Non
 
 
 @scene
-def test_a_key_right_before_the_bye_is_handed_over(stack: ExitStack) -> None:
+def test_a_key_right_before_the_bye_is_handed_over(office: Loopback) -> None:
     """In tones: the library forgets with the call what its jitter buffer and the bridge still hold. By RFC
     4733, also where its beginning was lost, and without anybody having to look for it."""
-    office = Loopback(stack)
     office.caller = office.phone("+33612345678", 0, event_type=None)
     office.caller.sound = None
     call, leg = office.answered()

@@ -4,13 +4,12 @@ import time
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from retention.records import Status
 from sipagent.agent.board import BoardLost, OperatorsOffered
-from sipagent.agent.engine import Engine
 from sipagent.agent.figures import Telling
 from sipagent.edge.plan import new_tokens
 from sipagent.service.children import Alive, CallerRefused, Drain, Reload, WorkerSpec
@@ -27,26 +26,16 @@ from sipagent.service.worker import (
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES, Stage
+from tests.fake_engine import FakeEngine
 
 EDGE = "sip:127.0.0.1:16000;lr"
 TOKENS = new_tokens()
 
 
-class Woken:
-    """An engine that keeps what it is told, counts who wakes it, or has been stopped."""
+class Woken(FakeEngine):
+    """An engine that counts who wakes it, or has been stopped."""
 
-    def __init__(self) -> None:
-        self.times = 0
-        self.stopped = self.drains = False
-
-    def trust(self, media_sources: Any) -> None:
-        self.media_sources = media_sources
-
-    def challenged_by(self, trunk: Any, pbx: Any) -> None:
-        self.challengers = trunk, pbx
-
-    def drain(self) -> None:
-        self.drains = True
+    times, stopped = 0, False
 
     def wake(self) -> None:
         if self.stopped:
@@ -66,12 +55,12 @@ def spec(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
 
 @pytest.fixture
 def engine() -> Woken:
-    return Woken()
+    return Woken(lambda _: None)
 
 
 @pytest.fixture
 def orders(stage: Stage, engine: Woken) -> WorkerOrders:
-    return WorkerOrders(60.0, stage.agent, cast(Engine, engine))
+    return WorkerOrders(60.0, stage.agent, engine)
 
 
 def is_over(stage: Stage, orders: WorkerOrders) -> bool:
@@ -103,7 +92,7 @@ def test_it_drains_and_a_shorter_patience_counts(stage: Stage, orders: WorkerOrd
     orders.heard(Drain(60.0))
     assert engine.times == 1
     assert not is_over(stage, orders) and stage.agent.draining
-    assert engine.drains, "who asks by OPTIONS is told"
+    assert engine.names() == ["drain"], "who asks by OPTIONS is told"
     orders.heard(Drain(0.0))
     assert is_over(stage, orders)
 
@@ -123,8 +112,8 @@ def test_other_rules_are_for_the_calls_to_come(
     orders.heard(Reload(config, rules))
     assert not is_over(stage, orders)
     assert stage.agent.admission == of_edge(rules)
-    assert engine.media_sources == (ip_network("192.0.2.64/28"),)
-    assert engine.challengers == (rules.allowed, frozenset({"127.0.0.1"}))
+    assert engine.ordered("trust") == [((ip_network("192.0.2.64/28"),),)]
+    assert engine.ordered("challenged_by") == [(rules.allowed, frozenset({"127.0.0.1"}))]
     leg = stage.invite(number=NUMBER)
     assert ("reject", leg, 404, None) in stage.engine.orders
 
