@@ -12,7 +12,7 @@ from sipagent.config.identity import printable
 from sipagent.operations.register import Comparison, FileWanted, compare, present_entry, write
 from sipagent.text.register import RegisterEntry
 from sipagent.text.register_file import Difference, markdown
-from sipagent.text.template import LANGUAGES
+from sipagent.text.template import LANGUAGES, language_of_papers
 
 _SHOWN = 4000  # characters of a statement; notices are the longest
 
@@ -72,8 +72,7 @@ def register_command(
         return
     if made.to_complete:
         click.echo(f"sipagent: {_to_complete(made)}", err=True)
-    service = work.config.service.language
-    language = lang or (service if service in LANGUAGES else "en")
+    language = lang or language_of_papers(work.config.service.language)
     format_ = "json" if as_json else format_
     if out is not None:
         write(made, FileWanted(path=out, format=format_, language=lang, default=language, force=force))

@@ -10,14 +10,14 @@ from sipagent.config.identity import printable
 from sipagent.config.tables import ServiceTable
 from sipagent.languages.typography import set_french
 from sipagent.text.statistics_words import StatisticsWords
-from sipagent.text.template import Fact, template
+from sipagent.text.template import Fact, language_of_papers, template
 
 _PATH = 400  # characters
 
 
 def certificate(done: Deletion, service: ServiceTable) -> str:
     """The text: lines of 78 characters, except values, which are not broken; times in the service's zone."""
-    words = StatisticsWords("fr" if service.language == "fr" else "en")
+    words = StatisticsWords(language_of_papers(service.language))
     said = template(f"certificate.{words.language}.txt").said(_facts(done, service, words))
     texts = ((set_french(text) if words.french else text, values or {}) for text, values in said)
     return "".join(f"{text.format(values.get(''), **values)}\n" for text, values in texts)

@@ -16,6 +16,12 @@ from typing import TypeVar
 FOLDER = Path(__file__).parent
 LANGUAGES = ("fr", "en")
 
+
+def language_of_papers(code: str) -> str:
+    """That language where there are papers in it, else English."""
+    return code if code in LANGUAGES else "en"
+
+
 _LINE = re.compile(r"\[([\w.]*)(?:/(\w+))?\] (.*)")
 
 Value = TypeVar("Value")

@@ -30,7 +30,6 @@ from retention.use import ACCESS_REQUEST, nothing_to_use
 from retention.vault import KeysError, read_public
 from sipagent.config.sampling import Draw
 from sipagent.languages import spoken
-from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_, Kind, happening
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
@@ -40,7 +39,7 @@ from sipagent.operations.persons import PersonSearch, answer_person, calls_of_pe
 from sipagent.operations.show import Shown, show
 from sipagent.text.certificate import certificate
 from sipagent.text.statistics_words import StatisticsWords
-from sipagent.text.template import template
+from sipagent.text.template import language_of_papers, template
 from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
@@ -212,7 +211,7 @@ class Package:
 def letter(site: Site, package: Package) -> str:
     """A page of its own, in the service's language: it loads nothing, and runs nothing."""
     service = site.config.service
-    language = service.language if service.language in LANGUAGES else "en"
+    language = language_of_papers(service.language)
     words, recipients = StatisticsWords(language), list[str]()
     with suppress(KeysError):  # then nobody knows who can listen
         recipients = [str(read_public(path)) for path in site.config.recording.recipients]
