@@ -23,8 +23,9 @@ from sipagent.cli import program as usual
 from sipagent.cli import terminal
 from sipagent.cli.main import WITHOUT_CONFIG, cli
 from sipagent.cli.program import new_file
-from sipagent.cli.terminal import cell, coded, newest, steps, steps_of, user_part
+from sipagent.cli.terminal import cell, coded, newest, steps, steps_of
 from sipagent.config.errors import error, ok, warning
+from sipagent.languages.labels import user_part
 from tests.each import each
 from tests.kept import Paths, receipt, recording
 from tests.loopback import ROOT

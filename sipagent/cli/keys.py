@@ -201,8 +201,7 @@ def _json(work: Workplace, row: Recipient) -> Json:
 
 def _shown(work: Workplace, path: Path | None) -> str | None:
     """The path, relative to the configuration if below it."""
-    base = work.config.base
-    return None if path is None else str(path.relative_to(base) if path.is_relative_to(base) else path)
+    return None if path is None else work.config.named(path)
 
 
 _SHOWN = 20  # how many failures to show; more have one reason

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from retention.records import Access, Recording, Sum, has_sound
+from retention.records import Access, Sum
 from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
@@ -31,7 +31,7 @@ from sipagent.cli.terminal import (
     show_table,
     size,
 )
-from sipagent.languages.labels import detail_of, length, of_them_there
+from sipagent.languages.labels import detail_of, of_them_there
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -55,7 +55,8 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
     screen = console()
     if is_for_table(rows, _("No recording matches."), as_json=as_json):
         show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
-        screen.print(f"\n{_in_all(rows)}", style="dim")
+        in_all = ngettext("{n} recording", "{n} recordings", len(rows)).format(n=len(rows))
+        screen.print(f"\n{of_them_there(in_all, rows, size)}", style="dim")
     # a person's request concerns these, too
     if (options["caller"] or options["reference"]) and not as_json:
         others = sum(call.recording_id is None for call in store.each_receipt(chosen))
@@ -66,17 +67,6 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
                 others,
             )
             screen.print(said.format(n=others))
-
-
-def _in_all(rows: Sequence[Recording]) -> str:
-    """`5 recordings, 4 of them there: 16:20, 8.4 MB`: removed ones have no length or size."""
-    there = [row for row in rows if has_sound(row)]
-    in_all = ngettext("{n} recording", "{n} recordings", len(rows)).format(n=len(rows))
-    seconds, bytes = sum(row.duration_s or 0 for row in there), sum(row.bytes or 0 for row in there)
-    amount = f"{length(seconds)}, {size(bytes)}"
-    if len(there) == len(rows):
-        return f"{in_all}, {amount}"
-    return of_them_there(in_all, len(there), amount)
 
 
 @click.command("calls")

@@ -256,9 +256,7 @@ def _taken_out(tables: dict[str, Any], name: str) -> bool:
 
 def _path(config: "Config", path: Path) -> str:
     """As in the configuration: relative to its folder where it lies there."""
-    absolute = path.absolute()
-    base = config.base
-    return str(absolute.relative_to(base) if absolute.is_relative_to(base) else absolute)
+    return config.named(path.absolute())
 
 
 def _toml(written: dict[str, dict[str, object]], removed: list[str]) -> str:

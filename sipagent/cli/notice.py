@@ -66,12 +66,11 @@ def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None
 
 def _notice_json(notice: SpokenNotice, work: Workplace) -> dict[str, Any]:
     """`file` is relative to the configuration if below it, as in a recording's row."""
-    path, base = notice.prompt.path, work.config.base
     return {
         "language": notice.language,
         "numbers": list(notice.numbers),
         "keys": list(notice.keys),
-        "file": str(path.relative_to(base) if path.is_relative_to(base) else path),
+        "file": work.config.named(notice.prompt.path),
         "duration_s": notice.prompt.duration_ms / 1000,
         "sample_rate": notice.prompt.rate,
         "sha256": notice.prompt.sha256,

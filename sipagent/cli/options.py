@@ -25,8 +25,8 @@ from retention.rows.selection import Selection
 from retention.texts import Reason
 from retention.vault import Identity, read_identity
 from sipagent.cli.program import FILE, Decorated, Failure, Workplace, now
-from sipagent.cli.terminal import Column, coded, console, full, operators, show_table
-from sipagent.languages.labels import N_, label, length
+from sipagent.cli.terminal import Column, coded, console, full, show_table
+from sipagent.languages.labels import N_, label, length, operators
 from sipagent.languages.spoken import shown
 from sipagent.operations import parsing
 

@@ -16,16 +16,15 @@ from sipagent.cli.terminal import (
     coded,
     console,
     distance,
-    figure,
     full,
     in_seconds,
+    marks_of,
     outcome,
     show_fields,
     size,
-    user_part,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.labels import detail_of, happening, label, length
+from sipagent.languages.labels import decided, detail_of, happening, how_decided, label, length, user_part
 from sipagent.operations.show import Shown, show
 
 Fields = list[tuple[str, str | Text | None]]
@@ -114,8 +113,6 @@ def _show_note(work: Workplace, note: Note, screen: Console) -> None:
 
 def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
     present = now()
-    marked = (("flagged", row.flagged), ("incomplete", row.incomplete))
-    special = [label("mark", name) for name, true in marked if true]
     span = _("{first} to {last}")
     pauses = ", ".join(
         span.format(first=length(pause.from_s), last=length(pause.to_s)) for pause in row.pauses
@@ -135,7 +132,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         (_("decision"), coded("decision", row.decision)),
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
         (_("paused"), pauses or _("never")),
-        (_("marks"), ", ".join(special) or _("none")),
+        (_("marks"), marks_of(row) or _("none")),
         *([(_("hold"), _("none"))] if row.hold is None else []),
         (_("file"), row.path and f"{row.path} ({size(row.bytes)})"),
         *([(_("sealed to"), ", ".join(known.sealed_to) or None)] if known.sealed_to is not None else []),
@@ -164,15 +161,11 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         at = getattr(row, name)
         return at and full(work.local(at))
 
-    phase = row.phase and _phase(row.phase)
-    where = [word for word in (phase, row.dtmf_method, row.keyword) if word]
-    sure = _("confidence {amount}")
-    confidence = [] if row.confidence is None else [sure.format(amount=figure(row.confidence, ".2f"))]
-    played = row.notice_played_ms
+    played, how = row.notice_played_ms, how_decided(row)
     return [
         (_("outcome"), outcome(row)),
-        (_("decision"), _decision(row)),
-        *([(_("how"), ", ".join(where + confidence))] if where or confidence else []),
+        (_("decision"), decided(row)),
+        *([(_("how"), how)] if how else []),
         (_("decided"), local("decided_at")),
         (_("notice played"), None if played is None else in_seconds(played / 1000)),
         (_("began"), local("started_at")),
@@ -183,20 +176,6 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         (_("called"), row.called),
         (_("operator"), " → ".join(row.each_operator) or None),
     ]
-
-
-def _phase(code: str) -> str:
-    """`in the window`."""
-    named = label("moment", code)
-    return _("in the {phase}").format(phase=code) if named == code else named
-
-
-def _decision(row: Receipt) -> str:
-    """`refused by dtmf`."""
-    decision = label("decision", row.decision)
-    if not row.decided_by:
-        return decision
-    return _("{decision} by {way}").format(decision=decision, way=label("by", row.decided_by))
 
 
 def _event(what: str, by: str | None) -> str:

@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from retention.records import Answered, Receipt, Record, Recording, has_sound, seconds_between
+from retention.records import Receipt, Record, Recording, has_sound, seconds_between
 from sipagent.cli.program import Workplace, print_json
 from sipagent.config.errors import Finding, is_plain
 from sipagent.config.identity import printable
-from sipagent.languages.labels import Kind, label, length
+from sipagent.languages.labels import Kind, label, length, marks, operators
 from sipagent.languages.spoken import shown
 from sipagent.languages.typography import NARROW
 from sipagent.languages.typography import WIDE as NO_BREAK
@@ -291,15 +291,9 @@ def show_fields(fields: Iterable[tuple[str, str | Text | None]], screen: Console
     screen.print(table)
 
 
-def user_part(address: str | None) -> str | None:
-    """`201` of `sip:201@pbx.example.net`."""
-    return address.partition(":")[2].partition("@")[0] or address if address and ":" in address else address
-
-
-def marks(row: Recording) -> str:
-    """What is special of a recording."""
-    words = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
-    return ", ".join(label("mark", word) for word, true in words.items() if true) or " "
+def marks_of(row: Recording) -> str:
+    """What is special of a recording, in words."""
+    return ", ".join(label("mark", one) for one in marks(row))
 
 
 def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Console) -> list[Column[Recording]]:
@@ -315,8 +309,8 @@ def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Consol
         Column("size", lambda row: size(row.bytes if has_sound(row) else None), room=WIDER, right=True),
         Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
     ]
-    if any(marks(row).strip() for row in rows):
-        columns.append(Column("marks", marks, shrinks=True))
+    if any(map(marks, rows)):
+        columns.append(Column("marks", lambda row: marks_of(row) or " ", shrinks=True))
     return columns
 
 
@@ -334,11 +328,6 @@ def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
         Column("decision", lambda row: coded("decision", row.decision)),
         Column("by", lambda row: coded("by", row.decided_by), room=WIDE, shrinks=True),
     ]
-
-
-def operators(row: Answered) -> str | None:
-    """All who talked with the caller, in order: `201 → 202`."""
-    return " → ".join(filter(None, map(user_part, row.each_operator))) or None
 
 
 def outcome(row: Receipt) -> str | Text | None:

@@ -86,6 +86,10 @@ class Config(Table):
         """The directory that paths are relative to, absolute."""
         return self._base
 
+    def named(self, path: Path) -> str:
+        """A path as people read it: relative to the base where it lies below."""
+        return str(path.relative_to(self.base) if path.is_relative_to(self.base) else path)
+
     @property
     def places(self) -> Places:
         """The places of everything that is kept beside the database of this host: with a shared one, the

@@ -5,7 +5,7 @@ purpose of one's own, is shown as it is; so is a line of a story that nobody for
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,7 @@ from sipagent.languages.spoken import gettext, language, ngettext, pgettext
 from sipagent.languages.spoken import gettext as _
 
 if TYPE_CHECKING:
-    from retention.records import Access
+    from retention.records import Access, Answered, Receipt, Recording
 
 Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     Literal["status", "fate", "mark"]  # of a recording; `fate`: of several
@@ -85,14 +85,54 @@ def _pattern(message: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def of_them_there(in_all: str, there: int, amount: str) -> str:
+def user_part(address: str | None) -> str | None:
+    """`201` of `sip:201@pbx.example.net`."""
+    return re.sub(r"^sips?:|[@;].*$", "", address) or address if address else None
+
+
+def operators(row: "Answered") -> str | None:
+    """All who talked with the caller, in order: `201 → 202`."""
+    return " → ".join(filter(None, map(user_part, row.each_operator))) or None
+
+
+def decided(row: "Receipt") -> str:
+    """`refused (dtmf)`."""
+    decision = label("decision", row.decision)
+    return f"{decision} ({label('by', row.decided_by)})" if row.decided_by else decision
+
+
+def how_decided(row: "Receipt") -> str:
+    """`in the window, rfc4733, confidence 93 %`; empty if nothing tells."""
+    phase = row.phase and _("in the {phase}").format(phase=row.phase)
+    if row.phase and (named := label("moment", row.phase)) != row.phase:
+        phase = named
+    words = [word for word in (phase, row.dtmf_method, row.keyword) if word]
+    if row.confidence is not None:
+        words.append(_("confidence {amount} %").format(amount=round(row.confidence * 100)))
+    return ", ".join(words)
+
+
+def of_them_there(
+    in_all: str, rows: "Sequence[Recording]", size: Callable[[int], str], whole: str = "{in_all}, {amount}"
+) -> str:
     """`5 recordings, 4 of them there: 16:20, 8.4 MB`: what is removed has no length or size."""
+    from retention.records import has_sound  # slow to import
+
+    there = [row for row in rows if has_sound(row)]
+    seconds, bytes = sum(row.duration_s or 0 for row in there), sum(row.bytes or 0 for row in there)
     said = _("{in_all}, none there: {amount}")
     if there:
         said = ngettext(
-            "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", there
+            "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", len(there)
         )
-    return said.format(in_all=in_all, n=there, amount=amount)
+    amount = f"{length(seconds)}, {size(bytes)}"
+    return (whole if len(there) == len(rows) else said).format(in_all=in_all, n=len(there), amount=amount)
+
+
+def marks(row: "Recording") -> list[str]:
+    """The codes of what is special of a recording."""
+    special = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
+    return [name for name, true in special.items() if true]
 
 
 def length(seconds: float | None) -> str:

@@ -20,10 +20,10 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from retention.records import Answered, Term
+from retention.records import Term
 from sipagent import __version__
 from sipagent.languages import spoken
-from sipagent.languages.labels import Kind, happening, length
+from sipagent.languages.labels import Kind, decided, happening, how_decided, length, operators, user_part
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
 from sipagent.languages.typography import NARROW
@@ -131,7 +131,9 @@ def _environment() -> Environment:
         "colon": colon,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
-    made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut, "operators": operators}
+    made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
+    made.filters |= {"decided": decided, "how_decided": how_decided}
+    made.filters["operators"] = lambda row: operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made
 
@@ -169,14 +171,7 @@ def size(count: int | None) -> str:
 
 def user(address: str | None) -> str:
     """`201` of `sip:201@pbx.example.net`."""
-    if not address:
-        return "–"
-    return re.sub(r"^sips?:|[@;].*$", "", address)
-
-
-def operators(row: Answered) -> str:
-    """All who talked with the caller, in order: `201 → 202`."""
-    return " → ".join(map(user, row.each_operator)) or "–"
+    return user_part(address) or "–"
 
 
 def cut(text: str, most: int = 200) -> str:

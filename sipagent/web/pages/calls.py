@@ -27,7 +27,7 @@ from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
 from sipagent.call.machines import DecidedBy
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_, length, of_them_there
+from sipagent.languages.labels import N_, marks, of_them_there
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, shown
 from sipagent.operations.parsing import FieldError, selection
@@ -213,21 +213,8 @@ def calls(request: Request) -> Response:
 
 def in_all(rows: Sequence[Recording]) -> str:
     """`50 recordings on this page, 48 of them there: 4:20:11, 120.5 MB`."""
-    sounding = [row for row in rows if has_sound(row)]
-    said = ngettext("{n} recording on this page", "{n} recordings on this page", len(rows)).format(
-        n=len(rows)
-    )
-    seconds, count = (sum(getattr(row, name) or 0 for row in sounding) for name in ("duration_s", "bytes"))
-    amount = f"{length(seconds)}, {size(count)}"
-    if len(sounding) == len(rows):
-        return _("{in_all}: {amount}").format(in_all=said, amount=amount)
-    return of_them_there(said, len(sounding), amount)
-
-
-def marks(row: Recording) -> list[str]:
-    """The codes of what is special of a recording."""
-    special = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
-    return [name for name, true in special.items() if true]
+    said = ngettext("{n} recording on this page", "{n} recordings on this page", len(rows))
+    return of_them_there(said.format(n=len(rows)), rows, size, _("{in_all}: {amount}"))
 
 
 def _unrecorded(site: Site, search: SearchForm) -> int:

@@ -34,7 +34,7 @@ from retention.records import (
 from retention.rows.rows import UnknownId, ids_meant
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
-from sipagent.languages.labels import N_, detail_of
+from sipagent.languages.labels import N_, detail_of, marks
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
@@ -46,7 +46,7 @@ from sipagent.operations.parsing import note_text
 from sipagent.operations.show import Shown, show
 from sipagent.text.certificate import certificate
 from sipagent.web.guard import Entry, Form, form_of
-from sipagent.web.pages.calls import RECORDINGS, marks
+from sipagent.web.pages.calls import RECORDINGS
 from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
