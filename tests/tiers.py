@@ -14,7 +14,6 @@ FULL = (
     "web/test_accessible.py",
     "web/test_listening.py",
     "web/test_now_live.py",
-    "web/test_package_in_browser.py",
     "web/test_passkeys_in_browser.py",
     # as long as a lease is, twice
     "test_among_hosts.py::test_nobody_is_lost_to_the_first_who_reaches_a_database_that_was_away",

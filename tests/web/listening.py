@@ -28,7 +28,7 @@ from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
 from tests.web.browser import capturing
 from tests.web.logging_in import asked_by
-from tests.web.serving import serving
+from tests.web.served import serving
 
 _USES = re.compile(r"/api/v1/recordings/[^/]+/uses")
 _SOUND = re.compile(_USES.pattern + r"/\d+/sound")

@@ -24,7 +24,7 @@ from tests.web.axe import NARROW, REFLOW, WIDE, ZOOMED, too_wide, unreached, vio
 from tests.web.browser import needs_chromium
 from tests.web.conftest import Asking
 from tests.web.logging_in import opened
-from tests.web.serving import serving
+from tests.web.served import serving
 from tests.web.test_holds_page import asked, held
 
 pytestmark = needs_chromium

@@ -36,7 +36,7 @@ from tests.office import CONFIG, RATE, Office
 from tests.web.conftest import Asking
 from tests.web.logging_in import asked_by
 from tests.web.program import API, Program
-from tests.web.serving import serving
+from tests.web.served import serving
 
 CALLER = "+33612345678"
 HOSTILE = (

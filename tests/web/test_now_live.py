@@ -19,7 +19,7 @@ from tests.kept import CALLER, recording
 from tests.office import CONFIG
 from tests.web.browser import chromium, needs_chromium, person
 from tests.web.logging_in import asked_by
-from tests.web.serving import serving
+from tests.web.served import serving
 
 __all__ = ["chromium", "person"]
 pytestmark = needs_chromium

@@ -1,7 +1,11 @@
-"""Lists of recordings and calls: what is searched for, page by page, and no number in an address."""
+"""Lists of recordings and calls: what is searched for, page by page, and no number in an address. The page
+of one call: what is told of it, who cannot hear it and why, and what is done with it.
+
+What rules say: test_operations. Who may do what: test_every_address. What is refused: test_faces.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -9,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from retention.records import Recording, Status, new_id, reference_of
+from retention.records import Access, Event, Note, Recording, Status, new_id, reference_of
 from retention.rows.rows import Rows
 from sipagent.web.rights import Role
 from tests.kept import CALLER, receipt, recording
 from tests.office import Office
+from tests.sealing import make_pair, sealed_call
 from tests.web.conftest import Asking
 from tests.web.reading import Page, read
 
@@ -186,3 +191,230 @@ def test_calls_of_a_person_without_a_recording_are_told_of(asking: Asking, store
     assert listed(read(asking.client.post("/calls", data=all_calls))) == [id]
     page = get(asking, f"/recordings?reference={reference_of(id)}")
     assert f"/calls?reference={reference_of(id)}" in page.links
+
+
+HOLD = {
+    **{"ground": "criminal", "reference": "complaint 2026-41", "by": "M. Durand", "approved_by": "C. Petit"},
+    "review": "2026-01-31",
+}
+WANTED = {"ground": "criminal", "reference": "complaint 2026-41", "review": "2099-01-31"}
+OFFERED = {
+    Role.LISTENER: {"note"},
+    Role.SUPERVISOR: {"note", "hold"},
+    Role.OFFICER: {"delete"},
+}
+
+
+def send(asking: Asking, id: str, form: str, **fields: str) -> Page:
+    csrf = asking.who[0].csrf if asking.who[0] else ""
+    answer = asking.client.post(f"/recordings/{id}/{form}", data={"csrf": csrf, **fields})
+    if answer.status_code == HTTPStatus.SEE_OTHER:
+        answer = asking.client.get(answer.headers["location"])
+    return read(answer)
+
+
+def heard(store: Rows, row: Recording, **more: Any) -> None:
+    """Somebody has listened to it."""
+    use = Access(at=datetime.now(UTC), action="play", recording_id=row.id, purpose="quality", by="M. Durand")
+    store.add_access(replace(use, **more))
+
+
+def held(office: Office, row: Recording) -> None:
+    office.archive.change(replace(row, hold=HOLD))
+
+
+def added(store: Rows, **changes: Any) -> Recording:
+    """A recording in the rows alone."""
+    row = recording(id=new_id(datetime.now(UTC)), **changes)
+    store.add_receipt(receipt(row))
+    store.add_recording(row)
+    return row
+
+
+def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, store: Rows) -> None:
+    row = web_office.call(operator="sip:marie.durand@pbx.example.net", flagged=True)
+    held(web_office, row)
+    at = row.started_at
+    events = (
+        Event(at=at + timedelta(seconds=14), what="decision: allowed (silence)", by="caller"),
+        Event(at=at + timedelta(seconds=31), what="bridged with sip:marie.durand@x", by="operator"),
+        Event(at=at + timedelta(seconds=70), what="paused", by="sip:marie.durand@pbx.example.net"),
+    )
+    known = receipt(row, answered_at=at + timedelta(seconds=1), connected_at=at + timedelta(seconds=31))
+    store.update_receipt(replace(known, events=events, phase="window", confidence=0.93))
+    for number in range(100):
+        heard(store, row, by=f"person {number}.")
+    heard(store, row, action="export", detail='both to "/home/durand/call.wav"')
+    store.add_note(
+        Note(recording_id=row.id, at=at, by="M. Durand", text="<b>Good</b>\n\n two", expires_at=at)
+    )
+    asking.login(Role.LISTENER)
+    page = get(asking, f"/recordings/{row.id}")
+    for told in (
+        *(f"Call {reference_of(row.id)}", CALLER, "marie.durand", "flagged", "allowed (silence)"),
+        *("0:14 decision: allowed (silence) (caller)", "0:31 bridged with", "1:10 paused (marie.durand)"),
+        *("the call is over", "confidence 93 %", "0:04 to 0:08", row.sha256 or "-"),
+        *("complaint 2026-41", "C. Petit", "review overdue", "/home/durand/call.wav", "not there any more"),
+        *("play quality person 99. done", "export quality M. Durand done", "<b>Good</b> two"),
+        *("1 earlier use is not shown.", "person 1."),
+    ):
+        assert told in page.text, told
+    assert "person 0." not in page.text
+    asking.login(Role.LISTENER, language="fr")
+    page = get(asking, f"/recordings/{row.id}")
+    assert page.language == "fr"
+    for told in (f"Appel {reference_of(row.id)}", "Conservation comme preuve", "l’appel arrive", "Usages"):
+        assert told in page.text, told
+
+
+def test_a_call_without_a_recording_and_one_that_goes_on(asking: Asking, store: Rows) -> None:
+    call = receipt(recording(id=new_id(datetime.now(UTC))), recording_id=None, decision="refused")
+    store.add_receipt(replace(call, decided_by="dtmf"))
+    asking.login(Role.LISTENER)
+    page = get(asking, f"/recordings/{call.id}")
+    assert "There is nothing to hear" in page.text and "refused (dtmf)" in page.text and CALLER in page.text
+    assert not page.elements("textarea") and "Hold" not in [h.text for h in page.elements("h2")]
+    row = added(store, operator=None)
+    store.update_receipt(replace(store.receipt(row.id), ended_at=None, outcome=None))
+    page = get(asking, f"/recordings/{row.id}")
+    assert "the call is still in progress" in page.text and "in progress" in page.text
+
+
+@pytest.mark.parametrize("how", [reference_of, lambda id: id[:18], lambda id: id[:-1]])
+def test_a_reference_or_a_beginning_leads_there(
+    asking: Asking, web_office: Office, how: Callable[[str], str]
+) -> None:
+    row = web_office.call()
+    asking.login(Role.LISTENER)
+    answer = asking.client.get(f"/recordings/{how(row.id)}")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/recordings/{row.id}")
+    web_office.call()
+    for id, said in (("20", "several calls"), ("999999x", "no such call"), ("a'--", "no such call")):
+        answer = asking.client.get(f"/recordings/{id}")
+        assert answer.status_code == HTTPStatus.NOT_FOUND and said in answer.text
+
+
+@pytest.mark.parametrize("role", OFFERED)
+def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: Rows, role: Role) -> None:
+    row = web_office.call()
+    heard(store, row)
+    asking.login(role)
+    page = get(asking, f"/recordings/{row.id}")
+    offered = {form.get("action", "").rpartition("/")[2] for form in page.elements("form")}
+    assert offered & {"note", "hold", "release", "delete"} == OFFERED[role]
+    purposes = [one.get("value") for one in page.elements("option") if one.get("value")]
+    assert ("quality" in purposes) == (role is not Role.OFFICER) and "access_request" in purposes
+
+
+@pytest.mark.parametrize(("with_key", "roles", "told"), [
+    (None, (Role.LISTENER,), "your account has no key"),
+    ("eve", (Role.LISTENER,), "not for your key (eve"),
+    ("claire", (Role.LISTENER, Role.ADMINISTRATOR), "An administrator never listens"),
+    ("claire", (Role.LISTENER,), ""),
+    ("claire", (Role.OFFICER,), ""),
+])  # fmt: skip
+def test_who_cannot_hear_it_is_told_why(
+    asking: Asking, web_office: Office, with_key: str | None, roles: tuple[Role, ...], told: str
+) -> None:
+    keys = {name: make_pair(web_office, name) for name in ("claire", "eve")}
+    row = sealed_call(web_office, ("claire",))
+    asking.who[:] = [replace(asking.login(*roles), key=keys.get(with_key or ""))]
+    page = get(asking, f"/recordings/{row.id}")
+    assert ("You cannot hear it" in page.text) == bool(told) and told in page.text
+    assert bool(page.having("id", "play")) == (not told)
+    assert "sealed" in page.text
+
+
+@pytest.mark.parametrize(("status", "told"), [
+    (Status.ERASED, "it was erased during the call"),
+    (Status.FAILED, "the recorder failed"),
+    (Status.PURGED, "it is already purged"),
+    (Status.CLOSED, "Its file is not where it should be."),
+])  # fmt: skip
+def test_what_is_gone_cannot_be_heard(asking: Asking, store: Rows, status: Status, told: str) -> None:
+    row = added(store, status=status)
+    asking.login(Role.LISTENER)
+    page = get(asking, f"/recordings/{row.id}")
+    assert told in page.text and not page.having("id", "play")
+
+
+def test_an_analysis_is_filed_once_what_would_be_cut_out_was_agreed_to(
+    asking: Asking, web_office: Office, store: Rows
+) -> None:
+    row = web_office.call()
+    asking.login(Role.LISTENER)
+    assert "nobody has listened to it" in get(asking, f"/recordings/{row.id}").text
+    assert "nobody has listened to it" in send(asking, row.id, "note", text="Good.").by_id("fault-note")
+    heard(store, row)
+    for text in ("", "   ", "a\x00b", "x" * 65537):
+        assert send(asking, row.id, "note", text=text).by_id("fault-note") and not store.notes(row.id)
+    text = f"He gave his number,\r\n{CALLER}."
+    page = send(asking, row.id, "note", text=text)
+    assert "+336[12345678]." in page.text and not store.notes(row.id)
+    fields = page.fields("post", button="File the analysis")
+    assert fields["text"] == text.replace("\r", "")
+    assert "agreed" not in fields, "nothing is agreed to before it was read"
+    send(asking, row.id, "note", **fields | {"agreed": "1", "text": text.replace("He", "Mr 12345678")})
+    assert not store.notes(row.id), "another text than the one that was agreed to"
+    page = send(asking, row.id, "note", **fields | {"agreed": "1"})
+    assert "The analysis is filed, and kept until" in page.text
+    assert "The analysis is filed" not in get(asking, f"/recordings/{row.id}").text, "it is told once"
+    (note,) = store.notes(row.id)
+    assert (note.text, note.by) == ("He gave his number,\n+336….", "claire")
+    told = store.accesses(row.id)[-1]
+    assert (told.action, told.outcome, told.login, told.via) == ("note", "done", "claire", "web")
+
+
+def test_a_hold_is_asked_for_and_waits_and_so_is_its_end(
+    asking: Asking, web_office: Office, store: Rows
+) -> None:
+    row = web_office.call()
+    asking.login(Role.SUPERVISOR)
+    for changes, fault in (
+        ({"review": "soon"}, "is not a day"),
+        ({"reference": " "}, "not a name” is empty"),
+    ):
+        page = send(asking, row.id, "hold", **WANTED | changes)
+        assert fault in page.by_id("fault-hold") and not store.approvals(row.id)
+        assert page.fields("post", button="Ask for the hold")["review"] == (WANTED | changes)["review"]
+    page = send(asking, row.id, "hold", **WANTED)
+    assert "It is asked for. Somebody else must approve it." in page.text
+    said = "Hold: criminal, reference complaint 2026-41, to be looked at again on 2099-01-31."
+    assert said in page.text and "by claire." in page.text
+    (asked,) = store.approvals(row.id)
+    assert (asked.action, asked.state, asked.by) == ("hold", "pending", "claire")
+    assert f"/holds#approval-{asked.id}" in page.links
+    asking.login(Role.OFFICER, name="paul")
+    page = get(asking, f"/recordings/{row.id}")
+    assert said in page.text and "Approve or refuse it" in page.text
+    asking.login(Role.LISTENER, name="paul")
+    assert said not in get(asking, f"/recordings/{row.id}").text, "it is seen by those who decide"
+    other = web_office.call()
+    held(web_office, other)
+    asking.login(Role.SUPERVISOR)
+    page = send(asking, other.id, "release", reason="complaint 2026-41 closed")
+    assert "End of the hold: complaint 2026-41 closed." in page.text
+    assert "The hold goes on: criminal" in send(asking, other.id, "hold", **WANTED).text
+    assert [one.action for one in store.approvals(other.id)] == ["release", "renew"]
+
+
+def test_a_call_is_deleted_once_that_was_agreed_to_and_certified(
+    asking: Asking, web_office: Office, store: Rows
+) -> None:
+    row, kept = web_office.call(), web_office.call()
+    held(web_office, kept)
+    asking.login(Role.OFFICER)
+    assert send(asking, row.id, "delete", reason=" ", agreed="1").by_id("fault-delete")
+    page = send(asking, row.id, "delete", reason="request 2026-118")
+    assert "cannot be brought back" in page.text and "request 2026-118" in page.text
+    assert store.recording(row.id).status is Status.CLOSED
+    fields = page.fields("post", "Delete it for ever")
+    del fields["csrf"]
+    page = send(asking, row.id, "delete", **fields)
+    for told in ("ATTESTATION D’EFFACEMENT", row.id, "request 2026-118", "claire", str(row.sha256)):
+        assert told in page.text, told
+    assert store.recording(row.id).status is Status.PURGED
+    assert ("delete", "done", "web") in [(use.action, use.outcome, use.via) for use in store.accesses(row.id)]
+    assert CALLER not in get(asking, f"/recordings/{row.id}").text
+    page = send(asking, kept.id, "delete", reason="request 2026-118", agreed="1")
+    assert "on hold" in page.by_id("fault-delete") and store.recording(kept.id).status is Status.CLOSED

@@ -12,7 +12,7 @@ from tests.peers.process import free_ports
 from tests.web.axe import NARROW, REFLOW, WIDE, too_wide, violations
 from tests.web.browser import needs_chromium
 from tests.web.logging_in import PASSWORD, Owner, Page, opened
-from tests.web.serving import serving
+from tests.web.served import serving
 
 pytestmark = needs_chromium
 

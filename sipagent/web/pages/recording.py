@@ -5,7 +5,7 @@ By forms of this page an analysis is filed, the call is deleted; a hold, or its 
 somebody else then approves or not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from http import HTTPStatus
@@ -51,7 +51,7 @@ from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
 from sipagent.web.site import Papers, Person, Site, site_of, someone, trace_of
-from sipagent.web.templating import label, render
+from sipagent.web.templating import render
 
 EMPTY = dict.fromkeys(("reason", "text", *terms(HoldTerms)), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
@@ -107,7 +107,7 @@ def shown_call(
         "nameless": row is not None and is_nameless(row),
         "between": seconds_between,
         "silent": silent,
-        "limits": None if row is None or silent else _limits(site, row),
+        "over": row is not None and site.clock() >= due(row, site.config.retention.period),
         "sealed": kind is FileKind.SEALED,
         "purposes": [(code, label_of("purpose", code)) for code in purposes],
         "approval": _approved(approvals, person),
@@ -145,54 +145,19 @@ def _approved(approvals: list[Approval], person: Person) -> int | None:
 
 
 def why_silent(known: Shown, row: Recording, person: Person, kind: FileKind | None) -> tuple[str, str] | None:
-    """Why this person cannot hear it, and what would help, if anything; None where they can."""
-    if (nothing := nothing_to_use(row)) is not None:
-        return shown(nothing), ""
-    if (barred := _barred(person)) is not None:
-        return barred
-    if kind is None:
-        return _("Its file is not where it should be."), _("“Compliance” says what is missing.")
-    return None if known.sealed_to is None else _locked(known.sealed_to, person)
-
-
-def _barred(person: Person) -> tuple[str, str] | None:
-    if Role.ADMINISTRATOR in person.roles:
-        helps = _("Somebody with the role of a listener can, or you by another account.")
-        return _("An administrator never listens, whatever else their role."), helps
-    if not person.may(Right.USE) and not person.may(Right.ACCESS_REQUEST):
-        return _("Your role does not listen."), _("Somebody with the role of a listener can.")
+    """Why this person cannot hear it: a code of the template's, and more for `gone`; None where they can."""
+    if (gone := nothing_to_use(row)) is not None:
+        return "gone", shown(gone)
+    for code, bars in (
+        ("administrator", Role.ADMINISTRATOR in person.roles),
+        ("role", not person.may(Right.USE) and not person.may(Right.ACCESS_REQUEST)),
+        ("file", kind is None),
+        ("no_key", known.sealed_to is not None and person.key is None),
+        ("other_key", known.sealed_to is not None and str(person.key) not in known.sealed_to),
+    ):
+        if bars:
+            return code, ""
     return None
-
-
-def _locked(sealed_to: Sequence[str], person: Person) -> tuple[str, str] | None:
-    if person.key is None:
-        helps = _(
-            "Have an administrator give your account the public half of your key, and the service seal "
-            "for it."
-        )
-        return _("It is sealed, and your account has no key that opens it."), helps
-    if str(person.key) not in sealed_to:
-        said = _("It is sealed, but not for your key ({key}).").format(key=person.key)
-        helps = _(
-            "Whoever has a key that opens it can seal all recordings for yours, too: `sipagent keys rotate`."
-        )
-        return said, helps
-    return None
-
-
-def _limits(site: Site, row: Recording) -> str | None:
-    """What it can be used for alone, where its time is over."""
-    if site.clock() < due(row, site.config.retention.period):
-        return None
-    if row.hold is None:
-        return _(
-            "Its time is over, and the next purge removes it: it can only be heard for the person concerned."
-        )
-    ground = label("ground", str(row.hold.get("ground")))
-    said = _(
-        "Its time is over, and only its hold keeps it: it can be heard for {ground}, or the person concerned."
-    )
-    return said.format(ground=ground)
 
 
 def note(request: Request, form: Form) -> Response:
