@@ -48,7 +48,7 @@ tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cach
 	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
 FAILED = .pytest_cache/failed
 
-.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-crowd bench-marks
+.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-marks
 .PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
@@ -110,7 +110,7 @@ bench-store: .venv/tested ## list, verify and purge among a million rows: about 
 bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
 	@.venv/bin/python -m tests.bench.load
 
-bench-web: .venv/tested peers ## measure the page: lists out of a million, the first sound, twenty listeners beside fifty calls
+bench-web: .venv/tested peers ## measure the page: the first sound, twenty listeners beside fifty calls
 	@$(call need,chromium:chromium)
 	@.venv/bin/python -m tests.bench.web
 
@@ -144,9 +144,6 @@ MESSAGES ?= 100000
 fuzz: .venv/tested peers ## send what no peer should: MESSAGES=100000 SEED=7; without a seed another one each time, which it prints
 	@FUZZ_MESSAGES=$(MESSAGES) FUZZ_SEED=$(if $(filter command,$(firstword $(origin SEED))),$(SEED),0) \
 		.venv/bin/python -m pytest -q -s tests/attack/test_fuzz.py
-
-bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
-	@.venv/bin/python -m tests.bench.crowd
 
 bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a busy machine
 	@.venv/bin/python -m tests.bench.marks

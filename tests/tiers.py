@@ -28,8 +28,6 @@ FULL = (
     # two calls at the pace of their notice, which make fresh has a bare Debian run
     "test_demo.py::test_the_demo_shows_both_calls_and_what_is_kept_of_them",
     # heads that are made, and models that are measured: rarely, and by hand
-    "test_bench.py",
-    "test_bench_voice.py",
     "test_festival.py",
     "test_lines.py",
     "test_train_keyword.py",

@@ -1,16 +1,14 @@
-"""Whether enrolled voices teach a sixth of their kind: python -m tests.bench.enrolled [--kind pico].
+"""Whether enrolled voices teach a sixth of their kind: python -m tests.bench.enrolled.
 
-Voices of a kind that no head was trained on play the colleagues: each says the phrase five times and the
-sentences that `sipagent enrol` asks for, over a line. One is left out in turn; what a head that was trained
-on the others makes of it is set beside what the shipped head makes of it.
+Six voices made of one that no head was trained on, SVOX Pico's, play the colleagues: each says the phrase
+five times and the sentences that `sipagent enrol` asks for, over a line. One is left out in turn; what a head
+that was trained on the others makes of it is set beside what the shipped head makes of it.
 """
 
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -49,39 +47,14 @@ PICO = (
     *((1.0, 1.0, 1.0), (1.15, 1.06, 0.95), (1.35, 1.14, 1.1)),
 )
 """Six persons of one voice: factors of pitch, vocal tract (more is a smaller head) and speed."""
-FLITE = ("awb", "kal16", "rms", "slt")
+FRENCH, PHRASE = language("fr"), "je refuse"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Voices of one kind: `say` gives (n,) at RATE, of a text said by the person with a number, a little
-    otherwise each time."""
-
-    language: str
-    phrase: str
-    persons: int
-    say: Callable[[str, int, Random], Waveform]
-
-
-def _pico(text: str, person: int, random: Random) -> Waveform:
+def say(text: str, person: int, random: Random) -> Waveform:
+    """(n,) at RATE, of a text said by the person with a number, a little otherwise each time."""
     pitch, tract, speed = PICO[person]
-    manner = Manner(language("fr").pico, speed * random.uniform(0.92, 1.08), 1.0)
+    manner = Manner(FRENCH.pico, speed * random.uniform(0.92, 1.08), 1.0)
     return _other(Pico().say(text, manner) / 32768, pitch * random.uniform(0.94, 1.06), tract)
-
-
-def _flite(text: str, person: int, random: Random) -> Waveform:
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        stretch = f"duration_stretch={random.uniform(0.9, 1.15):.3f}"
-        command = ["flite", "-voice", FLITE[person], "--setf", stretch, "-t", text, "-o", file.name]
-        subprocess.run(command, check=True, capture_output=True)
-        sound, rate = soundfile.read(file.name, dtype="float64")
-    return np.asarray(resample_poly(sound, RATE, rate))
-
-
-KINDS = {
-    "pico": Kind("fr", "je refuse", len(PICO), _pico),
-    "flite": Kind("en", "i refuse", len(FLITE), _flite),
-}
 
 
 def _other(sound: Waveform, pitch: float, tract: float) -> Waveform:
@@ -111,22 +84,22 @@ def _over(said: Waveform, line: PhoneLine, noise: Generator) -> Samples:
     return carry(np.concatenate([QUIET, sound, QUIET]), line, {}, noise)
 
 
-def lend(kind: Kind, folder: Path) -> None:
+def lend(folder: Path) -> None:
     """A folder as `sipagent enrol` leaves it."""
-    asked, now = script([kind.phrase], kind.language), datetime.now(UTC)
-    for number in range(kind.persons):
+    asked, now = script([PHRASE], FRENCH.code), datetime.now(UTC)
+    for number in range(len(PICO)):
         random, noise = Random(number), default_rng(number)
         place = folder / f"person_{number}"
         place.mkdir(parents=True)
-        said: list[tuple[str, str | None]] = [(kind.phrase, kind.phrase)] * SAID
+        said: list[tuple[str, str | None]] = [(PHRASE, PHRASE)] * SAID
         said += [(step.text, None) for step in asked.steps if step.phrase is None]
         sayings = []
         for count, (text, phrase) in enumerate(said):
-            sound = _over(kind.say(_sentence(text), number, random), _quiet_line(noise), noise)
+            sound = _over(say(_sentence(text), number, random), _quiet_line(noise), noise)
             soundfile.write(place / f"{count:02d}.wav", sound, SAMPLE_RATE, "PCM_16")
             sayings.append(Saying(f"{count:02d}.wav", text, phrase))
         person = EnrolledPerson(
-            place, place.name, kind.language, "200", now, now + timedelta(days=1), tuple(sayings)
+            place, place.name, FRENCH.code, "200", now, now + timedelta(days=1), tuple(sayings)
         )
         write_person(place, person)
 
@@ -139,28 +112,27 @@ By = tuple[CheckedUtterance, ...]
 """What detectors made of one utterance, by COLUMNS."""
 
 
-def ask(name: str, folder: Path, number: int) -> list[By]:
+def ask(folder: Path, number: int) -> list[By]:
     """Ask a person who was left out of the training of `folder/without/NUMBER`."""
-    kind, own = KINDS[name], folder / "without" / str(number)
+    own = folder / "without" / str(number)
     random, noise = Random(f"asked {number}"), default_rng(1000 + number)
     detectors = (
-        *(Spotter([kind.phrase], []), Spotter([kind.phrase], [], own)),
-        Spotter([kind.phrase], [], HEADS, own=own),
+        *(Spotter([PHRASE], []), Spotter([PHRASE], [], own)),
+        Spotter([PHRASE], [], HEADS, own=own),
     )
-    spoken = language(kind.language)
-    texts = [(kind.phrase, KEYWORD)] * ASKED
+    texts = [(PHRASE, KEYWORD)] * ASKED
     for said, sentences, most in (
-        (OTHER, list(texts_of(spoken.talk, "test")), ASKED),
-        (NEAR, list(texts_of(spoken.near, "test")), ASKED_NEAR),
+        (OTHER, list(texts_of(FRENCH.talk, "test")), ASKED),
+        (NEAR, list(texts_of(FRENCH.near, "test")), ASKED_NEAR),
     ):
         texts += [(text, said) for text in random.sample(sentences, min(most, len(sentences)))]
     found = []
     for count, (text, said) in enumerate(texts):
         line, snr_db = LINES[count % len(LINES)]
-        sound = kind.say(_sentence(text), number, random)
+        sound = say(_sentence(text), number, random)
         arrived = _over(sound, PhoneLine(noise="pink", snr_db=snr_db), noise)
         meanings = (hear(each, arrived).verdict.meaning for each in detectors)
-        found.append(tuple(CheckedUtterance(said, name, line, meaning) for meaning in meanings))
+        found.append(tuple(CheckedUtterance(said, "pico", line, meaning) for meaning in meanings))
     return found
 
 
@@ -176,20 +148,16 @@ ROWS: tuple[tuple[str, str, str, set[Meaning]], ...] = (
 """The name of a row, what is said, over which line, and the meanings that count."""
 
 
-def rows(kind: str, amounts: Amounts, styles: Path) -> Iterator[Row]:
+def rows(amounts: Amounts, styles: Path) -> Iterator[Row]:
     """In per cent, by which head; Wilson's interval of 95 % is in the name."""
-    chosen = KINDS[kind]
-    spoken = language(chosen.language)
     with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as scratch, steps(many=1) as step:
         folder = Path(scratch)
-        lend(chosen, folder / "lent")
-        used, _ = usable(enrolled(folder / "lent"), chosen.phrase, spoken.code, datetime.now(UTC))
-        prompts = tuple(sorted((PROMPTS / spoken.code).glob("notice.wav")))
-        trained = train(
-            chosen.phrase, spoken, folder, PhraseMaterial(styles, prompts, amounts, tuple(used)), step
-        )
+        lend(folder / "lent")
+        used, _ = usable(enrolled(folder / "lent"), PHRASE, FRENCH.code, datetime.now(UTC))
+        prompts = tuple(sorted((PROMPTS / FRENCH.code).glob("notice.wav")))
+        trained = train(PHRASE, FRENCH, folder, PhraseMaterial(styles, prompts, amounts, tuple(used)), step)
         with ProcessPoolExecutor(1) as pool:
-            parts = list(pool.map(partial(ask, kind, folder), range(chosen.persons)))
+            parts = list(pool.map(partial(ask, folder), range(len(PICO))))
     for column, heard in zip(COLUMNS, zip(*chain(*parts), strict=True), strict=True):
         for name, said, line, counts in ROWS:
             of = [one.meaning in counts for one in heard if one.said == said and line in ("", one.line)]
@@ -205,20 +173,17 @@ def _row(name: str, rate: Rate) -> Row:
 
 
 @click.command()
-@click.option("--kind", type=click.Choice(tuple(KINDS)), default="pico", show_default=True)
 @click.option("--share", default=1.0, show_default=True, help="of the usual synthetic material")
 @click.option("--rounds", type=int, help="batches of each training; else as usual for that share")
 @click.option("--styles", type=click.Path(path_type=Path), default=Path("package/voices"))
 @report.as_json_option
-def main(*, kind: str, share: float, rounds: int | None, styles: Path, as_json: bool) -> None:
+def main(*, share: float, rounds: int | None, styles: Path, as_json: bool) -> None:
     """Measure what a colleague reaches whom the head was not trained on."""
-    if kind == "flite" and shutil.which("flite") is None:
-        raise click.ClickException("--kind flite: needs flite (apt install flite)")
     amounts = USUAL.share(share)
     if rounds:
         amounts = replace(amounts, rounds=rounds)
-    title = f"{KINDS[kind].persons} {kind} voices say {KINDS[kind].phrase!r}, each heard without it"
-    report.finish(title, as_json, {kind: lambda: rows(kind, amounts, styles)})
+    title = f"{len(PICO)} voices say {PHRASE!r}, each heard without it"
+    report.finish(title, as_json, {"pico": lambda: rows(amounts, styles)})
 
 
 if __name__ == "__main__":

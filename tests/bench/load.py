@@ -6,12 +6,8 @@ of the agent with all its processes, without the generator's and SIPp's.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 import numpy as np
@@ -150,54 +146,10 @@ def _told(place: Site) -> tuple[list[str | None], int]:
         return [row.call_id for row in store.receipts()], sum(one.count for one in store.each_sum())
 
 
-# --- more calls a second than the machine takes: is each one call with one receipt, whatever the timing? ---
-
-AT_ONCE, OFFERED, OFFERED_RATE, TALK_S = 100, 450, 30.0, 3.0
-
-
-def overload() -> list[Row]:
-    """450 calls at 30 a second for 50 workers that share one core with everything else."""
-    with _one_core(), site(AT_ONCE) as place:
-        began = place.events("child_started")
-        callers = place.call(OFFERED, TALK_S, OFFERED_RATE)
-        until(lambda: not callers.child.running, 2 * PATIENCE_S)
-
-        def all_told() -> bool:
-            told, summed = _told(place)
-            whole = all(row["ended_at"] for row in place.agent.receipts())
-            return whole and len(set(told)) + summed >= OFFERED
-
-        until(all_told, TOLD_S)
-        told, summed = _told(place)
-        died = place.events("child_started") - began
-        taken, unanswered = callers.counts().get("200", 0), OFFERED - callers.answered
-    calls = Counter(told)
-    return [
-        Row("30 calls a second on one core: taken", taken, count=OFFERED),
-        Row("without a final answer", unanswered, count=OFFERED),
-        Row("receipts beyond one a call", calls.total() - len(calls), 0, count=OFFERED),
-        Row("calls in no receipt and no sum", OFFERED - len(calls) - summed, 0, count=OFFERED),
-        Row("processes that died", died, 0),
-    ]
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """For all that is started meanwhile."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
 @click.command()
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
-@click.option(
-    "--only", type=click.Choice(["calls", "bursts", "overload"]), multiple=True, help="A part of it."
-)
+@click.option("--only", type=click.Choice(["calls", "bursts"]), multiple=True, help="A part of it.")
 @click.option(
     "--voice",
     type=click.Choice(["key", "key+voice"]),
@@ -217,9 +169,8 @@ def main(  # noqa: PLR0917 - click gives them by name
     parts = {
         "calls": lambda: loaded(calls, seconds, voice, per_process),
         "bursts": bursts,
-        "overload": overload,
     }
-    report.finish(f"sipagent, {calls} recorded calls at once, bursts and overload", as_json, parts, only)
+    report.finish(f"sipagent, {calls} recorded calls at once, and bursts", as_json, parts, only)
 
 
 if __name__ == "__main__":

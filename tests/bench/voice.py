@@ -6,7 +6,7 @@ makes. No person refuses in it: recall is that on synthetic callers.
 
 `--split release` looks at voices and sentences by which nothing was ever chosen, once a version: who looks a
 second time chooses by what was seen, and the figures are then no better than those of `test`. `--write`
-writes the table of media/README.md, `--html` a page with the curves.
+writes the table of media/README.md.
 
     voice_cases.py      who says what over which line, the same for every head
     voice_figures.py    the rows of the table
@@ -14,22 +14,16 @@ writes the table of media/README.md, `--html` a page with the curves.
 
 import hashlib
 import json
-import re
 import subprocess
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-import pygal
-from pygal.style import DefaultStyle
 from rich.console import Console
 from rich.table import Table
 
@@ -49,7 +43,7 @@ from tests.bench.voice_cases import (
     second_option,
     window_phrases,
 )
-from tests.bench.voice_figures import PARTS, Listeners, Measuring, Row, by, heard, rows
+from tests.bench.voice_figures import PARTS, Listeners, Measuring, Row, rows
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "media/README.md"
@@ -162,84 +156,6 @@ def key(case: Case) -> str:
     return f"{'/'.join(case.utterance.path.parts[-4:])} {case.line}"
 
 
-# --- a page with the curves ---
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Of one kind of voice: how much of what refuses nothing, and of what refuses, reaches each threshold, in
-    per cent; the highest threshold first. `at`: the two of the head's own threshold.
-
-    `count`: refusals.
-    """
-
-    kind: str
-    count: int
-    false: tuple[float, ...]
-    recall: tuple[float, ...]
-    at: tuple[float, float]
-
-    def recall_at(self, false: float) -> float:
-        """The most that is heard where at most so much is refused falsely."""
-        return max((r for f, r in zip(self.false, self.recall, strict=True) if f <= false), default=0.0)
-
-
-def curves(measuring: Measuring) -> Iterator[Curve]:
-    """One for each kind of voice that refuses; what refuses nothing is of that kind, or people's."""
-    for kind, said in by(measuring.said, lambda case: case.utterance.kind).items():
-        others = [case for case in measuring.others if case.utterance.kind in (kind, PEOPLE)]
-        refusing, rest = (np.array([case.score for case in cases]) for cases in (said, others))
-        thresholds = np.unique(np.concatenate([refusing, rest, [1.0]]))[::-1]
-        false = tuple(float(100 * np.mean(rest >= at)) if len(rest) else 0.0 for at in thresholds)
-        recall = tuple(float(100 * np.mean(refusing >= at)) for at in thresholds)
-        at = (heard(others, Meaning.REFUSE).value if others else 0.0, heard(said, Meaning.REFUSE).value)
-        yield Curve(f"{kind} kinds", len(said), false, recall, at)
-
-
-def html(rows: Sequence[Row], found: Sequence[Curve], about: str) -> str:
-    """A page that needs nothing else: the curves, the same in a table, and all figures."""
-
-    def row(*cells: str) -> str:
-        return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-
-    kinds = "".join(f"<th>{escape(curve.kind)} ({curve.count} refusals)</th>" for curve in found)
-    shipped = [f"{curve.at[1]:.1f} % at {curve.at[0]:.2f} %" for curve in found]
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Refusals by voice</title>',
-            "<style>body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-            "table{border-collapse:collapse}td,th{border:1px solid #999;padding:.2rem .6rem}</style>",
-            f"<h1>Refusals by voice</h1><p>{escape(about.replace('`', ''))}</p>",
-            "<h2>What is heard, by what is taken for a refusal and is none</h2>",
-            _drawn(found),
-            f"<table><tr><th>falsely refused at most</th>{kinds}</tr>",
-            *(
-                row(f"{false:g} %", *(f"{curve.recall_at(false):.1f} %" for curve in found))
-                for false in FALSE_PERCENT
-            ),
-            row("as shipped", *shipped) + "</table>",
-            "<h2>All figures</h2><table><tr><th></th><th>to reach</th><th>measured</th></tr>",
-            *(row(one.title, one.aim, one.shown) for one in rows),
-            "</table></html>",
-        ]
-    )
-
-
-def _drawn(found: Sequence[Curve]) -> str:
-    """The curves up to the last of FALSE_PERCENT, and a dot where each head's threshold lies."""
-    chart: Any = pygal.XY(
-        width=900, height=460, style=DefaultStyle, js=[], xrange=(0, FALSE_PERCENT[-1]), range=(0, 100),
-        show_dots=False, legend_at_bottom=True, truncate_legend=-1,
-        x_title="refused falsely, % of what refuses nothing", y_title="heard, % of refusals",
-    )  # fmt: skip
-    for curve in found:
-        points = [p for p in zip(curve.false, curve.recall, strict=True) if p[0] <= FALSE_PERCENT[-1]]
-        chart.add(curve.kind, points)
-        chart.add(f"{curve.kind}, as shipped", [curve.at], show_dots=True, dots_size=5, stroke=False)
-    drawn = chart.render(is_unicode=True, disable_xml_declaration=True)
-    return re.sub(r"<script.*?</script>|<!--.*?-->|@import[^;]*;", "", str(drawn), flags=re.DOTALL)
-
-
 @click.command()
 @lang_option
 @folder_option
@@ -258,9 +174,6 @@ def _drawn(found: Sequence[Curve]) -> str:
 @click.option("--echoes", default=200, show_default=True, help="how often the notice comes back; 0: never")
 @click.option("--keep", type=click.Path(path_type=Path), help="write what each case meant to this JSON file")
 @click.option("--before", type=click.Path(exists=True, path_type=Path), help="such a file, to compare with")
-@click.option(
-    "--html", "html_page", type=click.Path(path_type=Path), help="write a page with the curves here"
-)
 @click.option("--write", is_flag=True, help="write the table of media/README.md; in French only")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def main(
@@ -276,7 +189,6 @@ def main(
     echoes: int,
     keep: Path | None,
     before: Path | None,
-    html_page: Path | None,
     write: bool,
     as_json: bool,
 ) -> None:
@@ -309,8 +221,6 @@ def main(
         click.echo(f"{row.title}: {row.shown}", err=True)  # it takes minutes
         found.append(row)
     said = about(measuring)
-    if html_page:
-        html_page.write_text(html(found, list(curves(measuring)), said), encoding="utf-8")
     if write:
         page = README.read_text(encoding="utf-8")
         README.write_text(written(page, table(found, said)), encoding="utf-8")

@@ -1,13 +1,13 @@
 """`python -m tests.bench.web`: the page, measured with the real `sipagent web`, by HTTP and a real Chromium.
 
-Lists out of a million recordings, the first sound of an hour, what a first visit weighs, and twenty listeners
-beside fifty recorded calls. Each part makes what it needs, and leaves nothing.
+The first sound of an hour, what a first visit weighs, and twenty listeners beside fifty recorded calls. Each
+part makes what it needs, and leaves nothing.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import sys
 import tempfile
 import threading
@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,100 +26,64 @@ import click
 import numpy as np
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from media.recording.assemble import settle
+from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
+from retention.archive import Archive
 from retention.records import Recording
 from retention.sqlite import Store
-from retention.vault import new_pair, read_public
+from retention.vault import PublicKey, new_pair, read_public
 from tests.bench import report
 from tests.bench.load_mark import GAP_MS, Heard
 from tests.bench.load_site import site
 from tests.bench.report import Row, p95
-from tests.bench.web_kept import PAGE, TRIES, Fields, Wanted, fill_up, forget_pages, hours, queries
+from tests.bench.store import call
 from tests.bench.web_listeners import listen
 from tests.bench.web_site import (
     PURPOSE,
-    Answer,
     AskingError,
     Client,
-    Entered,
     MemoryWatch,
     RunningPage,
     address,
     enter,
     page,
-    program,
 )
-from tests.kept import archive_of
+from tests.kept import Paths, archive_of
 from tests.peers.agent import RunningAgent
 from tests.peers.process import PeerError
 from tests.web.browser import CHROMIUM
 
 CORES = 2
 OPERATOR = {"operators": {"extensions": ["sip:201@127.0.0.1:5070"]}}
-LISTED, SEEN = "/api/v1/recordings", "/recordings"
-_LINK = re.compile(rb'href="/recordings/([^"/?]+)"')
-
-# --- lists ---
+SEEN = "/recordings"
+RATE, HOUR_S = 8000, 3600
 
 
-def lists(folder: Path, count: int) -> Iterator[Row]:
-    """The newest 50, and 50 by each filter, out of `count`: by a program, by a person."""
-    table = address()
-    agent = RunningAgent(folder / "kept", {**OPERATOR, "web": table})
-    with Store(agent.directory / "retention.db") as store:
-        wanted = fill_up(store, count)
-    with page(agent, table) as running:
-        person = enter(agent, running)
-        of_program, of_person = Client(running.port, program(agent)), Client(running.port, person.headers)
-        for who, ask in (
-            (LISTED, partial(by_program, of_program)),
-            (SEEN, partial(by_person, of_person, person.csrf)),
-        ):
-            costs = {}
-            for name, spent, limit, cpu_s in timed(ask, wanted, running.spent_s):
-                yield p95(f"{who}: {name}", spent, limit)
-                if limit is not None:
-                    costs[name] = cpu_s
-            dearest = max(costs, key=costs.__getitem__)
-            yield Row(f"{who}: CPU of one, {dearest}", costs[dearest] * 1e3, None, "ms", count=TRIES)
-        of_program.close()
-        of_person.close()
+def hours(archive: Archive, recipient: PublicKey, count: int) -> list[Recording]:
+    """So many recordings of an hour each, sealed to one who may listen; newest first."""
+    return [_hour(archive, recipient, timedelta(hours=2 + number)) for number in range(count)]
 
 
-def timed(
-    ask: Callable[[Fields], tuple[int, float]], wanted: Wanted, spent_s: Callable[[], float]
-) -> Iterator[tuple[str, list[float], float | None, float]]:
-    """Every kind of list, one after the other: its name, ms, the limit, and CPU of one by `spent_s`.
-
-    `ask`: how many rows it finds, and how long it takes, ms. Raises AskingError where rows are missing.
-    """
-    for query in queries(wanted):
-        spent, before = [], spent_s()
-        for turn, call in enumerate(wanted.calls[: query.tries]):
-            found, ms = ask(query.fields(turn, call))
-            if found < query.found:
-                raise AskingError(f"{query.name}: {found} rows; expected: {query.found}")
-            spent.append(ms)
-        yield query.name, spent, query.limit, (spent_s() - before) / len(spent)
-
-
-def by_program(client: Client, fields: Fields) -> tuple[int, float]:
-    if "caller" in fields:
-        answer = client.post(f"{LISTED}/search", {"limit": PAGE, **fields})
-    else:
-        answer = client.get(LISTED, {"limit": str(PAGE), **fields})
-    return len(answer.json), answer.ms
-
-
-def by_person(client: Client, csrf: str, fields: Fields) -> tuple[int, float]:
-    if "caller" in fields:
-        answer = client.form(SEEN, {"csrf": csrf, **fields}, accepted=200)
-    else:
-        answer = client.get(SEEN, fields)
-    return links(answer), answer.ms
-
-
-def links(answer: Answer) -> int:
-    return len(set(_LINK.findall(answer.body)))
+def _hour(archive: Archive, recipient: PublicKey, ago: timedelta) -> Recording:
+    """A tone for the caller, another for the operator, loud from the first samples on."""
+    receipt, recording = call(0, datetime.now(UTC) - ago)
+    ended_at = recording.started_at + timedelta(seconds=HOUR_S)
+    recording = replace(
+        recording, ended_at=ended_at, duration_s=float(HOUR_S), sample_rate=RATE, path=None, bytes=None,
+        sha256=None,
+    )  # fmt: skip
+    archive.store.add_receipt(replace(receipt, ended_at=ended_at))
+    part = archive.open(recording)
+    writer = PartWriter(create_part(part), RATE, Sealer(archive.vault.create(recording.id, [recipient])).seal)
+    seconds = np.arange(RATE) / RATE
+    second = np.stack([np.sin(math.tau * hz * seconds) * 8000 for hz in (440, 880)], axis=1).astype(np.int16)
+    for _ in range(HOUR_S):
+        writer.write_audio(second)
+    writer.write_note(ChunkNote(), Kind.END)
+    writer.sync()
+    writer.close()
+    settle(part, Paths(archive).final(recording.id, "sealed"))
+    return archive.close(recording)
 
 
 # --- a real Chromium: how soon a click on `play` is heard, and what a first visit weighs ---
@@ -169,20 +133,20 @@ def browser(folder: Path) -> Iterator[Row]:
         archive = archive_of(store, agent.directory / "recordings", agent.directory)
         recordings = hours(archive, read_public(public), HOURS)
     with page(agent, table) as running:
-        person = enter(agent, running, public)
-        client = Client(running.port, {**person.headers, "Accept-Encoding": "gzip, deflate, br"})
-        with visits(running, person) as context:
+        headers = enter(agent, running, public)
+        client = Client(running.port, {**headers, "Accept-Encoding": "gzip, deflate, br"})
+        with visits(running, headers["Cookie"]) as context:
             yield from weights(context, client, recordings[-1], identity)
         client.close()
-        with visits(running, person) as context:
+        with visits(running, headers["Cookie"]) as context:
             yield from first_sounds(context, recordings[:-1], agent.directory, identity)
 
 
 @contextmanager
-def visits(running: RunningPage, person: Entered) -> Iterator[BrowserContext]:
+def visits(running: RunningPage, cookie: str) -> Iterator[BrowserContext]:
     """A browser that knows nothing yet, without a window, of somebody who is logged in."""
     options = ["--no-proxy-server", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    origin, (name, _, value) = f"http://127.0.0.1:{running.port}", person.cookie.partition("=")
+    origin, (name, _, value) = f"http://127.0.0.1:{running.port}", cookie.partition("=")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         context = chromium.new_context(base_url=origin)
@@ -220,7 +184,10 @@ def first_sounds(
             shown = context.new_page()
             opened(shown, recording, identity)
             if is_new:
-                forget_pages(recording, folder)
+                assert recording.path is not None
+                with (folder / recording.path).open("rb") as file:  # the system drops what it holds of it
+                    os.fsync(file.fileno())
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             spent.append(played(shown))
             shown.close()
         yield Row(f"{name}: play → first sound, longest", max(spent), FIRST_SOUND_S, "s", count=len(spent))
@@ -324,7 +291,7 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
             archive = archive_of(store, place.agent.directory / "recordings", place.agent.directory)
             ids = [one.id for one in hours(archive, read_public(public), listeners)]
         running = stack.enter_context(page(place.agent, table))
-        headers = enter(place.agent, running, public).headers
+        headers = enter(place.agent, running, public)
         client = Client(running.port, headers)
         paths = [SEEN, f"{SEEN}/{ids[0]}", "/", f"{SEEN}?flagged=true", f"{SEEN}/{ids[-1]}"]
         for path in paths:  # what is looked at for the first time takes longer
@@ -364,28 +331,12 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
 
 
 @click.command()
-@click.option("--rows", default=1_000_000, show_default=True, help="Recordings in the lists.")
 @click.option("--calls", default=50, show_default=True, help="Recorded calls beside the listeners.")
 @click.option("--listeners", default=20, show_default=True, help="Who listen at once.")
 @click.option("--seconds", default=60.0, show_default=True, help="For which they do; before, calls alone.")
-@click.option(
-    "--only", type=click.Choice(["lists", "browser", "crowd"]), multiple=True, help="One part of it, or some."
-)
-@click.option(
-    "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the million rows stay, for the next run.",
-)
+@click.option("--only", type=click.Choice(["browser", "crowd"]), multiple=True, help="A part of it.")
 @report.as_json_option
-def main(  # noqa: PLR0917 - click gives them by name
-    rows: int,
-    calls: int,
-    listeners: int,
-    seconds: float,
-    only: tuple[str, ...],
-    directory: Path | None,
-    as_json: bool,
-) -> None:
+def main(calls: int, listeners: int, seconds: float, only: tuple[str, ...], as_json: bool) -> None:
     """Measure the page; exit 1 where a target is missed. Ctrl-C ends all of it."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # all that is started here, too
 
@@ -394,7 +345,6 @@ def main(  # noqa: PLR0917 - click gives them by name
             yield from part(Path(folder))
 
     parts = {
-        "lists": lambda: scratch(lambda folder: lists(directory or folder, rows)),
         "browser": lambda: scratch(browser),
         "crowd": lambda: scratch(lambda folder: crowd(folder, calls, listeners, seconds)),
     }

@@ -26,7 +26,6 @@ from tests.peers.process import Child, PeerError, free_ports
 START_S, TIMEOUT_S = 60.0, 30.0
 IDLE_S = 4.0  # after which a connection may be closed by the other end, and is not used again
 PURPOSE = "quality"
-ROLE = ("--role", "supervisor")
 PASSWORD = "trois mots et un quatrième"
 _CODE = re.compile(r": ([0-9A-Z-]{20,})$", re.MULTILINE)
 _SECRET = re.compile(r'id="secret">([^<]+)<')
@@ -140,23 +139,12 @@ def _answers(port: int) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """Somebody who is logged in: the cookie of the session, and what its forms carry."""
+def enter(agent: RunningAgent, running: RunningPage, key: Path) -> dict[str, str]:
+    """Make an account with a key, as an administrator does, and begin a session, as its owner does.
 
-    cookie: str
-    csrf: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What every request of theirs carries."""
-        return {"Cookie": self.cookie}
-
-
-def enter(agent: RunningAgent, running: RunningPage, key: Path | None = None) -> Entered:
-    """Make an account with a key, as an administrator does, and begin a session, as its owner does."""
+    What every request of theirs carries."""
     name = f"person {secrets.token_hex(4)}"  # one that an earlier run has not given in a folder that stays
-    said = agent.cli("user", "add", name, *ROLE, *(("--key", str(key)) if key else ()))
+    said = agent.cli("user", "add", name, "--role", "supervisor", "--key", str(key))
     code = _found(_CODE, said)
     client = Client(running.port, {})
     asked = client.enter(client.get("/enrol"))
@@ -164,21 +152,14 @@ def enter(agent: RunningAgent, running: RunningPage, key: Path | None = None) ->
     digits = pyotp.TOTP(_found(_SECRET, equipping.body.decode()).replace(" ", "")).now()
     given = {"password": PASSWORD, "again": PASSWORD, "digits": digits}
     client.enter(client.form("/enrol", equipping.hidden | given))
-    csrf = client.get("/recordings").hidden["csrf"]
     client.close()
-    return Entered(client.headers["Cookie"], csrf)
+    return {"Cookie": client.headers["Cookie"]}
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:
     if (found := pattern.search(text)) is None:
         raise PeerError(f"no {pattern.pattern!r} in {text}")
     return found[1]
-
-
-def program(agent: RunningAgent) -> dict[str, str]:
-    """Make a token, as an administrator does: what every request of a program carries."""
-    shown = agent.cli("token", "add", f"program {secrets.token_hex(4)}", *ROLE).strip()
-    return {"Authorization": f"Bearer {shown}"}
 
 
 class MemoryWatch:
