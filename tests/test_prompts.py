@@ -292,7 +292,7 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"de/x.txt": "Ja."}, ["de/x"], "no voice for 'de'"),
         ({"fr/x.txt": "Oui.", "lexicon.toml": "fr ="}, [], "lexicon.toml"),
         ({"fr/x.txt": "Oui.", "lexicon.toml": "fr = 3"}, [], 'accepted: [fr] with lines "words" = "IPA"'),
-        ({"fr/x.txt": "Oui."}, ["--model", "nowhere"], "install: pip install onnxruntime"),
+        ({"fr/x.txt": "Oui."}, ["--voices", "nowhere"], "install: pip install onnxruntime"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(

@@ -31,7 +31,6 @@ from functools import partial
 from pathlib import Path
 
 from media.hearing.spotter import HEADS
-from media.training import everyday
 from media.training.features import make
 from media.training.language import LANGUAGES, language
 from media.training.lines import NEWER_SHARE, MissingCoder
@@ -99,12 +98,14 @@ def _thresholds(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
 
 
 def _everyday(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
+    from media.training.shipped import EVERYDAY, make_everyday, make_sounds
+
     apart = replace(studio, folder=studio.folder / "everyday")
     speaking = synthesizers(studio.language, studio.styles)
-    amounts = everyday.USUAL.share(chosen.share)
+    amounts = EVERYDAY.share(chosen.share)
     if chosen.test:
-        return everyday.make_sounds(apart, speaking, amounts, "test")
-    return everyday.make_everyday(apart, speaking, amounts, chosen.out)
+        return make_sounds(apart, speaking, amounts, "test")
+    return make_everyday(apart, speaking, amounts, chosen.out)
 
 
 STEPS = {

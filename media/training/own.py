@@ -1,6 +1,6 @@
 """Trains a head for one new phrase, in minutes, with the installed synthesizers: at least espeak-ng.
 
-    sounds_of ──▶ speak ──▶ FOLDER/sounds/SPLIT/SOURCE/LABEL ──▶ features ──▶ FOLDER/features ──▶ fit_own
+    shards ──▶ speak ──▶ FOLDER/sounds/SPLIT/SOURCE/LABEL ──▶ features ──▶ FOLDER/features ──▶ fit_own
 
 Sounds lie in shards of a few hundred, for several processes. Speakers and sentences of `test` are used
 nowhere else, and SVOX Pico is only for measuring, as with the shipped heads. Colleagues who lent their
@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import chain
@@ -153,52 +153,32 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
     return found
 
 
-def sayings(phrase: str, language: Language) -> tuple[tuple[str, ...], dict[Split, tuple[str, ...]]]:
-    """The ways of saying it, and by split the sentences similar to it, of which `test` has its own."""
-    ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
-    like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
-    made = [text for text in dict.fromkeys((*pieces(phrase), *like)) if plain(text) != phrase]
-    Random(SEED).shuffle(made)
-
-    def near(split: Split) -> tuple[str, ...]:
-        listed = texts_of(language.near, split)  # separate, as in `others`
-        return (*texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
-
-    return ways, {split: near(split) for split in SPLITS}
-
-
-def sounds_of(
-    phrase: str,
-    language: Language,
-    synthesizer: str,
-    split: Split,
-    *,
-    amounts: Amounts,
-    ways: Sequence[str],
-    near: Sequence[str],
-) -> list[SpokenFile]:
-    """What one synthesizer says, in shards that each have some of everything."""
-    random = Random(f"{phrase}/{synthesizer}/{split}")
-    keyword, similar, other = (amounts.count(kind, synthesizer, split) for kind in ("said", "near", "other"))
-    of = [(KEYWORD, random.choice(ways)) for _ in range(keyword)]
-    similarly = NEAR if split == "test" else OTHER
-    of += [(similarly, random.choice(near)) for _ in range(similar)]
-    refusing = {plain(way) for way in ways}
-    texts = others(language, split, language.words(), random, other)
-    of += [(OTHER, text) for text in texts if plain(text) not in refusing]
-    return spoken_files(of, language, synthesizer, split, random, shard=SHARD)
-
-
 def shards(
     phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
 ) -> list[tuple[str, list[SpokenFile]]]:
-    """Everything that is said, by synthesizer, in parts of SHARD; the slowest come first."""
-    ways, near = sayings(phrase, language)
+    """Everything that is said, by synthesizer, in parts of SHARD that each have some of everything; the
+    slowest come first. Of the sentences that sound similar `test` has its own."""
+    ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
+    refusing = {plain(way) for way in ways}
+    like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
+    made = [text for text in dict.fromkeys((*pieces(phrase), *like)) if plain(text) != phrase]
+    Random(SEED).shuffle(made)
     found: list[tuple[str, list[SpokenFile]]] = []
     for synthesizer in sorted(synthesizers, key=lambda name: name == "espeak"):
         for split in SPLITS:
-            of = sounds_of(phrase, language, synthesizer, split, amounts=amounts, ways=ways, near=near[split])
-            found += [(synthesizer, of[at : at + SHARD]) for at in range(0, len(of), SHARD)]
+            listed = texts_of(language.near, split)  # separate, as in `others`
+            near = (*texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
+            random = Random(f"{phrase}/{synthesizer}/{split}")
+            keyword, similar, other = (
+                amounts.count(kind, synthesizer, split) for kind in ("said", "near", "other")
+            )
+            of = [(KEYWORD, random.choice(ways)) for _ in range(keyword)]
+            similarly = NEAR if split == "test" else OTHER
+            of += [(similarly, random.choice(near)) for _ in range(similar)]
+            texts = others(language, split, language.words(), random, other)
+            of += [(OTHER, text) for text in texts if plain(text) not in refusing]
+            files = spoken_files(of, language, synthesizer, split, random, shard=SHARD)
+            found += [(synthesizer, files[at : at + SHARD]) for at in range(0, len(files), SHARD)]
     return found
 
 
@@ -239,9 +219,13 @@ def load_heard(language: Language, features: Path) -> PhraseQuestions:
 
 
 def fit_own(
-    phrase: str, heard: PhraseQuestions, rounds: int, leave_out: Sequence[str] = ()
-) -> Iterator[tuple[int, Head | None]]:
-    """Train, and choose thresholds on `tune`; yields the number of batches so far, last the head.
+    phrase: str,
+    heard: PhraseQuestions,
+    rounds: int,
+    leave_out: Sequence[str],
+    step: Callable[[int, int], None],
+) -> Head:
+    """Train, and choose thresholds on `tune`; `step` is told how many of the batches are done.
 
     Its deep layers are those of the language's shipped head, and stay unchanged: this makes it fast.
     `leave_out`: shards that aren't trained on.
@@ -254,9 +238,9 @@ def fit_own(
     weights: Weights = {}
     batches = fit(train, [KEYWORD, OTHER], rounds, SEED, heard.start.weights, tune_deep=False)
     for number, _, weights in batches:  # noqa: B007 - the last ones are kept
-        yield number, None
+        step(number, rounds)
     found = replace(strictest(weights, heard.tune), accept_at=NEVER)
-    yield rounds, head_of(heard.start.language, (phrase,), weights, found)
+    return head_of(heard.start.language, (phrase,), weights, found)
 
 
 def file_name(phrase: str, language: str) -> str:

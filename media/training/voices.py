@@ -67,7 +67,7 @@ class Kokoro:
         self._voices = voices
         self._scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
-        self._model = Voice(None, scratch)
+        self._model = Voice(scratch)
         self._symbols = frozenset(self._model.symbols)
 
     def say(self, text: str, manner: Manner) -> Samples:

@@ -225,12 +225,15 @@ def train(phrase: str, language: "Language", folder: Path, material: "PhraseMate
         shards = own.shards(phrase, language, speaking, material.amounts)
         speak = partial(_speak, language.code, folder, material.styles)
         _all([pool.submit(speak, shard) for shard in shards], "speak", step)
-        _embed_all(pool, folder, step)
+        spoken = [  # the check hears the other sounds as they come
+            (split, place.name)
+            for split in SPLITS[:2]
+            for place in sorted((folder / "sounds" / split).glob("*"))
+        ]
+        _all([pool.submit(_embed, folder, *shard) for shard in spoken], "hear", step)
         heard = own.load_heard(language, folder / "features")
-        strangers = _left_out(
-            pool, phrase, heard, folder, count=len(material.voices), rounds=_fewer(rounds), step=step
-        )
-        head = _fitted(phrase, heard, rounds, (), partial(step, "train"))
+        strangers = _left_out(pool, phrase, heard, folder, material=material, step=step)
+        head = own.fit_own(phrase, heard, rounds, (), partial(step, "train"))
         head = replace(head, voices=tuple(person.folder.name for person in material.voices))
         save_head(folder / "own.npz", head)
         tests = sorted((folder / "sounds" / "test").glob("*"))
@@ -242,35 +245,13 @@ def _checked(parts: Sequence["Future[list[CheckedUtterance]]"], what: str, step:
     return Check(tuple(each for part in _all(parts, what, step) for each in part))
 
 
-def _fewer(rounds: int) -> int:
-    """The batches of a training that leaves somebody out."""
-    return min(rounds, max(LEFT_OUT_LEAST, round(LEFT_OUT_SHARE * rounds)))
-
-
-def _fitted(
-    phrase: str,
-    heard: "PhraseQuestions",
-    rounds: int,
-    leave_out: Sequence[str],
-    step: Callable[[int, int], None],
-) -> Head:
-    from media.training.own import fit_own
-
-    head: Head | None = None
-    for done, head in fit_own(phrase, heard, rounds, leave_out):  # noqa: B007 - the last one is kept
-        step(done, rounds)
-    assert head is not None
-    return head
-
-
 def _left_out(
     pool: ProcessPoolExecutor,
     phrase: str,
     heard: "PhraseQuestions",
     folder: Path,
     *,
-    count: int,
-    rounds: int,
+    material: "PhraseMaterial",
     step: Step,
 ) -> Check | None:
     """Each colleague heard by a head that was trained on all but them and a few others.
@@ -278,9 +259,11 @@ def _left_out(
     The heads are in `without/N`, by the number of the first who is left out.
     """
     from media.training.enrolled import left_out
-    from media.training.own import shard_of
+    from media.training.own import fit_own, shard_of
 
-    leaving, checks = left_out(count), []
+    usual = material.amounts.rounds
+    rounds = min(usual, max(LEFT_OUT_LEAST, round(LEFT_OUT_SHARE * usual)))
+    leaving, checks = left_out(len(material.voices)), []
     for turn, numbers in enumerate(leaving):
         shards = [shard_of(number) for number in numbers]
         place = folder / "without" / str(numbers[0])
@@ -289,7 +272,7 @@ def _left_out(
         def told(done: int, total: int, before: int = turn) -> None:
             step("without", before * total + done, len(leaving) * total)
 
-        save_head(place / "own.npz", _fitted(phrase, heard, rounds, shards, told))
+        save_head(place / "own.npz", fit_own(phrase, heard, rounds, shards, told))
         sounds = folder / "sounds" / "train"
         checks += [pool.submit(_check, place, phrase, sounds / shard, came=True) for shard in shards]
     return _checked(checks, "strangers", step) if checks else None
@@ -320,15 +303,6 @@ def install(head: Head, card: str, folder: Path, name: str) -> Path:
         folder.joinpath(f"{name}.md").write_text(card, encoding="utf-8")
         partial.replace(place)
     return place
-
-
-def _embed_all(pool: ProcessPoolExecutor, folder: Path, step: Step) -> None:
-    shards = [
-        (split, place.name)
-        for split in SPLITS[:2]  # the check hears the other sounds as they come
-        for place in sorted((folder / "sounds" / split).glob("*"))
-    ]
-    _all([pool.submit(_embed, folder, *shard) for shard in shards], "hear", step)
 
 
 def _speak(code: str, folder: Path, styles: Path, shard: tuple[str, list["SpokenFile"]]) -> None:

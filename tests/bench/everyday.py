@@ -16,8 +16,8 @@ import click
 from media.hearing.detectors import weighed
 from media.hearing.keyword import Detector, Meaning
 from media.hearing.spotter import HEADS, Spotter
-from media.training.everyday import ACCEPTING
 from media.training.language import Language, language
+from media.training.shipped import ACCEPTING
 from media.training.speech import label
 from sipagent.config.tables import WORDS
 from tests.bench.voice_cases import OLD_LINES, Case, Ground, folder_option, lang_option, second_option

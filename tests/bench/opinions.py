@@ -22,9 +22,9 @@ from media.hearing.embedding import OTHER
 from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from media.hearing.second_opinion import WEIGHTS_FILE, Weights, Whisper, log_odds, without_doubt
 from media.hearing.spotter import Spotter, plain
-from media.training.everyday import ACCEPTING
 from media.training.fit import FALSE_REFUSALS_NEAR
 from media.training.language import language
+from media.training.shipped import ACCEPTING
 from media.training.speech import label
 from sipagent.voice.detectors import hear
 from tests.bench.voice_cases import PEOPLE, Ground, folder_option, lang_option, window_phrases
