@@ -48,7 +48,7 @@ tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cach
 	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
 FAILED = .pytest_cache/failed
 
-.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-tap bench-store bench-marks
+.PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-marks
 .PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
@@ -100,9 +100,6 @@ bench-voice: .venv/tested ## say the phrases of refusal with voices never heard 
 bench-enrol: .venv/tested ## let enrolled voices teach a sixth of their kind: ten minutes and more
 	@$(call need,espeak-ng:espeak-ng)
 	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.enrolled
-
-bench-tap: .venv/tested ## measure what writing a recording costs
-	@.venv/bin/python -m tests.bench.tap
 
 bench-store: .venv/tested ## list, verify and purge among a million rows: about ten minutes
 	@.venv/bin/python -m tests.bench.store
