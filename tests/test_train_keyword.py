@@ -64,16 +64,15 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 
 def head() -> Head:
-    weights = {
-        **google_layers(),
-        **{"mean": np.zeros(96), "scale": np.ones(96), "in.w": np.zeros((192, 2)), "in.b": np.zeros(2)},
-        **{f"conv{number}.w": np.zeros((KERNEL, 2, 2)) for number in range(len(DILATIONS))},
-        **{f"conv{number}.b": np.zeros(2) for number in range(len(DILATIONS))},
-        **{"mid.w": np.zeros((4, 2)), "mid.b": np.zeros(2), "out.w": np.zeros((2, 2))},
-        "out.b": np.array([5.0, 0.0]),
+    shapes: dict[str, tuple[int, ...]] = {
+        **{"mean": (96,), "scale": (96,), "in.w": (192, 2), "in.b": (2,), "mid.w": (4, 2), "mid.b": (2,)},
+        **{f"conv{number}.w": (KERNEL, 2, 2) for number in range(len(DILATIONS))},
+        **{f"conv{number}.b": (2,) for number in range(len(DILATIONS))},
+        "out.w": (2, 2),
     }
-    held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
-    return Head("fr", (PHRASE,), 0.9, 0.5, 0.95, own.NEVER, held)
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    weights["out.b"] = np.array([5.0, 0.0], dtype=np.float32)
+    return Head("fr", (PHRASE,), 0.9, 0.5, 0.95, own.NEVER, google_layers() | weights)
 
 
 def heard(
@@ -158,9 +157,7 @@ def test_recall_is_that_of_synthesizers_that_were_trained_on() -> None:
     assert found.recalls == {"espeak": 0.95, "pico": 0.25, "clean": 0.95, "20 dB": 0.25}
     assert found.near_misses.share == 0.3
     assert found.together is None and figures(found)["with_shipped"] is None
-
-
-def test_with_the_shipped_head_beside_it_more_is_heard_and_more_is_wrong() -> None:
+    # with the shipped head beside it more is heard, and more is wrong
     found = Check((*heard(own.KEYWORD, 8, 10, both=9), *heard(OTHER, 0, 100, both=1)))
     together = found.together
     assert together is not None and (found.recall, together.recall) == (Rate(8, 10), Rate(9, 10))
@@ -182,17 +179,14 @@ def test_why_a_head_must_not_be_used(found: Check, why: str | None) -> None:
     assert why_not(found, Bounds()) == why
 
 
-@pytest.mark.parametrize(
-    ("rate", "interval"),
-    [
-        (Rate(29, 30), (0.833, 0.994)),
-        (Rate(0, 60), (0.0, 0.060)),
-        (Rate(60, 60), (0.940, 1.0)),
-        (Rate(1, 2), (0.095, 0.905)),
-    ],
-)
-def test_an_interval_is_wilsons(rate: Rate, interval: tuple[float, float]) -> None:
-    assert rate.interval == pytest.approx(interval, abs=0.001)
+def test_an_interval_is_wilsons() -> None:
+    for refused, count, interval in (
+        (29, 30, (0.833, 0.994)),
+        (0, 60, (0.0, 0.060)),
+        (60, 60, (0.940, 1.0)),
+        (1, 2, (0.095, 0.905)),
+    ):
+        assert Rate(refused, count).interval == pytest.approx(interval, abs=0.001)
     assert Rate(0, 0).share is None and Rate(0, 0).interval is None
 
 
@@ -348,27 +342,19 @@ def test_a_mistake_in_the_folder_is_told_in_a_line(office: Office, comes_out: An
     assert "ann: 06.wav is missing" in office.fails(2, *command, lent)
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
+def test_what_is_no_phrase_or_language_or_missing_is_told_in_a_line_before_the_work(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words, told in (
         (["  !?"], "accepted: words of 60 letters, 8 of them at most"),
         (["a b c d e f g h i"], "accepted: words of 60 letters, 8 of them at most"),
         ([PHRASE, "--lang", "nl"], "'nl' is not one of"),
         ([PHRASE, "--recall", "101"], "101.0 is not in the range"),
-    ],
-)
-def test_what_is_no_phrase_or_language(office: Office, words: list[str], told: str) -> None:
-    assert told in office.fails(2, "train-keyword", *words)
-
-
-def test_what_is_missing_is_told_in_a_line_and_before_the_work(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = importlib.util.find_spec
+    ):
+        assert told in office.fails(2, "train-keyword", *words)
+    known, absent = importlib.util.find_spec, ("jax", "optax")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name in ("jax", "optax") else known(name)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else known(name))
     told = office.fails(1, "train-keyword", PHRASE, "--lang", "fr")
     assert "espeak-ng (apt install espeak-ng)" in told
     assert "jax, optax (pip install 'sipagent[train]')" in told
@@ -377,18 +363,15 @@ def test_what_is_missing_is_told_in_a_line_and_before_the_work(
     assert "heads: cannot be written to; accepted: such a folder in refusal.heads" in told
 
 
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
+def test_a_process_that_fails_is_told_in_a_line() -> None:
+    for wrong, told in (
         (VoiceError("no such speaker"), "speak: no such speaker"),
         (BrokenProcessPool(), "speak: a process was ended; is there enough memory?"),
-    ],
-)
-def test_a_process_that_fails_is_told_in_a_line(wrong: Exception, told: str) -> None:
-    failed: Future[None] = Future()
-    failed.set_exception(wrong)
-    with pytest.raises(TrainingFailed, match=re.escape(told)):
-        own_keyword._all([failed], "speak", lambda what, done, total: None)
+    ):
+        failed: Future[None] = Future()
+        failed.set_exception(wrong)
+        with pytest.raises(TrainingFailed, match=re.escape(told)):
+            own_keyword._all([failed], "speak", lambda what, done, total: None)
 
 
 # --- and in earnest, with a hundredth of the work ---

@@ -37,7 +37,6 @@ from sipagent.agent.admission import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
-RELEASE: Split = "release"
 WORDS = ["gare", "maison", "soleil", "dossier", "courrier", "fenêtre"]
 VOICE = SHIPPED / "fr/refused.wav"
 EXTRA = "the extra [train] is not installed"
@@ -55,30 +54,23 @@ def test_a_voice_belongs_to_one_split(voices: Mapping[str, tuple[str, ...]]) -> 
 
 
 @everywhere
-@pytest.mark.parametrize("synthesizer", ["kokoro", "espeak", "mbrola"])
-def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
-    synthesizer: str, code: str
-) -> None:
+def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(code: str) -> None:
     spoken = language(code)
-    plans = {split: plan(spoken, synthesizer, split, WORDS) for split in SPLITS}
-    assert plans["test"] == plan(spoken, synthesizer, "test", WORDS)
-    paths = [utterance.path for said in plans.values() for utterance in said]
-    assert len(paths) == len(set(paths))
-    for split in ("train", "tune"):
-        texts = {utterance.text for utterance in plans[split]} & {*spoken.near, *spoken.talk}
-        assert texts and not texts & {utterance.text for utterance in plans["test"]}
-
-
-@everywhere
-def test_what_is_said_once_a_version_is_said_nowhere_else(code: str) -> None:
-    spoken = language(code)
+    for synthesizer in ("kokoro", "espeak", "mbrola"):
+        plans = {split: plan(spoken, synthesizer, split, WORDS) for split in SPLITS}
+        assert plans["test"] == plan(spoken, synthesizer, "test", WORDS)
+        paths = [utterance.path for said in plans.values() for utterance in said]
+        assert len(paths) == len(set(paths))
+        for split in ("train", "tune"):
+            texts = {utterance.text for utterance in plans[split]} & {*spoken.near, *spoken.talk}
+            assert texts and not texts & {utterance.text for utterance in plans["test"]}
     phrases = spoken.refusing | spoken.accepting
     elsewhere = {plain(text) for text in (*spoken.near, *spoken.talk, *sum(phrases.values(), ()))}
     elsewhere |= {plain(way.format(phrase)) for way in spoken.ways for phrase in phrases}
-    own = {*spoken.release["near"], *spoken.release["talk"]}
+    own = {*spoken.release["near"], *spoken.release["talk"]}  # what is said once a version
     ways = {way.format(phrase) for way in spoken.release["ways"] for phrase in phrases}
     assert not elsewhere & {plain(text) for text in own | ways}
-    said = {utterance.text for utterance in plan(spoken, "espeak", RELEASE, WORDS)}
+    said = {utterance.text for utterance in plan(spoken, "espeak", "release", WORDS)}
     assert said >= own and not said & {*spoken.near, *spoken.talk}
 
 
@@ -254,33 +246,33 @@ def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> Non
 
 @jax
 def test_what_begins_with_an_everyday_word_is_no_example_of_other_speech() -> None:
-    from media.training import everyday
+    from media.training import shipped
 
     french = language("fr")
     for text in ("Non merci.", "Non merci, c'est tout.", "Non, pas toi, je parle à la dame.", "Je refuse !"):
-        assert everyday.begins_with_one(text, french), text
+        assert shipped.begins_with_one(text, french), text
     for text in ("Je ne veux pas attendre.", "Nonante.", "Oui, je suis d'accord.", "Pas de problème."):
-        assert not everyday.begins_with_one(text, french), text
-    planned = everyday.plan(french, "espeak", "train", everyday.USUAL.share(0.05))
-    assert planned == everyday.plan(french, "espeak", "train", everyday.USUAL.share(0.05))
+        assert not shipped.begins_with_one(text, french), text
+    planned = shipped.plan_everyday(french, "espeak", "train", shipped.EVERYDAY.share(0.05))
+    assert planned == shipped.plan_everyday(french, "espeak", "train", shipped.EVERYDAY.share(0.05))
     said = {one.path.parent.name for one in planned}
-    assert said == {*map(label, (*french.everyday, *french.refusing)), everyday.ACCEPTING, OTHER}
+    assert said == {*map(label, (*french.everyday, *french.refusing)), shipped.ACCEPTING, OTHER}
     others = [one.text for one in planned if one.path.parent.name == OTHER]
-    assert not [text for text in others if everyday.begins_with_one(text, french)]
+    assert not [text for text in others if shipped.begins_with_one(text, french)]
     assert len({one.path for one in planned}) == len(planned)
 
 
 @jax
 def test_its_threshold_is_as_low_as_other_speech_allows() -> None:
-    from media.training import everyday
+    from media.training import shipped
 
     scores = {f"tune/people/other/{n}.wav": n / 1000 for n in range(1000)}
     for more in ({}, {f"tune/espeak/non/{n}.wav": 0.99 for n in range(1000)}):  # says nothing of other speech
-        least = 1 - everyday.UNCLEAR_PEOPLE
-        assert everyday._threshold(scores | more) == pytest.approx(least, abs=0.002)
+        least = 1 - shipped.UNCLEAR_PEOPLE
+        assert shipped._threshold(scores | more) == pytest.approx(least, abs=0.002)
     quiet = {f"tune/people/other/{n}.wav": 0.01 for n in range(1000)}
-    assert everyday._threshold(quiet) == everyday.LEAST
-    assert everyday._threshold(quiet | {f"tune/espeak/accepting/{n}.wav": 0.8 for n in range(100)}) == 0.8
+    assert shipped._threshold(quiet) == shipped.LEAST
+    assert shipped._threshold(quiet | {f"tune/espeak/accepting/{n}.wav": 0.8 for n in range(100)}) == 0.8
 
 
 @pytest.mark.parametrize("path", sorted(HEADS.glob("*.everyday.npz")), ids=lambda path: path.name)
@@ -295,28 +287,20 @@ def test_a_shipped_head_of_everyday_words_only_doubts_and_costs_no_deep_layers(p
 
 @jax
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("step", "files"),
-    [
-        ([], ["fr.everyday.md", "fr.everyday.npz", "fr.md", "fr.npz"]),
-        (["everyday"], ["fr.everyday.md", "fr.everyday.npz"]),
-    ],
-)
-def test_shipped_heads_come_from_nothing_and_are_the_same_bytes_twice(
-    tmp_path: Path, step: list[str], files: list[str]
-) -> None:
+def test_shipped_heads_come_from_nothing_and_are_the_same_bytes_twice(tmp_path: Path) -> None:
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     made = []
     for number in ("first", "second"):
         folder, out = tmp_path / number, tmp_path / f"{number} out"
-        sounds = Path(*step, "sounds", "tune")
         if number == "second":
-            shutil.copytree(tmp_path / "first" / sounds, folder / sounds)
+            for sounds in ("sounds/tune", "everyday/sounds/tune"):
+                shutil.copytree(tmp_path / "first" / sounds, folder / sounds)
         command = [sys.executable, "-m", "media.training", "--folder", folder, "--styles", "none"]
-        command += ["--share", "0.004", "--out", out, *step]
+        command += ["--share", "0.004", "--out", out]
         subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
         made.append({path.name: path.read_bytes() for path in out.iterdir()})
-    assert sorted(made[0]) == files and made[0] == made[1]
-    if step:
-        assert load_head(tmp_path / "first out/fr.everyday.npz").deepens_like(load_head(HEADS / "fr.npz"))
+    assert sorted(made[0]) == ["fr.everyday.md", "fr.everyday.npz", "fr.md", "fr.npz"]
+    assert made[0] == made[1]
+    heads = [load_head(tmp_path / f"first out/{name}.npz") for name in ("fr.everyday", "fr")]
+    assert heads[0].deepens_like(heads[1])

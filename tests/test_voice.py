@@ -99,26 +99,20 @@ hears = partial(pytest.mark.parametrize, "spoken", indirect=True)
 
 
 @hears([(REFUSAL,)])
-def test_a_spoken_refusal_stops_the_notice_and_decides(spoken: Spoken) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "decision"), [("fr/notice", "undecided"), ("fr/notice_opt_in", "refused")]
+)
+def test_a_spoken_refusal_decides_and_the_notice_that_comes_back_refuses_nothing(
+    spoken: Spoken, prompt: str, decision: str
+) -> None:
+    spoken.echo(prompt)  # what only sounds like an echo refuses
+    assert spoken.decision == decision
     spoken.say()
     consent = spoken.call.flow.consent
     assert (consent.decision, consent.by, consent.phase) == ("refused", "voice", "notice")
     assert (consent.keyword, consent.confidence) == ("je refuse", 0.93)
     assert (spoken.stage.hears(spoken.leg), spoken.stage.shown()) == ("refused", "NO REC +33612345678")
     assert max(spoken.detector.heard) <= 3.0 * SAMPLE_RATE  # not the silence
-
-
-@hears([(REFUSAL,)])
-@pytest.mark.parametrize(
-    ("prompt", "decision"), [("fr/notice", "undecided"), ("fr/notice_opt_in", "refused")]
-)
-def test_the_notice_that_comes_back_refuses_nothing_but_what_only_sounds_like_an_echo_does(
-    spoken: Spoken, prompt: str, decision: str
-) -> None:
-    spoken.echo(prompt)
-    assert spoken.decision == decision
-    spoken.say()
-    assert spoken.decision == "refused"
 
 
 @hears([(OTHER,)])
@@ -147,47 +141,27 @@ def test_during_the_call_only_the_words_for_it_are_listened_for(spoken: Spoken) 
     assert spoken.decision == "undecided"
 
 
-@pytest.mark.parametrize("before_it_ends", [True, False])
 @pytest.mark.parametrize(
-    ("spoken", "key", "told"),
+    ("spoken", "told"),
     [
-        ((UNCLEAR, OTHER), "1", ("allowed", "dtmf", None, None)),
-        ((UNCLEAR, OTHER), "9", ("refused", "dtmf", None, None)),
-        ((UNCLEAR, OTHER), "", ("refused", "unclear", "refuser", 0.5)),
-        ((UNCLEAR, REFUSAL), None, ("refused", "voice", "je refuse", 0.93)),
-        ((UNCLEAR, YES), None, ("refused", "unclear", "refuser", 0.5)),
-        ((UNCLEAR, UNCLEAR), None, ("refused", "unclear", "refuser", 0.5)),
+        ((UNCLEAR, OTHER), ("refused", "unclear", "refuser", 0.5)),
+        ((UNCLEAR, REFUSAL), ("refused", "voice", "je refuse", 0.93)),
+        ((UNCLEAR, YES), ("refused", "unclear", "refuser", 0.5)),
     ],
     indirect=["spoken"],
 )
-def test_what_a_caller_lives_who_was_not_understood(
-    spoken: Spoken, key: str | None, told: tuple[object, ...], before_it_ends: bool
+def test_who_was_not_understood_is_asked_once_more_and_silence_refuses(
+    spoken: Spoken, told: tuple[object, ...]
 ) -> None:
-    """Real sound through the real gate: unclear in the window, asked once more, answered or not."""
+    """Real sound through the real gate; every answer, and a hang-up, in whatever order: test_callflow."""
     spoken.played()
     spoken.say()
     assert spoken.stage.hears(spoken.leg) == "confirm"
-    if not before_it_ends:
-        spoken.played()
-    if key is None:
-        spoken.say()
-    elif key:
-        spoken.press(key)
+    spoken.say()
     flow = spoken.call.flow
     if flow.phase == "confirm":
-        if before_it_ends:
-            spoken.played()
+        spoken.played()
         flow.handle(e.TimePassed(), flow.deadline or 0.0)
     receipt = spoken.call.receipt()
     assert (receipt.decision, receipt.decided_by, receipt.keyword, receipt.confidence) == told
     assert receipt.phase == "window"
-
-
-@hears([(UNCLEAR,)])
-def test_who_hangs_up_while_asked_once_more_has_decided_nothing(spoken: Spoken) -> None:
-    spoken.played()
-    spoken.say()
-    assert spoken.stage.hears(spoken.leg) == "confirm"
-    spoken.stage.gone(spoken.leg)
-    receipt = spoken.stage.receipt()
-    assert (receipt.decision, receipt.outcome, receipt.recording_id) == ("undecided", "abandoned", None)
