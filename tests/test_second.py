@@ -78,12 +78,15 @@ class Talk:
 # --- both together ---
 
 
-@pytest.mark.parametrize("gain", [YES, NO])
-@pytest.mark.parametrize("first", [UNCLEAR, FAINT])
-def test_what_both_mean_together(first: Verdict, gain: float) -> None:
-    verdict = combined(first, Likeness("refuser", gain), WEIGHTS)
-    refused = (Meaning.REFUSE, first.keyword or "refuser")
-    assert (verdict.meaning, verdict.keyword) == (refused if gain == YES else (Meaning.OTHER, None))
+def test_what_both_mean_together() -> None:
+    for first in (UNCLEAR, FAINT):
+        sure, nothing = (combined(first, Likeness("refuser", gain), WEIGHTS) for gain in (YES, NO))
+        assert (sure.meaning, sure.keyword) == (Meaning.REFUSE, first.keyword or "refuser")
+        assert (nothing.meaning, nothing.keyword) == (Meaning.OTHER, None)
+    doubted = combined(FAINT, Likeness("refuser", NO, "pas question", YES), WEIGHTS)  # everyday words
+    assert (doubted.meaning, doubted.keyword, doubted.everyday) == (Meaning.UNCLEAR, "pas question", True)
+    both = combined(FAINT, Likeness("refuser", YES, "pas question", YES), WEIGHTS)
+    assert both.meaning is Meaning.REFUSE and not both.everyday
 
 
 def test_more_of_either_never_means_less() -> None:
@@ -94,13 +97,6 @@ def test_more_of_either_never_means_less() -> None:
     for row in (*found, *zip(*found, strict=True)):
         assert all(less <= more for less, more in pairwise(row))
     assert 0 < WEIGHTS.unclear_at < WEIGHTS.refuse_at < 1
-
-
-def test_everyday_words_only_doubt_and_nothing_surer_is_lost() -> None:
-    doubted = combined(FAINT, Likeness("refuser", NO, "pas question", YES), WEIGHTS)
-    assert (doubted.meaning, doubted.keyword, doubted.everyday) == (Meaning.UNCLEAR, "pas question", True)
-    both = combined(FAINT, Likeness("refuser", YES, "pas question", YES), WEIGHTS)
-    assert both.meaning is Meaning.REFUSE and not both.everyday
 
 
 def test_a_refusal_by_a_voice_that_the_first_knows_nothing_of_is_heard() -> None:
@@ -137,12 +133,12 @@ def test_everyday_words_do_not_hide_how_like_a_refusal_the_first_finds_them() ->
 # --- when it is asked ---
 
 
-@pytest.mark.parametrize("gain", [-1e6, 0.0, 1e6])
-def test_what_the_first_is_sure_of_stands_and_the_model_is_not_asked(gain: float) -> None:
-    talk = Talk(gain)
-    assert talk.ask(REFUSED) == talk.ask(REFUSED, last=True) == REFUSED
-    assert talk.ask(ACCEPTED, last=True) == ACCEPTED
-    assert talk.asked == 0
+def test_what_the_first_is_sure_of_stands_and_the_model_is_not_asked() -> None:
+    for gain in (-1e6, 0.0, 1e6):
+        talk = Talk(gain)
+        assert talk.ask(REFUSED) == talk.ask(REFUSED, last=True) == REFUSED
+        assert talk.ask(ACCEPTED, last=True) == ACCEPTED
+        assert talk.asked == 0
 
 
 def test_what_is_nothing_like_a_refusal_is_asked_about_once_when_the_speech_has_ended() -> None:
@@ -152,9 +148,8 @@ def test_what_is_nothing_like_a_refusal_is_asked_about_once_when_the_speech_has_
     assert talk.asked == 1
 
 
-@pytest.mark.parametrize("says", [UNCLEAR, FAINT])
-def test_what_is_like_one_is_asked_about_half_a_second_later_or_at_the_end(says: Verdict) -> None:
-    for early, last in ((500, False), (100, True)):
+def test_what_is_like_one_is_asked_about_half_a_second_later_or_at_the_end() -> None:
+    for says, early, last in ((UNCLEAR, 500, False), (FAINT, 500, False), (UNCLEAR, 100, True)):
         talk = Talk()
         talk.goes_on(NOTHING, 1000)
         assert set(talk.goes_on(says, early)) == {Meaning.OTHER} and talk.asked == 0
@@ -170,20 +165,16 @@ def test_speech_that_goes_on_like_a_refusal_is_asked_about_again_in_time() -> No
     assert talk.asked == 4
 
 
-@pytest.mark.parametrize("before", [FAINT, UNCLEAR])
-def test_what_is_like_a_refusal_is_never_lost_between_two_questions(before: Verdict) -> None:
+def test_what_is_like_a_refusal_is_never_lost_between_two_questions_nor_by_what_accepts() -> None:
     """What comes right after the model was asked about less, and what is just repeated."""
-    talk = Talk(NO)
-    talk.goes_on(before, 600)
-    talk.model.gain = YES
-    talk.ask(UNCLEAR)
-    assert [*talk.goes_on(NOTHING, 400), talk.ask(NOTHING, last=True).meaning] == (
-        [Meaning.OTHER] * 4 + [Meaning.REFUSE]
-    )
-    assert talk.asked == 2
-
-
-def test_what_accepts_does_not_hide_what_refuses() -> None:
+    for before in (FAINT, UNCLEAR):
+        talk = Talk(NO)
+        talk.goes_on(before, 600)
+        talk.model.gain = YES
+        talk.ask(UNCLEAR)
+        assert talk.goes_on(NOTHING, 400) == [Meaning.OTHER] * 4
+        assert talk.ask(NOTHING, last=True).meaning is Meaning.REFUSE
+        assert talk.asked == 2
     talk = Talk()
     talk.ask(UNCLEAR)
     assert talk.ask(ACCEPTED, last=True).meaning is Meaning.REFUSE

@@ -135,31 +135,22 @@ def test_phrases_have_the_tokens_that_the_model_was_trained_with(folder: Path) -
     assert vocabulary.special("<|fr|>") == 50265
 
 
-def test_a_phrase_is_likelier_where_it_is_said(whisper: Whisper) -> None:
+def test_a_phrase_and_everyday_words_are_likelier_where_they_are_said(whisper: Whisper) -> None:
+    assert whisper.phrases == [*PHRASES, *EVERYDAY]
     for phrase in ("Je refuse.", "Pas d'enregistrement."):
         refusing = whisper.likeness(said(phrase))
         for text in ("Quelle heure est-il ?", "Bonjour madame."):
             assert whisper.likeness(said(text)).gain < refusing.gain - 1
-
-
-def test_everyday_words_are_asked_about_beside_the_phrases(whisper: Whisper) -> None:
-    assert whisper.phrases == [*PHRASES, *EVERYDAY]
-    refusing = whisper.likeness(said("Je refuse."))
     doubted = whisper.likeness(said("Je ne suis pas d'accord."))
     assert doubted.everyday == "je ne suis pas d'accord" and doubted.phrase in PHRASES
     assert doubted.doubt > refusing.doubt + 1
-
-
-def test_silence_makes_no_phrase_likelier(whisper: Whisper) -> None:
-    silence = np.zeros(0, dtype=np.int16)
+    silence = np.zeros(0, dtype=np.int16)  # makes no phrase likelier
     assert list(whisper.gains(silence)) == [0.0] * len(whisper.phrases)
     usual = read_weights().usual
     found = whisper.likeness(silence)
     assert found.gain == pytest.approx(-min(map(usual, PHRASES)))
     assert found.doubt == pytest.approx(-min(map(usual, EVERYDAY)))
-
-
-def test_a_phrase_that_was_not_measured_gains_what_the_others_do() -> None:
+    # a phrase that was not measured gains what the others do
     weights = Weights(0, 1, 1, 0, 1, 0.9, 0.5, 1, ["Non merci"], {"je refuse": 1.0, "refuser": 2.0})
     assert [weights.usual(phrase) for phrase in ("Je refuse !", "refuser", "pas de bande")] == [1, 2, 1.5]
 
@@ -205,26 +196,25 @@ def test_without_the_package_or_the_language_it_is_told(
         Whisper(folder, {"fr": PHRASES})
 
 
-@pytest.mark.parametrize(
-    ("files", "said"),
-    [
-        ({}, "No such file or directory"),
-        ({"vocabulary.json": "[]"}, r"there is no <\|startoftranscript\|> in its vocabulary"),
-        ({"vocabulary.json": "{"}, r"Expecting property name[^\n]*"),
-        ({"vocabulary.json": '{"a": 1}'}, r"vocabulary\.json is not a list of tokens"),
-        ({"vocabulary.json": "[1]"}, r"vocabulary\.json is not a list of tokens"),
-        ({"model.bin": "no model"}, "no such model"),
-    ],
-)
-def test_a_folder_that_is_no_model_is_told_in_a_line(
-    folder: Path, tmp_path: Path, files: dict[str, str], said: str
-) -> None:
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    if "model.bin" in files:
-        (tmp_path / "vocabulary.json").symlink_to(folder / "vocabulary.json")
-    expected = (
-        f"^{re.escape(str(tmp_path))}: {said}; accepted: a folder with a multilingual Whisper model [^\n]*$"
-    )
-    with pytest.raises(SecondUnavailable, match=expected):
-        Whisper(tmp_path, {"fr": PHRASES})
+def test_a_folder_that_is_no_model_is_told_in_a_line(folder: Path, tmp_path: Path) -> None:
+    for number, (name, content, why) in enumerate(
+        (
+            ("", "", "No such file or directory"),
+            ("vocabulary.json", "[]", r"there is no <\|startoftranscript\|> in its vocabulary"),
+            ("vocabulary.json", "{", r"Expecting property name[^\n]*"),
+            ("vocabulary.json", '{"a": 1}', r"vocabulary\.json is not a list of tokens"),
+            ("vocabulary.json", "[1]", r"vocabulary\.json is not a list of tokens"),
+            ("model.bin", "no model", "no such model"),
+        )
+    ):
+        place = tmp_path / f"model {number}"
+        place.mkdir()
+        if name:
+            (place / name).write_text(content)
+        if name == "model.bin":
+            (place / "vocabulary.json").symlink_to(folder / "vocabulary.json")
+        told = (
+            f"^{re.escape(str(place))}: {why}; accepted: a folder with a multilingual Whisper model [^\n]*$"
+        )
+        with pytest.raises(SecondUnavailable, match=told):
+            Whisper(place, {"fr": PHRASES})

@@ -11,8 +11,9 @@
 
     python -m media.training                   # from nothing to media/heads/fr.npz and fr.everyday.npz: hours
     python -m media.training everyday          # the second alone, on the deep layers of the first
+    python -m media.training people            # and sounds for the figures
     python -m media.training speak mbrola test; python -m media.training speak pico test
-    python -m media.training everyday --test   # sounds for the figures
+    python -m media.training everyday --test
     python -m tests.bench.voice
 
 Another language than French: `python -m media.training --lang de`, on the French deep layers; wngerman,
@@ -31,9 +32,8 @@ from functools import partial
 from pathlib import Path
 
 from media.hearing.spotter import HEADS
-from media.training.features import make
 from media.training.language import LANGUAGES, language
-from media.training.lines import NEWER_SHARE, MissingCoder
+from media.training.lines import MissingCoder
 from media.training.own import Missing, synthesizers
 from media.training.speech import Split, Studio, copy_once, copy_own_prompts, copy_people, people, plan, speak
 from media.training.voices import FestivalError
@@ -78,18 +78,6 @@ def _speak(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
             yield str(path)
 
 
-def _features(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
-    split, source, newer = chosen.split, chosen.source, chosen.newer_lines
-    yield f"{make(studio.folder, split, source, chosen.times, PROMPTS, newer=newer)} questions"
-
-
-def _fit(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
-    from media.training.shipped import fit_shipped, usual_rounds  # with JAX, which takes a second
-
-    rounds = chosen.rounds or usual_rounds(chosen.like)
-    yield from fit_shipped(studio.language, studio.folder / "features", chosen.out, rounds, chosen.like)
-
-
 def _thresholds(studio: Studio, chosen: argparse.Namespace) -> Iterator[str]:
     from media.training.shipped import DEEPENED, choose_anew  # with JAX, which takes a second
 
@@ -112,8 +100,6 @@ STEPS = {
     None: _all,
     "people": _people,
     "speak": _speak,
-    "features": _features,
-    "fit": _fit,
     "thresholds": _thresholds,
     "everyday": _everyday,
 }
@@ -137,23 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     speaking = commands.add_parser("speak", help="make one synthesizer's sounds of one split")
     speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "festival", "mbrola", "pico"])
     speaking.add_argument("split", choices=SPLITS)
-    featuring = commands.add_parser("features", help="put them on lines, and embed what arrives")
-    featuring.add_argument("split", choices=SPLITS)
-    featuring.add_argument("source", help="a folder in sounds/SPLIT")
-    featuring.add_argument("--times", type=int, default=1, help="lines of each sound")
-    featuring.add_argument(
-        "--newer-lines",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="lines of today (AMR, Opus, DECT, handsfree, a television) among them, such as "
-        f"{NEWER_SHARE}; with 0 they are those that the first heads were trained on",
-    )
     asking = commands.add_parser("everyday", help="the head for everyday words, from nothing")
     asking.add_argument("--test", action="store_true", help="only the sounds to measure it on")
-    fitting = commands.add_parser("fit", help="train the head on all features there are")
-    fitting.add_argument("--rounds", type=int, help="batches")
-    fitting.add_argument("--like", choices=LANGUAGES, help="whose head lends its deep layers: much faster")
     commands.add_parser("thresholds", help="choose the thresholds of a head anew; its weights stay")
     return parser
 

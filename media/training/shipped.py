@@ -93,13 +93,8 @@ def make_shipped(studio: Studio, synthesizers: Iterable[str], out: Path, share: 
     yield from copy_own_prompts(studio)
     yield from make_missing(studio.folder, TIMES, studio.prompts)
     like = None if language.code == DEEPENED else DEEPENED
-    rounds = max(10, round(share * usual_rounds(like)))
+    rounds = max(10, round(share * (ROUNDS_LENT if like else ROUNDS)))
     yield from fit_shipped(language, studio.folder / "features", out, rounds, like)
-
-
-def usual_rounds(like: str | None) -> int:
-    """How many batches; fewer where another head lends its deep layers."""
-    return ROUNDS_LENT if like else ROUNDS
 
 
 def fit_shipped(

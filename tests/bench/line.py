@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.dtmf import COLUMNS, KEYS, ROWS
+from sipagent.softphone.rtp import decode, encode
 
 Wave: TypeAlias = NDArray[np.float64]
 """(n,) float64 in units of a 16-bit sample, at 8 kHz."""
@@ -38,25 +39,11 @@ def dbm0(wave: Wave) -> float:
     return 20 * math.log10(max(float(np.sqrt(np.mean(np.square(wave)))), 1e-9) / _REFERENCE)
 
 
-def _levels(law: Law) -> Wave:
-    """All sample values that `law` can carry, ascending."""
-    code = np.arange(128)
-    segment, step = code >> 4, code & 15
-    if law == "alaw":
-        positive = np.where(segment == 0, 16 * step + 8, (16 * step + 264) << np.maximum(segment - 1, 0))
-    else:
-        positive = ((8 * step + 132) << segment) - 132
-    return np.unique(np.concatenate([-positive, positive])).astype(np.float64)
-
-
-_LEVELS = {law: _levels(law) for law in ("alaw", "ulaw")}
-
-
 def g711(wave: Wave, law: Law) -> Samples:
     """`wave` after coding and decoding."""
-    levels = _LEVELS[law]
-    nearest = np.searchsorted((levels[1:] + levels[:-1]) / 2, wave)
-    return levels[nearest].astype(np.int16)
+    code = 8 if law == "alaw" else 0
+    samples = np.clip(np.rint(wave), -32768, 32767).astype(np.int16)
+    return decode(encode(samples, code), code)
 
 
 def noise(count: int, pink: bool, rng: np.random.Generator) -> Wave:

@@ -17,12 +17,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPException
 from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+import httpx2
 import numpy as np
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
@@ -41,11 +41,12 @@ from tests.bench.web_listeners import listen
 from tests.bench.web_site import (
     PURPOSE,
     AskingError,
-    Client,
     MemoryWatch,
     RunningPage,
     address,
+    client,
     enter,
+    ms,
     page,
 )
 from tests.kept import Paths, archive_of
@@ -134,10 +135,10 @@ def browser(folder: Path) -> Iterator[Row]:
         recordings = hours(archive, read_public(public), HOURS)
     with page(agent, table) as running:
         headers = enter(agent, running, public)
-        client = Client(running.port, {**headers, "Accept-Encoding": "gzip, deflate, br"})
+        asking = client(running.port, {**headers, "Accept-Encoding": "gzip, deflate, br"})
         with visits(running, headers["Cookie"]) as context:
-            yield from weights(context, client, recordings[-1], identity)
-        client.close()
+            yield from weights(context, asking, recordings[-1], identity)
+        asking.close()
         with visits(running, headers["Cookie"]) as context:
             yield from first_sounds(context, recordings[:-1], agent.directory, identity)
 
@@ -194,7 +195,9 @@ def first_sounds(
         yield report.of(f"{name}: play → first sound", spent, FIRST_SOUND_S, "s")
 
 
-def weights(context: BrowserContext, client: Client, recording: Recording, identity: Path) -> Iterator[Row]:
+def weights(
+    context: BrowserContext, asking: httpx2.Client, recording: Recording, identity: Path
+) -> Iterator[Row]:
     """What a browser without a cache is sent until a recording is heard, but for its sound.
 
     Weighed by what is sent for it, headers included: a browser does not tell that of its workers.
@@ -207,9 +210,9 @@ def weights(context: BrowserContext, client: Client, recording: Recording, ident
     sizes = {}
     for path in got:
         if "/uses/" not in path:
-            answer = client.get(path)
+            answer = asking.get(path)
             head = sum(len(name) + len(value) + 4 for name, value in answer.headers.items())
-            sizes[path] = (len(answer.body) + head) / 1e3
+            sizes[path] = (answer.num_bytes_downloaded + head) / 1e3
     if not any(LIBSODIUM in path for path in sizes):
         raise AskingError(f"libsodium is not among what was asked for: {sizes}")
     ours = sum(size for path, size in sizes.items() if LIBSODIUM not in path)
@@ -255,15 +258,15 @@ class Phase:
 
 
 @contextmanager
-def phase(name: str, running: RunningPage, client: Client, paths: list[str]) -> Iterator[Phase]:
+def phase(name: str, running: RunningPage, asking: httpx2.Client, paths: list[str]) -> Iterator[Phase]:
     """A part of the time in which somebody looks at one page after the other."""
     found, spent, over = Phase(name, os.getloadavg()[0]), running.spent_s(), threading.Event()
 
     def look() -> None:
         try:
             while not over.wait(CLICKS_S):
-                found.pages_ms.append(client.get(paths[len(found.pages_ms) % len(paths)]).ms)
-        except (AskingError, OSError, HTTPException) as problem:  # for who has started it
+                found.pages_ms.append(ms(asking.get(paths[len(found.pages_ms) % len(paths)])))
+        except (AskingError, httpx2.HTTPError) as problem:  # for who has started it
             found.problem = problem
 
     visitor = threading.Thread(target=look)
@@ -292,19 +295,19 @@ def crowd(folder: Path, calls: int, listeners: int, seconds: float) -> Iterator[
             ids = [one.id for one in hours(archive, read_public(public), listeners)]
         running = stack.enter_context(page(place.agent, table))
         headers = enter(place.agent, running, public)
-        client = Client(running.port, headers)
+        asking = client(running.port, headers)
         paths = [SEEN, f"{SEEN}/{ids[0]}", "/", f"{SEEN}?flagged=true", f"{SEEN}/{ids[-1]}"]
         for path in paths:  # what is looked at for the first time takes longer
-            client.get(path)
+            asking.get(path)
         pool = stack.enter_context(
             ProcessPoolExecutor(1, get_context("spawn"))
         )  # so that nothing waits for it
         pool.submit(os.getpid).result()  # it is there
         callers, up = place.call_all(2 * seconds + 4 * SETTLED_S)
         time.sleep(SETTLED_S)
-        with phase("alone", running, client, paths) as alone:
+        with phase("alone", running, asking, paths) as alone:
             time.sleep(seconds)
-        with MemoryWatch(running) as memory, phase("with listeners", running, client, paths) as crowded:
+        with MemoryWatch(running) as memory, phase("with listeners", running, asking, paths) as crowded:
             listening = pool.submit(listen, running.port, headers, ids, PURPOSE, seconds)
             time.sleep(seconds)
         told = listening.result()

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import unescape
-from http.client import HTTPException
 from typing import NamedTuple
 
-from tests.bench.web_site import Answer, AskingError, Client
+import httpx2
+
+from tests.bench.web_site import AskingError, client, ms
 from tests.peers.agent import Json
 
 AHEAD_S, STEP_S, SCAN_S, BUCKETS = 8, 4, 60, 2400  # as the player's scripts have them
@@ -52,7 +53,7 @@ class Listener:
     def __init__(self, port: int, headers: Mapping[str, str], recording: str, purpose: str) -> None:
         self._told = Told()
         self._recording, self._purpose = recording, purpose
-        self._hearing, self._drawing = Client(port, headers), Client(port, headers)  # answers come at once
+        self._hearing, self._drawing = client(port, headers), client(port, headers)  # answers come at once
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._try, args=(self._listen,))]
         self.start = self._threads[0].start  # ask for the recording's page, then for its use, then listen
@@ -68,17 +69,17 @@ class Listener:
     def _try(self, do: Callable[..., None], *arguments: object) -> None:
         try:
             do(*arguments)
-        except (AskingError, OSError, HTTPException, KeyError, ValueError) as error:
+        except (AskingError, httpx2.HTTPError, KeyError, ValueError) as error:
             self._told.problem = f"{self._recording}: {type(error).__name__}: {error}"
 
     def _listen(self) -> None:
-        told, client = self._told, self._hearing
-        seen = client.get(f"/recordings/{self._recording}").body.decode()
+        told, asking = self._told, self._hearing
+        seen = asking.get(f"/recordings/{self._recording}").text
         data = {name: unescape(value) for name, value in _DATA.findall(seen)}
-        client.headers["X-CSRF-Token"] = data["csrf"]
+        asking.headers["X-CSRF-Token"] = data["csrf"]
         asked = time.perf_counter()
-        use: Json = client.post(data["uses"], {"purpose": self._purpose}, accepted=201).json
-        span, _ = _sound(client, use, 0, STEP_S)
+        use: Json = asking.post(data["uses"], json={"purpose": self._purpose}).json()
+        span, _ = _sound(asking, use, 0, STEP_S)
         began = time.perf_counter()
         told.first_ms = (began - asked) * 1e3
         self._threads.append(threading.Thread(target=self._try, args=(self._draw, use, span)))
@@ -87,8 +88,8 @@ class Listener:
             left = span.last_s - (time.perf_counter() - began)
             if self._over.wait(max(0.0, left - AHEAD_S)):
                 return
-            following, answer = _sound(client, use, span.last_s, span.last_s + STEP_S)
-            told.heard_ms.append(answer.ms)
+            following, answer = _sound(asking, use, span.last_s, span.last_s + STEP_S)
+            told.heard_ms.append(ms(answer))
             missed = time.perf_counter() - began - span.last_s
             if missed > 0:  # the ear has waited, and goes on later
                 told.silent_s = max(told.silent_s, missed)
@@ -101,15 +102,15 @@ class Listener:
             piece = math.ceil(span.all_s * use["sample_rate"] / BUCKETS) / use["sample_rate"]
             drawn = span.last_s // piece * piece  # up to where the drawing is whole
             span, answer = _sound(self._drawing, use, drawn, drawn + SCAN_S)
-            self._told.drawn_ms.append(answer.ms)
-            opening = len(answer.body) / 1e6 / OPENED_MB_S
+            self._told.drawn_ms.append(ms(answer))
+            opening = len(answer.content) / 1e6 / OPENED_MB_S
             if self._over.wait(2 * opening + time.perf_counter() - asked):
                 return
 
 
-def _sound(client: Client, use: Json, from_s: float, to_s: float) -> tuple[Span, Answer]:
+def _sound(asking: httpx2.Client, use: Json, from_s: float, to_s: float) -> tuple[Span, httpx2.Response]:
     """What is asked for, and what of the recording it is, by the header. Raises AskingError."""
-    answer = client.get(use["sound"], {"from": f"{from_s:g}", "to": f"{to_s:g}"})
+    answer = asking.get(use["sound"], params={"from": f"{from_s:g}", "to": f"{to_s:g}"})
     found = _SPAN.fullmatch(answer.headers.get("sound-span", ""))
     if found is None:
         raise AskingError(f"no span of sound: {dict(answer.headers)}")

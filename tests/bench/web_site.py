@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import re
 import secrets
 import sys
@@ -14,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
+import httpx2
 import pyotp
 
 from tests.bench.proc import Memory, Spent
@@ -36,64 +33,30 @@ class AskingError(Exception):
     """The page answered something else than what is measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer; `ms` from the first byte of the request to the last one of the answer."""
+def client(port: int, headers: Mapping[str, str]) -> httpx2.Client:
+    """Asks as `headers` say who it is, on one connection that stays. Raises AskingError."""
 
-    headers: Mapping[str, str]
-    cookies: tuple[str, ...]  # `NAME=VALUE`, as they are set
-    body: bytes
-    ms: float
+    def check(answer: httpx2.Response) -> None:
+        if answer.is_error:
+            raise AskingError(f"{answer.request.method} {answer.url}: {answer.status_code} {answer.read()!r}")
 
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def hidden(self) -> dict[str, str]:
-        """The hidden fields of the forms on a page."""
-        return {name: unescape(value) for name, value in _HIDDEN.findall(self.body.decode())}
+    return httpx2.Client(
+        base_url=f"http://127.0.0.1:{port}",
+        headers=headers,
+        timeout=TIMEOUT_S,
+        limits=httpx2.Limits(keepalive_expiry=IDLE_S),
+        event_hooks={"response": [check]},
+    )
 
 
-class Client:
-    """Asks one thing after the other, as `headers` say who it is, on one connection that stays.
+def ms(answer: httpx2.Response) -> float:
+    """From the first byte of the request to the last one of the answer."""
+    return answer.elapsed.total_seconds() * 1e3
 
-    Raises AskingError, OSError, HTTPException.
-    """
 
-    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
-        self.headers = dict(headers)
-        self._asked = 0.0
-        self.close = self._connection.close
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
-        return self._ask("GET", f"{path}?{urlencode(query)}" if query else path, None, "", 200)
-
-    def post(self, path: str, fields: Mapping[str, Any], accepted: int = 200) -> Answer:
-        return self._ask("POST", path, json.dumps(fields), "application/json", accepted)
-
-    def form(self, path: str, fields: Mapping[str, str], accepted: int = 303) -> Answer:
-        return self._ask("POST", path, urlencode(fields), "application/x-www-form-urlencoded", accepted)
-
-    def enter(self, answer: Answer) -> Answer:
-        """Keep the cookie that an answer sets, the first one that is not taken back."""
-        self.headers["Cookie"] = next(one for one in answer.cookies if not one.endswith("="))
-        return answer
-
-    def _ask(self, method: str, path: str, body: str | None, kind: str, accepted: int) -> Answer:
-        if time.perf_counter() - self._asked > IDLE_S:
-            self._connection.close()
-        headers = self.headers | ({"Content-Type": kind} if kind else {})
-        began = self._asked = time.perf_counter()
-        self._connection.request(method, path, body and body.encode(), headers)
-        found = self._connection.getresponse()
-        content = found.read()
-        ms = (time.perf_counter() - began) * 1e3
-        if found.status != accepted:
-            raise AskingError(f"{method} {path}: {found.status} {content[:500].decode(errors='replace')}")
-        cookies = tuple(one.partition(";")[0] for one in found.headers.get_all("Set-Cookie", []))
-        return Answer({name.lower(): value for name, value in found.getheaders()}, cookies, content, ms)
+def hidden(answer: httpx2.Response) -> dict[str, str]:
+    """The hidden fields of the forms on a page."""
+    return {name: unescape(value) for name, value in _HIDDEN.findall(answer.text)}
 
 
 def address() -> Json:
@@ -133,10 +96,9 @@ def page(agent: RunningAgent, table: Json) -> Iterator[RunningPage]:
 
 def _answers(port: int) -> bool:
     try:
-        Client(port, {}).get("/login")
-    except OSError:
+        return client(port, {}).get("/login").is_success
+    except httpx2.TransportError:
         return False
-    return True
 
 
 def enter(agent: RunningAgent, running: RunningPage, key: Path) -> dict[str, str]:
@@ -146,14 +108,14 @@ def enter(agent: RunningAgent, running: RunningPage, key: Path) -> dict[str, str
     name = f"person {secrets.token_hex(4)}"  # one that an earlier run has not given in a folder that stays
     said = agent.cli("user", "add", name, "--role", "supervisor", "--key", str(key))
     code = _found(_CODE, said)
-    client = Client(running.port, {})
-    asked = client.enter(client.get("/enrol"))
-    equipping = client.form("/enrol", asked.hidden | {"code": code}, accepted=200)
-    digits = pyotp.TOTP(_found(_SECRET, equipping.body.decode()).replace(" ", "")).now()
-    given = {"password": PASSWORD, "again": PASSWORD, "digits": digits}
-    client.enter(client.form("/enrol", equipping.hidden | given))
-    client.close()
-    return {"Cookie": client.headers["Cookie"]}
+    with client(running.port, {}) as asking:
+        asked = asking.get("/enrol")
+        equipping = asking.post("/enrol", data=hidden(asked) | {"code": code})
+        digits = pyotp.TOTP(_found(_SECRET, equipping.text).replace(" ", "")).now()
+        given = {"password": PASSWORD, "again": PASSWORD, "digits": digits}
+        entered = asking.post("/enrol", data=hidden(equipping) | given)
+    set_cookies = [one.partition(";")[0] for one in entered.headers.get_list("set-cookie")]
+    return {"Cookie": next(one for one in set_cookies if not one.endswith("="))}
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:
