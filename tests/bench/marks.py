@@ -1,10 +1,9 @@
-"""How soon a refusal has its mark: `python -m tests.bench.marks`.
+"""How soon a refusal has its mark on the disk: `python -m tests.bench.marks`.
 
-Two calls are recorded as in an agent: their frames come every 100 ms from one thread, are listened to for
-keys in another, and written by a third. The main thread, in place of the SIP thread, hands a refusal over and
-goes back to waiting. What is timed is from there to the end of open(2) with O_CREAT: from then on a kill -9
-keeps nothing. On an idle machine, beside as many busy processes as it has cores, and beside a program that
-holds the database's lock as well.
+A recorder's taps are fed as the bridge does, by one thread, and written by another. The main thread, in place
+of the SIP thread, hands a refusal over and goes back to waiting. What is timed is from there to the end of
+open(2) with O_CREAT: from then on a kill -9 keeps nothing. On an idle machine, beside as many busy processes
+as it has cores, and beside a program that holds the database's lock as well.
 
 Then the whole way, in calls of a running agent: from the packet of the key to the mark, as inotify(7) tells.
 """
@@ -21,15 +20,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from unittest.mock import patch
 
 import click
 import numpy as np
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
-from media.hearing.listener import Listener
 from media.recording.tap import Channel, Tap
 from retention import marks
-from retention.records import Receipt
 from sipagent.agent.recorder import Recorder
 from sipagent.softphone.phone import Way
 from tests import kept
@@ -43,6 +42,26 @@ FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 PAUSE_S = 0.05
 LIMIT_MS = 5.0
 IN_CREATE = 0x100
+
+
+class Marks:
+    """When a mark was made in a folder, ns of the monotonic clock."""
+
+    def __init__(self, folder: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._events = libc.inotify_init1(os.O_CLOEXEC)
+        if libc.inotify_add_watch(self._events, os.fsencode(folder), IN_CREATE) < 0:
+            raise OSError(ctypes.get_errno(), f"inotify: {folder}")
+
+    def wait(self) -> int:
+        while True:
+            told = os.read(self._events, 4096)
+            at_ns = time.monotonic_ns()
+            if marks.SUFFIX.encode() in told:
+                return at_ns
+
+    def close(self) -> None:
+        os.close(self._events)
 
 
 @contextmanager
@@ -65,109 +84,60 @@ def locked(folder: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-class Office:
-    """Taps that are fed, legs that are heard, and a recorder."""
+@contextmanager
+def fed(taps: list[Tap]) -> Iterator[None]:
+    """The first two of them, as they come and go: two calls' legs."""
+    over, frame = threading.Event(), np.zeros(FRAME_SAMPLES, np.int16)
 
-    def __init__(self, folder: Path, calls: int) -> None:
-        self.archive = kept.archive(folder)
-        self.recorder = Recorder(self.archive, "wav", lambda _: None)
-        self.rows = [recording(minutes) for minutes in range(calls)]
-        self._listener = Listener(lambda leg, conclusion: None, None, None)
-        self._taps: list[Tap] = []
-        self._over = threading.Event()
-        self._clock = threading.Thread(target=self._tick)
-
-    def receipt(self, number: int) -> Receipt:
-        return receipt(self.rows[number], ended_at=None, outcome=None)
-
-    def start(self) -> None:
-        self.recorder.start()
-        self._listener.start()
-        for leg in range(4):
-            self._listener.open(leg, tones=True, voice=False)
-        for number, row in enumerate(self.rows):
-            self.recorder.keep_receipt(self.receipt(number))
-            self._taps.append(self.recorder.begin(row, print))
-        ready = threading.Event()
-        self.recorder.later(ready.set)
-        ready.wait()
-        self._clock.start()
-
-    def _tick(self) -> None:
-        """Two calls' legs, as the bridge hands them over; taps in turn, as calls come and go."""
-        frame = np.zeros(FRAME_SAMPLES, np.int16)
+    def tick() -> None:
         due = time.monotonic()
-        while not self._over.is_set():
-            for leg in range(4):
-                self._listener.feed(leg, frame)
-            for tap in self._taps[:2]:
+        while not over.is_set():
+            for tap in taps[:2]:
                 for channel in Channel:
                     tap.feed(channel, frame, due)
             due += FRAME_S
-            self._over.wait(max(0.0, due - time.monotonic()))
+            over.wait(max(0.0, due - time.monotonic()))
 
-    def refuse(self, number: int) -> None:
-        refused = self.receipt(number)
-        tap = self._taps.pop(0)
-        self.recorder.erase(tap, refused, START)
-
-    def stop(self) -> None:
-        self._over.set()
-        self._clock.join()
-        self._listener.stop()
-        self.recorder.stop()
-        self.archive.store.close()
+    clock = threading.Thread(target=tick)
+    clock.start()
+    yield
+    over.set()
+    clock.join()
 
 
 def measure(where: str, count: int, busy_processes: int, *, lock: bool) -> Iterator[Row]:
-    made: dict[str, float] = {}
-    create = marks._created
+    took, create, made = [], marks._created, SimpleQueue[float]()
 
     def created(path: Path) -> int:
         descriptor = create(path)
-        made[path.stem] = time.perf_counter()
+        made.put(time.perf_counter())
         return descriptor
 
-    took: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as folder, ExitStack() as stack:
-        office = Office(Path(folder), count)
-        office.start()
-        setattr(marks, "_created", created)  # noqa: B010
-        stack.callback(setattr, marks, "_created", create)
+    with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as name, ExitStack() as stack:
+        folder, rows = Path(name), [recording(minutes) for minutes in range(count)]
+        receipts = [receipt(row, ended_at=None, outcome=None) for row in rows]
+        archive = kept.archive(folder)
+        stack.callback(archive.store.close)
+        recorder = Recorder(archive, "wav", lambda _: None)
+        recorder.start()
+        stack.callback(recorder.stop)
+        for one in receipts:
+            recorder.keep_receipt(one)
+        taps, ready = [recorder.begin(row, print) for row in rows], threading.Event()
+        recorder.later(ready.set)
+        ready.wait()
+        stack.enter_context(patch.object(marks, "_created", created))
+        stack.enter_context(fed(taps))
         stack.enter_context(busy(busy_processes))
         if lock:
-            stack.enter_context(locked(Path(folder)))
-        for number, row in enumerate(office.rows):
+            stack.enter_context(locked(folder))
+        for one in receipts:
             time.sleep(PAUSE_S)
             began = time.perf_counter()
-            office.refuse(number)
-            while row.id not in made:
-                time.sleep(0.02)
-            took.append((made[row.id] - began) * 1e3)
-        stack.close()
-        office.stop()
+            recorder.erase(taps.pop(0), one, START)
+            took.append((made.get() - began) * 1e3)
     yield report.of(where, took, LIMIT_MS)
     yield Row(f"{where}: p99", report.percentile(took, 0.99), LIMIT_MS, "ms", count=count)
-
-
-class Marks:
-    """When a mark was made in a folder, ns of the monotonic clock."""
-
-    def __init__(self, folder: Path) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._events = libc.inotify_init1(os.O_CLOEXEC)
-        if libc.inotify_add_watch(self._events, os.fsencode(folder), IN_CREATE) < 0:
-            raise OSError(ctypes.get_errno(), f"inotify: {folder}")
-
-    def wait(self) -> int:
-        while True:
-            told = os.read(self._events, 4096)
-            at_ns = time.monotonic_ns()
-            if marks.SUFFIX.encode() in told:
-                return at_ns
-
-    def close(self) -> None:
-        os.close(self._events)
 
 
 def key_to_mark(name: str, way: Way, count: int) -> Iterator[Row]:
@@ -196,10 +166,8 @@ def key_to_mark(name: str, way: Way, count: int) -> Iterator[Row]:
 def main(refusals: int, calls: int, as_json: bool) -> None:
     """Measure how soon a refusal has its mark; exit 1 where that is too late."""
     cores = os.cpu_count() or 1
-    beside, live = (
-        f"the same beside {cores} busy processes",
-        "in a call, from the key's packet to the mark: RFC 4733",
-    )
+    beside = f"the same beside {cores} busy processes"
+    live = "in a call, from the key's packet to the mark: RFC 4733"
     parts = {
         "idle": lambda: measure("from the decision to the mark", refusals, 0, lock=False),
         "busy": lambda: measure(beside, refusals, cores, lock=False),
