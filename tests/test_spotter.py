@@ -116,7 +116,7 @@ def test_nobody_is_told_that_it_is_used(tmp_path: Path) -> None:
     trace, home = tmp_path / "trace", tmp_path / "home"
     silent = "import numpy as np; from media.hearing.embedding import *; "
     silent += "Embedding()(np.zeros((200, MELS), dtype=np.float32))"
-    command = ["strace", "-f", "-e", "trace=socket,connect", "-o", trace, sys.executable, "-c", silent]
+    command = ["strace", "-f", "-e", "trace=socket,connect", "-o", str(trace), sys.executable, "-c", silent]
     subprocess.run(command, cwd=ROOT, env={"HOME": str(home), "PATH": os.environ["PATH"]}, check=True)
     assert "exited with 0" in trace.read_text()
     assert [line for line in trace.read_text().splitlines() if "AF_INET" in line or "nscd" in line] == []
