@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from retention.accounts.shared import ACCOUNTS_SCHEMA, TURN, SharedRows
+from retention.accounts.accounts import TURN
+from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedRows
 from retention.postgres.schema import SEALED
 from retention.postgres.store import SharedStore
 from retention.rows.pages import Query, Row

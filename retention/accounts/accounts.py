@@ -13,12 +13,10 @@ authenticators, passkeys. Sessions do not come along: everybody logs in again.
 """
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Any, Self
 
 from retention.accounts.credentials import (
@@ -42,17 +40,41 @@ from retention.accounts.credentials import (
     token_hash,
     why_not,
 )
-from retention.accounts.memory import Memory
+from retention.accounts.memory import AccountRows, Memory, Row
 from retention.records import from_text, to_text
 from retention.rows.pages import inserting
 from retention.rows.rows import StoreError
 from retention.texts import Reason
 from retention.vault import PublicKey
 
-Row = dict[str, Any]
+TURN = 7_364_002  # the advisory lock of who changes accounts
+
+TABLES = (
+    "CREATE TABLE accounts ({number}, name {text} NOT NULL, folded {text} NOT NULL UNIQUE, "
+    "roles {text} NOT NULL, password {text}, totp {text}, totp_step {integer}, key {text}, language {text}, "
+    "created_at {text} NOT NULL, last_login_at {text}, failures {integer} NOT NULL DEFAULT 0, "
+    "epoch {integer} NOT NULL DEFAULT 0, subject {text} UNIQUE, handle {blob} NOT NULL DEFAULT {handle})",
+    "CREATE TABLE codes (hash {text} PRIMARY KEY, {account} UNIQUE, until {text} NOT NULL)",
+    "CREATE TABLE tokens ({number}, name {text} NOT NULL, folded {text} NOT NULL, "
+    "hash {text} NOT NULL UNIQUE, roles {text} NOT NULL, key {text}, created_at {text} NOT NULL, "
+    "until {text}, last_used_at {text}, revoked_at {text})",
+    "CREATE UNIQUE INDEX tokens_in_use ON tokens (folded) WHERE revoked_at IS NULL",
+    "CREATE TABLE passkeys ({number}, {account}, credential {blob} NOT NULL UNIQUE, "
+    "public_key {blob} NOT NULL, sign_count {integer} NOT NULL, name {text} NOT NULL, "
+    "transports {text} NOT NULL, created_at {text} NOT NULL, last_used_at {text})",
+    "CREATE INDEX passkeys_by_account ON passkeys (account_id)",
+    "CREATE TABLE strangers (id {integer} PRIMARY KEY, failures {integer} NOT NULL)",
+    "INSERT INTO strangers (id, failures) VALUES (1, 0)",
+)
+"""Ids (`number`) are never given again: a session knows its account by it.
+
+`subject` is who somebody is to an OpenID Connect issuer (`ISSUER SUBJECT`), which never changes, as a name
+may; `handle`, random, is what authenticators know an account by. In `strangers` logins of unknown names are
+counted, so that they cost what others do. Codes and passkeys go with their `account`.
+"""
 
 
-class AccountsDatabase(ABC):
+class AccountsDatabase:
     """Safe from several threads. Each write is one short transaction. Raises StoreError where the database
     cannot be used, TryAgain where it does not answer.
 
@@ -61,9 +83,17 @@ class AccountsDatabase(ABC):
     """
 
     def __init__(
-        self, where: str, clock: Callable[[], datetime], hiding: Hiding, memory: Memory, secret: bytes
+        self,
+        where: str,
+        rows: AccountRows,
+        clock: Callable[[], datetime],
+        *,
+        hiding: Hiding,
+        memory: Memory,
+        secret: bytes,
     ) -> None:
         self.where = where
+        self._db = rows
         self._clock = clock
         self._hiding = hiding
         self.memory = memory
@@ -72,30 +102,23 @@ class AccountsDatabase(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    @abstractmethod
     def close(self) -> None:
         """Let go of the database."""
+        self._db.close()
 
-    @abstractmethod
     def moved_to(self) -> str | None:
         """The place that its accounts have moved to; nothing is changed here then."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def write(self) -> AbstractContextManager[None]:
-        """One transaction for all that is changed inside; an exception undoes all of it."""
-
-    @abstractmethod
-    def _rows(self, sql: str, values: Sequence[object]) -> list[Row]:
-        """The rows of a statement, as they are kept; its placeholders are `?`."""
-
-    @abstractmethod
-    def _run(self, sql: str, *values: object) -> int:
-        """Run a statement within a transaction; how many rows it has changed."""
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One transaction for all that is changed inside, by one at a time; an exception undoes all of it."""
+        with self._db.transaction(TURN):
+            self._refuse_moved()
+            yield
 
     def _refuse_moved(self) -> None:
         """Raises StoreError: nobody would look here for what is changed."""
@@ -108,15 +131,16 @@ class AccountsDatabase(ABC):
 
     def _read(self, sql: str, *values: object) -> list[Row]:
         """The rows of a query."""
-        return [
-            {name: self._shown(name, value) for name, value in row.items()} for row in self._rows(sql, values)
-        ]
+        found = self._db.read(sql, values)
+        return [{name: self._shown(name, value) for name, value in row.items()} for row in found]
+
+    def _run(self, sql: str, *values: object) -> int:
+        """Run a statement within a transaction; how many rows it has changed."""
+        return self._db.run(sql, values)
 
     def _insert(self, table: str, row: Row) -> int:
         """Add a row to a table that numbers them; its number. `row` is as it is read."""
-        columns, marks = ", ".join(row), ", ".join("?" * len(row))
-        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) RETURNING id"
-        (made,) = self._rows(sql, self._kept_row(row))
+        (made,) = self._db.read(f"{inserting(table, row)} RETURNING id", self._kept_row(row))
         return int(made["id"])
 
     def _kept_row(self, row: Row) -> list[Any]:

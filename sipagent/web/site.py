@@ -13,7 +13,8 @@ from functools import cached_property
 
 from starlette.requests import Request
 
-from retention.accounts.memory import InMemory, Memory
+from retention.accounts.file import in_memory
+from retention.accounts.memory import Memory
 from retention.archive import Archive
 from retention.purge import Terms
 from retention.records import Access
@@ -114,7 +115,7 @@ class Site:
     identify: Identify
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     shared_memory: Callable[[], Memory] | None = None
-    _memory: Memory = field(default_factory=InMemory)
+    _memory: Memory = field(default_factory=in_memory)
 
     @cached_property
     def store(self) -> Rows:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from retention.accounts.credentials import AccountError
-from retention.accounts.memory import TOLD_LIMIT
+from retention.accounts.file import TOLD_LIMIT
 from retention.records import Access, RuleError
 from retention.sqlite import Store
 from retention.texts import Reason

@@ -14,7 +14,6 @@ import pyotp
 import pytest
 
 from retention.accounts.credentials import new_code
-from retention.accounts.memory import InMemory
 from retention.vault import Identity
 from sipagent.web import logins as logins_module
 from sipagent.web.sessions import ABSOLUTE, MOST_OF_ONE
@@ -175,11 +174,9 @@ def test_a_cookie_of_another_process_or_altered_is_none(page: Page, claire: Owne
 def test_an_account_has_few_sessions_and_no_id_of_one_is_kept(page: Page, claire: Owner) -> None:
     browsers = [page.logged_in(claire) for _ in range(MOST_OF_ONE + 2)]
     assert [one.is_in for one in browsers] == [False] * 2 + [True] * MOST_OF_ONE
-    memory = page.logins.accounts.memory
-    assert isinstance(memory, InMemory)
     id = page.logins.seal.open(browsers[-1].cookie or "")
-    assert id is not None and len(id) == 32 and id not in memory._sessions
-    assert len(memory._sessions) == MOST_OF_ONE
+    names = [row["name"] for row in page.logins.accounts.memory._rows.read("SELECT name FROM sessions")]
+    assert id is not None and len(id) == 32 and len(names) == MOST_OF_ONE and id not in names
 
 
 def test_what_is_changed_counts_at_once(page: Page, claire: Owner) -> None:

@@ -135,7 +135,7 @@ def test_a_challenge_is_answered_once_and_what_was_done_is_said_once_for_all_hos
     boss = logged_in(hosts, hosts.a, hosts.a.enrolled("Boss", "administrator"))
     form = {"name": "Zoe", "role-listener": "on"}
     assert boss.post("/accounts/add", form, shown="/accounts").status_code == SEE_OTHER
-    kept = hosts.a.logins.accounts._rows("SELECT * FROM told", [])
+    kept = hosts.a.logins.accounts._read("SELECT * FROM told")
     assert len(kept) == 1 and "Zoe" not in repr(kept)
     there = hosts.at(boss, hosts.b)
     assert said(there.get("/accounts")).startswith("The one-time code of Zoe, shown this once: ")

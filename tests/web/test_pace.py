@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from retention.accounts.accounts import Accounts
-from retention.accounts.memory import InMemory
 from sipagent.web import sessions as pace_module
 from sipagent.web.sessions import FORGOTTEN_S, OF_ADDRESS, OF_BOTH, OF_NAME, LoginPace
 from tests.both import BOTH
@@ -111,12 +110,8 @@ def test_memory_is_bounded_and_has_no_name_that_was_typed(
         pace.begin(f"2001:db8:{n:x}::1", f"other {n}")
     pace.begin("192.0.2.1", typed)
     kinds = ("both", "address", "name", "known")
-    if isinstance(accounts.memory, InMemory):
-        counts = [len(accounts.memory._tried[kind]) for kind in kinds]
-        kept = repr(vars(pace)) + repr(vars(accounts.memory))
-    else:
-        rows = accounts._rows("SELECT * FROM attempts", [])
-        counts = [sum(row["kind"] == kind for row in rows) for kind in kinds]
-        kept = repr(vars(pace)) + repr(rows)
-        assert repr(sha256(typed.encode()).digest())[2:-1] not in kept
+    rows = accounts.memory._rows.read("SELECT * FROM attempts")
+    counts = [sum(row["kind"] == kind for row in rows) for kind in kinds]
+    kept = repr(vars(pace)) + repr(vars(accounts.memory)) + repr(rows)
+    assert repr(sha256(typed.encode()).digest())[2:-1] not in kept
     assert counts == [50] * 4 and "correct horse" not in kept
