@@ -40,7 +40,6 @@ from retention.rows.chain import ChainHead, Ledger
 from retention.rows.pages import SQLITE, SqliteTables
 from retention.rows.rows import (
     Busy,
-    Chained,
     Rows,
     StoreError,
     TryAgain,
@@ -298,8 +297,9 @@ BUSY_S = 15.0  # how long to wait for another process's transaction
 TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while
 
 
-class ChainedDatabase(Chained):
-    """The database at `path`, created if missing; `:memory:` for tests. Safe from several threads.
+class Store(Rows):
+    """The tables of what is kept, in the database at `path`, created if missing; `:memory:` for
+    tests. Safe from several threads.
 
     `clock` tells the chain when. Raises StoreError: not a database, not writable, made by a newer version, or
     busy for too long.
@@ -312,8 +312,10 @@ class ChainedDatabase(Chained):
         self,
         path: Path | str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        worker: int | None = None,
     ) -> None:
         self.path = path
+        self.worker = worker
         self.places = None if str(path) == ":memory:" else Places(Path(path))
         self._turns = None if self.places is None else Turns(self.places.turn, TURN_S)
         self._lock = threading.RLock()
@@ -442,17 +444,3 @@ class ChainedDatabase(Chained):
             return connect(self.path, BUSY_S)
         except OSError as error:
             raise StoreError("{0}: {1}", self.path, strerror(error)) from error
-
-
-class Store(Rows, ChainedDatabase):
-    """The tables of what is kept. Calls that begin here are `worker`'s, where there are several."""
-
-    def __init__(
-        self,
-        path: Path | str,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        worker: int | None = None,
-    ) -> None:
-        """Raises StoreError."""
-        super().__init__(path, clock)
-        self.worker = worker

@@ -15,7 +15,7 @@ def settle(recorder: Recorder) -> None:
         empty(worker)
     rows = recorder._rows
     assert rows.put("", lambda: None).done.wait(PATIENCE_S)
-    wait_for(lambda: not rows._rejected.due(datetime.now(UTC)))
+    wait_for(lambda: not rows.rejected.due(datetime.now(UTC)))
 
 
 def empty(worker: Worker) -> None:

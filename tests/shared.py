@@ -8,8 +8,8 @@ from typing import Any
 
 from retention.accounts.accounts import TURN
 from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedRows
+from retention.postgres.database import SharedStore
 from retention.postgres.schema import SEALED
-from retention.postgres.store import SharedStore
 from retention.rows.pages import Query, Row
 from retention.rows.selection import Condition, Selection, Sought
 

@@ -79,7 +79,7 @@ class Host:
 
     @property
     def up(self) -> bool:
-        return self.shipping.figures.up
+        return self.shipping.figures.shared_database_up
 
     def has_shipped(self) -> bool:
         return self.journal.lag().rows == 0
@@ -154,7 +154,7 @@ def test_calls_are_written_while_the_database_is_killed_and_comes_back(
             wait_for(lambda: not host.up)
             written = len(host.ids)
             wait_for(lambda: len(host.ids) > written + 10)  # which nothing holds up
-            wait_for(lambda: host.shipping.figures.rows > 10)
+            wait_for(lambda: host.shipping.figures.journal_rows_waiting > 10)
             server.start()
             wait_for(lambda: host.up)
         judge(host)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -246,8 +247,19 @@ def test_a_host_by_itself_has_its_own_board(tmp_path: Path, stage: Stage) -> Non
     assert not any("board" in name for name, _ in Service(stage, tmp_path).figures())
 
 
-def test_workers_of_two_hosts_are_offered_an_operator_each(database: str, tmp_path: Path) -> None:
-    """One whose caller waits hears when a worker of the other dies, and when the other's service ends."""
+def test_workers_of_two_hosts_are_offered_an_operator_each(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose caller waits hears when a worker of the other dies, and when the other's service ends. Each
+    tells anew what a text does not know."""
+    closed: list[BoardRows] = []
+    close = BoardRows.close
+
+    def closing(rows: BoardRows) -> None:
+        closed.append(rows)
+        close(rows)
+
+    monkeypatch.setattr(BoardRows, "close", closing)
     with Host(database, tmp_path, "b", "A", "B", "C").shares() as there:
         with Host(database, tmp_path, "a", "A", "B", "C").shares() as here:
             assert [here.seeks("1", worker=3), there.seeks("2", worker=5), here.seeks("4")] == ["A", "B", "C"]
@@ -259,7 +271,11 @@ def test_workers_of_two_hosts_are_offered_an_operator_each(database: str, tmp_pa
             assert (here.board.shared, here.board.lacks()) == (True, [])
             there.again.clear()
         there.until(lambda: there.again == ["6"])
-        assert there.seeks("6") == "C"
+        assert there.seeks("6") == "C" and len(closed) == 1
+        with psycopg.connect(database, autocommit=True) as other:
+            other.execute("DELETE FROM board_state")
+        assert there.seeks("7") == ""
+    assert len(closed) == 2
 
 
 def test_a_board_that_is_away_is_said_by_log_status_and_figures(

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -86,39 +88,34 @@ def get(where: HostPort, method: str = "GET") -> tuple[int, str, str]:
         asking.close()
 
 
-class SharedOrNot:
-    """In place of the board of several hosts."""
-
-    losses = 3
-
-    def __init__(self, shared: bool) -> None:
-        self.shared = shared
-
-
-class Ships:
-    """In place of the thread that ships."""
-
-    figures = ShippingFigures(up=True, rows=3, lag_s=1.5, used=0.25, failures=2)
-
-
-class Stores:
-    """In place of the threads that put into the object store and remove from it."""
-
-    figures = StoringFigures(
-        away=True, behind_s=7.5, waiting=64_000, sent=9000, upload_failures=5, removal_failures=6, unremoved=2
-    )
-
-
-class WithACrash:
+def crashed(agent: Agent) -> Any:
     """As an agent counts whose worker has crashed."""
+    fatal = {("INVITE", "3", "1500"): 1}
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self.limit, self.has_registered = agent.limit, agent.has_registered
+    def figures() -> Counted:
+        return replace(agent.figures(), crashes=1, fatal=fatal, malformed=5, unsupported=2)
 
-    def figures(self) -> Counted:
-        fatal = {("INVITE", "3", "1500"): 1}
-        return replace(self._agent.figures(), crashes=1, fatal=fatal, malformed=5, unsupported=2)
+    return SimpleNamespace(limit=agent.limit, has_registered=agent.has_registered, figures=figures)
+
+
+OF_SEVERAL: dict[str, Any] = {
+    **{"shared_database_up": True, "journal_rows_waiting": 3, "journal_lag_seconds": 1.5},
+    **{"journal_used_ratio": 0.25, "shipping_failures": 2},
+}
+STORED: dict[str, Any] = {
+    **{"object_store_up": False, "uploads_behind_seconds": 7.5, "uploads_waiting_bytes": 64_000},
+    **{"uploaded_bytes": 9000, "upload_failures": 5, "removal_failures": 6, "removals_pending": 2},
+}
+
+
+def with_all(service: Service) -> Service:
+    """Of a host among several, with an edge and a store of objects."""
+    service.watch._try()
+    metrics: Any = service.metrics
+    metrics.counting, metrics.board = crashed(service.stage.agent), SimpleNamespace(shared=True, losses=3)
+    metrics.shipping = SimpleNamespace(figures=ShippingFigures(**OF_SEVERAL))
+    metrics.stored = SimpleNamespace(figures=StoringFigures(**STORED))
+    return service
 
 
 @pytest.fixture
@@ -210,31 +207,12 @@ def test_what_only_a_host_of_several_or_with_an_edge_tells(service: Service) -> 
     assert service["sipagent_worker_crashes_total"] == 0
     text = service.scraped()
     assert "journal" not in text and "upload" not in text and "board" not in text
-    service.metrics._counting = WithACrash(service.stage.agent)
-    service.metrics._board = SharedOrNot(True)
-    service.metrics._shipping = Ships()  # type: ignore[assignment]
-    service.metrics._stored = Stores()  # type: ignore[assignment]
+    with_all(service)
     assert service.labelled("sipagent_fatal_messages_total") == {("3", "INVITE", "1500"): 1}
     assert service.labelled("sipagent_messages_refused_total") == {("malformed",): 5, ("unsupported",): 2}
-    told = {name: value for (name, labels), value in service.figures().items() if not labels}
-    for name, value in {
-        "worker_crashes_total": 1,
-        "board_shared": 1,
-        "board_losses_total": 3,
-        "shared_database_up": 1,
-        "journal_rows_waiting": 3,
-        "journal_lag_seconds": 1.5,
-        "journal_used_ratio": 0.25,
-        "shipping_failures_total": 2,
-        "object_store_up": 0,
-        "uploads_behind_seconds": 7.5,
-        "uploads_waiting_bytes": 64_000,
-        "uploaded_bytes_total": 9000,
-        "upload_failures_total": 5,
-        "removal_failures_total": 6,
-        "removals_pending": 2,
-    }.items():
-        assert told[f"sipagent_{name}"] == value, name
+    told = {name.removesuffix("_total"): value for (name, labels), value in service.figures().items()}
+    every = {"worker_crashes": 1, "board_shared": 1, "board_losses": 3, **OF_SEVERAL, **STORED}
+    assert {name: told[f"sipagent_{name}"] for name in every} == every
 
 
 def test_what_the_watch_saw(service: Service) -> None:
@@ -280,8 +258,7 @@ def test_a_purge_that_ends_and_one_that_fails(service: Service, monkeypatch: pyt
 
 
 def test_names_are_as_prometheus_wants_them_and_nothing_leads_to_a_person(service: Service) -> None:
-    service.watch._try()
-    service.stage.gone(service.stage.bridged()[0])
+    with_all(service).stage.gone(service.stage.bridged()[0])
     service.stage.gone(service.stage.invite(call_id="b"))
     text = service.scraped()
     families = [one for one in text_string_to_metric_families(text) if one.name.startswith("sipagent_")]
@@ -295,24 +272,6 @@ def test_names_are_as_prometheus_wants_them_and_nothing_leads_to_a_person(servic
             assert family.name.endswith(("_timestamp_seconds", "_bytes"))
     for personal in ("+336", "+333", "sip:", "201", "a84b4c76"):
         assert personal not in re.sub(r" [\d.e+]+$", "", text, flags=re.MULTILINE), personal
-
-
-@pytest.mark.parametrize("page", ["en/troubleshooting.md", "fr/depannage.md"])
-def test_the_pages_name_only_figures_that_there_are(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with staged(tmp_path, monkeypatch, registers=True) as stage:
-        service = Service(stage, tmp_path)
-        service.metrics._counting = WithACrash(stage.agent)
-        service.watch._try()
-        stage.gone(stage.invite())
-        stage.gone(stage.rung()[1], 503)
-        names = {name for name, _ in service.figures()}
-    text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
-    told = re.findall(r"\b(sipagent_[a-z_]+)(\*?)", text)
-    assert told
-    for name, rest in told:
-        assert name in names or (rest and any(one.startswith(name) for one in names)), name
 
 
 def test_a_scrape_waits_for_nobody(service: Service) -> None:
@@ -445,8 +404,7 @@ def test_status_says_how_the_agent_is(office: Office, service: Service) -> None:
     service.watch._try()
     service.purged()
     service.stage.invite()
-    service.metrics._board = SharedOrNot(True)
-    service.metrics._stored = Stores()  # type: ignore[assignment]
+    with_all(service)
     said, shown = status(office, service)
     assert str(said.pop("last_purge")).endswith("Z") and said.pop("free_bytes")
     assert (
@@ -460,7 +418,7 @@ def test_status_says_how_the_agent_is(office: Office, service: Service) -> None:
     )
     for text in ("1 of", "shared by all hosts", "64.0 kB, the first for", "does not answer"):
         assert text in shown
-    service.metrics._board = SharedOrNot(False)
+    service.metrics.board = cast(Any, SimpleNamespace(shared=False, losses=3))
     said, shown = status(office, service)
     assert said["board_shared"] is False and "away; this host" in shown
 

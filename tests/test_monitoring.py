@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.driving import Stage, staged
-from tests.test_metrics import Service, SharedOrNot, Ships, Stores, WithACrash
+from tests.driving import staged
+from tests.test_metrics import Service, with_all
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus/sipagent.rules.yml"
@@ -86,23 +86,12 @@ def asked(file: Path) -> list[str]:
 EXPRESSIONS = [expr for _, expr in rules()] + asked(DASHBOARDS[0])
 
 
-def one_of_several(stage: Stage, folder: Path) -> Service:
-    """A service that shares its database with other hosts, and has an object store."""
-    service = Service(stage, folder)
-    service.watch._try()
-    service.metrics._counting = WithACrash(stage.agent)
-    service.metrics._board = SharedOrNot(True)
-    service.metrics._shipping = Ships()  # type: ignore[assignment]
-    service.metrics._stored = Stores()  # type: ignore[assignment]
-    return service
-
-
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of all that a service tells."""
     folder = tmp_path_factory.mktemp("service")
     with pytest.MonkeyPatch.context() as patch, staged(folder, patch, registers=True) as stage:
-        service = one_of_several(stage, folder)
+        service = with_all(Service(stage, folder))
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)
         return {name for name, _ in service.figures()}
@@ -116,6 +105,15 @@ def test_every_figure_that_is_asked_for_exists_and_each_is_watched(figures: set[
     assert not {name for name in figures if name.startswith("sipagent_") and name not in text} - {
         "sipagent_build_info"
     }
+
+
+@pytest.mark.parametrize("page", ["en/troubleshooting.md", "fr/depannage.md"])
+def test_the_pages_name_only_figures_that_there_are(page: str, figures: set[str]) -> None:
+    text = (DEPLOY.parent / "docs" / page).read_text(encoding="utf-8")
+    told = re.findall(r"\b(sipagent_[a-z_]+)(\*?)", text)
+    assert told
+    for name, rest in told:
+        assert name in figures or (rest and any(one.startswith(name) for one in figures)), name
 
 
 def test_prometheus_reads_the_example_and_what_the_dashboard_asks(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """Rejected calls: the first of an hour have receipts, of all processes together, the others are counted.
 
-Also those that the edge rejected: many in one transaction, in nobody's way.
+Also those that the edge rejected.
 """
 
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,19 +15,18 @@ import pytest
 from retention.archive import Archive
 from retention.purge import purge
 from retention.records import Event, Ids, Receipt, Sum, due_date
-from retention.rows.chain import ChainHead
 from retention.rows.counts import RECEIPTS_AN_HOUR, RECEIPTS_AT_ONCE, SUMS_EVERY, PendingRejections
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.verify import verify
+from sipagent.agent.row_writer import RowWriter
 from sipagent.edge.rpc import RejectedCall, Why
 from sipagent.service.edge import ENDING, Rejections, receipt_of
-from tests import driving, kept
+from tests import driving
 from tests.driving import NUMBER, RULES
 from tests.full_disk import fill
 from tests.kept import START, bytes_under, receipt, recording
 from tests.tampering import TERMS
-from tests.tapping import PATIENCE_S, wait_for
 
 SECOND = timedelta(seconds=1)
 IDS = Ids()
@@ -158,18 +155,9 @@ def call(number: int = 0, why: Why = "full", **changes: str) -> RejectedCall:
     return RejectedCall(at=at, why=why, status=503, **(fields | changes))
 
 
-def rejections_of(folder: Path, alerts: list[str]) -> Rejections:
-    return Rejections(lambda: Store(folder / "retention.db"), RULES, alerts.append)
-
-
-@contextmanager
-def running(folder: Path, alerts: list[str]) -> Iterator[Rejections]:
-    rejections = rejections_of(folder, alerts)
-    rejections.start()
-    try:
-        yield rejections
-    finally:
-        rejections.stop()
+@pytest.fixture
+def rows(archive: Archive, alerts: list[str]) -> RowWriter:
+    return RowWriter(archive.store, None, alerts.append)
 
 
 def test_its_receipt_says_who_called_whom_and_what_was_answered() -> None:
@@ -204,68 +192,34 @@ def test_no_field_forges_a_header_and_nonsense_keeps_no_call_from_its_receipt(
     assert len(store.receipts()) == 5
 
 
-def test_many_are_one_transaction_and_follow_the_configuration(
-    tmp_path: Path, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums_by_the_rules_that_are_reloaded(
+    archive: Archive, rows: RowWriter, alerts: list[str]
 ) -> None:
-    commits: list[int] = []
-    export = Store._export
-
-    def exported(store: Store, head: ChainHead) -> None:
-        commits.append(1)
-        export(store, head)
-
-    kept.archive(tmp_path).store.close()
-    monkeypatch.setattr(Store, "_export", exported)
-    rejections = rejections_of(tmp_path, alerts)
+    rejections = Rejections(rows, RULES)
     rejections.reload(replace(RULES, receipts_period="3 months"))
-    for number in range(RECEIPTS_AT_ONCE):
-        rejections.add(call(number))
-    rejections.start()
-    rejections.stop()
-    assert len(commits) == 1
-    with Store(tmp_path / "retention.db") as store:
-        assert all(one.expires_at == due_date(one.started_at, "3 months") for one in store.receipts())
-
-
-def test_what_the_database_does_not_take_is_tried_again_and_told_once(
-    tmp_path: Path, alerts: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept.archive(tmp_path).store.close()
-    monkeypatch.setattr("retention.sqlite.BUSY_S", 0.05)
-    monkeypatch.setattr("sipagent.service.edge.PAUSE_S", 0.02)
-    with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        with running(tmp_path, alerts) as rejections:
-            rejections.add(call())
-            wait_for(lambda: alerts != [])
-            rejections.add(call(1))
-            threading.Event().wait(0.3)  # some attempts
-            monkeypatch.setattr("retention.sqlite.BUSY_S", PATIENCE_S)
-            other.execute("ROLLBACK")
-            with Store(tmp_path / "retention.db") as store:
-                wait_for(lambda: len(store.receipts()) == 2)
-        assert len(alerts) == 1 and "database is locked; they are tried again" in alerts[0]
-        other.execute("BEGIN EXCLUSIVE")
-        with running(tmp_path, alerts) as rejections:
-            monkeypatch.setattr("retention.sqlite.BUSY_S", 0.05)
-            rejections.add(call())
-        other.execute("ROLLBACK")
-    assert alerts[-1] == "1 rejected calls could not be written down"
-
-
-def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(
-    archive: Archive, tmp_path: Path, alerts: list[str]
-) -> None:
-    rejections = rejections_of(tmp_path, alerts)
     for number in range(RECEIPTS_AN_HOUR + 4000):
         rejections.add(call(number // 100, why="rate" if number % 4 else "full"))
-    assert rejections._come.qsize() == RECEIPTS_AN_HOUR
-    assert sum(one.count for one in rejections._kept.all()) == 4000
-    rejections.start()
-    rejections.stop()
-    assert len(archive.store.receipts()) == RECEIPTS_AN_HOUR
+    assert sum(one.count for one in rows.rejected.all()) == RECEIPTS_AN_HOUR + 4000
+    rows.start()
+    rows.stop()
+    receipts = archive.store.receipts()
+    assert len(receipts) == RECEIPTS_AN_HOUR
+    assert all(one.expires_at == due_date(one.started_at, "3 months") for one in receipts)
     sums = {one.by: one for one in archive.store.each_sum()}
     assert {by: one.count for by, one in sums.items()} == {"edge: full": 1000, "edge: rate": 3000}
     assert all((one.what, one.code) == ("rejected", 503) for one in sums.values())
     assert rejections.figures().ended == {ENDING: RECEIPTS_AN_HOUR + 4000}
     assert (verify(archive).problems, alerts) == ([], [])
+
+
+def test_those_that_nothing_takes_at_the_end_are_told(
+    rows: RowWriter, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejections = Rejections(rows, RULES)
+    rejections.add(call())
+    rows.start()
+    with monkeypatch.context() as patch:
+        fill(patch, lambda: True)
+        rejections.add(call(1))
+        rows.stop()
+    assert alerts[-1].endswith("could not be written down")

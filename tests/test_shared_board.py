@@ -1,20 +1,16 @@
-"""The board of all hosts: its text, a host's client, the thread between; whatever becomes of the line."""
+"""The board of all hosts: its text, and a host's client, whatever becomes of the line between."""
 
 from __future__ import annotations
 
-import queue
 import random
-import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from retention.postgres.board_rows import BoardAway, Change
 from sipagent.agent.board import (
     AskAgain,
     Board,
@@ -61,9 +57,6 @@ from tests.test_board import OPERATORS, STRATEGIES, WRAP_UP_S, Town
 from tests.tiers import depth
 
 LEASE_S = 12.0
-SOON_S = 5.0
-
-
 # --- the text: it is the pure board, whoever asks in between ---
 
 
@@ -736,137 +729,3 @@ def test_the_round_goes_over_all_hosts_and_is_kept_here_too(database: Database) 
     assert (here.turns, there.turns) == (["C"], ["A"])
     here.loses()
     assert here.seeks("2") == "A"
-
-
-# --- the thread that asks: what it says, and in which order, whatever its line does ---
-
-
-class Table:
-    """The text, and the connections that were made to it. `refuses`: no further one can be made."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None
-        self.made: queue.SimpleQueue[FakeRows] = queue.SimpleQueue()
-        self.refuses = threading.Event()
-
-    def connect(self) -> FakeRows:
-        if self.refuses.is_set():
-            raise BoardAway("nobody is there")
-        rows = FakeRows(self)
-        self.made.put(rows)
-        return rows
-
-
-class FakeRows:
-    """A connection whose other end is the test's."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.words: list[str] = []
-        self.fails = self.closed = False
-        self._near, self._far = socket.socketpair()
-
-    def fileno(self) -> int:
-        return self._near.fileno()
-
-    def change(self, change: Change[QuestionOutcome], until: float) -> QuestionOutcome:
-        if self.fails:
-            raise BoardAway("it has gone")
-        self.table.text, _, outcome = change(self.table.text, 1000.0)
-        return outcome
-
-    def heard(self) -> list[str]:
-        words, self.words = self.words, []
-        if words:
-            self._near.recv(4096)
-        return words
-
-    def close(self) -> None:
-        self.closed = True
-        self._near.close()
-        self._far.close()
-
-    def tell(self, *words: str) -> None:
-        """Other hosts do."""
-        self.words += words
-        self._far.send(b".")
-
-
-class Running:
-    """A thread at work, and what it says."""
-
-    def __init__(self) -> None:
-        self.table = Table()
-        self.said = threading.Semaphore(0)
-        self.thread = BoardThread(cast(Any, self.table.connect), self.said.release)
-        self.thread.start()
-        assert self.next() == Connected(1)
-        self.rows = self.connected()
-
-    def next(self) -> FromThread:
-        """What it says next."""
-        assert self.said.acquire(timeout=SOON_S)
-        said = self.thread.hear()
-        assert said is not None
-        return said
-
-    def connected(self) -> FakeRows:
-        """The connection that was made next."""
-        return self.table.made.get(timeout=SOON_S)
-
-    def ask(self, connection: int, number: int, what: HostView | Look) -> None:
-        self.thread.put(Ask(connection, HERE, BoardQuestion(number, what)))
-
-    def heard(self) -> tuple[int, list[int]]:
-        """On which connection, and the numbers of the questions that were answered."""
-        said = self.next()
-        assert isinstance(said, QuestionsAnswered)
-        return said.connection, [number for number, _ in said.outcome.answers]
-
-
-@pytest.fixture
-def running() -> Iterator[Running]:
-    running = Running()
-    yield running
-    if running.thread._thread.is_alive():
-        running.thread.stop()
-
-
-def test_it_answers_passes_on_what_others_say_and_takes_leave_at_the_end(running: Running) -> None:
-    running.ask(1, 7, HostView())
-    assert running.heard() == (1, [7])
-    running.rows.tell("a:1", "b:2")
-    assert running.next() == MayAsk(("a:1", "b:2"))
-    assert list(read(running.table.text).hosts) == ["a"]
-    running.thread.stop()
-    assert list(read(running.table.text).hosts) == []
-    assert running.rows.closed
-
-
-def test_a_host_that_the_text_does_not_know_is_to_tell_anew(running: Running) -> None:
-    running.ask(1, 1, Look())
-    assert running.next() == Connected(2)
-    running.ask(1, 2, Look())
-    running.ask(2, 3, HostView())
-    assert running.heard() == (2, [3])
-    assert running.table.made.empty()  # on the same line
-
-
-def test_a_line_that_fails_is_said_and_another_one_is_made(running: Running) -> None:
-    running.rows.fails = True
-    running.table.refuses.set()
-    running.ask(1, 1, HostView())
-    assert running.next() == Lost("it has gone")
-    assert running.rows.closed
-    assert running.next() == Lost("nobody is there")
-    running.table.refuses.clear()
-    while (said := running.next()) != Connected(2):
-        assert said == Lost("nobody is there")
-
-
-@pytest.mark.parametrize("breaks", [lambda one: one.table.refuses.set(), lambda one: None])
-def test_it_ends_whatever_the_line_does(running: Running, breaks: Callable[[Running], None]) -> None:
-    running.rows.fails = True
-    breaks(running)
-    running.ask(1, 1, HostView())
-    running.thread.stop()

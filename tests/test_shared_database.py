@@ -9,8 +9,8 @@ import pytest
 from retention.files import Places
 from retention.postgres import schema
 from retention.postgres.connection import SchemaStep, SchemaSteps
+from retention.postgres.database import SharedStore
 from retention.postgres.schema import GUARDS_OF_ROWS
-from retention.postgres.store import SharedStore
 from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError, TryAgain
 from retention.rows.selection import Selection

@@ -15,8 +15,7 @@ import pytest
 
 from retention.files import Places
 from retention.postgres import connection as connection_module
-from retention.postgres.database import TURN
-from retention.postgres.store import SharedStore
+from retention.postgres.database import TURN, SharedStore
 from retention.rows.rows import Busy, StoreError, TryAgain
 from retention.rows.selection import Selection
 from retention.verify import verify

@@ -134,24 +134,6 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
         yield make
 
 
-def test_who_talks_for_one_worker_is_not_rung_by_another(supervised: Supervised) -> None:
-    workers = supervised()
-    workers.bridged(0)
-    workers.bridged(1)
-    third = workers.waiting(0)
-    assert (workers.rung(0), workers.rung(1)) == ([DESK], [SECOND_DESK])
-    assert workers.stages[0].hears(third) == "hold_music"
-
-
-def test_who_came_first_is_served_first_whoever_has_the_call(supervised: Supervised) -> None:
-    workers = supervised(ONE_DESK)
-    legs = workers.bridged(0)
-    workers.waiting(1)
-    workers.waiting(0)
-    workers.over(0, *legs)
-    assert (workers.rung(0), workers.rung(1)) == ([DESK], [DESK])
-
-
 @pytest.mark.parametrize("dies", [False, True])
 def test_an_operator_who_has_rested_is_rung_in_that_moment(supervised: Supervised, dies: bool) -> None:
     """Also one who talked in a worker that died."""
@@ -186,41 +168,6 @@ def test_an_offer_that_crosses_the_end_of_the_call_is_given_back(supervised: Sup
     assert (workers.sharing._worker_of, workers.stages[0].agent.lending._calls) == ({}, {})
     workers.bridged(1)
     assert workers.rung(1) == [DESK]
-
-
-def test_who_dies_gives_everything_back_and_holds_nobody_up(supervised: Supervised) -> None:
-    """And what it had asked is answered to nobody."""
-    workers = supervised(ONE_DESK, 3)
-    workers.bridged(0)
-    workers.waiting(0)
-    workers.waiting(1)
-    assert workers.rung(1) == []
-    workers.sharing.gone(0, workers.clock.now)
-    assert not workers.down[0] and workers.down[1]
-    workers.deliver()
-    assert workers.rung(1) == [DESK]
-
-
-def test_two_who_asked_in_the_wrong_order_are_both_rung_at_once(supervised: Supervised) -> None:
-    """Two operators become free; the second caller's question is there before the first one's."""
-    workers = supervised()
-    ends = [workers.bridged(0), workers.bridged(1)]
-    workers.waiting(0)
-    workers.waiting(1)
-    for stage, legs in zip(workers.stages, ends, strict=True):
-        for leg in legs:
-            stage.gone(leg)
-        stage.listened()
-    workers.hear()
-    for stage, link in zip(workers.stages, workers.down, strict=True):
-        while link:
-            stage.turn(link.popleft())
-    asked = [link.popleft() for link in workers.up]
-    for index in (1, 0):
-        assert isinstance(asked[index], Seek)
-        workers.sharing.heard(index, asked[index], workers.clock.now)
-    workers.deliver()
-    assert sorted(workers.rung(0)[1:] + workers.rung(1)[1:]) == [DESK, SECOND_DESK]
 
 
 def test_without_a_supervisor_nobody_is_rung_and_conversations_go_on(supervised: Supervised) -> None:

@@ -10,7 +10,7 @@ import pytest
 from retention.clock import ClockReading, look
 from retention.holds import HoldError, place
 from retention.journal import Journal
-from retention.postgres.store import SharedStore
+from retention.postgres.database import SharedStore
 from retention.records import Access, Hold, HostState, Status
 from retention.shipping import Presence, Shipper
 from tests.kept import START, archive_of, receipt, recording

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retention.files import Places
-from retention.postgres.store import SharedStore
+from retention.postgres.database import SharedStore
 from retention.records import Access
 from retention.stamps import (
     Stamped,

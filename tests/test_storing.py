@@ -103,9 +103,9 @@ def test_a_call_goes_up_and_its_figures_tell(service: Service, weed: Weed, alert
         kinds = (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
         names = [object_name(row.id, kind) for kind in kinds]
         wait_for(lambda: names_in(weed, service.bucket) == names)
-        wait_for(lambda: threads.figures.sent > 64000 and threads.figures.waiting == 0)
+        wait_for(lambda: threads.figures.uploaded_bytes > 64000 and not threads.figures.uploads_waiting_bytes)
         figures = threads.figures
-    assert (figures.away, figures.unremoved, alerts) == (False, 0, [])
+    assert (figures.object_store_up, figures.removals_pending, alerts) == (True, 0, [])
     found = {one.what: (one.level, one.detail) for one in object_findings(service.config, now())}
     assert {level for level, _ in found.values()} == {"ok"}
     assert found["objects.spool"][1] == "0 finished recordings not up yet"
@@ -146,14 +146,14 @@ def test_a_store_that_is_killed_loses_nothing(tmp_path: Path, alerts: list[str])
             service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
             settle(service.recorder)
             assert service.store.recording(row.id).status is Status.CLOSED
-            wait_for(lambda: threads.figures.away and threads.figures.removal_failures > 0)
+            wait_for(lambda: not threads.figures.object_store_up and threads.figures.removal_failures > 0)
             (said,) = [one for one in object_findings(service.config, now()) if one.what == "objects"]
             assert said.level == "error" and "does not answer" in said.detail
             store.start()
             kinds = (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
             names = [object_name(row.id, kind) for kind in kinds]
             wait_for(lambda: names_in(store, service.bucket) == names)
-            wait_for(lambda: not threads.figures.away)
+            wait_for(lambda: threads.figures.object_store_up)
         assert any("what is not up waits on this disk" in one for one in alerts)
         assert any(f"{refused.id}: must be removed from the object store" in one for one in alerts)
 
@@ -202,7 +202,7 @@ def test_an_answer_that_is_lost_on_the_line(weed: Weed, tmp_path: Path, alerts: 
             assert direct.look("a") is not None
             row, tap = service.records()
             key = object_name(row.id, FileKind.KEY)
-            wait_for(lambda: direct.look(key) is not None and threads.figures.away)
+            wait_for(lambda: direct.look(key) is not None and not threads.figures.object_store_up)
             service.recorder.erase(tap, receipt(row, decision="refused"), NOW)  # type: ignore[arg-type]
             settle(service.recorder)
             line.deaf = False

@@ -4,7 +4,7 @@ says of itself.
 Every write is one transaction, which also appends to the chain. One is at work at a time, in the order in
 which they came: an advisory lock is the turn, and the server ends it with the transaction, whatever
 becomes of who had it. Reads wait for nobody. One connection behind a lock serves all threads of a
-`SharedDatabase`.
+`SharedStore`.
 
 **Tables**, as the ledger writes them. What leads to a person is not in their columns: it is in `sealed`
 instead, as a `Seals` makes it. Of a hold its ground and review stay in a column: triggers and lists ask
@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zlib import crc32
 
@@ -34,7 +34,7 @@ from retention.postgres.schema import GUARDS, MOVED_AWAY, SCHEMA, SEALED, STEPS
 from retention.records import Host
 from retention.rows.chain import KINDS, ChainHead, Ledger, json_text, open_hold
 from retention.rows.pages import Query, Row, inserting, updating
-from retention.rows.rows import Chained, TryAgain
+from retention.rows.rows import Rows, TryAgain
 from retention.rows.selection import Searching
 from retention.rows.tables import names
 from retention.texts import Reason
@@ -130,17 +130,20 @@ def _open_part(hold: str | None) -> str | None:
 
 NAME = Reason("the shared database")
 TURN = 7_364_001  # the advisory lock of who writes
+_ALONE = 7_364_002  # the first half of the advisory locks of `alone`
+_APART = timedelta(minutes=1)  # by which the clocks of a host and of the database may differ, as `check` says
 
 
-class SharedDatabase(Chained):
-    """The database that `conninfo` leads to; its tables are made if they are missing. Safe from several
-    threads.
+class SharedStore(Rows):
+    """The tables of what is kept, for all hosts, in the database that `conninfo` leads to; made if they are
+    missing. Safe from several threads.
 
     `clock` tells the chain when; `places` is where this host keeps the chain's head. Raises StoreError: no
     such database, made by a newer version; TryAgain: it does not answer, or takes no writes.
     """
 
     dialect = POSTGRES
+    shared = True
 
     def __init__(
         self,
@@ -301,12 +304,7 @@ class SharedDatabase(Chained):
             SCHEMA.take(self._connection)
             self._begin_chain()
 
-
-_ALONE = 7_364_002  # the first half of the advisory locks of `alone`
-
-
-class HostsTable(SharedDatabase):
-    """That table, and what goes by the database's clock and locks."""
+    # what goes by the database's clock and locks
 
     def now(self) -> datetime:
         """By the database's clock."""
@@ -328,6 +326,11 @@ class HostsTable(SharedDatabase):
         """Add it, or replace its row."""
         with self.transaction():
             self._put("hosts", host.to_json())
+
+    def heard_until(self, host: str | None) -> datetime | None:
+        """By what its journal said when it was last seen; not known while anything waits there."""
+        seen = None if host is None else self.host(host)
+        return None if seen is None or seen.lag_rows else seen.seen_at - _APART
 
     @contextmanager
     def alone(self, what: str) -> Iterator[bool]:

@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,7 +40,7 @@ from retention.postgres.connection import Connection, postgres_errors_of
 from retention.postgres.database import NAME
 from retention.postgres.schema import KEYED
 from retention.rows.pages import Row
-from retention.rows.rows import ForgottenKeys, StoreError, TryAgain
+from retention.rows.rows import ForgottenKeys, TryAgain
 from retention.texts import WithReason
 from retention.vault import KEY_BYTES, decode, encode
 
@@ -186,7 +186,7 @@ _PUT_GIVEN_UP = "1 minute"  # whoever began to put it has died
 Edit = Callable[[Connection, Keys], Keys | None]
 
 
-class BundleLost(WithReason):
+class BundleLost(BundleError):
     """The vault has no revision of a bundle that the database knows; `str()` is one line."""
 
 
@@ -201,7 +201,7 @@ class CurrentBundle:
 class Revisions:
     """The bundles of a database, in `blobs`. Connections are in no transaction.
 
-    Methods raise psycopg.Error; OSError if the store fails, and BundleLost, BundleError.
+    Methods raise psycopg.Error; OSError if the store fails, and BundleError.
     """
 
     def __init__(self, blobs: Blobs) -> None:
@@ -218,12 +218,12 @@ class Revisions:
             return CurrentBundle(revision, {})
         return CurrentBundle(revision, read_bundle(revision, self.blobs.get(revision.name, revision.version)))
 
-    def now(self, revision: Revision) -> CurrentBundle:
+    def now(self, revision: Revision, ahead: int = _SINCE) -> CurrentBundle:
         """What it holds, or what has followed it in these moments. Raises BundleLost."""
         try:
             return self.present(revision)
         except FileNotFoundError:
-            return self.followed(revision, _SINCE)
+            return self.followed(revision, ahead)
 
     def followed(self, revision: Revision, ahead: int = _AHEAD) -> CurrentBundle:
         """The revision that followed one that is gone. Raises BundleLost."""
@@ -498,14 +498,10 @@ class RowKeys:
 
     def renew(self, bundle: str) -> bool:
         """Put a bundle anew, as it is, and remove what it was before; whether the database knows of it."""
-        with self._asking() as db:
-            try:
-                self._revisions.change(db, bundle, lambda db, keys: keys)
-            except (BundleLost, BundleError):
-                return False
-            except OSError as error:
-                raise _no_answer(error) from error
-        return True
+        with self._asking() as db, suppress(BundleError):
+            self._revisions.change(db, bundle, lambda db, keys: keys)
+            return True
+        return False
 
     def out_of_reach(self) -> dict[str, str]:
         """Hosts whose newest bundle the vault does not give, each with why."""
@@ -516,10 +512,8 @@ class RowKeys:
             for bundle, revision in self._revisions.named(db, [*owners]).items():
                 try:
                     self._revisions.now(revision)
-                except (BundleLost, BundleError) as lost:
+                except BundleError as lost:
                     found[owners[bundle].removesuffix(f"-{KeyKind.SEARCH.value}")] = str(lost)
-                except OSError as error:
-                    raise _no_answer(error) from error
         return found
 
     # keys that go
@@ -539,13 +533,13 @@ class RowKeys:
             for row in due:
                 try:
                     gone += self._dropped(db, row["bundle"])
-                except (OSError, BundleLost, BundleError) as error:
+                except (OSError, BundleError) as error:
                     problem = problem or str(error)
             for bundle in self._revisions.to_sweep(db):
                 try:
                     self._revisions.sweep(db, bundle)
                     self._revisions.remove_old(db, bundle)
-                except (OSError, BundleLost, BundleError) as error:
+                except (OSError, BundleError) as error:
                     problem = problem or str(error)
             return ForgottenKeys(gone, self._left(db), problem)
 
@@ -564,47 +558,27 @@ class RowKeys:
         return stock
 
     def _made(self, kind: KeyKind, count: int) -> list[RowKey]:
+        """Keys in a bundle, noted as what has to go until rows take them."""
         numbers = {new_number(): random(KEY_BYTES) for _ in range(count)}
+        names: list[str] = []
 
         def edit(db: Connection, keys: Keys) -> Keys | None:
             if len(keys) + count > MOST_KEYS:
                 return None
+            db.execute("INSERT INTO key_removals (key, due) SELECT unnest(?::text[]), false", [names])
             return {**keys, **numbers}
 
         with self._asking() as db:
             bundle = self._newest(db, kind)
             while True:
-                if bundle is None:
-                    bundle = self._new_bundle(db, kind)
+                bundle = bundle or self._new_bundle(db, kind)
                 names = [f"{bundle}/{number}" for number in numbers]
-                after = self._noted(db, bundle, names, edit)
-                if after is not None:
-                    self._remember(after)
-                    return [RowKey(name, raw) for name, raw in zip(names, numbers.values(), strict=True)]
-                bundle = None
-
-    def _noted(
-        self, db: Connection, bundle: str, names: list[str], edit: Callable[[Connection, Keys], Keys | None]
-    ) -> CurrentBundle | None:
-        """Make keys in a bundle, noted as what has to go until rows take them; None: it is full, or lost."""
-        taken = False
-
-        def noting(db: Connection, keys: Keys) -> Keys | None:
-            nonlocal taken
-            after = edit(db, keys)
-            taken = after is not None
-            if taken:
-                sql = "INSERT INTO key_removals (key, due) SELECT unnest(?::text[]), false"
-                db.execute(sql, [names])
-            return after
-
-        try:
-            after = self._revisions.change(db, bundle, noting)
-        except (BundleLost, BundleError):
-            return None  # `check` tells of it, and rows of today need a key
-        except OSError as error:
-            raise _no_answer(error) from error
-        return after if taken else None
+                with suppress(BundleError):  # `check` tells of it, and rows of today need a key
+                    after = self._revisions.change(db, bundle, edit)
+                    if numbers.keys() <= after.keys.keys():
+                        self._remember(after)
+                        return [RowKey(name, raw) for name, raw in zip(names, numbers.values(), strict=True)]
+                bundle = None  # it is full, or lost
 
     def _newest(self, db: Connection, kind: KeyKind) -> str | None:
         sql = "SELECT bundle, names FROM key_bundles WHERE host = ? ORDER BY made DESC LIMIT 1"
@@ -676,22 +650,15 @@ class RowKeys:
         """What it holds, or why not; None where it may have been replaced meanwhile."""
         with self._lock:
             _, present = self._remembered.get(revision.bundle, (0.0, None))
-        try:
-            if present is None or present.revision.number != revision.number:
-                present = self._revisions.present(revision)
-        except FileNotFoundError:
-            if not last:
-                return None
+        with _vault_answers():
             try:
-                present = self._revisions.followed(revision)
-            except (BundleLost, BundleError) as error:
+                if present is None or present.revision.number != revision.number:
+                    revisions = self._revisions
+                    present = revisions.now(revision, _AHEAD) if last else revisions.present(revision)
+            except FileNotFoundError:
+                return None
+            except BundleError as error:
                 return str(error)
-            except OSError as error:
-                raise _no_answer(error) from error
-        except BundleError as error:
-            return str(error)
-        except OSError as error:
-            raise _no_answer(error) from error
         self._remember(present)
         return present.keys
 
@@ -705,9 +672,14 @@ class RowKeys:
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """The connection, for one thread at a time."""
-        with self._lock, postgres_errors_of(NAME):
+        with self._lock, postgres_errors_of(NAME), _vault_answers():
             yield self._db
 
 
-def _no_answer(error: OSError) -> StoreError:
-    return TryAgain("the vault does not give or take keys of rows; {0}: wait, nothing is lost", error)
+@contextmanager
+def _vault_answers() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        said = "the vault does not give or take keys of rows; {0}: wait, nothing is lost"
+        raise TryAgain(said, error) from error

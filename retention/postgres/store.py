@@ -35,13 +35,13 @@ from nacl.secret import SecretBox
 
 from retention.files import Places
 from retention.postgres.connection import Connection
-from retention.postgres.database import HostsTable
+from retention.postgres.database import SharedStore
 from retention.postgres.row_keys import BUNDLES, Blobs, FolderBlobs, KeyKind, RowKey, RowKeys
 from retention.postgres.schema import HASHES, SEALED, SEARCHED, WORDS
 from retention.records import RecordError, to_text
 from retention.rows.chain import TABLES, UNREADABLE
 from retention.rows.pages import Query, Row, updating
-from retention.rows.rows import DamagedRow, ForgottenKeys, Rows, TryAgain
+from retention.rows.rows import DamagedRow, ForgottenKeys, TryAgain
 from retention.rows.selection import Condition, Selection, Sought, is_address_of
 
 PERIOD = timedelta(hours=6)
@@ -330,20 +330,6 @@ def _accepting(column: str, accepts: Callable[[str], bool]) -> Condition:
         return row[column] is not None and accepts(row[column])
 
     return Condition(accepts=row_accepts)
-
-
-_APART = timedelta(minutes=1)  # by which the clocks of a host and of the database may differ, as `check` says
-
-
-class SharedStore(Rows, HostsTable):
-    """The tables of what is kept, for all hosts."""
-
-    shared = True
-
-    def heard_until(self, host: str | None) -> datetime | None:
-        """By what its journal said when it was last seen; not known while anything waits there."""
-        seen = None if host is None else self.host(host)
-        return None if seen is None or seen.lag_rows else seen.seen_at - _APART
 
 
 _RESTS = "1 day"  # a period that rows have left: more of them leave soon, if it is its time

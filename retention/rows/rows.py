@@ -9,11 +9,9 @@ by type.
       HeadNotWritten    the rows are written, the file of the chain's head is not
       UnknownId         there is no such row
 
-`Chained` is what every database of ours has: rows by table, and the chain that tells of them.
-Transactions, turns and connections are the business of each engine: `write` and `_read`.
-
-`Rows` has receipts, recordings, uses, notes, sums by their type. What each write adds to the chain is the
-business of `Chained`; how long one waits for another process, that of each database.
+`Rows` is what every database of ours has: rows by table, the chain that tells of them, and receipts,
+recordings, uses, notes, sums by their type. Transactions, turns and connections are the business of each
+engine: `write` and `_asking`.
 
 `ids_meant` says which call is meant: by its id, the beginning of its id, or the reference that people
 tell each other.
@@ -131,10 +129,30 @@ def _cure(error: Exception) -> str:
 COUNTED = 20_000  # entries in one read
 
 
-class Chained(ABC):
-    """The tables of one database, and their chain. Safe from several threads.
+Damaged = Callable[[str, str], None]
+Kept = TypeVar("Kept", bound=Record)
 
-    `path` names it in messages. `places`: where this host has what belongs to it; none for tests.
+_BY_TIME = ("started_at", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenKeys:
+    """What became of the keys of rows that are forgotten, where a database needs them to forget.
+
+    How many keys were removed, how many (or bundles with some) are still there, and why: `problem`.
+    """
+
+    keys: int = 0
+    left: int = 0
+    problem: str = ""
+
+
+class Rows(ABC):
+    """The tables of what is kept in one database, and their chain. Safe from several threads.
+
+    `path` names it in messages. `places`: where this host has what belongs to it; none for tests. Calls that
+    begin here are `worker`'s, where there are several. A listing tells `damaged(id, problem)` of each row
+    that cannot be read; where it is given none, such a row ends it.
     """
 
     path: Path | str
@@ -142,6 +160,12 @@ class Chained(ABC):
     dialect: Dialect
     searching: Searching
     _ledger: Ledger
+
+    worker: int | None = None
+    shared = False
+    """Whether calls are written elsewhere first: then a call that is on may yet change what is kept of it."""
+    whole = True
+    """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
 
     def heard_until(self, host: str | None) -> datetime | None:
         """Up to when all is here that this host has written, by its clock; None if that is not known."""
@@ -332,39 +356,6 @@ class Chained(ABC):
             export_head(path, head, self._ledger.knows)
         except OSError as error:
             raise HeadNotWritten("{0}: {1}", path, strerror(error)) from error
-
-
-Damaged = Callable[[str, str], None]
-Kept = TypeVar("Kept", bound=Record)
-
-_BY_TIME = ("started_at", "id")
-
-
-@dataclass(frozen=True, slots=True)
-class ForgottenKeys:
-    """What became of the keys of rows that are forgotten, where a database needs them to forget.
-
-    How many keys were removed, how many (or bundles with some) are still there, and why: `problem`.
-    """
-
-    keys: int = 0
-    left: int = 0
-    problem: str = ""
-
-
-class Rows(Chained):
-    """The tables of what is kept, over whichever database. Calls that begin here are `worker`'s, where there
-    are several.
-
-    A listing tells `damaged(id, problem)` of each row that cannot be read; where it is given none, such a row
-    ends it.
-    """
-
-    worker: int | None = None
-    shared = False
-    """Whether calls are written elsewhere first: then a call that is on may yet change what is kept of it."""
-    whole = True
-    """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
 
     @cached_property
     def objects(self) -> ObjectRows:
@@ -613,7 +604,7 @@ class Rows(Chained):
             for sum in sums:
                 self.add_sum(sum)
 
-    def expect(self, rows: int) -> None:
+    def expect(self, rows: int) -> None:  # noqa: B027 - where keys are to be made, they are
         """Prepare for this many new rows, before the transaction that adds them."""
 
     def _some(self, table: str, ids: Sequence[str | int], by: str = "id", columns: str = "*") -> list[Row]:

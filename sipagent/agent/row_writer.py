@@ -155,7 +155,7 @@ class RowWriter:
         self._numbers = itertools.count()
         self._receipts: dict[str, Receipt] = {}
         self._recordings: dict[str, Recording] = {}  # their rows, `open`, are yet to be written
-        self._rejected = PendingRejections()
+        self.rejected = PendingRejections()
         self._lost: CallSpan | None = None  # not yet told
         self._version = 0
         self._failing = False
@@ -211,6 +211,8 @@ class RowWriter:
                 break
         if count:
             self._tell(f"{counted(count, 'receipt')} could not be kept")
+        if not self.secure() and (rejected := sum(one.count for one in self.rejected.all())):
+            self._tell(f"{counted(rejected, 'rejected call')} could not be written down")
 
     # --- any thread ---
 
@@ -227,7 +229,11 @@ class RowWriter:
 
     def keep_rejected(self, receipt: Receipt) -> None:
         """The call was rejected: a receipt, or one more in a sum."""
-        self._rejected.keep(receipt)
+        self.rejected.keep(receipt)
+        self.look()
+
+    def look(self) -> None:
+        """Something is new in `rejected`."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()
@@ -330,8 +336,8 @@ class RowWriter:
         """Write what was rejected, and how many receipts were lost."""
         now = datetime.now(UTC)
         try:
-            while self._rejected.due(now, over=over):
-                self._do(lambda: self._rejected.write(self._store, now, over=over))
+            while self.rejected.due(now, over=over):
+                self._do(lambda: self.rejected.write(self._store, now, over=over))
                 with self._changed:
                     self._version += 1
             self._tell_lost()
@@ -467,12 +473,12 @@ class RowWriter:
         return [(number, task) for number, task in self._tasks.items() if task.id in due]
 
     def _due(self) -> bool:
-        return bool(self._ready()) or self._lost is not None or self._rejected.due(datetime.now(UTC))
+        return bool(self._ready()) or self._lost is not None or self.rejected.due(datetime.now(UTC))
 
     def _patience_s(self) -> float | None:
         """Until somebody says something, a task has waited for others, or what is counted is due."""
         waits = [task.due - time.monotonic() for task in self._tasks.values()]
-        return min([*waits, *([COUNTED_S] if self._rejected.counts else [])], default=None)
+        return min([*waits, *([COUNTED_S] if self.rejected.counts else [])], default=None)
 
     def _has_room(self, receipt: Receipt) -> bool:
         most = WAITING if receipt.recording_id is None else 2 * WAITING
@@ -483,7 +489,7 @@ class RowWriter:
         self._lost = span if self._lost is None else self._lost + span
 
     def _records(self) -> list[Record]:
-        counts = [*self._rejected.all(), *([_lost(self._lost)] if self._lost else [])]
+        counts = [*self.rejected.all(), *([_lost(self._lost)] if self._lost else [])]
         return [*counts, *self._receipts.values(), *self._recordings.values()]
 
     def _tell_once(self, fault: str) -> None:

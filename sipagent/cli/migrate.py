@@ -187,7 +187,7 @@ def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:
 
 def _refuse_living(config: "Config", store: Rows) -> None:
     """Raise Failure while any host runs, or has in its journal what the shared database does not have."""
-    from retention.postgres.store import SharedStore
+    from retention.postgres.database import SharedStore
     from retention.records import HostState
 
     assert isinstance(store, SharedStore)

@@ -42,7 +42,7 @@ from sipagent.logs import alert
 from sipagent.service.control import attempt
 
 if TYPE_CHECKING:
-    from retention.postgres.store import SharedStore
+    from retention.postgres.database import SharedStore
     from sipagent.agent.shared_board import BoardThread, SharedBoardClient
 
 
@@ -116,15 +116,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShippingFigures:
-    """`up`: whether the shared database answers; `rows` wait, the first for `lag_s`; `used`: which part of
-    what it may take the journal takes; the others have been counted since the start."""
+    """Whether the shared database answers; how many rows wait, the first for how long; which part of what it
+    may take the journal takes; the others have been counted since the start."""
 
-    up: bool = False
-    rows: int = 0
-    lag_s: float = 0.0
-    used: float = 0.0
+    shared_database_up: bool = False
+    journal_rows_waiting: int = 0
+    journal_lag_seconds: float = 0.0
+    journal_used_ratio: float = 0.0
     shipped: int = 0
-    failures: int = 0
+    shipping_failures: int = 0
 
 
 class Shipping:
@@ -160,7 +160,7 @@ class Shipping:
         """The latest state; a database that makes us wait is not up. Any thread."""
         asked = self._asked
         silent = asked is not None and time.monotonic() - asked > SILENT_S
-        return replace(self._seen, up=False) if silent else self._seen
+        return replace(self._seen, shared_database_up=False) if silent else self._seen
 
     def start(self) -> None:
         """Ship now, and whenever something is written. Raises StoreError: there can be no journal."""
@@ -179,7 +179,7 @@ class Shipping:
         self._journal.wakes.tell()
         self._thread.join(END_S + SILENT_S)
         if self._thread.is_alive():
-            log.warning("left_in_the_journal", rows=self.figures.rows)
+            log.warning("left_in_the_journal", rows=self.figures.journal_rows_waiting)
             return
         if self._shared is not None:
             self._shared.close()
@@ -220,7 +220,7 @@ class Shipping:
             self._heed(sent)
         if not shipper.leave():
             self._look()
-            log.warning("left_in_the_journal", rows=self._seen.rows)
+            log.warning("left_in_the_journal", rows=self._seen.journal_rows_waiting)
 
     def _connected(self) -> Shipper:
         if self._shipper is None:
@@ -247,7 +247,8 @@ class Shipping:
     def _fails(self, fault: str) -> None:
         first, most = CONNECT_AGAIN_S
         self._again_s = min(2 * self._again_s, most) if self._again_s else first
-        self._seen = replace(self._seen, up=False, failures=self._seen.failures + 1)
+        failures = self._seen.shipping_failures + 1
+        self._seen = replace(self._seen, shared_database_up=False, shipping_failures=failures)
         self._tell(f"{fault}; what calls write waits in the journal", name="away")
 
     def _goes_well(self) -> None:
@@ -255,7 +256,7 @@ class Shipping:
             log.info("shared_database_back", detail="what had waited in the journal is there")
         self._again_s = 0.0
         self._told.pop("away", None)
-        self._seen = replace(self._seen, up=True)
+        self._seen = replace(self._seen, shared_database_up=True)
 
     def _look(self) -> None:
         """How much waits, and whether that is worth an alarm."""
@@ -266,7 +267,12 @@ class Shipping:
             self._tell(f"the journal: {fault}", name="journal")
             return
         lag_s = lag.seconds(datetime.now(UTC))
-        self._seen = replace(self._seen, rows=lag.rows, lag_s=lag_s, used=used)
+        self._seen = replace(
+            self._seen,
+            journal_rows_waiting=lag.rows,
+            journal_lag_seconds=lag_s,
+            journal_used_ratio=used,
+        )
         if lag_s > LATE_S:
             self._tell(f"the journal is {lag_s:.0f} s behind: {lag.rows} rows wait in it", name="late")
         if used > FULL:

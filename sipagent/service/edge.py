@@ -4,31 +4,22 @@
 regularly compares them with those that were sent: an order that did not reach it, or came before its restart,
 is repeated. Times are monotonic seconds.
 
-`Rejections` keeps the calls that the edge has rejected before any worker saw them: no room, or too many
-at once. They come in bursts, and are written in batches, one transaction for each, with a pause in
-between, so that workers can write about calls in progress. The first of each hour have receipts, the
-others are counted together (`retention.rows.counts`). A batch that a full disk or a busy database
-refuses is tried again with the next one.
+`Rejections` has the calls written down that the edge has rejected before any worker saw them: no room, or
+too many at once. They come in bursts, several times a second, and each becomes one transaction
+(`agent.row_writer`). The first of each hour have receipts, the others are counted together
+(`retention.rows.counts`).
 """
 
-import queue
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
-from retention.records import Ids, Receipt, Sum
-from retention.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
-from retention.rows.counts import PendingRejections
-from retention.rows.rows import Rows, StoreError
+from retention.records import Ids, Receipt
 from sipagent.agent.admission import Admission
 from sipagent.agent.calls import rejected
 from sipagent.agent.figures import Ending, Figures
+from sipagent.agent.row_writer import RowWriter
 from sipagent.config.identity import call_id, called_number, caller_number
 from sipagent.edge.process import EdgeElsewhere, EdgeProcess
 from sipagent.edge.rpc import EdgeError, EdgeStatistics, GivenMessage
@@ -46,26 +37,6 @@ log = structlog.get_logger(__name__)
 Edge = EdgeProcess | EdgeElsewhere
 """After a start no worker is active. Each order takes a moment, and raises EdgeError without an answer."""
 EdgeCounts = EdgeStatistics | EdgeElsewhere
-
-
-class Dropped:
-    """The log line about messages that the edge has dropped: how many, never their content. Pure."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, int] = {}
-        self._due = 0.0
-
-    def look(self, counted: EdgeCounts, lines: int, now: float) -> dict[str, int]:
-        """The counts since the last line, at most once in a while; empty without any."""
-        if now < self._due:
-            return {}
-        found = {"malformed": counted.malformed, "unsupported": counted.unsupported, "lines": lines}
-        before, self._told = self._told, found
-        come = {name: increase(before.get(name, 0), count) for name, count in found.items()}
-        if not any(come.values()):
-            return {}
-        self._due = now + TELL_S
-        return {name: count for name, count in come.items() if count}
 
 
 def increase(before: int, now: int) -> int:
@@ -91,7 +62,8 @@ class EdgeCare:
         self.due: float | None = 0.0
         self.count_due = 0.0
         self._mute = 0
-        self._dropped = Dropped()
+        self._dropped: dict[str, int] = {}  # messages, as told last
+        self._tell_due = 0.0
 
     def start(self, now: float) -> None:
         """Start it for the first time. Raises EdgeError."""
@@ -171,9 +143,22 @@ class EdgeCare:
                 self.died(now)
             return None
         self._mute = 0
-        if told := self._dropped.look(counted, self.edge.lines, now):
-            log.warning("edge_dropped", **told)
+        if now >= self._tell_due:
+            self._tell_dropped(counted, now)
         return counted
+
+    def _tell_dropped(self, counted: EdgeCounts, now: float) -> None:
+        """How many messages it has dropped since the last line of the log, never their content."""
+        found = {
+            "malformed": counted.malformed,
+            "unsupported": counted.unsupported,
+            "lines": self.edge.lines,
+        }
+        before, self._dropped = self._dropped, found
+        come = {name: increase(before.get(name, 0), count) for name, count in found.items()}
+        if any(come.values()):
+            self._tell_due = now + TELL_S
+            log.warning("edge_dropped", **{name: count for name, count in come.items() if count})
 
     def figures(self) -> Figures:
         """Crashes of workers, and what those were given last, by shape; any thread."""
@@ -217,49 +202,27 @@ class EdgeCare:
             log.error("alert", reason=f"worker-{index} crashed; the last message it was given: {last}")
 
 
-PAUSE_S = 0.5  # between two batches
 ENDING: Ending = ("rejected", "undecided", "sip")
 
 
 class Rejections:
-    """The thread `rejections`. `alert` is called on it; `opened` gives it its own store."""
+    """Has `rows` write down the calls that the edge rejected."""
 
-    def __init__(
-        self,
-        opened: Callable[[], Rows],
-        rules: Admission,
-        alert: Callable[[str], None],
-        reserve: Reserve | None = None,
-    ) -> None:
-        """`reserve` is for counts that the database does not take, also those of the last run."""
-        self._opened = opened
-        self._reserve = reserve
+    def __init__(self, rows: RowWriter, rules: Admission) -> None:
+        self._rows = rows
         self._rules = rules
-        self._alert = alert
         self._ids = Ids(host=rules.host)
-        self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that get receipts
-        self._kept = PendingRejections()
         self._count = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rejections")
-        self._failed = False
-        self._secured: list[Sum] = []
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what has come so far, if it can be written, then end."""
-        self._over.set()
-        self._thread.join()
 
     def add(self, call: Told) -> None:
         """Add a call that the edge has rejected; from one thread, which never waits here."""
         self._count += 1
-        if self._kept.takes(call.at):
-            self._come.put(call)
+        pending = self._rows.rejected
+        if pending.takes(call.at):
+            pending.add(receipt_of(call, self._ids, self._rules))
         else:
-            self._kept.count(call.at, call.status, _by(call))
+            pending.count(call.at, call.status, _by(call))
+        self._rows.look()
 
     def reload(self, rules: Admission) -> None:
         """Keep later receipts by these rules."""
@@ -268,95 +231,6 @@ class Rejections:
     def figures(self) -> Figures:
         """The counts; any thread."""
         return Figures(ended={ENDING: self._count} if self._count else {})
-
-    # --- on the thread ---
-
-    def _run(self) -> None:
-        store = self._taken_in()
-        over = False
-        while not over:
-            over = self._over.is_set()
-            self._take()
-            while self._kept.due(datetime.now(UTC), over=over):
-                store = store or self._store()
-                if store is None or not self._write(store, over) or not over:
-                    break
-            self._secure(over)
-            if not over:
-                self._over.wait(PAUSE_S)
-        if store:
-            store.close()
-        if self._reserve:
-            self._reserve.close()
-
-    def _taken_in(self) -> Rows | None:
-        """Write what the last run left in the reserve, if anything; then the reserve is ours."""
-        if self._reserve is None:
-            return None
-        store = None
-        try:
-            if read_reserve(self._reserve.path):
-                store = self._store()
-                if store is None:
-                    self._reserve = None  # it stays as it is, for the next start
-                    return None
-                take_in(store, self._reserve.path)
-            self._reserve.allocate()
-        except (OSError, ReserveError, StoreError) as fault:
-            self._alert(f"the reserve of rejected calls: {fault}")
-            self._reserve = None
-        return store
-
-    def _secure(self, over: bool) -> None:
-        """Put their counts into the reserve for the next start: while they can't be written, and at the
-        end."""
-        waits = self._kept.all()
-        lost = f"{sum(one.count for one in waits)} rejected calls could not be written down"
-        if self._reserve is None:
-            if over and waits:
-                self._alert(lost)
-            return
-        try:
-            if not waits or not (self._failed or over):
-                self._reserve.empty()
-            elif waits != self._secured:
-                self._reserve.write(waits)
-                self._secured = waits
-        except (OSError, ReserveFull) as fault:
-            self._alert(f"the reserve of rejected calls: {fault}; {lost}")
-
-    def _store(self) -> Rows | None:
-        try:
-            return self._opened()
-        except StoreError as fault:
-            self._tell(fault)
-            return None
-
-    def _write(self, store: Rows, over: bool) -> bool:
-        """Write a batch, if any."""
-        began = time.monotonic()
-        try:
-            written = self._kept.write(store, datetime.now(UTC), over=over)
-        except StoreError as fault:
-            self._tell(fault)
-            return False
-        self._failed = False
-        took_ms = round((time.monotonic() - began) * 1000)
-        if written:
-            log.info("rejected_by_the_edge", calls=written, took_ms=took_ms)
-        return True
-
-    def _tell(self, fault: StoreError) -> None:
-        """Report a problem once, until writing works again."""
-        if not self._failed:
-            self._failed = True
-            self._alert(f"receipts of rejected calls: {fault}; they are tried again")
-
-    def _take(self) -> None:
-        """Make receipts of new ones."""
-        with suppress(queue.Empty):
-            while True:
-                self._kept.add(receipt_of(self._come.get_nowait(), self._ids, self._rules))
 
 
 def receipt_of(call: Told, ids: Ids, rules: Admission) -> Receipt:

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
@@ -47,17 +47,20 @@ from sipagent.service.cluster import Shipping
 from sipagent.service.purging import Purging
 from sipagent.service.storing import Storing
 
+if TYPE_CHECKING:
+    from sipagent.agent.agent import Agent
+    from sipagent.service.cluster import HostBoard
+    from sipagent.service.supervisor import Sharing
+
 EVERY_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking
 
 log = structlog.get_logger(__name__)
 
 
-SAID = {
+COUNTS = {
     "calls": "Calls that have ended.",
     "calls_unheard": "Calls that were not recorded because nobody could judge what was said.",
-    "calls_in_progress": "Calls that are up.",
-    "calls_limit": "Calls that may be up at a time.",
     "strangers_dropped": "Requests from sources that are not allowed.",
     "legs_lost": "Legs that the SIP engine had no more without a word.",
     "foreign_packets_dropped": "Packets that came to a call's sound from others than its parties.",
@@ -65,30 +68,35 @@ SAID = {
     "worker_crashes": "Workers that a fault of the engine ended.",
     "fatal_messages": "The last messages that workers were given before they crashed.",
     "operator_failures": "Operators who were rung in vain, by configured extension.",
-    "registered": "Whether the trunk's registrar knows us.",
     "recorder_faults": "What kept a call from being recorded, or kept.",
     "tap_frames_dropped": "Frames that are silence in a recording, because the disk was too slow.",
-    "receipts_waiting": "Receipts that the database does not have yet.",
     "receipts_lost": "Receipts that could be kept nowhere; they are counted.",
-    "board_shared": "Whether the operators of all hosts are one board just now.",
     "board_losses": "How often the board of all hosts did not answer, and this host went on alone.",
     "purge_failures": "Purges that failed, and files that did not go.",
     "erasure_failures": "Attempts to erase what a call had wanted gone that failed.",
     "stamp_failures": "Time stamps that did not come.",
-    "purge_last_success_timestamp_seconds": "When the last purge by the agent ended, since the epoch; "
-    "0: none since it started.",
+    "shipping_failures": "Attempts to ship that failed.",
+    "uploaded_bytes": "What the object store has taken.",
+    "upload_failures": "What it did not take.",
+    "removal_failures": "What it did not remove.",
+    "watch_failures": "Looks at store and disk that failed.",
+}
+STATES = {
+    "calls_in_progress": "Calls that are up.",
+    "calls_limit": "Calls that may be up at a time.",
+    "registered": "Whether the trunk's registrar knows us.",
+    "receipts_waiting": "Receipts that the database does not have yet.",
+    "board_shared": "Whether the operators of all hosts are one board just now.",
+    "purge_last_success_timestamp_seconds": "When the last purge by the agent ended, since the "
+    "epoch; 0: none since it started.",
     "shared_database_up": "Whether the shared database answers this host.",
     "journal_rows_waiting": "Rows that the shared database does not have yet.",
     "journal_lag_seconds": "For how long the first of them has waited.",
     "journal_used_ratio": "The part of the room for the journal that is used.",
-    "shipping_failures": "Attempts to ship that failed.",
     "object_store_up": "Whether the object store took what was last sent.",
     "uploads_behind_seconds": "For how long what is not in the object store has waited.",
     "uploads_waiting_bytes": "What is not in the object store yet.",
-    "uploaded_bytes": "What the object store has taken.",
-    "upload_failures": "What it did not take.",
     "removals_pending": "Recordings of which something should have gone from the object store a minute ago.",
-    "removal_failures": "What it did not remove.",
     "recordings_kept": "Recordings on disk.",
     "recordings_held": "Of these, on legal hold.",
     "recordings_overdue": "Should have gone more than a day ago, and are not held.",
@@ -97,17 +105,16 @@ SAID = {
     "purge_suspended": "Whether purging waits for a person to confirm the clock.",
     "chain_head_sequence": "Number of the chain's last entry.",
     "disk_free_bytes": "Where the recordings are.",
-    "recording_obstacles": "What keeps every call from being recorded: keys, and folders that cannot be "
-    "written to.",
-    "watch_failures": "Looks at store and disk that failed.",
+    "recording_obstacles": "What keeps every call from being recorded: keys, and folders that "
+    "cannot be written to.",
     "watch_last_success_timestamp_seconds": "When store and disk were looked at, since the epoch.",
 }
-"""What each figure counts, by its name after `sipagent_`."""
+"""What each figure counts or says, by its name after `sipagent_`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One look: its fields are figures, see SAID."""
+    """One look: its fields are figures, see STATES."""
 
     watch_last_success_timestamp_seconds: float
     recordings_kept: int
@@ -198,61 +205,28 @@ def _free(directory: Path) -> int:
 NOTHING = "nothing"  # decided it; an empty label would be no label
 
 
-class CallCounts(Protocol):
-    """The agent, or what all workers share. Read on a thread that scrapes."""
-
-    def figures(self) -> Figures: ...
-
-    @property
-    def limit(self) -> int:
-        """Calls that may be up at a time."""
-
-    @property
-    def has_registered(self) -> bool | None:
-        """Whether the trunk's registrar knows us; None without a registrar."""
-
-
-class SharedBoard(Protocol):
-    """The board of all hosts; implemented by `sipagent.service.cluster.HostBoard`."""
-
-    @property
-    def shared(self) -> bool | None:
-        """Whether all have one just now; None where there is one host."""
-
-    @property
-    def losses(self) -> int:
-        """How often it did not answer."""
-
-
+@dataclass(eq=False)
 class Metrics(Collector):
-    """The counts of a running service's parts."""
+    """The figures of a running service's parts. `counting`: the agent, or what all workers share; it is read
+    on a thread that scrapes."""
 
-    def __init__(
-        self,
-        counting: CallCounts,
-        purging: Purging,
-        watch: Watch,
-        *,
-        board: SharedBoard | None = None,
-        shipping: Shipping | None = None,
-        stored: Storing | None = None,
-    ) -> None:
-        self._counting = counting
-        self._purging = purging
-        self._watch = watch
-        self._board = board
-        self._shipping = shipping
-        self._stored = stored
+    counting: "Agent | Sharing"
+    purging: Purging
+    watch: Watch
+    board: "HostBoard | None" = None
+    shipping: Shipping | None = None
+    stored: Storing | None = None
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
-        figures = self._counting.figures()
+        figures = self.counting.figures()
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._labelled(figures)
-        for name, value in self._counts(figures).items():
-            yield CounterMetricFamily(f"sipagent_{name}", SAID[name], value=float(value))
-        for name, value in self._states(figures).items():
-            yield GaugeMetricFamily(f"sipagent_{name}", SAID[name], value=float(value))
+        for name, value in self._plain(figures).items():
+            if name in COUNTS:
+                yield CounterMetricFamily(f"sipagent_{name}", COUNTS[name], value=float(value))
+            elif name in STATES:
+                yield GaugeMetricFamily(f"sipagent_{name}", STATES[name], value=float(value))
 
     def _labelled(self, figures: Figures) -> Iterator[Metric]:
         ended = {(outcome, how, by or NOTHING): n for (outcome, how, by), n in figures.ended.items()}
@@ -266,62 +240,38 @@ class Metrics(Collector):
             ("recorder_faults", ("part",), faults),
         )
         for name, labels, of_each in counted:
-            family = CounterMetricFamily(f"sipagent_{name}", SAID[name], labels=labels)
+            family = CounterMetricFamily(f"sipagent_{name}", COUNTS[name], labels=labels)
             for values, count in of_each.items():
                 family.add_metric(values, count)
             if family.samples:
                 yield family
 
-    def _counts(self, figures: Figures) -> dict[str, float]:
-        failures = self._purging.failures
+    def _plain(self, figures: Figures) -> dict[str, float]:
+        failures = self.purging.failures
         found: dict[str, float] = {
+            "calls_in_progress": figures.calls,
+            "calls_limit": self.counting.limit,
             "calls_unheard": figures.unheard,
             "strangers_dropped": figures.strangers,
             "legs_lost": figures.lost_legs,
             "foreign_packets_dropped": figures.foreign_packets,
             "worker_crashes": figures.crashes,
             "tap_frames_dropped": figures.dropped_frames,
+            "receipts_waiting": figures.waiting,
             "receipts_lost": figures.lost,
-            "watch_failures": self._watch.failures,
+            "watch_failures": self.watch.failures,
+            "purge_last_success_timestamp_seconds": self.purging.last_success,
             "purge_failures": failures["purge"],
             "erasure_failures": failures["erase"],
             "stamp_failures": failures["stamp"],
         }
-        if self._board and self._board.shared is not None:
-            found["board_losses"] = self._board.losses
-        if self._shipping is not None:
-            found["shipping_failures"] = self._shipping.figures.failures
-        if self._stored is not None:
-            stored = self._stored.figures
-            found["uploaded_bytes"] = stored.sent
-            found["upload_failures"] = stored.upload_failures
-            found["removal_failures"] = stored.removal_failures
-        return found
-
-    def _states(self, figures: Figures) -> dict[str, float]:
-        found: dict[str, float] = {
-            "calls_in_progress": figures.calls,
-            "calls_limit": self._counting.limit,
-            "receipts_waiting": figures.waiting,
-            "purge_last_success_timestamp_seconds": self._purging.last_success,
-        }
-        if (registered := self._counting.has_registered) is not None:
+        if (registered := self.counting.has_registered) is not None:
             found["registered"] = registered
-        if self._board and self._board.shared is not None:
-            found["board_shared"] = self._board.shared
-        if self._shipping is not None:
-            shipped = self._shipping.figures
-            found["shared_database_up"] = shipped.up
-            found["journal_rows_waiting"] = shipped.rows
-            found["journal_lag_seconds"] = shipped.lag_s
-            found["journal_used_ratio"] = shipped.used
-        if self._stored is not None:
-            stored = self._stored.figures
-            found["object_store_up"] = not stored.away
-            found["uploads_behind_seconds"] = stored.behind_s
-            found["uploads_waiting_bytes"] = stored.waiting
-            found["removals_pending"] = stored.unremoved
-        seen = self._watch.latest  # read once: a look that fails takes it away
+        if self.board and self.board.shared is not None:
+            found |= {"board_shared": self.board.shared, "board_losses": self.board.losses}
+        for part in (self.shipping, self.stored):
+            found |= asdict(part.figures) if part is not None else {}
+        seen = self.watch.latest  # read once: a look that fails takes it away
         return found if seen is None else found | asdict(seen)
 
 

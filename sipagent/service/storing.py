@@ -45,16 +45,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoringFigures:
-    """`behind_s`: for how long what is not up has waited; `waiting`, `sent`: bytes; `unremoved`: recordings
-    of which something should have gone from the store a minute ago."""
+    """For how long what is not up has waited, and how much that is; `removals_pending`: recordings of which
+    something should have gone from the store a minute ago."""
 
-    away: bool = False
-    behind_s: float = 0.0
-    waiting: int = 0
-    sent: int = 0
+    object_store_up: bool = True
+    uploads_behind_seconds: float = 0.0
+    uploads_waiting_bytes: int = 0
+    uploaded_bytes: int = 0
     upload_failures: int = 0
     removal_failures: int = 0
-    unremoved: int = 0
+    removals_pending: int = 0
 
 
 class Storing:
@@ -83,13 +83,13 @@ class Storing:
             return StoringFigures()
         seen = uploads.figures
         return StoringFigures(
-            away=seen.away,
-            behind_s=seen.behind_s,
-            waiting=seen.waiting,
-            sent=seen.sent,
+            object_store_up=not seen.away,
+            uploads_behind_seconds=seen.behind_s,
+            uploads_waiting_bytes=seen.waiting,
+            uploaded_bytes=seen.sent,
             upload_failures=seen.failures,
             removal_failures=refusals.failures,
-            unremoved=self._removals.recordings,
+            removals_pending=self._removals.recordings,
         )
 
     def start(self) -> None:

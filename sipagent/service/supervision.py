@@ -18,7 +18,8 @@ import structlog
 
 from media.hearing.keyword import DetectorUnavailable
 from retention.records import Receipt
-from retention.reserve import Reserve, is_at_work
+from retention.reserve import Reserve, ReserveError, is_at_work, take_in
+from retention.rows.rows import Rows
 from retention.shipping import Presence
 from retention.texts import Reason, strerror
 from sipagent import __version__
@@ -27,7 +28,7 @@ from sipagent.agent.board import BoardAnswer
 from sipagent.agent.figures import total
 from sipagent.agent.operators import Rota, local_board_client
 from sipagent.agent.recorder import recover
-from sipagent.agent.row_writer import Worker
+from sipagent.agent.row_writer import RowWriter, Worker
 from sipagent.agent.stored import archive_of_calls, journal_of
 from sipagent.config.errors import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
@@ -228,9 +229,10 @@ class Service:
         specs.rules = with_seed(specs.rules, config)
         self.specs = specs
         shipping = stack.enter_context(among_hosts(config, alert))  # it ends after all that writes
-        reserve = Reserve(config.places.reserve("edge"), 0)
-        self.rejections = Rejections(lambda: journal_of(config), specs.rules, alert, reserve)
-        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may report to the end
+        store = stack.enter_context(journal_of(config))
+        rows = RowWriter(store, _edge_reserve(config, store), alert)
+        stack.enter_context(_running(rows))  # it ends after the edge, which may report to the end
+        self.rejections = Rejections(rows, specs.rules)
         care = self._edge(stack)
         _recover(config)
         stack.callback(_recover, config)  # recordings of a worker that died while it drained
@@ -334,6 +336,18 @@ def _look_at_certificate(config: Config, plan: Plan) -> None:
     used."""
     if plan.tls and config.edge.start and (said := aged(expiry(plan.tls, config.file), datetime.now(UTC))):
         alert(f"{CERTIFICATE}: {plan.tls.certificate} {said}")
+
+
+def _edge_reserve(config: Config, store: Rows) -> Reserve | None:
+    """For rejected calls that the database does not take; what the last run left in it is written first. One
+    that cannot be read stays as it is."""
+    reserve = Reserve(config.places.reserve("edge"), 0)
+    try:
+        take_in(store, reserve.path)
+    except (OSError, ReserveError) as fault:
+        alert(f"the reserve: {fault}")
+        return None
+    return reserve
 
 
 def _recover(config: Config) -> None:
