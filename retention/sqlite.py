@@ -27,7 +27,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -58,27 +58,34 @@ from retention.rows.tables import (
     index_texts,
     names,
 )
-from retention.texts import Reason, reason_of, strerror
+from retention.texts import strerror
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-class TurnError(Exception):
-    """It did not come in time."""
-
-
 class Turns:
-    """The turns of one connection, whose owner asks for one turn at a time. `wait_s`: how long to wait for
-    it."""
+    """The turns at `path` of one connection to a database, whose owner asks for one turn at a time. `wait_s`:
+    how long to wait for it."""
 
-    def __init__(self, path: Path, wait_s: float) -> None:
+    def __init__(self, path: Path, wait_s: float, database: Path | str = "") -> None:
         self._path = path
         self._wait_s = wait_s
+        self._database = database
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the turn. Raises TurnError, OSError."""
+        """Hold the turn. Raises Busy: it did not come in time; TryAgain."""
+        try:
+            handle = self._taken()
+        except OSError as error:
+            raise TryAgain("{0}: {1}", self._database, strerror(error)) from error
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def _taken(self) -> int:
         handle = self._opened()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,10 +94,7 @@ class Turns:
         except BaseException:
             os.close(handle)
             raise
-        try:
-            yield
-        finally:
-            os.close(handle)
+        return handle
 
     def _opened(self) -> int:
         """Open the file again each time: a lock belongs to the open file, which a fork would share."""
@@ -123,7 +127,7 @@ class Turns:
             failure = come.get(timeout=self._wait_s)
         except queue.Empty:
             if given_up.acquire(blocking=False):
-                raise TurnError("database is locked") from None
+                raise Busy("{0}: database is locked", self._database) from None
             failure = come.get()
         if failure:
             os.close(handle)
@@ -317,7 +321,7 @@ class Store(Rows):
         self.path = path
         self.worker = worker
         self.places = None if str(path) == ":memory:" else Places(Path(path))
-        self._turns = None if self.places is None else Turns(self.places.turn, TURN_S)
+        self._turns = None if self.places is None else Turns(self.places.turn, TURN_S, path)
         self._lock = threading.RLock()
         with sqlite_errors_of(self.path):
             self._connection = self._connected()
@@ -412,21 +416,9 @@ class Store(Rows):
         with self._lock, sqlite_errors_of(self.path):
             yield
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> AbstractContextManager[None]:
         """Wait until other processes have written, in their order."""
-        if self._turns is None:
-            yield
-            return
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._turns.turn())
-            except (TurnError, OSError) as error:
-                reason = strerror(error) if isinstance(error, OSError) else reason_of(error)
-                raise (Busy if isinstance(error, TurnError) else TryAgain)(
-                    Reason("{0}: {1}", self.path, reason)
-                ) from error
-            yield
+        return nullcontext() if self._turns is None else self._turns.turn()
 
     @contextmanager
     def _part(self) -> Iterator[None]:

@@ -13,8 +13,8 @@ import pytest
 from retention.files import Places
 from retention.records import Status
 from retention.rows.chain import read_head
-from retention.rows.rows import StoreError
-from retention.sqlite import Store, TurnError, Turns
+from retention.rows.rows import Busy, StoreError
+from retention.sqlite import Store, Turns
 from retention.verify import verify
 from tests.kept import Paths, archive, receipt, recording
 from tests.tapping import PATIENCE_S
@@ -48,7 +48,7 @@ def test_one_at_a_time(path: Path) -> None:
 def test_who_waits_too_long_gives_up_and_leaves_no_lock_behind(path: Path) -> None:
     with Turns(path, PATIENCE_S).turn():
         for _ in range(3):
-            with pytest.raises(TurnError, match=r"^database is locked$"), Turns(path, 0.05).turn():
+            with pytest.raises(Busy, match=r": database is locked$"), Turns(path, 0.05).turn():
                 pass
     with Turns(path, PATIENCE_S).turn():
         pass
@@ -80,7 +80,7 @@ def test_a_process_that_dies_in_its_turn_holds_up_nobody(path: Path) -> None:
             os.write(writing, b".")
             signal.pause()
     assert os.read(reading, 1) == b"."
-    with pytest.raises(TurnError), Turns(path, 0.05).turn():
+    with pytest.raises(Busy), Turns(path, 0.05).turn():
         pass
     threading.Timer(0.1, partial(os.kill, child, signal.SIGKILL)).start()
     with Turns(path, PATIENCE_S).turn():

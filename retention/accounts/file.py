@@ -17,6 +17,7 @@ from retention.accounts.credentials import InClear
 from retention.accounts.memory import MEMORY_TABLES, Memory, Row
 from retention.files import read_moved
 from retention.records import RecordError
+from retention.rows.pages import SqliteTables
 from retention.rows.rows import StoreError
 from retention.sqlite import Steps, connect
 from retention.texts import strerror
@@ -75,9 +76,7 @@ class SqliteRows:
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """The rows of a statement."""
         with self._asking():
-            found = self.connection.execute(sql, values)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found]
+            return SqliteTables(self.connection).read(sql, values)
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement; how many rows it has changed."""

@@ -33,7 +33,7 @@ from retention.postgres.connection import POSTGRES, Connection, is_lost, postgre
 from retention.postgres.schema import GUARDS, MOVED_AWAY, SCHEMA, SEALED, STEPS
 from retention.records import Host
 from retention.rows.chain import KINDS, ChainHead, Ledger, json_text, open_hold
-from retention.rows.pages import Query, Row, inserting, updating
+from retention.rows.pages import Query, Row, Tables
 from retention.rows.rows import Rows, TryAgain
 from retention.rows.selection import Searching
 from retention.rows.tables import names
@@ -58,7 +58,7 @@ class Seals(Protocol):
         ...
 
 
-class SharedTables:
+class SharedTables(Tables):
     """The tables over one connection."""
 
     def __init__(self, connection: Connection, seals: Seals) -> None:
@@ -68,8 +68,6 @@ class SharedTables:
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """All rows of a query."""
         return self._connection.read(sql, values)
-
-    read_anyhow = read  # there are no damaged ones: columns have types
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
         """Run a statement."""
@@ -91,22 +89,11 @@ class SharedTables:
         elif every:
             self._connection.execute_many(sql, every)
 
-    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Add whole rows, all with the same columns."""
-        if kept := self._kept(table, [*rows]):
-            self.execute_many(inserting(table, kept[0]), [[*row.values()] for row in kept])
-
-    def update_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Write whole rows that are there, by their ids."""
-        if kept := self._kept(table, [*rows]):
-            ids = [row.pop("id") for row in kept]
-            every = [[*row.values(), id] for id, row in zip(ids, kept, strict=True)]
-            self.execute_many(updating(table, kept[0]), every)
-
-    def _kept(self, table: str, rows: list[Row]) -> list[Row]:
+    def kept(self, table: str, rows: Sequence[Row]) -> list[Row]:
+        """With what leads to a person sealed."""
         if table not in SEALED or not rows:
-            return [dict(row) for row in rows]
-        sealed = self._seals.seal(self.read, table, rows)
+            return super().kept(table, rows)
+        sealed = self._seals.seal(self.read, table, [*rows])
         return [_in_clear(table, row) | its for row, its in zip(rows, sealed, strict=True)]
 
 

@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from retention.files import share_owner, write_whole
 from retention.records import (
@@ -55,7 +55,7 @@ from retention.records import (
     terms,
     to_text,
 )
-from retention.rows.pages import Row, inserting
+from retention.rows.pages import Row, Tables, inserting
 from retention.texts import Reason, WithReason
 
 _Json = dict[str, Any]
@@ -378,41 +378,6 @@ ENTRY = tuple(column.name for column in fields(ChainEntry))  # the columns of th
 KINDS = {table: kind for kind, table in TABLES.items()}
 
 
-class Tables(Protocol):
-    """What the ledger asks of a database. Methods raise the errors of its driver.
-
-    Rows that come and go have the columns of `to_row`, whatever the tables keep of them.
-    """
-
-    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        """All rows of a query, as they are kept; leaves no cursor open."""
-        ...
-
-    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        """Like `read`, for rows that may be damaged: a byte that is not UTF-8 becomes U+FFFD."""
-        ...
-
-    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
-        """Run a statement."""
-        ...
-
-    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
-        """Run a statement once for each of these values."""
-        ...
-
-    def opened(self, table: str, rows: list[Row]) -> list[Row]:
-        """Rows as they are kept → as they went in."""
-        ...
-
-    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Add whole rows, all with the same columns."""
-        ...
-
-    def update_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Write whole rows that are there, by their ids."""
-        ...
-
-
 class Ledger:
     """The chain of one database, and the rows that it is about; `clock` says when an entry was made.
 
@@ -496,7 +461,7 @@ class Ledger:
         if not records:
             return
         kind = KINDS[table]
-        told = self._entries([row["chain_seq"] for row in there.values()])
+        told = self.entries([row["chain_seq"] for row in there.values()])
         entries: list[ChainEntry] = []
         added: list[Row] = []
         replaced: list[Row] = []
@@ -513,7 +478,8 @@ class Ledger:
         self.tables.insert_many(table, added)
         self.tables.update_many(table, replaced)
 
-    def _entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
+    def entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
+        """The entries with these seqs, as far as they exist."""
         if not seqs:
             return {}
         marks = ", ".join("?" * len(seqs))

@@ -7,11 +7,12 @@ read goes through more than `PAGE` rows, even if few of them match.
 **Dialect.** What differs between the SQL of two databases. Everything else is written so that both
 understand it. Placeholders are `?`; whoever speaks to a database that has others puts them in.
 
-**Tables** in SQLite, as a ledger writes them: whole rows, kept as they are.
+**Tables**, as a ledger writes them: whole rows; in SQLite they are kept as they are.
 """
 
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -230,7 +231,50 @@ SQLITE = Dialect(
 )
 
 
-class SqliteTables:
+class Tables(ABC):
+    """What the ledger asks of a database. Methods raise the errors of its driver.
+
+    Rows that come and go have all columns of a record, whatever the tables keep of them.
+    """
+
+    @abstractmethod
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query, as they are kept; leaves no cursor open."""
+
+    @abstractmethod
+    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Run a statement."""
+
+    @abstractmethod
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values."""
+
+    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Like `read`, for rows that may be damaged: a byte that is not UTF-8 becomes U+FFFD."""
+        return self.read(sql, values)
+
+    def opened(self, table: str, rows: list[Row]) -> list[Row]:
+        """Rows as they are kept → as they went in."""
+        return rows
+
+    def kept(self, table: str, rows: Sequence[Row]) -> list[Row]:
+        """The inverse; rows of one's own."""
+        return [dict(row) for row in rows]
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Add whole rows, all with the same columns."""
+        if kept := self.kept(table, rows):
+            self.execute_many(inserting(table, kept[0]), [[*row.values()] for row in kept])
+
+    def update_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Write whole rows that are there, by their ids."""
+        if kept := self.kept(table, rows):
+            ids = [row.pop("id") for row in kept]
+            every = [[*row.values(), id] for id, row in zip(ids, kept, strict=True)]
+            self.execute_many(updating(table, kept[0]), every)
+
+
+class SqliteTables(Tables):
     """Tables that keep rows as they are."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -260,21 +304,6 @@ class SqliteTables:
     def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each of these values."""
         self._db.executemany(sql, every)
-
-    def opened(self, table: str, rows: list[Row]) -> list[Row]:
-        """They are as they went in."""
-        return rows
-
-    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Add whole rows, all with the same columns."""
-        for row in rows:
-            self.execute(inserting(table, row), [*row.values()])
-
-    def update_many(self, table: str, rows: Sequence[Row]) -> None:
-        """Write whole rows that are there, by their ids."""
-        for row in rows:
-            columns = {name: value for name, value in row.items() if name != "id"}
-            self.execute(updating(table, columns), [*columns.values(), row["id"]])
 
 
 def inserting(table: str, columns: Collection[str]) -> str:

@@ -17,10 +17,11 @@ begins after him; if the file cannot be used, at the first operator.
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from retention.files import write_whole
 from sipagent.agent.admission import Admission
@@ -66,27 +67,32 @@ class Rota:
         write_whole(self.path, json.dumps({"last": last}).encode() + b"\n")
 
 
-class BoardClient(Protocol):
+class BoardClient(ABC):
     """One thread's. Times are monotonic seconds."""
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
+        return None
 
+    @abstractmethod
     def tell(self, asked: BoardRequest, now: float) -> list[BoardAnswer]:
         """Ask or say something; what is answered at once."""
 
     def tick(self, now: float) -> list[BoardAnswer]:
         """The facts that time alone brings: an operator has rested."""
+        return []
 
     def lost(self) -> None:
         """The board is gone: nothing that was asked will be answered."""
+        raise AssertionError("the board is here")
 
+    @abstractmethod
     def reload(self, extensions: tuple[str, ...], wrap_up_s: float, strategy: Strategy) -> None:
         """Other operators, from the next question on."""
 
 
-class LocalBoardClient:
+class LocalBoardClient(BoardClient):
     """With the board itself: an agent's alone, or the supervisor's for all.
 
     `turned(uri)` gets the operator whose turn it was, if that is to outlive the process.
@@ -134,9 +140,6 @@ class LocalBoardClient:
     def tick(self, now: float) -> list[BoardAnswer]:
         return self._somebody_free(now) if self.board.due(now) else []
 
-    def lost(self) -> None:
-        raise AssertionError("the board is here")
-
     def die(self, calls: list[str], now: float) -> list[BoardAnswer]:
         """The process of these calls has died: what was their own is free."""
         for call in calls:
@@ -158,16 +161,12 @@ def local_board_client(
     return LocalBoardClient(board, lambda uri: later(lambda: rota.keep(uri)))
 
 
-class RemoteBoardClient:
+class RemoteBoardClient(BoardClient):
     """Asks the supervisor; `send` must not wait. Answers come as messages, from whoever reads the link."""
 
     def __init__(self, send: Callable[[BoardRequest], None]) -> None:
         self._send = send
         self._lost = False
-
-    @property
-    def deadline(self) -> float | None:
-        return None
 
     def tell(self, asked: BoardRequest, now: float) -> list[BoardAnswer]:
         if not self._lost:
@@ -180,9 +179,6 @@ class RemoteBoardClient:
                 return [Claimed(call, uri, granted=False)]
             case _:
                 return []
-
-    def tick(self, now: float) -> list[BoardAnswer]:
-        return []
 
     def lost(self) -> None:
         self._lost = True

@@ -56,7 +56,7 @@ from sipagent.agent.board import (
     Standing,
     Strategy,
 )
-from sipagent.agent.operators import LocalBoardClient
+from sipagent.agent.operators import BoardClient, LocalBoardClient
 
 FORMAT = 1
 BACK_S = 2.0  # within which all hosts find a board again that was away: see `PAUSES_S`
@@ -592,7 +592,7 @@ class Open:
     process: Process = 0
 
 
-class SharedBoardClient:
+class SharedBoardClient(BoardClient):
     """`own` has the board of this host's calls; times are monotonic seconds. `alert` gets a loss."""
 
     def __init__(
@@ -674,9 +674,6 @@ class SharedBoardClient:
         for word in words:
             self._forget(word)
         return self._translated(answers) if self._decides else []
-
-    def lost(self) -> None:
-        raise AssertionError("the board of this host is here")
 
     def reload(self, extensions: tuple[str, ...], wrap_up_s: float, strategy: Strategy) -> None:
         """Other operators, from the next question on."""
