@@ -6,17 +6,29 @@ what happened. Where several hosts share a database, each writes them into its o
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from retention.records import from_text, to_text
 from retention.rows.pages import PAGE, Row
 
-if TYPE_CHECKING:
-    from retention.rows.rows import Rows
+
+class Database(Protocol):
+    """A database of ours, as far as these rows need it."""
+
+    whole: bool
+
+    def write(self) -> AbstractContextManager[None]: ...
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]: ...
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> None: ...
+
+    def change_many(self, sql: str, every: Sequence[Sequence[object]]) -> None: ...
 
 
 UNSURE = timedelta(minutes=16)
@@ -73,7 +85,7 @@ def new_put() -> str:
 class ObjectRows:
     """The rows about objects in one database. Everything raises StoreError."""
 
-    def __init__(self, store: "Rows", clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, store: Database, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._store = store
         self._clock = clock
 
