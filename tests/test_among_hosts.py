@@ -132,22 +132,14 @@ def state_of(config: Config, name: str) -> HostState | None:
         return None if host is None else host.state(shared.now())  # type: ignore[attr-defined]
 
 
-def test_what_is_written_is_there_at_once(tmp_path: Path, url: str) -> None:
-    with host_at(config_of(tmp_path, url)) as host:
-        wait_for(lambda: host.up)
-        id = host.write()
-        wait_for(host.has_shipped)
-        with store_of(host.config) as shared:
-            assert shared.receipt(id).outcome == "connected"
-        judge(host)
-        assert host.alerts == []
-    assert state_of(host.config, "a") is HostState.STOPPED
-
-
 def test_calls_are_written_while_the_database_is_killed_and_comes_back(
     tmp_path: Path, server: Server, url: str
 ) -> None:
     with host_at(config_of(tmp_path, url)) as host:
+        id = host.write()
+        wait_for(host.has_shipped)  # what is written is there at once
+        with store_of(host.config) as shared:
+            assert shared.receipt(id).outcome == "connected" and host.alerts == []
         with writing(host):
             wait_for(lambda: host.up and host.shipping.figures.shipped > 0)
             server.kill()
@@ -160,6 +152,7 @@ def test_calls_are_written_while_the_database_is_killed_and_comes_back(
         judge(host)
         away = [one for one in host.alerts if "what calls write waits in the journal" in one]
         assert len(away) == 1
+    assert state_of(host.config, "a") is HostState.STOPPED
 
 
 def test_the_end_waits_for_no_database_that_stands_still(

@@ -207,24 +207,6 @@ def asked_by_another(places: Places) -> Iterator[None]:
             os.close(descriptor)
 
 
-def test_a_replacement_recovers_what_its_predecessor_left_and_nothing_else(
-    mine: Archive, tmp_path: Path, alerts: list[str]
-) -> None:
-    left, other = begun(mine), kept.archive(tmp_path, OTHERS)
-    theirs = begun(other, 1)
-    ids = left_by(mine.store, MINE)
-    own = begun(mine, 2)  # it takes calls before it is done
-    ended = recover(mine, "wav", NOW, alerts.append, ids)
-    assert [one.id for one in ended] == [left.id]
-    assert mine.store.receipt(left.id).outcome == "failed"
-    assert mine.store.recording(left.id).status is not Status.OPEN
-    for row in (theirs, own):
-        assert mine.store.recording(row.id).status is Status.OPEN and Paths(mine).part(row.id).exists()
-        assert mine.store.receipt(row.id).ended_at is None
-    assert (mine.store.in_progress(), alerts) == ({theirs.id: OTHERS, own.id: MINE}, [])
-    other.store.close()
-
-
 def test_the_start_recovers_all_but_what_somebody_is_at_work_on(
     mine: Archive, tmp_path: Path, alerts: list[str]
 ) -> None:

@@ -62,35 +62,43 @@ class WatchedStore(Store):
                     yield sql, row[3]
 
 
+def fill(store: Rows, rows: int) -> None:
+    """Calls of some days; a few are held, open, refused; each has been used and analysed."""
+    with store.write():
+        for number in range(rows):
+            status = Status.PURGED if number % 3 else Status.CLOSED
+            if number % (rows // 3) == 1:
+                status = Status.OPEN
+            row = recording(number * (ROWS // rows), caller=f"+336{number // 4:08d}", status=status)
+            if status is Status.PURGED:
+                row = row.tombstone(status, LATER)
+            elif number % (2 * rows // 15) == 0:
+                row = replace(row, hold=HOLD)
+            store.add_recording(row)
+            ended = None if status is Status.OPEN else LATER
+            decision = "refused" if number == 5 else "allowed"
+            store.add_receipt(receipt(row, ended_at=ended, decision=decision))
+            store.add_access(use_of(row))
+            store.add_note(note_on(row))
+
+
+def small_pages(patch: pytest.MonkeyPatch) -> None:
+    for module, name in ((pages, "PAGE"), (verify_module, "PAGE"), (chained_module, "COUNTED")):
+        patch.setattr(module, name, PAGE)
+    patch.setattr(purge_module, "PAGE", PAGE)
+    patch.setattr(purge_module, "BATCH", PAGE // 4)
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[WatchedStore]:
-    """Calls of some days; a few are held, open, refused; each has been used and analysed."""
     with WatchedStore(":memory:") as store:
-        with store.write():
-            for number in range(ROWS):
-                status = Status.OPEN if number % 1000 == 1 else Status.PURGED if number % 3 else Status.CLOSED
-                row = recording(number, caller=f"+336{number // 4:08d}", status=status)
-                if status is Status.PURGED:
-                    row = row.tombstone(status, LATER)
-                elif number % 400 == 0:
-                    row = replace(row, hold=HOLD)
-                store.add_recording(row)
-                ended = None if status is Status.OPEN else LATER
-                store.add_receipt(
-                    receipt(row, ended_at=ended, decision="refused" if number == 5 else "allowed")
-                )
-                store.add_access(use_of(row))
-                store.add_note(note_on(row))
+        fill(store, ROWS)
         yield store
 
 
 @pytest.fixture
 def watched(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> WatchedStore:
-    monkeypatch.setattr(pages, "PAGE", PAGE)
-    monkeypatch.setattr(verify_module, "PAGE", PAGE)
-    monkeypatch.setattr(chained_module, "COUNTED", PAGE)
-    monkeypatch.setattr(purge_module, "PAGE", PAGE)
-    monkeypatch.setattr(purge_module, "BATCH", PAGE // 4)
+    small_pages(monkeypatch)
     store.reads.clear()
     return store
 

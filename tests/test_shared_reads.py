@@ -6,25 +6,17 @@ order, only where nothing else is possible: then an index is missing.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 
-from retention import verify as verify_module
 from retention.postgres.row_keys import FolderBlobs
 from retention.postgres.store import SealedStore
-from retention.records import Status
-from retention.rows import pages
-from retention.rows import rows as chained_module
 from retention.rows.chain import TABLES
 from retention.rows.pages import Row
-from tests.kept import receipt, recording
 from tests.postgres import Server, fresh
-from tests.tampering import HOLD, note_on, use_of
-from tests.test_reads import LATER, OF_CALLS, READS, SELECTIONS
+from tests.test_reads import OF_CALLS, PAGE, READS, SELECTIONS, fill, small_pages
 
 ROWS = 300
-PAGE = 50
 LARGE = (*TABLES.values(), "chain")
 _RELUCTANT = ("seqscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
 
@@ -52,27 +44,13 @@ def store(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     WatchedShared.reads = []
     with fresh(postgres) as conninfo, WatchedShared(conninfo, None, vault, host="a") as store:
         store.expect(4 * ROWS)
-        with store.write():
-            for number in range(ROWS):
-                status = Status.OPEN if number % 100 == 1 else Status.PURGED if number % 3 else Status.CLOSED
-                row = recording(10 * number, caller=f"+336{number // 4:08d}", status=status)
-                if status is Status.PURGED:
-                    row = row.tombstone(status, LATER)
-                elif number % 60 == 0:
-                    row = replace(row, hold=HOLD)
-                store.add_recording(row)
-                ended = None if status is Status.OPEN else LATER
-                store.add_receipt(receipt(row, ended_at=ended))
-                store.add_access(use_of(row))
-                store.add_note(note_on(row))
+        fill(store, ROWS)
         yield store
 
 
 @pytest.fixture
 def watched(store: WatchedShared, monkeypatch: pytest.MonkeyPatch) -> WatchedShared:
-    monkeypatch.setattr(pages, "PAGE", PAGE)
-    monkeypatch.setattr(verify_module, "PAGE", PAGE)
-    monkeypatch.setattr(chained_module, "COUNTED", PAGE)
+    small_pages(monkeypatch)
     store.reads.clear()
     return store
 
@@ -97,12 +75,6 @@ def test_a_listing(watched: WatchedShared, name: str) -> None:
     no_long_read(watched)
 
 
-@pytest.mark.parametrize("name", OF_CALLS)
-def test_what_few_calls_have(watched: WatchedShared, name: str) -> None:
-    watched.receipts(OF_CALLS[name])
-    no_long_read(watched)
-
-
 @pytest.mark.parametrize("name", ["held", "flagged", "open", "purged", "erased"])
 def test_what_has_an_index_of_its_own_is_not_looked_for_by_time(watched: WatchedShared, name: str) -> None:
     """No planner knows that all purged recordings are old."""
@@ -112,9 +84,9 @@ def test_what_has_an_index_of_its_own_is_not_looked_for_by_time(watched: Watched
         assert "_by_time" not in "".join(watched.plan(sql, values)), sql
 
 
-@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize("name", [*READS, *OF_CALLS])
 def test_a_read(watched: WatchedShared, name: str) -> None:
-    READS[name](watched)
+    READS[name](watched) if name in READS else watched.receipts(OF_CALLS[name])
     no_long_read(watched)
 
 

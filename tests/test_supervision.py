@@ -208,12 +208,6 @@ def test_more_calls_bring_more_workers_and_leave_the_others(house: ChildSpecs, s
     assert (house.plan.calls, house.plan.workers) == (8, 4)
 
 
-def test_fewer_calls_take_a_restart(house: ChildSpecs) -> None:
-    fewer = with_keys("capacity", "calls = 3", FIVE)
-    assert changed(house, fewer) == (range(3, 3), {"capacity.calls"})
-    assert (house.plan.calls, house.plan.workers, house.rules.calls) == (5, 3, 5)
-
-
 def test_a_worker_that_is_started_later_is_like_the_others_whatever_the_file_says(
     house: ChildSpecs, started: Started
 ) -> None:

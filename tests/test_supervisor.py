@@ -34,19 +34,15 @@ from tests.notified import Notified
 DRAIN_S = 60.0
 
 
+@dataclass
 class FakeChild:
     """`code`: what it ends with."""
 
-    def __init__(self, refused: tuple[Receipt, ...] = ()) -> None:
-        self.refused = refused
-        self.told: list[ToChild] = []
-        self.code: int | None = 0
-        self.killed = False
-        self.connection: Any = None
-        self.pid = 1
-
-    def fileno(self) -> int:
-        return -1
+    refused: tuple[Receipt, ...] = ()
+    told: list[ToChild] = field(default_factory=list)
+    code: int | None = 0
+    killed: bool = False
+    pid: int = 1
 
     def send(self, message: ToChild) -> None:
         self.told.append(message)
@@ -62,7 +58,6 @@ class FakeChild:
 class FakeEdge:
     """Does what it is told, or fails while `deaf`; forgets all at a restart."""
 
-    sentinel: int = -1
     deaf: bool = False
     broken: bool = False
     starts: int = 0
@@ -132,9 +127,6 @@ class FakeShared:
         self.next: float | None = None
         self.ticks: list[float] = []
 
-    def heard(self, index: int, message: ToSupervisor, now: float) -> None:
-        raise AssertionError("no worker says anything here")
-
     def gone(self, index: int, now: float) -> None:
         self.lost.append(index)
 
@@ -150,14 +142,6 @@ class FakeShared:
     def tick(self, now: float) -> None:
         self.ticks.append(now)
         self.next = None
-
-
-class NoWake:
-    def fileno(self) -> int:
-        return -1
-
-    def clear(self) -> None:
-        raise AssertionError("nobody waits here")
 
 
 class House:
@@ -184,7 +168,7 @@ class House:
             cast(Any, self.shared),
             places,
             self.orders,
-            cast(Any, NoWake()),
+            cast(Any, None),  # nobody waits here
             systemd=systemd,
             lacks=lambda: self.lacks,
             gives_way_s=lambda: gives_way_s,

@@ -13,7 +13,7 @@ import pytest
 from retention.files import Places
 from retention.records import Status
 from retention.rows.chain import read_head
-from retention.rows.rows import Busy, StoreError
+from retention.rows.rows import Busy, StoreError, TryAgain
 from retention.sqlite import Store, Turns
 from retention.verify import verify
 from tests.kept import Paths, archive, receipt, recording
@@ -68,7 +68,7 @@ def test_what_is_raised_within_ends_the_turn_and_none_is_taken_through_a_link(
         pass
     path.unlink()
     path.symlink_to(tmp_path / "other")
-    with pytest.raises(OSError, match="symbolic links"), Turns(path, 0.1).turn():
+    with pytest.raises(TryAgain, match="symbolic links"), Turns(path, 0.1).turn():
         pass
 
 

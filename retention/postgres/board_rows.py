@@ -4,23 +4,22 @@
     decide                  here; a host that stands still meanwhile loses its turn after `TURN_MS`
     write, tell, commit     one more: a row with the next revision; the one before it goes; `NOTIFY`
 
-Nothing waits longer than its caller says, whatever the network does with packets: so it is spoken to libpq,
-whose calls don't block.
+Nothing waits longer than its caller says, whatever the network does with packets.
 
 The table is unlogged. What is in it is of now, and each host can tell its own part anew: after a crash, or on
 a standby that becomes the primary, it is empty. So no log, no standby and no base backup ever holds it. Rows
 are found from the newest revision on, so dead ones that a long transaction elsewhere keeps cost nothing.
 """
 
-import select
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import Escaping, ExecStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq import Escaping
+
+from retention.postgres.connection import TimedConnection
 
 TABLE = """
 CREATE UNLOGGED TABLE IF NOT EXISTS board_state (revision bigint PRIMARY KEY, state text NOT NULL)
@@ -63,12 +62,13 @@ class BoardRows:
 
     def __init__(self, url: str, password: str | None = None) -> None:
         """Connect, within `CONNECT_S` for each host of the URL."""
+        self._words: list[str] = []  # of notices that have come
         try:
             given = conninfo_to_dict(url)
             defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
             if password is not None:
                 defaults["password"] = password
-            self._connection = psycopg.connect(make_conninfo(url, **defaults), autocommit=True)
+            self._connection = TimedConnection.connect(make_conninfo(url, **defaults), autocommit=True)
         except psycopg.Error as error:
             raise BoardAway(_one_line(str(error))) from error
         try:
@@ -86,8 +86,8 @@ class BoardRows:
             "synchronous_commit": "off",
         }
         sets = "; ".join(f"SET {name} = {value}" for name, value in settings.items())
-        (found,) = self._ask("SELECT to_regclass('board_state')", until)
-        if found.get_value(0, 0) is None:
+        self._connection.add_notify_handler(lambda told: self._words.extend(told.payload.split()))
+        if self._ask("SELECT to_regclass('board_state')", until) == (None,):
             self._ask(TABLE, until)
         self._ask(f"{sets}; LISTEN {CHANNEL}", until)
 
@@ -104,12 +104,10 @@ class BoardRows:
 
         What `change` raises goes through, and nothing is changed.
         """
-        *_, found = self._ask(_BEGIN, until)
-        clock, revision, state = (found.get_value(0, column) for column in range(3))
-        assert clock is not None
+        clock, revision, state = self._ask(_BEGIN, until)
         before = int(revision or 0)
         try:
-            after, words, answer = change(None if state is None else state.decode(), float(clock))
+            after, words, answer = change(state, float(clock))
         except BaseException:
             self._ask("ROLLBACK", until)
             raise
@@ -126,13 +124,12 @@ class BoardRows:
         """The words that have come from other hosts, and from here."""
         try:
             self._connection.pgconn.consume_input()
-            return [word for text in self._told() for word in text.split()]
+            while (told := self._connection.pgconn.notifies()) is not None:
+                self._words += told.extra.decode().split()
         except psycopg.Error as error:
             raise BoardAway(_one_line(str(error))) from error
-
-    def _told(self) -> Iterator[str]:
-        while (told := self._connection.pgconn.notifies()) is not None:
-            yield told.extra.decode()
+        words, self._words = self._words, []
+        return words
 
     def _quoted(self, text: str) -> str:
         try:
@@ -140,32 +137,16 @@ class BoardRows:
         except psycopg.Error as error:
             raise BoardAway(_one_line(str(error))) from error
 
-    def _ask(self, statements: str, until: float) -> list[PGresult]:
-        """What each of the statements gives."""
+    def _ask(self, statements: str, until: float) -> tuple[Any, ...]:
+        """The first row that the last of the statements gives, empty without one."""
+        self._connection.answer_s = max(0.0, until - time.monotonic())
         try:
-            self._connection.pgconn.send_query(statements.encode())
-            results = list(self._results(until))
+            cursor = self._connection.execute(statements.encode())
+            while cursor.nextset():
+                pass
+            return (cursor.fetchone() or ()) if cursor.description else ()
         except psycopg.Error as error:
             raise BoardAway(_one_line(str(error))) from error
-        for result in results:
-            if result.status == ExecStatus.FATAL_ERROR:
-                raise BoardAway(_one_line(result.error_message.decode(errors="replace")))
-        return results
-
-    def _results(self, until: float) -> Iterator[PGresult]:
-        connection = self._connection.pgconn
-        poll = select.poll()
-        while True:
-            unsent = connection.flush()
-            if unsent or connection.is_busy():
-                poll.register(connection.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-                if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
-                    raise BoardAway("no answer in time")
-                connection.consume_input()
-            elif (result := connection.get_result()) is not None:
-                yield result
-            else:
-                return
 
 
 def _joined(words: list[str]) -> Iterator[str]:

@@ -189,7 +189,7 @@ _SETTINGS = {
 }
 
 
-class _Timed(psycopg.Connection[Row]):
+class TimedConnection(psycopg.Connection[Any]):
     """A connection that ends where no answer has come in time: `answer_s`, None for ever."""
 
     answer_s: float | None = None
@@ -214,7 +214,7 @@ class Connection:
     ) -> None:
         self._parameters = _parameters(conninfo, password)
         self._opened = opened
-        self._there: _Timed | None = None
+        self._there: TimedConnection | None = None
         self._is_new = False
         self._most_s: float | None = None  # that a statement may take, where that is not as ever
         self._later: list[str] = []
@@ -356,9 +356,9 @@ class Connection:
         elif self._there is not None:
             self._there.close()
 
-    def _connected(self) -> _Timed:
+    def _connected(self) -> TimedConnection:
         if self._there is None:
-            self._there = _Timed.connect(**self._parameters, autocommit=True, row_factory=dict_row)
+            self._there = TimedConnection.connect(**self._parameters, autocommit=True, row_factory=dict_row)
             any_text(self._there)
             self._is_new = True
             try:

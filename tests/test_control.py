@@ -1,13 +1,70 @@
-"""What systemd is told, over a real datagram socket; and who waits for signals is woken by others, too."""
+"""What signals ask, until somebody looks; and what systemd is told."""
 
 import os
+import select
+import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sipagent.service.control import LAST_WORK_S, LOOK_S, Systemd, Wake, status_of
+from sipagent.service.control import LAST_WORK_S, LOOK_S, Orders, Systemd, Wake, heed, status_of
 from tests.notified import Notified
+
+
+@pytest.fixture
+def orders() -> Iterator[Orders]:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    orders = Orders(60.0)
+    heed(orders)
+    yield orders
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def within(at: float | None, seconds: float) -> bool:
+    return at is not None and at <= time.monotonic() + seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_gives_time_and_the_second_none(orders: Orders, number: int) -> None:
+    os.kill(os.getpid(), number)
+    assert within(orders.ending_at, 60) and not within(orders.ending_at, 1)
+    os.kill(os.getpid(), number)
+    assert within(orders.ending_at, 0)
+
+
+def test_sighup_ends_nothing(orders: Orders) -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert orders.reload and orders.ending_at is None
+
+
+def test_a_longer_patience_than_was_said_before_is_none() -> None:
+    orders = Orders(60.0)
+    orders.end_within(1.0)
+    orders.end_within(30.0)
+    assert within(orders.ending_at, 1)
+
+
+def test_a_signal_or_another_thread_wakes_who_waits_for_other_things(orders: Orders) -> None:
+    wake = Wake()
+    try:
+        ways: tuple[Callable[[], None], ...] = lambda: os.kill(os.getpid(), signal.SIGHUP), wake.wake
+        for wakes in ways:
+            assert not select.select([wake], [], [], 0)[0]
+            wakes()
+            wakes()
+            assert select.select([wake], [], [], 10)[0]
+            wake.clear()
+            wake.clear()  # it waits for nothing
+    finally:
+        wake.close()
+    wake.wake()  # too late: nobody waits
+
+
+# --- what systemd is told, over a real datagram socket ---
 
 
 @pytest.mark.parametrize(
@@ -116,15 +173,3 @@ def test_what_drains_says_how_long_that_takes(manager: Notified, systemd: System
 )
 def test_the_status_in_words(said: str, words: str) -> None:
     assert said == words
-
-
-def test_who_waits_for_signals_can_be_woken_from_another_thread() -> None:
-    wake = Wake()
-    try:
-        for _ in range(3):
-            wake.wake()
-        wake.clear()
-        wake.clear()  # it waits for nothing
-    finally:
-        wake.close()
-    wake.wake()  # too late: nobody waits
