@@ -461,7 +461,7 @@ class Ledger:
         if not records:
             return
         kind = KINDS[table]
-        told = self.entries([row["chain_seq"] for row in there.values()])
+        told = self._entries([row["chain_seq"] for row in there.values()])
         entries: list[ChainEntry] = []
         added: list[Row] = []
         replaced: list[Row] = []
@@ -478,8 +478,7 @@ class Ledger:
         self.tables.insert_many(table, added)
         self.tables.update_many(table, replaced)
 
-    def entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
-        """The entries with these seqs, as far as they exist."""
+    def _entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
         if not seqs:
             return {}
         marks = ", ".join("?" * len(seqs))

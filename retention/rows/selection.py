@@ -100,10 +100,13 @@ def listings(
     `behind` is the key of `selection.after`; `sought` is what the selection says about persons.
     """
     others = [*_conditions(table, selection, dialect), *_of_recording(selection)]
-    named = [(one.name, one, [one]) for one in others if one.name]
+    named: list[tuple[str, Condition, Sequence[Condition] | None]] = [
+        (one.name, one, [one]) for one in others if one.name
+    ]
     persons = [(one.name, one.condition, one.leading) for one in sought]
     conditions = [*others, *(condition for _, condition, _ in persons)]
-    led = [(condition, leads) for _, condition, leads in _in_order([*named, *persons]) if leads is not None]
+    in_order = sorted([*named, *persons], key=lambda one: _LEADING.index(one[0]))
+    led = [(condition, leads) for _, condition, leads in in_order if leads is not None]
     if not led:
         return [_listing(table, selection, behind, (Condition(), *conditions), dialect)]
     condition, leads = led[0]
@@ -116,12 +119,6 @@ def follow_each_other(listings: Sequence[Listing]) -> bool:
     """Whether all rows of each listing are newer than those of the next."""
     spans = [(str(one.start or ""), str(one.stop or "")) for one in listings]
     return all(stop and start >= stop for (start, _), (_, stop) in pairwise(spans))
-
-
-def _in_order(
-    leading: list[tuple[str, Condition, Sequence[Condition] | None]],
-) -> list[tuple[str, Condition, Sequence[Condition] | None]]:
-    return sorted(leading, key=lambda one: _LEADING.index(one[0]))
 
 
 def _listing(

@@ -125,16 +125,13 @@ def _vault(config: "Config") -> Iterator[Finding]:
     with store_of(config) as store:
         found = orphans(archive_of(config, store))
         keys = [orphan for orphan in found if orphan.in_vault]
-        keyless = [orphan for orphan in found if _is_keyless(orphan)]
+        # sealed files with a row, but without a key in the vault
+        sealed = (orphan for orphan in found if orphan.name.endswith(".sealed"))
+        keyless = [orphan for orphan in sealed if not orphan.rowless and not orphan.forbidden]
     if keys:
         yield warning("vault", "{0}: keys without a recording; see `sipagent purge --dry-run`", _names(keys))
     if keyless:
         yield warning("vault", "{0}: without a key nobody can listen to them", _names(keyless))
-
-
-def _is_keyless(orphan: Orphan) -> bool:
-    """Whether it is a sealed file with a row, but without a key in the vault."""
-    return orphan.name.endswith(".sealed") and not orphan.rowless and not orphan.forbidden
 
 
 def _names(found: list[Orphan]) -> str:

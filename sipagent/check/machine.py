@@ -59,9 +59,8 @@ def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterat
         yield ok("edge", "started by somebody else: see sipagent edge")
         return
     if absent := _absent(planned):
-        yield error(
-            "edge", "{0} not installed; on a Debian: apt install {1}", ", ".join(absent), _package(absent)
-        )
+        packages = " ".join(sorted({PACKAGES.get(name, "kamailio") for name in absent}))
+        yield error("edge", "{0} not installed; on a Debian: apt install {1}", ", ".join(absent), packages)
         return
     try:
         yield from _certificate(planned, config.file, now)
@@ -79,10 +78,6 @@ def _absent(planned: Plan) -> list[str]:
     wanted = [name for name in re.findall(r'^loadmodule "(.*)"', ROUTES, re.MULTILINE)]
     absent = [name for name in wanted if name not in modules and (planned.tls or name not in PACKAGES)]
     return absent if SCHEMA.exists() else [*absent, str(SCHEMA)]
-
-
-def _package(absent: list[str]) -> str:
-    return " ".join(sorted({PACKAGES.get(name, "kamailio") for name in absent}))
 
 
 def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:

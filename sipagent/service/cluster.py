@@ -348,7 +348,8 @@ class Completing:
             return
         archive = archive_of(self._config, shared)
         objects = archive.files if isinstance(archive.files, ObjectFiles) else None
-        gather = _nothing if objects is None else objects.gather
+        # files of another machine cannot be reached
+        gather = (lambda id: False) if objects is None else objects.gather
         reached = ReachedRecordings(archive, self._config.recording.format, gather)
         for done in LostHosts(shared, reached, self._host, self._fails).complete():
             self._tell(done)
@@ -415,11 +416,6 @@ class Completing:
         if now - self._failed.get(name, -TELL_AGAIN_S) >= TELL_AGAIN_S:
             self._failed[name] = now
             self._alert(f"{name}: {fault}")
-
-
-def _nothing(id: str) -> bool:
-    """Files of another machine cannot be reached."""
-    return False
 
 
 @contextmanager

@@ -135,7 +135,8 @@ class Judge:
             with self._turn:
                 if _hung_up(peer):  # no one waits for it any more, but others wait
                     raise ConnectionError("the question was given up")
-                verdict = _first(detector).judge(samples, place)
+                first = detector.first if isinstance(detector, SecondOpinion) else detector
+                verdict = first.judge(samples, place)
             if isinstance(detector, SecondOpinion):  # which takes longer: others need not wait for it
                 verdict = detector.weigh(verdict, samples, place)
             return asdict(verdict)
@@ -146,10 +147,6 @@ class Judge:
         """Forget a stream, by a last question without sound."""
         with self._turn, contextlib.suppress(DetectorError):
             detector.judge(SILENCE, StreamPosition(stream, 0, last=True))
-
-
-def _first(detector: Detector) -> Detector:
-    return detector.first if isinstance(detector, SecondOpinion) else detector
 
 
 def _let_in(door: socket.socket, judge: Judge) -> None:

@@ -247,6 +247,7 @@ class Service:
             self._tell,
             lambda: total((self.rejections.figures(), care.figures())),
         )
+        shared = config.trunk.shared_address  # where it is elsewhere, no calls come by it any more
         self.supervisor = Supervisor(
             care,
             self.sharing,
@@ -255,7 +256,7 @@ class Service:
             wake,
             systemd=systemd,
             lacks=board.lacks,
-            gives_way_s=lambda: _gives_way_s(config.trunk.shared_address),
+            gives_way_s=lambda: GIVES_WAY_S if shared and is_local(shared) else 0.0,
         )
         if shipping is not None:
             shipping.presence = lambda: Presence(self.sharing.calls, self.supervisor.ending)
@@ -307,11 +308,6 @@ class Service:
         self.purging.reload(specs.config)
         log.info("reloaded", calls=specs.layout.calls)
         return True
-
-
-def _gives_way_s(shared: str | None) -> float:
-    """How long calls may still come by an address that moves: where it is elsewhere, none do."""
-    return GIVES_WAY_S if shared and is_local(shared) else 0.0
 
 
 def hop_tokens(config: Config) -> HopTokens:

@@ -53,7 +53,8 @@ GRACE_S = 30.0  # added to its patience, for a child that drains: its last recor
 SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do its callers
 REMEMBERED = 1000  # refusals of a worker: more than any engine has calls
 LONGEST_S = 60.0  # between two looks
-CRASHES = (SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP)  # an engine's own end
+# an engine's own end, which what it was given may have caused
+CRASHES = (SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP)
 
 log = structlog.get_logger(__name__)
 
@@ -191,7 +192,7 @@ class Supervisor:
         if slot.name == REGISTRAR:
             self.shared.registered(False)
         elif slot.index is not None and had_calls:  # else another may still have this slot: see `worker`
-            self.care.worker_died(slot.index, crashed=_crashed(code))
+            self.care.worker_died(slot.index, crashed=None if code is None else -code in CRASHES)
             self.care.tick(now)  # at once: its callers are waiting
             self.shared.gone(slot.index, now)
         self._end_detector()
@@ -350,11 +351,6 @@ class Supervisor:
         for slot in self.slots:
             if slot.child:
                 slot.child.send(message)
-
-
-def _crashed(code: int | None) -> bool | None:
-    """Whether a process crashed, which what it was given may have caused; None: not known."""
-    return None if code is None else -code in CRASHES
 
 
 def _cause(code: int | None) -> str:
