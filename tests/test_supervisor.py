@@ -631,7 +631,7 @@ def test_it_looks_at_the_board_when_that_is_due() -> None:
 def test_more_workers() -> None:
     house = House(workers=1).ready()
     house.supervisor.care.change("plan")
-    house.supervisor.add(house.place("worker-1", 1))
+    house.supervisor.slots.append(house.place("worker-1", 1))
     house.turn()
     house.ready(1)
     assert house.edge.said[-3:] == [("change", "plan"), ("end_dialogs", 1), ("activate", 1)]

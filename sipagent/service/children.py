@@ -159,10 +159,6 @@ class WorkerSpec:
     refused: tuple[Receipt, ...] = ()
     detector: DetectorAddress | None = None
 
-    @property
-    def name(self) -> str:
-        return worker_name(self.index)
-
 
 @dataclass(frozen=True, slots=True)
 class RegistrarSpec:
@@ -174,10 +170,6 @@ class RegistrarSpec:
     config: Config
     log_json: bool
 
-    @property
-    def name(self) -> str:
-        return REGISTRAR
-
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
@@ -187,10 +179,6 @@ class DetectorSpec:
     config: Config
     log_json: bool
     drain_s: float
-
-    @property
-    def name(self) -> str:
-        return DETECTOR
 
 
 def edge_address(edge: str) -> tuple[str, int]:

@@ -27,7 +27,16 @@ from media.hearing.second_opinion import SecondOpinion
 from retention.texts import reason_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
-from sipagent.service.children import Alive, DetectorSpec, Drain, Ready, SupervisorLink, ToChild, ToSupervisor
+from sipagent.service.children import (
+    DETECTOR,
+    Alive,
+    DetectorSpec,
+    Drain,
+    Ready,
+    SupervisorLink,
+    ToChild,
+    ToSupervisor,
+)
 from sipagent.service.remote_detector import HEAD, SIZE, address, is_ours, received
 from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import Detectors, detectors
@@ -50,7 +59,7 @@ def tell_trouble(connection: "Connection[tuple[str, str], None]", config: Config
 
 def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) -> None:
     """Answer workers' questions until the supervisor ends it. The whole process."""
-    configure_log(spec.log_json, spec.name)
+    configure_log(spec.log_json, DETECTOR)
     try:
         serve(connection, spec, detectors_of(spec.config))
     except (ConfigError, OSError) as failure:

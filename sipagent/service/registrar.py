@@ -28,6 +28,7 @@ from sipagent.config.load import ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.service.children import (
+    REGISTRAR,
     Drain,
     NotRegistered,
     Ready,
@@ -50,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: RegistrarSpec) -> None:
     """Stay registered until the supervisor ends it, or is gone. The whole process."""
-    configure_log(spec.log_json, spec.name)
+    configure_log(spec.log_json, REGISTRAR)
     inbox: Inbox = queue.SimpleQueue()
     orders = Orders(0.0)
 

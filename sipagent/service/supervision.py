@@ -122,23 +122,20 @@ class ChildSpecs:
 
     def slots(self) -> list[ChildSlot]:
         """A slot for every child that must run."""
-        found = [ChildSlot(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
+        found = [ChildSlot(DETECTOR, None, lambda _: self._detector())] if self.detector else []
         found += [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
-            found.append(ChildSlot(REGISTRAR, None, lambda _: self._start_registrar()))
+            found.append(ChildSlot(REGISTRAR, None, lambda _: self._registrar()))
         return found
 
     def worker(self, index: int) -> ChildSlot:
-        return ChildSlot(worker_name(index), index, lambda refused: self._start_worker(index, refused))
+        name, target = worker_name(index), "sipagent.service.worker:work"
+        return ChildSlot(name, index, lambda refused: Child(name, target, self.worker_spec(index, refused)))
 
     @property
     def workers_rules(self) -> Admission:
         """The rules of calls, with how many calls one worker takes: the edge counts the calls of all."""
         return replace(self.rules, calls=self.layout.per_worker)
-
-    def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
-        spec = self.worker_spec(index, refused)
-        return Child(spec.name, "sipagent.service.worker:work", spec)
 
     def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> WorkerSpec:
         """The specification of a worker that is started now."""
@@ -158,14 +155,14 @@ class ChildSpecs:
             detector=self.detector,
         )
 
-    def _start_registrar(self) -> Child:
+    def _registrar(self) -> Child:
         spec = RegistrarSpec(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
-        return Child(spec.name, "sipagent.service.registrar:keep_registered", spec)
+        return Child(REGISTRAR, "sipagent.service.registrar:keep_registered", spec)
 
-    def _start_detector(self) -> Child:
+    def _detector(self) -> Child:
         assert self.detector is not None
         spec = DetectorSpec(self.detector, self.config, self._log_json, self._drain_s)
-        return Child(spec.name, "sipagent.service.detector:listen", spec)
+        return Child(DETECTOR, "sipagent.service.detector:listen", spec)
 
     def change(self, file: Config) -> range:
         """Use another configuration from now on; returns the additional workers. Raises ConfigError.
@@ -302,7 +299,7 @@ class Service:
         self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
         self.supervisor.care.change(specs.plan)
         for index in more:
-            self.supervisor.add(specs.worker(index))
+            self.supervisor.slots.append(specs.worker(index))  # started at the next turn
         self.sharing.reload(specs.rules)
         self.rejections.reload(specs.rules)
         self.purging.reload(specs.config)

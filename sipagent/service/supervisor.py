@@ -336,10 +336,6 @@ class Supervisor:
 
     # --- changes ---
 
-    def add(self, slot: ChildSlot) -> None:
-        """Add a child, which is started at the next turn."""
-        self.slots.append(slot)
-
     def tell(self, index: int, message: ToChild) -> None:
         """Send a message to a worker; it is lost if the worker is not running now."""
         for slot in self.slots:

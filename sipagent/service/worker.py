@@ -43,6 +43,7 @@ from sipagent.service.children import (
     ToSupervisor,
     WorkerSpec,
     edge_address,
+    worker_name,
 )
 from sipagent.service.control import Orders
 from sipagent.service.one_process import engine_settings
@@ -56,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> None:
     """Take calls until the supervisor ends it, or is gone. The whole process."""
-    configure_log(spec.log_json, spec.name)
+    configure_log(spec.log_json, worker_name(spec.index))
     try:
         with ExitStack() as stack:
             _work(connection, spec, stack)
