@@ -127,7 +127,7 @@ class Turns:
             failure = come.get(timeout=self._wait_s)
         except queue.Empty:
             if given_up.acquire(blocking=False):
-                raise Busy("{0}: database is locked", self._database) from None
+                raise Busy("{0}: {1}", self._database, "database is locked") from None
             failure = come.get()
         if failure:
             os.close(handle)
