@@ -1,8 +1,7 @@
 """The statistics as a complete page: no script, nothing loaded from elsewhere, no personal data.
 
-    svg         bars for use inside a page: no script, no style, no external reference. pygal places them
-                (it is slow to import); what it adds for its own script and fonts is removed. Colours come
-                from the page, by the classes `color-0`, `color-1`, …: they follow its light and dark.
+    svg         bars for use inside a page: no script, no style, no external reference. Colours come from
+                the page, by the classes `color-0`, `color-1`, …: they follow its light and dark.
     sections    the parts of the page: each a plot and the table of the same figures, as plain text
     page        by `statistics.html`, which escapes everything that could come from a call, and forbids the
                 browser to load anything
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
@@ -32,13 +31,7 @@ WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of horizontal bars,
 _THICKEST = 56  # a single bar need not fill the plot
 _LABELS = 12  # labels of vertical bars: more would overlap
 _TICKS = 5
-_KEPT = {
-    "svg": ("viewBox",),
-    "g": ("class", "transform"),
-    "path": ("class", "d"),
-    "text": ("class", "x", "y"),
-}
-_LEFT_OUT = frozenset({"titles", "legends", "overlay", "text-overlay", "tooltip-overlay"})
+_LETTER = 7.5  # the width of one, in the same units
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +61,59 @@ class Plot:
 def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> str:
     """The plot as an `<svg>` element; `number` writes counts in the page's language, `colon` goes before
     them."""
-    tree = _chart(plot, number).render_tree()
-    inside = "".join(_cleaned(tree, plot, lambda count: f"{colon}{number(count)}"))
-    named = inside.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
-    return f"{named.removesuffix('</svg>')}{_unit(plot)}</svg>"
+    marks = ticks(max(map(sum, zip(*(values for _, values in plot.series), strict=True)), default=0))
+    named = plot.labels if plot.lying else [*map(number, marks)]
+    left = 20 + _LETTER * max(map(len, named), default=0)
+    top, height = 8 if plot.lying else 32, ROW * len(plot.labels) + 50 if plot.lying else HEIGHT
+    right, bottom = WIDTH - 24, height - 42
+    reach, room = (right - left, bottom - top) if plot.lying else (bottom - top, right - left)
+    step = room / max(len(plot.labels), 1)
+    thick = min(step * 0.8, _THICKEST)
+
+    def at(value: int) -> float:
+        return value / marks[-1] * reach
+
+    def bars() -> Iterator[str]:
+        below = [0] * len(plot.labels)
+        for index, (name, values) in enumerate(plot.series):
+            yield f'<g class="color-{index}">'
+            for place, (label, value) in enumerate(zip(plot.labels, values, strict=True)):
+                begins, edge = at(below[place]), (place + 0.5) * step - thick / 2
+                below[place] += value
+                long = at(below[place]) - begins
+                box = (left + begins, top + edge, long, thick)
+                if not plot.lying:
+                    box = (left + edge, bottom - begins - long, thick, long)
+                said = escape(f"{label}, {name}{colon}" if name else f"{label}{colon}") + escape(
+                    number(value)
+                )
+                if value:
+                    yield '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'.format(*box)
+                    yield f"<title>{said}</title></rect>"
+            yield "</g>"
+
+    lines, texts = list[str](), list[str]()
+    for mark in marks:
+        x, y = left + at(mark), bottom - at(mark)
+        lines.append(f"M{x:.1f} {top}V{bottom}" if plot.lying else f"M{left} {y:.1f}H{right}")
+        texts.append(
+            _text(x, bottom + 18, number(mark)) if plot.lying else _text(left - 8, y + 4, number(mark), "end")
+        )
+    every = 1 if plot.lying else max(1, -(-len(plot.labels) // _LABELS))
+    for place, label in [*enumerate(plot.labels)][::every]:
+        middle = (place + 0.5) * step
+        texts.append(
+            _text(left - 8, top + middle + 4, label, "end")
+            if plot.lying
+            else _text(left + middle, bottom + 18, label)
+        )
+    unit = _text(8, height - 24 if plot.lying else 16, plot.unit.lower(), "start")
+    drawn = f'<path d="{"".join(lines)}"/>{"".join(texts)}{unit}{"".join(bars())}'
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(plot.title)}">{drawn}</svg>'
+
+
+def _text(x: float, y: float, said: str, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
 
 
 def ticks(highest: int) -> list[int]:
@@ -83,90 +125,6 @@ def ticks(highest: int) -> list[int]:
         if factor * power * _TICKS >= highest
     )
     return list(range(0, max(highest, 1) + step, step))[: -(-max(highest, 1) // step) + 1]
-
-
-def _unit(plot: Plot) -> str:
-    """The unit at the axis of the numbers: above it, or in line with it for horizontal bars."""
-    y = _height(plot) - 14 if plot.lying else 16
-    return f'<text class="unit" x="8" y="{y}">{escape(plot.unit.lower())}</text>'
-
-
-def _height(plot: Plot) -> int:
-    return ROW * len(plot.labels) + 50 if plot.lying else HEIGHT
-
-
-def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
-    import pygal
-    from pygal.style import Style
-
-    kind = pygal.HorizontalStackedBar if plot.lying else pygal.StackedBar
-    totals = [sum(values) for values in zip(*(values for _, values in plot.series), strict=True)]
-    marks = ticks(max(totals, default=0))
-    chart = kind(
-        style=Style(label_font_size=13, major_label_font_size=13),
-        width=WIDTH,
-        height=_height(plot),
-        margin=8,
-        margin_top=8 if plot.lying else 32,
-        margin_right=24,
-        show_legend=False,
-        js=[],
-        css=[],
-        no_prefix=True,
-        truncate_label=-1,
-        range=(0, marks[-1]),
-    )
-    rows = [*plot.labels]
-    chart.x_labels = rows[::-1] if plot.lying else rows
-    if not plot.lying and len(rows) > _LABELS:
-        chart.x_labels_major_every = -(-len(rows) // _LABELS)
-        chart.show_minor_x_labels = False
-    chart.y_labels = [{"value": mark, "label": number(mark)} for mark in marks]
-    for name, values in plot.series:
-        chart.add(name, [*values][::-1] if plot.lying else [*values])
-    return chart
-
-
-def _cleaned(node: Any, plot: Plot, told: Callable[[int], str]) -> Iterator[str]:
-    """The visible part of pygal's drawing, as text; class names are pygal's own, all else is escaped."""
-    tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
-    words = node.get("class", "").split()
-    if "series" in words:
-        yield from _bars(node, plot, told)
-    elif tag in _KEPT and _LEFT_OUT.isdisjoint(words):
-        yield f"<{tag}{_attributes(node, _KEPT[tag])}>{escape(node.text or '')}"
-        for child in node:
-            yield from _cleaned(child, plot, told)
-        yield f"</{tag}>"
-
-
-def _bars(series: Any, plot: Plot, told: Callable[[int], str]) -> Iterator[str]:
-    """The bars of one series, each with its tooltip; without bars of height 0."""
-    index = int(next(word for word in series.get("class").split() if word.startswith("serie-"))[6:])
-    name, values = plot.series[index]
-    labels = plot.labels
-    if plot.lying:
-        labels, values = labels[::-1], values[::-1]
-    rects = [node for node in series.iter() if isinstance(node.tag, str) and node.tag.endswith("rect")]
-    yield f'<g class="color-{index}">'
-    for rect, label, value in zip(rects, labels, values, strict=True):
-        if value:
-            said = escape(f"{label}, {name}{told(value)}" if name else f"{label}{told(value)}")
-            yield f"<rect{_slimmed(rect, plot.lying)}><title>{said}</title></rect>"
-    yield "</g>"
-
-
-def _slimmed(rect: Any, lying: bool) -> str:
-    place, thickness = ("y", "height") if lying else ("x", "width")
-    box = {name: float(rect.get(name)) for name in ("x", "y", "width", "height")}
-    excess = max(box[thickness] - _THICKEST, 0.0)
-    box[place] += excess / 2
-    box[thickness] -= excess
-    return "".join(f' {name}="{value:.1f}"' for name, value in box.items())
-
-
-def _attributes(node: Any, names: Sequence[str]) -> str:
-    return "".join(f' {name}="{escape(node.get(name))}"' for name in names if node.get(name))
 
 
 _FATES = ("kept", "held", "purged", "erased", "failed", "open")
