@@ -1,6 +1,5 @@
 """Parts of the driver: how legs are shared, a call's rows, when the registrar is asked, phones in vain."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -8,8 +7,7 @@ from typing import get_args
 import pytest
 from structlog.testing import capture_logs
 
-from retention.records import Status
-from sipagent.agent.calls import LegRoom, LegShare, LiveCall, LiveCalls
+from sipagent.agent.calls import LegRoom, LegShare, LiveCall
 from sipagent.agent.engine import LONGEST_PAUSE_S, Registrar
 from sipagent.agent.figures import AGAIN_S, WORKS, Phones
 from sipagent.call import events as e
@@ -111,19 +109,6 @@ def call() -> LiveCall:
     )
 
 
-def test_all_calls_are_known_by_id_and_by_leg_until_they_are_over(call: LiveCall) -> None:
-    calls = LiveCalls()
-    calls.add(call, 17)
-    calls.add(replace(call, id="20261124T222001000-000001", legs={}, numbers={}, up=set()), 18)
-    calls.takes(call, 1, 23)
-    assert (call.numbers, call.up) == ({17: 0, 23: 1}, {17, 23})
-    call.up.discard(23)  # it has ended, and is the call's while the call is
-    assert (len(calls), calls.get(call.id), calls.of_leg.get(23)) == (2, call, call)
-    for one in calls.all:
-        calls.remove(one)
-    assert (len(calls), calls.get(call.id), calls.of_leg) == (0, None, {})
-
-
 def test_a_receipt_tells_the_story_so_far(call: LiveCall) -> None:
     """In moments from the start, whatever the wall clock does; at the end how it ended."""
     history: list[tuple[float, e.Fact]] = [
@@ -147,20 +132,6 @@ def test_a_receipt_tells_the_story_so_far(call: LiveCall) -> None:
     assert call.receipt().outcome is None
     ended = call.receipt(ended=504.2)
     assert (ended.outcome, ended.ended_at) == ("abandoned", after(4.2))
-
-
-def test_a_recording_and_its_receipt_know_each_other(call: LiveCall) -> None:
-    recording = call.open_recording("sip:201@pbx", Path("/elsewhere"))
-    assert (recording.id, call.receipt().recording_id) == (call.id, call.id)
-    assert (recording.status, recording.operator, recording.decision) == (
-        Status.OPEN, "sip:201@pbx", "undecided",
-    )  # fmt: skip
-    assert (recording.started_at, recording.expires_at) == (START, call.expires_at)
-    assert (recording.channels, recording.sample_rate) == (2, 8000)
-    call.flow.story.operator, call.flow.story.flagged = "sip:202@pbx", True
-    recording, closing = call.closing(560.0)
-    assert recording.flagged and closing.flagged
-    assert (closing.operator, closing.ended_at) == ("sip:202@pbx", after(60))
 
 
 @pytest.mark.parametrize(

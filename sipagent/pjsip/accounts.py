@@ -108,18 +108,13 @@ class SipAccount(pj.Account):
     """The trunk's account, which also takes the calls, or the operators', which only dials."""
 
     def __init__(
-        self,
-        engine: AccountOwner,
-        config: pj.AccountConfig,
-        credentials: Credentials | None,
-        learns: bool = False,
+        self, engine: AccountOwner, config: pj.AccountConfig, credentials: Credentials | None
     ) -> None:
-        """`learns`: where its realm is empty, it is that of the first challenge to an INVITE."""
         super().__init__()
         self.engine = engine
         self.config = config
         self.credentials = credentials
-        self.learns = learns
+        self.learns = False  # its realm, where that is empty, from the first challenge to an INVITE
 
     @guarded_callback
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:

@@ -78,9 +78,9 @@ def key_tones(key: str) -> tuple[float, float]:
     raise PhoneError(f"no such key: {key!r}; accepted: {KEYS}")
 
 
-def strongest(samples: Samples, floor: int = 200) -> float | None:
-    """The strongest frequency in Hz, or None where the sound's RMS is below `floor`."""
-    if not len(samples) or np.sqrt(np.mean(samples.astype(np.float64) ** 2)) < floor:
+def strongest(samples: Samples) -> float | None:
+    """The strongest frequency in Hz, or None where the sound's RMS is below 200."""
+    if not len(samples) or np.sqrt(np.mean(samples.astype(np.float64) ** 2)) < 200:
         return None
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(np.argmax(spectrum) * RATE / len(samples))
@@ -100,13 +100,13 @@ class Silence:
 class SteadyTone:
     """A steady tone, continuous from frame to frame."""
 
-    def __init__(self, frequency: float, amplitude: int = 8000) -> None:
-        self.step, self.amplitude, self.at = 2 * np.pi * frequency / RATE, amplitude, 0
+    def __init__(self, frequency: float) -> None:
+        self.step, self.at = 2 * np.pi * frequency / RATE, 0
 
     def frame(self) -> Samples:
         wave: NDArray[np.float64] = np.sin(self.step * np.arange(self.at, self.at + FRAME))
         self.at += FRAME
-        return (self.amplitude * wave).astype(np.int16)
+        return (8000 * wave).astype(np.int16)
 
 
 class Playback:
@@ -302,15 +302,15 @@ class RtpEnd:
             audio = [p for p in self.heard if p.payload_type in LEVELS and from_ns <= p.at_ns <= end]
         return ReceivedSound.lay_out(audio, from_ns or (audio[0].at_ns if audio else end), end)
 
-    def wait_tone(self, frequency: float, timeout: float = PATIENCE_S, *, within: float = 20) -> int:
-        """Wait until the last 100 ms are this tone (± `within` Hz); returns when its last frame came, ns."""
+    def wait_tone(self, frequency: float, timeout: float = PATIENCE_S) -> int:
+        """Wait until the last 100 ms are this tone (± 20 Hz); returns when its last frame came, ns."""
 
         def hears() -> bool:
             recent = [p for p in self.heard[-8:] if p.payload_type in LEVELS][-5:]
             if len(recent) < 5:
                 return False
             found = strongest(np.concatenate([decode(p.payload, p.payload_type) for p in recent]))
-            return found is not None and abs(found - frequency) <= within
+            return found is not None and abs(found - frequency) <= 20
 
         self.loop.wait_for(hears, timeout, f"tone of {frequency:g} Hz")
         return self.heard[-1].at_ns
@@ -341,10 +341,10 @@ class ReceivedSound:
         size = int(step_s * RATE)
         return [strongest(self.samples[i : i + size]) for i in range(0, len(self.samples) - size + 1, size)]
 
-    def longest_silence_s(self, floor: int = 60) -> float:
-        """The longest run of frames whose RMS is below `floor`."""
+    def longest_silence_s(self) -> float:
+        """The longest run of frames whose RMS is below 60."""
         whole = self.samples[: len(self.samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
-        quiet = np.sqrt(np.mean(whole**2, axis=1)) < floor
+        quiet = np.sqrt(np.mean(whole**2, axis=1)) < 60
         longest = run = 0
         for one in quiet:
             run = run + 1 if one else 0
