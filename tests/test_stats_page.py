@@ -12,7 +12,7 @@ import pytest
 
 from retention.rows.chain import TABLES
 from retention.statistics import Statistics
-from sipagent.text.statistics import GRAINS, Heading, by_grain, page, sections
+from sipagent.text.statistics import GRAINS, WIDTH, Heading, Plot, by_grain, page, sections, svg
 from sipagent.text.statistics_words import StatisticsWords
 from sipagent.text.template import LANGUAGES
 from tests import busy, kept
@@ -104,6 +104,23 @@ def test_plots_show_what_the_tables_say(figures: Statistics) -> None:
         assert section.plot is not None
         assert sum(sum(values) for _, values in section.plot.series) == count
         assert all(len(values) == len(section.plot.labels) for _, values in section.plot.series)
+
+
+@pytest.mark.parametrize("lying", [False, True], ids=["upright", "lying"])
+def test_a_bar_is_as_long_as_its_count_and_stands_on_the_one_before(lying: bool) -> None:
+    plot = Plot("<t>", "Calls", ["a", "b&", "c"], [("one", [10, 0, 4]), ("two", [5, 3, 0])], lying)
+    drawn = svg(plot)
+    rects = re.findall(r'<rect x="(.+?)" y="(.+?)" width="(.+?)" height="(.+?)"><title>(.+?)<', drawn)
+    bars = {said: [*map(float, box)] for *box, said in rects}
+    assert [*bars] == ["a, one: 10", "c, one: 4", "a, two: 5", "b&amp;, two: 3"]
+    along = 0 if lying else 1
+    for said, box in bars.items():
+        assert box[along + 2] == pytest.approx(int(said[-2:]) * bars["a, one: 10"][along + 2] / 10, abs=0.2)
+        assert 0 < box[0] < box[0] + box[2] < WIDTH and box[1] > 0
+    below, above = bars["a, one: 10"], bars["a, two: 5"]
+    ends, begins = (below[0] + below[2], above[0]) if lying else (above[1] + above[3], below[1])
+    assert begins == pytest.approx(ends, abs=0.2) and below[1 - along] == above[1 - along]
+    assert 'aria-label="&lt;t&gt;"' in drawn and ">b&amp;</text>" in drawn
 
 
 # --- readable ---
