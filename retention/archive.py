@@ -37,7 +37,7 @@ from retention.recording_files import (
 from retention.records import Hold, Json, RecordError, Recording, Status, parse_json, terms
 from retention.rows.chain import PERSONAL, personal_text, public
 from retention.rows.pages import BREATH_S
-from retention.rows.rows import Damaged, Rows, UnknownId
+from retention.rows.rows import Damaged, Rows
 from retention.rows.selection import Selection
 from retention.texts import Reason
 from retention.vault import Identity, KeysError, PublicKey, Vault, encode
@@ -367,8 +367,8 @@ def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequen
     wanted = set(recipients)
     if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
         return False
-    status = _status(archive, id)
-    if status not in (None, Status.OPEN, Status.CLOSED):
+    row = archive.store.some_recordings([id]).get(id)  # none of a key without a row: `rebuild` may bring it
+    if row is not None and row.status not in (Status.OPEN, Status.CLOSED):
         return False
     steps: list[Callable[[], None]] = []
     with ExitStack() as ready:
@@ -376,24 +376,15 @@ def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequen
         if key is not None:  # else a killed run had already done this
             naming = partial(archive.marks.naming, id)
             steps.append(ready.enter_context(archive.files.replacing(id, FileKind.KEY, key, naming)))
-        row = archive.store.recording(id) if status is Status.CLOSED else None
-        if row is not None:
+        if row is not None and row.status is Status.CLOSED:
             told = replace(row, hold=archive.hold_of(row))  # which perhaps only the JSON tells
             steps.append(ready.enter_context(archive.rewriting(told, recipients)))
         with archive.store.write():  # a purge or an erasure waits, or its key could come back
-            if _status(archive, id) is not status or (row and archive.store.recording(id) != row):
+            if archive.store.some_recordings([id]).get(id) != row:
                 raise ChangedMeanwhile(id)
             for step in steps:
                 step()
     return True
-
-
-def _status(archive: Archive, id: str) -> Status | None:
-    """The status of its row; None for a key without a row: `rebuild` may bring it back."""
-    try:
-        return archive.store.recording(id).status
-    except UnknownId:
-        return None
 
 
 def _is_told_to(archive: Archive, id: str, recipients: Sequence[PublicKey]) -> bool:

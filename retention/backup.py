@@ -217,7 +217,7 @@ def _is_regular(path: Path) -> bool:
 def beside_database(there: Places, here: Places) -> Iterator[tuple[Path, Path]]:
     """What lies beside a database and belongs to it: each file there, and where it is here."""
     yield there.head, here.head
-    yield from ((one, its) for one, its in ((there.seed, here.seed), (there.rota, here.rota)) if one.exists())
+    yield from there.seed_and_rota(here)
     yield from ((path, here.reserve(owner)) for owner, path in there.reserves().items())
     if there.stamps.is_dir():
         yield from ((path, here.stamps / path.name) for path in sorted(there.stamps.glob("*.tsr")))

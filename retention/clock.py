@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from retention.records import Access, Json, from_text, to_text
+from retention.records import Access, Json, Record, from_text, to_text
 from retention.rows.pages import Listing
 from retention.rows.rows import NoRoom, Rows
 from retention.texts import Reason
@@ -79,7 +79,7 @@ Stamped = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
-class ClockReading:
+class ClockReading(Record):
     """`wall` in UTC; `elapsed` in s since the boot `boot`, sleep included (CLOCK_BOOTTIME).
 
     `synchronised`: whether the kernel says that its clock is disciplined.
@@ -139,14 +139,14 @@ def step(seen: BelievedReadings, now: ClockReading, known: datetime | None = Non
         ahead = timedelta() if now.synchronised else now.wall - max(last, known or last)
         may_be_confirmed = not now.synchronised
     if back < -BACKWARD:
-        return ClockDoubt(
-            Reason("the clock went back by {0}, to {1}", _length(-back), to_text(now.wall)), may_be_confirmed
-        )
-    if ahead > FORWARD:
-        return ClockDoubt(
-            Reason("the clock is ahead by {0}, at {1}", _length(ahead), to_text(now.wall)), may_be_confirmed
-        )
-    return None
+        why = Reason("the clock went back by {0}, to {1}", _length(-back), to_text(now.wall))
+        return ClockDoubt(why, may_be_confirmed)
+    return _ahead_by(ahead, now, may_be_confirmed=may_be_confirmed)
+
+
+def _ahead_by(ahead: timedelta, now: ClockReading, *, may_be_confirmed: bool) -> ClockDoubt | None:
+    why = Reason("the clock is ahead by {0}, at {1}", _length(ahead), to_text(now.wall))
+    return ClockDoubt(why, may_be_confirmed) if ahead > FORWARD else None
 
 
 def look(store: Rows, now: ClockReading, stamped: Stamped = never) -> str | None:
@@ -237,12 +237,7 @@ def _first_step(store: Rows, now: ClockReading) -> ClockDoubt | None:
         ahead = now.wall - from_text(entry["at"])
     except (ValueError, TypeError):
         return ClockDoubt(NEVER_SEEN, may_be_confirmed=True)
-    if ahead > FORWARD:
-        return ClockDoubt(
-            Reason("the clock is ahead by {0}, at {1}", _length(ahead), to_text(now.wall)),
-            may_be_confirmed=True,
-        )
-    return None
+    return _ahead_by(ahead, now, may_be_confirmed=True)
 
 
 def _is_confirmed(seen: BelievedReadings | None, now: ClockReading, stamped: Stamped) -> bool:
@@ -332,7 +327,8 @@ def _load(store: Rows) -> _RememberedClock:
         told = json.loads(row["seen"])
         seen = None
         if told["last"] is not None:
-            seen = BelievedReadings(_reading(told["first"]), _reading(told["last"]), int(told["entry"]))
+            first, last = (ClockReading.from_json(told[name]) for name in ("first", "last"))
+            seen = BelievedReadings(first, last, int(told["entry"]))
         doubt = None if why is None else ClockDoubt(why, bool(told["may_be_confirmed"]))
         return _RememberedClock(seen, doubt)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -341,25 +337,10 @@ def _load(store: Rows) -> _RememberedClock:
 
 def _keep(store: Rows, seen: BelievedReadings | None, doubt: ClockDoubt | None) -> None:
     told: Json = {
-        "first": seen and _json(seen.first),
-        "last": seen and _json(seen.last),
+        "first": seen and seen.first.to_json(),
+        "last": seen and seen.last.to_json(),
         "entry": seen.entry if seen else 0,
         "may_be_confirmed": doubt is not None and doubt.may_be_confirmed,
     }
     why = None if doubt is None else doubt.why
     store.keep_clock_row({"id": 1, "seen": json.dumps(told), "suspended": why})
-
-
-def _json(reading: ClockReading) -> Json:
-    return {
-        "boot": reading.boot,
-        "wall": to_text(reading.wall),
-        "elapsed": reading.elapsed,
-        "synchronised": reading.synchronised,
-    }
-
-
-def _reading(json: Json) -> ClockReading:
-    return ClockReading(
-        str(json["boot"]), from_text(json["wall"]), float(json["elapsed"]), bool(json["synchronised"])
-    )

@@ -48,7 +48,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from errno import EAGAIN
 from functools import cache
-from typing import TypeVar
 
 from retention.archive import Archive, require, why_held
 from retention.marks import Mark, says_erased
@@ -99,7 +98,6 @@ def replaced(rows: Iterable[ObjectRow], sha256: str | None) -> list[ObjectRow]:
 
 REFUSED = "refused"
 _STEPS = 2  # that write
-Kept = TypeVar("Kept", bound=Record)
 _FORBIDS = "receipts.id = recordings.id AND receipts.decision IN ('refused', 'not_allowed')"
 _FORBIDDEN = Listing(
     table="recordings",
@@ -137,7 +135,7 @@ def stuck(archive: Archive) -> list[str]:
 def _is_pending(archive: Archive, id: str) -> bool:
     if archive.marks.forbidden(id):
         return True
-    row = _known(archive.store.recording, id)
+    row = _row(archive.store, id)
     return row is not None and row.status in (Status.OPEN, Status.CLOSED)
 
 
@@ -222,7 +220,7 @@ def _tell_once(archive: Archive, id: str, at: datetime, mark: Mark | None) -> No
     store = archive.store
     decision = None if mark is None else mark.decision
     with store.write():
-        receipt, row = _known(store.receipt, id), _known(store.recording, id)
+        receipt, row = _receipt(store, id), _row(store, id)
         if receipt is not None:
             told = receipt if mark is None else mark.onto(receipt)
             decision = told.decision
@@ -241,10 +239,10 @@ def _no_hold_keeps(archive: Archive, id: str, mark: Mark | None) -> bool:
     """Whether the caller refused, or it was not closed yet. Raises StoreError."""
     if mark is not None and mark.decision == REFUSED:
         return True
-    receipt = _known(archive.store.receipt, id)
+    receipt = _receipt(archive.store, id)
     if receipt is not None and receipt.decision == REFUSED:
         return True
-    row = _known(archive.store.recording, id)
+    row = _row(archive.store, id)
     return row is None or row.status is Status.OPEN
 
 
@@ -281,11 +279,12 @@ def _is_kept_by_hold(archive: Archive, id: str) -> bool:
         return False
 
 
-def _known(find: Callable[[str], Kept], id: str) -> Kept | None:
-    try:
-        return find(id)
-    except UnknownId:
-        return None
+def _row(store: Rows, id: str) -> Recording | None:
+    return store.some_recordings([id]).get(id)
+
+
+def _receipt(store: Rows, id: str) -> Receipt | None:
+    return store.some_receipts([id]).get(id)
 
 
 _IN_FLIGHT = 2  # batches that a store of objects erases, while others are begun and ended
@@ -304,14 +303,6 @@ class Batch:
     ended: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """Of the ids that were `asked` for, those whose rows are `purging`."""
-
-    asked: Sequence[str]
-    ids: Sequence[str]
-
-
 def erase_expired(
     archive: Archive, batches: Iterable[Sequence[str]], at: datetime, trace: Access | None
 ) -> Iterator[Batch]:
@@ -320,15 +311,11 @@ def erase_expired(
     A store of objects is slower than a database: while it erases some, others are begun and ended. Raises
     StoreError.
     """
-    begun = (_Begun(ids, _begun(archive, ids, trace)) for ids in batches)
-    for some, wrong in _erased(archive, begun):
-        there = frozenset(some.ids)
-        yield Batch(
-            asked=some.asked,
-            left=[id for id in some.asked if id not in there],
-            wrong=wrong,
-            ended=end_purge(archive, [id for id in some.ids if id not in wrong], at),
-        )
+    begun = ((ids, _begun(archive, ids, trace)) for ids in batches)
+    for (asked, going), wrong in _erased(archive, begun):
+        there = frozenset(going)
+        ended = end_purge(archive, [id for id in going if id not in wrong], at)
+        yield Batch(asked, [id for id in asked if id not in there], wrong, ended)
 
 
 def erase_begun(archive: Archive, id: str, now: datetime) -> ChainHead:
@@ -395,15 +382,19 @@ def _begun_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> S
     return began
 
 
+_Begun = tuple[Sequence[str], Sequence[str]]
+"""Ids that were asked for, and of these those whose rows are `purging`."""
+
+
 def _erased(archive: Archive, begun: Iterable[_Begun]) -> Iterator[tuple[_Begun, dict[str, OSError]]]:
     """What was begun, each with what could not be erased of it."""
     if archive.files.at_once == 1:  # nobody waits for a disk
-        yield from ((some, erase_files(archive, some.ids)) for some in begun)
+        yield from ((some, erase_files(archive, some[1])) for some in begun)
         return
     waiting: deque[tuple[_Begun, Future[dict[str, OSError]]]] = deque()
     with ThreadPoolExecutor(_IN_FLIGHT, "erasing") as aside:
         for some in begun:
-            waiting.append((some, aside.submit(erase_files, archive, some.ids)))
+            waiting.append((some, aside.submit(erase_files, archive, some[1])))
             if len(waiting) > _IN_FLIGHT:
                 first, job = waiting.popleft()
                 yield first, job.result()
@@ -426,7 +417,7 @@ class KeptCall:
     @classmethod
     def find(cls, store: Rows, id: str) -> "KeptCall":
         """What is kept of this call. Raises UnknownId if there is nothing."""
-        recording, receipt = _known(store.recording, id), _known(store.receipt, id)
+        recording, receipt = _row(store, id), _receipt(store, id)
         row = recording or receipt
         if row is None:
             raise UnknownId("{0}: no such id", id)

@@ -34,12 +34,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from retention.records import RecordError, from_text, parse_json, to_text
+from retention.records import Record, RecordError, parse_json
 
 Naming = Callable[[], AbstractContextManager[None]]
 """A context around the moment in which a name appears; it may refuse, by raising."""
@@ -237,6 +237,11 @@ class Places:
                 found[owner] = path
         return found
 
+    def seed_and_rota(self, other: "Places") -> list[tuple[Path, Path]]:
+        """What decides about calls to come: each file that is here, and where it is in another place."""
+        pairs = ((self.seed, other.seed), (self.rota, other.rota))
+        return [(mine, its) for mine, its in pairs if mine.exists()]
+
     def notes_of_moves(self) -> list[Path]:
         """The files in this folder that say where rows have moved, or were to move."""
         return sorted(self.folder.glob("*.moved")) if self.folder.is_dir() else []
@@ -247,7 +252,7 @@ _LIMIT = 1 << 16  # bytes; no note of ours is longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Moved(Record):
     """`to`: a URL without a password, or a path. `until`: when the first recording here expires; null where
     none does. `database`: the file's name here, empty where it is none. Times are UTC."""
 
@@ -259,8 +264,7 @@ class Moved:
 
     def text(self) -> str:
         """As it is written."""
-        times = {"at": to_text(self.at), "until": self.until and to_text(self.until)}
-        return json.dumps({"version": _VERSION, **asdict(self), **times})
+        return json.dumps({"version": _VERSION, **self.to_json()})
 
     def keep(self, path: Path) -> None:
         """Write it down. Raises OSError."""
@@ -272,20 +276,10 @@ def read_moved(path: Path) -> Moved | None:
     try:
         with path.open("rb") as file:
             told = parse_json(file.read(_LIMIT).decode())
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as wrong:
-        raise RecordError("{0}: not readable", path.name) from wrong
-    try:
         if told["version"] != _VERSION:
             raise ValueError("of another version")
-        until = told["until"]
-        return Moved(
-            to=str(told["to"]),
-            at=from_text(told["at"]),
-            until=None if until is None else from_text(until),
-            done=bool(told["done"]),
-            database=str(told["database"]),
-        )
-    except (ValueError, KeyError, TypeError) as wrong:
+        return Moved.from_json(told)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError) as wrong:
         raise RecordError("{0}: not readable", path.name) from wrong

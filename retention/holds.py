@@ -14,7 +14,7 @@ from datetime import date
 from retention.archive import Archive
 from retention.records import Access, Hold, Recording, RuleError, Status, terms
 from retention.rows.object_rows import State
-from retention.rows.rows import Rows, UnknownId
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.texts import Reason
 from retention.use import discreet, nothing_to_use
@@ -127,7 +127,11 @@ def agree(archive: Archive) -> list[str]:
     store = archive.store
     known = {row.id for row in store.objects.held()}
     meant = {row.id for row in store.each_recording(Selection(held=True))}
-    other = [id for id in sorted(known | meant) if (row := _row(store, id)) and differs(store, row)]
+    other = [
+        id
+        for id in sorted(known | meant)
+        if (row := store.some_recordings([id]).get(id)) and differs(store, row)
+    ]
     for id in other:
         archive.files.hold(id, held=store.recording(id).hold is not None)
     return other
@@ -137,13 +141,6 @@ def differs(store: Rows, recording: Recording) -> bool:
     """Whether any of its objects is not known to be held as its row is."""
     objects = (one for one in store.objects.of([recording.id]) if one.state is State.THERE)
     return any(one.held is (recording.hold is None) for one in objects)
-
-
-def _row(store: Rows, id: str) -> Recording | None:
-    try:
-        return store.recording(id)
-    except UnknownId:
-        return None
 
 
 def is_overdue(recording: Recording, today: date) -> bool:

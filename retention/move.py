@@ -60,7 +60,7 @@ from retention.rows.rows import Rows, StoreError
 from retention.rows.selection import Selection
 from retention.rows.tables import names
 from retention.sqlite import Store
-from retention.stamps import Stamps
+from retention.stamps import FolderStamps
 from retention.texts import Reason, joined
 from retention.verify import CLOSED_RECORDINGS
 
@@ -79,12 +79,6 @@ def unsettled(archive: Archive) -> Iterator[str]:
         yield Reason("recordings are half purged ({0}): see `sipagent purge`", half)
 
 
-def in_clear(archive: Archive) -> list[str]:
-    """The closed recordings that are stored in clear, oldest first: they may not leave this machine."""
-    kinds = (FileKind.FLAC, FileKind.WAV)
-    return [id for id in closed_ids(archive) if finished(archive.files, id) in kinds]
-
-
 def closed_ids(archive: Archive) -> Iterator[str]:
     """The ids of all closed recordings, oldest first. Raises StoreError."""
     return (row["id"] for row in archive.store.each(CLOSED_RECORDINGS))
@@ -98,13 +92,6 @@ def _waiting(archive: Archive) -> Iterator[str]:
                 yield path.name
         except ReserveError:
             yield path.name
-
-
-def kinds_of(files: RecordingFiles, id: str) -> list[FileKind]:
-    """What there is of a closed recording, the key first."""
-    sound = finished(files, id)
-    kinds = [FileKind.KEY, *([sound] if sound else []), FileKind.METADATA]
-    return [kind for kind in kinds if files.exists(id, kind)]
 
 
 def remove_gone(source: Archive, target: RecordingFiles) -> None:
@@ -441,7 +428,9 @@ class _Moving:
         """Look whether it may begin, or go on. Raises MoveError."""
         for why in unsettled(self.source):
             raise MoveError("{0}: {1}", self._here(), why)
-        if self.target.sealed_only and (clear := in_clear(self.source)):
+        ids, files, open_kinds = closed_ids(self.source), self.source.files, (FileKind.FLAC, FileKind.WAV)
+        clear = [id for id in ids if self.target.sealed_only and finished(files, id) in open_kinds]
+        if clear:
             raise MoveError(
                 "recordings are stored in clear ({0}, the last of them {1}): only what is sealed may "
                 "leave this machine; accepted: without objects until they have expired",
@@ -517,7 +506,8 @@ class _Moving:
     def _each_file(self, what: str) -> Iterator[tuple[str, FileKind]]:
         total = counts.recordings(self.source.store, Status.CLOSED)
         for done, id in enumerate(closed_ids(self.source), 1):
-            yield from ((id, kind) for kind in kinds_of(self.source.files, id))
+            kinds = (FileKind.KEY, finished(self.source.files, id), FileKind.METADATA)
+            yield from ((id, kind) for kind in kinds if kind and self.source.files.exists(id, kind))
             self.progress(what, done, total)
 
     def _unequal(self, to: RecordingFiles) -> list[tuple[str, FileKind]]:
@@ -537,13 +527,13 @@ def prepare(places: Places) -> None:
 
 def take_along(there: Places, here: Places) -> None:
     """Copy what lies beside, by its bytes; what lies in one folder for both stays. Raises OSError."""
-    for source, target in _beside(there, here):
+    for source, target in there.seed_and_rota(here):
         if source.absolute() != target.absolute():
             make_folder(target.parent)
             write_whole(target, source.read_bytes())
 
 
-def take_stamps(there: Stamps | None, here: Stamps | None) -> None:
+def take_stamps(there: FolderStamps | None, here: FolderStamps | None) -> None:
     """Copy the time stamps, as they came. Raises OSError, StoreError."""
     if there is not None and here is not None:
         for seq in there.seqs():
@@ -560,9 +550,3 @@ def put_in_place(places: Places) -> None:
     """Give a database that has arrived its name; from now on it is used. Raises OSError."""
     places.arriving.rename(places.database)
     sync_folder(places.folder)
-
-
-def _beside(there: Places, here: Places) -> Iterator[tuple[Path, Path]]:
-    for mine, its in ((there.seed, here.seed), (there.rota, here.rota)):
-        if mine.exists():
-            yield mine, its

@@ -184,7 +184,10 @@ def purge(
         progress(done, len(planned))
     receipts = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
-    failed += _agree(archive)  # at the end: what was held by mistake stays until the next purge
+    try:
+        agree(archive)  # at the end: what was held by mistake stays until the next purge
+    except OSError as error:
+        failed.append(("holds", reason_of(error)))
     notes = store.forget_notes(now, analysed)
     _forget_keys(store, over, failed)
     return PurgeReport(
@@ -215,15 +218,6 @@ def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]
     return erased
 
 
-def _agree(archive: Archive) -> list[tuple[str, str]]:
-    """What a store of objects would not hold, or let go, as rows do."""
-    try:
-        agree(archive)
-    except OSError as error:
-        return [("holds", reason_of(error))]
-    return []
-
-
 def _forget_uses(store: Rows, before: datetime, failed: list[tuple[str, str]]) -> int:
     """How many uses it emptied. Without room on the disk, the next purge does it: this one makes room."""
     try:
@@ -240,7 +234,8 @@ def _planned(
     for rows in batches(plan(archive.store, now, terms.period, _into(failed)), PAGE):
         whys = whys_held(archive, rows)
         removed += [_removal(row, terms.period) for row in rows if row.id not in whys]
-        held += [_stay(row, terms.period, whys[row.id]) for row in rows if row.id in whys]
+        stay = (row for row in rows if row.id in whys)
+        held += [Stay(id=row.id, due_at=due(row, terms.period), why=whys[row.id]) for row in stay]
     removed.sort(key=lambda gone: (gone.started_at, gone.id))
     held.sort(key=lambda stay: (stay.due_at, stay.id))
     return removed, tuple(held)
@@ -261,10 +256,6 @@ def _with_copies(store: Rows, removed: Sequence[Removal]) -> list[Removal]:
         replace(gone, copies=tuple(KnownCopy.of(copy) for copy in copies.get(gone.id, ()) if copy.exists))
         for gone in removed
     ]
-
-
-def _stay(row: Recording, period: str, why: str) -> Stay:
-    return Stay(id=row.id, due_at=due(row, period), why=why)
 
 
 def _removal(row: Recording, period: str) -> Removal:

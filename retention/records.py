@@ -29,7 +29,12 @@ _TIMED_ID = re.compile(
     r"(\d{8}T\d{6})(\d{3})(?:-h(?P<host>[a-z0-9]{1,16}))?(?:-w(?P<worker>\d+))?-\d{6}", re.ASCII
 )
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
-_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
+_UNITS = {  # each with how many days it is about
+    "day": (1, relativedelta(days=1)),
+    "week": (7, relativedelta(weeks=1)),
+    "month": (30, relativedelta(months=1)),
+    "year": (365, relativedelta(years=1)),
+}
 _LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
 
 
@@ -445,18 +450,10 @@ def parse_period(period: str) -> relativedelta:
         raise PeriodError(
             "{0!r} is not a period; accepted: '90 days', '2 weeks', '6 months', '1 year'", period
         )
-    count, unit = int(match[1]), match[2]
-    if count * _DAYS[unit] > _LONGEST_DAYS:
+    count, (days, unit) = int(match[1]), _UNITS[match[2]]
+    if count * days > _LONGEST_DAYS:
         raise PeriodError("{0!r} is too long; accepted: up to 100 years", period)
-    match unit:
-        case "day":
-            return relativedelta(days=count)
-        case "week":
-            return relativedelta(weeks=count)
-        case "month":
-            return relativedelta(months=count)
-        case _:
-            return relativedelta(years=count)
+    return unit * count
 
 
 def due_date(started_at: datetime, period: str) -> datetime:

@@ -45,7 +45,7 @@ A host that lives after all ships what really happened, which wins.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -225,14 +225,7 @@ class Sent:
     missing: int = 0
 
     def __add__(self, other: "Sent") -> "Sent":
-        return Sent(
-            entries=self.entries + other.entries,
-            rows=self.rows + other.rows,
-            gone=self.gone + other.gone,
-            held=self.held + other.held,
-            damaged=self.damaged + other.damaged,
-            missing=self.missing + other.missing,
-        )
+        return Sent(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
 
 
 class Shipper:
@@ -526,14 +519,9 @@ class LostHosts:
         return row.status
 
     def _without_sound(self, recording: Recording, *, may_stay: bool) -> Recording:
-        return replace(
-            recording,
-            status=Status.FAILED if may_stay else Status.ERASED,
-            ended_at=self._shared.now(),
-            path=None,
-            bytes=None,
-            sha256=None,
-        )
+        status = Status.FAILED if may_stay else Status.ERASED
+        gone = replace(recording, status=status, ended_at=self._shared.now())
+        return replace(gone, path=None, bytes=None, sha256=None)
 
     def _is_lost(self, name: str) -> bool:
         """Looked at again within a transaction: no word of the host can come before it ends."""

@@ -18,18 +18,17 @@ share a database, a table of it has all of them, and each host copies to its fol
 so a lost database takes none along, and openssl has its file.
 """
 
-import errno
 import fcntl
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from retention import files
 from retention.rows.chain import ChainHead
@@ -219,67 +218,44 @@ class StampedElsewhere(StampError):
     """Another process, or another host, is having the same chain stamped at this moment."""
 
 
-class Stamps(Protocol):
-    """The answers there are. Methods raise OSError, and StoreError where hosts share them."""
-
-    name: str
-    """What people call all of them."""
-
-    def seqs(self) -> list[int]:
-        """The entries that were stamped, in their order."""
-        ...
-
-    def content(self, seq: int) -> bytes:
-        """The answer about one, as it came. Raises FileNotFoundError."""
-        ...
-
-    def path(self, seq: int) -> Path:
-        """The file that it has here, or will have."""
-        ...
-
-    def keep(self, seq: int, answer: bytes) -> None:
-        """Keep one durably; one that is there stays."""
-        ...
-
-    def share(self, good: Callable[[int, bytes], bool]) -> None:
-        """Have all that are `good(seq, answer)` here, and those of here wherever hosts look for them."""
-        ...
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Nobody else has anything stamped until the end. Raises StampedElsewhere at once."""
-        ...
-
-
 class FolderStamps:
-    """Files in a folder of this host."""
+    """The answers there are: files in a folder of this host. Raises OSError.
+
+    `name` is what people call all of them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.name = folder.name
         self._folder = folder
 
     def seqs(self) -> list[int]:
+        """The entries that were stamped, in their order."""
         if not self._folder.is_dir():
             return []
         names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(name[1]) for name in names if name)
 
     def content(self, seq: int) -> bytes:
+        """The answer about one, as it came. Raises FileNotFoundError."""
         with self.path(seq).open("rb") as file:
             return file.read(ANSWER_LIMIT)
 
     def path(self, seq: int) -> Path:
+        """The file that it has here, or will have."""
         return self._folder / f"{seq}.tsr"
 
     def keep(self, seq: int, answer: bytes) -> None:
+        """Keep one durably; one that is there stays."""
         if not self.path(seq).exists():
             files.make_folder(self._folder)
             files.write_whole(self.path(seq), answer)
 
     def share(self, good: Callable[[int, bytes], bool]) -> None:
-        """No other host knows of this chain."""
+        """Have all that are `good(seq, answer)` here, and those of here wherever hosts look for them."""
 
     @contextmanager
     def alone(self) -> Iterator[None]:
+        """Nobody else has anything stamped until the end. Raises StampedElsewhere at once."""
         files.make_folder(self._folder)
         handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -292,44 +268,39 @@ class FolderStamps:
             os.close(handle)
 
 
-class SharedStamps:
-    """The table `stamps` of the database that hosts share, and the files of this one."""
+class SharedStamps(FolderStamps):
+    """The table `stamps` of the database that hosts share, and the files of this one. StoreError, too."""
 
-    def __init__(self, store: Rows, here: FolderStamps) -> None:
-        self.name = here.name
+    def __init__(self, store: Rows, folder: Path) -> None:
+        super().__init__(folder)
         self._store = store
-        self._here = here
 
     def seqs(self) -> list[int]:
-        return sorted({*self._here.seqs(), *self._there()})
+        return sorted({*super().seqs(), *self._there()})
 
     def content(self, seq: int) -> bytes:
         try:
-            return self._here.content(seq)
+            return super().content(seq)
         except FileNotFoundError:
             rows = self._store.read("SELECT answer FROM stamps WHERE seq = ?", [seq])
-        if not rows:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path(seq)))
+            if not rows:
+                raise
         return bytes(rows[0]["answer"])
-
-    def path(self, seq: int) -> Path:
-        return self._here.path(seq)
 
     def keep(self, seq: int, answer: bytes) -> None:
         sql = "INSERT INTO stamps (seq, answer) VALUES (?, ?) ON CONFLICT DO NOTHING"
         with self._store.write():
             self._store.change(sql, [seq, answer])
-        self._here.keep(seq, answer)
+        super().keep(seq, answer)
 
     def share(self, good: Callable[[int, bytes], bool]) -> None:
-        here, there = {*self._here.seqs()}, {*self._there()}
-        for seq in sorted(here ^ there):
+        for seq in sorted({*super().seqs()} ^ {*self._there()}):
             if good(seq, answer := self.content(seq)):
                 self.keep(seq, answer)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        with self._here.alone(), self._store.alone("stamp") as alone:
+        with super().alone(), self._store.alone("stamp") as alone:
             if not alone:
                 raise StampedElsewhere("another host is having it stamped at this moment")
             yield
@@ -338,15 +309,15 @@ class SharedStamps:
         return [row["seq"] for row in self._store.read("SELECT seq FROM stamps ORDER BY seq", [])]
 
 
-def stamps_of(store: Rows) -> Stamps | None:
+def stamps_of(store: Rows) -> FolderStamps | None:
     """Those of its chain; None where nothing lies beside it."""
     if store.places is None:
         return None
-    here = FolderStamps(store.places.stamps)
-    return SharedStamps(store, here) if store.shared else here
+    folder = store.places.stamps
+    return SharedStamps(store, folder) if store.shared else FolderStamps(folder)
 
 
-def stamps_beside(store: Rows) -> Stamps:
+def stamps_beside(store: Rows) -> FolderStamps:
     """Those of a database that is in a place: of all but tests."""
     kept = stamps_of(store)
     assert kept is not None
@@ -419,7 +390,7 @@ def proven(store: Rows, ca: Path | None) -> Callable[[], datetime | None]:
     return last
 
 
-def newest(kept: Stamps) -> Stamped | None:
+def newest(kept: FolderStamps) -> Stamped | None:
     """The stamp of the highest entry. Raises StampError if it cannot be read."""
     seqs = kept.seqs()
     if not seqs:
@@ -430,7 +401,7 @@ def newest(kept: Stamps) -> Stamped | None:
         raise StampError("{0}/{1}.tsr: {2}", kept.name, seqs[-1], wrong) from wrong
 
 
-def each_stamp(kept: Stamps) -> Iterator[Stamped | StampProblem]:
+def each_stamp(kept: FolderStamps) -> Iterator[Stamped | StampProblem]:
     """All stamps, the newest first, unchecked. A file that cannot be read is a problem.
 
     Raises StampError without the library.
@@ -445,7 +416,7 @@ def each_stamp(kept: Stamps) -> Iterator[Stamped | StampProblem]:
 
 
 def verify_stamps(
-    kept: Stamps,
+    kept: FolderStamps,
     hash_of: Callable[[int], str | None],
     ca: Path | None,
     step: Callable[[int, int], None] = lambda done, total: None,
@@ -507,7 +478,7 @@ def _is_behind(last: Stamped, head: ChainHead) -> bool:
 
 
 def _verified(
-    kept: Stamps, seq: int, hash: str | None, trusted: "Sequence[Certificate]", latest: Stamped | None
+    kept: FolderStamps, seq: int, hash: str | None, trusted: "Sequence[Certificate]", latest: Stamped | None
 ) -> Stamped:
     token = read_answer(_content(kept, seq))
     if hash is None:
@@ -529,11 +500,11 @@ def _is_good(answer: bytes, hash: str | None, trusted: "Sequence[Certificate]") 
     return True
 
 
-def _load(kept: Stamps, seq: int) -> Stamped:
+def _load(kept: FolderStamps, seq: int) -> Stamped:
     return _stamped(seq, read_answer(_content(kept, seq)), kept.path(seq))
 
 
-def _content(kept: Stamps, seq: int) -> bytes:
+def _content(kept: FolderStamps, seq: int) -> bytes:
     try:
         return kept.content(seq)
     except OSError as error:

@@ -312,14 +312,6 @@ _VERSION = "sipagent-vault-1"
 _KEY, _TEXT = "sipagent-key-1", "sipagent-text-1"
 
 
-@dataclass(frozen=True, slots=True)
-class _SealedCopy:
-    """One recipient's copy."""
-
-    to: PublicKey
-    box: bytes
-
-
 class Vault:
     """The sealed keys among these files.
 
@@ -353,27 +345,31 @@ class Vault:
 
     def key(self, id: str, identity: Identity) -> bytes:
         """The key of a file, 32 bytes. KeysError if it is missing, or not for this identity."""
-        return self._open(id, identity)
+        path = self._where(id)
+        box = self.box(id, identity.public)
+        key = _labelled_as(_KEY, id, _opened(path, box, identity), path)
+        if len(key) != KEY_BYTES:
+            raise KeysError("{0}: is damaged: {1} bytes are no key", path, len(key))
+        return key
 
     def box(self, id: str, recipient: PublicKey) -> bytes:
         """The key of a file as it is sealed to one recipient. KeysError if it is missing, or not for them."""
         sealed = self._read(id)
-        box = next((one.box for one in sealed if one.to == recipient), None)
-        if box is None:
-            able = ", ".join(str(one.to) for one in sealed)
+        if (box := sealed.get(recipient)) is None:
+            able = ", ".join(map(str, sealed))
             raise KeysError("{0}: is not for {1}; accepted: {2}", self._where(id), recipient, able)
         return box
 
     def recipients(self, id: str) -> tuple[PublicKey, ...]:
         """Who can listen to this recording. KeysError if its key is missing."""
-        return tuple(one.to for one in self._read(id))
+        return tuple(self._read(id))
 
     def resealed(self, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bytes | None:
         """`ID.key` with the key of a file sealed to other recipients; None if it is sealed to just these.
 
         The key itself stays the same: who had it before still has it; only the copies here change.
         """
-        key = self._open(id, identity)
+        key = self.key(id, identity)
         if set(self.recipients(id)) == set(recipients):
             return None
         return _describe(id, key, recipients)
@@ -394,15 +390,8 @@ class Vault:
             raise KeysError("{0}: is not for {1}", where, identity.public)
         return _labelled_as(_TEXT, id, _opened(where, box, identity), where)
 
-    def _open(self, id: str, identity: Identity) -> bytes:
-        path = self._where(id)
-        box = self.box(id, identity.public)
-        key = _labelled_as(_KEY, id, _opened(path, box, identity), path)
-        if len(key) != KEY_BYTES:
-            raise KeysError("{0}: is damaged: {1} bytes are no key", path, len(key))
-        return key
-
-    def _read(self, id: str) -> list[_SealedCopy]:
+    def _read(self, id: str) -> dict[PublicKey, bytes]:
+        """Each recipient's copy."""
         path = self._where(id)
         try:
             with self.files.open(id, FileKind.KEY) as file:
@@ -415,7 +404,7 @@ class Vault:
             fields = json.loads(content)
             if fields["version"] != _VERSION or fields["id"] != id:
                 raise ValueError("of another recording")
-            return [_sealed(entry) for entry in fields["recipients"]]
+            return dict(map(_sealed, fields["recipients"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise KeysError(
                 "{0}: {1}", path, Reason("is not the sealed key of {0}, or damaged", id)
@@ -442,12 +431,12 @@ def _describe(id: str, key: bytes, recipients: Iterable[PublicKey]) -> bytes:
     return json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
-def _sealed(entry: Json) -> _SealedCopy:
+def _sealed(entry: Json) -> tuple[PublicKey, bytes]:
     """ValueError, KeyError, TypeError or AttributeError for an entry that is not valid."""
     raw, box = decode(entry["public"]), decode(entry["key"])
     if raw is None or box is None or len(raw) != KEY_BYTES:
         raise ValueError("not base64")
-    return _SealedCopy(PublicKey(raw, str(entry.get("comment", ""))), box)
+    return PublicKey(raw, str(entry.get("comment", ""))), box
 
 
 def _opened(where: str, box: bytes, identity: Identity) -> bytes:

@@ -135,15 +135,6 @@ def names_in(store: Moto | Weed, bucket: Bucket) -> list[str]:
     What waits for a deletion asks this and no HEAD: SeaweedFS panics, and hangs up, on a HEAD whose newest
     version is deleted meanwhile.
     """
-    return sorted(name for name, _ in _there(store, bucket))
-
-
-def _there(store: Moto | Weed, bucket: Bucket) -> list[tuple[str, str]]:
-    """Without the markers of deletion, which have no bytes."""
-    pages = store.client().get_paginator("list_object_versions")
-    place = bucket.place
-    return [
-        (one["Key"].removeprefix(place.prefix), one["VersionId"])
-        for page in pages.paginate(Bucket=place.bucket, Prefix=place.prefix)
-        for one in page.get("Versions", [])
-    ]
+    prefix = bucket.place.prefix
+    there = store.names(bucket.place.bucket, prefix)
+    return sorted(name.removeprefix(prefix) for name, _ in there)

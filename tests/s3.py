@@ -65,9 +65,9 @@ class _Objects:
         path.chmod(0o600)
         return path
 
-    def names(self, bucket: str) -> list[tuple[str, str]]:
+    def names(self, bucket: str, prefix: str = "") -> list[tuple[str, str]]:
         """Name and version of every version of every object that is there; markers are no versions."""
-        pages = self.client().get_paginator("list_object_versions").paginate(Bucket=bucket)
+        pages = self.client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
         return [(one["Key"], one["VersionId"]) for page in pages for one in page.get("Versions", [])]
 
     def versions(self, bucket: str) -> dict[tuple[str, str], bytes]:

@@ -12,11 +12,11 @@ from nacl.pwhash import argon2id
 from numpy.typing import NDArray
 
 from media.recording.assemble import settle
-from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part
 from retention.records import Recording, due_date, new_id
 from retention.vault import Identity, PublicKey, Strength, new_pair, read_identity, read_public
 from tests.kept import Paths, receipt, recording
 from tests.office import CONFIG, RATE, Office, make_office, stereo
+from tests.parts import write_part
 
 QUICK = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 PASSPHRASE = "cheval à bascule"
@@ -70,8 +70,4 @@ def sealed_call(
 
 def write_sealed(part: Path, key: bytes, sound: NDArray[np.int16], rate: int = RATE) -> None:
     """A whole part; `sound` is (n, 2) int16."""
-    writer = PartWriter(create_part(part), rate, Sealer(key).seal)
-    for first in range(0, len(sound), rate):
-        writer.write_audio(sound[first : first + rate])
-    writer.write_note(ChunkNote(), Kind.END)
-    writer.close()
+    write_part(part, [sound[first : first + rate] for first in range(0, len(sound), rate)], rate, key)

@@ -87,13 +87,6 @@ def test_a_channel_that_begins_later_is_padded_by_whole_ticks(lanes: Lanes, tick
     assert begins == ticks * 160 and np.array_equal(column[begins : begins + FRAME], sound(begins))
 
 
-def test_no_samples_are_silence_of_their_length(lanes: Lanes) -> None:
-    lanes.aligner.add(0, FRAME, at(FRAME))
-    lanes.feed(1, 0)
-    block = lanes.take()
-    assert not block[:, 0].any() and np.array_equal(block[:, 1], sound(0))
-
-
 def test_a_leg_that_is_always_served_some_ms_later_is_not_moved() -> None:
     for late in (0.004, 0.014, -0.014):
         lanes = Lanes()
@@ -261,18 +254,6 @@ def test_nothing_said_in_a_pause_is_kept_whatever_ticks_are_lost(
         if number % turn == 0:
             lanes.take()
     assert not (lanes.take(rest=True) < 0).any()
-
-
-def test_a_pause_silences_both_channels_and_keeps_their_length(lanes: Lanes) -> None:
-    """Also the frame that ends it: it brings what was said up to 100 ms before the key, on both legs."""
-    for start in range(0, 32000, FRAME):
-        lanes.feed(0, start)
-        if start in (8000, 16000):
-            lanes.aligner.silence(start == 8000)
-        lanes.feed(1, start)
-    wanted = both(0, 32000)
-    wanted[8000:17600] = 0
-    assert np.array_equal(lanes.take(rest=True), wanted) and lanes.aligner.pauses == ((8000, 17600),)
 
 
 @pytest.mark.parametrize(

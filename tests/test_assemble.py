@@ -4,11 +4,9 @@ A sealed part is given its name as it is, without its key; with it, its sound co
 """
 
 import os
-import resource
 import stat
 import wave
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -23,7 +21,6 @@ from hypothesis import strategies as st
 from media.recording.assemble import (
     BLOCK_FRAMES,
     AssemblyError,
-    Finished,
     Format,
     NothingRecorded,
     SoundReader,
@@ -37,6 +34,7 @@ from media.recording.chunks import (
     Block,
     Chunk,
     ChunkNote,
+    Finished,
     Kind,
     PartWriter,
     Sealer,
@@ -45,33 +43,18 @@ from media.recording.chunks import (
     read_part,
 )
 from tests.crashing import deaths
+from tests.parts import KEY, RATE, WELL, audio, no_more_than, noise, said, write_part
 
-RATE, CHUNK, HEADER = 8000, 4000, 36
-KEY = bytes(range(32))
-WELL = ChunkNote()
+CHUNK, HEADER = 4000, 36
 PAUSED = ChunkNote(drops=3, pauses=((800, 1601), (12000, None)))
 FORMATS: tuple[Format, ...] = ("flac", "wav")
 Make = Callable[[Path, Path], Finished]
 
 
-def sound(frames: int, seed: int = 0) -> Block:
-    """Loud noise with the extremes in it: nothing that an encoder could round, clip or shift unseen."""
-    block = np.random.default_rng(seed).integers(-32768, 32768, (frames, 2), dtype=np.int16)
-    block[:2] = np.array([[-32768, 32767], [32767, -32768]])[:frames]
-    return block
-
-
-def write_part(
-    path: Path, frames: int, note: ChunkNote | None = WELL, rate: int = RATE, key: bytes | None = None
-) -> Block:
-    """A part of half-second chunks and, unless `note` is None, its end; what it holds."""
-    block = sound(frames)
-    writer = PartWriter(create_part(path), rate, Sealer(key).seal if key else None)
-    for start in range(0, frames, CHUNK):
-        writer.write_audio(block[start : start + CHUNK])
-    if note is not None:
-        writer.write_note(note, Kind.END)
-    writer.close()
+def made(path: Path, frames: int, note: ChunkNote | None = WELL, key: bytes | None = None) -> Block:
+    """A part of half-second chunks; what it holds."""
+    block = noise(frames)
+    write_part(path, [block[start : start + CHUNK] for start in range(0, frames, CHUNK)], RATE, key, note)
     return block
 
 
@@ -109,12 +92,9 @@ def how(request: pytest.FixtureRequest) -> tuple[str, bytes | None, Make]:
 How = tuple[str, bytes | None, Make]
 
 
-# --- what is made ---
-
-
 def test_the_file_holds_every_bit_of_the_part(part: Path, how: How) -> None:
     suffix, key, make = how
-    block, final = write_part(part, 21234, PAUSED, key=key), part.with_suffix(f".{suffix}")
+    block, final = made(part, 21234, PAUSED, key=key), part.with_suffix(f".{suffix}")
     content = part.read_bytes()
     finished = make(part, final)
     assert np.array_equal(decoded(final, key), block) and names(final.parent) == [final.name]
@@ -128,21 +108,18 @@ def test_the_file_holds_every_bit_of_the_part(part: Path, how: How) -> None:
 def test_what_the_tap_had_not_ended_is_incomplete_and_its_last_note_counts(part: Path, how: How) -> None:
     suffix, key, make = how
     writer = PartWriter(create_part(part), RATE, Sealer(key).seal if key else None)
-    writer.write_audio(sound(CHUNK))
+    writer.write_audio(noise(CHUNK))
     writer.write_note(ChunkNote(pauses=((800, None),)))
-    writer.write_audio(sound(CHUNK))
+    writer.write_audio(noise(CHUNK))
     writer.close()
     finished = make(part, part.with_suffix(f".{suffix}"))
     assert (finished.samples, finished.pauses, finished.complete) == (2 * CHUNK, ((0.1, 1.0),), False)
 
 
 def test_flac_is_smaller_and_a_wav_has_the_plain_header(part: Path, tmp_path: Path) -> None:
-    quiet = (sound(20 * CHUNK) // 1024).astype(np.int16)
+    quiet = (noise(20 * CHUNK) // 1024).astype(np.int16)
     for path in (part, tmp_path / "b.part"):
-        writer = PartWriter(create_part(path), RATE)
-        for start in range(0, len(quiet), CHUNK):
-            writer.write_audio(quiet[start : start + CHUNK])
-        writer.close()
+        write_part(path, [quiet[start : start + CHUNK] for start in range(0, len(quiet), CHUNK)])
     flac, wav = tmp_path / "a.flac", tmp_path / "b.wav"
     assemble(part, flac, "flac")
     assert soundfile.info(flac).format == "FLAC" and flac.stat().st_size < quiet.nbytes * 0.7
@@ -157,7 +134,7 @@ def test_flac_is_smaller_and_a_wav_has_the_plain_header(part: Path, tmp_path: Pa
 @pytest.mark.parametrize("damaged", [[0], [1, 2], [3], [4]])
 def test_damaged_chunks_are_silence_in_their_place(part: Path, damaged: list[int]) -> None:
     """Also the last one: the end still says how long it was."""
-    block, content = write_part(part, 20000), bytearray(part.read_bytes())
+    block, content = made(part, 20000), bytearray(part.read_bytes())
     for chunk in damaged:
         content[chunk * (HEADER + CHUNK * 4) + 100] ^= 1
         block[chunk * CHUNK : (chunk + 1) * CHUNK] = 0
@@ -174,7 +151,7 @@ def test_cut_anywhere_all_whole_chunks_are_kept(
     part = tmp_path_factory.mktemp("cut") / "a.part"
     final = part.with_suffix(".sealed" if key else ".flac")
     make: Make = settle if key else partial(assemble, format="flac")
-    block = write_part(part, 3 * CHUNK, key=key)
+    block = made(part, 3 * CHUNK, key=key)
     whole = part.stat().st_size
     ends = np.cumsum([len(pack(chunk)) for chunk in read_part(part)])[:3]
     os.truncate(part, min(cut, whole))
@@ -195,7 +172,7 @@ def test_no_sound_is_nothing_recorded(part: Path, how: How) -> None:
     final = part.with_suffix(f".{suffix}")
     with pytest.raises(NothingRecorded, match=r"a\.part: does not exist, and neither does a\."):
         make(part, final)
-    write_part(part, 0, key=key)
+    made(part, 0, key=key)
     with pytest.raises(NothingRecorded, match=r"a\.part: holds no whole chunk of"):
         make(part, final)
     assert names(part.parent) == ["a.part"]
@@ -204,12 +181,12 @@ def test_no_sound_is_nothing_recorded(part: Path, how: How) -> None:
 def test_neither_is_taken_for_the_other(part: Path) -> None:
     """Whether a part is sealed is told by its first whole chunk."""
     assert not is_sealed(part)
-    write_part(part, 8000)
+    made(part, 8000)
     assert not is_sealed(part)
     with pytest.raises(NothingRecorded):
         settle(part, part.with_suffix(".sealed"))
     part.unlink()
-    write_part(part, 8000, key=KEY)
+    made(part, 8000, key=KEY)
     assert is_sealed(part)
     with pytest.raises(AssemblyError, match=r"a\.part: is sealed$"):
         assemble(part, part.with_suffix(".flac"), "flac")
@@ -235,7 +212,7 @@ def test_a_file_of_others_is_not_taken_for_ours(tmp_path: Path, comment: str) ->
     final = tmp_path / "a.flac"
     with soundfile.SoundFile(final, "w", RATE, 2, "PCM_16", format="FLAC") as file:
         file.comment = comment
-        file.write(sound(100))
+        file.write(noise(100))
     with pytest.raises(AssemblyError, match="was not made from a part"):
         assemble(tmp_path / "a.part", final, "flac")
     reading = read_sound(final, None)
@@ -247,16 +224,14 @@ def test_a_file_of_others_is_not_taken_for_ours(tmp_path: Path, comment: str) ->
 def test_no_link_in_the_way_is_followed(part: Path, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"other")
     (tmp_path / "a.flac.tmp").symlink_to("other")
-    write_part(part, CHUNK)
+    made(part, CHUNK)
     assemble(part, tmp_path / "a.flac", "flac")
     assert (tmp_path / "other").read_bytes() == b"other" and not (tmp_path / "a.flac").is_symlink()
-    write_part(tmp_path / "b.part", 8000, key=KEY)
+    made(tmp_path / "b.part", 8000, key=KEY)
     part.symlink_to("b.part")
     with pytest.raises(AssemblyError, match=r"a\.part: Too many levels of symbolic links"):
         settle(part, tmp_path / "a.sealed")
 
-
-# --- a disk that fails ---
 
 SETTLED = ["sync a.part", "replace a.part", "sync office"]
 
@@ -279,7 +254,7 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, how: H
     office = tmp_path / "office"
     part, final = office / "a.part", office / f"a.{suffix}"
     office.mkdir()
-    block = write_part(part, 8000, ChunkNote(drops=1, pauses=((80, 160),)), key=key)
+    block = made(part, 8000, ChunkNote(drops=1, pauses=((80, 160),)), key=key)
     wanted = SETTLED if key else assembled(suffix)
     for done in deaths(office, partial(make, part, final)):
         assert done == wanted[: len(done)]
@@ -290,20 +265,9 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, how: H
     assert done == wanted
 
 
-@contextmanager
-def no_more_than(size: int) -> Iterator[None]:
-    """No file may grow beyond it, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_leaves_the_part_and_is_no_obstacle_to_what_is_sealed(part: Path, how: How) -> None:
     suffix, key, make = how
-    block, final = write_part(part, 16000, key=key), part.with_suffix(f".{suffix}")
+    block, final = made(part, 16000, key=key), part.with_suffix(f".{suffix}")
     with no_more_than(0 if key else 20_000):
         if key is None:
             with pytest.raises(AssemblyError, match=rf"a\.{suffix}: could not be written"):
@@ -319,7 +283,7 @@ def test_a_full_disk_leaves_the_part_and_is_no_obstacle_to_what_is_sealed(part: 
 def test_what_does_not_decode_to_the_same_is_not_kept(
     part: Path, format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_part(part, 8000)
+    made(part, 8000)
     with pytest.raises(AssemblyError, match=r"gone/a\.x\.tmp: No such file or directory"):
         assemble(part, part.parent / "gone" / "a.x", format)
     honest = soundfile.SoundFile.write
@@ -329,12 +293,9 @@ def test_what_does_not_decode_to_the_same_is_not_kept(
     assert names(part.parent) == [part.name]
 
 
-# --- its sound ---
-
-
 def test_the_sound_is_every_bit_of_what_was_recorded(part: Path) -> None:
     """No more than a block of it is held; it is complete once its end has been read."""
-    block = write_part(part, 25 * RATE + 17, key=KEY)
+    block = made(part, 25 * RATE + 17, key=KEY)
     reading = read_sound(part, KEY)
     assert (reading.rate, reading.complete) == (RATE, False)
     for _ in range(2):
@@ -350,27 +311,16 @@ def test_the_sound_is_every_bit_of_what_was_recorded(part: Path) -> None:
 
 def test_a_file_whose_end_was_taken_away_is_incomplete_whatever_else_is_said(part: Path) -> None:
     """Cut at a chunk, with an end in clear put in its place: whoever has the key sees it."""
-    write_part(part, 16000, key=KEY)
+    made(part, 16000, key=KEY)
     cut = b"".join(pack(chunk) for chunk in list(read_part(part))[:2])
-    payload = ChunkNote().to_payload()
-    end = Chunk(kind=Kind.END, sequence=2, position=8000, rate=RATE, frames=0, payload=payload)
-    part.write_bytes(cut + pack(end))
+    part.write_bytes(cut + pack(said(2, WELL, Kind.END, 8000)))
     reading = read_sound(part, KEY)
     assert len(heard(reading)) == 8000 and not reading.complete
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("drops", [0, 1])
-def test_what_is_kept_in_clear_is_read_without_a_key(part: Path, format: Format, drops: int) -> None:
-    block = write_part(part, 40000, ChunkNote(drops=drops))
-    assemble(part, part.with_suffix(f".{format}"), format)
-    reading = read_sound(part.with_suffix(f".{format}"), None)
-    assert np.array_equal(heard(reading), block) and reading.complete is (drops == 0)
-
-
 def test_what_cannot_be_read_is_one_line(part: Path, tmp_path: Path) -> None:
-    write_part(part, 8000, key=KEY)
-    soundfile.write(tmp_path / "b.flac", sound(100), RATE)
+    made(part, 8000, key=KEY)
+    soundfile.write(tmp_path / "b.flac", noise(100), RATE)
     (tmp_path / "c.flac").write_bytes(b"fLaC")
     for path, key, problem in (
         (part, None, "a.part: is sealed, and no key was given"),
@@ -389,26 +339,11 @@ def test_what_cannot_be_read_is_one_line(part: Path, tmp_path: Path) -> None:
         heard(reading)
 
 
-# --- what chunks add up to: in order, with gaps, and with what is not of our writing ---
-
-
-def audio(sequence: int, position: int, frames: int = 4) -> Chunk:
-    payload = np.full((frames, 2), sequence + 1, dtype=np.int16).tobytes()
-    return Chunk(
-        kind=Kind.AUDIO, sequence=sequence, position=position, rate=RATE, frames=frames, payload=payload
-    )
-
-
-def said(sequence: int, position: int, note: ChunkNote, kind: Kind = Kind.NOTE) -> Chunk:
-    payload = note.to_payload()
-    return Chunk(kind=kind, sequence=sequence, position=position, rate=RATE, frames=0, payload=payload)
-
-
-WHOLE = [audio(0, 0), said(1, 4, ChunkNote()), audio(2, 4), said(3, 8, ChunkNote(pauses=((0, 8),)), Kind.END)]
+WHOLE = [audio(0), said(1, position=4), audio(2, 4), said(3, ChunkNote(pauses=((0, 8),)), Kind.END, 8)]
 STRANGE = [
     replace(audio(1, 4), rate=16000),
     audio(1, 3),
-    *(replace(said(1, 4, ChunkNote()), payload=payload) for payload in (b"not json", b"[]", b"{}")),
+    *(replace(said(1, position=4), payload=payload) for payload in (b"not json", b"[]", b"{}")),
 ]
 
 
@@ -420,7 +355,7 @@ STRANGE = [
         (WHOLE[:2] + WHOLE[3:], [1] * 4 + [0] * 4),
         (WHOLE[:3], [1] * 4 + [3] * 4),
         (WHOLE[3:], [0] * 8),
-        ([*WHOLE[:3], said(3, 8, ChunkNote(drops=1), Kind.END)], [1] * 4 + [3] * 4),
+        ([*WHOLE[:3], said(3, ChunkNote(drops=1), Kind.END, 8)], [1] * 4 + [3] * 4),
         *(([WHOLE[0], strange, *WHOLE[2:]], [1] * 4 + [3] * 4) for strange in STRANGE),
         ([], []),
     ],

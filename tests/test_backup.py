@@ -133,9 +133,6 @@ def rows(live: Archive) -> list[Recording]:
     return found
 
 
-# --- what comes back ---
-
-
 def test_all_of_it_comes_back_and_is_as_it_was_written(
     live: Archive, rows: list[Recording], tmp_path: Path
 ) -> None:
@@ -201,9 +198,6 @@ def test_what_leads_to_a_person_does_not_outlive_its_period_in_a_backup(
     assert CALLER.encode() not in kept.bytes_under(backup)
     assert live.store.receipts()[0].caller == CALLER
     assert_clean(restored(backup, tmp_path / "new")[0])
-
-
-# --- what must not come back ---
 
 
 @pytest.mark.parametrize("late", [(LATER, TERMS.period), (START + timedelta(days=15), "2 weeks")])
@@ -388,9 +382,6 @@ def test_copies_while_others_write_and_erase_are_whole(live: Archive, tmp_path: 
         assert settled.failed == []
         assert not [id for id in before if has_sound(again, id) or list(backup.rglob(f"{id}.*"))]
         assert_clean(again)
-
-
-# --- what is not whole ---
 
 
 def test_a_kill_leaves_a_backup_or_nothing_that_looks_like_one(tmp_path: Path) -> None:

@@ -189,9 +189,6 @@ def test_a_clock_that_is_off_but_even_is_believed(waits: list[float], off: float
     store.close()
 
 
-# --- across boots ---
-
-
 def booted(
     wall: timedelta, boot: str = "boot-2", up_s: float = 60.0, *, synchronised: bool = False
 ) -> ClockReading:
@@ -376,9 +373,6 @@ def test_whatever_boots_come_no_wrong_clock_purges_and_a_disciplined_one_does(bo
             else:
                 assert not right
     store.close()
-
-
-# --- the kernel ---
 
 
 @pytest.mark.parametrize(("status", "maxerror_us", "believed"), [

@@ -85,9 +85,6 @@ def told_beside(archive: Archive, row: Recording) -> Any:
     return json.loads(Paths(archive).metadata(row.id).read_text())
 
 
-# --- its life ---
-
-
 def test_the_row_is_there_before_the_file_and_the_metadata_once_it_is_closed(archive: Archive) -> None:
     row = recording()
     part = archive.open(row)
@@ -178,9 +175,6 @@ def test_one_purge_of_two_has_done_it(archive: Archive) -> None:
     assert end_purge(archive, ids, LATE) == ids
     assert not end_purge(archive, ids, LATE) and not begin_purge(archive, ids)
     assert {archive.store.recording(id).status for id in ids} == {Status.PURGED}
-
-
-# --- what must go ---
 
 
 def test_what_must_go_is_found_by_its_mark_and_by_its_rows(archive: Archive) -> None:
@@ -326,9 +320,6 @@ def test_what_is_marked_does_not_come_back_with_a_lost_database(archive: Archive
     other.store.close()
     rebuild(archive)
     assert is_erased(archive, refused)
-
-
-# --- what is left over ---
 
 
 def problems(archive: Archive) -> dict[str, str]:

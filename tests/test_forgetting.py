@@ -25,7 +25,6 @@ from retention.purge import Terms, purge
 from retention.records import Access, Approval, Event, Note, RecordError, Recording, due_date
 from retention.rows.pages import Row
 from retention.rows.selection import Selection
-from retention.sqlite import Store
 from retention.verify import verify
 from sipagent.check.retention import _keys
 from tests.kept import START, archive_of, keep, recording
@@ -295,9 +294,6 @@ def _the_backup_opens_with_the_vault_of_before(
         assert len(ask(conninfo, "SELECT id FROM receipts WHERE sealed IS NOT NULL")) == 6
 
 
-# --- a vault that does not let keys go ---
-
-
 class Vault(WatchedBlobs):
     """`shut`: nothing can be removed from it."""
 
@@ -337,9 +333,3 @@ def test_keys_that_cannot_be_removed_are_said_and_go_with_the_next_purge(
         assert purge(archive, LATER, TERMS).failed == ()
         assert not keys & set(keys_in(tmp_path / "vault"))
         assert store.keys_left() == 0 and [*_keys(store)] == []
-
-
-def test_a_database_of_one_host_has_no_keys_to_remove() -> None:
-    with Store(":memory:") as store:
-        assert (store.forget_keys().left, store.keys_left(), store.renew_words()) == (0, 0, 0)
-        assert [*_keys(store)] == []

@@ -1,7 +1,9 @@
 """Legal hold: who may place it, what it keeps from whom, and that it never ends by itself."""
 
 import json
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from retention import files
 from retention.archive import Archive
-from retention.erase import NotDeleted, begin_purge, delete, end_purge, erase_row, fail
+from retention.erase import NotDeleted, begin_purge, delete
 from retention.holds import (
     HoldError,
     holds,
@@ -23,7 +25,7 @@ from retention.holds import (
     why_no_hold,
 )
 from retention.marks import ArchiveError
-from retention.purge import Terms, purge
+from retention.purge import Terms
 from retention.records import Access, Hold, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
 from retention.sqlite import Store
@@ -34,7 +36,7 @@ from sipagent.operations.holds import end_hold, hold
 from sipagent.operations.notes import file_note
 from sipagent.operations.tracing import Unfinished
 from tests.both import BOTH, by_hand
-from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
+from tests.kept import CALLER, START, Paths, archive, keep, recording
 from tests.tampering import use_of
 
 DATABASES = BOTH
@@ -102,22 +104,6 @@ def test_of_a_sealed_one_the_json_tells_ground_and_review_alone(kept: Archive) -
     assert not any(name in text for name in ("Roux", "Petit", "2026/7", CALLER))
 
 
-def test_it_survives_every_purge_and_its_review_releases_nothing(kept: Archive) -> None:
-    row = keep(kept, recording())
-    place(kept, row.id, HOLD, BY)
-    for at in (due_date(START, "6 months"), due_date(START, "1 year"), LATE):
-        report = purge(kept, at, replace(TERMS, period="1 day"))
-        assert report.removed == ()
-        assert report.held[0].why == "on hold (criminal), to be reviewed 2027-03-01"
-    assert (
-        Paths(kept).final(row.id, "flac").read_bytes() == SOUND
-        and kept.store.recording(row.id).caller == CALLER
-    )
-    release(kept, row.id, BY)
-    assert [gone.id for gone in purge(kept, LATE, TERMS).removed] == [row.id]
-    assert Paths(kept).file(row.id) is None and kept.store.recording(row.id).hold is None
-
-
 def test_nothing_removes_what_is_held(kept: Archive) -> None:
     row = keep(kept, recording())
     kept.store.add_access(use_of(row))
@@ -137,14 +123,6 @@ def test_nothing_removes_what_is_held(kept: Archive) -> None:
     assert kept.store.recording(row.id) == before and Paths(kept).file(row.id) is not None
 
 
-def test_a_refusal_came_first(kept: Archive) -> None:
-    row = keep(kept, recording())
-    place(kept, row.id, HOLD, BY)
-    kept.store.update_receipt(receipt(row, decision="refused"))
-    erase_row(kept, row.id, START, "refused")
-    assert Paths(kept).file(row.id) is None and holds(kept.store) == []
-
-
 def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
     row = keep(kept, recording())
     kept.store.add_access(use_of(row))
@@ -157,35 +135,6 @@ def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
                 by_hand(kept.store, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
     with pytest.raises(StoreError, match="the chain only grows"):
         by_hand(kept.store, "UPDATE chain SET at = 'x' WHERE seq = 1")
-
-
-@pytest.mark.parametrize(
-    ("end", "why"),
-    [
-        (lambda kept, id: None, "the call is still in progress"),
-        (lambda kept, id: erase_row(kept, id, START), "it was erased during the call"),
-        (lambda kept, id: fail(kept, id, START), "the recorder failed, nothing was kept"),
-        (lambda kept, id: begin_purge(kept, [id]), "it is already purging"),
-        (
-            lambda kept, id: begin_purge(kept, [id]) and end_purge(kept, [id], START),
-            "it is already purged (2026-11-24",
-        ),
-    ],
-)
-def test_there_must_be_something_to_hold(
-    kept: Archive, end: Callable[[Archive, str], object], why: str
-) -> None:
-    row = recording()
-    kept.store.add_receipt(receipt(row))
-    kept.open(row)
-    end(kept, row.id)
-    with pytest.raises(HoldError) as told:
-        place(kept, row.id, HOLD, BY)
-    assert str(told.value).startswith(why)
-    with pytest.raises(HoldError) as told:
-        release(kept, row.id, BY)
-    assert str(told.value).startswith(why)
-    assert kept.store.accesses() == []
 
 
 def test_twice_is_an_error_and_a_renewal_is_asked_for(kept: Archive) -> None:
@@ -265,3 +214,56 @@ def test_a_hold_that_fails_is_in_the_trace_and_says_what_that_leaves(
     with pytest.raises((ArchiveError, Unfinished), match=r"the disk is full|nothing has changed"):
         hold(kept, row, HOLD, BY, rules)
     assert [(use.action, use.outcome) for use in kept.store.accesses(row.id)] == [("hold", "failed")]
+
+
+# --- a field of its own, declared in `retention.records` alone ---
+
+
+ROOT = Path(__file__).parent.parent
+FIELD = """\
+    officer: str | None = _term("Officer", "Of the court.", "O")
+    review: str | None"""
+FACES = """
+from datetime import UTC, datetime
+from retention.archive import whole_hold
+from retention.holds import why_no_hold
+from retention.rows.chain import open_hold
+from retention.sqlite import Store
+from sipagent.cli.hold import hold_command
+from sipagent.web.api.openapi import document
+from sipagent.web.pages.holds import asked_in_words
+from sipagent.web.pages.recording import EMPTY
+
+records = sys.modules["retention.records"]
+(option,) = [one for one in hold_command.params if one.name == "officer"]
+assert (option.required, option.metavar, option.help) == (True, "O", "Of the court.")
+schemas = document()["components"]["schemas"]
+assert "officer" in schemas["NewHold"]["required"] and "officer" in schemas["Approval"]["properties"]
+assert EMPTY["officer"] == ""
+asked = dict(ground="criminal", reference="7", review="2030-01-01", officer="Petit")
+at = datetime(2026, 11, 24, tzinfo=UTC)
+wanted = records.Approval(at=at, action="hold", recording_id="x", by="a", **asked)
+assert asked_in_words(wanted).endswith(" Officer: Petit.")
+kept = Store(":memory:")
+assert kept.approval(kept.add_approval(wanted).id).officer == "Petit"
+hold = records.Hold(by="a", approved_by="b", **asked)
+assert whole_hold(hold.to_json()) == hold.to_json() and "officer" not in open_hold(hold.to_json())
+refused = records.replace(hold, officer=" ")
+assert why_no_hold(refused, ("criminal",), at.date()) == "--officer is empty"
+"""
+
+
+@pytest.mark.in_sqlite
+def test_a_field_is_added_in_one_place() -> None:
+    """All of the program reads another `retention.records`, with that field in it."""
+    source = (ROOT / "retention/records.py").read_text(encoding="utf-8")
+    assert source.count("    review: str | None") == 1
+    made = source.replace("    review: str | None", FIELD)
+    start = (
+        "import sys, types\nmade = sys.modules['retention.records'] = types.ModuleType('retention.records')\n"
+    )
+    script = f"{start}exec({made!r}, vars(made))\n{FACES}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,8 +4,8 @@ folder."""
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -189,17 +189,6 @@ def test_what_is_written_is_read_and_copied_for_its_owner_alone(files: LocalFile
         assert len([*there.names(Area.RECORDINGS), *there.names(Area.VAULT)]) == len(FileKind)
     with pytest.raises(FileNotFoundError):
         sha256(files, OTHER, FileKind.WAV)
-
-
-def test_a_name_that_is_refused_never_appears(files: LocalFiles) -> None:
-    @contextmanager
-    def refused() -> Iterator[None]:
-        raise ArchiveError("refused")
-        yield
-
-    with pytest.raises(ArchiveError, match="refused"):
-        write(files, ID, FileKind.METADATA, b"{}", refused)
-    assert [*files.names(Area.RECORDINGS)] == []
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -2,8 +2,10 @@
 and the stores themselves, which the tests of `[objects]` build upon."""
 
 import hashlib
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,8 +105,11 @@ def test_every_version_goes_though_none_is_known(store: Moto | Weed, bucket: Buc
     assert bucket.remove_many([*versions, ("none", versions[0][1])]) == {} and names_in(store, bucket) == []
 
 
-def test_what_is_held_stays_and_is_never_without_its_hold(real: Losing) -> None:
-    """And what arrives altered is not kept."""
+def test_what_is_held_stays_and_is_never_without_its_hold(real: Losing, tmp_path: Path) -> None:
+    """Who may not is told so, and what arrives altered is not kept."""
+    (tmp_path / "others").write_text("[other]\naws_access_key_id = nobody\naws_secret_access_key = no\n")
+    with pytest.raises(Denied, match=r"s3://.*/a: the object store does not know these credentials"):
+        Bucket(replace(real.place, credentials=tmp_path / "others")).look("a")
     with pytest.raises(ObjectError, match="BadDigest"):
         real.put("a", b"other", sha(b"some"))
     assert real.look("a") is None
@@ -139,12 +144,6 @@ def test_a_missing_bucket_is_not_an_empty_one(bucket: Bucket) -> None:
             ask("a")
 
 
-def test_who_may_not_is_told_so(real: Losing, tmp_path: Path) -> None:
-    (tmp_path / "others").write_text("[other]\naws_access_key_id = nobody\naws_secret_access_key = no\n")
-    with pytest.raises(Denied, match=r"s3://.*/a: the object store does not know these credentials"):
-        Bucket(replace(real.place, credentials=tmp_path / "others")).look("a")
-
-
 @pytest.mark.parametrize("text", ["", "[default]\naws_access_key_id = x\n", "not an INI", "[default]\nx\n"])
 def test_a_file_without_credentials_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(text)
@@ -153,12 +152,25 @@ def test_a_file_without_credentials_is_named(text: str, tmp_path: Path) -> None:
         bucket.look("a")
 
 
-def test_a_store_that_is_away_is_told_in_one_line(tmp_path: Path, moto: Moto) -> None:
-    place = BucketPlace("b", "", "http://127.0.0.1:1", REGION, moto.credentials_file(tmp_path))
-    with pytest.raises(Away) as fault:
-        Bucket(place).look("a")
-    said = str(fault.value)
-    assert said.startswith("s3://b/a: the object store does not answer (") and "\n" not in said
+def test_a_store_that_is_away_and_an_answer_that_is_lost_are_told_in_one_line(
+    moto: Moto, tmp_path: Path
+) -> None:
+    """Of the latter nobody knows whether it was done."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            line, _ = listener.accept()
+            with line:
+                line.recv(65536)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        for port in (listener.getsockname()[1], 1):
+            bucket = Bucket(place_of(moto, tmp_path, f"http://127.0.0.1:{port}"))
+            with pytest.raises(Away) as fault:
+                bucket.put("a", b"some", sha(b"some"))
+            said = str(fault.value)
+            assert said.startswith(f"{bucket.url('a')}: the object store does not answer (")
+            assert "\n" not in said
 
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:

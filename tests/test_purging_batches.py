@@ -17,7 +17,7 @@ import pytest
 from retention import erase
 from retention.archive import Archive
 from retention.holds import HoldError, place
-from retention.objects.bucket import WHOLE, Away, ObjectError, object_name
+from retention.objects.bucket import WHOLE, object_name
 from retention.objects.object_files import ObjectBlobs
 from retention.postgres.connection import Connection
 from retention.purge import PurgeReport, purge
@@ -40,29 +40,12 @@ TRACE = Access(at=datetime(2026, 12, 1, tzinfo=UTC), action="hold", by=HOLD.by)
 GONE = frozenset[FileKind]()
 
 
-class Bucket(MemoryBucket):
-    """`refuses`: objects that it does not remove."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refuses: Callable[[str], bool] = lambda name: False
-
-    def remove_many(self, versions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], ObjectError]:
-        wrong = {
-            (name, version): ObjectError(5, "is busy", self.url(name))
-            for name, version in versions
-            if self.refuses(name)
-        }
-        going = [one for one in versions if one not in wrong]
-        return wrong | (super().remove_many(going) if going else {})
-
-
 class Office:
     """One database and one store, opened anew by whoever works on them."""
 
     def __init__(self, server: Server, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
-        self.bucket = Bucket()
+        self.bucket = MemoryBucket()
         self._stack = stack
         self._conninfo = stack.enter_context(fresh(server, tables))
         self._hosts = 0
@@ -114,14 +97,6 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "BREATH_S", 0.0)
 
 
-def states(archive: Archive) -> dict[Status, set[str]]:
-    """Which recordings have which."""
-    rows = archive.store.recordings()
-    return {
-        status: {row.id for row in rows if row.status is status} for status in {row.status for row in rows}
-    }
-
-
 def gone(report: PurgeReport) -> list[str]:
     assert report.failed == ()
     return [one.id for one in report.removed]
@@ -161,15 +136,6 @@ def test_a_batch_takes_as_many_statements_as_one_recording(
     assert taken[1] <= taken[0] + 10, taken  # one or two more bundles of keys
 
 
-def test_each_has_its_line_and_the_chain_holds(office: Office) -> None:
-    rows, archive, told = office.keep(8), office.archive(), list[int]()
-    report = purge(archive, LATE, TERMS, lambda done, total: told.append(done), by=BY)
-    assert gone(report) == [row.id for row in rows] and (report.receipts, told) == (8, [3, 6, 8])
-    assert [use.recording_id for use in archive.store.accesses()] == [row.id for row in rows]
-    assert states(archive).keys() == {Status.PURGED}
-    assert verify(archive).problems == [] and archive.store.keys_left() == 0
-
-
 @pytest.mark.parametrize("turn", [0, 1])
 def test_a_hold_that_comes_before_its_batch_wins_and_the_others_go(
     office: Office, monkeypatch: pytest.MonkeyPatch, turn: int
@@ -190,37 +156,17 @@ def test_a_hold_that_comes_before_its_batch_wins_and_the_others_go(
 
     monkeypatch.setattr(erase, "_begun", held_first)
     archive = office.archive()
-    report = purge(archive, LATE, TERMS)
+    told = list[int]()
+    report = purge(archive, LATE, TERMS, lambda done, total: told.append(done), by=BY)
+    assert (told, report.receipts) == ([3, 6], 6)
+    uses = [use.recording_id for use in archive.store.accesses() if use.action == "purge"]
+    assert uses == [row.id for row in rows if row is not held]
     assert [stay.id for stay in report.held] == [held.id] and late == ["it is already purging"] * 2
     assert gone(report) == [row.id for row in rows if row is not held]
     kept = archive.store.recording(held.id)
     assert (kept.status, kept.hold) == (Status.CLOSED, HOLD.to_json())
     assert [office.kinds(row) for row in rows] == [frozenset(WHOLE) if row is held else GONE for row in rows]
     assert verify(archive).problems == []
-
-
-@pytest.mark.parametrize("kind", [*WHOLE, None])
-def test_what_the_store_does_not_remove_stays_purging_and_the_others_go(
-    office: Office, kind: FileKind | None
-) -> None:
-    """Where it does not answer at all, that is a whole batch."""
-    rows, archive = office.keep(7), office.archive()
-    stuck = [rows[1], rows[5]] if kind else rows[3:6]
-
-    def away(name: str) -> bool:
-        if rows[4].id in name:
-            raise Away(5, "is busy", name)
-        return False
-
-    office.bucket.refuses = {object_name(row.id, kind) for row in stuck}.__contains__ if kind else away
-    report = purge(archive, LATE, TERMS)
-    ids = {row.id for row in stuck}
-    assert {id for id, _ in report.failed} == ids and all("is busy" in why for _, why in report.failed)
-    assert states(archive)[Status.PURGING] == ids == {row.id for row in rows if office.kinds(row)}
-    assert all(kind in office.kinds(row) if kind else office.kinds(row) == {*WHOLE} for row in stuck)
-    office.bucket.refuses = lambda name: False
-    assert {*gone(purge(office.archive(), LATE, TERMS))} == ids
-    assert {office.kinds(row) for row in rows} == {GONE}
 
 
 def test_what_was_held_and_is_gone_leaves_the_list(office: Office) -> None:

@@ -250,9 +250,6 @@ def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(kept: Archive) -> None:
     assert segments(again.store) == ["the database was lost"]
 
 
-# --- holds ---
-
-
 def test_what_is_held_stays_held_through_it(kept: Archive) -> None:
     row = held(kept, keep(kept, recording()))
     again = lost(kept)
@@ -289,8 +286,6 @@ def test_a_hold_that_cannot_be_read_is_one_all_the_same(kept: Archive, hold: obj
     assert back is not None and back["ground"] == "unknown" and back["approved_by"] is None
     assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
 
-
-# --- what is sealed ---
 
 QUICK = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 

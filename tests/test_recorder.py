@@ -20,8 +20,8 @@ import pytest
 
 from media.recording import assemble as assembling
 from media.recording import chunks
-from media.recording.assemble import AssemblyError, Finished, assemble, read_sound
-from media.recording.chunks import Kind, read_part
+from media.recording.assemble import AssemblyError, assemble, read_sound
+from media.recording.chunks import Finished, Kind, read_part
 from media.recording.tap import Channel, Tap, TapError
 from retention import vault
 from retention.archive import Archive
@@ -136,22 +136,6 @@ class Waiting:
         self._go_on.set()
 
 
-# --- a call that goes well ---
-
-
-def test_a_kept_recording_is_a_file_with_its_row(clear: Recorder, archive: Archive) -> None:
-    row = recording(decision="allowed", operator=None)
-    tap = begin(clear, row)
-    assert archive.store.recording(row.id).status is Status.OPEN
-    clear.keep(tap, row, replace(CLOSING, flagged=True))
-    clear.stop()
-    done = archive.store.recording(row.id)
-    assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 2.0, False)
-    assert (done.ended_at, done.operator, done.flagged) == (NOW, OPERATOR, True)
-    assert (done.channels, done.sample_rate, done.pauses) == (2, 8000, ())
-    assert files(archive) == ["json", "wav"]
-
-
 def test_a_sealed_one_is_for_its_recipients_and_never_in_clear(
     recorder: Recorder, archive: Archive, tmp_path: Path
 ) -> None:
@@ -161,11 +145,14 @@ def test_a_sealed_one_is_for_its_recipients_and_never_in_clear(
     wait_for(lambda: Paths(archive).part(row.id).stat().st_size > samples.nbytes / 2)
     spans = [samples[start : start + 50].tobytes() for start in range(0, 16000, 50)]
     assert not [span for span in spans if span in kept.bytes_under(tmp_path)]
-    recorder.keep(tap, row, CLOSING)
+    assert archive.store.recording(row.id).status is Status.OPEN
+    recorder.keep(tap, row, replace(CLOSING, flagged=True))
     recorder.stop()
     assert not [span for span in spans if span in kept.bytes_under(tmp_path)]
     done, file = archive.store.recording(row.id), Paths(archive).final(row.id, "sealed")
     assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 2.0, False)
+    assert (done.ended_at, done.operator, done.flagged) == (NOW, OPERATOR, True)
+    assert (done.channels, done.sample_rate, done.pauses) == (2, 8000, ())
     assert (done.path, files(archive)) == (f"recordings/{row.id}.sealed", ["json", "key", "sealed"])
     assert (done.bytes, done.sha256) == (file.stat().st_size, sha256(file.read_bytes()).hexdigest())
     for identity in (ANN, BEN):
@@ -213,9 +200,6 @@ def test_stopping_finishes_what_was_begun_and_leaves_what_still_runs_as_a_whole_
     assert {archive.store.recording(row.id).status for row in rows} == {Status.CLOSED}
     audio = [chunk for chunk in read_part(Paths(archive).part(running.id)) if chunk.kind is Kind.AUDIO]
     assert sum(chunk.frames for chunk in audio) == 800 and clear._writer._taps == {}
-
-
-# --- faults ---
 
 
 def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
@@ -360,9 +344,6 @@ def test_no_thread_of_the_agents_can_open_anything() -> None:
         assert not named & opening, module
 
 
-# --- a refusal, at once ---
-
-
 @DECISIONS
 def test_the_mark_is_there_before_the_call_goes_on_and_before_anything_is_removed(
     recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
@@ -487,9 +468,6 @@ def test_refused_while_the_file_is_made_no_file_comes_after_it(
     making.go_on()
     settle(recorder)
     assert is_erased(archive, row) and alerts == []
-
-
-# --- where it cannot be written down ---
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync"])

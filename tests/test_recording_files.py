@@ -1,4 +1,4 @@
-"""Whoever keeps recordings, files of this machine or a store of objects: their life is the same."""
+"""Recordings that a store of objects keeps: their life is that of files of this machine."""
 
 import fcntl
 from collections.abc import Iterator
@@ -37,11 +37,9 @@ def bucket(moto: Moto, tmp_path: Path) -> Losing:
     return Losing(place_of(moto, tmp_path))
 
 
-@pytest.fixture(params=["local", "objects"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
-    if request.param == "local":
-        return kept.archive(tmp_path)
-    return archive_through(tmp_path, request.getfixturevalue("bucket"))
+@pytest.fixture
+def archive(bucket: Losing, tmp_path: Path) -> Archive:
+    return archive_through(tmp_path, bucket)
 
 
 @pytest.fixture(params=["clear", "sealed"])
@@ -60,7 +58,8 @@ def recorder(
 def again(archive: Archive, store: Store) -> RecordingFiles:
     """The files that there were, with another database."""
     files = archive.files
-    return ObjectFiles(files.bucket, store.objects, files.spool) if isinstance(files, ObjectFiles) else files
+    assert isinstance(files, ObjectFiles)
+    return ObjectFiles(files.bucket, store.objects, files.spool)
 
 
 def left(archive: Archive) -> list[str]:
@@ -133,9 +132,9 @@ def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
 
 
 def test_what_was_refused_does_not_come_back_by_being_kept(
-    tmp_path: Path, bucket: Losing, moto: Moto
+    archive: Archive, bucket: Losing, moto: Moto
 ) -> None:
-    archive, row = archive_through(tmp_path, bucket), recording()
+    row = recording()
     archive.open(row)
     archive.files.spool.path(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
     archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
@@ -145,10 +144,10 @@ def test_what_was_refused_does_not_come_back_by_being_kept(
 
 
 def test_who_looks_for_copies_that_were_left_takes_none_that_is_used(
-    tmp_path: Path, bucket: Losing, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even one that was begun at this moment, nor another's of the same process."""
-    archive, locks, swept = archive_through(tmp_path, bucket), fcntl.flock, list[Path]()
+    locks, swept = fcntl.flock, list[Path]()
     both, folder = (archive.files, again(archive, Store(":memory:"))), archive.files.spool.fetched
 
     def late(file: Any, how: int) -> None:

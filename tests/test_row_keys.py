@@ -4,16 +4,27 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from retention.objects.bucket import Bucket
+from retention.objects.object_files import ObjectBlobs, RisingBlobs
 from retention.postgres import row_keys as keys_module
-from retention.postgres.row_keys import MOST_KEYS, KeyKind, RowKeys
+from retention.postgres.row_keys import MOST_KEYS, FolderBlobs, KeyKind, Revision, RowKeys, read_bundle
+from retention.postgres.store import SealedStore
+from retention.records import Receipt
 from retention.rows.rows import StoreError, TryAgain
-from tests.postgres import Server
-from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, tables
+from retention.rows.selection import Selection
+from tests import tiers
+from tests.crashing import killed_before
+from tests.kept import CALLER, receipt, recording
+from tests.object_store import Losing, place_of
+from tests.postgres import Server, fresh
+from tests.s3 import Moto, Weed
+from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, sealed_store, tables
 
 TABLES_OF_DATABASE = tables
 """What the fixture `database` begins with."""
@@ -78,23 +89,6 @@ def test_the_database_never_has_a_key(keys: RowKeys, database: str, postgres: Se
     assert any(key.name.encode() in content for content in contents)
     forms = (key.raw, key.raw.hex().encode(), b64encode(key.raw))
     assert not any(form in content for content in contents for form in forms)
-
-
-def test_a_row_that_is_forgotten_has_its_key_removed(keys: RowKeys, database: str, vault: Path) -> None:
-    key, other = keys.take(), keys.take()
-    write_row(database, key.name)
-    write_row(database, other.name, 2)
-    assert (keys.left(), keys.forget().keys) == (0, 0)
-    forget_row(database)
-    assert keys.left() == 1
-    assert keys.forget().keys == 1 and keys.left() == 0
-    assert keys_in(vault) == {other.name: other.raw} | unused(keys)
-    assert keys.get([key.name]).keys == {}
-
-
-def unused(keys: RowKeys) -> dict[str, bytes]:
-    """What was made ahead."""
-    return {key.name: key.raw for stock in keys._stocks.values() for key in stock.keys}
 
 
 def test_a_key_serves_one_row(keys: RowKeys, database: str) -> None:
@@ -341,3 +335,190 @@ def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(
     assert not there & {key.name for key in taken[:100]} and {key.name for key in taken[100:]} <= there
     bundles = {name.partition("/")[0] for name in there}
     assert len(files_in(vault)) == len(bundles)
+
+
+# --- in a store of objects that keeps every version: what is forgotten is in none of them ---
+
+
+@pytest.fixture(params=tiers.first("moto", "weed"))
+def objects(request: pytest.FixtureRequest) -> Moto | Weed:
+    found: Moto | Weed = request.getfixturevalue(request.param)
+    return found
+
+
+def keys_in_all_versions(objects: Moto | Weed, bucket: Bucket) -> dict[str, bytes]:
+    """Whatever can still be read there."""
+    client, place = objects.client(), bucket.place
+    listed = client.list_object_versions(Bucket=place.bucket, Prefix=place.prefix)
+    found: dict[str, bytes] = {}
+    for one in listed.get("Versions", []):
+        content = client.get_object(Bucket=place.bucket, Key=one["Key"], VersionId=one["VersionId"])[
+            "Body"
+        ].read()
+        _, bundle, number = one["Key"].removeprefix(place.prefix).split("/")
+        keys = read_bundle(Revision(bundle, int(number)), content)
+        found |= {f"{bundle}/{name}": key for name, key in keys.items()}
+    return found
+
+
+def test_what_is_forgotten_is_in_no_version(objects: Moto | Weed, database: str, tmp_path: Path) -> None:
+    bucket = Bucket(place_of(objects, tmp_path))
+    with sealed_store(database, ObjectBlobs(bucket), host="a") as store:
+        calls = [receipt(recording(minutes)) for minutes in range(4)]
+        for one in calls:
+            store.add_receipt(one)
+            store.update_receipt(replace(one, outcome="failed"))
+        keys = {row["id"]: row["key"] for row in ask(database, "SELECT id, key FROM receipts")}
+        assert set(keys.values()) <= set(keys_in_all_versions(objects, bucket))
+        for one in calls[:3]:
+            store.update_receipt(one.anonymous())
+        assert store.keys_left() == 0
+    there = keys_in_all_versions(objects, bucket)
+    assert keys[calls[3].id] in there and not {keys[one.id] for one in calls[:3]} & set(there)
+    with sealed_store(database, ObjectBlobs(bucket)) as store:
+        assert [one.caller for one in store.receipts()] == [calls[3].caller, None, None, None]
+
+
+@pytest.mark.parametrize("what", ["put", "remove"])
+@pytest.mark.parametrize("done", [True, False])
+def test_an_answer_that_is_lost_leaves_nothing(
+    moto: Moto, database: str, tmp_path: Path, what: str, done: bool
+) -> None:
+    bucket = Losing(place_of(moto, tmp_path))
+    with sealed_store(database, ObjectBlobs(bucket), host="a") as store:
+        calls = [receipt(recording(minutes)) for minutes in range(3)]
+        for one in calls:
+            store.add_receipt(one)
+        keys = {row["id"]: row["key"] for row in ask(database, "SELECT id, key FROM receipts")}
+        if done:
+            bucket.losing = lambda asked, name: asked == what
+        else:
+            bucket.failing = lambda asked, name: asked == what
+        store.update_receipt(calls[0].anonymous())
+        assert store.receipt(calls[0].id).caller is None and store.keys_left() > 0
+        assert "does not answer" in store.forget_keys().problem
+        bucket.losing = bucket.failing = lambda asked, name: False
+        store.update_receipt(calls[1].anonymous())
+        run(database, "UPDATE key_revisions SET since = since - interval '2 minutes'")
+        assert (store.forget_keys().left, store.keys_left()) == (0, 0)
+        there = keys_in_all_versions(moto, bucket)
+        assert keys[calls[2].id] in there and not {keys[one.id] for one in calls[:2]} & set(there)
+        assert store.receipt(calls[2].id) == calls[2]
+
+
+def test_keys_that_were_files_go_up(objects: Moto | Weed, database: str, tmp_path: Path) -> None:
+    bucket, files = Bucket(place_of(objects, tmp_path)), FolderBlobs(tmp_path / "vault")
+    calls = [receipt(recording(minutes)) for minutes in range(3)]
+    with sealed_store(database, files, host="a") as store:
+        for one in calls:
+            store.add_receipt(one)
+    keys = {row["id"]: row["key"] for row in ask(database, "SELECT id, key FROM receipts")}
+    with sealed_store(database, ObjectBlobs(bucket)) as store:
+        (host,) = store.keys.out_of_reach()
+        assert host == "a"
+    with sealed_store(database, RisingBlobs(bucket, files), host="a") as store:
+        assert [one.caller for one in store.receipts()] == [one.caller for one in calls[::-1]]
+        store.update_receipt(calls[0].anonymous())
+        assert keys[calls[0].id] not in keys_in(tmp_path / "vault")
+        assert store.bring_up(files) > 0
+        assert store.bring_up(files) == 0 and store.keys_left() == 0
+    assert not (tmp_path / "vault" / "rows").exists()
+    with sealed_store(database, ObjectBlobs(bucket)) as store:
+        assert [one.caller for one in store.receipts()] == [calls[2].caller, calls[1].caller, None]
+        assert store.keys.out_of_reach() == {}
+    there = keys_in_all_versions(objects, bucket)
+    assert keys[calls[1].id] in there and keys[calls[0].id] not in there
+
+
+def test_keys_of_another_database_stay_where_they_are(
+    moto: Moto, postgres: Server, database: str, tmp_path: Path
+) -> None:
+    bucket, files = Bucket(place_of(moto, tmp_path)), FolderBlobs(tmp_path / "vault")
+    with fresh(postgres, tables) as other, sealed_store(other, files, host="a") as store:
+        store.add_receipt(receipt(recording()))
+    before = keys_in(tmp_path / "vault")
+    with sealed_store(database, RisingBlobs(bucket, files), host="a") as store:
+        assert store.bring_up(files) == 0
+    assert keys_in(tmp_path / "vault") == before != {}
+
+
+# --- killed at every step: the next purge finishes it ---
+
+
+def keys_of(database: str) -> dict[str, str | None]:
+    return {row["id"]: row["key"] for row in ask(database, "SELECT id, key FROM receipts")}
+
+
+def finished(store: SealedStore, database: str) -> None:
+    """What the next purge does, a quarter of an hour later."""
+    since = "SET since = since - interval '20 minutes'"
+    for table in ("key_removals", "key_revisions"):
+        run(database, f"UPDATE {table} {since}")
+    gone = store.forget_keys()
+    assert (gone.left, gone.problem) == (0, "") and store.keys_left() == 0
+
+
+def assert_whole(store: SealedStore, database: str, vault: Path, kept: list[Receipt]) -> None:
+    """The vault has the keys of what is kept, and no others; each bundle once."""
+    needed = {row["key"] for row in ask(database, "SELECT key FROM receipts WHERE key IS NOT NULL")}
+    needed |= {row["key"] for row in ask(database, "SELECT key FROM search_keys WHERE key IS NOT NULL")}
+    assert set(keys_in(vault)) == needed
+    files = [path for path in vault.rglob("*") if path.is_file()]
+    assert len(files) == len({path.parent for path in files})
+    store.keys._remembered.clear()
+    assert {one.id: one for one in store.receipts() if one.caller} == {one.id: one for one in kept}
+    assert {one.id for one in store.receipts(Selection(number=CALLER))} == {one.id for one in kept}
+
+
+@pytest.mark.slow
+def test_killed_at_each_step_of_forgetting(database: str, tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    died, number, kept = set(), 0, []
+    while True:
+        with sealed_store(database, vault, host="a") as store:
+            gone, stays = receipt(recording(10 * number)), receipt(recording(10 * number + 1))
+            for one in (gone, stays):
+                store.add_receipt(one)
+            kept.append(stays)
+        key = keys_of(database)[gone.id]
+
+        def forget(one: Receipt = gone) -> None:
+            with sealed_store(database, vault, host="a") as store:
+                store.update_receipt(one.anonymous())
+
+        step = killed_before(number, forget)
+        with sealed_store(database, vault, host="b") as store:
+            if store.receipt(gone.id).caller is not None:
+                store.update_receipt(gone.anonymous())
+            finished(store, database)
+            assert key not in keys_in(vault)
+            assert_whole(store, database, vault, kept)
+        if step is None:
+            break
+        died.add(step.partition(" ")[0])
+        number += 1
+    assert died >= {"create", "write", "half", "sync", "replace", "unlink"} and number > 10
+
+
+@pytest.mark.slow
+def test_killed_at_each_step_of_keeping(database: str, tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    kept: list[Receipt] = []
+    number = 0
+    while True:
+        one = receipt(recording(10 * number))
+
+        def add(one: Receipt = one) -> None:
+            with sealed_store(database, vault, host="a") as store:
+                store.add_receipt(one)
+
+        step = killed_before(number, add)
+        with sealed_store(database, vault, host="a") as store:
+            store.keep_receipt(one)
+            kept.append(one)
+            finished(store, database)
+            assert_whole(store, database, vault, kept)
+        if step is None:
+            break
+        number += 1
+    assert number > 5

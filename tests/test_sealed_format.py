@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from media.recording import chunks
 from media.recording.assemble import NothingRecorded, read_sound, settle
-from media.recording.chunks import Block, Chunk, ChunkNote, Kind, PartWriter, Sealer, create_part, pack
+from media.recording.chunks import ChunkNote, Kind, PartWriter, Sealer, create_part, pack, read_part
 from media.recording.tap import Tap
 from retention.recording_files import LocalFiles
 from retention.vault import Identity, Vault, read_identity
 from tests import sealed_reader
+from tests.parts import KEY, noise, write_part
 from tests.tapping import expected, feed
 from tests.test_structure import packages
 
@@ -95,7 +96,7 @@ def test_the_reader_knows_nothing_of_ours() -> None:
 
 
 def test_the_reader_reads_what_a_tap_writes_whole_cut_and_damaged(tmp_path: Path) -> None:
-    key, path = bytes(range(32)), tmp_path / "a.part"
+    key, path = KEY, tmp_path / "a.part"
     tap = Tap(path, pytest.fail, queue_s=60.0)
     tap.start(key)
     feed(tap, 0, 25 * 8000)
@@ -113,41 +114,18 @@ def test_the_reader_reads_what_a_tap_writes_whole_cut_and_damaged(tmp_path: Path
         assert len(sound.pcm) > 1_000_000 / 25
 
 
-RATE = 100  # so few samples a second that a stream of 10 s is short
-
-
-def parts(key: bytes, seconds: int) -> list[tuple[bytes, Block]]:
-    """The bytes of each chunk of a whole recording, with its sound."""
-    seal = Sealer(key).seal
-    sound = np.random.default_rng(5).integers(-32768, 32768, (seconds * RATE, 2), dtype=np.int16)
-    note = b'{"drops": 0, "pauses": []}'
-    stored = []
-    for second in range(seconds + 1):
-        block = sound[second * RATE : (second + 1) * RATE]
-        chunk = Chunk(
-            kind=Kind.AUDIO if len(block) else Kind.END,
-            sequence=second,
-            position=second * RATE,
-            rate=RATE,
-            frames=len(block),
-            payload=block.astype("<i2").tobytes() or note,
-        )
-        stored.append((pack(seal(chunk)), block))
-    return stored
-
-
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), seconds=st.integers(1, 25))
 def test_cut_at_any_byte_it_gives_every_whole_chunk_and_says_that_more_is_missing(
     tmp_path: Path, data: st.DataObject, seconds: int
 ) -> None:
-    key, path = bytes(range(32)), tmp_path / "a.part"
-    chunks = parts(key, seconds)
-    content = b"".join(stored for stored, _ in chunks)
+    key, path = KEY, tmp_path / "a.part"
+    path.unlink(missing_ok=True)
+    rate = 100  # so few samples a second that a stream of 10 s is short
+    content = write_part(path, blocks := [noise(rate, second) for second in range(seconds)], rate, key)
     cut = data.draw(st.integers(0, len(content)))
-    ends = np.cumsum([len(stored) for stored, _ in chunks])
-    whole = [block for end, (_, block) in zip(ends, chunks, strict=True) if end <= cut]
-    wanted = b"".join(block.tobytes() for block in whole)
+    ends = np.cumsum([len(pack(chunk)) for chunk in read_part(path)])
+    wanted = b"".join(block.tobytes() for end, block in zip(ends, blocks, strict=False) if end <= cut)
     theirs = sealed_reader.read(content[:cut], key)
     assert (theirs.pcm, theirs.complete) == (wanted, cut == len(content))
     path.write_bytes(content[:cut])

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from retention.postgres.connection import put_in, taken_out
 from retention.postgres.schema import SEALED
 from retention.postgres.store import SealedStore, sealed, unsealed
 from retention.records import Access, Approval, Event, Note, RecordError, due_date
@@ -238,3 +239,28 @@ def store_of_module(postgres: Server, tmp_path_factory: pytest.TempPathFactory) 
         sealed_store(conninfo, tmp_path_factory.mktemp("vault"), host="a") as store,
     ):
         yield store
+
+
+# --- texts that PostgreSQL does not take as they are ---
+
+
+HOSTILE = st.text(st.sampled_from("\0\ue00001a") | st.characters(), max_size=20)
+
+
+@given(text=HOSTILE)
+@example("\ue0000")
+@example("\ue000\0")
+@example("\ue0001\ue000")
+def test_any_text_comes_out_as_it_went_in(text: str) -> None:
+    assert "\0" not in put_in(text)
+    assert taken_out(put_in(text)) == text
+
+
+@given(one=HOSTILE, other=HOSTILE)
+def test_no_two_texts_become_one(one: str, other: str) -> None:
+    assert (put_in(one) == put_in(other)) == (one == other)
+
+
+@given(text=st.text(st.characters(exclude_characters="\0\ue000")))
+def test_an_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert put_in(text) == taken_out(text) == text

@@ -1,15 +1,12 @@
-"""The threads of the service that send up and remove, over a real store that is killed, and answers lost."""
+"""The threads of the service that send up and remove, over a real store that is killed."""
 
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from dataclasses import replace
-from hashlib import sha256
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from media.recording.tap import Tap
 from retention.archive import Archive
 from retention.objects.bucket import Away, Bucket, object_name, piece_name
 from retention.objects.uploads import Uploads
@@ -24,7 +21,7 @@ from sipagent.service.storing import storing
 from tests.configured import SMALL, read, with_keys
 from tests.kept import receipt, recording
 from tests.object_store import names_in, now, place_of
-from tests.s3 import Moto, Weed
+from tests.s3 import Weed
 from tests.settling import settle
 from tests.tapping import feed, wait_for
 from tests.test_recorder import CLOSING, NOW, begin
@@ -32,8 +29,8 @@ from tests.test_recorder import CLOSING, NOW, begin
 ANN = Identity(bytes([1]) * 32, "Ann")
 
 
-def configured(folder: Path, store: Moto | Weed, endpoint: str | None = None) -> Config:
-    place = place_of(store, folder, endpoint)
+def configured(folder: Path, store: Weed) -> Config:
+    place = place_of(store, folder)
     (folder / "ann.pub").write_text(public_line(ANN.public))
     keys = (
         f'url = "s3://{place.bucket}/{place.prefix.rstrip("/")}"\nendpoint = "{place.endpoint}"\n'
@@ -56,7 +53,7 @@ class Service:
         assert found is not None
         self.bucket: Bucket = found
 
-    def records(self) -> tuple[Recording, object]:
+    def records(self) -> tuple[Recording, Tap]:
         row = recording(operator=None)
         return row, begin(self.recorder, row)
 
@@ -87,7 +84,7 @@ def test_a_refusal_takes_its_key_first_and_then_all_of_it(
         wait_for(lambda: piece_name(row.id, 1) in names_in(weed, service.bucket))
         key = object_name(row.id, FileKind.KEY)
         assert service.bucket.look(key) is not None
-        service.recorder.erase(tap, receipt(row, decision="refused"), NOW)  # type: ignore[arg-type]
+        service.recorder.erase(tap, receipt(row, decision="refused"), NOW)
         wait_for(lambda: key not in names_in(weed, service.bucket))
         wait_for(lambda: names_in(weed, service.bucket) == [])
         settle(service.recorder)
@@ -95,23 +92,7 @@ def test_a_refusal_takes_its_key_first_and_then_all_of_it(
     assert alerts == []
 
 
-def test_a_call_goes_up_and_its_figures_tell(service: Service, weed: Weed, alerts: list[str]) -> None:
-    with storing(service.config, alerts.append) as threads:
-        assert threads is not None
-        row, tap = service.records()
-        service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
-        kinds = (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
-        names = [object_name(row.id, kind) for kind in kinds]
-        wait_for(lambda: names_in(weed, service.bucket) == names)
-        wait_for(lambda: threads.figures.uploaded_bytes > 64000 and not threads.figures.uploads_waiting_bytes)
-        figures = threads.figures
-    assert (figures.object_store_up, figures.removals_pending, alerts) == (True, 0, [])
-    found = {one.what: (one.level, one.detail) for one in object_findings(service.config, now())}
-    assert {level for level, _ in found.values()} == {"ok"}
-    assert found["objects.spool"][1] == "0 finished recordings not up yet"
-
-
-def test_a_thread_goes_on_after_what_nobody_foresaw(
+def test_a_call_goes_up_and_its_figures_tell_also_after_what_nobody_foresaw(
     service: Service, weed: Weed, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn, faults = Uploads.turn, [RuntimeError("odd")]
@@ -122,11 +103,20 @@ def test_a_thread_goes_on_after_what_nobody_foresaw(
         return turn(uploads)
 
     monkeypatch.setattr(Uploads, "turn", fails_once)
-    with storing(service.config, alerts.append):
+    with storing(service.config, alerts.append) as threads:
+        assert threads is not None
         row, tap = service.records()
-        service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
-        wait_for(lambda: object_name(row.id, FileKind.SEALED) in names_in(weed, service.bucket))
+        service.recorder.keep(tap, row, CLOSING)
+        kinds = (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
+        names = [object_name(row.id, kind) for kind in kinds]
+        wait_for(lambda: names_in(weed, service.bucket) == names)
+        wait_for(lambda: threads.figures.uploaded_bytes > 64000 and not threads.figures.uploads_waiting_bytes)
+        figures = threads.figures
+    assert (figures.object_store_up, figures.removals_pending) == (True, 0)
     assert alerts == ["uploads: RuntimeError('odd'), which nobody foresaw"]
+    found = {one.what: (one.level, one.detail) for one in object_findings(service.config, now())}
+    assert {level for level, _ in found.values()} == {"ok"}
+    assert found["objects.spool"][1] == "0 finished recordings not up yet"
 
 
 def test_a_store_that_is_killed_loses_nothing(tmp_path: Path, alerts: list[str]) -> None:
@@ -141,9 +131,9 @@ def test_a_store_that_is_killed_loses_nothing(tmp_path: Path, alerts: list[str])
             other = begin(service.recorder, refused)
             wait_for(lambda: len(names_in(store, service.bucket)) == 4)
             store.kill()
-            feed(tap, 16000, 32000)  # type: ignore[arg-type]
+            feed(tap, 16000, 32000)
             service.recorder.erase(other, receipt(refused, decision="refused"), NOW)
-            service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
+            service.recorder.keep(tap, row, CLOSING)
             settle(service.recorder)
             assert service.store.recording(row.id).status is Status.CLOSED
             wait_for(lambda: not threads.figures.object_store_up and threads.figures.removal_failures > 0)
@@ -156,60 +146,6 @@ def test_a_store_that_is_killed_loses_nothing(tmp_path: Path, alerts: list[str])
             wait_for(lambda: threads.figures.object_store_up)
         assert any("what is not up waits on this disk" in one for one in alerts)
         assert any(f"{refused.id}: must be removed from the object store" in one for one in alerts)
-
-
-class Deaf:
-    """Passes on what is asked, and cuts the line when the store answers, while it is `deaf`."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.deaf = False
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = self._listener.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                asking, _ = self._listener.accept()
-                answering = socket.create_connection(self._target)
-                for one, other, cuts in ((asking, answering, False), (answering, asking, True)):
-                    threading.Thread(target=self._pass, args=(one, other, cuts), daemon=True).start()
-
-    def _pass(self, one: socket.socket, other: socket.socket, cuts: bool) -> None:
-        with suppress(OSError):
-            while content := one.recv(65536):
-                if cuts and self.deaf and not content.startswith(b"HTTP/1.1 100 "):  # which asks for more
-                    break
-                other.sendall(content)
-        for end in (one, other):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-
-def test_an_answer_that_is_lost_on_the_line(weed: Weed, tmp_path: Path, alerts: list[str]) -> None:
-    with closing(Deaf((weed.host, weed.port))) as line:
-        config = configured(tmp_path, weed, "http://{}:{}".format(*line.address))
-        with closing(Service(config, alerts)) as service, storing(config, alerts.append) as threads:
-            assert threads is not None
-            line.deaf = True
-            direct = Bucket(replace(service.bucket.place, endpoint=weed.endpoint))
-            with pytest.raises(Away, match="the object store does not answer"):
-                service.bucket.put("a", b"some", sha256(b"some").hexdigest())
-            assert direct.look("a") is not None
-            row, tap = service.records()
-            key = object_name(row.id, FileKind.KEY)
-            wait_for(lambda: direct.look(key) is not None and not threads.figures.object_store_up)
-            service.recorder.erase(tap, receipt(row, decision="refused"), NOW)  # type: ignore[arg-type]
-            settle(service.recorder)
-            line.deaf = False
-            wait_for(lambda: key not in names_in(weed, direct))
-            left = {one.name for one in service.store.objects.of([row.id])}
-            assert left <= {key}  # until none can come any more
-        assert names_in(weed, direct) == ["a"]
 
 
 def test_a_clock_that_is_wrong_is_told(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,9 +88,6 @@ def test_who_may_use_what_for_what(row: Recording, at: datetime, changes: dict[s
     assert hold_ground(row) == (None if row.hold is None else "disciplinary")
 
 
-# --- the line before the sound ---
-
-
 def outcomes(archive: Archive, row: Recording) -> list[str]:
     assert verify(archive).problems == []
     return [use.outcome for use in archive.store.accesses(row.id)]
@@ -162,9 +159,6 @@ def test_what_fails_is_in_the_trace_before_and_after_it_began(archive: Archive) 
     assert outcomes(archive, row) == ["failed", "begun", "failed"]
 
 
-# --- nothing of a person in it ---
-
-
 @pytest.mark.in_sqlite
 @pytest.mark.parametrize(
     ("changes", "text", "cut"),
@@ -219,8 +213,6 @@ def test_what_would_be_cut_out_is_shown_in_its_line(text: str, shown: list[str])
     assert what_goes(text, call) == shown
     assert (without_person(text, call) == text) == (shown == [])
 
-
-# --- copies ---
 
 ROW = recording()
 

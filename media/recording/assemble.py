@@ -19,10 +19,10 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -33,6 +33,7 @@ from media.recording.chunks import (
     Block,
     Chunk,
     ChunkNote,
+    Finished,
     Kind,
     Naming,
     open_all,
@@ -109,23 +110,19 @@ class NothingRecorded(AssemblyError):
     """There is no sound for a file: no whole chunk, or no part at all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A finished file, sealed or in clear.
-
-    `samples` per channel at `rate` Hz; `complete` unless frames were dropped, chunks are missing or the tap
-    never finished; `pauses` in s from the start.
-    """
-
-    rate: int
-    samples: int
-    complete: bool
-    drops: int
-    pauses: tuple[tuple[float, float], ...]
-
-    @property
-    def duration_s(self) -> float:
-        return self.samples / self.rate
+@contextmanager
+def _told_of(path: Path, folder: Path | None = None) -> Iterator[None]:
+    """What the disk and the sound library raise, as ours; `folder`: the one that may be full."""
+    try:
+        yield
+    except OSError as error:
+        raise AssemblyError("{0}: {1}", error.filename or path, _reason(error)) from error
+    except soundfile.LibsndfileError as error:
+        said: object = str(error.error_string.rstrip("."))
+        if folder is not None:  # the library is vague about a full disk
+            free = shutil.disk_usage(folder).free
+            said = MediaError("could not be written or read ({0}; {1} bytes are free)", said, free)
+        raise AssemblyError("{0}: {1}", path, said) from error
 
 
 def assemble(part: Path, final: Path, format: Format, naming: Naming = nullcontext) -> Finished:
@@ -136,7 +133,7 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
     `naming` raises.
     """
     temporary = _temporary(final)
-    try:
+    with _told_of(final, final.parent):
         if part.exists():
             temporary.unlink(missing_ok=True)
             _write(part, temporary, format, naming)
@@ -147,11 +144,8 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
             sync_directory(part.parent)
         elif not final.exists():
             raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name)
-        return _describe(final)
-    except OSError as error:
-        raise AssemblyError("{0}: {1}", error.filename or final, _reason(error)) from error
-    except soundfile.LibsndfileError as error:
-        raise AssemblyError("{0}: {1}", final, _explain(error, final.parent)) from error
+        with soundfile.SoundFile(final) as file:
+            return _finished(final, file)
 
 
 def is_begun(final: Path) -> bool:
@@ -174,24 +168,18 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
     No key is needed: the result comes from the clear fields of the chunks. Raises NothingRecorded, also for
     a part that is not sealed, AssemblyError for a disk that fails, and what `naming` raises.
     """
-    try:
-        walk = _survey(part if part.exists() else final)
-        if part.exists():
-            _sync(part)
-            with naming():
-                part.replace(final)
+    with _told_of(final):
+        try:
+            walk = _survey(part if part.exists() else final, sealed=True)
+            if part.exists():
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                with naming():
+                    part.replace(final)
+        except FileNotFoundError as error:
+            raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name) from error
         sync_directory(final.parent)
-        return Finished(
-            rate=walk.rate,
-            samples=walk.position,
-            complete=walk.complete,
-            drops=walk.note.drops,
-            pauses=walk.pauses,
-        )
-    except FileNotFoundError as error:
-        raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name) from error
-    except OSError as error:
-        raise AssemblyError("{0}: {1}", error.filename or final, _reason(error)) from error
+    return Finished(walk.rate, walk.position, walk.complete, walk.note.drops, walk.pauses)
 
 
 class SoundReader:
@@ -201,12 +189,8 @@ class SoundReader:
         self._path = path
         self._key = key
         self._complete = False
-        try:
+        with _told_of(path):
             self.rate = self._find_rate()
-        except OSError as error:
-            raise AssemblyError("{0}: {1}", path, _reason(error)) from error
-        except soundfile.LibsndfileError as error:
-            raise AssemblyError("{0}: {1}", path, _said(error)) from error
 
     @property
     def complete(self) -> bool:
@@ -216,19 +200,15 @@ class SoundReader:
     def blocks(self) -> Iterator[Block]:
         """(n, 2) int16 from the start: caller, operator. AssemblyError if the file can't be read further."""
         self._complete = False
-        try:
+        with _told_of(self._path):
             if self._key is None:
                 with soundfile.SoundFile(self._path) as file:
                     yield from file.blocks(BLOCK_FRAMES, dtype="int16", always_2d=True)
-                    self._complete = _said_beside(self._path, file.comment).complete
+                    self._complete = _finished(self._path, file).complete
             else:
                 walk = Walk(self.rate)
                 yield from walk.blocks(open_all(read_part(self._path), self._key))
                 self._complete = walk.complete
-        except OSError as error:
-            raise AssemblyError("{0}: {1}", self._path, _reason(error)) from error
-        except soundfile.LibsndfileError as error:
-            raise AssemblyError("{0}: {1}", self._path, _said(error)) from error
 
     def _find_rate(self) -> int:
         if self._key is None:
@@ -259,21 +239,6 @@ def _reason(error: OSError) -> MediaError:
     return MediaError(error.strerror or str(error))
 
 
-def _explain(error: soundfile.LibsndfileError, directory: Path) -> MediaError:
-    """The probable cause of an error from libsndfile, which is vague on a full disk."""
-    free = shutil.disk_usage(directory).free
-    return MediaError("could not be written or read ({0}; {1} bytes are free)", _said(error), free)
-
-
-def _said(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string.rstrip("."))
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _in_clear(part: Path) -> Iterator[Chunk]:
     """The chunks of a part that was never sealed; AssemblyError if a chunk is."""
     for chunk in read_part(part):
@@ -282,34 +247,28 @@ def _in_clear(part: Path) -> Iterator[Chunk]:
         yield chunk
 
 
-def _survey(path: Path) -> Walk:
-    """The facts that a sealed file shows without its key. NothingRecorded if it holds no sealed sound."""
+def _survey(path: Path, *, sealed: bool) -> Walk:
+    """The facts that a part shows without any key. NothingRecorded if it holds no such sound."""
     walk, sound = Walk(), 0
-    for _, chunk in walk.follow(chunk for chunk in read_part(path) if chunk.sealed):
+    chunks = (chunk for chunk in read_part(path) if chunk.sealed) if sealed else _in_clear(path)
+    for _, chunk in walk.follow(chunks):
         sound += chunk.frames
     if sound == 0:
-        raise NothingRecorded("{0}: holds no whole chunk of sealed sound", path)
+        said = "{0}: holds no whole chunk of sealed sound" if sealed else "{0}: holds no whole chunk of sound"
+        raise NothingRecorded(said, path)
     return walk
-
-
-def _rate(part: Path) -> int:
-    """The rate of a part in Hz, NothingRecorded if it has no sound."""
-    for chunk in _in_clear(part):
-        if chunk.kind is Kind.AUDIO:
-            return chunk.rate
-    raise NothingRecorded("{0}: holds no whole chunk of sound", part)
 
 
 def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
     """Write and sync the sound file; removes it if that fails."""
-    rate = _rate(part)
-    comment = _read_comment(part, rate)
+    walk = _survey(part, sealed=False)
+    comment = json.dumps({"complete": walk.complete, "drops": walk.note.drops, "pauses": walk.pauses})
     with naming():
         descriptor = os.open(
             temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
     try:
-        written = _encode(descriptor, Walk(rate).blocks(_in_clear(part)), rate, format, comment)
+        written = _encode(descriptor, Walk().blocks(_in_clear(part)), walk.rate, format, comment)
         os.fsync(descriptor)
         if _checksum(temporary) != written:
             raise AssemblyError("{0}: does not give back what was written to it", temporary)
@@ -352,43 +311,14 @@ def _checksum(path: Path) -> int:
     return checksum
 
 
-def _read_comment(part: Path, rate: int) -> str:
-    """The notes of the part, for the comment of the sound file."""
-    walk = Walk(rate)
-    for _ in walk.follow(_in_clear(part)):
-        pass
-    return json.dumps({"complete": walk.complete, "drops": walk.note.drops, "pauses": walk.pauses})
-
-
-def _describe(final: Path) -> Finished:
-    with soundfile.SoundFile(final) as file:
-        rate, samples, comment = file.samplerate, file.frames, file.comment
-    said = _said_beside(final, comment)
-    return Finished(
-        rate=rate,
-        samples=samples,
-        complete=said.complete,
-        drops=said.drops,
-        pauses=said.pauses,
-    )
-
-
-class _Said(NamedTuple):
-    """The notes in the comment of a sound file; `pauses` in s from the start."""
-
-    complete: bool
-    drops: int
-    pauses: tuple[tuple[float, float], ...]
-
-
-def _said_beside(final: Path, comment: str) -> _Said:
-    """Read it; AssemblyError if it is not ours."""
+def _finished(final: Path, file: soundfile.SoundFile) -> Finished:
+    """What an open sound file says of itself; AssemblyError if its comment is not ours."""
     try:
-        match json.loads(comment):
+        match json.loads(file.comment):
             case {"complete": bool(complete), "drops": int(drops), "pauses": list(spans)}:
                 pauses = tuple((float(start), float(stop)) for start, stop in spans)
                 if all(0 <= start <= stop < math.inf for start, stop in pauses):
-                    return _Said(complete, drops, pauses)
+                    return Finished(file.samplerate, file.frames, complete, drops, pauses)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise AssemblyError("{0}: was not made from a part", final) from error
     raise AssemblyError("{0}: was not made from a part", final)

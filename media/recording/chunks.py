@@ -152,6 +152,25 @@ class ChunkNote:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A recording that has ended: a tap's, or a finished file, sealed or in clear.
+
+    `samples` per channel at `rate` Hz; `complete` unless frames were dropped, chunks are missing or the tap
+    never finished; `drops` counts frames replaced by silence; `pauses` in s from the start.
+    """
+
+    rate: int
+    samples: int
+    complete: bool
+    drops: int
+    pauses: tuple[tuple[float, float], ...]
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.rate
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """One chunk; `position` and `frames` in samples per channel, `rate` in Hz."""

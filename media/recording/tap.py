@@ -33,7 +33,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from pathlib import Path
 from typing import TypeAlias
@@ -44,6 +43,7 @@ from media.frame import SAMPLE_RATE, Samples
 from media.recording.chunks import (
     Block,
     ChunkNote,
+    Finished,
     Kind,
     Naming,
     PartWriter,
@@ -361,28 +361,6 @@ class Channel(IntEnum):
     OPERATOR = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TapResult:
-    """The result of a finished tap.
-
-    `samples` per channel at `rate` Hz; `drops` counts frames replaced by silence; `pauses` in s from the
-    start.
-    """
-
-    samples: int
-    drops: int
-    pauses: tuple[tuple[float, float], ...]
-    rate: int = SAMPLE_RATE
-
-    @property
-    def duration_s(self) -> float:
-        return self.samples / self.rate
-
-    @property
-    def complete(self) -> bool:
-        return self.drops == 0
-
-
 class _State(Enum):
     NEW = auto()
     RUNNING = auto()
@@ -424,7 +402,7 @@ class Tap:
         self._file: PartWriter | None = None
         self._aligner = Aligner(sample_rate)
         self._noted = ChunkNote()
-        self._result: TapResult | None = None
+        self._result: Finished | None = None
         self._synced_at: float | None = None
 
     def start(self, key: bytes | None = None, naming: Naming = nullcontext) -> None:
@@ -466,7 +444,7 @@ class Tap:
         """
         self._backlog.mark(on)
 
-    def finish(self) -> TapResult:
+    def finish(self) -> Finished:
         """Write everything fed, sync and close; returns what was written, also when called again.
 
         TapError if the tap has failed, or fails now: this is raised, not reported.
@@ -556,7 +534,7 @@ class Tap:
             sync_directory(self._part.parent)
         self._synced_at = time.monotonic()
 
-    def _close_finished(self) -> TapResult | None:
+    def _close_finished(self) -> Finished | None:
         """The last round; None, and the state FAILED, if the disk fails in it."""
         if self._file is None:
             return None
@@ -569,12 +547,8 @@ class Tap:
         except Exception as error:  # noqa: BLE001 - as above: what was written before is kept all the same
             self._move((_State.FINISHED,), _State.FAILED, _reason(error))
             return None
-        return TapResult(
-            samples=self._aligner.taken,
-            drops=self._backlog.drops,
-            pauses=self._note().pauses_s(self._rate, self._aligner.taken),
-            rate=self._rate,
-        )
+        note, end = self._note(), self._aligner.taken
+        return Finished(self._rate, end, note.drops == 0, note.drops, note.pauses_s(self._rate, end))
 
     def _align(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -195,21 +195,18 @@ class ObjectEraser:
 
     def __init__(self, host: StoringHost) -> None:
         self.failures = 0
-        self._bucket = host.bucket
-        self._store = host.store
-        self._marks = host.marks
-        self._clock = host.clock
+        self._host = host
         self._again: dict[str, RetryPace] = {}
         self._marked: set[str] = set()  # of which all was removed since they were marked
 
     def turn(self) -> Wrong:
         """What could not be removed now, by id. Raises StoreError, OSError."""
         now = time.monotonic()
-        marked = [id for id in self._marks.ids() if self._is_refused(id)]
+        marked = [id for id in self._host.marks.ids() if self._is_refused(id)]
         self._marked &= {*marked}
         fresh = [id for id in marked if id not in self._marked and self._may(id, now)]
         wrong = self._marked_ones(fresh, now)
-        listed = [id for id in self._store.objects.removing() if self._may(id, now)]
+        listed = [id for id in self._host.store.objects.removing() if self._may(id, now)]
         for some in batches(listed, BATCH):
             wrong |= self._listed(some, now)
         self._again = {id: again for id, again in self._again.items() if again.due > now or id in wrong}
@@ -222,13 +219,13 @@ class ObjectEraser:
         if not ids:
             return wrong
         try:
-            self._store.objects.remove(ids, anyhow=True)
+            self._host.store.objects.remove(ids, anyhow=True)
             wrong, erase_rest = self._listed(ids, now), erase_hidden
         except StoreError:
             erase_rest = erase_unknown
         for id in [id for id in ids if id not in wrong]:
             try:
-                erase_rest(self._bucket, id)
+                erase_rest(self._host.bucket, id)
             except ObjectError as fault:
                 wrong[id] = fault
                 self._later(id, now)
@@ -236,14 +233,14 @@ class ObjectEraser:
         return wrong
 
     def _listed(self, ids: list[str], now: float) -> Wrong:
-        rows = [row for row in self._store.objects.of(ids) if row.state is State.REMOVING]
-        wrong = erase_puts(self._bucket, self._store.objects, rows, self._clock())
-        for id in {row.id for row in self._store.objects.of(ids) if row.state is State.REMOVING}:
+        rows = [row for row in self._host.store.objects.of(ids) if row.state is State.REMOVING]
+        wrong = erase_puts(self._host.bucket, self._host.store.objects, rows, self._host.clock())
+        for id in {row.id for row in self._host.store.objects.of(ids) if row.state is State.REMOVING}:
             self._later(id, now)
         return wrong
 
     def _is_refused(self, id: str) -> bool:
-        mark = self._marks.read(id)
+        mark = self._host.marks.read(id)
         return mark is not None and mark.decision == _REFUSED
 
     def _may(self, id: str, now: float) -> bool:

@@ -8,8 +8,9 @@ the host: see `uploads` and `erase`.
 Which objects there are is known by their rows (`rows.object_rows`), so nothing is ever listed; but for
 `learn`, which finds them where their rows are lost.
 
-`gather` brings what is up of another host's recording into the spool of this one, to be closed there. Its
-caller may refuse meanwhile, where that host lives after all: so what is not gathered whole does not stay.
+`ObjectFiles.gather` brings what is up of another host's recording into the spool of this one, to be closed
+there. Its caller may refuse meanwhile, where that host lives after all: so what is not gathered whole does
+not stay.
 
 `ObjectBlobs` are small secret things as objects, each put once under a name of its own: bundles of keys.
 """
@@ -19,7 +20,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,26 +58,6 @@ from retention.texts import Reason
 _PIECE = 1 << 20  # bytes of a copy
 
 
-def gather(bucket: Bucket, known: Iterable[ObjectRow], spool: LocalFiles, id: str) -> bool:
-    """Put the pieces together as PART; whether any was there. `known`: rows of those that have one.
-
-    Raises ObjectError, OSError.
-    """
-    part = spool.path(id, PIECE)
-    spool.prepare()
-    found = 0
-    try:
-        with files.private_file(part) as writing:
-            found = _gathered(bucket, {row.name: row for row in known}, writing, id)
-            writing.flush()
-            os.fsync(writing.fileno())
-    finally:
-        if not found:
-            files.unlink([part])
-    files.sync_folder(part.parent)
-    return found > 0
-
-
 def forget_gathered(
     spool: LocalFiles, host: str | None, states: Callable[[Sequence[str]], Mapping[str, Row]]
 ) -> list[str]:
@@ -87,39 +68,6 @@ def forget_gathered(
     over = [id for id, row in known.items() if row["status"] != Status.OPEN.value]
     files.unlink([spool.path(id, PIECE) for id in over])
     return over
-
-
-def _gathered(bucket: Bucket, known: Mapping[str, ObjectRow], writing: BinaryIO, id: str) -> int:
-    """How many pieces."""
-    number = 0
-    while True:
-        name = piece_name(id, number + 1)
-        row = known.get(name)
-        if row is None and bucket.look(name) is None:
-            return number
-        version = None if row is None else row.version or None
-        with bucket.read(name, version=version) as stream:
-            while piece := bucket.next_bytes(name, stream, _PIECE):
-                writing.write(piece)
-        number += 1
-
-
-def learn(bucket: Bucket, known_rows: ObjectRows, clock: Callable[[], datetime]) -> None:
-    """Write a row for each version that has none; of each name, only the newest stays. Raises StoreError,
-    ObjectError."""
-    found = bucket.versions("")
-    if found is None:
-        raise ObjectError(errno.EACCES, Reason("may not be listed, and its rows are lost"), bucket.url(""))
-    rows: dict[str, list[ObjectRow]] = {}
-    for name, version in found:  # of each name, the newest first
-        row = _learnt(bucket, name, version, clock())
-        if row is not None:
-            rows.setdefault(name, []).append(row)
-    known = {(row.name, row.version) for row in known_rows.of([*{one[0].id for one in rows.values()}])}
-    new = [row for one in rows.values() for row in one if (row.name, row.version) not in known]
-    known_rows.intend(new)
-    known_rows.done((row, row.version) for row in new)
-    known_rows.remove_puts(row.put for one in rows.values() for row in one[1:] if row in new)
 
 
 def _learnt(bucket: Bucket, name: str, version: str, now: datetime) -> ObjectRow | None:
@@ -253,10 +201,38 @@ class ObjectFiles:
 
         What is between them and their end is missing: that shows in the part itself.
         """
-        return gather(self.bucket, [row for row in self._there(id) if row.kind == PIECE], self.spool, id)
+        known = {row.name: row for row in self._there(id) if row.kind == PIECE}
+        part = self.spool.path(id, PIECE)
+        self.spool.prepare()
+        found = 0
+        try:
+            with files.private_file(part) as writing:
+                found = self._gathered(known, writing, id)
+                writing.flush()
+                os.fsync(writing.fileno())
+        finally:
+            if not found:
+                files.unlink([part])
+        files.sync_folder(part.parent)
+        return found > 0
 
     def learn(self) -> None:
-        learn(self.bucket, self.rows, self._clock)
+        """Write a row for each version that has none; of each name, only the newest stays."""
+        found = self.bucket.versions("")
+        if found is None:
+            problem = Reason("may not be listed, and its rows are lost")
+            raise ObjectError(errno.EACCES, problem, self.bucket.url(""))
+        rows: dict[str, list[ObjectRow]] = {}
+        for name, version in found:  # of each name, the newest first
+            row = _learnt(self.bucket, name, version, self._clock())
+            if row is not None:
+                rows.setdefault(name, []).append(row)
+        ids = {one[0].id for one in rows.values()}
+        known = {(row.name, row.version) for row in self.rows.of([*ids])}
+        new = [row for one in rows.values() for row in one if (row.name, row.version) not in known]
+        self.rows.intend(new)
+        self.rows.done((row, row.version) for row in new)
+        self.rows.remove_puts(row.put for one in rows.values() for row in one[1:] if row in new)
 
     def hold(self, id: str, *, held: bool) -> None:
         # a row says so before it is so, and until it no longer is: the next process makes good what is not
@@ -289,6 +265,19 @@ class ObjectFiles:
         return True
 
     # steps
+
+    def _gathered(self, known: Mapping[str, ObjectRow], writing: BinaryIO, id: str) -> int:
+        """How many pieces, also those of which no row came."""
+        number = 0
+        while True:
+            name = piece_name(id, number + 1)
+            row = known.get(name)
+            if row is None and self.bucket.look(name) is None:
+                return number
+            with self.bucket.read(name, version=None if row is None else row.version or None) as stream:
+                while piece := self.bucket.next_bytes(name, stream, _PIECE):
+                    writing.write(piece)
+            number += 1
 
     def _erase_rows(self, rows: Sequence[ObjectRow], *, anyhow: bool) -> Wrong:
         stays = [row for row in rows if row.held and row.state is not State.REMOVING and not anyhow]
@@ -472,29 +461,21 @@ class Files(Protocol):
     def remove(self, name: str, version: str = "") -> None: ...
 
 
-class RisingBlobs:
-    """A `Blobs` of objects, some of which are still files of this host: what is put goes up."""
+class RisingBlobs(ObjectBlobs):
+    """Some of which are still files of this host: what is put goes up."""
 
-    def __init__(self, objects: ObjectBlobs, files: Files) -> None:
-        self._objects = objects
+    def __init__(self, bucket: Bucket, files: Files) -> None:
+        super().__init__(bucket)
         self._files = files
-
-    def put(self, name: str, content: bytes) -> str:
-        """Keep it as an object; its version."""
-        return self._objects.put(name, content)
 
     def get(self, name: str, version: str = "") -> bytes:
         """Raises FileNotFoundError where it is neither."""
         try:
             return self._files.get(name)
         except FileNotFoundError:
-            return self._objects.get(name, version)
+            return super().get(name, version)
 
     def remove(self, name: str, version: str = "") -> None:
         """Remove both."""
         self._files.remove(name)
-        self._objects.remove(name, version)
-
-    def where(self, name: str) -> str:
-        """Its URL."""
-        return self._objects.where(name)
+        super().remove(name, version)

@@ -120,14 +120,8 @@ class Uploads:
     def __init__(self, host: StoringHost, step_s: float = STEP_S) -> None:
         self.figures = UploadFigures()
         self.pace = RetryPace()
-        self._bucket = host.bucket
-        self._store = host.store
+        self._host = host
         self._rows = host.store.objects
-        self._here = host.here
-        self._marks = host.marks
-        self._clock = host.clock
-        self._known = host.known
-        self._rewrite = host.rewrite
         self._step_s = step_s
         self._growing: dict[str, _Growing] = {}
         self._keyed: set[str] = set()  # whose key is up
@@ -142,7 +136,9 @@ class Uploads:
     def turn(self) -> list[ObjectError]:
         """Send what is due; what the store did not take. Raises StoreError, OSError."""
         now = time.monotonic()
-        opened = {row.id: row for row in self._store.each_recording(Selection(status=Status.OPEN), _skip)}
+        opened = {
+            row.id: row for row in self._host.store.each_recording(Selection(status=Status.OPEN), _skip)
+        }
         finished = self._finished(opened)
         self._growing = {id: known for id, known in self._growing.items() if id in opened}
         self._keyed &= {*opened, *finished}
@@ -167,17 +163,17 @@ class Uploads:
         """Those whose sound or metadata lies in the spool, and whose row is not open any more."""
         found = {
             id
-            for name, id in self._here.names(Area.RECORDINGS)
+            for name, id in self._host.here.names(Area.RECORDINGS)
             if id is not None and name.endswith(_FINISHED) and not name.endswith(".tmp")
         }
-        return sorted(id for id in found if id not in opened and not self._marks.forbidden(id))
+        return sorted(id for id in found if id not in opened and not self._host.marks.forbidden(id))
 
     def _keys(self, ids: Iterable[str]) -> list[_Job]:
         jobs = []
         for id in ids:
-            if id in self._keyed or self._marks.forbidden(id):
+            if id in self._keyed or self._host.marks.forbidden(id):
                 continue
-            path = self._here.path(id, FileKind.KEY)
+            path = self._host.here.path(id, FileKind.KEY)
             if self._is_up(id, FileKind.KEY):
                 self._keyed.add(id)
             elif path.exists():
@@ -187,8 +183,8 @@ class Uploads:
     def _pieces(self, opened: Iterable[str], now: float) -> list[_Job]:
         jobs = []
         for id in opened:
-            path = self._here.path(id, PIECE)
-            if self._marks.forbidden(id) or not path.exists():
+            path = self._host.here.path(id, PIECE)
+            if self._host.marks.forbidden(id) or not path.exists():
                 continue
             known = self._growing.get(id) or self._resumed(id)
             self._growing[id] = known
@@ -232,7 +228,8 @@ class Uploads:
                 unsent.append(job.row.put)
             elif isinstance(answer, ObjectError):
                 faults.append(answer)
-                self._pending(job)
+                if job.row.kind == PIECE and (growing := self._growing.get(job.row.id)) is not None:
+                    growing.pending = job.row
             else:
                 answers.append(answer)
         self._rows.done(answers)
@@ -245,19 +242,19 @@ class Uploads:
 
     def _intended(self, jobs: list[_Job]) -> list[_Job]:
         """Those of recordings that may have any, with their rows."""
-        with self._store.write():
+        with self._host.store.write():
             kept = [job for job in jobs if self._may_be_kept(job.row.id)]
             self._rows.intend(job.row for job in kept)
         return kept
 
     def _may_be_kept(self, id: str) -> bool:
         """Also one whose row is in the shared database by now, and no more here."""
-        if self._marks.forbidden(id):
+        if self._host.marks.forbidden(id):
             return False
         try:
-            return self._store.recording(id).status in (Status.OPEN, Status.CLOSED)
+            return self._host.store.recording(id).status in (Status.OPEN, Status.CLOSED)
         except UnknownId:
-            row = self._known(id)
+            row = self._host.known(id)
             return row is None or row.status is Status.CLOSED
         except StoreError:
             return False
@@ -265,31 +262,28 @@ class Uploads:
     def _put(self, job: _Job) -> tuple[ObjectRow, str | None] | ObjectError | None:
         """Its row and version; None: it was not even sent, for it has gone meanwhile, or must go."""
         row = job.row
-        if self._marks.forbidden(row.id):
+        if self._host.marks.forbidden(row.id):
             return None
         try:
             if row.kind == FileKind.SEALED:
-                with self._here.path(row.id, FileKind.SEALED).open("rb") as whole:
-                    version = self._bucket.put(row.name, whole, row.sha256 or "", held=row.held)
+                with self._host.here.path(row.id, FileKind.SEALED).open("rb") as whole:
+                    version = self._host.bucket.put(row.name, whole, row.sha256 or "", held=row.held)
             else:
-                with self._here.path(row.id, FileKind(row.kind)).open("rb") as file:
+                with self._host.here.path(row.id, FileKind(row.kind)).open("rb") as file:
                     file.seek(job.first)
                     content = file.read(row.bytes)
-                version = self._bucket.put(row.name, content, row.sha256 or "", held=row.held)
+                version = self._host.bucket.put(row.name, content, row.sha256 or "", held=row.held)
         except ObjectError as fault:
             return fault
         except FileNotFoundError:
             return None
         return row, version
 
-    def _pending(self, job: _Job) -> None:
-        known = self._growing.get(job.row.id)
-        if job.row.kind == PIECE and known is not None:
-            known.pending = job.row
-
     def _anew(self, row: ObjectRow) -> ObjectRow:
         """Bytes and name as before, so that it does not matter which of both puts arrives last."""
-        return replace(row, put=new_put(), state=State.PUTTING, at=self._clock(), version=None, since=None)
+        return replace(
+            row, put=new_put(), state=State.PUTTING, at=self._host.clock(), version=None, since=None
+        )
 
     # the end of a recording
 
@@ -303,7 +297,7 @@ class Uploads:
         for kind in (FileKind.SEALED, FileKind.METADATA):
             if faults := self._send_file(id, kind, held=held):
                 return faults
-        if self._marks.forbidden(id) or not self._is_up_or_absent(id):
+        if self._host.marks.forbidden(id) or not self._is_up_or_absent(id):
             return []
         if faults := self._key_again(id):
             return faults
@@ -313,7 +307,7 @@ class Uploads:
 
     def _send_file(self, id: str, kind: FileKind, *, held: bool) -> list[ObjectError]:
         """Unless it is up as it is here; what had its name before must go."""
-        path = self._here.path(id, kind)
+        path = self._host.here.path(id, kind)
         if not path.exists():
             return []
         digest, size = files.sha256(path), path.stat().st_size
@@ -335,15 +329,19 @@ class Uploads:
 
     def _is_written_elsewhere(self, kind: FileKind, there: list[ObjectRow], name: str) -> bool:
         """Whether another host has written later metadata meanwhile, of which nothing is known here."""
-        if self._store.whole or there or kind is not FileKind.METADATA:
+        if self._host.store.whole or there or kind is not FileKind.METADATA:
             return False
-        return self._bucket.look(name) is not None
+        return self._host.bucket.look(name) is not None
 
     def _key_again(self, id: str) -> list[ObjectError]:
         """Another host that took this one for lost may have removed it: then it goes up once more."""
-        path = self._here.path(id, FileKind.KEY)
+        path = self._host.here.path(id, FileKind.KEY)
         try:
-            if self._store.whole or not path.exists() or self._bucket.look(object_name(id, FileKind.KEY)):
+            if (
+                self._host.store.whole
+                or not path.exists()
+                or self._host.bucket.look(object_name(id, FileKind.KEY))
+            ):
                 return []
         except ObjectError as fault:
             return [fault]
@@ -352,24 +350,24 @@ class Uploads:
     def _have_rewritten(self, id: str) -> None:
         """What this host has of it need not be what the row says, once both hosts have told theirs."""
         try:
-            self._store.recording(id)  # this host's word is still on its way
+            self._host.store.recording(id)  # this host's word is still on its way
         except UnknownId:
-            row = self._known(id)
+            row = self._host.known(id)
             if row is not None and row.status is Status.CLOSED:
-                self._rewrite(id)
+                self._host.rewrite(id)
 
     def _forget_here(self, id: str) -> None:
         for kind in WHOLE:
-            files.unlink([self._here.path(id, kind)])
+            files.unlink([self._host.here.path(id, kind)])
 
     # steps
 
     def _row_of(self, id: str) -> Recording | None:
         try:
-            here: Recording | None = self._store.recording(id)
+            here: Recording | None = self._host.store.recording(id)
         except UnknownId:
             here = None
-        shared = self._known(id)
+        shared = self._host.known(id)
         if here is not None and shared is not None and shared.status is Status.FAILED:
             return here  # to others, who took this host for lost; it is yet to tell
         if shared is None or (here is not None and shared.status not in _GONE and shared.hold is None):
@@ -383,14 +381,14 @@ class Uploads:
             id=id,
             kind=kind,
             state=State.PUTTING,
-            at=self._clock(),
+            at=self._host.clock(),
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
         )
 
     def _is_up_or_absent(self, id: str) -> bool:
         """Whether nothing here is more than what is up."""
-        return all(self._is_up(id, kind) or not self._here.path(id, kind).exists() for kind in WHOLE)
+        return all(self._is_up(id, kind) or not self._host.here.path(id, kind).exists() for kind in WHOLE)
 
     def _is_up(self, id: str, kind: FileKind) -> bool:
         return any(row.kind == kind and row.state is State.THERE for row in self._rows.of([id]))
@@ -398,11 +396,11 @@ class Uploads:
     def _count(self, opened: Iterable[str], finished: Iterable[str], now: float) -> None:
         waiting = 0
         for id in opened:
-            path = self._here.path(id, PIECE)
+            path = self._host.here.path(id, PIECE)
             if path.exists() and (known := self._growing.get(id)) is not None:
                 waiting += max(0, path.stat().st_size - known.sent)
         for id in finished:
-            path = self._here.path(id, FileKind.SEALED)
+            path = self._host.here.path(id, FileKind.SEALED)
             waiting += path.stat().st_size if path.exists() else 0
         late = 0.0 if self.pace.since is None else now - self.pace.since
         self.figures = UploadFigures(
@@ -434,14 +432,11 @@ def tell_objects(journal: Rows, shared: Rows) -> int:
     count = 0
     while rows := journal.objects.untold():
         with shared.write():
-            shared.objects.take_over(rows, _gone(shared, rows))
+            states = shared.states([*{row.id for row in rows}])
+            gone = frozenset(id for id, row in states.items() if row["status"] in _WITHOUT_OBJECTS)
+            shared.objects.take_over(rows, gone)
         journal.objects.were_told(rows)
         count += len(rows)
         if len(rows) < PAGE:
             break
     return count
-
-
-def _gone(shared: Rows, rows: list[ObjectRow]) -> frozenset[str]:
-    states = shared.states([*{row.id for row in rows}])
-    return frozenset(id for id, row in states.items() if row["status"] in _WITHOUT_OBJECTS)

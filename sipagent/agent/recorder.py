@@ -43,7 +43,6 @@ from typing import Any
 from media.frame import SAMPLE_RATE
 from media.recording.assemble import (
     AssemblyError,
-    Finished,
     Format,
     NothingRecorded,
     assemble,
@@ -51,6 +50,7 @@ from media.recording.assemble import (
     is_sealed,
     settle,
 )
+from media.recording.chunks import Finished
 from media.recording.tap import Tap, TapError, TapWriter
 from retention.archive import Archive
 from retention.erase import REFUSED, allows, erase, erase_files, erase_now, erase_rows, fail, to_erase

@@ -99,8 +99,7 @@ def row_keys_of(config: "Config") -> "Blobs":
         return files
     from retention.objects.object_files import ObjectBlobs, RisingBlobs
 
-    objects = ObjectBlobs(bucket)
-    return RisingBlobs(objects, files) if files.within(BUNDLES) else objects
+    return RisingBlobs(bucket, files) if files.within(BUNDLES) else ObjectBlobs(bucket)
 
 
 def row_key_files(config: "Config") -> "FolderBlobs":

@@ -22,7 +22,7 @@ from retention.records import RecordError
 from retention.reserve import lasting_problems
 from retention.rows.chain import DAMAGED, ChainHead, ChainHeadError, damaged_path, read_head
 from retention.rows.rows import Rows, StoreError, TryAgain
-from retention.stamps import FolderStamps, StampError, Stamps, newest, proven, stamps_beside
+from retention.stamps import FolderStamps, StampError, newest, proven, stamps_beside
 from retention.texts import Reason, joined, reason_of, strerror
 from sipagent.agent.stored import archive_of, is_here, is_there, store_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
@@ -76,7 +76,7 @@ def _stamps_kept(config: Config, now: datetime) -> Iterator[Finding]:
         yield error("stamps", str(wrong))
 
 
-def _newest(kept: Stamps, head: ChainHead | None, now: datetime) -> Finding:
+def _newest(kept: FolderStamps, head: ChainHead | None, now: datetime) -> Finding:
     """If the head moves but no stamp comes, no third party has seen it. Raises StampError, OSError."""
     last = newest(kept)
     if last is None:
