@@ -677,7 +677,9 @@ def put_back(
             target.marks.sync(target.marks.make(mark))
     count = 0
     for done, one in enumerate(manifest.recordings, 1):
-        if not _has_expired(one, target.period, now) and not target.marks.exists(one.id):
+        late = one.expires_at if target.period is None else due_date(one.started_at, target.period)
+        expired = not one.held and min(one.expires_at, late) <= now
+        if not expired and not target.marks.exists(one.id):
             sound = finished(source.files, one.id)
             for kind in (FileKind.METADATA, *([sound] if sound else []), FileKind.KEY):
                 if source.files.exists(one.id, kind):
@@ -742,11 +744,6 @@ def _name_of(backup: Path) -> str:
     return sha256(backup / MANIFEST)
 
 
-def _has_expired(one: BackedUp, period: str | None, now: datetime) -> bool:
-    due = one.expires_at if period is None else min(one.expires_at, due_date(one.started_at, period))
-    return not one.held and due <= now
-
-
 def _without_sound(archive: Archive, taken: set[str]) -> list[str]:
     """Recordings that were open, or closed and are not in the backup."""
     found = []
@@ -759,17 +756,11 @@ def _without_sound(archive: Archive, taken: set[str]) -> list[str]:
 def _end(archive: Archive, id: str, now: datetime, found: Settled) -> None:
     """Say in its row that its sound is not here, where its call was on; of any other `verify` says so."""
     try:
-        if _was_on(archive, id):
+        was_on = archive.store.recording(id).status is Status.OPEN
+        if not was_on and (receipt := archive.store.some_receipts([id]).get(id)) is not None:
+            was_on = receipt.ended_at is None
+        if was_on:
             fail(archive, id, now)
             found.unfinished.append(id)
     except (StoreError, ArchiveError, OSError) as error:
         found.failed.append((id, reason_of(error)))
-
-
-def _was_on(archive: Archive, id: str) -> bool:
-    if archive.store.recording(id).status is Status.OPEN:
-        return True
-    try:
-        return archive.store.receipt(id).ended_at is None
-    except UnknownId:
-        return False

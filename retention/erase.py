@@ -129,14 +129,14 @@ def to_erase(archive: Archive, damaged: Damaged = lambda id, problem: None) -> l
 
 def stuck(archive: Archive) -> list[str]:
     """What is `pending` and stays so: not what a running agent is working on. Raises StoreError, OSError."""
-    return lasting(to_erase(archive), lambda found: [id for id in found if _is_pending(archive, id)])
 
+    def is_pending(id: str) -> bool:
+        if archive.marks.forbidden(id):
+            return True
+        row = _row(archive.store, id)
+        return row is not None and row.status in (Status.OPEN, Status.CLOSED)
 
-def _is_pending(archive: Archive, id: str) -> bool:
-    if archive.marks.forbidden(id):
-        return True
-    row = _row(archive.store, id)
-    return row is not None and row.status in (Status.OPEN, Status.CLOSED)
+    return lasting(to_erase(archive), lambda found: [*filter(is_pending, found)])
 
 
 def erase_now(archive: Archive, ids: Iterable[str]) -> dict[str, OSError]:

@@ -94,15 +94,6 @@ def _waiting(archive: Archive) -> Iterator[str]:
             yield path.name
 
 
-def remove_gone(source: Archive, target: RecordingFiles) -> None:
-    """Remove there what a run before this one has copied, and what has been purged or erased here since.
-    Raises StoreError, OSError."""
-    there = {id for area in Area for _, id in target.names(area) if id is not None}
-    gone = [id for id in there if not _is_closed(source, id)]
-    for error in (target.spool.erase(gone) | target.erase_stored(gone)).values():
-        raise error
-
-
 def is_equal(source: RecordingFiles, target: RecordingFiles, id: str, kind: FileKind) -> bool:
     """Whether both places have the same bytes. Raises OSError."""
     try:
@@ -457,7 +448,10 @@ class _Moving:
     def files(self) -> None:
         """Copy what is kept of recordings, unless it is there."""
         if (to := self.target.files) is not None:
-            remove_gone(self.source, to)
+            there = {id for area in Area for _, id in to.names(area) if id is not None}
+            gone = [id for id in there if not _is_closed(self.source, id)]  # since a run before this one
+            for error in (to.spool.erase(gone) | to.erase_stored(gone)).values():
+                raise error
             to.spool.prepare()
             for id, kind in self._each_file("files"):
                 if not to.exists(id, kind):

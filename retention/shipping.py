@@ -120,11 +120,6 @@ class ShippingDatabase(Protocol):
         """Whether no other process does `what` now; none can until the end."""
 
 
-def lease(now: datetime, lease_s: float) -> datetime:
-    """Until when a lease lasts that is renewed now."""
-    return now + timedelta(seconds=lease_s)
-
-
 LOST, LIVES = "host lost", "host back"  # events
 FAILED = "failed"
 
@@ -317,7 +312,7 @@ class Shipper:
             lag_rows=lag,
             oldest_at=oldest_at,
             seen_at=now,
-            lease_until=lease(now, self._lease_s),
+            lease_until=now + timedelta(seconds=self._lease_s),
         )
 
     def _agree(self, presence: Presence) -> Sent:

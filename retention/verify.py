@@ -29,7 +29,7 @@ from pathlib import Path, PurePath
 from retention.archive import Archive
 from retention.erase import leftovers, stuck
 from retention.marks import ArchiveError
-from retention.recording_files import FORMATS, Area, FileKind, Stored, finished, sha256
+from retention.recording_files import FORMATS, Area, FileKind, finished, sha256
 from retention.records import (
     Json,
     Record,
@@ -221,8 +221,12 @@ def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mi
     if kind is None:
         return
     try:
-        stored = files.stored(id, kind)
-        if not _is_as_recorded(archive, kind, row, None if deep else stored):
+        stored, told = files.stored(id, kind), str(row["sha256"])
+        if deep or stored is None or stored.sha256 is None:
+            is_as_recorded = sha256(files, id, kind) == told
+        else:
+            is_as_recorded = stored.sha256 == told and row["bytes"] in (None, stored.bytes)
+        if not is_as_recorded:
             yield Mismatch(files.name(id, kind), Reason("its hash is not that of the file that was recorded"))
         elif stored is not None and stored.held and not row["hold"]:
             yield Mismatch(files.name(id, kind), Reason("the object is on hold, its row is not"))
@@ -232,14 +236,6 @@ def _file(archive: Archive, row: Row, *, deep: bool, alone: bool) -> Iterator[Mi
         yield Mismatch(files.name(id, kind), Reason("cannot be read: {0}", strerror(error)))
     for what, problem in () if alone else wrong_beside(archive, id):
         yield Mismatch(what, problem)
-
-
-def _is_as_recorded(archive: Archive, kind: FileKind, row: Row, stored: Stored | None) -> bool:
-    """By what a store says, where it does. Raises OSError."""
-    told = str(row["sha256"])
-    if stored is not None and stored.sha256 is not None:
-        return stored.sha256 == told and row["bytes"] in (None, stored.bytes)
-    return sha256(archive.files, row["id"], kind) == told
 
 
 _FINISHED = tuple(f".{kind}" for kind in FORMATS)
@@ -598,7 +594,9 @@ class _Verification:
             self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
             last = lost if goes_on else last
         if entry.seq != last.seq + 1:
-            self.wrong(where, _gap(last.seq + 1, entry.seq - 1))
+            one, several = "entry {0} before it is missing", "entries {0} to {1} before it are missing"
+            first, upto = last.seq + 1, entry.seq - 1
+            self.wrong(where, one if first == upto else several, first, upto)
         return last
 
     def _mark_entry(self, entry: ChainEntry) -> bool:
@@ -651,11 +649,6 @@ def _place(kind: str, id: str) -> Reason:
 
 def _entries(first: int, last: int) -> Reason:
     one, several = "entry {0} is lost", "entries {0} to {1} are lost"
-    return Reason(one if first == last else several, first, last)
-
-
-def _gap(first: int, last: int) -> Reason:
-    one, several = "entry {0} before it is missing", "entries {0} to {1} before it are missing"
     return Reason(one if first == last else several, first, last)
 
 

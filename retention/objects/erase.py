@@ -24,7 +24,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TypeVar
 
 from retention.objects.bucket import (
@@ -119,10 +118,11 @@ def _erase_some(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], no
     wrong, gone = _at_once(bucket, sure)
     unsure = [row for row in rows if not row.version]
     names = {row.name: row for row in unsure}
-    for row, problem in side_by_side(partial(_all_of, bucket), [*names.values()]):
-        if problem is not None:
+    for row, problem in side_by_side(lambda row: erase_object(bucket, row.name), [*names.values()]):
+        if isinstance(problem, ObjectError):
             wrong[row.id] = problem
-    gone += [row for row in unsure if row.id not in wrong and not _may_arrive(row, now)]
+    may_arrive = [row for row in unsure if row.version is None and now < row.at + UNSURE]
+    gone += [row for row in unsure if row.id not in wrong and row not in may_arrive]
     known.forget(row.put for row in gone)
     return wrong
 
@@ -140,7 +140,11 @@ def _at_once(bucket: Bucket, rows: Sequence[ObjectRow]) -> tuple[Wrong, list[Obj
             continue
         wrong |= {row.id: faults[key] for row in some if (key := (row.name, row.version or "")) in faults}
         gone += [row for row in some if (row.name, row.version or "") not in faults]
-    for row, problem in side_by_side(partial(_erase_row, bucket), [row for row in rows if row.held]):
+
+    def erase_held(row: ObjectRow) -> None:
+        _remove(bucket, row.name, row.version, held=True)
+
+    for row, problem in side_by_side(erase_held, [row for row in rows if row.held]):
         if problem is None:
             gone.append(row)
         else:
@@ -165,25 +169,12 @@ def side_by_side(
         return list(pool.map(tried, several))
 
 
-def _erase_row(bucket: Bucket, row: ObjectRow) -> None:
-    _remove(bucket, row.name, row.version, held=row.held)
-
-
-def _all_of(bucket: Bucket, row: ObjectRow) -> None:
-    erase_object(bucket, row.name)
-
-
 def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> None:
     """One version, which may be gone by now; its hold is taken off first, where it is ours."""
     if held:
         with suppress(CannotHold, NoSuchObject):
             bucket.hold(name, version, on=False)
     bucket.remove(name, version)
-
-
-def _may_arrive(row: ObjectRow, now: datetime) -> bool:
-    """Whether its put may still be done by the store, though nobody waits for the answer."""
-    return row.version is None and now < row.at + UNSURE
 
 
 _REFUSED = "refused"
@@ -202,7 +193,8 @@ class ObjectEraser:
     def turn(self) -> Wrong:
         """What could not be removed now, by id. Raises StoreError, OSError."""
         now = time.monotonic()
-        marked = [id for id in self._host.marks.ids() if self._is_refused(id)]
+        marks = map(self._host.marks.read, self._host.marks.ids())
+        marked = [mark.id for mark in marks if mark is not None and mark.decision == _REFUSED]
         self._marked &= {*marked}
         fresh = [id for id in marked if id not in self._marked and self._may(id, now)]
         wrong = self._marked_ones(fresh, now)
@@ -238,10 +230,6 @@ class ObjectEraser:
         for id in {row.id for row in self._host.store.objects.of(ids) if row.state is State.REMOVING}:
             self._later(id, now)
         return wrong
-
-    def _is_refused(self, id: str) -> bool:
-        mark = self._host.marks.read(id)
-        return mark is not None and mark.decision == _REFUSED
 
     def _may(self, id: str, now: float) -> bool:
         again = self._again.get(id)
