@@ -14,12 +14,12 @@ from typing import Any
 from sipagent.agent.engine import Incoming, LegFailed, RefusedByEngine
 from sipagent.call import events as e
 from sipagent.sip.session_description import NO_MEDIA, NotAcceptable, described
-from sipagent.softphone.phone import Answering, Call
+from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.rtp import strongest
-from sipagent.softphone.sip import Message
+from sipagent.softphone.sip import Headers, Message
 from tests import tiers
 from tests.descriptions import CASES, GOOD, Case, Describing, bodies
-from tests.loopback import CALLER_HZ, Loopback, scene
+from tests.loopback import CALLER_HZ, Loopback, scene, seen
 
 OFFICE: type[Loopback] = Loopback  # another where the engine does not stand alone
 SOME = CASES[:: tiers.depth(8, 1)]
@@ -253,9 +253,6 @@ def test_the_answer_to_an_offer_of_ours_within_a_call(stack: ExitStack) -> None:
             refused_or_kept(office, case, call, leg)
 
 
-"""What a resolver would be asked for, on the thread that serves all calls."""
-
-
 # --- what is taken from them: how keys come, and who declines ---
 
 DECLINES = b"a=recordpref:off\r\n"
@@ -290,6 +287,50 @@ def test_a_wish_counts_in_each_message_that_may_carry_it(office: Loopback) -> No
         assert office.asks(call, method, body).status == 488
         office.told(leg, e.RecordingDeclined(leg))
         office.hangs_up(call, leg)
+
+
+def told_of_recording(phone: Phone) -> list[str]:
+    """What the engine's re-INVITEs say of it, repetitions of a message left out."""
+    offers = [one for one in seen(phone, "INVITE received") if "tag=" in one.header("To")]
+    unique = {offer.header("CSeq"): offer.body.decode() for offer in offers}
+    return [",".join(re.findall(r"^a=record:(\w+)\r$", body, re.MULTILINE)) for body in unique.values()]
+
+
+@scene
+def test_both_sides_are_told_of_each_change_and_may_wish_in_their_answer(office: Loopback) -> None:
+    """An offer that a phone turns away, for one of its own is on its way, is made again (RFC 3261 section
+    14.2)."""
+    office.desk.answer = Answering(headers=AWARE)
+    (call, leg), (talk, operator) = office.talking(headers=AWARE)
+    answering, turned_away = Call._answer_offer, list[str]()
+
+    def busy(self: Call, message: Message, headers: Headers = ()) -> None:
+        if self is talk and not turned_away:
+            turned_away.append(message.header("CSeq"))
+            self.phone.respond(message, 491, self._tag)
+        else:
+            answering(self, message, headers)
+
+    Call._answer_offer = busy  # type: ignore[method-assign]
+    changes: tuple[e.Indication, ...] = ("on", "paused", "off")
+    told = {office.caller: [*changes], office.desk: ["on", *changes]}
+    for nth, now in enumerate(changes, 1):
+        for one in (leg, operator):
+            office.engine.indicate(one, now)
+        for phone, all_of_it in told.items():
+            upto = all_of_it[: len(all_of_it) - 3 + nth]
+            office.until(lambda: told_of_recording(phone) == upto, f"{upto} at {phone.user}")  # noqa: B023
+    assert len(turned_away) == 1
+    office.hear_each_other((call, leg), (talk, operator))
+    assert e.RecordingDeclined(leg) not in office.facts(leg)
+    office.caller.sdp_lines = DECLINES
+    office.engine.indicate(leg, "on")
+    office.told(leg, e.RecordingDeclined(leg))
+    _, leg = office.answered()  # from its INVITE on
+    office.told(leg, e.RecordingDeclined(leg))
+    office.caller.sdp_lines = b"a=recordpref:pause\r\n"
+    _, leg = office.answered()
+    assert e.RecordingDeclined(leg) not in office.facts(leg)
 
 
 @scene
