@@ -15,11 +15,10 @@ from media.prompt import inspect_prompt
 from media.training.enrolled import EnrolledPerson, enrolled
 from sipagent.call import events as e
 from sipagent.config.load import parse
-from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.process import EdgeProcess
 from sipagent.enrol import flow as f
 from sipagent.enrol import network
-from sipagent.enrol.driver import Enrolments, EnrolTerms
+from sipagent.enrol.driver import Enrolments
 from sipagent.enrol.keeping import Colleague, keep
 from sipagent.enrol.script import EnrolScript, script
 from sipagent.softphone.phone import Call, Phone
@@ -85,20 +84,23 @@ class Room:
         config = parse(text, folder / "config.toml")
         assert config.enrol
         self.folder = config.enrol.folder
-        terms = EnrolTerms("900", config.enrol.colleagues, self.folder, 30, "FR", frozenset({replaces}))
         asked = short(script(["je refuse"], "fr", times=1), folder)
         self.enrolments = Enrolments(
-            terms, asked, kept=self.kept.append, declined=self.declined.append, failed=self.failed.append
+            config,
+            asked,
+            {replaces},
+            kept=self.kept.append,
+            declined=self.declined.append,
+            failed=self.failed.append,
         )
         found, doubts = network.callers(config)
         assert not doubts
-        settings, self.front = network.engine_settings(config, self.enrolments, self.port, found), None
+        self.front = None
         if behind:
             self.front = EdgeProcess(network.plan(config, self.port, found), folder / "front", print)
             stack.callback(self.front.stop)
             self.front.start()
-            tokens = kept_tokens(places(self.front.directory))
-            settings = network.behind(settings, self.front.plan, tokens)
+        settings = network.engine_settings(config, self.enrolments, self.port, found, self.front)
         changes = {field.name: getattr(settings, field.name) for field in fields(settings)}
         self.office = Loopback(stack, **changes)
         self.engine = self.office.engine

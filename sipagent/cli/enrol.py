@@ -188,11 +188,10 @@ def _take_calls(
     table = _table(config)
     asked = _script(config, table, phrases, speech)
     may_replace = frozenset(_colleague(table, name) for name in replaces)
-    from sipagent.edge.files import kept_tokens, places
     from sipagent.edge.process import EdgeProcess
     from sipagent.edge.rpc import EdgeError
     from sipagent.enrol import network
-    from sipagent.enrol.driver import Enrolments, EnrolTerms
+    from sipagent.enrol.driver import Enrolments
     from sipagent.logs import configure_log
     from sipagent.pjsip import EngineError, PjsipEngine
     from sipagent.service.children import own_folder
@@ -204,27 +203,17 @@ def _take_calls(
         _failed(doubt)
     orders = Orders(drain_s=0.0)
     heed(orders)
-    terms = EnrolTerms(
-        extension=table.extension,
-        colleagues=table.colleagues,
-        folder=table.folder,
-        keep_days=table.keep_days,
-        country=config.service.country,
-        replaces=may_replace,
-    )
     enrolments = Enrolments(
-        terms, asked, kept=lambda who: _kept(work, who), declined=_declined, failed=_failed
+        config, asked, may_replace, kept=lambda who: _kept(work, who), declined=_declined, failed=_failed
     )
-    settings, front = network.engine_settings(config, enrolments, port, found), None
+    front = None
     with ExitStack() as stack:
         try:
             if not config.trunk.listen.is_loopback:
-                folder = own_folder("enrol")
-                front = EdgeProcess(network.plan(config, port, found), folder, _edge_said)
+                front = EdgeProcess(network.plan(config, port, found), own_folder("enrol"), _edge_said)
                 stack.callback(front.stop)
                 front.start()
-                settings = network.behind(settings, front.plan, kept_tokens(places(folder)))
-            engine = PjsipEngine(settings)
+            engine = PjsipEngine(network.engine_settings(config, enrolments, port, found, front))
             stack.callback(engine.stop)
             engine.start()
             if front:

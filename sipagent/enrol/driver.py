@@ -6,10 +6,9 @@ the bridge's clock thread and is only put into the queue. Nothing that is said i
 
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from media.frame import Samples
 from media.hearing.dtmf import ToneDetector, ToneHeard
@@ -19,6 +18,7 @@ from sipagent.agent.engine import Engine, EngineFault, Incoming, OfLeg, Report
 from sipagent.agent.engine import SoundEnded as SoundOver
 from sipagent.call import events as e
 from sipagent.config.identity import called_number, caller_number
+from sipagent.config.load import Config
 from sipagent.config.tables import folder_name
 from sipagent.enrol import flow as f
 from sipagent.enrol.keeping import Colleague, TakenSaying, is_kept, keep
@@ -28,21 +28,6 @@ from sipagent.enrol.script import EnrolScript
 POLL_S = 0.1
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 LAST_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolTerms:
-    """Who may call which extension, and how long and where voices are kept; `country` reads numbers.
-
-    `replaces`: whose voice may be replaced, once, as `folder_name` writes them.
-    """
-
-    extension: str
-    colleagues: Mapping[str, str]
-    folder: Path
-    keep_days: int
-    country: str
-    replaces: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +54,25 @@ class _EnrolCall:
 
 
 class Enrolments:
-    """Takes calls until it is told to stop.
+    """Takes calls until it is told to stop, by `config.enrol`.
 
-    `kept` is told who was kept, `declined` who has a voice there already, `failed` what went wrong.
+    `replaces`: whose voice may be replaced, once, as `folder_name` writes them. `kept` is told who was kept,
+    `declined` who has a voice there already, `failed` what went wrong.
     """
 
     def __init__(
         self,
-        terms: EnrolTerms,
+        config: Config,
         script: EnrolScript,
+        replaces: Collection[str] = (),
         *,
         kept: Callable[[EnrolledPerson], None],
         declined: Callable[[str], None],
         failed: Callable[[str], None],
     ) -> None:
-        self._terms = terms
-        self._replaces = set(terms.replaces)
+        assert config.enrol
+        self._table, self._country = config.enrol, config.service.country
+        self._replaces = set(replaces)
         self._script = script
         self._kept, self._declined, self._failed = kept, declined, failed
         self._inbox: queue.SimpleQueue[Report | _Sound] = queue.SimpleQueue()
@@ -144,11 +132,10 @@ class Enrolments:
                 pass  # no account, no operators, and a leg that fails ends
 
     def _invited(self, engine: Engine, report: Incoming) -> None:
-        terms = self._terms
-        number = caller_number(report.message, terms.country) or ""
-        name = terms.colleagues.get(number)
+        number = caller_number(report.message, self._country) or ""
+        name = self._table.colleagues.get(number)
         offer = f.InviteArrived(
-            known=called_number(report.message, terms.country) == terms.extension,
+            known=called_number(report.message, self._country) == self._table.extension,
             listed=name is not None,
             fresh=name is None or self._may_keep(name),
             free=all(call.flow.phase is f.EnrolPhase.OVER for call in self._calls.values()),
@@ -160,7 +147,7 @@ class Enrolments:
             self._declined(name)
 
     def _may_keep(self, name: str) -> bool:
-        return folder_name(name) in self._replaces or not is_kept(self._terms.folder, name)
+        return folder_name(name) in self._replaces or not is_kept(self._table.folder, name)
 
     def _heard(self, engine: Engine, leg: int, samples: Samples) -> None:
         call = self._calls.get(leg)
@@ -204,13 +191,13 @@ class Enrolments:
 
     def _keep(self, call: _EnrolCall) -> f.EnrolFact:
         assert call.consented_at, "the flow orders to keep what was consented to"
-        terms, voice = self._terms, folder_name(call.who.name)
+        voice = folder_name(call.who.name)
         try:
             person = keep(
-                terms.folder,
+                self._table.folder,
                 call.who,
                 call.consented_at,
-                terms.keep_days,
+                self._table.keep_days,
                 call.taken,
                 replaces=voice in self._replaces,
             )

@@ -12,7 +12,9 @@ from sipagent.agent.engine import EngineSettings
 from sipagent.config.errors import counted
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.types import HostPort
-from sipagent.edge.plan import BEFORE_WORKERS, Addresses, HopTokens, Plan, addresses
+from sipagent.edge.files import kept_tokens, places
+from sipagent.edge.plan import BEFORE_WORKERS, Addresses, Plan, addresses
+from sipagent.edge.process import EdgeProcess
 from sipagent.enrol.driver import Enrolments
 
 RTP_PORTS = 16  # of the end of trunk.rtp_ports: the service takes them from the beginning
@@ -75,13 +77,15 @@ def plan(config: Config, port: int, found: Addresses) -> Plan:
     )
 
 
-def engine_settings(config: Config, enrolments: Enrolments, port: int, found: Addresses) -> EngineSettings:
-    """An engine of its own, beside the service's."""
+def engine_settings(
+    config: Config, enrolments: Enrolments, port: int, found: Addresses, front: EdgeProcess | None = None
+) -> EngineSettings:
+    """An engine of its own, beside the service's; behind that Kamailio SIP comes from nobody else."""
     assert config.enrol
     trunk = config.trunk
     host = found.own if trunk.listen.is_any else trunk.listen.host
     last = trunk.rtp_ports.last
-    return EngineSettings(
+    alone = EngineSettings(
         report=enrolments.post,
         audio=enrolments.hear,
         listen=(trunk.listen.host, port),
@@ -93,16 +97,15 @@ def engine_settings(config: Config, enrolments: Enrolments, port: int, found: Ad
         srtp=trunk.srtp,
         callers=found.trunk,
     )
-
-
-def behind(alone: EngineSettings, front: Plan, tokens: HopTokens) -> EngineSettings:
-    """Put that engine behind the Kamailio: SIP comes from nobody else."""
+    if front is None:
+        return alone
+    tokens = kept_tokens(places(front.directory))
     return replace(
         alone,
-        listen=front.worker(0),
-        media_address=front.addresses.own,
-        outbound_proxies=(front.proxy,),
+        listen=front.plan.worker(0),
+        media_address=found.own,
+        outbound_proxies=(front.plan.proxy,),
         hop_token=tokens.from_edge,
         way_out_token=tokens.to_edge,
-        sip_peer=front.inner,
+        sip_peer=front.plan.inner,
     )
