@@ -166,18 +166,36 @@ def test_what_is_no_longer_wanted_is_no_longer_heard_and_a_key_under_way_goes_on
 # --- speech ---
 
 
-def test_speech_is_reported_with_its_verdict_and_the_next_starts_afresh(start: Start) -> None:
-    ears = start(_Answers(OTHER, ACCEPT))
-    ears.open()
-    assert ears.say() == [STARTED, SpeechEnded(ACCEPT)]
-    assert ears.say()[2:] == [STARTED, SpeechEnded(OTHER)]
+SAID = [VOICE] * 5 + [QUIET] * 5
 
 
-def test_a_refusal_is_spotted_at_the_end_of_its_frame_and_nothing_later_weakens_it(start: Start) -> None:
-    ears = start(_Answers(OTHER, REFUSE, ACCEPT))
+@pytest.mark.parametrize(
+    ("answers", "frames", "said"),
+    [
+        # the next utterance starts afresh
+        ([OTHER, ACCEPT], SAID * 2, [STARTED, SpeechEnded(ACCEPT), STARTED, SpeechEnded(OTHER)]),
+        # a refusal is spotted at the end of its frame, and nothing later weakens it
+        ([OTHER, REFUSE, ACCEPT], [VOICE] * 4, [STARTED, KeywordSpotted(REFUSE)]),
+        ([OTHER, REFUSE, ACCEPT], SAID, [STARTED, KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]),
+        # the beginning of "je refuse" is unclear, and "oui, je refuse" accepts nothing: what is weaker is
+        # reported after half a second without more
+        *(
+            ([*[weak] * questions, REFUSE], [VOICE] * 30, [STARTED, *weaker, KeywordSpotted(REFUSE)])
+            for weak in (UNCLEAR, ACCEPT)
+            for questions, weaker in ((5, []), (6, [KeywordSpotted(weak)]), (20, [KeywordSpotted(weak)]))
+        ),
+        # a question fails meanwhile, or all of them, which is told once an utterance
+        ([ERROR], SAID, [STARTED, FAILED, SpeechEnded(OTHER)]),
+        ([*[ERROR] * 8, REFUSE], [VOICE] * 12, [STARTED, FAILED, KeywordSpotted(REFUSE)]),
+        ([ERROR] * 40, SAID * 2, [STARTED, FAILED, FAILED, SpeechEnded(None)] * 2),
+    ],
+)
+def test_speech_is_reported_with_its_verdict(
+    start: Start, answers: list[Verdict | Exception], frames: list[Samples], said: list[Conclusion]
+) -> None:
+    ears = start(_Answers(*answers))
     ears.open()
-    assert ears.hear(*[VOICE] * 4) == [STARTED, KeywordSpotted(REFUSE)]
-    assert ears.hear(VOICE, *[QUIET] * 4)[2:] == [SpeechEnded(REFUSE)]
+    assert ears.hear(*frames) == said
 
 
 def test_a_refusal_in_speech_without_end(start: Start) -> None:
@@ -187,29 +205,11 @@ def test_a_refusal_in_speech_without_end(start: Start) -> None:
     spotted = [KeywordSpotted(UNCLEAR), KeywordSpotted(REFUSE)]
     assert ears.hear(*[VOICE] * 60) == [STARTED, SpeechEnded(OTHER), STARTED, *spotted]
     assert max(detector.asked) == 3000 * 8
-
-
-@pytest.mark.parametrize("trouble", [ERROR, UNCLEAR])
-def test_speech_without_end_that_was_not_all_judged_has_no_verdict(
-    start: Start, trouble: Verdict | Exception
-) -> None:
-    """What nobody could judge, or what may be a refusal, must not be taken for nothing."""
-    ears = start(_Answers(trouble, *[OTHER] * 60))
-    ears.open()
-    said = ears.hear(*[VOICE] * 50)
-    assert said[0] == STARTED and SpeechEnded(OTHER) not in said
-
-
-@pytest.mark.parametrize("weak", [UNCLEAR, ACCEPT])
-@pytest.mark.parametrize(("questions", "reported"), [(5, 0), (6, 1), (20, 1)])
-def test_what_is_weaker_than_a_refusal_is_reported_after_half_a_second_without_more(
-    start: Start, weak: Verdict, questions: int, reported: int
-) -> None:
-    """The beginning of "je refuse" is unclear, and "oui, je refuse" accepts nothing."""
-    ears = start(_Answers(*[weak] * questions, REFUSE))
-    ears.open()
-    weaker = [KeywordSpotted(weak)] * reported
-    assert ears.hear(*[VOICE] * 30) == [STARTED, *weaker, KeywordSpotted(REFUSE)]
+    for trouble in (ERROR, UNCLEAR):  # what nobody could judge, or may be one, must not be taken for nothing
+        ears = start(_Answers(trouble, *[OTHER] * 60))
+        ears.open()
+        said = ears.hear(*[VOICE] * 50)
+        assert said[0] == STARTED and SpeechEnded(OTHER) not in said
 
 
 def test_each_question_says_where_it_lies_and_the_last_that_it_is(start: Start) -> None:
@@ -268,38 +268,18 @@ def test_what_was_said_before_the_call_is_judged_by_its_words_when_others_begin_
 # --- what fails ---
 
 
-def test_a_detector_that_fails_on_an_utterance(start: Start) -> None:
-    """A question meanwhile, or the last one, without which nobody knows what was said."""
-    ears = start(_Answers(ERROR))
-    ears.open()
-    assert ears.hear(*[VOICE] * 3) == [STARTED, FAILED]
-    assert ears.hear(*[QUIET] * 5)[2:] == [SpeechEnded(OTHER)]
+def test_without_the_last_question_nobody_knows_what_was_said(start: Start) -> None:
     ears = start(_Answers(ERROR, REFUSE))
     ears.open()
     ears.hear(VOICE, VOICE)
     assert ears.close() == [STARTED, FAILED, SpeechEnded(None), AllHeard()]
     ears.open()
     assert ears.say()[4:] == [STARTED, KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
-
-
-@pytest.mark.parametrize(("spotted", "ended"), [(REFUSE, REFUSE), (UNCLEAR, UNCLEAR), (ACCEPT, None)])
-def test_a_refusal_once_spotted_outlives_a_failure(
-    start: Start, spotted: Verdict, ended: Verdict | None
-) -> None:
-    ears = start(_Answers(spotted, ERROR))
-    ears.open()
-    ears.hear(*[VOICE] * 3)
-    assert ears.close()[-3:] == [FAILED, SpeechEnded(ended), AllHeard()]
-
-
-def test_a_detector_that_goes_on_failing_is_told_of_once_an_utterance(start: Start) -> None:
-    ears = start(_Answers(*[ERROR] * 8, REFUSE))
-    ears.open()
-    assert ears.hear(*[VOICE] * 12) == [STARTED, FAILED, KeywordSpotted(REFUSE)]
-    ears = start(_Answers(*[ERROR] * 40))
-    ears.open()
-    ears.say()
-    assert ears.say() == [STARTED, FAILED, FAILED, SpeechEnded(None)] * 2
+    for spotted, ended in ((REFUSE, REFUSE), (UNCLEAR, UNCLEAR), (ACCEPT, None)):  # one once spotted stays
+        ears = start(_Answers(spotted, ERROR))
+        ears.open()
+        ears.hear(*[VOICE] * 3)
+        assert ears.close()[-3:] == [FAILED, SpeechEnded(ended), AllHeard()]
 
 
 def test_a_detector_that_breaks_deafens_neither_keys_nor_other_legs(start: Start) -> None:
