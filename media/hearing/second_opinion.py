@@ -326,23 +326,16 @@ class Whisper:
         )
 
 
-def as_written(phrase: str) -> str:
-    """A phrase as the model would write it, said alone."""
-    return f" {phrase[0].upper()}{phrase[1:]}."
-
-
 def _asked(
     vocabulary: TokenVocabulary, phrases: Mapping[str, Sequence[str]], everyday: Mapping[str, Sequence[str]]
 ) -> list[_LanguageQuestion]:
-    return [
-        _LanguageQuestion(
-            [vocabulary.special(f"<|{name}|>") for name in ("startoftranscript", code, "transcribe")],
-            (*refusing, *everyday.get(code, ())),
-            len(refusing),
-            [vocabulary.encode(as_written(phrase)) for phrase in (*refusing, *everyday.get(code, ()))],
-        )
-        for code, refusing in phrases.items()
-    ]
+    found = []
+    for code, refusing in phrases.items():
+        start = [vocabulary.special(f"<|{name}|>") for name in ("startoftranscript", code, "transcribe")]
+        every = (*refusing, *everyday.get(code, ()))
+        texts = [vocabulary.encode(f" {one[0].upper()}{one[1:]}.") for one in every]  # as it would write them
+        found.append(_LanguageQuestion(start, every, len(refusing), texts))
+    return found
 
 
 LIKE_A_REFUSAL = 0.05

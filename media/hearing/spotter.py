@@ -220,8 +220,9 @@ class Spotter:
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The most probable phrase, if it is probable enough; none in less than 0.8 s, or too early."""
+        is_early = place is not None and not place.last and len(samples) < EARLY
         try:
-            found = [] if _is_early(samples, place) else self._heard(samples, place)
+            found = [] if is_early else self._heard(samples, place)
         finally:
             if place and place.last:
                 self._streams.forget(place.stream)
@@ -250,11 +251,6 @@ class Spotter:
         """The probabilities by each head that is listened with."""
         places = zip(self._listening, self._deep_of, strict=True)
         return [each.head.classify(deepened[number]) for each, number in places]
-
-
-def _is_early(samples: Samples, place: StreamPosition | None) -> bool:
-    """Whether a question is of too little speech, and more will follow."""
-    return place is not None and not place.last and len(samples) < EARLY
 
 
 @cache

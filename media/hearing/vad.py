@@ -145,6 +145,7 @@ class VoiceGate:
         speech.length += 1
         speech.voiced += voiced
         speech.unvoiced = 0 if voiced else speech.unvoiced + 1
+        is_due = self._count * SLICE_MS % self.every_ms == 0
         facts: list[VoiceFact] = []
         if not speech.announced and speech.voiced * SLICE_MS >= VOICED_MS:
             speech.announced = True
@@ -153,12 +154,9 @@ class VoiceGate:
             self._speech = None
             if speech.announced:
                 facts.append(self._utterance(speech))
-        elif speech.announced and speech.length * SLICE_MS >= SHORTEST_MS and self._is_due():
+        elif speech.announced and speech.length * SLICE_MS >= SHORTEST_MS and is_due:
             facts.append(SpeechGoesOn(self._heard(), self._first * _SLICE))
         return facts
-
-    def _is_due(self) -> bool:
-        return self._count * SLICE_MS % self.every_ms == 0
 
     def _utterance(self, speech: _SpeechRun) -> Utterance:
         spoken = (speech.length - speech.unvoiced) * SLICE_MS

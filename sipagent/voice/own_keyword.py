@@ -217,6 +217,7 @@ def train(phrase: str, language: "Language", folder: Path, material: "PhraseMate
     Raises media.training.own.Missing if something isn't installed, TrainingFailed.
     """
     from media.training import own
+    from media.training.features import make
 
     speaking, rounds = own.synthesizers(language, material.styles), material.amounts.rounds
     people = _copy(folder / "sounds", material)
@@ -230,7 +231,7 @@ def train(phrase: str, language: "Language", folder: Path, material: "PhraseMate
             for split in SPLITS[:2]
             for place in sorted((folder / "sounds" / split).glob("*"))
         ]
-        _all([pool.submit(_embed, folder, *shard) for shard in spoken], "hear", step)
+        _all([pool.submit(make, folder, *shard, 1, PROMPTS) for shard in spoken], "hear", step)
         heard = own.load_heard(language, folder / "features")
         strangers = _left_out(pool, phrase, heard, folder, material=material, step=step)
         head = own.fit_own(phrase, heard, rounds, (), partial(step, "train"))
@@ -312,19 +313,15 @@ def _speak(code: str, folder: Path, styles: Path, shard: tuple[str, list["Spoken
     list(speak(Studio(language(code), folder, styles, PROMPTS), *shard))
 
 
-def _embed(folder: Path, split: str, source: str) -> None:
-    from media.training.features import make
-
-    make(folder, split, source, 1, PROMPTS)
-
-
 def _check(folder: Path, phrase: str, place: Path, came: bool = False) -> list[CheckedUtterance]:
     """Check the sounds of one source, with quiet around them: the phrase is said over each line, others over
     one. Those of a colleague `came` over a line: they are heard as they are."""
     from media.training.features import labelled, read
     from media.training.lines import PhoneLine, carry
 
-    detector, together = _detectors(phrase, folder)
+    detector, together = Spotter([phrase], [], folder), None
+    if any(phrase == plain(one) for head in known_heads() for one in head.phrases):
+        together = Spotter([phrase], [], HEADS, own=folder)
     random = np.random.default_rng(sum(map(ord, place.name)))
     source, own = (place.name, (("own", None),)) if came else (place.name.rpartition("-")[0], None)
     heard = []
@@ -336,12 +333,6 @@ def _check(folder: Path, phrase: str, place: Path, came: bool = False) -> list[C
             both = hear(together, arrived).verdict.meaning if together else None
             heard.append(CheckedUtterance(said, source, name, meaning, both))
     return heard
-
-
-def _detectors(phrase: str, folder: Path) -> tuple[Spotter, Spotter | None]:
-    """With the head in the folder alone; and, if the shipped heads know the phrase, beside those."""
-    shipped = any(phrase == plain(one) for head in known_heads() for one in head.phrases)
-    return Spotter([phrase], [], folder), Spotter([phrase], [], HEADS, own=folder) if shipped else None
 
 
 def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Result]:
