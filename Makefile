@@ -131,7 +131,7 @@ try-cluster: .venv/tested peers ## kill whatever three hosts consist of and shar
 # Its callers outlived, strangers ignored, refusals and evidence kept: what is done to it as a whole, then to each part.
 ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge_*.py) \
 	$(addprefix tests/test_,pjsip.py pjsip_media.py pjsip_descriptions.py pjsip_screening.py request_rules.py packet_filter.py \
-	marks.py reserve.py crash_steps.py recorder.py erasure.py clock.py purging.py rejections.py own_folder.py)
+	marks.py reserve.py crash_steps.py recorder.py erasure.py clock.py purging.py rejections.py children.py)
 
 attack: .venv/tested peers ## attack it on loopback, in both shapes
 	@$(call tested,-n 2 --full $(ATTACKS))
