@@ -152,6 +152,29 @@ def database(request: pytest.FixtureRequest, postgres: Server) -> Iterator[str]:
         yield conninfo
 
 
+@pytest.fixture(scope="session")
+def mortal() -> Iterator[Server]:
+    """A PostgreSQL that may be stopped and killed; what it has written outlives that."""
+    from tests.postgres import primary
+
+    with primary() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_url(mortal: Server) -> Iterator[str]:
+    """The `postgresql://…` of a database of it, with all tables."""
+    from tests.postgres import fresh
+    from tests.shared import prepare
+
+    if not mortal.running:
+        mortal.start()
+    with fresh(mortal, prepare) as conninfo:
+        yield conninfo
+        if not mortal.running:
+            mortal.start()
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A module that says `DATABASES = BOTH` has each of its tests run over both, in the full tier."""
     databases = getattr(metafunc.module, "DATABASES", None)

@@ -4,6 +4,7 @@ import inspect
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,18 +91,14 @@ def refused(said: str, act: Callable[..., object], *values: object) -> None:
 
 def together(act: Callable[[int], object], count: int = 4) -> list[object]:
     """What each of several threads gives, all begun at once."""
-    gate, given = threading.Barrier(count), list[object]()
+    gate = threading.Barrier(count)
 
-    def run(number: int) -> None:
+    def run(number: int) -> object:
         gate.wait()
-        given.append(act(number))
+        return act(number)
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return given
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(run, range(count)))
 
 
 @pytest.mark.in_sqlite

@@ -25,27 +25,10 @@ from sipagent.service import cluster
 from sipagent.service.cluster import Completing, Shipping, among_hosts
 from tests.configured import SMALL, read
 from tests.kept import START, receipt, recording
-from tests.postgres import Server, fresh, primary
+from tests.postgres import Server
 from tests.tapping import Overtaken, wait_for
 
 LEASE_S = 0.6  # shorter than any that a configuration may name: it is waited for
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """One that may be stopped and killed."""
-    with primary() as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: Server) -> Iterator[str]:
-    if not server.running:
-        server.start()
-    with fresh(server) as conninfo:
-        yield conninfo
-        if not server.running:
-            server.start()
 
 
 def config_of(folder: Path, url: str, host: str = "a", *, lease_s: float = LEASE_S) -> Config:
@@ -133,21 +116,21 @@ def state_of(config: Config, name: str) -> HostState | None:
 
 
 def test_calls_are_written_while_the_database_is_killed_and_comes_back(
-    tmp_path: Path, server: Server, url: str
+    tmp_path: Path, mortal: Server, mortal_url: str
 ) -> None:
-    with host_at(config_of(tmp_path, url)) as host:
+    with host_at(config_of(tmp_path, mortal_url)) as host:
         id = host.write()
         wait_for(host.has_shipped)  # what is written is there at once
         with store_of(host.config) as shared:
             assert shared.receipt(id).outcome == "connected" and host.alerts == []
         with writing(host):
             wait_for(lambda: host.up and host.shipping.figures.shipped > 0)
-            server.kill()
+            mortal.kill()
             wait_for(lambda: not host.up)
             written = len(host.ids)
             wait_for(lambda: len(host.ids) > written + 10)  # which nothing holds up
             wait_for(lambda: host.shipping.figures.journal_rows_waiting > 10)
-            server.start()
+            mortal.start()
             wait_for(lambda: host.up)
         judge(host)
         away = [one for one in host.alerts if "what calls write waits in the journal" in one]
@@ -156,27 +139,27 @@ def test_calls_are_written_while_the_database_is_killed_and_comes_back(
 
 
 def test_the_end_waits_for_no_database_that_stands_still(
-    tmp_path: Path, server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mortal: Server, mortal_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes what it is sent, and never answers: that is seen, too."""
     monkeypatch.setattr(cluster, "SILENT_S", 0.5)
     monkeypatch.setattr(cluster, "END_S", 0.5)
     with ExitStack() as stack, capture_logs() as logs:
-        host = stack.enter_context(host_at(config_of(tmp_path, url)))
+        host = stack.enter_context(host_at(config_of(tmp_path, mortal_url)))
         wait_for(lambda: host.up)
-        server.pause()
+        mortal.pause()
         try:
             host.write()
             wait_for(lambda: not host.up)
             stack.close()
             assert "left_in_the_journal" in [line["event"] for line in logs]
         finally:
-            server.resume()
+            mortal.resume()
             host.shipping._thread.join()
 
 
-def test_a_stop_between_two_steps_of_the_thread_lost_is_not_lost(tmp_path: Path, url: str) -> None:
-    thread = Completing(config_of(tmp_path, url, lease_s=3600.0), pytest.fail)
+def test_a_stop_between_two_steps_of_the_thread_lost_is_not_lost(tmp_path: Path, mortal_url: str) -> None:
+    thread = Completing(config_of(tmp_path, mortal_url, lease_s=3600.0), pytest.fail)
     thread._over = Overtaken(thread._due)
     thread.start()
     try:
@@ -185,21 +168,25 @@ def test_a_stop_between_two_steps_of_the_thread_lost_is_not_lost(tmp_path: Path,
         thread.stop()
 
 
-def test_the_host_begins_and_ends_without_the_database(tmp_path: Path, server: Server, url: str) -> None:
-    config = config_of(tmp_path, url)
-    server.stop()
+def test_the_host_begins_and_ends_without_the_database(
+    tmp_path: Path, mortal: Server, mortal_url: str
+) -> None:
+    config = config_of(tmp_path, mortal_url)
+    mortal.stop()
     with host_at(config) as host:
         host.write()
     with journal_of(config) as journal:
         assert journal.receipt(host.ids[0]).outcome == "connected"
-    server.start()
+    mortal.start()
     with host_at(config) as again:
         again.ids = host.ids
         judge(again)
 
 
-def test_a_host_that_is_lost_is_completed_by_another_and_lives_after_all(tmp_path: Path, url: str) -> None:
-    lost, other = config_of(tmp_path, url), config_of(tmp_path, url, "b")
+def test_a_host_that_is_lost_is_completed_by_another_and_lives_after_all(
+    tmp_path: Path, mortal_url: str
+) -> None:
+    lost, other = config_of(tmp_path, mortal_url), config_of(tmp_path, mortal_url, "b")
     with journal_of(lost, worker=0) as journal:
         with host_at(lost) as host:
             id = host.write(ends=False)
@@ -218,17 +205,17 @@ def test_a_host_that_is_lost_is_completed_by_another_and_lives_after_all(tmp_pat
 
 
 def test_nobody_is_lost_to_the_first_who_reaches_a_database_that_was_away(
-    tmp_path: Path, server: Server, url: str
+    tmp_path: Path, mortal: Server, mortal_url: str
 ) -> None:
     """While it was away no host could renew its lease."""
-    first, second = (config_of(tmp_path, url, name, lease_s=4.0) for name in "ab")
+    first, second = (config_of(tmp_path, mortal_url, name, lease_s=4.0) for name in "ab")
     with host_at(first) as ours, host_at(second):
         id = ours.write(ends=False)
         wait_for(ours.has_shipped)
         wait_for(lambda: state_of(first, "b") is HostState.RUNNING)
-        server.kill()
+        mortal.kill()
         time.sleep(4.1)  # whoever comes back first sees that all leases have ended
-        server.start()
+        mortal.start()
         wait_for(lambda: [state_of(first, name) for name in "ab"] == [HostState.RUNNING] * 2)
         time.sleep(4.1)
         with store_of(first) as shared:

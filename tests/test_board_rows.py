@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,17 +85,14 @@ def test_the_clock_is_the_database_s_and_many_words_come_whole(rows: BoardRows) 
 
 
 def test_all_turns_count_whoever_takes_them(database: str, rows: BoardRows) -> None:
-    def hammer() -> None:
+    def hammer(_: int) -> None:
         own = BoardRows(database)
         for _ in range(50):
             count(own)
         own.close()
 
-    threads = [threading.Thread(target=hammer) for _ in range(3)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(hammer, range(3)))
     assert count(rows) == 151
 
 

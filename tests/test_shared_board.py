@@ -32,7 +32,6 @@ from sipagent.agent.shared_board import (
     LIMIT_S,
     Ask,
     AskingHost,
-    BoardQuestion,
     BoardThread,
     Connected,
     FromThread,
@@ -75,7 +74,7 @@ class Hosts:
     numbers: int = 0
 
     def ask(self, host: AskingHost, *whats: What) -> QuestionOutcome:
-        questions = [BoardQuestion(self.numbers + index, what) for index, what in enumerate(whats)]
+        questions = list(enumerate(whats, self.numbers))
         self.numbers += len(whats)
         self.text, outcome = answered(self.text, host, questions, self.now)
         return outcome

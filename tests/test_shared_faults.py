@@ -21,29 +21,14 @@ from retention.rows.selection import Selection
 from retention.verify import verify
 from tests.both import by_hand, raw
 from tests.kept import archive_of, receipt, recording
-from tests.postgres import Server, fresh, primary
+from tests.postgres import Server, primary
 from tests.relay import Relay
 from tests.shared import prepare, shared_store
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """One that may be killed; what it has written outlives that."""
-    with primary("127.0.0.12") as server:
-        yield server
-
-
 @pytest.fixture
-def conninfo(server: Server) -> Iterator[str]:
-    if not server.running:
-        server.start()
-    with fresh(server, prepare) as conninfo:
-        yield conninfo
-
-
-@pytest.fixture
-def store(conninfo: str) -> Iterator[SharedStore]:
-    with shared_store(conninfo) as store:
+def store(mortal_url: str) -> Iterator[SharedStore]:
+    with shared_store(mortal_url) as store:
         yield store
 
 
@@ -70,30 +55,30 @@ def soon(action: Callable[[], object], kind: type[StoreError] = TryAgain, within
 # --- the server goes, and comes back ---
 
 
-def test_while_it_is_stopped_all_is_told_to_wait(server: Server, store: SharedStore) -> None:
+def test_while_it_is_stopped_all_is_told_to_wait(mortal: Server, store: SharedStore) -> None:
     first, second = recording(), recording(1)
     store.add_recording(first)
-    server.stop()
+    mortal.stop()
     for action in (
         store.recordings,
         store.head,
         lambda: store.add_recording(second),
-        lambda: shared_store(f"postgresql://sipagent@{server.host}:{server.port}/x"),
+        lambda: shared_store(f"postgresql://sipagent@{mortal.host}:{mortal.port}/x"),
     ):
         told = soon(action)
         assert told.startswith("the shared database does not answer; ") and "nothing is lost" in told
-    server.start()
+    mortal.start()
     store.add_recording(second)
     assert [row.id for row in store.recordings()] == [second.id, first.id]
 
 
-def test_a_restart_within_a_transaction_undoes_it_whole(server: Server, store: SharedStore) -> None:
+def test_a_restart_within_a_transaction_undoes_it_whole(mortal: Server, store: SharedStore) -> None:
     before = store.head()
 
     def write() -> None:
         with store.write():
             store.add_recording(recording())
-            server.restart()
+            mortal.restart()
             for _ in range(2):
                 soon(lambda: store.add_recording(recording(1)))
             soon(store.recordings)
@@ -105,7 +90,7 @@ def test_a_restart_within_a_transaction_undoes_it_whole(server: Server, store: S
 
 
 def test_kills_in_the_midst_of_commits_leave_whole_transactions(
-    server: Server, conninfo: str, tmp_path: Path
+    mortal: Server, mortal_url: str, tmp_path: Path
 ) -> None:
     chance = random.Random(16)
     done: list[str] = []
@@ -113,7 +98,7 @@ def test_kills_in_the_midst_of_commits_leave_whole_transactions(
     hung: list[threading.Thread] = []
 
     def write(number: int) -> None:
-        with shared_store(conninfo) as store:
+        with shared_store(mortal_url) as store:
             minute = 10_000 * number
             while not over.is_set():
                 minute += 1
@@ -137,14 +122,14 @@ def test_kills_in_the_midst_of_commits_leave_whole_transactions(
         while len(done) < wanted and time.monotonic() < until:
             over.wait(0.005)
         assert len(done) >= wanted, f"round {round}: only {len(done)} written"
-        server.kill()
-        server.start()
+        mortal.kill()
+        mortal.start()
     over.set()
     for writer in writers:
         writer.join(30)
         hung += [writer] if writer.is_alive() else []
     assert hung == []
-    with shared_store(conninfo) as store:
+    with shared_store(mortal_url) as store:
         receipts, recordings = store.receipts(), store.recordings()
         assert {row.id for row in receipts} == {row.id for row in recordings} >= set(done)
         assert {row.decision for row in receipts} == {"refused"}
@@ -172,22 +157,22 @@ class CuttingRelay(Relay):
 
 
 @pytest.fixture
-def relay(server: Server) -> Iterator[CuttingRelay]:
-    relay = CuttingRelay((server.host, server.port), "127.0.0.13")
+def relay(mortal: Server) -> Iterator[CuttingRelay]:
+    relay = CuttingRelay((mortal.host, mortal.port), "127.0.0.13")
     yield relay
     relay.close()
 
 
 @pytest.fixture
-def behind(relay: Relay, server: Server, conninfo: str) -> Iterator[SharedStore]:
+def behind(relay: Relay, mortal: Server, mortal_url: str) -> Iterator[SharedStore]:
     """A store whose line can be cut."""
-    with shared_store(through(relay, server, conninfo)) as store:
+    with shared_store(through(relay, mortal, mortal_url)) as store:
         yield store
 
 
-def through(relay: Relay, server: Server, conninfo: str) -> str:
+def through(relay: Relay, mortal: Server, mortal_url: str) -> str:
     host, port = relay.address
-    return conninfo.replace(f"{server.host}:{server.port}", f"{host}:{port}")
+    return mortal_url.replace(f"{mortal.host}:{mortal.port}", f"{host}:{port}")
 
 
 @pytest.mark.parametrize("cut_at", ["question", "answer"])
@@ -207,23 +192,23 @@ def test_a_commit_that_never_came_is_told_and_one_whose_answer_was_lost_is_found
 
 @pytest.mark.parametrize("stalls", [False, True])
 def test_a_line_that_is_cut_or_says_nothing_is_told_and_comes_back(
-    impatient: None, relay: CuttingRelay, server: Server, conninfo: str, stalls: bool
+    impatient: None, relay: CuttingRelay, mortal: Server, mortal_url: str, stalls: bool
 ) -> None:
-    with shared_store(through(relay, server, conninfo)) as behind:
+    with shared_store(through(relay, mortal, mortal_url)) as behind:
         behind.add_recording(recording())
         (relay.stall if stalls else relay.cut)()
         soon(behind.recordings, within_s=12)
         soon(lambda: behind.add_recording(recording(1)), within_s=12)
-        soon(lambda: shared_store(through(relay, server, conninfo)), within_s=12)
+        soon(lambda: shared_store(through(relay, mortal, mortal_url)), within_s=12)
         relay.flow()
         behind.add_recording(recording(1))
         assert len(behind.recordings()) == 2
 
 
 def test_who_vanishes_in_its_turn_keeps_the_others_waiting_for_a_moment_only(
-    impatient: None, relay: CuttingRelay, server: Server, conninfo: str
+    impatient: None, relay: CuttingRelay, mortal: Server, mortal_url: str
 ) -> None:
-    with shared_store(conninfo) as other, shared_store(through(relay, server, conninfo)) as behind:
+    with shared_store(mortal_url) as other, shared_store(through(relay, mortal, mortal_url)) as behind:
 
         def write() -> None:
             with behind.write():
@@ -250,8 +235,8 @@ def test_who_vanishes_in_its_turn_keeps_the_others_waiting_for_a_moment_only(
 # --- it is slow ---
 
 
-def test_a_statement_that_is_too_slow_is_ended(impatient: None, conninfo: str) -> None:
-    with shared_store(conninfo) as store:
+def test_a_statement_that_is_too_slow_is_ended(impatient: None, mortal_url: str) -> None:
+    with shared_store(mortal_url) as store:
         assert "too slow" in soon(lambda: raw(store, "SELECT pg_sleep(9)"), within_s=3)
         with pytest.raises(TryAgain), store.write():
             store.add_recording(recording())
@@ -260,9 +245,9 @@ def test_a_statement_that_is_too_slow_is_ended(impatient: None, conninfo: str) -
 
 
 def test_a_turn_that_does_not_come_is_told_and_leaves_nothing_open(
-    impatient: None, server: Server, conninfo: str
+    impatient: None, mortal: Server, mortal_url: str
 ) -> None:
-    with shared_store(conninfo) as store, server.connect(conninfo.rpartition("/")[2]) as other:
+    with shared_store(mortal_url) as store, mortal.connect(mortal_url.rpartition("/")[2]) as other:
         other.execute(f"SELECT pg_advisory_lock({TURN})".encode())
         for _ in range(2):
             soon(lambda: store.add_recording(recording()), Busy)

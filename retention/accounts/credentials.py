@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import pyotp
 from nacl.exceptions import CryptoError, InvalidkeyError
@@ -263,31 +263,20 @@ _LIMIT = 1 << 12  # bytes; no file of ours is longer
 _BYTES = 32
 
 
-class Hiding(Protocol):
-    """How texts of these columns are kept."""
+class Hiding:
+    """How texts of these columns are kept. This hides nothing: the file is its owner's alone, and in no
+    backup."""
 
     def kept(self, column: str, text: str) -> str:
         """As it is kept."""
-        ...
-
-    def shown(self, kept: str) -> str:
-        """The inverse. Raises StoreError."""
-        ...
-
-
-class InClear:
-    """Hides nothing: the file is its owner's alone, and in no backup."""
-
-    def kept(self, column: str, text: str) -> str:
-        """As it is."""
         return text
 
     def shown(self, kept: str) -> str:
-        """As it is."""
+        """The inverse. Raises StoreError."""
         return kept
 
 
-class AccountsKey:
+class AccountsKey(Hiding):
     """The key in the file at `path`."""
 
     def __init__(self, path: Path, key: bytes) -> None:

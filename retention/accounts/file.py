@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from retention.accounts.accounts import TABLES, Accounts
-from retention.accounts.credentials import InClear
+from retention.accounts.credentials import Hiding
 from retention.accounts.memory import MEMORY_TABLES, Memory, Row
 from retention.files import read_moved
 from retention.records import RecordError
@@ -99,7 +99,7 @@ def in_memory(seconds: Callable[[], float] = monotonic) -> Memory:
     for statement in MEMORY_TABLES:
         rows.run(statement.format(**_TYPES))
     over = f"whom NOT IN (SELECT whom FROM told ORDER BY rowid DESC LIMIT {TOLD_LIMIT - 1})"
-    return Memory(rows, secrets.token_bytes(32), InClear(), seconds, over)
+    return Memory(rows, secrets.token_bytes(32), Hiding(), seconds, over)
 
 
 class FileAccounts(Accounts):
@@ -123,7 +123,7 @@ class FileAccounts(Accounts):
             str(path),
             rows,
             clock,
-            hiding=InClear(),
+            hiding=Hiding(),
             memory=in_memory(seconds),
             secret=secrets.token_bytes(32),
         )

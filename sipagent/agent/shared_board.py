@@ -140,12 +140,8 @@ class Farewell:
 What = ProcessMessage | Died | Look | HostView | Farewell
 
 
-@dataclass(frozen=True, slots=True)
-class BoardQuestion:
-    """One of a host's, by whose `number` it knows the answers."""
-
-    number: int
-    what: What
+Question = tuple[int, What]
+"""One of a host's, with the number by which it knows the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,17 +232,17 @@ def _read(said: Any) -> BoardState:
 
 
 def answered(
-    text: str | None, host: AskingHost, questions: Sequence[BoardQuestion], now: float
+    text: str | None, host: AskingHost, questions: Sequence[Question], now: float
 ) -> tuple[str, QuestionOutcome]:
     """The next text, and what becomes of a host's questions. Raises NotOnBoard, NewerBoard."""
     shared = read(text)
     there = shared.hosts.get(host.name)
-    tells = bool(questions) and isinstance(questions[0].what, HostView)
+    tells = bool(questions) and isinstance(questions[0][1], HostView)
     if not tells and (there is None or there.run != host.run):
         raise NotOnBoard(displaced=there is not None)
     turn = Turn(shared, host, now)
     turn.bury()
-    outcome = turn.outcome(tuple((one.number, tuple(turn.answers(one.what))) for one in questions))
+    outcome = turn.outcome(tuple((number, tuple(turn.answers(what))) for number, what in questions))
     return shared.text(), outcome
 
 
@@ -389,7 +385,7 @@ class Ask:
 
     connection: int
     host: AskingHost
-    question: BoardQuestion
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,10 +562,10 @@ class BoardThread:
         self._serve(rows)
         if self._host is not None:
             with suppress(NotOnBoard):
-                rows.change(_change(self._host, [BoardQuestion(0, Farewell())]), time.monotonic() + LIMIT_S)
+                rows.change(_change(self._host, [(0, Farewell())]), time.monotonic() + LIMIT_S)
 
 
-def _change(host: AskingHost, questions: list[BoardQuestion]) -> Change[QuestionOutcome]:
+def _change(host: AskingHost, questions: list[Question]) -> Change[QuestionOutcome]:
     def change(text: str | None, now: float) -> tuple[str, list[str], QuestionOutcome]:
         after, outcome = answered(text, host, questions, now)
         return after, list(outcome.elsewhere), outcome
@@ -655,7 +651,10 @@ class SharedBoardClient(BoardClient):
         if asked.call not in self._word_of and not isinstance(asked, Seek | Claim):
             return []  # it has nothing, and waits for nobody
         asked = replace(asked, call=self._word(asked.call))
-        self._note_when(asked, now)
+        if isinstance(asked, Seek):
+            self._came.setdefault(asked.call, now)
+        elif isinstance(asked, Served):
+            self._came.pop(asked.call, None)
         if self._decides:
             answers = self._translated(self._own.tell(asked, now, process))
         else:
@@ -697,12 +696,6 @@ class SharedBoardClient(BoardClient):
 
     # --- what is asked ---
 
-    def _note_when(self, asked: BoardRequest, now: float) -> None:
-        if isinstance(asked, Seek):
-            self._came.setdefault(asked.call, now)
-        elif isinstance(asked, Served):
-            self._came.pop(asked.call, None)
-
     def _note(self, asked: BoardRequest, now: float, process: Process) -> None:
         """Have it asked; the own board knows already what no answer changes."""
         if isinstance(asked, Seek):
@@ -718,7 +711,7 @@ class SharedBoardClient(BoardClient):
 
     def _put(self, number: int, what: What) -> None:
         if self._connection:
-            self._thread.put(Ask(self._connection, self._host, BoardQuestion(number, what)))
+            self._thread.put(Ask(self._connection, self._host, (number, what)))
 
     def _tell_anew(self, now: float) -> None:
         """All that is known here, and then what has not been answered."""

@@ -4,7 +4,8 @@ Whether the database answers, loses nothing, and tells nobody what it was told; 
 the journals, what must still go; whether the store does what it says, and what it still has.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -123,11 +124,11 @@ def host_findings(config: Config) -> Iterator[Finding]:
     from retention.postgres.store import SealedStore  # slow to import; most hosts have a file
 
     try:
-        yield from _waiting(config)
+        journal = yield from _waiting(config)
         with store_of(config) as store:
             assert isinstance(store, SealedStore)
             hosts = store.hosts()
-            yield from hosts_found(hosts, store.now(), config.host or "", _journal(config))
+            yield from hosts_found(hosts, store.now(), config.host or "", journal)
             if config.objects is None:
                 yield from apart_found(hosts, config.host or "")
             else:
@@ -184,26 +185,18 @@ def _unreachable(store: "SealedStore", config: Config) -> Iterator[Finding]:
         yield error("objects", "{0}; accepted: start its agent, if they are files there", said)
 
 
-def _waiting(config: Config) -> Iterator[Finding]:
-    """What the journal of this host has, whether the shared database answers or not."""
-    if not config.database.exists():
-        return
-    with Journal(config.database) as journal:
-        lag, used = journal.lag(), journal.used()
-    if used > JOURNAL_FULL:
-        yield error("cluster.journal", "is full to {0:.0%}: beyond that no call can be kept", used)
-    elif lag.rows:
-        waits = Reason(
-            "{0} in it, the first for {1:.0f} s", counted(lag.rows, "row"), lag.seconds(datetime.now(UTC))
-        )
-        late = lag.seconds(datetime.now(UTC)) > JOURNAL_LATE.total_seconds()
-        yield (error if late else ok)("cluster.journal", waits)
-
-
-def _journal(config: Config) -> str | None:
+def _waiting(config: Config) -> Generator[Finding, None, str | None]:
+    """What the journal of this host has, whether the shared database answers or not; its identity."""
     if not config.database.exists():
         return None
     with Journal(config.database) as journal:
+        lag, used = journal.lag(), journal.used()
+        late_s = lag.seconds(datetime.now(UTC))
+        if used > JOURNAL_FULL:
+            yield error("cluster.journal", "is full to {0:.0%}: beyond that no call can be kept", used)
+        elif lag.rows:
+            waits = Reason("{0} in it, the first for {1:.0f} s", counted(lag.rows, "row"), late_s)
+            yield (error if late_s > JOURNAL_LATE.total_seconds() else ok)("cluster.journal", waits)
         return journal.identity
 
 
@@ -253,19 +246,12 @@ def _removals(config: Config, now: datetime) -> Iterator[Finding]:
 
 
 def _rows(config: Config, url: str) -> Iterator[Finding]:
-    """Recordings that nobody would ever remove."""
+    """Recordings that nobody would ever remove. What does not answer has been said."""
     if not is_there(config):
         return
-    try:
-        with store_of(config) as store:
-            if lacks_rows(config, store):
-                yield error(
-                    _OBJECTS, "{0} has recordings, and no row tells of any: see `sipagent rebuild`", url
-                )
-    except StoreError:
-        return  # that has been said
-    except OSError:
-        return  # so has this, when the bucket was tried
+    with suppress(StoreError, OSError), store_of(config) as store:
+        if lacks_rows(config, store):
+            yield error(_OBJECTS, "{0} has recordings, and no row tells of any: see `sipagent rebuild`", url)
 
 
 def _spool(config: Config) -> Finding:

@@ -135,10 +135,10 @@ class Shipping:
         self,
         config: Config,
         alert: Callable[[str], None],
-        after: Callable[[Sent], None] = lambda sent: None,
-        presence: Callable[[], Presence] = Presence,
+        after: Callable[[Sent], None],
     ) -> None:
-        self.presence = presence
+        """Raises StoreError: there can be no journal."""
+        self.presence: Callable[[], Presence] = Presence
         self._seen = ShippingFigures()
         self._asked: float | None = None  # since when an answer of the database is waited for
         self._config = config
@@ -146,7 +146,9 @@ class Shipping:
         self._after = after
         self._lease_s = LEASE_S if config.cluster is None else config.cluster.lease_s
         self._host = config.host or ONLY
-        self._journal: Journal | None = None
+        journal = journal_of(config)
+        assert isinstance(journal, Journal) and journal.wakes is not None
+        self._journal, self._wakes = journal, journal.wakes
         self._shared: SharedStore | None = None
         self._shipper: Shipper | None = None
         self._renews_at = 0.0
@@ -163,10 +165,7 @@ class Shipping:
         return replace(self._seen, shared_database_up=False) if silent else self._seen
 
     def start(self) -> None:
-        """Ship now, and whenever something is written. Raises StoreError: there can be no journal."""
-        journal = journal_of(self._config)
-        assert isinstance(journal, Journal)
-        self._journal = journal
+        """Ship now, and whenever something is written."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -174,9 +173,8 @@ class Shipping:
 
         A database that stands still is not waited for: what waits stays in the journal.
         """
-        assert self._journal is not None and self._journal.wakes is not None
         self._over.set()
-        self._journal.wakes.tell()
+        self._wakes.tell()
         self._thread.join(END_S + SILENT_S)
         if self._thread.is_alive():
             log.warning("left_in_the_journal", rows=self.figures.journal_rows_waiting)
@@ -188,11 +186,10 @@ class Shipping:
     # --- the thread ---
 
     def _run(self) -> None:
-        assert self._journal is not None and self._journal.wakes is not None
         while not self._over.is_set():
             self._try(self._turn)
             wait_s = self._again_s or max(0.0, self._renews_at - time.monotonic())
-            if self._journal.wakes.wait(wait_s) and not self._over.is_set():
+            if self._wakes.wait(wait_s) and not self._over.is_set():
                 self._over.wait(max(GATHER_S, self._again_s))
         self._try(self._leave)
 
@@ -224,7 +221,6 @@ class Shipping:
 
     def _connected(self) -> Shipper:
         if self._shipper is None:
-            assert self._journal is not None
             self._shared = shared_of(self._config)
             self._shipper = Shipper(self._journal, self._shared, self._host, __version__, self._lease_s)
         return self._shipper
@@ -260,7 +256,6 @@ class Shipping:
 
     def _look(self) -> None:
         """How much waits, and whether that is worth an alarm."""
-        assert self._journal is not None
         try:
             lag, used = self._journal.lag(), self._journal.used()
         except StoreError as fault:

@@ -165,11 +165,8 @@ class Storing:
         here = spool_of(self._config)
         kept = {id for area in Area for _, id in here.names(area) if id is not None}
         if store.objects.untold(1):
-            try:
-                tell_objects(store, self._reached())
-            except StoreError:
-                self._let_go()
-                raise
+            with self._reached() as shared:
+                tell_objects(store, shared)
         store.objects.drop_told(kept)
 
     def _bring_up_keys(self) -> None:
@@ -181,29 +178,29 @@ class Storing:
 
     def _known(self, id: str) -> Recording | None:
         """Its row where all hosts have theirs; None where there is none, or nobody answers."""
-        if self._config.shared is None:
-            return None
-        try:
-            return self._reached().recording(id)
-        except UnknownId:
-            return None
-        except StoreError:
-            self._let_go()
-            return None
+        if self._config.shared is not None:
+            with suppress(StoreError), self._reached() as shared:
+                return shared.recording(id)
+        return None
 
     def _rewrite(self, id: str) -> None:
-        """A file whose upload fails stays in the spool, and is tried again."""
+        """A file whose upload fails stays in the spool, and is tried again; so does one that is being erased,
+        or changed by another process."""
+        with suppress(ArchiveError, StoreError), self._reached() as shared:
+            archive_of(self._config, shared).rewrite(id, lambda row: row)
+
+    @contextmanager
+    def _reached(self) -> Iterator[Rows]:
+        """The rows that all hosts share, over a connection that is kept as long as it works."""
         try:
-            archive_of(self._config, self._reached()).rewrite(id, lambda row: row)
-        except ArchiveError:
-            return  # it is being erased, or another process changes it
+            if self._shared is None:
+                self._shared = store_of(self._config)
+            yield self._shared
+        except UnknownId:
+            raise
         except StoreError:
             self._let_go()
-
-    def _reached(self) -> Rows:
-        if self._shared is None:
-            self._shared = store_of(self._config)
-        return self._shared
+            raise
 
     def _let_go(self) -> None:
         shared, self._shared = self._shared, None
