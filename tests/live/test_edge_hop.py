@@ -93,10 +93,7 @@ def test_the_account_is_registered_with_the_edges_address(
 def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone, registrar: Phone) -> None:
     """Not in requests, not in answers, and not where somebody outside has sent such a header."""
     forged, known = (HOP_HEADER, "forged;source=9.9.9.9:9"), (HOP_HEADER, edge.tokens.to_edge)
-    call = edge.call(headers=(forged,))
-    call.wait_answered()
-    index, taken = edge.taken(call)
-    taken.wait_acked()
+    call, taken, index = edge.answered(headers=(forged,))
     leg, other = edge.dialled(index)
     for one, header in ((call, forged), (other, forged), (taken, known), (leg, known)):
         assert one.request("INFO", (header,)).status == 200
@@ -120,10 +117,7 @@ def source_in(edge: Edge, message: Message) -> str:
 
 
 def test_a_worker_is_told_who_sent_each_message(edge: Edge) -> None:
-    call = edge.call(headers=((HOP_HEADER, "forged;source=9.9.9.9:9"),))
-    call.wait_answered()
-    index, taken = edge.taken(call)
-    taken.wait_acked()
+    call, taken, index = edge.answered(headers=((HOP_HEADER, "forged;source=9.9.9.9:9"),))
     leg, other = edge.dialled(index)
     call.request("INFO", ((HOP_HEADER, "forged"),))
     other.request("INFO")

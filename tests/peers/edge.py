@@ -101,9 +101,9 @@ class Edge:
         """An INVITE from the trunk, or from somebody else."""
         return (phone or self.trunk).call(self.uri(), **how)
 
-    def answered(self, phone: Phone | None = None) -> tuple[Call, Call, int]:
+    def answered(self, phone: Phone | None = None, **how: Any) -> tuple[Call, Call, int]:
         """A call that a worker has answered: the caller's side, the worker's, and which worker it is."""
-        call = self.call(phone)
+        call = self.call(phone, **how)
         call.wait_answered(PATIENCE_S)
         index, taken = self.taken(call)
         taken.wait_acked(PATIENCE_S)
