@@ -5,6 +5,7 @@ RTP is RFC 3550, keys are RFC 4733 events or in-band tones (ITU-T Q.23). One fra
 
 from __future__ import annotations
 
+import io
 import random
 import socket
 import struct
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from sipagent.softphone.loop import FRAME_NS, PATIENCE_S, SECOND, Loop, PhoneError, Timer
@@ -26,17 +28,11 @@ _LOW, _HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
 _PAD = ("123A", "456B", "789C", "*0#D")
 
 
-def _mu_law_levels() -> Samples:
-    code = ~np.arange(256, dtype=np.uint8)
-    magnitude = (((code & 0x0F).astype(np.int32) << 3) + 0x84 << ((code >> 4) & 7)) - 0x84
-    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
-
-
-def _a_law_levels() -> Samples:
-    code = np.arange(256, dtype=np.uint8) ^ 0x55
-    segment, step = (code >> 4) & 7, (code & 0x0F).astype(np.int32) << 4
-    magnitude = np.where(segment == 0, step + 8, step + 0x108 << np.maximum(segment.astype(np.int32) - 1, 0))
-    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
+def _levels(law: str) -> Samples:
+    """What each of the 256 codes means, as libsndfile reads it."""
+    every, how = io.BytesIO(bytes(range(256))), {"format": "RAW", "samplerate": RATE, "channels": 1}
+    levels: Samples = soundfile.read(every, dtype="int16", subtype=law, **how)[0]
+    return levels
 
 
 def _nearest(levels: Samples) -> NDArray[np.uint8]:
@@ -48,7 +44,7 @@ def _nearest(levels: Samples) -> NDArray[np.uint8]:
     return order[np.searchsorted(middles, values)].astype(np.uint8)
 
 
-LEVELS = {0: _mu_law_levels(), 8: _a_law_levels()}  # by RTP payload type, RFC 3551
+LEVELS = {0: _levels("ULAW"), 8: _levels("ALAW")}  # by RTP payload type, RFC 3551
 CODES = {kind: _nearest(levels) for kind, levels in LEVELS.items()}
 
 
