@@ -133,7 +133,8 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
         where,
         ("refusal", 'mode = "opt_in"\ndigit = "0"\naccept_digit = "5"\nwindow_s = 2.5'),
         ("operators", 'ring_s = 7\nmax_wait_s = 70\nwrap_up_s = 3\nstop_code = "*1"\nstop_erases = false'),
-        ("operators", 'pause_code = "*2"\nflag_code = "#"'),
+        ("operators", 'pause_code = "*2"\nflag_code = "#"\nrecording_header = "X-Recording"'),
+        ("operators", 'alert_info_recorded = "<urn:alert:service:normal>;info=rec"'),
         ("recording", "enabled = false\nshare = 0.5"),
         ("capacity", "full_status = 486"),
         ("retention", 'period = "3 months"'),
@@ -146,6 +147,8 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
     assert (found.wrap_up_s, found.period, found.calls) == (3.0, "3 months", 1)
     assert (found.shares, found.seed) == (Shares(PARIS, 0.5), None)
     assert found.extensions == ("sip:201@127.0.0.1:5070",)
+    told = (("Alert-Info", "<urn:alert:service:normal>;info=rec"), ("X-Recording", "REC"))
+    assert (found.ring_headers(True), found.ring_headers(False)) == (told, (("X-Recording", "NO REC"),))
     default = rules(where)
     assert default.policy == Policy(voice=True, transfer_targets=default.extensions)
 

@@ -122,6 +122,18 @@ def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
     assert (stage.agent.calls, stage.alerts) == (0, [])
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_operators_phone_is_told_by_headers_too(play: Staging, refuses: bool) -> None:
+    word = (("X-Recording", "REC"),), (("X-Recording", "NO REC"),)
+    stage = play(replace(RULES, recorded_headers=word[0], unrecorded_headers=word[1]))
+    caller = stage.greeted()
+    if refuses:
+        stage.tell(caller, NINE)
+    stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.engine.ordered("dial")[0][2] == word[refuses]
+
+
 @pytest.mark.parametrize("telephone_event", [True, False])
 def test_nothing_of_a_call_stays_in_memory(stage: Stage, telephone_event: bool) -> None:
     caller, operator = stage.bridged(telephone_event=telephone_event)

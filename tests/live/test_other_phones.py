@@ -1,4 +1,4 @@
-"""Telephones that others wrote, baresip as the operator's and SIPp as the caller's; what a phone is told."""
+"""Telephones that others wrote: baresip as the operator's and SIPp as the caller's."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answering, Call, Phone
+from sipagent.softphone.phone import Call, Phone
 from sipagent.softphone.rtp import RATE, Samples, SteadyTone, tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND
 from tests.peers import sipp
-from tests.peers.agent import NOTICE_S, WINDOW_S, RunningAgent
+from tests.peers.agent import RunningAgent
 from tests.peers.baresip import Baresip
 
 pytestmark = pytest.mark.live
@@ -140,36 +140,3 @@ def test_sipp_refuses_by_real_events(agent: RunningAgent, operator_phone: Phone,
     (receipt,) = agent.wait_receipts()
     assert calls.of(receipt, "decision", "dtmf_method") == ["refused", "rfc4733"]
     assert agent.files() == []
-
-
-# --- what a phone is told, and by which way ---
-
-
-@pytest.mark.parametrize("refuses", [False, True])
-def test_a_waiting_caller_hears_music_and_the_phone_is_told_by_headers_too(
-    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, refuses: bool
-) -> None:
-    """Never two seconds of silence; nobody rings before the end of the notice. The INVITE goes to
-    `outbound_proxy`, whatever the extension's address says."""
-    operator_phone.answer = Answering(after_s=4)
-    info = "<urn:alert:service:normal>;info=rec"
-    told = {"alert_info_recorded": info, "recording_header": "X-Recording"}
-    proxy = "sip:{}:{};lr".format(*operator_phone.address)
-    agent = agent_factory(operators={"extensions": ["sip:201@192.0.2.77"], "outbound_proxy": proxy, **told})
-    call = caller_phone.call(agent.uri())
-    answered = call.wait_answered()
-    if refuses:
-        call.rtp.wait_tone(calls.NOTICE_HZ)
-        call.press("9")
-    rung = operator_phone.wait_at("INVITE received")
-    assert refuses or rung - answered > int((NOTICE_S + WINDOW_S) * SECOND)
-    bridge = calls.bridged(call, operator_phone)
-    waiting = call.rtp.listen(rung, rung + 4 * SECOND)
-    assert calls.tenths(waiting.tones(), MUSIC_HZ) > 20
-    assert waiting.longest_silence_s() <= 2
-    invite = bridge.operator.incoming
-    assert invite and invite.request_uri.startswith("sip:201@192.0.2.77")
-    alert, word = ("", "NO REC") if refuses else (info, "REC")
-    assert (invite.header("Alert-Info"), invite.header("X-Recording")) == (alert, word)
-    assert calls.shown(bridge.operator).startswith(word)
-    bridge.hang_up()
