@@ -191,7 +191,10 @@ class Tree:
         if (text := mutated(source[start:end], mutant)) is None:
             return None
         whole = source[:start] + text + source[end:]
-        return whole if ast.dump(ast.parse(whole)) != ast.dump(ast.parse(source)) else None
+        try:
+            return whole if ast.dump(ast.parse(whole)) != ast.dump(ast.parse(source)) else None
+        except SyntaxError:  # the words stand there in another sense
+            return None
 
 
 # --- choosing ---
