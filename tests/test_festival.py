@@ -50,7 +50,7 @@ def test_every_voice_has_phones_for_all_sounds_and_is_in_one_split() -> None:
     assert sorted(of) == sorted(festival_kinds()) and len(of) == len(set(of))
 
 
-def test_all_that_is_said_in_french_has_phones() -> None:
+def test_all_that_is_said_in_french_is_cut_into_clauses_and_syllables_that_have_phones() -> None:
     ways = sum((FRENCH.refusing | FRENCH.accepting | FRENCH.everyday | FRENCH.fillings).values(), ())
     foreign = ("Le week-end au camping, du smoking, une interview, un meeting.",)
     for texts in (ways, FRENCH.near, FRENCH.talk, FRENCH.turns, foreign):
@@ -58,15 +58,11 @@ def test_all_that_is_said_in_french_has_phones() -> None:
         (clause,) = clauses(text, "fr")
         assert len(clause.syllables) > len(text) / 8
         assert all(sum(sound in VOWELS for sound in each.sounds) <= 1 for each in clause.syllables)
-
-
-def test_words_are_cut_into_clauses_and_syllables() -> None:
-    assert clauses("Je refuse.", "fr") == [CLAUSE]
+    assert clauses("Je refuse.", "fr") == [CLAUSE] and clauses("… !", "fr") == []
     refused, rest = clauses("Non, pas d'enregistrement !", "fr")
     assert (refused.mark, rest.mark) == (",", "!")
     assert refused.syllables == (Syllable(("n", "ɔ\u0303"), True),)
     assert [each.sounds[0] for each in rest.syllables] == ["p", "d", "ʒ", "t", "m"]
-    assert clauses("… !", "fr") == []
 
 
 def test_a_sentence_ends_low_and_long_and_a_question_high() -> None:

@@ -27,21 +27,13 @@ def test_pauses_do_not_count(tmp_path: Path) -> None:
     assert found.clipped == 0
 
 
-def test_what_is_cut_off_is_counted(tmp_path: Path) -> None:
-    assert measured(tmp_path / "x.wav", (1, 0.99)).clipped == 0
-    clipped = measured(tmp_path / "x.wav", (1, 2), (1, 0.5)).clipped
-    assert 0.2 < clipped < 0.5
-
-
-def test_silence_has_no_level(tmp_path: Path) -> None:
-    assert measured(tmp_path / "x.wav", (1, 0.001)) == Loudness(None, 0.0, 0.0)
-
-
-def test_a_single_peak_that_just_fits_is_no_clipping(tmp_path: Path) -> None:
+def test_what_is_cut_off_is_counted_and_silence_has_no_level(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    assert measured(path, (1, 0.99)).clipped == 0
+    assert 0.2 < measured(path, (1, 2), (1, 0.5)).clipped < 0.5
+    assert measured(path, (1, 0.001)) == Loudness(None, 0.0, 0.0)
     pcm = np.zeros(RATE, np.int16)
-    pcm[100:102] = 32767
-    soundfile.write(tmp_path / "x.wav", pcm, RATE, subtype="PCM_16")
-    assert loudness(tmp_path / "x.wav").clipped == 0
-    pcm[102] = 32767
-    soundfile.write(tmp_path / "x.wav", pcm, RATE, subtype="PCM_16")
-    assert loudness(tmp_path / "x.wav").clipped == pytest.approx(3 / RATE)
+    for samples, clipped in ((2, 0), (3, 3 / RATE)):  # a single peak that just fits is no clipping
+        pcm[100 : 100 + samples] = 32767
+        soundfile.write(path, pcm, RATE, subtype="PCM_16")
+        assert loudness(path).clipped == pytest.approx(clipped)

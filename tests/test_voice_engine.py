@@ -48,8 +48,7 @@ def heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("heads")
-def test_the_words_are_those_of_the_languages_that_notices_are_in() -> None:
+def test_the_words_are_those_of_the_languages_that_notices_are_in(heads: Path) -> None:
     french = read(SMALL).refusal
     assert french.keywords == ("ne m'enregistrez pas", "je refuse", "refuser", "pas d'enregistrement")
     both = with_keys("prompts", ENGLISH, SMALL)
@@ -61,12 +60,9 @@ def test_the_words_are_those_of_the_languages_that_notices_are_in() -> None:
     assert "ich lehne ab" in read(with_keys("prompts", choosing, SMALL)).refusal.keywords
     written = read(with_keys("refusal", 'keywords = ["stop"]', both)).refusal  # is all there is
     assert (written.keywords, len(written.accept_keywords)) == (("stop",), 4)
-
-
-def test_a_language_without_words_or_a_head_adds_none_and_alone_has_the_french_ones(heads: Path) -> None:
     for codes in (["fr", "nl", "fr"], ["nl"]):
         assert words_of(codes, "keywords") == WORDS["fr"]["keywords"]
-    (heads / "en.npz").unlink()
+    (heads / "en.npz").unlink()  # without a head a language adds none
     assert words_of(["fr", "en"], "keywords") == WORDS["fr"]["keywords"]
 
 
@@ -82,12 +78,6 @@ def test_the_shipped_heads_hear_them_all(head: Head) -> None:
 
 
 # --- the detectors ---
-
-
-def test_without_an_engine_nobody_listens_and_nothing_is_said(room: Room) -> None:
-    config = configured(room, 'engine = "none"')
-    assert detectors(config) == NOBODY_LISTENS
-    assert voice_findings(config) == (config, [])
 
 
 def out_of_memory(path: Path) -> None:
@@ -156,34 +146,40 @@ def test_a_phrase_that_is_promised_and_that_nothing_hears_stops_check_and_run(
         rules_of(listening(room.config())[0])
 
 
-def test_in_the_call_nobody_listens_unless_asked_to_and_what_is_heard_is_told(room: Room) -> None:
+def test_who_listens_and_to_what_is_as_configured_and_told(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(room, 'engine = "none"')
+    assert detectors(config) == NOBODY_LISTENS and voice_findings(config) == (config, [])
     found = detectors(configured(room, HEARD))
-    assert found.before is not None and found.in_call is None
+    assert found.before is not None and found.in_call is None  # nobody, unless asked to
     config = configured(room, f'{HEARD}\nin_call = "key+voice"')
     found = detectors(config)
     assert found.in_call is not None and found.in_call is not found.before
     _, (finding,) = voice_findings(config)
-    assert (finding.level, finding.what, finding.detail) == (
-        "ok",
-        "refusal.engine",
+    heard = (
         "embedding hears 'je refuse', \"pas d'enregistrement\"; during the call "
-        '"arrêtez l\'enregistrement", "ne m\'enregistrez pas"',
+        '"arrêtez l\'enregistrement", "ne m\'enregistrez pas"'
     )
+    assert (finding.level, finding.what, finding.detail) == ("ok", "refusal.engine", heard)
+    monkeypatch.setattr("media.hearing.second_opinion.Whisper", lambda *given: None)
+    config = configured(room, f'{HEARD}\nin_call = "key+voice"\nsecond = "model"')
+    found = detectors(config)
+    assert isinstance(found.before, SecondOpinion) and not isinstance(found.in_call, SecondOpinion)
+    told = [finding for finding in voice_findings(config)[1] if finding.what == "refusal.second"]
+    assert [finding.level for finding in told] == ["ok"]
+    assert accept_keywords(room.config()) == ()  # words that accept are for opt_in alone
+    assert accept_keywords(configured(room, 'mode = "opt_in"')) == ("oui", "j'accepte")
+
+
+NO_HEAD = "no head for .*; accepted: .*"
 
 
 @pytest.mark.parametrize(
     ("keys", "key", "told"),
     [
-        (
-            'engine = "embedding"\nkeywords = ["je ne veux pas de ça"]',
-            "engine",
-            "no head for .*; accepted: .*",
-        ),
-        (
-            'engine = "embedding"\nin_call = "key+voice"\nin_call_keywords = ["coupez"]',
-            "engine",
-            "no head for .*; accepted: .*",
-        ),
+        ('engine = "embedding"\nkeywords = ["je ne veux pas de ça"]', "engine", NO_HEAD),
+        ('engine = "embedding"\nin_call = "key+voice"\nin_call_keywords = ["coupez"]', "engine", NO_HEAD),
         ('engine = "vosk"', "engine", r".*accepted: its folder in refusal\.vosk_model"),
         (f'{HEARD}\nsecond = "absent"', "second", ".*/absent: .*; accepted: a folder with .*"),
     ],
@@ -196,19 +192,3 @@ def test_what_cannot_be_listened_for_or_with_stops_check_and_run(
     assert (finding.level, finding.what) == ("error", f"refusal.{key}")
     with pytest.raises(ConfigError, match=rf"config\.toml: refusal\.{key}: {told}$"):
         detectors_of(config)
-
-
-def test_words_that_accept_are_for_opt_in_alone(room: Room) -> None:
-    assert accept_keywords(room.config()) == ()
-    assert accept_keywords(configured(room, 'mode = "opt_in"')) == ("oui", "j'accepte")
-
-
-def test_a_second_opinion_is_told_and_asked_before_the_bridge(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("media.hearing.second_opinion.Whisper", lambda *given: None)
-    config = configured(room, f'{HEARD}\nin_call = "key+voice"\nsecond = "model"')
-    found = detectors(config)
-    assert isinstance(found.before, SecondOpinion) and not isinstance(found.in_call, SecondOpinion)
-    told = [finding for finding in voice_findings(config)[1] if finding.what == "refusal.second"]
-    assert [finding.level for finding in told] == ["ok"]

@@ -156,28 +156,6 @@ def _scores(found: Opinions, weights: Weights, gain: Floats) -> Floats:
     return np.where(found.refused, 1.0, 1 / (1 + np.exp(-np.array(odds))))
 
 
-def told(found: Opinions, weights: Weights, phrases: Sequence[str], refusing: int) -> list[str]:
-    """By whose voices it is: how many refuse, are unclear, are doubted."""
-    above = found.gains - np.array(list(weights.gains.values()))
-    gain = above[:, :refusing].max(axis=1)
-    doubt = above[:, [phrases.index(phrase) for phrase in weights.asked(phrases[refusing:])]].max(axis=1)
-    scores = _scores(found, weights, gain)
-    known = {label(phrase): number < refusing for number, phrase in enumerate(phrases)}
-    kinds = np.array(
-        [{True: "refuses", False: "everyday", None: said}[known.get(said)] for said in found.labels]
-    )
-    lines = []
-    for source, kind in sorted({*zip(found.sources.tolist(), kinds.tolist(), strict=True)}):
-        ours = (found.sources == source) & (kinds == kind)
-        refuses, unclear = scores[ours] >= weights.refuse_at, scores[ours] >= weights.unclear_at
-        doubted = unclear | (doubt[ours] >= weights.doubt_at)
-        lines.append(
-            f"{source}, {kind}: {ours.sum()}; refuse {refuses.mean():.1%}, or unclear {unclear.mean():.1%}, "
-            f"or doubted {doubted.mean():.1%}"
-        )
-    return lines
-
-
 def as_toml(weights: Weights) -> str:
     figures = [f"{name} = {value}" for name, value in asdict(weights).items() if isinstance(value, float)]
     figures.append(f"left_out = {json.dumps(weights.left_out, ensure_ascii=False)}")
@@ -201,8 +179,6 @@ def main(lang: str, folder: Path | None, second: Path, limit: int, write: bool) 
     found = collect(grounds, first, model)
     weights = fitted(found, model.phrases, len(phrases))
     click.echo(as_toml(weights))
-    for line in told(found, weights, model.phrases, len(phrases)):
-        click.echo(line, err=True)
     if write:
         WEIGHTS_FILE.write_text(as_toml(weights), encoding="utf-8")
 
