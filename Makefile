@@ -84,7 +84,7 @@ lint: .venv/tested ## check format, lint and types alone
 	@.venv/bin/ruff check $(CHECKED)
 	@.venv/bin/mypy
 
-bench: .venv/tested peers ## measure latencies, CPU and channel offset, beside what is to be reached
+bench: .venv/tested peers ## measure latencies and idle CPU, beside what is to be reached
 	@.venv/bin/python -m tests.bench
 
 bench-refusals: .venv/tested ## let 200 live callers refuse, at any moment: minutes

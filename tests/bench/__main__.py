@@ -14,12 +14,12 @@ import numpy as np
 
 from sipagent.softphone.loop import FRAME_NS, MS
 from sipagent.softphone.phone import Answering, Call, Phone, Way
-from sipagent.softphone.rtp import FRAME, LEVELS, RATE, Silence, decode
+from sipagent.softphone.rtp import FRAME, LEVELS, RATE, decode
 from tests.bench import report, waiting
 from tests.bench.office import CALLER_HZ, NOTICE_S, OPERATOR_HZ, WINDOW_S, Office, office
 from tests.bench.proc import Spent
 from tests.bench.report import Row
-from tests.live.calls import NOTICE_HZ, chirp, place_of, talk
+from tests.live.calls import NOTICE_HZ, talk
 
 STARTS = (  # of what, its words, seconds at most; the first tells how fast this machine is now
     ("`import click`", ("-c", "import click"), 0.25),
@@ -220,65 +220,21 @@ def _rung(phone: Phone) -> dict[str, int]:
     return {one.message.header("Call-ID"): one.at_ns for one in reversed(came)}
 
 
-# --- CPU, by /proc, and how the two channels lie ---
-
-
-def costs(seconds: float) -> Iterator[Row]:
-    with office(2, 2) as place:  # a worker, behind the edge
-        idle = _cores(place, seconds)
-        pairs = [connect(place, index) for index in range(2)]
-        place.agent.wait_files(lambda files: sum(f.endswith(".part") for f in files) == len(pairs))
-        ends = [end for pair in pairs for end in pair]
-        frames = [end.rtp.sent_frames for end in ends]
-        busy = _cores(place, seconds)
-        flowed = [end.rtp.sent_frames - n for end, n in zip(ends, frames, strict=True)]
-        assert min(flowed) > seconds * 45, f"sound stopped on a leg: {flowed}"
-        for caller, operator in pairs:
-            caller.hang_up()
-            operator.wait_ended()
-        place.agent.wait_recordings(len(pairs))
-    yield Row("CPU per recorded call-minute, two calls in one process", busy * 30, 0.60, "s")
-    yield Row("the same, marginal to idle", (busy - idle) * 30, 0.35, "s")
+def idle(seconds: float) -> Iterator[Row]:
     with office(registered=True, trunk={"allowed_sources": ["127.0.0.1/32"]}) as place:
-        yield Row("CPU idle, registered, no call", _cores(place, seconds) * 100, 0.3, "%")
-
-
-def _cores(place: Office, seconds: float) -> float:
-    """How much of a core the agent takes over the next `seconds`; without edge and supervisor."""
-    began, before = time.monotonic(), Spent.now(place.agent.pid)
-    time.sleep(seconds)
-    now = Spent.now(place.agent.pid)
-    return now.since(before, "worker" if "worker" in now.roles.values() else "root") / (
-        time.monotonic() - began
-    )
-
-
-def offsets() -> Iterator[Row]:
-    """Between the channels: the same sweep said by both at once, whatever the phase of their frames."""
-    found: list[float] = []
-    with office() as place:
-        for phase_ms in (0, 4, 8, 12, 16):
-            place.operators[0].phase_ms = phase_ms
-            caller, operator = connect(place)
-            at_ns = place.loop.next_frame_ns() + 500 * MS
-            for end in (caller.rtp, operator.rtp):
-                end.play(Silence())
-                end.overlay(chirp(), at_ns)
-            talk(caller, 1.2)
-            caller.hang_up()
-            operator.wait_ended()
-            sound = place.agent.sound(place.agent.wait_recordings(len(found) + 1)[-1])
-            left, right = (place_of(chirp(), sound[:, channel]) for channel in (0, 1))
-            found.append(abs((right - left) * 1000 / RATE - phase_ms))
-    yield report.of("offset between the two channels", found, 20)
+        began, before = time.monotonic(), Spent.now(place.agent.pid)
+        time.sleep(seconds)
+        spent = Spent.now(place.agent.pid).since(before)
+        share = spent / (time.monotonic() - began) * 100
+    yield Row("CPU idle, registered, no call", share, 0.3, "%")
 
 
 @click.command()
 @click.option("--calls", default=20, show_default=True, help="Calls per latency.")
-@click.option("--seconds", default=60.0, show_default=True, help="Seconds per CPU measure.")
+@click.option("--seconds", default=60.0, show_default=True, help="For which an idle one is looked at.")
 @click.option(
     "--only",
-    type=click.Choice(["start", "latency", "hunt", "queue", "cpu", "offset"]),
+    type=click.Choice(["start", "latency", "hunt", "queue", "cpu"]),
     multiple=True,
     help="One part of it, or some.",
 )
@@ -290,8 +246,7 @@ def main(calls: int, seconds: float, only: tuple[str, ...], as_json: bool) -> No
         "latency": lambda: latencies(calls),
         "hunt": lambda: hunts(calls),
         "queue": lambda: waiting.rows(TALK_S),
-        "cpu": lambda: costs(seconds),
-        "offset": offsets,
+        "cpu": lambda: idle(seconds),
     }
     report.finish("sipagent, measured live", as_json, parts, only)
 
