@@ -1,4 +1,4 @@
-"""What stands before two hosts: an address that moves, a Kamailio, a trunk that goes by names; a registrar.
+"""What stands before two hosts: an address that moves, a Kamailio, a trunk that goes by names.
 
 Each is as deploy/cluster has it, and each host has a network of its own. One is cut off; then the other
 drains with a call that goes on.
@@ -27,12 +27,6 @@ def test_an_address_moves_to_the_host_that_takes_calls(tmp_path: Path) -> None:
     assert not seen["the address goes back"] and seen["moved within, s"] < 5
     assert seen["once it has ended"] == seen["the other"], "what it registered stays"
     fronts.assert_drained(seen)
-
-
-@needs("kamailio")
-def test_a_registrar_calls_every_host_that_registers_for_itself(tmp_path: Path) -> None:
-    """Which is why the one account is registered with the address that moves."""
-    assert fronts.seen("contacts", tmp_path)["called"] == ["a", "b"]
 
 
 @needs("kamailio")

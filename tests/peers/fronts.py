@@ -1,6 +1,6 @@
 """What stands in front of two hosts, as deploy/cluster/ has it, on the addresses that are written there.
 
-    python -m tests.peers.fronts srv|dispatcher|address|contacts DIRECTORY
+    python -m tests.peers.fronts srv|dispatcher|address DIRECTORY
 
 Needs namespaces of its own (`seen` makes them). Prints what was seen, one JSON object.
 """
@@ -326,20 +326,6 @@ def address(site: Site) -> None:
         site.hosts[first].child.signal(SIGINT)
 
 
-def contacts(site: Site) -> None:
-    """Two hosts that register one account each with its own address."""
-    with registrar(site.directory) as trunk:
-        site.start()
-        trunk.wait_registered(len(HOSTS))
-        call = site.call(f"sip:{NUMBER}@{TRUNK}")
-        for host in site.hosts.values():
-            host.wait_for("call_offered")
-            host.child.signal(SIGINT)  # the other one by `close`: one of the two has a call without a caller
-        call.hang_up()
-        call.wait_ended()
-        site.seen["called"] = [*site.hosts]
-
-
 @contextmanager
 def registrar(directory: Path) -> Iterator[Kamailio]:
     """The trunk's, which sends calls to whoever has registered."""
@@ -350,7 +336,7 @@ def registrar(directory: Path) -> Iterator[Kamailio]:
         trunk.stop()
 
 
-SCENES = {"contacts": contacts, "srv": srv, "dispatcher": dispatcher, "address": address}
+SCENES = {"srv": srv, "dispatcher": dispatcher, "address": address}
 
 
 def main(scene: str, directory: str) -> None:
@@ -358,11 +344,12 @@ def main(scene: str, directory: str) -> None:
     (three_machines if scene == "address" else one_machine)()
     with Loop() as loop:
         sources = [FRONT] if scene == "dispatcher" else [TRUNK, CALLER]
-        trunk: dict[str, Any] = {"shared_address": ADDRESS} if scene == "address" else {}
-        if scene in {"address", "contacts"}:
+        trunk: dict[str, Any] = {}
+        if scene == "address":
             (password := Path(directory) / "password").write_text("right\n")
             password.chmod(0o600)
-            trunk |= {"registrar": f"sip:{TRUNK}", "username": "agent", "password_file": str(password)}
+            login = {"username": "agent", "password_file": str(password)}
+            trunk = {"shared_address": ADDRESS, "registrar": f"sip:{TRUNK}", **login}
         site = Site(Path(directory), loop, sources, **trunk)
         try:
             SCENES[scene](site)
