@@ -258,13 +258,12 @@ def _forbidden(archive: Archive) -> Iterator[str]:
 
 def _must_go(archive: Archive, id: str, damaged: Damaged) -> bool:
     try:
-        receipt = archive.store.receipt(id)
-        return receipt.decision != "undecided" and not allows(receipt)
-    except UnknownId:
-        return False  # the next start decides, as for what was never decided: see `recovery`
+        receipt = _receipt(archive.store, id)
     except StoreError as problem:
         damaged(id, str(problem))
         return False
+    # without one the next start decides, as for what was never decided: see `recovery`
+    return receipt is not None and receipt.decision != "undecided" and not allows(receipt)
 
 
 def _is_kept_by_hold(archive: Archive, id: str) -> bool:

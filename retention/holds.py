@@ -69,10 +69,6 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
     holds it before the row says so: where that is as far as it gets, the next purge lets it go (`agree`).
     Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
     """
-    recording = archive.store.recording(id)
-    if (reason := why_not_placed(recording, renew=renew) or _why_not_yet(archive.store, id)) is not None:
-        raise HoldError(reason)
-    archive.files.hold(id, held=True)
 
     def held(row: Recording) -> Recording:
         if (reason := why_not_placed(row, renew=renew) or _why_not_yet(archive.store, id)) is not None:
@@ -85,6 +81,8 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
         told = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
         archive.store.add_access(discreet(told, row))
 
+    held(archive.store.recording(id))
+    archive.files.hold(id, held=True)
     return archive.rewrite(id, held, tell)
 
 

@@ -26,7 +26,8 @@ ERASED = "recording erased"  # the event that an erasure in the call leaves in a
 
 _VERSION = "sipagent-refused-1"
 _REFUSED, _NOT_ALLOWED = "refused", "not_allowed"
-_TOLD = ("decided_by", "phase", "dtmf_method", "keyword")
+_TEXTS = ("decided_by", "phase", "dtmf_method", "keyword")
+_TOLD = ("confidence", *_TEXTS)
 _WHO = {"dtmf": "caller", "voice": "caller", "sip": "caller", "operator": "operator"}
 _LIMIT = 1 << 16  # bytes; no mark of ours is longer
 
@@ -57,13 +58,7 @@ class Mark:
         """The mark of what the receipt says, or will say; `at` is the time, if the receipt has none."""
         told = {name: getattr(receipt, name) for name in _TOLD}
         decision = _REFUSED if receipt.decision == _REFUSED else _NOT_ALLOWED
-        return cls(
-            id=receipt.id,
-            at=receipt.decided_at or at,
-            decision=decision,
-            confidence=receipt.confidence,
-            **told,
-        )
+        return cls(id=receipt.id, at=receipt.decided_at or at, decision=decision, **told)
 
     def onto(self, receipt: Receipt) -> Receipt:
         """The receipt as it must be. A refusal in it, which says more, stays. Nothing forgotten comes back.
@@ -73,16 +68,9 @@ class Mark:
         told, forgotten = receipt, receipt.call_id is None and not receipt.events
         lines: list[Event] = []
         if receipt.decision not in (_REFUSED, self.decision):
-            told = replace(
-                told,
-                decision=self.decision,
-                decided_by=self.decided_by,
-                decided_at=self.at,
-                phase=self.phase,
-                dtmf_method=self.dtmf_method,
-                keyword=None if forgotten else self.keyword,
-                confidence=self.confidence,
-            )
+            decided = {name: getattr(self, name) for name in ("decision", *_TOLD)}
+            decided |= {"decided_at": self.at} | ({"keyword": None} if forgotten else {})
+            told = replace(told, **decided)
             by = self.decided_by or "unknown"
             lines.append(
                 Event(at=self.at, what=f"decision: {self.decision} ({by})", by=_WHO.get(by, "agent"))
@@ -93,15 +81,8 @@ class Mark:
 
     def to_json(self) -> Json:
         """The fields as they are written."""
-        told = {name: getattr(self, name) for name in _TOLD}
-        return {
-            "version": _VERSION,
-            "id": self.id,
-            "at": to_text(self.at),
-            "decision": self.decision,
-            "confidence": self.confidence,
-            **told,
-        }
+        told = {name: getattr(self, name) for name in ("decision", *_TOLD)}
+        return {"version": _VERSION, "id": self.id, "at": to_text(self.at), **told}
 
 
 def says_erased(receipt: Receipt) -> bool:
@@ -220,7 +201,7 @@ def _read(id: str, content: bytes) -> Mark | None:
 
 def _mark(id: str, told: Json) -> Mark:
     """Raises KeyError, TypeError, ValueError."""
-    texts = {name: told.get(name) for name in _TOLD}
+    texts = {name: told.get(name) for name in _TEXTS}
     if told["version"] != _VERSION or told["id"] != id:
         raise ValueError("of another kind, or of another recording")
     if not all(text is None or isinstance(text, str) for text in texts.values()):

@@ -39,7 +39,7 @@ from typing import TypeVar
 from retention import files
 from retention.files import Places, alone, kept_free
 from retention.records import Json, Receipt, RecordError, Recording, Sum, parse_json, worker_of
-from retention.rows.rows import DamagedRow, Rows, UnknownId
+from retention.rows.rows import DamagedRow, Rows
 from retention.texts import Reason, WithReason, reason_of
 
 MOMENT_S = 1.0  # in which a running agent finishes its current step
@@ -281,15 +281,13 @@ def take_in(store: Rows, path: Path) -> list[str]:
 def _take(store: Rows, record: Record) -> None:
     match record:
         case Receipt():
-            try:
-                if is_later(record, store.receipt(record.id)):
-                    store.update_receipt(record)
-            except UnknownId:
+            known = store.some_receipts([record.id]).get(record.id)
+            if known is None:
                 store.add_receipt(record)
+            elif is_later(record, known):
+                store.update_receipt(record)
         case Recording():
-            try:
-                store.recording(record.id)
-            except UnknownId:
+            if not store.some_recordings([record.id]):
                 store.add_recording(record)
         case Sum():
             if not any(one == record for one in store.each_sum(record.from_at)):

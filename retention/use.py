@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from retention.records import Access, Receipt, Record, Recording, Status, to_text
@@ -138,13 +139,9 @@ def discreet(use: Access, call: Recording | Receipt) -> Access:
     A byte that was not UTF-8 is `\udc..` in it.
     """
 
-    return replace(
-        use,
-        purpose=plain(use.purpose, call),
-        by=plain(use.by, call),
-        reference=plain(use.reference, call),
-        detail=plain(use.detail, call),
-    )
+    texts = ("purpose", "by", "reference", "detail")
+    kept: dict[str, Any] = {name: plain(getattr(use, name), call) for name in texts}
+    return replace(use, **kept)
 
 
 def plain(text: str | None, call: Recording | Receipt) -> str | None:

@@ -572,16 +572,8 @@ class _Verification:
         where = Reason("chain entry {0}", entry.seq)
         lost = _lost(entry) if entry.kind == SEGMENT else None
         if lost == "unknown":
-            self.found.lost.append(
-                Mismatch(
-                    where,
-                    Reason(
-                        "what is lost before it, if anything, has no number: {0} ({1})",
-                        entry.subject,
-                        entry.at,
-                    ),
-                )
-            )
+            said = "what is lost before it, if anything, has no number: {0} ({1})"
+            self.found.lost.append(Mismatch(where, Reason(said, entry.subject, entry.at)))
         elif lost is not None:
             goes_on = (
                 lost.seq > last.seq

@@ -9,17 +9,20 @@ from sqlite_utils import Database
 from retention.archive import Archive
 from retention.erase import begin_purge, erase_begun
 from retention.marks import Marks
+from retention.purge import Terms
 from retention.recording_files import FileKind, LocalFiles, finished, format_of
 from retention.records import Notice, Pause, Receipt, Recording, due_date, new_id
 from retention.rows.rows import Rows
 from retention.sqlite import Store
-from retention.vault import Vault
+from retention.vault import Identity, Vault
 from tests.both import opened
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)
 CALLER = "+33612345678"
 OPERATOR = "sip:marie.durand@pbx.example.net"
 SOUND = b"not really sound"
+ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 
 
 def recording(minutes: int = 0, worker: int | None = None, **changes: Any) -> Recording:

@@ -11,13 +11,11 @@ from retention.files import Places
 from retention.move import Arriving, Done, MoveTarget, Progress, move
 from retention.recording_files import FileKind, LocalFiles
 from retention.records import Access
-from retention.vault import Identity
 from retention.verify import verify
-from tests.kept import START, archive, keep_by, recording
+from tests.kept import ANN, START, archive, keep_by, recording
 from tests.tampering import lived_in
 
 NOW = START + timedelta(days=1)
-ANN = Identity(bytes([1]) * 32, "Ann")
 TRACE = Access(at=NOW, action="migrate", by="A. Roux", system_user="root", via="cli")
 
 

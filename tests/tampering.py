@@ -9,12 +9,11 @@ from pathlib import Path
 
 from retention.archive import Archive
 from retention.erase import erase_row, fail
-from retention.purge import Terms, purge
+from retention.purge import purge
 from retention.records import Access, Approval, Event, Note, Recording, Sum
 from retention.rows.chain import ENTRY, GENESIS, ChainEntry, link
-from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording, sqlite
+from tests.kept import CALLER, OPERATOR, START, TERMS, archive, keep, receipt, recording, sqlite
 
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 HOLD = {
     "ground": "criminal",
     "reference": "2026/7",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +37,20 @@ from retention.clock import ClockReading
 from retention.erase import erase, erase_files
 from retention.files import Places
 from retention.marks import Mark, Marks
-from retention.purge import Terms
 from retention.recording_files import FileKind, LocalFiles, RecordingFiles, copy, finished
 from retention.records import Access, Recording, Status
 from retention.reserve import Reserve
 from retention.rows.chain import ChainHead
 from retention.sqlite import Store
-from retention.vault import Identity
 from retention.verify import verify
 from sipagent.agent.stored import files_in
 from tests import kept
 from tests.crashing import deaths
-from tests.kept import CALLER, START, Paths, keep, receipt, recording
+from tests.kept import ANN, CALLER, START, TERMS, Paths, keep, receipt, recording
 from tests.tampering import asked_of
 
 NOW = START + timedelta(days=1)
 LATER = START + timedelta(days=400)  # all has expired
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
-ANN = Identity(bytes([1]) * 32, "Ann")
 HOLD = {"ground": "criminal", "reference": "PV 12", "by": "Ann", "approved_by": None, "review": "2027-09-01"}
 
 
@@ -116,94 +112,102 @@ def assert_clean(archive: Archive) -> None:
     assert [(one.where, one.problem) for one in verify(archive).problems] == []
 
 
-@pytest.fixture
-def live(tmp_path: Path) -> Archive:
-    (tmp_path / "live").mkdir()
-    return kept.archive(tmp_path / "live")
+class Office:
+    """Where calls go on, where their backups are, and where these are put back."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "live").mkdir()
+        self.folder, self.live = folder, kept.archive(folder / "live")
+
+    @cached_property
+    def rows(self) -> list[Recording]:
+        """In clear and sealed, one of each on hold."""
+        found = [
+            make(self.live, recording(number)) for number, make in enumerate((keep, sealed, keep, sealed))
+        ]
+        for number in (2, 3):
+            found[number] = replace(found[number], hold=HOLD)
+            self.live.change(found[number])
+        return found
+
+    def backed_up(self, progress: Progress = lambda what, done, total: None, **changes: Any) -> Path:
+        return backed_up(self.live, self.folder / "backups", progress, **changes)
+
+    def restored(self, backup: Path, *how: Any) -> tuple[Archive, Settled]:
+        return restored(backup, self.folder / "new", *how)
 
 
 @pytest.fixture
-def rows(live: Archive) -> list[Recording]:
-    """In clear and sealed, one of each on hold."""
-    found = [keep(live, recording(0)), sealed(live, recording(1))]
-    for number in (2, 3):
-        row = (keep if number == 2 else sealed)(live, recording(number))
-        live.change(held := replace(row, hold=HOLD))
-        found.append(held)
-    return found
+def office(tmp_path: Path) -> Office:
+    office = Office(tmp_path)
+    assert office.rows
+    return office
 
 
-def test_all_of_it_comes_back_and_is_as_it_was_written(
-    live: Archive, rows: list[Recording], tmp_path: Path
-) -> None:
+def test_all_of_it_comes_back_and_is_as_it_was_written(office: Office) -> None:
     """But who may log in: who was removed since must not come back. Nobody else can read it."""
-    assert live.store.places is not None
-    live.store.places.seed.write_text("seed")
-    live.store.places.stamps.mkdir()
-    (live.store.places.stamps / "1.tsr").write_bytes(b"stamp")
-    with FileAccounts(live.store.places.accounts) as accounts:
+    assert office.live.store.places is not None
+    office.live.store.places.seed.write_text("seed")
+    office.live.store.places.stamps.mkdir()
+    (office.live.store.places.stamps / "1.tsr").write_bytes(b"stamp")
+    with FileAccounts(office.live.store.places.accounts) as accounts:
         accounts.add("Zacharie", ["listener"])
-    asked = live.store.add_approval(asked_of(rows[2]))
-    backup = backed_up(live, tmp_path / "backups")
+    asked = office.live.store.add_approval(asked_of(office.rows[2]))
+    backup = office.backed_up()
     assert backup.name == f"sipagent-{NOW:%Y%m%dT%H%M%SZ}"
     assert {path.stat().st_mode & 0o077 for path in [backup, *backup.rglob("*")]} == {0}
     files = [path for path in backup.rglob("*") if path.is_file()]
     assert not [path for path in files if "accounts" in path.name or b"Zacharie" in path.read_bytes()]
-    again, settled = restored(backup, tmp_path / "new")
+    again, settled = office.restored(backup)
     assert (settled.failed, settled.erased, settled.unfinished, settled.suspended) == ([], [], [], None)
-    assert again.store.recordings() == live.store.recordings()
-    assert again.store.receipts() == live.store.receipts()
+    assert again.store.recordings() == office.live.store.recordings()
+    assert again.store.receipts() == office.live.store.receipts()
     assert list(again.store.each_approval(pending=True)) == [asked]
-    there, here = Paths(live), Paths(again)
-    for row in rows:
+    there, here = Paths(office.live), Paths(again)
+    for row in office.rows:
         assert here.final(row.id, "flac").read_bytes() == there.final(row.id, "flac").read_bytes()
         assert here.metadata(row.id).read_bytes() == there.metadata(row.id).read_bytes()
         assert here.key(row.id).exists() == there.key(row.id).exists()
-    assert again.vault.key(rows[1].id, ANN) == live.vault.key(rows[1].id, ANN)
-    places = Places(tmp_path / "new" / "retention.db")
+    assert again.vault.key(office.rows[1].id, ANN) == office.live.vault.key(office.rows[1].id, ANN)
+    places = Places(office.folder / "new" / "retention.db")
     assert places.seed.read_text() == "seed" and (places.stamps / "1.tsr").read_bytes() == b"stamp"
     assert not places.restoring.exists() and again.store.accesses()[0].action == "restore"
     assert_clean(again)
 
 
-def test_it_says_until_when_it_may_be_kept(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
-    backup = backed_up(live, tmp_path / "backups")
+def test_it_says_until_when_it_may_be_kept(office: Office) -> None:
+    backup = office.backed_up()
     until = read_manifest(backup).keep_until
-    assert until == rows[0].expires_at
+    assert until == office.rows[0].expires_at
     assert f"Remove it on {until:%Y-%m-%d} at the latest" in (backup / "README").read_text()
-    assert past(tmp_path / "backups", NOW) == []
-    assert past(tmp_path / "backups", until) == [(backup, until)]
+    assert past(office.folder / "backups", NOW) == []
+    assert past(office.folder / "backups", until) == [(backup, until)]
 
 
-def test_what_expires_before_the_backup_goes_is_left_out(
-    live: Archive, rows: list[Recording], tmp_path: Path
-) -> None:
-    late = keep(live, recording(60 * 24 * 3))
-    backup = backed_up(live, tmp_path / "backups", keep=rows[1].expires_at - NOW)
+def test_what_expires_before_the_backup_goes_is_left_out(office: Office) -> None:
+    late = keep(office.live, recording(60 * 24 * 3))
+    backup = office.backed_up(keep=office.rows[1].expires_at - NOW)
     manifest = read_manifest(backup)
-    assert manifest.keep_until == rows[1].expires_at
-    assert {*manifest.left_out} == {rows[0].id, rows[1].id}  # those on hold never expire
-    assert {one.id for one in manifest.recordings} == {rows[2].id, rows[3].id, late.id}
-    again, settled = restored(backup, tmp_path / "new")
+    assert manifest.keep_until == office.rows[1].expires_at
+    assert {*manifest.left_out} == {office.rows[0].id, office.rows[1].id}  # those on hold never expire
+    assert {one.id for one in manifest.recordings} == {office.rows[2].id, office.rows[3].id, late.id}
+    again, settled = office.restored(backup)
     assert settled.failed == [] and ids(again, Status.PURGED) == {*manifest.left_out}
     assert_clean(again)
-    assert ids(live) == {row.id for row in (*rows, late)}  # nothing has happened to these
+    assert ids(office.live) == {row.id for row in (*office.rows, late)}  # nothing has happened to these
 
 
-def test_what_leads_to_a_person_does_not_outlive_its_period_in_a_backup(
-    live: Archive, tmp_path: Path
-) -> None:
-    keep(live, recording(0))
-    backup = backed_up(live, tmp_path / "backups", keep=timedelta(days=200))
+def test_what_leads_to_a_person_does_not_outlive_its_period_in_a_backup(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    keep(office.live, recording(0))
+    backup = office.backed_up(keep=timedelta(days=200))
     assert CALLER.encode() not in kept.bytes_under(backup)
-    assert live.store.receipts()[0].caller == CALLER
-    assert_clean(restored(backup, tmp_path / "new")[0])
+    assert office.live.store.receipts()[0].caller == CALLER
+    assert_clean(office.restored(backup)[0])
 
 
 @pytest.mark.parametrize("late", [(LATER, TERMS.period), (START + timedelta(days=15), "2 weeks")])
-def test_what_has_expired_does_not_come_back(
-    live: Archive, rows: list[Recording], tmp_path: Path, late: tuple[datetime, str]
-) -> None:
+def test_what_has_expired_does_not_come_back(office: Office, late: tuple[datetime, str]) -> None:
     """Its sound is not even copied; the configured period may be shorter by now."""
     copied: set[str] = set()
 
@@ -211,14 +215,14 @@ def test_what_has_expired_does_not_come_back(
         copied.add(id)
         copy(source, target, id, kind)
 
-    backup = backed_up(live, tmp_path / "backups")
+    backup = office.backed_up()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retention.backup.copy", watched)
-        again, settled = restored(backup, tmp_path / "new", *late)
-    assert copied == {rows[2].id, rows[3].id} == ids(again)  # on hold
+        again, settled = office.restored(backup, *late)
+    assert copied == {office.rows[2].id, office.rows[3].id} == ids(again)  # on hold
     assert settled.purged is not None
-    assert {gone.id for gone in settled.purged.removed} == {rows[0].id, rows[1].id}
-    for row in rows[:2]:
+    assert {gone.id for gone in settled.purged.removed} == {office.rows[0].id, office.rows[1].id}
+    for row in office.rows[:2]:
         assert not has_sound(again, row.id) and again.store.recording(row.id).caller is None
     assert_clean(again)
 
@@ -232,20 +236,18 @@ CHANGES: dict[str, Callable[[Archive, str], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("number", [0, 1], ids=["clear", "sealed"])
-def test_what_goes_while_it_is_being_copied_is_not_in_it(
-    live: Archive, rows: list[Recording], tmp_path: Path, change: str, number: int
-) -> None:
+def test_what_goes_while_it_is_being_copied_is_not_in_it(office: Office, change: str, number: int) -> None:
     """After its files were copied, before the rows are."""
-    id = rows[number].id
+    id = office.rows[number].id
 
     def meanwhile(what: str, done: int, total: int) -> None:
         if done == total:
-            CHANGES[change](live, id)
+            CHANGES[change](office.live, id)
 
-    backup = backed_up(live, tmp_path / "backups", meanwhile)
+    backup = office.backed_up(meanwhile)
     assert {path.name for path in backup.rglob(f"{id}.*")} <= {f"{id}.refused"}
     assert id not in {one.id for one in read_manifest(backup).recordings}
-    again, settled = restored(backup, tmp_path / "new")
+    again, settled = office.restored(backup)
     became = again.store.recording(id).status
     assert became is (Status.PURGED if change == "deleted" else Status.ERASED)
     assert not has_sound(again, id) and not again.marks.ids() and settled.failed == []
@@ -255,101 +257,95 @@ def test_what_goes_while_it_is_being_copied_is_not_in_it(
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_what_is_marked_while_the_rows_are_copied_is_not_in_it(
-    live: Archive, rows: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: bool
+    office: Office, monkeypatch: pytest.MonkeyPatch, settled: bool
 ) -> None:
     """A refusal waits for no turn: it comes while nobody else writes, or once all is put right."""
-    assert isinstance(live.store, Store)
-    copied, id = live.store.copied_to, rows[1].id
+    assert isinstance(office.live.store, Store)
+    copied, id = office.live.store.copied_to, office.rows[1].id
 
     @contextlib.contextmanager
     def refusing(path: Path) -> Iterator[ChainHead]:
         if not settled:
-            refuse(live, id)
+            refuse(office.live, id)
         with copied(path) as head:
             yield head
         if settled:
-            refuse(live, id)
+            refuse(office.live, id)
 
-    monkeypatch.setattr(live.store, "copied_to", refusing)
-    backup = backed_up(live, tmp_path / "backups")
+    monkeypatch.setattr(office.live.store, "copied_to", refusing)
+    backup = office.backed_up()
     assert [path.name for path in backup.rglob(f"{id}.*")] == [f"{id}.refused"]
-    again, done = restored(backup, tmp_path / "new")
+    again, done = office.restored(backup)
     assert done.erased == [id] and again.store.receipt(id).decision == "refused"
     assert_clean(again)
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_mark_that_waits_is_finished_in_the_copy_too(
-    live: Archive, rows: list[Recording], tmp_path: Path, begun: bool
-) -> None:
+def test_a_mark_that_waits_is_finished_in_the_copy_too(office: Office, begun: bool) -> None:
     """With `keep` the copy is purged, and so finishes what was to be erased."""
     if begun:
-        refuse(live, rows[0].id)
+        refuse(office.live, office.rows[0].id)
 
     def meanwhile(what: str, done: int, total: int) -> None:
         if done == total and not begun:
-            refuse(live, rows[0].id)
+            refuse(office.live, office.rows[0].id)
 
-    backup = backed_up(live, tmp_path / "backups", meanwhile, keep=timedelta(days=7))
-    again, settled = restored(backup, tmp_path / "new")
-    assert settled.failed == [] and again.store.receipt(rows[0].id).decision == "refused"
-    assert not has_sound(again, rows[0].id) and again.marks.ids() == []
+    backup = office.backed_up(meanwhile, keep=timedelta(days=7))
+    again, settled = office.restored(backup)
+    assert settled.failed == [] and again.store.receipt(office.rows[0].id).decision == "refused"
+    assert not has_sound(again, office.rows[0].id) and again.marks.ids() == []
     assert_clean(again)
 
 
-def test_what_changes_while_it_is_being_copied_is_as_its_row_says(
-    live: Archive, rows: list[Recording], tmp_path: Path
-) -> None:
+def test_what_changes_while_it_is_being_copied_is_as_its_row_says(office: Office) -> None:
     new: list[Recording] = []
 
     def meanwhile(what: str, done: int, total: int) -> None:
         if done == total:
-            live.change(replace(rows[1], hold=HOLD))
-            new.append(sealed(live, recording(9)))
+            office.live.change(replace(office.rows[1], hold=HOLD))
+            new.append(sealed(office.live, recording(9)))
 
-    again, settled = restored(backed_up(live, tmp_path / "backups", meanwhile), tmp_path / "new")
-    assert settled.failed == [] and again.store.recording(rows[1].id).hold == HOLD
+    again, settled = restored(office.backed_up(meanwhile), office.folder / "new")
+    assert settled.failed == [] and again.store.recording(office.rows[1].id).hold == HOLD
     assert again.vault.key(new[0].id, ANN)
     assert_clean(again)
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_call_that_is_on_can_still_be_refused_and_is_not_in_it(
-    live: Archive, rows: list[Recording], tmp_path: Path, closed: bool
-) -> None:
+def test_a_call_that_is_on_can_still_be_refused_and_is_not_in_it(office: Office, closed: bool) -> None:
     """Its recording is being made, or was stopped by the operator and kept."""
     row = recording(5)
-    live.store.add_receipt(receipt(row, ended_at=None, outcome=None))
-    part = live.open(row)
+    office.live.store.add_receipt(receipt(row, ended_at=None, outcome=None))
+    part = office.live.open(row)
     part.write_bytes(b"sound")
     if closed:
-        part.rename(live.files.spool.path(row.id, FileKind.FLAC))
-        live.close(row)
-    backup = backed_up(live, tmp_path / "backups")
+        part.rename(office.live.files.spool.path(row.id, FileKind.FLAC))
+        office.live.close(row)
+    backup = office.backed_up()
     assert list(backup.rglob(f"{row.id}.*")) == []
-    again, settled = restored(backup, tmp_path / "new")
+    again, settled = office.restored(backup)
     assert settled.unfinished == [row.id] and again.store.recording(row.id).status is Status.FAILED
     assert_clean(again)
 
 
-def test_a_refusal_that_waits_in_a_reserve_is_believed(
-    live: Archive, rows: list[Recording], tmp_path: Path
-) -> None:
-    assert live.store.places is not None
-    reserve = Reserve(live.store.places.reserve(3), 1)
+def test_a_refusal_that_waits_in_a_reserve_is_believed(office: Office) -> None:
+    assert office.live.store.places is not None
+    reserve = Reserve(office.live.store.places.reserve(3), 1)
     reserve.allocate()
-    reserve.write([replace(live.store.receipt(rows[0].id), decision="refused", decided_by="dtmf")])
-    again, settled = restored(backed_up(live, tmp_path / "backups"), tmp_path / "new")
-    assert settled.erased == [rows[0].id] and not has_sound(again, rows[0].id)
+    reserve.write(
+        [replace(office.live.store.receipt(office.rows[0].id), decision="refused", decided_by="dtmf")]
+    )
+    again, settled = office.restored(office.backed_up())
+    assert settled.erased == [office.rows[0].id] and not has_sound(again, office.rows[0].id)
     assert_clean(again)
 
 
-def test_copies_while_others_write_and_erase_are_whole(live: Archive, tmp_path: Path) -> None:
+def test_copies_while_others_write_and_erase_are_whole(office: Office) -> None:
     """Two writers, each over a connection of its own, without a pause."""
     over, refused, faults = threading.Event(), set[str](), list[BaseException]()
 
     def write(first: int) -> None:
-        archive, number = kept.archive(tmp_path / "live"), first
+        archive, number = kept.archive(office.folder / "live"), first
         try:
             while not over.is_set():
                 row = sealed(archive, recording(number))
@@ -371,14 +367,14 @@ def test_copies_while_others_write_and_erase_are_whole(live: Archive, tmp_path: 
         for number in range(6):
             before = set(refused)
             at = NOW + timedelta(seconds=number)
-            backups.append((backed_up(live, tmp_path / "backups", now=at), before))
+            backups.append((office.backed_up(now=at), before))
     finally:
         over.set()
         for thread in threads:
             thread.join()
     assert faults == []
     for number, (backup, before) in enumerate([backups[0], *backups[-2:]]):
-        again, settled = restored(backup, tmp_path / f"new{number}")
+        again, settled = restored(backup, office.folder / f"new{number}")
         assert settled.failed == []
         assert not [id for id in before if has_sound(again, id) or list(backup.rglob(f"{id}.*"))]
         assert_clean(again)
@@ -409,17 +405,15 @@ def test_a_kill_leaves_a_backup_or_nothing_that_looks_like_one(tmp_path: Path) -
     assert count > 20
 
 
-def test_a_restore_that_was_killed_can_be_repeated(
-    live: Archive, rows: list[Recording], tmp_path: Path
-) -> None:
+def test_a_restore_that_was_killed_can_be_repeated(office: Office) -> None:
     """At no step is there anything to listen to that must be gone."""
-    refuse(live, rows[0].id)
-    backup = backed_up(live, tmp_path / "backups")
-    other = backed_up(live, tmp_path / "backups", now=NOW + timedelta(hours=1))
-    folder, late, count = tmp_path / "new", rows[1].expires_at + timedelta(hours=1), 0
+    refuse(office.live, office.rows[0].id)
+    backup = office.backed_up()
+    other = office.backed_up(now=NOW + timedelta(hours=1))
+    folder, late, count = office.folder / "new", office.rows[1].expires_at + timedelta(hours=1), 0
     folder.mkdir()
     for _ in deaths(folder, lambda: restored(backup, folder, late)):
-        assert not [path for row in rows[:2] for path in folder.rglob(f"{row.id}.flac")]
+        assert not [path for row in office.rows[:2] for path in folder.rglob(f"{row.id}.flac")]
         begun = folder / "retention.restoring"
         if begun.exists() and begun.read_text():
             with pytest.raises(BackupError, match="another backup was begun"):
@@ -427,18 +421,16 @@ def test_a_restore_that_was_killed_can_be_repeated(
         if begun.exists() or not (folder / "retention.db").exists():
             restored(backup, folder, late)
         again = kept.archive(folder)
-        assert ids(again) == {rows[2].id, rows[3].id}
+        assert ids(again) == {office.rows[2].id, office.rows[3].id}
         assert_clean(again)
         again.store.close()
         count += 1
     assert count > 20
 
 
-def test_a_database_that_came_in_between_is_not_taken_for_the_backups(
-    live: Archive, rows: list[Recording], tmp_path: Path
-) -> None:
+def test_a_database_that_came_in_between_is_not_taken_for_the_backups(office: Office) -> None:
     """An agent was started after a restore was killed, right before the database."""
-    backup, folder = backed_up(live, tmp_path / "backups"), tmp_path / "new"
+    backup, folder = office.backed_up(), office.folder / "new"
     folder.mkdir()
     for done in deaths(folder, partial(restored, backup, folder)):
         if "replace retention.head.tmp" in done:
@@ -514,44 +506,44 @@ TAMPERED: tuple[tuple[Callable[[Path], object], str], ...] = (
 
 @pytest.mark.parametrize(("change", "said"), TAMPERED)
 def test_a_backup_that_was_tampered_with_is_refused(
-    live: Archive, rows: list[Recording], tmp_path: Path, change: Callable[[Path], object], said: str
+    office: Office, change: Callable[[Path], object], said: str
 ) -> None:
-    backup = backed_up(live, tmp_path / "backups")
+    backup = office.backed_up()
     change(backup)
     with pytest.raises(BackupError, match=said):
-        restored(backup, tmp_path / "new")
-    assert list((tmp_path / "new").iterdir()) == []
+        office.restored(backup)
+    assert list((office.folder / "new").iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "there",
     ["retention.db", "retention.head", "retention.seed", "retention.reserve", "vault/x", "recordings/x"],
 )
-def test_it_is_put_into_an_empty_place_alone(live: Archive, tmp_path: Path, there: str) -> None:
-    backup, path = backed_up(live, tmp_path / "backups"), tmp_path / "new" / there
+def test_it_is_put_into_an_empty_place_alone(office: Office, there: str) -> None:
+    backup, path = office.backed_up(), office.folder / "new" / there
     path.parent.mkdir(parents=True)
     path.write_text("mine")
     with pytest.raises(BackupError, match="is there already; accepted: an empty place"):
-        restored(backup, tmp_path / "new")
-    assert [one for one in (tmp_path / "new").rglob("*") if one.is_file()] == [path]
+        office.restored(backup)
+    assert [one for one in (office.folder / "new").rglob("*") if one.is_file()] == [path]
 
 
-def test_what_stops_a_backup_leaves_none(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+def test_what_stops_a_backup_leaves_none(office: Office) -> None:
     """What is no regular file, another one at the same time, a full disk."""
-    assert live.store.places is not None
+    assert office.live.store.places is not None
 
     def another(what: str, done: int, total: int) -> None:
         with pytest.raises(BackupError, match="another backup is being made there"):
-            backed_up(live, tmp_path / "backups")
+            office.backed_up()
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        backed_up(live, tmp_path / "backups", another)
-    live.store.places.rota.unlink(missing_ok=True)
-    os.mkfifo(live.store.places.rota)
+        office.backed_up(another)
+    office.live.store.places.rota.unlink(missing_ok=True)
+    os.mkfifo(office.live.store.places.rota)
     with pytest.raises(BackupError, match="is no regular file"):
-        backed_up(live, tmp_path / "backups")
-    assert [path.name for path in (tmp_path / "backups").iterdir()] == [".lock"]
+        office.backed_up()
+    assert [path.name for path in (office.folder / "backups").iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -564,9 +556,9 @@ def test_what_stops_a_backup_leaves_none(live: Archive, rows: list[Recording], t
     ],
 )
 def test_a_clock_that_nothing_confirms_cannot_tell_what_has_expired(
-    live: Archive, tmp_path: Path, since: timedelta, synchronised: bool, doubted: bool
+    office: Office, since: timedelta, synchronised: bool, doubted: bool
 ) -> None:
-    manifest = read_manifest(backed_up(live, tmp_path / "backups"))
+    manifest = read_manifest(office.backed_up())
     why = doubt(manifest, clock(NOW + since, synchronised=synchronised))
     assert (why is not None) == doubted
     assert why is None or "nothing confirms the clock" in why

@@ -28,8 +28,8 @@ from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config, load
 from tests import tiers
 from tests.configured import with_keys
-from tests.kept import START, Paths, bytes_under, keep_by, receipt, recording
-from tests.moving import ANN, entries
+from tests.kept import ANN, START, Paths, bytes_under, keep_by, receipt, recording
+from tests.moving import entries
 from tests.office import CONFIG, Office, make_office
 from tests.postgres import Server
 from tests.s3 import REGION, Moto, Weed

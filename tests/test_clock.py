@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.archive import Archive
 from retention.clock import (
     BACKWARD,
     FORWARD,
@@ -33,7 +32,7 @@ from retention.records import Access, Status
 from retention.rows.rows import Rows
 from retention.verify import verify
 from tests.both import opened
-from tests.crashing import killed_before, steps
+from tests.crashing import deaths
 from tests.full_disk import full_error
 from tests.kept import START, Paths, archive, archive_of, keep, receipt, recording
 from tests.tampering import note_on
@@ -156,21 +155,11 @@ def test_a_look_that_a_full_disk_keeps_from_being_remembered_is_one_all_the_same
 
 
 def test_killed_at_any_step_of_a_look_it_has_seen_before_or_after(tmp_path: Path) -> None:
-    def begin(folder: Path) -> Archive:
-        folder.mkdir()
-        kept = archive(folder)
-        look(kept.store, FIRST)
-        kept.store.close()
-        return kept
-
-    def look_again(folder: Path) -> None:
-        look(archive(folder).store, later(60, timedelta(days=2)))
-
-    begin(tmp_path / "whole")
-    for number in range(len(steps(lambda: look_again(tmp_path / "whole")))):
-        folder = tmp_path / f"{number}"
-        begin(folder)
-        killed_before(number, lambda folder=folder: look_again(folder))  # type: ignore[misc]
+    folder = tmp_path / "office"
+    folder.mkdir()
+    with archive(folder).store as store:
+        look(store, FIRST)
+    for _ in deaths(folder, lambda: look(archive(folder).store, later(60, timedelta(days=2)))):
         kept = archive(folder)
         seen = json.loads((kept.store.clock_row() or {})["seen"])
         assert seen["first"]["wall"] == "2026-11-24T22:20:00.123Z"

@@ -18,18 +18,17 @@ from media.recording.tap import Tap, TapWriter
 from retention.archive import Archive
 from retention.records import Receipt, Recording, Status
 from retention.reserve import Reserve
-from retention.vault import Identity, public_line
+from retention.vault import public_line
 from retention.verify import orphans, verify
 from sipagent.agent.recorder import Closing, Recorder, recover
 from sipagent.agent.row_writer import Job, RowWriter, Task, Worker
 from tests import kept
 from tests.crashing import deaths, killed_before
 from tests.full_disk import fill
-from tests.kept import OPERATOR, Paths, receipt, recording
+from tests.kept import ANN, OPERATOR, Paths, receipt, recording
 from tests.tapping import RATE, expected, feed
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
-ANN = Identity(bytes([1]) * 32, "Ann")
 ROW = recording(decision="allowed", operator=None)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
 ALLOWED = receipt(ROW, ended_at=None, outcome=None)

@@ -28,23 +28,20 @@ from retention.erase import (
 )
 from retention.holds import place
 from retention.marks import ERASED, ArchiveError, Mark
-from retention.purge import Terms, preview, purge
+from retention.purge import preview, purge
 from retention.rebuild import rebuild
 from retention.recording_files import FileKind, in_row
 from retention.records import Access, Event, Hold, Recording, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
-from retention.vault import Identity
 from retention.verify import orphans, verify
 from tests import kept
 from tests.both import BOTH
-from tests.kept import CALLER, SOUND, START, Paths, archive_of, keep, receipt, recording
+from tests.kept import ANN, CALLER, SOUND, START, TERMS, Paths, archive_of, keep, receipt, recording
 from tests.read_only import read_only
 
 DATABASES = BOTH
 
-ANN = Identity(bytes([1]) * 32, "Ann")
 LATE = due_date(START, "2 years")
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 BY = Access(at=START, action="", by="A. Roux")
 HOLD = Hold(ground="criminal", reference="7", by="A", approved_by="B", review="2030-01-01")
 REFUSED: dict[str, Any] = {"decision": "refused", "decided_by": "dtmf"}
@@ -137,25 +134,6 @@ def test_what_is_sealed_is_not_told_in_clear_where_the_key_is_away(archive: Arch
             archive.change(row)
         sealed = told_beside(archive, row)["sealed"]
         assert CALLER in archive.vault.unseal(row.id, sealed, ANN).decode()
-
-
-def test_erasing_or_failing_at_any_moment_leaves_no_file_and_never_hides_a_refusal(archive: Archive) -> None:
-    early, written, closed, failed = recording(), recording(1), keep(archive, recording(2)), recording(3)
-    archive.open(early)
-    for row in (written, failed):
-        archive.open(row).write_bytes(SOUND)
-    for row in (early, written, closed):
-        for _ in range(2):
-            erase_row(archive, row.id, LATE)
-        fail(archive, row.id, START)
-        done = archive.store.recording(row.id)
-        assert (done.status, done.path, done.sha256, done.ended_at) == (Status.ERASED, None, None, LATE)
-    fail(archive, failed.id, LATE)
-    assert archive.store.recording(failed.id).status is Status.FAILED and archive.names() == []
-    Paths(archive).final(early.id, "flac").write_bytes(SOUND)
-    with pytest.raises(ArchiveError, match="is erased"):
-        archive.close(early)
-    assert not Paths(archive).metadata(early.id).exists()
 
 
 @pytest.mark.parametrize("hold", [{}, [], "criminal", True])

@@ -25,7 +25,6 @@ from retention.holds import (
     why_no_hold,
 )
 from retention.marks import ArchiveError
-from retention.purge import Terms
 from retention.records import Access, Hold, Status, due_date
 from retention.rows.rows import StoreError, UnknownId
 from retention.sqlite import Store
@@ -45,7 +44,6 @@ GROUNDS = ("disciplinary", "criminal")
 TODAY, REVIEW = date(2026, 11, 25), "2027-03-01"
 HOLD = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=REVIEW)
 BY = Access(at=START, action="", by="A. Roux", system_user="root")
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 LATE = due_date(START, "30 years")
 
 

@@ -17,12 +17,10 @@ from retention.archive import Archive, rotate
 from retention.files import write_whole
 from retention.marks import ERASED, ArchiveError, Mark, Marks, MustGo
 from retention.records import Event
-from retention.vault import Identity
 from sipagent.call import machines
-from tests.kept import CALLER, OPERATOR, START, Paths, keep, receipt, recording
+from tests.kept import ANN, BEN, CALLER, OPERATOR, START, Paths, keep, receipt, recording
 from tests.tapping import RATE, feed
 
-ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
 ROW, SEALED = recording(), recording(1)
 DECIDED = START.replace(microsecond=0)
 REFUSED = receipt(

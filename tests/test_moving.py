@@ -33,8 +33,8 @@ from retention.sqlite import Store
 from retention.verify import verify
 from tests import tiers
 from tests.crashing import deaths, killed_before, steps
-from tests.kept import Paths, archive, keep, keep_by, receipt, recording
-from tests.moving import ANN, NOW, TRACE, all_rows, entries, moved, problems, settled, there
+from tests.kept import ANN, Paths, archive, keep, keep_by, receipt, recording
+from tests.moving import NOW, TRACE, all_rows, entries, moved, problems, settled, there
 from tests.object_store import place_of
 from tests.postgres import Server
 from tests.s3 import Moto

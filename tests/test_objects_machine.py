@@ -26,15 +26,13 @@ from retention.records import Status
 from retention.rows.object_rows import State
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
-from retention.vault import Identity
 from sipagent.agent.recorder import recover
 from tests import tiers
-from tests.kept import receipt, recording
+from tests.kept import ANN, TERMS, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of
-from tests.test_hold import BY, HOLD, LATE, TERMS
+from tests.test_hold import BY, HOLD, LATE
 
-ANN = Identity(bytes([1]) * 32, "Ann")
 WEATHER = st.lists(
     st.sampled_from(["done", "done", "failed", "lost", "late", "killed", "killed after"]), max_size=6
 )

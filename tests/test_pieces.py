@@ -30,11 +30,11 @@ from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.rows.rows import StoreError
 from retention.shipping import LostHosts, Presence, Shipper
 from retention.sqlite import Store
-from retention.vault import Identity, public_line
+from retention.vault import public_line
 from retention.verify import verify, wrong_beside
 from sipagent.agent.recorder import ReachedRecordings, Recorder, close
 from tests import tiers
-from tests.kept import START, receipt, recording
+from tests.kept import ANN, START, TERMS, receipt, recording
 from tests.memory_bucket import MemoryBucket
 from tests.object_store import (
     Losing,
@@ -48,10 +48,8 @@ from tests.s3 import Moto, Weed
 from tests.settling import settle
 from tests.shared_sqlite import SharedInSqlite
 from tests.tapping import expected, feed, wait_for
-from tests.test_hold import BY, HOLD, LATE, TERMS
+from tests.test_hold import BY, HOLD, LATE
 from tests.test_recorder import CLOSING, NOW, begin
-
-ANN = Identity(bytes([1]) * 32, "Ann")
 
 
 class Side:

@@ -15,7 +15,7 @@ from retention import purge as purging
 from retention.archive import Archive
 from retention.erase import NotDeleted, begin_purge, delete
 from retention.holds import place, release
-from retention.purge import PurgeReport, Terms, ahead_of, overdue, plan, preview, purge
+from retention.purge import PurgeReport, ahead_of, overdue, plan, preview, purge
 from retention.rebuild import rebuild
 from retention.records import Access, Hold, Note, Recording, Status, due_date, new_id
 from retention.rows.pages import BATCH, BREATH_S
@@ -30,6 +30,7 @@ from tests.kept import (
     CALLER,
     SOUND,
     START,
+    TERMS,
     Paths,
     bytes_under,
     keep,
@@ -40,7 +41,6 @@ from tests.kept import (
 
 DATABASES = BOTH
 
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")
 DAY, MOMENT = timedelta(days=1), timedelta(milliseconds=1)
 HOLD: dict[str, Any] = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from sipagent.config.load import Config
 from sipagent.edge.files import TABLES
 from sipagent.service import purging
 from sipagent.service.purging import PURGING, Purging
+from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.kept import SOUND, START, Paths, keep, receipt, recording
 from tests.peers.tsa import Authority
@@ -66,6 +68,10 @@ class Service:
     clock: Clock = field(default_factory=Clock)
     alerts: list[str] = field(default_factory=list)
 
+    @cached_property
+    def archive(self) -> Archive:
+        return kept.archive(self.folder)
+
     def config(self, *keys: str) -> Config:
         return read(with_keys("retention", "\n".join(keys), SMALL), self.folder / "config.toml")
 
@@ -104,8 +110,10 @@ def next_turn(turns: list[None], more: int = 1) -> None:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Service:
-    return Service(tmp_path)
+def service(tmp_path: Path) -> Iterator[Service]:
+    yield (service := Service(tmp_path))
+    if "archive" in vars(service):
+        service.archive.store.close()
 
 
 @pytest.fixture
@@ -121,20 +129,26 @@ def threads_end() -> Iterator[None]:
     wait_for(lambda: not {"purge", "stamp"} & {thread.name for thread in threading.enumerate()})
 
 
-def test_what_has_expired_goes_at_the_start_and_by_a_shorter_period_at_once(
-    service: Service, archive: Archive
-) -> None:
+def refused(archive: Archive) -> Recording:
+    """A call that was refused, whose row and receipt say so as far as they could, and whose part is there."""
+    row = recording()
+    archive.store.add_receipt(receipt(row, decision="refused", decided_by="dtmf"))
+    archive.open(row).write_bytes(SOUND)
+    return row
+
+
+def test_what_has_expired_goes_at_the_start_and_by_a_shorter_period_at_once(service: Service) -> None:
     """Another database waits for the next start."""
-    old, young = keep(archive, recording(-60 * 24 * 40)), keep(archive, recording(1))
+    old, young = keep(service.archive, recording(-60 * 24 * 40)), keep(service.archive, recording(1))
     service.clock.wall = DUE - 20 * DAY
     thread = service.make()
     with running(thread) as turns:
         wait_for(lambda: len(turns) == 1)
-        assert archive.store.recording(old.id).purged_at == service.clock.wall
-        assert archive.store.recording(young.id).status is Status.CLOSED
+        assert service.archive.store.recording(old.id).purged_at == service.clock.wall
+        assert service.archive.store.recording(young.id).status is Status.CLOSED
         thread.reload(service.config('period = "1 month"', 'database = "other.db"'))
         wait_for(lambda: len(turns) == 2)
-    assert archive.store.recording(young.id).status is Status.PURGED
+    assert service.archive.store.recording(young.id).status is Status.PURGED
     assert service.alerts == [] and not (service.folder / "other.db").exists()
 
 
@@ -183,69 +197,52 @@ def test_what_keeps_calls_from_being_recorded_is_an_alarm_each_time(
         wait_for(lambda: service.alerts.count(ours) == said + 1)
 
 
-def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(
-    service: Service, archive: Archive
-) -> None:
-    row = keep(archive, recording())
+def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(service: Service) -> None:
+    """What must be erased has no date to wait for: a suspended purge does not hold it up."""
+    row = keep(service.archive, recording())
     service.clock.wall = START
     service.one_turn()
     service.clock.wall = DUE  # six months in no time
     service.one_turn()
     service.clock.passes(DAY)
-    service.one_turn()
-    assert archive.store.recording(row.id).status is Status.CLOSED and len(service.alerts) == 2
+    going = refused(service.archive)
+    with capture_logs() as logs:
+        service.one_turn()
+    assert service.archive.store.recording(going.id).status is Status.ERASED
+    assert [line["id"] for line in logs if line["event"] == "erased"] == [going.id]
+    assert service.archive.store.recording(row.id).status is Status.CLOSED and len(service.alerts) == 2
     assert service.alerts[0].startswith("purging is suspended: the clock is ahead by 181 days, 0:00:00")
     assert service.alerts[0].endswith("once it is right: sipagent purge --clock-ok --by WHO")
-    resume(archive.store, service.clock(), Access(at=DUE, action="clock_ok", by="dpo"))
+    resume(service.archive.store, service.clock(), Access(at=DUE, action="clock_ok", by="dpo"))
     service.one_turn()
-    assert archive.store.recording(row.id).status is Status.PURGED
-
-
-def refused(archive: Archive) -> Recording:
-    """A call that was refused, whose row and receipt say so as far as they could, and whose part is there."""
-    row = recording()
-    archive.store.add_receipt(receipt(row, decision="refused", decided_by="dtmf"))
-    archive.open(row).write_bytes(SOUND)
-    return row
+    assert service.archive.store.recording(row.id).status is Status.PURGED
 
 
 def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
-    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder is read-only, so there is no mark either: only the receipt says it. At the start, too."""
     monkeypatch.setattr(purging, "ERASE_S", 0.02)
-    service.clock.wall, row, thread = START, refused(archive), service.make()
+    service.clock.wall, row, thread = START, refused(service.archive), service.make()
     with ExitStack() as locked:
-        locked.enter_context(read_only(Paths(archive).recordings))
+        locked.enter_context(read_only(Paths(service.archive).recordings))
         with running(thread):
             wait_for(lambda: thread.failures["erase"] > 3)
-            assert Paths(archive).part(row.id).exists() and thread.failures["purge"] == 1
+            assert Paths(service.archive).part(row.id).exists() and thread.failures["purge"] == 1
             (alert,) = told = [one for one in service.alerts if one.startswith(row.id)]
             assert alert.startswith(f"{row.id} must be erased, and is not: ")
             assert alert.endswith("it is tried again every minute")
             locked.close()
-            wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
-    assert not Paths(archive).part(row.id).exists()
+            wait_for(lambda: service.archive.store.recording(row.id).status is Status.ERASED)
+    assert not Paths(service.archive).part(row.id).exists()
     assert [one for one in service.alerts if one.startswith(row.id)] == told
-
-
-def test_it_is_erased_whatever_the_clock_says_and_told(service: Service, archive: Archive) -> None:
-    """It has no date to wait for, so a suspended purge does not hold it up."""
-    service.one_turn()
-    service.clock.wall -= DAY
-    row = refused(archive)
-    with capture_logs() as logs:
-        service.one_turn()
-    assert archive.store.recording(row.id).status is Status.ERASED
-    assert [line["id"] for line in logs if line["event"] == "erased"] == [row.id]
-    assert len(service.alerts) == 1 and service.alerts[0].startswith("purging is suspended")
 
 
 @pytest.mark.parametrize(("late", "alarms"), [(DAY - timedelta(seconds=1), 0), (DAY, 1)])
 def test_what_should_be_gone_for_a_day_is_an_alarm(
-    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch, late: timedelta, alarms: int
+    service: Service, monkeypatch: pytest.MonkeyPatch, late: timedelta, alarms: int
 ) -> None:
-    keep(archive, recording())
+    keep(service.archive, recording())
 
     def stuck(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -258,23 +255,23 @@ def test_what_should_be_gone_for_a_day_is_an_alarm(
     assert service.alerts == ["recordings that should have gone more than a day ago: 1"] * alarms
 
 
-def test_a_wrong_clock_and_an_overdue_review_are_alarms(service: Service, archive: Archive) -> None:
+def test_a_wrong_clock_and_an_overdue_review_are_alarms(service: Service) -> None:
     """The clock was months ahead, and is right again: what it says of when they must go is as wrong."""
     service.clock.wall = START
-    rows = [keep(archive, recording(minutes)) for minutes in (0, 24 * 60 - 1, 24 * 60 + 1)]
+    rows = [keep(service.archive, recording(minutes)) for minutes in (0, 24 * 60 - 1, 24 * 60 + 1)]
     service.one_turn()
     assert service.alerts == ["recordings that began after now, by a wrong clock, and will stay too long: 1"]
     hold = Hold(ground="criminal", reference="R", by="Durand", approved_by="Petit", review="2027-05-23")
-    place(archive, rows[0].id, hold, Access(at=START, action="hold", by="Durand"))
+    place(service.archive, rows[0].id, hold, Access(at=START, action="hold", by="Durand"))
     service.clock.passes(DUE - START)
     service.one_turn()
     assert service.alerts[1:] == ["holds whose review is overdue: 1; see `sipagent holds`"]
-    assert archive.store.recording(rows[0].id).hold is not None
+    assert service.archive.store.recording(rows[0].id).hold is not None
 
 
 @pytest.mark.usefixtures("quick")
-def test_whatever_goes_wrong_is_told_and_tried_again(service: Service, archive: Archive) -> None:
-    row, clock = keep(archive, recording()), service.clock
+def test_whatever_goes_wrong_is_told_and_tried_again(service: Service) -> None:
+    row, clock = keep(service.archive, recording()), service.clock
     faults: list[Exception] = [OSError("no disk"), ZeroDivisionError()]
 
     def failing() -> ClockReading:
@@ -283,7 +280,7 @@ def test_whatever_goes_wrong_is_told_and_tried_again(service: Service, archive: 
         return clock()
 
     with running(Purging(service.config(), service.alerts.append, failing)):
-        wait_for(lambda: archive.store.recording(row.id).status is Status.PURGED and clock.looks > 2)
+        wait_for(lambda: service.archive.store.recording(row.id).status is Status.PURGED and clock.looks > 2)
     assert service.alerts == ["purge: no disk", "purge: ZeroDivisionError(), which nobody foresaw"]
 
 
@@ -305,55 +302,55 @@ def stamping(tsa: Authority) -> tuple[str, str]:
     return f'timestamp_url = "{tsa.url}"', f'timestamp_ca = "{tsa.ca}"'
 
 
-def rebooted(service: Service, archive: Archive) -> None:
+def rebooted(service: Service) -> None:
     """The machine was off for months, and nothing disciplines its clock."""
     now = datetime.now(UTC)
-    archive.store.add_receipt(receipt(recording()))
-    look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
+    service.archive.store.add_receipt(receipt(recording()))
+    look(service.archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
     service.clock.wall, service.clock.synchronised = now, False
 
 
-def test_the_head_is_stamped_after_the_purge(service: Service, archive: Archive, tsa: Authority) -> None:
-    keep(archive, recording())
+def test_the_head_is_stamped_after_the_purge(service: Service, tsa: Authority) -> None:
+    keep(service.archive, recording())
     with capture_logs() as logs:
         service.one_turn(*stamping(tsa))
         wait_for(lambda: logs[-1]["event"] == "stamped")
-    last, head = newest(FolderStamps(service.folder / "stamps")), archive.store.head()
+    last, head = newest(FolderStamps(service.folder / "stamps")), service.archive.store.head()
     assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
-    assert archive.store.recordings()[0].status is Status.PURGED and service.alerts == []
+    assert service.archive.store.recordings()[0].status is Status.PURGED and service.alerts == []
 
 
-def test_a_time_stamp_ends_what_a_reboot_has_suspended(
-    service: Service, archive: Archive, tsa: Authority
-) -> None:
+def test_a_time_stamp_ends_what_a_reboot_has_suspended(service: Service, tsa: Authority) -> None:
     """A suspended purge stamps all the same, and the next turn comes at once."""
-    rebooted(service, archive)
+    rebooted(service)
     with running(thread := service.make(*stamping(tsa))):
         wait_for(lambda: thread.last_success > 0)
     assert len(service.alerts) == 1 and "ahead by 200 days" in service.alerts[0]
-    doubted, confirmed = archive.store.accesses()
+    doubted, confirmed = service.archive.store.accesses()
     assert (doubted.action, confirmed.action) == ("clock_doubt", "clock_ok")
     assert (confirmed.detail or "").endswith("; confirmed: a time stamp")
 
 
 def test_a_time_stamp_of_another_authority_ends_nothing(
-    service: Service, archive: Archive, tsa: Authority, tmp_path: Path
+    service: Service, tsa: Authority, tmp_path: Path
 ) -> None:
-    rebooted(service, archive)
-    stamp_head(archive.store, tsa.url, tsa.ca)
+    rebooted(service)
+    stamp_head(service.archive.store, tsa.url, tsa.ca)
     other = Authority(tmp_path / "other")
-    assert proven(archive.store, tsa.ca)() is not None
+    assert proven(service.archive.store, tsa.ca)() is not None
     for ca in (None, other.ca, tmp_path / "absent.pem"):
-        assert proven(archive.store, ca)() is None
+        assert proven(service.archive.store, ca)() is None
     (stamp,) = (tmp_path / "stamps").iterdir()
     stamp.rename(stamp.with_name("1.tsr"))
-    assert proven(archive.store, tsa.ca)() is None
+    assert proven(service.archive.store, tsa.ca)() is None
 
 
 @pytest.mark.parametrize("fault", [StampError("it: HTTP 500"), ZeroDivisionError()])
 def test_an_authority_that_fails_is_told_and_none_is_asked_where_none_is_configured(
-    service: Service, archive: Archive, tsa: Authority, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    service: Service, tsa: Authority, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
+    assert service.archive.store.head().seq == 1
+
     def fails(*_: object) -> None:
         raise fault
 
@@ -365,8 +362,9 @@ def test_an_authority_that_fails_is_told_and_none_is_asked_where_none_is_configu
     assert service.alerts[0].startswith("stamp: ")
 
 
-def test_a_stop_between_two_steps_of_its_thread_is_not_lost(service: Service, archive: Archive) -> None:
+def test_a_stop_between_two_steps_of_its_thread_is_not_lost(service: Service) -> None:
     """It waited for an hour, and the service's end for it."""
+    assert service.archive.store.head().seq == 1
     thread = service.make()
     thread._over = Overtaken(thread._due)
     with running(thread):
@@ -374,8 +372,9 @@ def test_a_stop_between_two_steps_of_its_thread_is_not_lost(service: Service, ar
 
 
 def test_a_silent_authority_delays_no_end(
-    service: Service, archive: Archive, tsa: Authority, monkeypatch: pytest.MonkeyPatch
+    service: Service, tsa: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert service.archive.store.head().seq == 1
     asked, answers = threading.Event(), threading.Event()
 
     def silent(*_: object) -> None:
@@ -389,9 +388,8 @@ def test_a_silent_authority_delays_no_end(
     answers.set()
 
 
-def test_a_long_purge_ends_with_the_service(
-    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_purge_ends_with_the_service(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert service.archive.store.head().seq == 1
     began = threading.Event()
 
     def long(*_: object, over: Callable[[], bool]) -> PurgeReport:

@@ -24,17 +24,15 @@ from retention.purge import PurgeReport, purge
 from retention.recording_files import FileKind
 from retention.records import Access, Recording, Status
 from retention.rows import pages
-from retention.vault import Identity
 from retention.verify import verify
 from tests import tiers
-from tests.kept import SOUND, receipt, recording
+from tests.kept import ANN, SOUND, TERMS, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import archive_through, keep_as_objects
 from tests.postgres import Server, fresh
 from tests.sealed import sealed_store, tables
-from tests.test_hold import HOLD, LATE, TERMS
+from tests.test_hold import HOLD, LATE
 
-ANN = Identity(bytes([1]) * 32, "Ann")
 BY = Access(at=datetime(2027, 8, 1, tzinfo=UTC), action="purge", by="A. Roux")
 TRACE = Access(at=datetime(2026, 12, 1, tzinfo=UTC), action="hold", by=HOLD.by)
 GONE = frozenset[FileKind]()

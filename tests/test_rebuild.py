@@ -14,16 +14,15 @@ from nacl.pwhash import argon2id
 from retention.archive import Archive, whole_hold
 from retention.holds import place, release
 from retention.marks import ArchiveError
-from retention.purge import Terms, purge
+from retention.purge import purge
 from retention.rebuild import rebuild
 from retention.records import Access, Hold, Recording, Status, due_date
 from retention.rows.chain import read_head
 from retention.rows.rows import Rows
 from retention.vault import Identity, Strength, new_pair, read_identity, read_public
 from retention.verify import verify
-from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording, remove
+from tests.kept import CALLER, SOUND, START, TERMS, Paths, archive, keep, receipt, recording, remove
 
-TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 LATE = due_date(START, "6 months") + timedelta(days=1)
 HOLD = Hold(ground="criminal", reference="2026-41", by="Durand", approved_by="Petit", review="2027-05-31")
 
@@ -250,25 +249,19 @@ def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(kept: Archive) -> None:
     assert segments(again.store) == ["the database was lost"]
 
 
-def test_what_is_held_stays_held_through_it(kept: Archive) -> None:
+@pytest.mark.parametrize("has_sound", [True, False])
+def test_what_is_held_stays_held_through_it_and_can_end(kept: Archive, has_sound: bool) -> None:
     row = held(kept, keep(kept, recording()))
+    if not has_sound:
+        Paths(kept).final(row.id, "flac").unlink()
     again = lost(kept)
     done = rebuild(again)
     assert (done.restored, done.held) == ([row.id], [row.id])
-    assert again.store.recording(row.id) == row
+    assert [one.problem for one in done.problems] == ["its recording is missing"] * (not has_sound)
+    assert again.store.recording(row.id) == replace(row, path=row.path if has_sound else None)
     assert not remove(again, row.id, LATE)
     assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
-    assert Paths(again).file(row.id) is not None
-    release(again, row.id, Access(at=LATE, action="release", by="Durand"))
-    assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
-
-
-def test_a_hold_whose_sound_is_missing_can_still_end(kept: Archive) -> None:
-    row = held(kept, keep(kept, recording()))
-    Paths(kept).final(row.id, "flac").unlink()
-    again = lost(kept)
-    assert [problem.problem for problem in rebuild(again).problems] == ["its recording is missing"]
-    assert purge(again, LATE, TERMS).removed == ()
+    assert (Paths(again).file(row.id) is not None) is has_sound
     release(again, row.id, Access(at=LATE, action="release", by="Durand"))
     assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
     assert list(Paths(again).recordings.iterdir()) == []

@@ -30,12 +30,12 @@ from retention.recording_files import LocalFiles
 from retention.records import Recording, Status
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
-from retention.vault import Identity, Vault, public_line
+from retention.vault import Vault, public_line
 from retention.verify import verify
 from sipagent.agent.recorder import Closing, Erasing, Recorder, close
 from sipagent.agent.row_writer import Worker
 from tests import kept
-from tests.kept import OPERATOR, Paths, receipt, recording
+from tests.kept import ANN, BEN, OPERATOR, Paths, receipt, recording
 from tests.locking import locked
 from tests.settling import empty, settle
 from tests.tapping import PATIENCE_S, RATE, expected, feed, wait_for
@@ -43,7 +43,6 @@ from tests.test_structure import ROOT
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
-ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
 REFUSED: dict[str, Any] = {"decision": "refused", "decided_by": "dtmf", "phase": "call"}
 STOPPED: dict[str, Any] = {"decision": "not_allowed", "decided_by": "operator", "phase": "call"}
 UNCLEAR: dict[str, Any] = {"decision": "not_allowed", "decided_by": "unclear", "phase": "call"}
@@ -451,11 +450,11 @@ def test_refused_while_it_begins_nothing_of_it_stays(
     assert archive.store.receipt(row.id).decision == "refused" and verify(archive).problems == []
 
 
-@pytest.mark.parametrize("step", ["_encode", "_checksum", "_sync"])
+@pytest.mark.parametrize("step", ["_encode", "_checksum", "_survey"])
 def test_refused_while_the_file_is_made_no_file_comes_after_it(
     recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    if step != "_sync":  # which is a step of what is sealed
+    if step != "_survey":  # which is a step of what is sealed
         recorder.reload("flac", ())
     row, making = recording(), Waiting(monkeypatch, assembling, step)
     recorder.keep(begin(recorder, row), row, CLOSING)

@@ -18,18 +18,16 @@ from retention.rebuild import rebuild
 from retention.recording_files import FileKind, RecordingFiles, finished, in_row, write
 from retention.records import Status
 from retention.sqlite import Store
-from retention.vault import Identity, public_line
+from retention.vault import public_line
 from retention.verify import orphans, verify
 from sipagent.agent.recorder import Recorder, made, recover
 from tests import kept
-from tests.kept import receipt, recording
+from tests.kept import ANN, BEN, TERMS, receipt, recording
 from tests.object_store import Losing, archive_through, names_in, place_of
 from tests.s3 import Moto
 from tests.tapping import expected
-from tests.test_hold import BY, HOLD, LATE, TERMS
+from tests.test_hold import BY, HOLD, LATE
 from tests.test_recorder import CLOSING, NOW, begin
-
-ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
 
 
 @pytest.fixture

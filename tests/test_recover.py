@@ -15,18 +15,16 @@ from retention.archive import Archive
 from retention.erase import erase_row
 from retention.marks import Mark
 from retention.records import Event, Pause, Recording, Status
-from retention.vault import Identity
 from retention.verify import verify
 from sipagent.agent.recorder import Closing, close, recover
 from sipagent.call.machines import ERASED, FLAGGED
 from tests import kept
 from tests.full_disk import fill
-from tests.kept import OPERATOR, Paths, receipt, recording
+from tests.kept import ANN, OPERATOR, Paths, receipt, recording
 from tests.tapping import expected, feed
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
-ANN = Identity(bytes([1]) * 32, "Ann")
 ALLOWED: dict[str, Any] = {"decision": "allowed", "decided_by": "silence"}
 FAULT: dict[str, Any] = {"decision": "not_allowed", "decided_by": "recorder_fault"}
 REFUSED: dict[str, Any] = {"decision": "refused", "decided_by": "dtmf"}

@@ -25,8 +25,7 @@ from sipagent.service.edge import ENDING, Rejections, receipt_of
 from tests import driving
 from tests.driving import NUMBER, RULES
 from tests.full_disk import fill
-from tests.kept import START, bytes_under, receipt, recording
-from tests.tampering import TERMS
+from tests.kept import START, TERMS, bytes_under, receipt, recording
 
 SECOND = timedelta(seconds=1)
 IDS = Ids()

@@ -32,11 +32,11 @@ from retention.sqlite import Store
 from retention.vault import Identity, KeysError, PublicKey
 from retention.verify import wrong_beside
 from tests import kept as keeping
-from tests.kept import CALLER, START, Paths, bytes_under, keep_by, receipt, recording
+from tests.kept import CALLER, START, TERMS, Paths, bytes_under, keep_by, receipt, recording
 from tests.memory_bucket import Killed, MemoryBucket
 from tests.object_store import local_of, now
 from tests.tampering import HOLD as HELD
-from tests.test_hold import BY, HOLD, TERMS
+from tests.test_hold import BY, HOLD
 
 ANN, BEN, EVE = (
     Identity(bytes([number]) * 32, name) for number, name in ((1, "ann"), (2, "ben"), (3, "eve"))

@@ -23,11 +23,10 @@ from sipagent.agent.recorder import Recorder, recover
 from sipagent.agent.row_writer import RowWriter
 from tests import kept
 from tests.full_disk import fill
-from tests.kept import START, Paths, archive_of, receipt, recording, sqlite
+from tests.kept import START, TERMS, Paths, archive_of, receipt, recording, sqlite
 from tests.locking import hurry, locked
 from tests.read_only import is_immutable, read_only
 from tests.settling import settle
-from tests.tampering import TERMS
 from tests.tapping import PATIENCE_S, RATE, feed, wait_for, writer_threads
 from tests.test_recorder import CLOSING, NOW, files
 from tests.test_rejections import rejected

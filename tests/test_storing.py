@@ -12,21 +12,19 @@ from retention.objects.bucket import Away, Bucket, object_name, piece_name
 from retention.objects.uploads import Uploads
 from retention.recording_files import FileKind
 from retention.records import Recording, Status
-from retention.vault import Identity, public_line
+from retention.vault import public_line
 from sipagent.agent.recorder import Recorder
 from sipagent.agent.stored import archive_of_calls, bucket_of, journal_of
 from sipagent.check.hosts import object_findings
 from sipagent.config.load import Config
 from sipagent.service.storing import storing
 from tests.configured import SMALL, read, with_keys
-from tests.kept import receipt, recording
+from tests.kept import ANN, receipt, recording
 from tests.object_store import names_in, now, place_of
 from tests.s3 import Weed
 from tests.settling import settle
 from tests.tapping import feed, wait_for
 from tests.test_recorder import CLOSING, NOW, begin
-
-ANN = Identity(bytes([1]) * 32, "Ann")
 
 
 def configured(folder: Path, store: Weed) -> Config:

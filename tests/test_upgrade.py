@@ -4,7 +4,6 @@ Each test runs as the version that knows the step, unless it says otherwise. How
 are upgraded is in `test_shared_database`.
 """
 
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.verify import verify
-from tests.crashing import killed_before, steps
+from tests.crashing import deaths
 from tests.kept import archive, keep, recording, sqlite
 from tests.office import make_office
 from tests.postgres import Server, fresh
@@ -112,21 +111,15 @@ def test_everything_is_kept_life_goes_on_and_a_step_is_taken_once(old: Path, upg
         assert again.head() == upgraded.store.head()
 
 
-def test_an_upgrade_that_is_killed_is_done_by_the_next(
-    old: Path, knows_the_step: None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_an_upgrade_that_is_killed_is_done_by_the_next(old: Path, knows_the_step: None) -> None:
     before = rows_in(old / "retention.db")
-    place = tmp_path_factory.mktemp("killed")
-    taken = steps(partial(upgrade, shutil.copytree(old, place / "whole")))
-    assert taken
-    for number, step in enumerate(taken):
-        folder = shutil.copytree(old, place / f"{number}")
-        killed_before(number, partial(upgrade, folder))
-        has_step(folder / "retention.db")
-        opened = archive(folder)
-        assert verify(opened).problems == [] and verify(opened).lost == [], step
+    for done in deaths(old, partial(upgrade, old)):
+        has_step(old / "retention.db")
+        opened = archive(old)
+        assert verify(opened).problems == [] and verify(opened).lost == [], done
         opened.store.close()
-        assert has_step(folder / "retention.db") and rows_in(folder / "retention.db") == before, step
+        assert has_step(old / "retention.db") and rows_in(old / "retention.db") == before, done
+    assert done
 
 
 def test_several_who_open_it_at_once_upgrade_it_once(old: Path, knows_the_step: None) -> None:

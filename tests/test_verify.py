@@ -19,8 +19,8 @@ from retention.rows.chain import DAMAGED, TABLES, ChainEntry, ChainHead, damaged
 from retention.rows.selection import Selection
 from retention.sqlite import Store
 from retention.verify import Verified, verify
-from tests.kept import CALLER, START, Paths, archive, keep, receipt, recording, sqlite
-from tests.tampering import HOLD, TERMS, as_if, lived_in, make_anew, note_on, sql, use_of
+from tests.kept import CALLER, START, TERMS, Paths, archive, keep, receipt, recording, sqlite
+from tests.tampering import HOLD, as_if, lived_in, make_anew, note_on, sql, use_of
 
 COLUMNS = {
     table: [row["name"] for row in Store(":memory:")._read(f"PRAGMA table_info({table})", [])]

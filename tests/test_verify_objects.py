@@ -13,15 +13,12 @@ from retention.objects.bucket import Bucket
 from retention.recording_files import FileKind
 from retention.records import Recording
 from retention.rows.object_rows import ObjectRow, State, new_put
-from retention.vault import Identity
 from retention.verify import verify
 from tests import tiers
-from tests.kept import START, keep_by, recording
+from tests.kept import ANN, START, keep_by, recording
 from tests.object_store import archive_through, now, place_of
 from tests.s3 import Moto, Weed
 from tests.tampering import HOLD
-
-ANN = Identity(bytes([1]) * 32, "Ann")
 
 
 @pytest.fixture(params=tiers.first("moto", "weed"))

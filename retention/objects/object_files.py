@@ -48,9 +48,10 @@ from retention.objects.bucket import (
     without_number,
 )
 from retention.objects.erase import Wrong, erase_object, erase_puts
+from retention.objects.uploads import row_of_put
 from retention.recording_files import Area, FileKind, FileVersion, LocalFiles, Stored, area_of
 from retention.records import Status, host_of, is_id
-from retention.rows.object_rows import ObjectRow, ObjectRows, State, new_put
+from retention.rows.object_rows import ObjectRow, ObjectRows, State
 from retention.rows.pages import BATCH, Row, batches
 from retention.rows.rows import StoreError
 from retention.texts import Reason
@@ -78,18 +79,8 @@ def _learnt(bucket: Bucket, name: str, version: str, now: datetime) -> ObjectRow
         return None
     if not is_id(id) or kind not in {*FileKind} or (seen := bucket.look(name, version)) is None:
         return None
-    return ObjectRow(
-        put=new_put(),
-        name=name,
-        id=id,
-        kind=kind,
-        state=State.PUTTING,
-        at=now,
-        version=version,
-        bytes=seen.bytes,
-        sha256=seen.sha256,
-        held=seen.held,
-    )
+    row = row_of_put(id, FileKind(kind), now, seen.bytes, seen.sha256)
+    return replace(row, name=name, version=version, held=seen.held)
 
 
 _KINDS = {area: [kind for kind in FileKind if area_of(kind) is area] for area in Area}
@@ -330,19 +321,9 @@ class ObjectFiles:
 
     def _begun(self, id: str, kind: FileKind, size: int, sha256: str) -> ObjectRow:
         """The row of a put, which is written by now."""
-        row = ObjectRow(
-            put=new_put(),
-            name=object_name(id, kind),
-            id=id,
-            kind=kind,
-            state=State.PUTTING,
-            at=self._clock(),
-            bytes=size,
-            sha256=sha256,
-            held=any(one.held for one in self._there(id)),
-        )
-        self.rows.intend([replace(row, held=False)])  # while it is not there it holds nothing
-        return row
+        row = row_of_put(id, kind, self._clock(), size, sha256)
+        self.rows.intend([row])  # while it is not there it holds nothing
+        return replace(row, held=any(one.held for one in self._there(id)))
 
     def _put(self, row: ObjectRow, version: str | None) -> list[ObjectRow]:
         """It is there; what had that name before must go: once the transaction says so, if there is one."""

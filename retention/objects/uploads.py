@@ -85,6 +85,20 @@ class StoringHost:
     """Makes the metadata of a recording anew of the row that all hosts have. Raises ObjectError."""
 
 
+def row_of_put(id: str, kind: FileKind, at: datetime, size: int, sha256: str | None) -> ObjectRow:
+    """The row of an object that is to be put now, under its usual name."""
+    return ObjectRow(
+        put=new_put(),
+        name=object_name(id, kind),
+        id=id,
+        kind=kind,
+        state=State.PUTTING,
+        at=at,
+        bytes=size,
+        sha256=sha256,
+    )
+
+
 @dataclass(slots=True)
 class _Growing:
     """A recording in progress. `sent` bytes are up in `pieces`; one may be on its way, or its answer lost."""
@@ -349,12 +363,11 @@ class Uploads:
 
     def _have_rewritten(self, id: str) -> None:
         """What this host has of it need not be what the row says, once both hosts have told theirs."""
-        try:
-            self._host.store.recording(id)  # this host's word is still on its way
-        except UnknownId:
-            row = self._host.known(id)
-            if row is not None and row.status is Status.CLOSED:
-                self._host.rewrite(id)
+        if self._host.store.some_recordings([id]):
+            return  # this host's word is still on its way
+        row = self._host.known(id)
+        if row is not None and row.status is Status.CLOSED:
+            self._host.rewrite(id)
 
     def _forget_here(self, id: str) -> None:
         for kind in WHOLE:
@@ -363,10 +376,7 @@ class Uploads:
     # steps
 
     def _row_of(self, id: str) -> Recording | None:
-        try:
-            here: Recording | None = self._host.store.recording(id)
-        except UnknownId:
-            here = None
+        here = self._host.store.some_recordings([id]).get(id)
         shared = self._host.known(id)
         if here is not None and shared is not None and shared.status is Status.FAILED:
             return here  # to others, who took this host for lost; it is yet to tell
@@ -375,16 +385,8 @@ class Uploads:
         return shared
 
     def _row(self, id: str, kind: FileKind, content: bytes) -> ObjectRow:
-        return ObjectRow(
-            put=new_put(),
-            name=object_name(id, kind),
-            id=id,
-            kind=kind,
-            state=State.PUTTING,
-            at=self._host.clock(),
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
+        sha256 = hashlib.sha256(content).hexdigest()
+        return row_of_put(id, kind, self._host.clock(), len(content), sha256)
 
     def _is_up_or_absent(self, id: str) -> bool:
         """Whether nothing here is more than what is up."""
