@@ -176,7 +176,8 @@ class Commands(Background):
         """Run a command to its end, and say what it said, to people in this language."""
         options = ("--config", str(self._file), "--lang", language)
         command = [sys.executable, "-m", "sipagent", *options, *words]
-        environment = {**os.environ, APART: "1"} if _shows(words) else None
+        is_shown = words in STARTED.values() or words == ("notice", "--lint", "--json")  # in a language
+        environment = {**os.environ, APART: "1"} if is_shown else None
         with (
             TemporaryFile() as told,
             subprocess.Popen(
@@ -214,11 +215,6 @@ class Commands(Background):
                 code=code,
             )
             return replace(made, problem=said)
-
-
-def _shows(words: tuple[str, ...]) -> bool:
-    """Whether the answer is JSON of which texts are shown to people."""
-    return words in STARTED.values() or words == ("notice", "--lint", "--json")
 
 
 MOST_PERIODS = 12  # periods that are remembered, and as many that wait

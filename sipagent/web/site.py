@@ -115,6 +115,7 @@ class Site:
     identify: Identify
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     shared_memory: Callable[[], Memory] | None = None
+    papers: Drawer = field(default_factory=Drawer)  # certificates that were just made
     _memory: Memory = field(default_factory=in_memory)
 
     @cached_property
@@ -161,11 +162,6 @@ class Site:
     def due(self) -> DueLook:
         """Looks for overdue duties."""
         return DueLook(lambda: due_of(self.archive, self.config, self.commands, self.clock()), self.clock)
-
-    @cached_property
-    def papers(self) -> Drawer:
-        """Certificates that were just made."""
-        return Drawer()
 
     @property
     def terms(self) -> Terms:

@@ -7,9 +7,8 @@ What is asked of them is answered well, a moment later than a case may be played
 from __future__ import annotations
 
 import itertools
-import selectors
+import select
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -56,7 +55,7 @@ class Asked:
 
 
 class Side:
-    """The caller, or the phone. `to`: where SIP is sent first; `heard(message)` is told of each that comes."""
+    """The caller, or the phone. `to`: where SIP is sent first."""
 
     _numbers = itertools.count(1)
 
@@ -68,7 +67,6 @@ class Side:
         self.dialog: Dialog | None = None
         self.asked: Asked | None = None
         self.answers: dict[str, int] = {}  # final status by Call-ID and CSeq
-        self.ringing: Callable[[], None] = lambda: None
         self._version = 0
 
     def close(self) -> None:
@@ -79,10 +77,10 @@ class Side:
     def own_uri(self) -> str:
         return f"sip:{self.user}@{self.ip}:{self.port}"
 
-    def body(self, direction: str = "sendrecv") -> bytes:
+    def body(self) -> bytes:
         """A good description."""
         self._version += 1
-        return sdp((self.ip, self.rtp.getsockname()[1]), (8, 0), 101, direction, self._version)
+        return sdp((self.ip, self.rtp.getsockname()[1]), (8, 0), 101, "sendrecv", self._version)
 
     def invite(self, *headers: tuple[str, str]) -> Dialog:
         """Begin a call; `pump` follows it up."""
@@ -90,61 +88,56 @@ class Side:
         local = f"<{self.own_uri}>;tag=l{number}"
         dialog = Dialog(f"good-{number}-{self.port}", local, f"<{self.uri}>", self.uri, self.to)
         self.dialog = dialog
-        self._send(dialog, "INVITE", self.body(), headers)
+        self._send(dialog, "INVITE", *headers, body=self.body())
         return dialog
 
-    def ask(self, method: str, body: bytes = b"", *headers: tuple[str, str]) -> str:
+    def ask(self, method: str) -> str:
         """A good request within the dialog; by what its answer is found in `answers`."""
         assert self.dialog
         self.dialog.cseq += 1
-        return self._send(self.dialog, method, body, headers)
+        self._send(self.dialog, method)
+        return f"{self.dialog.call_id} {self.dialog.cseq}"
 
-    def _send(self, dialog: Dialog, method: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> str:
-        kind = (("Content-Type", "application/sdp"),) if body and method != "INFO" else ()
-        self._out(self._message(dialog, method, (*kind, *headers), body).pack(), dialog.hop)
-        return f"{dialog.call_id} {dialog.cseq}"
-
-    def _message(
-        self,
-        dialog: Dialog,
-        method: str,
-        headers: tuple[tuple[str, str], ...],
-        body: bytes = b"",
-        cseq: int = 0,
-    ) -> Message:
+    def _send(
+        self, dialog: Dialog, method: str, *headers: tuple[str, str], body: bytes = b"", cseq: int = 0
+    ) -> None:
         branch = f"z9hG4bKg{next(self._numbers)}"
         fixed = (
             ("Via", f"SIP/2.0/UDP {self.ip}:{self.port};rport;branch={branch}"), ("Max-Forwards", "70"),
             *(("Route", one) for one in dialog.routes), ("From", dialog.local), ("To", dialog.remote), ("Call-ID", dialog.call_id),
             ("CSeq", f"{cseq or dialog.cseq} {method}"), ("Contact", f"<{self.own_uri}>"),
         )  # fmt: skip
-        return Message(f"{method} {dialog.target} SIP/2.0", (*fixed, *headers), body)
+        kind = (("Content-Type", "application/sdp"),) if body else ()
+        message = Message(f"{method} {dialog.target} SIP/2.0", (*fixed, *kind, *headers), body)
+        self._out(message.pack(), dialog.hop)
 
-    def play(self, case: Case) -> bytes:
-        """Send a case; what it was."""
+    def play(self, case: Case) -> None:
+        """Send a case, where there is what it needs."""
         if case.where in ("rtp", "rtcp"):
-            return self._play_media(case)
-        if case.where == "reply":
-            return self._play_reply(case)
-        dialog = self.dialog if case.where != "new" else None
-        number = next(self._numbers)
-        names = self._names()
-        if dialog is None:
-            names |= {
+            if self.dialog and self.dialog.media:
+                host, port = self.dialog.media
+                by = self.rtp if case.where == "rtp" else self.rtcp
+                self._out(case.text, (host, port + (case.where == "rtcp")), by)
+        elif case.where == "reply":
+            if self.asked:
+                self.asked.played += 1
+                names = self._names() | self._of_reply(self.asked.message)
+                self._out(filled(case.text, names), self.asked.source)
+        elif case.where == "new" or self.dialog is None:
+            number = next(self._numbers)
+            names = self._names() | {
                 "CALL_ID": f"case-{number}", "LOCAL_TAG": f"c{number}", "REMOTE_TAG": "x", "URI": self.uri, "CSEQ": "1",
                 "TARGET": self.uri,
             }  # fmt: skip
-            packet, to = filled(case.text, names), self.to
+            self._out(filled(case.text, names), self.to)
         else:
+            dialog = self.dialog
             dialog.cseq += 1
-            names |= self._of(dialog)
             if case.where == "ack":
                 dialog.answer = case
-                self._send(dialog, "INVITE", b"", ())
-                return b""
-            packet, to = filled(case.text, names), dialog.hop
-        self._out(packet, to)
-        return packet
+                self._send(dialog, "INVITE")
+            else:
+                self._out(filled(case.text, self._names() | self._of(dialog)), dialog.hop)
 
     def _names(self) -> dict[str, str]:
         self._version += 1
@@ -160,15 +153,6 @@ class Side:
             "ROUTES": "\r\n".join(f"Route: {one}" for one in dialog.routes),
         }  # fmt: skip
 
-    def _play_reply(self, case: Case) -> bytes:
-        asked = self.asked
-        if asked is None:
-            return b""
-        asked.played += 1
-        packet = filled(case.text, self._names() | self._of_reply(asked.message))
-        self._out(packet, asked.source)
-        return packet
-
     def _of_reply(self, message: Message) -> dict[str, str]:
         to = message.header("To")
         number, _, method = message.header("CSeq").partition(" ")
@@ -179,37 +163,22 @@ class Side:
             "METHOD": method, "LOCAL_TAG": "x", "REMOTE_TAG": "y", "URI": self.uri,
         }  # fmt: skip
 
-    def _play_media(self, case: Case) -> bytes:
-        if self.dialog is None or self.dialog.media is None:
-            return b""
-        host, port = self.dialog.media
-        if case.where == "rtp":
-            self._out(case.text, (host, port), self.rtp)
-        else:
-            self._out(case.text, (host, port + 1), self.rtcp)
-        return case.text
-
     def _out(self, packet: bytes, to: Address, by: socket.socket | None = None) -> None:
         with suppress(OSError):  # longer than a datagram, or an odd address by a case of ours
             (by or self._socket).sendto(packet[:MOST], to)
 
-    def pump(self) -> int:
-        """Take all that has come; how many messages."""
-        count = 0
-        while True:
-            try:
+    def pump(self) -> None:
+        """Take all that has come."""
+        with suppress(BlockingIOError, ConnectionRefusedError):
+            while True:
                 packet, source = self._socket.recvfrom(MOST)
-            except (BlockingIOError, ConnectionRefusedError):
-                break
-            count += 1
-            with suppress(ValueError, IndexError):  # it quotes what we have sent
-                message = Message.parse(packet)
-                (self._answered if message.status else self._is_asked)(message, source)
+                with suppress(ValueError, IndexError):  # it quotes what we have sent
+                    message = Message.parse(packet)
+                    (self._answered if message.status else self._is_asked)(message, source)
         for one in (self.rtp, self.rtcp):
             with suppress(BlockingIOError, ConnectionRefusedError):
                 while True:
                     one.recv(MOST)
-        return count
 
     def _answered(self, message: Message, source: Address) -> None:
         number, _, method = message.header("CSeq").partition(" ")
@@ -234,12 +203,12 @@ class Side:
         self._learns(dialog, message)
         answer, dialog.answer = dialog.answer, None
         if answer is not None:
-            packet = filled(answer.text, self._names() | self._of(dialog) | {"CSEQ": number})
+            names = self._names() | self._of(dialog) | {"CSEQ": number}
+            self._out(filled(answer.text, names), dialog.hop)
         else:
-            packet = self._message(dialog, "ACK", (), b"", int(number)).pack()
-        self._out(packet, dialog.hop)
+            self._send(dialog, "ACK", cseq=int(number))
         if not ours:
-            self._out(self._message(dialog, "BYE", (), b"", int(number) + 1).pack(), dialog.hop)
+            self._send(dialog, "BYE", cseq=int(number) + 1)
 
     def _acknowledge_refusal(self, message: Message, source: Address) -> None:
         number = message.header("CSeq").partition(" ")[0]
@@ -301,11 +270,9 @@ class Side:
         lines += [*(["Content-Type: application/sdp"] if body else []), f"Content-Length: {len(body)}"]
         self._out("\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body, source)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> None:
         """Until something comes."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
-            return bool(selector.select(seconds))
+        select.select([self._socket], [], [], seconds)
 
 
 def _pair(ip: str) -> tuple[socket.socket, socket.socket]:

@@ -40,11 +40,6 @@ class Case:
     text: bytes
 
     @property
-    def method(self) -> str:
-        """Of a request, as it stands there."""
-        return self.text.partition(b" ")[0].decode("latin-1")
-
-    @property
     def keeps_contact(self) -> bool:
         """Whether what follows it still comes to who has sent it."""
         contacts = re.findall(rb"^(?:contact|m)\s*:.*$", self.text, re.MULTILINE | re.IGNORECASE)

@@ -34,19 +34,24 @@ from tests.peers.agent import RunningAgent
 from tests.peers.process import Child, free_ports
 from tests.sealing import PASSPHRASE, QUICK
 from tests.web.browser import BY_TRACK, chromium, driver, heard, needs_chromium, somebody, sounding
-from tests.web.delivered import CODE, Service, begin, choose_key, log_in, open_key
-from tests.web.listening import at_the_end, noise, play, seek
-from tests.web.logging_in import PASSWORD, Owner, enrolled
-from tests.web.searching import (
+from tests.web.delivered import (
+    CODE,
     Needles,
+    Service,
+    begin,
+    choose_key,
     in_files,
     in_memory,
+    log_in,
     of_key,
     of_sound,
     of_words,
     open_files,
+    open_key,
     renderers,
 )
+from tests.web.listening import at_the_end, noise, play, seek
+from tests.web.logging_in import PASSWORD, Owner, enrolled
 from tests.web.served import READY
 
 __all__ = ["chromium", "driver"]

@@ -7,24 +7,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from retention.records import Access, Event, Note, Status, new_id
+from retention.records import Status, new_id
 from sipagent.web.background import CommandOutcome
 from sipagent.web.rights import RIGHTS, ROUTES, Right, Role, rights_of
 from sipagent.web.site import Site
 from tests.kept import receipt, recording
 from tests.office import Office
 from tests.peers.process import free_ports
-from tests.web.axe import NARROW, REFLOW, WIDE, ZOOMED, too_wide, unreached, violations
-from tests.web.browser import needs_chromium
+from tests.web.browser import NARROW, REFLOW, WIDE, ZOOMED, needs_chromium, too_wide, unreached, violations
 from tests.web.conftest import Asking
 from tests.web.logging_in import opened
 from tests.web.served import serving
+from tests.web.test_every_address import hostile
 from tests.web.test_holds_page import asked, held
 
 pytestmark = needs_chromium
@@ -100,16 +101,8 @@ def fill(site: Site, office: Office) -> dict[str, str]:
         row = recording(id=new_id(at), started_at=at, status=Status.CLOSED, duration_s=61.0, bytes=10**6)
         store.add_receipt(receipt(row))
         store.add_recording(row)
-    rows = [office.call(timedelta(hours=n), operator="sip:marie.durand@pbx.example.net") for n in range(1, 6)]
-    events = (Event(at=now, what="bridged with sip:201@pbx.example.net", by="operator"),)
-    told = replace(store.receipt(rows[0].id), events=events, phase="window", decided_at=now)
-    store.update_receipt(replace(told, answered_at=now, connected_at=now))
-    store.add_note(Note(recording_id=rows[0].id, at=now, by="x", text="Calme.\nTrès.", expires_at=now))
-    use = Access(at=now, action="export", recording_id=rows[0].id, purpose="quality", by="M. Durand")
-    store.add_access(replace(use, detail='both to "/home/durand/call.wav"', login="durand", via="web"))
-    store.add_access(replace(use, outcome="refused", detail="a purpose is needed; accepted: quality"))
+    rows = [hostile(office, repeat("2026-01-31")), *(office.call(timedelta(hours=n)) for n in range(1, 5))]
     here = Asking(site, None)  # type: ignore[arg-type]  # nobody asks
-    held(here, rows[0], "2026-01-31")
     held(here, rows[1])
     for row, action, by in (
         (rows[2], "hold", "sonia"),

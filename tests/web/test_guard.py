@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from retention.accounts.credentials import AccountError
 from retention.accounts.file import TOLD_LIMIT
 from retention.records import Access, RuleError
 from retention.sqlite import Store
@@ -52,12 +51,10 @@ def test_rights_grow_with_roles_but_an_administrator_never_listens() -> None:
 @pytest.mark.parametrize(
     ("fault", "status", "said"),
     [
-        (AccountError("the name is taken"), HTTPStatus.CONFLICT, "the name is taken"),
         (FieldError("since", "is no day"), HTTPStatus.UNPROCESSABLE_ENTITY, "since: is no day"),
         (ValueError(Reason("not so")), HTTPStatus.BAD_REQUEST, "not so"),
         (ValueError("secret"), HTTPStatus.BAD_REQUEST, "what was sent cannot be used"),
         (KeysError("no key fits"), HTTPStatus.INTERNAL_SERVER_ERROR, "no key fits"),
-        (OSError(28, "No space left", "/a/path"), HTTPStatus.INTERNAL_SERVER_ERROR, "No space left"),
     ],
 )
 def test_whatever_is_refused_or_fails_is_told_in_one_line(
@@ -69,7 +66,7 @@ def test_whatever_is_refused_or_fails_is_told_in_one_line(
         raise fault
 
     def again(request: Request, problem: Problem) -> Response:
-        return PlainTextResponse(f"again: {problem.detail}", int(problem.status))
+        return PlainTextResponse(f"again: {problem}", int(problem.status))
 
     app = asking.client.app
     assert isinstance(app, Starlette)
@@ -84,7 +81,7 @@ def test_whatever_is_refused_or_fails_is_told_in_one_line(
     assert page.status_code == plain and said in page.text
     form = asking.client.post("/form")
     typed = isinstance(fault, RuleError | ValueError)
-    assert form.status_code == plain and form.text.startswith("again: ") == typed and said in form.text
+    assert form.status_code == plain and (form.text == f"again: {said}") == typed and said in form.text
 
 
 def test_a_fault_of_ours_says_nothing(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +192,10 @@ def test_every_code_of_a_script_has_words() -> None:
     assert said <= words and len(said) > 20
 
 
-@pytest.mark.parametrize("mark", ["\u202e", "\u2066", "\u200b", "\x1b", "\x00", "\ud800", "\u2028", "\ufeff"])
-def test_what_is_not_seen_is_shown_as_its_code(mark: str) -> None:
-    assert seen(f"a{mark}b") == f"a{ascii(mark)[1:-1]}b"
-    assert seen(Markup(f"<b>a{mark}b</b>")) == Markup(f"<b>a{ascii(mark)[1:-1]}b</b>")
+def test_what_is_not_seen_is_shown_as_its_code() -> None:
+    for mark in ("\u202e", "\u2066", "\u200b", "\x1b", "\x00", "\ud800", "\u2028", "\ufeff"):
+        assert seen(f"a{mark}b") == f"a{ascii(mark)[1:-1]}b"
+        assert seen(Markup(f"<b>a{mark}b</b>")) == Markup(f"<b>a{ascii(mark)[1:-1]}b</b>")
     plain = "élève 6\u00a0Mo\u202f; «\u00a0a\u00a0»\n\tb"
     assert seen(plain) == plain
 
@@ -247,9 +244,8 @@ def test_giant_bodies_are_refused_by_their_word_and_by_their_length() -> None:
     assert told.json()["status"] == told.status_code == too_large
 
 
-@pytest.mark.parametrize(
-    ("forwarded", "client_is"),
-    [
+def test_behind_a_proxy_that_is_trusted_its_word_counts() -> None:
+    for forwarded, client_is in (
         (["203.0.113.5"], "203.0.113.5"),
         (["6.6.6.6, 203.0.113.5"], "203.0.113.5"),  # the first was sent by the browser
         (["6.6.6.6", "203.0.113.5"], "203.0.113.5"),
@@ -261,14 +257,12 @@ def test_giant_bodies_are_refused_by_their_word_and_by_their_length() -> None:
         (["nonsense"], "192.0.2.10"),
         (["203.0.113.5, nonsense"], "192.0.2.10"),
         ([], "192.0.2.10"),
-    ],
-)
-def test_behind_a_proxy_that_is_trusted_its_word_counts(forwarded: list[str], client_is: str) -> None:
-    headers = [("x-forwarded-for", one) for one in forwarded]
-    headers += [("x-forwarded-proto", "https")] if forwarded else []
-    told = client(PROXY, "192.0.2.10").get("/", headers=headers).json()
-    assert told["client"] == client_is and told["forwarded"] == []
-    assert told["scheme"] == ("https" if forwarded else "http")
+    ):
+        headers = [("x-forwarded-for", one) for one in forwarded]
+        headers += [("x-forwarded-proto", "https")] if forwarded else []
+        told = client(PROXY, "192.0.2.10").get("/", headers=headers).json()
+        assert (told["client"], told["forwarded"]) == (client_is, []), forwarded
+        assert told["scheme"] == ("https" if forwarded else "http")
 
 
 def test_nobody_else_says_who_they_are() -> None:
@@ -290,24 +284,21 @@ def test_who_comes_to_the_proxy_in_clear_is_led_to_https() -> None:
     assert asking.post("/login", headers=headers).status_code == HTTPStatus.FORBIDDEN
 
 
-@pytest.mark.parametrize(
-    ("web", "base", "let"),
-    [
-        ("listen = '127.0.0.1:8443'", "http://127.0.0.1:8443", True),
-        ("listen = '127.0.0.1:8443'", "http://LOCALHOST:8443", True),
-        ("listen = '127.0.0.1:8443'", "http://evil.example:8443", False),
-        ("listen = '127.0.0.1:8443'", "http://127.0.0.1", False),
+def test_no_other_name_leads_here() -> None:
+    """A page of another site that has its name lead to this address (DNS rebinding) reads nothing."""
+    local, own = "listen = '127.0.0.1:8443'", f"listen = '192.0.2.9:443'\n{TLS}url = 'https://e.example.net'"
+    for web, base, let in (
+        (local, "http://127.0.0.1:8443", True),
+        (local, "http://LOCALHOST:8443", True),
+        (local, "http://evil.example:8443", False),
+        (local, "http://127.0.0.1", False),
         ("listen = '[::1]:8443'", "http://[::1]:8443", True),
         ("listen = '127.0.0.1:80'", "http://localhost", True),
-        (f"listen = '192.0.2.9:443'\n{TLS}url = 'https://e.example.net'", "https://e.example.net", True),
-        (f"listen = '192.0.2.9:443'\n{TLS}url = 'https://e.example.net'", "https://192.0.2.9", True),
-        (f"listen = '192.0.2.9:443'\n{TLS}url = 'https://e.example.net'", "https://localhost", False),
-        (f"listen = '0.0.0.0:443'\n{TLS}url = 'https://e.example.net'", "https://0.0.0.0", False),
-    ],
-)
-def test_no_other_name_leads_here(web: str, base: str, let: bool) -> None:
-    """A page of another site that has its name lead to this address (DNS rebinding) reads nothing."""
-    asking = client(f"[web]\n{web}", "127.0.0.1", base)
-    misdirected = HTTPStatus.MISDIRECTED_REQUEST
-    assert asking.get("/").status_code == (HTTPStatus.OK if let else misdirected)
-    assert asking.get("/", headers={"host": ""}).status_code == misdirected
+        (own, "https://e.example.net", True),
+        (own, "https://192.0.2.9", True),
+        (own, "https://localhost", False),
+        (own.replace("192.0.2.9", "0.0.0.0"), "https://0.0.0.0", False),
+    ):
+        asking, misdirected = client(f"[web]\n{web}", "127.0.0.1", base), HTTPStatus.MISDIRECTED_REQUEST
+        assert asking.get("/").status_code == (HTTPStatus.OK if let else misdirected), (web, base)
+        assert asking.get("/", headers={"host": ""}).status_code == misdirected

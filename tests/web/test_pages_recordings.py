@@ -5,7 +5,7 @@ What rules say: test_operations. Who may do what: test_every_address. What is re
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -280,62 +280,52 @@ def test_a_call_without_a_recording_and_one_that_goes_on(asking: Asking, store: 
     assert "the call is still in progress" in page.text and "in progress" in page.text
 
 
-@pytest.mark.parametrize("how", [reference_of, lambda id: id[:18], lambda id: id[:-1]])
-def test_a_reference_or_a_beginning_leads_there(
-    asking: Asking, web_office: Office, how: Callable[[str], str]
-) -> None:
+def test_a_reference_or_a_beginning_leads_there(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
-    asking.login(Role.LISTENER)
-    answer = asking.client.get(f"/recordings/{how(row.id)}")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"/recordings/{row.id}")
+    for id in (reference_of(row.id), row.id[:18], row.id[:-1]):
+        answer = asking.client.get(f"/recordings/{id}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/recordings/{row.id}")
     web_office.call()
     for id, said in (("20", "several calls"), ("999999x", "no such call"), ("a'--", "no such call")):
         answer = asking.client.get(f"/recordings/{id}")
         assert answer.status_code == HTTPStatus.NOT_FOUND and said in answer.text
 
 
-@pytest.mark.parametrize("role", OFFERED)
-def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: Rows, role: Role) -> None:
+def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     heard(store, row)
-    asking.login(role)
-    page = get(asking, f"/recordings/{row.id}")
-    offered = {form.get("action", "").rpartition("/")[2] for form in page.elements("form")}
-    assert offered & {"note", "hold", "release", "delete"} == OFFERED[role]
-    purposes = [one.get("value") for one in page.elements("option") if one.get("value")]
-    assert ("quality" in purposes) == (role is not Role.OFFICER) and "access_request" in purposes
+    for role, forms in OFFERED.items():
+        asking.login(role)
+        page = get(asking, f"/recordings/{row.id}")
+        offered = {form.get("action", "").rpartition("/")[2] for form in page.elements("form")}
+        assert offered & {"note", "hold", "release", "delete"} == forms
+        purposes = [one.get("value") for one in page.elements("option") if one.get("value")]
+        assert ("quality" in purposes) == (role is not Role.OFFICER) and "access_request" in purposes
 
 
-@pytest.mark.parametrize(("with_key", "roles", "told"), [
-    (None, (Role.LISTENER,), "your account has no key"),
-    ("eve", (Role.LISTENER,), "not for your key (eve"),
-    ("claire", (Role.LISTENER, Role.ADMINISTRATOR), "An administrator never listens"),
-    ("claire", (Role.LISTENER,), ""),
-    ("claire", (Role.OFFICER,), ""),
-])  # fmt: skip
-def test_who_cannot_hear_it_is_told_why(
-    asking: Asking, web_office: Office, with_key: str | None, roles: tuple[Role, ...], told: str
-) -> None:
+def test_who_cannot_hear_it_is_told_why(asking: Asking, web_office: Office, store: Rows) -> None:
     keys = {name: make_pair(web_office, name) for name in ("claire", "eve")}
     row = sealed_call(web_office, ("claire",))
-    asking.who[:] = [replace(asking.login(*roles), key=keys.get(with_key or ""))]
-    page = get(asking, f"/recordings/{row.id}")
-    assert ("You cannot hear it" in page.text) == bool(told) and told in page.text
-    assert bool(page.having("id", "play")) == (not told)
-    assert "sealed" in page.text
-
-
-@pytest.mark.parametrize(("status", "told"), [
-    (Status.ERASED, "it was erased during the call"),
-    (Status.FAILED, "the recorder failed"),
-    (Status.PURGED, "it is already purged"),
-    (Status.CLOSED, "Its file is not where it should be."),
-])  # fmt: skip
-def test_what_is_gone_cannot_be_heard(asking: Asking, store: Rows, status: Status, told: str) -> None:
-    row = added(store, status=status)
+    for with_key, roles, told in (
+        (None, (Role.LISTENER,), "your account has no key"),
+        ("eve", (Role.LISTENER,), "not for your key (eve"),
+        ("claire", (Role.LISTENER, Role.ADMINISTRATOR), "An administrator never listens"),
+        ("claire", (Role.LISTENER,), ""),
+        ("claire", (Role.OFFICER,), ""),
+    ):
+        asking.who[:] = [replace(asking.login(*roles), key=keys.get(with_key or ""))]
+        page = get(asking, f"/recordings/{row.id}")
+        assert ("You cannot hear it" in page.text) == bool(told) and told in page.text
+        assert bool(page.having("id", "play")) == (not told) and "sealed" in page.text
     asking.login(Role.LISTENER)
-    page = get(asking, f"/recordings/{row.id}")
-    assert told in page.text and not page.having("id", "play")
+    for status, told in (  # what is gone
+        (Status.ERASED, "it was erased during the call"),
+        (Status.FAILED, "the recorder failed"),
+        (Status.PURGED, "it is already purged"),
+        (Status.CLOSED, "Its file is not where it should be."),
+    ):
+        page = get(asking, f"/recordings/{added(store, status=status).id}")
+        assert told in page.text and not page.having("id", "play")
 
 
 def test_an_analysis_is_filed_once_what_would_be_cut_out_was_agreed_to(

@@ -9,8 +9,7 @@ from playwright.sync_api import BrowserContext, CDPSession
 from playwright.sync_api import Page as Tab
 
 from tests.peers.process import free_ports
-from tests.web.axe import NARROW, REFLOW, WIDE, too_wide, violations
-from tests.web.browser import needs_chromium
+from tests.web.browser import NARROW, REFLOW, WIDE, needs_chromium, too_wide, violations
 from tests.web.logging_in import PASSWORD, Owner, Page, opened
 from tests.web.served import serving
 

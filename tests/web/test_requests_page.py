@@ -163,19 +163,18 @@ def test_a_letter_has_words_and_no_codes(officer: Asking, web_office: Office, la
     assert said in text
 
 
-@pytest.mark.parametrize("names", ["yes", "no"])
-def test_names_are_told_where_the_officer_says_so(officer: Asking, web_office: Office, names: str) -> None:
-    call = web_office.call()
-    store = web_office.archive.store
+def test_names_are_told_where_the_officer_says_so(officer: Asking, web_office: Office) -> None:
+    call, store = web_office.call(), web_office.archive.store
     events = (Event(at=call.started_at, what="ringing sip:zoe.petit@pbx.example.net", by="agent"),)
     store.update_receipt(replace(store.receipt(call.id), events=events))
     used(web_office, call.id)
-    files = files_of(post(officer, "/package", id=call.id, **DECIDED | {"names": names}))
-    for text in files.values():
-        for name in ("marie.durand", "zoe.petit", "M. Durand"):
-            assert (name in text) is (names == "yes"), name
-        assert "a.wav" not in text, "where a copy lies is no data of the person"
-    assert "qualité" in files["letter.html"] and json.loads(files["data.json"])["calls"][0]["uses"]
+    for names in ("yes", "no"):
+        files = files_of(post(officer, "/package", id=call.id, **DECIDED | {"names": names}))
+        for text in files.values():
+            for name in ("marie.durand", "zoe.petit", "M. Durand"):
+                assert (name in text) is (names == "yes"), name
+            assert "a.wav" not in text, "where a copy lies is no data of the person"
+        assert "qualité" in files["letter.html"] and json.loads(files["data.json"])["calls"][0]["uses"]
 
 
 def test_a_sound_is_named_where_the_trace_has_its_copy(officer: Asking, web_office: Office) -> None:
@@ -192,26 +191,22 @@ def test_a_sound_is_named_where_the_trace_has_its_copy(officer: Asking, web_offi
     assert f"sounds/{ids[0]}.wav" in given["files"]["letter.html"]
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
+def test_what_is_not_decided_is_asked_again(officer: Asking, web_office: Office) -> None:
+    ids = [web_office.call().id for _ in range(2)]
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"request": " "}, "Reference of the request"),
         ({"channel": "operator"}, "Whose voice"),
         ({"names": ""}, "Names"),
         ({"id": []}, "no call is ticked"),
         ({"id": "20261124T222000123-482913"}, "no call is ticked"),
-    ],
-)
-def test_what_is_not_decided_is_asked_again(
-    officer: Asking, web_office: Office, changed: dict[str, Any], said: str
-) -> None:
-    ids = [web_office.call().id for _ in range(2)]
-    answer = post(officer, "/package", **{"id": ids[0]} | DECIDED | changed)
-    assert said in told(answer)
-    assert "2 calls are kept" in answer.text, "what was found stays there"
-    assert ('value="2026-118"' in answer.text) is ("request" not in changed), "and what was typed"
-    ticked = re.findall(r'name="id" value="([^"]*)"[^>]* checked', answer.text)
-    assert ticked == ([] if "id" in changed else [ids[0]])
+    ]
+    for changed, said in wrong:
+        answer = post(officer, "/package", **{"id": ids[0]} | DECIDED | changed)
+        assert said in told(answer)
+        assert "2 calls are kept" in answer.text, "what was found stays there"
+        assert ('value="2026-118"' in answer.text) is ("request" not in changed), "and what was typed"
+        ticked = re.findall(r'name="id" value="([^"]*)"[^>]* checked', answer.text)
+        assert ticked == ([] if "id" in changed else [ids[0]])
     assert web_office.archive.store.accesses() == []
 
 

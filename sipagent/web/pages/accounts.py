@@ -36,13 +36,9 @@ Change = Callable[[Logins, Account, Form], object]
 _SEALED = "authenticator"  # the kind
 
 
-def own_page(request: Request) -> Response:
-    """One's own account, with the forms that change it."""
-    return account_page(request)
-
-
 def account_page(request: Request, wrong: str = "", error: str | None = None, **values: Any) -> Response:
-    """The page once more, with what is wrong. `wrong`: which of the forms `error` is about."""
+    """One's own account, with the forms that change it; once more, with what is wrong. `wrong`: which of the
+    forms `error` is about."""
     account, logins = logins_of(request).account_of(request), logins_of(request)
     secret = values.pop("secret", None) or new_totp()
     return render(
@@ -367,7 +363,7 @@ def _code(request: Request, made: Coded) -> str:
 
 
 ENTRIES = (
-    Entry("GET /account", own_page),
+    Entry("GET /account", account_page),
     _own("password", "a new password", _password),
     _own("authenticator", "a new authenticator", _authenticator),
     _own("key", "a new key to listen with", _key),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -147,17 +147,11 @@ def search_of(request: Request, *, calls: bool = False) -> SearchForm:
         said = N_("a number never stands in an address; accepted: the form on this page")
         raise Problem(HTTPStatus.BAD_REQUEST, Reason(said))
     names = ("after", *(_OF_CALLS if calls else _OF_RECORDINGS), *(("caller",) if posted else ()))
-    typed = {name: given.get(name, "").strip()[:LONGEST_FIELD] for name in names}
-    return read_search({name: text for name, text in typed.items() if text}, site_of(request))
-
-
-def read_search(typed: Mapping[str, str], site: Site) -> SearchForm:
-    """What is meant by the fields; no field is empty."""
-    asked: dict[str, Any] = dict(typed)
+    fields = {name: given.get(name, "").strip()[:LONGEST_FIELD] for name in names}
+    typed, site = {name: text for name, text in fields.items() if text}, site_of(request)
     found = Selection(limit=PAGE + 1)
-    _, wrong_days = _days(typed)
-    faults = {name: shown(wrong) for name, wrong in wrong_days.items()}
-    asked |= {name: name in typed for name in ("held", "flagged")}
+    faults = {name: shown(wrong) for name, wrong in _days(typed)[1].items()}
+    asked: dict[str, Any] = typed | {name: name in typed for name in ("held", "flagged")}
     if not faults:
         try:
             found = selection(site.config, site.clock(), limit=PAGE + 1, **asked)
@@ -269,17 +263,11 @@ def _list(
 _DAYS = 30  # that are shown where nothing is chosen
 
 
-@dataclass(frozen=True, slots=True)
-class DayRange:
+class DayRange(NamedTuple):
     """Whole days in the service's time zone, both included; None: from the first, to the last."""
 
     since: date | None
     until: date | None
-
-    def selection(self, site: Site) -> Selection:
-        """The calls begun in it."""
-        since, until = (None if day is None else str(day) for day in (self.since, self.until))
-        return selection(site.config, site.clock(), since=since, until=until)
 
 
 def statistics_page(request: Request) -> Response:
@@ -289,10 +277,11 @@ def statistics_page(request: Request) -> Response:
     typed = {name: request.query_params.get(name) for name in ("since", "until")}
     days, faults = _days(typed)
     if typed["since"] is None and typed["until"] is None:
-        period = DayRange(today - timedelta(days=_DAYS - 1), today)
-    else:
-        period = DayRange(days.get("since"), days.get("until"))
-    found = None if faults else site.counting.of(period.selection(site))
+        days = {"since": today - timedelta(days=_DAYS - 1), "until": today}
+    period = DayRange(days.get("since"), days.get("until"))
+    first, last = (None if day is None else str(day) for day in period)
+    chosen = None if faults else selection(site.config, site.clock(), since=first, until=last)
+    found = None if chosen is None else site.counting.of(chosen)
     counted = found if isinstance(found, CountedFigures) else None
     by_operator = someone(request).may(Right.OPERATORS)
     return render(
@@ -305,7 +294,7 @@ def statistics_page(request: Request) -> Response:
         choices=list(_choices(today)),
         progress=None if counted is not None else found,
         problem=counted and counted.problem,
-        drawn=counted and counted.problem is None and _drawn(site, counted, period),
+        drawn=chosen and counted and counted.problem is None and _drawn(site, counted, chosen),
         operators=sorted(counted.figures.operators.items()) if counted and by_operator else None,
     )
 
@@ -324,14 +313,13 @@ def _choices(today: date) -> tuple[tuple[str, DayRange], ...]:
     )
 
 
-def _drawn(site: Site, counted: CountedFigures, period: DayRange) -> Markup:
+def _drawn(site: Site, counted: CountedFigures, period: Selection) -> Markup:
     """The part of `stats --html`, drawn once for each language."""
     from sipagent.text.statistics import heading_of, part  # slow to import
 
     language = spoken.language()
     if language not in counted.parts:
-        asked, service = period.selection(site), site.config.service
-        heading = heading_of(service, language, asked, counted.at, counted.tally)
+        heading = heading_of(site.config.service, language, period, counted.at, counted.tally)
         counted.parts[language] = part(counted.figures, heading)
     return Markup(counted.parts[language])  # it has escaped what is not its own
 

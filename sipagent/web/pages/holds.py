@@ -16,7 +16,7 @@ from sipagent.languages.spoken import colon, gettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import decide, may_see, pending_approvals, rules_of
 from sipagent.operations.holds import held
-from sipagent.web.guard import Entry, Form, form_of
+from sipagent.web.guard import Entry, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone, trace_of
@@ -26,10 +26,15 @@ from sipagent.web.templating import cut, label, render, term_shown
 def asked_in_words(asked: Approval) -> str:
     """`Hold: criminal, reference complaint 2026-41, to be looked at again on 2027-05-31.`"""
     if asked.action == Asked.EXPORT:
+        channels = {
+            "both": _("both voices"),
+            "caller": _("the caller’s voice"),
+            "operator": _("the operator’s voice"),
+        }
         said = _("Export for {purpose}, {channel}, reference {reference}.")
         return said.format(
             purpose=label("purpose", asked.purpose or "–"),
-            channel=_channels().get(asked.channel or "", cut(asked.channel or "–")),
+            channel=channels.get(asked.channel or "", cut(asked.channel or "–")),
             reference=cut(asked.reference or "–"),
         )
     if asked.action == Asked.RELEASE:
@@ -46,22 +51,9 @@ def asked_in_words(asked: Approval) -> str:
     return said.format(**values) + "".join(more)
 
 
-def _channels() -> dict[str, str]:
-    return {
-        "both": _("both voices"),
-        "caller": _("the caller’s voice"),
-        "operator": _("the operator’s voice"),
-    }
-
-
 _HOLDS = 1000  # that are shown, those whose review comes first
 _DECIDED = 30  # that are shown, the latest
 _LOOKED_AT = 200  # of what was asked for, for what was decided
-
-
-def holds_page(request: Request) -> Response:
-    """What waits, what is held, what was decided."""
-    return _shown(request)
 
 
 def decided(request: Request) -> Response:
@@ -75,21 +67,8 @@ def decided(request: Request) -> Response:
     return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
 
 
-def _again(request: Request, problem: Problem) -> Response:
-    """The page once more, with why it is refused."""
-    return _shown(request, problem, form_of(request))
-
-
-ENTRIES = (
-    Entry("GET /holds", holds_page),
-    *(
-        Entry(f"POST /holds/{{number:row}}/{how}", decided, _again)
-        for how in ("approve", "refuse", "withdraw")
-    ),
-)
-
-
-def _shown(request: Request, problem: Problem | None = None, form: Form | None = None) -> Response:
+def _shown(request: Request, problem: Problem | None = None) -> Response:
+    """What waits, what is held, what was decided; once more, with why a form is refused."""
     site, person = site_of(request), someone(request)
     rows = held(site.store, site.local(site.clock()).date())
 
@@ -104,7 +83,7 @@ def _shown(request: Request, problem: Problem | None = None, form: Form | None =
         HTTPStatus.OK if problem is None else problem.status,
         fault=problem and problem.detail,
         faulty=request.path_params.get("number"),
-        typed=form or {},
+        typed=form_of(request) if problem else {},
         pending=[*filter(seen, pending_approvals(site.store))],
         decided=list(islice(lately, _DECIDED)),
         held=[(row, due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
@@ -129,3 +108,12 @@ def _done(done: Approval) -> str:
         Asked.RELEASE: _("Approved: the hold has ended, and the recording goes when it is due."),
         Asked.EXPORT: _("Approved: who asked can make one copy."),
     }[Asked(done.action)]
+
+
+ENTRIES = (
+    Entry("GET /holds", _shown),
+    *(
+        Entry(f"POST /holds/{{number:row}}/{how}", decided, _shown)
+        for how in ("approve", "refuse", "withdraw")
+    ),
+)
