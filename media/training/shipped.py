@@ -42,7 +42,6 @@ from media.training.fit import (
 from media.training.language import Language, card
 from media.training.own import NEVER
 from media.training.speech import (
-    KOKORO,
     Amounts,
     Split,
     SpokenFile,
@@ -70,8 +69,6 @@ SPLITS: tuple[Split, ...] = ("train", "tune")
 TIMES = {"train/kokoro": 4, "train/mbrola": 2}
 """Lines of each sound, where not one."""
 _THRESHOLDS = re.compile(r"## Thresholds.*?(?=\n## )", re.DOTALL)
-FESTVOX = "voices of other\n  languages by Debian's `festvox-*`, each under its own licence"
-MBROLA = "recorded\n  speakers' diphones by Debian's `mbrola-*`, free to synthesise with"
 
 
 def make_shipped(studio: Studio, synthesizers: Iterable[str], out: Path, share: float = 1.0) -> Iterator[str]:
@@ -115,8 +112,6 @@ def fit_shipped(
         head_of(language.code, language.phrases, weights, found),
         how=f"on the deep layers of {like}.npz" if like else "from nothing",
         accepting=len(language.accepting),
-        speakers=_speakers(train),
-        native=_native(language, train),
         deep=f"trained on\n  with what the {like} head heard" if like else "trained on",
         phrases=language.phrases,
         sources=sources_of({"train": train.sounds, "tune": tune.sounds}),
@@ -195,23 +190,6 @@ def _told(found: Thresholds) -> dict[str, float]:
     """What a card tells of them, shares in per cent."""
     told = asdict(found)
     return told | {name: 100 * told[name] for name in ("recall", "false_refusals", "false_accepts")}
-
-
-def _speakers(train: Questions) -> str:
-    """The speakers other than espeak-ng's, if any."""
-    named = {"kokoro": "Kokoro-82M (Apache-2.0)", "festival": FESTVOX, "mbrola": MBROLA}
-    return ", ".join(said for name, said in named.items() if _has(name, train)) or "no others"
-
-
-def _has(synthesizer: str, train: Questions) -> bool:
-    return any(synthesizer in Path(sound).parts for sound in train.sounds)
-
-
-def _native(language: Language, train: Questions) -> str:
-    if not _has("kokoro", train):
-        return ""
-    names = [name for name in KOKORO["train"] if name.startswith(language.kokoro)]
-    return f", and of Kokoro's speakers that it trained on {len(names)} learnt from {language.name}"
 
 
 # --- the head for everyday words ---
