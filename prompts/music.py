@@ -12,7 +12,6 @@ can be repeated forever without a seam.
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -64,19 +63,12 @@ MELODY = [
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """One sine of a timbre: a multiple of the note's frequency, its part, how fast it fades (1/s)."""
-
-    ratio: float
-    part: float
-    fade: float
-
-
-PIANO = [Partial(1, 1.0, 1.5), Partial(2, 0.32, 2.6), Partial(3, 0.10, 4.0), Partial(4.01, 0.05, 7.0)]
-BASS = [Partial(2, 1.0, 0.9), Partial(3, 0.5, 1.2), Partial(4, 0.3, 1.6), Partial(6, 0.1, 2.4)]
-PAD = [Partial(0.999, 0.5, 0.0), Partial(1.001, 0.5, 0.0), Partial(2, 0.12, 0.0)]
-FLUTE = [Partial(1, 1.0, 0.25), Partial(2, 0.18, 0.4), Partial(3, 0.06, 0.6)]
+Partial = tuple[float, float, float]
+"""One sine of a timbre: a multiple of the note's frequency, its part, how fast it fades (1/s)."""
+PIANO: list[Partial] = [(1, 1.0, 1.5), (2, 0.32, 2.6), (3, 0.10, 4.0), (4.01, 0.05, 7.0)]
+BASS: list[Partial] = [(2, 1.0, 0.9), (3, 0.5, 1.2), (4, 0.3, 1.6), (6, 0.1, 2.4)]
+PAD: list[Partial] = [(0.999, 0.5, 0.0), (1.001, 0.5, 0.0), (2, 0.12, 0.0)]
+FLUTE: list[Partial] = [(1, 1.0, 0.25), (2, 0.18, 0.4), (3, 0.06, 0.6)]
 
 
 def hertz(note: str) -> float:
@@ -91,7 +83,9 @@ def rendered(timbre: Sequence[Partial], note: str, seconds: float, attack: float
     t = np.arange(round((seconds + release) * RATE)) / RATE
     swell = 0.5 - 0.5 * np.cos(np.pi * np.clip(t / attack, 0, 1))
     fall = 0.5 + 0.5 * np.cos(np.pi * np.clip((t - seconds) / release, 0, 1))
-    waves = [p.part * np.sin(2 * np.pi * frequency * p.ratio * t) * np.exp(-p.fade * t) for p in timbre]
+    waves = [
+        part * np.sin(2 * np.pi * frequency * ratio * t) * np.exp(-fade * t) for ratio, part, fade in timbre
+    ]
     return np.asarray(np.sum(waves, axis=0) * swell * fall, dtype=np.float64)
 
 
@@ -128,38 +122,30 @@ def hold_music(seed: int = 8) -> Sound:
     return reverberated(loop, seed)
 
 
-@dataclass(frozen=True, slots=True)
-class Beep:
-    """One sine of a tone: frequency (Hz), start and length (ms)."""
-
-    frequency: float
-    start: int
-    length: int
-
-
 TONES = {
-    "recording_on": [Beep(523.25, 0, 130), Beep(659.26, 120, 200)],
-    "recording_off": [Beep(659.26, 0, 130), Beep(523.25, 120, 200)],
-    "paused": [Beep(587.33, 0, 110), Beep(587.33, 180, 110)],
-    "resumed": [Beep(493.88, 0, 110), Beep(987.77, 120, 170)],
-    "flagged": [Beep(1046.50, 0, 220)],
+    "recording_on": [(523.25, 0, 130), (659.26, 120, 200)],
+    "recording_off": [(659.26, 0, 130), (523.25, 120, 200)],
+    "paused": [(587.33, 0, 110), (587.33, 180, 110)],
+    "resumed": [(493.88, 0, 110), (987.77, 120, 170)],
+    "flagged": [(1046.50, 0, 220)],
 }
-"""Two notes up, two down, two the same, an octave, one high: told apart without knowing them.
+"""Of each beep, one sine: its frequency (Hz), start and length (ms).
+
+Two notes up, two down, two the same, an octave, one high: told apart without knowing them.
 
 No frequency is within 3.5 % of one of DTMF's, and low and high ones never sound together (ITU-T Q.24
 has receivers refuse beyond 3.5 %), so the agent's own beep cannot be a caller's key.
 """
 
 
-def tone(beeps: Sequence[Beep], rate: int) -> Sound:
+def tone(beeps: Sequence[tuple[float, int, int]], rate: int) -> Sound:
     """The beeps, `(n,) float64` at `rate` Hz, soft at both ends."""
-    length = max(beep.start + beep.length for beep in beeps)
-    whole: Sound = np.zeros(round(length * rate / 1000))
-    for beep in beeps:
-        t = np.arange(round(beep.length * rate / 1000)) * 1000 / rate
-        edge = np.sin(np.pi / 2 * np.clip(np.minimum(t / 15, (beep.length - t) / 60), 0, 1)) ** 2
-        start = round(beep.start * rate / 1000)
-        whole[start : start + len(t)] += np.sin(2 * np.pi * beep.frequency * t / 1000) * edge
+    whole: Sound = np.zeros(round(max(start + length for _, start, length in beeps) * rate / 1000))
+    for frequency, start, length in beeps:
+        t = np.arange(round(length * rate / 1000)) * 1000 / rate
+        edge = np.sin(np.pi / 2 * np.clip(np.minimum(t / 15, (length - t) / 60), 0, 1)) ** 2
+        first = round(start * rate / 1000)
+        whole[first : first + len(t)] += np.sin(2 * np.pi * frequency * t / 1000) * edge
     return sound.levelled(whole, rate, TONE_DBFS, PEAK_DBFS)
 
 

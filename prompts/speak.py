@@ -227,15 +227,8 @@ def _vocabulary(path: Path) -> dict[str, int]:
 # --- the prompts ---
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """Who speaks a language, at what pace (1.0: the speaker's own)."""
-
-    name: str
-    speed: float
-
-
-SPEAKERS = {"fr": Speaker("ff_siwis", 1.0), "en": Speaker("bf_emma", 1.0)}
+SPEAKERS = {"fr": "ff_siwis", "en": "bf_emma"}
+"""Who speaks a language, at a pace of their own."""
 FOREIGN = {"fr/choose": "en", "en/choose": "fr"}
 """What is said to those who do not understand the folder's language, and in which one."""
 READ_MORE = {
@@ -341,11 +334,10 @@ def _informed(script: Script, place: str) -> Script:
 def spoken(script: Script, voice: Voice, lexicon: Mapping[str, str]) -> Sound:
     """The prompt at RATE, its sentences equally loud. Raises PhonemeError, VoiceError."""
     known = frozenset(voice.symbols)
-    speaker = SPEAKERS[script.language]
     pause = np.zeros(round(BETWEEN_SENTENCES_S * RATE))
     parts: list[Sound] = []
     for sentence in sentences(script.words):
-        said = voice.say(phonemes(sentence, script.language, lexicon, known), speaker.name, speaker.speed)
+        said = voice.say(phonemes(sentence, script.language, lexicon, known), SPEAKERS[script.language], 1.0)
         parts += [pause, sound.levelled(sound.trim(said, RATE), RATE, ACTIVE_DBFS, PEAK_DBFS)]
     return np.concatenate(parts[1:])
 
@@ -370,7 +362,7 @@ def speak(
         for rate in rates:
             sound.write_wav(wav_path(script.path, rate), finished(said, rate), rate)
         script.path.write_text(f"{script.words}\n", encoding="utf-8")  # last: words always match sounds
-        speaker = SPEAKERS[script.language].name
+        speaker = SPEAKERS[script.language]
         yield f"{script.path.parent.name}/{script.path.stem}: {len(said) / RATE:.1f} s, {speaker}"
 
 
