@@ -225,21 +225,6 @@ class Embedding:
         return np.ascontiguousarray(out[0].transpose(1, 2, 0).reshape(count, WIDTH))
 
 
-def last_blocks() -> list[tuple[Floats, Floats | None]]:
-    """Weights (out, in, taps) and biases of the layers behind the cut, as Google trained them."""
-    held = tensors(_model())
-    found: list[tuple[Floats, Floats | None]] = []
-    for number in range(11, 19):
-        name = f"model/conv2d_{number}/Conv2D"
-        found.append((_taps(held[f"{name}_weights_fused_bn"]), held[f"{name}_bias_fused_bn"]))
-    return [*found, (_taps(held["model/conv2d_19/Conv2D/ReadVariableOp:0"]), None)]
-
-
-def _taps(kernel: Floats) -> Floats:
-    """The weights without that one of the last two dimensions that is 1."""
-    return kernel.reshape(*kernel.shape[:2], -1)
-
-
 def _runtime() -> ModuleType:
     """Imported only here: it costs some 40 MB, which an agent without voice detection does not need.
 
@@ -374,12 +359,17 @@ def steps_of(embedding: Embedding, samples: Samples, warp: float = OWN) -> Float
 
 
 def google_layers() -> dict[str, Floats]:
-    """The weights of `deepen` as Google trained them: a new head starts from them."""
-    weights: dict[str, Floats] = {}
-    for layer, (kernel, bias) in enumerate(last_blocks()):
+    """The weights of `deepen`, behind the cut, as Google trained them: a new head starts from them."""
+    held, weights = tensors(_model()), dict[str, Floats]()
+    for layer in range(LAYERS + 1):
+        name = f"model/conv2d_{11 + layer}/Conv2D"
+        kernel = held[f"{name}/ReadVariableOp:0" if layer == LAYERS else f"{name}_weights_fused_bn"]
+        kernel = kernel.reshape(
+            *kernel.shape[:2], -1
+        )  # without that one of the last two dimensions that is 1
         weights[f"deep{layer}.w"] = kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
-        if bias is not None:
-            weights[f"deep{layer}.b"] = bias
+        if layer < LAYERS:
+            weights[f"deep{layer}.b"] = held[f"{name}_bias_fused_bn"]
     return weights
 
 

@@ -199,22 +199,6 @@ class VoiceEar:
         return [SpeechEnded(strongest([self._so_far, verdict]))]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Played:
-    """Take note of the sound that is played to a leg from now on; empty: none."""
-
-    sound: Samples
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """Set what the listener looks for on a leg from now on. `deaf`: for speech, but without a detector."""
-
-    tones: bool
-    detector: Detector | None
-    deaf: bool
-
-
 class Listener:
     """Reports what is pressed and said on the legs that are open, in order for each leg.
 
@@ -235,9 +219,7 @@ class Listener:
         self._report = report
         self._detector = detector
         self._in_call = in_call
-        self._queue: queue.SimpleQueue[tuple[int, Samples | _Played | _Wish] | threading.Event | None] = (
-            queue.SimpleQueue()
-        )
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._listened: set[int] = set()  # read on the clock thread: adding and discarding are atomic
         self._overrun: set[int] = set()
         self._drops = 0
@@ -264,9 +246,8 @@ class Listener:
         `in_call`: for the words that count only during the call.
         """
         detector = (self._in_call if in_call else self._detector) if voice else None
-        wish = _Wish(tones, detector, deaf=voice and detector is None)
-        self._queue.put((leg, wish))
-        if wish.tones or wish.detector:
+        self._queue.put(partial(self._equip, leg, detector, tones=tones, deaf=voice and detector is None))
+        if tones or detector:
             self._listened.add(leg)
         else:
             self._listened.discard(leg)
@@ -281,7 +262,7 @@ class Listener:
         Call it before a sound begins and after it has been stopped.
         """
         if leg in self._listened:
-            self._queue.put((leg, _Played(sound)))
+            self._queue.put(partial(self._play, leg, sound))
 
     def feed(self, leg: int, samples: Samples) -> None:
         """Take (n,) int16 at 8 kHz; for the clock thread: never blocks, never raises, costs microseconds.
@@ -294,37 +275,32 @@ class Listener:
             self._drops += 1
             self._overrun.add(leg)
             return
-        self._queue.put((leg, samples))
+        self._queue.put(partial(self._hear, leg, samples))
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until everything fed before is reported; False if that took longer than `timeout_s`."""
         reached = threading.Event()
-        self._queue.put(reached)
+        self._queue.put(reached.set)
         return reached.wait(timeout_s)
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
-            leg, content = item
-            if isinstance(content, _Wish):
-                self._equip(leg, content)
-            elif isinstance(content, _Played):
-                ears = self._ears.get(leg, {})
-                if isinstance(ear := ears.get("voice"), VoiceEar):
-                    self._do(leg, "voice", partial(ear.plays, content.sound), ears)
-            else:
-                self._hear(leg, content)
+        while (step := self._queue.get()) is not None:
+            step()
 
-    def _equip(self, leg: int, wish: _Wish) -> None:
+    def _play(self, leg: int, sound: Samples) -> None:
+        ears = self._ears.get(leg, {})
+        if isinstance(ear := ears.get("voice"), VoiceEar):
+            self._do(leg, "voice", partial(ear.plays, sound), ears)
+
+    def _equip(self, leg: int, detector: Detector | None, *, tones: bool, deaf: bool) -> None:
+        """What the listener looks for on a leg from now on. `deaf`: for speech, but without a detector."""
         ears = self._ears.pop(leg, {})
-        if not wish.tones:
+        if not tones:
             ears.pop("tones", None)
         elif "tones" not in ears:
             ears["tones"] = ToneDetector()
-        self._do(leg, "voice", partial(self._attend, wish.detector, ears), ears)
-        if wish.deaf:
+        self._do(leg, "voice", partial(self._attend, detector, ears), ears)
+        if deaf:
             self._report(leg, ListenerFailed("voice: there is no detector"))
         if ears:
             self._ears[leg] = ears
