@@ -154,23 +154,19 @@ def test_a_new_password_ends_all_other_sessions(page: Page, claire: tuple[Owner,
     assert (row.login, row.outcome, row.detail) == ("Claire", "done", "a new password")
 
 
-@pytest.mark.parametrize(
-    ("form", "reason"),
-    [
+def test_what_is_wrong_changes_nothing(page: Page, claire: tuple[Owner, Browser]) -> None:
+    _, browser = claire
+    wrong: tuple[tuple[dict[str, str], str], ...] = (
         ({"password": OTHER}, "the password is wrong"),
         ({"again": OTHER + "x"}, "the two passwords are not the same"),
         ({"new": "short", "again": "short"}, "the password has to have 12 to 256 characters"),
-    ],
-)
-def test_what_is_wrong_changes_nothing(
-    page: Page, claire: tuple[Owner, Browser], form: dict[str, str], reason: str
-) -> None:
-    _, browser = claire
-    typed = {"password": PASSWORD, "new": OTHER, "again": OTHER} | form
-    answer = browser.post("/account/password", typed, shown="/account")
-    assert (answer.status_code, said(answer)) == (WRONG, reason) and browser.is_in
-    assert page.logins.accounts.knows_password(page.logins.accounts.meant("Claire").id, PASSWORD)
-    assert not any(one in answer.text for one in typed.values())
+    )
+    for form, reason in wrong:
+        typed = {"password": PASSWORD, "new": OTHER, "again": OTHER} | form
+        answer = browser.post("/account/password", typed, shown="/account")
+        assert (answer.status_code, said(answer)) == (WRONG, reason) and browser.is_in
+        assert page.logins.accounts.knows_password(page.logins.accounts.meant("Claire").id, PASSWORD)
+        assert not any(one in answer.text for one in typed.values())
 
 
 def test_another_authenticator(page: Page, claire: tuple[Owner, Browser]) -> None:

@@ -167,36 +167,30 @@ def test_by_its_own_certificate_which_it_reads_anew_and_not_by_old_versions(tmp_
         assert served_certificate(page) != first
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ("no certificate", "web.certificate: .*web.pem: No such file or directory; accepted: a PEM file"),
-        ("no key", "web.private_key: .*web.key: No such file or directory; accepted: a PEM file"),
-        ("text", r"web.certificate: .*web.pem: is no certificate, or not that of .*web.key \("),
-        ("another", r"web.certificate: .*web.pem: is no certificate, or not that of .*web.key \("),
-        ("locked", "web.private_key: .*web.key: has a passphrase, and nobody is there to type it; accepted"),
-    ],
-)
-def test_a_certificate_that_is_of_no_use_is_one_line(tmp_path: Path, change: str, problem: str) -> None:
-    page = Served(tmp_path, tls=True)
+def test_a_certificate_that_is_of_no_use_is_one_line(tmp_path: Path) -> None:
+    page, not_of = Served(tmp_path, tls=True), r"is no certificate, or not that of .*web.key \("
     pem, key = tmp_path / "web.pem", tmp_path / "web.key"
-    match change:
-        case "no certificate":
-            pem.unlink()
-        case "no key":
-            key.unlink()
-        case "text":
-            pem.write_text("text")
-        case "another":
-            certificate(tmp_path, "other")
-            (tmp_path / "other.key").rename(key)
-        case "locked":
-            locked = tmp_path / "locked.key"
-            command = f"openssl pkey -in {key} -aes256 -passout pass:x -out {locked}"
-            subprocess.run(command.split(), check=True, capture_output=True)
-            locked.rename(key)
-    with pytest.raises(ConfigError, match=problem):
-        tls_context(load(page.file))
+    good, own = pem.read_bytes(), key.read_bytes()
+    _, other = certificate(tmp_path, "other")
+    locked = f"openssl pkey -in {key} -aes256 -passout pass:x -out {tmp_path / 'locked'}"
+    subprocess.run(locked.split(), check=True, capture_output=True)
+    no_file, passphrase = (
+        "No such file or directory; accepted: a PEM file",
+        "has a passphrase, and nobody is there",
+    )
+    for of_pem, of_key, problem in (
+        (None, own, f"web.certificate: .*web.pem: {no_file}"),
+        (good, None, f"web.private_key: .*web.key: {no_file}"),
+        (b"text", own, f"web.certificate: .*web.pem: {not_of}"),
+        (good, other.read_bytes(), f"web.certificate: .*web.pem: {not_of}"),
+        (good, (tmp_path / "locked").read_bytes(), f"web.private_key: .*web.key: {passphrase}"),
+    ):
+        for path, content in ((pem, of_pem), (key, of_key)):
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
+        with pytest.raises(ConfigError, match=problem):
+            tls_context(load(page.file))
 
 
 def ended(page: Served, *words: str) -> tuple[int, str]:
