@@ -326,6 +326,7 @@ def _load(store: Rows) -> _RememberedClock:
         if told["last"] is not None:
             first, last = (ClockReading.from_json(told[name]) for name in ("first", "last"))
             seen = BelievedReadings(first, last, int(told["entry"]))
+            _gained(first, last)  # which fails where one of them tells no time
         doubt = None if why is None else ClockDoubt(why, bool(told["may_be_confirmed"]))
         return _RememberedClock(seen, doubt)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

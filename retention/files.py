@@ -276,7 +276,7 @@ def read_moved(path: Path) -> Moved | None:
     try:
         with path.open("rb") as file:
             told = parse_json(file.read(_LIMIT).decode())
-        if told["version"] != _VERSION:
+        if told["version"] != _VERSION or None in (told["to"], told["at"]):
             raise ValueError("of another version")
         return Moved.from_json(told)
     except FileNotFoundError:

@@ -125,6 +125,7 @@ def test_once_suspended_it_stays_so_until_a_person_says_that_the_clock_is_right(
         *("", "{}", "[1]", '{"first": null, "last": 7}'),
         '{"first": {"boot": 1, "wall": "x", "elapsed": 2}}',
         '{"first": 1' + "[" * 9999,
+        '{"first": {0}, "last": {0}, "entry": 0}'.replace("{0}", '{"boot": "b", "wall": null, "elapsed": 1}'),
         '{"first": {"boot": "b", "wall": "0001-01-01T00:00:00+23:00", "elapsed": "then"}}',
     ],
 )
