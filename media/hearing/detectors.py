@@ -49,7 +49,12 @@ class Recogniser:
         except ImportError as wrong:
             raise DetectorUnavailable("engine 'vosk': {0}; pip install 'sipagent[vosk]'", wrong) from wrong
         self._vosk.SetLogLevel(-1)
-        self._model = self._load(model)
+        try:
+            self._model = self._vosk.Model(str(model))
+        except Exception as wrong:  # the package raises no narrower class
+            raise DetectorUnavailable(
+                "{0}: not a model of Vosk's; accepted: a folder with one", model
+            ) from wrong
         self._meaning = {plain(phrase): Meaning.ACCEPT for phrase in accept}
         self._meaning |= {plain(phrase): Meaning.REFUSE for phrase in refuse}
         self._phrase = {plain(phrase): phrase for phrase in (*accept, *refuse)}
@@ -68,16 +73,9 @@ class Recogniser:
         for meaning in (Meaning.REFUSE, Meaning.ACCEPT):
             for phrase, means in self._meaning.items():
                 if means is meaning and f" {phrase} " in f" {text} ":
-                    return self._verdict(meaning, self._phrase[phrase], sure)
+                    unsure = Meaning.UNCLEAR if meaning is Meaning.REFUSE else Meaning.OTHER
+                    return Verdict(meaning if sure >= SURE else unsure, self._phrase[phrase], sure)
         return Verdict(Meaning.OTHER)
-
-    def _load(self, model: Path) -> Any:
-        try:
-            return self._vosk.Model(str(model))
-        except Exception as wrong:  # the package raises no narrower class
-            raise DetectorUnavailable(
-                "{0}: not a model of Vosk's; accepted: a folder with one", model
-            ) from wrong
 
     def _words(self, samples: Samples) -> list[dict[str, Any]]:
         """The words of an utterance, in order, each with its confidence."""
@@ -90,11 +88,6 @@ class Recogniser:
         results = [recogniser.Result()] if ended else []
         results.append(recogniser.FinalResult())
         return [word for result in results for word in json.loads(result).get("result", [])]
-
-    def _verdict(self, meaning: Meaning, phrase: str, sure: float) -> Verdict:
-        if sure >= SURE:
-            return Verdict(meaning, phrase, sure)
-        return Verdict(Meaning.UNCLEAR if meaning is Meaning.REFUSE else Meaning.OTHER, phrase, sure)
 
 
 def load_detector(

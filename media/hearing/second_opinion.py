@@ -421,9 +421,7 @@ class SecondOpinion:
         )
         if place and place.last:
             del self._speeches[place.stream]
-        if not len(samples):
-            return found
-        if found.meaning is Meaning.REFUSE:
+        if not len(samples) or found.meaning is Meaning.REFUSE:
             return found
         rest, refusal = found, without_doubt(found)
         if _is_like_a_refusal(refusal):
@@ -436,22 +434,17 @@ class SecondOpinion:
                 raise DetectorError("second opinion: too many ask at once")
             speech.answered(where.at + len(samples), about)
             return strongest([combined(about, second, self._weights), rest])
-        if where.last and found.meaning is not Meaning.ACCEPT:
-            return self._weighed_anyway(found, samples)
-        return rest
+        if not where.last or found.meaning is Meaning.ACCEPT:
+            return rest
+        second = self._asked(
+            samples, TURN_ANYWAY_S, anyway=True
+        )  # a kind of voice that the first does not know
+        return found if second is None else strongest([combined(refusal, second, self._weights), found])
 
     def wait_turn(self) -> None:
         """Return once the model can be asked."""
         with self._turn:
             pass
-
-    def _weighed_anyway(self, found: Verdict, samples: Samples) -> Verdict:
-        """Speech in which the first finds nothing may be a refusal by a kind of voice that it does not
-        know."""
-        second = self._asked(samples, TURN_ANYWAY_S, anyway=True)
-        if second is None:
-            return found
-        return strongest([combined(without_doubt(found), second, self._weights), found])
 
     def _asked(self, samples: Samples, patience_s: float, *, anyway: bool = False) -> Likeness | None:
         """The model's answer; None if others ask for longer than that. `anyway`: and if such questions have
