@@ -436,9 +436,8 @@ class SecondOpinion:
             return strongest([combined(about, second, self._weights), rest])
         if not where.last or found.meaning is Meaning.ACCEPT:
             return rest
-        second = self._asked(
-            samples, TURN_ANYWAY_S, anyway=True
-        )  # a kind of voice that the first does not know
+        # speech in which the first finds nothing may be a refusal by a kind of voice that it does not know
+        second = self._asked(samples, TURN_ANYWAY_S, anyway=True)
         return found if second is None else strongest([combined(refusal, second, self._weights), found])
 
     def wait_turn(self) -> None:
