@@ -237,9 +237,6 @@ def speech(seconds: float) -> list[memoryview]:
     return [view[start : start + size] for start in range(0, len(view) - size + 1, size)]
 
 
-FRAMES = speech(60)
-
-
 class NoWriter(TapWriter):
     """Leaves the turns to the bench."""
 

@@ -49,7 +49,6 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "media/README.md"
 LEDGER = Path(__file__).with_name("voice_releases.jsonl")
 BEGIN, END = "<!-- written by python -m tests.bench.voice --write -->", "<!-- end of what is written -->"
-FALSE_PERCENT = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def listeners(spoken: Language, heads: Path = HEADS, second: Path | None = None) -> Listeners:

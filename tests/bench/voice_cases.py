@@ -132,12 +132,6 @@ class Case:
         return self.heard.verdict.meaning
 
     @property
-    def score(self) -> float:
-        """How likely a phrase that refuses was, at most; rounded to thousandths by the detector."""
-        found = (v.confidence or 0.0 for v in self.heard.verdicts if v.meaning is not Meaning.ACCEPT)
-        return max(found, default=0.0)
-
-    @property
     def late_ms(self) -> int | None:
         """From the end of what was said to the refusal; None where none was heard."""
         if self.meaning is not Meaning.REFUSE or self.heard.spotted_ms is None:
