@@ -290,7 +290,7 @@ def _spoken(studio: Studio, synthesizer: str, planned: Sequence[SpokenFile]) -> 
 
 
 def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
-    """Speak it into its file, which tells text and manner (`told`); a file that exists is whole."""
+    """Speak it into its file, which tells text and manner; a file that exists is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     sound = voice.say(utterance.text, utterance.manner)
@@ -299,25 +299,6 @@ def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
         out.comment = f"pitch {utterance.manner.pitch:.3f}"
         out.write(sound)
     partial.replace(path)
-
-
-@dataclass(frozen=True, slots=True)
-class SoundLabel:
-    """What a file tells of itself; texts are empty and `pitch` None for one that `write` did not make.
-
-    `pitch`: a factor of the voice's own, as in Manner.
-    """
-
-    text: str
-    voice: str
-    pitch: float | None
-
-
-def told(path: Path) -> SoundLabel:
-    """By the file's own words."""
-    with soundfile.SoundFile(path) as sound:
-        named, _, pitch = sound.comment.partition(" ")
-        return SoundLabel(sound.title, sound.artist, float(pitch) if named == "pitch" else None)
 
 
 def sources_of(sounds: Mapping[str, Iterable[str]]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import soundfile
 from numpy.random import Generator, default_rng
 from rich.console import Console
 from rich.progress import track
@@ -24,7 +25,7 @@ from media.hearing.keyword import Detector, Meaning, Verdict
 from media.training.features import backgrounds, labelled, read, source_of
 from media.training.language import LANGUAGES, Language
 from media.training.lines import Backgrounds, Codec, PhoneLine, Waveform, active_rms, carry
-from media.training.speech import SoundLabel, Split, label, texts_of, told
+from media.training.speech import Split, label, texts_of
 from sipagent.voice.detectors import Detected, hear
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -77,6 +78,25 @@ folder_option = click.option(
 second_option = click.option(
     "--second", type=click.Path(exists=True, path_type=Path), help="refusal.second: a Whisper model"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SoundLabel:
+    """What a file tells of itself; texts are empty and `pitch` None for one that `write` did not make.
+
+    `pitch`: a factor of the voice's own, as in Manner.
+    """
+
+    text: str
+    voice: str
+    pitch: float | None
+
+
+def told(path: Path) -> SoundLabel:
+    """By the file's own words."""
+    with soundfile.SoundFile(path) as sound:
+        named, _, pitch = sound.comment.partition(" ")
+        return SoundLabel(sound.title, sound.artist, float(pitch) if named == "pitch" else None)
 
 
 @dataclass(frozen=True, slots=True)
