@@ -5,7 +5,7 @@ removed it, and then has no row any more. The rows are not part of the chain: th
 what happened. Where several hosts share a database, each writes them into its own journal first.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -85,9 +85,8 @@ def new_put() -> str:
 class ObjectRows:
     """The rows about objects in one database. Everything raises StoreError."""
 
-    def __init__(self, store: Database, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
-        self._clock = clock
 
     # what is put
 
@@ -230,7 +229,7 @@ class ObjectRows:
     # steps
 
     def _now(self) -> str:
-        return to_text(self._clock())
+        return to_text(datetime.now(UTC))
 
     def _write(self, statements: Iterable[tuple[str, list[object]]]) -> None:
         whole = [*statements]

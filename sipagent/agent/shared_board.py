@@ -436,9 +436,9 @@ FromThread = Connected | QuestionsAnswered | MayAsk | Lost
 class BoardThread:
     """`connect` raises BoardAway; `woken` is called when there is something to hear, and must not wait."""
 
-    def __init__(self, connect: Callable[[], BoardRows], woken: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, connect: Callable[[], BoardRows]) -> None:
         self._connect = connect
-        self.woken = woken
+        self.woken: Callable[[], None] = lambda: None
         self._told: queue.SimpleQueue[ToThread] = queue.SimpleQueue()
         self._said: queue.SimpleQueue[FromThread] = queue.SimpleQueue()
         self._bell, self._rings = socket.socketpair()

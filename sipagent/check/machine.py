@@ -156,8 +156,9 @@ class EngineFacts:
     tls: str
 
 
-def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
+def python_finding() -> Finding:
     """Tell whether the engine is available for this Python."""
+    version = sys.version_info[:2]
     text = "{}.{}".format(*version)
     if version in PYTHONS:
         return ok("python", text)
