@@ -25,7 +25,7 @@ from tests.configured import SMALL, read, with_keys
 from tests.driving import RULES, Stage
 from tests.postgres import LOCKED, PASSWORD, Server, database_of, primary
 from tests.relay import Relay, relayed
-from tests.tapping import PATIENCE_S
+from tests.tapping import PATIENCE_S, wait_for
 from tests.test_metrics import Service
 
 MARK, SEEN = "a-call-that-nobody-may-find", "a-row-that-is-logged"
@@ -245,19 +245,9 @@ def test_a_host_by_itself_has_its_own_board(tmp_path: Path, stage: Stage) -> Non
     assert not any("board" in name for name, _ in Service(stage, tmp_path).figures())
 
 
-def test_workers_of_two_hosts_are_offered_an_operator_each(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_of_two_hosts_are_offered_an_operator_each(database: str, tmp_path: Path) -> None:
     """One whose caller waits hears when a worker of the other dies, and when the other's service ends. Each
     tells anew what a text does not know."""
-    closed: list[BoardRows] = []
-    close = BoardRows.close
-
-    def closing(rows: BoardRows) -> None:
-        closed.append(rows)
-        close(rows)
-
-    monkeypatch.setattr(BoardRows, "close", closing)
     with Host(database, tmp_path, "b", "A", "B", "C").shares() as there:
         with Host(database, tmp_path, "a", "A", "B", "C").shares() as here:
             assert [here.seeks("1", worker=3), there.seeks("2", worker=5), here.seeks("4")] == ["A", "B", "C"]
@@ -269,11 +259,15 @@ def test_workers_of_two_hosts_are_offered_an_operator_each(
             assert (here.board.shared, here.board.lacks()) == (True, [])
             there.again.clear()
         there.until(lambda: there.again == ["6"])
-        assert there.seeks("6") == "C" and len(closed) == 1
+        assert there.seeks("6") == "C"
         with psycopg.connect(database, autocommit=True) as other:
             other.execute("DELETE FROM board_state")
         assert there.seeks("7") == ""
-    assert len(closed) == 2
+    with psycopg.connect(database, autocommit=True) as other:
+        sessions = (
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        wait_for(lambda: not other.execute(sessions).rowcount)
 
 
 def test_a_board_that_is_away_is_said_by_log_status_and_figures(
