@@ -7,7 +7,9 @@ PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --q
 LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests deploy
 # DEB_PYTHON: the interpreter that the package brings along; DEB_ENGINE: a wheel of your own build in the place of the engine's
+# ENGINE_PYTHON: the interpreter that an engine of one's own is for; SOURCE: pjproject's archive or folder
 DEB_PYTHON ?= .venv/bin/python
+ENGINE_PYTHON ?= .venv/bin/python
 DEB = PYTHON=$(DEB_PYTHON) ENGINE=$(DEB_ENGINE) TOOLS=.venv/packaging
 
 # $(call need,PROGRAM:PACKAGE FILE:PACKAGE …): what is missing is installed for root on a Debian; others are told.
@@ -49,7 +51,7 @@ tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cach
 FAILED = .pytest_cache/failed
 
 .PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-marks
-.PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit engine deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -144,6 +146,11 @@ fuzz: .venv/tested peers ## send what no peer should: MESSAGES=100000 SEED=7; wi
 
 bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a busy machine
 	@.venv/bin/python -m tests.bench.marks
+
+engine: .venv/installed ## build the SIP engine with larger limits: SOURCE=pjproject-2.17.tar.gz, or a folder of it
+	@[ -n "$(SOURCE)" ] || { echo 'make engine: SOURCE is missing; accepted: SOURCE=pjproject-2.17.tar.gz, or a folder' >&2; exit 2; }
+	@$(call need,g++:g++ swig:swig /usr/include/openssl/ssl.h:libssl-dev /usr/include/opus/opus.h:libopus-dev)
+	@PYTHON=$(ENGINE_PYTHON) TOOLS=.venv deploy/engine/build $(SOURCE) dist
 
 deb: .venv/packaging/bin/cyclonedx-py ## build the Debian package into dist/, with its bill of materials, its lock and the wheel
 	@rm -f dist/sipagent*; $(DEB) deploy/deb/build dist

@@ -1,0 +1,10 @@
+/* Limits of the engine that `make engine` builds; docs/en/larger-engine.md says what sipagent counts of them. */
+#define PJSUA_MAX_CALLS            512
+#define PJSUA_MAX_PLAYERS          1024
+#define PJSUA_MAX_CONF_PORTS       4096 /* 16 for each of 255 calls */
+#define PJ_IOQUEUE_MAX_HANDLES     4096
+#define FD_SETSIZE                 4096
+#define PJ_IOQUEUE_MAX_CAND_EVENTS 256
+#define PJSIP_MAX_TSX_COUNT        8191
+#define PJSIP_MAX_DIALOG_COUNT     2047
+#define PJMEDIA_HAS_VIDEO          0
