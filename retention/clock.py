@@ -169,10 +169,7 @@ def _look(store: Rows, now: ClockReading, stamped: Stamped) -> str | None:
         doubt = _judged(store, kept, now, stamped)
         if doubt is None:
             seen = kept.seen if kept.seen and kept.doubt is None else None
-            first = now
-            if seen is not None and seen.first.boot == now.boot and abs(_gained(seen.first, now)) <= FORWARD:
-                # the first reading of this boot still counts, unless the clock has been corrected since
-                first = seen.first if _gained(seen.last, now) >= -BACKWARD else now
+            first = seen.first if seen and _goes_on(seen, now) else now
             if kept.doubt is not None:
                 by = (
                     Reason("the kernel's clock is synchronised")
@@ -257,6 +254,12 @@ def _fits(seen: BelievedReadings, now: ClockReading) -> bool:
     """Whether it is not earlier than the believed time, unless that could be corrected."""
     put_right = now.synchronised and not seen.last.synchronised
     return put_right or now.wall - seen.last.wall >= -BACKWARD
+
+
+def _goes_on(seen: BelievedReadings, now: ClockReading) -> bool:
+    """Whether the first reading of this boot still counts: the clock has not been corrected since."""
+    moved = abs(_gained(seen.first, now))
+    return seen.first.boot == now.boot and moved <= FORWARD and _gained(seen.last, now) >= -BACKWARD
 
 
 def _last_known(store: Rows, seen: BelievedReadings) -> datetime:
