@@ -350,8 +350,9 @@ def test_copies_while_others_write_and_erase_are_whole(office: Office) -> None:
             while not over.is_set():
                 row = sealed(archive, recording(number))
                 if number % 3 == 0:
-                    refused.add(row.id)
-                    refuse_and_finish(archive, row.id)
+                    refuse(archive, row.id)
+                    refused.add(row.id)  # its mark is on the disk
+                    erase(archive, row.id, NOW)
                 elif number % 3 == 1:
                     kept.remove(archive, row.id, NOW)
                 number += 2

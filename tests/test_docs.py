@@ -219,8 +219,8 @@ def test_links_and_files_that_are_named_exist(document: Path) -> None:
     named = re.findall(r"`((?:sipagent|media|retention|prompts|tests|docs)/[\w./]*)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
     assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE)  # of a merge
-    told = titles(text)  # a link to the second of one name would lead to the first
-    assert [title for title in set(told) if told.count(title) > 1] == []
+    told = titles(text)  # a link to the second of one name would lead to the first; a changelog repeats them
+    assert document.name == "CHANGELOG.md" or [title for title in set(told) if told.count(title) > 1] == []
 
 
 def test_every_document_is_found_from_the_readme() -> None:
