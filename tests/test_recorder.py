@@ -443,7 +443,7 @@ def test_refused_while_it_begins_nothing_of_it_stays(
     waiting.reached()
     recorder.erase(tap, receipt(row, ended_at=None, **REFUSED), NOW)
     settle_erasing(recorder)
-    assert files(archive) == ["refused"]
+    assert set(files(archive)) <= {"refused"}  # which goes with its row, where that is not what waits
     waiting.go_on()
     settle(recorder)
     assert is_erased(archive, row) and (failed, alerts) == ([], [])
