@@ -14,8 +14,8 @@ from retention.records import Access, Sum
 from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from sipagent.cli.options import filter_options, period_of, selection
-from sipagent.cli.program import Decorated, Workplace, json_option, meant, optional_id_argument
+from sipagent.cli.options import MOMENT, filter_options, period_of, selection
+from sipagent.cli.program import Workplace, json_option, meant, optional_id_argument
 from sipagent.cli.terminal import (
     WIDE,
     WIDER,
@@ -140,29 +140,19 @@ def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
 
 
 _USES = ("begun", "done", "refused", "failed")
-_MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
-
-
-def _filters(command: Decorated) -> Decorated:
-    options = (
-        click.option("--since", metavar="TIME", help=f"At or after: {_MOMENT}."),
-        click.option("--until", metavar="TIME", help="Before; a date alone includes that day."),
-        click.option(
-            "--by", metavar="WHO", help="A name that was given, a login, or a user of the system; or a part."
-        ),
-        click.option("--action", metavar="A", help="export, play, delete, purge, hold, rotate, …"),
-        click.option("--purpose", metavar="P", help="What it was for."),
-        click.option("--outcome", type=click.Choice(_USES), help="What came of it."),
-        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.command("accesses")
 @optional_id_argument
-@_filters
+@click.option("--since", metavar="TIME", help=f"At or after: {MOMENT}.")
+@click.option("--until", metavar="TIME", help="Before; a date alone includes that day.")
+@click.option(
+    "--by", metavar="WHO", help="A name that was given, a login, or a user of the system; or a part."
+)
+@click.option("--action", metavar="A", help="export, play, delete, purge, hold, rotate, …")
+@click.option("--purpose", metavar="P", help="What it was for.")
+@click.option("--outcome", type=click.Choice(_USES), help="What came of it.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest.")
 @json_option
 @click.pass_obj
 def accesses_command(

@@ -24,7 +24,7 @@ from retention.records import Status
 from retention.rows.selection import Selection
 from retention.texts import Reason
 from retention.vault import Identity, read_identity
-from sipagent.cli.program import FILE, Decorated, Failure, Workplace, now
+from sipagent.cli.program import FILE, Decorated, Failure, Workplace, all_of, now
 from sipagent.cli.terminal import Column, coded, console, full, show_table
 from sipagent.languages.labels import N_, label, length, operators
 from sipagent.languages.spoken import shown
@@ -68,9 +68,9 @@ def agree(question: str, *, yes: bool) -> None:
         raise Failure(_("nothing was done"))
 
 
-_MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--since", metavar="TIME", help=f"Begun at or after: {_MOMENT}."),
+MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
+filter_options = all_of(
+    click.option("--since", metavar="TIME", help=f"Begun at or after: {MOMENT}."),
     click.option("--until", metavar="TIME", help="Begun before; a date alone includes that day."),
     click.option("--caller", metavar="NUMBER", help="As you would dial it, or how it begins or ends."),
     click.option(
@@ -86,13 +86,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--flagged", is_flag=True, help="Only what an operator has flagged."),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest."),
 )
-
-
-def filter_options(command: Decorated) -> Decorated:
-    """Add the options that `selection` understands."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""The options that `selection` understands."""
 
 
 @contextmanager

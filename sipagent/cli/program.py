@@ -253,6 +253,17 @@ PRESENT = click.Path(path_type=Path, dir_okay=False, exists=True)  # a file that
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+def all_of(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Several options as one decorator; `--help` has them in this order."""
+
+    def add(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 class Failure(WithReason):
     """The command refuses or has failed; `str()` is the one line to show."""
 

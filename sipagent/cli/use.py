@@ -46,9 +46,9 @@ from sipagent.cli.options import (
     yes_option,
 )
 from sipagent.cli.program import (
-    Decorated,
     Failure,
     Workplace,
+    all_of,
     attempt,
     by_option,
     find,
@@ -215,29 +215,25 @@ class UseAsked:
         return None if self.identity is None else unlock(self.identity, self.passphrase_file)
 
 
-def use_options(command: Decorated) -> Decorated:
-    """The options of `UseAsked`."""
-    options = (
-        click.option(
-            "--purpose",
-            metavar="P",
-            help=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold.",
-        ),
-        by_option,
-        click.option("--reference", metavar="R", help="Of the request or the file that asks for it."),
-        click.option(
-            "--channel",
-            type=click.Choice(list(CHANNELS)),
-            default="both",
-            show_default=True,
-            help="Which side. Of an access request you decide: see `export --help`.",
-        ),
-        identity_option(),
-        passphrase_option,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+use_options = all_of(
+    click.option(
+        "--purpose",
+        metavar="P",
+        help=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold.",
+    ),
+    by_option,
+    click.option("--reference", metavar="R", help="Of the request or the file that asks for it."),
+    click.option(
+        "--channel",
+        type=click.Choice(list(CHANNELS)),
+        default="both",
+        show_default=True,
+        help="Which side. Of an access request you decide: see `export --help`.",
+    ),
+    identity_option(),
+    passphrase_option,
+)
+"""The options of `UseAsked`."""
 
 
 @click.command("export")
