@@ -13,6 +13,7 @@ authenticators, passkeys. Sessions do not come along: everybody logs in again.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ counted, so that they cost what others do. Codes and passkeys go with their `acc
 """
 
 
-class AccountsDatabase:
+class AccountsDatabase(ABC):
     """Safe from several threads. Each write is one short transaction. Raises StoreError where the database
     cannot be used, TryAgain where it does not answer.
 
@@ -109,9 +110,9 @@ class AccountsDatabase:
         """Let go of the database."""
         self._db.close()
 
+    @abstractmethod
     def moved_to(self) -> str | None:
         """The place that its accounts have moved to; nothing is changed here then."""
-        raise NotImplementedError
 
     @contextmanager
     def write(self) -> Iterator[None]:

@@ -65,13 +65,9 @@ class SqliteRows:
             if self.connection.in_transaction:
                 yield
                 return
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self.connection:  # commits, or takes back
+                self.connection.execute("BEGIN IMMEDIATE")
                 yield
-                self.connection.commit()
-            except BaseException:
-                self.connection.rollback()
-                raise
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """The rows of a statement."""
