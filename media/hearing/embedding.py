@@ -364,9 +364,8 @@ def google_layers() -> dict[str, Floats]:
     for layer in range(LAYERS + 1):
         name = f"model/conv2d_{11 + layer}/Conv2D"
         kernel = held[f"{name}/ReadVariableOp:0" if layer == LAYERS else f"{name}_weights_fused_bn"]
-        kernel = kernel.reshape(
-            *kernel.shape[:2], -1
-        )  # without that one of the last two dimensions that is 1
+        # without that one of the last two dimensions that is 1
+        kernel = kernel.reshape(*kernel.shape[:2], -1)
         weights[f"deep{layer}.w"] = kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
         if layer < LAYERS:
             weights[f"deep{layer}.b"] = held[f"{name}_bias_fused_bn"]

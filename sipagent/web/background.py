@@ -273,8 +273,8 @@ class FigureCounter(Background):
         return progress
 
     def _count(self) -> None:
-        while self._asked:
-            period, progress = next(iter(self._asked.items()))
+        while asked := self._next():
+            period, progress = asked
 
             def through(total: int, progress: Progress = progress) -> Through:
                 progress.total = total
@@ -292,6 +292,10 @@ class FigureCounter(Background):
                 while len(self._counted) > MOST_PERIODS:
                     self._counted.popitem(last=False)
                 del self._asked[period]
+
+    def _next(self) -> tuple[Selection, Progress] | None:
+        with self._lock:
+            return next(iter(self._asked.items()), None)
 
 
 _FAILED = Reason(N_("this could not be looked at; the log of the page says why"))
@@ -331,11 +335,11 @@ class DueLook(Background):
         """The last look; an old one starts the next look in the background. None before the first."""
 
         def run() -> None:
-            now = Due(at=self._clock(), problem=_FAILED)
+            looked = Due(at=self._clock(), problem=_FAILED)
             try:
-                now = self._look()
+                looked = self._look()
             finally:
-                self._seen = now
+                self._seen = looked
 
         seen = self._seen
         if seen is None or self._clock() - seen.at > FRESH:
