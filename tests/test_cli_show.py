@@ -291,6 +291,7 @@ def test_the_figures_are_those_of_the_rows(office: Office, monkeypatch: pytest.M
     }
     lines = [" ".join(line.split()) for line in office.run("stats").out.splitlines()]
     assert f"Calls {len(past):,}" in lines and "Operators" in lines and "Numbers dialled" in lines
+    assert lines.count("Waiting for an operator") == 1  # above both of its tables
 
 
 def test_rows_and_chain_that_do_not_agree_are_told_whatever_the_figures_are_of(office: Office) -> None:

@@ -128,10 +128,13 @@ def _show(figures: Statistics, heading: Heading, screen: Console) -> None:
         ((words(name), f"{said}  {more}".rstrip()) for name, said, more in text.tiles(figures, words)), screen
     )
     sections = text.sections(figures, words, text.last_day(heading))
-    tables = [(one.title, table) for one in sections for table in one.tables]
-    for title, table in (*tables, *text.by_name(figures, words)):
-        if table.rows:
-            screen.print(f"\n{title}", style="bold")
+    parts = [(one.title, one.tables) for one in sections]
+    parts += [(title, [table]) for title, table in text.by_name(figures, words)]
+    for title, tables in parts:
+        told = f"\n{title}"
+        for table in filter(lambda one: one.rows, tables):
+            screen.print(told, style="bold")
+            told = ""  # once for all its tables
             rows = table.rows[-_LINES:] if screen.is_terminal else table.rows
             if len(rows) < len(table.rows):
                 said = _("The last {n} of {all}; --json has all.")
