@@ -54,5 +54,5 @@ def test_twice_the_same_bytes_and_the_engine_has_its_limits(tmp_path: Path) -> N
     command = [sys.executable, "-c", asked]
     said = subprocess.run(command, env=where, capture_output=True, text=True, check=True).stdout
     site = (ROOT / "deploy/engine/config_site.h").read_text(encoding="utf-8")
-    limits = re.findall(r"#define PJSUA_MAX_(?:CALLS|PLAYERS) +(\d+)", site)
-    assert len(limits) == 2 and all(f"={number}" in said for number in limits), said
+    calls, players = re.findall(r"#define PJSUA_MAX_(?:CALLS|PLAYERS) +(\d+)", site)
+    assert said.startswith(f"{calls} legs, {players} players, ")
