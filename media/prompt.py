@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from media.errors import MediaError
+from media import MediaError
 
 ACCEPTED_RATES = (8000, 16000)
 ACCEPTED_MAX_S = 60

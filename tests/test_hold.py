@@ -32,8 +32,8 @@ from retention.vault import Identity
 from retention.verify import verify
 from sipagent.operations.approvals import Rules
 from sipagent.operations.holds import end_hold, hold
-from sipagent.operations.notes import file_note
 from sipagent.operations.tracing import Unfinished
+from sipagent.operations.uses import file_note
 from tests.both import BOTH, by_hand
 from tests.kept import CALLER, START, Paths, archive, keep, recording
 from tests.tampering import use_of

@@ -23,7 +23,7 @@ from retention.reserve import Reserve, take_in
 from retention.rows.chain import read_head
 from retention.vault import Identity
 from retention.verify import verify
-from sipagent.operations.notes import NotFiled, file_note
+from sipagent.operations.uses import NotFiled, file_note
 from tests import kept, tiers
 from tests.crashing import deaths
 from tests.kept import (

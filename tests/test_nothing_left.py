@@ -18,7 +18,7 @@ from retention.purge import Terms, purge
 from retention.records import Access, Event, Hold, Recording, due_date
 from retention.vault import Identity
 from retention.verify import verify
-from sipagent.operations.notes import file_note
+from sipagent.operations.uses import file_note
 from sipagent.service.purging import tell
 from tests.kept import START, Paths, archive, bytes_under, receipt, recording
 from tests.tampering import HOLD

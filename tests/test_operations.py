@@ -21,18 +21,20 @@ from retention.purge import Terms, purge
 from retention.records import Access, Hold, Note, Recording, Status, due_date
 from retention.rows.rows import UnknownId
 from retention.verify import verify
-from sipagent.operations.deletion import Stays, delete_call, delete_calls
-from sipagent.operations.notes import FiledAnalysis, NamesPerson, NotFiled, attempt_note, what_would_go
 from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import (
     PersonSearch,
     SeveralCalls,
+    Stays,
     answer_person,
     calls_of_person,
+    delete_call,
+    delete_calls,
     forget_person,
 )
 from sipagent.operations.show import ShownCall, show
 from sipagent.operations.tracing import Unfinished
+from sipagent.operations.uses import FiledAnalysis, NamesPerson, NotFiled, attempt_note, what_would_go
 from tests.configured import CONTRACT, read
 from tests.kept import CALLER, START, Paths, bytes_under, keep, receipt, recording
 from tests.loopback import ROOT

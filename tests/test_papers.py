@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+import sipagent.text as templates
 from retention.erase import Deletion, RemovedRecording
 from retention.records import Status
 from retention.rows.chain import ChainHead
 from retention.use import KnownCopy
 from sipagent.languages.typography import set_french
-from sipagent.text import template as templates
+from sipagent.text import FOLDER, template
 from sipagent.text.certificate import certificate
-from sipagent.text.template import FOLDER, template
 from tests.configured import CONTRACT, read
 from tests.kept import recording
 

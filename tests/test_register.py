@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from media.prompt import PromptFile
 from retention.vault import PublicKey, new_pair
 from sipagent.config.load import Config
+from sipagent.text import LANGUAGES, template
 from sipagent.text.notice import SpokenNotice
 from sipagent.text.register import RegisterEntry, Statement, entry
 from sipagent.text.register_file import RegisterError, Written, differences, lines, markdown, read, renewed
-from sipagent.text.template import LANGUAGES, template
 from tests.configured import CONTRACT, with_keys
 from tests.configured import read as configured
 from tests.office import Office

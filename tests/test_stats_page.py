@@ -12,9 +12,9 @@ import pytest
 
 from retention.rows.chain import TABLES
 from retention.statistics import Statistics
+from sipagent.text import LANGUAGES
 from sipagent.text.statistics import GRAINS, WIDTH, Heading, Plot, by_grain, page, sections, svg
 from sipagent.text.statistics_words import StatisticsWords
-from sipagent.text.template import LANGUAGES
 from tests import busy, kept
 from tests.tampering import sum_of
 from tests.web.reading import Page

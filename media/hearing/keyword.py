@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from media.errors import MediaError
+from media import MediaError
 from media.frame import Samples
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from media.errors import MediaError
+from media import MediaError
 from media.frame import FRAME_MS, Samples, milliseconds
 from media.hearing.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
 from media.hearing.echo import Echo

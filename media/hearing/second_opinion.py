@@ -51,7 +51,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from media.errors import MediaError
+from media import MediaError
 from media.frame import Samples, milliseconds
 from media.hearing.embedding import mel_edges
 from media.hearing.keyword import (

@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from media.errors import MediaError
+from media import MediaError
 from media.recording.chunks import (
     CHANNELS,
     Block,

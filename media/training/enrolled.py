@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from media.errors import MediaError
+from media import MediaError
 from media.hearing.spotter import plain
 
 PERSON = "person.json"

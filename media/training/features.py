@@ -40,6 +40,7 @@ from media.hearing.embedding import (
 from media.hearing.keyword import every_ms
 from media.hearing.spotter import EARLY
 from media.hearing.vad import UNHEARD, SpeechGoesOn, SpeechStarted, VoiceGate
+from media.training import in_processes
 from media.training.lines import (
     NEWER_SHARE,
     Backgrounds,
@@ -50,7 +51,6 @@ from media.training.lines import (
     carry,
     television,
 )
-from media.training.processes import in_processes
 
 PERIOD_MS = 8.0
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from media.errors import MediaError
+from media import MediaError
 from media.hearing.embedding import OTHER, Head, load_head
 from media.hearing.spotter import HEADS, plain
 from media.training.enrolled import EnrolledPerson, sayings_of

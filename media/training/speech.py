@@ -20,8 +20,8 @@ import soundfile
 
 from media.frame import SAMPLE_RATE, Samples
 from media.hearing.embedding import OTHER
+from media.training import in_processes
 from media.training.language import Language
-from media.training.processes import in_processes
 from media.training.voices import RATE, Espeak, Festival, FestivalError, Kokoro, Manner, Pico
 
 _ASTERISK = Path("/usr/share/asterisk/sounds")

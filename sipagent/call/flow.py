@@ -34,7 +34,7 @@ Facts that make no sense in a phase are ignored: a late answer, a key pressed af
 from collections.abc import Callable
 from typing import Any
 
-from sipagent.call import bridge, end, hunting, notice, refer, transferring
+from sipagent.call import bridge, end, hunting, notice, transferring
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
 from sipagent.call.machines import Operator, refused
@@ -126,8 +126,8 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.WINDOW, e.HearingFailed): notice.window_unheard,
     (Phase.CONFIRM, e.HearingFailed): notice.window_unheard,
     (Phase.CONFIRM, e.PromptEnded): notice.asked_again,
-    (Phase.REFER, e.PromptEnded): refer.prompt_ended,
-    (Phase.REFER, e.ReferAnswered): refer.answered,
+    (Phase.REFER, e.PromptEnded): transferring.refusal_told,
+    (Phase.REFER, e.ReferAnswered): transferring.refer_answered,
     (Phase.HUNT, e.PromptEnded): hunting.prompt_ended,
     (Phase.HUNT, e.NoOperatorFree): hunting.nobody,
     (Phase.HUNT, e.OperatorFree): hunting.somebody,
@@ -158,7 +158,7 @@ ANYWHERE: dict[type, Reaction] = {
     e.LegResumed: bridge.leg_resumed,
     e.TransferAsked: transferring.asked,
     e.TransferDenied: transferring.denied,
-    e.ReferNotified: refer.notified,
+    e.ReferNotified: transferring.notified,
     e.LegGone: leg_gone,
     e.MediaLost: media_lost,
     e.RecordingDeclined: notice.declined,
@@ -171,7 +171,7 @@ TIMEOUTS: dict[Timer, Callable[[CallState], None]] = {
     "media": notice.greet,
     "window": notice.window_over,
     "verdict": notice.no_verdict,
-    "refer": refer.unheard,
+    "refer": transferring.unheard,
     "ring": hunting.rung_out,
     "retry": hunting.retry,
     "sound": hunting.no_sound,

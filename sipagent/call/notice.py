@@ -5,7 +5,7 @@ A refusal counts whenever it comes, so what it does during the whole call stands
 
 from typing import Any
 
-from sipagent.call import bridge, end, hunting, refer, timing
+from sipagent.call import bridge, end, hunting, timing, transferring
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import DecidedBy, Decision
@@ -322,8 +322,8 @@ def is_own(call: CallState, how: Accepted) -> bool:
 
 def go_on(call: CallState) -> None:
     """After the decision: the call leaves by REFER where it may, else operators are rung."""
-    if refer.may_leave(call):
-        refer.depart(call)
+    if transferring.may_leave(call):
+        transferring.depart(call)
     else:
         hunting.hunt(call)
 

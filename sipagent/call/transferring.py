@@ -1,13 +1,19 @@
-"""An operator's phone sends the caller to another one: the conversation goes on there, in the same recording.
+"""A caller goes elsewhere: an operator's phone sends them to another one, or the trunk takes them back.
+
+An operator's phone sends the caller to another one: the conversation goes on there, in the same recording.
 
 Meanwhile the caller hears music, the recording is silent, and the operator who gave the caller away is no
 party any more. The other phone has as long as in the hunt: to be reached, to answer, and then to be heard.
 Only the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
+
+A call that is not recorded leaves by REFER, if the trunk takes it: its legs here are free then (`depart`).
+The policy follows the trunk's NOTIFYs to the last (RFC 3515 section 2.4.5); the caller hears music meanwhile.
+If the REFER fails, operators are rung as for every other call.
 """
 
 from dataclasses import replace
 
-from sipagent.call import bridge, hunting, timing
+from sipagent.call import bridge, end, hunting, timing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import Conversation, Operator, Transfer, refused
@@ -187,3 +193,77 @@ def leg_is_over(call: CallState, transfer: Transfer, leg: int, status: int, why:
     elif leg == transfer.leg:
         refused_it = status >= 300 and not transfer.given_up
         failed(call, transfer, status if refused_it else NO_ANSWER)
+
+
+def may_leave(call: CallState) -> bool:
+    """Whether it is to be tried: there are targets, and nothing of the call may be recorded."""
+    may_be_recorded = call.consent.allowed and call.notice_complete
+    return bool(call.policy.refer_targets) and not may_be_recorded and not call.conversation
+
+
+def depart(call: CallState) -> None:
+    hunting.leave_the_notice(call)
+    call.phase = Phase.REFER
+    call.timers.clear()
+    call.play(hunting.while_waiting(call))
+    if call.playing is not Prompt.REFUSED:  # its end is waited for: the target would cut it short
+        refer(call)
+
+
+def refusal_told(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is not call.playing:
+        return
+    call.told_refused = call.told_refused or fact.prompt is Prompt.REFUSED
+    call.play(Prompt.HOLD_MUSIC)
+    if "refer" not in call.timers:
+        refer(call)
+
+
+def refer(call: CallState) -> None:
+    target = call.policy.refer_targets[call.referred]
+    call.refer_until = call.now + call.policy.ring_s
+    call.timers["refer"] = min(call.refer_until, call.now + timing.REFER_ANSWER_S)
+    call.note(f"referred to {target}", "agent")
+    call.do(e.Refer(CALLER, target))
+
+
+def refer_answered(call: CallState, fact: e.ReferAnswered) -> None:
+    if "refer" not in call.timers:
+        return
+    if 200 <= fact.status < 300:
+        call.timers["refer"] = call.refer_until
+    else:
+        stay(call, f"REFER refused with {fact.status}" if fact.status else "REFER could not be sent")
+
+
+def notified(call: CallState, fact: e.ReferNotified) -> None:
+    if call.phase not in (Phase.REFER, Phase.HUNT) or fact.status < 200:
+        return
+    if fact.status < 300:  # also one that comes late, while operators ring
+        departed(call)
+    elif "refer" in call.timers:
+        call.note(f"{call.policy.refer_targets[call.referred]}: refused with {fact.status}", "agent")
+        call.referred += 1
+        if call.referred < len(call.policy.refer_targets):
+            refer(call)
+        else:
+            stay(call, "nobody took the call by REFER")
+
+
+def departed(call: CallState) -> None:
+    call.story.operator = call.policy.refer_targets[min(call.referred, len(call.policy.refer_targets) - 1)]
+    call.story.connected_at = call.now
+    call.note("transferred", "agent")
+    call.do(*call.hunt.drop(), e.HangUp(CALLER))
+    end.end(call, "transferred")
+
+
+def unheard(call: CallState) -> None:
+    stay(call, "no word of what became of REFER")
+
+
+def stay(call: CallState, why: str) -> None:
+    """The bridge after all."""
+    call.note(why, "agent")
+    call.do(e.GiveUpRefer(CALLER))
+    hunting.hunt(call)

@@ -27,7 +27,7 @@ from sipagent.cli.program import (
 )
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import colon, shown
-from sipagent.operations.deletion import Stays, delete_calls
+from sipagent.operations.persons import Stays, delete_calls
 from sipagent.text.certificate import certificate
 
 _PAGE = "\f"  # between two certificates: each on a separate page

@@ -36,8 +36,8 @@ from sipagent.languages.labels import label
 from sipagent.languages.spoken import shown
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.holds import HeldRecording, end_hold, held, hold
-from sipagent.operations.notes import FiledAnalysis, NamesPerson, attempt_note, what_would_go
 from sipagent.operations.parsing import NOTE_LIMIT, FieldError, note_text
+from sipagent.operations.uses import FiledAnalysis, NamesPerson, attempt_note, what_would_go
 
 _PATH = 400  # characters
 _PLACES_SHOWN = 5  # how many places fit into one line

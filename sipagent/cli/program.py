@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from media.errors import MediaError
+from media import MediaError
 from retention.texts import APART, WithReason, apart
 from sipagent.config.errors import ConfigError, one_line, plain_spaces
 from sipagent.languages import typography

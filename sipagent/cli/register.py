@@ -10,9 +10,9 @@ import click
 from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
 from sipagent.operations.register import Comparison, FileWanted, compare, present_entry, write
+from sipagent.text import LANGUAGES, language_of_papers
 from sipagent.text.register import RegisterEntry
 from sipagent.text.register_file import Difference, markdown
-from sipagent.text.template import LANGUAGES, language_of_papers
 
 _SHOWN = 4000  # characters of a statement; notices are the longest
 

@@ -24,7 +24,7 @@ import soundfile
 from click.core import ParameterSource
 from numpy.typing import NDArray
 
-from media.errors import MediaError
+from media import MediaError
 from media.recording.assemble import read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from retention.archive import Archive

@@ -3,12 +3,10 @@
 An operation is a function: it is given a request, a frozen value, asks the rule (`retention`), leaves a line
 in the trace whether it is done, refused or has failed, and returns a frozen value whose fields are its JSON.
 
-    uses       play a recording, or copy it, for a purpose
+    uses       play a recording, or copy it, for a purpose; file the analysis of what was heard
     holds      hold, renew, release; list what is on hold
     approvals  ask another login for a hold, its end or an export; approve, refuse, withdraw
-    notes      file an analysis
-    deletion   forget calls before their time
-    persons    find a person's calls; say that they were told of them; forget them
+    persons    forget calls before their time; find a person's, say that they were told of them, forget them
     show       all that is known of one call
     accounts   make, change and end accounts and tokens
     purge      remove what has expired, as a person asks for it

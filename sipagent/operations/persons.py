@@ -1,19 +1,50 @@
-"""Answer a person's request: all that is kept of them, and to forget it. (GDPR articles 15 and 17.)"""
+"""Forget calls before their time, and answer a person's request: all that is kept of them, and to forget it.
+(GDPR articles 15 and 17.)"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from retention.archive import Archive
-from retention.erase import Deletion, KeptCall
+from retention.erase import Deletion, KeptCall, NotDeleted, delete
 from retention.records import Access, Record, RuleError
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.texts import Reason
+from retention.texts import Reason, reason_of
 from sipagent.config.tables import ServiceTable
 from sipagent.languages.labels import N_
-from sipagent.operations.deletion import Stays, delete_calls
 from sipagent.operations.parsing import FieldError, Unreadable, call_reference, caller_forms, read_field
+from sipagent.operations.tracing import Unfinished, traced
+
+_LEFT = N_("{0}; the next purge tries again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stays(Record):
+    """A call that could not be forgotten, and why."""
+
+    id: str
+    why: str
+
+
+def delete_call(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
+    """Delete a call now; `trace.detail` says why. See `erase.delete`, with its errors, but Unfinished for a
+    file that cannot be erased."""
+    call = KeptCall.find(archive.store, id)
+    trace = replace(trace, action="delete", recording_id=id)
+    with traced(archive, trace, call.discreet, left=_LEFT):
+        return delete(archive, id, trace, clock)
+
+
+def delete_calls(
+    archive: Archive, ids: Iterable[str], trace: Access, clock: Callable[[], datetime]
+) -> Iterator[Deletion | Stays]:
+    """Delete each of these, and go on where one of them stays. Raises UnknownId, StoreError."""
+    for id in ids:
+        try:
+            yield delete_call(archive, id, trace, clock)
+        except (NotDeleted, Unfinished) as why:
+            yield Stays(id=id, why=reason_of(why))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

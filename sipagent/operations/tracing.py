@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from media.errors import MediaError
+from media import MediaError
 from retention.archive import Archive
 from retention.records import Access, Recording, RuleError
 from retention.rows.rows import StoreError

@@ -9,8 +9,8 @@ from retention.records import Status
 from sipagent.config.identity import printable
 from sipagent.config.tables import ServiceTable
 from sipagent.languages.typography import set_french
+from sipagent.text import Fact, language_of_papers, template
 from sipagent.text.statistics_words import StatisticsWords
-from sipagent.text.template import Fact, language_of_papers, template
 
 _PATH = 400  # characters
 

@@ -19,9 +19,9 @@ from retention.texts import Reason
 from sipagent.config.hours import DAYS, Week
 from sipagent.config.load import Config
 from sipagent.config.tables import WORDS
+from sipagent.text import LANGUAGES
 from sipagent.text import notice_words as heard
 from sipagent.text.notice_words import VOCABULARIES, Vocabulary
-from sipagent.text.template import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)

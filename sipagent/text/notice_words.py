@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sipagent.text.template import FOLDER, LANGUAGES
+from sipagent.text import FOLDER, LANGUAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

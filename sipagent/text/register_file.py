@@ -22,8 +22,8 @@ from typing import Any
 from retention.records import Record
 from retention.texts import Reason, WithReason
 from sipagent.languages.typography import WIDE, set_french
+from sipagent.text import LANGUAGES, template
 from sipagent.text.register import FORMAT, RegisterEntry, Statement
-from sipagent.text.template import LANGUAGES, template
 
 BEGINS = re.compile(r"<!-- sipagent register: ([a-z]{2}) -->")
 ENDS = "<!-- sipagent register: end -->"

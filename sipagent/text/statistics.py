@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
 from sipagent.config.tables import ServiceTable
+from sipagent.text import FOLDER
 from sipagent.text.statistics_words import StatisticsWords, style
-from sipagent.text.template import FOLDER
 
 if TYPE_CHECKING:  # slow to import, and a terminal shows no plot
     from jinja2 import Template

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 
 from sipagent.languages.typography import NARROW, WIDE, set_french
-from sipagent.text.template import FOLDER, template
+from sipagent.text import FOLDER, template
 
 _MONTHS = (
     *("janvier", "février", "mars", "avril", "mai", "juin"),

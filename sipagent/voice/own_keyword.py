@@ -25,7 +25,7 @@ from media.frame import SAMPLE_RATE
 from media.hearing.embedding import OTHER, EmbeddingUnavailable, Head, save_head
 from media.hearing.keyword import Meaning
 from media.hearing.spotter import HEADS, Spotter, known_heads, plain
-from media.training.processes import processes
+from media.training import processes
 from prompts.speak import PhonemeError, VoiceError
 from retention.texts import Reason, WithReason
 from sipagent.voice.detectors import hear, read_sound

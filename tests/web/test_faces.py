@@ -79,9 +79,9 @@ PROGRAMS: Mapping[str, tuple[str, dict[str, Any] | None]] = {
     "calls.delete_call": ("/calls/ID/delete", {"reason": "x"}),
     "uses.begin_use": ("/recordings/ID/uses", {"purpose": "quality"}),
     "uses.attempt_note": ("/recordings/ID/notes", {"text": "Calm."}),
-    "holds.ask_approval": ("/recordings/ID/hold", HOLD),
-    "holds.decide": ("/approvals/7/approve", {}),
-    "holds.held": ("/holds", None),
+    "uses.ask_approval": ("/recordings/ID/hold", HOLD),
+    "uses.decide": ("/approvals/7/approve", {}),
+    "uses.held": ("/holds", None),
     "compliance.calls_of_person": ("/persons", {"caller": "0612345678"}),
     "compliance.forget_person": ("/persons/delete", {"caller": "0612345678", "reason": "x"}),
 }

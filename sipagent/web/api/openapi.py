@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from retention.records import Json
 from sipagent import __version__
-from sipagent.web.api import calls, compliance, holds, uses
+from sipagent.web.api import calls, compliance, uses
 from sipagent.web.api.operation import Answer, Operation, get, given
 from sipagent.web.problems import KIND, Told
 from sipagent.web.rights import Right, roles_with
@@ -156,7 +156,6 @@ def document() -> Json:
 ENTRIES: tuple[Operation, ...] = (
     *calls.ENTRIES,
     *uses.ENTRIES,
-    *holds.ENTRIES,
     *compliance.ENTRIES,
     get("/openapi.json", openapi, "This document", dict[str, object], "OpenAPI 3.1."),
 )

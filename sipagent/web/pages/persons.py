@@ -33,13 +33,12 @@ from sipagent.languages import spoken
 from sipagent.languages.labels import N_, Kind, happening
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.operations.deletion import Stays, delete_calls
 from sipagent.operations.parsing import FieldError
-from sipagent.operations.persons import PersonSearch, answer_person, calls_of_person
+from sipagent.operations.persons import PersonSearch, Stays, answer_person, calls_of_person, delete_calls
 from sipagent.operations.show import Shown, show
+from sipagent.text import language_of_papers, template
 from sipagent.text.certificate import certificate
 from sipagent.text.statistics_words import StatisticsWords
-from sipagent.text.template import language_of_papers, template
 from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right

@@ -39,11 +39,11 @@ from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import ask_approval, may_see, rules_of
-from sipagent.operations.deletion import delete_call
-from sipagent.operations.notes import FiledAnalysis, attempt_note, what_would_go
-from sipagent.operations.notes import why_no_analysis as why_no_note
 from sipagent.operations.parsing import note_text
+from sipagent.operations.persons import delete_call
 from sipagent.operations.show import Shown, show
+from sipagent.operations.uses import FiledAnalysis, attempt_note, what_would_go
+from sipagent.operations.uses import why_no_analysis as why_no_note
 from sipagent.text.certificate import certificate
 from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.pages.calls import RECORDINGS
