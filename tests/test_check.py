@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ import pytest
 from retention.files import alone
 from retention.sqlite import Store
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
-from sipagent.check.machine import answers_as_agent
+from sipagent.check.machine import answers_as_agent, known_holes
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, HostPort, parse
 from sipagent.config.rules import SHIPPED_EXAMPLES
 from sipagent.config.sampling import keep_seed
 from tests.configured import init_examples, with_keys
+from tests.each import each
 from tests.kept import recording
 from tests.loopback import ROOT
 
@@ -74,7 +76,7 @@ def test_what_init_wrote_has_no_error_and_looking_leaves_nothing_behind(set_up: 
     before = sorted(set_up.directory.rglob("*"))
     found = checks(set_up.config(), lambda: ENGINE, NOW)
     assert [finding for finding in found if finding.level == "error"] == []
-    of_this_machine = {"real-time priority"}
+    of_this_machine = {"real-time priority", "engine"}  # what rights it gives, and which engine
     assert {finding.what for finding in found if finding.level == "warning"} - of_this_machine == {
         *(f"service.{key}" for key in SHIPPED_EXAMPLES),
         "hours",
@@ -260,17 +262,36 @@ def test_what_is_kept_and_its_time_stamps_are_looked_at(set_up: SetUp) -> None:
 
 
 def test_the_engine_is_asked(set_up: SetUp) -> None:
-    assert set_up.one("engine") == (
+    told, holes = set_up.findings("engine")
+    assert (told.level, told.detail) == (
         "ok",
         "2.15.1, TLS: OpenSSL 1.0.2k; 4 legs, 32 players, 64 sockets, 1024 files: "
         "2 calls a process, for its legs",
     )
+    assert holes.level == "warning" and holes.detail.startswith("known holes: CVE-2026-41416, CVE-2026-28799")
 
     def absent() -> EngineFacts:
         raise ImportError("No module named 'pjsua2'")
 
     found = checks(set_up.config(), absent, NOW)
     assert Finding("error", "engine", "cannot be loaded: No module named 'pjsua2'") in found
+
+
+@each(
+    product(
+        ["2.15.1", "2.16", "2.17", "2.17+sipagent.99"],
+        ["OpenSSL 1.0.2k-fips  26 Jan 2017", "OpenSSL 3.5.9 29 Sep 2026", "none"],
+    ),
+    str,
+)
+def test_an_engine_has_the_holes_that_a_later_version_mended(engine: tuple[str, str]) -> None:
+    version, tls = engine
+    found = known_holes(EngineFacts(version, EngineLimits(legs=4), tls))
+    assert ("OpenSSL < 3" in found) == ("1.0.2k" in tls)
+    assert ("CVE-2026-28799" in found) == (version in {"2.15.1", "2.16"})
+    assert ("upstream 4661" in found) == (version == "2.15.1")
+    assert "CVE-2026-26203" not in " ".join(found)  # no video
+    assert "99" not in version or set(found) <= {"OpenSSL < 3"}
 
 
 def test_whether_there_are_workers_and_ports_for_them(set_up: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,13 @@ import shutil
 import socket
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http.client import HTTPException
+from importlib.resources import files
 from pathlib import Path
 
 from retention.recording_files import has_metadata
@@ -205,6 +207,14 @@ def engine_findings(
         yield error("engine", "ends its process when it is begun")
         return
     yield ok("engine", "{0}, TLS: {1}; {2}", facts.version, facts.tls, str(facts.limits))
+    if holes := known_holes(facts):
+        yield warning(
+            "engine",
+            "known holes: {0}. Only trunk and phones reach it; larger-engine.md says how to be rid of them",
+            ", ".join(holes),
+        )
+    else:
+        yield ok("engine", "no known hole in what is used of it")
     try:
         calls_a_process(config, facts.limits)
     except ConfigError as wrong:
@@ -212,6 +222,22 @@ def engine_findings(
         return
     yield from _processes(config, facts.limits)
     yield from edge_findings(config, facts.limits, now)
+
+
+def known_holes(facts: EngineFacts) -> list[str]:
+    """Names of advisories that concern this engine, in parts that are used here."""
+    ours = {"engine": numbers(facts.version), "tls": numbers(facts.tls)}
+    table = tomllib.loads(files("sipagent.check").joinpath("advisories.toml").read_text("utf-8"))
+    return [
+        one["id"]
+        for one in table["hole"]
+        if not one.get("off") and () < ours[one["of"]] < numbers(one["mended"])
+    ]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Of a version, to be compared: `2.17+sipagent.2` is later than `2.17`; () for none."""
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def _processes(config: Config, limits: EngineLimits) -> Iterator[Finding]:
