@@ -22,6 +22,10 @@ PHASES = ("choice", "notice", "window", "call")
 IN_PROGRESS = "in_progress"
 OTHER = "other"  # a number that is not one of the service's: the caller chose it
 STOPPED = "stop code"  # the event that an operator's key leaves in a receipt
+AWAITED, BEGUN = (
+    "the operator may begin the recording",
+    "record code",
+)  # the events of one that waits for a key
 BRIDGED = "bridged with "  # the event that says with whom the caller talks from then on
 
 _REACHED = ("connected", "transferred")
@@ -280,6 +284,8 @@ class CallFigures(Record):
     per_hour: tuple[OfHour, ...]
     numbers: tuple[OfNumber, ...]
     operator_stops: int
+    awaited: int
+    begun: int
     unheard: int
     recordings: OfRecordings
 
@@ -313,6 +319,8 @@ class Statistics:
         self.numbers = {number: Calls() for number in self.languages}
         self.operators: dict[str, Calls] = defaultdict(Calls)
         self.kept = RecordingCounts()
+        self.awaited = 0  # recordings that an operator might begin; as long as receipts have their events
+        self.begun = 0  # and those that one has begun
         self.unheard = 0  # not recorded because nobody could judge what was said
         self.in_sums = 0  # calls without a receipt
         self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere
@@ -327,6 +335,9 @@ class Statistics:
         self.outcomes[outcome] += 1
         self.decisions[row.decision, row.decided_by or ""] += 1
         self.unheard += row.unheard
+        happened = {event.what for event in row.events}
+        self.awaited += AWAITED in happened
+        self.begun += {AWAITED, BEGUN} <= happened
         self._at(row.started_at, row.decision, 1)
         if row.decision == "refused":
             self.refusals[row.decided_by or "", row.dtmf_method or "", row.phase or ""] += 1
@@ -461,6 +472,8 @@ class Statistics:
                 for operator, one in sorted(self.operators.items())
             ),
             operator_stops=self.stops,
+            awaited=self.awaited,
+            begun=self.begun,
             unheard=self.unheard,
             recordings=self.kept.result(),
         )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.flow import CallFlow
-from sipagent.call.machines import FLAGGED, SAME_PRESS_S, STOPPED, Decision, Story
+from sipagent.call.machines import BEGUN, FLAGGED, SAME_PRESS_S, STOPPED, Decision, Story
 from sipagent.call.state import Phase, Policy
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
@@ -69,11 +69,16 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
             e.LegGone(leg, 603),
         )
     refused = ("sampled", "open", "source_allowed", "room", "number_known")
+    offer = offered(flow.policy, OFFER)
     yield from (
-        OFFER,
-        *(replace(OFFER, **{name: False}) for name in refused),  # type: ignore[arg-type]
-        replace(OFFER, draining=True),
-        *((CHOOSING, replace(CHOOSING, sampled=False)) if flow.policy.choices else ()),
+        offer,
+        *(replace(offer, **{name: False}) for name in refused),
+        replace(offer, draining=True),
+        *(
+            replace(offer, may_choose=True, sampled=sampled)
+            for sampled in (True, False)
+            if flow.policy.choices
+        ),
         e.CallConfirmed(telephone_event=True),
         e.MediaArrived(),
         e.MediaFoundElsewhere(CALLER),
@@ -87,6 +92,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.DtmfPressed(CALLER, "5", "info"),
         e.DtmfPressed(CALLER, "2", "info"),
         *(e.DtmfPressed(operator, digit, "rfc4733") for digit in "*5679"),
+        *((e.DtmfPressed(operator, "8", "rfc4733"),) if flow.policy.codes.record else ()),
         e.HearingBegan("tone"),
         e.HearingEnded("tone"),
         e.HearingBegan("speech"),
@@ -129,6 +135,13 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     if flow.policy.refer_targets:
         yield from (e.ReferAnswered(CALLER, status) for status in (202, 405))
         yield from (e.ReferNotified(CALLER, status) for status in (180, 200, 486))
+
+
+def offered(policy: Policy, fact: e.Fact) -> Any:
+    """An INVITE where the operator begins a recording, if there is a code for it."""
+    if isinstance(fact, e.CallOffered) and policy.codes.record:
+        return replace(fact, operator_begins=True)
+    return fact
 
 
 def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:
@@ -180,9 +193,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
         if press.digit == ("9" if leg == CALLER else "*") and now - press.at < SAME_PRESS_S
     )  # of the keys that `facts` has by more than one way; older ones count for nothing
     hunt, talk, transfer = flow.hunt, flow.conversation, flow.transfer
-    ringing = tuple(
-        (one.uri, one.recorded, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing
-    )
+    ringing = tuple((one.uri, one.sign, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing)
     return (
         flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
         flow.own_sound,
@@ -191,9 +202,9 @@ def state_of(flow: CallFlow, now: float) -> Any:
         flow.acceptance, flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
         flow.hearing, flow.held,
         round(max(0.0, flow.late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
-        hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
+        hunt.operator and (hunt.operator.audible, hunt.operator.sign),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
-        talk and talk._alone, tuple(sorted(flow.changed_keys)),
+        talk and (talk._alone, talk.rests), tuple(sorted(flow.changed_keys)),
         flow.typed.leg if flow.typed.digits.endswith("*") else None,
         flow.told_refused, flow.referred, round(max(0.0, flow.refer_until - now), 3),
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
@@ -253,12 +264,19 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     if fact == UNSURE and before is not Phase.ENDED and decision is not Decision.REFUSED:
         watch = replace(watch, asked=True)
     who_may_type(fact, commands, was_open, decision)
+    if flow.operator_begins and any(isinstance(command, e.StartTap) for command in commands):
+        asks = isinstance(fact, e.DtmfPressed) and fact.digit == "8" and fact.leg != CALLER
+        assert asks and decision is Decision.ALLOWED, "recorded before the operator asked for it"
     written = [one.what for one in flow.story.happenings[talked:] if one.what in CODES_SAY]
     assert not written or any(isinstance(one, e.PlayTone) for one in commands), "a code unheard"
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
     watch = may_keep(flow, watch)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
-        assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
+        rests = flow.conversation is not None and flow.conversation.rests
+        assert (watch.indicated != "off") is (watch.tap == "running" and not rests), (
+            "devices are told otherwise"
+        )
+        assert not rests or watch.silent, "what an operator has stopped goes on"
         waits = watch.tap == "running" and not watch.bridged
         assert not waits or watch.silent, "who waits is recorded"
     assert not (watch.two and len(watch.up) > 2), "a third leg where there is none"
@@ -317,8 +335,8 @@ def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
 
 
 CODES_SAY = {
-    *("paused", "resumed", FLAGGED, STOPPED),
-    *("stop code, and nothing is recorded", "pause code, and nothing is recorded"),
+    *("paused", "resumed", FLAGGED, STOPPED, BEGUN),
+    *(f"{order} code, and nothing is recorded" for order in ("stop", "pause", "record")),
 }
 
 
@@ -331,7 +349,7 @@ def who_may_type(fact: e.Fact, commands: list[e.Command], before: Decision, afte
         assert fact.digit == "9" or not orders, "the caller types a code"
     else:
         assert before is after or after is Decision.NOT_ALLOWED, "the operator decides for the caller"
-        assert fact.digit in "567" or not commands, "a key that is no code does something"
+        assert fact.digit in "5678" or not commands, "a key that is no code does something"
 
 
 def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911, PLR0912 - one law a command
@@ -426,7 +444,7 @@ def run(policy: Policy, history: Played) -> tuple[CallFlow, Watch, float]:
         if isinstance(fact, float):
             gap_s = fact
         else:
-            watch, now = advance(flow, watch, fact, now + gap_s)
+            watch, now = advance(flow, watch, offered(policy, fact), now + gap_s)
             gap_s = 1.0
     return flow, watch, now
 

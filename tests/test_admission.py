@@ -147,8 +147,11 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
     assert (found.wrap_up_s, found.period, found.calls) == (3.0, "3 months", 1)
     assert (found.shares, found.seed) == (Shares(PARIS, 0.5), None)
     assert found.extensions == ("sip:201@127.0.0.1:5070",)
-    told = (("Alert-Info", "<urn:alert:service:normal>;info=rec"), ("X-Recording", "REC"))
-    assert (found.ring_headers(True), found.ring_headers(False)) == (told, (("X-Recording", "NO REC"),))
+    ring = "Alert-Info", "<urn:alert:service:normal>;info=rec"
+    words = {sign: ("X-Recording", sign.value) for sign in e.Sign}
+    assert found.ring_headers == {
+        sign: (ring, word) if sign is e.Sign.REC else (word,) for sign, word in words.items()
+    }
     default = rules(where)
     assert default.policy == Policy(voice=True, transfer_targets=default.extensions)
 

@@ -124,14 +124,14 @@ def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
 
 @pytest.mark.parametrize("refuses", [False, True])
 def test_an_operators_phone_is_told_by_headers_too(play: Staging, refuses: bool) -> None:
-    word = (("X-Recording", "REC"),), (("X-Recording", "NO REC"),)
-    stage = play(replace(RULES, recorded_headers=word[0], unrecorded_headers=word[1]))
+    words = {sign: (("X-Recording", sign.value),) for sign in e.Sign}
+    stage = play(replace(RULES, ring_headers=words))
     caller = stage.greeted()
     if refuses:
         stage.tell(caller, NINE)
     stage.sound_over(caller)
     stage.turn(after_s=RULES.policy.window_s)
-    assert stage.engine.ordered("dial")[0][2] == word[refuses]
+    assert stage.engine.ordered("dial")[0][2] == words[e.Sign.NO_REC if refuses else e.Sign.REC]
 
 
 @pytest.mark.parametrize("telephone_event", [True, False])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Prompt, Tone
+from sipagent.call.events import CALLER, Prompt, Sign, Tone
 from sipagent.call.flow import CallFlow
 from sipagent.call.machines import (
     CODE_GAP_S,
@@ -21,6 +21,7 @@ from sipagent.call.machines import (
     MOST_SILENCES,
     MOST_TIMES,
     STOPPED,
+    Codes,
     Decision,
 )
 from sipagent.call.state import Phase, Policy
@@ -142,7 +143,16 @@ RULES = {
     "simultaneous": Policy(
         voice=True, in_call_voice=True, simultaneous=True, promised=frozenset({("", e.Wish.REFUSE)})
     ),
+    "the operator begins": Policy(voice=True, stop_erases=False, codes=Codes(record="*8")),
 }
+STATIONS["begun"] = [*BRIDGED, *typed("*8")]
+BEGINS = (
+    "bridge",
+    "begun",
+    "ending",
+    "answered",
+    "refused",
+)  # what comes before is as where the bridge begins it
 NARROW = ("invite", "choice", "bridge", "paused", "ending")  # from which few phones, or none, come to ring
 RINGS = ("hunt", "second round", "two ring", "answered", "refused")
 DEPTH, BROAD_DEPTH = tiers.depth(4, 6), tiers.depth(3, 5)
@@ -156,14 +166,20 @@ def test_every_fact_there_is_may_come() -> None:
 
 
 @pytest.mark.parametrize(
-    "station, rules", [(s, r) for s in STATIONS for r in RULES if s in RINGS or r != "simultaneous"]
+    "station, rules",
+    [
+        (s, r)
+        for s in STATIONS
+        for r in RULES
+        if {"simultaneous": s in RINGS, "the operator begins": s in BEGINS}.get(r, s != "begun")
+    ],
 )
 def test_all_histories(station: str, rules: str) -> None:
     choices = CHOICES if station in ("invite", "choice", "chosen") else ()
     depth = DEPTH if station in NARROW else BROAD_DEPTH
     steps, phases, taps = walk(replace(RULES[rules], choices=choices), STATIONS[station], depth)
     assert steps > 10 and Phase.ENDED in phases
-    if station == "bridge" and rules != "opt_in":
+    if station == ("begun" if rules == "the operator begins" else "bridge") and rules != "opt_in":
         assert taps == {"running", "kept", "erased"}  # the walk has been where it matters
 
 
@@ -487,7 +503,7 @@ def listens(leg: int, tones: bool) -> e.Listen:
     case("is rung too", TOGETHER, [*RINGING, e.OperatorReached(1), TIME, e.OperatorFree()],
          only=[e.SeekOperator(())]),
     case("beside them", TOGETHER, [*RINGING, e.OperatorReached(1), TIME, OFFERED_B],
-         only=[e.DialOperator(2, B, True)]),
+         only=[e.DialOperator(2, B, Sign.REC)]),
     case("nobody is free: asked again", Policy(), [*HUNT, e.NoOperatorFree()], wakes_s=RETRY_S),
     case("or as soon as somebody is", Policy(), [*HUNT, e.NoOperatorFree(), e.OperatorFree()],
          only=[e.SeekOperator(())]),
@@ -563,6 +579,9 @@ def test_nobody_who_waits_is_left_without_a_word_for_long() -> None:
 # --- the conversation ---
 
 KEEPS = Policy(stop_erases=False)
+BY_CODE = Policy(codes=Codes(record="*8"), transfer_targets=(B,))
+RESTS = replace(KEEPS, codes=Codes(record="*8"), transfer_targets=(B,))
+BEGUN: History = [*BRIDGED, *typed("*8")]
 ALOUD = Policy(voice=True, in_call_voice=True)
 FLICKER: History = [ON_HOLD, e.LegResumed(CALLER)]
 FLICKER *= MOST_SILENCES
@@ -607,6 +626,43 @@ NO_NOTICE: History = [*LEAVING, *FARE]
              *typed("6"), gap_s, *typed("*", method="info"), 0.04, *typed("6", method="info")], silent=True)
         for gap_s in (0.0, 0.16)
     ),
+    # --- the operator begins it ---
+    case("the phone says that it may be", BY_CODE, RINGING, does=[e.DialOperator(1, A, Sign.MAY_REC)]),
+    case("nothing before the code", BY_CODE, BRIDGED, never=e.PlayTone, tap="none",
+         line="the operator may begin the recording"),
+    case("then the tap and its tone", BY_CODE, BEGUN, tap="running", line="recording started",
+         only=[e.StartTap(A), e.PlayTone(Tone.RECORDING_ON), e.Indicate("on")]),
+    case("within a hold it is silent", BY_CODE, [*BRIDGED, ON_HOLD, *typed("*8")], tap="running",
+         silent=True),
+    case("a second code only tells", BY_CODE, [*BEGUN, *typed("*8")], only=[e.PlayTone(Tone.RECORDING_ON)]),
+    case("also that it is paused", BY_CODE, [*BEGUN, *typed("*6*8")], only=[e.PlayTone(Tone.PAUSED)],
+         silent=True),
+    *(
+        case(f"dead: {name}", policy, [*history, *typed("*8")], tap=tap,
+             only=[e.PlayTone(Tone.RECORDING_OFF)], line="record code, and nothing is recorded")
+        for name, policy, history, tap in (
+            ("a refusal", BY_CODE, [*BRIDGED, NINE], "none"),
+            ("a refusal while it runs", BY_CODE, [*BEGUN, NINE], "erased"),
+            ("a stop that erases", BY_CODE, [*BEGUN, *typed("*5")], "erased"),
+            ("a fault of the tap", BY_CODE, [*BEGUN, e.TapFailed("disk full")], "kept"),
+            ("a doubt", BY_CODE, [*BRIDGED, e.HearingFailed("detector")], "none"),
+            ("a notice that failed", BY_CODE, NO_NOTICE, "none"),
+            ("silenced too often", BY_CODE, [*BEGUN, *FLICKER], "kept"),
+        )
+    ),
+    case("one that only stopped", RESTS, [*BEGUN, *typed("*5")], tap="running", silent=True, decision=ALLOWED,
+         only=[e.SilenceTap(on=True), e.PlayTone(Tone.RECORDING_OFF), e.Indicate("off")]),
+    case("goes on", RESTS, [*BEGUN, *typed("*5*8")], tap="running", silent=False, line="recording goes on",
+         only=[e.SilenceTap(on=False), e.PlayTone(Tone.RECORDING_ON), e.Indicate("on")]),
+    case("no pause ends it", RESTS, [*BEGUN, *typed("*5*6")], only=[e.PlayTone(Tone.RECORDING_OFF)],
+         silent=True),
+    case("a refusal erases it", RESTS, [*BEGUN, *typed("*5"), NINE], tap="erased", decision=REFUSED),
+    case("who takes over may go on", RESTS, [*BEGUN, *typed("*5"), ASKS],
+         does=[e.DialOperator(2, B, Sign.MAY_REC)]),
+    case("who takes over is recorded", BY_CODE, [*BEGUN, ASKS, *picks_up(2)], tap="running",
+         does=[e.PlayTone(Tone.RECORDING_ON)]),
+    case("who takes over may begin", BY_CODE, [*BRIDGED, ASKS, *picks_up(2), *typed("*8", 2)], tap="running"),
+    case("no code where the bridge begins it", Policy(), [*BRIDGED, *typed("*8")], only=[]),
     # --- how it is listened ---
     case("the last sounds were heard out", Policy(), HEARD_LATE, never=e.Listen),
     case("a caller whose new device sends no events", Policy(), [*HEARD_LATE, e.KeysNegotiated(CALLER,
@@ -677,7 +733,7 @@ def test_a_phone_that_repeats_itself_does_not_fill_the_receipt(again: History) -
 # --- from operator to operator, and away ---
 
 REPLACES = "90a@pbx;to-tag=7;from-tag=8"
-RINGS_AGAIN = e.DialOperator(3, A, recorded=True)
+RINGS_AGAIN = e.DialOperator(3, A, Sign.REC)
 NO_LONGER: History = [*BRIDGED, e.TransferAsked(1, B, free=False)]
 BACK: History = [*TRANSFER, gone(2, 486)]
 
@@ -690,7 +746,7 @@ def lasts(*history: e.Fact) -> Played:
 @table(
     case("it begins", MINE, [*BRIDGED, e.TransferAsked(1, B, REPLACES)],
          only=[e.Separate(1), e.SilenceTap(on=True), e.Play(CALLER, Prompt.HOLD_MUSIC),
-               e.TellTransfer(1, 100, last=False), e.DialOperator(2, B, recorded=True, replaces=REPLACES)]),
+               e.TellTransfer(1, 100, last=False), e.DialOperator(2, B, Sign.REC, replaces=REPLACES)]),
     case("the other answers", MINE, TAKEN, only=[], wakes_s=SOUND_S, plays=Prompt.HOLD_MUSIC),
     case("and is heard", MINE, [*TRANSFER, *picks_up(2)], operator=B, line=f"bridged with {B}",
          only=[e.TellTransfer(1, 200, last=True), e.HangUp(1), e.StopPlaying(CALLER), e.Bridge(2),
@@ -724,8 +780,8 @@ def lasts(*history: e.Fact) -> Played:
          never=e.TellTransfer),
     case("no third leg", MINE, SQUEEZED, does=[e.TellTransfer(1, 100, last=True), e.HangUp(1)],
          wakes_s=ROOM_S, spare=0),
-    case("then there is", MINE, [*SQUEEZED, 0.1, gone(1, 200)], only=[e.DialOperator(2, B, recorded=True)]),
-    case("it is not waited for", MINE, [*SQUEEZED, TIME], does=[e.DialOperator(2, B, recorded=True)]),
+    case("then there is", MINE, [*SQUEEZED, 0.1, gone(1, 200)], only=[e.DialOperator(2, B, Sign.REC)]),
+    case("it is not waited for", MINE, [*SQUEEZED, TIME], does=[e.DialOperator(2, B, Sign.REC)]),
     case("the giver is rung again", MINE, [*SQUEEZED, 0.1, gone(1, 200), gone(2, 486)],
          only=[RINGS_AGAIN, e.ReportOperator(B, "busy", 486)]),
     case("and answers", MINE, [*SQUEEZED, 0.1, gone(1, 200), gone(2, 486), *picks_up(3)], operator=A,
@@ -773,7 +829,7 @@ def lasts(*history: e.Fact) -> Played:
     case("the colleague does", MINE, [*TRANSFER, picks_up(2)[0], *typed("*", 2), e.MediaArrived(2),
          *typed("5", 2)], tap="erased"),
     case("no REC once it has stopped", replace(MINE, stop_erases=False), [*BRIDGED, *typed("*5"),
-         *AGAIN[len(BRIDGED):], OFFERED_B], only=[e.DialOperator(4, B, recorded=False)]),
+         *AGAIN[len(BRIDGED):], OFFERED_B], only=[e.DialOperator(4, B, Sign.NO_REC)]),
     case("the giver's leg is another caller's", MINE, TRANSFER, spare=1),
     case("it is given up", MINE, [*TRANSFER, e.LegWanted()], spare=0,
          only=[e.TellTransfer(1, 100, last=True), e.HangUp(1)]),

@@ -68,6 +68,9 @@ CHANGES = {
     "recording.window.days": '[{ days = "tue", hours = "09:00-10:00", share = 0.5 }]',
     "recording.window.hours": '[{ days = "mon", hours = "09:00-11:00", share = 0.5 }]',
     "recording.window.share": '[{ days = "mon", hours = "09:00-10:00", share = 0.25 }]',
+    "recording.window.begin": '[{ days = "mon", hours = "09:00-10:00", share = 0.5, begin = "operator" }]',
+    "recording.begin": '"operator"',
+    "operators.record_code": '"*4"',
     "recording.justification": '"another"',
     "recording.recipients": '["keys/a.pub", "keys/b.pub"]',
     "retention.period": '"3 months"',
@@ -103,13 +106,14 @@ NEEDED = {
         ("retention", 'database = "postgresql://localhost/sipagent"'),
         ("cluster", 'host = "a"'),
     ),
+    "operators.record_code": (("recording", 'begin = "operator"'),),
     "objects.endpoint": (("objects", 'url = "s3://calls"'),),
     "objects.region": (("objects", 'url = "s3://calls"'),),
     "web.trusted_proxies": (("web", IN_CLEAR),),
     "web.oidc_roles": (("web", BY_PROVIDER),),
     **dict.fromkeys(("enrol.extension", "enrol.colleagues", "enrol.keep_days"), (("enrol", ENROL),)),
     **dict.fromkeys(
-        (f"recording.window.{key}" for key in ("days", "hours", "share")),
+        (f"recording.window.{key}" for key in ("days", "hours", "share", "begin")),
         (("recording", 'window = [{ days = "mon", hours = "09:00-10:00", share = 0.5 }]'),),
     ),
 }
@@ -230,6 +234,9 @@ def variants() -> Iterator[str]:
     window = changed("recording.window", CHANGES["recording.window.days"])
     yield window
     yield changed("recording.share", "0.25", changed("recording.justification", '""', window))
+    for justified in ('"a reason"', '""'):
+        yield changed("recording.justification", justified, changed("recording.begin", '"operator"'))
+    yield changed("recording.window", CHANGES["recording.window.begin"])
     yield changed("recording.recipients", "[]")
     yield changed("retention.hold_grounds", "[]")
     yield changed("trunk.numbers", "[]")

@@ -145,15 +145,16 @@ def test_the_share_is_that_of_the_clock_on_the_wall(drawn: tuple[Shares, datetim
         )
     ]
     assert len(matching) <= 1
-    assert shares.at(at) == (matching[0] if matching else shares.share)
-    assert shares.lowest <= shares.at(at) <= shares.highest
+    assert shares.at(at).share == (matching[0] if matching else shares.share)
+    assert shares.lowest <= shares.at(at).share <= shares.highest
 
 
 @given(weeks())
 def test_the_lowest_and_the_highest_share_occur(drawn: tuple[Shares, datetime]) -> None:
     shares, _ = drawn
     utc = Shares(ZoneInfo("UTC"), shares.share, shares.windows)
-    week = {utc.at(datetime(2026, 6, 1, tzinfo=UTC) + timedelta(minutes=n)) for n in range(7 * DAY_MINUTES)}
+    minutes = (datetime(2026, 6, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(7 * DAY_MINUTES))
+    week = {utc.at(minute).share for minute in minutes}
     assert (min(week), max(week)) == (utc.lowest, utc.highest)
 
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from retention.records import Event, Receipt, Recording, Status, to_text
 from retention.statistics import BRIDGED, OTHER, OUTCOMES, STOPPED, Spread, Statistics
 from sipagent.call import machines
+from sipagent.text.statistics import tiles
+from sipagent.text.statistics_words import StatisticsWords
 from tests import kept
 from tests.tampering import sum_of
 
@@ -158,6 +160,16 @@ def test_stops_are_counted_for_the_operator_who_pressed_the_key(figures: Statist
         {"operator": "sip:202@pbx", "calls": 1, "refused": 0, "stops": 1},
     ]
     assert json["operator_stops"] == 3  # also where the receipt has forgotten who it was
+
+
+def test_recordings_that_wait_for_an_operators_key(figures: Statistics) -> None:
+    waits = Event(at=kept.START, what="the operator may begin the recording", by="agent")
+    code = Event(at=kept.START, what="record code", by="operator")
+    for events in ((waits,), (waits, code), (waits, code, code), ()):
+        figures.receipt(call(events=events))
+    told = figures.result().to_json()
+    assert (told["awaited"], told["begun"]) == (3, 2)
+    assert ("begun", "2", "of 3") in tiles(figures, StatisticsWords("en"))
 
 
 def test_calls_whose_speech_nobody_could_judge_are_no_doubts(figures: Statistics) -> None:

@@ -12,7 +12,7 @@ can be found before a call:
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +40,8 @@ SHIPPED = Path(prompts.__file__).parent
 class Admission:
     """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept, and
     `receipts_period` what leads to a person in receipts. Without a `seed` nobody is drawn for a sample.
-    `host`: which of several this is."""
+    `ring_headers`: what an operator's phone gets besides the name that it shows. `host`: which of several
+    this is."""
 
     policy: Policy
     country: str
@@ -51,8 +52,7 @@ class Admission:
     extensions: tuple[str, ...]
     wrap_up_s: float
     strategy: Strategy
-    recorded_headers: Headers
-    unrecorded_headers: Headers
+    ring_headers: Mapping[e.Sign, Headers]
     allowed: tuple[Network, ...]
     numbers: frozenset[str]
     schedule: Schedule
@@ -66,10 +66,6 @@ class Admission:
         """The prompts in the language of a dialled number."""
         return self.sounds[self.languages.get(called or "", self.language)]
 
-    def ring_headers(self, recorded: bool) -> Headers:
-        """The headers that an operator's phone gets besides the name that it shows."""
-        return self.recorded_headers if recorded else self.unrecorded_headers
-
     def source_allowed(self, source: str) -> bool:
         """Whether `address:port` is one of those that may call."""
         try:
@@ -82,7 +78,8 @@ class Admission:
         self, id: str, source: str, called: str | None, now: datetime, room: bool, draining: bool
     ) -> e.CallOffered:
         """The first fact of a call's flow. The draw for the sample is made here, before any notice."""
-        drawing = draw(self.seed, id, self.shares.at(now))
+        present = self.shares.at(now)
+        drawing = draw(self.seed, id, present.share)
         return e.CallOffered(
             source_allowed=self.source_allowed(source),
             number_known=not self.numbers or called in self.numbers,
@@ -90,6 +87,7 @@ class Admission:
             draining=draining,
             open=self.schedule.is_open(now),
             sampled=drawing.drawn,
+            operator_begins=present.operator_begins,
             draw=str(drawing),
             may_choose=bool(self.policy.choices) and called not in self.languages,
             language=self.languages.get(called or "", self.language),
@@ -98,7 +96,7 @@ class Admission:
 
 def admission(config: Config) -> Admission:
     """Raises ConfigError, and PromptError for a prompt that can't be played."""
-    operators, refusal = config.operators, config.refusal
+    operators, refusal, shares = config.operators, config.refusal, config.shares()
     policy = Policy(
         opt_in=refusal.mode == "opt_in",
         refusal_digits=refusal.refusing,
@@ -112,7 +110,10 @@ def admission(config: Config) -> Admission:
         simultaneous=operators.strategy == "simultaneous",
         refer_targets=operators.refer_targets if operators.transfer == "refer" else (),
         transfer_targets=operators.transfer_targets or operators.extensions,
-        codes=Codes(operators.stop_code, operators.pause_code, operators.flag_code),
+        codes=Codes(
+            *(operators.stop_code, operators.pause_code, operators.flag_code),
+            record=operators.record_code if True in shares.begins else "",
+        ),
         stop_erases=operators.stop_erases,
         recording=config.recording.enabled,
         full_status=config.capacity.full_status,
@@ -123,12 +124,11 @@ def admission(config: Config) -> Admission:
         period=config.retention.period,
         receipts_period=config.retention.receipts_period,
         calls=config.capacity.calls,
-        shares=config.shares(),
+        shares=shares,
         extensions=operators.extensions,
         wrap_up_s=operators.wrap_up_s,
         strategy=operators.strategy,
-        recorded_headers=_ring_headers(operators, "REC", operators.alert_info_recorded),
-        unrecorded_headers=_ring_headers(operators, "NO REC", operators.alert_info_not_recorded),
+        ring_headers={sign: _ring_headers(operators, sign) for sign in e.Sign},
         allowed=allowed_sources(config),
         numbers=frozenset(config.trunk.numbers),
         schedule=config.schedule(),
@@ -139,9 +139,11 @@ def admission(config: Config) -> Admission:
     )
 
 
-def _ring_headers(operators: OperatorsTable, word: str, alert_info: str) -> Headers:
-    """Alert-Info (RFC 3261 section 20.4) and the header with the word, where they are configured."""
-    headers = (("Alert-Info", alert_info), (operators.recording_header, word))
+def _ring_headers(operators: OperatorsTable, sign: e.Sign) -> Headers:
+    """Alert-Info (RFC 3261 section 20.4) and the header with the sign, where they are configured."""
+    recorded = sign is e.Sign.REC
+    alert_info = operators.alert_info_recorded if recorded else operators.alert_info_not_recorded
+    headers = (("Alert-Info", alert_info), (operators.recording_header, sign))
     return tuple((name, value) for name, value in headers if name and value)
 
 

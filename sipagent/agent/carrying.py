@@ -247,8 +247,8 @@ class Carrying:
 
     def dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
         """Ring an operator as one more leg of the call."""
-        display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
-        headers = self.rules().ring_headers(order.recorded) + replacing(order.replaces)
+        display = display_for_operator(order.sign, call.caller, reference_of(call.id))
+        headers = self.rules().ring_headers[order.sign] + replacing(order.replaces)
         engine_leg = engine.dial(order.uri, display, headers, call.hops)
         self.calls.takes(call, order.leg, engine_leg)
         call.operators[engine_leg] = order.uri

@@ -2,8 +2,18 @@
 
 from sipagent.call import events as e
 from sipagent.call import timing
-from sipagent.call.events import CALLER
-from sipagent.call.machines import BRIDGED, FLAGGED, STOPPED, Conversation, Decision, Operator, Order
+from sipagent.call.events import CALLER, Sign
+from sipagent.call.machines import (
+    AWAITED,
+    BEGUN,
+    BRIDGED,
+    FLAGGED,
+    STOPPED,
+    Conversation,
+    Decision,
+    Operator,
+    Order,
+)
 from sipagent.call.state import CallState, Phase
 
 
@@ -17,7 +27,7 @@ def bridge(call: CallState, operator: Operator) -> None:
     call.do(e.Listen(operator.leg, tones=not events, voice=False))
     call.playing, call.told_refused = None, True
     if call.conversation:  # which goes on with somebody else
-        call.do(*call.conversation.joined(operator.leg, operator.recorded))
+        call.do(*call.conversation.joined(operator.leg, is_misled(call, operator)))
     else:
         story.connected_at = call.now
         begin_conversation(call, operator)
@@ -30,11 +40,18 @@ def begin_conversation(call: CallState, operator: Operator) -> None:
         call.timers["late"] = call.late_until
     else:
         heard_out(call)
-    record = call.consent.allowed and call.notice_complete
+    record, misled = call.sign is Sign.REC, is_misled(call, operator)
     call.conversation = Conversation(operator.leg, call.held)
-    call.do(*call.conversation.begin(operator.uri, record, shown=operator.recorded))
+    call.do(*call.conversation.begin(operator.uri, record, misled))
     if record:
         call.note("recording started", "agent")
+    elif call.sign is Sign.MAY_REC:
+        call.note(AWAITED, "agent")
+
+
+def is_misled(call: CallState, operator: Operator) -> bool:
+    """Whether the operator's phone has promised a recording that is not to be had, or not yet."""
+    return operator.sign not in (Sign.NO_REC, call.sign)
 
 
 def may_transfer(call: CallState, operator: Operator) -> list[e.Command]:
@@ -97,15 +114,25 @@ def obey(call: CallState, order: Order, talk: Conversation) -> None:
         call.story.flagged = True
         call.note(FLAGGED, "operator")
         call.do(e.PlayTone(e.Tone.FLAGGED if talk.captured else e.Tone.RECORDING_OFF))
-    elif order == "pause" and talk.tapping:
+    elif order == "pause" and talk.running:
         call.do(*talk.toggle_pause())
         call.note("paused" if talk.paused else "resumed", "operator")
         silenced_too_often(call, talk)
-    elif order == "stop" and (talk.tapping or (talk.captured and call.policy.stop_erases)):
+    elif order == "stop" and (talk.running or (talk.captured and call.policy.stop_erases)):
         call.note(STOPPED, "operator")
+        if call.operator_begins and not call.policy.stop_erases:
+            call.do(*talk.rest())
+            call.note("recording stopped", "agent")
+            silenced_too_often(call, talk)
+            return
         if call.policy.stop_erases:
             call.decide(Decision.NOT_ALLOWED, "operator")
         call.stop_tap(keep=not call.policy.stop_erases)
+    elif order == "record" and (talk.tapping or call.sign is Sign.MAY_REC):
+        if not talk.running:
+            call.note(BEGUN, "operator")
+            call.note("recording started" if not talk.captured else "recording goes on", "agent")
+        call.do(*talk.record(call.story.operator or ""))
     else:
         call.note(f"{order} code, and nothing is recorded", "operator")
         call.do(e.PlayTone(e.Tone.RECORDING_OFF))

@@ -47,6 +47,14 @@ class Tone(StrEnum):
     FLAGGED = "flagged"
 
 
+class Sign(StrEnum):
+    """What an operator's phone shows before the caller. MAY_REC: the operator's code begins the recording."""
+
+    REC = "REC"
+    NO_REC = "NO REC"
+    MAY_REC = "MAY REC"
+
+
 class Wish(StrEnum):
     """The meaning of a spoken phrase for the recording."""
 
@@ -146,7 +154,7 @@ class CallOffered(Fact):
     """An INVITE outside any dialog has come in, with the answers that the policy needs about it.
 
     `may_choose`: a key chooses the language, not the number that was dialled. `language`: of the notice,
-    without such a key.
+    without such a key. `operator_begins`: nothing is recorded before the operator types the code for it.
     """
 
     source_allowed: bool
@@ -155,6 +163,7 @@ class CallOffered(Fact):
     draining: bool
     open: bool
     sampled: bool
+    operator_begins: bool = False
     may_choose: bool = False
     draw: str = ""  # how that came about, for the receipt
     language: str = ""
@@ -404,13 +413,13 @@ class DeclineOperator:
 
 @dataclass(frozen=True, slots=True)
 class DialOperator(LegOrder):
-    """Ring an operator as leg `leg`; the phone shows REC or NO REC before the caller.
+    """Ring an operator as leg `leg`; the phone shows the sign before the caller.
 
     `replaces`: the call of the phone's that this one takes the place of (RFC 3891); empty: none.
     """
 
     uri: str
-    recorded: bool
+    sign: Sign
     replaces: str = ""
 
 

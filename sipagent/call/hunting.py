@@ -46,8 +46,7 @@ def operator_offered(call: CallState, fact: e.OperatorOffered) -> None:
     call.timers.pop("retry", None)
     rings_until = call.now + call.policy.ring_s
     gives_up_at = min(rings_until, call.now + timing.REACH_S)
-    recorded = call.tapping if call.conversation else call.consent.allowed
-    call.do(*call.hunt.dial(fact.uri, recorded, gives_up_at, rings_until))
+    call.do(*call.hunt.dial(fact.uri, call.sign, gives_up_at, rings_until))
     call.note(f"ringing {fact.uri}", "agent")
     ring_on(call)
 

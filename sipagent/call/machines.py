@@ -21,9 +21,9 @@ is never called consent (GDPR articles 4(11) and 21).
 answers is kept, the others are told that the call was completed elsewhere. Legs are numbered in the order
 of dialling, so that a late word of an earlier one is never taken for the present one's.
 
-**Conversation** begins with the bridge. The tap runs from the start or never: nothing can start it later.
-It writes silence while it is paused by the operator or while a side holds, or while the caller is on the
-way to another operator, so that the recording keeps its length.
+**Conversation** begins with the bridge. The tap runs from the start or, where the operator begins it, from
+the code for that; else never. It writes silence while it is paused by the operator or while a side holds, or
+while the caller is on the way to another operator, so that the recording keeps its length.
 
 **Transfer**: the giver's phone has asked for it. If there is a leg more, the giver's stays up until the
 other has answered and is heard; else it is given up first, also later when another caller needs the leg.
@@ -38,7 +38,7 @@ from enum import StrEnum
 from typing import Literal
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Method, Prompt, Tone
+from sipagent.call.events import CALLER, Method, Prompt, Sign, Tone
 
 
 class Decision(StrEnum):
@@ -98,7 +98,7 @@ SAME_CODE_S = (
 )
 LONGEST_CODE = 8  # digits of a code
 
-Order = Literal["stop", "pause", "flag"]
+Order = Literal["stop", "pause", "flag", "record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ class Codes:
     stop: str = "*5"
     pause: str = "*6"
     flag: str = "*7"
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Typed:
             (codes.stop, "stop"),
             (codes.pause, "pause"),
             (codes.flag, "flag"),
+            (codes.record, "record"),
         )
         for code, order in orders:
             if code and digits.endswith(code):
@@ -156,14 +158,14 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator who is being rung, or has answered. `recorded`: whether the phone shows REC.
+    """An operator who is being rung, or has answered. `sign`: what the phone shows.
 
     Until something answers for the phone (`reached`), it is given up at `gives_up_at`, then at `rings_until`.
     """
 
     leg: int
     uri: str
-    recorded: bool
+    sign: Sign
     rings_until: float = 0.0
     gives_up_at: float = 0.0
     reached: bool = False
@@ -215,11 +217,11 @@ class Hunt:
         return self.dialled
 
     def dial(
-        self, uri: str, recorded: bool, gives_up_at: float = 0.0, rings_until: float = 0.0
+        self, uri: str, sign: Sign, gives_up_at: float = 0.0, rings_until: float = 0.0
     ) -> list[e.Command]:
         self.next_leg()
-        self.ringing += (Operator(self.dialled, uri, recorded, rings_until, gives_up_at),)
-        return [e.DialOperator(self.dialled, uri, recorded)]
+        self.ringing += (Operator(self.dialled, uri, sign, rings_until, gives_up_at),)
+        return [e.DialOperator(self.dialled, uri, sign)]
 
     def reached(self, leg: int) -> None:
         """Something has answered for the phone, so it has its whole time to ring."""
@@ -288,6 +290,7 @@ class Conversation:
         self.tapping = False
         self.captured = False  # something of it is kept, the tap running or not
         self.paused = False
+        self.rests = False  # stopped by a code that erases nothing; another lets it go on
         self._alone = False  # the caller is on the way to another operator
         self._held = dict.fromkeys(held, False)  # leg → it goes on sending
         self._music_to: int | None = None
@@ -299,19 +302,33 @@ class Conversation:
         return self.tapping and self._silences >= MOST_SILENCES
 
     @property
-    def _silent(self) -> bool:
-        return self.paused or self._alone or bool(self._held)
+    def running(self) -> bool:
+        """Whether it is recorded, or only paused."""
+        return self.tapping and not self.rests
 
-    def begin(self, uri: str, record: bool, shown: bool = False) -> list[e.Command]:
-        """`shown`: the operator's phone rang with REC. Where that is no longer so, a tone says it."""
-        self.tapping = self.captured = record
-        commands: list[e.Command] = []
+    @property
+    def _silent(self) -> bool:
+        return self.paused or self.rests or self._alone or bool(self._held)
+
+    def begin(self, uri: str, record: bool, misled: bool = False) -> list[e.Command]:
+        """`misled`: the operator's phone shows what is no longer so: a tone says that nothing is recorded."""
         if record:
-            commands = [e.StartTap(uri), e.PlayTone(Tone.RECORDING_ON)]
-            commands += [e.SilenceTap(on=True)] if self._silent else []
-        elif shown:
-            commands = [e.PlayTone(Tone.RECORDING_OFF)]
-        return commands + self._music()
+            return self.record(uri) + self._music()
+        return ([e.PlayTone(Tone.RECORDING_OFF)] if misled else []) + self._music()
+
+    def record(self, uri: str) -> list[e.Command]:
+        """Begin the tap, or let it go on; a tone says that it runs."""
+        if self.tapping:
+            was_silent, self.rests = self._silent, False
+            return self._silence(was_silent) + self._told(misled=False)
+        self.tapping = self.captured = True
+        silent = [e.SilenceTap(on=True)] if self._silent else []
+        return [e.StartTap(uri), e.PlayTone(Tone.RECORDING_ON), *silent]
+
+    def rest(self) -> list[e.Command]:
+        """Record no longer, but keep what there is; `record` lets it go on."""
+        was_silent, self.rests = self._silent, True
+        return [*self._silence(was_silent), e.PlayTone(Tone.RECORDING_OFF)]
 
     def alone(self) -> list[e.Command]:
         """The operator is no party any more."""
@@ -319,18 +336,18 @@ class Conversation:
         self._alone = True
         return self._silence(was_silent) + self._music()
 
-    def joined(self, operator: int, shown: bool = False) -> list[e.Command]:
-        """An operator is there again: another leg, or the same. `shown`: its phone rang with REC."""
+    def joined(self, operator: int, misled: bool = False) -> list[e.Command]:
+        """An operator is there again, on another leg or the same. `misled`: see `begin`."""
         was_silent = self._silent
         self._alone, self.operator = False, operator
         self._held = {leg: sends for leg, sends in self._held.items() if leg in (CALLER, operator)}
-        return self._silence(was_silent) + self._sign(shown) + self._music()
+        return self._silence(was_silent) + self._told(misled) + self._music()
 
-    def _sign(self, shown: bool) -> list[e.Command]:
-        """The tone that tells a new operator whether the call is recorded."""
-        if self.tapping:
+    def _told(self, misled: bool) -> list[e.Command]:
+        """The tone that tells both whether the call is recorded."""
+        if self.running:
             return [e.PlayTone(Tone.PAUSED if self.paused else Tone.RECORDING_ON)]
-        return [e.PlayTone(Tone.RECORDING_OFF)] if shown else []
+        return [e.PlayTone(Tone.RECORDING_OFF)] if misled else []
 
     def held(self, leg: int, sends: bool) -> list[e.Command]:
         was_silent = self._silent
@@ -387,7 +404,7 @@ class Transfer:
     replaces: str = ""
     there: bool = True
     leg: int | None = None
-    recorded: bool = False  # whether its phone shows REC
+    sign: Sign = Sign.NO_REC  # what its phone shows
     rings_until: float = 0.0
     answered: Operator | None = None
     given_up: bool = False  # the phone being rung got its CANCEL; the leg is not gone yet
@@ -409,7 +426,7 @@ class Transfer:
 
     def answers(self, leg: int, telephone_event: bool) -> "Transfer":
         """The 200 has come; `there` as before, until there is sound."""
-        operator = Operator(leg, self.target, self.recorded, answered=True, telephone_event=telephone_event)
+        operator = Operator(leg, self.target, self.sign, answered=True, telephone_event=telephone_event)
         return replace(self, answered=operator)
 
     def returns(self) -> "Transfer":
@@ -432,6 +449,8 @@ Who = Literal["caller", "operator", "agent"]
 
 FLAGGED = "flagged"  # the line of a call that an operator has marked for a hold
 STOPPED = "stop code"
+AWAITED = "the operator may begin the recording"
+BEGUN = "record code"
 ERASED = "recording erased"
 BRIDGED = "bridged with "  # and whom: who presses keys from then on
 MOST_TIMES = 20  # one line; a phone may hold, or ask for what it may not have, as often as it likes

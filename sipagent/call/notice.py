@@ -22,6 +22,7 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
         reject(call, 503 if fact.draining else call.policy.full_status, timing.RETRY_AFTER_S)
     else:
         call.hours_open, call.candidate = fact.open, fact.sampled
+        call.operator_begins = fact.operator_begins
         call.chooses, call.language = fact.may_choose, fact.language
         if fact.open and fact.draw and call.policy.recording:
             call.note(fact.draw, "agent")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from sipagent.call import events as e
-from sipagent.call.events import CALLER, Prompt, Wish
+from sipagent.call.events import CALLER, Prompt, Sign, Wish
 from sipagent.call.machines import (
     ERASED,
     SAME_PRESS_S,
@@ -102,6 +102,7 @@ class CallState:
         self.timers: dict[Timer, float] = {}
         self.hours_open = True
         self.candidate = True  # drawn for recording
+        self.operator_begins = False  # nothing is recorded before the operator's code
         self.chooses = False  # the caller is asked for a language first
         self.language = ""  # of the notice
         self.media_arrived = False
@@ -148,6 +149,20 @@ class CallState:
         return self.conversation is not None and self.conversation.tapping
 
     @property
+    def recordable(self) -> bool:
+        """Whether it may be recorded: it is allowed, by a caller who has heard the notice."""
+        return self.consent.allowed and self.notice_complete
+
+    @property
+    def sign(self) -> Sign:
+        """What a phone that rings now is to show."""
+        talk = self.conversation
+        if talk.running if talk else self.recordable and not self.operator_begins:
+            return Sign.REC
+        waits = self.recordable and self.operator_begins and (talk is None or talk.rests or not talk.captured)
+        return Sign.MAY_REC if waits else Sign.NO_REC
+
+    @property
     def captured(self) -> bool:
         """Whether something has been recorded that a refusal would erase."""
         return self.conversation is not None and self.conversation.captured
@@ -174,7 +189,7 @@ class CallState:
     def indicate(self) -> None:
         """Tell devices of each change of the tap; at the end the BYE does."""
         talk = self.conversation
-        now: e.Indication = "off" if not (talk and talk.tapping) else "paused" if talk.paused else "on"
+        now: e.Indication = "off" if not (talk and talk.running) else "paused" if talk.paused else "on"
         if now != self.indicated and self.phase not in (Phase.ENDING, Phase.ENDED):
             self.indicated = now
             self.do(e.Indicate(now))

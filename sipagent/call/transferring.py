@@ -57,10 +57,10 @@ def denied(call: CallState, fact: e.TransferDenied) -> None:
 
 def ring_target(call: CallState, transfer: Transfer) -> None:
     leg, until = call.hunt.next_leg(), call.now + call.policy.ring_s
-    call.transfer = replace(transfer, leg=leg, recorded=call.tapping, rings_until=until)
+    call.transfer = replace(transfer, leg=leg, sign=call.sign, rings_until=until)
     call.timers["transfer"] = min(until, call.now + timing.REACH_S)
     call.note(f"ringing {transfer.target}", "agent")
-    call.do(e.DialOperator(leg, transfer.target, call.tapping, transfer.replaces))
+    call.do(e.DialOperator(leg, transfer.target, call.sign, transfer.replaces))
 
 
 def target_reached(call: CallState, fact: e.OperatorReached) -> None:
@@ -197,8 +197,7 @@ def leg_is_over(call: CallState, transfer: Transfer, leg: int, status: int, why:
 
 def may_leave(call: CallState) -> bool:
     """Whether it is to be tried: there are targets, and nothing of the call may be recorded."""
-    may_be_recorded = call.consent.allowed and call.notice_complete
-    return bool(call.policy.refer_targets) and not may_be_recorded and not call.conversation
+    return bool(call.policy.refer_targets) and not call.recordable and not call.conversation
 
 
 def depart(call: CallState) -> None:

@@ -152,7 +152,9 @@ def _recording(config: Config) -> Iterator[Finding]:
         yield warning("recording.enabled", "false: nothing is recorded")
     elif config.shares().highest == 0:
         yield warning("recording.share", "{0}: nothing is recorded", recording.share)
-    elif (recording.share == 1 or config.shares().lowest == 1) and not recording.justification.strip():
+    elif (recording.share == 1 or config.shares().lowest == 1) and not (
+        recording.justification.strip() or config.shares().begins == {True}
+    ):
         where = (
             Reason("every call outside [[recording.window]]") if recording.window else Reason("every call")
         )
@@ -161,6 +163,10 @@ def _recording(config: Config) -> Iterator[Finding]:
             "{0}: {1}; say why in recording.justification (GDPR article 5(1)(c))",
             recording.share,
             where,
+        )
+    if recording.enabled and True in config.shares().begins:
+        yield ok(
+            "recording.begin", "operator: nothing is kept before {0} is typed", config.operators.record_code
         )
     if not recording.recipients:
         yield warning("recording.recipients", "empty: recordings are stored in clear")

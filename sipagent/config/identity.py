@@ -140,7 +140,7 @@ def call_id(message: str) -> str:
     return printable(header_of(message, "Call-ID"), 255)
 
 
-def display_for_operator(recorded: bool, caller: str | None, reference: str) -> str:
+def display_for_operator(sign: str, caller: str | None, reference: str) -> str:
     """Give the display name of the operator's call, a quoted string (RFC 3261 section 25.1) with its quotes.
 
     `"REC +33612345678"`, or `"NO REC #482913"` where there is no number: the call's reference, which
@@ -149,7 +149,7 @@ def display_for_operator(recorded: bool, caller: str | None, reference: str) -> 
     """
     name = printable(caller or f"#{reference}").encode("ascii", "replace").decode()
     name = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{"REC" if recorded else "NO REC"} {name}"'
+    return f'"{sign} {name}"'
 
 
 def info_digit(content_type: str, body: str) -> str | None:

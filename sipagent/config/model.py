@@ -155,10 +155,13 @@ class Config(Table):
         return Schedule(self.service.timezone, self.hours.week, days, self.hours.closed)
 
     def shares(self) -> Shares:
-        """Give the share of calls that is drawn, by the time of the week."""
+        """Give the share of calls that is drawn, and who begins a recording, by the time of the week."""
         recording = self.recording
-        windows = tuple(Window(one.days, one.hours, one.share) for one in recording.window)
-        return Shares(self.service.timezone, recording.share, windows)
+        windows = tuple(
+            Window(one.days, one.hours, one.share, (one.begin or recording.begin) == "operator")
+            for one in recording.window
+        )
+        return Shares(self.service.timezone, recording.share, windows, recording.begin == "operator")
 
     def trunk_login(self, environ: Mapping[str, str] = os.environ) -> Login | None:
         """Read the trunk's credentials; None without a user name. Raises ConfigError."""

@@ -122,7 +122,13 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
             "another key of a telephone",
         )
     taken = [(name, digit) for digit, name in _callers_keys(config).items()]
-    for name in ("stop_code", "pause_code", "flag_code"):
+    codes = (
+        "stop_code",
+        "pause_code",
+        "flag_code",
+        *(["record_code"] if True in config.shares().begins else []),
+    )
+    for name in codes:
         keys: str = getattr(operators, name)
         for other, theirs in taken:
             clash = keys == theirs

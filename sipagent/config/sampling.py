@@ -92,11 +92,12 @@ def draw(seed: Seed | None, id: str, share: float) -> Draw:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Times of the week with another share. `days`: 0 is Monday."""
+    """Times of the week with another share. `days`: 0 is Monday. `operator_begins`: see `Shares`."""
 
     days: tuple[int, ...]
     hours: tuple[Interval, ...]
     share: float
+    operator_begins: bool = False
 
     @property
     def minutes(self) -> int:
@@ -117,33 +118,42 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """The share of calls at each moment, on the wall clock of `timezone`; outside the windows `share`."""
+    """The share of calls at each moment, on the wall clock of `timezone`; outside the windows `share`.
+
+    `operator_begins`: nothing is recorded before the operator asks for it; outside the windows, too.
+    """
 
     timezone: ZoneInfo
     share: float
     windows: tuple[Window, ...] = ()
+    operator_begins: bool = False
 
-    def at(self, moment: datetime) -> float:
-        """The share at an aware moment."""
+    def at(self, moment: datetime) -> "Window | Shares":
+        """What holds at an aware moment: a window, or what is outside of them."""
         local = moment.astimezone(self.timezone)
         minute = local.hour * 60 + local.minute
-        found = (window.share for window in self.windows if window.holds(local.weekday(), minute))
-        return next(found, self.share)
+        found = (window for window in self.windows if window.holds(local.weekday(), minute))
+        return next(found, self)
+
+    @property
+    def begins(self) -> frozenset[bool]:
+        """Whether the operator begins a recording: at all times, at none, or at some (both)."""
+        return frozenset(window.operator_begins for window in self._in_effect())
 
     @property
     def lowest(self) -> float:
         """Of the shares that are ever in effect."""
-        return min(self._in_effect())
+        return min(one.share for one in self._in_effect())
 
     @property
     def highest(self) -> float:
         """Of the shares that are ever in effect."""
-        return max(self._in_effect())
+        return max(one.share for one in self._in_effect())
 
-    def _in_effect(self) -> Iterator[float]:
-        yield from (window.share for window in self.windows)
+    def _in_effect(self) -> Iterator["Window | Shares"]:
+        yield from self.windows
         if sum(window.minutes for window in self.windows) < _WEEK_MINUTES:
-            yield self.share
+            yield self
 
 
 _SEED_LINE = re.compile(rb"sipagent-seed-1 ([0-9a-f]{%d}) ([0-9a-f]{8})\n" % (2 * SECRET_BYTES))

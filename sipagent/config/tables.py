@@ -161,6 +161,7 @@ class OperatorsTable(CredentialsTable):
     stop_erases: bool = True
     pause_code: Code = key("1 to 8 keys of a telephone such as *6", "*6")
     flag_code: Code = key("1 to 8 keys of a telephone such as *7", "*7")
+    record_code: Code = key("1 to 8 keys of a telephone such as *8", "*8")
 
 
 class EdgeTable(Table):
@@ -437,8 +438,12 @@ def _database(value: object, info: ValidationInfo) -> Path | DatabaseUrl:
     return database_url(text) if "://" in text else path(text, info)
 
 
+Begin = Literal["bridge", "operator"]
+"""When a recording begins: with the conversation, or not before the operator types operators.record_code."""
+
+
 class SamplingWindow(Table):
-    """Times of the week with another share, on the clock of service.timezone."""
+    """Times of the week with another share, on the clock of service.timezone; perhaps another beginning."""
 
     days: Annotated[tuple[int, ...], PlainValidator(types.days)] = key(
         'days of the week such as "mon-fri" or ["mon", "thu"]', "mon-sun"
@@ -447,6 +452,7 @@ class SamplingWindow(Table):
         "times such as 09:00-10:00 or 08:30-09:00,16:00-24:00", "00:00-24:00"
     )
     share: float = _share()
+    begin: Begin | None = None
 
 
 class RecordingTable(Table):
@@ -454,6 +460,7 @@ class RecordingTable(Table):
 
     enabled: bool = True
     share: float = _share(1.0)
+    begin: Begin = "bridge"
     window: tuple[SamplingWindow, ...] = several("tables [[recording.window]]", ())
     justification: Text = key("why all calls are recorded", "")
     directory: FilePath = key("a directory", "recordings")

@@ -25,7 +25,8 @@ FORMAT = "sipagent-register-1"
 _DRAWN_BY = (
     "recording.enabled",
     "recording.share",
-    *(f"recording.window.{key}" for key in ("days", "hours", "share")),
+    *(f"recording.window.{key}" for key in ("days", "hours", "share", "begin")),
+    "recording.begin",
 )
 
 
@@ -110,6 +111,7 @@ def _processing(config: Config) -> Iterator[Statement]:
     how = _extent(config.shares()) + ("_justified" if why else "") if _records(config) else "off"
     windows = [
         {"days": [DAYS[day] for day in one.days], "hours": shown(one.hours), "share": one.share}
+        | ({"begin": one.begin} if one.begin else {})
         for one in recording.window
     ]
     yield Statement(
@@ -123,9 +125,15 @@ def _processing(config: Config) -> Iterator[Statement]:
         (*_DRAWN_BY, "recording.justification"),
         how,
     )
+    if _records(config) and True in config.shares().begins:
+        code = config.operators.record_code
+        ways = "operator" if config.shares().begins == {True} else "hours"
+        yield Statement("processing.begin", {"code": code}, (*_DRAWN_BY, "operators.record_code"), ways)
 
 
 def _extent(shares: Shares) -> str:
+    if shares.begins == {True} and shares.lowest == 1:
+        return "chosen"
     if shares.lowest == 1:
         return "all"
     return "windows" if shares.windows else "share"

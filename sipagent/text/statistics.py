@@ -480,6 +480,7 @@ def tiles(figures: Statistics, words: StatisticsWords) -> list[tuple[str, str, s
     kept = figures.kept
     refused = f"{words.number(figures.refused)} {words('of')} {words.number(figures.asked)}"
     in_sums = f"{words('in_sums')} {words.number(figures.in_sums)}"
+    of_those = f"{words('of')} {words.number(figures.awaited)}"
     held = f"{words.number(kept.fates.held)} {words('held')}, {words.size(kept.bytes)}"
     return [
         ("calls", words.number(figures.calls), in_sums if figures.in_sums else ""),
@@ -487,6 +488,7 @@ def tiles(figures: Statistics, words: StatisticsWords) -> list[tuple[str, str, s
         ("refused_share", words.share(figures.refusal_rate), refused if figures.asked else ""),
         ("median_wait", words.length(figures.waits.quantile(0.5)), ""),
         ("stops", words.number(figures.stops), ""),
+        *([("begun", words.number(figures.begun), of_those)] if figures.awaited else []),
         ("unheard", words.number(figures.unheard), ""),
         ("kept_now", words.number(kept.fates.kept), held if kept.fates.kept else ""),
     ]

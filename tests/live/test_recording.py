@@ -10,6 +10,7 @@ import pytest
 
 from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import FRAME, RATE, Samples, SteadyTone
+from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MS, NOTICE_MS, OPERATOR_HZ, SECOND
 from tests.peers.agent import RunningAgent
@@ -137,3 +138,54 @@ def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, oper
     bridge = calls.connect(agent, caller_phone, operator_phone)
     bridge.hang_up("operator")
     assert (bridge.caller.ended_by, bridge.operator.ended_by) == ("them", "us")
+
+
+# --- where the operator begins it ---
+
+BEFORE_HZ = 1700.0
+
+
+@pytest.mark.parametrize("at_once", [1, 3])  # one process; workers behind the edge
+def test_nothing_is_kept_of_before_the_operator_asks_for_it(
+    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, at_once: int
+) -> None:
+    """Nor of what was said after a code that only stops, until the other lets it go on."""
+    agent = agent_factory(
+        recording={"begin": "operator"}, operators={"stop_erases": False}, capacity={"calls": at_once}
+    )
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    assert calls.shown(bridge.operator).startswith("MAY REC +33612345678")
+
+    def says(hz: float) -> None:
+        bridge.caller.rtp.play(SteadyTone(hz))
+        bridge.operator.rtp.wait_tone(hz)
+
+    def types(code: str) -> None:
+        for key in code:
+            bridge.operator.pressed_ns(bridge.operator.press(key))
+
+    says(BEFORE_HZ)
+    assert agent.files() == []
+    says(CALLER_HZ)
+    types("*8")
+    agent.wait_part()
+    calls.talk(bridge.caller, 1.0)
+    types("*5")
+    calls.talk(bridge.caller, 0.3)  # what the bridge still has of before
+    says(BEFORE_HZ)
+    says(CALLER_HZ)
+    types("*8")
+    calls.talk(bridge.caller, 1.0)
+    bridge.hang_up()
+    (recording,) = agent.wait_recordings()
+    (receipt,) = agent.wait_receipts()
+    left = agent.sound(recording)[:, 0]
+    assert calls.strength(left, CALLER_HZ) > 0.1 > 1000 * calls.strength(left, BEFORE_HZ)
+    (pause,) = recording["pauses"]
+    assert calls.rms(left[int(pause["from_s"] * RATE) : int(pause["to_s"] * RATE)]) == 0
+    assert calls.of(receipt, "decision", "recording_id") == ["allowed", recording["id"]]
+    assert [what for what in calls.whats(receipt) if "record" in what or what == "stop code"] == [
+        "the operator may begin the recording",
+        *("record code", "recording started", "stop code", "recording stopped"),
+        *("record code", "recording goes on", "recording stopped"),
+    ]
