@@ -1,6 +1,6 @@
 """An engine without a network: it reports what a test scripts and remembers what it is ordered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class FakeEngine:
         self.say = report
         self.script: list[Callable[[], None]] = []  # one for each poll
         self.sleep: Callable[[float], None] = lambda _: None  # what a poll does with its time
+        self.catch_up: Callable[[Iterable[int]], None] = lambda legs: None
         self._numbers = 100
 
     can_play = True

@@ -1,6 +1,6 @@
 """The driver on a fake engine, turn by turn: what it makes of reports, and what is kept of a call."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from structlog.testing import capture_logs
 
-from media.frame import SAMPLE_RATE, Samples
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.prompt import inspect_prompt
 from retention.records import Receipt, Status, due_date
 from retention.rows.selection import Selection
@@ -33,6 +33,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.call import events as e
 from sipagent.call.machines import FLAGGED
+from sipagent.call.timing import LATE_S
 from sipagent.config.hours import Schedule
 from sipagent.config.identity import printable
 from sipagent.config.sampling import Seed, draw
@@ -419,6 +420,32 @@ def test_what_the_operator_types(
     over(stage, caller)
     assert stage.recording().flagged is (keys.endswith("*7") and status is not Status.ERASED)
     assert stage.agent.tapping.of_leg == {}
+
+
+def test_what_was_sent_before_an_order_is_not_touched_by_it(play: Staging) -> None:
+    """The engine hands it over first: nothing of before the bridge or of a pause is kept, and all else is."""
+    stage = play(with_policy(stop_erases=False))
+    sent: list[tuple[int, int]] = []  # by whom, and how loud, in what nobody has taken yet
+
+    def catch_up(legs: Iterable[int]) -> None:
+        for leg, level in [one for one in sent if one[0] in legs]:
+            sent.remove((leg, level))
+            stage.agent.hear(leg, np.full(FRAME_SAMPLES, level, np.int16), stage.clock.now)
+
+    stage.engine.catch_up = catch_up
+    caller, operator = stage.rung()
+    sent.append((caller, 1))
+    stage.answered(operator)
+    stage.turn(after_s=LATE_S)
+    stage.settle()
+    for level, keys in ((2, "*6"), (3, "*6"), (4, "*5")):
+        stage.talk(caller, operator)
+        stage.clock.now += 0.1
+        sent += [(caller, level), (operator, level)]
+        stage.tell(operator, *pressed(operator, keys))
+    sound, _ = soundfile.read(Paths(stage.archive).file(stage.recording().id), dtype="int16", always_2d=True)
+    whole = [level for level in (1, 2, 3, 4) if (sound[:, 0] == level).sum() >= FRAME_SAMPLES]
+    assert (whole, sent, stage.recording().incomplete) == ([2, 4], [], False)
 
 
 def test_a_recorder_that_fails_never_costs_the_call(play: Staging, tmp_path: Path) -> None:

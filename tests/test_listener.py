@@ -346,6 +346,16 @@ def test_a_full_queue_drops_counts_and_reports(start: Start) -> None:
     assert ears.hear(NINE, QUIET, leg=2) == [fell_behind, *NINE_HEARD]
 
 
+def test_what_was_lost_before_it_came_is_reported_with_what_follows(start: Start) -> None:
+    ears = start(_Answers())
+    ears.open()
+    for leg in (1, 2):  # nobody listens to the second
+        ears.listener.miss(leg)
+    for _ in range(2):
+        assert ears.hear(QUIET) == [ListenerFailed("fell behind: frames of this leg were dropped")]
+    assert ears.listener.drops == 1
+
+
 def test_provisional_judgements_wait_for_no_one(start: Start) -> None:
     """With half a second of frames waiting, only whole utterances are judged."""
     go = threading.Event()

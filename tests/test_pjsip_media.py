@@ -1,7 +1,9 @@
 """The engine for real: its sounds, and whose sound and keys a leg hears, whoever else sends to its port."""
 
 import ast
+import ctypes
 import importlib
+import sys
 import time
 from contextlib import ExitStack
 from ipaddress import ip_network
@@ -11,10 +13,12 @@ import numpy as np
 import pytest
 
 import prompts
-from media.frame import Samples
+from media.frame import FRAME_SAMPLES, Samples
 from sipagent.agent.engine import EngineFault, ForeignMedia, SoundEnded
 from sipagent.call import events as e
 from sipagent.pjsip import library
+from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call
 from sipagent.softphone.rtp import SteadyTone, strongest
 from sipagent.softphone.sip import sdp
@@ -45,29 +49,71 @@ def test_the_stub_names_nothing_that_the_library_lacks() -> None:
 
 
 @scene
-def test_what_a_leg_sends_is_handed_over_in_tenths_of_a_second(stack: ExitStack) -> None:
-    """As it lies in memory, which walking the vector would give, too. Silence has its length."""
-    assert library.vector_can_be_read()
-    office = Loopback(stack)
-    differing: list[int] = []
-
-    def both(frame: object) -> object:
-        quick, slow = library.samples_by_vector(frame), library.samples_by_walk(frame)  # type: ignore[arg-type]
-        if not np.array_equal(quick, slow):
-            differing.append(len(quick))
-        return quick
-
-    office.engine.samples_of = both  # type: ignore[assignment]
+def test_what_a_leg_sends_is_handed_over_as_it_comes_and_silence_has_its_length(office: Loopback) -> None:
     call, leg = office.answered()
     _, silent = office.answered(office.phone("2", 500))
     office.engine.listen(leg)
     office.hears(leg, 1.5)
-    assert {len(samples) for samples in office.heard[leg]} == {800} and differing == []
+    assert max(len(samples) for samples in office.heard[leg]) <= FRAME_SAMPLES
     assert office.heard[leg][0].dtype == np.int16 and silent not in office.heard
     assert strongest(office.sound_of(leg)[-4000:]) == pytest.approx(CALLER_HZ, abs=10)
     office.meanwhile(lambda: call.hold("inactive"))
     office.hears(leg, 1.0)
     assert not office.sound_of(leg)[-4000:].any()
+
+
+def without_python(ear: Ear, ticks: int) -> None:
+    """Let no other thread of Python's run until the bridge has given an ear so much more."""
+    sys.setswitchinterval(PATIENCE_S)
+    until, enough = time.monotonic() + PATIENCE_S, ear._recorder.total + ticks * TICK_BYTES
+    while ear._recorder.total < enough:
+        assert time.monotonic() < until, "the bridge's clock waits"
+    sys.setswitchinterval(0.005)
+
+
+@scene
+def test_the_bridges_clock_waits_for_no_python_and_what_is_missed_is_known(stack: ExitStack) -> None:
+    """Where a ring has been written over, silence of the right length can stand."""
+    missed: list[tuple[int, int]] = []
+    office = Loopback(stack, missed=lambda leg, samples, at: missed.append((leg, samples)))
+    _, leg = office.answered()
+    office.engine.listen(leg)
+    office.hears(leg, 0.5)
+    ear, before = office.engine.sound.ears._of_leg[leg], len(office.sound_of(leg))
+    without_python(ear, 25)
+    office.engine.catch_up((leg,))
+    assert len(office.sound_of(leg)) >= before + 25 * TICK and missed == []
+    before = len(office.sound_of(leg))
+    without_python(ear, RING_TICKS + 50)
+    office.engine.catch_up((leg,))
+    assert len(office.sound_of(leg)) == before + (RING_TICKS - 1) * TICK
+    ((_, samples),) = missed
+    assert samples >= 51 * TICK and samples % TICK == 0
+
+
+class PjFrame(ctypes.Structure):
+    """A `pjmedia_frame` of sound (frame.h)."""
+
+    _fields_ = (
+        *(("type", ctypes.c_int), ("samples", ctypes.c_void_p), ("size", ctypes.c_size_t)),
+        *(("timestamp", ctypes.c_uint64), ("bits", ctypes.c_uint32)),
+    )
+
+
+@scene
+def test_each_sample_of_a_ring_is_taken_once_or_missed_whenever_that_is(office: Loopback) -> None:
+    ear = Ear(office.engine.sound.ears._pool)
+    put = library.LIBRARY.pjmedia_port_put_frame
+    rng, given, had = np.random.default_rng(5), 0, 0
+    for ticks in [1, 0, RING_TICKS - 1, 3, RING_TICKS, 2, RING_TICKS + 1, 700, *rng.integers(0, 600, 60)]:
+        for _ in range(ticks):
+            samples = np.arange(given, given + TICK).astype(np.int16)
+            put(ear.port, ctypes.byref(PjFrame(1, samples.ctypes.data, 2 * TICK)))
+            given += TICK
+        lost, taken = ear.take()
+        assert lost == max(0, given - had - (RING_TICKS - 1) * TICK)
+        assert np.array_equal(taken, np.arange(had + lost, given).astype(np.int16))
+        had = given
 
 
 @scene
@@ -80,11 +126,11 @@ def test_what_one_leg_sent_is_never_told_of_another(office: Loopback) -> None:
         office.hears(leg, 1.0)
         office.hangs_up(call, leg)
         heard = len(office.heard[leg])
-        office.until(lambda: bool(office.engine.sound._ears), "an ear that is free")
+        office.until(lambda: bool(office.engine.sound.ears._free), "an ear that is free")
         assert len(office.heard[leg]) == heard
         assert strongest(office.sound_of(leg)) == pytest.approx(hz, abs=10)
         assert strongest(office.sound_of(leg)[:800]) in (None, pytest.approx(hz, abs=40))
-    assert len(office.engine.sound._ears) == 1
+    assert len(office.engine.sound.ears._free) == 1
 
 
 @scene

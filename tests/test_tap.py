@@ -107,6 +107,23 @@ def test_what_the_queue_cannot_hold_is_counted_and_silent(part: Path) -> None:
     assert [chunk.note.drops for chunk in read_part(part) if chunk.kind is Kind.END] == [10]
 
 
+@pytest.mark.usefixtures("by_hand")
+def test_what_was_lost_before_it_came_is_silent_in_its_place_and_counted(part: Path) -> None:
+    """Also where more is lost than the queue would hold: silence takes none of it."""
+    tap = Tap(part, pytest.fail, queue_s=1.0)
+    tap.start()
+    feed(tap, 0, 800)
+    tap.miss(Channel.CALLER, 6400, 1000.0 + 7200 / RATE)
+    for position in range(800, 8000, 800):
+        tap.feed(Channel.OPERATOR, tone(1, position), 1000.0 + position / RATE)
+    tap.feed(Channel.CALLER, tone(0, 7200), 1000.0 + 7200 / RATE)
+    result = tap.finish()
+    wanted = expected(8000)
+    wanted[800:7200, Channel.CALLER] = 0
+    assert np.array_equal(content(part), wanted)
+    assert (result.drops, result.complete) == (1, False)
+
+
 def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) -> None:
     """The part is for who keeps recordings to erase."""
     with pytest.raises(TapError, match="was not started"):

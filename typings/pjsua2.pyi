@@ -10,7 +10,6 @@ _pjsua2: ModuleType
 
 PJMEDIA_DIR_DECODING: int
 PJMEDIA_FILE_NO_LOOP: int
-PJMEDIA_FORMAT_PCM: int
 PJMEDIA_SRTP_DISABLED: int
 PJMEDIA_SRTP_MANDATORY: int
 PJMEDIA_SRTP_OPTIONAL: int
@@ -59,9 +58,6 @@ class _Vector(Generic[T]):
     def __getitem__(self, index: int) -> T: ...
     def append(self, item: T) -> None: ...
     def clear(self) -> None: ...
-
-class ByteVector(_Vector[int]):
-    def __iter__(self) -> Iterator[int]: ...
 
 # --- settings ---
 
@@ -242,25 +238,14 @@ class Account:
 
 # --- sound ---
 
-class MediaFormatAudio:
-    def init(
-        self, format_id: int, clock_rate: int, channels: int, frame_us: int, bits_per_sample: int
-    ) -> None: ...
-
-class MediaFrame:
-    buf: ByteVector
-
 class AudioMedia:
+    def getPortId(self) -> int: ...
     def startTransmit(self, sink: AudioMedia) -> None: ...
     def stopTransmit(self, sink: AudioMedia) -> None: ...
 
 class AudioMediaPlayer(AudioMedia):
     def createPlayer(self, file_name: str, options: int = 0) -> None: ...
     def onEof2(self) -> None: ...
-
-class AudioMediaPort(AudioMedia):
-    def createPort(self, name: str, format: MediaFormatAudio) -> None: ...
-    def onFrameReceived(self, frame: MediaFrame) -> None: ...
 
 class ToneGenerator(AudioMedia):
     def createToneGenerator(self, clock_rate: int = 16000, channels: int = 1) -> None: ...

@@ -1,6 +1,6 @@
 """The listener: one thread that hears all legs of the process, and reports only conclusions.
 
-    clock thread --feed--> queue --> this thread --> ToneDetector        --> report(leg, conclusion)
+    ears --------feed--> queue --> this thread --> ToneDetector        --> report(leg, conclusion)
                                              `-----> VoiceGate, Detector -'
 
 A caller's refusal may be in any frame. So every reason why a frame was not heard becomes a fact,
@@ -220,7 +220,7 @@ class Listener:
         self._detector = detector
         self._in_call = in_call
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._listened: set[int] = set()  # read on the clock thread: adding and discarding are atomic
+        self._listened: set[int] = set()  # read by who feeds: adding and discarding are atomic
         self._overrun: set[int] = set()
         self._drops = 0
         self._ears: dict[int, dict[str, _Ear]] = {}  # only used by the thread
@@ -265,17 +265,22 @@ class Listener:
             self._queue.put(partial(self._play, leg, sound))
 
     def feed(self, leg: int, samples: Samples) -> None:
-        """Take (n,) int16 at 8 kHz; for the clock thread: never blocks, never raises, costs microseconds.
+        """Take (n,) int16 at 8 kHz; any one thread at a time: never blocks, never raises, costs microseconds.
 
         The samples are kept, not copied, so they must not change afterwards.
         """
         if leg not in self._listened:
             return
         if self._queue.qsize() >= self._longest:
+            self.miss(leg)
+        else:
+            self._queue.put(partial(self._hear, leg, samples))
+
+    def miss(self, leg: int) -> None:
+        """A frame of `leg` is lost, which is reported with the next one."""
+        if leg in self._listened:
             self._drops += 1
             self._overrun.add(leg)
-            return
-        self._queue.put(partial(self._hear, leg, samples))
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until everything fed before is reported; False if that took longer than `timeout_s`."""

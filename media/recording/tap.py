@@ -1,6 +1,6 @@
 """The tap: copies what both legs of a call say to ID.part, and never costs the call anything.
 
-    bridge's clock thread           Tap.feed       lock, append, return: about a microsecond
+    who hears the legs              Tap.feed       lock, append, return: about a microsecond
     one TapWriter for all taps      every 0.4 s: take what is queued, align, write; sync every few seconds
     the agent's own threads         silence, finish, abandon
 
@@ -308,6 +308,15 @@ class Backlog:
             self._samples += size
             return True
 
+    def miss(self, channel: int, samples: int, at: float) -> None:
+        """Keep the place of what was lost before it came here."""
+        with self._lock:
+            if self._lost:
+                self._lose(channel, samples, at)
+            elif self._accepting:
+                self._entries.append((channel, samples, at))
+                self._drops += 1
+
     def mark(self, silent: bool) -> None:
         """Silence begins or ends; calling it twice changes nothing."""
         with self._lock:
@@ -436,6 +445,13 @@ class Tap:
         """
         if not self._backlog.put(channel, samples, at) and self._set_failed(STALLED):
             self._on_failure(STALLED)
+
+    def miss(self, channel: Channel, samples: int, at: float) -> None:
+        """So many samples were lost before they could be fed: silence stands in their place, and is counted.
+
+        `at`: when the last of them came.
+        """
+        self._backlog.miss(channel, samples, at)
 
     def silence(self, on: bool) -> None:
         """Both channels are silent from now on, or no longer; calling it twice is harmless.

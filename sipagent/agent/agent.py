@@ -189,9 +189,14 @@ class Agent:
             self._engine.wake()
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
-        """Take (n,) int16 of a leg, on the bridge's clock thread."""
+        """Take (n,) int16 of a leg; any thread, in their order."""
         self.listener.feed(leg, samples)
         self.tapping.hear(leg, samples, at)
+
+    def miss(self, leg: int, samples: int, at: float) -> None:
+        """So many samples of a leg are lost: what was said and pressed in them is not known."""
+        self.listener.miss(leg)
+        self.tapping.miss(leg, samples, at)
 
     def _concluded(self, leg: int, conclusion: Conclusion) -> None:
         self.post_and_wake(OfLeg(leg, concluded(leg, conclusion)))
@@ -250,7 +255,7 @@ class Agent:
         if self.tapping.ordered:
             engine.poll(0)
             self._drain(engine)
-            self.tapping.start()
+            self.tapping.start(engine)
         if self.registrar.due(now):
             engine.register()
 

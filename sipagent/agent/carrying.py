@@ -67,7 +67,7 @@ def replacing(replaces: str) -> Headers:
 
 
 class Tapping:
-    """On the SIP thread, but for `hear`. `failed(call, reason)` may be called on any, once a tap."""
+    """On the SIP thread, but for `hear` and `miss`. `failed(call, reason)` comes on any, once a tap."""
 
     def __init__(self, recorder: Recorder, failed: Callable[[str, str], None]) -> None:
         self._recorder = recorder
@@ -76,16 +76,23 @@ class Tapping:
         self.ordered: list[tuple[LiveCall, e.StartTap]] = []  # to be started once the inbox is empty
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
-        """Take (n,) int16 of a leg, on the bridge's clock thread."""
+        """Take (n,) int16 of a leg, on the engine's thread or within `catch_up`."""
         if tapped := self.of_leg.get(leg):
             tap, channel = tapped
             tap.feed(channel, samples, at)
 
-    def start(self) -> None:
+    def miss(self, leg: int, samples: int, at: float) -> None:
+        """So many samples of a leg are lost."""
+        if tapped := self.of_leg.get(leg):
+            tap, channel = tapped
+            tap.miss(channel, samples, at)
+
+    def start(self, engine: Engine) -> None:
         """Begin those that were ordered and that nothing has forbidden since."""
         ordered, self.ordered = self.ordered, []
         for call, order in ordered:
             if call.flow.tapping:
+                engine.catch_up(call.legs.values())  # what was sent before is no part of the conversation
                 self._start(call, order.operator)
 
     def _start(self, call: LiveCall, operator_uri: str) -> None:
@@ -142,6 +149,8 @@ class Carrying:
     def carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
         """Do what a call's flow has decided."""
         leg = call.legs.get(command.leg, -1) if isinstance(command, e.LegOrder) else -1  # the engine's
+        if isinstance(command, e.Bridge | e.Separate | e.SilenceTap | e.StopTap):
+            engine.catch_up(call.legs.values())  # it is about what they send from now on
         match command:
             case e.Drop():
                 self._drop(engine, call)

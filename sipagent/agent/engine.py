@@ -2,14 +2,14 @@
 
 The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair.
 Reports come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes
-through `EngineSettings.audio` on the bridge's clock thread, which waits for it to return. Every method
-belongs to the one SIP thread, except `wake`.
+through `EngineSettings.audio` on the engine's thread `ears`, or on the SIP thread within `catch_up` and
+`poll`, in order for each leg. Every method belongs to the one SIP thread, except `wake`.
 
 The engine refreshes a registration that was granted; `Registrar` decides when to ask again for one that
 was refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -168,7 +168,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """`listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference.
+    """`audio(leg, samples, at)`: (n,) int16 of a leg, at most 100 ms, and when the last came (monotonic s).
+    `missed`: in their place a number of samples that were not taken in time.
+    `listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference.
 
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
     address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
@@ -209,6 +211,7 @@ class EngineSettings:
     others: tuple[Network, ...] = ()
     media_sources: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
+    missed: Callable[[int, int, float], None] = lambda leg, samples, at: None
     hop_token: str = field(default="", repr=False)
     way_out_token: str = field(default="", repr=False)
     sip_peer: tuple[str, int] | None = None
@@ -293,6 +296,9 @@ class Engine(Protocol):
     def indicate(self, leg: int, recording: e.Indication) -> None: ...
 
     def listen(self, leg: int) -> None: ...
+
+    def catch_up(self, legs: Iterable[int]) -> None:
+        """Hand over at once what these have sent until now."""
 
 
 FIRST_PAUSE_S = 1.0

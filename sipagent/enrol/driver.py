@@ -1,7 +1,7 @@
 """The driver of enrolments: reports of the engine come in, the flow of their call decides, commands go out.
 
 One thread: it lets the engine work, then hears what it was given, then looks at the clock. The sound comes on
-the bridge's clock thread and is only put into the queue. Nothing that is said is on disk before `Keep`.
+the engine's thread and is only put into the queue. Nothing that is said is on disk before `Keep`.
 """
 
 import queue
@@ -83,7 +83,7 @@ class Enrolments:
         self._inbox.put(report)
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
-        """Take (n,) int16 of a leg, on the bridge's clock thread; `at` (monotonic s) is not needed."""
+        """Take (n,) int16 of a leg, on the engine's thread; `at` (monotonic s) is not needed."""
         self._inbox.put(_Sound(leg, samples))
 
     def run(self, engine: Engine, stop: Callable[[], bool]) -> None:

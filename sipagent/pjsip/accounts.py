@@ -11,7 +11,6 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import pjsua2 as pj
 
-from media.frame import Samples
 from sipagent.agent.engine import (
     Credentials,
     EngineFault,
@@ -33,10 +32,6 @@ class Owner(Protocol):
     @property
     def settings(self) -> EngineSettings:
         """With `report` and `audio`, which any thread may call."""
-
-    @property
-    def samples_of(self) -> Callable[[pj.MediaFrame], Samples]:
-        """How a frame's samples are read."""
 
     @property
     def limits(self) -> EngineLimits:

@@ -13,13 +13,12 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pjsua2 as pj
 
-from media.frame import Samples
 from retention.texts import Reason
 from sipagent import __version__
 from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt, Side
@@ -75,7 +74,6 @@ class PjsipEngine:
         self._wake_from = library.waking_socket()
         self.screening = Screening(self, self.sources, self._wake_from.getsockname())
         self._wake_to = ("127.0.0.1", settings.listen[1])
-        self.samples_of: Callable[[pj.MediaFrame], Samples] = library.samples_by_walk
         self._let_go: Callable[[Leg], None] = library.let_go
 
     # --- life ---
@@ -84,11 +82,10 @@ class PjsipEngine:
         """Raises EngineError where the port is taken or the engine can't be had."""
         try:
             self._start()
-        except pj.Error as failure:
+        except (pj.Error, OSError) as failure:
             where = f"{self.settings.transport} {self.settings.listen[0]}:{self.settings.listen[1]}"
-            raise EngineError(
-                Reason("the SIP engine can't start on {0}: {1}", where, failure.reason)
-            ) from failure
+            reason = failure.reason if isinstance(failure, pj.Error) else failure
+            raise EngineError(Reason("the SIP engine can't start on {0}: {1}", where, reason)) from failure
 
     def _start(self) -> None:
         library.quieten()
@@ -104,8 +101,6 @@ class PjsipEngine:
         endpoint.libStart()
         self.sound.start(endpoint.audDevManager())
         library.choose_codecs(endpoint, self.settings.codecs)
-        if library.vector_can_be_read():
-            self.samples_of = library.samples_by_vector
         if not library.call_can_be_let_go(self._accounts.open(transport)):
             self._let_go = self._past.append
 
@@ -300,6 +295,10 @@ class PjsipEngine:
         """Hand over what a leg sends, from now to its end."""
         if call := self._legs.get(leg):
             self.sound.listen(call)
+
+    def catch_up(self, legs: Iterable[int]) -> None:
+        """Hand over at once what these have sent until now."""
+        self.sound.ears.take(legs)
 
     def indicate(self, leg: int, recording: e.Indication) -> None:
         """Let the leg's device know whether it is recorded, if it understands that."""

@@ -1,7 +1,7 @@
 """Legs turn the library's callbacks into reports; nothing is decided here.
 
-    Leg, Player, Ear    the native objects with callbacks
-    Referring           REFER on one leg, both ways, without the library's own transfers: those dial any
+    Leg, Player    the native objects with callbacks
+    Referring      REFER on one leg, both ways, without the library's own transfers: those dial any
                         target that a message names. An incoming REFER is answered at once, by the targets
                         that the flow has allowed beforehand; the library asks nobody then. NOTIFYs report
                         how it goes. A REFER of ours is an ordinary request of the dialog, and so is each
@@ -27,7 +27,6 @@ from typing import Protocol
 
 import pjsua2 as pj
 
-from media.frame import FRAME_SAMPLES, SAMPLE_RATE
 from sipagent.agent.engine import Headers, LegFailed, OfLeg, RealmLearnt, SoundEnded
 from sipagent.call import events as e
 from sipagent.call.events import Indication
@@ -35,6 +34,7 @@ from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import MAX_FORWARDS, call_id, header_of, info_digit
 from sipagent.pjsip import library
 from sipagent.pjsip.accounts import Owner, SipAccount, guarded_callback
+from sipagent.pjsip.ears import Ear
 from sipagent.pjsip.library import is_settled, order, remote_sdp, with_headers
 from sipagent.sip import messages
 from sipagent.sip.messages import (
@@ -48,7 +48,6 @@ from sipagent.sip.messages import (
 )
 from sipagent.sip.session_description import NO_MEDIA, NotAcceptable
 
-FRAME_US = FRAME_SAMPLES * 1_000_000 // SAMPLE_RATE
 METHODS: dict[int, e.Method] = {
     pj.PJSUA_DTMF_METHOD_RFC2833: "rfc4733",
     pj.PJSUA_DTMF_METHOD_SIP_INFO: "info",
@@ -117,26 +116,6 @@ class Player(pj.AudioMediaPlayer):
     def onEof2(self) -> None:  # on the event worker: dropping the player here would be use after free
         self.engine.settings.report(SoundEnded(self.leg, self.token, self.waited_s))
         self.engine.wake()
-
-
-class Ear(pj.AudioMediaPort):
-    """Hears a leg in frames of 100 ms, which the bridge gathers: a fifth of the calls into Python.
-
-    It is used for leg after leg (-1: none) and never destroyed while the bridge's clock runs: the clock
-    would call into a Python object whose attributes are gone.
-    """
-
-    def __init__(self, engine: Owner, leg: int) -> None:
-        super().__init__()
-        self.engine = engine
-        self.leg = leg
-        audio = pj.MediaFormatAudio()
-        audio.init(pj.PJMEDIA_FORMAT_PCM, SAMPLE_RATE, 1, FRAME_US, 16)
-        self.createPort(f"ear{leg}", audio)
-
-    @guarded_callback
-    def onFrameReceived(self, frame: pj.MediaFrame) -> None:
-        self.engine.settings.audio(self.leg, self.engine.samples_of(frame), time.monotonic())
 
 
 class Leg(pj.Call):

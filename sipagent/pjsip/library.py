@@ -25,10 +25,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import numpy as np
 import pjsua2 as pj
 
-from media.frame import SAMPLE_RATE, Samples
+from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineSettings, Headers
 from sipagent.config.layout import FEWEST, EngineLimits
 from sipagent.sip.packet_filter import Address
@@ -47,6 +46,7 @@ CLOCK, MEDIA = (
     "clock",
     "media",
 )  # its threads: one for the bridge's ticks, one that takes RTP from the sockets
+SUCCESS = 0  # PJ_SUCCESS
 REAL_TIME = 1  # the lowest such priority: before all normal threads, after the kernel's own
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
 REQUEST_TIMEOUT = 408
@@ -353,30 +353,6 @@ CALL_NUMBER_AT = 16  # bytes before the number in a `pj::Call`: a virtual table,
 NO_CALL = -1  # PJSUA_INVALID_ID
 
 LIBRARY.pjsua_call_get_user_data.restype = ctypes.c_void_p
-
-
-def samples_by_vector(frame: pj.MediaFrame) -> Samples:
-    """Read the frame's `std::vector` in one go: its first two words are begin and end.
-
-    1 µs, where walking it through SWIG costs 108; `ByteVector.copy_to_bytearray` exists from 2.16 on only.
-    """
-    buffer = frame.buf
-    begin, end = (ctypes.c_void_p * 2).from_address(int(buffer.this))
-    size = (end or 0) - (begin or 0)
-    return np.frombuffer(ctypes.string_at(begin or 0, size) if size else b"", dtype="<i2")
-
-
-def samples_by_walk(frame: pj.MediaFrame) -> Samples:
-    """Read the frame's samples by pjsua2's own way, byte by byte."""
-    return np.frombuffer(bytes(frame.buf), dtype="<i2")
-
-
-def vector_can_be_read() -> bool:
-    """Whether memory lies as `samples_by_vector` takes it to."""
-    frame = pj.MediaFrame()
-    for byte in (1, 2, 3, 250):
-        frame.buf.append(byte)
-    return samples_by_vector(frame).tobytes() == bytes((1, 2, 3, 250))
 
 
 def let_go(call: pj.Call) -> None:

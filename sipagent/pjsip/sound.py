@@ -17,12 +17,12 @@ import pjsua2 as pj
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.accounts import Owner
-from sipagent.pjsip.legs import Ear, Leg, Player
-from sipagent.pjsip.library import CLOCK, LIBRARY, MEDIA, hurry, order
+from sipagent.pjsip.ears import Ear, Ears
+from sipagent.pjsip.legs import Leg, Player
+from sipagent.pjsip.library import CLOCK, LIBRARY, MEDIA, SUCCESS, hurry, order
 
 OVERLAY_S = 5.0  # longer than any acknowledgement
 READS_ON_S = 3.0  # after the last leg RTP is still read: the library lets go of a socket half a second later
-SUCCESS = 0  # PJ_SUCCESS
 WAIT_S = 2.0  # for a player: longer than one that was stopped is kept
 PLAYERS_TO_BEGIN = 2  # a caller's first sound, and its successor
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
@@ -49,7 +49,7 @@ class SoundEngine:
         self._engine = engine
         self._device: pj.AudDevManager | None = None
         self._silence: pj.ToneGenerator | None = None
-        self._ears: list[Ear] = []  # not in use
+        self.ears = Ears(engine)
         self._retired: list[tuple[float, int, Player | Ear]] = []  # a heap: until when they are kept
         self._numbers = itertools.count()
         self._playing = 0  # players, those that are kept included
@@ -74,14 +74,15 @@ class SoundEngine:
         device.setNoDev()
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
+        self.ears.start()
 
     def stop(self, legs: Iterable[Leg]) -> None:
         """Let everything go, once these legs have their BYE."""
         if self._device:
-            self._device.setNoDev()  # stops the clock, which calls the ears
+            self._device.setNoDev()  # stops the clock
+        self.ears.stop()
         for leg in legs:
             leg.player = leg.ear = leg.peer = None
-        self._ears.clear()
         self._retired.clear()
         self._waiting.clear()
         self._silence = None
@@ -113,7 +114,7 @@ class SoundEngine:
         while self._retired and self._retired[0][0] <= now:
             _, _, one = heappop(self._retired)
             if isinstance(one, Ear):
-                self._ears.append(one)
+                self.ears.free(one)
             else:
                 self._playing -= 1
         self._media_thread.poll(now, legs)
@@ -127,8 +128,6 @@ class SoundEngine:
             return
         # Silence never stops: so neither does RTP, nor do frames where a leg has no media for a while.
         routes: list[tuple[pj.AudioMedia, pj.AudioMedia]] = [(self._silence, audio)]
-        if leg.ear:
-            routes += [(self._silence, leg.ear), (audio, leg.ear)]
         if leg.player:
             routes.append((leg.player, audio))
         if leg.peer and (peer := audio_of(leg.peer)):
@@ -136,8 +135,13 @@ class SoundEngine:
         try:
             for source, sink in routes:
                 source.startTransmit(sink)
+            if leg.ear:
+                leg.ear.connect(self._silence)
+                leg.ear.connect(audio)
         except pj.Error as failure:
             leg.fails(f"its sound: {failure.reason}")
+        except OSError as failure:
+            leg.fails(f"its sound: {failure}")
 
     def play(self, leg: Leg, token: int, sound: Path, loop: bool) -> None:
         """Play a sound, once there is a player; one that can't be played has ended, and says so."""
@@ -207,22 +211,21 @@ class SoundEngine:
         if leg.ear:
             return
         try:
-            leg.ear = self._ears.pop() if self._ears else Ear(self._engine, leg.number)
-        except pj.Error as failure:
-            leg.fails(f"nobody would hear it: {failure.reason}")
+            leg.ear = self.ears.hear(leg.number)
+        except OSError as failure:
+            leg.fails(f"nobody would hear it: {failure}")
             return
-        leg.ear.leg = leg.number
         self.connect(leg)
 
     def leave(self, leg: Leg) -> None:
         """A leg has ended."""
         self._waiting.pop(leg, None)
         if leg.ear and self._silence:
-            order(self._silence.stopTransmit, leg.ear)
+            self.ears.forget(leg.number)
+            leg.ear.disconnect(self._silence)
             if audio := audio_of(leg):
-                order(audio.stopTransmit, leg.ear)
-            leg.ear.leg = -1
-            self._retire(leg.ear)  # to be used again once the bridge has let go of what it had gathered
+                leg.ear.disconnect(audio)
+            self._retire(leg.ear)  # to be used again once the bridge has let go of it
         if leg.player:
             self._retire(leg.player)
         if leg.peer:

@@ -192,6 +192,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
     return EngineSettings(
         report=agent.post,
         audio=agent.hear,
+        missed=agent.miss,
         listen=(trunk.listen.host, trunk.listen.port),
         uri=trunk.uri,
         transport=trunk.transport,
