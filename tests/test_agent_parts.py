@@ -1,5 +1,6 @@
 """Parts of the driver: how legs are shared, a call's rows, when the registrar is asked, phones in vain."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -7,7 +8,7 @@ from typing import get_args
 import pytest
 from structlog.testing import capture_logs
 
-from sipagent.agent.calls import LegRoom, LegShare, LiveCall
+from sipagent.agent.calls import LegRoom, LegShare, LegShares, LiveCall, LiveCalls
 from sipagent.agent.engine import LONGEST_PAUSE_S, Registrar
 from sipagent.agent.figures import AGAIN_S, WORKS, Phones
 from sipagent.call import events as e
@@ -21,8 +22,11 @@ from tests.histories import OFFER
 
 def room(used: int, *shares: tuple[int, int], capacity: int = 4) -> LegRoom:
     """Calls as (legs up, of which spare), named a, b, …"""
-    named = tuple(LegShare("abcdefgh"[n], up, spare) for n, (up, spare) in enumerate(shares))
-    return LegRoom(capacity, used, named)
+    found = LegShares()
+    for id, (up, spare) in zip("abcdefgh", shares, strict=False):
+        found.put(id, LegShare(9, 9))  # which has changed since
+        found.put(id, LegShare(up, spare))
+    return LegRoom(capacity, used, found)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_who_is_taken(used: int, shares: list[tuple[int, int]], calls: int, take
     ],
 )
 def test_who_is_coming_has_been_promised_two_legs(used: int, coming: int, capacity: int, takes: bool) -> None:
-    assert LegRoom.of(capacity, used, (), coming).takes(3) is takes
+    assert LegRoom(capacity, used, LegShares(), coming).takes(3) is takes
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,29 @@ def test_legs_are_short_only_where_others_need_what_rings_beside() -> None:
     assert room(4, (3, 0), (1, 0)).short == 0  # nothing can be given back
     assert room(8, (5, 3), (1, 0), (2, 0), capacity=10).short == 0
     assert room(8, (5, 3), (1, 0), (2, 0), capacity=9).short == 1
+
+
+def test_the_call_that_is_due_first_is_known_whatever_changes(call: LiveCall) -> None:
+    calls, other = (
+        LiveCalls(),
+        replace(call, id="other", flow=CallFlow(Policy()), legs={}, numbers={}, up=set()),
+    )
+    for number, one in enumerate((call, other)):
+        calls.add(one, number)
+    assert calls.deadline is None
+    for one, at, first in (call, 9.0, 9.0), (other, 5.0, 5.0), (other, 12.0, 9.0), (other, 5.0, 5.0):
+        one.flow.timers["ring"] = at
+        calls.changed(one)
+        assert calls.deadline == first
+    assert [*calls.due(4.9)] == [] and [*calls.due(5.0)] == [other]
+    calls.changed(other)  # it is still due
+    assert [*calls.due(9.0)] == [other, call]
+    call.flow.timers["ring"] = 10.0
+    calls.changed(call)
+    calls.remove(other)
+    assert calls.deadline == 10.0 and [*calls.shares] == [call.id]
+    calls.remove(call)
+    assert calls.deadline is None and (calls.shares.up, calls.shares.held) == (0, 0)
 
 
 # --- one call: times, legs, and what its rows say ---

@@ -16,7 +16,7 @@ import prompts
 from media.frame import FRAME_SAMPLES, Samples
 from sipagent.agent.engine import EngineFault, ForeignMedia, SoundEnded
 from sipagent.call import events as e
-from sipagent.pjsip import library
+from sipagent.pjsip import library, media_sources
 from sipagent.pjsip.ears import RING_TICKS, TICK, TICK_BYTES, Ear
 from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call
@@ -331,6 +331,27 @@ def test_where_the_trunk_sends_from_is_heard_and_not_known_to_be_the_callers(sta
 
 def behind_nat_again(office: Loopback) -> Call:
     return office.phone("+33612345670", CALLER_HZ, ip=ELSEWHERE).call(office.uri())
+
+
+@scene
+def test_the_library_tells_the_sockets_that_it_makes(stack: ExitStack) -> None:
+    """Else each would be looked for among all that the process has: a call would cost more beside others."""
+    office = Loopback(stack)
+    media_sources._sockets = lambda: pytest.fail("all descriptors are looked at")
+    call, leg = office.answered()
+    office.told(leg, e.MediaArrived(leg))
+    rung = office.engine.dial(office.desk.uri, '"REC"')
+    office.until(lambda: office.engine.sources._sockets._at.keys() >= {*ports(office, leg, rung)}, "sockets")
+    office.told(rung, e.MediaArrived(rung))
+    office.engine.hang_up(rung)
+    office.gone(rung)
+    office.hangs_up(call, leg)
+
+
+def ports(office: Loopback, *legs: int) -> list[int]:
+    """Those of RTP and RTCP."""
+    found = [library.rtp_port(office.engine._legs[one], 0) for one in legs]
+    return [port + more for port in found for more in (0, 1)]
 
 
 # --- where SDP changes ---

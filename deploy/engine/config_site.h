@@ -5,6 +5,7 @@
 #define PJ_IOQUEUE_MAX_HANDLES     4096
 #define FD_SETSIZE                 4096
 #define PJ_IOQUEUE_MAX_CAND_EVENTS 256
+#define PJ_IOQUEUE_DEFAULT_EPOLL_FLAGS 0 /* one thread polls: two epoll_ctl a packet, not four */
 #define PJSIP_MAX_TSX_COUNT        8191
 #define PJSIP_MAX_DIALOG_COUNT     2047
 #define PJMEDIA_HAS_VIDEO          0

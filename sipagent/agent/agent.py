@@ -229,8 +229,8 @@ class Agent:
         """When the next turn is needed, whatever is reported until then."""
         now = time.monotonic()
         rests = self._behind_edge and not self._calls and now - self._reported_at > REST_S
-        deadlines = [call.flow.deadline for call in self._calls.all]
-        deadlines += [
+        deadlines = [
+            self._calls.deadline,
             self.lending.board_client.deadline,
             self.registrar.deadline,
             self.carrying.unsure.deadline,
@@ -242,9 +242,8 @@ class Agent:
         """Empty the inbox, then see what is due, and start taps last of all."""
         self._drain(engine)
         now = time.monotonic()
-        for call in self.live:
-            if call.flow.deadline is not None and call.flow.deadline <= now:
-                self._handle(engine, call, e.TimePassed())
+        for call in self._calls.due(now):
+            self._handle(engine, call, e.TimePassed())
         self.lending.tick(now)
         self.carrying.keep_sure(now)
         if now >= self._audit_due:
@@ -346,6 +345,7 @@ class Agent:
     def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
         decision, flagged = call.flow.consent.decision, call.flow.story.flagged
         commands = call.flow.handle(fact, time.monotonic())
+        self._calls.changed(call)
         consent, newly_flagged = call.flow.consent, call.flow.story.flagged and not flagged
         if consent.decision is not decision:
             log.info("decided", call=call.id, decision=consent.decision, by=consent.by)
@@ -429,6 +429,7 @@ class Agent:
         self.tapping.forget(leg)
         if call := self._calls.of_leg.get(leg):  # also while what the leg sent is still being heard
             call.up.discard(leg)
+            self._calls.changed(call)
             self.lending.release(call, leg)
 
     def _registered(self, report: Registration) -> None:

@@ -130,7 +130,7 @@ class Standing:
 
     def had_by(self, call: str) -> list[str]:
         """The operators that a call has."""
-        return [uri for uri in self.engaged if call in self.holders(uri)]
+        return [uri for uri, of in self.engaged.items() if of == call or call in self.also.get(uri, ())]
 
 
 class Board:
@@ -247,6 +247,8 @@ class Board:
 
         Under `simultaneous`, a call that has a phone ringing may ask again, too.
         """
+        if not self._waiting:
+            return ()
         everybody = dict.fromkeys((*self.extensions, *itertools.chain(*self._reach.values())))
         free, served = self._free(everybody, now), self._served()
         if not free:

@@ -14,9 +14,10 @@ report may come after the end; then the receipt is not ours to leave.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Self
 
@@ -76,6 +77,7 @@ class LiveCall:
     hops: int = MAX_FORWARDS
     certain: bool = True
     given_up: bool = False
+    wakes_at: float | None = None  # the last deadline of its flow's that `LiveCalls` was told
     tap: Tap | None = None
     indicated: e.Indication = "off"
     silent: bool = False  # the sound that the tap is to write, once there is one
@@ -188,13 +190,16 @@ class LiveCall:
 class LiveCalls:
     """The calls that are up, by id; `of_leg`: by each of their legs of the engine's, ended ones too.
 
-    `coming`: how many callers have a leg of the engine's, and no call here yet.
+    `coming`: how many callers have a leg of the engine's, and no call here yet. `shares`: the legs of those
+    whose caller is still there.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, LiveCall] = {}
         self.coming = 0
         self.of_leg: dict[int, LiveCall] = {}
+        self.shares = LegShares()
+        self._deadlines: list[tuple[float, str]] = []  # a heap, with some that are no more
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -216,10 +221,41 @@ class LiveCalls:
         """The engine's leg is the call's from here on."""
         call.takes(leg, engine_leg)
         self.of_leg[engine_leg] = call
+        self.changed(call)
+
+    def changed(self, call: LiveCall) -> None:
+        """A call's flow has handled something, or its legs are others."""
+        if self._by_id.get(call.id) is not call:
+            return
+        self.shares.put(call.id, LegShare.of(call) if call.legs[CALLER] in call.up else None)
+        at = call.flow.deadline
+        if at is not None and at != call.wakes_at:
+            heappush(self._deadlines, (at, call.id))
+        call.wakes_at = at
+
+    @property
+    def deadline(self) -> float | None:
+        """When the first of the calls' deadlines is (monotonic s)."""
+        while self._deadlines and not self._is_due(*self._deadlines[0]):
+            heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def due(self, now: float) -> Iterator[LiveCall]:
+        """The calls whose deadline has come, each once."""
+        found = []
+        while (at := self.deadline) is not None and at <= now:
+            found.append(self._by_id[heappop(self._deadlines)[1]])
+            found[-1].wakes_at = None
+        return (call for call in found if call.flow.deadline is not None and call.flow.deadline <= now)
+
+    def _is_due(self, at: float, id: str) -> bool:
+        call = self._by_id.get(id)
+        return call is not None and call.wakes_at == at
 
     def remove(self, call: LiveCall) -> None:
         """It is over, and its legs are nobody's."""
         del self._by_id[call.id]
+        self.shares.put(call.id, None)
         for engine_leg in call.legs.values():
             del self.of_leg[engine_leg]
 
@@ -232,57 +268,83 @@ KEPT_LEGS = 1  # to be refused with
 class LegShare:
     """The legs of one call: `up` of them, of which `spare` ring beside another or wait for a transfer."""
 
-    id: str
     up: int
     spare: int
 
     @classmethod
     def of(cls, call: LiveCall) -> Self:
-        return cls(call.id, len(call.up), call.flow.spare_legs)
+        return cls(len(call.up), call.flow.spare_legs)
+
+
+class LegShares(dict[str, LegShare]):
+    """By call, the oldest first, and their sums. `held`: at least two for each; `needed`: without the spare
+    ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = self.spare = self.held = self.needed = 0
+
+    def put(self, id: str, share: LegShare | None) -> None:
+        """None: the call's caller is gone."""
+        if (before := self.get(id)) == share:
+            return
+        for one, sign in ((before, -1), (share, 1)):
+            if one:
+                self.up += sign * one.up
+                self.spare += sign * one.spare
+                self.held += sign * max(OWN_LEGS, one.up)
+                self.needed += sign * max(OWN_LEGS, one.up - one.spare)
+        if share:
+            self[id] = share
+        else:
+            del self[id]
 
 
 @dataclass(frozen=True, slots=True)
 class LegRoom:
-    """`capacity`: legs that the engine can have, `used`: those that it has, ending ones included."""
+    """`capacity`: legs that the engine can have, `used`: those that it has, ending ones included.
+
+    `shares`: of the calls whose caller is still there; `coming`: callers whose call has not begun: each of
+    them has one leg, and has been promised its second one.
+    """
 
     capacity: int
     used: int
-    shares: tuple[LegShare, ...]
-
-    @classmethod
-    def of(cls, capacity: int, used: int, calls: Iterable[LiveCall], coming: int = 0) -> Self:
-        """The room beside the calls whose caller is still there, and `coming` callers whose call has not
-        begun: each of them has one leg, and has been promised its second one."""
-        shares = (LegShare.of(call) for call in calls if call.legs[CALLER] in call.up)
-        return cls(capacity, used, (*shares, *(LegShare("", 1, 0) for _ in range(coming))))
+    shares: LegShares
+    coming: int = 0
 
     @property
     def _ending(self) -> int:
         """Legs of calls that are over, or that are no call's yet."""
-        return self.used - sum(share.up for share in self.shares)
+        return self.used - self.shares.up - self.coming
+
+    @property
+    def _held(self) -> int:
+        return self.shares.held + OWN_LEGS * self.coming
 
     def takes(self, calls: int) -> bool:
         """Whether there is room for one more call than these, whose first leg is there already."""
-        claimed = sum(max(OWN_LEGS, share.up - share.spare) for share in self.shares)
-        return len(self.shares) < calls and self.capacity - (self._ending - 1) - claimed >= OWN_LEGS
+        claimed = self.shares.needed + OWN_LEGS * self.coming
+        full = len(self.shares) + self.coming >= calls
+        return not full and self.capacity - (self._ending - 1) - claimed >= OWN_LEGS
 
     @property
     def short(self) -> int:
         """How many of the spare legs are needed by others now."""
-        claimed = sum(max(OWN_LEGS, share.up) for share in self.shares)
-        spare = sum(share.spare for share in self.shares)
-        return min(spare, max(0, self._ending + claimed + KEPT_LEGS - self.capacity))
+        return min(self.shares.spare, max(0, self._ending + self._held + KEPT_LEGS - self.capacity))
 
     @property
     def wanted(self) -> list[str]:
         """The calls that are to give a leg back, each as often as it is to give one."""
-        return [share.id for share in self.shares for _ in range(share.spare)][: self.short]
+        if not (short := self.short):
+            return []
+        return [id for id, share in self.shares.items() for _ in range(share.spare)][:short]
 
     def for_ringing(self, id: str) -> int:
         """How many phones may be rung for a call beside those that ring for it."""
-        claimed = sum(max(OWN_LEGS, share.up) for share in self.shares)
-        own = next((max(0, OWN_LEGS - share.up) for share in self.shares if share.id == id), 0)
-        beyond = self.capacity - KEPT_LEGS - self._ending - claimed
+        share = self.shares.get(id)
+        own = max(0, OWN_LEGS - share.up) if share else 0
+        beyond = self.capacity - KEPT_LEGS - self._ending - self._held
         return max(0, min(own + max(0, beyond), self.capacity - self.used))
 
 

@@ -215,7 +215,7 @@ class Carrying:
 
     def legs(self, engine: Engine) -> LegRoom:
         """The share of each call in the engine's legs."""
-        return LegRoom.of(engine.capacity, engine.legs, self.calls.all)
+        return LegRoom(engine.capacity, engine.legs, self.calls.shares)
 
     def takes(self, engine: Engine) -> bool:
         """Whether a caller whose leg is there finds room for a call."""
@@ -223,7 +223,7 @@ class Carrying:
 
     def would_take(self, engine: Engine) -> bool:
         """Whether one more caller, who has no leg yet, would find one behind those who are coming."""
-        legs = LegRoom.of(engine.capacity, engine.legs + 1, self.calls.all, self.calls.coming)
+        legs = LegRoom(engine.capacity, engine.legs + 1, self.calls.shares, self.calls.coming)
         return engine.can_play and legs.takes(self.rules().calls)
 
     def pass_on(self, engine: Engine, leg: int, *, draining: bool) -> None:

@@ -56,8 +56,8 @@ class PjsipEngine:
         self.limits, self.capacity = FEWEST, 0
         self._endpoint: Endpoint | None = None
         self._accounts = SipAccounts(self)
-        self._challenges = DigestChallenges(settings, self._accounts, lambda: self.live)
         self._legs: dict[int, Leg] = {}
+        self._unknown: set[int] = set()  # of these, those that the library does not have yet
         self._ended: list[Leg] = []  # to be let go of, which no callback may do
         self._past: list[
             Leg
@@ -73,6 +73,7 @@ class PjsipEngine:
         self._numbers = 0
         self._wake_from = library.waking_socket()
         self.screening = Screening(self, self.sources, self._wake_from.getsockname())
+        self._challenges = DigestChallenges(settings, self._accounts, self.screening.leg)
         self._wake_to = ("127.0.0.1", settings.listen[1])
         self._let_go: Callable[[Leg], None] = library.let_go
 
@@ -169,7 +170,7 @@ class PjsipEngine:
     @property
     def legs(self) -> int:
         """Also those that the library does not have yet, or that wait for the end of their CANCEL or BYE."""
-        return max(len(self._legs), library.call_count() + sum(leg.getId() < 0 for leg in self.live))
+        return max(len(self._legs), library.call_count() + len(self._unknown))
 
     def has(self, leg: int) -> bool:
         return leg in self._legs
@@ -260,6 +261,7 @@ class PjsipEngine:
         leg.realm = leg.account.realm
         with max_forwards_of(leg.hops):
             under_way = not (leg.failed or self.screening.too_many) and order(leg.makeCall, leg.uri, param)
+        self._unknown.discard(leg.number)
         if self._legs.get(leg.number) is not leg:  # it has ended within the order, which then names it
             self._let_go(leg)
         elif not under_way:
@@ -333,6 +335,8 @@ class PjsipEngine:
 
     def adopt(self, leg: Leg) -> Leg:
         self._legs[leg.number] = leg
+        if not leg.incoming:
+            self._unknown.add(leg.number)
         self.screening.opened(leg)
         self.sound.arrives(leg)
         return leg
@@ -347,7 +351,6 @@ class PjsipEngine:
         leg.call_id = call_id(message)
         self._challenges.called(leg.call_id)
         self.adopt(leg)
-        self.sources.shut()
         leg.signalled(message, source)
         self.settings.report(Incoming(leg.number, source, message))
         leg.reads(message)
@@ -358,6 +361,9 @@ class PjsipEngine:
     def signalled(self, leg: Leg, address: str) -> None:
         self.sources.signalled(leg, address)
 
+    def named(self, leg: Leg) -> None:
+        self.screening.named(leg)
+
     def responded(self, message: str, source: str) -> None:
         self.screening.answered(message, source)
 
@@ -367,8 +373,8 @@ class PjsipEngine:
     def heeds(self, message: str, source: str) -> bool:
         return self._challenges.heeded(message, source)
 
-    def has_sockets(self) -> None:
-        self.sources.shut()
+    def has_sockets(self, transport: int) -> None:
+        self.sources.shut(transport)
 
     def agreed(self, leg: Leg) -> None:
         self.sources.agreed(leg)
@@ -403,6 +409,7 @@ class PjsipEngine:
             self.later.append(lambda: self._ring_again(leg))  # now with credentials
             return
         self._legs.pop(leg.number, None)
+        self._unknown.discard(leg.number)
         self._leaving.pop(leg, None)
         self.awareness.forget(leg)
         self.doubt.pop(leg, None)

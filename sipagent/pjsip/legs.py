@@ -74,6 +74,9 @@ class LegOwner(Owner, Protocol):
     def signalled(self, leg: "Leg", address: str) -> None:
         """The leg's SIP comes from this address."""
 
+    def named(self, leg: "Leg") -> None:
+        """The leg's Call-ID is known."""
+
     def responded(self, message: str, source: str) -> None:
         """A response has come."""
 
@@ -89,8 +92,8 @@ class LegOwner(Owner, Protocol):
     def confirmed(self, leg: "Leg") -> None:
         """The call stands."""
 
-    def has_sockets(self) -> None:
-        """The library has made sockets for a leg's media."""
+    def has_sockets(self, transport: int) -> None:
+        """The library has made sockets for a leg's media: it is at this address in memory."""
 
     def agreed(self, leg: "Leg") -> None:
         """SDP has been agreed upon, for the first time or anew."""
@@ -211,9 +214,8 @@ class Leg(pj.Call):
         self.engine.agreed(self)
 
     @guarded_callback
-    def onCallMediaTransportState(self, prm: pj.OnCallMediaTransportStateParam) -> None:
-        if prm.state == pj.PJSUA_MED_TP_IDLE:  # they have just been made
-            self.engine.has_sockets()
+    def onCreateMediaTransport(self, prm: pj.OnCreateMediaTransportParam) -> None:
+        self.engine.has_sockets(int(prm.mediaTp))
 
     def _agreed(self, sdp: str, index: int) -> None:
         """Of a section of the other side's SDP: how its keys come, and what it wishes.
@@ -256,7 +258,9 @@ class Leg(pj.Call):
         """The message that an event came with, empty where there is none."""
         message, source = _message(event)
         if message:
-            self.call_id = self.call_id or call_id(message)
+            if not self.call_id:
+                self.call_id = call_id(message)
+                self.engine.named(self)
             self.source = source
             if message.startswith("SIP/2.0 "):
                 self.engine.responded(message, source)

@@ -473,6 +473,29 @@ def rtp_peer(call: pj.Call, index: int) -> Address | None:
     return ipv4(info.remoteRtpAddress) if info else None
 
 
+OPERATIONS_AT = 40  # bytes before what a `pjmedia_transport` can do; the first of that tells its sockets
+TELL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Sockets(ctypes.Structure):
+    """`pjmedia_transport_info`, which begins with both sockets, each with its address (transport.h)."""
+
+    _fields_ = (
+        ("rtp", ctypes.c_long),
+        ("rtp_address", ctypes.c_byte * 28),
+        ("rtcp", ctypes.c_long),
+        ("rest", ctypes.c_byte * 8192),
+    )
+
+
+def sockets_of(transport: int) -> tuple[int, int]:
+    """The descriptors of a `pjmedia_transport` over UDP, RTP's and RTCP's."""
+    info = _Sockets()
+    operations = ctypes.c_void_p.from_address(transport + OPERATIONS_AT).value or 0
+    TELL(ctypes.c_void_p.from_address(operations).value or 0)(transport, ctypes.byref(info))
+    return info.rtp, info.rtcp
+
+
 def rtp_sender(call: pj.Call, index: int) -> Address | None:
     """The source of the last packet."""
     info = _of_call(call, call.getMedTransportInfo, index)

@@ -1,8 +1,8 @@
 """Carries out `MediaSource`'s decisions, whose RTP each leg hears, on the library's sockets.
 
 The library reads them on a thread of its own, and switches to any peer that sends ten packets (pjmedia's
-PJMEDIA_RTP_NAT_PROBATION_CNT): so the kernel decides instead (`sipagent.sip.packet_filter`). They are
-found among the process's own descriptors by the ports that they are bound to.
+PJMEDIA_RTP_NAT_PROBATION_CNT): so the kernel decides instead (`sipagent.sip.packet_filter`). The library
+tells them as it makes them; one that it has not told is found among the process's descriptors by its port.
 
 A socket hears nobody from its birth on, and then the leg's own peer. The kernel counts the packets that it
 drops. Their sender is looked for once: for a moment others' packets come without their content. The library
@@ -14,7 +14,7 @@ import select
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -36,23 +36,21 @@ class RtpSockets:
         self._ports = range(first, last + 1)
         self._other = other
         self._at: dict[int, tuple[int, int]] = {}  # by port: descriptor and inode
-        self._inodes: dict[int, int] = {}  # all sockets seen: the port, or 0 for one of another kind
 
-    def shut(self) -> None:
-        """Have those that have come since hear nobody, and forget what they had heard. Raises OSError."""
-        found: dict[int, int] = {}
-        for descriptor, inode in _sockets():
-            port = self._inodes.get(inode)
-            if port is None:
-                with _copy(descriptor) as one:
-                    port = self._port(one)
-                    if port:
-                        attach(one, ())
-                        drain(one)
-            found[inode] = port
-            if port:
-                self._at[port] = descriptor, inode
-        self._inodes = found
+    def shut(self, made: Iterable[int]) -> None:
+        """Have the sockets of these descriptors hear nobody, and forget what they heard. Raises OSError."""
+        for descriptor in made:
+            with _copy(descriptor) as one:
+                port, place = self._port(one), (descriptor, os.fstat(descriptor).st_ino)
+                if port and self._at.get(port) != place:
+                    attach(one, ())
+                    drain(one)
+                    self._at[port] = place
+
+    def _find(self) -> None:
+        """Shut those of which nobody has told."""
+        known = {*self._at.values()}
+        self.shut(descriptor for descriptor, inode in _sockets() if (descriptor, inode) not in known)
 
     def admit(self, port: int, source: MediaSource, *, ask: bool = False) -> None:
         """Have the leg whose RTP comes to `port` hear whom it believes. Raises OSError.
@@ -66,8 +64,7 @@ class RtpSockets:
 
     def dropped(self, port: int) -> int:
         """How many packets of others did not get in at `port` since its socket was made."""
-        with self._copy_of(port) as one:
-            return dropped(one) if one else 0
+        return dropped(self._at[port][0]) if self._knows(port) else 0
 
     def unread(self, port: int) -> bool:
         """Whether something waits to be read at `port`."""
@@ -76,16 +73,17 @@ class RtpSockets:
 
     @contextmanager
     def _copy_of(self, port: int) -> Iterator[socket.socket | None]:
-        descriptor, inode = self._at.get(port, (-1, -1))
-        if not _is(descriptor, inode):  # closed, and the port is another socket's by now
-            self._at.pop(port, None)
-            self.shut()
-            descriptor, inode = self._at.get(port, (-1, -1))
-        if not _is(descriptor, inode):
+        if not self._knows(port):
             yield None
             return
-        with _copy(descriptor) as one:
+        with _copy(self._at[port][0]) as one:
             yield one
+
+    def _knows(self, port: int) -> bool:
+        if not _is(*self._at.get(port, (-1, -1))):  # closed, and the port is another socket's by now
+            self._at.pop(port, None)
+            self._find()
+        return _is(*self._at.get(port, (-1, -1)))
 
     def _port(self, one: socket.socket) -> int:
         if one.family != socket.AF_INET or one.type != socket.SOCK_DGRAM:
@@ -143,12 +141,14 @@ ASK_S = 0.5  # how long others' addresses are waited for
 class _Watch:
     """`since`: when a peer was agreed upon (monotonic s), with so many `packets` by then.
 
+    `port`: where its RTP comes to, 0 for nowhere yet.
     `awaited`: packets beyond which the leg has been heard since its answer; None: nobody asks. `heard`:
     whether that peer has been. `dropped`: how many packets of others have been reported; `asked`: since when
     their sender is looked for (monotonic s); `stranger`: the sender, once found.
     """
 
     source: MediaSource
+    port: int = 0
     since: float = 0.0
     packets: int = 0
     awaited: int | None = None
@@ -171,6 +171,7 @@ class Sources:
         self._sockets = RtpSockets(*settings.rtp_ports, settings.listen[1])
         self._networks: tuple[IPv4Network, ...] = ()
         self._of: dict[Leg, _Watch] = {}
+        self._watched: dict[Leg, _Watch] = {}  # of these, those to be looked at in each poll
         self._count_at = 0.0
         self.trust(settings.media_sources)
 
@@ -182,15 +183,15 @@ class Sources:
     def waits(self) -> bool:
         """Whether a first packet is to be looked for often."""
         soon = time.monotonic() - SOON_S
-        return any(watch.looks and watch.since > soon for watch in self._of.values())
+        return any(watch.looks and watch.since > soon for watch in self._watched.values())
 
     @property
     def pending(self) -> bool:
-        return any(watch.looks or watch.asking for watch in self._of.values())
+        return any(watch.looks or watch.asking for watch in self._watched.values())
 
-    def shut(self) -> None:
+    def shut(self, transport: int) -> None:
         """The library has made sockets: they hear nobody."""
-        self._sockets.shut()
+        self._sockets.shut(library.sockets_of(transport))
 
     def signalled(self, leg: Leg, address: str) -> None:
         """The leg's SIP comes from this address."""
@@ -199,7 +200,7 @@ class Sources:
     def agreed(self, leg: Leg) -> None:
         """SDP has been agreed upon, for the first time or anew."""
         watch, now = self._watch(leg), time.monotonic()
-        self._sockets.shut()
+        watch.port = library.rtp_port(leg, leg.audio)
         if watch.source.agreed(library.rtp_peer(leg, leg.audio), now):
             watch.since, watch.packets = now, library.rtp_counted(leg, leg.audio)[0]
             watch.heard = False  # the new peer's packets, too, may be among those that are kept out
@@ -213,24 +214,28 @@ class Sources:
 
     def unread(self, leg: Leg) -> bool:
         """Whether packets of the leg's wait for the library's thread."""
-        port = library.rtp_port(leg, leg.audio)
-        return bool(port) and self._sockets.unread(port)
+        watch = self._of.get(leg)
+        return watch is not None and watch.port > 0 and self._sockets.unread(watch.port)
 
     def forget(self, leg: Leg) -> None:
         """The leg has ended."""
         self._of.pop(leg, None)
+        self._watched.pop(leg, None)
 
     def clear(self) -> None:
         self._of.clear()
+        self._watched.clear()
 
     def poll(self, now: float) -> None:
         """Look for new packets of the peer, and for dropped ones of others."""
-        for leg, watch in list(self._of.items()):
+        for leg, watch in list(self._watched.items()):
             if watch.looks:
                 self._try(leg, lambda: self._look(leg, watch, now))  # noqa: B023 - done at once
+            elif watch.heard and not watch.asking:
+                del self._watched[leg]
         if due := now - self._count_at > COUNT_S:
             self._count_at = now
-        for leg, watch in list(self._of.items()):
+        for leg, watch in list((self._of if due else self._watched).items()):
             if due or watch.asking or not watch.heard:
                 self._try(leg, lambda: self._count(leg, watch, now))  # noqa: B023
 
@@ -243,7 +248,8 @@ class Sources:
     def _watch(self, leg: Leg) -> _Watch:
         if leg not in self._of:
             self._of[leg] = _Watch(MediaSource(self._networks if leg.incoming else ()))
-        return self._of[leg]
+        watch = self._watched[leg] = self._of[leg]
+        return watch
 
     def _look(self, leg: Leg, watch: _Watch, now: float) -> None:
         source, packets = watch.source, library.rtp_counted(leg, leg.audio)[0]
@@ -261,19 +267,22 @@ class Sources:
             leg.tell(e.MediaArrived(leg.number))
 
     def _admit(self, leg: Leg, watch: _Watch) -> None:
-        if port := library.rtp_port(leg, leg.audio):
-            self._sockets.admit(port, watch.source)
+        if watch.port:
+            self._sockets.admit(watch.port, watch.source)
             watch.asking = False
-            watch.dropped = self._sockets.dropped(port)  # packets dropped before are not counted against it
+            watch.dropped = self._sockets.dropped(
+                watch.port
+            )  # packets dropped before are not counted against it
 
     def _count(self, leg: Leg, watch: _Watch, now: float) -> None:
         """Do not report packets dropped while the leg may still accept another peer: they may be its own."""
-        if not watch.source.settled or not (port := library.rtp_port(leg, leg.audio)):
+        if not watch.source.settled or not watch.port:
             return
-        packets = self._sockets.dropped(port) - watch.dropped
+        packets = self._sockets.dropped(watch.port) - watch.dropped
         if packets > 0 and watch.asked is None:
             watch.asked, watch.asking = now, True
-            self._sockets.admit(port, watch.source, ask=True)
+            self._watched[leg] = watch
+            self._sockets.admit(watch.port, watch.source, ask=True)
         elif watch.asking:
             self._hear_answer(leg, watch, now - (watch.asked or 0.0) > ASK_S)
         if packets > 0 and not watch.asking:
@@ -288,4 +297,4 @@ class Sources:
             watch.stranger = sender[0]
         if watch.stranger or last:
             watch.asking = False
-            self._sockets.admit(library.rtp_port(leg, leg.audio), watch.source)
+            self._sockets.admit(watch.port, watch.source)

@@ -13,9 +13,12 @@ Screening         puts them together, and judges each request. It also counts th
                   end, and ends the process where one is missing.
 """
 
+import itertools
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 from sipagent.agent.engine import (
@@ -67,19 +70,22 @@ class SipSockets:
         self._fixed = [Sender.at(*waker)]
         self._peer = peer
         self._networks = [Sender(one) for one in networks if isinstance(one, IPv4Network)]
-        self._open_to: frozenset[str] | None = None
-        self._heard: list[socket.socket] = []  # descriptors of our own, of those that datagrams come to
+        self._named: frozenset[str] | None = None
+        self._kept: dict[
+            int, list[socket.socket]
+        ] = {}  # by port: descriptors of our own, of datagrams' sockets
 
     def open_to(self, addresses: frozenset[str]) -> None:
         """Let these in, too, besides whoever may always send. Raises OSError."""
-        if addresses == self._open_to:
+        named = frozenset[str]() if self._peer else addresses
+        if named == self._named:
             return
-        self._open_to = addresses
+        self._named = named
         if self._peer is not None:
             senders = [*self._fixed, Sender.at(*self._peer)]
         else:
-            named = [Sender.at(address) for address in sorted(addresses) if ":" not in address]
-            senders = [*self._fixed, *self._networks, *named]
+            others = [Sender.at(address) for address in sorted(named) if ":" not in address]
+            senders = [*self._fixed, *self._networks, *others]
         try:
             self._attach(self.listen, senders)
         except ValueError:  # in a process with some hundred calls
@@ -88,22 +94,25 @@ class SipSockets:
             self._attach(self.woken, self._fixed)
 
     def dropped(self) -> int:
-        """Packets that were kept out so far; the library has its socket for datagrams from its start on."""
-        if not self._heard:
-            self._heard = [one for one in bound_to(self.listen[1]) if one.type == socket.SOCK_DGRAM]
-        return sum(dropped(one) for one in self._heard)
+        """Packets that were kept out so far."""
+        return sum(dropped(one.fileno()) for one in self._kept.get(self.listen[1], ()))
 
     def close(self) -> None:
         """Let go of them, before the library does."""
-        for one in self._heard:
+        for one in itertools.chain(*self._kept.values()):
             one.close()
-        self._heard.clear()
+        self._kept.clear()
 
-    @staticmethod
-    def _attach(to: Address, senders: Iterable[Sender]) -> None:
-        senders = list(senders)
-        for one in bound_to(to[1]):
-            with one:
+    def _attach(self, to: Address, senders: Iterable[Sender]) -> None:
+        """The library has its socket for datagrams from its start on; those of TCP come and go."""
+        senders, found = list(senders), self._kept.get(to[1]) or list(bound_to(to[1]))
+        with ExitStack() as over:
+            if all(one.type == socket.SOCK_DGRAM for one in found):
+                self._kept[to[1]] = found
+            else:
+                for one in found:
+                    over.enter_context(one)
+            for one in found:
                 attach(one, senders)
 
 
@@ -114,12 +123,12 @@ Addresses = frozenset[IPv4Address | IPv6Address]
 
 
 class DigestChallenges:
-    """On the SIP thread. `live`: the legs that have not ended."""
+    """On the SIP thread. `is_live`: whether a leg with this Call-ID has not ended."""
 
     def __init__(
-        self, settings: EngineSettings, accounts: SipAccounts, live: Callable[[], Collection[Leg]]
+        self, settings: EngineSettings, accounts: SipAccounts, is_live: Callable[[str], object]
     ) -> None:
-        self._settings, self._accounts, self._live = settings, accounts, live
+        self._settings, self._accounts, self._is_live = settings, accounts, is_live
         self._trunk: tuple[Network, ...] = ()
         self._pbx: dict[str, Addresses] = {}
         self._told: set[ChallengeRefused] = set()
@@ -145,8 +154,7 @@ class DigestChallenges:
         """A caller's INVITE has come."""
         self._callers[call_id] = None
         if len(self._callers) > CALLERS:
-            live = {leg.call_id for leg in self._live()}
-            del self._callers[next(one for one in self._callers if one not in live)]
+            del self._callers[next(one for one in self._callers if not self._is_live(one))]
 
     def heeded(self, message: str, source: str) -> bool:
         """Whether a response may ask; `source`: its sender by the socket, `host:port`."""
@@ -235,9 +243,12 @@ class Screening:
         self._ignored = 0
         self._counted_at = 0.0
         self._dialled: frozenset[str] = frozenset()
+        self._let = self._rules.peers, self._dialled  # that have been let in
         self._opening: dict[str, int] = {}  # by Call-ID: what an INVITE opens, until it is a leg
         self._open: dict[Leg, int] = {}
-        self._closing: list[tuple[float, int]] = []
+        self._used = 0  # all that are open, and those being closed
+        self._closing: deque[tuple[float, int]] = deque()
+        self._legs: dict[str, list[Leg]] = {}  # by Call-ID: two, where a call comes back to us
         self._tidied_at = 0.0
 
     def start(self) -> None:
@@ -249,6 +260,7 @@ class Screening:
         self._filter.stop()
         self.sockets.close()
         self._open.clear()
+        self._legs.clear()
 
     @property
     def due(self) -> float | None:
@@ -263,14 +275,14 @@ class Screening:
             self.strangers = self._ignored + self.sockets.dropped()
         if now - self._tidied_at > TIDY_S:
             self._tidied_at = now
-            self._rules.tidy({leg.call_id for leg in self._engine.live}, now)
-        self.sockets.open_to(self._rules.peers | self._dialled)
+            self._rules.tidy(self._legs.keys(), now)
+        self._let_in()
 
     def dials(self, *addresses: str) -> None:
         """A phone is rung there, whose answers are to come in."""
         if not self._dialled.issuperset(addresses):
             self._dialled |= set(addresses)
-            self.sockets.open_to(self._rules.peers | self._dialled)
+            self._let_in()
 
     def answered(self, message: str, source: str) -> None:
         """A response has come."""
@@ -284,10 +296,24 @@ class Screening:
     def opened(self, leg: Leg) -> None:
         """A leg is there, with what its INVITE has opened."""
         self._open[leg] = self._opening.pop(leg.call_id, OWN)
+        self._used += self._open[leg]
+        if leg.call_id:
+            self.named(leg)
+
+    def named(self, leg: Leg) -> None:
+        """The Call-ID of a leg is known."""
+        if leg in self._open:
+            self._legs.setdefault(leg.call_id, []).append(leg)
 
     def closed(self, leg: Leg) -> None:
         """A leg has ended."""
-        self._closes(self._open.pop(leg, 0))
+        if leg in (found := self._legs.get(leg.call_id, [])):
+            found.remove(leg)
+            if not found:
+                del self._legs[leg.call_id]
+        sockets = self._open.pop(leg, 0)
+        self._used -= sockets
+        self._closes(sockets)
         self._rules.ended(leg.call_id, time.monotonic())
 
     def refused_by_library(self, call_id: str) -> None:
@@ -297,11 +323,20 @@ class Screening:
 
     # --- steps ---
 
-    def _leg(self, call_id: str) -> Leg | None:
-        return next((leg for leg in self._engine.live if leg.call_id == call_id), None)
+    def _let_in(self) -> None:
+        """Whoever takes part in a call, and phones that are rung; a set that has changed is another one."""
+        peers, dialled = self._let
+        if peers is not self._rules.peers or dialled is not self._dialled:
+            self._let = self._rules.peers, self._dialled
+            self.sockets.open_to(self._rules.peers | self._dialled)
+
+    def leg(self, call_id: str) -> Leg | None:
+        """The first leg that has not ended of those with this Call-ID."""
+        return min(self._legs.get(call_id, ()), key=lambda leg: leg.number, default=None)
 
     def _closes(self, sockets: int) -> None:
         if sockets:
+            self._used += sockets
             self._closing.append((time.monotonic() + CLOSING_S, sockets))
 
     @property
@@ -310,8 +345,9 @@ class Screening:
         return self._sockets(time.monotonic()) > self._engine.limits.sockets
 
     def _sockets(self, now: float) -> int:
-        self._closing = [(until, sockets) for until, sockets in self._closing if until > now]
-        return sum(self._open.values()) + sum(sockets for _, sockets in self._closing)
+        while self._closing and self._closing[0][0] <= now:
+            self._used -= self._closing.popleft()[1]
+        return self._used
 
     def _load(self, request: Request, now: float) -> Load:
         settings, begins = self._engine.settings, request.method == "INVITE" and not request.to_tag
@@ -329,7 +365,7 @@ class Screening:
         )
 
     def _audio_at(self, request: Request) -> int | None:
-        leg = self._leg(request.call_id)
+        leg = self.leg(request.call_id)
         return leg.audio if leg else None
 
     def _judge(self, request: Request) -> Verdict:
@@ -347,7 +383,7 @@ class Screening:
         """No offer is made while one waits for its answer (RFC 3261 section 14.2): the library loses count of
         the lines.
         """
-        leg = self._leg(request.call_id)
+        leg = self.leg(request.call_id)
         offers = request.method == "INVITE" or request.sdp is not None
         early = offers and leg and not is_settled(leg.getId()) and not self._rules.is_repeated(request, now)
         return Refuse(491) if early else Pass()
@@ -361,7 +397,7 @@ class Screening:
 
     def _farewell(self, request: Request) -> Verdict:
         """Have a leg's sound from before its BYE heard first: the library forgets it with the call."""
-        leg = self._leg(request.call_id)
+        leg = self.leg(request.call_id)
         if leg is None:
             return Pass()
         by_tones = any(one and not one.telephone_event for one in (leg, leg.peer))
@@ -398,12 +434,12 @@ class Screening:
         now = time.monotonic()
         match verdict:
             case Pass() if request.method == "ACK" and isinstance(request.sdp, NotAcceptable):
-                if leg := self._leg(request.call_id):
+                if leg := self.leg(request.call_id):
                     leg.refuses(request.sdp)
             case Pass():
                 if self._rules.passed(request, now):
                     self._expect(request)
-            case Refuse(488) if leg := self._leg(request.call_id):
+            case Refuse(488) if leg := self.leg(request.call_id):
                 leg.reads(request.message)  # a wish not to be recorded counts in a refused offer, too
             case Ignore():
                 self._ignored += 1

@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
+LIBC = ctypes.CDLL(None)
 SO_ATTACH_FILTER, SO_MEMINFO = 26, 55  # asm-generic/socket.h
 DROPS = 8  # of SO_MEMINFO's words: packets that did not get to the reader (sk_meminfo, linux/sock_diag.h)
 WORDS = 9
@@ -113,9 +114,11 @@ def drain(of: socket.socket) -> int:
         count += 1
 
 
-def dropped(of: socket.socket) -> int:
+def dropped(descriptor: int) -> int:
     """How many packets this socket's reader never got: strangers', and those that came too fast."""
-    return int(struct.unpack(f"{WORDS}I", of.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, WORDS * 4))[DROPS])
+    words, size = (ctypes.c_uint32 * WORDS)(), ctypes.c_uint32(WORDS * 4)
+    LIBC.getsockopt(descriptor, socket.SOL_SOCKET, SO_MEMINFO, words, ctypes.byref(size))
+    return words[DROPS]  # 0 of what is no socket
 
 
 OPEN_S = 0.2

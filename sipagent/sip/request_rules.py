@@ -154,10 +154,11 @@ class RequestRules:
         self._peer = peer
         self._token = token
         self._by_port = by_port
-        self._dialogs: dict[tuple[str, str], _Dialog] = {}
+        self._dialogs: dict[str, dict[str, _Dialog]] = {}  # by Call-ID, and tag of the other side
         self._refused: dict[tuple[str, str, str], float] = {}
         self.peers: frozenset[str] = frozenset()
-        """The addresses of all who take part in a dialog; of one that has ended, until `tidy` forgets it."""
+        """The addresses of all who take part in a dialog; of one that has ended, until `tidy` forgets it.
+        Another set only where they are others."""
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """The verdict on a request."""
@@ -174,7 +175,7 @@ class RequestRules:
             begins = not request.to_tag and request.method not in ("OPTIONS", "CANCEL", "ACK")
             known = request.source == self._peer and (not begins or self._has_token(request))
             return None if known else Ignore()
-        if (dialog := self._dialogs.get(request.dialog)) is not None:
+        if (dialog := self._dialog(request)) is not None:
             return None if any(self._is(request.source, peer) for peer in dialog.peers) else Ignore()
         if not _in(request.source, self._callers):
             asks = request.method == "OPTIONS" and not request.to_tag
@@ -232,15 +233,14 @@ class RequestRules:
 
     def is_repeated(self, request: Request, now: float) -> bool:
         """Whether the library has this very request already."""
-        dialog = self._dialogs.get(request.dialog)
+        dialog = self._dialog(request)
         return dialog is not None and dialog.passed.get((request.cseq, request.branch), now) > now
 
     def ended(self, call_id: str, now: float, repeated_s: float = REPEATED_S) -> None:
         """The leg of an INVITE is over, or never was: for so long the library answers it from memory."""
-        for (known, _), dialog in self._dialogs.items():
-            if known == call_id:
-                until = now + repeated_s
-                dialog.passed = {key: min(at, until) for key, at in dialog.passed.items()}
+        until = now + repeated_s
+        for dialog in self._dialogs.get(call_id, {}).values():
+            dialog.passed = {key: min(at, until) for key, at in dialog.passed.items()}
 
     def first_refused(self, request: Request, now: float) -> bool:
         """Whether it was not refused before: it is repeated until its sender has the answer."""
@@ -257,23 +257,33 @@ class RequestRules:
 
     def tidy(self, live: Collection[str], now: float) -> None:
         """Forget dialogs that have ended; `live`: the Call-IDs of the others."""
-        for key, dialog in list(self._dialogs.items()):
-            if key[0] in live:
-                dialog.used_at = now
-            elif now - dialog.used_at > KEPT_S:
-                del self._dialogs[key]
+        for call_id, dialogs in list(self._dialogs.items()):
+            for tag, dialog in list(dialogs.items()):
+                if call_id in live:
+                    dialog.used_at = now
+                elif now - dialog.used_at > KEPT_S:
+                    del dialogs[tag]
+            if not dialogs:
+                del self._dialogs[call_id]
         self._refused = {key: at for key, at in self._refused.items() if now - at <= KEPT_S}
-        self.peers = frozenset(address for one in self._dialogs.values() for address, _ in one.peers)
+        every = (dialog for dialogs in self._dialogs.values() for dialog in dialogs.values())
+        if (peers := frozenset(address for dialog in every for address, _ in dialog.peers)) != self.peers:
+            self.peers = peers
 
     # --- steps ---
 
     def _take_part(self, key: tuple[str, str], source: Address, message: str, now: float) -> _Dialog:
-        dialog = self._dialogs.setdefault(key, _Dialog(now))
+        call_id, tag = key
+        dialog = self._dialogs.setdefault(call_id, {}).setdefault(tag, _Dialog(now))
         dialog.used_at = now
         peers = {source, *reached_at(message)}
         dialog.peers |= peers
-        self.peers |= {address for address, _ in peers}
+        if new := {address for address, _ in peers} - self.peers:
+            self.peers |= new
         return dialog
+
+    def _dialog(self, of: Request) -> _Dialog | None:
+        return self._dialogs.get(of.call_id, {}).get(of.from_tag)
 
     def _is(self, source: Address, peer: Address) -> bool:
         """Compare by address; on loopback, which all programs share, also by port."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from retention.sqlite import Store
 from tests.bench import report
+from tests.bench.load_beside import beside
 from tests.bench.load_mark import GAP_MS, HOLE_MS, kept
 from tests.bench.load_site import SET_UP_S, Site, site, until
 from tests.bench.proc import Memory, Spent, spent_s
@@ -149,7 +150,7 @@ def _told(place: Site) -> tuple[list[str | None], int]:
 @click.command()
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
-@click.option("--only", type=click.Choice(["calls", "bursts"]), multiple=True, help="A part of it.")
+@click.option("--only", type=click.Choice(["calls", "beside", "bursts"]), multiple=True, help="A part of it.")
 @click.option(
     "--voice",
     type=click.Choice(["key", "key+voice"]),
@@ -168,6 +169,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     """Put load on the agent; exit 1 where a target is missed. Ctrl-C ends all of it."""
     parts = {
         "calls": lambda: loaded(calls, seconds, voice, per_process),
+        "beside": lambda: beside(calls, per_process),
         "bursts": bursts,
     }
     report.finish(f"sipagent, {calls} recorded calls at once, and bursts", as_json, parts, only)
