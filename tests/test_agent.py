@@ -422,6 +422,21 @@ def test_what_the_operator_types(
     assert stage.agent.tapping.of_leg == {}
 
 
+def test_a_code_by_info_that_is_heard_again_late_in_its_tones_does_not_resume(play: Staging) -> None:
+    """The card number would be recorded."""
+    stage = play(listens=False)
+    _, operator = stage.rung()
+    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=False), e.MediaArrived(operator))
+    stage.turn(after_s=LATE_S)
+    for digit in "*6":
+        stage.hear(operator, key(digit))
+        stage.tell(operator, e.DtmfPressed(operator, digit, "info", stage.clock.now - 0.3))
+    stage.clock.now += 3
+    stage.agent.listener.start()
+    stage.listened()
+    assert [Path(sound).stem for _, sound in stage.engine.ordered("overlay")] == ["recording_on", "paused"]
+
+
 def test_what_was_sent_before_an_order_is_not_touched_by_it(play: Staging) -> None:
     """The engine hands it over first: nothing of before the bridge or of a pause is kept, and all else is."""
     stage = play(with_policy(stop_erases=False))

@@ -104,6 +104,12 @@ def test_a_code_that_comes_late_by_another_way(
         ([(0.0, "*", RFC), (0.1, "6", RFC), (0.15, "*", INFO), (0.22, "6", INFO)], "*6"),  # no second pause
         ([(0.0, "0", RFC), (0.06, "0", INBAND), (0.12, "0", RFC), (0.18, "0", INBAND)], "00"),
         ([(0.0, "0", RFC), (0.12, "0", RFC), (0.16, "0", INBAND), (0.22, "0", INBAND)], "00"),
+        ([(0.06, "6", INBAND), (0.0, "6", INFO)], "6"),
+        (
+            [(0.0, "*", INFO), (0.3, "6", INFO), (3.0, "1", INFO), (0.06, "*", INBAND), (0.4, "6", INBAND)],
+            "*61",
+        ),
+        ([(0.0, "6", RFC), (9.99, "*", INFO), (0.2, "6", INBAND)], "6*"),  # heard ten seconds late
     ],
 )
 def test_one_press_heard_in_several_ways_is_one(heard: list[tuple[float, str, Method]], digits: str) -> None:

@@ -17,6 +17,7 @@ from media.hearing.dtmf import (
     ToneHeard,
     ToneStarted,
 )
+from sipagent.softphone.rtp import key_tones, tone
 from tests.bench.line import Wave, dbm0, g711, noise, random_press, rms
 from tests.tiers import depth
 
@@ -195,3 +196,14 @@ def test_a_voice_talks_nothing_off() -> None:
     for level in (-26, -16, -6):
         voice = _voice(depth(10, 60), rng)
         assert _digits(g711(voice * rms(level) / rms(-15), "alaw")) == ""
+
+
+@pytest.mark.parametrize("frame", [37, 160, FRAME_SAMPLES, 8000])
+def test_a_press_has_the_time_of_its_tone_whatever_the_frames(frame: int) -> None:
+    sound = np.concatenate([np.zeros(4000, np.int16), tone(key_tones("5"), 0.1), np.zeros(3900, np.int16)])
+    detector, heard = ToneDetector(), []
+    for start in range(0, len(sound), frame):
+        piece = sound[start : start + frame]
+        facts = detector.feed(piece, 100.0 + (start + len(piece)) / SAMPLE_RATE)
+        heard += [fact.at for fact in facts if isinstance(fact, ToneHeard)]
+    assert heard == [pytest.approx(100.55, abs=0.02)]

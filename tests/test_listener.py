@@ -315,7 +315,7 @@ def test_a_fault_before_anything_is_heard_ends_no_thread(
 
 
 def test_a_fault_in_the_tone_detector_is_reported_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    def _broken(_: ToneDetector, samples: Samples) -> list[ToneFact]:
+    def _broken(_: ToneDetector, samples: Samples, at: float) -> list[ToneFact]:
         raise FloatingPointError(f"{len(samples)} samples")
 
     monkeypatch.setattr(ToneDetector, "feed", _broken)

@@ -38,9 +38,10 @@ class ToneDropped:
 
 @dataclass(frozen=True, slots=True)
 class ToneHeard:
-    """One press of a key: `digit` is one of 0-9, *, #, A-D."""
+    """One press of a key: `digit` is one of 0-9, *, #, A-D; `at`: when that was sure, by the samples."""
 
     digit: str
+    at: float = field(default=0.0, compare=False)
 
 
 ToneFact: TypeAlias = ToneStarted | ToneDropped | ToneHeard
@@ -175,8 +176,11 @@ class ToneDetector:
         self._sound = SILENCE
         self._press: _Press | None = None
 
-    def feed(self, samples: Samples) -> list[ToneFact]:
-        """The facts that the next (n,) int16 at 8 kHz complete, for any n; cheap in silence."""
+    def feed(self, samples: Samples, at: float = 0.0) -> list[ToneFact]:
+        """The facts that the next (n,) int16 at 8 kHz complete, for any n; cheap in silence.
+
+        `at`: when the last of them came, in s.
+        """
         self._sound = np.concatenate([self._sound, samples])
         count = (len(self._sound) - _WINDOW) // _HOP + 1
         if count < 1:
@@ -187,15 +191,16 @@ class ToneDetector:
         linear = sound.astype(np.float32)
         steps = (_HOP * linear.itemsize, linear.itemsize)  # `sliding_window_view` takes 25 times as long
         windows = np.ndarray((count, _WINDOW), np.float32, linear, strides=steps)
-        return self._follow(windows, *_point(windows))
+        return self._follow(windows, *_point(windows), at - (len(sound) - _WINDOW) / SAMPLE_RATE)
 
     def _follow(
-        self, windows: NDArray[np.float32], keys: NDArray[np.intp], powers: NDArray[np.float32]
+        self, windows: NDArray[np.float32], keys: NDArray[np.intp], powers: NDArray[np.float32], at: float
     ) -> list[ToneFact]:
+        """`at`: when the first window ended."""
         if self._press is None and keys.max() < 0:
             return []
         facts: list[ToneFact] = []
-        for window, key, power in zip(windows, keys.tolist(), powers, strict=True):
+        for index, (window, key, power) in enumerate(zip(windows, keys.tolist(), powers, strict=True)):
             press = self._press
             if press is not None and press.key != key:
                 facts += self._miss(press)
@@ -203,7 +208,7 @@ class ToneDetector:
                 press.missed = 0
             if key >= 0 and not (press is not None and press.heard):
                 sight = _look(window, key, power)
-                facts += self._add(key, sight) if sight is not None else []
+                facts += self._add(key, sight, at + index * _HOP / SAMPLE_RATE) if sight is not None else []
         return facts
 
     def _miss(self, press: _Press) -> list[ToneFact]:
@@ -213,14 +218,14 @@ class ToneDetector:
         self._press = None
         return [] if press.heard else [ToneDropped()]
 
-    def _add(self, key: int, sight: _Sight) -> list[ToneFact]:
+    def _add(self, key: int, sight: _Sight, at: float) -> list[ToneFact]:
         """Add a clear window to a press that isn't a digit yet, or as the first of another press."""
         facts: list[ToneFact] = []
         if self._press is None or self._press.key != key:
             facts += [ToneStarted()] if self._press is None else [ToneDropped(), ToneStarted()]
             self._press = _Press(key)
         self._press.add(sight)
-        return [*facts, ToneHeard(KEYS[key])] if self._press.heard else facts
+        return [*facts, ToneHeard(KEYS[key], at)] if self._press.heard else facts
 
 
 def _point(windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

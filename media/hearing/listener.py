@@ -90,7 +90,7 @@ Conclusion: TypeAlias = (
 class _Ear(Protocol):
     """One kind of listening on one leg."""
 
-    def feed(self, samples: Samples) -> Sequence[Conclusion]: ...
+    def feed(self, samples: Samples, at: float) -> Sequence[Conclusion]: ...
 
 
 class VoiceEar:
@@ -108,7 +108,7 @@ class VoiceEar:
         """From the next frame on, (n,) int16 are played to the leg; empty: nothing."""
         self._echo.plays(sound)
 
-    def feed(self, samples: Samples) -> list[Conclusion]:
+    def feed(self, samples: Samples, at: float = 0.0) -> list[Conclusion]:
         conclusions: list[Conclusion] = []
         for fact in self._gate.feed(self._echo.cleaned(samples)):
             if isinstance(fact, SpeechStarted):
@@ -264,17 +264,17 @@ class Listener:
         if leg in self._listened:
             self._queue.put(partial(self._play, leg, sound))
 
-    def feed(self, leg: int, samples: Samples) -> None:
+    def feed(self, leg: int, samples: Samples, at: float = 0.0) -> None:
         """Take (n,) int16 at 8 kHz; any one thread at a time: never blocks, never raises, costs microseconds.
 
-        The samples are kept, not copied, so they must not change afterwards.
+        The samples are kept, not copied, so they must not change afterwards. `at`: when the last came, in s.
         """
         if leg not in self._listened:
             return
         if self._queue.qsize() >= self._longest:
             self.miss(leg)
         else:
-            self._queue.put(partial(self._hear, leg, samples))
+            self._queue.put(partial(self._hear, leg, samples, at))
 
     def miss(self, leg: int) -> None:
         """A frame of `leg` is lost, which is reported with the next one."""
@@ -322,13 +322,13 @@ class Listener:
         ears["voice"] = VoiceEar(detector, self._is_busy)
         return []
 
-    def _hear(self, leg: int, samples: Samples) -> None:
+    def _hear(self, leg: int, samples: Samples, at: float) -> None:
         ears = self._ears.get(leg, {})
         if leg in self._overrun:
             self._overrun.discard(leg)
             self._report(leg, ListenerFailed("fell behind: frames of this leg were dropped"))
         for kind, ear in list(ears.items()):
-            self._do(leg, kind, partial(ear.feed, samples), ears)
+            self._do(leg, kind, partial(ear.feed, samples, at), ears)
 
     def _do(
         self, leg: int, kind: str, step: Callable[[], Sequence[Conclusion] | None], ears: dict[str, _Ear]

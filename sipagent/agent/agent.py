@@ -63,8 +63,8 @@ def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - on
             return e.HearingBegan("tone")
         case ToneDropped():
             return e.HearingEnded("tone")
-        case ToneHeard(digit):
-            return e.DtmfPressed(leg, digit, "inband")
+        case ToneHeard(digit, at):
+            return e.DtmfPressed(leg, digit, "inband", at)
         case SpeechStarted():
             return e.HearingBegan("speech")
         case KeywordSpotted(verdict):
@@ -190,7 +190,7 @@ class Agent:
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
         """Take (n,) int16 of a leg; any thread, in their order."""
-        self.listener.feed(leg, samples)
+        self.listener.feed(leg, samples, at)
         self.tapping.hear(leg, samples, at)
 
     def miss(self, leg: int, samples: int, at: float) -> None:

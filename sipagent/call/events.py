@@ -11,7 +11,7 @@ In this order: the words that facts and commands share; the facts of REFER (RFC 
 answer them; all other facts; all other commands.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -209,10 +209,14 @@ class PromptEnded(Fact):
 
 @dataclass(frozen=True, slots=True)
 class DtmfPressed(LegFact):
-    """A digit (0-9, *, #, A-D) was pressed on a leg, heard by one of the three ways."""
+    """A digit (0-9, *, #, A-D) was pressed on a leg, heard by one of the three ways.
+
+    `at`: when it came, or when its tone sounded, however late that was heard (monotonic s); None: now.
+    """
 
     digit: str
     method: Method
+    at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

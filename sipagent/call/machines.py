@@ -93,6 +93,7 @@ class Consent:
 
 CODE_GAP_S = 3.0  # between the digits of an operator's code
 SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
+HEARD_LATE_S = 10.0  # how much later a tone may be heard: after that, listening has failed
 SAME_CODE_S = (
     2.0  # and a whole code: an INFO that was lost comes again 0.5 s and 1.5 s later (RFC 3261 17.1.2)
 )

@@ -209,7 +209,8 @@ def window_unheard(call: CallState, fact: e.HearingFailed) -> None:
 
 def digit(call: CallState, fact: e.DtmfPressed) -> None:
     """A key: whose it is, and what it means there."""
-    recent, again = heard_again(call.presses.get(fact.leg, ()), fact.digit, fact.method, call.now)
+    at = call.now if fact.at is None else fact.at
+    recent, again = heard_again(call.presses.get(fact.leg, ()), fact.digit, fact.method, at)
     call.presses[fact.leg] = recent
     if again:
         pass  # one press, heard by two ways

@@ -12,6 +12,7 @@ from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt, Sign, Wish
 from sipagent.call.machines import (
     ERASED,
+    HEARD_LATE_S,
     SAME_PRESS_S,
     Codes,
     Consent,
@@ -211,16 +212,18 @@ class CallState:
 
 
 def heard_again(
-    recent: tuple[Press, ...], digit: str, method: e.Method, now: float
+    recent: tuple[Press, ...], digit: str, method: e.Method, at: float
 ) -> tuple[tuple[Press, ...], bool]:
     """Whether a digit is one of the `recent` presses of its leg, heard by another way; and those after it.
 
     A press is heard once by each way, the earliest first. Several may be on their way at once: a phone that
-    dials `*6` by itself sends both digits before the first is heard by the slower way.
+    dials `*6` by itself sends both digits before the first is heard by the slower way. `at`: when it was
+    pressed (monotonic s), and not when it is heard: on a busy machine a tone is heard seconds after its INFO.
     """
-    recent = tuple(press for press in recent if now - press.at < SAME_PRESS_S)
+    recent = tuple(press for press in recent if at - press.at < HEARD_LATE_S)
     for index, press in enumerate(recent):
-        if press.digit == digit and method not in press.ways:
+        same = press.digit == digit and abs(at - press.at) < SAME_PRESS_S
+        if same and method not in press.ways:
             known = replace(press, ways=press.ways | {method})
             return (*recent[:index], known, *recent[index + 1 :]), True
-    return (*recent, Press(digit, now, frozenset({method}))), False
+    return (*recent, Press(digit, at, frozenset({method}))), False

@@ -243,7 +243,7 @@ class Leg(pj.Call):
     @guarded_callback
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
         """On the media's thread where it came by RTP."""
-        self.tell(e.DtmfPressed(self.number, prm.digit, METHODS[prm.method]))
+        self.tell(e.DtmfPressed(self.number, prm.digit, METHODS[prm.method], time.monotonic()))
         self.engine.wake()
 
     @guarded_callback
@@ -276,7 +276,7 @@ class Leg(pj.Call):
         """
         kind, body = header_of(message, "Content-Type"), body_of(message)
         if digit := info_digit(kind, body):
-            self.tell(e.DtmfPressed(self.number, digit, "info"))
+            self.tell(e.DtmfPressed(self.number, digit, "info", time.monotonic()))
         library.respond(event, 200 if digit or not body else NOT_READ)
 
     def _follow(self, event: pj.SipEvent, message: str) -> None:
