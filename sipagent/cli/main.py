@@ -26,6 +26,7 @@ COMMANDS = {  # where each is below sipagent.cli, and its short help; what is us
     "stats": ("stats:stats_command", "Calls, refusals, waits, and what is kept."),
     "draws": ("stats:draws_command", "Repeat every draw of the sample, and compare."),
     "register": ("register:register_command", "The entry for the register of processing (GDPR article 30)."),
+    "sheet": ("register:sheet_command", "A page for operators, to print."),
     "export": ("use:export_command", "Copy a recording, or all of a caller, into WAV or FLAC files."),
     "play": ("use:play_command", "Play a recording to the sound card."),
     "note": ("hold:note_command", "File the analysis of a call that was listened to."),

@@ -635,3 +635,11 @@ def _give_name(descriptor: int, path: Path) -> None:
         os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)
+
+
+def why_not_written(file: Path, force: bool) -> str | None:
+    """Why a file of people's is not written, in one line; None if it can be."""
+    if file.exists() and not force:
+        return _("{file} exists; --force replaces it").format(file=file)
+    folder = file.absolute().parent
+    return None if folder.is_dir() else _("{file} is not a directory").format(file=folder)

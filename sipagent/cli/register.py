@@ -1,4 +1,4 @@
-"""The entry for the register of processing activities: `register`."""
+"""What the configuration says on paper: the register's entry (`register`), a page for operators (`sheet`)."""
 
 from gettext import gettext as _
 from gettext import ngettext
@@ -7,9 +7,16 @@ from typing import Literal
 
 import click
 
-from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json
+from sipagent.cli.program import FILE, Failure, Workplace, json_option, print_json, why_not_written
 from sipagent.config.identity import printable
-from sipagent.operations.register import Comparison, FileWanted, compare, present_entry, write
+from sipagent.operations.register import (
+    Comparison,
+    FileWanted,
+    compare,
+    present_entry,
+    write,
+    write_text_whole,
+)
 from sipagent.text import LANGUAGES, language_of_papers
 from sipagent.text.register import RegisterEntry
 from sipagent.text.register_file import Difference, markdown
@@ -81,6 +88,29 @@ def register_command(
         print_json(made.to_json())
     else:
         click.echo(markdown(made, language), nl=False)
+
+
+@click.command("sheet")
+@click.option("--lang", type=click.Choice(list(LANGUAGES)), help="Of the page; default: the service's.")
+@click.option("--out", type=FILE, metavar="FILE", required=True, help="Write it there, as HTML.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.pass_obj
+def sheet_command(work: Workplace, /, *, lang: str | None, out: Path, force: bool) -> None:
+    """Write one page of A4 for operators: what their phones show, which keys they have, what to answer.
+
+    Keys, names and numbers are those of the configuration. Print it from a browser.
+
+    \b
+    Examples:
+      sipagent sheet --out operators.html
+      sipagent sheet --lang en --out operators.en.html
+    """
+    from sipagent.text.sheet import sheet  # slow to import
+
+    if why := why_not_written(out, force):
+        raise Failure(why)
+    write_text_whole(out, sheet(work.config, lang or language_of_papers(work.config.service.language)))
+    click.echo(_("wrote {file}").format(file=out))
 
 
 def _refuse(*mixtures: tuple[bool, str]) -> None:

@@ -18,7 +18,15 @@ from retention.records import Json, to_text
 from retention.rows.selection import Selection
 from retention.statistics import Statistics
 from sipagent.cli.options import period_of
-from sipagent.cli.program import FILE, Failure, Workplace, json_option, now, print_json
+from sipagent.cli.program import (
+    FILE,
+    Failure,
+    Workplace,
+    json_option,
+    now,
+    print_json,
+    why_not_written,
+)
 from sipagent.cli.terminal import Column, console, figure, show_fields, show_table
 from sipagent.config.sampling import Seed, read_seed
 from sipagent.languages.spoken import language, shown
@@ -60,8 +68,8 @@ def stats_command(
       sipagent stats --since 2026-11-01 --until 2026-11-30
       sipagent stats --since 30d --html november.html
     """
-    if html is not None and (obstacle := _obstacle(html, force)):
-        raise Failure(obstacle)
+    if html is not None and (why := why_not_written(html, force)):
+        raise Failure(why)
     period, service = period_of(work, since, until), work.config.service
     figures, tally = _counted(work, period, quiet=as_json)
     if html is not None:
@@ -78,13 +86,6 @@ def stats_command(
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
         said = _("these figures do not agree with the chain; {wrong} (see `sipagent verify`)")
         raise Failure(said.format(wrong="; ".join(wrong)))
-
-
-def _obstacle(html: Path, force: bool) -> str | None:
-    if html.exists() and not force:
-        return _("{file} exists; --force replaces it").format(file=html)
-    folder = html.absolute().parent
-    return None if folder.is_dir() else _("{file} is not a directory").format(file=folder)
 
 
 def _mismatch(name: str, rows: int, chain: int) -> str:

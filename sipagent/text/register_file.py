@@ -12,7 +12,7 @@ shows which statement differs.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -130,9 +130,14 @@ def markdown(entry: RegisterEntry, language: str) -> str:
 
 def lines(entry: RegisterEntry, language: str) -> Iterator[EntryLine]:
     """The text of the entry line by line, each with the keys that it rests on."""
-    paper = template(f"register.{language}.txt")
+    return paper_lines("register", entry.statements, language)
+
+
+def paper_lines(name: str, statements: Iterable[Statement], language: str) -> Iterator[EntryLine]:
+    """The text of a paper in Markdown, line by line."""
+    paper = template(f"{name}.{language}.txt")
     writing = _Writing(paper.words, french=language == "fr")
-    for said, statement in paper.said((one.said_as, one.how, one) for one in entry.statements):
+    for said, statement in paper.said((one.said_as, one.how, one) for one in statements):
         text, keys = (writing.filled(said, statement), statement.keys) if statement else (said, ())
         for line in text.split("\n"):
             yield EntryLine(set_french(line) if language == "fr" else line, keys)
