@@ -115,6 +115,12 @@ EVERYBODY = ("recording", 'share = 1.0\nwindow = [{ days = "mon", share = 0.1 }]
      [("trunk", TRUNK_LOGIN)]),
     ("operators.extensions", "pbx.invalid leads to no address: it is given no password",
      [("operators", PBX_LOGIN)]),
+    ("operators.extensions", "pbx.invalid leads to no address: nobody is rung there",
+     [("operators", 'extensions = ["sip:201@pbx.invalid"]')]),
+    ("trunk.username", "absent: hardly any registrar takes who shows no password",
+     [("trunk", 'registrar = "sip:127.0.0.1:5099"')]),
+    ("trunk.srtp", "optional, but its keys go in clear with trunk.transport udp",
+     [("trunk", 'srtp = "optional"')]),
     ("recording.enabled", "false: nothing is recorded", [("recording", "enabled = false")]),
     ("recording.share", "0.0: nothing is recorded", [("recording", "share = 0.0")]),
     ("recording.share", "1.0: every call outside [[recording.window]]; say why", [EVERYBODY]),
@@ -147,6 +153,9 @@ def test_what_deserves_a_thought_is_a_warning(
     ("prompts.choices", [BY_NUMBER, ENGLISH, ("trunk", 'numbers = ["+33323063006", "+33323063007"]')]),
     ("service.language", [BY_NUMBER, ENGLISH, ("trunk", 'numbers = ["+33323063006", "+33323063007"]')]),
     ("trunk.realm", [("trunk", f'{TRUNK_LOGIN}\nrealm = "trunk"')]),
+    ("trunk.username", [("trunk", f'{TRUNK_LOGIN}\nregistrar = "sip:127.0.0.1:5099"')]),
+    ("operators.extensions",
+     [("operators", 'extensions = ["sip:201@a.invalid"]\noutbound_proxy = "sip:127.0.0.1"')]),
 ])  # fmt: skip
 def test_what_needs_no_word(
     set_up: SetUp, monkeypatch: pytest.MonkeyPatch, what: str, tables: list[tuple[str, str]]
@@ -178,6 +187,12 @@ def test_an_operator_that_is_the_agent_is_an_error(set_up: SetUp) -> None:
     agent = f"sip:201@127.0.0.1:{set_up.port}"
     found = set_up.one("operators.extensions", ("operators", f'extensions = ["{agent}"]'))
     assert found == ("error", f"{agent} is the agent itself")
+    trunk = (
+        ("trunk", 'uri = "sip:agent@127.0.0.9"'),
+        ("operators", 'extensions = ["sip:agent@127.0.0.9:5070"]'),
+    )
+    level, said = set_up.one("operators.extensions", *trunk)
+    assert level == "error" and said.endswith("is the trunk's account: the call would come back")
 
 
 # --- files ---

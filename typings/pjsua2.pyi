@@ -1,6 +1,5 @@
 """What sipagent/pjsip uses of the wheel `pjsua2-python`: all that touches native code."""
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Generic, SupportsInt, TypeVar
 

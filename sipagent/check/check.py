@@ -27,7 +27,7 @@ from sipagent.check.notice import prompt_findings
 from sipagent.check.retention import lent_voice_findings, moved_findings, stamp_findings
 from sipagent.config import rules
 from sipagent.config.errors import Finding, Level, error, ok, warning
-from sipagent.config.load import Config, ConfigError, Login, uri_host
+from sipagent.config.load import Config, ConfigError, Login, uri_host, uri_user
 from sipagent.config.sampling import SeedError, Window, read_seed
 from sipagent.config.types import outlasts
 from sipagent.edge.plan import looked_up, pbx_hosts
@@ -140,10 +140,22 @@ def _network(config: Config) -> Iterator[Finding]:
             )
     if not trunk.numbers:
         yield warning("trunk.numbers", "empty: any number that is dialled is taken for ours")
+    if trunk.registrar and not trunk.username:
+        yield warning("trunk.username", "absent: hardly any registrar takes who shows no password")
+    if trunk.srtp != "off" and trunk.transport != "tls":
+        yield warning(
+            "trunk.srtp",
+            "{0}, but its keys go in clear with trunk.transport {1} (RFC 4568 section 7)",
+            trunk.srtp,
+            trunk.transport,
+        )
+    own = uri_user(trunk.uri), uri_host(trunk.uri)[0]
     for uri in config.operators.extensions:
         host, port = uri_host(uri)
         if (host, port or 5060) == trunk.listen:
             yield error("operators.extensions", "{0} is the agent itself", uri)
+        elif (uri_user(uri), host) == own:
+            yield error("operators.extensions", "{0} is the trunk's account: the call would come back", uri)
 
 
 def _recording(config: Config) -> Iterator[Finding]:
@@ -222,12 +234,12 @@ def password_findings(config: Config) -> Iterator[Finding]:
         where = config.trunk if table == "trunk" else config.operators
         if where.username:
             yield from _password(table, read, where.password_file)
-    if config.operators.username:
-        for host in sorted(pbx_hosts(config)):
-            if not looked_up(host):
-                yield warning(
-                    "operators.extensions", "{0} leads to no address: it is given no password", host
-                )
+    operators = config.operators
+    first = [operators.outbound_proxy] if operators.outbound_proxy else operators.extensions
+    for host in sorted(pbx_hosts(config) if operators.username else {uri_host(uri)[0] for uri in first}):
+        if not looked_up(host):
+            said = "it is given no password" if operators.username else "nobody is rung there"
+            yield warning("operators.extensions", "{0} leads to no address: {1}", host, Reason(said))
     trunk = config.trunk
     if trunk.username and not trunk.realm and not trunk.registrar:
         yield warning("trunk.realm", "empty, and no registrar names it: nobody is ever given the password")
