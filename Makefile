@@ -1,16 +1,22 @@
 # All of it runs in .venv, which is made when it is first needed and brought up to date when pyproject.toml changes.
 # Needs Linux on x86-64 and Python 3.11 or 3.12: the SIP engine exists for no other. Where there is neither, uv brings one.
+# ENGINE_WHEEL: a wheel of `make engine` in its place, for the Python that it is for, in a .venv of its own.
 
-PYTHON ?= python3.12 python3.11 python3
-RUN = .venv/bin/sipagent
-PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check
+ENGINE_WHEEL ?=
+ENGINE_FOR := $(word 3,$(subst -, ,$(notdir $(ENGINE_WHEEL))))
+VENV := .venv$(addprefix -,$(ENGINE_FOR))
+PYTHON ?= $(if $(ENGINE_FOR),$(ENGINE_FOR:cp3%=python3.%),python3.12 python3.11 python3)
+RUN = $(VENV)/bin/sipagent
+PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests deploy
-# DEB_PYTHON: the interpreter that the package brings along; DEB_ENGINE: a wheel of your own build in the place of the engine's
+# DEB_PYTHON: the interpreter that the package brings along; DEB_ENGINE: a wheel of your own build in the place of the engine's:
+# with one for 3.13 the package depends on Debian's Python; DEB_OUT: where it goes
+DEB_OUT ?= dist
 # ENGINE_PYTHON: the interpreter that an engine of one's own is for; SOURCE: pjproject's archive or folder
-DEB_PYTHON ?= .venv/bin/python
-ENGINE_PYTHON ?= .venv/bin/python
-DEB = PYTHON=$(DEB_PYTHON) ENGINE=$(DEB_ENGINE) TOOLS=.venv/packaging
+DEB_PYTHON ?= $(if $(findstring -cp313-,$(DEB_ENGINE)),/usr/bin/python3.13,$(VENV)/bin/python)
+ENGINE_PYTHON ?= $(VENV)/bin/python
+DEB = PYTHON=$(DEB_PYTHON) ENGINE=$(DEB_ENGINE) TOOLS=$(VENV)/packaging
 
 # $(call need,PROGRAM:PACKAGE FILE:PACKAGE …): what is missing is installed for root on a Debian; others are told.
 need = missing=; for pair in $(1); do there=$${pair%%:*}; \
@@ -24,9 +30,10 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
+comma := ,
 # $(find): the first Python that will do, in $python.
 find = for python in $(PYTHON) ''; do \
-		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && break; \
+		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)$(if $(ENGINE_FOR),$(comma) (3, 13))))' 2>/dev/null && break; \
 	done
 
 # $(bring): the system's own, or else what PyPI's uv brings into .python, where any user may run it; or why not, in $why.
@@ -45,9 +52,9 @@ unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of processes, each of wh
 # $(call tested,WHAT): tests beside each other, for most of them wait more than they compute. Calls and sound are real, and a
 # machine that others use too may stop for a while: up to five that fail are run once more, alone, which is said. What fails
 # twice fails, and so do six.
-tested = rm -rf $(FAILED); .venv/bin/python -m pytest -q --dist loadfile -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
+tested = rm -rf $(FAILED); $(VENV)/bin/python -m pytest -q --dist loadfile -o cache_dir=$(FAILED) $(1) || { rc=$$?; \
 	[ $$rc = 1 ] && [ "$$(grep -c '": true' $(FAILED)/v/cache/lastfailed)" -le 5 ] || exit $$rc; \
-	echo 'What failed is run once more, alone'; .venv/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
+	echo 'What failed is run once more, alone'; $(VENV)/bin/python -m pytest -q --last-failed -o cache_dir=$(FAILED) $(filter tests% --full,$(1)); }
 FAILED = .pytest_cache/failed
 
 .PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-marks
@@ -58,7 +65,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
 		printf 'make %-15s %s\n' "$$name" "$$what"; done
 
-run: .venv/installed ## run the agent, on this machine alone, with config.toml
+run: $(VENV)/installed ## run the agent, on this machine alone, with config.toml
 	@echo 'With config.toml as it is shipped, and two softphones on this machine that need no account:'
 	@echo '  the caller    dials sip:0323063006@127.0.0.1:5060'
 	@echo '  the operator  listens on port 5070, and is rung as sip:201@127.0.0.1:5070'
@@ -66,11 +73,11 @@ run: .venv/installed ## run the agent, on this machine alone, with config.toml
 	@echo 'Ctrl-C ends it once calls are over, a second one at once.'
 	@$(RUN) --config $${SIPAGENT_CONFIG:-config.toml} run --web
 
-demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
+demo: $(VENV)/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
 	@$(RUN) demo
 
 test: lint peers ## check format, lint, types and each promise once: the quick tier of tests
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile
+	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile
 
 test-all: lint peers ## check all there is, as deep as it goes: both databases, hosts, stores, browsers, attacks, the package
 	@$(call tested,-n 4 --full --ignore=tests/attack)
@@ -81,90 +88,94 @@ test-all: lint peers ## check all there is, as deep as it goes: both databases, 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
 
-lint: .venv/tested ## check format, lint and types alone
-	@.venv/bin/ruff format --check $(CHECKED)
-	@.venv/bin/ruff check $(CHECKED)
-	@.venv/bin/mypy
+lint: $(VENV)/tested ## check format, lint and types alone
+	@$(VENV)/bin/ruff format --check $(CHECKED)
+	@$(VENV)/bin/ruff check $(CHECKED)
+	@$(VENV)/bin/mypy
 
-bench: .venv/tested peers ## measure latencies and idle CPU, beside what is to be reached
-	@.venv/bin/python -m tests.bench
+bench: $(VENV)/tested peers ## measure latencies and idle CPU, beside what is to be reached
+	@$(VENV)/bin/python -m tests.bench
 
-bench-refusals: .venv/tested ## let 200 live callers refuse, at any moment: minutes
-	@.venv/bin/python -m tests.bench.refusals
+bench-refusals: $(VENV)/tested ## let 200 live callers refuse, at any moment: minutes
+	@$(VENV)/bin/python -m tests.bench.refusals
 
-bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h of speech without any
+bench-tones: $(VENV)/tested ## press 5,000 keys over bad lines, and listen to 10 h of speech without any
 	@$(call need,espeak-ng:espeak-ng)
-	@.venv/bin/python -m tests.bench.tones
+	@$(VENV)/bin/python -m tests.bench.tones
 
-bench-voice: .venv/tested ## say the phrases of refusal with voices never heard before: needs `python -m media.training`'s sounds
-	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.voice
+bench-voice: $(VENV)/tested ## say the phrases of refusal with voices never heard before: needs `python -m media.training`'s sounds
+	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m tests.bench.voice
 
-bench-enrol: .venv/tested ## let enrolled voices teach a sixth of their kind: ten minutes and more
+bench-enrol: $(VENV)/tested ## let enrolled voices teach a sixth of their kind: ten minutes and more
 	@$(call need,espeak-ng:espeak-ng)
-	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.enrolled
+	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m tests.bench.enrolled
 
-bench-store: .venv/tested ## list, verify and purge among a million rows: about ten minutes
-	@.venv/bin/python -m tests.bench.store
+bench-store: $(VENV)/tested ## list, verify and purge among a million rows: about ten minutes
+	@$(VENV)/bin/python -m tests.bench.store
 
-bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
-	@.venv/bin/python -m tests.bench.load
+bench-load: $(VENV)/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
+	@$(VENV)/bin/python -m tests.bench.load
 
-bench-web: .venv/tested peers ## measure the page: the first sound, twenty listeners beside fifty calls
+bench-web: $(VENV)/tested peers ## measure the page: the first sound, twenty listeners beside fifty calls
 	@$(call need,chromium:chromium)
-	@.venv/bin/python -m tests.bench.web
+	@$(VENV)/bin/python -m tests.bench.web
 
-bench-cluster: .venv/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
-	@.venv/bin/python -m tests.bench.cluster
+bench-cluster: $(VENV)/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
+	@$(VENV)/bin/python -m tests.bench.cluster
 
-soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
-	@.venv/bin/python -m tests.bench.soak
+soak: $(VENV)/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
+	@$(VENV)/bin/python -m tests.bench.soak
 
 ROUNDS ?= 500
 SEED ?= 1
 FROM ?= 0
 MINUTES ?= 120
 
-try-hosts: .venv/tested peers ## what make test leaves out, for it takes minutes: fronts of several hosts, keys and databases that are killed
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile --full -m slow
+try-hosts: $(VENV)/tested peers ## what make test leaves out, for it takes minutes: fronts of several hosts, keys and databases that are killed
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --full -m slow
 
-try-cluster: .venv/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
-	@.venv/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
+try-cluster: $(VENV)/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
+	@$(VENV)/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
 
 # Its callers outlived, strangers ignored, refusals and evidence kept: what is done to it as a whole, then to each part.
 ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge_*.py) \
 	$(addprefix tests/test_,pjsip.py pjsip_media.py pjsip_descriptions.py pjsip_screening.py request_rules.py packet_filter.py \
 	marks.py reserve.py crash_steps.py recorder.py erasure.py clock.py purging.py rejections.py children.py)
 
-attack: .venv/tested peers ## attack it on loopback, in both shapes
+attack: $(VENV)/tested peers ## attack it on loopback, in both shapes
 	@$(call tested,-n 2 --full $(ATTACKS))
 
 MESSAGES ?= 100000
 
-fuzz: .venv/tested peers ## send what no peer should: MESSAGES=100000 SEED=7; without a seed another one each time, which it prints
+fuzz: $(VENV)/tested peers ## send what no peer should: MESSAGES=100000 SEED=7; without a seed another one each time, which it prints
 	@FUZZ_MESSAGES=$(MESSAGES) FUZZ_SEED=$(if $(filter command,$(firstword $(origin SEED))),$(SEED),0) \
-		.venv/bin/python -m pytest -q -s tests/attack/test_fuzz.py
+		$(VENV)/bin/python -m pytest -q -s tests/attack/test_fuzz.py
 
-bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a busy machine
-	@.venv/bin/python -m tests.bench.marks
+bench-marks: $(VENV)/tested ## time how soon a refusal is on the disk, also on a busy machine
+	@$(VENV)/bin/python -m tests.bench.marks
 
-engine: .venv/installed ## build the SIP engine with larger limits: SOURCE=pjproject-2.17.tar.gz, or a folder of it
+engine: $(VENV)/installed ## build the SIP engine with larger limits: SOURCE=pjproject-2.17.tar.gz, or a folder of it
 	@[ -n "$(SOURCE)" ] || { echo 'make engine: SOURCE is missing; accepted: SOURCE=pjproject-2.17.tar.gz, or a folder' >&2; exit 2; }
-	@$(call need,g++:g++ swig:swig /usr/include/openssl/ssl.h:libssl-dev /usr/include/opus/opus.h:libopus-dev)
-	@PYTHON=$(ENGINE_PYTHON) TOOLS=.venv deploy/engine/build $(SOURCE) dist
+	@$(call need,g++:g++ patch:patch swig:swig /usr/include/openssl/ssl.h:libssl-dev /usr/include/opus/opus.h:libopus-dev)
+	@PYTHON=$(ENGINE_PYTHON) TOOLS=$(VENV) deploy/engine/build $(SOURCE) dist
 
-deb: .venv/packaging/bin/cyclonedx-py ## build the Debian package into dist/, with its bill of materials, its lock and the wheel
-	@rm -f dist/sipagent*; $(DEB) deploy/deb/build dist
+deb: $(VENV)/packaging/bin/cyclonedx-py ## build the Debian package into dist/, with its bill of materials, its lock and the wheel
+	@rm -f $(DEB_OUT)/sipagent*; $(DEB) deploy/deb/build $(DEB_OUT)
 
-deb-twice: .venv/packaging/bin/cyclonedx-py ## build the Debian package twice and compare; lintian looks at it
+deb-twice: $(VENV)/packaging/bin/cyclonedx-py ## build the Debian package twice and compare; lintian looks at it
 	@$(call need,lintian:lintian); rm -f dist/sipagent*; $(DEB) deploy/deb/twice dist && \
 	lintian --allow-root --fail-on error,warning dist/sipagent_*.deb
 
 try-package: deb ## do with dist/'s package what a newcomer does, in a bare Debian, as root
-	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux); deploy/try.sh dist/sipagent_*.deb
+	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux); deploy/try.sh $(DEB_OUT)/sipagent_*.deb
+	@engine=$(firstword $(wildcard dist/pjsua2_python-*-cp313-*.whl)); \
+	if [ -n "$(DEB_ENGINE)" ]; then :; elif [ -n "$$engine" ]; then \
+		$(MAKE) --no-print-directory try-package DEB_ENGINE=$$engine DEB_OUT=dist/python3.13; \
+	else echo 'The package on Debian'"'"'s Python is left out: dist/ has no engine for it, as make engine builds' >&2; fi
 
 try-wheel: deb ## install dist/'s wheel by pip and by uv, each where nothing else is, and use it
-	@.venv/packaging/bin/python -m pip install --quiet --disable-pip-version-check uv; \
-	PYTHON=$(DEB_PYTHON) UV=.venv/packaging/bin/uv deploy/try-wheel.sh dist/sipagent-*.whl
+	@$(VENV)/packaging/bin/python -m pip install --quiet --disable-pip-version-check uv; \
+	PYTHON=$(DEB_PYTHON) UV=$(VENV)/packaging/bin/uv deploy/try-wheel.sh dist/sipagent-*.whl
 
 try-container: ## build the container from dist/'s package, as root, and try it
 	@$(call need,podman:podman runc:runc mmdebstrap:mmdebstrap); deploy/try-container.sh
@@ -172,17 +183,17 @@ try-container: ## build the container from dist/'s package, as root, and try it
 try-units: ## start dist/'s package under a real systemd, in a Debian that boots in namespaces, as root
 	@$(call need,mmdebstrap:mmdebstrap nsenter:util-linux); deploy/try-units.sh
 
-audit: .venv/installed ## ask pip-audit for advisories of what is shipped: needs PyPI's own list
-	@$(PIP) pip-audit && .venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK)
+audit: $(VENV)/installed ## ask pip-audit for advisories of what is shipped: needs PyPI's own list
+	@$(PIP) pip-audit && $(VENV)/bin/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK)
 
-prompts: .venv/installed ## tell how to have the prompts say something else
-	@.venv/bin/python -m prompts.speak --help
+prompts: $(VENV)/installed ## tell how to have the prompts say something else
+	@$(VENV)/bin/python -m prompts.speak --help
 
-languages: .venv/tested ## put the translations together, and say what is missing: sipagent/languages
-	@.venv/bin/python -m tests.catalogues
+languages: $(VENV)/tested ## put the translations together, and say what is missing: sipagent/languages
+	@$(VENV)/bin/python -m tests.catalogues
 
 clean: ## remove .venv and caches; recordings stay
-	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .venv .venv-cp3* .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 # any of these will do; else Debian's 17, without the database that it would start by itself
 POSTGRES = $(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/postgres))
@@ -195,13 +206,13 @@ peers: # the programs at the other end of the tests, which start their own: Debi
 	for service in kamailio prometheus nginx caddy nsd keepalived; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 
-lock: .venv/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all
-	@cp $(LOCK) $(LOCK).new; $(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+lock: $(VENV)/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all
+	@cp $(LOCK) $(LOCK).new; $(PIP) uv && $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		$(UPGRADE) --no-header --no-annotate pyproject.toml --output-file $(LOCK).new
 	@{ echo '# Exactly what is shipped, by version and hash. Made by `make lock` from pyproject.toml: edit that.'; \
 		sed "s/ \(;\|and\) sys_platform == 'linux'//" $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
 
-.venv/installed: pyproject.toml $(LOCK)
+$(VENV)/installed: pyproject.toml $(LOCK) $(ENGINE_WHEEL)
 	@$(find); \
 	if [ -z "$$python" ] && [ "$(origin PYTHON)" = file ]; then $(bring); fi; \
 	if [ -z "$$python" ]; then \
@@ -210,16 +221,19 @@ lock: .venv/installed ## write which versions are shipped: what pyproject.toml a
 	own=$$("$$python" -c 'import sysconfig as s; print(s.get_path("include"), s.get_path("stdlib"), s.get_python_version())'); \
 	set -- $$own; \
 	$(call need,cc:gcc /usr/include/stdlib.h:libc6-dev $$1/Python.h:python$$3-dev $$2/ensurepip:python$$3-venv); \
-	echo "Installing into .venv, with $$("$$python" --version): a minute or two, once"; \
-	{ [ -x .venv/bin/python ] || "$$python" -m venv .venv; } && $(PIP) --require-hashes --requirement $(LOCK) && \
+	echo "Installing into $(VENV), with $$("$$python" --version): a minute or two, once"; \
+	{ [ -x $(VENV)/bin/python ] || "$$python" -m venv $(VENV); } && \
+	if [ -z "$(ENGINE_WHEEL)" ]; then $(PIP) --require-hashes --requirement $(LOCK); else \
+		sed '/^pjsua2-python==/,/[^\\]$$/d' $(LOCK) >$(VENV)/lock && $(PIP) --require-hashes --requirement $(VENV)/lock && \
+		$(PIP) --no-deps --force-reinstall $(ENGINE_WHEEL); fi && \
 	$(PIP) --no-deps --editable . && touch $@
 
 # apart: what it needs must not change what is installed
-.venv/packaging/bin/cyclonedx-py: .venv/installed
+$(VENV)/packaging/bin/cyclonedx-py: $(VENV)/installed
 	@$(call need,git:git dpkg-shlibdeps:dpkg-dev patchelf:patchelf strip:binutils); \
-	.venv/bin/python -m venv .venv/packaging && .venv/packaging/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(VENV)/bin/python -m venv $(VENV)/packaging && $(VENV)/packaging/bin/python -m pip install --quiet --disable-pip-version-check \
 		cyclonedx-bom==7.5.0 && touch $@
 
-.venv/tested: .venv/installed # pyworld is built from source
+$(VENV)/tested: $(VENV)/installed # pyworld is built from source
 	@$(call need,g++:g++); \
 	echo 'Installing what the tests need'; $(PIP) --editable '.[test]' && touch $@

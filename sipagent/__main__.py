@@ -3,7 +3,7 @@
 import os
 import sys
 
-SUPPORTED = ((3, 11), (3, 12))
+SUPPORTED = ((3, 11), (3, 12), (3, 13))  # 3.13: with an engine of one's own
 OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the folder that our packages lie in
 
 
@@ -31,7 +31,7 @@ def _refuse_this_python() -> None:
     from gettext import gettext as _
 
     said = _(
-        "Python {version} cannot run it; accepted: 3.11, 3.12 (the SIP engine is built for no other)"
+        "Python {version} cannot run it; accepted: 3.11, 3.12, 3.13 (the SIP engine is built for no other)"
     ).format(version="{}.{}".format(*sys.version_info[:2]))
     sys.stderr.write("sipagent: " + said + "\n")
     sys.exit(2)

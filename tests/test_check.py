@@ -305,6 +305,7 @@ def test_an_engine_has_the_holes_that_a_later_version_mended(engine: tuple[str, 
     assert ("OpenSSL < 3" in found) == ("1.0.2k" in tls)
     assert ("CVE-2026-28799" in found) == (version in {"2.15.1", "2.16"})
     assert ("upstream 4661" in found) == (version == "2.15.1")
+    assert ("upstream 5103" in found) == ("sipagent" not in version)
     assert "CVE-2026-26203" not in " ".join(found)  # no video
     assert "99" not in version or set(found) <= {"OpenSSL < 3"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -122,6 +123,21 @@ def test_the_bill_names_interpreter_wheels_and_what_these_bring(materials: dict[
     assert [(one["package"], one["version"]) for one in told] == [(sodium["name"], sodium["version"])]
     assert file["name"].endswith("site-packages/sipagent/web/static/vendor/libsodium-sumo.mjs")
     assert file["hashes"][0]["content"] == told[0]["sha256"]
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3.13").exists(), reason="no Python of Debian 13")
+@pytest.mark.parametrize("engine", ["", "pjsua2_python-2.17+sipagent-cp311-cp311-linux_x86_64.whl"])
+def test_debians_python_wants_an_engine_for_it(engine: str, tmp_path: Path) -> None:
+    here = {
+        "PATH": os.environ["PATH"],
+        "PYTHON": "/usr/bin/python3.13",
+        "ENGINE": engine,
+        "TOOLS": sys.prefix,
+    }
+    command = [str(DEB / "build"), str(tmp_path)]
+    done = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "is not for /usr/bin/python3.13; accepted: DEB_ENGINE= a wheel for cp313" in done.stderr
 
 
 def test_the_package_depends_on_the_kamailio_that_is_needed() -> None:

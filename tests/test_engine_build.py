@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from hashlib import sha256
 from pathlib import Path
 from zipfile import ZipFile
@@ -40,6 +41,18 @@ def test_what_it_cannot_build_from_is_one_line(what: str, tmp_path: Path) -> Non
     assert done.stderr.startswith("deploy/engine/build: ") and told[what] in done.stderr
 
 
+def test_each_patch_says_why_and_check_knows_which_engine_has_it() -> None:
+    table = tomllib.loads((ROOT / "sipagent/check/advisories.toml").read_text(encoding="utf-8"))["hole"]
+    patches = sorted((ROOT / "deploy/engine/patches").iterdir())
+    for number, patch in enumerate(patches, 1):
+        assert patch.name.startswith(f"{number:02}-") and patch.suffix == ".patch"
+        why, _, _ = patch.read_text(encoding="utf-8").partition("--- a/")
+        (closed,) = (one["id"] for one in table if one["mended"] == f"2.17+sipagent.{number}")
+        assert f"Upstream after 2.17: {closed.removeprefix('upstream ')}." in why
+    newest = max(re.findall(r"2\.17\+sipagent\.(\d+)", str(table)), key=int)
+    assert int(newest) == len(patches)
+
+
 @pytest.mark.skipif(not SOURCE, reason="SIPAGENT_ENGINE_SOURCE names no source of pjproject")
 def test_twice_the_same_bytes_and_the_engine_has_its_limits(tmp_path: Path) -> None:
     made = [tmp_path / "one", tmp_path / "another-place"]
@@ -48,6 +61,8 @@ def test_twice_the_same_bytes_and_the_engine_has_its_limits(tmp_path: Path) -> N
         assert (done := build(SOURCE, out, TMPDIR=str(out))).returncode == 0, done.stderr
     one, another = (next(out.glob("pjsua2_python-*.whl")) for out in made)
     assert one.read_bytes() == another.read_bytes()
+    last = sorted((ROOT / "deploy/engine/patches").iterdir())[-1].name.partition("-")[0]
+    assert one.name.startswith(f"pjsua2_python-2.17+sipagent.{int(last)}-cp3")
     ZipFile(one).extractall(tmp_path / "engine")
     asked = "from sipagent.service.children import asked; print(asked('sipagent.pjsip.library:tell')[1])"
     where = os.environ | {"PYTHONPATH": f"{tmp_path / 'engine'}:{ROOT}"}

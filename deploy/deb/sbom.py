@@ -118,13 +118,15 @@ def _of_the_page(home: Path) -> list[Component]:
 
 def _interpreter(home: Path) -> Component:
     version = platform.python_version()
-    files = sorted([*home.glob("bin/python3.*"), *home.glob("lib/libpython3*")])
+    files = sorted(
+        one for one in (*home.glob("bin/python3.*"), *home.glob("lib/libpython3*")) if not one.is_symlink()
+    )
     return {
         "type": "application",
         "bom-ref": "interpreter",
         "name": "cpython",
         "version": version,
-        "description": "The Python interpreter that the package brings",
+        "description": "The Python interpreter that the package " + ("brings" if files else "depends on"),
         "licenses": [{"license": {"id": "PSF-2.0"}}],
         "purl": f"pkg:generic/cpython@{version}",
         "cpe": f"cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*",

@@ -26,6 +26,7 @@ from retention.recording_files import has_metadata
 from retention.reserve import is_running
 from retention.sqlite import fault_in
 from retention.texts import Reason, strerror
+from sipagent.__main__ import SUPPORTED
 from sipagent.agent.admission import allowed_sources
 from sipagent.agent.stored import is_here, spool_of
 from sipagent.check.keys import readable
@@ -142,7 +143,6 @@ def _free_ports(count: int) -> list[int]:
                 one.close()
 
 
-PYTHONS = ((3, 11), (3, 12))  # the versions that the engine's wheel exists for
 FREE_LEAST = 100 << 20  # bytes: with less, calls will soon not be recorded
 FREE_LITTLE = 2 << 30  # bytes; an hour of two channels as FLAC takes about 50 MB
 PORT_SAMPLES = 16
@@ -162,9 +162,9 @@ def python_finding() -> Finding:
     """Tell whether the engine is available for this Python."""
     version = sys.version_info[:2]
     text = "{}.{}".format(*version)
-    if version in PYTHONS:
+    if version in SUPPORTED:
         return ok("python", text)
-    return error("python", "{0}; accepted: 3.11 or 3.12, the engine exists for no other", text)
+    return error("python", "{0}; accepted: 3.11 to 3.13, the engine exists for no other", text)
 
 
 def priority_finding() -> Finding:
