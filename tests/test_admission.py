@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from itertools import product
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,20 @@ import pytest
 
 from media.prompt import PromptError
 from retention.vault import new_pair
-from sipagent.agent.admission import SHIPPED, Admission, admission, obstacles, refuse_unrecordable, tones
+from sipagent.agent.admission import (
+    APART_S,
+    CALM_S,
+    HEARD_S,
+    SHIPPED,
+    STALE_S,
+    SUSTAINED_S,
+    Admission,
+    Lateness,
+    admission,
+    obstacles,
+    refuse_unrecordable,
+    tones,
+)
 from sipagent.call import events as e
 from sipagent.call.machines import Codes
 from sipagent.call.state import Policy
@@ -24,6 +38,8 @@ from sipagent.config.sampling import Seed, Shares
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES
 from tests.read_only import read_only
+
+ON_TIME, HALF, TOO_LATE = 0.0, 0.15, 0.3  # s, of a turn
 
 ID = "20261125T110000000-482913"
 NOON = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)  # a Wednesday
@@ -266,3 +282,71 @@ def test_what_the_machine_has_come_to_is_told_and_stops_nothing(config: Config) 
         assert told(config) == ["recording.directory: recordings cannot be written to"]
         refuse_unrecordable(config)
     assert told(config) == []
+
+
+# --- whether the machine keeps up ---
+
+
+def test_what_is_late_for_a_while_leaves_no_room_until_it_is_calm_again() -> None:
+    late = Lateness()
+    assert not late.full(0.0)
+    for at in (1.0, 1.5, 2.0, 2.5):
+        late.was("turn", TOO_LATE, at)
+        assert not late.full(at)
+    late.was("turn", TOO_LATE, 3.0)
+    assert late.full(3.0)
+    late.was("turn", HALF, 4.0)
+    late.was("turn", ON_TIME, 4.0 + CALM_S - 0.1)
+    assert late.full(4.0 + CALM_S - 0.1)
+    assert not late.full(4.0 + CALM_S)
+    late.was("invite", SUSTAINED_S, 10.0)  # it stood still for so long
+    assert late.full(10.0)
+    late.was("turn", HALF, 10.1 + CALM_S)
+    assert not late.full(10.1 + CALM_S + STALE_S)  # nothing was told since, and nobody knows
+
+
+def test_sound_is_late_by_the_time_since_it_was_taken() -> None:
+    """However seldom that is done. A leg that has ended is not late."""
+    late = Lateness()
+    for tick in range(100):
+        late.heard(1, 0.1, tick / 10)
+        late.heard(2, 0.1 + 0.02 * (tick % 2), tick / 10)  # the clock ticks fifty times a second
+    late.heard(1, 5.0, 14.9)
+    late.forget(2)
+    late.heard(2, 0.1, 15.0)
+    assert not late.full(15.0)
+    for tick in range(13):
+        late.heard(1, 0.1, 15.2 + 0.17 * tick)
+    assert late.full(17.3)
+    assert late.behind_s(17.3) == 0.0  # of what phones send nothing lies unread
+
+
+def test_what_phones_have_sent_may_lie_unread_as_long_as_anything_did() -> None:
+    late = Lateness()
+    late.was("invite", 3.0, 10.0)
+    late.was("turn", 1.0, 11.0)
+    assert (late.behind_s(11.0), late.behind_s(10.0 + HEARD_S)) == (3.0, 3.0)
+    late.was("turn", 1.0, 12.0 + HEARD_S)
+    assert late.behind_s(12.0 + HEARD_S) == 1.0
+    assert late.behind_s(12.1 + 2 * HEARD_S) == 0.0
+    late.was("turn", 0.13, 30.0)
+    assert late.behind_s(30.0) == 0.13
+
+
+@pytest.mark.parametrize("history", list(product((ON_TIME, HALF, TOO_LATE, SUSTAINED_S), repeat=3)))
+def test_all_short_histories_of_being_late(history: tuple[float, ...]) -> None:
+    """Full: something was too late again and again. Room: nothing was half as late for a while."""
+    for steps in product((APART_S / 2, APART_S, 2 * APART_S, CALM_S), repeat=len(history)):
+        late, now, was, half_late = Lateness(), 100.0, False, -math.inf
+        too_late: list[tuple[float, float]] = []  # since when, and when
+        for late_s, step_s in zip(history * 2, steps * 2, strict=True):
+            now += step_s
+            late.was("turn", late_s, now)
+            if late_s >= TOO_LATE:
+                again = too_late and now - late_s - too_late[-1][1] <= APART_S
+                too_late.append((too_late[-1][0] if again else now - late_s, now))
+            half_late = now if late_s >= HALF else half_late
+            began = bool(too_late) and too_late[-1][1] == now and now - too_late[-1][0] >= SUSTAINED_S
+            is_full = late.full(now)
+            assert is_full == (began or (was and now - half_late < CALM_S))
+            was = is_full

@@ -65,7 +65,7 @@ from tests.histories import (
 
 C = "sip:203@127.0.0.1"
 UNDECIDED, ALLOWED, NOT_ALLOWED, REFUSED = Decision
-TIME = e.TimePassed()
+TIME, UNREAD = e.TimePassed(), e.TimePassed(late_s=3.0)
 NINE = e.DtmfPressed(CALLER, "9", "rfc4733")
 UNCLEAR = e.KeywordHeard(e.Wish.UNCLEAR, "refuser", 0.5)
 YES = e.KeywordHeard(e.Wish.ACCEPT, "oui", 0.9)
@@ -489,6 +489,14 @@ def listens(leg: int, tones: bool) -> e.Listen:
     case("also once it has answered", Policy(), [*ANSWERED, e.LegHeld(1, sends=False)], does=[e.Bridge(1)]),
     case("nothing answers for it", Policy(ring_s=15), [*RINGING, TIME], line=f"{A}: unreachable",
          only=[e.HangUp(1), e.ReportOperator(A, "unreachable"), e.SeekOperator((A,))]),
+    case("as long as its answer may lie here unread", Policy(ring_s=15), [*RINGING, UNREAD], only=[],
+         wakes_s=UNREAD.late_s),
+    case("and no longer", Policy(ring_s=15), [*RINGING, UNREAD, TIME], only=[e.HangUp(1),
+         e.ReportOperator(A, "unreachable"), e.SeekOperator((A,))]),
+    case("its sound may, too", Policy(), [*ANSWERED, UNREAD], only=[], wakes_s=UNREAD.late_s),
+    case("and is heard then", Policy(), [*ANSWERED, UNREAD, e.MediaArrived(1)], does=[e.Bridge(1)]),
+    case("who waits does not wait longer for that", Policy(max_wait_s=5), [*HUNT, UNREAD, UNREAD],
+         plays=Prompt.UNAVAILABLE),
     case("it rings to its end", Policy(ring_s=15), [*RINGING, e.OperatorReached(1), TIME],
          line=f"{A}: no answer", only=[e.HangUp(1), e.ReportOperator(A, "no_answer"), e.SeekOperator((A,))]),
     case("and that is ring_s", Policy(ring_s=15), [*RINGING, e.OperatorReached(1)], wakes_s=14.0),
@@ -760,6 +768,7 @@ def lasts(*history: e.Fact) -> Played:
         if status != 480
     ),
     case("nothing answers for it", MINE, TRANSFER, wakes_s=REACH_S),
+    case("or its answer lies here unread", MINE, [*TRANSFER, UNREAD], only=[], wakes_s=UNREAD.late_s),
     case("nor then", MINE, [*TRANSFER, TIME], phase=Phase.BRIDGED,
          does=[e.HangUp(2), e.TellTransfer(1, 480, last=True), e.ReportOperator(B, "unreachable")]),
     case("it rings", MINE, [*TRANSFER, e.OperatorReached(2)], wakes_s=MINE.ring_s - 1),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import Pipe, forkserver
@@ -16,7 +17,17 @@ from typing import Any
 
 import pytest
 
-from sipagent.service.children import ORDERS, Child, Drain, Ready, SupervisorLink, ToChild, asked, own_folder
+from sipagent.service.children import (
+    ORDERS,
+    Child,
+    Drain,
+    Ready,
+    SupervisorLink,
+    ToChild,
+    asked,
+    could_not_run,
+    own_folder,
+)
 from tests.tapping import PATIENCE_S, wait_for
 
 HERE = "tests.test_children"
@@ -284,3 +295,45 @@ def test_what_is_no_folder_of_ours_stays(base: Path) -> None:
 def test_a_long_path_is_none_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("d" * 100)))
     assert own_folder("test").parent == Path("/tmp")
+
+
+# --- whether it gets a processor ---
+
+
+def busy(connection: "Connection[Any, Any]") -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    connection.send("here")
+    while True:
+        pass
+
+
+def spinning(connection: "Connection[Any, Any]") -> None:
+    """On one processor, behind all else there."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.nice(19)
+    connection.send("here")
+    while True:
+        pass
+
+
+def test_one_that_gets_no_processor_is_known_from_one_that_does_nothing(children: list[Child]) -> None:
+    """Beside one that takes all of it; one that waits, or is stopped, could run and need not."""
+    busy, waits = Child("busy", f"{HERE}:busy"), children[0]
+    starved = Child("starved", f"{HERE}:spinning")
+    try:
+        busy.connection.recv(), starved.connection.recv()
+        os.kill(children[1].pid, signal.SIGSTOP)
+        before = [(child.threads(), time.monotonic()) for child in (starved, waits, children[1])]
+        assert all(threads for threads, _ in before)
+        seconds = 1.0
+        wait_for(lambda: time.monotonic() - before[0][1] > seconds)
+        told = [
+            could_not_run(threads, child.threads(), time.monotonic() - at)
+            for (threads, at), child in zip(before, (starved, waits, children[1]), strict=True)
+        ]
+        assert told == [True, False, False]
+    finally:
+        for child in (busy, starved):
+            child.kill()
+            ended(child)
+            child.close()

@@ -24,6 +24,7 @@ FIRED_BY = [
 SipagentDown 5m up 0x60 | 1x60
 SipagentTrunkNotRegistered 5m sipagent_registered 0x60 | 1x60
 SipagentFull 10m sipagent_calls_in_progress 4x60 | 3x60
+SipagentLate 5m sipagent_calls_refused_late_total 0+1x60 | 0x60
 SipagentPhoneOff 15m sipagent_operator_failures_total{extension="201",problem="silent"} 0+1x60 | 0x60
 SipagentLegsLost 5m sipagent_legs_lost_total 0 0 1x60 | 0x60
 SipagentWorkerCrashed 5m sipagent_worker_crashes_total 0 0 1x60 | 0x60

@@ -86,6 +86,25 @@ def rules() -> RequestRules:
     return RequestRules(NETWORKS, (ip_network("198.51.100.0/24"),))
 
 
+def test_a_process_that_is_late_refuses_new_calls_at_once_and_nothing_else(rules: RequestRules) -> None:
+    """Not even for the moment in which another may end. What it has taken goes on."""
+    assert judged(rules, message(), TRUNK) == Pass()
+    assert judged(rules, message(), TRUNK, LATE) == Pass()  # repeated
+    for text in (within(), within("BYE"), within("INFO"), message("CANCEL"), message("OPTIONS")):
+        assert judged(rules, text, TRUNK, LATE) == Pass()
+    other = message(call_id="b")
+    assert judged(rules, other, TRUNK, replace(LATE, room=False)) == replace(BUSY, late=True)
+    assert judged(rules, other, TRUNK, replace(LATE, full_status=486)) == replace(BUSY, status=486, late=True)
+    assert judged(rules, other, STRANGER, LATE) == Ignore()
+
+
+def test_the_edge_is_told_who_is_late() -> None:
+    behind = RequestRules(peer=TRUNK, token="t")
+    text = message(more="X-Sipagent: t;source=192.0.2.1:5060;at=1.5\r\n")
+    late = Refuse(503, (("Retry-After", "10"), ("X-Sipagent", "late")), late=True)
+    assert judged(behind, text, TRUNK, LATE) == late
+
+
 def test_a_tortuous_request_is_read_as_the_library_reads_it() -> None:
     request = read(WSINV, TRUNK)
     assert (request.method, request.cseq, request.branch) == ("INVITE", "0009", "390skdjuw")
@@ -98,6 +117,7 @@ def test_a_tortuous_request_is_read_as_the_library_reads_it() -> None:
 
 NOT_OURS = Refuse(405, (("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"),))
 DRAINING = replace(FREE, draining=True)
+LATE = replace(FREE, late=True)
 EXTENSIONS = "Require: 100rel, nothing\r\nProxy-Require: Other\r\n"
 NO_SDP = Refuse(406, (("Accept", "application/sdp"),))
 

@@ -21,13 +21,15 @@ from sipagent.service.children import (
     Drain,
     NotRegistered,
     Ready,
+    ThreadTimes,
     ToChild,
     ToSupervisor,
     worker_name,
 )
-from sipagent.service.control import LAST_WORK_S, LOOK_S, Orders, Systemd
+from sipagent.service.control import LAST_WORK_S, Orders, Systemd
+from sipagent.service.control import LOOK_S as STATUS_S
 from sipagent.service.edge import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
-from sipagent.service.supervisor import GRACE_S, SILENT_S, ChildSlot, Supervisor
+from sipagent.service.supervisor import GRACE_S, LOOK_S, SILENT_S, ChildSlot, Supervisor
 from tests import kept
 from tests.notified import Notified
 
@@ -43,6 +45,10 @@ class FakeChild:
     code: int | None = 0
     killed: bool = False
     pid: int = 1
+    times: ThreadTimes = field(default_factory=lambda: {1: (1.0, 0.0), 2: (5.0, 3.0)})
+
+    def threads(self) -> ThreadTimes:
+        return self.times
 
     def send(self, message: ToChild) -> None:
         self.told.append(message)
@@ -108,6 +114,9 @@ class FakeEdge:
     def drain(self) -> None:
         self._say("drain", 0)
 
+    def hold_off(self, late: bool) -> None:
+        self._say("hold_off", late)
+
     def statistics(self) -> "FakeEdge":
         if self.deaf:
             raise EdgeError("does not answer")
@@ -119,6 +128,7 @@ class FakeEdge:
 
 class FakeShared:
     calls, limit = 2, 6
+    late = False
 
     def __init__(self) -> None:
         self.lost: list[int] = []
@@ -375,15 +385,19 @@ def test_a_worker_or_detector_that_hangs_is_killed_and_replaced(name: str | int)
     house.ready()
     hangs = house.child(name)
     for _ in range(3):
-        house.now += SILENT_S - 1
+        house.turn(SILENT_S - LOOK_S - 1)
+        house.turn(LOOK_S)
         for one in (0, 1, DETECTOR):
             house.hears(one, Alive())
         house.turn()
     assert not hangs.killed
-    house.now += SILENT_S - 1
+    house.now += SILENT_S - LOOK_S
     for one in (0, 1, DETECTOR):
         if one != name:
             house.hears(one, Alive())
+    house.turn()
+    house.turn(LOOK_S - 1)
+    assert not hangs.killed
     house.turn(1)
     assert hangs.killed and sum(child.killed for children in house.made.values() for child in children) == 1
     hangs.killed = False
@@ -616,6 +630,39 @@ def test_one_that_becomes_ready_while_all_drain_gets_no_calls_and_is_not_looked_
     assert house.due > house.now
 
 
+def test_a_worker_that_is_given_no_processor_does_not_hang(logs: list[Any]) -> None:
+    """Any of its threads tells, for the others wait for its lock. One that spins has had its part."""
+    house = House(workers=1).ready()
+    worker = house.child(0)
+    house.turn(SILENT_S - LOOK_S)
+    for turn in range(1, 6):
+        worker.times = {1: (1.0, 0.0), 2: (5.0 + turn, 3.0 + 8.0 * turn), 3 + turn: (0.0, 90.0)}
+        house.turn(LOOK_S)
+        assert not worker.killed
+    assert [line["seconds"] for line in logs if line["event"] == "worker_could_not_run"] == [10] * 5
+    house.hears(0, Alive())
+    house.turn(SILENT_S - LOOK_S)
+    worker.times = {2: (20.0, 50.0)}
+    house.turn(LOOK_S)
+    assert worker.killed and reasons(logs) == ["worker-0 hangs; it is killed"]
+
+
+def test_the_edge_is_told_once_while_the_workers_do_not_keep_up_and_again_when_it_is_new() -> None:
+    house = House().ready().quiet()
+    house.turn()
+    assert not house.edge.said
+    house.shared.late = True
+    house.turn(1)
+    house.turn(1)
+    assert house.edge.said == [("hold_off", True)]
+    house.edge_dies()
+    house.quiet().turn(LONGEST_S)
+    assert ("hold_off", True) in house.edge.said
+    house.shared.late = False
+    house.quiet().turn(1)
+    assert house.edge.said == [("hold_off", False)]
+
+
 # --- changes, and when to look again ---
 
 
@@ -648,18 +695,18 @@ def test_systemd_is_told_from_its_start_to_its_end(manager: Notified, systemd: S
     house.ready()
     assert manager.all()[-2:] == ["READY=1", f"{status}registered"]
     house.hears(REGISTRAR, NotRegistered())
-    house.turn(LOOK_S)
+    house.turn(STATUS_S)
     assert manager.all()[-1] == f"{status}{lost}"
     house.ends(0, -9)
     house.edge.broken = True
     house.edge_dies()
     house.lacks.append("the shared board of operators is away")
-    house.turn(LOOK_S)
+    house.turn(STATUS_S)
     assert manager.all()[-1] == f"{status}{lost}; worker-0 is not ready; the edge is not up; {house.lacks[0]}"
     house.ending()
     (stopping,) = (said for said in manager.all() if said.startswith("STOPPING=1"))
     assert stopping.endswith(f"={round(1e6 * (DRAIN_S + GRACE_S + LAST_WORK_S))}")
-    house.turn(LOOK_S)
+    house.turn(STATUS_S)
     assert manager.all()[-1] == "STATUS=draining, 2 calls left"
 
 

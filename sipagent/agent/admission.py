@@ -7,15 +7,19 @@ can be found before a call:
 
     refuse_unrecordable(config)   at a start and a reload: a mistake of the configuration's is an error
     obstacles(config)             at any time: these, and the present obstacles of the machine
+
+`Lateness`: whether the machine still keeps up. A process that does not takes no more calls.
 """
 
 import ipaddress
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import prompts
 from media.prompt import PromptFile as Sound
@@ -176,6 +180,69 @@ def allowed_sources(config: Config) -> tuple[Network, ...]:
 def tones() -> dict[e.Tone, Path]:
     """The acknowledgement tones, which come with the program."""
     return {tone: inspect_prompt(SHIPPED / "tones" / f"{tone.value}.wav").path for tone in e.Tone}
+
+
+Kind = Literal["clock", "turn", "invite"]
+TOO_LATE_S: Mapping[Kind, float] = {"clock": 0.06, "turn": 0.25, "invite": 0.5}
+SUSTAINED_S = 2.0  # so long something has been too late again and again: no room
+APART_S = 1.0  # what was too late within so long of each other is one time of it
+CALM_S = 4.0  # so long nothing was half as late: room again
+STALE_S = 6.0  # a process at rest looks every five seconds
+HEARD_S = 4.0  # how long what came late counts against our word about phones
+NOTICED_S = 0.1  # less is no lateness
+
+
+class Lateness:
+    """How late one process does its work, by what has happened. Pure; times are monotonic seconds.
+
+        clock     a leg's sound, against the time since it was last taken
+        turn      the SIP thread: what was reported to it, or due, until it looked
+        invite    a caller's INVITE, since the edge passed it on
+
+    The clock's facts come on another thread than the others. Two at once cost one of them.
+    """
+
+    def __init__(self) -> None:
+        self._heard_at: dict[int, float] = {}  # by leg
+        self._began = self._too_late_at = self._half_late_at = self._told_at = -math.inf
+        self._worst_s, self._worst_at = 0.0, -math.inf
+        self._full = False
+
+    def heard(self, leg: int, seconds: float, at: float) -> None:
+        """So much of a leg's sound had come at `at`, after what had come before."""
+        if (before := self._heard_at.get(leg)) is not None:
+            self.was("clock", at - seconds - before, at)
+        self._heard_at[leg] = at
+
+    def forget(self, leg: int) -> None:
+        """The leg has ended."""
+        self._heard_at.pop(leg, None)
+
+    def was(self, kind: Kind, late_s: float, now: float) -> None:
+        """Something was done at `now`, so late."""
+        self._told_at = now
+        too_late_s = TOO_LATE_S[kind]
+        if late_s * 2 < too_late_s:
+            return
+        self._half_late_at = now
+        if kind != "clock" and (late_s >= self._worst_s or now - self._worst_at > HEARD_S):
+            self._worst_s, self._worst_at = late_s, now
+        if late_s >= too_late_s:
+            if now - late_s - self._too_late_at > APART_S:
+                self._began = now - late_s
+            self._too_late_at = now
+            self._full = self._full or now - self._began >= SUSTAINED_S
+
+    def full(self, now: float) -> bool:
+        """Whether one more call would be too much; never where nothing was told for a while."""
+        if now - self._half_late_at >= CALM_S or now - self._told_at >= STALE_S:
+            self._full = False
+        return self._full
+
+    def behind_s(self, now: float) -> float:
+        """How long what phones have sent may lie unread."""
+        late = now - self._worst_at <= HEARD_S and self._worst_s >= NOTICED_S
+        return self._worst_s if late else 0.0
 
 
 VAULT = "retention.database"  # the key that the vault's place follows from

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import structlog
 
-from media.frame import Samples
+from media.frame import SAMPLE_RATE, Samples
 from media.hearing.dtmf import ToneDropped, ToneHeard, ToneStarted
 from media.hearing.keyword import Meaning, Verdict
 from media.hearing.listener import AllHeard, Conclusion, KeywordSpotted, Listener, ListenerFailed, SpeechEnded
 from media.hearing.vad import SpeechStarted
 from retention.records import Ids
-from sipagent.agent.admission import Admission
+from sipagent.agent.admission import Admission, Lateness
 from sipagent.agent.board import AskAgain, BoardAnswer, BoardHeard, BoardLost, Claimed, OperatorsOffered
 from sipagent.agent.calls import OWN_LEGS, LiveCall, LiveCalls, Unsure, turned_away
 from sipagent.agent.carrying import Carrying, Tapping
@@ -130,6 +130,8 @@ class Agent:
         self._engine: Engine | None = None
         self._audit_due = 0.0
         self._reported_at = 0.0
+        self._posted_at = 0.0  # since when the oldest report waits
+        self.lateness = Lateness()
         board_client = board_client or local_board_client(admission, None, recorder.later)
         self.lending = Lending(board_client, self._inbox.put)
         self.carrying = Carrying(
@@ -162,7 +164,9 @@ class Agent:
     def figures(self) -> Figures:
         """The counts so far; any thread."""
         strangers = self._engine.strangers if self._engine else 0
-        return self.tally.figures(replace(self.recorder.figures, calls=self.calls, strangers=strangers))
+        late = self.lateness.full(time.monotonic())
+        others = replace(self.recorder.figures, calls=self.calls, strangers=strangers, late=int(late))
+        return self.tally.figures(others)
 
     @property
     def live(self) -> list[LiveCall]:
@@ -180,16 +184,18 @@ class Agent:
         """Put a report into the inbox; any thread."""
         if isinstance(report, Incoming):  # told on the SIP thread
             self._calls.coming += 1
+        self._posted_at = self._posted_at or time.monotonic()
         self._inbox.put(report)
 
     def post_and_wake(self, report: AgentFact) -> None:
         """Put it there, and have it looked at; any thread but the SIP thread."""
-        self._inbox.put(report)
+        self.post(report)
         if self._engine:
             self._engine.wake()
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
         """Take (n,) int16 of a leg; any thread, in their order."""
+        self.lateness.heard(leg, len(samples) / SAMPLE_RATE, at)
         self.listener.feed(leg, samples, at)
         self.tapping.hear(leg, samples, at)
 
@@ -220,7 +226,8 @@ class Agent:
         due = 0.0
         while not stop():
             now = time.monotonic()
-            engine.poll(max(0.0, due - now))
+            engine.poll(wait_s := max(0.0, due - now))
+            self.lateness.was("turn", time.monotonic() - now - wait_s, time.monotonic())
             if not self._inbox.empty() or time.monotonic() >= due:
                 self.turn(engine)
                 due = self._due()
@@ -243,7 +250,7 @@ class Agent:
         self._drain(engine)
         now = time.monotonic()
         for call in self._calls.due(now):
-            self._handle(engine, call, e.TimePassed())
+            self._handle(engine, call, e.TimePassed(self.lateness.behind_s(now)))
         self.lending.tick(now)
         self.carrying.keep_sure(now)
         if now >= self._audit_due:
@@ -270,6 +277,9 @@ class Agent:
         log.error("alert", call=call and call.id, reason="the engine has lost a leg of this call")
 
     def _drain(self, engine: Engine) -> None:
+        if posted_at := self._posted_at:
+            self._posted_at = 0.0
+            self.lateness.was("turn", time.monotonic() - posted_at, time.monotonic())
         while not self._inbox.empty():
             self._reported_at = time.monotonic()
             self._take(engine, self._inbox.get())
@@ -395,6 +405,12 @@ class Agent:
             return True
         return self.carrying.would_take(self._engine)
 
+    def is_late(self, age_s: float) -> bool:
+        """Whether a new call, so old, is too much: this process does not keep up with those that it has."""
+        now = time.monotonic()
+        self.lateness.was("invite", age_s, now)
+        return self.lateness.full(now) and bool(self._calls or self._calls.coming)
+
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
         for id in self.carrying.legs(engine).wanted:
@@ -427,6 +443,7 @@ class Agent:
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
+        self.lateness.forget(leg)
         if call := self._calls.of_leg.get(leg):  # also while what the leg sent is still being heard
             call.up.discard(leg)
             self._calls.changed(call)

@@ -363,10 +363,11 @@ def turned_away(
     report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, *, behind_edge: bool
 ) -> Receipt | None:
     """Its receipt, complete at once, where it is ours to leave; strangers are only counted."""
-    if report.status == MISCOUNTED:
+    tally.refused_late += report.late and not behind_edge  # the edge counts those that nobody takes
+    if report.status == MISCOUNTED and not report.late:
         log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
     if report.status in ASKED_ELSEWHERE and behind_edge:
-        log.info("call_passed_on", status=report.status, why="engine")
+        log.info("call_passed_on", status=report.status, why="late" if report.late else "engine")
         return None
     now = datetime.now(UTC)
     if not rules.source_allowed(report.source):

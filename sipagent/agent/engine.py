@@ -90,12 +90,14 @@ class ChallengeRefused:
 class RefusedByEngine:
     """The engine itself refused an INVITE before asking: no free leg (503), no usable media (488), …
 
-    486 is its library's own: it has no leg where by our count one is free.
+    486 is its library's own: it has no leg where by our count one is free; but not where this process was too
+    `late` for one more call.
     """
 
     status: int
     source: str
     message: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,8 @@ class EngineSettings:
     `callers`: who may begin a call; `others`: with whom else we have to do; `media_sources`: where a caller's
     sound may come from besides the addresses that its SDP and its SIP name. `has_room`: whether one more
     call would find its legs; one that finds none waits for a moment, since another may just be ending.
+    `is_late(age_s)`: whether a call that came so long ago is refused with `full_status` at once, since this
+    process does not keep up with the calls that it has.
 
     Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
     something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
@@ -212,6 +216,8 @@ class EngineSettings:
     media_sources: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
     missed: Callable[[int, int, float], None] = lambda leg, samples, at: None
+    is_late: Callable[[float], bool] = lambda _: False
+    full_status: int = 503
     hop_token: str = field(default="", repr=False)
     way_out_token: str = field(default="", repr=False)
     sip_peer: tuple[str, int] | None = None

@@ -76,6 +76,8 @@ class Figures:
     phones: Mapping[tuple[str, str], int] = field(default_factory=dict)
     fatal: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     unheard: int = 0  # calls, see Receipt.unheard
+    late: int = 0  # processes that are too late for more calls now
+    refused_late: int = 0  # calls
 
 
 BY_NAME = ("ended", "faults", "phones", "fatal")
@@ -88,6 +90,7 @@ class Tally:
     def __init__(self) -> None:
         self.ended: Counter[Ending] = Counter()
         self.unheard = 0
+        self.refused_late = 0
         self.strangers = self._told_strangers = 0
         self.tap_faults = 0
         self.lost_legs = 0
@@ -113,6 +116,7 @@ class Tally:
         return Figures(
             ended=dict(self.ended.copy()),
             unheard=self.unheard,
+            refused_late=self.refused_late,
             strangers=self.strangers,
             faults={"tap": self.tap_faults},
             phones=dict(self.phones.counts.copy()),

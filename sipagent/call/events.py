@@ -342,7 +342,9 @@ class ServiceEnding(Fact):
 
 @dataclass(frozen=True, slots=True)
 class TimePassed(Fact):
-    """The flow's `deadline` has been reached."""
+    """The flow's `deadline` has been reached. `late_s`: what phones sent may have lain unread for so long."""
+
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,10 +105,11 @@ class CallFlow(CallState):
         return self.commands
 
 
-def time_passed(call: CallState, _: e.TimePassed) -> None:
+def time_passed(call: CallState, fact: e.TimePassed) -> None:
     """The timers that are due, in order; one may call off the next."""
-    for timer in sorted(call.timers, key=call.timers.__getitem__):
-        if call.timers.get(timer, call.now + 1) <= call.now:
+    call.late_s = fact.late_s
+    for timer in sorted(call.timers, key=call.due):
+        if timer in call.timers and call.due(timer) <= call.now:
             del call.timers[timer]
             TIMEOUTS[timer](call)
 

@@ -77,6 +77,7 @@ Timer = (
     Literal["media", "window", "verdict", "late", "listening"]
     | Literal["refer", "ring", "retry", "sound", "max_wait", "please_hold", "transfer"]
 )
+OF_PHONES: frozenset[Timer] = frozenset({"ring", "sound", "transfer"})  # what they have not done by then
 Accepted = e.Method | e.KeywordHeard
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
@@ -101,6 +102,7 @@ class CallState:
         self.consent = Consent()
         self.story = Story()
         self.timers: dict[Timer, float] = {}
+        self.late_s = 0.0  # what phones have sent may lie unread for so long
         self.hours_open = True
         self.candidate = True  # drawn for recording
         self.operator_begins = False  # nothing is recorded before the operator's code
@@ -137,7 +139,11 @@ class CallState:
     @property
     def deadline(self) -> float | None:
         """When `TimePassed` is due (monotonic s)."""
-        return min(self.timers.values(), default=None)
+        return min(map(self.due, self.timers), default=None)
+
+    def due(self, timer: Timer) -> float:
+        """When one of `timers` is due: what is said of phones waits until all that they sent is read."""
+        return self.timers[timer] + (self.late_s if timer in OF_PHONES else 0.0)
 
     @property
     def spare_legs(self) -> int:

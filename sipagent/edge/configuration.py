@@ -19,7 +19,7 @@ from pathlib import Path
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.load import HostPort
 from sipagent.config.types import Network
-from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, HopTokens, Plan
+from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, LATE, HopTokens, Plan
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -192,6 +192,7 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "REGISTRAR": plan.registrar,
         "OWN_ADDRESS": ipaddress.ip_address(plan.addresses.own),
         "GIVEN_UP": GIVEN_UP,
+        "LATE": LATE,
         "TOKEN_HEADER": HOP_HEADER,
         "TOKEN_IN": secrets.tokens.from_edge,
         "TOKEN_OUT": secrets.tokens.to_edge,

@@ -25,6 +25,7 @@ from sipagent.config.types import Network
 
 HOP_HEADER = "X-Sipagent"
 GIVEN_UP = "given-up"  # behind the edge's secret, on a CANCEL: the call is another worker's now, or nobody's
+LATE = "late"  # in the header of a worker's 503: it does not keep up with the calls that it has
 TOKEN_ALPHABET = frozenset("0123456789abcdef")
 TOKEN_DIGITS = 32
 

@@ -381,6 +381,8 @@ class EdgeElsewhere:
 
     def drain(self) -> None: ...
 
+    def hold_off(self, late: bool) -> None: ...
+
     def statistics(self) -> "EdgeElsewhere":
         return self
 

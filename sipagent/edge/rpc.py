@@ -100,7 +100,7 @@ def given(text: str) -> GivenMessage:
 
 
 Why = Literal[
-    "full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken", "crash", "loop"
+    "full", "late", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken", "crash", "loop"
 ]
 
 
@@ -109,11 +109,12 @@ class RejectedCall:
     """A call that no worker took, at `at` (UTC).
 
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
-    empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
-    calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
-    supported, or has a body that no engine takes; `unanswered`: no worker that got it answered;
-    `untaken`: a slot was free, and its worker said that it had no room; `crash`: its INVITE was the last
-    message that a worker was given before it crashed; `loop`: its Max-Forwards was used up.
+    empty where absent; `called` is the Request-URI. `full`: no slot was free; `late`: the workers do not keep
+    up with the calls that they have; `rate`: a slot was free, but too many calls came at once; `malformed`:
+    no worker could have read it; `unsupported`: it asks for something not supported, or has a body that no
+    engine takes; `unanswered`: no worker that got it answered; `untaken`: a slot was free, and its worker
+    said that it had no room; `crash`: its INVITE was the last message that a worker was given before it
+    crashed; `loop`: its Max-Forwards was used up.
     """
 
     at: datetime
@@ -242,6 +243,10 @@ class EdgeRpc:
     def drain(self) -> None:
         """Take no new calls, and say so to OPTIONS."""
         self.ask("cfg.seti", "edge", "draining", 2)
+
+    def hold_off(self, late: bool) -> None:
+        """Take no call beside others, since the workers do not keep up; or take them again."""
+        self.ask("cfg.seti", "edge", "late", int(late))
 
     def worker_died(self, index: int, *, crashed: bool) -> GivenMessage | None:
         """Say why a worker died; returns what it had been given last, if anything.

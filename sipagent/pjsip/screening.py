@@ -37,7 +37,7 @@ from sipagent.pjsip.legs import Leg, LegOwner
 from sipagent.pjsip.library import ipv4, is_settled
 from sipagent.pjsip.media_sources import Sources, bound_to
 from sipagent.pjsip.request_filter import RequestFilter
-from sipagent.sip.messages import challenge_realm, signalling_source
+from sipagent.sip.messages import age_s, challenge_realm, signalling_source
 from sipagent.sip.packet_filter import Address, Sender, attach, dropped
 from sipagent.sip.request_rules import (
     WITH_BODY,
@@ -361,8 +361,15 @@ class Screening:
             waiting=self._filter.waiting,
             waiting_limit=WAITING_A_LEG * 2 * max(2, settings.calls),
             draining=self.draining,
+            full_status=settings.full_status,
+            late=begins and not self.draining and settings.is_late(self._age_s(request)),
             audio_at=self._audio_at(request),
         )
+
+    def _age_s(self, request: Request) -> float:
+        """How long a new call has waited here, beside what we hold it back for."""
+        age = age_s(request.message, self._engine.settings.hop_token, time.time())
+        return max(0.0, age - request.waited_s)
 
     def _audio_at(self, request: Request) -> int | None:
         leg = self.leg(request.call_id)
@@ -445,10 +452,10 @@ class Screening:
                 self._ignored += 1
             case LetGo():
                 self._engine.settings.report(GivenUp(request.call_id))
-            case Refuse(status) if request.method == "INVITE" and not request.to_tag:
+            case Refuse(status, late=late) if request.method == "INVITE" and not request.to_tag:
                 if self._rules.first_refused(request, now):
                     source = f"{request.source[0]}:{request.source[1]}"
-                    self._engine.settings.report(RefusedByEngine(status, source, request.message))
+                    self._engine.settings.report(RefusedByEngine(status, source, request.message, late))
 
     def _expect(self, request: Request) -> None:
         """Sockets that an offer within a dialog opens beside its leg's are closed with the answer."""

@@ -269,6 +269,18 @@ class Backoff:
         return wait_s
 
 
+ThreadTimes = dict[int, tuple[float, float]]
+"""By thread: seconds for which it ran, and for which it waited while it could have run (sched-stats.rst)."""
+
+
+def could_not_run(before: ThreadTimes, after: ThreadTimes, seconds: float) -> bool:
+    """Whether in these seconds a thread got no processor, rather than had nothing to do or no end."""
+    more = [
+        (ran - before[id][0], waited - before[id][1]) for id, (ran, waited) in after.items() if id in before
+    ]
+    return any(waited >= max(ran, seconds / 2) for ran, waited in more)
+
+
 class Child:
     """A process that runs `target(connection, *arguments)`; `target` is named as `module:function`."""
 
@@ -293,6 +305,15 @@ class Child:
     def fileno(self) -> int:
         """Readable once the process has ended."""
         return self._pidfd
+
+    def threads(self) -> ThreadTimes:
+        """For how long each of its threads has run, and has waited for a processor."""
+        found = {}
+        for told in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
+            with suppress(OSError, ValueError):  # it has just ended
+                ran, waited, _ = map(int, told.read_text().split())
+                found[int(told.parent.name)] = ran / 1e9, waited / 1e9
+        return found
 
     @property
     def running(self) -> bool:

@@ -21,6 +21,7 @@ from sipagent.agent.calls import rejected
 from sipagent.agent.figures import Ending, Figures
 from sipagent.agent.row_writer import RowWriter
 from sipagent.config.identity import call_id, called_number, caller_number
+from sipagent.edge.plan import LATE
 from sipagent.edge.process import EdgeElsewhere, EdgeProcess
 from sipagent.edge.rpc import EdgeError, EdgeStatistics, GivenMessage
 from sipagent.edge.rpc import RejectedCall as Told
@@ -57,6 +58,7 @@ class EdgeCare:
         self._bereft: set[int] = set()  # workers that died: their calls must still be ended
         self._deaths: dict[int, bool] = {}  # of these, whether it crashed; not told to the edge yet
         self._draining = self._told_drain = 0  # 1: gives way; 2: takes no calls
+        self._late = self._told_late = False
         self._plan: Any = None  # not told to the edge yet
         self._backoff = Backoff()
         self.due: float | None = 0.0
@@ -107,6 +109,11 @@ class EdgeCare:
         """No new calls."""
         self._draining = 2
         self.due = 0.0
+
+    def hold_off(self, late: bool) -> None:
+        """Whether the workers are too late for more calls than one."""
+        if late is not self._late:
+            self._late, self.due = late, 0.0
 
     def change(self, plan: Any) -> None:
         """There are more workers."""
@@ -168,6 +175,7 @@ class EdgeCare:
         self._backoff.started(now)
         self._told.clear()
         self._told_drain = 0
+        self._told_late = False
         self._deaths.clear()  # no call that it was offering outlives it
         self.edge.start()
         self.up = True
@@ -189,6 +197,10 @@ class EdgeCare:
         if self._draining > self._told_drain:
             (rpc.drain if self._draining == 2 else rpc.give_way)()
             self._told_drain = self._draining
+        if self._late is not self._told_late:
+            rpc.hold_off(self._late)
+            self._told_late = self._late
+            log.warning("late" if self._late else "late_no_more")
         if self._plan is not None:
             self.edge.change(self._plan)
             self._plan = None
@@ -212,11 +224,12 @@ class Rejections:
         self._rows = rows
         self._rules = rules
         self._ids = Ids(host=rules.host)
-        self._count = 0
+        self._count = self._late = 0
 
     def add(self, call: Told) -> None:
         """Add a call that the edge has rejected; from one thread, which never waits here."""
         self._count += 1
+        self._late += call.why == LATE
         pending = self._rows.rejected
         if pending.takes(call.at):
             pending.add(receipt_of(call, self._ids, self._rules))
@@ -230,7 +243,7 @@ class Rejections:
 
     def figures(self) -> Figures:
         """The counts; any thread."""
-        return Figures(ended={ENDING: self._count} if self._count else {})
+        return Figures(ended={ENDING: self._count} if self._count else {}, refused_late=self._late)
 
 
 def receipt_of(call: Told, ids: Ids, rules: Admission) -> Receipt:

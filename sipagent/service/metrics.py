@@ -61,6 +61,7 @@ log = structlog.get_logger(__name__)
 COUNTS = {
     "calls": "Calls that have ended.",
     "calls_unheard": "Calls that were not recorded because nobody could judge what was said.",
+    "calls_refused_late": "Calls that were refused because the machine did not keep up with those it had.",
     "strangers_dropped": "Requests from sources that are not allowed.",
     "legs_lost": "Legs that the SIP engine had no more without a word.",
     "foreign_packets_dropped": "Packets that came to a call's sound from others than its parties.",
@@ -84,6 +85,7 @@ COUNTS = {
 STATES = {
     "calls_in_progress": "Calls that are up.",
     "calls_limit": "Calls that may be up at a time.",
+    "processes_late": "Processes that are too late for more calls now.",
     "registered": "Whether the trunk's registrar knows us.",
     "receipts_waiting": "Receipts that the database does not have yet.",
     "board_shared": "Whether the operators of all hosts are one board just now.",
@@ -252,6 +254,8 @@ class Metrics(Collector):
             "calls_in_progress": figures.calls,
             "calls_limit": self.counting.limit,
             "calls_unheard": figures.unheard,
+            "calls_refused_late": figures.refused_late,
+            "processes_late": figures.late,
             "strangers_dropped": figures.strangers,
             "legs_lost": figures.lost_legs,
             "foreign_packets_dropped": figures.foreign_packets,

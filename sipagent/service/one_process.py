@@ -207,6 +207,8 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,
         has_room=agent.has_room,
+        is_late=agent.is_late,
+        full_status=config.capacity.full_status,
         callers=agent.admission.allowed,
         pbx=pbx_hosts(config),
         media_sources=trunk.media_sources,

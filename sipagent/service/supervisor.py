@@ -40,8 +40,10 @@ from sipagent.service.children import (
     Drain,
     NotRegistered,
     Ready,
+    ThreadTimes,
     ToChild,
     ToSupervisor,
+    could_not_run,
 )
 from sipagent.service.control import Orders, Systemd, Wake, status_of
 from sipagent.service.edge import EdgeCare, increase
@@ -51,8 +53,10 @@ if TYPE_CHECKING:
 
 GRACE_S = 30.0  # added to its patience, for a child that drains: its last recording may be long
 SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do its callers
+LOOK_S = 10.0  # of that: at whether its threads are given a processor
 REMEMBERED = 1000  # refusals of a worker: more than any engine has calls
 LONGEST_S = 60.0  # between two looks
+FEWEST_LATE, LATE_SHARE = 2, 1 / 4  # of the workers with calls: it is the machine
 # an engine's own end, which what it was given may have caused
 CRASHES = (SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP)
 
@@ -77,6 +81,11 @@ class ChildSlot:
     due: float | None = 0.0
     refused: dict[str, Receipt] = field(default_factory=dict)
     silent_at: float | None = None  # when a worker that takes calls has been silent for too long
+    threads: ThreadTimes | None = None  # what they had LOOK_S before that
+
+    def alive(self, now: float | None) -> None:
+        """It has given a sign; None: it need not."""
+        self.threads, self.silent_at = None, None if now is None else now + SILENT_S - LOOK_S
 
 
 class Supervisor:
@@ -154,9 +163,9 @@ class Supervisor:
         match message:
             case Ready():
                 self._ready(slot)
-                slot.silent_at = None if self.draining or slot.name == REGISTRAR else now + SILENT_S
+                slot.alive(None if self.draining or slot.name == REGISTRAR else now)
             case Alive():
-                slot.silent_at = None if self.draining else now + SILENT_S
+                slot.alive(None if self.draining else now)
             case CallerRefused(receipt):
                 slot.refused[receipt.id] = receipt
                 if len(slot.refused) > REMEMBERED:
@@ -186,7 +195,8 @@ class Supervisor:
 
     def ended(self, slot: ChildSlot, now: float) -> None:
         """A child has ended, for any reason: do not wait for it or call it any more."""
-        child, slot.child, slot.silent_at = slot.child, None, None
+        child, slot.child = slot.child, None
+        slot.alive(None)
         had_calls, slot.ready = slot.ready, False
         code = child.close() if child else None
         if slot.name == REGISTRAR:
@@ -216,10 +226,11 @@ class Supervisor:
         for slot in self.slots:
             if slot.child is None and slot.due is not None and slot.due <= now:
                 self._start(slot, now)
-            elif slot.child and self._hangs(slot, now):
-                slot.silent_at = None
+            elif slot.child and self._hangs(slot, slot.child, now):
+                slot.alive(None)
                 log.error("alert", reason=f"{slot.name} hangs; it is killed")
                 slot.child.kill()
+        self.care.hold_off(self.shared.late)
         self.care.tick(now)
         if (edge := self.care.counted(now)) is not None:
             self.shared.dropped(edge.strangers, edge.malformed, edge.unsupported)
@@ -231,9 +242,21 @@ class Supervisor:
             self._systemd.ready()
         self._systemd.look(now, self._status)
 
-    def _hangs(self, slot: ChildSlot, now: float) -> bool:
-        """A child that drains makes its last recordings at the end, and is silent meanwhile."""
-        return not self.draining and slot.silent_at is not None and slot.silent_at <= now
+    def _hangs(self, slot: ChildSlot, child: Child, now: float) -> bool:
+        """Not one that gets no processor: its successor would get none, either, and it has calls.
+
+        A child that drains makes its last recordings at the end, and is silent meanwhile.
+        """
+        if self.draining or slot.silent_at is None or slot.silent_at > now:
+            return False
+        before, slot.threads = slot.threads, child.threads()
+        seconds, slot.silent_at = now - slot.silent_at + LOOK_S, now + LOOK_S
+        if before is None:
+            return False
+        if could_not_run(before, slot.threads, seconds):
+            log.warning("worker_could_not_run", name=slot.name, seconds=round(seconds))
+            return False
+        return True
 
     def _start(self, slot: ChildSlot, now: float) -> None:
         slot.due = None
@@ -321,7 +344,8 @@ class Supervisor:
         self.care.drain()
         self.care.tick(now)
         for slot in self.slots:
-            slot.due = slot.silent_at = None
+            slot.due = None
+            slot.alive(None)
             if slot.child and slot.name != DETECTOR:
                 slot.child.send(Drain(max(0.0, ending_at - now)))
         self._end_detector()
@@ -443,6 +467,13 @@ class Sharing:
         """The figures of all workers, dead ones included, as they have sent them, and of the edge."""
         dead, living = self._counted
         return total((dead, *living.values(), self._beside(), self._dropped))
+
+    @property
+    def late(self) -> bool:
+        """Whether so many of the workers with calls do not keep up that another would not, either."""
+        _, living = self._counted
+        late = [figures.late for figures in living.values() if figures.calls]
+        return sum(late) >= max(FEWEST_LATE, len(late) * LATE_SHARE)
 
     @property
     def calls(self) -> int:

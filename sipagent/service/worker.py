@@ -23,6 +23,7 @@ from retention.rows.rows import StoreError
 from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.board import BoardLost
+from sipagent.agent.calls import SERVICE_UNAVAILABLE
 from sipagent.agent.engine import Engine, EngineSettings, RealmLearnt, Report
 from sipagent.agent.figures import Telling
 from sipagent.agent.operators import RemoteBoardClient
@@ -222,6 +223,7 @@ def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]
         rtp_ports=spec.rtp_ports,
         calls=spec.rules.calls,
         players=spec.players,
+        full_status=SERVICE_UNAVAILABLE,  # the edge asks another worker, and then says its own
         callers=spec.rules.allowed,
         registrar="",
         outbound_proxies=(spec.edge, *alone.outbound_proxies),

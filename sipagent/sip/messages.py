@@ -58,15 +58,26 @@ _DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE
 _REALM = re.compile(r'\brealm\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
+def said_by_edge(message: str, token: str, name: str) -> str:
+    """What an edge that has `token` says of a message; empty for nothing."""
+    for value in header_values(message, HOP_HEADER) if token else ():
+        said, *parameters = (part.strip() for part in value.split(";"))
+        if said == token:
+            return dict(part.partition("=")[::2] for part in parameters).get(name, "")
+    return ""
+
+
 def signalling_source(message: str, source: str, token: str) -> str:
     """The sender of a message, `host:port`: behind an edge that has `token`, as the edge says."""
-    if token:
-        for value in header_values(message, HOP_HEADER):
-            said, _, parameter = value.partition(";")
-            name, _, outer = parameter.partition("=")
-            if said.strip() == token and name.strip() == "source":
-                return outer.strip()
-    return source
+    return said_by_edge(message, token, "source") or source
+
+
+def age_s(message: str, token: str, now: float) -> float:
+    """How long ago the edge passed a new call on; 0 where it does not say. `now`: s since the epoch."""
+    try:
+        return max(0.0, now - float(said_by_edge(message, token, "at")))
+    except ValueError:
+        return 0.0
 
 
 def takes_events(sdp: str, index: int) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import address_of, entries, header_of, header_values, max_forwards
 from sipagent.config.types import Network, uri_host
-from sipagent.edge.plan import GIVEN_UP, HOP_HEADER
+from sipagent.edge.plan import GIVEN_UP, HOP_HEADER, LATE
 from sipagent.sip.packet_filter import Address
 from sipagent.sip.session_description import Described, NotAcceptable
 
@@ -75,7 +75,8 @@ class Load:
 
     `room`: whether one more call would find its legs and sounds; `waiting`: requests that are held back, at
     most `waiting_limit`. Without room the policy refuses, in its own way, as long as there is a leg to do it
-    with. `audio_at`: in which line of SDP the audio of the request's leg stands.
+    with. `late`: a new call gets `full_status`, since this process does not keep up with those that it has.
+    `audio_at`: in which line of SDP the audio of the request's leg stands.
     """
 
     legs: int
@@ -86,6 +87,8 @@ class Load:
     waiting: int = 0
     waiting_limit: int = 20
     draining: bool = False
+    late: bool = False
+    full_status: int = 503
     audio_at: int | None = None
 
 
@@ -101,10 +104,14 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A final response, without a transaction or a leg; `headers` as name and value."""
+    """A final response, without a transaction or a leg; `headers` as name and value.
+
+    `late`: to a new call, by a process that does not keep up.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +174,11 @@ class RequestRules:
         if request.method == "ACK" and not (request.to_tag and request.clear):
             return Ignore()  # an ACK is never answered (RFC 3261 section 17); this one is of no dialog
         return (
-            self._by_source(request) or self._by_body(request) or self._by_load(request, load, now) or Pass()
+            self._by_source(request)
+            or self._by_body(request)
+            or self._by_lateness(request, load, now)
+            or self._by_load(request, load, now)
+            or Pass()
         )
 
     def _by_source(self, request: Request) -> Ignore | Refuse | None:
@@ -202,6 +213,13 @@ class RequestRules:
         if request.method in WITH_BODY and isinstance(request.sdp, NotAcceptable):
             return Refuse(488, (request.sdp.header,))
         return None
+
+    def _by_lateness(self, request: Request, load: Load, now: float) -> Refuse | None:
+        begins = request.method == "INVITE" and not request.to_tag
+        if not load.late or not begins or self.is_repeated(request, now):
+            return None
+        headers = (*RETRY_AFTER, (HOP_HEADER, LATE)) if self._token else RETRY_AFTER
+        return Refuse(load.full_status, headers, late=True)
 
     def _by_load(self, request: Request, load: Load, now: float) -> Refuse | Wait | None:
         if request.method == "OPTIONS" and load.draining and not request.to_tag:

@@ -14,6 +14,9 @@ import pytest
 
 from sipagent.edge.configuration import MOST_WITHIN, OFFERS_AT_ONCE
 from sipagent.edge.files import forget_dialogs
+from sipagent.edge.plan import HOP_HEADER, LATE
+from sipagent.sip.messages import age_s
+from sipagent.softphone.loop import PATIENCE_S
 from sipagent.softphone.phone import Answering, Call, Phone, Transaction
 from sipagent.softphone.sip import Message, sdp
 from tests.peers.edge import CALLS_EACH, NUMBER, OPERATOR, OURS, STRANGER, TRUNK, WORKERS, Edge, hangs_up
@@ -226,6 +229,42 @@ def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers
     call = edge.call()
     assert call.wait_status() == 503 and call.final and call.final.header("Retry-After")
     assert edge.told(call.call_id).why == "untaken"
+
+
+def test_two_workers_that_do_not_keep_up_are_the_machine_and_no_third_is_asked(edge: Edge) -> None:
+    late = Answering(status=503, ring=False, headers=((HOP_HEADER, LATE),))
+    edge.workers[0].answer = late
+    assert {edge.answered()[2] for _ in range(3)} == {1, 2}
+    edge.workers[1].answer = late
+    began = edge.invites()
+    calls = [edge.call() for _ in range(3)]
+    refused = [call for call in calls if call.wait_status() != 200]
+    assert refused and edge.invites() - began < 3 * WORKERS
+    for call in refused:
+        assert call.final and call.final.status == 503 and call.final.header("Retry-After") == "10"
+        assert not call.final.header(HOP_HEADER)
+        assert edge.told(call.call_id).why == "late"
+
+
+def test_while_the_workers_do_not_keep_up_one_call_is_taken_and_goes_on(edge: Edge) -> None:
+    """The edge does not ask them; a worker reckons by what it is told how long a call has lain before it."""
+    edge.process.rpc.hold_off(True)
+    try:
+        call, taken, index = edge.answered()
+        assert (
+            taken.incoming
+            and 0 <= age_s(str(taken.incoming), edge.tokens.from_edge, time.time()) < PATIENCE_S
+        )
+        leg, other = edge.dialled(index)
+        asked, refused = edge.invites(), edge.call()
+        assert refused.wait_status() == 503 and refused.final
+        assert (refused.final.header("Retry-After"), edge.told(refused.call_id).why) == ("10", "late")
+        assert edge.invites() == asked
+        assert call.request("INFO").status == 200
+        hangs_up(leg, other)
+    finally:
+        edge.process.rpc.hold_off(False)
+    edge.answered()
 
 
 def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> None:

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any, cast
 
 import pytest
 
+from sipagent.agent.admission import SUSTAINED_S
 from sipagent.edge.files import places
 from sipagent.edge.plan import Plan
 from sipagent.edge.rpc import EdgeRpc
@@ -234,6 +235,36 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
     (incomplete,) = (row for row in town.agent.recordings() if row["incomplete"])
     assert calls.strength(town.agent.sound(incomplete)[:, 0], calls.CALLER_HZ) > 0.1
     town.connect(1)[0].hang_up()
+
+
+def test_a_machine_that_does_not_keep_up_takes_no_more_calls_and_goes_on_with_those_it_has(
+    town: Town,
+) -> None:
+    """Its workers stand still for a while, as where no processor is left for them."""
+    before = ended_before(town)
+    bridges = town.connect(3)
+    workers = {f"worker-{town.worker_of(bridge.caller)}" for bridge in bridges}
+    pids = [town.pids()[name] for name in workers]
+    assert len(workers) > 1
+    for pid in pids:
+        os.kill(pid, SIGSTOP)
+    time.sleep(SUSTAINED_S + 0.5)
+    for pid in pids:
+        os.kill(pid, SIGCONT)
+    town.agent.wait_for("late")
+    refused = town.callers[3].call(town.agent.uri())
+    assert refused.wait_status() == 503
+    assert refused.final and refused.final.header("Retry-After") == "10"
+    for bridge in bridges:
+        calls.hears_each_other(bridge)
+    town.agent.wait_for("late_no_more")
+    (other,) = town.connect(1, first=4)
+    for bridge in (*bridges, other):
+        bridge.hang_up()
+    wait_for(lambda: ended(town) - before == {CONNECTED: 4, REJECTED: 1})
+    assert figures(town.figures)["sipagent_calls_refused_late_total"] >= 1
+    (receipt,) = (row for row in town.agent.receipts() if row["call_id"] == refused.call_id)
+    assert [(e["what"], e["by"]) for e in receipt["events"]] == [("rejected with 503", "edge: late")]
 
 
 def test_sigterm_lets_calls_end_and_takes_no_more(town: Town) -> None:
