@@ -189,6 +189,7 @@ class Recording(Answered):
     bytes: int | None = None
     sha256: str | None = None  # of the stored file
     pauses: tuple[Pause, ...] = ()
+    missing: tuple[Pause, ...] = ()  # where sound of either side was lost: silence stands there
     flagged: bool = False
     expires_at: datetime
     hold: Json | None = None

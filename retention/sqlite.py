@@ -295,7 +295,14 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-STEPS = Steps("sipagent", {"0001_tables": _first})
+def _missing(connection: sqlite3.Connection) -> None:
+    """Add the column to tables from before it."""
+    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(recordings)")}
+    if "missing" not in there:
+        connection.execute("ALTER TABLE recordings ADD COLUMN missing TEXT")
+
+
+STEPS = Steps("sipagent", {"0001_tables": _first, "0002_missing": _missing})
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from media.frame import Samples
 from media.recording.chunks import Block
-from media.recording.tap import Aligner
+from media.recording.tap import Aligner, LostRun
 from tests import tiers
 
 RATE, FRAME = 8000, 800
@@ -150,6 +150,22 @@ def test_both_channels_absent_are_both_silent_for_as_long(lanes: Lanes) -> None:
     wanted = both(0, 96000)
     wanted[8000:88000] = 0
     assert np.array_equal(lanes.take(), wanted)
+
+
+@pytest.mark.parametrize("at_once", [16000, 17600, 24000])
+def test_missing_sound_is_told_where_it_stands_in_the_end(lanes: Lanes, at_once: int) -> None:
+    """Also where its channel is moved afterwards."""
+    for start in range(0, 40000, FRAME):
+        lanes.feed(0, start)
+        later = start + (480 if start >= 16000 else 0)
+        if start == at_once:
+            lanes.aligner.add(1, LostRun(FRAME), at(later + FRAME))
+        else:
+            lanes.feed(1, later)
+    silent = np.flatnonzero(lanes.take(rest=True)[:40000, 1] == 0)
+    ((first, last),) = lanes.aligner.missing
+    assert last - first == FRAME and set(range(first, last)) <= set(silent.tolist())
+    assert lanes.apart() == 0 and first == at_once + 480
 
 
 @pytest.mark.parametrize("lost", [160, 480, 1280])

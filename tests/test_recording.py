@@ -29,7 +29,7 @@ from retention.records import (
 from tests.kept import START, receipt, recording
 
 LIST_FIELDS = """id call_id started_at ended_at duration_s caller called operator operators status incomplete
-    decision notice channels sample_rate path bytes sha256 pauses flagged expires_at hold purged_at"""
+    decision notice channels sample_rate path bytes sha256 pauses missing flagged expires_at hold purged_at"""
 CALLS_FIELDS = """id call_id started_at answered_at connected_at ended_at caller called operator operators
     outcome decision decided_by decided_at phase dtmf_method keyword confidence notice_played_ms events
     recording_id expires_at"""

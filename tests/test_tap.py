@@ -13,6 +13,7 @@ import pytest
 
 from media.frame import FRAME_SAMPLES, SILENCE
 from media.recording import tap as tap_module
+from media.recording.assemble import assemble
 from media.recording.chunks import Kind, create_part, read_part
 from media.recording.tap import STALLED, Backlog, Channel, Entry, Tap, TapError, TapWriter
 from tests.parts import no_more_than
@@ -101,6 +102,7 @@ def test_what_the_queue_cannot_hold_is_counted_and_silent(part: Path) -> None:
     feed(tap, 0, 12000)
     result = tap.finish()
     assert (result.samples, result.drops, result.complete) == (12000, 10, False)
+    assert result.missing == ((1.0, 1.5),)
     wanted = expected(12000)
     wanted[8000:] = 0
     assert np.array_equal(content(part), wanted)
@@ -121,7 +123,8 @@ def test_what_was_lost_before_it_came_is_silent_in_its_place_and_counted(part: P
     wanted = expected(8000)
     wanted[800:7200, Channel.CALLER] = 0
     assert np.array_equal(content(part), wanted)
-    assert (result.drops, result.complete) == (1, False)
+    assert (result.drops, result.complete, result.missing) == (8, False, ((0.1, 0.9),))
+    assert assemble(part, part.with_suffix(".flac"), "flac").missing == ((0.1, 0.9),)
 
 
 def test_abandoned_it_writes_no_more(tap: Tap, part: Path, failures: list[str]) -> None:

@@ -20,6 +20,7 @@ from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedAccounts
 from retention.archive import Archive
 from retention.erase import erase_row
 from retention.postgres.connection import SchemaStep, SchemaSteps
+from retention.records import Pause
 from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
@@ -106,9 +107,28 @@ def test_everything_is_kept_life_goes_on_and_a_step_is_taken_once(old: Path, upg
     (open_row,) = upgraded.unfinished()
     erase_row(upgraded, open_row.id, row.started_at)
     assert verify(upgraded).problems == []
-    assert len(sqlite(upgraded.store).execute("SELECT * FROM _sqlite_migrations").fetchall()) == 2
+    assert len(sqlite(upgraded.store).execute("SELECT * FROM _sqlite_migrations").fetchall()) == len(
+        schema.STEPS.every
+    )
     with Store(old / "retention.db") as again:  # a second time it would fail
         assert again.head() == upgraded.store.head()
+
+
+def test_rows_from_before_missing_sound_was_told_are_as_they_were(tmp_path: Path) -> None:
+    made = archive(tmp_path)
+    row = keep(made, recording(1))
+    for statement in (
+        "ALTER TABLE recordings DROP COLUMN missing",
+        "DELETE FROM _sqlite_migrations WHERE name = '0002_missing'",
+    ):
+        sqlite(made.store).execute(statement)
+    made.store.close()
+    upgraded = archive(tmp_path)
+    assert upgraded.store.recordings() == [row] and row.missing == ()
+    assert verify(upgraded).problems == []
+    told = keep(upgraded, recording(2, missing=(Pause(from_s=1.0, to_s=1.5),)))
+    assert told in upgraded.store.recordings() and verify(upgraded).problems == []
+    upgraded.store.close()
 
 
 def test_an_upgrade_that_is_killed_is_done_by_the_next(old: Path, knows_the_step: None) -> None:

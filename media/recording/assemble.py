@@ -36,8 +36,11 @@ from media.recording.chunks import (
     Finished,
     Kind,
     Naming,
+    Span,
+    merged,
     open_all,
     read_part,
+    spans_s,
     sync_directory,
 )
 
@@ -52,6 +55,7 @@ class Walk:
     chunks: int = 0
     position: int = 0
     note: ChunkNote = field(default_factory=ChunkNote)
+    gaps: list[Span] = field(default_factory=list)
     unbroken: bool = True
     ended: bool = False
 
@@ -62,6 +66,11 @@ class Walk:
     @property
     def pauses(self) -> tuple[tuple[float, float], ...]:
         return self.note.pauses_s(self.rate, self.position) if self.rate else ()
+
+    @property
+    def missing(self) -> tuple[tuple[float, float], ...]:
+        """In s: what was lost before it was written, and what is not there any more."""
+        return spans_s(merged((*self.note.missing, *self.gaps)), self.rate) if self.rate else ()
 
     def follow(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, Chunk]]:
         """The chunks that continue the recording, each with the number of samples missing before it."""
@@ -76,6 +85,8 @@ class Walk:
             if chunk.kind is not Kind.AUDIO:
                 self._learn(chunk)
             missing = chunk.position - self.position
+            if missing:
+                self.gaps.append((self.position, chunk.position))
             self.position = chunk.position + chunk.frames
             yield missing, chunk
 
@@ -179,7 +190,7 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
         except FileNotFoundError as error:
             raise NothingRecorded("{0}: does not exist, and neither does {1}", part, final.name) from error
         sync_directory(final.parent)
-    return Finished(walk.rate, walk.position, walk.complete, walk.note.drops, walk.pauses)
+    return Finished(walk.rate, walk.position, walk.complete, walk.note.drops, walk.pauses, walk.missing)
 
 
 class SoundReader:
@@ -262,7 +273,8 @@ def _survey(path: Path, *, sealed: bool) -> Walk:
 def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
     """Write and sync the sound file; removes it if that fails."""
     walk = _survey(part, sealed=False)
-    comment = json.dumps({"complete": walk.complete, "drops": walk.note.drops, "pauses": walk.pauses})
+    said = {"complete": walk.complete, "drops": walk.note.drops, "pauses": walk.pauses}
+    comment = json.dumps(said | ({"missing": walk.missing} if walk.missing else {}))
     with naming():
         descriptor = os.open(
             temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
@@ -314,11 +326,15 @@ def _checksum(path: Path) -> int:
 def _finished(final: Path, file: soundfile.SoundFile) -> Finished:
     """What an open sound file says of itself; AssemblyError if its comment is not ours."""
     try:
-        match json.loads(file.comment):
+        said = json.loads(file.comment)
+        match said:
             case {"complete": bool(complete), "drops": int(drops), "pauses": list(spans)}:
-                pauses = tuple((float(start), float(stop)) for start, stop in spans)
-                if all(0 <= start <= stop < math.inf for start, stop in pauses):
-                    return Finished(file.samplerate, file.frames, complete, drops, pauses)
+                pauses, missing = (
+                    tuple((float(start), float(stop)) for start, stop in one)
+                    for one in (spans, said.get("missing", []))
+                )
+                if all(0 <= start <= stop < math.inf for start, stop in (*pauses, *missing)):
+                    return Finished(file.samplerate, file.frames, complete, drops, pauses, missing)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise AssemblyError("{0}: was not made from a part", final) from error
     raise AssemblyError("{0}: was not made from a part", final)

@@ -124,32 +124,61 @@ _KINDS = frozenset(Kind)
 _CODINGS = frozenset(Coding)
 
 
+Span: TypeAlias = tuple[int, int]
+"""Positions in samples: the first, and the one after the last."""
+
+
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The same positions, in order, in as few spans as can be."""
+    found: list[Span] = []
+    for start, stop in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    return tuple(found)
+
+
+def spans_s(spans: Iterable[Span], rate: int) -> tuple[tuple[float, float], ...]:
+    """In s, to the ms."""
+    return tuple((round(start / rate, 3), round(stop / rate, 3)) for start, stop in spans if start < stop)
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkNote:
     """The notes that go with the sound.
 
     `drops` counts frames replaced by silence; `pauses` are spans of positions in samples, `None` as the end
-    of one that goes on.
+    of one that goes on; `missing`: where sound of either channel was lost.
     """
 
     drops: int = 0
     pauses: tuple[tuple[int, int | None], ...] = ()
+    missing: tuple[Span, ...] = ()
 
     def pauses_s(self, rate: int, end: int) -> tuple[tuple[float, float], ...]:
         """The pauses in s from the start, to the ms, of a recording that ends at position `end`."""
-        spans = ((start, end if stop is None else min(stop, end)) for start, stop in self.pauses)
-        return tuple((round(start / rate, 3), round(stop / rate, 3)) for start, stop in spans if start < stop)
+        return spans_s(
+            ((start, end if stop is None else min(stop, end)) for start, stop in self.pauses), rate
+        )
+
+    def missing_s(self, rate: int) -> tuple[tuple[float, float], ...]:
+        """What is missing, in s from the start, to the ms."""
+        return spans_s(self.missing, rate)
 
     def to_payload(self) -> bytes:
-        return json.dumps({"drops": self.drops, "pauses": self.pauses}).encode()
+        missing = {"missing": self.missing} if self.missing else {}  # which older versions do not know
+        return json.dumps({"drops": self.drops, "pauses": self.pauses} | missing).encode()
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "ChunkNote":
         """ValueError, KeyError or TypeError for a payload that is not a note."""
         fields = json.loads(payload)
-        return cls(
-            drops=int(fields["drops"]), pauses=tuple((start, stop) for start, stop in fields["pauses"])
+        pauses, missing = (
+            tuple((start, stop) for start, stop in spans)
+            for spans in (fields["pauses"], fields.get("missing", ()))
         )
+        return cls(drops=int(fields["drops"]), pauses=pauses, missing=missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +186,8 @@ class Finished:
     """A recording that has ended: a tap's, or a finished file, sealed or in clear.
 
     `samples` per channel at `rate` Hz; `complete` unless frames were dropped, chunks are missing or the tap
-    never finished; `drops` counts frames replaced by silence; `pauses` in s from the start.
+    never finished; `drops` counts frames replaced by silence; `pauses`, and `missing` sound with silence in
+    its place, in s from the start.
     """
 
     rate: int
@@ -165,6 +195,7 @@ class Finished:
     complete: bool
     drops: int
     pauses: tuple[tuple[float, float], ...]
+    missing: tuple[tuple[float, float], ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -27,6 +27,7 @@ Audio is never cut, only padded. No clock is read here and no thread started.
 """
 
 import errno
+import itertools
 import logging
 import threading
 import time
@@ -48,7 +49,9 @@ from media.recording.chunks import (
     Naming,
     PartWriter,
     Sealer,
+    Span,
     create_part,
+    merged,
     sync_directory,
 )
 
@@ -72,6 +75,10 @@ CALM_S = 0.04
 
 SHORT_OF_TICK = 0.25
 """How much of a tick may be missing to a whole one: a busy bridge serves one leg some ms later."""
+
+
+class LostRun(int):
+    """A number of samples that were given and are lost: silence in their place, which is told."""
 
 
 def _size(run: Run) -> int:
@@ -163,12 +170,18 @@ class Aligner:
         self._frame = rate // 10
         self._lanes = (_Lane(rate), _Lane(rate))
         self._pauses: list[tuple[int, int | None]] = []
+        self._lost: list[list[Span]] = [[], []]
         self.taken = 0
 
     @property
     def pauses(self) -> tuple[tuple[int, int | None], ...]:
         """Spans of positions in samples; the last one ends with None while it lasts."""
         return tuple(self._pauses)
+
+    @property
+    def missing(self) -> tuple[Span, ...]:
+        """Spans of positions in which sound of either channel is lost."""
+        return merged(itertools.chain(*self._lost))
 
     def add(self, channel: int, run: Run, at: float) -> None:
         """A frame of channel 0 or 1 whose last sample ended at `at`, in s on a monotonic clock."""
@@ -180,6 +193,8 @@ class Aligner:
             missing = at - lane.heard_at - size / self._rate
             if missing > AWAY_S:
                 lane.pad_to(lane.heard_end + self._ticks(missing * self._rate))
+        if isinstance(run, LostRun):
+            self._lost[channel].append((lane.end, lane.end + run))
         lane.hear(run, at)
         self._straighten(lane, other)
 
@@ -238,7 +253,13 @@ class Aligner:
         missing = int(abs(ahead) / self._tick + SHORT_OF_TICK) * self._tick
         if missing == 0:
             return
-        moved_from = (other if ahead > 0 else lane).shift(missing, self.taken)
+        behind = other if ahead > 0 else lane
+        moved_from = behind.shift(missing, self.taken)
+        lost = self._lost[self._lanes.index(behind)]
+        lost[:] = [
+            (start + missing, stop + missing) if start >= moved_from else (start, stop)
+            for start, stop in lost
+        ]
         self._pauses = [  # a pause moves with the words in it
             (start, stop + missing if stop is not None and stop > moved_from else stop)
             for start, stop in self._pauses
@@ -314,8 +335,8 @@ class Backlog:
             if self._lost:
                 self._lose(channel, samples, at)
             elif self._accepting:
-                self._entries.append((channel, samples, at))
-                self._drops += 1
+                self._entries.append((channel, LostRun(samples), at))
+                self._drops += -(-samples // self._empty)
 
     def mark(self, silent: bool) -> None:
         """Silence begins or ends; calling it twice changes nothing."""
@@ -344,7 +365,7 @@ class Backlog:
         return self._lost_samples <= self._capacity
 
     def _keep_losses(self) -> None:
-        self._entries.extend((channel, size, at) for channel, (size, at) in self._lost.items())
+        self._entries.extend((channel, LostRun(size), at) for channel, (size, at) in self._lost.items())
         self._lost.clear()
         self._lost_samples = 0
 
@@ -564,7 +585,10 @@ class Tap:
             self._move((_State.FINISHED,), _State.FAILED, _reason(error))
             return None
         note, end = self._note(), self._aligner.taken
-        return Finished(self._rate, end, note.drops == 0, note.drops, note.pauses_s(self._rate, end))
+        return Finished(
+            *(self._rate, end, note.drops == 0, note.drops),
+            *(note.pauses_s(self._rate, end), note.missing_s(self._rate)),
+        )
 
     def _align(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -580,7 +604,8 @@ class Tap:
             raise OSError(errno.ENOENT, "the file was deleted")
 
     def _note(self) -> ChunkNote:
-        return ChunkNote(drops=self._backlog.drops, pauses=self._aligner.pauses)
+        aligner = self._aligner
+        return ChunkNote(drops=self._backlog.drops, pauses=aligner.pauses, missing=aligner.missing)
 
     def _move(self, before: tuple[_State, ...], after: _State, reason: str = "") -> bool:
         """Change the state if it is one of `before`."""

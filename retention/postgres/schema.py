@@ -279,5 +279,11 @@ STEPS = (
             *(text for guard in GUARDS for text in guard.texts),
         ),
     ),
+    SchemaStep(
+        number=2,
+        name="missing",
+        gentle=True,
+        statements=("ALTER TABLE recordings ADD COLUMN IF NOT EXISTS missing text",),
+    ),
 )
 SCHEMA = SchemaSteps("schema_steps", STEPS)

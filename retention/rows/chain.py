@@ -92,12 +92,12 @@ PERSONAL: dict[str, tuple[str, ...]] = {
         *("by", "reason", "decided_by", "answer"),
     ),
 }
-# of such a field that is null, or names one operator, an entry says nothing; so a version that adds a field
-# leaves the entries before it valid
+# of such a field that is null or empty, or names one operator, an entry says nothing; so a version that adds
+# a field leaves the entries before it valid
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
     "receipt": ("operators",),
-    "recording": ("operators",),
+    "recording": ("operators", "missing"),
 }
 
 
@@ -183,11 +183,14 @@ def personal_text(kind: str, record: _Json) -> bytes:
 def as_told(kind: str, record: _Json) -> _Json:
     """A record without its optional fields that say nothing."""
     optional = _OPTIONAL.get(kind, ())
-    return {name: value for name, value in record.items() if name not in optional or not _is_nothing(value)}
+    return {
+        name: value for name, value in record.items() if name not in optional or not _is_nothing(name, value)
+    }
 
 
-def _is_nothing(value: object) -> bool:
-    return value is None or (isinstance(value, list) and len(value) < 2)
+def _is_nothing(name: str, value: object) -> bool:
+    few = 2 if name == "operators" else 1
+    return value is None or (isinstance(value, list) and len(value) < few)
 
 
 def canonical(value: object) -> str:

@@ -359,6 +359,7 @@ def made(archive: Archive, id: str, format: Format) -> dict[str, Any] | None:
         "channels": 2,
         "sha256": kind and sha256(archive.files, id, kind),
         "pauses": tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
+        "missing": tuple(Pause(from_s=start, to_s=end) for start, end in sound.missing),
         "incomplete": not sound.complete,
     }
 

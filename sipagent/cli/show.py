@@ -114,8 +114,9 @@ def _show_note(work: Workplace, note: Note, screen: Console) -> None:
 def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
     present = now()
     span = _("{first} to {last}")
-    pauses = ", ".join(
-        span.format(first=length(pause.from_s), last=length(pause.to_s)) for pause in row.pauses
+    pauses, missing = (
+        ", ".join(span.format(first=length(one.from_s), last=length(one.to_s)) for one in spans)
+        for spans in (row.pauses, row.missing)
     )
     gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
     due_at = due(row, work.terms.period)
@@ -132,6 +133,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         (_("decision"), coded("decision", row.decision)),
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
         (_("paused"), pauses or _("never")),
+        *([(_("missing sound"), missing)] if missing else []),
         (_("marks"), marks_of(row) or _("none")),
         *([(_("hold"), _("none"))] if row.hold is None else []),
         (_("file"), row.path and f"{row.path} ({size(row.bytes)})"),

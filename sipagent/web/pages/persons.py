@@ -75,7 +75,7 @@ _ADDRESS = re.compile(r"\bsips?:\S*[^\s:]")
 _LEARNT = ("export", "play", "note", "answer")  # by which somebody learnt of it
 _ROW = (
     *("ended_at", "duration_s", "status", "incomplete", "decision", "channels", "sample_rate", "bytes"),
-    *("sha256", "pauses", "purged_at"),
+    *("sha256", "pauses", "missing", "purged_at"),
 )
 _RECEIPT = (
     *("answered_at", "connected_at", "ended_at", "caller", "called", "outcome", "decision", "decided_by"),
