@@ -9,6 +9,7 @@ takes.
 """
 
 import hashlib
+import re
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,8 @@ class PromptFile:
     """A sound file that has passed inspection.
 
     `rate` in Hz; `sha256` of the whole file, hex; `words` are the words spoken (the .txt of the same name),
-    or None without that file. `state`: what the file system said about it; None: not asked.
+    or None without that file. `mark`: where its essential part ends; None: with the prompt.
+    `state`: what the file system said about it; None: not asked.
     """
 
     path: Path
@@ -49,6 +51,17 @@ class PromptFile:
     sha256: str
     words: str | None
     state: "State | None" = field(default=None, compare=False)
+    mark: "EssentialPart | None" = None
+
+    @property
+    def essential_ms(self) -> int:
+        """How much of it has to be heard for its essential part."""
+        return self.mark.ms if self.mark else self.duration_ms
+
+    @property
+    def essential(self) -> str | None:
+        """The words of its essential part."""
+        return self.mark.words if self.mark else self.words
 
     def is_unchanged(self) -> bool:
         """Whether the file is still the one that was inspected; read only if it seems changed."""
@@ -58,6 +71,14 @@ class PromptFile:
             return _state(self.path) == self.state or _sha256(self.path) == self.sha256
         except OSError:
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class EssentialPart:
+    """The line `[essential 8.4 s]` in the words of a prompt: that much of the sound; the words before it."""
+
+    ms: int
+    words: str
 
 
 State = tuple[int, ...]
@@ -80,14 +101,9 @@ def inspect_prompt(path: Path) -> PromptFile:
     sample_count = _check_sound(path)
     if sample_count > ACCEPTED_MAX_S * rate:
         raise PromptError(path, "is {0:.2f} s long", sample_count / rate)
-    return PromptFile(
-        path=path,
-        rate=rate,
-        duration_ms=sample_count * 1000 // rate,
-        sha256=_sha256(path),
-        words=_read_words(path.with_name(f"{path.stem.removesuffix('.16k')}.txt")),
-        state=state,
-    )
+    duration_ms = sample_count * 1000 // rate
+    words, mark = _read_words(path.with_name(f"{path.stem.removesuffix('.16k')}.txt"), duration_ms)
+    return PromptFile(path, rate, duration_ms, _sha256(path), words, state, mark)
 
 
 def _check_format(path: Path) -> int:
@@ -134,17 +150,33 @@ def _check_sound(path: Path) -> int:
     return promised
 
 
-def _read_words(path: Path) -> str | None:
-    """The words spoken in the prompt; None if the file is missing or empty."""
+_MARK = re.compile(r"^\s*\[\s*essential\b(.*)$", re.MULTILINE | re.IGNORECASE)
+_MARKED_S = re.compile(r"\s+(\d+(?:\.\d+)?)\s*s\s*\]\s*")
+
+
+def _read_words(path: Path, duration_ms: int) -> tuple[str | None, EssentialPart | None]:
+    """The words spoken in the prompt and their mark; None where the file or the line is missing, or empty."""
     try:
-        words = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        return None
+        return None, None
     except UnicodeDecodeError as error:
         raise PromptError(
             path, "is not UTF-8 text", accepted=MediaError("the words of the prompt, in UTF-8")
         ) from error
-    return words or None
+    before, *marked = _MARK.split(text)
+    if not marked:
+        return text or None, None
+    read = _MARKED_S.fullmatch(marked[0])
+    ms = round(float(read[1]) * 1000) if read else 0
+    if len(marked) > 2 or not 0 < ms <= duration_ms:
+        accepted = MediaError(
+            "one line such as [essential 8.4 s], above 0 and at most the length of the sound, {0:.1f} s",
+            duration_ms // 100 / 10,
+        )
+        wrong = "[essential" + (marked[2] if len(marked) > 2 else marked[0]).rstrip()
+        raise PromptError(path, "has a line {0}", wrong, accepted=accepted)
+    return f"{before}{marked[1]}".strip() or None, EssentialPart(ms, before.strip())
 
 
 FRAME_MS = 30

@@ -119,7 +119,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     operator, talk, transfer = flow.hunt.operator, flow.conversation, flow.transfer
     return (
         flow.phase, flow.consent.decision, frozenset(flow.timers), flow.hours_open, flow.candidate,
-        flow.chooses, flow.media_arrived, flow.playing, flow.notice_complete, flow.acceptance,
+        flow.chooses, flow.media_arrived, flow.playing, flow.notice_heard,
         flow.unclear, flow.asks_about_this, flow.late_speech, flow.hearing, flow.told_refused, flow.referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
         transfer is not None and transfer.answered is not None,

@@ -22,7 +22,7 @@ class FakeEngine:
     """`orders`: what it was told, as tuples of a name and its arguments, in order.
 
     `up`: its legs, `dialled`: those that it rings, and whom, over how many `hops`; `tokens`: of the sound
-    that a leg hears.
+    that a leg hears; `sent`: how much of it the leg was sent, in ms.
     """
 
     def __init__(self, report: Callable[[Report], None], capacity: int = 4) -> None:
@@ -31,6 +31,7 @@ class FakeEngine:
         self.dialled: dict[int, str] = {}
         self.hops: dict[int, int] = {}
         self.tokens: dict[int, int] = {}
+        self.sent: dict[int, float] = {}
         self.orders: list[tuple[object, ...]] = []
         self.say = report
         self.script: list[Callable[[], None]] = []  # one for each poll
@@ -88,6 +89,9 @@ class FakeEngine:
         self.tokens[leg] = self.next_number()
         self.orders.append(("play", leg, sound.name, loop))
         return self.tokens[leg]
+
+    def sent_ms(self, leg: int, token: int) -> float:
+        return self.sent.get(leg, 0.0) if self.tokens.get(leg) == token else 0.0
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         self.orders.append(("hang_up", leg, elsewhere) if elsewhere else ("hang_up", leg))

@@ -33,7 +33,8 @@ class Watch:
     `offered`: operators whom the board holds for this call, neither dialled nor given back.
     `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
     `asks`: legs that have asked for a transfer and have not had the last word about it.
-    `unheard`: the notice went past the caller, so that it was not heard whatever was played.
+    `notice_heard`: to its end; `essential`: that part of it. `unheard`: it went past the caller, so that it
+    was not heard whatever was played.
     `foreign`: the caller's leg is heard, or would be, from an address that neither SDP nor SIP names.
     `doubted`: the caller was unclear before the bridge; forgotten once nothing can be recorded any more.
     `asked`: what may be a refusal is, or will be, asked about.
@@ -43,6 +44,7 @@ class Watch:
     doubted: bool = False
     asked: bool = False
     notice_heard: bool = False
+    essential: bool = False
     unheard: bool = False
     foreign: bool = False
     tap: str = "none"
@@ -86,6 +88,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.MediaSourceFound(CALLER, own=False),
         e.MediaSourceFound(CALLER, own=True),
         e.MediaSourceFound(operator, own=False),
+        e.EssentialHeard(),
         e.DtmfPressed(CALLER, "9", "rfc4733"),
         e.DtmfPressed(CALLER, "9", "inband"),
         ONE,
@@ -197,9 +200,9 @@ def state_of(flow: CallFlow, now: float) -> Any:
     return (
         flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
         flow.own_sound,
-        flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_complete,
+        flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_heard,
         flow.notice_began is None,
-        flow.acceptance, flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
+        flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
         flow.hearing, flow.held,
         round(max(0.0, flow.late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.sign),
@@ -248,10 +251,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, asked=False)
     if refuses and before is not Phase.ENDED:
         watch = replace(watch, refused=True)
-    if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
-        watch = replace(watch, notice_heard=fact.complete)
-    if fact == e.MediaFoundElsewhere(CALLER) and (watch.notice_heard or flow.playing is Prompt.NOTICE):
-        watch = replace(watch, unheard=before is not Phase.ENDED)
+    watch = notice_seen(flow, watch, fact)
     watch = legs_seen(flow, watch, fact)
     commands = flow.handle(fact, now)
     for command in commands:
@@ -295,6 +295,19 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     return watch, now
 
 
+def notice_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
+    """What the fact tells a bystander of the notice."""
+    plays = flow.phase is Phase.NOTICE and flow.playing is Prompt.NOTICE
+    match fact:
+        case e.PromptEnded(Prompt.NOTICE, complete=complete) if plays:
+            return replace(watch, notice_heard=complete, essential=watch.essential or complete)
+        case e.EssentialHeard() if plays:
+            return replace(watch, essential=True)
+        case e.MediaFoundElsewhere(leg) if leg == CALLER and (watch.essential or plays):
+            return replace(watch, unheard=flow.phase is not Phase.ENDED)
+    return watch
+
+
 def may_keep(flow: CallFlow, watch: Watch) -> Watch:
     """What is recorded, or may come to be, is so by the caller's own will."""
     decision, kept = flow.consent.decision, watch.tap in ("running", "kept")
@@ -302,8 +315,10 @@ def may_keep(flow: CallFlow, watch: Watch) -> Watch:
     assert not (watch.asked and (kept or decision is Decision.ALLOWED)), "a refusal was not asked about"
     assert not watch.refused or decision is Decision.REFUSED, "a refusal that does not refuse"
     assert not (watch.unheard and kept), "recorded without a notice"
+    if decision is Decision.ALLOWED or kept:
+        silent = flow.consent.by == "silence"
+        assert watch.notice_heard if silent else watch.essential, "allowed without the notice"
     if watch.foreign:
-        assert flow.acceptance in (None, "info"), "a yes by sound that may be another's is remembered"
         allows = kept or decision is Decision.ALLOWED
         assert not allows or flow.consent.method == "info", "sound that may be another's, or none, allows"
     if watch.doubted:
@@ -356,13 +371,13 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
     match command:
         case e.Speak(language):
             assert not watch.language, "a second language"
-            assert not watch.refused and not watch.notice_heard
+            assert not watch.refused and not watch.essential
             return replace(watch, language=language)
         case e.Play(_, Prompt.NOTICE):
             assert not watch.refused, "a notice after a refusal"
             return watch
         case e.StartTap():
-            assert watch.notice_heard, "a tap without a notice heard to its end"
+            assert watch.essential, "a tap without a notice that was heard"
             assert not watch.refused, "a tap after a refusal"
             assert not watch.unheard, "a tap after a notice that went past the caller"
             assert watch.tap == "none", "a second tap"
@@ -424,6 +439,7 @@ STATIONS: dict[str, History] = {
     "choice": CHOICE,
     "notice": WINDOW[:3],
     "chosen": [*CHOICE, e.DtmfPressed(CALLER, "2", "info")],
+    "essential": [*WINDOW[:3], e.EssentialHeard()],
     "window": WINDOW,
     "confirm": [*WINDOW, e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)],
     "hunt": HUNT,

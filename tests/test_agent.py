@@ -13,7 +13,7 @@ import soundfile
 from structlog.testing import capture_logs
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.prompt import inspect_prompt
+from media.prompt import EssentialPart, inspect_prompt
 from retention.records import Receipt, Status, due_date
 from retention.rows.selection import Selection
 from sipagent.agent.admission import Admission
@@ -312,6 +312,40 @@ def test_a_notice_that_ended_early_allows_nothing(stage: Stage) -> None:
     assert stage.receipt().notice_played_ms == SOUND_MS - 200
 
 
+@pytest.mark.parametrize("mode", ["objection", "opt_in"])
+def test_the_key_that_accepts_counts_once_the_essential_part_has_been_sent(play: Staging, mode: str) -> None:
+    """By what left here, not by the clock; then it ends notice and window, and an operator is rung."""
+    marked = {
+        e.Prompt.NOTICE: replace(sounds()[e.Prompt.NOTICE], mark=EssentialPart(1200, "Office. Recorded."))
+    }
+    rules = with_policy(opt_in=mode == "opt_in")
+    stage = play(replace(rules, sounds={**rules.sounds, "fr": sounds() | marked}))
+    caller = stage.greeted()
+    for sent_ms in (0.0, 1200.0, 1259.0):
+        stage.engine.sent[caller] = sent_ms
+        stage.tell(caller, *pressed(caller, "1"), after_s=0.6)
+        assert stage.engine.ordered("dial") == [] and stage.hears(caller) == "notice"
+    stage.engine.sent[caller] = 1260.0
+    stage.tell(caller, *pressed(caller, "1"), after_s=0.1)
+    assert (stage.shown(), stage.hears(caller)) == (f"REC {CALLER}", "hold_music")
+    (operator,) = stage.engine.dialled
+    stage.answered(operator)
+    receipt = stage.receipt()
+    assert (receipt.decision, receipt.decided_by, receipt.phase) == ("allowed", "dtmf", "notice")
+    assert (receipt.notice_played_ms, stage.recording().decision) == (1900, "allowed")
+
+
+def test_a_notice_without_a_mark_is_essential_to_its_end(stage: Stage) -> None:
+    caller = stage.greeted()
+    stage.engine.sent[caller] = float(SOUND_MS)
+    stage.tell(caller, *pressed(caller, "1"))
+    assert stage.engine.ordered("dial") == []
+    stage.sound_over(caller)
+    stage.tell(caller, *pressed(caller, "1"), after_s=0.5)
+    stage.gone(caller)
+    assert (stage.receipt().decided_by, stage.receipt().phase) == ("dtmf", "window")
+
+
 def test_a_notice_that_waited_for_a_player_was_not_heard_meanwhile(stage: Stage) -> None:
     """None came, and the time that it waited is as long as the notice."""
     caller, waited_s = stage.greeted(), SOUND_MS / 1000
@@ -328,6 +362,9 @@ def test_a_notice_that_is_not_the_one_that_was_loaded_was_not_heard(play: Stagin
         found.append(replace(RULES, sounds={**RULES.sounds, "fr": spoken}))
     stage = play(found[0])
     caller = stage.greeted()
+    stage.engine.sent[caller] = SOUND_MS + 100.0
+    stage.tell(caller, *pressed(caller, "1"))
+    assert stage.engine.ordered("dial") == []
     stage.sound_over(caller)
     is_not_recorded(stage, caller, "notice_failed")
     stage.agent.reload(found[1])

@@ -77,6 +77,7 @@ LEAVES, HEARD_OUT = gone(CALLER, 200), e.ListeningEnded()
 OFFERED_A, OFFERED_B = e.OperatorOffered(A), e.OperatorOffered(B)
 ASKS = e.TransferAsked(1, B)
 NOTICE = WINDOW[:3]
+ESSENTIAL: History = [*NOTICE, e.EssentialHeard()]
 BEFORE: History = [OFFER, *CHOICE[1:]]  # the notice
 ASKS_FOR_YES = frozenset({("", e.Wish.ACCEPT)})
 
@@ -348,8 +349,28 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
          tap="erased", decision=NOT_ALLOWED),
     case("so, also on the way to another", MINE, [*HUNT, *AT_ONCE, 0.0, ASKS, 0.0, gone(1, 200), 0.0, gone(2,
          486), 0.0, gone(3, 486), 0.0, LEAVES, 0.0, HEARD_OUT], tap="erased", decision=NOT_ALLOWED),
-    case("opt-in: a key counts after the notice", OPT_IN, [*NOTICE, ONE], decision=UNDECIDED),
-    case("opt-in: and then allows", OPT_IN, [*NOTICE, ONE, HEARD], decision=ALLOWED, by="dtmf"),
+    *(
+        case(f"{mode}: {how} before the essential part does nothing", policy, [*NOTICE, said, HEARD],
+             decision=UNDECIDED, phase=Phase.WINDOW)
+        for mode, policy in (("objection", VOICE), ("opt-in", replace(OPT_IN, promised=ASKS_FOR_YES)))
+        for how, said in (("a key", ONE), ("a yes", YES))
+    ),
+    *(
+        case(f"{mode}: a key after that goes on at once", policy, [*ESSENTIAL, 0.4, ONE], decision=ALLOWED,
+             by="dtmf", within="notice", only=[e.Play(CALLER, Prompt.HOLD_MUSIC), e.SeekOperator(())])
+        for mode, policy in (("objection", Policy()), ("opt-in", OPT_IN))
+    ),
+    case("it ends the window, too", Policy(), [*WINDOW, ONE], decision=ALLOWED, by="dtmf", within="window",
+         only=[e.Play(CALLER, Prompt.HOLD_MUSIC), e.SeekOperator(())]),
+    case("and is recorded", Policy(), [*ESSENTIAL, ONE, *AT_ONCE], tap="running"),
+    case("not where the sound went elsewhere", Policy(), [*ESSENTIAL, ONE, e.MediaFoundElsewhere(CALLER)],
+         decision=NOT_ALLOWED, by="notice_failed"),
+    case("nor after a hold", Policy(), [*NOTICE, ON_HOLD, e.EssentialHeard(), ONE], decision=NOT_ALLOWED,
+         by="notice_failed"),
+    case("silence needs the whole", Policy(), [*ESSENTIAL, replace(HEARD, complete=False), TIME],
+         decision=NOT_ALLOWED, by="notice_failed"),
+    case("a welcome has no such part", Policy(), [*NOT_DRAWN, e.EssentialHeard(), ONE], decision=NOT_ALLOWED,
+         phase=Phase.NOTICE),
     case("opt-in: silence does not", OPT_IN, HUNT, decision=NOT_ALLOWED, by="silence"),
     # --- words ---
     case("speech extends the window", VOICE, [*WINDOW, SPEAKS, TIME], phase=Phase.WINDOW),
@@ -364,13 +385,14 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
         case(f"unclear in the notice: {name}", OPT_IN, [*NOTICE, *said, HEARD],
              plays=Prompt.CONFIRM if asked else Prompt.HOLD_MUSIC)
         for name, said, asked in (
-            ("asked after it", [UNCLEAR], True), ("a yes before it counts no longer", [ONE, UNCLEAR], True),
-            ("a key after it does", [UNCLEAR, ONE], False), ("a word does not", [UNCLEAR, YES], True),
+            ("asked after it", [UNCLEAR], True), ("a key before it was none", [ONE, UNCLEAR], True),
+            ("a key after it, once it is heard, is one", [UNCLEAR, e.EssentialHeard(), ONE], False),
+            ("a word is not", [UNCLEAR, e.EssentialHeard(), YES], True),
         )
     ),
     case("unclear before the notice", CHOOSES, [*CHOICE, UNCLEAR, TWO, HEARD], plays=Prompt.CONFIRM),
     case("a yes that no notice promises", OPT_IN, [*WINDOW, YES], phase=Phase.WINDOW, decision=UNDECIDED),
-    case("one that it does", replace(OPT_IN, promised=ASKS_FOR_YES), [*NOTICE, YES, HEARD], by="voice",
+    case("one that it does", replace(OPT_IN, promised=ASKS_FOR_YES), [*ESSENTIAL, YES], by="voice",
          decision=ALLOWED, words="oui"),
     # --- a refusal that is not sure, and that no notice promises ---
     case("it waits to become sure", VOICE, [*WINDOW, UNSURE], phase=Phase.WINDOW, plays=None, wakes_s=SURE_S),

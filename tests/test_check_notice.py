@@ -186,6 +186,29 @@ def test_what_a_prompt_says_as_it_is_set_up(
     assert wrong(room, name) == expected
 
 
+MARK = "its words before [essential 9 s]"
+
+
+@pytest.mark.parametrize(("after", "expected"), [
+    ("à tout moment.", []),
+    ("Votre appel est", [f"error: {MARK} do not say {THAT}, {MAY}, {NINE}, what for"]),
+    ("pour la qualité", [f"error: {MARK} do not say {MAY}, {NINE}, what for"]),
+    (f"{KEY},", [f"error: {MARK} do not say {NINE}"]),
+])  # fmt: skip
+def test_what_must_be_known_stands_before_the_essential_part_ends(
+    room: Room, after: str, expected: list[str]
+) -> None:
+    before, found, rest = GOOD["fr"].partition(after)
+    kept, moved = (before + found, rest) if not expected else (before, found + rest)
+    room.say(f"{kept}\n[essential 9 s]\n{moved}")
+    assert wrong(room) == expected
+    if not expected:
+        assert "ok: the key that accepts counts after 9 s" in findings(room)
+        room.say(f"{kept}\n[essential 2 s]\n{moved}")
+        (found,) = wrong(room)
+        assert found.startswith("error: its words before [essential 2 s] take longer")
+
+
 # --- by voice ---
 
 

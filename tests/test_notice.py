@@ -54,6 +54,34 @@ def test_the_words_of_both_rates_or_none(tmp_path: Path) -> None:
         inspect_prompt(paths[0])
 
 
+def test_a_line_among_the_words_says_where_the_essential_part_ends(tmp_path: Path) -> None:
+    """It is none of the words; without it the essential part ends with the sound."""
+    paths = [_write(tmp_path / "notice.wav"), _write(tmp_path / "notice.16k.wav", rate=16000)]
+    text = tmp_path / "notice.txt"
+    for line, ms in (("[essential 0.8 s]", 800), ("  [Essential 1 s]  ", 1000)):
+        text.write_text(f"Office. Recorded.\n{line}\nGoodbye.\n", encoding="utf-8")
+        for prompt in map(inspect_prompt, paths):
+            assert (prompt.essential_ms, prompt.essential) == (ms, "Office. Recorded.")
+            assert prompt.words and prompt.words.split() == ["Office.", "Recorded.", "Goodbye."]
+    text.write_text("Office. An [essential] word.", encoding="utf-8")
+    prompt = inspect_prompt(paths[0])
+    assert (prompt.essential_ms, prompt.essential) == (1000, prompt.words)
+
+
+@pytest.mark.parametrize(
+    "lines", ["[essential 1.1 s]", "[essential 0 s]", "[essential 0,8 s]", "[essential]", "[essential 0.8 s",
+              "[essential 0.8 s]\n[essential 0.9 s]"],
+)  # fmt: skip
+def test_a_line_that_cannot_be_meant_is_an_error(tmp_path: Path, lines: str) -> None:
+    path = _write(tmp_path / "notice.wav")
+    (tmp_path / "notice.txt").write_text(f"Office.\n{lines}\nGoodbye.", encoding="utf-8")
+    with pytest.raises(PromptError) as raised:
+        inspect_prompt(path)
+    line = lines.splitlines()[-1]
+    accepted = "one line such as [essential 8.4 s], above 0 and at most the length of the sound, 1.0 s"
+    assert str(raised.value) == f"{path.with_suffix('.txt')}: has a line {line}; accepted: {accepted}"
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

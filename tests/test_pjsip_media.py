@@ -153,6 +153,36 @@ def test_a_sound_is_heard_and_its_end_reported_but_not_of_one_that_was_stopped(o
 
 
 @scene
+def test_how_much_of_a_sound_has_left_is_counted_by_its_packets(stack: ExitStack) -> None:
+    """In each codec; nothing of another sound, nor of what went before the leg's media changed."""
+    office = Loopback(stack, codecs=("PCMA", "G722", "GSM"))
+
+    def passes(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        office.until(lambda: time.monotonic() >= until, "end of a while")
+
+    for kind, name in ((9, "G722"), (3, "GSM")):
+        offer = sdp(office.caller.address, [8], None, "sendrecv", 1).decode()
+        wanted = offer.replace("AVP 8", f"AVP {kind}").replace("8 PCMA", f"{kind} {name}")
+        _, leg = office.answered(sdp=wanted.encode())
+        token = office.engine.play(leg, MUSIC, loop=False)
+        passes(0.5)
+        assert office.engine.sent_ms(leg, token) == pytest.approx(500, abs=200)
+    call, leg = office.answered(office.desk)
+    passes(0.4)
+    before = office.engine.play(leg, MUSIC, loop=False)
+    token = office.engine.play(leg, MUSIC, loop=False)
+    assert office.engine.sent_ms(leg, token) < 40
+    passes(1.0)
+    assert office.engine.sent_ms(leg, token) == pytest.approx(1000, abs=300)
+    assert office.engine.sent_ms(leg, before) == office.engine.sent_ms(99, token) == 0
+    office.meanwhile(lambda: call.hold("inactive"))
+    held_ms = office.engine.sent_ms(leg, token)
+    passes(0.4)
+    assert office.engine.sent_ms(leg, token) == held_ms < 200  # nothing leaves
+
+
+@scene
 def test_two_sides_hear_what_is_laid_over_them(office: Loopback) -> None:
     (call, leg), (talk, operator) = office.talking()
     for phone in (call, talk):

@@ -276,6 +276,7 @@ class CallInfo:
     media: _Vector[CallMediaInfo]
 
 class RtcpStreamStat:
+    bytes: int
     pkt: int
     updateCount: int
 
@@ -286,7 +287,14 @@ class RtcpStat:
 class StreamStat:
     rtcp: RtcpStat
 
+class CodecParamInfo:
+    avgBps: int
+
+class CodecParam:
+    info: CodecParamInfo
+
 class StreamInfo:
+    audCodecParam: CodecParam
     remoteRtpAddress: str
 
 class MediaTransportInfo:

@@ -329,6 +329,10 @@ class Agent:
             certain, call.certain = call.certain, call.certain or isinstance(told, e.CallConfirmed)
             if isinstance(told, WEIGHED):
                 told = self.lending.weighed(call, told)
+            if isinstance(told, e.DtmfPressed | e.KeywordHeard) and self.carrying.essential_heard(
+                engine, call
+            ):
+                self._handle(engine, call, e.EssentialHeard())  # asked only where it may matter
             if told:
                 self._handle(engine, call, told)
             if not certain and call.certain:

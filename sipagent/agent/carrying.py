@@ -32,7 +32,7 @@ from sipagent.config.identity import display_for_operator
 from sipagent.logs import alert
 from sipagent.voice.detectors import UnreadableSound, read_sound
 
-SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
+SHORT_MS = 60  # a sound may end this much before its length, or begin so late: the clocks of two threads
 CACHED = 64  # prompts; half a minute of sound is 480 kB
 
 
@@ -43,10 +43,14 @@ def heard_whole(prompt: e.Prompt, sound: PromptFile, played_ms: int) -> bool:
     """
     if played_ms < sound.duration_ms - SHORT_MS:
         return False
-    if prompt is not e.Prompt.NOTICE or sound.is_unchanged():
-        return True
-    alert(f"{sound.path} is not what was loaded, so nobody has heard the notice until SIGHUP")
-    return False
+    return prompt is not e.Prompt.NOTICE or is_what_was_loaded(sound)
+
+
+def is_what_was_loaded(notice: PromptFile) -> bool:
+    """Whether the file of the notice is still as it was inspected, with an alert where it is not."""
+    if not (unchanged := notice.is_unchanged()):
+        alert(f"{notice.path} is not what was loaded, so nobody has heard the notice until SIGHUP")
+    return unchanged
 
 
 @lru_cache(maxsize=CACHED)
@@ -283,6 +287,15 @@ class Carrying:
         played_ms = round((time.monotonic() - playing.began - ended.waited_s) * 1000)
         complete = heard_whole(playing.prompt, call.sounds[playing.prompt], played_ms)
         return call, e.PromptEnded(playing.prompt, played_ms, complete)
+
+    def essential_heard(self, engine: Engine, call: LiveCall) -> bool:
+        """Whether the caller hears the notice and has been sent the essential part of it."""
+        playing = call.playing.get(CALLER)
+        if playing is None or playing.prompt is not e.Prompt.NOTICE or call.flow.notice_heard:
+            return False
+        notice = call.sounds[e.Prompt.NOTICE]
+        sent_ms = engine.sent_ms(call.legs[CALLER], playing.token)
+        return sent_ms >= notice.essential_ms + SHORT_MS and is_what_was_loaded(notice)
 
     def _finish(self, call: LiveCall) -> None:
         self.calls.remove(call)

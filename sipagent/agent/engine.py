@@ -283,6 +283,12 @@ class Engine(Protocol):
 
     def play(self, leg: int, sound: Path, loop: bool) -> int: ...
 
+    def sent_ms(self, leg: int, token: int) -> float:
+        """How much of a sound has been sent to the leg that hears it, by the packets that left; 0 of another.
+
+        The first moments may be silence. What was sent before the leg's media last changed does not count.
+        """
+
     def stop_playing(self, leg: int) -> None: ...
 
     def overlay(self, legs: tuple[int, ...], sound: Path) -> None: ...

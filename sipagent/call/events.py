@@ -208,6 +208,11 @@ class PromptEnded(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class EssentialHeard(Fact):
+    """The essential part of the notice, which is being played, has been sent to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class DtmfPressed(LegFact):
     """A digit (0-9, *, #, A-D) was pressed on a leg, heard by one of the three ways.
 

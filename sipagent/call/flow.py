@@ -25,8 +25,9 @@ This module answers the hang-up or the silence of a side; for the rest there is 
 
 Small machines with a state of their own run beside it: `consent.Consent`, whether the call may be
 recorded, `conversation.Conversation`, the bridge with its tap and holds, `hunt.Hunt` and
-`transfer.Transfer`. A notice that was not heard to its end allows nothing, whatever follows; operators
-are rung only once the decision has been taken.
+`transfer.Transfer`. A notice allows nothing, whatever follows, unless it was heard: to its end where the
+caller does nothing, up to the end of its essential part where the caller accepts. Operators are rung only
+once the decision has been taken.
 
 Facts that make no sense in a phase are ignored: a late answer, a key pressed after the end.
 """
@@ -123,6 +124,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.ANSWERED, e.MediaArrived): notice.first_media,
     (Phase.CHOICE, e.PromptEnded): notice.choice_heard,
     (Phase.NOTICE, e.PromptEnded): notice.notice_ended,
+    (Phase.NOTICE, e.EssentialHeard): notice.essential_heard,
     (Phase.NOTICE, e.LegHeld): notice.notice_unheard,
     (Phase.WINDOW, e.HearingFailed): notice.window_unheard,
     (Phase.CONFIRM, e.HearingFailed): notice.window_unheard,

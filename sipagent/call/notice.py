@@ -99,19 +99,21 @@ def notice_ended(call: CallState, fact: e.PromptEnded) -> None:
         go_on(call)
     elif fact.prompt is Prompt.NOTICE:
         call.story.notice_played_ms = fact.played_ms
-        call.notice_complete = fact.complete
         call.playing = None
         if fact.complete:
+            call.notice_heard = True
             after_notice(call)
         else:
             notice_failed(call)
 
 
+def essential_heard(call: CallState, _: e.EssentialHeard) -> None:
+    call.notice_heard = call.notice_heard or call.playing is Prompt.NOTICE
+
+
 def after_notice(call: CallState) -> None:
     if call.consent.decision is not Decision.UNDECIDED:
         go_on(call)  # listening has failed: there is nothing to wait for, and a key counts later too
-    elif call.acceptance:
-        allow(call, call.acceptance)
     elif call.unclear:
         ask_again(call)
     else:
@@ -152,8 +154,6 @@ def source_found(call: CallState, fact: e.MediaSourceFound) -> None:
         return
     if known_before:
         call.note("sound from an address that neither SDP nor SIP names", "agent")
-    if call.acceptance != "info":  # it may have been heard a moment before it was known from where
-        call.acceptance = None
     if call.consent.allowed:
         call.decide(Decision.NOT_ALLOWED, "notice_failed")
     if call.captured:
@@ -275,7 +275,6 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
     refused = unclear.meaning is e.Wish.REFUSE
     call.asks_about_this |= refused
     if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
-        call.acceptance = None
         call.unclear = unclear if refused or not said_no(call) else call.unclear
     elif call.phase is Phase.WINDOW and refused:
         call.unclear = unclear
@@ -294,7 +293,8 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
 def accept(call: CallState, how: Accepted) -> None:
     """Ask a caller who was not understood for a key: no word is a yes then, nor one that no notice promises.
 
-    After a possible refusal no key is a yes either, before the caller has been asked.
+    After a possible refusal no key is a yes either, before the caller has been asked. Before the essential
+    part of the notice has been heard there is nothing yet that could be accepted.
     """
     spoken = isinstance(how, e.KeywordHeard)
     asked = call.phase is Phase.CONFIRM
@@ -302,10 +302,7 @@ def accept(call: CallState, how: Accepted) -> None:
         return
     if said_no(call) and not asked:
         return
-    if call.playing is Prompt.NOTICE:
-        call.acceptance = how  # counts once the notice has been heard to its end
-        call.note("acceptance remembered until the notice has ended", "caller")
-    elif call.phase in (Phase.WINDOW, Phase.CONFIRM):
+    if call.notice_heard and call.phase in (Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
         allow(call, how)
 
 

@@ -114,8 +114,7 @@ class CallState:
         self.changed_keys: dict[int, bool] = {}  # telephone-event on operators' legs, where it has changed
         self.playing: Prompt | None = None  # the prompt that the caller hears
         self.notice_began: float | None = None
-        self.notice_complete = False
-        self.acceptance: Accepted | None = None  # heard during the notice
+        self.notice_heard = False  # its essential part at least
         self.unclear: e.KeywordHeard | None = None  # the question put to the caller
         self.asks_about_this = False  # the caller still speaks, and will be asked about it
         self.late_speech = False  # somebody speaks who may have begun before the window closed, or the bridge
@@ -158,7 +157,7 @@ class CallState:
     @property
     def recordable(self) -> bool:
         """Whether it may be recorded: it is allowed, by a caller who has heard the notice."""
-        return self.consent.allowed and self.notice_complete
+        return self.consent.allowed and self.notice_heard
 
     @property
     def sign(self) -> Sign:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from zoneinfo import available_timezones
 
-from media.prompt import Loudness, PromptError, PromptFile, inspect_prompt, loudness
+from media.prompt import EssentialPart, Loudness, PromptError, PromptFile, inspect_prompt, loudness
 from retention.texts import Reason, reason_of
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, Holidays, PromptSet
@@ -179,6 +179,8 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
         return
     rule = _RULES.get(name, _silent_on_recording)
     yield from rule(config, what, plain(prompt.words), said)
+    if name == "notice" and prompt.mark:
+        yield _marked(config, what, prompt, prompt.mark, said)
     if name != "notice":  # there, hours are how long something is kept
         yield from hours_findings(config, what, plain(prompt.words), prompts.language)
 
@@ -262,6 +264,20 @@ def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[
     yield _the_rest(what, text, said)
 
 
+def _marked(config: Config, what: str, prompt: PromptFile, mark: EssentialPart, said: Vocabulary) -> Finding:
+    """Whether what must be known before one accepts stands before the mark, and can be said by then."""
+    before, at_s = plain(mark.words), mark.ms / 1000
+    late = missing_words(config, mark.words, said)
+    late += [] if _told_purposes(config, before, said) else [Reason("what for")]
+    if late:
+        return error(what, "its words before [essential {0:g} s] do not say {1}", at_s, ", ".join(late))
+    if (pace := heard.syllables(before, said) / at_s) > PACE_POSSIBLE[1]:
+        return error(
+            what, "its words before [essential {0:g} s] take longer: {1:.1f} syllables a second", at_s, pace
+        )
+    return ok(what, "the key that accepts counts after {0:g} s", at_s)
+
+
 def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
     """What it promises and the agent does not do."""
     refusal = config.refusal
@@ -294,8 +310,7 @@ def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iter
 
 def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
     """GDPR article 13(1)(c)."""
-    purposes = config.retention.purposes
-    told = [purpose for purpose in purposes if heard.says(text, _beginnings(purpose, said))]
+    purposes, told = config.retention.purposes, _told_purposes(config, text, said)
     untold = ", ".join(purpose for purpose in purposes if purpose not in told)
     if not told:
         yield error(what, "its words do not say what for ({0})", untold)
@@ -305,6 +320,10 @@ def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         yield warning(what, "its words do not say the purpose {0}", untold)
     if others := ", ".join(_other_purposes(config, text, said)):
         yield warning(what, "says the purpose {0}, which is none of retention.purposes", others)
+
+
+def _told_purposes(config: Config, text: str, said: Vocabulary) -> list[str]:
+    return [one for one in config.retention.purposes if heard.says(text, _beginnings(one, said))]
 
 
 def _other_purposes(config: Config, text: str, said: Vocabulary) -> Iterator[str]:

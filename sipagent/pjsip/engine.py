@@ -275,6 +275,11 @@ class PjsipEngine:
             self.sound.play(call, token, sound, loop)
         return token
 
+    def sent_ms(self, leg: int, token: int) -> float:
+        """How much of a sound has been sent to the leg that hears it; 0 of another, or while it waits."""
+        call = self._legs.get(leg)
+        return self.sound.sent_ms(call, token) if call else 0.0
+
     def stop_playing(self, leg: int) -> None:
         if call := self._legs.get(leg):
             self.sound.stop_playing(call)

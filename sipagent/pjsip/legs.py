@@ -115,6 +115,7 @@ class Player(pj.AudioMediaPlayer):
         self.leg = leg
         self.token = token
         self.waited_s = 0.0
+        self.sent_before_ms = 0.0  # to its leg, on the present stream, before it could be heard there
 
     def onEof2(self) -> None:  # on the event worker: dropping the player here would be use after free
         self.engine.settings.report(SoundEnded(self.leg, self.token, self.waited_s))
@@ -344,6 +345,10 @@ class Leg(pj.Call):
     def packets(self) -> int:
         """RTP packets received and RTCP reports heard of so far; 0 while there is no media."""
         return sum(library.rtp_counted(self, self.audio))
+
+    def sent_ms(self) -> float:
+        """The sound sent on its present stream so far; 0 while there is no media."""
+        return library.sound_sent_ms(self, self.audio)
 
 
 def _message(event: pj.SipEvent) -> tuple[str, str]:

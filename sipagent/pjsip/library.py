@@ -467,6 +467,17 @@ def rtp_counted(call: pj.Call, index: int) -> tuple[int, int]:
     return received.pkt, sent.updateCount
 
 
+def sound_sent_ms(call: pj.Call, index: int) -> float:
+    """How much sound has been sent on the stream that there is now, by the packets that left."""
+    stat = _of_call(call, call.getStreamStat, index)
+    stream = _of_call(call, call.getStreamInfo, index)
+    if stat is None or stream is None:
+        return 0.0
+    rtcp, codec = stat.rtcp, stream.audCodecParam
+    sent, rate = rtcp.txStat, codec.info
+    return sent.bytes * 8000 / rate.avgBps if rate.avgBps else 0.0
+
+
 def rtp_peer(call: pj.Call, index: int) -> Address | None:
     """The address to which SDP wants our sound; None if there is none (a hold by 0.0.0.0) or not IPv4."""
     info = _of_call(call, call.getStreamInfo, index)

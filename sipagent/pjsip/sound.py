@@ -129,6 +129,7 @@ class SoundEngine:
         # Silence never stops: so neither does RTP, nor do frames where a leg has no media for a while.
         routes: list[tuple[pj.AudioMedia, pj.AudioMedia]] = [(self._silence, audio)]
         if leg.player:
+            leg.player.sent_before_ms = leg.sent_ms()
             routes.append((leg.player, audio))
         if leg.peer and (peer := audio_of(leg.peer)):
             routes += [(audio, peer), (peer, audio)]
@@ -148,6 +149,12 @@ class SoundEngine:
         now = time.monotonic()
         self._waiting[leg] = _Waiting(token, sound, loop, now)
         self._play_waiting(now)
+
+    def sent_ms(self, leg: Leg, token: int) -> float:
+        """How much of a sound has been sent to the leg that hears it, since its media last changed."""
+        if leg.player is None or leg.player.token != token:
+            return 0.0
+        return leg.sent_ms() - leg.player.sent_before_ms
 
     def _play_waiting(self, now: float) -> None:
         for leg, one in list(self._waiting.items()):
