@@ -15,7 +15,6 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -24,7 +23,7 @@ from sipagent.call import events as e
 from sipagent.config.types import Network
 from sipagent.pjsip import library
 from sipagent.pjsip.legs import Leg
-from sipagent.sip.packet_filter import MediaSource, attach, drain, dropped
+from sipagent.sip.packet_filter import MediaSource, Sender, attach, drain, dropped
 
 DESCRIPTORS = "/proc/self/fd"
 
@@ -36,6 +35,7 @@ class RtpSockets:
         self._ports = range(first, last + 1)
         self._other = other
         self._at: dict[int, tuple[int, int]] = {}  # by port: descriptor and inode
+        self._hears: dict[int, tuple[tuple[int, int], tuple[Sender, ...], bool]] = {}  # as was last attached
 
     def shut(self, made: Iterable[int]) -> None:
         """Have the sockets of these descriptors hear nobody, and forget what they heard. Raises OSError."""
@@ -58,9 +58,12 @@ class RtpSockets:
         `ask`: the library takes the addresses of others, and nothing of what they send.
         """
         for at, senders in ((port, source.admitted), (port + 1, source.admitted_reports)):
-            with self._copy_of(at) as one:
-                if one:
-                    attach(one, senders, emptied=ask and at == port)
+            if self._knows(at) and self._hears.get(at) != (
+                now := (self._at[at], senders, ask and at == port)
+            ):
+                with _copy(self._at[at][0]) as one:
+                    attach(one, senders, emptied=now[2])
+                self._hears[at] = now
 
     def dropped(self, port: int) -> int:
         """How many packets of others did not get in at `port` since its socket was made."""
@@ -68,16 +71,7 @@ class RtpSockets:
 
     def unread(self, port: int) -> bool:
         """Whether something waits to be read at `port`."""
-        with self._copy_of(port) as one:
-            return one is not None and _readable(one)
-
-    @contextmanager
-    def _copy_of(self, port: int) -> Iterator[socket.socket | None]:
-        if not self._knows(port):
-            yield None
-            return
-        with _copy(self._at[port][0]) as one:
-            yield one
+        return self._knows(port) and _readable(self._at[port][0])
 
     def _knows(self, port: int) -> bool:
         if not _is(*self._at.get(port, (-1, -1))):  # closed, and the port is another socket's by now
@@ -113,10 +107,10 @@ def _sockets() -> Iterator[tuple[int, int]]:
             yield descriptor, found.st_ino
 
 
-def _readable(one: socket.socket) -> bool:
+def _readable(descriptor: int) -> bool:
     """By `poll`: `select` knows no descriptor beyond 1023."""
     poll = select.poll()
-    poll.register(one, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
 
 
