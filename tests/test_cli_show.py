@@ -3,8 +3,10 @@ figures: test_statistics."""
 
 import json
 import sqlite3
+from csv import DictReader
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,22 @@ def test_json_is_the_contract(office: Office) -> None:
     assert {name: whole[name] for name in shown} == shown
     assert whole["reference"] == row.id[-6:] and whole["due_at"] == to_text(row.expires_at)
     assert (whole["sealed_to"], whole["notes"], whole["copies"], whole["accesses"]) == (None, [], [], [])
+
+
+def test_csv_has_what_json_has_and_no_formula(office: Office) -> None:
+    for caller in ("+33612345678", "=HYPERLINK(1)", "-1+2", "@SUM", 'Zoé; "quoted"\nline'):
+        office.call(caller=caller)
+    listed = told(office, "list")
+    rows = list(DictReader(StringIO(office.run("list", "--csv").out, newline="")))
+    assert [row.keys() for row in rows] == [one.keys() for one in listed]
+    assert [row["caller"].removeprefix("'") for row in rows] == [one["caller"] for one in listed]
+    assert [row["caller"] for row in rows if row["caller"][0] in "=-@"] == []
+    assert [json.loads(row["notice"]) for row in rows] == [one["notice"] for one in listed]
+    assert {row["hold"] for row in rows} == {""} and rows[0]["duration_s"] == str(listed[0]["duration_s"])
+    for command in ("calls", "accesses", "holds", "user list", "token list"):
+        words = command.split()
+        done = office.run(*words, "--csv")
+        assert (done.code, len([*DictReader(StringIO(done.out))])) == (0, len(told(office, *words)))
 
 
 def test_calls_that_are_counted_together_are_counted(office: Office) -> None:

@@ -21,11 +21,12 @@ from retention.use import CUT
 from sipagent.cli.options import confirmed, yes_option
 from sipagent.cli.program import (
     Failure,
+    Form,
     Workplace,
     attempt,
     find,
+    form_option,
     id_argument,
-    json_option,
     now,
     words,
 )
@@ -208,9 +209,9 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
 
 
 @click.command("holds")
-@json_option
+@form_option
 @click.pass_obj
-def holds_command(work: Workplace, as_json: bool) -> None:
+def holds_command(work: Workplace, form: Form | None) -> None:
     """List what is on hold, those first whose review comes first, and so the overdue ones.
 
     \b
@@ -219,7 +220,7 @@ def holds_command(work: Workplace, as_json: bool) -> None:
       sipagent holds --json
     """
     rows = held(work.archive().store, work.local(now()).date())
-    if not is_for_table(rows, _("Nothing is on hold."), as_json=as_json):
+    if not is_for_table(rows, _("Nothing is on hold."), form):
         return
     screen = console()
     show_table(rows, _columns(work), screen)

@@ -15,7 +15,7 @@ from retention.rows.counts import LOST, REJECTED
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from sipagent.cli.options import MOMENT, filter_options, period_of, selection
-from sipagent.cli.program import Workplace, json_option, meant, optional_id_argument
+from sipagent.cli.program import Form, Workplace, form_option, meant, optional_id_argument
 from sipagent.cli.terminal import (
     WIDE,
     WIDER,
@@ -39,9 +39,9 @@ DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
 
 @click.command("list")
 @filter_options
-@json_option
+@form_option
 @click.pass_obj
-def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
+def list_command(work: Workplace, /, form: Form | None, **options: Any) -> None:
     """List recordings, the newest first.
 
     \b
@@ -53,12 +53,12 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
     store, chosen = work.archive().store, selection(work, **options)
     rows = store.recordings(chosen)
     screen = console()
-    if is_for_table(rows, _("No recording matches."), as_json=as_json):
+    if is_for_table(rows, _("No recording matches."), form):
         show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
         in_all = ngettext("{n} recording", "{n} recordings", len(rows)).format(n=len(rows))
         screen.print(f"\n{of_them_there(in_all, rows, size)}", style="dim")
     # a person's request concerns these, too
-    if (options["caller"] or options["reference"]) and not as_json:
+    if (options["caller"] or options["reference"]) and not form:
         others = sum(call.recording_id is None for call in store.each_receipt(chosen))
         if others:
             said = ngettext(
@@ -74,9 +74,9 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="How the call ended.")
 @click.option("--decision", type=click.Choice(DECISIONS), help="Whether it could be recorded.")
 @click.option("--sums", is_flag=True, help="Those that are counted together, and have no receipt each.")
-@json_option
+@form_option
 @click.pass_obj
-def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any) -> None:
+def calls_command(work: Workplace, /, form: Form | None, sums: bool, **options: Any) -> None:
     """List the receipts of all calls, recorded or not, the newest first.
 
     Of rejected calls the first thousand an hour have receipts; what comes beyond is counted together, a line
@@ -91,15 +91,15 @@ def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any)
     store, chosen = work.archive().store, selection(work, **options)
     together = list(_together(store, chosen))[::-1]
     if sums:
-        _show_sums(work, together[: options["limit"]], as_json=as_json)
+        _show_sums(work, together[: options["limit"]], form)
         return
     rows = store.receipts(chosen)
     screen = console()
-    if is_for_table(rows, _("No call matches."), as_json=as_json):
+    if is_for_table(rows, _("No call matches."), form):
         show_table(newest(rows, screen, options["limit"]), receipt_columns(work, screen), screen)
         said = ngettext("{n} call", "{n} calls", len(rows)).format(n=len(rows))
         screen.print(f"\n{said}", style="dim")
-    if as_json:
+    if form:
         return
     count = sum(one.count for one in together if one.what == REJECTED)
     if count:
@@ -126,7 +126,7 @@ def _together(store: Rows, chosen: Selection) -> Iterator[Sum]:
     return store.each_sum(chosen.since, chosen.until) if may_be and asked == Selection() else iter(())
 
 
-def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
+def _show_sums(work: Workplace, sums: Sequence[Sum], form: Form | None) -> None:
     columns: list[Column[Sum]] = [
         Column("from", lambda one: full(work.local(one.from_at))),
         Column("until", lambda one: full(work.local(one.until_at))),
@@ -135,7 +135,7 @@ def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
         Column("answered", lambda one: None if one.code is None else str(one.code)),
         Column("by", lambda one: one.by),
     ]
-    if is_for_table(sums, _("No call is counted so."), as_json=as_json):
+    if is_for_table(sums, _("No call is counted so."), form):
         show_table(sums, columns, console())
 
 
@@ -153,7 +153,7 @@ _USES = ("begun", "done", "refused", "failed")
 @click.option("--purpose", metavar="P", help="What it was for.")
 @click.option("--outcome", type=click.Choice(_USES), help="What came of it.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest.")
-@json_option
+@form_option
 @click.pass_obj
 def accesses_command(
     work: Workplace,
@@ -167,7 +167,7 @@ def accesses_command(
     purpose: str | None,
     outcome: str | None,
     limit: int | None,
-    as_json: bool,
+    form: Form | None,
 ) -> None:
     """List every use of recordings, or of one: what, who, when, why; begun, done, refused or failed.
 
@@ -186,7 +186,7 @@ def accesses_command(
     fits = _choice(period, by, {"action": action, "purpose": purpose, "outcome": outcome})
     # in the order of the trace, which does not depend on a clock
     rows = list(islice(filter(fits, store.each_access(id, newest=True)), limit))
-    if is_for_table(rows, _("No use matches."), as_json=as_json):
+    if is_for_table(rows, _("No use matches."), form):
         screen = console()
         show_table(newest(rows, screen, limit), _use_columns(work), screen)
         said = ngettext("{n} use", "{n} uses", len(rows)).format(n=len(rows))

@@ -25,10 +25,11 @@ from sipagent.cli.options import options_read
 from sipagent.cli.program import (
     FILE,
     Decorated,
+    Form,
     Program,
     Workplace,
     attempt,
-    json_option,
+    form_option,
     now,
     words,
     words_by_option,
@@ -95,7 +96,7 @@ def in_words(roles: Iterable[str]) -> str:
 
 def show_all(
     work: Workplace,
-    as_json: bool,
+    form: Form | None,
     every: Callable[[Accounts], Sequence[Row]],
     none: str,
     state: Column[Row],
@@ -104,7 +105,7 @@ def show_all(
     """Print accounts or tokens; `none` is said where there are none."""
     with stored.accounts_of(work.config) as accounts:
         rows = every(accounts)
-    if not is_for_table(rows, none, as_json=as_json):
+    if not is_for_table(rows, none, form):
         return
     columns: list[Column[Row]] = [
         Column("name", lambda row: row.name, shrinks=True),
@@ -180,9 +181,9 @@ def add_user_command(
 
 
 @user_group.command("list", short_help="Who may log in, and how.")
-@json_option
+@form_option
 @click.pass_obj
-def list_users_command(work: Workplace, as_json: bool) -> None:
+def list_users_command(work: Workplace, form: Form | None) -> None:
     """List the accounts: their roles, their keys, and when they were last used.
 
     \b
@@ -191,7 +192,7 @@ def list_users_command(work: Workplace, as_json: bool) -> None:
     """
     show_all(
         work,
-        as_json,
+        form,
         Accounts.all,
         _("No accounts."),
         Column("login", lambda row: _user_state(work, row), wraps=True),
@@ -321,9 +322,9 @@ def add_token_command(
 
 
 @token_group.command("list", short_help="Which tokens there are.")
-@json_option
+@form_option
 @click.pass_obj
-def list_tokens_command(work: Workplace, as_json: bool) -> None:
+def list_tokens_command(work: Workplace, form: Form | None) -> None:
     """List the tokens, also those that were revoked or have ended.
 
     \b
@@ -332,7 +333,7 @@ def list_tokens_command(work: Workplace, as_json: bool) -> None:
     """
     show_all(
         work,
-        as_json,
+        form,
         Accounts.tokens,
         _("No tokens."),
         Column("state", lambda row: _token_state(work, row), wraps=True),

@@ -20,6 +20,7 @@ ends.
 """
 
 import copy
+import csv
 import errno
 import grp
 import inspect
@@ -38,7 +39,7 @@ from functools import cached_property
 from gettext import gettext, pgettext
 from gettext import gettext as _
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -491,6 +492,35 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 def json_option(command: Decorated) -> Decorated:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, times in UTC.")(command)
+
+
+Form = Literal["json", "csv"]
+"""What a list is printed as, for programs; None: as a table, for people."""
+
+
+form_option = all_of(
+    click.option("--json", "form", flag_value="json", help="Print JSON, times in UTC."),
+    click.option("--csv", "form", flag_value="csv", help="Print CSV (RFC 4180), times in UTC."),
+)
+"""`--json` and `--csv`."""
+
+
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+$)")
+
+
+def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line a row under the names of its fields; lists and objects as JSON. No cell is a formula."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    for row in [rows[0].keys(), *(map(_csv_cell, row.values()) for row in rows)] if rows else []:
+        writer.writerow(row)
+    click.echo(text.getvalue(), nl=False)
+
+
+def _csv_cell(value: Any) -> object:
+    if not isinstance(value, str):
+        return value if value is None or isinstance(value, int | float) else json.dumps(value)
+    return f"'{value}" if _FORMULA.match(value) else value
 
 
 def config_option(command: click.Command) -> None:

@@ -15,7 +15,7 @@ import click
 
 from retention.records import HostState, Record
 from sipagent.agent.stored import shared_of
-from sipagent.cli.program import Failure, Workplace, json_option, now, print_json
+from sipagent.cli.program import Failure, Form, Workplace, form_option, json_option, now, print_json
 from sipagent.cli.terminal import (
     Column,
     coded,
@@ -182,9 +182,9 @@ class SharingHost(Record):
 
 
 @click.command("hosts")
-@json_option
+@form_option
 @click.pass_obj
-def hosts_command(work: Workplace, as_json: bool) -> int:
+def hosts_command(work: Workplace, form: Form | None) -> int:
     """List the hosts that share the database: version, calls, what waits in the journal, and the last word.
 
     Exit 1 where one is lost: its lease has ended, and others complete its calls.
@@ -203,7 +203,7 @@ def hosts_command(work: Workplace, as_json: bool) -> int:
             SharingHost.of(one, state=one.state(now), lag_s=round(one.lag_s(now), 1)) for one in store.hosts()
         ]
     lost = sum(host.state is HostState.LOST for host in hosts)
-    if is_for_table(hosts, _("No host has been here yet."), as_json=as_json):
+    if is_for_table(hosts, _("No host has been here yet."), form):
         screen = console()
         show_table(hosts, _columns(now), screen)
         if lost:

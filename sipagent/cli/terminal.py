@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retention.records import Receipt, Record, Recording, has_sound, seconds_between
-from sipagent.cli.program import Workplace, print_json
+from sipagent.cli.program import Form, Workplace, print_csv, print_json
 from sipagent.config.errors import Finding, is_plain
 from sipagent.config.identity import printable
 from sipagent.languages.labels import Kind, label, length, marks, operators
@@ -194,13 +194,13 @@ def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[
     return rows[:_SCREENFUL]
 
 
-def is_for_table(rows: Sequence[Record], none: str, *, as_json: bool) -> bool:
-    """Print them as JSON, or that there is none; else they are still to be shown."""
-    if as_json:
-        print_json([row.to_json() for row in rows])
+def is_for_table(rows: Sequence[Record], none: str, form: Form | None) -> bool:
+    """Print them as JSON or CSV, or that there is none; else they are still to be shown."""
+    if form:
+        (print_json if form == "json" else print_csv)([row.to_json() for row in rows])
     elif not rows:
         console().print(none)
-    return bool(rows) and not as_json
+    return bool(rows) and not form
 
 
 def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Console) -> None:

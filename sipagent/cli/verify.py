@@ -136,5 +136,5 @@ def _list_stamps(work: Workplace, rows: list[KeptStamp | BadStamp], as_json: boo
             "hash", lambda row: row.hash if isinstance(row, KeptStamp) else shown(row.problem), shrinks=True
         ),
     ]
-    if is_for_table(rows, _("No stamps."), as_json=as_json):
+    if is_for_table(rows, _("No stamps."), "json" if as_json else None):
         show_table(rows, columns, console())

@@ -56,6 +56,7 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False)
 def _day(text: str, now: datetime, zone: ZoneInfo, end: bool) -> datetime | None:
     today = now.astimezone(zone).date()
     days = {"today": today, "yesterday": today - timedelta(days=1)}
+    days |= {"aujourd'hui": today, "aujourd’hui": today, "hier": days["yesterday"]}
     day = datetime.fromisoformat(text).date() if _DATE.fullmatch(text) else days.get(text)
     if day is None:
         return None
