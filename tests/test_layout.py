@@ -84,9 +84,9 @@ def test_what_there_is_least_of_decides(limits: EngineLimits, calls: int, decide
     ("limits", "keys", "follows"),
     [
         (EngineLimits(legs=4), "calls = 2", (2, 12, True)),
-        (LARGE, "calls = 2", (25, 150, False)),
-        (LARGE, "calls = 26", (25, 150, True)),
-        (LARGE, "calls = 26\ncalls_per_process = 100", (100, 600, False)),
+        (LARGE, "calls = 2", (25, 40, False)),
+        (LARGE, "calls = 26", (25, 40, True)),
+        (LARGE, "calls = 26\ncalls_per_process = 100", (100, 40, False)),
         (LARGE, "calls = 26\ncalls_per_process = 5", (5, 30, True)),
         (replace(LARGE, handles=64), "calls = 26", (10, 12, True)),
     ],

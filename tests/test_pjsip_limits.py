@@ -228,6 +228,8 @@ def test_who_receives_rtp_is_as_urgent_as_the_clock(stack: ExitStack) -> None:
         office.until(lambda: policies().items() >= urgent.items(), "urgent threads")
         others = [policy for name, policy in policies().items() if name not in (CLOCK, MEDIA)]
         assert set(others) == {os.SCHED_OTHER}
+        assert hurry(MEDIA, real_time=False) and policies()[MEDIA] == os.SCHED_OTHER
+        hurry(MEDIA)
         office.engine.hang_up(leg)
         office.until(lambda: CLOCK not in policies(), "end of the clock")
 

@@ -1,5 +1,6 @@
 """What a worker makes of its spec, and of what the supervisor says. The process itself: `tests.live`."""
 
+import os
 import time
 from dataclasses import replace
 from ipaddress import ip_network
@@ -81,6 +82,14 @@ def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: St
     assert (made.hop_token, made.sip_peer) == (TOKENS.from_edge, ("127.0.0.1", 16000))
     rules = of_edge(replace(RULES, allowed=()))
     assert rules.source_allowed(HERE) and not rules.source_allowed(ELSEWHERE)
+
+
+def test_only_as_many_workers_as_the_cores_have_room_for_come_before_all_else(
+    tmp_path: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3})
+    of = [settings(replace(spec(tmp_path), index=index), stage.agent, print) for index in (0, 63, 64)]
+    assert [made.real_time for made in of] == [True, True, False]
 
 
 # --- what the supervisor says ---

@@ -185,7 +185,7 @@ class EngineSettings:
     sound may come from besides the addresses that its SDP and its SIP name. `has_room`: whether one more
     call would find its legs; one that finds none waits for a moment, since another may just be ending.
     `is_late(age_s)`: whether a call that came so long ago is refused with `full_status` at once, since this
-    process does not keep up with the calls that it has.
+    process does not keep up with those that it has. `real_time`: whether its threads for sound come first.
 
     Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
     something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
@@ -218,6 +218,7 @@ class EngineSettings:
     missed: Callable[[int, int, float], None] = lambda leg, samples, at: None
     is_late: Callable[[float], bool] = lambda _: False
     full_status: int = 503
+    real_time: bool = True
     hop_token: str = field(default="", repr=False)
     way_out_token: str = field(default="", repr=False)
     sip_peer: tuple[str, int] | None = None

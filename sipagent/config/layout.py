@@ -11,6 +11,8 @@ PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being cl
 PORTS_WANTED = 16  # for each call, if the range has them: calls that come and go fast hold more
 CALLS_BY_DEFAULT = 25  # of one process of a large engine: its death costs no more (docs/en/larger-engine.md)
 INVITES_A_CALL = 6  # a second, for each call that a process takes
+MOST_INVITES = 40  # a second: one process sets up no more, however many calls it takes
+REAL_TIME_A_CORE = 32  # processes: each has some 0.3 % of a core of it with two calls, and half as much idle
 SOCKETS_AN_INVITE = 5  # handles for each INVITE a second: two, for more than a second
 
 
@@ -123,7 +125,7 @@ def calls_alone(config: Config, limits: EngineLimits) -> int:
 
 def invites_per_s(config: Config, limits: EngineLimits) -> int:
     """How many INVITEs a second one process is given. Raises ConfigError."""
-    by_calls = INVITES_A_CALL * calls_a_process(config, limits)
+    by_calls = min(INVITES_A_CALL * calls_a_process(config, limits), MOST_INVITES)
     return config.edge.invites_per_s or max(1, min(by_calls, limits.sockets // SOCKETS_AN_INVITE))
 
 

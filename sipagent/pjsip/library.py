@@ -325,9 +325,10 @@ def give_up(transaction: int, status: int) -> None:
     LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), status)
 
 
-def hurry(name: str) -> bool:
+def hurry(name: str, real_time: bool = True) -> bool:
     """Put threads of this process before all else that the machine does; False where none has that name yet.
 
+    Without `real_time` they are as all others: where very many processes come first, nobody else gets a turn.
     From 2.16 on the library asks real-time priority for its clock alone. Where processors are short such a
     clock finds the jitter buffers empty: silence is sent and recorded, and later packets are left out.
 
@@ -336,7 +337,8 @@ def hurry(name: str) -> bool:
     found = [int(task.name) for task in Path("/proc/self/task").iterdir() if _thread_name(task) == name]
     for thread in found:
         try:
-            os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(REAL_TIME))
+            policy, priority = (os.SCHED_RR, REAL_TIME) if real_time else (os.SCHED_OTHER, 0)
+            os.sched_setscheduler(thread, policy, os.sched_param(priority))
         except (PermissionError, ProcessLookupError):  # not allowed, or the thread has ended
             continue
     return bool(found)

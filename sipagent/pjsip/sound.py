@@ -107,7 +107,8 @@ class SoundEngine:
     def poll(self, now: float, legs: bool) -> None:
         """Let go of what is old enough, and stop the clock where there are no `legs`."""
         if self._to_hurry:
-            self._to_hurry = {name for name in self._to_hurry if not hurry(name)}
+            real_time = self._engine.settings.real_time
+            self._to_hurry = {name for name in self._to_hurry if not hurry(name, real_time)}
         if self._device and self._ticking and not (self._retired or legs):
             self._ticking = False
             self._device.setNoDev()

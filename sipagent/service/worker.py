@@ -6,6 +6,7 @@ takes no more calls, and ends with those that it has.
 """
 
 import ipaddress
+import os
 import queue
 import sys
 import time
@@ -29,6 +30,7 @@ from sipagent.agent.figures import Telling
 from sipagent.agent.operators import RemoteBoardClient
 from sipagent.agent.recorder import Recorder, recover, take_in_reserves
 from sipagent.agent.stored import archive_of_calls, journal_of
+from sipagent.config.layout import REAL_TIME_A_CORE
 from sipagent.config.load import ConfigError
 from sipagent.edge.plan import pbx_hosts
 from sipagent.logs import alert, configure_log
@@ -223,6 +225,7 @@ def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]
         rtp_ports=spec.rtp_ports,
         calls=spec.rules.calls,
         players=spec.players,
+        real_time=spec.index < REAL_TIME_A_CORE * len(os.sched_getaffinity(0)),
         full_status=SERVICE_UNAVAILABLE,  # the edge asks another worker, and then says its own
         callers=spec.rules.allowed,
         registrar="",

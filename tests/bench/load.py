@@ -96,6 +96,57 @@ def _loaded(place: Site, seconds: float) -> list[Row]:
     ]  # fmt: skip
 
 
+# --- more than it carries ---
+
+OFFERED_S, TALK_S = 45.0, 20.0
+
+
+def overload(calls: int, times: int, per_process: int | None, real_time: bool = True) -> list[Row]:
+    """For 45 s so many come that `times` as many as `calls` would be up; there are places for twice as many.
+
+    Who is refused at once, and whose call goes on, has no share in what is too much.
+    """
+    with site(2 * calls, None, per_process, real_time=real_time) as place:
+        rate = times * calls / (SET_UP_S + TALK_S)
+        offered, began = round(rate * OFFERED_S), place.events("child_started")
+        callers = place.call(offered, SET_UP_S + TALK_S, rate)
+        until(lambda: not callers.child.running, OFFERED_S + SET_UP_S + TALK_S + PATIENCE_S)
+        taken, refused = callers.counts().get("200", 0), callers.counts().get("503", 0)
+        until(lambda: all(row["ended_at"] for row in place.agent.receipts()), CLOSED_S)
+        receipts, rows = place.agent.receipts(), place.agent.recordings()
+        killed = sum("is killed" in str(one.get("reason")) for one in place.agent.log_events)
+        died = place.events("child_started") - began
+        said = place.events("late")
+        streams = place.generator.finish().streams()
+        refused_ms = callers.refused_ms() or [0.0]
+    ends = [(row["connected_at"], 1) for row in receipts if row["connected_at"]]
+    ends += [(row["ended_at"], -1) for row in receipts if row["connected_at"]]
+    most = int(np.cumsum([one for _, one in sorted(ends)]).max(initial=0))
+    talked = sum(row["outcome"] == "connected" for row in receipts)
+    late = sum(event["by"] == "edge: late" for row in receipts for event in row["events"])
+    gaps = {
+        kind: sum(bool((one.gaps_ms > GAP_MS).any()) for one in streams if one.kind == kind)
+        for kind in ("caller", "operator")
+    }
+    longest = max((one.gaps_ms.max() for one in streams), default=0.0)
+    name = f"{times} × {calls} calls, {rate:.1f} a second"
+    return [
+        Row(f"{name}: taken", taken, count=offered),
+        Row("most of them up at once", most, count=taken),
+        Row("refused with 503", refused, count=offered),
+        Row("of these since the machine was late, by receipts", late, count=refused),
+        Row("how often the edge was told so", said),
+        Row("INVITE → 503, p95", report.percentile(refused_ms), 500, "ms", count=len(refused_ms)),
+        Row("failed instead: another answer, or none", offered - taken - refused, 0, count=offered),
+        Row("taken, and not connected with an operator", taken - talked, 0, count=taken),
+        Row("callers who heard a gap over 60 ms", gaps["caller"], 0, count=talked),
+        Row("operators who heard one", gaps["operator"], 0, count=talked),
+        Row("longest gap", float(longest), GAP_MS, "ms", count=len(streams)),
+        Row("recordings not complete", sum(bool(row["incomplete"]) for row in rows), 0, count=len(rows)),
+        Row("workers killed, or dead", max(killed, died), 0),
+    ]  # fmt: skip
+
+
 # --- floods ---
 
 CALLS, TALKING = 12, 4
@@ -150,13 +201,19 @@ def _told(place: Site) -> tuple[list[str | None], int]:
 @click.command()
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
-@click.option("--only", type=click.Choice(["calls", "beside", "bursts"]), multiple=True, help="A part of it.")
+@click.option(
+    "--only",
+    type=click.Choice(["calls", "beside", "overload", "bursts"]),
+    multiple=True,
+    help="A part of it.",
+)
 @click.option(
     "--voice",
     type=click.Choice(["key", "key+voice"]),
     help="With a detector: in the window alone, where callers say nothing, or in the call, too.",
 )
 @click.option("--per-process", type=int, help="Calls that one process takes, where it can take more.")
+@click.option("--real-time/--no-real-time", default=True, help="For the agent's threads, in the overload.")
 @report.as_json_option
 def main(  # noqa: PLR0917 - click gives them by name
     calls: int,
@@ -164,15 +221,19 @@ def main(  # noqa: PLR0917 - click gives them by name
     only: tuple[str, ...],
     voice: str | None,
     per_process: int | None,
+    real_time: bool,
     as_json: bool,
 ) -> None:
     """Put load on the agent; exit 1 where a target is missed. Ctrl-C ends all of it."""
     parts = {
         "calls": lambda: loaded(calls, seconds, voice, per_process),
         "beside": lambda: beside(calls, per_process),
+        "overload": lambda: [
+            row for times in (2, 4) for row in overload(calls, times, per_process, real_time)
+        ],
         "bursts": bursts,
     }
-    report.finish(f"sipagent, {calls} recorded calls at once, and bursts", as_json, parts, only)
+    report.finish(f"sipagent, {calls} recorded calls at once, overload and bursts", as_json, parts, only)
 
 
 if __name__ == "__main__":

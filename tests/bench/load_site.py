@@ -75,7 +75,7 @@ class Callers:
             "caller.xml", folder, source, port, media, round(seconds * 1000), f"{to[0]}:{to[1]}",
             "-s", NUMBER, "-m", str(calls), "-r", str(rate), "-l", str(calls),
             "-trace_err", "-error_file", self._errors,
-            "-trace_counts", "-fd", "1", *([] if again else ["-nr"]),
+            "-trace_counts", "-fd", "1", "-trace_rtt", "-rtt_freq", "1", *([] if again else ["-nr"]),
         )  # fmt: skip
 
     def wait(self, timeout: float) -> int:
@@ -92,6 +92,12 @@ class Callers:
             if rest.endswith(end):
                 found.setdefault(rest.removesuffix(end), int(value))
         return found
+
+    def refused_ms(self) -> list[float]:
+        """From the INVITE to its 503, of each call that had one."""
+        files = sorted(self._folder.glob(f"caller_{self.child.pid}_rtt.csv"))
+        rows = csv.reader(files[-1].open(), delimiter=";") if files else ()
+        return [float(row[1]) for row in rows if len(row) > 1 and row[0][:1].isdecimal()]
 
     @property
     def invited(self) -> int:
@@ -157,10 +163,12 @@ def site(
     voice: str | None = None,
     per_process: int | None = None,
     more: Mapping[str, Mapping[str, object]] | None = None,
+    real_time: bool = True,
 ) -> Iterator[Site]:
     """Start it all, and end it all. `voice`: `refusal.in_call`, with a detector that hears speech.
 
-    `per_process`: `capacity.calls_per_process`. `more`: other tables of the configuration.
+    `per_process`: `capacity.calls_per_process`. `more`: other tables of the configuration. `real_time`:
+    whether the agent may have threads of real-time priority.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
@@ -184,6 +192,8 @@ def site(
                 **(more or {}),
             },
         )
+        if not real_time:
+            agent.program = ("setpriv", "--bounding-set=-sys_nice", *agent.program)
         sound = tone(PROMPTS["notice"][0], NOTICE_S)
         soundfile.write(folder / "agent/prompts/notice.wav", sound, RATE, subtype="PCM_16")
         stack.callback(_end, agent)
