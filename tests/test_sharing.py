@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from sipagent.agent.admission import Admission
+from sipagent.agent.admission import CALM_S, SUSTAINED_S, Admission
 from sipagent.agent.board import (
     AskAgain,
     BoardAnswer,
@@ -295,6 +295,30 @@ ALLOWED, REFUSED = ("connected", "allowed", "silence"), ("connected", "refused",
 def counted(calls: int, **ended: int) -> Figures:
     endings = {"allowed": ALLOWED, "refused": REFUSED}
     return Figures(calls, {endings[name]: count for name, count in ended.items()}, 0, {"tap": calls}, calls)
+
+
+def test_the_machine_is_late_where_many_workers_are_for_a_while(supervised: Supervised) -> None:
+    """One alone is not the machine, nor are many for a moment; who has no call says nothing of it."""
+    sharing = Sharing(TWO, supervised().board_client, lambda *_: None)
+
+    def told(late: int, now: float, busy: int = 24) -> bool:
+        for worker in range(30):
+            sharing.heard(worker, Figures(calls=int(worker < busy), late=int(worker < late)), now)
+        return sharing.late(now)
+
+    assert [told(2, now) for now in (0.0, SUSTAINED_S)] == [False, False]
+    assert [told(3, 10.0), told(0, 10.5), told(3, 10.0 + SUSTAINED_S)] == [False, False, False]
+    assert sharing.may_be_late and [told(3, 11.0 + SUSTAINED_S), told(24, 12.0 + SUSTAINED_S)] == [
+        False,
+        True,
+    ]
+    now = 12.0 + SUSTAINED_S
+    assert [told(2, now + 1), told(0, now + CALM_S - 0.1), told(2, now + CALM_S)] == [True, True, False]
+    assert not sharing.may_be_late
+    assert [told(30, now + after, busy=1) for after in (10.0, 20.0)] == [False, False]
+    assert [told(2, now + after, busy=3) for after in (30.0, 30.0 + SUSTAINED_S)] == [False, True]
+    sharing.gone(0, now + 40.0)
+    assert sharing.figures().late == 1
 
 
 def test_the_whole_is_the_sum_of_all_workers_and_never_goes_back(supervised: Supervised) -> None:

@@ -187,6 +187,7 @@ TOO_LATE_S: Mapping[Kind, float] = {"clock": 0.06, "turn": 0.25, "invite": 0.5}
 SUSTAINED_S = 2.0  # so long something has been too late again and again: no room
 APART_S = 1.0  # what was too late within so long of each other is one time of it
 CALM_S = 4.0  # so long nothing was half as late: room again
+LATELY_S = 1.5  # longer than between two words of a worker to the supervisor
 STALE_S = 6.0  # a process at rest looks every five seconds
 HEARD_S = 4.0  # how long what came late counts against our word about phones
 NOTICED_S = 0.1  # less is no lateness
@@ -238,6 +239,10 @@ class Lateness:
         if now - self._half_late_at >= CALM_S or now - self._told_at >= STALE_S:
             self._full = False
         return self._full
+
+    def lately(self, now: float) -> bool:
+        """Whether something was too late just now: of many processes this tells more than of one."""
+        return now - self._too_late_at < LATELY_S
 
     def behind_s(self, now: float) -> float:
         """How long what phones have sent may lie unread."""

@@ -164,8 +164,8 @@ class Agent:
     def figures(self) -> Figures:
         """The counts so far; any thread."""
         strangers = self._engine.strangers if self._engine else 0
-        late = self.lateness.full(time.monotonic())
-        others = replace(self.recorder.figures, calls=self.calls, strangers=strangers, late=int(late))
+        late = int(self.lateness.lately(time.monotonic()))
+        others = replace(self.recorder.figures, calls=self.calls, strangers=strangers, late=late)
         return self.tally.figures(others)
 
     @property

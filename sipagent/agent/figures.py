@@ -76,7 +76,7 @@ class Figures:
     phones: Mapping[tuple[str, str], int] = field(default_factory=dict)
     fatal: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     unheard: int = 0  # calls, see Receipt.unheard
-    late: int = 0  # processes that are too late for more calls now
+    late: int = 0  # processes that were too late with something just now
     refused_late: int = 0  # calls
 
 

@@ -85,7 +85,7 @@ COUNTS = {
 STATES = {
     "calls_in_progress": "Calls that are up.",
     "calls_limit": "Calls that may be up at a time.",
-    "processes_late": "Processes that are too late for more calls now.",
+    "processes_late": "Processes that were too late with something just now.",
     "registered": "Whether the trunk's registrar knows us.",
     "receipts_waiting": "Receipts that the database does not have yet.",
     "board_shared": "Whether the operators of all hosts are one board just now.",

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from retention.records import Receipt
-from sipagent.agent.admission import Admission
+from sipagent.agent.admission import CALM_S, SUSTAINED_S, Admission
 from sipagent.agent.board import BoardAnswer, BoardRequest, Leave
 from sipagent.agent.engine import RealmLearnt, Side
 from sipagent.agent.figures import Figures, total
@@ -56,7 +56,8 @@ SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do 
 LOOK_S = 10.0  # of that: at whether its threads are given a processor
 REMEMBERED = 1000  # refusals of a worker: more than any engine has calls
 LONGEST_S = 60.0  # between two looks
-FEWEST_LATE, LATE_SHARE = 2, 1 / 4  # of the workers with calls: it is the machine
+FEWEST_LATE, LATE_SHARE = 2, 1 / 8  # of the workers with calls: it is the machine
+LATE_LOOK_S = 1.0  # while it may be
 # an engine's own end, which what it was given may have caused
 CRASHES = (SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP)
 
@@ -230,7 +231,7 @@ class Supervisor:
                 slot.alive(None)
                 log.error("alert", reason=f"{slot.name} hangs; it is killed")
                 slot.child.kill()
-        self.care.hold_off(self.shared.late)
+        self.care.hold_off(self.shared.late(now))
         self.care.tick(now)
         if (edge := self.care.counted(now)) is not None:
             self.shared.dropped(edge.strangers, edge.malformed, edge.unsupported)
@@ -296,7 +297,8 @@ class Supervisor:
         slots = [slot.due if slot.child is None else slot.silent_at for slot in self.slots]
         edge = (self.care.due, self.care.count_due)
         gives_way_until = None if self.draining else self._drains_at
-        own = self._systemd.due(), self._kills_at, gives_way_until, now + LONGEST_S
+        look_s = LATE_LOOK_S if self.shared.may_be_late else LONGEST_S
+        own = self._systemd.due(), self._kills_at, gives_way_until, now + look_s
         moments = (*slots, *edge, self.shared.due(), *own)
         return min(one for one in moments if one is not None)
 
@@ -405,6 +407,9 @@ class Sharing:
         self._edge: tuple[int, ...] = (0, 0, 0)  # strangers, malformed, unsupported, as it counted last
         self._dropped = Figures()  # of these, over all its runs
         self.has_registered: bool | None = None
+        self._late_since: float | None = None
+        self._late_at = 0.0
+        self._late = False
 
     # --- what happens ---
 
@@ -425,7 +430,7 @@ class Sharing:
         dead, living = self._counted
         last = living.get(index, Figures())
         rest = {other: figures for other, figures in living.items() if other != index}
-        self._counted = (total((dead, replace(last, calls=0, waiting=0))), rest)
+        self._counted = (total((dead, replace(last, calls=0, waiting=0, late=0))), rest)
         calls = [call for call, worker in self._worker_of.items() if worker == index]
         for call in calls:
             del self._worker_of[call]
@@ -468,12 +473,26 @@ class Sharing:
         dead, living = self._counted
         return total((dead, *living.values(), self._beside(), self._dropped))
 
-    @property
-    def late(self) -> bool:
-        """Whether so many of the workers with calls do not keep up that another would not, either."""
+    def late(self, now: float) -> bool:
+        """Whether so many of the workers with calls do not keep up that another would not, either.
+
+        A few, or for a moment, are no more than that: a worker also refuses by itself.
+        """
         _, living = self._counted
         late = [figures.late for figures in living.values() if figures.calls]
-        return sum(late) >= max(FEWEST_LATE, len(late) * LATE_SHARE)
+        if sum(late) >= max(FEWEST_LATE, len(late) * LATE_SHARE):
+            self._late_since = now if self._late_since is None else self._late_since
+            self._late_at = now
+            self._late = self._late or now - self._late_since >= SUSTAINED_S
+        else:
+            self._late_since = None
+            self._late = self._late and now - self._late_at < CALM_S
+        return self._late
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether `late` has to be asked again soon."""
+        return self._late or self._late_since is not None
 
     @property
     def calls(self) -> int:

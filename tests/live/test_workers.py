@@ -246,11 +246,13 @@ def test_a_machine_that_does_not_keep_up_takes_no_more_calls_and_goes_on_with_th
     workers = {f"worker-{town.worker_of(bridge.caller)}" for bridge in bridges}
     pids = [town.pids()[name] for name in workers]
     assert len(workers) > 1
-    for pid in pids:
-        os.kill(pid, SIGSTOP)
-    time.sleep(SUSTAINED_S + 0.5)
-    for pid in pids:
-        os.kill(pid, SIGCONT)
+    for stops_s, goes_s in ((SUSTAINED_S, 0.7), (1.0, 0.0)):
+        for pid in pids:
+            os.kill(pid, SIGSTOP)
+        time.sleep(stops_s)
+        for pid in pids:
+            os.kill(pid, SIGCONT)
+        time.sleep(goes_s)
     town.agent.wait_for("late")
     refused = town.callers[3].call(town.agent.uri())
     assert refused.wait_status() == 503
