@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -264,8 +264,7 @@ OWN_LEGS = 2  # legs of a call
 KEPT_LEGS = 1  # to be refused with
 
 
-@dataclass(frozen=True, slots=True)
-class LegShare:
+class LegShare(NamedTuple):
     """The legs of one call: `up` of them, of which `spare` ring beside another or wait for a transfer."""
 
     up: int

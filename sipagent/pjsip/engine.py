@@ -36,8 +36,9 @@ from sipagent.pjsip.screening import DigestChallenges, Screening
 from sipagent.pjsip.sound import SoundEngine
 from sipagent.sip.session_description import NotAcceptable
 
-FIRST_PACKET_S = 0.005  # between two looks, while there are legs, at whether a first packet has come
-LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
+LOOK_S = (
+    0.1  # for what has a time of its own, while there are legs: holders who send nothing, offers that wait
+)
 NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to get their BYE
@@ -136,9 +137,8 @@ class PjsipEngine:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
         assert self._endpoint
         if self._legs:
-            waits = self.sources.pending or self.sound.pending
-            look_s = LOOK_S if waits or self.doubt or self.awareness or self._leaving else NOTHING_S
-            look_s = FIRST_PACKET_S if self.sources.waits else look_s
+            waits = self.sound.pending or self.doubt or self.awareness or self._leaving
+            look_s = min(self.sources.look_s, LOOK_S if waits else NOTHING_S)
             timeout_s = 0.0 if self.later else min(timeout_s, look_s)
         if (due := self.screening.due) is not None:
             timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))

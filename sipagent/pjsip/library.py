@@ -20,6 +20,7 @@ import tempfile
 import wave
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from ipaddress import IPv4Address
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -521,6 +522,7 @@ def rtp_port(call: pj.Call, index: int) -> int:
     return int(info.localRtpName.rpartition(":")[2] or 0) if info else 0
 
 
+@lru_cache(maxsize=1024)  # the same few, in each message
 def ipv4(text: str) -> Address | None:
     """Read the library's `192.0.2.1:4000`; None for no address, for any, and for one of another family."""
     host, _, number = text.rpartition(":")

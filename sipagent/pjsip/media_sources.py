@@ -9,12 +9,13 @@ drops. Their sender is looked for once: for a moment others' packets come withou
 takes those for keep-alives, and notes their address.
 """
 
+import math
 import os
 import select
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -126,6 +127,8 @@ def _copy(descriptor: int) -> socket.socket:
     return socket.socket(fileno=os.dup(descriptor))
 
 
+FIRST_PACKET_S = 0.005  # between two looks at whether a first packet has come
+LOOK_S = 0.1
 SOON_S = 1.0  # a first packet that has not come by then is looked for less often
 COUNT_S = 1.0  # between two looks at what was kept from a leg that has been heard
 ASK_S = 0.5  # how long others' addresses are waited for
@@ -167,21 +170,12 @@ class Sources:
         self._of: dict[Leg, _Watch] = {}
         self._watched: dict[Leg, _Watch] = {}  # of these, those to be looked at in each poll
         self._count_at = 0.0
+        self.look_s = math.inf  # until `poll` has something to look at
         self.trust(settings.media_sources)
 
     def trust(self, media_sources: tuple[Network, ...]) -> None:
         """Incoming legs to come may be heard from these, where SDP's peer sends nothing."""
         self._networks = tuple(net for net in media_sources if isinstance(net, IPv4Network))
-
-    @property
-    def waits(self) -> bool:
-        """Whether a first packet is to be looked for often."""
-        soon = time.monotonic() - SOON_S
-        return any(watch.looks and watch.since > soon for watch in self._watched.values())
-
-    @property
-    def pending(self) -> bool:
-        return any(watch.looks or watch.asking for watch in self._watched.values())
 
     def shut(self, transport: int) -> None:
         """The library has made sockets: they hear nobody."""
@@ -222,22 +216,22 @@ class Sources:
 
     def poll(self, now: float) -> None:
         """Look for new packets of the peer, and for dropped ones of others."""
-        for leg, watch in list(self._watched.items()):
-            if watch.looks:
-                self._try(leg, lambda: self._look(leg, watch, now))  # noqa: B023 - done at once
-            elif watch.heard and not watch.asking:
-                del self._watched[leg]
         if due := now - self._count_at > COUNT_S:
             self._count_at = now
+        self.look_s = math.inf
         for leg, watch in list((self._of if due else self._watched).items()):
-            if due or watch.asking or not watch.heard:
-                self._try(leg, lambda: self._count(leg, watch, now))  # noqa: B023
-
-    def _try(self, leg: Leg, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except OSError as failure:  # no descriptor is left
-            leg.fails(f"its sockets: {failure.strerror}")
+            try:
+                if watch.looks:
+                    self._look(leg, watch, now)
+                if due or watch.asking or not watch.heard:
+                    self._count(leg, watch, now)
+            except OSError as failure:  # no descriptor is left
+                leg.fails(f"its sockets: {failure.strerror}")
+            if watch.looks or watch.asking:
+                soon = watch.looks and watch.since > now - SOON_S
+                self.look_s = min(self.look_s, FIRST_PACKET_S if soon else LOOK_S)
+            elif watch.heard:
+                self._watched.pop(leg, None)
 
     def _watch(self, leg: Leg) -> _Watch:
         if leg not in self._of:

@@ -25,6 +25,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 LIBC = ctypes.CDLL(None)
@@ -51,13 +52,14 @@ class Sender:
     network: IPv4Network
     port: int | None = None
 
-    @classmethod
-    def at(cls, address: str, port: int | None = None) -> "Sender":
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def at(address: str, port: int | None = None) -> "Sender":
         """One address. Raises ValueError if it is not an IPv4 address."""
         network = ip_network(address)
         if not isinstance(network, IPv4Network):
             raise ValueError(f"{address}: not IPv4")
-        return cls(network, port)
+        return Sender(network, port)
 
 
 def program(senders: Iterable[Sender], *, emptied: bool = False) -> bytes:

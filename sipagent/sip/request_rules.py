@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import unquote
 
@@ -32,6 +33,7 @@ EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # tha
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
 RETRY_AFTER = (("Retry-After", str(RETRY_AFTER_S)),)
 
+_address = lru_cache(maxsize=1024)(ip_address)  # the same few, in each message
 _BRANCH = re.compile(r";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
 _TAG = re.compile(r";\s*tag\s*=\s*([^\s;,>]+)", re.IGNORECASE)
 
@@ -305,7 +307,7 @@ class RequestRules:
 
     def _is(self, source: Address, peer: Address) -> bool:
         """Compare by address; on loopback, which all programs share, also by port."""
-        by_port = self._by_port and ip_address(source[0]).is_loopback
+        by_port = self._by_port and _address(source[0]).is_loopback
         return source[0] == peer[0] and (source[1] == peer[1] or not by_port)
 
     def _gives_up(self, request: Request) -> bool:
@@ -365,7 +367,7 @@ def reached_at(message: str) -> Iterable[Address]:
             for entry in entries(value):
                 try:
                     host, port = uri_host(address_of(entry))
-                    ip_address(host)
+                    _address(host)
                 except ValueError:
                     continue  # a name, or unreadable: use its sender's address
                 yield host, port or SIP_PORT
@@ -385,7 +387,7 @@ def _takes_sdp(message: str) -> bool:
 
 
 def _in(source: Address, networks: Iterable[Network]) -> bool:
-    address = ip_address(source[0])
+    address = _address(source[0])
     return any(address in network for network in networks)
 
 
