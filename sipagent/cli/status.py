@@ -88,6 +88,8 @@ class AgentStatus(Record):
     board_shared: bool | None
     calls: int
     calls_limit: int
+    refused_late: int | None
+    processes_late: int | None
     last_purge: datetime | None
     receipts_waiting: int
     recordings: int | None
@@ -108,6 +110,7 @@ class AgentStatus(Record):
 
 _FIGURES = {  # what each is called for Prometheus, where that is another name
     "calls": "calls_in_progress",
+    "refused_late": "calls_refused_late_total",
     "recordings": "recordings_kept",
     "held": "recordings_held",
     "overdue": "recordings_overdue",
@@ -136,6 +139,8 @@ def _fields(status: AgentStatus) -> Iterator[tuple[str, str | None]]:
     yes, no = _("yes"), _("no")
     boards = {True: _("shared by all hosts"), False: _("away; this host goes by busy phones")}
     yield _("calls"), _("{calls} of {limit}").format(calls=status.calls, limit=status.calls_limit)
+    yield _("refused, the machine being late"), _count(status.refused_late)
+    yield _("processes that are late"), _count(status.processes_late)
     yield _("registered"), {None: _("not configured"), True: yes, False: no}[status.registered]
     if status.board_shared is not None:
         yield _("operators' board"), boards[status.board_shared]
