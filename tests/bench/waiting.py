@@ -93,7 +93,7 @@ def queue() -> AbstractContextManager[Office]:
         CALLERS,
         DESKS,
         operators={"max_wait_s": 600},
-        capacity={"calls": CALLERS},
+        capacity={"calls": CALLERS, "calls_per_process": 2},
         trunk={"rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}"},
         edge={"worker_ports": f"{workers}-{workers + WORKER_PORTS - 1}"},
     )
