@@ -321,6 +321,18 @@ def test_sound_is_late_by_the_time_since_it_was_taken() -> None:
     assert late.behind_s(17.3) == 0.0  # of what phones send nothing lies unread
 
 
+def test_calls_that_are_not_bridged_yet_count_as_if_they_were() -> None:
+    def is_full(calls: int, legs: int, late_s: float) -> bool:
+        late = Lateness()
+        late.promised(calls, legs)
+        for step in range(4):
+            late.was("turn", late_s, float(step))
+        return late.full(3.0)
+
+    assert [is_full(10, legs, 0.2) for legs in (20, 17, 12, 10, 0)] == [False, False, True, True, True]
+    assert not is_full(10, 10, 0.12) and not is_full(10, 30, 0.24) and is_full(0, 0, TOO_LATE)
+
+
 def test_what_phones_have_sent_may_lie_unread_as_long_as_anything_did() -> None:
     late = Lateness()
     late.was("invite", 3.0, 10.0)

@@ -200,6 +200,8 @@ class Lateness:
         turn      the SIP thread: what was reported to it, or due, until it looked
         invite    a caller's INVITE, since the edge passed it on
 
+    What is late counts for as much more as the calls that are up will have more legs, once all are bridged.
+
     The clock's facts come on another thread than the others. Two at once cost one of them.
     """
 
@@ -208,6 +210,11 @@ class Lateness:
         self._began = self._too_late_at = self._half_late_at = self._told_at = -math.inf
         self._worst_s, self._worst_at = 0.0, -math.inf
         self._full = False
+        self._more = 1.0
+
+    def promised(self, calls: int, legs: int) -> None:
+        """So many calls are up, and have so many legs; each is to have two."""
+        self._more = min(2.0, max(1.0, 2 * calls / max(1, legs)))
 
     def heard(self, leg: int, seconds: float, at: float) -> None:
         """So much of a leg's sound had come at `at`, after what had come before."""
@@ -222,7 +229,7 @@ class Lateness:
     def was(self, kind: Kind, late_s: float, now: float) -> None:
         """Something was done at `now`, so late."""
         self._told_at = now
-        too_late_s = TOO_LATE_S[kind]
+        too_late_s = TOO_LATE_S[kind] / self._more
         if late_s * 2 < too_late_s:
             return
         self._half_late_at = now

@@ -256,6 +256,7 @@ class Agent:
         if now >= self._audit_due:
             self._audit_due = now + AUDIT_S
             self._audit(engine)
+            self.lateness.promised(len(self._calls), engine.legs)
             self.tally.tell_strangers(engine.strangers)
         self._drain(engine)
         if self.tapping.ordered:
