@@ -176,7 +176,8 @@ def _read_words(path: Path, duration_ms: int) -> tuple[str | None, EssentialPart
         )
         wrong = "[essential" + (marked[2] if len(marked) > 2 else marked[0]).rstrip()
         raise PromptError(path, "has a line {0}", wrong, accepted=accepted)
-    return f"{before}{marked[1]}".strip() or None, EssentialPart(ms, before.strip())
+    parts = before.strip(), marked[1].strip()
+    return "\n".join(filter(None, parts)) or None, EssentialPart(ms, parts[0])
 
 
 FRAME_MS = 30

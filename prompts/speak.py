@@ -12,7 +12,7 @@ Then, for all prompts, or for one after its words were changed, or with another 
     python -m prompts.speak
     python -m prompts.speak fr/closed en/closed
     python -m prompts.speak --prompts my-prompts --replace "Agglo J’écoute" "Allô Mairie"
-    python -m prompts.speak --prompts my-prompts --read-more "agglo point fr" fr/notice fr/notice_voice
+    python -m prompts.speak --prompts my-prompts --read-more "agglo point fr" fr/details
     python -m prompts.speak --prompts prompts/enrol --narrow    # for colleagues who lend voices
 
 The same words give the same files on the same kind of machine (the model counts in integers, and
@@ -23,13 +23,14 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,14 @@ READ_MORE = {
     "fr": "Le détail et vos droits : {}.",
     "en": "For details and your rights: {}.",
 }
-"""The last sentence of a notice: where the rest of GDPR article 13 can be read."""
+"""The last sentence of a notice without details: where the rest of GDPR article 13 can be read."""
+CONTACT = {
+    "fr": "Pour en savoir plus et exercer vos droits : {}.",
+    "en": "To find out more and to use your rights: {}.",
+}
+"""The last sentence of the details of a notice."""
+MARK = re.compile(r"^\[essential\b.*\]\s*$", re.MULTILINE)
+"""The line among the words of a notice where its essential part has been heard."""
 RATES = {8_000: (120.0, 3_400.0), 16_000: (90.0, 7_000.0)}
 """The rates written (Hz), each with the band kept: what G.711 and G.722 carry."""
 ACTIVE_DBFS = -20.0
@@ -312,21 +320,28 @@ def replaced(scripts: Sequence[Script], pairs: Sequence[Sequence[str]]) -> list[
 
 
 def with_read_more(scripts: Sequence[Script], place: str) -> list[Script]:
-    """The scripts, each notice with its last sentence that names the place. Raises PromptsError."""
+    """The scripts, those that say a place with their last sentence that names it. Raises PromptsError.
+
+    A notice with a line `[essential 8.4 s]` leads to details, which say it.
+    """
     place = place.strip()
     if not place or re.search(r"[.!?…]|\n", place):
         raise PromptsError(f"--read-more: {place!r} is not said as it is written; such as: agglo point fr")
     if not any(_is_notice(script) for script in scripts):
-        raise PromptsError("--read-more: no notice is among these prompts")
+        raise PromptsError("--read-more: no details, and no notice without them, is among these prompts")
     return [_informed(script, place) if _is_notice(script) else script for script in scripts]
 
 
 def _is_notice(script: Script) -> bool:
-    return script.path.stem.startswith("notice")
+    """Whether it ends with a place: the details of a notice, or one that has none."""
+    return script.path.stem == "details" or (
+        script.path.stem.startswith("notice") and not MARK.search(script.words)
+    )
 
 
 def _informed(script: Script, place: str) -> Script:
-    before, after = READ_MORE[script.language].split("{}")
+    last = CONTACT if script.path.stem == "details" else READ_MORE
+    before, after = last[script.language].split("{}")
     rest = re.sub(rf"\s*{re.escape(before)}[^.]*{re.escape(after)}", "", script.words)
     return Script(script.path, script.language, f"{rest} {before}{place}{after}")
 
@@ -358,10 +373,18 @@ def speak(
 ) -> Iterator[str]:
     """Writes each prompt's sounds and words, and yields a line about it."""
     for script in scripts:
-        said = spoken(script, voice, lexicon.get(script.language, {}))
+        before, *after = (part.strip() for part in MARK.split(script.words))
+        own, words = lexicon.get(script.language, {}), script.words
+        said = spoken(replace(script, words=before), voice, own)
+        if after:
+            essential_s = math.ceil((SILENCE_S + len(said) / RATE) * 10) / 10
+            words = f"{before}\n[essential {essential_s:.1f} s]\n{' '.join(after)}".strip()
+        if any(after):
+            rest = spoken(replace(script, words=" ".join(after)), voice, own)
+            said = np.concatenate([said, np.zeros(round(BETWEEN_SENTENCES_S * RATE)), rest])
         for rate in rates:
             sound.write_wav(wav_path(script.path, rate), finished(said, rate), rate)
-        script.path.write_text(f"{script.words}\n", encoding="utf-8")  # last: words always match sounds
+        script.path.write_text(f"{words}\n", encoding="utf-8")  # last: words always match sounds
         speaker = SPEAKERS[script.language]
         yield f"{script.path.parent.name}/{script.path.stem}: {len(said) / RATE:.1f} s, {speaker}"
 
@@ -386,7 +409,7 @@ def _arguments(line: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--read-more",
         metavar="PLACE",
-        help="end each notice with where the rest of GDPR article 13 can be read, such as: agglo point fr",
+        help="end the details, and a notice without them, with where more can be read: agglo point fr",
     )
     parser.add_argument("--narrow", action="store_true", help="write only the files at 8 kHz")
     return parser.parse_args(line)

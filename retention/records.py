@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
 from functools import cache
 from types import MappingProxyType, NoneType
-from typing import Any, Self, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
 
 from dateutil.relativedelta import relativedelta
 
@@ -100,10 +100,12 @@ class Record:
     """JSON in and out, for the dataclasses below."""
 
     __slots__ = ()
+    omitted: ClassVar[tuple[str, ...]] = ()
 
     def to_json(self) -> Json:
-        """Every field, in the order of its class, as JSON knows it."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(cast(Any, self))}
+        """Every field, in the order of its class, as JSON knows it; of those `omitted` none that is null."""
+        told = {f.name: _plain(getattr(self, f.name)) for f in fields(cast(Any, self))}
+        return {name: value for name, value in told.items() if value is not None or name not in self.omitted}
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -125,10 +127,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Record):
-    """The announcement that the caller heard, told by its content."""
+    """The announcement that the caller heard, told by its content; `details` where they were heard, too."""
 
     file: str
     sha256: str
+    details: "Notice | None" = None
+
+    omitted = ("details",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ POLICIES = [
     Policy(
         opt_in=True, voice=True, max_wait_s=0.5, choices=CHOICES, promised=frozenset({("", e.Wish.ACCEPT)})
     ),
+    Policy(voice=True, detailed=frozenset({""})),
     Policy(voice=True, recording=False, choices=CHOICES),
     Policy(voice=True, recording=False, refer_targets=(B,)),
     Policy(transfer_targets=(A, B)),
@@ -39,6 +40,7 @@ TOGETHER = (
     Phase.ANSWERED,
     Phase.CHOICE,
     Phase.NOTICE,
+    Phase.DETAILS,
     Phase.WINDOW,
     Phase.CONFIRM,
     Phase.REFER,
@@ -120,6 +122,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     return (
         flow.phase, flow.consent.decision, frozenset(flow.timers), flow.hours_open, flow.candidate,
         flow.chooses, flow.media_arrived, flow.playing, flow.notice_heard,
+        flow.wants_details, flow.details_told,
         flow.unclear, flow.asks_about_this, flow.late_speech, flow.hearing, flow.told_refused, flow.referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
         transfer is not None and transfer.answered is not None,

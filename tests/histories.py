@@ -130,7 +130,9 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     )
     yield UNSURE
     yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Wish)
-    for prompt in ("choose", "notice", "welcome", "refused", "confirm", "unavailable"):
+    if flow.policy.detailed:
+        yield e.DtmfPressed(CALLER, "3", "info")
+    for prompt in ("choose", "notice", "details", "welcome", "refused", "confirm", "unavailable"):
         yield e.PromptEnded(Prompt(prompt), 1000, complete=True)
     yield e.PromptEnded(Prompt.NOTICE, 300, complete=False)
     if flow.policy.transfer_targets:
@@ -201,7 +203,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
         flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
         flow.own_sound,
         flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_heard,
-        flow.notice_began is None,
+        flow.notice_began is None, flow.wants_details, flow.details_told,
         flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
         flow.hearing, flow.held,
         round(max(0.0, flow.late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
@@ -280,6 +282,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         waits = watch.tap == "running" and not watch.bridged
         assert not waits or watch.silent, "who waits is recorded"
     assert not (watch.two and len(watch.up) > 2), "a third leg where there is none"
+    if before is Phase.DETAILS and flow.phase is Phase.WINDOW:
+        assert flow.deadline == now + flow.policy.window_s, "no whole window after the details"
     if flow.phase in (Phase.HUNT, Phase.REFER, Phase.TRANSFER):
         assert flow.playing is not None, "the caller waits in silence"
         said = flow.phase is Phase.REFER and flow.playing is Prompt.REFUSED  # which ends
@@ -440,6 +444,7 @@ STATIONS: dict[str, History] = {
     "notice": WINDOW[:3],
     "chosen": [*CHOICE, e.DtmfPressed(CALLER, "2", "info")],
     "essential": [*WINDOW[:3], e.EssentialHeard()],
+    "details": [*WINDOW, e.DtmfPressed(CALLER, "3", "info")],
     "window": WINDOW,
     "confirm": [*WINDOW, e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)],
     "hunt": HUNT,

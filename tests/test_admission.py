@@ -169,7 +169,26 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
         sign: (ring, word) if sign is e.Sign.REC else (word,) for sign, word in words.items()
     }
     default = rules(where)
-    assert default.policy == Policy(voice=True, transfer_targets=default.extensions)
+    beside = frozenset({"fr"})  # details.wav lies in the notice's folder
+    assert default.policy == Policy(voice=True, detailed=beside, transfer_targets=default.extensions)
+
+
+def test_details_that_lie_beside_a_notice_are_its_own_unless_their_key_is_another(where: Path) -> None:
+    """A key that chose a language, or accepted, before there were details does so still."""
+    found = rules(where)
+    assert found.sounds["fr"][e.Prompt.DETAILS].path.name == "details.wav"
+    choice = 'choose = "prompts/fr/choose.wav"\nchoices = { "3" = "en" }'
+    english = ("prompts.en", 'notice = "prompts/en/notice.wav"')
+    for tables in ((("prompts", choice), english), (("refusal", 'accept_digit = "3"'),)):
+        old = rules(where, *tables)
+        assert old.policy.detailed == frozenset() and e.Prompt.DETAILS not in old.sounds["fr"]
+    named = ("prompts", f'details = "prompts/fr/details.wav"\n{choice}')
+    with pytest.raises(ConfigError, match=r"prompts\.choices\.3: '3' is refusal\.details_digit too"):
+        rules(where, named, english)
+    for digit in ("9", "1"):
+        with pytest.raises(ConfigError, match=rf"refusal\.details_digit: '{digit}' is refusal\."):
+            rules(where, named, english, ("refusal", f'details_digit = "{digit}"'))
+    assert rules(where, named, english, ("refusal", 'details_digit = "4"')).policy.details_digit == "4"
 
 
 def test_every_prompt_is_inspected_in_every_language_in_use(where: Path) -> None:

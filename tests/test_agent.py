@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.prompt import EssentialPart, inspect_prompt
-from retention.records import Receipt, Status, due_date
+from retention.records import Notice, Receipt, Status, due_date
 from retention.rows.selection import Selection
 from sipagent.agent.admission import Admission
 from sipagent.agent.agent import AUDIT_S
@@ -223,6 +223,25 @@ def test_who_hides_the_number_is_told_by_the_reference_of_the_call(stage: Stage)
     receipt = stage.receipt()
     assert (receipt.caller, stage.shown()) == (None, f"REC #{receipt.id[-6:]}")
     assert stage.archive.store.receipts(Selection(reference=receipt.id[-6:])) == [receipt]
+
+
+@pytest.mark.parametrize("to_their_end", [True, False])
+def test_details_are_heard_by_key_and_the_recording_names_what_was_heard(
+    play: Staging, to_their_end: bool
+) -> None:
+    stage = play(with_policy(detailed=frozenset({"fr"})))
+    caller = stage.greeted()
+    stage.tell(caller, *pressed(caller, "3"))
+    stage.sound_over(caller)
+    assert stage.hears(caller) == "details"
+    stage.sound_over(caller, after_s=SOUND_MS / 1000 if to_their_end else 0.5)
+    stage.turn(after_s=RULES.policy.window_s)
+    (operator,) = stage.engine.dialled
+    stage.answered(operator)
+    notice = stage.recording().notice
+    told = Notice(file="/prompts/fr/details.wav", sha256="ab" * 32)
+    expected = told if to_their_end else None
+    assert notice == Notice(file="/prompts/fr/notice.wav", sha256="ab" * 32, details=expected)
 
 
 # --- refusals ---

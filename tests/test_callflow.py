@@ -178,7 +178,10 @@ def test_every_fact_there_is_may_come() -> None:
 def test_all_histories(station: str, rules: str) -> None:
     choices = CHOICES if station in ("invite", "choice", "chosen") else ()
     depth = DEPTH if station in NARROW else BROAD_DEPTH
-    steps, phases, taps = walk(replace(RULES[rules], choices=choices), STATIONS[station], depth)
+    policy = replace(RULES[rules], choices=choices)
+    if station in ("notice", "details"):
+        policy = replace(policy, detailed=frozenset({""}))
+    steps, phases, taps = walk(policy, STATIONS[station], depth)
     assert steps > 10 and Phase.ENDED in phases
     if station == ("begun" if rules == "the operator begins" else "bridge") and rules != "opt_in":
         assert taps == {"running", "kept", "erased"}  # the walk has been where it matters
@@ -285,7 +288,9 @@ def test_every_order_of_codes_refusals_holds_and_faults(erases: bool) -> None:
 
 CHOOSES = Policy(choices=CHOICES)
 ASKED: History = [*CHOICE, ended(Prompt.CHOOSE)]
-TWO = key("2")
+TWO, THREE = key("2"), key("3")
+DETAILED = Policy(voice=True, detailed=frozenset({""}), choices=(("2", "en"),))
+TOLD: History = [*WINDOW, THREE]
 LATE: History = [*WINDOW, TIME, 0.2, SPEAKS]  # type: ignore[list-item]
 VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
 
@@ -363,6 +368,39 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     case("it ends the window, too", Policy(), [*WINDOW, ONE], decision=ALLOWED, by="dtmf", within="window",
          only=[e.Play(CALLER, Prompt.HOLD_MUSIC), e.SeekOperator(())]),
     case("and is recorded", Policy(), [*ESSENTIAL, ONE, *AT_ONCE], tap="running"),
+    # --- details of the notice, by key ---
+    case("asked for during the notice, they follow it", DETAILED, [*NOTICE, THREE, THREE, HEARD],
+         phase=Phase.DETAILS, only=[e.Play(CALLER, Prompt.DETAILS)], line="details of the notice"),
+    case("the notice plays on", DETAILED, [*NOTICE, THREE], only=[], phase=Phase.NOTICE),
+    case("asked for in the window, they come at once", DETAILED, [*WINDOW, THREE], phase=Phase.DETAILS,
+         only=[e.Play(CALLER, Prompt.DETAILS)], wakes_s=None, decision=UNDECIDED),
+    case("a whole window follows", DETAILED, [*TOLD, ended(Prompt.DETAILS)], phase=Phase.WINDOW,
+         wakes_s=DETAILED.window_s),
+    case("and silence then is silence", DETAILED, [*TOLD, ended(Prompt.DETAILS), TIME], decision=ALLOWED,
+         by="silence"),
+    case("asked for while they play", DETAILED, [*TOLD, 0.5, THREE], only=[], phase=Phase.DETAILS),
+    case("once more", DETAILED, [*TOLD, ended(Prompt.DETAILS), THREE], phase=Phase.DETAILS),
+    case("not a third time", DETAILED, [*TOLD, ended(Prompt.DETAILS), THREE, ended(Prompt.DETAILS), THREE],
+         phase=Phase.WINDOW, only=[]),
+    *(
+        case(f"{how} during them counts at once", DETAILED, [*TOLD, said], decision=decision, by=by,
+             within="window", phase=Phase.HUNT)
+        for how, said, decision, by in (
+            ("a refusal", NINE, REFUSED, "dtmf"), ("a word", NO, REFUSED, "voice"),
+            ("an acceptance", ONE, ALLOWED, "dtmf"),
+        )
+    ),
+    case("doubt during them is asked about", DETAILED, [*TOLD, UNCLEAR, ended(Prompt.DETAILS)],
+         plays=Prompt.CONFIRM),
+    case("before an answer that is asked about", DETAILED, [*NOTICE, THREE, UNCLEAR, HEARD],
+         plays=Prompt.CONFIRM),
+    case("the sound went elsewhere during them", DETAILED, [*TOLD, e.MediaFoundElsewhere(CALLER)],
+         decision=NOT_ALLOWED, by="notice_failed", phase=Phase.HUNT),
+    case("cut short, a window follows all the same", DETAILED,
+         [*TOLD, e.PromptEnded(Prompt.DETAILS, 9, complete=False)], phase=Phase.WINDOW),
+    case("without details the key is none", Policy(), [*WINDOW, THREE], only=[]),
+    case("so in a language without them", DETAILED, [*CHOICE, TWO, HEARD, THREE], only=[]),
+    case("and the key of a language stays what it is", CHOOSES, [*CHOICE, THREE], does=[e.Speak("fr")]),
     case("not where the sound went elsewhere", Policy(), [*ESSENTIAL, ONE, e.MediaFoundElsewhere(CALLER)],
          decision=NOT_ALLOWED, by="notice_failed"),
     case("nor after a hold", Policy(), [*NOTICE, ON_HOLD, e.EssentialHeard(), ONE], decision=NOT_ALLOWED,

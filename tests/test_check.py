@@ -81,7 +81,7 @@ def test_what_init_wrote_has_no_error_and_looking_leaves_nothing_behind(set_up: 
         *(f"service.{key}" for key in SHIPPED_EXAMPLES),
         "hours",
         "prompts.closed (fr)",  # says hours
-        "prompts.notice (fr)",  # names an example of where to read more
+        "prompts.details (fr)",  # names an example of where to read more
         "trunk.numbers",
         "private key",
     }

@@ -1,5 +1,6 @@
 """Prompts that say and sound as they must, and each way in which they do not."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from prompts.speak import READ_MORE, Script, with_read_more
+from prompts.speak import CONTACT, READ_MORE, Script, with_read_more
 from sipagent.call import events as e
 from sipagent.check.notice import VOCABULARIES, lint, missing_words
 from sipagent.config.errors import Finding
@@ -62,6 +63,16 @@ def room(tmp_path: Path) -> Room:
     return Room(tmp_path / "agent")
 
 
+def single(room: Room) -> None:
+    """One notice that says it all, as long as `GOOD` takes."""
+    room.write(re.sub(r"^details = .*$", "", room.text, flags=re.MULTILINE))
+    for language in ("fr", "en"):
+        room.words("details", language).with_suffix(".wav").unlink()
+        path = room.words("notice", language).with_suffix(".wav")
+        samples, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path, np.tile(samples, 2), rate, subtype="PCM_16")
+
+
 @pytest.mark.parametrize("opt_in", [False, True])
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_all_that_is_shipped_is_well(room: Room, language: str, opt_in: bool) -> None:
@@ -69,13 +80,15 @@ def test_all_that_is_shipped_is_well(room: Room, language: str, opt_in: bool) ->
     room.set("hours", OFFICE_HOURS)
     found = list(lint(room.config()))
     assert told(finding for finding in found if finding.level != "ok") == [EXAMPLE]
-    names = "notice welcome refused confirm closed unavailable hold_music please_hold"
+    names = "notice details welcome refused confirm closed unavailable hold_music please_hold"
     assert {finding.what.partition(" ")[0] for finding in found} == {
         f"prompts.{one}" for one in names.split()
     }
     details = [finding.detail for finding in found if finding.what.startswith("prompts.notice")]
     key = "says the key that accepts (1)" if opt_in else "says the key that refuses (9)"
-    assert key in details and "says how long recordings are kept (6 months)" in details
+    assert key in details and "says the key of the details (3)" in details
+    told_later = [finding.detail for finding in found if finding.what.startswith("prompts.details")]
+    assert "says how long recordings are kept (6 months)" in told_later
 
 
 # --- who, what, and how to refuse ---
@@ -145,6 +158,7 @@ MORNINGS = {"hours": 'week = { mon = "09:00-12:00", sat = "09:00-12:00" }\nholid
 def test_what_the_notice_lacks_or_says_and_is_not_true(
     room: Room, old: str, new: str, tables: dict[str, str], expected: list[str]
 ) -> None:
+    single(room)
     for table, keys in tables.items():
         room.set(table, keys)
     room.say(GOOD["fr"].replace(old, new))
@@ -199,6 +213,7 @@ def test_what_must_be_known_stands_before_the_essential_part_ends(
     room: Room, after: str, expected: list[str]
 ) -> None:
     before, found, rest = GOOD["fr"].partition(after)
+    single(room)
     kept, moved = (before + found, rest) if not expected else (before, found + rest)
     room.say(f"{kept}\n[essential 9 s]\n{moved}")
     assert wrong(room) == expected
@@ -213,6 +228,7 @@ def test_what_must_be_known_stands_before_the_essential_part_ends(
 
 
 def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
+    single(room)
     room.say(GOOD["fr"].replace(KEY, "dites je refuse"))
     room.set("refusal", 'engine = "none"')
     assert f"{UNSAID} {NINE}" in wrong(room)
@@ -234,6 +250,7 @@ def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
 def test_a_spoken_way_that_nobody_hears_is_an_error_and_stops_run(
     room: Room, words: str, promises: bool
 ) -> None:
+    single(room)
     room.say(GOOD["fr"].replace(KEY, words))
     if not promises:
         assert wrong(room) == []
@@ -250,6 +267,7 @@ def test_a_spoken_way_that_nobody_hears_is_an_error_and_stops_run(
 
 
 def test_words_to_say_that_are_not_listened_for_stop_run(room: Room) -> None:
+    single(room)
     by_voice(room)
     room.say(GOOD["fr"].replace(KEY, "dites « stop », ou touche 9, pour refuser"))
     unheard = "promises a spoken refusal, and what it says to say (stop) is none of refusal.keywords"
@@ -268,11 +286,10 @@ def test_the_confirmation_must_not_promise_it_either(room: Room) -> None:
 @pytest.mark.parametrize("language", ["fr", "en"])
 @pytest.mark.parametrize("mode", ["objection", "opt_in"])
 @pytest.mark.parametrize("voice", [False, True])
-def test_a_shipped_notice_promises_the_key_or_what_to_say_as_well_and_where_the_rest_can_be_read(
+def test_a_shipped_notice_promises_the_key_or_what_to_say_as_well(
     room: Room, language: str, mode: str, voice: bool
 ) -> None:
-    """By what stands in it the flow knows which words count at once; the engine listens in any case. Of the
-    rest it names an example, in a sentence that the script puts another place into."""
+    """By what stands in it the flow knows which words count at once; the engine listens in any case."""
     room.speak(language, opt_in=mode == "opt_in")
     name = "notice" + "_opt_in" * (mode == "opt_in") + "_voice" * voice
     room.set("prompts", f'notice = "prompts/{language}/{name}.wav"')
@@ -282,18 +299,73 @@ def test_a_shipped_notice_promises_the_key_or_what_to_say_as_well_and_where_the_
     wish = e.Wish.ACCEPT if mode == "opt_in" else e.Wish.REFUSE
     assert rules_of(room.config()).policy.promised == ({(language, wish)} if voice else frozenset())
 
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("layered", [True, False])
+def test_where_the_rest_can_be_read_is_no_example(room: Room, language: str, layered: bool) -> None:
+    """The details name one, in a sentence that the script puts another place into; so may a single notice."""
+    room.speak(language, opt_in=False)
+    name = "details" if layered else "notice"
+    shipped = room.words("details", language).read_text(encoding="utf-8").strip()
+    if not layered:
+        shipped = GOOD[language]
+        single(room)
+
     def of_the_rest(words: str) -> list[str]:
         room.say(words, name, language)
-        return [one for one in findings(room, language=language) if REST in one]
+        return [one for one in findings(room, name, language) if REST in one]
 
-    shipped = room.words(name, language).read_text().strip()
-    (informed,) = with_read_more([Script(room.words(name, language), language, shipped)], "la mairie")
-    last = READ_MORE[language].format("la mairie")
+    script = Script(room.words(name, language), language, shipped)
+    (informed,) = with_read_more([script], "la mairie")
+    last = (CONTACT if layered else READ_MORE)[language].format("la mairie")
     assert informed.words.endswith(f" {last}")
-    assert of_the_rest(shipped) == [EXAMPLE]
+    assert of_the_rest(shipped) == ([EXAMPLE] if layered else [NO_REST])
     for words in (informed.words, f"{informed.words} Par exemple, for example."):
         assert of_the_rest(words) == [f"ok: says {REST}"]
-    assert of_the_rest(informed.words.removesuffix(f" {last}")) == [NO_REST]
+    if not layered:
+        assert of_the_rest(informed.words.removesuffix(f" {last}")) == [NO_REST]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), [
+    ("touche 3", "notre site", [f"{UNSAID} the key of the details (3)"]),
+    ("Vos droits et le détail", "Le détail", [f"{UNSAID} that callers have rights"]),
+    ("[essential 8.3 s]", "Conservé deux mois au plus.", []),
+])  # fmt: skip
+def test_the_first_layer_says_that_there_are_rights_and_leads_to_the_second(
+    room: Room, old: str, new: str, expected: list[str]
+) -> None:
+    room.say(room.words("notice").read_text(encoding="utf-8").replace(old, new))
+    assert wrong(room) == expected
+
+
+def test_a_key_for_details_that_are_not_there_is_an_error(room: Room) -> None:
+    single(room)
+    assert "error: names the key 3 for details, and prompts.details is absent" in wrong(room)
+
+
+@pytest.mark.parametrize(("language", "old", "new", "expected"), [
+    ("fr", "conservés six mois au maximum", "conservés", [
+        f"{UNSAID} how long recordings are kept"]),
+    ("fr", "six mois au maximum", "deux mois", [
+        f"error: {KEPT} 2 months, but retention.period is 6 months"]),
+    ("fr", "sur notre mission d’intérêt public, ou sur votre accord si", "là où", [
+        f"{UNSAID} on what legal basis"]),
+    ("fr", "une copie d’un enregistrement ou son effacement, et vous y opposer", "beaucoup", [
+        f"{UNSAID} which rights callers have"]),
+    ("fr", "à l’autorité de protection des données, la CNIL", "ailleurs", [
+        f"{UNSAID} that callers may complain to an authority"]),
+    ("en", "complain to the data protection authority", "complain", [
+        f"{UNSAID} that callers may complain to an authority"]),
+])  # fmt: skip
+def test_the_second_layer_says_the_rest(
+    room: Room, language: str, old: str, new: str, expected: list[str]
+) -> None:
+    room.speak(language, opt_in=False)
+    words = room.words("details", language).read_text(encoding="utf-8")
+    room.say(
+        words.replace(old, new).replace("en savoir plus et exercer vos droits", "écrire"), "details", language
+    )
+    assert wrong(room, "details", language)[: len(expected)] == expected
 
 
 def test_of_a_notice_that_nobody_can_read_a_yes_counts_by_the_words_in_the_file(room: Room) -> None:
@@ -322,8 +394,8 @@ def test_the_first_prompt_says_the_keys_that_choose_a_language(room: Room, langu
     room.set(f"prompts.{other}", f'notice = "prompts/{other}/notice.wav"')
     assert wrong(room, "choose", language) == wrong(room, language=other) == []
     assert "ok: says the key 2" in findings(room, "choose", language)
-    room.set("prompts", table.replace("2", "3"))
-    assert f"{UNSAID_W} the key 3 of prompts.choices" in wrong(room, "choose", language)
+    room.set("prompts", table.replace("2", "4"))
+    assert f"{UNSAID_W} the key 4 of prompts.choices" in wrong(room, "choose", language)
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])
@@ -359,9 +431,9 @@ def test_hours_on_the_clock_of_another_place(room: Room) -> None:
 
 
 def test_a_sound_that_lost_its_last_quarter_or_more(room: Room) -> None:
-    whole = room.words("notice").read_text("utf-8")
+    whole = re.sub(r"\[essential .*\]", "", room.words("notice").read_text("utf-8"))
     for words, said in (
-        ("Agglo J'écoute. Appel enregistré. Pour refuser, touche 9.", "shorter"),
+        ("Appel enregistré, touche 9.", "shorter"),
         (" ".join([GOOD["fr"]] * 3), "longer"),
     ):
         room.say(words)
@@ -407,7 +479,7 @@ def test_what_another_language_takes_from_the_default_one(room: Room) -> None:
     def of_the_table() -> list[str]:
         return told(one for one in lint(room.config()) if one.what == "prompts.en")
 
-    own = ["notice", "welcome", "confirm", "closed", "unavailable", "please_hold"]
+    own = ["notice", "details", "welcome", "confirm", "closed", "unavailable", "please_hold"]
     room.set("prompts.en", f'{own[0]} = "prompts/en/notice.wav"')
     assert wrong(room, "notice", "en") == [] != findings(room, "notice", "en")
     missing = ", ".join(own[1:])

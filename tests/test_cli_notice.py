@@ -34,12 +34,14 @@ def test_the_notices(room: Room, office: Office) -> None:
     french, english = json.loads(office.run("notice", "--json").out)
     assert (french.pop("words"), french.pop("sha256")) > ("", "")
     told = {"language": "fr", "numbers": [], "keys": [], "file": "prompts/fr/notice.wav"}
-    assert french == told | {"duration_s": 20.274, "sample_rate": 8000}
+    details = french.pop("details")
+    assert (details["file"], details["duration_s"]) == ("prompts/fr/details.wav", 29.973)
+    assert french == told | {"duration_s": 10.532, "essential_s": 8.3, "sample_rate": 8000}
     assert (english["language"], english["numbers"]) == ("en", ["+33323063007"])
     assert english["words"].startswith("Welcome to Agglo J’écoute.")
     (office.folder / "prompts/fr/notice.txt").unlink()
     assert json.loads(office.run("notice", "--json").out)[0]["words"] is None
-    assert " words   –" in office.run("notice").out  # all the same
+    assert " words    –" in office.run("notice").out  # all the same
     (office.folder / "prompts/fr/notice.wav").unlink()
     assert "notice.wav: does not exist" in office.fails(1, "notice")
 

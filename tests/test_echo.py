@@ -26,7 +26,7 @@ def read(name: str, seconds: float) -> Sound:
     return np.asarray(sound[2400 : 2400 + round(seconds * rate)])
 
 
-PLAYED, CALLER = read("fr/notice_voice", 6.0), read("en/refused", 2.0)
+PLAYED, CALLER = read("fr/details", 8.0), read("en/refused", 2.0)
 
 
 def int16(sound: Sound) -> Samples:
@@ -94,7 +94,7 @@ def test_on_a_silent_line_nothing_is_searched_until_something_comes_back(
     split = round(silent_s * SAMPLE_RATE)
     assert np.array_equal(through(echo, came[:split]), came[:split]) and searched == []
     left = through(echo, came[split:])
-    late = slice(round(2.5 * SAMPLE_RATE), None)
+    late = slice(round(3.5 * SAMPLE_RATE), None)
     assert searched and level(came[split:][late]) - level(left[late]) > 12
 
 

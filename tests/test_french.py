@@ -176,7 +176,7 @@ LONG = "'2 years' dépasse six mois (CNIL, délibération 2014-474) ;"
         ("retention", 'period = "2 years"', LONG),
         ("hours", 'week = { mon = "9" }', "mon contient '9', qui n’est pas HH:MM-HH:MM ; attendu : une"),
         ("service", "language = x", "service.language : x n’est ni un nombre ni un texte entre"),
-        ("prompts", "zzz = 1", " ; valeurs possibles : notice, welcome, refused, confirm, closed, unavail"),
+        ("prompts", "zzz = 1", " ; valeurs possibles : notice, details, welcome, refused, confirm, closed"),
         ("edg", "a = 1", " : edg : clé inconnue ; vouliez-vous dire edge ?"),
     ],
 )

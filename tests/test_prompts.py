@@ -19,7 +19,16 @@ from tests.each import each
 
 PROMPTS = Path(music.__file__).parent
 NAMES = (
-    *("choose", "closed", "confirm", "notice", "notice_opt_in", "notice_opt_in_voice", "notice_voice"),
+    *(
+        "choose",
+        "closed",
+        "confirm",
+        "details",
+        "notice",
+        "notice_opt_in",
+        "notice_opt_in_voice",
+        "notice_voice",
+    ),
     *("please_hold", "refused", "unavailable", "welcome"),
 )
 LANGUAGES = ["fr", "en"]
@@ -100,23 +109,29 @@ def test_no_prompt_is_missing_unknown_or_large() -> None:
 
 
 LAST = {
-    "fr": "Le détail et vos droits : example point org.",
-    "en": "For details and your rights: example dot org.",
+    language: last.format(place)
+    for (language, last), place in zip(
+        speak.CONTACT.items(), ("example point org", "example dot org"), strict=True
+    )
 }
-"""The last sentence of each shipped notice: a place that is to be put in."""
+"""The last sentence of the shipped details: a place that is to be put in."""
 _NOTICE = {
-    "fr": "agglo j'écoute / enregistré / qualité / statistiques / organisation / six mois",
-    "en": "agglo j'écoute / recorded / quality / statistics / organisation / six months",
+    "fr": "agglo j'écoute / enregistré / qualité / statistiques / organisation / droits / touche 3",
+    "en": "agglo j'écoute / recorded / quality / statistics / organisation / rights / press 3",
 }
 REQUIRED = {
-    "fr/notice": f"{_NOTICE['fr']} / touche 9 / à tout moment de l'appel",
-    "en/notice": f"{_NOTICE['en']} / press 9 / at any time during the call",
-    "fr/notice_opt_in": f"{_NOTICE['fr']} / touche 1 / 9",
-    "en/notice_opt_in": f"{_NOTICE['en']} / press 1 / 9",
-    "fr/notice_voice": f"{_NOTICE['fr']} / touche 9 / dites maintenant « {WORDS['fr']['keywords'][0]} »",
-    "en/notice_voice": f"{_NOTICE['en']} / press 9 / say “no thank you, no recording” now",
-    "fr/notice_opt_in_voice": f"{_NOTICE['fr']} / touche 1 / dites « j'accepte » / 9",
-    "en/notice_opt_in_voice": f"{_NOTICE['en']} / press 1 / say “i accept” / 9",
+    "fr/notice": f"{_NOTICE['fr']} / touche 9",
+    "en/notice": f"{_NOTICE['en']} / press 9",
+    "fr/notice_opt_in": f"{_NOTICE['fr']} / avec votre accord / touche 1",
+    "en/notice_opt_in": f"{_NOTICE['en']} / if you agree / press 1",
+    "fr/notice_voice": f"{_NOTICE['fr']} / touche 9 / dites « {WORDS['fr']['keywords'][0]} »",
+    "en/notice_voice": f"{_NOTICE['en']} / press 9 / say “no thank you, no recording”",
+    "fr/notice_opt_in_voice": f"{_NOTICE['fr']} / touche 1 / dites « j'accepte »",
+    "en/notice_opt_in_voice": f"{_NOTICE['en']} / press 1 / say “i accept”",
+    "fr/details": "six mois / intérêt public / accord / touche 9 / à tout moment de l'appel / copie"
+    " / effacement / opposer / réclamation / cnil",
+    "en/details": "six months / public interest / consent / pressing 9 / at any time during the call / copy"
+    " / erasure / object / complain / authority",
     "fr/choose": "for english, press 2",
     "en/choose": "pour le français / touche 2",
     "fr/confirm": "touche 1 / sinon / ne sera pas enregistré",
@@ -143,7 +158,11 @@ def test_words_say_what_they_must_and_notices_are_short() -> None:
     for name in SPOKEN:
         if "/notice" in name:
             samples, rate = read(wav(name, 8_000))
-            assert len(samples) / rate <= (25 if name.endswith("voice") else 24), name
+            assert len(samples) / rate <= (13 if name.endswith("voice") else 11), name
+            prompt = inspect_prompt(wav(name, 8_000))
+            assert prompt.mark and prompt.essential_ms < prompt.duration_ms - 1000, name
+            pause = samples[rate * prompt.essential_ms // 1000 :][: rate // 5]
+            assert np.abs(pause).max() < 0.01, f"{name}: the line stands within a sentence"
 
 
 # --- what colleagues hear who lend their voices: at 8 kHz alone ---
@@ -248,25 +267,43 @@ def test_words_become_phonemes_or_an_error_and_no_hole() -> None:
     assert parts == ["From 8:30 to 12.30.", "C’est noté : merci !"]
 
 
-def test_each_notice_ends_with_where_to_read_more() -> None:
+def test_a_place_ends_the_details_and_a_notice_that_has_none(tmp_path: Path) -> None:
     shipped = speak.read_scripts(PROMPTS, SPOKEN)
-    silent = [
-        replace(script, words=script.words.partition(f" {LAST[script.language]}")[0]) for script in shipped
-    ]
-    for before in (shipped, silent):
-        made = speak.with_read_more(before, "la mairie")
-        for script, bare, changed in zip(shipped, silent, made, strict=True):
-            if script.path.stem.startswith("notice"):
-                last = speak.READ_MORE[script.language].format("la mairie")
-                assert script.words == f"{bare.words} {LAST[script.language]}"
-                assert changed.words == f"{bare.words} {last}"
-            else:
-                assert changed == script
-    with pytest.raises(speak.PromptsError, match="no notice is among"):
-        speak.with_read_more(speak.read_scripts(PROMPTS, ["fr/closed"]), "la mairie")
+    for script, changed in zip(shipped, speak.with_read_more(shipped, "la mairie"), strict=True):
+        if script.path.stem == "details":
+            bare = script.words.removesuffix(f" {LAST[script.language]}")
+            assert bare != script.words
+            last = speak.CONTACT[script.language].format("la mairie")
+            assert changed == replace(script, words=f"{bare} {last}")
+            assert speak.with_read_more([replace(script, words=bare)], "la mairie") == [changed]
+        else:
+            assert changed == script  # a notice of two layers, too
+    single = speak.Script(tmp_path / "fr" / "notice.txt", "fr", "Pour refuser, touche 9.")
+    for words in (single.words, f"{single.words} {speak.READ_MORE['fr'].format('ailleurs')}"):
+        (changed,) = speak.with_read_more([replace(single, words=words)], "la mairie")
+        assert changed.words == f"{single.words} {speak.READ_MORE['fr'].format('la mairie')}"
+    for name in ("fr/closed", "fr/notice"):
+        with pytest.raises(speak.PromptsError, match="no details, and no notice without them"):
+            speak.with_read_more(speak.read_scripts(PROMPTS, [name]), "la mairie")
     for place in ("", "agglo.fr", "a\nb"):
         with pytest.raises(speak.PromptsError, match="not said as it is written"):
             speak.with_read_more(shipped, place)
+
+
+@pytest.mark.usefixtures("spelled")
+@pytest.mark.parametrize("rest", ["\nMerci.", ""])
+def test_the_line_of_the_essential_part_is_not_spoken_and_says_when_it_was_heard(
+    tmp_path: Path, rest: str
+) -> None:
+    before = "Bonjour tout le monde. Au revoir."
+    script = speak.Script(tmp_path / "fr" / "x.txt", "fr", f"{before}\n[essential 1 s]{rest}")
+    voice = Humming()
+    list(speak.speak([script], voice, {}))  # type: ignore[arg-type]
+    assert voice.heard == ["bonjour tout le monde.", "au revoir.", *(["merci."] if rest else [])]
+    prompt = inspect_prompt(speak.wav_path(script.path, 8_000))
+    assert prompt.essential == before and prompt.words == f"{before}{rest}"
+    spoken_s = speak.SILENCE_S + sum(len(one) / 15 for one in voice.heard[:2]) + speak.BETWEEN_SENTENCES_S
+    assert prompt.essential_ms / 1000 == pytest.approx(spoken_s + 0.05, abs=0.1)
 
 
 @pytest.fixture

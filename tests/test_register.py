@@ -49,6 +49,8 @@ CHANGES = {
     "trunk.transport": '"tls"',
     "trunk.srtp": '"required"',
     "prompts.notice": '"prompts/fr/another.wav"',
+    "prompts.details": '"prompts/fr/more.wav"',
+    "refusal.details_digit": '"4"',
     "prompts.languages": '{ "+33323063006" = "en" }',
     "prompts.choices": '{ "2" = "en" }',
     "refusal.mode": '"opt_in"',
@@ -97,6 +99,7 @@ CHANGES = {
 }
 # Keys that count only where another is set.
 NEEDED = {
+    "refusal.details_digit": (("prompts", 'details = "details.wav"'),),
     "refusal.accept_digit": (("refusal", 'mode = "opt_in"'),),
     "refusal.accept_keywords": (("refusal", 'mode = "opt_in"'),),
     "refusal.in_call_keywords": (("refusal", 'in_call = "key+voice"'),),
@@ -167,6 +170,7 @@ def notices(config: Config) -> list[SpokenNotice]:
             tuple(n for n, language in config.prompts.languages.items() if language == one.language),
             prompt(one.notice.name, f"These are the words of {one.notice.name}."),
             tuple(key for key, language in config.prompts.choices.items() if language == one.language),
+            prompt(one.details.name, f"These are the words of {one.details.name}.") if one.details else None,
         )
         for one in config.prompt_sets()
     ]
@@ -242,6 +246,7 @@ def variants() -> Iterator[str]:
     yield changed("trunk.numbers", "[]")
     yield with_keys("refusal", 'mode = "opt_in"\nin_call = "key+voice"', COMPLETE)
     yield with_keys("web", IN_CLEAR, COMPLETE)
+    yield with_keys("prompts", 'details = "details.wav"', COMPLETE)
     yield changed("recording.recipients", "[]", with_keys("web", BY_PROVIDER, COMPLETE))
     yield with_keys("prompts", 'languages = {}\nchoose = "c.wav"\nchoices = { "2" = "en" }', COMPLETE)
     for grounds in ("[]", '["criminal"]'):

@@ -105,6 +105,8 @@ def admission(config: Config) -> Admission:
         opt_in=refusal.mode == "opt_in",
         refusal_digits=refusal.refusing,
         accept_digit=refusal.accept_digit,
+        details_digit=refusal.details_digit,
+        detailed=frozenset(one.language for one in config.prompt_sets() if one.details),
         choices=tuple(config.prompts.choices.items()),
         voice=refusal.engine != "none",
         in_call_voice=refusal.engine != "none" and refusal.in_call == "key+voice",

@@ -157,8 +157,7 @@ class LiveCall:
 
     def open_recording(self, operator: str, base: Path) -> Recording:
         """The row of a recording that begins now; paths are relative to `base`."""
-        notice = self.sounds[e.Prompt.NOTICE]
-        path = notice.path.relative_to(base) if notice.path.is_relative_to(base) else notice.path
+        details = self.sounds.get(e.Prompt.DETAILS) if self.flow.details_heard else None
         self.recording = Recording(
             id=self.id,
             call_id=self.call_id,
@@ -167,7 +166,7 @@ class LiveCall:
             called=self.called,
             operator=operator,
             decision=self.flow.consent.decision.value,
-            notice=Notice(file=path.as_posix(), sha256=notice.sha256),
+            notice=_told(self.sounds[e.Prompt.NOTICE], base, _told(details, base) if details else None),
             channels=2,
             sample_rate=SAMPLE_RATE,
             expires_at=self.expires_at,
@@ -185,6 +184,11 @@ class LiveCall:
             flagged=story.flagged,
         )
         return replace(self.recording, flagged=story.flagged), closing
+
+
+def _told(sound: Sound, base: Path, details: Notice | None = None) -> Notice:
+    path = sound.path.relative_to(base) if sound.path.is_relative_to(base) else sound.path
+    return Notice(file=path.as_posix(), sha256=sound.sha256, details=details)
 
 
 class LiveCalls:

@@ -43,7 +43,7 @@ def heard_whole(prompt: e.Prompt, sound: PromptFile, played_ms: int) -> bool:
     """
     if played_ms < sound.duration_ms - SHORT_MS:
         return False
-    return prompt is not e.Prompt.NOTICE or is_what_was_loaded(sound)
+    return prompt not in (e.Prompt.NOTICE, e.Prompt.DETAILS) or is_what_was_loaded(sound)
 
 
 def is_what_was_loaded(notice: PromptFile) -> bool:

@@ -28,6 +28,7 @@ class Prompt(StrEnum):
 
     CHOOSE = "choose"
     NOTICE = "notice"
+    DETAILS = "details"
     WELCOME = "welcome"
     REFUSED = "refused"
     CONFIRM = "confirm"

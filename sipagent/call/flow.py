@@ -6,7 +6,8 @@ A call passes through phases:
                   │                       └─▶ CONFIRM ─▶┘ ▲  └─▶ FAREWELL (closed, or nobody free) ─▶ ENDED
                   │                                       └── REFER (not recorded: it leaves)
 
-From BRIDGED a call may go to another operator by way of TRANSFER, and back.
+From NOTICE and WINDOW a caller may ask for DETAILS, which lead to a WINDOW. From BRIDGED a call may go to
+another operator by way of TRANSFER, and back.
 
 The policy is pure. It gets facts, in order, each with the time at which it is handled (seconds of a
 monotonic clock), and answers with commands. It asks to be woken by `deadline`. It knows no thread, no
@@ -125,6 +126,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.CHOICE, e.PromptEnded): notice.choice_heard,
     (Phase.NOTICE, e.PromptEnded): notice.notice_ended,
     (Phase.NOTICE, e.EssentialHeard): notice.essential_heard,
+    (Phase.DETAILS, e.PromptEnded): notice.details_ended,
     (Phase.NOTICE, e.LegHeld): notice.notice_unheard,
     (Phase.WINDOW, e.HearingFailed): notice.window_unheard,
     (Phase.CONFIRM, e.HearingFailed): notice.window_unheard,

@@ -11,6 +11,8 @@ from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import DecidedBy, Decision
 from sipagent.call.state import Accepted, CallState, Phase, heard_again
 
+BEFORE_WINDOW = (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE, Phase.DETAILS)
+
 
 def offered(call: CallState, fact: e.CallOffered) -> None:
     if not fact.source_allowed:
@@ -116,9 +118,35 @@ def after_notice(call: CallState) -> None:
         go_on(call)  # listening has failed: there is nothing to wait for, and a key counts later too
     elif call.unclear:
         ask_again(call)
+    elif call.wants_details:
+        tell_details(call)
     else:
         call.phase = Phase.WINDOW
         call.timers["window"] = call.now + call.policy.window_s
+
+
+def want_details(call: CallState) -> None:
+    """The key for them: during the notice they follow it, in the window they come at once, twice at most."""
+    if call.playing is Prompt.NOTICE:
+        call.wants_details = True
+    elif call.phase is Phase.WINDOW and call.details_told < timing.MOST_DETAILS:
+        tell_details(call)
+
+
+def tell_details(call: CallState) -> None:
+    call.wants_details, call.details_told = False, call.details_told + 1
+    call.phase = Phase.DETAILS
+    call.timers.clear()
+    call.note("details of the notice", "caller")
+    call.play(Prompt.DETAILS)
+
+
+def details_ended(call: CallState, fact: e.PromptEnded) -> None:
+    """A whole window follows, as after the notice."""
+    if fact.prompt is Prompt.DETAILS:
+        call.details_heard = call.details_heard or fact.complete
+        call.playing = None
+        after_notice(call)
 
 
 def notice_failed(call: CallState) -> None:
@@ -137,7 +165,7 @@ def found_elsewhere(call: CallState, fact: e.MediaFoundElsewhere) -> None:
     """Our sound went past the caller until now: a notice that was played by then was not heard."""
     if fact.leg != CALLER or call.notice_began is None:
         return
-    if call.playing is Prompt.NOTICE or call.phase in (Phase.WINDOW, Phase.CONFIRM):
+    if call.playing is Prompt.NOTICE or call.phase in (Phase.DETAILS, Phase.WINDOW, Phase.CONFIRM):
         notice_failed(call)
         return
     call.decide(Decision.NOT_ALLOWED, "notice_failed")
@@ -220,6 +248,8 @@ def digit(call: CallState, fact: e.DtmfPressed) -> None:
         refuse(call, "dtmf", method=fact.method)
     elif call.phase is Phase.CHOICE:
         choose(call, fact.digit)
+    elif fact.digit == call.policy.details_digit and call.language in call.policy.detailed:
+        want_details(call)
     elif fact.digit == call.policy.accept_digit:
         accept(call, fact.method)
     if fact.leg == CALLER and fact.method == "inband":
@@ -263,7 +293,7 @@ def is_asked_about(call: CallState, refusal: e.KeywordHeard) -> bool:
     """
     if refusal.sure or call.promised(e.Wish.REFUSE) or call.consent.decision is not Decision.UNDECIDED:
         return False
-    return call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE, Phase.WINDOW) or call.asks_about_this
+    return call.phase in (*BEFORE_WINDOW, Phase.WINDOW) or call.asks_about_this
 
 
 def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
@@ -274,7 +304,7 @@ def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
     """
     refused = unclear.meaning is e.Wish.REFUSE
     call.asks_about_this |= refused
-    if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
+    if call.phase in BEFORE_WINDOW:
         call.unclear = unclear if refused or not said_no(call) else call.unclear
     elif call.phase is Phase.WINDOW and refused:
         call.unclear = unclear
@@ -302,7 +332,7 @@ def accept(call: CallState, how: Accepted) -> None:
         return
     if said_no(call) and not asked:
         return
-    if call.notice_heard and call.phase in (Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
+    if call.notice_heard and call.phase in (Phase.NOTICE, Phase.DETAILS, Phase.WINDOW, Phase.CONFIRM):
         allow(call, how)
 
 
@@ -338,7 +368,7 @@ def allow(call: CallState, how: Accepted) -> None:
 def refuse(call: CallState, by: DecidedBy, **how: Any) -> None:
     if not call.decide(Decision.REFUSED, by, **how):
         return
-    if call.phase in (Phase.CHOICE, Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
+    if call.phase in (Phase.CHOICE, Phase.NOTICE, Phase.DETAILS, Phase.WINDOW, Phase.CONFIRM):
         go_on(call)
         return
     if call.captured:

@@ -34,6 +34,7 @@ class Phase(StrEnum):
     ANSWERED = "answered"
     CHOICE = "choice"
     NOTICE = "notice"
+    DETAILS = "details"
     WINDOW = "window"
     CONFIRM = "confirm"
     HUNT = "hunt"
@@ -51,12 +52,15 @@ class Policy:
 
     `choices`: the keys of the first prompt, each with the language that it chooses; none: no such prompt.
     `promised`: the languages whose notice says what to say, each with its effect. Without a promise, the
-    caller is asked about a refusal that is not sure, and no word accepts.
+    caller is asked about a refusal that is not sure, and no word accepts. `detailed`: the languages that have
+    details, which `details_digit` plays.
     """
 
     opt_in: bool = False
     refusal_digits: tuple[str, ...] = ("9",)
     accept_digit: str = "1"
+    details_digit: str = "3"
+    detailed: frozenset[str] = frozenset()
     choices: tuple[tuple[str, str], ...] = ()
     voice: bool = False
     in_call_voice: bool = False
@@ -83,6 +87,7 @@ Accepted = e.Method | e.KeywordHeard
 _DECIDED_IN: dict[Phase, DecidedIn] = {
     Phase.CHOICE: "choice",
     Phase.NOTICE: "notice",
+    Phase.DETAILS: "window",
     Phase.WINDOW: "window",
     Phase.CONFIRM: "window",
     Phase.REFER: "call",
@@ -115,6 +120,9 @@ class CallState:
         self.playing: Prompt | None = None  # the prompt that the caller hears
         self.notice_began: float | None = None
         self.notice_heard = False  # its essential part at least
+        self.wants_details = False  # after the notice
+        self.details_told = 0  # how often
+        self.details_heard = False  # to their end
         self.unclear: e.KeywordHeard | None = None  # the question put to the caller
         self.asks_about_this = False  # the caller still speaks, and will be asked about it
         self.late_speech = False  # somebody speaks who may have begun before the window closed, or the bridge

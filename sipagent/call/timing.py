@@ -8,6 +8,7 @@ LATE_S = 0.5  # speech that began before the window closed is heard at the lates
 RETRY_S = 3.0  # between two rounds over the operators
 REACH_S = 4.0  # a phone for which nothing answers within this is unreachable (RFC 3261's timer B is 32 s)
 SOUND_S = 3.0  # an operator who has answered and sends no sound within this has vanished
+MOST_DETAILS = 2  # how often the details of the notice are told in one call
 PLEASE_HOLD_S = 20.0  # between two "please hold"
 LISTENING_S = 1.0  # at the end: for what the caller had still sent to be listened to
 RETRY_AFTER_S = 10  # in the 503 to a caller for whom there is no room (RFC 3261 section 20.33)

@@ -82,6 +82,7 @@ def _city(zone: str) -> str:
 NAMES = (
     "choose",
     "notice",
+    "details",
     "welcome",
     "refused",
     "confirm",
@@ -90,7 +91,15 @@ NAMES = (
     "hold_music",
     "please_hold",
 )
-SPOKEN = ("welcome", "refused", "confirm", "closed", "unavailable", "please_hold")  # beside the notice
+SPOKEN = (
+    "details",
+    "welcome",
+    "refused",
+    "confirm",
+    "closed",
+    "unavailable",
+    "please_hold",
+)  # beside the notice
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
 # at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
@@ -177,11 +186,14 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
             what, "nobody has listed what it must say in {0!r}: check its words yourself", prompts.language
         )
         return
-    rule = _RULES.get(name, _silent_on_recording)
-    yield from rule(config, what, plain(prompt.words), said)
+    text, rule = plain(prompt.words), _RULES.get(name, _silent_on_recording)
+    if name == "notice":
+        yield from _notice(config, what, text, said, layered=prompts.details is not None)
+    else:
+        yield from rule(config, what, text, said)
     if name == "notice" and prompt.mark:
         yield _marked(config, what, prompt, prompt.mark, said)
-    if name != "notice":  # there, hours are how long something is kept
+    if name not in ("notice", "details"):  # there, hours are how long something is kept
         yield from hours_findings(config, what, plain(prompt.words), prompts.language)
 
 
@@ -255,13 +267,52 @@ def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tupl
     return False, Reason(key_that, " or ".join(keys))
 
 
-def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+def _notice(config: Config, what: str, text: str, said: Vocabulary, *, layered: bool) -> Iterator[Finding]:
+    """`layered`: it has details, which say what need not stand in the first layer (WP 260 rev.01)."""
     for said_so, required in _essentials(config, text, said):
         yield ok(what, "says {0}", required) if said_so else error(what, "its words do not say {0}", required)
-    yield from _promises(config, what, text, said)
+    yield from _promises(config, what, text, said, layered=layered)
     yield from _purposes(config, what, text, said)
-    yield from _how_long(config, what, text, said)
+    yield from _leads_to_details(config, what, text, said, layered=layered)
+    if not layered:
+        yield from _how_long(config, what, text, said)
+        yield _the_rest(what, text, said)
+
+
+def _leads_to_details(
+    config: Config, what: str, text: str, said: Vocabulary, *, layered: bool
+) -> Iterator[Finding]:
+    """That there are rights, and the key that tells of them."""
+    digit = config.refusal.details_digit
+    named = any(
+        heard.says_key(s, digit, said) and heard.says(s, said.read_more) for s in heard.sentences(text, _ENDS)
+    )
+    if named and not layered:
+        yield error(what, "names the key {0} for details, and prompts.details is absent", digit)
+    elif layered:
+        key = Reason("the key of the details ({0})", digit)
+        yield ok(what, "says {0}", key) if named else error(what, "its words do not say {0}", key)
+        if not heard.says(text, said.rights):
+            yield error(what, "its words do not say {0}", Reason("that callers have rights"))
+
+
+def _details(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """The second layer: GDPR article 13(1)(b) and (c), (2)(a), (b) and (d)."""
+    if heard.periods(text, said):
+        yield from _how_long(config, what, text, said)
+    else:
+        yield error(what, "its words do not say {0}", Reason("how long recordings are kept"))
+    required = (
+        (said.bases, Reason("on what legal basis")),
+        (said.each_right, Reason("which rights callers have")),
+        (said.authorities, Reason("that callers may complain to an authority")),
+    )
+    for beginnings, which in required:
+        found = heard.says(text, beginnings)
+        yield ok(what, "says {0}", which) if found else error(what, "its words do not say {0}", which)
     yield _the_rest(what, text, said)
+    yield from _spoken_ways(config, what, text, said)
+    yield from _refusing_later(config, what, text, said)
 
 
 def _marked(config: Config, what: str, prompt: PromptFile, mark: EssentialPart, said: Vocabulary) -> Finding:
@@ -278,7 +329,14 @@ def _marked(config: Config, what: str, prompt: PromptFile, mark: EssentialPart, 
     return ok(what, "the key that accepts counts after {0:g} s", at_s)
 
 
-def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+def _refusing_later(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    refusing = config.refusal.refusing
+    if config.refusal.mode == "opt_in" and not any(heard.key_refuses(text, key, said) for key in refusing):
+        keys = " or ".join(refusing)
+        yield warning(what, "its words do not say the key that refuses later ({0})", keys)
+
+
+def _promises(config: Config, what: str, text: str, said: Vocabulary, *, layered: bool) -> Iterator[Finding]:
     """What it promises and the agent does not do."""
     refusal = config.refusal
     unrecorded = [s for s in heard.sentences(text) if heard.of_recording(s, said).not_recorded]
@@ -286,9 +344,8 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         yield error(
             what, "says that who does nothing is not recorded; with refusal.mode objection, silence allows"
         )
-    if refusal.mode == "opt_in" and not any(heard.key_refuses(text, key, said) for key in refusal.refusing):
-        keys = " or ".join(refusal.refusing)
-        yield warning(what, "its words do not say the key that refuses later ({0})", keys)
+    if not layered:
+        yield from _refusing_later(config, what, text, said)
     yield from _spoken_ways(config, what, text, said)
     refusing = refusal.mode == "objection"
     if refusal.engine != "none" and not broken_promise(config, text, said):
@@ -428,9 +485,11 @@ def _silent_on_recording(config: Config, what: str, text: str, said: Vocabulary)
         yield ok(what, "promises no recording")
 
 
+_ENDS = ".!?;…"  # "details and your rights: 3" is one sentence
+
 _RULES: dict[str, Callable[[Config, str, str, Vocabulary], Iterator[Finding]]] = {
     "choose": _choose,
-    "notice": _notice,
+    "details": _details,
     "welcome": _unrecorded,
     "refused": _refused,
     "confirm": _confirm,

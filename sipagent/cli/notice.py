@@ -56,11 +56,15 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
 def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None]]:
     json = _notice_json(notice, work)
     lines: list[str] | list[None] = textwrap.wrap(json["words"] or "", 100) or [None]
+    details = json["details"] or {}
+    told = textwrap.wrap(details.get("words") or "", 100)
     return [
         (_("file"), json["file"]),
         (_("length"), in_seconds(json["duration_s"])),
         ("sha256", json["sha256"]),
         *(("" if place else _("words"), line) for place, line in enumerate(lines)),
+        *([(_("details"), details["file"]), ("sha256", details["sha256"])] if details else []),
+        *(("" if place else _("words"), line) for place, line in enumerate(told)),
     ]
 
 
@@ -75,6 +79,14 @@ def _notice_json(notice: SpokenNotice, work: Workplace) -> dict[str, Any]:
         "sample_rate": notice.prompt.rate,
         "sha256": notice.prompt.sha256,
         "words": notice.prompt.words,
+        "essential_s": notice.prompt.essential_ms / 1000,
+        "details": notice.details
+        and {
+            "file": work.config.named(notice.details.path),
+            "duration_s": notice.details.duration_ms / 1000,
+            "sha256": notice.details.sha256,
+            "words": notice.details.words,
+        },
     }
 
 

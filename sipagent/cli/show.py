@@ -120,6 +120,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
     )
     gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
     due_at = due(row, work.terms.period)
+    told = row.notice.details if row.notice else None
     sooner = _("; the period was shortened") if due_at < row.expires_at else ""
     return [
         ("id", row.id),
@@ -132,6 +133,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         *_still_sealed(known, row),
         (_("decision"), coded("decision", row.decision)),
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
+        *([(_("its details"), f"{told.file} (SHA-256 {told.sha256})")] if told else []),
         (_("paused"), pauses or _("never")),
         *([(_("missing sound"), missing)] if missing else []),
         (_("marks"), marks_of(row) or _("none")),

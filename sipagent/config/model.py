@@ -142,10 +142,16 @@ class Config(Table):
     def _prompts_in(self, language: str) -> PromptSet:
         override = self.prompts.overrides.get(language, PromptFiles())
         names = PromptFiles.model_fields
+        files = {name: getattr(override, name) or getattr(self.prompts, name) for name in names}
         return PromptSet(
-            language=language,
-            **{name: getattr(override, name) or getattr(self.prompts, name) for name in names},
+            language=language, **files | {"details": files["details"] or self._beside(files["notice"])}
         )
+
+    def _beside(self, notice: Path) -> Path | None:
+        """The details of a notice that lie in its folder, unless their key means something else already."""
+        taken = {*self.refusal.refusing, self.refusal.accept_digit, *self.prompts.choices}
+        details = notice.with_name("details.wav")
+        return details if self.refusal.details_digit not in taken and details.is_file() else None
 
     def schedule(self) -> Schedule:
         """Give the opening hours; without `[hours]` always open."""

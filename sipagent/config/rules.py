@@ -114,13 +114,17 @@ def _phone(uri: str) -> tuple[str | None, str, int | None]:
 def _keys_pressed(config: Config) -> Iterator[Complaint]:
     """Digits and codes must be clear at every key pressed: none equals another or is part of it."""
     refusal, operators = config.refusal, config.operators
-    accepts = refusal.accept_digit
+    accepts, details = refusal.accept_digit, refusal.details_digit
     if accepts in refusal.refusing:
         yield Complaint(
             "refusal.accept_digit",
             Reason("{0!r} is refusal.digit too", accepts),
             "another key of a telephone",
         )
+    if any(one.details for one in config.prompt_sets()) and details in (*refusal.refusing, accepts):
+        other = "refusal.digit" if details in refusal.refusing else "refusal.accept_digit"
+        problem = Reason("{0!r} is {1} too", details, other)
+        yield Complaint("refusal.details_digit", problem, "another key of a telephone")
     taken = [(name, digit) for digit, name in _callers_keys(config).items()]
     codes = (
         "stop_code",
@@ -145,8 +149,12 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
 
 def _callers_keys(config: Config) -> dict[str, str]:
     """What each key is that a caller presses."""
-    refusal = config.refusal
-    return {**dict.fromkeys(refusal.refusing, "refusal.digit"), refusal.accept_digit: "refusal.accept_digit"}
+    refusal, details = config.refusal, any(one.details for one in config.prompt_sets())
+    return {
+        **({refusal.details_digit: "refusal.details_digit"} if details else {}),
+        **dict.fromkeys(refusal.refusing, "refusal.digit"),
+        refusal.accept_digit: "refusal.accept_digit",
+    }
 
 
 def _words_spoken(config: Config) -> Iterator[Complaint]:

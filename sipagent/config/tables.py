@@ -192,6 +192,7 @@ class PromptFiles(Table):
     """The prompts of another language; a missing one is that of the default language."""
 
     notice: OptionalPath = key(PROMPT, None)
+    details: OptionalPath = key(PROMPT, None)
     welcome: OptionalPath = key(PROMPT, None)
     refused: OptionalPath = key(PROMPT, None)
     confirm: OptionalPath = key(PROMPT, None)
@@ -214,6 +215,7 @@ class PromptSet:
     unavailable: Path
     hold_music: Path
     please_hold: Path | None
+    details: Path | None = None
     choose: Path | None = None
 
 
@@ -244,6 +246,7 @@ class PromptsTable(Table):
     __pydantic_extra__: dict[str, Annotated[PromptFiles, BeforeValidator(_language_table)]]
 
     notice: Spoken = key(PROMPT, None)
+    details: OptionalPath = key(PROMPT, None)
     welcome: Spoken = key(PROMPT, None)
     refused: Spoken = key(PROMPT, None)
     confirm: Spoken = key(PROMPT, None)
@@ -317,6 +320,7 @@ class RefusalTable(Table):
     mode: Literal["objection", "opt_in"] = "objection"
     digit: Digit = key("one key of a telephone: 0-9, * or #", "9")
     accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
+    details_digit: Digit = key("one key of a telephone: 0-9, * or #", "3")
     engine: Literal["embedding", "vosk", "none"] = DEFAULT_ENGINE
     vosk_model: OptionalPath = key("the folder of a Vosk model", None)
     second: OptionalPath = key("the folder of a Whisper model in CTranslate2's form", None)

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from media.hearing.keyword import DetectorUnavailable
-from media.prompt import PromptError
+from media.prompt import PromptError, PromptFile
 from retention.texts import Reason, reason_of
 from sipagent.agent.admission import Admission, admission, refuse_unrecordable
 from sipagent.call import events as e
@@ -24,7 +24,12 @@ from sipagent.logs import alert
 from sipagent.text.notice import promises, unkept
 from sipagent.voice.detectors import Detectors, detectors, keys_alone, loaded
 
-PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # the keys and words that notices promise must count
+# The keys and words that these promise must count.
+PROMISES = (e.Prompt.NOTICE, e.Prompt.DETAILS, e.Prompt.CONFIRM)
+
+
+def _promising(sounds: Mapping[e.Prompt, PromptFile]) -> list[PromptFile]:
+    return [sounds[prompt] for prompt in PROMISES if prompt in sounds]
 
 
 def rules_of(config: Config) -> Admission:
@@ -36,13 +41,13 @@ def rules_of(config: Config) -> Admission:
         raise ConfigError(
             config.file, "prompts", Reason("{0}: {1}", wrong.path, wrong.problem), reason_of(wrong.accepted)
         ) from wrong
-    spoken = {language: [one[prompt] for prompt in PROMISES] for language, one in rules.sounds.items()}
+    spoken = {language: _promising(one) for language, one in rules.sounds.items()}
     if broken := unkept(config, spoken):
         accepted = Reason("refusal.engine and keywords that hear it, or a notice that names keys alone")
         raise ConfigError(config.file, "prompts", broken, accepted)
     promised = {
         (language, wish)
-        for language, (notice, _) in spoken.items()
+        for language, (notice, *_) in spoken.items()
         for wish in (e.Wish.REFUSE, e.Wish.ACCEPT)
         if promises(config, language, notice, refusing=wish is e.Wish.REFUSE)
     }
@@ -189,9 +194,7 @@ def _as_it_was(file: Config, before: Config, keys: Mapping[str, str]) -> Config:
 
 def _promised(rules: Admission) -> dict[str, list[str]]:
     """The prompts that tell callers what to do, by language."""
-    return {
-        language: [sounds[prompt].sha256 for prompt in PROMISES] for language, sounds in rules.sounds.items()
-    }
+    return {language: [one.sha256 for one in _promising(sounds)] for language, sounds in rules.sounds.items()}
 
 
 def tell_waiting(taken: Reloaded) -> None:

@@ -28,13 +28,14 @@ from sipagent.text.notice_words import VOCABULARIES, Vocabulary
 class SpokenNotice:
     """What callers hear in one language: `numbers` lead to it, and `keys` of `prompts.choices`.
 
-    Both are empty for the language of all other calls.
+    Both are empty for the language of all other calls. `details`: what a key tells beyond it.
     """
 
     language: str
     numbers: tuple[str, ...]
     prompt: PromptFile
     keys: tuple[str, ...] = ()
+    details: PromptFile | None = None
 
 
 def spoken_notices(config: Config) -> tuple[SpokenNotice, ...]:
@@ -49,6 +50,7 @@ def spoken_notices(config: Config) -> tuple[SpokenNotice, ...]:
             ),
             inspect_prompt(prompts.notice),
             tuple(key for key, language in config.prompts.choices.items() if language == prompts.language),
+            inspect_prompt(prompts.details) if prompts.details else None,
         )
         for prompts in config.prompt_sets()
     )

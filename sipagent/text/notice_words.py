@@ -55,6 +55,10 @@ class Vocabulary:
     keeps: tuple[str, ...]  # beginnings
     at_most: tuple[str, ...]  # beginnings
     read_more: tuple[str, ...]  # beginnings
+    rights: tuple[str, ...]  # beginnings
+    each_right: tuple[str, ...]  # beginnings: access, erasure, objection
+    bases: tuple[str, ...]  # beginnings: legal bases
+    authorities: tuple[str, ...]  # beginnings: whom to complain to
     units: Mapping[str, str]
     halves: frozenset[str]  # of a year
     numbers: Mapping[str, int]

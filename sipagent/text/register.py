@@ -45,9 +45,9 @@ class Statement:
 
     @property
     def said_as(self) -> str:
-        """Its name in the templates: all notices are said alike."""
-        notices = "information.notices"
-        return notices if self.name.startswith(f"{notices}.") else self.name
+        """Its name in the templates: all notices are said alike, and all details."""
+        alike = ("information.notices", "information.details")
+        return next((name for name in alike if self.name.startswith(f"{name}.")), self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +266,19 @@ def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[St
             ("service.language", "prompts.languages", "prompts.choices", key),
             ("" if notice.language == default else _reached(notice)) if words else "wordless",
         )
+        if notice.details:
+            own_details = getattr(config.prompts.overrides.get(notice.language), "details", None)
+            yield Statement(
+                f"information.details.{notice.language}",
+                {
+                    "digit": config.refusal.details_digit,
+                    "words": " ".join((notice.details.words or "").split()),
+                },
+                (
+                    "refusal.details_digit",
+                    f"prompts.{notice.language}.details" if own_details else "prompts.details",
+                ),
+            )
 
 
 def _reached(notice: SpokenNotice) -> str:

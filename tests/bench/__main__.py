@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 import click
 import numpy as np
 
-from sipagent.softphone.loop import FRAME_NS, MS
+from sipagent.agent.admission import SHIPPED
+from sipagent.softphone.loop import FRAME_NS, MS, SECOND
 from sipagent.softphone.phone import Answering, Call, Phone, Way
 from sipagent.softphone.rtp import FRAME, LEVELS, RATE, decode
 from tests.bench import report, waiting
@@ -139,6 +140,33 @@ def connect(place: Office, index: int = 0) -> tuple[Call, Call]:
     return call, new()[0]
 
 
+def waits(count: int) -> Iterator[Row]:
+    """With the shipped notice and the window as it is by default: until an operator's phone rings."""
+    shipped = {name: str(SHIPPED / f"fr/{name}.wav") for name in ("notice", "details")}
+    with office(prompts=shipped, refusal={"window_s": 5.0}) as place:
+        place.answering(status=None)
+        for key, what, limit in ((None, "presses nothing", 17), ("1", "presses 1", 11)):
+            took = [_invite_to_ring_s(place, key) for _ in range(count)]
+            yield report.of(f"INVITE → operator's first ring, caller {what}", took, limit, "s")
+
+
+def _invite_to_ring_s(place: Office, key: str | None) -> float:
+    """`key`: pressed again and again, by one who does not know from when on it counts."""
+    (caller,), (operator,) = place.callers, place.operators
+    rung, called = operator.count("INVITE received"), caller.count("INVITE sent")
+    call = caller.call(place.agent.uri())
+    call.wait_answered()
+    for _ in range(60):
+        if operator.count("INVITE received") > rung:
+            break
+        if key:
+            call.press(key, ms=80)
+        talk(call, 0.3)
+    took = (operator.wait_at("INVITE received", rung) - caller.at("INVITE sent", called)) / SECOND
+    give_up(place, call)
+    return took
+
+
 # --- the hunt ---
 
 
@@ -234,7 +262,7 @@ def idle(seconds: float) -> Iterator[Row]:
 @click.option("--seconds", default=60.0, show_default=True, help="For which an idle one is looked at.")
 @click.option(
     "--only",
-    type=click.Choice(["start", "latency", "hunt", "queue", "cpu"]),
+    type=click.Choice(["start", "latency", "notice", "hunt", "queue", "cpu"]),
     multiple=True,
     help="One part of it, or some.",
 )
@@ -244,6 +272,7 @@ def main(calls: int, seconds: float, only: tuple[str, ...], as_json: bool) -> No
     parts = {
         "start": lambda: starts(calls),
         "latency": lambda: latencies(calls),
+        "notice": lambda: waits(min(calls, 5)),
         "hunt": lambda: hunts(calls),
         "queue": lambda: waiting.rows(TALK_S),
         "cpu": lambda: idle(seconds),

@@ -40,7 +40,9 @@ class _Schemas(GenerateJsonSchema):
         made = super().dataclass_schema(schema)
         for field in made["properties"].values():
             field.pop("default", None)
-        made["required"] = list(made["properties"])
+        made["required"] = [
+            name for name in made["properties"] if name not in getattr(schema["cls"], "omitted", ())
+        ]
         made["additionalProperties"] = schema["cls"] is Told
         return made
 
