@@ -128,7 +128,10 @@ TONES = {
     "paused": [(587.33, 0, 110), (587.33, 180, 110)],
     "resumed": [(493.88, 0, 110), (987.77, 120, 170)],
     "flagged": [(1046.50, 0, 220)],
+    "your_turn": [(493.88, 0, 180)],
 }
+SOFT_DBFS = {"your_turn": -36.0}
+"""Where it only breaks a silence."""
 """Of each beep, one sine: its frequency (Hz), start and length (ms).
 
 Two notes up, two down, two the same, an octave, one high: told apart without knowing them.
@@ -138,7 +141,7 @@ has receivers refuse beyond 3.5 %), so the agent's own beep cannot be a caller's
 """
 
 
-def tone(beeps: Sequence[tuple[float, int, int]], rate: int) -> Sound:
+def tone(beeps: Sequence[tuple[float, int, int]], rate: int, dbfs: float = TONE_DBFS) -> Sound:
     """The beeps, `(n,) float64` at `rate` Hz, soft at both ends."""
     whole: Sound = np.zeros(round(max(start + length for _, start, length in beeps) * rate / 1000))
     for frequency, start, length in beeps:
@@ -146,7 +149,7 @@ def tone(beeps: Sequence[tuple[float, int, int]], rate: int) -> Sound:
         edge = np.sin(np.pi / 2 * np.clip(np.minimum(t / 15, (length - t) / 60), 0, 1)) ** 2
         first = round(start * rate / 1000)
         whole[first : first + len(t)] += np.sin(2 * np.pi * frequency * t / 1000) * edge
-    return sound.levelled(whole, rate, TONE_DBFS, PEAK_DBFS)
+    return sound.levelled(whole, rate, dbfs, PEAK_DBFS)
 
 
 def write_all(folder: Path) -> None:
@@ -158,7 +161,9 @@ def write_all(folder: Path) -> None:
         loop *= sound.amplitude(HOLD_DBFS) / sound.active_rms(loop, rate)
         sound.write_wav(folder / f"hold{ending}", loop, rate)
         for name, beeps in TONES.items():
-            sound.write_wav(folder / "tones" / f"{name}{ending}", tone(beeps, rate), rate)
+            sound.write_wav(
+                folder / "tones" / f"{name}{ending}", tone(beeps, rate, SOFT_DBFS.get(name, TONE_DBFS)), rate
+            )
 
 
 def main(line: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.prompt import EssentialPart, inspect_prompt
 from retention.records import Notice, Receipt, Status, due_date
 from retention.rows.selection import Selection
-from sipagent.agent.admission import Admission
+from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import AUDIT_S
 from sipagent.agent.calls import HOLD_S
 from sipagent.agent.engine import (
@@ -223,6 +223,25 @@ def test_who_hides_the_number_is_told_by_the_reference_of_the_call(stage: Stage)
     receipt = stage.receipt()
     assert (receipt.caller, stage.shown()) == (None, f"REC #{receipt.id[-6:]}")
     assert stage.archive.store.receipts(Selection(reference=receipt.id[-6:])) == [receipt]
+
+
+@pytest.mark.parametrize("voice", [True, False])
+def test_a_soft_tone_says_that_it_is_the_callers_turn_and_is_not_taken_for_words(
+    play: Staging, monkeypatch: pytest.MonkeyPatch, voice: bool
+) -> None:
+    stage, known = play(with_policy(voice=voice)), tones()
+    monkeypatch.setattr("sipagent.agent.carrying._read", lambda path: np.full(8, len(path.name), np.int16))
+    comes_back: list[tuple[int, Samples]] = []
+    monkeypatch.setattr(stage.agent.listener, "plays", lambda leg, sound: comes_back.append((leg, sound)))
+    caller = stage.greeted()
+    comes_back.clear()
+    assert stage.engine.ordered("overlay") == []
+    stage.sound_over(caller)
+    assert stage.overlaid() == ({caller}, "your_turn")
+    assert known[e.Tone.YOUR_TURN].name == "your_turn.wav"
+    assert [(leg, sound[0]) for leg, sound in comes_back] == (
+        [(caller, len("your_turn.wav"))] if voice else []
+    )
 
 
 @pytest.mark.parametrize("to_their_end", [True, False])
@@ -490,7 +509,8 @@ def test_a_code_by_info_that_is_heard_again_late_in_its_tones_does_not_resume(pl
     stage.clock.now += 3
     stage.agent.listener.start()
     stage.listened()
-    assert [Path(sound).stem for _, sound in stage.engine.ordered("overlay")] == ["recording_on", "paused"]
+    heard = [Path(sound).stem for _, sound in stage.engine.ordered("overlay")]
+    assert heard == ["your_turn", "recording_on", "paused"]
 
 
 def test_what_was_sent_before_an_order_is_not_touched_by_it(play: Staging) -> None:

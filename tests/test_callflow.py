@@ -378,6 +378,8 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
          wakes_s=DETAILED.window_s),
     case("and silence then is silence", DETAILED, [*TOLD, ended(Prompt.DETAILS), TIME], decision=ALLOWED,
          by="silence"),
+    case("each window begins with a sign", VOICE, [*WINDOW, UNCLEAR, ended(Prompt.CONFIRM)],
+         only=[e.PlayTone(Tone.YOUR_TURN)]),
     case("asked for while they play", DETAILED, [*TOLD, 0.5, THREE], only=[], phase=Phase.DETAILS),
     case("once more", DETAILED, [*TOLD, ended(Prompt.DETAILS), THREE], phase=Phase.DETAILS),
     case("not a third time", DETAILED, [*TOLD, ended(Prompt.DETAILS), THREE, ended(Prompt.DETAILS), THREE],

@@ -33,7 +33,7 @@ NAMES = (
 )
 LANGUAGES = ["fr", "en"]
 RATES = [8_000, 16_000]
-TONES = ["flagged", "paused", "recording_off", "recording_on", "resumed"]
+TONES = ["flagged", "paused", "recording_off", "recording_on", "resumed", "your_turn"]
 SPOKEN = [f"{language}/{name}" for language in LANGUAGES for name in NAMES]
 DTMF_LOW = [697, 770, 852, 941]
 DTMF_HIGH = [1209, 1336, 1477, 1633]
@@ -216,6 +216,13 @@ def test_scripts_compose_the_shipped_sounds(tmp_path: Path) -> None:
             made, _ = read(tmp_path / wav(name, rate).relative_to(PROMPTS))
             shipped, _ = read(wav(name, rate))
             assert len(made) == len(shipped) and np.abs(made - shipped).max() <= 2 / 32768
+
+
+def test_the_sign_that_it_is_the_callers_turn_is_soft() -> None:
+    for rate in RATES:
+        samples, _ = read(wav("tones/your_turn", rate))
+        assert loudness(wav("tones/your_turn", rate)).level_dbfs == pytest.approx(-36, abs=1.5)
+        assert len(samples) / rate < 0.25 and pair_shares(samples, rate).max() < 0.1
 
 
 # --- the speaking script, without its voice ---

@@ -56,8 +56,12 @@ def is_what_was_loaded(notice: PromptFile) -> bool:
 @lru_cache(maxsize=CACHED)
 def _samples(sound: PromptFile) -> Samples:
     """Once for each content of a file; nothing where it is gone, which the engine tells."""
+    return _read(sound.path)
+
+
+def _read(path: Path) -> Samples:
     try:
-        return read_sound(sound.path)
+        return read_sound(path)
     except UnreadableSound:
         return SILENCE
 
@@ -171,7 +175,7 @@ class Carrying:
                 engine.stop_playing(leg)
                 self.listener.plays(leg, SILENCE)
             case e.PlayTone(tone):
-                engine.overlay(tuple(call.up), self.tones[tone])
+                self._play_tone(engine, call, tone)
             case e.Listen():
                 self._listen(engine, call, command)
             case e.SeekOperator(tried):
@@ -250,6 +254,12 @@ class Carrying:
                 self.listener.plays(leg, SILENCE if loop else _samples(sound))
             token = engine.play(leg, sound.path, loop)
             call.playing[order.leg] = Playing(token, prompt, time.monotonic())
+
+    def _play_tone(self, engine: Engine, call: LiveCall, tone: e.Tone) -> None:
+        """What comes back of one that is heard while the caller's words count is not the caller's."""
+        if tone is e.Tone.YOUR_TURN and call.flow.policy.voice:
+            self.listener.plays(call.legs[CALLER], _read(self.tones[tone]))
+        engine.overlay(tuple(call.up), self.tones[tone])
 
     def _listen(self, engine: Engine, call: LiveCall, order: e.Listen) -> None:
         engine_leg = call.legs.get(order.leg)

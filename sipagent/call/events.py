@@ -39,7 +39,9 @@ class Prompt(StrEnum):
 
 
 class Tone(StrEnum):
-    """A short acknowledgement that both sides of the bridge hear."""
+    """A short acknowledgement that both sides of the bridge hear, or, before it, the caller alone."""
+
+    YOUR_TURN = "your_turn"
 
     RECORDING_ON = "recording_on"
     RECORDING_OFF = "recording_off"

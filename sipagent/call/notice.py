@@ -122,7 +122,13 @@ def after_notice(call: CallState) -> None:
         tell_details(call)
     else:
         call.phase = Phase.WINDOW
-        call.timers["window"] = call.now + call.policy.window_s
+        open_window(call)
+
+
+def open_window(call: CallState) -> None:
+    """It is the caller's turn, which a soft tone says: silence would leave one guessing."""
+    call.timers["window"] = call.now + call.policy.window_s
+    call.do(e.PlayTone(e.Tone.YOUR_TURN))
 
 
 def want_details(call: CallState) -> None:
@@ -197,7 +203,7 @@ def ask_again(call: CallState) -> None:
 def asked_again(call: CallState, fact: e.PromptEnded) -> None:
     if fact.prompt is Prompt.CONFIRM:
         call.playing = None
-        call.timers["window"] = call.now + call.policy.window_s
+        open_window(call)
 
 
 def window_over(call: CallState) -> None:
