@@ -103,6 +103,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.OperatorOffered(A),
         e.OperatorOffered(B),
         e.NoOperatorFree(),
+        *((e.NoOperatorFree(1), e.NoOperatorFree(11)) if flow.policy.say_position else ()),
         e.OperatorFree(),
         e.LegWanted(),
         e.OperatorReached(operator),
@@ -130,6 +131,10 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     )
     yield UNSURE
     yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Wish)
+    if flow.policy.say_position:
+        yield from (
+            e.PromptEnded(said, 1000, complete=True) for said in (Prompt.POSITION_1, Prompt.POSITION_MORE)
+        )
     if flow.policy.detailed:
         yield e.DtmfPressed(CALLER, "3", "info")
     for prompt in ("choose", "notice", "details", "welcome", "refused", "confirm", "unavailable"):
@@ -212,6 +217,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
         talk and (talk._alone, talk.rests), tuple(sorted(flow.changed_keys)),
         flow.typed.leg if flow.typed.digits.endswith("*") else None,
         flow.told_refused, flow.referred, round(max(0.0, flow.refer_until - now), 3),
+        flow.place, flow.told_place,
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
         transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
         flow.busy_until > 0, round(max(0.0, flow.busy_until - now), 3),

@@ -33,7 +33,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.call import events as e
 from sipagent.call.machines import FLAGGED
-from sipagent.call.timing import LATE_S
+from sipagent.call.timing import LATE_S, PLEASE_HOLD_S
 from sipagent.config.hours import Schedule
 from sipagent.config.identity import printable
 from sipagent.config.sampling import Seed, draw
@@ -178,6 +178,27 @@ def test_who_waits_is_served_in_the_moment_in_which_a_rest_ends(play: Staging) -
 
     stage.agent.run(stage.engine, is_served)
     assert looks[-1] == pytest.approx(rests_until) and len(looks) < 200
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_who_waits_hears_which_place_it_is_and_again_where_that_has_changed(
+    play: Staging, said: bool
+) -> None:
+    stage = play(replace(with_policy(say_position=said), extensions=(DESK,), calls=2))
+    first, operator = stage.rung()
+    second = stage.greeted()
+    stage.sound_over(second)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.hears(second) == ("position_2" if said else "hold_music")
+    if said:
+        stage.sound_over(second)
+    assert stage.hears(second) == "hold_music"
+    stage.answered(operator)
+    stage.turn(after_s=4.0)  # asked again
+    assert stage.hears(second) == "hold_music"
+    stage.turn(after_s=PLEASE_HOLD_S)
+    assert stage.hears(second) == ("position_1" if said else "please_hold")
+    stage.gone(first)
 
 
 @pytest.mark.parametrize(

@@ -472,3 +472,20 @@ def test_the_round_goes_on_after_a_restart_and_nothing_is_kept_of_other_strategi
     assert (rung, rota.last()) == (
         ([DESK, DESK], None) if rules is RULES else ([DESK, SECOND_DESK], SECOND_DESK)
     )
+
+
+def test_who_waits_is_told_which_one_of_those_who_wait_it_is() -> None:
+    """Who talks waits no more."""
+    client = LocalBoardClient(Board(("A",), 0.0, "sequential"))
+
+    def place(call: str) -> int:
+        (answer,) = client.tell(Seek(call, (), 1), 0.0)
+        assert isinstance(answer, OperatorsOffered) and answer.uris == ()
+        return answer.place
+
+    assert client.tell(Seek("1", (), 1), 0.0) == [OperatorsOffered("1", ("A",))]
+    assert [place(call) for call in ("2", "3", "2", "3")] == [2, 3, 2, 3]
+    client.tell(Served("1"), 0.0)
+    assert [place(call) for call in ("2", "3")] == [1, 2]
+    client.tell(Leave("2"), 0.0)
+    assert place("3") == 1

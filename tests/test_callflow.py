@@ -179,6 +179,8 @@ def test_all_histories(station: str, rules: str) -> None:
     choices = CHOICES if station in ("invite", "choice", "chosen") else ()
     depth = DEPTH if station in NARROW else BROAD_DEPTH
     policy = replace(RULES[rules], choices=choices)
+    if station == "hunt" and rules == "objection":
+        policy = replace(policy, say_position=True)
     if station in ("notice", "details"):
         policy = replace(policy, detailed=frozenset({""}))
     steps, phases, taps = walk(policy, STATIONS[station], depth)
@@ -208,6 +210,8 @@ WAYS: dict[str, History] = {
 NOT_DRAWN: History = [replace(OFFER, sampled=False), *WINDOW[1:3]]
 LEAVING: History = [*NOT_DRAWN, ended(Prompt.WELCOME)]
 REFUSES: History = [*WINDOW, NINE]
+PLACED = Policy(say_position=True)
+THIRD: History = [*HUNT, e.NoOperatorFree(3), ended(Prompt.POSITION_3)]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -574,6 +578,20 @@ def listens(leg: int, tones: bool) -> e.Listen:
          only=[e.SeekOperator(())]),
     case("beside them", TOGETHER, [*RINGING, e.OperatorReached(1), TIME, OFFERED_B],
          only=[e.DialOperator(2, B, Sign.REC)]),
+    *(
+        case(f"who waits as number {place} hears so", PLACED, [*HUNT, e.NoOperatorFree(place)],
+             only=[e.Play(CALLER, said)], wakes_s=RETRY_S)
+        for place, said in ((3, Prompt.POSITION_3), (10, Prompt.POSITION_10), (11, Prompt.POSITION_MORE))
+    ),
+    case("not while it is confirmed that a refusal counts", PLACED, [*REFUSES, e.NoOperatorFree(3)], only=[]),
+    case("not more often than anybody is asked to hold", PLACED, [*THIRD, 1.0, e.NoOperatorFree(2)], only=[]),
+    case("again when it has changed", PLACED, [*THIRD, e.NoOperatorFree(2), PLEASE_HOLD_S - 1, TIME],
+         does=[e.Play(CALLER, Prompt.POSITION_2)]),
+    case("else please hold", PLACED, [*THIRD, e.NoOperatorFree(3), PLEASE_HOLD_S - 1, TIME],
+         does=[e.Play(CALLER, Prompt.PLEASE_HOLD)]),
+    case("not once a phone rings", PLACED, [*THIRD, OFFERED_A, PLEASE_HOLD_S - 1, TIME],
+         never=(e.Reject,), plays=Prompt.PLEASE_HOLD),
+    case("where it is not to be said, nobody does", Policy(), [*HUNT, e.NoOperatorFree(3)], only=[]),
     case("nobody is free: asked again", Policy(), [*HUNT, e.NoOperatorFree()], wakes_s=RETRY_S),
     case("or as soon as somebody is", Policy(), [*HUNT, e.NoOperatorFree(), e.OperatorFree()],
          only=[e.SeekOperator(())]),

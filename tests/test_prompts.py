@@ -19,17 +19,9 @@ from tests.each import each
 
 PROMPTS = Path(music.__file__).parent
 NAMES = (
-    *(
-        "choose",
-        "closed",
-        "confirm",
-        "details",
-        "notice",
-        "notice_opt_in",
-        "notice_opt_in_voice",
-        "notice_voice",
-    ),
-    *("please_hold", "refused", "unavailable", "welcome"),
+    *("choose", "closed", "confirm", "details", "please_hold", "refused", "unavailable", "welcome"),
+    *("notice", "notice_opt_in", "notice_opt_in_voice", "notice_voice"),
+    *(f"position_{place}" for place in (*range(1, 11), "more")),
 )
 LANGUAGES = ["fr", "en"]
 RATES = [8_000, 16_000]
@@ -105,7 +97,7 @@ def test_no_prompt_is_missing_unknown_or_large() -> None:
     for language in LANGUAGES:
         found = {path.name for path in (PROMPTS / language).iterdir()}
         assert found == {f"{name}{end}" for name in NAMES for end in (".txt", ".wav", ".16k.wav")}
-    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 18_000_000
+    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 18_500_000
 
 
 LAST = {
@@ -119,6 +111,11 @@ _NOTICE = {
     "fr": "agglo j'écoute / enregistré / qualité / statistiques / organisation / droits / touche 3",
     "en": "agglo j'écoute / recorded / quality / statistics / organisation / rights / press 3",
 }
+FRENCH_PLACES = [
+    *("première", "deuxième", "troisième", "quatrième", "cinquième"),
+    *("sixième", "septième", "huitième", "neuvième", "dixième"),
+]
+ENGLISH_PLACES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 REQUIRED = {
     "fr/notice": f"{_NOTICE['fr']} / touche 9",
     "en/notice": f"{_NOTICE['en']} / press 9",
@@ -146,6 +143,9 @@ REQUIRED = {
     "en/unavailable": "nobody / call us again a little later",
     "fr/please_hold": "patienter",
     "en/please_hold": "please hold",
+    **{f"fr/position_{place}": f"{said} position" for place, said in enumerate(FRENCH_PLACES, 1)},
+    **{f"en/position_{place}": f"you are number {said}" for place, said in enumerate(ENGLISH_PLACES, 1)},
+    **{"fr/position_more": "plus de dix", "en/position_more": "more than ten"},
     "enrol/fr/welcome": "gardées / refus / six mois / effacer / touche 1 / rien n'est gardé",
     "enrol/en/welcome": "kept / refuse / six months / erased / press 1 / nothing is kept",
 }

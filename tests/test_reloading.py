@@ -60,7 +60,12 @@ TAKEN = {
     *("prompts.choose", "prompts.choices", "prompts.details"),
     *("refusal.digit", "refusal.accept_digit", "refusal.details_digit", "refusal.window_s"),
     *("operators.extensions", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
-    *("operators.wrap_up_s", "operators.alert_info_recorded", "operators.alert_info_not_recorded"),
+    *(
+        "operators.say_position",
+        "operators.wrap_up_s",
+        "operators.alert_info_recorded",
+        "operators.alert_info_not_recorded",
+    ),
     *("operators.recording_header", "operators.transfer", "operators.refer_targets"),
     *("operators.transfer_targets", "operators.stop_code", "operators.stop_erases"),
     *("operators.pause_code", "operators.flag_code", "operators.record_code"),

@@ -113,6 +113,7 @@ def admission(config: Config) -> Admission:
         window_s=refusal.window_s,
         ring_s=operators.ring_s,
         max_wait_s=operators.max_wait_s,
+        say_position=operators.say_position,
         simultaneous=operators.strategy == "simultaneous",
         refer_targets=operators.refer_targets if operators.transfer == "refer" else (),
         transfer_targets=operators.transfer_targets or operators.extensions,
@@ -154,11 +155,20 @@ def _ring_headers(operators: OperatorsTable, sign: e.Sign) -> Headers:
 
 
 def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:
-    """Every prompt of a language; "please hold" is the shipped one, else music, where none is configured."""
-    paths: dict[e.Prompt, Path | None] = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
+    """Every prompt of a language; "please hold" is the shipped one, else music, where none is configured.
+
+    "You are number three" lies beside it, or is the shipped one, else "please hold".
+    """
+    paths: dict[e.Prompt, Path | None] = {prompt: getattr(files, prompt.value, None) for prompt in e.Prompt}
     if files.please_hold is None:
         spoken = SHIPPED / files.language / "please_hold.wav"
         paths[e.Prompt.PLEASE_HOLD] = spoken if spoken.exists() else files.hold_music
+    waits = paths[e.Prompt.PLEASE_HOLD] or files.hold_music
+    for prompt in e.Prompt:
+        if prompt.startswith("position_"):
+            name = f"{prompt.value}.wav"
+            ways = (waits.with_name(name), SHIPPED / files.language / name)
+            paths[prompt] = next((way for way in ways if way.exists()), waits)
     return {prompt: inspect_prompt(path) for prompt, path in paths.items() if path}
 
 

@@ -69,10 +69,14 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class OperatorsOffered:
-    """These are to be rung for the call, and nobody else rings them; none: nobody is free, or its turn."""
+    """These are to be rung for the call, and nobody else rings them; none: nobody is free, or its turn.
+
+    `place`: then, the call's among those that wait, from 1; 0: not known.
+    """
 
     call: str
     uris: tuple[str, ...]
+    place: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,10 @@ class Board:
         self._legless.discard(call)
         if legs <= 0:
             self._legless.add(call)
+
+    def place(self, call: str) -> int:
+        """Which one of those that wait the call is, from 1."""
+        return [*self._waiting].index(call) + 1
 
     def _is_behind_another(self, call: str, free: list[str]) -> bool:
         """Whether somebody who came earlier, and may ring one of these, waits with nobody ringing."""

@@ -128,7 +128,7 @@ class LocalBoardClient(BoardClient):
     def _seek(self, asked: Seek, now: float, process: Process) -> list[BoardAnswer]:
         found = self.board.seek(asked.call, asked.tried, now, asked.legs, process)
         if not found:
-            return [OperatorsOffered(asked.call, ())]
+            return [OperatorsOffered(asked.call, (), self.board.place(asked.call))]
         if self.board.strategy == "round_robin":
             self.turned(found[-1])
         # one who asked too early, while this one had nobody, is no longer behind it
@@ -302,11 +302,11 @@ class Lending:
         match answer:
             case AskAgain():
                 return [e.OperatorFree()]
-            case OperatorsOffered(_, uris):
+            case OperatorsOffered(_, uris, place):
                 # an operator claimed meanwhile must not be given back: the claim's answer follows
                 offered = [uri for uri in uris if uri not in lent.waits]
                 lent.operators.update(offered)
-                return [e.OperatorOffered(uri) for uri in offered] or [e.NoOperatorFree()]
+                return [e.OperatorOffered(uri) for uri in offered] or [e.NoOperatorFree(place)]
             case Claimed():
                 return self._claimed(answer, lent)
 

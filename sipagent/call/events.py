@@ -36,6 +36,17 @@ class Prompt(StrEnum):
     UNAVAILABLE = "unavailable"
     PLEASE_HOLD = "please_hold"
     HOLD_MUSIC = "hold_music"
+    POSITION_1 = "position_1"  # "you are number one": shipped, and no key of the table
+    POSITION_2 = "position_2"
+    POSITION_3 = "position_3"
+    POSITION_4 = "position_4"
+    POSITION_5 = "position_5"
+    POSITION_6 = "position_6"
+    POSITION_7 = "position_7"
+    POSITION_8 = "position_8"
+    POSITION_9 = "position_9"
+    POSITION_10 = "position_10"
+    POSITION_MORE = "position_more"
 
 
 class Tone(StrEnum):
@@ -268,7 +279,9 @@ class OperatorOffered(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NoOperatorFree(Fact):
-    """No operator is left to ring for now."""
+    """No operator is left to ring for now. `place`: the call's, of those that wait, from 1; 0: not known."""
+
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from sipagent.call.events import Prompt
 from sipagent.call.machines import Operator
 from sipagent.call.state import CallState, Phase
 
+MOST_PLACES = 10  # that are said by their number
+
 
 def hunt(call: CallState) -> None:
     leave_the_notice(call)
@@ -81,9 +83,12 @@ def rung_out(call: CallState) -> None:
     seek_on(call)
 
 
-def nobody(call: CallState, _: e.NoOperatorFree) -> None:
+def nobody(call: CallState, fact: e.NoOperatorFree) -> None:
     if not call.hunt.ringing and not call.hunt.operator:
         call.timers.setdefault("retry", call.now + timing.RETRY_S)
+        call.place = fact.place
+        if call.policy.say_position and call.place and not call.told_place:
+            please_hold(call)
 
 
 def retry(call: CallState) -> None:
@@ -107,7 +112,16 @@ def leg_wanted(call: CallState, _: e.LegWanted) -> None:
 def please_hold(call: CallState) -> None:
     call.timers["please_hold"] = call.now + timing.PLEASE_HOLD_S
     if call.playing is Prompt.HOLD_MUSIC:
-        call.play(Prompt.PLEASE_HOLD)
+        call.play(comfort(call))
+
+
+def comfort(call: CallState) -> Prompt:
+    """The caller's place, where it is to be said and has changed."""
+    place = call.place if call.policy.say_position and not call.hunt.ringing else 0
+    if place in (0, call.told_place):
+        return Prompt.PLEASE_HOLD
+    call.told_place = place
+    return Prompt(f"position_{place}") if place <= MOST_PLACES else Prompt.POSITION_MORE
 
 
 def waited_enough(call: CallState) -> None:

@@ -68,6 +68,7 @@ class Policy:
     window_s: float = 5.0
     ring_s: float = 20.0
     max_wait_s: float = 120.0
+    say_position: bool = False
     simultaneous: bool = False
     refer_targets: tuple[str, ...] = ()  # the target for a call that is not recorded; empty: it stays
     transfer_targets: tuple[str, ...] = ()  # the targets to which an operator's phone may send a caller
@@ -133,6 +134,8 @@ class CallState:
         self.refer_until = 0.0
         self.hunt = Hunt()
         self.waits_until = 0.0
+        self.place = 0  # among those who wait, from 1; 0: not known
+        self.told_place = 0
         self.transfer: Transfer | None = None
         self.busy_until = 0.0  # an operator gone before then has had no NOTIFY that his transfer failed
         self.conversation: Conversation | None = None

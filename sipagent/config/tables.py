@@ -150,6 +150,7 @@ class OperatorsTable(CredentialsTable):
     strategy: Literal["sequential", "simultaneous", "round_robin"] = "sequential"
     ring_s: float = seconds(1, 300, 20)
     max_wait_s: float = seconds(0, 3600, 120)
+    say_position: bool = False
     wrap_up_s: float = seconds(0, 3600, 0)
     alert_info_recorded: HeaderValue = key("the value of an Alert-Info header; empty: none", "")
     alert_info_not_recorded: HeaderValue = key("the value of an Alert-Info header; empty: none", "")
