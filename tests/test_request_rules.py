@@ -94,7 +94,7 @@ def test_a_process_that_is_late_refuses_new_calls_at_once_and_nothing_else(rules
         assert judged(rules, text, TRUNK, LATE) == Pass()
     other = message(call_id="b")
     assert judged(rules, other, TRUNK, replace(LATE, room=False)) == replace(BUSY, late=True)
-    assert judged(rules, other, TRUNK, replace(LATE, full_status=486)) == replace(BUSY, status=486, late=True)
+    assert judged(rules, other, TRUNK, replace(LATE, late=486)) == replace(BUSY, status=486, late=True)
     assert judged(rules, other, STRANGER, LATE) == Ignore()
 
 
@@ -117,7 +117,7 @@ def test_a_tortuous_request_is_read_as_the_library_reads_it() -> None:
 
 NOT_OURS = Refuse(405, (("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"),))
 DRAINING = replace(FREE, draining=True)
-LATE = replace(FREE, late=True)
+LATE = replace(FREE, late=503)
 EXTENSIONS = "Require: 100rel, nothing\r\nProxy-Require: Other\r\n"
 NO_SDP = Refuse(406, (("Accept", "application/sdp"),))
 

@@ -27,7 +27,7 @@ from media.hearing.vad import SpeechStarted
 from retention.records import Ids
 from sipagent.agent.admission import Admission, Lateness
 from sipagent.agent.board import AskAgain, BoardAnswer, BoardHeard, BoardLost, Claimed, OperatorsOffered
-from sipagent.agent.calls import OWN_LEGS, LiveCall, LiveCalls, Unsure, turned_away
+from sipagent.agent.calls import OWN_LEGS, SERVICE_UNAVAILABLE, LiveCall, LiveCalls, Unsure, turned_away
 from sipagent.agent.carrying import Carrying, Tapping
 from sipagent.agent.engine import (
     ChallengeRefused,
@@ -410,11 +410,15 @@ class Agent:
             return True
         return self.carrying.would_take(self._engine)
 
-    def is_late(self, age_s: float) -> bool:
-        """Whether a new call, so old, is too much: this process does not keep up with those that it has."""
+    def late_status(self, age_s: float) -> int | None:
+        """What a new call, so old, is refused with if this process does not keep up with those that it has.
+
+        Behind the edge, which asks another worker then, and says the service's own in the end."""
         now = time.monotonic()
         self.lateness.was("invite", age_s, now)
-        return self.lateness.full(now) and bool(self._calls or self._calls.coming)
+        if not self.lateness.full(now) or not (self._calls or self._calls.coming):
+            return None
+        return SERVICE_UNAVAILABLE if self._behind_edge else self.admission.policy.full_status
 
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""

@@ -184,8 +184,9 @@ class EngineSettings:
     `callers`: who may begin a call; `others`: with whom else we have to do; `media_sources`: where a caller's
     sound may come from besides the addresses that its SDP and its SIP name. `has_room`: whether one more
     call would find its legs; one that finds none waits for a moment, since another may just be ending.
-    `is_late(age_s)`: whether a call that came so long ago is refused with `full_status` at once, since this
-    process does not keep up with those that it has. `real_time`: whether its threads for sound come first.
+    `late_status(age_s)`: the status with which a call that came so long ago is refused at once, where this
+    process does not keep up with those that it has; else None. `real_time`: whether its threads for sound
+    come first.
 
     Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
     something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
@@ -216,8 +217,7 @@ class EngineSettings:
     media_sources: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
     missed: Callable[[int, int, float], None] = lambda leg, samples, at: None
-    is_late: Callable[[float], bool] = lambda _: False
-    full_status: int = 503
+    late_status: Callable[[float], int | None] = lambda _: None
     real_time: bool = True
     hop_token: str = field(default="", repr=False)
     way_out_token: str = field(default="", repr=False)

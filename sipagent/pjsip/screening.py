@@ -361,8 +361,7 @@ class Screening:
             waiting=self._filter.waiting,
             waiting_limit=WAITING_A_LEG * 2 * max(2, settings.calls),
             draining=self.draining,
-            full_status=settings.full_status,
-            late=begins and not self.draining and settings.is_late(self._age_s(request)),
+            late=settings.late_status(self._age_s(request)) if begins and not self.draining else None,
             audio_at=self._audio_at(request),
         )
 

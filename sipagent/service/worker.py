@@ -24,7 +24,6 @@ from retention.rows.rows import StoreError
 from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.board import BoardLost
-from sipagent.agent.calls import SERVICE_UNAVAILABLE
 from sipagent.agent.engine import Engine, EngineSettings, RealmLearnt, Report
 from sipagent.agent.figures import Telling
 from sipagent.agent.operators import RemoteBoardClient
@@ -226,7 +225,6 @@ def settings(spec: WorkerSpec, agent: Agent, send: Callable[[RealmLearnt], None]
         calls=spec.rules.calls,
         players=spec.players,
         real_time=spec.index < REAL_TIME_A_CORE * len(os.sched_getaffinity(0)),
-        full_status=SERVICE_UNAVAILABLE,  # the edge asks another worker, and then says its own
         callers=spec.rules.allowed,
         registrar="",
         outbound_proxies=(spec.edge, *alone.outbound_proxies),

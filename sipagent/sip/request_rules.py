@@ -77,7 +77,7 @@ class Load:
 
     `room`: whether one more call would find its legs and sounds; `waiting`: requests that are held back, at
     most `waiting_limit`. Without room the policy refuses, in its own way, as long as there is a leg to do it
-    with. `late`: a new call gets `full_status`, since this process does not keep up with those that it has.
+    with. `late`: what a new call gets where this process does not keep up with those that it has.
     `audio_at`: in which line of SDP the audio of the request's leg stands.
     """
 
@@ -89,8 +89,7 @@ class Load:
     waiting: int = 0
     waiting_limit: int = 20
     draining: bool = False
-    late: bool = False
-    full_status: int = 503
+    late: int | None = None
     audio_at: int | None = None
 
 
@@ -218,10 +217,10 @@ class RequestRules:
 
     def _by_lateness(self, request: Request, load: Load, now: float) -> Refuse | None:
         begins = request.method == "INVITE" and not request.to_tag
-        if not load.late or not begins or self.is_repeated(request, now):
+        if load.late is None or not begins or self.is_repeated(request, now):
             return None
         headers = (*RETRY_AFTER, (HOP_HEADER, LATE)) if self._token else RETRY_AFTER
-        return Refuse(load.full_status, headers, late=True)
+        return Refuse(load.late, headers, late=True)
 
     def _by_load(self, request: Request, load: Load, now: float) -> Refuse | Wait | None:
         if request.method == "OPTIONS" and load.draining and not request.to_tag:
