@@ -128,9 +128,7 @@ def test_without_a_key_for_it_what_no_notice_promises_is_heard_and_asked_about(
 # --- the shipped head, and a speakerphone ---
 
 KEYWORD = Path(__file__).with_name("ne_m_enregistrez_pas.flac")
-ASKING = slice(round(10.3 * RATE), round(16.9 * RATE))  # "To refuse, say do not record me now, or press 9 …"
-SAID_S = 1.0  # into the notice
-WORDS = "Pour refuser, dites maintenant « ne m'enregistrez pas », ou appuyez sur la touche 9."
+SAID_S = 5.0  # into the notice, whose request comes at 7 s: "to refuse, say do not record me, or press 9"
 
 
 class Speakerphone:
@@ -162,11 +160,7 @@ def shipped(
     if request.param == "second opinion":
         pytest.importorskip("ctranslate2", reason="the extra [second] is not installed")
         refusal["second"] = str(whisper_base(folder / "model"))
-    sound, rate = soundfile.read(ROOT / "prompts/fr/notice_voice.wav", dtype="int16")
-    assert rate == RATE
-    soundfile.write(folder / "asking.wav", sound[ASKING], RATE, subtype="PCM_16")
-    (folder / "asking.txt").write_text(WORDS, encoding="utf-8")
-    prompts = {"notice": str(folder / "asking.wav")}
+    prompts = {"notice": str(ROOT / "prompts/fr/notice_voice.wav")}
     agent = RunningAgent(
         folder / "agent", default_operators(operator_port) | {"prompts": prompts, "refusal": refusal}
     )
