@@ -75,8 +75,10 @@ def copy_people(found: Iterable[Path], out: Path) -> int:
 
 
 def own_prompts(folder: Path, language: str) -> list[Path]:
-    """What the agent says in a language, but for notices: these tell how to refuse, in words that refuse."""
-    return [path for path in sorted((folder / language).glob("*.wav")) if not path.stem.startswith("notice")]
+    """What the agent says in a language, but for notices and details: these tell how to refuse, in words that
+    refuse."""
+    every = sorted((folder / language).glob("*.wav"))
+    return [path for path in every if not path.stem.startswith(("notice", "details"))]
 
 
 def copy_own_prompts(studio: "Studio") -> Iterator[str]:

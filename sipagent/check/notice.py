@@ -316,10 +316,15 @@ def _details(config: Config, what: str, text: str, said: Vocabulary) -> Iterator
 
 
 def _marked(config: Config, what: str, prompt: PromptFile, mark: EssentialPart, said: Vocabulary) -> Finding:
-    """Whether what must be known before one accepts stands before the mark, and can be said by then."""
-    before, at_s = plain(mark.words), mark.ms / 1000
-    late = missing_words(config, mark.words, said)
-    late += [] if _told_purposes(config, before, said) else [Reason("what for")]
+    """Whether what must be known before one accepts stands before the mark, and can be said by then.
+
+    What it doesn't say at all is told elsewhere.
+    """
+    before, whole, at_s = plain(mark.words), prompt.words or "", mark.ms / 1000
+    never = missing_words(config, whole, said)
+    late = [one for one in missing_words(config, mark.words, said) if one not in never]
+    if _told_purposes(config, plain(whole), said) and not _told_purposes(config, before, said):
+        late.append(Reason("what for"))
     if late:
         return error(what, "its words before [essential {0:g} s] do not say {1}", at_s, ", ".join(late))
     if (pace := heard.syllables(before, said) / at_s) > PACE_POSSIBLE[1]:

@@ -109,10 +109,13 @@ def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone, registr
 
 
 def source_in(edge: Edge, message: Message) -> str:
-    """Who sent what a worker got, as the edge tells it, once and with the secret."""
+    """Who sent what a worker got, as the edge tells it, once and with the secret; of a new call also when."""
     (value,) = message.all(HOP_HEADER)
-    token, _, source = value.partition(";source=")
+    token, _, told = value.partition(";source=")
+    source, at, moment = told.partition(";at=")
     assert token == edge.tokens.from_edge
+    begins = message.describe() == "INVITE" and "tag=" not in message.header("To")
+    assert bool(at) is begins and (not at or float(moment) > 0)
     return source
 
 
