@@ -76,9 +76,10 @@ def test_every_dependency_has_its_reason_and_is_locked_by_version_and_hash() -> 
 
 
 def test_what_runs_here_is_what_is_locked() -> None:
+    """But for an engine of one's own, which `make test ENGINE_WHEEL=…` tries."""
     for name, pins in locked().items():
         here = [pin(one) for one in pins if one.marker is None or one.marker.evaluate()]
-        assert here == [] or version(name) in here, name
+        assert here == [] or version(name) in here or "+sipagent" in version(name), name
 
 
 def test_every_package_was_looked_at_for_advisories() -> None:
