@@ -22,10 +22,8 @@ PHASES = ("choice", "notice", "window", "call")
 IN_PROGRESS = "in_progress"
 OTHER = "other"  # a number that is not one of the service's: the caller chose it
 STOPPED = "stop code"  # the event that an operator's key leaves in a receipt
-AWAITED, BEGUN = (
-    "the operator may begin the recording",
-    "record code",
-)  # the events of one that waits for a key
+AWAITED = "the operator may begin the recording"  # the event of one that waits for a key
+BEGUN = "record code"  # and of that key
 BRIDGED = "bridged with "  # the event that says with whom the caller talks from then on
 
 _REACHED = ("connected", "transferred")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.records import Event, Receipt, Recording, Status, to_text
-from retention.statistics import BRIDGED, OTHER, OUTCOMES, STOPPED, Spread, Statistics
+from retention.statistics import AWAITED, BEGUN, BRIDGED, OTHER, OUTCOMES, STOPPED, Spread, Statistics
 from sipagent.call import machines
 from sipagent.text.statistics import tiles
 from sipagent.text.statistics_words import StatisticsWords
@@ -183,6 +183,7 @@ def test_calls_whose_speech_nobody_could_judge_are_no_doubts(figures: Statistics
 
 def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Statistics) -> None:
     assert (STOPPED, BRIDGED) == (machines.STOPPED, machines.BRIDGED)
+    assert (AWAITED, BEGUN) == (machines.AWAITED, machines.BEGUN)
     first, second = "sip:201@pbx", "sip:202@pbx"
     lines = [f"{BRIDGED}{first}", STOPPED, "transfer to sip:202@pbx", f"{BRIDGED}{second}"]
     events = tuple(Event(at=kept.START, what=line, by="operator") for line in lines)

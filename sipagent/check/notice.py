@@ -91,15 +91,7 @@ NAMES = (
     "hold_music",
     "please_hold",
 )
-SPOKEN = (
-    "details",
-    "welcome",
-    "refused",
-    "confirm",
-    "closed",
-    "unavailable",
-    "please_hold",
-)  # beside the notice
+SPOKEN = tuple(name for name in NAMES if name not in ("choose", "notice", "hold_music"))  # beside the notice
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
 # at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
@@ -186,15 +178,15 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
             what, "nobody has listed what it must say in {0!r}: check its words yourself", prompts.language
         )
         return
-    text, rule = plain(prompt.words), _RULES.get(name, _silent_on_recording)
+    text = plain(prompt.words)
     if name == "notice":
         yield from _notice(config, what, text, said, layered=prompts.details is not None)
-    else:
-        yield from rule(config, what, text, said)
-    if name == "notice" and prompt.mark:
-        yield _marked(config, what, prompt, prompt.mark, said)
-    if name not in ("notice", "details"):  # there, hours are how long something is kept
-        yield from hours_findings(config, what, plain(prompt.words), prompts.language)
+        if prompt.mark:
+            yield _marked(config, what, prompt, prompt.mark, said)
+        return
+    yield from _RULES.get(name, _silent_on_recording)(config, what, text, said)
+    if name != "details":  # there, as in the notice, hours are how long something is kept
+        yield from hours_findings(config, what, text, prompts.language)
 
 
 def _wordless(what: str, name: str, prompt: PromptFile) -> Finding:

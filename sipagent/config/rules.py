@@ -121,18 +121,13 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
             Reason("{0!r} is refusal.digit too", accepts),
             "another key of a telephone",
         )
-    if any(one.details for one in config.prompt_sets()) and details in (*refusal.refusing, accepts):
+    if _has_details(config) and details in (*refusal.refusing, accepts):
         other = "refusal.digit" if details in refusal.refusing else "refusal.accept_digit"
         problem = Reason("{0!r} is {1} too", details, other)
         yield Complaint("refusal.details_digit", problem, "another key of a telephone")
     taken = [(name, digit) for digit, name in _callers_keys(config).items()]
-    codes = (
-        "stop_code",
-        "pause_code",
-        "flag_code",
-        *(["record_code"] if True in config.shares().begins else []),
-    )
-    for name in codes:
+    used = ["record_code"] if True in config.shares().begins else []
+    for name in ("stop_code", "pause_code", "flag_code", *used):
         keys: str = getattr(operators, name)
         for other, theirs in taken:
             clash = keys == theirs
@@ -147,11 +142,15 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
         taken.append((f"operators.{name}", keys))
 
 
+def _has_details(config: Config) -> bool:
+    return any(one.details for one in config.prompt_sets())
+
+
 def _callers_keys(config: Config) -> dict[str, str]:
     """What each key is that a caller presses."""
-    refusal, details = config.refusal, any(one.details for one in config.prompt_sets())
+    refusal = config.refusal
     return {
-        **({refusal.details_digit: "refusal.details_digit"} if details else {}),
+        **({refusal.details_digit: "refusal.details_digit"} if _has_details(config) else {}),
         **dict.fromkeys(refusal.refusing, "refusal.digit"),
         refusal.accept_digit: "refusal.accept_digit",
     }

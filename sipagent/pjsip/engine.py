@@ -36,9 +36,7 @@ from sipagent.pjsip.screening import DigestChallenges, Screening
 from sipagent.pjsip.sound import SoundEngine
 from sipagent.sip.session_description import NotAcceptable
 
-LOOK_S = (
-    0.1  # for what has a time of its own, while there are legs: holders who send nothing, offers that wait
-)
+LOOK_S = 0.1  # for what has a time of its own, while there are legs: holders who send nothing, offers
 NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to get their BYE

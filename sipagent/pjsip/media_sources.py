@@ -258,9 +258,8 @@ class Sources:
         if watch.port:
             self._sockets.admit(watch.port, watch.source)
             watch.asking = False
-            watch.dropped = self._sockets.dropped(
-                watch.port
-            )  # packets dropped before are not counted against it
+            # packets dropped before are not counted against it
+            watch.dropped = self._sockets.dropped(watch.port)
 
     def _count(self, leg: Leg, watch: _Watch, now: float) -> None:
         """Do not report packets dropped while the leg may still accept another peer: they may be its own."""

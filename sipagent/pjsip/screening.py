@@ -71,9 +71,8 @@ class SipSockets:
         self._peer = peer
         self._networks = [Sender(one) for one in networks if isinstance(one, IPv4Network)]
         self._named: frozenset[str] | None = None
-        self._kept: dict[
-            int, list[socket.socket]
-        ] = {}  # by port: descriptors of our own, of datagrams' sockets
+        # by port: descriptors of our own, of datagrams' sockets
+        self._kept: dict[int, list[socket.socket]] = {}
 
     def open_to(self, addresses: frozenset[str]) -> None:
         """Let these in, too, besides whoever may always send. Raises OSError."""

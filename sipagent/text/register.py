@@ -108,7 +108,7 @@ def _processing(config: Config) -> Iterator[Statement]:
     yield Statement("processing.lines", numbers, ("trunk.numbers",), "" if numbers else "any")
     recording = config.recording
     why = recording.justification.strip()
-    how = _extent(config.shares()) + ("_justified" if why else "") if _records(config) else "off"
+    how = _extent(config.shares()) + ("_justified" if why else "") if records(config) else "off"
     windows = [
         {"days": [DAYS[day] for day in one.days], "hours": shown(one.hours), "share": one.share}
         | ({"begin": one.begin} if one.begin else {})
@@ -125,7 +125,7 @@ def _processing(config: Config) -> Iterator[Statement]:
         (*_DRAWN_BY, "recording.justification"),
         how,
     )
-    if _records(config) and True in config.shares().begins:
+    if records(config) and True in config.shares().begins:
         code = config.operators.record_code
         ways = "operator" if config.shares().begins == {True} else "hours"
         yield Statement("processing.begin", {"code": code}, (*_DRAWN_BY, "operators.record_code"), ways)
@@ -139,7 +139,8 @@ def _extent(shares: Shares) -> str:
     return "windows" if shares.windows else "share"
 
 
-def _records(config: Config) -> bool:
+def records(config: Config) -> bool:
+    """Whether any call may be recorded."""
     return config.recording.enabled and config.shares().highest > 0
 
 
@@ -168,7 +169,7 @@ def _persons_and_data(config: Config) -> Iterator[Statement]:
     web, page = config.web, config.web.listen is not None
     persons = ["callers", "operators", "users_of_recordings", *(["account_holders"] if page else [])]
     yield Statement("persons.categories", persons, ("web.listen",), "page" if page else "")
-    yield Statement("data.voice", _records(config), _DRAWN_BY, "" if _records(config) else "off")
+    yield Statement("data.voice", records(config), _DRAWN_BY, "" if records(config) else "off")
     yield Statement("data.numbers", ["caller", "called", "operator"])
     yield Statement("data.call", ["times", "outcome", "decision", "keys_pressed", "events", "call_id"])
     yield Statement("data.analysis", ["text", "author"])

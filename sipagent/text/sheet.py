@@ -12,8 +12,9 @@ from markupsafe import Markup, escape
 from sipagent.config.load import Config, uri_user
 from sipagent.config.rules import is_example
 from sipagent.text import FOLDER
-from sipagent.text.register import Statement
+from sipagent.text.register import Statement, records
 from sipagent.text.register_file import paper_lines
+from sipagent.text.statistics_words import style
 
 _COLLEAGUES = 12  # are named: more would not fit
 
@@ -29,7 +30,7 @@ def sheet(config: Config, language: str) -> str:
     return Markup((FOLDER / "sheet.html").read_text(encoding="utf-8")).format(
         language=language,
         title=escape(config.service.name),
-        style=Markup((FOLDER / "sheet.css").read_text(encoding="utf-8")),
+        style=Markup(style("sheet")),
         text=Markup(reader.render(text)),
     )
 
@@ -40,14 +41,14 @@ def _statements(config: Config) -> Iterator[Statement]:
     yield Statement("title", config.service.name)
     if config.trunk.numbers:
         yield Statement("numbers", list(config.trunk.numbers))
-    records = config.recording.enabled and config.shares().highest > 0
-    if records and False in begins:
+    recorded = records(config)
+    if recorded and False in begins:
         yield Statement("recorded", True)
-    if records and True in begins:
+    if recorded and True in begins:
         code = {"code": operators.record_code}
         yield Statement("may_be", code)
         yield Statement("record", code, how="" if operators.stop_erases else "again")
-    if records:
+    if recorded:
         yield Statement("types", True)
         how = "erases" if operators.stop_erases else "keeps"
         yield Statement("stop", {"code": operators.stop_code, "stop": operators.stop_code}, how=how)
