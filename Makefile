@@ -58,7 +58,7 @@ tested = rm -rf $(FAILED); $(VENV)/bin/python -m pytest -q --dist loadfile -o ca
 FAILED = .pytest_cache/failed
 
 .PHONY: help run demo test test-all fresh lint bench bench-refusals bench-tones bench-voice bench-enrol bench-store bench-marks
-.PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack fuzz audit engine deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web screenshots bench-cluster try-hosts try-cluster soak attack fuzz audit engine deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -119,6 +119,10 @@ bench-load: $(VENV)/tested peers ## have a hundred recorded calls at once: what 
 bench-web: $(VENV)/tested peers ## measure the page: the first sound, twenty listeners beside fifty calls
 	@$(call need,chromium:chromium)
 	@$(VENV)/bin/python -m tests.bench.web
+
+screenshots: $(VENV)/tested ## picture each page in three widths, both languages, light and dark: screenshots/; PICTURES=--docs: those of the documents
+	@$(call need,chromium:chromium)
+	@$(VENV)/bin/python -m tests.web.screenshots $(PICTURES)
 
 bench-cluster: $(VENV)/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
 	@$(VENV)/bin/python -m tests.bench.cluster

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
-_OPTIONS = ["--no-proxy-server", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+OPTIONS = ["--no-proxy-server", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 _CAPTURE = "/captured-by-the-test.js"
 _WORKLET = """
 registerProcessor("captured", class extends AudioWorkletProcessor {
@@ -126,7 +126,7 @@ def driver() -> Iterator[Playwright]:
 @pytest.fixture(scope="module")
 def chromium(driver: Playwright) -> Iterator[Browser]:
     """One for the tests of a file, ended with all that belongs to it."""
-    browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=_OPTIONS)
+    browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=OPTIONS)
     try:
         yield browser
     finally:
@@ -181,7 +181,7 @@ class Unwatched:
         self._driver = driver
         self._profile = profile
         debugged = ["--remote-debugging-port=0", f"--user-data-dir={profile}"]
-        command = [str(CHROMIUM), "--headless", *_OPTIONS, *debugged, "about:blank"]
+        command = [str(CHROMIUM), "--headless", *OPTIONS, *debugged, "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @contextmanager

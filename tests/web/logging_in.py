@@ -164,14 +164,14 @@ def asked_by(folder: Path, who: Sequence[Person | None]) -> Site:
 
 
 @contextmanager
-def opened(folder: Path, web: str = WEB, shared: str = "") -> Iterator[Page]:
+def opened(folder: Path, web: str = WEB, shared: str = "", config: str = CONFIG) -> Iterator[Page]:
     """A page, not served by a port. `shared`: as `sharing` gives it."""
-    (folder / "config.toml").write_text(CONFIG + web + shared, encoding="utf-8")
-    config = load(folder / "config.toml")
+    (folder / "config.toml").write_text(config + web + shared, encoding="utf-8")
+    loaded = load(folder / "config.toml")
     holder: list[Page] = []
     clock: Callable[[], datetime] = lambda: holder[0].now if holder else datetime.now(UTC)  # noqa: E731
-    logins = Logins(config, clock, lambda: holder[0].seconds)
-    site = Site(config=config, identify=logins.identify, clock=clock)
+    logins = Logins(loaded, clock, lambda: holder[0].seconds)
+    site = Site(config=loaded, identify=logins.identify, clock=clock)
     page = Page(folder, site, logins, create_app(site, logins), datetime.now(UTC).replace(microsecond=0))
     holder.append(page)
     with site.store, logins.accounts:
