@@ -20,6 +20,7 @@ OFFER = e.CallOffered(
     source_allowed=True, number_known=True, room=True, draining=False, open=True, sampled=True
 )
 CHOOSING = replace(OFFER, may_choose=True)
+SPECIAL = replace(OFFER, today="message: flood")
 CHOICES = (("2", "en"), ("3", "fr"))
 UNSURE = e.KeywordHeard(e.Wish.REFUSE, "mot", 0.9, sure=False)
 ONE = e.DtmfPressed(CALLER, "1", "info")
@@ -76,9 +77,10 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         offer,
         *(replace(offer, **{name: False}) for name in refused),
         replace(offer, draining=True),
+        replace(offer, today=SPECIAL.today),
         *(
-            replace(offer, may_choose=True, sampled=sampled)
-            for sampled in (True, False)
+            replace(offer, may_choose=True, sampled=sampled, today=today)
+            for sampled, today in ((True, ""), (False, ""), (True, SPECIAL.today))
             if flow.policy.choices
         ),
         e.CallConfirmed(telephone_event=True),
@@ -137,7 +139,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         )
     if flow.policy.detailed:
         yield e.DtmfPressed(CALLER, "3", "info")
-    for prompt in ("choose", "notice", "details", "welcome", "refused", "confirm", "unavailable"):
+    for prompt in ("choose", "message", "notice", "details", "welcome", "refused", "confirm", "unavailable"):
         yield e.PromptEnded(Prompt(prompt), 1000, complete=True)
     yield e.PromptEnded(Prompt.NOTICE, 300, complete=False)
     if flow.policy.transfer_targets:
@@ -207,7 +209,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
     return (
         flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
         flow.own_sound,
-        flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_heard,
+        flow.chooses, flow.message, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_heard,
         flow.notice_began is None, flow.wants_details, flow.details_told,
         flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
         flow.hearing, flow.held,
@@ -267,7 +269,9 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     if any(isinstance(command, e.Speak) for command in commands):
         assert before is Phase.CHOICE, "a language that changes later"
         told = {command.prompt for command in commands if isinstance(command, e.Play)}
-        assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow.held, "who chooses is told nothing"
+        assert told & {Prompt.MESSAGE, Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow.held, (
+            "who chooses is told nothing"
+        )
     decision = flow.consent.decision
     if fact == UNSURE and before is not Phase.ENDED and decision is not Decision.REFUSED:
         watch = replace(watch, asked=True)
@@ -386,6 +390,9 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
         case e.Play(_, Prompt.NOTICE):
             assert not watch.refused, "a notice after a refusal"
             return watch
+        case e.Play(_, Prompt.MESSAGE):
+            assert flow.notice_began is None, "a message in place of the notice, or behind it"
+            return watch
         case e.StartTap():
             assert watch.essential, "a tap without a notice that was heard"
             assert not watch.refused, "a tap after a refusal"
@@ -439,6 +446,7 @@ Played = Sequence[e.Fact | float]
 CONFIRMED = e.CallConfirmed(telephone_event=True)
 HEARD = e.PromptEnded(Prompt.NOTICE, 1000, complete=True)
 CHOICE: History = [CHOOSING, CONFIRMED, e.MediaArrived()]
+MESSAGE: History = [SPECIAL, CONFIRMED, e.MediaArrived()]
 WINDOW: History = [OFFER, CONFIRMED, e.MediaArrived(), HEARD]
 HUNT: History = [*WINDOW, e.TimePassed()]
 RINGING: History = [*HUNT, e.OperatorOffered(A)]
@@ -447,6 +455,7 @@ BRIDGED: History = [*ANSWERED, e.MediaArrived(1)]
 STATIONS: dict[str, History] = {
     "invite": [],
     "choice": CHOICE,
+    "message": MESSAGE,
     "notice": WINDOW[:3],
     "chosen": [*CHOICE, e.DtmfPressed(CALLER, "2", "info")],
     "essential": [*WINDOW[:3], e.EssentialHeard()],

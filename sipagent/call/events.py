@@ -27,6 +27,7 @@ class Prompt(StrEnum):
     """A sound of `[prompts]`, named by its key there."""
 
     CHOOSE = "choose"
+    MESSAGE = "message"  # one of `[messages]`: what is different today
     NOTICE = "notice"
     DETAILS = "details"
     WELCOME = "welcome"
@@ -169,6 +170,7 @@ class CallOffered(Fact):
 
     `may_choose`: a key chooses the language, not the number that was dialled. `language`: of the notice,
     without such a key. `operator_begins`: nothing is recorded before the operator types the code for it.
+    `today`: what is different, for the receipt: a message that comes before the notice, or why it is closed.
     """
 
     source_allowed: bool
@@ -181,6 +183,7 @@ class CallOffered(Fact):
     may_choose: bool = False
     draw: str = ""  # how that came about, for the receipt
     language: str = ""
+    today: str = ""
 
 
 @dataclass(frozen=True, slots=True)

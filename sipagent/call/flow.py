@@ -2,9 +2,11 @@
 
 A call passes through phases:
 
-    OFFERED ─▶ ANSWERED ─▶ (CHOICE) ─▶ NOTICE ─▶ WINDOW ─▶ HUNT ─▶ BRIDGED ─▶ ENDING ─▶ ENDED
-                  │                       └─▶ CONFIRM ─▶┘ ▲  └─▶ FAREWELL (closed, or nobody free) ─▶ ENDED
-                  │                                       └── REFER (not recorded: it leaves)
+    OFFERED ─▶ ANSWERED ─▶ (CHOICE) ─▶ (MESSAGE) ─▶ NOTICE ─▶ WINDOW ─▶ HUNT ─▶ BRIDGED ─▶ ENDING ─▶ ENDED
+                                                      └─▶ CONFIRM ─▶┘ ▲  └─▶ FAREWELL ─▶ ENDED
+                                                                      └── REFER (not recorded: it leaves)
+
+ANSWERED leads to FAREWELL where it is closed; HUNT does where nobody is free.
 
 From NOTICE and WINDOW a caller may ask for DETAILS, which lead to a WINDOW. From BRIDGED a call may go to
 another operator by way of TRANSFER, and back.
@@ -16,8 +18,8 @@ socket and no clock, so that a test can walk through every history of facts.
 `REACTIONS` has the function for each fact in each phase; the function changes one plain state (`state`).
 This module answers the hang-up or the silence of a side; for the rest there is one module each:
 
-    notice         from the INVITE to the decision: greeting, language, notice, window; callers' keys and
-                   words, and the effects of a decision, whenever it falls
+    notice         from the INVITE to the decision: greeting, language, message, notice, window; callers'
+                   keys and words, and the effects of a decision, whenever it falls
     refer          a call that leaves by REFER
     hunting        rings operators until one answers
     bridge         the conversation: tap, codes, holds
@@ -124,6 +126,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.ANSWERED, e.CallConfirmed): notice.confirmed,
     (Phase.ANSWERED, e.MediaArrived): notice.first_media,
     (Phase.CHOICE, e.PromptEnded): notice.choice_heard,
+    (Phase.MESSAGE, e.PromptEnded): notice.message_ended,
     (Phase.NOTICE, e.PromptEnded): notice.notice_ended,
     (Phase.NOTICE, e.EssentialHeard): notice.essential_heard,
     (Phase.DETAILS, e.PromptEnded): notice.details_ended,

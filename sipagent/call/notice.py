@@ -1,4 +1,4 @@
-"""From the INVITE to the decision: greeting, language, notice, window; what callers press and say.
+"""From the INVITE to the decision: greeting, language, message, notice, window; what callers press and say.
 
 A refusal counts whenever it comes, so what it does during the whole call stands here, too.
 """
@@ -11,7 +11,7 @@ from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines import DecidedBy, Decision
 from sipagent.call.state import Accepted, CallState, Phase, heard_again
 
-BEFORE_WINDOW = (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE, Phase.DETAILS)
+BEFORE_WINDOW = (Phase.ANSWERED, Phase.CHOICE, Phase.MESSAGE, Phase.NOTICE, Phase.DETAILS)
 
 
 def offered(call: CallState, fact: e.CallOffered) -> None:
@@ -28,6 +28,10 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
         call.chooses, call.language = fact.may_choose, fact.language
         if fact.open and fact.draw and call.policy.recording:
             call.note(fact.draw, "agent")
+        if fact.open:
+            call.message = fact.today
+        elif fact.today:
+            call.note(fact.today, "agent")
         call.phase = Phase.ANSWERED
         call.do(e.AnswerCaller())
 
@@ -57,9 +61,7 @@ def greet(call: CallState) -> None:
     call.timers.pop("media", None)
     if not call.hours_open:
         end.say_farewell(call, Prompt.CLOSED, "closed")
-    elif call.consent.refused:
-        go_on(call)
-    elif call.chooses:
+    elif call.chooses and not call.consent.refused:
         call.phase = Phase.CHOICE
         call.play(Prompt.CHOOSE)
     else:
@@ -82,8 +84,28 @@ def choose(call: CallState, digit: str) -> None:
 
 
 def inform(call: CallState) -> None:
+    """A message of today comes before the notice, and never in its place."""
     call.timers.clear()
-    if call.policy.recording and call.candidate:
+    if call.message:
+        call.phase = Phase.MESSAGE
+        call.play(Prompt.MESSAGE)
+    else:
+        announce(call)
+
+
+def message_ended(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is Prompt.MESSAGE:
+        call.playing = None
+        if fact.complete:
+            call.note(call.message, "agent")
+        call.message = ""
+        announce(call)
+
+
+def announce(call: CallState) -> None:
+    if call.consent.refused:  # by the caller's device, before anything was said
+        go_on(call)
+    elif call.policy.recording and call.candidate:
         call.phase = Phase.NOTICE
         call.notice_began = call.now
         if CALLER in call.held:  # since the INVITE
@@ -374,7 +396,7 @@ def allow(call: CallState, how: Accepted) -> None:
 def refuse(call: CallState, by: DecidedBy, **how: Any) -> None:
     if not call.decide(Decision.REFUSED, by, **how):
         return
-    if call.phase in (Phase.CHOICE, Phase.NOTICE, Phase.DETAILS, Phase.WINDOW, Phase.CONFIRM):
+    if call.phase in (*BEFORE_WINDOW[1:], Phase.WINDOW, Phase.CONFIRM):
         go_on(call)
         return
     if call.captured:

@@ -33,6 +33,7 @@ class Phase(StrEnum):
     OFFERED = "offered"
     ANSWERED = "answered"
     CHOICE = "choice"
+    MESSAGE = "message"
     NOTICE = "notice"
     DETAILS = "details"
     WINDOW = "window"
@@ -87,6 +88,7 @@ Accepted = e.Method | e.KeywordHeard
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
     Phase.CHOICE: "choice",
+    Phase.MESSAGE: "notice",
     Phase.NOTICE: "notice",
     Phase.DETAILS: "window",
     Phase.WINDOW: "window",
@@ -114,6 +116,9 @@ class CallState:
         self.operator_begins = False  # nothing is recorded before the operator's code
         self.chooses = False  # the caller is asked for a language first
         self.language = ""  # of the notice
+        self.message = (
+            ""  # what the receipt says of the one that comes before the notice; none, or told: empty
+        )
         self.media_arrived = False
         self.own_sound = True  # nothing shows that what comes from the caller's side is not the caller's
         self.telephone_event = False  # on the caller's leg
