@@ -16,13 +16,15 @@ from starlette.requests import Request
 from retention.accounts.file import in_memory
 from retention.accounts.memory import Memory
 from retention.archive import Archive
+from retention.holds import same_person
 from retention.purge import Terms
 from retention.records import Access
-from retention.rows.rows import Rows, TryAgain
+from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.vault import PublicKey, encode
 from sipagent.agent.stored import archive_of, store_of, terms_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
+from sipagent.operations.approvals import pending_approvals
 from sipagent.web.background import Commands, DueLook, FigureCounter, due_of
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.problems import RefusedRequests
@@ -178,6 +180,15 @@ class Site:
             return None if person is None else self._remembering().told(person.csrf)
         except TryAgain:
             return None  # it waits for a later page
+
+    def waiting_for(self, person: Person | None) -> int:
+        """How many requests of others this person may approve; none where that cannot be read."""
+        if person is None or not person.may(Right.APPROVE):
+            return 0
+        try:
+            return sum(not same_person(one.by, person.name) for one in pending_approvals(self.store))
+        except StoreError:
+            return 0  # what the page itself reads says why
 
     def _remembering(self) -> Memory:
         return self._memory if self.shared_memory is None else self.shared_memory()

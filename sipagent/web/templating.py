@@ -98,6 +98,7 @@ def render(
             when=when,
             clock=clock,
             told=site.told(person),
+            waiting=site.waiting_for(person),
             site=site,
             **values,
         )

@@ -200,8 +200,16 @@ def states(folder: Path) -> dict[str, Callable[[Served, Page], None]]:
         "listening": partial(listening, folder),
         "found": found,
         "erasing": partial(found, click="#erase", then="#confirm"),
+        "menu": menu,
         "no-such-page": no_such,
     }
+
+
+def menu(served: Served, page: Page) -> None:
+    """What folds away on a narrow screen, unfolded."""
+    served.open(page, "/")
+    if page.is_visible(".fold"):
+        page.click(".fold")
 
 
 def no_such(served: Served, page: Page) -> None:

@@ -172,6 +172,27 @@ def test_nothing_hinders_anybody(served: Served, tab: Page, state: str) -> None:
     hinders_nobody(tab)
 
 
+def test_the_menu_is_one_line_and_folds_away(served: Served, tab: Page) -> None:
+    served.open(tab, "/recordings")
+    links, header = tab.locator(".menu nav a"), tab.locator("header")
+    tab.set_viewport_size(WIDE)
+    tops = {box["y"] for one in links.all() if (box := one.bounding_box())}
+    assert links.count() == 6 and len(tops) == 1
+    assert "Conservations 2 vous attendent" in " ".join(tab.inner_text(".menu nav").split())
+    tab.set_viewport_size(NARROW)
+    box = header.bounding_box()
+    assert box is not None and box["height"] <= 60  # an inch is 96 px
+    assert not links.first.is_visible()
+    tab.focus(".fold")
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "En ce moment"
+    assert violations(tab) == []
+    tab.keyboard.press("Escape")
+    assert not links.first.is_visible()
+    assert "fold" in tab.evaluate("document.activeElement.className")
+
+
 @pytest.mark.parametrize(
     "state", ["/statistics", "found", "erasing", "/holds", "/compliance", "/compliance/register"]
 )
