@@ -544,6 +544,10 @@ class WebTable(Table):
     trusted_proxies: tuple[Annotated[types.Network, PlainValidator(types.network)], ...] = several(
         "a list of addresses or networks such as 192.0.2.0/24; empty: no proxy", ()
     )
+    logo: OptionalPath = key("an SVG or PNG file of at most 50 kB; absent: the name alone", None)
+    colour: Annotated[str | None, optional(types.colour)] = key(
+        "a dark colour such as #1d4f91, with a contrast of at least 4.5; absent: this one", None
+    )
     session_minutes: int = key("minutes without a click, 1 to 720", 30, ge=1, le=720)
     oidc_issuer: Annotated[str | None, optional(_issuer)] = key(
         "the https URL of an OpenID Connect issuer; absent: accounts of our own", None

@@ -297,6 +297,43 @@ def country(value: object) -> str:
     return text(value)
 
 
+PAPER, NIGHT = "#fdeceb", "#2a3543"  # of the page's grounds the darkest light one, the lightest dark one
+READABLE = 4.5  # contrast of text, WCAG 2.2, 1.4.3
+
+
+def colour(value: object) -> str:
+    """Take a colour `#1d4f91` in which text can be read on each light ground of the page."""
+    found = text(value).lower()
+    if not re.fullmatch("#[0-9a-f]{6}", found):
+        raise ValueError("is not a colour")
+    if (reached := contrast(found, PAPER)) < READABLE:
+        raise ValueError(Reason("is too light to be read (contrast {0:.1f})", reached))
+    return found
+
+
+def at_night(colour: str) -> str:
+    """The colour, with as much white as lets it be read on each dark ground."""
+    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    lighter = (
+        "#" + "".join(f"{part + (255 - part) * share // 20:02x}" for part in parts) for share in range(21)
+    )
+    return next(one for one in lighter if contrast(one, NIGHT) >= READABLE)
+
+
+def contrast(one: str, other: str) -> float:
+    """1 to 21, of two colours `#1d4f91` (WCAG 2.2, contrast ratio)."""
+    dark, light = sorted(map(_luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
 def period(value: object) -> str:
     """Take a calendar period, `6 months`."""
     if not _PERIOD.fullmatch(required_text(value)):

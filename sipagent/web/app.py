@@ -13,7 +13,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from retention.texts import Reason
+from retention.texts import Reason, strerror
+from sipagent.config.errors import ConfigError, accepted_of
+from sipagent.config.load import Config
+from sipagent.config.types import at_night
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering
 from sipagent.text.statistics_words import style
@@ -39,7 +42,7 @@ def static(request: Request) -> Response:
     The browser keeps it, and asks each time whether it is still the same: so no two versions of the page mix.
     """
     name = request.path_params["name"]
-    content = _files().get(name)
+    content = request.app.state.own.get(name) or _files().get(name)
     if content is None:
         raise Problem(HTTPStatus.NOT_FOUND, NOTHING)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -65,10 +68,48 @@ def _files() -> dict[str, _File]:
     paths = (path for path in _STATIC.rglob("*") if path.is_file())
     found = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
     found["figures.css"] = style("figures").encode()
-    return {
-        name: _File(plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
-        for name, plain in found.items()
-    }
+    return {name: _file(plain) for name, plain in found.items()}
+
+
+def _file(plain: bytes) -> _File:
+    return _File(plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
+
+
+_COLOUR = (
+    "\n:root {{ --act: {0}; --act-ink: #fff; }}\n"
+    "@media screen and (prefers-color-scheme: dark) {{ :root {{ --act: {1}; --act-ink: #0c1420; }} }}\n"
+)
+_LARGEST_LOGO = 50_000  # bytes
+
+
+def _of_the_service(config: Config) -> dict[str, _File]:
+    """The files that the configuration changes: the style, and a logo. Raises ConfigError."""
+    web, found = config.web, dict[str, _File]()
+    if web.colour is not None:
+        found["style.css"] = _file(
+            _files()["style.css"].plain + _COLOUR.format(web.colour, at_night(web.colour)).encode()
+        )
+    if web.logo is not None:
+        try:
+            content = web.logo.read_bytes()
+        except OSError as error:
+            raise _wrong_logo(config, strerror(error)) from error
+        suffix = ".png" if content.startswith(b"\x89PNG\r\n") else ".svg" if b"<svg" in content else ""
+        if not suffix:
+            raise _wrong_logo(config, Reason("is neither SVG nor PNG"))
+        if len(content) > _LARGEST_LOGO:
+            raise _wrong_logo(config, Reason("is too large"))
+        found[f"logo{suffix}"] = _file(content)
+    return found
+
+
+def _wrong_logo(config: Config, why: str) -> ConfigError:
+    return ConfigError(
+        config.file,
+        "web.logo",
+        Reason("{0}: {1}", config.web.logo, why),
+        accepted_of(Config, ["web", "logo"]),
+    )
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -79,10 +120,12 @@ ENTRIES: tuple[Entry, ...] = (
 
 
 def create_app(site: Site, logins: Logins | None = None) -> Starlette:
-    """The page of a service. KeyError for an address without a right."""
+    """The page of a service. KeyError for an address without a right; raises ConfigError for its logo."""
     protected = Middleware(Protection, site.config.web)
     app = Starlette(routes=[entry.route() for entry in ENTRIES], middleware=[protected])
     app.state.site = site
+    app.state.own = own = _of_the_service(site.config)
+    site.logo = next((name for name in own if name.startswith("logo")), None)
     app.state.logins = known = logins or Logins(site.config, site.clock)
     if site.config.shared is not None:
         site.shared_memory = lambda: known.accounts.memory

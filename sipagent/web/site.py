@@ -117,6 +117,7 @@ class Site:
     identify: Identify
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     shared_memory: Callable[[], Memory] | None = None
+    logo: str | None = None  # the name of its file, once the page is put together
     papers: Drawer = field(default_factory=Drawer)  # certificates that were just made
     _memory: Memory = field(default_factory=in_memory)
 

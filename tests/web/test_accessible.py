@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import repeat
+from itertools import product, repeat
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,9 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from retention.records import Status, new_id
+from sipagent.config.errors import ConfigError
+from sipagent.config.types import PAPER, READABLE, at_night, contrast
+from sipagent.web.app import create_app
 from sipagent.web.background import CommandOutcome
 from sipagent.web.rights import RIGHTS, ROUTES, Right, Role, rights_of
 from sipagent.web.site import Site
@@ -191,6 +194,32 @@ def test_the_menu_is_one_line_and_folds_away(served: Served, tab: Page) -> None:
     tab.keyboard.press("Escape")
     assert not links.first.is_visible()
     assert "fold" in tab.evaluate("document.activeElement.className")
+
+
+def test_a_service_has_its_colour_and_its_logo(tmp_path: Path, tab: Page) -> None:
+    """Any colour that is accepted can be read, by day and by night."""
+    for red, green, blue in product(range(0, 256, 51), repeat=3):
+        one = f"#{red:02x}{green:02x}{blue:02x}"
+        if contrast(one, PAPER) >= READABLE:
+            assert contrast("#0c1420", at_night(one)) >= READABLE
+    port = free_ports(1)
+    (tmp_path / "logo.svg").write_text((ROOT / "sipagent/web/static/icon.svg").read_text())
+    web = f'[web]\nlisten = "127.0.0.1:{port}"\ncolour = "#7a1f5c"\nlogo = "logo.svg"\n'
+    with opened(tmp_path, web) as page, serving(page.app, port) as address:
+        for scheme, colour in (("light", "rgb(122, 31, 92)"), ("dark", "rgb(188, 143, 173)")):
+            tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            tab.goto(f"{address}/login")
+            assert (
+                tab.locator("main button").evaluate("(one) => getComputedStyle(one).backgroundColor")
+                == colour
+            )
+            assert tab.locator("header img").evaluate("(one) => one.naturalWidth") > 0
+            assert violations(tab) == []
+        (tmp_path / "logo.svg").write_text("GIF89a")
+        with pytest.raises(
+            ConfigError, match=r"web\.logo: .*is neither SVG nor PNG; accepted: an SVG or PNG"
+        ):
+            create_app(page.site)
 
 
 @pytest.mark.parametrize(
