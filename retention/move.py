@@ -111,7 +111,7 @@ def _is_closed(source: Archive, id: str) -> bool:
 
 COLUMNS = {table: names(table) for table in ("chain", *TABLES.values())}  # of each, the chain's first
 _ENTRIES_AT_ONCE = 250  # entries in one statement
-BESIDE = ("clock", "rejected", "in_progress")  # which the chain does not tell of
+BESIDE = ("clock", "rejected", "in_progress", "today")  # which the chain does not tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +307,8 @@ def copy_rows(source: Rows, target: Arrivals, progress: Progress) -> dict[str, i
         target.keep_rejected_row(row)
     if (row := source.clock_row()) is not None:
         target.keep_clock_row(row)
+    if specials := source.specials():
+        target.keep_specials(specials)
     return counted
 
 

@@ -1,6 +1,6 @@
 """What is kept, as plain frozen values: of a call its receipt, perhaps a recording, and a line for every use
 of it; what one person asks for and another has to agree to (a hold, its renewal or end, an export for a
-court); and the hosts that share a database.
+court); what is different today; and the hosts that share a database.
 
 The field names are the JSON fields that programs read; `to_json` and `from_json` are exact inverses
 (times to the millisecond). Every time is an aware `datetime`, written in UTC as
@@ -10,7 +10,7 @@ The field names are the JSON fields that programs read; `to_json` and `from_json
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
@@ -127,13 +127,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Record):
-    """The announcement that the caller heard, told by its content; `details` where they were heard, too."""
+    """The announcement that the caller heard, told by its content; `details` where they were heard, too, and
+    the `message` of that day that came before it."""
 
     file: str
     sha256: str
     details: "Notice | None" = None
+    message: "Notice | None" = None
 
-    omitted = ("details",)
+    omitted = ("details", "message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -614,6 +616,23 @@ class Approval(HoldTerms):
     def row(self) -> Json:
         """What is kept of it, without its number."""
         return {name: value for name, value in self.to_json().items() if name != "id"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Special(Record):
+    """What is different from the configuration from a moment until another: callers hear a message before the
+    notice (its name), or it is closed: null. What was set later has a higher `number`."""
+
+    number: int
+    message: str | None = None
+    from_at: datetime
+    until_at: datetime
+
+
+def in_force(specials: Iterable[Special], at: datetime) -> Special | None:
+    """The one that is different at a moment: a closure, else the message that was set last."""
+    those = [one for one in specials if one.from_at <= at < one.until_at]
+    return max(those, key=lambda one: (one.message is None, one.number), default=None)
 
 
 class HostState(StrEnum):

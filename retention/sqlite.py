@@ -302,7 +302,11 @@ def _missing(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE recordings ADD COLUMN missing TEXT")
 
 
-STEPS = Steps("sipagent", {"0001_tables": _first, "0002_missing": _missing})
+def _today(connection: sqlite3.Connection) -> None:
+    connection.execute(_table("today"))
+
+
+STEPS = Steps("sipagent", {"0001_tables": _first, "0002_missing": _missing, "0003_today": _today})
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while

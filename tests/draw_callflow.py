@@ -122,7 +122,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     operator, talk, transfer = flow.hunt.operator, flow.conversation, flow.transfer
     return (
         flow.phase, flow.consent.decision, frozenset(flow.timers), flow.hours_open, flow.candidate,
-        flow.chooses, flow.message, flow.media_arrived, flow.playing, flow.notice_heard,
+        flow.chooses, bool(flow.messages), flow.media_arrived, flow.playing, flow.notice_heard,
         flow.wants_details, flow.details_told,
         flow.unclear, flow.asks_about_this, flow.late_speech, flow.hearing, flow.told_refused, flow.referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),

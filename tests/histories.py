@@ -20,7 +20,7 @@ OFFER = e.CallOffered(
     source_allowed=True, number_known=True, room=True, draining=False, open=True, sampled=True
 )
 CHOOSING = replace(OFFER, may_choose=True)
-SPECIAL = replace(OFFER, today="message: flood")
+SPECIAL = replace(OFFER, messages=tuple((language, "message: flood") for language in ("", "en", "fr")))
 CHOICES = (("2", "en"), ("3", "fr"))
 UNSURE = e.KeywordHeard(e.Wish.REFUSE, "mot", 0.9, sure=False)
 ONE = e.DtmfPressed(CALLER, "1", "info")
@@ -77,10 +77,10 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         offer,
         *(replace(offer, **{name: False}) for name in refused),
         replace(offer, draining=True),
-        replace(offer, today=SPECIAL.today),
+        replace(offer, messages=SPECIAL.messages),
         *(
-            replace(offer, may_choose=True, sampled=sampled, today=today)
-            for sampled, today in ((True, ""), (False, ""), (True, SPECIAL.today))
+            replace(offer, may_choose=True, sampled=sampled, messages=messages)
+            for sampled, messages in ((True, ()), (False, ()), (True, SPECIAL.messages))
             if flow.policy.choices
         ),
         e.CallConfirmed(telephone_event=True),
@@ -209,7 +209,8 @@ def state_of(flow: CallFlow, now: float) -> Any:
     return (
         flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
         flow.own_sound,
-        flow.chooses, flow.message, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_heard,
+        flow.chooses, bool(flow.messages), flow.message_heard,
+        flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_heard,
         flow.notice_began is None, flow.wants_details, flow.details_told,
         flow.unclear, flow.asks_about_this, flow.language, flow.late_speech,
         flow.hearing, flow.held,

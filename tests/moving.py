@@ -57,7 +57,17 @@ def entries(database: Path) -> list[tuple[object, ...]]:
 
 def all_rows(database: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table but the chain."""
-    tables = ("receipts", "recordings", "accesses", "notes", "sums", "approvals", "clock", "rejected")
+    tables = (
+        "receipts",
+        "recordings",
+        "accesses",
+        "notes",
+        "sums",
+        "approvals",
+        "clock",
+        "rejected",
+        "today",
+    )
     with closing(sqlite3.connect(database)) as there:
         return {one: there.execute(f"SELECT * FROM {one} ORDER BY id").fetchall() for one in tables}
 

@@ -194,10 +194,15 @@ def test_details_that_lie_beside_a_notice_are_its_own_unless_their_key_is_anothe
 def test_every_prompt_is_inspected_in_every_language_in_use(where: Path) -> None:
     found = admission(read(CONTRACT.replace('["192.0.2.0/24"]', '["127.0.0.1"]'), where))
     assert set(found.sounds) == {"fr", "en"} and set(tones()) == set(e.Tone)
-    assert all(set(sounds) == {*e.Prompt} - {e.Prompt.CHOOSE} for sounds in found.sounds.values())
-    notices = [found.sounds_for(number)[e.Prompt.NOTICE] for number in ("+33323063006", "+33323063007")]
+    assert all(
+        set(sounds) == {*e.Prompt} - {e.Prompt.CHOOSE, e.Prompt.MESSAGE} for sounds in found.sounds.values()
+    )
+    notices = [
+        found.sounds[found.language_of(number)][e.Prompt.NOTICE]
+        for number in ("+33323063006", "+33323063007")
+    ]
     assert [notice.path.parent.name for notice in notices] == ["fr", "en"]
-    assert found.sounds_for(None) == found.sounds["fr"]
+    assert found.language_of(None) == "fr"
     with pytest.raises(PromptError, match="does not exist"):
         rules(where, ("prompts", 'notice = "prompts/fr/absent.wav"'))
 
@@ -208,7 +213,7 @@ def test_who_waits_is_asked_to_hold_in_the_language_of_the_call(where: Path) -> 
     other = rules(
         where, ("service", 'language = "de"'), ("prompts", f'{prompts}\nhold_music = "prompts/hold.wav"')
     )
-    held = [one.sounds_for(None)[e.Prompt.PLEASE_HOLD].path.name for one in (rules(where), other)]
+    held = [one.sounds[one.language][e.Prompt.PLEASE_HOLD].path.name for one in (rules(where), other)]
     assert held == ["please_hold.wav", "hold.wav"]
 
 

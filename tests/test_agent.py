@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.prompt import EssentialPart, inspect_prompt
-from retention.records import Notice, Receipt, Status, due_date
+from retention.records import Notice, Receipt, Special, Status, due_date
 from retention.rows.selection import Selection
 from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import AUDIT_S
@@ -60,6 +60,7 @@ from tests.driving import (
 from tests.kept import Paths
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
+BEGINNING, END = (datetime(year, 1, 1, tzinfo=UTC) for year in (2000, 3000))
 Staging = Callable[..., Stage]
 
 
@@ -282,6 +283,47 @@ def test_details_are_heard_by_key_and_the_recording_names_what_was_heard(
     told = Notice(file="/prompts/fr/details.wav", sha256="ab" * 32)
     expected = told if to_their_end else None
     assert notice == Notice(file="/prompts/fr/notice.wav", sha256="ab" * 32, details=expected)
+
+
+@pytest.mark.parametrize("to_its_end", [True, False])
+def test_a_message_of_today_comes_before_the_notice_and_the_call_names_what_was_heard(
+    play: Staging, monkeypatch: pytest.MonkeyPatch, to_its_end: bool
+) -> None:
+    """What comes back of it is not the caller's words."""
+    words = {path: np.full(8, n, np.int16) for n, path in enumerate(("notice", "message"))}
+    monkeypatch.setattr("sipagent.agent.carrying._samples", lambda sound: words.get(sound.path.stem))
+    sound = sounds()[e.Prompt.MESSAGE]
+    day = Special(number=1, message="flood", from_at=BEGINNING, until_at=END)
+    rules = replace(with_policy(voice=True), messages={"fr": {"flood": sound}, "en": {"flood": sound}})
+    stage = play(rules.on((day,)))
+    comes_back: list[Samples | None] = []
+    monkeypatch.setattr(stage.agent.listener, "plays", lambda leg, sound: comes_back.append(sound))
+    caller = stage.greeted()
+    assert stage.hears(caller) == "message" and comes_back[-1] is words["message"]
+    stage.sound_over(caller, after_s=SOUND_MS / 1000 if to_its_end else 0.5)
+    assert stage.hears(caller) == "notice" and comes_back[-1] is words["notice"]
+    stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s)
+    (operator,) = stage.engine.dialled
+    stage.answered(operator)
+    told = Notice(file="/prompts/fr/message.wav", sha256="ab" * 32)
+    notice = stage.recording().notice
+    assert notice and notice.message == (told if to_its_end else None)
+    said = f"message: flood, sha256 {'ab' * 32}"
+    assert (said in [event.what for event in stage.receipt().events]) is to_its_end
+
+
+def test_a_closure_of_today_is_as_the_hours_and_one_that_is_taken_back_is_over(play: Staging) -> None:
+    stage = play()
+    stage.agent.reload(RULES.on((Special(number=1, from_at=BEGINNING, until_at=END),)))
+    caller = stage.greeted()
+    assert stage.hears(caller) == "closed"
+    stage.sound_over(caller)
+    stage.gone(caller)
+    receipt = stage.receipt()
+    assert (receipt.outcome, [event.what for event in receipt.events]) == ("closed", ["closed today"])
+    stage.agent.reload(stage.agent.admission.on(()))
+    assert stage.hears(stage.greeted()) == "notice"
 
 
 # --- refusals ---

@@ -342,7 +342,7 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
     # --- a message of today comes before the notice, and never in its place ---
     case("the message", Policy(), MESSAGE, plays=Prompt.MESSAGE, phase=Phase.MESSAGE, wakes_s=None),
     case("then the notice", Policy(), [*MESSAGE, ended(Prompt.MESSAGE)], plays=Prompt.NOTICE,
-         decision=UNDECIDED, line=SPECIAL.today),
+         decision=UNDECIDED, line="message: flood"),
     case("also where the message failed, which the receipt does not have", Policy(),
          [*MESSAGE, e.PromptEnded(Prompt.MESSAGE, 300, complete=False)], plays=Prompt.NOTICE, line=""),
     case("in the chosen language", CHOOSES, [replace(SPECIAL, may_choose=True), *CHOICE[1:], TWO],
@@ -365,8 +365,8 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
          plays=Prompt.MESSAGE),
     case("who then hears no notice", Policy(),
          [SPECIAL, e.RecordingDeclined(CALLER), *MESSAGE[1:], ended(Prompt.MESSAGE)], plays=Prompt.REFUSED),
-    case("closed today", Policy(), [replace(SPECIAL, open=False, today="closed"), *MESSAGE[1:]],
-         plays=Prompt.CLOSED, line="closed"),
+    case("closed today", Policy(), [replace(SPECIAL, open=False, closed="closed today"), *MESSAGE[1:]],
+         plays=Prompt.CLOSED, line="closed today"),
     case("outside the hours", CHOOSES, [replace(CHOOSING, open=False), *CHOICE[1:]], plays=Prompt.CLOSED),
     *(
         case(f"our sound went past them: {when}", Policy(), [*history, e.MediaFoundElsewhere(CALLER)],

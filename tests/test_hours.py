@@ -64,13 +64,17 @@ def schedules(draw: st.DrawFn) -> tuple[Schedule, datetime]:
     around = st.integers(-2, 3).map(lambda days: special + timedelta(days=days))
     first = draw(around)
     closed = ((first, first + timedelta(days=draw(st.integers(0, 2)))),) if draw(st.booleans()) else ()
+    midnight = datetime(special.year, special.month, special.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    begins = st.integers(-36 * 60, 60 * 60).map(lambda minutes: midnight + timedelta(minutes=minutes))
+    lasts = st.integers(1, 30 * 60).map(lambda minutes: timedelta(minutes=minutes))
+    today = draw(st.lists(st.tuples(begins, lasts), max_size=2))
     schedule = Schedule(
         ZoneInfo(zone),
         draw(st.none() | st.tuples(*[hours_of_a_day()] * 7)),
         draw(st.dictionaries(around, st.text(max_size=3), max_size=2)),
         closed,
+        tuple((start, start + length) for start, length in today),
     )
-    midnight = datetime(special.year, special.month, special.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     return schedule, midnight + timedelta(seconds=draw(st.integers(-36 * 3600, 60 * 3600)))
 
 
@@ -78,6 +82,8 @@ def wall_clock(schedule: Schedule, at: datetime) -> bool:
     """Whether it is open, by the texts of the configuration beside the time on a clock on the wall."""
     local = at.astimezone(schedule.timezone)
     day, time = local.date(), f"{local:%H:%M}"
+    if any(start <= at < end for start, end in schedule.today):
+        return False
     if day in schedule.holidays or any(first <= day <= last for first, last in schedule.closed):
         return False
     if schedule.week is None:
@@ -121,6 +127,8 @@ def test_why_is_told_of_what_decides(scheduled: tuple[Schedule, datetime]) -> No
             assert schedule.week is not None
             name, _, hours = state.what.partition(" ")
             assert (name, parse_intervals(hours)) == (DAYS[day.weekday()], schedule.week[day.weekday()])
+        case "today":
+            assert any(start <= at < end for start, end in schedule.today) and not state.open
         case "always":
             assert state == OpeningState(True, "always", "") and schedule.week is None
 

@@ -24,7 +24,7 @@ from retention.postgres.row_keys import FolderBlobs
 from retention.postgres.schema import MOVED_AWAY, MOVING_IN
 from retention.postgres.store import SealedStore
 from retention.recording_files import Area, FileKind, LocalFiles
-from retention.records import Status
+from retention.records import Special, Status
 from retention.reserve import Reserve
 from retention.rows.chain import read_head
 from retention.rows.pages import Listing
@@ -49,6 +49,7 @@ def here(tmp_path: Path) -> Archive:
 def test_chain_and_rows_are_there_as_they_were_and_go_on(here: Archive, tmp_path: Path) -> None:
     here.store.keep_rejected_row({"id": 1, "hour": "2026-11-24T22", "receipts": 7})
     here.store.keep_clock_row({"id": 1, "seen": "{}", "suspended": None})
+    here.store.keep_specials([Special(number=3, from_at=NOW, until_at=NOW)])
     database_here = tmp_path / "here" / "retention.db"
     chain, rows = entries(database_here), all_rows(database_here)
     assert all(rows.values())

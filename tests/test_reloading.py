@@ -57,7 +57,7 @@ TAKEN = {
     *("trunk.numbers", "trunk.media_sources", "hours.week", "hours.holidays", "hours.closed"),
     *("prompts.notice", "prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed"),
     *("prompts.unavailable", "prompts.hold_music", "prompts.please_hold", "prompts.languages"),
-    *("prompts.choose", "prompts.choices", "prompts.details"),
+    *("prompts.choose", "prompts.choices", "prompts.details", "prompts.messages"),
     *("refusal.digit", "refusal.accept_digit", "refusal.details_digit", "refusal.window_s"),
     *("operators.extensions", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
     *(

@@ -78,7 +78,7 @@ def rows_in(database: Path) -> Rows:
                 {name: row[name] for name in row.keys() if name != "weather"}  # noqa: SIM118 - no mapping
                 for row in connection.execute(f"SELECT * FROM {table}")
             ]
-            for table in (*TABLES.values(), "chain", "clock", "in_progress", "rejected", "objects")
+            for table in (*TABLES.values(), "chain", "clock", "in_progress", "rejected", "objects", "today")
         }
 
 

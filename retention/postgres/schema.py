@@ -285,5 +285,6 @@ STEPS = (
         gentle=True,
         statements=("ALTER TABLE recordings ADD COLUMN IF NOT EXISTS missing text",),
     ),
+    SchemaStep(number=3, name="today", gentle=True, statements=(_table("today"),)),
 )
 SCHEMA = SchemaSteps("schema_steps", STEPS)

@@ -17,6 +17,7 @@ engine: `write` and `_asking`.
 tell each other.
 """
 
+import json
 import re
 import sqlite3
 from abc import ABC, abstractmethod
@@ -42,6 +43,7 @@ from retention.records import (
     Record,
     RecordError,
     Recording,
+    Special,
     Sum,
     begun_at,
     to_text,
@@ -628,6 +630,27 @@ class Rows(ABC):
     def keep_clock_row(self, row: Row) -> None:
         """Replace it."""
         self._keep("clock", row)
+
+    def specials(self) -> tuple[Special, ...]:
+        """What is different today, or will be, as it was set last. Raises StoreError."""
+        row = self._only_row("today")
+        try:
+            return tuple(map(Special.from_json, json.loads(row["specials"]))) if row else ()
+        except ValueError as error:
+            raise DamagedRow("{0}: {1}: {2}", self.path, "today", reason_of(error)) from error
+
+    def add_special(self, special: Special) -> Special:
+        """One more, inside `write`; with its number, which no other had."""
+        row = self._only_row("today")
+        numbered = replace(special, number=row["last"] + 1 if row else 1)
+        self.keep_specials((*self.specials(), numbered))
+        return numbered
+
+    def keep_specials(self, specials: Sequence[Special]) -> None:
+        """Have these in place of those that there are."""
+        row, text = self._only_row("today"), json.dumps([one.to_json() for one in specials])
+        last = max((row["last"] if row else 0, *(one.number for one in specials)))
+        self._keep("today", {"id": 1, "last": last, "specials": text})
 
     # keys of rows, in a database that remembers what was written
 

@@ -31,7 +31,7 @@ class SqlColumn:
 
 
 @cache
-def columns(table: str) -> tuple[SqlColumn, ...]:
+def columns(table: str) -> tuple[SqlColumn, ...]:  # noqa: PLR0911 - one a table
     """The columns of a table, as its rows go in and come out; the key first."""
     numbered, named = SqlColumn("id", "integer", key=True), SqlColumn("id", "text", key=True)
     match table:
@@ -43,6 +43,9 @@ def columns(table: str) -> tuple[SqlColumn, ...]:
             return (numbered, SqlColumn("seen", "text"), SqlColumn("suspended", "text"))
         case "in_progress":  # which worker has which call: `reserve`
             return (named, SqlColumn("worker", "integer", needed=True))
+        case "today":  # one row: `specials` is a list of them
+            last = SqlColumn("last", "integer", needed=True)  # number
+            return (numbered, last, SqlColumn("specials", "text", needed=True))
         case "rejected":  # how many an hour has: `counts`
             hour = SqlColumn("hour", "text", needed=True)
             return (numbered, hour, SqlColumn("receipts", "integer", needed=True))

@@ -16,7 +16,7 @@ import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from typing import Literal
 import prompts
 from media.prompt import PromptFile as Sound
 from media.prompt import inspect_prompt
+from retention.records import Special, in_force
 from retention.texts import Reason, strerror
 from retention.vault import KeysError, read_public
 from sipagent.agent.board import Strategy
@@ -31,7 +32,7 @@ from sipagent.agent.engine import Headers
 from sipagent.call import events as e
 from sipagent.call.machines import Codes
 from sipagent.call.state import Policy
-from sipagent.config.hours import Schedule
+from sipagent.config.hours import Schedule, closures
 from sipagent.config.load import Config, ConfigError, PromptSet, uri_host
 from sipagent.config.sampling import Seed, Shares, draw
 from sipagent.config.tables import OperatorsTable
@@ -45,7 +46,7 @@ class Admission:
     """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept, and
     `receipts_period` what leads to a person in receipts. Without a `seed` nobody is drawn for a sample.
     `ring_headers`: what an operator's phone gets besides the name that it shows. `host`: which of several
-    this is."""
+    this is. `messages`: of every language, by name; `specials`: what is different from the configuration."""
 
     policy: Policy
     country: str
@@ -65,10 +66,27 @@ class Admission:
     language: str
     seed: Seed | None = None
     host: str | None = None
+    messages: Mapping[str, Mapping[str, Sound]] = field(default_factory=dict)
+    specials: tuple[Special, ...] = ()
 
-    def sounds_for(self, called: str | None) -> dict[e.Prompt, Sound]:
-        """The prompts in the language of a dialled number."""
-        return self.sounds[self.languages.get(called or "", self.language)]
+    def on(self, specials: tuple[Special, ...]) -> "Admission":
+        """These rules where that is different."""
+        schedule = replace(self.schedule, today=closures(specials))
+        return replace(self, specials=specials, schedule=schedule)
+
+    def language_of(self, called: str | None) -> str:
+        """The language of a dialled number."""
+        return self.languages.get(called or "", self.language)
+
+    def spoken_at(self, now: datetime) -> dict[str, dict[e.Prompt, Sound]]:
+        """The prompts of every language, with the message that is set for that moment."""
+        every, name = self.sounds, self._message_at(now)
+        told = {one: said[name] for one, said in self.messages.items() if name in said}
+        return every | {one: every[one] | {e.Prompt.MESSAGE: sound} for one, sound in told.items()}
+
+    def _message_at(self, now: datetime) -> str:
+        special = in_force(self.specials, now)
+        return (special and special.message) or ""
 
     def source_allowed(self, source: str) -> bool:
         """Whether `address:port` is one of those that may call."""
@@ -84,17 +102,21 @@ class Admission:
         """The first fact of a call's flow. The draw for the sample is made here, before any notice."""
         present = self.shares.at(now)
         drawing = draw(self.seed, id, present.share)
+        name, hours = self._message_at(now), self.schedule.state(now)
+        told = {one: said[name].sha256 for one, said in self.messages.items() if name in said}
         return e.CallOffered(
             source_allowed=self.source_allowed(source),
             number_known=not self.numbers or called in self.numbers,
             room=room,
             draining=draining,
-            open=self.schedule.is_open(now),
+            open=hours.open,
             sampled=drawing.drawn,
             operator_begins=present.operator_begins,
             draw=str(drawing),
             may_choose=bool(self.policy.choices) and called not in self.languages,
-            language=self.languages.get(called or "", self.language),
+            language=self.language_of(called),
+            messages=tuple((one, f"message: {name}, sha256 {hash}") for one, hash in told.items()),
+            closed="closed today" if hours.reason == "today" else "",
         )
 
 
@@ -143,6 +165,10 @@ def admission(config: Config) -> Admission:
         languages=dict(config.prompts.languages),
         language=config.service.language,
         host=config.host,
+        messages={
+            one.language: {name: inspect_prompt(path) for name, path in one.messages.items()}
+            for one in config.prompt_sets()
+        },
     )
 
 

@@ -87,6 +87,7 @@ class LiveCall:
     def offered(cls, id: str, message: str, rules: Admission, wall: datetime, now: float) -> Self:
         """By these rules, from the text of its INVITE; `wall` is UTC, `now` the same in monotonic s."""
         called = called_number(message, rules.country)
+        spoken = rules.spoken_at(wall)
         return cls(
             id=id,
             call_id=call_id(message),
@@ -95,8 +96,8 @@ class LiveCall:
             started_at=wall,
             began=now,
             flow=CallFlow(rules.policy),
-            sounds=rules.sounds_for(called),
-            spoken=rules.sounds,
+            sounds=spoken[rules.language_of(called)],
+            spoken=spoken,
             expires_at=due_date(wall, rules.period),
             receipt_expires_at=due_date(wall, rules.receipts_period),
         )
@@ -158,6 +159,7 @@ class LiveCall:
     def open_recording(self, operator: str, base: Path) -> Recording:
         """The row of a recording that begins now; paths are relative to `base`."""
         details = self.sounds.get(e.Prompt.DETAILS) if self.flow.details_heard else None
+        message = self.sounds.get(e.Prompt.MESSAGE) if self.flow.message_heard else None
         self.recording = Recording(
             id=self.id,
             call_id=self.call_id,
@@ -166,7 +168,11 @@ class LiveCall:
             called=self.called,
             operator=operator,
             decision=self.flow.consent.decision.value,
-            notice=_told(self.sounds[e.Prompt.NOTICE], base, _told(details, base) if details else None),
+            notice=replace(
+                _told(self.sounds[e.Prompt.NOTICE], base),
+                details=_told(details, base) if details else None,
+                message=_told(message, base) if message else None,
+            ),
             channels=2,
             sample_rate=SAMPLE_RATE,
             expires_at=self.expires_at,
@@ -186,9 +192,9 @@ class LiveCall:
         return replace(self.recording, flagged=story.flagged), closing
 
 
-def _told(sound: Sound, base: Path, details: Notice | None = None) -> Notice:
+def _told(sound: Sound, base: Path) -> Notice:
     path = sound.path.relative_to(base) if sound.path.is_relative_to(base) else sound.path
-    return Notice(file=path.as_posix(), sha256=sound.sha256, details=details)
+    return Notice(file=path.as_posix(), sha256=sound.sha256)
 
 
 class LiveCalls:

@@ -43,6 +43,8 @@ def heard_whole(prompt: e.Prompt, sound: PromptFile, played_ms: int) -> bool:
     """
     if played_ms < sound.duration_ms - SHORT_MS:
         return False
+    if prompt is e.Prompt.MESSAGE:
+        return sound.is_unchanged()
     return prompt not in (e.Prompt.NOTICE, e.Prompt.DETAILS) or is_what_was_loaded(sound)
 
 

@@ -170,7 +170,8 @@ class CallOffered(Fact):
 
     `may_choose`: a key chooses the language, not the number that was dialled. `language`: of the notice,
     without such a key. `operator_begins`: nothing is recorded before the operator types the code for it.
-    `today`: what is different, for the receipt: a message that comes before the notice, or why it is closed.
+    `messages`: of one that comes before the notice today, by language, what the receipt says of it.
+    `closed`: what it says where it is closed today.
     """
 
     source_allowed: bool
@@ -183,7 +184,8 @@ class CallOffered(Fact):
     may_choose: bool = False
     draw: str = ""  # how that came about, for the receipt
     language: str = ""
-    today: str = ""
+    messages: tuple[tuple[str, str], ...] = ()
+    closed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

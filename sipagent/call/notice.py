@@ -28,10 +28,9 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
         call.chooses, call.language = fact.may_choose, fact.language
         if fact.open and fact.draw and call.policy.recording:
             call.note(fact.draw, "agent")
-        if fact.open:
-            call.message = fact.today
-        elif fact.today:
-            call.note(fact.today, "agent")
+        if fact.closed and not fact.open:
+            call.note(fact.closed, "agent")
+        call.messages = dict(fact.messages)
         call.phase = Phase.ANSWERED
         call.do(e.AnswerCaller())
 
@@ -86,7 +85,7 @@ def choose(call: CallState, digit: str) -> None:
 def inform(call: CallState) -> None:
     """A message of today comes before the notice, and never in its place."""
     call.timers.clear()
-    if call.message:
+    if call.language in call.messages:
         call.phase = Phase.MESSAGE
         call.play(Prompt.MESSAGE)
     else:
@@ -96,9 +95,9 @@ def inform(call: CallState) -> None:
 def message_ended(call: CallState, fact: e.PromptEnded) -> None:
     if fact.prompt is Prompt.MESSAGE:
         call.playing = None
+        call.message_heard = fact.complete
         if fact.complete:
-            call.note(call.message, "agent")
-        call.message = ""
+            call.note(call.messages[call.language], "agent")
         announce(call)
 
 

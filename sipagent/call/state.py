@@ -116,9 +116,8 @@ class CallState:
         self.operator_begins = False  # nothing is recorded before the operator's code
         self.chooses = False  # the caller is asked for a language first
         self.language = ""  # of the notice
-        self.message = (
-            ""  # what the receipt says of the one that comes before the notice; none, or told: empty
-        )
+        self.messages: dict[str, str] = {}  # by language, of one that is to come before the notice: its name
+        self.message_heard = False  # to its end
         self.media_arrived = False
         self.own_sound = True  # nothing shows that what comes from the caller's side is not the caller's
         self.telephone_event = False  # on the caller's leg

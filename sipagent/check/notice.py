@@ -91,6 +91,8 @@ NAMES = (
     "hold_music",
     "please_hold",
 )
+MESSAGES = "messages."
+LONG_S = 20.0  # a message that every caller hears before the notice
 SPOKEN = tuple(name for name in NAMES if name not in ("choose", "notice", "hold_music"))  # beside the notice
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
@@ -124,8 +126,9 @@ def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
     """The name of each prompt in use and its findings, the state of its file first."""
     seen: dict[Path, str] = {}
     for prompts in config.prompt_sets():
-        for name in NAMES:
-            path: Path | None = getattr(prompts, name)
+        paths = {name: getattr(prompts, name) for name in NAMES}
+        paths |= {f"{MESSAGES}{name}": path for name, path in prompts.messages.items()}
+        for name, path in paths.items():
             what = f"prompts.{name} ({prompts.language})"
             if path is None:
                 continue
@@ -185,7 +188,10 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
             yield _marked(config, what, prompt, prompt.mark, said)
         return
     yield from _RULES.get(name, _silent_on_recording)(config, what, text, said)
-    if name != "details":  # there, as in the notice, hours are how long something is kept
+    if name.startswith(MESSAGES):  # which may say that today's hours are others
+        if prompt.duration_ms > LONG_S * 1000:
+            yield warning(what, "long: every caller hears it before the notice")
+    elif name != "details":  # there, as in the notice, hours are how long something is kept
         yield from hours_findings(config, what, text, prompts.language)
 
 

@@ -52,6 +52,7 @@ COMMANDS = {  # where each is below sipagent.cli, and its short help; what is us
     "train-keyword": ("keyword:train_command", "Make a head for a keyword of your own: minutes."),
     "enrol": ("enrol:enrol_command", "Colleagues lend their voices by telephone."),
     "hours": ("notice:hours_command", "Whether the service is open, why, and until when."),
+    "today": ("notice:today_command", "Close for a while, or say something before the notice."),
     "run": ("agent:run_command", "Run the agent."),
     "web": ("agent:web_command", "Run the page that people log in to."),
     "status": ("status:status_command", "How the running agent is."),

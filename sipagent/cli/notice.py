@@ -1,6 +1,8 @@
-"""What callers hear before they are recorded, `notice`, and when the service takes calls, `hours`."""
+"""What callers hear before they are recorded, `notice`, when the service takes calls, `hours`, and what is
+different today, `today`."""
 
 import textwrap
+from dataclasses import replace
 from datetime import datetime
 from gettext import gettext as _
 from gettext import pgettext
@@ -10,10 +12,31 @@ import click
 
 from retention.records import Json, to_text
 from sipagent.cli.options import options_read
-from sipagent.cli.program import Workplace, json_option, now, print_json
-from sipagent.cli.terminal import console, distance, full, in_seconds, show_fields, show_findings
-from sipagent.config.hours import OpeningState, Schedule
+from sipagent.cli.program import (
+    Form,
+    Workplace,
+    attempt,
+    form_option,
+    json_option,
+    now,
+    print_json,
+    words,
+    words_by_option,
+)
+from sipagent.cli.terminal import (
+    Column,
+    console,
+    distance,
+    full,
+    in_seconds,
+    is_for_table,
+    show_fields,
+    show_findings,
+    show_table,
+)
+from sipagent.config.hours import OpeningState, Schedule, closures
 from sipagent.operations.parsing import Unreadable, parse_moment, read_field
+from sipagent.operations.today import PlannedSpecial, SpecialWanted, end_special, planned, set_special
 from sipagent.text.notice import SpokenNotice, spoken_notices
 
 
@@ -106,7 +129,8 @@ def hours_command(work: Workplace, at_text: str | None, as_json: bool) -> None:
       sipagent hours --at 2026-12-25T10:00 --json
     """
     zone, at = work.config.service.timezone, _moment(work, at_text)
-    schedule = work.config.schedule()
+    specials = work.archive().store.specials()
+    schedule = replace(work.config.schedule(), today=closures(specials))
     state, until = schedule.state(at), schedule.next_change(at)
     if as_json:
         print_json(_hours_json(at, schedule, state, until))
@@ -160,6 +184,82 @@ def _why(state: OpeningState) -> str:
             return f"hours.holidays: {state.what}"
         case "closed":
             return f"hours.closed: {state.what}"
+        case "today":
+            return _("closed by `sipagent today`")
+
+
+@click.command("today")
+@click.option("--closed", is_flag=True, help="It is closed: callers hear prompts.closed.")
+@click.option("--message", metavar="NAME", type=words, help="One of prompts.messages, before the notice.")
+@click.option("--from", "since", metavar="TIME", help="Absent: from now on.")
+@click.option("--until", metavar="TIME", help="17:00, tomorrow, 2026-12-24 (that day included), 2h.")
+@click.option("--remove", type=int, metavar="N", help="Take back what has this number in the list.")
+@words_by_option
+@form_option
+@click.pass_obj
+def today_command(
+    work: Workplace,
+    /,
+    *,
+    closed: bool,
+    message: str | None,
+    since: str | None,
+    until: str | None,
+    remove: int | None,
+    by: str | None,
+    form: Form | None,
+) -> None:
+    """Close for a while, or have callers hear a message before the notice; else list what is set.
+
+    It is in force within seconds on every host, and ends by itself. A closure goes before any message; of
+    several messages the one that was set last is heard. It is in the trace.
+
+    \b
+    Examples:
+      sipagent today --closed --until 17:00
+      sipagent today --message flood --from "tomorrow 8:30" --until 2026-12-24
+      sipagent today --remove 3
+    """
+    _one_order(closed, message, until, remove)
+    store = work.archive(make=until is not None).store
+    if remove is not None:
+        end_special(work.config, store, remove, attempt("today", by=by))
+    elif until is not None:
+        wanted = SpecialWanted(message=message, since=since, until=until)
+        with options_read():
+            set_special(work.config, store, wanted, attempt("today", by=by))
+    rows = planned(store, now())
+    if is_for_table(rows, _("Nothing is different."), form):
+        show_table(rows, _today_columns(work), console())
+
+
+def _one_order(closed: bool, message: str | None, until: str | None, remove: int | None) -> None:
+    """Raises click.UsageError unless the options say one thing."""
+    wanted = closed + (message is not None) + (remove is not None)
+    said = ""
+    if wanted > 1 or (remove is not None and until is not None):
+        said = _("several things at once; accepted: --closed, --message NAME or --remove N")
+    elif until is not None and not wanted:
+        said = _("--until: of what? accepted: --closed or --message NAME with it")
+    elif (closed or message is not None) and until is None:
+        said = _("--until: missing; accepted: 17:00, tomorrow, 2026-12-24, 2h")
+    if said:
+        raise click.UsageError(said, click.get_current_context())
+
+
+def _today_columns(work: Workplace) -> list[Column[PlannedSpecial]]:
+    def state(one: PlannedSpecial) -> str:
+        if one.in_force:
+            return _("in force")
+        return _("to come") if one.from_at > now() else _("behind another")
+
+    return [
+        Column("n", lambda one: str(one.number), right=True),
+        Column("what", lambda one: _("closed") if one.closed else f"{_('message')} {one.message}"),
+        Column("from", lambda one: full(work.local(one.from_at))),
+        Column("until", lambda one: full(work.local(one.until_at))),
+        Column("state", state),
+    ]
 
 
 def _until(at: datetime, until: datetime | None, work: Workplace) -> str:

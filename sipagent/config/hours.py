@@ -4,13 +4,14 @@ Pure: the moment comes in as an argument. Intervals are half-open, `08:30-12:00`
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from retention.records import Special
 from retention.texts import Reason
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -18,7 +19,7 @@ HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any intende
 
 Interval = tuple[int, int]  # minutes since local midnight, [from, to)
 Week = tuple[tuple[Interval, ...], ...]  # Monday first, seven entries
-Cause = Literal["always", "week", "holiday", "closed"]
+Cause = Literal["always", "week", "holiday", "closed", "today"]
 
 _INTERVAL = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|(24):(00))", re.ASCII)
 
@@ -81,7 +82,7 @@ class OpeningState:
     """Open or closed, and the part of the configuration that decides it.
 
     `what`: `wed 08:30-12:00,13:30-17:30`, `wed` of a day without hours; the holiday's name, or its date; the
-    closure, `2026-12-24/2027-01-02`; empty without a week.
+    closure, `2026-12-24/2027-01-02`; empty without a week, and for a closure that is set for today.
     """
 
     open: bool
@@ -94,12 +95,14 @@ class Schedule:
     """When the service takes calls. Without `week` it is always open, except `holidays` and `closed`.
 
     `holidays` gives the name of each, which may be empty; `closed` holds intervals, both days included.
+    `today`: closures that no configuration knows of, each from a moment until another.
     """
 
     timezone: ZoneInfo
     week: Week | None = None
     holidays: Mapping[date, str] = field(default_factory=dict)
     closed: tuple[tuple[date, date], ...] = ()
+    today: tuple[tuple[datetime, datetime], ...] = ()
 
     def is_open(self, at: datetime) -> bool:
         """Tell whether the service is open at this aware moment. Raises ValueError for a naive one."""
@@ -112,6 +115,8 @@ class Schedule:
             raise ValueError("a moment without a time zone cannot be placed in the opening hours")
         local = at.astimezone(self.timezone)
         day, minute = local.date(), local.hour * 60 + local.minute
+        if any(start <= at < end for start, end in self.today):
+            return OpeningState(False, "today", "")
         for first, last in self.closed:
             if first <= day <= last:
                 return OpeningState(False, "closed", f"{first}" if first == last else f"{first}/{last}")
@@ -141,7 +146,13 @@ class Schedule:
             minutes = sorted({0, *(minute for interval in hours for minute in interval)})
         else:  # the clock is put forward or back: a wall time is missing or comes twice
             minutes = list(range((end - start) // timedelta(minutes=1)))
-        yield from (start + timedelta(minutes=minute) for minute in minutes)
+        moments = [start + timedelta(minutes=minute) for minute in minutes]
+        yield from sorted({*moments, *(at for one in self.today for at in one if start <= at < end)})
 
     def _midnight(self, day: date) -> datetime:
         return datetime.combine(day, time(), self.timezone).astimezone(UTC)
+
+
+def closures(specials: Iterable[Special]) -> tuple[tuple[datetime, datetime], ...]:
+    """Of what is different, when it is closed."""
+    return tuple((one.from_at, one.until_at) for one in specials if one.message is None)

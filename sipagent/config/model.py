@@ -143,6 +143,7 @@ class Config(Table):
         override = self.prompts.overrides.get(language, PromptFiles())
         names = PromptFiles.model_fields
         files = {name: getattr(override, name) or getattr(self.prompts, name) for name in names}
+        files["messages"] = {**self.prompts.messages, **override.messages}
         return PromptSet(
             language=language, **files | {"details": files["details"] or self._beside(files["notice"])}
         )

@@ -243,6 +243,9 @@ def _languages(config: Config) -> Iterator[Complaint]:
             )
         if language == default:
             yield Complaint(f"prompts.{language}", "is the default language", "its files in [prompts]")
+        for name in prompts.overrides[language].messages.keys() - prompts.messages.keys():
+            absent = Reason("{0} is not in [prompts.messages]", shown(name))
+            yield Complaint(f"prompts.{language}.messages", absent, ", ".join(prompts.messages) or PROMPT)
     for number, language in prompts.languages.items():
         key = f"prompts.languages.{number}"
         if language != default and language not in prompts.overrides:

@@ -14,7 +14,7 @@ Every key says in `description` what it takes; the error for a wrong value ends 
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
@@ -187,6 +187,7 @@ class EdgeTable(Table):
 
 DEFAULT_ENGINE: Literal["embedding"] = "embedding"  # of refusal.engine, where it can be loaded
 PROMPT = Reason("a WAV file; its words lie in a .txt of the same name")
+MESSAGES = 'a table such as { flood = "prompts/flood.wav" }'
 
 
 class PromptFiles(Table):
@@ -201,6 +202,7 @@ class PromptFiles(Table):
     unavailable: OptionalPath = key(PROMPT, None)
     hold_music: OptionalPath = key(PROMPT, None)
     please_hold: OptionalPath = key(PROMPT, None)
+    messages: dict[RequiredText, FilePath] = key(MESSAGES, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,7 @@ class PromptSet:
     please_hold: Path | None
     details: Path | None = None
     choose: Path | None = None
+    messages: Mapping[str, Path] = field(default_factory=dict)  # by name
 
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
@@ -255,6 +258,7 @@ class PromptsTable(Table):
     unavailable: Spoken = key(PROMPT, None)
     hold_music: FilePath = key(PROMPT, "prompts/hold.wav")
     please_hold: OptionalPath = key(PROMPT, None)
+    messages: dict[RequiredText, FilePath] = key(MESSAGES, {})
     languages: dict[Number, Language] = key('a table such as { "+33323063007" = "en" }', {})
     choose: OptionalPath = key(PROMPT, None)
     choices: dict[Digit, Language] = key('a table such as { "2" = "en" }', {})

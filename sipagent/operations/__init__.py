@@ -9,6 +9,7 @@ in the trace whether it is done, refused or has failed, and returns a frozen val
     persons    forget calls before their time; find a person's, say that they were told of them, forget them
     show       all that is known of one call
     accounts   make, change and end accounts and tokens
+    today      close for a while, or have callers hear a message before the notice
     purge      remove what has expired, as a person asks for it
     verify     compare all that is kept with its chain; have the chain stamped
     statistics the figures of a period; the draws of the sample, again

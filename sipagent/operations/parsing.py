@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _AGO = re.compile(r"(\d{1,4})([mhdw])", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_AHEAD = re.compile(
+    r"(?=.)(?P<day>today|tomorrow|aujourd['’]hui|demain)? ?(?:à )?(?:(?P<hour>\d\d?)[:h](?P<minute>\d\d)?)?"
+)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -49,6 +52,30 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False)
         raise Unreadable(
             "{0!r} is not a moment; accepted: 2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, 12h, "
             "7d or 2w (ago)",
+            text,
+        ) from None
+
+
+def parse_ahead(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False) -> datetime:
+    """As `parse_moment`, of what is to come: `17:00` is today, `tomorrow 9:00` is said too, `2h` is in two
+    hours. Raises Unreadable."""
+    text = " ".join(text.split()).lower()
+    if ahead := _AGO.fullmatch(text):
+        return now + timedelta(**{_UNITS[ahead[2]]: int(ahead[1])})
+    try:
+        if found := _AHEAD.fullmatch(text):
+            days = int(found["day"] in ("tomorrow", "demain"))
+            if found["hour"] is None:
+                days, clock = days + int(end), time()
+            else:
+                clock = time(int(found["hour"]), int(found["minute"] or 0))
+            day = now.astimezone(zone).date() + timedelta(days=days)
+            return datetime.combine(day, clock, zone).astimezone(UTC)
+        return _day(text, now, zone, end) or _moment(text.upper(), zone)
+    except (ValueError, OverflowError):
+        raise Unreadable(
+            "{0!r} is not a moment; accepted: 17:00, today, tomorrow, tomorrow 9:00, 2026-12-24, "
+            "2026-12-24T12:00, 30m, 2h or 3d (from now on)",
             text,
         ) from None
 

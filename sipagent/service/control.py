@@ -26,6 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 
 from retention.files import alone
+from retention.records import Special
 from retention.rows.rows import StoreError
 from sipagent.config.errors import counted
 from sipagent.config.load import Config, HostPort
@@ -65,6 +66,7 @@ class Orders:
     def __init__(self, drain_s: float) -> None:
         self.drain_s = drain_s
         self.reload = False
+        self.specials: tuple[Special, ...] = ()  # what is different today, as it was last read; any thread
         self.ending_at: float | None = None  # monotonic
 
     def end(self) -> None:

@@ -33,7 +33,16 @@ from sipagent.service.cluster import HostBoard, among_hosts
 from sipagent.service.control import BEFORE_CALLS, Orders, Systemd, alone_on, heed, status_of
 from sipagent.service.metrics import Metrics, Watch, figures_told
 from sipagent.service.purging import Purging
-from sipagent.service.rules import ALONE, listening, reloaded, rules_of, tell_waiting, with_seed
+from sipagent.service.rules import (
+    ALONE,
+    listening,
+    reloaded,
+    rules_of,
+    tell_waiting,
+    today_read,
+    with_seed,
+    with_specials,
+)
 from sipagent.service.storing import storing
 
 HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are running
@@ -84,6 +93,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
                     Metrics(agent, purging, watch, board=board, shipping=shipping, stored=stored),
                     watch,
                 ),
+                today_read(config, orders),
                 board,
             ):
                 if shipping is not None:
@@ -150,6 +160,8 @@ class _Run:
         if orders.reload:
             orders.reload = False
             self.systemd.reload(self._reload)
+        if orders.specials != agent.admission.specials:
+            agent.reload(with_specials(agent.admission, orders.specials))
         self.systemd.look(now, self._status)
         if orders.ending_at is None:
             return False
@@ -175,7 +187,7 @@ class _Run:
         tell_waiting(taken)
         allowed = agent.admission.allowed  # that of the sockets, even if the registrar's URI names another
         rules = replace(taken.rules, allowed=allowed)
-        agent.reload(with_seed(rules, taken.config, agent.admission.seed))
+        agent.reload(with_seed(rules, taken.config, agent.admission.seed).on(agent.admission.specials))
         self.engine.challenged_by(allowed, pbx_hosts(taken.config))
         self.engine.trust(taken.config.trunk.media_sources)
         agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)

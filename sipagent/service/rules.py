@@ -1,4 +1,5 @@
-"""Makes rules of calls, seed and detectors from the configuration, at the start and at each reload.
+"""Makes rules of calls, seed and detectors from the configuration, at the start and at each reload; and reads
+what is different today, which no configuration says.
 
 Some keys wait for a restart: for one process, and for workers behind an edge. After a reload the file is in
 force, except for those keys: all of them stay as they were. So values that belong together still fit: a
@@ -6,7 +7,9 @@ notice and the detector of the words that it asks for, a worker's folder and the
 new and the waiting keys do not fit together, the whole reload is refused.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,13 +17,17 @@ import structlog
 
 from media.hearing.keyword import DetectorUnavailable
 from media.prompt import PromptError, PromptFile
+from retention.records import Special
+from retention.rows.rows import StoreError
 from retention.texts import Reason, reason_of
 from sipagent.agent.admission import Admission, admission, refuse_unrecordable
+from sipagent.agent.stored import store_of
 from sipagent.call import events as e
 from sipagent.config import rules as config_rules
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import Seed, SeedError, keep_seed
 from sipagent.logs import alert
+from sipagent.service.control import Orders, attempt
 from sipagent.text.notice import promises, unkept
 from sipagent.voice.detectors import Detectors, detectors, keys_alone, loaded
 
@@ -89,6 +96,58 @@ def detectors_of(config: Config) -> Detectors:
 
 
 log = structlog.get_logger(__name__)
+
+LOOK_S = 2.0  # between two looks at what is different today
+END_S = 5.0  # that a database which stands still is waited for
+
+
+def with_specials(rules: Admission, specials: tuple[Special, ...]) -> Admission:
+    """These rules where that is different; a message that they do not have is an alert."""
+    known = rules.messages.get(rules.language, {})
+    for one in specials:
+        if one.message is not None and one.message not in known:
+            alert(f"the message {one.message} is set, and prompts.messages does not have it: nobody hears it")
+    log.info("today", different=len(specials))
+    return rules.on(specials)
+
+
+@contextmanager
+def today_read(config: Config, orders: Orders, wake: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Read every few seconds what is different today, in the thread `today`, and `wake` who heeds the orders.
+
+    While the database is away, what was known stays in force until it ends.
+    """
+    over, away = threading.Event(), False
+
+    def read() -> None:
+        nonlocal away
+        with store_of(config) as store:
+            while not over.is_set():
+                if (found := store.specials()) != orders.specials:
+                    orders.specials = found
+                    wake()
+                away = False
+                over.wait(LOOK_S)
+
+    def fails(fault: str) -> None:
+        nonlocal away
+        if not away:
+            alert(f"what is different today cannot be read: {fault}")
+        away = True
+
+    def run() -> None:
+        while not over.is_set():
+            attempt(read, (StoreError, ConfigError, OSError), fails)
+            over.wait(LOOK_S)
+
+    thread = threading.Thread(target=run, name="today", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(END_S)
+
 
 BOUND, REGISTERED, IN_USE = "sockets are bound to it", "it is registered with that", "it is in use"
 BEGUN = "what is up has begun with it"

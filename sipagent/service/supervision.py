@@ -67,7 +67,15 @@ from sipagent.service.edge import Edge, EdgeCare, Rejections
 from sipagent.service.metrics import Metrics, Watch, figures_told
 from sipagent.service.purging import Purging
 from sipagent.service.remote_detector import DetectorAddress
-from sipagent.service.rules import BEHIND_EDGE, reloaded, rules_of, tell_waiting, with_seed
+from sipagent.service.rules import (
+    BEHIND_EDGE,
+    reloaded,
+    rules_of,
+    tell_waiting,
+    today_read,
+    with_seed,
+    with_specials,
+)
 from sipagent.service.storing import storing
 from sipagent.service.supervisor import ChildSlot, Sharing, Supervisor
 from sipagent.voice.detectors import keys_alone, unheard
@@ -182,7 +190,7 @@ class ChildSpecs:
             )
         _look_at_certificate(config, edge)
         tell_waiting(taken)
-        self.rules = with_seed(rules, config, self.rules.seed)
+        self.rules = with_seed(rules, config, self.rules.seed).on(self.rules.specials)
         self.config, self.layout, self.plan = config, after, edge
         return range(before.workers, after.workers)
 
@@ -210,7 +218,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
             workers=specs.layout.workers,
             calls=specs.layout.calls,
         )
-        service.supervisor.run(service.reload)
+        service.supervisor.run(service.reload, service.heed_today)
     log.info("stopped")
     return 0
 
@@ -260,6 +268,8 @@ class Service:
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stored = stack.enter_context(storing(config, alert))
+        stack.enter_context(today_read(config, orders, wake.wake))
+        self._orders = orders
         metrics = Metrics(self.sharing, self.purging, watch, board=board, shipping=shipping, stored=stored)
         stack.enter_context(figures_told(config, metrics, watch))
 
@@ -284,6 +294,13 @@ class Service:
 
     def _tell(self, index: int, answer: BoardAnswer) -> None:
         self.supervisor.tell(index, answer)
+
+    def heed_today(self) -> None:
+        """Have what is different today in force, where it has changed."""
+        specs, specials = self.specs, self._orders.specials
+        if specials != specs.rules.specials:
+            specs.rules = with_specials(specs.rules, specials)
+            self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
 
     def reload(self) -> bool:
         """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""

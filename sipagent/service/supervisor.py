@@ -121,8 +121,9 @@ class Supervisor:
 
     # --- the loop ---
 
-    def run(self, reload: Callable[[], bool]) -> None:
-        """Run until SIGTERM and the end of all children. `reload` is called at a SIGHUP; False: refused."""
+    def run(self, reload: Callable[[], bool], look: Callable[[], None] = lambda: None) -> None:
+        """Run until SIGTERM and the end of all children. `reload` is called at a SIGHUP; False: refused.
+        `look`: in every turn."""
         while not self.over:
             now = time.monotonic()
             self.turn(now)
@@ -130,6 +131,7 @@ class Supervisor:
             if self.orders.reload:
                 self.orders.reload = False
                 self._systemd.reload(reload)
+            look()
 
     def _wait(self, timeout_s: float) -> None:
         """Wait until something has happened, and process it: a child's messages before its end."""
