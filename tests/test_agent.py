@@ -413,6 +413,28 @@ def test_a_notice_that_ended_early_allows_nothing(stage: Stage) -> None:
     assert stage.receipt().notice_played_ms == SOUND_MS - 200
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_notice_is_heard_to_its_end_though_the_machine_stood_still_at_its_beginning(
+    play: Staging, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    """Our own thread did, once the sound had begun; or the bridge, which then sends faster for a moment."""
+    stage = play()
+    if interrupted:
+        plays = stage.engine.play
+
+        def play_slowly(*of: Any) -> int:
+            token = plays(*of)
+            stage.clock.sleep(0.2)
+            return token
+
+        monkeypatch.setattr(stage.engine, "play", play_slowly)
+    caller = stage.greeted()
+    stage.engine.sent[caller] = 0.0 if interrupted else SOUND_MS
+    stage.sound_over(caller, after_s=SOUND_MS / 1000 - 0.2)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.shown() == f"REC {CALLER}"
+
+
 @pytest.mark.parametrize("mode", ["objection", "opt_in"])
 def test_the_key_that_accepts_counts_once_the_essential_part_has_been_sent(play: Staging, mode: str) -> None:
     """By what left here, not by the clock; then it ends notice and window, and an operator is rung."""

@@ -292,7 +292,7 @@ class Agent:
             case OfLeg(leg, fact):
                 self._told(engine, leg, fact)
             case SoundEnded():
-                if found := self.carrying.sound_ended(report):
+                if found := self.carrying.sound_ended(engine, report):
                     self._handle(engine, *found)
             case TapFault(id, reason):
                 self.tally.tap_faults += 1

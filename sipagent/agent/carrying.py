@@ -254,8 +254,8 @@ class Carrying:
             loop = prompt is e.Prompt.HOLD_MUSIC
             if call.flow.policy.voice:  # music says no words
                 self.listener.plays(leg, SILENCE if loop else _samples(sound))
-            token = engine.play(leg, sound.path, loop)
-            call.playing[order.leg] = Playing(token, prompt, time.monotonic())
+            began = time.monotonic()  # this thread may be interrupted once the sound plays
+            call.playing[order.leg] = Playing(engine.play(leg, sound.path, loop), prompt, began)
 
     def _play_tone(self, engine: Engine, call: LiveCall, tone: e.Tone) -> None:
         """What comes back of one that is heard while the caller's words count is not the caller's."""
@@ -286,8 +286,11 @@ class Carrying:
         self.tapping.follow(call, leg)
         self.recorder.keep_receipt(call.receipt(), may_wait=True)
 
-    def sound_ended(self, ended: SoundEnded) -> tuple[LiveCall, e.PromptEnded] | None:
-        """The fact for its call; None if no call waits for that sound."""
+    def sound_ended(self, engine: Engine, ended: SoundEnded) -> tuple[LiveCall, e.PromptEnded] | None:
+        """The fact for its call; None if no call waits for that sound.
+
+        A bridge that had stood still sends faster for a moment: what was sent counts where it is more.
+        """
         call = self.calls.of_leg.get(ended.leg)
         number = call.numbers.get(ended.leg) if call else None
         if call is None or number is None:
@@ -296,7 +299,8 @@ class Carrying:
         if playing is None or playing.token != ended.token:
             return None
         del call.playing[number]
-        played_ms = round((time.monotonic() - playing.began - ended.waited_s) * 1000)
+        lasted_ms = (time.monotonic() - playing.began - ended.waited_s) * 1000
+        played_ms = round(max(lasted_ms, engine.sent_ms(ended.leg, ended.token)))
         complete = heard_whole(playing.prompt, call.sounds[playing.prompt], played_ms)
         return call, e.PromptEnded(playing.prompt, played_ms, complete)
 

@@ -91,6 +91,13 @@ class Side:
         self._send(dialog, "INVITE", *headers, body=self.body())
         return dialog
 
+    def leave(self, dialog: Dialog) -> None:
+        """Give a dialog up, with a BYE: what it answered may have been a case's fault, and a call on hold stays."""
+        if dialog.up and not dialog.over:
+            dialog.cseq += 1
+            self._send(dialog, "BYE")
+        dialog.over = True
+
     def ask(self, method: str) -> str:
         """A good request within the dialog; by what its answer is found in `answers`."""
         assert self.dialog
@@ -189,7 +196,7 @@ class Side:
         dialog = self.dialog
         ours = dialog is not None and dialog.call_id == message.header("Call-ID")
         if dialog is not None and ours and status in (481, 408):
-            dialog.over = True
+            self.leave(dialog)
         if method != "INVITE":
             return
         if status >= 300:

@@ -34,6 +34,7 @@ BARE = (MESSAGES - sum(LIVE.values())) // 2  # for the engine alone, with and wi
 # Beside the adversary's a call of others, where there is room.
 CAPACITY: dict[Shape, int] = {"alone": 1, "edge": 4}
 BATCH = 25  # messages between two that wait for an answer: a socket holds some hundred
+STAYS_S = 120.0  # longer than any leg that an adversary leaves behind
 GROWTH_MIB = 150  # of all its processes; a call's memory comes back after a while
 
 
@@ -79,8 +80,13 @@ class Adversary:
         return True
 
     def has_caller(self) -> None:
-        """A call that is up, or one more try."""
+        """A call that is up, or one more try: nobody is refused for longer than a leg may stay."""
+        patience = time.monotonic() + STAYS_S
         while not (self.caller.dialog and self.caller.dialog.up and not self.caller.dialog.over):
+            assert time.monotonic() < patience, (
+                f"seed {SEED}: no call is taken\n{self.site.agent.child.tail()}"
+            )
+            alive(self.site)
             dialog = self.caller.invite(("Supported", "record-aware, 100rel, timer"))
             self.calls += 1
             self.until(lambda d=dialog: d.up or d.over, 5.0)  # type: ignore[misc]
@@ -95,7 +101,7 @@ class Adversary:
         if not self.until(lambda: asked in self.caller.answers, 2.0):
             self.unanswered += 1
             assert self.caller.dialog
-            self.caller.dialog.over = True
+            self.caller.leave(self.caller.dialog)
         self.caller.answers.clear()
 
     def leaves(self) -> None:

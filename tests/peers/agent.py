@@ -242,7 +242,12 @@ class RunningAgent:
                 return found
             with self.child.said:  # whatever it writes, it also tells
                 self.child.said.wait(0.05)
-        raise PeerError(f"after {timeout:g} s only {found}\n{self.child.tail()}")
+        decided = [
+            f"{e['call']}: {e['decision']} by {e['by']}"
+            for e in self.log_events
+            if e.get("event") == "decided"
+        ]
+        raise PeerError(f"after {timeout:g} s only {found}\n{decided}\n{self.child.tail()}")
 
     def sound(self, recording: Json) -> NDArray[np.int16]:
         """The samples of a recording, `(n, 2)`: caller, operator."""
