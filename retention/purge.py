@@ -253,7 +253,7 @@ def _held_meanwhile(archive: Archive, left: Sequence[Removal]) -> Iterator[Stay]
 def _with_copies(store: Rows, removed: Sequence[Removal]) -> list[Removal]:
     copies = copies_of(store, [gone.id for gone in removed])
     return [
-        replace(gone, copies=tuple(KnownCopy.of(copy) for copy in copies.get(gone.id, ()) if copy.exists))
+        replace(gone, copies=tuple(KnownCopy.of(copy) for copy in copies.get(gone.id, ()) if copy.may_remain))
         for gone in removed
     ]
 

@@ -193,10 +193,15 @@ class KnownCopy(Record):
 class ExportedCopy(KnownCopy):
     """An exported copy, and whether it is still there: any file whose path fits.
 
-    True without permission to look, and elsewhere.
+    Null where nobody here can know: elsewhere, and without permission to look.
     """
 
-    exists: bool
+    exists: bool | None
+
+    @property
+    def may_remain(self) -> bool:
+        """Whether somebody has to remove it, as far as can be known."""
+        return self.exists is not False
 
 
 def told_of_export(channel: str, path: Path, recording: Recording) -> str:
@@ -232,8 +237,8 @@ def known_copies(store: Rows, id: str) -> tuple[ExportedCopy, ...]:
 
 
 def remaining_copies(store: Rows, id: str) -> tuple[KnownCopy, ...]:
-    """Those that still exist. Raises StoreError."""
-    return tuple(KnownCopy.of(copy) for copy in known_copies(store, id) if copy.exists)
+    """Those that may still exist. Raises StoreError."""
+    return tuple(KnownCopy.of(copy) for copy in known_copies(store, id) if copy.may_remain)
 
 
 def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[ExportedCopy]]:
@@ -247,7 +252,7 @@ def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Exported
         place = path, None if here else use.login or use.by
         its = found.setdefault(use.recording_id, {})
         its.pop(place, None)  # in the order of the latest export
-        there = not here or _exists(Path(path.anchor), path.parts[1:])
+        there = _exists(Path(path.anchor), path.parts[1:]) if here else None
         its[place] = ExportedCopy(path=str(path), at=use.at, by=use.by, exists=there)
     return {id: [*its.values()] for id, its in found.items()}
 
@@ -261,7 +266,7 @@ def _path(detail: str) -> Path:
         return Path(path)
 
 
-def _exists(folder: Path, parts: Sequence[str]) -> bool:
+def _exists(folder: Path, parts: Sequence[str]) -> bool | None:
     if not parts:
         return True
     first, *rest = parts
@@ -275,5 +280,6 @@ def _exists(folder: Path, parts: Sequence[str]) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True
-    return any(_exists(path, rest) for path in there)
+        return None
+    found = {_exists(path, rest) for path in there}
+    return True if True in found else None if None in found else False

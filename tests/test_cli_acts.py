@@ -186,7 +186,7 @@ def test_the_audio_goes_with_its_note_unless_it_is_held(office: Office) -> None:
     assert office.run("hold", held.id, *hold()).code == 0
     result = office.run(*note(office, row.id))
     assert result.code == 0 and "; the audio is erased\n" in result.out
-    assert f"Copies of it were exported, and are still there:\n  {there}\n" in result.out
+    assert f"Copies of it went out; they remain to be deleted where they are:\n  {there}\n" in result.out
     assert "gone.wav" not in result.out and Paths(office.archive).file(row.id) is None
     result = office.run(*note(office, held.id))
     said = f"; the audio stays, it is on hold (criminal), to be reviewed {TOMORROW}\n"

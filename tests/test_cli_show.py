@@ -151,7 +151,8 @@ def test_what_is_gone_has_neither_length_nor_size(office: Office) -> None:
 def test_show_everything(office: Office) -> None:
     row, kept, now = office.call(flagged=True), office.archive, datetime.now(UTC)
     store, until = kept.store, now + timedelta(days=365)
-    events = (Event(at=START, what="notice began", by="agent"), Event(at=START, what="bridged"))
+    drawn = Event(at=START, what="drawn: 0.25 of seed 5eed5eed, share 0.5", by="agent")
+    events = (Event(at=START, what="notice began", by="agent"), drawn, Event(at=START, what="bridged"))
     store.update_receipt(replace(store.receipt(row.id), events=events, confidence=0.87))
     folder = office.folder / ("far" * 60)
     folder.mkdir()
@@ -171,10 +172,13 @@ def test_show_everything(office: Office) -> None:
         assert said in out, said
     assert "\x1b" not in out
     lines = out.splitlines()
-    for path, where in ((there, "is there"), (gone, "is not there any more")):
+    for path, where in ((there, "it is there"), (gone, "it is not there any more")):
         place = lines.index(f"  {path}")  # whole
-        assert lines[place + 1].startswith(f"    {where}; exported 20")
-        assert lines[place + 1].endswith(" by Petit")
+        assert lines[place + 1].startswith("    exported 20")
+        assert lines[place + 1].endswith(f" by Petit; {where}")
+    story, _, drawing = out.partition("How it was drawn")
+    assert "drawn: it might be recorded" in story and "seed" not in story
+    assert "The lot is 0.25, the share 0.5" in drawing and "the seed 5eed5eed" in drawing
     whole = told(office, "show", row.id)
     assert whole["receipt"]["events"][0]["what"] == "notice began" and whole["notes"][0]["text"] == text
     copies = [(one["path"], one["exists"]) for one in whole["copies"]]

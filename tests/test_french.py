@@ -26,7 +26,7 @@ from sipagent.cli.program import Failure, help_texts
 from sipagent.config.sampling import Seed, draw
 from sipagent.config.tables import ROLES
 from sipagent.languages.choice import speaking
-from sipagent.languages.labels import happening
+from sipagent.languages.labels import happening, how_drawn
 from tests import catalogues
 from tests.configured import SMALL, read, with_keys
 from tests.kept import START, receipt, recording
@@ -305,7 +305,6 @@ def test_every_action_of_the_trace_has_its_words() -> None:
         ("sip:201@10.0.0.1: no answer", "sip:201@10.0.0.1 : pas de réponse"),
         ("transfer to sip:203@10.0.0.1: busy", "transfert vers sip:203@10.0.0.1 : occupé"),
         ("something that nobody foresaw", "something that nobody foresaw"),
-        (str(draw(Seed(b"s" * 32), "20261124T222000123-482913", 0.1)), "tiré : "),
     ],
 )
 def test_what_happened(english: str, shown: str) -> None:
@@ -313,3 +312,16 @@ def test_what_happened(english: str, shown: str) -> None:
         assert shown in plain(happening(english))
     with speaking("en"):
         assert happening(english) == english
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_draw_is_told_by_what_came_of_it_and_its_lot_elsewhere(share: float) -> None:
+    drawn = draw(Seed(b"s" * 32), "20261124T222000123-482913", share)
+    for language, said in (("fr", "ne devait pas être"), ("en", "not drawn: it was not to be")):
+        with speaking(language):
+            assert (said in happening(f"{drawn}")) is not drawn.drawn
+            assert drawn.seed and drawn.seed not in happening(f"{drawn}")
+            assert all(
+                part in str(how_drawn(f"{drawn}")) for part in (drawn.seed, str(drawn.value), str(share))
+            )
+    assert how_drawn("recording started") is None and str(how_drawn("drawn: no seed, share 1.0"))

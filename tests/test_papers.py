@@ -126,7 +126,7 @@ Quiconque détient d’autres traces de ce moment et de ce numéro composé, com
 un opérateur de télécommunications, peut encore savoir qui a appelé.
 
 Copies exportées
-Ces copies existent encore, et restent à effacer là où elles sont :
+Ces copies restent à effacer là où elles sont :
 - /srv/a.wav, exportée le 24 novembre 2026 à 23 h 20 min 05 s (Europe/Paris) par Petit
 
 Preuve
@@ -155,6 +155,7 @@ def test_the_certificate_in_french_to_the_letter() -> None:
         ({"copies": ()}, "None is known to the service.", "These copies"),
         ({"copies": (replace(COPY, by=None),)}, "- /srv/a.wav, exported on 2026-11-24 23:20:05", "Petit"),
         ({"copies": (replace(COPY, path="a.wav"),)}, "- a.wav, downloaded on", "exported on"),
+        ({"copies": (replace(COPY, path="a.wav"),)}, "cannot know whether it still exists:", "still exist:"),
         ({"recording": None}, "No sound of this call was kept.", "Of the recording"),
         ({"recording": replace(WAS, status=Status.ERASED)}, "No sound of this call was kept.", "its key"),
         (

@@ -65,7 +65,8 @@ def delete_command(
     """Forget a call before its time: its recording, what leads to a person in its receipt, its analyses.
 
     Prints a certificate for the person who asked: what, when, by whom, what stays, the hash of a deleted
-    file, and where the chain says so. It names the exported copies that still exist. What is on hold stays.
+    file, and where the chain says so. It names the exported copies that remain to be deleted. What is on
+    hold stays.
 
     With --caller all calls of a person are forgotten, each with a page of its own in the certificate; they
     are shown before, and you are asked. What is on hold or in progress stays, and the exit code is 1 then.

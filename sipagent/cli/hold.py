@@ -132,7 +132,7 @@ def _tell_filed(work: Workplace, done: FiledAnalysis, text: str) -> None:
     if done.note.text != text:
         click.echo(_("What led to the caller or the operator was cut out of it."))
     if done.copies:
-        click.echo(_("Copies of it were exported, and are still there:"))
+        click.echo(_("Copies of it went out; they remain to be deleted where they are:"))
     for copy in done.copies:
         click.echo(f"  {printable(copy.path, _PATH)}")
 

@@ -24,7 +24,17 @@ from sipagent.cli.terminal import (
     size,
 )
 from sipagent.config.identity import printable
-from sipagent.languages.labels import decided, detail_of, happening, how_decided, label, length, user_part
+from sipagent.languages.labels import (
+    decided,
+    detail_of,
+    fate_of_copy,
+    happening,
+    how_decided,
+    how_drawn,
+    label,
+    length,
+    user_part,
+)
 from sipagent.operations.show import Shown, show
 
 Fields = list[tuple[str, str | Text | None]]
@@ -70,6 +80,9 @@ def _show(work: Workplace, known: Shown, screen: Console) -> None:
                 (full(work.local(event.at)), _event(event.what, event.by)) for event in receipt.events
             ]
             show_fields(events, screen, _("What happened"))
+        for line in filter(None, (how_drawn(event.what) for event in receipt.events)):
+            _title(_("How it was drawn"), screen)
+            _line(f"  {line}", screen)
     if known.notes:
         _title(_("Analyses"), screen)
     for note in known.notes:
@@ -77,14 +90,8 @@ def _show(work: Workplace, known: Shown, screen: Console) -> None:
     if known.copies:
         _title(_("Exported copies"), screen)
     for copy in known.copies:
-        there = _("is there; exported {when} by {who}")
-        gone = _("is not there any more; exported {when} by {who}")
-        elsewhere = _("downloaded {when} by {who}")
-        said = (elsewhere if copy.elsewhere else there if copy.exists else gone).format(
-            when=full(work.local(copy.at)), who=printable(copy.by or "–")
-        )
         _line(f"  {printable(copy.path, _WHOLE)}", screen)
-        _line(f"    {said}", screen)
+        _line(f"    {printable(fate_of_copy(copy, full(work.local(copy.at))), _WHOLE)}", screen)
     uses: Fields = [(full(work.local(use.at)), _use(use)) for use in known.accesses]
     show_fields(uses or [(_("none so far"), " ")], screen, _("Uses"))
 

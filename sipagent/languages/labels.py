@@ -15,6 +15,7 @@ from sipagent.languages.spoken import gettext as _
 
 if TYPE_CHECKING:
     from retention.records import Access, Answered, Receipt, Recording
+    from retention.use import ExportedCopy
 
 Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     Literal["status", "fate", "mark"]  # of a recording; `fate`: of several
@@ -49,18 +50,59 @@ def kept() -> tuple[str, ...]:
 
 
 def happening(what: str) -> str:
-    """A line that is kept in English, of a call's story or of the trace; as it is, if nobody foresaw it."""
+    """A line that is kept in English, of a call's story or of the trace; as it is, if nobody foresaw it. Of a
+    draw only what came of it: see `how_drawn`."""
+    if draw := _DRAW.fullmatch(what):
+        return _("not drawn: it was not to be recorded") if draw["not"] else _("drawn: it might be recorded")
     named = label("happening", what)
     if named == what and what:
         named = gettext(what)
     if named != what or language() == "en":
         return named
+    if (line := line_of(what)) is None:
+        return what
+    message, found = line
+    values = {f"_{name}": _READ.get(name, str)(value) for name, value in found.items()}
+    return _VALUE.sub(r"{_\1}", gettext(message)).format(**values)
+
+
+def line_of(what: str) -> tuple[str, dict[str, str]] | None:
+    """Which of `kept` a line is, and what it has in the place of its braces; None for none of them."""
     for message in kept():
         if found := _pattern(message).fullmatch(what):
-            read = {name: _READ.get(name, str) for name in found.groupdict()}
-            values = {name: read[name](value) for name, value in found.groupdict().items()}
-            return _VALUE.sub(r"{_\1}", gettext(message)).format(**values)
-    return what
+            return message, {name[1:]: value for name, value in found.groupdict().items()}
+    return None
+
+
+_DRAW = re.compile(
+    r"(?P<not>not )?drawn: (?:(?P<lot>[0-9.e-]+) of seed (?P<seed>[0-9a-f]+)|no seed), "
+    r"share (?P<share>[0-9.e-]+)"
+)
+
+
+def how_drawn(what: str) -> str | None:
+    """How the draw of this line of a story was made: its lot, seed and share; None for any other line."""
+    draw = _DRAW.fullmatch(what)
+    if draw is None:
+        return None
+    if draw["lot"] is None:
+        return _("The share is {share}; no lot was drawn.").format(share=draw["share"])
+    return _(
+        "The lot is {lot}, the share {share}: a call is drawn where its lot is smaller. The lot is made of "
+        "the number of the call here and of a secret, the seed {seed}; nothing of the caller goes into it."
+    ).format(lot=draw["lot"], share=draw["share"], seed=draw["seed"])
+
+
+def fate_of_copy(copy: "ExportedCopy", when: str) -> str:
+    """What is known of a copy that went out `when`."""
+    said = {
+        True: _("exported {when} by {who}; it is there"),
+        False: _("exported {when} by {who}; it is not there any more"),
+        None: _("exported {when} by {who}; whether it is still there cannot be seen from here"),
+    }[copy.exists]
+    if copy.elsewhere:
+        said = _("downloaded {when} by {who}; whether it still exists cannot be known here")
+    return said.format(when=when, who=copy.by or "–")
 
 
 def detail_of(use: "Access") -> str:
@@ -71,9 +113,9 @@ def detail_of(use: "Access") -> str:
 
 _VALUE = re.compile(r"\{(\w+)(?:!r)?\}")
 _READ: dict[str, Callable[[str], str]] = {  # what is a code, or such a line itself
-    "_decision": partial(label, "decision"),
-    "_by": partial(label, "by"),
-    **dict.fromkeys(("_what", "_0"), happening),
+    "decision": partial(label, "decision"),
+    "by": partial(label, "by"),
+    **dict.fromkeys(("what", "0"), happening),
 }
 
 

@@ -294,8 +294,8 @@ class NotFiled(RuleError):
 class FiledAnalysis(Record):
     """What was done: the note as it is kept.
 
-    `erased`: the audio is erased now; `copies` of it were exported, and still exist. `held`: why it is kept
-    although it should be erased.
+    `erased`: the audio is erased now; `copies` of it were exported, and may still exist. `held`: why it is
+    kept although it should be erased.
     """
 
     note: Note

@@ -60,7 +60,8 @@ def _facts(done: Deletion, service: ServiceTable, words: StatisticsWords) -> Ite
         yield "sound_stays", "", {}
     if done.notes:
         yield "notes_stay", "", {}
-    yield "copies", "" if done.copies else "none", {}
+    downloaded = any(copy.elsewhere for copy in done.copies)
+    yield "copies", "download" if downloaded else "" if done.copies else "none", {}
     for copy in done.copies:
         how = "_".join(filter(None, ("download" if copy.elsewhere else "", "by" if copy.by else "")))
         path, at = printable(copy.path, _PATH), f"{second(copy.at)} ({zone})"

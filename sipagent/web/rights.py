@@ -94,6 +94,7 @@ ROUTES: Mapping[str, Right] = {
     "GET /requests": Right.PERSONS,
     "POST /requests": Right.PERSONS,
     "POST /requests/package": Right.PERSONS,
+    "POST /requests/letter": Right.PERSONS,
     "POST /requests/erase": Right.PERSONS,
     "POST /requests/erased": Right.PERSONS,
     "GET /requests/erased/{token}": Right.PERSONS,

@@ -23,7 +23,17 @@ from starlette.responses import HTMLResponse, Response
 from retention.records import Term
 from sipagent import __version__
 from sipagent.languages import spoken
-from sipagent.languages.labels import Kind, decided, happening, how_decided, length, operators, user_part
+from sipagent.languages.labels import (
+    Kind,
+    decided,
+    fate_of_copy,
+    happening,
+    how_decided,
+    how_drawn,
+    length,
+    operators,
+    user_part,
+)
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
 from sipagent.languages.typography import NARROW
@@ -130,10 +140,11 @@ def _environment() -> Environment:
         "Right": Right,
         "version": __version__,
         "colon": colon,
+        "fate": fate_of_copy,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
-    made.filters |= {"decided": decided, "how_decided": how_decided}
+    made.filters |= {"decided": decided, "how_decided": how_decided, "how_drawn": how_drawn}
     made.filters["operators"] = lambda row: operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made

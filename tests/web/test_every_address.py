@@ -178,7 +178,8 @@ def pages(asking: Asking, office: Office, texts: Iterator[str]) -> Iterator[tupl
     reason = {"reason": "".join(typed)}
     for path in ("/requests", "/requests/erase"):
         yield path, client.post(path, data=form | reason)
-    answer = {"request": "1", "channel": "both", "names": "yes", "parts": "yes"}
+    answer = {"request": "1", "channel": "both", "names": "yes", "parts": "yes", "marks": "yes"}
+    answer |= {"evidence": "ground", "remark": next(texts)}
     letter = client.post("/requests/package", data=form | answer).json()["files"]["letter.html"]
     yield "letter", Response(200, text=letter, headers={"content-type": "text/html; charset=utf-8"})
     client.post(f"/holds/{number}/refuse", data={"csrf": "csrf-claire", "answer": next(texts)[:200]})
@@ -230,6 +231,7 @@ GOOD = {
         "text": "Polite.",
     },
     **{"request": "2026-41", "caller": "+33612345678", "channel": "both", "names": "no", "agreed": "on"},
+    **{"evidence": "held", "marks": "no"},
     **{"name": "Bob", "role-listener": "on", "until": SOON, "account": "1", "language": "fr", "next": "/"},
     **{"password": PASSWORD, "new": "a" * 20, "again": "a" * 20, "digits": "123456", "passkey": "1"},
     **{"since": "2026-11-01", "day": "2026-11-24", "answer": "seen", "credential": "{}", "code": "A-B"},

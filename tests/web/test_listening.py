@@ -593,7 +593,7 @@ def test_the_package_has_what_was_said(office: Office, address: str, person: Bro
             ("access_request", "2026-118", "claire", "done")
         }
     (copy,) = known_copies(store, sealed.id)
-    assert (str(copy.path), copy.by, copy.exists) == (f"{sealed.id}.wav", "claire", True), "it is remembered"
+    assert (str(copy.path), copy.by, copy.exists) == (f"{sealed.id}.wav", "claire", None), "it is remembered"
 
 
 def test_the_callers_side_alone_and_what_is_gone_is_told(

@@ -16,9 +16,12 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from retention.records import Access, Event, reference_of
+from retention.records import Access, Event, Json, reference_of
+from sipagent.languages.choice import FOLDER, LANGUAGES
+from sipagent.text import template
 from sipagent.web.rights import Role
 from sipagent.web.site import MOST_PAPERS, PAPERS_KEPT, Drawer, Papers
+from tests.catalogues import codes
 from tests.kept import CALLER, Paths
 from tests.office import Office
 from tests.web.conftest import Asking
@@ -50,6 +53,10 @@ def files_of(answer: Response) -> dict[str, str]:
         return {name: file.read(name).decode() for name in file.namelist()}
 
 
+def ticked_in(text: str) -> list[str]:
+    return re.findall(r'name="id" value="([^"]*)"[^>]* checked', text)
+
+
 @pytest.fixture
 def officer(asking: Asking) -> Asking:
     asking.login(Role.OFFICER)
@@ -75,8 +82,8 @@ def test_all_that_is_kept_is_told_in_words(officer: Asking, web_office: Office) 
     assert "1 call is kept" in text and OTHER not in text
     for said in (
         *(CALLER, reference_of(call.id), "+33323063006", "marie.durand"),
-        "allowed (no choice was made, after the notice)",
-        *("bridged with sip:201@pbx.example.net", "A calm call.", "M. Durand", "quality", "a.wav", "0:02"),
+        "allowed (you made no choice, after the notice)",
+        *("you were put through to 201", "A calm call.", "M. Durand", "quality", "a.wav", "0:02"),
     ):
         assert said in text, said
     officer.login(Role.OFFICER, language="fr")
@@ -103,7 +110,7 @@ def test_who_hides_the_number_is_found_by_the_reference(officer: Asking, web_off
         begun = at + timedelta(days=day)
         web_office.call(id=f"{begun:%Y%m%dT%H%M%S}000-482913", started_at=begun, caller=None)
     text = post(officer, caller="", reference="#482 913").text
-    assert "2 calls are kept" in text and "tick the one that is meant" in text and " checked>" not in text
+    assert "2 calls are kept" in text and "tick the one that is meant" in text and not ticked_in(text)
     text = post(officer, caller="", reference="482913", day="2026-11-10").text
     assert "1 call is kept" in text and "20261110T223000000-482913" in text
     assert "neither is given" in told(post(officer, caller="", reference=""))
@@ -133,7 +140,7 @@ def test_the_package_can_be_read_by_people_and_programs(officer: Asking, web_off
 
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_a_letter_has_words_and_no_codes(officer: Asking, web_office: Office, language: str) -> None:
-    """Nothing of draw and seed, whoever reads it."""
+    """How it was drawn stands folded at the end; elsewhere is nothing of lot and seed."""
     call, at = web_office.call(), datetime.now(UTC)
     lines = (
         *(f"drawn: 0.25 of seed 5eed5eed, share {share}" for share in ("0.5", "1.0")),
@@ -152,15 +159,87 @@ def test_a_letter_has_words_and_no_codes(officer: Asking, web_office: Office, la
     officer.site.config = config.model_copy(update={"service": service})
     letter = files_of(post(officer, "/package", id=call.id, **DECIDED))["letter.html"]
     assert f'<html lang="{language}">' in letter
-    text = unescape(re.sub(r"<style.*?</style>|<[^>]*>|sounds/\S+", " ", letter, flags=re.DOTALL))
+    folded = re.findall(r"<details><summary>.*?</details>", letter, flags=re.DOTALL)
+    assert len([one for one in folded if re.search(r"0\.25.*seed 5eed|0\.25.*graine 5eed", one)]) == 2
+    parts = r"<style.*?</style>|<details><summary>.*?</details>|<[^>]*>|sounds/\S+"
+    text = unescape(re.sub(parts, " ", letter, flags=re.DOTALL))
     codes = re.compile(
         r"0\.25|5eed|\bseed\b|graine|\bshare\b|dtmf|sampling|not_|_failed|unavailable|: de\b|window"
     )
     assert codes.findall(text) == []
     english = re.compile(r"\bdrawn|REFER\b|answered|no media|hung up|decision:|language:|\(agent\)")
     assert (english.findall(text) == []) is (language == "fr")
-    said = "tirage au sort" if language == "fr" else "not to be recorded (by a draw, after the notice)"
+    said = "exclu (par tirage au sort" if language == "fr" else "left out (by a draw, after the notice)"
     assert said in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_line_of_a_story_has_words_in_the_letter(language: str) -> None:
+    words = template(f"letter.{language}.txt").words
+    of_stories = (FOLDER / "kept.txt").read_text().partition("# details of the trace")[0].splitlines()[2:]
+    lines = {*codes()["happening"], *(line.replace(": ", ":") for line in of_stories)}
+    assert lines - {name.removeprefix("line.") for name in words} == {"language:{language}"}
+
+
+EVIDENCE: dict[str, tuple[bool, bool, Json | None]] = {  # whether it is told, with the ground; and in JSON
+    "ground": (True, True, {"ground": "criminal", "review": "2027-01-31"}),
+    "held": (True, False, {"ground": None, "review": "2027-01-31"}),
+    "nothing": (False, False, None),
+}
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE)
+@pytest.mark.parametrize("marks", ["yes", "no"])
+def test_what_concerns_others_is_told_as_the_officer_decides(
+    officer: Asking, web_office: Office, evidence: str, marks: str
+) -> None:
+    """Of a hold, of the uses for it, and of the operator's mark; in letter and data alike."""
+    call, store = web_office.call(), web_office.archive.store
+    web_office.archive.change(replace(call, hold=HOLD, flagged=True))
+    events = (Event(at=call.started_at, what="flagged", by="operator"),)
+    store.update_receipt(replace(store.receipt(call.id), events=events))
+    for action, purpose in (("play", "quality"), ("export", "criminal")):
+        use = Access(
+            at=datetime.now(UTC), action=action, recording_id=call.id, purpose=purpose, by="M. Durand"
+        )
+        store.add_access(use)
+    for missing in ("evidence", "marks"):
+        decided = DECIDED | {"evidence": evidence, "marks": marks, missing: ""}
+        assert "is not decided" in told(post(officer, "/package", id=call.id, **decided))
+    decided = DECIDED | {"evidence": evidence, "marks": marks, "remark": "Un motif <b>propre</b>."}
+    before = len(store.accesses(call.id))
+    read = post(officer, "/letter", id=call.id, **decided)
+    assert read.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert len(store.accesses(call.id)) == before, "it is read, and nothing is answered"
+    files = files_of(post(officer, "/package", id=call.id, **decided))
+    letter, data = unescape(files["letter.html"]), json.loads(files["data.json"])["calls"][0]
+    assert letter.partition("<main>")[2] == unescape(read.text).partition("<main>")[2]
+    is_held, has_ground, in_json = EVIDENCE[evidence]
+    of_call = letter.partition("Vos appels")[2].partition("Pourquoi, et pendant")[0]
+    assert ("Conservé comme preuve" in of_call, "pénal" in of_call) == (is_held, has_ground)
+    assert ("copié, " in of_call) is is_held and "écouté, pour la qualité" in of_call
+    assert data["held_as_evidence"] == in_json
+    purposes = {"ground": ["quality", "criminal"], "held": ["quality", "evidence"], "nothing": ["quality"]}
+    assert [use["purpose"] for use in data["uses"]] == purposes[evidence]
+    assert ("signalé" in of_call, data["flagged"], bool(data["events"])) == ((marks == "yes",) * 3)
+    assert "Un motif <b>propre</b>." in letter and "&lt;b&gt;propre" in files["letter.html"]
+    answered = store.accesses(call.id)[-1]
+    assert answered.detail == f"voices both, names no, evidence {evidence}, marks {marks}"
+
+
+@pytest.mark.parametrize("because", ["yes", ""])
+def test_why_one_voice_is_alone_is_said_where_the_officer_says_so(
+    officer: Asking, web_office: Office, because: str
+) -> None:
+    id = web_office.call().id
+    use = Access(
+        at=datetime.now(UTC), action="export", recording_id=id, purpose="access_request", by="claire",
+        reference="2026-118", login="claire", via="web",
+    )  # fmt: skip
+    web_office.archive.store.add_access(use)
+    decided = DECIDED | {"channel": "caller", "because": because}
+    letter = files_of(post(officer, "/package", id=id, sound=id, **decided))["letter.html"]
+    assert "On n’y entend que vous" in letter and ("l’ont emporté" in letter) is bool(because)
 
 
 def test_names_are_told_where_the_officer_says_so(officer: Asking, web_office: Office) -> None:
@@ -174,7 +253,10 @@ def test_names_are_told_where_the_officer_says_so(officer: Asking, web_office: O
             for name in ("marie.durand", "zoe.petit", "M. Durand"):
                 assert (name in text) is (names == "yes"), name
             assert "a.wav" not in text, "where a copy lies is no data of the person"
-        assert "qualité" in files["letter.html"] and json.loads(files["data.json"])["calls"][0]["uses"]
+        assert (
+            "qualité du service" in files["letter.html"]
+            and json.loads(files["data.json"])["calls"][0]["uses"]
+        )
 
 
 def test_a_sound_is_named_where_the_trace_has_its_copy(officer: Asking, web_office: Office) -> None:
@@ -205,8 +287,7 @@ def test_what_is_not_decided_is_asked_again(officer: Asking, web_office: Office)
         assert said in told(answer)
         assert "2 calls are kept" in answer.text, "what was found stays there"
         assert ('value="2026-118"' in answer.text) is ("request" not in changed), "and what was typed"
-        ticked = re.findall(r'name="id" value="([^"]*)"[^>]* checked', answer.text)
-        assert ticked == ([] if "id" in changed else [ids[0]])
+        assert ticked_in(answer.text) == ([] if "id" in changed else [ids[0]])
     assert web_office.archive.store.accesses() == []
 
 

@@ -2,8 +2,8 @@
 (GDPR articles 15 and 17).
 
 The number comes and goes in the body of a form, never in an address. A person reads words in the place of
-codes, and nothing of how a draw is made. English people who work with the commands read the codes
-themselves (`labels`); a letter has to say more. In French all codes have words.
+codes (`text/letter.fr.txt`), and how a draw is made stands folded, behind all else. What others have a right
+to, such as names, holds and marks, is told as the officer decides: see `Chosen`.
 
 The package has a letter to read, the same for programs, and the sounds beside them. The sounds are put in
 by the browser of who answers: there alone is the key that opens them.
@@ -13,29 +13,31 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from retention.erase import Deletion, KeptCall, why_stays
 from retention.records import Access, Event, Json, Record, to_text
 from retention.texts import Reason
-from retention.use import ACCESS_REQUEST, nothing_to_use
+from retention.use import ACCESS_REQUEST, CUT, nothing_to_use
 from retention.vault import KeysError, read_public
-from sipagent.config.sampling import Draw
+from sipagent.call.machines import FLAGGED
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_, Kind, happening
+from sipagent.languages.labels import N_, Kind, happening, line_of
 from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.typography import set_french
 from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import PersonSearch, Stays, answer_person, calls_of_person, delete_calls
-from sipagent.operations.show import Shown, show
+from sipagent.operations.show import Shown, ShownRecording, show
 from sipagent.text import language_of_papers, template
 from sipagent.text.certificate import certificate
 from sipagent.text.statistics_words import StatisticsWords
@@ -43,31 +45,44 @@ from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Papers, Site, site_of, someone, trace_of
-from sipagent.web.templating import label, render, written
-
-_DECIDED = re.compile(r"decision: (\w+) \((\w+)\)")
-_CHOSEN = re.compile(r"language: (\w+)")
+from sipagent.web.templating import label, render, user, written
 
 
 def word(kind: Kind, code: str) -> str:
-    """The words for a code."""
-    if (kind, code) == ("who", "agent"):
-        return _("the service")  # a French agent is a person
-    english = template("letter.en.txt").words if spoken.language() == "en" else {}
-    return english.get(f"{kind}.{code}") or label(kind, code)
+    """The words for a code, as the letter has them: the caller is “you”."""
+    return _words().get(f"{kind}.{code}") or label(kind, code)
 
 
-def in_words(what: str) -> str:
-    """A line of the call's story."""
-    if (draw := Draw.read(what)) is not None:
-        return _("drawn: it might be recorded") if draw.drawn else _("not drawn: it was not to be recorded")
-    if found := _DECIDED.fullmatch(what):
-        decision, by = word("decision", found[1]), word("by", found[2])
-        return _("decision: {decision} ({by})").format(decision=decision, by=by)
-    if found := _CHOSEN.fullmatch(what):
+def _words() -> Mapping[str, str]:
+    return template(f"letter.{language_of_papers(spoken.language())}.txt").words
+
+
+def in_words(event: Event) -> str:
+    """A line of the call's story, and who of the two did it."""
+    text = _words().get(f"line.{event.what}/{event.by}", "")
+    if not text and (text := _line(event.what)) and event.by in _PEOPLE and line_of(event.what) is None:
+        text = _("{what} (by {who})").format(what=text, who=word("who", event.by))
+    return set_french(text) if spoken.language() == "fr" else text
+
+
+_PEOPLE = ("caller", "operator")
+
+
+def _line(what: str) -> str:
+    if (line := line_of(what)) is None:
+        return _words().get(f"line.{what}") or happening(what)
+    message, found = line
+    if message == "decision: {decision} ({by})":
+        found = {name: word(cast(Kind, name), value) for name, value in found.items()}
+    elif message == "language: {language}":
         names = {"fr": _("French"), "en": _("English"), "de": _("German"), "es": _("Spanish")}
-        return _("language: {language}").format(language=names.get(found[1], found[1]))
-    return happening(what)
+        found["language"] = names.get(found["language"], found["language"])
+    elif "who" in found:
+        found["who"] = _("somebody of the service") if found["who"] == CUT else user(found["who"])
+    elif "what" in found:
+        found["what"] = _line(found["what"])
+    said = _words().get(f"line.{message.replace(': ', ':')}")
+    return (said or _(message)).format(**found)
 
 
 MOST_CALLS = 500  # calls that a page shows
@@ -135,7 +150,71 @@ def all_of(site: Site, call: KeptCall) -> PersonCall:
 def story(call: PersonCall, *, names: bool) -> list[Event]:
     """The events of a call, oldest first; without `names` they lead to no operator."""
     events = call.whole.receipt.events if call.whole.receipt else ()
-    return [event if names else replace(event, what=_ADDRESS.sub("…", event.what)) for event in events]
+    return [event if names else replace(event, what=_ADDRESS.sub(CUT, event.what)) for event in events]
+
+
+EVIDENCE = ("ground", "held", "nothing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the letter tells of others, as the officer decides (GDPR articles 15(4), 23).
+
+    `channel`: whose voice is in the sounds; `because`: that the letter says why, where it is the caller's
+    alone. `names`: of those who answered and used a call. `evidence`: of a hold, and of uses for it, the
+    `ground`, or that the call is `held`, or `nothing`. `marks`: that the operator marked it. `remark`: the
+    officer's own words.
+    """
+
+    channel: str
+    because: bool
+    names: bool
+    evidence: str
+    marks: bool
+    remark: str = ""
+
+    def __str__(self) -> str:
+        """For the trace."""
+        yes = ("no", "yes")
+        return (
+            f"voices {self.channel}, names {yes[self.names]}, evidence {self.evidence}, "
+            f"marks {yes[self.marks]}"
+        )
+
+    def told(self, call: PersonCall, purposes: Collection[str]) -> PersonCall:
+        """The call as the letter tells it; `purposes`: of every call's use, all others are of a hold."""
+        hold, accesses, whole = call.hold, call.whole.accesses, call.whole
+        if self.evidence != "ground":
+            hold = {"review": hold["review"]} if hold and self.evidence == "held" else None
+            accesses = tuple(
+                replace(use, purpose="evidence") if _for_hold(use, purposes) else use
+                for use in accesses
+                if self.evidence == "held" or not _for_hold(use, purposes)
+            )
+        receipt = whole.receipt
+        if receipt and not self.marks:
+            events = tuple(event for event in receipt.events if event.what not in _MARKS)
+            receipt = replace(receipt, events=events)
+        whole = replace(whole, accesses=accesses, receipt=receipt)  # type: ignore[arg-type]
+        if isinstance(whole, ShownRecording) and not self.marks:
+            whole = replace(whole, flagged=False)
+        return replace(call, whole=whole, hold=hold)
+
+
+_MARKS = (FLAGGED, "flag code, and nothing is recorded")
+
+
+def _is_marked(call: PersonCall) -> bool:
+    row = call.whole.recording
+    return bool(row and row.flagged) or any(event.what in _MARKS for event in story(call, names=True))
+
+
+def _for_hold(use: Access, purposes: Collection[str]) -> bool:
+    return use.purpose not in (*purposes, ACCESS_REQUEST, None)
+
+
+def _is_evidence(call: PersonCall, purposes: Collection[str]) -> bool:
+    return call.hold is not None or any(_for_hold(use, purposes) for use in call.uses)
 
 
 def call_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
@@ -153,6 +232,7 @@ def call_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
         "recording": row and _some(row, _ROW),
         "kept_until": call.whole.due_at and to_text(call.whole.due_at),
         "held_as_evidence": call.hold and {name: call.hold.get(name) for name in ("ground", "review")},
+        "flagged": bool(row and row.flagged),
         "analyses": [{"at": to_text(note.at), "text": note.text} for note in call.whole.notes],
         "uses": [
             {"at": to_text(use.at), "action": use.action, "purpose": use.purpose}
@@ -175,15 +255,14 @@ FORMAT = "sipagent-access-1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """What is answered: under which `reference` of the request, with whose voice (`channel`) and `names`.
+    """What is answered under the `reference` of the request: the calls as they are told, as `chosen`.
 
     `sounds`: the ids whose sound is beside the letter.
     """
 
     calls: Sequence[PersonCall]
     reference: str
-    channel: str
-    names: bool
+    chosen: Chosen
     made: datetime
     sounds: Collection[str] = ()
 
@@ -209,8 +288,11 @@ def letter(site: Site, package: Package) -> str:
         return written(
             "letter.html",
             service=service.name,
-            when=lambda at: words.second(site.local(at)),
+            when=lambda at: words.moment(site.local(at)),
+            clock=lambda at: f"{site.local(at):%H:%M:%S}",
+            day=partial(_day_of, words),
             package=package,
+            chosen=package.chosen,
             config=site.config,
             story=story,
             word=word,
@@ -219,6 +301,12 @@ def letter(site: Site, package: Package) -> str:
             period=period_in_words,
             data=DATA,
         )
+
+
+def _day_of(words: StatisticsWords, day: str) -> str:
+    with suppress(ValueError):
+        return words.day(date.fromisoformat(day))
+    return day
 
 
 def package_json(site: Site, package: Package) -> Json:
@@ -239,9 +327,11 @@ def package_json(site: Site, package: Package) -> Json:
             "receipts": kept.receipts_period,
             "analyses": kept.analysis_period,
         },
-        "voices": package.channel,
+        "voices": package.chosen.channel,
+        "remark": package.chosen.remark or None,
         "calls": [
-            call_json(call, names=package.names, sound=package.sound_of(call.id)) for call in package.calls
+            call_json(call, names=package.chosen.names, sound=package.sound_of(call.id))
+            for call in package.calls
         ],
     }
 
@@ -272,7 +362,7 @@ def period_in_words(period: str) -> str:
     return said[found[2]].format(n=n)
 
 
-CHANNELS = ("both", "caller")
+CHANNELS, YES_NO = ("both", "caller"), ("yes", "no")
 _NEW_PAGE = "\f"  # between two certificates: each on a separate page
 
 
@@ -291,20 +381,7 @@ def package(request: Request) -> Response:
     """The package of the calls that are ticked: a ZIP, or with `parts` its files in JSON, for who adds
     sounds."""
     form, site = form_of(request), site_of(request)
-    reference = form.line("request", _("Reference of the request"))
-    channel = _one_of(form, "channel", CHANNELS, _("Whose voice"))
-    names = _one_of(form, "names", ("yes", "no"), _("Names"))
-    ticked = _ticked(request, form)
-    calls = [all_of(site, call) for call in ticked]
-    told = replace(trace_of(request, "answer"), purpose=ACCESS_REQUEST, reference=reference)
-    made = Package(
-        calls=calls,
-        reference=reference,
-        channel=channel,
-        names=names == "yes",
-        made=told.at,
-        sounds=_copied(calls, told, set(form.all("sound"))),
-    )
+    made, told, ticked = _made(request, form)
     data = json.dumps(package_json(site, made), indent=2, ensure_ascii=False) + "\n"
     files = {LETTER: letter(site, made), DATA: data}
     answer_person(site.archive, ticked, told)
@@ -313,6 +390,49 @@ def package(request: Request) -> Response:
     content = zipped(files, site.local(made.made))
     headers = {"Content-Disposition": f'attachment; filename="{made.name}"'}
     return Response(content, headers=headers, media_type="application/zip")
+
+
+def letter_page(request: Request) -> Response:
+    """The letter as it would be, to be read before it goes; nothing is answered yet."""
+    made, _told, _ticked = _made(request, form_of(request))
+    return HTMLResponse(letter(site_of(request), made), headers={"Content-Security-Policy": _LETTER_CSP})
+
+
+_LETTER_CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+REMARK = 2000  # characters
+
+
+def _made(request: Request, form: Form) -> tuple[Package, Access, list[KeptCall]]:
+    """The package, the line that it was answered, and the calls. Raises FieldError, WrongField."""
+    site = site_of(request)
+    reference = form.line("request", _("Reference of the request"))
+    channel = _one_of(form, "channel", CHANNELS, _("Whose voice"))
+    names = _one_of(form, "names", YES_NO, _("Names"))
+    ticked = _ticked(request, form)
+    calls, purposes = [all_of(site, call) for call in ticked], site.config.retention.purposes
+    evidence, marks = "ground", "yes"  # where there is nothing to decide
+    if any(_is_evidence(call, purposes) for call in calls):
+        evidence = _one_of(form, "evidence", EVIDENCE, _("Kept as evidence"))
+    if any(map(_is_marked, calls)):
+        marks = _one_of(form, "marks", YES_NO, _("Marked by an operator"))
+    chosen = Chosen(
+        channel=channel,
+        because=form.get("because") == "yes",
+        names=names == "yes",
+        evidence=evidence,
+        marks=marks == "yes",
+        remark=form.get("remark", "").replace("\r\n", "\n").strip()[:REMARK],
+    )
+    trace = trace_of(request, "answer")
+    told = replace(trace, purpose=ACCESS_REQUEST, reference=reference, detail=str(chosen))
+    made = Package(
+        calls=[chosen.told(call, purposes) for call in calls],
+        reference=reference,
+        chosen=chosen,
+        made=told.at,
+        sounds=_copied(calls, told, set(form.all("sound"))),
+    )
+    return made, told, ticked
 
 
 def erase_page(request: Request) -> Response:
@@ -393,6 +513,10 @@ def _shown(
         "story": story,
         "word": word,
         "in_words": in_words,
+        "day": str,
+        "evidence": any(_is_evidence(call, site.config.retention.purposes) for call in shown),
+        "marked": any(map(_is_marked, shown)),
+        "remark_most": REMARK,
         "searched": bool(form),
     }
     status = HTTPStatus.OK if problem is None else problem.status
@@ -440,6 +564,7 @@ ENTRIES = (
     Entry("GET /requests", search_page),
     Entry("POST /requests", found_page, _again),
     Entry("POST /requests/package", package, _again),
+    Entry("POST /requests/letter", letter_page, _again),
     Entry("POST /requests/erase", erase_page, _again),
     Entry("POST /requests/erased", erase, _again),
     Entry("GET /requests/erased/{token}", erased_page),

@@ -190,7 +190,7 @@ def filed(site: Site, done: FiledAnalysis) -> str:
     elif done.held is not None:
         said += " " + _("The sound stays: it is {held}.").format(held=shown(done.held))
     if done.copies:
-        said += " " + _("Copies of it were exported, and are still there.")
+        said += " " + _("Copies of it went out; they remain to be deleted where they are.")
     return said
 
 

@@ -24,7 +24,8 @@ class Packaging extends Attempts {
   async make() {
     const form = new FormData(this.root);
     const ticked = [...this.root.querySelectorAll("input[name=id]:checked")];
-    const decided = ["request", "channel", "names"].every((name) => form.get(name)?.trim());
+    const choices = [...this.root.querySelectorAll("input[type=radio]")].map((one) => one.name);
+    const decided = ["request", ...choices].every((name) => form.get(name)?.trim());
     if (!decided || ticked.length === 0) throw new Fault("undecided");
     const sounding = ticked.filter((box) => box.dataset.sound);
     if (sounding.some((box) => box.dataset.sound === "sealed")) await this.key.open();
