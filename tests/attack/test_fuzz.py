@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone.phone import Call
+from sipagent.softphone.phone import Call, PhoneError
 from tests.attack.adversary import PATIENCE, Side
 from tests.attack.fuzz import ended_by, hunt
 from tests.attack.grammar import Case, case
@@ -132,7 +132,10 @@ def next_one(there: Site, adversary: Adversary) -> calls.Bridge:
     while (call := there.caller.call(there.uri())).wait_status() != 200:
         assert time.monotonic() < patience, f"nobody is served any more: {call.status}"
         adversary.until(lambda: False, 1.0)
-    return calls.bridged(call, there.desk, 30)
+    try:
+        return calls.bridged(call, there.desk, 30)
+    except PhoneError as failure:
+        raise AssertionError(f"seed {SEED}: {failure}\n{there.agent.child.tail()}") from failure
 
 
 def playable() -> Iterator[tuple[int, Case]]:
