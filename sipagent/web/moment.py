@@ -22,6 +22,7 @@ from retention.rows.rows import Rows, StoreError
 from retention.texts import Reason
 from sipagent.call.machines import BRIDGED
 from sipagent.languages.labels import N_
+from sipagent.operations.today import PlannedSpecial, planned
 from sipagent.web.problems import unforeseen
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,8 @@ class OperatorNow(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment(Record):
-    """Calls and operators at a time. Two moments are equal if nothing has changed between them.
+    """Calls and operators at a time, and what is different then, or will be. Two moments are equal if nothing
+    has changed between them.
 
     `unreadable`: rows of calls that cannot be read; `running`: whether an agent is at work, else the calls
     are what one has left; `fault`: why nothing could be read, what is told is of before then.
@@ -84,6 +86,7 @@ class Moment(Record):
     at: datetime = field(compare=False)
     calls: tuple[Ongoing, ...] = ()
     operators: tuple[OperatorNow, ...] = ()
+    today: tuple[PlannedSpecial, ...] = ()
     unreadable: int = 0
     running: bool = True
     fault: str | None = None
@@ -113,6 +116,7 @@ class Looking:
             at=at,
             calls=calls,
             operators=tuple(_operator(uri, talking.get(uri)) for uri in self._operators()),
+            today=tuple(planned(self._store, at)),
             unreadable=len(damaged),
             running=self._running(at.timestamp()),
         )

@@ -28,6 +28,7 @@ class Right(StrEnum):
     NOTE = "note"  # to file the analysis of what was listened to
     STATISTICS = "statistics"
     OPERATORS = "operators"  # statistics by operator
+    TODAY = "today"  # to close for a while, and to have callers hear a message
     ASK = "ask"  # to ask for a hold, a release, an export for a court
     APPROVE = "approve"  # to approve or refuse what somebody else asked for
     PERSONS = "persons"  # to answer a person's request, and to delete
@@ -41,7 +42,7 @@ _LISTENER = frozenset((Right.NOW, Right.LIST, Right.USE, Right.ACCESS_REQUEST, R
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.LISTENER: _LISTENER,
-    Role.SUPERVISOR: _LISTENER | {Right.OPERATORS, Right.ASK},
+    Role.SUPERVISOR: _LISTENER | {Right.OPERATORS, Right.ASK, Right.TODAY},
     Role.OFFICER: frozenset(
         (
             *(Right.NOW, Right.LIST, Right.ACCESS_REQUEST, Right.STATISTICS, Right.APPROVE, Right.PERSONS),
@@ -81,6 +82,8 @@ ROUTES: Mapping[str, Right] = {
     "POST /accounts/tokens/add": Right.ACCOUNTS,
     "POST /accounts/tokens/revoke": Right.ACCOUNTS,
     "GET /": Right.NOW,
+    "POST /today": Right.TODAY,
+    "POST /today/remove": Right.TODAY,
     "GET /recordings": Right.LIST,
     "POST /recordings": Right.LIST,
     "GET /calls": Right.LIST,

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from retention.accounts import credentials
 from retention.holds import place
-from retention.records import Access, Approval, Event, Hold, Note, Recording, Status, new_id
+from retention.records import Access, Approval, Event, Hold, Note, Recording, Special, Status, new_id
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.vault import PublicKey
@@ -54,6 +54,8 @@ allowed_sources = ["127.0.0.1"]
 numbers = ["+33323063006", "+33323063007"]
 [operators]
 extensions = ["sip:201@pbx.example.net", "sip:202@pbx.example.net", "sip:203@pbx.example.net"]
+[prompts]
+messages = { "travaux" = "prompts/fr/unavailable.wav" }
 [recording]
 recipients = ["keys/claire.pub"]
 """
@@ -79,6 +81,7 @@ def fill(site: Site, office: Office) -> dict[str, str]:
     used(site, rows[0])
     asked_for(site, rows[1], rows[2])
     ongoing(store, now)
+    store.keep_specials(different(now))
     site.look._running = lambda now: True  # type: ignore[method-assign]  # as if an agent were at work
     site.commands._last["check"] = CommandOutcome(now, "claire", 1, json=FINDINGS)
     well = VERIFIED | {"lost": [], "problems": []}
@@ -86,6 +89,16 @@ def fill(site: Site, office: Office) -> dict[str, str]:
     refused = next(one.id for one in store.each_receipt(Selection()) if one.decision == "refused")
     gone = next(one.id for one in store.recordings(Selection()) if one.status is Status.ERASED)
     return {"recorded": rows[0].id, "unrecorded": refused, "purged": gone}
+
+
+def different(now: datetime) -> list[Special]:
+    """A message until the evening, and a closure tomorrow."""
+    evening = now.astimezone(PARIS).replace(hour=23, minute=30)
+    noon = (now.astimezone(PARIS) + timedelta(days=1)).replace(hour=12, minute=0)
+    return [
+        Special(number=1, message="travaux", from_at=now - timedelta(hours=1), until_at=evening),
+        Special(number=2, from_at=noon, until_at=noon + timedelta(hours=2)),
+    ]
 
 
 def used(site: Site, row: Recording) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from retention.records import Status, new_id
+from retention.records import Special, Status, new_id
 from sipagent.config.errors import ConfigError
 from sipagent.config.types import PAPER, READABLE, at_night, contrast
 from sipagent.web.app import create_app
@@ -121,6 +121,10 @@ def fill(site: Site, office: Office) -> dict[str, str]:
     ongoing = replace(receipt(live), ended_at=None, outcome=None, connected_at=now, caller=None)
     store.add_receipt(replace(ongoing, operator="sip:201@127.0.0.1:5070"))
     store.add_recording(replace(live, caller=None))
+    later = now + timedelta(hours=2)
+    store.keep_specials(
+        [Special(number=n, message=one, from_at=now, until_at=later) for n, one in enumerate((None, "flood"))]
+    )
     site.commands._last["check"] = CommandOutcome(now, "paul", 1, json=FINDINGS)
     site.commands._last["verify"] = CommandOutcome(now, "paul", 1, json=VERIFIED)
     return {"recorded": rows[0].id, "unrecorded": refused.id, "purged": rows[3].id}

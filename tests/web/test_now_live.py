@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from retention.files import alone
-from retention.records import Receipt, new_id
+from retention.records import Receipt, Special, new_id
 from retention.sqlite import Store
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
@@ -50,6 +50,21 @@ def store(site: Site) -> Iterator[Store]:
     """The agent's own."""
     with Store(site.config.places.database) as store:
         yield store
+
+
+def test_what_is_set_meanwhile_is_seen_until_it_ends(
+    person: BrowserContext, site: Site, store: Store
+) -> None:
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+        expect(page.locator("#today-now")).to_be_hidden()
+        now = datetime.now(UTC)
+        ends = now + timedelta(seconds=3)
+        store.keep_specials([Special(number=1, from_at=now, until_at=ends)])
+        expect(page.locator("#today-now")).to_contain_text("callers hear that it is")
+        expect(page.locator("#today-list tbody tr")).to_contain_text("in force")
+        expect(page.locator("#today-now")).to_be_hidden()
+        expect(page.locator("#today-list")).to_have_text("Nothing: the hours and the notice of every day.")
 
 
 def call() -> Receipt:

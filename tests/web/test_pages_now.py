@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import structlog
+from httpx2 import Response
 from starlette.requests import Request
 
 from retention.files import alone
 from retention.records import Event, Receipt, Recording, Status, new_id
 from retention.rows.rows import StoreError
+from sipagent.agent.admission import SHIPPED
 from sipagent.web.moment import Looking, Moment, Watching, ongoing
 from sipagent.web.pages.calls import stream
 from sipagent.web.rights import Role
@@ -188,3 +190,69 @@ def test_what_cannot_be_read_is_told_with_what_was_before(
         asyncio.run(watch())
     assert [one["kind"] for one in lines if one["event"] == "answer_failed"] == logged
     assert "caller" not in str(lines)
+
+
+# --- what is different today ---
+
+
+@pytest.fixture
+def knows(asking: Asking) -> Asking:
+    """A configuration with a message, whose words lie beside it."""
+    folder = asking.site.config.base
+    for suffix in (".wav", ".txt"):
+        (folder / f"flood{suffix}").write_bytes((SHIPPED / f"fr/closed{suffix}").read_bytes())
+    prompts = asking.site.config.prompts.model_copy(update={"messages": {"flood": folder / "flood.wav"}})
+    asking.site.config = asking.site.config.model_copy(update={"prompts": prompts})
+    return asking
+
+
+def send(asking: Asking, path: str, **fields: str) -> Response:
+    who = asking.who[0]
+    assert who
+    return asking.client.post(path, data={"csrf": who.csrf, **fields})
+
+
+def test_a_supervisor_closes_and_has_a_message_heard_and_everybody_sees_it(knows: Asking) -> None:
+    knows.login(Role.SUPERVISOR)
+    later = knows.site.local(knows.site.clock() + timedelta(hours=3))
+    text = knows.client.get("/").text
+    assert (SHIPPED / "fr/closed.txt").read_text(encoding="utf-8").strip()[:40] in text
+    assert "Nothing: the hours and the notice of every day." in text
+    answer = send(knows, "/today", what="message flood", until=f"{later:%Y-%m-%dT%H:%M}")
+    assert (answer.status_code, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/")
+    assert "It is set" in knows.client.get("/").text
+    tomorrow = later + timedelta(days=1)
+    times = {"from": f"{tomorrow:%Y-%m-%dT%H:%M}", "until": f"{tomorrow + timedelta(hours=1):%Y-%m-%dT%H:%M}"}
+    send(knows, "/today", what="closed", **times)
+    knows.login(Role.LISTENER)
+    text = knows.client.get("/").text
+    until = (
+        f"{later:%H:%M}"
+        if later.date() == knows.site.local(knows.site.clock()).date()
+        else f"{later:%Y-%m-%d %H:%M}"
+    )
+    assert f"Until {until} callers hear the message “flood” before the notice." in text
+    assert f"{tomorrow:%Y-%m-%d %H:%M}" in text and "to come" in text
+    assert "Take it back" not in text and 'action="/today"' not in text
+    assert [one["message"] for one in knows.site.look().to_json()["today"]] == ["flood", None]
+    lines = [(one.action, one.by, one.login, one.via) for one in knows.site.store.accesses()]
+    assert lines == [("today", "claire", "claire", "web")] * 2
+
+
+def test_one_is_taken_back_and_what_cannot_be_is_said_beside_the_form(knows: Asking) -> None:
+    knows.login(Role.SUPERVISOR)
+    send(knows, "/today", what="closed", until="2h")
+    assert "callers hear that it is" in knows.client.get("/").text
+    assert send(knows, "/today/remove", number="1").status_code == HTTPStatus.SEE_OTHER
+    assert knows.site.store.specials() == ()
+    for number in ("1", "one", "9" * 30):
+        assert send(knows, "/today/remove", number=number).status_code == HTTPStatus.NOT_FOUND
+    for fields, said in (
+        ({"what": "closed", "until": "2020-01-01T10:00"}, "&#39;2020-01-01T10:00&#39; is over already"),
+        ({"what": "message fire", "until": "2h"}, "there is none named &#39;fire&#39;; accepted: flood"),
+        ({"what": "", "until": "2h"}, "“What” is empty"),
+    ):
+        answer = send(knows, "/today", **fields)
+        assert answer.status_code == HTTPStatus.BAD_REQUEST and said in answer.text
+        assert f'value="{fields["until"]}"' in answer.text and '<details class="card" open>' in answer.text
+    assert knows.site.store.specials() == ()

@@ -18,10 +18,11 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from media.prompt import PromptError, inspect_prompt
 from retention.records import Receipt, Recording, Status, has_sound, reference_of, seconds_between
-from retention.rows.rows import StoreError
+from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
@@ -29,13 +30,14 @@ from sipagent.call.machines import DecidedBy
 from sipagent.languages import spoken
 from sipagent.languages.labels import N_, marks, of_them_there
 from sipagent.languages.spoken import gettext as _
-from sipagent.languages.spoken import ngettext, shown
+from sipagent.languages.spoken import ngettext, pgettext, shown
 from sipagent.operations.parsing import FieldError, selection
+from sipagent.operations.today import SpecialWanted, end_special, set_special
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
-from sipagent.web.site import Site, site_of, someone
+from sipagent.web.site import Site, site_of, someone, trace_of
 from sipagent.web.templating import label, render, size, user
 
 BEAT_S = 10.0  # after which who watches is looked at again, and told that we are there
@@ -43,13 +45,69 @@ AGAIN_MS = 3000  # after which a browser tries again
 MOST_WATCHERS = 200  # who watch at a time
 
 
-def now_page(request: Request) -> Response:
-    """The calls of the moment, as it was when the page was asked for."""
+def now_page(request: Request, problem: Problem | None = None) -> Response:
+    """The calls of the moment, as it was when the page was asked for, and what is different today; once more,
+    with why its form is refused."""
     coded = {f"decision {code}": label("decision", code) for code in DECISIONS}
     coded |= {f"by {code}": label("by", code) for code in get_args(DecidedBy)}
     site = site_of(request)
     zone = site.config.service.timezone.key
-    return render(request, "now.html", moment=site.look(), coded=coded, zone=zone)
+    moment, may_set = site.look(), someone(request).may(Right.TODAY)
+    return render(
+        request,
+        "now.html",
+        HTTPStatus.OK if problem is None else problem.status,
+        moment=moment,
+        different=next((one for one in moment.today if one.in_force), None),
+        coded=coded,
+        zone=zone,
+        messages=_messages(site) if may_set else None,
+        fault=problem and problem.detail,
+        typed=form_of(request) if problem else {},
+        here="/",
+    )
+
+
+def _messages(site: Site) -> dict[str, str]:
+    """The words of each message, by its name; none where they cannot be read."""
+    found = {}
+    for name, path in site.config.prompts.messages.items():
+        try:
+            found[name] = inspect_prompt(path).words or ""
+        except (PromptError, OSError):
+            found[name] = ""
+    return found
+
+
+_CLOSED, _MESSAGE = "closed", "message "
+
+
+def set_today(request: Request) -> Response:
+    """Close for a while, or have callers hear a message."""
+    form, site = form_of(request), site_of(request)
+    what = form.line("what", _("What"))
+    wanted = SpecialWanted(
+        message=None if what == _CLOSED else what.removeprefix(_MESSAGE),
+        since=form.get("from") or None,
+        until=form.line("until", pgettext("clock", "Until")),
+    )
+    set_special(site.config, site.store, wanted, trace_of(request, "today"))
+    site.tell(someone(request), _("It is set: callers notice it within seconds."))
+    return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+
+def end_today(request: Request) -> Response:
+    """Take one back."""
+    form, site = form_of(request), site_of(request)
+    number = form.get("number", "")
+    if not number.isdecimal() or len(number) > _DIGITS:
+        raise UnknownId("{0}: no such number", number)
+    end_special(site.config, site.store, int(number), trace_of(request, "today"))
+    site.tell(someone(request), _("It is taken back: callers notice it within seconds."))
+    return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+
+
+_DIGITS = 9
 
 
 def events(request: Request) -> Response:
@@ -326,6 +384,8 @@ def _drawn(site: Site, counted: CountedFigures, period: Selection) -> Markup:
 
 ENTRIES = (
     Entry("GET /", now_page),
+    Entry("POST /today", set_today, now_page),
+    Entry("POST /today/remove", end_today, now_page),
     Entry("GET /recordings", recordings),
     Entry("POST /recordings", recordings),
     Entry("GET /calls", calls),

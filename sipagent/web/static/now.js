@@ -84,11 +84,21 @@ function hear(text) {
   hearing = setTimeout(() => { heardAt = performance.now(); say(at("said"), text); }, Math.max(0, heardAt + QUIET_MS - now));
 }
 
+let today = JSON.stringify(JSON.parse(page.dataset.today));
+async function renewToday(told) { // what a form or a list of the server says is the server's to write
+  if (told === today) return;
+  today = told;
+  const answer = await fetch("/", { redirect: "error", cache: "no-store" });
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const id of ["today-now", "today-list"]) at(id).replaceWith(fresh.getElementById(id));
+}
+
 function show(moment) {
   shown = new Date(moment.at);
   ahead = shown - Date.now();
   rows(at("calls"), "call-row", "id", moment.calls, "id", setCall);
   rows(at("operators"), "operator-row", "operator", moment.operators, "operator", setOperator);
+  renewToday(JSON.stringify(moment.today)).catch(() => { today = ""; }); // with the next moment
   at("calls-table").hidden = moment.calls.length === 0;
   at("stopped").hidden = moment.running;
   at("fault").hidden = !moment.fault;
