@@ -215,7 +215,7 @@ def test_a_hold_survives_purge_until_it_is_released(office: Office) -> None:
 
 def test_what_cannot_be_read_is_usage(office: Office) -> None:
     for changes, problem in (
-        ({"review": "soon"}, "--review: 'soon' is not a day; accepted: yyyy-mm-dd"),
+        ({"review": "soon"}, "--review: 'soon' is not a day; accepted: 2027-01-31, 90d"),
         ({"reference": " "}, "'--reference': says nothing"),
         *(({"by": by}, "'--by': is not one line of text") for by in ("a\nb", "a\udcff")),
         ({"reference": "x" * 501}, "'--reference': is too long; accepted: 500 characters"),
@@ -251,4 +251,4 @@ def test_holds_lists_overdue_reviews_first_by_the_days_of_the_service(
     row = office.call(expires_at=datetime(2999, 1, 1, tzinfo=UTC))  # it is the next day in Paris
     said = office.fails(1, "hold", row.id, *hold(review="2026-11-25"))
     assert f"{row.id}: the review of 2026-11-25 is not in the future" in said
-    assert office.run("hold", row.id, *hold(review="2026-11-26")).code == 0
+    assert office.run("hold", row.id, *hold(review="1d")).code == 0

@@ -267,6 +267,8 @@ def test_what_is_refused_is_one_line_and_in_the_trace_and_what_cannot_be_traced_
     assert said.startswith("sipagent: --until: 'soon' is not a moment; accepted: ")
     assert not (office.folder / "accounts.db").exists()
     assert office.run("user", "add", "Claire", *LISTENER).code == 0
+    assert office.run("token", "add", "quarter", *LISTENER, "--until", "90d").code == 0
+    assert re.fullmatch(r"add quarter: listener, until \d{4}-\d\d-\d\d", str(trace(office)[-1][3]))
     for words, said in (
         (("user", "add", "CLAIRE", *LISTENER), "'CLAIRE': there is an account of this name"),
         (("user", "remove", "Bob"), "'Bob': no such account"),

@@ -309,19 +309,20 @@ def test_the_calls_of_a_person_and_of_nobody_else(archive: Archive, row: Recordi
     other = keep(archive, recording(9, caller="+33699999999"))
 
     def found(**asked: str) -> list[str]:
-        return [call.id for call in calls_of_person(archive.store, PersonSearch(**asked), SERVICE)]
+        return [call.id for call in calls_of_person(archive.store, PersonSearch(**asked), SERVICE, LATER)]
 
     assert found(caller="06 12 34 56 78") == [row.id, later.id]
     assert [found(caller=part) for part in ("0612", "345678", "+3361234567")] == [[]] * 3
     assert found(reference=f"#{row.id[-6:]}") == [row.id, later.id]
     assert found(reference=row.id[-6:], day="2026-11-25") == [later.id]  # 23:20 UTC the day before
+    assert found(reference=row.id[-6:], day="hier") == [later.id]
     assert found(caller="+33699999999") == [other.id] and not PersonSearch()
     wrong: tuple[tuple[dict[str, str], str, str], ...] = (
         ({}, "caller", "neither is given; accepted: a number, or the reference of a call"),
         ({"caller": CALLER, "reference": "482913"}, "caller", "both are given"),
         ({"caller": "marie"}, "caller", "'marie' is not a number"),
         ({"reference": "4829"}, "reference", "'4829' is not the reference of a call"),
-        ({"caller": CALLER, "day": "soon"}, "day", "'soon' is not a day; accepted: 2026-11-24"),
+        ({"caller": CALLER, "day": "soon"}, "day", "'soon' is not a day; accepted: 2026-11-24, today"),
     )
     for asked, field, said in wrong:
         with pytest.raises(FieldError) as error:
@@ -333,7 +334,7 @@ def test_a_person_is_told_and_forgotten(archive: Archive, row: Recording) -> Non
     held = keep(archive, recording(1))
     place(archive, held.id, HOLD, WHO)
     same = keep(archive, recording(2, id=f"20261126T222000123-{row.id[-6:]}", caller="+33699999999"))
-    calls = calls_of_person(archive.store, PersonSearch(caller=CALLER), SERVICE)
+    calls = calls_of_person(archive.store, PersonSearch(caller=CALLER), SERVICE, LATER)
     answer_person(archive, calls, replace(WHO, action="answer", reference=f"of {CALLER}"))
     last = archive.store.accesses(row.id)[-1]
     assert (last.action, last.reference) == ("answer", "of +336…")

@@ -6,7 +6,6 @@ line in the trace.
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
 from gettext import gettext as _
 from gettext import ngettext
 from pathlib import Path
@@ -37,7 +36,7 @@ from sipagent.languages.labels import label
 from sipagent.languages.spoken import shown
 from sipagent.operations.approvals import rules_of
 from sipagent.operations.holds import HeldRecording, end_hold, held, hold
-from sipagent.operations.parsing import NOTE_LIMIT, FieldError, note_text
+from sipagent.operations.parsing import NOTE_LIMIT, FieldError, Unreadable, note_text, parse_ahead
 from sipagent.operations.uses import FiledAnalysis, NamesPerson, attempt_note, what_would_go
 
 _PATH = 400  # characters
@@ -138,10 +137,12 @@ def _tell_filed(work: Workplace, done: FiledAnalysis, text: str) -> None:
 
 
 def _day(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    work: Workplace = ctx.obj
+    zone = work.config.service.timezone
     try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        said = _("{option}: {text!r} is not a day; accepted: YYYY-MM-DD")
+        return parse_ahead(text, now(), zone).astimezone(zone).date().isoformat()
+    except Unreadable:
+        said = _("{option}: {text!r} is not a day; accepted: 2027-01-31, 90d, 12w (from now on)")
         raise click.UsageError(said.format(option=param.opts[0], text=text), ctx) from None
 
 

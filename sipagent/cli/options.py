@@ -130,7 +130,7 @@ def calls_of(work: Workplace, archive: "Archive", typed: str) -> "list[KeptCall]
     from sipagent.operations.persons import PersonSearch, calls_of_person  # slow to import
 
     with options_read():
-        found = calls_of_person(archive.store, PersonSearch(caller=typed), work.config.service)
+        found = calls_of_person(archive.store, PersonSearch(caller=typed), work.config.service, now())
     if not found:
         said = _("{number}: no call of this caller is kept; accepted: the whole number")
         raise Failure(said.format(number=typed))

@@ -16,7 +16,7 @@ from retention.records import Access
 from retention.rows.rows import Rows
 from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.labels import N_
-from sipagent.operations.parsing import parse_moment, read_field
+from sipagent.operations.parsing import parse_ahead, read_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewToken(NewAccount):
-    """`last_day`: on which it is good, `2027-06-30`; None for no end."""
+    """`last_day`: on which it is good, `2027-06-30` or `90d`; None for no end."""
 
     last_day: str | None = None
 
@@ -49,7 +49,7 @@ class NewToken(NewAccount):
         """The end of that day. Raises FieldError."""
         if self.last_day is None:
             return None
-        return read_field("until", self.last_day, lambda day: parse_moment(day, now, zone, end=True))
+        return read_field("until", self.last_day, lambda day: parse_ahead(day, now, zone, end=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def set_roles(desk: Desk, meant: str | int, roles: Sequence[str]) -> Account:
 def add_token(desk: Desk, asked: NewToken, zone: ZoneInfo) -> ShownToken:
     """Make a token. Raises AccountError, FieldError."""
     until = asked.end(desk.trace.at, zone)
-    ends = f", until {asked.last_day}" if asked.last_day else ""
+    ends = f", until {(until - datetime.resolution).astimezone(zone):%Y-%m-%d}" if until else ""
     what = f"add {_named(desk, asked.name)}: {_joined(asked.roles)}{ends}"
     with _changing(desk, "token", what) as accounts:
         token, shown = accounts.add_token(asked.name, asked.roles, until, key_of(asked.key))

@@ -6,7 +6,8 @@ of filters it is a FieldError, which names the field.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -54,6 +55,16 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False)
             "7d or 2w (ago)",
             text,
         ) from None
+
+
+def parse_day(text: str, now: datetime, zone: ZoneInfo) -> date:
+    """The day meant, by the clocks of the service: one with another before and behind it. Raises
+    Unreadable."""
+    with suppress(Unreadable, OverflowError):
+        day = parse_moment(text, now, zone).astimezone(zone).date()
+        if date.min.year < day.year < date.max.year:
+            return day
+    raise Unreadable("{0!r} is not a day; accepted: 2026-11-24, today, yesterday, 7d or 2w (ago)", text)
 
 
 def parse_ahead(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False) -> datetime:

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 
 from retention.archive import Archive
 from retention.erase import Deletion, KeptCall, NotDeleted, delete
@@ -13,7 +13,7 @@ from retention.rows.selection import Selection
 from retention.texts import Reason, reason_of
 from sipagent.config.tables import ServiceTable
 from sipagent.languages.labels import N_
-from sipagent.operations.parsing import FieldError, Unreadable, call_reference, caller_forms, read_field
+from sipagent.operations.parsing import FieldError, call_reference, caller_forms, parse_day, read_field
 from sipagent.operations.tracing import Unfinished, traced
 
 _LEFT = N_("{0}; the next purge tries again")
@@ -76,7 +76,7 @@ class DeletedOfPerson(Record):
     stays: tuple[Stays, ...]
 
 
-def calls_of_person(store: Rows, asked: PersonSearch, service: ServiceTable) -> list[KeptCall]:
+def calls_of_person(store: Rows, asked: PersonSearch, service: ServiceTable, now: datetime) -> list[KeptCall]:
     """What is kept of the calls that are meant, oldest first. Raises FieldError, StoreError.
 
     A part of a number would match several people: so `0612` only finds a caller with just this number.
@@ -92,18 +92,12 @@ def calls_of_person(store: Rows, asked: PersonSearch, service: ServiceTable) -> 
         chosen = [Selection(number=form) for form in forms]
     else:
         chosen = [Selection(reference=read_field("reference", asked.reference, call_reference))]
-    day = read_field("day", asked.day, _day) if asked.day else None
+    zone = service.timezone
+    day = read_field("day", asked.day, lambda typed: parse_day(typed, now, zone)) if asked.day else None
     ids = {row.id for one in chosen for row in store.each_receipt(one)}
     ids |= {row.id for one in chosen for row in store.each_recording(one)}
     found = [KeptCall.find(store, id) for id in sorted(ids)]
-    return [one for one in found if day in (None, one.started_at.astimezone(service.timezone).date())]
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Unreadable(Reason("{text!r} is not a day; accepted: 2026-11-24", text=text)) from None
+    return [one for one in found if day in (None, one.started_at.astimezone(zone).date())]
 
 
 def forget_person(
@@ -118,7 +112,7 @@ def forget_person(
 
     Raises FieldError, SeveralCalls, StoreError.
     """
-    ids = [call.id for call in calls_of_person(archive.store, asked, service)]
+    ids = [call.id for call in calls_of_person(archive.store, asked, service, clock())]
     if asked.reference and len(ids) > 1:
         raise SeveralCalls(ids)
     done = [*delete_calls(archive, ids, trace, clock)]

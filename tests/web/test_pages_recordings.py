@@ -131,6 +131,15 @@ def test_what_is_searched_for(asking: Asking, store: Rows) -> None:
         "outcome=abandoned": [],
     }.items():
         assert listed(get(asking, f"/calls?{asked}")) == [row.id for row in found], asked
+    asking.site.clock = lambda: datetime(2026, 11, 25, 23, 30, tzinfo=UTC)  # in Paris it is the 26th
+    for typed, day in (
+        ("hier", "2026-11-25"),
+        ("yesterday", "2026-11-25"),
+        ("aujourd%E2%80%99hui", "2026-11-26"),
+    ):
+        for path in ("/recordings", "/calls", "/statistics"):
+            fields = get(asking, f"{path}?since={typed}&until={typed}").fields("get")
+            assert (fields["since"], fields["until"]) == (day, day), (path, typed)
     page = get(asking, "/recordings?since=2026-11-20&operator=%22%3E%3Cb%3E&status=purged&held=1")
     fields = page.fields("get")
     assert (fields["since"], fields["operator"]) == ("2026-11-20", '"><b>')
@@ -139,7 +148,7 @@ def test_what_is_searched_for(asking: Asking, store: Rows) -> None:
 
 def test_what_cannot_be_read_is_told_beside_its_field(asking: Asking, store: Rows) -> None:
     for asked, told in (
-        ("since=yesterday", "'yesterday' is not a day"),
+        ("since=soon", "'soon' is not a day"),
         ("since=0001-01-01", "is not a day"),
         ("since=9999-12-31", "is not a day"),
         ("since=2026-11-25&until=2026-11-24", "it is before the first day"),

@@ -60,7 +60,7 @@ def test_a_period_is_whole_days_of_the_service(asking: Asking, web_office: Offic
 
 def test_what_is_no_period_is_said_beside_it(asking: Asking) -> None:
     asking.login(Role.LISTENER)
-    for query in ("since=yesterday&until=", "until=9999-12-31", "since=2026-11-02&until=2026-11-01"):
+    for query in ("since=soon&until=", "until=9999-12-31", "since=2026-11-02&until=2026-11-01"):
         answer = asking.client.get(f"/statistics?{query}")
         assert answer.status_code == HTTPStatus.BAD_REQUEST
         assert 'aria-invalid="true"' in answer.text and "This is no period" in answer.text

@@ -54,7 +54,7 @@ class DataSubject(Body):
 def kept(request: Request, body: DataSubject) -> Response:
     """Of each call as `show --json`, oldest first."""
     site = site_of(request)
-    calls = calls_of_person(site.store, body.search, site.config.service)
+    calls = calls_of_person(site.store, body.search, site.config.service, site.clock())
     return given_one_by_one(show(site.archive, call.id, site.terms.period).to_json() for call in calls)
 
 

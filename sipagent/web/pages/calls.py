@@ -20,7 +20,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from media.prompt import PromptError, inspect_prompt
 from retention.records import Receipt, Recording, Status, has_sound, reference_of, seconds_between
 from retention.rows.rows import StoreError, UnknownId
 from retention.rows.selection import Selection
@@ -31,7 +30,7 @@ from sipagent.languages import spoken
 from sipagent.languages.labels import N_, marks, of_them_there
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext, pgettext, shown
-from sipagent.operations.parsing import FieldError, selection
+from sipagent.operations.parsing import FieldError, Unreadable, parse_day, selection
 from sipagent.operations.today import SpecialWanted, end_special, set_special
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
@@ -70,6 +69,10 @@ def now_page(request: Request, problem: Problem | None = None) -> Response:
 
 def _messages(site: Site) -> dict[str, str]:
     """The words of each message, by its name; none where they cannot be read."""
+    if not site.config.prompts.messages:
+        return {}
+    from media.prompt import PromptError, inspect_prompt  # with numpy, which stays in memory
+
     found = {}
     for name, path in site.config.prompts.messages.items():
         try:
@@ -208,7 +211,9 @@ def search_of(request: Request, *, calls: bool = False) -> SearchForm:
     fields = {name: given.get(name, "").strip()[:LONGEST_FIELD] for name in names}
     typed, site = {name: text for name, text in fields.items() if text}, site_of(request)
     found = Selection(limit=PAGE + 1)
-    faults = {name: shown(wrong) for name, wrong in _days(typed)[1].items()}
+    days, wrong = _days(typed, site)
+    typed |= {name: f"{day}" for name, day in days.items()}
+    faults = {name: shown(why) for name, why in wrong.items()}
     asked: dict[str, Any] = typed | {name: name in typed for name in ("held", "flagged")}
     if not faults:
         try:
@@ -218,23 +223,19 @@ def search_of(request: Request, *, calls: bool = False) -> SearchForm:
     return SearchForm(typed=typed, faults=faults, selection=found)
 
 
-def _days(typed: Mapping[str, str | None]) -> tuple[dict[str, date], dict[str, Reason]]:
+def _days(typed: Mapping[str, str | None], site: Site) -> tuple[dict[str, date], dict[str, str]]:
     """The days `since` and `until`, as far as they are typed and are some; what is wrong with the others.
 
     A day has one before and one behind it in the calendar.
     """
     days: dict[str, date] = {}
-    faults: dict[str, Reason] = {}
+    faults: dict[str, str] = {}
     for name in ("since", "until"):
         if text := typed.get(name):
             try:
-                day = date.fromisoformat(text)
-            except ValueError:
-                day = date.min
-            if date.min.year < day.year < date.max.year:
-                days[name] = day
-            else:
-                faults[name] = Reason(N_("{text!r} is not a day; accepted: 2026-11-24"), text=text)
+                days[name] = parse_day(text, site.clock(), site.config.service.timezone)
+            except Unreadable as wrong:
+                faults[name] = wrong.args[0]
     if len(days) == 2 and days["since"] > days["until"]:
         faults["until"] = Reason(N_("it is before the first day"))
     return days, faults
@@ -333,7 +334,7 @@ def statistics_page(request: Request) -> Response:
     site = site_of(request)
     today = site.local(site.clock()).date()
     typed = {name: request.query_params.get(name) for name in ("since", "until")}
-    days, faults = _days(typed)
+    days, faults = _days(typed, site)
     if typed["since"] is None and typed["until"] is None:
         days = {"since": today - timedelta(days=_DAYS - 1), "until": today}
     period = DayRange(days.get("since"), days.get("until"))

@@ -530,7 +530,7 @@ def _asked(form: Form) -> PersonSearch:
 def _found(request: Request, form: Form) -> list[KeptCall]:
     """The calls that are meant, newest first. Raises FieldError."""
     site = site_of(request)
-    return calls_of_person(site.store, _asked(form), site.config.service)[::-1]
+    return calls_of_person(site.store, _asked(form), site.config.service, site.clock())[::-1]
 
 
 def _ticked(request: Request, form: Form) -> list[KeptCall]:
