@@ -142,7 +142,7 @@ def _environment() -> Environment:
         "colon": colon,
         "fate": fate_of_copy,
     }
-    made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
+    made.filters |= {"happening": happened, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
     made.filters |= {"decided": decided, "how_decided": how_decided, "how_drawn": how_drawn}
     made.filters["operators"] = lambda row: operators(row) or "–"
@@ -158,6 +158,11 @@ def seen(value: Any) -> Any:
         shown = _HIDDEN.sub(lambda mark: ascii(mark[0])[1:-1], value)
         return Markup(shown) if isinstance(value, Markup) else shown
     return value
+
+
+def happened(what: str) -> str:
+    """A line of a story or of the trace in words, with `201` in the place of a whole address."""
+    return re.sub(r"\bsips?:([^\s@;]+)@[^\s,;)]+", r"\1", happening(what))
 
 
 def label(kind: Kind, code: str) -> str:

@@ -30,6 +30,7 @@ from tests.peers.agent import SEARCH_PATH
 from tests.peers.process import Child, PeerError
 from tests.sealing import PASSPHRASE, QUICK, sealed_call
 from tests.web.browser import BY_TRACK, somebody
+from tests.web.listening import unfold
 from tests.web.logging_in import Owner, enrolled
 from tests.web.served import Served
 
@@ -143,6 +144,7 @@ def begin(page: Page, address: str, code: str, password: str) -> pyotp.TOTP:
 
 def choose_key(page: Page, service: Service, name: str = "claire") -> None:
     """The file from the desk, and its passphrase."""
+    unfold(page)
     page.set_input_files("#key-file", service.desk / f"{name}.key")
     page.fill("#passphrase", PASSPHRASE)
 

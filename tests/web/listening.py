@@ -142,8 +142,13 @@ def call(office: Office, sound: Sound, **changes: Any) -> Recording:
 
 
 def open_key(page: Page, office: Office, name: str = "claire", passphrase: str = PASSPHRASE) -> None:
+    unfold(page)
     page.set_input_files("#key-file", office.folder / "keys" / f"{name}.key")
     page.fill("#passphrase", passphrase)
+
+
+def unfold(page: Page) -> None:
+    page.evaluate("document.getElementById('key').open = true")
 
 
 def play(page: Page, purpose: str = "quality") -> None:

@@ -36,6 +36,7 @@ from tests.office import PARIS, Office
 from tests.peers.process import free_ports
 from tests.sealing import PASSPHRASE, QUICK, make_pair, sealed_call
 from tests.web.browser import CHROMIUM, OPTIONS, too_wide, violations
+from tests.web.listening import unfold
 from tests.web.logging_in import opened
 from tests.web.served import serving
 from tests.web.test_accessible import FINDINGS, PAGES, ROLES, ROOT, SCHEMES, VERIFIED, Served, found
@@ -195,6 +196,7 @@ def service(folder: Path) -> Iterator[Served]:
 def listening(folder: Path, served: Served, page: Page) -> None:
     """A recording is heard: its key is open, and its sound drawn."""
     served.open(page, "/recordings/{recorded}")
+    unfold(page)
     page.set_input_files("#key-file", folder / "keys" / "claire.key")
     page.fill("#passphrase", PASSPHRASE)
     page.select_option("#purpose", "quality")
@@ -202,6 +204,7 @@ def listening(folder: Path, served: Served, page: Page) -> None:
     page.wait_for_selector("#listening:not([hidden])")
     page.wait_for_timeout(1500)
     page.click("#play")
+    page.evaluate("document.getElementById('key').open = false")
 
 
 def states(folder: Path) -> dict[str, Callable[[Served, Page], None]]:

@@ -45,6 +45,7 @@ from tests.web.listening import (
     open_key,
     play,
     seek,
+    unfold,
 )
 from tests.web.logging_in import asked_by
 from tests.web.served import serving
@@ -184,8 +185,10 @@ def test_what_opens_nothing_is_told_before_a_use_is_asked_for(
     page = opened(claire, person, noise(1))
     page.set_input_files("#key-file", keys / file)
     page.fill("#passphrase", passphrase)
+    page.evaluate("document.getElementById('key').open = false")
     page.click("#play")
     fails(page, said)
+    expect(page.locator("#key")).to_have_attribute("open", "")  # what is wrong is shown
     assert claire.uses == []
 
 
@@ -245,6 +248,7 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     expect(name).to_have_text("claire")
     assert page.input_value("#passphrase") == ""
     page.reload()
+    unfold(page)
     expect(page.locator("#key-closed")).to_be_visible()
     expect(kept).to_be_hidden()
     open_key(page, office)
@@ -252,6 +256,7 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     page.click("#key-open")
     expect(name).to_have_text("claire")
     page.reload()
+    unfold(page)
     expect(page.locator("#key-kept-name")).to_have_text("claire")
     page.fill("#passphrase", PASSPHRASE)
     play(page)
@@ -260,6 +265,7 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     page.click("#key-forget")
     expect(kept).to_be_hidden()
     page.reload()
+    unfold(page)
     expect(kept).to_be_hidden()
     blocked = page.evaluate(
         """async () => {
@@ -307,10 +313,14 @@ def test_the_key_stays_open_from_page_to_page(
     expect(page.locator("#calls-table, #in-all").first).to_be_attached()
     page.go_back()
     expect(name).to_have_text("claire")
+    expect(page.locator("#key-is-open")).to_be_visible()
+    unfold(page)
     page.click("#key-close")
     page.go_back()
     page.wait_for_url("**/recordings")
     page.click(f"main a[href='/recordings/{first.id}']")
+    expect(page.locator("#key-closed")).to_be_attached()
+    unfold(page)
     expect(page.locator("#key-closed")).to_be_visible()
     (use,) = claire.uses
     assert (use.recording_id, use.purpose, use.by) == (second.id, "quality", "claire")

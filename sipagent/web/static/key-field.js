@@ -34,17 +34,25 @@ export class KeyField {
     this.player.at("key-kept-name").textContent = kept ? this.looked.comment : "";
   }
 
-  // Opens the key unless it is open. Throws a Fault.
+  // Opens the key unless it is open; unfolds the field where it can't. Throws a Fault.
   async open() {
+    try {
+      await this.unlock();
+    } catch (error) {
+      this.player.at("key").open = true;
+      if (error.code === "key_missing") this.player.at("key-file").focus();
+      if (error.code === "passphrase_missing") this.player.at("passphrase").focus();
+      throw error;
+    }
+  }
+
+  async unlock() {
     const { player } = this;
     const [file, typed, keep] = ["key-file", "passphrase", "key-keep"].map((id) => player.at(id));
     if (!opener.open) {
       if (file.files[0]) await this.look(file.files[0]);
       if (!this.looked) throw new Fault("key_missing");
-      if (this.looked.sealed && !typed.value) {
-        typed.focus();
-        throw new Fault("passphrase_missing");
-      }
+      if (this.looked.sealed && !typed.value) throw new Fault("passphrase_missing");
       player.state(player.say("opening"));
       await opener.unlock(this.looked, typed.value, keep.checked);
       typed.value = "";
@@ -65,7 +73,7 @@ export class KeyField {
     const [closed, opened] = [player.at("key-closed"), player.at("key-opened")];
     const inside = player.at("key").contains(document.activeElement);
     closed.hidden = opener.open !== null;
-    opened.hidden = opener.open === null;
+    opened.hidden = player.at("key-is-open").hidden = opener.open === null;
     player.at("key-name").textContent = opener.open?.comment ?? "";
     if (inside) player.at(opener.open ? "key-close" : "key-file").focus(); // what had the focus may be hidden now
     if (!opener.open) this.looked = null;
