@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from retention.records import Special
 from sipagent import __version__
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import RefusedByEngine, Registration
@@ -93,7 +95,9 @@ def crashed(agent: Agent) -> Any:
     def figures() -> Counted:
         return replace(agent.figures(), crashes=1, fatal=fatal, malformed=5, unsupported=2)
 
-    return SimpleNamespace(limit=agent.limit, has_registered=agent.has_registered, figures=figures)
+    return SimpleNamespace(
+        limit=agent.limit, has_registered=agent.has_registered, figures=figures, specials=agent.specials
+    )
 
 
 OF_SEVERAL: dict[str, Any] = {
@@ -384,6 +388,20 @@ def test_status_says_how_the_agent_is(office: Office, service: Service) -> None:
     service.metrics.board = cast(Any, SimpleNamespace(shared=False, losses=3))
     said, shown = status(office, service)
     assert said["board_shared"] is False and "away; this host" in shown
+
+
+def test_status_says_what_is_different_today_on_this_host(office: Office, service: Service) -> None:
+    agent, until = service.stage.agent, datetime(2999, 12, 31, 17, tzinfo=UTC)
+    assert status(office, service)[0]["today"] is None
+    for message, line in (
+        ("flood", "message flood until 2999-12-31 18:00"),
+        (None, "closed until 2999-12-31"),
+    ):
+        special = Special(number=1, message=message, from_at=datetime(2000, 1, 1, tzinfo=UTC), until_at=until)
+        agent.reload(agent.admission.on((special,)))
+        said, shown = status(office, service)
+        assert said["today"] == {"message": message, "until_at": "2999-12-31T17:00:00.000Z"}
+        assert line in shown
 
 
 def test_who_is_not_registered_is_a_failure(

@@ -24,7 +24,7 @@ from media.hearing.dtmf import ToneDropped, ToneHeard, ToneStarted
 from media.hearing.keyword import Meaning, Verdict
 from media.hearing.listener import AllHeard, Conclusion, KeywordSpotted, Listener, ListenerFailed, SpeechEnded
 from media.hearing.vad import SpeechStarted
-from retention.records import Ids
+from retention.records import Ids, Special
 from sipagent.agent.admission import Admission, Lateness
 from sipagent.agent.board import AskAgain, BoardAnswer, BoardHeard, BoardLost, Claimed, OperatorsOffered
 from sipagent.agent.calls import OWN_LEGS, SERVICE_UNAVAILABLE, LiveCall, LiveCalls, Unsure, turned_away
@@ -155,6 +155,11 @@ class Agent:
     def limit(self) -> int:
         """How many may be up at a time."""
         return self.admission.calls
+
+    @property
+    def specials(self) -> tuple[Special, ...]:
+        """What is different today; any thread."""
+        return self.admission.specials
 
     @property
     def has_registered(self) -> bool | None:

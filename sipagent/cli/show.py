@@ -127,7 +127,11 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
     )
     gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
     due_at = due(row, work.terms.period)
-    told = row.notice.details if row.notice else None
+    told = (
+        {_("its details"): row.notice.details, _("message before it"): row.notice.message}
+        if row.notice
+        else {}
+    )
     sooner = _("; the period was shortened") if due_at < row.expires_at else ""
     return [
         ("id", row.id),
@@ -140,7 +144,7 @@ def _recording_fields(work: Workplace, known: Shown, row: Recording) -> Fields:
         *_still_sealed(known, row),
         (_("decision"), coded("decision", row.decision)),
         (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
-        *([(_("its details"), f"{told.file} (SHA-256 {told.sha256})")] if told else []),
+        *((name, f"{one.file} (SHA-256 {one.sha256})") for name, one in told.items() if one),
         (_("paused"), pauses or _("never")),
         *([(_("missing sound"), missing)] if missing else []),
         (_("marks"), marks_of(row) or _("none")),

@@ -21,6 +21,7 @@ from sipagent.cli.terminal import (
     coded,
     console,
     distance,
+    full,
     is_for_table,
     show_fields,
     show_table,
@@ -52,15 +53,23 @@ def status_command(work: Workplace, as_json: bool) -> int:
     listen = work.config.metrics.listen
     if listen is None:
         raise Failure(_('metrics.listen is absent, so nobody can be asked; accepted: "127.0.0.1:9464"'))
-    status = _status(_asked(listen))
+    status = _status(*_asked(listen))
     if as_json:
         print_json(status.to_json())
     else:
-        show_fields(_fields(status), console())
+        show_fields(_fields(status, work), console())
     return int(status.registered is False)
 
 
-def _asked(listen: HostPort) -> Figures:
+@dataclass(frozen=True, kw_only=True)
+class DifferentNow(Record):
+    """What callers of this agent find now: it is closed, or they hear a message before the notice."""
+
+    message: str | None
+    until_at: datetime
+
+
+def _asked(listen: HostPort) -> tuple[Figures, DifferentNow | None]:
     """Raises Failure where nobody answers, or somebody else."""
     from prometheus_client.parser import text_string_to_metric_families  # slow to import
 
@@ -73,11 +82,15 @@ def _asked(listen: HostPort) -> Figures:
             _("{host}:{port}: the agent does not answer ({why})").format(host=host, port=port, why=why)
         ) from error
     figures: dict[str, float] = {}
+    different = None
     for sample in (sample for family in families for sample in family.samples):
+        if sample.name == "sipagent_today_until_timestamp_seconds":
+            until = datetime.fromtimestamp(sample.value, UTC)
+            different = DifferentNow(message=sample.labels["message"] or None, until_at=until)
         figures[sample.name] = figures.get(sample.name, 0.0) + sample.value
     if "sipagent_calls_in_progress" not in figures:
         raise Failure(_("{host}:{port}: who answers is not the agent").format(host=host, port=port))
-    return figures
+    return figures, different
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +98,7 @@ class AgentStatus(Record):
     """How an agent is; null for what it does not have, such as a store of objects."""
 
     registered: bool | None
+    today: DifferentNow | None
     board_shared: bool | None
     calls: int
     calls_limit: int
@@ -123,7 +137,7 @@ _FIGURES = {  # what each is called for Prometheus, where that is another name
 }
 
 
-def _status(figures: Figures) -> AgentStatus:
+def _status(figures: Figures, different: DifferentNow | None) -> AgentStatus:
     told: dict[str, Any] = {}
     for one in fields(AgentStatus):
         value = figures.get(f"sipagent_{_FIGURES.get(one.name, one.name)}")
@@ -132,16 +146,20 @@ def _status(figures: Figures) -> AgentStatus:
     told["last_purge"] = datetime.fromtimestamp(purged, UTC) if purged else None
     for name in ("registered", "board_shared"):
         told[name] = None if told[name] is None else bool(told[name])
-    return AgentStatus(**told)
+    return AgentStatus(**told | {"today": different})
 
 
-def _fields(status: AgentStatus) -> Iterator[tuple[str, str | None]]:
+def _fields(status: AgentStatus, work: Workplace) -> Iterator[tuple[str, str | None]]:
     yes, no = _("yes"), _("no")
     boards = {True: _("shared by all hosts"), False: _("away; this host goes by busy phones")}
     yield _("calls"), _("{calls} of {limit}").format(calls=status.calls, limit=status.calls_limit)
     yield _("refused, the machine being late"), _count(status.refused_late)
     yield _("processes that are late"), _count(status.processes_late)
     yield _("registered"), {None: _("not configured"), True: yes, False: no}[status.registered]
+    if different := status.today:
+        until = full(work.local(different.until_at))
+        said = _("message {name} until {time}") if different.message else _("closed until {time}")
+        yield _("today"), said.format(name=different.message, time=until)
     if status.board_shared is not None:
         yield _("operators' board"), boards[status.board_shared]
     yield _("recordings"), _count(status.recordings)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from retention.clock import ClockReading, read_clock, suspended
 from retention.erase import to_erase
 from retention.holds import reviews_overdue
 from retention.purge import overdue
-from retention.records import RecordError, Status
+from retention.records import RecordError, Status, in_force
 from retention.rows import counts
 from retention.rows.rows import StoreError
 from retention.stamps import proven
@@ -104,6 +105,7 @@ STATES = {
     "recordings_overdue": "Should have gone more than a day ago, and are not held.",
     "erasures_pending": "Recordings to be erased as their call wanted, and not yet gone.",
     "holds_review_overdue": "Holds whose review date has passed.",
+    "today_until_timestamp_seconds": "Until when callers hear a message; without one they find it closed.",
     "purge_suspended": "Whether purging waits for a person to confirm the clock.",
     "chain_head_sequence": "Number of the chain's last entry.",
     "disk_free_bytes": "Where the recordings are.",
@@ -224,6 +226,7 @@ class Metrics(Collector):
         figures = self.counting.figures()
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._labelled(figures)
+        yield from self._today()
         for name, value in self._plain(figures).items():
             if name in COUNTS:
                 yield CounterMetricFamily(f"sipagent_{name}", COUNTS[name], value=float(value))
@@ -247,6 +250,13 @@ class Metrics(Collector):
                 family.add_metric(values, count)
             if family.samples:
                 yield family
+
+    def _today(self) -> Iterator[Metric]:
+        if special := in_force(self.counting.specials, datetime.now(UTC)):
+            name = "today_until_timestamp_seconds"
+            family = GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("message",))
+            family.add_metric([special.message or ""], special.until_at.timestamp())
+            yield family
 
     def _plain(self, figures: Figures) -> dict[str, float]:
         failures = self.purging.failures

@@ -301,6 +301,7 @@ class Service:
         if specials != specs.rules.specials:
             specs.rules = with_specials(specs.rules, specials)
             self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
+            self.sharing.reload(specs.rules)
 
     def reload(self) -> bool:
         """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from retention.records import Receipt
+from retention.records import Receipt, Special
 from sipagent.agent.admission import CALM_S, SUSTAINED_S, Admission
 from sipagent.agent.board import BoardAnswer, BoardRequest, Leave
 from sipagent.agent.engine import RealmLearnt, Side
@@ -501,6 +501,11 @@ class Sharing:
         """Calls that are up, as the workers have told."""
         _, living = self._counted
         return sum(figures.calls for figures in living.values())
+
+    @property
+    def specials(self) -> tuple[Special, ...]:
+        """What is different today; any thread."""
+        return self._rules.specials
 
     @property
     def limit(self) -> int:
