@@ -16,7 +16,7 @@ import anyio.from_thread
 import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 
 from retention.records import RuleError
 from retention.rows.rows import StoreError, TryAgain, UnknownId
@@ -28,7 +28,7 @@ from sipagent.operations.parsing import FieldError
 from sipagent.operations.tracing import Unfinished
 from sipagent.web.problems import KIND, Problem, unforeseen
 from sipagent.web.rights import ROUTES, Right, roles_with
-from sipagent.web.site import API, asked_of, language_of, person_of, site_of, someone, trace_of
+from sipagent.web.site import API, asked_of, language_of, page_above, person_of, site_of, someone, trace_of
 from sipagent.web.templating import render
 
 
@@ -317,19 +317,9 @@ class NotLoggedIn(Problem):
             return HTMLResponse(again)
         page = page_above(request)
         asked = {} if page in ("/", "/login") else {"next": page}
-        if request.method not in SAFE:
+        if request.method not in SAFE and request.url.path != "/logout":
             asked[UNSAVED] = ""
         return RedirectResponse(f"/login?{urlencode(asked, safe='/')}".rstrip("?"), HTTPStatus.SEE_OTHER)
-
-
-def page_above(request: Request) -> str:
-    """The nearest page that can be asked for by GET: `/holds` for a form that goes to `/holds/3/approve`."""
-    path, routes = request.url.path, request.app.routes
-    while path and not any(
-        route.matches({**request.scope, "path": path, "method": "GET"})[0] is Match.FULL for route in routes
-    ):
-        path = path.rpartition("/")[0]
-    return path or "/"
 
 
 def answered(request: Request, problem: Problem) -> Response:

@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import Account, code_hash
+from retention.accounts.memory import Session
 from retention.texts import Reason
 from sipagent.agent.stored import accounts_of
 from sipagent.config.load import Config
@@ -29,6 +30,7 @@ from sipagent.web.site import Person, site_of, someone, trace_of
 
 AT_ONCE = 8  # who wait for a password to be compared
 STREAM = "/api/v1/events"  # which a page that is left open reads for days
+SESSION = "/session"  # how long it goes on; by POST it does
 REMOVED = N_("the account was removed")
 _T = TypeVar("_T")
 ROLES = {role.value: role for role in Role}
@@ -135,7 +137,7 @@ class Logins:
         found = self._session(request)
         if found is None:
             return None
-        id, account = found
+        id, account, session = found
         return Person(
             name=account.name,
             roles=roles_of(account.roles),
@@ -144,9 +146,10 @@ class Logins:
             key=account.key,
             language=account.language,
             csrf=self.seal.form_token(id),
+            ends=self.sessions.ends(session),
         )
 
-    def _session(self, request: Request) -> tuple[bytes, Account] | None:
+    def _session(self, request: Request) -> tuple[bytes, Account, Session] | None:
         """Its account as it is now: what was changed, removed or reset counts at once."""
         id = self._id(request)
         session = None if id is None else self.sessions.find(id, acts=not _is_quiet(request))
@@ -156,7 +159,7 @@ class Logins:
         if account is None or account.epoch != session.epoch:
             self.sessions.end(id)
             return None
-        return id, account
+        return id, account, session
 
     def _id(self, request: Request) -> bytes | None:
         return self.seal.open(request.cookies.get(self.cookies.session, ""))
@@ -311,6 +314,6 @@ def logins_of(request: Request) -> Logins:
 
 def _is_quiet(request: Request) -> bool:
     """Whether a page that is left open asks by itself: such requests keep no session alive."""
-    if request.url.path == STREAM:
+    if request.url.path == STREAM or (request.url.path == SESSION and request.method == "GET"):
         return True
     return request.url.path == "/" and request.headers.get("sec-fetch-dest") == "empty"

@@ -62,6 +62,8 @@ ROUTES: Mapping[str, Right] = {
     "POST /login/passkey/ask": Right.ANYBODY,
     "POST /login/passkey": Right.ANYBODY,
     "POST /logout": Right.PERSON,
+    "GET /session": Right.PERSON,
+    "POST /session": Right.PERSON,
     "GET /enrol": Right.ANYBODY,
     "POST /enrol": Right.ANYBODY,
     "GET /first": Right.ANYBODY,

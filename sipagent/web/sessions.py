@@ -19,7 +19,7 @@ import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
@@ -108,7 +108,12 @@ class Sessions:
             return None
         if acts and now - session.seen >= _NOTED:
             self._memory.saw(name, now)
-        return session
+        return replace(session, seen=now) if acts else session
+
+    def ends(self, session: Session) -> tuple[datetime, bool]:
+        """When it ends if nothing more is done, and whether it then ends in any case."""
+        idle, last = session.seen + self._idle, session.began + ABSOLUTE
+        return min(idle, last), last <= idle
 
     def end(self, id: bytes) -> None:
         """End it, if it has not ended."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from starlette.requests import Request
+from starlette.routing import Match
 
 from retention.accounts.file import in_memory
 from retention.accounts.memory import Memory
@@ -80,6 +81,7 @@ class Person:
 
     `since`: when their account or token was made; what was done before under this name was somebody else's.
     `key`: what recordings are opened with. `csrf`: what forms of the session carry.
+    `ends`: when the session does, and whether in any case.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Person:
     key: PublicKey | None = None
     language: str | None = None
     csrf: str = field(default="", repr=False)
+    ends: tuple[datetime, bool] | None = None
 
     @property
     def rights(self) -> frozenset[Right]:
@@ -218,6 +221,16 @@ def someone(request: Request) -> Person:
     person = person_of(request)
     assert person is not None, "the guard lets nobody in without a login here"
     return person
+
+
+def page_above(request: Request) -> str:
+    """The nearest page that can be asked for by GET: `/holds` for a form that goes to `/holds/3/approve`."""
+    path, routes = request.url.path, request.app.routes
+    while path and not any(
+        route.matches({**request.scope, "path": path, "method": "GET"})[0] is Match.FULL for route in routes
+    ):
+        path = path.rpartition("/")[0]
+    return path or "/"
 
 
 def language_of(request: Request) -> str:

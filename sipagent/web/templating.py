@@ -38,7 +38,7 @@ from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
 from sipagent.languages.typography import NARROW
 from sipagent.web.rights import Right
-from sipagent.web.site import person_of, site_of
+from sipagent.web.site import page_above, person_of, site_of
 
 
 def markdown_html(text: str, below: int = 1) -> Markup:
@@ -102,6 +102,7 @@ def render(
             request=request,
             path=request.url.path,
             service=site.config.service.name,
+            page=page_above(request),
             person=person,
             csrf=person.csrf if person else "",
             language=spoken.language(),

@@ -148,7 +148,7 @@ def field_of(text: str, name: str) -> str:
 
 def said(answer: httpx.Response) -> str:
     """What the page says is wrong, or that it has done."""
-    found = re.search(r'role="(?:alert|status)"[^>]*>([^<]*)<', answer.text)
+    found = re.search(r'role="(?:alert|status)"[^>]*>\s*(?:<p>)?([^<\s][^<]*)<', answer.text)
     assert found, answer.text
     return unescape(found[1])
 

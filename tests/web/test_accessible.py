@@ -40,7 +40,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = sorted(
     path
     for method, _, path in (asked.partition(" ") for asked in ROUTES)
-    if method == "GET" and not re.search(r"[{.]|^/api/|^/first$|^/login/oidc", path)
+    if method == "GET" and not re.search(r"[{.]|^/api/|^/(first|session)$|^/login/oidc", path)
 )
 CALLS = ("/recordings/{recorded}", "/recordings/{unrecorded}", "/recordings/{purged}")
 ROLES = {

@@ -139,6 +139,8 @@ def test_a_page_that_is_left_open_keeps_no_session_alive(
         page.later(minutes=14)
         assert browser.get("/api/v1/events").status_code == HTTPStatus.SERVICE_UNAVAILABLE
         assert browser.get("/", **{"sec-fetch-dest": "empty"}).status_code == OK
+        left = browser.get("/session").json()
+    assert left == {"left_s": 90, "in_any_case": False}
     page.later(minutes=2)
     assert browser.get("/api/v1/events").status_code == HTTPStatus.UNAUTHORIZED and not browser.is_in
 

@@ -20,7 +20,7 @@ import pyotp
 import segno
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retention.accounts.credentials import SHORTEST, Account, AccountError, code_hash, new_totp, tidy
 from retention.records import RuleError
@@ -29,10 +29,10 @@ from sipagent.languages.labels import N_
 from sipagent.languages.spoken import ngettext, shown
 from sipagent.web.guard import UNSAVED, Entry, Form, is_same, problem_of, read_form
 from sipagent.web.issuer import BACK, Claims, Issuer, IssuerError
-from sipagent.web.logins import Logins, address_of, logins_of
+from sipagent.web.logins import SESSION, Logins, address_of, logins_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Role
-from sipagent.web.site import person_of, site_of, trace_of
+from sipagent.web.site import person_of, site_of, someone, trace_of
 from sipagent.web.templating import render
 
 _PATH = re.compile(r"/(?!/|api/|login|logout)[\w./-]*", re.ASCII)
@@ -90,6 +90,14 @@ def log_out(request: Request) -> Response:
     return logins_of(request).end_session(request)
 
 
+def session(request: Request) -> Response:
+    """How long the session goes on, for the script of the page."""
+    ends = someone(request).ends
+    assert ends is not None, "only people have sessions"
+    left = ends[0] - site_of(request).clock()
+    return JSONResponse({"left_s": left.total_seconds(), "in_any_case": ends[1]})
+
+
 def safe_path(path: str) -> str:
     """A page of ours that may come next; the first one for anything else."""
     return path if len(path) < 200 and _PATH.fullmatch(path) else "/"
@@ -115,6 +123,7 @@ def stranger(
         "to": "/",
         "first": False,
         "unsaved": False,
+        "ended": logins.cookies.session in request.cookies,
         "code": "",
         "issuer": logins.issuer,
         "passkeys": logins.relying_party is not None,
@@ -412,6 +421,8 @@ ENTRIES = (
     Entry("GET /login", login_page),
     Entry("POST /login", log_in),
     Entry("POST /logout", log_out),
+    Entry(f"GET {SESSION}", session),
+    Entry(f"POST {SESSION}", session),
     Entry("GET /login/oidc", to_issuer),
     Entry(f"GET {BACK}", back_from_issuer),
     Entry("GET /enrol", enrol_page),
