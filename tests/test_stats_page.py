@@ -120,7 +120,7 @@ def test_a_bar_is_as_long_as_its_count_and_stands_on_the_one_before(lying: bool)
     below, above = bars["a, one: 10"], bars["a, two: 5"]
     ends, begins = (below[0] + below[2], above[0]) if lying else (above[1] + above[3], below[1])
     assert begins == pytest.approx(ends, abs=0.2) and below[1 - along] == above[1 - along]
-    assert 'aria-label="&lt;t&gt;"' in drawn and ">b&amp;</text>" in drawn
+    assert 'aria-label="&lt;t&gt;: one 14, two 8"' in drawn and ">b&amp;</text>" in drawn
 
 
 # --- readable ---

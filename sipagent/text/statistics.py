@@ -27,11 +27,11 @@ if TYPE_CHECKING:  # slow to import, and a terminal shows no plot
     from jinja2 import Template
 
 Tally = dict[str, tuple[int, int]]  # of each table: its rows, and those that the chain knows of
-WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of horizontal bars, in units of the drawing
-_THICKEST = 56  # a single bar need not fill the plot
-_LABELS = 12  # labels of vertical bars: more would overlap
-_TICKS = 5
-_LETTER = 7.5  # the width of one, in the same units
+WIDTH, HEIGHT, ROW = 380, 150, 19  # of a plot, and of a row of horizontal bars, in units of the drawing
+_THICKEST = 32  # a single bar need not fill the plot
+_LABELS = 6  # labels of vertical bars: more would overlap
+_TICKS = 4
+_LETTER = 6.5  # the width of one, in the same units
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,13 @@ class Plot:
         """Whether it shows nothing."""
         return not any(any(values) for _, values in self.series)
 
+    def told(self, number: Callable[[int], str], colon: str) -> str:
+        """What it shows, for who does not see it: the sum of each series, or each bar of the only one."""
+        sums = [(name, sum(values)) for name, values in self.series]
+        if len(sums) == 1:
+            sums = [*zip(self.labels, self.series[0][1], strict=True)]
+        return self.title + colon + ", ".join(f"{name} {number(count)}" for name, count in sums if count)
+
     @property
     def named(self) -> list[tuple[int, str]]:
         """The places and names of the series that occur, for a key of the colours."""
@@ -63,9 +70,9 @@ def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> st
     them."""
     marks = ticks(max(map(sum, zip(*(values for _, values in plot.series), strict=True)), default=0))
     named = plot.labels if plot.lying else [*map(number, marks)]
-    left = 20 + _LETTER * max(map(len, named), default=0)
-    top, height = 8 if plot.lying else 32, ROW * len(plot.labels) + 50 if plot.lying else HEIGHT
-    right, bottom = WIDTH - 24, height - 42
+    left = 14 + _LETTER * max(map(len, named), default=0)
+    top, height = 4 if plot.lying else 24, ROW * len(plot.labels) + 38 if plot.lying else HEIGHT
+    right, bottom = WIDTH - 16, height - 34
     reach, room = (right - left, bottom - top) if plot.lying else (bottom - top, right - left)
     step = room / max(len(plot.labels), 1)
     thick = min(step * 0.8, _THICKEST)
@@ -97,7 +104,7 @@ def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> st
         x, y = left + at(mark), bottom - at(mark)
         lines.append(f"M{x:.1f} {top}V{bottom}" if plot.lying else f"M{left} {y:.1f}H{right}")
         texts.append(
-            _text(x, bottom + 18, number(mark)) if plot.lying else _text(left - 8, y + 4, number(mark), "end")
+            _text(x, bottom + 16, number(mark)) if plot.lying else _text(left - 8, y + 4, number(mark), "end")
         )
     every = 1 if plot.lying else max(1, -(-len(plot.labels) // _LABELS))
     for place, label in [*enumerate(plot.labels)][::every]:
@@ -105,11 +112,11 @@ def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> st
         texts.append(
             _text(left - 8, top + middle + 4, label, "end")
             if plot.lying
-            else _text(left + middle, bottom + 18, label)
+            else _text(left + middle, bottom + 16, label)
         )
-    unit = _text(8, height - 24 if plot.lying else 16, plot.unit.lower(), "start")
+    unit = _text(8, height - 4 if plot.lying else 12, plot.unit.lower(), "start")
     drawn = f'<path d="{"".join(lines)}"/>{"".join(texts)}{unit}{"".join(bars())}'
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(plot.title)}">{drawn}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(plot.told(number, colon))}">{drawn}</svg>'
 
 
 def _text(x: float, y: float, said: str, anchor: str = "middle") -> str:
@@ -280,7 +287,8 @@ def _refusals(figures: Statistics, words: StatisticsWords) -> Section:
     if methods:
         ways = [[words(method), words.number(count)] for method, count in sorted(methods.items())]
         tables.append(FigureTable([words("dtmf_methods"), words("refused")], ways))
-    return Section(title, words("refusals_note"), Plot(title, words("calls"), names, series), tables)
+    plot = Plot(title, words("calls"), names, series, lying=True)
+    return Section(title, words("refusals_note"), plot, tables)
 
 
 def _waits(figures: Statistics, words: StatisticsWords) -> Section:
