@@ -116,7 +116,8 @@ def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> st
         )
     unit = _text(8, height - 4 if plot.lying else 12, plot.unit.lower(), "start")
     drawn = f'<path d="{"".join(lines)}"/>{"".join(texts)}{unit}{"".join(bars())}'
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(plot.told(number, colon))}">{drawn}</svg>'
+    told = escape(plot.told(number, colon))
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{told}">{drawn}</svg>'
 
 
 def _text(x: float, y: float, said: str, anchor: str = "middle") -> str:
