@@ -253,9 +253,10 @@ def _today_columns(work: Workplace) -> list[Column[PlannedSpecial]]:
             return _("in force")
         return _("to come") if one.from_at > now() else _("behind another")
 
+    closed = pgettext("service", "closed")
     return [
         Column("n", lambda one: str(one.number), right=True),
-        Column("what", lambda one: _("closed") if one.closed else f"{_('message')} {one.message}"),
+        Column("what", lambda one: _("message {name}").format(name=one.message) if one.message else closed),
         Column("from", lambda one: full(work.local(one.from_at))),
         Column("until", lambda one: full(work.local(one.until_at))),
         Column("state", state),

@@ -125,6 +125,9 @@ ROUTES: Mapping[str, Right] = {
     "POST /api/v1/approvals/{number:row}/withdraw": Right.ASK,
     "GET /api/v1/accesses": Right.ACCESSES,
     "GET /api/v1/events": Right.NOW,
+    "GET /api/v1/today": Right.NOW,
+    "POST /api/v1/today": Right.TODAY,
+    "POST /api/v1/today/{number:row}/remove": Right.TODAY,
     "GET /api/v1/stats": Right.STATISTICS,  # by operator: OPERATORS
     "POST /api/v1/persons": Right.PERSONS,
     "POST /api/v1/persons/delete": Right.PERSONS,

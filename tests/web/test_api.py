@@ -320,6 +320,24 @@ def test_the_trace_and_the_figures_are_what_the_commands_print(
     assert "operators" not in without and without | {"operators": told["operators"]} == told
 
 
+def test_what_is_different_today_is_set_and_taken_back_as_by_the_command(
+    asking: Asking, web_office: Office
+) -> None:
+    asking.login(Role.SUPERVISOR, via="api")
+    program = Program(asking.client)
+    assert program.get("/today").text == "[]\n"
+    set_ = program.post("/today", {"from": "tomorrow 9:00", "until": "tomorrow"})
+    assert set_.text == program.get("/today").text == web_office.run("today", "--json").out
+    (one,) = set_.json()
+    assert (one["closed"], one["in_force"], last(asking)[:4]) == (
+        True, False, ("today", "done", "claire", "api")
+    )  # fmt: skip
+    for body in ({"until": "now"}, {"until": "soon"}, {"message": "fire", "until": "2h"}, {"closed": True}):
+        program.refused(HTTPStatus.UNPROCESSABLE_ENTITY, program.post("/today", body))
+    assert program.post(f"/today/{one['number']}/remove").text == "[]\n"
+    program.refused(HTTPStatus.NOT_FOUND, program.post(f"/today/{one['number']}/remove"))
+
+
 def test_verify_runs_beside_and_its_answer_is_kept(
     asking: Asking, web_office: Office, officer: Program
 ) -> None:

@@ -45,6 +45,7 @@ BODIES: dict[str, Any] = {  # what each takes
     "POST /approvals/{number}/approve": {},
     "POST /approvals/{number}/refuse": {"reason": "no ground"},
     "POST /approvals/{number}/withdraw": {},
+    "POST /today": {"until": "2h"},
     "POST /persons": CALLERS,
     "POST /persons/delete": CALLERS | {"reason": "request 2026-118"},
 }

@@ -18,6 +18,7 @@ from retention.statistics import DECISIONS, OUTCOMES
 from sipagent.operations.persons import delete_call
 from sipagent.operations.show import Shown, ShownRecording, show
 from sipagent.operations.statistics import PeriodFigures, PeriodFiguresByOperator, figures_of
+from sipagent.operations.today import PlannedSpecial, SpecialWanted, end_special, planned, set_special
 from sipagent.web.api.operation import (
     NEXT,
     Answer,
@@ -118,6 +119,38 @@ def delete(request: Request, body: DeletionReason) -> Response:
 _AS_CALLS = "As `calls --json`."
 
 
+class Different(Body):
+    """What is to be different, from when until when."""
+
+    message: Annotated[Line | None, Field(description="Of prompts.messages; absent: it is closed.")] = None
+    since: Annotated[Line | None, Field(alias="from", description="Absent: from now on.")] = None
+    until: Annotated[Line, Field(description="17:00, tomorrow, 2026-12-24, 2026-12-24T12:00+01:00, 2h.")]
+
+
+def today(request: Request) -> Response:
+    """As `today --json`."""
+    site = site_of(request)
+    return given([one.to_json() for one in planned(site.store, site.clock())])
+
+
+def today_set(request: Request, body: Different) -> Response:
+    """As `today --closed`, or `--message`."""
+    site = site_of(request)
+    wanted = SpecialWanted(message=body.message, since=body.since, until=body.until)
+    set_special(site.config, site.store, wanted, trace_of(request, "today"))
+    return today(request)
+
+
+def today_removed(request: Request) -> Response:
+    """As `today --remove`."""
+    site = site_of(request)
+    end_special(site.config, site.store, request.path_params["number"], trace_of(request, "today"))
+    return today(request)
+
+
+_AS_TODAY = "As `today --json`."
+
+
 WAIT_S = 2.0  # for figures that are soon there
 _SOON = {"Retry-After": "5"}
 
@@ -180,6 +213,9 @@ ENTRIES = (
     ),
     get("/calls/{id}", call, "All that is known of one, recorded or not", Shown, "As `show --json`."),
     post("/calls/{id}/delete", delete, "Forget a call before its time", Deletion, "As `delete --json`."),
+    get("/today", today, "What is different today", list[PlannedSpecial], _AS_TODAY),
+    post("/today", today_set, "Close, or have callers hear a message", list[PlannedSpecial], _AS_TODAY),
+    post("/today/{number:row}/remove", today_removed, "Take one back", list[PlannedSpecial], _AS_TODAY),
     get("/stats", stats, "The figures of a period", Figures, "As `stats --json`.", COUNTS),
     get("/events", events, "The calls of the moment, and each change of them", None, _EVENTS, media=STREAM),
 )
