@@ -15,7 +15,7 @@ import pytest
 from retention.accounts.accounts import Accounts, NewPasskey
 from retention.accounts.credentials import new_totp
 from retention.accounts.file import FileAccounts
-from retention.records import to_text
+from retention.records import Approval, to_text
 from retention.vault import read_identity, read_public
 from tests.kept import Paths
 from tests.office import PARIS, Office
@@ -23,6 +23,7 @@ from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipi
 
 CODE = re.compile(r"^One-time code: ([0-9A-Z]{5}(?:-[0-9A-Z]{5}){3})$", re.MULTILINE)
 LISTENER = ("--role", "listener")
+ADMINISTRATOR = ("--role", "administrator")
 
 
 @pytest.fixture
@@ -232,6 +233,49 @@ def test_an_account_from_its_code_to_its_end(office: Office) -> None:
         ("account", "done", "M. Durand", "reset claire petit"),
         ("account", "done", None, "remove claire petit"),
     ]
+
+
+def test_an_account_is_changed_and_the_last_administrator_stays(office: Office) -> None:
+    key, path = make_pair(office, "claire"), office.folder / "keys" / "claire.pub"
+    office.run("user", "add", "Claire Petit", *ADMINISTRATOR)
+    office.run("user", "add", "Bob", "--role", "supervisor")
+    refused = "'Claire Petit' is the last administrator; accepted: somebody else with that role first"
+    assert (
+        office.fails(1, "user", "change", "claire petit", *LISTENER, "--key", path)
+        == f"sipagent: {refused}\n"
+    )
+    assert listed(office, "user")[1]["roles"] == ["administrator"] and not listed(office, "user")[1]["key"]
+    done = office.run("user", "change", "Bob", *ADMINISTRATOR, "--by", "M. Durand")
+    assert done.out == "Bob: administrator; key: none\n"
+    done = office.run("user", "change", "claire petit", *LISTENER, "--key", path, "--name", "Claire Martin")
+    assert done.out == f"Claire Martin: listener; key: {key.id}\n"
+    assert (
+        office.run("user", "change", "Claire Martin", "--no-key").out
+        == "Claire Martin: listener; key: none\n"
+    )
+    assert "already" not in office.run("user", "change", "Claire Martin", "--name", "claire martin").err
+    taken = office.fails(1, "user", "change", "claire martin", "--name", "BOB")
+    assert taken == "sipagent: 'BOB': there is an account of this name\n"
+    assert "accepted: --role, --key, --no-key, --name" in office.fails(2, "user", "change", "Bob")
+    assert trace(office)[2:6] == [
+        ("account", "refused", None, f"change claire petit: roles listener; key {key.id}: {refused}"),
+        ("account", "done", "M. Durand", "change Bob: roles administrator"),
+        ("account", "done", None, f"change claire petit: roles listener; key {key.id}; name Claire Martin"),
+        ("account", "done", None, "change Claire Martin: key none"),
+    ]
+
+
+def test_who_waits_for_an_approval_keeps_the_name_that_asked(office: Office) -> None:
+    """Under another name the same person could approve it."""
+    row, at = office.call(), datetime.now(UTC)
+    office.run("user", "add", "Sonia", "--role", "supervisor", "--role", "officer")
+    terms: dict[str, Any] = {"ground": "criminal", "reference": "2026-41", "review": at + timedelta(days=90)}
+    wanted = Approval(at=at, action="hold", recording_id=row.id, by="Sonia", **terms)
+    with office.archive.store as store:
+        store.add_approval(wanted)
+    said = "'Sonia' has asked for what waits for an approval; accepted: once that is decided"
+    assert office.fails(1, "user", "change", "Sonia", "--name", "Anne") == f"sipagent: {said}\n"
+    assert [one["name"] for one in listed(office, "user")] == ["Sonia"]
 
 
 def test_a_token_from_its_making_to_its_end(office: Office) -> None:

@@ -488,6 +488,19 @@ class Accounts(Tokens, Passkeys, Copying):
         with self.write():
             self._change("UPDATE accounts SET roles = ? WHERE id = ?", roles_text(roles), id)
 
+    def rename(self, id: int, name: str) -> None:
+        """Give it another name, under which somebody else may have acted before: so it counts from now on."""
+        now = to_text(self._clock())
+        with self.write():
+            if folded(name) != folded(self._account(id).name):
+                self._free(name)
+            sql = "UPDATE accounts SET name = ?, folded = ?, created_at = ? WHERE id = ?"
+            kept = (
+                self._kept(column, value)
+                for column, value in (("name", tidy(name)), ("folded", folded(name)))
+            )
+            self._change(sql, *kept, now, id)
+
     def set_key(self, id: int, key: PublicKey | None) -> None:
         """Set the key that the person listens with."""
         with self.write():

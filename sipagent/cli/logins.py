@@ -1,7 +1,7 @@
 """Who may use the page: people, `user`, who log in, and programs, `token`, which show one in place of a
 login.
 
-    user add, user list, user remove, user reset
+    user add, user list, user change, user remove, user reset
     token add, token list, token revoke
 
 Both have roles and keys, in the database of accounts.
@@ -10,6 +10,7 @@ Both have roles and keys, in the database of accounts.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from gettext import gettext as _
 from gettext import ngettext
 from pathlib import Path
@@ -38,12 +39,14 @@ from sipagent.cli.terminal import Column, console, full, is_for_table, short, sh
 from sipagent.config.tables import ROLES
 from sipagent.languages.labels import label
 from sipagent.operations.accounts import (
+    AccountChange,
     Coded,
     Desk,
     NewAccount,
     NewToken,
     add_account,
     add_token,
+    change_account,
     remove_account,
     reset_account,
     revoke_token,
@@ -52,14 +55,14 @@ from sipagent.operations.accounts import (
 Row = TypeVar("Row", Account, Token)
 
 
-def role_option(command: Decorated) -> Decorated:
+def role_option(command: Decorated, *, required: bool = True) -> Decorated:
     """`--role`, once or more."""
     return click.option(
         "--role",
         "roles",
         type=click.Choice(ROLES),
         multiple=True,
-        required=True,
+        required=required,
         help="What it may do; several times for several.",
     )(command)
 
@@ -135,7 +138,7 @@ ENROL = "/enrol"  # where a one-time code is used
 
 @click.group("user", cls=Program)
 def user_group() -> None:
-    """Make, list, reset and remove the accounts of those who log in to the page.
+    """Make, list, change, reset and remove the accounts of those who log in to the page.
 
     A new account gets a one-time code, by which its owner sets a password and an authenticator; nobody else
     ever knows them. What is changed here counts at once, also for who is logged in.
@@ -144,6 +147,7 @@ def user_group() -> None:
     Examples:
       sipagent user add "Claire Petit" --role listener --key claire.pub
       sipagent user list
+      sipagent user change "Claire Petit" --role supervisor
       sipagent user reset "Claire Petit"
     """
 
@@ -199,6 +203,52 @@ def list_users_command(work: Workplace, form: Form | None) -> None:
         Column("last login", lambda row: moment(work, row.last_login_at)),
         Column("refused since", lambda row: str(row.failures), right=True),
     )
+
+
+@user_group.command("change", short_help="Give an account another role, key or name.")
+@_NAME
+@partial(role_option, required=False)
+@key_option
+@click.option("--no-key", is_flag=True, help="Take the key away.")
+@click.option("--name", "new_name", type=words, metavar="NEW", help="Another name, from now on.")
+@words_by_option
+@click.pass_obj
+def change_user_command(
+    work: Workplace,
+    /,
+    *,
+    name: str,
+    roles: tuple[str, ...],
+    key_file: Path | None,
+    no_key: bool,
+    new_name: str | None,
+    by: str | None,
+) -> None:
+    """Change an account; what is not named stays. It counts at once, also for who is logged in.
+
+    The roles that are named replace those it has. Password and authenticator stay: see `user reset`. The
+    last administrator stays one.
+
+    \b
+    Examples:
+      sipagent user change "Claire Petit" --role listener --role supervisor
+      sipagent user change "Claire Petit" --key claire-2027.pub --by "M. Durand"
+      sipagent user change "Claire Petit" --name "Claire Martin"
+    """
+    if not (roles or key_file or no_key or new_name):
+        raise click.UsageError(_("nothing to change; accepted: --role, --key, --no-key, --name"))
+    if key_file and no_key:
+        raise click.UsageError(_("--key and --no-key exclude each other"))
+    wanted = AccountChange(name=new_name, roles=roles or None, key="" if no_key else read_key(key_file))
+    with changing(work, by) as desk:
+        account = change_account(desk, name, wanted)
+    say_what_is_lost(account.roles)
+    said = _("{name}: {roles}; key: {key}")
+    key = account.key.id if account.key else _("none")
+    click.echo(said.format(name=account.name, roles=in_words(account.roles), key=key))
+    if roles and (issuer := work.config.web.oidc_issuer) is not None:
+        said = _("{name} logs in by {issuer}, which gives the roles, too")
+        click.echo(f"sipagent: {said.format(name=account.name, issuer=issuer)}", err=True)
 
 
 @user_group.command("remove", short_help="Remove an account.")

@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import Account, AccountError, Token
+from retention.holds import same_person
 from retention.records import Access
 from retention.rows.rows import Rows
 from retention.vault import KeysError, PublicKey, public_key
 from sipagent.languages.labels import N_
 from sipagent.operations.parsing import parse_ahead, read_field
+
+ADMINISTRATOR = "administrator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,15 @@ class NewAccount:
 
     name: str
     roles: Sequence[str]
+    key: PublicKey | str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChange:
+    """What becomes different of an account; None stays as it is. `key`: an empty text takes it away."""
+
+    name: str | None = None
+    roles: Sequence[str] | None = None
     key: PublicKey | str | None = None
 
 
@@ -91,12 +103,42 @@ def remove_account(desk: Desk, meant: str | int) -> Account:
     return account
 
 
-def set_roles(desk: Desk, meant: str | int, roles: Sequence[str]) -> Account:
-    """Give an account these roles in place of its own. Raises AccountError."""
-    with _changing(desk, "account", f"roles of {_named(desk, meant)}: {_joined(roles)}") as accounts:
+def change_account(desk: Desk, meant: str | int, wanted: AccountChange) -> Account:
+    """Give an account other roles, another key or another name, all or nothing; it as it is then. Raises
+    AccountError, also where nobody would be an administrator any more."""
+    key = key_of(wanted.key)
+    told = [] if wanted.roles is None else [f"roles {_joined(wanted.roles)}"]
+    told += [] if wanted.key is None else [f"key {key.id if key else 'none'}"]
+    told += [f"name {_named(desk, wanted.name)}"] if wanted.name else []
+    with _changing(desk, "account", f"change {_named(desk, meant)}: {'; '.join(told)}") as accounts:
         account = _other(desk, meant)
-        accounts.set_roles(account.id, roles)
-    return account
+        if wanted.roles is not None:
+            _refuse_last(accounts, account, wanted.roles)
+            accounts.set_roles(account.id, wanted.roles)
+        if wanted.key is not None:
+            accounts.set_key(account.id, key)
+        if wanted.name is not None:
+            _refuse_pending(desk, account)
+            accounts.rename(account.id, wanted.name)
+        changed = accounts.by_id(account.id)
+    assert changed is not None, "its change would have failed"
+    return changed
+
+
+def _refuse_last(accounts: Accounts, account: Account, roles: Sequence[str]) -> None:
+    """Raises AccountError for the last administrator, who would be none any more."""
+    others = any(ADMINISTRATOR in one.roles for one in accounts.all() if one.id != account.id)
+    if ADMINISTRATOR in account.roles and ADMINISTRATOR not in roles and not others:
+        said = N_("{0!r} is the last administrator; accepted: somebody else with that role first")
+        raise AccountError(said, account.name)
+
+
+def _refuse_pending(desk: Desk, account: Account) -> None:
+    """Raises AccountError while something waits that was asked for under the old name: under the new one the
+    same person could approve it."""
+    if any(same_person(one.by, account.name) for one in desk.store.each_approval(pending=True)):
+        said = N_("{0!r} has asked for what waits for an approval; accepted: once that is decided")
+        raise AccountError(said, account.name)
 
 
 def add_token(desk: Desk, asked: NewToken, zone: ZoneInfo) -> ShownToken:

@@ -67,7 +67,7 @@ def test_an_account_is_made_changed_reset_and_removed(page: Page, browser: Brows
     assert theirs.get("/api/v1/accesses").status_code == FORBIDDEN
     id = str(accounts.meant("Bob").id)
     told = asked(browser, "roles", account=id, **{"role-officer": "on"})
-    assert told == "Bob: the roles are changed, from now on" and last(page)[-1] == "roles of Bob: officer"
+    assert told == "Bob: the roles are changed, from now on" and last(page)[-1] == "change Bob: roles officer"
     assert theirs.get("/api/v1/accesses").status_code == HTTPStatus.OK  # at once
     assert CODE.search(asked(browser, "reset", account=id)) and not theirs.is_in
     assert last(page)[-1] == "reset Bob"

@@ -22,7 +22,7 @@ from sipagent.languages.labels import N_
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import shown
 from sipagent.operations import accounts as operations
-from sipagent.operations.accounts import Coded, Desk, NewAccount, NewToken
+from sipagent.operations.accounts import AccountChange, Coded, Desk, NewAccount, NewToken
 from sipagent.web.guard import Entry, Form, form_of, is_same, problem_of, read_form
 from sipagent.web.logins import Logins, address_of, logins_of
 from sipagent.web.pages.login import in_fours, qr_of, refuse_late, refused, refused_stranger, safe_path, since
@@ -305,7 +305,7 @@ def remove_account(request: Request, desk: Desk, form: Form) -> str:
 
 def set_roles(request: Request, desk: Desk, form: Form) -> str:
     """Give an account other roles."""
-    account = operations.set_roles(desk, _meant(form), _roles(form))
+    account = operations.change_account(desk, _meant(form), AccountChange(roles=_roles(form)))
     return _("{name}: the roles are changed, from now on").format(name=account.name)
 
 
