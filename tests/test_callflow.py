@@ -357,6 +357,8 @@ VOICE, OPT_IN = Policy(voice=True), Policy(voice=True, opt_in=True)
          only=[e.Play(CALLER, Prompt.NOTICE)], decision=UNDECIDED),
     case("who is on hold at its end has no notice", Policy(), [*MESSAGE, ON_HOLD, ended(Prompt.MESSAGE)],
          decision=NOT_ALLOWED, by="notice_failed"),
+    case("nor has who is on hold heard it", Policy(), [*MESSAGE, ON_HOLD, ended(Prompt.MESSAGE)],
+         line="decision: not_allowed (notice_failed)"),
     case("unclear speech during it is asked about", VOICE, [*MESSAGE, UNCLEAR, ended(Prompt.MESSAGE), HEARD],
          plays=Prompt.CONFIRM),
     case("who is not drawn hears it, too", Policy(),

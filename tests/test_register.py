@@ -128,7 +128,7 @@ SILENT = {
     *("trunk.allowed_sources", "trunk.media_sources", "trunk.codecs"),
     *("hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
-    *("prompts.hold_music", "prompts.please_hold", "prompts.choose"),
+    *("prompts.hold_music", "prompts.please_hold", "prompts.choose", "prompts.messages"),
     *("refusal.vosk_model", "refusal.heads", "refusal.second"),
     *("operators.extensions", "operators.username", "operators.password_file", "operators.password_env"),
     *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),

@@ -1,6 +1,7 @@
 """Each command on two hosts that share database and store of objects: what one does the other sees."""
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,8 @@ import soundfile
 from retention.records import Recording
 from sipagent.check.hosts import host_findings
 from sipagent.config.load import load
+from sipagent.service.control import Orders
+from sipagent.service.rules import today_read
 from tests.office import Office, stereo
 from tests.pair import Pair, ids, make_pair_of, shared_call
 from tests.peers.tsa import Authority
@@ -79,6 +82,22 @@ def test_what_one_does_the_other_sees(pair: Pair, rows: list[Recording]) -> None
     assert {"export", "note", "hold", "release", "delete"} <= {one["action"] for one in told(b, "accesses")}
     for office in (a, b):
         done(office, "verify", "--deep")
+
+
+def test_what_is_different_today_is_so_for_the_callers_of_both(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipagent.service.rules.LOOK_S", 0.05)
+    config, orders, woken = load(pair.b.folder / "config.toml"), Orders(0.0), threading.Event()
+    with today_read(config, orders, woken.set):
+        (one,) = told(pair.a, "today", "--closed", "--until", "2h", *BY)
+        assert told(pair.b, "today") == [one]
+        assert woken.wait(20) and [special.number for special in orders.specials] == [one["number"]]
+        assert told(pair.b, "hours")["reason"] == "today"
+        woken.clear()
+        assert told(pair.b, "today", "--remove", one["number"]) == told(pair.a, "today") == []
+        assert woken.wait(20) and not orders.specials
+    assert [use["action"] for use in told(pair.b, "accesses")] == ["today", "today"]
 
 
 def test_keys_are_rotated_once_for_all(pair: Pair, rows: list[Recording]) -> None:

@@ -95,8 +95,8 @@ def inform(call: CallState) -> None:
 def message_ended(call: CallState, fact: e.PromptEnded) -> None:
     if fact.prompt is Prompt.MESSAGE:
         call.playing = None
-        call.message_heard = fact.complete
-        if fact.complete:
+        call.message_heard = fact.complete and CALLER not in call.held
+        if call.message_heard:
             call.note(call.messages[call.language], "agent")
         announce(call)
 
