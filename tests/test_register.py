@@ -129,6 +129,7 @@ SILENT = {
     *("hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose", "prompts.messages"),
+    *("web.logo", "web.colour"),
     *("refusal.vosk_model", "refusal.heads", "refusal.second"),
     *("operators.extensions", "operators.username", "operators.password_file", "operators.password_env"),
     *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
