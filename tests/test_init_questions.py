@@ -33,8 +33,9 @@ BY_ADDRESS = {
     "Calls at the same time": ENTER,
     "Share": ENTER,
     "Public keys": ENTER,
-    "New passphrase": "quatre mots",
-    "Once more": "quatre mots",
+    "New passphrase": "quatre mots sans lien",
+    "Once more": "quatre mots sans lien",
+    "A number to change that answer": ENTER,
 }
 WITHOUT_PASSPHRASE = {
     words: said for words, said in BY_ADDRESS.items() if words not in ("New passphrase", "Once more")
@@ -104,12 +105,13 @@ def answer(terminal: Terminal, answers: dict[str, str | list[str]]) -> list[str]
 def test_a_trunk_by_address(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "new")
     twice: dict[str, str | list[str]] = {
-        "New passphrase": ["quatre mots", "quatre mots"],
-        "Once more": ["quatre", "quatre mots"],
+        "New passphrase": ["quatre", "quatre mots sans lien", "quatre mots sans lien"],
+        "Once more": ["quatre", "quatre", "quatre mots sans lien"],
     }
     asked = answer(terminal, {**BY_ADDRESS, **twice})
     assert terminal.end() == 0, terminal.said
-    assert len(asked) <= 20  # a screen
+    assert len(asked) <= 22  # a screen
+    assert "the passphrase has to have 12 to 256 characters" in terminal.said
     config = load(tmp_path / "new" / "config.toml")
     assert config.service.name == "Allô Mairie" and "article 6" in config.service.legal_basis
     assert [str(one) for one in config.trunk.allowed_sources] == ["192.0.2.10/32", "192.0.2.128/25"]
@@ -117,8 +119,8 @@ def test_a_trunk_by_address(tmp_path: Path) -> None:
     assert config.trunk.numbers == ("+33323063006", "+33323063007")
     assert config.recording.share == 0.1
     assert "The regulator accepts no systematic recording" in terminal.said
-    assert read_identity(tmp_path / "new" / "keys" / "recordings.key", lambda: "quatre mots")
-    assert "quatre mots" not in terminal.said
+    assert read_identity(tmp_path / "new" / "keys" / "recordings.key", lambda: "quatre mots sans lien")
+    assert "quatre mots sans lien" not in terminal.said
 
 
 def test_a_trunk_with_registration_and_keys_that_exist(tmp_path: Path) -> None:
@@ -145,6 +147,42 @@ def test_a_trunk_with_registration_and_keys_that_exist(tmp_path: Path) -> None:
     assert (config.recording.share, config.recording.justification) == (1.0, "a crisis line")
     assert config.recording.recipients == (tmp_path / "new" / "keys" / "durand.pub",)
     assert "s3cret" not in terminal.said and not list((tmp_path / "new").rglob("*.key"))
+
+
+def test_all_is_shown_before_it_is_written_and_each_answer_can_be_changed(tmp_path: Path) -> None:
+    """What follows from another trunk is asked for again, with what is suggested for that one."""
+    wanted: dict[str, str | list[str]] = {
+        **WITHOUT_PASSPHRASE,
+        "Name of the service": ["Allo Mairie", "Allô Mairie"],
+        "Registrar": [ENTER, "sip:trunk.example.net"],
+        "User name there": "0033323063006",
+        "Password there": "s3cret",
+        "Our address": ["192.0.2.2:5060", "192.0.2.2:5062"],
+        "Who we are": [ENTER, ENTER],
+        "A number to change that answer": ["2", "99", "7", ENTER],
+    }
+    terminal = Terminal(tmp_path / "new", "--no-passphrase")
+    answer(terminal, wanted)
+    assert terminal.end() == 0, terminal.said
+    first, last = terminal.said.split("write all this")[0], terminal.said.split("write all this")[-2]
+    for line in (
+        *(
+            "  2  Name of the service: Allo Mairie",
+            "  7  Registrar of the trunk: a trunk without registration",
+        ),
+        *(
+            " 11  Numbers of the service: 03 23 06 30 06, +33323063007",
+            " 15  Public keys of who may listen: make a",
+        ),
+    ):
+        assert line in first, line
+    assert "  2  Name of the service: Allô Mairie" in last and "  9  Password there: ••••" in last
+    assert "'99' is no number of these; accepted: 1 to 15" in terminal.said and "s3cret" not in terminal.said
+    config = load(tmp_path / "new" / "config.toml")
+    login = config.trunk_login({})
+    assert login is not None and (login.username, login.password) == ("0033323063006", "s3cret")
+    assert (config.service.name, config.trunk.uri) == ("Allô Mairie", "sip:0033323063006@trunk.example.net")
+    assert str(config.trunk.listen) == "192.0.2.2:5062" and config.trunk.allowed_sources == ()
 
 
 WRONG = (

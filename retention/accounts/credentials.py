@@ -189,15 +189,19 @@ def fits(password: str, kept: str | None) -> bool:
     return kept is not None
 
 
-def why_not(password: str, name: str) -> str | None:
-    """Why somebody of that name cannot have it as a password; None if they can. Length is what counts."""
+PASSWORD = Reason("the password")
+
+
+def why_not(password: str, name: str, what: Reason = PASSWORD) -> str | None:
+    """Why somebody of that name, or a key in a file of it, cannot have it as a password; None if they can.
+    Length is what counts. `what`: the word for it."""
     if not SHORTEST <= len(unicodedata.normalize("NFKC", password)) <= LONGEST:
-        return Reason("the password has to have {0} to {1} characters", SHORTEST, LONGEST)
+        return Reason("{what} has to have {0} to {1} characters", SHORTEST, LONGEST, what=what)
     told, of_name = (re.sub(r"[\W_]", "", folded(text)) for text in (password, name))
     if of_name and of_name in told and not told.replace(of_name, "").strip("0123456789"):
-        return Reason("the password is the name, or hardly more")
+        return Reason("{what} is the name, or hardly more", what=what)
     if told in _COMMON or len(set(password)) < _DIFFERENT:
-        return Reason("the password is one of those that are tried first")
+        return Reason("{what} is one of those that are tried first", what=what)
     return None
 
 

@@ -1,12 +1,12 @@
 """`init`: write a configuration, by questions, by a file of answers, or with the examples.
 
 At a terminal all is asked on one screen. Each answer is checked at once by the rules of the configuration,
-with all that was answered before; nothing is written before the last.
+with all that was answered before. At last all answers are shown, and each can be changed; then it is written.
 """
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from gettext import gettext as _
 from pathlib import Path
@@ -128,8 +128,10 @@ _Tables = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`key`: of config.toml. `words` say what an answer looks like. `default`: what Enter gives, of all
-    that was answered before; None where something must be typed. `read`: a typed text as a value."""
+    """`key`: of config.toml, or of `init` alone. `words` say what an answer looks like. `default`: what Enter
+    gives, of all that was answered before; None where something must be typed. `read`: a typed text as a
+    value. `follows`: the answer that this one depends on, and is asked for again after. `wrong`: what is
+    wrong with the text, where the rules of the configuration do not say."""
 
     key: str
     words: str
@@ -137,6 +139,18 @@ class Question:
     read: Callable[[str], Any] = str.strip
     wanted: Callable[[_Tables], bool] = lambda answered: True
     before: str = ""  # a line above it
+    follows: str = ""
+    wrong: Callable[[str], str] | None = None
+    hidden: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is asked for, without how it may look."""
+        return re.split(r"[,;(:]", _(self.words))[0].strip()
+
+    def told(self, typed: str) -> str:
+        """An answer in the summary; of none what is said of Enter."""
+        return "••••" if self.hidden else typed.strip() or _(self.words).rpartition(colon())[2]
 
 
 def _listed(typed: str) -> list[str]:
@@ -147,6 +161,10 @@ def _numbers(typed: str) -> list[str]:
     """As people write them: with spaces, and without the country."""
     listed = [one.strip() for one in typed.split(",") if one.strip()]
     return [to_e164(one, "FR") or one for one in listed]
+
+
+def _paths(typed: str) -> tuple[Path, ...]:
+    return tuple(Path(one).expanduser() for one in typed.split())
 
 
 def _number(typed: str) -> float | str:
@@ -166,6 +184,7 @@ def _suggested(table: str, key: str) -> Callable[[_Tables], str]:
     return lambda answered: str(settled(answered, Place(folder=Path()))[table][key])
 
 
+REGISTRAR = "trunk.registrar"
 QUESTIONS = (
     Question("service.language", N_("Language of the prompts, fr or en"), lambda answered: "fr"),
     Question("service.name", N_("Name of the service, as callers hear it, such as Allô Mairie")),
@@ -176,19 +195,33 @@ QUESTIONS = (
     Question("service.dpo_contact", N_("How to reach the data protection officer")),
     Question("service.legal_basis", N_("Legal basis"), _suggested("service", "legal_basis")),
     Question(
-        "trunk.registrar",
+        REGISTRAR,
         N_("Registrar of the trunk, such as sip:trunk.example.net; Enter: a trunk without registration"),
         lambda answered: "",
     ),
-    Question("trunk.username", N_("User name there"), wanted=_registers),
+    Question("trunk.username", N_("User name there"), wanted=_registers, follows=REGISTRAR),
+    Question(
+        "trunk.password",
+        N_("Password there"),
+        wanted=_registers,
+        follows=REGISTRAR,
+        wrong=password_problem,
+        hidden=True,
+    ),
     Question(
         "trunk.allowed_sources",
         N_("Addresses that the trunk calls from, such as 192.0.2.10 or 192.0.2.0/24"),
         read=_listed,
         wanted=lambda answered: not _registers(answered),
+        follows=REGISTRAR,
     ),
-    Question("trunk.listen", N_("Our address and port for SIP"), _suggested("trunk", "listen")),
-    Question("trunk.uri", N_("Who we are on the trunk"), _suggested("trunk", "uri")),
+    Question(
+        "trunk.listen",
+        N_("Our address and port for SIP"),
+        _suggested("trunk", "listen"),
+        follows=REGISTRAR,
+    ),
+    Question("trunk.uri", N_("Who we are on the trunk"), _suggested("trunk", "uri"), follows=REGISTRAR),
     Question(
         "trunk.numbers",
         N_("Numbers of the service, such as 03 23 06 30 06, +33323063007; Enter: any"),
@@ -218,51 +251,94 @@ QUESTIONS = (
         N_("Why all calls have to be recorded"),
         wanted=lambda answered: answered["recording"]["share"] >= 1,
     ),
+    Question(
+        "recording.recipients",
+        N_("Public keys of who may listen, such as /media/usb/durand.pub; Enter: make a pair now"),
+        lambda answered: "",
+        wrong=lambda typed: next(filter(None, map(key_problem, _paths(typed))), ""),
+    ),
 )
 
 
 def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers:
-    """Ask everything. Raises click.Abort for Ctrl-C."""
+    """Ask everything, then show it all, and ask again what is wanted otherwise. Raises click.Abort for
+    Ctrl-C."""
     click.echo(
         _("Enter takes what stands in [brackets]; Ctrl-C ends this, and nothing is written."), err=True
     )
     answered: _Tables = {name: {} for name in ("service", "trunk", "operators", "capacity", "recording")}
-    password: str | None = None
-    for question in QUESTIONS:
-        if not question.wanted(answered):
-            continue
-        _ask(question, answered)
-        if question.key == "trunk.registrar" and _registers(answered):
-            answered["trunk"]["password_file"] = PASSWORD_FILE
-        if question.key == "trunk.username":
-            password = _until(_("Password there"), password_problem, hidden=True)
+    typed: dict[str, str] = {}
+    again: Question | None = None
+    while True:
+        for question in QUESTIONS:
+            if not question.wanted(answered):
+                _forget(question.key, answered, typed)
+            elif question is again or question.key not in typed:
+                typed[question.key] = _ask(question, answered, typed.get(question.key))
+                if question.key == REGISTRAR and _registers(answered):
+                    answered["trunk"]["password_file"] = PASSWORD_FILE
+        recipients = _paths(typed["recording.recipients"])
+        if not recipients and passphrase is None and not no_passphrase:
+            passphrase = ask_for_new_passphrase(place.folder / f"{PAIR}.key")
+        if (again := _otherwise(typed)) is None:
+            break
+        for question in QUESTIONS:
+            if question.follows == again.key:
+                _forget(question.key, answered, typed)
+        if again.key == REGISTRAR:
+            answered["trunk"].pop("password_file", None)
     if not answered["trunk"]["registrar"]:
         del answered["trunk"]["registrar"]
-    recipients = _recipients()
-    if not recipients and passphrase is None and not no_passphrase:
-        passphrase = ask_for_new_passphrase(place.folder / f"{PAIR}.key")
     return Answers(
         tables=settled(answered, place),
-        password=password,
+        password=typed.get("trunk.password"),
         recipients=recipients,
         new_key=not recipients,
-        passphrase=passphrase,
+        passphrase=None if recipients else passphrase,
     )
 
 
-def _ask(question: Question, answered: _Tables) -> None:
-    """Put one more answer to those that there are."""
+def _otherwise(typed: Mapping[str, str]) -> Question | None:
+    """Show all that was answered; the question to ask once more, None to go on."""
+    asked = [question for question in QUESTIONS if question.key in typed]
+    click.echo(err=True)
+    for number, question in enumerate(asked, 1):
+        click.echo(f"{number:>3}  {question.name}{colon()}{question.told(typed[question.key])}", err=True)
+
+    def problem(choice: str) -> str:
+        if not choice or (choice.isdecimal() and 1 <= int(choice) <= len(asked)):
+            return ""
+        return _("'{choice}' is no number of these; accepted: 1 to {n}").format(choice=choice, n=len(asked))
+
+    choice = _until(_("A number to change that answer; Enter: write all this"), problem, "")
+    return asked[int(choice) - 1] if choice else None
+
+
+def _ask(question: Question, answered: _Tables, before: str | None) -> str:
+    """Put one more answer to those that there are; as it was typed. `before`: what was typed first."""
     table, key = question.key.split(".")
     if question.before:
         click.echo(_(question.before), err=True)
 
     def problem(typed: str) -> str:
+        if question.wrong is not None:
+            return question.wrong(typed)
         answered[table][key] = question.read(typed)
         if question.default is None and not answered[table][key]:
             return _("something is needed here")
         return _problem(question.key, answered)
 
-    _until(_(question.words), problem, question.default(answered) if question.default else None)
+    default = question.default(answered) if question.default else None
+    if before is not None and not question.hidden:
+        default = before
+    return _until(_(question.words), problem, default, hidden=question.hidden)
+
+
+def _forget(key: str, answered: _Tables, typed: dict[str, str]) -> None:
+    """An answer that is not asked for, or will be asked for once more."""
+    table, name = key.split(".")
+    answered[table].pop(name, None)
+    typed.pop(key, None)
 
 
 def _problem(key: str, answered: _Tables) -> str:
@@ -299,16 +375,3 @@ def _until(
         if not (wrong := problem(typed)):
             return typed
         click.echo(f"  {shown(wrong)}", err=True)
-
-
-def _recipients() -> tuple[Path, ...]:
-    """The files of public keys; none for a new pair."""
-    found: list[Path] = []
-
-    def problem(typed: str) -> str:
-        found[:] = [Path(one).expanduser() for one in typed.split()]
-        return next(filter(None, map(key_problem, found)), "")
-
-    words = _("Public keys of who may listen, such as /media/usb/durand.pub; Enter: make a pair now")
-    _until(words, problem, "")
-    return tuple(found)

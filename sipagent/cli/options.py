@@ -233,8 +233,15 @@ def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: b
 
 
 def ask_for_new_passphrase(private: Path) -> str:
-    """Ask for the passphrase of a new key, twice."""
-    return ask_secret(_("New passphrase of {file}").format(file=private), again=_("Once more"))
+    """Ask for the passphrase of a new key, twice; again while it is none that the page would take as a
+    password."""
+    from retention.accounts.credentials import why_not  # slow to import
+
+    while True:
+        typed = ask_secret(_("New passphrase of {file}").format(file=private), again=_("Once more"))
+        if (why := why_not(typed, private.stem, Reason("the passphrase"))) is None:
+            return typed
+        click.echo(f"  {shown(why)}", err=True)
 
 
 def ask_secret(what: str, *, again: str | None = None) -> str:
