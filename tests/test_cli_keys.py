@@ -296,6 +296,9 @@ def test_a_token_from_its_making_to_its_end(office: Office) -> None:
     with accounts(office) as there:
         assert there.token(done.out.strip()) is None
     assert listed(office, "token")[0]["revoked_at"] and "revoked " in office.run("token", "list").out
+    screen = office.run("token", "add", "screen", "--role", "wall")
+    assert "the screen opens http://127.0.0.1:8443/wall#, with the token behind it\n" in screen.err
+    assert "'wall' is not one of" in office.fails(2, "user", "add", "Screen", "--role", "wall")
     office.run("token", "add", "other", *LISTENER)
     assert re.search(r"other +listener +good", office.run("token", "list").out)
     assert trace(office)[:2] == [

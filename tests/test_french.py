@@ -24,7 +24,7 @@ from sipagent.cli import options
 from sipagent.cli.main import cli
 from sipagent.cli.program import Failure, help_texts
 from sipagent.config.sampling import Seed, draw
-from sipagent.config.tables import ROLES
+from sipagent.config.tables import TOKEN_ROLES
 from sipagent.languages.choice import speaking
 from sipagent.languages.labels import happening, how_drawn
 from tests import catalogues
@@ -276,7 +276,7 @@ def test_every_code_has_its_words() -> None:
     assert set(CODES["who"]) == set(get_args(machines.Who))
     assert set(CODES["fate"]) == {*statistics.RecordingFates().to_json()} - {"kept", "held"}
     assert CODES["mark"] == {"held", "flagged", "incomplete"} and CODES["sum"] == {"rejected", "lost"}
-    assert CODES["role"] == set(ROLES) and CODES["host"] == set(HostState)
+    assert CODES["role"] == set(TOKEN_ROLES) and CODES["host"] == set(HostState)
     assert CODES["verdict"] == set(Meaning) and CODES["level"] == {"ok", "warning", "error"}
     kept = read(SMALL).retention
     assert CODES["purpose"] == {*kept.purposes, *kept.hold_grounds, ACCESS_REQUEST}

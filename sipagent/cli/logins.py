@@ -36,7 +36,7 @@ from sipagent.cli.program import (
     words_by_option,
 )
 from sipagent.cli.terminal import Column, console, full, is_for_table, short, show_table
-from sipagent.config.tables import ROLES
+from sipagent.config.tables import ROLES, TOKEN_ROLES
 from sipagent.languages.labels import label
 from sipagent.operations.accounts import (
     AccountChange,
@@ -55,12 +55,12 @@ from sipagent.operations.accounts import (
 Row = TypeVar("Row", Account, Token)
 
 
-def role_option(command: Decorated, *, required: bool = True) -> Decorated:
-    """`--role`, once or more."""
+def role_option(command: Decorated, *, roles: Sequence[str] = ROLES, required: bool = True) -> Decorated:
+    """`--role`, one of these, once or more."""
     return click.option(
         "--role",
         "roles",
-        type=click.Choice(ROLES),
+        type=click.Choice(roles),
         multiple=True,
         required=required,
         help="What it may do; several times for several.",
@@ -338,7 +338,7 @@ def token_group() -> None:
 
 @token_group.command("add", short_help="Make a token, and show it once.")
 @_NAME
-@role_option
+@partial(role_option, roles=TOKEN_ROLES)
 @click.option("--until", "until_text", metavar="DATE", help="The last day on which it is good; else no end.")
 @key_option
 @words_by_option
@@ -368,6 +368,9 @@ def add_token_command(
     say_what_is_lost(roles)
     said = _("{name}: shown once, on stdout; keep it where only its program reads it")
     click.echo(f"sipagent: {said.format(name=made.token.name)}", err=True)
+    if "wall" in roles:
+        said = _("the screen opens {address}, with the token behind it")
+        click.echo(f"sipagent: {said.format(address=f'{work.config.web.origin}/wall#')}", err=True)
     click.echo(made.shown)
 
 

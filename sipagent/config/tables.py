@@ -503,6 +503,7 @@ class RetentionTable(Table):
 
 RoleName = Literal["listener", "supervisor", "officer", "administrator"]
 ROLES: tuple[RoleName, ...] = get_args(RoleName)
+TOKEN_ROLES = (*ROLES, "wall")
 
 
 def _origin(value: object) -> str:

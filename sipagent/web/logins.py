@@ -29,8 +29,8 @@ from sipagent.web.sessions import LoginPace, PasskeyChallenges, Seal, Sessions
 from sipagent.web.site import Person, site_of, someone, trace_of
 
 AT_ONCE = 8  # who wait for a password to be compared
-STREAM = "/api/v1/events"  # which a page that is left open reads for days
 SESSION = "/session"  # how long it goes on; by POST it does
+OPEN = ("/api/v1/events", "/api/v1/wall")  # what a page that is left open reads for days
 REMOVED = N_("the account was removed")
 _T = TypeVar("_T")
 ROLES = {role.value: role for role in Role}
@@ -314,6 +314,6 @@ def logins_of(request: Request) -> Logins:
 
 def _is_quiet(request: Request) -> bool:
     """Whether a page that is left open asks by itself: such requests keep no session alive."""
-    if request.url.path == STREAM or (request.url.path == SESSION and request.method == "GET"):
+    if request.url.path in OPEN or (request.url.path == SESSION and request.method == "GET"):
         return True
     return request.url.path == "/" and request.headers.get("sec-fetch-dest") == "empty"

@@ -8,17 +8,18 @@ recording pauses. Of a caller there is nothing but the call's reference.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
 
-from retention.records import Json, Receipt, Record, reference_of
+from retention.records import Event, Json, Receipt, Record, reference_of
 from retention.reserve import is_running
 from retention.rows.rows import Rows, StoreError
+from retention.rows.selection import Selection
 from retention.texts import Reason
 from sipagent.call.machines import BRIDGED
 from sipagent.languages.labels import N_
@@ -157,6 +158,69 @@ def _operator(uri: str, call: Ongoing | None) -> OperatorNow:
         if call is None
         else OperatorNow(operator=uri, call=call.id, since=call.since)
     )
+
+
+AWAY_FOR = timedelta(minutes=30)
+_RECENT = 100  # receipts
+_THERE = ("busy", "hung up", "given up for another caller")  # what says that somebody is at a phone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wall(Record):
+    """What a screen on the wall shows: counts alone, which lead to nobody.
+
+    `first_since`: when the first of those who wait began to. `busy`: in a call, or resting after one. `away`:
+    where it rang last, within AWAY_FOR, nobody was. `closed_until`: where the service is closed today.
+    """
+
+    at: datetime
+    calls: int
+    waiting: int
+    first_since: datetime | None
+    free: int
+    busy: int
+    away: int
+    running: bool
+    closed_until: datetime | None
+
+
+def wall_of(moment: Moment, recent: Sequence[Receipt], wrap_up_s: float) -> Wall:
+    """`recent`: the receipts of AWAY_FOR."""
+    waits = [call.since for call in moment.calls if call.state == "waits"]
+    rests = {
+        one.operator
+        for one in recent
+        if one.connected_at and one.ended_at and (moment.at - one.ended_at).total_seconds() < wrap_up_s
+    }
+    busy = [one.operator for one in moment.operators if one.call or one.operator in rests]
+    others = [one.operator for one in moment.operators if one.operator not in busy]
+    events = [event for one in recent for event in one.events]
+    away = sum(_is_away(uri, events) for uri in others)
+    return Wall(
+        at=moment.at,
+        calls=len(moment.calls),
+        waiting=len(waits),
+        first_since=min(waits, default=None),
+        free=len(others) - away,
+        busy=len(busy),
+        away=away,
+        running=moment.running,
+        closed_until=next((one.until_at for one in moment.today if one.in_force and one.closed), None),
+    )
+
+
+def _is_away(uri: str, events: Iterable[Event]) -> bool:
+    """Whether the last that is told of this phone is that nobody was there."""
+    told = [one for one in events if one.what == f"{BRIDGED}{uri}" or one.what.startswith(f"{uri}: ")]
+    last = max(told, key=lambda one: one.at, default=None)
+    return last is not None and not last.what.startswith(BRIDGED) and not last.what.endswith(_THERE)
+
+
+def look_for_wall(look: Looking, store: Rows, wrap_up_s: float) -> Wall:
+    """Raises StoreError."""
+    moment = look()
+    recent = store.receipts(Selection(since=moment.at - AWAY_FOR, limit=_RECENT))
+    return wall_of(moment, recent, wrap_up_s)
 
 
 class Watcher:

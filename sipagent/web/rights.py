@@ -14,6 +14,7 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
     OFFICER = "officer"  # of data protection
     ADMINISTRATOR = "administrator"
+    WALL = "wall"  # of a token alone: a screen that everybody in a room sees
 
 
 class Right(StrEnum):
@@ -22,6 +23,7 @@ class Right(StrEnum):
     ANYBODY = "anybody"  # without a login
     PERSON = "person"  # whoever is logged in
     NOW = "now"  # to see the calls of the moment
+    WALL = "wall"  # to see how many wait, and how many operators are free
     LIST = "list"  # to list and search recordings and calls
     USE = "use"  # to listen and to export, for a purpose
     ACCESS_REQUEST = "access_request"  # to use for the purpose access_request
@@ -38,18 +40,29 @@ class Right(StrEnum):
     ACCOUNTS = "accounts"  # accounts and tokens
 
 
-_LISTENER = frozenset((Right.NOW, Right.LIST, Right.USE, Right.ACCESS_REQUEST, Right.NOTE, Right.STATISTICS))
+_LISTENER = frozenset(
+    (*(Right.NOW, Right.WALL, Right.LIST), *(Right.USE, Right.ACCESS_REQUEST, Right.NOTE, Right.STATISTICS))
+)
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.LISTENER: _LISTENER,
     Role.SUPERVISOR: _LISTENER | {Right.OPERATORS, Right.ASK, Right.TODAY},
     Role.OFFICER: frozenset(
         (
-            *(Right.NOW, Right.LIST, Right.ACCESS_REQUEST, Right.STATISTICS, Right.APPROVE, Right.PERSONS),
+            *(
+                Right.NOW,
+                Right.WALL,
+                Right.LIST,
+                Right.ACCESS_REQUEST,
+                Right.STATISTICS,
+                Right.APPROVE,
+                Right.PERSONS,
+            ),
             *(Right.COMPLIANCE, Right.ACCESSES, Right.CHECK),
         )
     ),
-    Role.ADMINISTRATOR: frozenset((Right.NOW, Right.CHECK, Right.ACCOUNTS)),
+    Role.ADMINISTRATOR: frozenset((Right.NOW, Right.WALL, Right.CHECK, Right.ACCOUNTS)),
+    Role.WALL: frozenset((Right.WALL,)),
 }
 SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator never has, whatever else
 
@@ -84,6 +97,7 @@ ROUTES: Mapping[str, Right] = {
     "POST /accounts/tokens/add": Right.ACCOUNTS,
     "POST /accounts/tokens/revoke": Right.ACCOUNTS,
     "GET /": Right.NOW,
+    "GET /wall": Right.ANYBODY,  # empty: what is on it comes from /api/v1/wall
     "POST /today": Right.TODAY,
     "POST /today/remove": Right.TODAY,
     "GET /recordings": Right.LIST,
@@ -128,6 +142,7 @@ ROUTES: Mapping[str, Right] = {
     "GET /api/v1/today": Right.NOW,
     "POST /api/v1/today": Right.TODAY,
     "POST /api/v1/today/{number:row}/remove": Right.TODAY,
+    "GET /api/v1/wall": Right.WALL,
     "GET /api/v1/stats": Right.STATISTICS,  # by operator: OPERATORS
     "POST /api/v1/persons": Right.PERSONS,
     "POST /api/v1/persons/delete": Right.PERSONS,

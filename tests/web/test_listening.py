@@ -588,6 +588,10 @@ def test_the_package_has_what_was_said(office: Office, address: str, person: Bro
     clear = office.call(sound=stereo(), sample_rate=RATE)
     page = found(person, address)
     open_key(page, office)
+    with page.expect_popup() as letter:
+        page.click("#read")
+    expect(letter.value.locator("h1")).to_have_text("Ce que Test conserve de vos appels")
+    expect(page.locator("h1")).to_have_text("Persons’ requests")
     with made(page) as file:
         heard, rate = sound_of(file, sealed)
         assert rate == RATE and np.array_equal(heard, sound)

@@ -138,6 +138,7 @@ def test_a_page_that_is_left_open_keeps_no_session_alive(
     for _ in range(2):
         page.later(minutes=14)
         assert browser.get("/api/v1/events").status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert browser.get("/api/v1/wall").status_code == OK
         assert browser.get("/", **{"sec-fetch-dest": "empty"}).status_code == OK
         left = browser.get("/session").json()
     assert left == {"left_s": 90, "in_any_case": False}

@@ -1,5 +1,6 @@
 """The first page in a browser: it follows what happens, and finds a server that was away."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.kept import CALLER, recording
 from tests.office import CONFIG
+from tests.peers.process import free_ports
 from tests.web.browser import chromium, needs_chromium, person
-from tests.web.logging_in import asked_by
+from tests.web.logging_in import asked_by, opened
 from tests.web.served import serving
 
 __all__ = ["chromium", "person"]
@@ -135,6 +137,32 @@ def test_what_the_script_shows_is_what_the_server_shows(
             }"""
         )
         assert page.evaluate(words) == scripted
+
+
+def test_a_screen_on_the_wall_needs_no_login_but_its_token(person: BrowserContext, tmp_path: Path) -> None:
+    """It follows what happens, and forgets what it has shown once the token is revoked."""
+    port = free_ports(1)
+    with (
+        opened(tmp_path, f'[web]\nlisten = "127.0.0.1:{port}"\n') as there,
+        serving(there.app, port) as address,
+    ):
+        store = there.site.store
+        _, token = there.logins.accounts.add_token("screen", ["wall"])
+        page = person.new_page()
+        page.goto(f"{address}/wall")
+        expect(page.locator("#said")).to_contain_text("sipagent token add wall --role wall")
+        page.goto(f"{address}/wall#{token}")
+        page.reload()
+        expect(page.locator("#waiting dd")).to_have_text("0")
+        expect(page.locator("#free dd")).to_have_text("1")
+        one = replace(call(), decision="allowed", decided_at=there.now - timedelta(seconds=65))
+        store.add_receipt(one)
+        expect(page.locator("#waiting dd")).to_have_text("1")
+        expect(page.locator("#first dd")).to_have_text(re.compile(r"1:0\d"))
+        assert one.id[-6:] not in page.content() and CALLER[-8:] not in page.content()
+        there.logins.accounts.revoke("screen")
+        expect(page.locator("#waiting dd")).to_have_text("–")
+        expect(page.locator("#said")).to_contain_text("sipagent token add wall --role wall")
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["the session goes on", "the session has ended"])

@@ -15,10 +15,10 @@ from httpx2 import Response
 from starlette.requests import Request
 
 from retention.files import alone
-from retention.records import Event, Receipt, Recording, Status, new_id
+from retention.records import Event, Receipt, Recording, Special, Status, new_id, to_text
 from retention.rows.rows import StoreError
 from sipagent.agent.admission import SHIPPED
-from sipagent.web.moment import Looking, Moment, Watching, ongoing
+from sipagent.web.moment import Looking, Moment, OperatorNow, Watching, ongoing, wall_of
 from sipagent.web.pages.calls import stream
 from sipagent.web.rights import Role
 from tests.kept import CALLER, recording
@@ -95,6 +95,62 @@ def test_a_recording_that_is_over_is_told_as_such(asking: Asking, web_office: Of
     store.update_recording(its_recording(one, status=Status.ERASED, purged_at=AT))
     store.update_receipt(replace(one, recording_id=one.id, decision="not_allowed", decided_by="operator"))
     assert "not allowed (operator)" in asking.client.get("/").text
+
+
+def phone(n: int) -> str:
+    return f"sip:20{n}@127.0.0.1:5070"
+
+
+def ended(*lines: str, ago_s: float = 60, **changes: Any) -> Receipt:
+    """The receipt of a call that is over, with these lines in its story, a second after another."""
+    at = AT - timedelta(seconds=ago_s)
+    events = tuple(Event(at=at + timedelta(seconds=n), what=line) for n, line in enumerate(lines))
+    return Receipt(id=new_id(at), started_at=at, ended_at=at, events=events, **changes)
+
+
+@pytest.mark.parametrize(("recent", "free", "busy", "away"), [
+    ([], 3, 0, 0),
+    ([ended(f"{phone(1)}: no answer")], 2, 0, 1),
+    ([ended(f"{phone(1)}: unreachable: 7 times more"), ended(f"{phone(2)}: refused with 480")], 1, 0, 2),
+    ([ended(f"{phone(1)}: no answer", ago_s=90), ended(f"bridged with {phone(1)}")], 3, 0, 0),
+    ([ended(f"bridged with {phone(1)}", ago_s=90), ended(f"{phone(1)}: declined")], 2, 0, 1),
+    ([ended(f"{phone(1)}: busy"), ended(f"{phone(2)}: given up for another caller")], 3, 0, 0),
+    ([ended(connected_at=AT, operator=phone(2), ago_s=9)], 2, 1, 0),  # rests
+    ([ended(connected_at=AT, operator=phone(2), ago_s=11)], 3, 0, 0),
+    ([ended(operator=phone(2), ago_s=9)], 3, 0, 0),  # who did not talk does not rest
+])  # fmt: skip
+def test_who_is_free_is_told_by_the_last_calls(
+    recent: list[Receipt], free: int, busy: int, away: int
+) -> None:
+    operators = tuple(OperatorNow(operator=phone(n)) for n in range(1, 4))
+    told = wall_of(Moment(at=AT, operators=operators), recent, wrap_up_s=10)
+    assert (told.free, told.busy, told.away) == (free, busy, away)
+
+
+def test_the_wall_has_counts_and_nobody(asking: Asking, web_office: Office) -> None:
+    store = web_office.archive.store
+    waits = [
+        call(seconds, decision="refused", decided_at=AT + timedelta(seconds=n))
+        for n, seconds in enumerate((9, 5))
+    ]
+    for one in (*waits, talking(), call(3)):
+        store.add_receipt(one)
+    asking.login(Role.WALL, name="screen", via="api")
+    answer = asking.client.get("/api/v1/wall")
+    told = answer.json()
+    assert {name: told[name] for name in ("calls", "waiting", "free", "busy", "away")} == {
+        **{"calls": 4, "waiting": 2, "free": 0, "busy": 1, "away": 0}
+    }
+    assert told["first_since"] == to_text(AT) and told["closed_until"] is None
+    for secret in (CALLER[-9:], OPERATOR, "201", *(one.id for one in waits), waits[0].id[-6:]):
+        assert secret not in answer.text
+    until = asking.site.clock() + timedelta(hours=1)
+    store.keep_specials([Special(number=1, from_at=AT, until_at=until)])
+    assert asking.client.get("/api/v1/wall").json()["closed_until"] == to_text(until)
+    asking.logout()
+    page = asking.client.get("/wall", headers={"accept-language": "en"}).text
+    assert '<html lang="fr">' in page and "File d’attente" in page, "the service's language, if nobody asks"
+    assert OPERATOR not in page and "sipagent token add wall --role wall" in page
 
 
 async def told(events: AsyncIterator[str]) -> dict[str, Any]:

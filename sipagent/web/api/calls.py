@@ -40,6 +40,7 @@ from sipagent.web.api.operation import (
 )
 from sipagent.web.background import CountedFigures, Progress
 from sipagent.web.guard import refuse
+from sipagent.web.moment import Wall, look_for_wall
 from sipagent.web.pages.calls import events
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
@@ -181,6 +182,12 @@ def stats(request: Request, query: Period) -> Response:
     return given({name: value for name, value in figures.items() if query.by or name != "operators"})
 
 
+def wall(request: Request) -> Response:
+    """What a screen on the wall shows."""
+    site = site_of(request)
+    return given(look_for_wall(site.look, site.store, site.config.operators.wrap_up_s).to_json())
+
+
 Figures = PeriodFigures | PeriodFiguresByOperator
 COUNTS = Answer(
     said="It counts; ask again.",
@@ -217,5 +224,6 @@ ENTRIES = (
     post("/today", today_set, "Close, or have callers hear a message", list[PlannedSpecial], _AS_TODAY),
     post("/today/{number:row}/remove", today_removed, "Take one back", list[PlannedSpecial], _AS_TODAY),
     get("/stats", stats, "The figures of a period", Figures, "As `stats --json`.", COUNTS),
+    get("/wall", wall, "How many wait, and how many operators are free", Wall, "Counts alone."),
     get("/events", events, "The calls of the moment, and each change of them", None, _EVENTS, media=STREAM),
 )

@@ -27,16 +27,17 @@ from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
 from sipagent.call.machines import DecidedBy
 from sipagent.languages import spoken
+from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.labels import N_, marks, of_them_there
+from sipagent.languages.spoken import answering, ngettext, pgettext, shown
 from sipagent.languages.spoken import gettext as _
-from sipagent.languages.spoken import ngettext, pgettext, shown
 from sipagent.operations.parsing import FieldError, Unreadable, parse_day, selection
 from sipagent.operations.today import SpecialWanted, end_special, set_special
 from sipagent.web.background import CountedFigures
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
-from sipagent.web.site import Site, site_of, someone, trace_of
+from sipagent.web.site import Site, language_of, person_of, site_of, someone, trace_of
 from sipagent.web.templating import label, render, size, user
 
 BEAT_S = 10.0  # after which who watches is looked at again, and told that we are there
@@ -111,6 +112,17 @@ def end_today(request: Request) -> Response:
 
 
 _DIGITS = 9
+
+
+def wall_page(request: Request) -> Response:
+    """A screen on the wall, which asks for its figures: in the service's language, where nobody is logged
+    in."""
+    language = language_of(request)
+    if person_of(request) is None:
+        service = site_of(request).config.service.language
+        language = service if service in LANGUAGES else "en"
+    with answering(language):
+        return render(request, "wall.html")
 
 
 def events(request: Request) -> Response:
@@ -384,6 +396,7 @@ def _drawn(site: Site, counted: CountedFigures, period: Selection) -> Markup:
 
 
 ENTRIES = (
+    Entry("GET /wall", wall_page),
     Entry("GET /", now_page),
     Entry("POST /today", set_today, now_page),
     Entry("POST /today/remove", end_today, now_page),

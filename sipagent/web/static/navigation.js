@@ -25,7 +25,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!opener.open || event.defaultPrevented || form.method === "dialog" || form.target) return;
+  if (!opener.open || event.defaultPrevented || form.method === "dialog" || form.target || event.submitter?.formTarget) return;
   const url = new URL(event.submitter?.getAttribute("formaction") ?? form.action, location.href);
   if (url.origin !== location.origin) return;
   const fields = new FormData(form, event.submitter);
