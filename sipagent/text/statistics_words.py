@@ -89,14 +89,12 @@ class StatisticsWords:
 
     def day(self, day: date) -> str:
         """`24/11/2026` or `2026-11-24`."""
-        return f"{day:%d/%m/%Y}" if self.french else day.isoformat()
+        return f"{day:%d/%m/%Y}" if self.french else f"{day:%Y-%m-%d}"
 
     def moment(self, at: datetime) -> str:
-        """The day, and the minute unless it is the day's first: `24/11/2026 à 9 h 05`, `2026-11-24 09:05`."""
-        if at.time() == time():
-            return self.day(at.date())
-        minute = f"à {at.hour}{WIDE}h{WIDE}{at:%M}" if self.french else f"{at:%H:%M}"
-        return f"{self.day(at.date())} {minute}"
+        """The day, and the minute unless it is the day's first: `24/11/2026 09:05`, `2026-11-24 09:05`."""
+        day = self.day(at.date())
+        return day if at.time() == time() else f"{day} {at:%H:%M}"
 
     def second(self, at: datetime) -> str:
         """As a paper has it: `24 novembre 2026 à 9 h 05 min 07 s`, `2026-11-24 09:05:07`."""

@@ -375,5 +375,5 @@ def _due_of(archive: Archive, config: Config, commands: Commands, now: datetime)
 def _unknown(config: Config, status: CommandOutcome) -> str | None:
     """Why nobody knows how the agent is; None: it has said it."""
     if config.metrics.listen is None:
-        return Reason(N_("not known: the agent tells nobody (metrics.listen is absent)"))
+        return Reason(N_("not known: the agent is set to tell nobody"))
     return None if status.problem is None else Reason(N_("not known: the agent does not answer"))

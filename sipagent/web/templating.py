@@ -6,8 +6,9 @@ in it is text, and is escaped.
 """
 
 import re
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -20,12 +21,13 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from retention.records import Term
+from retention.records import Receipt, Term, reference_of
 from sipagent import __version__
 from sipagent.languages import spoken
 from sipagent.languages.labels import (
+    N_,
     Kind,
-    decided,
+    detail_of,
     fate_of_copy,
     happening,
     how_decided,
@@ -37,6 +39,7 @@ from sipagent.languages.labels import (
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
 from sipagent.languages.typography import NARROW
+from sipagent.text.statistics_words import StatisticsWords
 from sipagent.web.rights import Right
 from sipagent.web.site import page_above, person_of, site_of
 
@@ -87,8 +90,9 @@ def render(
     site, person = site_of(request), person_of(request)
 
     def when(at: datetime) -> str:
-        """`2026-11-24 23:20:00`, in the service's time zone."""
-        return f"{site.local(at):%Y-%m-%d %H:%M:%S}"
+        """`2026-11-24 23:20:00`, `24/11/2026 23:20:00`, in the service's time zone."""
+        local = site.local(at)
+        return f"{day(local)} {local:%H:%M:%S}"
 
     def clock(at: datetime) -> str:
         """`23:20:00`, with the day where it is not today."""
@@ -142,10 +146,13 @@ def _environment() -> Environment:
         "version": __version__,
         "colon": colon,
         "fate": fate_of_copy,
+        "detail_of": lambda use: happened(detail_of(use), lambda line: line),
     }
     made.filters |= {"happening": happened, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
-    made.filters |= {"decided": decided, "how_decided": how_decided, "how_drawn": how_drawn}
+    made.filters |= {"decided": decided, "how_drawn": how_drawn, "reference": reference_of}
+    made.filters["how_decided"] = lambda row: how_decided(replace(row, dtmf_method=None))
+    made.filters["prompt"] = prompt_shown
     made.filters["operators"] = lambda row: operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made
@@ -161,20 +168,68 @@ def seen(value: Any) -> Any:
     return value
 
 
-def happened(what: str) -> str:
+def day(day: date) -> str:
+    """`2026-11-24`, `24/11/2026`: the one form of all pages."""
+    return StatisticsWords(spoken.language()).day(day)
+
+
+def day_shown(text: str) -> str:
+    """The days in a text, which are kept as `2026-11-24`, in that form."""
+    return re.sub(r"\b\d{4}-\d\d-\d\d\b", lambda found: _day_of(found[0]), text)
+
+
+def _day_of(text: str) -> str:
+    try:
+        return day(date.fromisoformat(text))
+    except ValueError:
+        return text  # somebody's own words
+
+
+def happened(what: str, worded: Callable[[str], str] = happening) -> str:
     """A line of a story or of the trace in words, with `201` in the place of a whole address."""
-    return re.sub(r"\bsips?:([^\s@;]+)@[^\s,;)]+", r"\1", happening(what))
+    return re.sub(r"\bsips?:([^\s@;]+)@[^\s,;)]+", r"\1", day_shown(worded(what)))
+
+
+_NAMED = ("by", "decision", "moment", "outcome")  # whose codes have words in English, too
 
 
 def label(kind: Kind, code: str) -> str:
     """The words for a code; where they are the code itself, its beginning without underscores."""
     named = label_of(kind, code)
+    if named == code and kind in _NAMED:
+        named = StatisticsWords("en")(code)
     return cut(code.replace("_", " ")) if named == code else named
+
+
+def decided(row: Receipt) -> str:
+    """`refused (key)`."""
+    decision = label("decision", row.decision)
+    return f"{decision} ({label('by', row.decided_by)})" if row.decided_by else decision
+
+
+_PROMPTS = {
+    "notice": N_("the notice"),
+    "details": N_("the details of the notice"),
+    "welcome": N_("the greeting of calls that are not recorded"),
+    "refused": N_("what callers hear after a refusal"),
+    "confirm": N_("the question after an unclear answer"),
+    "closed": N_("what callers hear outside hours"),
+    "unavailable": N_("what callers hear when nobody is free"),
+    "hold_music": N_("the music"),
+    "please_hold": N_("what callers hear on hold"),
+    "choose": N_("the choice of a language"),
+}
+
+
+def prompt_shown(what: str) -> str:
+    """`the notice (fr)` for `prompts.notice (fr)`, the key of a sound; anything else as it is."""
+    found = re.fullmatch(r"prompts\.(?:\w\w\.)?(\w+)(.*)", what)
+    return spoken.gettext(_PROMPTS[found[1]]) + found[2] if found and found[1] in _PROMPTS else shown(what)
 
 
 def term_shown(term: Term, value: object) -> str:
     """The value of a field of a hold, as people read it; a dash for none."""
-    text = cut(str(value or "–"))
+    text = day_shown(cut(str(value or "–")))
     return label("ground", text) if term.kind == "ground" else text
 
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_looked_at_is_told(
     asking: Asking, said: dict[str, CommandOutcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking.login(Role.OFFICER)
-    assert "the agent tells nobody" in looked(asking)
+    assert "the agent is set to tell nobody" in looked(asking)
     asking.site.config.metrics.__dict__["listen"] = object()
     assert "the agent does not answer" in looked(asking)
 
@@ -270,7 +270,7 @@ def test_the_newest_uses_come_first_a_page_at_a_time(asking: Asking) -> None:
         found = re.search(r'rel="next" href="([^"]*)"', text)
         path = found and found[1]
     assert seen == list(range(119, -1, -1))
-    assert "x (web)" in text
+    assert "x (page)" in text
     asking.login(Role.OFFICER, language="fr")
     assert "refusé" in asking.client.get("/accesses").text
     for after in ("x", "-1", "1" * 30, "٣"):

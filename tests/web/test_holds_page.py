@@ -1,6 +1,7 @@
 """The page of holds: four eyes are two logins, reviews that are due come first, and who sees what."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from httpx2 import Response
 
 from retention.holds import place
-from retention.records import Access, Approval, Hold, Recording
+from retention.records import Access, Approval, Event, Hold, Recording
 from sipagent.operations.approvals import ask_approval, rules_of
 from sipagent.web.rights import Role
 from tests.office import Office
@@ -111,3 +112,28 @@ def test_reviews_that_are_due_come_first_and_are_marked(asking: Asking, web_offi
     places = [text.index(f"/recordings/{row.id}#") for row in (late, next_, last)]
     assert places == sorted(places)
     assert "1 review is overdue" in text and text.count("overdue</span>") == 1
+
+
+def test_dates_have_one_form_and_no_code_is_read(asking: Asking, web_office: Office) -> None:
+    """But for what is folded as technical."""
+    row, store = web_office.call(operator="sip:201@pbx.example.net"), web_office.archive.store
+    held(asking, row)
+    asked(asking, web_office.call(), "hold")
+    told = replace(store.receipt(row.id), decision="refused", decided_by="dtmf", dtmf_method="rfc4733")
+    ringing = Event(at=row.started_at, what="ringing sip:201@pbx.example.net")
+    store.update_receipt(replace(told, phase="window", events=(ringing,)))
+    paths = ("/recordings", "/calls", f"/recordings/{row.id}", "/holds", "/accesses", "/statistics")
+    asking.login(Role.OFFICER, Role.SUPERVISOR)
+    asking.client.get("/statistics")
+    assert asking.site.counting.wait(20)
+    for language, form in (("en", r"\d{4}-\d\d-\d\d"), ("fr", r"\d\d/\d\d/\d{4}")):
+        asking.login(Role.OFFICER, Role.SUPERVISOR, language=language)
+        for path in paths:
+            page = asking.client.get(path).text.partition("</header>")[2]
+            page = re.sub(
+                r'(?s)<details class="technical">.*?</details>|<(select|datalist).*?</\1>|<[^>]*>', " ", page
+            )
+            days = re.findall(r"\d{4}-\d\d-\d\d|\d\d/\d\d/\d{4}", page)
+            assert days and all(re.fullmatch(form, day) for day in days), path
+            codes = r"\d{8}T\d{6}|sip:|rfc4733|dtmf|not_allowed|in_progress|\((web|cli)\)"
+            assert not re.search(codes, page), (path, re.search(codes, page))

@@ -80,7 +80,7 @@ def test_what_is_listed_of_recordings_and_calls(asking: Asking, store: Rows) -> 
         assert told in page.text, told
     page = get(asking, "/calls")
     assert listed(page) == [row.id, id]
-    for told in ("2 calls on this page", "1:10", "refused", "(dtmf)", "201 → 202"):
+    for told in ("2 calls on this page", "1:10", "refused", "(key)", "201 → 202"):
         assert told in page.text, told
     assert "pbx.example.net" not in page.text and "201 → 202" in get(asking, f"/recordings/{row.id}").text
     asking.login(Role.LISTENER, language="fr")
@@ -281,7 +281,7 @@ def test_a_call_without_a_recording_and_one_that_goes_on(asking: Asking, store: 
     store.add_receipt(replace(call, decided_by="dtmf"))
     asking.login(Role.LISTENER)
     page = get(asking, f"/recordings/{call.id}")
-    assert "There is nothing to hear" in page.text and "refused (dtmf)" in page.text and CALLER in page.text
+    assert "There is nothing to hear" in page.text and "refused (key)" in page.text and CALLER in page.text
     assert not page.elements("textarea") and "Hold" not in [h.text for h in page.elements("h2")]
     row = added(store, operator=None)
     store.update_receipt(replace(store.receipt(row.id), ended_at=None, outcome=None))

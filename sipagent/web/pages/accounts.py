@@ -30,7 +30,7 @@ from sipagent.web.problems import Problem
 from sipagent.web.relying_party import PasskeyError, RelyingParty, Shown
 from sipagent.web.rights import Role
 from sipagent.web.site import site_of, someone, trace_of
-from sipagent.web.templating import render
+from sipagent.web.templating import day, render
 
 Change = Callable[[Logins, Account, Form], object]
 _SEALED = "authenticator"  # the kind
@@ -354,11 +354,12 @@ def _roles(form: Form) -> list[str]:
 def _code(request: Request, made: Coded) -> str:
     site, account = site_of(request), made.account
     assert account.code_until is not None
+    until = site.local(account.code_until)
     said = _("The one-time code of {name}, shown this once: {code}. It is used until {until}, at {address}")
     return said.format(
         name=account.name,
         code=made.code,
-        until=f"{site.local(account.code_until):%Y-%m-%d %H:%M}",
+        until=f"{day(until)} {until:%H:%M}",
         address=f"{site.config.web.origin}/enrol",
     )
 

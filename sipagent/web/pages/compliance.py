@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from retention.texts import Reason
 from sipagent.languages import spoken
-from sipagent.languages.labels import N_, detail_of
+from sipagent.languages.labels import N_
 from sipagent.languages.spoken import gettext as _
 from sipagent.web.background import STARTED, CommandOutcome
 from sipagent.web.guard import Entry, form_of
@@ -112,7 +112,6 @@ def accesses_page(request: Request) -> Response:
         rows=rows[:_LINES],
         next=rows[_LINES - 1][0] if len(rows) > _LINES else None,
         first=not text,
-        detail_of=detail_of,
     )
 
 

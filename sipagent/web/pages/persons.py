@@ -45,7 +45,7 @@ from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import Papers, Site, site_of, someone, trace_of
-from sipagent.web.templating import label, render, user, written
+from sipagent.web.templating import day_shown, label, render, user, written
 
 
 def word(kind: Kind, code: str) -> str:
@@ -513,7 +513,7 @@ def _shown(
         "story": story,
         "word": word,
         "in_words": in_words,
-        "day": str,
+        "day": day_shown,
         "evidence": any(_is_evidence(call, site.config.retention.purposes) for call in shown),
         "marked": any(map(_is_marked, shown)),
         "remark_most": REMARK,

@@ -34,7 +34,7 @@ from retention.records import (
 from retention.rows.rows import UnknownId, ids_meant
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST, nothing_to_use, purposes_of
-from sipagent.languages.labels import N_, detail_of, marks
+from sipagent.languages.labels import N_, marks
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
@@ -51,7 +51,7 @@ from sipagent.web.pages.holds import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
 from sipagent.web.site import Papers, Person, Site, site_of, someone, trace_of
-from sipagent.web.templating import render
+from sipagent.web.templating import day, render
 
 EMPTY = dict.fromkeys(("reason", "text", *terms(HoldTerms)), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
@@ -127,7 +127,6 @@ def shown_call(
         "grounds": site.config.retention.hold_grounds,
         "hold_terms": terms(Hold),
         "asked_terms": terms(HoldTerms),
-        "detail_of": detail_of,
         "marks": marks,
     }
     return render(request, "recording.html", status, **values | more)
@@ -183,8 +182,7 @@ def note(request: Request, form: Form) -> Response:
 
 def filed(site: Site, done: FiledAnalysis) -> str:
     """What was done, in words."""
-    day = f"{site.local(done.note.expires_at):%Y-%m-%d}"
-    said = _("The analysis is filed, and kept until {day}.").format(day=day)
+    said = _("The analysis is filed, and kept until {day}.").format(day=day(site.local(done.note.expires_at)))
     if done.erased:
         said += " " + _("The sound is erased.")
     elif done.held is not None:

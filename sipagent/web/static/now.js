@@ -8,7 +8,7 @@ const part = (row, name) => row.querySelector(`[data-is="${name}"]`);
 const say = (element, text) => { if (element && element.textContent !== text) element.textContent = text; };
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 
-const day = (moment, zone = page.dataset.zone) => moment.toLocaleDateString("sv-SE", { timeZone: zone });
+const day = (moment) => moment.toLocaleDateString(document.documentElement.lang === "fr" ? "fr-FR" : "sv-SE", { timeZone: page.dataset.zone });
 const time = (moment) => moment.toLocaleTimeString("sv-SE", { timeZone: page.dataset.zone });
 const clock = (moment) => (day(moment) === day(new Date(Date.now() + ahead)) ? time(moment) : `${day(moment)} ${time(moment)}`);
 const user = (address) => (address ? address.replace(/^sips?:|[@;].*$/g, "") : "–");
