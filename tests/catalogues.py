@@ -22,6 +22,7 @@ from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
 from retention.records import Hold, terms
+from sipagent.cli.init_directory import COMMENT
 from sipagent.cli.main import cli
 from sipagent.cli.program import help_texts
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
@@ -68,6 +69,8 @@ NOT_SAID = re.compile(
     r"|Arguments take"
     r"|start character|Takes \{nargs|len_type|Press any|iterable|^d$|match the format|Confirm the action"
 )
+
+CHOICES = re.compile(r"\w+( \| \w+)*")  # of a comment that has no words, such as `flac | wav`
 
 Key = tuple[str | None, str]  # context, and the English text; of several its singular
 
@@ -204,6 +207,8 @@ def _coded() -> Iterator[tuple[str, Key, str | None]]:
     yield from (("help", key, None) for key in help_texts(cli))
     yield from (("labels", (kind, code), None) for kind, named in codes().items() for code in named)
     yield from (("kept.txt", (None, message), None) for message in kept())
+    comments = (found[2] for found in COMMENT.finditer((ROOT / "config.toml").read_text(encoding="utf-8")))
+    yield from (("config.toml", (None, one), None) for one in comments if not CHOICES.fullmatch(one))
     yield from (("system", (None, os.strerror(fault)), None) for fault in FAULTS)
     for name, term in terms(Hold).items():  # over a column of a terminal, and on the page
         texts = (name.replace("_", " "), term.label, term.form, term.column)

@@ -14,6 +14,7 @@ from media.prompt import inspect_prompt
 from retention.vault import new_pair, read_identity, read_public
 from sipagent.cli import init_directory
 from sipagent.cli.init_directory import (
+    COMMENT,
     Place,
     ServiceUser,
     filled,
@@ -140,6 +141,21 @@ def test_the_command_tells_what_it_wrote_and_where_the_key_has_to_go(office: Off
     )
     silent = office.run("init", office.folder / "other", "--no-passphrase")
     assert (silent.code, silent.err) == (0, "")
+
+
+def test_its_comments_are_in_the_language_of_who_writes_it(office: Office) -> None:
+    """And nothing else is: the same keys, in force or not, with the same values."""
+    texts = []
+    for language in ("en", "fr"):
+        made = office.folder / language
+        assert office.run("init", made, "--no-passphrase", "--lang", language).code == 0
+        texts.append((made / "config.toml").read_text(encoding="utf-8"))
+    english, french = texts
+    assert "# RGPD, article 4, point 7\n" in french and "# Les chemins partent de ce fichier." in french
+    assert "GDPR" in english and "Les chemins" not in english
+    codes = [[found[1] for found in COMMENT.finditer(text)] for text in texts]
+    assert codes[0] == codes[1] and len(english.splitlines()) == len(french.splitlines())
+    assert tomllib.loads(COMMENT.sub(r"\1", english)) == tomllib.loads(COMMENT.sub(r"\1", french))
 
 
 # --- a file of answers becomes a configuration, or one line says what is wrong with it ---

@@ -6,7 +6,7 @@ calls `init`.
 
 **The template** is the shipped config.toml; values get into it without losing its comments. There is one
 text only: in a checkout it lies beside the package, an installation has it among its data files
-(`share/sipagent/config.toml`).
+(`share/sipagent/config.toml`). Its comments are translated, as all that a person reads.
 
 **Answers** are what nobody can guess, told by a file, or by the questions (`init`). An answer
 has the name of its key in config.toml, so the rules of the configuration are the rules of answers. Three
@@ -89,17 +89,19 @@ BASES = {  # of a public service: what service.legal_basis says unless told othe
     "en": "task in the public interest, article 6(1)(e) GDPR",
 }
 TEMPLATE = "config.toml"
+COMMENT = re.compile(r"^((?:# )?(?:\[|[a-z_]+ = ).*? +# |# (?!\[|[a-z_]+ = ))(.+)$", re.MULTILINE)
 _COLUMN = 46  # of a line's comment, where the value leaves room
 _HEADING = re.compile(r"(?:# )?\[\[?([a-z_.]+)\]")
 _COMMENTED = re.compile(r"# ([a-z_]+) = ")
 
 
 def template() -> str:
-    """Give the text of the shipped config.toml. Raises FileNotFoundError if it is missing in the
-    installation."""
+    """Give the text of the shipped config.toml, its comments in the language that is spoken. Raises
+    FileNotFoundError if it is missing in the installation."""
     for path in _templates():
         if path.is_file():
-            return path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
+            return COMMENT.sub(lambda found: found[1] + _(found[2]), text)
     raise FileNotFoundError(
         errno.ENOENT, "is missing from the installation; install sipagent again", TEMPLATE
     )
