@@ -7,6 +7,7 @@ none, what is said over it is one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def shipped(
     if request.param == "second opinion":
         pytest.importorskip("ctranslate2", reason="the extra [second] is not installed")
         refusal["second"] = str(whisper_base(folder / "model"))
-    prompts = {"notice": str(ROOT / "prompts/fr/notice_voice.wav")}
+    notice = str(ROOT / "prompts/fr/notice_voice.wav")
+    prompts = {"notice": notice, "messages": {"phrase": notice}}
     agent = RunningAgent(
         folder / "agent", default_operators(operator_port) | {"prompts": prompts, "refusal": refusal}
     )
@@ -168,12 +170,36 @@ def shipped(
     agent.close()
 
 
+@pytest.fixture(params=[False, True], ids=["notice", "message"])
+def with_message(request: pytest.FixtureRequest, shipped: RunningAgent) -> Iterator[bool]:
+    """Whether a message of today comes first, which says the phrase as well."""
+    shipped.wait_for("ready", PATIENCE_S)  # a model takes its time to load
+    if not request.param:
+        yield False
+        return
+
+    def set_as(*words: str) -> list[dict[str, Any]]:
+        before = len(shipped.log_events)
+        told: list[dict[str, Any]] = json.loads(shipped.cli("today", *words, "--json"))
+        shipped.child.wait_line(
+            lambda _: any(event["event"] == "today" for event in shipped.log_events[before:]),
+            PATIENCE_S,
+            "what is different today",
+        )
+        return told
+
+    (special,) = set_as("--message", "phrase", "--until", "2h")
+    yield True
+    set_as("--remove", str(special["number"]))
+
+
 @pytest.mark.parametrize("speaks", [False, True])
-def test_the_notice_that_comes_back(shipped: RunningAgent, caller_phone: Phone, speaks: bool) -> None:
+def test_the_notice_that_comes_back(
+    shipped: RunningAgent, caller_phone: Phone, with_message: bool, speaks: bool
+) -> None:
     """On a busy machine a model may answer too late, and an echo that stutters is none. Who said something is
     not recorded then, either.
     """
-    shipped.wait_for("ready", PATIENCE_S)  # a model takes its time to load
     shipped.forget()
     before = len(shipped.log_events)
     call = caller_phone.call(shipped.uri())
@@ -202,3 +228,4 @@ def test_the_notice_that_comes_back(shipped: RunningAgent, caller_phone: Phone, 
         assert told == ["refused", "voice", "notice", "ne m'enregistrez pas"] and receipt["confidence"] > 0.5
     else:
         assert told == ["allowed", "silence", "window", None]
+        assert any(what.startswith("message: phrase") for what in calls.whats(receipt)) is with_message
