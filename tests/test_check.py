@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import ssl
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tests.configured import init_examples, with_keys
 from tests.each import each
 from tests.kept import recording
 from tests.loopback import ROOT
+from tests.web.served import certificate
 
 NOW = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
 ENGINE = EngineFacts(version="2.15.1", limits=EngineLimits(legs=4), tls="OpenSSL 1.0.2k")
@@ -336,6 +338,28 @@ def test_a_port_that_is_taken_is_an_error(set_up: SetUp, udp: socket.socket) -> 
         ports = ("trunk", f'rtp_ports = "{first}-{min(first + 63, 65535)}"')
         taken = set_up.one("trunk.rtp_ports", ports)
     assert taken == ("error", f"127.0.0.1:{first} is in use, and no agent answers there")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_second_instance_is_seen_by_tcp_and_tls_too(set_up: SetUp, tmp_path: Path, transport: str) -> None:
+    pem, key = certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem, key)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listen = HostPort("127.0.0.1", listening.getsockname()[1])
+
+        def answer() -> None:
+            plain, _ = listening.accept()
+            with context.wrap_socket(plain, server_side=True) if transport == "tls" else plain as asked:
+                assert asked.recv(65536).startswith(b"OPTIONS ")
+                asked.sendall(b"SIP/2.0 200 OK\r\nServer: sipagent/0.1.0\r\n\r\n")
+
+        agent = threading.Thread(target=answer)
+        agent.start()
+        keys = ("edge", f'certificate = "{pem}"\nprivate_key = "{key}"')
+        found = set_up.one("trunk.listen", ("trunk", f'listen = "{listen}"\ntransport = "{transport}"'), keys)
+        agent.join()
+    assert found == ("error", f"{listen} is in use by an agent that has another configuration")
 
 
 def test_a_port_that_our_own_agent_holds_is_fine_and_another_instances_is_not(

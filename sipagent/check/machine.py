@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import sys
 import tempfile
 import tomllib
@@ -349,9 +350,9 @@ def _metrics(config: Config, listen: HostPort) -> Finding:
 
 def _calls(config: Config) -> Iterator[Finding]:
     listen, ports = config.trunk.listen, config.trunk.rtp_ports
-    kind = socket.SOCK_STREAM if config.trunk.transport == "tcp" else socket.SOCK_DGRAM
-    problem = _bind(listen, kind)
-    if problem == errno.EADDRINUSE and kind == socket.SOCK_DGRAM and answers_as_agent(listen):
+    transport = config.trunk.transport
+    problem = _bind(listen, _kind(transport))
+    if problem == errno.EADDRINUSE and answers_as_agent(listen, transport):
         yield _taken_by_agent("trunk.listen", listen, own=not config.edge.start or _runs(config))
         return
     yield _port_finding("trunk.listen", str(listen), problem)
@@ -412,22 +413,40 @@ def tells_figures(address: HostPort) -> bool:
         return False
 
 
-def answers_as_agent(address: HostPort) -> bool:
-    """Ask the program on a UDP port with OPTIONS (RFC 3261 section 11) whether it is our agent."""
-    with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
-        asking.settimeout(PROBE_S)
-        try:
-            asking.connect(reachable(address))
-            asking.send(_options(address, HostPort(*asking.getsockname()[:2])))
+def _kind(transport: str) -> socket.SocketKind:
+    return socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+
+
+def answers_as_agent(address: HostPort, transport: str = "udp") -> bool:
+    """Ask the program on a port with OPTIONS (RFC 3261 section 11) whether it is our agent."""
+    try:
+        with _connected(address, transport) as asking:
+            asking.sendall(_options(address, HostPort(*asking.getsockname()[:2]), transport))
             return b"sipagent" in asking.recv(65536)
-        except OSError:  # no answer, or not in SIP
-            return False
+    except OSError:  # no answer, or not in SIP
+        return False
 
 
-def _options(to: HostPort, us: HostPort) -> bytes:
+def _connected(address: HostPort, transport: str) -> socket.socket:
+    """Raises OSError."""
+    asking = socket.socket(_family(address), _kind(transport))
+    try:
+        asking.settimeout(PROBE_S)
+        asking.connect(reachable(address))
+        if transport != "tls":
+            return asking
+        anybodys = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing is told that is secret
+        anybodys.check_hostname, anybodys.verify_mode = False, ssl.CERT_NONE
+        return anybodys.wrap_socket(asking)
+    except OSError:
+        asking.close()
+        raise
+
+
+def _options(to: HostPort, us: HostPort, transport: str) -> bytes:
     lines = (
         f"OPTIONS sip:{to} SIP/2.0",
-        f"Via: SIP/2.0/UDP {us};branch=z9hG4bKcheck{us.port}",
+        f"Via: SIP/2.0/{transport.upper()} {us};branch=z9hG4bKcheck{us.port}",
         f"From: <sip:check@{us}>;tag=check",
         f"To: <sip:{to}>",
         f"Call-ID: check-{os.getpid()}-{us.port}",
