@@ -280,6 +280,7 @@ def test_a_supervisor_closes_and_has_a_message_heard_and_everybody_sees_it(knows
     tomorrow = later + timedelta(days=1)
     times = {"from": f"{tomorrow:%Y-%m-%dT%H:%M}", "until": f"{tomorrow + timedelta(hours=1):%Y-%m-%dT%H:%M}"}
     send(knows, "/today", what="closed", **times)
+    assert "It is set.</p>" in knows.client.get("/").text
     knows.login(Role.LISTENER)
     text = knows.client.get("/").text
     until = (

@@ -95,8 +95,12 @@ def set_today(request: Request) -> Response:
         since=form.get("from") or None,
         until=form.line("until", pgettext("clock", "Until")),
     )
-    set_special(site.config, site.store, wanted, trace_of(request, "today"))
-    site.tell(someone(request), _("It is set: callers notice it within seconds."))
+    trace = trace_of(request, "today")
+    special = set_special(site.config, site.store, wanted, trace)
+    said = (
+        _("It is set: callers notice it within seconds.") if special.from_at <= trace.at else _("It is set.")
+    )
+    site.tell(someone(request), said)
     return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
 
