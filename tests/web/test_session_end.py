@@ -66,7 +66,7 @@ def desk(chromium: Browser, tmp_path: Path) -> Iterator[Desk]:
     port = free_ports(1)
     with opened(tmp_path, f'[web]\nlisten = "127.0.0.1:{port}"\n') as page:
         call = Office(tmp_path, None).call(timedelta(hours=1)).id  # type: ignore[arg-type]  # nothing is printed
-        owners = {name: page.enrolled(name, "supervisor") for name in ("Claire", "Sonia")}
+        owners = {name: page.enrolled(name, "supervisor", "officer") for name in ("Claire", "Sonia")}
         context = chromium.new_context(locale="en", reduced_motion="reduce")
         context.set_default_timeout(10_000)
         tab = context.new_page()
@@ -119,6 +119,39 @@ def test_what_was_typed_is_back_after_the_login_for_who_typed_it(desk: Desk) -> 
     desk.tab.wait_for_url(desk.address + desk.call)
     assert until(desk.tab, FORGOTTEN)
     expect(desk.tab.locator("#hold-reference")).to_have_value("")
+
+
+def test_a_form_of_an_earlier_session_is_refused_and_filled_in_again(desk: Desk) -> None:
+    desk.fill()
+    tab, desk.tab = desk.tab, desk.tab.context.new_page()
+    desk.open("/holds")
+    desk.tab.get_by_role("button", name="Log out").click()
+    desk.log_in("Claire")
+    desk.tab.wait_for_url(f"{desk.address}/")
+    tab.click("form[name=hold] button")
+    tab.get_by_text("What you typed is in it again.").wait_for()
+    tab.get_by_role("link", name="Back to the form").click()
+    expect(tab.locator("#hold-reference")).to_have_value(HOLD["reference"])
+
+
+def test_what_was_typed_on_a_second_step_is_back_with_that_step(desk: Desk) -> None:
+    """And what is sent meanwhile is not."""
+    desk.open("/requests")
+    desk.tab.fill("#caller", "06 12 34 56 78")
+    desk.tab.keyboard.press("Enter")
+    desk.tab.fill("#request", "demande 2026-118")
+    desk.tab.wait_for_load_state()
+    desk.page.later(minutes=31)
+    desk.open("/holds")
+    desk.log_in("Claire")
+    desk.tab.wait_for_url(f"{desk.address}/holds")
+    desk.open("/requests")
+    expect(desk.tab.locator("#caller")).to_have_value("06 12 34 56 78")
+    desk.tab.press("#caller", "Enter")
+    expect(desk.tab.locator("#request")).to_have_value("demande 2026-118")
+    desk.open("/requests")
+    expect(desk.tab.locator("#caller")).to_have_value("")
+    assert until(desk.tab, FORGOTTEN)
 
 
 def test_nothing_is_kept_of_what_was_sent_nor_after_a_logout_nor_ever_a_secret(desk: Desk) -> None:

@@ -1,5 +1,7 @@
 // Keeps what was typed while a login, or a page that says what went wrong, stands between a form and its sending: in this tab alone,
 // until it is in its form again, is sent, or somebody logs out or is somebody else. Never a password, a code, a passphrase or a file.
+//
+// Kept are the person, the page, and by form: `typed`, when the page was left; and what is `waiting`, since such a page came between.
 
 const NAME = "typed";
 const { page, whose } = document.querySelector("main").dataset;
@@ -31,7 +33,8 @@ function save() {
   if (!whose) return;
   const typed = (form) => fieldsOf(form).filter(isTyped).map((one) => [nameOf(one), one.value, one.checked]);
   const forms = [...document.forms].map((form) => [keyOf(form), typed(form)]).filter(([, fields]) => fields.length);
-  if (forms.length) keep({ whose, page, forms: Object.fromEntries(forms) });
+  const waiting = record()?.page === page ? record().waiting : {};
+  if (forms.length) keep({ whose, page, waiting, typed: Object.fromEntries(forms) });
 }
 
 function fill(form, typed) {
@@ -49,14 +52,12 @@ function fill(form, typed) {
   return filled;
 }
 
-function bringBack(kept) {
+function bringBack({ waiting }) {
   const filled = [];
   for (const form of document.forms) {
-    filled.push(...fill(form, kept.forms[keyOf(form)] ?? []));
-    delete kept.forms[keyOf(form)];
+    filled.push(...fill(form, waiting[keyOf(form)] ?? []));
+    delete waiting[keyOf(form)]; // what is left is of a form that comes with a later step
   }
-  if (Object.keys(kept.forms).length) keep(kept); // of a form that comes with a later step
-  else forget();
   if (!filled.length) return;
   const said = document.createElement("p");
   said.className = "told";
@@ -69,10 +70,13 @@ function bringBack(kept) {
 
 const kept = record();
 if (kept && between) {
-  keep({ ...kept, waits: true });
+  keep({ ...kept, waiting: { ...kept.waiting, ...kept.typed }, typed: {} });
   between.hidden = false;
-} else if (kept && (!kept.waits || kept.whose !== whose)) forget();
-else if (kept && kept.page === page) bringBack(kept);
+} else if (kept) {
+  if (kept.whose === whose && kept.page === page) bringBack(kept);
+  if (kept.whose === whose && Object.keys(kept.waiting).length) keep({ ...kept, typed: {} });
+  else forget();
+}
 
 addEventListener("pagehide", save, leaving);
 document.addEventListener("page:leave", save, leaving); // see navigation.js
