@@ -11,7 +11,7 @@ from media.training.language import language as spoken_language
 from media.training.speech import texts_of
 from sipagent.check.retention import lent_voice_findings
 from sipagent.config.load import Config
-from sipagent.enrol import network
+from sipagent.enrol import driver
 from sipagent.enrol.flow import SayingFault
 from sipagent.enrol.keeping import Colleague, keep
 from sipagent.enrol.script import LANGUAGES, SHIPPED, script
@@ -177,7 +177,7 @@ def test_check_tells_where_a_call_from_outside_may_pass_for_a_colleagues(room: R
     room.set("trunk", 'allowed_sources = ["192.0.2.10", "127.0.0.0/8"]')
     at = "sip:201@127.0.0.4"
     room.set("operators", f'extensions = ["{at}", "sip:0612345678@192.0.2.10", "sip:202@192.0.2.20"]')
-    found, doubts = network.callers(room.config())
+    found, doubts = driver.callers(room.config())
     assert ([str(one) for one in found.trunk], doubts) == (["192.0.2.20/32"], ())  # never the trunk's
     room.set("operators", f'extensions = ["{at}"]')
     (doubt, _) = told(room.config())

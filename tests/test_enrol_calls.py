@@ -16,8 +16,8 @@ from media.training.enrolled import EnrolledPerson, enrolled
 from sipagent.call import events as e
 from sipagent.config.load import parse
 from sipagent.edge.process import EdgeProcess
+from sipagent.enrol import driver
 from sipagent.enrol import flow as f
-from sipagent.enrol import network
 from sipagent.enrol.driver import Enrolments
 from sipagent.enrol.keeping import Colleague, keep
 from sipagent.enrol.script import EnrolScript, script
@@ -93,14 +93,14 @@ class Room:
             declined=self.declined.append,
             failed=self.failed.append,
         )
-        found, doubts = network.callers(config)
+        found, doubts = driver.callers(config)
         assert not doubts
         self.front = None
         if behind:
-            self.front = EdgeProcess(network.plan(config, self.port, found), folder / "front", print)
+            self.front = EdgeProcess(driver.plan(config, self.port, found), folder / "front", print)
             stack.callback(self.front.stop)
             self.front.start()
-        settings = network.engine_settings(config, self.enrolments, self.port, found, self.front)
+        settings = driver.engine_settings(config, self.enrolments, self.port, found, self.front)
         changes = {field.name: getattr(settings, field.name) for field in fields(settings)}
         self.office = Loopback(stack, **changes)
         self.engine = self.office.engine

@@ -30,8 +30,7 @@ from retention.rows.rows import StoreError, UnknownId
 from retention.sqlite import Store
 from retention.vault import Identity
 from retention.verify import verify
-from sipagent.operations.approvals import Rules
-from sipagent.operations.holds import end_hold, hold
+from sipagent.operations.approvals import Rules, end_hold, hold
 from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import file_note
 from tests.both import BOTH, by_hand

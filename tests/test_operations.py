@@ -25,14 +25,15 @@ from sipagent.operations.parsing import FieldError
 from sipagent.operations.persons import (
     PersonSearch,
     SeveralCalls,
+    ShownCall,
     Stays,
     answer_person,
     calls_of_person,
     delete_call,
     delete_calls,
     forget_person,
+    show,
 )
-from sipagent.operations.show import ShownCall, show
 from sipagent.operations.tracing import Unfinished
 from sipagent.operations.uses import FiledAnalysis, NamesPerson, NotFiled, attempt_note, what_would_go
 from tests.configured import CONTRACT, read

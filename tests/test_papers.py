@@ -15,7 +15,7 @@ from retention.rows.chain import ChainHead
 from retention.use import KnownCopy
 from sipagent.languages.typography import set_french
 from sipagent.text import FOLDER, template
-from sipagent.text.certificate import certificate
+from sipagent.text.papers import certificate
 from tests.configured import CONTRACT, read
 from tests.kept import recording
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.text import LANGUAGES, template
-from sipagent.text.sheet import _statements, sheet
+from sipagent.text.papers import _statements, sheet
 from tests.configured import CONTRACT, with_keys
 from tests.configured import read as configured
 from tests.office import Office

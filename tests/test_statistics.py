@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from retention.records import Event, Receipt, Recording, Status, to_text
 from retention.statistics import AWAITED, BEGUN, BRIDGED, OTHER, OUTCOMES, STOPPED, Spread, Statistics
 from sipagent.call import machines
+from sipagent.text.papers import StatisticsWords
 from sipagent.text.statistics import tiles
-from sipagent.text.statistics_words import StatisticsWords
 from tests import kept
 from tests.tampering import sum_of
 

@@ -13,8 +13,8 @@ import pytest
 from retention.rows.chain import TABLES
 from retention.statistics import Statistics
 from sipagent.text import LANGUAGES
+from sipagent.text.papers import StatisticsWords
 from sipagent.text.statistics import GRAINS, WIDTH, Heading, Plot, by_grain, page, sections, svg
-from sipagent.text.statistics_words import StatisticsWords
 from tests import busy, kept
 from tests.tampering import sum_of
 from tests.web.reading import Page

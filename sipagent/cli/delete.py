@@ -28,7 +28,7 @@ from sipagent.cli.program import (
 from sipagent.config.identity import printable
 from sipagent.languages.spoken import colon, shown
 from sipagent.operations.persons import Stays, delete_calls
-from sipagent.text.certificate import certificate
+from sipagent.text.papers import certificate
 
 _PAGE = "\f"  # between two certificates: each on a separate page
 

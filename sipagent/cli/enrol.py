@@ -190,7 +190,7 @@ def _take_calls(
     may_replace = frozenset(_colleague(table, name) for name in replaces)
     from sipagent.edge.process import EdgeProcess
     from sipagent.edge.rpc import EdgeError
-    from sipagent.enrol import network
+    from sipagent.enrol import driver
     from sipagent.enrol.driver import Enrolments
     from sipagent.logs import configure_log
     from sipagent.pjsip import EngineError, PjsipEngine
@@ -198,7 +198,7 @@ def _take_calls(
     from sipagent.service.control import Orders, heed
 
     configure_log(as_json=False)
-    found, doubts = network.callers(config)
+    found, doubts = driver.callers(config)
     for doubt in doubts:
         _failed(doubt)
     orders = Orders(drain_s=0.0)
@@ -210,10 +210,10 @@ def _take_calls(
     with ExitStack() as stack:
         try:
             if not config.trunk.listen.is_loopback:
-                front = EdgeProcess(network.plan(config, port, found), own_folder("enrol"), _edge_said)
+                front = EdgeProcess(driver.plan(config, port, found), own_folder("enrol"), _edge_said)
                 stack.callback(front.stop)
                 front.start()
-            engine = PjsipEngine(network.engine_settings(config, enrolments, port, found, front))
+            engine = PjsipEngine(driver.engine_settings(config, enrolments, port, found, front))
             stack.callback(engine.stop)
             engine.start()
             if front:

@@ -34,8 +34,7 @@ from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 from sipagent.languages.labels import label
 from sipagent.languages.spoken import shown
-from sipagent.operations.approvals import rules_of
-from sipagent.operations.holds import HeldRecording, end_hold, held, hold
+from sipagent.operations.approvals import HeldRecording, end_hold, held, hold, rules_of
 from sipagent.operations.parsing import NOTE_LIMIT, FieldError, Unreadable, note_text, parse_ahead
 from sipagent.operations.uses import FiledAnalysis, NamesPerson, attempt_note, what_would_go
 

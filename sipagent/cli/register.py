@@ -105,7 +105,7 @@ def sheet_command(work: Workplace, /, *, lang: str | None, out: Path, force: boo
       sipagent sheet --out operators.html
       sipagent sheet --lang en --out operators.en.html
     """
-    from sipagent.text.sheet import sheet  # slow to import
+    from sipagent.text.papers import sheet
 
     if why := why_not_written(out, force):
         raise Failure(why)

@@ -35,7 +35,7 @@ from sipagent.languages.labels import (
     length,
     user_part,
 )
-from sipagent.operations.show import Shown, show
+from sipagent.operations.persons import Shown, show
 
 Fields = list[tuple[str, str | Text | None]]
 

@@ -32,8 +32,8 @@ from sipagent.config.sampling import Seed, read_seed
 from sipagent.languages.spoken import language, shown
 from sipagent.operations.statistics import Audit, Row, Through, audit, count_period, figures_of
 from sipagent.text import statistics as text
+from sipagent.text.papers import StatisticsWords
 from sipagent.text.statistics import Heading, Tally
-from sipagent.text.statistics_words import StatisticsWords
 
 _MANY = 20_000  # from this many rows on, reading shows its progress
 _STEP = 1000  # rows between two steps of the bar

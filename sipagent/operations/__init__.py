@@ -4,10 +4,9 @@ An operation is a function: it is given a request, a frozen value, asks the rule
 in the trace whether it is done, refused or has failed, and returns a frozen value whose fields are its JSON.
 
     uses       play a recording, or copy it, for a purpose; file the analysis of what was heard
-    holds      hold, renew, release; list what is on hold
-    approvals  ask another login for a hold, its end or an export; approve, refuse, withdraw
-    persons    forget calls before their time; find a person's, say that they were told of them, forget them
-    show       all that is known of one call
+    approvals  hold, renew, release; ask another login for that, or for an export; approve, refuse, withdraw
+    persons    all that is known of one call; forget calls before their time; find a person's, say that they
+               were told of them, forget them
     accounts   make, change and end accounts and tokens
     today      close for a while, or have callers hear a message before the notice
     purge      remove what has expired, as a person asks for it

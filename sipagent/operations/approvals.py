@@ -1,4 +1,5 @@
-"""Four eyes, as two logins: one asks for a hold, its release or an export for a court, another agrees to it.
+"""Holds, and what needs four eyes: one login asks for a hold, its release or an export for a court, another
+agrees to it. At a shell two names do (`hold`, `end_hold`).
 
 What was asked for is done in the transaction that approves it, if it still can be. Who asked can only
 withdraw it. An export is good for one use, by who asked. Each step leaves a line in the trace, also one
@@ -13,7 +14,16 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from retention.archive import Archive
-from retention.holds import place, release, same_person, why_no_hold, why_not_placed
+from retention.holds import (
+    HoldError,
+    holds,
+    is_overdue,
+    place,
+    release,
+    same_person,
+    why_no_hold,
+    why_not_placed,
+)
 from retention.purge import due
 from retention.records import (
     Access,
@@ -253,3 +263,46 @@ def _tracing(archive: Archive, id: str, trace: Access, what: str) -> Iterator[Ca
         yield lambda asked: archive.store.add_access(
             discreet(replace(trace, outcome="done", detail=_told(asked)), recording)
         )
+
+
+# --- at a shell, by two names ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldRecording(Recording):
+    """A recording on hold: an item of `holds --json`."""
+
+    review_overdue: bool
+
+
+def held(store: Rows, today: date) -> list[HeldRecording]:
+    """What is on hold, overdue reviews first; `today` in the service's time zone. Raises StoreError."""
+    return [HeldRecording.of(row, review_overdue=is_overdue(row, today)) for row in holds(store)]
+
+
+def hold(
+    archive: Archive, recording: Recording, wanted: Hold, trace: Access, rules: Rules, *, renew: bool = False
+) -> Recording:
+    """Put a recording on hold, or renew the hold; as it is now.
+
+    Raises HoldError, UnknownId, StoreError, ArchiveError; Unfinished for a file that cannot be written.
+    """
+    trace = replace(
+        trace,
+        action="hold",
+        recording_id=recording.id,
+        by=trace.by or wanted.by,
+        reference=wanted.reference,
+    )
+    with traced(archive, trace, recording, left=UNCHANGED):
+        if (reason := why_no_hold(wanted, rules.grounds, rules.today)) is not None:
+            raise HoldError(reason)
+        return place(archive, recording.id, wanted, trace, renew=renew)
+
+
+def end_hold(archive: Archive, recording: Recording, trace: Access) -> Recording:
+    """Release a recording; `trace.detail` says why. Raises HoldError, UnknownId, StoreError, ArchiveError,
+    OSError."""
+    trace = replace(trace, action="release", recording_id=recording.id)
+    with traced(archive, trace, recording):
+        return release(archive, recording.id, trace)

@@ -21,7 +21,7 @@ from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
 from sipagent.config.tables import ServiceTable
 from sipagent.text import FOLDER
-from sipagent.text.statistics_words import StatisticsWords, style
+from sipagent.text.papers import StatisticsWords, style
 
 if TYPE_CHECKING:  # slow to import, and a terminal shows no plot
     from jinja2 import Template

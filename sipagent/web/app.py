@@ -19,7 +19,7 @@ from sipagent.config.load import Config
 from sipagent.config.types import at_night
 from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering
-from sipagent.text.statistics_words import style
+from sipagent.text.papers import style
 from sipagent.web.api import openapi
 from sipagent.web.guard import Entry, answered
 from sipagent.web.logins import Logins

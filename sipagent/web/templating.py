@@ -39,7 +39,7 @@ from sipagent.languages.labels import (
 from sipagent.languages.labels import label as label_of
 from sipagent.languages.spoken import colon, shown
 from sipagent.languages.typography import NARROW
-from sipagent.text.statistics_words import StatisticsWords
+from sipagent.text.papers import StatisticsWords
 from sipagent.web.rights import Right
 from sipagent.web.site import page_above, person_of, site_of
 

@@ -15,8 +15,7 @@ from starlette.responses import Response
 from retention.erase import Deletion
 from retention.records import Receipt, Recording
 from retention.statistics import DECISIONS, OUTCOMES
-from sipagent.operations.persons import delete_call
-from sipagent.operations.show import Shown, ShownRecording, show
+from sipagent.operations.persons import Shown, ShownRecording, delete_call, show
 from sipagent.operations.statistics import PeriodFigures, PeriodFiguresByOperator, figures_of
 from sipagent.operations.today import PlannedSpecial, SpecialWanted, end_special, planned, set_special
 from sipagent.web.api.operation import (

@@ -16,8 +16,14 @@ from starlette.responses import Response
 from retention.records import Access
 from retention.texts import Reason
 from sipagent.languages.labels import N_
-from sipagent.operations.persons import DeletedOfPerson, PersonSearch, calls_of_person, forget_person
-from sipagent.operations.show import Shown, show
+from sipagent.operations.persons import (
+    DeletedOfPerson,
+    PersonSearch,
+    Shown,
+    calls_of_person,
+    forget_person,
+    show,
+)
 from sipagent.web.api.operation import (
     NEXT,
     Body,

@@ -22,8 +22,7 @@ from retention.rows.rows import UnknownId
 from retention.texts import Reason
 from retention.use import ACCESS_REQUEST
 from sipagent.languages.labels import N_
-from sipagent.operations.approvals import ask_approval, decide, may_see, rules_of
-from sipagent.operations.holds import HeldRecording, held
+from sipagent.operations.approvals import HeldRecording, ask_approval, decide, held, may_see, rules_of
 from sipagent.operations.parsing import NOTE_LIMIT, note_text
 from sipagent.operations.uses import BegunUse, FiledAnalysis, User, UseWanted, attempt_note, begin_use
 from sipagent.web.api.operation import (

@@ -14,8 +14,7 @@ from retention.purge import due
 from retention.records import Approval, ApprovalState, Asked, Hold, HoldTerms, terms
 from sipagent.languages.spoken import colon, gettext
 from sipagent.languages.spoken import gettext as _
-from sipagent.operations.approvals import decide, may_see, pending_approvals, rules_of
-from sipagent.operations.holds import held
+from sipagent.operations.approvals import decide, held, may_see, pending_approvals, rules_of
 from sipagent.web.guard import Entry, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right

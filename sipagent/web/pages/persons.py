@@ -36,11 +36,18 @@ from sipagent.languages.spoken import answering, ngettext
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import set_french
 from sipagent.operations.parsing import FieldError
-from sipagent.operations.persons import PersonSearch, Stays, answer_person, calls_of_person, delete_calls
-from sipagent.operations.show import Shown, ShownRecording, show
+from sipagent.operations.persons import (
+    PersonSearch,
+    Shown,
+    ShownRecording,
+    Stays,
+    answer_person,
+    calls_of_person,
+    delete_calls,
+    show,
+)
 from sipagent.text import language_of_papers, template
-from sipagent.text.certificate import certificate
-from sipagent.text.statistics_words import StatisticsWords
+from sipagent.text.papers import StatisticsWords, certificate
 from sipagent.web.guard import Entry, Form, WrongField, form_of
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right

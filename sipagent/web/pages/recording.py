@@ -40,11 +40,10 @@ from sipagent.languages.spoken import gettext, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.operations.approvals import ask_approval, may_see, rules_of
 from sipagent.operations.parsing import note_text
-from sipagent.operations.persons import delete_call
-from sipagent.operations.show import Shown, show
+from sipagent.operations.persons import Shown, delete_call, show
 from sipagent.operations.uses import FiledAnalysis, attempt_note, what_would_go
 from sipagent.operations.uses import why_no_analysis as why_no_note
-from sipagent.text.certificate import certificate
+from sipagent.text.papers import certificate
 from sipagent.web.guard import Entry, Form, form_of
 from sipagent.web.pages.calls import RECORDINGS
 from sipagent.web.pages.holds import asked_in_words
