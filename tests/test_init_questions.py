@@ -29,7 +29,7 @@ BY_ADDRESS = {
     "Our address": "192.0.2.2:5060",
     "Who we are": ENTER,
     "Numbers": "03 23 06 30 06, +33323063007",
-    "Operators' phones": "sip:201@192.0.2.2:5070, sip:202@192.0.2.2:5070",
+    "Operators' phones": "sip:201@192.0.2.2:5070, 202",
     "Calls at the same time": ENTER,
     "Share": ENTER,
     "Public keys": ENTER,
@@ -117,6 +117,7 @@ def test_a_trunk_by_address(tmp_path: Path) -> None:
     assert [str(one) for one in config.trunk.allowed_sources] == ["192.0.2.10/32", "192.0.2.128/25"]
     assert config.trunk.registrar is None and config.trunk.uri == "sip:agent@192.0.2.2"
     assert config.trunk.numbers == ("+33323063006", "+33323063007")
+    assert config.operators.extensions == ("sip:201@192.0.2.2:5070", "sip:202@192.0.2.2:5070")
     assert config.recording.share == 0.1
     assert "The regulator accepts no systematic recording" in terminal.said
     assert read_identity(tmp_path / "new" / "keys" / "recordings.key", lambda: "quatre mots sans lien")

@@ -157,6 +157,16 @@ def _listed(typed: str) -> list[str]:
     return [one for one in re.split(r",\s*|\s+", typed.strip()) if one]
 
 
+def _phones(typed: str) -> list[str]:
+    """`202` behind `sip:201@192.168.1.2` is `sip:202@192.168.1.2`."""
+    found = [""]
+    for one in _listed(typed):
+        before = re.fullmatch(r"(sips?:)[^@]+(@.+)", found[-1])
+        is_short = before and re.fullmatch(r"[\w.+-]+", one, re.ASCII)
+        found.append(f"{before[1]}{one}{before[2]}" if before and is_short else one)
+    return found[1:]
+
+
 def _numbers(typed: str) -> list[str]:
     """As people write them: with spaces, and without the country."""
     listed = [one.strip() for one in typed.split(",") if one.strip()]
@@ -230,8 +240,8 @@ QUESTIONS = (
     ),
     Question(
         "operators.extensions",
-        N_("Operators' phones, in the order of ringing, such as sip:201@192.168.1.2, sip:202@192.168.1.2"),
-        read=_listed,
+        N_("Operators' phones, in the order of ringing, such as sip:201@192.168.1.2, 202, 203"),
+        read=_phones,
     ),
     Question(
         "capacity.calls",
