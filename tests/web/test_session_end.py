@@ -99,6 +99,23 @@ def test_two_minutes_before_the_end_one_press_stays(desk: Desk) -> None:
     assert "/login" not in desk.tab.url
 
 
+def test_after_twelve_hours_nothing_prolongs_it_and_the_warning_says_so(desk: Desk) -> None:
+    for _ in range(28):
+        desk.page.later(minutes=25)
+        assert desk.tab.request.get(f"{desk.address}/holds").url.endswith("/holds")
+    desk.open("/account")
+    desk.later(minutes=18, seconds=30)
+    dialog = desk.tab.get_by_role("alertdialog")
+    expect(dialog).to_have_accessible_description(
+        re.compile(r"in 1:\d\d: a login lasts twelve hours at most")
+    )
+    desk.tab.get_by_role("button", name="Close").click()
+    desk.later(seconds=30)
+    expect(dialog).to_be_hidden()
+    desk.later(minutes=1)
+    desk.tab.wait_for_url(f"{desk.address}/login?next=/account")
+
+
 def test_what_was_typed_is_back_after_the_login_for_who_typed_it(desk: Desk) -> None:
     desk.fill()
     desk.later(minutes=31)

@@ -49,14 +49,14 @@ function warn() {
     const button = dialog.querySelector("button");
     if (inAnyCase) button.textContent = button.dataset.other;
     dialog.showModal();
+    read = inAnyCase; // once is enough
   }
   after(left > 0 ? 1000 : 0, left > 0 ? warn : ask);
 }
 
 dialog.addEventListener("close", () => {
   if (dialog.returnValue === "still") return (dialog.returnValue = "");
-  if (inAnyCase) read = true;
-  else ask({ method: "POST", headers: { "X-CSRF-Token": csrf } });
+  if (!inAnyCase) ask({ method: "POST", headers: { "X-CSRF-Token": csrf } });
 });
 document.addEventListener("keydown", () => (typedAt = Date.now()), leaving);
 document.addEventListener("visibilitychange", () => document.hidden || ask(), leaving); // another tab may have prolonged it
