@@ -142,9 +142,22 @@ def found(served: Served, page: Page, click: str = "", then: str = "#package") -
         page.wait_for_selector(then)
 
 
+def letter(served: Served, page: Page) -> None:
+    """The letter of a person's calls, as it is read before it goes."""
+    found(served, page)
+    page.fill("#request", "2026-118")
+    for name in ("channel", "names", "evidence", "marks"):
+        for choice in page.locator(f"[name={name}]").all()[:1]:
+            choice.check()
+    page.evaluate("document.getElementById('read').removeAttribute('formtarget')")
+    page.click("#read")
+    page.wait_for_selector("main:not([id]) article")
+
+
 STATES: dict[str, Callable[[Served, Page], None]] = {
     **{path: partial(Served.open, path=path) for path in (*PAGES, *CALLS)},
     "found": found,
+    "letter": letter,
     "something missing": partial(found, click="#make", then="#fault"),
     "erasing": partial(found, click="#erase", then="#confirm"),
 }
