@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, ViewportSize
 from retention.records import Special, Status, new_id
 from sipagent.config.errors import ConfigError
 from sipagent.config.types import PAPER, READABLE, at_night, contrast
+from sipagent.languages.choice import LANGUAGES
 from sipagent.web.app import create_app
 from sipagent.web.background import CommandOutcome
 from sipagent.web.rights import RIGHTS, ROUTES, Right, Role, rights_of
@@ -24,7 +25,17 @@ from sipagent.web.site import Site
 from tests.kept import receipt, recording
 from tests.office import Office
 from tests.peers.process import free_ports
-from tests.web.browser import NARROW, REFLOW, WIDE, ZOOMED, needs_chromium, too_wide, unreached, violations
+from tests.web.browser import (
+    NARROW,
+    REFLOW,
+    TABLET,
+    WIDE,
+    ZOOMED,
+    needs_chromium,
+    too_wide,
+    unreached,
+    violations,
+)
 from tests.web.conftest import Asking
 from tests.web.logging_in import opened
 from tests.web.served import serving
@@ -164,9 +175,10 @@ STATES: dict[str, Callable[[Served, Page], None]] = {
 
 
 @pytest.fixture
-def tab(chromium: Browser) -> Iterator[Page]:
-    """One in French."""
-    context = chromium.new_context(locale="fr", reduced_motion="reduce")  # no colour is on its way
+def tab(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """One in French, or in the language of the parameter."""
+    language = getattr(request, "param", "fr")
+    context = chromium.new_context(locale=language, reduced_motion="reduce")  # no colour is on its way
     yield context.new_page()
     context.close()
 
@@ -177,7 +189,7 @@ def hinders_nobody(tab: Page, *, keys: bool = True) -> None:
     for size in (WIDE, ZOOMED, NARROW, REFLOW):
         tab.set_viewport_size(size)
         assert too_wide(tab) == [], size
-    for size, scheme in zip((WIDE, NARROW), SCHEMES, strict=True):
+    for size, scheme in product((WIDE, TABLET, NARROW), SCHEMES):
         tab.set_viewport_size(size)
         tab.emulate_media(color_scheme=scheme)
         assert violations(tab) == [], (size, scheme)
@@ -186,10 +198,11 @@ def hinders_nobody(tab: Page, *, keys: bool = True) -> None:
         assert unreached(tab) == [], size
 
 
+@pytest.mark.parametrize("tab", LANGUAGES, indirect=True)
 @pytest.mark.parametrize("state", STATES)
 def test_nothing_hinders_anybody(served: Served, tab: Page, state: str) -> None:
     STATES[state](served, tab)
-    hinders_nobody(tab)
+    hinders_nobody(tab, keys=tab.locator("html").get_attribute("lang") == "fr")
 
 
 def test_the_menu_is_one_line_and_folds_away(served: Served, tab: Page) -> None:
