@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from retention.texts import Reason, strerror
 from sipagent.config.errors import ConfigError, accepted_of
@@ -21,12 +21,12 @@ from sipagent.languages.labels import N_
 from sipagent.languages.spoken import answering
 from sipagent.text.papers import style
 from sipagent.web.api import openapi
-from sipagent.web.guard import Entry, answered
+from sipagent.web.guard import Entry, answered, is_page
 from sipagent.web.logins import Logins
 from sipagent.web.pages import accounts, calls, compliance, holds, login, persons, recording
 from sipagent.web.problems import Problem
 from sipagent.web.serving import HEADERS, Protection
-from sipagent.web.site import Site, language_of
+from sipagent.web.site import Site, language_of, page_above
 from sipagent.web.templating import FOLDER
 
 PAGES = (accounts, calls, compliance, holds, login, persons, recording)
@@ -140,6 +140,8 @@ def _other(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     with answering(language_of(request)):
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            if request.method == "GET" and is_page(request.url.path):  # of a form: the page that it is on
+                return RedirectResponse(page_above(request), HTTPStatus.SEE_OTHER)
             allowed = (error.headers or {}).get("Allow", "")
             said = Reason(N_("this is not how it is asked for; accepted: {methods}"), methods=allowed)
             return answered(request, Problem(status, said, headers=error.headers))

@@ -321,4 +321,6 @@ def test_who_sends_a_form_after_the_session_has_ended_comes_back_to_its_page(
     if path.startswith(("/holds/", "/account/", "/accounts/")):
         assert to == f"/{path.split('/')[1]}"
     assert browser.get(to).status_code == HTTPStatus.OK
+    reloaded = browser.get(path)  # by its address, without the form
+    assert reloaded.status_code == HTTPStatus.OK or reloaded.headers["location"] == to
     assert "nothing of what" not in page.browser().get(f"/login?next={to}").text
