@@ -50,7 +50,7 @@ from tests.web.delivered import (
     open_key,
     renderers,
 )
-from tests.web.listening import at_the_end, noise, play, seek
+from tests.web.listening import at_the_end, noise, play, seek, unfold
 from tests.web.logging_in import PASSWORD, Owner, enrolled
 from tests.web.served import READY
 
@@ -287,6 +287,7 @@ def test_a_call_is_heard_on_the_page_and_outlives_it(
         page = ann.new_page()
         log_in(page, beside.origin, beside.account())
         page.goto(f"{beside.origin}/recordings/{first['id']}")
+        unfold(page)
         page.set_input_files("#key-file", beside.desk / "ann.key")
         page.fill("#passphrase", PASSPHRASE)
         play(page)
