@@ -36,11 +36,23 @@ COMMANDS = (
     *("export", "play", "note", "accesses"),
     *("purge", "delete", "hold", "release", "holds", "rebuild", "backup", "restore"),
     *("migrate", "verify", "stamp", "init", "keys", "user", "token", "check", "notice", "detect"),
-    *("train-keyword", "enrol", "hours", "run", "web", "status", "hosts", "edge", "demo", "completion"),
+    *(
+        "train-keyword",
+        "enrol",
+        "hours",
+        "today",
+        "run",
+        "web",
+        "status",
+        "hosts",
+        "edge",
+        "demo",
+        "completion",
+    ),
 )
 LISTING = (
     *("list", "show", "calls", "stats", "draws", "register", "accesses", "holds"),
-    *("purge", "delete", "rebuild", "verify", "check", "notice", "hours"),
+    *("purge", "delete", "rebuild", "verify", "check", "notice", "hours", "today"),
 )
 TABLES = [(ROOT / page).read_text("utf-8") for page in ("docs/en/commands.md", "docs/fr/commandes.md")]
 
