@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from retention.accounts import credentials
 from retention.holds import place
-from retention.records import Access, Approval, Event, Hold, Note, Recording, Special, Status, new_id
+from retention.records import Access, Approval, Event, Hold, Note, Receipt, Recording, Special, Status, new_id
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.vault import PublicKey
@@ -72,7 +72,8 @@ def fill(site: Site, office: Office) -> dict[str, str]:
     """Two months of calls; some sealed recordings; what waits, and what is on hold; calls that go on."""
     now, store = datetime.now(UTC), site.store
     first = (now - timedelta(days=60)).astimezone(PARIS).date()
-    busy.fill(store, busy.calls(first, 61, 14, now=now - timedelta(hours=2), zone=PARIS))
+    past = busy.calls(first, 61, 14, now=now - timedelta(hours=2), zone=PARIS)
+    busy.fill(store, (by_another(*call, number) for number, call in enumerate(past)))
     sound = speech()
     told: dict[str, Any] = {"operator": OPERATOR, "sample_rate": RATE, "duration_s": len(sound) / RATE}
     rows = [
@@ -100,6 +101,12 @@ def different(now: datetime) -> list[Special]:
         Special(number=1, message="travaux", from_at=now - timedelta(hours=1), until_at=evening),
         Special(number=2, from_at=noon, until_at=noon + timedelta(hours=2)),
     ]
+
+
+def by_another(receipt: Receipt, row: Recording | None, number: int) -> busy.Call:
+    """The call, by somebody of that number: a person's own calls are few."""
+    caller = None if receipt.caller is None else f"+336{(number * 7919) % 10**8:08}"
+    return replace(receipt, caller=caller), row and replace(row, caller=row.caller and caller)
 
 
 def used(site: Site, row: Recording) -> None:

@@ -266,11 +266,10 @@ def test_the_newest_uses_come_first_a_page_at_a_time(asking: Asking) -> None:
     path: str | None = "/accesses"
     while path is not None:
         text = asking.client.get(path).text
-        seen += map(int, re.findall(r"person (\d+)<", text))
+        seen += map(int, re.findall(r"person (\d+), x \(page\)<", text))
         found = re.search(r'rel="next" href="([^"]*)"', text)
         path = found and found[1]
     assert seen == list(range(119, -1, -1))
-    assert "x (page)" in text
     asking.login(Role.OFFICER, language="fr")
     assert "refusé" in asking.client.get("/accesses").text
     for after in ("x", "-1", "1" * 30, "٣"):
