@@ -135,22 +135,23 @@ def _tell_filed(work: Workplace, done: FiledAnalysis, text: str) -> None:
         click.echo(f"  {printable(copy.path, _PATH)}")
 
 
-def _day(ctx: click.Context, param: click.Parameter, text: str) -> str:
-    work: Workplace = ctx.obj
+def _day(work: Workplace, option: str, text: str) -> str:
+    """Raises click.UsageError."""
     zone = work.config.service.timezone
     try:
         return parse_ahead(text, now(), zone).astimezone(zone).date().isoformat()
     except Unreadable:
         said = _("{option}: {text!r} is not a day; accepted: 2027-01-31, 90d, 12w (from now on)")
-        raise click.UsageError(said.format(option=param.opts[0], text=text), ctx) from None
+        raise click.UsageError(said.format(option=option, text=text)) from None
 
 
 def _terms_options(command: Callable[..., None]) -> Callable[..., None]:
     """An option for each field of a hold, all of them needed."""
     for name, term in reversed(terms(Hold).items()):
-        read: dict[str, Any] = {"callback": _day} if term.kind == "day" else {"type": words}
         option = f"--{name.replace('_', '-')}"
-        command = click.option(option, required=True, metavar=term.metavar, help=term.help, **read)(command)
+        command = click.option(option, required=True, metavar=term.metavar, help=term.help, type=words)(
+            command
+        )
     return command
 
 
@@ -177,7 +178,8 @@ def hold_command(work: Workplace, /, id: str, *, renew: bool, **asked: Any) -> N
       sipagent hold 20261124T222000123-482913 --ground criminal --reference "complaint 2026-41"
           --by "M. Durand" --approved-by "C. Petit" --review 2027-05-31
     """
-    wanted = Hold(**asked)
+    days = [name for name, term in terms(Hold).items() if term.kind == "day"]
+    wanted = Hold(**asked | {name: _day(work, f"--{name}", asked[name]) for name in days})
     archive = work.archive(make=True)
     recording = find(archive, id)
     trace = attempt("hold", by=wanted.by)
