@@ -152,7 +152,7 @@ def _environment() -> Environment:
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
     made.filters |= {"decided": decided, "how_drawn": how_drawn, "reference": reference_of}
     made.filters["how_decided"] = lambda row: how_decided(replace(row, dtmf_method=None))
-    made.filters["prompt"] = prompt_shown
+    made.filters |= {"prompt": prompt_shown, "days": day_shown}
     made.filters["operators"] = lambda row: operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made

@@ -226,6 +226,18 @@ def test_the_menu_is_one_line_and_folds_away(served: Served, tab: Page) -> None:
     assert "fold" in tab.evaluate("document.activeElement.className")
 
 
+def test_statistics_are_one_screen_and_type_has_one_scale(served: Served, tab: Page) -> None:
+    served.open(tab, "/statistics")
+    tab.set_viewport_size(WIDE)
+    box = tab.locator(".charts").bounding_box()
+    assert box is not None and box["y"] + box["height"] <= WIDE["height"]
+    assert tab.locator(".charts svg[role=img][aria-label]").count() >= 3
+    styles = [ROOT / "sipagent/web/static" / name for name in ("style.css", "player.css")]
+    for style in (*styles, ROOT / "sipagent/text/figures.css"):
+        sizes = re.findall(r"font(?:-size)?: ([^ /;}]+)", style.read_text())
+        assert set(sizes) <= {"var(--s)", "var(--m)", "var(--l)", "var(--xl)", "inherit", "12px"}, style
+
+
 def test_a_service_has_its_colour_and_its_logo(tmp_path: Path, tab: Page) -> None:
     """Any colour that is accepted can be read, by day and by night."""
     for red, green, blue in product(range(0, 256, 51), repeat=3):
