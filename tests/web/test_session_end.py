@@ -92,7 +92,8 @@ def test_two_minutes_before_the_end_one_press_stays(desk: Desk) -> None:
     expect(dialog).to_have_accessible_description(re.compile(said))
     expect(stay).to_be_focused()
     assert violations(desk.tab) == []
-    desk.tab.keyboard.press("Enter")
+    with desk.tab.expect_response("**/session"):
+        desk.tab.keyboard.press("Enter")
     expect(desk.tab.locator("#hold-reference")).to_be_focused()
     desk.later(minutes=20)
     assert desk.tab.goto(desk.address + "/account").ok  # type: ignore[union-attr]
