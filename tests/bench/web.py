@@ -53,6 +53,7 @@ from tests.kept import Paths, archive_of
 from tests.peers.agent import RunningAgent
 from tests.peers.process import PeerError
 from tests.web.browser import CHROMIUM
+from tests.web.listening import unfold
 
 CORES = 2
 OPERATOR = {"operators": {"extensions": ["sip:201@127.0.0.1:5070"]}}
@@ -162,6 +163,7 @@ def visits(running: RunningPage, cookie: str) -> Iterator[BrowserContext]:
 
 def opened(shown: Page, recording: Recording, identity: Path) -> None:
     shown.goto(f"/recordings/{recording.id}", wait_until="load")
+    unfold(shown)
     shown.set_input_files("#key-file", identity)
     shown.click("#key-open")
     shown.wait_for_selector("#key-opened", state="visible")
