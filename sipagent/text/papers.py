@@ -101,6 +101,13 @@ class StatisticsWords:
         """`24/11/2026` or `2026-11-24`."""
         return f"{day:%d/%m/%Y}" if self.french else f"{day:%Y-%m-%d}"
 
+    def written_day(self, text: str) -> str:
+        """That form of a day that is kept as `2026-11-24`; somebody's own words stay as they are."""
+        try:
+            return self.day(date.fromisoformat(text))
+        except ValueError:
+            return text
+
     def moment(self, at: datetime) -> str:
         """The day, and the minute unless it is the day's first: `24/11/2026 09:05`, `2026-11-24 09:05`."""
         day = self.day(at.date())

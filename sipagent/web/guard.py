@@ -77,6 +77,11 @@ class Form(dict[str, str]):
         """Every field with this name, such as the boxes that were ticked."""
         return [text for one, text in self._pairs if one == name]
 
+    def number(self, name: str) -> int:
+        """The number of a row; 0, which none has, for anything else."""
+        text = self.get(name, "")
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else 0
+
     def line(self, name: str, label: str = "") -> str:
         """A field that goes into the trace: one line, without spaces at its ends. `label`: its own on the
         page. Raises WrongField."""

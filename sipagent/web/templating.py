@@ -175,14 +175,8 @@ def day(day: date) -> str:
 
 def day_shown(text: str) -> str:
     """The days in a text, which are kept as `2026-11-24`, in that form."""
-    return re.sub(r"\b\d{4}-\d\d-\d\d\b", lambda found: _day_of(found[0]), text)
-
-
-def _day_of(text: str) -> str:
-    try:
-        return day(date.fromisoformat(text))
-    except ValueError:
-        return text  # somebody's own words
+    words = StatisticsWords(spoken.language())
+    return re.sub(r"\b\d{4}-\d\d-\d\d\b", lambda found: words.written_day(found[0]), text)
 
 
 def happened(what: str, worded: Callable[[str], str] = happening) -> str:

@@ -296,17 +296,17 @@ def add_account(request: Request, desk: Desk, form: Form) -> str:
 
 def reset_account(request: Request, desk: Desk, form: Form) -> str:
     """Take password and authenticator away, and show a new code once."""
-    return _code(request, operations.reset_account(desk, _meant(form)))
+    return _code(request, operations.reset_account(desk, form.number("account")))
 
 
 def remove_account(request: Request, desk: Desk, form: Form) -> str:
     """Remove an account."""
-    return _("{name}: removed").format(name=operations.remove_account(desk, _meant(form)).name)
+    return _("{name}: removed").format(name=operations.remove_account(desk, form.number("account")).name)
 
 
 def set_roles(request: Request, desk: Desk, form: Form) -> str:
     """Give an account other roles."""
-    account = operations.change_account(desk, _meant(form), AccountChange(roles=_roles(form)))
+    account = operations.change_account(desk, form.number("account"), AccountChange(roles=_roles(form)))
     return _("{name}: the roles are changed, from now on").format(name=account.name)
 
 
@@ -339,12 +339,6 @@ def _change(what: str, act: Callable[[Request, Desk, Form], str]) -> Entry:
 
 def _typed(form: Form) -> dict[str, Any]:
     return {"name": form.get("name", ""), "roles": _roles(form), "key": form.get("key", "").strip()}
-
-
-def _meant(form: Form) -> int:
-    """The number of an account; 0 is nobody's."""
-    number = form.get("account", "")
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 18 else 0
 
 
 def _roles(form: Form) -> list[str]:

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from retention.records import Receipt, Recording, Status, has_sound, reference_of, seconds_between
-from retention.rows.rows import StoreError, UnknownId
+from retention.rows.rows import StoreError
 from retention.rows.selection import Selection
 from retention.statistics import DECISIONS, OUTCOMES
 from retention.texts import Reason
@@ -107,15 +107,9 @@ def set_today(request: Request) -> Response:
 def end_today(request: Request) -> Response:
     """Take one back."""
     form, site = form_of(request), site_of(request)
-    number = form.get("number", "")
-    if not number.isdecimal() or len(number) > _DIGITS:
-        raise UnknownId("{0}: no such number", number)
-    end_special(site.config, site.store, int(number), trace_of(request, "today"))
+    end_special(site.config, site.store, form.number("number"), trace_of(request, "today"))
     site.tell(someone(request), _("It is taken back: callers notice it within seconds."))
     return RedirectResponse("/", HTTPStatus.SEE_OTHER)
-
-
-_DIGITS = 9
 
 
 def wall_page(request: Request) -> Response:

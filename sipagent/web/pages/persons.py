@@ -16,8 +16,7 @@ import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
-from functools import partial
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -297,7 +296,7 @@ def letter(site: Site, package: Package) -> str:
             service=service.name,
             when=lambda at: words.moment(site.local(at)),
             clock=lambda at: f"{site.local(at):%H:%M:%S}",
-            day=partial(_day_of, words),
+            day=words.written_day,
             package=package,
             chosen=package.chosen,
             config=site.config,
@@ -308,12 +307,6 @@ def letter(site: Site, package: Package) -> str:
             period=period_in_words,
             data=DATA,
         )
-
-
-def _day_of(words: StatisticsWords, day: str) -> str:
-    with suppress(ValueError):
-        return words.day(date.fromisoformat(day))
-    return day
 
 
 def package_json(site: Site, package: Package) -> Json:
