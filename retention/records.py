@@ -147,6 +147,37 @@ class Pause(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegQuality(Record):
+    """How what came in on one leg sounded: of all its streams, what the network did to them, and how loud.
+
+    `late`: packets that came, too late to be played. `concealed_ms`: sound that was made up in place of what
+    did not come. `mos`: 1 to 4.5 by ITU-T G.107, null of a codec for which G.113 has no values.
+    """
+
+    codec: str | None = None  # as in SDP: PCMA
+    packets: int = 0  # that came
+    lost: int = 0
+    lost_bursts: int = 0  # gaps in which those were lost
+    late: int = 0
+    concealed_ms: int = 0
+    jitter_ms: float | None = None  # mean, RFC 3550 section 6.4.1
+    rtt_ms: float | None = None  # mean by RTCP; null where the other side tells nothing
+    mos: float | None = None
+    level_dbov: float | None = None  # of what is louder than silence; 0 is full scale; null if nothing was
+    clipped: float | None = None  # share of its samples at full scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality(Record):
+    """Of a call's two legs, the operator's for all who talked; `one_way`: the leg on which nothing came,
+    while something came on the other one."""
+
+    caller: LegQuality | None = None
+    operator: LegQuality | None = None
+    one_way: str | None = None  # caller, operator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Record):
     """One thing that happened in a call, and by whom (`caller`, `operator`, `agent`, ...)."""
 
@@ -233,6 +264,7 @@ class Receipt(Answered):
     notice_played_ms: int | None = None
     events: tuple[Event, ...] = ()
     recording_id: str | None = None
+    quality: Quality | None = None  # of its sound; null where it had none
     expires_at: datetime | None = None  # when its personal fields are emptied
 
     @property

@@ -295,18 +295,31 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-def _missing(connection: sqlite3.Connection) -> None:
-    """Add the column to tables from before it."""
-    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(recordings)")}
-    if "missing" not in there:
-        connection.execute("ALTER TABLE recordings ADD COLUMN missing TEXT")
+def _adding(table: str, *added: str) -> Callable[[sqlite3.Connection], None]:
+    """A step that adds columns, of text, to a table from before them."""
+
+    def add(connection: sqlite3.Connection) -> None:
+        there = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+        for name in added:
+            if name not in there:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} TEXT")
+
+    return add
 
 
 def _today(connection: sqlite3.Connection) -> None:
     connection.execute(_table("today"))
 
 
-STEPS = Steps("sipagent", {"0001_tables": _first, "0002_missing": _missing, "0003_today": _today})
+STEPS = Steps(
+    "sipagent",
+    {
+        "0001_tables": _first,
+        "0002_missing": _adding("recordings", "missing"),
+        "0003_today": _today,
+        "0004_line": _adding("receipts", "quality"),
+    },
+)
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while

@@ -20,13 +20,13 @@ from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedAccounts
 from retention.archive import Archive
 from retention.erase import erase_row
 from retention.postgres.connection import SchemaStep, SchemaSteps
-from retention.records import Pause
+from retention.records import LegQuality, Pause, Quality
 from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
 from retention.verify import verify
 from tests.crashing import deaths
-from tests.kept import archive, keep, recording, sqlite
+from tests.kept import archive, keep, receipt, recording, sqlite
 from tests.office import make_office
 from tests.postgres import Server, fresh
 from tests.shared import prepare
@@ -114,20 +114,33 @@ def test_everything_is_kept_life_goes_on_and_a_step_is_taken_once(old: Path, upg
         assert again.head() == upgraded.store.head()
 
 
-def test_rows_from_before_missing_sound_was_told_are_as_they_were(tmp_path: Path) -> None:
+QUALITY = Quality(
+    caller=LegQuality(codec="PCMA", packets=500, lost=5, lost_bursts=2, jitter_ms=1.0, rtt_ms=31.5, mos=4.1),
+    one_way="operator",
+)
+
+
+def test_rows_from_before_a_column_are_as_they_were(tmp_path: Path) -> None:
     made = archive(tmp_path)
     row = keep(made, recording(1))
-    for statement in (
-        "ALTER TABLE recordings DROP COLUMN missing",
-        "DELETE FROM _sqlite_migrations WHERE name = '0002_missing'",
+    call = receipt(row)
+    made.store.keep_receipt(call)
+    for table, column, step in (
+        ("recordings", "missing", "0002_missing"),
+        ("receipts", "quality", "0004_line"),
     ):
-        sqlite(made.store).execute(statement)
+        sqlite(made.store).execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        sqlite(made.store).execute("DELETE FROM _sqlite_migrations WHERE name = ?", [step])
     made.store.close()
     upgraded = archive(tmp_path)
     assert upgraded.store.recordings() == [row] and row.missing == ()
+    assert call in upgraded.store.receipts() and call.quality is None
     assert verify(upgraded).problems == []
     told = keep(upgraded, recording(2, missing=(Pause(from_s=1.0, to_s=1.5),)))
-    assert told in upgraded.store.recordings() and verify(upgraded).problems == []
+    measured = receipt(told, quality=QUALITY)
+    upgraded.store.keep_receipt(measured)
+    assert told in upgraded.store.recordings() and measured in upgraded.store.receipts()
+    assert verify(upgraded).problems == []
     upgraded.store.close()
 
 

@@ -286,5 +286,11 @@ STEPS = (
         statements=("ALTER TABLE recordings ADD COLUMN IF NOT EXISTS missing text",),
     ),
     SchemaStep(number=3, name="today", gentle=True, statements=(_table("today"),)),
+    SchemaStep(
+        number=4,
+        name="line",
+        gentle=True,
+        statements=("ALTER TABLE receipts ADD COLUMN IF NOT EXISTS quality text",),
+    ),
 )
 SCHEMA = SchemaSteps("schema_steps", STEPS)

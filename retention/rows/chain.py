@@ -96,7 +96,7 @@ PERSONAL: dict[str, tuple[str, ...]] = {
 # a field leaves the entries before it valid
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
-    "receipt": ("operators",),
+    "receipt": ("operators", "quality"),
     "recording": ("operators", "missing"),
 }
 
