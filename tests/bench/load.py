@@ -14,7 +14,7 @@ import numpy as np
 
 from retention.sqlite import Store
 from tests.bench import report
-from tests.bench.load_beside import beside
+from tests.bench.load_beside import beside, short
 from tests.bench.load_mark import GAP_MS, HOLE_MS, kept
 from tests.bench.load_site import SET_UP_S, Site, site, until
 from tests.bench.proc import Memory, Spent, spent_s
@@ -118,7 +118,7 @@ def overload(calls: int, times: int, per_process: int | None, real_time: bool = 
         died = place.events("child_started") - began
         said = place.events("late")
         streams = place.generator.finish().streams()
-        refused_ms = callers.refused_ms() or [0.0]
+        refused_ms = callers.times_ms("refusal") or [0.0]
     ends = [(row["connected_at"], 1) for row in receipts if row["connected_at"]]
     ends += [(row["ended_at"], -1) for row in receipts if row["connected_at"]]
     most = int(np.cumsum([one for _, one in sorted(ends)]).max(initial=0))
@@ -203,7 +203,7 @@ def _told(place: Site) -> tuple[list[str | None], int]:
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
 @click.option(
     "--only",
-    type=click.Choice(["calls", "beside", "overload", "bursts"]),
+    type=click.Choice(["calls", "beside", "short", "overload", "bursts"]),
     multiple=True,
     help="A part of it.",
 )
@@ -228,6 +228,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     parts = {
         "calls": lambda: loaded(calls, seconds, voice, per_process),
         "beside": lambda: beside(calls, per_process),
+        "short": lambda: short(calls, per_process),
         "overload": lambda: [
             row for times in (2, 4) for row in overload(calls, times, per_process, real_time)
         ],

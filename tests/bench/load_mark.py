@@ -139,14 +139,18 @@ class Heard:
 
     def streams(self) -> list[Stream]:
         """One for each leg that heard another one."""
-        found = []
-        for kind, name in enumerate(KINDS):
-            of_kind = self.packets[self.packets["kind"] == kind]
-            keys = of_kind["port"].astype(np.uint64) << np.uint64(32) | of_kind["ssrc"]
-            order = np.argsort(keys, kind="stable")
-            edges = np.flatnonzero(np.diff(keys[order])) + 1
-            found += [self._stream(name, of_kind[rows]) for rows in np.split(order, edges)]
+        found = [self._stream(kind, rows) for kind in KINDS for rows in self._by_stream(kind)]
         return [stream for stream in found if stream is not None]
+
+    def longest_gaps_ms(self, kind: str) -> list[float]:
+        """Of each stream to a caller or an operator, from its first packet to its last, whatever is in it."""
+        return [float(np.diff(rows["at_ns"]).max()) / 1e6 for rows in self._by_stream(kind) if len(rows) > 1]
+
+    def _by_stream(self, kind: str) -> list[NDArray[Any]]:
+        of_kind = self.packets[self.packets["kind"] == KINDS.index(kind)]
+        keys = of_kind["port"].astype(np.uint64) << np.uint64(32) | of_kind["ssrc"]
+        order = np.argsort(keys, kind="stable")
+        return np.split(of_kind[order], np.flatnonzero(np.diff(keys[order])) + 1)
 
     def _stream(self, kind: str, packets: NDArray[Any]) -> Stream | None:
         marked = np.flatnonzero(packets["marked"])

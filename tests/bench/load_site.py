@@ -93,11 +93,11 @@ class Callers:
                 found.setdefault(rest.removesuffix(end), int(value))
         return found
 
-    def refused_ms(self) -> list[float]:
-        """From the INVITE to its 503, of each call that had one."""
+    def times_ms(self, end: str) -> list[float]:
+        """From the INVITE to its 200 (`answer`) or its 503 (`refusal`), of each call that had one."""
         files = sorted(self._folder.glob(f"caller_{self.child.pid}_rtt.csv"))
         rows = csv.reader(files[-1].open(), delimiter=";") if files else ()
-        return [float(row[1]) for row in rows if len(row) > 1 and row[0][:1].isdecimal()]
+        return [float(row[1]) for row in rows if len(row) > 2 and row[2] == end]
 
     @property
     def invited(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from sipagent.softphone.loop import PATIENCE_S
 
 _SLOTS, _FIRST, _SLOT_PORTS = 10, 11_000, 2_000  # below the kernel's own choice of ports
-_LONG_ROWS = 61_000, 65_536  # above it: for rows that no slot has room for
+_LONG_ROWS = 61_000, 65_536  # above it: for rows that take most of a slot
 _pick = random.Random(os.getpid())
 _given: dict[int, None] = {}  # in the order in which they were given
 _choosing = threading.RLock()
@@ -56,7 +56,7 @@ def free_ports(count: int, ip: str = "127.0.0.1") -> int:
             if attempt and attempt % 100 == 0:  # most are taken: those given first are long free again
                 for port in list(_given)[: len(_given) // 2 + 1]:
                     del _given[port]
-            low, high = (slot + 2, slot + _SLOT_PORTS) if count < _SLOT_PORTS - 100 else _LONG_ROWS
+            low, high = (slot + 2, slot + _SLOT_PORTS) if count <= _SLOT_PORTS // 2 else _LONG_ROWS
             first = _pick.randrange(low, high - count, 2)
             wanted = set(range(first, first + count))
             if not wanted & _given.keys() and all(_is_free(ip, port) for port in wanted):
