@@ -240,6 +240,30 @@ class Recording(Answered):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallerIdentity(Record):
+    """How far the caller's number is known to be the caller's, as the trunk or our edge says (RFC 8224).
+
+    `number`: that of the receipt, and forgotten with it. `attestation`: A, B or C (RFC 8588), null where the
+    level is not known. `verified`: by whoever could; null where nobody did. `masked`: no number was to be
+    shown, and nothing tells whether the caller or a network wished so.
+    """
+
+    number: str | None = None
+    attestation: str | None = None
+    verified: bool | None = None
+    masked: bool = False
+
+    @property
+    def state(self) -> str:
+        """In a word or two: a code, whose French is a label."""
+        if self.masked or self.verified is None:
+            return "masked" if self.masked else "claimed"
+        if not self.verified:
+            return "failed"
+        return f"verified {self.attestation}" if self.attestation else "verified, level unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Answered):
     """What every call leaves, recorded or not. It shares its `id` with its recording, if there is one."""
 
@@ -265,7 +289,14 @@ class Receipt(Answered):
     events: tuple[Event, ...] = ()
     recording_id: str | None = None
     quality: Quality | None = None  # of its sound; null where it had none
+    caller_identity: CallerIdentity | None = None
     expires_at: datetime | None = None  # when its personal fields are emptied
+
+    def __post_init__(self) -> None:
+        """The number is in one place, so it is forgotten in one."""
+        identity = self.caller_identity
+        if identity and identity.number != self.caller:
+            object.__setattr__(self, "caller_identity", replace(identity, number=self.caller))
 
     @property
     def unheard(self) -> bool:

@@ -317,7 +317,7 @@ STEPS = Steps(
         "0001_tables": _first,
         "0002_missing": _adding("recordings", "missing"),
         "0003_today": _today,
-        "0004_line": _adding("receipts", "quality"),
+        "0004_line": _adding("receipts", "quality", "caller_identity"),
     },
 )
 

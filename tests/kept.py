@@ -12,7 +12,7 @@ from retention.erase import begin_purge, erase_begun
 from retention.marks import Marks
 from retention.purge import Terms
 from retention.recording_files import FileKind, LocalFiles, finished, format_of
-from retention.records import Notice, Pause, Receipt, Recording, due_date, new_id
+from retention.records import CallerIdentity, Notice, Pause, Receipt, Recording, due_date, new_id
 from retention.rows.rows import Rows
 from retention.sqlite import Store
 from retention.vault import Identity, Vault
@@ -61,6 +61,7 @@ def receipt(of: Recording, **changes: Any) -> Receipt:
         "decision": "allowed",
         "decided_by": "silence",
         "recording_id": of.id,
+        "caller_identity": CallerIdentity(attestation="A", verified=True),
     }
     return Receipt(**fields | changes)
 

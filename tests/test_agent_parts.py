@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from structlog.testing import capture_logs
 
+from retention.records import CallerIdentity
 from sipagent.agent.calls import LegRoom, LegShare, LegShares, LiveCall, LiveCalls
 from sipagent.agent.engine import LONGEST_PAUSE_S, Registrar
 from sipagent.agent.figures import AGAIN_S, WORKS, Phones
@@ -124,7 +125,7 @@ def call() -> LiveCall:
     return LiveCall(
         id="20261124T222000123-4f2a9c",
         call_id="a84b4c76e66710",
-        caller="+33612345678",
+        identity=CallerIdentity(number="+33612345678"),
         called="+33323063006",
         started_at=START,
         began=500.0,

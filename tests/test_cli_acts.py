@@ -100,6 +100,7 @@ def test_all_calls_of_a_person_at_once(office: Office, monkeypatch: pytest.Monke
     result = office.run(*asked)
     assert result.code == 1 and "nothing was done" in result.err and all(row.id in result.err for row in rows)
     assert "Forget 4 calls of 06 12 34 56 78 for ever?" in result.err and other.id not in result.err
+    assert "A number is no proof of identity" in result.err and result.err.count("verified A") == 4
     assert [office.archive.store.receipt(row.id).caller for row in rows] == [CALLER] * 3
 
     monkeypatch.setattr("sys.stdin", Keyboard("y\n"))

@@ -164,7 +164,17 @@ def test_show_everything(office: Office) -> None:
     store.add_note(Note(recording_id=row.id, at=now, by="Petit", text=text, expires_at=until))
     out = office.run("show", row.id).out
     for said in (
-        *(row.id, "closed", CALLER, str(row.sha256), "flagged", "0:04 to 0:08", "in 18", "87 %"),
+        *(
+            row.id,
+            "closed",
+            CALLER,
+            str(row.sha256),
+            "flagged",
+            "0:04 to 0:08",
+            "in 18",
+            "87 %",
+            "verified A",
+        ),
         *("notice began (agent)", "export for quality by Petit", "Analyses", r"\x1b[31mred", "well end.\n"),
         f" by Petit, kept until {until.astimezone(PARIS):%Y-%m-%d}",
         "\n    Calm.\n        Answered well",

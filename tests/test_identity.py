@@ -1,5 +1,9 @@
 """The caller's and the called number, from messages that nobody vouches for."""
 
+import base64
+import json
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +77,90 @@ def test_privacy_withholds_the_number_everywhere(privacy: str) -> None:
         f"Privacy: {privacy}", "P-Asserted-Identity: <sip:+33612345678@a>", "From: <sip:+33612345678@a>;tag=1"
     )
     assert identity.caller_number(asked, "FR") is None
+
+
+WALL = datetime(2026, 12, 1, 8, 0, tzinfo=UTC)
+FROM = "From: <sip:+33612345678@a>;tag=1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "state"),
+    [
+        (("P-Asserted-Identity: <tel:+33612345678;verstat=TN-Validation-Passed-A>", FROM), "verified A"),
+        (("P-Asserted-Identity: <sip:+33612345678;verstat=TN-Validation-Passed-c@a>",), "verified C"),
+        (
+            ("P-Asserted-Identity: <sip:+33612345678@a;user=phone;verstat=TN-Validation-Passed>",),
+            "verified, level unknown",
+        ),
+        (("P-Asserted-Identity: <tel:+33612345678;verstat=TN-Validation-Failed-B>",), "failed"),
+        (("P-Asserted-Identity: <tel:+33612345678;verstat=No-TN-Validation>",), "claimed"),
+        (("P-Asserted-Identity: <tel:+33612345678;verstat=TN-Validation-Passed-AB>",), "claimed"),
+        (('P-Asserted-Identity: "a;verstat=TN-Validation-Passed" <tel:+33612345678>',), "claimed"),
+        (("P-Asserted-Identity: <tel:+33612345678>;verstat=TN-Validation-Passed",), "claimed"),
+        (("From: <sip:+33612345678;verstat=TN-Validation-Passed-A@a>;tag=1",), "claimed"),
+        (("P-Asserted-Identity: <tel:+33612345678>", "Identity: a.b.c;info=<https://h/x>", FROM), "claimed"),
+        ((FROM,), "claimed"),
+        (("Privacy: id", "P-Asserted-Identity: <tel:+33612345678;verstat=TN-Validation-Passed>"), "masked"),
+        (('From: "Anonymous" <sip:anonymous@anonymous.invalid>;tag=1',), "masked"),
+        (("From: <sip:x@anonymous.invalid:5060;a=b>", "P-Asserted-Identity: <tel:+33612345678>"), "masked"),
+        (("From: <sip:Anonymous@trunk>", "P-Asserted-Identity: <tel:+33612345678>"), "masked"),
+    ],
+)
+def test_what_the_trunk_says_of_the_number_and_nobody_else(headers: tuple[str, ...], state: str) -> None:
+    found = identity.caller_identity(invite(*headers), "FR", WALL)
+    assert found.state == state and found.number == (None if state == "masked" else "+33612345678")
+    assert found.attestation in (None, state[-1])
+
+
+SAID = {
+    "attest": "B",
+    "orig": {"tn": "33612345678"},
+    "dest": {"tn": ["33323063006"]},
+    "iat": WALL.timestamp(),
+}
+
+
+def signed(**said: object) -> str:
+    """As the edge tells the claims of a good signature."""
+    claims = base64.urlsafe_b64encode(json.dumps(SAID | said).encode()).decode()
+    return f"signed.{claims.rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    ("edge", "state"),
+    [
+        (signed(), "verified B"),
+        (signed(attest="D"), "verified, level unknown"),
+        (signed(dest={"tn": ["33123456789", "33323063006"]}), "verified B"),
+        (signed(dest={"tn": ["33123456789"]}), "failed"),
+        (signed(dest={"uri": ["sip:a@b"]}), "failed"),
+        (signed(dest=[]), "failed"),
+        (signed(orig={"tn": "33699999999"}), "failed"),
+        (signed(orig={"tn": None}), "failed"),
+        (signed(iat=WALL.timestamp() + 61), "failed"),
+        (signed(iat="soon"), "failed"),
+        ("signed.", "failed"),
+        ("signed.!", "failed"),
+        ("failed", "failed"),
+        ("unknown", "claimed"),
+        ("", "claimed"),
+    ],
+)
+def test_signed_claims_count_for_the_call_that_they_are_of(edge: str, state: str) -> None:
+    assert identity.caller_identity(invite(FROM), "FR", WALL, edge).state == state
+
+
+def test_of_two_who_judge_a_failure_counts_and_the_one_who_has_read_the_level() -> None:
+    passed = invite("P-Asserted-Identity: <tel:+33612345678;verstat=TN-Validation-Passed-A>")
+    assert identity.caller_identity(passed, "FR", WALL, signed()).state == "verified B"
+    assert identity.caller_identity(passed, "FR", WALL, signed(attest="")).state == "verified A"
+    assert identity.caller_identity(passed, "FR", WALL, "failed").state == "failed"
+    failed = passed.replace("Passed-A", "Failed")
+    assert identity.caller_identity(failed, "FR", WALL, signed()).state == "failed"
+    hidden = passed.replace("P-Asserted", "Privacy: id\r\nP-Asserted")
+    assert identity.caller_identity(
+        hidden, "FR", WALL, signed()
+    ).verified  # the numbers are compared all the same
 
 
 def test_the_called_number_is_of_the_request_line_or_behind_a_registration_in_the_headers() -> None:

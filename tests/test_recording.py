@@ -32,7 +32,7 @@ LIST_FIELDS = """id call_id started_at ended_at duration_s caller called operato
     decision notice channels sample_rate path bytes sha256 pauses missing flagged expires_at hold purged_at"""
 CALLS_FIELDS = """id call_id started_at answered_at connected_at ended_at caller called operator operators
     outcome decision decided_by decided_at phase dtmf_method keyword confidence notice_played_ms events
-    recording_id quality expires_at"""
+    recording_id quality caller_identity expires_at"""
 
 
 def test_json_has_the_fields_of_the_contract_with_plain_values() -> None:
@@ -159,3 +159,6 @@ def test_tombstones_and_anonymous_receipts_lead_to_nobody() -> None:
     text = json.dumps(call.anonymous().to_json())
     assert not any(word in text for word in ("336", "marie", "192.0.2.7", "refuse", "201"))
     assert call.anonymous().outcome == "connected"
+    known = {"number": None, "attestation": "A", "verified": True, "masked": False}
+    assert call.anonymous().to_json()["caller_identity"] == known
+    assert call.to_json()["caller_identity"] == known | {"number": call.caller}

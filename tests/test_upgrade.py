@@ -123,11 +123,12 @@ QUALITY = Quality(
 def test_rows_from_before_a_column_are_as_they_were(tmp_path: Path) -> None:
     made = archive(tmp_path)
     row = keep(made, recording(1))
-    call = receipt(row)
+    call = receipt(row, caller_identity=None)
     made.store.keep_receipt(call)
     for table, column, step in (
         ("recordings", "missing", "0002_missing"),
         ("receipts", "quality", "0004_line"),
+        ("receipts", "caller_identity", "0004_line"),
     ):
         sqlite(made.store).execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         sqlite(made.store).execute("DELETE FROM _sqlite_migrations WHERE name = ?", [step])
@@ -141,6 +142,10 @@ def test_rows_from_before_a_column_are_as_they_were(tmp_path: Path) -> None:
     upgraded.store.keep_receipt(measured)
     assert told in upgraded.store.recordings() and measured in upgraded.store.receipts()
     assert verify(upgraded).problems == []
+    # its number stands in the one column that forgetting empties
+    asked = "SELECT caller_identity FROM receipts UNION ALL SELECT public FROM chain"
+    (*_, (attested,)) = kept = sqlite(upgraded.store).execute(asked).fetchall()
+    assert "verified" in str(attested) and measured.caller and measured.caller not in str(kept)
     upgraded.store.close()
 
 

@@ -290,7 +290,10 @@ STEPS = (
         number=4,
         name="line",
         gentle=True,
-        statements=("ALTER TABLE receipts ADD COLUMN IF NOT EXISTS quality text",),
+        statements=tuple(
+            f"ALTER TABLE receipts ADD COLUMN IF NOT EXISTS {name} text"
+            for name in ("quality", "caller_identity")
+        ),
     ),
 )
 SCHEMA = SchemaSteps("schema_steps", STEPS)

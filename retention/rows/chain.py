@@ -96,7 +96,7 @@ PERSONAL: dict[str, tuple[str, ...]] = {
 # a field leaves the entries before it valid
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
-    "receipt": ("operators", "quality"),
+    "receipt": ("operators", "quality", "caller_identity"),
     "recording": ("operators", "missing"),
 }
 
@@ -184,8 +184,17 @@ def as_told(kind: str, record: _Json) -> _Json:
     """A record without its optional fields that say nothing."""
     optional = _OPTIONAL.get(kind, ())
     return {
-        name: value for name, value in record.items() if name not in optional or not _is_nothing(name, value)
+        name: _uncopied(name, value)
+        for name, value in record.items()
+        if name not in optional or not _is_nothing(name, value)
     }
+
+
+def _uncopied(name: str, value: Any) -> Any:
+    """Without the caller's number where that is a copy: neither the chain nor a column keeps a second one."""
+    if name != "caller_identity" or not isinstance(value, dict):
+        return value
+    return {one: said for one, said in value.items() if one != "number"}
 
 
 def _is_nothing(name: str, value: object) -> bool:
@@ -282,7 +291,7 @@ _FLOATS = {name for name, of in _TYPES.items() if of.type is float}
 
 def to_row(record: Json) -> Json:
     """The columns of a record; `operators` is null where `operator` says it."""
-    columns = {name: _column(value) for name, value in record.items()}
+    columns = {name: _column(_uncopied(name, value)) for name, value in record.items()}
     if len(record.get("operators") or ()) < 2 and "operators" in record:
         columns["operators"] = None
     return columns

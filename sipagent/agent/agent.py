@@ -386,7 +386,7 @@ class Agent:
         if self._behind_edge and (self.draining or not room):
             self.carrying.pass_on(engine, report.leg, draining=self.draining)
             return
-        call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
+        call = LiveCall.offered(self.ids.new(wall), report, admission, wall, now)
         call.certain = not self._behind_edge
         # A call that comes back to us ends some day (RFC 7332): the edge has counted already.
         call.hops = max(0, max_forwards(message) - (not self._behind_edge))

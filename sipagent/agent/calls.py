@@ -26,15 +26,15 @@ import structlog
 from media.frame import SAMPLE_RATE
 from media.prompt import PromptFile as Sound
 from media.recording.tap import Tap
-from retention.records import Event, Ids, Notice, Receipt, Recording, due_date
+from retention.records import CallerIdentity, Event, Ids, Notice, Receipt, Recording, due_date
 from sipagent.agent.admission import Admission
-from sipagent.agent.engine import RefusedByEngine
+from sipagent.agent.engine import Incoming, RefusedByEngine
 from sipagent.agent.figures import Tally
 from sipagent.agent.recorder import Closing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
 from sipagent.call.flow import CallFlow
-from sipagent.config.identity import MAX_FORWARDS, call_id, called_number, caller_number
+from sipagent.config.identity import MAX_FORWARDS, call_id, called_number, caller_identity
 
 FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
 
@@ -59,7 +59,7 @@ class LiveCall:
 
     id: str
     call_id: str
-    caller: str | None
+    identity: CallerIdentity
     called: str | None
     started_at: datetime
     began: float
@@ -84,14 +84,15 @@ class LiveCall:
     recording: Recording | None = None
 
     @classmethod
-    def offered(cls, id: str, message: str, rules: Admission, wall: datetime, now: float) -> Self:
-        """By these rules, from the text of its INVITE; `wall` is UTC, `now` the same in monotonic s."""
+    def offered(cls, id: str, report: Incoming, rules: Admission, wall: datetime, now: float) -> Self:
+        """By these rules, from its INVITE; `wall` is UTC, `now` the same in monotonic s."""
+        message = report.message
         called = called_number(message, rules.country)
         spoken = rules.spoken_at(wall)
         return cls(
             id=id,
             call_id=call_id(message),
-            caller=caller_number(message, rules.country),
+            identity=caller_identity(message, rules.country, wall, report.identity),
             called=called,
             started_at=wall,
             began=now,
@@ -101,6 +102,11 @@ class LiveCall:
             expires_at=due_date(wall, rules.period),
             receipt_expires_at=due_date(wall, rules.receipts_period),
         )
+
+    @property
+    def caller(self) -> str | None:
+        """The caller's number, as E.164."""
+        return self.identity.number
 
     def when(self, moment: float) -> datetime:
         """A monotonic moment of this call as UTC, whatever the wall clock has done since."""
@@ -154,6 +160,7 @@ class LiveCall:
             events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
             recording_id=self.recording.id if self.recording else None,
             expires_at=self.receipt_expires_at,
+            caller_identity=self.identity,
         )
 
     def open_recording(self, operator: str, base: Path) -> Recording:
@@ -382,42 +389,29 @@ def turned_away(
     if not rules.source_allowed(report.source):
         tally.count_stranger()
         return None
-    receipt = rejected(
-        ids.new(now),
-        now,
-        report.status,
-        rules,
-        call_id=call_id(report.message),
-        caller=caller_number(report.message, rules.country),
-        called=called_number(report.message, rules.country),
-    )
+    receipt = rejected(ids.new(now), now, report.status, rules, report.message)
     log.info("call_rejected", call=receipt.id, status=report.status)
     return receipt
 
 
-def rejected(
-    id: str,
-    at: datetime,
-    status: int,
-    rules: Admission,
-    *,
-    call_id: str,
-    caller: str | None,
-    called: str | None,
-    by: str = "agent",
+def rejected(  # noqa: PLR0917 - one after the other as the message tells
+    id: str, at: datetime, status: int, rules: Admission, message: str, by: str = "agent"
 ) -> Receipt:
-    """The receipt of a call that was answered with `status` at once, by the agent or by the edge; UTC."""
+    """The receipt of a call whose INVITE, `message`, was answered with `status` at once, by the agent or by
+    the edge; UTC."""
+    identity = caller_identity(message, rules.country, at)
     return Receipt(
         id=id,
-        call_id=call_id,
+        call_id=call_id(message),
         started_at=at,
         ended_at=at,
-        caller=caller,
-        called=called,
+        caller=identity.number,
+        called=called_number(message, rules.country),
         outcome="rejected",
         decided_by="sip",
         events=(Event(at=at, what=f"rejected with {status}", by=by),),
         expires_at=due_date(at, rules.receipts_period),
+        caller_identity=identity,
     )
 
 

@@ -29,11 +29,13 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An INVITE has come in as leg `leg`. `source`: the sender's address and port; `message`: its text."""
+    """An INVITE has come in as leg `leg`. `source`: the sender's address and port; `message`: its text;
+    `identity`: what the edge found of its Identity header (`identity.caller_identity`), empty for nothing."""
 
     leg: int
     source: str
     message: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

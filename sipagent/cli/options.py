@@ -13,8 +13,8 @@ An option that one command alone takes is in its own module.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from gettext import gettext, pgettext
 from gettext import gettext as _
-from gettext import pgettext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from retention.texts import Reason
 from retention.vault import Identity, read_identity
 from sipagent.cli.program import FILE, Decorated, Failure, Workplace, all_of, now
 from sipagent.cli.terminal import Column, coded, console, full, show_table
-from sipagent.languages.labels import N_, label, length, operators
+from sipagent.languages.labels import N_, NO_PROOF, identity, label, length, operators
 from sipagent.languages.spoken import shown
 from sipagent.operations import parsing
 
@@ -149,11 +149,14 @@ def show_calls(work: Workplace, archive: "Archive", calls: "Sequence[KeptCall]")
         Column(
             "length", lambda call: length(call.recording.duration_s if call.recording else None), right=True
         ),
+        Column("number", lambda call: identity(call.receipt) or None, shrinks=True),
         Column("operator", _operators, shrinks=True, goes=1),
         Column("recording", lambda call: coded("status", call.recording.status if call.recording else None)),
         Column("hold", held),
     ]
-    show_table(calls, columns, console(stderr=True))
+    screen = console(stderr=True)
+    show_table(calls, columns, screen)
+    screen.print(f"\n{gettext(NO_PROOF)}\n")
 
 
 def _operators(call: "KeptCall") -> str | None:

@@ -24,7 +24,7 @@ from retention.records import Receipt, Record, Recording, has_sound, seconds_bet
 from sipagent.cli.program import Form, Workplace, print_csv, print_json
 from sipagent.config.errors import Finding, is_plain
 from sipagent.config.identity import printable
-from sipagent.languages.labels import Kind, label, length, marks, operators
+from sipagent.languages.labels import Kind, identity, label, length, marks, operators
 from sipagent.languages.spoken import shown
 from sipagent.languages.typography import NARROW
 from sipagent.languages.typography import WIDE as NO_BREAK
@@ -322,6 +322,7 @@ def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
         Column("waited", lambda row: length(seconds_between(row, "answered_at", "connected_at")), WIDE, True),
         Column("talked", lambda row: length(seconds_between(row, "connected_at", "ended_at")), WIDE, True),
         Column("caller", lambda row: _number(row.caller), goes=3),
+        Column("number", lambda row: identity(row) or None, room=WIDE, shrinks=True),
         Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", operators, room=WIDE, shrinks=True),
         Column("outcome", outcome, goes=1),

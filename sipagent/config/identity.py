@@ -4,12 +4,17 @@ Pure text functions. They never raise, read each message in linear time, and ret
 `printable` has escaped.
 """
 
+import base64
+import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
+
+from retention.records import CallerIdentity
 
 NAME_LIMIT = 80  # characters of a foreign text that are shown
 USER_LIMIT = 120  # characters of a user part, including separators and parameters
@@ -71,17 +76,75 @@ def _headers(message: str) -> dict[str, list[str]]:
 def caller_number(message: str, country: str) -> str | None:
     """Give the caller's number: P-Asserted-Identity, else From, as E.164 (or the digits of an extension).
 
-    None if the caller asks for privacy (RFC 3325 section 9.3 `id`, RFC 3323 section 4.2 `user`), or there is
-    no number. Both headers come from the trunk, the only source that is accepted.
+    None if it is masked, or there is no number. Both headers come from the trunk, the only source that is
+    accepted.
     """
-    if _asks_for_privacy(message):
-        return None
+    return None if is_masked(message) else _asserted_number(message, country)
+
+
+def is_masked(message: str) -> bool:
+    """Whether the number is not to be shown: Privacy asks so (RFC 3325 section 9.3 `id`, RFC 3323 section
+    4.2 `user`), or From names nobody (RFC 3323 section 4.1.1.3). Who wished so, the caller or a network, it
+    does not say.
+    """
+    wishes = re.split(r"[;,\s]+", " ".join(header_values(message, "Privacy")).lower())
+    if "id" in wishes or "user" in wishes:
+        return True
+    user, _, host = address_of(header_of(message, "From")).lower().partition(":")[2].rpartition("@")
+    return user == "anonymous" or host.partition(";")[0].partition(":")[0] == "anonymous.invalid"
+
+
+def _asserted_number(message: str, country: str) -> str | None:
     asserted = header_values(message, "P-Asserted-Identity")
     for value in [*asserted, *header_values(message, "From")[:1]]:
         for entry in entries(value):
             if number := _number_of(address_of(entry), country):
                 return number
     return None
+
+
+_VERSTAT = re.compile(r";verstat=TN-Validation-(Passed|Failed)(?:-([ABC]))?(?![\w-])", re.I)
+NOT_YET_S = 60  # a PASSporT that is from later than this: its clock is wrong, or it is made up
+
+
+def caller_identity(message: str, country: str, wall: datetime, said_by_edge: str = "") -> CallerIdentity:
+    """How far the number is known to be the caller's.
+
+    By `verstat` in the trunk's P-Asserted-Identity (3GPP TS 24.229 section 7.2A.20; carriers append the level
+    as -A, -B, -C): in From it would be the caller's own word. `said_by_edge`: what came of an Identity header
+    there: `failed`, or `signed` and, after a dot, the claims of its PASSporT (RFC 8225), which are compared
+    with the numbers of this call here (RFC 8224 section 6.2). A failure by either is one.
+    """
+    asserted = header_values(message, "P-Asserted-Identity")
+    uris = [address_of(one).partition("?")[0] for value in asserted for one in entries(value)]
+    levels: list[str | None] = []  # of each that judged: empty where it tells none, None for a failure
+    if verstat := next(filter(None, map(_VERSTAT.search, uris)), None):
+        levels.append((verstat[2] or "").upper() if verstat[1].lower() == "passed" else None)
+    how, _, claims = said_by_edge.partition(".")
+    if how in ("signed", "failed"):
+        levels.append(_attested(claims, message, country, wall) if how == "signed" else None)
+    verified = None not in levels if levels else None
+    return CallerIdentity(
+        number=caller_number(message, country),
+        attestation=next((one for one in reversed(levels) if one), None) if verified else None,
+        verified=verified,
+        masked=is_masked(message),
+    )
+
+
+def _attested(claims: str, message: str, country: str, wall: datetime) -> str | None:
+    """The level that signed claims give this call, empty for none; None where they are of another call."""
+    try:
+        said = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        caller, called, made = said["orig"]["tn"], said["dest"]["tn"], float(said["iat"])
+        level = said.get("attest", "")
+        numbers = [to_e164(f"+{one}", country) for one in (caller, *called)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    ours = _asserted_number(message, country), called_number(message, country)
+    if numbers[0] != ours[0] or ours[1] not in numbers[1:] or None in ours:
+        return None
+    return None if made - wall.timestamp() > NOT_YET_S else level if level in ("A", "B", "C") else ""
 
 
 def called_number(message: str, country: str) -> str | None:
@@ -166,11 +229,6 @@ def info_digit(content_type: str, body: str) -> str | None:
     if re.fullmatch(r"1[0-5]", text, re.ASCII):
         return _EVENTS[int(text)]
     return text.upper() if re.fullmatch(r"[0-9*#A-Da-d]", text, re.ASCII) else None
-
-
-def _asks_for_privacy(message: str) -> bool:
-    values = re.split(r"[;,\s]+", " ".join(header_values(message, "Privacy")).lower())
-    return "id" in values or "user" in values
 
 
 def entries(value: str) -> Iterator[str]:

@@ -21,10 +21,11 @@ Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     Literal["status", "fate", "mark"]  # of a recording; `fate`: of several
     | Literal["decision", "by", "moment", "phase", "outcome", "who", "sum", "happening"]  # of a call
     | Literal["action", "use", "purpose", "ground"]  # of the trace of uses
-    | Literal["host", "role", "level", "verdict", "log"]
+    | Literal["host", "role", "level", "verdict", "log", "identity"]
 )
 """`moment`: in which it was decided; `phase`: the same, over a narrow column; `sum`: what is counted
-together; `host`: of several that share a database; `role`: of who logs in; `log`: as the demo tells it."""
+together; `identity`: how far a number is known; `host`: of several that share a database; `role`: of who logs
+in; `log`: as the demo tells it."""
 
 
 def N_(text: str) -> str:
@@ -135,6 +136,19 @@ def user_part(address: str | None) -> str | None:
 def operators(row: "Answered") -> str | None:
     """All who talked with the caller, in order: `201 → 202`."""
     return " → ".join(filter(None, map(user_part, row.each_operator))) or None
+
+
+def identity(row: "Receipt | None") -> str:
+    """How far the number is known to be the caller's: `verified A`; empty where nothing was told."""
+    known = row and row.caller_identity
+    return label("identity", known.state) if known else ""
+
+
+NO_PROOF = N_(
+    "A number is no proof of identity: even one that is verified tells which line called, not who spoke, nor "
+    "who asks now. Make sure of the person by other means, before you tell or erase anything."
+)
+"""For whoever answers a person's request (GDPR articles 11(2), 12(6))."""
 
 
 def decided(row: "Receipt") -> str:

@@ -34,6 +34,7 @@ from sipagent.pjsip.library import REQUEST_TERMINATED, max_forwards_of, order, w
 from sipagent.pjsip.media_sources import Sources
 from sipagent.pjsip.screening import DigestChallenges, Screening
 from sipagent.pjsip.sound import SoundEngine
+from sipagent.sip.messages import said_by_edge
 from sipagent.sip.session_description import NotAcceptable
 
 LOOK_S = 0.1  # for what has a time of its own, while there are legs: holders who send nothing, offers
@@ -355,7 +356,8 @@ class PjsipEngine:
         self._challenges.called(leg.call_id)
         self.adopt(leg)
         leg.signalled(message, source)
-        self.settings.report(Incoming(leg.number, source, message))
+        identity = said_by_edge(message, self.settings.hop_token, "identity")
+        self.settings.report(Incoming(leg.number, source, message, identity))
         leg.reads(message)
 
     def refused_by_library(self, call_id: str) -> None:

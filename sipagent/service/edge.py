@@ -20,7 +20,6 @@ from sipagent.agent.admission import Admission
 from sipagent.agent.calls import rejected
 from sipagent.agent.figures import Ending, Figures
 from sipagent.agent.row_writer import RowWriter
-from sipagent.config.identity import call_id, called_number, caller_number
 from sipagent.edge.plan import LATE
 from sipagent.edge.process import EdgeElsewhere, EdgeProcess
 from sipagent.edge.rpc import EdgeError, EdgeStatistics, GivenMessage
@@ -248,17 +247,7 @@ class Rejections:
 
 def receipt_of(call: Told, ids: Ids, rules: Admission) -> Receipt:
     """The receipt of a call that the edge has rejected."""
-    message = _message(call)
-    return rejected(
-        ids.new(call.at),
-        call.at,
-        call.status,
-        rules,
-        call_id=call_id(message),
-        caller=caller_number(message, rules.country),
-        called=called_number(message, rules.country),
-        by=_by(call),
-    )
+    return rejected(ids.new(call.at), call.at, call.status, rules, _message(call), _by(call))
 
 
 def _by(call: Told) -> str:

@@ -26,12 +26,14 @@ from sipagent import __version__
 from sipagent.languages import spoken
 from sipagent.languages.labels import (
     N_,
+    NO_PROOF,
     Kind,
     detail_of,
     fate_of_copy,
     happening,
     how_decided,
     how_drawn,
+    identity,
     length,
     operators,
     user_part,
@@ -146,13 +148,14 @@ def _environment() -> Environment:
         "version": __version__,
         "colon": colon,
         "fate": fate_of_copy,
+        "no_proof": lambda: spoken.gettext(NO_PROOF),
         "detail_of": lambda use: happened(detail_of(use), lambda line: line),
     }
     made.filters |= {"happening": happened, "shown": shown, "length": length, "size": size, "user": user}
     made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
     made.filters |= {"decided": decided, "how_drawn": how_drawn, "reference": reference_of}
     made.filters["how_decided"] = lambda row: how_decided(replace(row, dtmf_method=None))
-    made.filters |= {"prompt": prompt_shown, "days": day_shown}
+    made.filters |= {"identity": identity, "prompt": prompt_shown, "days": day_shown}
     made.filters["operators"] = lambda row: operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made

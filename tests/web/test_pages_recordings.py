@@ -80,7 +80,7 @@ def test_what_is_listed_of_recordings_and_calls(asking: Asking, store: Rows) -> 
         assert told in page.text, told
     page = get(asking, "/calls")
     assert listed(page) == [row.id, id]
-    for told in ("2 calls on this page", "1:10", "refused", "(key)", "201 → 202"):
+    for told in ("2 calls on this page", "1:10", "refused", "(key)", "201 → 202", "(verified A)"):
         assert told in page.text, told
     assert "pbx.example.net" not in page.text and "201 → 202" in get(asking, f"/recordings/{row.id}").text
     asking.login(Role.LISTENER, language="fr")

@@ -83,11 +83,13 @@ def test_all_that_is_kept_is_told_in_words(officer: Asking, web_office: Office) 
     for said in (
         *(CALLER, reference_of(call.id), "+33323063006", "marie.durand"),
         "allowed (you made no choice, after the notice)",
+        *(f"{CALLER} (verified A)", "A number is no proof of identity"),
         *("you were put through to 201", "A calm call.", "M. Durand", "quality", "a.wav", "0:02"),
     ):
         assert said in text, said
     officer.login(Role.OFFICER, language="fr")
     text = post(officer).text
+    assert "Un numéro ne prouve pas l’identité" in text and f"{CALLER} (vérifié A)" in text
     assert "1 appel conservé" in text and "Répondre par un dossier" in text and "autorisé" in text
     text = post(officer, "/erase", id=call.id, reason="x").text
     assert "Effacer 1 appel\u202f?" in text and "Ne rien effacer" in text
@@ -104,7 +106,7 @@ def test_a_number_never_stands_in_an_address(officer: Asking, web_office: Office
     assert officer.client.get("/requests?caller=0612345678").text.count("0612345678") == 0
 
 
-def test_who_hides_the_number_is_found_by_the_reference(officer: Asking, web_office: Office) -> None:
+def test_whose_number_is_masked_is_found_by_the_reference(officer: Asking, web_office: Office) -> None:
     at = datetime(2026, 11, 9, 22, 30, tzinfo=UTC)
     for day in range(2):
         begun = at + timedelta(days=day)

@@ -101,6 +101,7 @@ _ROW = (
 _RECEIPT = (
     *("answered_at", "connected_at", "ended_at", "caller", "called", "outcome", "decision", "decided_by"),
     *("decided_at", "phase", "dtmf_method", "keyword", "confidence", "notice_played_ms", "call_id"),
+    "caller_identity",
 )
 
 
