@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.agent.engine import Headers, OfLeg, Report
+from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.config.layout import EngineLimits
 
@@ -22,7 +23,7 @@ class FakeEngine:
     """`orders`: what it was told, as tuples of a name and its arguments, in order.
 
     `up`: its legs, `dialled`: those that it rings, and whom, over how many `hops`; `tokens`: of the sound
-    that a leg hears; `sent`: how much of it the leg was sent, in ms.
+    that a leg hears; `sent`: how much of it the leg was sent, in ms; `counted`: of a leg's streams.
     """
 
     def __init__(self, report: Callable[[Report], None], capacity: int = 4) -> None:
@@ -32,6 +33,7 @@ class FakeEngine:
         self.hops: dict[int, int] = {}
         self.tokens: dict[int, int] = {}
         self.sent: dict[int, float] = {}
+        self.counted: dict[int, tuple[Stream, ...]] = {}
         self.orders: list[tuple[object, ...]] = []
         self.say = report
         self.script: list[Callable[[], None]] = []  # one for each poll
@@ -92,6 +94,9 @@ class FakeEngine:
 
     def sent_ms(self, leg: int, token: int) -> float:
         return self.sent.get(leg, 0.0) if self.tokens.get(leg) == token else 0.0
+
+    def streams(self, leg: int) -> tuple[Stream, ...]:
+        return self.counted.get(leg, ())
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         self.orders.append(("hang_up", leg, elsewhere) if elsewhere else ("hang_up", leg))

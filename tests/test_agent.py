@@ -31,6 +31,7 @@ from sipagent.agent.engine import (
     Registration,
     SoundEnded,
 )
+from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.call.machines import FLAGGED
 from sipagent.call.timing import LATE_S, PLEASE_HOLD_S
@@ -673,7 +674,8 @@ def test_the_recording_goes_on_in_the_same_file(play: Staging) -> None:
     def shown() -> list[str]:
         return [word for told, word in stage.engine.ordered("indicate") if told == first]
 
-    stage.gone(transfers(stage, first), 486)
+    declined = transfers(stage, first)
+    stage.gone(declined, 486)
     assert shown()[-3:] == ["on", "off", "on"]
     stage.talk(caller, first)
     second = transfers(stage, first)
@@ -681,10 +683,13 @@ def test_the_recording_goes_on_in_the_same_file(play: Staging) -> None:
     assert shown()[-1] == "off"
     stage.answered(second)
     assert (stage.board.is_free(DESK), stage.board.is_free(SECOND_DESK)) == (False, False)
+    stage.engine.counted[first] = (Stream("PCMA", 300, lost=3, bursts=1),)
     stage.gone(first)
     assert stage.board.seek("another", (), stage.clock.now + 59) == ()
     assert stage.board.seek("another", (), stage.clock.now + 61) == (DESK,)
     stage.talk(caller, second, 2.0)
+    counts = {caller: 900, declined: 7, second: 400}
+    stage.engine.counted = {leg: (Stream("PCMA", count, lost=3, bursts=1),) for leg, count in counts.items()}
     over(stage, caller)
     recording, receipt = stage.recording(), stage.receipt()
     sound, rate = soundfile.read(Paths(stage.archive).file(recording.id), dtype="int16", always_2d=True)
@@ -696,6 +701,10 @@ def test_the_recording_goes_on_in_the_same_file(play: Staging) -> None:
     assert (recording.operator, receipt.operator, receipt.outcome) == (SECOND_DESK, SECOND_DESK, "connected")
     assert recording.operators == receipt.operators == (DESK, SECOND_DESK)
     assert stage.agent.tapping.of_leg == {}
+    assert receipt.quality and receipt.quality.caller and receipt.quality.operator
+    assert (receipt.quality.caller.packets, receipt.quality.operator.packets) == (900, 700)
+    assert (receipt.quality.operator.lost, receipt.quality.operator.lost_bursts) == (6, 2)
+    assert receipt.quality.caller.level_dbov == pytest.approx(-15.3, abs=0.5)
 
 
 def test_with_two_calls_there_is_no_third_leg(play: Staging) -> None:

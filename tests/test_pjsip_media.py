@@ -24,12 +24,41 @@ from sipagent.softphone.rtp import SteadyTone, strongest
 from sipagent.softphone.sip import sdp
 from tests.loopback import CALLER_HZ, DESK_HZ, ROOT, Loopback, scene
 from tests.peers.stranger import Stranger
+from tests.relay import FarPhone, Mix
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
 MUSIC = Path(prompts.__file__).parent / "hold.wav"
 FOREIGN_HZ = 2000.0
 ELSEWHERE, GATEWAY = "127.0.0.9", "127.0.0.7"
 TRUNK = (ip_network(f"{ELSEWHERE}/32"),)
+
+
+# --- what is counted of streams ---
+
+
+@scene
+def test_what_a_line_loses_is_counted_to_the_packet_also_across_a_hold(office: Loopback) -> None:
+    lossy = FarPhone(office.loop, "+33612345678")
+    lossy.sound, lossy.mixes = (lambda: SteadyTone(CALLER_HZ)), (Mix(loss=0.1, burst=2, seed=3), Mix())
+    office.stack.enter_context(lossy)
+    call, leg = office.answered(lossy)
+    office.engine.listen(leg)
+    office.frames(call, 3.0)
+    call.rtp.play(None)
+    office.hears(leg, 0.3)  # also what is on the way
+    way = lossy.line.there
+    (first,) = office.engine.streams(leg)
+    assert (first.codec, first.packets) == ("PCMA", way.fates.count(False))
+    assert (first.lost, first.bursts) == (way.lost, way.bursts) and first.lost > first.bursts > 2
+    assert first.concealed_ms >= first.lost * 20 and 0 < first.jitter_ms < 20
+    office.meanwhile(call.hold)
+    call.rtp.play(SteadyTone(CALLER_HZ))
+    office.meanwhile(call.resume)
+    office.frames(call, 0.5)
+    office.hangs_up(call, leg)
+    streams = office.engine.streams(leg)
+    assert (streams[0].packets, streams[0].lost) == (first.packets, first.lost) and streams[-1].packets > 10
+    assert office.engine.streams(leg) == ()
 
 
 # --- sounds ---

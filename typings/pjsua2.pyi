@@ -275,17 +275,33 @@ class CallInfo:
     lastStatusCode: int
     media: _Vector[CallMediaInfo]
 
+class MathStat:
+    n: int
+    mean: int
+
 class RtcpStreamStat:
     bytes: int
     pkt: int
+    loss: int
+    lossPeriodUsec: MathStat
+    jitterUsec: MathStat
     updateCount: int
 
 class RtcpStat:
     rxStat: RtcpStreamStat
     txStat: RtcpStreamStat
+    rttUsec: MathStat
+
+class JbufState:
+    frameSize: int
+    avgDelayMsec: int
+    lost: int
+    discard: int
+    empty: int
 
 class StreamStat:
     rtcp: RtcpStat
+    jbuf: JbufState
 
 class CodecParamInfo:
     avgBps: int
@@ -295,6 +311,7 @@ class CodecParam:
 
 class StreamInfo:
     audCodecParam: CodecParam
+    codecName: str
     remoteRtpAddress: str
 
 class MediaTransportInfo:
@@ -312,6 +329,9 @@ class OnCallTsxStateParam:
     e: SipEvent
 
 class OnCallMediaStateParam: ...
+
+class OnStreamDestroyedParam:
+    streamIdx: int
 
 class SdpSession:
     wholeSdp: str
@@ -350,6 +370,7 @@ class Call(_Native):
     def onCallTsxState(self, prm: OnCallTsxStateParam) -> None: ...
     def onCallSdpCreated(self, prm: OnCallSdpCreatedParam) -> None: ...
     def onCallMediaState(self, prm: OnCallMediaStateParam) -> None: ...
+    def onStreamDestroyed(self, prm: OnStreamDestroyedParam) -> None: ...
     def onCreateMediaTransport(self, prm: OnCreateMediaTransportParam) -> None: ...
     def onDtmfDigit(self, prm: OnDtmfDigitParam) -> None: ...
     def onCallTransferRequest(self, prm: OnCallTransferRequestParam) -> None: ...

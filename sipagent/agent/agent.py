@@ -49,6 +49,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.agent.figures import Figures, Tally
 from sipagent.agent.operators import WEIGHED, BoardClient, Lending, local_board_client
+from sipagent.agent.quality import Level
 from sipagent.agent.recorder import Recorder, TapFault
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
@@ -126,6 +127,7 @@ class Agent:
         self._tell_ready, self._ready = ready, False
         self._inbox: queue.SimpleQueue[AgentFact] = queue.SimpleQueue()
         self._calls = LiveCalls()
+        self._levels: dict[int, Level] = {}  # of callers, by the engine's leg
         self.tapping = Tapping(recorder, lambda id, reason: self.post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
@@ -201,6 +203,8 @@ class Agent:
     def hear(self, leg: int, samples: Samples, at: float) -> None:
         """Take (n,) int16 of a leg; any thread, in their order."""
         self.lateness.heard(leg, len(samples) / SAMPLE_RATE, at)
+        if level := self._levels.get(leg):
+            level.hear(samples)
         self.listener.feed(leg, samples, at)
         self.tapping.hear(leg, samples, at)
 
@@ -330,7 +334,12 @@ class Agent:
                 pass  # each turn looks at it
 
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
-        if call := self._calls.of_leg.get(leg):
+        call = self._calls.of_leg.get(leg)
+        if isinstance(fact, e.LegGone):
+            streams = engine.streams(leg)
+            if call:
+                call.streams[leg] = streams
+        if call:
             told = self._translated(call, leg, fact)
             certain, call.certain = call.certain, call.certain or isinstance(told, e.CallConfirmed)
             if isinstance(told, WEIGHED):
@@ -391,6 +400,7 @@ class Agent:
         # A call that comes back to us ends some day (RFC 7332): the edge has counted already.
         call.hops = max(0, max_forwards(message) - (not self._behind_edge))
         self._calls.add(call, report.leg)
+        self._levels[report.leg] = call.level
         offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
         if offer.source_allowed:
             # The receipt alone names the caller: it expires, a log doesn't.
@@ -458,6 +468,7 @@ class Agent:
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
         self.lateness.forget(leg)
+        self._levels.pop(leg, None)
         if call := self._calls.of_leg.get(leg):  # also while what the leg sent is still being heard
             call.up.discard(leg)
             self._calls.changed(call)

@@ -26,10 +26,11 @@ import structlog
 from media.frame import SAMPLE_RATE
 from media.prompt import PromptFile as Sound
 from media.recording.tap import Tap
-from retention.records import CallerIdentity, Event, Ids, Notice, Receipt, Recording, due_date
+from retention.records import CallerIdentity, Event, Ids, Notice, Quality, Receipt, Recording, due_date
 from sipagent.agent.admission import Admission
 from sipagent.agent.engine import Incoming, RefusedByEngine
 from sipagent.agent.figures import Tally
+from sipagent.agent.quality import Level, Stream, call_quality, leg_quality
 from sipagent.agent.recorder import Closing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
@@ -82,6 +83,9 @@ class LiveCall:
     indicated: e.Indication = "off"
     silent: bool = False  # the sound that the tap is to write, once there is one
     recording: Recording | None = None
+    bridged: set[int] = field(default_factory=set)  # the engine's legs of operators who talked
+    streams: dict[int, tuple[Stream, ...]] = field(default_factory=dict)  # the engine's leg → once it ended
+    level: Level = field(default_factory=Level)  # of the caller's sound
 
     @classmethod
     def offered(cls, id: str, report: Incoming, rules: Admission, wall: datetime, now: float) -> Self:
@@ -159,9 +163,15 @@ class LiveCall:
             notice_played_ms=story.notice_played_ms,
             events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
             recording_id=self.recording.id if self.recording else None,
+            quality=self._quality() if ended else None,
             expires_at=self.receipt_expires_at,
             caller_identity=self.identity,
         )
+
+    def _quality(self) -> Quality | None:
+        operators = [one for leg in sorted(self.bridged) for one in self.streams.get(leg, ())]
+        caller = leg_quality(self.streams.get(self.legs.get(CALLER, -1), ()), self.level)
+        return call_quality(caller, leg_quality(operators))
 
     def open_recording(self, operator: str, base: Path) -> Recording:
         """The row of a recording that begins now; paths are relative to `base`."""

@@ -219,7 +219,7 @@ class Carrying:
             case e.ReportOperator():
                 self.tally.phones.failed(command, self.rules().extensions, call.id, time.monotonic())
             case e.Finish():
-                self._finish(call)
+                self._finish(engine, call)
             case _:
                 assert_never(command)
 
@@ -280,6 +280,7 @@ class Carrying:
 
     def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
         self.lending.bridged(call)
+        call.bridged.add(call.legs.get(leg, -1))
         engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
         engine.indicate(call.legs.get(leg, -1), call.indicated)
         self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
@@ -313,8 +314,10 @@ class Carrying:
         sent_ms = engine.sent_ms(call.legs[CALLER], playing.token)
         return sent_ms >= notice.essential_ms + SHORT_MS and is_what_was_loaded(notice)
 
-    def _finish(self, call: LiveCall) -> None:
+    def _finish(self, engine: Engine, call: LiveCall) -> None:
         self.calls.remove(call)
+        for leg in call.legs.values():
+            call.streams.setdefault(leg, engine.streams(leg))
         for leg in call.legs.values():
             self.listener.close(leg)
         self.lending.finished(call)

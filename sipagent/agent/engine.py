@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from media.frame import Samples
+from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.config.identity import MAX_FORWARDS
 from sipagent.config.layout import FEWEST
@@ -311,6 +312,9 @@ class Engine(Protocol):
     def indicate(self, leg: int, recording: e.Indication) -> None: ...
 
     def listen(self, leg: int) -> None: ...
+
+    def streams(self, leg: int) -> tuple[Stream, ...]:
+        """What was counted of the RTP streams that a leg has sent so far; of one that has ended, once."""
 
     def catch_up(self, legs: Iterable[int]) -> None:
         """Hand over at once what these have sent until now."""

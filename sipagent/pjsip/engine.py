@@ -22,6 +22,7 @@ import pjsua2 as pj
 from retention.texts import Reason
 from sipagent import __version__
 from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt, Side
+from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.config.identity import MAX_FORWARDS, call_id
 from sipagent.config.layout import FEWEST
@@ -59,6 +60,9 @@ class PjsipEngine:
         self._legs: dict[int, Leg] = {}
         self._unknown: set[int] = set()  # of these, those that the library does not have yet
         self._ended: list[Leg] = []  # to be let go of, which no callback may do
+        self._measured: dict[
+            int, tuple[Stream, ...]
+        ] = {}  # of legs that have ended, until they are asked for
         self._past: list[
             Leg
         ] = []  # for a block in which no leg may die: its destructor would end another's call
@@ -297,6 +301,12 @@ class PjsipEngine:
         if call := self._legs.get(leg):
             self.sound.part(call)
 
+    def streams(self, leg: int) -> tuple[Stream, ...]:
+        """What was counted of those that the leg sends; of one that has ended, once."""
+        if call := self._legs.get(leg):
+            return call.streams_so_far()
+        return self._measured.pop(leg, ())
+
     def listen(self, leg: int) -> None:
         """Hand over what a leg sends, from now to its end."""
         if call := self._legs.get(leg):
@@ -413,7 +423,8 @@ class PjsipEngine:
         if status in (401, 407) and leg not in self._leaving and leg.may_ring_again(message):
             self.later.append(lambda: self._ring_again(leg))  # now with credentials
             return
-        self._legs.pop(leg.number, None)
+        if self._legs.pop(leg.number, None) and leg.streams:
+            self._measured[leg.number] = tuple(leg.streams)
         self._unknown.discard(leg.number)
         self._leaving.pop(leg, None)
         self.awareness.forget(leg)

@@ -28,6 +28,7 @@ from typing import Protocol
 import pjsua2 as pj
 
 from sipagent.agent.engine import Headers, LegFailed, OfLeg, RealmLearnt, SoundEnded
+from sipagent.agent.quality import Stream
 from sipagent.call import events as e
 from sipagent.call.events import Indication
 from sipagent.call.timing import RETRY_AFTER_S
@@ -153,6 +154,7 @@ class Leg(pj.Call):
         self.failed = False
         self.refused = False  # its description is not acceptable
         self.has_media = False  # SDP has been agreed upon
+        self.streams: list[Stream] = []  # that have ended
         self.audio = 0  # which section of the SDP is the one that is used
         self.received = -1
         self.received_at = 0.0
@@ -213,6 +215,12 @@ class Leg(pj.Call):
                     self.audio, self.has_media = one.index, True
                     self._agreed(remote_sdp(self.getId()), one.index)
         self.engine.agreed(self)
+
+    @guarded_callback
+    def onStreamDestroyed(self, prm: pj.OnStreamDestroyedParam) -> None:
+        """At the leg's end, whoever hangs up, and where other media are agreed upon: its last moment."""
+        if stream := library.stream_counted(self, prm.streamIdx):
+            self.streams.append(stream)
 
     @guarded_callback
     def onCreateMediaTransport(self, prm: pj.OnCreateMediaTransportParam) -> None:
@@ -345,6 +353,11 @@ class Leg(pj.Call):
     def packets(self) -> int:
         """RTP packets received and RTCP reports heard of so far; 0 while there is no media."""
         return sum(library.rtp_counted(self, self.audio))
+
+    def streams_so_far(self) -> tuple[Stream, ...]:
+        """With the one that there is now."""
+        present = library.stream_counted(self, self.audio)
+        return (*self.streams, present) if present else tuple(self.streams)
 
     def sent_ms(self) -> float:
         """The sound sent on its present stream so far; 0 while there is no media."""
