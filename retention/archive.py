@@ -107,9 +107,12 @@ class Archive:
         self.store.add_recording(replace(recording, status=Status.OPEN, path=None))
         return part
 
-    def close(self, recording: Recording) -> Recording:
+    def close(
+        self, recording: Recording, also: Callable[[Recording], object] = lambda row: None
+    ) -> Recording:
         """The finished file is in place: write its JSON, make the row `closed`, and return what is kept.
 
+        `also(row)` is done in the same transaction, with the row as it is then.
         Fills in `path` from the file, and `bytes` and `sha256` where they are missing. Raises ArchiveError if
         the row is no longer `open` (a refusal came first) or the file is missing.
         """
@@ -129,6 +132,7 @@ class Archive:
         with self.rewriting(closed) as keep, self.store.write():
             require(self.store.recording(recording.id), Status.OPEN)
             keep()
+            also(closed)
         return closed
 
     def describe(self, recording: Recording) -> None:

@@ -290,6 +290,7 @@ class Receipt(Answered):
     recording_id: str | None = None
     quality: Quality | None = None  # of its sound; null where it had none
     caller_identity: CallerIdentity | None = None
+    not_recorded_because: str | None = None  # where it should have been, wholly: `shortfall.REASONS`
     expires_at: datetime | None = None  # when its personal fields are emptied
 
     def __post_init__(self) -> None:

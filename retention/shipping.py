@@ -66,6 +66,7 @@ from retention.records import (
 )
 from retention.rows.pages import batches
 from retention.rows.rows import Damaged, StoreError
+from retention.shortfall import is_recorded_now, shortfall
 
 RENEWALS = 4  # in the time of a lease
 
@@ -131,7 +132,9 @@ _GONE = (Status.PURGING, Status.PURGED)
 def lost_receipt(receipt: Receipt, at: datetime) -> Receipt:
     """The receipt of a call whose host is gone, completed."""
     event = Event(at=at, what=LOST, by="agent")
-    return replace(receipt, outcome=FAILED, ended_at=at, events=(*receipt.events, event))
+    why = receipt.not_recorded_because or ("host_lost" if is_recorded_now(receipt) else None)
+    told = (*receipt.events, event)
+    return replace(receipt, outcome=FAILED, ended_at=at, events=told, not_recorded_because=why)
 
 
 def is_lost(receipt: Receipt) -> bool:
@@ -510,7 +513,9 @@ class LostHosts:
             ):
                 return None
             row = whole or self._without_sound(recording, may_stay=may_stay)
-            self._shared.keep_many((), [row], ())
+            why = shortfall(still, row) if still else None
+            told = [replace(still, not_recorded_because=why)] if still and why else []
+            self._shared.keep_many(told, [row], ())
         return row.status
 
     def _without_sound(self, recording: Recording, *, may_stay: bool) -> Recording:

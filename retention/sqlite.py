@@ -50,6 +50,8 @@ from retention.rows.tables import (
     ENDINGS,
     INDEXES,
     KEPT,
+    LINE,
+    NOT_RECORDED,
     RULES,
     Index,
     Rule,
@@ -311,13 +313,19 @@ def _today(connection: sqlite3.Connection) -> None:
     connection.execute(_table("today"))
 
 
+def _line(connection: sqlite3.Connection) -> None:
+    _adding("receipts", *LINE)(connection)
+    for text in index_texts((NOT_RECORDED,), SQLITE, led=False):
+        connection.execute(text.replace("INDEX", "INDEX IF NOT EXISTS", 1))
+
+
 STEPS = Steps(
     "sipagent",
     {
         "0001_tables": _first,
         "0002_missing": _adding("recordings", "missing"),
         "0003_today": _today,
-        "0004_line": _adding("receipts", "quality", "caller_identity"),
+        "0004_line": _line,
     },
 )
 

@@ -285,6 +285,7 @@ class CallFigures(Record):
     awaited: int
     begun: int
     unheard: int
+    not_recorded: dict[str, int]
     recordings: OfRecordings
 
 
@@ -320,6 +321,7 @@ class Statistics:
         self.awaited = 0  # recordings that an operator might begin; as long as receipts have their events
         self.begun = 0  # and those that one has begun
         self.unheard = 0  # not recorded because nobody could judge what was said
+        self.not_recorded: Counter[str] = Counter()  # that should have been, wholly; by the reason
         self.in_sums = 0  # calls without a receipt
         self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere
         self._zone = zone
@@ -333,6 +335,8 @@ class Statistics:
         self.outcomes[outcome] += 1
         self.decisions[row.decision, row.decided_by or ""] += 1
         self.unheard += row.unheard
+        if row.not_recorded_because:
+            self.not_recorded[row.not_recorded_because] += 1
         happened = {event.what for event in row.events}
         self.awaited += AWAITED in happened
         self.begun += {AWAITED, BEGUN} <= happened
@@ -473,6 +477,7 @@ class Statistics:
             awaited=self.awaited,
             begun=self.begun,
             unheard=self.unheard,
+            not_recorded=dict(self.not_recorded),
             recordings=self.kept.result(),
         )
 

@@ -48,6 +48,7 @@ def test_all_is_well(config: Config, archive: Archive) -> None:
     assert found(config, START) == {
         "purge": WELL,
         "erasures": ("ok", "all that had to be erased in its call is gone"),
+        "recordings": ("ok", "every call that should have been recorded was"),
         "reserves": ("ok", "are made at the start"),
         "holds": ("ok", "no review is overdue"),
         "chain": ("ok", f"{head} entries, and retention.head names one"),

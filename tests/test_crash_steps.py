@@ -205,7 +205,7 @@ def call(folder: Path, story: Story, worker: int | None = None) -> None:
         fill(pytest.MonkeyPatch(), lambda: True)
         reserve.allocate()
     recorder.keep_receipt(ALLOWED, may_wait=story.end is keep_joined)
-    tap = recorder.begin(ROW, pytest.fail)
+    tap = recorder.begin(ROW, lambda reason, _: pytest.fail(reason))
     for second in range(2):
         feed(tap, second * RATE, (second + 1) * RATE)
         tap.write_out()

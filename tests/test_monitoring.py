@@ -33,6 +33,7 @@ SipagentBoardUnsteady 30m sipagent_board_losses_total 0+1x60 | 1x60
 SipagentForeignSound 15m sipagent_foreign_packets_dropped_total 0+3000x60 | 0+10x60
 SipagentNothingRecorded 5m sipagent_recording_obstacles 1x60 | 0x60
 SipagentRecorderFault 5m sipagent_recorder_faults_total{part="tap"} 0 0 1x60 | 0x60
+SipagentNotRecorded 5m sipagent_calls_not_recorded{because="disk"} 1x60 | 0x60
 SipagentSpeechUnheard 30m sipagent_calls_unheard_total 0+1x60 | 0x60
 SipagentSoundLost 15m sipagent_tap_frames_dropped_total 0+50x60 | 0+1x60
 SipagentDiskLow 90m sipagent_disk_free_bytes 1e9x120 | 5e10x120

@@ -48,7 +48,7 @@ def mine(tmp_path: Path) -> Iterator[Archive]:
 
 def sound(recorder: Recorder, row: Recording) -> Tap:
     """A tap that has been fed a second; what comes before its file is open would be let go."""
-    tap, open_ = recorder.begin(row, pytest.fail), threading.Event()
+    tap, open_ = recorder.begin(row, lambda reason, _: pytest.fail(reason)), threading.Event()
     recorder.later(open_.set)
     assert open_.wait(PATIENCE_S)
     feed(tap, 0, RATE)

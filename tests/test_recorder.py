@@ -29,6 +29,7 @@ from retention.marks import Marks
 from retention.recording_files import LocalFiles
 from retention.records import Recording, Status
 from retention.rows.rows import StoreError
+from retention.shortfall import told
 from retention.sqlite import Store
 from retention.vault import Vault, public_line
 from retention.verify import verify
@@ -87,7 +88,7 @@ def files(archive: Archive) -> list[str]:
 def begin(recorder: Recorder, row: Recording, seconds: int = 2) -> Tap:
     """A tap that has been fed for so long."""
     recorder.keep_receipt(receipt(row, ended_at=None, outcome=None))
-    tap = recorder.begin(row, pytest.fail)
+    tap = recorder.begin(row, lambda reason, _: pytest.fail(reason))
     settle(recorder)
     feed(tap, 0, seconds * RATE)
     return tap
@@ -191,7 +192,7 @@ def test_stopping_finishes_what_was_begun_and_leaves_what_still_runs_as_a_whole_
     rows, running = [recording(minutes) for minutes in range(3)], recording(3)
     for row in rows:
         clear.keep(begin(clear, row), row, CLOSING)
-    tap = clear.begin(running, pytest.fail)
+    tap = clear.begin(running, lambda reason, _: pytest.fail(reason))
     settle(clear)
     for channel in Channel:
         tap.feed(channel, np.ones(800, np.int16), 1.0)
@@ -207,7 +208,7 @@ def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
     """The writer stalls, say, or the disk fills up in the middle of a call."""
     row, failed = recording(), list[str]()
     clear.keep_receipt(receipt(row))
-    tap = clear.begin(row, failed.append)
+    tap = clear.begin(row, lambda reason, _: failed.append(reason))
     settle(clear)
     feed(tap, 0, 16000)
     part, safe = Paths(archive).part(row.id), tmp_path / "safe"
@@ -257,7 +258,7 @@ def test_a_key_that_is_wrong_costs_the_recording_and_names_its_file(
         recipients[1].write_text(content)
     row, failed = recording(), list[str]()
     recorder.keep_receipt(receipt(row))
-    tap = recorder.begin(row, failed.append)
+    tap = recorder.begin(row, lambda reason, _: failed.append(reason))
     settle(recorder)
     feed(tap, 0, 16000)
     (reason,) = failed
@@ -286,7 +287,7 @@ def test_a_tap_that_cannot_begin_says_so_and_the_next_one_does(
             Paths(archive).part(row.id).write_bytes(b"in the way")
         else:
             patch.setattr(Tap, "start", fails)
-        recorder.begin(row, failed.append)
+        recorder.begin(row, lambda reason, _: failed.append(reason))
         settle(recorder)
     assert len(failed) == 1 and (fault in failed[0]) is (fault == "what nobody foresaw")
     told = ["recorder: ValueError('no such cipher'), which nobody foresaw"]
@@ -312,7 +313,9 @@ def test_a_file_that_cannot_be_made_is_tried_again(
     monkeypatch.setattr("sipagent.agent.recorder.assemble", full)
     clear.keep(begin(clear, row), row, CLOSING)
     wait_for(lambda: archive.store.recording(row.id).status is Status.CLOSED)
-    assert alerts == ["assembler: no room"] * 3 and files(archive) == ["json", "wav"]
+    assert [alert for alert in alerts if row.id not in alert] == ["assembler: no room"] * 3
+    assert [alert for alert in alerts if row.id in alert] == [f"{row.id}: {told('file')}"]
+    assert archive.store.receipt(row.id).not_recorded_because is None and files(archive) == ["json", "wav"]
     assert clear.figures.faults["assembler"] == 3
 
 
@@ -439,7 +442,7 @@ def test_refused_while_it_begins_nothing_of_it_stays(
     place, name = {"its row": (Archive, "open"), "the key": (Vault, "create"), "the part": (Tap, "start")}[at]
     waiting = Waiting(monkeypatch, place, name)
     recorder.keep_receipt(receipt(row, ended_at=None, outcome=None))
-    tap = recorder.begin(row, failed.append)
+    tap = recorder.begin(row, lambda reason, _: failed.append(reason))
     waiting.reached()
     recorder.erase(tap, receipt(row, ended_at=None, **REFUSED), NOW)
     settle_erasing(recorder)

@@ -308,7 +308,7 @@ def record_and_wait(folder: Path, pipe: int, then: Callable[[Recorder, Tap], Non
     os.write(pipe, b"o")
     signal.sigwait({signal.SIGUSR1})
     recorder.keep_receipt(receipt(CALL, ended_at=None, outcome=None))
-    tap = recorder.begin(CALL, lambda _: os._exit(9))
+    tap = recorder.begin(CALL, lambda *_: os._exit(9))
     part = Paths(archive).part(CALL.id)
     wait_for(lambda: tap._backlog._accepting)
     feed(tap, 0, RATE)
@@ -420,7 +420,7 @@ def test_a_recording_does_not_wait_for_its_row(
     before = set(writer_threads())
     with locked(tmp_path):
         recorder.keep_receipt(BEGUN)
-        tap = recorder.begin(ROW, pytest.fail)
+        tap = recorder.begin(ROW, lambda reason, _: pytest.fail(reason))
         # The file has its name before the tap takes sound.
         wait_for(lambda: bool(set(writer_threads()) - before))
         assert files(archive) == ["part"]
@@ -445,7 +445,7 @@ def test_without_row_and_without_reserve_nothing_is_recorded(
     monkeypatch.setattr(reserve, "_size", 64)
     with locked(tmp_path):
         recorder.keep_receipt(BEGUN)
-        tap = recorder.begin(ROW, failed.append)
+        tap = recorder.begin(ROW, lambda reason, _: failed.append(reason))
         wait_for(lambda: failed == ["its row can be written nowhere"])
         assert files(archive) == []
         recorder.keep(tap, ROW, CLOSING)
@@ -464,14 +464,14 @@ def test_where_no_reserve_can_be_had_a_recording_waits_for_its_row(
     recorder.start()
     assert alerts == ["rows: retention.reserve cannot be allocated: No space left on device"]
     recorder.keep_receipt(BEGUN)
-    tap = recorder.begin(ROW, pytest.fail)
+    tap = recorder.begin(ROW, lambda reason, _: pytest.fail(reason))
     settle(recorder)
     assert files(archive) == ["part"]
     feed(tap, 0, RATE)
     monkeypatch.setattr(rows_module, "WITHOUT_S", 0.1)
     failed: list[str] = []
     with locked(tmp_path):
-        recorder.begin(recording(1), failed.append)
+        recorder.begin(recording(1), lambda reason, _: failed.append(reason))
         wait_for(lambda: failed == ["its row can be written nowhere"])
     recorder.erase(tap, receipt(ROW, decision="refused"), NOW)
     recorder.stop()
@@ -481,7 +481,7 @@ def test_where_no_reserve_can_be_had_a_recording_waits_for_its_row(
 def test_a_row_that_is_refused_for_good_begins_no_recording(recorder: Recorder, archive: Archive) -> None:
     failed: list[str] = []
     archive.store.add_recording(ROW)
-    recorder.begin(ROW, failed.append)
+    recorder.begin(ROW, lambda reason, _: failed.append(reason))
     settle(recorder)
     assert len(failed) == 1 and "never replaced" in failed[0] and files(archive) == []
 

@@ -28,6 +28,8 @@ from retention.rows.tables import (
     ENDINGS,
     INDEXES,
     KEPT,
+    LINE,
+    NOT_RECORDED,
     RULES,
     Index,
     Rule,
@@ -290,9 +292,12 @@ STEPS = (
         number=4,
         name="line",
         gentle=True,
-        statements=tuple(
-            f"ALTER TABLE receipts ADD COLUMN IF NOT EXISTS {name} text"
-            for name in ("quality", "caller_identity")
+        statements=(
+            *(f"ALTER TABLE receipts ADD COLUMN IF NOT EXISTS {column} text" for column in LINE),
+            *(
+                text.replace("INDEX", "INDEX IF NOT EXISTS", 1)
+                for text in index_texts((NOT_RECORDED,), POSTGRES, led=True)
+            ),
         ),
     ),
 )

@@ -96,7 +96,7 @@ PERSONAL: dict[str, tuple[str, ...]] = {
 # a field leaves the entries before it valid
 _OPTIONAL: dict[str, tuple[str, ...]] = {
     "access": ("login", "via"),
-    "receipt": ("operators", "quality", "caller_identity"),
+    "receipt": ("operators", "quality", "caller_identity", "not_recorded_because"),
     "recording": ("operators", "missing"),
 }
 

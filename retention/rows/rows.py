@@ -378,8 +378,13 @@ class Rows(ABC):
         self._update("receipts", receipt.to_json())
 
     def keep_receipt(self, receipt: Receipt) -> None:
-        """Add it, or replace the whole row."""
+        """Add it, or replace the whole row; why it is not recorded stays, if that is known."""
         with self.write():
+            if receipt.recording_id and not receipt.not_recorded_because:
+                for row in self._read(
+                    "SELECT not_recorded_because AS why FROM receipts WHERE id = ?", [receipt.id]
+                ):
+                    receipt = replace(receipt, not_recorded_because=row["why"])
             try:
                 self.update_receipt(receipt)
             except UnknownId:

@@ -92,6 +92,8 @@ class Index:
 
 PERSONAL, REFERENCE = "{personal}", "{reference}"
 _TIME = "started_at, id"
+LINE = ("quality", "caller_identity", "not_recorded_because")  # of receipts, by the step `line`
+NOT_RECORDED = Index("receipts_not_recorded", "receipts", _TIME, "not_recorded_because IS NOT NULL")
 # few rows are read often, beside the tombstones and forgotten receipts that are kept for ever; and a page
 # lists by any filter what it shows, and reads nothing else
 INDEXES = (
@@ -103,6 +105,7 @@ INDEXES = (
     Index("receipts_by_outcome", "receipts", f"outcome, {_TIME}", "outcome IS NOT NULL"),
     Index("receipts_by_decision", "receipts", f"decision, {_TIME}"),
     Index("receipts_of_recordings", "receipts", "recording_id", "recording_id IS NOT NULL"),
+    NOT_RECORDED,
     Index("recordings_kept", "recordings", _TIME, "purged_at IS NULL", leads=True),
     Index("recordings_expiring", "recordings", "expires_at, id", "purged_at IS NULL"),
     Index("recordings_held", "recordings", _TIME, "hold IS NOT NULL", leads=True),

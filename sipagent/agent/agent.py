@@ -128,7 +128,7 @@ class Agent:
         self._inbox: queue.SimpleQueue[AgentFact] = queue.SimpleQueue()
         self._calls = LiveCalls()
         self._levels: dict[int, Level] = {}  # of callers, by the engine's leg
-        self.tapping = Tapping(recorder, lambda id, reason: self.post_and_wake(TapFault(id, reason)))
+        self.tapping = Tapping(recorder, lambda *fault: self.post_and_wake(TapFault(*fault)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
         self._reported_at = 0.0
@@ -303,10 +303,10 @@ class Agent:
             case SoundEnded():
                 if found := self.carrying.sound_ended(engine, report):
                     self._handle(engine, *found)
-            case TapFault(id, reason):
+            case TapFault(id, reason, because):
                 self.tally.tap_faults += 1
                 if call := self._calls.get(id):
-                    self._handle(engine, call, e.TapFailed(reason))
+                    self._handle(engine, call, e.TapFailed(reason, because))
             case Registration():
                 self._registered(report)
             case RefusedByEngine():

@@ -164,6 +164,7 @@ class LiveCall:
             events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
             recording_id=self.recording.id if self.recording else None,
             quality=self._quality() if ended else None,
+            not_recorded_because=story.not_recorded_because,
             expires_at=self.receipt_expires_at,
             caller_identity=self.identity,
         )

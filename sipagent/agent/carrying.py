@@ -8,7 +8,7 @@ their start to their end).
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import assert_never
 
@@ -77,9 +77,9 @@ def replacing(replaces: str) -> Headers:
 
 
 class Tapping:
-    """On the SIP thread, but for `hear` and `miss`. `failed(call, reason)` comes on any, once a tap."""
+    """On the SIP thread, but for `hear` and `miss`. `failed(call, reason, because)` comes on any, once."""
 
-    def __init__(self, recorder: Recorder, failed: Callable[[str, str], None]) -> None:
+    def __init__(self, recorder: Recorder, failed: Callable[[str, str, str], None]) -> None:
         self._recorder = recorder
         self._failed = failed
         self.of_leg: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
@@ -108,7 +108,7 @@ class Tapping:
     def _start(self, call: LiveCall, operator_uri: str) -> None:
         recording = call.open_recording(operator_uri, self._recorder.archive.files.spool.base)
         self._recorder.keep_receipt(call.receipt(), may_wait=True)
-        call.tap = self._recorder.begin(recording, lambda reason: self._failed(call.id, reason))
+        call.tap = self._recorder.begin(recording, partial(self._failed, call.id))
         call.tap.silence(call.silent)
         self.of_leg[call.legs[CALLER]] = call.tap, Channel.CALLER
         if operator := call.flow.hunt.operator:  # he may have given the caller away since

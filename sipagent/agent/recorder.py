@@ -51,7 +51,8 @@ from media.recording.assemble import (
     settle,
 )
 from media.recording.chunks import Finished
-from media.recording.tap import Tap, TapError, TapWriter
+from media.recording.tap import STALLED, Tap, TapError, TapWriter
+from retention import shortfall
 from retention.archive import Archive
 from retention.erase import REFUSED, allows, erase, erase_files, erase_now, erase_rows, fail, to_erase
 from retention.marks import ArchiveError, Mark
@@ -59,7 +60,8 @@ from retention.recording_files import FileKind, finished, format_of, in_row, sha
 from retention.records import Event, Pause, Receipt, Recording, Status
 from retention.reserve import Reserve, ReserveError, left_behind, of_the_living, take_in
 from retention.rows.rows import Rows, StoreError, UnknownId
-from retention.vault import read_public
+from retention.shortfall import accuse, judge
+from retention.vault import KeysError, read_public
 from sipagent.agent.figures import Figures
 from sipagent.agent.row_writer import FAULTS, Job, RowWriter, Worker
 from sipagent.call.machines import FLAGGED
@@ -148,6 +150,7 @@ class TapFault:
 
     call: str
     reason: str
+    because: str = "disk"
 
 
 class Recorder:
@@ -168,6 +171,7 @@ class Recorder:
         self.archive = archive
         self._format: Format = format
         self._recipients = recipients
+        self._alert = alert
         self._rows = RowWriter(archive.store, reserve, alert)
         self._quick = Worker("recorder", alert)
         self._slow = Worker("assembler", alert)
@@ -229,19 +233,24 @@ class Recorder:
         """Write the receipt of a call that was rejected at once, and of which nothing was written yet."""
         self._rows.keep_rejected(receipt)
 
-    def begin(self, recording: Recording, on_failure: Callable[[str], None]) -> Tap:
+    def begin(self, recording: Recording, on_failure: Callable[[str, str], None]) -> Tap:
         """The tap of a recording, to be fed at once; frames before its file is open are let go.
 
-        `on_failure(reason)` is called at most once, on a thread of the recorder's or on one that feeds.
+        `on_failure(reason, because)` is called at most once, on a thread of the recorder's or on one that
+        feeds; `because` is one of `shortfall.REASONS`.
         """
         part = self.archive.files.spool.path(recording.id, FileKind.PART)
-        tap = Tap(part, on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
+
+        def failed(reason: str) -> None:
+            on_failure(reason, "stalled" if reason == STALLED else "disk")
+
+        tap = Tap(part, failed, sample_rate=SAMPLE_RATE, writer=self._writer)
 
         id = recording.id
         row = self._rows.open(recording, partial(self.archive.open, recording))
 
         def open_part() -> None:
-            fault = "what nobody foresaw"  # which the thread tells
+            fault, because = "what nobody foresaw", "fault"  # which the thread tells
             try:
                 if not self._rows.is_durable(row, DURABLE_S):
                     raise StoreError("its row can be written nowhere")
@@ -251,10 +260,10 @@ class Recorder:
                 tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
             except FAULTS as known:
-                fault = str(known)
+                fault, because = str(known), _because(known)
             finally:
                 if tap not in self._running and not self.archive.marks.forbidden(id):
-                    on_failure(fault)  # else it was refused before it began
+                    on_failure(fault, because)  # else it was refused before it began
 
         self._quick.put(open_part)
         return tap
@@ -319,12 +328,34 @@ class Recorder:
                 sound = made(self.archive, recording.id, self._format)
             except FAULTS:
                 if not self.archive.marks.forbidden(recording.id):  # else it was refused meanwhile
+                    self._rows.put(recording.id, partial(self._accuse, recording.id))
                     self._slow.again(partial(make, min(2 * again_s, 60 * AGAIN_S)), again_s)
                     raise
             else:
-                self._rows.join(recording.id, partial(file_row, self.archive, recording, closing, sound))
+                self._rows.join(recording.id, lambda: self._file(recording, closing, sound))
 
         self._quick.put(end)
+
+    def _file(self, recording: Recording, closing: Closing, sound: dict[str, Any] | None) -> None:
+        self._tell(recording.id, file_row(self.archive, recording, closing, sound))
+
+    def _accuse(self, id: str) -> None:
+        """Its file could not be made so far."""
+        with self.archive.store.write():
+            receipt = self.archive.store.receipt(id)
+            if receipt.not_recorded_because is None:
+                self._tell(id, accuse(self.archive.store, receipt, "file"))
+
+    def _tell(self, id: str, why: str | None) -> None:
+        if why:
+            self._alert(f"{id}: {shortfall.told(why)}")
+
+
+def _because(fault: Exception) -> str:
+    """Why a tap did not begin, of `shortfall.REASONS`."""
+    if isinstance(fault, KeysError):
+        return "no_key"
+    return "database" if isinstance(fault, StoreError | ArchiveError) else "disk"
 
 
 def flag(archive: Archive, id: str) -> None:
@@ -335,13 +366,13 @@ def flag(archive: Archive, id: str) -> None:
             archive.change(replace(row, flagged=True))
 
 
-def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> None:
+def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> str | None:
     """Make the part the file that is kept and the row `closed`; `failed` where there was nothing.
 
-    Raises what `assemble` and `Archive.close` raise, MustGo among it; the part then stays, and the next start
-    tries again.
+    Returns why it is less than it should be, where it is. Raises what `assemble` and `Archive.close` raise,
+    MustGo among it; the part then stays, and the next start tries again.
     """
-    file_row(archive, recording, closing, made(archive, recording.id, format))
+    return file_row(archive, recording, closing, made(archive, recording.id, format))
 
 
 def made(archive: Archive, id: str, format: Format) -> dict[str, Any] | None:
@@ -364,11 +395,14 @@ def made(archive: Archive, id: str, format: Format) -> dict[str, Any] | None:
     }
 
 
-def file_row(archive: Archive, recording: Recording, closing: Closing, sound: dict[str, Any] | None) -> None:
-    """The row of a recording whose file is made."""
+def file_row(
+    archive: Archive, recording: Recording, closing: Closing, sound: dict[str, Any] | None
+) -> str | None:
+    """The row of a recording whose file is made; why it is less than it should be, where it is."""
     if sound is None:
+        why = judge(archive.store, replace(recording, status=Status.FAILED))
         fail(archive, recording.id, closing.ended_at)
-        return
+        return why
     ended = replace(
         recording,
         ended_at=closing.ended_at,
@@ -376,7 +410,9 @@ def file_row(archive: Archive, recording: Recording, closing: Closing, sound: di
         operators=closing.operators,
         flagged=closing.flagged,
     )
-    archive.close(replace(ended, **sound))
+    whys: list[str | None] = []
+    archive.close(replace(ended, **sound), lambda row: whys.append(judge(archive.store, row)))
+    return whys[-1]
 
 
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
@@ -422,11 +458,11 @@ def recover(
         opened = list(left)
     for id in sorted(ids, key=lambda id: _may_be_kept(archive, id)):
         with _told(id, alert):
-            _recover(archive, format, id, now)
+            _recover(archive, format, id, now, alert)
     ended: list[Receipt] = []
     for id in opened:
         with _told(id, alert):
-            ended += _end(archive, id, now)
+            ended += _end(archive, id, now, alert)
     return ended
 
 
@@ -480,7 +516,7 @@ def _says(receipt: Receipt, what: str) -> bool:
     return any(event.what == what for event in receipt.events)
 
 
-def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
+def _recover(archive: Archive, format: Format, id: str, now: datetime, alert: Callable[[str], None]) -> None:
     if archive.marks.forbidden(id):
         _believe_mark(archive, id, now)
         return
@@ -498,7 +534,8 @@ def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
             operators=receipt.operators,
             flagged=_says(receipt, FLAGGED),
         )
-        close(archive, recording, format, closing)
+        if why := close(archive, recording, format, closing):
+            alert(f"{id}: {shortfall.told(why)}")
     else:
         erase(archive, id, now)
 
@@ -514,14 +551,19 @@ def _believe_mark(archive: Archive, id: str, now: datetime) -> None:
         raise ArchiveError("had been marked, is gone, and the database does not know it") from None
 
 
-def _end(archive: Archive, id: str, now: datetime) -> Iterator[Receipt]:
+def _end(archive: Archive, id: str, now: datetime, alert: Callable[[str], None]) -> Iterator[Receipt]:
     receipt = archive.store.receipt(id)
     if receipt.ended_at is not None:
         return
     event = Event(at=now, what="the agent had died in this call", by="agent")
     if receipt.recording_id and _says(receipt, FLAGGED):
         flag(archive, receipt.recording_id)  # one that had been kept before it was flagged
-    ended = replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
+    why = receipt.not_recorded_because
+    if why is None and shortfall.is_recorded_now(receipt):
+        why = "died"
+        alert(f"{id}: {shortfall.told(why)}")
+    told = (*receipt.events, event)
+    ended = replace(receipt, outcome="failed", ended_at=now, events=told, not_recorded_because=why)
     archive.store.update_receipt(ended)
     yield ended
 

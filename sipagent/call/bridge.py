@@ -149,6 +149,7 @@ def leg_held(call: CallState, fact: e.LegHeld) -> None:
 def silenced_too_often(call: CallState, talk: Conversation) -> None:
     if talk.too_many:
         call.do(e.Alert("recording stopped: silenced too often"))
+        call.story.not_recorded_because = "silenced"
         call.stop_tap(keep=True)
 
 
@@ -162,6 +163,7 @@ def leg_resumed(call: CallState, fact: e.LegResumed) -> None:
 def tap_failed(call: CallState, fact: e.TapFailed) -> None:
     if call.tapping:
         call.do(e.Alert(f"recording stopped: {fact.reason}"))
+        call.story.not_recorded_because = fact.because
         call.decide(Decision.NOT_ALLOWED, "recorder_fault")
         call.stop_tap(keep=True)
 

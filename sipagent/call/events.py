@@ -349,9 +349,10 @@ class RecordingDeclined(LegFact):
 
 @dataclass(frozen=True, slots=True)
 class TapFailed(Fact):
-    """The recorder can't go on (disk full, stalled writer)."""
+    """The recorder can't go on (disk full, stalled writer). `because`: see `retention.shortfall`."""
 
     reason: str
+    because: str = "disk"
 
 
 @dataclass(frozen=True, slots=True)

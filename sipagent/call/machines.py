@@ -482,6 +482,7 @@ class Story:
     outcome: Outcome | None = None
     notice_played_ms: int | None = None
     flagged: bool = False
+    not_recorded_because: str | None = None  # where it should be: the first reason
     happenings: list[Happening] = field(default_factory=list)
     _told: Counter[tuple[str, Who]] = field(default_factory=Counter)
 

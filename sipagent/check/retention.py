@@ -22,6 +22,7 @@ from retention.records import RecordError
 from retention.reserve import lasting_problems
 from retention.rows.chain import DAMAGED, ChainHead, ChainHeadError, damaged_path, read_head
 from retention.rows.rows import Rows, StoreError, TryAgain
+from retention.shortfall import not_recorded
 from retention.stamps import FolderStamps, StampError, newest, proven, stamps_beside
 from retention.texts import Reason, joined, reason_of, strerror
 from sipagent.agent.stored import archive_of, is_here, is_there, store_of
@@ -32,6 +33,7 @@ from sipagent.enrol.keeping import expires_at, heads_of, voices
 from sipagent.enrol.script import LANGUAGES, ScriptError, default_phrases, script
 from sipagent.service.purging import RESUMES
 
+NOT_RECORDED = timedelta(days=7)
 STAMP_LATE = timedelta(days=1)  # the agent stamps every hour
 
 
@@ -208,6 +210,7 @@ def retention_findings(
             yield from _keys(store)
             yield _reserves(config.places)
             yield _erasures(archive_of(config, store))
+            yield _not_recorded(store, now)
             yield _holds(store, now.astimezone(config.service.timezone))
             yield _chain(store, config.kept_places.head)
     except StoreError as problem:
@@ -248,6 +251,16 @@ def _erasures(archive: Archive) -> Finding:
     if left:
         return error("erasures", "{0} not done, the first of {1}: see `sipagent purge`", len(left), left[0])
     return ok("erasures", "all that had to be erased in its call is gone")
+
+
+def _not_recorded(store: Rows, now: datetime) -> Finding:
+    """Of those of a week: older ones have been told often enough."""
+    found = list(not_recorded(store, now - NOT_RECORDED))
+    if found:
+        said = "{0} of the last {1} should have been recorded, and not all was; the last: {2} ({3})"
+        calls = counted(len(found), "call")
+        return error("recordings", said, calls, counted(NOT_RECORDED.days, "day"), *found[-1])
+    return ok("recordings", "every call that should have been recorded was")
 
 
 def _reserves(places: Places) -> Finding:

@@ -182,6 +182,7 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         (_("outcome"), outcome(row)),
         (_("decision"), decided(row)),
         *([(_("how"), how)] if how else []),
+        *([(_("not recorded, or less"), coded("because", why))] if (why := row.not_recorded_because) else []),
         (_("decided"), local("decided_at")),
         (_("notice played"), None if played is None else in_seconds(played / 1000)),
         (_("began"), local("started_at")),

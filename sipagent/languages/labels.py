@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
     Literal["status", "fate", "mark"]  # of a recording; `fate`: of several
-    | Literal["decision", "by", "moment", "phase", "outcome", "who", "sum", "happening"]  # of a call
+    | Literal["decision", "by", "moment", "phase", "outcome"]  # of a call
+    | Literal["who", "sum", "happening", "because"]
     | Literal["action", "use", "purpose", "ground"]  # of the trace of uses
     | Literal["host", "role", "level", "verdict", "log", "identity"]
 )
 """`moment`: in which it was decided; `phase`: the same, over a narrow column; `sum`: what is counted
-together; `identity`: how far a number is known; `host`: of several that share a database; `role`: of who logs
-in; `log`: as the demo tells it."""
+together; `because`: why it has no recording, or less than it should; `identity`: how far a number is known;
+`host`: of several that share a database; `role`: of who logs in; `log`: as the demo tells it."""
 
 
 def N_(text: str) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from retention import shortfall
 from retention.archive import Archive
 from retention.erase import allows, erase, erase_files
 from retention.journal import BATCH, Journal
@@ -348,6 +349,9 @@ class Completing:
         reached = ReachedRecordings(archive, self._config.recording.format, gather)
         for done in LostHosts(shared, reached, self._host, self._fails).complete():
             self._tell(done)
+            for id, receipt in shared.some_receipts([*{*done.receipts, *done.closed}]).items():
+                if why := receipt.not_recorded_because:
+                    log.error("alert", call=id, reason=shortfall.told(why))
             for id in done.closed:
                 self._file(archive, id)
         if objects is not None:

@@ -17,10 +17,11 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from retention.purge import overdue
 from retention.records import RecordError, Status, in_force
 from retention.rows import counts
 from retention.rows.rows import StoreError
+from retention.shortfall import REASONS, not_recorded
 from retention.stamps import proven
 from sipagent import __version__
 from sipagent.agent.admission import obstacles
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from sipagent.service.supervisor import Sharing
 
 EVERY_S = 60.0
+DAY = timedelta(days=1)
 SHARE = 20  # at most one part in this many of the time is spent looking
 
 log = structlog.get_logger(__name__)
@@ -86,6 +89,7 @@ COUNTS = {
 STATES = {
     "calls_in_progress": "Calls that are up.",
     "calls_limit": "Calls that may be up at a time.",
+    "calls_not_recorded": "Calls of the last day that should have a recording, and have none, or less.",
     "processes_late": "Processes that were too late with something just now.",
     "registered": "Whether the trunk's registrar knows us.",
     "receipts_waiting": "Receipts that the database does not have yet.",
@@ -130,6 +134,7 @@ class Observation:
     chain_head_sequence: int
     disk_free_bytes: int
     recording_obstacles: int
+    not_recorded: Mapping[str, int]  # by reason
 
 
 class Watch:
@@ -197,6 +202,7 @@ class Watch:
                 chain_head_sequence=store.head().seq,
                 disk_free_bytes=_free(self._place.recording.directory),
                 recording_obstacles=len(obstacles(config)),
+                not_recorded=dict(Counter(why for _, why in not_recorded(store, now.wall - DAY))),
             )
 
 
@@ -227,6 +233,7 @@ class Metrics(Collector):
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._labelled(figures)
         yield from self._today()
+        yield from self._not_recorded()
         for name, value in self._plain(figures).items():
             if name in COUNTS:
                 yield CounterMetricFamily(f"sipagent_{name}", COUNTS[name], value=float(value))
@@ -256,6 +263,15 @@ class Metrics(Collector):
             name = "today_until_timestamp_seconds"
             family = GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("message",))
             family.add_metric([special.message or ""], special.until_at.timestamp())
+            yield family
+
+    def _not_recorded(self) -> Iterator[Metric]:
+        """Every reason, so that each begins at 0."""
+        if seen := self.watch.latest:
+            name = "calls_not_recorded"
+            family = GaugeMetricFamily(f"sipagent_{name}", STATES[name], labels=("because",))
+            for why in REASONS:
+                family.add_metric([why], seen.not_recorded.get(why, 0))
             yield family
 
     def _plain(self, figures: Figures) -> dict[str, float]:

@@ -466,6 +466,10 @@ def alarms(figures: Statistics, heading: Heading, words: StatisticsWords) -> Ite
         yield f"{words('differs')} ({_tally(heading.tally, words)})."
     if figures.lost:
         yield f"{words('lost')} {words.number(sum(one.count for one in figures.lost))}."
+    if figures.not_recorded:
+        whys = (f"{words(f'because_{why}')} {words.number(n)}" for why, n in figures.not_recorded.items())
+        total = words.number(figures.not_recorded.total())
+        yield f"{words('not_recorded')} {total} ({words.semicolon.join(whys)})."
 
 
 def _agreement(heading: Heading, words: StatisticsWords) -> str:

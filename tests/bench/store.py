@@ -289,7 +289,7 @@ def spend(job: Callable[[], object]) -> float:
     return time.thread_time() - began
 
 
-def fail(reason: str) -> None:
+def fail(reason: str, because: str = "") -> None:
     raise SystemExit(f"the tap has failed: {reason}")
 
 

@@ -236,6 +236,8 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
     town.agent.wait_recordings(3)
     wait_for(lambda: ended(town) - before == {CONNECTED: 2, FAILED: 1})  # whoever had counted what was before
     (incomplete,) = (row for row in town.agent.recordings() if row["incomplete"])
+    told = [row["id"] for row in town.agent.receipts() if row["not_recorded_because"] == "died"]
+    assert told == [incomplete["id"]]
     assert calls.strength(town.agent.sound(incomplete)[:, 0], calls.CALLER_HZ) > 0.1
     town.connect(1)[0].hang_up()
 
