@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-from retention.records import Receipt, Record, Recording, Status, Sum
+from retention.records import LegQuality, Quality, Receipt, Record, Recording, Status, Sum
 from retention.rows.counts import LOST
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
@@ -25,6 +25,11 @@ STOPPED = "stop code"  # the event that an operator's key leaves in a receipt
 AWAITED = "the operator may begin the recording"  # the event of one that waits for a key
 BEGUN = "record code"  # and of that key
 BRIDGED = "bridged with "  # the event that says with whom the caller talks from then on
+
+OPINIONS = (("best", 4.34), ("high", 4.03), ("medium", 3.6), ("low", 3.1), ("poor", 0.0))
+"""How users judge a line, and from which MOS on: ITU-T G.109, by G.107's table B.1."""
+UNRATED = "unrated"  # of a codec without values
+WORST = 5  # hours that are told
 
 _REACHED = ("connected", "transferred")
 _MISSED = ("abandoned", "unavailable", "failed")
@@ -157,6 +162,51 @@ class RecordingCounts:
         )
 
 
+@dataclass(slots=True)
+class Line:
+    """What came in on legs of one side, or in one hour."""
+
+    legs: int = 0
+    packets: int = 0
+    lost: int = 0
+    mos: Counter[int] = field(default_factory=Counter)  # in hundredths
+    opinions: Counter[str] = field(default_factory=Counter)
+
+    def add(self, leg: LegQuality) -> None:
+        """Count a leg on which something came."""
+        self.legs += 1
+        self.packets += leg.packets
+        self.lost += leg.lost
+        if leg.mos is not None:
+            self.mos[round(leg.mos * 100)] += 1
+        self.opinions[opinion(leg.mos)] += 1
+
+    @property
+    def lost_share(self) -> float | None:
+        """Of the packets that were sent."""
+        return _share(self.lost, self.packets + self.lost)
+
+    @property
+    def mean_mos(self) -> float | None:
+        """None without any."""
+        count = self.mos.total()
+        return round(sum(mos * n for mos, n in self.mos.items()) / count / 100, 2) if count else None
+
+    def quantile(self, share: float) -> float | None:
+        """The lowest MOS that a share of all does not exceed."""
+        left = share * self.mos.total()
+        for mos in sorted(self.mos):
+            left -= self.mos[mos]
+            if left <= 0:
+                return mos / 100
+        return None
+
+
+def opinion(mos: float | None) -> str:
+    """One of OPINIONS, or `unrated`."""
+    return UNRATED if mos is None else next(name for name, least in OPINIONS if mos >= least)
+
+
 # --- what is told: JSON has these fields; lengths in s, null without any ---
 
 
@@ -264,6 +314,38 @@ class OfRecordings(RecordingFates):
     by_month: tuple[OfMonth, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfLine(Record):
+    """Of the legs of one side, `caller` or `operator`, on which something came."""
+
+    side: str
+    legs: int
+    lost_share: float | None
+    mean_mos: float | None
+    median_mos: float | None
+    p10_mos: float | None
+    opinions: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfLineHour(Record):
+    """Of callers' legs whose calls began within an hour from `at` on."""
+
+    at: datetime
+    legs: int
+    lost_share: float | None
+    mean_mos: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfLines(Record):
+    """How calls sounded; the worst hours of the trunk, by their mean MOS."""
+
+    one_way: int
+    sides: tuple[OfLine, ...]
+    worst_hours: tuple[OfLineHour, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CallFigures(Record):
     """Figures of calls and recordings; hours, days and months in the service's zone."""
@@ -286,6 +368,7 @@ class CallFigures(Record):
     begun: int
     unheard: int
     not_recorded: dict[str, int]
+    line: OfLines
     recordings: OfRecordings
 
 
@@ -322,6 +405,9 @@ class Statistics:
         self.begun = 0  # and those that one has begun
         self.unheard = 0  # not recorded because nobody could judge what was said
         self.not_recorded: Counter[str] = Counter()  # that should have been, wholly; by the reason
+        self.one_way = 0
+        self.lines = {"caller": Line(), "operator": Line()}
+        self.line_hours: dict[datetime, Line] = defaultdict(Line)  # of callers, by when the hour began
         self.in_sums = 0  # calls without a receipt
         self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere
         self._zone = zone
@@ -345,6 +431,8 @@ class Statistics:
             self.refusals[row.decided_by or "", row.dtmf_method or "", row.phase or ""] += 1
         self._lengths(row, outcome)
         self._shares(row, outcome)
+        if row.quality is not None:
+            self._line(row.started_at, row.quality)
 
     def sum(self, row: Sum) -> None:
         """Add calls that were rejected and counted together, or whose receipts are lost."""
@@ -368,6 +456,15 @@ class Statistics:
 
     def _day(self, at: datetime) -> date:
         return at.astimezone(self._zone).date()
+
+    def _line(self, at: datetime, quality: Quality) -> None:
+        self.one_way += quality.one_way is not None
+        for side, line in self.lines.items():
+            leg: LegQuality | None = getattr(quality, side)
+            if leg is not None and leg.packets:
+                line.add(leg)
+                if side == "caller":
+                    self.line_hours[at.replace(minute=0, second=0, microsecond=0)].add(leg)
 
     def _lengths(self, row: Receipt, outcome: str) -> None:
         if row.answered_at is None:
@@ -427,6 +524,17 @@ class Statistics:
         """How often an operator's key stopped a recording."""
         return sum(one.stops for one in self.numbers.values())
 
+    @property
+    def worst_hours(self) -> list[tuple[datetime, Line]]:
+        """In which callers sounded worst; none in which all sounded best."""
+        rated = ((hour, line) for hour, line in self.line_hours.items() if line.mos)
+        worse = [(line.mean_mos or 0.0, hour, line) for hour, line in rated]
+        return [
+            (hour.astimezone(self._zone), line)
+            for mos, hour, line in sorted(worse, key=lambda one: one[:2])
+            if mos < OPINIONS[0][1]
+        ][:WORST]
+
     def channels(self) -> dict[str, Counter[str]]:
         """Refusals by channel, and in each by phase; the known ones first."""
         table: dict[str, Counter[str]] = {channel: Counter() for channel in CHANNELS}
@@ -478,7 +586,28 @@ class Statistics:
             begun=self.begun,
             unheard=self.unheard,
             not_recorded=dict(self.not_recorded),
+            line=self._lines(),
             recordings=self.kept.result(),
+        )
+
+    def _lines(self) -> OfLines:
+        def told(line: Line) -> dict[str, Any]:
+            return {name: getattr(line, name) for name in ("legs", "lost_share", "mean_mos")}
+
+        names = (*(name for name, _ in OPINIONS), UNRATED)
+        return OfLines(
+            one_way=self.one_way,
+            sides=tuple(
+                OfLine(
+                    side=side,
+                    median_mos=line.quantile(0.5),
+                    p10_mos=line.quantile(0.1),
+                    opinions={name: line.opinions[name] for name in names},
+                    **told(line),
+                )
+                for side, line in self.lines.items()
+            ),
+            worst_hours=tuple(OfLineHour(at=at, **told(line)) for at, line in self.worst_hours),
         )
 
     def _by_what(self) -> dict[str, ByWhat]:

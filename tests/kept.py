@@ -12,7 +12,17 @@ from retention.erase import begin_purge, erase_begun
 from retention.marks import Marks
 from retention.purge import Terms
 from retention.recording_files import FileKind, LocalFiles, finished, format_of
-from retention.records import CallerIdentity, Notice, Pause, Receipt, Recording, due_date, new_id
+from retention.records import (
+    CallerIdentity,
+    LegQuality,
+    Notice,
+    Pause,
+    Quality,
+    Receipt,
+    Recording,
+    due_date,
+    new_id,
+)
 from retention.rows.rows import Rows
 from retention.sqlite import Store
 from retention.vault import Identity, Vault
@@ -46,6 +56,25 @@ def recording(minutes: int = 0, worker: int | None = None, **changes: Any) -> Re
     return Recording(**fields | changes)
 
 
+QUALITY = Quality(
+    caller=LegQuality(
+        codec="PCMA",
+        packets=980,
+        lost=20,
+        lost_bursts=7,
+        late=3,
+        concealed_ms=460,
+        jitter_ms=2.1,
+        rtt_ms=31.4,
+        mos=4.12,
+        level_dbov=-20.1,
+        clipped=0.0125,
+    ),
+    operator=LegQuality(codec="G722", packets=0),
+    one_way="operator",
+)
+
+
 def receipt(of: Recording, **changes: Any) -> Receipt:
     """The receipt of the call that was recorded."""
     fields: dict[str, Any] = {
@@ -58,6 +87,7 @@ def receipt(of: Recording, **changes: Any) -> Receipt:
         "operator": of.operator,
         "operators": of.operators,
         "outcome": "connected",
+        "quality": QUALITY,
         "decision": "allowed",
         "decided_by": "silence",
         "recording_id": of.id,

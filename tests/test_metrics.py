@@ -22,6 +22,7 @@ from sipagent import __version__
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import RefusedByEngine, Registration
 from sipagent.agent.figures import Figures as Counted
+from sipagent.agent.quality import Stream
 from sipagent.agent.recorder import TapFault
 from sipagent.call import events as e
 from sipagent.config.load import HostPort
@@ -154,6 +155,32 @@ def test_calls_by_what_has_become_of_them(service: Service) -> None:
     stage.invite(source=ELSEWHERE)
     stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
     assert service["sipagent_strangers_dropped_total"] == 2 and len(stage.receipts()) == 4
+
+
+def test_how_the_line_was_is_a_histogram_of_each_side(service: Service) -> None:
+    """Of G.722 there is no opinion; on a leg without a packet there is nothing to measure."""
+    stage = service.stage
+    streams = {
+        "a": (Stream("PCMA", 980, lost=20, bursts=20, jitter_ms=7.0), Stream("PCMU", 100, jitter_ms=30.0)),
+        "b": (Stream("G722", 100, lost=1, bursts=1, jitter_ms=2.0), Stream("PCMA", 0)),
+    }
+    for call_id, both in streams.items():
+        legs = stage.bridged(call_id=call_id)
+        stage.engine.counted = {leg: (one,) for leg, one in zip(legs, both, strict=True)}
+        stage.gone(legs[0])
+        stage.listened()
+        stage.gone(legs[1])
+    figures = {
+        (name.removeprefix("sipagent_"), *dict(labels).values()): value
+        for (name, labels), value in service.figures().items()
+    }
+    assert figures["line_mos_count", "caller"] == figures["line_mos_bucket", "4.34", "caller"] == 1
+    assert figures["line_mos_bucket", "4.03", "caller"] == 0 < figures["line_mos_sum", "caller"] < 4.34
+    loss = [figures["line_loss_ratio_bucket", edge, "caller"] for edge in ("0.005", "0.01", "0.02", "+Inf")]
+    assert loss == [0, 1, 2, 2] and figures["line_loss_ratio_bucket", "0.0", "operator"] == 1
+    assert figures["line_jitter_seconds_sum", "caller"] == pytest.approx(0.009)
+    assert figures["line_jitter_seconds_bucket", "0.05", "operator"] == 1
+    assert service["sipagent_calls_one_way_total"] == 1
 
 
 def test_whether_the_registrar_knows_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

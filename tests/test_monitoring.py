@@ -31,6 +31,8 @@ SipagentWorkerCrashed 5m sipagent_worker_crashes_total 0 0 1x60 | 0x60
 SipagentBoardAway 5m sipagent_board_shared 0x60 | 1x60
 SipagentBoardUnsteady 30m sipagent_board_losses_total 0+1x60 | 1x60
 SipagentForeignSound 15m sipagent_foreign_packets_dropped_total 0+3000x60 | 0+10x60
+SipagentLineBad 30m sipagent_line_mos_bucket{le="3.6",leg="caller"} 0+1x60 | 0+0x60
+SipagentOneWaySound 5m sipagent_calls_one_way_total 0 0 1x60 | 0x60
 SipagentNothingRecorded 5m sipagent_recording_obstacles 1x60 | 0x60
 SipagentRecorderFault 5m sipagent_recorder_faults_total{part="tap"} 0 0 1x60 | 0x60
 SipagentNotRecorded 5m sipagent_calls_not_recorded{because="disk"} 1x60 | 0x60
@@ -55,6 +57,7 @@ SipagentStampFailed 6h sipagent_stamp_failures_total 0+1x400 | 0x400
 ]
 BESIDE = {  # what else is there
     "SipagentFull": {"sipagent_calls_limit": "4x60"},
+    "SipagentLineBad": {'sipagent_line_mos_count{leg="caller"}': "0+4x60"},
     "SipagentJournalLate": {"sipagent_journal_rows_waiting": "5x60"},
 }
 

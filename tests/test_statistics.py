@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.records import Event, Receipt, Recording, Status, to_text
+from retention.records import Event, LegQuality, Quality, Receipt, Recording, Status, to_text
 from retention.statistics import AWAITED, BEGUN, BRIDGED, OTHER, OUTCOMES, STOPPED, Spread, Statistics
 from sipagent.call import machines
 from sipagent.text.papers import StatisticsWords
@@ -179,6 +179,27 @@ def test_calls_whose_speech_nobody_could_judge_are_no_doubts(figures: Statistics
         figures.receipt(one)
         figures.receipt(one.anonymous())
     assert figures.result().to_json()["unheard"] == 2
+
+
+def test_how_the_line_was_and_in_which_hours_it_was_worst(figures: Statistics) -> None:
+    def leg(mos: float | None, packets: int = 100, lost: int = 0) -> LegQuality:
+        return LegQuality(codec="PCMA", packets=packets, lost=lost, mos=mos)
+
+    for hour, mos in ((8, 4.4), (9, 3.0), (9, 3.5), (10, 4.0), (11, None)):
+        at = datetime(2026, 11, 24, hour, 59, tzinfo=UTC)
+        quality = Quality(caller=leg(mos, 90, 10), operator=leg(4.4))
+        figures.receipt(call(started_at=at, quality=quality))
+    figures.receipt(call(quality=Quality(caller=leg(None, 0), operator=leg(None), one_way="caller")))
+    figures.receipt(call(quality=None))
+    line = figures.result().to_json()["line"]
+    caller, operator = line["sides"]
+    assert (caller["side"], caller["legs"], caller["lost_share"], operator["legs"]) == ("caller", 5, 0.1, 6)
+    assert [caller[name] for name in ("mean_mos", "median_mos", "p10_mos")] == [3.73, 3.5, 3.0]
+    assert caller["opinions"] == {"best": 1, "high": 0, "medium": 1, "low": 1, "poor": 1, "unrated": 1}
+    assert [(one["at"], one["legs"], one["mean_mos"]) for one in line["worst_hours"]] == [
+        ("2026-11-24T09:00:00.000Z", 2, 3.25), ("2026-11-24T10:00:00.000Z", 1, 4.0),
+    ]  # fmt: skip
+    assert line["one_way"] == 1
 
 
 def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Statistics) -> None:

@@ -84,7 +84,7 @@ def test_tables_add_up(figures: Statistics) -> None:
     for section in sections(figures, words, TODAY):
         for table in section.tables:
             assert all(len(row) == len(table.headings) for row in table.rows), table.headings
-    calls, hours, outcomes, refusals, waits, recordings = sections(figures, words, TODAY)
+    calls, hours, outcomes, refusals, waits, line, recordings = sections(figures, words, TODAY)
 
     def total(rows: Any, place: int) -> int:
         return sum(int(row[place].replace(",", "")) for row in rows)
@@ -95,11 +95,14 @@ def test_tables_add_up(figures: Statistics) -> None:
     assert total(outcomes.tables[0].rows, 1) == figures.calls
     assert total(refusals.tables[0].rows, -1) == figures.refused
     assert total(waits.tables[0].rows, 1) == figures.waits.count
+    legs = sum(one.legs for one in figures.lines.values())
+    assert total(line.tables[0].rows, 1) == legs >= total(line.tables[1].rows, 1)
     assert total(recordings.tables[0].rows, -1) == figures.kept.total
 
 
 def test_plots_show_what_the_tables_say(figures: Statistics) -> None:
-    counts = [*[figures.calls] * 3, figures.refused, figures.waits.count, figures.kept.total]
+    legs = sum(one.legs for one in figures.lines.values())
+    counts = [*[figures.calls] * 3, figures.refused, figures.waits.count, legs, figures.kept.total]
     for section, count in zip(sections(figures, StatisticsWords("en"), TODAY), counts, strict=True):
         assert section.plot is not None
         assert sum(sum(values) for _, values in section.plot.series) == count

@@ -20,7 +20,7 @@ from retention.accounts.shared import ACCOUNTS_SCHEMA, SharedAccounts
 from retention.archive import Archive
 from retention.erase import erase_row
 from retention.postgres.connection import SchemaStep, SchemaSteps
-from retention.records import LegQuality, Pause, Quality
+from retention.records import Pause
 from retention.rows.chain import TABLES
 from retention.rows.rows import StoreError
 from retention.sqlite import Store
@@ -114,16 +114,10 @@ def test_everything_is_kept_life_goes_on_and_a_step_is_taken_once(old: Path, upg
         assert again.head() == upgraded.store.head()
 
 
-QUALITY = Quality(
-    caller=LegQuality(codec="PCMA", packets=500, lost=5, lost_bursts=2, jitter_ms=1.0, rtt_ms=31.5, mos=4.1),
-    one_way="operator",
-)
-
-
 def test_rows_from_before_a_column_are_as_they_were(tmp_path: Path) -> None:
     made = archive(tmp_path)
     row = keep(made, recording(1))
-    call = receipt(row, caller_identity=None)
+    call = receipt(row, caller_identity=None, quality=None)
     made.store.keep_receipt(call)
     for table, column, step in (
         ("recordings", "missing", "0002_missing"),
@@ -138,7 +132,7 @@ def test_rows_from_before_a_column_are_as_they_were(tmp_path: Path) -> None:
     assert call in upgraded.store.receipts() and call.quality is None
     assert verify(upgraded).problems == []
     told = keep(upgraded, recording(2, missing=(Pause(from_s=1.0, to_s=1.5),)))
-    measured = receipt(told, quality=QUALITY)
+    measured = receipt(told)
     upgraded.store.keep_receipt(measured)
     assert told in upgraded.store.recordings() and measured in upgraded.store.receipts()
     assert verify(upgraded).problems == []

@@ -341,4 +341,6 @@ class Carrying:
         rejected = receipt.outcome == "rejected"
         self.tally.ended[receipt.outcome or "failed", receipt.decision, receipt.decided_by or ""] += 1
         self.tally.unheard += receipt.unheard
+        if receipt.quality:
+            self.tally.measured(receipt.quality)
         (self.recorder.keep_rejected if rejected else self.recorder.keep_receipt)(receipt)

@@ -8,13 +8,15 @@ that is busy, declines or rings without an answer works: it is only counted. One
 or refuses for another reason is logged once, and then once in a while until it answers.
 """
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import structlog
 
+from retention.records import LegQuality, Quality
 from sipagent.call import events as e
 
 AGAIN_S = 600.0  # between two lines about the same phone: each caller who waits rings it again and again
@@ -47,6 +49,13 @@ class Phones:
 
 EVERY_S = 1.0  # how often a worker tells them, where they have changed
 
+LINE_EDGES: dict[str, tuple[float, ...]] = {
+    "mos": (2.0, 2.58, 3.1, 3.6, 4.03, 4.34),  # of ITU-T G.109, and G.107 annex B
+    "loss_ratio": (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2),
+    "jitter_seconds": (0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
+}
+SIDES = ("caller", "operator")
+SUM = "sum"
 Ending = tuple[str, str, str]
 """Of a call: its outcome, its decision, and by what (`decided_by`, empty for nothing)."""
 
@@ -55,8 +64,9 @@ Ending = tuple[str, str, str]
 class Figures:
     """`calls`: those that are up now; `waiting`: receipts that the database does not have yet; `faults`: by
     part; `phones`: operators rung in vain, by extension and problem; `fatal`: the last messages that workers
-    were given before they crashed (`crashes`), by kind, media lines and size; all else counts what has
-    happened.
+    were given before they crashed (`crashes`), by kind, media lines and size; `line`: legs by figure, side
+    and the first of LINE_EDGES that is not below theirs, or infinity, and the SUM of theirs; all else counts
+    what has happened.
 
     `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
     """
@@ -78,9 +88,11 @@ class Figures:
     unheard: int = 0  # calls, see Receipt.unheard
     late: int = 0  # processes that were too late with something just now
     refused_late: int = 0  # calls
+    one_way: int = 0  # calls, see Quality.one_way
+    line: Mapping[tuple[str, str, float | str], float] = field(default_factory=dict)
 
 
-BY_NAME = ("ended", "faults", "phones", "fatal")
+BY_NAME = ("ended", "faults", "phones", "fatal", "line")
 SUMS = [each.name for each in fields(Figures) if each.name not in BY_NAME]
 
 
@@ -96,6 +108,25 @@ class Tally:
         self.lost_legs = 0
         self.foreign_packets = 0
         self.phones = Phones()
+        self.one_way = 0
+        self.line: defaultdict[tuple[str, str, float | str], float] = defaultdict(float)
+
+    def measured(self, quality: Quality) -> None:
+        """The quality of a call that is over."""
+        self.one_way += quality.one_way is not None
+        for side in SIDES:
+            leg: LegQuality | None = getattr(quality, side)
+            if leg is None or not leg.packets:
+                continue
+            self._observe("mos", side, leg.mos)
+            self._observe("loss_ratio", side, leg.lost / (leg.packets + leg.lost))
+            self._observe("jitter_seconds", side, leg.jitter_ms and leg.jitter_ms / 1000)
+
+    def _observe(self, name: str, side: str, value: float | None) -> None:
+        if value is not None:
+            edge = next((one for one in LINE_EDGES[name] if value <= one), math.inf)
+            self.line[name, side, edge] += 1
+            self.line[name, side, SUM] += value
 
     def count_stranger(self) -> None:
         self.strangers += 1
@@ -122,6 +153,8 @@ class Tally:
             phones=dict(self.phones.counts.copy()),
             lost_legs=self.lost_legs,
             foreign_packets=self.foreign_packets,
+            one_way=self.one_way,
+            line=self.line.copy(),
         )
 
 

@@ -34,6 +34,7 @@ from sipagent.languages.labels import (
     identity,
     label,
     length,
+    lines,
     user_part,
 )
 from sipagent.operations.persons import Shown, show
@@ -193,6 +194,7 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         *([(_("number"), identity(row))] if row.caller_identity else []),
         (_("called"), row.called),
         (_("operator"), " → ".join(row.each_operator) or None),
+        *lines(row),
     ]
 
 

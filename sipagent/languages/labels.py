@@ -14,7 +14,7 @@ from sipagent.languages.spoken import gettext, language, ngettext, pgettext
 from sipagent.languages.spoken import gettext as _
 
 if TYPE_CHECKING:
-    from retention.records import Access, Answered, Receipt, Recording
+    from retention.records import Access, Answered, LegQuality, Receipt, Recording
     from retention.use import ExportedCopy
 
 Kind = (  # a `msgctxt` of fr/labels.po; its `msgid`s are the codes
@@ -167,6 +167,50 @@ def how_decided(row: "Receipt") -> str:
     if row.confidence is not None:
         words.append(_("confidence {amount} %").format(amount=round(row.confidence * 100)))
     return ", ".join(words)
+
+
+def line(leg: "LegQuality") -> str:
+    """`MOS 4.2 · PCMA · 12 of 980 packets lost (1.2 %), in 5 gaps · …`: of what came in on a leg."""
+    sent = leg.packets + leg.lost
+    if not leg.packets:
+        return _("nothing came")
+    parts = [
+        leg.mos is not None and _("MOS {mos}").format(mos=decimal(leg.mos)),
+        leg.codec,
+        ngettext(
+            "{lost} of {n} packets lost ({share} %), in {gaps} gap",
+            "{lost} of {n} packets lost ({share} %), in {gaps} gaps",
+            leg.lost_bursts,
+        ).format(lost=leg.lost, n=sent, share=decimal(100 * leg.lost / sent), gaps=leg.lost_bursts)
+        if leg.lost
+        else ngettext("{n} packet, none lost", "{n} packets, none lost", sent).format(n=sent),
+        leg.late and _("{n} too late").format(n=leg.late),
+        leg.concealed_ms and _("{ms} ms concealed").format(ms=leg.concealed_ms),
+        leg.jitter_ms is not None and _("jitter {ms} ms").format(ms=decimal(leg.jitter_ms)),
+        leg.rtt_ms is not None and _("round trip {ms} ms").format(ms=round(leg.rtt_ms)),
+        leg.level_dbov is not None and _("level {level} dBov").format(level=decimal(leg.level_dbov)),
+        leg.clipped and _("{share} % clipped").format(share=decimal(100 * leg.clipped)),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def decimal(value: float) -> str:
+    """`4.2`, `4,2`, `−20.1`."""
+    text = f"{value:.1f}".replace("-", "\u2212")
+    return text.replace(".", ",") if language() == "fr" else text
+
+
+ONE_WAY = {"caller": N_("nothing came from the caller"), "operator": N_("nothing came from the operator")}
+
+
+def lines(row: "Receipt") -> list[tuple[str, str]]:
+    """How the sound of a call was, by side; empty where none was measured."""
+    if row.quality is None:
+        return []
+    sides = (_("line of the caller"), row.quality.caller), (_("line of the operator"), row.quality.operator)
+    told = [(name, line(leg)) for name, leg in sides if leg]
+    one_way = ONE_WAY.get(row.quality.one_way or "")
+    return [*told, *([(_("one way"), gettext(one_way))] if one_way else [])]
 
 
 def of_them_there(

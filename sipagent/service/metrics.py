@@ -12,6 +12,8 @@ serving    the port that Prometheus scrapes: HTTP without a login for anyone who
            Clients that ask too often, or read too slowly, are dropped; calls are not affected.
 """
 
+import itertools
+import math
 import shutil
 import socket
 import sys
@@ -29,7 +31,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from retention.clock import ClockReading, read_clock, suspended
@@ -43,7 +51,7 @@ from retention.shortfall import REASONS, not_recorded
 from retention.stamps import proven
 from sipagent import __version__
 from sipagent.agent.admission import obstacles
-from sipagent.agent.figures import Figures
+from sipagent.agent.figures import LINE_EDGES, SIDES, SUM, Figures
 from sipagent.agent.stored import archive_of, store_of
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.service.cluster import Shipping
@@ -66,6 +74,7 @@ COUNTS = {
     "calls": "Calls that have ended.",
     "calls_unheard": "Calls that were not recorded because nobody could judge what was said.",
     "calls_refused_late": "Calls that were refused because the machine did not keep up with those it had.",
+    "calls_one_way": "Calls in which nothing came from one side, and something from the other.",
     "strangers_dropped": "Requests from sources that are not allowed.",
     "legs_lost": "Legs that the SIP engine had no more without a word.",
     "foreign_packets_dropped": "Packets that came to a call's sound from others than its parties.",
@@ -118,6 +127,11 @@ STATES = {
     "watch_last_success_timestamp_seconds": "When store and disk were looked at, since the epoch.",
 }
 """What each figure counts or says, by its name after `sipagent_`."""
+LINE = {
+    "mos": "What a leg's sound is worth, by the E-model: 1 to 4.5.",
+    "loss_ratio": "Share of a leg's packets that were lost.",
+    "jitter_seconds": "A leg's mean jitter.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +246,7 @@ class Metrics(Collector):
         figures = self.counting.figures()
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._labelled(figures)
+        yield from _line(figures)
         yield from self._today()
         yield from self._not_recorded()
         for name, value in self._plain(figures).items():
@@ -280,6 +295,7 @@ class Metrics(Collector):
             "calls_in_progress": figures.calls,
             "calls_limit": self.counting.limit,
             "calls_unheard": figures.unheard,
+            "calls_one_way": figures.one_way,
             "calls_refused_late": figures.refused_late,
             "processes_late": figures.late,
             "strangers_dropped": figures.strangers,
@@ -303,6 +319,22 @@ class Metrics(Collector):
             found |= asdict(part.figures) if part is not None else {}
         seen = self.watch.latest  # read once: a look that fails takes it away
         return found if seen is None else found | asdict(seen)
+
+
+def _line(figures: Figures) -> Iterator[Metric]:
+    """A histogram of each figure, over the legs of calls that have ended."""
+    for name, edges in LINE_EDGES.items():
+        family = HistogramMetricFamily(f"sipagent_line_{name}", LINE[name], labels=("leg",))
+        for side in SIDES:
+            upper = (*edges, math.inf)
+            counts = itertools.accumulate(figures.line.get((name, side, edge), 0) for edge in upper)
+            buckets = [(_told(edge), n) for edge, n in zip(upper, counts, strict=True)]
+            family.add_metric([side], buckets, figures.line.get((name, side, SUM), 0.0))
+        yield family
+
+
+def _told(edge: float) -> str:
+    return "+Inf" if math.isinf(edge) else str(edge)
 
 
 AT_ONCE = 4  # requests

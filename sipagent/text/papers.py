@@ -70,6 +70,11 @@ class StatisticsWords:
             return "–"
         return f"{share * 100:.1f}{NARROW}%".replace(".", ",") if self.french else f"{share * 100:.1f}%"
 
+    def decimal(self, value: float | None) -> str:
+        """`4,1` or `4.1`; a dash if unknown."""
+        said = "–" if value is None else f"{value:.1f}"
+        return said.replace(".", ",") if self.french else said
+
     def length(self, seconds: float | None, *, whole: bool = False) -> str:
         """`8,5 s`, `1 min 05 s`, `1 h 04 min`; a dash if unknown.
 

@@ -18,7 +18,17 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from retention.rows.selection import Selection
-from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
+from retention.statistics import (
+    DECISIONS,
+    IN_PROGRESS,
+    OPINIONS,
+    OUTCOMES,
+    PHASES,
+    UNRATED,
+    WAIT_EDGES,
+    Line,
+    Statistics,
+)
 from sipagent.config.tables import ServiceTable
 from sipagent.text import FOLDER
 from sipagent.text.papers import StatisticsWords, style
@@ -179,6 +189,7 @@ def sections(figures: Statistics, words: StatisticsWords, last: date) -> Iterato
     yield _outcomes(figures, words)
     yield _refusals(figures, words)
     yield _waits(figures, words)
+    yield _line(figures, words)
     yield _recordings(figures, words)
 
 
@@ -317,6 +328,34 @@ def _waits(figures: Statistics, words: StatisticsWords) -> Section:
     )
     plot = Plot(title, words("calls"), names, [("", counts)])
     return Section(title, words("waits_note"), plot, [waits, lengths])
+
+
+def _line(figures: Statistics, words: StatisticsWords) -> Section:
+    def lost(line: Line) -> str:
+        return words.share(line.lost_share)
+
+    title, sides = words("line"), [(side, line) for side, line in figures.lines.items() if line.legs]
+    names = [*(name for name, _ in OPINIONS), UNRATED]
+    series = [(words(f"line_{side}"), [line.opinions[name] for name in names]) for side, line in sides]
+    by_side = FigureTable(
+        ["", *map(words, ("legs", "mos_mean", "mos_median", "mos_p10", "packets_lost"))],
+        [
+            [words(f"line_{side}"), words.number(line.legs)]
+            + [words.decimal(mos) for mos in (line.mean_mos, line.quantile(0.5), line.quantile(0.1))]
+            + [lost(line)]
+            for side, line in sides
+        ],
+    )
+    hours = FigureTable(
+        [*map(words, ("worst_hours", "legs", "mos_mean", "packets_lost"))],
+        [
+            [words.moment(hour), *_numbers(words, one.legs), words.decimal(one.mean_mos), lost(one)]
+            for hour, one in figures.worst_hours
+        ],
+    )
+    one_way = f" {words('one_way')}{words.colon}{words.number(figures.one_way)}." if figures.one_way else ""
+    plot = Plot(title, words("legs"), [words(name) for name in names], series, lying=True)
+    return Section(title, words("line_note") + one_way, plot, [by_side, hours])
 
 
 def _recordings(figures: Statistics, words: StatisticsWords) -> Section:

@@ -35,6 +35,7 @@ from sipagent.languages.labels import (
     how_drawn,
     identity,
     length,
+    lines,
     operators,
     user_part,
 )
@@ -156,6 +157,7 @@ def _environment() -> Environment:
     made.filters |= {"decided": decided, "how_drawn": how_drawn, "reference": reference_of}
     made.filters["how_decided"] = lambda row: how_decided(replace(row, dtmf_method=None))
     made.filters |= {"identity": identity, "prompt": prompt_shown, "days": day_shown}
+    made.filters["lines"] = lines
     made.filters["operators"] = lambda row: operators(row) or "–"
     made.filters |= {"of_term": lambda value, term: term_shown(term, value), "gettext": spoken.gettext}
     return made

@@ -262,6 +262,7 @@ def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, st
     for told in (
         *(f"Call {reference_of(row.id)}", CALLER, "marie.durand", "flagged", "allowed (silence)"),
         *("0:14 decision: allowed (silence) (caller)", "0:31 bridged with", "1:10 paused (marie.durand)"),
+        *("Line of the callerMOS 4.1", "One waynothing came from the operator"),
         *("the call is over", "confidence 93 %", "0:04 to 0:08", row.sha256 or "-"),
         *("complaint 2026-41", "C. Petit", "review overdue", "/home/durand/call.wav", "not there any more"),
         *("play quality person 99. done", "export quality M. Durand done", "<b>Good</b> two"),
@@ -272,7 +273,13 @@ def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, st
     asking.login(Role.LISTENER, language="fr")
     page = get(asking, f"/recordings/{row.id}")
     assert page.language == "fr"
-    for told in (f"Appel {reference_of(row.id)}", "Conservation comme preuve", "l’appel arrive", "Usages"):
+    for told in (
+        f"Appel {reference_of(row.id)}",
+        "Conservation comme preuve",
+        "l’appel arrive",
+        "Usages",
+        "gigue 2,1 ms",
+    ):
         assert told in page.text, told
 
 

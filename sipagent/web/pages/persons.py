@@ -102,6 +102,7 @@ _RECEIPT = (
     *("answered_at", "connected_at", "ended_at", "caller", "called", "outcome", "decision", "decided_by"),
     *("decided_at", "phase", "dtmf_method", "keyword", "confidence", "notice_played_ms", "call_id"),
     "caller_identity",
+    "quality",
 )
 
 
