@@ -221,6 +221,7 @@ def beside_database(there: Places, here: Places) -> Iterator[tuple[Path, Path]]:
     yield from ((path, here.reserve(owner)) for owner, path in there.reserves().items())
     if there.stamps.is_dir():
         yield from ((path, here.stamps / path.name) for path in sorted(there.stamps.glob("*.tsr")))
+    yield from there.published(here)
 
 
 def copy_bytes(source: BinaryIO | BufferedIOBase, target: BinaryIO) -> tuple[int, str]:
@@ -403,7 +404,7 @@ class _Making:
 
     def bulk(self, progress: Progress) -> None:
         """Copy what there is, while everything goes on."""
-        for folder in (RECORDINGS, "vault", "stamps", CONFIGURATION):
+        for folder in (RECORDINGS, "vault", "stamps", "roots", CONFIGURATION):
             (self.root / folder).mkdir(mode=0o700)
         for name, path in self.wish.configuration.items():
             self._other(f"{CONFIGURATION}/{name}", path)

@@ -19,6 +19,7 @@ the configuration, and names all of this:
     accounts.key          where hosts share accounts: the key that these are under; the same on each
     moving                a folder, while `migrate` moves files
     vault, stamps, edge   folders: sealed keys, time stamps, what Kamailio reads and writes
+    roots, signing        folders: the roots to publish, and the keys that sign what callers get (`roots`)
 
 `retention.moved` is JSON: it says where a database has moved to, when, and until when what is left here
 must go. It is there from the moment in which a move begins; once the move is `done`, no row is written
@@ -197,6 +198,8 @@ class Places:
         self.accounts_key = named("accounts.key")
         self.vault = named("vault")
         self.stamps = named("stamps")
+        self.roots = named("roots")
+        self.signing = named("signing")
         self.edge = named("edge")
 
     def __eq__(self, other: object) -> bool:
@@ -241,6 +244,10 @@ class Places:
         """What decides about calls to come: each file that is here, and where it is in another place."""
         pairs = ((self.seed, other.seed), (self.rota, other.rota))
         return [(mine, its) for mine, its in pairs if mine.exists()]
+
+    def published(self, other: "Places") -> list[tuple[Path, Path]]:
+        """Each root with its stamp, and where it is in another place. Their nodes are made anew."""
+        return [(path, other.roots / path.name) for path in sorted(self.roots.glob("????-??-??.*"))]
 
     def notes_of_moves(self) -> list[Path]:
         """The files in this folder that say where rows have moved, or were to move."""

@@ -523,7 +523,7 @@ def prepare(places: Places) -> None:
 
 def take_along(there: Places, here: Places) -> None:
     """Copy what lies beside, by its bytes; what lies in one folder for both stays. Raises OSError."""
-    for source, target in there.seed_and_rota(here):
+    for source, target in (*there.seed_and_rota(here), *there.published(here)):
         if source.absolute() != target.absolute():
             make_folder(target.parent)
             write_whole(target, source.read_bytes())

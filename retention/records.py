@@ -563,7 +563,7 @@ def _rich(name: str, of: FieldType, value: Any) -> Any:
         if name == "operators":
             return _operators(value)
         if of.several:
-            return tuple(of.type.from_json(item) for item in value)
+            return tuple(map(_reader(of.type), value))
         return (_id if name == "id" else _reader(of.type))(value)
     except (TypeError, ValueError) as wrong:
         raise ValueError(Reason("{0}: {1}", name, wrong)) from wrong

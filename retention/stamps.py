@@ -364,13 +364,30 @@ def stamp_head(store: Rows, url: str, ca: Path) -> Stamped | None:
         head, last = store.head(), newest(kept)
         if last is not None and not _is_behind(last, head):
             return None
-        token, response = _stamp(head, url, trusted)
+        token, response = stamp_digest(bytes.fromhex(head.hash), url, trusted)
         if last is not None and token.at < last.at:
             raise StampError(
                 "{0}: its clock is behind the last stamp's: {1}, {2}", url, _time(token.at), _time(last.at)
             )
         kept.keep(head.seq, response)
     return _stamped(head.seq, token, kept.path(head.seq))
+
+
+def stamp_digest(digest: bytes, url: str, trusted: "Sequence[Certificate]") -> tuple[TimeStampToken, bytes]:
+    """A stamp of a SHA-256 by the authority at `url`, and its answer. Raises StampError."""
+    nonce = 1 << 62 | secrets.randbits(62)
+    from retention.post import NoAnswer, post
+
+    try:
+        response = post(url, stamp_query(digest, nonce), QUERY_KIND, ANSWER_LIMIT)
+    except NoAnswer as none:
+        raise StampError(str(none)) from none
+    try:
+        token = read_answer(response)
+        prove(token, digest, trusted, nonce)
+    except StampError as wrong:
+        raise StampError("{0}: {1}", url, wrong) from wrong
+    return token, response
 
 
 def proven(store: Rows, ca: Path | None) -> Callable[[], datetime | None]:
@@ -447,22 +464,6 @@ def verify_stamps(
 
 
 # --- steps ---
-
-
-def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple[TimeStampToken, bytes]:
-    digest, nonce = bytes.fromhex(head.hash), 1 << 62 | secrets.randbits(62)
-    from retention.post import NoAnswer, post
-
-    try:
-        response = post(url, stamp_query(digest, nonce), QUERY_KIND, ANSWER_LIMIT)
-    except NoAnswer as none:
-        raise StampError(str(none)) from none
-    try:
-        token = read_answer(response)
-        prove(token, digest, trusted, nonce)
-    except StampError as wrong:
-        raise StampError("{0}: {1}", url, wrong) from wrong
-    return token, response
 
 
 def _is_behind(last: Stamped, head: ChainHead) -> bool:

@@ -29,6 +29,7 @@ from pathlib import Path, PurePath
 from retention.archive import Archive
 from retention.erase import leftovers, stuck
 from retention.marks import ArchiveError
+from retention.merkle import Frontier
 from retention.recording_files import FORMATS, Area, FileKind, finished, sha256
 from retention.records import (
     Json,
@@ -42,6 +43,7 @@ from retention.records import (
     to_text,
 )
 from retention.reserve import lasting_problems, recordings_in
+from retention.roots import Root, RootError, read_root, root_files
 from retention.rows.chain import (
     ALTERED,
     DAMAGED,
@@ -449,6 +451,7 @@ class _Verification:
     def chain(self) -> None:
         """Check the chain, entry by entry."""
         last, count, until = ChainHead(0, GENESIS), 0, self.found.head.seq
+        tree, roots = Frontier(), self._roots()
         for row in self.store.each(Listing(table="chain", order=("seq",), stop=until + 1)):
             entry = ChainEntry(**row)
             last = self._behind(entry, last)
@@ -465,9 +468,27 @@ class _Verification:
                 break
             last = ChainHead(entry.seq, entry.hash)
             count += 1
+            tree.add(bytes.fromhex(entry.hash))
+            for root in roots.pop(entry.seq + 1, ()):
+                if entry.seq - tree.size + 1 == root.first and tree.root().hex() != root.root:
+                    self.wrong(_root(root), "was made of another chain")
             if count % PAGE == 0:
                 self.progress("chain", entry.seq, until)
         self.found.counts["chain"] = count
+        for root in (root for some in roots.values() for root in some):
+            self.wrong(_root(root), "has {0} entries, more than the chain", root.size)
+
+    def _roots(self) -> dict[int, list[Root]]:
+        """The roots beside the database, by the number of the entry behind their last."""
+        found: dict[int, list[Root]] = {}
+        places = self.store.places
+        for path in root_files(places.roots) if places else ():
+            try:
+                root = read_root(path)
+                found.setdefault(root.first + root.size, []).append(root)
+            except RootError as error:
+                self.wrong(Reason("root {0}", path.name), str(error))
+        return found
 
     def rows(self, kind: str) -> None:
         """Compare each row of one table with its entry."""
@@ -633,6 +654,10 @@ def _lost(entry: ChainEntry) -> Lost:
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None  # its hash is wrong, too
+
+
+def _root(root: Root) -> Reason:
+    return Reason("root {0}", f"{root.date}.json")
 
 
 def _place(kind: str, id: str) -> Reason:

@@ -35,7 +35,7 @@ COMMANDS = (
     *("list", "show", "calls", "stats", "draws", "register", "sheet"),
     *("export", "play", "note", "accesses"),
     *("purge", "delete", "hold", "release", "holds", "rebuild", "backup", "restore"),
-    *("migrate", "verify", "stamp", "init", "keys", "user", "token", "check", "notice", "detect"),
+    *("migrate", "verify", "stamp", "receipt", "init", "keys", "user", "token", "check", "notice", "detect"),
     *(
         "train-keyword",
         "enrol",

@@ -252,7 +252,8 @@ def test_what_should_be_gone_for_a_day_is_an_alarm(
         patch.setattr(Path, "unlink", stuck)
         service.one_turn()
     assert [line["event"] for line in logs] == ["forgotten", "purge_failed"]
-    assert service.alerts == ["recordings that should have gone more than a day ago: 1"] * alarms
+    late_ones = [one for one in service.alerts if not one.startswith("root: ")]  # written by a rename
+    assert late_ones == ["recordings that should have gone more than a day ago: 1"] * alarms
 
 
 def test_a_wrong_clock_and_an_overdue_review_are_alarms(service: Service) -> None:

@@ -43,8 +43,8 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
 LADDER = (  # modules and folders of retention: each names those before it alone
     *("texts", "records", "files", "rows", "marks", "recording_files", "vault"),  # values, bytes, rows
     *("sqlite", "postgres", "objects", "accounts"),  # what keeps them
-    *("archive", "clock", "reserve", "shortfall", "statistics", "post", "stamps"),
-    *("use", "erase", "holds", "verify", "rebuild", "purge"),
+    *("archive", "clock", "reserve", "shortfall", "statistics", "post", "stamps", "merkle"),
+    *("use", "erase", "roots", "holds", "verify", "rebuild", "purge"),
     *("backup", "move", "journal", "shipping"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}

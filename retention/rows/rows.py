@@ -394,6 +394,10 @@ class Rows(ABC):
         """Raises UnknownId."""
         return self._typed(Receipt, self._row("receipts", id))
 
+    def receipt_row(self, id: str) -> Row:
+        """One as it is kept, with its salt and the number of its entry. Raises UnknownId."""
+        return self._row("receipts", id)
+
     def receipts(self, selection: Selection | None = None, damaged: Damaged | None = None) -> list[Receipt]:
         """Those that match, newest first."""
         return list(self.each_receipt(selection, damaged))

@@ -1,8 +1,9 @@
 """The automatic purge: at the start of the service, and every hour after that.
 
 Each turn reports obstacles to recording, and checks the clock: with a wrong clock it would remove recordings
-that must be kept. Then it purges, reports matters that need a person (files that should be gone, holds whose
-review is overdue), and has the chain's head stamped. Every error is reported, and the next turn tries again.
+that must be kept. Then it purges, writes the root of the day before, reports matters that need a person
+(files that should be gone, holds whose review is overdue), and has the chain's head stamped. Every error is
+reported, and the next turn tries again.
 
 A recording that should have been erased in its call, and could not be, is tried again every minute, without
 looking at the clock.
@@ -23,6 +24,7 @@ from retention.clock import ClockReading, look, read_clock, suspended
 from retention.holds import reviews_overdue
 from retention.marks import ArchiveError
 from retention.purge import PurgeReport, ahead_of, erase_pending, overdue, purge
+from retention.roots import RootError, make_root, stamp_roots
 from retention.rows.rows import Rows, StoreError, TryAgain
 from retention.stamps import StampedElsewhere, StampError, proven, stamp_head
 from retention.texts import Reason
@@ -38,7 +40,7 @@ EVERY_S = 3600.0
 ERASE_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking for what must be erased
 RESUMES = Reason("once it is right: sipagent purge --clock-ok --by WHO")  # or what confirms the clock does
-FAULTS = (OSError, StoreError, ArchiveError, StampError, HeadError)
+FAULTS = (OSError, StoreError, ArchiveError, StampError, RootError, HeadError)
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +54,7 @@ class Purging:
         alert: Callable[[str], None],
         read_clock: Callable[[], ClockReading] = read_clock,
     ) -> None:
-        # failures: of `purge`, including what was not removed; of `erase`, each attempt; of `stamp`, `voices`
+        # failures: of `purge`, with what was not removed; of `erase`, each attempt; of `stamp`, `root`, …
         self.failures: Counter[str] = Counter()
         self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
         self._config = config
@@ -98,7 +100,7 @@ class Purging:
                 self._due.wait(min(left_s, pause_s))
             self._due.clear()  # before `_over` is looked at: `stop` sets it first
 
-    def _do(self, name: str, step: Callable[[], None]) -> None:
+    def _do(self, name: str, step: Callable[[], object]) -> None:
         attempt(step, FAULTS, partial(self._fails, name))
 
     def _fails(self, name: str, fault: str) -> None:
@@ -114,6 +116,7 @@ class Purging:
                 log.info("purged_elsewhere", detail="another host is at it")
                 if suspended(store, reading, proven(store, kept.timestamp_ca)) is None:
                     self._do("voices", partial(self._forget_voices, reading.wall))  # this host's own
+                    self._do("root", partial(make_root, store, reading.wall))
                 return
             why = look(store, reading, proven(store, kept.timestamp_ca))
             self._suspended = why is not None
@@ -127,6 +130,7 @@ class Purging:
             for table in forget_old_dialogs(self._place, terms.receipts_period, reading.wall):
                 log.info("forgotten", dialogs=str(table))
             self._do("voices", partial(self._forget_voices, reading.wall))
+            self._do("root", partial(make_root, store, reading.wall))
             if not self._over.is_set():
                 self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)
@@ -189,6 +193,7 @@ class Purging:
 
         def stamp() -> None:
             with store_of(place) as store:
+                stamp_roots(store, url, ca)
                 try:
                     made = stamp_head(store, url, ca)
                 except StampedElsewhere:

@@ -114,6 +114,7 @@ ROUTES: Mapping[str, Right] = {
     "POST /requests": Right.PERSONS,
     "POST /requests/package": Right.PERSONS,
     "POST /requests/letter": Right.PERSONS,
+    "POST /requests/receipt": Right.PERSONS,
     "POST /requests/erase": Right.PERSONS,
     "POST /requests/erased": Right.PERSONS,
     "GET /requests/erased/{token}": Right.PERSONS,

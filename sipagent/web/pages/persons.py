@@ -45,6 +45,7 @@ from sipagent.operations.persons import (
     delete_calls,
     show,
 )
+from sipagent.operations.receipts import give_receipt
 from sipagent.text import language_of_papers, template
 from sipagent.text.papers import StatisticsWords, certificate
 from sipagent.web.guard import Entry, Form, WrongField, form_of
@@ -93,7 +94,7 @@ def _line(what: str) -> str:
 
 MOST_CALLS = 500  # calls that a page shows
 _ADDRESS = re.compile(r"\bsips?:\S*[^\s:]")
-_LEARNT = ("export", "play", "note", "answer")  # by which somebody learnt of it
+_LEARNT = ("export", "play", "note", "answer", "receipt")  # by which somebody learnt of it
 _ROW = (
     *("ended_at", "duration_s", "status", "incomplete", "decision", "channels", "sample_rate", "bytes"),
     *("sha256", "pauses", "missing", "purged_at"),
@@ -437,6 +438,17 @@ def _made(request: Request, form: Form) -> tuple[Package, Access, list[KeptCall]
     return made, told, ticked
 
 
+def receipt(request: Request) -> Response:
+    """The receipt of one call, which the caller can check: a file in JSON."""
+    form, site = form_of(request), site_of(request)
+    ids = [call.id for call in _found(request, form) if call.id == form.get("of")]
+    if not ids:
+        raise WrongField(Reason(N_("no call is ticked; accepted: at least one")))
+    made = give_receipt(site.archive, ids[0], trace_of(request, "receipt"), site.clock())
+    headers = {"Content-Disposition": f'attachment; filename="receipt-{ids[0]}.json"'}
+    return JSONResponse(made.to_json(), headers=headers)
+
+
 def erase_page(request: Request) -> Response:
     """What would go, and what stays: to be confirmed."""
     form = form_of(request)
@@ -567,6 +579,7 @@ ENTRIES = (
     Entry("POST /requests", found_page, _again),
     Entry("POST /requests/package", package, _again),
     Entry("POST /requests/letter", letter_page, _again),
+    Entry("POST /requests/receipt", receipt, _again),
     Entry("POST /requests/erase", erase_page, _again),
     Entry("POST /requests/erased", erase, _again),
     Entry("GET /requests/erased/{token}", erased_page),
