@@ -1,4 +1,4 @@
-"""One POST to a server that we do not control: it may be slow, silent, send too much, or be an impostor.
+"""One exchange with a server that is not ours: it may be slow, silent, send too much, or be an impostor.
 
 The answer's size and the wait for it are limited; no redirect is followed. The system's proxies are used.
 """
@@ -21,21 +21,28 @@ class NoAnswer(WithReason):
 
 
 def post(url: str, content: bytes, kind: str, limit: int) -> bytes:
-    """The answer to `content` of the media type `kind`, at most `limit` bytes. Raises NoAnswer.
+    """The answer to `content` of the media type `kind`, at most `limit` bytes. Raises NoAnswer."""
+    headers = {"Content-Type": kind, "User-Agent": "sipagent"}
+    return _answer(urllib.request.Request(url, content, headers), limit, WHOLE_S)
 
-    It runs in a separate thread: only this limits a silent name server or a header sent very slowly.
-    """
+
+def get(url: str, limit: int, whole_s: float) -> bytes:
+    """What lies there, at most `limit` bytes, within `whole_s`. Raises NoAnswer."""
+    return _answer(urllib.request.Request(url, headers={"User-Agent": "sipagent"}), limit, whole_s)
+
+
+def _answer(request: urllib.request.Request, limit: int, whole_s: float) -> bytes:
+    """It runs in a separate thread: only this limits a silent name server or a header sent very slowly."""
     outcome: SimpleQueue[bytes | NoAnswer] = SimpleQueue()
-    request = urllib.request.Request(url, content, {"Content-Type": kind, "User-Agent": "sipagent"})
 
     def exchange() -> None:
         outcome.put(_exchange(request, limit))
 
     threading.Thread(target=exchange, name="post", daemon=True).start()
     try:
-        answer = outcome.get(timeout=WHOLE_S)
+        answer = outcome.get(timeout=whole_s)
     except Empty:
-        raise NoAnswer("{0}: no whole answer within {1:g} s", url, WHOLE_S) from None
+        raise NoAnswer("{0}: no whole answer within {1:g} s", request.full_url, whole_s) from None
     if isinstance(answer, NoAnswer):
         raise answer
     return answer

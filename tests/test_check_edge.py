@@ -13,9 +13,11 @@ from sipagent.check.machine import edge_findings
 from sipagent.config.errors import Finding
 from sipagent.config.layout import EngineLimits
 from tests.configured import SMALL, read, with_keys
+from tests.peers.passport import Signer
 from tests.peers.tls import certified
 from tests.peers.tsa import Holder
 
+VERIFYING = 'verify_identity = true\nidentity_certificates = "signers"'
 TOWN = with_keys("capacity", "calls = 5", SMALL)
 
 
@@ -60,13 +62,32 @@ def test_modules_that_are_missing_are_named_with_their_package(
     there = tmp_path / "lib" / "kamailio" / "modules"
     there.mkdir(parents=True)
     for path in machine.MODULES.glob("*/kamailio/modules/*.so"):
-        if path.name not in {"tls.so", "htable.so"}:
+        if path.name not in {"tls.so", "htable.so", "secsipid.so"}:
             (there / path.name).touch()
     monkeypatch.setattr(machine, "MODULES", tmp_path)
     said = "not installed; on a Debian: apt install kamailio"
     assert [one.detail for one in findings(TOWN, tmp_path)] == [f"htable.so {said}"]
     found = findings(secured(tmp_path), tmp_path)
     assert [one.detail for one in found] == [f"htable.so, tls.so {said} kamailio-tls-modules"]
+    found = findings(with_keys("trunk", VERIFYING, TOWN), tmp_path)
+    assert [one.detail for one in found] == [f"htable.so, secsipid.so {said} kamailio-secsipid-modules"]
+
+
+@pytest.mark.usefixtures("unstarted")
+def test_what_callers_are_verified_by_is_looked_at(tmp_path: Path) -> None:
+    verifying = with_keys("trunk", VERIFYING, SMALL)  # even one call needs an edge then
+    said = "trunk.identity_certificates"
+    empty = Finding("warning", said, f"{tmp_path / 'signers'}: holds no certificate at HOST/PATH")
+    assert findings(verifying, tmp_path) == [empty, Finding("ok", "edge", "")]
+    signer = Signer(valid=timedelta(days=-1))
+    path = signer.lays(tmp_path / "signers")
+    (found, _) = findings(verifying, tmp_path)
+    assert (found.level, found.what) == ("warning", said)
+    assert str(found.detail).startswith(f"{path}: has expired, on ")
+    Signer().lays(tmp_path / "signers")
+    assert findings(verifying, tmp_path) == [Finding("ok", "edge", "")]
+    (found,) = findings(with_keys("trunk", f'{VERIFYING}\nidentity_roots = "roots.pem"', SMALL), tmp_path)
+    assert (found.level, found.what) == ("error", "trunk.identity_roots")
 
 
 def test_where_no_kamailio_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,8 @@ NO_DATABASE = "; accepted: a file, or postgresql://user@host/database"
 
 
 @pytest.mark.parametrize(("table", "keys", "text", "line"), [
+    ("edge", "start = false", with_keys("trunk", "verify_identity = true\nidentity_hosts = ['a.org']"),
+     "trunk.identity_hosts: given where edge.start is false"),
     ("cluster", 'host = "a"', SMALL, "cluster.host: given without a database that hosts share"),
     ("retention", f'database = "{URL}"', SMALL, "cluster.host: absent, where hosts share a database"),
     ("retention", 'database_password_file = "p"', SMALL,

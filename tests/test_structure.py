@@ -60,7 +60,12 @@ REMOVING = {
     "retention/move.py",  # the note of an earlier move, the turn of a copy
     "sipagent/cli/init_directory.py",  # what was begun
     *("sipagent/cli/program.py", "sipagent/operations/register.py"),  # what was not finished
-    *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/children.py"),
+    *(
+        "sipagent/edge/certificates.py",
+        "sipagent/edge/files.py",
+        "sipagent/edge/rpc.py",
+        "sipagent/service/children.py",
+    ),
 }
 DATABASE = {"sqlite3", "sqlite_utils", "psycopg"}
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN)\s+\w")

@@ -46,6 +46,7 @@ QUICK = (
     "live/test_other_phones.py::test_sipp_refuses_by_real_events",
     "live/test_edge.py::test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side",
     "live/test_edge.py::test_a_stranger_gets_no_answer_whatever_is_asked",
+    "live/test_edge_identity.py::test_what_an_identity_is_worth_and_no_call_is_refused_for_it",
     "live/test_workers.py::test_five_calls_at_once_are_bridged_and_recorded",
     "live/test_web.py::test_from_a_one_time_code_to_what_was_said",  # Chromium
     "web/test_listening.py::test_what_is_heard_is_what_was_said[sealed]",

@@ -35,15 +35,17 @@ from sipagent.check.retention import retention_findings
 from sipagent.config.errors import Finding, counted, error, ok, warning
 from sipagent.config.layout import EngineLimits, calls_a_process, layout
 from sipagent.config.load import Config, ConfigError, HostPort
+from sipagent.edge.certificates import CertificateError, lying_in, usable
 from sipagent.edge.configuration import ROUTES
-from sipagent.edge.files import CERTIFICATE, KEY, SCHEMA, aged, expiry
+from sipagent.edge.files import CERTIFICATE, KEY, SCHEMA, aged, expiry, read_roots
 from sipagent.edge.plan import LOOPBACK, Addresses, Plan, addresses, is_local, needs_edge, plan
 from sipagent.edge.process import KAMAILIO, EdgeProcess
 from sipagent.edge.rpc import EdgeError
 from sipagent.service.control import reachable, scraped
 
 MODULES = Path("/usr/lib")  # Debian: /usr/lib/x86_64-linux-gnu/kamailio/modules
-PACKAGES = {"tls.so": "kamailio-tls-modules"}  # Debian's; the others are in `kamailio`
+# Debian's, of what is needed where it is configured; the others are in `kamailio`
+PACKAGES = {"tls.so": "kamailio-tls-modules", "secsipid.so": "kamailio-secsipid-modules"}
 
 
 def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterator[Finding]:
@@ -68,6 +70,7 @@ def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterat
         return
     try:
         yield from _certificate(planned, config.file, now)
+        yield from _identities(config, planned, now)
     except ConfigError as wrong:
         yield error(wrong.key, wrong.problem)
     else:
@@ -80,7 +83,8 @@ def _absent(planned: Plan) -> list[str]:
         return [KAMAILIO.name]
     modules = {path.name for path in MODULES.glob("*/kamailio/modules/*.so")}
     wanted = [name for name in re.findall(r'^loadmodule "(.*)"', ROUTES, re.MULTILINE)]
-    absent = [name for name in wanted if name not in modules and (planned.tls or name not in PACKAGES)]
+    idle = {name for name, used in (("tls.so", planned.tls), ("secsipid.so", planned.identities)) if not used}
+    absent = [name for name in wanted if name not in modules and name not in idle]
     return absent if SCHEMA.exists() else [*absent, str(SCHEMA)]
 
 
@@ -92,6 +96,25 @@ def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:
     if said := aged(until, now):
         yield (error if now >= until else warning)(CERTIFICATE, f"{planned.tls.certificate} {said}")
     yield from readable(KEY, planned.tls.private_key)
+
+
+def _identities(config: Config, planned: Plan, now: datetime) -> Iterator[Finding]:
+    """Look at what callers are verified by. Raises ConfigError: its roots cannot be read."""
+    if planned.identities is None:
+        return
+    if planned.identities.roots:
+        read_roots(planned.identities.roots, config.file)
+    if (folder := config.trunk.identity_certificates) is None:
+        return
+    found = list(lying_in(folder))
+    if not found:
+        yield warning("trunk.identity_certificates", "{0}: holds no certificate at HOST/PATH", folder)
+    for _, path in found:
+        try:
+            usable(path.read_bytes(), now)
+        except (CertificateError, OSError) as fault:
+            said = strerror(fault) if isinstance(fault, OSError) else fault
+            yield warning("trunk.identity_certificates", "{0}: {1}", path, said)
 
 
 def _started(planned: Plan) -> Finding:

@@ -66,6 +66,18 @@ def _trunk(config: Config) -> Iterator[Complaint]:
             'a list such as ["192.0.2.0/24"], or trunk.registrar',
         )
 
+    yield from _identity(config)
+
+
+def _identity(config: Config) -> Iterator[Complaint]:
+    trunk, hosts = config.trunk, "trunk.identity_hosts"
+    if trunk.verify_identity and not (trunk.identity_certificates or trunk.identity_hosts):
+        accepted = Reason("trunk.identity_certificates or {0} with it", hosts)
+        yield Complaint("trunk.verify_identity", "true, and nothing to verify by", accepted)
+    if trunk.verify_identity and trunk.identity_hosts and not config.edge.start:
+        problem = "given where edge.start is false: such an edge tells nobody what calls name"
+        yield Complaint(hosts, problem, "trunk.identity_certificates")
+
 
 def _credentials(table: str, where: CredentialsTable) -> Iterator[Complaint]:
     sources = bool(where.password_file) + bool(where.password_env)

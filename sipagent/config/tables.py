@@ -140,6 +140,17 @@ class TrunkTable(CredentialsTable):
         Reason("a list of {0}", ", ".join(types.CODECS)), ("PCMA", "PCMU", "G722"), least=1
     )
     srtp: Literal["off", "optional", "required"] = "off"
+    verify_identity: bool = False
+    identity_certificates: OptionalPath = key(
+        "a folder of PEM files, each at HOST/PATH as in its https address; absent: none", None
+    )
+    identity_hosts: tuple[Annotated[str, PlainValidator(types.server)], ...] = several(
+        "a list of hosts such as certificates.example.net; empty: nothing is fetched", ()
+    )
+    identity_roots: OptionalPath = key(
+        "a PEM file of the roots that certificates must lead to; absent: those that are there count", None
+    )
+    identity_fresh_s: int = key("seconds that a signature may be old, 1 to 300", 60, ge=1, le=300)
 
 
 class OperatorsTable(CredentialsTable):

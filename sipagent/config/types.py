@@ -127,6 +127,14 @@ def host(value: object) -> str:
     return name
 
 
+def server(value: object) -> str:
+    """Take a host name, or one with its port, as an address of the web has it: `certificates.example.net`."""
+    name, colon, digits = required_text(value).lower().partition(":")
+    if colon and not re.fullmatch(r"\d{1,5}", digits, re.ASCII):
+        raise ValueError("is not a host name, nor one with a port")
+    return f"{host(name)}:{_port(digits)}" if colon else host(name)
+
+
 def address(value: object) -> str:
     """Take an IP address, IPv6 without brackets."""
     return str(_ip(required_text(value)))

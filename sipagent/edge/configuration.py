@@ -43,6 +43,13 @@ MOST_WITHIN = 3000  # within a dialog, where all headers are passed on
 OFFERS_AT_ONCE, OFFER_MS = 4, 250
 LONGEST_MS = 10_000  # no turn is further away: a second of burst, and four lines a second apart
 
+# Of an Identity header: its length, that of where its certificate lies (HOST/PATH, no part of which begins
+# with a dot), and that of its claims. Then what secsipid says of roots that it cannot read, and of a
+# certificate that is not there.
+MOST_IDENTITY, MOST_ADDRESS, MOST_CLAIMS = 4000, 200, 400
+NO_ROOTS, LAST_NO_ROOTS, NO_FILE = -105, -111, -451
+CERTIFICATE = r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
+
 PARTS = ("", "-calls", "-messages", "-dialogs", "-workers")
 ROUTES = "".join(files("sipagent.edge").joinpath(f"kamailio{part}.cfg").read_text("utf-8") for part in PARTS)
 
@@ -134,6 +141,9 @@ def _head(plan: Plan) -> list[str]:
         lines.append("#!define WITH_TLS")
     if plan.registrar:
         lines.append("#!define WITH_REGISTRAR")
+    if plan.identities:
+        lines.append("#!define WITH_IDENTITY")
+        lines += ["#!define WITH_IDENTITY_ROOTS"] if plan.identities.roots else []
     lines += [
         "children=4",
         "tcp_children=4",
@@ -205,6 +215,10 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "SOURCES_FILE": places.sources,
         "STATE_DIRECTORY": places.dialogs,
         "TLS_FILE": places.tls,
+        "IDENTITY": "$avp(identity)" if plan.identities else "",
+        "CERTIFICATES": plan.identities and plan.identities.certificates,
+        "ROOTS": plan.identities and plan.identities.roots,
+        "FRESH_S": plan.identities and plan.identities.fresh_s,
     }
     return re.sub(r"@([A-Z_0-9]+)@", lambda name: str(values[name[1]]), ROUTES)
 
@@ -220,6 +234,7 @@ def _patterns() -> dict[str, str]:
         "IS_LIST": LIST,
         "IS_SECONDS": SECONDS,
         "IS_CSEQ": CSEQ,
+        "IS_CERTIFICATE": f"^{CERTIFICATE}$",
         "BAD_HEAD": BAD_HEAD,
         "MEDIA_2": media_lines(2),
         **{f"AUDIO_{count}": audio_lines(count) for count in range(2, MOST_AUDIO + 2)},

@@ -37,6 +37,7 @@ from sipagent.edge.plan import HopTokens, Plan, Tls, new_tokens
 
 SOON = timedelta(days=30)
 CERTIFICATE, KEY, CA = "edge.certificate", "edge.private_key", "edge.ca"
+ROOTS = "trunk.identity_roots"
 PEM = Reason("a PEM file that this user may read")
 _WEAK = {"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"}
 _ANOTHER = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}
@@ -58,6 +59,11 @@ def expiry(tls: Tls, file: Path) -> datetime:
         said = f"{tls.certificate}: {problem.verify_message}"
         raise ConfigError(file, CERTIFICATE, said, "the certificate of a server") from problem
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(until)), UTC)
+
+
+def read_roots(roots: Path, file: Path) -> None:
+    """Look whether the edge can read what callers' certificates must lead to. Raises ConfigError."""
+    _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ROOTS, roots, file)
 
 
 def aged(until: datetime, now: datetime) -> str:

@@ -80,6 +80,16 @@ class Tls:
     ca: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """How PASSporTs are verified (RFC 8224). `certificates`: the folder that the edge reads; `roots`: what
+    they must lead to, None for whatever is there; `fresh_s`: how old a PASSporT may be."""
+
+    certificates: Path
+    roots: Path | None
+    fresh_s: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The edge's settings; `calls` may be less than its workers could carry.
@@ -105,6 +115,7 @@ class Plan:
     user: str
     full_status: int
     shared: str = ""
+    identities: Identities | None = None
 
     @property
     def inner(self) -> HostPort:
@@ -157,11 +168,11 @@ class Plan:
 
 
 def needs_edge(config: Config, limits: EngineLimits) -> bool:
-    """Whether one process without an edge is not enough: for calls, a network, or TLS. Raises
+    """Whether one process without an edge is not enough: for calls, a network, TLS, or who calls. Raises
     ConfigError."""
     trunk = config.trunk
     alone = trunk.listen.is_loopback and trunk.transport != "tls" and config.edge.tls_listen is None
-    alone = alone and trunk.shared_address is None
+    alone = alone and trunk.shared_address is None and not trunk.verify_identity
     return not alone or config.capacity.calls > calls_alone(config, limits)
 
 
@@ -196,7 +207,15 @@ def plan(config: Config, limits: EngineLimits, addresses: Addresses) -> Plan:
         user=uri_user(trunk.uri) or "",
         full_status=config.capacity.full_status,
         shared=trunk.shared_address or "",
+        identities=_identities(config),
     )
+
+
+def _identities(config: Config) -> Identities | None:
+    trunk = config.trunk
+    if not trunk.verify_identity:
+        return None
+    return Identities(config.places.edge / "certificates", trunk.identity_roots, trunk.identity_fresh_s)
 
 
 def _tls(config: Config) -> Tls | None:

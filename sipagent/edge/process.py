@@ -1,6 +1,7 @@
 """Kamailio as a child process: starts it, reads its log, notices its end. The caller restarts it.
 
-EdgeProcess(plan, directory, report)    report(RejectedCall | str) is called on the reader's thread
+EdgeProcess(plan, directory, report, wanted)    report(RejectedCall | str) is called on its threads; so is
+                                                wanted(place), of a certificate that it lacks
 
 What it logs while it starts is reported. Later lines quote messages, so they are only counted (`lines`):
 a caller's number, or a stranger's text, must not be in our log.
@@ -55,10 +56,12 @@ Report = Callable[[RejectedCall | str], None]
 class EdgeProcess:
     """One Kamailio. `start` and `stop` may alternate; `start` also replaces a dead process."""
 
-    def __init__(self, plan: Plan, directory: Path, report: Report) -> None:
+    def __init__(
+        self, plan: Plan, directory: Path, report: Report, wanted: Callable[[str], None] = lambda place: None
+    ) -> None:
         self.plan, self.directory = plan, directory
         self._places = places(directory)
-        self._report = report
+        self._report, self._wanted = report, wanted
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._fetcher: threading.Thread | None = None
@@ -171,6 +174,8 @@ class EdgeProcess:
                 while fact := self.rpc.rejected():
                     self._report(fact)
                     wait_s = FETCH_S
+                while self.plan.identities and (place := self.rpc.wanted()):
+                    self._wanted(place)
             except EdgeError as problem:
                 if not self.running:
                     return  # it has died, which `sentinel` tells

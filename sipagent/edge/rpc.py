@@ -333,6 +333,14 @@ class EdgeRpc:
         except (KeyError, TypeError, ValueError) as problem:
             raise EdgeError("the edge answers mqueue.fetch with {0!r:.200}", said) from problem
 
+    def wanted(self) -> str | None:
+        """Fetch the oldest word of a certificate that its folder lacks: where it lies; None if there is no
+        other."""
+        try:
+            return str(self.ask("mqueue.fetch", "certificates")["key"])
+        except NothingThere:
+            return None
+
     def ask(self, method: str, *parameters: str | int) -> Any:
         """Call a method; its result. Raises EdgeError."""
         return self._result(method, self._said(method, {"params": parameters}))

@@ -167,6 +167,8 @@ ALWAYS: Mapping[str, str] = {
     **dict.fromkeys(("trunk.shared_address", "edge.tls_listen", "metrics.listen"), BOUND),
     **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
     "capacity.calls_per_process": BEGUN,
+    **dict.fromkeys(("trunk.verify_identity", "trunk.identity_certificates", "trunk.identity_hosts"), BEGUN),
+    **dict.fromkeys(("trunk.identity_roots", "trunk.identity_fresh_s"), BEGUN),
     **dict.fromkeys(("operators.username", "operators.password_file", "operators.password_env"), BEGUN),
     "operators.outbound_proxy": BEGUN,
     **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.realm"), REGISTERED),

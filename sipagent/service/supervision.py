@@ -8,7 +8,7 @@ watches the others.
 import itertools
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,7 +33,8 @@ from sipagent.agent.stored import archive_of_calls, journal_of
 from sipagent.config.errors import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
-from sipagent.edge.files import CERTIFICATE, aged, begin_anew, expiry, kept_tokens, places
+from sipagent.edge.certificates import LOOK_S, Certificates
+from sipagent.edge.files import CERTIFICATE, aged, begin_anew, expiry, kept_tokens, places, read_roots
 from sipagent.edge.plan import (
     BEFORE_WORKERS,
     HopTokens,
@@ -277,13 +278,41 @@ class Service:
         """Our own Kamailio, started, or the administrator's, which we do not control."""
         config = self.specs.config
         self.specs.tokens = hop_tokens(config)
+        wanted = self._certificates(stack)
         edge: Edge = EdgeElsewhere()
         if config.edge.start:
-            edge = EdgeProcess(self.specs.plan, config.places.edge, self._edge_said)
+            edge = EdgeProcess(self.specs.plan, config.places.edge, self._edge_said, wanted)
         stack.callback(edge.stop)
         care = EdgeCare(edge)
         care.start(time.monotonic())
         return care
+
+    def _certificates(self, stack: ExitStack) -> Callable[[str], None]:
+        """Have the folder kept by which callers are verified; what is called with a certificate's place."""
+        identities, trunk = self.specs.plan.identities, self.specs.config.trunk
+        if identities is None:
+            return lambda place: None
+        thread = Worker("certificates", alert)
+        hosts = frozenset(trunk.identity_hosts)
+        kept = Certificates(identities.certificates, trunk.identity_certificates, hosts, thread.tell)
+
+        def look() -> None:
+            thread.again(look, LOOK_S)
+            kept.look()
+
+        try:
+            kept.look(anew=False)  # before the first call
+        except OSError as fault:
+            thread.tell(str(fault))
+        thread.put(look)
+        stack.enter_context(_running(thread))
+        stack.callback(kept.over.set)
+
+        def wanted(place: str) -> None:
+            if kept.is_wanted(place):
+                thread.put(lambda: kept.fetch(place))
+
+        return wanted
 
     def _edge_said(self, said: RejectedCall | str) -> None:
         """Take in a report of the edge; on its threads."""
@@ -345,6 +374,8 @@ def hop_tokens(config: Config) -> HopTokens:
 def _look_at_certificate(config: Config, plan: Plan) -> None:
     """Report a certificate that has expired or soon will. Raises ConfigError: it, or its key, cannot be
     used."""
+    if plan.identities and plan.identities.roots:
+        read_roots(plan.identities.roots, config.file)
     if plan.tls and config.edge.start and (said := aged(expiry(plan.tls, config.file), datetime.now(UTC))):
         alert(f"{CERTIFICATE}: {plan.tls.certificate} {said}")
 

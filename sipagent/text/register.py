@@ -170,7 +170,9 @@ def _persons_and_data(config: Config) -> Iterator[Statement]:
     persons = ["callers", "operators", "users_of_recordings", *(["account_holders"] if page else [])]
     yield Statement("persons.categories", persons, ("web.listen",), "page" if page else "")
     yield Statement("data.voice", records(config), _DRAWN_BY, "" if records(config) else "off")
-    yield Statement("data.numbers", ["caller", "called", "operator"])
+    verified = config.trunk.verify_identity
+    numbers = {"numbers": ["caller", "called", "operator"], "attestation": True, "verified": verified}
+    yield Statement("data.numbers", numbers, ("trunk.verify_identity",), "verified" if verified else "")
     yield Statement("data.call", ["times", "outcome", "decision", "keys_pressed", "events", "call_id"])
     yield Statement("data.analysis", ["text", "author"])
     traced = ["time", "action", "purpose", "by", "system_user", "reference", "destination"]
